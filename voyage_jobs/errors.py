@@ -1,0 +1,125 @@
+"""Everything that can go wrong, as one short tree.
+
+    VoyageJobsError                 exit code
+    +-- ConfigError                 2   a setting or an argument is wrong
+    +-- LockedError                 4   another instance works on this data_dir
+    +-- StateError                  1   state.db cannot be used (newer, damaged, read-only)
+    +-- DiskFullError               1   no room: nothing was lost, work goes on when there is
+    +-- NeedsPersonError            6   a person must decide (frozen source, parked batch)
+    +-- CorruptionError             1   a file or table is not what was written
+    +-- VendorError                     the vendor's side; split by what is known to have happened
+        +-- AuthError               5   401/403: the key or the host is refused
+        +-- QuotaError              5   the account's limits are those of an unpaid account
+        +-- RefusedError            1   4xx: known NOT to have had an effect
+        +-- RateLimitedError        1   429: known NOT to have had an effect; try later
+        +-- NotSentError            1   could not connect: known NOT to have had an effect
+        +-- OutcomeUnknownError     1   timeout, cut connection, 5xx: may or may not have happened
+        +-- BadAnswerError          1   a 200 whose body is not what the API promises
+
+The first line of a class's docstring is its default message. Every error may carry a `hint`: what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class VoyageJobsError(Exception):
+    """Something went wrong."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str | None = None, *, hint: str | None = None) -> None:
+        self.message = message or (self.__doc__ or "").strip().splitlines()[0]
+        self.hint = hint
+        super().__init__(self.message)
+
+
+class ConfigError(VoyageJobsError):
+    """The configuration is wrong."""
+
+    exit_code = 2
+
+
+class LockedError(VoyageJobsError):
+    """Another voyage-jobs instance is working on this data folder."""
+
+    exit_code = 4
+
+
+class StateError(VoyageJobsError):
+    """The state database cannot be used."""
+
+
+class EpochLostError(StateError):
+    """Another instance has taken over this data folder; this one stops at once."""
+
+    exit_code = 4
+
+
+class DiskFullError(VoyageJobsError):
+    """There is no room left on the disk."""
+
+
+class NeedsPersonError(VoyageJobsError):
+    """A person must decide before work can go on."""
+
+    exit_code = 6
+
+
+class CorruptionError(VoyageJobsError):
+    """A file or table is not what was written."""
+
+
+class VendorError(VoyageJobsError):
+    """The vendor's API did not do what was asked.
+
+    `status` is the HTTP status or None; `retry_after_s` is the vendor's own wish, if it named one;
+    `request_id` is its id for the call, if it named one.
+    """
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        hint: str | None = None,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.retry_after_s = retry_after_s
+        self.request_id = request_id
+
+
+class AuthError(VendorError):
+    """The vendor refuses the API key."""
+
+    exit_code = 5
+
+
+class QuotaError(VendorError):
+    """The account is limited to the rates of an account without a payment method."""
+
+    exit_code = 5
+
+
+class RefusedError(VendorError):
+    """The vendor refuses the request; nothing happened there."""
+
+
+class RateLimitedError(VendorError):
+    """The vendor asks to wait; nothing happened there."""
+
+
+class NotSentError(VendorError):
+    """The vendor could not be reached; nothing happened there."""
+
+
+class OutcomeUnknownError(VendorError):
+    """The vendor's answer was lost; the request may or may not have had an effect."""
+
+
+class BadAnswerError(VendorError):
+    """The vendor's answer is not what its API promises."""

@@ -1,0 +1,1 @@
+"""Read-only questions and their answers, for people and as JSON."""

@@ -1,0 +1,1 @@
+"""Source folders: names, rules, walking, reading, splitting."""

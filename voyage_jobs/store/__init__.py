@@ -1,0 +1,1 @@
+"""The state database: engine, tables, and every SQL statement by noun."""

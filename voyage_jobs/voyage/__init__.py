@@ -1,0 +1,1 @@
+"""Voyage AI: building requests, reading answers, and a thin HTTP client."""
