@@ -1,0 +1,91 @@
+"""What makes a vector: the profile, and the keys under which paid vectors are kept for ever.
+
+Two requests with equal key would be answered with the same vectors, so the second one is never sent. Everything that
+changes a vector is in the profile; everything else (batching, files, tables) is not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+KEY_BYTES = 20  # 160 bits: no accidental collision, and a custom_id of 40 characters
+EMBEDDINGS = "/v1/embeddings"
+CONTEXTUALIZED = "/v1/contextualizedembeddings"
+
+_STORAGE = {"float": "float32", "int8": "int8", "binary": "int8", "uint8": "uint8", "ubinary": "uint8"}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Endpoint (with leading slash), model, output dimension and dtype, input type (None, "query", "document")."""
+
+    endpoint: str
+    model: str
+    dimension: int
+    dtype: str
+    input_type: str | None
+
+    @property
+    def fingerprint(self) -> str:
+        """40 hex digits that differ whenever a vector could."""
+        return hashlib.blake2b(self.to_json().encode(), digest_size=KEY_BYTES).hexdigest()
+
+    def to_json(self) -> str:
+        """Canonical JSON of the five fields."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Profile:
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(text))
+
+    @property
+    def contextualized(self) -> bool:
+        """Whether one request carries several chunk texts that see each other."""
+        return self.endpoint == CONTEXTUALIZED
+
+    @property
+    def storage_dtype(self) -> str:
+        """How one element is stored: float32, int8 or uint8."""
+        return _STORAGE[self.dtype]
+
+    @property
+    def width(self) -> int:
+        """Stored elements per vector: the dimension, or an eighth of it for packed bits."""
+        return self.dimension // 8 if self.dtype in ("binary", "ubinary") else self.dimension
+
+
+class KeyMaker:
+    """Makes embedding keys for one profile; hashing the profile once makes this cheap per text."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._base = hashlib.blake2b(bytes.fromhex(profile.fingerprint), digest_size=KEY_BYTES)
+
+    def key(self, texts: Sequence[str]) -> bytes:
+        """The 20-byte key of one request: the exact texts, in order, each framed by its length."""
+        state = self._base.copy()
+        for text in texts:
+            data = text.encode("utf-8")
+            state.update(len(data).to_bytes(8, "little"))
+            state.update(data)
+        return state.digest()
+
+
+def embedding_key(key: bytes, slot: int, contextualized: bool) -> str:
+    """The key of one vector as text: 40 hex digits, with `/slot` where a request holds several."""
+    return f"{key.hex()}/{slot}" if contextualized else key.hex()
+
+
+def document_key(source: str, path: str) -> bytes:
+    """8 bytes that name a document across databases: its source's name and its path."""
+    framed = f"{len(source)}:{source}{path}".encode()
+    return hashlib.blake2b(framed, digest_size=8).digest()
+
+
+def chunk_id(doc_key: bytes, ordinal: int, text: str) -> str:
+    """Stable while source, path, ordinal and text are."""
+    text_hash = hashlib.blake2b(text.encode("utf-8"), digest_size=8).hexdigest()
+    return f"{doc_key.hex()}-{ordinal}-{text_hash}"
