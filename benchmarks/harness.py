@@ -42,8 +42,8 @@ def measure_together(fns: dict[str, Callable[[], object]], runs: int = 3) -> dic
 def peak_rss_mib(fn: Callable[..., Any], *args: Any) -> tuple[float, Any]:
     """Call `fn(*args)` in a fresh interpreter: (its peak resident memory in MiB, what `fn` returned).
 
-    `fn` must be a module's top-level function, and it, its arguments and its answer must pickle. The interpreter
-    and its imports are counted, as a person looking at the process would count them.
+    `fn` must be a module's top-level function, and it, its arguments and its answer must pickle. The
+    interpreter and its imports are counted, as a person looking at the process would count them.
     """
     context = multiprocessing.get_context("spawn")  # a fork would start with our own memory
     ours, theirs = context.Pipe(duplex=False)

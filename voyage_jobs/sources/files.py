@@ -1,0 +1,63 @@
+"""The words that walking and reading share: what identifies a file's state, and why a file is not taken."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class SkipReason(StrEnum):
+    """Why a file that the rules want is not a document."""
+
+    SYMLINK = "symlink"  # links are not followed
+    OUTSIDE = "outside"  # the link leads out of the source folder
+    CYCLE = "cycle"  # the link leads to a folder that is entered already
+    SPECIAL = "special"  # a FIFO, socket or device: never opened
+    UNREADABLE = "unreadable"  # the operating system refuses
+    VANISHED = "vanished"  # listed, then gone
+    CHANGING = "changing"  # changed between the look and the end of reading
+    TOO_LARGE = "too_large"
+    EMPTY = "empty"  # no bytes, or nothing but white space
+    BINARY = "binary"
+    UNDECODABLE = "undecodable"  # neither UTF-8 nor UTF-16 with a byte order mark
+
+
+class FileStat(NamedTuple):
+    """A file's name in its folder and what changes when its content does. All numbers fit in 64 signed
+    bits."""
+
+    name: str
+    size: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, name: str, stat: os.stat_result) -> FileStat:
+        """The part of `stat` that is compared from scan to scan."""
+        return cls(name, stat.st_size, _signed64(stat.st_mtime_ns), _signed64(stat.st_ino))
+
+    @property
+    def key(self) -> tuple[int, int, int]:
+        """(size, mtime_ns, inode): equal means unchanged."""
+        return self[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A file that is not taken.
+
+    `stat` is set where another look is pointless until the file changes; without it the next scan tries
+    again.
+    """
+
+    name: str
+    reason: SkipReason
+    detail: str = ""
+    stat: FileStat | None = None
+
+
+def _signed64(number: int) -> int:
+    """Inode numbers and times past the year 2262 may need 64 unsigned bits; SQLite has 63 and a sign."""
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)

@@ -1,0 +1,166 @@
+"""Which files of a source are wanted: patterns in gitignore syntax; hidden files are off by default.
+
+A file is kept when an include pattern matches it, no exclude pattern does, and no part of its path is
+hidden. The answers are those of `pathspec.GitIgnoreSpec` for the whole path; what is done here besides is
+to ask it rarely. A walk asks for one folder's files in a row, so everything that the folder decides is
+decided once, and plain suffix patterns (`*.md`, `**/*.md`) become one `str.endswith`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+
+from pathspec import GitIgnoreSpec
+
+from voyage_jobs.errors import ConfigError
+
+DEFAULT_INCLUDE: tuple[str, ...] = (
+    "*.md",
+    "*.markdown",
+    "*.mdown",
+    "*.mkd",
+    "*.mdx",
+    "*.rst",
+    "*.rest",
+    "*.txt",
+    "*.text",
+    "*.adoc",
+    "*.asciidoc",
+    "*.org",
+    "*.textile",
+    "*.log",
+    "*.MD",
+    "*.RST",
+    "*.TXT",
+    "*.LOG",
+)
+
+_RULES_VERSION = 1  # raise it when the same patterns come to keep other files
+_SUFFIX = re.compile(r"(?:\*\*/)?\*([\w.+-]+)", re.ASCII)
+# A file name may hold a line end, which the regular expressions behind the patterns cannot match. It is
+# shown to them as the one code point of our name mapping that no name can contain.
+_LINE_END = "\U0010ff0a"
+
+
+class PathRules:
+    """The rules of one source. Paths are relative to the source, with `/`, as `names.encode` makes them."""
+
+    def __init__(self, include: Sequence[str], exclude: Sequence[str], hidden: bool = False) -> None:
+        """Empty `include` means `DEFAULT_INCLUDE`. `hidden` takes names with a leading dot, too.
+
+        Raises ConfigError for a pattern that is none.
+        """
+        self._include = _Patterns(include or DEFAULT_INCLUDE)
+        self._exclude = _Patterns(exclude)
+        self._hidden = hidden
+        self._folder = ""
+        self._in_folder = self._rule_of("")
+        described = [_RULES_VERSION, list(include or DEFAULT_INCLUDE), list(exclude), hidden]
+        self.fingerprint: str = hashlib.blake2b(json.dumps(described).encode(), digest_size=16).hexdigest()
+
+    def keeps(self, rel_path: str) -> bool:
+        """Whether the file is wanted."""
+        folder, _, name = rel_path.rpartition("/")
+        return self.in_folder(folder)(name)
+
+    def enters(self, rel_dir: str) -> bool:
+        """Whether the folder can hold a wanted file. The root, "", always can."""
+        if not rel_dir:
+            return True
+        if not self._hidden and _is_hidden(rel_dir):
+            return False
+        return not self._exclude.whole_folder(rel_dir)
+
+    def in_folder(self, rel_dir: str) -> Callable[[str], bool]:
+        """`keeps` for the names of one folder, with all that the folder decides decided already."""
+        if rel_dir != self._folder:
+            self._in_folder = self._rule_of(rel_dir)
+            self._folder = rel_dir
+        return self._in_folder
+
+    def _rule_of(self, rel_dir: str) -> Callable[[str], bool]:
+        if not self.enters(rel_dir):
+            return _nothing
+        included = self._include.in_folder(rel_dir)
+        excluded = self._exclude.in_folder(rel_dir) if self._exclude else None
+        hidden = self._hidden
+
+        def keeps_name(name: str) -> bool:
+            return (
+                included(name)
+                and (hidden or not name.startswith("."))
+                and (excluded is None or not excluded(name))
+            )
+
+        return keeps_name
+
+
+class _Patterns:
+    """One list of gitignore patterns, taken apart by what it costs to ask them."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        lines = [line.replace("\n", _LINE_END) for line in lines]
+        self._spec = _compiled(lines)
+        # With a `!` pattern the order counts, and a file may be wanted in an unwanted folder: no short cuts
+        # then.
+        self._simple = not any(line.startswith("!") for line in lines)
+        found = [(line, _SUFFIX.fullmatch(line)) for line in lines]
+        self._suffixes = tuple(match.group(1) for _, match in found if match)
+        rest = [line for line, match in found if not match]
+        self._folders_only = _compiled(rest)
+        # A pattern with `/` at its end matches a file only by way of a folder above it.
+        self._rest = _compiled([line for line in rest if not line.rstrip().endswith("/")])
+
+    def __bool__(self) -> bool:
+        return any(pattern.include is not None for pattern in self._spec.patterns)
+
+    def whole_folder(self, rel_dir: str) -> bool:
+        """Whether every file below the folder surely matches."""
+        if not self._simple:
+            return False
+        if self._suffixes and any(part.endswith(self._suffixes) for part in rel_dir.split("/")):
+            return True
+        return bool(self._folders_only) and self._folders_only.match_file(_safe(rel_dir) + "/")
+
+    def in_folder(self, rel_dir: str) -> Callable[[str], bool]:
+        """A function that says whether a name in the folder matches."""
+        prefix = _safe(rel_dir) + "/" if rel_dir else ""
+        if not self._simple:
+            match_any = self._spec.match_file
+            return lambda name: match_any(prefix + _safe(name))
+        if rel_dir and self.whole_folder(rel_dir):
+            return _everything
+        suffixes = self._suffixes
+        if not self._rest:
+            return lambda name: name.endswith(suffixes)
+        match_rest = self._rest.match_file
+        return lambda name: name.endswith(suffixes) or match_rest(prefix + _safe(name))
+
+
+def _compiled(lines: Sequence[str]) -> GitIgnoreSpec:
+    try:
+        return GitIgnoreSpec.from_lines(lines, backend="simple")
+    except ValueError as exc:
+        raise ConfigError(
+            f"Not a gitignore pattern: {exc}",
+            hint="Patterns are written as in a .gitignore file, for example `**/*.md` or `drafts/`.",
+        ) from exc
+
+
+def _safe(path: str) -> str:
+    return path.replace("\n", _LINE_END)
+
+
+def _is_hidden(path: str) -> bool:
+    return path.startswith(".") or "/." in path
+
+
+def _everything(_name: str) -> bool:
+    return True
+
+
+def _nothing(_name: str) -> bool:
+    return False
