@@ -1,0 +1,134 @@
+import orjson
+import pytest
+
+from voyage_jobs.errors import (
+    AuthError,
+    OutcomeUnknownError,
+    QuotaError,
+    RateLimitedError,
+    RefusedError,
+)
+from voyage_jobs.voyage.verdict import is_missing_input_file, judge, mask
+
+KEY = "pa-aVerySecretKey_0123456789"
+NO_CARD = (
+    "You have not yet added your payment method in the billing page and will have reduced rate limits of "
+    "3 RPM and 10K TPM."
+)
+
+
+def detail(text):
+    return orjson.dumps({"detail": text})
+
+
+def test_success_is_no_error():
+    assert judge(200, {}, b"") is None
+    assert judge(204, {}, b"<html>") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, RefusedError),
+        (401, AuthError),
+        (402, QuotaError),
+        (403, AuthError),
+        (404, RefusedError),
+        (408, OutcomeUnknownError),
+        (409, RefusedError),
+        (410, RefusedError),
+        (413, RefusedError),
+        (422, RefusedError),
+        (425, OutcomeUnknownError),
+        (429, RateLimitedError),
+        (500, OutcomeUnknownError),
+        (502, OutcomeUnknownError),
+        (503, OutcomeUnknownError),
+        (504, OutcomeUnknownError),
+        (307, RefusedError),
+        (303, OutcomeUnknownError),
+    ],
+)
+@pytest.mark.parametrize("body", [b"", b"<html>oops</html>", b'"text"', b"[]", b'{"detail": null}', b"\xff"])
+def test_every_status_has_its_place_in_the_tree_whatever_the_body(status, error, body):
+    verdict = judge(status, {}, body, host="api.example", operation="create a batch")
+
+    assert type(verdict) is error
+    assert verdict.status == status
+    assert "Voyage (api.example)" in verdict.message
+    assert "oops" not in verdict.message
+
+
+@pytest.mark.parametrize("text", [NO_CARD, "limited to 3RPM", "add a Payment Method", "at most 10k tpm"])
+def test_a_429_about_a_missing_payment_method_is_a_quota_and_not_a_wait(text):
+    verdict = judge(429, {}, detail(text))
+
+    assert type(verdict) is QuotaError
+    assert "payment method" in verdict.hint
+
+
+def test_a_429_about_a_full_queue_is_a_wait():
+    assert type(judge(429, {}, detail("300 RPM exceeded; 100 batches are in flight"))) is RateLimitedError
+
+
+def test_a_detail_that_is_a_list_of_complaints_is_told_in_one_line():
+    body = detail([{"loc": ["body", "model"], "msg": "field required"}, {"msg": "and\nmore"}, "plain"])
+
+    assert judge(422, {}, body).message.endswith("body.model: field required; and more; plain")
+
+
+@pytest.mark.parametrize(
+    "body", [{"error": {"message": "no"}}, {"message": "no"}, {"detail": {"detail": "no"}}]
+)
+def test_a_reason_under_another_name_is_found(body):
+    assert judge(400, {}, orjson.dumps(body)).message.endswith(": no")
+
+
+def test_a_reason_is_bounded_and_free_of_control_characters():
+    message = judge(400, {}, detail("\x1b[31mred\x00" + "x" * 100_000)).message
+
+    assert len(message) < 600
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize("filler", range(450, 520, 7))
+def test_an_echoed_key_is_masked_even_at_the_cut(filler):
+    for key in (KEY, "sk_other_shape_of_key"):
+        message = judge(401, {}, detail("x " * (filler // 2) + f"{key} is wrong"), secret=key).message
+
+        assert key[:8] not in message
+
+
+def test_anything_like_a_key_is_masked_without_knowing_it():
+    assert mask(f"key {KEY} and al-abcdefgh.") == "key pa-*** and al-***"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "30"}, 30),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after": "-5"}, 0),
+        ({"retry-after": "1e9"}, 86_400),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "later"}, None),
+        ({"retry-after": "Sat, 01 Aug 2026 12:00:30 GMT"}, None),
+        ({"retry-after": "Sat, 01 Aug 2026 12:00:30 GMT", "Date": "Sat, 01 Aug 2026 12:00:00 GMT"}, 30),
+        ({"retry-after": "Sat, 01 Aug 2026 11:00:00 GMT", "Date": "Sat, 01 Aug 2026 12:00:00 GMT"}, 0),
+        ({}, None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_against_the_answers_own_clock(headers, seconds):
+    assert judge(429, headers, b"").retry_after_s == seconds
+
+
+def test_the_vendors_id_of_the_call_is_kept():
+    assert judge(500, {"Request-Id": "req_1"}, b"").request_id == "req_1"
+    assert judge(500, {}, b"").request_id is None
+
+
+def test_an_input_file_that_is_not_visible_yet_is_told_from_other_404s():
+    assert is_missing_input_file(judge(404, {}, detail("Input file not found.")))
+    assert not is_missing_input_file(judge(404, {}, detail("Batch not found.")))
+    assert not is_missing_input_file(judge(400, {}, detail("Input file is malformed.")))
