@@ -1,0 +1,297 @@
+"""What a source folder holds now, against what was known of it; one folder at a time.
+
+A rescan in which nothing changed is the common case: it costs one `stat` and one look-up per file. Memory is
+that of the largest single folder, however many there are. The order is deterministic: names are sorted, and a
+folder comes before those below it.
+
+Nothing is taken for vanished because it could not be seen: a folder that cannot be listed says so in
+`unreadable`, and a file that cannot be examined is in `skipped`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from voyage_jobs.errors import VoyageJobsError
+from voyage_jobs.sources import names
+from voyage_jobs.sources.files import FileStat, Skip, SkipReason
+from voyage_jobs.sources.links import LinkRefused, Links
+from voyage_jobs.sources.rules import PathRules
+
+Known = Mapping[str, tuple[int, int, int]]
+"""What is remembered of one folder: name -> (size, mtime_ns, inode), of documents and of skipped files."""
+
+_NOTHING_KNOWN: Known = {}
+_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
+_REGULAR = stat.S_IFREG
+_TYPE = 0o170000  # the part of st_mode that says what a thing is
+_SPECIAL = {stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket", stat.S_IFBLK: "device", stat.S_IFCHR: "device"}
+
+
+class RootMissing(VoyageJobsError):  # noqa: N818 - a state of the source, not a fault of anybody
+    """The source's folder is not there."""
+
+
+class RootIdentity(NamedTuple):
+    """Which folder a path leads to. Another one than last time usually means that something is not
+    mounted."""
+
+    device: int
+    inode: int
+
+
+@dataclass(slots=True)
+class FolderScan:
+    """One folder. Every name that is known or wanted counts in one place only.
+
+    A known document in `skipped` is none any more if the skip has a `stat`; without one it could not be
+    examined and stays as it is.
+    """
+
+    path: str
+    """Relative to the source; "" is the source's own folder."""
+    device: int = 0
+    """The file system that it is on; below a mount point another than the root's."""
+    unchanged: int = 0
+    """How many known names are as they were."""
+    changed: list[FileStat] = field(default_factory=list)
+    """Wanted files that are new or not as they were."""
+    vanished: list[str] = field(default_factory=list)
+    """Known names that are gone, or are folders now."""
+    excluded: list[str] = field(default_factory=list)
+    """Known names that are still there, but that the rules do not keep (any more)."""
+    skipped: list[Skip] = field(default_factory=list)
+    """Wanted names that are not taken, if that is news."""
+    unreadable: str | None = None
+    """Why the folder cannot be listed; then all else is empty, and nothing at or below `path` has
+    vanished."""
+
+
+def root_identity(root: bytes) -> RootIdentity:
+    """Which folder `root` leads to. Raises RootMissing if none."""
+    try:
+        found = os.stat(root)
+    except OSError as exc:
+        raise RootMissing(f"{names.display(names.encode(root))}: {exc.strerror}") from exc
+    if not stat.S_ISDIR(found.st_mode):
+        raise RootMissing(f"{names.display(names.encode(root))} is not a folder.")
+    return RootIdentity(found.st_dev, found.st_ino)
+
+
+def walk(
+    root: bytes,
+    rules: PathRules,
+    *,
+    follow_symlinks: bool,
+    known: Callable[[str], Known],
+    rules_changed: bool = False,
+) -> Iterator[FolderScan]:
+    """Compare every folder of the source with what is `known` of it, from the root down.
+
+    `known(folder)` is asked once for each folder that can be opened. A known name that is as it was is not
+    put to the rules again, unless `rules_changed`. Raises RootMissing, before the first folder only.
+    """
+    root_identity(root)
+    links = Links(root) if follow_symlinks else None
+    return _Walk(root, rules, links, known, rules_changed).folders()
+
+
+@dataclass(slots=True)
+class _Folder:
+    """A folder still to come."""
+
+    path: str
+    above: tuple[RootIdentity, ...] = ()
+    """The folders over it; kept only where links are followed, to cut cycles."""
+    linked: RootIdentity | None = None
+    """What it must prove to be, if a link leads to it."""
+
+
+@dataclass(slots=True)
+class _Look:
+    """The folder at hand."""
+
+    scan: FolderScan
+    known: Known
+    keeps: Callable[[str], bool]
+    above: tuple[RootIdentity, ...]
+    settled: list[str] = field(default_factory=list)
+    """Known names that have found their place; those left over in the end have vanished."""
+    below: list[_Folder] = field(default_factory=list)
+
+    def wants(self, name: str) -> bool:
+        """Whether the rules keep the file; a known one that they do not is put into `excluded`."""
+        if self.keeps(name):
+            return True
+        if name in self.known:
+            self.scan.excluded.append(name)
+            self.settled.append(name)
+        return False
+
+    def take(self, name: str, now: os.stat_result) -> None:
+        kind = now.st_mode & _TYPE
+        if kind != _REGULAR:
+            self.skip(name, SkipReason.SPECIAL, _SPECIAL.get(kind, "not a file"), FileStat.of(name, now))
+        elif not self._as_before(FileStat.of(name, now)):
+            self.scan.changed.append(FileStat.of(name, now))
+
+    def skip(self, name: str, reason: SkipReason, detail: str, now: FileStat | None = None) -> None:
+        if now is None or not self._as_before(now):
+            self.scan.skipped.append(Skip(name, reason, detail, now))
+            if now is None and name in self.known:
+                self.settled.append(name)
+
+    def _as_before(self, now: FileStat) -> bool:
+        was = self.known.get(now.name)
+        if was is not None:
+            self.settled.append(now.name)
+        self.scan.unchanged += was == now.key
+        return was == now.key
+
+
+class _Walk:
+    """One walk over one source."""
+
+    def __init__(
+        self,
+        root: bytes,
+        rules: PathRules,
+        links: Links | None,
+        known: Callable[[str], Known],
+        rules_changed: bool,
+    ) -> None:
+        self._root = root
+        self._rules = rules
+        self._links = links
+        self._known = known
+        self._rules_changed = rules_changed
+
+    def folders(self) -> Iterator[FolderScan]:
+        waiting = [_Folder("")]
+        while waiting:
+            folder = waiting.pop()
+            scan = FolderScan(folder.path)
+            try:
+                below = self._scan(folder, scan)
+            except OSError as exc:
+                yield FolderScan(folder.path, scan.device, unreadable=exc.strerror or str(exc))
+                continue
+            yield scan
+            below.sort(key=lambda each: each.path, reverse=True)
+            waiting.extend(below)
+
+    def _scan(self, folder: _Folder, scan: FolderScan) -> list[_Folder]:
+        """Fill in `scan`; return the folders to enter from here. Raises OSError if it cannot be listed
+        whole."""
+        flags = _OPEN_FOLDER if folder.linked or not folder.path else _OPEN_FOLDER | os.O_NOFOLLOW
+        fd = os.open(self._os_path(folder.path), flags)
+        try:
+            found = os.fstat(fd)
+            here = RootIdentity(found.st_dev, found.st_ino)
+            if folder.linked not in (None, here):
+                raise OSError(errno.ESTALE, "the link was turned while it was followed")
+            scan.device = here.device
+            above = (*folder.above, here) if self._links else ()
+            look = _Look(scan, self._known(folder.path), self._rules.in_folder(folder.path), above)
+            last = None
+            for name, entry in self._compare(fd, look):
+                if name != last:  # a folder that is being written to may list a name twice
+                    self._judge(look, name, entry)
+                last = name
+        finally:
+            os.close(fd)
+        if len(look.settled) != len(look.known):
+            scan.vanished = sorted(look.known.keys() - set(look.settled))
+        return look.below
+
+    def _compare(self, fd: int, look: _Look) -> list[tuple[str, os.DirEntry[str]]]:
+        """Count the files that are as they were; return all else, sorted. Every file of a rescan comes
+        here."""
+        was_of = (_NOTHING_KNOWN if self._rules_changed else look.known).get
+        settle = look.settled.append
+        rest: list[tuple[str, os.DirEntry[str]]] = []
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                name = entry.name
+                if not name.isascii():
+                    name = names.encode_listed(name)
+                was = was_of(name)
+                if was is not None:
+                    try:
+                        now = entry.stat(follow_symlinks=False)
+                    except OSError:
+                        rest.append((name, entry))
+                        continue
+                    if (
+                        now.st_mtime_ns == was[1]
+                        and now.st_size == was[0]
+                        and now.st_ino == was[2]
+                        and now.st_mode & _TYPE == _REGULAR
+                    ):
+                        settle(name)
+                        continue
+                rest.append((name, entry))
+        look.scan.unchanged = len(look.settled)
+        rest.sort(key=lambda each: each[0])
+        return rest
+
+    def _judge(self, look: _Look, name: str, entry: os.DirEntry[str]) -> None:
+        path = _join(look.scan.path, name)
+        try:
+            is_link = entry.is_symlink()
+            is_folder = entry.is_dir(follow_symlinks=False)
+        except OSError:
+            # A file system that does not say in its listing what a thing is, nor lets us look. Should it be a
+            # folder, then trying to enter it protects what is known to lie below.
+            is_link = is_folder = False
+            look.below.append(_Folder(path, look.above))
+        if is_folder:
+            if self._rules.enters(path):
+                look.below.append(_Folder(path, look.above))
+            return
+        try:
+            if is_link:
+                self._judge_link(look, name, entry)
+            elif look.wants(name):
+                look.take(name, entry.stat(follow_symlinks=False))
+        except FileNotFoundError:
+            return  # gone since it was listed
+        except OSError as exc:
+            look.skip(name, SkipReason.UNREADABLE, exc.strerror or str(exc))
+
+    def _judge_link(self, look: _Look, name: str, entry: os.DirEntry[str]) -> None:
+        path = _join(look.scan.path, name)
+        if not (self._rules.enters(path) if _leads_to_folder(entry) else look.wants(name)):
+            return
+        own = FileStat.of(name, entry.stat(follow_symlinks=False))
+        if self._links is None:
+            look.skip(name, SkipReason.SYMLINK, "not followed", own)
+            return
+        try:
+            target = self._links.resolve(self._os_path(path), look.above)
+        except LinkRefused as refused:
+            look.skip(name, refused.reason, refused.detail, own)
+            return
+        if stat.S_ISDIR(target.st_mode):
+            look.below.append(_Folder(path, look.above, RootIdentity(target.st_dev, target.st_ino)))
+        else:
+            look.take(name, target)
+
+    def _os_path(self, path: str) -> bytes:
+        return os.path.join(self._root, names.decode(path)) if path else self._root
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
