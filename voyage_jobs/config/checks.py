@@ -1,0 +1,199 @@
+"""What settings must be to each other.
+
+Pure: nothing here touches a disk or the network, so that `status` answers even when a source's file server
+does not.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from voyage_jobs.config.problems import Loc, Problem
+from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.errors import ConfigError
+from voyage_jobs.voyage.models import CONTEXTUALIZED, EMBEDDINGS, Model, doubts, find
+
+_TOKENS_PER_CHAR = 4  # a tokenizer that falls back to bytes makes at most one token of each UTF-8 byte
+_LOCAL_SUFFIXES = (".localhost", ".internal", ".test")
+
+
+def problems(settings: Settings) -> Iterator[Problem]:
+    """Everything that makes these settings unusable."""
+    yield from _base_url(settings)
+    yield from _model(settings)
+    yield from _endpoint(settings)
+    yield from _splitting(settings)
+    yield from _schedule(settings)
+    yield from _source_names(settings)
+    yield from _patterns(settings)
+    yield from _own_data_in_source(settings)
+
+
+def warnings(settings: Settings) -> Iterator[str]:
+    """What is allowed but probably not meant, a sentence each."""
+    voyage = settings.voyage
+    yield from doubts(
+        voyage.model,
+        endpoint=voyage.endpoint,
+        output_dimension=voyage.output_dimension,
+        output_dtype=voyage.output_dtype,
+    )
+    if voyage.quarantine_s <= voyage.timeout_s and not is_local(voyage.base_url):
+        yield (
+            "voyage.quarantine_s is not longer than voyage.timeout_s: a batch whose creation is still "
+            "under way may be created, and paid, a second time."
+        )
+    if voyage.input_type == "query":
+        yield 'voyage.input_type is "query": documents are normally embedded as "document".'
+    for outer, inner in _nested(settings.sources):
+        yield (
+            f"Source {inner.name} ({inner.path}) lies inside source {outer.name} ({outer.path}): its files "
+            "are published once for each (the embeddings are paid only once)."
+        )
+
+
+def is_local(url: str) -> bool:
+    """Whether the URL's host can only be on this machine or a private network."""
+    host = (urlsplit(url).hostname or "").lower()
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith(_LOCAL_SUFFIXES)
+    return address.is_loopback or address.is_private
+
+
+def _base_url(settings: Settings) -> Iterator[Problem]:
+    url, loc = settings.voyage.base_url, ("voyage", "base_url")
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError:
+        yield Problem(loc, "is not a URL; write https://host/v1.", url)
+        return
+    if "@" in parts.netloc:
+        yield Problem(loc, "must not hold a user name or password; the key comes from VOYAGE_API_KEY.")
+    elif parts.scheme not in ("https", "http") or not host or parts.query or parts.fragment:
+        yield Problem(loc, "is not the address of an API; write https://host/v1.", url)
+    elif parts.scheme == "http" and not is_local(url):
+        yield Problem(loc, "would send the API key over the network in clear; write https://.", url)
+
+
+def _model(settings: Settings) -> Iterator[Problem]:
+    voyage = settings.voyage
+    model, name = find(voyage.model), ("voyage", "model")
+    dimension, dtype = ("voyage", "output_dimension"), ("voyage", "output_dtype")
+    if voyage.output_dtype in ("binary", "ubinary") and voyage.output_dimension % 8:
+        text = f"must be divisible by 8 for {voyage.output_dtype} vectors, which pack eight into a byte."
+        yield Problem(dimension, text, voyage.output_dimension, (dtype,))
+    if model is None:
+        return
+    if not model.dimensions:
+        yield Problem(
+            name, "makes no text embeddings; use voyage-4 or another embedding model.", voyage.model
+        )
+        return
+    if voyage.output_dimension not in model.dimensions:
+        choice = " or ".join(map(str, sorted(model.dimensions)))
+        text = f"{voyage.model} does not make vectors of this size; choose {choice}."
+        yield Problem(dimension, text, voyage.output_dimension, (name,))
+    if voyage.output_dtype != "float" and not model.quantized:
+        text = f'{voyage.model} makes only float vectors; choose "float" or a newer model.'
+        yield Problem(dtype, text, voyage.output_dtype, (name,))
+
+
+def _endpoint(settings: Settings) -> Iterator[Problem]:
+    voyage, model = settings.voyage, find(settings.voyage.model)
+    if voyage.endpoint == _endpoint_of(voyage.model, model):
+        return
+    loc, name = ("voyage", "endpoint"), ("voyage", "model")
+    if voyage.endpoint == CONTEXTUALIZED:
+        text = f"{voyage.model} makes none of these; choose {EMBEDDINGS} or a voyage-context model."
+        yield Problem(loc, text, voyage.endpoint, (name,))
+    elif model is None or model.dimensions:
+        text = f"{voyage.model} needs {CONTEXTUALIZED}; set that, or choose another model."
+        yield Problem(loc, text, voyage.endpoint, (name,))
+
+
+def _endpoint_of(name: str, model: Model | None) -> str:
+    if model is not None:
+        return model.endpoint
+    return CONTEXTUALIZED if name.startswith("voyage-context-") else EMBEDDINGS
+
+
+def _splitting(settings: Settings) -> Iterator[Problem]:
+    splitting, model = settings.splitting, find(settings.voyage.model)
+    loc = ("splitting", "max_chars")
+    if model and model.context_tokens and splitting.max_chars * _TOKENS_PER_CHAR > model.context_tokens:
+        most = model.context_tokens // _TOKENS_PER_CHAR
+        reads = f"{settings.voyage.model} reads ({model.context_tokens:,} tokens)"
+        text = f"may be more than {reads}; use {most} or less."
+        yield Problem(loc, text, splitting.max_chars, (("voyage", "model"),))
+    if splitting.overlap_chars * 2 >= splitting.max_chars:
+        text = f"must be less than half of splitting.max_chars ({splitting.max_chars})."
+        yield Problem(("splitting", "overlap_chars"), text, splitting.overlap_chars, (loc,))
+
+
+def _schedule(settings: Settings) -> Iterator[Problem]:
+    batching, polling = settings.batching, settings.polling
+    if batching.min_inputs > batching.max_inputs:
+        text = f"must not be more than batching.max_inputs ({batching.max_inputs})."
+        yield Problem(("batching", "min_inputs"), text, batching.min_inputs, (("batching", "max_inputs"),))
+    if polling.max_interval_s < polling.interval_s:
+        text = f"must not be less than polling.interval_s ({polling.interval_s:g})."
+        yield Problem(
+            ("polling", "max_interval_s"), text, polling.max_interval_s, (("polling", "interval_s"),)
+        )
+
+
+def _source_names(settings: Settings) -> Iterator[Problem]:
+    if not settings.sources:
+        yield Problem(("sources",), "no source folder is configured; add [[sources]] with a name and a path.")
+    first: dict[str, int] = {}
+    for index, source in enumerate(settings.sources):
+        if source.name in first:
+            text = f"is already the name of sources[{first[source.name]}]; choose another."
+            yield Problem(("sources", index, "name"), text, source.name)
+        first.setdefault(source.name, index)
+
+
+def _patterns(settings: Settings) -> Iterator[Problem]:
+    from voyage_jobs.sources.rules import PathRules
+
+    for index, source in enumerate(settings.sources):
+        for key, patterns in (("include", source.include), ("exclude", source.exclude)):
+            try:
+                PathRules(patterns, ())
+            except ConfigError as exc:
+                yield Problem(("sources", index, key), exc.message, list(patterns))
+
+
+def _own_data_in_source(settings: Settings) -> Iterator[Problem]:
+    paths = settings.paths
+    own: list[tuple[Loc, Path]] = [(("data_dir",), paths.data_dir)]
+    if paths.lancedb is not None and not _inside(paths.lancedb, paths.data_dir):
+        own.append((("lancedb", "uri"), paths.lancedb))
+    for loc, folder in own:
+        for index, source in enumerate(settings.sources):
+            if _inside(folder, source.path):
+                text = (
+                    f"lies inside source {source.name} ({source.path}), so voyage-jobs would read its own "
+                    "files; move one of the two."
+                )
+                yield Problem(loc, text, str(folder), (("sources", index, "path"),))
+
+
+def _nested(sources: tuple[SourceSettings, ...]) -> Iterator[tuple[SourceSettings, SourceSettings]]:
+    for index, outer in enumerate(sources):
+        for other, inner in enumerate(sources):
+            same_twice = inner.path == outer.path and other < index
+            if other != index and _inside(inner.path, outer.path) and not same_twice:
+                yield outer, inner
+
+
+def _inside(inner: Path, outer: Path) -> bool:
+    return inner == outer or outer in inner.parents

@@ -1,0 +1,80 @@
+"""Settings from the environment.
+
+`VOYAGE_JOBS_<SECTION>__<KEY>` sets one key, `VOYAGE_JOBS_DATA_DIR` the data folder, `VOYAGE_JOBS_SOURCES` the
+list of sources as JSON. An empty variable counts as not set, which is what Compose files and unit files mean
+by it; the word `none` unsets a key that may be absent. A variable with our prefix that is no setting is an
+error, because a misspelt one would otherwise be silently without effect.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic_settings import EnvSettingsSource
+
+from voyage_jobs.config import find
+from voyage_jobs.config.problems import Loc, is_secret_name, section_of
+from voyage_jobs.config.settings import ENV_DELIMITER, ENV_PREFIX, Settings
+from voyage_jobs.redact import redact
+
+# Read elsewhere: by the command line, by exits.py, by crash.py.
+_NO_SETTINGS = {find.VARIABLE, "VOYAGE_JOBS_DEBUG", "VOYAGE_JOBS_CRASH_AT"}
+# Kubernetes adds these to every container when there is a service named voyage-jobs.
+_SERVICE_LINK = re.compile(r"VOYAGE_JOBS_(SERVICE_(HOST|PORT).*|PORT(_\d+_(TCP|UDP).*)?)")
+
+
+def variable_of(loc: Loc) -> str:
+    """The variable that sets the key at `loc`."""
+    return ENV_PREFIX + ENV_DELIMITER.join(str(part) for part in loc).upper()
+
+
+def read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """The values that the environment sets, nested like the file, and the lines about what is wrong there."""
+    known = set(_known_variables())
+    values, wrong = {}, []
+    for name, value in environ.items():
+        if not name.startswith(ENV_PREFIX) or name in _NO_SETTINGS or _SERVICE_LINK.fullmatch(name):
+            continue
+        if name not in known:
+            wrong.append(f"environment: {name}: {_unknown(name, known)}")
+        elif value and (flaw := _bad_json(name, value)):
+            wrong.append(redact(f"environment: {name}: {flaw}"))
+        elif value:
+            values[name.lower()] = value
+    source = EnvSettingsSource(Settings)
+    source.env_vars = values
+    return source(), wrong
+
+
+def _known_variables() -> Iterator[str]:
+    for name, field in Settings.model_fields.items():
+        yield variable_of((name,))
+        section = section_of(field.annotation)
+        if section is not None and name != "sources":
+            yield from (variable_of((name, key)) for key in section.model_fields)
+
+
+def _unknown(name: str, known: set[str]) -> str:
+    if is_secret_name(name.removeprefix(ENV_PREFIX).rpartition(ENV_DELIMITER)[2]):
+        return "the API key is read from VOYAGE_API_KEY or from the file named by VOYAGE_API_KEY_FILE."
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    meant = f"did you mean {near[0]}?" if near else f"write {ENV_PREFIX}<SECTION>{ENV_DELIMITER}<KEY>."
+    return f"no such setting; {meant}"
+
+
+def _bad_json(name: str, value: str) -> str | None:
+    """Whole sections and the list of sources are JSON; say so before anything tries to read them."""
+    key = name.removeprefix(ENV_PREFIX).lower()
+    if key not in Settings.model_fields or section_of(Settings.model_fields[key].annotation) is None:
+        return None
+    example = '[{"name": "docs", "path": "/docs"}]' if key == "sources" else "an object of its keys"
+    try:
+        parsed = json.loads(value)
+    except ValueError as exc:
+        return f"is not JSON ({exc}); write {example}."
+    wanted = list if key == "sources" else dict
+    return None if isinstance(parsed, wanted) else f"has the wrong shape; write {example}."

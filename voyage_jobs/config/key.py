@@ -1,0 +1,82 @@
+"""Where the API key comes from. It is read anew for every use: a rotated file counts at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from voyage_jobs.errors import ConfigError
+from voyage_jobs.redact import remember
+
+VARIABLE = "VOYAGE_API_KEY"
+FILE_VARIABLE = "VOYAGE_API_KEY_FILE"
+FILE_NAME = "voyage_api_key"
+_DOCKER_SECRET = Path("/run/secrets") / FILE_NAME
+_MAX_BYTES = 4096
+_HINT = (
+    f"Set {VARIABLE}, or {FILE_VARIABLE} to a file that holds the key "
+    f"(systemd: LoadCredential={FILE_NAME}:..., Docker: a secret named {FILE_NAME})."
+)
+
+
+class KeySource:
+    """Call it to get the key. Order: the variable, the named file, systemd's credential, Docker's secret."""
+
+    def __init__(self, environ: Mapping[str, str], docker_secret: Path = _DOCKER_SECRET) -> None:
+        value = environ.get(VARIABLE, "").strip()
+        self._value = SecretStr(value) if value else None
+        self._named = Path(named) if (named := environ.get(FILE_VARIABLE, "")) else None
+        credentials = environ.get("CREDENTIALS_DIRECTORY", "")
+        self._usual = [Path(credentials) / FILE_NAME] if credentials else []
+        self._usual.append(docker_secret)
+
+    def __call__(self) -> str:
+        """The key. `ConfigError` if there is none, or if what is there cannot be one; never shows it."""
+        key = self._value.get_secret_value() if self._value else _read(self._file())
+        if not key:
+            raise ConfigError(f"{self.describe()} is empty.", hint=_HINT)
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise ConfigError(
+                f"{self.describe()} does not hold a key: it has blanks or control characters.", hint=_HINT
+            )
+        remember(key)
+        return key
+
+    def available(self) -> bool:
+        """Whether a usable key is there now."""
+        try:
+            self()
+        except ConfigError:
+            return False
+        return True
+
+    def describe(self) -> str:
+        """Where the key comes from, in words for a person; never the key."""
+        if self._value:
+            return f"the variable {VARIABLE}"
+        if self._named:
+            return f"the file {self._named} (named by {FILE_VARIABLE})"
+        found = self._usual_file()
+        return f"the file {found}" if found else "nowhere (no API key is set)"
+
+    def _usual_file(self) -> Path | None:
+        return next((path for path in self._usual if path.is_file()), None)
+
+    def _file(self) -> Path:
+        found = self._named or self._usual_file()
+        if found is None:
+            raise ConfigError("There is no Voyage API key.", hint=_HINT)
+        return found
+
+    def __repr__(self) -> str:
+        return f"KeySource(from {self.describe()})"
+
+
+def _read(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_MAX_BYTES).decode("ascii", "replace").strip()
+    except OSError as exc:
+        raise ConfigError(f"The API key cannot be read from {path}: {exc.strerror}.", hint=_HINT) from exc

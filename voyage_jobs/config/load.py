@@ -1,0 +1,167 @@
+"""From file and environment to `Settings`, or to one error that names everything that is wrong.
+
+All findings come at once: where a value is unusable, the checks between keys still run with its default in
+its place, and only those that rest on that value are left out.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from voyage_jobs.config import checks
+from voyage_jobs.config.environment import read_environment, variable_of
+from voyage_jobs.config.find import default_data_dir, find_config, usual_places
+from voyage_jobs.config.key import KeySource
+from voyage_jobs.config.problems import Loc, Problem, from_pydantic
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.errors import ConfigError
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """The settings in force. `path` is what `--config` names, if anything.
+
+    Raises `ConfigError` whose message has one line per problem. A missing API key is none yet: see `api_key`.
+    """
+    origin = find_config(path, environ)
+    text = "" if origin is None else _read(origin)
+    return parse_settings(text, origin, environ)
+
+
+def parse_settings(text: str, origin: Path | None, environ: Mapping[str, str]) -> Settings:
+    """The same for a file's text that is at hand; relative paths are relative to `origin`'s folder."""
+    inputs, lines = _Inputs.read(text, origin, environ)
+    settings, problems = _build(inputs.merged)
+    lines += [problem.line(inputs.where(problem.loc)) for problem in problems]
+    if lines or settings is None:
+        head = [f"{len(lines)} problems in the configuration:"] if len(lines) > 1 else []
+        raise ConfigError("\n".join(head + lines), hint=None if origin else _no_file_hint(environ))
+    return settings.attach(
+        origin=origin, warnings=tuple(checks.warnings(settings)), api_key=KeySource(environ)
+    )
+
+
+def _no_file_hint(environ: Mapping[str, str]) -> str:
+    places = " and ".join(map(str, usual_places(environ)))
+    return f"Looked for {places}. voyage-jobs init writes a configuration; or set VOYAGE_JOBS_SOURCES."
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What was given, and by whom."""
+
+    origin: Path | None
+    environ_values: dict[str, Any]
+    merged: dict[str, Any]
+    environ: Mapping[str, str]
+
+    @classmethod
+    def read(cls, text: str, origin: Path | None, environ: Mapping[str, str]) -> tuple[_Inputs, list[str]]:
+        from_file = _parse(text, origin) if origin else {}
+        from_environ, lines = read_environment(environ)
+        if origin is not None:
+            _anchor(from_file, origin.parent)
+        _anchor(from_environ, Path.cwd())
+        merged: dict[str, Any] = {"data_dir": str(default_data_dir(environ))}
+        for layer in (from_file, from_environ):
+            for key, value in layer.items():
+                both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+                merged[key] = {**merged[key], **value} if both else value
+        return cls(origin, from_environ, merged, environ), lines
+
+    def where(self, loc: Loc) -> str:
+        """Who gave the value at `loc`: the variable's name, the file, or nobody."""
+        section = self.environ_values.get(str(loc[0])) if loc else None
+        if section is not None and (not isinstance(section, dict) or len(loc) < 2 or loc[1] in section):
+            name = variable_of(loc[:2])
+            return f"environment: {name if self.environ.get(name) else variable_of(loc[:1])}"
+        if self.origin is not None:
+            return str(self.origin)
+        return "no configuration file"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path}: is not UTF-8 text (byte {exc.start}).", hint="Save it as UTF-8.") from exc
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror}.") from exc
+
+
+def _parse(text: str, origin: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        at = re.search(r"\(at line (\d+), column (\d+)\)", str(exc))
+        end = (text.count("\n") + 1, len(text.rpartition("\n")[2]) + 1)
+        line, column = (int(at[1]), int(at[2])) if at else end
+        what = re.sub(r" \(at .*\)$", "", str(exc))
+        raise ConfigError(
+            f"{origin}: line {line}, column {column}: {what}.",
+            hint="Texts and paths stand in quotes, lists in [ ], and a key stands only once.",
+        ) from exc
+
+
+def _anchor(values: dict[str, Any], base: Path) -> None:
+    """Make relative paths absolute, in place, before it is forgotten who gave them."""
+
+    def anchored(path: Any) -> Any:
+        return os.path.join(base, os.path.expanduser(path)) if isinstance(path, str) and path else path
+
+    if "data_dir" in values:
+        values["data_dir"] = anchored(values["data_dir"])
+    sources = values.get("sources")
+    for source in sources if isinstance(sources, list) else ():
+        if isinstance(source, dict) and "path" in source:
+            source["path"] = anchored(source["path"])
+    table = values.get("lancedb")
+    if isinstance(table, dict) and isinstance(uri := table.get("uri"), str) and "://" not in uri:
+        table["uri"] = anchored(uri)
+
+
+def _build(values: dict[str, Any]) -> tuple[Settings | None, list[Problem]]:
+    try:
+        settings = Settings(**values)
+    except ValidationError as exc:
+        errors = exc.errors(include_url=False)
+        problems = [from_pydantic(error, Settings) for error in errors]
+        bad = [error["loc"] for error in errors]
+        return None, problems + _checked_without(values, bad)
+    return settings, list(checks.problems(settings))
+
+
+def _checked_without(values: dict[str, Any], bad: list[Loc]) -> list[Problem]:
+    """What the checks between keys find when the unusable values are taken out."""
+    rest = copy.deepcopy(values)
+    for loc in bad:
+        _prune(rest, loc)
+    try:
+        settings = Settings(**rest)
+    except ValidationError:  # a source lacks what it cannot do without
+        bad = [*bad, ("sources",)]
+        settings = Settings(**{**rest, "sources": ()})
+    found = checks.problems(settings)
+    return [problem for problem in found if not any(_touches(problem, loc) for loc in bad)]
+
+
+def _touches(problem: Problem, loc: Loc) -> bool:
+    return any(key[: len(loc)] == loc or loc[: len(key)] == key for key in (problem.loc, *problem.involves))
+
+
+def _prune(values: Any, loc: Loc) -> None:
+    for part in loc[:-1]:
+        try:
+            values = values[part]
+        except (KeyError, IndexError, TypeError):
+            return
+    if isinstance(values, dict):
+        values.pop(loc[-1], None)

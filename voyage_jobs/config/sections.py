@@ -1,0 +1,175 @@
+"""The sections of the configuration file: every key, its default, its bounds. Units stand last in a name.
+
+What two keys must be to each other stands in `checks.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+DEFAULT_MODEL = "voyage-4"
+DEFAULT_DIMENSION = 1024
+_SOURCE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_TABLE_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a number")  # noqa: TRY004 - pydantic turns ValueError into a finding
+    return value
+
+
+def _none_word(value: Any) -> Any:
+    """The environment has no null, so the word stands for it."""
+    return None if isinstance(value, str) and value.strip().lower() == "none" else value
+
+
+def _empty_for_none(value: Any) -> Any:
+    return "" if _none_word(value) is None else value
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(os.path.expanduser(path)))
+
+
+def _source_name(name: str) -> str:
+    if not _SOURCE_NAME.fullmatch(name):
+        raise ValueError("must be 1 to 64 letters, digits, dots, dashes or underscores")
+    return name
+
+
+def _table_name(name: str) -> str:
+    if not _TABLE_NAME.fullmatch(name):
+        raise ValueError("must be letters, digits, dots, dashes or underscores")
+    return name
+
+
+def _endpoint(value: Any) -> Any:
+    return "/v1/" + value.strip("/").removeprefix("v1/") if isinstance(value, str) else value
+
+
+Count = Annotated[int, BeforeValidator(_number), Field(ge=1)]
+Size = Annotated[int, BeforeValidator(_number), Field(ge=0)]
+Duration = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
+Interval = Annotated[float, BeforeValidator(_number), Field(ge=0.1, allow_inf_nan=False)]
+Limit = Annotated[Duration | None, BeforeValidator(_none_word)]
+TokenLimit = Annotated[Size | None, BeforeValidator(_none_word)]
+Folder = Annotated[Path, AfterValidator(_absolute)]
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys are errors, values do not change afterwards."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class VoyageSettings(Section):
+    """`[voyage]`: the vendor and what is asked of it."""
+
+    base_url: str = "https://api.voyageai.com/v1"
+    model: Annotated[str, Field(min_length=1)] = DEFAULT_MODEL
+    output_dimension: Annotated[int, BeforeValidator(_number), Field(ge=1, le=65536)] = DEFAULT_DIMENSION
+    output_dtype: Literal["float", "int8", "uint8", "binary", "ubinary"] = "float"
+    input_type: Annotated[Literal["document", "query", ""], BeforeValidator(_empty_for_none)] = "document"
+    endpoint: Annotated[
+        Literal["/v1/embeddings", "/v1/contextualizedembeddings"], BeforeValidator(_endpoint)
+    ] = "/v1/embeddings"
+    encoding_format: Annotated[Literal["", "base64"], BeforeValidator(_empty_for_none)] = ""
+    timeout_s: Annotated[Interval, Field(le=3600)] = 60
+    quarantine_s: Duration = 900
+    create_retry_s: Duration = 1800
+    delete_remote_files: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _model_decides_dimension(cls, values: Any) -> Any:
+        """An absent or null dimension is the model's own default, as a number everybody can rely on."""
+        if not isinstance(values, dict) or _none_word(values.get("output_dimension")) is not None:
+            return values
+        from voyage_jobs.voyage.models import find
+
+        model = find(str(values.get("model", DEFAULT_MODEL)))
+        return {
+            **values,
+            "output_dimension": model.dimensions[0] if model and model.dimensions else DEFAULT_DIMENSION,
+        }
+
+
+class SourceSettings(Section):
+    """`[[sources]]`: one folder that should be searchable. Empty `include` means the usual text formats."""
+
+    name: Annotated[str, AfterValidator(_source_name)]
+    path: Folder
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    hidden: bool = False
+    follow_symlinks: bool = False
+    scan_interval_s: Interval = 300
+    delete_grace_s: Duration = 3600
+    max_delete_share: Annotated[float, BeforeValidator(_number), Field(gt=0, le=1)] = 0.3
+    max_delete_count: Count = 10_000
+    max_file_bytes: Count = 20_000_000
+
+
+class SplittingSettings(Section):
+    """`[splitting]`: how documents become chunks; sizes in characters."""
+
+    max_chars: Annotated[int, BeforeValidator(_number), Field(ge=200, le=8000)] = 2000
+    overlap_chars: Size = 0
+
+
+class BatchingSettings(Section):
+    """`[batching]`: how much goes into one batch, and how much may be under way."""
+
+    max_inputs: Annotated[Count, Field(le=100_000)] = 100_000
+    max_bytes: Annotated[int, BeforeValidator(_number), Field(ge=65_536)] = 50_000_000
+    max_in_flight_batches: Annotated[Count, Field(le=100)] = 90
+    max_in_flight_tokens: Annotated[Count, Field(le=1_000_000_000)] = 900_000_000
+    min_inputs: Count = 1000
+    linger_s: Duration = 300
+    max_attempts: Annotated[Count, Field(le=100)] = 5
+
+
+class PollingSettings(Section):
+    """`[polling]`: how often the vendor is asked about open batches."""
+
+    interval_s: Interval = 60
+    max_interval_s: Interval = 600
+
+
+class LanceSettings(Section):
+    """`[lancedb]`: where the table is. An empty uri becomes `<data_dir>/lancedb`."""
+
+    uri: str = ""
+    table: Annotated[str, AfterValidator(_table_name)] = "chunks"
+
+
+class BudgetSettings(Section):
+    """`[budget]`: what may be spent per UTC day and month; None is no limit."""
+
+    daily_usd: Limit = None
+    daily_tokens: TokenLimit = None
+    monthly_usd: Limit = None
+    monthly_tokens: TokenLimit = None
+
+
+class DiskSettings(Section):
+    """`[disk]`: the room that is always left free on the data folder's disk."""
+
+    min_free_bytes: Size = 1_073_741_824
+
+
+class LoggingSettings(Section):
+    """`[logging]`: how much is logged, and in which form."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
+    format: Annotated[Literal["auto", "console", "json"], BeforeValidator(_lower)] = "auto"

@@ -1,0 +1,126 @@
+"""`Settings`: the whole configuration, frozen, with the few things that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, PrivateAttr, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from voyage_jobs.config.key import KeySource
+from voyage_jobs.config.sections import (
+    BatchingSettings,
+    BudgetSettings,
+    DiskSettings,
+    Folder,
+    LanceSettings,
+    LoggingSettings,
+    PollingSettings,
+    SourceSettings,
+    SplittingSettings,
+    VoyageSettings,
+)
+
+ENV_PREFIX = "VOYAGE_JOBS_"
+ENV_DELIMITER = "__"
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where things stand. `lancedb` is None when the table is not on a local disk."""
+
+    data_dir: Path
+    lancedb: Path | None
+
+    @property
+    def state_db(self) -> Path:
+        """The SQLite database."""
+        return self.data_dir / "state.db"
+
+    @property
+    def lock(self) -> Path:
+        """The file whose lock makes one process the writer."""
+        return self.data_dir / "lock"
+
+    @property
+    def spool(self) -> Path:
+        """Input files on their way to the vendor, results on their way back."""
+        return self.data_dir / "spool"
+
+    @property
+    def vectors(self) -> Path:
+        """The packs: every vector that was paid for."""
+        return self.data_dir / "vectors"
+
+
+class Settings(BaseSettings):
+    """The configuration. Made by `load_settings`; made directly (tests) it knows no file, key or warnings."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_DELIMITER
+    )
+
+    data_dir: Folder
+    sources: tuple[SourceSettings, ...] = ()
+    voyage: VoyageSettings = Field(default_factory=VoyageSettings)
+    splitting: SplittingSettings = Field(default_factory=SplittingSettings)
+    batching: BatchingSettings = Field(default_factory=BatchingSettings)
+    polling: PollingSettings = Field(default_factory=PollingSettings)
+    lancedb: LanceSettings = Field(default_factory=LanceSettings)
+    budget: BudgetSettings = Field(default_factory=BudgetSettings)
+    disk: DiskSettings = Field(default_factory=DiskSettings)
+    logging: LoggingSettings = Field(default_factory=LoggingSettings)
+
+    _origin: Path | None = PrivateAttr(default=None)
+    _warnings: tuple[str, ...] = PrivateAttr(default=())
+    _api_key: KeySource = PrivateAttr(default_factory=lambda: KeySource({}))
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is passed in: `load.py` has merged file and environment, and knows who gave what."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _table_lives_in_data_dir(cls, values: Any) -> Any:
+        section = values.get("lancedb", {}) if isinstance(values, dict) else None
+        if not isinstance(section, dict) or section.get("uri") or not values.get("data_dir"):
+            return values
+        data_dir = Path(values["data_dir"]).expanduser().absolute()
+        return {**values, "lancedb": {**section, "uri": str(data_dir / "lancedb")}}
+
+    def attach(self, *, origin: Path | None, warnings: tuple[str, ...], api_key: KeySource) -> Self:
+        """Remember what is not configuration itself; for `load_settings`."""
+        self._origin, self._warnings, self._api_key = origin, warnings, api_key
+        return self
+
+    @property
+    def origin(self) -> Path | None:
+        """The file this was read from, or None if the environment gave everything."""
+        return self._origin
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed but probably not meant, one sentence each."""
+        return self._warnings
+
+    @property
+    def api_key(self) -> KeySource:
+        """Call it to get the API key; reading it is the first moment a missing key is an error."""
+        return self._api_key
+
+    @property
+    def paths(self) -> Paths:
+        """Where state, spool, vectors and table stand."""
+        uri = self.lancedb.uri
+        return Paths(data_dir=self.data_dir, lancedb=None if "://" in uri else Path(uri))
