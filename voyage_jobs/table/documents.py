@@ -1,0 +1,126 @@
+"""Which rows belong to which documents, and the check that new rows are what they claim to be."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from voyage_jobs.table.engine import open_reading
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+SCAN_ROWS = 65_536  # two text columns of so many rows are a few MiB
+
+
+class DocumentSet:
+    """Documents by (source, path), compared as values: no name is ever quoted into a query."""
+
+    def __init__(self, documents: Iterable[tuple[str, str]]) -> None:
+        import pyarrow as pa
+
+        paths: dict[str, set[str]] = defaultdict(set)
+        for source, path in documents:
+            paths[source].add(path)
+        self._paths = {source: pa.array(sorted(found), pa.string()) for source, found in paths.items()}
+
+    def __len__(self) -> int:
+        return sum(len(paths) for paths in self._paths.values())
+
+    def mask(self, batch: pa.RecordBatch) -> np.ndarray[Any, Any]:
+        """For each row of a batch with columns `source` and `path`: does it belong to one of these
+        documents?"""
+        import numpy as np
+        import pyarrow.compute as pc
+
+        mask = np.zeros(batch.num_rows, dtype=bool)
+        for source, paths in self._paths.items():
+            here = pc.equal(batch.column("source"), source)
+            if pc.any(here).as_py():
+                found = pc.and_(here, pc.is_in(batch.column("path"), value_set=paths))
+                mask |= found.to_numpy(zero_copy_only=False)
+        return mask
+
+    def locate(self, dataset: Any) -> dict[int, np.ndarray[Any, Any]]:
+        """Where these documents' rows are: physical row offsets by fragment id."""
+        import numpy as np
+
+        found: dict[int, list[np.ndarray[Any, Any]]] = defaultdict(list)
+        if not self._paths:
+            return {}
+        scanner = dataset.scanner(columns=["source", "path"], with_row_address=True, batch_size=SCAN_ROWS)
+        with open_reading(dataset.uri):
+            for batch in scanner.to_batches():
+                addresses = batch.column("_rowaddr").to_numpy()[self.mask(batch)]
+                fragments = addresses >> 32  # Lance's row address: fragment id, then offset in it
+                for fragment in np.unique(fragments):
+                    found[int(fragment)].append(addresses[fragments == fragment] & 0xFFFF_FFFF)
+        return {fragment: np.sort(np.concatenate(parts)) for fragment, parts in found.items()}
+
+
+class Incoming:
+    """Rows on their way into the table, checked as they pass; a row that is wrong stops the flip before its
+    commit.
+
+    Rows must have the table's columns, no nulls, finite vectors, a `chunk_id` that is unique in the flip, and
+    belong to the documents that are flipped. Remembers the chunk ids of one flip: about 150 bytes a row.
+    """
+
+    def __init__(self, schema: pa.Schema, documents: DocumentSet, batches: Iterable[pa.RecordBatch]) -> None:
+        self._schema = schema
+        self._documents = documents
+        self._batches = batches
+        self._chunk_ids: set[str] = set()
+        self.failure: BaseException | None = None
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """Yield the checked batches. What goes wrong is kept in `failure`: Arrow's C interface loses its
+        type."""
+        try:
+            for batch in self._batches:
+                if batch.num_rows:
+                    yield self._checked(batch)
+        except BaseException as exc:
+            self.failure = exc
+            raise
+
+    def reader(self) -> pa.RecordBatchReader:
+        """The same as an Arrow reader."""
+        import pyarrow as pa
+
+        return pa.RecordBatchReader.from_batches(self._schema, iter(self))
+
+    def _checked(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        import pyarrow as pa
+
+        if batch.schema.names != self._schema.names or batch.schema.types != self._schema.types:
+            raise ValueError(f"rows have columns {batch.schema}, the table has {self._schema}")
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            if column.null_count:
+                raise ValueError(f"column {name} holds nulls")
+        if not self._documents.mask(batch).all():
+            raise ValueError("a row belongs to a document that is not part of this flip")
+        self._demand_new_ids(batch.column("chunk_id"))
+        _demand_finite(batch.column("vector"))
+        return pa.RecordBatch.from_arrays(batch.columns, schema=self._schema)
+
+    def _demand_new_ids(self, column: pa.Array) -> None:
+        before = len(self._chunk_ids)
+        ids = column.to_pylist()
+        self._chunk_ids.update(ids)
+        if len(self._chunk_ids) != before + len(ids):
+            raise ValueError("two rows of one flip have the same chunk_id")
+
+
+def _demand_finite(vectors: pa.FixedSizeListArray) -> None:
+    import numpy as np
+    import pyarrow as pa
+
+    values = vectors.flatten()
+    if pa.types.is_floating(values.type):
+        numbers = values.to_numpy()
+        # One pass without a temporary: a NaN or an infinity survives every sum of squares.
+        if not np.isfinite(np.dot(numbers, numbers)) and not np.isfinite(numbers).all():
+            raise ValueError("a vector holds NaN or infinity")

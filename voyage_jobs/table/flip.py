@@ -1,0 +1,74 @@
+"""The one change the table knows: these documents have exactly these rows, from one version to the next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from voyage_jobs.table.engine import open_dataset, open_writing
+
+if TYPE_CHECKING:
+    from voyage_jobs.table.documents import DocumentSet, Incoming
+
+ROWS_PER_FRAGMENT = 100_000  # 550 MB of 1024 floats with text: few files, each rewritten in seconds
+_ATTEMPTS = 8
+
+
+def replace(path: str, documents: DocumentSet, incoming: Incoming) -> Any:
+    """Let the documents have the incoming rows and no others, in one commit. The dataset as it is afterwards.
+
+    Another program may commit meanwhile, say by compacting; then the deletions are worked out anew against
+    its version and the rows, already written, are offered again.
+    """
+    from lance.commit import CommitConflictError
+
+    dataset = open_dataset(path)
+    added = _written(dataset, path, incoming)
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return _committed(dataset, path, documents, added)
+        except CommitConflictError:
+            if attempt == _ATTEMPTS:
+                raise
+            dataset = open_dataset(path)
+    raise AssertionError("unreachable")
+
+
+def _written(dataset: Any, path: str, incoming: Incoming) -> list[Any]:
+    """Write the rows into files that no version of the table mentions yet."""
+    from lance.fragment import write_fragments
+
+    try:
+        with open_writing(path):
+            fragments: list[Any] = write_fragments(
+                incoming.reader(),
+                dataset,
+                mode="append",
+                max_rows_per_file=ROWS_PER_FRAGMENT,
+                data_storage_version=dataset.data_storage_version,
+            )
+    except Exception:
+        if incoming.failure is not None:
+            raise incoming.failure from None
+        raise
+    return fragments
+
+
+def _committed(dataset: Any, path: str, documents: DocumentSet, added: list[Any]) -> Any:
+    """Mark the documents' present rows deleted, and commit that together with the added files."""
+    import lance
+
+    emptied: list[int] = []
+    thinned: list[Any] = []
+    with open_writing(path):
+        for fragment_id, offsets in documents.locate(dataset).items():
+            left = dataset.get_fragment(fragment_id).delete_rows(offsets.tolist())
+            if left is None:
+                emptied.append(fragment_id)
+            else:
+                thinned.append(left)
+        if not (added or emptied or thinned):
+            return dataset
+        operation = lance.LanceOperation.Update(
+            removed_fragment_ids=emptied, updated_fragments=thinned, new_fragments=added
+        )
+        return lance.LanceDataset.commit(dataset, operation, read_version=dataset.version)

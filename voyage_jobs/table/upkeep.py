@@ -1,0 +1,149 @@
+"""Upkeep by the table's own statistics: few files, few deleted rows, old versions gone, the index up to date.
+
+Nothing here is needed for correct answers, and nothing happens unless the statistics ask for it. Compaction
+is bounded by rows, so that one call takes seconds and the next one goes on. Building the index is the one
+long step; it happens once, and later rows are added to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from voyage_jobs.table.engine import open_writing
+from voyage_jobs.table.flip import ROWS_PER_FRAGMENT
+
+INDEX = "vector_idx"
+_LEAST_KEEP_S = 3600
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """When to do what.
+
+    `small_fragments`: merge once so many hold less than half of a full fragment. `deleted_share`: rewrite a
+    fragment once this share of its rows is deleted. `rows_per_call`: compact at most so many rows in one
+    call. `versions`: remove old versions once there are so many that are older than `keep_s` seconds (at
+    least an hour: readers may still hold them). `index_from_rows`: build a vector index from here on;
+    `unindexed_rows`: add rows to it once so many are outside.
+    """
+
+    small_fragments: int = 8
+    deleted_share: float = 0.1
+    rows_per_call: int = 2 * ROWS_PER_FRAGMENT
+    versions: int = 20
+    keep_s: int = _LEAST_KEEP_S
+    index_from_rows: int = 50_000
+    unindexed_rows: int = 20_000
+
+    def __post_init__(self) -> None:
+        if self.keep_s < _LEAST_KEEP_S:
+            raise ValueError(f"keep_s must be at least {_LEAST_KEEP_S}: readers may hold a version that long")
+
+
+@dataclass(frozen=True)
+class Stats:
+    """The table in numbers. `bytes` counts the data files a reader of this version needs; the folder may hold
+    more."""
+
+    version: int
+    versions: int
+    rows: int
+    fragments: int
+    small_fragments: int
+    worst_deleted_share: float
+    deleted_rows: int
+    indexed: bool
+    unindexed_rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Tended:
+    """What one call of `tend` did."""
+
+    fragments_removed: int = 0
+    fragments_added: int = 0
+    index_built: bool = False
+    rows_indexed: int = 0
+    versions_removed: int = 0
+    bytes_removed: int = 0
+
+
+def measure(dataset: Any) -> Stats:
+    """Read the statistics from manifests alone; no data file is opened."""
+    fragments = [fragment.metadata for fragment in dataset.get_fragments()]
+    deleted = [fragment.num_deletions for fragment in fragments]
+    live = {fragment.id: fragment.num_rows for fragment in fragments}
+    covered: set[int] = set()
+    indexed = False
+    for index in dataset.describe_indices():
+        if index.name == INDEX:
+            indexed = True
+            covered.update(*(segment.fragment_ids for segment in index.segments))
+    return Stats(
+        version=dataset.version,
+        versions=len(dataset.version_refs()),
+        rows=sum(live.values()),
+        fragments=len(fragments),
+        small_fragments=sum(rows < ROWS_PER_FRAGMENT // 2 for rows in live.values()),
+        worst_deleted_share=max(
+            (gone / fragment.physical_rows for gone, fragment in zip(deleted, fragments, strict=True)),
+            default=0.0,
+        ),
+        deleted_rows=sum(deleted),
+        indexed=indexed,
+        unindexed_rows=sum(rows for fragment, rows in live.items() if fragment not in covered),
+        bytes=sum(file.file_size_bytes or 0 for fragment in fragments for file in fragment.files),
+    )
+
+
+def tend(dataset: Any, policy: Upkeep, sync: Callable[[], object], *, floats: bool) -> Tended:
+    """Do what the statistics ask for. `sync` is called before anything old is removed and again at the end.
+
+    `floats`: whether a vector index makes sense; other vectors are searched exactly.
+    """
+    before = measure(dataset)
+    with open_writing(dataset.uri):
+        removed, added = _compact(dataset, before, policy)
+        built, rows_indexed = _index(dataset, before, policy) if floats else (False, 0)
+        versions_removed, bytes_removed = _clean(dataset, before, policy, sync)
+    sync()
+    return Tended(removed, added, built, rows_indexed, versions_removed, bytes_removed)
+
+
+def _compact(dataset: Any, before: Stats, policy: Upkeep) -> tuple[int, int]:
+    crowded = before.small_fragments >= policy.small_fragments
+    if not crowded and before.worst_deleted_share <= policy.deleted_share:
+        return 0, 0
+    done = dataset.optimize.compact_files(
+        target_rows_per_fragment=ROWS_PER_FRAGMENT,
+        materialize_deletions_threshold=policy.deleted_share,
+        max_source_rows=policy.rows_per_call,
+        num_threads=1,  # half the memory, and the second core has other work
+    )
+    return done.fragments_removed, done.fragments_added
+
+
+def _index(dataset: Any, before: Stats, policy: Upkeep) -> tuple[bool, int]:
+    if before.indexed:
+        if before.unindexed_rows < policy.unindexed_rows:
+            return False, 0
+        dataset.optimize.optimize_indices(index_names=[INDEX])
+        return False, before.unindexed_rows
+    if before.rows < policy.index_from_rows:
+        return False, 0
+    # Scalar quantisation: built in seconds and almost exact, where product quantisation is neither.
+    dataset.create_index("vector", "IVF_SQ", name=INDEX, metric="cosine")
+    return True, before.rows
+
+
+def _clean(dataset: Any, before: Stats, policy: Upkeep, sync: Callable[[], object]) -> tuple[int, int]:
+    if before.versions < policy.versions:
+        return 0, 0
+    # A compaction's files are not durable yet, and what they replace is about to go.
+    sync()
+    done = dataset.cleanup_old_versions(timedelta(seconds=policy.keep_s), error_if_tagged_old_versions=False)
+    return done.old_versions, done.bytes_removed
