@@ -1,0 +1,93 @@
+"""File contents: small ones in memory, large ones on disk, so that a job of gigabytes costs no memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+SPILL_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 20
+
+
+class Blob:
+    """Bytes that grow at the end. The file goes with the last reference, so no reader is cut off."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._on_disk = 0
+        self._tail = bytearray()
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+        return self._on_disk + len(self._tail)
+
+    def append(self, data: bytes) -> None:
+        """Add bytes at the end."""
+        self._tail += data
+        if len(self._tail) >= SPILL_BYTES:
+            if not self._on_disk:
+                weakref.finalize(self, _unlink, self._path)
+            with open(self._path, "ab") as out:
+                out.write(self._tail)
+            self._on_disk += len(self._tail)
+            self._tail.clear()
+
+    def read(self, start: int, length: int) -> bytes:
+        """The bytes from `start` on, fewer than `length` only at the end."""
+        stop = min(start + length, self.size)
+        if start >= self._on_disk:
+            return bytes(self._tail[start - self._on_disk : stop - self._on_disk])
+        fd = os.open(self._path, os.O_RDONLY)
+        try:
+            data = os.pread(fd, min(stop, self._on_disk) - start, start)
+        finally:
+            os.close(fd)
+        return data + bytes(self._tail[: max(0, stop - self._on_disk)])
+
+    def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """The bytes of [start, stop) in pieces."""
+        end = self.size if stop is None else min(stop, self.size)
+        while start < end:
+            piece = self.read(start, min(CHUNK_BYTES, end - start))
+            start += len(piece)
+            yield piece
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Every line without its newline, with the offset it starts at."""
+        offset, rest = 0, b""
+        for piece in self.chunks():
+            *whole, rest = (rest + piece).split(b"\n")
+            for line in whole:
+                yield offset, line
+                offset += len(line) + 1
+        if rest:
+            yield offset, rest
+
+
+class BlobStore:
+    """Makes blobs in one folder: the given one, or a temporary one that goes away with the store."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        if folder is None:
+            folder = Path(tempfile.mkdtemp(prefix="voyage-simulator-"))
+            self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._made = 0
+
+    def new(self) -> Blob:
+        """A new, empty blob."""
+        self._made += 1
+        return Blob(self._folder / f"{os.getpid()}-{id(self):x}-{self._made}.blob")
+
+
+def _unlink(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)

@@ -1,0 +1,344 @@
+"""The simulator itself: who may call, which fault strikes, which part answers.
+
+There is no thread and no timer. Every change is a function of the clock and is worked out when somebody
+looks; a lock makes that safe for a server with many threads. Time is the clock's monotonic time counted
+from its wall time at the start, so that a client whose wall clock is set cannot move the vendor's.
+"""
+
+from __future__ import annotations
+
+import heapq
+import ipaddress
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from voyage_jobs.clock import US, Clock, SystemClock, now_us
+from voyage_jobs.simulator.blobs import BlobStore
+from voyage_jobs.simulator.content import Contents, cut
+from voyage_jobs.simulator.endpoints import ENDPOINTS
+from voyage_jobs.simulator.faults import FaultScript, Hit
+from voyage_jobs.simulator.files import Files
+from voyage_jobs.simulator.jobs import Jobs
+from voyage_jobs.simulator.ledger import Ledger
+from voyage_jobs.simulator.messages import ApiError, Loss, Request, Response, SchemaError
+from voyage_jobs.simulator.multipart import read_form
+from voyage_jobs.simulator.options import Options
+from voyage_jobs.simulator.params import Params, parse_params, read_object
+from voyage_jobs.simulator.routes import Route, find_route
+from voyage_jobs.simulator.runner import Runner
+from voyage_jobs.simulator.stamps import Ids, http_date
+from voyage_jobs.simulator.vectors import Embedder, Floats
+
+_HTML = b"<html><head><title>%d</title></head><body><h1>The server had a problem.</h1></body></html>"
+_UNPAID = (
+    "You have not yet added your payment method in the billing page and will have reduced rate limits of "
+    "3 RPM and 10K TPM. To unlock our standard rate limits, please add a payment method on the billing page."
+)
+_SYNC = {
+    "embeddings": ENDPOINTS["/v1/embeddings"],
+    "contextualized_embeddings": ENDPOINTS["/v1/contextualizedembeddings"],
+    "rerank": ENDPOINTS["/v1/rerank"],
+}
+_RERANK_DIMENSION = 256
+
+
+class Simulator:
+    """Stands in for the vendor's Files, Batches, embeddings, contextualized embeddings and rerank APIs.
+
+    `batch_seconds` is how long a job takes. Without an `api_key` any key is good. `options` go before those
+    of the fault script. `storage_dir` takes the bytes of large files (a temporary folder if not given).
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        api_key: str | None = None,
+        seed: int = 0,
+        batch_seconds: float = 30.0,
+        faults: FaultScript | None = None,
+        options: Options | None = None,
+        storage_dir: Path | None = None,
+    ) -> None:
+        self.clock = clock
+        self.faults = faults if faults is not None else FaultScript.none()
+        if self.faults.seed is None:
+            self.faults.seed = seed
+        self.options = options or self.faults.options or Options()
+        self.ledger = Ledger()
+        self.calls: Counter[str] = Counter()
+        self._api_key = api_key
+        self._began_us, self._began_mono = now_us(clock), clock.mono()
+        self._skipped_us = 0
+        self._lock = threading.RLock()
+        self._delayed: list[tuple[int, int, Callable[[int], Response]]] = []
+        self._stopwatch = SystemClock()
+        self._busy_s = 0.0
+        self._embedders: dict[tuple[str, int], Embedder] = {}
+        ids = Ids(seed)
+        self._blobs = BlobStore(storage_dir)
+        self.files = Files(ids, self.options)
+        runner = Runner(self.files, self.ledger, self.faults, self.options, self._embed)
+        self.jobs = Jobs(
+            files=self.files,
+            blobs=self._blobs,
+            runner=runner,
+            faults=self.faults,
+            ids=ids,
+            options=self.options,
+            batch_seconds=batch_seconds,
+        )
+        self._contents = Contents(ids, self.options)
+
+    def now_us(self) -> int:
+        """The vendor's time in microseconds since 1970 UTC."""
+        passed_s = (self.clock.mono() - self._began_mono) * self.options.speed
+        return self._began_us + int(passed_s * US) + self._skipped_us
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass at the vendor alone; the clock is not touched."""
+        with self._lock:
+            self._skipped_us += int(seconds * US)
+
+    def tick(self, most_lines: int) -> None:
+        """Do a bounded part of the work that is due, so that a server spreads it out."""
+        with self._lock:
+            self._begin_call(most_lines)
+
+    def settle(self) -> None:
+        """Do all the work that is due, as if somebody had looked (before reading the ledger)."""
+        with self._lock:
+            self._begin_call(None)
+
+    @property
+    def busy_s(self) -> float:
+        """Real seconds spent answering, to be taken off a client's own time."""
+        return self._busy_s
+
+    def handle(self, request: Request) -> Response:
+        """Answer one request. Never raises for anything the client can send."""
+        began = self._stopwatch.mono()
+        try:
+            response = self._answer(request)
+        except ApiError as error:
+            response = self._refusal(error)
+        response.headers.setdefault("date", http_date(self.now_us()))
+        with self._lock:
+            response.headers.setdefault("request-id", f"req-{sum(self.calls.values())}")
+            self._busy_s += self._stopwatch.mono() - began
+        return response
+
+    def _answer(self, request: Request) -> Response:
+        if request.path.startswith("/_simulator/"):
+            return self._control(request)
+        route = find_route(request.method, request.path)
+        with self._lock:
+            now = self._begin_call(None)
+            self.calls[route.operation] += 1
+            hit = self.faults.call(route.operation, self._elapsed_s(now))
+        if hit is not None and hit.fault == "request_lost":
+            return Response(0, lost=Loss(hit["as"]))
+        self._authorize(route, request, hit)
+        if hit is None:
+            return self._perform(route, request, now)
+        return self._faulty(hit, route, request, now)
+
+    def _begin_call(self, most_lines: int | None) -> int:
+        """Bring the vendor up to the present; the present."""
+        now = self.now_us()
+        while self._delayed and self._delayed[0][0] <= now:
+            due_us, _, effect = heapq.heappop(self._delayed)
+            try:
+                effect(due_us)
+            except ApiError:
+                continue  # the client has long hung up
+        self.files.drop_expired(now)
+        self.jobs.settle(now, most_lines)
+        return now
+
+    def _elapsed_s(self, now: int) -> float:
+        return (now - self._began_us) / US
+
+    def _authorize(self, route: Route, request: Request, hit: Hit | None) -> None:
+        if route.operation == "storage":
+            return
+        if hit is not None and hit.fault == "auth_outage":
+            raise ApiError(hit["status"], "Provided API key is invalid.")
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not key:
+            raise ApiError(401, "Please provide your API key as 'Authorization: Bearer <key>'.")
+        if self._api_key is not None and key != self._api_key:
+            raise ApiError(self.options.wrong_key_status, "Provided API key is invalid.")
+
+    def _faulty(self, hit: Hit, route: Route, request: Request, now: int) -> Response:
+        """Answer a call that a fault strikes."""
+        match hit.fault:
+            case "rate_limited":
+                wait_s = hit["retry_after_s"]
+                headers = {} if wait_s is None else {"retry-after": f"{wait_s:g}"}
+                raise ApiError(429, "You have reached your rate limit. Please try again later.", headers)
+            case "unpaid_account":
+                raise ApiError(429, _UNPAID)
+            case "input_file_not_found":
+                raise ApiError(404, "Input file not found")
+            case "not_deleted" if route.operation == "delete_file":
+                return Response.json({"id": route.ident, "object": "file", "deleted": False})
+            case "not_deleted":
+                asked = read_object(request.body.read()).get("file_ids")
+                return Response.json({"success": False, "error_file_ids": asked})
+            case "effect_delayed":
+                return self._delay(hit, route, request, now)
+            case "server_error" if not hit["after_effect"]:
+                return Response.of(_HTML % hit["status"], "text/html", hit["status"])
+        try:
+            response = self._perform(route, request, now)
+        except ApiError as error:
+            response = self._refusal(error)
+        match hit.fault:
+            case "answer_lost":
+                return Response(0, lost=Loss(hit["as"]))
+            case "server_error":
+                return Response.of(_HTML % hit["status"], "text/html", hit["status"])
+            case "body_cut" if response.length:
+                return cut(response, hit["keep_share"])
+        return response
+
+    def _delay(self, hit: Hit, route: Route, request: Request, now: int) -> Response:
+        """Take the request, let it have its effect later, and never answer."""
+        kept = Request.of(request.method, request.path, request.headers, request.body.read())
+        with self._lock:
+            due = now + int(hit["seconds"] * US)
+            order = self.calls.total()
+            heapq.heappush(self._delayed, (due, order, lambda at: self._perform(route, kept, at)))
+        return Response(0, lost=Loss.READ_TIMEOUT)
+
+    def _perform(self, route: Route, request: Request, now: int) -> Response:
+        if route.operation == "upload_file":
+            return self._upload(request, now)
+        body = request.body.read() if request.method == "POST" else b""
+        with self._lock:
+            if route.operation in _SYNC:
+                return Response.json(self._sync(route.operation, read_object(body)))
+            match route.operation:
+                case "file_content":
+                    return self._contents.of(self.files.get(route.ident), request, now)
+                case "storage":
+                    return self._contents.stored(route.ident, request, now)
+            return Response.json(self._object(route, request, body, now))
+
+    def _object(self, route: Route, request: Request, body: bytes, now: int) -> dict[str, Any]:
+        """The answer of an operation on files and batches."""
+        match route.operation:
+            case "list_files":
+                return self.files.page(request.query)
+            case "retrieve_file":
+                return self.files.get(route.ident).as_json(self.options)
+            case "delete_file":
+                self.files.delete(route.ident)
+                return {"id": route.ident, "object": "file", "deleted": True}
+            case "bulk_delete_files":
+                return self._bulk_delete(read_object(body))
+            case "create_batch":
+                return self.jobs.create(read_object(body), now, self._elapsed_s(now))
+            case "list_batches":
+                return self.jobs.page(request.query, now)
+            case "retrieve_batch":
+                return self.jobs.retrieve(route.ident, now)
+            case "cancel_batch":
+                return self.jobs.cancel(route.ident, now)
+        raise AssertionError(f"no such operation: {route.operation}")
+
+    def _upload(self, request: Request, now: int) -> Response:
+        """Store an upload as it comes in; only its registration holds the lock."""
+        blob = self._blobs.new()
+        most = self.options.max_file_bytes
+
+        def write(piece: bytes) -> None:
+            blob.append(piece)
+            if blob.size > most:
+                raise ApiError(self.options.file_too_large_status, f"The file is larger than {most} bytes.")
+
+        form = read_form(request.headers.get("content-type", ""), request.body, write)
+        if form.filename is None:
+            raise SchemaError("Argument 'file' is required.", "file")
+        if form.fields.get("purpose") != "batch":
+            raise SchemaError("Argument 'purpose' is required and must be 'batch'.", "purpose")
+        if not form.filename.endswith(".jsonl"):
+            raise ApiError(400, "Only .jsonl files are supported.")
+        with self._lock:
+            shown = self.files.add(form.filename, "batch", blob, now).as_json(self.options)
+        if not self.options.upload_shows_expires_at:
+            del shown["expires_at"]
+        return Response.json(shown)
+
+    def _bulk_delete(self, body: dict[str, Any]) -> dict[str, Any]:
+        file_ids = body.get("file_ids")
+        if not isinstance(file_ids, list) or not all(isinstance(file_id, str) for file_id in file_ids):
+            raise SchemaError("Argument 'file_ids' must be a list of strings.", "file_ids")
+        unknown = self.files.delete_all(file_ids)
+        return {"success": False, "error_file_ids": unknown} if unknown else {"success": True}
+
+    def _sync(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
+        """A synchronous request: the batch endpoints with input and parameters in one body."""
+        endpoint = _SYNC[operation]
+        data = {key: value for key, value in body.items() if key in endpoint.data_keys}
+        rest = {key: value for key, value in body.items() if key not in endpoint.data_keys}
+        params = parse_params(rest, endpoint.kind, self.options)
+        work = endpoint.prepare(endpoint.read(data, params, bare_string=True), params)
+        answer = work.answer(self._embed(list(work.texts), params))
+        answer["usage"] = {"total_tokens": work.tokens}
+        self.ledger.bill_sync(work.units)
+        return answer
+
+    def _embed(self, texts: list[str], params: Params) -> Floats:
+        key = (params.model.space, params.dimension or _RERANK_DIMENSION)
+        embedder = self._embedders.get(key)
+        if embedder is None:
+            embedder = self._embedders[key] = Embedder(*key)
+        return embedder.embed(texts)
+
+    def _refusal(self, error: ApiError) -> Response:
+        status, detail = error.status, error.detail
+        body: dict[str, Any] = {"detail": detail}
+        if isinstance(error, SchemaError) and self.options.schema_errors != "400":
+            status = 422
+            if self.options.schema_errors == "422_list":
+                where = ["body", error.field_name] if error.field_name else ["body"]
+                body = {"detail": [{"loc": where, "msg": detail, "type": "value_error"}]}
+        response = Response.json(body, status)
+        response.headers.update(error.headers)
+        return response
+
+    def _control(self, request: Request) -> Response:
+        """The simulator's own doors, for callers on the same machine only."""
+        if not ipaddress.ip_address(request.peer).is_loopback:
+            raise ApiError(403, "The simulator's own endpoints answer to this machine only.")
+        match request.method, request.path:
+            case "GET", "/_simulator/ledger":
+                self.settle()
+                return Response.json(self.ledger.export())
+            case "GET", "/_simulator/state":
+                return Response.json(self.state())
+            case "POST", "/_simulator/advance":
+                seconds = read_object(request.body.read()).get("seconds")
+                if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
+                    raise SchemaError("Argument 'seconds' must be a number that is not negative.", "seconds")
+                self.advance(seconds)
+                return Response.json(self.state())
+        raise ApiError(404, "Not Found")
+
+    def state(self) -> dict[str, Any]:
+        """Everything there is, as plain data."""
+        with self._lock:
+            now = self._begin_call(None)
+            return {
+                "now": http_date(now),
+                "batches": self.jobs.all(now),
+                "files": len(self.files),
+                "calls": dict(self.calls),
+                "faults_fired": dict(self.faults.fired),
+                "busy_s": round(self._busy_s, 3),
+            }

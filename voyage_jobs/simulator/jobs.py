@@ -1,0 +1,193 @@
+"""The Batches API: create, list, retrieve, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from voyage_jobs.clock import US
+from voyage_jobs.simulator.batches import CANCELLABLE, IN_FLIGHT, Batch, make_plan
+from voyage_jobs.simulator.blobs import BlobStore
+from voyage_jobs.simulator.endpoints import ENDPOINTS, Endpoint
+from voyage_jobs.simulator.faults import FaultScript, Hit
+from voyage_jobs.simulator.files import Files, StoredFile
+from voyage_jobs.simulator.messages import ApiError, SchemaError
+from voyage_jobs.simulator.options import Options
+from voyage_jobs.simulator.pages import envelope, page_of, whole_number
+from voyage_jobs.simulator.params import parse_params
+from voyage_jobs.simulator.runner import Runner
+from voyage_jobs.simulator.scan import LineError, Scan, scan
+from voyage_jobs.simulator.stamps import Ids
+
+_KEYS = frozenset({"endpoint", "input_file_id", "completion_window", "request_params", "metadata"})
+_MOST_PAIRS, _MOST_KEY_CHARS, _MOST_VALUE_CHARS = 16, 64, 512
+_MOST_PER_PAGE, _PER_PAGE = 100, 20
+
+
+class Jobs:
+    """All batch jobs of the account."""
+
+    def __init__(
+        self,
+        *,
+        files: Files,
+        blobs: BlobStore,
+        runner: Runner,
+        faults: FaultScript,
+        ids: Ids,
+        options: Options,
+        batch_seconds: float,
+    ) -> None:
+        self._files = files
+        self._blobs = blobs
+        self._runner = runner
+        self._faults = faults
+        self._ids = ids
+        self._options = options
+        self._batch_s = batch_seconds
+        cancel_s = batch_seconds / 10 if options.cancel_s is None else options.cancel_s
+        self._cancel_us = int(cancel_s * US)
+        self._batches: dict[str, Batch] = {}
+        self._open: dict[str, Batch] = {}
+
+    def settle(self, now_us: int, most_lines: int | None = None) -> None:
+        """Let every job do what is due by now; with `most_lines`, at most that many lines of each."""
+        for batch in list(self._open.values()):
+            self._runner.advance(batch, now_us, most_lines)
+            if batch.finished:
+                del self._open[batch.id]
+
+    def create(self, body: Mapping[str, Any], now_us: int, elapsed_s: float) -> dict[str, Any]:
+        """Start a job. Raises ApiError: 400, 404 (input file), 410 (model), 429 (limits)."""
+        endpoint, request_params, metadata = _read_create(body)
+        params = parse_params(request_params, endpoint.kind, self._options)
+        file = self._input_file(body["input_file_id"])
+        self.settle(now_us)
+        running = [b for b in self._open.values() if b.status(now_us) in IN_FLIGHT]
+        if len(running) >= self._options.max_in_flight_jobs:
+            raise ApiError(
+                429, f"The limit of {self._options.max_in_flight_jobs} in-flight batches is reached."
+            )
+        lines = scan(file.blob, endpoint, params, self._options)
+        if sum(b.scan.tokens for b in running) + lines.tokens > self._options.max_in_flight_tokens:
+            most = self._options.max_in_flight_tokens
+            raise ApiError(429, f"The limit of {most} tokens in in-flight batches is reached.")
+        number = len(self._batches) + 1
+        hits = self._faults.job(number, elapsed_s)
+        slow_share = hits["job_slow"]["done_share"] if "job_slow" in hits else None
+        batch = Batch(
+            id=f"batch{self._options.id_separator}{self._ids.new()}",
+            number=number,
+            endpoint=endpoint,
+            params=params,
+            input_file_id=file.id,
+            input=file.blob,
+            metadata=metadata,
+            plan=make_plan(now_us, self._batch_s, self._options.window_s, slow_share),
+            scan=lines,
+            output=self._blobs.new(),
+            errors=self._blobs.new(),
+            hits=hits,
+            invalid=self._invalid(lines, hits),
+        )
+        self._batches[batch.id] = self._open[batch.id] = batch
+        return batch.as_json(now_us, self._options)
+
+    def retrieve(self, batch_id: str, now_us: int) -> dict[str, Any]:
+        """One job. Raises ApiError 404."""
+        return self._advanced(batch_id, now_us).as_json(now_us, self._options)
+
+    def page(self, query: Mapping[str, str], now_us: int) -> dict[str, Any]:
+        """One page of the list."""
+        limit = whole_number(query, "limit", _PER_PAGE, 1, _MOST_PER_PAGE)
+        batches = [b for b in self._batches.values() if b.visible(now_us, to_retrieve=False)]
+        if self._options.batches_order == "desc":
+            batches.reverse()
+        shown, more = page_of(batches, [b.id for b in batches], query.get("after"), limit)
+        for batch in shown:
+            self._advance(batch, now_us)
+        data = [batch.as_json(now_us, self._options) for batch in shown]
+        return envelope(data, more, cursor=self._options.list_shows_cursor)
+
+    def cancel(self, batch_id: str, now_us: int) -> dict[str, Any]:
+        """Stop a job. Raises ApiError 400 unless it is validating or in progress, 404 if unknown."""
+        batch = self._advanced(batch_id, now_us)
+        status = batch.status(now_us)
+        if status not in CANCELLABLE:
+            raise ApiError(400, f"Batch {batch_id} cannot be cancelled: its status is {status}.")
+        batch.cancel_us = now_us
+        batch.cancelled_us = now_us + self._cancel_us
+        batch.invalid = []
+        self._advance(batch, now_us)
+        return batch.as_json(now_us, self._options)
+
+    def all(self, now_us: int) -> list[dict[str, Any]]:
+        """Every job, hidden ones too."""
+        self.settle(now_us)
+        return [batch.as_json(now_us, self._options) for batch in self._batches.values()]
+
+    def _advanced(self, batch_id: str, now_us: int) -> Batch:
+        batch = self._batches.get(batch_id)
+        if batch is None or not batch.visible(now_us, to_retrieve=True):
+            raise ApiError(404, f"Batch {batch_id} not found.")
+        self._advance(batch, now_us)
+        return batch
+
+    def _advance(self, batch: Batch, now_us: int) -> None:
+        self._runner.advance(batch, now_us)
+        if batch.finished:
+            self._open.pop(batch.id, None)
+
+    def _input_file(self, file_id: str) -> StoredFile:
+        file = self._files.find(file_id)
+        if file is None:
+            raise ApiError(404, "Input file not found")
+        if file.purpose != "batch":
+            raise ApiError(400, f"File {file_id} has the purpose '{file.purpose}', not 'batch'.")
+        return file
+
+    def _invalid(self, lines: Scan, hits: Mapping[str, Hit]) -> list[LineError]:
+        """The errors that will fail the job's validation."""
+        invalid = []
+        if self._options.bad_line_fails == "job" or not len(lines):
+            invalid = list(lines.errors)
+        count, most = lines.inputs(self._options), self._options.max_inputs
+        if count > most:
+            if self._options.inputs_cap_at == "create":
+                raise ApiError(400, f"The input file has {count} inputs; at most {most} are allowed.")
+            invalid.append(LineError("too_many_inputs", f"{count} inputs; at most {most} are allowed."))
+        hit = hits.get("job_invalid")
+        if hit is not None:
+            invalid.append(LineError(hit["code"], hit["message"], line=hit["line"]))
+        return invalid
+
+
+def _read_create(body: Mapping[str, Any]) -> tuple[Endpoint, Mapping[str, Any], Mapping[str, str] | None]:
+    """The endpoint, `request_params` and metadata of a create call, all keys checked."""
+    for key, kind in (("endpoint", str), ("input_file_id", str), ("completion_window", str)):
+        if not isinstance(body.get(key), kind):
+            raise SchemaError(f"Argument '{key}' is required and must be of type {kind.__name__}.", key)
+    if not isinstance(body.get("request_params"), dict):
+        raise SchemaError("Argument 'request_params' is required and must be an object.", "request_params")
+    unknown = sorted(set(body) - _KEYS)
+    if unknown:
+        raise SchemaError(f"Argument '{unknown[0]}' is not supported by our API.", unknown[0])
+    endpoint = ENDPOINTS.get("/" + body["endpoint"].removeprefix("/"))
+    if endpoint is None:
+        raise ApiError(400, f"Endpoint '{body['endpoint']}' is not one of {', '.join(ENDPOINTS)}.")
+    if body["completion_window"] != "12h":
+        raise ApiError(400, "Argument 'completion_window' must be '12h'.")
+    return endpoint, body["request_params"], _metadata(body.get("metadata"))
+
+
+def _metadata(raw: Any) -> Mapping[str, str] | None:
+    if raw is None:
+        return None
+    if not isinstance(raw, dict) or not all(isinstance(value, str) for value in raw.values()):
+        raise SchemaError("Argument 'metadata' must be an object of strings.", "metadata")
+    if len(raw) > _MOST_PAIRS:
+        raise ApiError(400, f"Argument 'metadata' has {len(raw)} pairs; at most {_MOST_PAIRS} are allowed.")
+    for key, value in raw.items():
+        if len(key) > _MOST_KEY_CHARS or len(value) > _MOST_VALUE_CHARS:
+            raise ApiError(400, "Keys of 'metadata' have at most 64 characters and values at most 512.")
+    return raw

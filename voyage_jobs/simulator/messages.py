@@ -1,0 +1,142 @@
+"""What goes into the simulator and what comes out, free of any HTTP library."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import orjson
+
+
+class Readable(Protocol):
+    """A request body that is read in pieces, so that an upload is never held in memory."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to `size` bytes (all that is left for -1); empty at the end."""
+
+
+class Loss(Enum):
+    """How an exchange is lost, as the client sees it."""
+
+    CONNECT_ERROR = "connect_error"
+    READ_TIMEOUT = "read_timeout"
+    READ_ERROR = "read_error"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request. Header names are in lower case; `peer` is the caller's address."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: Readable = field(default_factory=io.BytesIO, repr=False)
+    host: str = "api.voyageai.com"
+    peer: str = "127.0.0.1"
+
+    @classmethod
+    def of(
+        cls,
+        method: str,
+        target: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Readable = b"",
+        *,
+        host: str = "api.voyageai.com",
+        peer: str = "127.0.0.1",
+    ) -> Request:
+        """Build a request from a target such as `/v1/files?limit=1`."""
+        parts = urlsplit(target)
+        return cls(
+            method=method.upper(),
+            path=unquote(parts.path),
+            query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+            headers={name.lower(): value for name, value in (headers or {}).items()},
+            body=io.BytesIO(body) if isinstance(body, bytes) else body,
+            host=host,
+            peer=peer,
+        )
+
+
+@dataclass
+class Response:
+    """One HTTP answer.
+
+    `length` is what Content-Length promises. With `lost` the caller gets no answer at all; with `cut` the
+    body ends before `length` bytes and the connection breaks.
+    """
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | Iterator[bytes] = b""
+    length: int = 0
+    lost: Loss | None = None
+    cut: bool = False
+
+    @classmethod
+    def json(cls, value: Any, status: int = 200) -> Response:
+        """An answer that carries `value` as JSON."""
+        return cls.of(orjson.dumps(value), "application/json", status)
+
+    @classmethod
+    def of(cls, body: bytes, content_type: str, status: int = 200) -> Response:
+        """An answer whose whole body is at hand."""
+        return cls(status, {"content-type": content_type}, body, len(body))
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body in pieces, whichever form it has."""
+        if isinstance(self.body, bytes):
+            return iter((self.body,) if self.body else ())
+        return self.body
+
+    def read(self) -> bytes:
+        """The whole body (for small answers)."""
+        return b"".join(self.chunks())
+
+
+class ApiError(Exception):
+    """The API refuses: an HTTP status and the text of `detail`."""
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+        super().__init__(f"{status} {detail}")
+
+
+class SchemaError(ApiError):
+    """A key is missing, unknown or of the wrong type; `field` names it.
+
+    The live API's status for these is not settled (400 with a text, or 422 with a list), so it is an option.
+    """
+
+    def __init__(self, detail: str, field_name: str | None = None) -> None:
+        super().__init__(400, detail)
+        self.field_name = field_name
+
+
+class IterReader:
+    """Makes an iterable of bytes readable in pieces of any size."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._rest = b""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to `size` bytes, or everything for -1."""
+        if size < 0:
+            whole = self._rest + b"".join(self._pieces)
+            self._rest = b""
+            return whole
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return b""
+            self._rest = piece
+        got, self._rest = self._rest[:size], self._rest[size:]
+        return got

@@ -1,0 +1,124 @@
+"""Where the vendor's pages are silent or contradict one another, each reading is an option here.
+
+The defaults follow the newest reference pages. Clients are well advised to be tested with both readings.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args, get_type_hints
+
+from voyage_jobs.errors import ConfigError
+
+HOUR_S = 3600.0
+DAY_S = 24 * HOUR_S
+
+
+@dataclass(frozen=True)
+class Options:
+    """One reading of the API. Every field may stand under `options` in a fault script."""
+
+    # Shapes
+    timestamps: Literal["rfc3339", "zoneless"] = "rfc3339"
+    """Newer samples are RFC 3339 with microseconds, older ones `YYYY-MM-DD HH:MM:SS` without a zone."""
+    id_separator: Literal["-", "_"] = "-"
+    """`file-...` and `batch-...`, or the older `file_...` and `batch_...`."""
+    legacy_batch_keys: bool = False
+    """Also show `canceling_at`, `canceled_at` and the `partial...` keys of older samples, and no `model`."""
+    upload_shows_expires_at: bool = True
+    """One upload sample lacks `expires_at`."""
+    list_shows_cursor: bool = True
+    """The list-batches samples lack `first_id`, `last_id` and `has_more`."""
+    batches_order: Literal["desc", "asc"] = "desc"
+    """The order of GET /batches is not stated; newest first is assumed."""
+    schema_errors: Literal["400", "422", "422_list"] = "400"
+    """How a missing, unknown or ill-typed key is refused; `422_list` makes `detail` a list."""
+    expected_completion_s: float = 8 * HOUR_S
+    """`expected_completion_at` minus `created_at`; the samples show 8 h for a window of 12 h."""
+
+    # Content download
+    ranges: bool = False
+    """Whether Range requests on /content are served (206) or ignored (200)."""
+    redirect_to: str | None = None
+    """Base URL of another host to which /content redirects; it refuses requests that carry a key."""
+    redirect_valid_s: float = 600.0
+    """How long the address behind a redirect is valid."""
+
+    # Validation of input files
+    inputs_are: Literal["texts", "lines"] = "texts"
+    """What the cap of 100,000 inputs per batch counts."""
+    inputs_cap_at: Literal["validation", "create"] = "validation"
+    """Whether too many inputs fail the job or the create call."""
+    bad_line_fails: Literal["job", "line"] = "job"
+    """Whether one malformed line fails the whole job or only itself."""
+    bare_string_input: bool = False
+    """Whether `body.input` may be a bare string in a batch line."""
+    blank_lines: bool = False
+    """Whether blank lines and a byte order mark are tolerated in an input file."""
+    unknown_params: Literal["reject", "ignore"] = "reject"
+    """What becomes of unknown keys in `request_params`."""
+    max_file_bytes: int = 1 << 30
+    """Largest upload; no page states one."""
+    file_too_large_status: Literal[413, 400] = 413
+    """The status of an upload above `max_file_bytes`."""
+
+    # Ends of jobs
+    overrun_status: str = "completed"
+    """The status of a job that did not finish within its window; no page names it."""
+    cancelled_lines_in_error_file: bool = True
+    """Whether unfinished lines of a cancelled job stand in its error file; the pages disagree."""
+    empty_output_file: bool = False
+    """Whether a job without a single success has an (empty) output file instead of null."""
+    shuffle_output: bool = True
+    """Whether results come in another order than their requests."""
+
+    # Limits
+    max_in_flight_jobs: int = 100
+    max_in_flight_tokens: int = 1_000_000_000
+    max_inputs: int = 100_000
+    window_s: float = 12 * HOUR_S
+    file_retention_s: float = 30 * DAY_S
+    cancel_s: float | None = None
+    """How long a job stays `cancelling`; a tenth of its duration if not set."""
+
+    # Accounts and models
+    wrong_key_status: Literal[401, 403] = 401
+    small_dimensions: bool = False
+    """Also allow 8, 16, 32, 64 and 128 dimensions, which keeps tests small."""
+    retired_models: Mapping[str, str] = field(default_factory=dict)
+    """Retired model to its replacement; they answer 410."""
+
+    # Time
+    speed: float = 1.0
+    """Simulated seconds per second of the clock."""
+
+    @classmethod
+    def from_mapping(cls, raw: Mapping[str, Any]) -> Options:
+        """Options from plain data. Raises ConfigError for an unknown key or an impossible value."""
+        known = {f.name for f in fields(cls)}
+        hints = get_type_hints(cls)
+        for key, value in raw.items():
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+                raise ConfigError(f"Unknown simulator option {key!r}; did you mean {near[0]!r}?")
+            if not _fits(value, hints[key]):
+                raise ConfigError(f"Simulator option {key!r} cannot be {value!r}; it is {hints[key]}.")
+        return cls(**raw)
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether `value` is what the annotation of an option asks for."""
+    choices = get_args(hint)
+    if choices and all(isinstance(choice, str | int) for choice in choices):
+        return value in choices
+    if hint is bool or isinstance(value, bool):
+        return hint is bool and isinstance(value, bool)
+    if value is None:
+        return type(None) in choices
+    if hint is str or (str in choices and not isinstance(value, Mapping)):
+        return isinstance(value, str)
+    if isinstance(value, Mapping):
+        return hint == Mapping[str, str] and all(isinstance(v, str) for v in value.values())
+    return isinstance(value, int) if hint is int else isinstance(value, int | float)

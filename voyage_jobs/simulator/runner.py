@@ -1,0 +1,223 @@
+"""Works off the lines of jobs: whenever somebody looks, exactly those lines are done that are due by then."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from voyage_jobs.simulator.batches import Batch
+from voyage_jobs.simulator.endpoints import Workload
+from voyage_jobs.simulator.faults import FaultScript, Hit
+from voyage_jobs.simulator.files import Files, Purpose
+from voyage_jobs.simulator.ledger import Ledger
+from voyage_jobs.simulator.messages import ApiError
+from voyage_jobs.simulator.options import Options
+from voyage_jobs.simulator.params import Params
+from voyage_jobs.simulator.scan import read_line
+from voyage_jobs.simulator.spoil import SPOILING, inapplicable, spoilt_line
+from voyage_jobs.simulator.vectors import Floats
+
+_BLOCK_TEXTS = 256
+_GOLDEN = 0.6180339887
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A request whose vectors are made together with those of its neighbours."""
+
+    custom_id: str
+    work: Workload
+    hit: Hit | None
+
+
+class Runner:
+    """Advances batches; `embed` turns texts into vectors for the given parameters."""
+
+    def __init__(
+        self,
+        files: Files,
+        ledger: Ledger,
+        faults: FaultScript,
+        options: Options,
+        embed: Callable[[list[str], Params], Floats],
+    ) -> None:
+        self._files = files
+        self._ledger = ledger
+        self._faults = faults
+        self._options = options
+        self._embed = embed
+
+    def advance(self, batch: Batch, now_us: int, most: int | None = None) -> None:
+        """Do what is due by `now_us`, at most `most` lines of it, and close the job when it is over."""
+        if batch.finished:
+            return
+        until_us = now_us if batch.cancel_us is None else min(now_us, batch.cancel_us)
+        due = 0 if batch.invalid else batch.plan.lines_done(len(batch.scan), until_us)
+        stop = due if most is None else min(due, batch.done + most)
+        if stop > batch.done:
+            self._work_off(batch, range(batch.done, stop))
+            batch.done = stop
+        if stop == due and now_us >= batch.ends_us():
+            self._close(batch)
+
+    def _work_off(self, batch: Batch, positions: range) -> None:
+        pending: list[_Pending] = []
+        texts = 0
+        for position in positions:
+            item = self._request(batch, line_at(batch, position, self._options))
+            if item is None:
+                continue
+            pending.append(item)
+            texts += len(item.work.texts)
+            if texts >= _BLOCK_TEXTS:
+                self._answer(batch, pending)
+                pending, texts = [], 0
+        if pending:
+            self._answer(batch, pending)
+
+    def _request(self, batch: Batch, index: int) -> _Pending | None:
+        """Read one line; None if it has been answered already because it fails or is lost."""
+        raw = batch.input.read(batch.scan.starts[index], batch.scan.lengths[index])
+        if index in batch.scan.bad:
+            self._fail(batch, _custom_id(raw), _refusal(400, batch.scan.bad[index]))
+            return None
+        custom_id, groups = read_line(raw, batch.endpoint, batch.params, self._options)
+        flat = [text for group in groups for text in group]
+        hit = batch.hits.get("job_all_failed") or self._faults.line(
+            batch.number, index + 1, custom_id, flat, inapplicable(batch.params)
+        )
+        try:
+            work = batch.endpoint.prepare(groups, batch.params)
+        except ApiError as error:
+            self._fail(batch, custom_id, _refusal(error.status, error.detail))
+            return None
+        if hit is not None and self._faulty(batch, custom_id, hit):
+            return None
+        return _Pending(custom_id, work, hit)
+
+    def _faulty(self, batch: Batch, custom_id: str, hit: Hit) -> bool:
+        """Apply a fault that keeps a line from being answered; True if it was one."""
+        match hit.fault:
+            case "line_missing":
+                batch.completed += 1
+            case "line_expired":
+                self._fail(batch, custom_id, _EXPIRED)
+            case "line_refused" | "line_server_error" | "job_all_failed":
+                self._fail(batch, custom_id, _refusal(hit["status"], hit["message"]))
+            case "line_error_in_output":
+                batch.failed += 1
+                failure = _refusal(hit["status"], hit["message"])
+                batch.output.append(_line(batch, custom_id, failure))
+            case _:
+                return False
+        return True
+
+    def _answer(self, batch: Batch, pending: Iterable[_Pending]) -> None:
+        """Embed the texts of all pending requests at once and write their lines."""
+        pending = list(pending)
+        vectors = self._embed([text for item in pending for text in item.work.texts], batch.params)
+        at = 0
+        for item in pending:
+            count = len(item.work.texts)
+            body = item.work.answer(vectors[at : at + count])
+            at += count
+            body["usage"] = {"total_tokens": item.work.tokens}
+            spoilt = item.hit is not None and item.hit.fault in SPOILING
+            self._ledger.bill(batch.params.fingerprint, batch.id, item.work.units, spoilt=spoilt)
+            batch.completed += 1
+            batch.output.append(self._lines(batch, item, body))
+
+    def _lines(self, batch: Batch, item: _Pending, body: dict[str, Any]) -> bytes:
+        """The output line of a request, or lines where a fault adds one."""
+        fault = item.hit.fault if item.hit is not None else None
+        if item.hit is not None and fault in SPOILING:
+            return spoilt_line(item.hit, body, lambda b: _line(batch, item.custom_id, _success(b)))
+        line = _line(batch, item.custom_id, _success(body))
+        if fault == "line_duplicate":
+            return line + line
+        if item.hit is not None and fault == "line_foreign_id":
+            return line + _line(batch, item.hit["custom_id"], _success(body))
+        return line
+
+    def _fail(self, batch: Batch, custom_id: str | None, outcome: dict[str, Any]) -> None:
+        batch.failed += 1
+        batch.errors.append(_line(batch, custom_id, outcome))
+
+    def _close(self, batch: Batch) -> None:
+        """The job is over: give the rest of its lines up and make its result files."""
+        batch.finished = True
+        if batch.invalid:
+            return
+        cancelled = batch.cancel_us is not None
+        started = batch.cancel_us is None or batch.cancel_us >= batch.plan.validated_us
+        if not cancelled or (started and self._options.cancelled_lines_in_error_file):
+            for position in range(batch.done, len(batch.scan)):
+                index = line_at(batch, position, self._options)
+                raw = batch.input.read(batch.scan.starts[index], batch.scan.lengths[index])
+                self._fail(batch, _custom_id(raw), _CANCELLED if cancelled else _EXPIRED)
+        batch.done = len(batch.scan)
+        if batch.output.size or (self._options.empty_output_file and not cancelled):
+            batch.output_file_id = self._result(batch, "batch-output")
+        if batch.errors.size:
+            batch.error_file_id = self._result(batch, "batch-error")
+
+    def _result(self, batch: Batch, purpose: Purpose) -> str:
+        blob = batch.output if purpose == "batch-output" else batch.errors
+        name = f"batch_{batch.id}_{purpose.removeprefix('batch-')}"
+        return self._files.add(name, purpose, blob, batch.ends_us()).id
+
+
+_EXPIRED = {
+    "response": None,
+    "error": {
+        "code": "batch_expired",
+        "message": "The request was not executed before the window ended.",
+    },
+}
+_CANCELLED = {
+    "response": None,
+    "error": {
+        "code": "batch_cancelled",
+        "message": "The request was not executed: the batch was cancelled.",
+    },
+}
+
+
+def line_at(batch: Batch, position: int, options: Options) -> int:
+    """Which line of the input comes at this position of the results.
+
+    A stride that shares no factor with the number of lines visits each line once, far from its neighbours.
+    """
+    total = len(batch.scan)
+    if not options.shuffle_output or total < 2:
+        return position
+    stride = max(1, int(total * _GOLDEN))
+    while math.gcd(stride, total) != 1:
+        stride += 1
+    return (total - 1 - position * stride + batch.number) % total
+
+
+def _custom_id(raw: bytes) -> str | None:
+    """The custom id of a line that may be anything."""
+    try:
+        found = orjson.loads(raw).get("custom_id")
+    except (orjson.JSONDecodeError, AttributeError):
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _success(body: dict[str, Any]) -> dict[str, Any]:
+    return {"response": {"status_code": 200, "body": body}, "error": None}
+
+
+def _refusal(status: int, message: str) -> dict[str, Any]:
+    return {"response": {"status_code": status, "message": message}, "error": None}
+
+
+def _line(batch: Batch, custom_id: str | None, outcome: dict[str, Any]) -> bytes:
+    line = {"batch_id": batch.id, "custom_id": custom_id, **outcome}
+    return orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)

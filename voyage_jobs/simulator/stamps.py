@@ -1,0 +1,51 @@
+"""Times and identifiers as the API writes them."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+
+from voyage_jobs.clock import US
+from voyage_jobs.simulator.options import Options
+
+_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_ID_LENGTH = 22
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def stamp(us: int | None, options: Options) -> str | None:
+    """A time in microseconds as the API prints it."""
+    if us is None:
+        return None
+    moment = datetime.fromtimestamp(us // US, UTC).replace(microsecond=us % US)
+    if options.timestamps == "zoneless":
+        return moment.strftime("%Y-%m-%d %H:%M:%S")
+    return moment.isoformat(timespec="microseconds")
+
+
+def http_date(us: int) -> str:
+    """A time in microseconds for the `Date` header."""
+    moment = datetime.fromtimestamp(us // US, UTC)
+    day = _DAYS[moment.weekday()]
+    month = _MONTHS[moment.month - 1]
+    return f"{day}, {moment.day:02d} {month} {moment.year} {moment:%H:%M:%S} GMT"
+
+
+class Ids:
+    """A repeatable stream of identifiers that look like the vendor's."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._made = 0
+
+    def new(self) -> str:
+        """22 letters and digits that were not given out before."""
+        self._made += 1
+        key = f"{self._seed}/{self._made}".encode()
+        value = int.from_bytes(hashlib.blake2b(key, digest_size=20).digest(), "big")
+        letters = []
+        for _ in range(_ID_LENGTH):
+            value, at = divmod(value, len(_ALPHABET))
+            letters.append(_ALPHABET[at])
+        return "".join(letters)
