@@ -1,0 +1,121 @@
+"""`init` writes a configuration that loads, guesses what it can see, and destroys nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from voyage_jobs.cli.main import cli
+from voyage_jobs.config import load_settings
+
+SECRET = "pa-NotARealKey0123456789abcdefghijklmnop"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in (
+        "VOYAGE_API_KEY",
+        "VOYAGE_API_KEY_FILE",
+        "CREDENTIALS_DIRECTORY",
+        "XDG_DATA_HOME",
+        "STATE_DIRECTORY",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+def init(*args):
+    return CliRunner().invoke(cli, ["init", *args])
+
+
+def sources(path):
+    return [(source.name, source.path) for source in load_settings(path, {"HOME": "/home/me"}).sources]
+
+
+def test_it_never_overwrites_unless_told_to(here):
+    file = here / "voyage-jobs.toml"
+    file.write_text("mine")
+    result = init()
+    assert result.exit_code == 2
+    assert "is there already" in result.stderr
+    assert "--force" in result.stderr
+    assert file.read_text() == "mine"
+    assert init("--force").exit_code == 0
+    assert sources(file) == [("docs", here / "docs")]
+
+
+def test_what_would_not_load_is_not_written(here, tmp_path):
+    (tmp_path / "home").mkdir()
+    result = init("--source", str(tmp_path / "home"))
+    assert result.exit_code == 2
+    assert "lies inside source home" in result.stderr
+    assert not (here / "voyage-jobs.toml").exists()
+
+
+def test_a_folder_that_is_not_there_and_a_place_that_cannot_be_written(here):
+    assert init("--source", "absent").exit_code == 2
+    (here / "file").write_text("")
+    result = init("--path", "file/x.toml")
+    assert result.exit_code == 2
+    assert "cannot be written" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ([], ("docs", "docs")),
+        (["docs/a.md", "b.md"], ("docs", "docs")),
+        (["notes/deep/a.md"], ("work", ".")),
+        ([".hidden/a.md", "code.py"], ("docs", "docs")),
+    ],
+)
+def test_it_proposes_the_folder_it_can_see(here, files, expected):
+    for name in files:
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / name).write_text("# x")
+    assert init().exit_code == 0
+    name, path = expected
+    assert sources(here / "voyage-jobs.toml") == [(name, here / path)]
+
+
+def test_given_folders_get_names_of_their_own(here, tmp_path):
+    odd = tmp_path / "Größe & \"Maß\" \\ 'x'"
+    folders = [here / "a" / "docs", here / "b" / "docs", odd]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    assert init(*(arg for folder in folders for arg in ("--source", str(folder)))).exit_code == 0
+    names, paths = zip(*sources(here / "voyage-jobs.toml"), strict=True)
+    assert names[:2] == ("docs", "docs-2")
+    assert list(paths) == folders
+
+
+def test_it_says_what_comes_next_and_where_the_key_goes(here, monkeypatch):
+    text = init().stdout
+    assert f"Wrote {here}/voyage-jobs.toml" in text
+    assert "not there yet" in text
+    assert "VOYAGE_API_KEY_FILE" in text
+    assert "voyage-jobs plan " in text
+    assert "voyage-jobs sync " in text
+    monkeypatch.setenv("VOYAGE_API_KEY", SECRET)
+    text = init("--path", "sub/other.toml").stdout
+    assert "API key: from the variable VOYAGE_API_KEY." in text
+    assert SECRET not in text
+    assert f"voyage-jobs --config {here}/sub/other.toml plan" in text
+
+
+def test_json(here, monkeypatch):
+    (here / "docs").mkdir()
+    monkeypatch.setenv("VOYAGE_API_KEY", SECRET)
+    result = init("--json")
+    assert json.loads(result.stdout) == {
+        "path": str(here / "voyage-jobs.toml"),
+        "sources": [{"name": "docs", "path": str(here / "docs"), "exists": True}],
+        "data_dir": str(Path.home() / ".local/share/voyage-jobs"),
+        "key": {"found": True, "from": "the variable VOYAGE_API_KEY"},
+        "next": ["voyage-jobs plan", "voyage-jobs sync"],
+    }

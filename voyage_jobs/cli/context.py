@@ -1,0 +1,60 @@
+"""What every command shares: the options of the group, and the settings, loaded when first asked for."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from voyage_jobs.config import Settings
+
+
+@dataclass
+class Frame:
+    """The group's options, whether the command reports in JSON, and the settings once they are loaded."""
+
+    config: Path | None = None
+    verbose: bool = False
+    json: bool = False
+    settings: Settings | None = None
+
+
+def frame_of(ctx: click.Context) -> Frame:
+    """The frame that all contexts of one command line share."""
+    return ctx.find_root().ensure_object(Frame)
+
+
+def settings_of(ctx: click.Context) -> Settings:
+    """The settings in force, loaded once; warnings about them go to standard error. Raises ConfigError."""
+    frame = frame_of(ctx)
+    if frame.settings is None:
+        from voyage_jobs.config import load_settings
+
+        frame.settings = load_settings(frame.config, os.environ)
+        for warning in frame.settings.warnings:
+            click.echo(f"warning: {warning}", err=True)
+    return frame.settings
+
+
+def start_logging(ctx: click.Context, level: str | None = None) -> None:
+    """Log as the settings say, or from `level` up; `-v` logs everything. Commands that do work call this."""
+    from voyage_jobs.logs import configure
+
+    logging = settings_of(ctx).logging
+    configure("debug" if frame_of(ctx).verbose else level or logging.level, logging.format)
+
+
+def _note_json(ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
+    frame_of(ctx).json = value
+    return value
+
+
+def json_option(function: Any) -> Any:
+    """`--json` for a command that reports, as parameter `as_json`; its errors are then JSON, too."""
+    return click.option(
+        "--json", "as_json", is_flag=True, is_eager=True, callback=_note_json, help="Report as JSON."
+    )(function)

@@ -1,0 +1,97 @@
+"""How a command ends: exit codes that scripts may rely on, and errors that say what to do next.
+
+Error text goes to standard error. With `--json` it is one object there, `{"error": {"code", "message",
+"hint"}}`, and standard output stays empty; `code` is the error's class in snake case (`config`, `locked`,
+`unexpected`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import json
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable
+
+import click
+
+from voyage_jobs.cli.context import Frame
+from voyage_jobs.errors import VoyageJobsError
+from voyage_jobs.redact import redact
+
+INTERRUPTED = 130  # as a shell reports SIGINT
+BROKEN_PIPE = 141  # as a shell reports SIGPIPE: whoever read our output has gone
+
+
+class ExitCode(enum.IntEnum):
+    """What a command's exit code means; a command returns one, None means DONE."""
+
+    DONE = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    UNFINISHED = 3
+    LOCKED = 4
+    REFUSED = 5
+    PERSON = 6
+
+
+MEANINGS = {
+    ExitCode.DONE: "done",
+    ExitCode.UNEXPECTED: "something unexpected went wrong",
+    ExitCode.USAGE: "the command line or the configuration is wrong",
+    ExitCode.UNFINISHED: "work remains, or some items have failed",
+    ExitCode.LOCKED: "another instance works on this data folder",
+    ExitCode.REFUSED: "the vendor refuses (key, quota)",
+    ExitCode.PERSON: "a person must act (parked batch, frozen source)",
+}
+
+
+def run_command(call: Callable[[], object], frame: Frame) -> int:
+    """Run a command and return its exit code; every error becomes a message and a code."""
+    try:
+        result = call()
+        sys.stdout.flush()  # here, where a closed pipe can still be told from success
+    except VoyageJobsError as exc:
+        _say(frame, _code_of(exc), exc.message, exc.hint, exc)
+        return exc.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted.", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        _leave_stdout()
+        return BROKEN_PIPE
+    except (click.ClickException, click.exceptions.Exit):
+        raise
+    except Exception as exc:  # noqa: BLE001 - the last stop: everything else is told and becomes code 1
+        hint = None if frame.verbose else "Run it again as `voyage-jobs -v ...` to see where."
+        _say(frame, "unexpected", f"unexpected: {type(exc).__name__}: {exc}", hint, exc)
+        return ExitCode.UNEXPECTED
+    return int(result) if isinstance(result, int) and not isinstance(result, bool) else ExitCode.DONE
+
+
+def _say(frame: Frame, code: str, message: str, hint: str | None, exc: Exception) -> None:
+    message, hint = redact(message), redact(hint) if hint else None
+    if frame.json:
+        text = json.dumps({"error": {"code": code, "message": message, "hint": hint}})
+    else:
+        text = f"error: {message}" + (f"\nhint: {hint}" if hint else "")
+    if frame.verbose or os.environ.get("VOYAGE_JOBS_DEBUG"):
+        text = redact("".join(traceback.format_exception(exc))) + text
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
+
+
+def _code_of(exc: VoyageJobsError) -> str:
+    name = type(exc).__name__.removesuffix("Error")
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def _leave_stdout() -> None:
+    """Point standard output at nothing, so that the interpreter's last flush does not fail noisily."""
+    with contextlib.suppress(OSError, ValueError):
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())
+        os.close(devnull)

@@ -1,0 +1,127 @@
+"""`voyage-jobs init`: a commented configuration to start from, with the folders it can see for itself."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+from voyage_jobs.cli.context import json_option
+from voyage_jobs.errors import ConfigError
+
+_DEFAULT_PATH = "voyage-jobs.toml"
+_TEXT_SUFFIXES = (".md", ".markdown", ".mdx", ".rst", ".txt")
+_LOOKED_AT = 2000  # names; enough to see whether a folder holds documents without walking a disk
+_NAME_CHARS = 64
+
+
+@click.command(short_help="Write a commented configuration.")
+@click.option(
+    "--path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path(_DEFAULT_PATH),
+    show_default=True,
+    help="The file to write.",
+)
+@click.option(
+    "--source",
+    "folders",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    metavar="DIR",
+    help="A folder that should be searchable; may be repeated.  [default: docs, or this folder]",
+)
+@click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
+@json_option
+def init(path: Path, folders: tuple[Path, ...], force: bool, as_json: bool) -> None:
+    """Write a commented configuration that lists every setting.
+
+    It asks nothing: the folders are those given, else `docs`, else this folder if it holds documents.
+    """
+    from voyage_jobs.config import KeySource, parse_settings
+    from voyage_jobs.config.example import example_with
+    from voyage_jobs.durable import writing
+
+    path = Path(os.path.abspath(os.path.expanduser(path)))
+    if path.exists() and not force:
+        raise ConfigError(
+            f"{path} is there already.", hint="Use --force to overwrite it, or --path for another."
+        )
+    sources = _named(list(folders) or [_proposal(Path.cwd())], path.parent)
+    text = example_with(sources)
+    settings = parse_settings(text, path, os.environ)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with writing(path) as out:
+            out.write(text.encode("utf-8"))
+    except OSError as exc:
+        raise ConfigError(
+            f"{path} cannot be written: {exc.strerror}.", hint="Use --path for another place."
+        ) from exc
+    key = KeySource(os.environ)
+    option = "" if path == Path.cwd() / _DEFAULT_PATH else f" --config {path}"
+    report = {
+        "path": str(path),
+        "sources": [
+            {"name": source.name, "path": str(source.path), "exists": source.path.is_dir()}
+            for source in settings.sources
+        ],
+        "data_dir": str(settings.data_dir),
+        "key": {"found": key.available(), "from": key.describe()},
+        "next": [f"voyage-jobs{option} plan", f"voyage-jobs{option} sync"],
+    }
+    _tell(report, as_json)
+
+
+def _tell(report: dict[str, Any], as_json: bool) -> None:
+    from voyage_jobs.cli.output import emit_json, printable
+
+    if as_json:
+        emit_json(report)
+        return
+    click.echo(f"Wrote {printable(report['path'])}")
+    for source in report["sources"]:
+        absent = "" if source["exists"] else "  (not there yet: correct it in the file)"
+        click.echo(f"  source {source['name']}: {printable(source['path'])}{absent}")
+    click.echo(f"  data   {printable(report['data_dir'])}")
+    if report["key"]["found"]:
+        click.echo(f"API key: from {report['key']['from']}.")
+    else:
+        click.echo("API key: none yet; set VOYAGE_API_KEY, or VOYAGE_API_KEY_FILE to a file that holds it.")
+    plan, sync = report["next"]
+    click.echo(f"Next:\n  {plan}   what would be sent, and its price; sends nothing\n  {sync}   do it")
+
+
+def _proposal(here: Path) -> Path:
+    """`docs` if it is there or nothing better is seen; this folder if it holds documents itself."""
+    docs = here / "docs"
+    return here if not docs.is_dir() and _holds_documents(here) else docs
+
+
+def _holds_documents(folder: Path) -> bool:
+    return any(name.lower().endswith(_TEXT_SUFFIXES) for name in islice(_visible(folder), _LOOKED_AT))
+
+
+def _visible(folder: Path) -> Iterator[str]:
+    for _, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from files
+
+
+def _named(folders: list[Path], base: Path) -> list[tuple[str, str]]:
+    """Each folder with a name of its own, its path relative to the file where it lies below it."""
+    taken: set[str] = set()
+    result = []
+    for folder in folders:
+        absolute = Path(os.path.abspath(os.path.expanduser(folder)))
+        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", absolute.name).strip("-")[: _NAME_CHARS - 4] or "source"
+        name = next(c for c in (stem, *(f"{stem}-{n}" for n in range(2, 999))) if c not in taken)
+        taken.add(name)
+        below = absolute == base or base in absolute.parents
+        result.append((name, str(absolute.relative_to(base)) if below else str(absolute)))
+    return result

@@ -1,0 +1,143 @@
+"""The command `voyage-jobs`: a table of commands, each loaded only when it is called.
+
+`--help` needs nothing but click: short help texts stand in the table, so that no command's module is imported
+for it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import io
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from voyage_jobs import __version__
+from voyage_jobs.cli.context import Frame
+from voyage_jobs.cli.exits import MEANINGS, run_command
+
+
+class Entry(NamedTuple):
+    """Where a command is, as `module:attribute` below `voyage_jobs.cli`, and what it does in a few words."""
+
+    target: str
+    help: str
+
+
+SECTIONS: dict[str, dict[str, Entry]] = {
+    "Set up": {
+        "init": Entry("init:init", "Write a commented configuration."),
+    },
+    "Do the work": {
+        "plan": Entry("plan:plan", "Show what would be sent and what it would cost; send nothing."),
+        "sync": Entry("run:sync", "Do all there is to do, wait for the batches, end."),
+        "run": Entry("run:run", "Keep the table in step until stopped (the daemon)."),
+    },
+    "Look": {
+        "status": Entry("status:status", "Show where everything is."),
+        "batches": Entry("status:batches", "List the batches."),
+        "history": Entry("history:history", "Tell the story of a document, chunk, batch or embedding."),
+        "search": Entry("search:search", "Search the table."),
+    },
+    "Mend": {
+        "retry": Entry("acts:retry", "Try failed items, or a parked batch, again."),
+        "cancel": Entry("acts:cancel", "Cancel batches at the vendor."),
+        "confirm": Entry("acts:confirm", "Let a frozen source lose the documents that have gone."),
+        "recover": Entry("acts:recover", "Fetch paid results again after a loss of state."),
+    },
+    "Try": {
+        "demo": Entry("demo:demo", "Watch the whole thing on your machine, without a key."),
+        "simulate": Entry("simulate:simulate", "Serve a simulated Voyage API."),
+    },
+}
+COMMANDS: dict[str, Entry] = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands come from `SECTIONS` and whose errors all end in `run_command`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the table's order."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module, which may be heavy."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].target.partition(":")
+        command = getattr(importlib.import_module(f"voyage_jobs.cli.{module}"), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{COMMANDS[cmd_name].target} is no command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, but naming the nearest command when there is none of that name."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            meant = f" Did you mean '{near[0]}'?" if near else ""
+            ctx.fail(f"No such command '{args[0]}'.{meant}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands by what one wants to do, without importing any."""
+        del ctx
+        for heading, entries in SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name, entry.help) for name, entry in entries.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The exit codes."""
+        del ctx
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(int(code)), meaning) for code, meaning in MEANINGS.items()])
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Run the command and leave with its exit code."""
+        frame = ctx.obj = Frame(config=ctx.params["config"], verbose=ctx.params["verbose"])
+        run = super().invoke
+        ctx.exit(run_command(lambda: run(ctx), frame))
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The configuration; else $VOYAGE_JOBS_CONFIG, ./voyage-jobs.toml, "
+    "~/.config/voyage-jobs/config.toml.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log everything, and show where errors come from.")
+@click.version_option(__version__, prog_name="voyage-jobs", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context, config: Path | None, verbose: bool) -> None:
+    """Keep a LanceDB table in step with folders through Voyage AI's Batch API.
+
+    Every text is embedded once and paid once, and any command may be stopped at any moment and run again.
+
+    \b
+    Getting started:
+      voyage-jobs init && voyage-jobs plan     what would be sent, and its price
+      voyage-jobs sync                         do it (needs VOYAGE_API_KEY)
+    """
+    del config, verbose
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # file names may hold bytes that are no text
+            stream.reconfigure(errors="backslashreplace")
+    cli(prog_name="voyage-jobs")

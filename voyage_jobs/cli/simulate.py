@@ -1,0 +1,115 @@
+"""`voyage-jobs simulate`: the bundled Voyage simulator as an HTTP server, and the way to it."""
+
+from __future__ import annotations
+
+import ipaddress
+import tempfile
+from pathlib import Path
+
+import click
+
+from voyage_jobs.cli.context import json_option
+from voyage_jobs.errors import ConfigError
+
+_ANY_KEY = "simulated"
+
+
+@click.command(short_help="Serve a simulated Voyage API.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--api-key", metavar="KEY", help="The only key to accept, a made-up one.  [default: any]")
+@click.option(
+    "--batch-seconds",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    help="How long a batch takes.",
+)
+@click.option(
+    "--faults",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A fault script (JSON): what goes wrong, and when.",
+)
+@click.option(
+    "--storage",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where large files go.  [default: a temporary folder]",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another order of events.")
+@json_option
+def simulate(
+    *,
+    port: int,
+    host: str,
+    api_key: str | None,
+    batch_seconds: float,
+    faults: Path | None,
+    storage: Path | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Serve a simulated Voyage API until stopped (Ctrl-C).
+
+    Files, batches, embeddings, contextualized embeddings and rerank, with results that make a search sensible
+    but are worth nothing elsewhere: keep them in a data folder of their own, as the printed lines do.
+    """
+    from voyage_jobs.clock import SystemClock
+    from voyage_jobs.simulator import FaultScript, Simulator
+    from voyage_jobs.simulator.server import serve
+
+    if storage is not None:
+        storage.mkdir(parents=True, exist_ok=True)
+    clock = SystemClock()
+    # A simulator knows nothing of an earlier one's batches, so each run gets a data folder of its own.
+    data_dir = Path(tempfile.gettempdir()) / f"voyage-jobs-simulated-{clock.token()[:8]}"
+    simulator = Simulator(
+        clock,
+        api_key=api_key,
+        seed=seed,
+        batch_seconds=batch_seconds,
+        faults=FaultScript.from_file(faults) if faults else None,
+        storage_dir=storage,
+    )
+    try:
+        serve(
+            simulator,
+            host,
+            port,
+            lambda bound: _announce(f"http://{_reachable(host)}:{bound}/v1", data_dir, api_key, as_json),
+        )
+    except OSError as exc:
+        hint = "Use --port 0 for a free port."
+        raise ConfigError(f"Cannot listen on {host}, port {port}: {exc.strerror}.", hint=hint) from exc
+
+
+def _announce(base_url: str, data_dir: Path, api_key: str | None, as_json: bool) -> None:
+    from voyage_jobs.cli.output import emit_json
+
+    environment = {
+        "VOYAGE_JOBS_VOYAGE__BASE_URL": base_url,
+        "VOYAGE_JOBS_DATA_DIR": str(data_dir),
+        "VOYAGE_API_KEY": api_key or _ANY_KEY,
+    }
+    if as_json:
+        emit_json({"base_url": base_url, "environment": environment})
+        return
+    click.echo(f"Simulated Voyage API at {base_url}\n\nIn another shell:")
+    for name, value in environment.items():
+        click.echo(f"  export {name}={value}")
+    click.echo("\nor in a configuration of its own:")
+    click.echo(f'  data_dir = "{data_dir}"\n  [voyage]\n  base_url = "{base_url}"\n\nCtrl-C stops it.')
+
+
+def _reachable(host: str) -> str:
+    """The host as a client on this machine writes it."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.is_unspecified:
+        return "localhost"
+    return f"[{host}]" if address.version == 6 else host
