@@ -8,7 +8,7 @@ from voyage_jobs.errors import (
     RateLimitedError,
     RefusedError,
 )
-from voyage_jobs.voyage.verdict import is_missing_input_file, judge, mask
+from voyage_jobs.voyage.verdict import is_missing_input_file, judge, key_hint
 
 KEY = "pa-aVerySecretKey_0123456789"
 NO_CARD = (
@@ -100,7 +100,22 @@ def test_an_echoed_key_is_masked_even_at_the_cut(filler):
 
 
 def test_anything_like_a_key_is_masked_without_knowing_it():
-    assert mask(f"key {KEY} and al-abcdefgh.") == "key pa-*** and al-***"
+    assert KEY not in judge(401, {}, detail(f"{KEY} is wrong")).message
+
+
+@pytest.mark.parametrize(
+    ("key", "host", "says"),
+    [
+        ("al-0123456789abcdef", "api.voyageai.com", "MongoDB Atlas"),
+        ("pa-0123456789abcdef", "ai.mongodb.com", "https://api.voyageai.com/v1"),
+        ("pa-0123456789abcdef", "api.voyageai.com", "Check the key in VOYAGE_API_KEY"),
+    ],
+)
+def test_a_key_of_the_other_host_is_told_by_its_prefix(key, host, says):
+    hint = key_hint(key, host, "VOYAGE_API_KEY")
+
+    assert says in hint
+    assert key not in hint
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from voyage_jobs.errors import (
     RefusedError,
     VendorError,
 )
+from voyage_jobs.redact import MASK, redact
 from voyage_jobs.voyage.wire import http_date_us, kind_of_body, shorten
 
 MAX_RETRY_AFTER_S = 86_400.0  # a header must not put the daemon to sleep for longer than a day
@@ -30,7 +31,6 @@ _GAVE_UP = {408, 425}  # a gateway's word about time, not the API's about the re
 
 # What an account without a payment method is told; no waiting helps it.
 _UNPAID = re.compile(r"\b3\s*RPM\b|\b10\s*K\s*TPM\b|payment method", re.IGNORECASE)
-_KEY = re.compile(r"\b(pa|al)-[\w*.-]{6,}")
 
 
 def judge(
@@ -116,11 +116,13 @@ def request_id(head: Mapping[str, str]) -> str | None:
     return shorten(value)[:100] if value else None
 
 
-def mask(text: str, secret: str = "") -> str:
-    """`text` without the key, should somebody echo it."""
-    if secret:
-        text = text.replace(secret, "***")
-    return _KEY.sub(r"\1-***", text)
+def key_hint(key: str, host: str, where: str) -> str:
+    """What to do about a refused key, told from its prefix: `pa-` is Voyage's own, `al-` MongoDB Atlas's."""
+    if key.startswith("al-") and host.endswith("voyageai.com"):
+        return f"The key in {where} begins with al-, as those of MongoDB Atlas do; {host} takes pa- keys."
+    if key.startswith("pa-") and host.endswith("mongodb.com"):
+        return f"The key in {where} begins with pa-: set voyage.base_url to https://api.voyageai.com/v1."
+    return f"Check the key in {where} and voyage.base_url; work goes on by itself once the key is accepted."
 
 
 def _detail(body: bytes, secret: str) -> str:
@@ -135,7 +137,7 @@ def _detail(body: bytes, secret: str) -> str:
     if isinstance(answer, dict):
         for key in ("detail", "error", "message"):
             if answer.get(key):
-                return shorten(mask(_said(answer[key]), secret))
+                return shorten(_masked(_said(answer[key]), secret))
     return ""
 
 
@@ -147,3 +149,7 @@ def _said(value: object) -> str:
         where = ".".join(map(str, place)) + ": " if isinstance(place, list) else ""
         return where + str(value.get("msg") or value.get("message") or value.get("detail") or "no message")
     return str(value)
+
+
+def _masked(text: str, secret: str) -> str:
+    return redact(text.replace(secret, MASK) if secret else text)

@@ -1,0 +1,368 @@
+"""The HTTP client: one method per call of the Files and Batches API, and nothing behind the caller's back.
+
+No call is retried and no redirect is followed here, because only the caller knows whether a repeated call
+would be paid twice. Every failure is sorted by phase: `NotSentError` before the request left,
+`OutcomeUnknownError` while it was in flight, and the verdict on the answer afterwards. HTTP/1.1 only:
+HTTP/2 streams to this host have been reported to stall under large requests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ParamSpec, Protocol, TypeVar
+from urllib.parse import quote
+
+import httpx
+import orjson
+
+from voyage_jobs import __version__
+from voyage_jobs.clock import Clock
+from voyage_jobs.errors import (
+    AuthError,
+    BadAnswerError,
+    ConfigError,
+    NotSentError,
+    OutcomeUnknownError,
+    RefusedError,
+)
+from voyage_jobs.profile import Profile
+from voyage_jobs.voyage import wire
+from voyage_jobs.voyage.embedding import Embedded, embed_bodies, read_embedded
+from voyage_jobs.voyage.models import BATCHES_PER_PAGE, FILES_PER_PAGE
+from voyage_jobs.voyage.verdict import judge, key_hint
+from voyage_jobs.voyage.wire import RemoteBatch, RemoteFile
+
+# 1,000 vectors of 2,048 JSON floats take about 45 MB; the content of files is streamed past this.
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+CONNECT_TIMEOUT_S = 10.0
+_SHORT_PAGE = 20  # the vendor's default page: a shorter one is the last, even where our `limit` was ignored
+_GONE = {404, 410}
+_BASE_URL_HINT = "The batch endpoints are documented at https://api.voyageai.com/v1."
+_NOT_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Item = TypeVar("Item", bound=wire.HasId)
+
+
+class KeySource(Protocol):
+    """Where the API key is found. Asked at every call, so that a replaced secret file is taken up.
+
+    Its ConfigError becomes an AuthError of the call: nothing was sent, and work goes on once a key is there.
+    """
+
+    def __call__(self) -> str:
+        """The key. Raises ConfigError if there is none."""
+
+    def describe(self) -> str:
+        """The place where it is looked for, without the key."""
+
+
+class VoyageClient:
+    """Speaks with the API at `base_url` (with its `/v1`).
+
+    `timeout_s` bounds each wait for the network, and the whole body of every answer but file content.
+    Methods raise the errors of `VendorError`; ConfigError comes from a wrong `base_url` alone.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: KeySource,
+        *,
+        clock: Clock,
+        timeout_s: float = 60.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.base_url = _checked(base_url)
+        self.host = self.base_url.host
+        self.name = _named(self.base_url)
+        self.timeout_s = timeout_s
+        self.clock = clock
+        self.server_date_us: int | None = None
+        """The vendor's clock as of its last answer, in microseconds; None if it did not say."""
+        self._key = key
+        self._http = httpx.Client(
+            timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S, pool=CONNECT_TIMEOUT_S),
+            transport=transport,
+            follow_redirects=False,
+            headers={"User-Agent": f"voyage-jobs/{__version__}"},
+        )
+        # At INFO it logs every URL, and a redirected download's URL is signed: as good as a key while it
+        # lasts.
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+
+    def __repr__(self) -> str:
+        return f"VoyageClient({str(self.base_url)!r}, key in {self._key.describe()})"
+
+    def __enter__(self) -> VoyageClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    # --- files ---
+
+    def upload(self, path: Path, filename: str) -> RemoteFile:
+        """Send a JSONL file, streamed from disk, under a name by which it can be found again."""
+        operation = "upload a file"
+        with open(path, "rb") as source:
+            part = (filename, source, "application/jsonl")
+            body = self._ask(operation, "POST", "/files", data={"purpose": "batch"}, files={"file": part})
+        return self._understand(operation, wire.read_file, self._parsed(operation, body))
+
+    def list_files(
+        self, *, purpose: str | None = None, after: str | None = None, limit: int = FILES_PER_PAGE
+    ) -> Iterator[RemoteFile]:
+        """All files to the end of the list, each once, asked for `limit` at a time."""
+        params: dict[str, str | int] = {"limit": limit}
+        if purpose is not None:
+            params["purpose"] = purpose
+        return self._listed("list the files", "/files", params, after, wire.read_file)
+
+    def get_file(self, file_id: str) -> RemoteFile:
+        """A file's metadata."""
+        operation = "describe a file"
+        body = self._ask(operation, "GET", _path("/files", file_id))
+        return self._understand(operation, wire.read_file, self._parsed(operation, body))
+
+    def delete_file(self, file_id: str) -> bool:
+        """Whether the file is gone now; one that was gone before counts."""
+        operation = "delete a file"
+        try:
+            body = self._ask(operation, "DELETE", _path("/files", file_id))
+        except RefusedError as exc:
+            if exc.status in _GONE:
+                return True
+            raise
+        answer = self._parsed(operation, body)
+        return isinstance(answer, dict) and answer.get("deleted") is True
+
+    def content_url(self, file_id: str) -> httpx.URL:
+        """Where the content of a file is asked for."""
+        return self._url(_path("/files", file_id) + "/content")
+
+    # --- batches ---
+
+    def create_batch(self, body: Mapping[str, Any]) -> RemoteBatch:
+        """Create a job (`wire.create_body` builds the body). Not idempotent, so never repeated here.
+
+        An answer that cannot be read is an OutcomeUnknownError: the job may well exist.
+        """
+        operation = "create a batch"
+        try:
+            return self._batch(operation, "POST", "/batches", dict(body))
+        except BadAnswerError as exc:
+            raise OutcomeUnknownError(exc.message, status=exc.status, request_id=exc.request_id) from exc
+
+    def list_batches(self, limit: int = BATCHES_PER_PAGE) -> Iterator[RemoteBatch]:
+        """All jobs to the end of the list, each once, asked for `limit` at a time."""
+        return self._listed("list the batches", "/batches", {"limit": limit}, None, self._read_batch)
+
+    def get_batch(self, batch_id: str) -> RemoteBatch:
+        """A job as it stands."""
+        return self._batch("look at a batch", "GET", _path("/batches", batch_id))
+
+    def cancel_batch(self, batch_id: str) -> RemoteBatch:
+        """Ask for a cancellation; it takes up to ten minutes, and what was finished before is billed."""
+        return self._batch("cancel a batch", "POST", _path("/batches", batch_id) + "/cancel")
+
+    def probe(self) -> int | None:
+        """Check key and host at no cost. Returns the vendor's clock in microseconds, if it tells."""
+        self._ask("list the batches", "GET", "/batches", params={"limit": 1})
+        return self.server_date_us
+
+    # --- embeddings ---
+
+    def embed(self, texts: Sequence[str], profile: Profile) -> Embedded:
+        """Embed a few texts at once and at the full price, as for a search query."""
+        import numpy as np
+
+        operation, parts = "embed a text", []
+        for body, count in embed_bodies(texts, profile):
+            answer = self._ask(operation, "POST", profile.endpoint.removeprefix("/v1"), json=body)
+            parts.append(self._understand(operation, read_embedded, answer, count, profile))
+        tokens = [part.tokens for part in parts]
+        total = None if None in tokens else sum(n for n in tokens if n is not None)
+        return Embedded(np.concatenate([part.vectors for part in parts]), total)
+
+    # --- how every call is made ---
+
+    @contextlib.contextmanager
+    def stream(
+        self,
+        operation: str,
+        method: str,
+        url: httpx.URL,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **content: Any,
+    ) -> Iterator[httpx.Response]:
+        """Send a request and hand over the answer as its head arrives; network errors are sorted by phase.
+
+        The key goes along only to the origin (scheme, host and port) of `base_url`.
+        """
+        head = dict(headers or {})
+        ours = self.is_ours(url)
+        if ours:
+            head["Authorization"] = f"Bearer {self._usable_key()}"
+        try:
+            with self._opened(method, url, head, content) as response:
+                if ours:
+                    self.server_date_us = wire.http_date_us(response.headers.get("date"))
+                yield response
+        except _NOT_SENT as exc:
+            raise NotSentError(f"{_named(url)} could not be reached to {operation}: {_told(exc)}") from exc
+        except httpx.RequestError as exc:
+            lost = f"The answer of {_named(url)} to the call to {operation} was lost: {_told(exc)}"
+            raise OutcomeUnknownError(lost) from exc
+
+    @contextlib.contextmanager
+    def _opened(
+        self, method: str, url: httpx.URL, head: dict[str, str], content: dict[str, Any]
+    ) -> Iterator[httpx.Response]:
+        request = self._http.build_request(method, url, headers=head, **content)
+        try:
+            response = self._http.send(request, stream=True)
+        except (UnicodeError, OverflowError) as exc:  # from the resolver: a host or port that cannot exist
+            raise httpx.ConnectError(f"no such address ({exc})", request=request) from exc
+        with contextlib.closing(response):
+            yield response
+
+    def is_ours(self, url: httpx.URL) -> bool:
+        """Whether a URL stands on the origin of `base_url`, the only one that may see the key."""
+        base = self.base_url
+        return (url.scheme, url.host, url.port) == (base.scheme, base.host, base.port)
+
+    def small_body(self, response: httpx.Response, operation: str) -> bytes:
+        """The whole body of an answer, bounded in size and time."""
+        deadline = self.clock.mono() + self.timeout_s
+        body = bytearray()
+        for block in response.iter_bytes():
+            body += block
+            if len(body) > MAX_ANSWER_BYTES:
+                raise BadAnswerError(f"{self.name} answered the call to {operation} without end.")
+            if self.clock.mono() > deadline:
+                raise OutcomeUnknownError(f"{self.name} took too long to answer the call to {operation}.")
+        return bytes(body)
+
+    def check(self, response: httpx.Response, body: bytes, operation: str) -> None:
+        """Raise the error that an answer means, with a hint on the key where that was refused."""
+        key = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
+        status, headers = response.status_code, response.headers
+        error = judge(status, headers, body, host=self.host, operation=operation, secret=key)
+        if isinstance(error, AuthError):
+            error.hint = key_hint(key, self.host, self._key.describe())
+        if error is not None:
+            raise error
+
+    def _ask(self, operation: str, method: str, path: str, *, json: Any = None, **content: Any) -> bytes:
+        headers = {"Accept": "application/json"}
+        if json is not None:
+            headers["Content-Type"] = "application/json"
+            content["content"] = orjson.dumps(json)
+        with self.stream(operation, method, self._url(path), headers=headers, **content) as response:
+            body = self.small_body(response, operation)
+        self.check(response, body, operation)
+        return body
+
+    def _parsed(self, operation: str, body: bytes) -> Any:
+        return self._understand(operation, wire.parse_json, body)
+
+    def _understand(self, operation: str, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a pure reader; what it cannot read is told with host and operation."""
+        try:
+            return read(*args, **kwargs)
+        except BadAnswerError as exc:
+            odd = f"{self.name} answered the call to {operation} oddly: {exc.message}."
+            raise BadAnswerError(odd, status=200) from exc
+
+    def _batch(self, operation: str, method: str, path: str, json: Any = None) -> RemoteBatch:
+        body = self._ask(operation, method, path, json=json)
+        return self._understand(operation, self._read_batch, self._parsed(operation, body))
+
+    def _read_batch(self, answer: object) -> RemoteBatch:
+        return wire.read_batch(answer, self.server_date_us)
+
+    def _listed(
+        self,
+        operation: str,
+        path: str,
+        params: dict[str, str | int],
+        after: str | None,
+        read_item: Callable[[object], Item],
+    ) -> Iterator[Item]:
+        """Page to the end. A job overlooked would be paid for twice, so a doubtful end is asked past."""
+        limit = int(params["limit"])
+        seen: set[str] = set()
+        while True:
+            query = params if after is None else {**params, "after": after}
+            body = self._ask(operation, "GET", path, params=query)
+            page = self._understand(operation, wire.read_page, self._parsed(operation, body), read_item)
+            fresh = [item for item in page.items if item.id not in seen]
+            if page.items and not fresh:
+                raise BadAnswerError(f"{self.name} repeats itself when asked to {operation}.", status=200)
+            seen.update(item.id for item in fresh)
+            yield from fresh
+            short = len(page.items) < min(limit, _SHORT_PAGE)
+            if page.has_more is False or not page.items or (page.has_more is None and short):
+                return
+            after = page.last_id
+
+    def _url(self, path: str) -> httpx.URL:
+        return self.base_url.copy_with(path=self.base_url.path.rstrip("/") + path)
+
+    def _usable_key(self) -> str:
+        """The key; refused here if no header can carry it, because the error from below would quote it."""
+        try:
+            key = self._key().strip()
+        except ConfigError as exc:
+            raise AuthError(exc.message, hint=exc.hint) from exc
+        if not key or not key.isascii() or not key.isprintable() or " " in key:
+            raise AuthError(
+                f"The API key in {self._key.describe()} is not one word of plain characters.",
+                hint="Copy it again from the Voyage dashboard; sending goes on by itself then.",
+            )
+        return key
+
+
+def _checked(base_url: str) -> httpx.URL:
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL as exc:
+        raise ConfigError(f"voyage.base_url is not a URL: {exc}", hint=_BASE_URL_HINT) from exc
+    if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
+        raise ConfigError(
+            "voyage.base_url must be scheme, host and path, without user, query or fragment.",
+            hint=_BASE_URL_HINT,
+        )
+    return url
+
+
+def _named(url: httpx.URL) -> str:
+    return f"Voyage ({url.host})"
+
+
+def _path(collection: str, name: str) -> str:
+    return f"{collection}/{quote(name, safe='')}"
+
+
+def _told(exc: httpx.RequestError) -> str:
+    reason = wire.shorten(str(exc))
+    return f"{type(exc).__name__} ({reason})." if reason else f"{type(exc).__name__}."
