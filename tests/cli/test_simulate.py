@@ -76,6 +76,14 @@ def test_a_port_that_is_taken_is_a_usage_error(served):
     assert "--port 0" in result.stderr
 
 
+def test_a_real_key_is_refused_and_not_repeated():
+    secret = "pa-NotARealKey0123456789abcdefghijklmnop"
+    result = CliRunner().invoke(cli, ["simulate", "--port", "0", "--api-key", secret])
+    assert result.exit_code == 2
+    assert "Make one up" in result.stderr
+    assert secret not in result.output
+
+
 def test_a_bad_fault_script_is_named(tmp_path):
     script = tmp_path / "faults.json"
     script.write_text("{]")

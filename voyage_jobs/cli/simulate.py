@@ -10,6 +10,7 @@ import click
 
 from voyage_jobs.cli.context import json_option
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.redact import is_key
 
 _ANY_KEY = "simulated"
 
@@ -61,6 +62,10 @@ def simulate(
     from voyage_jobs.simulator import FaultScript, Simulator
     from voyage_jobs.simulator.server import serve
 
+    if api_key and is_key(api_key):
+        raise ConfigError(
+            "--api-key looks like a real key, which has no place on a command line.", hint="Make one up."
+        )
     if storage is not None:
         storage.mkdir(parents=True, exist_ok=True)
     clock = SystemClock()
@@ -81,6 +86,8 @@ def simulate(
             port,
             lambda bound: _announce(f"http://{_reachable(host)}:{bound}/v1", data_dir, api_key, as_json),
         )
+    except BrokenPipeError:  # nobody reads what is announced; that says nothing about the port
+        raise
     except OSError as exc:
         hint = "Use --port 0 for a free port."
         raise ConfigError(f"Cannot listen on {host}, port {port}: {exc.strerror}.", hint=hint) from exc
