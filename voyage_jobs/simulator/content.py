@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from voyage_jobs.clock import US
 from voyage_jobs.simulator.blobs import Blob
@@ -58,13 +58,13 @@ class Contents:
 
 def cut(response: Response, keep_share: float) -> Response:
     """The same answer, but the connection breaks after that share of its body."""
-    keep = int(response.length * keep_share)
-    left = keep
+    body = _first(response.chunks(), int(response.length * keep_share))
+    return Response(response.status, response.headers, body, response.length, cut=True)
 
-    pieces = []
-    for piece in response.chunks():
-        pieces.append(piece[:left])
-        left -= len(pieces[-1])
+
+def _first(pieces: Iterator[bytes], left: int) -> Iterator[bytes]:
+    for piece in pieces:
+        yield piece[:left]
+        left -= len(piece)
         if left <= 0:
-            break
-    return Response(response.status, response.headers, iter(pieces), response.length, cut=True)
+            return

@@ -67,9 +67,10 @@ class Embedder:
         for text in texts:
             words = _WORD.findall(text.lower())
             lengths.append(len(words))
-            for word in words:
-                found = known.get(word)
-                ids.append(self._learn(word) if found is None else found)
+            found = list(map(known.get, words))
+            if None in found:
+                found = [known[word] if word in known else self._learn(word) for word in words]
+            ids.extend(found)  # type: ignore[arg-type]  # no None is left
         return np.array(ids, np.int64), np.repeat(np.arange(len(texts), dtype=np.int64), lengths)
 
     def _word_features(
