@@ -538,6 +538,19 @@ def test_an_upload_streams_from_disk(tmp_path):
     assert 0 < largest <= 1024 * 1024
 
 
+def test_a_simulator_on_this_machine_is_not_looked_for_behind_the_proxy(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    answer = b'HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{"data":[]}'
+
+    with RawServer(answer) as server, VoyageClient(server.base, FixedKey(), clock=VirtualClock()) as client:
+        assert client.probe() is None
+    with VoyageClient("http://x.example/v1", FixedKey(), clock=VirtualClock()) as client:
+        with pytest.raises(NotSentError):
+            client.probe()
+
+
 def test_the_key_goes_over_the_wire_in_http_1_1():
     answer = b'HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{"data":[]}'
     with RawServer(answer) as server, VoyageClient(server.base, FixedKey(), clock=VirtualClock()) as client:

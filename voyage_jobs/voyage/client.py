@@ -41,6 +41,7 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 CONNECT_TIMEOUT_S = 10.0
 _SHORT_PAGE = 20  # the vendor's default page: a shorter one is the last, even where our `limit` was ignored
 _GONE = {404, 410}
+_LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")  # a simulator here is not behind the proxy
 _BASE_URL_HINT = "The batch endpoints are documented at https://api.voyageai.com/v1."
 _NOT_SENT = (
     httpx.ConnectError,
@@ -95,6 +96,7 @@ class VoyageClient:
         self._http = httpx.Client(
             timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S, pool=CONNECT_TIMEOUT_S),
             transport=transport,
+            mounts=dict.fromkeys(_LOOPBACK),
             follow_redirects=False,
             headers={"User-Agent": f"voyage-jobs/{__version__}"},
         )

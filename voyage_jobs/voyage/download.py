@@ -105,11 +105,10 @@ class _Tally:
         self._last = b"\n"
 
     def add(self, block: bytes) -> None:
-        if block:
-            self.bytes += len(block)
-            self._sha256.update(block)
-            self._newlines += block.count(b"\n")
-            self._last = block[-1:]
+        self.bytes += len(block)
+        self._sha256.update(block)
+        self._newlines += block.count(b"\n")
+        self._last = block[-1:] or self._last
 
     def done(self) -> Downloaded:
         return Downloaded(self.bytes, self._sha256.hexdigest(), self._newlines + (self._last != b"\n"))
