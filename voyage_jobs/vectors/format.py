@@ -1,0 +1,96 @@
+"""What a pack looks like on disk: its schema, its metadata and its name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from voyage_jobs.profile import KEY_BYTES, Profile
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS_PER_BATCH = 1024
+"""Rows of every record batch but the last. Part of the format: changing it needs a new FORMAT."""
+
+FORMAT = "1"
+SUFFIX = ".arrow"
+
+MAGIC = b"ARROW1"
+_FORMAT_KEY = b"voyage_jobs.format"
+_FINGERPRINT_KEY = b"voyage_jobs.fingerprint"
+_PROFILE_KEY = b"voyage_jobs.profile"
+_REF_KEY = b"voyage_jobs.ref"
+
+_FOLDER_HEX_DIGITS = 12
+_FINGERPRINT = re.compile(r"[0-9a-f]{12,}")
+_REF = re.compile(r"[A-Za-z0-9_-]{1,200}")
+_NAME = re.compile(r"[0-9a-f]{12}/[A-Za-z0-9_-]{1,200}\.arrow")
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenPack:
+    """What `state.db` remembers of a pack. `name` is relative to the pack store; `bytes` is its size."""
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+def pack_name(fingerprint: str, ref: str) -> str:
+    """The name of the pack of batch `ref`, relative to the store; ValueError if a part is unfit for one."""
+    if not _FINGERPRINT.fullmatch(fingerprint) or not _REF.fullmatch(ref):
+        raise ValueError(f"no pack can be named after fingerprint {fingerprint!r} and ref {ref!r}")
+    return f"{fingerprint[:_FOLDER_HEX_DIGITS]}/{ref}{SUFFIX}"
+
+
+def is_pack_name(name: str) -> bool:
+    """Whether `name` is one that `pack_name` could have made; nothing else is ever opened or removed."""
+    return _NAME.fullmatch(name) is not None
+
+
+def name_of(path: Path) -> str:
+    """The name, relative to its store, of the pack at `path`."""
+    return f"{path.parent.name}/{path.name}"
+
+
+def pack_schema(profile: Profile, ref: str) -> pa.Schema:
+    """The Arrow schema of a pack of such vectors."""
+    metadata = {
+        _FORMAT_KEY: FORMAT,
+        _FINGERPRINT_KEY: profile.fingerprint,
+        _PROFILE_KEY: profile.to_json(),
+        _REF_KEY: ref,
+    }
+    return _columns(profile).with_metadata(metadata)
+
+
+def read_head(schema: pa.Schema) -> tuple[Profile, str]:
+    """Profile and ref of a pack; raises ValueError, TypeError or KeyError if no pack has such a schema."""
+    metadata: Mapping[bytes, bytes] = schema.metadata or {}
+    found = metadata.get(_FORMAT_KEY, b"none").decode("ascii", "replace")
+    if found != FORMAT:
+        raise ValueError(f"its format is {found}, not {FORMAT}")
+    profile = Profile.from_json(metadata[_PROFILE_KEY].decode())
+    if profile.fingerprint != metadata[_FINGERPRINT_KEY].decode():
+        raise ValueError("its fingerprint is not that of its profile")
+    if not schema.equals(_columns(profile)):
+        raise ValueError("its columns are not those of its profile")
+    return profile, metadata[_REF_KEY].decode()
+
+
+def _columns(profile: Profile) -> pa.Schema:
+    import pyarrow as pa
+
+    item = pa.field("item", pa.type_for_alias(profile.storage_dtype), nullable=False)
+    return pa.schema(
+        [
+            pa.field("key", pa.binary(KEY_BYTES), nullable=False),
+            pa.field("slot", pa.int32(), nullable=False),
+            pa.field("vector", pa.list_(item, profile.width), nullable=False),
+        ]
+    )

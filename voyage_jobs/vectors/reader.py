@@ -1,0 +1,130 @@
+"""Reading a pack: memory-mapped, checked when opened, addressed by row number."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from voyage_jobs.errors import CorruptionError
+from voyage_jobs.profile import KEY_BYTES, Profile
+from voyage_jobs.vectors.format import MAGIC, ROWS_PER_BATCH, read_head
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+_HINT = "The pack is set aside and its vectors are fetched again while the vendor keeps the results."
+
+
+class PackReader:
+    """One pack, opened for reading: `profile` of its vectors, `ref` of the batch that brought them, `rows`.
+
+    Raises `CorruptionError` if the file is missing, cut, foreign or damaged in structure. Changed vector
+    bytes in an intact structure are not seen here: that is what the recorded SHA-256 is for.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow as pa
+
+        self.path = path
+        try:
+            stat = os.stat(path)
+            _check_ends(path, stat.st_size)
+            source = pa.memory_map(str(path))
+            file = pa.ipc.open_file(source)
+            self.profile, self.ref = read_head(file.schema)
+            self._batches = _load(file, self.profile)
+        except FileNotFoundError as exc:
+            raise CorruptionError(f"The pack {path} is missing.", hint=_HINT) from exc
+        except (pa.ArrowException, ValueError, TypeError, KeyError) as exc:
+            raise CorruptionError(f"{path} is not a whole pack: {exc}", hint=_HINT) from exc
+        self._rows = sum(len(batch.slots) for batch in self._batches)
+        self.identity = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self._rows
+
+    def keys(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Keys (m, 20) uint8 and slots (m,) int32, per record batch in row order: views of the file."""
+        for batch in self._batches:
+            yield batch.keys, batch.slots
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """The vectors of these row numbers, in the order asked, as a contiguous (m, width) array.
+
+        Consecutive rows of one record batch come as a read-only view of the file without a copy; everything
+        else is copied once. Raises `CorruptionError` if the pack has no such row: then it is not the pack
+        that was recorded.
+        """
+        import numpy as np
+
+        rows = np.asarray(rows, np.int64)
+        if not rows.size:
+            return np.empty((0, self.profile.width), self.profile.storage_dtype)
+        if rows.min() < 0 or rows.max() >= self.rows:
+            raise CorruptionError(
+                f"The pack {self.path} has {self.rows} rows; row {rows.min()} or {rows.max()} was asked for.",
+                hint=_HINT,
+            )
+        if rows[0] // ROWS_PER_BATCH == rows[-1] // ROWS_PER_BATCH and (np.diff(rows) == 1).all():
+            batch, first = divmod(int(rows[0]), ROWS_PER_BATCH)
+            return self._batches[batch].vectors[first : first + rows.size]
+        return self._gather(rows)
+
+    def _gather(self, rows: np.ndarray) -> np.ndarray:
+        """Copy scattered rows, one indexing operation per record batch touched."""
+        import numpy as np
+
+        order = None if (np.diff(rows) >= 0).all() else np.argsort(rows, kind="stable")
+        ordered = rows if order is None else rows[order]
+        batches, within = np.divmod(ordered, ROWS_PER_BATCH)
+        starts = np.flatnonzero(np.diff(batches, prepend=-1))
+        out = np.empty((rows.size, self.profile.width), self.profile.storage_dtype)
+        for start, end in zip(starts, [*starts[1:], rows.size], strict=True):
+            to = slice(start, end) if order is None else order[start:end]
+            out[to] = self._batches[batches[start]].vectors[within[start:end]]
+        return out
+
+
+class _Batch:
+    """The three columns of one record batch as read-only views of the mapped file."""
+
+    __slots__ = ("keys", "slots", "vectors")
+
+    def __init__(self, batch: pa.RecordBatch, profile: Profile) -> None:
+        import numpy as np
+
+        # Bounds of every buffer; O(1) for these types, and what keeps a damaged file from a segmentation
+        # fault.
+        batch.validate()
+        key, slot, vector = batch.columns
+        if batch.num_rows == 0 or any(column.offset or column.null_count for column in (key, slot, vector)):
+            raise ValueError("a record batch is not laid out as written")
+        rows, width, numbers = batch.num_rows, profile.width, vector.values.buffers()[1]
+        self.keys = np.frombuffer(key.buffers()[1], np.uint8, rows * KEY_BYTES).reshape(rows, KEY_BYTES)
+        self.slots = np.frombuffer(slot.buffers()[1], np.int32, rows)
+        self.vectors = np.frombuffer(numbers, profile.storage_dtype, rows * width).reshape(rows, width)
+
+
+def _check_ends(path: Path, size: int) -> None:
+    with open(path, "rb") as file:
+        start = file.read(len(MAGIC))
+        file.seek(max(0, size - len(MAGIC)))
+        end = file.read(len(MAGIC))
+    if size < 2 * len(MAGIC) or start != MAGIC or end != MAGIC:
+        raise ValueError("it does not begin and end as an Arrow file does")
+
+
+def _load(file: pa.RecordBatchFileReader, profile: Profile) -> list[_Batch]:
+    last = file.num_record_batches - 1
+    batches = []
+    for index in range(last + 1):
+        batch = file.get_batch(index)
+        if batch.num_rows > ROWS_PER_BATCH or (index < last and batch.num_rows != ROWS_PER_BATCH):
+            raise ValueError(f"record batch {index} has {batch.num_rows} rows")
+        batches.append(_Batch(batch, profile))
+    return batches

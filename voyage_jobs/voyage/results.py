@@ -1,0 +1,227 @@
+"""Reading a results file: line by line, every line judged by what is in it.
+
+The vendor documents an output file of successes and an error file of failures; clients in the wild have met
+failures in the first. So both files are read by the same door, and a line is a success only if its vectors
+check out: the right number of them, the right width, finite, not all zero. Nothing in a file can make the
+reader raise or return vectors of another shape.
+
+Lines may be huge, cut, repeated, in any order, not JSON at all. Whether an id was seen before is the caller's
+to know.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import itertools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+from voyage_jobs.profile import Profile
+
+if TYPE_CHECKING:
+    import numpy as np
+
+BLOCK_ROWS = 1024
+MAX_LINE_BYTES = 64 * 1024 * 1024
+"""1,000 vectors of 2,048 floats as JSON take about 45 MB, the largest line there is reason to expect."""
+
+_READ_AHEAD_BYTES = 1024 * 1024
+_MAX_TOKENS = 2**53  # what a float, and so every JSON library, counts exactly
+
+
+class LineOutcome(enum.Enum):
+    """What a line of a results file says about the embedding it names."""
+
+    SUCCESS = "success"
+    TRANSIENT = "transient"  # asking again may help: expired, 408, 429, 5xx, an error without a status
+    REFUSED = "refused"  # any other 4xx: asking the same again will not help
+    MALFORMED = "malformed"  # not JSON, not the documented shape, or vectors that do not check out
+    FOREIGN = "foreign"  # an id that was not asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What was asked for: vectors of `profile`, and how many under which id.
+
+    `count_of(custom_id)` is the number of vectors a line must bring, None for an id that was not asked for.
+    Whether a line brings JSON numbers or base64 is seen from the line.
+    """
+
+    profile: Profile
+    count_of: Callable[[str], int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class LineProblem:
+    """A line that brings no usable vectors.
+
+    `code` is a short word for the reason: the vendor's own where it gave one, `http_<status>`, or one of
+    ours. `message` is the vendor's text on one line of at most 500 characters, without secrets. `tokens` is
+    the usage the line reports even so, or None.
+    """
+
+    line_number: int
+    custom_id: str | None
+    outcome: LineOutcome
+    code: str
+    status: int | None = None
+    message: str = ""
+    tokens: int | None = None
+
+
+class GoodLine(NamedTuple):
+    """A line whose vectors check out: an array of shape (n, width), ordered by slot.
+
+    Its elements are of the storage type or safe to cast to it.
+    """
+
+    custom_id: str
+    vectors: np.ndarray
+    tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResultBlock:
+    """Consecutive lines of a results file: the successes side by side in one array, the others one by one.
+
+    Success i brings `counts[i]` consecutive rows of `vectors` and reports `tokens[i]`. `lines` counts the
+    lines read for this block, blank ones too.
+    """
+
+    custom_ids: list[str]
+    counts: list[int]
+    tokens: list[int | None]
+    vectors: np.ndarray
+    problems: list[LineProblem]
+    lines: int
+
+    def keys(self) -> np.ndarray:
+        """The embedding key of each row of `vectors`: (rows, 20) uint8. The ids must be keys in hex."""
+        import numpy as np
+
+        keys = np.frombuffer(bytes.fromhex("".join(self.custom_ids)), np.uint8).reshape(-1, 20)
+        return np.repeat(keys, self.counts, axis=0)
+
+    def slots(self) -> np.ndarray:
+        """The slot of each row of `vectors` within its embedding: int32."""
+        import numpy as np
+
+        if len(self.vectors) == len(self.counts):
+            return np.zeros(len(self.counts), np.int32)
+        return np.concatenate([np.arange(count, dtype=np.int32) for count in self.counts])
+
+    def keep(self, wanted: Sequence[bool]) -> ResultBlock:
+        """The block with only those successes for which `wanted` is true; problems stay."""
+        import numpy as np
+
+        if all(wanted):
+            return self
+        rows = np.repeat(np.asarray(wanted, bool), self.counts)
+        return ResultBlock(
+            custom_ids=list(itertools.compress(self.custom_ids, wanted)),
+            counts=list(itertools.compress(self.counts, wanted)),
+            tokens=list(itertools.compress(self.tokens, wanted)),
+            vectors=self.vectors[rows],
+            problems=self.problems,
+            lines=self.lines,
+        )
+
+
+def read_results(
+    source: str | os.PathLike[str] | BinaryIO,
+    expectation: Expectation,
+    *,
+    block_rows: int = BLOCK_ROWS,
+    max_line_bytes: int = MAX_LINE_BYTES,
+) -> Iterator[ResultBlock]:
+    """Read an output or error file to its end as blocks of about `block_rows` vectors or problems.
+
+    Never raises for anything the file contains; errors of the disk go up. A line longer than `max_line_bytes`
+    is read over and reported as `too_long`. Memory is one block and one line.
+    """
+    from voyage_jobs.voyage.careful_reader import CarefulReader
+    from voyage_jobs.voyage.quick_reader import QuickReader
+
+    quick, careful = QuickReader(expectation), CarefulReader(expectation)
+    block = _Block(expectation, block_rows)
+    with _opened(source) as file:
+        for number, line in enumerate(_bounded_lines(file, max_line_bytes), start=1):
+            found: GoodLine | LineProblem | None
+            if line is None:
+                found = LineProblem(number, None, LineOutcome.MALFORMED, "too_long")
+            else:
+                found = quick.read(line) or careful.read(line, number)
+            if not block.add(found):
+                yield block.done()
+                rows = len(found.vectors) if isinstance(found, GoodLine) else 0
+                block = _Block(expectation, max(block_rows, rows))
+                block.add(found)
+    if block.lines:
+        yield block.done()
+
+
+def tokens_or_none(value: Any) -> int | None:
+    """A reported number of tokens, or None for anything that cannot be one."""
+    return value if type(value) is int and 0 <= value <= _MAX_TOKENS else None
+
+
+class _Block:
+    """A block being filled; its array is allocated once."""
+
+    def __init__(self, expectation: Expectation, capacity: int) -> None:
+        import numpy as np
+
+        self._vectors = np.empty((capacity, expectation.profile.width), expectation.profile.storage_dtype)
+        self._capacity = capacity
+        self._rows = 0
+        self._custom_ids: list[str] = []
+        self._counts: list[int] = []
+        self._tokens: list[int | None] = []
+        self._problems: list[LineProblem] = []
+        self.lines = 0
+
+    def add(self, found: GoodLine | LineProblem | None) -> bool:
+        """Count a line and keep what it said, if anything; False, with nothing done, if there is no room."""
+        if isinstance(found, GoodLine):
+            end = self._rows + len(found.vectors)
+            if end > self._capacity:
+                return False
+            self._vectors[self._rows : end] = found.vectors
+            self._counts.append(end - self._rows)
+            self._custom_ids.append(found.custom_id)
+            self._tokens.append(found.tokens)
+            self._rows = end
+        elif found is not None:
+            if len(self._problems) == self._capacity:
+                return False
+            self._problems.append(found)
+        self.lines += 1
+        return True
+
+    def done(self) -> ResultBlock:
+        vectors = self._vectors[: self._rows]
+        return ResultBlock(self._custom_ids, self._counts, self._tokens, vectors, self._problems, self.lines)
+
+
+def _bounded_lines(file: BinaryIO, max_line_bytes: int) -> Iterator[bytes | None]:
+    """The lines of a file; None for one that is longer than allowed, which is read over in pieces."""
+    while line := file.readline(max_line_bytes + 1):
+        if len(line) <= max_line_bytes or line.endswith(b"\n"):
+            yield line
+            continue
+        del line
+        while (rest := file.readline(_READ_AHEAD_BYTES)) and not rest.endswith(b"\n"):
+            pass
+        yield None
+
+
+@contextlib.contextmanager
+def _opened(source: str | os.PathLike[str] | BinaryIO) -> Iterator[BinaryIO]:
+    if isinstance(source, str | os.PathLike):
+        with open(source, "rb", buffering=_READ_AHEAD_BYTES) as file:
+            yield file
+    else:
+        yield source
