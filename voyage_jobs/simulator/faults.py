@@ -190,11 +190,8 @@ def _param(name: str, key: str, value: Any) -> Any:
     default = CATALOG[name].params[key]
     if key == "as" and value not in {loss.value for loss in Loss}:
         raise ConfigError(f"{name}: `as` is one of {', '.join(loss.value for loss in Loss)}, not {value!r}.")
-    if isinstance(default, bool | str):
-        fits = type(value) is type(default)
-    else:
-        fits = _is_number(value) or value is default
-    if not fits:
+    same_type = type(value) is type(default)
+    if not (same_type if isinstance(default, bool | str) else same_type or _is_number(value)):
         raise ConfigError(f"{name}: {value!r} is not a value for {key!r}.")
     return value
 

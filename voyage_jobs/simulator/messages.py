@@ -81,7 +81,7 @@ class Response:
     @classmethod
     def json(cls, value: Any, status: int = 200) -> Response:
         """An answer that carries `value` as JSON."""
-        return cls.of(orjson.dumps(value), "application/json", status)
+        return cls.of(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY), "application/json", status)
 
     @classmethod
     def of(cls, body: bytes, content_type: str, status: int = 200) -> Response:

@@ -2,7 +2,7 @@
 
 Each word (lower case) is hashed to a few signed places, its first trigrams to a few more, so that `index`
 and `indexes` are near each other. A word that occurs n times counts 1 + ln n; ASCII words of up to three
-letters count a quarter. To that come a fixed dense part common to all texts (real embeddings have one too;
+letters count a tenth. To that come a fixed dense part common to all texts (real embeddings have one too;
 it also means that no vector is zero or sparse) and a trace of the exact text (so that no two texts share a
 vector). Then the vector is scaled to length one.
 """
@@ -22,8 +22,8 @@ _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff
 _WORD_PLACES = 3
 _TRIGRAM_PLACES = 5
 _PLACES = _WORD_PLACES + _TRIGRAM_PLACES
-_TRIGRAM_WEIGHT = 0.3
-_SHORT_WORD_WEIGHT = 0.25
+_TRIGRAM_WEIGHT = 0.5
+_SHORT_WORD_WEIGHT = 0.1
 _TRACE_PLACES = 4
 _TRACE_WEIGHT = 0.02
 _COMMON_WEIGHT = 0.25
