@@ -1,0 +1,451 @@
+"""The first schema: sources to spend
+
+Revision: 0001
+After: nothing
+"""
+
+import textwrap
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+# Written out rather than taken from the models: a migration must do the same thing for ever. A test compares the two.
+STATEMENTS = (
+    """
+    CREATE TABLE daemon (
+        id INTEGER NOT NULL,
+        pid INTEGER NOT NULL,
+        mode TEXT NOT NULL,
+        started_at INTEGER NOT NULL,
+        heartbeat_at INTEGER NOT NULL,
+        step TEXT,
+        stopped_at INTEGER,
+        PRIMARY KEY (id),
+        CONSTRAINT ck_daemon_one_row CHECK (id = 1)
+    )
+     STRICT
+    """,
+    """
+    CREATE TABLE lanes (
+        name TEXT NOT NULL,
+        until_at INTEGER NOT NULL,
+        failures INTEGER NOT NULL,
+        since_at INTEGER NOT NULL,
+        code TEXT NOT NULL,
+        message TEXT NOT NULL,
+        hint TEXT,
+        PRIMARY KEY (name)
+    )
+     WITHOUT ROWID,
+     STRICT
+    """,
+    """
+    CREATE TABLE meta (
+        "key" TEXT NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY ("key")
+    )
+     WITHOUT ROWID,
+     STRICT
+    """,
+    """
+    CREATE TABLE profiles (
+        id INTEGER NOT NULL,
+        fingerprint TEXT NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (id),
+        CONSTRAINT uq_profiles_fingerprint UNIQUE (fingerprint)
+    )
+     STRICT
+    """,
+    """
+    CREATE TABLE publications (
+        id INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        started_at INTEGER NOT NULL,
+        done_at INTEGER,
+        table_version INTEGER,
+        documents INTEGER NOT NULL,
+        rows INTEGER,
+        PRIMARY KEY (id)
+    )
+     STRICT
+    """,
+    """
+    CREATE INDEX ix_publications_open ON publications (id) WHERE done_at IS NULL
+    """,
+    """
+    CREATE TABLE requests (
+        id INTEGER NOT NULL,
+        asked_at INTEGER NOT NULL,
+        who TEXT NOT NULL,
+        command TEXT NOT NULL,
+        arguments TEXT NOT NULL,
+        done_at INTEGER,
+        result TEXT,
+        PRIMARY KEY (id)
+    )
+     STRICT
+    """,
+    """
+    CREATE INDEX ix_requests_open ON requests (id) WHERE done_at IS NULL
+    """,
+    """
+    CREATE TABLE transitions (
+        id INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        subject INTEGER NOT NULL,
+        origin TEXT,
+        target TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        batch_id INTEGER,
+        cause TEXT NOT NULL,
+        PRIMARY KEY (id)
+    )
+     STRICT
+    """,
+    """
+    CREATE INDEX ix_transitions_subject ON transitions (kind, subject)
+    """,
+    """
+    CREATE TABLE batches (
+        id INTEGER NOT NULL,
+        ref TEXT NOT NULL,
+        state TEXT NOT NULL,
+        profile_id INTEGER NOT NULL,
+        inputs INTEGER NOT NULL,
+        tokens_estimated INTEGER NOT NULL,
+        usd_per_million REAL,
+        request_params TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        spool_bytes INTEGER,
+        spool_sha256 TEXT,
+        input_file_id TEXT,
+        remote_id TEXT,
+        remote_status TEXT,
+        output_file_id TEXT,
+        error_file_id TEXT,
+        submitted_at INTEGER,
+        remote_created_at INTEGER,
+        deadline_at INTEGER,
+        remote_total INTEGER,
+        remote_completed INTEGER,
+        remote_failed INTEGER,
+        due_at INTEGER DEFAULT '0' NOT NULL,
+        failures INTEGER DEFAULT '0' NOT NULL,
+        ended_at INTEGER,
+        collected_at INTEGER,
+        tokens_settled INTEGER,
+        reason TEXT,
+        hint TEXT,
+        cancel_asked_at INTEGER,
+        PRIMARY KEY (id),
+        CONSTRAINT ck_batches_state CHECK (state IN ('packed', 'spooled', 'uploading', 'uploaded', 'creating', 'running', 'ended', 'collected', 'closed', 'refused', 'parked', 'cancelled')),
+        CONSTRAINT ck_batches_uploaded_has_a_file CHECK (state NOT IN ('uploaded', 'creating', 'running') OR input_file_id IS NOT NULL),
+        CONSTRAINT ck_batches_running_has_an_id CHECK (state NOT IN ('running', 'ended') OR remote_id IS NOT NULL),
+        CONSTRAINT ck_batches_parked_says_why CHECK (state != 'parked' OR (reason IS NOT NULL AND hint IS NOT NULL)),
+        CONSTRAINT uq_batches_ref UNIQUE (ref),
+        FOREIGN KEY(profile_id) REFERENCES profiles (id)
+    )
+     STRICT
+    """,
+    """
+    CREATE INDEX ix_batches_open ON batches (state) WHERE state != 'closed'
+    """,
+    """
+    CREATE INDEX ix_batches_remote_id ON batches (remote_id)
+    """,
+    """
+    CREATE TABLE sources (
+        id INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        path TEXT NOT NULL,
+        state TEXT NOT NULL,
+        frozen_reason TEXT,
+        configured INTEGER NOT NULL,
+        device INTEGER,
+        inode INTEGER,
+        rules_fingerprint TEXT,
+        splitter_fingerprint TEXT,
+        profile_id INTEGER,
+        scanned_at INTEGER,
+        scan_due_at INTEGER DEFAULT '0' NOT NULL,
+        confirmed_at INTEGER,
+        PRIMARY KEY (id),
+        CONSTRAINT ck_sources_state CHECK (state IN ('active', 'frozen')),
+        CONSTRAINT ck_sources_frozen_says_why CHECK (state != 'frozen' OR frozen_reason IS NOT NULL),
+        CONSTRAINT uq_sources_name UNIQUE (name),
+        FOREIGN KEY(profile_id) REFERENCES profiles (id)
+    )
+     STRICT
+    """,
+    """
+    CREATE TABLE attempts (
+        id INTEGER NOT NULL,
+        batch_id INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        sent_at INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        input_file_id TEXT NOT NULL,
+        closed_at INTEGER,
+        detail TEXT,
+        PRIMARY KEY (id),
+        CONSTRAINT uq_attempts_batch_id_number UNIQUE (batch_id, number),
+        CONSTRAINT ck_attempts_state CHECK (state IN ('open', 'created', 'refused', 'not_happened', 'lost')),
+        CONSTRAINT ck_attempts_closed_says_when CHECK ((state = 'open') = (closed_at IS NULL)),
+        FOREIGN KEY(batch_id) REFERENCES batches (id)
+    )
+     STRICT
+    """,
+    """
+    CREATE TABLE downloads (
+        batch_id INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        sha256 TEXT NOT NULL,
+        PRIMARY KEY (batch_id, kind),
+        FOREIGN KEY(batch_id) REFERENCES batches (id)
+    )
+     WITHOUT ROWID,
+     STRICT
+    """,
+    """
+    CREATE TABLE folders (
+        id INTEGER NOT NULL,
+        source_id INTEGER NOT NULL,
+        path TEXT NOT NULL,
+        PRIMARY KEY (id),
+        CONSTRAINT uq_folders_source_id_path UNIQUE (source_id, path),
+        FOREIGN KEY(source_id) REFERENCES sources (id)
+    )
+     STRICT
+    """,
+    """
+    CREATE TABLE packs (
+        id INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        profile_id INTEGER NOT NULL,
+        batch_id INTEGER,
+        rows INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        sha256 TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        PRIMARY KEY (id),
+        CONSTRAINT uq_packs_name UNIQUE (name),
+        FOREIGN KEY(profile_id) REFERENCES profiles (id),
+        FOREIGN KEY(batch_id) REFERENCES batches (id)
+    )
+     STRICT
+    """,
+    """
+    CREATE TABLE remote_files (
+        file_id TEXT NOT NULL,
+        batch_id INTEGER,
+        purpose TEXT NOT NULL,
+        bytes INTEGER,
+        seen_at INTEGER NOT NULL,
+        deleted_at INTEGER,
+        due_at INTEGER DEFAULT '0' NOT NULL,
+        failures INTEGER DEFAULT '0' NOT NULL,
+        PRIMARY KEY (file_id),
+        FOREIGN KEY(batch_id) REFERENCES batches (id)
+    )
+     WITHOUT ROWID,
+     STRICT
+    """,
+    """
+    CREATE INDEX ix_remote_files_live ON remote_files (batch_id) WHERE deleted_at IS NULL
+    """,
+    """
+    CREATE TABLE spend (
+        id INTEGER NOT NULL,
+        batch_id INTEGER,
+        at INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        tokens INTEGER NOT NULL,
+        usd REAL,
+        PRIMARY KEY (id),
+        CONSTRAINT ck_spend_kind CHECK (kind IN ('reserved', 'released', 'settled', 'saved', 'query')),
+        FOREIGN KEY(batch_id) REFERENCES batches (id)
+    )
+     STRICT
+    """,
+    """
+    CREATE INDEX ix_spend_at ON spend (at)
+    """,
+    """
+    CREATE TABLE documents (
+        id INTEGER NOT NULL,
+        source_id INTEGER NOT NULL,
+        folder_id INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        doc_key BLOB NOT NULL,
+        state TEXT NOT NULL,
+        reason TEXT,
+        detail TEXT,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        inode INTEGER NOT NULL,
+        content_hash BLOB,
+        missing_at INTEGER,
+        moved_from TEXT,
+        PRIMARY KEY (id),
+        CONSTRAINT uq_documents_folder_id_name UNIQUE (folder_id, name),
+        CONSTRAINT ck_documents_state CHECK (state IN ('present', 'missing', 'gone', 'skipped')),
+        CONSTRAINT ck_documents_skipped_says_why CHECK (state != 'skipped' OR reason IS NOT NULL),
+        CONSTRAINT ck_documents_missing_says_since CHECK (state != 'missing' OR missing_at IS NOT NULL),
+        FOREIGN KEY(source_id) REFERENCES sources (id),
+        FOREIGN KEY(folder_id) REFERENCES folders (id),
+        CONSTRAINT uq_documents_doc_key UNIQUE (doc_key)
+    )
+     STRICT
+    """,
+    """
+    CREATE INDEX ix_documents_content_hash ON documents (content_hash)
+    """,
+    """
+    CREATE INDEX ix_documents_not_present ON documents (source_id, state) WHERE state != 'present'
+    """,
+    """
+    CREATE TABLE embeddings (
+        id INTEGER NOT NULL,
+        "key" BLOB NOT NULL,
+        profile_id INTEGER NOT NULL,
+        state INTEGER NOT NULL,
+        vectors INTEGER DEFAULT '1' NOT NULL,
+        tokens INTEGER NOT NULL,
+        attempts INTEGER DEFAULT '0' NOT NULL,
+        refusals INTEGER DEFAULT '0' NOT NULL,
+        wanted_at INTEGER NOT NULL,
+        pack_id INTEGER,
+        pack_row INTEGER,
+        PRIMARY KEY (id),
+        CONSTRAINT ck_embeddings_state CHECK (state BETWEEN 0 AND 4),
+        CONSTRAINT ck_embeddings_held_has_a_pack CHECK ((state = 2) = (pack_id IS NOT NULL)),
+        CONSTRAINT uq_embeddings_key UNIQUE ("key"),
+        FOREIGN KEY(profile_id) REFERENCES profiles (id),
+        FOREIGN KEY(pack_id) REFERENCES packs (id)
+    )
+     STRICT
+    """,
+    """
+    CREATE INDEX ix_embeddings_failed ON embeddings (id) WHERE state = 3
+    """,
+    """
+    CREATE INDEX ix_embeddings_packed ON embeddings (id) WHERE state = 1
+    """,
+    """
+    CREATE INDEX ix_embeddings_wanted ON embeddings (profile_id, id) WHERE state = 0
+    """,
+    """
+    CREATE TABLE lines (
+        batch_id INTEGER NOT NULL,
+        line INTEGER NOT NULL,
+        embedding_id INTEGER NOT NULL,
+        outcome INTEGER DEFAULT '0' NOT NULL,
+        tokens INTEGER,
+        detail TEXT,
+        PRIMARY KEY (batch_id, line),
+        FOREIGN KEY(batch_id) REFERENCES batches (id),
+        FOREIGN KEY(embedding_id) REFERENCES embeddings (id)
+    )
+     WITHOUT ROWID,
+     STRICT
+    """,
+    """
+    CREATE INDEX ix_lines_embedding_id ON lines (embedding_id)
+    """,
+    """
+    CREATE TABLE versions (
+        id INTEGER NOT NULL,
+        document_id INTEGER NOT NULL,
+        source_id INTEGER NOT NULL,
+        profile_id INTEGER NOT NULL,
+        content_hash BLOB NOT NULL,
+        splitter TEXT NOT NULL,
+        state TEXT NOT NULL,
+        chunks INTEGER NOT NULL,
+        open_chunks INTEGER NOT NULL,
+        failed_chunks INTEGER NOT NULL,
+        seen_at INTEGER NOT NULL,
+        modified_at INTEGER NOT NULL,
+        published_at INTEGER,
+        publication_id INTEGER,
+        retire INTEGER DEFAULT '0' NOT NULL,
+        title TEXT NOT NULL,
+        sections TEXT NOT NULL,
+        metadata TEXT NOT NULL,
+        PRIMARY KEY (id),
+        CONSTRAINT ck_versions_state CHECK (state IN ('waiting', 'ready', 'published', 'retired', 'superseded')),
+        CONSTRAINT ck_versions_published_says_when CHECK (state != 'published' OR published_at IS NOT NULL),
+        CONSTRAINT ck_versions_counts CHECK (open_chunks >= 0 AND failed_chunks >= 0),
+        FOREIGN KEY(document_id) REFERENCES documents (id),
+        FOREIGN KEY(source_id) REFERENCES sources (id),
+        FOREIGN KEY(profile_id) REFERENCES profiles (id),
+        FOREIGN KEY(publication_id) REFERENCES publications (id)
+    )
+     STRICT
+    """,
+    """
+    CREATE INDEX ix_versions_document_id ON versions (document_id)
+    """,
+    """
+    CREATE INDEX ix_versions_publication_id ON versions (publication_id)
+    """,
+    """
+    CREATE INDEX ix_versions_retire ON versions (id) WHERE retire = 1
+    """,
+    """
+    CREATE INDEX ix_versions_unpublished ON versions (state, source_id) WHERE state IN ('waiting', 'ready')
+    """,
+    """
+    CREATE UNIQUE INDEX uq_versions_published ON versions (document_id) WHERE state = 'published'
+    """,
+    """
+    CREATE UNIQUE INDEX uq_versions_wanted ON versions (document_id) WHERE state IN ('waiting', 'ready')
+    """,
+    """
+    CREATE TABLE chunks (
+        version_id INTEGER NOT NULL,
+        ordinal INTEGER NOT NULL,
+        embedding_id INTEGER NOT NULL,
+        slot INTEGER NOT NULL,
+        start INTEGER NOT NULL,
+        "end" INTEGER NOT NULL,
+        section INTEGER NOT NULL,
+        tokens INTEGER NOT NULL,
+        PRIMARY KEY (version_id, ordinal),
+        FOREIGN KEY(version_id) REFERENCES versions (id),
+        FOREIGN KEY(embedding_id) REFERENCES embeddings (id)
+    )
+     WITHOUT ROWID,
+     STRICT
+    """,
+    """
+    CREATE INDEX ix_chunks_embedding_id ON chunks (embedding_id)
+    """,
+    """
+    CREATE TABLE texts (
+        version_id INTEGER NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (version_id),
+        FOREIGN KEY(version_id) REFERENCES versions (id)
+    )
+     STRICT
+    """,
+)
+
+
+def upgrade():
+    for statement in STATEMENTS:
+        op.execute(textwrap.dedent(statement).strip())
+
+
+def downgrade():
+    raise RuntimeError("voyage-jobs does not go back: restore the backup made before the upgrade.")

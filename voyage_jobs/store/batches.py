@@ -1,0 +1,325 @@
+"""Batches, the create attempts behind them, and the files they left at the vendor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, text, update
+
+from voyage_jobs import states
+from voyage_jobs.store import moves
+from voyage_jobs.store.schema import attempts, batches, downloads, packs, remote_files, transitions
+from voyage_jobs.store.store import Tx
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """One batch: every column of its row; see schema.py for the meaning."""
+
+    id: int
+    ref: str
+    state: states.Batch
+    profile_id: int
+    inputs: int
+    tokens_estimated: int
+    usd_per_million: float | None
+    request_params: str
+    created_at: int
+    spool_bytes: int | None
+    spool_sha256: str | None
+    input_file_id: str | None
+    remote_id: str | None
+    remote_status: str | None
+    output_file_id: str | None
+    error_file_id: str | None
+    submitted_at: int | None
+    remote_created_at: int | None
+    deadline_at: int | None
+    remote_total: int | None
+    remote_completed: int | None
+    remote_failed: int | None
+    due_at: int
+    failures: int
+    ended_at: int | None
+    collected_at: int | None
+    tokens_settled: int | None
+    reason: str | None
+    hint: str | None
+    cancel_asked_at: int | None
+
+
+@dataclass(frozen=True)
+class AttemptRow:
+    """One create call."""
+
+    id: int
+    batch_id: int
+    number: int
+    state: states.Attempt
+    sent_at: int
+    input_file_id: str
+    detail: str | None
+
+
+def _batch(row: Any) -> BatchRow:
+    return BatchRow(**{**row, "state": states.Batch(row["state"])})
+
+
+def create(
+    tx: Tx, ref: str, profile_id: int, inputs: int, tokens: int, price: float | None, params: str
+) -> int:
+    """A new batch in state `packed`. `price` is USD per million tokens, `params` its request_params as JSON."""
+    done = tx.connection.execute(
+        insert(batches).values(
+            ref=ref,
+            state=str(states.Batch.PACKED),
+            profile_id=profile_id,
+            inputs=inputs,
+            tokens_estimated=tokens,
+            usd_per_million=price,
+            request_params=params,
+            created_at=tx.now,
+        )
+    )
+    batch_id = int(done.lastrowid)
+    moves.record(tx, "batch", batch_id, None, states.Batch.PACKED, f"{inputs} inputs", batch_id)
+    return batch_id
+
+
+def move(tx: Tx, batch: BatchRow, target: states.Batch, cause: str, **values: object) -> None:
+    """Move a batch on from the state it was read in. Back-off is forgotten: the new state starts afresh."""
+    fresh: dict[str, object] = {"due_at": 0, "failures": 0, **values}
+    moves.move(tx, batches, batch.id, batch.state, target, cause, batch_id=batch.id, **fresh)
+
+
+def note(tx: Tx, batch_id: int, **values: object) -> None:
+    """Set columns that are not the state."""
+    tx.connection.execute(update(batches).where(batches.c.id == batch_id).values(**values))
+
+
+DUPLICATE = "a second job for the same batch: "
+
+
+def note_duplicate(tx: Tx, batch: BatchRow, remote_id: str) -> bool:
+    """Put a second job on record, once. Returns whether it is news."""
+    cause = f"{DUPLICATE}{remote_id}"
+    known = select(func.count()).where(transitions.c.batch_id == batch.id, transitions.c.cause == cause)
+    if tx.connection.execute(known).scalar_one():
+        return False
+    moves.record(tx, "batch", batch.id, batch.state, batch.state, cause, batch.id)
+    return True
+
+
+def count_duplicates(connection: Connection) -> int:
+    """How many second jobs were ever seen."""
+    where = transitions.c.cause.startswith(DUPLICATE, autoescape=True)
+    return int(
+        connection.execute(select(func.count()).where(transitions.c.kind == "batch", where)).scalar_one()
+    )
+
+
+def get(connection: Connection, batch_id: int) -> BatchRow:
+    """One batch by its row id."""
+    return _batch(connection.execute(select(batches).where(batches.c.id == batch_id)).mappings().one())
+
+
+def find(connection: Connection, word: str) -> list[BatchRow]:
+    """Batches whose ref begins with `word`, or whose id at the vendor is `word`."""
+    where = batches.c.ref.startswith(word, autoescape=True) | (batches.c.remote_id == word)
+    rows = connection.execute(select(batches).where(where).order_by(batches.c.id)).mappings()
+    return [_batch(row) for row in rows]
+
+
+def in_state(connection: Connection, *wanted: states.Batch) -> list[BatchRow]:
+    """Batches in any of these states, oldest first."""
+    words = [str(word) for word in wanted]
+    query = (
+        select(batches).where(batches.c.state.in_(words), batches.c.state != "closed").order_by(batches.c.id)
+    )
+    return [_batch(row) for row in connection.execute(query).mappings()]
+
+
+def newest(connection: Connection, most: int) -> list[BatchRow]:
+    """The latest batches, newest first."""
+    query = select(batches).order_by(batches.c.id.desc()).limit(most)
+    return [_batch(row) for row in connection.execute(query).mappings()]
+
+
+def by_remote_id(connection: Connection, remote_id: str) -> BatchRow | None:
+    """The batch that owns this job, if any."""
+    row = connection.execute(select(batches).where(batches.c.remote_id == remote_id)).mappings().first()
+    return None if row is None else _batch(row)
+
+
+def by_ref(connection: Connection, ref: str) -> BatchRow | None:
+    """The batch with this ref, if any."""
+    row = connection.execute(select(batches).where(batches.c.ref == ref)).mappings().first()
+    return None if row is None else _batch(row)
+
+
+def due_no_later(tx: Tx, latest: int) -> None:
+    """Let nothing wait beyond a time (after the clock was set back)."""
+    where = (batches.c.due_at > latest) & (batches.c.state != "closed")
+    tx.connection.execute(update(batches).where(where).values(due_at=latest))
+    files = (remote_files.c.due_at > latest) & remote_files.c.deleted_at.is_(None)
+    tx.connection.execute(update(remote_files).where(files).values(due_at=latest))
+
+
+def in_flight(connection: Connection) -> tuple[int, int]:
+    """(jobs, estimated tokens) that are, or may be, at the vendor or on their way there."""
+    busy = [str(word) for word in (*states.BEFORE_THE_JOB, *states.AT_THE_VENDOR)]
+    row = connection.execute(
+        select(func.count(), func.coalesce(func.sum(batches.c.tokens_estimated), 0)).where(
+            batches.c.state.in_(busy), batches.c.state != "closed"
+        )
+    ).one()
+    return int(row[0]), int(row[1])
+
+
+def open_attempt(tx: Tx, batch: BatchRow) -> AttemptRow:
+    """The last durable act before a create call."""
+    number = 1 + int(
+        tx.connection.execute(select(func.count()).where(attempts.c.batch_id == batch.id)).scalar_one()
+    )
+    done = tx.connection.execute(
+        insert(attempts).values(
+            batch_id=batch.id,
+            number=number,
+            state=str(states.Attempt.OPEN),
+            sent_at=tx.now,
+            epoch=tx.epoch,
+            input_file_id=batch.input_file_id,
+        )
+    )
+    attempt_id = int(done.lastrowid)
+    moves.record(tx, "attempt", attempt_id, None, states.Attempt.OPEN, f"create call {number}", batch.id)
+    file_id = batch.input_file_id or ""
+    return AttemptRow(attempt_id, batch.id, number, states.Attempt.OPEN, tx.now, file_id, None)
+
+
+def close_attempt(tx: Tx, attempt: AttemptRow, target: states.Attempt, detail: str) -> None:
+    """Record how a create call ended."""
+    values: dict[str, object] = {"closed_at": tx.now, "detail": detail}
+    moves.move(tx, attempts, attempt.id, attempt.state, target, detail, batch_id=attempt.batch_id, **values)
+
+
+def attempts_of(connection: Connection, batch_id: int) -> list[AttemptRow]:
+    """The create calls of a batch, first to last."""
+    query = select(attempts).where(attempts.c.batch_id == batch_id).order_by(attempts.c.number)
+    return [
+        AttemptRow(
+            row["id"],
+            row["batch_id"],
+            row["number"],
+            states.Attempt(row["state"]),
+            row["sent_at"],
+            row["input_file_id"],
+            row["detail"],
+        )
+        for row in connection.execute(query).mappings()
+    ]
+
+
+# Purpose: remember a file of ours at the vendor, so that it is deleted when it is done with.
+_REMOTE_FILE = text(
+    "INSERT INTO remote_files (file_id, batch_id, purpose, bytes, seen_at)"
+    " VALUES (:file_id, :batch_id, :purpose, :bytes, :now) ON CONFLICT (file_id) DO NOTHING"
+)
+
+
+def remember_file(tx: Tx, file_id: str, batch_id: int | None, purpose: str, size: int | None) -> None:
+    """Note a file that we made, or that a job of ours made, at the vendor."""
+    tx.connection.execute(
+        _REMOTE_FILE,
+        {"file_id": file_id, "batch_id": batch_id, "purpose": purpose, "bytes": size, "now": tx.now},
+    )
+
+
+@dataclass(frozen=True)
+class RemoteFileRow:
+    """A file at the vendor that may be deleted now."""
+
+    file_id: str
+    batch_id: int | None
+    failures: int
+
+
+# Purpose: files whose batch is done with them: everything of a batch that is over, and input files that a later upload
+# of the same batch has replaced.
+_DELETABLE = text(
+    "SELECT r.file_id, r.batch_id, r.failures FROM remote_files r LEFT JOIN batches b ON b.id = r.batch_id"
+    " WHERE r.deleted_at IS NULL AND r.due_at <= :now AND (b.id IS NULL"
+    "  OR b.state IN ('collected', 'closed', 'cancelled', 'refused')"
+    "  OR (r.purpose = 'batch' AND b.state IN ('running', 'ended') AND r.file_id != b.input_file_id))"
+    " ORDER BY r.seen_at LIMIT :most"
+)
+
+
+def deletable_files(connection: Connection, now: int, most: int) -> list[RemoteFileRow]:
+    """Files at the vendor that nothing needs any more."""
+    rows = connection.execute(_DELETABLE, {"now": now, "most": most}).mappings()
+    return [RemoteFileRow(**row) for row in rows]
+
+
+def live_files(connection: Connection, batch_id: int) -> int:
+    """How many files of a batch are still at the vendor."""
+    where = (remote_files.c.batch_id == batch_id) & remote_files.c.deleted_at.is_(None)
+    return int(connection.execute(select(func.count()).where(where)).scalar_one())
+
+
+def note_file(tx: Tx, file_id: str, **values: object) -> None:
+    """Set columns of a file at the vendor (deleted_at, due_at, failures)."""
+    tx.connection.execute(update(remote_files).where(remote_files.c.file_id == file_id).values(**values))
+
+
+def note_download(tx: Tx, batch_id: int, kind: str, size: int, sha256: str) -> None:
+    """A result file is whole and on disk. `kind` is output or error."""
+    tx.connection.exec_driver_sql(
+        "INSERT OR REPLACE INTO downloads (batch_id, kind, bytes, sha256) VALUES (?, ?, ?, ?)",
+        (batch_id, kind, size, sha256),
+    )
+
+
+def downloaded(connection: Connection, batch_id: int) -> dict[str, tuple[int, str]]:
+    """kind -> (bytes, sha256) of the result files that are on disk."""
+    rows = connection.execute(select(downloads).where(downloads.c.batch_id == batch_id)).mappings()
+    return {row["kind"]: (row["bytes"], row["sha256"]) for row in rows}
+
+
+def forget_downloads(tx: Tx, batch_id: int) -> None:
+    """The result files are to be downloaded again."""
+    tx.connection.execute(downloads.delete().where(downloads.c.batch_id == batch_id))
+
+
+@dataclass(frozen=True)
+class PackRow:
+    """One pack file."""
+
+    id: int
+    name: str
+    profile_id: int
+    batch_id: int | None
+    rows: int
+    bytes: int
+    sha256: str
+
+
+def add_pack(
+    tx: Tx, name: str, profile_id: int, batch_id: int | None, rows: int, size: int, sha256: str
+) -> int:
+    """Record a pack that is on disk. The same name again is the same batch collected again: its facts are replaced."""
+    facts: dict[str, object] = {"rows": rows, "bytes": size, "sha256": sha256}
+    found = tx.connection.execute(select(packs.c.id).where(packs.c.name == name)).scalar()
+    if found is not None:
+        tx.connection.execute(update(packs).where(packs.c.id == found).values(**facts))
+        return int(found)
+    values = {"name": name, "profile_id": profile_id, "batch_id": batch_id, "created_at": tx.now, **facts}
+    return int(tx.connection.execute(insert(packs).values(**values)).lastrowid)
+
+
+def all_packs(connection: Connection) -> Sequence[PackRow]:
+    """Every pack on record, oldest first."""
+    columns = [packs.c[name] for name in ("id", "name", "profile_id", "batch_id", "rows", "bytes", "sha256")]
+    return [PackRow(**row) for row in connection.execute(select(*columns).order_by(packs.c.id)).mappings()]

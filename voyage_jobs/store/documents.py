@@ -1,0 +1,285 @@
+"""Documents: what was seen where, with which stat and content, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, text, update
+
+from voyage_jobs import states
+from voyage_jobs.profile import document_key
+from voyage_jobs.store import moves
+from voyage_jobs.store.schema import documents, folders, sources, versions
+from voyage_jobs.store.store import Tx
+
+# A stat that no file has: makes the next scan read the file again.
+UNSETTLED_MTIME = -1
+
+# Purpose: what the state remembers of one folder; the hot path of a rescan, hence plain tuples.
+_KNOWN = (
+    "SELECT name, size, mtime_ns, inode FROM documents"
+    " WHERE folder_id = ? AND state IN ('present', 'skipped')"
+)
+
+# A skipped document whose file may be readable again any time: what is published of it stays.
+PASSING_REASONS = frozenset({"unreadable", "changing"})
+
+
+@dataclass(frozen=True)
+class DocumentRow:
+    """One document. `path` is relative to its source, with `/`."""
+
+    id: int
+    source: str
+    path: str
+    state: str
+    reason: str | None
+    detail: str | None
+    size: int
+    content_hash: bytes | None
+    missing_at: int | None
+    moved_from: str | None
+
+
+def folder_ids(connection: Connection, source_id: int) -> dict[str, int]:
+    """Every folder of a source that ever held a document: relative path -> id."""
+    rows = connection.execute(select(folders.c.path, folders.c.id).where(folders.c.source_id == source_id))
+    return {row.path: row.id for row in rows}
+
+
+def known(connection: Connection, folder_id: int) -> Mapping[str, tuple[int, int, int]]:
+    """name -> (size, mtime_ns, inode) of everything remembered in one folder."""
+    raw = connection.connection.driver_connection
+    assert raw is not None  # noqa: S101 - for the type checker: an open connection has one
+    return {row[0]: row[1:] for row in raw.execute(_KNOWN, (folder_id,))}
+
+
+def ensure_folder(tx: Tx, source_id: int, path: str) -> int:
+    """The id of a folder, made at first use."""
+    found = tx.connection.execute(
+        select(folders.c.id).where(folders.c.source_id == source_id, folders.c.path == path)
+    ).scalar()
+    if found is not None:
+        return int(found)
+    return int(tx.connection.execute(insert(folders).values(source_id=source_id, path=path)).lastrowid)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a scan found out about one file. `content_hash` is None for a skipped one, which has a `reason`."""
+
+    folder_id: int
+    folder: str
+    name: str
+    size: int
+    mtime_ns: int
+    inode: int
+    content_hash: bytes | None = None
+    reason: str | None = None
+    detail: str | None = None
+
+    @property
+    def path(self) -> str:
+        """The path relative to the source."""
+        return f"{self.folder}/{self.name}" if self.folder else self.name
+
+
+def save(tx: Tx, source_id: int, source: str, seen: Seen) -> tuple[int, bool]:
+    """Insert or update one document. Returns (id, whether its content differs from what was known)."""
+    target = states.Document.SKIPPED if seen.reason else states.Document.PRESENT
+    facts: dict[str, Any] = {
+        "size": seen.size,
+        "mtime_ns": seen.mtime_ns,
+        "inode": seen.inode,
+        "reason": seen.reason,
+        "detail": seen.detail,
+        "missing_at": None,
+    }
+    if seen.content_hash is not None:
+        facts["content_hash"] = seen.content_hash
+    row = tx.connection.execute(
+        select(documents.c.id, documents.c.state, documents.c.content_hash).where(
+            documents.c.folder_id == seen.folder_id, documents.c.name == seen.name
+        )
+    ).one_or_none()
+    if row is None:
+        return _insert(tx, source_id, source, seen, target, facts), True
+    if row.state != target:
+        origin = states.Document(row.state)
+        moves.move(tx, documents, row.id, origin, target, seen.reason or "found", **facts)
+    else:
+        tx.connection.execute(update(documents).where(documents.c.id == row.id).values(**facts))
+    return int(row.id), row.content_hash != seen.content_hash or row.state != states.Document.PRESENT
+
+
+def _insert(
+    tx: Tx, source_id: int, source: str, seen: Seen, target: states.Document, facts: Mapping[str, Any]
+) -> int:
+    done = tx.connection.execute(
+        insert(documents).values(
+            source_id=source_id,
+            folder_id=seen.folder_id,
+            name=seen.name,
+            doc_key=document_key(source, seen.path),
+            state=str(target),
+            **facts,
+        )
+    )
+    moves.record(tx, "document", int(done.lastrowid), None, target, seen.reason or "found")
+    return int(done.lastrowid)
+
+
+def forget_stats(tx: Tx, source_id: int) -> None:
+    """Have every file of a source read again at its next scan (the splitter changed)."""
+    tx.connection.execute(
+        update(documents).where(documents.c.source_id == source_id).values(mtime_ns=UNSETTLED_MTIME)
+    )
+
+
+@dataclass(frozen=True)
+class Vanished:
+    """A remembered file that a scan did not find. `moved_to` is the document that has its content now, if it is new."""
+
+    id: int
+    state: str
+    path: str
+    moved_to: int | None
+
+
+# Purpose: a file that vanished and a file that came in the same scan, with the same content: that is a move.
+_VANISHED = text(
+    "SELECT d.id, d.state, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END AS path,"
+    " (SELECT MIN(n.id) FROM documents n WHERE n.content_hash = d.content_hash AND n.source_id = d.source_id"
+    "  AND n.state = 'present' AND n.id > :newest AND d.state = 'present') AS moved_to"
+    " FROM documents d JOIN folders f ON f.id = d.folder_id WHERE d.folder_id = :folder AND d.name = :name"
+)
+
+
+def vanished(connection: Connection, folder_id: int, name: str, newest: int) -> Vanished:
+    """Look a vanished name up; documents with an id above `newest` came in the same scan."""
+    row = (
+        connection.execute(_VANISHED, {"folder": folder_id, "name": name, "newest": newest}).mappings().one()
+    )
+    return Vanished(**row)
+
+
+def newest_id(connection: Connection) -> int:
+    """The highest id given so far."""
+    return int(connection.execute(select(func.coalesce(func.max(documents.c.id), 0))).scalar_one())
+
+
+def mark_vanished(tx: Tx, gone: Vanished) -> None:
+    """Moved: its rows leave the table as soon as those of the new place are in it. Else: missing, and still served."""
+    origin, missing = states.Document(gone.state), states.Document.MISSING
+    if gone.moved_to is None:
+        moves.move(tx, documents, gone.id, origin, missing, "vanished", missing_at=tx.now)
+        return
+    moves.move(tx, documents, gone.id, origin, states.Document.GONE, "moved")
+    retire(tx, [gone.id])
+    moved = documents.c.id == gone.moved_to
+    tx.connection.execute(update(documents).where(moved).values(moved_from=gone.path))
+    found = states.Document.PRESENT
+    moves.record(tx, "document", gone.moved_to, found, found, f"moved from {gone.path}")
+
+
+def expire_missing(tx: Tx, source_id: int, missing_before: int) -> int:
+    """Give up documents that have been missing since before `missing_before` (microseconds)."""
+    due = (documents.c.source_id == source_id) & (documents.c.missing_at <= missing_before)
+    ids = select(documents.c.id).where(due, documents.c.state == str(states.Document.MISSING))
+    retire(tx, list(tx.connection.execute(ids).scalars()))
+    return moves.move_where(
+        tx, documents, due, states.Document.MISSING, states.Document.GONE, "grace period over"
+    )
+
+
+# Purpose: nothing of these documents is wanted any more; the publish step takes their rows out of the table.
+_RETIRE = text("UPDATE versions SET retire = 1 WHERE document_id = :id AND state = 'published'")
+
+
+def retire(tx: Tx, document_ids: Sequence[int]) -> None:
+    """Have the published rows of these documents removed, and forget what was waiting for them."""
+    from voyage_jobs.store.versions import supersede  # the two nouns know each other
+
+    for document_id in document_ids:
+        tx.connection.execute(_RETIRE, {"id": document_id})
+        supersede(tx, document_id, "the document is gone")
+
+
+def retire_source(tx: Tx, source_id: int, cause: str) -> int:
+    """Give up every document of a source that left the configuration. Returns how many."""
+    ids = select(documents.c.id).where(
+        documents.c.source_id == source_id, documents.c.state != str(states.Document.GONE)
+    )
+    chosen = list(tx.connection.execute(ids).scalars())
+    retire(tx, chosen)
+    mine = documents.c.source_id == source_id
+    for origin in (states.Document.PRESENT, states.Document.MISSING, states.Document.SKIPPED):
+        moves.move_where(tx, documents, mine, origin, states.Document.GONE, cause)
+    return len(chosen)
+
+
+def count_live(connection: Connection, source_id: int) -> int:
+    """Documents of a source that are present (not skipped, missing or gone)."""
+    return int(
+        connection.execute(
+            select(func.count())
+            .select_from(documents)
+            .where(documents.c.source_id == source_id, documents.c.state == str(states.Document.PRESENT))
+        ).scalar_one()
+    )
+
+
+def count_missing(connection: Connection, source_id: int) -> int:
+    """Documents of a source in their grace period."""
+    where = (documents.c.source_id == source_id) & (documents.c.state == str(states.Document.MISSING))
+    return int(connection.execute(select(func.count()).select_from(documents).where(where)).scalar_one())
+
+
+def find(connection: Connection, source: str | None, path: str) -> list[DocumentRow]:
+    """Documents at this relative path, in one source or in any."""
+    folder, _, name = path.rpartition("/")
+    query = (
+        select(documents, folders.c.path.label("folder"), sources.c.name.label("source"))
+        .join(folders, folders.c.id == documents.c.folder_id)
+        .join(sources, sources.c.id == documents.c.source_id)
+        .where(folders.c.path == folder, documents.c.name == name)
+    )
+    if source is not None:
+        query = query.where(sources.c.name == source)
+    return [_row(row) for row in connection.execute(query).mappings()]
+
+
+def by_key(connection: Connection, doc_key: bytes) -> DocumentRow | None:
+    """The document with this 8-byte key, or None."""
+    query = (
+        select(documents, folders.c.path.label("folder"), sources.c.name.label("source"))
+        .join(folders, folders.c.id == documents.c.folder_id)
+        .join(sources, sources.c.id == documents.c.source_id)
+        .where(documents.c.doc_key == doc_key)
+    )
+    row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else _row(row)
+
+
+def _row(row: Mapping[Any, Any]) -> DocumentRow:
+    folder, name = row["folder"], row["name"]
+    return DocumentRow(
+        id=row["id"],
+        source=row["source"],
+        path=f"{folder}/{name}" if folder else name,
+        state=row["state"],
+        reason=row["reason"],
+        detail=row["detail"],
+        size=row["size"],
+        content_hash=row["content_hash"],
+        missing_at=row["missing_at"],
+        moved_from=row["moved_from"],
+    )
+
+
+def published_path_count(connection: Connection, source_id: int) -> int:
+    """Documents of a source that the table serves."""
+    where = (versions.c.source_id == source_id) & (versions.c.state == str(states.Version.PUBLISHED))
+    return int(connection.execute(select(func.count()).select_from(versions).where(where)).scalar_one())

@@ -1,0 +1,290 @@
+"""Embeddings: what is wanted, and what became of each line that asked for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from voyage_jobs import states
+from voyage_jobs.store import moves
+from voyage_jobs.store.schema import DROPPED, FAILED, HELD, PACKED, WANTED
+from voyage_jobs.store.store import Tx
+
+# How a line ended, as stored in `lines.outcome`.
+OPEN, SUCCESS, TRANSIENT, REFUSED, MISSING, MALFORMED, RETURNED, CANCELLED = range(8)
+OUTCOME_WORDS = {
+    OPEN: "open",
+    SUCCESS: "success",
+    TRANSIENT: "failed for a passing reason",
+    REFUSED: "refused",
+    MISSING: "missing from the results",
+    MALFORMED: "answered with something that is not a vector",
+    RETURNED: "not answered; sent anew",
+    CANCELLED: "cancelled",
+}
+
+
+@dataclass(frozen=True)
+class WantedEmbedding:
+    """One embedding that waits to be sent; its first chunk tells where its text is."""
+
+    id: int
+    key: bytes
+    vectors: int
+    tokens: int
+    refusals: int
+    version_id: int
+    wanted_at: int
+
+
+# Purpose: what to pack next: oldest versions first, in reading order, each embedding once, never one that no live
+# version needs. Those that were in a job that failed validation go by themselves (`refusals`).
+_WANTED = (
+    "SELECT e.id, e.key, e.vectors, e.tokens, e.refusals, MIN(c.version_id) AS version_id, e.wanted_at"
+    " FROM embeddings e JOIN chunks c ON c.embedding_id = e.id"
+    " WHERE e.state = 0 AND e.profile_id = ? AND e.refusals = ?"
+    " GROUP BY e.id ORDER BY version_id, e.id LIMIT ?"
+)
+
+
+def wanted(connection: Connection, profile_id: int, refusals: int, most: int) -> Iterator[WantedEmbedding]:
+    """Up to `most` wanted embeddings that have been refused `refusals` times, in the order to send them."""
+    for row in connection.exec_driver_sql(_WANTED, (profile_id, refusals, most)):
+        yield WantedEmbedding(*row)
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """How much waits to be sent. `oldest_at` is None when nothing does."""
+
+    embeddings: int
+    tokens: int
+    oldest_at: int | None
+    refusals: tuple[int, ...]
+
+
+# Purpose: is it worth a batch yet?
+_BACKLOG = text(
+    "SELECT COUNT(*) AS embeddings, COALESCE(SUM(tokens), 0) AS tokens, MIN(wanted_at) AS oldest_at"
+    " FROM embeddings WHERE state = 0 AND profile_id = :profile"
+)
+_REFUSALS = text(
+    "SELECT DISTINCT refusals FROM embeddings WHERE state = 0 AND profile_id = :profile ORDER BY refusals"
+)
+
+
+def backlog(connection: Connection, profile_id: int) -> Backlog:
+    """What waits to be sent under one profile."""
+    row = connection.execute(_BACKLOG, {"profile": profile_id}).one()
+    refusals = tuple(connection.execute(_REFUSALS, {"profile": profile_id}).scalars())
+    return Backlog(row.embeddings, row.tokens, row.oldest_at, refusals)
+
+
+# Purpose: nobody needs these any more: their text changed before it was sent.
+_DROP = text(
+    "UPDATE embeddings SET state = 4 WHERE state IN (0, 3) AND NOT EXISTS"
+    " (SELECT 1 FROM chunks c WHERE c.embedding_id = embeddings.id)"
+)
+
+
+def drop_unneeded(tx: Tx) -> int:
+    """Drop wanted and failed embeddings that no chunk points to."""
+    dropped = int(tx.connection.execute(_DROP).rowcount)
+    if dropped:
+        cause = f"{dropped} that nothing needs any more"
+        moves.record(tx, "embedding", 0, states.Embedding.WANTED, states.Embedding.DROPPED, cause)
+    return dropped
+
+
+@dataclass(frozen=True)
+class TextPlace:
+    """Where the text of one chunk stands."""
+
+    version_id: int
+    start: int
+    end: int
+
+
+# Purpose: where the texts of one embedding stand, in the live version that is most likely to still have its text.
+_PLACES = (
+    'SELECT c.version_id, c.start, c."end" FROM chunks c WHERE c.embedding_id = ? AND c.version_id ='
+    " (SELECT COALESCE(MIN(CASE WHEN t.version_id IS NOT NULL THEN c2.version_id END), MIN(c2.version_id))"
+    "  FROM chunks c2 LEFT JOIN texts t ON t.version_id = c2.version_id WHERE c2.embedding_id = ?)"
+    " GROUP BY c.slot ORDER BY c.slot"
+)
+
+
+def places(connection: Connection, embedding_id: int, vectors: int) -> list[TextPlace]:
+    """The places of the `vectors` texts of one embedding, in slot order; empty if no chunk needs it."""
+    rows = connection.exec_driver_sql(_PLACES, (embedding_id, embedding_id)).all()
+    return [TextPlace(*row) for row in rows] if len(rows) == vectors else []
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a batch and the embedding it asks for."""
+
+    line: int
+    embedding_id: int
+    key: bytes
+    vectors: int
+    tokens: int
+    attempts: int
+
+
+_LINES = (
+    "SELECT l.line, e.id, e.key, e.vectors, e.tokens, e.attempts FROM lines l"
+    " JOIN embeddings e ON e.id = l.embedding_id WHERE l.batch_id = ? ORDER BY l.line"
+)
+
+
+def lines_of(connection: Connection, batch_id: int) -> Iterator[Line]:
+    """The lines of a batch, in the order of its input file."""
+    for row in connection.exec_driver_sql(_LINES, (batch_id,)):
+        yield Line(*row)
+
+
+def take(tx: Tx, batch_id: int, embedding_ids: Sequence[int]) -> None:
+    """Make these embeddings the lines of a batch, in this order."""
+    tx.connection.exec_driver_sql(
+        "INSERT INTO lines (batch_id, line, embedding_id) VALUES (?, ?, ?)",
+        [(batch_id, line, embedding_id) for line, embedding_id in enumerate(embedding_ids)],
+    )
+    changed = tx.connection.exec_driver_sql(
+        f"UPDATE embeddings SET state = {PACKED} WHERE state = {WANTED} AND id IN"
+        " (SELECT embedding_id FROM lines WHERE batch_id = ?)",
+        (batch_id,),
+    ).rowcount
+    if changed != len(embedding_ids):
+        raise moves.StaleMoveError(
+            f"{len(embedding_ids)} embeddings were to be packed, {changed} were still wanted"
+        )
+
+
+def give_back(tx: Tx, batch_id: int) -> int:
+    """Everything of this batch that is still packed is wanted again: nothing was sent, or nothing was done."""
+    tx.connection.exec_driver_sql(
+        "UPDATE lines SET outcome = ? WHERE batch_id = ? AND outcome = ?", (RETURNED, batch_id, OPEN)
+    )
+    return int(
+        tx.connection.exec_driver_sql(
+            f"UPDATE embeddings SET state = {WANTED} WHERE state = {PACKED} AND id IN"
+            " (SELECT embedding_id FROM lines WHERE batch_id = ?)",
+            (batch_id,),
+        ).rowcount
+    )
+
+
+def suspect(tx: Tx, batch_id: int, lines: Sequence[int] | None) -> None:
+    """After a failed validation: the named lines, or all of them, will travel in smaller company."""
+    where = "" if lines is None else f" AND line IN ({','.join(map(str, map(int, lines)))})"
+    tx.connection.exec_driver_sql(
+        "UPDATE embeddings SET refusals = refusals + 1 WHERE id IN"
+        f" (SELECT embedding_id FROM lines WHERE batch_id = ?{where})",
+        (batch_id,),
+    )
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How one line ended. `pack_row` is the first row of its vectors when it succeeded."""
+
+    line: int
+    embedding_id: int
+    outcome: int
+    tokens: int | None
+    detail: str | None
+    pack_row: int | None
+
+
+def settle(tx: Tx, batch_id: int, pack_id: int | None, settled: Sequence[Settled], max_attempts: int) -> None:
+    """Record how lines ended, and move their embeddings: held, wanted again, or failed."""
+    tx.connection.exec_driver_sql(
+        "UPDATE lines SET outcome = ?, tokens = ?, detail = ? WHERE batch_id = ? AND line = ?",
+        [(s.outcome, s.tokens, s.detail, batch_id, s.line) for s in settled],
+    )
+    held = [(pack_id, s.pack_row, s.embedding_id) for s in settled if s.outcome == SUCCESS]
+    if held:
+        tx.connection.exec_driver_sql(
+            f"UPDATE embeddings SET state = {HELD}, pack_id = ?, pack_row = ? WHERE id = ? AND state != {HELD}",
+            held,
+        )
+    again = [(s.embedding_id,) for s in settled if s.outcome in (TRANSIENT, MISSING, MALFORMED)]
+    if again:
+        tx.connection.exec_driver_sql(
+            f"UPDATE embeddings SET attempts = attempts + 1, state = CASE WHEN attempts + 1 < {int(max_attempts)}"
+            f" THEN {WANTED} ELSE {FAILED} END WHERE id = ? AND state = {PACKED}",
+            again,
+        )
+    refused = [(s.embedding_id,) for s in settled if s.outcome == REFUSED]
+    if refused:
+        tx.connection.exec_driver_sql(
+            f"UPDATE embeddings SET attempts = attempts + 1, state = {FAILED} WHERE id = ? AND state = {PACKED}",
+            refused,
+        )
+
+
+def fail(tx: Tx, embedding_ids: Sequence[int]) -> None:
+    """The vendor will not take these, whatever the company."""
+    if embedding_ids:
+        tx.connection.exec_driver_sql(
+            f"UPDATE embeddings SET state = {FAILED} WHERE id = ? AND state IN ({WANTED}, {PACKED})",
+            [(embedding_id,) for embedding_id in embedding_ids],
+        )
+
+
+def give_up(tx: Tx, batch_id: int) -> int:
+    """A person cancelled this batch: what is not answered is not asked for again until `retry`."""
+    tx.connection.exec_driver_sql(
+        "UPDATE lines SET outcome = ? WHERE batch_id = ? AND outcome IN (?, ?, ?)",
+        (CANCELLED, batch_id, OPEN, MISSING, TRANSIENT),
+    )
+    return int(
+        tx.connection.exec_driver_sql(
+            f"UPDATE embeddings SET state = {DROPPED} WHERE state IN ({WANTED}, {PACKED}) AND id IN"
+            " (SELECT embedding_id FROM lines WHERE batch_id = ? AND outcome = ?)",
+            (batch_id, CANCELLED),
+        ).rowcount
+    )
+
+
+# Purpose: what `retry` is about: failed, or cancelled while something still needs it.
+_STUCK = (
+    "SELECT e.id, e.state FROM embeddings e WHERE e.state = 3"
+    " OR (e.state = 4 AND EXISTS (SELECT 1 FROM chunks c WHERE c.embedding_id = e.id))"
+)
+
+
+def stuck(connection: Connection, batch_id: int | None = None) -> list[tuple[int, int]]:
+    """(id, stored state) of embeddings that only `retry` moves on, of one batch or of all."""
+    rows = [(int(row[0]), int(row[1])) for row in connection.exec_driver_sql(_STUCK)]
+    if batch_id is None:
+        return rows
+    lines = connection.exec_driver_sql("SELECT embedding_id FROM lines WHERE batch_id = ?", (batch_id,))
+    mine = {row[0] for row in lines}
+    return [row for row in rows if row[0] in mine]
+
+
+def want_again(tx: Tx, embedding_id: int, stored: int, cause: str) -> None:
+    """One failed or cancelled embedding is wanted again, as if for the first time."""
+    tx.connection.exec_driver_sql(
+        "UPDATE embeddings SET state = 0, attempts = 0, refusals = 0, wanted_at = ? WHERE id = ? AND state = ?",
+        (tx.now, embedding_id, stored),
+    )
+    origin = states.Embedding.FAILED if stored == FAILED else states.Embedding.DROPPED
+    moves.record(tx, "embedding", embedding_id, origin, states.Embedding.WANTED, cause)
+
+
+# Purpose: a pack is damaged: what it held is to be claimed or paid again.
+_UNHOLD = text(
+    "UPDATE embeddings SET state = 0, pack_id = NULL, pack_row = NULL, wanted_at = :now WHERE pack_id = :pack"
+)
+
+
+def lose_pack(tx: Tx, pack_id: int, cause: str) -> int:
+    """Everything a damaged pack held is wanted again."""
+    lost = int(tx.connection.execute(_UNHOLD, {"now": tx.now, "pack": pack_id}).rowcount)
+    moves.record(tx, "embedding", 0, states.Embedding.HELD, states.Embedding.WANTED, f"{lost}: {cause}")
+    return lost

@@ -1,0 +1,110 @@
+"""The one place where connections to `state.db` are made, for the daemon, the readers and the migrations alike.
+
+Every setting has a reason:
+
+- the SQLite library carries the fix of the WAL-reset race (3.51.3): `pysqlite3` brings its own on Linux, since system
+  libraries lag by years;
+- WAL, so that `status` never blocks the daemon nor waits for it. SQLite answers with the old mode when it cannot
+  switch, so the answer is checked;
+- `synchronous=FULL`: under NORMAL a power loss may roll back committed transactions, and the row that says "a create
+  call is about to be sent" must not roll back;
+- explicit `BEGIN IMMEDIATE` for every writing transaction: a transaction that begins by reading can fail at once with
+  SQLITE_BUSY_SNAPSHOT whatever the timeout is. The driver's own transaction handling is switched off, which is also
+  what makes a migration all or nothing;
+- foreign keys on, STRICT tables: the file refuses nonsense;
+- `auto_vacuum=INCREMENTAL`, set before the first table: texts leave the file again after publication;
+- no `mmap_size`: a stray write through a mapping can damage the file.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.pool import NullPool, StaticPool
+
+from voyage_jobs.errors import StateError
+
+BUSY_TIMEOUT_MS = 30_000
+CACHE_KIB = 64 * 1024
+SAFE_LIBRARY = (3, 51, 3)
+
+
+def sqlite_module() -> ModuleType:
+    """The DB-API module with the newest SQLite library at hand."""
+    try:
+        import pysqlite3.dbapi2 as bundled
+    except ImportError:  # not Linux: there is no wheel
+        return sqlite3
+    return bundled if bundled.sqlite_version_info >= sqlite3.sqlite_version_info else sqlite3
+
+
+def library_version() -> str:
+    """The SQLite library in use, such as "3.53.4"."""
+    return str(sqlite_module().sqlite_version)
+
+
+def library_is_safe() -> bool:
+    """Whether the library has the fix of the WAL-reset race."""
+    return bool(sqlite_module().sqlite_version_info >= SAFE_LIBRARY)
+
+
+def writing_engine(path: Path) -> Engine:
+    """An engine with exactly one connection, for the process that holds the lock."""
+    engine = create_engine(
+        f"sqlite+pysqlite:///{path}",
+        module=sqlite_module(),
+        poolclass=StaticPool,
+        connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},
+    )
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _record: object) -> None:
+        connection.isolation_level = None
+        run = connection.execute
+        run("PRAGMA auto_vacuum=INCREMENTAL")
+        mode = run("PRAGMA journal_mode=WAL").fetchone()[0]
+        if str(mode).lower() != "wal":
+            raise StateError(
+                f"SQLite cannot use write-ahead logging on {path} (it answers {mode!r}).",
+                hint="Put data_dir on a local disk; network file systems are not supported.",
+            )
+        run("PRAGMA synchronous=FULL")
+        run("PRAGMA foreign_keys=ON")
+        run(f"PRAGMA cache_size=-{CACHE_KIB}")
+        run("PRAGMA temp_store=MEMORY")
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def reading_engine(path: Path) -> Engine:
+    """An engine whose connections cannot write and never block the writer."""
+    module = sqlite_module()
+
+    def connect() -> Any:
+        connection = module.connect(
+            f"file:{quote(str(path))}?mode=ro",
+            uri=True,
+            timeout=BUSY_TIMEOUT_MS / 1000,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        connection.execute("PRAGMA query_only=ON")
+        connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+        return connection
+
+    engine = create_engine("sqlite+pysqlite://", module=module, creator=connect, poolclass=NullPool)
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return engine

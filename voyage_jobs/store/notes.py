@@ -1,0 +1,107 @@
+"""Small facts about this data folder: what it was made for, who works on it, what people asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+from sqlalchemy import Connection, insert, select, text, update
+
+from voyage_jobs.store.schema import daemon, meta, requests
+from voyage_jobs.store.store import Tx
+
+PROFILE = "profile"
+TABLE = "table"
+
+# Purpose: set one fact.
+_PUT = text(
+    "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+)
+# Purpose: say who works here.
+_HERE = text(
+    "INSERT INTO daemon (id, pid, mode, started_at, heartbeat_at) VALUES (1, :pid, :mode, :now, :now)"
+    " ON CONFLICT (id) DO UPDATE SET pid = excluded.pid, mode = excluded.mode, started_at = excluded.started_at,"
+    " heartbeat_at = excluded.heartbeat_at, step = NULL, stopped_at = NULL"
+)
+
+
+def get(connection: Connection, key: str) -> str | None:
+    """One fact, or None."""
+    return connection.execute(select(meta.c.value).where(meta.c.key == key)).scalar()
+
+
+def put(tx: Tx, key: str, value: str) -> None:
+    """Set one fact."""
+    tx.connection.execute(_PUT, {"key": key, "value": value})
+
+
+def arrive(tx: Tx, pid: int, mode: str) -> None:
+    """This process works here from now on; `mode` is run or sync."""
+    tx.connection.execute(_HERE, {"pid": pid, "mode": mode, "now": tx.now})
+
+
+def beat(tx: Tx, step: str | None) -> None:
+    """Still alive, and at which step."""
+    tx.connection.execute(update(daemon).values(heartbeat_at=tx.now, step=step))
+
+
+def leave(tx: Tx) -> None:
+    """This process ends in good order."""
+    tx.connection.execute(update(daemon).values(stopped_at=tx.now, step=None))
+
+
+@dataclass(frozen=True)
+class Here:
+    """The process that works, or last worked, on this folder."""
+
+    pid: int
+    mode: str
+    started_at: int
+    heartbeat_at: int
+    step: str | None
+    stopped_at: int | None
+
+
+def who(connection: Connection) -> Here | None:
+    """The process that works, or last worked, here; None if there never was one."""
+    row = connection.execute(select(daemon)).mappings().one_or_none()
+    return None if row is None else Here(**{key: value for key, value in row.items() if key != "id"})
+
+
+@dataclass(frozen=True)
+class Request:
+    """Something a person asked for on the command line while the daemon was running."""
+
+    id: int
+    command: str
+    arguments: dict[str, object]
+    who: str
+
+
+def ask(tx: Tx, who_: str, command: str, arguments: Mapping[str, object]) -> int:
+    """Leave a request for the process that holds the lock."""
+    body = orjson.dumps(dict(arguments)).decode()
+    values = {"asked_at": tx.now, "who": who_, "command": command, "arguments": body}
+    return int(tx.connection.execute(insert(requests).values(**values)).lastrowid)
+
+
+def open_requests(connection: Connection) -> list[Request]:
+    """What was asked and not done yet, oldest first."""
+    rows = connection.execute(select(requests).where(requests.c.done_at.is_(None)).order_by(requests.c.id))
+    return [Request(row.id, row.command, orjson.loads(row.arguments), row.who) for row in rows]
+
+
+def answer(tx: Tx, request_id: int, result: Mapping[str, object]) -> None:
+    """A request was carried out, or could not be."""
+    values = {"done_at": tx.now, "result": orjson.dumps(dict(result)).decode()}
+    tx.connection.execute(update(requests).where(requests.c.id == request_id).values(**values))
+
+
+def result_of(connection: Connection, request_id: int) -> dict[str, object] | None:
+    """The answer to a request, or None while there is none."""
+    found = connection.execute(select(requests.c.result).where(requests.c.id == request_id)).scalar()
+    if found is None:
+        return None
+    parsed: dict[str, object] = orjson.loads(found)
+    return parsed

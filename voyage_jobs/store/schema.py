@@ -1,0 +1,398 @@
+"""The tables of `state.db`, as the migrations leave them.
+
+Everything is STRICT; times are integer microseconds UTC; states are words with a CHECK. Three tables grow with the
+corpus and are kept lean: `chunks` (about 40 bytes a row), `embeddings` (about 110 with its key index) and `lines`
+(about 35). The text of a document is kept once per version, compressed, and only until that version is published.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from sqlalchemy import (
+    BLOB,
+    REAL,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.schema import SchemaItem
+
+from voyage_jobs import states
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+# The stored form of an embedding's state. PACKED stands for packed *and* submitted: see states.py.
+EMBEDDING_CODES = {
+    states.Embedding.WANTED: 0,
+    states.Embedding.PACKED: 1,
+    states.Embedding.HELD: 2,
+    states.Embedding.FAILED: 3,
+    states.Embedding.DROPPED: 4,
+}
+WANTED, PACKED, HELD, FAILED, DROPPED = range(5)
+
+
+def _state(words: type[StrEnum]) -> CheckConstraint:
+    listed = ", ".join(f"'{word}'" for word in words)
+    return CheckConstraint(f"state IN ({listed})", name="state")
+
+
+def _table(name: str, *items: SchemaItem, rowid: bool = True) -> Table:
+    return Table(name, metadata, *items, sqlite_strict=True, sqlite_with_rowid=rowid)
+
+
+meta = _table(
+    "meta",
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    rowid=False,
+)
+
+profiles = _table(
+    "profiles",
+    Column("id", Integer, primary_key=True),
+    Column("fingerprint", Text, nullable=False, unique=True),
+    Column("body", Text, nullable=False),  # Profile.to_json
+)
+
+sources = _table(
+    "sources",
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("path", Text, nullable=False),  # encoded as names.encode
+    Column("state", Text, nullable=False),
+    Column("frozen_reason", Text),
+    Column("configured", Integer, nullable=False),
+    Column("device", Integer),
+    Column("inode", Integer),
+    Column("rules_fingerprint", Text),
+    Column("splitter_fingerprint", Text),
+    Column("profile_id", Integer, ForeignKey("profiles.id")),
+    Column("scanned_at", Integer),  # end of the last complete scan
+    Column("scan_due_at", Integer, nullable=False, server_default="0"),
+    Column("confirmed_at", Integer),  # a person confirmed what the next scan will find
+    _state(states.Source),
+    CheckConstraint("state != 'frozen' OR frozen_reason IS NOT NULL", name="frozen_says_why"),
+)
+
+folders = _table(
+    "folders",
+    Column("id", Integer, primary_key=True),
+    Column("source_id", Integer, ForeignKey("sources.id"), nullable=False),
+    Column("path", Text, nullable=False),  # relative, "" is the root
+    UniqueConstraint("source_id", "path"),
+)
+
+documents = _table(
+    "documents",
+    Column("id", Integer, primary_key=True),
+    Column("source_id", Integer, ForeignKey("sources.id"), nullable=False),
+    Column("folder_id", Integer, ForeignKey("folders.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("doc_key", BLOB, nullable=False, unique=True),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),  # why it is skipped
+    Column("detail", Text),
+    Column("size", Integer, nullable=False),
+    Column("mtime_ns", Integer, nullable=False),
+    Column("inode", Integer, nullable=False),
+    Column("content_hash", BLOB),
+    Column("missing_at", Integer),
+    Column("moved_from", Text),  # path it had before, where a move was recognised
+    UniqueConstraint("folder_id", "name"),
+    _state(states.Document),
+    CheckConstraint("state != 'skipped' OR reason IS NOT NULL", name="skipped_says_why"),
+    CheckConstraint("state != 'missing' OR missing_at IS NOT NULL", name="missing_says_since"),
+)
+Index("ix_documents_content_hash", documents.c.content_hash)
+Index(
+    "ix_documents_not_present",
+    documents.c.source_id,
+    documents.c.state,
+    sqlite_where=text("state != 'present'"),
+)
+
+versions = _table(
+    "versions",
+    Column("id", Integer, primary_key=True),
+    Column("document_id", Integer, ForeignKey("documents.id"), nullable=False),
+    Column("source_id", Integer, ForeignKey("sources.id"), nullable=False),
+    Column("profile_id", Integer, ForeignKey("profiles.id"), nullable=False),
+    Column("content_hash", BLOB, nullable=False),
+    Column("splitter", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("chunks", Integer, nullable=False),
+    Column("open_chunks", Integer, nullable=False),  # whose embedding is neither held nor failed
+    Column("failed_chunks", Integer, nullable=False),
+    Column("seen_at", Integer, nullable=False),
+    Column("modified_at", Integer, nullable=False),
+    Column("published_at", Integer),
+    Column("publication_id", Integer, ForeignKey("publications.id")),  # being published by, or by last
+    Column("retire", Integer, nullable=False, server_default="0"),  # its rows are to leave the table
+    Column("title", Text, nullable=False),
+    Column("sections", Text, nullable=False),  # JSON: distinct section paths, chunks point into it
+    Column("metadata", Text, nullable=False),  # JSON
+    _state(states.Version),
+    CheckConstraint("state != 'published' OR published_at IS NOT NULL", name="published_says_when"),
+    CheckConstraint("open_chunks >= 0 AND failed_chunks >= 0", name="counts"),
+)
+Index(
+    "uq_versions_wanted",
+    versions.c.document_id,
+    unique=True,
+    sqlite_where=text("state IN ('waiting', 'ready')"),
+)
+Index(
+    "uq_versions_published",
+    versions.c.document_id,
+    unique=True,
+    sqlite_where=text("state = 'published'"),
+)
+Index("ix_versions_document_id", versions.c.document_id)
+Index(
+    "ix_versions_unpublished",
+    versions.c.state,
+    versions.c.source_id,
+    sqlite_where=text("state IN ('waiting', 'ready')"),
+)
+
+Index("ix_versions_publication_id", versions.c.publication_id)
+Index("ix_versions_retire", versions.c.id, sqlite_where=text("retire = 1"))
+
+texts = _table(
+    "texts",
+    Column("version_id", Integer, ForeignKey("versions.id"), primary_key=True),
+    Column("body", BLOB, nullable=False),  # zlib of the decoded file in UTF-8
+)
+
+embeddings = _table(
+    "embeddings",
+    Column("id", Integer, primary_key=True),
+    Column("key", BLOB, nullable=False, unique=True),
+    Column("profile_id", Integer, ForeignKey("profiles.id"), nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("vectors", Integer, nullable=False, server_default="1"),
+    Column("tokens", Integer, nullable=False),  # estimated, over-counting
+    Column("attempts", Integer, nullable=False, server_default="0"),  # sent and not answered with vectors
+    Column("refusals", Integer, nullable=False, server_default="0"),  # was in a job that failed validation
+    Column("wanted_at", Integer, nullable=False),
+    Column("pack_id", Integer, ForeignKey("packs.id")),
+    Column("pack_row", Integer),
+    CheckConstraint("state BETWEEN 0 AND 4", name="state"),
+    CheckConstraint("(state = 2) = (pack_id IS NOT NULL)", name="held_has_a_pack"),
+)
+Index("ix_embeddings_wanted", embeddings.c.profile_id, embeddings.c.id, sqlite_where=text("state = 0"))
+Index("ix_embeddings_failed", embeddings.c.id, sqlite_where=text("state = 3"))
+Index("ix_embeddings_packed", embeddings.c.id, sqlite_where=text("state = 1"))
+
+chunks = _table(
+    "chunks",
+    Column("version_id", Integer, ForeignKey("versions.id"), nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("embedding_id", Integer, ForeignKey("embeddings.id"), nullable=False),
+    Column("slot", Integer, nullable=False),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("section", Integer, nullable=False),
+    Column("tokens", Integer, nullable=False),
+    PrimaryKeyConstraint("version_id", "ordinal"),
+    rowid=False,
+)
+Index("ix_chunks_embedding_id", chunks.c.embedding_id)
+
+batches = _table(
+    "batches",
+    Column("id", Integer, primary_key=True),
+    Column("ref", Text, nullable=False, unique=True),
+    Column("state", Text, nullable=False),
+    Column("profile_id", Integer, ForeignKey("profiles.id"), nullable=False),
+    Column("inputs", Integer, nullable=False),
+    Column("tokens_estimated", Integer, nullable=False),
+    Column("usd_per_million", REAL),  # at the time of packing; null: price unknown
+    Column("request_params", Text, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("spool_bytes", Integer),
+    Column("spool_sha256", Text),
+    Column("input_file_id", Text),
+    Column("remote_id", Text),
+    Column("remote_status", Text),
+    Column("output_file_id", Text),
+    Column("error_file_id", Text),
+    Column("submitted_at", Integer),
+    Column("remote_created_at", Integer),
+    Column("deadline_at", Integer),
+    Column("remote_total", Integer),
+    Column("remote_completed", Integer),
+    Column("remote_failed", Integer),
+    Column("due_at", Integer, nullable=False, server_default="0"),  # not before: next try or poll
+    Column("failures", Integer, nullable=False, server_default="0"),  # in a row, for back-off
+    Column("ended_at", Integer),
+    Column("collected_at", Integer),
+    Column("tokens_settled", Integer),
+    Column("reason", Text),
+    Column("hint", Text),
+    Column("cancel_asked_at", Integer),
+    _state(states.Batch),
+    CheckConstraint(
+        "state NOT IN ('uploaded', 'creating', 'running') OR input_file_id IS NOT NULL",
+        name="uploaded_has_a_file",
+    ),
+    CheckConstraint("state NOT IN ('running', 'ended') OR remote_id IS NOT NULL", name="running_has_an_id"),
+    CheckConstraint("state != 'parked' OR (reason IS NOT NULL AND hint IS NOT NULL)", name="parked_says_why"),
+)
+Index("ix_batches_open", batches.c.state, sqlite_where=text("state != 'closed'"))
+Index("ix_batches_remote_id", batches.c.remote_id)
+
+attempts = _table(
+    "attempts",
+    Column("id", Integer, primary_key=True),
+    Column("batch_id", Integer, ForeignKey("batches.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("sent_at", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("input_file_id", Text, nullable=False),
+    Column("closed_at", Integer),
+    Column("detail", Text),
+    UniqueConstraint("batch_id", "number"),
+    _state(states.Attempt),
+    CheckConstraint("(state = 'open') = (closed_at IS NULL)", name="closed_says_when"),
+)
+
+lines = _table(
+    "lines",
+    Column("batch_id", Integer, ForeignKey("batches.id"), nullable=False),
+    Column("line", Integer, nullable=False),  # 0-based line of the input file
+    Column("embedding_id", Integer, ForeignKey("embeddings.id"), nullable=False),
+    Column("outcome", Integer, nullable=False, server_default="0"),
+    Column("tokens", Integer),  # as billed
+    Column("detail", Text),
+    PrimaryKeyConstraint("batch_id", "line"),
+    rowid=False,
+)
+Index("ix_lines_embedding_id", lines.c.embedding_id)
+
+packs = _table(
+    "packs",
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("profile_id", Integer, ForeignKey("profiles.id"), nullable=False),
+    Column("batch_id", Integer, ForeignKey("batches.id")),
+    Column("rows", Integer, nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("created_at", Integer, nullable=False),
+)
+
+remote_files = _table(
+    "remote_files",
+    Column("file_id", Text, primary_key=True),
+    Column("batch_id", Integer, ForeignKey("batches.id")),
+    Column("purpose", Text, nullable=False),
+    Column("bytes", Integer),
+    Column("seen_at", Integer, nullable=False),
+    Column("deleted_at", Integer),
+    Column("due_at", Integer, nullable=False, server_default="0"),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    rowid=False,
+)
+Index("ix_remote_files_live", remote_files.c.batch_id, sqlite_where=text("deleted_at IS NULL"))
+
+downloads = _table(
+    "downloads",
+    Column("batch_id", Integer, ForeignKey("batches.id"), nullable=False),
+    Column("kind", Text, nullable=False),  # output or error
+    Column("bytes", Integer, nullable=False),
+    Column("sha256", Text, nullable=False),
+    PrimaryKeyConstraint("batch_id", "kind"),
+    rowid=False,
+)
+
+publications = _table(
+    "publications",
+    Column("id", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),  # append, flip or delete
+    Column("started_at", Integer, nullable=False),
+    Column("done_at", Integer),
+    Column("table_version", Integer),
+    Column("documents", Integer, nullable=False),
+    Column("rows", Integer),
+)
+Index("ix_publications_open", publications.c.id, sqlite_where=text("done_at IS NULL"))
+
+spend = _table(
+    "spend",
+    Column("id", Integer, primary_key=True),
+    Column("batch_id", Integer, ForeignKey("batches.id")),
+    Column("at", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("tokens", Integer, nullable=False),
+    Column("usd", REAL),
+    CheckConstraint("kind IN ('reserved', 'released', 'settled', 'saved', 'query')", name="kind"),
+)
+Index("ix_spend_at", spend.c.at)
+
+lanes = _table(
+    "lanes",
+    Column("name", Text, primary_key=True),
+    Column("until_at", Integer, nullable=False),  # closed until then
+    Column("failures", Integer, nullable=False),
+    Column("since_at", Integer, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("hint", Text),
+    rowid=False,
+)
+
+requests = _table(
+    "requests",
+    Column("id", Integer, primary_key=True),
+    Column("asked_at", Integer, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("command", Text, nullable=False),
+    Column("arguments", Text, nullable=False),  # JSON
+    Column("done_at", Integer),
+    Column("result", Text),  # JSON
+)
+Index("ix_requests_open", requests.c.id, sqlite_where=text("done_at IS NULL"))
+
+transitions = _table(
+    "transitions",
+    Column("id", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("subject", Integer, nullable=False),  # id of the row; 0 for a set of embeddings
+    Column("origin", Text),  # null when it comes into being
+    Column("target", Text, nullable=False),
+    Column("at", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("batch_id", Integer),
+    Column("cause", Text, nullable=False),
+)
+Index("ix_transitions_subject", transitions.c.kind, transitions.c.subject)
+
+daemon = _table(
+    "daemon",
+    Column("id", Integer, primary_key=True),
+    Column("pid", Integer, nullable=False),
+    Column("mode", Text, nullable=False),  # run or sync
+    Column("started_at", Integer, nullable=False),
+    Column("heartbeat_at", Integer, nullable=False),
+    Column("step", Text),
+    Column("stopped_at", Integer),
+    CheckConstraint("id = 1", name="one_row"),
+)

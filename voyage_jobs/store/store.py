@@ -1,0 +1,154 @@
+"""`Store`: one writer, any number of readers, and the fence between two writers.
+
+Inside `with store.write() as tx:` everything happens in one transaction, or nothing does. No network and no LanceDB
+call may stand in such a block. `with store.read() as connection:` sees the last committed state and cannot write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from voyage_jobs.clock import Clock, now_us
+from voyage_jobs.errors import DiskFullError, EpochLostError, StateError
+from voyage_jobs.store.engine import reading_engine, writing_engine
+
+# Purpose: the number of the instance that may write.
+_EPOCH = text("SELECT value FROM meta WHERE key = 'epoch'")
+# Purpose: an instance takes over; whoever was before stops at its next transaction.
+_TAKE_EPOCH = text(
+    "INSERT INTO meta (key, value) VALUES ('epoch', '1')"
+    " ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT) RETURNING value"
+)
+# Purpose: tell an empty or foreign file from one of ours without loading Alembic.
+_REVISION = text("SELECT version_num FROM alembic_version")
+
+# SQLite's primary result codes; the extended ones carry these in their low byte.
+_SQLITE_READONLY, _SQLITE_IOERR, _SQLITE_CORRUPT, _SQLITE_FULL, _SQLITE_NOTADB = 8, 10, 11, 13, 26
+_SQLITE_BUSY = 5
+
+
+@dataclass(frozen=True)
+class Tx:
+    """One writing transaction: its connection, its time (microseconds UTC) and the writer's epoch."""
+
+    connection: Connection
+    now: int
+    epoch: int
+
+
+class Store:
+    """`state.db`, opened by the process that holds the lock."""
+
+    def __init__(self, path: Path, clock: Clock, writer: Engine, epoch: int) -> None:
+        self.path = path
+        self.clock = clock
+        self.epoch = epoch
+        self._writer = writer
+        self._reader = reading_engine(path)
+
+    @classmethod
+    def open(cls, path: Path, clock: Clock) -> Store:
+        """Create or upgrade the database and become its one writer. The caller holds the lock.
+
+        Raises `StateError` for a newer or damaged file, or one that cannot be written.
+        """
+        from voyage_jobs.store.migrate import upgrade  # Alembic costs 0.1 s; readers do without
+
+        engine = writing_engine(path)
+        with _told_plainly(path):
+            upgrade(engine)
+            with engine.begin() as connection:
+                epoch = int(connection.execute(_TAKE_EPOCH).scalar_one())
+        return cls(path, clock, engine, epoch)
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Tx]:
+        """One transaction, begun with a write lock; commits at the end, rolls back on any exception."""
+        with _told_plainly(self.path), self._writer.begin() as connection:
+            if int(connection.execute(_EPOCH).scalar_one()) != self.epoch:
+                raise EpochLostError
+            yield Tx(connection, now_us(self.clock), self.epoch)
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A view of the last committed state."""
+        with _told_plainly(self.path), self._reader.connect() as connection:
+            yield connection
+
+    def checkpoint(self) -> None:
+        """Fold the write-ahead log into the file and give freed pages back; for idle moments and the end."""
+        with _told_plainly(self.path):
+            raw = self._writer.raw_connection()
+            try:
+                cursor = raw.cursor()
+                cursor.execute("PRAGMA incremental_vacuum").fetchall()
+                cursor.execute("PRAGMA optimize").fetchall()
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                cursor.close()
+            finally:
+                raw.close()
+
+    def close(self) -> None:
+        """Fold the log in and let go of the file."""
+        with contextlib.suppress(StateError, DiskFullError):
+            self.checkpoint()
+        self._writer.dispose()
+        self._reader.dispose()
+
+
+class ReadOnlyStore:
+    """`state.db` for commands that only look: never creates, migrates or blocks."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._reader = reading_engine(path)
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A view of the last committed state. Raises `StateError` if there is none to be had."""
+        if not self.path.exists():
+            raise StateError(
+                f"There is no state yet at {self.path}.",
+                hint="Run `voyage-jobs sync` or `voyage-jobs run` first.",
+            )
+        with _told_plainly(self.path), self._reader.connect() as connection:
+            yield connection
+
+    def revision(self) -> str:
+        """The schema revision of the file."""
+        with self.read() as connection:
+            return str(connection.execute(_REVISION).scalar_one())
+
+
+@contextlib.contextmanager
+def _told_plainly(path: Path) -> Iterator[None]:
+    """Turn the driver's errors into ours, by result code and never by text."""
+    try:
+        yield
+    except DBAPIError as exc:
+        code = getattr(exc.orig, "sqlite_errorcode", None)
+        primary = code & 0xFF if code is not None else None
+        if primary in (_SQLITE_FULL, _SQLITE_IOERR):
+            raise DiskFullError(
+                f"SQLite cannot write {path} (disk full or failing).",
+                hint="Free some space; nothing was lost and voyage-jobs goes on by itself.",
+            ) from exc
+        if primary in (_SQLITE_CORRUPT, _SQLITE_NOTADB):
+            raise StateError(
+                f"{path} is damaged or is not a voyage-jobs database.",
+                hint="Move it aside and restore a backup, or run `voyage-jobs recover` to claim paid results again.",
+            ) from exc
+        if primary == _SQLITE_READONLY:
+            raise StateError(f"{path} cannot be written.", hint="Check its owner and permissions.") from exc
+        if primary == _SQLITE_BUSY:
+            raise StateError(
+                f"{path} is locked by another program.",
+                hint="Only voyage-jobs may write to it; close the other one.",
+            ) from exc
+        raise

@@ -1,0 +1,543 @@
+"""Versions, their chunks and their texts: from "seen" to "published" and out again.
+
+Chunks exist only for versions that somebody still wants (waiting, ready, published); so an embedding is needed exactly
+when a chunk points to it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, select, text, update
+
+from voyage_jobs import states
+from voyage_jobs.store import moves
+from voyage_jobs.store.schema import DROPPED, WANTED, chunks, texts, versions
+from voyage_jobs.store.store import Tx
+
+_SLICE = 500  # parameters per look-up
+_ZLIB_LEVEL = 1  # texts live for hours: speed over size
+
+
+@dataclass(frozen=True)
+class NewChunk:
+    """One chunk to be: where it stands in the text, and the request (key, vectors, tokens) that answers for it."""
+
+    key: bytes
+    slot: int
+    start: int
+    end: int
+    section: int
+    tokens: int
+    request_vectors: int
+    request_tokens: int
+
+
+@dataclass(frozen=True)
+class NewVersion:
+    """One content of a document, split. `sections` and `metadata` are JSON texts; `modified_at` microseconds."""
+
+    document_id: int
+    content_hash: bytes
+    splitter: str
+    modified_at: int
+    title: str
+    sections: str
+    metadata: str
+    text: str
+    chunks: Sequence[NewChunk]
+
+
+@dataclass(frozen=True)
+class Added:
+    """What adding versions came to: versions and chunks added, and what reuse saved."""
+
+    versions: int
+    chunks: int
+    new_embeddings: int
+    new_tokens: int
+    reused_chunks: int
+    reused_tokens: int
+
+
+def add(tx: Tx, source_id: int, profile_id: int, wanted: Sequence[NewVersion]) -> Added:
+    """Record new versions, each overtaking what was waiting for its document; what the table serves adds nothing."""
+    fresh = [version for version in wanted if not _already_there(tx, profile_id, version)]
+    if not fresh:
+        return Added(0, 0, 0, 0, 0, 0)
+    ids, added = _want_embeddings(tx, profile_id, fresh)
+    first = int(tx.connection.exec_driver_sql("SELECT COALESCE(MAX(id), 0) + 1 FROM versions").scalar_one())
+    _insert_versions(tx, source_id, profile_id, first, fresh)
+    _insert_chunks(tx, first, fresh, ids)
+    recount(tx, first, first + len(fresh) - 1)
+    return added
+
+
+# Purpose: what of this document is live: at most one wanted and one published version.
+_LIVE = text(
+    "SELECT id, state, content_hash, splitter, profile_id FROM versions"
+    " WHERE document_id = :id AND state IN ('waiting', 'ready', 'published')"
+)
+# Purpose: a document came back before its rows were taken out.
+_KEEP = text("UPDATE versions SET retire = 0 WHERE id = :id")
+
+
+def _already_there(tx: Tx, profile_id: int, version: NewVersion) -> bool:
+    """Whether this very content is wanted or published already; if not, what was waiting is superseded."""
+    identity = (version.content_hash, version.splitter, profile_id)
+    found = False
+    for row in tx.connection.execute(_LIVE, {"id": version.document_id}).all():
+        same = (row.content_hash, row.splitter, row.profile_id) == identity
+        if same:
+            found = True
+        if row.state == states.Version.PUBLISHED:
+            tx.connection.execute(_KEEP, {"id": row.id})
+        elif not same:
+            _supersede_row(tx, row.id, states.Version(row.state), "overtaken by a newer version")
+    return found
+
+
+def supersede(tx: Tx, document_id: int, cause: str) -> None:
+    """Forget what is waiting for a document; what is published stays."""
+    for row in tx.connection.execute(_LIVE, {"id": document_id}).all():
+        if row.state != states.Version.PUBLISHED:
+            _supersede_row(tx, row.id, states.Version(row.state), cause)
+
+
+def _supersede_row(tx: Tx, version_id: int, origin: states.Version, cause: str) -> None:
+    moves.move(tx, versions, version_id, origin, states.Version.SUPERSEDED, cause)
+    discard(tx, [version_id])
+
+
+def discard(tx: Tx, version_ids: Sequence[int]) -> None:
+    """Let go of the chunks and texts of versions that nobody wants any more."""
+    for table in (chunks, texts):
+        statement = delete(table).where(table.c.version_id == bindparam("gone"))
+        tx.connection.execute(statement, [{"gone": version_id} for version_id in version_ids])
+
+
+def _want_embeddings(tx: Tx, profile_id: int, fresh: Sequence[NewVersion]) -> tuple[dict[bytes, int], Added]:
+    """Find or make the embeddings of these chunks. Returns key -> id, and the tally of reuse."""
+    asked = {chunk.key: chunk for version in fresh for chunk in version.chunks}
+    keys = list(asked)
+    ids: dict[bytes, int] = {}
+    revived: list[tuple[int, int]] = []
+    for at in range(0, len(keys), _SLICE):
+        part = keys[at : at + _SLICE]
+        marks = ",".join("?" * len(part))
+        sql = f"SELECT id, key, state FROM embeddings WHERE key IN ({marks})"
+        for row_id, key, state in tx.connection.exec_driver_sql(sql, tuple(part)):
+            ids[key] = row_id
+            if state == DROPPED:
+                revived.append((tx.now, row_id))
+    missing = [asked[key] for key in keys if key not in ids]
+    first = int(tx.connection.exec_driver_sql("SELECT COALESCE(MAX(id), 0) + 1 FROM embeddings").scalar_one())
+    if missing:
+        tx.connection.exec_driver_sql(
+            "INSERT INTO embeddings (id, key, profile_id, state, vectors, tokens, wanted_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (first + i, c.key, profile_id, WANTED, c.request_vectors, c.request_tokens, tx.now)
+                for i, c in enumerate(missing)
+            ],
+        )
+        ids.update((chunk.key, first + i) for i, chunk in enumerate(missing))
+    if revived:
+        tx.connection.exec_driver_sql(
+            "UPDATE embeddings SET state = 0, wanted_at = ?, attempts = 0, refusals = 0 WHERE id = ?", revived
+        )
+    revived_ids = {row_id for _, row_id in revived}
+    paid = {key for key in keys if ids[key] >= first or ids[key] in revived_ids}
+    return ids, _tally(fresh, asked, paid)
+
+
+def _tally(fresh: Sequence[NewVersion], asked: dict[bytes, NewChunk], paid: set[bytes]) -> Added:
+    everything = [chunk for version in fresh for chunk in version.chunks]
+    first_use = {id(asked[key]) for key in paid}  # `asked` keeps the last chunk with a key; one of them pays
+    reused = [
+        c for c in everything if c.key not in paid or (c.request_vectors == 1 and id(c) not in first_use)
+    ]
+    return Added(
+        versions=len(fresh),
+        chunks=len(everything),
+        new_embeddings=len(paid),
+        new_tokens=sum(asked[key].request_tokens for key in paid),
+        reused_chunks=len(reused),
+        reused_tokens=sum(chunk.tokens for chunk in reused),
+    )
+
+
+def _insert_versions(
+    tx: Tx, source_id: int, profile_id: int, first: int, fresh: Sequence[NewVersion]
+) -> None:
+    tx.connection.exec_driver_sql(
+        "INSERT INTO versions (id, document_id, source_id, profile_id, content_hash, splitter, state, chunks,"
+        " open_chunks, failed_chunks, seen_at, modified_at, title, sections, metadata)"
+        " VALUES (?, ?, ?, ?, ?, ?, 'waiting', ?, 0, 0, ?, ?, ?, ?, ?)",
+        [
+            (
+                first + i,
+                v.document_id,
+                source_id,
+                profile_id,
+                v.content_hash,
+                v.splitter,
+                len(v.chunks),
+                tx.now,
+                v.modified_at,
+                v.title,
+                v.sections,
+                v.metadata,
+            )
+            for i, v in enumerate(fresh)
+        ],
+    )
+    tx.connection.exec_driver_sql(
+        "INSERT INTO transitions (kind, subject, target, at, epoch, cause)"
+        " VALUES ('version', ?, 'waiting', ?, ?, 'found')",
+        [(first + i, tx.now, tx.epoch) for i in range(len(fresh))],
+    )
+    tx.connection.exec_driver_sql(
+        "INSERT INTO texts (version_id, body) VALUES (?, ?)",
+        [(first + i, zlib.compress(v.text.encode(), _ZLIB_LEVEL)) for i, v in enumerate(fresh)],
+    )
+
+
+def _insert_chunks(tx: Tx, first: int, fresh: Sequence[NewVersion], ids: dict[bytes, int]) -> None:
+    rows = [
+        (first + i, ordinal, ids[c.key], c.slot, c.start, c.end, c.section, c.tokens)
+        for i, version in enumerate(fresh)
+        for ordinal, c in enumerate(version.chunks)
+    ]
+    if rows:
+        tx.connection.exec_driver_sql(
+            'INSERT INTO chunks (version_id, ordinal, embedding_id, slot, start, "end", section, tokens)'
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+
+
+_COUNTS = (
+    "(SELECT COUNT(*) FROM chunks c JOIN embeddings e ON e.id = c.embedding_id"
+    " WHERE c.version_id = versions.id AND e.state {states})"
+)
+_RECOUNT = (
+    f"UPDATE versions SET open_chunks = {_COUNTS.format(states='NOT IN (2, 3)')},"
+    f" failed_chunks = {_COUNTS.format(states='= 3')} "
+)
+# Purpose: after new versions came in: which of their chunks still wait for a vector.
+_RECOUNT_RANGE = text(_RECOUNT + "WHERE id BETWEEN :first AND :last")
+# Purpose: after the embeddings of a batch changed state: the same for every version that uses one of them.
+_RECOUNT_BATCH = text(
+    _RECOUNT + "WHERE state IN ('waiting', 'ready', 'published') AND id IN"
+    " (SELECT DISTINCT c.version_id FROM lines l JOIN chunks c ON c.embedding_id = l.embedding_id"
+    " WHERE l.batch_id = :batch)"
+)
+# Purpose: the same for named embeddings.
+_RECOUNT_EMBEDDING = text(
+    _RECOUNT + "WHERE state IN ('waiting', 'ready', 'published') AND id IN"
+    " (SELECT DISTINCT version_id FROM chunks WHERE embedding_id = :embedding)"
+)
+
+
+def recount(tx: Tx, first: int, last: int) -> None:
+    """Count the open and failed chunks of a range of versions, and make ready what has none open."""
+    tx.connection.execute(_RECOUNT_RANGE, {"first": first, "last": last})
+    _settle(tx, versions.c.id.between(first, last), "every vector is held", None)
+
+
+def recount_batch(tx: Tx, batch_id: int) -> None:
+    """Count anew for every version that uses an embedding of this batch."""
+    tx.connection.execute(_RECOUNT_BATCH, {"batch": batch_id})
+    _settle(tx, versions.c.id > 0, "its last vector arrived", batch_id)
+
+
+def recount_all(tx: Tx) -> None:
+    """Count anew for everything that is on its way (after a pack was lost)."""
+    tx.connection.execute(text(_RECOUNT + "WHERE state IN ('waiting', 'ready')"))
+    _settle(tx, versions.c.id > 0, "counted anew", None)
+
+
+def recount_embedding(tx: Tx, embedding_id: int, cause: str) -> None:
+    """Count anew for every version that uses this embedding."""
+    tx.connection.execute(_RECOUNT_EMBEDDING, {"embedding": embedding_id})
+    _settle(tx, versions.c.id > 0, cause, None)
+
+
+# Purpose: a chunk that had failed is wanted again: its version is to be published anew once that has arrived.
+_MENDED = text(
+    "SELECT v.id FROM versions v WHERE v.state = 'published' AND v.retire = 0 AND EXISTS"
+    " (SELECT 1 FROM chunks c WHERE c.version_id = v.id AND c.embedding_id = :embedding)"
+    " AND NOT EXISTS (SELECT 1 FROM versions n WHERE n.document_id = v.document_id"
+    "  AND n.state IN ('waiting', 'ready'))"
+)
+
+
+def publish_again(tx: Tx, embedding_id: int, cause: str) -> int:
+    """Put published versions that use this embedding back in line: the table is to get what they lacked.
+
+    The table goes on serving what it has until then, since a publication replaces a document's rows whatever they are.
+    """
+    ids = list(tx.connection.execute(_MENDED, {"embedding": embedding_id}).scalars())
+    for version_id in ids:
+        moves.move(
+            tx,
+            versions,
+            version_id,
+            states.Version.PUBLISHED,
+            states.Version.WAITING,
+            cause,
+            published_at=None,
+        )
+    recount_embedding(tx, embedding_id, cause)
+    return len(ids)
+
+
+def _settle(tx: Tx, where: Any, cause: str, batch_id: int | None) -> None:
+    """Move versions to where their counts say they belong."""
+    waiting, ready = states.Version.WAITING, states.Version.READY
+    whole = (versions.c.open_chunks == 0) & (
+        (versions.c.failed_chunks < versions.c.chunks) | (versions.c.chunks == 0)
+    )
+    moves.move_where(tx, versions, where & whole, waiting, ready, cause, batch_id=batch_id)
+    moves.move_where(
+        tx, versions, where & (versions.c.open_chunks > 0), ready, waiting, "a vector is wanted again"
+    )
+
+
+def text_of(connection: Connection, version_id: int) -> str | None:
+    """The decoded text of a version, if the state still has it."""
+    body = connection.execute(select(texts.c.body).where(texts.c.version_id == version_id)).scalar()
+    return None if body is None else zlib.decompress(body).decode()
+
+
+def using(connection: Connection, embedding_id: int) -> list[int]:
+    """The live versions that need an embedding."""
+    query = select(chunks.c.version_id).where(chunks.c.embedding_id == embedding_id).distinct()
+    return list(connection.execute(query.order_by(chunks.c.version_id)).scalars())
+
+
+@dataclass(frozen=True)
+class WindowChunk:
+    """One chunk of a window."""
+
+    ordinal: int
+    start: int
+    end: int
+    tokens: int
+
+
+def window_of(connection: Connection, version_id: int, embedding_id: int) -> list[WindowChunk]:
+    """The chunks of a version that one request answers for, in order."""
+    c = chunks.c
+    query = (
+        select(c.ordinal, c.start, c.end, c.tokens)
+        .where(c.version_id == version_id, c.embedding_id == embedding_id)
+        .order_by(c.ordinal)
+    )
+    return [WindowChunk(*row) for row in connection.execute(query)]
+
+
+# Purpose: the request for half a window, unless somebody asks for the very same already.
+_ASK = text(
+    "INSERT INTO embeddings (key, profile_id, state, vectors, tokens, wanted_at)"
+    " VALUES (:key, :profile, 0, :vectors, :tokens, :now)"
+    " ON CONFLICT (key) DO UPDATE SET state = CASE state WHEN 4 THEN 0 ELSE state END RETURNING id"
+)
+
+
+def ask_anew(
+    tx: Tx, profile_id: int, version_id: int, window: Sequence[WindowChunk], key: bytes, tokens: int
+) -> None:
+    """Let these chunks of a version be answered by another request."""
+    values = {"key": key, "profile": profile_id, "vectors": len(window), "tokens": tokens, "now": tx.now}
+    embedding_id = tx.connection.execute(_ASK, values).scalar_one()
+    for slot, chunk in enumerate(window):
+        where = (chunks.c.version_id == version_id) & (chunks.c.ordinal == chunk.ordinal)
+        tx.connection.execute(update(chunks).where(where).values(embedding_id=embedding_id, slot=slot))
+
+
+def has_text(connection: Connection, version_id: int) -> bool:
+    """Whether the state still has the text of a version."""
+    found = connection.execute(select(texts.c.version_id).where(texts.c.version_id == version_id)).scalar()
+    return found is not None
+
+
+@dataclass(frozen=True)
+class FilePlace:
+    """Where a version came from: the encoded root and relative path, and the hash of its bytes."""
+
+    root: str
+    path: str
+    content_hash: bytes
+
+
+# Purpose: where to read a version again whose text the state let go.
+_FILE = text(
+    "SELECT s.path AS root, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END AS path, v.content_hash"
+    " FROM versions v JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
+    " JOIN sources s ON s.id = v.source_id WHERE v.id = :id"
+)
+
+
+def file_of(connection: Connection, version_id: int) -> FilePlace | None:
+    """The file that a version was read from."""
+    row = connection.execute(_FILE, {"id": version_id}).mappings().one_or_none()
+    return None if row is None else FilePlace(**row)
+
+
+@dataclass(frozen=True)
+class ReadyVersion:
+    """A version to publish, with what its rows need."""
+
+    id: int
+    document_id: int
+    doc_key: bytes
+    source: str
+    folder: str
+    name: str
+    content_hash: bytes
+    modified_at: int
+    title: str
+    sections: str
+    metadata: str
+    chunks: int
+
+    @property
+    def path(self) -> str:
+        """The path relative to the source."""
+        return f"{self.folder}/{self.name}" if self.folder else self.name
+
+
+# Purpose: what is ready for the table, oldest first.
+_READY = text(
+    "SELECT v.id, v.document_id, d.doc_key, s.name AS source, f.path AS folder, d.name, v.content_hash,"
+    " v.modified_at, v.title, v.sections, v.metadata, v.chunks"
+    " FROM versions v JOIN documents d ON d.id = v.document_id"
+    " JOIN folders f ON f.id = d.folder_id JOIN sources s ON s.id = v.source_id"
+    " WHERE v.state = 'ready' AND v.id > :after ORDER BY v.id LIMIT :most"
+)
+
+
+def ready(connection: Connection, after: int, most: int) -> list[ReadyVersion]:
+    """Up to `most` versions that are ready to be published, by id, after a given id."""
+    rows = connection.execute(_READY, {"after": after, "most": most}).mappings()
+    return [ReadyVersion(**row) for row in rows]
+
+
+@dataclass(frozen=True)
+class PublishChunk:
+    """One chunk of a version to publish. `pack` is None when its embedding failed for good."""
+
+    ordinal: int
+    start: int
+    end: int
+    section: int
+    tokens: int
+    key: bytes
+    slot: int
+    pack: str | None
+    pack_row: int | None
+
+
+# Purpose: the chunks of one version with the place of their vectors, in order.
+_CHUNKS = (
+    'SELECT c.ordinal, c.start, c."end", c.section, c.tokens, e.key, c.slot, p.name, e.pack_row FROM chunks c'
+    " JOIN embeddings e ON e.id = c.embedding_id LEFT JOIN packs p ON p.id = e.pack_id"
+    " WHERE c.version_id = ? ORDER BY c.ordinal"
+)
+
+
+def chunks_of(connection: Connection, version_id: int) -> Iterator[PublishChunk]:
+    """The chunks of one version, in order; `pack_row` is the row of the chunk's own slot."""
+    for row in connection.exec_driver_sql(_CHUNKS, (version_id,)):
+        ordinal, start, end, section, tokens, key, slot, pack, first = row
+        place = None if first is None else first + slot
+        yield PublishChunk(ordinal, start, end, section, tokens, key, slot, pack, place)
+
+
+def take_up(tx: Tx, version_ids: Sequence[int], publication_id: int) -> None:
+    """Note, before the table is touched, which publication is about to serve (or remove) these versions."""
+    statement = (
+        update(versions).where(versions.c.id == bindparam("taken")).values(publication_id=publication_id)
+    )
+    tx.connection.execute(statement, [{"taken": version_id} for version_id in version_ids])
+
+
+# Purpose: the versions that a publication is about to replace.
+_REPLACED = text(
+    "SELECT o.id FROM versions n JOIN versions o ON o.document_id = n.document_id"
+    " WHERE n.publication_id = :publication AND n.state = 'ready' AND o.state = 'published'"
+)
+
+
+def mark_published(tx: Tx, publication_id: int) -> int:
+    """The table serves the versions of this publication; those they replace are retired, texts are let go."""
+    cause = f"publication {publication_id}"
+    replaced = list(tx.connection.execute(_REPLACED, {"publication": publication_id}).scalars())
+    _retire_rows(tx, replaced, f"replaced by {cause}")
+    mine = versions.c.publication_id == publication_id
+    ours = select(versions.c.id).where(mine, versions.c.state == str(states.Version.READY))
+    tx.connection.execute(delete(texts).where(texts.c.version_id.in_(ours)))
+    ready_, published = states.Version.READY, states.Version.PUBLISHED
+    return moves.move_where(tx, versions, mine, ready_, published, cause, published_at=tx.now)
+
+
+def mark_retired(tx: Tx, publication_id: int) -> int:
+    """The rows of the versions of this publication have left the table."""
+    where = (versions.c.publication_id == publication_id) & (versions.c.retire == 1)
+    ids = list(tx.connection.execute(select(versions.c.id).where(where)).scalars())
+    _retire_rows(tx, ids, f"publication {publication_id}: its document is gone")
+    return len(ids)
+
+
+def _retire_rows(tx: Tx, version_ids: Sequence[int], cause: str) -> None:
+    for version_id in version_ids:
+        moves.move(
+            tx, versions, version_id, states.Version.PUBLISHED, states.Version.RETIRED, cause, retire=0
+        )
+    if version_ids:
+        discard(tx, version_ids)
+
+
+@dataclass(frozen=True)
+class RetiringVersion:
+    """A published version whose document is gone."""
+
+    id: int
+    source: str
+    path: str
+
+
+# Purpose: what is to leave the table.
+_RETIRING = text(
+    "SELECT v.id, s.name AS source, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END AS path"
+    " FROM versions v JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
+    " JOIN sources s ON s.id = v.source_id"
+    " WHERE v.retire = 1 AND v.state = 'published' ORDER BY v.id LIMIT :most"
+)
+
+
+def retiring(connection: Connection, most: int) -> list[RetiringVersion]:
+    """Up to `most` published versions whose rows are to be removed."""
+    return [RetiringVersion(**row) for row in connection.execute(_RETIRING, {"most": most}).mappings()]
+
+
+# Purpose: when the table has to be built again, what a newer version is about to replace is not published again.
+_OVERTAKEN = text(
+    "SELECT p.id FROM versions p WHERE p.state = 'published' AND (p.retire = 1 OR EXISTS"
+    " (SELECT 1 FROM versions n WHERE n.document_id = p.document_id AND n.state IN ('waiting', 'ready')))"
+)
+
+
+def unpublish_all(tx: Tx, cause: str) -> int:
+    """The table is lost, or is another one now: everything it served is to be published again, at no cost."""
+    _retire_rows(tx, list(tx.connection.execute(_OVERTAKEN).scalars()), cause)
+    tx.connection.execute(update(versions).values(publication_id=None))
+    everything = versions.c.id > 0
+    return moves.move_where(
+        tx, versions, everything, states.Version.PUBLISHED, states.Version.READY, cause, published_at=None
+    )
