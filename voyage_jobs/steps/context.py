@@ -1,0 +1,106 @@
+"""What every step works with: the four stores, the vendor, the clock and the settings."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from voyage_jobs.clock import Clock
+from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.profile import KeyMaker, Profile
+from voyage_jobs.sources import names
+from voyage_jobs.store.store import Store
+from voyage_jobs.vectors import PackStore
+from voyage_jobs.voyage import models
+from voyage_jobs.voyage.client import VoyageClient
+
+if TYPE_CHECKING:
+    from voyage_jobs.table import PublishedTable
+
+Progress = Callable[[str, int, int | None], None]
+"""Told (what, done, total or None) as long work goes on."""
+
+
+def no_progress(what: str, done: int, total: int | None) -> None:
+    """Tell nobody."""
+
+
+def profile_of(settings: Settings) -> Profile:
+    """The profile that the settings ask for."""
+    voyage = settings.voyage
+    return Profile(
+        endpoint=voyage.endpoint,
+        model=voyage.model,
+        dimension=voyage.output_dimension,
+        dtype=voyage.output_dtype,
+        input_type=voyage.input_type or None,
+    )
+
+
+@dataclass
+class Context:
+    """Handed to every step. `stopping` is set when the process was asked to end: steps finish what they are at."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    client: VoyageClient
+    packs: PackStore
+    log: Any
+    open_table: Callable[[], PublishedTable]
+    """Open the table, making it at first use. Raises CorruptionError or ConfigError if it is damaged or foreign."""
+    stopping: threading.Event = field(default_factory=threading.Event)
+    progress: Progress = no_progress
+    free_bytes: Callable[[], int] | None = None
+    attempts_here: dict[int, float] = field(default_factory=dict)
+    """Monotonic time at which this process sent each create call whose outcome is open."""
+    without_text: set[int] = field(default_factory=set)
+    """Ready versions whose text cannot be had until a scan has read their files again."""
+    profile: Profile = field(init=False)
+    keys: KeyMaker = field(init=False)
+    profile_id: int = 0
+    """Row of the profile; set by recovery."""
+
+    def __post_init__(self) -> None:
+        self.profile = profile_of(self.settings)
+        self.keys = KeyMaker(self.profile)
+
+    @property
+    def spool(self) -> Path:
+        """Input files on their way out, results on their way in."""
+        return self.settings.paths.spool
+
+    @property
+    def price(self) -> float | None:
+        """USD per million tokens by batch, or None if the model is not in the table of prices."""
+        model = models.find(self.profile.model)
+        return None if model is None else model.batch_usd_per_million
+
+    def source_settings(self, name: str) -> SourceSettings | None:
+        """The configuration of a source, or None if it left the configuration."""
+        return next((source for source in self.settings.sources if source.name == name), None)
+
+    def free_disk_bytes(self) -> int:
+        """Room left on the data folder's disk for an ordinary user."""
+        if self.free_bytes is not None:
+            return self.free_bytes()
+        found = os.statvfs(self.settings.data_dir)
+        return found.f_bavail * found.f_frsize
+
+    def input_path(self, ref: str) -> Path:
+        """The spooled input file of a batch."""
+        return self.spool / f"{ref}.jsonl"
+
+    def result_path(self, ref: str, kind: str) -> Path:
+        """The downloaded result file of a batch; `kind` is output or error."""
+        return self.spool / f"{ref}.{kind}.jsonl"
+
+
+def encoded(path: Path) -> str:
+    """A configured path in the form in which paths are stored."""
+    return names.encode(os.fsencode(path))

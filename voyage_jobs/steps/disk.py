@@ -1,0 +1,44 @@
+"""The room on the disk: looked at before anything large is written, and a visible reason to pause when it is short."""
+
+from __future__ import annotations
+
+from voyage_jobs.clock import US
+from voyage_jobs.errors import VoyageJobsError
+from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.lanes import backoff_s, fine
+from voyage_jobs.store import lanes
+
+
+def room_for(context: Context, size: int) -> bool:
+    """Whether `size` bytes can be written and the configured rest stays free; if not, say so where `status` looks."""
+    needed = size + context.settings.disk.min_free_bytes
+    free = context.free_disk_bytes()
+    if free >= needed:
+        fine(context, lanes.DISK)
+        return True
+    pause(
+        context,
+        f"{free / 2**30:.1f} GiB are free under {context.settings.data_dir}; {needed / 2**30:.1f} GiB are needed"
+        " before more is sent.",
+    )
+    return False
+
+
+def pause(context: Context, message: str) -> None:
+    """Note that the disk is short. Polling goes on; what is written goes on when there is room."""
+    with context.store.read() as connection:
+        before = lanes.closed(connection).get(lanes.DISK)
+    failures = before.failures + 1 if before else 1
+    with context.store.write() as tx:
+        until = tx.now + int(backoff_s(context, failures - 1) * US)
+        hint = "Free some space, or lower disk.min_free_bytes; it goes on by itself."
+        lanes.close(tx, lanes.DISK, until, failures, "paused_disk", message, hint)
+    context.log.error("disk.paused", message=message)
+
+
+def note_full(context: Context, error: VoyageJobsError) -> None:
+    """The same after a write that failed; if not even that can be noted, the log has it."""
+    try:
+        pause(context, error.message)
+    except VoyageJobsError as exc:
+        context.log.error("disk.full", error=error.message, also=exc.message)  # noqa: TRY400 - a full disk is no bug

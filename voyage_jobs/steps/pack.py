@@ -1,0 +1,139 @@
+"""pack: gather wanted embeddings of the profile into one batch, within the vendor's caps and ours.
+
+One batch is packed at a time and sent before the next, so that at most one input file waits on the disk. Nothing is
+packed while a batch is parked: whatever made the vendor refuse it would refuse the next one too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import orjson
+
+from voyage_jobs.clock import US, now_us
+from voyage_jobs.crash import crash_point
+from voyage_jobs.states import BEFORE_THE_JOB, Batch
+from voyage_jobs.steps import budget
+from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.disk import room_for
+from voyage_jobs.steps.texts import Texts
+from voyage_jobs.store import batches, embeddings, ledger
+from voyage_jobs.store.embeddings import Backlog, WantedEmbedding
+from voyage_jobs.voyage.lines import input_line
+from voyage_jobs.voyage.wire import create_body
+
+# A line that was in a job that failed validation travels in ever smaller company, until the bad one is alone.
+SHRINK = 10
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one batch may hold: `inputs` texts, `bytes` of JSONL, `tokens` (estimated)."""
+
+    inputs: int
+    bytes: int
+    tokens: int
+
+
+def pack(context: Context, *, eager: bool = False, most_inputs: int | None = None) -> bool:
+    """Make one batch if it is time to. `eager` does not linger; `most_inputs` caps this batch for a first small try."""
+    with context.store.read() as connection:
+        waiting = embeddings.backlog(connection, context.profile_id)
+        blocked = batches.in_state(connection, Batch.PARKED, *BEFORE_THE_JOB)
+    if blocked or not waiting.embeddings or not (eager or _worth_it(context, waiting)):
+        return False
+    if not room_for(context, 3 * context.settings.batching.max_bytes):
+        return False
+    with context.store.write() as tx:
+        if embeddings.drop_unneeded(tx):
+            waiting = embeddings.backlog(tx.connection, context.profile_id)
+    for refusals in waiting.refusals:
+        limits = limits_now(context, refusals, most_inputs)
+        if limits is not None and _pack_group(context, refusals, limits):
+            return True
+    return False
+
+
+def _worth_it(context: Context, waiting: Backlog) -> bool:
+    """The linger rule: enough is waiting, or the oldest has waited long enough."""
+    batching = context.settings.batching
+    waited_us = now_us(context.clock) - (waiting.oldest_at or 0)
+    return waiting.embeddings >= batching.min_inputs or waited_us >= batching.linger_s * US or waited_us < 0
+
+
+def limits_now(context: Context, refusals: int, most_inputs: int | None) -> Limits | None:
+    """What the next batch may hold, given what is in flight and the budget; None if nothing may go now."""
+    batching = context.settings.batching
+    with context.store.read() as connection:
+        jobs, tokens = batches.in_flight(connection)
+        left = budget.tokens_left(context, connection)
+    if jobs >= batching.max_in_flight_batches:
+        return None
+    room = batching.max_in_flight_tokens - tokens
+    if left is not None:
+        room = min(room, left)
+    inputs = max(1, batching.max_inputs // SHRINK**refusals)
+    if most_inputs is not None:
+        inputs = min(inputs, most_inputs)
+    return Limits(inputs=inputs, bytes=batching.max_bytes, tokens=room) if room > 0 and inputs > 0 else None
+
+
+def _pack_group(context: Context, refusals: int, limits: Limits) -> bool:
+    """Fix the members of one batch and commit them. False if nothing fits or no text can be had."""
+    members = list(_fitting(context, refusals, limits))
+    if not members:
+        return False
+    ref = context.clock.token()
+    tokens = sum(member.tokens for member in members)
+    inputs = sum(member.vectors for member in members)
+    params = orjson.dumps(request_params(context)).decode()
+    with context.store.write() as tx:
+        batch_id = batches.create(tx, ref, context.profile_id, inputs, tokens, context.price, params)
+        embeddings.take(tx, batch_id, [member.id for member in members])
+        ledger.reserve(tx, batch_id, tokens, context.price)
+        crash_point("pack.before_commit")
+    crash_point("pack.committed")
+    context.log.info("batch.packed", ref=ref, inputs=inputs, tokens_estimated=tokens)
+    return True
+
+
+def _fitting(context: Context, refusals: int, limits: Limits) -> Iterator[WantedEmbedding]:
+    """Wanted embeddings, in order, until a limit is met. Those whose text cannot be had are passed over."""
+    texts = Texts(context)
+    inputs = size = tokens = 0
+    with context.store.read() as connection:
+        for wanted in embeddings.wanted(connection, context.profile_id, refusals, limits.inputs):
+            found = texts.of_embedding(wanted.id, wanted.vectors)
+            if found is None:
+                continue
+            line = len(input_line(wanted.key.hex(), context.profile.endpoint, found))
+            too_much = tokens + wanted.tokens > limits.tokens
+            if too_much or (
+                inputs and (size + line > limits.bytes or inputs + wanted.vectors > limits.inputs)
+            ):
+                return
+            inputs, size, tokens = inputs + wanted.vectors, size + line, tokens + wanted.tokens
+            context.progress("packing", inputs, None)
+            yield wanted
+
+
+def request_params(context: Context) -> dict[str, object]:
+    """What goes into `request_params` of a job: everything about the request but the texts.
+
+    `truncation` is off: chunks are far below the model's context, and if one were not, a visible failure is better than
+    a vector of half a text.
+    """
+    profile = context.profile
+    body = create_body(
+        endpoint=profile.endpoint,
+        input_file_id="-",
+        model=profile.model,
+        input_type=profile.input_type,
+        output_dimension=profile.dimension,
+        output_dtype=profile.dtype,
+        encoding_format=context.settings.voyage.encoding_format or None,
+        truncation=False,
+    )
+    params: dict[str, object] = body["request_params"]
+    return params

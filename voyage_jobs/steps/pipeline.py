@@ -1,0 +1,156 @@
+"""The steps in their order, one turn at a time: what the daemon, `sync` and the tests all run.
+
+A turn gives every step that is due one bounded go. Troubles that a step can live with (the vendor's, a full disk) are
+noted where `status` looks and the other steps go on; anything else ends the process, whose restart is the best-tested
+path there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from voyage_jobs.clock import US, now_us
+from voyage_jobs.errors import DiskFullError
+from voyage_jobs.states import BEFORE_THE_JOB, Batch
+from voyage_jobs.steps import acts
+from voyage_jobs.steps.collect import collect
+from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.disk import note_full
+from voyage_jobs.steps.pack import pack
+from voyage_jobs.steps.poll import poll
+from voyage_jobs.steps.publish import publish
+from voyage_jobs.steps.scan import Scan, ScanResult
+from voyage_jobs.steps.submit import submit
+from voyage_jobs.steps.tidy import TEND_INTERVAL_S, tend, tidy
+from voyage_jobs.store import batches, embeddings, lanes, notes, sources
+
+HEARTBEAT_S = 10.0
+LONGEST_IDLE_S = 15.0  # requests from the command line are looked for at least this often
+SHORTEST_IDLE_S = 0.05
+
+
+@dataclass
+class Pipeline:
+    """`eager`: send what there is without lingering (`sync`). `most_inputs`: how much may still be packed, or None."""
+
+    context: Context
+    eager: bool = False
+    most_inputs: int | None = None
+    scans: list[ScanResult] = field(default_factory=list)
+    """Results of the complete scans so far."""
+    _running: tuple[Scan, Iterator[None]] | None = None
+    _beat_at: float = -HEARTBEAT_S
+    _tend_at: float = 0.0
+
+    def turn(self) -> bool:
+        """Give every step one go. True if any of them did something, so that another turn is worth it at once."""
+        did = False
+        for name, step in self._steps():
+            if self.context.stopping.is_set():
+                return False
+            self.beat(name)
+            try:
+                did |= step()
+            except DiskFullError as exc:
+                note_full(self.context, exc)
+        if not did:
+            self._tend()
+        return did
+
+    def _steps(self) -> tuple[tuple[str, Callable[[], bool]], ...]:
+        context = self.context
+        return (
+            ("requests", lambda: acts.carry_out(context)),
+            ("scan", self._scan),
+            ("pack", self._pack),
+            ("submit", lambda: submit(context)),
+            ("poll", lambda: poll(context)),
+            ("collect", lambda: collect(context)),
+            ("publish", lambda: self._lane_open(lanes.DISK) and publish(context)),
+            ("tidy", lambda: tidy(context)),
+        )
+
+    def beat(self, step: str) -> None:
+        """Tell the world that this process is alive, now and then."""
+        now = self.context.clock.mono()
+        if now - self._beat_at >= HEARTBEAT_S:
+            self._beat_at = now
+            with self.context.store.write() as tx:
+                notes.beat(tx, step)
+
+    # --- scanning ---
+
+    def _scan(self) -> bool:
+        """Go on with the scan at hand, or begin one that is due."""
+        if self._running is None:
+            self._running = self._next_scan()
+            if self._running is None:
+                return False
+        scan, progress = self._running
+        try:
+            next(progress)
+        except StopIteration:
+            self._running = None
+            self.context.without_text.clear()
+            if scan.result is not None:
+                self.scans.append(scan.result)
+        return True
+
+    def _next_scan(self) -> tuple[Scan, Iterator[None]] | None:
+        now = now_us(self.context.clock)
+        with self.context.store.read() as connection:
+            rows = [row for row in sources.all_sources(connection) if row.configured]
+        for row in rows:
+            settings = self.context.source_settings(row.name)
+            if settings is not None and row.scan_due_at <= now:
+                scan = Scan(self.context, row, settings)
+                return scan, scan.run()
+        return None
+
+    # --- packing ---
+
+    def _pack(self) -> bool:
+        """Not while a scan runs under `sync`: bigger batches are fewer batches."""
+        if self.most_inputs == 0 or not self._lane_open(lanes.DISK) or (self.eager and self._running):
+            return False
+        did = pack(self.context, eager=self.eager, most_inputs=self.most_inputs)
+        if did and self.most_inputs is not None:
+            with self.context.store.read() as connection:
+                self.most_inputs -= batches.newest(connection, 1)[0].inputs
+        return did
+
+    def _lane_open(self, name: str) -> bool:
+        with self.context.store.read() as connection:
+            closed = lanes.closed(connection).get(name)
+        return closed is None or closed.until_at <= now_us(self.context.clock)
+
+    # --- idling ---
+
+    def _tend(self) -> None:
+        now = self.context.clock.mono()
+        if now >= self._tend_at:
+            self._tend_at = now + TEND_INTERVAL_S
+            tend(self.context)
+
+    def idle_s(self) -> float:
+        """How long nothing will be due, in seconds: the time to wait when a turn did nothing."""
+        now = now_us(self.context.clock)
+        with self.context.store.read() as connection:
+            due = [row.scan_due_at for row in sources.all_sources(connection) if row.configured]
+            waiting = (*BEFORE_THE_JOB, Batch.CREATING, Batch.RUNNING, Batch.ENDED)
+            closed = lanes.closed(connection)
+            floor = max((lane.until_at for lane in closed.values() if lane.name == lanes.VENDOR), default=0)
+            due += [max(batch.due_at, floor) for batch in batches.in_state(connection, *waiting)]
+            oldest = embeddings.backlog(connection, self.context.profile_id).oldest_at
+        if oldest is not None:
+            due.append(oldest + int(self.context.settings.batching.linger_s * US))
+        soonest = min((at for at in due if at > now), default=now + int(LONGEST_IDLE_S * US))
+        return min(LONGEST_IDLE_S, max(SHORTEST_IDLE_S, (soonest - now) / US))
+
+    def clock_was_set_back(self) -> None:
+        """Everything that waits for a time of day is looked at now: the time may be hours away again."""
+        with self.context.store.write() as tx:
+            batches.due_no_later(tx, tx.now)
+            sources.due_no_later(tx, tx.now)
+            lanes.due_no_later(tx, tx.now)

@@ -1,0 +1,177 @@
+"""poll: ask about all running jobs, with one list call where that serves, and note what has ended.
+
+Times of the next look are kept in SQLite, so a restart does not poll sooner. They grow with the age of a job, never
+beyond the configured longest interval, with jitter. Unknown status words are recorded and mean "keep polling".
+"""
+
+from __future__ import annotations
+
+from voyage_jobs.clock import US, jittered, now_us
+from voyage_jobs.crash import crash_point
+from voyage_jobs.errors import RefusedError, VendorError
+from voyage_jobs.states import Batch
+from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.reconcile import cancel_duplicates, is_ours
+from voyage_jobs.steps.submit import park
+from voyage_jobs.steps.validation import refuse
+from voyage_jobs.store import batches, lanes
+from voyage_jobs.store.batches import BatchRow
+from voyage_jobs.voyage.wire import Phase, RemoteBatch
+
+# Up to this many jobs are asked about one by one: a list may be pages long.
+FEW = 2
+# A job that the vendor does not know (any more) is asked about this often before a person is called.
+GONE_TRIES = 5
+_GONE_HINT = (
+    "The vendor no longer knows this job, so its results cannot be had. `voyage-jobs retry` sends its lines anew (they"
+    " are paid again); `voyage-jobs cancel` gives them up."
+)
+
+
+def poll(context: Context) -> bool:
+    """Look at every running job that is due. True if any call was made."""
+    now = now_us(context.clock)
+    with context.store.read() as connection:
+        running = batches.in_state(connection, Batch.RUNNING)
+    due = [batch for batch in running if batch.due_at <= now]
+    if not due or not lane.is_open(context, lanes.VENDOR):
+        return False
+    try:
+        _cancel_where_asked(context, due)
+        seen = _ask(context, running, due)
+    except VendorError as exc:
+        lane.trouble(context, exc)
+        return True
+    crash_point("poll.listed")
+    lane.fine(context)
+    for batch in due:
+        _take_note(context, batch, seen.get(batch.id))
+    return True
+
+
+def _ask(context: Context, running: list[BatchRow], due: list[BatchRow]) -> dict[int, RemoteBatch | None]:
+    """What the vendor says of each job that is due, by batch row; None where it does not know the job."""
+    found: dict[int, RemoteBatch | None] = {}
+    if len(due) > FEW:
+        found.update(_from_list(context, running, due))
+    for batch in due:
+        if batch.id not in found:
+            found[batch.id] = _one(context, batch)
+    return found
+
+
+def _from_list(context: Context, running: list[BatchRow], due: list[BatchRow]) -> dict[int, RemoteBatch]:
+    """Read the list until every job that is due was seen; second jobs of our batches are stopped on the way."""
+    wanted = {batch.remote_id: batch for batch in due}
+    found: dict[int, RemoteBatch] = {}
+    doubles: list[tuple[BatchRow, RemoteBatch]] = []
+    for remote in context.client.list_batches():
+        if remote.id in wanted:
+            found[wanted[remote.id].id] = remote
+            if len(found) == len(wanted):
+                break
+        else:
+            doubles.extend(
+                (batch, remote)
+                for batch in running
+                if remote.id != batch.remote_id and is_ours(batch, remote)
+            )
+    for batch, remote in doubles:
+        cancel_duplicates(context, batch, [remote])
+    return found
+
+
+def _one(context: Context, batch: BatchRow) -> RemoteBatch | None:
+    try:
+        return context.client.get_batch(batch.remote_id or "")
+    except RefusedError as exc:
+        if exc.status in (404, 410):
+            return None
+        raise
+
+
+def _cancel_where_asked(context: Context, due: list[BatchRow]) -> None:
+    """Pass a person's wish on to the vendor; it takes up to ten minutes to come true."""
+    for batch in due:
+        if batch.cancel_asked_at is None or (batch.remote_status or "").startswith("cancel"):
+            continue
+        try:
+            remote = context.client.cancel_batch(batch.remote_id or "")
+        except RefusedError as exc:  # over already: the poll will tell
+            context.log.info("cancel.refused", ref=batch.ref, error=exc.message)
+            continue
+        crash_point("cancel.sent")
+        with context.store.write() as tx:
+            batches.note(tx, batch.id, remote_status=remote.status)
+        context.log.info("cancel.sent", ref=batch.ref, batch_id=batch.remote_id)
+
+
+def _take_note(context: Context, batch: BatchRow, remote: RemoteBatch | None) -> None:
+    if remote is None:
+        _gone(context, batch)
+    elif remote.phase is Phase.FAILED:
+        refuse(context, batch, remote)
+    elif remote.phase in (Phase.ENDED_OK, Phase.CANCELLED):
+        _ended(context, batch, remote)
+    else:
+        _goes_on(context, batch, remote)
+
+
+def _gone(context: Context, batch: BatchRow) -> None:
+    """The vendor says it does not know the job. It may be a lag; it may be another project's key."""
+    if batch.failures + 1 >= GONE_TRIES:
+        error = VendorError("The vendor no longer knows this job.", hint=_GONE_HINT)
+        park(context, batch, f"the vendor no longer knows job {batch.remote_id}", error)
+        return
+    wait_s = lane.backoff_s(context, batch.failures, context.settings.polling.interval_s, 3600.0)
+    with context.store.write() as tx:
+        due = tx.now + int(wait_s * US)
+        batches.note(tx, batch.id, failures=batch.failures + 1, due_at=due)
+    context.log.warning("job.not_found", ref=batch.ref, batch_id=batch.remote_id, tries=batch.failures + 1)
+
+
+def _facts(remote: RemoteBatch) -> dict[str, object]:
+    return {
+        "remote_status": remote.status,
+        "remote_total": remote.total,
+        "remote_completed": remote.completed,
+        "remote_failed": remote.failed,
+        "output_file_id": remote.output_file_id,
+        "error_file_id": remote.error_file_id,
+    }
+
+
+def _ended(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
+    with context.store.write() as tx:
+        batches.move(tx, batch, Batch.ENDED, remote.status, ended_at=tx.now, **_facts(remote))
+        for purpose, file_id in (("output", remote.output_file_id), ("error", remote.error_file_id)):
+            if file_id is not None:
+                batches.remember_file(tx, file_id, batch.id, purpose, None)
+    crash_point("poll.committed")
+    context.log.info(
+        "batch.ended",
+        ref=batch.ref,
+        batch_id=remote.id,
+        remote_status=remote.status,
+        completed=remote.completed,
+        failed=remote.failed,
+    )
+
+
+def _goes_on(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
+    with context.store.write() as tx:
+        due = tx.now + int(next_look_s(context, batch, tx.now) * US)
+        batches.note(tx, batch.id, due_at=due, failures=0, **_facts(remote))
+    crash_point("poll.committed")
+    if remote.status != batch.remote_status:
+        context.log.info(
+            "batch.progress", ref=batch.ref, remote_status=remote.status, completed=remote.completed
+        )
+
+
+def next_look_s(context: Context, batch: BatchRow, now: int) -> float:
+    """Seconds until the next look: a tenth of the job's age, between the configured bounds, with jitter."""
+    polling = context.settings.polling
+    age_s = max(0, now - (batch.submitted_at or now)) / US
+    return jittered(context.clock, min(polling.max_interval_s, max(polling.interval_s, age_s / 10)), 0.1)

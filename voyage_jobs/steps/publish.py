@@ -1,0 +1,153 @@
+"""publish: let the table show what is ready, whole documents at a time, and take out what is gone.
+
+A publication is noted before the table is touched, made in one table commit, synced, read back, and only then
+acknowledged. A flip repeated gives the same content, so dying anywhere in between only repeats it. Rows of moved or
+deleted documents leave after everything that is ready has come in: a moved file is never absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from voyage_jobs.clock import now_us
+from voyage_jobs.crash import crash_point
+from voyage_jobs.errors import CorruptionError
+from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.disk import room_for
+from voyage_jobs.steps.rows import RowMaker
+from voyage_jobs.steps.texts import Texts
+from voyage_jobs.store import batches, embeddings, publications, sources, versions
+from voyage_jobs.store.versions import ReadyVersion
+
+PUBLICATION_CHUNKS = 50_000
+PUBLICATION_DOCUMENTS = 20_000
+RETIRE_DOCUMENTS = 20_000
+_PAGE = 500
+
+
+def publish(context: Context) -> bool:
+    """Make one publication if anything is ready, else one removal if anything is gone."""
+    texts = Texts(context)
+    chosen = _choose(context, texts)
+    if chosen:
+        return _flip(context, texts, chosen)
+    return _retire(context)
+
+
+def _choose(context: Context, texts: Texts) -> list[ReadyVersion]:
+    """Ready versions, oldest first, up to the size of one publication; those without a text are passed over."""
+    chosen: list[ReadyVersion] = []
+    chunks = after = 0
+    while len(chosen) < PUBLICATION_DOCUMENTS:
+        with context.store.read() as connection:
+            page = versions.ready(connection, after, _PAGE)
+        for version in page:
+            after = version.id
+            if version.id in context.without_text or not _has_text(context, texts, version):
+                continue
+            chosen.append(version)
+            chunks += version.chunks
+            if chunks >= PUBLICATION_CHUNKS:
+                return chosen
+        if len(page) < _PAGE:
+            return chosen
+    return chosen
+
+
+def _has_text(context: Context, texts: Texts, version: ReadyVersion) -> bool:
+    """A version whose text cannot be had waits for a scan that reads its file again, due at once."""
+    with context.store.read() as connection:
+        if versions.has_text(connection, version.id):
+            return True
+    if texts.of_version(version.id) is not None:
+        return True
+    context.without_text.add(version.id)
+    with context.store.write() as tx:
+        sources.scan_soon(tx, version.source)
+    context.log.warning("publish.no_text", source=version.source, path=version.path)
+    return False
+
+
+def _flip(context: Context, texts: Texts, chosen: Sequence[ReadyVersion]) -> bool:
+    chunks = sum(version.chunks for version in chosen)
+    if not room_for(context, chunks * (context.profile.width * 8 + 4_000)):
+        return False
+    table = context.open_table()
+    with context.store.write() as tx:
+        publication_id = publications.begin(tx, publications.FLIP, len(chosen))
+        versions.take_up(tx, [version.id for version in chosen], publication_id)
+    crash_point("publish.intent.committed")
+    maker = RowMaker(context, texts, chosen, now_us(context.clock))
+    documents = [(version.source, version.path) for version in chosen]
+    try:
+        table_version = table.flip(documents, maker.batches())
+    except CorruptionError as exc:
+        if maker.damaged_pack is None:
+            raise
+        lose_pack(context, maker.damaged_pack, exc)
+        return True
+    crash_point("publish.table.done")
+    table.sync()
+    crash_point("publish.table.synced")
+    _read_back(table.keys, documents, maker.rows)
+    with context.store.write() as tx:
+        versions.mark_published(tx, publication_id)
+        publications.finish(tx, publication_id, table_version, maker.rows)
+    crash_point("publish.committed")
+    context.log.info(
+        "published",
+        documents=len(chosen),
+        rows=maker.rows,
+        table_version=table_version,
+        publication=publication_id,
+    )
+    return True
+
+
+def _read_back(
+    keys: Callable[..., Iterator[object]], documents: Sequence[tuple[str, str]], rows: int
+) -> None:
+    """What the table shows of these documents must be what was written: counts are taken from rows that were read."""
+    seen = sum(batch.num_rows for batch in keys(documents))  # type: ignore[attr-defined]
+    if seen != rows:
+        raise CorruptionError(
+            f"{rows} rows were published, the table shows {seen}.",
+            hint="Nothing is lost: voyage-jobs publishes them again at its next start.",
+        )
+
+
+def lose_pack(context: Context, name: str, error: CorruptionError) -> None:
+    """A pack is damaged or missing: set it aside and have its vectors fetched again."""
+    with context.store.read() as connection:
+        pack = next((pack for pack in batches.all_packs(connection) if pack.name == name), None)
+    if pack is None:
+        raise error
+    if context.packs.path(name).exists():
+        context.packs.set_aside(name)
+    with context.store.write() as tx:
+        lost = embeddings.lose_pack(tx, pack.id, f"pack {name} is damaged")
+        versions.recount_all(tx)
+    context.log.error("pack.damaged", pack=name, embeddings=lost, error=error.message)
+
+
+def _retire(context: Context) -> bool:
+    """Take the rows of documents that are gone out of the table."""
+    with context.store.read() as connection:
+        gone = versions.retiring(connection, RETIRE_DOCUMENTS)
+    if not gone:
+        return False
+    table = context.open_table()
+    with context.store.write() as tx:
+        publication_id = publications.begin(tx, publications.DELETE, len(gone))
+        versions.take_up(tx, [version.id for version in gone], publication_id)
+    documents = [(version.source, version.path) for version in gone]
+    table_version = table.delete(documents)
+    crash_point("retire.table.done")
+    table.sync()
+    _read_back(table.keys, documents, 0)
+    with context.store.write() as tx:
+        versions.mark_retired(tx, publication_id)
+        publications.finish(tx, publication_id, table_version, 0)
+    crash_point("retire.committed")
+    context.log.info("retired", documents=len(gone), table_version=table_version)
+    return True

@@ -1,0 +1,134 @@
+"""What happens before the first step: make sense of whatever the last process left, however it ended.
+
+Nothing here needs the vendor: batches say by their state what is to be done, and the steps do it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from voyage_jobs import table as published
+from voyage_jobs.clock import now_us
+from voyage_jobs.durable import remove
+from voyage_jobs.errors import ConfigError
+from voyage_jobs.profile import Profile
+from voyage_jobs.states import Batch
+from voyage_jobs.steps.context import Context, encoded
+from voyage_jobs.store import batches, embeddings, notes, publications, sources, versions
+
+STRAY_S = 86_400
+
+
+def recover(context: Context, mode: str) -> None:
+    """Bring state, packs, spool and table into agreement. Raises ConfigError if the settings do not fit this folder."""
+    context.settings.paths.spool.mkdir(parents=True, exist_ok=True)
+    context.settings.paths.vectors.mkdir(parents=True, exist_ok=True)
+    _same_profile(context)
+    wanted = [(source.name, encoded(source.path)) for source in context.settings.sources]
+    with context.store.write() as tx:
+        notes.arrive(tx, os.getpid(), mode)
+        context.profile_id = sources.profile_id(tx, context.profile)
+        sources.configure(tx, wanted)
+        publications.forget_open(tx)
+        # A clock that was set back while nothing ran would keep everything waiting.
+        batches.due_no_later(tx, now_us(context.clock))
+    context.packs.discard_unfinished()
+    _missing_packs(context)
+    _stray_spool(context)
+    _table(context)
+
+
+def _same_profile(context: Context) -> None:
+    """One data folder holds the vectors of one profile: mixed ones cannot be compared."""
+    asked = context.profile.to_json()
+    with context.store.read() as connection:
+        known = notes.get(connection, notes.PROFILE)
+    if known is None:
+        with context.store.write() as tx:
+            notes.put(tx, notes.PROFILE, asked)
+    elif known != asked:
+        raise ConfigError(
+            f"{context.settings.data_dir} was made for {_told(Profile.from_json(known))}; the settings now ask for"
+            f" {_told(context.profile)}. Vectors of the two cannot be mixed.",
+            hint="Set [voyage] back, or name a new data_dir (and pay for embedding everything anew).",
+        )
+
+
+def _told(profile: Profile) -> str:
+    return (
+        f"{profile.model}, {profile.dimension} x {profile.dtype}, input_type {profile.input_type or 'none'}"
+    )
+
+
+def _missing_packs(context: Context) -> None:
+    """A pack that is on record and not on disk, or cut, cannot be published from: fetch its vectors anew."""
+    with context.store.read() as connection:
+        known = batches.all_packs(connection)
+    for pack in known:
+        path = context.packs.path(pack.name)
+        try:
+            whole = path.stat().st_size == pack.bytes
+        except FileNotFoundError:
+            whole = False
+        if whole:
+            continue
+        if path.exists():
+            context.packs.set_aside(pack.name)
+        with context.store.write() as tx:
+            lost = embeddings.lose_pack(tx, pack.id, f"pack {pack.name} is missing or cut")
+            versions.recount_all(tx)
+        if lost:
+            context.log.error("pack.damaged", pack=pack.name, embeddings=lost)
+
+
+def _stray_spool(context: Context) -> None:
+    """Files in the spool that no open batch owns, and that have been there for a day."""
+    over = (Batch.CLOSED,)
+    with context.store.read() as connection:
+        for entry in list(os.scandir(context.spool)):
+            ref = entry.name.split(".", 1)[0]
+            batch = batches.by_ref(connection, ref)
+            old = context.clock.wall() - entry.stat().st_mtime > STRAY_S
+            if (batch is None and old) or (batch is not None and batch.state in over):
+                remove(context.spool / entry.name)
+
+
+def _table(context: Context) -> None:
+    """The table is a view: if it is missing, torn or not the one that was filled, it is filled again at no cost."""
+    lance = context.settings.lancedb
+    place = f"{lance.uri}#{lance.table}"
+    with context.store.read() as connection:
+        filled = notes.get(connection, notes.TABLE)
+        version = publications.last_table_version(connection)
+    if filled is not None and filled != place:
+        _publish_again(context, f"the table is {place} now")
+    elif version is not None:
+        _check_table(context, version)
+    with context.store.write() as tx:
+        notes.put(tx, notes.TABLE, place)
+
+
+def _check_table(context: Context, acknowledged: int) -> None:
+    lance = context.settings.lancedb
+    health = published.check(lance.uri, lance.table, context.profile)
+    if health.ok and (health.version or 0) >= acknowledged:
+        return
+    if health.reason == "foreign":
+        raise ConfigError(health.detail, hint="Name another table in [lancedb] table.")
+    if health.reason == "torn":
+        stamp = str(now_us(context.clock))
+        aside = published.set_aside(lance.uri, lance.table, stamp)
+        context.log.error("table.set_aside", reason=health.detail, kept_as=aside)
+        _publish_again(context, "the table was damaged")
+    elif health.reason == "missing":
+        _publish_again(context, "the table was missing")
+    else:
+        _publish_again(context, f"the table went back to version {health.version}")
+
+
+def _publish_again(context: Context, cause: str) -> None:
+    with context.store.write() as tx:
+        count = versions.unpublish_all(tx, cause)
+        publications.forget_versions(tx)
+    if count:
+        context.log.warning("table.rebuild", cause=cause, documents=count)

@@ -1,0 +1,338 @@
+"""scan: compare a source with what is known of it, record new versions, notice what vanished.
+
+A scan is a generator that commits slice by slice and yields in between, so that a first scan of a million files does
+not keep the daemon from polling. What was committed stays if the process dies; the next scan finds it unchanged. Only a
+scan that came to its end says that something vanished, and only if the guard agrees.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from voyage_jobs.clock import US, now_us
+from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.crash import crash_point
+from voyage_jobs.sources import names
+from voyage_jobs.sources.files import FileStat, Skip, SkipReason
+from voyage_jobs.sources.read import ReadDocument, read_document
+from voyage_jobs.sources.rules import PathRules
+from voyage_jobs.sources.walk import FolderScan, Known, RootIdentity, RootMissing, root_identity, walk
+from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.splitting import split_options, to_version
+from voyage_jobs.store import documents, ledger, sources, versions
+from voyage_jobs.store.documents import Seen
+from voyage_jobs.store.sources import SourceRow
+from voyage_jobs.store.store import Tx
+
+SLICE_DOCUMENTS = 500
+SLICE_CHARS = 4_000_000
+SLICE_FOLDERS = 2_000
+# A file written this shortly before it was read may change again without its mtime showing it.
+SETTLE_S = 2.0
+
+
+@dataclass
+class Slice:
+    """What one transaction will record."""
+
+    read: list[tuple[Seen, ReadDocument]] = field(default_factory=list)
+    skipped: list[Seen] = field(default_factory=list)
+    chars: int = 0
+    folders: int = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to commit."""
+        return len(self.read) + len(self.skipped) >= SLICE_DOCUMENTS or self.chars >= SLICE_CHARS
+
+    @property
+    def worth_a_pause(self) -> bool:
+        """Whether enough folders went by to let other steps have a turn."""
+        return self.folders >= SLICE_FOLDERS
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """What a complete scan came to."""
+
+    source: str
+    unchanged: int
+    changed: int
+    vanished: int
+    moved: int
+    frozen: str | None
+
+
+class Scan:
+    """One scan of one source. `run()` yields after every slice; afterwards `result` is set."""
+
+    def __init__(self, context: Context, row: SourceRow, settings: SourceSettings) -> None:
+        self.context = context
+        self.row = row
+        self.settings = settings
+        self.result: ScanResult | None = None
+        self._options = split_options(context.settings)
+        self._rules = PathRules(settings.include, settings.exclude, settings.hidden)
+        self._folder_ids: dict[str, int] = {}
+        self._visited: set[str] = set()
+        self._protected: list[str] = []
+        self._vanished: list[tuple[int, str]] = []
+        self._unchanged = 0
+        self._changed = 0
+        self._newest = 0
+        self._lost = 0
+        self._moved = 0
+
+    def run(self) -> Iterator[None]:
+        """Walk, compare, record; yields between slices."""
+        root = os.fsencode(self.settings.path)
+        try:
+            identity = root_identity(root)
+        except RootMissing as exc:
+            self._freeze(f"its folder is missing: {exc.message}")
+            return
+        self._begin()
+        part = Slice()
+        for folder in self._walk(root):
+            self._visit(root, folder, part)
+            if part.full:
+                self._commit(part)
+                part = Slice()
+                yield
+            elif part.worth_a_pause:
+                part.folders = 0
+                yield
+        if part.read or part.skipped:
+            self._commit(part)
+            yield
+        self._finish(identity)
+
+    # --- beginning ---
+
+    def _begin(self) -> None:
+        resplit = self.row.splitter_fingerprint not in (None, self._options.fingerprint)
+        if resplit:
+            with self.context.store.write() as tx:
+                documents.forget_stats(tx, self.row.id)
+                sources.note(tx, self.row.id, splitter_fingerprint=self._options.fingerprint)
+        with self.context.store.read() as connection:
+            self._folder_ids = documents.folder_ids(connection, self.row.id)
+            self._newest = documents.newest_id(connection)
+
+    def _walk(self, root: bytes) -> Iterator[FolderScan]:
+        with self.context.store.read() as connection:
+
+            def known(folder: str) -> Known:
+                folder_id = self._folder_ids.get(folder)
+                return {} if folder_id is None else documents.known(connection, folder_id)
+
+            yield from walk(
+                root,
+                self._rules,
+                follow_symlinks=self.settings.follow_symlinks,
+                known=known,
+                rules_changed=self.row.rules_fingerprint != self._rules.fingerprint,
+            )
+
+    # --- one folder ---
+
+    def _visit(self, root: bytes, folder: FolderScan, part: Slice) -> None:
+        part.folders += 1
+        if folder.unreadable is not None:
+            self._protected.append(folder.path)
+            self.context.log.warning(
+                "folder.unreadable",
+                source=self.row.name,
+                path=names.display(folder.path),
+                error=folder.unreadable,
+            )
+            return
+        self._visited.add(folder.path)
+        self._unchanged += folder.unchanged
+        if not (folder.changed or folder.skipped or folder.vanished or folder.excluded):
+            return
+        folder_id = self._folder_id(folder.path)
+        self._vanished.extend((folder_id, name) for name in (*folder.vanished, *folder.excluded))
+        for skip in folder.skipped:
+            self._skip(part, folder_id, folder.path, skip)
+        for stat in folder.changed:
+            path = os.path.join(
+                root, names.decode(f"{folder.path}/{stat.name}" if folder.path else stat.name)
+            )
+            self._read(part, folder_id, folder.path, path, stat)
+
+    def _read(self, part: Slice, folder_id: int, folder: str, path: bytes, stat: FileStat) -> None:
+        found = read_document(
+            path,
+            stat,
+            max_bytes=self.settings.max_file_bytes,
+            follow_symlinks=self.settings.follow_symlinks,
+        )
+        if isinstance(found, Skip):
+            self._skip(part, folder_id, folder, found)
+            return
+        mtime_ns = found.stat.mtime_ns
+        if abs(self.context.clock.wall() - mtime_ns / 1e9) < SETTLE_S:
+            mtime_ns = documents.UNSETTLED_MTIME
+        seen = Seen(
+            folder_id, folder, stat.name, found.stat.size, mtime_ns, found.stat.inode, found.content_hash
+        )
+        part.read.append((seen, found))
+        part.chars += len(found.text)
+
+    def _skip(self, part: Slice, folder_id: int, folder: str, skip: Skip) -> None:
+        if skip.reason in (SkipReason.CHANGING, SkipReason.VANISHED):
+            self.context.log.info(
+                "file.later", source=self.row.name, name=names.display(skip.name), why=skip.reason
+            )
+            return
+        stat = skip.stat or FileStat(skip.name, 0, documents.UNSETTLED_MTIME, 0)
+        part.skipped.append(
+            Seen(
+                folder_id,
+                folder,
+                skip.name,
+                stat.size,
+                stat.mtime_ns,
+                stat.inode,
+                reason=str(skip.reason),
+                detail=skip.detail or None,
+            )
+        )
+
+    def _folder_id(self, path: str) -> int:
+        if path not in self._folder_ids:
+            with self.context.store.write() as tx:
+                self._folder_ids[path] = documents.ensure_folder(tx, self.row.id, path)
+        return self._folder_ids[path]
+
+    # --- one slice ---
+
+    def _commit(self, part: Slice) -> None:
+        context = self.context
+        with context.store.write() as tx:
+            for seen in part.skipped:
+                document_id, _ = documents.save(tx, self.row.id, self.row.name, seen)
+                if seen.reason not in documents.PASSING_REASONS:
+                    documents.retire(tx, [document_id])
+            fresh = []
+            for seen, read in part.read:
+                document_id, _ = documents.save(tx, self.row.id, self.row.name, seen)
+                fresh.append(to_version(context, document_id, seen.path, read, self._options))
+            added = versions.add(tx, self.row.id, context.profile_id, fresh)
+            if added.reused_tokens:
+                ledger.save(tx, added.reused_tokens, context.price)
+            crash_point("scan.slice.before_commit")
+        crash_point("scan.slice.committed")
+        self._changed += added.versions
+        if added.versions or part.skipped:
+            context.log.info(
+                "scan.recorded",
+                source=self.row.name,
+                versions=added.versions,
+                chunks=added.chunks,
+                new=added.new_embeddings,
+                reused=added.reused_chunks,
+                skipped=len(part.skipped),
+            )
+        context.progress(f"scanning {self.row.name}", self._unchanged + self._changed, None)
+
+    # --- the end ---
+
+    def _finish(self, identity: RootIdentity) -> None:
+        with self.context.store.read() as connection:
+            self._add_vanished_folders(connection)
+            live = documents.count_live(connection, self.row.id)
+            gone = [
+                documents.vanished(connection, folder_id, name, self._newest)
+                for folder_id, name in self._vanished
+            ]
+        lost = [each for each in gone if each.state == "present" and each.moved_to is None]
+        self._lost, self._moved = len(lost), sum(each.moved_to is not None for each in gone)
+        reason = None
+        if self.row.confirmed_at is None:
+            elsewhere = self.row.device is not None and self.row.device != identity.device
+            reason = why_freeze(len(lost), live, self.settings, elsewhere=elsewhere)
+        if reason is not None:
+            self._freeze(reason)
+            return
+        with self.context.store.write() as tx:
+            for each in gone:
+                documents.mark_vanished(tx, each)
+            grace_us = int(self.settings.delete_grace_s * US)
+            documents.expire_missing(tx, self.row.id, tx.now - grace_us)
+            if self.row.frozen_reason is not None:
+                sources.thaw(tx, self.row.id, "confirmed" if self.row.confirmed_at else "its folder is back")
+            self._note_done(tx, identity)
+        crash_point("scan.finish.committed")
+        self._done(None)
+
+    def _add_vanished_folders(self, connection: object) -> None:
+        """Everything known of folders that are not there any more, unless they are only out of sight."""
+        for path, folder_id in self._folder_ids.items():
+            if path not in self._visited and not self._is_protected(path):
+                known = documents.known(connection, folder_id)  # type: ignore[arg-type]
+                self._vanished.extend((folder_id, name) for name in known)
+
+    def _is_protected(self, path: str) -> bool:
+        return any(root in ("", path) or path.startswith(root + "/") for root in self._protected)
+
+    def _note_done(self, tx: Tx, identity: RootIdentity) -> None:
+        sources.note(
+            tx,
+            self.row.id,
+            device=identity.device,
+            inode=identity.inode,
+            rules_fingerprint=self._rules.fingerprint,
+            splitter_fingerprint=self._options.fingerprint,
+            profile_id=self.context.profile_id,
+            scanned_at=tx.now,
+            scan_due_at=tx.now + int(self.settings.scan_interval_s * US),
+            confirmed_at=None,
+        )
+
+    def _freeze(self, reason: str) -> None:
+        with self.context.store.write() as tx:
+            sources.freeze(tx, self.row.id, reason)
+            due = now_us(self.context.clock) + int(self.settings.scan_interval_s * US)
+            sources.note(tx, self.row.id, scan_due_at=due)
+        self.context.log.error("source.frozen", source=self.row.name, reason=reason)
+        self._done(reason)
+
+    def _done(self, frozen: str | None) -> None:
+        self.result = ScanResult(
+            self.row.name, self._unchanged, self._changed, self._lost, self._moved, frozen
+        )
+        self.context.log.info(
+            "scan.done",
+            source=self.row.name,
+            unchanged=self._unchanged,
+            changed=self._changed,
+            vanished=self._lost,
+            moved=self._moved,
+        )
+
+
+# A source this small may lose a large share of its files in a day's work.
+SMALL_LOSS = 10
+
+
+def why_freeze(lost: int, live: int, settings: SourceSettings, *, elsewhere: bool) -> str | None:
+    """Why a scan that did not find `lost` of `live` documents must not delete them; None if it may.
+
+    `elsewhere`: the root is on another device than before, as when something is not mounted.
+    """
+    if lost == 0:
+        return None
+    found = f"{lost} of {live} documents are not there any more"
+    if elsewhere:
+        return f"{found}, and its folder is on another device than before (is something not mounted?)"
+    if lost == live:
+        return f"{found}: its folder looks empty (is something not mounted?)"
+    if lost > settings.max_delete_count:
+        return f"{found}, more than max_delete_count = {settings.max_delete_count}"
+    if lost > SMALL_LOSS and lost > settings.max_delete_share * live:
+        return f"{found}, more than max_delete_share = {settings.max_delete_share:g}"
+    return None

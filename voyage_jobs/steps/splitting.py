@@ -1,0 +1,72 @@
+"""From a file that was read to a version with its chunks and the requests that will answer for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.sources.read import ReadDocument
+from voyage_jobs.sources.split import Chunk, SplitOptions, split
+from voyage_jobs.steps.context import Context
+from voyage_jobs.store.versions import NewChunk, NewVersion
+
+# One inner list of /v1/contextualizedembeddings holds at most 32,000 tokens (Voyage API reference). The estimate
+# over-counts, so this leaves room.
+WINDOW_TOKENS = 30_000
+WINDOW_CHUNKS = 1_000
+
+
+def split_options(settings: Settings) -> SplitOptions:
+    """How documents are split under these settings."""
+    return SplitOptions(
+        max_chars=settings.splitting.max_chars, overlap_chars=settings.splitting.overlap_chars
+    )
+
+
+def to_version(
+    context: Context, document_id: int, path: str, read: ReadDocument, options: SplitOptions
+) -> NewVersion:
+    """Split a document and name the embeddings its chunks need."""
+    document = split(read.text, path, options)
+    return NewVersion(
+        document_id=document_id,
+        content_hash=read.content_hash,
+        splitter=options.fingerprint,
+        modified_at=read.stat.mtime_ns // 1000,
+        title=document.title,
+        sections=orjson.dumps([list(section) for section in document.sections]).decode(),
+        metadata=orjson.dumps(document.metadata).decode(),
+        text=read.text,
+        chunks=requests_for(context, read.text, document.chunks),
+    )
+
+
+def requests_for(context: Context, text: str, chunks: Sequence[Chunk]) -> list[NewChunk]:
+    """Group chunks into requests: one each, or windows of neighbours where vectors see their context."""
+    if not context.profile.contextualized:
+        return [_request(context, text, [chunk])[0] for chunk in chunks]
+    return [new for window in windows(chunks) for new in _request(context, text, window)]
+
+
+def windows(chunks: Sequence[Chunk], most_tokens: int = WINDOW_TOKENS) -> list[list[Chunk]]:
+    """Cut the chunks of a document into runs that fit one request each."""
+    cut: list[list[Chunk]] = []
+    tokens = 0
+    for chunk in chunks:
+        if not cut or tokens + chunk.tokens > most_tokens or len(cut[-1]) >= WINDOW_CHUNKS:
+            cut.append([])
+            tokens = 0
+        cut[-1].append(chunk)
+        tokens += chunk.tokens
+    return cut
+
+
+def _request(context: Context, text: str, window: Sequence[Chunk]) -> list[NewChunk]:
+    key = context.keys.key([text[chunk.start : chunk.end] for chunk in window])
+    tokens = sum(chunk.tokens for chunk in window)
+    return [
+        NewChunk(key, slot, chunk.start, chunk.end, chunk.section, chunk.tokens, len(window), tokens)
+        for slot, chunk in enumerate(window)
+    ]

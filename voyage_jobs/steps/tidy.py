@@ -1,0 +1,96 @@
+"""tidy: leave nothing behind: remote files of ours that are done with, spool files that were taken in, a ragged table.
+
+Nothing here is urgent or needed for correct answers; every part is repeated until it succeeds.
+"""
+
+from __future__ import annotations
+
+from voyage_jobs import table as published
+from voyage_jobs.clock import US, now_us
+from voyage_jobs.crash import crash_point
+from voyage_jobs.durable import remove
+from voyage_jobs.errors import RefusedError, VendorError
+from voyage_jobs.states import Batch
+from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps.context import Context
+from voyage_jobs.store import batches, lanes
+from voyage_jobs.store.batches import BatchRow
+
+FILES_PER_TURN = 20
+TEND_INTERVAL_S = 900.0
+
+
+def tidy(context: Context) -> bool:
+    """Delete what is done with and close batches. True if anything was done."""
+    did = _delete_remote(context) if context.settings.voyage.delete_remote_files else False
+    return _close(context) or did
+
+
+def _delete_remote(context: Context) -> bool:
+    with context.store.read() as connection:
+        files = batches.deletable_files(connection, now_us(context.clock), FILES_PER_TURN)
+    if not files or not lane.is_open(context, lanes.VENDOR):
+        return False
+    for file in files:
+        if context.stopping.is_set():
+            break
+        try:
+            deleted = context.client.delete_file(file.file_id)
+        except RefusedError as exc:
+            context.log.warning("remote_file.refused", file_id=file.file_id, error=exc.message)
+            deleted = False
+        except VendorError as exc:
+            lane.trouble(context, exc)
+            return True
+        crash_point("remote_delete.done")
+        _note_deletion(context, file, deleted=deleted)
+    lane.fine(context)
+    return True
+
+
+def _note_deletion(context: Context, file: batches.RemoteFileRow, *, deleted: bool) -> None:
+    with context.store.write() as tx:
+        if deleted:
+            batches.note_file(tx, file.file_id, deleted_at=tx.now)
+        else:
+            wait_s = lane.backoff_s(context, file.failures, 60.0, 86_400.0)
+            due = tx.now + int(wait_s * US)
+            batches.note_file(tx, file.file_id, due_at=due, failures=file.failures + 1)
+    crash_point("remote_delete.committed")
+
+
+def _close(context: Context) -> bool:
+    """Batches that are over lose their spool files, and are closed once nothing of them is left at the vendor."""
+    over = (Batch.COLLECTED, Batch.REFUSED, Batch.CANCELLED)
+    with context.store.read() as connection:
+        waiting = [
+            (batch, batches.live_files(connection, batch.id)) for batch in batches.in_state(connection, *over)
+        ]
+    did = False
+    for batch, live in waiting:
+        if live and context.settings.voyage.delete_remote_files:
+            continue
+        _remove_spool(context, batch)
+        with context.store.write() as tx:
+            batches.move(tx, batch, Batch.CLOSED, "nothing is left to do")
+        crash_point("close.committed")
+        did = True
+    return did
+
+
+def _remove_spool(context: Context, batch: BatchRow) -> None:
+    paths = [context.input_path(batch.ref)]
+    paths += [context.result_path(batch.ref, kind) for kind in ("output", "error")]
+    for path in paths:
+        remove(path)
+        remove(path.with_name(path.name + ".part"))
+    crash_point("spool_delete.done")
+
+
+def tend(context: Context) -> None:
+    """Keep the table in shape by its own statistics, and fold the database's log in. For idle moments."""
+    lance = context.settings.lancedb
+    if published.exists(lance.uri, lance.table):
+        done = context.open_table().tend()
+        context.log.debug("table.tended", **vars(done))
+    context.store.checkpoint()

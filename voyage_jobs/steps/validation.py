@@ -1,0 +1,58 @@
+"""A job that failed validation: nothing ran and nothing is billed. Find the lines that are to blame.
+
+If the vendor names lines, those travel in smaller company next time and the rest goes on as before; it does not say
+whether it counts from 0 or 1, so both readings are suspected. If it names none, all are suspected. Each time a line is
+suspected its next batch is a tenth of the size, until a bad one is alone, and has failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from voyage_jobs.crash import crash_point
+from voyage_jobs.states import Batch
+from voyage_jobs.steps.context import Context
+from voyage_jobs.store import batches, embeddings, ledger, versions
+from voyage_jobs.store.batches import BatchRow
+from voyage_jobs.store.embeddings import REFUSED, Settled
+from voyage_jobs.voyage.wire import JobError, RemoteBatch
+
+
+def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
+    """Record the refusal and put its lines back in line; a line that was alone has failed for good."""
+    reason = told(remote.errors) or "the vendor gave no reason"
+    with context.store.read() as connection:
+        lines = list(embeddings.lines_of(connection, batch.id))
+    with context.store.write() as tx:
+        batches.move(
+            tx, batch, Batch.REFUSED, reason, reason=reason, remote_status=remote.status, ended_at=tx.now
+        )
+        for purpose, file_id in (("output", remote.output_file_id), ("error", remote.error_file_id)):
+            if file_id is not None:
+                batches.remember_file(tx, file_id, batch.id, purpose, None)
+        ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
+        if batch.cancel_asked_at is not None:
+            embeddings.give_up(tx, batch.id)
+        elif len(lines) == 1:
+            only = Settled(0, lines[0].embedding_id, REFUSED, None, reason, None)
+            embeddings.settle(tx, batch.id, None, [only], context.settings.batching.max_attempts)
+        else:
+            embeddings.suspect(tx, batch.id, suspects(remote.errors, len(lines)))
+            embeddings.give_back(tx, batch.id)
+        versions.recount_batch(tx, batch.id)
+    crash_point("poll.committed")
+    context.log.error("batch.refused", ref=batch.ref, batch_id=remote.id, reason=reason)
+
+
+def suspects(errors: Iterable[JobError], count: int) -> list[int] | None:
+    """The 0-based lines that the errors may mean; None if they name none, or most of them."""
+    named = {error.line for error in errors if error.line is not None}
+    lines = sorted({line for each in named for line in (each - 1, each) if 0 <= line < count})
+    return lines if lines and len(lines) <= max(2, count // 2) else None
+
+
+def told(errors: Iterable[JobError]) -> str:
+    """The vendor's complaints in one line."""
+    said = [f"line {e.line}: {e.message}" if e.line is not None else e.message for e in errors]
+    more = f" (and {len(said) - 3} more)" if len(said) > 3 else ""
+    return "; ".join(said[:3]) + more

@@ -1,0 +1,28 @@
+"""A window that the vendor refuses is cut in two: each half is asked for by itself."""
+
+from __future__ import annotations
+
+from voyage_jobs.steps.context import Context
+from voyage_jobs.store import versions
+from voyage_jobs.store.store import Tx
+
+
+def split_window(context: Context, tx: Tx, embedding_id: int) -> int:
+    """Let every live version ask for two halves in place of this window. Returns how many versions did.
+
+    A version whose text the state let go of keeps the failed window: its next scan makes it anew.
+    """
+    done = 0
+    for version_id in versions.using(tx.connection, embedding_id):
+        text = versions.text_of(tx.connection, version_id)
+        chunks = versions.window_of(tx.connection, version_id, embedding_id)
+        if text is None or len(chunks) < 2:
+            continue
+        middle = len(chunks) // 2
+        for half in (chunks[:middle], chunks[middle:]):
+            key = context.keys.key([text[chunk.start : chunk.end] for chunk in half])
+            tokens = sum(chunk.tokens for chunk in half)
+            versions.ask_anew(tx, context.profile_id, version_id, half, key, tokens)
+        versions.recount(tx, version_id, version_id)
+        done += 1
+    return done
