@@ -38,7 +38,9 @@ class PackReader:
             self._batches = _load(file, self.profile)
         except FileNotFoundError as exc:
             raise CorruptionError(f"The pack {path} is missing.", hint=_HINT) from exc
-        except (pa.ArrowException, ValueError, TypeError, KeyError) as exc:
+        except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as exc:
+            if isinstance(exc, OSError) and exc.errno is not None:
+                raise  # the disk's or the system's trouble; Arrow's own OSError has no number
             raise CorruptionError(f"{path} is not a whole pack: {exc}", hint=_HINT) from exc
         self._rows = sum(len(batch.slots) for batch in self._batches)
         self.identity = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
