@@ -174,7 +174,7 @@ def flipped(table: Any, count: int, chunks: int) -> float:
 
 
 def merge(folder: str, rows: int) -> float:
-    """What LanceDB alone offers: merge_insert with a delete-by-source clause, in slices of 1,000 documents."""
+    """What LanceDB alone offers: merge_insert with delete-by-source, in slices of 1,000 documents."""
     import lancedb
     import pyarrow as pa
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.table.engine import open_reading
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCAN_ROWS = 65_536  # two text columns of so many rows are a few MiB
+_TAKE_ROWS = 2_048  # with vectors and texts, about 12 MiB
 
 
 class DocumentSet:
@@ -43,21 +44,31 @@ class DocumentSet:
                 mask |= found.to_numpy(zero_copy_only=False)
         return mask
 
-    def locate(self, dataset: Any) -> dict[int, np.ndarray[Any, Any]]:
-        """Where these documents' rows are: physical row offsets by fragment id."""
+    def addresses(self, dataset: Any) -> np.ndarray[Any, Any]:
+        """Where these documents' rows are: Lance row addresses, ascending."""
         import numpy as np
 
-        found: dict[int, list[np.ndarray[Any, Any]]] = defaultdict(list)
-        if not self._paths:
-            return {}
-        scanner = dataset.scanner(columns=["source", "path"], with_row_address=True, batch_size=SCAN_ROWS)
+        found = [np.empty(0, dtype=np.uint64)]
+        if self._paths:
+            columns = ["source", "path"]
+            scanner = dataset.scanner(columns=columns, with_row_address=True, batch_size=SCAN_ROWS)
+            with open_reading(dataset.uri):
+                for batch in scanner.to_batches():
+                    found.append(batch.column("_rowaddr").to_numpy()[self.mask(batch)])
+        return np.sort(np.concatenate(found))
+
+
+def rows_at(
+    dataset: Any, addresses: np.ndarray[Any, Any], columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """The rows at these addresses, in ascending order of address; the last column is `_rowaddr`."""
+    for start in range(0, len(addresses), _TAKE_ROWS):
+        wanted = ",".join(map(str, addresses[start : start + _TAKE_ROWS].tolist()))
+        scanner = dataset.scanner(
+            columns=list(columns), filter=f"_rowaddr IN ({wanted})", with_row_address=True, scan_in_order=True
+        )
         with open_reading(dataset.uri):
-            for batch in scanner.to_batches():
-                addresses = batch.column("_rowaddr").to_numpy()[self.mask(batch)]
-                fragments = addresses >> 32  # Lance's row address: fragment id, then offset in it
-                for fragment in np.unique(fragments):
-                    found[int(fragment)].append(addresses[fragments == fragment] & 0xFFFF_FFFF)
-        return {fragment: np.sort(np.concatenate(parts)) for fragment, parts in found.items()}
+            yield from scanner.to_batches()
 
 
 class Incoming:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.table.engine import open_dataset, open_writing
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from voyage_jobs.table.documents import DocumentSet, Incoming
 
 ROWS_PER_FRAGMENT = 100_000  # 550 MB of 1024 floats with text: few files, each rewritten in seconds
@@ -60,8 +63,8 @@ def _committed(dataset: Any, path: str, documents: DocumentSet, added: list[Any]
     emptied: list[int] = []
     thinned: list[Any] = []
     with open_writing(path):
-        for fragment_id, offsets in documents.locate(dataset).items():
-            left = dataset.get_fragment(fragment_id).delete_rows(offsets.tolist())
+        for fragment_id, offsets in _by_fragment(documents.addresses(dataset)):
+            left = dataset.get_fragment(fragment_id).delete_rows(offsets)
             if left is None:
                 emptied.append(fragment_id)
             else:
@@ -72,3 +75,13 @@ def _committed(dataset: Any, path: str, documents: DocumentSet, added: list[Any]
             removed_fragment_ids=emptied, updated_fragments=thinned, new_fragments=added
         )
         return lance.LanceDataset.commit(dataset, operation, read_version=dataset.version)
+
+
+def _by_fragment(addresses: np.ndarray[Any, Any]) -> Iterator[tuple[int, list[int]]]:
+    """Row addresses, ascending, as (fragment id, physical offsets in it)."""
+    import numpy as np
+
+    # A row address is the fragment's id in the upper 32 bits and the row's offset in the lower ones.
+    ids = addresses >> 32
+    for fragment_id in np.unique(ids):
+        yield int(fragment_id), (addresses[ids == fragment_id] & 0xFFFF_FFFF).tolist()

@@ -80,9 +80,9 @@ def demand_ours(found: pa.Schema, profile: Profile | None, where: str) -> None:
     if profile is None:
         return
     if metadata.get(_FINGERPRINT, b"").decode() != profile.fingerprint:
-        made_for = metadata.get(_PROFILE, b"?").decode()
+        theirs = metadata.get(_PROFILE, b"?").decode()
         raise ConfigError(
-            f"The table {where} holds vectors of {made_for}; the settings say {profile.to_json()}.",
+            f"The table {where} holds vectors of {theirs}; the settings say {profile.to_json()}.",
             hint="Name another table in [lancedb] table, or set [voyage] back to what the table was made for.",
         )
     wanted = schema(profile)

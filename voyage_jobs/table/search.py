@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.table.documents import rows_at
 from voyage_jobs.table.engine import brief, open_reading
 
 if TYPE_CHECKING:
@@ -88,11 +89,11 @@ def _exact(
             addresses = np.concatenate([addresses, batch.column("_rowaddr").to_numpy()])
             order = np.argsort(-best, kind="stable")[:k]
             best, addresses = best[order], addresses[order]
-        rows = [
-            dataset.get_fragment(int(address >> 32)).take([int(address & 0xFFFF_FFFF)], columns=columns)
-            for address in addresses
-        ]
-    return [{**row.to_pylist()[0], "score": float(value)} for row, value in zip(rows, best, strict=True)]
+    scores = dict(zip(addresses.tolist(), best.tolist(), strict=True))
+    found = [row for batch in rows_at(dataset, np.sort(addresses), columns) for row in batch.to_pylist()]
+    for row in found:
+        row["score"] = scores[row.pop("_rowaddr")]
+    return sorted(found, key=lambda row: -row["score"])
 
 
 def _scorer(profile: Profile, query: np.ndarray[Any, Any]) -> Callable[[Any], Any]:

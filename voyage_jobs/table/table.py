@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.table.documents import SCAN_ROWS, DocumentSet, Incoming
+from voyage_jobs.table.documents import SCAN_ROWS, DocumentSet, Incoming, rows_at
 from voyage_jobs.table.engine import newest_manifest, open_dataset, open_reading, quiet_logs, table_path
 from voyage_jobs.table.flip import replace
 from voyage_jobs.table.schema import KEY_COLUMNS, demand_ours, schema
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from voyage_jobs.profile import Profile
-
-_TAKE_ROWS = 2_048
 
 
 class PublishedTable:
@@ -106,15 +104,12 @@ class PublishedTable:
         files.
         """
         dataset = open_dataset(self.path)
-        with open_reading(self.path):
-            if documents is None:
+        if documents is None:
+            with open_reading(self.path):
                 yield from dataset.scanner(columns=list(names), batch_size=SCAN_ROWS).to_batches()
-                return
-            for fragment_id, offsets in DocumentSet(documents).locate(dataset).items():
-                fragment = dataset.get_fragment(fragment_id)
-                for start in range(0, len(offsets), _TAKE_ROWS):
-                    part = offsets[start : start + _TAKE_ROWS].tolist()
-                    yield from fragment.take(part, columns=list(names)).to_batches()
+            return
+        for batch in rows_at(dataset, DocumentSet(documents).addresses(dataset), names):
+            yield batch.drop_columns(["_rowaddr"])
 
     def search(self, vector: Sequence[float], k: int = 10, where: str | None = None) -> list[dict[str, Any]]:
         """The `k` rows nearest to `vector`, best first: all columns but the vector, and `score` (cosine, 1 is

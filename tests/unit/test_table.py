@@ -1,0 +1,434 @@
+"""The published table: whole documents, one commit, and nothing wrong ever gets in."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import lance
+import pyarrow as pa
+import pytest
+from table_rows import NAME, PROFILE, batch, content, opened, put, reader, seen, slowly, version
+
+from voyage_jobs.errors import ConfigError, CorruptionError
+from voyage_jobs.profile import Profile
+from voyage_jobs.table import PublishedTable, exists, schema
+
+A, B, C = ("docs", "a.md"), ("docs", "b.md"), ("docs", "c.md")
+
+HOSTILE = [
+    "it's.md",
+    "''.md",
+    'say "hi".md',
+    "back\\slash\\'.md",
+    "new\nline\r\ttab.md",
+    "100%_done.md",
+    "emoji \U0001f980 \u202e rtl.md",
+    "caf\u00e9.md",
+    "cafe\u0301.md",
+    "bytes \U0010ff00\U0010ffff.md",
+    "nul\x00byte.md",
+    "a.md' OR '1'='1",
+    " .md",
+    "x" * 4_000,
+]
+
+
+def test_columns_are_the_contract(tmp_path: Path) -> None:
+    opened(tmp_path)
+
+    found = reader(tmp_path).schema
+
+    time_us = pa.timestamp("us", tz="UTC")
+    assert [(f.name, f.type, f.nullable) for f in found] == [
+        ("chunk_id", pa.string(), False),
+        ("source", pa.string(), False),
+        ("path", pa.string(), False),
+        ("ordinal", pa.int32(), False),
+        ("text", pa.string(), False),
+        ("title", pa.string(), False),
+        ("section", pa.list_(pa.string()), False),
+        ("start", pa.int64(), False),
+        ("end", pa.int64(), False),
+        ("tokens", pa.int32(), False),
+        ("content_hash", pa.string(), False),
+        ("modified_at", time_us, False),
+        ("embedding_key", pa.string(), False),
+        ("model", pa.string(), False),
+        ("published_at", time_us, False),
+        ("metadata", pa.string(), False),
+        ("vector", pa.list_(pa.float32(), 16), False),
+    ]
+    assert found.metadata[b"voyage_jobs.format_version"] == b"1"
+    assert found.metadata[b"voyage_jobs.profile"].decode() == PROFILE.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("dtype", "element"),
+    [
+        ("float", pa.list_(pa.float32(), 16)),
+        ("int8", pa.list_(pa.int8(), 16)),
+        ("uint8", pa.list_(pa.uint8(), 16)),
+        ("binary", pa.list_(pa.int8(), 2)),
+        ("ubinary", pa.list_(pa.uint8(), 2)),
+    ],
+)
+def test_vector_column_follows_the_profile(dtype: str, element: pa.DataType) -> None:
+    profile = Profile(PROFILE.endpoint, PROFILE.model, 16, dtype, None)
+
+    assert schema(profile).field("vector").type == element
+
+
+def test_importing_the_package_loads_no_library() -> None:
+    heavy = "{'lance', 'lancedb', 'pyarrow', 'numpy'}"
+    code = f"import sys, voyage_jobs.table; sys.exit(len({heavy} & set(sys.modules)))"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# Opening: what must be refused.
+
+
+def test_no_table_and_no_leave_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no table 'chunks'") as caught:
+        PublishedTable.open(str(tmp_path), NAME, PROFILE)
+
+    assert caught.value.hint
+    assert not exists(str(tmp_path), NAME)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Profile(PROFILE.endpoint, PROFILE.model, 32, "float", "document"),
+        Profile(PROFILE.endpoint, PROFILE.model, 16, "int8", "document"),
+        Profile(PROFILE.endpoint, "voyage-4-large", 16, "float", "document"),
+        Profile(PROFILE.endpoint, PROFILE.model, 16, "float", None),
+    ],
+)
+def test_table_for_other_vectors_is_refused(tmp_path: Path, other: Profile) -> None:
+    opened(tmp_path)
+
+    with pytest.raises(ConfigError, match=r"voyage-4.*the settings say") as caught:
+        PublishedTable.open(str(tmp_path), NAME, other, create=True)
+
+    assert "[lancedb] table" in (caught.value.hint or "")
+
+
+def test_table_of_another_program_is_refused(tmp_path: Path) -> None:
+    lance.write_dataset(pa.table({"x": [1]}), tmp_path / "chunks.lance")
+
+    with pytest.raises(ConfigError, match="not made by voyage-jobs"):
+        opened(tmp_path)
+
+
+def test_table_of_a_newer_format_is_refused(tmp_path: Path) -> None:
+    newer = schema(PROFILE).with_metadata({b"voyage_jobs.format_version": b"2"})
+    lance.write_dataset(newer.empty_table(), tmp_path / "chunks.lance")
+
+    with pytest.raises(ConfigError, match="format version 2"):
+        opened(tmp_path)
+
+
+def test_table_with_another_column_is_refused(tmp_path: Path) -> None:
+    opened(tmp_path)
+    reader(tmp_path).add_columns({"mine": "1"})
+
+    with pytest.raises(ConfigError, match="changed by another program"):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket/x", "db://cloud", "gs://b"])
+def test_remote_places_are_refused(uri: str) -> None:
+    with pytest.raises(ConfigError, match="local folder only"):
+        PublishedTable.open(uri, NAME, PROFILE, create=True)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../x", "a b", "ü"])
+def test_names_that_are_no_table_names_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="a table's name has"):
+        PublishedTable.open(str(tmp_path), name, PROFILE, create=True)
+
+
+def test_opening_twice_keeps_the_content(tmp_path: Path) -> None:
+    put(opened(tmp_path), {A: ("one", 3)})
+
+    assert opened(tmp_path).rows() == 3
+    assert PublishedTable.open(f"file://{tmp_path}", NAME, PROFILE).rows() == 3
+
+
+# Flips: rows that must not get in.
+
+
+def bad_rows() -> dict[str, tuple[pa.RecordBatch, str]]:
+    rows = version(A, "two", 2)
+    nan = [[float("nan"), *[0.0] * 15], [1.0] * 16]
+    infinite = [[1.0] * 16, [*[0.0] * 15, float("-inf")]]
+    short = Profile(PROFILE.endpoint, PROFILE.model, 8, "float", None)
+    return {
+        "same id twice": (batch(rows, chunk_id=["x", "x"]), "same chunk_id"),
+        "a null": (batch(rows, title=["t", None]), "title holds nulls"),
+        "NaN": (batch(rows, vector=nan), "NaN or infinity"),
+        "infinity": (batch(rows, vector=infinite), "NaN or infinity"),
+        "another document": (batch(version(C, "two", 1)), "not part of this flip"),
+        "other width": (batch(rows, short), "rows have columns"),
+        "other columns": (batch(rows).drop_columns(["title"]), "rows have columns"),
+    }
+
+
+@pytest.mark.parametrize("what", bad_rows())
+def test_wrong_rows_stop_the_flip_and_change_nothing(tmp_path: Path, what: str) -> None:
+    table = opened(tmp_path)
+    put(table, {A: ("one", 3), B: ("one", 2), C: ("one", 1)})
+    before = table.version()
+    wrong, message = bad_rows()[what]
+    good = batch(version(B, "two", 4))
+
+    with pytest.raises(ValueError, match=message):
+        table.flip([A, B], iter([good, wrong]))
+
+    assert table.version() == before
+    assert content(tmp_path) == {A: ("one", 3), B: ("one", 2), C: ("one", 1)}
+
+
+def test_same_id_in_two_batches_is_found(tmp_path: Path) -> None:
+    table = opened(tmp_path)
+    one = batch(version(A, "one", 2))
+
+    with pytest.raises(ValueError, match="same chunk_id"):
+        table.flip([A], iter([one, one]))
+
+    assert table.rows() == 0
+
+
+def test_errors_of_the_caller_come_back_as_they_are(tmp_path: Path) -> None:
+    table = opened(tmp_path)
+
+    def torn_pack() -> None:
+        raise CorruptionError("this pack is damaged")
+
+    with pytest.raises(CorruptionError, match="this pack is damaged"):
+        table.flip([A], slowly(iter([batch(version(A, "one", 2))] * 2), 1, torn_pack))
+
+    assert table.rows() == 0
+
+
+# Flips: what they do.
+
+
+def test_flip_replaces_exactly_the_named_documents(tmp_path: Path) -> None:
+    table = opened(tmp_path)
+    put(table, {A: ("one", 3), B: ("one", 12), C: ("one", 1)})
+
+    after = put(table, {A: ("two", 5), B: ("two", 2)})
+
+    assert after == table.version()
+    assert content(tmp_path) == {A: ("two", 5), B: ("two", 2), C: ("one", 1)}
+    assert table.rows() == 8
+
+
+def test_flip_is_one_version(tmp_path: Path) -> None:
+    table = opened(tmp_path)
+    before = put(table, {A: ("one", 3), B: ("one", 2)})
+
+    assert put(table, {A: ("two", 5), B: ("two", 2), C: ("two", 30)}) == before + 1
+
+
+def test_repeated_flip_gives_the_same_content(tmp_path: Path) -> None:
+    table = opened(tmp_path)
+    put(table, {A: ("one", 3), B: ("one", 2)})
+    for _ in range(3):
+        put(table, {A: ("two", 4), C: ("two", 1)})
+
+    assert content(tmp_path) == {A: ("two", 4), B: ("one", 2), C: ("two", 1)}
+
+
+def test_documents_without_rows_are_deleted(tmp_path: Path) -> None:
+    table = opened(tmp_path)
+    put(table, {A: ("one", 3), B: ("one", 2), C: ("one", 1)})
+
+    table.flip([A, B], iter([batch(version(B, "two", 2))]))
+
+    assert content(tmp_path) == {B: ("two", 2), C: ("one", 1)}
+
+
+def test_delete_is_one_version_and_then_none(tmp_path: Path) -> None:
+    table = opened(tmp_path)
+    before = put(table, {A: ("one", 3), B: ("one", 2), C: ("one", 1)})
+
+    assert table.delete([A, C]) == before + 1
+    assert table.delete([A, C]) == before + 1
+    assert content(tmp_path) == {B: ("one", 2)}
+    assert table.delete([B]) == before + 2
+    assert table.rows() == 0
+
+
+def test_nothing_to_flip_is_no_version(tmp_path: Path) -> None:
+    table = opened(tmp_path)
+    before = table.version()
+
+    assert table.flip([], iter(())) == before
+    assert table.flip([A], iter([batch([])])) == before
+
+
+def test_same_path_in_two_sources_are_two_documents(tmp_path: Path) -> None:
+    table = opened(tmp_path)
+    other = ("notes", "a.md")
+    put(table, {A: ("one", 3), other: ("one", 4)})
+
+    put(table, {other: ("two", 1)})
+
+    assert content(tmp_path) == {A: ("one", 3), other: ("two", 1)}
+
+
+def test_hostile_names_go_in_and_out_and_hit_only_themselves(tmp_path: Path) -> None:
+    table = opened(tmp_path)
+    documents = [(source, path) for source in ("docs", "it's \\ \n% \U0010ff07") for path in HOSTILE]
+    put(table, dict.fromkeys(documents, ("one", 2)))
+    expected = dict.fromkeys(documents, ("one", 2))
+
+    for doc in documents:
+        put(table, {doc: ("two", 3)})
+        expected[doc] = ("two", 3)
+        assert {key[:2] for found in table.keys([doc]) for key in rows_of(found)} == {doc}
+    assert content(tmp_path) == expected
+    for doc in documents:
+        table.delete([doc])
+        del expected[doc]
+    assert table.rows() == 0
+
+
+def rows_of(found: pa.RecordBatch) -> list[tuple[str, ...]]:
+    return [tuple(row.values()) for row in found.to_pylist()]
+
+
+def test_keys_of_some_and_of_all_documents(tmp_path: Path) -> None:
+    table = opened(tmp_path)
+    put(table, {A: ("one", 3), B: ("one", 2), C: ("one", 1)})
+    put(table, {A: ("two", 2)})
+
+    some = [key for found in table.keys([A, C, ("docs", "none.md")]) for key in rows_of(found)]
+    everything = [key for found in table.keys() for key in rows_of(found)]  # noqa: SIM118 - not a dictionary
+
+    assert sorted((source, path, key) for source, path, _, key in some) == [
+        (*A, "key of two 0/2"),
+        (*A, "key of two 1/2"),
+        (*C, "key of one 0/1"),
+    ]
+    assert len(everything) == 5
+    assert set(some) < set(everything)
+    assert list(table.keys([])) == []
+    vectors = [b.column("vector") for b in table.keys([A], ["vector"])]
+    assert sum(map(len, vectors)) == 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_flips_deletes_and_upkeep_match_a_dictionary(tmp_path: Path, seed: int) -> None:
+    print("seed", seed)
+    chance = random.Random(seed)
+    documents = [("docs" if n % 2 else "notes", f"{n // 2}.md") for n in range(30)]
+    table, expected = opened(tmp_path), {}
+    for step in range(25):
+        chosen = chance.sample(documents, chance.randint(1, 12))
+        flipped = {doc: (f"e{step}", chance.randint(1, 9)) for doc in chosen if chance.random() < 0.8}
+        rows = [row for doc, (edition, n) in flipped.items() for row in version(doc, edition, n)]
+        chance.shuffle(rows)
+        table.flip(chosen, (batch(rows[i : i + 11]) for i in range(0, len(rows), 11)))
+        for doc in chosen:
+            expected.pop(doc, None)
+        expected |= flipped
+        if chance.random() < 0.15:
+            reader(tmp_path).optimize()
+        if chance.random() < 0.3:
+            table = opened(tmp_path)
+    assert content(tmp_path) == expected
+
+
+# Other programs at the same table.
+
+
+def test_polling_reader_never_sees_half_a_document(tmp_path: Path) -> None:
+    table = opened(tmp_path)
+    documents = [("docs", f"{n}.md") for n in range(40)]
+    put(table, dict.fromkeys(documents, ("e0", 5)))
+    done, failures, editions = threading.Event(), [], set()
+
+    def poll() -> None:
+        theirs = reader(tmp_path)
+        try:
+            while not done.is_set():
+                theirs.checkout_latest()
+                found = seen(theirs)
+                assert set(found) == set(documents), "a gap"
+                assert len(set(found.values())) == 1, "two versions of one flip"
+                editions.update(edition for edition, _ in found.values())
+        except BaseException as exc:
+            failures.append(exc)
+
+    thread = threading.Thread(target=poll)
+    thread.start()
+    edition = 0
+    while edition < 12 or (len(editions) < 3 and edition < 400 and not failures):
+        edition += 1
+        put(table, dict.fromkeys(documents, (f"e{edition}", edition % 7 + 1)))
+    done.set()
+    thread.join()
+
+    assert not failures
+    assert len(editions) >= 3, "the reader saw too little to prove anything"
+
+
+def test_reader_that_holds_a_version_keeps_it(tmp_path: Path) -> None:
+    table = opened(tmp_path)
+    put(table, {A: ("one", 3)})
+    theirs = reader(tmp_path)
+    theirs.checkout(theirs.version)
+
+    put(table, {A: ("two", 1)})
+    table.delete([A])
+
+    assert seen(theirs) == {A: ("one", 3)}
+
+
+@pytest.mark.parametrize("meddling", ["compacts", "deletes a row of ours", "deletes another document"])
+def test_flip_survives_another_program_in_mid_flight(tmp_path: Path, meddling: str) -> None:
+    table = opened(tmp_path)
+    put(table, {A: ("one", 3), B: ("one", 2)})
+    put(table, {C: ("one", 2)})
+
+    def meddle() -> None:
+        theirs = lance.dataset(tmp_path / "chunks.lance")
+        if meddling == "compacts":
+            assert theirs.optimize.compact_files().fragments_removed == 2
+        else:
+            theirs.delete("path = 'a.md' AND ordinal = 1" if "ours" in meddling else "path = 'c.md'")
+
+    rows = [batch(version(A, "two", 4)), batch(version(B, "two", 1))]
+    table.flip([A, B], slowly(iter(rows), 1, meddle))
+
+    gone = meddling == "deletes another document"
+    assert content(tmp_path) == {A: ("two", 4), B: ("two", 1)} | ({} if gone else {C: ("one", 2)})
+
+
+def test_flip_gives_up_after_a_while_if_disturbed_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lance.commit import CommitConflictError
+
+    table = opened(tmp_path)
+    put(table, {A: ("one", 3)})
+    tries = []
+
+    def never(*_: object, **__: object) -> None:
+        tries.append(1)
+        raise CommitConflictError("again")
+
+    monkeypatch.setattr(lance.LanceDataset, "commit", staticmethod(never))
+    with pytest.raises(CommitConflictError):
+        put(table, {A: ("two", 3)})
+
+    assert len(tries) == 8
+    assert content(tmp_path) == {A: ("one", 3)}

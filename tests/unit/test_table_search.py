@@ -1,0 +1,121 @@
+"""Searching the published table: the score is a cosine, whatever the vectors are made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from table_rows import PROFILE, batch, opened, vector
+
+from voyage_jobs.errors import ConfigError
+from voyage_jobs.profile import Profile
+from voyage_jobs.table import PublishedTable, Upkeep
+
+A, B = ("docs", "a.md"), ("docs", "b.md")
+
+
+def profile_of(dtype: str) -> Profile:
+    return Profile(PROFILE.endpoint, PROFILE.model, 64, dtype, "document")
+
+
+def filled(folder: Path, profile: Profile, rows: int) -> PublishedTable:
+    table = opened(folder, profile)
+    names = [(A, n, f"text {n}") for n in range(rows)]
+    table.flip([A], (batch(names[start : start + 100], profile) for start in range(0, rows, 100)))
+    return table
+
+
+def as_numbers(vectors: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
+    """What a stored vector means: floats whose cosine is the score."""
+    if dtype == "binary":
+        vectors = (vectors.astype(np.int16) + 128).astype(np.uint8)
+    if dtype in ("binary", "ubinary"):
+        return np.unpackbits(vectors, axis=-1).astype(np.float64) * 2 - 1
+    return vectors.astype(np.float64) - (128 if dtype == "uint8" else 0)
+
+
+@pytest.mark.parametrize("dtype", ["float", "int8", "uint8", "binary", "ubinary"])
+def test_best_rows_and_their_cosines(tmp_path: Path, dtype: str) -> None:
+    profile = profile_of(dtype)
+    table = filled(tmp_path, profile, 300)
+    put_aside = [(B, 0, "gone")]
+    table.flip([B], iter([batch(put_aside, profile)]))
+    table.delete([B])
+    query = vector(profile, 17)
+
+    found = table.search(query.tolist(), k=5)
+
+    stored = as_numbers(np.stack([vector(profile, n) for n in range(300)]), dtype)
+    wanted = as_numbers(query, dtype)
+    cosines = stored @ wanted / np.linalg.norm(stored, axis=1) / np.linalg.norm(wanted)
+    assert found[0]["text"] == "text 17"
+    assert [row["score"] for row in found] == pytest.approx(sorted(cosines, reverse=True)[:5], abs=1e-5)
+    for row in found:
+        assert row["score"] == pytest.approx(cosines[row["ordinal"]], abs=1e-5)
+        assert row["text"] == f"text {row['ordinal']}"
+    assert set(found[0]) == {*table_columns(), "score"}
+
+
+def table_columns() -> set[str]:
+    from voyage_jobs.table import schema
+
+    return set(schema(PROFILE).names) - {"vector"}
+
+
+@pytest.mark.parametrize("dtype", ["float", "int8"])
+def test_filter_comes_before_the_search(tmp_path: Path, dtype: str) -> None:
+    profile = profile_of(dtype)
+    table = filled(tmp_path, profile, 200)
+
+    found = table.search(vector(profile, 17).tolist(), k=3, where="ordinal >= 198")
+
+    assert {row["ordinal"] for row in found} == {198, 199}
+    assert table.search(vector(profile, 17).tolist(), where="source = 'none'") == []
+
+
+@pytest.mark.parametrize("dtype", ["float", "int8"])
+@pytest.mark.parametrize("where", ["nonsense = 1", "ordinal = ", "source = 'open", ""])
+def test_filter_without_sense_is_a_config_error(tmp_path: Path, dtype: str, where: str) -> None:
+    profile = profile_of(dtype)
+    table = filled(tmp_path, profile, 10)
+
+    with pytest.raises(ConfigError, match="The filter") as caught:
+        table.search(vector(profile, 1).tolist(), where=where)
+
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("dtype", ["float", "int8"])
+def test_query_of_another_width_is_refused(tmp_path: Path, dtype: str) -> None:
+    table = filled(tmp_path, profile_of(dtype), 10)
+
+    with pytest.raises(ValueError, match="3 numbers"):
+        table.search([1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("dtype", ["float", "int8"])
+def test_empty_table_has_no_answers(tmp_path: Path, dtype: str) -> None:
+    assert opened(tmp_path, profile_of(dtype)).search([1.0] * 64) == []
+
+
+def test_zero_query_is_no_error(tmp_path: Path) -> None:
+    assert len(filled(tmp_path, profile_of("int8"), 10).search([0] * 64, k=3)) == 3
+
+
+def test_index_gives_the_same_answers_and_no_stale_rows(tmp_path: Path) -> None:
+    profile = profile_of("float")
+    table = filled(tmp_path, profile, 2_000)
+    flat = table.search(vector(profile, 17).tolist(), k=5)
+
+    assert table.tend(Upkeep(index_from_rows=1_000)).index_built
+
+    assert table.search(vector(profile, 17).tolist(), k=1) == flat[:1]
+    put_names = [(A, n, f"newer {n}") for n in range(50)]
+    table.flip([A], iter([batch(put_names, profile)]))
+    found = table.search(vector(profile, 17).tolist(), k=50)
+    assert found[0]["text"] == "newer 17"
+    assert {row["text"] for row in found} == {f"newer {n}" for n in range(50)}
+    table.delete([A])
+    assert table.search(vector(profile, 17).tolist()) == []
