@@ -30,6 +30,16 @@ def test_shared_words_bring_texts_near() -> None:
     assert query @ far < 0.2
 
 
+def test_a_vector_does_not_depend_on_what_was_embedded_before() -> None:
+    texts = [" ".join(f"word{n * k % 97}" for k in range(60)) for n in range(200)]
+    forwards, backwards = Embedder("voyage-4", 64), Embedder("voyage-4", 64)
+    forwards.embed(texts)
+    backwards.embed([" ".join(reversed(t.split())) for t in reversed(texts)])
+
+    assert np.array_equal(forwards.embed(texts), backwards.embed(texts))
+    assert np.array_equal(forwards.embed(texts)[7:8], backwards.embed(texts[7:8]))
+
+
 @pytest.mark.parametrize("dimension", [8, 256, 1024, 2048])
 def test_vectors_have_length_one_whatever_the_text(dimension: int) -> None:
     vectors = embed("", "!!!", "a", "日本語の文章", "x" * 100_000, "é" * 10, dimension=dimension)

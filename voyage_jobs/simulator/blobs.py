@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,9 @@ CHUNK_BYTES = 1 << 20
 class Blob:
     """Bytes that grow at the end. The file goes with the last reference, so no reader is cut off."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, store: BlobStore) -> None:
+        self._store = store
+        self._path = Path()
         self._on_disk = 0
         self._tail = bytearray()
 
@@ -32,6 +34,7 @@ class Blob:
         self._tail += data
         if len(self._tail) >= SPILL_BYTES:
             if not self._on_disk:
+                self._path = self._store.new_path()
                 weakref.finalize(self, _unlink, self._path)
             with open(self._path, "ab") as out:
                 out.write(self._tail)
@@ -71,21 +74,26 @@ class Blob:
 
 
 class BlobStore:
-    """Makes blobs in one folder: the given one, or a temporary one that goes away with the store."""
+    """Makes blobs. Large ones go to the given folder, or to a temporary one that goes away with the store."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        if folder is None:
-            folder = Path(tempfile.mkdtemp(prefix="voyage-simulator-"))
-            self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        else:
-            folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._made = 0
+        self._lock = threading.Lock()
 
     def new(self) -> Blob:
         """A new, empty blob."""
-        self._made += 1
-        return Blob(self._folder / f"{os.getpid()}-{id(self):x}-{self._made}.blob")
+        return Blob(self)
+
+    def new_path(self) -> Path:
+        """A name that no other file has; folders are made when the first is asked for."""
+        with self._lock:
+            if self._folder is None:
+                self._folder = Path(tempfile.mkdtemp(prefix="voyage-simulator-"))
+                weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(suffix=".blob", dir=self._folder)
+            os.close(handle)
+            return Path(name)
 
 
 def _unlink(path: Path) -> None:

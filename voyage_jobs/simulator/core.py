@@ -318,8 +318,9 @@ class Simulator:
             raise ApiError(403, "The simulator's own endpoints answer to this machine only.")
         match request.method, request.path:
             case "GET", "/_simulator/ledger":
-                self.settle()
-                return Response.json(self.ledger.export())
+                with self._lock:
+                    self._begin_call(None)
+                    return Response.json(self.ledger.export())
             case "GET", "/_simulator/state":
                 return Response.json(self.state())
             case "POST", "/_simulator/advance":

@@ -27,6 +27,7 @@ _SHORT_WORD_WEIGHT = 0.1
 _TRACE_PLACES = 4
 _TRACE_WEIGHT = 0.02
 _COMMON_WEIGHT = 0.25
+_GRAIN = 1 << 20
 _MAX_WORDS = 1 << 18
 
 
@@ -50,13 +51,12 @@ class Embedder:
         """One unit vector per text, as a float32 array of shape (texts, dimension)."""
         if len(self._ids) > _MAX_WORDS:
             self._forget()  # keeps memory flat however large the vocabulary
-        words, rows = self._words_of(texts)
-        flat = np.concatenate([*self._word_features(words, rows), self._traces(texts)], axis=1)
-        size = len(texts) * self._dimension
-        vectors = np.bincount(flat[0].astype(np.int64), weights=flat[1], minlength=size)
-        vectors = vectors.reshape(len(texts), self._dimension)
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        vectors = vectors / np.maximum(norms, 1e-9) + self._common
+        shape = (len(texts), self._dimension)
+        places, weights = self._word_features(*self._words_of(texts))
+        words = np.bincount(places, weights=weights, minlength=shape[0] * shape[1]).reshape(shape)
+        norms = np.linalg.norm(words, axis=1, keepdims=True)
+        vectors = words / np.maximum(norms, 1e-9) + self._common
+        np.add.at(vectors.reshape(-1), *self._traces(texts))
         return normalised(vectors.astype(np.float32))
 
     def _words_of(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -75,23 +75,28 @@ class Embedder:
 
     def _word_features(
         self, words: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
-    ) -> list[npt.NDArray[np.float64]]:
-        """Places and weights of all distinct words of each text."""
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Places and weights of all distinct words of each text.
+
+        Weights are multiples of a power of two, so their sums are exact and do not depend on the order in
+        which this embedder came to know the words.
+        """
         span = len(self._ids) + 1
         pairs, counts = np.unique(rows * span + words, return_counts=True)
         rows, words = np.divmod(pairs, span)
         places = rows[:, None] * self._dimension + self._places[words]
-        weights = self._weights[words] * (1.0 + np.log(counts))[:, None]
-        return [np.stack([places.ravel().astype(np.float64), weights.ravel()])]
+        weights: npt.NDArray[np.float64] = self._weights[words] * (1.0 + np.log(counts))[:, None]
+        weights = np.rint(weights * _GRAIN) / _GRAIN
+        return places.ravel(), weights.ravel()
 
-    def _traces(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+    def _traces(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Places and weights of the exact texts."""
         size = 4 * _TRACE_PLACES
         raw = b"".join(hashlib.blake2b(text.encode(), digest_size=size).digest() for text in texts)
         drawn = np.frombuffer(raw, "<u4").reshape(len(texts), _TRACE_PLACES)
-        places = np.arange(len(texts))[:, None] * self._dimension + (drawn >> 1) % self._dimension
-        weights = (1.0 - 2.0 * (drawn & 1)) * _TRACE_WEIGHT
-        return np.stack([places.ravel().astype(np.float64), weights.ravel()])
+        rows = np.arange(len(texts), dtype=np.int64)[:, None]
+        places = rows * self._dimension + (drawn >> 1) % self._dimension
+        return places.ravel(), ((1.0 - 2.0 * (drawn & 1)) * _TRACE_WEIGHT).ravel()
 
     def _learn(self, word: str) -> int:
         """Give a new word its places and weights."""
