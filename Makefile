@@ -1,0 +1,78 @@
+# Everything a fresh machine needs: Python 3.11 or newer with pip, and make.
+#   make demo    watch it work, without a key
+#   make test    the test suite
+VENV ?= .venv
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+BIN := $(VENV)/bin
+SEEDS ?= 10000
+KILLS ?= 200
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint format types contracts bench sim soak wheel lock clean
+
+help:
+	@echo "make demo     scan, submit, a kill -9, a restart, publish, search: on the bundled simulator, no key needed"
+	@echo "make test     the test suite (sets up .venv first)"
+	@echo "make check    lint, format, types and import contracts"
+	@echo "make bench    measure speed and memory, with ratios against the naive way (ARGS=--quick for a short run)"
+	@echo "make sim      SEEDS=10000 seeded lifetimes with every fault, checked after every step"
+	@echo "make soak     KILLS=200 real kill -9 against the real stack"
+	@echo "make wheel    build wheel and sdist into dist/"
+	@echo "make lock     renew the lock files (needs uv)"
+
+$(VENV)/run.ready: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "voyage-jobs needs Python 3.11 or newer: none was found. Name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(VENV)/dev.ready: $(VENV)/run.ready requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+demo: $(VENV)/run.ready
+	$(BIN)/voyage-jobs demo $(ARGS)
+
+test: $(VENV)/dev.ready
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(ARGS)
+
+check: lint types contracts
+
+lint: $(VENV)/dev.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/dev.ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/dev.ready
+	$(BIN)/mypy
+
+contracts: $(VENV)/dev.ready
+	$(BIN)/lint-imports
+
+bench: $(VENV)/dev.ready
+	$(BIN)/python -m benchmarks $(ARGS)
+
+sim: $(VENV)/dev.ready
+	$(BIN)/python -m tests.sim --seeds 0:$(SEEDS) --jobs 2
+
+soak: $(VENV)/dev.ready
+	$(BIN)/python -m tests.crash --kills $(KILLS)
+
+wheel: $(VENV)/dev.ready
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make lock" -o requirements.lock pyproject.toml
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make lock" --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-data
