@@ -1,0 +1,200 @@
+"""A small world for tests: a folder of documents, settings, a virtual clock and the simulated vendor.
+
+Everything is real (SQLite, packs, LanceDB, the client) but the network and the time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from voyage_jobs.clock import VirtualClock
+from voyage_jobs.config.key import KeySource
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.simulator import FaultScript, Ledger, Options, Simulator
+from voyage_jobs.simulator.transport import SimulatorTransport
+from voyage_jobs.states import UNFINISHED, Batch
+from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.pipeline import Pipeline
+from voyage_jobs.store import batches, embeddings, versions
+from voyage_jobs.worker import working
+
+KEY = "pa-test-key-of-the-simulated-vendor"
+UNTIDY = (Batch.COLLECTED, Batch.REFUSED, Batch.CANCELLED)
+
+
+class Log:
+    """Keeps events instead of writing them: `events` holds (level, event, fields)."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str, dict[str, Any]]] = []
+
+    def __getattr__(self, level: str) -> Any:
+        return lambda event, **fields: self.events.append((level, event, fields))
+
+    def named(self, event: str) -> list[dict[str, Any]]:
+        """The fields of every event of that name."""
+        return [fields for _, name, fields in self.events if name == event]
+
+
+class World:
+    """One data folder, one source `docs` at `root/docs`, one vendor.
+
+    Commands read `config_file`, which needs a world of at least 256 dimensions.
+    `faults` is the `faults` object of a fault script; `sections` are overrides of the settings (see `settings`).
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        faults: dict[str, Any] | None = None,
+        seed: int = 1,
+        batch_seconds: float = 120.0,
+        options: dict[str, Any] | None = None,
+        dimension: int = 8,
+        **sections: Any,
+    ) -> None:
+        self.root = root
+        self.docs = root / "docs"
+        self.docs.mkdir(parents=True, exist_ok=True)
+        self.data_dir = root / "data"
+        self.clock = VirtualClock(seed=seed)
+        self.sim = Simulator(
+            self.clock,
+            api_key=KEY,
+            seed=seed,
+            batch_seconds=batch_seconds,
+            faults=FaultScript.from_dict({"faults": faults or {}}),
+            options=Options(small_dimensions=True, **(options or {})),
+            storage_dir=root / "vendor",
+        )
+        (root / "vendor").mkdir(exist_ok=True)
+        self.transport = SimulatorTransport(self.sim)
+        self.log = Log()
+        self._sections = sections
+        self._dimension = dimension
+        self._writes = 0
+
+    # --- the folder ---
+
+    def write(self, path: str | bytes, text: str | bytes, *, folder: Path | None = None) -> Path:
+        """Write a file below the docs folder, with a modification time of its own, ten seconds ago."""
+        target = Path(os.fsdecode(os.path.join(os.fsencode(folder or self.docs), os.fsencode(path))))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(text.encode() if isinstance(text, str) else text)
+        self._writes += 1
+        written_ns = int((self.clock.wall() - 10) * 1e9) + self._writes * 1000
+        os.utime(target, ns=(written_ns, written_ns))
+        return target
+
+    def remove(self, path: str) -> None:
+        """Delete a file below the docs folder."""
+        (self.docs / path).unlink()
+
+    # --- the settings ---
+
+    def sections(self, **sections: Any) -> dict[str, Any]:
+        """The values of the settings; sections (dicts, or `sources`) are merged over the world's own."""
+        values: dict[str, Any] = {
+            "data_dir": str(self.data_dir),
+            "sources": [{"name": "docs", "path": str(self.docs), "delete_grace_s": 0}],
+            "voyage": {"model": "voyage-4", "output_dimension": self._dimension},
+            "disk": {"min_free_bytes": 0},
+        }
+        for given in (self._sections, sections):
+            for name, value in given.items():
+                values[name] = {**values.get(name, {}), **value} if isinstance(value, dict) else value
+        return values
+
+    def settings(self, **sections: Any) -> Settings:
+        """Settings for this world, with the vendor's key."""
+        settings = Settings(**self.sections(**sections))
+        return settings.attach(origin=None, warnings=(), api_key=KeySource({"VOYAGE_API_KEY": KEY}))
+
+    def config_file(self, **sections: Any) -> Path:
+        """The same settings as a configuration file, for commands."""
+        path = self.root / "voyage-jobs.toml"
+        path.write_text("".join(_toml(self.sections(**sections))))
+        return path
+
+    # --- working ---
+
+    @contextlib.contextmanager
+    def worker(self, *, mode: str = "sync", **sections: Any) -> Iterator[Context]:
+        """A recovered context that holds the lock, as a daemon has it."""
+        settings = self.settings(**sections)
+        with working(settings, self.clock, self.log, mode=mode, transport=self.transport) as context:
+            yield context
+
+    def run(self, turns: int = 2_000, *, eager: bool = True, quiet: bool = True, **sections: Any) -> int:
+        """Start a worker and take turns, waiting (virtually) as it would, until nothing is left to do.
+
+        With `quiet=False` exactly `turns` turns are taken without any wait. Returns the turns taken. Raises
+        AssertionError if `turns` were not enough.
+        """
+        with self.worker(**sections) as context:
+            return self.take_turns(context, turns, eager=eager, quiet=quiet)
+
+    def take_turns(
+        self, context: Context, turns: int = 2_000, *, eager: bool = True, quiet: bool = True
+    ) -> int:
+        """The same in a context that is open already."""
+        pipeline = Pipeline(context, eager=eager)
+        for turn in range(turns):
+            did = pipeline.turn()
+            if quiet and not did:
+                if is_quiet(context):
+                    return turn + 1
+                self.clock.advance(pipeline.idle_s())
+        assert not quiet, f"still at work after {turns} turns: {self.log.events[-10:]}"
+        return turns
+
+    # --- what came of it ---
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the vendor billed."""
+        self.sim.settle()
+        return self.sim.ledger
+
+    def table_rows(self, *columns: str) -> list[dict[str, Any]]:
+        """The rows of the published table (all columns but the vector, or those named), by document and ordinal."""
+        from voyage_jobs.steps.context import profile_of
+        from voyage_jobs.table import PublishedTable, exists, schema
+
+        settings = self.settings()
+        if not exists(settings.lancedb.uri, settings.lancedb.table):
+            return []
+        profile = profile_of(settings)
+        table = PublishedTable.open(settings.lancedb.uri, settings.lancedb.table, profile)
+        named = columns or tuple(name for name in schema(profile).names if name != "vector")
+        wanted = dict.fromkeys((*named, "source", "path", "ordinal"))
+        rows = [row for batch in table.keys(None, tuple(wanted)) for row in batch.to_pylist()]
+        rows.sort(key=lambda row: (row["source"], row["path"], row["ordinal"]))
+        return [{name: row[name] for name in named} for row in rows]
+
+
+def is_quiet(context: Context) -> bool:
+    """Whether nothing is due, on its way, or waiting that this process could move on by itself."""
+    with context.store.read() as connection:
+        if batches.in_state(connection, *UNFINISHED, *UNTIDY):
+            return False
+        if versions.ready(connection, 0, 1) or versions.retiring(connection, 1):
+            return False
+        return embeddings.backlog(connection, context.profile_id).embeddings == 0
+
+
+def _toml(values: dict[str, Any]) -> Iterator[str]:
+    """The settings as TOML: JSON's numbers, strings, booleans and flat lists are TOML's, too."""
+    tables = {name: value for name, value in values.items() if isinstance(value, dict)}
+    for name in values.keys() - tables.keys() - {"sources"}:
+        yield f"{name} = {json.dumps(values[name])}\n"
+    headed = [(f"[{name}]", table) for name, table in tables.items()]
+    for header, table in [*headed, *(("[[sources]]", source) for source in values["sources"])]:
+        yield f"{header}\n"
+        yield from (f"{key} = {json.dumps(value)}\n" for key, value in table.items())
