@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+_HEAD_BYTES = 8  # the magic word, padded; an Arrow stream follows
 _HINT = "The pack is set aside and its vectors are fetched again while the vendor keeps the results."
 
 
@@ -33,9 +34,11 @@ class PackReader:
             stat = os.stat(path)
             _check_ends(path, stat.st_size)
             source = pa.memory_map(str(path))
-            file = pa.ipc.open_file(source)
-            self.profile, self.ref = read_head(file.schema)
-            self._batches = _load(file, self.profile)
+            footer = pa.ipc.open_file(source)
+            source.seek(_HEAD_BYTES)
+            stream = pa.ipc.open_stream(source)
+            self.profile, self.ref = read_head(stream.schema)
+            self._batches = _load(stream, footer, self.profile)
         except FileNotFoundError as exc:
             raise CorruptionError(f"The pack {path} is missing.", hint=_HINT) from exc
         except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as exc:
@@ -121,12 +124,21 @@ def _check_ends(path: Path, size: int) -> None:
         raise ValueError("it does not begin and end as an Arrow file does")
 
 
-def _load(file: pa.RecordBatchFileReader, profile: Profile) -> list[_Batch]:
-    last = file.num_record_batches - 1
-    batches = []
-    for index in range(last + 1):
-        batch = file.get_batch(index)
-        if batch.num_rows > ROWS_PER_BATCH or (index < last and batch.num_rows != ROWS_PER_BATCH):
-            raise ValueError(f"record batch {index} has {batch.num_rows} rows")
+def _load(
+    stream: pa.RecordBatchStreamReader, footer: pa.RecordBatchFileReader, profile: Profile
+) -> list[_Batch]:
+    """The record batches in the order in which they stand in the file, as many as its footer counts.
+
+    Where they stand is never taken from the footer: an offset there that is damaged but plausible would lead
+    to other vectors.
+    """
+    batches: list[_Batch] = []
+    for batch in stream:
+        if batch.num_rows > ROWS_PER_BATCH or (batches and len(batches[-1].slots) != ROWS_PER_BATCH):
+            raise ValueError(f"record batch {len(batches)} follows one that is not full, or is too long")
         batches.append(_Batch(batch, profile))
+    if len(batches) != footer.num_record_batches:
+        raise ValueError(
+            f"it has {len(batches)} record batches, its footer counts {footer.num_record_batches}"
+        )
     return batches
