@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,19 @@ from simulator_door import PARAMS, Door, jsonl, texts
 
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.simulator import FaultScript, Options
-from voyage_jobs.simulator.fault_catalog import CATALOG
+from voyage_jobs.simulator.fault_catalog import CATALOG, OPERATIONS, TRIGGERS_OF
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text()
+
+
+def test_the_document_names_every_fault_trigger_and_option_and_its_example_works() -> None:
+    names = {*CATALOG, *OPERATIONS, *(f.name for f in fields(Options))}
+    names |= {trigger for triggers in TRIGGERS_OF.values() for trigger in triggers}
+    names |= {param for fault in CATALOG.values() for param in fault.params}
+
+    assert [name for name in sorted(names) if f"`{name}`" not in DOCUMENT] == []
+    example = DOCUMENT.split("```json\n")[1].split("```")[0]
+    assert len(FaultScript.from_dict(json.loads(example)).rules) == 7
 
 
 @pytest.mark.parametrize(

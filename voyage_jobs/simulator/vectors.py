@@ -85,18 +85,18 @@ class Embedder:
         pairs, counts = np.unique(rows * span + words, return_counts=True)
         rows, words = np.divmod(pairs, span)
         places = rows[:, None] * self._dimension + self._places[words]
-        weights: npt.NDArray[np.float64] = self._weights[words] * (1.0 + np.log(counts))[:, None]
-        weights = np.rint(weights * _GRAIN) / _GRAIN
-        return places.ravel(), weights.ravel()
+        weights = self._weights[words] * (1.0 + np.log(counts))[:, None]
+        return places.ravel(), (np.rint(weights * _GRAIN) / _GRAIN).ravel()
 
     def _traces(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Places and weights of the exact texts."""
         size = 4 * _TRACE_PLACES
         raw = b"".join(hashlib.blake2b(text.encode(), digest_size=size).digest() for text in texts)
-        drawn = np.frombuffer(raw, "<u4").reshape(len(texts), _TRACE_PLACES)
+        drawn = np.frombuffer(raw, "<u4").astype(np.int64).reshape(len(texts), _TRACE_PLACES)
         rows = np.arange(len(texts), dtype=np.int64)[:, None]
         places = rows * self._dimension + (drawn >> 1) % self._dimension
-        return places.ravel(), ((1.0 - 2.0 * (drawn & 1)) * _TRACE_WEIGHT).ravel()
+        weights = np.where(drawn & 1, -_TRACE_WEIGHT, _TRACE_WEIGHT).astype(np.float64)
+        return places.ravel(), weights.ravel()
 
     def _learn(self, word: str) -> int:
         """Give a new word its places and weights."""
