@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.config.sections import SourceSettings
@@ -212,15 +212,13 @@ class Scan:
 
     def _commit(self, part: Slice) -> None:
         context = self.context
+        split = [to_version(context, 0, seen.path, read, self._options) for seen, read in part.read]
         with context.store.write() as tx:
-            for seen in part.skipped:
-                document_id, _ = documents.save(tx, self.row.id, self.row.name, seen)
-                if seen.reason not in documents.PASSING_REASONS:
-                    documents.retire(tx, [document_id])
-            fresh = []
-            for seen, read in part.read:
-                document_id, _ = documents.save(tx, self.row.id, self.row.name, seen)
-                fresh.append(to_version(context, document_id, seen.path, read, self._options))
+            skipped = documents.save(tx, self.row.id, self.row.name, part.skipped)
+            lasting = zip(skipped, part.skipped, strict=True)
+            documents.retire(tx, [i for i, seen in lasting if seen.reason not in documents.PASSING_REASONS])
+            ids = documents.save(tx, self.row.id, self.row.name, [seen for seen, _ in part.read])
+            fresh = [replace(version, document_id=i) for i, version in zip(ids, split, strict=True)]
             added = versions.add(tx, self.row.id, context.profile_id, fresh)
             if added.reused_tokens:
                 ledger.save(tx, added.reused_tokens, context.price)

@@ -85,50 +85,75 @@ class Seen:
         """The path relative to the source."""
         return f"{self.folder}/{self.name}" if self.folder else self.name
 
-
-def save(tx: Tx, source_id: int, source: str, seen: Seen) -> tuple[int, bool]:
-    """Insert or update one document. Returns (id, whether its content differs from what was known)."""
-    target = states.Document.SKIPPED if seen.reason else states.Document.PRESENT
-    facts: dict[str, Any] = {
-        "size": seen.size,
-        "mtime_ns": seen.mtime_ns,
-        "inode": seen.inode,
-        "reason": seen.reason,
-        "detail": seen.detail,
-        "missing_at": None,
-    }
-    if seen.content_hash is not None:
-        facts["content_hash"] = seen.content_hash
-    row = tx.connection.execute(
-        select(documents.c.id, documents.c.state, documents.c.content_hash).where(
-            documents.c.folder_id == seen.folder_id, documents.c.name == seen.name
-        )
-    ).one_or_none()
-    if row is None:
-        return _insert(tx, source_id, source, seen, target, facts), True
-    if row.state != target:
-        origin = states.Document(row.state)
-        moves.move(tx, documents, row.id, origin, target, seen.reason or "found", **facts)
-    else:
-        tx.connection.execute(update(documents).where(documents.c.id == row.id).values(**facts))
-    return int(row.id), row.content_hash != seen.content_hash or row.state != states.Document.PRESENT
+    @property
+    def state(self) -> states.Document:
+        """Where this puts the document."""
+        return states.Document.SKIPPED if self.reason else states.Document.PRESENT
 
 
-def _insert(
-    tx: Tx, source_id: int, source: str, seen: Seen, target: states.Document, facts: Mapping[str, Any]
-) -> int:
-    done = tx.connection.execute(
-        insert(documents).values(
-            source_id=source_id,
-            folder_id=seen.folder_id,
-            name=seen.name,
-            doc_key=document_key(source, seen.path),
-            state=str(target),
-            **facts,
-        )
+# Purpose: what is known of one file.
+_FIND = "SELECT id, state FROM documents WHERE folder_id = ? AND name = ?"
+# Purpose: a file that was never seen before.
+_INSERT = (
+    "INSERT INTO documents (id, source_id, folder_id, name, doc_key, state, reason, detail, size, mtime_ns, inode,"
+    " content_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+# Purpose: a known file, looked at again; a skipped one keeps the hash of what was last read of it.
+_UPDATE = (
+    "UPDATE documents SET reason = ?, detail = ?, size = ?, mtime_ns = ?, inode = ?,"
+    " content_hash = COALESCE(?, content_hash), missing_at = NULL WHERE id = ?"
+)
+
+
+def save(tx: Tx, source_id: int, source: str, seen: Sequence[Seen]) -> list[int]:
+    """Insert or update documents; their ids, in the same order. Each (folder, name) may stand here once."""
+    ids: list[int] = []
+    new: list[tuple[int, Seen]] = []
+    known: list[tuple[int, Seen]] = []
+    fresh = newest_id(tx.connection)
+    for each in seen:
+        row = tx.raw.execute(_FIND, (each.folder_id, each.name)).fetchone()
+        if row is None:
+            fresh += 1
+            new.append((fresh, each))
+            ids.append(fresh)
+            continue
+        ids.append(row[0])
+        known.append((row[0], each))
+        if row[1] != each.state:
+            origin = states.Document(row[1])
+            cause = each.reason or "found"
+            moves.move(tx, documents, row[0], origin, each.state, cause, reason=each.reason, missing_at=None)
+    _insert(tx, source_id, source, new)
+    tx.raw.executemany(
+        _UPDATE, [(d.reason, d.detail, d.size, d.mtime_ns, d.inode, d.content_hash, i) for i, d in known]
     )
-    moves.record(tx, "document", int(done.lastrowid), None, target, seen.reason or "found")
-    return int(done.lastrowid)
+    return ids
+
+
+def _insert(tx: Tx, source_id: int, source: str, new: Sequence[tuple[int, Seen]]) -> None:
+    tx.raw.executemany(
+        _INSERT,
+        [
+            (
+                document_id,
+                source_id,
+                each.folder_id,
+                each.name,
+                document_key(source, each.path),
+                str(each.state),
+                each.reason,
+                each.detail,
+                each.size,
+                each.mtime_ns,
+                each.inode,
+                each.content_hash,
+            )
+            for document_id, each in new
+        ],
+    )
+    causes = ((document_id, each.state, each.reason or "found") for document_id, each in new)
+    moves.record_births(tx, "document", causes)
 
 
 def forget_stats(tx: Tx, source_id: int) -> None:

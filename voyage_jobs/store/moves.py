@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from sqlalchemy import ColumnElement, Table, and_, insert, literal, select, update
 
@@ -71,6 +71,17 @@ def move_where(
     if moved:
         tx.connection.execute(update(table).where(chosen).values(state=str(target), **values))
     return moved
+
+
+# Purpose: many things come into being at once.
+_BIRTH = "INSERT INTO transitions (kind, subject, target, at, epoch, cause) VALUES (?, ?, ?, ?, ?, ?)"
+
+
+def record_births(tx: Tx, kind: str, born: Iterable[tuple[int, states.State, str]]) -> None:
+    """Write one row of history for each (id, first state, cause)."""
+    tx.raw.executemany(
+        _BIRTH, ((kind, row_id, str(target), tx.now, tx.epoch, cause) for row_id, target, cause in born)
+    )
 
 
 def record(

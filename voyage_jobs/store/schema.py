@@ -177,7 +177,7 @@ Index("ix_versions_retire", versions.c.id, sqlite_where=text("retire = 1"))
 texts = _table(
     "texts",
     Column("version_id", Integer, ForeignKey("versions.id"), primary_key=True),
-    Column("body", BLOB, nullable=False),  # zlib of the decoded file in UTF-8
+    Column("body", BLOB, nullable=False),  # zstd of the decoded file in UTF-8
 )
 
 embeddings = _table(

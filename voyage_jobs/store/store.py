@@ -10,13 +10,14 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from voyage_jobs.clock import Clock, now_us
 from voyage_jobs.errors import DiskFullError, EpochLostError, StateError
-from voyage_jobs.store.engine import reading_engine, writing_engine
+from voyage_jobs.store.engine import reading_engine, sqlite_module, writing_engine
 
 # Purpose: the number of the instance that may write.
 _EPOCH = text("SELECT value FROM meta WHERE key = 'epoch'")
@@ -31,6 +32,7 @@ _REVISION = text("SELECT version_num FROM alembic_version")
 # SQLite's primary result codes; the extended ones carry these in their low byte.
 _SQLITE_READONLY, _SQLITE_IOERR, _SQLITE_CORRUPT, _SQLITE_FULL, _SQLITE_NOTADB = 8, 10, 11, 13, 26
 _SQLITE_BUSY = 5
+_DRIVER_ERROR: type[Exception] = sqlite_module().Error
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class Tx:
     connection: Connection
     now: int
     epoch: int
+
+    @property
+    def raw(self) -> Any:
+        """The driver's own connection, inside the same transaction: for statements that run once per file or chunk."""
+        return self.connection.connection.driver_connection
 
 
 class Store:
@@ -131,8 +138,8 @@ def _told_plainly(path: Path) -> Iterator[None]:
     """Turn the driver's errors into ours, by result code and never by text."""
     try:
         yield
-    except DBAPIError as exc:
-        code = getattr(exc.orig, "sqlite_errorcode", None)
+    except (DBAPIError, _DRIVER_ERROR) as exc:
+        code = getattr(getattr(exc, "orig", exc), "sqlite_errorcode", None)
         primary = code & 0xFF if code is not None else None
         if primary in (_SQLITE_FULL, _SQLITE_IOERR):
             raise DiskFullError(

@@ -6,11 +6,11 @@ when a chunk points to it.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import zstandard
 from sqlalchemy import Connection, bindparam, delete, select, text, update
 
 from voyage_jobs import states
@@ -19,7 +19,7 @@ from voyage_jobs.store.schema import DROPPED, WANTED, chunks, texts, versions
 from voyage_jobs.store.store import Tx
 
 _SLICE = 500  # parameters per look-up
-_ZLIB_LEVEL = 1  # texts live for hours: speed over size
+_ZSTD_LEVEL = 1  # texts live for hours: speed over size
 
 
 @dataclass(frozen=True)
@@ -77,34 +77,33 @@ def add(tx: Tx, source_id: int, profile_id: int, wanted: Sequence[NewVersion]) -
 
 
 # Purpose: what of this document is live: at most one wanted and one published version.
-_LIVE = text(
+_LIVE = (
     "SELECT id, state, content_hash, splitter, profile_id FROM versions"
-    " WHERE document_id = :id AND state IN ('waiting', 'ready', 'published')"
+    " WHERE document_id = ? AND state IN ('waiting', 'ready', 'published')"
 )
 # Purpose: a document came back before its rows were taken out.
-_KEEP = text("UPDATE versions SET retire = 0 WHERE id = :id")
+_KEEP = "UPDATE versions SET retire = 0 WHERE id = ?"
 
 
 def _already_there(tx: Tx, profile_id: int, version: NewVersion) -> bool:
     """Whether this very content is wanted or published already; if not, what was waiting is superseded."""
     identity = (version.content_hash, version.splitter, profile_id)
     found = False
-    for row in tx.connection.execute(_LIVE, {"id": version.document_id}).all():
-        same = (row.content_hash, row.splitter, row.profile_id) == identity
-        if same:
-            found = True
-        if row.state == states.Version.PUBLISHED:
-            tx.connection.execute(_KEEP, {"id": row.id})
+    for version_id, state, *of_row in tx.raw.execute(_LIVE, (version.document_id,)).fetchall():
+        same = tuple(of_row) == identity
+        found = found or same
+        if state == states.Version.PUBLISHED:
+            tx.raw.execute(_KEEP, (version_id,))
         elif not same:
-            _supersede_row(tx, row.id, states.Version(row.state), "overtaken by a newer version")
+            _supersede_row(tx, version_id, states.Version(state), "overtaken by a newer version")
     return found
 
 
 def supersede(tx: Tx, document_id: int, cause: str) -> None:
     """Forget what is waiting for a document; what is published stays."""
-    for row in tx.connection.execute(_LIVE, {"id": document_id}).all():
-        if row.state != states.Version.PUBLISHED:
-            _supersede_row(tx, row.id, states.Version(row.state), cause)
+    for version_id, state, *_ in tx.raw.execute(_LIVE, (document_id,)).fetchall():
+        if state != states.Version.PUBLISHED:
+            _supersede_row(tx, version_id, states.Version(state), cause)
 
 
 def _supersede_row(tx: Tx, version_id: int, origin: states.Version, cause: str) -> None:
@@ -129,14 +128,14 @@ def _want_embeddings(tx: Tx, profile_id: int, fresh: Sequence[NewVersion]) -> tu
         part = keys[at : at + _SLICE]
         marks = ",".join("?" * len(part))
         sql = f"SELECT id, key, state FROM embeddings WHERE key IN ({marks})"
-        for row_id, key, state in tx.connection.exec_driver_sql(sql, tuple(part)):
+        for row_id, key, state in tx.raw.execute(sql, part):
             ids[key] = row_id
             if state == DROPPED:
                 revived.append((tx.now, row_id))
     missing = [asked[key] for key in keys if key not in ids]
     first = int(tx.connection.exec_driver_sql("SELECT COALESCE(MAX(id), 0) + 1 FROM embeddings").scalar_one())
     if missing:
-        tx.connection.exec_driver_sql(
+        tx.raw.executemany(
             "INSERT INTO embeddings (id, key, profile_id, state, vectors, tokens, wanted_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             [
@@ -173,7 +172,7 @@ def _tally(fresh: Sequence[NewVersion], asked: dict[bytes, NewChunk], paid: set[
 def _insert_versions(
     tx: Tx, source_id: int, profile_id: int, first: int, fresh: Sequence[NewVersion]
 ) -> None:
-    tx.connection.exec_driver_sql(
+    tx.raw.executemany(
         "INSERT INTO versions (id, document_id, source_id, profile_id, content_hash, splitter, state, chunks,"
         " open_chunks, failed_chunks, seen_at, modified_at, title, sections, metadata)"
         " VALUES (?, ?, ?, ?, ?, ?, 'waiting', ?, 0, 0, ?, ?, ?, ?, ?)",
@@ -195,14 +194,12 @@ def _insert_versions(
             for i, v in enumerate(fresh)
         ],
     )
-    tx.connection.exec_driver_sql(
-        "INSERT INTO transitions (kind, subject, target, at, epoch, cause)"
-        " VALUES ('version', ?, 'waiting', ?, ?, 'found')",
-        [(first + i, tx.now, tx.epoch) for i in range(len(fresh))],
-    )
-    tx.connection.exec_driver_sql(
+    born = ((first + i, states.Version.WAITING, "found") for i in range(len(fresh)))
+    moves.record_births(tx, "version", born)
+    compress = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress
+    tx.raw.executemany(
         "INSERT INTO texts (version_id, body) VALUES (?, ?)",
-        [(first + i, zlib.compress(v.text.encode(), _ZLIB_LEVEL)) for i, v in enumerate(fresh)],
+        [(first + i, compress(v.text.encode())) for i, v in enumerate(fresh)],
     )
 
 
@@ -213,7 +210,7 @@ def _insert_chunks(tx: Tx, first: int, fresh: Sequence[NewVersion], ids: dict[by
         for ordinal, c in enumerate(version.chunks)
     ]
     if rows:
-        tx.connection.exec_driver_sql(
+        tx.raw.executemany(
             'INSERT INTO chunks (version_id, ordinal, embedding_id, slot, start, "end", section, tokens)'
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             rows,
@@ -311,7 +308,7 @@ def _settle(tx: Tx, where: Any, cause: str, batch_id: int | None) -> None:
 def text_of(connection: Connection, version_id: int) -> str | None:
     """The decoded text of a version, if the state still has it."""
     body = connection.execute(select(texts.c.body).where(texts.c.version_id == version_id)).scalar()
-    return None if body is None else zlib.decompress(body).decode()
+    return None if body is None else zstandard.ZstdDecompressor().decompress(body).decode()
 
 
 def using(connection: Connection, embedding_id: int) -> list[int]:

@@ -1,0 +1,144 @@
+"""State: a million chunks. Bytes a chunk at rest, chunks inserted a second, `status --json`, restart to first step.
+
+    python -m benchmarks.bench_state [--chunks N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.harness import row
+from voyage_jobs.clock import SystemClock
+from voyage_jobs.profile import Profile
+from voyage_jobs.store import batches, documents, embeddings, publications, sources, versions
+from voyage_jobs.store.documents import Seen
+from voyage_jobs.store.store import Store
+from voyage_jobs.store.versions import NewChunk, NewVersion
+
+CHUNKS_PER_DOCUMENT = 8
+DOCUMENTS_PER_SLICE = 500
+PROFILE = Profile("/v1/embeddings", "voyage-4", 1024, "float", "document")
+WORDS = "the quick brown fox jumps over the lazy dog and writes a paragraph of documentation about it ".split()
+
+
+def document_text(number: int) -> str:
+    """About 1.4 KB a chunk of text that no other document has."""
+    return " ".join(f"{word}{(number * 31 + i) % 977}" for i, word in enumerate(WORDS * 80))
+
+
+def new_versions(first: int, count: int, ids: list[int]) -> list[NewVersion]:
+    made = []
+    for i in range(count):
+        text = document_text(first + i)
+        size = len(text) // CHUNKS_PER_DOCUMENT
+        chunks = [
+            NewChunk(
+                hashlib.blake2b(f"{first + i}/{c}".encode(), digest_size=20).digest(),
+                0, c * size, (c + 1) * size, c % 4, 350, 1, 350,
+            )  # fmt: skip
+            for c in range(CHUNKS_PER_DOCUMENT)
+        ]
+        content = hashlib.blake2b(text.encode(), digest_size=20).digest()
+        sections = '[["Guide"],["Guide","Install"],["Guide","Use"],["Guide","Use","Advanced"]]'
+        made.append(
+            NewVersion(ids[i], content, "split-1", 1_780_000_000_000_000, "Guide", sections, "{}", text, chunks)
+        )
+    return made
+
+
+def fill(store: Store, chunks: int) -> float:
+    """Insert through the store's own doors; seconds spent in it."""
+    spent = 0.0
+    with store.write() as tx:
+        sources.configure(tx, [("docs", "/srv/docs")])
+        profile_id = sources.profile_id(tx, PROFILE)
+        source = sources.all_sources(tx.connection)[0]
+    for first in range(0, chunks // CHUNKS_PER_DOCUMENT, DOCUMENTS_PER_SLICE):
+        prepared = new_versions(first, DOCUMENTS_PER_SLICE, [0] * DOCUMENTS_PER_SLICE)
+        began = time.perf_counter()
+        with store.write() as tx:
+            folder = documents.ensure_folder(tx, source.id, f"folder{first // 5000}")
+            seen = [
+                Seen(folder, f"folder{first // 5000}", f"file{first + i}.md", len(v.text), 1, first + i, v.content_hash)
+                for i, v in enumerate(prepared)
+            ]
+            ids = documents.save(tx, source.id, "docs", seen)
+            ready = [NewVersion(**{**vars(v), "document_id": d}) for v, d in zip(prepared, ids, strict=True)]
+            versions.add(tx, source.id, profile_id, ready)
+        spent += time.perf_counter() - began
+    return spent
+
+
+def settle(store: Store, open_share: float) -> None:
+    """Let all but a share of the chunks be held and published, as after a long life."""
+    with store.read() as connection:
+        profile_id = sources.all_sources(connection)[0].profile_id or 1
+        waiting = embeddings.backlog(connection, profile_id).embeddings
+    done = 0
+    while done < waiting * (1 - open_share):
+        with store.write() as tx:
+            members = list(embeddings.wanted(tx.connection, profile_id, 0, 100_000))
+            batch_id = batches.create(tx, f"{done:020x}", profile_id, len(members), 1, 0.04, "{}")
+            embeddings.take(tx, batch_id, [member.id for member in members])
+            pack = batches.add_pack(tx, f"abcdefabcdef/{done:020x}.arrow", profile_id, batch_id, len(members), 1, "0" * 64)
+            settled = [
+                embeddings.Settled(line, member.id, embeddings.SUCCESS, 350, None, line)
+                for line, member in enumerate(members)
+            ]
+            embeddings.settle(tx, batch_id, pack, settled, 5)
+            versions.recount_batch(tx, batch_id)
+        done += len(members)
+        with store.write() as tx:
+            ready = versions.ready(tx.connection, 0, 1_000_000)
+            publication = publications.begin(tx, publications.FLIP, len(ready))
+            versions.take_up(tx, [version.id for version in ready], publication)
+            versions.mark_published(tx, publication)
+            publications.finish(tx, publication, 1, 1)
+    store.checkpoint()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--chunks", type=int, default=1_000_000)
+    parser.add_argument("--quick", action="store_true", help="100,000 chunks")
+    arguments = parser.parse_args()
+    chunks = 100_000 if arguments.quick else arguments.chunks
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "state.db"
+        store = Store.open(path, SystemClock())
+        spent = fill(store, chunks)
+        print(f"inserted {chunks:,} chunks with their texts in {spent:.1f} s: {chunks / spent:,.0f} chunks/s")
+        print(f"state.db with texts: {path.stat().st_size / chunks:,.0f} bytes a chunk")
+        began = time.perf_counter()
+        settle(store, 0.1)
+        print(f"settled and published nine tenths in {time.perf_counter() - began:.1f} s")
+        settle(store, 0.0)
+        store.close()
+        print(f"state.db at rest: {path.stat().st_size / chunks:,.0f} bytes a chunk (bar: 500)")
+        began = time.perf_counter()
+        Store.open(path, SystemClock()).close()
+        print(f"opened again in {time.perf_counter() - began:.2f} s")
+        status(Path(folder))
+
+
+def status(folder: Path) -> None:
+    """`status --json` as a whole process."""
+    environment = {**os.environ, "VOYAGE_JOBS_DATA_DIR": str(folder), "VOYAGE_JOBS_SOURCES": '[{"name":"docs","path":"/srv/docs"}]'}
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "voyage_jobs", "status", "--json"], env=environment, cwd=folder,
+                       stdout=subprocess.DEVNULL, check=False)  # fmt: skip
+        times.append(time.perf_counter() - began)
+    print(f"status --json: {sorted(times)[2]:.2f} s, median of 5 (bar: 1 s)")
+
+
+if __name__ == "__main__":
+    main()
