@@ -1,6 +1,6 @@
 """State: a million chunks. Bytes a chunk at rest, chunks inserted a second, `status --json`, restart to first step.
 
-    python -m benchmarks.bench_state [--chunks N]
+python -m benchmarks.bench_state [--chunks N]
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from voyage_jobs.store.versions import NewChunk, NewVersion
 CHUNKS_PER_DOCUMENT = 8
 DOCUMENTS_PER_SLICE = 500
 PROFILE = Profile("/v1/embeddings", "voyage-4", 1024, "float", "document")
-WORDS = "the quick brown fox jumps over the lazy dog and writes a paragraph of documentation about it ".split()
+WORDS = (
+    "the quick brown fox jumps over the lazy dog and writes a paragraph of documentation about it ".split()
+)
 
 
 def document_text(number: int) -> str:
@@ -41,14 +43,22 @@ def new_versions(first: int, count: int, ids: list[int]) -> list[NewVersion]:
         chunks = [
             NewChunk(
                 hashlib.blake2b(f"{first + i}/{c}".encode(), digest_size=20).digest(),
-                0, c * size, (c + 1) * size, c % 4, 350, 1, 350,
+                0,
+                c * size,
+                (c + 1) * size,
+                c % 4,
+                350,
+                1,
+                350,
             )  # fmt: skip
             for c in range(CHUNKS_PER_DOCUMENT)
         ]
         content = hashlib.blake2b(text.encode(), digest_size=20).digest()
         sections = '[["Guide"],["Guide","Install"],["Guide","Use"],["Guide","Use","Advanced"]]'
         made.append(
-            NewVersion(ids[i], content, "split-1", 1_780_000_000_000_000, "Guide", sections, "{}", text, chunks)
+            NewVersion(
+                ids[i], content, "split-1", 1_780_000_000_000_000, "Guide", sections, "{}", text, chunks
+            )
         )
     return made
 
@@ -60,16 +70,17 @@ def fill(store: Store, chunks: int) -> float:
         sources.configure(tx, [("docs", "/srv/docs")])
         profile_id = sources.profile_id(tx, PROFILE)
         source = sources.all_sources(tx.connection)[0]
+    folders: dict[str, int] = {}
     for first in range(0, chunks // CHUNKS_PER_DOCUMENT, DOCUMENTS_PER_SLICE):
         prepared = new_versions(first, DOCUMENTS_PER_SLICE, [0] * DOCUMENTS_PER_SLICE)
         began = time.perf_counter()
         with store.write() as tx:
-            folder = documents.ensure_folder(tx, source.id, f"folder{first // 5000}")
+            folder = f"folder{first // 5000}"
             seen = [
-                Seen(folder, f"folder{first // 5000}", f"file{first + i}.md", len(v.text), 1, first + i, v.content_hash)
+                Seen(folder, f"file{first + i}.md", len(v.text), 1, first + i, v.content_hash)
                 for i, v in enumerate(prepared)
             ]
-            ids = documents.save(tx, source.id, "docs", seen)
+            ids = documents.save(tx, source.id, "docs", folders, seen)
             ready = [NewVersion(**{**vars(v), "document_id": d}) for v, d in zip(prepared, ids, strict=True)]
             versions.add(tx, source.id, profile_id, ready)
         spent += time.perf_counter() - began
@@ -87,7 +98,9 @@ def settle(store: Store, open_share: float) -> None:
             members = list(embeddings.wanted(tx.connection, profile_id, 0, 100_000))
             batch_id = batches.create(tx, f"{done:020x}", profile_id, len(members), 1, 0.04, "{}")
             embeddings.take(tx, batch_id, [member.id for member in members])
-            pack = batches.add_pack(tx, f"abcdefabcdef/{done:020x}.arrow", profile_id, batch_id, len(members), 1, "0" * 64)
+            pack = batches.add_pack(
+                tx, f"abcdefabcdef/{done:020x}.arrow", profile_id, batch_id, len(members), 1, "0" * 64
+            )
             settled = [
                 embeddings.Settled(line, member.id, embeddings.SUCCESS, 350, None, line)
                 for line, member in enumerate(members)
@@ -130,7 +143,11 @@ def main() -> None:
 
 def status(folder: Path) -> None:
     """`status --json` as a whole process."""
-    environment = {**os.environ, "VOYAGE_JOBS_DATA_DIR": str(folder), "VOYAGE_JOBS_SOURCES": '[{"name":"docs","path":"/srv/docs"}]'}
+    environment = {
+        **os.environ,
+        "VOYAGE_JOBS_DATA_DIR": str(folder),
+        "VOYAGE_JOBS_SOURCES": '[{"name":"docs","path":"/srv/docs"}]',
+    }
     times = []
     for _ in range(5):
         began = time.perf_counter()

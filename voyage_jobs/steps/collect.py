@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 from voyage_jobs.clock import US, now_us
@@ -53,35 +54,47 @@ def collect(context: Context) -> bool:
             break
         if batch.due_at > now_us(context.clock):
             continue
-        if _download_all(context, batch):
+        if not lane.is_open(context, lanes.DISK):
+            break
+        done = _download_all(context, batch)
+        if done is Download.COMPLETE:
             _take_in(context, batch)
-        did = True
+        did |= done is not Download.WAITING
     return did
 
 
 # --- downloading ---
 
 
-def _download_all(context: Context, batch: BatchRow) -> bool:
-    """Whether both result files are on disk now, or known to be nowhere."""
+class Download(Enum):
+    """How far the result files of a batch are."""
+
+    COMPLETE = "complete"  # on disk, or known to be nowhere
+    TRIED = "tried"  # a call was made and did not bring it to an end
+    WAITING = "waiting"  # the vendor lane is closed, or the disk is short
+
+
+def _download_all(context: Context, batch: BatchRow) -> Download:
+    """Bring both result files onto the disk."""
     with context.store.read() as connection:
         have = batches.downloaded(connection, batch.id)
     for kind, file_id in (("output", batch.output_file_id), ("error", batch.error_file_id)):
         if file_id is None or _is_here(context, batch, kind, have):
             continue
         if not lane.is_open(context, lanes.VENDOR):
-            return False
+            return Download.WAITING
         try:
-            _download(context, batch, kind, file_id)
+            if not _download(context, batch, kind, file_id):
+                return Download.WAITING
         except RefusedError as exc:
             if not _gone_for_good(context, batch, kind, exc):
-                return False
+                return Download.TRIED
         except VendorError as exc:
             lane.trouble(context, exc)
-            return False
+            return Download.TRIED
         else:
             lane.fine(context)
-    return True
+    return Download.COMPLETE
 
 
 def _is_here(context: Context, batch: BatchRow, kind: str, have: dict[str, tuple[int, str]]) -> bool:
@@ -93,10 +106,12 @@ def _is_here(context: Context, batch: BatchRow, kind: str, have: dict[str, tuple
         return False
 
 
-def _download(context: Context, batch: BatchRow, kind: str, file_id: str) -> None:
+def _download(context: Context, batch: BatchRow, kind: str, file_id: str) -> bool:
+    """Download one file; False if the disk has no room for it now."""
     described = context.client.get_file(file_id)
     path = context.result_path(batch.ref, kind)
-    room_for(context, 2 * (described.bytes or 0))
+    if not room_for(context, 2 * (described.bytes or 0)):
+        return False
 
     def on_progress(done: int) -> None:
         context.progress(f"downloading {kind} of {batch.ref[:8]}", done, described.bytes)
@@ -106,6 +121,7 @@ def _download(context: Context, batch: BatchRow, kind: str, file_id: str) -> Non
         batches.note_download(tx, batch.id, kind, got.bytes, got.sha256)
     crash_point("download.committed")
     context.log.info("batch.downloaded", ref=batch.ref, kind=kind, bytes=got.bytes, lines=got.lines)
+    return True
 
 
 def _gone_for_good(context: Context, batch: BatchRow, kind: str, error: RefusedError) -> bool:

@@ -20,7 +20,7 @@ from voyage_jobs.voyage import models
 from voyage_jobs.voyage.client import VoyageClient
 
 if TYPE_CHECKING:
-    from voyage_jobs.table import PublishedTable
+    from voyage_jobs.table import PublishedTable, TableDoor
 
 Progress = Callable[[str, int, int | None], None]
 """Told (what, done, total or None) as long work goes on."""
@@ -52,8 +52,7 @@ class Context:
     client: VoyageClient
     packs: PackStore
     log: Any
-    open_table: Callable[[], PublishedTable]
-    """Open the table, making it at first use. Raises CorruptionError or ConfigError if it is damaged or foreign."""
+    table_door: TableDoor
     stopping: threading.Event = field(default_factory=threading.Event)
     progress: Progress = no_progress
     free_bytes: Callable[[], int] | None = None
@@ -69,6 +68,10 @@ class Context:
     def __post_init__(self) -> None:
         self.profile = profile_of(self.settings)
         self.keys = KeyMaker(self.profile)
+
+    def open_table(self) -> PublishedTable:
+        """The table, made at first use. Raises CorruptionError or ConfigError if it is damaged or foreign."""
+        return self.table_door.open()
 
     @property
     def spool(self) -> Path:

@@ -32,13 +32,17 @@ SHORTEST_IDLE_S = 0.05
 
 @dataclass
 class Pipeline:
-    """`eager`: send what there is without lingering (`sync`). `most_inputs`: how much may still be packed, or None."""
+    """`eager`: send what there is without lingering (`sync`). `most_inputs`: how much may still be packed, or None.
+
+    `scan_once`: scan each source once, and again only where that is asked for, so that `sync` comes to an end.
+    """
 
     context: Context
     eager: bool = False
     most_inputs: int | None = None
-    scans: list[ScanResult] = field(default_factory=list)
-    """Results of the complete scans so far."""
+    scan_once: bool = False
+    scans: dict[str, ScanResult] = field(default_factory=dict)
+    """The result of the last complete scan of each source."""
     _running: tuple[Scan, Iterator[None]] | None = None
     _beat_at: float = -HEARTBEAT_S
     _tend_at: float = 0.0
@@ -49,8 +53,8 @@ class Pipeline:
         for name, step in self._steps():
             if self.context.stopping.is_set():
                 return False
-            self.beat(name)
             try:
+                self.beat(name)
                 did |= step()
             except DiskFullError as exc:
                 note_full(self.context, exc)
@@ -94,8 +98,17 @@ class Pipeline:
             self._running = None
             self.context.without_text.clear()
             if scan.result is not None:
-                self.scans.append(scan.result)
+                self.scans[scan.result.source] = scan.result
         return True
+
+    @property
+    def scanning(self) -> str | None:
+        """The source that is being scanned at the moment."""
+        return self._running[0].row.name if self._running else None
+
+    def drop_scan(self) -> None:
+        """Forget the scan at hand: the settings it was begun with are gone. What it recorded stays."""
+        self._running = None
 
     def _next_scan(self) -> tuple[Scan, Iterator[None]] | None:
         now = now_us(self.context.clock)
@@ -103,7 +116,8 @@ class Pipeline:
             rows = [row for row in sources.all_sources(connection) if row.configured]
         for row in rows:
             settings = self.context.source_settings(row.name)
-            if settings is not None and row.scan_due_at <= now:
+            again = self.scan_once and row.name in self.scans
+            if settings is not None and row.scan_due_at <= (0 if again else now):
                 scan = Scan(self.context, row, settings)
                 return scan, scan.run()
         return None
@@ -131,7 +145,10 @@ class Pipeline:
         now = self.context.clock.mono()
         if now >= self._tend_at:
             self._tend_at = now + TEND_INTERVAL_S
-            tend(self.context)
+            try:
+                tend(self.context)
+            except DiskFullError as exc:
+                note_full(self.context, exc)
 
     def idle_s(self) -> float:
         """How long nothing will be due, in seconds: the time to wait when a turn did nothing."""

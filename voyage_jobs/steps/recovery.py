@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 
-from voyage_jobs import table as published
 from voyage_jobs.clock import now_us
 from voyage_jobs.durable import remove
 from voyage_jobs.errors import ConfigError
@@ -95,8 +94,7 @@ def _stray_spool(context: Context) -> None:
 
 def _table(context: Context) -> None:
     """The table is a view: if it is missing, torn or not the one that was filled, it is filled again at no cost."""
-    lance = context.settings.lancedb
-    place = f"{lance.uri}#{lance.table}"
+    place = context.table_door.place
     with context.store.read() as connection:
         filled = notes.get(connection, notes.TABLE)
         version = publications.last_table_version(connection)
@@ -109,15 +107,14 @@ def _table(context: Context) -> None:
 
 
 def _check_table(context: Context, acknowledged: int) -> None:
-    lance = context.settings.lancedb
-    health = published.check(lance.uri, lance.table, context.profile)
+    health = context.table_door.check()
     if health.ok and (health.version or 0) >= acknowledged:
         return
     if health.reason == "foreign":
         raise ConfigError(health.detail, hint="Name another table in [lancedb] table.")
     if health.reason == "torn":
         stamp = str(now_us(context.clock))
-        aside = published.set_aside(lance.uri, lance.table, stamp)
+        aside = context.table_door.set_aside(stamp)
         context.log.error("table.set_aside", reason=health.detail, kept_as=aside)
         _publish_again(context, "the table was damaged")
     elif health.reason == "missing":

@@ -78,7 +78,7 @@ class Scan:
         self._folder_ids: dict[str, int] = {}
         self._visited: set[str] = set()
         self._protected: list[str] = []
-        self._vanished: list[tuple[int, str]] = []
+        self._vanished: list[tuple[str, str]] = []
         self._unchanged = 0
         self._changed = 0
         self._newest = 0
@@ -153,17 +153,16 @@ class Scan:
         self._unchanged += folder.unchanged
         if not (folder.changed or folder.skipped or folder.vanished or folder.excluded):
             return
-        folder_id = self._folder_id(folder.path)
-        self._vanished.extend((folder_id, name) for name in (*folder.vanished, *folder.excluded))
+        self._vanished.extend((folder.path, name) for name in (*folder.vanished, *folder.excluded))
         for skip in folder.skipped:
-            self._skip(part, folder_id, folder.path, skip)
+            self._skip(part, folder.path, skip)
         for stat in folder.changed:
             path = os.path.join(
                 root, names.decode(f"{folder.path}/{stat.name}" if folder.path else stat.name)
             )
-            self._read(part, folder_id, folder.path, path, stat)
+            self._read(part, folder.path, path, stat)
 
-    def _read(self, part: Slice, folder_id: int, folder: str, path: bytes, stat: FileStat) -> None:
+    def _read(self, part: Slice, folder: str, path: bytes, stat: FileStat) -> None:
         found = read_document(
             path,
             stat,
@@ -171,18 +170,16 @@ class Scan:
             follow_symlinks=self.settings.follow_symlinks,
         )
         if isinstance(found, Skip):
-            self._skip(part, folder_id, folder, found)
+            self._skip(part, folder, found)
             return
         mtime_ns = found.stat.mtime_ns
         if abs(self.context.clock.wall() - mtime_ns / 1e9) < SETTLE_S:
             mtime_ns = documents.UNSETTLED_MTIME
-        seen = Seen(
-            folder_id, folder, stat.name, found.stat.size, mtime_ns, found.stat.inode, found.content_hash
-        )
+        seen = Seen(folder, stat.name, found.stat.size, mtime_ns, found.stat.inode, found.content_hash)
         part.read.append((seen, found))
         part.chars += len(found.text)
 
-    def _skip(self, part: Slice, folder_id: int, folder: str, skip: Skip) -> None:
+    def _skip(self, part: Slice, folder: str, skip: Skip) -> None:
         if skip.reason in (SkipReason.CHANGING, SkipReason.VANISHED):
             self.context.log.info(
                 "file.later", source=self.row.name, name=names.display(skip.name), why=skip.reason
@@ -191,7 +188,6 @@ class Scan:
         stat = skip.stat or FileStat(skip.name, 0, documents.UNSETTLED_MTIME, 0)
         part.skipped.append(
             Seen(
-                folder_id,
                 folder,
                 skip.name,
                 stat.size,
@@ -202,22 +198,16 @@ class Scan:
             )
         )
 
-    def _folder_id(self, path: str) -> int:
-        if path not in self._folder_ids:
-            with self.context.store.write() as tx:
-                self._folder_ids[path] = documents.ensure_folder(tx, self.row.id, path)
-        return self._folder_ids[path]
-
     # --- one slice ---
 
     def _commit(self, part: Slice) -> None:
         context = self.context
         split = [to_version(context, 0, seen.path, read, self._options) for seen, read in part.read]
         with context.store.write() as tx:
-            skipped = documents.save(tx, self.row.id, self.row.name, part.skipped)
+            skipped = self._save(tx, part.skipped)
             lasting = zip(skipped, part.skipped, strict=True)
             documents.retire(tx, [i for i, seen in lasting if seen.reason not in documents.PASSING_REASONS])
-            ids = documents.save(tx, self.row.id, self.row.name, [seen for seen, _ in part.read])
+            ids = self._save(tx, [seen for seen, _ in part.read])
             fresh = [replace(version, document_id=i) for i, version in zip(ids, split, strict=True)]
             added = versions.add(tx, self.row.id, context.profile_id, fresh)
             if added.reused_tokens:
@@ -237,6 +227,9 @@ class Scan:
             )
         context.progress(f"scanning {self.row.name}", self._unchanged + self._changed, None)
 
+    def _save(self, tx: Tx, seen: list[Seen]) -> list[int]:
+        return documents.save(tx, self.row.id, self.row.name, self._folder_ids, seen)
+
     # --- the end ---
 
     def _finish(self, identity: RootIdentity) -> None:
@@ -244,8 +237,8 @@ class Scan:
             self._add_vanished_folders(connection)
             live = documents.count_live(connection, self.row.id)
             gone = [
-                documents.vanished(connection, folder_id, name, self._newest)
-                for folder_id, name in self._vanished
+                documents.vanished(connection, self._folder_ids[folder], name, self._newest)
+                for folder, name in self._vanished
             ]
         lost = [each for each in gone if each.state == "present" and each.moved_to is None]
         self._lost, self._moved = len(lost), sum(each.moved_to is not None for each in gone)
@@ -272,7 +265,7 @@ class Scan:
         for path, folder_id in self._folder_ids.items():
             if path not in self._visited and not self._is_protected(path):
                 known = documents.known(connection, folder_id)  # type: ignore[arg-type]
-                self._vanished.extend((folder_id, name) for name in known)
+                self._vanished.extend((path, name) for name in known)
 
     def _is_protected(self, path: str) -> bool:
         return any(root in ("", path) or path.startswith(root + "/") for root in self._protected)

@@ -5,7 +5,6 @@ Nothing here is urgent or needed for correct answers; every part is repeated unt
 
 from __future__ import annotations
 
-from voyage_jobs import table as published
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.durable import remove
@@ -89,8 +88,7 @@ def _remove_spool(context: Context, batch: BatchRow) -> None:
 
 def tend(context: Context) -> None:
     """Keep the table in shape by its own statistics, and fold the database's log in. For idle moments."""
-    lance = context.settings.lancedb
-    if published.exists(lance.uri, lance.table):
+    if context.table_door.exists():
         done = context.open_table().tend()
         context.log.debug("table.tended", **vars(done))
     context.store.checkpoint()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import Connection, func, select, text, update
 
 from voyage_jobs import states
 from voyage_jobs.profile import document_key
@@ -56,21 +56,21 @@ def known(connection: Connection, folder_id: int) -> Mapping[str, tuple[int, int
     return {row[0]: row[1:] for row in raw.execute(_KNOWN, (folder_id,))}
 
 
-def ensure_folder(tx: Tx, source_id: int, path: str) -> int:
-    """The id of a folder, made at first use."""
-    found = tx.connection.execute(
-        select(folders.c.id).where(folders.c.source_id == source_id, folders.c.path == path)
-    ).scalar()
-    if found is not None:
-        return int(found)
-    return int(tx.connection.execute(insert(folders).values(source_id=source_id, path=path)).lastrowid)
+# Purpose: a folder in which something was found for the first time.
+_NEW_FOLDER = "INSERT INTO folders (source_id, path) VALUES (?, ?) RETURNING id"
+
+
+def ensure_folders(tx: Tx, source_id: int, known: dict[str, int], paths: Iterable[str]) -> None:
+    """Add to `known` (relative path -> id) the folders that are not in it yet."""
+    for path in paths:
+        if path not in known:
+            known[path] = int(tx.raw.execute(_NEW_FOLDER, (source_id, path)).fetchone()[0])
 
 
 @dataclass(frozen=True)
 class Seen:
     """What a scan found out about one file. `content_hash` is None for a skipped one, which has a `reason`."""
 
-    folder_id: int
     folder: str
     name: str
     size: int
@@ -105,14 +105,18 @@ _UPDATE = (
 )
 
 
-def save(tx: Tx, source_id: int, source: str, seen: Sequence[Seen]) -> list[int]:
-    """Insert or update documents; their ids, in the same order. Each (folder, name) may stand here once."""
+def save(tx: Tx, source_id: int, source: str, folder_ids: dict[str, int], seen: Sequence[Seen]) -> list[int]:
+    """Insert or update documents; their ids, in the same order. Each (folder, name) may stand here once.
+
+    `folder_ids` are the known folders of the source; new ones are added to it.
+    """
+    ensure_folders(tx, source_id, folder_ids, (each.folder for each in seen))
     ids: list[int] = []
     new: list[tuple[int, Seen]] = []
     known: list[tuple[int, Seen]] = []
     fresh = newest_id(tx.connection)
     for each in seen:
-        row = tx.raw.execute(_FIND, (each.folder_id, each.name)).fetchone()
+        row = tx.raw.execute(_FIND, (folder_ids[each.folder], each.name)).fetchone()
         if row is None:
             fresh += 1
             new.append((fresh, each))
@@ -124,21 +128,23 @@ def save(tx: Tx, source_id: int, source: str, seen: Sequence[Seen]) -> list[int]
             origin = states.Document(row[1])
             cause = each.reason or "found"
             moves.move(tx, documents, row[0], origin, each.state, cause, reason=each.reason, missing_at=None)
-    _insert(tx, source_id, source, new)
+    _insert(tx, source_id, source, folder_ids, new)
     tx.raw.executemany(
         _UPDATE, [(d.reason, d.detail, d.size, d.mtime_ns, d.inode, d.content_hash, i) for i, d in known]
     )
     return ids
 
 
-def _insert(tx: Tx, source_id: int, source: str, new: Sequence[tuple[int, Seen]]) -> None:
+def _insert(
+    tx: Tx, source_id: int, source: str, folder_ids: dict[str, int], new: Sequence[tuple[int, Seen]]
+) -> None:
     tx.raw.executemany(
         _INSERT,
         [
             (
                 document_id,
                 source_id,
-                each.folder_id,
+                folder_ids[each.folder],
                 each.name,
                 document_key(source, each.path),
                 str(each.state),
