@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs import lock
@@ -14,14 +13,12 @@ from voyage_jobs.steps.context import Context, Progress, no_progress, profile_of
 from voyage_jobs.steps.recovery import recover
 from voyage_jobs.store import notes
 from voyage_jobs.store.store import Store
+from voyage_jobs.table import LanceDoor, TableDoor
 from voyage_jobs.vectors import PackStore
 from voyage_jobs.voyage.client import VoyageClient
 
 if TYPE_CHECKING:
     import httpx
-
-    from voyage_jobs.profile import Profile
-    from voyage_jobs.table import PublishedTable
 
 
 @contextlib.contextmanager
@@ -33,10 +30,12 @@ def working(
     mode: str,
     transport: httpx.BaseTransport | None = None,
     progress: Progress = no_progress,
+    table_door: TableDoor | None = None,
 ) -> Iterator[Context]:
     """A recovered context, for as long as the lock is held. `mode` is run, sync or act.
 
-    Raises `LockedError`, `ConfigError`, `StateError`. `transport` stands in for the network in tests.
+    Raises `LockedError`, `ConfigError`, `StateError`. `transport` stands in for the network and
+    `table_door` for the table in tests.
     """
     with lock.held(settings.paths.lock, clock):
         store = Store.open(settings.paths.state_db, clock)
@@ -49,7 +48,7 @@ def working(
                     client=client,
                     packs=PackStore(settings.paths.vectors),
                     log=log,
-                    open_table=table_opener(settings, profile_of(settings)),
+                    table_door=table_door or lance_door(settings),
                     progress=progress,
                 )
                 recover(context, mode)
@@ -70,19 +69,6 @@ def _client(settings: Settings, clock: Clock, transport: httpx.BaseTransport | N
     )
 
 
-def table_opener(settings: Settings, profile: Profile) -> Callable[[], PublishedTable]:
-    """A door to the table that opens it once, at first use, since loading LanceDB takes seconds."""
-    kept: list[PublishedTable] = []
-
-    def open_table() -> PublishedTable:
-        if not kept:
-            from voyage_jobs.table import PublishedTable
-
-            if "://" not in settings.lancedb.uri:
-                Path(settings.lancedb.uri).mkdir(parents=True, exist_ok=True)
-            kept.append(
-                PublishedTable.open(settings.lancedb.uri, settings.lancedb.table, profile, create=True)
-            )
-        return kept[0]
-
-    return open_table
+def lance_door(settings: Settings) -> LanceDoor:
+    """The way to the table that the settings name."""
+    return LanceDoor(settings.lancedb.uri, settings.lancedb.table, profile_of(settings))

@@ -216,12 +216,6 @@ def _refused(context: Context, batch: BatchRow, attempt: AttemptRow, error: Refu
 
 
 _REFUSED_HINT = "Mend the [voyage] settings by the vendor's words, then `voyage-jobs retry`: a new batch is made."
-_NOT_FOUND_HINT)
-    context.attempts_here.pop(attempt.id, None)
-    context.log.warning("create.refused", ref=batch.ref, attempt=attempt.number, error=error.message)
-
-
-_REFUSED_HINT = "Read the vendor's words, mend the [voyage] settings, then `voyage-jobs retry`: the lines go out in a new batch."
 _NOT_FOUND_HINT = (
     "The vendor took the upload but does not find the file: check that the key belongs to the project that may use"
     " batches, then `voyage-jobs retry`."

@@ -24,6 +24,7 @@ delete-by-source clause pads every other row of the table with an empty vector (
 Importing this package loads none of them.
 """
 
+from voyage_jobs.table.door import LanceDoor, TableDoor
 from voyage_jobs.table.health import Health, check, exists, set_aside
 from voyage_jobs.table.schema import FORMAT_VERSION, KEY_COLUMNS, schema
 from voyage_jobs.table.table import PublishedTable
@@ -33,8 +34,10 @@ __all__ = [
     "FORMAT_VERSION",
     "KEY_COLUMNS",
     "Health",
+    "LanceDoor",
     "PublishedTable",
     "Stats",
+    "TableDoor",
     "Tended",
     "Upkeep",
     "check",
