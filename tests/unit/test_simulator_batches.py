@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import numpy as np
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from simulator_door import PARAMS, Door, jsonl, texts
 
 from voyage_jobs.simulator import count_tokens
@@ -81,6 +84,38 @@ def test_unknown_params_may_be_ignored_and_retired_models_name_a_successor() -> 
     assert door.create(file_id, bad(dimensions=3)).status_code == 200
     answer = door.create(file_id, {"model": "voyage-3"})
     assert (answer.status_code, "voyage-4" in answer.json()["detail"]) == (410, True)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+CREATE_KEYS = ["endpoint", "input_file_id", "completion_window", "request_params", "metadata", "file_ids"]
+DATA_KEYS = ["input", "inputs", "query", "documents"]
+PARAM_KEYS = [
+    "model",
+    "input_type",
+    "output_dimension",
+    "output_dtype",
+    "encoding_format",
+    "truncation",
+    "top_k",
+]
+keys = st.sampled_from(CREATE_KEYS + DATA_KEYS + PARAM_KEYS)
+known = st.sampled_from(
+    ["/v1/embeddings", "12h", "voyage-4", "voyage-context-3", "rerank-2.5", "float", ["x"], 256]
+)
+paths = st.sampled_from(["/batches", "/embeddings", "/contextualizedembeddings", "/rerank", "/files/delete"])
+
+
+@settings(max_examples=300, derandomize=True, deadline=None)
+@given(paths, st.dictionaries(keys, known | json_values) | json_values)
+def test_whatever_is_sent_is_answered(path: str, body: Any) -> None:
+    answer = Door().http.post(path, content=json.dumps(body))
+
+    assert answer.status_code in {200, 400, 404}
+    assert isinstance(answer.json(), dict)
 
 
 def test_in_flight_jobs_and_tokens_are_limited() -> None:

@@ -230,6 +230,15 @@ def test_contents_may_stand_on_another_host_that_refuses_keys() -> None:
     assert bare.get(location).status_code == 403
 
 
+def test_a_cut_strikes_where_the_bytes_are() -> None:
+    door = Door({"body_cut": {"nth": 1}}, redirect_to="https://storage.example")
+    file_id = door.upload(b"hello").json()["id"]
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        door.content(file_id)
+    assert door.content(file_id) == b"hello"
+
+
 def test_answers_carry_the_vendor_s_date_and_a_request_id() -> None:
     door = Door()
     first = door.http.get("/files").headers

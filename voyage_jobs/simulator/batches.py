@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from voyage_jobs.clock import US
-from voyage_jobs.simulator.blobs import Blob
 from voyage_jobs.simulator.endpoints import Endpoint
 from voyage_jobs.simulator.faults import Hit
 from voyage_jobs.simulator.options import Options
 from voyage_jobs.simulator.params import Params
-from voyage_jobs.simulator.scan import LineError, Scan
+from voyage_jobs.simulator.scan import LineError
 from voyage_jobs.simulator.stamps import stamp
 
 IN_FLIGHT = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
@@ -60,19 +59,17 @@ def make_plan(created_us: int, batch_s: float, window_s: float, slow_share: floa
 
 @dataclass
 class Batch:
-    """One job. `done` lines of its input are worked off, in the order of the runner."""
+    """One job. `done` of its `lines` are worked off, in the order of the runner; `tokens` count as in flight."""
 
     id: str
     number: int
     endpoint: Endpoint
     params: Params
     input_file_id: str
-    input: Blob
     metadata: Mapping[str, str] | None
     plan: Plan
-    scan: Scan
-    output: Blob
-    errors: Blob
+    lines: int
+    tokens: int
     hits: Mapping[str, Hit] = field(default_factory=dict)
     invalid: list[LineError] = field(default_factory=list)
     cancel_us: int | None = None
@@ -136,7 +133,7 @@ class Batch:
             "output_file_id": self.output_file_id,
             "error_file_id": self.error_file_id,
             "request_counts": {
-                "total": len(self.scan) if validated else 0,
+                "total": self.lines if validated else 0,
                 "completed": self.completed,
                 "failed": self.failed,
             },

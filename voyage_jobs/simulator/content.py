@@ -27,6 +27,7 @@ class Contents:
         """The answer to GET /files/{id}/content."""
         if self._options.redirect_to is None:
             return self._bytes(file.blob, request.headers)
+        self._tokens = {t: entry for t, entry in self._tokens.items() if entry[1] > now_us}
         token = self._ids.new()
         self._tokens[token] = (file.blob, now_us + int(self._options.redirect_valid_s * US))
         return Response(302, {"location": f"{self._options.redirect_to.rstrip('/')}/_storage/{token}"})

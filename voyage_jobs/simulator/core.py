@@ -81,10 +81,9 @@ class Simulator:
         ids = Ids(seed)
         self._blobs = BlobStore(storage_dir)
         self.files = Files(ids, self.options)
-        runner = Runner(self.files, self.ledger, self.faults, self.options, self._embed)
+        runner = Runner(self.files, self._blobs, self.ledger, self.faults, self.options, self._embed)
         self.jobs = Jobs(
             files=self.files,
-            blobs=self._blobs,
             runner=runner,
             faults=self.faults,
             ids=ids,
@@ -138,7 +137,9 @@ class Simulator:
         with self._lock:
             now = self._begin_call(None)
             self.calls[route.operation] += 1
-            hit = self.faults.call(route.operation, self._elapsed_s(now))
+            redirects = route.operation == "file_content" and self.options.redirect_to is not None
+            without = frozenset({"body_cut"} if redirects else ())
+            hit = self.faults.call(route.operation, self._elapsed_s(now), without)
         if hit is not None and hit.fault == "request_lost":
             return Response(0, lost=Loss(hit["as"]))
         self._authorize(route, request, hit)

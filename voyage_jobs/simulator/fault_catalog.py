@@ -47,7 +47,7 @@ CATALOG: Mapping[str, Fault] = {
     "server_error": Fault("call", {"status": 500, "after_effect": False}),
     "rate_limited": Fault("call", {"retry_after_s": None}),
     "unpaid_account": Fault("call"),
-    "auth_outage": Fault("call", {"status": 401}),
+    "auth_outage": Fault("call", {"status": 401}, OPERATIONS - {"storage"}),
     "body_cut": Fault("call", {"keep_share": 0.5}, CONTENT),
     "input_file_not_found": Fault("call", {}, frozenset({"create_batch"})),
     "not_deleted": Fault("call", {}, frozenset({"delete_file", "bulk_delete_files"})),

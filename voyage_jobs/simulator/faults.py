@@ -105,11 +105,13 @@ class FaultScript:
         options = Options.from_mapping(raw["options"]) if "options" in raw else None
         return cls(rules, seed, options)
 
-    def call(self, operation: str, elapsed_s: float) -> Hit | None:
-        """The fault of this call, if any."""
+    def call(self, operation: str, elapsed_s: float, without: frozenset[str] = frozenset()) -> Hit | None:
+        """The fault of this call, if any; `without` are those that cannot apply."""
         found = None
         for index, rule in enumerate(self.rules):
-            if CATALOG[rule.fault].scope != "call" or operation not in rule.on or not rule.within(elapsed_s):
+            if CATALOG[rule.fault].scope != "call" or rule.fault in without:
+                continue
+            if operation not in rule.on or not rule.within(elapsed_s):
                 continue
             rule.seen += 1
             if found is None and rule.strikes(rule.seen, self._draw(index, rule, rule.seen)):

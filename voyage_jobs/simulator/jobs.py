@@ -7,7 +7,6 @@ from typing import Any
 
 from voyage_jobs.clock import US
 from voyage_jobs.simulator.batches import CANCELLABLE, IN_FLIGHT, Batch, make_plan
-from voyage_jobs.simulator.blobs import BlobStore
 from voyage_jobs.simulator.endpoints import ENDPOINTS, Endpoint
 from voyage_jobs.simulator.faults import FaultScript, Hit
 from voyage_jobs.simulator.files import Files, StoredFile
@@ -31,7 +30,6 @@ class Jobs:
         self,
         *,
         files: Files,
-        blobs: BlobStore,
         runner: Runner,
         faults: FaultScript,
         ids: Ids,
@@ -39,7 +37,6 @@ class Jobs:
         batch_seconds: float,
     ) -> None:
         self._files = files
-        self._blobs = blobs
         self._runner = runner
         self._faults = faults
         self._ids = ids
@@ -69,7 +66,7 @@ class Jobs:
                 429, f"The limit of {self._options.max_in_flight_jobs} in-flight batches is reached."
             )
         lines = scan(file.blob, endpoint, params, self._options)
-        if sum(b.scan.tokens for b in running) + lines.tokens > self._options.max_in_flight_tokens:
+        if sum(b.tokens for b in running) + lines.tokens > self._options.max_in_flight_tokens:
             most = self._options.max_in_flight_tokens
             raise ApiError(429, f"The limit of {most} tokens in in-flight batches is reached.")
         number = len(self._batches) + 1
@@ -81,16 +78,15 @@ class Jobs:
             endpoint=endpoint,
             params=params,
             input_file_id=file.id,
-            input=file.blob,
             metadata=metadata,
             plan=make_plan(now_us, self._batch_s, self._options.window_s, slow_share),
-            scan=lines,
-            output=self._blobs.new(),
-            errors=self._blobs.new(),
+            lines=len(lines),
+            tokens=lines.tokens,
             hits=hits,
             invalid=self._invalid(lines, hits),
         )
         self._batches[batch.id] = self._open[batch.id] = batch
+        self._runner.start(batch, file.blob, lines)
         return batch.as_json(now_us, self._options)
 
     def retrieve(self, batch_id: str, now_us: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from voyage_jobs.simulator.batches import Batch
+from voyage_jobs.simulator.blobs import Blob, BlobStore
 from voyage_jobs.simulator.endpoints import Workload
 from voyage_jobs.simulator.faults import FaultScript, Hit
 from voyage_jobs.simulator.files import Files, Purpose
@@ -17,12 +18,26 @@ from voyage_jobs.simulator.ledger import Ledger
 from voyage_jobs.simulator.messages import ApiError
 from voyage_jobs.simulator.options import Options
 from voyage_jobs.simulator.params import Params
-from voyage_jobs.simulator.scan import read_line
+from voyage_jobs.simulator.scan import Scan, read_line
 from voyage_jobs.simulator.spoil import SPOILING, inapplicable, spoilt_line
 from voyage_jobs.simulator.vectors import Floats
 
 _BLOCK_TEXTS = 256
 _GOLDEN = 0.6180339887
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The bytes of a job that is not over: where its lines are, and its results so far."""
+
+    input: Blob
+    scan: Scan
+    output: Blob
+    errors: Blob
+
+    def line(self, index: int) -> bytes:
+        """One line of the input, from 0."""
+        return self.input.read(self.scan.starts[index], self.scan.lengths[index])
 
 
 @dataclass(frozen=True)
@@ -40,23 +55,30 @@ class Runner:
     def __init__(
         self,
         files: Files,
+        blobs: BlobStore,
         ledger: Ledger,
         faults: FaultScript,
         options: Options,
         embed: Callable[[list[str], Params], Floats],
     ) -> None:
         self._files = files
+        self._blobs = blobs
         self._ledger = ledger
         self._faults = faults
         self._options = options
         self._embed = embed
+        self._work: dict[str, _Work] = {}
+
+    def start(self, batch: Batch, input_blob: Blob, lines: Scan) -> None:
+        """Take on a new job."""
+        self._work[batch.id] = _Work(input_blob, lines, self._blobs.new(), self._blobs.new())
 
     def advance(self, batch: Batch, now_us: int, most: int | None = None) -> None:
         """Do what is due by `now_us`, at most `most` lines of it, and close the job when it is over."""
         if batch.finished:
             return
         until_us = now_us if batch.cancel_us is None else min(now_us, batch.cancel_us)
-        due = 0 if batch.invalid else batch.plan.lines_done(len(batch.scan), until_us)
+        due = 0 if batch.invalid else batch.plan.lines_done(batch.lines, until_us)
         stop = due if most is None else min(due, batch.done + most)
         if stop > batch.done:
             self._work_off(batch, range(batch.done, stop))
@@ -81,9 +103,10 @@ class Runner:
 
     def _request(self, batch: Batch, index: int) -> _Pending | None:
         """Read one line; None if it has been answered already because it fails or is lost."""
-        raw = batch.input.read(batch.scan.starts[index], batch.scan.lengths[index])
-        if index in batch.scan.bad:
-            self._fail(batch, _custom_id(raw), _refusal(400, batch.scan.bad[index]))
+        job = self._work[batch.id]
+        raw = job.line(index)
+        if index in job.scan.bad:
+            self._fail(batch, _custom_id(raw), _refusal(400, job.scan.bad[index]))
             return None
         custom_id, groups = read_line(raw, batch.endpoint, batch.params, self._options)
         flat = [text for group in groups for text in group]
@@ -111,7 +134,7 @@ class Runner:
             case "line_error_in_output":
                 batch.failed += 1
                 failure = _refusal(hit["status"], hit["message"])
-                batch.output.append(_line(batch, custom_id, failure))
+                self._work[batch.id].output.append(_line(batch, custom_id, failure))
             case _:
                 return False
         return True
@@ -129,7 +152,7 @@ class Runner:
             spoilt = item.hit is not None and item.hit.fault in SPOILING
             self._ledger.bill(batch.params.fingerprint, batch.id, item.work.units, spoilt=spoilt)
             batch.completed += 1
-            batch.output.append(self._lines(batch, item, body))
+            self._work[batch.id].output.append(self._lines(batch, item, body))
 
     def _lines(self, batch: Batch, item: _Pending, body: dict[str, Any]) -> bytes:
         """The output line of a request, or lines where a fault adds one."""
@@ -145,28 +168,32 @@ class Runner:
 
     def _fail(self, batch: Batch, custom_id: str | None, outcome: dict[str, Any]) -> None:
         batch.failed += 1
-        batch.errors.append(_line(batch, custom_id, outcome))
+        self._work[batch.id].errors.append(_line(batch, custom_id, outcome))
 
     def _close(self, batch: Batch) -> None:
         """The job is over: give the rest of its lines up and make its result files."""
         batch.finished = True
-        if batch.invalid:
-            return
-        cancelled = batch.cancel_us is not None
-        started = batch.cancel_us is None or batch.cancel_us >= batch.plan.validated_us
-        if not cancelled or (started and self._options.cancelled_lines_in_error_file):
-            for position in range(batch.done, len(batch.scan)):
-                index = line_at(batch, position, self._options)
-                raw = batch.input.read(batch.scan.starts[index], batch.scan.lengths[index])
-                self._fail(batch, _custom_id(raw), _CANCELLED if cancelled else _EXPIRED)
-        batch.done = len(batch.scan)
-        if batch.output.size or (self._options.empty_output_file and not cancelled):
-            batch.output_file_id = self._result(batch, "batch-output")
-        if batch.errors.size:
-            batch.error_file_id = self._result(batch, "batch-error")
+        if not batch.invalid:
+            self._give_up_rest(batch)
+            job = self._work[batch.id]
+            if job.output.size or (self._options.empty_output_file and batch.cancel_us is None):
+                batch.output_file_id = self._result(batch, job.output, "batch-output")
+            if job.errors.size:
+                batch.error_file_id = self._result(batch, job.errors, "batch-error")
+        del self._work[batch.id]  # from now on the bytes live as long as their files
 
-    def _result(self, batch: Batch, purpose: Purpose) -> str:
-        blob = batch.output if purpose == "batch-output" else batch.errors
+    def _give_up_rest(self, batch: Batch) -> None:
+        """Write the lines that were not worked off into the error file."""
+        stop_us = batch.cancel_us
+        if stop_us is not None and (
+            stop_us < batch.plan.validated_us or not self._options.cancelled_lines_in_error_file
+        ):
+            return
+        for position in range(batch.done, batch.lines):
+            raw = self._work[batch.id].line(line_at(batch, position, self._options))
+            self._fail(batch, _custom_id(raw), _EXPIRED if stop_us is None else _CANCELLED)
+
+    def _result(self, batch: Batch, blob: Blob, purpose: Purpose) -> str:
         name = f"batch_{batch.id}_{purpose.removeprefix('batch-')}"
         return self._files.add(name, purpose, blob, batch.ends_us()).id
 
@@ -192,7 +219,7 @@ def line_at(batch: Batch, position: int, options: Options) -> int:
 
     A stride that shares no factor with the number of lines visits each line once, far from its neighbours.
     """
-    total = len(batch.scan)
+    total = batch.lines
     if not options.shuffle_output or total < 2:
         return position
     stride = max(1, int(total * _GOLDEN))
