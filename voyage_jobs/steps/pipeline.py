@@ -47,6 +47,15 @@ class Pipeline:
     _beat_at: float = -HEARTBEAT_S
     _tend_at: float = 0.0
 
+    def __post_init__(self) -> None:
+        told = self.context.progress
+
+        def progress(what: str, done: int, total: int | None) -> None:
+            told(what, done, total)
+            self.beat(what)
+
+        self.context.progress = progress  # a long step is alive as long as it gets on
+
     def turn(self) -> bool:
         """Give every step one go. True if any of them did something, so that another turn is worth it at once."""
         did = False
