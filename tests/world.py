@@ -164,7 +164,7 @@ class World:
 
     def table_rows(self, *columns: str) -> list[dict[str, Any]]:
         """The rows of the published table (all columns but the vector, or those named), by document and ordinal."""
-        from voyage_jobs.steps.context import profile_of
+        from voyage_jobs.config.profile import profile_of
         from voyage_jobs.table import PublishedTable, exists, schema
 
         settings = self.settings()

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from voyage_jobs import lock
 from voyage_jobs.clock import Clock
+from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.steps.context import Context, Progress, no_progress, profile_of
+from voyage_jobs.steps.context import Context, Progress, no_progress
 from voyage_jobs.steps.recovery import recover
 from voyage_jobs.store import notes
 from voyage_jobs.store.store import Store

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.clock import US, now_us
-from voyage_jobs.steps.context import Context
+from voyage_jobs.config.sections import BudgetSettings
 from voyage_jobs.store import ledger
+
+if TYPE_CHECKING:
+    from voyage_jobs.steps.context import Context
 
 
 def _day_start_us(now: int) -> int:
@@ -34,14 +37,15 @@ def tokens_left(context: Context, connection: Any) -> int | None:
 
     A budget in USD needs a price: with a model whose price is not known it allows nothing, rather than anything.
     """
-    left = [room for _, room, _ in rooms(context, connection)]
+    budget, now = context.settings.budget, now_us(context.clock)
+    left = [room for _, room, _ in rooms(connection, budget, context.price, now)]
     return max(0, min(left)) if left else None
 
 
-def rooms(context: Context, connection: Any) -> Iterator[tuple[str, int, int]]:
-    """(config key, tokens it still allows, when it starts anew) for every limit that is set."""
-    budget = context.settings.budget
-    now = now_us(context.clock)
+def rooms(
+    connection: Any, budget: BudgetSettings, price: float | None, now: int
+) -> Iterator[tuple[str, int, int]]:
+    """(config key, tokens it still allows, when it starts anew) for every limit that is set. `price`: per million."""
     for span, since, usd_limit, token_limit in (
         ("daily", _day_start_us(now), budget.daily_usd, budget.daily_tokens),
         ("monthly", _month_start_us(now), budget.monthly_usd, budget.monthly_tokens),
@@ -53,6 +57,5 @@ def rooms(context: Context, connection: Any) -> Iterator[tuple[str, int, int]]:
         if token_limit is not None:
             yield f"{span}_tokens", token_limit - tokens, anew
         if usd_limit is not None:
-            price = context.price
             room = int((usd_limit - usd) / price * 1_000_000) if price else 0
             yield f"{span}_usd", room, anew

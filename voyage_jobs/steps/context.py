@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.clock import Clock
+from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.profile import KeyMaker, Profile
@@ -30,18 +31,6 @@ def no_progress(what: str, done: int, total: int | None) -> None:
     """Tell nobody."""
 
 
-def profile_of(settings: Settings) -> Profile:
-    """The profile that the settings ask for."""
-    voyage = settings.voyage
-    return Profile(
-        endpoint=voyage.endpoint,
-        model=voyage.model,
-        dimension=voyage.output_dimension,
-        dtype=voyage.output_dtype,
-        input_type=voyage.input_type or None,
-    )
-
-
 @dataclass
 class Context:
     """Handed to every step. `stopping` is set when the process was asked to end: steps finish what they are at."""
@@ -60,6 +49,8 @@ class Context:
     """Monotonic time at which this process sent each create call whose outcome is open."""
     without_text: set[int] = field(default_factory=set)
     """Ready versions whose text cannot be had until a scan has read their files again."""
+    scanned_for_text: set[int] = field(default_factory=set)
+    """Those for which such a scan was asked for out of turn: once, lest a missing file keeps it scanning for ever."""
     profile: Profile = field(init=False)
     keys: KeyMaker = field(init=False)
     profile_id: int = 0

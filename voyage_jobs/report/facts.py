@@ -1,0 +1,123 @@
+"""Everything that `status` looks at, read in one transaction: one moment, whatever the daemon does meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from voyage_jobs import lock
+from voyage_jobs import table as published
+from voyage_jobs.clock import Clock, now_us
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.errors import ConfigError
+from voyage_jobs.states import UNFINISHED, Batch
+from voyage_jobs.steps import budget
+from voyage_jobs.store import batches, ledger, notes, publications, sources, tally
+from voyage_jobs.store import lanes as lane_store
+from voyage_jobs.store.batches import BatchRow
+from voyage_jobs.store.lanes import Lane
+from voyage_jobs.store.ledger import Totals
+from voyage_jobs.store.notes import Here
+from voyage_jobs.store.sources import SourceRow
+from voyage_jobs.store.store import ReadOnlyStore
+from voyage_jobs.store.tally import SourceTally, Waiting
+from voyage_jobs.voyage import models
+
+OPEN = (*UNFINISHED, Batch.PARKED)
+"""States of batches that somebody still waits for."""
+_REASONS = 3
+
+
+@dataclass(frozen=True)
+class Room:
+    """One limit of the budget: its key, the tokens it still allows, and when it starts anew (microseconds)."""
+
+    key: str
+    tokens: int
+    anew_at: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One moment of the state. Times are microseconds UTC; `since` tells when each open batch came into its state."""
+
+    now: int
+    holder: int | None
+    here: Here | None
+    profile: str | None
+    sources: Sequence[SourceRow]
+    tallies: Mapping[int, SourceTally]
+    waiting: Waiting
+    batches_by_state: Mapping[str, int]
+    open: Sequence[BatchRow]
+    refused: Sequence[BatchRow]
+    since: Mapping[int, int]
+    lanes: Sequence[Lane]
+    totals: Totals
+    rooms: Sequence[Room]
+    duplicates: int
+    failure_reasons: Sequence[str]
+    ready_since: int | None
+    table_version: int | None
+    table_exists: bool | None
+
+    def chunks(self, place: str) -> int:
+        """How many chunks are in one place, over all sources."""
+        return sum(each.chunks[place] for each in self.tallies.values())
+
+    @property
+    def cancelled(self) -> int:
+        """Chunks that a person cancelled."""
+        return sum(each.cancelled for each in self.tallies.values())
+
+    @property
+    def work_remains(self) -> bool:
+        """Whether anything is on its way to the table, or ought to be."""
+        return bool(self.open) or any(
+            self.chunks(place) for place in ("waiting", "packed", "submitted", "held")
+        )
+
+
+def batch_price(settings: Settings) -> float | None:
+    """USD per million tokens by batch, or None where it is not known."""
+    model = models.find(settings.voyage.model)
+    return None if model is None else model.batch_usd_per_million
+
+
+def gather(settings: Settings, clock: Clock) -> Facts:
+    """Read everything. Raises `StateError` if there is no state, or none that can be read."""
+    now = now_us(clock)
+    store = ReadOnlyStore(settings.paths.state_db)
+    with store.read() as connection:
+        tallies = tally.by_source(connection)
+        open_batches = batches.in_state(connection, *OPEN)
+        failed = any(each.chunks["failed"] for each in tallies.values())
+        rooms = budget.rooms(connection, settings.budget, batch_price(settings), now)
+        return Facts(
+            now=now,
+            holder=lock.holder(settings.paths.lock),
+            here=notes.who(connection),
+            profile=notes.get(connection, notes.PROFILE),
+            sources=sources.all_sources(connection),
+            tallies=tallies,
+            waiting=tally.waiting(connection),
+            batches_by_state=tally.batches_by_state(connection),
+            open=open_batches,
+            refused=batches.in_state(connection, Batch.REFUSED),
+            since=tally.in_state_since(connection, [batch.id for batch in open_batches]),
+            lanes=list(lane_store.closed(connection).values()),
+            totals=ledger.totals(connection),
+            rooms=[Room(*room) for room in rooms],
+            duplicates=batches.count_duplicates(connection),
+            failure_reasons=tally.failure_reasons(connection, _REASONS) if failed else [],
+            ready_since=tally.ready_since(connection),
+            table_version=publications.last_table_version(connection),
+            table_exists=_table_exists(settings),
+        )
+
+
+def _table_exists(settings: Settings) -> bool | None:
+    try:
+        return published.exists(settings.lancedb.uri, settings.lancedb.table)
+    except (OSError, ConfigError):
+        return None

@@ -1,0 +1,142 @@
+"""`status`: where everything is, as plain data. What cannot be read is None, with a problem that says so, never 0."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from voyage_jobs.clock import US, Clock, iso, now_us
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.errors import StateError
+from voyage_jobs.report import problems
+from voyage_jobs.report.batches import batch_as_dict
+from voyage_jobs.report.facts import Facts, batch_price, gather
+from voyage_jobs.report.problems import Problem
+from voyage_jobs.sources import names
+from voyage_jobs.store import ledger
+from voyage_jobs.store.sources import SourceRow
+from voyage_jobs.store.tally import PLACES, SourceTally
+
+Report = dict[str, Any]
+
+
+def status(settings: Settings, clock: Clock) -> Report:
+    """The report, in the shape that docs/status.md promises. Never raises for what the state may be."""
+    return look(settings, clock)[0]
+
+
+def look(settings: Settings, clock: Clock) -> tuple[Report, list[Problem]]:
+    """The report and its problems, worst first."""
+    try:
+        facts = gather(settings, clock)
+    except StateError as exc:
+        missing = not settings.paths.state_db.exists()
+        code, severity = ("no_state", "info") if missing else ("state_unreadable", "problem")
+        found = [Problem(code, exc.message, exc.hint, severity)]  # type: ignore[arg-type]
+        return _without_state(settings, clock, found), found
+    found = problems.find(facts, settings)
+    return _report(settings, facts, found), found
+
+
+def _without_state(settings: Settings, clock: Clock, found: list[Problem]) -> Report:
+    """Nothing is known but what is configured."""
+    nothing = dict.fromkeys(("estimated", "reserved", "settled", "saved"))
+    return {
+        "as_of": iso(now_us(clock)),
+        "healthy": not any(problem.severity == "problem" for problem in found),
+        "daemon": {"running": False, "pid": None, "heartbeat_age_s": None, "mode": None, "step": None},
+        "sources": [_source(s.name, str(s.path), None, None, 0) for s in settings.sources],
+        "chunks": dict.fromkeys(PLACES),
+        "batches": None,
+        "open_batches": None,
+        "tokens": nothing,
+        "cost_usd": nothing,
+        "table": _table(settings, None, None),
+        "problems": [problem.as_dict() for problem in found],
+    }
+
+
+def _report(settings: Settings, facts: Facts, found: list[Problem]) -> Report:
+    price = batch_price(settings)
+    totals = facts.totals
+    return {
+        "as_of": iso(facts.now),
+        "healthy": not any(problem.severity == "problem" for problem in found),
+        "daemon": _daemon(facts),
+        "sources": _sources(settings, facts),
+        "chunks": {place: facts.chunks(place) for place in PLACES},
+        "batches": dict(facts.batches_by_state),
+        "open_batches": [batch_as_dict(batch) for batch in facts.open],
+        "tokens": {
+            "estimated": facts.waiting.tokens,
+            "reserved": totals.reserved_tokens,
+            "settled": totals.settled_tokens,
+            "saved": totals.saved_tokens,
+        },
+        "cost_usd": {
+            "estimated": ledger.usd(facts.waiting.tokens, price),
+            "reserved": totals.reserved_usd,
+            "settled": totals.settled_usd,
+            "saved": totals.saved_usd,
+        },
+        "table": _table(settings, _rows(facts), facts.table_version),
+        "problems": [problem.as_dict() for problem in found],
+    }
+
+
+def _daemon(facts: Facts) -> Report:
+    here = facts.here if facts.holder is not None else None
+    return {
+        "running": facts.holder is not None,
+        "pid": facts.holder,
+        "heartbeat_age_s": None if here is None else max(0.0, (facts.now - here.heartbeat_at) / US),
+        "mode": here and here.mode,
+        "step": here and here.step,
+    }
+
+
+def _sources(settings: Settings, facts: Facts) -> list[Report]:
+    """Every source that is configured or that the state knows."""
+    known = {row.name: row for row in facts.sources}
+    listed = [
+        _source(row.name, names.display(row.path), row, _tally(facts, row), facts.now)
+        for row in facts.sources
+    ]
+    new = [source for source in settings.sources if source.name not in known]
+    return [*listed, *(_source(s.name, names.display(str(s.path)), None, None, facts.now) for s in new)]
+
+
+def _tally(facts: Facts, row: SourceRow) -> SourceTally | None:
+    """None until a scan was complete, as long as nothing has come in either."""
+    if row.id in facts.tallies:
+        return facts.tallies[row.id]
+    return None if row.scanned_at is None else SourceTally()
+
+
+def _source(name: str, path: str, row: SourceRow | None, tally: SourceTally | None, now: int) -> Report:
+    oldest = tally.oldest_seen_at if tally else None
+    return {
+        "name": name,
+        "path": path,
+        "configured": row is None or row.configured,
+        "frozen": row.frozen_reason if row else None,
+        "documents": tally and tally.present,
+        "chunks": dict(tally.chunks) if tally else dict.fromkeys(PLACES),
+        "oldest_unpublished_s": None if oldest is None else max(0.0, (now - oldest) / US),
+        "published_documents": tally and tally.published_documents,
+        "unpublished_documents": tally and tally.waiting_documents,
+        "missing": tally and tally.missing,
+        "skipped": dict(sorted(tally.skipped.items())) if tally else None,
+        "scanned_at": iso(row.scanned_at) if row else None,
+        "next_scan_at": iso(row.scan_due_at) if row and row.scan_due_at else None,
+    }
+
+
+def _rows(facts: Facts) -> int | None:
+    """What the table serves by the state's account; None if the table is not there to serve it."""
+    served = facts.chunks("published")
+    return served if facts.table_exists or not served else None
+
+
+def _table(settings: Settings, rows: int | None, version: int | None) -> Report:
+    lance = settings.lancedb
+    return {"uri": lance.uri, "name": lance.table, "rows": rows, "version": version}
