@@ -104,7 +104,7 @@ def _fitting(context: Context, refusals: int, limits: Limits) -> Iterator[Wanted
     inputs = size = tokens = 0
     with context.store.read() as connection:
         for wanted in embeddings.wanted(connection, context.profile_id, refusals, limits.inputs):
-            found = texts.of_embedding(wanted.id, wanted.vectors)
+            found = texts.of_embedding(wanted)
             if found is None:
                 continue
             line = len(input_line(wanted.key.hex(), context.profile.endpoint, found))

@@ -77,11 +77,15 @@ def _spool(context: Context, batch: BatchRow) -> bool:
 def _input_lines(context: Context, batch: BatchRow) -> Iterator[bytes]:
     texts = Texts(context)
     with context.store.read() as connection:
-        for line in embeddings.lines_of(connection, batch.id):
-            found = texts.of_embedding(line.embedding_id, line.vectors)
+        written = 0
+        for wanted in embeddings.to_write(connection, batch.id):
+            found = texts.of_embedding(wanted)
             if found is None:
-                raise LookupError(line.embedding_id)
-            yield input_line(line.key.hex(), context.profile.endpoint, found)
+                raise LookupError(wanted.id)
+            yield input_line(wanted.key.hex(), context.profile.endpoint, found)
+            written += 1
+        if written != embeddings.count_lines(connection, batch.id):
+            raise LookupError(batch.ref)
 
 
 def abandon(context: Context, batch: BatchRow, cause: str, *, by_person: bool) -> bool:
@@ -215,7 +219,9 @@ def _refused(context: Context, batch: BatchRow, attempt: AttemptRow, error: Refu
     context.log.warning("create.refused", ref=batch.ref, attempt=attempt.number, error=error.message)
 
 
-_REFUSED_HINT = "Mend the [voyage] settings by the vendor's words, then `voyage-jobs retry`: a new batch is made."
+_REFUSED_HINT = (
+    "Mend the [voyage] settings by the vendor's words, then `voyage-jobs retry`: a new batch is made."
+)
 _NOT_FOUND_HINT = (
     "The vendor took the upload but does not find the file: check that the key belongs to the project that may use"
     " batches, then `voyage-jobs retry`."

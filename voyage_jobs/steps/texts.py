@@ -10,6 +10,7 @@ from voyage_jobs.sources.files import FileStat
 from voyage_jobs.sources.read import ReadDocument, read_document
 from voyage_jobs.steps.context import Context
 from voyage_jobs.store import embeddings, versions
+from voyage_jobs.store.embeddings import WantedEmbedding
 
 _KEPT = 8  # versions are asked for in order: a few are enough
 
@@ -36,8 +37,14 @@ class Texts:
             self._kept.popitem(last=False)
         return text
 
-    def of_embedding(self, embedding_id: int, vectors: int) -> list[str] | None:
+    def of_embedding(self, wanted: WantedEmbedding) -> list[str] | None:
         """The texts of one embedding in slot order; None if they cannot be had (any more)."""
+        text = self.of_version(wanted.version_id) if wanted.vectors == 1 else None
+        return (
+            self._wherever(wanted.id, wanted.vectors) if text is None else [text[wanted.start : wanted.end]]
+        )
+
+    def _wherever(self, embedding_id: int, vectors: int) -> list[str] | None:
         with self._context.store.read() as connection:
             places = embeddings.places(connection, embedding_id, vectors)
         if len(places) != vectors:

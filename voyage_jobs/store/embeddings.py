@@ -28,21 +28,21 @@ OUTCOME_WORDS = {
 
 @dataclass(frozen=True)
 class WantedEmbedding:
-    """One embedding that waits to be sent; its first chunk tells where its text is."""
+    """One embedding that waits to be sent, and where (the first of) its text stands."""
 
     id: int
     key: bytes
     vectors: int
     tokens: int
-    refusals: int
     version_id: int
-    wanted_at: int
+    start: int
+    end: int
 
 
 # Purpose: what to pack next: oldest versions first, in reading order, each embedding once, never one that no live
 # version needs. Those that were in a job that failed validation go by themselves (`refusals`).
 _WANTED = (
-    "SELECT e.id, e.key, e.vectors, e.tokens, e.refusals, MIN(c.version_id) AS version_id, e.wanted_at"
+    'SELECT e.id, e.key, e.vectors, e.tokens, MIN(c.version_id) AS version_id, c.start, c."end"'
     " FROM embeddings e JOIN chunks c ON c.embedding_id = e.id"
     " WHERE e.state = 0 AND e.profile_id = ? AND e.refusals = ?"
     " GROUP BY e.id ORDER BY version_id, e.id LIMIT ?"
@@ -122,6 +122,20 @@ def places(connection: Connection, embedding_id: int, vectors: int) -> list[Text
     return [TextPlace(*row) for row in rows] if len(rows) == vectors else []
 
 
+# Purpose: the lines of an input file to be written, each with the place of (the first of) its text.
+_TO_WRITE = (
+    'SELECT e.id, e.key, e.vectors, e.tokens, MIN(c.version_id), c.start, c."end" FROM lines l'
+    " JOIN embeddings e ON e.id = l.embedding_id JOIN chunks c ON c.embedding_id = e.id"
+    " WHERE l.batch_id = ? GROUP BY l.line ORDER BY l.line"
+)
+
+
+def to_write(connection: Connection, batch_id: int) -> Iterator[WantedEmbedding]:
+    """The embeddings of a batch in the order of its lines; one that no chunk needs any more is left out."""
+    for row in connection.exec_driver_sql(_TO_WRITE, (batch_id,)):
+        yield WantedEmbedding(*row)
+
+
 @dataclass(frozen=True)
 class Line:
     """One line of a batch and the embedding it asks for."""
@@ -132,6 +146,12 @@ class Line:
     vectors: int
     tokens: int
     attempts: int
+
+
+def count_lines(connection: Connection, batch_id: int) -> int:
+    """How many lines a batch has."""
+    sql = "SELECT COUNT(*) FROM lines WHERE batch_id = ?"
+    return int(connection.exec_driver_sql(sql, (batch_id,)).scalar_one())
 
 
 _LINES = (

@@ -25,7 +25,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy.pool import QueuePool, StaticPool
 
 from voyage_jobs.errors import StateError
 
@@ -101,7 +101,7 @@ def reading_engine(path: Path) -> Engine:
         connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
         return connection
 
-    engine = create_engine("sqlite+pysqlite://", module=module, creator=connect, poolclass=NullPool)
+    engine = create_engine("sqlite+pysqlite://", module=module, creator=connect, poolclass=QueuePool)
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Any) -> None:
