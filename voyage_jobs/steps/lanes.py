@@ -97,3 +97,10 @@ def fine(context: Context, name: str = lanes.VENDOR) -> None:
         with context.store.write() as tx:
             lanes.reopen(tx, name)
         context.log.info("lane.open", lane=name)
+
+
+def try_again(context: Context) -> None:
+    """Somebody started us, or changed the settings: what was refused, unreachable or full before may be mended."""
+    with context.store.write() as tx:
+        lanes.reopen(tx, lanes.VENDOR)
+        lanes.reopen(tx, lanes.DISK)

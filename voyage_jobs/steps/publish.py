@@ -55,16 +55,18 @@ def _choose(context: Context, texts: Texts) -> list[ReadyVersion]:
 
 
 def _has_text(context: Context, texts: Texts, version: ReadyVersion) -> bool:
-    """A version whose text cannot be had waits for a scan that reads its file again, due at once."""
+    """A version whose text cannot be had waits for scans that read its file again; the first is due at once."""
     with context.store.read() as connection:
         if versions.has_text(connection, version.id):
             return True
     if texts.of_version(version.id) is not None:
         return True
     context.without_text.add(version.id)
-    with context.store.write() as tx:
-        sources.scan_soon(tx, version.source)
-    context.log.warning("publish.no_text", source=version.source, path=version.path)
+    if version.id not in context.scanned_for_text:
+        context.scanned_for_text.add(version.id)
+        with context.store.write() as tx:
+            sources.scan_soon(tx, version.source)
+        context.log.warning("publish.no_text", source=version.source, path=version.path)
     return False
 
 

@@ -1,0 +1,144 @@
+"""`voyage-jobs sync` and `voyage-jobs run`: the same steps, once to their end or until stopped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from voyage_jobs.cli.context import json_option, settings_of, start_logging
+from voyage_jobs.cli.exits import ExitCode
+
+if TYPE_CHECKING:
+    from voyage_jobs.config import Settings
+    from voyage_jobs.sync import Outcome
+
+
+@click.command(short_help="Do all there is to do, wait for the batches, end.")
+@click.option("--no-wait", is_flag=True, help="Send and collect what can be, but wait for no job.")
+@click.option(
+    "--max-inputs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Send at most N inputs in this call: a first small try.",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="End after this time, whatever is left.  [default: no limit]",
+)
+@json_option
+@click.pass_context
+def sync(
+    ctx: click.Context, no_wait: bool, max_inputs: int | None, timeout_s: float | None, as_json: bool
+) -> int:
+    """Do everything there is to do, wait for the jobs, end.
+
+    Scans every source once, sends what has no vector yet, waits for the jobs (minutes; at most 12 hours by the vendor's
+    promise), publishes. Stop it whenever you like (Ctrl-C): jobs at the vendor go on, and the next call resumes.
+
+    \b
+    Exit codes: 0  the table shows everything
+                3  work remains (--no-wait, --max-inputs, --timeout, a budget) or items failed
+                5  the vendor refuses the key or the account
+                6  a person must act; the rest is done
+              130  stopped by Ctrl-C, 143 by SIGTERM
+    """
+    from voyage_jobs.cli.display import Display
+    from voyage_jobs.clock import SystemClock, now_us
+    from voyage_jobs.logs import get_logger
+    from voyage_jobs.signals import EXIT_BASE, Signals
+    from voyage_jobs.sync import Ending, Sync
+    from voyage_jobs.worker import working
+
+    settings = settings_of(ctx)
+    settings.api_key()  # none: say so before anything is done
+    clock = SystemClock()
+    with Display() as display, Signals() as signals:
+        start_logging(ctx, "warning" if display.shown else None)
+        with working(settings, clock, get_logger(), mode="sync", progress=display.report) as context:
+            outcome = Sync(
+                context,
+                signals,
+                wait=not no_wait,
+                most_inputs=max_inputs,
+                timeout_s=timeout_s,
+                watch=lambda rest: display.waiting(rest, now_us(clock)),
+            ).run()
+    endings = {
+        Ending.DONE: ExitCode.DONE,
+        Ending.UNFINISHED: ExitCode.UNFINISHED,
+        Ending.REFUSED: ExitCode.REFUSED,
+        Ending.PERSON: ExitCode.PERSON,
+    }
+    code = int(endings.get(outcome.ending, EXIT_BASE + (signals.stopped_by or 0)))
+    _tell(summary(outcome, code, settings), as_json)
+    return code
+
+
+def summary(outcome: Outcome, code: int, settings: Settings) -> dict[str, Any]:
+    """The report of a `sync`, as `--json` gives it."""
+    from voyage_jobs.clock import iso
+
+    work = outcome.work
+    return {
+        "result": outcome.ending.value,
+        "exit_code": code,
+        "documents": {"published": work.documents_published, "removed": work.documents_removed},
+        "chunks_published": work.chunks_published,
+        "embeddings_sent": work.embeddings_sent,
+        "batches": {"sent": work.batches_sent, "collected": work.batches_collected},
+        "tokens": {"settled": work.settled_tokens, "saved": work.saved_tokens},
+        "cost_usd": {"settled": work.settled_usd, "saved": work.saved_usd},
+        "in_flight": [
+            {
+                "ref": batch.ref,
+                "batch_id": batch.remote_id,
+                "state": str(batch.state),
+                "inputs": batch.inputs,
+                "deadline_at": iso(batch.deadline_at),
+            }
+            for batch in outcome.in_flight
+        ],
+        "table": {"uri": settings.lancedb.uri, "name": settings.lancedb.table},
+        "problems": [vars(problem) for problem in outcome.problems],
+        "elapsed_s": round(outcome.elapsed_s, 3),
+    }
+
+
+def _tell(report: dict[str, Any], as_json: bool) -> None:
+    from voyage_jobs.cli.output import duration, emit_json, number, printable, usd
+
+    if as_json:
+        emit_json(report)
+        return
+    documents, batches, tokens, cost = (report[key] for key in ("documents", "batches", "tokens", "cost_usd"))
+    removed = f", {number(documents['removed'])} removed" if documents["removed"] else ""
+    rows = [
+        (
+            "published",
+            f"{number(documents['published'])} documents, {number(report['chunks_published'])} chunks{removed}",
+        ),
+        ("sent", f"{number(report['embeddings_sent'])} embeddings in {number(batches['sent'])} batches"),
+        ("collected", f"{number(batches['collected'])} batches"),
+        ("paid", f"{number(tokens['settled'])} tokens, {usd(cost['settled'])}"),
+        ("reused", f"{number(tokens['saved'])} tokens, {usd(cost['saved'])} not paid again"),
+        ("table", f"{report['table']['name']} in {printable(report['table']['uri'])}"),
+    ]
+    click.echo(f"{_HEADS[report['result']]} after {duration(report['elapsed_s'])}.")
+    for name, text in rows:
+        click.echo(f"  {name:<10} {text}")
+    for problem in report["problems"]:
+        click.echo(f"{problem['code']}: {printable(problem['message'])}", err=True)
+        click.echo(f"  {printable(problem['hint'])}", err=True)
+
+
+_HEADS = {
+    "done": "Done",
+    "unfinished": "Work remains",
+    "refused": "The vendor refuses",
+    "person": "A person must act; the rest is done",
+    "stopped": "Stopped; nothing is lost",
+}

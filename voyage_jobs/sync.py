@@ -1,0 +1,273 @@
+"""`sync`: take turns until everything is done that can be done, and say what is left and why.
+
+It ends when every source was scanned once to its end, nothing is under way, nothing waits that could be sent, and the
+table shows what is ready. What only a person or time can move on does not keep it from doing the rest first.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from voyage_jobs.clock import US, iso, now_us
+from voyage_jobs.clockwatch import ClockWatch
+from voyage_jobs.signals import Signals
+from voyage_jobs.states import BEFORE_THE_JOB, Batch
+from voyage_jobs.steps import budget
+from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.pipeline import Pipeline
+from voyage_jobs.store import embeddings, lanes
+from voyage_jobs.store.batches import BatchRow
+from voyage_jobs.store.remaining import Remaining, Work, count_stuck, mark, remaining, work_since
+
+REFUSALS = ("auth", "quota")
+_GOES_ON = "The next `voyage-jobs sync` or `voyage-jobs run` goes on with it."
+_REFS = 5  # refs named in one message
+
+
+class Ending(enum.Enum):
+    """How a `sync` came to its end."""
+
+    DONE = "done"
+    UNFINISHED = "unfinished"  # work remains, or something failed
+    REFUSED = "refused"  # the vendor refuses the key or the account
+    PERSON = "person"  # a person must decide
+    STOPPED = "stopped"  # a signal asked to stop
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is not done: a short code, the facts, and what to do about it."""
+
+    code: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a `sync` did, what is left, and how it ended. `elapsed_s` is monotonic time."""
+
+    ending: Ending
+    work: Work
+    problems: list[Problem]
+    in_flight: list[BatchRow]
+    elapsed_s: float
+
+
+class Sync:
+    """One run. `wait=False` sends and collects what it can without waiting for jobs. `timeout_s` bounds it all.
+
+    `watch` hears what is left to do before every wait.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        signals: Signals,
+        *,
+        wait: bool = True,
+        most_inputs: int | None = None,
+        timeout_s: float | None = None,
+        watch: Callable[[Remaining], None] | None = None,
+    ) -> None:
+        self._context = context
+        self._signals = signals
+        self._wait = wait
+        self._limited = most_inputs is not None
+        self._pipeline = Pipeline(context, eager=True, most_inputs=most_inputs, scan_once=True)
+        self._watch = watch
+        self._began = context.clock.mono()
+        self._deadline = None if timeout_s is None else self._began + timeout_s
+
+    def run(self) -> Outcome:
+        """Do what there is to do. Raises what the steps cannot live with."""
+        context = self._context
+        context.stopping = self._signals.stopping
+        lane.try_again(context)
+        clock_watch = ClockWatch(context.clock)
+        with context.store.read() as connection:
+            then = mark(connection)
+        while not (over := self._over(did := self._pipeline.turn())):
+            if clock_watch.stepped_s() < 0:
+                self._pipeline.clock_was_set_back()
+            if not did:
+                context.clock.wait(self._pause_s(), self._signals.wake)
+        with context.store.read() as connection:
+            work = work_since(connection, then)
+        rest = self._rest()
+        problems = list(self._problems(rest, over))
+        elapsed_s = context.clock.mono() - self._began
+        return Outcome(_ending(over, problems), work, problems, rest.open_batches, elapsed_s)
+
+    # --- when to end ---
+
+    def _over(self, did: bool) -> str | None:
+        """Why it is over, or None if it goes on."""
+        if self._signals.stopping.is_set():
+            return "stopped"
+        rest = self._rest()
+        if _refusal(rest) is not None:
+            return "refused"
+        if self._deadline is not None and self._context.clock.mono() >= self._deadline:
+            return "timeout"
+        if did or self._can_move(rest):
+            if not did and self._watch is not None:
+                self._watch(rest)
+            return None
+        return "quiet"
+
+    def _can_move(self, rest: Remaining) -> bool:
+        """Whether time alone will bring something that this run is to wait for."""
+        if self._unscanned():
+            return True
+        if not self._wait:
+            return self._sending_soon(rest)
+        disk_is_short = lanes.DISK in rest.lanes
+        return bool(rest.open_batches) or (disk_is_short and bool(rest.wanted or rest.ready or rest.retiring))
+
+    def _sending_soon(self, rest: Remaining) -> bool:
+        """Without waiting for jobs: whether a batch is on its way to the vendor and only a moment is missing."""
+        held_up = self._is_closed(rest, lanes.CREATE)
+        return any(
+            batch.state in BEFORE_THE_JOB and not (held_up and batch.state is Batch.UPLOADED)
+            for batch in rest.open_batches
+        )
+
+    def _is_closed(self, rest: Remaining, name: str) -> bool:
+        return name in rest.lanes and rest.lanes[name].until_at > now_us(self._context.clock)
+
+    def _unscanned(self) -> bool:
+        wanted = {source.name for source in self._context.settings.sources}
+        return self._pipeline.scanning is not None or bool(wanted - self._pipeline.scans.keys())
+
+    def _pause_s(self) -> float:
+        idle_s = self._pipeline.idle_s()
+        if self._deadline is None:
+            return idle_s
+        return max(0.0, min(idle_s, self._deadline - self._context.clock.mono()))
+
+    def _rest(self) -> Remaining:
+        with self._context.store.read() as connection:
+            return remaining(connection, self._context.profile_id)
+
+    # --- what is left ---
+
+    def _problems(self, rest: Remaining, over: str) -> Iterator[Problem]:
+        refusal = _refusal(rest)
+        if refusal is not None:
+            yield refusal
+        yield from _for_a_person(rest)
+        yield from self._stuck()
+        yield from self._in_trouble(rest)
+        if rest.open_batches:
+            yield _in_flight(rest.open_batches)
+        if over == "timeout":
+            yield Problem("timeout", "The time given by --timeout is over.", _GOES_ON)
+        if over == "quiet" and rest.wanted and not rest.parked:
+            yield self._unsent(rest)
+        if over == "quiet" and rest.ready and lanes.DISK not in rest.lanes:
+            yield Problem(
+                "text_missing",
+                f"{rest.ready} documents cannot be shown: their vectors are here, their files have changed or gone.",
+                "Nothing to do: the next scan that finds the files reads them again.",
+            )
+
+    def _stuck(self) -> Iterator[Problem]:
+        with self._context.store.read() as connection:
+            failed, cancelled = count_stuck(connection)
+        if failed:
+            message = f"{failed} embeddings have failed."
+            yield Problem(
+                "failed", message, "`voyage-jobs status` says why, `voyage-jobs retry` tries them again."
+            )
+        if cancelled:
+            message = f"{cancelled} embeddings were cancelled and are still needed."
+            yield Problem("cancelled", message, "`voyage-jobs retry` wants them again.")
+
+    def _in_trouble(self, rest: Remaining) -> Iterator[Problem]:
+        busy = bool(rest.open_batches or rest.wanted or rest.ready or rest.retiring)
+        for each in rest.lanes.values():
+            if each.code not in REFUSALS and busy:
+                yield Problem(each.code, each.message, each.hint or _GOES_ON)
+
+    def _unsent(self, rest: Remaining) -> Problem:
+        """Why embeddings are wanted and were not sent."""
+        waiting = f"{rest.wanted} embeddings wait to be sent"
+        if self._limited and (self._pipeline.most_inputs or 0) <= 0:
+            return Problem(
+                "max_inputs", f"{waiting}: --max-inputs is reached.", "`voyage-jobs sync` sends the rest."
+            )
+        with self._context.store.read() as connection:
+            tokens = embeddings.backlog(connection, self._context.profile_id).tokens
+            rooms = budget.rooms(
+                connection, self._context.settings.budget, self._context.price, now_us(self._context.clock)
+            )
+            tight = min(rooms, key=lambda room: room[1], default=None)
+        if tight is not None and tight[1] < tokens:
+            key, _, anew = tight
+            return Problem(
+                "budget",
+                f"{waiting}: budget.{key} is reached until {iso(anew)}.",
+                f"Raise budget.{key}, or let it go on then: `voyage-jobs sync` or `voyage-jobs run`.",
+            )
+        if rest.open_batches:
+            return Problem("in_flight_full", f"{waiting} until batches under way make room.", _GOES_ON)
+        return Problem(
+            "text_missing",
+            f"{waiting}, but their files have changed or gone.",
+            "Nothing to do: the next scan that finds the files reads them again.",
+        )
+
+
+def _refusal(rest: Remaining) -> Problem | None:
+    closed = rest.lanes.get(lanes.VENDOR)
+    if closed is None or closed.code not in REFUSALS:
+        return None
+    return Problem(
+        closed.code, closed.message, closed.hint or "Nothing was lost. Mend it, then run it again."
+    )
+
+
+def _for_a_person(rest: Remaining) -> Iterator[Problem]:
+    for batch in rest.parked:
+        yield Problem(
+            "parked", f"Batch {batch.ref} is parked: {batch.reason}", batch.hint or "`voyage-jobs retry`"
+        )
+    for source in rest.frozen:
+        yield Problem(
+            "frozen",
+            f"Source {source.name} is frozen: {source.frozen_reason}. Nothing of it is deleted.",
+            f"If that is meant: `voyage-jobs confirm {source.name}`.",
+        )
+
+
+def _in_flight(open_batches: list[BatchRow]) -> Problem:
+    inputs = sum(batch.inputs for batch in open_batches)
+    message = f"{len(open_batches)} batches with {inputs} inputs are under way: {refs(open_batches)}."
+    return Problem("in_flight", message, f"Nothing is lost. {_GOES_ON}")
+
+
+def refs(open_batches: list[BatchRow]) -> str:
+    """Their refs, the first few."""
+    named = ", ".join(batch.ref for batch in open_batches[:_REFS])
+    return named + (f" and {len(open_batches) - _REFS} more" if len(open_batches) > _REFS else "")
+
+
+def _ending(over: str, problems: list[Problem]) -> Ending:
+    codes = {problem.code for problem in problems}
+    if over == "stopped":
+        return Ending.STOPPED
+    if codes & set(REFUSALS):
+        return Ending.REFUSED
+    if codes & {"parked", "frozen"}:
+        return Ending.PERSON
+    return Ending.UNFINISHED if problems else Ending.DONE
+
+
+def deadline_s(open_batches: list[BatchRow], now: int) -> float | None:
+    """Seconds until the first of these batches is over by the vendor's promise; None if none runs yet."""
+    deadlines = [batch.deadline_at for batch in open_batches if batch.deadline_at is not None]
+    return (min(deadlines) - now) / US if deadlines else None
