@@ -1,0 +1,155 @@
+"""Front matter: the YAML (`---`) or TOML (`+++`) block at the head of a Markdown file, as plain JSON values.
+
+It comes from files that anybody may have written, so its size, nesting and aliases are bounded before a value
+is built: a few hundred bytes of YAML can stand for gigabytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, time
+from typing import TypeAlias, Union
+
+import yaml
+
+# A name that stands in its own definition must be quoted, which `|` does not take.
+Json: TypeAlias = Union[bool, int, float, str, list["Json"], dict[str, "Json"], None]  # noqa: UP007
+
+ERROR_KEY = "_front_matter_error"
+_MAX_CHARS = 32_768  # of the block as written; metadata goes with every chunk
+_MAX_EXPANDED_CHARS = 65_536  # with every alias written out
+_MAX_DEPTH = 32
+_MAX_ERROR_CHARS = 200
+_LARGEST_INT = 1 << 63
+
+_OPEN = re.compile(r"(---|\+\+\+)[ \t]*(?:\r?\n|\r)")
+_CLOSE = {
+    "---": re.compile(r"(?:(?<=[\r\n])|\A)(?:---|\.\.\.)[ \t]*(?:\r?\n|\r|\Z)"),
+    "+++": re.compile(r"(?:(?<=[\r\n])|\A)\+\+\+[ \t]*(?:\r?\n|\r|\Z)"),
+}
+# What the YAML constructors let through when a value is not what its tag or its form promises.
+_BAD_VALUE = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError)
+# The parser in C is many times as fast; not every build of PyYAML has it.
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, slots=True)
+class FrontMatter:
+    """What stands at the head of a document; `end` is where its body starts, in characters."""
+
+    end: int = 0
+    metadata: dict[str, Json] = field(default_factory=dict)
+
+
+class _Refused(Exception):  # noqa: N818 - an answer, not a fault
+    """The block cannot be used, for the reason given."""
+
+
+def front_matter(text: str) -> FrontMatter:
+    """The front matter of a Markdown text, if it has any.
+
+    A block that cannot be read counts as front matter, too, with the reason under `ERROR_KEY`. A block that
+    is no mapping is not front matter but text between two rules.
+    """
+    opening = _OPEN.match(text)
+    if opening is None:
+        return FrontMatter()
+    closing = _CLOSE[opening.group(1)].search(text, opening.end(), opening.end() + _MAX_CHARS)
+    if closing is None or not (closing.group().endswith(("\n", "\r")) or closing.end() == len(text)):
+        return FrontMatter()
+    block = text[opening.end() : closing.start()]
+    try:
+        value = _read_toml(block) if opening.group(1) == "+++" else _read_yaml(block)
+        if value is not None and not isinstance(value, Mapping):
+            return FrontMatter()
+        metadata = _json(value or {})
+    except _Refused as refused:
+        metadata = {ERROR_KEY: str(refused)[:_MAX_ERROR_CHARS]}
+    assert isinstance(metadata, dict)  # noqa: S101 - a mapping stays one; said for the type checker
+    return FrontMatter(closing.end(), metadata)
+
+
+def _read_toml(block: str) -> object:
+    try:
+        return tomllib.loads(block.replace("\r\n", "\n").replace("\r", "\n"))
+    except (tomllib.TOMLDecodeError, ValueError, ArithmeticError) as exc:
+        raise _Refused(f"TOML: {exc}") from None
+    except RecursionError:
+        raise _Refused("TOML: nested too deeply") from None
+
+
+def _read_yaml(block: str) -> object:
+    try:
+        _bound(block)
+        return yaml.load(block, _Loader)  # noqa: S506 - _Loader is a safe loader
+    except yaml.MarkedYAMLError as exc:
+        where = f"line {exc.problem_mark.line + 2}: " if exc.problem_mark else ""
+        raise _Refused(f"YAML: {where}{exc.problem}") from None
+    except _BAD_VALUE as exc:
+        raise _Refused(f"YAML: {type(exc).__name__}: {' '.join(str(exc).split())}") from None
+
+
+def _bound(block: str) -> None:
+    """Refuse what would grow too large or too deep, by going through the events, which build nothing."""
+    sizes: dict[str, int] = {}  # by anchor, as written out
+    open_nodes: list[tuple[str | None, int]] = []  # anchor, size before it
+    size = 0
+    for event in yaml.parse(block, _Loader):
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in sizes:
+                raise _Refused(f"YAML: alias {event.anchor!r} stands for nothing, or for itself")
+            size += sizes[event.anchor]
+        elif isinstance(event, yaml.ScalarEvent):
+            size += len(event.value) + 1
+            if event.anchor:
+                sizes[event.anchor] = len(event.value) + 1
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append((event.anchor, size))
+            size += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_nodes.pop()
+            if anchor:
+                sizes[anchor] = size - before
+        if len(open_nodes) > _MAX_DEPTH:
+            raise _Refused(f"YAML: nested more than {_MAX_DEPTH} deep")
+        if size > _MAX_EXPANDED_CHARS:
+            raise _Refused(f"YAML: more than {_MAX_EXPANDED_CHARS} characters with all aliases written out")
+
+
+def _json(value: object, depth: int = 0) -> Json:
+    """The value as JSON has it: dates as ISO text, numbers that JSON lacks as text, keys as text."""
+    if depth > _MAX_DEPTH:
+        raise _Refused(f"nested more than {_MAX_DEPTH} deep")
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()  # a lone surrogate is no text
+    if isinstance(value, int):
+        return value if -_LARGEST_INT <= value < _LARGEST_INT else f"{value:#x}"
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, (date, time)):  # a datetime is a date
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, Mapping):
+        return {_key(key): _json(each, depth + 1) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json(each, depth + 1) for each in value]
+    if isinstance(value, (set, frozenset)):
+        return [_json(each, depth + 1) for each in sorted(value, key=str)]
+    raise _Refused(f"a value of type {type(value).__name__}")
+
+
+def _key(key: object) -> str:
+    plain = _json(key)
+    if isinstance(plain, str):
+        return plain
+    if plain is None or isinstance(plain, bool):
+        return {None: "null", True: "true", False: "false"}[plain]
+    return str(plain)

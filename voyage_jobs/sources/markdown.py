@@ -1,0 +1,161 @@
+"""Where the headings of a Markdown text are.
+
+Not a Markdown parser: one regular expression finds the few lines that can begin a heading or something in
+which a heading is none (a code fence, a comment, raw HTML), and only those are looked at. The answers are those
+of CommonMark for top-level blocks, with these exceptions on purpose: a setext underline needs two characters,
+and above it at most three lines that a blank line, a heading, a rule or a fence sets off, since anything else
+is prose with a rule below far more often; comments and raw HTML that are never closed do not hide the rest of
+the document.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+import re
+
+from voyage_jobs.sources.headings import Heading, plain_line, raw_title, replace_all, scannable
+
+_CANDIDATE = re.compile(
+    r"""\n(?P<indent>[ ]{0,3})(?:
+      (?P<atx>\#{1,6})(?=[ \t\n]|\Z)
+    | (?P<setext>=|-)(?P=setext)+[ \t]*(?=\n|\Z)
+    | (?P<bullets>(?:(?:[-+*]|\d{1,9}[.)])[ \t]++){0,8}+)(?P<fence>`{3,}+(?=[^`\n]*(?:\n|\Z))|~{3,}+)
+    | <(?P<html>!--|\?|!\[CDATA\[|(?:script|pre|style|textarea)(?=[\s>]))
+    )""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_HTML_END = {"!--": re.compile("-->"), "?": re.compile(r"\?>"), "![cdata[": re.compile(r"\]\]>")}
+_RAW_END = re.compile("</(?:script|pre|style|textarea)>", re.IGNORECASE)
+# First characters with which a line is not (a continuation of) a top-level paragraph.
+_BLOCK_START = re.compile(
+    r" {0,3}(?:[-+*](?:[ \t]|$)|[>|<]|\d{1,9}[.)][ \t]|([-*_])(?:[ \t]*\1){2,}[ \t]*$)| {4}|\t"
+)
+_MAX_SETEXT_LINES = 3
+
+_CLOSING_HASHES = re.compile(r"(?:^|[ \t]+)#+[ \t]*$")
+_LITERAL = re.compile(r"\\([!-/:-@\[-`{-~])|(?<!`)(`{1,3})(?!`)[ ]?(.+?)[ ]?(?<!`)\2(?!`)")
+_KEPT = re.compile("\0(\\d+)\0")
+_LINK = re.compile(r"!?\[([^\[\]]*)\](?:\([^()]*(?:\([^()]*\)[^()]*)?\)|\[[^\[\]]*\])")
+_INLINE: list[tuple[re.Pattern[str], str]] = [
+    (re.compile(r"[ \t]*\{[#.:][^{}]*\}[ \t]*$"), ""),  # {#anchor .class}
+    (re.compile(r"!?\[([^\[\]]*)\](?:\([^()]*(?:\([^()]*\)[^()]*)?\)|\[[^\[\]]*\])"), r"\1"),
+    (
+        re.compile(r"!?\[([^\[\]]*)\](?:\([^()]*(?:\([^()]*\)[^()]*)?\)|\[[^\[\]]*\])"),
+        r"\1",
+    ),  # image in a link
+    (re.compile(r"<((?:https?|mailto):[^<>\s]+)>"), r"\1"),
+    (re.compile(r"</?[A-Za-z][^<>]*>"), ""),
+    (re.compile(r"(\*{1,3}|~~)(?=\S)(.+?)(?<=\S)\1"), r"\2"),
+    (re.compile(r"(?<!\w)(_{1,3})(?=\S)(.+?)(?<=\S)\1(?!\w)"), r"\2"),
+]
+
+
+def headings(text: str, start: int = 0) -> list[Heading]:
+    """The top-level headings from `start` on, which must be the start of a line, in order."""
+    return _Scan(scannable(text), start).run()
+
+
+class _Scan:
+    """One pass over a text made `scannable`; positions are those of the line end before a line."""
+
+    def __init__(self, scan: str, start: int) -> None:
+        self._scan = scan
+        self._at = start
+        self._floor = start  # nothing before this belongs to a paragraph that goes on
+        self._unclosed: set[re.Pattern[str]] = set()
+        self._found: list[Heading] = []
+
+    def run(self) -> list[Heading]:
+        while candidate := _CANDIDATE.search(self._scan, self._at):
+            if candidate["atx"]:
+                self._atx(candidate)
+            elif candidate["setext"]:
+                self._setext(candidate)
+            elif candidate["fence"]:
+                self._fence(candidate)
+            else:
+                self._html(candidate)
+        return self._found
+
+    def _line_end(self, position: int) -> int:
+        end = self._scan.find("\n", position)
+        return len(self._scan) if end < 0 else end
+
+    def _go_on_from(self, position: int) -> None:
+        self._at = self._floor = position
+
+    def _add(self, start: int, end: int, level: int, source: str) -> None:
+        # The heading ends after its line end; in the text that is one character back from here.
+        self._found.append(Heading(start, min(end, len(self._scan) - 1), level, inline_text(source)))
+
+    def _atx(self, candidate: re.Match[str]) -> None:
+        end = self._line_end(candidate.end())
+        source = _CLOSING_HASHES.sub("", raw_title(self._scan[candidate.end() : end]).strip())
+        self._add(candidate.start(), end, len(candidate["atx"]), source)
+        self._go_on_from(end)
+
+    def _setext(self, candidate: re.Match[str]) -> None:
+        start = self._paragraph_start(candidate.start())
+        if start is not None:
+            source = self._scan[start : candidate.start()]
+            self._add(start, candidate.end(), 1 if candidate["setext"] == "=" else 2, source)
+        elif "---" not in candidate.group():
+            self._at = candidate.end()  # no rule either, but text
+            return
+        self._go_on_from(candidate.end())
+
+    def _paragraph_start(self, underline: int) -> int | None:
+        """Where the short paragraph right above the underline starts, if there is one."""
+        start = underline
+        for _ in range(_MAX_SETEXT_LINES + 1):
+            above = self._scan.rfind("\n", self._floor, start)
+            line = self._scan[above + 1 : start] if above >= 0 else ""
+            if not line or line.isspace():
+                return start if start < underline else None
+            if _BLOCK_START.match(line):
+                return None
+            start = above
+        return None
+
+    def _fence(self, candidate: re.Match[str]) -> None:
+        content_column = candidate.start("fence") - candidate.start() - 1
+        in_list = bool(candidate["bullets"])
+        mark = candidate["fence"]
+        close = _fence_end(mark[0], len(mark), content_column, in_list).search(self._scan, candidate.end())
+        if close is None:
+            self._go_on_from(len(self._scan))  # an open fence runs to the end of the document
+        else:
+            self._go_on_from(close.end() if close["close"] else close.start())
+
+    def _html(self, candidate: re.Match[str]) -> None:
+        end_mark = _HTML_END.get(candidate["html"].lower(), _RAW_END)
+        end = None
+        if end_mark not in self._unclosed:
+            end = end_mark.search(self._scan, candidate.end())
+            if end is None:
+                self._unclosed.add(end_mark)  # nor will there be one for the next, so do not look again
+        self._go_on_from(self._line_end(end.end() if end else candidate.end()))
+
+
+@functools.lru_cache(maxsize=256)
+def _fence_end(char: str, length: int, column: int, in_list: bool) -> re.Pattern[str]:
+    """The closing fence; for one opened behind a bullet also the first line that is out of the list item."""
+    close = rf"\n {{0,{column + 3 if in_list else 3}}}(?P<close>{char}{{{length},}}+)[ \t]*(?=\n|\Z)"
+    return re.compile(rf"{close}|\n {{0,{column - 1}}}(?=[^ \t\n])" if in_list else close)
+
+
+def inline_text(source: str) -> str:
+    """A heading's text without emphasis, links, code marks, tags, escapes and attributes; in one line."""
+    source = raw_title(source)
+    if source.isalnum():
+        return plain_line(source)
+    kept: list[str] = []  # escaped characters and code: what stands there is no markup
+
+    def keep(match: re.Match[str]) -> str:
+        kept.append(match[1] or match[3])
+        return f"\0{len(kept) - 1}\0"
+
+    line = _LITERAL.sub(keep, " ".join(source.replace("\0", "").split()))
+    line = html.unescape(replace_all(_INLINE, line))
+    return plain_line(_KEPT.sub(lambda match: kept[int(match[1])], line))

@@ -1,0 +1,53 @@
+"""A text cut into regions that are split one by one, so that an edit in one leaves the chunks of all others
+alone.
+
+A region is a section: a heading and what follows it up to the next heading of any level. Headings with
+nothing of their own below go with the section after them, since nobody searches for a bare heading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from voyage_jobs.sources.headings import Heading
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """What is split on its own: `text[start:end]`."""
+
+    start: int
+    head_end: int
+    """Where the headings at its start end; `start` if it has none."""
+    end: int
+    path: tuple[str, ...]
+    """The headings that it stands under, its own last."""
+
+
+def regions(text: str, start: int, headings: list[Heading], max_head_chars: int) -> Iterator[Region]:
+    """The regions of `text` from `start` on, in order and without gaps, those of white space left out.
+
+    Bare headings are kept with what follows as long as they are together no longer than `max_head_chars`.
+    """
+    first = headings[0].start if headings else len(text)
+    if _has_text(text, start, first):
+        yield Region(start, start, first, ())
+    above: list[Heading] = []
+    bare_from: int | None = None
+    for number, heading in enumerate(headings):
+        while above and above[-1].level >= heading.level:
+            above.pop()
+        above.append(heading)
+        end = headings[number + 1].start if number + 1 < len(headings) else len(text)
+        begin = heading.start if bare_from is None else bare_from
+        bare_from = None
+        is_last = number + 1 == len(headings)
+        if is_last or _has_text(text, heading.end, end) or end - begin > max_head_chars:
+            yield Region(begin, heading.end, end, tuple(each.text for each in above if each.text))
+        else:
+            bare_from = begin
+
+
+def _has_text(text: str, start: int, end: int) -> bool:
+    return start < end and not text[start:end].isspace()

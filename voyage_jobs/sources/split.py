@@ -1,0 +1,108 @@
+"""A document's text into chunks: by sections first, then within each.
+
+Pure and deterministic: the same text, path and options give the same chunks. What depends on this module's
+way of cutting is told apart by `SplitOptions.fingerprint`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from voyage_jobs.sources import markdown, names, rst
+from voyage_jobs.sources.frontmatter import FrontMatter, Json, front_matter
+from voyage_jobs.sources.headings import Heading, plain_line
+from voyage_jobs.sources.pieces import pieces, with_overlap
+from voyage_jobs.sources.sections import regions
+from voyage_jobs.sources.tokens import estimate_tokens
+
+SPLITTER_VERSION = 1
+"""Raise it when the same text comes to give other chunks, titles, sections or metadata: every document is
+then split again, and what differs is embedded again. A new version of the splitting library does not raise
+it by itself, else every update would be paid for; documents keep their chunks until they change."""
+
+MIN_MAX_CHARS = 100
+
+_MARKDOWN = (".md", ".markdown", ".mdown", ".mkd", ".mdx")
+_RST = (".rst", ".rest")
+
+
+@dataclass(frozen=True, slots=True)
+class SplitOptions:
+    """How to split. Raises ValueError for sizes that cannot be kept."""
+
+    max_chars: int = 2000
+    """No chunk is longer, overlap included."""
+    overlap_chars: int = 0
+    """By how much a chunk may reach back into the one before it in its section; at most half of
+    `max_chars`."""
+
+    def __post_init__(self) -> None:
+        if self.max_chars < MIN_MAX_CHARS:
+            raise ValueError(f"max_chars is {self.max_chars}, less than {MIN_MAX_CHARS}")
+        if not 0 <= self.overlap_chars <= self.max_chars // 2:
+            raise ValueError(f"overlap_chars is {self.overlap_chars}, not within 0 and half of max_chars")
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells apart what gives other chunks of the same text."""
+        described = json.dumps([SPLITTER_VERSION, self.max_chars, self.overlap_chars])
+        return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
+
+
+class Chunk(NamedTuple):
+    """A piece of a document: its text is exactly `text[start:end]`, and has no white space at its ends."""
+
+    ordinal: int
+    start: int
+    end: int
+    section: int
+    """Index into the document's `sections`."""
+    tokens: int
+    """Estimated, see `tokens.estimate_tokens`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitDocument:
+    """A document taken apart."""
+
+    title: str
+    """From the front matter, else the first heading, else the file's name without its suffix."""
+    metadata: dict[str, Json]
+    """The front matter."""
+    sections: list[tuple[str, ...]]
+    """The distinct section paths: the headings that a chunk stands under, its own last."""
+    chunks: list[Chunk]
+
+
+def split(text: str, path: str, options: SplitOptions) -> SplitDocument:
+    """Split a document; `path` says by its suffix how to read it, and by its name what to call it."""
+    suffix = path[path.rfind(".") :].lower()
+    is_markdown = suffix in _MARKDOWN
+    front, found = FrontMatter(), list[Heading]()
+    if is_markdown:
+        front = front_matter(text)
+        found = markdown.headings(text, front.end)
+    elif suffix in _RST:
+        found = rst.headings(text)
+    sections: dict[tuple[str, ...], int] = {}
+    chunks: list[Chunk] = []
+    size = options.max_chars - options.overlap_chars
+    for region in regions(text, front.end, found, size // 2):
+        section = sections.setdefault(region.path, len(sections))
+        for start, end in with_overlap(text, pieces(text, region, size, is_markdown), options.overlap_chars):
+            chunks.append(Chunk(len(chunks), start, end, section, estimate_tokens(text[start:end])))
+    return SplitDocument(_title(front, found, path), front.metadata, list(sections), chunks)
+
+
+def _title(front: FrontMatter, found: list[Heading], path: str) -> str:
+    given = front.metadata.get("title")
+    if isinstance(given, (str, int, float)) and not isinstance(given, bool):
+        title = plain_line(str(given))
+        if title:
+            return title
+    name = path.rsplit("/", 1)[-1]
+    stem = name.rpartition(".")[0] or name
+    return next((heading.text for heading in found if heading.text), plain_line(names.display(stem)))
