@@ -128,41 +128,60 @@ class Attempt(StrEnum):
 
 State = Source | Document | Version | Embedding | Batch | Attempt
 
-MOVES: Mapping[State, frozenset[State]] = {
-    Source.ACTIVE: frozenset({Source.FROZEN}),
-    Source.FROZEN: frozenset({Source.ACTIVE}),
-    Document.PRESENT: frozenset({Document.MISSING, Document.GONE, Document.SKIPPED}),
-    Document.MISSING: frozenset({Document.PRESENT, Document.GONE, Document.SKIPPED}),
-    Document.SKIPPED: frozenset({Document.PRESENT, Document.MISSING, Document.GONE}),
-    Document.GONE: frozenset({Document.PRESENT, Document.SKIPPED}),
-    Version.WAITING: frozenset({Version.READY, Version.SUPERSEDED}),
-    Version.READY: frozenset({Version.PUBLISHED, Version.SUPERSEDED, Version.WAITING}),
-    Version.PUBLISHED: frozenset({Version.RETIRED, Version.READY, Version.WAITING}),
-    Version.RETIRED: frozenset(),
-    Version.SUPERSEDED: frozenset(),
-    Embedding.WANTED: frozenset({Embedding.PACKED, Embedding.HELD, Embedding.DROPPED}),
-    Embedding.PACKED: frozenset({Embedding.SUBMITTED, Embedding.WANTED, Embedding.DROPPED}),
-    Embedding.SUBMITTED: frozenset({Embedding.HELD, Embedding.WANTED, Embedding.FAILED, Embedding.DROPPED}),
-    Embedding.HELD: frozenset({Embedding.WANTED, Embedding.DROPPED}),
-    Embedding.FAILED: frozenset({Embedding.WANTED, Embedding.HELD, Embedding.DROPPED}),
-    Embedding.DROPPED: frozenset({Embedding.WANTED, Embedding.HELD}),
-    Batch.PACKED: frozenset({Batch.SPOOLED, Batch.CANCELLED, Batch.PARKED}),
-    Batch.SPOOLED: frozenset({Batch.UPLOADING, Batch.CANCELLED, Batch.PARKED}),
-    Batch.UPLOADING: frozenset({Batch.UPLOADED, Batch.SPOOLED, Batch.REFUSED, Batch.CANCELLED, Batch.PARKED}),
-    Batch.UPLOADED: frozenset({Batch.CREATING, Batch.SPOOLED, Batch.CANCELLED, Batch.PARKED}),
-    Batch.CREATING: frozenset({Batch.RUNNING, Batch.UPLOADED, Batch.SPOOLED, Batch.REFUSED, Batch.PARKED}),
-    Batch.RUNNING: frozenset({Batch.ENDED, Batch.REFUSED, Batch.PARKED}),
-    Batch.ENDED: frozenset({Batch.COLLECTED, Batch.PARKED}),
-    Batch.COLLECTED: frozenset({Batch.CLOSED}),
-    Batch.CLOSED: frozenset(),
-    Batch.REFUSED: frozenset({Batch.CLOSED}),
-    Batch.PARKED: frozenset({Batch.RUNNING, Batch.CANCELLED}),
-    Batch.CANCELLED: frozenset({Batch.CLOSED}),
-    Attempt.OPEN: frozenset({Attempt.CREATED, Attempt.REFUSED, Attempt.NOT_HAPPENED, Attempt.LOST}),
-    Attempt.CREATED: frozenset(),
-    Attempt.REFUSED: frozenset(),
-    Attempt.NOT_HAPPENED: frozenset(),
-    Attempt.LOST: frozenset({Attempt.CREATED}),
+# By kind, because words are equal across kinds: a refused batch goes on, a refused attempt does not.
+MOVES: Mapping[type[StrEnum], Mapping[State, frozenset[State]]] = {
+    Source: {
+        Source.ACTIVE: frozenset({Source.FROZEN}),
+        Source.FROZEN: frozenset({Source.ACTIVE}),
+    },
+    Document: {
+        Document.PRESENT: frozenset({Document.MISSING, Document.GONE, Document.SKIPPED}),
+        Document.MISSING: frozenset({Document.PRESENT, Document.GONE, Document.SKIPPED}),
+        Document.SKIPPED: frozenset({Document.PRESENT, Document.MISSING, Document.GONE}),
+        Document.GONE: frozenset({Document.PRESENT, Document.SKIPPED}),
+    },
+    Version: {
+        Version.WAITING: frozenset({Version.READY, Version.SUPERSEDED}),
+        Version.READY: frozenset({Version.PUBLISHED, Version.SUPERSEDED, Version.WAITING}),
+        Version.PUBLISHED: frozenset({Version.RETIRED, Version.READY, Version.WAITING}),
+        Version.RETIRED: frozenset(),
+        Version.SUPERSEDED: frozenset(),
+    },
+    Embedding: {
+        Embedding.WANTED: frozenset({Embedding.PACKED, Embedding.HELD, Embedding.DROPPED}),
+        Embedding.PACKED: frozenset({Embedding.SUBMITTED, Embedding.WANTED, Embedding.DROPPED}),
+        Embedding.SUBMITTED: frozenset(
+            {Embedding.HELD, Embedding.WANTED, Embedding.FAILED, Embedding.DROPPED}
+        ),
+        Embedding.HELD: frozenset({Embedding.WANTED, Embedding.DROPPED}),
+        Embedding.FAILED: frozenset({Embedding.WANTED, Embedding.HELD, Embedding.DROPPED}),
+        Embedding.DROPPED: frozenset({Embedding.WANTED, Embedding.HELD}),
+    },
+    Batch: {
+        Batch.PACKED: frozenset({Batch.SPOOLED, Batch.CANCELLED, Batch.PARKED}),
+        Batch.SPOOLED: frozenset({Batch.UPLOADING, Batch.CANCELLED, Batch.PARKED}),
+        Batch.UPLOADING: frozenset(
+            {Batch.UPLOADED, Batch.SPOOLED, Batch.REFUSED, Batch.CANCELLED, Batch.PARKED}
+        ),
+        Batch.UPLOADED: frozenset({Batch.CREATING, Batch.SPOOLED, Batch.CANCELLED, Batch.PARKED}),
+        Batch.CREATING: frozenset(
+            {Batch.RUNNING, Batch.UPLOADED, Batch.SPOOLED, Batch.REFUSED, Batch.PARKED}
+        ),
+        Batch.RUNNING: frozenset({Batch.ENDED, Batch.REFUSED, Batch.PARKED}),
+        Batch.ENDED: frozenset({Batch.COLLECTED, Batch.PARKED}),
+        Batch.COLLECTED: frozenset({Batch.CLOSED}),
+        Batch.CLOSED: frozenset(),
+        Batch.REFUSED: frozenset({Batch.CLOSED}),
+        Batch.PARKED: frozenset({Batch.RUNNING, Batch.CANCELLED}),
+        Batch.CANCELLED: frozenset({Batch.CLOSED}),
+    },
+    Attempt: {
+        Attempt.OPEN: frozenset({Attempt.CREATED, Attempt.REFUSED, Attempt.NOT_HAPPENED, Attempt.LOST}),
+        Attempt.CREATED: frozenset(),
+        Attempt.REFUSED: frozenset(),
+        Attempt.NOT_HAPPENED: frozenset(),
+        Attempt.LOST: frozenset({Attempt.CREATED}),
+    },
 }
 
 # What stands behind a batch in each state, for the embeddings in it.
@@ -176,7 +195,7 @@ LIVE_VERSIONS = (Version.WAITING, Version.READY, Version.PUBLISHED)
 
 def check(current: State, target: State) -> None:
     """Raise `IllegalMoveError` unless `current -> target` stands in the table."""
-    if type(current) is not type(target) or target not in MOVES[current]:
+    if type(current) is not type(target) or target not in MOVES[type(current)][current]:
         raise IllegalMoveError(f"{type(current).__name__.lower()}: {current} -> {target} is not a legal move")
 
 
