@@ -67,7 +67,7 @@ def scan_once(context: Context) -> int:
     scan = Scan(context, row_, context.settings.sources[0])
     for _ in scan.run():
         pass
-    assert scan.result is not None  # noqa: S101
+    assert scan.result is not None
     return scan.result.unchanged
 
 

@@ -28,7 +28,7 @@ from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.worker import working
 
 SECTIONS = 8
-WORDS = "configure install the service with a table of vectors and search every document by meaning not by word ".split()
+WORDS = "configure install the service with a table of vectors and search documents by meaning not by word".split()
 
 
 class TimedTransport(httpx.BaseTransport):
@@ -154,10 +154,9 @@ def main() -> None:
             write_docs(Path(root) / "docs", chunks)
             mib, got = peak_rss_mib(one_run, root, arguments.encoding)
             ours = got["total"] - got["vendor"]
-            print(
-                f"{chunks:>9,} chunks: {ours:6.1f} s of our own ({chunks / ours:,.0f} chunks/s), {got['vendor']:.1f} s in the"
-                f" simulator, peak {mib:,.0f} MiB with the simulator, {got['rows']:,} rows, billed twice: {got['twice']}"
-            )
+            print(f"{chunks:>9,} chunks: {ours:6.1f} s of our own ({chunks / ours:,.0f} chunks/s)", end="")
+            print(f", {got['vendor']:.1f} s in the simulator, peak {mib:,.0f} MiB with the simulator", end="")
+            print(f", {got['rows']:,} rows, billed twice: {got['twice']}")
             steps = sorted(got["steps"].items(), key=lambda item: -item[1])
             print(
                 "          "

@@ -21,8 +21,8 @@ from semantic_text_splitter import MarkdownSplitter
 from benchmarks.harness import header, measure_together, peak_rss_mib, row
 from voyage_jobs.sources.split import SplitOptions, split
 
-ENOUGH_FILES = 500
-DEFAULT_FOLDERS = (sys.prefix, "/usr/share", "/usr/lib/node_modules", "/usr/local/lib/node_modules")
+ENOUGH_FILES = 100
+DEFAULT_FOLDERS = (sys.prefix, sys.base_prefix, "/usr/share", "/usr/lib", "/usr/local/lib")
 
 Texts = list[tuple[str, str]]
 
@@ -50,7 +50,7 @@ def load(paths: list[str]) -> Texts:
 def generated(files: int = 1_000) -> Texts:
     """Markdown made up of headings, prose, lists, fences and tables; for machines without any."""
     chance = random.Random(1)
-    words = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda".split()
+    words = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda"]
 
     def prose(count: int) -> str:
         return " ".join(chance.choice(words) for _ in range(count)) + "."

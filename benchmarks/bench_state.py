@@ -14,7 +14,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.harness import row
 from voyage_jobs.clock import SystemClock
 from voyage_jobs.profile import Profile
 from voyage_jobs.store import batches, documents, embeddings, publications, sources, versions
@@ -50,7 +49,7 @@ def new_versions(first: int, count: int, ids: list[int]) -> list[NewVersion]:
                 350,
                 1,
                 350,
-            )  # fmt: skip
+            )
             for c in range(CHUNKS_PER_DOCUMENT)
         ]
         content = hashlib.blake2b(text.encode(), digest_size=20).digest()
@@ -151,8 +150,13 @@ def status(folder: Path) -> None:
     times = []
     for _ in range(5):
         began = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "voyage_jobs", "status", "--json"], env=environment, cwd=folder,
-                       stdout=subprocess.DEVNULL, check=False)  # fmt: skip
+        subprocess.run(
+            [sys.executable, "-m", "voyage_jobs", "status", "--json"],
+            env=environment,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            check=False,
+        )
         times.append(time.perf_counter() - began)
     print(f"status --json: {sorted(times)[2]:.2f} s, median of 5 (bar: 1 s)")
 
