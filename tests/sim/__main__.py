@@ -1,0 +1,85 @@
+"""`python -m tests.sim --seed N` tells the story of one life; `--seeds A:B [--jobs 2]` runs many and counts."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+
+from voyage_jobs import crash
+from voyage_jobs.clock import SystemClock
+
+from . import faults
+from .life import Tally, Violation, live
+
+SLICE = 20
+
+
+def main() -> int:
+    """Run; 0 if every promise held and everything that can strike did."""
+    parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__)
+    parser.add_argument("--seed", type=int, help="repeat one life and tell its story")
+    parser.add_argument("--seeds", help="A:B, from A up to B", default="0:2000")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    given = parser.parse_args()
+    if given.seed is not None:
+        try:
+            live(given.seed, story=True)
+        except Violation as exc:
+            print(str(exc).splitlines()[-2])
+            return 1
+        return 0
+    first, _, last = given.seeds.partition(":")
+    return many(range(int(first), int(last)), given.jobs)
+
+
+def many(seeds: range, jobs: int) -> int:
+    """Live all of these, then say how fast it was, what struck, and what never did."""
+    clock = SystemClock()
+    began = clock.mono()
+    total, failed = Tally(), list[str]()
+    parts = [seeds[at : at + SLICE] for at in range(0, len(seeds), SLICE)]
+    with ProcessPoolExecutor(jobs) as pool:
+        for tally, broken in pool.map(_some, parts):
+            total.add(tally)
+            failed += broken
+            for line in broken:
+                print(line, flush=True)
+    took = clock.mono() - began
+    rate = len(seeds) / took
+    print(f"{len(seeds)} lives, {total.turns} turns, {took:.1f} s, {rate:.1f} lives/s with {jobs} process(es)")
+    idle = _report(total)
+    print(f"{len(failed)} failed" + (f": {', '.join(failed)}" if failed else ""))
+    return 1 if failed or idle else 0
+
+
+def _some(seeds: Iterable[int]) -> tuple[Tally, list[str]]:
+    tally, failed = Tally(), []
+    for seed in seeds:
+        try:
+            tally.add(live(seed))
+        except Violation as exc:
+            reason, repeat = str(exc).splitlines()[-2:]
+            failed.append(f"{repeat}  # {reason[:300]}")
+    return tally, failed
+
+
+def _report(total: Tally) -> list[str]:
+    """Print what struck how often; the names of what never did."""
+    for title, counts, names in (
+        ("faults", total.faults, set(faults.KINDS)),
+        ("crash points passed", total.passed, set(crash.POINTS)),
+        ("deaths at crash points", total.died, set(crash.POINTS)),
+        ("acts", total.acts, set()),
+    ):
+        print(f"{title}: " + ", ".join(f"{name} {counts[name]}" for name in sorted(names | counts.keys())))
+    idle = sorted((set(faults.KINDS) - total.faults.keys()) | (set(crash.POINTS) - total.died.keys()))
+    if idle:
+        print(f"never struck: {', '.join(idle)}")
+    return idle
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,287 @@
+"""What must hold: after every turn, and when everything has come to rest."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from voyage_jobs import states
+from voyage_jobs.clock import now_us
+from voyage_jobs.profile import KeyMaker, Profile
+from voyage_jobs.simulator.vectors import Embedder
+from voyage_jobs.sources.split import SplitOptions, split
+from voyage_jobs.steps.context import profile_of
+from voyage_jobs.store import lanes, ledger
+from voyage_jobs.vectors import PackStore
+
+from .folders import Document
+from .memory_table import Row
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from .life import Life
+
+SPLITS = (200, 400)
+
+# A batch that is over has no line whose end is not known.
+_OPEN_LINES = (
+    "SELECT COUNT(*) FROM lines l JOIN batches b ON b.id = l.batch_id WHERE l.outcome = 0"
+    " AND b.state IN ('collected', 'closed', 'refused', 'cancelled')"
+)
+# An embedding is with the vendor, or on its way, exactly when one line of one open batch asks for it.
+_ASTRAY = (
+    "SELECT COUNT(*) FROM (SELECT e.id, e.state, COUNT(b.id) AS open FROM embeddings e"
+    " LEFT JOIN lines l ON l.embedding_id = e.id AND l.outcome = 0"
+    " LEFT JOIN batches b ON b.id = l.batch_id AND b.state NOT IN ('collected', 'closed', 'refused', 'cancelled')"
+    " GROUP BY e.id) WHERE open > 1 OR (open = 1) != (state = 1)"
+)
+# What is reserved is what the open batches may cost.
+_RESERVED = (
+    "SELECT (SELECT COALESCE(SUM(CASE kind WHEN 'reserved' THEN tokens WHEN 'released' THEN -tokens ELSE 0 END), 0)"
+    " FROM spend) - (SELECT COALESCE(SUM(tokens_estimated), 0) FROM batches"
+    " WHERE state NOT IN ('collected', 'closed', 'refused', 'cancelled'))"
+)
+_KINDS = {
+    "source": states.Source,
+    "document": states.Document,
+    "version": states.Version,
+    "batch": states.Batch,
+    "attempt": states.Attempt,
+}
+
+
+class Checker:
+    """Watches one life."""
+
+    def __init__(self, life: Life) -> None:
+        self._life = life
+        self._seen_version = 0
+        self._kept: set[Document] = set()
+        self._came_at: dict[Document, int] = {}
+        self._rebuilt = 0
+        self._failed: set[bytes] = set()
+        self.profile: Profile = profile_of(life._settings())
+        self._keys = KeyMaker(self.profile)
+        life.folders.on_vanish = self._vanished
+
+    # --- after every turn ---
+
+    def after_turn(self) -> None:
+        """What must hold at any moment."""
+        context = self._life.context
+        if context is not None:
+            with context.store.read() as connection:
+                self._check_state(connection)
+        self.note_rebuilds()
+        table = self._life.door.table
+        if table is None:
+            return
+        if table.version() != self._seen_version:
+            self._seen_version = table.version()
+            for document, rows in table.documents.items():
+                self._check_whole(document, rows)
+        self._check_kept()
+
+    def _check_state(self, connection: Connection) -> None:
+        run = connection.exec_driver_sql
+        for rule, sql in (
+            ("a batch that is over has open lines", _OPEN_LINES),
+            ("embeddings and open lines disagree", _ASTRAY),
+            ("reservations and open batches disagree", _RESERVED),
+        ):
+            found = run(sql).scalar_one()
+            if found:
+                self._broken(f"{rule}: {found}")
+        self._failed.update(row[0] for row in run("SELECT key FROM embeddings WHERE state = 3"))
+
+    def _check_whole(self, document: Document, rows: list[Row]) -> None:
+        """The rows of a document are those of one of its versions, less the chunks the vendor refused."""
+        hashes = {row["content_hash"] for row in rows}
+        history = {_hash(text): text for text in self._life.folders.history.get(document, ())}
+        if len(hashes) != 1 or not hashes <= history.keys():
+            self._broken(f"{document} shows a mix or a stranger: {hashes}")
+        text = history[hashes.pop()]
+        shown = [(row["ordinal"], row["text"]) for row in rows]
+        for size in SPLITS:
+            wanted = list(enumerate(chunks(text, document[1], size)))
+            lacking = [each for each in wanted if each not in shown]
+            fits = [each for each in wanted if each in shown] == shown
+            if fits and all(self._keys.key([chunk]) in self._failed for _, chunk in lacking):
+                return
+        self._broken(f"{document} shows {shown}, which is no version of it")
+
+    def _check_kept(self) -> None:
+        """What was served and is still wanted is served without a gap."""
+        table = self._life.door.table
+        assert table is not None
+        gap = self._kept - table.documents.keys()
+        if gap:
+            self._broken(f"no longer served: {sorted(gap)}")
+        self._kept = {
+            document
+            for document in table.documents
+            if document in self._life.folders.texts
+            and table.flipped_at[document] > self._came_at.get(document, 0)
+        }
+
+    def _vanished(self, document: Document) -> None:
+        """The user took a document away: from now on it may leave, until a newer publication of it."""
+        table = self._life.door.table
+        self._kept.discard(document)
+        self._came_at[document] = table.version() if table is not None else 0
+
+    def note_rebuilds(self) -> None:
+        """A table that was lost or set aside is filled again: gaps are to be expected."""
+        if self._life.door.rebuilt != self._rebuilt:
+            self._rebuilt = self._life.door.rebuilt
+            self.forget_kept()
+            self._came_at.clear()
+            self._seen_version = 0
+
+    def forget_kept(self) -> None:
+        """What is served may have gone back to an older version of the table."""
+        self._kept.clear()
+
+    # --- at the end ---
+
+    def table_is_right(self) -> bool:
+        """Whether the table is the dictionary."""
+        return not self.what_is_wrong()
+
+    def what_is_wrong(self) -> dict[str, Any]:
+        """Where table and dictionary differ; empty if they agree."""
+        table = self._life.door.table
+        shown = {} if table is None else table.documents
+        size = self._life.max_chars
+        wanted = {
+            document: list(chunks(text, document[1], size))
+            for document, text in self._life.folders.texts.items()
+        }
+        served = {document: [row["text"] for row in rows] for document, rows in shown.items()}
+        wanted = {document: texts for document, texts in wanted.items() if texts}
+        if wanted == served:
+            return {}
+        keys = sorted(key for key in wanted.keys() | served.keys() if wanted.get(key) != served.get(key))
+        return {str(key): {"wanted": wanted.get(key), "served": served.get(key)} for key in keys}
+
+    def at_the_end(self) -> None:
+        """What must hold when everything is at rest."""
+        life = self._life
+        assert life.context is not None
+        self._check_money()
+        with life.context.store.read() as connection:
+            self._check_history(connection)
+            self._check_at_rest(connection)
+            self._check_packs(connection)
+        if life.door.table is not None:
+            rows = [row for rows in life.door.table.documents.values() for row in rows]
+            self._check_vectors([row["text"] for row in rows], [row["vector"] for row in rows])
+
+    def _check_money(self) -> None:
+        sim = self._life.sim
+        sim.settle()
+        twice = sim.ledger.billed_more_than_once()
+        if twice:
+            self._broken(f"paid more than once: {twice}")
+        assert self._life.context is not None
+        with self._life.context.store.read() as connection:
+            settled = ledger.totals(connection).settled_tokens
+        if not sim.ledger.batch_tokens <= settled <= sim.ledger.batch_tokens + sim.ledger.spoilt_tokens:
+            billed = (sim.ledger.batch_tokens, sim.ledger.spoilt_tokens)
+            self._broken(f"{settled} tokens are settled, the vendor billed {billed} (good, spoilt)")
+
+    def _check_history(self, connection: Connection) -> None:
+        """Every row came to its state by legal moves, all on record, none by an instance that was overtaken."""
+        last: dict[tuple[str, int], str] = {}
+        newest = 0
+        sql = "SELECT kind, subject, origin, target, epoch FROM transitions ORDER BY id"
+        for kind, subject, origin, target, epoch in connection.exec_driver_sql(sql):
+            if epoch < newest:
+                self._broken(f"an overtaken instance moved {kind} {subject} to {target}")
+            newest = epoch
+            if kind == "embedding":
+                continue
+            if last.get((kind, subject)) != origin:
+                self._broken(f"{kind} {subject} moved from {origin}, but was {last.get((kind, subject))}")
+            if origin is not None and origin != target:
+                states.check(_KINDS[kind](origin), _KINDS[kind](target))
+            last[kind, subject] = target
+        for kind in _KINDS:
+            table = "batches" if kind == "batch" else f"{kind}s"
+            for row_id, state in connection.exec_driver_sql(f"SELECT id, state FROM {table}"):
+                if last.get((kind, row_id)) != state:
+                    self._broken(f"{kind} {row_id} is {state}; its last move went to {last.get((kind, row_id))}")
+
+    def _check_at_rest(self, connection: Connection) -> None:
+        run = connection.exec_driver_sql
+        for rule, sql in (
+            ("attempts are open", "SELECT COUNT(*) FROM attempts WHERE state = 'open'"),
+            ("publications are open", "SELECT COUNT(*) FROM publications WHERE done_at IS NULL"),
+            ("sources are frozen", "SELECT COUNT(*) FROM sources WHERE state = 'frozen'"),
+            ("versions wait", "SELECT COUNT(*) FROM versions WHERE state IN ('waiting', 'ready')"),
+            ("texts are left", "SELECT COUNT(*) FROM texts"),
+            (
+                "chunks are left of what nobody wants",
+                "SELECT COUNT(*) FROM chunks c JOIN versions v ON v.id = c.version_id"
+                " WHERE v.state IN ('retired', 'superseded')",
+            ),
+            (
+                "needed embeddings are not held",
+                "SELECT COUNT(*) FROM embeddings e WHERE e.state != 2"
+                " AND EXISTS (SELECT 1 FROM chunks c WHERE c.embedding_id = e.id)",
+            ),
+        ):
+            found = run(sql).scalar_one()
+            if found:
+                self._broken(f"at rest, {rule}: {found}")
+        now = now_us(self._life.clock)
+        shut = {name: lane for name, lane in lanes.closed(connection).items() if lane.until_at > now}
+        if shut:
+            self._broken(f"at rest, lanes are closed: {shut}")
+
+    def _check_packs(self, connection: Connection) -> None:
+        """Every held embedding lies where the state says, and is what the vendor gives for its text."""
+        known = {
+            self._keys.key([chunk]): chunk
+            for (_, path), texts in self._life.folders.history.items()
+            for text in texts
+            for size in SPLITS
+            for chunk in chunks(text, path, size)
+        }
+        packs = PackStore(self._life.data_dir / "vectors")
+        sql = (
+            "SELECT e.key, p.name, e.pack_row FROM embeddings e JOIN packs p ON p.id = e.pack_id"
+            " WHERE e.state = 2"
+        )
+        held = connection.exec_driver_sql(sql).all()
+        vectors = [packs.open(name).take(np.array([row]))[0] for _, name, row in held]
+        self._check_vectors([known[key] for key, _, _ in held], vectors)
+
+    def _check_vectors(self, texts: list[str], vectors: list[Any]) -> None:
+        if not texts:
+            return
+        expected = Embedder("voyage-4", self.profile.dimension).embed(texts)
+        if not np.allclose(expected, np.array(vectors, np.float32), atol=1e-5):
+            self._broken("a vector is not that of its text")
+
+    def _broken(self, promise: str) -> None:
+        from .life import Violation
+
+        raise Violation(promise)
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
+
+
+@functools.lru_cache(maxsize=4096)
+def chunks(text: str, path: str, max_chars: int) -> tuple[str, ...]:
+    """The chunk texts of a document."""
+    if not text.strip():
+        return ()
+    found = split(text, path, SplitOptions(max_chars=max_chars)).chunks
+    return tuple(text[chunk.start : chunk.end] for chunk in found)

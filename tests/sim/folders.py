@@ -1,0 +1,212 @@
+"""The user's side: source folders that change, and the dictionary that says what should be searchable."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from voyage_jobs.clock import VirtualClock
+
+Document = tuple[str, str]
+NAMES = ("a.md", "b.md", "c.txt", "d/e.md", "d/f ' \" %.md", "d/g/h.txt")
+SOURCES = ("books", "notes")
+_WORDS = "ant bee cat dog elk fox gnu hen ibis jay koi lynx mole newt owl pug quail rat seal toad".split()
+
+
+@dataclass
+class Folders:
+    """The roots under one folder. `texts` is what the user wants to be searchable, mounted or not."""
+
+    base: Path
+    clock: VirtualClock
+    rng: random.Random
+    texts: dict[Document, str] = field(default_factory=dict)
+    history: dict[Document, set[str]] = field(default_factory=dict)
+    """Every text a document ever had."""
+    unmounted: dict[str, str] = field(default_factory=dict)
+    """Source -> how its root is away: missing or empty."""
+    on_vanish: Callable[[Document], None] = lambda document: None
+    _ticks: int = 0
+
+    def __post_init__(self) -> None:
+        paragraphs = [self._paragraph(number) for number in range(14)]
+        self._paragraphs = paragraphs
+        for source in SOURCES:
+            self.root(source).mkdir(parents=True)
+
+    def root(self, source: str) -> Path:
+        """Where a source stands when it is mounted."""
+        return self.base / source
+
+    # --- what a user does ---
+
+    def act(self) -> str:
+        """Do one thing at random; says what."""
+        acts: list[tuple[int, Callable[[], str]]] = [
+            (10, self._write),
+            (3, self._touch),
+            (3, self._delete),
+            (3, self._move),
+            (2, self._copy),
+            (4, self._revert),
+            (1, self._blank),
+            (1, self._empty_out),
+            (2, self._unmount),
+            (4, self._mount),
+        ]
+        weights, choices = zip(*acts, strict=True)
+        return self.rng.choices(choices, weights)[0]()
+
+    def mount_all(self) -> None:
+        """Bring every root back."""
+        while self.unmounted:
+            self._mount()
+
+    def _write(self) -> str:
+        document = self._somewhere()
+        if document is None:
+            return "nothing"
+        text = self._text()
+        self._put(document, text, replace=self.rng.random() < 0.5)
+        return f"write {_named(document)}"
+
+    def _touch(self) -> str:
+        document = self._existing()
+        if document is None:
+            return "nothing"
+        self._put(document, self.texts[document], replace=self.rng.random() < 0.5)
+        return f"touch {_named(document)}"
+
+    def _delete(self) -> str:
+        document = self._existing()
+        if document is None:
+            return "nothing"
+        self._drop(document)
+        return f"delete {_named(document)}"
+
+    def _move(self) -> str:
+        origin, target = self._existing(), self._somewhere()
+        if origin is None or target is None or origin == target:
+            return "nothing"
+        text = self.texts[origin]
+        target_path = self._path(target)
+        target_path.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(self._path(origin), target_path)
+        self._forget(origin)
+        self._want(target, text)
+        return f"move {_named(origin)} to {_named(target)}"
+
+    def _copy(self) -> str:
+        origin, target = self._existing(), self._somewhere()
+        if origin is None or target is None or origin == target:
+            return "nothing"
+        self._put(target, self.texts[origin], replace=True)
+        return f"copy {_named(origin)} to {_named(target)}"
+
+    def _revert(self) -> str:
+        document = self._existing()
+        if document is None:
+            return "nothing"
+        self._put(document, self.rng.choice(sorted(self.history[document])), replace=self.rng.random() < 0.5)
+        return f"revert {_named(document)}"
+
+    def _blank(self) -> str:
+        document = self._existing()
+        if document is None:
+            return "nothing"
+        self._forget(document)
+        self._write_file(self._path(document), "\n \n", replace=False)
+        return f"blank {_named(document)}"
+
+    def _empty_out(self) -> str:
+        """Delete everything of one source: the guard will ask whether that is meant."""
+        source = self.rng.choice(SOURCES)
+        if source in self.unmounted:
+            return "nothing"
+        for document in [each for each in self.texts if each[0] == source]:
+            self._drop(document)
+        return f"empty out {source}"
+
+    def _unmount(self) -> str:
+        source = self.rng.choice(SOURCES)
+        if source in self.unmounted:
+            return "nothing"
+        how = self.rng.choice(("missing", "empty"))
+        self.root(source).rename(self._away(source))
+        if how == "empty":
+            self.root(source).mkdir()
+        self.unmounted[source] = how
+        return f"unmount {source}: {how}"
+
+    def _mount(self) -> str:
+        if not self.unmounted:
+            return "nothing"
+        source = self.rng.choice(sorted(self.unmounted))
+        if self.unmounted.pop(source) == "empty":
+            self.root(source).rmdir()
+        self._away(source).rename(self.root(source))
+        return f"mount {source}"
+
+    # --- how ---
+
+    def _away(self, source: str) -> Path:
+        return self.base / f"{source}.away"
+
+    def _path(self, document: Document) -> Path:
+        return self.root(document[0]) / document[1]
+
+    def _somewhere(self) -> Document | None:
+        mounted = [source for source in SOURCES if source not in self.unmounted]
+        return (self.rng.choice(mounted), self.rng.choice(NAMES)) if mounted else None
+
+    def _existing(self) -> Document | None:
+        known = sorted(document for document in self.texts if document[0] not in self.unmounted)
+        return self.rng.choice(known) if known else None
+
+    def _put(self, document: Document, text: str, *, replace: bool) -> None:
+        self._write_file(self._path(document), text, replace=replace)
+        self._want(document, text)
+
+    def _want(self, document: Document, text: str) -> None:
+        self.texts[document] = text
+        self.history.setdefault(document, set()).add(text)
+
+    def _drop(self, document: Document) -> None:
+        self._path(document).unlink()
+        self._forget(document)
+
+    def _forget(self, document: Document) -> None:
+        del self.texts[document]
+        self.on_vanish(document)
+
+    def _write_file(self, path: Path, text: str, *, replace: bool) -> None:
+        """Write in place, or beside and rename; the modification time is that of the virtual clock."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if replace:
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+        path.write_text(text)
+        self._ticks += 1
+        written_ns = int(self.clock.wall() * 1e9) + self._ticks * 1000
+        os.utime(path, ns=(written_ns, written_ns))
+
+    # --- words ---
+
+    def _paragraph(self, number: int) -> str:
+        words = " ".join(self.rng.choice(_WORDS) for _ in range(self.rng.randint(8, 30)))
+        return f"Number {number}: {words}."
+
+    def _text(self) -> str:
+        """One to three sections of well-worn paragraphs, so that documents share texts; rarely a new one."""
+        if self.rng.random() < 0.4:
+            self._paragraphs.append(self._paragraph(len(self._paragraphs)))
+        chosen = self.rng.sample(self._paragraphs[-14:], self.rng.randint(1, 3))
+        return "\n\n".join(f"# Part {part}\n\n{text}" for part, text in enumerate(chosen)) + "\n"
+
+
+def _named(document: Document) -> str:
+    return f"{document[0]}:{document[1]}"

@@ -1,0 +1,457 @@
+"""One life: a folder that changes, a worker that dies, a vendor that fails; then peace, and what must have come of it."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import shutil
+import tempfile
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from voyage_jobs import crash
+from voyage_jobs.clock import VirtualClock
+from voyage_jobs.config.key import KeySource
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.errors import EpochLostError, VoyageJobsError
+from voyage_jobs.simulator import Simulator
+from voyage_jobs.simulator.transport import SimulatorTransport
+from voyage_jobs.states import UNFINISHED
+from voyage_jobs.steps import acts
+from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.pipeline import Pipeline
+from voyage_jobs.store import batches, embeddings, sources, versions
+from voyage_jobs.worker import working
+
+from . import faults
+from .checks import Checker
+from .folders import SOURCES, Folders
+from .memory_table import MemoryDoor
+from .power import Power
+from .speed import empty_state, fast_stores, scratch
+
+KEY = "pa-simulated"
+GRACE_S = 60.0
+MOST_TURNS = 700
+DAY_S = 86_400.0
+YEAR_S = 365 * DAY_S
+IDLE_S = 1800.0
+
+
+class Death(BaseException):
+    """The process is gone at this instruction; nothing in it may catch this."""
+
+
+class Violation(AssertionError):
+    """A promise was broken."""
+
+
+@dataclass
+class Plan:
+    """What a life is about. `only` names the fault kinds; None draws them. The rest are chances per act."""
+
+    only: frozenset[str] | None = None
+    crashes: float = 1.0
+    acts: tuple[int, int] = (5, 11)
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Overrides of sections of the settings."""
+
+
+@dataclass
+class Tally:
+    """What struck, over any number of lives."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    passed: Counter[str] = field(default_factory=Counter)
+    died: Counter[str] = field(default_factory=Counter)
+    acts: Counter[str] = field(default_factory=Counter)
+    turns: int = 0
+
+    def add(self, other: Tally) -> None:
+        """Add another tally to this one."""
+        for name in ("faults", "passed", "died", "acts"):
+            getattr(self, name).update(getattr(other, name))
+        self.turns += other.turns
+
+
+class Log:
+    """The last events, for the story of a life that failed."""
+
+    def __init__(self, clock: VirtualClock, keep: int) -> None:
+        self._clock = clock
+        self.events: deque[str] = deque(maxlen=keep)
+
+    def say(self, event: str, **fields: Any) -> None:
+        """Note an event."""
+        told = " ".join(f"{key}={value}" for key, value in fields.items())
+        self.events.append(f"{self._clock.mono():10.1f}  {event} {told}")
+
+    def __getattr__(self, level: str) -> Callable[..., None]:
+        return self.say
+
+
+class Life:
+    """Lives one seed. `run()` raises `Violation` with the story if a promise is broken."""
+
+    def __init__(self, seed: int, base: Path, plan: Plan | None = None, keep: int = 120) -> None:
+        self.seed = seed
+        self.plan = plan or Plan()
+        self.rng = random.Random(seed)
+        self.base = base
+        self.tally = Tally()
+        self.clock = VirtualClock(seed=seed)
+        self.log = Log(self.clock, keep)
+        self.sim = self._vendor()
+        self.door = MemoryDoor()
+        self.power = Power()
+        self.folders = Folders(base / "sources", self.clock, self.rng)
+        self.data_dir = base / "data"
+        self.data_dir.mkdir()
+        (self.data_dir / "state.db").write_bytes(empty_state())
+        self.max_chars = 200
+        self.configured = set(SOURCES)
+        self.checker = Checker(self)
+        self.context: Context | None = None
+        self.pipeline: Pipeline | None = None
+        self._worker: contextlib.AbstractContextManager[Context] | None = None
+        self._deaths_left = self.rng.randint(0, 6)
+        self._death_rate = self.rng.choice((0.01, 0.03, 0.1)) * self.plan.crashes
+        self._target = self.rng.choice(sorted(crash.POINTS)) if self.rng.random() < 0.5 else None
+        self._target_left = self.rng.randint(1, 3)
+        self.peace = False
+
+    def _vendor(self) -> Simulator:
+        drawn = faults.draw(self.rng, self.plan.only)
+        folder = self.base / "vendor"
+        folder.mkdir()
+        return Simulator(
+            self.clock,
+            api_key=KEY,
+            seed=self.seed,
+            batch_seconds=self.rng.choice((5.0, 60.0, 600.0, 7200.0)),
+            faults=faults.script(drawn, self.seed),
+            options=faults.readings(self.rng),
+            storage_dir=folder,
+        )
+
+    # --- the whole life ---
+
+    def run(self) -> None:
+        """Live."""
+        try:
+            with self._surroundings():
+                for _ in range(self.rng.randint(*self.plan.acts)):
+                    self._act()
+                    for _ in range(self.rng.randint(1, 5)):
+                        self._turn()
+                    self._let_time_pass()
+                self._find_peace()
+        except Violation:
+            raise
+        except Exception as exc:
+            raise Violation(f"{type(exc).__name__}: {exc}") from exc
+        finally:
+            self.tally.faults.update(self.sim.faults.fired)
+
+    @contextlib.contextmanager
+    def _surroundings(self) -> Iterator[None]:
+        with (
+            fast_stores(),
+            self.power.watched(),
+            mock.patch("voyage_jobs.steps.pipeline.LONGEST_IDLE_S", IDLE_S),
+            mock.patch("voyage_jobs.lock.file_system_of", lambda path: None),
+        ):
+            crash.arm(self._passing)
+            try:
+                yield
+            finally:
+                crash.arm(None)
+                self._drop()
+
+    # --- one act ---
+
+    def _act(self) -> None:
+        choices: list[tuple[int, str, Callable[[], None]]] = [
+            (30, "edit", self._edit),
+            (3, "stop", self._stop),
+            (2, "kill", self._kill),
+            (2, "power loss", self._lose_power),
+            (2, "long sleep", self._sleep_long),
+            (2, "clock step", self._step_clock),
+            (2, "cancel", self._cancel),
+            (2, "retry", self._retry),
+            (1, "takeover", self._take_over),
+            (1, "reconfigure", self._reconfigure),
+        ]
+        _, name, act = self.rng.choices(choices, [weight for weight, _, _ in choices])[0]
+        self.tally.acts[name] += 1
+        act()
+
+    def _edit(self) -> None:
+        for _ in range(self.rng.randint(1, 4)):
+            what = self.folders.act()
+            self.tally.acts[what.split()[0]] += 1
+            self.log.say("USER", does=what)
+
+    def _stop(self) -> None:
+        self.log.say("STOP")
+        self._drop(orderly=True)
+
+    def _kill(self) -> None:
+        self.log.say("KILL")
+        self._drop()
+
+    def _lose_power(self) -> None:
+        self.log.say("POWER LOSS")
+        self._drop()
+        paths = [self.data_dir / "spool", self.data_dir / "vectors"]
+        cut = self.power.lose(*paths)
+        lost = self.door.lose_power(torn=self.rng.random() < 0.5)
+        if lost:
+            self.checker.forget_kept()
+        self.log.say("POWER LOST", cut=cut, table=lost)
+
+    def _sleep_long(self) -> None:
+        """The daemon is down, or the machine asleep, for more than a job's window."""
+        if self.rng.random() < 0.5:
+            self._stop()
+        self.clock.advance(13 * 3600)
+
+    def _step_clock(self) -> None:
+        seconds = self.rng.choice((1.0, 3600.0, YEAR_S)) * self.rng.choice((1, -1))
+        self.log.say("CLOCK", steps=seconds)
+        if self.rng.random() < 0.3:
+            self._drop()
+        self.clock.step(seconds)
+        if seconds < 0 and self.pipeline is not None:
+            self.pipeline.clock_was_set_back()
+
+    def _cancel(self) -> None:
+        context = self._working()
+        if context is None:
+            return
+        with context.store.read() as connection:
+            open_ = batches.in_state(connection, *UNFINISHED)
+        if open_:
+            self.log.say("CANCEL", ref=(batch := self.rng.choice(open_)).ref, state=batch.state)
+            self._perform(context, "cancel", ref=batch.ref)
+
+    def _retry(self) -> None:
+        context = self._working()
+        if context is not None:
+            self.log.say("RETRY")
+            self._perform(context, "retry")
+
+    def _perform(self, context: Context, command: str, **arguments: object) -> None:
+        try:
+            acts.perform(context, command, arguments, "the simulation")
+        except VoyageJobsError as exc:
+            self.log.say("REFUSED", command=command, error=exc.message)
+        except Death:
+            self._die()
+
+    def _reconfigure(self) -> None:
+        """Stop, change the configuration, and start with it."""
+        self._drop(orderly=self.rng.random() < 0.5)
+        if self.rng.random() < 0.5:
+            self.max_chars = 600 - self.max_chars
+        else:
+            self.configured = set(SOURCES) if len(self.configured) < len(SOURCES) else {self.rng.choice(SOURCES)}
+        self.log.say("RECONFIGURE", max_chars=self.max_chars, sources=self.configured)
+
+    def _take_over(self) -> None:
+        """A second instance that the lock did not stop: the first must not do anything any more."""
+        zombie, old = self.pipeline, self._worker
+        if zombie is None or old is None:
+            return
+        self.log.say("TAKEOVER")
+        self.pipeline = self.context = self._worker = None
+        with mock.patch("voyage_jobs.lock.held", lambda path, clock: contextlib.nullcontext()):
+            self._start()
+        with contextlib.suppress(EpochLostError, Death):
+            for _ in range(3):
+                zombie.turn()
+        self._leave(old)
+
+    # --- the worker ---
+
+    def _working(self) -> Context | None:
+        if self.context is None:
+            self._start()
+        return self.context
+
+    def _start(self) -> None:
+        worker = working(
+            self._settings(),
+            self.clock,
+            self.log,
+            mode="run",
+            transport=SimulatorTransport(self.sim),
+            table_door=self.door,
+        )
+        self._worker = worker
+        try:
+            self.context = worker.__enter__()
+        except Death:
+            self._worker = None
+            self.log.say("DIED at the start")
+            return
+        self.pipeline = Pipeline(self.context, eager=self.rng.random() < 0.5)
+        self.checker.note_rebuilds()
+
+    def _settings(self) -> Settings:
+        sections: dict[str, Any] = {
+            "voyage": {
+                "model": "voyage-4",
+                "output_dimension": 8,
+                "base_url": "http://simulator.test/v1",
+                "timeout_s": faults.TIMEOUT_S,
+                "quarantine_s": faults.QUARANTINE_S,
+            },
+            "splitting": {"max_chars": self.max_chars},
+            "batching": {"max_inputs": 4 + self.seed % 5, "min_inputs": 3, "linger_s": 60},
+            "polling": {"interval_s": 60, "max_interval_s": IDLE_S},
+            "disk": {"min_free_bytes": 0},
+        }
+        for name, values in self.plan.settings.items():
+            sections[name] = {**sections.get(name, {}), **values}
+        listed = [
+            {
+                "name": source,
+                "path": str(self.folders.root(source)),
+                "delete_grace_s": GRACE_S,
+                "scan_interval_s": 300,
+            }
+            for source in sorted(self.configured)
+        ]
+        settings = Settings(data_dir=self.data_dir, sources=listed, **sections)
+        return settings.attach(origin=None, warnings=(), api_key=KeySource({"VOYAGE_API_KEY": KEY}))
+
+    def _turn(self) -> bool:
+        """One turn of the pipeline, and everything that must hold after it."""
+        if self._working() is None or self.pipeline is None:
+            return True
+        self.tally.turns += 1
+        did = True
+        try:
+            did = self.pipeline.turn()
+        except Death:
+            self._die()
+        self.checker.after_turn()
+        return did
+
+    def _passing(self, point: str) -> None:
+        """A crash point: die here, now and then."""
+        self.tally.passed[point] += 1
+        if self.peace or not self.plan.crashes:
+            return
+        fatal = self.rng.random() < self._death_rate and self._deaths_left > 0
+        if point == self._target and self._target_left:
+            self._target_left -= 1
+            fatal |= self._target_left == 0
+        if fatal:
+            self._deaths_left -= 1
+            self.tally.died[point] += 1
+            self.log.say("DIES", at=point)
+            raise Death(point)
+
+    def _die(self) -> None:
+        self._drop()
+        if self.rng.random() < 0.3:
+            self._lose_power()
+
+    def _drop(self, *, orderly: bool = False) -> None:
+        worker, self._worker, self.context, self.pipeline = self._worker, None, None, None
+        if worker is not None:
+            self._leave(worker, orderly=orderly)
+
+    @staticmethod
+    def _leave(worker: contextlib.AbstractContextManager[Context], *, orderly: bool = False) -> None:
+        """Close what the process had open, without letting it do anything else unless it ends in order."""
+        if orderly:
+            worker.__exit__(None, None, None)
+            return
+        with contextlib.suppress(Death):
+            worker.__exit__(Death, Death(), None)
+
+    # --- time ---
+
+    def _let_time_pass(self) -> None:
+        choices = (0.0, 5.0, 60.0, 300.0, 1000.0, 3600.0)
+        self.clock.advance(self.rng.choices(choices, (2, 2, 4, 4, 2, 2))[0])
+
+    # --- the end ---
+
+    def _find_peace(self) -> None:
+        """Faults stop, folders come back, a person answers; then everything must become right."""
+        self.peace = True
+        self.sim.faults.rules = ()
+        self.folders.mount_all()
+        self._drop()
+        self.configured = set(SOURCES)
+        self.log.say("PEACE")
+        for _ in range(MOST_TURNS):
+            if self._turn():
+                continue
+            self._answer_for_a_person()
+            if self._is_quiet() and self.checker.table_is_right():
+                break
+            assert self.pipeline is not None
+            self.clock.advance(self.pipeline.idle_s())
+        else:
+            raise Violation(f"not at rest after {MOST_TURNS} turns: {self.checker.what_is_wrong()}")
+        self.checker.at_the_end()
+        self._nothing_more_happens()
+
+    def _answer_for_a_person(self) -> None:
+        context = self._working()
+        assert context is not None
+        with context.store.read() as connection:
+            frozen = [row for row in sources.all_sources(connection) if row.frozen_reason]
+            parked = batches.in_state(connection, batches.states.Batch.PARKED)
+            stuck = embeddings.stuck(connection)
+        for row in frozen:
+            if row.confirmed_at is None:
+                self._perform(context, "confirm", source=row.name)
+        if parked or stuck:
+            self._perform(context, "retry")
+
+    def _is_quiet(self) -> bool:
+        assert self.context is not None
+        with self.context.store.read() as connection:
+            open_ = batches.in_state(connection, *(state for state in batches.states.Batch if state != "closed"))
+            if open_ or versions.ready(connection, 0, 1) or versions.retiring(connection, 1):
+                return False
+            return embeddings.backlog(connection, self.context.profile_id).embeddings == 0
+
+    def _nothing_more_happens(self) -> None:
+        """Another start and another scan of everything find nothing to do and send nothing."""
+        assert self.door.table is not None or not self.folders.texts
+        before = (self.sim.calls.copy(), self.door.table and self.door.table.version())
+        self._drop(orderly=True)
+        for _ in range(12):
+            if not self._turn():
+                self.clock.advance(IDLE_S)
+        after = (self.sim.calls.copy(), self.door.table and self.door.table.version())
+        if before != after:
+            raise Violation(f"something happened at rest: {before} became {after}")
+
+
+def live(seed: int, plan: Plan | None = None, *, story: bool = False) -> Tally:
+    """Live one seed in a folder of its own. Raises `Violation`, with one line that repeats it."""
+    base = Path(tempfile.mkdtemp(prefix=f"life-{seed}-", dir=scratch()))
+    life = Life(seed, base, plan, keep=100_000 if story else 150)
+    try:
+        life.run()
+    except Violation as exc:
+        told = "\n".join(life.log.events)
+        raise Violation(f"{told}\n{exc}\nrepeat: python -m tests.sim --seed {seed}") from exc
+    finally:
+        if story:
+            print("\n".join(life.log.events))
+        shutil.rmtree(base, ignore_errors=True)
+    return life.tally
