@@ -91,7 +91,7 @@ def file_system_of(path: Path) -> str | None:
     except OSError:
         return None
     real = os.path.realpath(path)
-    best = ("", None)
+    best: tuple[str, str | None] = ("", None)
     for fields in lines:
         mount = fields[1].encode().decode("unicode_escape", "replace") if "\\" in fields[1] else fields[1]
         inside = real == mount or real.startswith(mount.rstrip("/") + "/")

@@ -40,6 +40,13 @@ def settings_of(ctx: click.Context) -> Settings:
     return frame.settings
 
 
+def load_again(ctx: click.Context) -> Settings:
+    """Read the configuration once more, as it is now (SIGHUP). Raises ConfigError."""
+    from voyage_jobs.config import load_settings
+
+    return load_settings(frame_of(ctx).config, os.environ)
+
+
 def start_logging(ctx: click.Context, level: str | None = None) -> None:
     """Log as the settings say, or from `level` up; `-v` logs everything. Commands that do work call this."""
     from voyage_jobs.logs import configure

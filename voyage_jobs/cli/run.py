@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from voyage_jobs.cli.context import json_option, settings_of, start_logging
+from voyage_jobs.cli.context import frame_of, json_option, load_again, settings_of, start_logging
 from voyage_jobs.cli.exits import ExitCode
 
 if TYPE_CHECKING:
@@ -78,6 +79,58 @@ def sync(
     return code
 
 
+@click.command(short_help="Keep the table in step until stopped (the daemon).")
+@click.pass_context
+def run(ctx: click.Context) -> None:
+    """Keep the table in step with the folders until stopped.
+
+    Looks at the sources every `scan_interval_s`, gathers what is new for up to `linger_s`, sends it, collects and
+    publishes. Any trouble that can pass is waited out; `voyage-jobs status` tells what it is.
+
+    SIGTERM or Ctrl-C: finish the step at hand and end with 0; jobs at the vendor go on and are collected after the next
+    start. Ctrl-C twice: end at once (130). SIGHUP: read the configuration again. A kill at any moment does no harm.
+    """
+    from voyage_jobs import daemon
+    from voyage_jobs.clock import SystemClock
+    from voyage_jobs.logs import get_logger
+    from voyage_jobs.signals import Signals
+
+    settings = settings_of(ctx)
+    settings.api_key()  # none: say so before anything is done
+    start_logging(ctx)
+    if sys.stderr.isatty():
+        _announce(settings)
+    log, clock = get_logger(), SystemClock()
+
+    def accept(fresh: Settings) -> None:
+        frame_of(ctx).settings = fresh
+        start_logging(ctx)
+
+    with Signals(hangup=True) as signals:
+        daemon.run(settings, clock, log, signals, reload=lambda: load_again(ctx), accept=accept)
+
+
+def _announce(settings: Settings) -> None:
+    from voyage_jobs import __version__
+    from voyage_jobs.cli.output import printable
+
+    voyage, lance = settings.voyage, settings.lancedb
+    rows = [
+        ("config", str(settings.origin) if settings.origin else "from the environment"),
+        ("data", str(settings.data_dir)),
+        *((f"source {source.name}", str(source.path)) for source in settings.sources),
+        ("model", f"{voyage.model}, {voyage.output_dimension} x {voyage.output_dtype}, at {voyage.base_url}"),
+        ("table", f"{lance.table} in {lance.uri}"),
+        ("key", f"from {settings.api_key.describe()}"),
+    ]
+    click.echo(
+        f"voyage-jobs {__version__}. Ctrl-C stops it; `voyage-jobs status` shows where everything is.",
+        err=True,
+    )
+    for name, text in rows:
+        click.echo(f"  {name:<14} {printable(text)}", err=True)
+
+
 def summary(outcome: Outcome, code: int, settings: Settings) -> dict[str, Any]:
     """The report of a `sync`, as `--json` gives it."""
     from voyage_jobs.clock import iso
@@ -127,7 +180,7 @@ def _tell(report: dict[str, Any], as_json: bool) -> None:
         ("reused", f"{number(tokens['saved'])} tokens, {usd(cost['saved'])} not paid again"),
         ("table", f"{report['table']['name']} in {printable(report['table']['uri'])}"),
     ]
-    click.echo(f"{_HEADS[report['result']]} after {duration(report['elapsed_s'])}.")
+    click.echo(_HEADS[report["result"]].format(duration(report["elapsed_s"])))
     for name, text in rows:
         click.echo(f"  {name:<10} {text}")
     for problem in report["problems"]:
@@ -136,9 +189,9 @@ def _tell(report: dict[str, Any], as_json: bool) -> None:
 
 
 _HEADS = {
-    "done": "Done",
-    "unfinished": "Work remains",
-    "refused": "The vendor refuses",
-    "person": "A person must act; the rest is done",
-    "stopped": "Stopped; nothing is lost",
+    "done": "Done after {}.",
+    "unfinished": "Work remains, after {}.",
+    "refused": "The vendor refuses, after {}.",
+    "person": "A person must act; the rest is done, after {}.",
+    "stopped": "Stopped after {}; nothing is lost.",
 }

@@ -159,6 +159,10 @@ class Pipeline:
             except DiskFullError as exc:
                 note_full(self.context, exc)
 
+    def tend_soon(self) -> None:
+        """Look after the table and the state at the next idle moment."""
+        self._tend_at = 0.0
+
     def idle_s(self) -> float:
         """How long nothing will be due, in seconds: the time to wait when a turn did nothing."""
         now = now_us(self.context.clock)

@@ -1,0 +1,154 @@
+"""`run`: the daemon. Start, loop, stop; the work itself stands in `steps`.
+
+    start   take the lock, bring the state up to date, make sense of what the last process left  (worker.working)
+    loop    take a turn of all steps; when nothing is due, wait for a note, a signal or the next due time
+    stop    finish the step at hand, say what is under way at the vendor, let go
+
+It may be killed at any instruction instead of being stopped: the next start is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from voyage_jobs.clock import Clock
+from voyage_jobs.clockwatch import ClockWatch
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.errors import ConfigError, DiskFullError
+from voyage_jobs.reload import apply, needs_restart
+from voyage_jobs.schedule import ApSchedule, Notes, Schedule
+from voyage_jobs.signals import Signals
+from voyage_jobs.states import UNFINISHED
+from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.disk import note_full
+from voyage_jobs.steps.pipeline import Pipeline
+from voyage_jobs.store import batches, sources
+from voyage_jobs.sync import refs
+from voyage_jobs.worker import working
+
+if TYPE_CHECKING:
+    import httpx
+
+
+def run(
+    settings: Settings,
+    clock: Clock,
+    log: Any,
+    signals: Signals,
+    *,
+    reload: Callable[[], Settings],
+    accept: Callable[[Settings], None] = lambda _settings: None,
+    schedule: Callable[[Notes], Schedule] = ApSchedule,
+    transport: httpx.BaseTransport | None = None,
+) -> None:
+    """Keep the table in step until `signals.stopping` is set.
+
+    `reload` reads the configuration again, for SIGHUP; `accept` hears which new settings are in force then. Raises
+    LockedError, ConfigError, StateError at the start, and whatever no step can live with. `schedule` and `transport`
+    stand in for time and network in tests.
+    """
+    log.info(
+        "starting", data_dir=str(settings.data_dir), sources=[source.name for source in settings.sources]
+    )
+    with working(settings, clock, log, mode="run", transport=transport) as context:
+        context.stopping = signals.stopping
+        notes = Notes(signals.wake)
+        planned = schedule(notes)
+        try:
+            lane.try_again(context)
+            planned.arm(settings)
+            log.info("started", epoch=context.store.epoch, profile=context.profile.model)
+            Daemon(context, Pipeline(context), signals, notes, planned, reload, accept).loop()
+        except Exception as exc:
+            log.error("failed", error=f"{type(exc).__name__}: {exc}")  # noqa: TRY400 - the caller tells the rest
+            raise
+        finally:
+            planned.close()
+        say_what_is_under_way(context)
+
+
+@dataclass
+class Daemon:
+    """The loop and what it listens to."""
+
+    context: Context
+    pipeline: Pipeline
+    signals: Signals
+    notes: Notes
+    schedule: Schedule
+    reload: Callable[[], Settings]
+    accept: Callable[[Settings], None]
+
+    def loop(self) -> None:
+        """Turn after turn, until asked to stop."""
+        watch = ClockWatch(self.context.clock)
+        wake = self.signals.wake
+        while not self.signals.stopping.is_set():
+            wake.clear()
+            if self.signals.hangup.is_set():
+                self.signals.hangup.clear()
+                self.take_new_settings()
+            self.heed_notes()
+            self.heed_clock(watch.stepped_s())
+            if not self.pipeline.turn() and not self.signals.stopping.is_set():
+                self.context.clock.wait(self.pipeline.idle_s(), wake)
+
+    def heed_notes(self) -> None:
+        """Mark in the state what the scheduler says is due. A source whose scan is under way is not scanned twice."""
+        for note in self.notes.take():
+            if note.what == "upkeep":
+                self.pipeline.tend_soon()
+            elif note.what == "scan" and note.source != self.pipeline.scanning:
+                try:
+                    with self.context.store.write() as tx:
+                        sources.scan_soon(tx, note.source)
+                except DiskFullError as exc:
+                    note_full(self.context, exc)
+
+    def heed_clock(self, stepped_s: float) -> None:
+        """Times of day that things wait for mean nothing after the clock was set back."""
+        if stepped_s:
+            self.context.log.warning("clock.stepped", seconds=round(stepped_s, 1))
+        if stepped_s < 0:
+            self.pipeline.clock_was_set_back()
+            self.schedule.arm(self.context.settings)
+
+    def take_new_settings(self) -> None:
+        """Read the configuration again and work by it, or say why not and go on as before."""
+        log = self.context.log
+        try:
+            fresh = self.reload()
+        except ConfigError as exc:
+            log.error("config.refused", error=exc.message, hint="The old settings go on.")  # noqa: TRY400
+            return
+        fixed = needs_restart(self.context.settings, fresh)
+        if fixed:
+            hint = "The old settings go on; restart voyage-jobs to take up the new ones."
+            log.error(
+                "config.refused", error=f"cannot be changed while running: {', '.join(fixed)}", hint=hint
+            )
+            return
+        self.pipeline.drop_scan()
+        apply(self.context, fresh)
+        self.schedule.arm(fresh)
+        self.accept(fresh)
+        log.info("config.reloaded", sources=[source.name for source in fresh.sources])
+
+
+def say_what_is_under_way(context: Context) -> None:
+    """The last line of a daemon that was asked to stop."""
+    with context.store.read() as connection:
+        waiting = batches.in_state(connection, *UNFINISHED)
+    if not waiting:
+        context.log.info("stopped", in_flight=0, message="Nothing is under way at the vendor.")
+        return
+    context.log.info(
+        "stopped",
+        in_flight=len(waiting),
+        inputs=sum(batch.inputs for batch in waiting),
+        refs=refs(waiting),
+        message="Nothing is lost: the vendor works on, and `voyage-jobs run` or `sync` goes on from here.",
+    )
