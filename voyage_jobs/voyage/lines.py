@@ -19,11 +19,7 @@ from voyage_jobs.crash import crash_point
 from voyage_jobs.profile import CONTEXTUALIZED, EMBEDDINGS
 
 # Legal inside a JSON string, yet taken for the end of a line by tools that split text the Unicode way.
-_UNICODE_LINE_ENDS = (
-    ("\u2028".encode(), b"\\u2028"),
-    ("\u2029".encode(), b"\\u2029"),
-    ("\u0085".encode(), b"\\u0085"),
-)
+_UNICODE_LINE_ENDS = ("\u2028", "\u2029", "\u0085")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +50,15 @@ def input_line(custom_id: str, endpoint: str, texts: Sequence[str]) -> bytes:
         line = orjson.dumps({"custom_id": custom_id, "body": body}, option=orjson.OPT_APPEND_NEWLINE)
     except orjson.JSONEncodeError as exc:
         raise ValueError(f"the input of {custom_id} cannot be written as JSON: {exc}") from exc
-    for raw, escaped in _UNICODE_LINE_ENDS:
-        if raw in line:
-            line = line.replace(raw, escaped)
+    for text in texts:
+        if not text.isascii() and any(end in text for end in _UNICODE_LINE_ENDS):
+            return _escaped(line)
+    return line
+
+
+def _escaped(line: bytes) -> bytes:
+    for end in _UNICODE_LINE_ENDS:
+        line = line.replace(end.encode(), b"\\u%04x" % ord(end))
     return line
 
 

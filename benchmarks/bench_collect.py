@@ -1,0 +1,182 @@
+"""Collect: a results file becomes a pack.
+
+    python -m benchmarks.bench_collect [--lines 100000] [--dimension 1024] [--naive-lines 20000] [--folder
+    DIR]
+
+*Naive* is what a tutorial does: read the whole file, split it into lines, `json.loads` each, keep lists of
+floats. It writes nothing. It gets slower the more it holds, so measuring it on fewer lines flatters it.
+*Floor* is reading the file line by line and writing as many ready bytes as the pack has, synced. Ours reads,
+checks every vector, hashes, writes and syncs the pack. Every figure is the median of fresh processes, taken
+in turns; memory is their peak.
+
+Numbers come as a server may write them: *short*, as few digits as tell a float32 (0.0093272925), or *long*, a
+float32 that was widened first (0.009327292442321777). Both have been seen in samples of Voyage's answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import harness
+from voyage_jobs.profile import EMBEDDINGS, Profile
+
+REF = "bench"
+
+
+def custom_id(number: int) -> str:
+    return hashlib.blake2b(number.to_bytes(8, "little"), digest_size=20).hexdigest()
+
+
+def write_results(path: Path, lines: int, dimension: int, encoding: str) -> None:
+    """A results file as documented, of random unit vectors."""
+    import numpy as np
+    import orjson
+
+    random = np.random.default_rng(1)
+    with open(path, "wb", buffering=1 << 20) as out:
+        for number in range(lines):
+            vector = random.standard_normal(dimension, np.float32)
+            vector /= np.linalg.norm(vector)
+            embedding: Any = vector
+            if encoding == "long":
+                embedding = vector.astype(np.float64)
+            elif encoding == "base64":
+                embedding = base64.b64encode(vector.tobytes()).decode()
+            body = {
+                "object": "list",
+                "data": [{"object": "embedding", "embedding": embedding, "index": 0}],
+                "model": "voyage-4",
+                "usage": {"total_tokens": 321},
+            }
+            line = {
+                "batch_id": "batch-1",
+                "custom_id": custom_id(number),
+                "response": {"status_code": 200, "body": body},
+                "error": None,
+            }
+            out.write(orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE))
+
+
+def ours(results: str, folder: str, dimension: int) -> tuple[float, int]:
+    from voyage_jobs.vectors import PackStore
+    from voyage_jobs.voyage import careful_reader, quick_reader  # noqa: F401 - before the clock starts
+    from voyage_jobs.voyage.results import Expectation, read_results
+
+    profile = Profile(EMBEDDINGS, "voyage-4", dimension, "float", "document")
+    start = time.perf_counter()
+    with PackStore(Path(folder)).writer(profile, REF) as pack:
+        for block in read_results(results, Expectation(profile, lambda _: 1)):
+            assert not block.problems
+            pack.append(block.keys(), block.slots(), block.vectors)
+        rows = pack.close().rows
+    return time.perf_counter() - start, rows
+
+
+def naive(results: str, lines: int) -> tuple[float, int]:
+    start = time.perf_counter()
+    vectors = {}
+    text = Path(results).read_text()
+    for line in text.splitlines()[:lines]:
+        said = json.loads(line)
+        vectors[said["custom_id"]] = said["response"]["body"]["data"][0]["embedding"]
+    return time.perf_counter() - start, len(vectors)
+
+
+def naive_base64(results: str, lines: int) -> tuple[float, int]:
+    import numpy as np
+
+    start = time.perf_counter()
+    vectors = {}
+    text = Path(results).read_text()
+    for line in text.splitlines()[:lines]:
+        said = json.loads(line)
+        raw = base64.b64decode(said["response"]["body"]["data"][0]["embedding"])
+        vectors[said["custom_id"]] = np.frombuffer(raw, np.float32).tolist()
+    return time.perf_counter() - start, len(vectors)
+
+
+def floor(results: str, folder: str, dimension: int) -> tuple[float, int]:
+    row = bytes(range(256)) * (dimension * 4 // 256 + 1)
+    start = time.perf_counter()
+    rows = 0
+    with (
+        open(results, "rb", buffering=1 << 20) as file,
+        open(Path(folder) / "floor", "wb", buffering=1 << 20) as out,
+    ):
+        for _ in file:
+            out.write(row[: dimension * 4])
+            rows += 1
+        out.flush()
+        os.fsync(out.fileno())
+    return time.perf_counter() - start, rows
+
+
+def figures(runs: int, *calls: tuple[Any, ...]) -> list[tuple[float, float]]:
+    """For each call: its median of vectors per second and its peak MiB."""
+    rates: list[list[float]] = [[] for _ in calls]
+    peaks = [0.0 for _ in calls]
+    for _ in range(runs):
+        for which, (fn, *args) in enumerate(calls):
+            mib, (seconds, rows) = harness.peak_rss_mib(fn, *args)
+            rates[which].append(rows / seconds)
+            peaks[which] = max(peaks[which], mib)
+    return [(statistics.median(rate), peak) for rate, peak in zip(rates, peaks, strict=True)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--lines", type=int, default=100_000)
+    parser.add_argument("--naive-lines", type=int, default=20_000)
+    parser.add_argument("--dimension", type=int, default=1024)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--folder", help="where to work; a temporary folder is made in it")
+    options = parser.parse_args()
+    work = tempfile.mkdtemp(prefix="bench-collect-", dir=options.folder)
+    try:
+        compare(Path(work), options)
+    finally:
+        shutil.rmtree(work)
+
+
+def compare(work: Path, options: argparse.Namespace) -> None:
+    some = min(options.naive_lines, options.lines)
+    few_json = work / "few-short.jsonl"
+    harness.header()
+    for encoding in ("short", "long", "base64"):
+        few, many = work / f"few-{encoding}.jsonl", work / "many.jsonl"
+        write_results(few, some, options.dimension, encoding)
+        write_results(many, options.lines, options.dimension, encoding)
+        (rate, mib), (slow, slow_mib), (json_slow, _), (least, _) = figures(
+            options.runs,
+            (ours, str(many), str(work), options.dimension),
+            (naive if encoding != "base64" else naive_base64, str(few), some),
+            (naive, str(few_json), some),
+            (floor, str(many), str(work), options.dimension),
+        )
+        ratios = f"{rate / slow:.1f}x naive, {rate / least:.2f}x floor"
+        if encoding == "base64":
+            ratios += f", {rate / json_slow:.1f}x naive with short numbers"
+        harness.row(
+            f"collect {options.lines} x {options.dimension}, {encoding}",
+            f"{rate:,.0f} vectors/s, {mib:.0f} MiB",
+            f"{slow:,.0f} vectors/s, {slow_mib:.0f} MiB",
+            f"{least:,.0f} vectors/s",
+            ratios,
+        )
+
+
+if __name__ == "__main__":
+    main()
