@@ -35,6 +35,7 @@ _MAX_SETEXT_LINES = 3
 
 _CLOSING_HASHES = re.compile(r"(?:^|[ \t]+)#+[ \t]*$")
 _LITERAL = re.compile(r"\\([!-/:-@\[-`{-~])|(?<!`)(`{1,3})(?!`)[ ]?(.+?)[ ]?(?<!`)\2(?!`)")
+_MARKUP = re.compile(r"[\\`*_~\[<&{]")
 _KEPT = re.compile("\0(\\d+)\0")
 _LINK = re.compile(r"!?\[([^\[\]]*)\](?:\([^()]*(?:\([^()]*\)[^()]*)?\)|\[[^\[\]]*\])")
 _INLINE: list[tuple[re.Pattern[str], str]] = [
@@ -148,7 +149,7 @@ def _fence_end(char: str, length: int, column: int, in_list: bool) -> re.Pattern
 def inline_text(source: str) -> str:
     """A heading's text without emphasis, links, code marks, tags, escapes and attributes; in one line."""
     source = raw_title(source)
-    if source.isalnum():
+    if not _MARKUP.search(source):
         return plain_line(source)
     kept: list[str] = []  # escaped characters and code: what stands there is no markup
 
