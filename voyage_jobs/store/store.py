@@ -31,7 +31,7 @@ _REVISION = text("SELECT version_num FROM alembic_version")
 
 # SQLite's primary result codes; the extended ones carry these in their low byte.
 _SQLITE_READONLY, _SQLITE_IOERR, _SQLITE_CORRUPT, _SQLITE_FULL, _SQLITE_NOTADB = 8, 10, 11, 13, 26
-_SQLITE_BUSY = 5
+_SQLITE_ERROR, _SQLITE_BUSY = 1, 5
 _DRIVER_ERROR: type[Exception] = sqlite_module().Error
 
 
@@ -68,7 +68,7 @@ class Store:
         from voyage_jobs.store.migrate import upgrade  # Alembic costs 0.1 s; readers do without
 
         engine = writing_engine(path)
-        with _told_plainly(path):
+        with told_plainly(path):
             upgrade(engine)
             with engine.begin() as connection:
                 epoch = int(connection.execute(_TAKE_EPOCH).scalar_one())
@@ -77,7 +77,7 @@ class Store:
     @contextlib.contextmanager
     def write(self) -> Iterator[Tx]:
         """One transaction, begun with a write lock; commits at the end, rolls back on any exception."""
-        with _told_plainly(self.path), self._writer.begin() as connection:
+        with told_plainly(self.path), self._writer.begin() as connection:
             if int(connection.execute(_EPOCH).scalar_one()) != self.epoch:
                 raise EpochLostError
             yield Tx(connection, now_us(self.clock), self.epoch)
@@ -85,12 +85,12 @@ class Store:
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """A view of the last committed state."""
-        with _told_plainly(self.path), self._reader.connect() as connection:
+        with told_plainly(self.path), self._reader.connect() as connection:
             yield connection
 
     def checkpoint(self) -> None:
         """Fold the write-ahead log into the file and give freed pages back; for idle moments and the end."""
-        with _told_plainly(self.path):
+        with told_plainly(self.path):
             raw = self._writer.raw_connection()
             try:
                 cursor = raw.cursor()
@@ -124,8 +124,11 @@ class ReadOnlyStore:
                 f"There is no state yet at {self.path}.",
                 hint="Run `voyage-jobs sync` or `voyage-jobs run` first.",
             )
-        with _told_plainly(self.path), self._reader.connect() as connection:
-            yield connection
+        try:
+            with told_plainly(self.path), _other_schema(self.path), self._reader.connect() as connection:
+                yield connection
+        finally:
+            self._reader.dispose()  # who only looks keeps nothing open
 
     def revision(self) -> str:
         """The schema revision of the file."""
@@ -134,7 +137,22 @@ class ReadOnlyStore:
 
 
 @contextlib.contextmanager
-def _told_plainly(path: Path) -> Iterator[None]:
+def _other_schema(path: Path) -> Iterator[None]:
+    """A reader does not migrate, and what it knows nothing of may be missing or new: say so."""
+    try:
+        yield
+    except DBAPIError as exc:
+        if getattr(exc.orig, "sqlite_errorcode", 0) != _SQLITE_ERROR:
+            raise
+        raise StateError(
+            f"{path} is not, or not yet, a state of this version of voyage-jobs.",
+            hint="`voyage-jobs sync` or `voyage-jobs run` brings an older one up to date; a newer one needs a newer"
+            " voyage-jobs.",
+        ) from exc
+
+
+@contextlib.contextmanager
+def told_plainly(path: Path) -> Iterator[None]:
     """Turn the driver's errors into ours, by result code and never by text."""
     try:
         yield
