@@ -421,6 +421,15 @@ def test_a_replaced_pack_is_read_anew_and_old_views_stay(store):
     assert view[:, 0].tolist() == [float(i + 1) for i in range(10)]
 
 
+def test_a_pack_that_vanished_is_not_read_from_memory(store):
+    name = write_pack(store, 10).name
+    store.open(name)
+    store.path(name).unlink()
+
+    with pytest.raises(CorruptionError, match="missing"):
+        store.open(name)
+
+
 def test_few_packs_are_kept_open(tmp_path):
     store = PackStore(tmp_path / "vectors", max_open=2)
     names = [write_pack(store, 10, f"ref{i}").name for i in range(4)]

@@ -394,6 +394,7 @@ def test_keep_drops_successes_and_their_rows():
     assert kept.vectors.shape == (3, WIDTH)
     assert kept.slots().tolist() == [0, 0, 1]
     assert len(kept.problems) == 1
+    assert block.keep([True] * 3) is block
     assert kept.keep([False, False]).keys().shape == (0, 20)
 
 
