@@ -5,7 +5,8 @@ Each act is one transaction and returns a small dictionary for the answer. Askin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Mapping, Sequence
 
 from voyage_jobs.errors import ConfigError, VoyageJobsError
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
@@ -15,6 +16,8 @@ from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.store import Tx
 
 Answer = dict[str, object]
+
+_LOOKED_AT = 1_000  # of the newest batches, for a ref that was mistyped
 
 
 def carry_out(context: Context) -> bool:
@@ -37,10 +40,16 @@ def perform(context: Context, command: str, arguments: Mapping[str, object], who
     return _ACTS[command](context, arguments, who)
 
 
+def _nearest(word: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, names, n=1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
 def _batch(tx: Tx, word: object) -> BatchRow:
     found = batches.find(tx.connection, str(word))
     if not found:
-        raise ConfigError(f"There is no batch {word}.", hint="`voyage-jobs batches` lists them.")
+        near = _nearest(str(word), [batch.ref for batch in batches.newest(tx.connection, _LOOKED_AT)])
+        raise ConfigError(f"There is no batch {word}.{near}", hint="`voyage-jobs batches` lists them.")
     if len(found) > 1:
         raise ConfigError(f"{len(found)} batches begin with {word}.", hint="Give more of the ref.")
     return found[0]
@@ -96,7 +105,8 @@ def _confirm(context: Context, arguments: Mapping[str, object], who: str) -> Ans
     with context.store.write() as tx:
         row = sources.by_name(tx.connection, name)
         if row is None:
-            raise ConfigError(f"There is no source {name!r}.", hint="`voyage-jobs status` lists them.")
+            near = _nearest(name, [each.name for each in sources.all_sources(tx.connection)])
+            raise ConfigError(f"There is no source {name!r}.{near}", hint="`voyage-jobs status` lists them.")
         if row.frozen_reason is None:
             return {"source": name, "state": "active"}
         if not row.configured:

@@ -171,6 +171,10 @@ def told_plainly(path: Path) -> Iterator[None]:
             ) from exc
         if primary == _SQLITE_READONLY:
             raise StateError(f"{path} cannot be written.", hint="Check its owner and permissions.") from exc
+        if primary in (_SQLITE_CANTOPEN, _SQLITE_PERM):
+            raise StateError(
+                f"{path} cannot be opened.", hint="Check that data_dir is there, its owner and permissions."
+            ) from exc
         if primary == _SQLITE_BUSY:
             raise StateError(
                 f"{path} is locked by another program.",

@@ -1,0 +1,94 @@
+"""Having an act of `steps.acts` carried out: here if nobody is at work, else by the process that holds the lock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from voyage_jobs import lock
+from voyage_jobs.clock import Clock
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.errors import ConfigError, LockedError, NeedsPersonError, VoyageJobsError
+from voyage_jobs.states import Batch
+from voyage_jobs.steps import acts
+from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.poll import poll
+from voyage_jobs.store import batches, mailbox
+from voyage_jobs.worker import working
+
+if TYPE_CHECKING:
+    import httpx
+
+PATIENCE_S = 20.0
+_LOOK_S = 0.2
+_ERRORS: dict[object, type[VoyageJobsError]] = {2: ConfigError, 6: NeedsPersonError}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came of it: `answer` is None while the process at work has not come to it; `here` if it was done here."""
+
+    answer: dict[str, object] | None
+    here: bool
+
+
+def ask(
+    settings: Settings,
+    clock: Clock,
+    log: Any,
+    command: str,
+    arguments: Mapping[str, object],
+    who: str,
+    *,
+    transport: httpx.BaseTransport | None = None,
+) -> Reply:
+    """Carry out `command`, or have it carried out. Raises what the act raises, wherever it was done."""
+    try:
+        with working(settings, clock, log, mode="act", transport=transport) as context:
+            answer = acts.perform(context, command, arguments, who)
+            _tell_the_vendor(context, answer)
+            return Reply(answer, here=True)
+    except LockedError:
+        request_id = mailbox.leave(settings.paths.state_db, clock, who, command, arguments)
+    until = clock.mono() + PATIENCE_S
+    while clock.mono() < until:
+        given = mailbox.answer_to(settings.paths.state_db, request_id)
+        if given is not None:
+            _raise_its_error(given)
+            return Reply(given, here=False)
+        if lock.holder(settings.paths.lock) is None:
+            _do_what_was_left(settings, clock, log, transport)
+        clock.wait(_LOOK_S)
+    return Reply(None, here=False)
+
+
+def _tell_the_vendor(context: Context, answer: dict[str, object]) -> None:
+    """A cancellation is passed on at once where there is a key; if not, the next `sync` or `run` does it."""
+    if answer.get("state") != "cancelling" or not context.settings.api_key.available():
+        return
+    poll(context)
+    with context.store.read() as connection:
+        batch = batches.by_ref(connection, str(answer["ref"]))
+    if batch is not None and (
+        batch.state is not Batch.RUNNING or (batch.remote_status or "").startswith("cancel")
+    ):
+        answer["told_vendor"] = True
+
+
+def _do_what_was_left(
+    settings: Settings, clock: Clock, log: Any, transport: httpx.BaseTransport | None
+) -> None:
+    """The process at work has ended without coming to it."""
+    try:
+        with working(settings, clock, log, mode="act", transport=transport) as context:
+            acts.carry_out(context)
+    except LockedError:
+        return  # another one came, and will come to it
+
+
+def _raise_its_error(answer: Mapping[str, object]) -> None:
+    if "error" in answer:
+        hint = answer.get("hint")
+        kind = _ERRORS.get(answer.get("exit_code"), VoyageJobsError)
+        raise kind(str(answer["error"]), hint=str(hint) if hint else None)

@@ -1,0 +1,130 @@
+"""`voyage-jobs retry`, `cancel` and `confirm`: what only a person can decide."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from voyage_jobs.cli.context import json_option, settings_of, start_logging
+from voyage_jobs.cli.exits import ExitCode
+
+_SYNC = " `voyage-jobs sync` goes on with it."
+
+
+@click.command(short_help="Try failed items, or a parked batch, again.")
+@click.argument("ref", required=False)
+@json_option
+@click.pass_context
+def retry(ctx: click.Context, ref: str | None, as_json: bool) -> int:
+    """Try again: everything that failed, was cancelled or is parked, or only what was in batch REF.
+
+    A parked batch gives its lines to a new one. Waits after the vendor's refusals are over at once.
+    """
+    return _carry_out(ctx, "retry", {"ref": ref}, _retried, as_json)
+
+
+@click.command(short_help="Cancel a batch at the vendor.")
+@click.argument("ref")
+@json_option
+@click.pass_context
+def cancel(ctx: click.Context, ref: str, as_json: bool) -> int:
+    """Cancel batch REF (its first letters will do). What is answered already is kept and paid.
+
+    The rest is not sent again until `voyage-jobs retry`.
+    """
+    return _carry_out(ctx, "cancel", {"ref": ref}, _cancelled, as_json)
+
+
+@click.command(short_help="Let a frozen source lose the documents that have gone.")
+@click.argument("source")
+@json_option
+@click.pass_context
+def confirm(ctx: click.Context, source: str, as_json: bool) -> int:
+    """Confirm that what has gone from SOURCE is meant to be gone.
+
+    The next scan takes it out of the table. If the folder is only not mounted, mount it instead: the source thaws by
+    itself. For a source that left the configuration this removes all its documents.
+    """
+    return _carry_out(ctx, "confirm", {"source": source}, _confirmed, as_json)
+
+
+def _carry_out(
+    ctx: click.Context,
+    command: str,
+    arguments: dict[str, object],
+    told: Callable[[dict[str, Any]], str],
+    as_json: bool,
+) -> int:
+    from voyage_jobs.ask import ask
+    from voyage_jobs.cli.output import emit_json, printable
+    from voyage_jobs.clock import SystemClock
+    from voyage_jobs.logs import get_logger
+
+    settings = settings_of(ctx)
+    start_logging(ctx, "error")
+    reply = ask(settings, SystemClock(), get_logger(), command, arguments, _who())
+    done = reply.answer is not None
+    if as_json:
+        by = "this call" if reply.here else "running process"
+        emit_json({"command": command, "done": done, "by": by, **(reply.answer or {})})
+    elif reply.answer is None:
+        click.echo("The process at work has taken note and will do it when its present step is over.")
+    else:
+        click.echo(
+            printable(told(reply.answer)) + (_SYNC if reply.here and _left_to_do(reply.answer) else "")
+        )
+    return ExitCode.DONE if done else ExitCode.UNFINISHED
+
+
+def _who() -> str:
+    """Who asks, for the record: the login name and where, never a secret."""
+    name = os.environ.get("SUDO_USER")
+    if not name:
+        try:
+            name = getpass.getuser()
+        except (OSError, KeyError):  # a user id without a name, as in many containers
+            name = str(os.getuid())
+    try:
+        return f"{name}@{os.ttyname(sys.stdin.fileno())}"
+    except (OSError, ValueError):
+        return name
+
+
+def _left_to_do(answer: dict[str, Any]) -> bool:
+    """Whether something must run for the answer to come true."""
+    if "told_vendor" in answer:
+        return False
+    return answer.get("state") in ("confirmed", "removed", "cancelling") or bool(answer.get("embeddings"))
+
+
+def _retried(answer: dict[str, Any]) -> str:
+    parked, embeddings = answer["batches"], answer["embeddings"]
+    if not parked and not embeddings:
+        return "Nothing has failed and nothing is parked."
+    freed = f"{parked} parked batches give their lines to new ones; " if parked else ""
+    return f"{freed}{embeddings} failed or cancelled embeddings are wanted again."
+
+
+def _cancelled(answer: dict[str, Any]) -> str:
+    ref = answer["ref"]
+    if answer["state"] == "cancelled":
+        return f"Batch {ref} is cancelled; nothing of it was sent."
+    if answer.get("told_vendor"):
+        return (
+            f"The vendor cancels batch {ref}, in up to ten minutes. What it has answered until then is kept."
+        )
+    return f"Batch {ref} is to be cancelled; the vendor is told with the next look at it."
+
+
+def _confirmed(answer: dict[str, Any]) -> str:
+    name = answer["source"]
+    if answer["state"] == "active":
+        return f"Source {name} is not frozen: there is nothing to confirm."
+    if answer["state"] == "removed":
+        return f"{answer['documents']} documents of source {name} leave the table."
+    return f"Confirmed: the next scan of source {name} lets go of what is not there."
