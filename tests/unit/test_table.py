@@ -393,11 +393,15 @@ def test_reader_that_holds_a_version_keeps_it(tmp_path: Path) -> None:
     assert seen(theirs) == {A: ("one", 3)}
 
 
+@pytest.mark.parametrize("moment", ["while rows are written", "just before the commit"])
 @pytest.mark.parametrize("meddling", ["compacts", "deletes a row of ours", "deletes another document"])
-def test_flip_survives_another_program_in_mid_flight(tmp_path: Path, meddling: str) -> None:
+def test_flip_survives_another_program_in_mid_flight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meddling: str, moment: str
+) -> None:
     table = opened(tmp_path)
     put(table, {A: ("one", 3), B: ("one", 2)})
     put(table, {C: ("one", 2)})
+    commit, commits = lance.LanceDataset.commit, []
 
     def meddle() -> None:
         theirs = lance.dataset(tmp_path / "chunks.lance")
@@ -406,11 +410,20 @@ def test_flip_survives_another_program_in_mid_flight(tmp_path: Path, meddling: s
         else:
             theirs.delete("path = 'a.md' AND ordinal = 1" if "ours" in meddling else "path = 'c.md'")
 
-    rows = [batch(version(A, "two", 4)), batch(version(B, "two", 1))]
-    table.flip([A, B], slowly(iter(rows), 1, meddle))
+    def disturbed(*args: object, **options: object) -> object:
+        commits.append(1)
+        if len(commits) == 1 and moment == "just before the commit":
+            meddle()
+        return commit(*args, **options)
+
+    monkeypatch.setattr(lance.LanceDataset, "commit", staticmethod(disturbed))
+    rows = iter([batch(version(A, "two", 4)), batch(version(B, "two", 1))])
+    table.flip([A, B], slowly(rows, 1, meddle) if moment == "while rows are written" else rows)
 
     gone = meddling == "deletes another document"
     assert content(tmp_path) == {A: ("two", 4), B: ("two", 1)} | ({} if gone else {C: ("one", 2)})
+    disturbs = moment == "just before the commit" and not gone
+    assert len(commits) == (2 if disturbs else 1)
 
 
 def test_flip_gives_up_after_a_while_if_disturbed_each_time(

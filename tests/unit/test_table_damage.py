@@ -138,6 +138,44 @@ def test_torn_newest_version_is_an_error_for_every_call(tmp_path: Path, how: str
             call()
 
 
+def test_table_that_was_deleted_under_us_is_an_error(tmp_path: Path) -> None:
+    table = opened(tmp_path)
+    shutil.rmtree(table.path)
+
+    with pytest.raises(CorruptionError, match="There is no table"):
+        table.rows()
+
+
+def test_panic_in_the_library_is_damage_and_an_interrupt_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = opened(tmp_path)
+    panic = type("PanicException", (BaseException,), {})
+
+    def failing(error: BaseException) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(lance, "dataset", fail)
+
+    failing(panic("slice index out of range, rust/lance/src/dataset.rs:1:2"))
+    with pytest.raises(CorruptionError, match=r"slice index out of range$"):
+        table.rows()
+    failing(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        table.rows()
+
+
+def test_rows_that_cannot_be_shown_are_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(opened(tmp_path), OLD)
+    monkeypatch.setattr(lance.LanceDataset, "count_rows", lambda *_, **__: 30)
+
+    health = check(str(tmp_path), NAME, PROFILE)
+
+    assert health.reason == "torn"
+    assert "says it has 30 rows and shows 9" in health.detail
+
+
 def test_lost_newest_version_shows_as_an_older_version(tmp_path: Path) -> None:
     table = opened(tmp_path)
     put(table, OLD)

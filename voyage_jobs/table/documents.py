@@ -27,9 +27,6 @@ class DocumentSet:
             paths[source].add(path)
         self._paths = {source: pa.array(sorted(found), pa.string()) for source, found in paths.items()}
 
-    def __len__(self) -> int:
-        return sum(len(paths) for paths in self._paths.values())
-
     def mask(self, batch: pa.RecordBatch) -> np.ndarray[Any, Any]:
         """For each row of a batch with columns `source` and `path`: does it belong to one of these
         documents?"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -24,16 +25,11 @@ def replace(path: str, documents: DocumentSet, incoming: Incoming) -> Any:
     """
     from lance.commit import CommitConflictError
 
-    dataset = open_dataset(path)
-    added = _written(dataset, path, incoming)
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            return _committed(dataset, path, documents, added)
-        except CommitConflictError:
-            if attempt == _ATTEMPTS:
-                raise
-            dataset = open_dataset(path)
-    raise AssertionError("unreachable")
+    added = _written(open_dataset(path), path, incoming)
+    for _ in range(_ATTEMPTS - 1):
+        with contextlib.suppress(CommitConflictError):
+            return _committed(open_dataset(path), path, documents, added)
+    return _committed(open_dataset(path), path, documents, added)
 
 
 def _written(dataset: Any, path: str, incoming: Incoming) -> list[Any]:
