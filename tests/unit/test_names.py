@@ -50,7 +50,7 @@ def test_names_that_differ_only_in_unicode_form_stay_two() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["\U0010ff41", "\U0010ffc3\U0010ffa9", "a\udcff", "x\U0010fff4"[:1] + "\U0010ff0a"],
+    ["\U0010ff41", "\U0010ffc3\U0010ffa9", "a\udcff", "x\U0010ff0a"],
     ids=["escaped ASCII", "escaped valid UTF-8", "surrogate", "escaped line end"],
 )
 def test_a_path_that_no_name_has_is_refused(path: str) -> None:

@@ -23,7 +23,7 @@ def found(text: str) -> list[tuple[int, str]]:
         "- item\n------",
         ".. note::\n=========",
         "::\n\n  code\n  ====",
-        "====\n====",
+        "====\n====\n====",
         "====\na\n---",
         "====",
     ],

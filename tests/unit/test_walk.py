@@ -378,6 +378,18 @@ def test_a_folder_that_lists_but_hides_its_files_loses_none(ordinary: Path) -> N
     assert vanished(scans) == set()
 
 
+def test_a_link_whose_target_cannot_be_examined_is_unreadable(ordinary: Path) -> None:
+    write(ordinary, locked__b_md="2")
+    (ordinary / "link.md").symlink_to("locked/b.md")
+    state = State(ordinary)
+    assert changed(state.scan(follow=True)) == {"link.md", "locked/b.md"}
+    (ordinary / "locked").chmod(0)
+
+    scan = state.scan(follow=True)[""]
+    assert [(skip.name, skip.reason, skip.stat) for skip in scan.skipped] == [("link.md", "unreadable", None)]
+    assert scan.vanished == []
+
+
 class Faulty:
     """A directory entry whose file system fails: listing says nothing of types, or stat fails."""
 
