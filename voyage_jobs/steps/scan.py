@@ -75,6 +75,10 @@ class Scan:
         self.result: ScanResult | None = None
         self._options = split_options(context.settings)
         self._rules = PathRules(settings.include, settings.exclude, settings.hidden)
+        # Besides the globs, what decides which files are read at all.
+        limits = f"{settings.max_file_bytes}:{settings.follow_symlinks}"
+        self._rules_fingerprint = f"{self._rules.fingerprint}:{limits}"
+        self._rules_changed = row.rules_fingerprint != self._rules_fingerprint
         self._folder_ids: dict[str, int] = {}
         self._visited: set[str] = set()
         self._protected: list[str] = []
@@ -117,6 +121,9 @@ class Scan:
             with self.context.store.write() as tx:
                 documents.forget_stats(tx, self.row.id)
                 sources.note(tx, self.row.id, splitter_fingerprint=self._options.fingerprint)
+        if self._rules_changed:
+            with self.context.store.write() as tx:
+                documents.forget_skips(tx, self.row.id)
         with self.context.store.read() as connection:
             self._folder_ids = documents.folder_ids(connection, self.row.id)
             self._newest = documents.newest_id(connection)
@@ -133,7 +140,7 @@ class Scan:
                 self._rules,
                 follow_symlinks=self.settings.follow_symlinks,
                 known=known,
-                rules_changed=self.row.rules_fingerprint != self._rules.fingerprint,
+                rules_changed=self._rules_changed,
             )
 
     # --- one folder ---
@@ -276,7 +283,7 @@ class Scan:
             self.row.id,
             device=identity.device,
             inode=identity.inode,
-            rules_fingerprint=self._rules.fingerprint,
+            rules_fingerprint=self._rules_fingerprint,
             splitter_fingerprint=self._options.fingerprint,
             profile_id=self.context.profile_id,
             scanned_at=tx.now,

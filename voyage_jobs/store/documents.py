@@ -169,6 +169,12 @@ def forget_stats(tx: Tx, source_id: int) -> None:
     )
 
 
+def forget_skips(tx: Tx, source_id: int) -> None:
+    """Have every skipped file of a source looked at again (the rules or limits changed)."""
+    where = (documents.c.source_id == source_id) & (documents.c.state == str(states.Document.SKIPPED))
+    tx.connection.execute(update(documents).where(where).values(mtime_ns=UNSETTLED_MTIME))
+
+
 @dataclass(frozen=True)
 class Vanished:
     """A remembered file that a scan did not find. `moved_to` is the document that has its content now, if it is new."""
