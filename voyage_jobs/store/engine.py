@@ -18,13 +18,14 @@ Every setting has a reason:
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from voyage_jobs.errors import StateError
@@ -56,7 +57,9 @@ def library_is_safe() -> bool:
 def writing_engine(path: Path) -> Engine:
     """An engine with exactly one connection, for the process that holds the lock."""
     engine = create_engine(
-        f"sqlite+pysqlite:///{path}",
+        URL.create(
+            "sqlite+pysqlite", database=str(path)
+        ),  # spelled out, a `?` or `%` in the path would mean something
         module=sqlite_module(),
         poolclass=StaticPool,
         connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},
@@ -91,7 +94,7 @@ def reading_engine(path: Path) -> Engine:
 
     def connect() -> Any:
         connection = module.connect(
-            f"file:{quote(str(path))}?mode=ro",
+            f"file:{quote(os.fsencode(path))}?mode=ro",
             uri=True,
             timeout=BUSY_TIMEOUT_MS / 1000,
             isolation_level=None,

@@ -9,7 +9,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, inspect
 
 from voyage_jobs.errors import StateError
 
@@ -50,10 +50,20 @@ def refuse_newer(connection: Connection) -> None:
         )
 
 
+def refuse_foreign(connection: Connection) -> None:
+    """Raise `StateError` if the database holds tables that no migration of ours made."""
+    if current(connection) is None and inspect(connection).get_table_names():
+        raise StateError(
+            "state.db is not a voyage-jobs database: another program made it.",
+            hint="Name another data_dir, or move the file aside.",
+        )
+
+
 def upgrade(engine: Engine) -> None:
     """Apply what is missing, each migration in one transaction with the record that it ran."""
     with engine.connect() as connection:
         refuse_newer(connection)
+        refuse_foreign(connection)
         at_head = current(connection) == head()
         connection.rollback()
         if at_head:

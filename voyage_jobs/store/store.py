@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from voyage_jobs.clock import Clock, now_us
 from voyage_jobs.errors import DiskFullError, EpochLostError, StateError
-from voyage_jobs.store.engine import reading_engine, sqlite_module, writing_engine
+from voyage_jobs.store.engine import BUSY_TIMEOUT_MS, reading_engine, sqlite_module, writing_engine
 
 # Purpose: the number of the instance that may write.
 _EPOCH = text("SELECT value FROM meta WHERE key = 'epoch'")
@@ -31,7 +31,8 @@ _REVISION = text("SELECT version_num FROM alembic_version")
 
 # SQLite's primary result codes; the extended ones carry these in their low byte.
 _SQLITE_READONLY, _SQLITE_IOERR, _SQLITE_CORRUPT, _SQLITE_FULL, _SQLITE_NOTADB = 8, 10, 11, 13, 26
-_SQLITE_ERROR, _SQLITE_BUSY = 1, 5
+_SQLITE_ERROR, _SQLITE_PERM, _SQLITE_BUSY, _SQLITE_CANTOPEN = 1, 3, 5, 14
+_NOT_OPENED_HINT = "Check that data_dir is there, its owner and permissions."
 _DRIVER_ERROR: type[Exception] = sqlite_module().Error
 
 
@@ -89,16 +90,21 @@ class Store:
             yield connection
 
     def checkpoint(self) -> None:
-        """Fold the write-ahead log into the file and give freed pages back; for idle moments and the end."""
+        """Fold the write-ahead log into the file and give freed pages back; for idle moments and the end.
+
+        A reader that holds on to an old state is not waited for: the log is folded in another time.
+        """
         with told_plainly(self.path):
             raw = self._writer.raw_connection()
             try:
                 cursor = raw.cursor()
                 cursor.execute("PRAGMA incremental_vacuum").fetchall()
                 cursor.execute("PRAGMA optimize").fetchall()
+                cursor.execute("PRAGMA busy_timeout=0").fetchall()
                 cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                 cursor.close()
             finally:
+                raw.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}").fetchall()
                 raw.close()
 
     def close(self) -> None:
@@ -119,16 +125,23 @@ class ReadOnlyStore:
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """A view of the last committed state. Raises `StateError` if there is none to be had."""
-        if not self.path.exists():
-            raise StateError(
-                f"There is no state yet at {self.path}.",
-                hint="Run `voyage-jobs sync` or `voyage-jobs run` first.",
-            )
+        self._is_there()
         try:
             with told_plainly(self.path), _other_schema(self.path), self._reader.connect() as connection:
                 yield connection
         finally:
             self._reader.dispose()  # who only looks keeps nothing open
+
+    def _is_there(self) -> None:
+        try:
+            self.path.stat()
+        except FileNotFoundError:
+            raise StateError(
+                f"There is no state yet at {self.path}.",
+                hint="Run `voyage-jobs sync` or `voyage-jobs run` first.",
+            ) from None
+        except OSError as exc:
+            raise StateError(f"{self.path} cannot be opened: {exc.strerror}.", hint=_NOT_OPENED_HINT) from exc
 
     def revision(self) -> str:
         """The schema revision of the file."""
@@ -172,9 +185,7 @@ def told_plainly(path: Path) -> Iterator[None]:
         if primary == _SQLITE_READONLY:
             raise StateError(f"{path} cannot be written.", hint="Check its owner and permissions.") from exc
         if primary in (_SQLITE_CANTOPEN, _SQLITE_PERM):
-            raise StateError(
-                f"{path} cannot be opened.", hint="Check that data_dir is there, its owner and permissions."
-            ) from exc
+            raise StateError(f"{path} cannot be opened.", hint=_NOT_OPENED_HINT) from exc
         if primary == _SQLITE_BUSY:
             raise StateError(
                 f"{path} is locked by another program.",

@@ -1,0 +1,250 @@
+"""Migrations: they make the schema the program knows, from anywhere, all or nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, event, inspect
+from state_rows import new_batch, opened
+
+from voyage_jobs.clock import VirtualClock
+from voyage_jobs.errors import StateError
+from voyage_jobs.store import migrate
+from voyage_jobs.store.engine import sqlite_module, writing_engine
+from voyage_jobs.store.schema import metadata
+from voyage_jobs.store.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def layout(path: Path) -> dict[str, object]:
+    """Everything a database says about its tables: columns, keys, constraints, indexes and table options."""
+    engine = create_engine(f"sqlite:///{path}", module=sqlite_module())
+    found = inspect(engine)
+    tables = [name for name in found.get_table_names() if name != "alembic_version"]
+    with engine.connect() as connection:
+        listed = connection.exec_driver_sql("PRAGMA table_list").mappings()
+        options = {row["name"]: (row["wr"], row["strict"]) for row in listed if row["name"] in tables}
+        partial = "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
+        where = {name: sql.partition(" WHERE ")[2] for name, sql in connection.exec_driver_sql(partial).all()}
+    made: dict[str, object] = {"options": options, "where": where}
+    for name in tables:
+        made[name] = {
+            "columns": [
+                (c["name"], str(c["type"]), c["nullable"], c["default"]) for c in found.get_columns(name)
+            ],
+            "primary": found.get_pk_constraint(name),
+            "foreign": sorted(map(str, found.get_foreign_keys(name))),
+            "unique": sorted(map(str, found.get_unique_constraints(name))),
+            "checks": sorted(
+                (c["name"], " ".join(c["sqltext"].split())) for c in found.get_check_constraints(name)
+            ),
+            "indexes": sorted((i["name"], i["column_names"], i["unique"]) for i in found.get_indexes(name)),
+        }
+    engine.dispose()
+    return made
+
+
+def from_metadata(path: Path) -> dict[str, object]:
+    engine = create_engine(f"sqlite:///{path}", module=sqlite_module())
+    metadata.create_all(engine)
+    engine.dispose()
+    return layout(path)
+
+
+def tables_of(path: Path) -> list[str]:
+    raw = sqlite_module().connect(str(path))
+    names = [row[0] for row in raw.execute("SELECT name FROM sqlite_schema ORDER BY name")]
+    raw.close()
+    return names
+
+
+def test_from_nothing_to_head_is_the_schema_of_the_program(tmp_path):
+    opened(tmp_path).close()
+    assert layout(tmp_path / "state.db") == from_metadata(tmp_path / "wanted.db")
+
+
+def test_every_table_is_strict(tmp_path):
+    opened(tmp_path).close()
+    options = layout(tmp_path / "state.db")["options"]
+    assert options
+    assert all(strict for _, strict in options.values())
+
+
+def test_alembic_upgrades_from_the_checkout(tmp_path):
+    command = [sys.executable, "-m", "alembic", "-x", f"db={tmp_path / 'state.db'}", "upgrade", "head"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert layout(tmp_path / "state.db") == from_metadata(tmp_path / "wanted.db")
+
+    store = opened(tmp_path)  # and the program finds nothing left to do
+    assert store.epoch == 1
+    store.close()
+
+
+def test_an_installed_package_finds_its_own_migrations(tmp_path, monkeypatch):
+    package = tmp_path / "site-packages" / "voyage_jobs"
+    shutil.copytree(ROOT / "migrations", package / "_migrations")
+    monkeypatch.setattr(migrate.resources, "files", lambda name: package)
+
+    assert migrate.scripts_folder() == package / "_migrations"
+    opened(tmp_path).close()
+    assert layout(tmp_path / "state.db") == from_metadata(tmp_path / "wanted.db")
+
+
+def test_a_folder_with_a_percent_sign_in_its_name_is_found(tmp_path, monkeypatch):
+    package = tmp_path / "100%(here)s" / "voyage_jobs"
+    shutil.copytree(ROOT / "migrations", package / "_migrations")
+    monkeypatch.setattr(migrate.resources, "files", lambda name: package)
+    opened(tmp_path).close()
+
+
+def test_an_installation_without_migrations_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(migrate.resources, "files", lambda name: tmp_path / "voyage_jobs")
+    with pytest.raises(StateError, match="missing from this installation") as caught:
+        opened(tmp_path)
+    assert "Reinstall" in caught.value.hint
+
+
+def test_a_newer_database_is_refused_and_left_as_it_is(tmp_path):
+    opened(tmp_path).close()
+    path = tmp_path / "state.db"
+    raw = sqlite_module().connect(str(path))
+    raw.execute("UPDATE alembic_version SET version_num = '9999'")
+    raw.commit()
+    raw.close()
+    before = path.read_bytes()
+
+    with pytest.raises(StateError, match="schema 9999, which this voyage-jobs does not know") as caught:
+        opened(tmp_path)
+    assert "newer voyage-jobs" in caught.value.hint
+    assert path.read_bytes() == before
+
+
+def test_another_programs_database_is_refused_and_left_as_it_is(tmp_path):
+    path = tmp_path / "state.db"
+    raw = sqlite_module().connect(str(path))
+    raw.execute("CREATE TABLE recipes (name TEXT)")
+    raw.commit()
+    raw.close()
+
+    with pytest.raises(StateError, match="not a voyage-jobs database"):
+        opened(tmp_path)
+    assert tables_of(path) == ["recipes"]
+
+
+def test_two_upgrades_in_a_row_change_nothing(tmp_path):
+    opened(tmp_path).close()
+    engine = writing_engine(tmp_path / "state.db")
+    statements = []
+    event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
+    migrate.upgrade(engine)
+    migrate.upgrade(engine)
+    engine.dispose()
+    assert statements
+    assert not [sql for sql in statements if not sql.startswith(("SELECT", "PRAGMA", "BEGIN"))]
+
+
+def test_rows_survive_a_second_start(tmp_path):
+    store = opened(tmp_path)
+    with store.write() as tx:
+        new_batch(tx)
+    store.close()
+    store = opened(tmp_path)
+    with store.read() as connection:
+        assert connection.exec_driver_sql("SELECT COUNT(*) FROM batches").scalar_one() == 1
+    assert store.epoch == 2
+    store.close()
+
+
+class Died(Exception):
+    """The process is gone."""
+
+
+def statements_of_an_upgrade(tmp_path: Path) -> int:
+    engine = writing_engine(tmp_path / "counted.db")
+    count = 0
+
+    def counted(*_call: object) -> None:
+        nonlocal count
+        count += 1
+
+    event.listen(engine, "before_cursor_execute", counted)
+    migrate.upgrade(engine)
+    engine.dispose()
+    return count
+
+
+def test_a_migration_that_dies_anywhere_leaves_nothing(tmp_path):
+    path = tmp_path / "state.db"
+    total = statements_of_an_upgrade(tmp_path)
+    assert total > 40
+    for survived in range(total):
+        engine = writing_engine(path)
+        left = survived
+
+        def dies(*_call: object) -> None:
+            nonlocal left
+            if not left:
+                raise Died
+            left -= 1
+
+        event.listen(engine, "before_cursor_execute", dies)
+        with pytest.raises(Died):
+            migrate.upgrade(engine)
+        engine.dispose()
+        assert tables_of(path) == [], f"after {survived} statements"
+
+    opened(tmp_path).close()
+    assert layout(path) == from_metadata(tmp_path / "wanted.db")
+
+
+def test_a_migration_that_is_killed_leaves_nothing(tmp_path):
+    """The same with a process that is really gone: what it wrote is in the log, but was never committed."""
+    path = tmp_path / "state.db"
+    script = f"""
+import os
+from pathlib import Path
+from sqlalchemy import event
+from voyage_jobs.store import migrate
+from voyage_jobs.store.engine import writing_engine
+engine = writing_engine(Path({str(path)!r}))
+seen = 0
+def dies(*call):
+    global seen
+    seen += 1
+    if seen == 25:
+        os._exit(9)
+event.listen(engine, "after_cursor_execute", dies)
+migrate.upgrade(engine)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False
+    )
+    assert done.returncode == 9
+    assert tables_of(path) == []
+    Store.open(path, VirtualClock()).close()
+    assert layout(path) == from_metadata(tmp_path / "wanted.db")
+
+
+def test_there_is_no_way_back_but_a_backup(tmp_path):
+    command = [sys.executable, "-m", "alembic", "-x", f"db={tmp_path / 'state.db'}"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    opened(tmp_path).close()
+    done = subprocess.run(
+        [*command, "downgrade", "base"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "restore the backup" in done.stderr
+    opened(tmp_path).close()
