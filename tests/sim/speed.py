@@ -1,7 +1,7 @@
-"""What a simulation leaves out because it is slow and proves nothing here: migrations, reconnects, log folding.
+"""What a simulation leaves out because it is slow and proves nothing here: migrations, log folding, compiling anew.
 
-Lives start from one migrated file; readers keep their connections; the write-ahead log is folded in by SQLite alone.
-What is left out has its own tests.
+Lives start from one migrated file; the write-ahead log is folded in by SQLite alone; statements that one engine has
+compiled are not compiled again by the next. What is left out has its own tests.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.pool import QueuePool
+from sqlalchemy import Engine
 
 from voyage_jobs.clock import VirtualClock
-from voyage_jobs.store import engine as engines
+from voyage_jobs.store import store as stores
 from voyage_jobs.store.store import Store
 
 
@@ -43,27 +42,29 @@ def fast_stores() -> Iterator[None]:
     empty_state()
     with (
         mock.patch("voyage_jobs.store.migrate.upgrade", lambda engine: None),
-        mock.patch("voyage_jobs.store.store.reading_engine", _pooled_reader),
+        mock.patch.object(stores, "writing_engine", _WRITERS),
+        mock.patch.object(stores, "reading_engine", _READERS),
         mock.patch.object(Store, "checkpoint", lambda self: None),
     ):
         yield
 
 
-def _pooled_reader(path: Path) -> Engine:
-    """The production reader's connections, kept open between reads."""
-    original = engines.reading_engine(path)
-    kept = create_engine(
-        "sqlite+pysqlite://",
-        module=engines.sqlite_module(),
-        creator=original.pool._creator,
-        poolclass=QueuePool,
-        pool_size=4,
-        max_overflow=16,
-        pool_use_lifo=True,
-    )
+class _OneDialect:
+    """Makes engines that share the first one's dialect, and with it everything it has compiled."""
 
-    @event.listens_for(kept, "begin")
-    def on_begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN")
+    def __init__(self, make: Callable[..., Engine]) -> None:
+        self._make = make
+        self._first: Engine | None = None
 
-    return kept
+    def __call__(self, *args: Any, **options: Any) -> Engine:
+        engine = self._make(*args, **options)
+        if self._first is None:
+            with engine.connect():  # the dialect learns about the database on its first connection
+                self._first = engine
+        engine.dialect = engine.pool._dialect = self._first.dialect
+        engine._compiled_cache = self._first._compiled_cache
+        return engine
+
+
+_WRITERS = _OneDialect(stores.writing_engine)
+_READERS = _OneDialect(stores.reading_engine)
