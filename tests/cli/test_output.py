@@ -60,7 +60,7 @@ def test_numbers_as_people_write_them():
     assert [output.usd(x) for x in (0, 0.0123, 0.00004, 12.3, 1234)] == [
         "$0.00",
         "$0.0123",
-        "$0.0000",
+        "<$0.0001",
         "$12.30",
         "$1,234.00",
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -59,9 +60,11 @@ def size(value: int | None) -> str:
 
 
 def usd(value: float | None) -> str:
-    """`$12.30`; four decimals below a dollar: `$0.0123`."""
+    """`$12.30`; four decimals below a dollar: `$0.0123`; what these would round away is `<$0.0001`."""
     if value is None:
         return UNKNOWN
+    if 0 < value < 0.0001:
+        return "<$0.0001"
     return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
 
 
@@ -84,11 +87,12 @@ def ago(then_us: int | None, now_us: int) -> str:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A rich console; 100 columns wide where it is not a terminal. It reads nothing as markup."""
+    """A rich console; where it is not a terminal, $COLUMNS or 100 wide. It reads nothing as markup."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else _PLAIN_WIDTH
+    columns = os.environ.get("COLUMNS", "")
+    width = None if stream.isatty() else int(columns) if columns.isdecimal() and int(columns) else _PLAIN_WIDTH
     return Console(file=stream, markup=False, highlight=False, emoji=False, soft_wrap=False, width=width)
 
 

@@ -7,7 +7,6 @@ packed while a batch is parked: whatever made the vendor refuse it would refuse 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import orjson
 
@@ -17,23 +16,14 @@ from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
+from voyage_jobs.steps.filling import Filling, Limits, request_params
 from voyage_jobs.steps.texts import Texts
 from voyage_jobs.store import batches, embeddings, ledger
 from voyage_jobs.store.embeddings import Backlog, WantedEmbedding
 from voyage_jobs.voyage.lines import input_line
-from voyage_jobs.voyage.wire import create_body
 
 # A line that was in a job that failed validation travels in ever smaller company, until the bad one is alone.
 SHRINK = 10
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one batch may hold: `inputs` texts, `bytes` of JSONL, `tokens` (estimated)."""
-
-    inputs: int
-    bytes: int
-    tokens: int
 
 
 def pack(context: Context, *, eager: bool = False, most_inputs: int | None = None) -> bool:
@@ -87,7 +77,7 @@ def _pack_group(context: Context, refusals: int, limits: Limits) -> bool:
     ref = context.clock.token()
     tokens = sum(member.tokens for member in members)
     inputs = sum(member.vectors for member in members)
-    params = orjson.dumps(request_params(context)).decode()
+    params = orjson.dumps(request_params(context.settings, context.profile)).decode()
     with context.store.write() as tx:
         batch_id = batches.create(tx, ref, context.profile_id, inputs, tokens, context.price, params)
         embeddings.take(tx, batch_id, [member.id for member in members])
@@ -100,40 +90,15 @@ def _pack_group(context: Context, refusals: int, limits: Limits) -> bool:
 
 def _fitting(context: Context, refusals: int, limits: Limits) -> Iterator[WantedEmbedding]:
     """Wanted embeddings, in order, until a limit is met. Those whose text cannot be had are passed over."""
-    texts = Texts(context)
-    inputs = size = tokens = 0
+    texts = Texts(context.store)
+    filling = Filling(limits)
     with context.store.read() as connection:
         for wanted in embeddings.wanted(connection, context.profile_id, refusals, limits.inputs):
             found = texts.of_embedding(wanted)
             if found is None:
                 continue
             line = len(input_line(wanted.key.hex(), context.profile.endpoint, found))
-            too_much = tokens + wanted.tokens > limits.tokens
-            if too_much or (
-                inputs and (size + line > limits.bytes or inputs + wanted.vectors > limits.inputs)
-            ):
+            if not filling.take(wanted.vectors, line, wanted.tokens):
                 return
-            inputs, size, tokens = inputs + wanted.vectors, size + line, tokens + wanted.tokens
-            context.progress("packing", inputs, None)
+            context.progress("packing", filling.inputs, None)
             yield wanted
-
-
-def request_params(context: Context) -> dict[str, object]:
-    """What goes into `request_params` of a job: everything about the request but the texts.
-
-    `truncation` is off: chunks are far below the model's context, and if one were not, a visible failure is better than
-    a vector of half a text.
-    """
-    profile = context.profile
-    body = create_body(
-        endpoint=profile.endpoint,
-        input_file_id="-",
-        model=profile.model,
-        input_type=profile.input_type,
-        output_dimension=profile.dimension,
-        output_dtype=profile.dtype,
-        encoding_format=context.settings.voyage.encoding_format or None,
-        truncation=False,
-    )
-    params: dict[str, object] = body["request_params"]
-    return params

@@ -27,7 +27,7 @@ _PAGE = 500
 
 def publish(context: Context) -> bool:
     """Make one publication if anything is ready, else one removal if anything is gone."""
-    texts = Texts(context)
+    texts = Texts(context.store)
     chosen = _choose(context, texts)
     if chosen:
         return _flip(context, texts, chosen)

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import orjson
 
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.profile import KeyMaker, Profile
 from voyage_jobs.sources.read import ReadDocument
 from voyage_jobs.sources.split import Chunk, SplitOptions, split
-from voyage_jobs.steps.context import Context
 from voyage_jobs.store.versions import NewChunk, NewVersion
 
 # One inner list of /v1/contextualizedembeddings holds at most 32,000 tokens (Voyage API reference). The estimate
 # over-counts, so this leaves room.
 WINDOW_TOKENS = 30_000
 WINDOW_CHUNKS = 1_000
+
+
+class Keyed(Protocol):
+    """What names embeddings: a step's context, or a plan's."""
+
+    profile: Profile
+    keys: KeyMaker
 
 
 def split_options(settings: Settings) -> SplitOptions:
@@ -26,7 +34,7 @@ def split_options(settings: Settings) -> SplitOptions:
 
 
 def to_version(
-    context: Context, document_id: int, path: str, read: ReadDocument, options: SplitOptions
+    context: Keyed, document_id: int, path: str, read: ReadDocument, options: SplitOptions
 ) -> NewVersion:
     """Split a document and name the embeddings its chunks need."""
     document = split(read.text, path, options)
@@ -43,7 +51,7 @@ def to_version(
     )
 
 
-def requests_for(context: Context, text: str, chunks: Sequence[Chunk]) -> list[NewChunk]:
+def requests_for(context: Keyed, text: str, chunks: Sequence[Chunk]) -> list[NewChunk]:
     """Group chunks into requests: one each, or windows of neighbours where vectors see their context."""
     if not context.profile.contextualized:
         return [_request(context, text, [chunk])[0] for chunk in chunks]
@@ -63,7 +71,7 @@ def windows(chunks: Sequence[Chunk], most_tokens: int = WINDOW_TOKENS) -> list[l
     return cut
 
 
-def _request(context: Context, text: str, window: Sequence[Chunk]) -> list[NewChunk]:
+def _request(context: Keyed, text: str, window: Sequence[Chunk]) -> list[NewChunk]:
     key = context.keys.key([text[chunk.start : chunk.end] for chunk in window])
     tokens = sum(chunk.tokens for chunk in window)
     return [

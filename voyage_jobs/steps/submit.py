@@ -75,7 +75,7 @@ def _spool(context: Context, batch: BatchRow) -> bool:
 
 
 def _input_lines(context: Context, batch: BatchRow) -> Iterator[bytes]:
-    texts = Texts(context)
+    texts = Texts(context.store)
     with context.store.read() as connection:
         written = 0
         for wanted in embeddings.to_write(connection, batch.id):
@@ -154,8 +154,13 @@ def _create(context: Context, batch: BatchRow) -> bool:
         return abandon(context, batch, "cancelled before its job was created", by_person=True)
     if not lane.is_open(context, lanes.VENDOR, lanes.CREATE):
         return False
+    try:
+        vendor_now = _vendor_now_us(context)
+    except VendorError as exc:
+        lane.trouble(context, exc)
+        return True
     with context.store.write() as tx:
-        attempt = batches.open_attempt(tx, batch)
+        attempt = batches.open_attempt(tx, batch, vendor_now)
         batches.move(tx, batch, Batch.CREATING, f"attempt {attempt.number}")
         batch = batches.get(tx.connection, batch.id)
     context.attempts_here[attempt.id] = context.clock.mono()
@@ -170,6 +175,12 @@ def _create(context: Context, batch: BatchRow) -> bool:
     lane.fine(context, lanes.CREATE)
     adopt(context, batch, attempt, remote, "created")
     return True
+
+
+def _vendor_now_us(context: Context) -> int | None:
+    """The vendor's time, by which the quarantine is measured after a restart; asked for if no late answer told it."""
+    known = context.client.vendor_now_us()
+    return context.client.probe() if known is None else known
 
 
 def job_body(context: Context, batch: BatchRow) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from collections import OrderedDict
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat
 from voyage_jobs.sources.read import ReadDocument, read_document
-from voyage_jobs.steps.context import Context
 from voyage_jobs.store import embeddings, versions
 from voyage_jobs.store.embeddings import WantedEmbedding
+from voyage_jobs.store.store import ReadOnlyStore, Store
 
 _KEPT = 8  # versions are asked for in order: a few are enough
 
@@ -18,8 +18,8 @@ _KEPT = 8  # versions are asked for in order: a few are enough
 class Texts:
     """Looks texts up by version; keeps the last few decoded."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, store: Store | ReadOnlyStore) -> None:
+        self._store = store
         self._kept: OrderedDict[int, str | None] = OrderedDict()
 
     def of_version(self, version_id: int) -> str | None:
@@ -27,11 +27,11 @@ class Texts:
         if version_id in self._kept:
             self._kept.move_to_end(version_id)
             return self._kept[version_id]
-        with self._context.store.read() as connection:
+        with self._store.read() as connection:
             text = versions.text_of(connection, version_id)
             place = None if text is not None else versions.file_of(connection, version_id)
         if place is not None:
-            text = self._read_again(place)
+            text = read_again(place)
         self._kept[version_id] = text
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
@@ -45,7 +45,7 @@ class Texts:
         )
 
     def _wherever(self, embedding_id: int, vectors: int) -> list[str] | None:
-        with self._context.store.read() as connection:
+        with self._store.read() as connection:
             places = embeddings.places(connection, embedding_id, vectors)
         if len(places) != vectors:
             return None
@@ -54,14 +54,16 @@ class Texts:
             return None
         return [text[place.start : place.end] for place in places]
 
-    def _read_again(self, place: versions.FilePlace) -> str | None:
-        path = os.path.join(names.decode(place.root), names.decode(place.path))
-        try:
-            found = os.stat(path)
-        except OSError:
-            return None
-        stat = FileStat.of(os.path.basename(place.path), found)
-        read = read_document(path, stat, max_bytes=found.st_size, follow_symlinks=True)
-        if isinstance(read, ReadDocument) and read.content_hash == place.content_hash:
-            return read.text
+
+def read_again(place: versions.FilePlace) -> str | None:
+    """The text of a version from its file; None if that is not what it was."""
+    path = os.path.join(names.decode(place.root), names.decode(place.path))
+    try:
+        found = os.stat(path)
+    except OSError:
         return None
+    stat = FileStat.of(os.path.basename(place.path), found)
+    read = read_document(path, stat, max_bytes=found.st_size, follow_symlinks=True)
+    if isinstance(read, ReadDocument) and read.content_hash == place.content_hash:
+        return read.text
+    return None
