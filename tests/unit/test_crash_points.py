@@ -1,0 +1,116 @@
+"""Crash points: every one is passed in an ordinary life, an unknown one is a bug, and the environment can kill."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from step_doors import newest, prose, scan, until
+from world import World
+
+from voyage_jobs import crash
+from voyage_jobs.states import Batch
+from voyage_jobs.steps.acts import perform
+from voyage_jobs.steps.pack import pack
+from voyage_jobs.steps.submit import submit
+from voyage_jobs.store import batches
+
+PACKAGE = Path(crash.__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def disarmed():
+    yield
+    crash.arm(None)
+
+
+def test_nothing_happens_unless_armed():
+    crash.crash_point("pack.committed")
+    crash.crash_point("no such point")  # not even looked at
+
+
+def test_an_armed_hook_is_told_the_name():
+    passed = []
+    crash.arm(passed.append)
+    crash.crash_point("pack.committed")
+    crash.arm(None)
+    crash.crash_point("pack.committed")
+    assert passed == ["pack.committed"]
+
+
+def test_an_unknown_point_is_a_bug():
+    crash.arm(lambda name: None)
+    with pytest.raises(AssertionError, match="unknown crash point 'nowhere'"):
+        crash.crash_point("nowhere")
+
+
+def test_the_points_in_the_code_are_those_in_the_list():
+    in_code = {
+        name
+        for path in PACKAGE.rglob("*.py")
+        for name in re.findall(r'crash_point\("([^"]+)"\)', path.read_text(encoding="utf-8"))
+    }
+    assert in_code == crash.POINTS
+
+
+@pytest.mark.parametrize(("spec", "passages", "code"), [
+    ("pack.committed:3", 3, 137),
+    ("pack.committed:3", 2, 0),
+    ("pack.committed", 1, 137),
+    ("pack.before_commit:1", 5, 0),
+])  # fmt: skip
+def test_the_environment_kills_at_the_nth_passage(spec, passages, code):
+    script = f"""
+import sys
+from voyage_jobs import crash
+crash.arm_from_environment()
+try:
+    for _ in range({passages}):
+        crash.crash_point("pack.committed")
+finally:
+    print("cleaned up", flush=True)
+"""
+    environment = {**os.environ, "VOYAGE_JOBS_CRASH_AT": spec, "PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code
+    assert done.stdout == ("" if code else "cleaned up\n")
+
+
+def test_without_a_word_from_the_environment_nothing_is_armed(monkeypatch):
+    monkeypatch.delenv("VOYAGE_JOBS_CRASH_AT", raising=False)
+    crash.arm_from_environment()
+    crash.crash_point("no such point")
+
+
+def test_an_ordinary_life_passes_every_point(tmp_path):
+    """One life with a lost answer, a removal and two cancellations touches every boundary there is."""
+    faults = {"request_lost": {"on": "create_batch", "nth": 1, "as": "read_timeout"}}
+    world = World(tmp_path, faults=faults, voyage={"quarantine_s": 60})
+    passed = set()
+    crash.arm(passed.add)
+    world.write("a.md", prose("a"))
+    world.write("b.md", prose("b"))
+    world.run()
+
+    world.remove("b.md")
+    world.write("c.md", prose("c"))
+    with world.worker() as context:
+        running = until(world, context, Batch.RUNNING)
+        perform(context, "cancel", {"ref": running.ref}, "a test")
+        world.take_turns(context)
+
+        world.write("d.md", prose("d"))
+        scan(context)
+        assert pack(context, eager=True)
+        with context.store.write() as tx:
+            batches.note(tx, newest(context).id, cancel_asked_at=tx.now)
+        submit(context)
+        world.take_turns(context)
+    crash.arm(None)
+    assert passed == crash.POINTS
