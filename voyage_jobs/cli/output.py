@@ -92,7 +92,8 @@ def console(*, stderr: bool = False) -> Console:
 
     stream = sys.stderr if stderr else sys.stdout
     columns = os.environ.get("COLUMNS", "")
-    width = None if stream.isatty() else int(columns) if columns.isdecimal() and int(columns) else _PLAIN_WIDTH
+    plain = int(columns) if columns.isdecimal() and int(columns) else _PLAIN_WIDTH
+    width = None if stream.isatty() else plain
     return Console(file=stream, markup=False, highlight=False, emoji=False, soft_wrap=False, width=width)
 
 
