@@ -1,0 +1,219 @@
+"""The play: what is done, what is said about it, and what must be true afterwards."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from pathlib import Path
+from typing import TextIO
+
+from voyage_jobs.clock import Clock
+from voyage_jobs.demo import documents
+from voyage_jobs.demo.narrator import DemoError, Narrator
+from voyage_jobs.demo.stage import CONFIG_NAME, KEY, Stage, set_up
+from voyage_jobs.demo.vendor import Bill
+from voyage_jobs.demo.watch import Report, Watch
+
+BATCH_S = 6.0
+FAST_BATCH_S = 2.0
+_QUESTION = "What happens when the answer to the create call is lost?"
+_MOVED = "moved-by-the-demo"
+_HITS = 3
+_MOST_NEW = 3  # texts that one new section may make
+_ON_THE_WAY = ("waiting", "packed", "submitted", "held")
+
+
+def perform(docs: Path | None, keep: Path | None, out: TextIO, clock: Clock, *, fast: bool) -> None:
+    """Play all acts. Raises `DemoError` if anything that is claimed is not true; the stage is cleared in any case."""
+    with set_up(keep) as stage:
+        play = Play(stage, Narrator(out), clock, own=docs is None)
+        count = documents.stage_copies(docs, stage.docs) if docs else documents.stage_own(stage.docs)
+        stage.open_vendor(FAST_BATCH_S if fast else BATCH_S)
+        play.open(count, docs)
+        play.plan()
+        play.send_and_die()
+        play.start_again()
+        play.search()
+        play.edit()
+        play.move()
+        play.bill()
+        play.close(keep)
+
+
+class Play:
+    """The acts, in the order in which they are played. `own` says that the documents are the project's."""
+
+    def __init__(self, stage: Stage, narrator: Narrator, clock: Clock, *, own: bool) -> None:
+        self._stage = stage
+        self._narrator = narrator
+        self._watch = Watch(stage, narrator, clock)
+        self._own = own
+        self._chunks = 0
+        self._edited: Path | None = None
+
+    def open(self, count: int, docs: Path | None) -> None:
+        """The scene."""
+        tell, whose = self._narrator, "the project's own" if docs is None else f"copies of those in {docs}"
+        tell.line("voyage-jobs, on this machine and without a key")
+        tell.say(
+            f"""{count} documents ({whose}) lie in {self._stage.folder}. A simulated Voyage API, a process of its own,
+            answers at {self._stage.vendor.base_url}; it keeps a ledger of every text that it bills. Everything else is
+            what you would run: the same commands, SQLite, LanceDB, {CONFIG_NAME}."""
+        )
+
+    def plan(self) -> None:
+        """Nothing is sent."""
+        self._narrator.act("What would it cost?")
+        self._command("plan")
+        self._narrator.claim("Nothing was sent.", holds=not self._stage.vendor.jobs())
+
+    def send_and_die(self) -> None:
+        """The worst moment: the vendor has the job, nobody here knows, and the process is gone."""
+        tell, stage, watch = self._narrator, self._stage, self._watch
+        tell.act("Send it, and die at the worst moment")
+        tell.say(
+            """The daemon scans, splits, and sends a batch. The vendor takes it, but its answer is lost on the way (a
+            fault script sees to that), and at that moment the daemon is killed: no clean-up, no goodbye."""
+        )
+        tell.command("voyage-jobs run &")
+        daemon = stage.start_daemon()
+        watch.until(lambda: stage.vendor.answers_lost() > 0, "the daemon scans and sends")
+        tell.command(f"kill -9 {daemon.pid}")
+        killed = stage.end_daemon(signal.SIGKILL)
+        watch.show_log()
+        self._command("status")
+        tell.claim("The daemon was killed by signal 9.", holds=killed == -signal.SIGKILL)
+        tell.claim(
+            "The vendor works on a job whose name nobody here was told.", holds=_unknown(watch.report())
+        )
+
+    def start_again(self) -> None:
+        """Recovery, and the whole way into the table."""
+        tell, stage, watch = self._narrator, self._stage, self._watch
+        tell.act("Start again")
+        tell.say(
+            """Sending it again would pay twice. The new daemon asks the vendor for its list of jobs, finds this one by
+            the reference that it carries, and takes it over."""
+        )
+        tell.command("voyage-jobs run &")
+        stage.start_daemon()
+        watch.until(lambda: _finished(watch.report()), "waiting for the batch")
+        self._command("status")
+        report = watch.report()
+        self._chunks = report["chunks"]["published"]
+        tell.claim("The vendor has seen one job, not two.", holds=len(stage.vendor.jobs()) == 1)
+        tell.claim(
+            f"All {self._chunks} chunks are in the table, and nothing is wrong.",
+            holds=bool(report["healthy"]) and self._chunks > 0 and report["table"]["rows"] == self._chunks,
+        )
+        tell.command("kill -TERM %1   # a polite end, this time")
+        code = stage.end_daemon(signal.SIGTERM)
+        watch.show_log()
+        tell.claim("The daemon ended in good order.", holds=code in (0, 128 + signal.SIGTERM))
+
+    def search(self) -> None:
+        """A question whose answer is in the documents."""
+        tell = self._narrator
+        found = documents.a_question(self._stage.docs)
+        question = _QUESTION if self._own else found[0] if found else "What is this about?"
+        tell.act("Ask")
+        tell.say("The question is embedded as a query, and the nearest chunks of the table answer.")
+        self._command("search", question, "--limit", str(_HITS))
+        hits = self._stage.ask("search", question, "--limit", str(_HITS))["hits"]
+        paths = [hit["path"] for hit in hits]
+        if self._own:
+            tell.claim("The answer is among them.", holds=any(_knows(path) for path in paths))
+        elif found:
+            there = found[1].relative_to(self._stage.docs).as_posix()
+            tell.claim(f"{there} is among them.", holds=there in paths)
+
+    def edit(self) -> None:
+        """Only what changed is paid."""
+        tell, before = self._narrator, self._stage.vendor.bill()
+        tell.act("Edit one document")
+        edit = documents.add_section(self._stage.docs)
+        self._edited = edit.path
+        tell.say(f"Into {edit.path.relative_to(self._stage.folder)}, before line {edit.number}:")
+        for line in edit.lines:
+            tell.insertion(line)
+        tell.say("`sync` does what `run` does, and ends when there is nothing left to do.")
+        self._command("sync")
+        after = self._stage.vendor.bill()
+        sent = after.billed - before.billed
+        served = self._watch.report()["chunks"]["published"]
+        tell.claim(
+            f"{served - sent} of {served} chunks were reused; paid: {sent}.",
+            holds=0 < sent <= _MOST_NEW and sent < served,
+        )
+
+    def move(self) -> None:
+        """A move costs nothing."""
+        tell, before = self._narrator, self._stage.vendor.bill()
+        files = sorted(path for path in self._stage.docs.rglob("*") if path.is_file())
+        old = next((path for path in files if path != self._edited), files[0])
+        new = self._stage.docs / _MOVED / old.name
+        tell.act("Move a document")
+        here = self._stage.folder
+        tell.command(
+            f"mv {shlex.quote(str(old.relative_to(here)))} {shlex.quote(str(new.relative_to(here)))}"
+        )
+        new.parent.mkdir(exist_ok=True)
+        old.rename(new)
+        served = self._watch.report()["chunks"]["published"]
+        self._command("sync")
+        report = self._watch.report()
+        tell.claim("Nothing was sent, nothing was paid.", holds=self._stage.vendor.bill() == before)
+        tell.claim(
+            f"The table has {served} chunks as before, one document under its new name.",
+            holds=bool(report["healthy"]) and report["chunks"]["published"] == served,
+        )
+
+    def bill(self) -> None:
+        """The proof."""
+        tell, bill = self._narrator, self._stage.vendor.bill()
+        tell.act("The bill")
+        tell.say(
+            f"""The vendor's ledger: {bill.tokens:,} tokens for {bill.billed:,} texts in batches, {bill.texts:,} of them
+            different, {bill.twice} billed more than once; {len(self._stage.vendor.jobs())} jobs."""
+        )
+        tell.claim("Every text was paid once.", holds=_paid_once(bill))
+
+    def close(self, keep: Path | None) -> None:
+        """Where to go from here."""
+        tell, port = self._narrator, self._stage.vendor.base_url.removesuffix("/v1").rpartition(":")[2]
+        tell.line("\nWhere to look next")
+        if keep:
+            tell.line(f"  cd {shlex.quote(str(self._stage.folder))} && voyage-jobs status")
+            tell.line(f"  voyage-jobs simulate --port {port} --api-key {KEY} &   # and with that:")
+            tell.line(f"  VOYAGE_API_KEY={KEY} voyage-jobs search 'what you like'")
+        else:
+            tell.line("  voyage-jobs demo --keep DIR    the same, and the folder stays to look around in")
+        tell.line("  voyage-jobs demo --docs DIR    the same with copies of your own documents")
+        tell.line("  voyage-jobs init               a configuration for real use")
+        tell.line("  README.md, docs/design.md      how it works, what is promised and what is not")
+
+    def _command(self, *args: str) -> None:
+        self._narrator.command(f"voyage-jobs {shlex.join(args)}")
+        code = self._stage.run(*args)
+        if code:
+            raise DemoError(f"`voyage-jobs {args[0]}` ended with exit code {code}.")
+
+
+def _unknown(report: Report) -> bool:
+    return [batch["batch_id"] for batch in report["open_batches"] or []] == [None]
+
+
+def _finished(report: Report) -> bool:
+    chunks = report["chunks"]
+    if not chunks["published"] or report["open_batches"]:
+        return False
+    return not any(chunks[place] for place in _ON_THE_WAY)
+
+
+def _knows(path: str) -> bool:
+    """Whether a document of ours tells about lost answers."""
+    return Path(path).name in ("design.md", "reliability.md", "README.md")
+
+
+def _paid_once(bill: Bill) -> bool:
+    return bill.twice == 0 and bill.texts == bill.billed > 0
