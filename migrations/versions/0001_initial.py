@@ -191,6 +191,7 @@ STATEMENTS = (
         number INTEGER NOT NULL,
         state TEXT NOT NULL,
         sent_at INTEGER NOT NULL,
+        vendor_sent_at INTEGER,
         epoch INTEGER NOT NULL,
         input_file_id TEXT NOT NULL,
         closed_at INTEGER,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 
@@ -49,7 +48,9 @@ def many(seeds: range, jobs: int) -> int:
                 print(line, flush=True)
     took = clock.mono() - began
     rate = len(seeds) / took
-    print(f"{len(seeds)} lives, {total.turns} turns, {took:.1f} s, {rate:.1f} lives/s with {jobs} process(es)")
+    print(
+        f"{len(seeds)} lives, {total.turns} turns, {took:.1f} s, {rate:.1f} lives/s with {jobs} process(es)"
+    )
     idle = _report(total)
     print(f"{len(failed)} failed" + (f": {', '.join(failed)}" if failed else ""))
     return 1 if failed or idle else 0

@@ -214,7 +214,9 @@ class Checker:
             table = "batches" if kind == "batch" else f"{kind}s"
             for row_id, state in connection.exec_driver_sql(f"SELECT id, state FROM {table}"):
                 if last.get((kind, row_id)) != state:
-                    self._broken(f"{kind} {row_id} is {state}; its last move went to {last.get((kind, row_id))}")
+                    self._broken(
+                        f"{kind} {row_id} is {state}; its last move went to {last.get((kind, row_id))}"
+                    )
 
     def _check_at_rest(self, connection: Connection) -> None:
         run = connection.exec_driver_sql

@@ -35,7 +35,9 @@ def draw(rng: random.Random, only: frozenset[str] | None = None) -> dict[str, An
 def _params(kind: str, rng: random.Random) -> dict[str, Any]:
     match kind:
         case "request_lost" | "answer_lost":
-            return {"as": rng.choice(("connect_error", "read_error", "read_timeout")[kind == "answer_lost" :])}
+            return {
+                "as": rng.choice(("connect_error", "read_error", "read_timeout")[kind == "answer_lost" :])
+            }
         case "effect_delayed":
             return {"seconds": rng.uniform(1, MOST_DELAY_S)}
         case "server_error":
@@ -54,7 +56,11 @@ def _params(kind: str, rng: random.Random) -> dict[str, Any]:
             return {"seconds": rng.uniform(1, MOST_HIDDEN_S), "retrieve": rng.random() < 0.5}
         case "job_status":
             word, stage = rng.choice(
-                (("expired", "completed"), ("partially_completed", "completed"), ("reticulating", "in_progress"))
+                (
+                    ("expired", "completed"),
+                    ("partially_completed", "completed"),
+                    ("reticulating", "in_progress"),
+                )
             )
             return {"instead_of": stage, "word": word}
     return {}

@@ -1,4 +1,4 @@
-"""One life: a folder that changes, a worker that dies, a vendor that fails; then peace, and what must have come of it."""
+"""One life: a folder that changes, a worker that dies, a vendor that fails; then peace, and what comes of it."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class Life:
             fast_stores(),
             self.power.watched(),
             mock.patch("voyage_jobs.steps.pipeline.LONGEST_IDLE_S", IDLE_S),
-            mock.patch("voyage_jobs.lock.file_system_of", lambda path: None),
+            mock.patch("voyage_jobs.lock.file_system_of", return_value=None),
         ):
             crash.arm(self._passing)
             try:
@@ -261,7 +261,9 @@ class Life:
         if self.rng.random() < 0.5:
             self.max_chars = 600 - self.max_chars
         else:
-            self.configured = set(SOURCES) if len(self.configured) < len(SOURCES) else {self.rng.choice(SOURCES)}
+            self.configured = (
+                set(SOURCES) if len(self.configured) < len(SOURCES) else {self.rng.choice(SOURCES)}
+            )
         self.log.say("RECONFIGURE", max_chars=self.max_chars, sources=self.configured)
 
     def _take_over(self) -> None:
@@ -271,7 +273,7 @@ class Life:
             return
         self.log.say("TAKEOVER")
         self.pipeline = self.context = self._worker = None
-        with mock.patch("voyage_jobs.lock.held", lambda path, clock: contextlib.nullcontext()):
+        with mock.patch("voyage_jobs.lock.held", return_value=contextlib.nullcontext()):
             self._start()
         with contextlib.suppress(EpochLostError, Death):
             for _ in range(3):
@@ -423,7 +425,9 @@ class Life:
     def _is_quiet(self) -> bool:
         assert self.context is not None
         with self.context.store.read() as connection:
-            open_ = batches.in_state(connection, *(state for state in batches.states.Batch if state != "closed"))
+            open_ = batches.in_state(
+                connection, *(state for state in batches.states.Batch if state != "closed")
+            )
             if open_ or versions.ready(connection, 0, 1) or versions.retiring(connection, 1):
                 return False
             return embeddings.backlog(connection, self.context.profile_id).embeddings == 0

@@ -41,10 +41,10 @@ def fast_stores() -> Iterator[None]:
     """Open stores without their costly habits."""
     empty_state()
     with (
-        mock.patch("voyage_jobs.store.migrate.upgrade", lambda engine: None),
+        mock.patch("voyage_jobs.store.migrate.upgrade"),
         mock.patch.object(stores, "writing_engine", _WRITERS),
         mock.patch.object(stores, "reading_engine", _READERS),
-        mock.patch.object(Store, "checkpoint", lambda self: None),
+        mock.patch.object(Store, "checkpoint"),
     ):
         yield
 

@@ -8,7 +8,7 @@ then allow another attempt. Whether the quarantine is over is asked *before* the
 
 from __future__ import annotations
 
-from voyage_jobs.clock import US, now_us
+from voyage_jobs.clock import US
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import VendorError
 from voyage_jobs.states import Attempt, Batch
@@ -22,6 +22,7 @@ from voyage_jobs.voyage.wire import Phase, RemoteBatch
 METADATA_REF = "voyage_jobs_ref"
 MOST_LOST_ATTEMPTS = 3
 LOOK_AGAIN_S = 60.0
+VENDOR_CLOCK_S = 2.0  # its `Date` counts whole seconds, at both ends of the wait
 _PARKED_HINT = (
     "Look for jobs at the vendor with this ref in their metadata. If there is none, `voyage-jobs retry` sends the lines"
     " in a new batch; if one shows up it is adopted by itself."
@@ -34,10 +35,9 @@ def reconcile(context: Context, batch: BatchRow) -> bool:
         return False
     with context.store.read() as connection:
         attempt = batches.attempts_of(connection, batch.id)[-1]
-    over = _quarantine_is_over(context, attempt)
     try:
+        left_s = _seconds_left(context, attempt)
         matches = find_jobs(context, batch)
-        over = over and _vendor_agrees(context, attempt)
     except VendorError as exc:
         lane.trouble(context, exc)
         return True
@@ -47,10 +47,16 @@ def reconcile(context: Context, batch: BatchRow) -> bool:
         adopt(context, batch, attempt, matches[0], "found at the vendor")
         cancel_duplicates(context, batch, matches[1:])
         return True
-    if not over:
-        return _look_again(context, batch, attempt)
+    if left_s > 0:
+        return _look_again(context, batch, attempt, left_s)
     _give_up_attempt(context, batch, attempt)
     return True
+
+
+def vendor_now_us(context: Context) -> int | None:
+    """The vendor's time, asked for if no late answer told it; None if it does not tell. Raises VendorError."""
+    known = context.client.vendor_now_us()
+    return context.client.probe() if known is None else known
 
 
 def find_jobs(context: Context, batch: BatchRow) -> list[RemoteBatch]:
@@ -72,32 +78,27 @@ def is_ours(batch: BatchRow, remote: RemoteBatch) -> bool:
     return remote.input_file_id is not None and remote.input_file_id == batch.input_file_id
 
 
-def _quarantine_is_over(context: Context, attempt: AttemptRow) -> bool:
-    """By the wall clock and, where this process sent the call, by the monotonic one too."""
+def _seconds_left(context: Context, attempt: AttemptRow) -> float:
+    """Of the quarantine: by this process's monotonic clock if it sent the call, else by the vendor's clock alone.
+
+    Our wall clock has no say: it may have been set since the call, in either direction. Where the vendor's clock does
+    not tell, the quarantine begins anew with this process's first look.
+    """
     quarantine_s = context.settings.voyage.quarantine_s
-    if now_us(context.clock) - attempt.sent_at < quarantine_s * US:
-        return False
     sent = context.attempts_here.get(attempt.id)
-    return sent is None or context.clock.mono() - sent >= quarantine_s
+    if sent is not None:
+        return quarantine_s - (context.clock.mono() - sent)
+    there = vendor_now_us(context) if attempt.vendor_sent_at is not None else None
+    if there is None or attempt.vendor_sent_at is None:
+        context.attempts_here[attempt.id] = context.clock.mono()
+        return quarantine_s
+    return quarantine_s + VENDOR_CLOCK_S - (there - attempt.vendor_sent_at) / US
 
 
-def _vendor_agrees(context: Context, attempt: AttemptRow) -> bool:
-    """A local clock that was set forward would shorten the quarantine: the vendor's own must agree, if it tells."""
-    there = context.client.server_date_us
-    if there is None or attempt.id in context.attempts_here:
-        return True
-    return there - attempt.sent_at >= context.settings.voyage.quarantine_s * US
-
-
-def _look_again(context: Context, batch: BatchRow, attempt: AttemptRow) -> bool:
-    now = now_us(context.clock)
-    end = attempt.sent_at + int(context.settings.voyage.quarantine_s * US)
-    due = min(max(end, now + US), now + int(LOOK_AGAIN_S * US))
+def _look_again(context: Context, batch: BatchRow, attempt: AttemptRow, left_s: float) -> bool:
     with context.store.write() as tx:
-        batches.note(tx, batch.id, due_at=due)
-    context.log.info(
-        "create.quarantined", ref=batch.ref, attempt=attempt.number, seconds_left=max(0, (end - now) // US)
-    )
+        batches.note(tx, batch.id, due_at=tx.now + int(min(max(left_s, 1.0), LOOK_AGAIN_S) * US))
+    context.log.info("create.quarantined", ref=batch.ref, attempt=attempt.number, seconds_left=round(left_s))
     return True
 
 

@@ -27,7 +27,7 @@ from voyage_jobs.errors import (
 from voyage_jobs.states import BEFORE_THE_JOB, Attempt, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.reconcile import METADATA_REF, adopt, reconcile
+from voyage_jobs.steps.reconcile import METADATA_REF, adopt, reconcile, vendor_now_us
 from voyage_jobs.steps.texts import Texts
 from voyage_jobs.store import batches, embeddings, lanes, ledger
 from voyage_jobs.store.batches import AttemptRow, BatchRow
@@ -155,7 +155,7 @@ def _create(context: Context, batch: BatchRow) -> bool:
     if not lane.is_open(context, lanes.VENDOR, lanes.CREATE):
         return False
     try:
-        vendor_now = _vendor_now_us(context)
+        vendor_now = vendor_now_us(context)
     except VendorError as exc:
         lane.trouble(context, exc)
         return True
@@ -175,12 +175,6 @@ def _create(context: Context, batch: BatchRow) -> bool:
     lane.fine(context, lanes.CREATE)
     adopt(context, batch, attempt, remote, "created")
     return True
-
-
-def _vendor_now_us(context: Context) -> int | None:
-    """The vendor's time, by which the quarantine is measured after a restart; asked for if no late answer told it."""
-    known = context.client.vendor_now_us()
-    return context.client.probe() if known is None else known
 
 
 def job_body(context: Context, batch: BatchRow) -> dict[str, Any]:

@@ -59,6 +59,7 @@ class AttemptRow:
     number: int
     state: states.Attempt
     sent_at: int
+    vendor_sent_at: int | None
     input_file_id: str
     detail: str | None
 
@@ -182,8 +183,8 @@ def in_flight(connection: Connection) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
-def open_attempt(tx: Tx, batch: BatchRow) -> AttemptRow:
-    """The last durable act before a create call."""
+def open_attempt(tx: Tx, batch: BatchRow, vendor_now: int | None) -> AttemptRow:
+    """The last durable act before a create call. `vendor_now` is the vendor's time of it, if that is known."""
     number = 1 + int(
         tx.connection.execute(select(func.count()).where(attempts.c.batch_id == batch.id)).scalar_one()
     )
@@ -193,6 +194,7 @@ def open_attempt(tx: Tx, batch: BatchRow) -> AttemptRow:
             number=number,
             state=str(states.Attempt.OPEN),
             sent_at=tx.now,
+            vendor_sent_at=vendor_now,
             epoch=tx.epoch,
             input_file_id=batch.input_file_id,
         )
@@ -200,7 +202,7 @@ def open_attempt(tx: Tx, batch: BatchRow) -> AttemptRow:
     attempt_id = int(done.lastrowid)
     moves.record(tx, "attempt", attempt_id, None, states.Attempt.OPEN, f"create call {number}", batch.id)
     file_id = batch.input_file_id or ""
-    return AttemptRow(attempt_id, batch.id, number, states.Attempt.OPEN, tx.now, file_id, None)
+    return AttemptRow(attempt_id, batch.id, number, states.Attempt.OPEN, tx.now, vendor_now, file_id, None)
 
 
 def close_attempt(tx: Tx, attempt: AttemptRow, target: states.Attempt, detail: str) -> None:
@@ -219,6 +221,7 @@ def attempts_of(connection: Connection, batch_id: int) -> list[AttemptRow]:
             row["number"],
             states.Attempt(row["state"]),
             row["sent_at"],
+            row["vendor_sent_at"],
             row["input_file_id"],
             row["detail"],
         )

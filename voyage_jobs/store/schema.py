@@ -265,6 +265,7 @@ attempts = _table(
     Column("number", Integer, nullable=False),
     Column("state", Text, nullable=False),
     Column("sent_at", Integer, nullable=False),
+    Column("vendor_sent_at", Integer),  # by the vendor's clock; null where it does not tell
     Column("epoch", Integer, nullable=False),
     Column("input_file_id", Text, nullable=False),
     Column("closed_at", Integer),

@@ -20,7 +20,7 @@ import httpx
 import orjson
 
 from voyage_jobs import __version__
-from voyage_jobs.clock import Clock
+from voyage_jobs.clock import US, Clock
 from voyage_jobs.errors import (
     AuthError,
     BadAnswerError,
@@ -39,6 +39,7 @@ from voyage_jobs.voyage.wire import RemoteBatch, RemoteFile
 # 1,000 vectors of 2,048 JSON floats take about 45 MB; the content of files is streamed past this.
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 CONNECT_TIMEOUT_S = 10.0
+FRESH_S = 120.0  # for so long after an answer the vendor's clock is known from our own
 _SHORT_PAGE = 20  # the vendor's default page: a shorter one is the last, even where our `limit` was ignored
 _GONE = {404, 410}
 _LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")  # a simulator here is not behind the proxy
@@ -92,6 +93,7 @@ class VoyageClient:
         self.clock = clock
         self.server_date_us: int | None = None
         """The vendor's clock as of its last answer, in microseconds; None if it did not say."""
+        self._heard_at = (0.0, 0.0)
         self._key = key
         self._http = httpx.Client(
             timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S, pool=CONNECT_TIMEOUT_S),
@@ -190,6 +192,20 @@ class VoyageClient:
         self._ask("list the batches", "GET", "/batches", params={"limit": 1})
         return self.server_date_us
 
+    def vendor_now_us(self) -> int | None:
+        """The vendor's clock now, in microseconds, told from a late answer; None if there was none, or it did not say.
+
+        At most one second slow. Both local clocks must agree that the answer is fresh: neither a wall clock that is set
+        nor a monotonic one that stands still while the machine sleeps can mislead it by more than that freshness.
+        """
+        if self.server_date_us is None:
+            return None
+        wall, mono = self._heard_at
+        passed = (self.clock.wall() - wall, self.clock.mono() - mono)
+        if not 0.0 <= min(passed) <= max(passed) <= FRESH_S:
+            return None
+        return self.server_date_us + int(max(passed) * US)
+
     # --- embeddings ---
 
     def embed(self, texts: Sequence[str], profile: Profile) -> Embedded:
@@ -228,6 +244,7 @@ class VoyageClient:
             with self._opened(method, url, head, content) as response:
                 if ours:
                     self.server_date_us = wire.http_date_us(response.headers.get("date"))
+                    self._heard_at = (self.clock.wall(), self.clock.mono())
                 yield response
         except _NOT_SENT as exc:
             raise NotSentError(f"{_named(url)} could not be reached to {operation}: {_told(exc)}") from exc
