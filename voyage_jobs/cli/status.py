@@ -38,8 +38,11 @@ _ON_THE_WAY = ("waiting", "packed", "submitted", "held")
 @click.option(
     "--check", is_flag=True, help="Tell by the exit code: 0 healthy and done, 3, 5, 6 as in --help."
 )
+@click.option("--alive", is_flag=True, help="Only: 0 if a process works here and gets on, else 1.")
 @click.pass_context
-def status(ctx: click.Context, as_json: bool, watch: bool, interval_s: float, check: bool) -> ExitCode | None:
+def status(
+    ctx: click.Context, as_json: bool, watch: bool, interval_s: float, check: bool, alive: bool
+) -> ExitCode | None:
     """Show where everything is: sources, chunks, batches, money, problems.
 
     It only looks: it works while the daemon writes, and never creates anything. With --check the exit code is 0 when
@@ -47,6 +50,10 @@ def status(ctx: click.Context, as_json: bool, watch: bool, interval_s: float, ch
     6 when a person must act.
     """
     settings, clock = settings_of(ctx), SystemClock()
+    if alive:
+        if as_json or check or watch:
+            raise click.UsageError("--alive goes alone.")
+        return _alive(settings, clock)
     if watch:
         if as_json or check:
             raise click.UsageError("--watch goes with neither --json nor --check.")
@@ -64,6 +71,14 @@ def status(ctx: click.Context, as_json: bool, watch: bool, interval_s: float, ch
 
         output.show(view(report))
     return exit_code(report, problems) if check else None
+
+
+def _alive(settings: Settings, clock: Clock) -> ExitCode:
+    from voyage_jobs.report.alive import pulse
+
+    found = pulse(settings, clock)
+    click.echo(found.message)
+    return ExitCode.DONE if found.alive else ExitCode.UNEXPECTED
 
 
 def exit_code(report: dict[str, Any], problems: list[Problem]) -> ExitCode:

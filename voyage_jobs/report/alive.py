@@ -1,0 +1,38 @@
+"""Whether a process works here and gets on: what a container's health check asks every half minute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from voyage_jobs import lock
+from voyage_jobs.clock import US, Clock, now_us
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.errors import StateError
+from voyage_jobs.store import notes
+from voyage_jobs.store.store import ReadOnlyStore
+
+FRESH_S = 120.0
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """Whether it is alive, and the facts in one sentence."""
+
+    alive: bool
+    message: str
+
+
+def pulse(settings: Settings, clock: Clock) -> Pulse:
+    """Alive is: the lock is held, and the last heartbeat is younger than `FRESH_S`. Work that waits is no illness."""
+    holder = lock.holder(settings.paths.lock)
+    if holder is None:
+        return Pulse(False, f"No process works on {settings.data_dir}.")
+    try:
+        with ReadOnlyStore(settings.paths.state_db).read() as connection:
+            here = notes.who(connection)
+    except StateError as exc:
+        return Pulse(False, f"Process {holder} holds the lock; {exc.message}")
+    if here is None:
+        return Pulse(False, f"Process {holder} holds the lock and has given no sign of life yet.")
+    age_s = (now_us(clock) - here.heartbeat_at) / US
+    return Pulse(age_s < FRESH_S, f"Process {holder} gave its last sign of life {max(0, int(age_s))} s ago.")
