@@ -121,7 +121,7 @@ class Sync:
 
     def _can_move(self, rest: Remaining) -> bool:
         """Whether time alone will bring something that this run is to wait for."""
-        if self._unscanned():
+        if self._unscanned() or rest.claiming:
             return True
         if not self._wait:
             return self._sending_soon(rest)

@@ -1,4 +1,4 @@
-"""`voyage-jobs retry`, `cancel` and `confirm`: what only a person can decide."""
+"""`voyage-jobs retry`, `cancel`, `confirm` and `recover`: what a person decides or asks for."""
 
 from __future__ import annotations
 
@@ -53,6 +53,22 @@ def confirm(ctx: click.Context, source: str, as_json: bool) -> int:
     return _carry_out(ctx, "confirm", {"source": source}, _confirmed, as_json)
 
 
+@click.command(short_help="Fetch paid results again after a loss of state.")
+@json_option
+@click.pass_context
+def recover(ctx: click.Context, as_json: bool) -> int:
+    """Learn again what a lost or older state.db does not know: from the packs on disk and the jobs at the vendor.
+
+    Run it after state.db was deleted, or an older copy was put back. It sends nothing and costs nothing: it scans the
+    sources, takes in every vector that was paid for and is on disk, and takes on jobs of this folder that the vendor
+    still has (results are kept there for 30 days), so that `voyage-jobs sync` collects them in place of paying again.
+
+    If the same documents are kept by another data folder under the same account, stop that one first: its jobs cannot
+    be told from ours.
+    """
+    return _carry_out(ctx, "recover", {}, _recovered, as_json)
+
+
 def _carry_out(
     ctx: click.Context,
     command: str,
@@ -99,7 +115,8 @@ def _left_to_do(answer: dict[str, Any]) -> bool:
     """Whether something must run for the answer to come true."""
     if "told_vendor" in answer:
         return False
-    return answer.get("state") in ("confirmed", "removed", "cancelling") or bool(answer.get("embeddings"))
+    states = ("confirmed", "removed", "cancelling")
+    return answer.get("state") in states or bool(answer.get("embeddings") or answer.get("jobs"))
 
 
 def _retried(answer: dict[str, Any]) -> str:
@@ -119,6 +136,14 @@ def _cancelled(answer: dict[str, Any]) -> str:
             f"The vendor cancels batch {ref}, in up to ten minutes. What it has answered until then is kept."
         )
     return f"Batch {ref} is to be cancelled; the vendor is told with the next look at it."
+
+
+def _recovered(answer: dict[str, Any]) -> str:
+    told = f"{answer['packs']} packs hold {answer['embeddings']} paid embeddings. "
+    if answer["vendor"]:
+        return told + f"Jobs at the vendor could not be looked for: {answer['vendor']}"
+    left = f" {len(answer['jobs_left'])} others are not ours to take." if answer["jobs_left"] else ""
+    return told + f"{len(answer['jobs'])} jobs at the vendor were taken on.{left}"
 
 
 def _confirmed(answer: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from voyage_jobs.errors import ConfigError, VoyageJobsError
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.recover_all import recover_all
 from voyage_jobs.store import batches, documents, embeddings, lanes, ledger, notes, sources, versions
 from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.store import Tx
@@ -116,8 +117,14 @@ def _confirm(context: Context, arguments: Mapping[str, object], who: str) -> Ans
     return {"source": name, "state": "confirmed"}
 
 
+def _recover(context: Context, _arguments: Mapping[str, object], _who: str) -> Answer:
+    """Learn again from disk and vendor what the state does not know."""
+    return recover_all(context)
+
+
 _ACTS: dict[str, Callable[[Context, Mapping[str, object], str], Answer]] = {
     "retry": _retry,
     "cancel": _cancel,
     "confirm": _confirm,
+    "recover": _recover,
 }

@@ -20,6 +20,7 @@ from voyage_jobs.steps.disk import note_full
 from voyage_jobs.steps.pack import pack
 from voyage_jobs.steps.poll import poll
 from voyage_jobs.steps.publish import publish
+from voyage_jobs.steps.recover_remote import claim_if_lost
 from voyage_jobs.steps.scan import Scan, ScanResult
 from voyage_jobs.steps.submit import submit
 from voyage_jobs.steps.tidy import TEND_INTERVAL_S, tend, tidy
@@ -46,6 +47,7 @@ class Pipeline:
     _running: tuple[Scan, Iterator[None]] | None = None
     _beat_at: float = -HEARTBEAT_S
     _tend_at: float = 0.0
+    _claimed: bool = False
 
     def __post_init__(self) -> None:
         told = self.context.progress
@@ -137,11 +139,18 @@ class Pipeline:
         """Not while a scan runs under `sync`: bigger batches are fewer batches."""
         if self.most_inputs == 0 or not self._lane_open(lanes.DISK) or (self.eager and self._running):
             return False
+        if not self._claimed:
+            self._claimed = claim_if_lost(self.context, scanned=self._all_scanned())
+            if not self._claimed:
+                return False
         did = pack(self.context, eager=self.eager, most_inputs=self.most_inputs)
         if did and self.most_inputs is not None:
             with self.context.store.read() as connection:
                 self.most_inputs -= batches.newest(connection, 1)[0].inputs
         return did
+
+    def _all_scanned(self) -> bool:
+        return self.scans.keys() >= {source.name for source in self.context.settings.sources}
 
     def _lane_open(self, name: str) -> bool:
         with self.context.store.read() as connection:

@@ -13,7 +13,8 @@ from voyage_jobs.errors import ConfigError
 from voyage_jobs.profile import Profile
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.context import Context, encoded
-from voyage_jobs.store import batches, embeddings, notes, publications, sources, versions
+from voyage_jobs.steps.recover_packs import adopt_packs
+from voyage_jobs.store import adoption, batches, embeddings, notes, publications, sources, versions
 
 STRAY_S = 86_400
 
@@ -32,6 +33,7 @@ def recover(context: Context, mode: str) -> None:
         # A clock that was set back while nothing ran would keep everything waiting.
         batches.due_no_later(tx, now_us(context.clock))
     context.packs.discard_unfinished()
+    _lost_state(context)
     _missing_packs(context)
     _stray_spool(context)
     _table(context)
@@ -57,6 +59,24 @@ def _told(profile: Profile) -> str:
     return (
         f"{profile.model}, {profile.dimension} x {profile.dtype}, input_type {profile.input_type or 'none'}"
     )
+
+
+def _lost_state(context: Context) -> None:
+    """A state without batches, in a folder with packs or input files, replaces one that was lost: take in what is here.
+
+    Jobs that it knew are claimed before anything is packed: see recover_remote.py.
+    """
+    with context.store.read() as connection:
+        if adoption.has_batches(connection) or notes.get(connection, notes.CLAIM) is not None:
+            return
+    if not context.packs.names() and not any(context.spool.glob("*.jsonl")):
+        return
+    context.log.warning(
+        "state.lost", message="state.db is new, and this folder is not: claiming what was paid for."
+    )
+    with context.store.write() as tx:
+        notes.put(tx, notes.CLAIM, "jobs")
+    adopt_packs(context)
 
 
 def _missing_packs(context: Context) -> None:

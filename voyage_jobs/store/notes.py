@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import orjson
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import Connection, delete, insert, select, text, update
 
 from voyage_jobs.store.schema import daemon, meta, requests
 from voyage_jobs.store.store import Tx
 
 PROFILE = "profile"
 TABLE = "table"
+CLAIM = "claim"  # the state was lost: jobs are to be claimed before anything is packed
 
 # Purpose: set one fact.
 _PUT = text(
@@ -34,6 +35,11 @@ def get(connection: Connection, key: str) -> str | None:
 def put(tx: Tx, key: str, value: str) -> None:
     """Set one fact."""
     tx.connection.execute(_PUT, {"key": key, "value": value})
+
+
+def forget(tx: Tx, key: str) -> None:
+    """Unset one fact."""
+    tx.connection.execute(delete(meta).where(meta.c.key == key))
 
 
 def arrive(tx: Tx, pid: int, mode: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select, text
 
 from voyage_jobs import states
-from voyage_jobs.store import batches, lanes, ledger, sources
+from voyage_jobs.store import batches, lanes, ledger, notes, sources
 from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.lanes import Lane
 from voyage_jobs.store.schema import publications
@@ -42,6 +42,8 @@ class Remaining:
     frozen: list[SourceRow]
     """Frozen sources that still have something to lose."""
     lanes: dict[str, Lane]
+    claiming: bool
+    """The state was lost, and the jobs that it knew are not claimed yet."""
 
 
 def remaining(connection: Connection, profile_id: int) -> Remaining:
@@ -55,6 +57,7 @@ def remaining(connection: Connection, profile_id: int) -> Remaining:
         parked=batches.in_state(connection, states.Batch.PARKED),
         frozen=[row for row in sources.all_sources(connection) if _is_frozen(connection, row)],
         lanes=lanes.closed(connection),
+        claiming=notes.get(connection, notes.CLAIM) is not None,
     )
 
 
@@ -102,11 +105,11 @@ _MARK = text(
     "SELECT (SELECT COALESCE(MAX(id), 0) FROM publications) AS publication_id,"
     " (SELECT COALESCE(MAX(id), 0) FROM transitions) AS transition_id"
 )
-# Purpose: what `sync` sums up at its end.
+# Purpose: what `sync` sums up at its end: batches that a create call of ours brought to the vendor, and those collected.
 _BATCHES_SINCE = text(
     "SELECT COUNT(*) AS batches, COALESCE(SUM(b.inputs), 0) AS inputs FROM batches b"
-    " WHERE b.id IN (SELECT t.subject FROM transitions t"
-    "  WHERE t.id > :after AND t.kind = 'batch' AND t.target = :target)"
+    " WHERE b.id IN (SELECT t.batch_id FROM transitions t"
+    "  WHERE t.id > :after AND t.kind = :kind AND t.target = :target)"
 )
 
 
@@ -139,8 +142,12 @@ def work_since(connection: Connection, then: Mark) -> Work:
             .group_by(publications.c.kind)
         )
     }
-    sent = connection.execute(_BATCHES_SINCE, {"after": then.transition_id, "target": "running"}).one()
-    collected = connection.execute(_BATCHES_SINCE, {"after": then.transition_id, "target": "collected"}).one()
+    sent = connection.execute(
+        _BATCHES_SINCE, {"after": then.transition_id, "kind": "attempt", "target": "created"}
+    ).one()
+    collected = connection.execute(
+        _BATCHES_SINCE, {"after": then.transition_id, "kind": "batch", "target": "collected"}
+    ).one()
     return Work(
         documents_published=done["flip"].documents if "flip" in done else 0,
         chunks_published=done["flip"].rows if "flip" in done else 0,

@@ -1,0 +1,46 @@
+"""`recover`: learn again from disk and vendor what a lost or older `state.db` does not know. Sends and pays nothing."""
+
+from __future__ import annotations
+
+from voyage_jobs.errors import VoyageJobsError
+from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.recover_packs import adopt_packs
+from voyage_jobs.steps.recover_remote import adopt_jobs
+from voyage_jobs.steps.scan import Scan
+from voyage_jobs.store import adoption, notes, sources
+
+
+def recover_all(context: Context) -> dict[str, object]:
+    """Take in packs, scan every source, take on jobs. What the vendor does not let us see is told, not raised."""
+    found_packs = adopt_packs(context)
+    scan_all(context)
+    with context.store.read() as connection:
+        packs, held = adoption.count_held(connection)
+    answer: dict[str, object] = {
+        "packs": packs,
+        "embeddings": held,
+        "damaged_packs": found_packs.damaged,
+        "jobs": [],
+        "jobs_left": {},
+        "vendor": None,
+    }
+    try:
+        found = adopt_jobs(context)
+    except VoyageJobsError as exc:
+        answer["vendor"] = exc.message
+    else:
+        answer["jobs"], answer["jobs_left"] = found.adopted, found.left
+        with context.store.write() as tx:
+            notes.forget(tx, notes.CLAIM)
+    return answer
+
+
+def scan_all(context: Context) -> None:
+    """One whole scan of each source, so that everything that is wanted here is known."""
+    with context.store.read() as connection:
+        rows = [row for row in sources.all_sources(connection) if row.configured]
+    for row in rows:
+        settings = context.source_settings(row.name)
+        for _ in Scan(context, row, settings).run() if settings is not None else ():
+            if context.stopping.is_set():
+                return

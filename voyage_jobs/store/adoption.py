@@ -1,0 +1,146 @@
+"""What a `state.db` that was lost, or is older than the world, learns again: vectors in packs, lines of jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection, func, select
+
+from voyage_jobs import states
+from voyage_jobs.states import Batch
+from voyage_jobs.store import batches as batch_rows
+from voyage_jobs.store import embeddings as embedding_rows
+from voyage_jobs.store import ledger, moves
+from voyage_jobs.store.batches import BatchRow
+from voyage_jobs.store.schema import batches
+from voyage_jobs.store.store import Tx
+
+# Purpose: the vectors of this key are in this pack, from this row on; what is held already stays where it is.
+_HOLD = (
+    "INSERT INTO embeddings (key, profile_id, state, vectors, tokens, wanted_at, pack_id, pack_row)"
+    " VALUES (?, ?, 2, ?, 0, ?, ?, ?) ON CONFLICT (key) DO UPDATE"
+    " SET state = 2, pack_id = excluded.pack_id, pack_row = excluded.pack_row WHERE state != 2"
+)
+# Purpose: a job at the vendor has been asked for this key.
+_TAKE = (
+    "INSERT INTO embeddings (key, profile_id, state, vectors, tokens, wanted_at) VALUES (?, ?, 1, ?, ?, ?)"
+    " ON CONFLICT (key) DO UPDATE SET state = CASE WHEN state = 2 THEN 2 ELSE 1 END"
+)
+_LINE = "INSERT INTO lines (batch_id, line, embedding_id) SELECT ?, ?, id FROM embeddings WHERE key = ?"
+_SLICE = 500  # parameters per look-up
+
+# The way of a batch to the vendor, state by state.
+_TO_THE_JOB = (Batch.PACKED, Batch.SPOOLED, Batch.UPLOADING, Batch.UPLOADED, Batch.CREATING, Batch.RUNNING)
+
+
+@dataclass(frozen=True)
+class PackedEmbedding:
+    """An embedding found in a pack: its key, how many vectors, and the row of the first."""
+
+    key: bytes
+    vectors: int
+    row: int
+
+
+@dataclass(frozen=True)
+class JobLine:
+    """A line of a job found at the vendor: the key it asks for, how many vectors, estimated tokens."""
+
+    key: bytes
+    vectors: int
+    tokens: int
+
+
+def has_batches(connection: Connection) -> bool:
+    """Whether this state ever packed a batch; one that did not may be new, or a replacement for one that was lost."""
+    return connection.execute(select(func.max(batches.c.id))).scalar() is not None
+
+
+def count_held(connection: Connection) -> tuple[int, int]:
+    """(packs on record, embeddings held in them)."""
+    held = "SELECT (SELECT COUNT(*) FROM packs), (SELECT COUNT(*) FROM embeddings WHERE state = 2)"
+    row = connection.exec_driver_sql(held).one()
+    return int(row[0]), int(row[1])
+
+
+def hold(tx: Tx, pack_id: int, profile_id: int, found: Sequence[PackedEmbedding]) -> None:
+    """These vectors are here: nothing of them is to be paid again."""
+    rows = [(each.key, profile_id, each.vectors, tx.now, pack_id, each.row) for each in found]
+    if rows:
+        tx.connection.exec_driver_sql(_HOLD, rows)
+
+
+def note_found_pack(tx: Tx, name: str, count: int) -> None:
+    """Put the adoption of a pack on record."""
+    moves.record(tx, "embedding", 0, None, states.Embedding.HELD, f"{count} found in pack {name}")
+
+
+def close_by_pack(tx: Tx, batch: BatchRow) -> None:
+    """The pack of an open batch is here already (this state is older than the pack): the batch is over."""
+    cause = "its pack is here already"
+    if batch.state is Batch.CREATING:
+        for attempt in batch_rows.attempts_of(tx.connection, batch.id):
+            if attempt.state is states.Attempt.OPEN:
+                batch_rows.close_attempt(tx, attempt, states.Attempt.CREATED, cause)
+    _walk(tx, batch, _PATHS_TO_THE_END[batch.state], cause)
+    embedding_rows.give_back(tx, batch.id)
+    ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
+
+
+# Each through legal moves only; nothing is known of the job of a batch that this state never sent.
+_PATHS_TO_THE_END: dict[Batch, tuple[Batch, ...]] = {
+    Batch.PACKED: (Batch.CANCELLED,),
+    Batch.SPOOLED: (Batch.CANCELLED,),
+    Batch.UPLOADING: (Batch.CANCELLED,),
+    Batch.UPLOADED: (Batch.CANCELLED,),
+    Batch.CREATING: (Batch.UPLOADED, Batch.CANCELLED),
+    Batch.RUNNING: (Batch.ENDED, Batch.COLLECTED),
+    Batch.ENDED: (Batch.COLLECTED,),
+    Batch.PARKED: (Batch.CANCELLED,),
+}
+
+
+def knows_any(connection: Connection, keys: Sequence[bytes]) -> bool:
+    """Whether any of these keys was ever wanted here."""
+    for at in range(0, len(keys), _SLICE):
+        part = tuple(keys[at : at + _SLICE])
+        marks = ",".join("?" * len(part))
+        sql = f"SELECT EXISTS (SELECT 1 FROM embeddings WHERE key IN ({marks}))"
+        if connection.exec_driver_sql(sql, part).scalar_one():
+            return True
+    return False
+
+
+def add_job(
+    tx: Tx, ref: str, profile_id: int, lines: Sequence[JobLine], price: float | None, params: str
+) -> BatchRow:
+    """A batch in state `packed` for a job of ours that this state does not know, with its lines and reservation."""
+    tokens = sum(line.tokens for line in lines)
+    inputs = sum(line.vectors for line in lines)
+    batch_id = batch_rows.create(tx, ref, profile_id, inputs, tokens, price, params)
+    tx.connection.exec_driver_sql(
+        _TAKE, [(line.key, profile_id, line.vectors, line.tokens, tx.now) for line in lines]
+    )
+    tx.connection.exec_driver_sql(_LINE, [(batch_id, at, line.key) for at, line in enumerate(lines)])
+    ledger.reserve(tx, batch_id, tokens, price)
+    return batch_rows.get(tx.connection, batch_id)
+
+
+def to_running(tx: Tx, batch: BatchRow, cause: str, **facts: object) -> None:
+    """Bring a batch to `running`, by the moves it would have made; `facts` are what the vendor says of its job.
+
+    `facts` must hold `input_file_id` and `remote_id`.
+    """
+    path = [Batch.RUNNING]
+    if batch.state in _TO_THE_JOB:
+        path = list(_TO_THE_JOB[_TO_THE_JOB.index(batch.state) + 1 :])
+    batch_rows.note(tx, batch.id, **facts)
+    _walk(tx, batch, path, cause)
+
+
+def _walk(tx: Tx, batch: BatchRow, path: Iterable[Batch], cause: str) -> None:
+    for target in path:
+        facts: dict[str, object] = {"reason": None, "hint": None} if target is Batch.RUNNING else {}
+        batch_rows.move(tx, batch, target, cause, **facts)
+        batch = replace(batch, state=target)
