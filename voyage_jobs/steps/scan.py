@@ -8,7 +8,7 @@ scan that came to its end says that something vanished, and only if the guard ag
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from voyage_jobs.clock import US, now_us
@@ -75,9 +75,7 @@ class Scan:
         self.result: ScanResult | None = None
         self._options = split_options(context.settings)
         self._rules = PathRules(settings.include, settings.exclude, settings.hidden)
-        # Besides the globs, what decides which files are read at all.
-        limits = f"{settings.max_file_bytes}:{settings.follow_symlinks}"
-        self._rules_fingerprint = f"{self._rules.fingerprint}:{limits}"
+        self._rules_fingerprint = rules_fingerprint(self._rules, settings)
         self._rules_changed = row.rules_fingerprint != self._rules_fingerprint
         self._folder_ids: dict[str, int] = {}
         self._visited: set[str] = set()
@@ -100,12 +98,14 @@ class Scan:
         self._begin()
         part = Slice()
         for folder in self._walk(root):
-            self._visit(root, folder, part)
-            if part.full:
-                self._commit(part)
-                part = Slice()
-                yield
-            elif part.worth_a_pause:
+            part.folders += 1
+            for found in self._visit(folder):
+                self._take(part, root, folder.path, found)
+                if part.full:  # one folder may hold any number of files
+                    self._commit(part)
+                    part = Slice()
+                    yield
+            if part.worth_a_pause:
                 part.folders = 0
                 yield
         if part.read or part.skipped:
@@ -145,8 +145,8 @@ class Scan:
 
     # --- one folder ---
 
-    def _visit(self, root: bytes, folder: FolderScan, part: Slice) -> None:
-        part.folders += 1
+    def _visit(self, folder: FolderScan) -> Sequence[Skip | FileStat]:
+        """Note what of a folder was seen and what vanished; what is news in it."""
         if folder.unreadable is not None:
             self._protected.append(folder.path)
             self.context.log.warning(
@@ -155,19 +155,18 @@ class Scan:
                 path=names.display(folder.path),
                 error=folder.unreadable,
             )
-            return
+            return ()
         self._visited.add(folder.path)
         self._unchanged += folder.unchanged
-        if not (folder.changed or folder.skipped or folder.vanished or folder.excluded):
-            return
         self._vanished.extend((folder.path, name) for name in (*folder.vanished, *folder.excluded))
-        for skip in folder.skipped:
-            self._skip(part, folder.path, skip)
-        for stat in folder.changed:
-            path = os.path.join(
-                root, names.decode(f"{folder.path}/{stat.name}" if folder.path else stat.name)
-            )
-            self._read(part, folder.path, path, stat)
+        return (*folder.skipped, *folder.changed)
+
+    def _take(self, part: Slice, root: bytes, folder: str, found: Skip | FileStat) -> None:
+        if isinstance(found, Skip):
+            self._skip(part, folder, found)
+            return
+        path = names.decode(f"{folder}/{found.name}" if folder else found.name)
+        self._read(part, folder, os.path.join(root, path), found)
 
     def _read(self, part: Slice, folder: str, path: bytes, stat: FileStat) -> None:
         found = read_document(
@@ -311,6 +310,11 @@ class Scan:
             vanished=self._lost,
             moved=self._moved,
         )
+
+
+def rules_fingerprint(rules: PathRules, settings: SourceSettings) -> str:
+    """Tells apart what decides which files are read at all: the globs, and more."""
+    return f"{rules.fingerprint}:{settings.max_file_bytes}:{settings.follow_symlinks}"
 
 
 # A source this small may lose a large share of its files in a day's work.
