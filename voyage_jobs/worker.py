@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ from voyage_jobs.voyage.client import VoyageClient
 
 if TYPE_CHECKING:
     import httpx
+
+# Before anything loads pyarrow: its default allocator keeps twice the memory over thousands of small publications.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 
 @contextlib.contextmanager
