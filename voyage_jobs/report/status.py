@@ -29,9 +29,8 @@ def look(settings: Settings, clock: Clock) -> tuple[Report, list[Problem]]:
     try:
         facts = gather(settings, clock)
     except StateError as exc:
-        missing = not settings.paths.state_db.exists()
-        code, severity = ("no_state", "info") if missing else ("state_unreadable", "problem")
-        found = [Problem(code, exc.message, exc.hint, severity)]  # type: ignore[arg-type]
+        code = "state_unreadable" if settings.paths.state_db.exists() else "no_state"
+        found = [Problem(code, exc.message, exc.hint)]
         return _without_state(settings, clock, found), found
     found = problems.find(facts, settings)
     return _report(settings, facts, found), found

@@ -1,0 +1,103 @@
+"""`plan`: what would be sent and what it would cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from voyage_jobs.cli import output
+from voyage_jobs.cli.context import json_option, settings_of
+from voyage_jobs.clock import SystemClock
+
+
+@click.command()
+@json_option
+@click.option(
+    "--write",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Leave the exact JSONL files that would be uploaded in this (new or empty) folder.",
+)
+@click.option(
+    "--max-inputs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Plan a call of `sync` with the same option.",
+)
+@click.pass_context
+def plan(ctx: click.Context, as_json: bool, folder: Path | None, max_inputs: int | None) -> None:
+    """Show what would be sent and what it would cost; send nothing.
+
+    Scans the sources without recording anything, before the first run as well as while the daemon works. Tokens, and
+    hence prices, are estimated on the high side. The key is not needed.
+    """
+    from voyage_jobs.report import plan as report
+
+    settings = settings_of(ctx)
+    with output.progress() as progress:
+        found = report.plan(settings, SystemClock(), max_inputs=max_inputs, folder=folder, progress=progress)
+    if as_json:
+        output.emit_json(found)
+    else:
+        _show(found)
+
+
+def _show(plan: dict[str, Any]) -> None:
+    _show_sources(plan)
+    batches, tokens, sent = plan["batches"], plan["tokens_estimated"], plan["embeddings"]
+    click.echo(
+        f"\n{output.number(plan['chunks'])} chunks in new and changed documents;"
+        f" {output.number(plan['reused_chunks'])} of them have a vector already, or share one."
+    )
+    click.echo(f"{'to send':<16}{output.number(sent['to_send'])} embeddings, {_tokens(tokens['to_send'])}")
+    if sent["already_waiting"]:
+        click.echo(f"{'':<16}{output.number(sent['already_waiting'])} of them wait since earlier scans")
+    if plan["max_inputs"] is not None:
+        click.echo(f"{'at most':<16}{output.number(plan['max_inputs'])} inputs now (--max-inputs)")
+    click.echo(
+        f"{'in':<16}{output.number(batches['count'])} batches, {output.number(batches['inputs'])} inputs,"
+        f" {output.size(batches['bytes'])}, {_tokens(batches['tokens_estimated'])}"
+    )
+    _show_price(plan["price_usd"])
+    if plan["written"]:
+        click.echo(f"\nWritten to {output.printable(plan['written'])}; nothing was sent.")
+    for warning in plan["warnings"]:
+        click.echo(f"\n! {output.printable(warning)}")
+
+
+def _show_sources(plan: dict[str, Any]) -> None:
+    counts = ("new", "changed", "moved", "vanished", "unchanged")
+    rows = []
+    for source in plan["sources"]:
+        skipped = sum(source["skipped"].values())
+        numbers = [output.number(source[name]) for name in counts]
+        rows.append((source["name"], *numbers, output.number(skipped), output.number(source["chunks"])))
+    columns = ("source", *counts, "skipped", "chunks")
+    output.show(output.table(columns, rows, right=columns[1:]))
+    for source in plan["sources"]:
+        if source["skipped"]:
+            told = ", ".join(f"{count} {reason}" for reason, count in source["skipped"].items())
+            click.echo(f"Not taken from {source['name']}: {told}")
+
+
+def _show_price(price: dict[str, Any]) -> None:
+    if price["batch"] is None:
+        click.echo(f"{'price':<16}not known for this model (table of {price['as_of']})")
+        return
+    click.echo(
+        f"{'price':<16}{output.usd(price['batch'])} by batch (estimated; ${price['batch_per_million']:g} per million"
+        f" tokens, {price['as_of']})"
+    )
+    click.echo(
+        f"{'':<16}{output.usd(price['synchronous'])} by the synchronous endpoint:"
+        f" {output.usd(price['saved_by_batch'])} saved by batch"
+    )
+    if price["saved_by_reuse"]:
+        click.echo(f"{'':<16}{output.usd(price['saved_by_reuse'])} saved by reuse of what is known")
+
+
+def _tokens(count: int) -> str:
+    return f"{output.number(count)} tokens (estimated)"

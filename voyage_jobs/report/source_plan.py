@@ -1,0 +1,226 @@
+"""What a scan of one source would find, and what it would have to send. Nothing is recorded."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from voyage_jobs.config.profile import profile_of
+from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.profile import KeyMaker
+from voyage_jobs.report.input_files import InputFiles
+from voyage_jobs.sources import names
+from voyage_jobs.sources.files import FileStat
+from voyage_jobs.sources.read import ReadDocument, read_document
+from voyage_jobs.sources.rules import PathRules
+from voyage_jobs.sources.split import split
+from voyage_jobs.sources.walk import FolderScan, Known, RootMissing, root_identity, walk
+from voyage_jobs.states import Document
+from voyage_jobs.steps.context import Progress
+from voyage_jobs.steps.scan import rules_fingerprint, why_freeze
+from voyage_jobs.steps.splitting import requests_for, split_options
+from voyage_jobs.store import documents, foresight
+from voyage_jobs.store.foresight import KnownDocument
+from voyage_jobs.store.schema import DROPPED, FAILED
+from voyage_jobs.store.sources import SourceRow
+from voyage_jobs.store.story import View
+from voyage_jobs.store.versions import NewChunk
+
+UNSETTLED = documents.UNSETTLED_MTIME
+
+
+@dataclass
+class SourcePlan:
+    """One source in numbers: documents as a scan would find them, and what their chunks need. Tokens are estimated."""
+
+    name: str
+    path: str
+    new: int = 0
+    changed: int = 0
+    moved: int = 0
+    vanished: int = 0
+    unchanged: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    unreadable_folders: int = 0
+    chunks: int = 0
+    reused_chunks: int = 0
+    failed_chunks: int = 0
+    embeddings: int = 0
+    tokens_estimated: int = 0
+    reused_tokens: int = 0
+    frozen: str | None = None
+    would_freeze: str | None = None
+
+
+class Keys:
+    """Makes keys, and remembers those that are counted: a set of 20-byte keys is all that grows with a plan."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.profile = profile_of(settings)
+        self.keys = KeyMaker(self.profile)
+        self.counted: set[bytes] = set()
+
+
+class SourcePlanner:
+    """Foretells one scan; see `steps.scan` for the scan itself."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: SourceSettings,
+        row: SourceRow | None,
+        keys: Keys,
+        files: InputFiles,
+        progress: Progress,
+    ) -> None:
+        self.plan = SourcePlan(source.name, names.display(names.encode(os.fsencode(source.path))))
+        self._source = source
+        self._row = row
+        self._keys = keys
+        self._files = files
+        self._progress = progress
+        self._options = split_options(settings)
+        self._rules = PathRules(source.include, source.exclude, source.hidden)
+        self._folder_ids: dict[str, int] = {}
+        self._profile_id: int | None = None
+        self._visited: set[str] = set()
+        self._protected: list[str] = []
+        self._gone: list[tuple[str, str]] = []
+        self._new_contents: Counter[bytes] = Counter()
+
+    def run(self, connection: View) -> SourcePlan:
+        """Walk the source and compare. The plan of a missing folder says that it would freeze."""
+        self.plan.frozen = self._row.frozen_reason if self._row else None
+        root = os.fsencode(self._source.path)
+        try:
+            identity = root_identity(root)
+        except RootMissing as exc:
+            self.plan.would_freeze = f"its folder is missing: {exc.message}"
+            return self.plan
+        if self._row is not None:
+            self._folder_ids = documents.folder_ids(connection, self._row.id)
+            self._profile_id = foresight.profile_row(connection, self._keys.profile.fingerprint)
+        for folder in self._walk(connection, root):
+            self._visit(connection, root, folder)
+        self._count_gone(connection, identity.device)
+        return self.plan
+
+    def _walk(self, connection: View, root: bytes) -> Iterator[FolderScan]:
+        row = self._row
+        rules_changed = row is not None and row.rules_fingerprint != rules_fingerprint(
+            self._rules, self._source
+        )
+        resplit = row is not None and row.splitter_fingerprint not in (None, self._options.fingerprint)
+        look_again = rules_changed or resplit
+
+        def known(folder: str) -> Known:
+            folder_id = self._folder_ids.get(folder)
+            found: Known = {} if folder_id is None else documents.known(connection, folder_id)
+            if look_again:
+                return {name: (size, UNSETTLED, inode) for name, (size, _, inode) in found.items()}
+            return found
+
+        yield from walk(
+            root,
+            self._rules,
+            follow_symlinks=self._source.follow_symlinks,
+            known=known,
+            rules_changed=rules_changed,
+        )
+
+    def _visit(self, connection: View, root: bytes, folder: FolderScan) -> None:
+        if folder.unreadable is not None:
+            self._protected.append(folder.path)
+            self.plan.unreadable_folders += 1
+            return
+        self._visited.add(folder.path)
+        self.plan.unchanged += folder.unchanged
+        self._gone.extend((folder.path, name) for name in (*folder.vanished, *folder.excluded))
+        self.plan.skipped.update(str(skip.reason) for skip in folder.skipped)
+        for stat in folder.changed:
+            self._look(connection, root, folder.path, stat)
+
+    def _look(self, connection: View, root: bytes, folder: str, stat: FileStat) -> None:
+        path = f"{folder}/{stat.name}" if folder else stat.name
+        source = self._source
+        found = read_document(
+            os.path.join(root, names.decode(path)),
+            stat,
+            max_bytes=source.max_file_bytes,
+            follow_symlinks=source.follow_symlinks,
+        )
+        if not isinstance(found, ReadDocument):
+            self.plan.skipped[str(found.reason)] += 1
+            return
+        folder_id = self._folder_ids.get(folder)
+        known = None
+        if folder_id is not None:
+            known = foresight.known_document(connection, folder_id, stat.name, self._profile_id)
+        if not self._is_news(known, found):
+            return
+        chunks = split(found.text, path, self._options).chunks
+        self._count(connection, found.text, requests_for(self._keys, found.text, chunks))
+        self._progress(f"planning {source.name}", self.plan.new + self.plan.changed, None)
+
+    def _is_news(self, known: KnownDocument | None, found: ReadDocument) -> bool:
+        """Count the document as what it is; whether its chunks are to be looked at."""
+        if known is None or known.state in (Document.MISSING, Document.GONE):
+            self.plan.new += 1
+            self._new_contents[found.content_hash] += 1
+        elif (found.content_hash, self._options.fingerprint) in known.identities:
+            self.plan.unchanged += 1
+            return False
+        else:
+            self.plan.changed += 1
+        return True
+
+    def _count(self, connection: View, text: str, chunks: list[NewChunk]) -> None:
+        plan, counted = self.plan, self._keys.counted
+        states = foresight.embedding_states(connection, list({chunk.key for chunk in chunks}))
+        plan.chunks += len(chunks)
+        for key, group in groupby(chunks, key=lambda chunk: chunk.key):
+            request = list(group)
+            tokens = sum(chunk.tokens for chunk in request)
+            if states.get(key) == FAILED:
+                plan.failed_chunks += len(request)
+            elif states.get(key, DROPPED) != DROPPED or key in counted:
+                plan.reused_chunks += len(request)
+                plan.reused_tokens += tokens
+            else:
+                counted.add(key)
+                first = request[: request[0].request_vectors]
+                plan.reused_chunks += len(request) - len(first)
+                plan.embeddings += 1
+                plan.tokens_estimated += request[0].request_tokens
+                plan.reused_tokens += tokens - sum(chunk.tokens for chunk in first)
+                texts = [text[chunk.start : chunk.end] for chunk in first]
+                self._files.add(key, texts, request[0].request_tokens)
+
+    # --- what is not there any more ---
+
+    def _count_gone(self, connection: View, device: int) -> None:
+        """Tell moves from losses, and losses from what would freeze the source."""
+        for path, folder_id in self._folder_ids.items():
+            if path not in self._visited and not self._is_protected(path):
+                self._gone.extend((path, name) for name in documents.known(connection, folder_id))
+        for folder, name in self._gone:
+            known = foresight.known_document(connection, self._folder_ids[folder], name, self._profile_id)
+            if known is None or known.state != Document.PRESENT:
+                continue
+            if known.content_hash is not None and self._new_contents[known.content_hash] > 0:
+                self._new_contents[known.content_hash] -= 1
+                self.plan.moved += 1
+                self.plan.new -= 1
+            else:
+                self.plan.vanished += 1
+        if self._row is not None and self._row.confirmed_at is None:
+            live = documents.count_live(connection, self._row.id) + self.plan.new + self.plan.moved
+            elsewhere = self._row.device is not None and self._row.device != device
+            self.plan.would_freeze = why_freeze(self.plan.vanished, live, self._source, elsewhere=elsewhere)
+
+    def _is_protected(self, path: str) -> bool:
+        return any(root in ("", path) or path.startswith(root + "/") for root in self._protected)
