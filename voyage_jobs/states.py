@@ -16,8 +16,10 @@ empty, too large, unreadable ...). A document may come back from anywhere.
 its embeddings is held or has failed for good (and at least one is held); then `ready` to be published; `published`
 when the table serves it; `retired` when the table does not serve it any more. A version that a newer one overtakes
 before it was ever published is `superseded`. `published -> ready` happens when the table has to be built again, or
-when a failed chunk was mended. `retired`/`superseded` versions are never revived: the same content found again is a
-new version, whose embeddings are held already and cost nothing.
+when a failed chunk was mended. A `waiting` or `ready` version that is overtaken while the table may show it (its
+publication broke off, or it was being mended) becomes `published`, marked doubtful, until what follows has replaced it:
+otherwise nobody would take its rows out. `retired`/`superseded` versions are never revived: the same content found
+again is a new version, whose embeddings are held already and cost nothing.
 
 **embedding**: the unit that is paid for. `wanted` until a batch takes it: `packed`. The move from `packed` to
 `submitted` is the batch's own move (a batch of 100,000 lines does not rewrite 100,000 rows to say so): in the
@@ -141,7 +143,7 @@ MOVES: Mapping[type[StrEnum], Mapping[State, frozenset[State]]] = {
         Document.GONE: frozenset({Document.PRESENT, Document.SKIPPED}),
     },
     Version: {
-        Version.WAITING: frozenset({Version.READY, Version.SUPERSEDED}),
+        Version.WAITING: frozenset({Version.READY, Version.PUBLISHED, Version.SUPERSEDED}),
         Version.READY: frozenset({Version.PUBLISHED, Version.SUPERSEDED, Version.WAITING}),
         Version.PUBLISHED: frozenset({Version.RETIRED, Version.READY, Version.WAITING}),
         Version.RETIRED: frozenset(),

@@ -311,6 +311,10 @@ STATEMENTS = (
     CREATE INDEX ix_documents_content_hash ON documents (content_hash)
     """,
     """
+    CREATE INDEX ix_documents_moved_from ON documents (source_id, moved_from)
+     WHERE moved_from IS NOT NULL
+    """,
+    """
     CREATE INDEX ix_documents_not_present ON documents (source_id, state) WHERE state != 'present'
     """,
     """
@@ -379,6 +383,7 @@ STATEMENTS = (
         published_at INTEGER,
         publication_id INTEGER,
         retire INTEGER DEFAULT '0' NOT NULL,
+        doubtful INTEGER DEFAULT '0' NOT NULL,
         title TEXT NOT NULL,
         sections TEXT NOT NULL,
         metadata TEXT NOT NULL,

@@ -21,7 +21,7 @@ KINDS = tuple(sorted(CATALOG))
 
 def draw(rng: random.Random, only: frozenset[str] | None = None) -> dict[str, Any]:
     """The `faults` of a fault script: a third of all kinds, each at a rate of its own. `only` names the kinds."""
-    rates = (0.02, 0.08, 0.25)
+    rates = (0.05, 0.15, 0.4)
     chosen = sorted(only) if only is not None else [kind for kind in KINDS if rng.random() < 0.3]
     script: dict[str, Any] = {}
     for kind in chosen:

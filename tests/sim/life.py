@@ -119,10 +119,10 @@ class Life:
         self.context: Context | None = None
         self.pipeline: Pipeline | None = None
         self._worker: contextlib.AbstractContextManager[Context] | None = None
-        self._deaths_left = self.rng.randint(0, 6)
+        self._deaths_left = self.rng.randint(1, 6)
         self._death_rate = self.rng.choice((0.01, 0.03, 0.1)) * self.plan.crashes
-        self._target = self.rng.choice(sorted(crash.POINTS)) if self.rng.random() < 0.5 else None
-        self._target_left = self.rng.randint(1, 3)
+        self._target = self.rng.choice(sorted(crash.POINTS))
+        self._target_left = self.rng.randint(1, 2)
         self.peace = False
 
     def _vendor(self) -> Simulator:
@@ -133,7 +133,7 @@ class Life:
             self.clock,
             api_key=KEY,
             seed=self.seed,
-            batch_seconds=self.rng.choice((5.0, 60.0, 600.0, 7200.0)),
+            batch_seconds=self.rng.choice((5.0, 60.0, 600.0, 600.0, 7200.0)),
             faults=faults.script(drawn, self.seed),
             options=faults.readings(self.rng),
             storage_dir=folder,
@@ -145,10 +145,13 @@ class Life:
         """Live."""
         try:
             with self._surroundings():
+                for _ in range(self.rng.randint(2, 6)):
+                    self.folders.act()
                 for _ in range(self.rng.randint(*self.plan.acts)):
                     self._act()
-                    for _ in range(self.rng.randint(1, 5)):
-                        self._turn()
+                    for _ in range(self.rng.randint(1, 6)):
+                        if not self._turn():
+                            break
                     self._let_time_pass()
                 self._find_peace()
         except Violation:
@@ -183,7 +186,7 @@ class Life:
             (2, "power loss", self._lose_power),
             (2, "long sleep", self._sleep_long),
             (2, "clock step", self._step_clock),
-            (2, "cancel", self._cancel),
+            (4, "cancel", self._cancel),
             (2, "retry", self._retry),
             (1, "takeover", self._take_over),
             (1, "reconfigure", self._reconfigure),
@@ -350,9 +353,9 @@ class Life:
     def _passing(self, point: str) -> None:
         """A crash point: die here, now and then."""
         self.tally.passed[point] += 1
-        if self.peace or not self.plan.crashes:
+        if self._deaths_left <= 0 or not self.plan.crashes:
             return
-        fatal = self.rng.random() < self._death_rate and self._deaths_left > 0
+        fatal = self.rng.random() < self._death_rate
         if point == self._target and self._target_left:
             self._target_left -= 1
             fatal |= self._target_left == 0
@@ -385,7 +388,7 @@ class Life:
 
     def _let_time_pass(self) -> None:
         choices = (0.0, 5.0, 60.0, 300.0, 1000.0, 3600.0)
-        self.clock.advance(self.rng.choices(choices, (2, 2, 4, 4, 2, 2))[0])
+        self.clock.advance(self.rng.choices(choices, (2, 2, 4, 6, 4, 3))[0])
 
     # --- the end ---
 

@@ -185,21 +185,38 @@ class Vanished:
     moved_to: int | None
 
 
-# Purpose: a file that vanished and a file that came in the same scan, with the same content: that is a move.
+# Purpose: a file that vanished and a file that came, came back or was written over in the same scan, with the same
+# content: that is a move.
 _VANISHED = text(
     "SELECT d.id, d.state, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END AS path,"
     " (SELECT MIN(n.id) FROM documents n WHERE n.content_hash = d.content_hash AND n.source_id = d.source_id"
-    "  AND n.state = 'present' AND n.id > :newest AND d.state = 'present') AS moved_to"
+    "  AND n.state = 'present' AND d.state = 'present' AND ("
+    "   EXISTS (SELECT 1 FROM transitions t WHERE t.kind = 'document' AND t.subject = n.id AND t.id > :transition"
+    "    AND t.target = 'present' AND COALESCE(t.origin, '') != 'present')"
+    "   OR EXISTS (SELECT 1 FROM versions v WHERE v.document_id = n.id AND v.id > :version))) AS moved_to"
     " FROM documents d JOIN folders f ON f.id = d.folder_id WHERE d.folder_id = :folder AND d.name = :name"
 )
 
 
-def vanished(connection: Connection, folder_id: int, name: str, newest: int) -> Vanished:
-    """Look a vanished name up; documents with an id above `newest` came in the same scan."""
-    row = (
-        connection.execute(_VANISHED, {"folder": folder_id, "name": name, "newest": newest}).mappings().one()
-    )
-    return Vanished(**row)
+@dataclass(frozen=True)
+class Mark:
+    """A moment in the history: the newest transition and the newest version there were."""
+
+    transition: int
+    version: int
+
+
+def mark(connection: Connection) -> Mark:
+    """Now; what is recorded later can be told from what was there."""
+    newest = "SELECT (SELECT MAX(id) FROM transitions), (SELECT MAX(id) FROM versions)"
+    transition, version = connection.exec_driver_sql(newest).one()
+    return Mark(transition or 0, version or 0)
+
+
+def vanished(connection: Connection, folder_id: int, name: str, since: Mark) -> Vanished:
+    """Look a vanished name up; `since` is when the scan began that did not find it."""
+    values = {"folder": folder_id, "name": name, "transition": since.transition, "version": since.version}
+    return Vanished(**connection.execute(_VANISHED, values).mappings().one())
 
 
 def newest_id(connection: Connection) -> int:
@@ -240,8 +257,8 @@ def retire(tx: Tx, document_ids: Sequence[int]) -> None:
     from voyage_jobs.store.versions import supersede  # the two nouns know each other
 
     for document_id in document_ids:
-        tx.connection.execute(_RETIRE, {"id": document_id})
         supersede(tx, document_id, "the document is gone")
+        tx.connection.execute(_RETIRE, {"id": document_id})
 
 
 def retire_source(tx: Tx, source_id: int, cause: str) -> int:

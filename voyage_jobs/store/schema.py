@@ -121,6 +121,12 @@ documents = _table(
 )
 Index("ix_documents_content_hash", documents.c.content_hash)
 Index(
+    "ix_documents_moved_from",
+    documents.c.source_id,
+    documents.c.moved_from,
+    sqlite_where=text("moved_from IS NOT NULL"),
+)
+Index(
     "ix_documents_not_present",
     documents.c.source_id,
     documents.c.state,
@@ -144,6 +150,9 @@ versions = _table(
     Column("published_at", Integer),
     Column("publication_id", Integer, ForeignKey("publications.id")),  # being published by, or by last
     Column("retire", Integer, nullable=False, server_default="0"),  # its rows are to leave the table
+    Column(
+        "doubtful", Integer, nullable=False, server_default="0"
+    ),  # published: the table may show it, or another
     Column("title", Text, nullable=False),
     Column("sections", Text, nullable=False),  # JSON: distinct section paths, chunks point into it
     Column("metadata", Text, nullable=False),  # JSON

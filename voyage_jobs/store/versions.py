@@ -78,7 +78,7 @@ def add(tx: Tx, source_id: int, profile_id: int, wanted: Sequence[NewVersion]) -
 
 # Purpose: what of this document is live: at most one wanted and one published version.
 _LIVE = (
-    "SELECT id, state, content_hash, splitter, profile_id FROM versions"
+    "SELECT id, state, publication_id, doubtful, content_hash, splitter, profile_id FROM versions"
     " WHERE document_id = ? AND state IN ('waiting', 'ready', 'published')"
 )
 # Purpose: a document came back before its rows were taken out.
@@ -88,27 +88,54 @@ _KEEP = "UPDATE versions SET retire = 0 WHERE id = ?"
 def _already_there(tx: Tx, profile_id: int, version: NewVersion) -> bool:
     """Whether this very content is wanted or published already; if not, what was waiting is superseded."""
     identity = (version.content_hash, version.splitter, profile_id)
-    found = False
-    for version_id, state, *of_row in tx.raw.execute(_LIVE, (version.document_id,)).fetchall():
+    waiting = published = in_doubt = False
+    for row in tx.raw.execute(_LIVE, (version.document_id,)).fetchall():
+        version_id, state, publication_id, doubtful, *of_row = row
         same = tuple(of_row) == identity
-        found = found or same
         if state == states.Version.PUBLISHED:
             tx.raw.execute(_KEEP, (version_id,))
-        elif not same:
-            _supersede_row(tx, version_id, states.Version(state), "overtaken by a newer version")
-    return found
+            published = same and not doubtful
+        elif same:
+            waiting = True
+        else:
+            cause = "overtaken by a newer version"
+            in_doubt = _overtake(tx, version.document_id, version_id, state, publication_id, cause)
+    return waiting or (published and not in_doubt)
 
 
 def supersede(tx: Tx, document_id: int, cause: str) -> None:
     """Forget what is waiting for a document; what is published stays."""
-    for version_id, state, *_ in tx.raw.execute(_LIVE, (document_id,)).fetchall():
+    for version_id, state, publication_id, *_ in tx.raw.execute(_LIVE, (document_id,)).fetchall():
         if state != states.Version.PUBLISHED:
-            _supersede_row(tx, version_id, states.Version(state), cause)
+            _overtake(tx, document_id, version_id, state, publication_id, cause)
 
 
-def _supersede_row(tx: Tx, version_id: int, origin: states.Version, cause: str) -> None:
-    moves.move(tx, versions, version_id, origin, states.Version.SUPERSEDED, cause)
+# Purpose: what the table serves of a document, as far as is known.
+_SERVED = "SELECT id FROM versions WHERE document_id = ? AND state = 'published'"
+
+
+def _overtake(
+    tx: Tx, document_id: int, version_id: int, state: str, publication_id: int | None, cause: str
+) -> bool:
+    """Forget a version that was waiting; whether the table may show it all the same.
+
+    It may if a publication had taken it up: one that broke off before it was acknowledged may have reached the table,
+    and a version that is being mended is there with what it had. Then this version counts as published, in place of the
+    one before it, and as doubtful: whatever the document is to be next replaces it, be it what the state believed to be
+    there all the time.
+    """
+    origin = states.Version(state)
+    if publication_id is None:
+        moves.move(tx, versions, version_id, origin, states.Version.SUPERSEDED, cause)
+        discard(tx, [version_id])
+        return False
+    served = [row[0] for row in tx.raw.execute(_SERVED, (document_id,)).fetchall()]
+    _retire_rows(tx, served, f"publication {publication_id} may have replaced it")
+    cause = f"{cause}, but publication {publication_id} may have reached the table"
+    values: dict[str, object] = {"doubtful": 1, "published_at": tx.now}
+    moves.move(tx, versions, version_id, origin, states.Version.PUBLISHED, cause, **values)
     discard(tx, [version_id])
+    return True
 
 
 def discard(tx: Tx, version_ids: Sequence[int]) -> None:
@@ -509,12 +536,18 @@ class RetiringVersion:
     path: str
 
 
-# Purpose: what is to leave the table.
+# Purpose: what is to leave the table. The rows of a moved document stay until its new place is served: that may take
+# a job, where another suffix means other chunks.
 _RETIRING = text(
     "SELECT v.id, s.name AS source, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END AS path"
     " FROM versions v JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
     " JOIN sources s ON s.id = v.source_id"
-    " WHERE v.retire = 1 AND v.state = 'published' ORDER BY v.id LIMIT :most"
+    " WHERE v.retire = 1 AND v.state = 'published' AND NOT EXISTS"
+    "  (SELECT 1 FROM documents n JOIN versions w ON w.document_id = n.id"
+    "   WHERE n.source_id = d.source_id AND n.state = 'present' AND w.state IN ('waiting', 'ready')"
+    "   AND n.moved_from = CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END"
+    "   AND NOT EXISTS (SELECT 1 FROM versions p WHERE p.document_id = n.id AND p.state = 'published'))"
+    " ORDER BY v.id LIMIT :most"
 )
 
 
@@ -525,7 +558,7 @@ def retiring(connection: Connection, most: int) -> list[RetiringVersion]:
 
 # Purpose: when the table has to be built again, what a newer version is about to replace is not published again.
 _OVERTAKEN = text(
-    "SELECT p.id FROM versions p WHERE p.state = 'published' AND (p.retire = 1 OR EXISTS"
+    "SELECT p.id FROM versions p WHERE p.state = 'published' AND (p.retire = 1 OR p.doubtful = 1 OR EXISTS"
     " (SELECT 1 FROM versions n WHERE n.document_id = p.document_id AND n.state IN ('waiting', 'ready')))"
 )
 
