@@ -87,6 +87,8 @@ def _cancel(context: Context, arguments: Mapping[str, object], who: str) -> Answ
     with context.store.write() as tx:
         batch = _batch(tx, arguments.get("ref"))
         if batch.state in (*BEFORE_THE_JOB, Batch.PARKED):
+            if batch.state is Batch.UPLOADING:  # the file may be there already
+                notes.put(tx, notes.STRAYS, str(tx.now))
             batches.move(tx, batch, Batch.CANCELLED, f"cancelled by {who}")
             embeddings.give_up(tx, batch.id)
             ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)

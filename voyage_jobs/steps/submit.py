@@ -29,7 +29,7 @@ from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.reconcile import METADATA_REF, adopt, reconcile, vendor_now_us
 from voyage_jobs.steps.texts import Texts
-from voyage_jobs.store import batches, embeddings, lanes, ledger
+from voyage_jobs.store import batches, embeddings, lanes, ledger, notes
 from voyage_jobs.store.batches import AttemptRow, BatchRow
 from voyage_jobs.voyage.lines import input_line, write_input
 from voyage_jobs.voyage.verdict import is_missing_input_file
@@ -107,10 +107,12 @@ def _upload(context: Context, batch: BatchRow) -> bool:
         return False
     if not _file_is_whole(context, batch):
         return _write_again(context, batch)
-    if batch.state is Batch.SPOOLED:
-        with context.store.write() as tx:
+    with context.store.write() as tx:
+        if batch.state is Batch.SPOOLED:
             batches.move(tx, batch, Batch.UPLOADING, "upload begins")
             batch = batches.get(tx.connection, batch.id)
+        else:
+            notes.put(tx, notes.STRAYS, str(tx.now))
     crash_point("upload.before")
     try:
         remote = context.client.upload(context.input_path(batch.ref), UPLOAD_NAME.format(ref=batch.ref))

@@ -12,6 +12,7 @@ from voyage_jobs.errors import RefusedError, VendorError
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.strays import find_strays
 from voyage_jobs.store import batches, lanes
 from voyage_jobs.store.batches import BatchRow
 
@@ -21,7 +22,10 @@ TEND_INTERVAL_S = 900.0
 
 def tidy(context: Context) -> bool:
     """Delete what is done with and close batches. True if anything was done."""
-    did = _delete_remote(context) if context.settings.voyage.delete_remote_files else False
+    did = False
+    if context.settings.voyage.delete_remote_files:
+        did = find_strays(context)
+        did |= _delete_remote(context)
     return _close(context) or did
 
 

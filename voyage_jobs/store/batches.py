@@ -244,6 +244,12 @@ def remember_file(tx: Tx, file_id: str, batch_id: int | None, purpose: str, size
     )
 
 
+def knows_file(connection: Connection, file_id: str) -> bool:
+    """Whether a file at the vendor is on record, deleted or not."""
+    where = remote_files.c.file_id == file_id
+    return connection.execute(select(remote_files.c.file_id).where(where)).first() is not None
+
+
 @dataclass(frozen=True)
 class RemoteFileRow:
     """A file at the vendor that may be deleted now."""

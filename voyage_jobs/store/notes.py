@@ -13,6 +13,7 @@ from voyage_jobs.store.store import Tx
 
 PROFILE = "profile"
 TABLE = "table"
+STRAYS = "strays"  # since when an upload may have left a file at the vendor that is not on record
 CLAIM = "claim"  # the state was lost: jobs are to be claimed before anything is packed
 
 # Purpose: set one fact.

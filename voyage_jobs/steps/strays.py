@@ -1,0 +1,64 @@
+"""Strays: input files that reached the vendor by an upload whose answer we never saw.
+
+The upload is simply made again, and the stray would lie there until the vendor forgets it. It carries our ref in its
+name, so it is found in the list of files, and from then on it is one more file of its batch that may be deleted.
+"""
+
+from __future__ import annotations
+
+from voyage_jobs.clock import US
+from voyage_jobs.errors import VendorError
+from voyage_jobs.states import UNFINISHED, Batch
+from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.submit import UPLOAD_NAME
+from voyage_jobs.store import batches, lanes, notes
+from voyage_jobs.store.batches import BatchRow
+from voyage_jobs.store.store import Tx
+from voyage_jobs.voyage.wire import RemoteFile
+
+_BEFORE, _AFTER = UPLOAD_NAME.split("{ref}")
+
+
+def find_strays(context: Context) -> bool:
+    """Look for strays if there may be some and now is the time. True if the vendor was asked."""
+    with context.store.read() as connection:
+        since = notes.get(connection, notes.STRAYS)
+        if since is None:
+            return False
+        under_way = {batch.state for batch in batches.in_state(connection, *UNFINISHED)}
+    if Batch.UPLOADING in under_way or not lane.is_open(context, lanes.VENDOR):
+        return False
+    if under_way and not _quarantine_is_over(context, int(since)):
+        return False  # an upload may still take effect, and there is no hurry
+    try:
+        ours = [file for file in context.client.list_files() if _ref_of(file) is not None]
+    except VendorError as exc:
+        lane.trouble(context, exc)
+        return True
+    lane.fine(context)
+    with context.store.write() as tx:
+        found = sum(_take_note(tx, file) for file in ours)
+        notes.forget(tx, notes.STRAYS)
+    context.log.info("strays.found", files=found)
+    return True
+
+
+def _quarantine_is_over(context: Context, since: int) -> bool:
+    return (context.clock.wall() - since / US) > context.settings.voyage.quarantine_s
+
+
+def _ref_of(file: RemoteFile) -> str | None:
+    name = file.filename or ""
+    if not name.startswith(_BEFORE) or not name.endswith(_AFTER):
+        return None
+    return name[len(_BEFORE) : len(name) - len(_AFTER)]
+
+
+def _take_note(tx: Tx, file: RemoteFile) -> bool:
+    """Whether the file belongs to a batch of this folder and was not known yet."""
+    batch: BatchRow | None = batches.by_ref(tx.connection, _ref_of(file) or "")
+    if batch is None or batches.knows_file(tx.connection, file.id):
+        return False
+    batches.remember_file(tx, file.id, batch.id, "batch", file.bytes)
+    return True
