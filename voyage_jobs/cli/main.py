@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import click
 
-from voyage_jobs import __version__
+from voyage_jobs import __version__, crash
 from voyage_jobs.cli.context import Frame
 from voyage_jobs.cli.exits import MEANINGS, run_command
 
@@ -137,6 +137,7 @@ def cli(ctx: click.Context, config: Path | None, verbose: bool) -> None:
 
 def main() -> None:
     """The entry point of the console script."""
+    crash.arm_from_environment()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # file names may hold bytes that are no text
             stream.reconfigure(errors="backslashreplace")
