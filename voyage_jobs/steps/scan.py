@@ -83,7 +83,7 @@ class Scan:
         self._vanished: list[tuple[str, str]] = []
         self._unchanged = 0
         self._changed = 0
-        self._newest = 0
+        self._begun = documents.Mark(0, 0)
         self._lost = 0
         self._moved = 0
 
@@ -126,7 +126,7 @@ class Scan:
                 documents.forget_skips(tx, self.row.id)
         with self.context.store.read() as connection:
             self._folder_ids = documents.folder_ids(connection, self.row.id)
-            self._newest = documents.newest_id(connection)
+            self._begun = documents.mark(connection)
 
     def _walk(self, root: bytes) -> Iterator[FolderScan]:
         with self.context.store.read() as connection:
@@ -243,7 +243,7 @@ class Scan:
             self._add_vanished_folders(connection)
             live = documents.count_live(connection, self.row.id)
             gone = [
-                documents.vanished(connection, self._folder_ids[folder], name, self._newest)
+                documents.vanished(connection, self._folder_ids[folder], name, self._begun)
                 for folder, name in self._vanished
             ]
         lost = [each for each in gone if each.state == "present" and each.moved_to is None]

@@ -546,7 +546,8 @@ _RETIRING = text(
     "  (SELECT 1 FROM documents n JOIN versions w ON w.document_id = n.id"
     "   WHERE n.source_id = d.source_id AND n.state = 'present' AND w.state IN ('waiting', 'ready')"
     "   AND n.moved_from = CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END"
-    "   AND NOT EXISTS (SELECT 1 FROM versions p WHERE p.document_id = n.id AND p.state = 'published'))"
+    "   AND (w.content_hash = v.content_hash"
+    "    OR NOT EXISTS (SELECT 1 FROM versions p WHERE p.document_id = n.id AND p.state = 'published')))"
     " ORDER BY v.id LIMIT :most"
 )
 
