@@ -6,13 +6,14 @@ the careful reader, so this one never has to say what is wrong; all it must be i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pybase64
 import simdjson
 
-from voyage_jobs.voyage.results import Expectation, GoodLine, tokens_or_none
+from voyage_jobs.voyage.results import BlockBuilder, Expectation, NumberedLine, tokens_or_none
 
 _BIG_LINE_BYTES = 1024 * 1024
 
@@ -25,72 +26,82 @@ _UNUSUAL = (KeyError, TypeError, ValueError, IndexError, RuntimeError, Attribute
 
 
 class QuickReader:
-    """Reads one line at a time. Not to be shared by threads: it re-uses one parser."""
+    """Fills blocks with documented successes. Not to be shared by threads: it re-uses one parser."""
 
     def __init__(self, expectation: Expectation) -> None:
         self._count_of = expectation.count_of
         self._nested = expectation.profile.contextualized
-        self._shape = (1, expectation.profile.width)
+        self._width = expectation.profile.width
         # Base64 carries the numbers in the vendor's byte order, which is little-endian.
         self._dtype = np.dtype(expectation.profile.storage_dtype).newbyteorder("<")
         self._is_float = self._dtype.kind == "f"
         self._parser = simdjson.Parser()
 
-    def read(self, line: bytes) -> GoodLine | None:
-        """The line's vectors if it is a success to the letter, in order; None for any other line."""
+    def fill(self, lines: Iterator[NumberedLine], block: BlockBuilder) -> NumberedLine | None:
+        """Take lines into the block until one is unusual or does not fit, and return that one.
+
+        None if the block is full or there are no more lines.
+        """
+        while block.room:
+            numbered = next(lines, None)
+            if numbered is None:
+                return None
+            if numbered[1] is None or not self._take(numbered[1], block):
+                return numbered
+        return None
+
+    def _take(self, line: bytes, block: BlockBuilder) -> bool:
+        """Whether the line is a success to the letter, in order, and now in the block."""
         if len(line) > _BIG_LINE_BYTES:
             self._parser = simdjson.Parser()  # or its buffers would stay as large as the largest line
         try:
-            return self._documented(line)
+            parsed: Any = self._parser.parse(line)
+            custom_id, response = parsed["custom_id"], parsed["response"]
+            body = response["body"]
+            rows = body["data"]
+            if response["status_code"] != 200 or type(custom_id) is not str:
+                return False
+            if self._nested:
+                (window,) = rows
+                rows = window["data"]
+            count = len(rows)
+            if self._count_of(custom_id) != count or not 0 < count <= block.room:
+                return False
+            lists = self._put(rows, block.free(count))
+            # Buffers are flattened: only the count of brackets tells that there are no lists within the
+            # lists.
+            if lists and not _has_lists(line, 1 + self._nested + lists):
+                return False
+            block.keep(custom_id, count, tokens_or_none(body["usage"]["total_tokens"]))
+            return True
         except _UNUSUAL:
-            return None
+            return False
 
-    def _documented(self, line: bytes) -> GoodLine | None:
-        parsed: Any = self._parser.parse(line)
-        custom_id, response = parsed["custom_id"], parsed["response"]
-        if not isinstance(custom_id, str) or response["status_code"] != 200:
-            return None
-        body = response["body"]
-        rows = body["data"]
-        if self._nested:
-            (window,) = rows
-            rows = window["data"]
-        count = len(rows)
-        if not count or self._count_of(custom_id) != count:
-            return None
-        vectors, lists = [], 0
+    def _put(self, rows: Any, vectors: np.ndarray) -> int:
+        """Write the vectors of the rows in order; how many of them were lists. Raises what `_UNUSUAL` names."""
+        lists = 0
         for slot, row in enumerate(rows):
             index, embedding = row["index"], row["embedding"]
-            if index != slot or type(index) is not int:
-                return None
-            if isinstance(embedding, str):
-                vectors.append(self._from_base64(embedding))
+            if type(embedding) is str:
+                vector = np.frombuffer(pybase64.b64decode(embedding, validate=True), self._dtype)
             else:
-                vectors.append(self._from_numbers(embedding))
+                vector = self._from_numbers(embedding)
                 lists += 1
-        # Buffers are flattened: only the count of brackets tells that there are no lists within the lists.
-        if lists and not _has_lists(line, 1 + self._nested + lists):
-            return None
-        tokens = tokens_or_none(body["usage"]["total_tokens"])
-        return GoodLine(custom_id, vectors[0] if count == 1 else np.concatenate(vectors), tokens)
-
-    def _from_base64(self, text: str) -> np.ndarray:
-        vector = np.frombuffer(pybase64.b64decode(text, validate=True), self._dtype)
-        if not (_LEAST < vector.dot(vector) < _MOST if self._is_float else vector.any()):
-            raise ValueError("not sound beyond doubt")
-        return vector.reshape(self._shape)
+            sound = _LEAST < float(vector.dot(vector)) < _MOST if self._is_float else vector.any()
+            if not sound or len(vector) != self._width or index != slot or type(index) is not int:
+                raise ValueError("not sound beyond doubt")
+            vectors[slot] = vector
+        return lists
 
     def _from_numbers(self, numbers: Any) -> np.ndarray:
+        """Floats as float64, for they are cast when they are written; integers in the storage type."""
         if self._is_float:
-            wide = np.frombuffer(numbers.as_buffer(of_type="d"), np.float64)
-            if not _LEAST < wide.dot(wide) < _MOST:
-                raise ValueError("not sound beyond doubt")
-            return wide.reshape(self._shape)
-        integers = np.frombuffer(numbers.as_buffer(of_type="i"), np.int64)
-        vector = integers.astype(self._dtype)
-        if not vector.any() or not np.array_equal(integers, vector):
-            raise ValueError("not sound beyond doubt")
-        return vector.reshape(self._shape)
+            return np.frombuffer(numbers.as_buffer(of_type="d"), np.float64)
+        wide = np.frombuffer(numbers.as_buffer(of_type="i"), np.int64)
+        narrow = wide.astype(self._dtype)
+        if not np.array_equal(wide, narrow):
+            raise ValueError("out of range")
+        return narrow
 
 
 def _has_lists(line: bytes, count: int) -> bool:

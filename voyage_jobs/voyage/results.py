@@ -24,12 +24,18 @@ from voyage_jobs.profile import Profile
 if TYPE_CHECKING:
     import numpy as np
 
+    from voyage_jobs.voyage.careful_reader import CarefulReader
+
 BLOCK_ROWS = 1024
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """1,000 vectors of 2,048 floats as JSON take about 45 MB, the largest line there is reason to expect."""
 
 _READ_AHEAD_BYTES = 1024 * 1024
 _MAX_TOKENS = 2**53  # what a float, and so every JSON library, counts exactly
+
+
+NumberedLine = tuple[int, bytes | None]
+"""A line with its number, counted from 1; None instead of a line that is too long to be read."""
 
 
 class LineOutcome(enum.Enum):
@@ -73,10 +79,7 @@ class LineProblem:
 
 
 class GoodLine(NamedTuple):
-    """A line whose vectors check out: an array of shape (n, width), ordered by slot.
-
-    Its elements are of the storage type or safe to cast to it.
-    """
+    """A line whose vectors check out: an array of shape (n, width) in the storage type, ordered by slot."""
 
     custom_id: str
     vectors: np.ndarray
@@ -146,21 +149,25 @@ def read_results(
     from voyage_jobs.voyage.quick_reader import QuickReader
 
     quick, careful = QuickReader(expectation), CarefulReader(expectation)
-    block = _Block(expectation, block_rows)
+    block = BlockBuilder(expectation, block_rows)
     with _opened(source) as file:
-        for number, line in enumerate(_bounded_lines(file, max_line_bytes), start=1):
-            found: GoodLine | LineProblem | None
-            if line is None:
-                found = LineProblem(number, None, LineOutcome.MALFORMED, "too_long")
-            else:
-                found = quick.read(line) or careful.read(line, number)
-            if not block.add(found):
+        lines = enumerate(_bounded_lines(file, max_line_bytes), start=1)
+        while (unusual := quick.fill(lines, block)) is not None or not block.room:
+            found = None if unusual is None else _judged(careful, *unusual)
+            needed = len(found.vectors) if isinstance(found, GoodLine) else 1
+            if block.room < needed:
                 yield block.done()
-                rows = len(found.vectors) if isinstance(found, GoodLine) else 0
-                block = _Block(expectation, max(block_rows, rows))
+                block = BlockBuilder(expectation, max(block_rows, needed))
+            if unusual is not None:
                 block.add(found)
     if block.lines:
         yield block.done()
+
+
+def _judged(careful: CarefulReader, number: int, line: bytes | None) -> GoodLine | LineProblem | None:
+    if line is None:
+        return LineProblem(number, None, LineOutcome.MALFORMED, "too_long")
+    return careful.read(line, number)
 
 
 def tokens_or_none(value: Any) -> int | None:
@@ -168,40 +175,48 @@ def tokens_or_none(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value <= _MAX_TOKENS else None
 
 
-class _Block:
-    """A block being filled; its array is allocated once."""
+class BlockBuilder:
+    """A block being filled. `room` is the number of vectors or problems it still takes; `lines` counts lines."""
 
     def __init__(self, expectation: Expectation, capacity: int) -> None:
         import numpy as np
 
         self._vectors = np.empty((capacity, expectation.profile.width), expectation.profile.storage_dtype)
-        self._capacity = capacity
         self._rows = 0
         self._custom_ids: list[str] = []
         self._counts: list[int] = []
         self._tokens: list[int | None] = []
         self._problems: list[LineProblem] = []
+        self.room = capacity
         self.lines = 0
 
-    def add(self, found: GoodLine | LineProblem | None) -> bool:
-        """Count a line and keep what it said, if anything; False, with nothing done, if there is no room."""
-        if isinstance(found, GoodLine):
-            end = self._rows + len(found.vectors)
-            if end > self._capacity:
-                return False
-            self._vectors[self._rows : end] = found.vectors
-            self._counts.append(end - self._rows)
-            self._custom_ids.append(found.custom_id)
-            self._tokens.append(found.tokens)
-            self._rows = end
-        elif found is not None:
-            if len(self._problems) == self._capacity:
-                return False
-            self._problems.append(found)
+    def free(self, count: int) -> np.ndarray:
+        """Where the next `count` vectors belong. They count only once `keep` is called."""
+        return self._vectors[self._rows : self._rows + count]
+
+    def keep(self, custom_id: str, count: int, tokens: int | None) -> None:
+        """Count a line whose vectors have been written where `free` said."""
+        self._custom_ids.append(custom_id)
+        self._counts.append(count)
+        self._tokens.append(tokens)
+        self._rows += count
+        self.room -= count
         self.lines += 1
-        return True
+
+    def add(self, found: GoodLine | LineProblem | None) -> None:
+        """Count a line and keep what it said; None for one that says nothing."""
+        if isinstance(found, GoodLine):
+            count = len(found.vectors)
+            self.free(count)[:] = found.vectors
+            self.keep(found.custom_id, count, found.tokens)
+            return
+        if found is not None:
+            self._problems.append(found)
+            self.room -= 1
+        self.lines += 1
 
     def done(self) -> ResultBlock:
+        """What was gathered."""
         vectors = self._vectors[: self._rows]
         return ResultBlock(self._custom_ids, self._counts, self._tokens, vectors, self._problems, self.lines)
 
