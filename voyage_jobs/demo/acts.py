@@ -16,7 +16,7 @@ from voyage_jobs.demo.watch import Report, Watch
 
 BATCH_S = 6.0
 FAST_BATCH_S = 2.0
-_QUESTION = "What happens when the answer to the create call is lost?"
+_QUESTION = "Can it pay twice if the create call is lost?"
 _MOVED = "moved-by-the-demo"
 _HITS = 3
 _MOST_NEW = 3  # texts that one new section may make
@@ -118,8 +118,8 @@ class Play:
         question = _QUESTION if self._own else found[0] if found else "What is this about?"
         tell.act("Ask")
         tell.say("The question is embedded as a query, and the nearest chunks of the table answer.")
-        self._command("search", question, "--limit", str(_HITS))
-        hits = self._stage.ask("search", question, "--limit", str(_HITS))["hits"]
+        self._command("search", question, "-k", str(_HITS))
+        hits = self._stage.ask("search", question, "-k", str(_HITS))["hits"]
         paths = [hit["path"] for hit in hits]
         if self._own:
             tell.claim("The answer is among them.", holds=any(_knows(path) for path in paths))
@@ -162,10 +162,12 @@ class Play:
         served = self._watch.report()["chunks"]["published"]
         self._command("sync")
         report = self._watch.report()
+        old_name, new_name = (path.relative_to(self._stage.docs).as_posix() for path in (old, new))
+        known = self._stage.ask("history", new_name)["facts"]["moved_from"]
         tell.claim("Nothing was sent, nothing was paid.", holds=self._stage.vendor.bill() == before)
         tell.claim(
-            f"The table has {served} chunks as before, one document under its new name.",
-            holds=bool(report["healthy"]) and report["chunks"]["published"] == served,
+            f"The table has {served} chunks as before, and the document's history knows its old name.",
+            holds=bool(report["healthy"]) and report["chunks"]["published"] == served and known == old_name,
         )
 
     def bill(self) -> None:
@@ -184,10 +186,10 @@ class Play:
         tell.line("\nWhere to look next")
         if keep:
             tell.line(f"  cd {shlex.quote(str(self._stage.folder))} && voyage-jobs status")
-            tell.line(f"  voyage-jobs simulate --port {port} --api-key {KEY} &   # and with that:")
+            tell.line(f"  voyage-jobs simulate --port {port} --api-key {KEY} &   # then:")
             tell.line(f"  VOYAGE_API_KEY={KEY} voyage-jobs search 'what you like'")
         else:
-            tell.line("  voyage-jobs demo --keep DIR    the same, and the folder stays to look around in")
+            tell.line("  voyage-jobs demo --keep DIR    the same, in a folder that stays")
         tell.line("  voyage-jobs demo --docs DIR    the same with copies of your own documents")
         tell.line("  voyage-jobs init               a configuration for real use")
         tell.line("  README.md, docs/design.md      how it works, what is promised and what is not")

@@ -19,12 +19,12 @@ from voyage_jobs.demo.narrator import COLUMNS, DemoError
 from voyage_jobs.demo.vendor import Vendor
 from voyage_jobs.errors import ConfigError
 
-KEY = "made-up-for-the-demo"
+KEY = "demo-key"
 CONFIG_NAME = "voyage-jobs.toml"
 _COMMAND = (sys.executable, "-P", "-m", "voyage_jobs")  # -P: the scratch folder holds no modules
 _PATIENCE_S = 120
 _END_S = 10
-_LOG_TAIL = 10
+_LOG_TAIL = 5
 _FAULTS = {"faults": {"answer_lost": {"on": "create_batch", "nth": 1, "as": "read_error"}}}
 _CONFIG = """\
 data_dir = "data"
