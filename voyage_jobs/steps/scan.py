@@ -294,7 +294,9 @@ class Scan:
         with self.context.store.write() as tx:
             sources.freeze(tx, self.row.id, reason)
             due = now_us(self.context.clock) + int(self.settings.scan_interval_s * US)
-            sources.note(tx, self.row.id, scan_due_at=due)
+            sources.note(
+                tx, self.row.id, scan_due_at=due, confirmed_at=None
+            )  # it was about what was seen then
         self.context.log.error("source.frozen", source=self.row.name, reason=reason)
         self._done(reason)
 
