@@ -50,7 +50,7 @@ def _show(plan: dict[str, Any]) -> None:
     batches, tokens, sent = plan["batches"], plan["tokens_estimated"], plan["embeddings"]
     click.echo(
         f"\n{output.number(plan['chunks'])} chunks in new and changed documents;"
-        f" {output.number(plan['reused_chunks'])} of them have a vector already, or share one."
+        f" {output.number(plan['reused_chunks'])} have a vector already or share one."
     )
     click.echo(f"{'to send':<16}{output.number(sent['to_send'])} embeddings, {_tokens(tokens['to_send'])}")
     if sent["already_waiting"]:
@@ -65,7 +65,7 @@ def _show(plan: dict[str, Any]) -> None:
     if plan["written"]:
         click.echo(f"\nWritten to {output.printable(plan['written'])}; nothing was sent.")
     for warning in plan["warnings"]:
-        click.echo(f"\n! {output.printable(warning)}")
+        click.echo("\n" + click.wrap_text(output.printable(warning), 79, "! ", "  "))
 
 
 def _show_sources(plan: dict[str, Any]) -> None:
@@ -88,8 +88,8 @@ def _show_price(price: dict[str, Any]) -> None:
         click.echo(f"{'price':<16}not known for this model (table of {price['as_of']})")
         return
     click.echo(
-        f"{'price':<16}{output.usd(price['batch'])} by batch (estimated; ${price['batch_per_million']:g} per million"
-        f" tokens, {price['as_of']})"
+        f"{'price':<16}{output.usd(price['batch'])} by batch, estimated at"
+        f" ${price['batch_per_million']:g} per million tokens ({price['as_of']})"
     )
     click.echo(
         f"{'':<16}{output.usd(price['synchronous'])} by the synchronous endpoint:"
