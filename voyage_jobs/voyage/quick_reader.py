@@ -42,12 +42,13 @@ class QuickReader:
 
         None if the block is full or there are no more lines.
         """
-        while block.room:
-            numbered = next(lines, None)
-            if numbered is None:
-                return None
-            if numbered[1] is None or not self._take(numbered[1], block):
-                return numbered
+        with np.errstate(all="ignore"):  # a sum that overflows is found by looking at it
+            while block.room:
+                numbered = next(lines, None)
+                if numbered is None:
+                    return None
+                if numbered[1] is None or not self._take(numbered[1], block):
+                    return numbered
         return None
 
     def _take(self, line: bytes, block: BlockBuilder) -> bool:
