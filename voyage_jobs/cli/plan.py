@@ -88,8 +88,8 @@ def _show_price(price: dict[str, Any]) -> None:
         click.echo(f"{'price':<16}not known for this model (table of {price['as_of']})")
         return
     click.echo(
-        f"{'price':<16}{output.usd(price['batch'])} by batch, estimated at"
-        f" ${price['batch_per_million']:g} per million tokens ({price['as_of']})"
+        f"{'price':<16}{output.usd(price['batch'])} by batch"
+        f" (${price['batch_per_million']:g} per million tokens, {price['as_of']})"
     )
     click.echo(
         f"{'':<16}{output.usd(price['synchronous'])} by the synchronous endpoint:"
