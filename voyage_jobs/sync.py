@@ -20,6 +20,7 @@ from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.store import embeddings, lanes
 from voyage_jobs.store.batches import BatchRow
+from voyage_jobs.store.lanes import Lane
 from voyage_jobs.store.remaining import Remaining, Work, count_stuck, mark, remaining, work_since
 
 REFUSALS = ("auth", "quota")
@@ -108,16 +109,18 @@ class Sync:
         """Why it is over, or None if it goes on."""
         if self._signals.stopping.is_set():
             return "stopped"
-        rest = self._rest()
-        if _refusal(rest) is not None:
+        if _refusal(self._closed_lanes()) is not None:
             return "refused"
         if self._deadline is not None and self._context.clock.mono() >= self._deadline:
             return "timeout"
-        if did or self._can_move(rest):
-            if not did and self._watch is not None:
-                self._watch(rest)
+        if did:
             return None
-        return "quiet"
+        rest = self._rest()
+        if not self._can_move(rest):
+            return "quiet"
+        if self._watch is not None:
+            self._watch(rest)
+        return None
 
     def _can_move(self, rest: Remaining) -> bool:
         """Whether time alone will bring something that this run is to wait for."""
@@ -149,6 +152,10 @@ class Sync:
             return idle_s
         return max(0.0, min(idle_s, self._deadline - self._context.clock.mono()))
 
+    def _closed_lanes(self) -> dict[str, Lane]:
+        with self._context.store.read() as connection:
+            return lanes.closed(connection)
+
     def _rest(self) -> Remaining:
         with self._context.store.read() as connection:
             return remaining(connection, self._context.profile_id)
@@ -156,7 +163,7 @@ class Sync:
     # --- what is left ---
 
     def _problems(self, rest: Remaining, over: str) -> Iterator[Problem]:
-        refusal = _refusal(rest)
+        refusal = _refusal(rest.lanes)
         if refusal is not None:
             yield refusal
         yield from _for_a_person(rest)
@@ -222,12 +229,12 @@ class Sync:
         )
 
 
-def _refusal(rest: Remaining) -> Problem | None:
-    closed = rest.lanes.get(lanes.VENDOR)
-    if closed is None or closed.code not in REFUSALS:
+def _refusal(closed: dict[str, Lane]) -> Problem | None:
+    vendor = closed.get(lanes.VENDOR)
+    if vendor is None or vendor.code not in REFUSALS:
         return None
     return Problem(
-        closed.code, closed.message, closed.hint or "Nothing was lost. Mend it, then run it again."
+        vendor.code, vendor.message, vendor.hint or "Nothing was lost. Mend it, then run it again."
     )
 
 

@@ -213,7 +213,7 @@ def test_max_inputs_is_a_first_small_try(world):
 
 def test_a_rescan_does_not_keep_it_from_its_end(tmp_path):
     """Jobs take hours, sources are due every second, files keep coming: what this call began is what it ends."""
-    world = World(tmp_path, batch_seconds=7200)
+    world = World(tmp_path, batch_seconds=1200)
     fill(world)
     sections = {"sources": [{"name": "docs", "path": str(world.docs), "scan_interval_s": 1}]}
     written = []

@@ -1,0 +1,285 @@
+"""The daemon: loop, notes, clock steps, new settings, and how it stops."""
+
+import pytest
+
+from tests.world import KEY, World
+from voyage_jobs import daemon
+from voyage_jobs.errors import ConfigError, LockedError, StateError
+from voyage_jobs.schedule import Note
+from voyage_jobs.signals import Signals
+from voyage_jobs.store import lanes, sources
+
+
+class Handmade:
+    """A schedule that fires when the test says so."""
+
+    def __init__(self, notes):
+        self.notes, self.armed, self.closed = notes, [], False
+
+    def arm(self, settings):
+        self.armed.append(settings)
+
+    def close(self):
+        self.closed = True
+
+
+class Run:
+    """A daemon in virtual time. `script` maps waits (counted from 1) to what happens then; the last one stops it."""
+
+    def __init__(self, world, script, *, reload=None, **sections):
+        self.world, self.script, self.waits = world, script, 0
+        self.accepted = []
+        self.schedule = None
+        self.wait_s = []
+        clock = world.clock
+        self._wait = type(clock).wait
+        clock.wait = self.waiting
+        try:
+            with Signals() as self.signals:
+                daemon.run(
+                    world.settings(**sections),
+                    clock,
+                    world.log,
+                    self.signals,
+                    reload=reload or world.settings,
+                    accept=self.accepted.append,
+                    schedule=self.make,
+                    transport=world.transport,
+                )
+        finally:
+            del clock.wait
+
+    def make(self, notes):
+        self.schedule = Handmade(notes)
+        return self.schedule
+
+    def waiting(self, seconds, wake=None):
+        if wake is None:  # the lock's and the transport's own waits
+            return self._wait(self.world.clock, seconds)
+        self.waits += 1
+        self.wait_s.append(seconds)
+        if self.waits in self.script:
+            self.script[self.waits](self)
+        if self.waits >= max(self.script):
+            self.signals.stop()
+        return self._wait(self.world.clock, seconds, wake)
+
+    def hangup(self):
+        self.signals.hangup.set()
+        self.signals.wake.set()
+
+
+def nothing(run):
+    pass
+
+
+@pytest.fixture
+def world(tmp_path):
+    world = World(tmp_path, batching={"linger_s": 0})
+    world.write("a.md", "# A\n\nThe first.\n")
+    return world
+
+
+def test_a_second_one_is_refused(world):
+    with world.worker():
+        with pytest.raises(LockedError):
+            Run(world, {1: nothing})
+
+
+def test_a_newer_state_is_refused(world):
+    with world.worker() as context:
+        with context.store.write() as tx:
+            tx.connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StateError, match="newer"):
+        Run(world, {1: nothing})
+
+
+def test_what_no_step_can_live_with_is_logged_and_raised(world, monkeypatch):
+    def breaks(context):
+        raise RuntimeError("odd")
+
+    monkeypatch.setattr("voyage_jobs.steps.pipeline.poll", breaks)
+    with pytest.raises(RuntimeError):
+        Run(world, {1: nothing})
+    assert world.log.named("failed") == [{"error": "RuntimeError: odd"}]
+
+
+def test_it_keeps_the_table_in_step_and_stops_when_asked(world):
+    Run(world, {40: nothing})
+    assert [row["path"] for row in world.table_rows("path")] == ["a.md"]
+    assert world.log.named("stopped")[-1]["in_flight"] == 0
+
+
+def test_on_stopping_it_says_what_is_under_way_and_the_next_one_goes_on(world):
+    run = Run(world, {2: nothing})
+    (said,) = world.log.named("stopped")
+    assert (said["in_flight"], said["inputs"]) == (1, 1)
+    assert said["refs"] in {
+        job["metadata"]["voyage_jobs_ref"] for job in world.sim.jobs.all(world.sim.now_us())
+    }
+    assert "Nothing is lost" in said["message"]
+    assert run.schedule.closed
+    Run(world, {40: nothing})
+    assert len(world.table_rows()) == 1
+    assert world.ledger.billed_more_than_once() == {}
+
+
+def test_a_refused_key_is_waited_out(tmp_path):
+    world = World(tmp_path, batching={"linger_s": 0}, faults={"auth_outage": {"until_s": 1800}})
+    world.write("a.md", "# A\n\nThe first.\n")
+    Run(world, {280: nothing})
+    assert world.log.named("vendor.closed")[0]["code"] == "auth"
+    assert len(world.table_rows()) == 1
+
+
+def test_a_disk_that_is_full_is_waited_out(world):
+    sections = {"disk": {"min_free_bytes": 2**60}}
+    fresh = world.settings()
+    Run(world, {20: Run.hangup, 80: nothing}, reload=lambda: fresh, **sections)
+    assert world.log.named("disk.paused")
+    assert len(world.table_rows()) == 1
+
+
+def test_it_never_waits_long(world):
+    run = Run(world, {40: nothing})
+    assert max(run.wait_s) <= 15
+
+
+# --- notes of the scheduler ---
+
+
+def test_a_note_has_a_source_scanned_before_its_time(world):
+    def add(run):
+        world.write("b.md", "# B\n\nThe second.\n")
+        run.schedule.notes.leave(Note("scan", "docs"))
+
+    Run(world, {15: add, 40: nothing})
+    assert len(world.log.named("scan.done")) == 3, (
+        "the first, the one asked for, and the one that was due by then"
+    )
+    assert {row["path"] for row in world.table_rows("path")} == {"a.md", "b.md"}
+
+
+def test_a_note_for_upkeep_looks_after_the_table(world, monkeypatch):
+    tended = []
+    monkeypatch.setattr("voyage_jobs.steps.pipeline.tend", lambda context: tended.append(world.clock.mono()))
+    Run(world, {10: lambda run: run.schedule.notes.leave(Note("upkeep")), 12: nothing})
+    assert len(tended) == 2
+
+
+# --- the clock ---
+
+
+def test_a_clock_set_back_stops_nothing(world):
+    def back(run):
+        world.clock.step(-86_400)
+
+    run = Run(world, {3: back, 40: nothing})
+    assert world.log.named("clock.stepped") == [{"seconds": -86_400.0}]
+    assert len(run.schedule.armed) == 2, "its jobs count from now"
+    assert len(world.table_rows()) == 1
+    assert world.clock.mono() < 700
+
+
+def test_a_clock_set_forward_is_noted(world):
+    run = Run(world, {3: lambda run: world.clock.step(86_400), 40: nothing})
+    assert world.log.named("clock.stepped") == [{"seconds": 86_400.0}]
+    assert len(run.schedule.armed) == 1
+
+
+def test_a_small_correction_is_no_step(world):
+    Run(world, {3: lambda run: world.clock.step(-2), 6: nothing})
+    assert world.log.named("clock.stepped") == []
+
+
+# --- new settings ---
+
+
+def reloaded(world, **sections):
+    fresh = world.settings(**sections)
+    run = Run(world, {20: Run.hangup, 60: nothing}, reload=lambda: fresh)
+    return run, fresh
+
+
+def test_a_source_that_is_added_is_scanned(world, tmp_path):
+    other = tmp_path / "other"
+    world.write("x.md", "# X\n\nElsewhere.", folder=other)
+    docs = {"name": "docs", "path": str(world.docs)}
+    run, fresh = reloaded(world, sources=[docs, {"name": "other", "path": str(other)}])
+    assert run.accepted == [fresh]
+    assert run.schedule.armed[-1] is fresh
+    assert {row["path"] for row in world.table_rows("path")} == {"a.md", "x.md"}
+
+
+def test_a_source_that_is_removed_is_frozen_and_its_rows_stay(world, tmp_path):
+    reloaded(world, sources=[{"name": "other", "path": str(tmp_path)}])
+    with world.worker(sources=[{"name": "other", "path": str(tmp_path)}]) as context:
+        with context.store.read() as connection:
+            assert sources.by_name(connection, "docs").frozen_reason == sources.NOT_CONFIGURED
+    assert "a.md" in {row["path"] for row in world.table_rows("path")}
+
+
+def test_new_settings_are_a_reason_to_try_again(tmp_path):
+    world = World(tmp_path, batching={"linger_s": 0}, faults={"auth_outage": {"times": 3}})
+    world.write("a.md", "# A\n\nThe first.\n")
+    open_after = []
+
+    def look(run):
+        run.hangup()
+        open_after.append(world.clock.mono())
+
+    Run(world, {2: look, 3: nothing}, reload=world.settings)
+    assert sum(fields["code"] == "auth" for fields in world.log.named("vendor.closed")) == 2
+    assert world.clock.mono() < 60, "the second try did not wait for the minute to pass"
+
+
+@pytest.mark.parametrize(
+    ("sections", "named"),
+    [
+        ({"data_dir": "/elsewhere"}, "data_dir"),
+        ({"voyage": {"model": "voyage-4-lite"}}, "voyage.model"),
+        ({"voyage": {"output_dimension": 16}}, "voyage.output_dimension"),
+        ({"voyage": {"base_url": "http://localhost:1/v1"}}, "voyage.base_url"),
+        ({"lancedb": {"table": "others"}}, "lancedb"),
+    ],
+)
+def test_what_cannot_be_changed_while_running_is_refused_by_name(world, sections, named):
+    run, _ = reloaded(world, **sections)
+    (refused,) = world.log.named("config.refused")
+    assert named in refused["error"]
+    assert "restart" in refused["hint"]
+    assert run.accepted == []
+    assert len(world.table_rows()) == 1, "the old settings go on"
+
+
+def test_a_file_with_mistakes_is_refused_and_the_old_settings_go_on(world):
+    def broken():
+        raise ConfigError("voyage-jobs.toml: data_dirx: unknown key")
+
+    Run(world, {2: Run.hangup, 40: nothing}, reload=broken)
+    (refused,) = world.log.named("config.refused")
+    assert "data_dirx" in refused["error"]
+    assert len(world.table_rows()) == 1
+
+
+def test_a_scan_at_hand_is_begun_anew_with_the_new_settings(world):
+    for number in range(1200):
+        world.write(f"many/{number:04}.md", f"# {number}\n\nText {number}.")
+    fresh = world.settings(sources=[{"name": "docs", "path": str(world.docs), "exclude": ["many/"]}])
+    with Signals() as signals, world.worker() as context:
+        pipeline = daemon.Pipeline(context)
+        made = daemon.Daemon(context, pipeline, signals, None, Handmade(None), lambda: fresh, [].append)
+        pipeline.turn()
+        assert pipeline.scanning == "docs"
+        made.take_new_settings()
+        assert pipeline.scanning is None
+        while "docs" not in pipeline.scans:
+            pipeline.turn()
+        assert pipeline.scans["docs"].frozen is not None or pipeline.scans["docs"].changed <= 1
+        with context.store.read() as connection:
+            assert lanes.closed(connection) == {}
+
+
+def test_the_key_is_in_no_event(world):
+    Run(world, {20: Run.hangup, 40: nothing})
+    assert KEY not in repr(world.log.events)
