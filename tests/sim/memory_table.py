@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from voyage_jobs.errors import CorruptionError
 from voyage_jobs.table import KEY_COLUMNS, Health
 from voyage_jobs.table.upkeep import Tended
 
@@ -126,6 +127,8 @@ class MemoryDoor:
 
     def open(self) -> MemoryTable:
         """The table, made at first use."""
+        if self._torn:
+            raise CorruptionError("Its newest manifest is empty.")
         if self.table is None:
             self.table = MemoryTable()
         return self.table

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 
-from voyage_jobs.clock import now_us
+from voyage_jobs.clock import US, now_us
 from voyage_jobs.durable import remove
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.profile import Profile
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.context import Context, encoded
 from voyage_jobs.steps.recover_packs import adopt_packs
-from voyage_jobs.store import adoption, batches, embeddings, notes, publications, sources, versions
+from voyage_jobs.store import adoption, batches, embeddings, lanes, notes, publications, sources, versions
 
 STRAY_S = 86_400
 
@@ -31,7 +31,8 @@ def recover(context: Context, mode: str) -> None:
         sources.configure(tx, wanted)
         publications.forget_open(tx)
         # A clock that was set back while nothing ran would keep everything waiting.
-        batches.due_no_later(tx, now_us(context.clock))
+        batches.due_no_later(tx, tx.now)
+        lanes.due_no_later(tx, tx.now + int(context.settings.voyage.create_retry_s * US))
     context.packs.discard_unfinished()
     _lost_state(context)
     _missing_packs(context)
@@ -120,8 +121,8 @@ def _table(context: Context) -> None:
         version = publications.last_table_version(connection)
     if filled is not None and filled != place:
         _publish_again(context, f"the table is {place} now")
-    elif version is not None:
-        _check_table(context, version)
+    elif version is not None or context.table_door.exists():
+        _check_table(context, version or 0)
     with context.store.write() as tx:
         notes.put(tx, notes.TABLE, place)
 

@@ -238,8 +238,15 @@ def mark_vanished(tx: Tx, gone: Vanished) -> None:
     moves.record(tx, "document", gone.moved_to, found, found, f"moved from {gone.path}")
 
 
+# Purpose: a clock that was set back must not lengthen anybody's grace period by what it was set.
+_NOT_IN_THE_FUTURE = text(
+    "UPDATE documents SET missing_at = :now WHERE source_id = :source AND state = 'missing' AND missing_at > :now"
+)
+
+
 def expire_missing(tx: Tx, source_id: int, missing_before: int) -> int:
     """Give up documents that have been missing since before `missing_before` (microseconds)."""
+    tx.connection.execute(_NOT_IN_THE_FUTURE, {"now": tx.now, "source": source_id})
     due = (documents.c.source_id == source_id) & (documents.c.missing_at <= missing_before)
     ids = select(documents.c.id).where(due, documents.c.state == str(states.Document.MISSING))
     retire(tx, list(tx.connection.execute(ids).scalars()))

@@ -1,0 +1,165 @@
+"""Worse versions of voyage-jobs, each with one safeguard taken out: the simulation must notice every one of them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+from voyage_jobs.clock import now_us
+from voyage_jobs.errors import VendorError
+from voyage_jobs.states import Batch
+from voyage_jobs.steps import collect, reconcile, scan, submit
+from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps.context import Context
+from voyage_jobs.store import batches, versions
+from voyage_jobs.store.batches import BatchRow
+from voyage_jobs.store.store import Store, Tx
+from voyage_jobs.vectors.behind import FileBehind
+
+from .life import Plan
+from .memory_table import MemoryTable
+
+LOSSY = frozenset({"answer_lost", "request_lost", "effect_delayed", "job_hidden", "server_error"})
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`apply` takes the safeguard out for the time of a block; `plan` is the kind of life that needs it."""
+
+    apply: Callable[[], AbstractContextManager[Any]]
+    plan: Plan
+
+
+def _no_attempt_row() -> AbstractContextManager[Any]:
+    """Record the create call after its answer."""
+
+    def create(context: Context, batch: BatchRow) -> bool:
+        if not lane.is_open(context, "vendor", "create"):
+            return False
+        try:
+            remote = context.client.create_batch(submit.job_body(context, batch))
+        except VendorError as exc:
+            lane.trouble(context, exc)
+            return True
+        submit.crash_point("create.answered")
+        with context.store.write() as tx:
+            attempt = batches.open_attempt(tx, batch, None)
+            batches.move(tx, batch, Batch.CREATING, "attempt 1")
+            batch = batches.get(tx.connection, batch.id)
+        reconcile.adopt(context, batch, attempt, remote, "created")
+        return True
+
+    return mock.patch.dict(submit._ADVANCE, {Batch.UPLOADED: create})
+
+
+def _no_quarantine() -> AbstractContextManager[Any]:
+    """Believe the list of jobs at once."""
+    return mock.patch.object(reconcile, "_seconds_left", return_value=0.0)
+
+
+def _blind_retry() -> AbstractContextManager[Any]:
+    """Create again without looking for the job."""
+
+    def again(context: Context, batch: BatchRow) -> bool:
+        with context.store.read() as connection:
+            attempt = batches.attempts_of(connection, batch.id)[-1]
+        reconcile._give_up_attempt(context, batch, attempt)
+        return True
+
+    return mock.patch.dict(submit._ADVANCE, {Batch.CREATING: again})
+
+
+def _any_version() -> AbstractContextManager[Any]:
+    """Publish versions whatever their state."""
+    anything = str(versions._READY).replace(
+        "v.state = 'ready'", "v.state IN ('waiting', 'ready', 'superseded')"
+    )
+    return mock.patch.object(versions, "_READY", versions.text(anything))
+
+
+@contextlib.contextmanager
+def _pack_last() -> Iterator[None]:
+    """Record what became of the lines, and only then give the pack its name."""
+    late: list[Callable[[], Any]] = []
+    close, record = collect.PackWriter.close, collect._record
+
+    def close_later(writer: Any) -> Any:
+        temp, path = writer._temp, writer._path
+        writer._path = temp.with_name(temp.name + ".late")
+        written = close(writer)
+        kept = writer._path
+        late.append(lambda: kept.rename(path))
+        return type(written)(written.name.removesuffix(".tmp.late"), *_rest(written))
+
+    def record_first(*args: Any) -> None:
+        late_here, late[:] = list(late), []
+        record(*args)
+        for finish in late_here:
+            finish()
+
+    with (
+        mock.patch.object(collect.PackWriter, "close", close_later),
+        mock.patch.object(collect, "_record", record_first),
+    ):
+        yield
+
+
+def _rest(written: Any) -> tuple[int, int, str]:
+    return written.rows, written.bytes, written.sha256
+
+
+def _append_only() -> AbstractContextManager[Any]:
+    """Add rows without removing the old ones in the same commit."""
+
+    def commit(table: MemoryTable, named: Any, added: Any) -> None:
+        both = {key: [*table.documents.get(key, ()), *rows] for key, rows in added.items()}
+        original(table, named & added.keys() if added else named, both)
+
+    original = MemoryTable.commit
+    return mock.patch.object(MemoryTable, "commit", commit)
+
+
+def _no_fsync() -> AbstractContextManager[Any]:
+    """Give a pack its name without having synced it."""
+
+    def close(file: FileBehind) -> None:
+        file.hand_over()
+        while file._behind:
+            file._behind.popleft().result()
+        file._thread.shutdown()
+        file._out.close()
+
+    return mock.patch.object(FileBehind, "sync_and_close", close)
+
+
+def _no_epoch() -> AbstractContextManager[Any]:
+    """Let an instance that was overtaken go on writing."""
+
+    @contextlib.contextmanager
+    def write(store: Store) -> Iterator[Tx]:
+        with store._writer.begin() as connection:
+            yield Tx(connection, now_us(store.clock), store.epoch)
+
+    return mock.patch.object(Store, "write", write)
+
+
+def _no_guard() -> AbstractContextManager[Any]:
+    """Take an empty folder for a deletion of everything."""
+    return mock.patch.object(scan, "why_freeze", return_value=None)
+
+
+MUTANTS = {
+    "no attempt row": Mutant(_no_attempt_row, Plan(only=LOSSY)),
+    "no quarantine": Mutant(_no_quarantine, Plan(only=frozenset({"effect_delayed", "job_hidden"}))),
+    "blind retry of create": Mutant(_blind_retry, Plan(only=LOSSY)),
+    "any version published": Mutant(_any_version, Plan(only=frozenset())),
+    "pack after the outcomes": Mutant(_pack_last, Plan(only=frozenset())),
+    "append instead of flip": Mutant(_append_only, Plan(only=frozenset())),
+    "pack not synced": Mutant(_no_fsync, Plan(only=frozenset(), often=("power loss",))),
+    "epoch not checked": Mutant(_no_epoch, Plan(only=frozenset(), often=("takeover",))),
+    "mass deletion not guarded": Mutant(_no_guard, Plan(only=frozenset())),
+}

@@ -1,0 +1,36 @@
+"""The short form of the simulation; `make sim` runs the long one."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import voyage_jobs
+from voyage_jobs import crash
+
+from .life import live
+
+SLICE = 8
+# Lives that once went wrong, each for a reason of its own.
+REMEMBERED = (17, 81)
+
+
+@pytest.mark.parametrize("first", range(1_000_000, 1_000_000 + 6 * SLICE, SLICE))
+def test_lives_end_well(first):
+    for seed in range(first, first + SLICE):
+        live(seed)
+
+
+@pytest.mark.parametrize("seed", REMEMBERED)
+def test_remembered_life_ends_well(seed):
+    live(seed)
+
+
+def test_a_life_is_repeated_by_its_seed():
+    assert live(5) == live(5)
+
+
+def test_every_crash_point_stands_somewhere_in_the_code():
+    sources = Path(voyage_jobs.__file__).parent.rglob("*.py")
+    named = {name for path in sources for name in re.findall(r'crash_point\("([^"]+)"\)', path.read_text())}
+    assert named == crash.POINTS
