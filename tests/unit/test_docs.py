@@ -1,0 +1,160 @@
+"""The documentation says what the program does: links, commands, options, settings, codes, columns."""
+
+import ast
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from voyage_jobs.cli import main
+from voyage_jobs.cli.exits import MEANINGS
+from voyage_jobs.config import parse_settings
+from voyage_jobs.config.environment import _NO_SETTINGS, _known_variables
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.profile import Profile
+from voyage_jobs.steps import lanes
+from voyage_jobs.table import schema
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = (ROOT / "README.md").read_text()
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SPAN = re.compile(r"`([^`\n]+)`")
+# Variables that are no settings and are read by the parts that the documents speak of.
+OTHER_VARIABLES = {"VOYAGE_API_KEY", "VOYAGE_API_KEY_FILE"}
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def codes_in(text, language=None):
+    """Fenced blocks and spans of code; of one language only the blocks."""
+    blocks = [body for name, body in FENCE.findall(text) if language in (None, name)]
+    return blocks if language else [*blocks, *SPAN.findall(FENCE.sub("", text))]
+
+
+def rows_below(heading, text):
+    """Cells of the first table after a heading."""
+    lines = text.split(f"{heading}\n", 1)[1].splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("|---"))
+    table = []
+    for line in lines[start + 1 :]:
+        if not line.startswith("|"):
+            break
+        table.append([cell.strip() for cell in line.strip("|").split("|")])
+    return table
+
+
+def slugs(page):
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@each_page
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", page.read_text())):
+        if re.match(r"https?://", target):
+            continue
+        name, _, anchor = target.partition("#")
+        file = page.parent / name if name else page
+        assert file.exists(), target
+        assert not anchor or anchor in slugs(file), target
+
+
+@each_page
+def test_commands_and_their_options_exist(page):
+    for code in codes_in(page.read_text()):
+        for line in code.replace("\\\n", " ").splitlines():
+            for call in re.split(r"&&|\||;|#", line):
+                words = call.split()
+                if "voyage-jobs" in words:
+                    demand_known(words[words.index("voyage-jobs") + 1 :], call)
+
+
+def demand_known(words, call):
+    if words[:1] == ["--config"]:
+        words = words[2:]
+    if not words or not re.fullmatch(r"[a-z]+", words[0]):
+        return
+    assert words[0] in main.COMMANDS, call
+    command = main.cli.get_command(click.Context(main.cli), words[0])
+    options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    assert {word for word in words if re.fullmatch(r"--?[a-z][a-z-]*", word)} <= options, call
+
+
+def test_the_readme_names_every_command_once():
+    named = [
+        name for first, _ in rows_below("## Commands", README) for name in re.findall(r"`(\w+)[^`]*`", first)
+    ]
+    assert sorted(named) == sorted(main.COMMANDS)
+
+
+def test_the_readme_knows_the_exit_codes():
+    assert rows_below("### Exit codes", README) == [
+        [str(int(code)), meaning] for code, meaning in MEANINGS.items()
+    ]
+
+
+def test_the_readme_and_the_page_know_the_columns():
+    profile = Profile("/v1/embeddings", "voyage-4", 1024, "float", "document")
+    names = schema(profile).names
+    paragraph = README.split("## The table\n", 1)[1].split("Types, meaning", 1)[0]
+    assert SPAN.findall(paragraph) == names
+    page = (ROOT / "docs" / "table.md").read_text()
+    assert [name for row in rows_below("## Columns", page) for name in SPAN.findall(row[0])] == names
+
+
+@each_page
+def test_settings_exist(page):
+    text = page.read_text()
+    for section, key in re.findall(r"`(\w+)\.(\w+)`", text):
+        if section in Settings.model_fields and section != "sources":
+            assert key in Settings.model_fields[section].annotation.model_fields, f"{section}.{key}"
+    known = {*_known_variables(), *_NO_SETTINGS, *OTHER_VARIABLES}
+    for name in re.findall(r"\bVOYAGE_\w+(?![<\w])", text):
+        assert name in known or text.count(f"{name}<") == text.count(name), name
+
+
+@each_page
+def test_configurations_load(page):
+    for text in codes_in(page.read_text(), "toml"):
+        assert parse_settings(text, ROOT / "voyage-jobs.toml", {}).sources
+
+
+@each_page
+def test_targets_of_make_exist(page):
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for code in codes_in(page.read_text()):
+        assert set(re.findall(r"^\s*make ([a-z]+)", code, re.MULTILINE)) <= targets, code
+
+
+def problem_codes(*files):
+    """The codes of all problems that are made in these files: the first argument of `Problem`."""
+    found = set()
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Problem":
+                argument = node.args[0]
+                if isinstance(argument, ast.Constant):
+                    found.add(argument.value)
+    return found
+
+
+def documented(text):
+    tables = [line for line in text.splitlines() if line.startswith("| `")]
+    return {code for line in tables for code in SPAN.findall(line.split("|")[1])}
+
+
+def test_every_problem_of_status_is_explained():
+    package = ROOT / "voyage_jobs"
+    elsewhere = {code for _, code in lanes._CODES} | {"unavailable", "in_flight_limit", "paused_disk"}
+    elsewhere |= {"no_state", "state_unreadable"}
+    sources = "".join(
+        (package / name).read_text() for name in ("steps/lanes.py", "steps/disk.py", "report/status.py")
+    )
+    assert all(f'"{code}"' in sources for code in elsewhere)
+    before, after = OPERATIONS.split("## What else `sync` may say")
+    explained = documented(before.split("## What `status` may say")[1])
+    assert explained == elsewhere | problem_codes(*(package / "report").glob("*.py"))
+    assert documented(after.split("\n## ")[0]) >= problem_codes(package / "sync.py") - explained
