@@ -10,7 +10,8 @@ checks every vector, hashes, writes and syncs the pack. Every figure is the medi
 in turns; memory is their peak.
 
 Numbers come as a server may write them: *short*, as few digits as tell a float32 (0.0093272925), or *long*, a
-float32 that was widened first (0.009327292442321777). Both have been seen in samples of Voyage's answers.
+float32 that was widened first (0.009327292442321777). Samples of Voyage's answers over HTTP look short, what
+its Python library prints looks long.
 """
 
 from __future__ import annotations

