@@ -1,5 +1,7 @@
 """What the table shows and what the state believes it shows may differ after a crash; and clocks may not be trusted."""
 
+from unittest import mock
+
 import pytest
 from sim.memory_table import MemoryDoor
 from sim.speed import empty_state, fast_stores
@@ -59,7 +61,7 @@ class Small(World):
 
 @pytest.fixture(autouse=True)
 def _quick():
-    with fast_stores():
+    with fast_stores(), mock.patch("voyage_jobs.steps.pipeline.LONGEST_IDLE_S", 600.0):
         yield
 
 
