@@ -259,9 +259,9 @@ def command(tmp_path, monkeypatch):
     fill(world)
     monkeypatch.setenv("VOYAGE_API_KEY", KEY)
     monkeypatch.setattr("voyage_jobs.clock.SystemClock", lambda: world.clock)
-    client = worker._client
+    client = worker.vendor_client
     monkeypatch.setattr(
-        worker, "_client", lambda settings, clock, _: client(settings, clock, world.transport)
+        worker, "vendor_client", lambda settings, clock, _: client(settings, clock, world.transport)
     )
 
     def run(*args):

@@ -31,7 +31,7 @@ def recover_all(context: Context) -> dict[str, object]:
     else:
         answer["jobs"], answer["jobs_left"] = found.adopted, found.left
         with context.store.write() as tx:
-            notes.forget(tx, notes.CLAIM)
+            notes.put(tx, notes.CLAIM, notes.CLAIM_DONE)
     return answer
 
 

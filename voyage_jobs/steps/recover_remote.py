@@ -3,7 +3,7 @@
 Every job carries the ref of its batch in its metadata, and every line the key of the embedding it asks for. So a state
 that was lost, or an older copy that was put back, can learn from the vendor what was sent: the input file says which
 keys a job was asked for; where it is gone, the result files do. An account may serve other data folders, too: a job is
-taken on only if at least one of its keys is wanted or held here, which is known once every source has been scanned.
+taken on only if at least half of its keys are wanted or held here, which is known once every source has been scanned.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from voyage_jobs.voyage.download import download
 from voyage_jobs.voyage.models import WINDOW_S
 from voyage_jobs.voyage.wire import Phase, RemoteBatch
 
+# Folders of one account may share some texts (a licence, a footer), hardly this many.
+OURS_SHARE = 0.5
 _GONE = (404, 410)
 
 
@@ -101,7 +103,7 @@ def claim_if_lost(context: Context, *, scanned: bool) -> bool:
     `scanned`: every source has been scanned, so that what is wanted here is known.
     """
     with context.store.read() as connection:
-        if notes.get(connection, notes.CLAIM) is None:
+        if notes.get(connection, notes.CLAIM) != notes.CLAIM_DUE:
             return True
     if not scanned or not lane.is_open(context, lanes.VENDOR):
         return False
@@ -111,7 +113,7 @@ def claim_if_lost(context: Context, *, scanned: bool) -> bool:
         lane.trouble(context, exc)
         return False
     with context.store.write() as tx:
-        notes.forget(tx, notes.CLAIM)
+        notes.put(tx, notes.CLAIM, notes.CLAIM_DONE)
     return True
 
 
@@ -132,8 +134,9 @@ def _take_on_unknown(context: Context, ref: str, remote: RemoteBatch) -> str | N
     if not lines:
         return "its files are no longer at the vendor"
     with context.store.read() as connection:
-        if not adoption.knows_any(connection, [line.key for line in lines]):
-            return "nothing in it is wanted here: another data folder's"
+        known = adoption.count_known(connection, [line.key for line in lines])
+    if known < len(lines) * OURS_SHARE:
+        return f"{known} of its {len(lines)} texts are known here: it seems to be another data folder's"
     params = orjson.dumps(request_params(context.settings, context.profile)).decode()
     with context.store.write() as tx:
         batch = adoption.add_job(tx, ref, context.profile_id, lines, context.price, params)

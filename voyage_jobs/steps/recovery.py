@@ -76,7 +76,7 @@ def _lost_state(context: Context) -> None:
         "state.lost", message="state.db is new, and this folder is not: claiming what was paid for."
     )
     with context.store.write() as tx:
-        notes.put(tx, notes.CLAIM, "jobs")
+        notes.put(tx, notes.CLAIM, notes.CLAIM_DUE)
     adopt_packs(context)
 
 

@@ -101,15 +101,15 @@ _PATHS_TO_THE_END: dict[Batch, tuple[Batch, ...]] = {
 }
 
 
-def knows_any(connection: Connection, keys: Sequence[bytes]) -> bool:
-    """Whether any of these keys was ever wanted here."""
+def count_known(connection: Connection, keys: Sequence[bytes]) -> int:
+    """How many of these keys were ever wanted here."""
+    known = 0
     for at in range(0, len(keys), _SLICE):
         part = tuple(keys[at : at + _SLICE])
         marks = ",".join("?" * len(part))
-        sql = f"SELECT EXISTS (SELECT 1 FROM embeddings WHERE key IN ({marks}))"
-        if connection.exec_driver_sql(sql, part).scalar_one():
-            return True
-    return False
+        sql = f"SELECT COUNT(*) FROM embeddings WHERE key IN ({marks})"
+        known += int(connection.exec_driver_sql(sql, part).scalar_one())
+    return known
 
 
 def add_job(

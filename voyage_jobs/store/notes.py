@@ -14,7 +14,8 @@ from voyage_jobs.store.store import Tx
 PROFILE = "profile"
 TABLE = "table"
 STRAYS = "strays"  # since when an upload may have left a file at the vendor that is not on record
-CLAIM = "claim"  # the state was lost: jobs are to be claimed before anything is packed
+CLAIM = "claim"  # the state was lost: whether jobs are to be claimed before anything is packed, or were
+CLAIM_DUE, CLAIM_DONE = "due", "done"
 
 # Purpose: set one fact.
 _PUT = text(

@@ -57,7 +57,7 @@ def remaining(connection: Connection, profile_id: int) -> Remaining:
         parked=batches.in_state(connection, states.Batch.PARKED),
         frozen=[row for row in sources.all_sources(connection) if _is_frozen(connection, row)],
         lanes=lanes.closed(connection),
-        claiming=notes.get(connection, notes.CLAIM) is not None,
+        claiming=notes.get(connection, notes.CLAIM) == notes.CLAIM_DUE,
     )
 
 

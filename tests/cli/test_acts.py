@@ -1,0 +1,253 @@
+"""`retry`, `cancel`, `confirm`, `recover`: carried out here, or by the process at work."""
+
+import json
+import threading
+
+import pytest
+from click.testing import CliRunner
+
+from tests.world import KEY, World
+from voyage_jobs import ask, worker
+from voyage_jobs.cli.main import cli
+from voyage_jobs.clock import SystemClock
+from voyage_jobs.steps import acts
+from voyage_jobs.store import mailbox, notes
+
+DIMENSION = 256  # the smallest that a configuration file may name
+
+
+class Commands:
+    """A world, and `voyage-jobs` commands in its time with the simulator for a network."""
+
+    def __init__(self, root, monkeypatch, **world):
+        self.world = World(root, dimension=DIMENSION, **world)
+        self.world.write("a.md", "# A\n\nThe first.\n")
+        monkeypatch.setenv("VOYAGE_API_KEY", KEY)
+        monkeypatch.setattr("voyage_jobs.clock.SystemClock", lambda: self.world.clock)
+        client, transport = worker.vendor_client, self.world.transport
+        monkeypatch.setattr(
+            worker, "vendor_client", lambda settings, clock, _: client(settings, clock, transport)
+        )
+
+    def __call__(self, *args, **sections):
+        return CliRunner().invoke(cli, ["--config", str(self.world.config_file(**sections)), *args])
+
+    def json(self, *args, **sections):
+        result = self(*args, "--json", **sections)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    return Commands(tmp_path, monkeypatch)
+
+
+# --- what makes no sense ---
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("retry", "nosuch"), "There is no batch nosuch."),
+        (("cancel", "nosuch"), "There is no batch nosuch."),
+        (("confirm", "doc"), "There is no source 'doc'. Did you mean docs?"),
+    ],
+)
+def test_an_unknown_name_is_a_usage_error(run, args, said):
+    result = run(*args)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_a_mistyped_ref_is_met_with_the_nearest(run):
+    ref = open_ref(run)
+    wrong = ref[:-1] + ("0" if ref[-1] != "0" else "1")
+    assert f"Did you mean {ref}?" in run("cancel", wrong).stderr
+
+
+def open_ref(run):
+    result = run("sync", "--no-wait", "--json")
+    return json.loads(result.stdout)["in_flight"][0]["ref"]
+
+
+def test_a_batch_that_is_over_cannot_be_cancelled(run):
+    ref = open_ref(run)
+    run("sync")
+    result = run("cancel", ref)
+    assert result.exit_code == 2
+    assert "nothing to cancel" in result.stderr
+
+
+# --- carried out here ---
+
+
+def test_nothing_to_retry_is_said(run):
+    result = run("retry")
+    assert (result.exit_code, result.stdout) == (0, "Nothing has failed and nothing is parked.\n")
+
+
+def test_retry_gives_failed_embeddings_another_go(tmp_path, monkeypatch):
+    run = Commands(tmp_path, monkeypatch, faults={"line_refused": {"times": 1}})
+    assert run("sync").exit_code == 3
+    said = run("retry").stdout
+    assert said.startswith("1 failed or cancelled embeddings are wanted again.")
+    assert "voyage-jobs sync" in said
+    assert run("sync").exit_code == 0
+    assert len(run.world.table_rows()) == 1
+
+
+def test_retry_frees_a_parked_batch(tmp_path, monkeypatch):
+    run = Commands(tmp_path, monkeypatch, faults={"input_file_not_found": {"until_s": 86_400}})
+    assert run("sync").exit_code == 6
+    run.world.clock.advance(86_400)
+    assert run.json("retry")["batches"] == 1
+    assert run("sync").exit_code == 0
+    assert run.world.ledger.billed_more_than_once() == {}
+
+
+def test_cancel_tells_the_vendor_at_once(run):
+    ref = open_ref(run)
+    result = run("cancel", ref[:5])
+    assert result.exit_code == 0
+    assert "The vendor cancels batch" in result.stdout
+    (job,) = run.world.sim.jobs.all(run.world.sim.now_us())
+    assert job["status"] in ("cancelling", "cancelled")
+    ended = run("sync")
+    assert ended.exit_code == 3
+    assert "cancelled" in ended.stderr
+    run("retry")
+    assert run("sync").exit_code == 0
+
+
+def test_cancel_without_a_key_is_left_to_the_next_sync(run, monkeypatch):
+    ref = open_ref(run)
+    monkeypatch.delenv("VOYAGE_API_KEY")
+    said = run("cancel", ref).stdout
+    assert "with the next look" in said
+    assert "voyage-jobs sync" in said
+
+
+def test_confirm_lets_a_frozen_source_go_on(run):
+    run("sync")
+    run.world.remove("a.md")
+    assert run("sync").exit_code == 6
+    assert "Confirmed" in run("confirm", "docs").stdout
+    assert run("sync").exit_code == 0
+    assert run.world.table_rows() == []
+
+
+def test_confirm_of_what_is_not_frozen_says_so(run):
+    assert "not frozen" in run("confirm", "docs").stdout
+
+
+# --- carried out by the process at work ---
+
+
+@pytest.fixture
+def at_work(run):
+    """A process (here: a thread) that holds the lock and carries out what is asked."""
+    over = threading.Event()
+    ready = threading.Event()
+
+    def work():
+        with run.world.worker(mode="run") as context:
+            ready.set()
+            while not over.wait(0.01):
+                acts.carry_out(context)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert ready.wait(10)
+    yield run
+    over.set()
+    thread.join()
+
+
+def request(world, command, arguments):
+    return ask.ask(world.settings(), SystemClock(), world.log, command, arguments, "me@tty1")
+
+
+def test_the_process_at_work_does_it_and_answers(at_work):
+    reply = request(at_work.world, "confirm", {"source": "docs"})
+    assert (reply.answer["state"], reply.here) == ("active", False)
+
+
+def test_its_errors_come_back_as_errors(at_work):
+    from voyage_jobs.errors import ConfigError
+
+    with pytest.raises(ConfigError, match="no batch nosuch"):
+        request(at_work.world, "cancel", {"ref": "nosuch"})
+
+
+def test_who_asked_is_on_record(at_work):
+    request(at_work.world, "retry", {"ref": None})
+    (done,) = at_work.world.log.named("request.done")
+    assert (done["who"], done["command"]) == ("me@tty1", "retry")
+
+
+def test_a_process_that_is_busy_has_taken_note(run):
+    with run.world.worker() as context:
+        result = run("confirm", "docs")
+        assert result.exit_code == 3
+        assert "has taken note" in result.stdout
+        assert run.world.clock.mono() >= ask.PATIENCE_S
+        with context.store.read() as connection:
+            (left,) = notes.open_requests(connection)
+        assert (left.command, left.arguments) == ("confirm", {"source": "docs"})
+        assert acts.carry_out(context)
+
+
+def test_if_the_process_at_work_ends_first_it_is_done_here(run, monkeypatch):
+    worker_ = run.world.worker()
+    context = worker_.__enter__()
+    leave = mailbox.leave
+
+    def leave_and_end(*args):
+        number = leave(*args)
+        worker_.__exit__(None, None, None)
+        return number
+
+    monkeypatch.setattr("voyage_jobs.store.mailbox.leave", leave_and_end)
+    assert context is not None
+    assert run.json("confirm", "docs")["state"] == "active"
+
+
+def test_an_unsafe_library_writes_nothing(run, monkeypatch):
+    monkeypatch.setattr(mailbox, "library_is_safe", lambda: False)
+    with run.world.worker() as context:
+        result = run("retry")
+        assert result.exit_code == 4
+        assert "Stop it first" in result.stderr
+        with context.store.read() as connection:
+            assert notes.open_requests(connection) == []
+
+
+def test_the_one_at_work_keeps_its_epoch(run):
+    with run.world.worker() as context:
+        run("retry")
+        with context.store.write() as tx:
+            assert tx.epoch == context.store.epoch
+
+
+# --- recover ---
+
+
+def test_recover_says_what_it_found(run):
+    run("sync")
+    for file in run.world.data_dir.glob("state.db*"):
+        file.unlink()
+    report = run.json("recover")
+    assert (report["packs"], report["embeddings"], report["jobs"], report["vendor"]) == (1, 1, [], None)
+    assert json.loads(run("sync", "--json").stdout)["embeddings_sent"] == 0
+
+
+def test_recover_without_a_key_takes_in_the_packs_and_says_what_it_could_not_do(run, monkeypatch):
+    run("sync")
+    for file in run.world.data_dir.glob("state.db*"):
+        file.unlink()
+    monkeypatch.delenv("VOYAGE_API_KEY")
+    said = run("recover")
+    assert said.exit_code == 0
+    assert "1 packs hold 1 paid embeddings" in said.stdout
+    assert "could not be looked for" in said.stdout
