@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import numpy as np
 from voyage_jobs import states
 from voyage_jobs.clock import now_us
 from voyage_jobs.profile import KeyMaker, Profile
-from voyage_jobs.simulator.vectors import Embedder
+from voyage_jobs.simulator.catalog import MODELS
+from voyage_jobs.simulator.vectors import Embedder, in_context
 from voyage_jobs.sources.split import SplitOptions, split
 from voyage_jobs.steps.context import profile_of
 from voyage_jobs.store import lanes, ledger
@@ -45,6 +47,10 @@ _RESERVED = (
     " FROM spend) - (SELECT COALESCE(SUM(tokens_estimated), 0) FROM batches"
     " WHERE state NOT IN ('collected', 'closed', 'refused', 'cancelled'))"
 )
+# What may be lacking in the table: it has failed, or had when it was published.
+_EVER_FAILED = (
+    "SELECT e.key FROM lines l JOIN embeddings e ON e.id = l.embedding_id WHERE l.outcome IN (2, 3, 4, 5)"
+)
 _KINDS = {
     "source": states.Source,
     "document": states.Document,
@@ -73,9 +79,10 @@ class Checker:
     def after_turn(self) -> None:
         """What must hold at any moment."""
         context = self._life.context
-        if context is not None:
-            with context.store.read() as connection:
-                self._check_state(connection)
+        if context is None:
+            return  # it has just died; the next turn looks
+        with context.store.read() as connection:
+            self._check_state(connection)
         self.note_rebuilds()
         table = self._life.door.table
         if table is None:
@@ -96,7 +103,7 @@ class Checker:
             found = run(sql).scalar_one()
             if found:
                 self._broken(f"{rule}: {found}")
-        self._failed.update(row[0] for row in run("SELECT key FROM embeddings WHERE state = 3"))
+        self._failed.update(row[0] for row in run(_EVER_FAILED))
 
     def _check_whole(self, document: Document, rows: list[Row]) -> None:
         """The rows of a document are those of one of its versions, less the chunks the vendor refused."""
@@ -110,9 +117,32 @@ class Checker:
             wanted = list(enumerate(chunks(text, document[1], size)))
             lacking = [each for each in wanted if each not in shown]
             fits = [each for each in wanted if each in shown] == shown
-            if fits and all(self._keys.key([chunk]) in self._failed for _, chunk in lacking):
+            refused = self._refused(text, document[1], size)
+            if fits and all(ordinal in refused for ordinal, _ in lacking):
                 return
         self._broken(f"{document} shows {shown}, which is no version of it")
+
+    def _refused(self, text: str, path: str, size: int) -> set[int]:
+        """The chunks of a version that stand in a request which failed once."""
+        return {
+            first + at
+            for first, window in self._windows(text, path, size)
+            if self._keys.key(window) in self._failed
+            for at in range(len(window))
+        }
+
+    def _windows(self, text: str, path: str, size: int) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """Every request that a version may make: (number of its first chunk, its texts)."""
+        cut = chunks(text, path, size)
+        if not self.profile.contextualized:
+            yield from ((at, (chunk,)) for at, chunk in enumerate(cut))
+            return
+        left = [(0, cut)] if cut else []
+        while left:
+            first, window = left.pop()
+            yield first, window
+            if (half := len(window) // 2) > 0:
+                left += [(first, window[:half]), (first + half, window[half:])]
 
     def _check_kept(self) -> None:
         """What was served and is still wanted is served without a gap."""
@@ -179,7 +209,9 @@ class Checker:
             self._check_packs(connection)
         if life.door.table is not None:
             rows = [row for rows in life.door.table.documents.values() for row in rows]
-            self._check_vectors([row["text"] for row in rows], [row["vector"] for row in rows])
+            keys = [row["embedding_key"].partition("/") for row in rows]
+            places = [(bytes.fromhex(key), int(slot or 0)) for key, _, slot in keys]
+            self._check_vectors(places, [row["vector"] for row in rows])
 
     def _check_money(self) -> None:
         sim = self._life.sim
@@ -247,28 +279,33 @@ class Checker:
 
     def _check_packs(self, connection: Connection) -> None:
         """Every held embedding lies where the state says, and is what the vendor gives for its text."""
+        packs = PackStore(self._life.data_dir / "vectors")
+        sql = (
+            "SELECT e.key, e.vectors, p.name, e.pack_row FROM embeddings e JOIN packs p ON p.id = e.pack_id"
+            " WHERE e.state = 2"
+        )
+        places, vectors = [], []
+        for key, count, name, row in connection.exec_driver_sql(sql).all():
+            places += [(key, slot) for slot in range(count)]
+            vectors += list(packs.open(name).take(np.arange(row, row + count)))
+        self._check_vectors(places, vectors)
+
+    def _check_vectors(self, places: list[tuple[bytes, int]], vectors: list[Any]) -> None:
+        """Vectors by (key, slot) are those of the request with that key."""
         known = {
-            self._keys.key([chunk]): chunk
+            self._keys.key(window): window
             for (_, path), texts in self._life.folders.history.items()
             for text in texts
             for size in SPLITS
-            for chunk in chunks(text, path, size)
+            for _, window in self._windows(text, path, size)
         }
-        packs = PackStore(self._life.data_dir / "vectors")
-        sql = (
-            "SELECT e.key, p.name, e.pack_row FROM embeddings e JOIN packs p ON p.id = e.pack_id"
-            " WHERE e.state = 2"
-        )
-        held = connection.exec_driver_sql(sql).all()
-        vectors = [packs.open(name).take(np.array([row]))[0] for _, name, row in held]
-        self._check_vectors([known[key] for key, _, _ in held], vectors)
-
-    def _check_vectors(self, texts: list[str], vectors: list[Any]) -> None:
-        if not texts:
-            return
-        expected = Embedder("voyage-4", self.profile.dimension).embed(texts)
-        if not np.allclose(expected, np.array(vectors, np.float32), atol=1e-5):
-            self._broken("a vector is not that of its text")
+        embedder = Embedder(MODELS[self.profile.model].space, self.profile.dimension)
+        for (key, slot), vector in zip(places, vectors, strict=True):
+            expected = embedder.embed(known[key])
+            if self.profile.contextualized:
+                expected = in_context(expected)
+            if not np.allclose(expected[slot], np.array(vector, np.float32), atol=1e-5):
+                self._broken(f"a vector is not that of its text: {known[key][slot]}")
 
     def _broken(self, promise: str) -> None:
         from .life import Violation

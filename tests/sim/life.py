@@ -43,6 +43,9 @@ IDLE_S = 1800.0
 PEACE_S = 3600.0
 
 
+_CONTEXTUALIZED = {"model": "voyage-context-3", "endpoint": "/v1/contextualizedembeddings"}
+
+
 class Death(BaseException):
     """The process is gone at this instruction; nothing in it may catch this."""
 
@@ -120,6 +123,7 @@ class Life:
         (self.data_dir / "state.db").write_bytes(empty_state())
         self.max_chars = 200
         self.configured = set(SOURCES)
+        self.kind = _CONTEXTUALIZED if seed % 5 == 4 else {"model": "voyage-4"}
         self.checker = Checker(self)
         self.context: Context | None = None
         self.pipeline: Pipeline | None = None
@@ -318,7 +322,7 @@ class Life:
     def _settings(self) -> Settings:
         sections: dict[str, Any] = {
             "voyage": {
-                "model": "voyage-4",
+                **self.kind,
                 "output_dimension": 8,
                 "base_url": "http://simulator.test/v1",
                 "timeout_s": faults.TIMEOUT_S,
