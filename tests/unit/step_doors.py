@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import text
-from world import World
+from world import World, is_quiet
 
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.context import Context
@@ -35,24 +35,37 @@ def scan(context: Context, source: str = "docs") -> ScanResult:
     return scanning.result
 
 
-def until(world: World, context: Context, state: Batch, turns: int = 500, **pipeline: Any) -> BatchRow:
-    """Take turns until the newest batch is in this state."""
-    steps = Pipeline(context, **{"eager": True, **pipeline})
-    for _ in range(turns):
+def until(world: World, context: Context, state: Batch, *, idle_s: float = 0.0) -> BatchRow:
+    """Take turns until the newest batch is in this state. `idle_s`: wait at least so long where nothing is due."""
+    steps = Pipeline(context, eager=True)
+    for _ in range(500):
         found = newest(context)
         if found is not None and found.state is state:
             return found
         if not steps.turn():
-            world.clock.advance(steps.idle_s())
-    raise AssertionError(f"not {state} after {turns} turns: {newest(context)} {world.log.events[-5:]}")
+            world.clock.advance(max(idle_s, steps.idle_s()))
+    raise AssertionError(f"never {state}: {newest(context)} {world.log.events[-5:]}")
 
 
-def turns(world: World, context: Context, count: int, **pipeline: Any) -> None:
+def turns(world: World, context: Context, count: int, *, idle_s: float = 0.0) -> None:
     """Take some turns, waiting where there is nothing to do."""
-    steps = Pipeline(context, **{"eager": True, **pipeline})
+    steps = Pipeline(context, eager=True)
     for _ in range(count):
         if not steps.turn():
-            world.clock.advance(steps.idle_s())
+            world.clock.advance(max(idle_s, steps.idle_s()))
+
+
+def settle(world: World, context: Context, *, idle_s: float = 60.0) -> BatchRow:
+    """Take turns until nothing is left to do, in strides; the newest batch."""
+    steps = Pipeline(context, eager=True)
+    for _ in range(500):
+        if not steps.turn():
+            if is_quiet(context):
+                found = newest(context)
+                assert found is not None
+                return found
+            world.clock.advance(max(idle_s, steps.idle_s()))
+    raise AssertionError(f"still at work: {world.log.events[-10:]}")
 
 
 def newest(context: Context) -> BatchRow | None:

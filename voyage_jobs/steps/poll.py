@@ -9,7 +9,7 @@ from __future__ import annotations
 from voyage_jobs.clock import US, jittered, now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import RefusedError, VendorError
-from voyage_jobs.states import Batch
+from voyage_jobs.states import Attempt, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.reconcile import cancel_duplicates, is_ours
@@ -53,15 +53,25 @@ def poll(context: Context) -> bool:
 def _ask(context: Context, running: list[BatchRow], due: list[BatchRow]) -> dict[int, RemoteBatch | None]:
     """What the vendor says of each job that is due, by batch row; None where it does not know the job."""
     found: dict[int, RemoteBatch | None] = {}
-    if len(due) > FEW:
-        found.update(_from_list(context, running, due))
+    doubtful = _may_have_a_second_job(context, due)
+    if doubtful or len(due) > FEW:
+        found.update(_from_list(context, running, due, to_the_end=doubtful))
     for batch in due:
         if batch.id not in found:
             found[batch.id] = _one(context, batch)
     return found
 
 
-def _from_list(context: Context, running: list[BatchRow], due: list[BatchRow]) -> dict[int, RemoteBatch]:
+def _may_have_a_second_job(context: Context, due: list[BatchRow]) -> bool:
+    """Whether a create call of any of these was ever lost: what it asked for may still show up."""
+    with context.store.read() as connection:
+        attempts = [each for batch in due for each in batches.attempts_of(connection, batch.id)]
+    return any(attempt.state is Attempt.LOST for attempt in attempts)
+
+
+def _from_list(
+    context: Context, running: list[BatchRow], due: list[BatchRow], *, to_the_end: bool
+) -> dict[int, RemoteBatch]:
     """Read the list until every job that is due was seen; second jobs of our batches are stopped on the way."""
     wanted = {batch.remote_id: batch for batch in due}
     found: dict[int, RemoteBatch] = {}
@@ -69,7 +79,7 @@ def _from_list(context: Context, running: list[BatchRow], due: list[BatchRow]) -
     for remote in context.client.list_batches():
         if remote.id in wanted:
             found[wanted[remote.id].id] = remote
-            if len(found) == len(wanted):
+            if len(found) == len(wanted) and not to_the_end:
                 break
         else:
             doubles.extend(
@@ -171,7 +181,8 @@ def _goes_on(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
 
 
 def next_look_s(context: Context, batch: BatchRow, now: int) -> float:
-    """Seconds until the next look: a tenth of the job's age, between the configured bounds, with jitter."""
+    """Seconds until the next look: a tenth of the job's age with jitter, between the configured bounds."""
     polling = context.settings.polling
     age_s = max(0, now - (batch.submitted_at or now)) / US
-    return jittered(context.clock, min(polling.max_interval_s, max(polling.interval_s, age_s / 10)), 0.1)
+    wished_s = jittered(context.clock, max(polling.interval_s, age_s / 10), 0.1)
+    return max(polling.interval_s, min(polling.max_interval_s, wished_s))

@@ -22,6 +22,7 @@ from voyage_jobs.voyage.wire import Phase, RemoteBatch
 METADATA_REF = "voyage_jobs_ref"
 MOST_LOST_ATTEMPTS = 3
 LOOK_AGAIN_S = 60.0
+LOOK_FOR_LATE_S = 600.0
 VENDOR_CLOCK_S = 2.0  # its `Date` counts whole seconds, at both ends of the wait
 _PARKED_HINT = (
     "Look for jobs at the vendor with this ref in their metadata. If there is none, `voyage-jobs retry` sends the lines"
@@ -50,6 +51,28 @@ def reconcile(context: Context, batch: BatchRow) -> bool:
     if left_s > 0:
         return _look_again(context, batch, attempt, left_s)
     _give_up_attempt(context, batch, attempt)
+    return True
+
+
+def look_for_late_job(context: Context, batch: BatchRow) -> bool:
+    """See now and then whether the job of a parked batch shows up after all, if a create call of it was ever lost."""
+    with context.store.read() as connection:
+        attempts = batches.attempts_of(connection, batch.id)
+    lost = [attempt for attempt in attempts if attempt.state is Attempt.LOST]
+    if not lost or batch.remote_id is not None or not lane.is_open(context, lanes.VENDOR):
+        return False
+    try:
+        matches = find_jobs(context, batch)
+    except VendorError as exc:
+        lane.trouble(context, exc)
+        return True
+    lane.fine(context)
+    if matches:
+        adopt(context, batch, lost[-1], matches[0], "showed up late")
+        cancel_duplicates(context, batch, matches[1:])
+    else:
+        with context.store.write() as tx:
+            batches.note(tx, batch.id, due_at=tx.now + int(LOOK_FOR_LATE_S * US))
     return True
 
 

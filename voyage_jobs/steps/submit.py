@@ -27,7 +27,7 @@ from voyage_jobs.errors import (
 from voyage_jobs.states import BEFORE_THE_JOB, Attempt, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.reconcile import METADATA_REF, adopt, reconcile, vendor_now_us
+from voyage_jobs.steps.reconcile import METADATA_REF, adopt, look_for_late_job, reconcile, vendor_now_us
 from voyage_jobs.steps.texts import Texts
 from voyage_jobs.store import batches, embeddings, lanes, ledger, notes
 from voyage_jobs.store.batches import AttemptRow, BatchRow
@@ -43,7 +43,7 @@ NOT_FOUND_WAIT_S = 15.0
 def submit(context: Context) -> bool:
     """Advance every batch that is due by one state. True if anything was done."""
     with context.store.read() as connection:
-        waiting = batches.in_state(connection, *BEFORE_THE_JOB, Batch.CREATING)
+        waiting = batches.in_state(connection, *BEFORE_THE_JOB, Batch.CREATING, Batch.PARKED)
     did = False
     for batch in waiting:
         if context.stopping.is_set():
@@ -213,12 +213,13 @@ def _refused(context: Context, batch: BatchRow, attempt: AttemptRow, error: Refu
     """A 4xx: no job was made. A missing input file may turn up; anything else needs a person."""
     with context.store.write() as tx:
         batches.close_attempt(tx, attempt, Attempt.REFUSED, error.message)
+        tries = sum(a.state is Attempt.REFUSED for a in batches.attempts_of(tx.connection, batch.id))
         if not is_missing_input_file(error):
             batches.move(tx, batch, Batch.PARKED, error.message, reason=error.message, hint=_REFUSED_HINT)
-        elif attempt.number % NOT_FOUND_TRIES:
-            wait_s = NOT_FOUND_WAIT_S * 2 ** (attempt.number % NOT_FOUND_TRIES - 1)
+        elif tries % NOT_FOUND_TRIES:
+            wait_s = NOT_FOUND_WAIT_S * 2 ** (tries % NOT_FOUND_TRIES - 1)
             batches.move(tx, batch, Batch.UPLOADED, error.message, due_at=tx.now + int(wait_s * US))
-        elif attempt.number == NOT_FOUND_TRIES:
+        elif tries == NOT_FOUND_TRIES:
             batches.move(tx, batch, Batch.SPOOLED, "its input file is not found there: upload it once more")
         else:
             batches.move(tx, batch, Batch.PARKED, error.message, reason=error.message, hint=_NOT_FOUND_HINT)
@@ -249,4 +250,5 @@ _ADVANCE: dict[Batch, Callable[[Context, BatchRow], bool]] = {
     Batch.UPLOADING: _upload,
     Batch.UPLOADED: _create,
     Batch.CREATING: reconcile,
+    Batch.PARKED: look_for_late_job,
 }

@@ -1,0 +1,277 @@
+"""submit: from packed to running, whatever the vendor answers, and never a second create call in ignorance."""
+
+from __future__ import annotations
+
+import pytest
+from step_doors import (
+    all_batches,
+    attempts,
+    closed_lanes,
+    embeddings_by_state,
+    newest,
+    prose,
+    query,
+    scan,
+    settle,
+    shown,
+    turns,
+    until,
+)
+from world import World
+
+from voyage_jobs.config.key import KeySource
+from voyage_jobs.errors import RefusedError
+from voyage_jobs.states import Batch
+from voyage_jobs.steps.acts import perform
+from voyage_jobs.steps.pack import pack
+from voyage_jobs.steps.submit import NOT_FOUND_TRIES, submit
+
+QUARANTINE_S = 900
+
+
+def world_of(tmp_path, faults, documents=1, **sections):
+    world = World(tmp_path, faults=faults, **sections)
+    for number in range(documents):
+        world.write(f"{number}.md", prose(f"number {number}"))
+    return world
+
+
+def jobs(world):
+    return world.sim.state()["batches"]
+
+
+def published_once(world, documents=1):
+    """Everything is in the table and was bought once."""
+    assert len(shown(world)) == documents
+    assert not world.ledger.billed_more_than_once()
+    return True
+
+
+# Known not to have happened.
+
+
+def test_a_network_that_is_away_at_create_is_tried_again_by_itself(tmp_path):
+    world = world_of(tmp_path, {"request_lost": {"on": "create_batch", "times": 3}})
+    with world.worker() as context:
+        batch = settle(world, context)
+        assert attempts(context, batch) == ["not_happened"] * 3 + ["created"]
+        assert not closed_lanes(context)
+    waits = [fields["wait_s"] for fields in world.log.named("vendor.closed")]
+    assert waits == sorted(waits)
+    assert waits[-1] > 2 * waits[0]
+    assert len(jobs(world)) == 1
+    assert published_once(world)
+
+
+def test_a_create_call_that_is_refused_parks_the_batch_with_the_vendors_words(tmp_path):
+    faults = {"server_error": {"on": "create_batch", "status": 422, "nth": 1}}
+    world = world_of(tmp_path, faults)
+    with world.worker() as context:
+        batch = until(world, context, Batch.PARKED)
+        assert attempts(context, batch) == ["refused"]
+        assert "422" in batch.reason
+        assert "voyage-jobs retry" in batch.hint
+        assert embeddings_by_state(context) == {"packed": 1}
+        turns(world, context, 10)
+        assert world.sim.calls["create_batch"] == 1
+
+        assert perform(context, "retry", {}, "me")["batches"] == 1
+        settle(world, context)
+        assert [each.state for each in all_batches(context)] == [Batch.CLOSED, Batch.CLOSED]
+    assert published_once(world)
+
+
+def test_an_input_file_that_is_not_found_yet_is_waited_for(tmp_path):
+    world = world_of(tmp_path, {"input_file_not_found": {"times": 2}})
+    with world.worker() as context:
+        batch = settle(world, context)
+        assert attempts(context, batch) == ["refused", "refused", "created"]
+        assert world.sim.calls["upload_file"] == 1
+    assert published_once(world)
+
+
+def test_an_input_file_that_stays_lost_is_uploaded_once_more(tmp_path):
+    world = world_of(tmp_path, {"input_file_not_found": {"times": NOT_FOUND_TRIES}})
+    with world.worker() as context:
+        batch = settle(world, context)
+        assert attempts(context, batch) == ["refused"] * NOT_FOUND_TRIES + ["created"]
+        assert world.sim.calls["upload_file"] == 2
+        assert query(context, "SELECT COUNT(*) FROM remote_files WHERE deleted_at IS NULL") == [(0,)]
+    assert published_once(world)
+
+
+def test_an_input_file_that_is_lost_twice_needs_a_person(tmp_path):
+    world = world_of(tmp_path, {"input_file_not_found": {"times": 2 * NOT_FOUND_TRIES}})
+    with world.worker() as context:
+        batch = until(world, context, Batch.PARKED)
+        assert len(attempts(context, batch)) == 2 * NOT_FOUND_TRIES
+        assert "does not find the file" in batch.hint
+        perform(context, "retry", {"ref": batch.ref}, "me")
+        settle(world, context)
+    assert published_once(world)
+
+
+def test_other_failures_do_not_use_up_the_patience_with_a_file_not_found(tmp_path):
+    """Only refusals count: a file not found once, after many other failures, is no reason to call a person."""
+    faults = {
+        "request_lost": {"on": "create_batch", "nth": list(range(1, 2 * NOT_FOUND_TRIES))},
+        "input_file_not_found": {"nth": 2 * NOT_FOUND_TRIES},
+    }
+    world = world_of(tmp_path, faults)
+    with world.worker() as context:
+        batch = settle(world, context)
+        assert attempts(context, batch)[-2:] == ["refused", "created"]
+        assert world.sim.calls["upload_file"] == 1
+    assert published_once(world)
+
+
+def test_too_many_jobs_in_flight_wait_while_polling_goes_on(tmp_path):
+    world = world_of(tmp_path, {}, 2, options={"max_in_flight_jobs": 1}, batch_seconds=600)
+    with world.worker(batching={"max_inputs": 1}, voyage={"create_retry_s": 1800}) as context:
+        first = until(world, context, Batch.RUNNING)
+        for _ in range(30):
+            turns(world, context, 1)
+            if "create" in closed_lanes(context):
+                break
+        lane = closed_lanes(context)["create"]
+        assert lane.code == "in_flight_limit"
+        assert lane.until_at == pytest.approx((world.clock.wall() + 1800) * 1e6, abs=30e6)
+        assert "vendor" not in closed_lanes(context)
+        assert attempts(context, newest(context)) == ["not_happened"]
+        calls, polls = world.sim.calls["create_batch"], world.sim.calls["retrieve_batch"]
+
+        turns(world, context, 20, idle_s=60)  # the first job is polled and collected meanwhile
+        assert world.sim.calls["create_batch"] == calls
+        assert world.sim.calls["retrieve_batch"] > polls
+        assert next(b.state for b in all_batches(context) if b.ref == first.ref) is Batch.CLOSED
+        settle(world, context)
+        assert not closed_lanes(context)
+    assert published_once(world, 2)
+
+
+def test_a_longer_wish_of_the_vendor_is_honoured(tmp_path):
+    faults = {"rate_limited": {"on": "create_batch", "nth": 1, "retry_after_s": 7200}}
+    world = world_of(tmp_path, faults)
+    with world.worker(voyage={"create_retry_s": 1800}) as context:
+        began = world.clock.wall()
+        until(world, context, Batch.RUNNING, idle_s=60)
+        assert world.clock.wall() - began >= 7200
+
+
+@pytest.mark.parametrize(("fault", "code"), [
+    ({"auth_outage": {"status": 401, "until_s": 3000}}, "auth"),
+    ({"auth_outage": {"status": 403, "until_s": 3000}}, "auth"),
+    ({"unpaid_account": {"until_s": 3000}}, "quota"),
+])  # fmt: skip
+def test_a_refused_key_or_account_pauses_and_goes_on_by_itself(tmp_path, fault, code):
+    world = world_of(tmp_path, fault)
+    with world.worker() as context:
+        turns(world, context, 20, idle_s=60)
+        lane = closed_lanes(context)["vendor"]
+        assert (lane.code, bool(lane.hint)) == (code, True)
+        assert newest(context).state in (Batch.SPOOLED, Batch.UPLOADING)
+        calls = world.sim.calls.total()
+        assert calls < 15  # it waits, and ever longer
+        settle(world, context)
+        assert not closed_lanes(context)
+    assert published_once(world)
+
+
+def test_a_refused_key_at_create_is_known_not_to_have_made_a_job(tmp_path):
+    world = world_of(tmp_path, {"auth_outage": {"on": "create_batch", "times": 1}})
+    with world.worker() as context:
+        batch = settle(world, context)
+        assert attempts(context, batch) == ["not_happened", "created"]
+        assert world.sim.calls["list_batches"] == 0
+    assert published_once(world)
+
+
+def test_a_missing_key_pauses_and_goes_on_when_there_is_one(world, monkeypatch):
+    secret = world.root / "key"
+    key = world.settings().api_key()
+    monkeypatch.setattr("world.KeySource", lambda _: KeySource({"VOYAGE_API_KEY_FILE": str(secret)}))
+    world.write("a.md", prose("a"))
+    with world.worker() as context:
+        turns(world, context, 20)
+        assert closed_lanes(context)["vendor"].code == "auth"
+        assert world.sim.calls.total() == 0
+        secret.write_text(key)
+        settle(world, context)
+    assert published_once(world)
+
+
+# Uploads.
+
+
+@pytest.mark.parametrize("fault", [
+    {"request_lost": {"on": "upload_file", "times": 2}},
+    {"answer_lost": {"on": "upload_file", "times": 2}},
+    {"server_error": {"on": "upload_file", "times": 2, "after_effect": True}},
+    {"rate_limited": {"on": "upload_file", "times": 2, "retry_after_s": 30}},
+])  # fmt: skip
+def test_an_upload_that_fails_is_simply_made_again_and_leaves_nothing(tmp_path, fault):
+    world = world_of(tmp_path, fault)
+    with world.worker() as context:
+        batch = settle(world, context)
+        assert attempts(context, batch) == ["created"]
+        assert world.sim.calls["upload_file"] == 3
+        world.clock.advance(2 * QUARANTINE_S)
+        turns(world, context, 5)
+    assert world.sim.state()["files"] == 0
+    assert published_once(world)
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_an_upload_that_is_refused_needs_a_person(tmp_path, status):
+    world = world_of(tmp_path, {"server_error": {"on": "upload_file", "status": status, "times": 1}})
+    with world.worker() as context:
+        batch = until(world, context, Batch.PARKED)
+        assert f"({status})" in batch.reason
+        assert batch.hint
+        assert attempts(context, batch) == []
+
+
+# Restarts.
+
+
+@pytest.mark.parametrize("state", [
+    Batch.PACKED, Batch.SPOOLED, Batch.UPLOADED, Batch.RUNNING, Batch.ENDED, Batch.COLLECTED,
+])  # fmt: skip
+def test_a_restart_in_any_state_goes_on_where_it_was(world, state):
+    world.write("a.md", prose("a"))
+    with world.worker() as context:
+        scan(context)
+        assert pack(context, eager=True)
+        while newest(context).state not in (state, Batch.RUNNING):
+            submit(context)
+        if newest(context).state is not state:
+            until_without_tidy(world, context, state)
+        assert newest(context).state is state
+    world.run()
+    assert world.sim.calls["create_batch"] == 1
+    assert world.sim.calls["upload_file"] == 1
+    assert published_once(world)
+
+
+def until_without_tidy(world, context, state):
+    from voyage_jobs.steps.collect import collect
+    from voyage_jobs.steps.poll import poll
+
+    for step in [poll, poll, poll, poll, collect]:
+        world.clock.advance(100)
+        if newest(context).state is not state:
+            step(context)
+
+
+def test_what_is_on_the_wire_names_the_batch_and_never_the_key_in_a_url(world):
+    world.write("a.md", prose("a"))
+    world.run()
+    (job,) = jobs(world)
+    with world.worker() as context:
+        assert job["metadata"] == {"voyage_jobs_ref": newest(context).ref}
+        with pytest.raises(RefusedError):  # both files are gone from the vendor
+            context.client.get_file(job["output_file_id"])
+    key = world.settings().api_key()
+    for request in world.transport.requests:
+        assert key not in request.path + request.query
+        assert request.headers["authorization"] == f"Bearer {key}"
