@@ -1,7 +1,9 @@
 """`sync`: it does what there is to do, ends, and says what is left and why; each ending by its exit code."""
 
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +13,9 @@ from click.testing import CliRunner
 
 from tests.world import KEY, World
 from voyage_jobs import worker
+from voyage_jobs.cli.display import Display
 from voyage_jobs.cli.main import cli
+from voyage_jobs.clock import now_us
 from voyage_jobs.signals import Signals
 from voyage_jobs.sync import Ending, Sync
 
@@ -316,6 +320,34 @@ def test_help_names_every_exit_code():
     text = CliRunner().invoke(cli, ["sync", "--help"]).stdout
     for code in ("0", "3", "5", "6", "130", "143"):
         assert f" {code}  " in text or f" {code} " in text
+
+
+# --- what a terminal shows ---
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_sees_each_step_and_the_jobs(world, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with Display() as display, Signals() as signals, world.worker() as context:
+        context.progress = display.report
+        watch = lambda rest: (display.waiting(rest, now_us(world.clock)), display._bars.refresh())  # noqa: E731
+        Sync(context, signals, watch=watch).run()
+    shown = terminal.getvalue()
+    assert "jobs: 0 of 1 over, 12 h left" in shown
+    assert "of 3" in shown
+    assert max(map(len, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).splitlines())) <= 80
+
+
+def test_elsewhere_nothing_is_drawn(capsys):
+    with Display() as display:
+        display.report("scanning docs", 5, None)
+    assert capsys.readouterr().err == ""
 
 
 # --- signals, in a real process ---

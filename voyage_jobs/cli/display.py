@@ -7,7 +7,7 @@ from collections import OrderedDict
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from voyage_jobs.cli.output import console, duration, printable
+from voyage_jobs.cli.output import console, duration, number, printable, size
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from voyage_jobs.store.remaining import Remaining
 
 _MOST_BARS = 5
-_JOBS = "jobs at the vendor"
+_JOBS = "jobs"
 
 
 class Display:
@@ -27,8 +27,8 @@ class Display:
     def __init__(self) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        count = TextColumn("{task.completed:,.0f}")
-        columns = (TextColumn("{task.description}"), BarColumn(20), count, TimeElapsedColumn())
+        count = TextColumn("{task.fields[count]}", justify="right")
+        columns = (TextColumn("{task.description}"), BarColumn(16), count, TimeElapsedColumn())
         self.shown = sys.stderr.isatty()
         self._bars = Progress(*columns, console=console(stderr=True), transient=True, disable=not self.shown)
         self._tasks: OrderedDict[str, TaskID] = OrderedDict()
@@ -45,7 +45,10 @@ class Display:
 
     def report(self, what: str, done: int, total: int | None) -> None:
         """Long work goes on: a step's `Progress`."""
-        self._show(what, what if total is None else f"{what} of {total:,}", done, total)
+        if _JOBS in self._tasks:
+            self._bars.remove_task(self._tasks.pop(_JOBS))
+        told = size if what.startswith(("downloading", "uploading")) else number
+        self._show(what, what, done, total, told(done) if total is None else f"{told(done)} of {told(total)}")
 
     def waiting(self, rest: Remaining, now: int) -> None:
         """Nothing to do but to wait for these jobs; bars of steps that are over go."""
@@ -59,14 +62,18 @@ class Display:
         over = len(self._seen) - len(rest.open_batches)
         left_s = deadline_s(rest.open_batches, now)
         left = "" if left_s is None else f", {duration(left_s)} left"
-        total = sum(batch.remote_total or batch.inputs for batch in rest.open_batches)
+        lines = sum(batch.remote_total or batch.inputs for batch in rest.open_batches)
         done = sum((batch.remote_completed or 0) + (batch.remote_failed or 0) for batch in rest.open_batches)
-        self._show(_JOBS, f"{_JOBS}: {over} of {len(self._seen)} over{left}; lines of {total:,}", done, total)
+        text = f"{_JOBS}: {over} of {len(self._seen)} over{left}"
+        self._show(_JOBS, text, done, lines, f"{number(done)} of {number(lines)}")
 
-    def _show(self, what: str, text: str, done: int, total: int | None) -> None:
+    def _show(self, what: str, text: str, done: int, total: int | None, count: str) -> None:
         if what not in self._tasks:
-            self._tasks[what] = self._bars.add_task(printable(text), total=total)
+            self._tasks[what] = self._bars.add_task(printable(text), total=total, count=count)
             if len(self._tasks) > _MOST_BARS:
                 self._bars.remove_task(self._tasks.popitem(last=False)[1])
         self._tasks.move_to_end(what)
-        self._bars.update(self._tasks[what], description=printable(text), completed=done, total=total)
+        description = printable(text)
+        self._bars.update(
+            self._tasks[what], description=description, completed=done, total=total, count=count
+        )

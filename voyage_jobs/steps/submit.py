@@ -114,6 +114,7 @@ def _upload(context: Context, batch: BatchRow) -> bool:
         else:
             notes.put(tx, notes.STRAYS, str(tx.now))
     crash_point("upload.before")
+    context.progress(f"uploading {batch.ref[:8]}", batch.spool_bytes or 0, None)
     try:
         remote = context.client.upload(context.input_path(batch.ref), UPLOAD_NAME.format(ref=batch.ref))
     except RefusedError as exc:
