@@ -101,9 +101,11 @@ class Play:
         self._command("status")
         report = watch.report()
         self._chunks = report["chunks"]["published"]
-        tell.claim("The vendor has seen one job, not two.", holds=len(stage.vendor.jobs()) == 1)
+        refs = stage.vendor.refs()
+        seen = "one job, not two" if len(refs) == 1 else f"{len(refs)} jobs, none of them twice"
+        tell.claim(f"The vendor has seen {seen}.", holds=0 < len(refs) == len(set(refs)))
         tell.claim(
-            f"All {self._chunks} chunks are in the table, and nothing is wrong.",
+            f"All {self._chunks:,} chunks are in the table, and nothing is wrong.",
             holds=bool(report["healthy"]) and self._chunks > 0 and report["table"]["rows"] == self._chunks,
         )
         tell.command("kill -TERM %1   # a polite end, this time")
@@ -123,9 +125,14 @@ class Play:
         paths = [hit["path"] for hit in hits]
         if self._own:
             tell.claim("The answer is among them.", holds=any(_knows(path) for path in paths))
-        elif found:
-            there = found[1].relative_to(self._stage.docs).as_posix()
-            tell.claim(f"{there} is among them.", holds=there in paths)
+        else:
+            there = found[1].relative_to(self._stage.docs).as_posix() if found else None
+            answer = (
+                f"{there}, where these words stand, is among them."
+                if there in paths
+                else "The table answers."
+            )
+            tell.claim(answer, holds=bool(paths))
 
     def edit(self) -> None:
         """Only what changed is paid."""
@@ -142,7 +149,7 @@ class Play:
         sent = after.billed - before.billed
         served = self._watch.report()["chunks"]["published"]
         tell.claim(
-            f"{served - sent} of {served} chunks were reused; paid: {sent}.",
+            f"{served - sent:,} of {served:,} chunks were reused; paid: {sent}.",
             holds=0 < sent <= _MOST_NEW and sent < served,
         )
 
@@ -166,7 +173,7 @@ class Play:
         known = self._stage.ask("history", new_name)["facts"]["moved_from"]
         tell.claim("Nothing was sent, nothing was paid.", holds=self._stage.vendor.bill() == before)
         tell.claim(
-            f"The table has {served} chunks as before, and the document's history knows its old name.",
+            f"The table has {served:,} chunks as before, and the document's history knows its old name.",
             holds=bool(report["healthy"]) and report["chunks"]["published"] == served and known == old_name,
         )
 

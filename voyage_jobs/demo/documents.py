@@ -17,7 +17,7 @@ _SECTION = """## A section that was not here before
 The demonstration put these two sentences in. Every section after them has moved down, yet none of them is new.
 
 """
-_HEADING_WORDS = 3
+_QUESTION_WORDS = range(3, 10)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def stage_own(target: Path) -> int:
 def stage_copies(folder: Path, target: Path) -> int:
     """Copy the text files of `folder` into `target`, so that nothing of its owner's is touched; their number.
 
-    Hidden files and folders stay behind, links are not followed. Raises `ConfigError` if there is nothing to copy.
+    Hidden and empty files stay behind, links are not followed. Raises `ConfigError` if there is nothing to copy.
     """
     count = 0
     for where, folders, files in os.walk(folder):
@@ -62,7 +62,7 @@ def stage_copies(folder: Path, target: Path) -> int:
         there = target / os.path.relpath(where, folder)
         for name in wanted:
             path = Path(where, name)
-            if path.is_symlink() or not path.is_file():
+            if path.is_symlink() or not path.is_file() or not path.stat().st_size:
                 continue
             there.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, there / name)
@@ -91,7 +91,7 @@ def add_section(folder: Path) -> Edit:
 
 
 def a_question(folder: Path) -> tuple[str, Path] | None:
-    """The longest heading of the documents, to be asked for, and where it stands; None if there is no heading."""
+    """A heading of some words, to be asked for, and the document where it stands; None if there is no heading."""
     found = [
         (line.strip("# \n"), path)
         for path in _editable(folder)
@@ -99,7 +99,7 @@ def a_question(folder: Path) -> tuple[str, Path] | None:
         for lines in [_lines(path)]
         for line in (lines[at] for at in _headings(lines))
     ]
-    wordy = [each for each in found if len(each[0].split()) >= _HEADING_WORDS]
+    wordy = [each for each in found if len(each[0].split()) in _QUESTION_WORDS]
     return max(wordy or found, key=lambda each: (len(each[0].split()), each[0]), default=None)
 
 

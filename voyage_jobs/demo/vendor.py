@@ -33,6 +33,10 @@ class Vendor:
         found: list[dict[str, Any]] = self._get("state")["batches"]
         return found
 
+    def refs(self) -> list[str]:
+        """The reference that each job carries."""
+        return [job["metadata"]["voyage_jobs_ref"] for job in self.jobs()]
+
     def bill(self) -> Bill:
         """The ledger, by now."""
         ledger = self._get("ledger")
