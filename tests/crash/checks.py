@@ -1,0 +1,144 @@
+"""What must hold when all is done, whatever happened before: looked up in the files, the table and the vendor's ledger."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from .stage import Stage
+
+from voyage_jobs import states
+from voyage_jobs.config.profile import profile_of
+from voyage_jobs.simulator.vectors import Embedder
+from voyage_jobs.sources.split import SplitOptions, split
+from voyage_jobs.table import PublishedTable
+
+Shown = dict[tuple[str, int], tuple[str, bytes]]
+
+_AT_REST = {
+    "attempts are open": "SELECT COUNT(*) FROM attempts WHERE state = 'open'",
+    "batches are not closed": "SELECT COUNT(*) FROM batches WHERE state != 'closed'",
+    "publications are open": "SELECT COUNT(*) FROM publications WHERE done_at IS NULL",
+    "versions wait": "SELECT COUNT(*) FROM versions WHERE state IN ('waiting', 'ready')",
+    "removals wait": "SELECT COUNT(*) FROM versions WHERE retire = 1 AND state = 'published'",
+    "files are left at the vendor": "SELECT COUNT(*) FROM remote_files WHERE deleted_at IS NULL",
+    "tokens are reserved": "SELECT COALESCE(SUM(CASE kind WHEN 'reserved' THEN tokens WHEN 'released' THEN -tokens"
+    " ELSE 0 END), 0) FROM spend",
+    "needed embeddings are not held": "SELECT COUNT(*) FROM embeddings e WHERE e.state != 2"
+    " AND EXISTS (SELECT 1 FROM chunks c WHERE c.embedding_id = e.id)",
+}
+_KINDS = {
+    "source": states.Source,
+    "document": states.Document,
+    "version": states.Version,
+    "batch": states.Batch,
+    "attempt": states.Attempt,
+}
+
+
+def converge(stage: Stage, calls: int = 3) -> None:
+    """Start again, as a person or a supervisor would, until everything is done; then everything must be right.
+
+    More than one call is needed only where files were written while the one before was at work.
+    """
+    for _ in range(calls):
+        ended = stage.sync()
+        if ended.code == 0:
+            break
+    assert ended.code == 0, f"sync ended with {ended.code}: {ended.out}\n{stage.tail()}"
+    everything_is_right(stage)
+
+
+def everything_is_right(stage: Stage, *, paid_twice: int = 0, settled_all: bool = True) -> None:
+    """The promises. `paid_twice`: how many texts the vendor was rightly asked for a second time."""
+    assert shown(stage) == expected(stage.docs), stage.tail()
+    stage.sim.settle()
+    twice = stage.sim.ledger.billed_more_than_once()
+    assert len(twice) == paid_twice, f"billed more than once: {twice}\n{stage.tail()}"
+    report = stage.status()
+    assert report["healthy"], report["problems"]
+    assert report["table"]["rows"] == len(expected(stage.docs))
+    if settled_all:
+        assert report["tokens"]["settled"] == stage.sim.ledger.batch_tokens
+    nothing_is_left(stage)
+    with sqlite3.connect(f"file:{stage.data_dir / 'state.db'}?mode=ro", uri=True) as state:
+        at_rest(state)
+        history_is_legal(state)
+    state.close()
+
+
+def expected(docs: Path, max_chars: int = 2000) -> dict[tuple[str, int], tuple[str, str]]:
+    """(path, ordinal) -> (text, content hash) of every chunk of the files as they are now."""
+    found = {}
+    for file in sorted(docs.rglob("*.md")):
+        if file.name.startswith("."):
+            continue
+        path, text = file.relative_to(docs).as_posix(), file.read_text()
+        for chunk in split(text, path, SplitOptions(max_chars=max_chars)).chunks:
+            found[path, chunk.ordinal] = (text[chunk.start : chunk.end], content_hash(text))
+    return found
+
+
+def content_hash(text: str) -> str:
+    """As the table has it."""
+    return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
+
+
+def shown(stage: Stage) -> dict[tuple[str, int], tuple[str, str]]:
+    """The same of every row of the table, each of whose vectors must be that of its text."""
+    settings = stage.settings
+    profile = profile_of(settings)
+    table = PublishedTable.open(settings.lancedb.uri, settings.lancedb.table, profile)
+    found: dict[tuple[str, int], tuple[str, str]] = {}
+    embedder = Embedder(profile.model, profile.dimension)
+    for batch in table.keys(None, ("path", "ordinal", "text", "content_hash", "vector")):
+        for row in batch.to_pylist():
+            key = (row["path"], row["ordinal"])
+            assert key not in found, f"{key} is there twice"
+            found[key] = (row["text"], row["content_hash"])
+        texts = batch.column("text").to_pylist()
+        vectors = np.array(batch.column("vector").to_pylist(), np.float32)
+        if texts:
+            assert np.allclose(embedder.embed(texts), vectors, atol=1e-5), "a vector is not that of its text"
+    return found
+
+
+def nothing_is_left(stage: Stage) -> None:
+    """No spool file, no half-written file, and nothing at the vendor."""
+    assert [path.name for path in (stage.data_dir / "spool").iterdir()] == []
+    assert list((stage.data_dir / "vectors").rglob("*.tmp")) == []
+    assert [file.filename for file in stage.sim.files._files.values()] == []
+
+
+def at_rest(state: sqlite3.Connection) -> None:
+    """Nothing waits for anything."""
+    assert state.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    for rule, sql in _AT_REST.items():
+        count = state.execute(sql).fetchone()[0]
+        assert not count, f"at rest, {rule}: {count}"
+
+
+def history_is_legal(state: sqlite3.Connection) -> None:
+    """Every row came to its state by legal moves, all on record, none by an instance that was overtaken."""
+    last: dict[tuple[str, int], Any] = {}
+    newest = 0
+    sql = "SELECT kind, subject, origin, target, epoch FROM transitions ORDER BY id"
+    for kind, subject, origin, target, epoch in state.execute(sql):
+        assert epoch >= newest, f"an overtaken instance moved {kind} {subject} to {target}"
+        newest = epoch
+        if kind == "embedding":
+            continue
+        assert last.get((kind, subject)) == origin, (
+            f"{kind} {subject} was not {origin} before it was {target}"
+        )
+        if origin is not None and origin != target:
+            states.check(_KINDS[kind](origin), _KINDS[kind](target))
+        last[kind, subject] = target
+    for kind in _KINDS:
+        for row_id, word in state.execute(
+            f"SELECT id, state FROM {'batches' if kind == 'batch' else kind + 's'}"
+        ):
+            assert last.get((kind, row_id)) == word, f"{kind} {row_id} is {word}: not by its last move"

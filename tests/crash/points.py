@@ -1,0 +1,125 @@
+"""Death by `os._exit` at a given passage of a given crash point, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from . import checks
+from .documents import Author
+from .stage import DIED_AT_A_POINT, Ended, Stage
+
+# In the order of the work. Where a process dies, the next one starts, goes on from there, and dies at the next point.
+THE_WAY_OF_A_BATCH = (
+    "scan.slice.before_commit",
+    "scan.slice.committed",
+    "scan.finish.committed",
+    "pack.before_commit",
+    "pack.committed",
+    "spool.written",
+    "spool.renamed",
+    "spool.committed",
+    "upload.before",
+    "upload.answered",
+    "upload.committed",
+    "attempt.committed",  # nothing was sent: found out by a list without a match, after the quarantine
+    "reconcile.listed",
+    "reconcile.committed",
+    "create.answered",  # sent, and not recorded: found in the list
+    "create.committed",
+    "poll.listed",
+    "poll.committed",
+    "download.written",
+    "download.renamed",
+    "download.committed",
+    "vectors.written",
+    "vectors.renamed",
+    "collect.before_commit",
+    "collect.committed",
+    "publish.intent.committed",
+    "publish.table.done",
+    "publish.table.synced",
+    "publish.committed",
+    "remote_delete.done",
+    "remote_delete.committed",
+    "spool_delete.done",
+    "close.committed",
+)
+OF_A_REMOVAL = ("retire.table.done", "retire.committed")
+OF_A_CANCELLATION = ("cancel.sent", "cancel.committed")
+
+_JOB_S = 0.3
+_A_DAY_S = 86_400.0
+# Every third create call gets no answer, so that the way through the quarantine is passed several times.
+_FAULTS = {"request_lost": {"on": "create_batch", "nth": [2, 5, 8, 11], "as": "read_error"}}
+
+
+def passages(root: Path, seed: int, *, cancelling: bool) -> Counter[str]:
+    """How often the second process of a life passes each point if nothing kills it."""
+    with _stage(root, seed) as stage:
+        _prepare(stage, seed, cancelling)
+        (line,) = [
+            line
+            for line in stage.sync(module="crash.counting").log.splitlines()
+            if line.startswith('{"passed"')
+        ]
+    return Counter(json.loads(line)["passed"])
+
+
+def die_once(root: Path, point: str, number: int, seed: int) -> bool:
+    """One life with one death at the n-th passage of a point. Whether it was reached; raises AssertionError if what
+    came of it is not right.
+
+    Two processes work on the documents: one until the first publication, the other after edits, a move and a removal.
+    It is the second that dies, among batches of a few lines each, so that most points are passed several times.
+    """
+    cancelling = point in OF_A_CANCELLATION
+    with _stage(root, seed) as stage:
+        _prepare(stage, seed, cancelling)
+        ended = stage.sync(crash_at=f"{point}:{number}")
+        if cancelling:
+            _let_cancellations_end(stage)
+        checks.converge(stage)
+    return ended.code == DIED_AT_A_POINT
+
+
+def _stage(root: Path, seed: int) -> Stage:
+    return Stage(
+        root,
+        seed=seed,
+        batch_seconds=_JOB_S,
+        max_inputs=4,
+        faults=_FAULTS,
+        options={"cancel_s": 0.2},
+    )
+
+
+def _prepare(stage: Stage, seed: int, cancelling: bool) -> None:
+    """Up to the moment when the second process starts."""
+    author = Author(stage, seed)
+    author.begin(4)
+    ended = stage.sync()
+    assert ended.code == 0, f"{ended}\n{stage.tail()}"
+    author.every_act(new=8)
+    if cancelling:
+        stage.jobs_take(_A_DAY_S)
+        # Two batches whose jobs run, and one of which nobody knows whether it has a job:
+        _demand(stage.sync(crash_at="create.committed:2"))
+        _demand(stage.sync(crash_at="attempt.committed:1"))
+        for batch in stage.status()["open_batches"]:
+            assert (
+                stage.run("cancel", batch["ref"], key=False).code == 0
+            )  # without it, the vendor is told later
+        stage.jobs_take(_JOB_S)
+
+
+def _demand(ended: Ended) -> None:
+    assert ended.code == DIED_AT_A_POINT, ended
+
+
+def _let_cancellations_end(stage: Stage) -> None:
+    """What was cancelled stays so until somebody says `retry`."""
+    ended = stage.sync()
+    assert ended.code in (0, 3), f"{ended}\n{stage.tail()}"
+    assert stage.run("retry").code == 0

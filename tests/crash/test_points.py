@@ -1,0 +1,66 @@
+"""`os._exit` at every crash point: lives in which process after process dies, each a little further than the last."""
+
+from __future__ import annotations
+
+from voyage_jobs import crash
+
+from . import checks
+from .documents import Author
+from .points import OF_A_CANCELLATION, OF_A_REMOVAL, THE_WAY_OF_A_BATCH
+from .stage import DIED_AT_A_POINT, Stage
+
+CANCELLED = "cancelled"
+
+
+def die(stage: Stage, point: str) -> None:
+    ended = stage.sync(crash_at=f"{point}:1")
+    assert ended.code == DIED_AT_A_POINT, f"not at {point}: {ended}"
+
+
+def test_every_point_is_on_the_way():
+    assert {*THE_WAY_OF_A_BATCH, *OF_A_REMOVAL, *OF_A_CANCELLATION} == crash.POINTS
+
+
+def test_processes_that_die_at_every_point_get_it_done_together(tmp_path):
+    with Stage(tmp_path, batch_seconds=0.2) as stage:
+        author = Author(stage, seed=1)
+        author.begin()
+        for point in THE_WAY_OF_A_BATCH:
+            die(stage, point)
+        author.every_act()
+        for point in OF_A_REMOVAL:
+            die(stage, point)
+        checks.converge(stage)
+        assert stage.sim.calls["create_batch"] == 2
+
+
+def test_processes_that_die_while_a_batch_is_cancelled_lose_nothing(tmp_path):
+    with Stage(tmp_path, batch_seconds=600, options={"cancel_s": 0.2}) as stage:
+        author = Author(stage, seed=2)
+        author.begin()
+        die(stage, "create.committed")
+        assert cancel(stage) == "cancelling"
+        die(stage, "cancel.sent")
+        ended = stage.sync()
+        assert ended.code == 3
+        assert [problem["code"] for problem in ended.json()["problems"]] == [CANCELLED]
+
+        author.every_act()
+        die(stage, "attempt.committed")
+        assert cancel(stage) == "cancelling"  # whether there is a job is not known yet
+        die(stage, "cancel.committed")
+        assert stage.sync().code == 3
+        assert stage.sim.ledger.units() == 0
+
+        assert stage.run("retry").code == 0
+        stage.jobs_take(0.2)
+        checks.converge(stage)
+        assert stage.sim.calls["create_batch"] == 2
+
+
+def cancel(stage: Stage) -> str:
+    """Cancel the batch that is open; how far that is."""
+    (batch,) = stage.status()["open_batches"]
+    answer = stage.run("cancel", batch["ref"], "--json", key=False).json()
+    assert answer["done"]
+    return str(answer["state"])
