@@ -31,7 +31,7 @@ def recover(context: Context, mode: str) -> None:
         sources.configure(tx, wanted)
         publications.forget_open(tx)
         # A clock that was set back while nothing ran would keep everything waiting.
-        batches.due_no_later(tx, tx.now)
+        batches.due_no_later(tx, tx.now + int(context.settings.polling.max_interval_s * US))
         lanes.due_no_later(tx, tx.now + int(context.settings.voyage.create_retry_s * US))
     context.packs.discard_unfinished()
     _lost_state(context)
