@@ -66,6 +66,9 @@ def due_no_later(tx: Tx, latest: int) -> None:
     tx.connection.execute(update(lanes).where(lanes.c.until_at > latest).values(until_at=latest))
 
 
+_CLOSED = select(lanes)  # made once: asked many times a turn
+
+
 def closed(connection: Connection) -> dict[str, Lane]:
     """Every lane in trouble, by name (one whose time is over is due for another try)."""
-    return {row["name"]: Lane(**row) for row in connection.execute(select(lanes)).mappings()}
+    return {row["name"]: Lane(**row) for row in connection.execute(_CLOSED).mappings()}

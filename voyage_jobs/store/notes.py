@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import orjson
-from sqlalchemy import Connection, delete, insert, select, text, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
 
 from voyage_jobs.store.schema import daemon, meta, requests
 from voyage_jobs.store.store import Tx
@@ -29,9 +29,12 @@ _HERE = text(
 )
 
 
+_GET = select(meta.c.value).where(meta.c.key == bindparam("wanted"))
+
+
 def get(connection: Connection, key: str) -> str | None:
     """One fact, or None."""
-    return connection.execute(select(meta.c.value).where(meta.c.key == key)).scalar()
+    return connection.execute(_GET, {"wanted": key}).scalar()
 
 
 def put(tx: Tx, key: str, value: str) -> None:
@@ -94,9 +97,12 @@ def ask(tx: Tx, who_: str, command: str, arguments: Mapping[str, object]) -> int
     return int(tx.connection.execute(insert(requests).values(**values)).lastrowid)
 
 
+_OPEN_REQUESTS = select(requests).where(requests.c.done_at.is_(None)).order_by(requests.c.id)
+
+
 def open_requests(connection: Connection) -> list[Request]:
     """What was asked and not done yet, oldest first."""
-    rows = connection.execute(select(requests).where(requests.c.done_at.is_(None)).order_by(requests.c.id))
+    rows = connection.execute(_OPEN_REQUESTS)
     return [Request(row.id, row.command, orjson.loads(row.arguments), row.who) for row in rows]
 
 

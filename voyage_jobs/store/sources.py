@@ -37,9 +37,12 @@ class SourceRow:
 NOT_CONFIGURED = "it is no longer in the configuration"
 
 
+_ALL = select(sources).order_by(sources.c.name)
+
+
 def all_sources(connection: Connection) -> list[SourceRow]:
     """Every source that was ever configured, by name."""
-    rows = connection.execute(select(sources).order_by(sources.c.name)).mappings()
+    rows = connection.execute(_ALL).mappings()
     return [SourceRow(**{**row, "configured": bool(row["configured"])}) for row in rows]
 
 

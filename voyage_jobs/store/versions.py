@@ -132,8 +132,8 @@ def _overtake(
     served = [row[0] for row in tx.raw.execute(_SERVED, (document_id,)).fetchall()]
     _retire_rows(tx, served, f"publication {publication_id} may have replaced it")
     cause = f"{cause}, but publication {publication_id} may have reached the table"
-    values: dict[str, object] = {"doubtful": 1, "published_at": tx.now}
-    moves.move(tx, versions, version_id, origin, states.Version.PUBLISHED, cause, **values)
+    published = states.Version.PUBLISHED
+    moves.move(tx, versions, version_id, origin, published, cause, doubtful=1, published_at=tx.now)
     discard(tx, [version_id])
     return True
 
