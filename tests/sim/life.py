@@ -20,7 +20,7 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import EpochLostError, VoyageJobsError
 from voyage_jobs.simulator import Simulator
 from voyage_jobs.simulator.transport import SimulatorTransport
-from voyage_jobs.states import UNFINISHED
+from voyage_jobs.states import UNFINISHED, Batch
 from voyage_jobs.steps import acts
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
@@ -44,6 +44,10 @@ PEACE_S = 3600.0
 
 
 _CONTEXTUALIZED = {"model": "voyage-context-3", "endpoint": "/v1/contextualizedembeddings"}
+
+
+# Points that few lives pass.
+_SELDOM = ("cancel.committed", "cancel.sent", "reconcile.committed", "retire.committed", "retire.table.done")
 
 
 class Death(BaseException):
@@ -115,7 +119,7 @@ class Life:
         self.clock = VirtualClock(seed=seed)
         self.log = Log(self.clock, keep)
         self.sim = self._vendor()
-        self.door = MemoryDoor()
+        self.door = MemoryDoor(self._passing)
         self.power = Power()
         self.folders = Folders(base / "sources", self.clock, self.rng)
         self.data_dir = base / "data"
@@ -130,7 +134,7 @@ class Life:
         self._worker: contextlib.AbstractContextManager[Context] | None = None
         self._deaths_left = self.rng.randint(1, 6)
         self._death_rate = self.rng.choice((0.01, 0.03, 0.1)) * self.plan.crashes
-        self._target = self.rng.choice(sorted(crash.POINTS))
+        self._target = self.rng.choice(_SELDOM if self.rng.random() < 0.3 else sorted(crash.POINTS))
         self._target_left = self.rng.randint(1, 2)
         self.peace = False
 
@@ -250,8 +254,10 @@ class Life:
             return
         with context.store.read() as connection:
             open_ = batches.in_state(connection, *UNFINISHED)
+        doubtful = [batch for batch in open_ if batch.state is Batch.CREATING]
         if open_:
-            self.log.say("CANCEL", ref=(batch := self.rng.choice(open_)).ref, state=batch.state)
+            batch = self.rng.choice(doubtful or open_)
+            self.log.say("CANCEL", ref=batch.ref, state=batch.state)
             self._perform(context, "cancel", ref=batch.ref)
 
     def _retry(self) -> None:
@@ -427,7 +433,7 @@ class Life:
         assert context is not None
         with context.store.read() as connection:
             frozen = [row for row in sources.all_sources(connection) if row.frozen_reason]
-            parked = batches.in_state(connection, batches.states.Batch.PARKED)
+            parked = batches.in_state(connection, Batch.PARKED)
             stuck = embeddings.stuck(connection)
         for row in frozen:
             if row.confirmed_at is None:
@@ -438,9 +444,7 @@ class Life:
     def _is_quiet(self) -> bool:
         assert self.context is not None
         with self.context.store.read() as connection:
-            open_ = batches.in_state(
-                connection, *(state for state in batches.states.Batch if state != "closed")
-            )
+            open_ = batches.in_state(connection, *(state for state in Batch if state != "closed"))
             if open_ or versions.ready(connection, 0, 1) or versions.retiring(connection, 1):
                 return False
             return embeddings.backlog(connection, self.context.profile_id).embeddings == 0
@@ -451,7 +455,7 @@ class Life:
         self._deaths_left = 0
         before = (self.sim.calls.copy(), self.door.table and self.door.table.version())
         self._drop(orderly=True)
-        for _ in range(12):
+        for _ in range(8):
             if not self._turn():
                 self.clock.advance(PEACE_S)
         after = (self.sim.calls.copy(), self.door.table and self.door.table.version())

@@ -6,7 +6,7 @@ flips do is shown by `test_memory_table.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -101,7 +101,9 @@ class MemoryDoor:
 
     place = "memory#chunks"
 
-    def __init__(self) -> None:
+    def __init__(self, passing: Callable[[str], None] = lambda point: None) -> None:
+        """`passing` hears of the table's own crash point and may raise."""
+        self._passing = passing
         self.table: MemoryTable | None = None
         self.rebuilt = 0
         """How often a table was set aside or lost."""
@@ -123,6 +125,7 @@ class MemoryDoor:
         """Take a damaged table out of use."""
         self.table, self._torn = None, False
         self.rebuilt += 1
+        self._passing("table.set_aside")
         return f"{self.place}.damaged-{stamp}"
 
     def open(self) -> MemoryTable:

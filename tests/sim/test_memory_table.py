@@ -68,19 +68,21 @@ def test_the_same_flips_give_the_same_content(tmp_path):
         assert content(memory) == content(real)
 
 
-@pytest.mark.parametrize("make", [lambda folder: MemoryTable(), lambda folder: real_table(folder)])
+MAKERS = {
+    "memory_table": lambda folder: MemoryTable(),
+    "real_table": lambda folder: PublishedTable.open(str(folder), "chunks", PROFILE, create=True),
+}
+
+
+@pytest.mark.parametrize("make", MAKERS)
 def test_neither_takes_a_row_of_another_document_or_one_twice(make, tmp_path):
-    table, rng = make(tmp_path), random.Random(1)
+    table, rng = MAKERS[make](tmp_path), random.Random(1)
     rows = rows_of(DOCUMENTS[0], 1, rng)
     with pytest.raises(ValueError):
         table.flip([DOCUMENTS[1]], [batch(rows)])
     with pytest.raises(ValueError):
         table.flip([DOCUMENTS[0]], [batch(rows), batch(rows)])
     assert content(table) == []
-
-
-def real_table(folder):
-    return PublishedTable.open(str(folder), "chunks", PROFILE, create=True)
 
 
 def test_a_power_loss_takes_back_what_was_not_synced():
