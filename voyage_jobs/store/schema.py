@@ -196,7 +196,7 @@ embeddings = _table(
     Column("profile_id", Integer, ForeignKey("profiles.id"), nullable=False),
     Column("state", Integer, nullable=False),
     Column("vectors", Integer, nullable=False, server_default="1"),
-    Column("tokens", Integer, nullable=False),  # estimated, over-counting
+    Column("tokens", Integer, nullable=False),  # exact, or estimated and over-counted
     Column("attempts", Integer, nullable=False, server_default="0"),  # sent and not answered with vectors
     Column("refusals", Integer, nullable=False, server_default="0"),  # was in a job that failed validation
     Column("wanted_at", Integer, nullable=False),
@@ -292,6 +292,7 @@ lines = _table(
     Column("outcome", Integer, nullable=False, server_default="0"),
     Column("tokens", Integer),  # as billed
     Column("detail", Text),
+    Column("source_id", Integer, ForeignKey("sources.id")),  # that of its first chunk when it was packed
     PrimaryKeyConstraint("batch_id", "line"),
     rowid=False,
 )
@@ -353,9 +354,11 @@ spend = _table(
     Column("kind", Text, nullable=False),
     Column("tokens", Integer, nullable=False),
     Column("usd", REAL),
+    Column("source_id", Integer, ForeignKey("sources.id")),  # null: not known
     CheckConstraint("kind IN ('reserved', 'released', 'settled', 'saved', 'query')", name="kind"),
 )
 Index("ix_spend_at", spend.c.at)
+Index("ix_spend_batch_id", spend.c.batch_id)
 
 lanes = _table(
     "lanes",
