@@ -20,6 +20,7 @@ from voyage_jobs.states import Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
+from voyage_jobs.steps.submit import park
 from voyage_jobs.steps.windows import split_window
 from voyage_jobs.store import batches, embeddings, lanes, ledger, sources, versions
 from voyage_jobs.store.batches import BatchRow
@@ -37,6 +38,11 @@ from voyage_jobs.voyage.download import download
 from voyage_jobs.voyage.results import Expectation, LineOutcome, LineProblem, ResultBlock, read_results
 
 GONE_TRIES = 5
+_GONE = (404, 410)
+_NOT_GIVEN_HINT = (
+    "The job is done and paid for, but its results are not given out. `voyage-jobs retry` sends the lines anew (they"
+    " are paid again); `voyage-jobs cancel` gives them up."
+)
 _OUTCOMES = {
     LineOutcome.TRANSIENT: TRANSIENT,
     LineOutcome.REFUSED: REFUSED,
@@ -66,6 +72,10 @@ def collect(context: Context) -> bool:
 # --- downloading ---
 
 
+class _FileGoneError(RefusedError):
+    """The vendor says that it has no such file. Only its word counts, not that of a storage host."""
+
+
 class Download(Enum):
     """How far the result files of a batch are."""
 
@@ -87,7 +97,10 @@ def _download_all(context: Context, batch: BatchRow) -> Download:
             if not _download(context, batch, kind, file_id):
                 return Download.WAITING
         except RefusedError as exc:
-            if not _gone_for_good(context, batch, kind, exc):
+            if not _refused_for_good(context, batch, kind, exc):
+                return Download.TRIED
+            if not isinstance(exc, _FileGoneError):
+                park(context, batch, f"the vendor refuses the {kind} file: {exc.message}", _not_given(exc))
                 return Download.TRIED
         except VendorError as exc:
             lane.trouble(context, exc)
@@ -108,7 +121,12 @@ def _is_here(context: Context, batch: BatchRow, kind: str, have: dict[str, tuple
 
 def _download(context: Context, batch: BatchRow, kind: str, file_id: str) -> bool:
     """Download one file; False if the disk has no room for it now."""
-    described = context.client.get_file(file_id)
+    try:
+        described = context.client.get_file(file_id)
+    except RefusedError as exc:
+        if exc.status in _GONE:
+            raise _FileGoneError(exc.message, status=exc.status) from exc
+        raise
     path = context.result_path(batch.ref, kind)
     if not room_for(context, 2 * (described.bytes or 0)):
         return False
@@ -124,10 +142,15 @@ def _download(context: Context, batch: BatchRow, kind: str, file_id: str) -> boo
     return True
 
 
-def _gone_for_good(context: Context, batch: BatchRow, kind: str, error: RefusedError) -> bool:
-    """A result file that the vendor does not have: wait a few times, then go on without it."""
+def _not_given(error: RefusedError) -> VendorError:
+    """The same with what to do about it: the results are paid for, so sending anew is a person's choice."""
+    return VendorError(error.message, hint=_NOT_GIVEN_HINT)
+
+
+def _refused_for_good(context: Context, batch: BatchRow, kind: str, error: RefusedError) -> bool:
+    """A result file that the vendor does not give: wait a few times. One that is gone is then done without."""
     if batch.failures + 1 >= GONE_TRIES:
-        context.log.error("results.gone", ref=batch.ref, kind=kind, error=error.message)
+        context.log.error("results.refused", ref=batch.ref, kind=kind, error=error.message)
         return True
     with context.store.write() as tx:
         wait_s = lane.backoff_s(context, batch.failures, 30.0, 1800.0)

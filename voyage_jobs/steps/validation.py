@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from voyage_jobs.crash import crash_point
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.windows import split_window
 from voyage_jobs.store import batches, embeddings, ledger, versions
 from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.embeddings import REFUSED, Settled
@@ -19,7 +20,7 @@ from voyage_jobs.voyage.wire import JobError, RemoteBatch
 
 
 def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
-    """Record the refusal and put its lines back in line; a line that was alone has failed for good."""
+    """Record the refusal and put its lines back in line; a line that was alone has failed, or is cut in two."""
     reason = told(remote.errors) or "the vendor gave no reason"
     with context.store.read() as connection:
         lines = list(embeddings.lines_of(connection, batch.id))
@@ -36,6 +37,8 @@ def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
         elif len(lines) == 1:
             only = Settled(0, lines[0].embedding_id, REFUSED, None, reason, None)
             embeddings.settle(tx, batch.id, None, [only], context.settings.batching.max_attempts)
+            if lines[0].vectors > 1:
+                split_window(context, tx, lines[0].embedding_id)
         else:
             embeddings.suspect(tx, batch.id, suspects(remote.errors, len(lines)))
             embeddings.give_back(tx, batch.id)

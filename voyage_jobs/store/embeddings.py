@@ -258,8 +258,8 @@ def fail(tx: Tx, embedding_ids: Sequence[int]) -> None:
 def give_up(tx: Tx, batch_id: int) -> int:
     """A person cancelled this batch: what is not answered is not asked for again until `retry`."""
     tx.connection.exec_driver_sql(
-        "UPDATE lines SET outcome = ? WHERE batch_id = ? AND outcome IN (?, ?, ?)",
-        (CANCELLED, batch_id, OPEN, MISSING, TRANSIENT),
+        "UPDATE lines SET outcome = ? WHERE batch_id = ? AND outcome IN (?, ?, ?, ?)",
+        (CANCELLED, batch_id, OPEN, MISSING, TRANSIENT, MALFORMED),
     )
     return int(
         tx.connection.exec_driver_sql(
