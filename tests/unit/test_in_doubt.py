@@ -133,6 +133,13 @@ def test_table_that_was_torn_during_its_first_publication_is_built_again(small):
     assert small.ledger.billed_more_than_once() == {}
 
 
+def test_splitting_that_changes_after_the_first_scan_broke_off_is_done_anew(small):
+    small.write("a.md", "one " * 100)
+    small.dies_at("scan.slice.committed", splitting={"max_chars": 200})
+    small.run(splitting={"max_chars": 2000})
+    assert len(small.served()["a.md"]) == 1
+
+
 # --- clocks ---
 
 

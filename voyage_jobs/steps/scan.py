@@ -116,10 +116,11 @@ class Scan:
     # --- beginning ---
 
     def _begin(self) -> None:
-        resplit = self.row.splitter_fingerprint not in (None, self._options.fingerprint)
-        if resplit:
+        if self.row.splitter_fingerprint != self._options.fingerprint:
             with self.context.store.write() as tx:
-                documents.forget_stats(tx, self.row.id)
+                if self.row.splitter_fingerprint is not None:
+                    documents.forget_stats(tx, self.row.id)
+                # Noted before the first file is, or a scan that broke off would leave files split in the old way.
                 sources.note(tx, self.row.id, splitter_fingerprint=self._options.fingerprint)
         if self._rules_changed:
             with self.context.store.write() as tx:
