@@ -18,9 +18,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from crash import kills, points  # noqa: E402 - the folder of the tests is put on the path first
-from voyage_jobs import crash as crash_points  # noqa: E402
-from voyage_jobs.clock import SystemClock  # noqa: E402
+from crash import kills, points
+from voyage_jobs import crash as crash_points
+from voyage_jobs.clock import SystemClock
 
 KILLS_A_LIFE = 20
 _FIRST_LIFE = 100

@@ -1,22 +1,26 @@
-"""What must hold when all is done, whatever happened before: looked up in the files, the table and the vendor's ledger."""
+"""What must hold when all is done, whatever happened before: by the files, the table and the vendor's ledger."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sqlite3
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from .stage import Stage
 
 from voyage_jobs import states
+from voyage_jobs.clock import Clock, SystemClock
 from voyage_jobs.config.profile import profile_of
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.report.status import status
+from voyage_jobs.simulator import Simulator
 from voyage_jobs.simulator.vectors import Embedder
-from voyage_jobs.sources.split import SplitOptions, split
+from voyage_jobs.sources.split import split
+from voyage_jobs.steps.splitting import split_options
 from voyage_jobs.table import PublishedTable
 
-Shown = dict[tuple[str, int], tuple[str, bytes]]
+from .stage import Stage
 
 _AT_REST = {
     "attempts are open": "SELECT COUNT(*) FROM attempts WHERE state = 'open'",
@@ -49,35 +53,39 @@ def converge(stage: Stage, calls: int = 3) -> None:
         if ended.code == 0:
             break
     assert ended.code == 0, f"sync ended with {ended.code}: {ended.out}\n{stage.tail()}"
-    everything_is_right(stage)
+    assert stage.status()["healthy"], stage.status()["problems"]
+    try:
+        everything_is_right(stage.settings, stage.sim, SystemClock())
+    except AssertionError as exc:
+        raise AssertionError(f"{exc}\n{stage.tail()}") from exc
 
 
-def everything_is_right(stage: Stage, *, paid_twice: int = 0, settled_all: bool = True) -> None:
+def everything_is_right(settings: Settings, sim: Simulator, clock: Clock, *, paid_twice: int = 0) -> None:
     """The promises. `paid_twice`: how many texts the vendor was rightly asked for a second time."""
-    assert shown(stage) == expected(stage.docs), stage.tail()
-    stage.sim.settle()
-    twice = stage.sim.ledger.billed_more_than_once()
-    assert len(twice) == paid_twice, f"billed more than once: {twice}\n{stage.tail()}"
-    report = stage.status()
+    wanted = expected(settings)
+    assert shown(settings) == wanted
+    sim.settle()
+    twice = sim.ledger.billed_more_than_once()
+    assert len(twice) == paid_twice, f"billed more than once: {twice}"
+    report = status(settings, clock)
     assert report["healthy"], report["problems"]
-    assert report["table"]["rows"] == len(expected(stage.docs))
-    if settled_all:
-        assert report["tokens"]["settled"] == stage.sim.ledger.batch_tokens
-    nothing_is_left(stage)
-    with sqlite3.connect(f"file:{stage.data_dir / 'state.db'}?mode=ro", uri=True) as state:
+    assert report["table"]["rows"] == len(wanted)
+    assert report["tokens"]["settled"] == sim.ledger.batch_tokens
+    nothing_is_left(settings, sim)
+    with contextlib.closing(sqlite3.connect(f"file:{settings.paths.state_db}?mode=ro", uri=True)) as state:
         at_rest(state)
         history_is_legal(state)
-    state.close()
 
 
-def expected(docs: Path, max_chars: int = 2000) -> dict[tuple[str, int], tuple[str, str]]:
+def expected(settings: Settings) -> dict[tuple[str, int], tuple[str, str]]:
     """(path, ordinal) -> (text, content hash) of every chunk of the files as they are now."""
+    docs, options = settings.sources[0].path, split_options(settings)
     found = {}
     for file in sorted(docs.rglob("*.md")):
         if file.name.startswith("."):
             continue
         path, text = file.relative_to(docs).as_posix(), file.read_text()
-        for chunk in split(text, path, SplitOptions(max_chars=max_chars)).chunks:
+        for chunk in split(text, path, options).chunks:
             found[path, chunk.ordinal] = (text[chunk.start : chunk.end], content_hash(text))
     return found
 
@@ -87,9 +95,8 @@ def content_hash(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
 
 
-def shown(stage: Stage) -> dict[tuple[str, int], tuple[str, str]]:
+def shown(settings: Settings) -> dict[tuple[str, int], tuple[str, str]]:
     """The same of every row of the table, each of whose vectors must be that of its text."""
-    settings = stage.settings
     profile = profile_of(settings)
     table = PublishedTable.open(settings.lancedb.uri, settings.lancedb.table, profile)
     found: dict[tuple[str, int], tuple[str, str]] = {}
@@ -106,11 +113,11 @@ def shown(stage: Stage) -> dict[tuple[str, int], tuple[str, str]]:
     return found
 
 
-def nothing_is_left(stage: Stage) -> None:
+def nothing_is_left(settings: Settings, sim: Simulator) -> None:
     """No spool file, no half-written file, and nothing at the vendor."""
-    assert [path.name for path in (stage.data_dir / "spool").iterdir()] == []
-    assert list((stage.data_dir / "vectors").rglob("*.tmp")) == []
-    assert [file.filename for file in stage.sim.files._files.values()] == []
+    assert [path.name for path in settings.paths.spool.iterdir()] == []
+    assert list(settings.paths.vectors.rglob("*.tmp")) == []
+    assert [file.filename for file in sim.files._files.values()] == []
 
 
 def at_rest(state: sqlite3.Connection) -> None:

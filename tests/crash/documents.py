@@ -4,11 +4,37 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from typing import Protocol
 
-from .stage import Stage
+
+class Place(Protocol):
+    """Where documents are."""
+
+    def write(self, path: str, text: str) -> None: ...
+
+    def remove(self, path: str) -> None: ...
+
+    def move(self, path: str, to: str) -> None: ...
+
 
 STEADY = "steady.md"
-_WORDS = "ant bat bee cat cow dog elk emu fox gnu hen ibis jay koi newt owl pug rat yak zebu".split()
+_WORDS = (
+    "ant",
+    "bat",
+    "bee",
+    "cat",
+    "cow",
+    "dog",
+    "elk",
+    "emu",
+    "fox",
+    "gnu",
+    "hen",
+    "ibis",
+    "jay",
+    "koi",
+    "newt",
+)
 
 
 def prose(rng: random.Random, sections: int = 3) -> str:
@@ -20,10 +46,10 @@ def prose(rng: random.Random, sections: int = 3) -> str:
 
 
 class Author:
-    """Works on `stage.docs`. `history` has every text that ever stood under a path; `STEADY` is only edited."""
+    """Works on documents. `history` has every text that ever stood under a path; `STEADY` is only edited."""
 
-    def __init__(self, stage: Stage, seed: int) -> None:
-        self._stage = stage
+    def __init__(self, place: Place, seed: int) -> None:
+        self._place = place
         self._rng = random.Random(seed)
         self._texts: dict[str, str] = {}
         self._made = 0
@@ -50,7 +76,7 @@ class Author:
             self._new()
 
     def _write(self, path: str, text: str) -> None:
-        self._stage.write(path, text)
+        self._place.write(path, text)
         self._texts[path] = text
         self.history[path].add(text)
 
@@ -76,14 +102,14 @@ class Author:
             return
         self._made += 1
         to = f"moved/m{self._made}.md"
-        self._stage.move(path, to)
+        self._place.move(path, to)
         self._texts[to] = self._texts.pop(path)
         self.history[to].add(self._texts[to])
 
     def _remove(self) -> None:
         path = self._other()
         if path is not None and len(self._texts) > 3:
-            self._stage.remove(path)
+            self._place.remove(path)
             del self._texts[path]
 
     def _other(self) -> str | None:

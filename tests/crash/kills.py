@@ -19,7 +19,7 @@ from .watcher import watched
 
 _COMMANDS = (("run",), ("sync",), ("sync", "--no-wait"))
 _WEIGHTS = (6, 3, 1)
-_MAY_END_WITH = (0, 3)
+_MAY_END_WITH: dict[str, tuple[int, ...]] = {"run": (), "sync": (0, 3)}
 _LONGEST_S = 4.0
 
 
@@ -68,7 +68,7 @@ def _round(stage: Stage, author: Author, rng: random.Random, tally: Tally) -> No
         end(process, signal.SIGKILL)
         tally.killed[" ".join(command)] += 1
     else:
-        assert command[0] == "sync" and code in _MAY_END_WITH, f"{command} ended with {code}\n{stage.tail()}"
+        assert code in _MAY_END_WITH[command[0]], f"{command} ended with {code}\n{stage.tail()}"
         tally.ended += 1
     tally.found.update(_unfinished(stage.data_dir / "state.db"))
 

@@ -1,4 +1,4 @@
-"""The stage: a folder of documents, a simulated vendor behind a real port, and `voyage-jobs` as processes of its own."""
+"""The stage: a folder of documents, a simulated vendor behind a real port, and `voyage-jobs` as processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any, Self
 from voyage_jobs.clock import SystemClock
 from voyage_jobs.config import load_settings
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.simulator import FaultScript, Options, Simulator
+from voyage_jobs.simulator import FaultScript, Simulator
 from voyage_jobs.simulator.server import HttpServer
 
 KEY = "pa-test-key-of-the-simulated-vendor"

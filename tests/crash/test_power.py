@@ -1,0 +1,28 @@
+"""The power goes at every crash point: what was not synced is lost, and nothing else is."""
+
+from __future__ import annotations
+
+import pytest
+
+from voyage_jobs import crash
+
+from .points import OF_A_CANCELLATION
+from .power import Machine, live
+
+
+@pytest.mark.parametrize("point", sorted(crash.POINTS - {*OF_A_CANCELLATION}))
+def test_after_a_power_loss_everything_is_done_once(tmp_path, point):
+    machine = Machine(tmp_path, seed=sorted(crash.POINTS).index(point))
+    machine.author.begin(4)
+    machine.run()
+    machine.author.every_act(new=2)
+    lost = machine.run_until_power_fails(point, 1)
+    print(f"lost at {point}: {lost}")
+    assert lost is not None
+    machine.run()
+    machine.everything_is_right()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_power_losses_one_after_the_other(tmp_path, seed):
+    live(tmp_path, seed)
