@@ -45,7 +45,7 @@ def working(
     with lock.held(settings.paths.lock, clock):
         store = Store.open(settings.paths.state_db, clock)
         try:
-            with _client(settings, clock, transport) as client:
+            with vendor_client(settings, clock, transport) as client:
                 context = Context(
                     settings=settings,
                     clock=clock,
@@ -64,7 +64,10 @@ def working(
             store.close()
 
 
-def _client(settings: Settings, clock: Clock, transport: httpx.BaseTransport | None) -> VoyageClient:
+def vendor_client(
+    settings: Settings, clock: Clock, transport: httpx.BaseTransport | None = None
+) -> VoyageClient:
+    """A client for the vendor that the settings name."""
     return VoyageClient(
         settings.voyage.base_url,
         settings.api_key,

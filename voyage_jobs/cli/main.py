@@ -43,6 +43,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "search": Entry("search:search", "Search the table."),
     },
     "Mend": {
+        "verify": Entry("verify:verify", "Compare folders, state, packs and table; mend what differs."),
         "retry": Entry("acts:retry", "Try failed items, or a parked batch, again."),
         "cancel": Entry("acts:cancel", "Cancel batches at the vendor."),
         "confirm": Entry("acts:confirm", "Let a frozen source lose the documents that have gone."),

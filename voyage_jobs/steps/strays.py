@@ -32,7 +32,7 @@ def find_strays(context: Context) -> bool:
     if under_way and not _quarantine_is_over(context, int(since)):
         return False  # an upload may still take effect, and there is no hurry
     try:
-        ours = [file for file in context.client.list_files() if _ref_of(file) is not None]
+        ours = [file for file in context.client.list_files() if ref_of(file) is not None]
     except VendorError as exc:
         lane.trouble(context, exc)
         return True
@@ -48,7 +48,8 @@ def _quarantine_is_over(context: Context, since: int) -> bool:
     return (context.clock.wall() - since / US) > context.settings.voyage.quarantine_s
 
 
-def _ref_of(file: RemoteFile) -> str | None:
+def ref_of(file: RemoteFile) -> str | None:
+    """The ref in the name of an input file of ours; None for any other file."""
     name = file.filename or ""
     if not name.startswith(_BEFORE) or not name.endswith(_AFTER):
         return None
@@ -57,7 +58,7 @@ def _ref_of(file: RemoteFile) -> str | None:
 
 def _take_note(tx: Tx, file: RemoteFile) -> bool:
     """Whether the file belongs to a batch of this folder and was not known yet."""
-    batch: BatchRow | None = batches.by_ref(tx.connection, _ref_of(file) or "")
+    batch: BatchRow | None = batches.by_ref(tx.connection, ref_of(file) or "")
     if batch is None or batches.knows_file(tx.connection, file.id):
         return False
     batches.remember_file(tx, file.id, batch.id, "batch", file.bytes)

@@ -1,0 +1,91 @@
+"""Every class of damage: what it counts, what it means, and how it is mended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A class of damage. `unit` is what is counted; `mend` what repair does; `person`: nothing but a person can."""
+
+    unit: str
+    means: str
+    mend: str
+    person: bool = False
+
+
+_REBUILD = "publish everything again from the packs, at no cost"
+_REPUBLISH = "publish the document again, at no cost"
+_RESCAN = "scan the source"
+_REMAKE = "cut the document anew; its vectors are here already"
+
+CATALOG: dict[str, Damage] = {
+    # state.db against itself
+    "state_damaged": Damage(
+        "lines",
+        "SQLite finds the file damaged",
+        "restore a backup, or run `voyage-jobs recover`",
+        person=True,
+    ),
+    "counts_wrong": Damage("versions", "open or failed chunks are counted wrong", "count them again"),
+    "chunks_wrong": Damage("versions", "chunks of the version are missing", _REMAKE),
+    "leftovers": Damage("versions", "chunks or texts of what nobody wants any more", "delete them"),
+    "embeddings_astray": Damage("embeddings", "count as sent, and no open batch has them", "have them sent"),
+    "lines_open": Damage("batches", "over, with lines whose end is not known", "close the lines"),
+    "documents_unversioned": Damage("documents", "neither published nor on the way there", _RESCAN),
+    "documents_unretired": Damage("documents", "gone, and still to be served", "take their rows out"),
+    "spend_wrong": Damage(
+        "batches", "the money does not add up to what its lines say", "book it from the lines"
+    ),
+    "history_wrong": Damage("things", "are where no legal move led them", "put the break on record"),
+    # the sources against the state
+    "source_missing": Damage(
+        "sources", "the folder is not there", "mount it, or correct its path", person=True
+    ),
+    "folder_unreadable": Damage("folders", "cannot be listed", "give this user access", person=True),
+    "file_unknown": Damage("files", "on disk, and no scan has seen them", _RESCAN),
+    "file_gone": Damage("files", "known, and not on disk any more", _RESCAN),
+    "file_stale": Damage("files", "not what they were when they were last read", _RESCAN),
+    # the packs against the state
+    "pack_missing": Damage("packs", "not on disk", "have their vectors made again, which costs"),
+    "pack_cut": Damage(
+        "packs", "not of the recorded size, or not whole", "have their vectors made again, which costs"
+    ),
+    "pack_changed": Damage("packs", "their bytes have changed", "have their vectors made again, which costs"),
+    "pack_unknown": Damage("packs", "on disk, and not on record", "take in what they hold"),
+    "pack_unreadable": Damage("packs", "on disk, not on record, not readable", "set them aside"),
+    "pack_rows": Damage(
+        "embeddings",
+        "the pack has another vector at their place",
+        "find them in the pack, or have them made again",
+    ),
+    # the table against the state and the packs
+    "table_missing": Damage("tables", "not there", _REBUILD),
+    "table_torn": Damage("tables", "cannot be read whole", "set it aside, and " + _REBUILD),
+    "table_behind": Damage("tables", "lost commits that were acknowledged", _REBUILD),
+    "table_foreign": Damage(
+        "tables",
+        "another program's, or for other vectors",
+        "name another table in [lancedb] table",
+        person=True,
+    ),
+    "rows_missing": Damage("rows", "published, and not in the table", _REPUBLISH),
+    "rows_extra": Damage("rows", "of known documents that do not have them", "publish again, or delete them"),
+    "rows_duplicate": Damage("rows", "in the table more than once", _REPUBLISH),
+    "rows_unknown": Damage("rows", "of documents that the state does not know", "delete them"),
+    "rows_wrong": Damage("rows", "text, id, place or metadata are not those on record", _REPUBLISH),
+    "rows_vector": Damage("rows", "the vector is not the one in its pack", _REPUBLISH),
+    # the vendor against the state
+    "job_orphan": Damage(
+        "jobs", "ours by their mark, and not on record", "take them on, if they answer texts of ours"
+    ),
+    "job_twice": Damage("jobs", "run for a batch that has another job, or none any more", "cancel them"),
+    "job_lost": Damage(
+        "batches",
+        "wait for a job that the vendor does not know",
+        "`voyage-jobs retry` or `cancel`",
+        person=True,
+    ),
+    "file_orphan": Damage("files", "left at the vendor, and needed by nobody", "delete them"),
+}

@@ -1,0 +1,112 @@
+"""The packs against the state: are they here, are they what was written, and does each hold what the state says?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from voyage_jobs.audit.findings import Findings
+from voyage_jobs.errors import CorruptionError
+from voyage_jobs.steps.context import Progress
+from voyage_jobs.store import audit, batches
+from voyage_jobs.store.audit import HeldEmbedding
+from voyage_jobs.store.batches import PackRow
+from voyage_jobs.store.store import ReadOnlyStore, Store
+from voyage_jobs.vectors import PackReader, PackStore
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def audit_packs(
+    store: Store | ReadOnlyStore, packs: PackStore, found: Findings, progress: Progress
+) -> set[str]:
+    """Look at every pack on disk and on record; the names of those whose vectors cannot be relied on."""
+    with store.read() as connection:
+        known = {pack.id: pack for pack in batches.all_packs(connection)}
+        bad: set[str] = set()
+        for done, (pack_id, group) in enumerate(groupby(audit.held(connection), lambda each: each.pack_id)):
+            pack = known[pack_id]
+            progress("checking packs", done, len(known))
+            found.looked_at("packs")
+            held = list(group)
+            found.looked_at("embeddings", len(held))
+            if not _is_sound(packs, pack, found):
+                bad.add(pack.name)
+                continue
+            for each in misplaced(packs.open(pack.name), held):
+                found.add("pack_rows", f"{each.key.hex()} in {pack.name}", each.id)
+    _audit_strangers(packs, {pack.name for pack in known.values()}, found)
+    return bad
+
+
+def _is_sound(packs: PackStore, pack: PackRow, found: Findings) -> bool:
+    try:
+        size = packs.path(pack.name).stat().st_size
+    except FileNotFoundError:
+        found.add("pack_missing", pack.name, pack.name)
+        return False
+    try:
+        rows = packs.open(pack.name).rows
+    except CorruptionError:
+        rows = -1
+    if size != pack.bytes or rows != pack.rows:
+        found.add("pack_cut", pack.name, pack.name)
+        return False
+    if not packs.check(pack.name, pack.sha256):
+        found.add("pack_changed", pack.name, pack.name)
+        return False
+    return True
+
+
+def _audit_strangers(packs: PackStore, known: set[str], found: Findings) -> None:
+    for name in packs.names():
+        if name not in known:
+            found.looked_at("packs")
+            try:
+                packs.open(name)
+            except CorruptionError:
+                found.add("pack_unreadable", name, name)
+            else:
+                found.add("pack_unknown", name, name)
+
+
+def misplaced(reader: PackReader, held: Iterable[HeldEmbedding]) -> Iterator[HeldEmbedding]:
+    """Those of these embeddings (all of one pack) whose rows there are not theirs."""
+    keys, slots = _columns(reader)
+    for each in held:
+        end = each.row + each.vectors
+        here = each.row >= 0 and end <= reader.rows
+        if (
+            not here
+            or keys[each.row].tobytes() != each.key
+            or slots[each.row] != 0
+            or (each.vectors > 1 and not _is_run(keys[each.row : end], slots[each.row : end]))
+        ):
+            yield each
+
+
+def _is_run(keys: np.ndarray, slots: np.ndarray) -> bool:
+    import numpy as np
+
+    return bool((keys == keys[0]).all() and (slots == np.arange(len(slots))).all())
+
+
+def first_rows(reader: PackReader) -> dict[bytes, int]:
+    """key -> its first row, of everything that a pack holds."""
+    keys, slots = _columns(reader)
+    return {keys[row].tobytes(): row for row in range(reader.rows) if slots[row] == 0}
+
+
+def _columns(reader: PackReader) -> tuple[np.ndarray, np.ndarray]:
+    """Keys and slots of a whole pack: 24 bytes a row, at most 100,000 rows or so."""
+    import numpy as np
+
+    keys = [np.empty((0, 20), np.uint8)]
+    slots = [np.empty(0, np.int32)]
+    parts = reader.keys()
+    for part, numbers in parts:
+        keys.append(part)
+        slots.append(numbers)
+    return np.concatenate(keys), np.concatenate(slots)

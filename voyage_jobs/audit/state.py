@@ -1,0 +1,27 @@
+"""state.db against itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from voyage_jobs.audit.findings import Findings
+from voyage_jobs.sources import names
+from voyage_jobs.store import audit
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+def audit_state(connection: Connection, found: Findings) -> bool:
+    """Look for contradictions. False if the file itself is damaged: nothing else can be believed then."""
+    damage = audit.file_damage(connection)
+    for line in damage:
+        found.add("state_damaged", line)
+    if damage:
+        return False
+    for rule in audit.STATE_RULES:
+        for subject, words in audit.broken(connection, rule):
+            found.add(rule, names.display(words), subject)
+    for broken in audit.broken_histories(connection):
+        found.add("history_wrong", broken.words, (broken.kind, broken.subject))
+    return True

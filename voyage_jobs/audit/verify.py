@@ -1,0 +1,167 @@
+"""All audits, one after the other, and the report they come to."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from voyage_jobs import lock, worker
+from voyage_jobs.audit.findings import Findings
+from voyage_jobs.audit.folders import audit_folders
+from voyage_jobs.audit.packs import audit_packs
+from voyage_jobs.audit.state import audit_state
+from voyage_jobs.clock import Clock, iso, now_us
+from voyage_jobs.config.profile import profile_of
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.errors import ConfigError, CorruptionError, StateError
+from voyage_jobs.profile import Profile
+from voyage_jobs.steps.context import Progress, no_progress
+from voyage_jobs.store import notes, publications
+from voyage_jobs.store.store import ReadOnlyStore, Store
+from voyage_jobs.table import TableDoor
+from voyage_jobs.vectors import PackStore
+
+if TYPE_CHECKING:
+    import httpx
+
+    from voyage_jobs.voyage.client import VoyageClient
+
+
+@dataclass(frozen=True)
+class Scope:
+    """How far to look: `deep` reads every source file and table column, `remote` asks the vendor."""
+
+    deep: bool = False
+    remote: bool = False
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit works with. `client` is there only for a remote one."""
+
+    settings: Settings
+    clock: Clock
+    store: Store | ReadOnlyStore
+    packs: PackStore
+    table_door: TableDoor
+    client: VoyageClient | None
+    scope: Scope
+    progress: Progress
+
+    def run(self) -> Findings:
+        """Compare everything with everything. Raises StateError if there is no state, VendorError."""
+        found = Findings()
+        with self.store.read() as connection:
+            profile = _profile(self.settings, notes.get(connection, notes.PROFILE))
+            sound = audit_state(connection, found)
+        if not sound:
+            return found
+        audit_folders(self.store, self.settings, found, self.progress, deep=self.scope.deep)
+        bad_packs = audit_packs(self.store, self.packs, found, self.progress)
+        if self._table_is_sound(found):
+            self._rows(profile, found, bad_packs)
+        if self.client is not None:
+            from voyage_jobs.audit.remote import audit_remote
+
+            audit_remote(self.settings, self.clock, self.store, self.client, found, self.progress)
+        return found
+
+    def _table_is_sound(self, found: Findings) -> bool:
+        """Whether there is a table that can be read, or none and none is needed."""
+        with self.store.read() as connection:
+            acknowledged = publications.last_table_version(connection)
+            filled = notes.get(connection, notes.TABLE)
+        place = self.table_door.place
+        if not self.table_door.exists():
+            if acknowledged is not None:
+                found.add("table_missing", place)
+            return acknowledged is None
+        if acknowledged is not None and filled not in (None, place):
+            found.add("table_missing", f"{place}: what is published went to {filled}")
+            return False
+        health = self.table_door.check()
+        if not health.ok:
+            found.add(f"table_{health.reason}", health.detail)
+            return False
+        if (health.version or 0) < (acknowledged or 0):
+            found.add("table_behind", f"{place}: version {health.version} of {acknowledged}")
+            return False
+        return True
+
+    def _rows(self, profile: Profile, found: Findings, bad_packs: set[str]) -> None:
+        from voyage_jobs.audit.rows import audit_rows
+
+        table = self.table_door.open() if self.table_door.exists() else None
+        try:
+            audit_rows(self.store, self.packs, table, profile, found, bad_packs, self.progress)
+        except CorruptionError as exc:
+            found.add("table_torn", exc.message)
+
+
+def _profile(settings: Settings, made_for: str | None) -> Profile:
+    """The profile of this data folder. Raises ConfigError if the settings name another."""
+    asked = profile_of(settings)
+    if made_for is not None and Profile.from_json(made_for) != asked:
+        raise ConfigError(
+            f"{settings.data_dir} was made for other vectors than the settings ask for.",
+            hint="Set [voyage] back to what this data folder was made for, and verify again.",
+        )
+    return asked
+
+
+def verify(
+    settings: Settings,
+    clock: Clock,
+    scope: Scope,
+    *,
+    progress: Progress = no_progress,
+    transport: httpx.BaseTransport | None = None,
+    table_door: TableDoor | None = None,
+) -> Findings:
+    """Audit without the lock: nothing is written, and a process at work goes on working.
+
+    Raises StateError if there is no state, VendorError if the vendor was to be asked and does not answer.
+    """
+    if not settings.paths.state_db.exists():
+        raise StateError(
+            f"There is no state yet at {settings.paths.state_db}.",
+            hint="Run `voyage-jobs sync` or `voyage-jobs run` first.",
+        )
+    door = table_door or worker.lance_door(settings)
+    with _client(settings, clock, scope, transport) as client:
+        return Audit(
+            settings,
+            clock,
+            ReadOnlyStore(settings.paths.state_db),
+            PackStore(settings.paths.vectors),
+            door,
+            client,
+            scope,
+            progress,
+        ).run()
+
+
+def _client(
+    settings: Settings, clock: Clock, scope: Scope, transport: httpx.BaseTransport | None
+) -> contextlib.AbstractContextManager[VoyageClient | None]:
+    if not scope.remote:
+        return contextlib.nullcontext()
+    settings.api_key()  # none: say so before anything is read
+    return worker.vendor_client(settings, clock, transport)
+
+
+def report(
+    found: Findings, clock: Clock, settings: Settings, scope: Scope, *, mended: list[dict[str, Any]] | None
+) -> dict[str, Any]:
+    """What `--json` prints. `mended` is None where nothing was to be repaired."""
+    return {
+        "as_of": iso(now_us(clock)),
+        "clean": not found.total,
+        "deep": scope.deep,
+        "remote": scope.remote,
+        "at_work": lock.holder(settings.paths.lock),
+        "checked": dict(found.checked),
+        "findings": [finding.as_dict() for finding in found.all()],
+        "mended": mended,
+    }

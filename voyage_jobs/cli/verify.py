@@ -1,0 +1,99 @@
+"""`voyage-jobs verify`: do folders, state, packs, table and vendor agree, and if not, mend it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from voyage_jobs.cli.context import json_option, settings_of, start_logging
+from voyage_jobs.cli.exits import ExitCode
+
+
+@click.command(short_help="Compare folders, state, packs and table; mend what differs.")
+@click.option("--remote", is_flag=True, help="Look at the vendor's jobs and files, too (needs the key).")
+@click.option("--deep", is_flag=True, help="Read every source file, also those that look unchanged.")
+@click.option("--repair", is_flag=True, help="Mend what can be mended. No other process may be at work.")
+@click.option("--dry-run", is_flag=True, help="With --repair: only say what it would do, and its price.")
+@json_option
+@click.pass_context
+def verify(
+    ctx: click.Context, remote: bool, deep: bool, repair: bool, dry_run: bool, as_json: bool
+) -> ExitCode:
+    """Compare folders, state, packs and table with each other; --remote: with the vendor, too.
+
+    It only reads, unless told to --repair, and works beside a running process (what is moving at that moment may then
+    be counted). Repairs pay nothing by themselves: what is to be embedded again is sent by the next `sync` or `run`.
+
+    \b
+    Exit codes: 0  everything agrees, or does so after --repair
+                3  something differs and is not mended
+                4  --repair, and another process is at work
+                6  something differs that only a person can mend
+    """
+    from voyage_jobs.audit.repair import compare, foretell, verify_and_repair
+    from voyage_jobs.audit.verify import Scope, report
+    from voyage_jobs.audit.verify import verify as audit
+    from voyage_jobs.cli.output import emit_json, progress
+    from voyage_jobs.clock import SystemClock
+    from voyage_jobs.logs import get_logger
+    from voyage_jobs.report.facts import batch_price
+    from voyage_jobs.store.store import ReadOnlyStore
+
+    if dry_run and not repair:
+        raise click.UsageError("--dry-run goes with --repair.")
+    settings, clock, scope = settings_of(ctx), SystemClock(), Scope(deep, remote)
+    start_logging(ctx, "error")
+    mended: list[dict[str, Any]] | None = None
+    with progress() as bar:
+        if repair and not dry_run:
+            before, found = verify_and_repair(settings, clock, get_logger(), scope, progress=bar)
+            mended = compare(before, found)
+        else:
+            found = audit(settings, clock, scope, progress=bar)
+    told = report(found, clock, settings, scope, mended=mended)
+    if dry_run:
+        told["would"] = foretell(found, ReadOnlyStore(settings.paths.state_db), batch_price(settings))
+    if as_json:
+        emit_json(told)
+    else:
+        _show(told)
+    return exit_code(told)
+
+
+def exit_code(told: dict[str, Any]) -> ExitCode:
+    """The worst finding decides."""
+    if told["clean"]:
+        return ExitCode.DONE
+    person = any(finding["person"] for finding in told["findings"])
+    return ExitCode.PERSON if person else ExitCode.UNFINISHED
+
+
+def _show(told: dict[str, Any]) -> None:
+    from voyage_jobs.cli.output import number, printable, usd
+
+    for each in told["mended"] or ():
+        done = "mended" if not each["left"] else f"{number(each['left'])} left"
+        click.echo(f"{each['class']}: {number(each['count'])}, {done} ({each['do']})")
+    checked = ", ".join(
+        f"{number(count)} {what.replace('_', ' ')}" for what, count in told["checked"].items()
+    )
+    click.echo(f"Checked: {checked or 'nothing'}.")
+    if told["clean"]:
+        click.echo("Everything agrees.")
+        return
+    for finding in told["findings"]:
+        click.echo(f"\n{finding['class']}: {number(finding['count'])} {finding['unit']}: {finding['means']}")
+        for example in finding["examples"]:
+            click.echo(f"  {printable(example)}")
+        click.echo(f"  -> {finding['mend']}" + (" (a person must)" if finding["person"] else ""))
+    for each in told.get("would", ()):
+        if each["tokens"]:
+            click.echo(
+                f"\n{each['class']}: about {number(each['tokens'])} tokens to be paid again, {usd(each['cost_usd'])}."
+            )
+    click.echo("")
+    if told["at_work"] is not None:
+        click.echo(f"Process {told['at_work']} is at work: what is moving just now may be counted here.")
+    if told["mended"] is None and any(not finding["person"] for finding in told["findings"]):
+        click.echo("`voyage-jobs verify --repair` mends it; with --dry-run it says what it would do.")

@@ -1,0 +1,360 @@
+"""Questions of `verify` to the state: what contradicts itself in it, and what table, packs and folders should hold.
+
+Every rule is one statement whose rows are the damage: (subject, words). Answers are streamed, so that a state of a
+million documents is audited in flat memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from voyage_jobs import states
+from voyage_jobs.store.engine import sqlite_module
+
+_SLICE = 500  # parameters per look-up
+_PATH = "CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END"
+_NAMED = f"s.name || ':' || {_PATH}"
+_PLACE = (
+    " JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
+    " JOIN sources s ON s.id = d.source_id "
+)
+_OVER = "('collected', 'closed', 'refused', 'cancelled')"
+_OF = "(SELECT COUNT(*) FROM chunks c JOIN embeddings e ON e.id = c.embedding_id WHERE c.version_id = v.id{and_})"
+
+VERIFIED = "verify: "
+"""How the cause of a row of history begins by which `verify` put a break on record."""
+
+# Purpose: versions on their way whose counts are not those of their chunks, or that should have moved on by them.
+_COUNTS = (
+    f"SELECT id, words FROM (SELECT v.id AS id, {_NAMED} AS words, v.state AS state, v.chunks AS chunks,"
+    " v.open_chunks AS open, v.failed_chunks AS failed,"
+    f" {_OF.format(and_=' AND e.state NOT IN (2, 3)')} AS really_open,"
+    f" {_OF.format(and_=' AND e.state = 3')} AS really_failed"
+    f" FROM versions v{_PLACE} WHERE v.state IN ('waiting', 'ready'))"
+    " WHERE open != really_open OR failed != really_failed OR (state = 'ready' AND open > 0)"
+    " OR (state = 'waiting' AND open = 0 AND (failed < chunks OR chunks = 0))"
+)
+# Purpose: versions that do not have the chunks they were cut into, from the first to the last.
+_CHUNKS = (
+    f"SELECT v.id, {_NAMED} FROM versions v{_PLACE}"
+    " LEFT JOIN (SELECT c.version_id, COUNT(e.id) AS found, MIN(c.ordinal) AS first, MAX(c.ordinal) AS last"
+    "  FROM chunks c LEFT JOIN embeddings e ON e.id = c.embedding_id GROUP BY c.version_id) n ON n.version_id = v.id"
+    " WHERE v.state IN ('waiting', 'ready', 'published') AND v.retire = 0 AND v.doubtful = 0 AND v.chunks > 0"
+    " AND (n.found IS NULL OR n.found != v.chunks OR n.first != 0 OR n.last != v.chunks - 1)"
+)
+# Purpose: chunks and texts that nobody wants any more.
+_LEFTOVERS = (
+    "SELECT v.id, 'chunks of version ' || v.id FROM versions v WHERE v.state IN ('retired', 'superseded')"
+    " AND EXISTS (SELECT 1 FROM chunks c WHERE c.version_id = v.id)"
+    " UNION ALL SELECT v.id, 'text of version ' || v.id FROM texts t JOIN versions v ON v.id = t.version_id"
+    " WHERE v.state NOT IN ('waiting', 'ready')"
+)
+# Purpose: embeddings that count as packed, and no line of an open batch asks for them.
+_ASTRAY = (
+    "SELECT e.id, lower(hex(e.key)) FROM embeddings e WHERE e.state = 1 AND NOT EXISTS"
+    " (SELECT 1 FROM lines l JOIN batches b ON b.id = l.batch_id"
+    f"  WHERE l.embedding_id = e.id AND l.outcome = 0 AND b.state NOT IN {_OVER})"
+)
+# Purpose: batches that are over, with lines whose end is not known.
+_OPEN_LINES = (
+    f"SELECT b.id, 'batch ' || b.ref FROM batches b WHERE b.state IN {_OVER}"
+    " AND EXISTS (SELECT 1 FROM lines l WHERE l.batch_id = b.id AND l.outcome = 0)"
+)
+# Purpose: documents whose present content is neither published nor on its way there.
+_UNVERSIONED = (
+    f"SELECT d.id, {_NAMED} FROM documents d JOIN folders f ON f.id = d.folder_id JOIN sources s ON s.id = d.source_id"
+    " WHERE d.state = 'present' AND s.configured = 1 AND NOT EXISTS"
+    " (SELECT 1 FROM versions v WHERE v.document_id = d.id AND v.state IN ('waiting', 'ready', 'published')"
+    "  AND v.content_hash = d.content_hash AND v.doubtful = 0)"
+)
+# Purpose: documents that are gone, or none any more, and that the table is to show all the same.
+_UNRETIRED = (
+    f"SELECT d.id, {_NAMED} FROM versions v{_PLACE}"
+    " WHERE v.state IN ('waiting', 'ready', 'published') AND v.retire = 0"
+    " AND (d.state = 'gone' OR (d.state = 'skipped' AND d.reason NOT IN ('unreadable', 'changing')))"
+)
+_SUM = "COALESCE((SELECT SUM(tokens) FROM spend WHERE batch_id = b.id AND kind = '{kind}'), 0)"
+_LINE_TOKENS = "(SELECT SUM(tokens) FROM lines WHERE batch_id = b.id)"
+# Purpose: batches whose money does not add up: reserved at packing, released at the end, settled as its lines say.
+_SPEND = (
+    "SELECT b.id, 'batch ' || b.ref FROM batches b"
+    f" WHERE {_SUM.format(kind='reserved')} != b.tokens_estimated"
+    f" OR {_SUM.format(kind='released')} != CASE WHEN b.state IN {_OVER} THEN b.tokens_estimated ELSE 0 END"
+    f" OR {_SUM.format(kind='settled')} != COALESCE(b.tokens_settled, 0)"
+    f" OR {_LINE_TOKENS} > COALESCE(b.tokens_settled, 0)"
+    f" OR ({_LINE_TOKENS} < b.tokens_settled AND NOT EXISTS (SELECT 1 FROM transitions t WHERE t.batch_id = b.id"
+    "  AND t.kind = 'batch' AND t.target = 'collected' AND t.cause LIKE '%ignored'))"
+    " OR EXISTS (SELECT 1 FROM spend p WHERE p.batch_id = b.id AND b.usd_per_million IS NOT NULL"
+    "  AND ABS(COALESCE(p.usd, -1) - p.tokens * b.usd_per_million / 1000000) > 0.00000001)"
+)
+
+STATE_RULES = {
+    "counts_wrong": _COUNTS,
+    "chunks_wrong": _CHUNKS,
+    "leftovers": _LEFTOVERS,
+    "embeddings_astray": _ASTRAY,
+    "lines_open": _OPEN_LINES,
+    "documents_unversioned": _UNVERSIONED,
+    "documents_unretired": _UNRETIRED,
+    "spend_wrong": _SPEND,
+}
+"""Class of damage -> the statement that finds it."""
+
+
+def broken(connection: Connection, rule: str) -> Iterator[tuple[int, str]]:
+    """(subject, words) of everything that one of `STATE_RULES` finds."""
+    for row in connection.exec_driver_sql(STATE_RULES[rule]):
+        yield int(row[0]), str(row[1])
+
+
+def file_damage(connection: Connection) -> list[str]:
+    """What SQLite itself finds wrong with the file, a line each; empty if nothing."""
+    try:
+        found = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA quick_check(20)")]
+        wrong = [line for line in found if line != "ok"]
+        for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+            if len(wrong) >= 20:
+                break
+            wrong.append(f"{table} row {row} refers to a row of {parent} that is not there")
+    except sqlite_module().DatabaseError as exc:
+        return [str(exc)]
+    return wrong
+
+
+# --- history ---
+
+_KINDS: dict[str, tuple[str, type[states.State]]] = {
+    "source": ("sources", states.Source),
+    "document": ("documents", states.Document),
+    "version": ("versions", states.Version),
+    "batch": ("batches", states.Batch),
+    "attempt": ("attempts", states.Attempt),
+}
+# Purpose: a break that was put on record counts once.
+_NOT_ON_RECORD = (
+    " AND NOT EXISTS (SELECT 1 FROM transitions k WHERE k.kind = t.kind AND k.subject = t.subject"
+    f" AND k.id >= t.id AND k.cause LIKE '{VERIFIED}%')"
+)
+_PAIRS = "SELECT DISTINCT kind, origin, target FROM transitions WHERE origin IS NOT NULL AND origin != target"
+_MOVED = (
+    "SELECT DISTINCT t.kind, t.subject FROM transitions t WHERE t.kind = ? AND t.origin = ? AND t.target = ?"
+    + _NOT_ON_RECORD
+)
+_CHAINS = (
+    "SELECT DISTINCT t.kind, t.subject, t.before, t.origin FROM (SELECT id, kind, subject, origin,"
+    " LAG(target) OVER (PARTITION BY kind, subject ORDER BY id) AS before FROM transitions WHERE kind != 'embedding') t"
+    " WHERE t.before IS NOT NULL AND t.origin IS NOT t.before" + _NOT_ON_RECORD
+)
+_LAST = (
+    "SELECT id, state, last FROM (SELECT r.id AS id, r.state AS state, (SELECT t.target FROM transitions t"
+    " WHERE t.kind = '{kind}' AND t.subject = r.id ORDER BY t.id DESC LIMIT 1) AS last FROM {table} r)"
+    " WHERE last IS NOT NULL AND last != state"
+)
+
+
+@dataclass(frozen=True)
+class Break:
+    """A story that does not hold together: `kind` and `subject` as in `transitions`, and what is wrong with it."""
+
+    kind: str
+    subject: int
+    words: str
+
+
+def broken_histories(connection: Connection) -> Iterator[Break]:
+    """Moves that the table of moves forbids, moves that do not follow from the one before, states no move led to."""
+    for kind, origin, target in connection.exec_driver_sql(_PAIRS).all():
+        if kind in _KINDS and not _legal(kind, origin, target):
+            for row in connection.exec_driver_sql(_MOVED, (kind, origin, target)):
+                yield Break(row[0], row[1], f"{kind} {row[1]}: {origin} -> {target} is not a legal move")
+    for kind, subject, before, origin in connection.exec_driver_sql(_CHAINS):
+        yield Break(kind, subject, f"{kind} {subject}: moved from {origin}, but was {before}")
+    for kind, (table, _) in _KINDS.items():
+        for subject, state, last in connection.exec_driver_sql(_LAST.format(kind=kind, table=table)):
+            yield Break(kind, subject, f"{kind} {subject}: is {state}, its last move went to {last}")
+
+
+def _legal(kind: str, origin: str, target: str) -> bool:
+    words = _KINDS[kind][1]
+    try:
+        states.check(words(origin), words(target))
+    except (ValueError, states.IllegalMoveError):
+        return False
+    return True
+
+
+def current_state(connection: Connection, kind: str, subject: int) -> str | None:
+    """The state a row is in now, and None if there is no such row."""
+    table = _KINDS[kind][0]
+    row = connection.exec_driver_sql(f"SELECT state FROM {table} WHERE id = ?", (subject,)).first()
+    return None if row is None else str(row[0])
+
+
+# --- packs ---
+
+
+@dataclass(frozen=True)
+class HeldEmbedding:
+    """Where the state says that the vectors of a held embedding lie: `vectors` rows of a pack, from `row` on."""
+
+    pack_id: int
+    row: int
+    vectors: int
+    key: bytes
+    id: int
+
+
+def held(connection: Connection) -> Iterator[HeldEmbedding]:
+    """Every held embedding, by pack and row."""
+    sql = "SELECT pack_id, pack_row, vectors, key, id FROM embeddings WHERE state = 2 ORDER BY pack_id, pack_row"
+    for row in connection.exec_driver_sql(sql):
+        yield HeldEmbedding(*row)
+
+
+def tokens_of_packs(connection: Connection, pack_ids: Sequence[int]) -> int:
+    """The estimated tokens of everything that these packs hold: what it would cost to embed it again."""
+    total = 0
+    for pack_id in pack_ids:
+        sql = "SELECT COALESCE(SUM(tokens), 0) FROM embeddings WHERE pack_id = ?"
+        total += int(connection.exec_driver_sql(sql, (pack_id,)).scalar_one())
+    return total
+
+
+def vector_places(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, tuple[str, int]]:
+    """key -> (pack, first row) of those of these embeddings that are held."""
+    found: dict[bytes, tuple[str, int]] = {}
+    raw: Any = connection.connection.driver_connection
+    for at in range(0, len(keys), _SLICE):
+        part = keys[at : at + _SLICE]
+        marks = ",".join("?" * len(part))
+        sql = (
+            "SELECT e.key, p.name, e.pack_row FROM embeddings e JOIN packs p ON p.id = e.pack_id"
+            f" WHERE e.state = 2 AND e.key IN ({marks})"
+        )
+        found.update((key, (name, row)) for key, name, row in raw.execute(sql, part))
+    return found
+
+
+# --- what the table should hold ---
+
+
+@dataclass(frozen=True)
+class ServedVersion:
+    """A published version as its rows tell of it. `sections` is JSON; `modified_at` microseconds."""
+
+    id: int
+    doc_key: bytes
+    source: str
+    path: str
+    content_hash: bytes
+    title: str
+    modified_at: int
+    sections: str
+    metadata: str
+
+
+@dataclass(frozen=True)
+class ServedChunk:
+    """A chunk of a published version. `held`: its vector is here, so its row must be in the table."""
+
+    ordinal: int
+    start: int
+    end: int
+    section: int
+    tokens: int
+    key: bytes
+    slot: int
+    held: bool
+
+
+# Whether nothing about a published version is under way: not leaving, not in doubt, not just being replaced.
+_SETTLED = (
+    " v.state = 'published' AND v.retire = 0 AND v.doubtful = 0 AND NOT EXISTS (SELECT 1 FROM versions n"
+    " WHERE n.document_id = v.document_id AND n.state IN ('waiting', 'ready') AND n.publication_id IS NOT NULL)"
+)
+_SERVED = (
+    f"SELECT v.id, d.doc_key, s.name, {_PATH}, v.content_hash, v.title, v.modified_at, v.sections, v.metadata"
+    f" FROM versions v{_PLACE} WHERE{_SETTLED}"
+)
+_SERVED_CHUNKS = (
+    'SELECT c.version_id, c.ordinal, c.start, c."end", c.section, c.tokens, e.key, c.slot, e.state = 2'
+    " FROM chunks c JOIN embeddings e ON e.id = c.embedding_id WHERE c.version_id IN ({marks})"
+    " ORDER BY c.version_id, c.ordinal"
+)
+Served = tuple[ServedVersion, list[ServedChunk]]
+
+
+def served(connection: Connection) -> Iterator[Served]:
+    """Every version that the table should show just as it is, with its chunks."""
+    last = 0
+    while True:
+        sql = f"{_SERVED} AND v.id > ? ORDER BY v.id LIMIT {_SLICE}"
+        page = [ServedVersion(*row) for row in connection.exec_driver_sql(sql, (last,))]
+        if not page:
+            return
+        last = page[-1].id
+        yield from _with_chunks(connection, page)
+
+
+def served_by_key(connection: Connection, doc_keys: Sequence[bytes]) -> dict[bytes, Served]:
+    """The same for some documents, by the key of the document; those with nothing settled are left out."""
+    found: dict[bytes, Served] = {}
+    for at in range(0, len(doc_keys), _SLICE):
+        part = tuple(doc_keys[at : at + _SLICE])
+        sql = f"{_SERVED} AND d.doc_key IN ({','.join('?' * len(part))})"
+        page = [ServedVersion(*row) for row in connection.exec_driver_sql(sql, part)]
+        found.update(
+            (version.doc_key, (version, chunks)) for version, chunks in _with_chunks(connection, page)
+        )
+    return found
+
+
+def _with_chunks(connection: Connection, page: Sequence[ServedVersion]) -> Iterator[Served]:
+    chunks: dict[int, list[ServedChunk]] = {version.id: [] for version in page}
+    sql = _SERVED_CHUNKS.format(marks=",".join("?" * len(page)))
+    for version_id, *rest in connection.exec_driver_sql(sql, tuple(chunks)):
+        chunks[version_id].append(ServedChunk(*rest))
+    for version in page:
+        yield version, chunks[version.id]
+
+
+# Purpose: documents of which the table may show anything for now: something about them is under way.
+_MOVING = (
+    "SELECT DISTINCT d.doc_key FROM versions v JOIN documents d ON d.id = v.document_id"
+    " WHERE v.state IN ('waiting', 'ready') OR (v.state = 'published' AND (v.retire = 1 OR v.doubtful = 1))"
+)
+
+
+def moving(connection: Connection) -> Iterator[bytes]:
+    """The keys of documents that a publication or a removal will bring in order."""
+    for row in connection.exec_driver_sql(_MOVING):
+        yield row[0]
+
+
+def is_moving(connection: Connection, doc_key: bytes) -> bool:
+    """The same for one document."""
+    sql = (
+        "SELECT EXISTS (SELECT 1 FROM versions v JOIN documents d ON d.id = v.document_id WHERE d.doc_key = ?"
+        " AND (v.state IN ('waiting', 'ready')"
+        "  OR (v.state = 'published' AND (v.retire = 1 OR v.doubtful = 1))))"
+    )
+    return bool(connection.exec_driver_sql(sql, (doc_key,)).scalar_one())
+
+
+# --- folders ---
+
+
+def contents(connection: Connection, folder_id: int) -> dict[str, tuple[int, str, bytes | None]]:
+    """name -> (document, state, hash of what was last read) of what is remembered of one folder."""
+    sql = (
+        "SELECT name, id, state, content_hash FROM documents"
+        " WHERE folder_id = ? AND state IN ('present', 'skipped')"
+    )
+    return {
+        name: (row, state, digest)
+        for name, row, state, digest in connection.exec_driver_sql(sql, (folder_id,))
+    }
