@@ -25,6 +25,7 @@ from voyage_jobs.steps import acts
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.store import batches, embeddings, sources, versions
+from voyage_jobs.store.engine import sqlite_module
 from voyage_jobs.worker import working
 
 from . import faults
@@ -65,6 +66,8 @@ class Plan:
     only: frozenset[str] | None = None
     crashes: float = 1.0
     acts: tuple[int, int] = (5, 11)
+    dies_at: str | None = None
+    """The crash point at which it surely dies, if it comes by; None draws one."""
     often: tuple[str, ...] = ()
     """Acts that are ten times as likely as usual."""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -136,6 +139,8 @@ class Life:
         self._death_rate = self.rng.choice((0.01, 0.03, 0.1)) * self.plan.crashes
         self._target = self.rng.choice(_SELDOM if self.rng.random() < 0.3 else sorted(crash.POINTS))
         self._target_left = self.rng.randint(1, 2)
+        if self.plan.dies_at is not None:
+            self._target, self._target_left = self.plan.dies_at, 1
         self.peace = False
 
     def _vendor(self) -> Simulator:
@@ -294,10 +299,15 @@ class Life:
         self.pipeline = self.context = self._worker = None
         with mock.patch("voyage_jobs.lock.held", return_value=contextlib.nullcontext()):
             self._start()
-        with contextlib.suppress(EpochLostError, Death):
-            for _ in range(3):
-                zombie.turn()
+        with contextlib.closing(sqlite_module().connect(self.data_dir / "state.db")) as watching:
+            before = watching.execute("PRAGMA data_version").fetchone()
+            with contextlib.suppress(EpochLostError, Death):
+                for _ in range(3):
+                    zombie.turn()
+            after = watching.execute("PRAGMA data_version").fetchone()
         self._leave(old)
+        if before != after:
+            raise Violation("an instance that was overtaken went on writing")
 
     # --- the worker ---
 

@@ -24,6 +24,7 @@ from .life import Plan
 from .memory_table import MemoryTable
 
 LOSSY = frozenset({"answer_lost", "request_lost", "effect_delayed", "job_hidden", "server_error"})
+UNSEEN = frozenset({"effect_delayed", "job_hidden"})
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,8 @@ def _blind_retry() -> AbstractContextManager[Any]:
 
 
 def _any_version() -> AbstractContextManager[Any]:
-    """Publish versions whatever their state."""
-    anything = str(versions._READY).replace(
-        "v.state = 'ready'", "v.state IN ('waiting', 'ready', 'superseded')"
-    )
+    """Publish versions that were overtaken, too."""
+    anything = str(versions._READY).replace("= 'ready'", "IN ('ready', 'retired', 'superseded')")
     return mock.patch.object(versions, "_READY", versions.text(anything))
 
 
@@ -92,7 +91,7 @@ def _pack_last() -> Iterator[None]:
         writer._path = temp.with_name(temp.name + ".late")
         written = close(writer)
         kept = writer._path
-        late.append(lambda: kept.rename(path))
+        late[:] = [lambda: kept.rename(path)]
         return type(written)(written.name.removesuffix(".tmp.late"), *_rest(written))
 
     def record_first(*args: Any) -> None:
@@ -152,14 +151,15 @@ def _no_guard() -> AbstractContextManager[Any]:
     return mock.patch.object(scan, "why_freeze", return_value=None)
 
 
+NO_FAULTS = frozenset[str]()
 MUTANTS = {
-    "no attempt row": Mutant(_no_attempt_row, Plan(only=LOSSY)),
-    "no quarantine": Mutant(_no_quarantine, Plan(only=frozenset({"effect_delayed", "job_hidden"}))),
-    "blind retry of create": Mutant(_blind_retry, Plan(only=LOSSY)),
-    "any version published": Mutant(_any_version, Plan(only=frozenset())),
-    "pack after the outcomes": Mutant(_pack_last, Plan(only=frozenset())),
-    "append instead of flip": Mutant(_append_only, Plan(only=frozenset())),
-    "pack not synced": Mutant(_no_fsync, Plan(only=frozenset(), often=("power loss",))),
-    "epoch not checked": Mutant(_no_epoch, Plan(only=frozenset(), often=("takeover",))),
-    "mass deletion not guarded": Mutant(_no_guard, Plan(only=frozenset())),
+    "no attempt row": Mutant(_no_attempt_row, Plan(only=LOSSY, dies_at="create.answered")),
+    "no quarantine": Mutant(_no_quarantine, Plan(only=UNSEEN, dies_at="create.answered")),
+    "blind retry of create": Mutant(_blind_retry, Plan(only=LOSSY, dies_at="create.answered")),
+    "stale version published": Mutant(_any_version, Plan(only=NO_FAULTS)),
+    "pack after the outcomes": Mutant(_pack_last, Plan(only=NO_FAULTS, dies_at="collect.committed")),
+    "append instead of flip": Mutant(_append_only, Plan(only=NO_FAULTS)),
+    "pack not synced": Mutant(_no_fsync, Plan(only=NO_FAULTS, often=("power loss",))),
+    "epoch not checked": Mutant(_no_epoch, Plan(only=NO_FAULTS, often=("takeover",))),
+    "mass deletion not guarded": Mutant(_no_guard, Plan(only=NO_FAULTS)),
 }

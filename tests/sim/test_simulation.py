@@ -11,8 +11,8 @@ from voyage_jobs import crash
 from .life import live
 
 SLICE = 8
-# Lives that once went wrong, each for a reason of its own.
-REMEMBERED = (17, 81)
+# Lives that once went wrong: 717 split by old settings what a broken first scan had recorded.
+REMEMBERED = (717,)
 
 
 @pytest.mark.parametrize("first", range(1_000_000, 1_000_000 + 6 * SLICE, SLICE))
