@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -40,6 +41,12 @@ _ANY_KEY = "simulated"
     metavar="DIR",
     help="Where large files go.  [default: a temporary folder]",
 )
+@click.option(
+    "--tokenizer",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Count and bill by this tokenizer.json.  [default: four bytes are a token]",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another order of events.")
 @json_option
 def simulate(
@@ -50,6 +57,7 @@ def simulate(
     batch_seconds: float,
     faults: Path | None,
     storage: Path | None,
+    tokenizer: Path | None,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -59,8 +67,9 @@ def simulate(
     but are worth nothing elsewhere: keep them in a data folder of their own, as the printed lines do.
     """
     from voyage_jobs.clock import SystemClock
-    from voyage_jobs.simulator import FaultScript, Simulator
+    from voyage_jobs.simulator import FaultScript, Options, Simulator
     from voyage_jobs.simulator.server import serve
+    from voyage_jobs.simulator.tokens import tokens_of
 
     if api_key and is_key(api_key):
         raise ConfigError(
@@ -68,6 +77,11 @@ def simulate(
         )
     if storage is not None:
         storage.mkdir(parents=True, exist_ok=True)
+    script = FaultScript.from_file(faults) if faults else FaultScript.none()
+    options = script.options or Options()
+    if tokenizer is not None:
+        tokens_of(str(tokenizer))  # raises now, not with the first batch
+        options = replace(options, tokenizer=str(tokenizer))
     clock = SystemClock()
     # A simulator knows nothing of an earlier one's batches, so each run gets a data folder of its own.
     data_dir = Path(tempfile.gettempdir()) / f"voyage-jobs-simulated-{clock.token()[:8]}"
@@ -76,7 +90,8 @@ def simulate(
         api_key=api_key,
         seed=seed,
         batch_seconds=batch_seconds,
-        faults=FaultScript.from_file(faults) if faults else None,
+        faults=script,
+        options=options,
         storage_dir=storage,
     )
     try:

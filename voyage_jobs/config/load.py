@@ -123,6 +123,9 @@ def _anchor(values: dict[str, Any], base: Path) -> None:
     for source in sources if isinstance(sources, list) else ():
         if isinstance(source, dict) and "path" in source:
             source["path"] = anchored(source["path"])
+    voyage = values.get("voyage")
+    if isinstance(voyage, dict) and "tokenizer" in voyage:
+        voyage["tokenizer"] = anchored(voyage["tokenizer"])
     table = values.get("lancedb")
     if isinstance(table, dict) and isinstance(uri := table.get("uri"), str) and "://" not in uri:
         table["uri"] = anchored(uri)

@@ -88,6 +88,7 @@ class VoyageSettings(Section):
     quarantine_s: Duration = 900
     create_retry_s: Duration = 1800
     delete_remote_files: bool = True
+    tokenizer: str = ""
 
     @model_validator(mode="before")
     @classmethod

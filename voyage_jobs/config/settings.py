@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 from pydantic import Field, PrivateAttr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -103,6 +104,13 @@ class Settings(BaseSettings):
         """Remember what is not configuration itself; for `load_settings`."""
         self._origin, self._warnings, self._api_key = origin, warnings, api_key
         return self
+
+    @property
+    def tokenizer_file(self) -> Path:
+        """Where the model's tokenizer is, or would be if it were fetched."""
+        if self.voyage.tokenizer:
+            return Path(self.voyage.tokenizer)
+        return self.data_dir / "tokenizers" / f"{quote(self.voyage.model, safe='')}.json"
 
     @property
     def origin(self) -> Path | None:

@@ -29,6 +29,7 @@ from voyage_jobs.store.schema import DROPPED, FAILED
 from voyage_jobs.store.sources import SourceRow
 from voyage_jobs.store.story import View
 from voyage_jobs.store.versions import NewChunk
+from voyage_jobs.voyage.tokenizer import TokenCounter
 
 UNSETTLED = documents.UNSETTLED_MTIME
 
@@ -62,6 +63,7 @@ class Keys:
     def __init__(self, settings: Settings) -> None:
         self.profile = profile_of(settings)
         self.keys = KeyMaker(self.profile)
+        self.count = TokenCounter(settings.tokenizer_file)
         self.counted: set[bytes] = set()
 
 
@@ -162,7 +164,7 @@ class SourcePlanner:
             known = foresight.known_document(connection, folder_id, stat.name, self._profile_id)
         if not self._is_news(known, found):
             return
-        chunks = split(found.text, path, self._options).chunks
+        chunks = split(found.text, path, self._options, self._keys.count).chunks
         self._count(connection, found.text, requests_for(self._keys, found.text, chunks))
         self._progress(f"planning {source.name}", self.plan.new + self.plan.changed, None)
 

@@ -20,7 +20,6 @@ from voyage_jobs.simulator.catalog import Kind
 from voyage_jobs.simulator.encoding import encoded, quantised
 from voyage_jobs.simulator.messages import ApiError, SchemaError
 from voyage_jobs.simulator.params import Params
-from voyage_jobs.simulator.tokens import count_tokens, truncated
 from voyage_jobs.simulator.vectors import Floats, in_context
 
 MAX_ITEMS = 1000
@@ -95,7 +94,7 @@ class Embeddings(Endpoint):
     def prepare(self, groups: Groups, params: Params) -> Workload:
         """Truncate or refuse long texts, then sum up."""
         texts = _fitting(groups[0], params)
-        units = [Unit(text_digest(text), count_tokens(text)) for text in texts]
+        units = [Unit(text_digest(text), params.tokens.count(text)) for text in texts]
         _check_total(sum(unit.tokens for unit in units), params)
 
         def answer(vectors: Floats) -> dict[str, Any]:
@@ -133,7 +132,7 @@ class ContextualizedEmbeddings(Endpoint):
         units = []
         for group in groups:
             _fitting(group, params)
-            tokens = sum(map(count_tokens, group))
+            tokens = sum(map(params.tokens.count, group))
             if tokens > params.model.context:
                 raise ApiError(400, f"An inner list has {tokens} tokens, over {params.model.context}.")
             units.append(Unit(list_digest(group), tokens))
@@ -163,9 +162,10 @@ class Rerank(Endpoint):
         if not query or not all(documents):
             raise ApiError(400, "The query and the documents must not be empty strings.")
         query = _fitting([query], params, params.model.query_tokens)[0]
-        room = params.model.context - count_tokens(query)
+        count = params.tokens.count
+        room = params.model.context - count(query)
         documents = _fitting(documents, params, room)
-        tokens = count_tokens(query) * len(documents) + sum(map(count_tokens, documents))
+        tokens = count(query) * len(documents) + sum(map(count, documents))
         _check_total(tokens, params)
 
         def answer(vectors: Floats) -> dict[str, Any]:
@@ -208,9 +208,9 @@ def _fitting(texts: list[str], params: Params, limit: int | None = None) -> list
         raise ApiError(400, "Input cannot contain empty strings or empty lists.")
     most = params.model.context if limit is None else limit
     if params.truncation:
-        return [truncated(text, most) for text in texts]
+        return [params.tokens.truncated(text, most) for text in texts]
     for number, text in enumerate(texts):
-        tokens = count_tokens(text)
+        tokens = params.tokens.count(text)
         if tokens > most:
             raise ApiError(400, f"The text at index {number} has {tokens} tokens, over the limit of {most}.")
     return texts

@@ -90,6 +90,9 @@ class Options:
     retired_models: Mapping[str, str] = field(default_factory=dict)
     """Retired model to its replacement; they answer 410."""
 
+    tokenizer: str | None = None
+    """A `tokenizer.json` to count and bill by; else four bytes are a token."""
+
     # Time
     speed: float = 1.0
     """Simulated seconds per second of the clock."""

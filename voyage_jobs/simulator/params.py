@@ -13,6 +13,7 @@ from voyage_jobs.simulator.catalog import SMALL, Kind, Model, find_model
 from voyage_jobs.simulator.encoding import DTYPES, Dtype
 from voyage_jobs.simulator.messages import ApiError, SchemaError
 from voyage_jobs.simulator.options import Options
+from voyage_jobs.simulator.tokens import Tokens, tokens_of
 
 _VECTOR_KEYS = {"model", "input_type", "output_dimension", "output_dtype", "encoding_format"}
 KEYS: Mapping[Kind, frozenset[str]] = {
@@ -41,6 +42,7 @@ class Params:
     chunk_overlap: int = 0
     top_k: int | None = None
     return_documents: bool = False
+    tokens: Tokens = Tokens()  # noqa: RUF009 - it never changes
 
     @property
     def fingerprint(self) -> str:
@@ -62,7 +64,10 @@ def parse_params(raw: Mapping[str, Any], kind: Kind, options: Options) -> Params
     if kind == "rerank":
         top_k = reader.whole("top_k", 1, None)
         documents = bool(reader.get("return_documents", bool))
-        return Params(model, 0, truncation=reader.truncation(), top_k=top_k, return_documents=documents)
+        tokens = tokens_of(options.tokenizer)
+        return Params(
+            model, 0, truncation=reader.truncation(), top_k=top_k, return_documents=documents, tokens=tokens
+        )
     return _vector_params(reader, model, kind, options)
 
 
@@ -85,6 +90,7 @@ def _vector_params(reader: _Reader, model: Model, kind: Kind, options: Options) 
         auto_chunking=auto,
         chunk_size=size,
         chunk_overlap=reader.whole("chunk_overlap", 0, size - 1) or 0,
+        tokens=tokens_of(options.tokenizer),
     )
 
 

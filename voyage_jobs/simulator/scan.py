@@ -13,7 +13,6 @@ from voyage_jobs.simulator.endpoints import Endpoint, Groups
 from voyage_jobs.simulator.messages import SchemaError
 from voyage_jobs.simulator.options import Options
 from voyage_jobs.simulator.params import Params
-from voyage_jobs.simulator.tokens import count_tokens
 
 _MOST_ERRORS = 100
 _BOM = b"\xef\xbb\xbf"
@@ -107,7 +106,7 @@ def _check_new(custom_id: str, seen: set[str]) -> None:
 
 def _count(result: Scan, groups: Groups, params: Params) -> None:
     """Add a line's texts and tokens; a reranker's query counts once per document."""
-    tokens = [[min(count_tokens(text), params.model.context) for text in group] for group in groups]
+    tokens = [[min(params.tokens.count(text), params.model.context) for text in group] for group in groups]
     result.texts += sum(map(len, groups))
     if params.model.kind == "rerank":
         result.texts -= 1

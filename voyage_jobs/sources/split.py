@@ -16,7 +16,7 @@ from voyage_jobs.sources.frontmatter import FrontMatter, Json, front_matter
 from voyage_jobs.sources.headings import Heading, plain_line
 from voyage_jobs.sources.pieces import pieces, with_overlap
 from voyage_jobs.sources.sections import regions
-from voyage_jobs.sources.tokens import estimate_tokens
+from voyage_jobs.sources.tokens import Count, estimate_each
 
 SPLITTER_VERSION = 1
 """Raise it when the same text comes to give other chunks, titles, sections or metadata: every document is
@@ -61,7 +61,7 @@ class Chunk(NamedTuple):
     section: int
     """Index into the document's `sections`."""
     tokens: int
-    """Estimated, see `tokens.estimate_tokens`."""
+    """As counted by who split it; estimated if nobody said how to count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,11 @@ class SplitDocument:
     chunks: list[Chunk]
 
 
-def split(text: str, path: str, options: SplitOptions) -> SplitDocument:
-    """Split a document; `path` says by its suffix how to read it, and by its name what to call it."""
+def split(text: str, path: str, options: SplitOptions, count: Count = estimate_each) -> SplitDocument:
+    """Split a document; `path` says by its suffix how to read it, and by its name what to call it.
+
+    `count` counts tokens and has no say in how a document is cut.
+    """
     suffix = path[path.rfind(".") :].lower()
     is_markdown = suffix in _MARKDOWN
     front, found = FrontMatter(), list[Heading]()
@@ -88,12 +91,14 @@ def split(text: str, path: str, options: SplitOptions) -> SplitDocument:
     elif suffix in _RST:
         found = rst.headings(text)
     sections: dict[tuple[str, ...], int] = {}
-    chunks: list[Chunk] = []
+    spans: list[tuple[int, int, int]] = []
     size = options.max_chars - options.overlap_chars
     for region in regions(text, front.end, found, size // 2):
         section = sections.setdefault(region.path, len(sections))
         for start, end in with_overlap(text, pieces(text, region, size, is_markdown), options.overlap_chars):
-            chunks.append(Chunk(len(chunks), start, end, section, estimate_tokens(text[start:end])))
+            spans.append((start, end, section))
+    tokens = count([text[start:end] for start, end, _ in spans])
+    chunks = [Chunk(at, *span, tokens[at]) for at, span in enumerate(spans)]
     return SplitDocument(_title(front, found, path), front.metadata, list(sections), chunks)
 
 

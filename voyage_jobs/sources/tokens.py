@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
 _DIGITS = b"0123456789"
+
+Count: TypeAlias = Callable[[Sequence[str]], list[int]]
+"""Counts the tokens of each text."""
 
 
 def estimate_tokens(text: str) -> int:
@@ -21,6 +27,11 @@ def estimate_tokens(text: str) -> int:
     plain = len(raw.translate(None, _DIGITS))
     digits = len(raw) - plain
     return max(1, other + digits + -(-plain // 3))
+
+
+def estimate_each(texts: Sequence[str]) -> list[int]:
+    """The estimate of every text."""
+    return list(map(estimate_tokens, texts))
 
 
 def max_tokens(text: str) -> int:

@@ -19,6 +19,7 @@ from voyage_jobs.store.store import Store
 from voyage_jobs.vectors import PackStore
 from voyage_jobs.voyage import models
 from voyage_jobs.voyage.client import VoyageClient
+from voyage_jobs.voyage.tokenizer import TokenCounter
 
 if TYPE_CHECKING:
     from voyage_jobs.table import PublishedTable, TableDoor
@@ -53,12 +54,14 @@ class Context:
     """Those for which such a scan was asked for out of turn: once, lest a missing file keeps it scanning for ever."""
     profile: Profile = field(init=False)
     keys: KeyMaker = field(init=False)
+    count: TokenCounter = field(init=False)
     profile_id: int = 0
     """Row of the profile; set by recovery."""
 
     def __post_init__(self) -> None:
         self.profile = profile_of(self.settings)
         self.keys = KeyMaker(self.profile)
+        self.count = TokenCounter(self.settings.tokenizer_file)
 
     def open_table(self) -> PublishedTable:
         """The table, made at first use. Raises CorruptionError or ConfigError if it is damaged or foreign."""

@@ -20,7 +20,6 @@ from voyage_jobs.clock import US
 from voyage_jobs.durable import remove
 from voyage_jobs.errors import RefusedError, VendorError
 from voyage_jobs.profile import KEY_BYTES
-from voyage_jobs.sources.tokens import estimate_tokens
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
@@ -202,7 +201,7 @@ def _from_input(context: Context, path: Path) -> list[JobLine] | None:
             key, texts = _key_of(read), _texts_of(read)
             if key is None or texts is None or context.keys.key(texts) != key:
                 return None
-            tokens = sum(estimate_tokens(text) for text in texts)
+            tokens = sum(context.count(texts))
             lines.setdefault(key, JobLine(key, len(texts), tokens))
     return list(lines.values())
 

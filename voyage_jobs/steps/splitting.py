@@ -11,6 +11,7 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.profile import KeyMaker, Profile
 from voyage_jobs.sources.read import ReadDocument
 from voyage_jobs.sources.split import Chunk, SplitOptions, split
+from voyage_jobs.sources.tokens import Count, estimate_each
 from voyage_jobs.store.versions import NewChunk, NewVersion
 
 # One inner list of /v1/contextualizedembeddings holds at most 32,000 tokens (Voyage API reference). The estimate
@@ -20,10 +21,14 @@ WINDOW_CHUNKS = 1_000
 
 
 class Keyed(Protocol):
-    """What names embeddings: a step's context, or a plan's."""
+    """What names embeddings and counts their tokens: a step's context, or a plan's."""
 
     profile: Profile
     keys: KeyMaker
+
+    @property
+    def count(self) -> Count:
+        """Counts tokens."""
 
 
 def split_options(settings: Settings) -> SplitOptions:
@@ -37,7 +42,7 @@ def to_version(
     context: Keyed, document_id: int, path: str, read: ReadDocument, options: SplitOptions
 ) -> NewVersion:
     """Split a document and name the embeddings its chunks need."""
-    document = split(read.text, path, options)
+    document = split(read.text, path, options, context.count)
     return NewVersion(
         document_id=document_id,
         content_hash=read.content_hash,
@@ -55,19 +60,26 @@ def requests_for(context: Keyed, text: str, chunks: Sequence[Chunk]) -> list[New
     """Group chunks into requests: one each, or windows of neighbours where vectors see their context."""
     if not context.profile.contextualized:
         return [_request(context, text, [chunk])[0] for chunk in chunks]
-    return [new for window in windows(chunks) for new in _request(context, text, window)]
+    sizes = estimate_each([text[chunk.start : chunk.end] for chunk in chunks])
+    return [new for window in windows(chunks, sizes) for new in _request(context, text, window)]
 
 
-def windows(chunks: Sequence[Chunk], most_tokens: int = WINDOW_TOKENS) -> list[list[Chunk]]:
-    """Cut the chunks of a document into runs that fit one request each."""
+def windows(
+    chunks: Sequence[Chunk], sizes: Sequence[int], most_tokens: int = WINDOW_TOKENS
+) -> list[list[Chunk]]:
+    """Cut the chunks of a document into runs that fit one request each.
+
+    `sizes` are estimates, whoever counts the tokens: a tokenizer that comes later must not cut other windows, which
+    would be other embeddings, paid anew.
+    """
     cut: list[list[Chunk]] = []
     tokens = 0
-    for chunk in chunks:
-        if not cut or tokens + chunk.tokens > most_tokens or len(cut[-1]) >= WINDOW_CHUNKS:
+    for chunk, size in zip(chunks, sizes, strict=True):
+        if not cut or tokens + size > most_tokens or len(cut[-1]) >= WINDOW_CHUNKS:
             cut.append([])
             tokens = 0
         cut[-1].append(chunk)
-        tokens += chunk.tokens
+        tokens += size
     return cut
 
 
