@@ -141,7 +141,7 @@ def _retire(context: Context) -> bool:
     table = context.open_table()
     with context.store.write() as tx:
         publication_id = publications.begin(tx, publications.DELETE, len(gone))
-        versions.take_up(tx, [version.id for version in gone], publication_id)
+        versions.take_out(tx, [version.id for version in gone], publication_id)
     documents = [(version.source, version.path) for version in gone]
     table_version = table.delete(documents)
     crash_point("retire.table.done")

@@ -484,11 +484,23 @@ def chunks_of(connection: Connection, version_id: int) -> Iterator[PublishChunk]
 
 
 def take_up(tx: Tx, version_ids: Sequence[int], publication_id: int) -> None:
-    """Note, before the table is touched, which publication is about to serve (or remove) these versions."""
+    """Note, before the table is touched, which publication is about to serve these versions."""
     statement = (
         update(versions).where(versions.c.id == bindparam("taken")).values(publication_id=publication_id)
     )
     tx.connection.execute(statement, [{"taken": version_id} for version_id in version_ids])
+
+
+def take_out(tx: Tx, version_ids: Sequence[int], publication_id: int) -> None:
+    """Note, before the table is touched, which publication is about to remove the rows of these versions.
+
+    From now on it is in doubt whether the table shows them: a document that comes back is published anew.
+    """
+    take_up(tx, version_ids, publication_id)
+    tx.connection.execute(
+        update(versions).where(versions.c.id == bindparam("taken")).values(doubtful=1),
+        [{"taken": version_id} for version_id in version_ids],
+    )
 
 
 # Purpose: the versions that a publication is about to replace.
