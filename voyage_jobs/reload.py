@@ -6,7 +6,9 @@ from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context, encoded
+from voyage_jobs.steps.recount import notice_tokenizer
 from voyage_jobs.store import sources
+from voyage_jobs.voyage.tokenizer import TokenCounter
 
 # Open connections, the lock, the table and the keys of all vectors were made from these.
 _FIXED_VOYAGE = ("base_url", "timeout_s")
@@ -32,6 +34,8 @@ def needs_restart(old: Settings, fresh: Settings) -> list[str]:
 def apply(context: Context, fresh: Settings) -> None:
     """Work by new settings from now on: sources come and go, everything is looked at once more."""
     context.settings = fresh
+    context.count = TokenCounter(fresh.tokenizer_file)
+    notice_tokenizer(context)
     with context.store.write() as tx:
         sources.configure(tx, [(source.name, encoded(source.path)) for source in fresh.sources])
     lane.try_again(context)

@@ -30,6 +30,7 @@ class Entry(NamedTuple):
 SECTIONS: dict[str, dict[str, Entry]] = {
     "Set up": {
         "init": Entry("init:init", "Write a commented configuration."),
+        "fetch-tokenizer": Entry("tokenizer:fetch_tokenizer", "Fetch the model's tokenizer, to count tokens exactly."),
     },
     "Do the work": {
         "plan": Entry("plan:plan", "Show what would be sent and what it would cost; send nothing."),

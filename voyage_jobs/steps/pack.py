@@ -18,7 +18,7 @@ from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.filling import Filling, Limits, request_params
 from voyage_jobs.steps.texts import Texts
-from voyage_jobs.store import batches, embeddings, ledger
+from voyage_jobs.store import batches, counts, embeddings, ledger
 from voyage_jobs.store.embeddings import Backlog, WantedEmbedding
 from voyage_jobs.voyage.lines import input_line
 
@@ -30,8 +30,9 @@ def pack(context: Context, *, eager: bool = False, most_inputs: int | None = Non
     """Make one batch if it is time to. `eager` does not linger; `most_inputs` caps this batch for a first small try."""
     with context.store.read() as connection:
         waiting = embeddings.backlog(connection, context.profile_id)
+        recounting = counts.counted(connection).recount_after is not None
         blocked = batches.in_state(connection, Batch.PARKED, *BEFORE_THE_JOB)
-    if blocked or not waiting.embeddings or not (eager or _worth_it(context, waiting)):
+    if blocked or recounting or not waiting.embeddings or not (eager or _worth_it(context, waiting)):
         return False
     if not room_for(context, 3 * context.settings.batching.max_bytes):
         return False

@@ -20,6 +20,7 @@ from voyage_jobs.steps.disk import note_full
 from voyage_jobs.steps.pack import pack
 from voyage_jobs.steps.poll import poll
 from voyage_jobs.steps.publish import publish
+from voyage_jobs.steps.recount import recount
 from voyage_jobs.steps.recover_remote import claim_if_lost
 from voyage_jobs.steps.scan import Scan, ScanResult
 from voyage_jobs.steps.submit import submit
@@ -78,6 +79,7 @@ class Pipeline:
         return (
             ("requests", lambda: acts.carry_out(context)),
             ("scan", self._scan),
+            ("recount", lambda: recount(context)),
             ("pack", self._pack),
             ("submit", lambda: submit(context)),
             ("poll", lambda: poll(context)),

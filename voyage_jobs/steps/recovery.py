@@ -13,8 +13,19 @@ from voyage_jobs.errors import ConfigError
 from voyage_jobs.profile import Profile
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.context import Context, encoded
+from voyage_jobs.steps.recount import notice_tokenizer
 from voyage_jobs.steps.recover_packs import adopt_packs
-from voyage_jobs.store import adoption, batches, embeddings, lanes, notes, publications, sources, versions
+from voyage_jobs.store import (
+    adoption,
+    batches,
+    documents,
+    embeddings,
+    lanes,
+    notes,
+    publications,
+    sources,
+    versions,
+)
 
 STRAY_S = 86_400
 
@@ -33,6 +44,7 @@ def recover(context: Context, mode: str) -> None:
         # A clock that was set back while nothing ran would keep everything waiting.
         batches.due_no_later(tx, tx.now + int(context.settings.polling.max_interval_s * US))
         lanes.due_no_later(tx, tx.now + int(context.settings.voyage.create_retry_s * US))
+    notice_tokenizer(context)
     context.packs.discard_unfinished()
     _lost_state(context)
     _missing_packs(context)
@@ -119,17 +131,22 @@ def _table(context: Context) -> None:
     with context.store.read() as connection:
         filled = notes.get(connection, notes.TABLE)
         version = publications.last_table_version(connection)
-    if filled is not None and filled != place:
-        _publish_again(context, f"the table is {place} now")
-    elif version is not None or context.table_door.exists():
-        _check_table(context, version or 0)
+    moved = filled is not None and filled != place
+    if moved or version is not None or context.table_door.exists():
+        _check_table(context, version or 0, f"the table is {place} now" if moved else None)
     with context.store.write() as tx:
         notes.put(tx, notes.TABLE, place)
 
 
-def _check_table(context: Context, acknowledged: int) -> None:
+def _check_table(context: Context, acknowledged: int, cause: str | None) -> None:
+    """Publish everything again if the table is not what was acknowledged, or for a `cause` known before."""
     health = context.table_door.check()
-    if health.ok and (health.version or 0) >= acknowledged:
+    if health.ok:
+        if cause is None and (health.version or 0) < acknowledged:
+            cause = f"the table went back to version {health.version}"
+        if cause is not None:
+            _take_out_what_is_gone(context)
+            _publish_again(context, cause)
         return
     if health.reason == "foreign":
         raise ConfigError(health.detail, hint="Name another table in [lancedb] table.")
@@ -138,15 +155,24 @@ def _check_table(context: Context, acknowledged: int) -> None:
         aside = context.table_door.set_aside(stamp)
         context.log.error("table.set_aside", reason=health.detail, kept_as=aside)
         _publish_again(context, "the table was damaged")
-    elif health.reason == "missing":
-        _publish_again(context, "the table was missing")
     else:
-        _publish_again(context, f"the table went back to version {health.version}")
+        _publish_again(context, cause or "the table was missing")
+
+
+def _take_out_what_is_gone(context: Context) -> None:
+    """A table that was filled at another time may show documents that have gone since."""
+    with context.store.read() as connection:
+        gone = documents.without_rows(connection)
+    if gone:
+        table = context.open_table()
+        table.delete(gone)
+        table.sync()
 
 
 def _publish_again(context: Context, cause: str) -> None:
     with context.store.write() as tx:
         count = versions.unpublish_all(tx, cause)
+        versions.recount_all(tx)  # vectors may be lost, too
         publications.forget_versions(tx)
     if count:
         context.log.warning("table.rebuild", cause=cause, documents=count)

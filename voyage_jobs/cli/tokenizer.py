@@ -1,0 +1,43 @@
+"""`fetch-tokenizer`: from estimated tokens to exact ones."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from voyage_jobs.cli import output
+from voyage_jobs.cli.context import json_option, settings_of
+from voyage_jobs.errors import ConfigError
+
+
+@click.command("fetch-tokenizer")
+@json_option
+@click.option(
+    "--hub",
+    metavar="URL",
+    help="A mirror of the Hugging Face hub.  [default: $HF_ENDPOINT, else https://huggingface.co]",
+)
+@click.pass_context
+def fetch_tokenizer(ctx: click.Context, as_json: bool, hub: str | None) -> None:
+    """Fetch the model's tokenizer, so that tokens are counted exactly.
+
+    Voyage publishes it on the Hugging Face hub as voyageai/MODEL; it is kept in data_dir. No key is sent. `plan` counts
+    by it at once, a running daemon from its next start or SIGHUP on; what waits to be sent is then counted anew.
+    """
+    from voyage_jobs.voyage.hub import HUB
+    from voyage_jobs.voyage.hub import fetch_tokenizer as fetch
+
+    settings = settings_of(ctx)
+    if settings.voyage.tokenizer:
+        raise ConfigError(
+            f"[voyage] tokenizer names a file of yours, {settings.voyage.tokenizer}: nothing is fetched.",
+            hint="Take the setting out to use the one of the hub.",
+        )
+    target, model = settings.tokenizer_file, settings.voyage.model
+    size = fetch(model, target, hub=hub or os.environ.get("HF_ENDPOINT") or HUB)
+    if as_json:
+        output.emit_json({"model": model, "file": str(target), "bytes": size})
+        return
+    click.echo(f"The tokenizer of {model} ({output.size(size)}) is at {output.printable(str(target))}.")
+    click.echo("A running daemon takes it up when it is started again, or on SIGHUP.")
