@@ -13,7 +13,7 @@ from voyage_jobs.states import Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.strays import find_strays
-from voyage_jobs.store import batches, lanes
+from voyage_jobs.store import batches, embeddings, lanes
 from voyage_jobs.store.batches import BatchRow
 
 FILES_PER_TURN = 20
@@ -26,7 +26,18 @@ def tidy(context: Context) -> bool:
     if context.settings.voyage.delete_remote_files:
         did = find_strays(context)
         did |= _delete_remote(context)
+    did |= _forget_failures(context)
     return _close(context) or did
+
+
+def _forget_failures(context: Context) -> bool:
+    """What failed and is in no document any more is nobody's trouble."""
+    with context.store.read() as connection:
+        if not embeddings.any_failed_unneeded(connection):
+            return False
+    with context.store.write() as tx:
+        embeddings.drop_unneeded(tx)
+    return True
 
 
 def _delete_remote(context: Context) -> bool:

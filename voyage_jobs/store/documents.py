@@ -281,6 +281,20 @@ def retire_source(tx: Tx, source_id: int, cause: str) -> int:
     return len(chosen)
 
 
+# Purpose: documents of which no row belongs into any table.
+_WITHOUT_ROWS = text(
+    "SELECT s.name, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END FROM documents d"
+    " JOIN folders f ON f.id = d.folder_id JOIN sources s ON s.id = d.source_id WHERE NOT EXISTS"
+    " (SELECT 1 FROM versions v WHERE v.document_id = d.id AND v.retire = 0"
+    "  AND v.state IN ('waiting', 'ready', 'published'))"
+)
+
+
+def without_rows(connection: Connection) -> list[tuple[str, str]]:
+    """(source, path) of every document that is not to be in the table, now or soon."""
+    return [(source, path) for source, path in connection.execute(_WITHOUT_ROWS)]
+
+
 def count_live(connection: Connection, source_id: int) -> int:
     """Documents of a source that are present (not skipped, missing or gone)."""
     return int(

@@ -89,6 +89,18 @@ _DROP = text(
 )
 
 
+# Purpose: has something failed that nobody asks for any more?
+_FORGOTTEN = text(
+    "SELECT EXISTS (SELECT 1 FROM embeddings e WHERE e.state = 3 AND NOT EXISTS"
+    " (SELECT 1 FROM chunks c WHERE c.embedding_id = e.id))"
+)
+
+
+def any_failed_unneeded(connection: Connection) -> bool:
+    """Whether there is a failed embedding that no chunk points to."""
+    return bool(connection.execute(_FORGOTTEN).scalar_one())
+
+
 def drop_unneeded(tx: Tx) -> int:
     """Drop wanted and failed embeddings that no chunk points to."""
     dropped = int(tx.connection.execute(_DROP).rowcount)

@@ -1,0 +1,243 @@
+"""The start: whatever the last process left, and whatever happened to the files meanwhile."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import lance
+import pytest
+from step_doors import (
+    all_batches,
+    closed_lanes,
+    embeddings_by_state,
+    money,
+    newest,
+    prose,
+    query,
+    settle,
+    shown,
+    source_row,
+    turns,
+    until,
+)
+from world import World
+
+from voyage_jobs.clock import US
+from voyage_jobs.crash import arm
+from voyage_jobs.errors import ConfigError, LockedError
+from voyage_jobs.states import Batch
+from voyage_jobs.store import lanes
+
+DAY_S = 86_400
+
+
+@pytest.fixture
+def filled(world):
+    """Three published documents."""
+    for name in "abc":
+        world.write(f"{name}.md", prose(name, 2))
+    world.run()
+    return world
+
+
+def lance_of(world):
+    return world.data_dir / "lancedb"
+
+
+def rebuilt(world, before, **sections):
+    """After a run the table shows the same, and nothing was spent."""
+    spent = world.ledger.export()
+    world.run(**sections)
+    assert world.ledger.export() == spent
+    return shown(world) == before
+
+
+# The table.
+
+
+def test_a_table_that_is_missing_is_built_again_at_no_cost(filled):
+    before = shown(filled)
+    shutil.rmtree(lance_of(filled))
+    with filled.worker() as context:
+        settled = money(context).settled_tokens
+        settle(filled, context)
+        assert money(context).settled_tokens == settled
+        assert len(all_batches(context)) == 1
+    assert shown(filled) == before
+
+
+@pytest.mark.parametrize("what", ["data", "_versions"])
+@pytest.mark.parametrize("how", ["cut", "empty", "missing"])
+def test_a_torn_table_is_set_aside_and_built_again_at_no_cost(filled, what, how):
+    before = shown(filled)
+    victims = sorted((lance_of(filled) / "chunks.lance" / what).iterdir())
+    victim = max(victims, key=lambda path: path.stat().st_mtime_ns)
+    if how == "missing":
+        victim.unlink()
+    else:
+        os.truncate(victim, 0 if how == "empty" else victim.stat().st_size // 2)
+    assert rebuilt(filled, before)
+
+
+def test_a_table_that_went_back_in_time_is_brought_forward_again(filled, tmp_path):
+    """A backup of the table alone was restored: later edits return, and later deletions are done again."""
+    backup = tmp_path / "backup"
+    shutil.copytree(lance_of(filled), backup)
+    filled.remove("a.md")
+    filled.write("b.md", prose("b, edited"))
+    filled.run()
+    before = shown(filled)
+    assert sorted(before) == ["b.md", "c.md"]
+    shutil.rmtree(lance_of(filled))
+    shutil.copytree(backup, lance_of(filled))
+    assert rebuilt(filled, before)
+
+
+def test_a_table_of_another_name_is_filled_and_the_first_one_left_alone(filled):
+    before = shown(filled)
+    assert rebuilt(filled, before, lancedb={"table": "other"})  # the first one, as it was
+    other = lance_of(filled) / "other.lance"
+    assert lance.dataset(str(other)).count_rows() == len(filled.table_rows())
+
+
+def test_a_return_to_the_first_table_takes_out_what_went_meanwhile(filled):
+    filled.run(lancedb={"table": "other"})
+    filled.remove("a.md")
+    filled.run(lancedb={"table": "other"})
+    filled.run()
+    assert sorted(shown(filled)) == ["b.md", "c.md"]
+
+
+def test_a_table_of_another_profile_is_refused_with_a_way_out(filled, tmp_path):
+    other = World(tmp_path / "second", voyage={"output_dimension": 16})
+    other.write("x.md", prose("x"))
+    with pytest.raises(ConfigError) as caught:
+        other.run(lancedb={"uri": str(lance_of(filled))})
+    assert "table" in (caught.value.message + (caught.value.hint or ""))
+    assert len(shown(filled)) == 3
+
+
+def test_a_publication_that_died_is_made_again(filled):
+    """Dead between the table's commit and its acknowledgement."""
+    filled.write("a.md", prose("a, edited", 2))
+
+    class Died(Exception):
+        pass
+
+    def dies(point):
+        if point == "publish.table.done":
+            raise Died
+
+    arm(dies)
+    try:
+        with pytest.raises(Died):
+            filled.run()
+    finally:
+        arm(None)
+    filled.run()
+    assert "edited" in shown(filled)["a.md"][0]
+    assert len(filled.table_rows()) == 6
+
+
+# Settings that do not fit.
+
+
+def test_another_model_for_the_same_folder_is_refused(filled):
+    with pytest.raises(ConfigError, match="cannot be mixed") as caught:
+        filled.run(voyage={"model": "voyage-4-lite"})
+    assert "new data_dir" in caught.value.hint
+    filled.run()
+
+
+@pytest.mark.parametrize(
+    "voyage", [{"output_dimension": 16}, {"output_dtype": "int8"}, {"input_type": "query"}]
+)
+def test_other_vectors_for_the_same_folder_are_refused(filled, voyage):
+    with pytest.raises(ConfigError, match="cannot be mixed"):
+        filled.run(voyage=voyage)
+
+
+def test_two_at_once_are_refused(world):
+    with world.worker():
+        with pytest.raises(LockedError, match="Another voyage-jobs"), world.worker():
+            pass
+
+
+# What lies about.
+
+
+def test_files_of_batches_that_are_over_leave_the_spool(filled):
+    spool = filled.data_dir / "spool"
+    assert not list(spool.iterdir())
+    with filled.worker() as context:
+        ref = newest(context).ref
+    (spool / f"{ref}.jsonl").write_bytes(b"left by a dead process")
+    (spool / "of-nobody.jsonl").write_bytes(b"young")
+    old = spool / "of-nobody-either.jsonl.tmp"
+    old.write_bytes(b"old")
+    long_ago = filled.clock.wall() - 2 * DAY_S
+    os.utime(old, (long_ago, long_ago))
+    now = filled.clock.wall()
+    os.utime(spool / "of-nobody.jsonl", (now, now))
+    with filled.worker():
+        assert sorted(path.name for path in spool.iterdir()) == ["of-nobody.jsonl"]
+
+
+def test_half_a_pack_is_swept(filled):
+    (pack,) = (filled.data_dir / "vectors").rglob("*.arrow")
+    half = pack.with_name("half.arrow.tmp")
+    half.write_bytes(b"ARROW1")
+    with filled.worker():
+        assert not half.exists()
+        assert pack.exists()
+
+
+def test_a_restart_in_the_middle_of_a_download_goes_on_from_there(tmp_path):
+    world = World(tmp_path, faults={"body_cut": {"times": 1, "keep_share": 0.6}}, options={"ranges": True})
+    for number in range(20):
+        world.write(f"{number}.md", prose(f"number {number}"))
+    with world.worker() as context:
+        for _ in range(100):
+            turns(world, context, 1)
+            if world.sim.faults.fired["body_cut"]:
+                break
+        part = next(context.spool.glob("*.part"))
+        assert part.stat().st_size > 0
+    world.run()
+    ranged = [request.headers["range"] for request in world.transport.requests if "range" in request.headers]
+    assert ranged
+    assert len(shown(world)) == 20
+
+
+# Clocks.
+
+
+def test_a_clock_set_back_while_nothing_ran_does_not_keep_a_lane_closed(world):
+    world.write("a.md", prose("a"))
+    with world.worker() as context:
+        with context.store.write() as tx:
+            lanes.close(tx, lanes.VENDOR, tx.now + 600 * US, 9, "unreachable", "no network", None)
+    world.clock.step(-5 * DAY_S)
+    with world.worker() as context:
+        wait = closed_lanes(context)["vendor"].until_at / US - world.clock.wall()
+        assert wait <= context.settings.voyage.create_retry_s
+        assert source_row(context).scan_due_at <= world.clock.wall() * US
+    world.run()
+    assert len(shown(world)) == 1
+
+
+def test_the_state_says_who_works_here_and_when_it_left(world):
+    with world.worker(mode="run") as context:
+        ((pid, mode, stopped),) = query(context, "SELECT pid, mode, stopped_at FROM daemon")
+        assert (pid, mode, stopped) == (os.getpid(), "run", None)
+    with world.worker() as context:
+        assert query(context, "SELECT mode FROM daemon") == [("sync",)]
+
+
+def test_a_world_that_is_quiet_stays_quiet(filled):
+    before = filled.sim.calls.copy()
+    with filled.worker() as context:
+        turns(filled, context, 30)
+        assert embeddings_by_state(context) == {"held": 6}
+    assert filled.sim.calls == before
