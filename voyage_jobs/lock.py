@@ -44,7 +44,7 @@ def make_data_dir(folder: Path) -> None:
             hint="Set data_dir to a folder that this user may write.",
         ) from exc
     kind = file_system_of(folder)
-    if kind in _NETWORK:
+    if is_network(kind):
         raise ConfigError(
             f"data_dir {folder} is on a network file system ({kind}), where SQLite and file locks are not safe.",
             hint="Set data_dir to a local disk; sources may stay on the network.",
@@ -81,6 +81,11 @@ def holder(path: Path) -> int | None:
             return None
     except (FileNotFoundError, PermissionError, ValueError):
         return None
+
+
+def is_network(kind: str | None) -> bool:
+    """Whether a file system of this kind is shared between hosts."""
+    return kind in _NETWORK
 
 
 def file_system_of(path: Path) -> str | None:

@@ -267,9 +267,8 @@ def audit_rows(
     vectors = VectorCheck(store, packs, bad_packs)
     screen = Screen(Expected.read(store, profile, progress), vectors, profile)
     done = 0
-    for batch in table.keys(None, READ) if table is not None else ():
-        for start in range(0, batch.num_rows, 4_096):
-            screen.look(batch.slice(start, 4_096))
+    for batch in table.all_rows(READ) if table is not None else ():
+        screen.look(batch)
         done += batch.num_rows
         progress("checking rows", done, None)
     found.looked_at("rows", done)

@@ -30,7 +30,9 @@ class Entry(NamedTuple):
 SECTIONS: dict[str, dict[str, Entry]] = {
     "Set up": {
         "init": Entry("init:init", "Write a commented configuration."),
-        "fetch-tokenizer": Entry("tokenizer:fetch_tokenizer", "Fetch the model's tokenizer, to count tokens exactly."),
+        "fetch-tokenizer": Entry(
+            "tokenizer:fetch_tokenizer", "Fetch the model's tokenizer, to count tokens exactly."
+        ),
     },
     "Do the work": {
         "plan": Entry("plan:plan", "Show what would be sent and what it would cost; send nothing."),
@@ -44,6 +46,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "search": Entry("search:search", "Search the table."),
     },
     "Mend": {
+        "doctor": Entry("doctor:doctor", "Check configuration, key, disk, state, table; say how to fix."),
         "verify": Entry("verify:verify", "Compare folders, state, packs and table; mend what differs."),
         "retry": Entry("acts:retry", "Try failed items, or a parked batch, again."),
         "cancel": Entry("acts:cancel", "Cancel batches at the vendor."),

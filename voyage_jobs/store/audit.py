@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -24,6 +24,12 @@ _PLACE = (
 )
 _OVER = "('collected', 'closed', 'refused', 'cancelled')"
 _OF = "(SELECT COUNT(*) FROM chunks c JOIN embeddings e ON e.id = c.embedding_id WHERE c.version_id = v.id{and_})"
+
+
+def _raw(connection: Connection) -> Any:
+    """The driver's connection, for statements with a row per chunk: SQLAlchemy's rows cost more than the query."""
+    return connection.connection.driver_connection
+
 
 VERIFIED = "verify: "
 """How the cause of a row of history begins by which `verify` put a break on record."""
@@ -197,8 +203,7 @@ def current_state(connection: Connection, kind: str, subject: int) -> str | None
 # --- packs ---
 
 
-@dataclass(frozen=True)
-class HeldEmbedding:
+class HeldEmbedding(NamedTuple):
     """Where the state says that the vectors of a held embedding lie: `vectors` rows of a pack, from `row` on."""
 
     pack_id: int
@@ -211,8 +216,8 @@ class HeldEmbedding:
 def held(connection: Connection) -> Iterator[HeldEmbedding]:
     """Every held embedding, by pack and row."""
     sql = "SELECT pack_id, pack_row, vectors, key, id FROM embeddings WHERE state = 2 ORDER BY pack_id, pack_row"
-    for row in connection.exec_driver_sql(sql):
-        yield HeldEmbedding(*row)
+    for row in _raw(connection).execute(sql):
+        yield HeldEmbedding._make(row)
 
 
 def tokens_of_packs(connection: Connection, pack_ids: Sequence[int]) -> int:
@@ -224,10 +229,16 @@ def tokens_of_packs(connection: Connection, pack_ids: Sequence[int]) -> int:
     return total
 
 
+def is_needed(connection: Connection, pack_id: int) -> bool:
+    """Whether any embedding is held in a pack."""
+    sql = "SELECT EXISTS (SELECT 1 FROM embeddings WHERE pack_id = ?)"
+    return bool(connection.exec_driver_sql(sql, (pack_id,)).scalar_one())
+
+
 def vector_places(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, tuple[str, int]]:
     """key -> (pack, first row) of those of these embeddings that are held."""
     found: dict[bytes, tuple[str, int]] = {}
-    raw: Any = connection.connection.driver_connection
+    raw = _raw(connection)
     for at in range(0, len(keys), _SLICE):
         part = keys[at : at + _SLICE]
         marks = ",".join("?" * len(part))
@@ -242,8 +253,7 @@ def vector_places(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, 
 # --- what the table should hold ---
 
 
-@dataclass(frozen=True)
-class ServedVersion:
+class ServedVersion(NamedTuple):
     """A published version as its rows tell of it. `sections` is JSON; `modified_at` microseconds."""
 
     id: int
@@ -257,8 +267,7 @@ class ServedVersion:
     metadata: str
 
 
-@dataclass(frozen=True)
-class ServedChunk:
+class ServedChunk(NamedTuple):
     """A chunk of a published version. `held`: its vector is here, so its row must be in the table."""
 
     ordinal: int
@@ -316,8 +325,8 @@ def served_by_key(connection: Connection, doc_keys: Sequence[bytes]) -> dict[byt
 def _with_chunks(connection: Connection, page: Sequence[ServedVersion]) -> Iterator[Served]:
     chunks: dict[int, list[ServedChunk]] = {version.id: [] for version in page}
     sql = _SERVED_CHUNKS.format(marks=",".join("?" * len(page)))
-    for version_id, *rest in connection.exec_driver_sql(sql, tuple(chunks)):
-        chunks[version_id].append(ServedChunk(*rest))
+    for row in _raw(connection).execute(sql, tuple(chunks)):
+        chunks[row[0]].append(ServedChunk._make(row[1:]))
     for version in page:
         yield version, chunks[version.id]
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCAN_ROWS = 65_536  # two text columns of so many rows are a few MiB
+STREAM_ROWS = 2_048  # of all columns
 _TAKE_ROWS = 2_048  # with vectors and texts, about 12 MiB
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.table.documents import SCAN_ROWS, DocumentSet, Incoming, rows_at
+from voyage_jobs.table.documents import SCAN_ROWS, STREAM_ROWS, DocumentSet, Incoming, rows_at
 from voyage_jobs.table.engine import newest_manifest, open_dataset, open_reading, quiet_logs, table_path
 from voyage_jobs.table.flip import replace
 from voyage_jobs.table.schema import KEY_COLUMNS, demand_ours, schema
@@ -110,6 +110,22 @@ class PublishedTable:
             return
         for batch in rows_at(dataset, DocumentSet(documents).addresses(dataset), names):
             yield batch.drop_columns(["_rowaddr"])
+
+    def all_rows(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The columns `names` (None: all) of all rows, vectors included, in small batches; flat in memory.
+
+        All batches are of one version. Raises `CorruptionError` on unreadable files.
+        """
+        columns = schema(self._profile).names if names is None else list(names)
+        scanner = open_dataset(self.path).scanner(
+            columns=columns,
+            batch_size=STREAM_ROWS,
+            batch_readahead=2,
+            fragment_readahead=1,
+            scan_in_order=True,
+        )
+        with open_reading(self.path):
+            yield from scanner.to_batches()
 
     def search(self, vector: Sequence[float], k: int = 10, where: str | None = None) -> list[dict[str, Any]]:
         """The `k` rows nearest to `vector`, best first: all columns but the vector, and `score` (cosine, 1 is

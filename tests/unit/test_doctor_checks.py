@@ -1,0 +1,241 @@
+"""`doctor` finds what is wrong around the work, says what to do, and leaves everything as it was."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import namedtuple
+
+import pytest
+from verify_doors import pack_files, settled, sql
+from world import KEY, World
+
+from voyage_jobs import lock
+from voyage_jobs.config.key import KeySource
+from voyage_jobs.doctor.check import Verdict, bad, exit_code, good, note
+from voyage_jobs.doctor.examine import examine
+from voyage_jobs.store import engine
+
+ATLAS = "al-not-a-real-key-of-atlas-0123456789"
+VOYAGE = "pa-not-a-real-key-of-voyage-0123456789"
+
+
+def checks(world, *, probe=False, key=KEY, **sections):
+    settings = world.settings(**sections)
+    settings.attach(origin=None, warnings=(), api_key=KeySource({"VOYAGE_API_KEY": key} if key else {}))
+    return list(examine(settings, world.clock, probe=probe, transport=world.transport))
+
+
+def wrong(found):
+    return {check.name for check in found if check.verdict is Verdict.BAD}
+
+
+def one(found, name):
+    (check,) = [check for check in found if check.name == name]
+    return check
+
+
+@pytest.fixture
+def sound(tmp_path):
+    return settled(tmp_path)
+
+
+def test_before_the_first_run_nothing_is_bad_and_nothing_is_made(tmp_path):
+    world = World(tmp_path)
+    world.write("a.md", "text")
+    found = checks(world)
+    assert wrong(found) == set()
+    assert exit_code(found) == 0
+    assert not world.data_dir.exists()
+    assert "makes it" in one(found, "data_dir").why
+
+
+def test_a_sound_folder(sound):
+    found = checks(sound, probe=True)
+    assert wrong(found) == set()
+    for name in (
+        "state",
+        "schema",
+        "packs",
+        "table",
+        "profile",
+        "probe",
+        "clock",
+        "sqlite",
+        "disk",
+        "source docs",
+    ):
+        assert one(found, name).verdict is Verdict.GOOD, name
+    assert "12 rows" in one(found, "table").why
+
+
+def test_the_key_is_never_shown(sound):
+    for key in (KEY, ATLAS, VOYAGE):
+        found = checks(sound, key=key, voyage={"base_url": "https://api.voyageai.com/v1"})
+        assert not [check for check in found if key in f"{check.why}{check.fix}"]
+
+
+@pytest.mark.parametrize(
+    ("key", "url", "verdict", "code"),
+    [
+        ("", "https://api.voyageai.com/v1", Verdict.BAD, 2),
+        (ATLAS, "https://api.voyageai.com/v1", Verdict.BAD, 5),
+        (VOYAGE, "https://ai.mongodb.com/v1", Verdict.BAD, 5),
+        (VOYAGE, "https://api.voyageai.com/v1", Verdict.GOOD, 0),
+        (ATLAS, "https://ai.mongodb.com/v1", Verdict.GOOD, 0),
+        ("another-word", "https://api.voyageai.com/v1", Verdict.NOTE, 0),
+        ("another-word", "http://127.0.0.1:8000/v1", Verdict.GOOD, 0),
+    ],
+)
+def test_key_and_host_must_fit(sound, key, url, verdict, code):
+    found = checks(sound, key=key, voyage={"base_url": url})
+    assert one(found, "key").verdict is verdict
+    assert exit_code(found) == code
+
+
+def test_a_simulator_is_not_taken_for_the_vendor(sound):
+    check = one(checks(sound, voyage={"base_url": "http://127.0.0.1:8000/v1"}), "vendor")
+    assert check.verdict is Verdict.NOTE
+    assert "simulator" in check.why
+
+
+def test_a_refused_key_ends_with_5(sound):
+    found = checks(sound, probe=True, key=VOYAGE)
+    assert one(found, "probe").verdict is Verdict.BAD
+    assert one(found, "probe").fix
+    assert exit_code(found) == 5
+
+
+def test_an_unreachable_vendor_is_told_as_that(tmp_path):
+    broken = World(tmp_path, faults={"request_lost": {"on": ["list_batches"]}})
+    check = one(
+        list(examine(broken.settings(), broken.clock, probe=True, transport=broken.transport)), "probe"
+    )
+    assert check.verdict is Verdict.BAD
+    assert "could not be reached" in check.why
+    assert "network" in check.fix
+
+
+def test_a_clock_that_is_wrong_by_an_hour_is_told(sound):
+    class Wrong:
+        def __getattr__(self, name):
+            return getattr(sound.clock, name)
+
+        def wall(self):
+            return sound.clock.wall() + 3600
+
+    found = list(examine(sound.settings(), Wrong(), probe=True, transport=sound.transport))
+    assert one(found, "clock").verdict is Verdict.BAD
+    assert "s ahead of the vendor" in one(found, "clock").why
+
+
+def test_sources_that_are_missing_unmounted_or_frozen(sound):
+    sound.docs.rename(sound.root / "unmounted")
+    assert wrong(checks(sound)) == {"source docs"}
+    sound.docs.mkdir()
+    assert one(checks(sound), "source docs").verdict is Verdict.NOTE
+    assert "mounted" in one(checks(sound), "source docs").fix
+    sound.run()
+    assert "frozen" in one(checks(sound), "source docs").why
+    sql(sound, "UPDATE sources SET state = 'active', frozen_reason = NULL, device = 12345")
+    assert "another device" in one(checks(sound), "source docs").why
+
+
+def test_a_full_disk(sound):
+    check = one(checks(sound, disk={"min_free_bytes": 1 << 60}), "disk")
+    assert check.verdict is Verdict.BAD
+    assert "min_free_bytes" in check.fix
+
+
+def test_data_that_others_may_read_and_folders_that_cannot_be(sound, monkeypatch):
+    sound.data_dir.chmod(0o755)
+    assert one(checks(sound), "data_dir").fix.startswith("chmod 700")
+    monkeypatch.setattr(lock, "file_system_of", lambda path: "nfs4")
+    assert one(checks(sound), "data_dir").verdict is Verdict.BAD
+    assert exit_code(checks(sound)) == 2
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_data_folder_that_this_user_may_not_use(sound, monkeypatch, there):
+    if not there:
+        sound.data_dir.rename(sound.root / "aside")
+    refused = {str(sound.data_dir), str(sound.root)}
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) not in refused and allowed(path, mode))
+    assert one(checks(sound), "data_dir").verdict is Verdict.BAD
+
+
+def test_damage_in_the_state_packs_and_table(sound):
+    pack_files(sound)[0].unlink()
+    (sound.data_dir / "lancedb" / "chunks.lance").rename(sound.root / "aside.lance")
+    assert wrong(checks(sound)) == {"packs", "table"}
+    sql(sound, "PRAGMA wal_checkpoint(TRUNCATE)")
+    with (sound.data_dir / "state.db").open("r+b") as file:
+        file.seek(4096 * 3)
+        file.write(b"\xff" * 4096 * 3)
+    assert "state" in wrong(checks(sound))
+
+
+def test_a_file_that_is_no_state(tmp_path):
+    world = World(tmp_path)
+    world.data_dir.mkdir(mode=0o700)
+    (world.data_dir / "state.db").write_bytes(b"no database at all" * 100)
+    found = checks(world)
+    assert wrong(found) == {"state"}
+    assert one(found, "state").fix
+
+
+def test_a_state_of_an_older_version_is_told_and_not_migrated(sound):
+    sql(sound, "UPDATE alembic_version SET version_num = '0000'")
+    assert one(checks(sound), "schema").verdict is Verdict.NOTE
+    assert sql(sound, "SELECT version_num FROM alembic_version") == [("0000",)]
+
+
+def test_another_journal_mode(sound):
+    sql(sound, "PRAGMA journal_mode = DELETE")
+    assert [check.verdict for check in checks(sound) if check.name == "state"] == [Verdict.GOOD, Verdict.BAD]
+
+
+def test_other_vectors_and_another_programs_table(sound):
+    found = checks(sound, voyage={"output_dimension": 16})
+    assert one(found, "profile").exit_code == 2
+    assert one(found, "table").verdict is Verdict.BAD
+    assert exit_code(found) == 2
+
+
+def test_a_table_that_went_back(sound):
+    sql(sound, "UPDATE publications SET table_version = 99")
+    assert "went back to version" in one(checks(sound), "table").why
+
+
+def test_who_is_at_work_and_whether_it_hangs(sound):
+    assert "none" in one(checks(sound), "process").why
+    with sound.worker(mode="run"):
+        assert one(checks(sound), "process").verdict is Verdict.GOOD
+        sound.clock.advance(3600)
+        check = one(checks(sound), "process")
+        assert check.verdict is Verdict.BAD
+        assert str(os.getpid()) in check.fix
+
+
+def test_a_lock_without_a_state(tmp_path):
+    world = World(tmp_path)
+    with lock.held(world.settings().paths.lock, world.clock):
+        assert one(checks(world), "process").why == f"process {os.getpid()} is at work"
+
+
+def test_an_old_sqlite(sound, monkeypatch):
+    Module = namedtuple("Module", "sqlite_version sqlite_version_info Error DatabaseError")
+    old = Module("3.45.0", (3, 45, 0), sqlite3.Error, sqlite3.DatabaseError)
+    monkeypatch.setattr(engine, "sqlite_module", lambda: old)
+    from voyage_jobs.doctor.data import check_library
+
+    check = check_library()
+    assert check.verdict is Verdict.BAD
+    assert "pysqlite3" in check.fix
+
+
+def test_the_worst_decides_the_exit_code():
+    assert exit_code([good("a", ""), note("b", "")]) == 0
+    assert exit_code([bad("a", ""), bad("b", "", exit_code=5)]) == 5
+    assert exit_code([bad("a", ""), bad("b", "", exit_code=5), bad("c", "", exit_code=2)]) == 2

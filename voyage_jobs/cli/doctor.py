@@ -1,0 +1,77 @@
+"""`voyage-jobs doctor`: is everything around the work as it must be?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+from voyage_jobs.cli.context import json_option, settings_of
+from voyage_jobs.errors import ConfigError
+
+if TYPE_CHECKING:
+    from voyage_jobs.doctor.check import Check
+
+_MARKS = {"good": ("ok", "green"), "bad": ("BAD", "red"), "note": ("-", None)}
+
+
+@click.command(short_help="Check configuration, key, disk, state, table; say how to fix.")
+@click.option("--probe", is_flag=True, help="Ask the vendor once (costs nothing): key, network, clock.")
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, probe: bool, as_json: bool) -> int:
+    """Check everything the work depends on, one line each: ok or BAD, why, and what to do.
+
+    It creates and changes nothing, and works beside a running process.
+
+    \b
+    Exit codes: 0  nothing is bad
+                2  the configuration or the key is missing or wrong
+                3  something else is bad
+                5  the vendor refuses the key
+    """
+    from voyage_jobs.clock import SystemClock, iso, now_us
+    from voyage_jobs.doctor.check import Verdict, exit_code, told
+
+    clock = SystemClock()
+    checks: list[Check] = []
+    try:
+        settings = settings_of(ctx)
+    except ConfigError as exc:
+        found: Iterable[Check] = [told("configuration", exc)]
+    else:
+        from voyage_jobs.doctor.examine import examine
+
+        found = examine(settings, clock, probe=probe)
+    for check in found:
+        checks.append(check)
+        if not as_json:
+            _show(check)
+    code = exit_code(checks)
+    if as_json:
+        from voyage_jobs.cli.output import emit_json
+
+        wrong = sum(check.verdict is Verdict.BAD for check in checks)
+        emit_json(
+            {
+                "as_of": iso(now_us(clock)),
+                "ok": not wrong,
+                "exit_code": code,
+                "checks": [check.as_dict() for check in checks],
+            }
+        )
+    return code
+
+
+def _show(check: Check) -> None:
+    from voyage_jobs.cli.output import printable
+    from voyage_jobs.redact import redact
+
+    mark, colour = _MARKS[str(check.verdict)]
+    lines = [printable(line) for line in redact(check.why).splitlines()]
+    click.echo(f"{click.style(f'{mark:<4}', fg=colour)}{check.name}: {lines[0]}")
+    for line in lines[1:]:
+        click.echo(f"      {line}")
+    if check.fix:
+        click.echo(f"      -> {printable(redact(check.fix))}")

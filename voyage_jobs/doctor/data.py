@@ -1,0 +1,176 @@
+"""The data folder and what lies in it: lock, state, packs, table."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+
+from voyage_jobs import lock
+from voyage_jobs.clock import US, Clock, now_us
+from voyage_jobs.config.profile import profile_of
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.doctor.check import Check, bad, good, note, told
+from voyage_jobs.errors import ConfigError, StateError, VoyageJobsError
+from voyage_jobs.profile import Profile
+from voyage_jobs.report.problems import HEARTBEAT_OLD_S
+from voyage_jobs.store import audit, batches, health, notes, publications
+from voyage_jobs.store.engine import SAFE_LIBRARY, library_is_safe, library_version
+from voyage_jobs.store.store import ReadOnlyStore
+from voyage_jobs.table import TableDoor
+from voyage_jobs.vectors import PackStore
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def check_library() -> Check:
+    """The SQLite library in use."""
+    if library_is_safe():
+        return good("sqlite", f"library {library_version()}")
+    wanted = ".".join(map(str, SAFE_LIBRARY))
+    return bad(
+        "sqlite",
+        f"library {library_version()} can damage a database that several processes write (fixed in {wanted})",
+        "Install pysqlite3, which brings its own library: pip install pysqlite3.",
+    )
+
+
+def check_data(settings: Settings, clock: Clock, door: TableDoor) -> Iterator[Check]:
+    """Everything under `data_dir`, and the table wherever it is."""
+    folder = _folder(settings)
+    yield folder
+    yield _holder(settings, clock)
+    if not settings.paths.state_db.exists():
+        yield note("state", f"there is none yet at {settings.paths.state_db}; the first sync or run makes it")
+        return
+    store = ReadOnlyStore(settings.paths.state_db)
+    try:
+        yield from _state(store)
+        yield _profile(store, settings)
+        yield _packs(store, PackStore(settings.paths.vectors))
+        yield _table(store, door)
+    except StateError as exc:
+        yield told("state", exc)
+
+
+def _folder(settings: Settings) -> Check:
+    folder = settings.data_dir
+    if not folder.exists():
+        return _to_be_made(settings)
+    kind = lock.file_system_of(folder)
+    if lock.is_network(kind):
+        return bad(
+            "data_dir",
+            f"{folder} is on a network file system ({kind}), where SQLite and file locks are not safe",
+            "Set data_dir to a local disk; sources may stay on the network.",
+            exit_code=2,
+        )
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return bad(
+            "data_dir",
+            f"{folder} cannot be read and written by this user",
+            "Check its owner and permissions.",
+        )
+    if stat.S_IMODE(folder.stat().st_mode) & _OTHERS:
+        why = f"{folder} can be opened by other users; it holds the texts of your documents"
+        return note("data_dir", why, f"chmod 700 {folder}")
+    return good("data_dir", f"{folder} on {kind or 'an unknown file system'}")
+
+
+def _to_be_made(settings: Settings) -> Check:
+    folder = settings.data_dir
+    above = next(path for path in folder.parents if path.exists())
+    if os.access(above, os.W_OK | os.X_OK):
+        return note("data_dir", f"{folder} is not there yet; the first sync or run makes it")
+    fix = "Set data_dir to a folder that this user may write."
+    return bad("data_dir", f"{folder} is not there, and cannot be made in {above}", fix, exit_code=2)
+
+
+def _holder(settings: Settings, clock: Clock) -> Check:
+    pid = lock.holder(settings.paths.lock)
+    if pid is None:
+        return note("process", "none is at work here")
+    try:
+        with ReadOnlyStore(settings.paths.state_db).read() as connection:
+            here = notes.who(connection)
+    except StateError:
+        here = None
+    if here is None:
+        return note("process", f"process {pid} is at work")
+    silent_s = (now_us(clock) - here.heartbeat_at) / US
+    who = f"process {pid} ({here.mode}, at step {here.step or '?'}), last sign of life {max(0, int(silent_s))} s ago"
+    if silent_s > HEARTBEAT_OLD_S:
+        return bad("process", who, f"It hangs: stop process {pid} and start it again; nothing is lost.")
+    return good("process", who)
+
+
+def _state(store: ReadOnlyStore) -> Iterator[Check]:
+    with store.read() as connection:
+        facts = health.file_facts(connection)
+        damage = audit.file_damage(connection)
+    if damage:
+        fix = "Restore a backup, or move state.db aside and run `voyage-jobs recover`."
+        yield bad("state", f"SQLite finds the file damaged: {damage[0]}", fix)
+    else:
+        free = f", {facts.free_bytes:,} of them free" if facts.free_bytes else ""
+        yield good("state", f"whole, {facts.bytes:,} bytes{free}")
+    if facts.journal_mode.lower() != "wal":
+        yield bad(
+            "state",
+            f"its journal mode is {facts.journal_mode}, not wal",
+            "Another program changed it; run sync.",
+        )
+    if facts.revision == facts.head:
+        yield good("schema", f"{facts.revision}, the newest")
+    else:
+        yield note("schema", f"{facts.revision}; the next sync or run brings it to {facts.head}")
+
+
+def _profile(store: ReadOnlyStore, settings: Settings) -> Check:
+    asked = profile_of(settings)
+    with store.read() as connection:
+        known = notes.get(connection, notes.PROFILE)
+    if known is not None and Profile.from_json(known) != asked:
+        return bad(
+            "profile",
+            f"this folder holds vectors of {known}; the settings ask for {asked.to_json()}",
+            "Set [voyage] back, or name a new data_dir.",
+            exit_code=2,
+        )
+    return good(
+        "profile", f"{asked.model}, {asked.dimension} x {asked.dtype}, {asked.input_type or 'no input type'}"
+    )
+
+
+def _packs(store: ReadOnlyStore, packs: PackStore) -> Check:
+    with store.read() as connection:
+        known = [pack for pack in batches.all_packs(connection) if audit.is_needed(connection, pack.id)]
+    wrong = [pack.name for pack in known if _size(packs, pack.name) != pack.bytes]
+    if wrong:
+        why = f"{len(wrong)} of {len(known)} packs are missing or cut: {', '.join(wrong[:3])}"
+        return bad("packs", why, "`voyage-jobs verify --repair --dry-run` tells what it takes to mend that.")
+    return good("packs", f"{len(known)}, {sum(pack.bytes for pack in known):,} bytes, all there")
+
+
+def _size(packs: PackStore, name: str) -> int | None:
+    try:
+        return packs.path(name).stat().st_size
+    except OSError:
+        return None
+
+
+def _table(store: ReadOnlyStore, door: TableDoor) -> Check:
+    with store.read() as connection:
+        acknowledged = publications.last_table_version(connection)
+    try:
+        if not door.exists() and acknowledged is None:
+            return note("table", f"{door.place} is not there yet; the first publication makes it")
+        found = door.check()
+    except (OSError, VoyageJobsError) as exc:
+        return told("table", exc)
+    if found.ok and (found.version or 0) >= (acknowledged or 0):
+        return good("table", f"{found.rows:,} rows, version {found.version}, in {door.place}")
+    if found.reason == "foreign":
+        return told("table", ConfigError(found.detail, hint="Name another table in [lancedb] table."))
+    why = found.detail or f"{door.place} went back to version {found.version} of {acknowledged}"
+    return bad("table", why, "The next sync or run publishes everything again from the packs, at no cost.")

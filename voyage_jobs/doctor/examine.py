@@ -1,0 +1,30 @@
+"""All checks in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from voyage_jobs import worker
+from voyage_jobs.clock import Clock
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.doctor.check import Check
+from voyage_jobs.doctor.data import check_data, check_library
+from voyage_jobs.doctor.settings import check_settings
+from voyage_jobs.doctor.surroundings import check_surroundings
+from voyage_jobs.doctor.vendor import check_vendor
+
+if TYPE_CHECKING:
+    import httpx
+
+
+def examine(
+    settings: Settings, clock: Clock, *, probe: bool, transport: httpx.BaseTransport | None = None
+) -> Iterator[Check]:
+    """Look at everything; `probe` allows the one call to the vendor. Creates and changes nothing."""
+    yield from check_settings(settings)
+    yield check_library()
+    yield from check_surroundings(settings)
+    yield from check_data(settings, clock, worker.lance_door(settings))
+    if probe:
+        yield from check_vendor(settings, clock, transport)
