@@ -19,14 +19,12 @@ from step_doors import (
     shown,
     source_row,
     turns,
-    until,
 )
 from world import World
 
 from voyage_jobs.clock import US
 from voyage_jobs.crash import arm
 from voyage_jobs.errors import ConfigError, LockedError
-from voyage_jobs.states import Batch
 from voyage_jobs.store import lanes
 
 DAY_S = 86_400

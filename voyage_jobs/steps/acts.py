@@ -38,6 +38,11 @@ def carry_out(context: Context) -> bool:
 
 def perform(context: Context, command: str, arguments: Mapping[str, object], who: str) -> Answer:
     """Carry out one act. Raises ConfigError if it makes no sense."""
+    if command not in _ACTS:
+        raise ConfigError(
+            f"The process at work does not know how to {command}.",
+            hint="It is of another version: restart it, then ask again.",
+        )
     return _ACTS[command](context, arguments, who)
 
 
@@ -47,7 +52,7 @@ def _nearest(word: str, names: Sequence[str]) -> str:
 
 
 def _batch(tx: Tx, word: object) -> BatchRow:
-    found = batches.find(tx.connection, str(word))
+    found = batches.find(tx.connection, str(word)) if word else []
     if not found:
         near = _nearest(str(word), [batch.ref for batch in batches.newest(tx.connection, _LOOKED_AT)])
         raise ConfigError(f"There is no batch {word}.{near}", hint="`voyage-jobs batches` lists them.")
