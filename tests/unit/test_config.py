@@ -106,6 +106,12 @@ def test_one_wrong_value_makes_one_line_that_names_file_key_and_fix(section, lin
     assert "hunter2" not in complaint
 
 
+@pytest.mark.parametrize("value", ["3", "true", "['a']"])
+def test_a_data_dir_that_is_no_path_is_one_complaint_among_the_others(value):
+    said = complaints(f"data_dir = {value}\n{SOURCE}[polling]\ninterval_s = 900\n")
+    assert [line.split(": ", 1)[1].split(" ")[0] for line in said] == ["data_dir", "polling.max_interval_s"]
+
+
 SOURCE_CASES = [
     ('name = "a b"\npath = "x"', 'sources[0].name = "a b": must be 1 to 64 letters'),
     ('path = "x"', "sources[0].name: is required."),

@@ -95,10 +95,13 @@ class Settings(BaseSettings):
     @classmethod
     def _table_lives_in_data_dir(cls, values: Any) -> Any:
         section = values.get("lancedb", {}) if isinstance(values, dict) else None
-        if not isinstance(section, dict) or section.get("uri") or not values.get("data_dir"):
+        if not isinstance(section, dict) or section.get("uri"):
             return values
-        data_dir = Path(values["data_dir"]).expanduser().absolute()
-        return {**values, "lancedb": {**section, "uri": str(data_dir / "lancedb")}}
+        data_dir = values.get("data_dir")
+        if not data_dir or not isinstance(data_dir, str | Path):  # the field's own check says what is wrong with it
+            return values
+        table = Path(data_dir).expanduser().absolute() / "lancedb"
+        return {**values, "lancedb": {**section, "uri": str(table)}}
 
     def attach(self, *, origin: Path | None, warnings: tuple[str, ...], api_key: KeySource) -> Self:
         """Remember what is not configuration itself; for `load_settings`."""
