@@ -173,11 +173,11 @@ def test_a_source_is_frozen_once_and_thawed_once(store):
 def test_an_attempt_ends_once(store):
     with store.write() as tx:
         batch = put_into(tx, new_batch(tx), Batch.UPLOADED)
-        attempt = batches.open_attempt(tx, batch)
+        attempt = batches.open_attempt(tx, batch, None)
         batches.close_attempt(tx, attempt, states.Attempt.LOST, "no answer")
         with pytest.raises(StaleMoveError):
             batches.close_attempt(tx, attempt, states.Attempt.CREATED, "it was there after all")
         assert [(a.number, a.state, a.detail) for a in batches.attempts_of(tx.connection, batch.id)] == [
             (1, states.Attempt.LOST, "no answer")
         ]
-        assert batches.open_attempt(tx, batch).number == 2
+        assert batches.open_attempt(tx, batch, None).number == 2

@@ -14,7 +14,7 @@ from state_rows import new_batch, opened
 
 from voyage_jobs.clock import VirtualClock
 from voyage_jobs.errors import DiskFullError, EpochLostError, StateError
-from voyage_jobs.store import batches, notes
+from voyage_jobs.store import batches, migrate, notes
 from voyage_jobs.store.engine import library_is_safe, library_version, sqlite_module
 from voyage_jobs.store.schema import lines
 from voyage_jobs.store.store import ReadOnlyStore, Store
@@ -142,7 +142,7 @@ def test_looking_makes_no_database(tmp_path):
 
 def test_looking_tells_the_revision(tmp_path):
     opened(tmp_path).close()
-    assert ReadOnlyStore(tmp_path / "state.db").revision() == "0001"
+    assert ReadOnlyStore(tmp_path / "state.db").revision() == migrate.head()
 
 
 # The fence between two writers.
