@@ -205,7 +205,16 @@ embeddings = _table(
     CheckConstraint("state BETWEEN 0 AND 4", name="state"),
     CheckConstraint("(state = 2) = (pack_id IS NOT NULL)", name="held_has_a_pack"),
 )
-Index("ix_embeddings_wanted", embeddings.c.profile_id, embeddings.c.id, sqlite_where=text("state = 0"))
+Index(  # covers what the backlog is asked for many times a turn
+    "ix_embeddings_wanted",
+    embeddings.c.profile_id,
+    embeddings.c.refusals,
+    embeddings.c.id,
+    embeddings.c.tokens,
+    embeddings.c.wanted_at,
+    sqlite_where=text("state = 0"),
+)
+Index("ix_embeddings_dropped", embeddings.c.id, sqlite_where=text("state = 4"))
 Index("ix_embeddings_failed", embeddings.c.id, sqlite_where=text("state = 3"))
 Index("ix_embeddings_packed", embeddings.c.id, sqlite_where=text("state = 1"))
 

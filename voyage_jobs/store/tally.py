@@ -56,15 +56,16 @@ _UNPUBLISHED = text(
 _SIZES = text(
     "SELECT (SELECT COUNT(*) FROM embeddings WHERE state = 0), (SELECT COUNT(*) FROM embeddings WHERE state = 1)"
 )
+# (CROSS JOIN and the plus sign hold the planner to the order written: from the few, by row id, to their versions.)
 _OF_EMBEDDINGS = (
     "SELECT v.source_id, COUNT(*) FROM embeddings e CROSS JOIN chunks c ON c.embedding_id = e.id"
     " CROSS JOIN versions v ON v.id = c.version_id"
-    " WHERE e.state = {state} AND v.state IN ('waiting', 'ready') GROUP BY v.source_id"
+    " WHERE e.state = {state} AND +v.state IN ('waiting', 'ready') GROUP BY v.source_id"
 )
 _OF_BATCHES = (
     "SELECT v.source_id, COUNT(*) FROM batches b CROSS JOIN lines l ON l.batch_id = b.id"
     " CROSS JOIN chunks c ON c.embedding_id = l.embedding_id CROSS JOIN versions v ON v.id = c.version_id"
-    " WHERE b.state IN ({states}) AND b.state != 'closed' AND l.outcome = 0 AND v.state IN ('waiting', 'ready')"
+    " WHERE b.state IN ({states}) AND b.state != 'closed' AND l.outcome = 0 AND +v.state IN ('waiting', 'ready')"
     " GROUP BY v.source_id"
 )
 # Purpose: chunks whose embedding nobody has asked for yet.
@@ -136,7 +137,7 @@ class Waiting:
 
 # Purpose: what is to be sent, and what it may cost.
 _BACKLOG = text("SELECT COUNT(*), COALESCE(SUM(tokens), 0), MIN(wanted_at) FROM embeddings WHERE state = 0")
-_FIRST = text("SELECT tokens FROM embeddings WHERE state = 0 ORDER BY profile_id, id LIMIT 1")
+_FIRST = text("SELECT tokens FROM embeddings WHERE state = 0 ORDER BY profile_id, refusals, id LIMIT 1")
 
 
 def waiting(connection: Connection) -> Waiting:
