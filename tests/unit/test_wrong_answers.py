@@ -9,7 +9,7 @@ TEXTS = {f"d{number}.md": f"text number {number}" for number in range(5)}
 FAULTS = {
     "HTML instead of JSON from the list": {
         "answer_lost": {"on": "create_batch", "times": 1},
-        "server_error": {"on": "list_batches", "nth": [2, 3]},
+        "server_error": {"on": "list_batches", "times": 2},
     },
     "HTML instead of JSON from a poll": {"server_error": {"on": "retrieve_batch", "times": 3}},
     "HTML instead of JSON from create, before the effect": {
