@@ -395,29 +395,17 @@ def vector_type(world):
     return lance.dataset(f"{world.settings().lancedb.uri}/chunks.lance").schema.field("vector").type
 
 
-def test_float_vectors_are_the_vendors_to_the_last_bit(tmp_path):
-    for encoding in ("", "base64"):
-        world = world_of(
-            tmp_path / (encoding or "numbers"), documents=1, voyage={"encoding_format": encoding}
-        )
-        world.run()
-        (row,) = world.table_rows("vector", "text")
-        from voyage_jobs.simulator.vectors import Embedder
-
-        with world.worker() as context:
-            model = context.profile.model
-        (engine,) = [e for (_, width), e in world.sim._embedders.items() if width == DIMENSION]
-        assert isinstance(engine, Embedder), model
-        wanted = np.asarray(engine.embed([row["text"]])[0], np.float32)
-        assert np.asarray(row["vector"], np.float32).tobytes() == wanted.tobytes()
+@pytest.mark.parametrize("encoding", ["", "base64"])
+def test_float_vectors_are_the_vendors_to_the_last_bit(tmp_path, encoding):
+    world = world_of(tmp_path, documents=1, voyage={"encoding_format": encoding})
+    world.run()
+    (row,) = world.table_rows("vector", "text")
+    with world.worker() as context:
+        at_once = context.client.embed([row["text"]], context.profile)
+    assert np.asarray(row["vector"], np.float32).tobytes() == at_once.vectors[0].tobytes()
 
 
 # Jobs that fail validation.
-
-
-def bad_lines(world, *numbers):
-    """Let every job with one of these texts fail its validation, naming the line counted from `base`."""
-    return [f"About number {number}," for number in numbers]
 
 
 class BadTexts:
