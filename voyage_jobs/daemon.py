@@ -22,6 +22,7 @@ from voyage_jobs.schedule import ApSchedule, Notes, Schedule
 from voyage_jobs.signals import Signals
 from voyage_jobs.states import UNFINISHED
 from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps.budget import begin_run
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import note_full
 from voyage_jobs.steps.pipeline import Pipeline
@@ -59,6 +60,7 @@ def run(
         planned = schedule(notes)
         try:
             lane.try_again(context)
+            begin_run(context)
             planned.arm(settings)
             log.info("started", epoch=context.store.epoch, profile=context.profile.model)
             Daemon(context, Pipeline(context), signals, notes, planned, reload, accept).loop()

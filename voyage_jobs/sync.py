@@ -16,6 +16,7 @@ from voyage_jobs.signals import Signals
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps.budget import Room
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.store import embeddings, lanes
@@ -61,6 +62,8 @@ class Outcome:
 class Sync:
     """One run. `wait=False` sends and collects what it can without waiting for jobs. `timeout_s` bounds it all.
 
+    `max_usd` and `max_tokens` bound what is sent, beside the limits of the configuration.
+
     `watch` hears what is left to do before every wait.
     """
 
@@ -71,12 +74,15 @@ class Sync:
         *,
         wait: bool = True,
         most_inputs: int | None = None,
+        max_usd: float | None = None,
+        max_tokens: int | None = None,
         timeout_s: float | None = None,
         watch: Callable[[Remaining], None] | None = None,
     ) -> None:
         self._context = context
         self._signals = signals
         self._wait = wait
+        self._max_usd, self._max_tokens = max_usd, max_tokens
         self._limited = most_inputs is not None
         self._pipeline = Pipeline(context, eager=True, most_inputs=most_inputs, scan_once=True)
         self._watch = watch
@@ -88,6 +94,7 @@ class Sync:
         context = self._context
         context.stopping = self._signals.stopping
         lane.try_again(context)
+        budget.begin_run(context, self._max_usd, self._max_tokens)
         clock_watch = ClockWatch(context.clock)
         with context.store.read() as connection:
             then = mark(connection)
@@ -207,18 +214,15 @@ class Sync:
             return Problem(
                 "max_inputs", f"{waiting}: --max-inputs is reached.", "`voyage-jobs sync` sends the rest."
             )
-        with self._context.store.read() as connection:
-            tokens = embeddings.backlog(connection, self._context.profile_id).tokens
-            rooms = budget.rooms(
-                connection, self._context.settings.budget, self._context.price, now_us(self._context.clock)
-            )
-            tight = min(rooms, key=lambda room: room[1], default=None)
-        if tight is not None and tight[1] < tokens:
-            key, _, anew = tight
+        tight = self._tightest()
+        if tight is not None:
+            key = budget.setting_of(tight)
+            if tight.anew_at is None:
+                return Problem("budget", f"{waiting}: {key} is reached, the limit of one run.", _GOES_ON)
             return Problem(
                 "budget",
-                f"{waiting}: budget.{key} is reached until {iso(anew)}.",
-                f"Raise budget.{key}, or let it go on then: `voyage-jobs sync` or `voyage-jobs run`.",
+                f"{waiting}: {key} is reached until {iso(tight.anew_at)}.",
+                f"Raise {key}, or let it go on then: `voyage-jobs sync` or `voyage-jobs run`.",
             )
         if rest.open_batches:
             return Problem("in_flight_full", f"{waiting} until batches under way make room.", _GOES_ON)
@@ -227,6 +231,20 @@ class Sync:
             f"{waiting}, but their files have changed or gone.",
             "Nothing to do: the next scan that finds the files reads them again.",
         )
+
+    def _tightest(self) -> Room | None:
+        """The limit that keeps back most of what waits, if any does."""
+        context = self._context
+        with context.store.read() as connection:
+            waiting = embeddings.waiting_by_source(connection, context.profile_id)
+            found = list(budget.rooms(connection, context.settings, context.price, now_us(context.clock)))
+        total = sum(waiting.values())
+        kept = [
+            (total if room.source_id is None else waiting.get(room.source_id, 0)) - max(0, room.tokens)
+            for room in found
+        ]
+        tight = max(zip(kept, found, strict=True), key=lambda each: each[0], default=None)
+        return None if tight is None or tight[0] <= 0 else tight[1]
 
 
 def _refusal(closed: dict[str, Lane]) -> Problem | None:

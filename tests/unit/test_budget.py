@@ -29,8 +29,8 @@ def at_noon(world):
 
 def rooms(context):
     with context.store.read() as connection:
-        found = budget.rooms(connection, context.settings.budget, context.price, now_us(context.clock))
-        return {key: room for key, room, _ in found}
+        found = budget.rooms(connection, context.settings, context.price, now_us(context.clock))
+        return {room.key: room.tokens for room in found}
 
 
 def price_of_one(world):

@@ -37,7 +37,7 @@ def verify(
     from voyage_jobs.cli.output import emit_json, progress
     from voyage_jobs.clock import SystemClock
     from voyage_jobs.logs import get_logger
-    from voyage_jobs.report.facts import batch_price
+    from voyage_jobs.config.prices import batch_price
     from voyage_jobs.store.store import ReadOnlyStore
 
     if dry_run and not repair:

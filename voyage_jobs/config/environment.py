@@ -17,7 +17,7 @@ from typing import Any
 from pydantic_settings import EnvSettingsSource
 
 from voyage_jobs.config import find
-from voyage_jobs.config.problems import Loc, is_secret_name, section_of
+from voyage_jobs.config.problems import Loc, is_secret_name, section_by_name, section_of
 from voyage_jobs.config.settings import ENV_DELIMITER, ENV_PREFIX, Settings
 from voyage_jobs.redact import redact
 
@@ -69,7 +69,10 @@ def _unknown(name: str, known: set[str]) -> str:
 def _bad_json(name: str, value: str) -> str | None:
     """Whole sections and the list of sources are JSON; say so before anything tries to read them."""
     key = name.removeprefix(ENV_PREFIX).lower()
-    if key not in Settings.model_fields or section_of(Settings.model_fields[key].annotation) is None:
+    if key not in Settings.model_fields:
+        return None
+    annotation = Settings.model_fields[key].annotation
+    if section_of(annotation) is None and section_by_name(annotation) is None:
         return None
     example = '[{"name": "docs", "path": "/docs"}]' if key == "sources" else "an object of its keys"
     try:

@@ -6,7 +6,7 @@ import difflib
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -129,8 +129,9 @@ def known_keys(root: type[BaseModel], loc: Loc) -> Iterable[tuple[str, Any]]:
     """The keys allowed at `loc`, with their types."""
     model = root
     for part in loc:
-        if isinstance(part, str):
-            model = section_of(model.model_fields[part].annotation) or model
+        if isinstance(part, str) and part in model.model_fields:
+            annotation = model.model_fields[part].annotation
+            model = section_of(annotation) or section_by_name(annotation) or model
     return ((name, field.annotation) for name, field in model.model_fields.items())
 
 
@@ -140,6 +141,11 @@ def section_of(annotation: Any) -> type[BaseModel] | None:
     if inner and not isinstance(annotation, types.UnionType):
         annotation = inner[0]
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def section_by_name(annotation: Any) -> type[BaseModel] | None:
+    """The model behind a field's type, if it is a table of tables under names that a person chooses."""
+    return section_of(get_args(annotation)[1]) if get_origin(annotation) is dict else None
 
 
 def _walk(root: type[BaseModel]) -> Iterable[tuple[tuple[str, ...], str]]:

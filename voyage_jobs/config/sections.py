@@ -119,6 +119,16 @@ class SourceSettings(Section):
     max_delete_share: Annotated[float, BeforeValidator(_number), Field(gt=0, le=1)] = 0.3
     max_delete_count: Count = 10_000
     max_file_bytes: Count = 20_000_000
+    daily_usd: Limit = None
+    daily_tokens: TokenLimit = None
+    monthly_usd: Limit = None
+    monthly_tokens: TokenLimit = None
+
+    @property
+    def limited(self) -> bool:
+        """Whether it has a budget of its own."""
+        limits = (self.daily_usd, self.daily_tokens, self.monthly_usd, self.monthly_tokens)
+        return any(limit is not None for limit in limits)
 
 
 class SplittingSettings(Section):
@@ -155,12 +165,21 @@ class LanceSettings(Section):
 
 
 class BudgetSettings(Section):
-    """`[budget]`: what may be spent per UTC day and month; None is no limit."""
+    """`[budget]`: what may be spent per run, UTC day and month; None is no limit."""
 
+    run_usd: Limit = None
+    run_tokens: TokenLimit = None
     daily_usd: Limit = None
     daily_tokens: TokenLimit = None
     monthly_usd: Limit = None
     monthly_tokens: TokenLimit = None
+
+
+class PriceSettings(Section):
+    """`[prices."<model>"]`: what a model costs you, in place of the list price; None is the list price."""
+
+    batch_usd_per_million: Limit = None
+    sync_usd_per_million: Limit = None
 
 
 class DiskSettings(Section):

@@ -19,6 +19,7 @@ from voyage_jobs.config.sections import (
     LanceSettings,
     LoggingSettings,
     PollingSettings,
+    PriceSettings,
     SourceSettings,
     SplittingSettings,
     VoyageSettings,
@@ -71,6 +72,7 @@ class Settings(BaseSettings):
     polling: PollingSettings = Field(default_factory=PollingSettings)
     lancedb: LanceSettings = Field(default_factory=LanceSettings)
     budget: BudgetSettings = Field(default_factory=BudgetSettings)
+    prices: dict[str, PriceSettings] = Field(default_factory=dict)
     disk: DiskSettings = Field(default_factory=DiskSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
 
@@ -98,7 +100,9 @@ class Settings(BaseSettings):
         if not isinstance(section, dict) or section.get("uri"):
             return values
         data_dir = values.get("data_dir")
-        if not data_dir or not isinstance(data_dir, str | Path):  # the field's own check says what is wrong with it
+        if not data_dir or not isinstance(
+            data_dir, str | Path
+        ):  # the field's own check says what is wrong with it
             return values
         table = Path(data_dir).expanduser().absolute() / "lancedb"
         return {**values, "lancedb": {**section, "uri": str(table)}}

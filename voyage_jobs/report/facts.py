@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from voyage_jobs import lock
 from voyage_jobs import table as published
 from voyage_jobs.clock import Clock, now_us
+from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.states import UNFINISHED, Batch
 from voyage_jobs.steps import budget
+from voyage_jobs.steps.budget import Room
 from voyage_jobs.store import batches, ledger, notes, publications, sources, tally
 from voyage_jobs.store import lanes as lane_store
 from voyage_jobs.store.batches import BatchRow
@@ -21,20 +23,10 @@ from voyage_jobs.store.notes import Here
 from voyage_jobs.store.sources import SourceRow
 from voyage_jobs.store.store import ReadOnlyStore
 from voyage_jobs.store.tally import SourceTally, Waiting
-from voyage_jobs.voyage import models
 
 OPEN = (*UNFINISHED, Batch.PARKED)
 """States of batches that somebody still waits for."""
 _REASONS = 3
-
-
-@dataclass(frozen=True)
-class Room:
-    """One limit of the budget: its key, the tokens it still allows, and when it starts anew (microseconds)."""
-
-    key: str
-    tokens: int
-    anew_at: int
 
 
 @dataclass(frozen=True)
@@ -78,12 +70,6 @@ class Facts:
         )
 
 
-def batch_price(settings: Settings) -> float | None:
-    """USD per million tokens by batch, or None where it is not known."""
-    model = models.find(settings.voyage.model)
-    return None if model is None else model.batch_usd_per_million
-
-
 def gather(settings: Settings, clock: Clock) -> Facts:
     """Read everything. Raises `StateError` if there is no state, or none that can be read."""
     now = now_us(clock)
@@ -92,7 +78,7 @@ def gather(settings: Settings, clock: Clock) -> Facts:
         tallies = tally.by_source(connection)
         open_batches = batches.in_state(connection, *OPEN)
         failed = any(each.chunks["failed"] for each in tallies.values())
-        rooms = budget.rooms(connection, settings.budget, batch_price(settings), now)
+        rooms = budget.rooms(connection, settings, batch_price(settings), now)
         return Facts(
             now=now,
             holder=lock.holder(settings.paths.lock),
@@ -107,7 +93,7 @@ def gather(settings: Settings, clock: Clock) -> Facts:
             since=tally.in_state_since(connection, [batch.id for batch in open_batches]),
             lanes=list(lane_store.closed(connection).values()),
             totals=ledger.totals(connection),
-            rooms=[Room(*room) for room in rooms],
+            rooms=list(rooms),
             duplicates=batches.count_duplicates(connection),
             failure_reasons=tally.failure_reasons(connection, _REASONS) if failed else [],
             ready_since=tally.ready_since(connection),

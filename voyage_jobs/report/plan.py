@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from voyage_jobs.clock import Clock, iso, now_us
+from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.report.facts import batch_price
 from voyage_jobs.report.input_files import InputFiles
 from voyage_jobs.report.source_plan import Keys, SourcePlan, SourcePlanner
 from voyage_jobs.steps import budget
@@ -161,11 +161,11 @@ def _warnings(
         if each.unreadable_folders:
             yield f"{each.unreadable_folders} folders of source {each.name} cannot be read."
     now = now_us(clock)
-    for key, room, anew in budget.rooms(connection, settings.budget, batch_price(settings), now):
-        if tokens > room:
+    for room in budget.rooms(connection, settings, batch_price(settings), now):
+        if room.anew_at is not None and room.source_id is None and tokens > room.tokens:
             yield (
-                f"budget.{key} allows about {max(0, room):,} of these {tokens:,} tokens now; the rest goes on at"
-                f" {iso(anew)}."
+                f"{budget.setting_of(room)} allows about {max(0, room.tokens):,} of these {tokens:,} tokens now; the"
+                f" rest goes on at {iso(room.anew_at)}."
             )
     most = settings.batching.max_in_flight_batches
     if report["batches"]["count"] > most:

@@ -16,6 +16,7 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.report.facts import Facts
 from voyage_jobs.sources import names
 from voyage_jobs.states import Batch
+from voyage_jobs.steps import budget
 from voyage_jobs.store.engine import SAFE_LIBRARY, library_is_safe, library_version
 from voyage_jobs.store.lanes import Lane
 from voyage_jobs.store.sources import NOT_CONFIGURED, SourceRow
@@ -252,14 +253,21 @@ def _failed(facts: Facts, settings: Settings) -> Iterator[Problem]:
 
 def _budget(facts: Facts, settings: Settings) -> Iterator[Problem]:
     del settings
-    if not facts.waiting.embeddings:
-        return
     for room in facts.rooms:
-        if room.tokens <= 0 or room.tokens < (facts.waiting.first_tokens or 0):
+        if room.source_id is None:
+            waiting, what = facts.waiting.embeddings, "embeddings"
+        else:
+            tally = facts.tallies.get(room.source_id)
+            waiting, what = (tally.chunks["waiting"] if tally else 0), "chunks"
+        if room.anew_at is None and facts.holder is None:
+            continue  # the run is over, and its limit with it
+        if waiting and (room.tokens <= 0 or room.tokens < (facts.waiting.first_tokens or 0)):
+            key = budget.setting_of(room)
+            goes_on = "with the next run" if room.anew_at is None else f"at {iso(room.anew_at)}"
             yield Problem(
                 "budget_reached",
-                f"budget.{room.key} is used up; {facts.waiting.embeddings:,} embeddings wait.",
-                f"It goes on at {iso(room.anew_at)}, or when budget.{room.key} is raised.",
+                f"{key} is used up; {waiting:,} {what} wait.",
+                f"It goes on {goes_on}, or when {key} is raised.",
             )
 
 

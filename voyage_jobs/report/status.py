@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from voyage_jobs.clock import US, Clock, iso, now_us
+from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import StateError
 from voyage_jobs.report import problems
 from voyage_jobs.report.batches import batch_as_dict
-from voyage_jobs.report.facts import Facts, batch_price, gather
+from voyage_jobs.report.facts import Facts, gather
 from voyage_jobs.report.problems import Problem
 from voyage_jobs.sources import names
 from voyage_jobs.store import ledger

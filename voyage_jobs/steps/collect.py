@@ -169,9 +169,13 @@ class Intake:
     lines: dict[str, Line]
     settled: dict[int, Settled] = field(default_factory=dict)
     rows: int = 0
-    tokens: int = 0
     duplicates: int = 0
     foreign: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """What is billed: the sum of its lines."""
+        return sum(line.tokens or 0 for line in self.settled.values())
 
     def count_of(self, custom_id: str) -> int | None:
         """How many vectors a line must bring; None for an id that this batch did not ask for."""
@@ -190,7 +194,6 @@ class Intake:
                     line.line, line.embedding_id, SUCCESS, tokens, None, self.rows
                 )
                 self.rows += count
-                self.tokens += tokens or 0
             else:
                 self.duplicates += 1
             wanted.append(keep)
@@ -202,7 +205,6 @@ class Intake:
         if line is None:
             self.foreign += 1
             return
-        self.tokens += problem.tokens or 0
         if line.line in self.settled:
             self.duplicates += 1
             return

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.clock import Clock
+from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
@@ -17,7 +18,6 @@ from voyage_jobs.profile import KeyMaker, Profile
 from voyage_jobs.sources import names
 from voyage_jobs.store.store import Store
 from voyage_jobs.vectors import PackStore
-from voyage_jobs.voyage import models
 from voyage_jobs.voyage.client import VoyageClient
 from voyage_jobs.voyage.tokenizer import TokenCounter
 
@@ -74,9 +74,8 @@ class Context:
 
     @property
     def price(self) -> float | None:
-        """USD per million tokens by batch, or None if the model is not in the table of prices."""
-        model = models.find(self.profile.model)
-        return None if model is None else model.batch_usd_per_million
+        """USD per million tokens by batch, or None if it is not known."""
+        return batch_price(self.settings)
 
     def source_settings(self, name: str) -> SourceSettings | None:
         """The configuration of a source, or None if it left the configuration."""

@@ -6,7 +6,8 @@ packed while a batch is parked: whatever made the vendor refuse it would refuse 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import orjson
 
@@ -14,12 +15,14 @@ from voyage_jobs.clock import US, now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import budget
+from voyage_jobs.steps.budget import Allowance
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.filling import Filling, Limits, request_params
 from voyage_jobs.steps.texts import Texts
 from voyage_jobs.store import batches, counts, embeddings, ledger
 from voyage_jobs.store.embeddings import Backlog, WantedEmbedding
+from voyage_jobs.store.store import Tx
 from voyage_jobs.voyage.lines import input_line
 
 # A line that was in a job that failed validation travels in ever smaller company, until the bad one is alone.
@@ -72,7 +75,7 @@ def limits_now(context: Context, refusals: int, most_inputs: int | None) -> Limi
 
 def _pack_group(context: Context, refusals: int, limits: Limits) -> bool:
     """Fix the members of one batch and commit them. False if nothing fits or no text can be had."""
-    members = list(_fitting(context, refusals, limits))
+    members = _members(context, refusals, limits)
     if not members:
         return False
     ref = context.clock.token()
@@ -80,6 +83,8 @@ def _pack_group(context: Context, refusals: int, limits: Limits) -> bool:
     inputs = sum(member.vectors for member in members)
     params = orjson.dumps(request_params(context.settings, context.profile)).decode()
     with context.store.write() as tx:
+        if not _allowed(context, tx, members):
+            return False
         batch_id = batches.create(tx, ref, context.profile_id, inputs, tokens, context.price, params)
         embeddings.take(tx, batch_id, [member.id for member in members])
         ledger.reserve(tx, batch_id, tokens, context.price)
@@ -89,17 +94,39 @@ def _pack_group(context: Context, refusals: int, limits: Limits) -> bool:
     return True
 
 
-def _fitting(context: Context, refusals: int, limits: Limits) -> Iterator[WantedEmbedding]:
+def _allowed(context: Context, tx: Tx, members: Sequence[WantedEmbedding]) -> bool:
+    """Whether the budgets allow this batch at the moment at which it is reserved."""
+    allowance = budget.allowance(context, tx.connection)
+    total = sum(member.tokens for member in members)
+    if allowance.tokens is not None and total > allowance.tokens:
+        return False
+    return all(allowance.take(member.source_id, member.tokens) for member in members)
+
+
+def _members(context: Context, refusals: int, limits: Limits) -> list[WantedEmbedding]:
+    """What fits. Sources whose budget is used up are left aside, however much of theirs stands first in line."""
+    with context.store.read() as connection:
+        allowance = budget.allowance(context, connection)
+        while True:
+            shut = set(allowance.shut)
+            members = list(_fitting(context, connection, refusals, limits, allowance))
+            if members or allowance.shut == shut:
+                return members
+
+
+def _fitting(
+    context: Context, connection: Any, refusals: int, limits: Limits, allowance: Allowance
+) -> Iterator[WantedEmbedding]:
     """Wanted embeddings, in order, until a limit is met. Those whose text cannot be had are passed over."""
     texts = Texts(context.store)
     filling = Filling(limits)
-    with context.store.read() as connection:
-        for wanted in embeddings.wanted(connection, context.profile_id, refusals, limits.inputs):
-            found = texts.of_embedding(wanted)
-            if found is None:
-                continue
-            line = len(input_line(wanted.key.hex(), context.profile.endpoint, found))
-            if not filling.take(wanted.vectors, line, wanted.tokens):
-                return
-            context.progress("packing", filling.inputs, None)
-            yield wanted
+    shut = frozenset(allowance.shut)
+    for wanted in embeddings.wanted(connection, context.profile_id, refusals, limits.inputs, shut):
+        found = texts.of_embedding(wanted)
+        if found is None or not allowance.take(wanted.source_id, wanted.tokens):
+            continue
+        line = len(input_line(wanted.key.hex(), context.profile.endpoint, found))
+        if not filling.take(wanted.vectors, line, wanted.tokens):
+            return
+        context.progress("packing", filling.inputs, None)
+        yield wanted

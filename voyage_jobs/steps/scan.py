@@ -218,7 +218,7 @@ class Scan:
             fresh = [replace(version, document_id=i) for i, version in zip(ids, split, strict=True)]
             added = versions.add(tx, self.row.id, context.profile_id, fresh)
             if added.reused_tokens:
-                ledger.save(tx, added.reused_tokens, context.price)
+                ledger.save(tx, added.reused_tokens, context.price, self.row.id)
             crash_point("scan.slice.before_commit")
         crash_point("scan.slice.committed")
         self._changed += added.versions

@@ -123,6 +123,7 @@ def add_job(
         _TAKE, [(line.key, profile_id, line.vectors, line.tokens, tx.now) for line in lines]
     )
     tx.connection.exec_driver_sql(_LINE, [(batch_id, at, line.key) for at, line in enumerate(lines)])
+    embedding_rows.attribute(tx, batch_id)
     ledger.reserve(tx, batch_id, tokens, price)
     return batch_rows.get(tx.connection, batch_id)
 

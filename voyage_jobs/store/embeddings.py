@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
@@ -37,21 +37,29 @@ class WantedEmbedding:
     version_id: int
     start: int
     end: int
+    source_id: int | None = None
+    """The source of that version: whose money is spent."""
 
 
 # Purpose: what to pack next: oldest versions first, in reading order, each embedding once, never one that no live
 # version needs. Those that were in a job that failed validation go by themselves (`refusals`).
 _WANTED = (
-    'SELECT e.id, e.key, e.vectors, e.tokens, MIN(c.version_id) AS version_id, c.start, c."end"'
-    " FROM embeddings e JOIN chunks c ON c.embedding_id = e.id"
-    " WHERE e.state = 0 AND e.profile_id = ? AND e.refusals = ?"
+    'SELECT e.id, e.key, e.vectors, e.tokens, MIN(c.version_id) AS version_id, c.start, c."end", v.source_id'
+    " FROM embeddings e JOIN chunks c ON c.embedding_id = e.id JOIN versions v ON v.id = c.version_id"
+    " WHERE e.state = 0 AND e.profile_id = ? AND e.refusals = ? AND v.source_id NOT IN ({without})"
     " GROUP BY e.id ORDER BY version_id, e.id LIMIT ?"
 )
 
 
-def wanted(connection: Connection, profile_id: int, refusals: int, most: int) -> Iterator[WantedEmbedding]:
-    """Up to `most` wanted embeddings that have been refused `refusals` times, in the order to send them."""
-    for row in connection.exec_driver_sql(_WANTED, (profile_id, refusals, most)):
+def wanted(
+    connection: Connection, profile_id: int, refusals: int, most: int, without: Collection[int] = ()
+) -> Iterator[WantedEmbedding]:
+    """Up to `most` wanted embeddings that have been refused `refusals` times, in the order to send them.
+
+    Texts that only sources in `without` need are left out.
+    """
+    sql = _WANTED.format(without=", ".join(map(str, map(int, without))))
+    for row in connection.exec_driver_sql(sql, (profile_id, refusals, most)):
         yield WantedEmbedding(*row)
 
 
@@ -80,6 +88,20 @@ def backlog(connection: Connection, profile_id: int) -> Backlog:
     row = connection.execute(_BACKLOG, {"profile": profile_id}).one()
     refusals = tuple(connection.execute(_REFUSALS, {"profile": profile_id}).scalars())
     return Backlog(row.embeddings, row.tokens, row.oldest_at, refusals)
+
+
+# Purpose: the tokens that wait to be sent, by the source that would pay.
+_BY_SOURCE = (
+    "SELECT source_id, SUM(tokens) FROM (SELECT e.tokens, v.source_id, MIN(c.version_id) FROM embeddings e"
+    " JOIN chunks c ON c.embedding_id = e.id JOIN versions v ON v.id = c.version_id"
+    " WHERE e.state = 0 AND e.profile_id = ? GROUP BY e.id) GROUP BY source_id"
+)
+
+
+def waiting_by_source(connection: Connection, profile_id: int) -> dict[int, int]:
+    """Source -> tokens that wait to be sent."""
+    rows = connection.exec_driver_sql(_BY_SOURCE, (profile_id,))
+    return {source_id: int(tokens) for source_id, tokens in rows}
 
 
 # Purpose: nobody needs these any more: their text changed before it was sent.
@@ -179,11 +201,12 @@ def lines_of(connection: Connection, batch_id: int) -> Iterator[Line]:
 
 
 def take(tx: Tx, batch_id: int, embedding_ids: Sequence[int]) -> None:
-    """Make these embeddings the lines of a batch, in this order."""
+    """Make these embeddings the lines of a batch, in this order, each on the bill of a source."""
     tx.connection.exec_driver_sql(
         "INSERT INTO lines (batch_id, line, embedding_id) VALUES (?, ?, ?)",
         [(batch_id, line, embedding_id) for line, embedding_id in enumerate(embedding_ids)],
     )
+    attribute(tx, batch_id)
     changed = tx.connection.exec_driver_sql(
         f"UPDATE embeddings SET state = {PACKED} WHERE state = {WANTED} AND id IN"
         " (SELECT embedding_id FROM lines WHERE batch_id = ?)",
@@ -193,6 +216,18 @@ def take(tx: Tx, batch_id: int, embedding_ids: Sequence[int]) -> None:
         raise moves.StaleMoveError(
             f"{len(embedding_ids)} embeddings were to be packed, {changed} were still wanted"
         )
+
+
+# Purpose: whose texts the lines of a batch are.
+_ATTRIBUTE = (
+    "UPDATE lines SET source_id = (SELECT v.source_id FROM chunks c JOIN versions v ON v.id = c.version_id"
+    "  WHERE c.embedding_id = lines.embedding_id ORDER BY c.version_id LIMIT 1) WHERE batch_id = ?"
+)
+
+
+def attribute(tx: Tx, batch_id: int) -> None:
+    """Put each line of a batch on the bill of a source: that of its text's first chunk, as far as there is one."""
+    tx.connection.exec_driver_sql(_ATTRIBUTE, (batch_id,))
 
 
 def give_back(tx: Tx, batch_id: int) -> int:

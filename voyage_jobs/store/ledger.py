@@ -1,11 +1,13 @@
 """Money: what was reserved when a batch was packed, settled when it was collected, released when it came to nothing.
 
-Every row is a fact that never changes. Reserved minus released minus settled-against is what is still at stake:
-`release` gives back the whole reservation of a batch at the moment its real cost is settled.
+Every row is a fact that never changes. Reserved minus released is what is still at stake: `release` gives back the
+whole reservation of a batch at the moment its real cost is settled. Each amount is booked source by source, as the
+lines of the batch say whose texts they are; what no line accounts for has no source.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, insert, select, text
@@ -19,29 +21,59 @@ def usd(tokens: int, usd_per_million: float | None) -> float | None:
     return None if usd_per_million is None else tokens * usd_per_million / 1_000_000
 
 
+Share = tuple[int | None, int]
+"""(source, tokens)"""
+
+# Purpose: what the lines of a batch may cost, by source.
+_COUNTED = (
+    "SELECT l.source_id, SUM(e.tokens) FROM lines l JOIN embeddings e ON e.id = l.embedding_id"
+    " WHERE l.batch_id = ? GROUP BY l.source_id"
+)
+# Purpose: what was set aside for a batch, by source.
+_RESERVED = (
+    "SELECT source_id, SUM(CASE kind WHEN 'reserved' THEN tokens ELSE -tokens END) FROM spend"
+    " WHERE batch_id = ? AND kind IN ('reserved', 'released') GROUP BY source_id"
+)
+# Purpose: what the lines of a batch did cost, by source.
+_BILLED = "SELECT source_id, SUM(tokens) FROM lines WHERE batch_id = ? AND tokens > 0 GROUP BY source_id"
+
+
 def reserve(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
-    """Set aside what a batch may cost."""
-    _add(tx, batch_id, "reserved", tokens, price)
+    """Set aside what a batch may cost. Its lines are in."""
+    _book(tx, batch_id, "reserved", tokens, price, _COUNTED)
 
 
 def release(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
     """Give a batch's reservation back: it was settled, or came to nothing."""
-    _add(tx, batch_id, "released", tokens, price)
+    _book(tx, batch_id, "released", tokens, price, _RESERVED)
 
 
 def settle(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
-    """Record what the vendor bills for a batch."""
-    _add(tx, batch_id, "settled", tokens, price)
+    """Record what the vendor bills for a batch. Its lines are settled."""
+    _book(tx, batch_id, "settled", tokens, price, _BILLED)
 
 
-def save(tx: Tx, tokens: int, price: float | None) -> None:
-    """Record what reuse of held or wanted vectors spared."""
-    _add(tx, None, "saved", tokens, price)
+def save(tx: Tx, tokens: int, price: float | None, source_id: int | None = None) -> None:
+    """Record what reuse of held or wanted vectors spared a source."""
+    _add(tx, None, "saved", [(source_id, tokens)], price)
 
 
-def _add(tx: Tx, batch_id: int | None, kind: str, tokens: int, price: float | None) -> None:
-    values = {"batch_id": batch_id, "at": tx.now, "kind": kind, "tokens": tokens, "usd": usd(tokens, price)}
-    tx.connection.execute(insert(spend).values(**values))
+def _book(tx: Tx, batch_id: int, kind: str, tokens: int, price: float | None, shares_of: str) -> None:
+    """Book `tokens` in the shares that a statement finds; without a source where these do not come to that sum."""
+    found = tx.connection.exec_driver_sql(shares_of, (batch_id,))
+    shares: list[Share] = [(source_id, int(share)) for source_id, share in found if share]
+    if sum(share for _, share in shares) != tokens or not shares:
+        shares = [(None, tokens)]
+    _add(tx, batch_id, kind, shares, price)
+
+
+def _add(tx: Tx, batch_id: int | None, kind: str, shares: Sequence[Share], price: float | None) -> None:
+    about = {"batch_id": batch_id, "at": tx.now, "kind": kind}
+    rows = [
+        {**about, "source_id": source_id, "tokens": tokens, "usd": usd(tokens, price)}
+        for source_id, tokens in shares
+    ]
+    tx.connection.execute(insert(spend), rows)
 
 
 @dataclass(frozen=True)
@@ -87,14 +119,30 @@ def totals(connection: Connection, since: int = 0) -> Totals:
     )
 
 
-def used_since(connection: Connection, since: int) -> tuple[int, float]:
-    """(tokens, USD) settled since a time plus everything that is at stake now, for comparing with a budget."""
-    settled = totals(connection, since)
-    at_stake = totals(connection)
-    return (
-        settled.settled_tokens + at_stake.reserved_tokens,
-        (settled.settled_usd or 0.0) + (at_stake.reserved_usd or 0.0),
-    )
+# Purpose: what was paid since a time, and what is at stake now, of everything or of one source.
+_USED = text(
+    "SELECT COALESCE(SUM(sign * tokens), 0) AS tokens, COALESCE(SUM(sign * usd), 0.0) AS usd FROM"
+    " (SELECT tokens, usd, CASE WHEN kind = 'reserved' THEN 1 WHEN kind = 'released' THEN -1 WHEN kind = 'saved' THEN 0"
+    "   WHEN at >= :since THEN 1 ELSE 0 END AS sign FROM spend WHERE :source IS NULL OR source_id = :source)"
+)
+# Purpose: the same for batches that were packed after another.
+_USED_BY_BATCHES = text(
+    "SELECT COALESCE(SUM(sign * tokens), 0) AS tokens, COALESCE(SUM(sign * usd), 0.0) AS usd FROM"
+    " (SELECT tokens, usd, CASE kind WHEN 'released' THEN -1 WHEN 'saved' THEN 0 ELSE 1 END AS sign FROM spend"
+    "  WHERE batch_id > :after)"
+)
+
+
+def used_since(connection: Connection, since: int, source_id: int | None = None) -> tuple[int, float]:
+    """(tokens, USD) paid since a time plus everything that is at stake now, for comparing with a budget."""
+    row = connection.execute(_USED, {"since": since, "source": source_id}).one()
+    return int(row.tokens), float(row.usd)
+
+
+def used_by_batches(connection: Connection, after_batch_id: int) -> tuple[int, float]:
+    """(tokens, USD) paid for, or at stake in, batches that were packed after one."""
+    row = connection.execute(_USED_BY_BATCHES, {"after": after_batch_id}).one()
+    return int(row.tokens), float(row.usd)
 
 
 def of_batch(connection: Connection, batch_id: int) -> dict[str, int]:
