@@ -215,6 +215,24 @@ def test_a_file_that_cannot_be_read_keeps_being_served(world, unreadable, error)
     assert "edited" in shown(world)["a.md"][0]
 
 
+def test_files_that_failed_before_they_vanished_are_guarded_like_any_other(world, unreadable):
+    """A share that first fails every read and then is not mounted must not empty the table in two steps."""
+    for number in range(3):
+        world.write(f"{number}.md", prose(f"number {number}"))
+    world.run()
+    with world.worker() as context:
+        for number in range(3):
+            world.write(f"{number}.md", prose(f"number {number}, touched"))
+            unreadable[b"%d.md" % number] = errno.EIO
+        scan(context)
+        assert document(context, "0.md").state == "skipped"
+        for number in range(3):
+            world.remove(f"{number}.md")
+        assert "looks empty" in scan(context).frozen
+        world.take_turns(context)
+    assert len(shown(world)) == 3
+
+
 def test_a_folder_that_cannot_be_listed_loses_nothing(world, unreadable):
     world.write("sub/a.md", prose("a"))
     world.write("sub/deeper/b.md", prose("b"))

@@ -211,9 +211,10 @@ class SourcePlanner:
                 self._gone.extend((path, name) for name in documents.known(connection, folder_id))
         for folder, name in self._gone:
             known = foresight.known_document(connection, self._folder_ids[folder], name, self._profile_id)
-            if known is None or known.state != Document.PRESENT:
+            if known is None or not (known.state == Document.PRESENT or known.identities):
                 continue
-            if known.content_hash is not None and self._new_contents[known.content_hash] > 0:
+            present = known.state == Document.PRESENT
+            if present and known.content_hash is not None and self._new_contents[known.content_hash] > 0:
                 self._new_contents[known.content_hash] -= 1
                 self.plan.moved += 1
                 self.plan.new -= 1

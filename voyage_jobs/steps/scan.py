@@ -247,7 +247,7 @@ class Scan:
                 documents.vanished(connection, self._folder_ids[folder], name, self._begun)
                 for folder, name in self._vanished
             ]
-        lost = [each for each in gone if each.state == "present" and each.moved_to is None]
+        lost = [each for each in gone if each.is_a_loss]
         self._lost, self._moved = len(lost), sum(each.moved_to is not None for each in gone)
         reason = None
         if self.row.confirmed_at is None:

@@ -177,18 +177,29 @@ def forget_skips(tx: Tx, source_id: int) -> None:
 
 @dataclass(frozen=True)
 class Vanished:
-    """A remembered file that a scan did not find. `moved_to` is the document that has its content now, if it is new."""
+    """A remembered file that a scan did not find. `moved_to` is the document that has its content now, if it is new.
+
+    `served`: the table shows it, or soon will; also where its file could not be read when it was last looked at.
+    """
 
     id: int
     state: str
     path: str
+    served: bool
     moved_to: int | None
+
+    @property
+    def is_a_loss(self) -> bool:
+        """Whether a reader of the table would miss it."""
+        return self.moved_to is None and (self.state == states.Document.PRESENT or self.served)
 
 
 # Purpose: a file that vanished and a file that came, came back or was written over in the same scan, with the same
 # content: that is a move.
 _VANISHED = text(
     "SELECT d.id, d.state, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END AS path,"
+    " EXISTS (SELECT 1 FROM versions p WHERE p.document_id = d.id AND p.retire = 0"
+    "  AND p.state IN ('waiting', 'ready', 'published')) AS served,"
     " (SELECT MIN(n.id) FROM documents n WHERE n.content_hash = d.content_hash AND n.source_id = d.source_id"
     "  AND n.state = 'present' AND d.state = 'present' AND ("
     "   EXISTS (SELECT 1 FROM transitions t WHERE t.kind = 'document' AND t.subject = n.id AND t.id > :transition"
@@ -295,15 +306,18 @@ def without_rows(connection: Connection) -> list[tuple[str, str]]:
     return [(source, path) for source, path in connection.execute(_WITHOUT_ROWS)]
 
 
+# Purpose: what a source has to lose: files that are there, and those that are out of reach and still served.
+_LIVE = text(
+    "SELECT (SELECT COUNT(*) FROM documents WHERE source_id = :source AND state = 'present')"
+    " + (SELECT COUNT(*) FROM documents d WHERE d.source_id = :source AND d.state = 'skipped'"
+    "  AND EXISTS (SELECT 1 FROM versions v WHERE v.document_id = d.id AND v.retire = 0"
+    "   AND v.state IN ('waiting', 'ready', 'published')))"
+)
+
+
 def count_live(connection: Connection, source_id: int) -> int:
-    """Documents of a source that are present (not skipped, missing or gone)."""
-    return int(
-        connection.execute(
-            select(func.count())
-            .select_from(documents)
-            .where(documents.c.source_id == source_id, documents.c.state == str(states.Document.PRESENT))
-        ).scalar_one()
-    )
+    """Documents of a source that are present, or were skipped for a passing reason and are still served."""
+    return int(connection.execute(_LIVE, {"source": source_id}).scalar_one())
 
 
 def count_missing(connection: Connection, source_id: int) -> int:
