@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from voyage_jobs.voyage.client import VoyageClient
 
 
+_PACKS_OPEN = 4  # rows come in the order of their packs, mostly, and an open pack is mapped whole
+
+
 @dataclass(frozen=True)
 class Scope:
     """How far to look: `deep` reads every source file and table column, `remote` asks the vendor."""
@@ -134,7 +137,7 @@ def verify(
             settings,
             clock,
             ReadOnlyStore(settings.paths.state_db),
-            PackStore(settings.paths.vectors),
+            PackStore(settings.paths.vectors, max_open=_PACKS_OPEN),
             door,
             client,
             scope,

@@ -52,6 +52,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "cancel": Entry("acts:cancel", "Cancel batches at the vendor."),
         "confirm": Entry("acts:confirm", "Let a frozen source lose the documents that have gone."),
         "recover": Entry("acts:recover", "Fetch paid results again after a loss of state."),
+        "backup": Entry("backup:backup", "Back up state and vectors while work goes on."),
+        "restore": Entry("backup:restore", "Put a backup into an empty data_dir."),
+        "export": Entry("backup:export", "Write the table's rows to a Parquet file."),
     },
     "Try": {
         "demo": Entry("demo:demo", "Watch the whole thing on your machine, without a key."),

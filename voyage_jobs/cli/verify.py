@@ -36,8 +36,8 @@ def verify(
     from voyage_jobs.audit.verify import verify as audit
     from voyage_jobs.cli.output import emit_json, progress
     from voyage_jobs.clock import SystemClock
-    from voyage_jobs.logs import get_logger
     from voyage_jobs.config.prices import batch_price
+    from voyage_jobs.logs import get_logger
     from voyage_jobs.store.store import ReadOnlyStore
 
     if dry_run and not repair:

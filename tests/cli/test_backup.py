@@ -1,0 +1,62 @@
+"""`voyage-jobs backup`, `restore` and `export` as people and scripts meet them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+from verify_doors import pack_files, settled
+
+from voyage_jobs.cli.main import cli
+
+
+@pytest.fixture
+def world(tmp_path):
+    return settled(tmp_path, documents=2, dimension=256)
+
+
+def call(world, *args):
+    return CliRunner().invoke(cli, ["--config", str(world.config_file()), *map(str, args)])
+
+
+def test_there_and_back(world):
+    copy = world.root / "copy"
+    result = call(world, "backup", copy)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("2 files, ")
+    assert "1 of them as hard links" in result.stdout
+    refused = call(world, "restore", copy)
+    assert refused.exit_code == 2
+    assert "is not empty" in refused.stderr
+    shutil.rmtree(world.data_dir)
+    result = call(world, "restore", copy)
+    assert result.exit_code == 0
+    assert "voyage-jobs sync" in result.stdout
+    shutil.rmtree(world.data_dir)
+    report = json.loads(call(world, "restore", copy, "--json").stdout)
+    assert report["files"] == 2
+    assert report["folder"] == str(world.data_dir)
+
+
+def test_a_damaged_pack_ends_with_3_and_is_named(world):
+    pack_files(world)[0].unlink()
+    result = call(world, "backup", world.root / "copy", "--with-table")
+    assert result.exit_code == 3
+    assert "Not in it:" in result.stderr
+
+
+def test_backup_beside_a_process_at_work(world):
+    with world.worker():
+        assert call(world, "backup", world.root / "copy").exit_code == 0
+
+
+def test_export(world):
+    path = world.root / "out.parquet"
+    result = call(world, "export", path)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("6 rows, ")
+    assert call(world, "export", path).exit_code == 2
+    report = json.loads(call(world, "export", path, "--force", "--no-vectors", "--json").stdout)
+    assert report["rows"] == 6

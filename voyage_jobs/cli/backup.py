@@ -1,0 +1,91 @@
+"""`voyage-jobs backup`, `restore` and `export`: copies of what is here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from voyage_jobs.cli.context import json_option, settings_of, start_logging
+from voyage_jobs.cli.exits import ExitCode
+
+
+@click.command(short_help="Back up state and vectors while work goes on.")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--with-table", is_flag=True, help="The table, too, though it can be made again from the rest.")
+@json_option
+@click.pass_context
+def backup(ctx: click.Context, folder: Path, with_table: bool, as_json: bool) -> ExitCode:
+    """Back up the state and every paid vector into the new folder DIR; work may go on meanwhile.
+
+    On the same file system the vectors become hard links and take no room. Ends with 3 if a pack is missing or damaged:
+    the rest is backed up.
+    """
+    from voyage_jobs.backup import backup as make
+    from voyage_jobs.cli.output import progress
+    from voyage_jobs.clock import SystemClock
+
+    with progress() as bar:
+        report = make(settings_of(ctx), SystemClock(), folder, with_table=with_table, progress=bar)
+    _tell(report, "backed up to", as_json)
+    return ExitCode.UNFINISHED if report.missing else ExitCode.DONE
+
+
+@click.command(short_help="Put a backup into an empty data_dir.")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@json_option
+@click.pass_context
+def restore(ctx: click.Context, folder: Path, as_json: bool) -> ExitCode:
+    """Put the backup in DIR into the data_dir of the configuration, which must be empty. Every file is checked first.
+
+    The next `sync` or `run` claims the jobs that were sent after the backup, publishes everything again at no cost and
+    goes on. Never let two copies of one data folder work at the same time.
+    """
+    from voyage_jobs.cli.output import progress
+    from voyage_jobs.clock import SystemClock
+    from voyage_jobs.restore import restore as put_back
+
+    settings = settings_of(ctx)
+    start_logging(ctx, "error")
+    with progress() as bar:
+        report = put_back(settings, SystemClock(), folder, progress=bar)
+    _tell(report, "restored to", as_json)
+    if not as_json:
+        click.echo("`voyage-jobs sync` goes on from here; `voyage-jobs verify` compares everything.")
+    return ExitCode.UNFINISHED if report.missing else ExitCode.DONE
+
+
+def _tell(report: Any, what: str, as_json: bool) -> None:
+    from voyage_jobs.cli.output import emit_json, number, printable, size
+
+    if as_json:
+        emit_json({**vars(report), "folder": str(report.folder)})
+        return
+    place = printable(str(report.folder))
+    links = f", {number(report.linked)} of them as hard links" if report.linked else ""
+    click.echo(f"{number(report.files)} files, {size(report.bytes)}, {what} {place}{links}.")
+    for name in report.missing:
+        click.echo(f"Not in it: {name} (missing or damaged; `voyage-jobs verify` tells more).", err=True)
+
+
+@click.command(short_help="Write the table's rows to a Parquet file.")
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.parquet")
+@click.option("--source", metavar="NAME", help="The rows of this source only.")
+@click.option("--no-vectors", is_flag=True, help="Leave the vectors out.")
+@click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
+@json_option
+@click.pass_context
+def export(
+    ctx: click.Context, path: Path, source: str | None, no_vectors: bool, force: bool, as_json: bool
+) -> None:
+    """Write every row of the table to a Parquet file (zstd), all of one moment."""
+    from voyage_jobs.cli.output import emit_json, number, printable, progress, size
+    from voyage_jobs.export import export as write
+
+    with progress() as bar:
+        done = write(settings_of(ctx), path, source=source, vectors=not no_vectors, force=force, progress=bar)
+    if as_json:
+        emit_json({"path": str(done.path), "rows": done.rows, "bytes": done.bytes})
+    else:
+        click.echo(f"{number(done.rows)} rows, {size(done.bytes)}, in {printable(str(done.path))}.")
