@@ -9,6 +9,7 @@ from world import World
 
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.steps.acts import perform
+from voyage_jobs.steps.scan import Scan
 
 
 def settings_of(world, **values):
@@ -145,6 +146,25 @@ def test_a_person_confirms_and_the_next_scan_deletes(world):
         assert source_row(context).state == "active"
         assert source_row(context).confirmed_at is None
     assert shown(world) == {}
+
+
+def test_a_confirmation_that_is_given_while_a_scan_is_under_way_holds_for_the_next(world):
+    filled(world, 3)
+    for number in range(3):
+        world.remove(f"{number:02}.md")
+    with world.worker(sources=settings_of(world, max_delete_count=1)) as context:
+        assert scan(context).frozen is not None
+        world.write("new.md", prose("new"))
+        under_way = Scan(context, source_row(context), context.settings.sources[0])
+        steps = under_way.run()
+        next(steps)
+        perform(context, "confirm", {"source": "docs"}, "me")
+        for _ in steps:
+            pass
+        assert under_way.result.frozen is not None
+        assert source_row(context).scan_due_at == 0
+        assert scan(context).frozen is None
+        assert source_row(context).confirmed_at is None
 
 
 def test_a_confirmation_is_used_up_by_one_scan(world):

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from voyage_jobs.clock import US, now_us
+from voyage_jobs.clock import US
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.crash import crash_point
 from voyage_jobs.sources import names
@@ -287,17 +287,23 @@ class Scan:
             splitter_fingerprint=self._options.fingerprint,
             profile_id=self.context.profile_id,
             scanned_at=tx.now,
-            scan_due_at=tx.now + int(self.settings.scan_interval_s * US),
-            confirmed_at=None,
+            **self._used_up(tx),
         )
+
+    def _used_up(self, tx: Tx) -> dict[str, object]:
+        """When to scan again, and that the confirmation is used up: it was about what was seen then.
+
+        One that was given while this scan was under way is for the next one, which is due at once.
+        """
+        now = sources.by_name(tx.connection, self.row.name)
+        if now is not None and now.confirmed_at != self.row.confirmed_at:
+            return {"scan_due_at": 0}
+        return {"scan_due_at": tx.now + int(self.settings.scan_interval_s * US), "confirmed_at": None}
 
     def _freeze(self, reason: str) -> None:
         with self.context.store.write() as tx:
             sources.freeze(tx, self.row.id, reason)
-            due = now_us(self.context.clock) + int(self.settings.scan_interval_s * US)
-            sources.note(
-                tx, self.row.id, scan_due_at=due, confirmed_at=None
-            )  # it was about what was seen then
+            sources.note(tx, self.row.id, **self._used_up(tx))
         self.context.log.error("source.frozen", source=self.row.name, reason=reason)
         self._done(reason)
 
