@@ -6,8 +6,10 @@ import pytest
 
 from tests.world import World
 from voyage_jobs.ask import ask
+from voyage_jobs.config.profile import profile_of
 from voyage_jobs.signals import Signals
 from voyage_jobs.states import Batch
+from voyage_jobs.steps.filling import request_params
 from voyage_jobs.store import batches, embeddings, notes
 from voyage_jobs.sync import Ending, Sync
 
@@ -107,6 +109,50 @@ def test_a_job_whose_files_are_gone_is_left(world):
     assert list(answer["jobs_left"].values()) == ["its files are no longer at the vendor"]
 
 
+def create_again(world, job, **metadata):
+    """Another job for the input file of a job."""
+    settings = world.settings()
+    body = {
+        "endpoint": job["endpoint"],
+        "input_file_id": job["input_file_id"],
+        "completion_window": "12h",
+        "request_params": request_params(settings, profile_of(settings)),
+        "metadata": job["metadata"] | metadata,
+    }
+    with world.worker() as context:
+        context.client.create_batch(body)
+
+
+@pytest.mark.parametrize("mark", ["../../elsewhere", "a/b", "a.b", "\n"])
+def test_a_job_whose_mark_cannot_be_the_name_of_a_file_is_left_alone(world, mark):
+    """A mark names files in the spool and among the packs; whoever shares the account may write any mark."""
+    sync(world, wait=False)
+    (job,) = world.sim.jobs.all(world.sim.now_us())
+    create_again(world, job, voyage_jobs_ref=mark)
+    lose_state(world)
+    answer = recover(world)
+    assert answer["jobs_left"] == {mark: "its mark is not one that voyage-jobs makes"}
+    assert answer["jobs"] == [job["metadata"]["voyage_jobs_ref"]]
+    assert sync(world).ending is Ending.DONE
+    assert not list(world.root.rglob("elsewhere*"))
+
+
+def test_an_input_file_that_was_cut_is_not_taken_for_the_beginning_of_the_results(tmp_path):
+    """It broke off, and is gone at the next try: what came of it must not spoil what the results tell."""
+    world = World(tmp_path, faults={"body_cut": {"nth": 1, "keep_share": 0.4}})
+    write_some(world, "first")
+    sync(world, wait=False)
+    lose_state(world)
+    world.clock.advance(86_400)
+    world.sim.settle()
+    (job,) = world.sim.jobs.all(world.sim.now_us())
+    assert "was lost" in recover(world)["vendor"]
+    world.sim.files.delete(job["input_file_id"])
+    assert len(recover(world)["jobs"]) == 1
+    assert sync(world).work.embeddings_sent == 0
+    settled(world, ROWS)
+
+
 def test_a_job_of_another_data_folder_is_left_alone(world, tmp_path):
     licence = "# Licence\n\nThe same in every folder."
     world.write("licence.md", licence)
@@ -194,20 +240,7 @@ def test_what_changed_meanwhile_is_sent_and_nothing_else(world):
 def test_a_second_job_for_a_batch_is_stopped(world):
     sync(world, wait=False)
     (job,) = world.sim.jobs.all(world.sim.now_us())
-    from voyage_jobs.config.profile import profile_of
-    from voyage_jobs.steps.filling import request_params
-
-    settings = world.settings()
-    with world.worker() as context:
-        context.client.create_batch(
-            {
-                "endpoint": job["endpoint"],
-                "input_file_id": job["input_file_id"],
-                "completion_window": "12h",
-                "request_params": request_params(settings, profile_of(settings)),
-                "metadata": job["metadata"],
-            }
-        )
+    create_again(world, job)
     lose_state(world)
     recover(world)
     assert world.sim.calls["cancel_batch"] == 1

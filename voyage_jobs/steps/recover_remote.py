@@ -28,7 +28,7 @@ from voyage_jobs.steps.reconcile import METADATA_REF, cancel_duplicates
 from voyage_jobs.store import adoption, batches, lanes, notes
 from voyage_jobs.store.adoption import JobLine
 from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.vectors.format import pack_name
+from voyage_jobs.vectors.format import is_ref, pack_name
 from voyage_jobs.voyage.download import download
 from voyage_jobs.voyage.models import WINDOW_S
 from voyage_jobs.voyage.wire import Phase, RemoteBatch
@@ -66,6 +66,9 @@ def adopt_jobs(context: Context) -> FoundJobs:
     """
     tally = FoundJobs()
     for ref, jobs in marked_jobs(context).items():
+        if not is_ref(ref):  # it names files: one with a slash would lead out of our folders
+            tally.left[ref] = "its mark is not one that voyage-jobs makes"
+            continue
         if _is_here(context, ref):
             continue
         with context.store.read() as connection:
@@ -90,10 +93,7 @@ def adopt_jobs(context: Context) -> FoundJobs:
 
 def _is_here(context: Context, ref: str) -> bool:
     """Whether the results of a batch are in a pack already."""
-    try:
-        return context.packs.path(pack_name(context.profile.fingerprint, ref)).exists()
-    except ValueError:  # a ref that we would not make
-        return False
+    return context.packs.path(pack_name(context.profile.fingerprint, ref)).exists()
 
 
 def claim_if_lost(context: Context, *, scanned: bool) -> bool:
@@ -163,22 +163,25 @@ def _facts(remote: RemoteBatch, now: int) -> dict[str, object]:
 def _lines_of(context: Context, ref: str, remote: RemoteBatch) -> list[JobLine] | None:
     """The lines of a job, each key once; empty if no file tells; None if its keys are not those of our profile."""
     if remote.input_file_id is not None:
-        with _fetched(context, ref, remote.input_file_id) as path:
+        with _fetched(context, ref, "input", remote.input_file_id) as path:
             if path is not None:
                 return _from_input(context, path)
     lines: dict[bytes, JobLine] = {}
-    for file_id in (remote.output_file_id, remote.error_file_id):
+    for kind, file_id in (("output", remote.output_file_id), ("error", remote.error_file_id)):
         if file_id is not None:
-            with _fetched(context, ref, file_id) as path:
+            with _fetched(context, ref, kind, file_id) as path:
                 for line in _from_results(context, path) if path is not None else ():
                     lines.setdefault(line.key, line)
     return list(lines.values())
 
 
 @contextlib.contextmanager
-def _fetched(context: Context, ref: str, file_id: str) -> Iterator[Path | None]:
-    """A file of the vendor's, on disk for a moment; None if it is gone."""
-    path = context.spool / f"{ref}.found.jsonl"
+def _fetched(context: Context, ref: str, kind: str, file_id: str) -> Iterator[Path | None]:
+    """A file of the vendor's, on disk for a moment; None if it is gone.
+
+    Each has a name of its own: the part of one that was cut must not be taken for the beginning of another.
+    """
+    path = context.spool / f"{ref}.found-{kind}.jsonl"
     try:
         download(context.client, file_id, path, expected_bytes=None)
     except RefusedError as exc:

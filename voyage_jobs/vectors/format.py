@@ -43,9 +43,14 @@ class WrittenPack:
 
 def pack_name(fingerprint: str, ref: str) -> str:
     """The name of the pack of batch `ref`, relative to the store; ValueError if a part is unfit for one."""
-    if not _FINGERPRINT.fullmatch(fingerprint) or not _REF.fullmatch(ref):
+    if not _FINGERPRINT.fullmatch(fingerprint) or not is_ref(ref):
         raise ValueError(f"no pack can be named after fingerprint {fingerprint!r} and ref {ref!r}")
     return f"{fingerprint[:_FOLDER_HEX_DIGITS]}/{ref}{SUFFIX}"
+
+
+def is_ref(word: str) -> bool:
+    """Whether a word may be the ref of a batch: one that can stand in the name of a file."""
+    return _REF.fullmatch(word) is not None
 
 
 def is_pack_name(name: str) -> bool:
