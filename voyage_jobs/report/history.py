@@ -91,7 +91,7 @@ def _inside(source: SourceSettings, path: str) -> str | None:
 
 
 def _batches(connection: View, word: str) -> list[BatchRow]:
-    return batches.find(connection, word) if len(word) >= _SHORTEST_REF else []
+    return batches.find(connection, word) if len(word) >= _SHORTEST_REF and word.isascii() else []
 
 
 def _ambiguous(word: str, found: list[DocumentRow], of_batches: list[BatchRow]) -> ConfigError:
