@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from voyage_jobs.clock import Clock
+from voyage_jobs.durable import no_room_is_one_error
 from voyage_jobs.errors import ConfigError, LockedError
 
 # Another program may look at the lock for an instant (`status` does): try a few times before believing it.
@@ -27,10 +28,9 @@ def held(path: Path, clock: Clock) -> Iterator[None]:
     make_data_dir(path.parent)
     with open(path, "a+b") as file:
         _take(file.fileno(), path, clock)
-        file.seek(0)
-        file.truncate()
-        file.write(f"{os.getpid()}\n".encode())
-        file.flush()
+        with no_room_is_one_error(str(path)):
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), f"{os.getpid()}\n".encode())
         yield
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from voyage_jobs.clock import US, now_us
-from voyage_jobs.durable import remove
+from voyage_jobs.durable import no_room_is_one_error, remove
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.profile import Profile
 from voyage_jobs.states import Batch
@@ -32,8 +32,9 @@ STRAY_S = 86_400
 
 def recover(context: Context, mode: str) -> None:
     """Bring state, packs, spool and table into agreement. Raises ConfigError if the settings do not fit this folder."""
-    context.settings.paths.spool.mkdir(parents=True, exist_ok=True)
-    context.settings.paths.vectors.mkdir(parents=True, exist_ok=True)
+    for folder in (context.settings.paths.spool, context.settings.paths.vectors):
+        with no_room_is_one_error(str(folder)):
+            folder.mkdir(parents=True, exist_ok=True)
     _same_profile(context)
     wanted = [(source.name, encoded(source.path)) for source in context.settings.sources]
     with context.store.write() as tx:

@@ -12,7 +12,8 @@ DELETE = "delete"
 
 
 def begin(tx: Tx, kind: str, documents: int) -> int:
-    """Note that a commit is about to be made."""
+    """Note that a commit is about to be made. One at a time: whatever is still open was broken off by a full disk."""
+    forget_open(tx)
     values = {"kind": kind, "started_at": tx.now, "documents": documents}
     return int(tx.connection.execute(insert(publications).values(**values)).lastrowid)
 
@@ -25,7 +26,7 @@ def finish(tx: Tx, publication_id: int, table_version: int, rows: int) -> None:
 
 
 def forget_open(tx: Tx) -> int:
-    """Publications that a dead process left: what they were about is still ready and is taken up again."""
+    """Publications that were broken off: what they were about is still ready and is taken up again."""
     where = publications.c.done_at.is_(None)
     return int(tx.connection.execute(update(publications).where(where).values(done_at=tx.now)).rowcount)
 

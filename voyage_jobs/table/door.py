@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from voyage_jobs.table import health
@@ -68,7 +67,5 @@ class LanceDoor:
         if self._table is None:
             from voyage_jobs.table.table import PublishedTable
 
-            if "://" not in self._uri:
-                Path(self._uri).mkdir(parents=True, exist_ok=True)
             self._table = PublishedTable.open(self._uri, self._name, self._profile, create=True)
         return self._table

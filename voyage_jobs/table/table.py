@@ -6,9 +6,17 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from voyage_jobs.durable import no_room_is_one_error
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.table.documents import SCAN_ROWS, STREAM_ROWS, DocumentSet, Incoming, rows_at
-from voyage_jobs.table.engine import newest_manifest, open_dataset, open_reading, quiet_logs, table_path
+from voyage_jobs.table.engine import (
+    newest_manifest,
+    open_dataset,
+    open_reading,
+    open_writing,
+    quiet_logs,
+    table_path,
+)
 from voyage_jobs.table.flip import replace
 from voyage_jobs.table.schema import KEY_COLUMNS, demand_ours, schema
 from voyage_jobs.table.search import nearest
@@ -142,5 +150,7 @@ def _create(path: str, profile: Profile) -> None:
     import lancedb
 
     folder, file = os.path.split(path)
-    os.makedirs(folder, exist_ok=True)
-    lancedb.connect(folder).create_table(file.removesuffix(".lance"), schema=schema(profile))
+    with no_room_is_one_error(path):
+        os.makedirs(folder, exist_ok=True)
+    with open_writing(path):
+        lancedb.connect(folder).create_table(file.removesuffix(".lance"), schema=schema(profile))
