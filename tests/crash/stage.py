@@ -43,6 +43,7 @@ max_delete_share = 1
 max_inputs = {max_inputs}
 min_inputs = 1
 linger_s = 0.1
+{batching}
 [polling]
 interval_s = 0.2
 max_interval_s = 0.2
@@ -69,7 +70,7 @@ class Ended:
 class Stage:
     """Everything lies below `root`. A context manager: at its end no process is left and the port is closed.
 
-    `faults` is the `faults` object of a fault script. `more` is added to the configuration.
+    `faults` is the `faults` object of a fault script. `batching` is added to that section.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Stage:
         batch_seconds: float = 0.6,
         max_inputs: int = 100,
         data_dir: Path | None = None,
-        more: str = "",
+        batching: str = "",
     ) -> None:
         self.root = root
         self.docs = root / "docs"
@@ -108,8 +109,8 @@ class Stage:
                 port=self._server.port,
                 max_inputs=max_inputs,
                 quarantine_s=QUARANTINE_S,
+                batching=batching,
             )
-            + more
         )
         self._processes: list[subprocess.Popen[str]] = []
 

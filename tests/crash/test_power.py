@@ -6,8 +6,8 @@ import pytest
 
 from voyage_jobs import crash
 
+from .machine import Machine, live
 from .points import OF_A_CANCELLATION
-from .power import Machine, live
 
 
 @pytest.mark.parametrize("point", sorted(crash.POINTS - {*OF_A_CANCELLATION}))

@@ -1,9 +1,10 @@
-"""Lives in which the power goes: real stores, virtual time, and death with the loss of what was not synced."""
+"""Lives in one process: real stores, virtual time, and death by a kill or by the loss of what was not synced."""
 
 from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from world import World
@@ -17,8 +18,8 @@ from .documents import Author
 _FAULTS = {"request_lost": {"on": "create_batch", "nth": [2, 5], "as": "read_error"}}
 
 
-class PowerLossError(BaseException):
-    """The machine is off at this instruction; nothing in it may catch this."""
+class DeathError(BaseException):
+    """The process is gone at this instruction; nothing in it may catch this."""
 
 
 class Machine:
@@ -56,13 +57,25 @@ class Machine:
         with self.disk.watched():
             self.world.run()
 
-    def run_until_power_fails(self, point: str, number: int) -> list[str] | None:
+    def run_until_power_fails(self, point: str, number: int = 1) -> list[str] | None:
         """Work until the n-th passage of a crash point, where the power goes.
 
         What was lost; None if everything was done before that.
         """
-        image = self.world.root / "image"
         lost: list[str] = []
+        died = self._run_until(
+            point, number, lambda image: lost.extend(self.disk.after_power_loss(image, self._rng))
+        )
+        return lost if died else None
+
+    def run_until_killed(self, point: str, number: int = 1) -> None:
+        """Work until the n-th passage of a crash point, and leave the files as a killed process does."""
+        died = self._run_until(point, number, lambda image: shutil.copytree(self.world.data_dir, image))
+        assert died, f"{point} was not passed {number} times"
+
+    def _run_until(self, point: str, number: int, save: Callable[[Path], object]) -> bool:
+        """Die at a crash point and go back to what `save` kept: an orderly end may have changed the data folder."""
+        image = self.world.root / "image"
         left = number
 
         def hook(passed: str) -> None:
@@ -70,24 +83,26 @@ class Machine:
             left -= passed == point
             if left == 0:
                 crash.arm(None)
-                lost.extend(self.disk.after_power_loss(image, self._rng))
-                raise PowerLossError
+                save(image)
+                raise DeathError
 
         crash.arm(hook)
         try:
             self.run()
-        except PowerLossError:
+        except DeathError:
             shutil.rmtree(self.world.data_dir)
             image.rename(self.world.data_dir)
             self.disk.restart()
-            return lost
+            return True
         finally:
             crash.arm(None)
-        return None
+        return False
 
-    def everything_is_right(self) -> None:
-        """The promises."""
-        checks.everything_is_right(self.world.settings(), self.world.sim, self.world.clock)
+    def everything_is_right(self, *, paid_twice: int = 0) -> None:
+        """The promises. `paid_twice`: how many texts the vendor was rightly asked for a second time."""
+        checks.everything_is_right(
+            self.world.settings(), self.world.sim, self.world.clock, paid_twice=paid_twice
+        )
 
 
 def live(root: Path, seed: int, losses: int = 3) -> int:
