@@ -19,10 +19,17 @@ QUARANTINE_S = 900.0
 KINDS = tuple(sorted(CATALOG))
 
 
-def draw(rng: random.Random, only: frozenset[str] | None = None) -> dict[str, Any]:
-    """The `faults` of a fault script: a third of all kinds, each at a rate of its own. `only` names the kinds."""
+def draw(
+    rng: random.Random, only: frozenset[str] | None = None, surely: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    """The `faults` of a fault script: a third of all kinds and those of `surely`, each at a rate of its own.
+
+    `only` names the kinds instead.
+    """
     rates = (0.05, 0.15, 0.4)
-    chosen = sorted(only) if only is not None else [kind for kind in KINDS if rng.random() < 0.3]
+    chosen = (
+        sorted(only) if only is not None else [kind for kind in KINDS if rng.random() < 0.3 or kind in surely]
+    )
     script: dict[str, Any] = {}
     for kind in chosen:
         rule = {"probability": rng.choice(rates), **_params(kind, rng)}

@@ -47,7 +47,8 @@ PEACE_S = 3600.0
 _CONTEXTUALIZED = {"model": "voyage-context-3", "endpoint": "/v1/contextualizedembeddings"}
 
 
-# Points that few lives pass.
+# Points that few lives pass, and faults that lead there.
+_LEADS_TO = dict.fromkeys(("cancel.committed", "reconcile.committed"), frozenset({"request_lost"}))
 _SELDOM = ("cancel.committed", "cancel.sent", "reconcile.committed", "retire.committed", "retire.table.done")
 
 
@@ -121,6 +122,8 @@ class Life:
         self.tally = Tally()
         self.clock = VirtualClock(seed=seed)
         self.log = Log(self.clock, keep)
+        self._target = self.plan.dies_at or self._draw_target()
+        self._target_left = 1 if self.plan.dies_at or self._target in _SELDOM else self.rng.randint(1, 2)
         self.sim = self._vendor()
         self.door = MemoryDoor(self._passing)
         self.power = Power()
@@ -136,15 +139,15 @@ class Life:
         self.pipeline: Pipeline | None = None
         self._worker: contextlib.AbstractContextManager[Context] | None = None
         self._deaths_left = self.rng.randint(1, 6)
-        self._death_rate = self.rng.choice((0.01, 0.03, 0.1)) * self.plan.crashes
-        self._target = self.rng.choice(_SELDOM if self.rng.random() < 0.3 else sorted(crash.POINTS))
-        self._target_left = self.rng.randint(1, 2)
-        if self.plan.dies_at is not None:
-            self._target, self._target_left = self.plan.dies_at, 1
-        self.peace = False
+        self._death_rate = self.rng.choice((0.02, 0.06, 0.2)) * self.plan.crashes
+        self.at_rest = False
+
+    def _draw_target(self) -> str:
+        """The crash point at which this life dies for sure, if it comes by."""
+        return self.rng.choice(_SELDOM if self.rng.random() < 0.3 else sorted(crash.POINTS))
 
     def _vendor(self) -> Simulator:
-        drawn = faults.draw(self.rng, self.plan.only)
+        drawn = faults.draw(self.rng, self.plan.only, _LEADS_TO.get(self._target, frozenset()))
         folder = self.base / "vendor"
         folder.mkdir()
         return Simulator(
@@ -209,7 +212,8 @@ class Life:
             (1, "takeover", self._take_over),
             (1, "reconfigure", self._reconfigure),
         ]
-        weights = [weight * (10 if name in self.plan.often else 1) for weight, name, _ in choices]
+        often = {*self.plan.often, *(["cancel"] if self._target.startswith("cancel.") else [])}
+        weights = [weight * (10 if name in often else 1) for weight, name, _ in choices]
         _, name, act = self.rng.choices(choices, weights)[0]
         self.tally.acts[name] += 1
         act()
@@ -379,9 +383,10 @@ class Life:
     def _passing(self, point: str) -> None:
         """A crash point: die here, now and then."""
         self.tally.passed[point] += 1
-        if self._deaths_left <= 0 or not self.plan.crashes:
+        if self.at_rest or not self.plan.crashes:
             return
-        fatal = self.rng.random() < self._death_rate
+        # The more often a life comes by, the less likely it dies there: points late on the way get their share.
+        fatal = self._deaths_left > 0 and self.rng.random() * self.tally.passed[point] < self._death_rate
         if point == self._target and self._target_left:
             self._target_left -= 1
             fatal |= self._target_left == 0
@@ -420,7 +425,6 @@ class Life:
 
     def _find_peace(self) -> None:
         """Faults stop, folders come back, a person answers; then everything must become right."""
-        self.peace = True
         self.sim.faults.rules = ()
         self.folders.mount_all()
         self._drop()
@@ -462,7 +466,7 @@ class Life:
     def _nothing_more_happens(self) -> None:
         """Another start and another scan of everything find nothing to do and send nothing."""
         assert self.door.table is not None or not self.folders.texts
-        self._deaths_left = 0
+        self.at_rest = True
         before = (self.sim.calls.copy(), self.door.table and self.door.table.version())
         self._drop(orderly=True)
         for _ in range(8):

@@ -11,19 +11,12 @@ from voyage_jobs import crash
 from .life import live
 
 SLICE = 8
-# Lives that once went wrong: 717 split by old settings what a broken first scan had recorded.
-REMEMBERED = (717,)
 
 
 @pytest.mark.parametrize("first", range(1_000_000, 1_000_000 + 6 * SLICE, SLICE))
 def test_lives_end_well(first):
     for seed in range(first, first + SLICE):
         live(seed)
-
-
-@pytest.mark.parametrize("seed", REMEMBERED)
-def test_remembered_life_ends_well(seed):
-    live(seed)
 
 
 def test_a_life_is_repeated_by_its_seed():
