@@ -224,6 +224,10 @@ class Sync:
                 f"{waiting}: {key} is reached until {iso(tight.anew_at)}.",
                 f"Raise {key}, or let it go on then: `voyage-jobs sync` or `voyage-jobs run`.",
             )
+        if self._context.only is not None:
+            return Problem(
+                "not_planned", f"{waiting} that are not in the plan.", "`voyage-jobs sync` sends the rest."
+            )
         if rest.open_batches:
             return Problem("in_flight_full", f"{waiting} until batches under way make room.", _GOES_ON)
         return Problem(

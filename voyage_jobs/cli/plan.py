@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of
 from voyage_jobs.clock import SystemClock
+from voyage_jobs.voyage.tokenizer import ESTIMATE
 
 
 @click.command()
@@ -22,48 +24,69 @@ from voyage_jobs.clock import SystemClock
     help="Leave the exact JSONL files that would be uploaded in this (new or empty) folder.",
 )
 @click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the plan to this file, for `sync --plan FILE`.",
+)
+@click.option(
     "--max-inputs",
     type=click.IntRange(min=1),
     metavar="N",
     help="Plan a call of `sync` with the same option.",
 )
 @click.pass_context
-def plan(ctx: click.Context, as_json: bool, folder: Path | None, max_inputs: int | None) -> None:
+def plan(
+    ctx: click.Context, as_json: bool, folder: Path | None, out: Path | None, max_inputs: int | None
+) -> None:
     """Show what would be sent and what it would cost; send nothing.
 
-    Scans the sources without recording anything, before the first run as well as while the daemon works. Tokens, and
-    hence prices, are estimated on the high side. The key is not needed.
+    Scans the sources without recording anything, before the first run as well as while the daemon works. Tokens are
+    counted by the model's tokenizer if it is here (`fetch-tokenizer`), else estimated on the high side. The key is not
+    needed.
     """
     from voyage_jobs.report import plan as report
 
     settings = settings_of(ctx)
     with output.progress() as progress:
-        found = report.plan(settings, SystemClock(), max_inputs=max_inputs, folder=folder, progress=progress)
+        found = report.plan(
+            settings, SystemClock(), max_inputs=max_inputs, folder=folder, out=out, progress=progress
+        )
     if as_json:
         output.emit_json(found)
     else:
-        _show(found)
+        _show(found, out)
 
 
-def _show(plan: dict[str, Any]) -> None:
+def _show(plan: dict[str, Any], out: Path | None) -> None:
     _show_sources(plan)
-    batches, tokens, sent = plan["batches"], plan["tokens_estimated"], plan["embeddings"]
+    batches, tokens, sent = plan["batches"], plan["tokens"], plan["embeddings"]
+    exact = plan["tokens_counted_by"] != ESTIMATE
     click.echo(
         f"\n{output.number(plan['chunks'])} chunks in new and changed documents;"
         f" {output.number(plan['reused_chunks'])} have a vector already or share one."
     )
-    click.echo(f"{'to send':<16}{output.number(sent['to_send'])} embeddings, {_tokens(tokens['to_send'])}")
+    click.echo(
+        f"{'to send':<16}{output.number(sent['to_send'])} embeddings, {_tokens(tokens['to_send'], exact)}"
+    )
     if sent["already_waiting"]:
         click.echo(f"{'':<16}{output.number(sent['already_waiting'])} of them wait since earlier scans")
     if plan["max_inputs"] is not None:
         click.echo(f"{'at most':<16}{output.number(plan['max_inputs'])} inputs now (--max-inputs)")
     click.echo(
         f"{'in':<16}{output.number(batches['count'])} batches, {output.number(batches['inputs'])} inputs,"
-        f" {output.size(batches['bytes'])}, {_tokens(batches['tokens_estimated'])}"
+        f" {output.size(batches['bytes'])}, {_tokens(batches['tokens'], exact)}"
     )
     _show_price(plan["price_usd"])
+    _show_finish(plan["finish"], plan["as_of"], batches["count"])
     if plan["written"]:
         click.echo(f"\nWritten to {output.printable(plan['written'])}; nothing was sent.")
+    if out is not None:
+        click.echo(
+            f"\nThe plan is in {output.printable(str(out))}: `voyage-jobs sync --plan` carries it out."
+        )
+    if not exact:
+        click.echo("\nTokens are estimated on the high side; `voyage-jobs fetch-tokenizer` makes them exact.")
     for warning in plan["warnings"]:
         click.echo("\n" + click.wrap_text(output.printable(warning), 79, "! ", "  "))
 
@@ -99,5 +122,22 @@ def _show_price(price: dict[str, Any]) -> None:
         click.echo(f"{'':<16}{output.usd(price['saved_by_reuse'])} saved by reuse of what is known")
 
 
-def _tokens(count: int) -> str:
-    return f"{output.number(count)} tokens (estimated)"
+def _show_finish(finish: dict[str, Any], as_of: str, count: int) -> None:
+    if not count:
+        return
+    if finish["likely_at"] is None:
+        click.echo(f"{'finish':<16}unknown: no batch has ended here yet; the vendor promises 12 hours")
+        return
+    now = datetime.fromisoformat(as_of)
+    likely, late = (
+        output.duration((datetime.fromisoformat(finish[key]) - now).total_seconds())
+        for key in ("likely_at", "late_at")
+    )
+    click.echo(
+        f"{'finish':<16}likely in {likely}, {late} at the 90th percentile of"
+        f" {output.number(finish['batches_known'])} batches"
+    )
+
+
+def _tokens(count: int, exact: bool) -> str:
+    return f"{output.number(count)} tokens" + ("" if exact else " (estimated)")

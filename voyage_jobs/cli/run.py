@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,6 +25,22 @@ if TYPE_CHECKING:
     help="Send at most N inputs in this call: a first small try.",
 )
 @click.option(
+    "--plan",
+    "plan_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Send exactly what `plan --out FILE` wrote, or nothing if anything has changed since.",
+)
+@click.option(
+    "--max-usd",
+    type=click.FloatRange(min=0),
+    metavar="USD",
+    help="Send texts for at most so much in this call.",
+)
+@click.option(
+    "--max-tokens", type=click.IntRange(min=0), metavar="N", help="Send at most so many tokens in this call."
+)
+@click.option(
     "--timeout",
     "timeout_s",
     type=click.FloatRange(min=0),
@@ -33,7 +50,15 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def sync(
-    ctx: click.Context, no_wait: bool, max_inputs: int | None, timeout_s: float | None, as_json: bool
+    ctx: click.Context,
+    *,
+    no_wait: bool,
+    max_inputs: int | None,
+    plan_file: Path | None,
+    max_usd: float | None,
+    max_tokens: int | None,
+    timeout_s: float | None,
+    as_json: bool,
 ) -> int:
     """Do everything there is to do, wait for the jobs, end.
 
@@ -42,7 +67,8 @@ def sync(
 
     \b
     Exit codes: 0  the table shows everything
-                3  work remains (--no-wait, --max-inputs, --timeout, a budget) or items failed
+                2  the plan does not hold any more; nothing was sent
+                3  work remains (--no-wait, --max-..., --timeout, a budget) or items failed
                 5  the vendor refuses the key or the account
                 6  a person must act; the rest is done
               130  stopped by Ctrl-C, 143 by SIGTERM
@@ -50,21 +76,31 @@ def sync(
     from voyage_jobs.cli.display import Display
     from voyage_jobs.clock import SystemClock, now_us
     from voyage_jobs.logs import get_logger
+    from voyage_jobs.report.plan_check import demand_unchanged
+    from voyage_jobs.report.plan_file import read_plan
     from voyage_jobs.signals import EXIT_BASE, Signals
     from voyage_jobs.sync import Ending, Sync
     from voyage_jobs.worker import working
 
+    if plan_file is not None and max_inputs is not None:
+        raise click.UsageError("--max-inputs belongs to `plan --out`: a plan is carried out as it is.")
     settings = settings_of(ctx)
     settings.api_key()  # none: say so before anything is done
+    plan = None if plan_file is None else read_plan(plan_file)
     clock = SystemClock()
     with Display() as display, Signals() as signals:
         start_logging(ctx, "warning" if display.shown else None)
         with working(settings, clock, get_logger(), mode="sync", progress=display.report) as context:
+            if plan is not None:
+                demand_unchanged(plan, context)
+                context.only = frozenset(plan.keys)
             outcome = Sync(
                 context,
                 signals,
                 wait=not no_wait,
                 most_inputs=max_inputs,
+                max_usd=max_usd,
+                max_tokens=max_tokens,
                 timeout_s=timeout_s,
                 watch=lambda rest: display.waiting(rest, now_us(clock)),
             ).run()

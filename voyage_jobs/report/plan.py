@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from voyage_jobs.clock import Clock, iso, now_us
-from voyage_jobs.config.prices import batch_price
+from voyage_jobs.clock import US, Clock, iso, now_us
+from voyage_jobs.config.prices import batch_price, prices_as_of, sync_price
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.durable import writing
+from voyage_jobs.errors import ConfigError
 from voyage_jobs.report.input_files import InputFiles
+from voyage_jobs.report.plan_file import PlanWriter, Sink
+from voyage_jobs.report.plan_warnings import warnings
 from voyage_jobs.report.source_plan import Keys, SourcePlan, SourcePlanner
-from voyage_jobs.steps import budget
 from voyage_jobs.steps.context import Progress, no_progress
 from voyage_jobs.steps.texts import Texts
-from voyage_jobs.store import embeddings, foresight, notes, sources
+from voyage_jobs.store import batches, counts, embeddings, foresight, sources
 from voyage_jobs.store.foresight import NoState
 from voyage_jobs.store.store import ReadOnlyStore
 from voyage_jobs.store.story import View
 from voyage_jobs.voyage import models
 
 _EVERYTHING = 1 << 60
+_HISTORY = 200  # batches by which the finish is foretold
 
 
 def plan(
@@ -30,26 +35,61 @@ def plan(
     *,
     max_inputs: int | None = None,
     folder: Path | None = None,
+    out: Path | None = None,
+    sink: Sink | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """The plan as plain data, in the shape that docs/status.md promises. Memory: 20 bytes and a set's entry per key.
 
-    `max_inputs` is how much would be sent at most; `folder` gets the input files. Raises `ConfigError` for a folder
-    that is not empty, `StateError` for a state that cannot be read.
+    `max_inputs` is how much would be sent at most; `folder` gets the input files, the file `out` the plan that
+    `sync --plan` carries out; `sink` hears of every entry of it. Raises `ConfigError` for a folder that is not empty,
+    `StateError` for a state that cannot be read.
     """
+    keys = Keys(settings)
+    if out is None:
+        return _plan(settings, clock, keys, max_inputs, folder, sink or Sink(), progress)
+    with _writing(out) as file:
+        writer = PlanWriter(file)
+        writer.begin(settings, clock, keys.count.name)
+        report = _plan(settings, clock, keys, max_inputs, folder, writer, progress)
+        writer.end(report)
+    return report
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with writing(path) as file:
+            yield file
+    except OSError as exc:
+        raise ConfigError(f"{path} cannot be written: {exc.strerror}.") from exc
+
+
+def _plan(
+    settings: Settings,
+    clock: Clock,
+    keys: Keys,
+    max_inputs: int | None,
+    folder: Path | None,
+    sink: Sink,
+    progress: Progress,
+) -> dict[str, Any]:
     path = settings.paths.state_db
     store: ReadOnlyStore = ReadOnlyStore(path) if path.exists() else NoState()
-    keys = Keys(settings)
     with InputFiles(settings, max_inputs, folder) as files, store.read() as connection:
         waiting = _Waiting(settings, keys)
-        waiting.count(connection, Texts(store), files, progress)
+        waiting.count(connection, Texts(store), files, sink, progress)
         known = {row.name: row for row in sources.all_sources(connection)}
         plans = [
-            SourcePlanner(settings, source, known.get(source.name), keys, files, progress).run(connection)
+            SourcePlanner(settings, source, known.get(source.name), keys, files, sink, progress).run(
+                connection
+            )
             for source in sorted(settings.sources, key=lambda source: source.name)
         ]
         report = _report(settings, plans, waiting, files)
-        warned = _warnings(connection, settings, clock, plans, report, keys)
+        report["tokens_counted_by"] = keys.count.name
+        report["finish"] = _finish(connection, settings, clock, files.batches)
+        warned = warnings(connection, settings, now_us(clock), plans, report, keys)
         return {
             "as_of": iso(now_us(clock)),
             **report,
@@ -69,20 +109,26 @@ class _Waiting:
         self._keys = keys
         self._batching = settings.batching
 
-    def count(self, connection: View, texts: Texts, files: InputFiles, progress: Progress) -> None:
+    def count(
+        self, connection: View, texts: Texts, files: InputFiles, sink: Sink, progress: Progress
+    ) -> None:
         """Count it, and put it first: it is sent first."""
         profile_id = foresight.profile_row(connection, self._keys.profile.fingerprint)
         if profile_id is None:
             return
+        known = counts.counted(connection)
+        anew = known.recount_after is not None or known.by != self._keys.count.name
         for refusals in embeddings.backlog(connection, profile_id).refusals:
             for wanted in embeddings.wanted(connection, profile_id, refusals, _EVERYTHING):
                 found = texts.of_embedding(wanted)
                 if found is None:
                     self.without_text += 1
                     continue
+                tokens = sum(self._keys.count(found)) if anew else wanted.tokens
                 self.embeddings += 1
-                self.tokens += wanted.tokens
-                files.add(wanted.key, found, wanted.tokens)
+                self.tokens += tokens
+                if files.add(wanted.key, found, tokens):
+                    sink.waiting(wanted.key, tokens)
                 progress("counting what waits", self.embeddings, None)
 
 
@@ -90,11 +136,10 @@ def _report(
     settings: Settings, plans: Sequence[SourcePlan], waiting: _Waiting, files: InputFiles
 ) -> dict[str, Any]:
     new = sum(each.embeddings for each in plans)
-    new_tokens = sum(each.tokens_estimated for each in plans)
+    new_tokens = sum(each.tokens for each in plans)
     reused_tokens = sum(each.reused_tokens for each in plans)
-    price, model = batch_price(settings), models.find(settings.voyage.model)
-    sync_price = None if model is None else model.sync_usd_per_million
-    batch_usd, sync_usd = models.price(files.tokens, price), models.price(files.tokens, sync_price)
+    price, dear = batch_price(settings), sync_price(settings)
+    batch_usd, sync_usd = models.price(files.tokens, price), models.price(files.tokens, dear)
     return {
         "model": settings.voyage.model,
         "endpoint": settings.voyage.endpoint,
@@ -107,7 +152,7 @@ def _report(
             "without_text": waiting.without_text,
             "to_send": new + waiting.embeddings,
         },
-        "tokens_estimated": {
+        "tokens": {
             "new": new_tokens,
             "already_waiting": waiting.tokens,
             "to_send": new_tokens + waiting.tokens,
@@ -117,7 +162,7 @@ def _report(
             "count": files.batches,
             "inputs": files.inputs,
             "bytes": files.bytes,
-            "tokens_estimated": files.tokens,
+            "tokens": files.tokens,
         },
         "price_usd": {
             "batch": batch_usd,
@@ -125,50 +170,24 @@ def _report(
             "saved_by_batch": None if batch_usd is None or sync_usd is None else sync_usd - batch_usd,
             "saved_by_reuse": models.price(reused_tokens, price),
             "batch_per_million": price,
-            "synchronous_per_million": sync_price,
-            "as_of": models.PRICES_AS_OF,
+            "synchronous_per_million": dear,
+            "as_of": prices_as_of(settings),
         },
     }
 
 
-def _warnings(
-    connection: View,
-    settings: Settings,
-    clock: Clock,
-    plans: Sequence[SourcePlan],
-    report: dict[str, Any],
-    keys: Keys,
-) -> Iterator[str]:
-    """What a person should know before saying yes, a sentence each."""
-    voyage, tokens = settings.voyage, report["batches"]["tokens_estimated"]
-    yield from models.doubts(
-        voyage.model,
-        endpoint=voyage.endpoint,
-        output_dimension=voyage.output_dimension,
-        output_dtype=voyage.output_dtype,
-    )
-    made_for = notes.get(connection, notes.PROFILE)
-    if made_for not in (None, keys.profile.to_json()):
-        yield (
-            f"{settings.data_dir} was made for {made_for}, the settings ask for {keys.profile.to_json()}:"
-            " `sync` and `run` will refuse."
-        )
-    for each in plans:
-        if each.frozen:
-            yield f"Source {each.name} is frozen: {each.frozen}."
-        elif each.would_freeze:
-            yield f"Source {each.name} would be frozen, and nothing of it deleted: {each.would_freeze}."
-        if each.unreadable_folders:
-            yield f"{each.unreadable_folders} folders of source {each.name} cannot be read."
-    now = now_us(clock)
-    for room in budget.rooms(connection, settings, batch_price(settings), now):
-        if room.anew_at is not None and room.source_id is None and tokens > room.tokens:
-            yield (
-                f"{budget.setting_of(room)} allows about {max(0, room.tokens):,} of these {tokens:,} tokens now; the"
-                f" rest goes on at {iso(room.anew_at)}."
-            )
-    most = settings.batching.max_in_flight_batches
-    if report["batches"]["count"] > most:
-        yield f"At most {most} batches are under way at a time; the others follow as these end."
-    if tokens and report["price_usd"]["batch"]:
-        yield "The price is what the list says: free tokens of an account do not count for batches."
+def _finish(connection: View, settings: Settings, clock: Clock, count: int) -> dict[str, Any]:
+    """When the last of so many batches would be over, by how long batches took here before; None where none did."""
+    took = batches.durations_s(connection, _HISTORY)
+    waves = -(-count // settings.batching.max_in_flight_batches)
+
+    def at(share: float) -> str | None:
+        if not took or not count:
+            return None
+        return iso(now_us(clock) + int(waves * _quantile(took, share) * US))
+
+    return {"batches_known": len(took), "likely_at": at(0.5), "late_at": at(0.9)}
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -13,8 +13,9 @@ from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.profile import KeyMaker
 from voyage_jobs.report.input_files import InputFiles
+from voyage_jobs.report.plan_file import Sink
 from voyage_jobs.sources import names
-from voyage_jobs.sources.files import FileStat
+from voyage_jobs.sources.files import FileStat, Skip
 from voyage_jobs.sources.read import ReadDocument, read_document
 from voyage_jobs.sources.rules import PathRules
 from voyage_jobs.sources.split import split
@@ -36,7 +37,7 @@ UNSETTLED = documents.UNSETTLED_MTIME
 
 @dataclass
 class SourcePlan:
-    """One source in numbers: documents as a scan would find them, and what their chunks need. Tokens are estimated."""
+    """One source in numbers: documents as a scan would find them, and what their chunks need."""
 
     name: str
     path: str
@@ -51,7 +52,7 @@ class SourcePlan:
     reused_chunks: int = 0
     failed_chunks: int = 0
     embeddings: int = 0
-    tokens_estimated: int = 0
+    tokens: int = 0
     reused_tokens: int = 0
     frozen: str | None = None
     would_freeze: str | None = None
@@ -77,6 +78,7 @@ class SourcePlanner:
         row: SourceRow | None,
         keys: Keys,
         files: InputFiles,
+        sink: Sink,
         progress: Progress,
     ) -> None:
         self.plan = SourcePlan(source.name, names.display(names.encode(os.fsencode(source.path))))
@@ -84,6 +86,7 @@ class SourcePlanner:
         self._row = row
         self._keys = keys
         self._files = files
+        self._sink = sink
         self._progress = progress
         self._options = split_options(settings)
         self._rules = PathRules(source.include, source.exclude, source.hidden)
@@ -142,12 +145,13 @@ class SourcePlanner:
         self._visited.add(folder.path)
         self.plan.unchanged += folder.unchanged
         self._gone.extend((folder.path, name) for name in (*folder.vanished, *folder.excluded))
-        self.plan.skipped.update(str(skip.reason) for skip in folder.skipped)
+        for skip in folder.skipped:
+            self._skip(folder.path, skip)
         for stat in folder.changed:
             self._look(connection, root, folder.path, stat)
 
     def _look(self, connection: View, root: bytes, folder: str, stat: FileStat) -> None:
-        path = f"{folder}/{stat.name}" if folder else stat.name
+        path = _path(folder, stat.name)
         source = self._source
         found = read_document(
             os.path.join(root, names.decode(path)),
@@ -156,31 +160,38 @@ class SourcePlanner:
             follow_symlinks=source.follow_symlinks,
         )
         if not isinstance(found, ReadDocument):
-            self.plan.skipped[str(found.reason)] += 1
+            self._skip(folder, found)
             return
         folder_id = self._folder_ids.get(folder)
         known = None
         if folder_id is not None:
             known = foresight.known_document(connection, folder_id, stat.name, self._profile_id)
-        if not self._is_news(known, found):
+        change = self._change(known, found)
+        if change is None:
             return
         chunks = split(found.text, path, self._options, self._keys.count).chunks
-        self._count(connection, found.text, requests_for(self._keys, found.text, chunks))
+        send = list(self._count(connection, found.text, requests_for(self._keys, found.text, chunks)))
+        self._sink.document(change, source.name, path, found.content_hash, send)
         self._progress(f"planning {source.name}", self.plan.new + self.plan.changed, None)
 
-    def _is_news(self, known: KnownDocument | None, found: ReadDocument) -> bool:
-        """Count the document as what it is; whether its chunks are to be looked at."""
+    def _skip(self, folder: str, skip: Skip) -> None:
+        self.plan.skipped[str(skip.reason)] += 1
+        self._sink.skipped(self._source.name, _path(folder, skip.name), str(skip.reason))
+
+    def _change(self, known: KnownDocument | None, found: ReadDocument) -> str | None:
+        """Count the document as what it is: new, changed, or None if its chunks need not be looked at."""
         if known is None or known.state in (Document.MISSING, Document.GONE):
             self.plan.new += 1
             self._new_contents[found.content_hash] += 1
-        elif (found.content_hash, self._options.fingerprint) in known.identities:
+            return "new"
+        if (found.content_hash, self._options.fingerprint) in known.identities:
             self.plan.unchanged += 1
-            return False
-        else:
-            self.plan.changed += 1
-        return True
+            return None
+        self.plan.changed += 1
+        return "changed"
 
-    def _count(self, connection: View, text: str, chunks: list[NewChunk]) -> None:
+    def _count(self, connection: View, text: str, chunks: list[NewChunk]) -> Iterator[tuple[bytes, int]]:
+        """Count the chunks of a document; what of it would be sent, with its tokens."""
         plan, counted = self.plan, self._keys.counted
         states = foresight.embedding_states(connection, list({chunk.key for chunk in chunks}))
         plan.chunks += len(chunks)
@@ -197,10 +208,11 @@ class SourcePlanner:
                 first = request[: request[0].request_vectors]
                 plan.reused_chunks += len(request) - len(first)
                 plan.embeddings += 1
-                plan.tokens_estimated += request[0].request_tokens
+                plan.tokens += request[0].request_tokens
                 plan.reused_tokens += tokens - sum(chunk.tokens for chunk in first)
                 texts = [text[chunk.start : chunk.end] for chunk in first]
-                self._files.add(key, texts, request[0].request_tokens)
+                if self._files.add(key, texts, request[0].request_tokens):
+                    yield key, request[0].request_tokens
 
     # --- what is not there any more ---
 
@@ -218,8 +230,11 @@ class SourcePlanner:
                 self._new_contents[known.content_hash] -= 1
                 self.plan.moved += 1
                 self.plan.new -= 1
+                change = "moved"
             else:
                 self.plan.vanished += 1
+                change = "vanished"
+            self._sink.gone(change, self._source.name, _path(folder, name))
         if self._row is not None and self._row.confirmed_at is None:
             live = documents.count_live(connection, self._row.id) + self.plan.new + self.plan.moved
             elsewhere = self._row.device is not None and self._row.device != device
@@ -227,3 +242,7 @@ class SourcePlanner:
 
     def _is_protected(self, path: str) -> bool:
         return any(root in ("", path) or path.startswith(root + "/") for root in self._protected)
+
+
+def _path(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name

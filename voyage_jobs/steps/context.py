@@ -52,6 +52,8 @@ class Context:
     """Ready versions whose text cannot be had until a scan has read their files again."""
     scanned_for_text: set[int] = field(default_factory=set)
     """Those for which such a scan was asked for out of turn: once, lest a missing file keeps it scanning for ever."""
+    only: frozenset[bytes] | None = None
+    """The keys that may be sent, where a run carries out a plan; None: any."""
     profile: Profile = field(init=False)
     keys: KeyMaker = field(init=False)
     count: TokenCounter = field(init=False)

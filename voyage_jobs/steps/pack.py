@@ -27,6 +27,7 @@ from voyage_jobs.voyage.lines import input_line
 
 # A line that was in a job that failed validation travels in ever smaller company, until the bad one is alone.
 SHRINK = 10
+_EVERYTHING = 1 << 60
 
 
 def pack(context: Context, *, eager: bool = False, most_inputs: int | None = None) -> bool:
@@ -121,7 +122,11 @@ def _fitting(
     texts = Texts(context.store)
     filling = Filling(limits)
     shut = frozenset(allowance.shut)
-    for wanted in embeddings.wanted(connection, context.profile_id, refusals, limits.inputs, shut):
+    only = context.only
+    most = limits.inputs if only is None else _EVERYTHING
+    for wanted in embeddings.wanted(connection, context.profile_id, refusals, most, shut):
+        if only is not None and wanted.key not in only:
+            continue
         found = texts.of_embedding(wanted)
         if found is None or not allowance.take(wanted.source_id, wanted.tokens):
             continue

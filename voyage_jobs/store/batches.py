@@ -129,6 +129,18 @@ def get(connection: Connection, batch_id: int) -> BatchRow:
     return _batch(connection.execute(select(batches).where(batches.c.id == batch_id)).mappings().one())
 
 
+# Purpose: how long the latest batches took at the vendor.
+_TOOK = text(
+    "SELECT (ended_at - submitted_at) / 1000000.0 FROM batches WHERE ended_at > submitted_at"
+    " ORDER BY id DESC LIMIT :most"
+)
+
+
+def durations_s(connection: Connection, most: int) -> list[float]:
+    """From submission to its end, in seconds, of the latest batches that are over; shortest first."""
+    return sorted(connection.execute(_TOOK, {"most": most}).scalars())
+
+
 def find(connection: Connection, word: str) -> list[BatchRow]:
     """Batches whose ref begins with `word`, or whose id at the vendor is `word`."""
     where = batches.c.ref.startswith(word, autoescape=True) | (batches.c.remote_id == word)

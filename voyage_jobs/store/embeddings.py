@@ -45,7 +45,7 @@ class WantedEmbedding:
 # version needs. Those that were in a job that failed validation go by themselves (`refusals`).
 _WANTED = (
     'SELECT e.id, e.key, e.vectors, e.tokens, MIN(c.version_id) AS version_id, c.start, c."end", v.source_id'
-    " FROM embeddings e JOIN chunks c ON c.embedding_id = e.id JOIN versions v ON v.id = c.version_id"
+    " FROM embeddings e CROSS JOIN chunks c ON c.embedding_id = e.id CROSS JOIN versions v ON v.id = c.version_id"
     " WHERE e.state = 0 AND e.profile_id = ? AND e.refusals = ? AND v.source_id NOT IN ({without})"
     " GROUP BY e.id ORDER BY version_id, e.id LIMIT ?"
 )
