@@ -261,7 +261,8 @@ def _record(
     """Lines, embeddings, versions, money and the batch itself: all or nothing."""
     tally = {word: sum(s.outcome == word for s in settled) for word in (SUCCESS, REFUSED)}
     other = len(settled) - sum(tally.values())
-    windows = [s for s in settled if s.outcome == REFUSED and _vectors(intake, s) > 1]
+    vectors = {line.line: line.vectors for line in intake.lines.values()}
+    windows = [s for s in settled if s.outcome == REFUSED and vectors[s.line] > 1]
     with context.store.write() as tx:
         pack_id = None
         if written is not None:
@@ -292,7 +293,3 @@ def _record(
         unknown=intake.foreign,
         tokens=intake.tokens,
     )
-
-
-def _vectors(intake: Intake, settled: Settled) -> int:
-    return next((line.vectors for line in intake.lines.values() if line.line == settled.line), 1)
