@@ -42,6 +42,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Look": {
         "status": Entry("status:status", "Show where everything is."),
         "batches": Entry("status:batches", "List the batches."),
+        "cost": Entry("cost:cost", "Show what was spent, by day, source, model or batch."),
         "history": Entry("history:history", "Tell the story of a document, chunk, batch or embedding."),
         "search": Entry("search:search", "Search the table."),
     },

@@ -1,0 +1,141 @@
+"""`cost`: the bill, as a table, a chart, JSON or CSV."""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import click
+
+from voyage_jobs.cli import output
+from voyage_jobs.cli.context import json_option, settings_of
+from voyage_jobs.cli.exits import ExitCode
+from voyage_jobs.clock import US, SystemClock
+
+_BY = ("day", "source", "model", "batch")
+_BAR_WIDTH = 12
+_UNKNOWN = {"day": "?", "source": "(not known)", "model": "(not known)", "batch": "(no batch)"}
+_FIELDS = (
+    "name",
+    "batches",
+    "paid_tokens",
+    "paid_usd",
+    "reserved_tokens",
+    "reserved_usd",
+    "saved_tokens",
+    "saved_usd",
+)
+
+
+class Since(click.ParamType[datetime]):
+    """A day (2026-03-01) or a span back from now (30d), in UTC."""
+
+    name = "since"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """The moment that is meant."""
+        if isinstance(value, datetime):
+            return value
+        span = re.fullmatch(r"(\d{1,5})d", value)
+        if span:
+            return datetime.fromtimestamp(SystemClock().wall(), UTC) - timedelta(days=int(span[1]))
+        try:
+            day = date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a day such as 2026-03-01 nor a span such as 30d.", param, ctx)
+        return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+@click.command()
+@json_option
+@click.option(
+    "--by", type=click.Choice(_BY), default="day", show_default=True, help="What the bill is split into."
+)
+@click.option(
+    "--since", type=Since(), metavar="DAY", help="From this day (UTC) on, or the last days, as in 30d."
+)
+@click.option("--csv", "as_csv", is_flag=True, help="Report as CSV.")
+@click.option(
+    "--recompute", is_flag=True, help="Sum up all lines anew and compare; 3 if the books are wrong."
+)
+@click.pass_context
+def cost(
+    ctx: click.Context, *, as_json: bool, by: str, since: datetime | None, as_csv: bool, recompute: bool
+) -> ExitCode:
+    """Show what was spent: by day, source, model or batch.
+
+    Paid is what the vendor's answers say, line by line, at the price that held when the batch was packed. Reserved is
+    what may still come of batches under way. Saved is what texts would have cost that had a vector already. A text
+    that several sources share is on the bill of the one that had it first.
+    """
+    from voyage_jobs.report import cost as report
+
+    if as_json and as_csv:
+        raise click.UsageError("Choose --json or --csv.")
+    if recompute and as_csv:
+        raise click.UsageError("--recompute reports in words or as --json.")
+    settings, clock = settings_of(ctx), SystemClock()
+    if recompute:
+        found = report.recompute(settings, clock)
+        output.emit_json(found) if as_json else _tell_recomputed(found)
+        return ExitCode.DONE if found["equal"] else ExitCode.UNFINISHED
+    found = report.cost(settings, clock, by, 0 if since is None else int(since.timestamp() * US))
+    if as_json:
+        output.emit_json(found)
+    elif as_csv:
+        _write_csv(found)
+    else:
+        _show(found)
+    return ExitCode.DONE
+
+
+def _write_csv(found: dict[str, Any]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow((found["by"], *_FIELDS[1:]))
+    for row in found["rows"]:
+        writer.writerow(["" if row[field] is None else row[field] for field in _FIELDS])
+
+
+def _show(found: dict[str, Any]) -> None:
+    if not found["rows"]:
+        click.echo("Nothing was spent" + (" since then." if found["since"] else " yet."))
+        return
+    most = max(row["paid_usd"] or 0 for row in found["rows"])
+    rows: list[tuple[str, ...]] = [
+        (
+            row["name"] or _UNKNOWN[found["by"]],
+            output.number(row["paid_tokens"]),
+            output.usd(row["paid_usd"]),
+            _bar(row["paid_usd"], most),
+            output.usd(row["reserved_usd"]),
+            output.usd(row["saved_usd"]),
+        )
+        for row in found["rows"]
+    ]
+    total = found["total"]
+    sums = [output.usd(total[f"{word}_usd"]) for word in ("reserved", "saved")]
+    rows.append(("total", output.number(total["paid_tokens"]), output.usd(total["paid_usd"]), "", *sums))
+    columns = (found["by"], "tokens", "paid", "", "reserved", "saved")
+    output.show(output.table(columns, rows, right=("tokens", "paid", "reserved", "saved")))
+
+
+def _bar(value: float | None, most: float) -> str:
+    return "" if not value or not most else "█" * max(1, round(_BAR_WIDTH * value / most))
+
+
+def _tell_recomputed(found: dict[str, Any]) -> None:
+    click.echo(
+        f"{output.number(found['batches'])} batches: {output.number(found['booked_tokens'])} tokens booked,"
+        f" {output.number(found['line_tokens'])} tokens in their lines."
+    )
+    if found["equal"]:
+        click.echo("The books agree with the lines.")
+        return
+    for each in found["differences"]:
+        booked, counted = output.number(each["booked_tokens"]), output.number(each["line_tokens"])
+        click.echo(f"! batch {each['ref']}, source {each['source'] or '?'}:")
+        click.echo(f"  {booked} tokens booked, {counted} in its lines")
+    click.echo(f"{output.number(found['differing'])} differ. `voyage-jobs verify --repair` books them again.")

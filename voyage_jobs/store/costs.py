@@ -1,0 +1,94 @@
+"""What was spent, summed up by day, source, model or batch; and the same summed up from the lines, to compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+BY = ("day", "source", "model", "batch")
+
+# A name for the group of a row of `spend`, by what is asked for. A day is one of UTC.
+_GROUPS = {
+    "day": "date(p.at / 1000000, 'unixepoch')",
+    "source": "s.name",
+    "model": "json_extract(COALESCE(f.body, (SELECT value FROM meta WHERE key = 'profile')), '$.model')",
+    "batch": "b.ref",
+}
+# Purpose: money and tokens by group. What is reserved counts until its batch is over; what is neither a reservation,
+# its release nor a saving was paid.
+_COSTS = (
+    "SELECT {group} AS grouped, COUNT(DISTINCT p.batch_id) AS batches,"
+    " SUM(paid * p.tokens) AS paid_tokens, SUM(paid * p.usd) AS paid_usd, SUM(paid AND p.usd IS NULL AND p.tokens > 0),"
+    " SUM(open * p.tokens) AS reserved_tokens, SUM(open * p.usd), SUM(open AND p.usd IS NULL AND p.tokens > 0),"
+    " SUM(saved * p.tokens) AS saved_tokens, SUM(saved * p.usd), SUM(saved AND p.usd IS NULL AND p.tokens > 0)"
+    " FROM (SELECT *, kind NOT IN ('reserved', 'released', 'saved') AS paid, kind = 'saved' AS saved,"
+    "   kind = 'reserved' AND NOT EXISTS (SELECT 1 FROM spend r WHERE r.batch_id = spend.batch_id"
+    "    AND r.kind = 'released') AS open FROM spend WHERE at >= ?) p"
+    " LEFT JOIN batches b ON b.id = p.batch_id LEFT JOIN profiles f ON f.id = b.profile_id"
+    " LEFT JOIN sources s ON s.id = p.source_id"
+    " WHERE paid OR saved OR open GROUP BY grouped ORDER BY {order}"
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One group. `name` is None where it is not known (for batches: what reuse saved). A USD figure is None if any part of it has no price."""
+
+    name: str | None
+    batches: int
+    paid_tokens: int
+    paid_usd: float | None
+    reserved_tokens: int
+    reserved_usd: float | None
+    saved_tokens: int
+    saved_usd: float | None
+
+
+def costs(connection: Connection, by: str, since: int) -> list[Cost]:
+    """Everything since a time (microseconds), by one of `BY`: days and batches in their order, others by name."""
+    order = "MIN(p.id)" if by == "batch" else "grouped"
+    sql = _COSTS.format(group=_GROUPS[by], order=order)
+    found = []
+    for name, batches, *sums in connection.exec_driver_sql(sql, (since,)):
+        (paid, reserved, saved) = (_money(*sums[at : at + 3]) for at in (0, 3, 6))
+        found.append(Cost(name, batches, *paid, *reserved, *saved))
+    return found
+
+
+def _money(tokens: int | None, usd: float | None, unpriced: int | None) -> tuple[int, float | None]:
+    return int(tokens or 0), None if unpriced else float(usd or 0.0)
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """A batch whose booked cost is not what its lines say, for one source (None: not known)."""
+
+    ref: str
+    source: str | None
+    booked_tokens: int
+    line_tokens: int
+    booked_usd: float | None
+    line_usd: float | None
+
+
+# Purpose: what is booked for a batch and source, beside what its lines say at the price of the batch.
+_RECOMPUTED = (
+    "SELECT b.ref, s.name, SUM(x.booked), SUM(x.counted), TOTAL(x.booked_usd), b.usd_per_million FROM"
+    " (SELECT batch_id, source_id, tokens AS booked, 0 AS counted, usd AS booked_usd FROM spend WHERE kind = 'settled'"
+    "  UNION ALL SELECT batch_id, source_id, 0, tokens, 0 FROM lines WHERE tokens > 0) x"
+    " JOIN batches b ON b.id = x.batch_id LEFT JOIN sources s ON s.id = x.source_id"
+    " WHERE b.collected_at IS NOT NULL"
+    " GROUP BY x.batch_id, x.source_id HAVING SUM(x.booked) + SUM(x.counted) > 0 ORDER BY x.batch_id, s.name"
+)
+_CENT_OF_A_CENT = 0.0001
+
+
+def recompute(connection: Connection) -> Iterator[tuple[Mismatch, bool]]:
+    """Every batch and source that was settled, and whether the books and the lines agree. Reads all lines."""
+    for ref, source, booked, counted, booked_usd, price in connection.exec_driver_sql(_RECOMPUTED):
+        line_usd = None if price is None else counted * price / 1_000_000
+        told_usd = None if price is None else booked_usd
+        same = booked == counted and (line_usd is None or abs(booked_usd - line_usd) < _CENT_OF_A_CENT)
+        yield Mismatch(ref, source, booked, counted, told_usd, line_usd), same
