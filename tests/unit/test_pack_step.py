@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from step_doors import (
@@ -169,6 +170,18 @@ def test_what_nothing_needs_any_more_is_dropped_not_sent(world):
         scan(context)
         pack_all(world, context)
         assert embeddings_by_state(context) == {"packed": 2, "dropped": 1}
+
+
+def test_texts_that_cannot_be_had_do_not_keep_back_those_behind_them(world):
+    """The pack is lost, and the first file has changed since it was published: its old texts are nowhere."""
+    world.write("a.md", prose("a", 3))
+    world.write("b.md", prose("b", 2))
+    world.run()
+    shutil.rmtree(world.data_dir / "vectors")
+    world.write("a.md", prose("a, edited", 3))
+    world.run(batching={"max_inputs": 1})
+    assert all("edited" in text for text in shown(world)["a.md"])
+    assert len(shown(world)["b.md"]) == 2
 
 
 def test_a_dropped_chunk_that_is_needed_again_is_wanted_again(world):

@@ -33,10 +33,13 @@ _EVERYTHING = 1 << 60
 def pack(context: Context, *, eager: bool = False, most_inputs: int | None = None) -> bool:
     """Make one batch if it is time to. `eager` does not linger; `most_inputs` caps this batch for a first small try."""
     with context.store.read() as connection:
-        waiting = embeddings.backlog(connection, context.profile_id)
         recounting = counts.counted(connection).recount_after is not None
         blocked = batches.in_state(connection, Batch.PARKED, *BEFORE_THE_JOB)
-    if blocked or recounting or not waiting.embeddings or not (eager or _worth_it(context, waiting)):
+        # Before anything is counted: while the vendor is full, this is asked at every turn.
+        if blocked or recounting or _room_in_flight(context, connection) <= 0:
+            return False
+        waiting = embeddings.backlog(connection, context.profile_id)
+    if not waiting.embeddings or not (eager or _worth_it(context, waiting)):
         return False
     if not room_for(context, 3 * context.settings.batching.max_bytes):
         return False
@@ -57,15 +60,19 @@ def _worth_it(context: Context, waiting: Backlog) -> bool:
     return waiting.embeddings >= batching.min_inputs or waited_us >= batching.linger_s * US or waited_us < 0
 
 
+def _room_in_flight(context: Context, connection: Any) -> int:
+    """Tokens that may go to the vendor on top of what is there; none while the jobs there are as many as may be."""
+    batching = context.settings.batching
+    jobs, tokens = batches.in_flight(connection)
+    return batching.max_in_flight_tokens - tokens if jobs < batching.max_in_flight_batches else 0
+
+
 def limits_now(context: Context, refusals: int, most_inputs: int | None) -> Limits | None:
     """What the next batch may hold, given what is in flight and the budget; None if nothing may go now."""
     batching = context.settings.batching
     with context.store.read() as connection:
-        jobs, tokens = batches.in_flight(connection)
+        room = _room_in_flight(context, connection)
         left = budget.tokens_left(context, connection)
-    if jobs >= batching.max_in_flight_batches:
-        return None
-    room = batching.max_in_flight_tokens - tokens
     if left is not None:
         room = min(room, left)
     inputs = max(1, batching.max_inputs // SHRINK**refusals)
@@ -123,15 +130,21 @@ def _fitting(
     filling = Filling(limits)
     shut = frozenset(allowance.shut)
     only = context.only
-    most = limits.inputs if only is None else _EVERYTHING
-    for wanted in embeddings.wanted(connection, context.profile_id, refusals, most, shut):
-        if only is not None and wanted.key not in only:
-            continue
-        found = texts.of_embedding(wanted)
-        if found is None or not allowance.take(wanted.source_id, wanted.tokens):
-            continue
-        line = len(input_line(wanted.key.hex(), context.profile.endpoint, found))
-        if not filling.take(wanted.vectors, line, wanted.tokens):
+    seen, most = 0, limits.inputs if only is None else _EVERYTHING
+    while True:
+        asked = 0
+        line_up = embeddings.wanted(connection, context.profile_id, refusals, most, shut)
+        for asked, wanted in enumerate(line_up, start=1):
+            if asked <= seen or (only is not None and wanted.key not in only):
+                continue
+            found = texts.of_embedding(wanted)
+            if found is None or not allowance.take(wanted.source_id, wanted.tokens):
+                continue
+            line = len(input_line(wanted.key.hex(), context.profile.endpoint, found))
+            if not filling.take(wanted.vectors, line, wanted.tokens):
+                return
+            context.progress("packing", filling.inputs, None)
+            yield wanted
+        if asked < most or filling.inputs >= limits.inputs:
             return
-        context.progress("packing", filling.inputs, None)
-        yield wanted
+        seen, most = asked, 2 * most  # what was passed over must not keep back what stands behind it
