@@ -23,8 +23,9 @@ _STUCK = text(
 # Purpose: what waits to be sent, to be shown, to be taken out.
 _WAITING = text(
     "SELECT (SELECT COUNT(*) FROM embeddings WHERE state = 0 AND profile_id = :profile) AS wanted,"
-    " (SELECT COUNT(*) FROM versions WHERE state = 'ready') AS ready,"
-    " (SELECT COUNT(*) FROM versions WHERE retire = 1 AND state = 'published') AS retiring"
+    " (SELECT COUNT(*) FROM versions WHERE state = 'ready' AND state IN ('waiting', 'ready')) AS ready,"
+    " (SELECT COUNT(*) FROM versions INDEXED BY ix_versions_retire"
+    "  WHERE retire = 1 AND state = 'published') AS retiring"
 )
 # Purpose: does a source that left the configuration still have rows in the table?
 _SERVED = text("SELECT EXISTS (SELECT 1 FROM versions WHERE source_id = :id AND state = 'published')")

@@ -254,17 +254,16 @@ _RECOUNT = (
 )
 # Purpose: after new versions came in: which of their chunks still wait for a vector.
 _RECOUNT_RANGE = text(_RECOUNT + "WHERE id BETWEEN :first AND :last")
-# Purpose: after the embeddings of a batch changed state: the same for every version that uses one of them.
-_RECOUNT_BATCH = text(
-    _RECOUNT + "WHERE state IN ('waiting', 'ready', 'published') AND id IN"
-    " (SELECT DISTINCT c.version_id FROM lines l JOIN chunks c ON c.embedding_id = l.embedding_id"
+_OF_BATCH = (
+    "versions.id IN (SELECT c.version_id FROM lines l JOIN chunks c ON c.embedding_id = l.embedding_id"
     " WHERE l.batch_id = :batch)"
 )
+_OF_EMBEDDING = "versions.id IN (SELECT version_id FROM chunks WHERE embedding_id = :embedding)"
+_LIVE_ONES = "WHERE state IN ('waiting', 'ready', 'published') AND "
+# Purpose: after the embeddings of a batch changed state: the same for every version that uses one of them.
+_RECOUNT_BATCH = text(_RECOUNT + _LIVE_ONES + _OF_BATCH)
 # Purpose: the same for named embeddings.
-_RECOUNT_EMBEDDING = text(
-    _RECOUNT + "WHERE state IN ('waiting', 'ready', 'published') AND id IN"
-    " (SELECT DISTINCT version_id FROM chunks WHERE embedding_id = :embedding)"
-)
+_RECOUNT_EMBEDDING = text(_RECOUNT + _LIVE_ONES + _OF_EMBEDDING)
 
 
 def recount(tx: Tx, first: int, last: int) -> None:
@@ -276,7 +275,7 @@ def recount(tx: Tx, first: int, last: int) -> None:
 def recount_batch(tx: Tx, batch_id: int) -> None:
     """Count anew for every version that uses an embedding of this batch."""
     tx.connection.execute(_RECOUNT_BATCH, {"batch": batch_id})
-    _settle(tx, versions.c.id > 0, "its last vector arrived", batch_id)
+    _settle(tx, text(_OF_BATCH).bindparams(batch=batch_id), "its last vector arrived", batch_id)
 
 
 def recount_all(tx: Tx) -> None:
@@ -288,13 +287,14 @@ def recount_all(tx: Tx) -> None:
 def recount_embedding(tx: Tx, embedding_id: int, cause: str) -> None:
     """Count anew for every version that uses this embedding."""
     tx.connection.execute(_RECOUNT_EMBEDDING, {"embedding": embedding_id})
-    _settle(tx, versions.c.id > 0, cause, None)
+    _settle(tx, text(_OF_EMBEDDING).bindparams(embedding=embedding_id), cause, None)
 
 
-# Purpose: a chunk that had failed is wanted again: its version is to be published anew once that has arrived.
+# Purpose: a chunk that had failed is wanted again: its version is to be published anew once that has arrived. Asked for
+# one chunk after the other, so it begins with the chunk.
 _MENDED = text(
-    "SELECT v.id FROM versions v WHERE v.state = 'published' AND v.retire = 0 AND EXISTS"
-    " (SELECT 1 FROM chunks c WHERE c.version_id = v.id AND c.embedding_id = :embedding)"
+    "SELECT v.id FROM (SELECT DISTINCT version_id FROM chunks WHERE embedding_id = :embedding) c"
+    " CROSS JOIN versions v ON v.id = c.version_id WHERE v.state = 'published' AND v.retire = 0"
     " AND NOT EXISTS (SELECT 1 FROM versions n WHERE n.document_id = v.document_id"
     "  AND n.state IN ('waiting', 'ready'))"
 )
@@ -436,13 +436,16 @@ class ReadyVersion:
         return f"{self.folder}/{self.name}" if self.folder else self.name
 
 
-# Purpose: what is ready for the table, oldest first.
+# Purpose: what is ready for the table, oldest first. By source, as the index of what is not published goes (which
+# SQLite takes only where its condition is repeated): a look costs what is ready, not what was ever published.
 _READY = text(
     "SELECT v.id, v.document_id, d.doc_key, s.name AS source, f.path AS folder, d.name, v.content_hash,"
     " v.modified_at, v.title, v.sections, v.metadata, v.chunks"
-    " FROM versions v JOIN documents d ON d.id = v.document_id"
-    " JOIN folders f ON f.id = d.folder_id JOIN sources s ON s.id = v.source_id"
-    " WHERE v.state = 'ready' AND v.id > :after ORDER BY v.id LIMIT :most"
+    " FROM sources s CROSS JOIN versions v ON v.id IN"
+    "  (SELECT r.id FROM versions r WHERE r.state = 'ready' AND r.state IN ('waiting', 'ready')"
+    "   AND r.source_id = s.id AND r.id > :after ORDER BY r.id LIMIT :most)"
+    " JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
+    " ORDER BY v.id LIMIT :most"
 )
 
 
