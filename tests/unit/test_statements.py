@@ -38,11 +38,11 @@ def scanned(context, asked):
         for statement, parameters in asked.items():
             if not re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE)", statement):
                 continue
-            names = dict(re.findall(rf"\b({'|'.join(GROWING)}) (?:AS )?(\w+)", statement))
-            aliases = {*GROWING, *names.values()}
+            named = re.findall(rf"\b({'|'.join(GROWING)}) (?:AS )?(\w+)", statement)
+            aliases = {*GROWING, *(alias for _, alias in named)}
             for *_, told in raw.execute(f"EXPLAIN QUERY PLAN {statement}", parameters):
-                word, _, rest = told.partition(" ")
-                if word == "SCAN" and rest.split()[0] in aliases and not rest.endswith(SMALL):
+                whole = told.startswith("SCAN") or told.endswith("PRIMARY KEY (rowid>?)")
+                if whole and told.split()[1] in aliases and not told.endswith(SMALL):
                     found.append((told, statement))
     return found
 
