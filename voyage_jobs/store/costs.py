@@ -34,7 +34,10 @@ _COSTS = (
 
 @dataclass(frozen=True)
 class Cost:
-    """One group. `name` is None where it is not known (for batches: what reuse saved). A USD figure is None if any part of it has no price."""
+    """One group. `name` is None where it is not known (for batches: what reuse saved).
+
+    A USD figure is None if any part of it has no price.
+    """
 
     name: str | None
     batches: int

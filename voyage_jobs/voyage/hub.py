@@ -46,7 +46,7 @@ def fetch_tokenizer(
         incoming.replace(target)
     except httpx.HTTPError as exc:
         raise NoTokenizerError(
-            f"{url} cannot be fetched: {exc or type(exc).__name__}.", hint=_BY_HAND
+            f"{url} cannot be fetched: {str(exc) or type(exc).__name__}.", hint=_BY_HAND
         ) from exc
     except ValueError as exc:
         raise NoTokenizerError(f"What {url} gave is no tokenizer.", hint=_BY_HAND) from exc
