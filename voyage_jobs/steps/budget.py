@@ -88,8 +88,7 @@ def _run_rooms(connection: Any, price: float | None) -> Iterator[Room]:
 def rooms(connection: Any, settings: Settings, price: float | None, now: int) -> Iterator[Room]:
     """Every limit that is set, with what it still allows. `price`: USD per million tokens."""
     yield from _run_rooms(connection, price)
-    for room in _span_rooms(connection, settings.budget, price, now, None):
-        yield room
+    yield from _span_rooms(connection, settings.budget, price, now, None)
     known = {row.name: row.id for row in sources.all_sources(connection)}
     for source in settings.sources:
         if source.limited and source.name in known:
@@ -119,7 +118,7 @@ def _span_rooms(
 def _rooms(
     used: tuple[int, float], usd_limit: float | None, token_limit: int | None, price: float | None
 ) -> Iterator[tuple[str, int]]:
-    """(unit, tokens left). A limit in USD needs a price: where none is known it allows nothing, rather than anything."""
+    """(unit, tokens left). A limit in USD allows nothing where no price is known, rather than anything."""
     tokens, usd = used
     if token_limit is not None:
         yield "tokens", token_limit - tokens

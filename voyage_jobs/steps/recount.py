@@ -19,13 +19,14 @@ def notice_tokenizer(context: Context) -> None:
     count = context.count
     with context.store.read() as connection:
         before = counts.counted(connection)
+        waiting = counts.to_recount(connection, context.profile_id, 0, 1)
     if before.signature == count.signature:
         return
     if count.flaw is None and count.exact:
         context.log.info("tokens.exact", file=str(count.path), counted_by=count.name)
     if count.flaw is not None:
         context.log.warning("tokens.estimated", error=count.flaw)
-    after = before.recount_after if before.by == count.name else 0
+    after = before.recount_after if before.by == count.name else 0 if waiting else None
     with context.store.write() as tx:
         counts.note(tx, Counted(count.name, count.signature, after))
 

@@ -1,0 +1,233 @@
+"""Budgets of a run and of a source: never overdrawn by a token, nobody starved, and told until when."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from step_doors import all_batches, money, prose, query, scan
+from tokenizer_file import make_tokenizer
+from world import World
+
+from voyage_jobs.report.facts import gather
+from voyage_jobs.report.problems import find
+from voyage_jobs.signals import Signals
+from voyage_jobs.steps import budget
+from voyage_jobs.steps.pack import pack
+from voyage_jobs.store import ledger
+from voyage_jobs.sync import Ending, Sync
+
+DAY_S = 86_400
+PRICE = 0.0402  # USD for a million tokens of voyage-4 by batch
+
+
+@pytest.fixture
+def exact(tmp_path):
+    """A world that counts as its vendor bills, so that a limit can be met to the token. It is noon."""
+    file = str(make_tokenizer(tmp_path / "tokenizer.json"))
+    world = World(tmp_path, options={"tokenizer": file}, voyage={"tokenizer": file})
+    now = datetime.fromtimestamp(world.clock.wall(), UTC)
+    world.clock.advance((now.replace(day=10, hour=12, minute=0) - now).total_seconds() % (40 * DAY_S))
+    return world
+
+
+def fill(world, folder, count):
+    for number in range(count):
+        world.write(f"{number:03}.md", prose(f"{folder.name} {number:03}"), folder=folder)
+
+
+def two_sources(world, **limits):
+    return {
+        "sources": [
+            {"name": "docs", "path": str(world.docs), **limits},
+            {"name": "other", "path": str(world.root / "other")},
+        ]
+    }
+
+
+def one_text(world, **sections):
+    """The tokens of one text: all have the same length."""
+    with world.worker(**sections) as context:
+        scan(context)
+        ((least, most),) = query(context, "SELECT MIN(tokens), MAX(tokens) FROM embeddings")
+        assert least == most
+        return least
+
+
+def sync(world, sections=None, **limits):
+    with Signals() as signals, world.worker(**(sections or {})) as context:
+        return Sync(context, signals, **limits).run()
+
+
+def paid_by_source(world):
+    with world.worker() as context:
+        return dict(
+            query(
+                context,
+                "SELECT s.name, SUM(p.tokens) FROM spend p JOIN sources s ON s.id = p.source_id"
+                " WHERE kind = 'settled' GROUP BY s.name",
+            )
+        )
+
+
+# --- a run ---
+
+
+@pytest.mark.parametrize("unit", ["tokens", "usd"])
+@pytest.mark.parametrize("by", ["option", "setting"])
+def test_a_run_sends_up_to_its_limit_and_says_so(exact, unit, by):
+    fill(exact, exact.docs, 6)
+    tokens = one_text(exact)
+    limit = 4 * tokens if unit == "tokens" else 4 * tokens * PRICE / 1_000_000
+    sections = {"budget": {f"run_{unit}": limit}} if by == "setting" else {}
+    options = {f"max_{unit}": limit} if by == "option" else {}
+    outcome = sync(exact, sections, **options)
+    assert outcome.ending is Ending.UNFINISHED
+    (problem,) = outcome.problems
+    assert problem.code == "budget"
+    assert f"budget.run_{unit} is reached, the limit of one run" in problem.message
+    assert exact.ledger.batch_tokens == 4 * tokens
+    assert sync(exact, sections, **options).ending is Ending.DONE  # the next run has its own
+    assert exact.ledger.batch_tokens == 6 * tokens
+
+
+def test_one_token_less_is_one_text_less(exact):
+    fill(exact, exact.docs, 6)
+    tokens = one_text(exact)
+    sync(exact, max_tokens=4 * tokens - 1)
+    assert exact.ledger.batch_tokens == 3 * tokens
+
+
+def test_nothing_is_a_limit_too(exact):
+    fill(exact, exact.docs, 2)
+    assert sync(exact, max_usd=0.0).problems[0].code == "budget"
+    assert exact.ledger.batch_tokens == 0
+
+
+def test_the_tighter_of_option_and_setting_holds(exact):
+    fill(exact, exact.docs, 6)
+    tokens = one_text(exact)
+    sync(exact, {"budget": {"run_tokens": 2 * tokens}}, max_tokens=5 * tokens)
+    assert exact.ledger.batch_tokens == 2 * tokens
+
+
+def test_what_a_run_has_sent_counts_when_it_is_settled_too(exact):
+    """Batches of one text each: the limit is not met afresh as each comes home."""
+    fill(exact, exact.docs, 6)
+    tokens = one_text(exact)
+    sync(exact, {"batching": {"max_inputs": 1, "min_inputs": 1}}, max_tokens=3 * tokens)
+    assert exact.ledger.batch_tokens == 3 * tokens
+
+
+def test_failed_lines_that_are_sent_again_count_each_time(tmp_path):
+    world = World(tmp_path, faults={"line_server_error": 1.0}, batching={"max_attempts": 3})
+    fill(world, world.docs, 1)
+    tokens = one_text(world)
+    sync(world, max_tokens=10 * tokens)
+    with world.worker() as context:
+        assert money(context).reserved_tokens == 0
+
+
+# --- a source ---
+
+
+@pytest.mark.parametrize("unit", ["tokens", "usd"])
+def test_a_source_keeps_to_its_own_limit_and_others_go_on(exact, unit):
+    fill(exact, exact.docs, 5)
+    fill(exact, exact.root / "other", 3)
+    tokens = one_text(exact)
+    limit = 2 * tokens if unit == "tokens" else 2 * tokens * PRICE / 1_000_000
+    sections = two_sources(exact, **{f"daily_{unit}": limit})
+    outcome = sync(exact, sections)
+    (problem,) = outcome.problems
+    assert problem.code == "budget"
+    assert f"daily_{unit} of source docs is reached until" in problem.message
+    paid = paid_by_source(exact)
+    assert paid["docs"] == 2 * tokens
+    assert paid["other"] > 0
+    exact.clock.advance(DAY_S)
+    sync(exact, sections)
+    assert paid_by_source(exact)["docs"] == 4 * tokens
+
+
+def test_a_long_queue_of_a_source_without_money_starves_nobody(exact):
+    """The batch is as short as the queue that stands before the others."""
+    fill(exact, exact.docs, 12)
+    fill(exact, exact.root / "other", 3)
+    sections = {**two_sources(exact, monthly_tokens=1), "batching": {"max_inputs": 4, "min_inputs": 1}}
+    sync(exact, sections)
+    paid = paid_by_source(exact)
+    assert "docs" not in paid
+    assert paid["other"] > 0
+
+
+def test_a_source_may_spend_no_more_than_everybody(exact):
+    fill(exact, exact.docs, 5)
+    tokens = one_text(exact)
+    sections = {**two_sources(exact, daily_tokens=4 * tokens), "budget": {"daily_tokens": 3 * tokens}}
+    sync(exact, sections)
+    assert exact.ledger.batch_tokens == 3 * tokens
+
+
+def test_a_text_that_two_sources_share_is_paid_by_the_first(exact):
+    exact.write("a.md", prose("the same"))
+    exact.write("a.md", prose("the same"), folder=exact.root / "other")
+    sync(exact, two_sources(exact))
+    assert paid_by_source(exact) == {"docs": exact.ledger.batch_tokens}
+
+
+# --- atomically, and told ---
+
+
+def test_what_was_packed_meanwhile_is_seen_when_the_batch_is_reserved(exact, monkeypatch):
+    """The check that counts is the one in the transaction that reserves."""
+    fill(exact, exact.docs, 4)
+    tokens = one_text(exact)
+    with exact.worker(budget={"daily_tokens": 4 * tokens}) as context:
+        fitting = budget.allowance
+
+        def between(context_, connection):
+            found = fitting(context_, connection)
+            if found.tokens == 4 * tokens:
+                with context.store.write() as tx:
+                    ledger.reserve(tx, None, 2 * tokens, PRICE)  # as if another had been packed
+            return found
+
+        monkeypatch.setattr("voyage_jobs.steps.pack.budget.allowance", between)
+        assert not pack(context, eager=True)
+        assert all_batches(context) == []
+        monkeypatch.undo()
+        assert pack(context, eager=True)
+        assert all_batches(context)[0].inputs == 2
+
+
+def test_status_names_the_limit_that_holds(exact):
+    fill(exact, exact.docs, 4)
+    sections = two_sources(exact, daily_tokens=1)
+    (exact.root / "other").mkdir()
+    sync(exact, sections)
+    settings = exact.settings(**sections)
+    found = {problem.code: problem for problem in find(gather(settings, exact.clock), settings)}
+    assert "daily_tokens of source docs is used up; 4 chunks wait" in found["budget_reached"].message
+    assert "It goes on at 2" in found["budget_reached"].hint
+
+
+def test_the_limit_of_a_run_that_is_over_is_no_problem(exact):
+    fill(exact, exact.docs, 4)
+    sync(exact, max_tokens=1)
+    found = [problem.code for problem in find(gather(exact.settings(), exact.clock), exact.settings())]
+    assert "budget_reached" not in found
+
+
+def test_a_price_of_ones_own_is_what_counts(exact):
+    fill(exact, exact.docs, 4)
+    tokens = one_text(exact)
+    sections = {
+        "prices": {"voyage-4": {"batch_usd_per_million": 1_000_000}},
+        "budget": {"daily_usd": 2.0 * tokens},
+    }
+    with exact.worker(**sections) as context:
+        assert context.price == 1_000_000
+        assert pack(context, eager=True)
+        with context.store.read() as connection:
+            assert ledger.used_since(connection, 0) == (2 * tokens, 2.0 * tokens)
