@@ -1,6 +1,6 @@
-"""The long form: deaths at every crash point, then lives of `kill -9` at random moments.
+"""The long form: deaths at every crash point, lives of `kill -9` at random moments, lives of power losses.
 
-    python -m tests.crash --kills 200 [--lives A:B] [--points none] [--jobs 2]
+    python -m tests.crash --kills 200 [--lives A:B] [--points none] [--power 200] [--jobs 2]
 
 Prints the command that repeats whatever fails. 0 if every promise held and every point was reached.
 """
@@ -13,12 +13,13 @@ import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from crash import kills, points
+from crash import kills, machine, points
 from voyage_jobs import crash as crash_points
 from voyage_jobs.clock import SystemClock
 
@@ -40,6 +41,7 @@ def main() -> int:
         "--lives", help="A:B, seeds of the lives; else as many as the kills need, from 100 up"
     )
     parser.add_argument("--points", default="all", help="a crash point, all (the default) or none")
+    parser.add_argument("--power", type=int, default=60, help="lives in which the power goes three times")
     parser.add_argument("--jobs", type=int, default=2, help="lives at a time")
     given = parser.parse_args()
     began = SystemClock().mono()
@@ -50,6 +52,8 @@ def main() -> int:
             failed += _points(pool, chosen)
         if given.kills:
             failed += _kills(pool, _lives(given.lives, given.kills), given.kills)
+    if given.power:
+        failed += _power(range(given.power), given.jobs)
     print(f"{SystemClock().mono() - began:.0f} s, {failed} failed")
     return 1 if failed else 0
 
@@ -108,6 +112,21 @@ def _kills(pool: ThreadPoolExecutor, seeds: range, wanted: int) -> int:
     print(f"{total.killed.total()} kills in {len(seeds)} lives, {total.looks} looks at the table beside them")
     for what, counted in (("killed", total.killed), ("found unfinished", total.found)):
         print(f"  {what}: {', '.join(f'{name} {count}' for name, count in sorted(counted.items()))}")
+    return failed
+
+
+def _power(seeds: range, jobs: int) -> int:
+    """Lives with power losses: in processes, since crash points are armed for a whole process."""
+    struck = failed = 0
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        for seed, life in [(seed, pool.submit(machine.live_somewhere, seed)) for seed in seeds]:
+            try:
+                struck += life.result()
+            except Exception:
+                failed += 1
+                print(f"FAILED: crash.machine.live_somewhere({seed})")
+                print(traceback.format_exc(), flush=True)
+    print(f"{struck} power losses in {len(seeds)} lives")
     return failed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,8 +115,14 @@ def live(root: Path, seed: int, losses: int = 3) -> int:
     struck = 0
     for _ in range(losses):
         machine.author.act(3)
-        lost = machine.run_until_power_fails(rng.choice(sorted(crash.POINTS)), rng.randint(1, 4))
+        lost = machine.run_until_power_fails(rng.choice(sorted(crash.POINTS)), rng.randint(1, 2))
         struck += lost is not None
     machine.run()
     machine.everything_is_right()
     return struck
+
+
+def live_somewhere(seed: int) -> int:
+    """The same in a folder that goes afterwards."""
+    with tempfile.TemporaryDirectory() as root:
+        return live(Path(root) / "life", seed)

@@ -23,6 +23,6 @@ def test_after_a_power_loss_everything_is_done_once(tmp_path, point):
     machine.everything_is_right()
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(3))
 def test_power_losses_one_after_the_other(tmp_path, seed):
     live(tmp_path, seed)
