@@ -22,9 +22,10 @@ from step_doors import (
 from world import World
 
 from voyage_jobs.clock import US
+from voyage_jobs.simulator.batches import Batch as RemoteJob
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
-from voyage_jobs.steps.poll import GONE_TRIES, next_look_s, poll
+from voyage_jobs.steps.poll import GONE_TRIES, LATE_TRIES, next_look_s, poll
 
 
 def world_of(tmp_path, faults=None, documents=1, **sections):
@@ -176,6 +177,47 @@ def test_a_job_that_is_gone_needs_a_person_after_some_tries(tmp_path):
         settle(world, context)
         assert [attempts(context, each) for each in all_batches(context)] == [["created"], ["created"]]
     assert len(shown(world)) == 1
+
+
+@pytest.mark.parametrize("looks", [1, LATE_TRIES - 1])
+def test_a_file_of_results_that_is_named_late_is_waited_for(tmp_path, monkeypatch, looks):
+    """`completed`, five of five, and no output file yet: they are paid for, so nothing is sent anew at once."""
+    world = world_of(tmp_path, documents=5)
+    told = RemoteJob.as_json
+    hidden = []
+
+    def as_json(job, now_us, options):
+        shown = told(job, now_us, options)
+        if shown["status"] == "completed" and len(hidden) < looks:
+            hidden.append(shown)
+            shown["output_file_id"] = None
+        return shown
+
+    monkeypatch.setattr(RemoteJob, "as_json", as_json)
+    with world.worker() as context:
+        settle(world, context)
+        assert len(hidden) == looks
+        assert len(all_batches(context)) == 1
+    assert len(shown(world)) == 5
+    assert not world.ledger.billed_more_than_once()
+
+
+def test_results_that_are_counted_and_never_named_are_sent_for_again(tmp_path, monkeypatch):
+    world = world_of(tmp_path, documents=2)
+    told = RemoteJob.as_json
+    first = []
+
+    def as_json(job, now_us, options):
+        shown = told(job, now_us, options)
+        first.append(job.id)
+        return shown | ({"output_file_id": None} if job.id == first[0] else {})
+
+    monkeypatch.setattr(RemoteJob, "as_json", as_json)
+    with world.worker() as context:
+        settle(world, context)
+        assert len(all_batches(context)) == 2
+    assert len(world.log.named("job.without_results")) == LATE_TRIES - 1
+    assert len(shown(world)) == 2
 
 
 def test_a_job_that_is_gone_for_a_moment_is_not_given_up(tmp_path):

@@ -23,6 +23,8 @@ from voyage_jobs.voyage.wire import Phase, RemoteBatch
 FEW = 2
 # A job that the vendor does not know (any more) is asked about this often before a person is called.
 GONE_TRIES = 5
+# A job that is over is asked about this often for the file that holds the successes it counts.
+LATE_TRIES = 5
 _GONE_HINT = (
     "The vendor no longer knows this job, so its results cannot be had. `voyage-jobs retry` sends its lines anew (they"
     " are paid again); `voyage-jobs cancel` gives them up."
@@ -123,7 +125,10 @@ def _take_note(context: Context, batch: BatchRow, remote: RemoteBatch | None) ->
     elif remote.phase is Phase.FAILED:
         refuse(context, batch, remote)
     elif remote.phase in (Phase.ENDED_OK, Phase.CANCELLED):
-        _ended(context, batch, remote)
+        if _lacks_its_results(remote) and batch.failures + 1 < LATE_TRIES:
+            _wait_for_results(context, batch, remote)
+        else:
+            _ended(context, batch, remote)
     else:
         _goes_on(context, batch, remote)
 
@@ -139,6 +144,20 @@ def _gone(context: Context, batch: BatchRow) -> None:
         due = tx.now + int(wait_s * US)
         batches.note(tx, batch.id, failures=batch.failures + 1, due_at=due)
     context.log.warning("job.not_found", ref=batch.ref, batch_id=batch.remote_id, tries=batch.failures + 1)
+
+
+def _lacks_its_results(remote: RemoteBatch) -> bool:
+    """Whether a job that is over counts successes, which are paid for, and names no file that holds them."""
+    return remote.output_file_id is None and (remote.completed or 0) > 0
+
+
+def _wait_for_results(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
+    """The file may be named a moment later: to take it for missing at once would mean to pay for it again."""
+    wait_s = lane.backoff_s(context, batch.failures, context.settings.polling.interval_s, 3600.0)
+    with context.store.write() as tx:
+        due = tx.now + int(wait_s * US)
+        batches.note(tx, batch.id, failures=batch.failures + 1, due_at=due, **_facts(remote))
+    context.log.warning("job.without_results", ref=batch.ref, batch_id=remote.id, completed=remote.completed)
 
 
 def _facts(remote: RemoteBatch) -> dict[str, object]:
