@@ -23,8 +23,10 @@ from step_doors import (
 )
 from world import World
 
+from voyage_jobs.errors import DiskFullError
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
+from voyage_jobs.steps.disk import note_full
 from voyage_jobs.steps.pack import pack
 from voyage_jobs.steps.submit import submit
 from voyage_jobs.store import batches
@@ -259,6 +261,18 @@ def test_a_short_disk_pauses_packing_and_is_told_and_goes_on_by_itself(world):
         settle(world, context)
         assert not closed_lanes(context)
     assert len(shown(world)) == 2
+
+
+def test_a_short_disk_is_over_when_there_is_room_though_nothing_is_to_be_written(world):
+    """The trouble came while the table was looked after; all is published, so no step asks for room again."""
+    world.write("a.md", prose("a"))
+    with world.worker() as context:
+        settle(world, context)
+        note_full(context, DiskFullError("No room left on the disk while tidying."))
+        turns(world, context, 1)
+        assert closed_lanes(context)["disk"].code == "paused_disk"
+        turns(world, context, 2, idle_s=10)
+        assert closed_lanes(context) == {}
 
 
 def test_results_wait_for_room_while_polling_goes_on(world):

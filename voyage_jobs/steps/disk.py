@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from voyage_jobs.clock import US
+from voyage_jobs.clock import US, now_us
 from voyage_jobs.errors import VoyageJobsError
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.lanes import backoff_s, fine
@@ -22,6 +22,14 @@ def room_for(context: Context, size: int) -> bool:
         " before more is sent.",
     )
     return False
+
+
+def look_again(context: Context) -> None:
+    """Go on if there is room again and no step has found out: nothing large may be due for hours, or ever."""
+    with context.store.read() as connection:
+        closed = lanes.closed(connection).get(lanes.DISK)
+    if closed is not None and closed.until_at <= now_us(context.clock):
+        room_for(context, 0)
 
 
 def pause(context: Context, message: str) -> None:

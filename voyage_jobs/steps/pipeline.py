@@ -16,7 +16,7 @@ from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import acts
 from voyage_jobs.steps.collect import collect
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.disk import note_full
+from voyage_jobs.steps.disk import look_again, note_full
 from voyage_jobs.steps.pack import pack
 from voyage_jobs.steps.poll import poll
 from voyage_jobs.steps.publish import publish
@@ -71,7 +71,7 @@ class Pipeline:
             except DiskFullError as exc:
                 note_full(self.context, exc)
         if not did:
-            self._tend()
+            self._when_idle()
         return did
 
     def _steps(self) -> tuple[tuple[str, Callable[[], bool]], ...]:
@@ -161,14 +161,15 @@ class Pipeline:
 
     # --- idling ---
 
-    def _tend(self) -> None:
+    def _when_idle(self) -> None:
         now = self.context.clock.mono()
-        if now >= self._tend_at:
-            self._tend_at = now + TEND_INTERVAL_S
-            try:
+        try:
+            look_again(self.context)
+            if now >= self._tend_at:
+                self._tend_at = now + TEND_INTERVAL_S
                 tend(self.context)
-            except DiskFullError as exc:
-                note_full(self.context, exc)
+        except DiskFullError as exc:
+            note_full(self.context, exc)
 
     def tend_soon(self) -> None:
         """Look after the table and the state at the next idle moment."""
