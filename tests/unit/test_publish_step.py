@@ -24,6 +24,7 @@ from world import World
 
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.states import Batch
+from voyage_jobs.steps import rows, texts
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.poll import poll
 from voyage_jobs.steps.publish import publish
@@ -276,3 +277,26 @@ def test_a_document_without_any_text_is_published_empty_and_costs_nothing(world)
         assert money(context).settled_tokens == world.ledger.batch_tokens
         assert versions_of(context, "a.md") in ([], ["published"])
     assert "b.md" in shown(world)
+
+
+def test_a_file_that_is_edited_while_the_table_is_filled_again_waits_and_the_rest_is_shown(
+    world, monkeypatch
+):
+    """Its text was there when it was chosen and is gone when its rows are made: no reason to end the process."""
+    for name in "ab":
+        world.write(f"{name}.md", prose(name))
+    world.run()
+    shutil.rmtree(world.data_dir / "lancedb")
+    real = rows.RowMaker.batches
+
+    def batches(maker):
+        monkeypatch.undo()
+        world.write("a.md", prose("a, edited"))
+        return real(maker)
+
+    with world.worker() as context:
+        monkeypatch.setattr(rows.RowMaker, "batches", batches)
+        monkeypatch.setattr(texts, "_KEPT", 0)
+        world.take_turns(context)
+    assert "edited" in shown(world)["a.md"][0]
+    assert "About b" in shown(world)["b.md"][0]

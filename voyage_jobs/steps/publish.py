@@ -61,13 +61,17 @@ def _has_text(context: Context, texts: Texts, version: ReadyVersion) -> bool:
             return True
     if texts.of_version(version.id) is not None:
         return True
+    _wait_for_text(context, version)
+    return False
+
+
+def _wait_for_text(context: Context, version: ReadyVersion) -> None:
     context.without_text.add(version.id)
     if version.id not in context.scanned_for_text:
         context.scanned_for_text.add(version.id)
         with context.store.write() as tx:
             sources.scan_soon(tx, version.source)
         context.log.warning("publish.no_text", source=version.source, path=version.path)
-    return False
 
 
 def _flip(context: Context, texts: Texts, chosen: Sequence[ReadyVersion]) -> bool:
@@ -84,9 +88,12 @@ def _flip(context: Context, texts: Texts, chosen: Sequence[ReadyVersion]) -> boo
     try:
         table_version = table.flip(documents, maker.batches())
     except CorruptionError as exc:
-        if maker.damaged_pack is None:
+        if maker.without_text is not None:  # its file was edited this very moment: the others go without it
+            _wait_for_text(context, maker.without_text)
+        elif maker.damaged_pack is not None:
+            lose_pack(context, maker.damaged_pack, exc)
+        else:
             raise
-        lose_pack(context, maker.damaged_pack, exc)
         return True
     crash_point("publish.table.done")
     table.sync()

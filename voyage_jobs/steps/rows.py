@@ -22,7 +22,11 @@ BATCH_ROWS = 1_024
 
 
 class RowMaker:
-    """Makes the rows of some versions. `rows` counts them; `damaged_pack` names the pack that could not be read."""
+    """Makes the rows of some versions. `rows` counts them.
+
+    Where it broke off, `damaged_pack` names the pack that could not be read, or `without_text` is the version whose
+    file has changed since it was chosen.
+    """
 
     def __init__(
         self, context: Context, texts: Texts, chosen: Sequence[ReadyVersion], published_at: int
@@ -31,6 +35,7 @@ class RowMaker:
 
         self.rows = 0
         self.damaged_pack: str | None = None
+        self.without_text: ReadyVersion | None = None
         self._context = context
         self._texts = texts
         self._chosen = chosen
@@ -56,6 +61,7 @@ class RowMaker:
     def _add(self, version: ReadyVersion) -> None:
         text = self._texts.of_version(version.id)
         if text is None:
+            self.without_text = version
             raise CorruptionError(f"The text of {version.source}:{version.path} is gone.")
         sections = orjson.loads(version.sections)
         with self._context.store.read() as connection:
