@@ -86,7 +86,7 @@ def _show(plan: dict[str, Any], out: Path | None) -> None:
             f"\nThe plan is in {output.printable(str(out))}: `voyage-jobs sync --plan` carries it out."
         )
     if not exact:
-        click.echo("\nTokens are estimated on the high side; `voyage-jobs fetch-tokenizer` makes them exact.")
+        click.echo("\nTokens are estimated on the high side. Exact ones: `voyage-jobs fetch-tokenizer`")
     for warning in plan["warnings"]:
         click.echo("\n" + click.wrap_text(output.printable(warning), 79, "! ", "  "))
 
@@ -126,7 +126,7 @@ def _show_finish(finish: dict[str, Any], as_of: str, count: int) -> None:
     if not count:
         return
     if finish["likely_at"] is None:
-        click.echo(f"{'finish':<16}unknown: no batch has ended here yet; the vendor promises 12 hours")
+        click.echo(f"{'finish':<16}unknown: no batch has ended here yet (at most 12 h each)")
         return
     now = datetime.fromisoformat(as_of)
     likely, late = (
