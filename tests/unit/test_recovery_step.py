@@ -182,6 +182,19 @@ def test_files_of_batches_that_are_over_leave_the_spool(filled):
         assert sorted(path.name for path in spool.iterdir()) == ["of-nobody.jsonl"]
 
 
+def test_a_pack_that_is_gone_is_missed_once(filled):
+    """It stays on record; each later start would look for its vectors again, and write down that none were lost."""
+    for pack in filled.data_dir.glob("vectors/*/*.arrow"):
+        pack.unlink()
+    filled.run()
+    count = "SELECT COUNT(*) FROM transitions WHERE kind = 'embedding' AND origin = 'held'"
+    with filled.worker() as context:
+        assert query(context, count) == [(1,)]
+    with filled.worker() as context:
+        assert query(context, count) == [(1,)]
+    assert len(filled.log.named("pack.damaged")) == 1
+
+
 def test_half_a_pack_is_swept(filled):
     (pack,) = (filled.data_dir / "vectors").rglob("*.arrow")
     half = pack.with_name("half.arrow.tmp")

@@ -96,22 +96,29 @@ def _lost_state(context: Context) -> None:
 def _missing_packs(context: Context) -> None:
     """A pack that is on record and not on disk, or cut, cannot be published from: fetch its vectors anew."""
     with context.store.read() as connection:
-        known = batches.all_packs(connection)
-    for pack in known:
-        path = context.packs.path(pack.name)
-        try:
-            whole = path.stat().st_size == pack.bytes
-        except FileNotFoundError:
-            whole = False
-        if whole:
-            continue
-        if path.exists():
+        missing = [pack for pack in batches.all_packs(connection) if not _is_whole(context, pack)]
+        held = embeddings.by_pack(connection) if missing else {}
+    for pack in missing:
+        if context.packs.path(pack.name).exists():
             context.packs.set_aside(pack.name)
-        with context.store.write() as tx:
-            lost = embeddings.lose_pack(tx, pack.id, f"pack {pack.name} is missing or cut")
-            versions.recount_all(tx)
-        if lost:
-            context.log.error("pack.damaged", pack=pack.name, embeddings=lost)
+    lost = [
+        pack for pack in missing if held.get(pack.id)
+    ]  # the others were lost before, and are still on record
+    if not lost:
+        return
+    with context.store.write() as tx:
+        for pack in lost:
+            embeddings.lose_pack(tx, pack.id, f"pack {pack.name} is missing or cut")
+        versions.recount_all(tx)
+    for pack in lost:
+        context.log.error("pack.damaged", pack=pack.name, embeddings=held[pack.id])
+
+
+def _is_whole(context: Context, pack: batches.PackRow) -> bool:
+    try:
+        return context.packs.path(pack.name).stat().st_size == pack.bytes
+    except FileNotFoundError:
+        return False
 
 
 def _stray_spool(context: Context) -> None:

@@ -348,6 +348,15 @@ def want_again(tx: Tx, embedding_id: int, stored: int, cause: str) -> None:
     moves.record(tx, "embedding", embedding_id, origin, states.Embedding.WANTED, cause)
 
 
+# Purpose: how much each pack holds.
+_BY_PACK = text("SELECT pack_id, COUNT(*) FROM embeddings WHERE state = 2 GROUP BY pack_id")
+
+
+def by_pack(connection: Connection) -> dict[int, int]:
+    """Pack -> how many embeddings it holds. Looks at all embeddings."""
+    return {pack_id: int(count) for pack_id, count in connection.execute(_BY_PACK)}
+
+
 # Purpose: a pack is damaged: what it held is to be claimed or paid again.
 _UNHOLD = text(
     "UPDATE embeddings SET state = 0, pack_id = NULL, pack_row = NULL, wanted_at = :now WHERE pack_id = :pack"
