@@ -79,6 +79,15 @@ def test_a_deletion_that_fails_is_made_again(tmp_path, fault):
     assert len(shown(world)) == 2
 
 
+def test_results_leave_the_disk_although_the_vendor_does_not_delete_its_files(tmp_path):
+    world = world_of(tmp_path, {"not_deleted": {}})
+    with world.worker() as context:
+        until(world, context, Batch.COLLECTED)
+        turns(world, context, 2)
+        assert newest(context).state is Batch.COLLECTED
+        assert list(context.spool.iterdir()) == []
+
+
 def test_a_deletion_that_is_refused_waits_longer_each_time_and_stops_nothing(tmp_path):
     world = world_of(tmp_path, {"not_deleted": {}})
     with world.worker() as context:

@@ -82,9 +82,9 @@ def _close(context: Context) -> bool:
         ]
     did = False
     for batch, live in waiting:
+        _remove_spool(context, batch)  # at once: the vendor may refuse to delete its files for ever
         if live and context.settings.voyage.delete_remote_files:
             continue
-        _remove_spool(context, batch)
         with context.store.write() as tx:
             batches.move(tx, batch, Batch.CLOSED, "nothing is left to do")
         crash_point("close.committed")
@@ -95,10 +95,12 @@ def _close(context: Context) -> bool:
 def _remove_spool(context: Context, batch: BatchRow) -> None:
     paths = [context.input_path(batch.ref)]
     paths += [context.result_path(batch.ref, kind) for kind in ("output", "error")]
-    for path in paths:
+    paths += [path.with_name(path.name + ".part") for path in paths]
+    left = [path for path in paths if path.exists()]
+    for path in left:
         remove(path)
-        remove(path.with_name(path.name + ".part"))
-    crash_point("spool_delete.done")
+    if left:
+        crash_point("spool_delete.done")
 
 
 def tend(context: Context) -> None:
