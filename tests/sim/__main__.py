@@ -11,7 +11,8 @@ from voyage_jobs import crash
 from voyage_jobs.clock import SystemClock
 
 from . import faults
-from .life import Tally, Violation, live
+from .life import live
+from .story import Tally, Violation
 
 SLICE = 20
 

@@ -21,6 +21,7 @@ from voyage_jobs.vectors import PackStore
 
 from .folders import Document
 from .memory_table import Row
+from .story import Violation
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -308,8 +309,6 @@ class Checker:
                 self._broken(f"a vector is not that of its text: {known[key][slot]}")
 
     def _broken(self, promise: str) -> None:
-        from .life import Violation
-
         raise Violation(promise)
 
 

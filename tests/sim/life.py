@@ -6,9 +6,7 @@ import contextlib
 import random
 import shutil
 import tempfile
-from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -34,6 +32,7 @@ from .folders import SOURCES, Folders
 from .memory_table import MemoryDoor
 from .power import Power
 from .speed import empty_state, fast_stores, scratch
+from .story import Death, Log, Plan, Tally, Violation
 
 KEY = "pa-simulated"
 GRACE_S = 60.0
@@ -50,65 +49,6 @@ _CONTEXTUALIZED = {"model": "voyage-context-3", "endpoint": "/v1/contextualizede
 # Points that few lives pass, and faults that lead there.
 _LEADS_TO = dict.fromkeys(("cancel.committed", "reconcile.committed"), frozenset({"request_lost"}))
 _SELDOM = ("cancel.committed", "cancel.sent", "reconcile.committed", "retire.committed", "retire.table.done")
-
-
-class Death(BaseException):
-    """The process is gone at this instruction; nothing in it may catch this."""
-
-
-class Violation(AssertionError):
-    """A promise was broken."""
-
-
-@dataclass
-class Plan:
-    """What a life is about. `only` names the fault kinds; None draws them. The rest are chances per act."""
-
-    only: frozenset[str] | None = None
-    crashes: float = 1.0
-    acts: tuple[int, int] = (5, 11)
-    dies_at: str | None = None
-    """The crash point at which it surely dies, if it comes by; None draws one."""
-    often: tuple[str, ...] = ()
-    """Acts that are ten times as likely as usual."""
-    settings: dict[str, Any] = field(default_factory=dict)
-    """Overrides of sections of the settings."""
-
-
-@dataclass
-class Tally:
-    """What struck, over any number of lives."""
-
-    faults: Counter[str] = field(default_factory=Counter)
-    passed: Counter[str] = field(default_factory=Counter)
-    died: Counter[str] = field(default_factory=Counter)
-    acts: Counter[str] = field(default_factory=Counter)
-    turns: int = 0
-
-    def add(self, other: Tally) -> None:
-        """Add another tally to this one."""
-        for name in ("faults", "passed", "died", "acts"):
-            getattr(self, name).update(getattr(other, name))
-        self.turns += other.turns
-
-
-class Log:
-    """The last events, for the story of a life that failed."""
-
-    def __init__(self, clock: VirtualClock, keep: int) -> None:
-        self._clock = clock
-        self.events: deque[str] = deque(maxlen=keep)
-
-    def say(self, event: str, **fields: Any) -> None:
-        """Note an event."""
-        told = " ".join(f"{key}={value}" for key, value in fields.items())
-        self.events.append(f"{self._clock.mono():10.1f}  {event} {told}")
-
-    def __getattr__(self, level: str) -> Callable[..., None]:
-        return self.say
-
-    def debug(self, event: str, **fields: Any) -> None:
-        """Not worth telling."""
 
 
 class Life:

@@ -20,8 +20,8 @@ from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.store import Store, Tx
 from voyage_jobs.vectors.behind import FileBehind
 
-from .life import Plan
 from .memory_table import MemoryTable
+from .story import Plan
 
 LOSSY = frozenset({"answer_lost", "request_lost", "effect_delayed", "job_hidden", "server_error"})
 UNSEEN = frozenset({"effect_delayed", "job_hidden"})

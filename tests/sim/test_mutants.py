@@ -2,8 +2,9 @@
 
 import pytest
 
-from .life import Violation, live
+from .life import live
 from .mutants import MUTANTS
+from .story import Violation
 
 MOST_SEEDS = 1_000
 
