@@ -73,9 +73,11 @@ def test_commands_and_their_options_exist(page):
 
 
 def demand_known(words, call):
+    if words[:1] == ["voyage-jobs"]:  # a container of that name
+        words = words[1:]
     if words[:1] == ["--config"]:
         words = words[2:]
-    if not words or not re.fullmatch(r"[a-z]+", words[0]):
+    if not words or not re.fullmatch(r"[a-z][a-z-]*", words[0]):
         return
     assert words[0] in main.COMMANDS, call
     command = main.cli.get_command(click.Context(main.cli), words[0])
@@ -85,7 +87,7 @@ def demand_known(words, call):
 
 def test_the_readme_names_every_command_once():
     named = [
-        name for first, _ in rows_below("## Commands", README) for name in re.findall(r"`(\w+)[^`]*`", first)
+        name for first, _ in rows_below("## Commands", README) for name in re.findall(r"`([a-z-]+)[^`]*`", first)
     ]
     assert sorted(named) == sorted(main.COMMANDS)
 

@@ -39,7 +39,7 @@ def plan(
     sink: Sink | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
-    """The plan as plain data, in the shape that docs/status.md promises. Memory: 20 bytes and a set's entry per key.
+    """The plan as plain data, in the shape that docs/money.md promises. Memory: 20 bytes and a set's entry per key.
 
     `max_inputs` is how much would be sent at most; `folder` gets the input files, the file `out` the plan that
     `sync --plan` carries out; `sink` hears of every entry of it. Raises `ConfigError` for a folder that is not empty,
