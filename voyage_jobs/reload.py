@@ -5,6 +5,7 @@ from __future__ import annotations
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps.budget import renew_run
 from voyage_jobs.steps.context import Context, encoded
 from voyage_jobs.steps.recount import notice_tokenizer
 from voyage_jobs.store import sources
@@ -36,6 +37,7 @@ def apply(context: Context, fresh: Settings) -> None:
     context.settings = fresh
     context.count = TokenCounter(fresh.tokenizer_file)
     notice_tokenizer(context)
+    renew_run(context)
     with context.store.write() as tx:
         sources.configure(tx, [(source.name, encoded(source.path)) for source in fresh.sources])
     lane.try_again(context)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from step_doors import all_batches, money, prose, query, scan
+from step_doors import all_batches, money, prose, query, scan, until
 from tokenizer_file import make_tokenizer
 from world import World
 
+from voyage_jobs.reload import apply
 from voyage_jobs.report.facts import gather
 from voyage_jobs.report.problems import find
 from voyage_jobs.signals import Signals
+from voyage_jobs.states import Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.pack import pack
 from voyage_jobs.store import ledger
@@ -126,6 +128,26 @@ def test_failed_lines_that_are_sent_again_count_each_time(tmp_path):
     sync(world, max_tokens=10 * tokens)
     with world.worker() as context:
         assert money(context).reserved_tokens == 0
+
+
+def test_other_limits_are_taken_up_and_what_was_sent_still_counts(exact):
+    fill(exact, exact.docs, 6)
+    tokens = one_text(exact)
+    with exact.worker(budget={"run_tokens": 2 * tokens}) as context:
+        budget.begin_run(context)
+        assert pack(context, eager=True)
+        settle(exact, context, left=4)
+        apply(context, exact.settings(budget={"run_tokens": 3 * tokens}))
+        assert pack(context, eager=True)
+        settle(exact, context, left=3)
+        apply(context, exact.settings())
+        assert pack(context, eager=True)
+        assert [batch.inputs for batch in all_batches(context)] == [2, 1, 3]
+
+
+def settle(world, context, *, left):
+    until(world, context, Batch.CLOSED)
+    assert query(context, "SELECT COUNT(*) FROM embeddings WHERE state = 0") == [(left,)]
 
 
 # --- a source ---

@@ -8,6 +8,8 @@ from step_doors import prose, query, scan
 from tokenizer_file import make_tokenizer
 from tokenizers import Tokenizer
 
+from voyage_jobs.reload import apply
+from voyage_jobs.report.status import status as report_status
 from voyage_jobs.sources.split import SplitOptions, split
 from voyage_jobs.sources.tokens import estimate_each
 from voyage_jobs.steps.pack import pack
@@ -197,6 +199,21 @@ def test_a_file_that_was_only_touched_counts_nothing_anew(world, estimated):
     with world.worker() as context:
         assert not recount(context)
         assert counted(context).exact
+
+
+def test_a_running_process_takes_one_up_with_its_settings(world, estimated):
+    with world.worker() as context:
+        make_tokenizer(cached(world))
+        apply(context, world.settings())
+        assert recount(context)
+        assert tokens(context) < estimated
+        status = report_status(world.settings(), world.clock)
+        assert status["tokens"]["exact"] is False
+        while recount(context):
+            pass
+        status = report_status(world.settings(), world.clock)
+        assert status["tokens"]["exact"] is True
+        assert status["tokens"]["estimated"] == tokens(context)
 
 
 def test_a_broken_one_is_in_the_log_and_nothing_stops(world, estimated):

@@ -168,7 +168,7 @@ def _money(report: Report) -> Text:
     parts = [
         f"{usd(cost['settled'])} paid for {number(tokens['settled'])} tokens",
         f"{usd(cost['reserved'])} reserved",
-        f"{usd(cost['estimated'])} estimated for what waits",
+        f"{usd(cost['estimated'])} {'to come' if tokens['exact'] else 'estimated'} for what waits",
         f"{usd(cost['saved'])} saved by reuse",
     ]
     return Text(f"Money   {parts[0]}, {parts[1]},\n        {parts[2]}, {parts[3]}.")

@@ -17,7 +17,7 @@ _MOST_NAMED = 20
 
 
 def cost(settings: Settings, clock: Clock, by: str, since: int) -> dict[str, Any]:
-    """The report, in the shape that docs/money.md promises. `since`: microseconds. Raises StateError without a state."""
+    """The report, in the shape that docs/money.md promises. `since`: microseconds. Raises StateError."""
     with ReadOnlyStore(settings.paths.state_db).read() as connection:
         found = costs.costs(connection, by, since)
     return {

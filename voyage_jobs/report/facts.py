@@ -14,9 +14,10 @@ from voyage_jobs.errors import ConfigError
 from voyage_jobs.states import UNFINISHED, Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.budget import Room
-from voyage_jobs.store import batches, ledger, notes, publications, sources, tally
+from voyage_jobs.store import batches, counts, ledger, notes, publications, sources, tally
 from voyage_jobs.store import lanes as lane_store
 from voyage_jobs.store.batches import BatchRow
+from voyage_jobs.store.counts import Counted
 from voyage_jobs.store.lanes import Lane
 from voyage_jobs.store.ledger import Totals
 from voyage_jobs.store.notes import Here
@@ -50,6 +51,7 @@ class Facts:
     duplicates: int
     failure_reasons: Sequence[str]
     ready_since: int | None
+    counted: Counted
     table_version: int | None
     table_exists: bool | None
 
@@ -97,6 +99,7 @@ def gather(settings: Settings, clock: Clock) -> Facts:
             duplicates=batches.count_duplicates(connection),
             failure_reasons=tally.failure_reasons(connection, _REASONS) if failed else [],
             ready_since=tally.ready_since(connection),
+            counted=counts.counted(connection),
             table_version=publications.last_table_version(connection),
             table_exists=_table_exists(settings),
         )

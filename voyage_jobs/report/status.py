@@ -48,7 +48,7 @@ def _without_state(settings: Settings, clock: Clock, found: list[Problem]) -> Re
         "chunks": dict.fromkeys(PLACES),
         "batches": None,
         "open_batches": None,
-        "tokens": nothing,
+        "tokens": {**nothing, "exact": None},
         "cost_usd": nothing,
         "table": _table(settings, None, None),
         "problems": [problem.as_dict() for problem in found],
@@ -71,6 +71,7 @@ def _report(settings: Settings, facts: Facts, found: list[Problem]) -> Report:
             "reserved": totals.reserved_tokens,
             "settled": totals.settled_tokens,
             "saved": totals.saved_tokens,
+            "exact": facts.counted.exact,
         },
         "cost_usd": {
             "estimated": ledger.usd(facts.waiting.tokens, price),

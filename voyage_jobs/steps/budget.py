@@ -67,6 +67,16 @@ def begin_run(context: Context, usd: float | None = None, tokens: int | None = N
         notes.put(tx, notes.RUN_BUDGET, json.dumps(run))
 
 
+def renew_run(context: Context) -> None:
+    """Take up other limits of a run in the middle of it; what it has sent still counts."""
+    limits = context.settings.budget
+    with context.store.write() as tx:
+        note = notes.get(tx.connection, notes.RUN_BUDGET)
+        if note is not None:
+            run = {**json.loads(note), "usd": limits.run_usd, "tokens": limits.run_tokens}
+            notes.put(tx, notes.RUN_BUDGET, json.dumps(run))
+
+
 def tighter(one: float | None, other: float | None) -> float | None:
     """The smaller of two limits, either of which may be none."""
     return min((limit for limit in (one, other) if limit is not None), default=None)
