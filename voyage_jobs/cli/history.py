@@ -89,8 +89,12 @@ def _wrapped(text: str) -> str:
 
 
 def _hanging(head: str, indent: int, text: str) -> str:
-    return textwrap.fill(
-        output.printable(text),
+    """The text behind its head; below it where it has a word, such as a hash, that finds no room beside it."""
+    told, above = output.printable(text), ""
+    if max(map(len, told.split()), default=0) > _WIDTH - indent:
+        above, head, indent = head.rstrip() + "\n", "  ", 2
+    return above + textwrap.fill(
+        told,
         _WIDTH,
         initial_indent=head,
         subsequent_indent=" " * indent,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import orjson
+
 from voyage_jobs.clock import iso
 from voyage_jobs.profile import chunk_id, document_key
 from voyage_jobs.report.batches import batch_as_dict
@@ -46,7 +48,7 @@ def tell_batch(connection: View, batch: BatchRow) -> Story:
         "error_file_id": batch.error_file_id,
         "input_bytes": batch.spool_bytes,
         "input_sha256": batch.spool_sha256,
-        "request_params": batch.request_params,
+        "request_params": orjson.loads(batch.request_params),
         "packs": story.packs_of(connection, batch.id),
         "spend_tokens": ledger.of_batch(connection, batch.id),
     }

@@ -1,0 +1,101 @@
+"""`search`: by meaning, for a few tokens, with errors that tell a missing table from a refused key."""
+
+import pytest
+from looking import Looking
+
+from voyage_jobs.report.search import snippet, words_of
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    looking = Looking(tmp_path, monkeypatch)
+    looking.world.write(
+        "cert.md", "# Certificates\n\n## Renewal\n\nHow to renew a certificate before it ends."
+    )
+    looking.world.write("soup.md", "# Soup\n\nBoil water, add leeks and potatoes.")
+    return looking
+
+
+def test_without_a_table_it_says_what_fills_it(run):
+    result = run("search", "anything", code=2)
+    assert "There is no table 'chunks'" in result.stderr
+    assert "voyage-jobs sync" in result.stderr
+    assert not run.world.transport.requests
+
+
+def test_an_empty_question_and_an_unknown_source_cost_nothing(run):
+    run.world.run()
+    asked = len(run.world.transport.requests)
+    run("search", "  ", code=2)
+    assert "there is docs" in run("search", "soup", "--source", "dosc", code=2).stderr
+    assert len(run.world.transport.requests) == asked
+
+
+def test_a_refused_key_has_its_own_code(run, monkeypatch):
+    run.world.run()
+    monkeypatch.setenv("VOYAGE_API_KEY", "wrong-key-of-somebody-else")
+    result = run("search", "soup", code=5)
+    assert "refuses the API key" in result.stderr
+    assert "somebody" not in result.stderr
+
+
+def test_the_nearest_chunk_comes_first_with_its_place(run):
+    run.world.run()
+    shown = run.text("search", "How to renew a certificate before it ends.")
+    first = shown.splitlines()[0]
+    assert first.startswith("1. 0.")
+    assert "docs:cert.md" in first
+    assert "Renewal" in first
+    assert "renew a certificate" in shown
+    found = run.json("search", "leeks and potatoes", "-k", "1")
+    [hit] = found["hits"]
+    assert hit["path"] == "soup.md"
+    assert hit["text"] == (run.world.docs / "soup.md").read_text()[hit["start"] : hit["end"]]
+    assert -1 <= hit["score"] <= 1
+
+
+def test_the_question_is_embedded_as_a_query_once(run):
+    run.world.run()
+    before = run.world.ledger.sync_tokens
+    run("search", "soup")
+    assert run.world.ledger.sync_tokens > before
+    assert [r.path for r in run.world.transport.requests][-1] == "/v1/embeddings"
+
+
+def test_a_source_narrows_the_search_down(tmp_path, monkeypatch):
+    run = Looking(tmp_path, monkeypatch)
+    other = tmp_path / "other"
+    run.world.write("a.md", "leek soup")
+    run.world.write("b.md", "leek soup, too", folder=other)
+    both = {"sources": [*run.world.sections()["sources"], {"name": "other", "path": str(other)}]}
+    run.world.run(**both)
+    found = run.json("search", "leek soup", "--source", "other", **both)
+    assert {hit["source"] for hit in found["hits"]} == {"other"}
+
+
+def test_contextualized_vectors_are_asked_for_at_their_endpoint(tmp_path, monkeypatch):
+    model = {"model": "voyage-context-3", "endpoint": "/v1/contextualizedembeddings"}
+    run = Looking(tmp_path, monkeypatch, voyage=model)
+    run.world.write("a.md", "# One\n\nleek soup\n\n# Two\n\ncertificates")
+    run.world.run()
+    assert len(run.json("search", "leek soup")["hits"]) == 2
+    assert run.world.transport.requests[-1].path == "/v1/contextualizedembeddings"
+
+
+def test_text_that_plays_tricks_is_shown_plainly(run):
+    run.world.write("evil.md", "# Evil\x1b[31m\n\nred \x1b]0;title\x07 words")
+    run.world.run()
+    shown = run.text("search", "red words")
+    assert "\\x1b" in shown
+    assert "\x07" not in shown
+
+
+def test_snippets_begin_a_little_before_the_first_word_asked_for():
+    text = "start " + "filler " * 100 + "needle in the hay " + "more " * 100
+    cut = snippet(text, words_of("a Needle?"))
+    assert cut.startswith("... ")
+    assert cut.endswith(" ...")
+    assert "needle in the hay" in cut
+    assert len(cut) <= 240
+    assert snippet("short  text\n\nhere", ["x"]) == "short text here"
+    assert len(snippet("x" * 1000, ["y"])) <= 240

@@ -1,0 +1,137 @@
+"""`status`: one glance for people, exit codes for monitors, JSON for programs, and it never disturbs."""
+
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from looking import Looking
+from rich.console import Console
+
+from voyage_jobs.cli import status_view
+from voyage_jobs.report.status import status
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "status.md"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    looking = Looking(tmp_path, monkeypatch)
+    for i in range(3):
+        looking.world.write(f"{i}.md", f"# Document {i}\n\nText of {i}.")
+    return looking
+
+
+def test_options_that_make_no_sense_together_are_refused(run):
+    assert "--watch goes with neither" in run("status", "--watch", "--json", code=2).stderr
+    assert "--watch goes with neither" in run("status", "--watch", "--check", code=2).stderr
+    assert "needs a terminal" in run("status", "--watch", code=2).stderr
+
+
+def test_before_the_first_run_it_says_what_to_do_and_makes_nothing(run):
+    shown = run.text("status")
+    assert shown.startswith("Nothing yet")
+    assert "voyage-jobs sync" in shown
+    assert "?" in shown
+    assert not run.world.data_dir.exists()
+    run("status", "--check", code=3)
+
+
+def test_when_all_is_done_the_headline_says_so(run):
+    run.world.run()
+    shown = run.text("status")
+    assert shown.splitlines()[0] == "healthy: 3 chunks published, nothing is waiting."
+    assert "docs" in shown
+    assert "paid for" in shown
+    assert "!" not in shown
+    run("status", "--check")
+
+
+def test_while_a_batch_is_under_way_it_shows_progress_and_the_time_left(run):
+    with run.world.worker(mode="run") as context:
+        run.world.take_turns(context, 12, quiet=False)
+        run.world.clock.advance(100)
+        shown = run.text("status")
+        assert run("status", "--check", code=3)
+    assert shown.startswith("working: 0 chunks published, 3 on their way.")
+    assert "(run)" in shown
+    assert "3 at Voyage" in shown
+    assert re.search(r"batch-\S+ +\w+ +3 +\S+ +11 h", shown), shown
+    assert run.text("status").startswith("resting:")
+
+
+def test_check_tells_refusals_from_persons_from_remaining_work(tmp_path, monkeypatch):
+    refused = Looking(tmp_path / "auth", monkeypatch, faults={"auth_outage": {}})
+    refused.world.write("a.md", "text")
+    refused.world.run(6, quiet=False)
+    refused("status", "--check", code=5)
+    assert refused.text("status").startswith("1 thing is wrong: Voyage")
+
+    parked = Looking(tmp_path / "parked", monkeypatch, options={"retired_models": {"voyage-4": "voyage-5"}})
+    parked.world.write("a.md", "text")
+    parked.world.run(12, quiet=False)
+    parked("status", "--check", code=6)
+
+    failed = Looking(tmp_path / "failed", monkeypatch, faults={"line_refused": {}})
+    failed.world.write("a.md", "text")
+    failed.world.run()
+    failed("status", "--check", code=3)
+
+    failed.world.settings().paths.state_db.write_bytes(b"nonsense" * 999)
+    failed("status", "--check", code=1)
+    assert "cannot be read" in failed.text("status") or "damaged" in failed.text("status")
+
+
+def test_json_is_the_report_and_every_key_is_documented(run):
+    run.world.run()
+    found = run.json("status")
+    assert found == status(run.world.settings(), run.world.clock)
+    page = DOCS.read_text()
+    keys = [*found, *found["daemon"], *found["sources"][0], *found["chunks"], *found["table"]]
+    assert [key for key in keys if f'"{key}"' not in page] == []
+    listed = run.json("batches", "--all")["batches"][0]
+    assert [key for key in listed if f"`{key}`" not in page] == []
+
+
+def test_hostile_names_cannot_write_to_the_terminal(tmp_path, monkeypatch):
+    run = Looking(tmp_path, monkeypatch)
+    odd = tmp_path / "a\x1b[31m\u202eb"
+    odd.mkdir()
+    sources = [{"name": "odd", "path": str(odd)}]
+    run.world.run(3, quiet=False, sources=sources)
+    odd.rmdir()
+    run.world.clock.advance(400)
+    run.world.run(3, quiet=False, sources=sources)
+    shown = run("status", sources=sources).stdout
+    assert "frozen" in shown
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+
+
+def test_it_is_the_same_without_colour_and_with(run):
+    run.world.run(12, quiet=False)
+    report = status(run.world.settings(), run.world.clock)
+
+    def drawn(**options):
+        console = Console(file=io.StringIO(), width=80, **options)
+        console.print(status_view.view(report))
+        return console.file.getvalue()
+
+    plain, coloured = drawn(), drawn(force_terminal=True, color_system="truecolor")
+    assert "\x1b[" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
+
+
+def test_neither_lancedb_nor_the_migrations_are_loaded(run):
+    run.world.run()
+    heavy = ("lancedb", "lance", "pyarrow", "numpy", "alembic", "httpx")
+    script = (
+        "import sys, voyage_jobs.cli.main as m\n"
+        f"try: m.cli(['--config', {str(run.world.config_file())!r}, 'status', '--json'])\n"
+        "except SystemExit as exc: assert exc.code == 0\n"
+        f"print([n for n in {heavy!r} if n in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
