@@ -1,9 +1,12 @@
 """`status`: one glance for people, exit codes for monitors, JSON for programs, and it never disturbs."""
 
 import io
+import os
+import pty
 import re
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -89,7 +92,14 @@ def test_json_is_the_report_and_every_key_is_documented(run):
     found = run.json("status")
     assert found == status(run.world.settings(), run.world.clock)
     page = DOCS.read_text()
-    keys = [*found, *found["daemon"], *found["sources"][0], *found["chunks"], *found["table"]]
+    keys = [
+        *found,
+        *found["daemon"],
+        *found["sources"][0],
+        *found["chunks"],
+        *found["tokens"],
+        *found["table"],
+    ]
     assert [key for key in keys if f'"{key}"' not in page] == []
     listed = run.json("batches", "--all")["batches"][0]
     assert [key for key in listed if f"`{key}`" not in page] == []
@@ -122,6 +132,33 @@ def test_it_is_the_same_without_colour_and_with(run):
     plain, coloured = drawn(), drawn(force_terminal=True, color_system="truecolor")
     assert "\x1b[" in coloured
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
+
+
+def test_watching_ends_with_q_and_leaves_the_terminal_as_it_was(run):
+    run.world.run(2, quiet=False)
+    outer, inner = pty.openpty()
+    before = termios.tcgetattr(inner)
+    config = str(run.world.config_file())
+    command = [
+        sys.executable,
+        "-m",
+        "voyage_jobs",
+        "--config",
+        config,
+        "status",
+        "--watch",
+        "--interval",
+        "30",
+    ]
+    watching = subprocess.Popen(command, stdin=inner, stdout=inner, stderr=inner)
+    shown = b""
+    while b"on their way" not in shown:
+        shown += os.read(outer, 4096)
+    os.write(outer, b"q")
+    assert watching.wait(timeout=20) == 0
+    assert termios.tcgetattr(inner) == before
+    os.close(outer)
+    os.close(inner)
 
 
 def test_neither_lancedb_nor_the_migrations_are_loaded(run):
