@@ -20,7 +20,8 @@ from .watcher import watched
 _COMMANDS = (("run",), ("sync",), ("sync", "--no-wait"))
 _WEIGHTS = (6, 3, 1)
 _MAY_END_WITH: dict[str, tuple[int, ...]] = {"run": (), "sync": (0, 3)}
-_LONGEST_S = 4.0
+_LONGEST_S = 2.5
+_EARLY = 0.15
 
 
 @dataclass
@@ -57,9 +58,13 @@ def live(root: Path, seed: int, kills: int, *, reader: bool = True) -> Tally:
 
 
 def _round(stage: Stage, author: Author, rng: random.Random, tally: Tally) -> None:
-    """Start a command, work on the documents beside it, kill it."""
+    """Start a command, work on the documents beside it, kill it: sometimes early, mostly after it has begun to work."""
     command = rng.choices(_COMMANDS, _WEIGHTS)[0]
+    before = stage.logged_bytes
     process = stage.start(*command)
+    if rng.random() > _EARLY:
+        while stage.logged_bytes == before and process.poll() is None:
+            time.sleep(0.01)
     for moment in _moments(rng):
         time.sleep(moment)
         author.act()
@@ -74,8 +79,8 @@ def _round(stage: Stage, author: Author, rng: random.Random, tally: Tally) -> No
 
 
 def _moments(rng: random.Random) -> Iterator[float]:
-    """Waits between edits, up to the kill: often short, since most of what can break lies after the start."""
-    total = rng.uniform(0.4, _LONGEST_S)
+    """Waits between edits, up to the kill."""
+    total = rng.uniform(0, _LONGEST_S)
     edits = rng.randint(0, 3)
     cuts = sorted(rng.uniform(0, total) for _ in range(edits))
     previous = 0.0

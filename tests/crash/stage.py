@@ -168,7 +168,7 @@ class Stage:
 
     def run(self, *args: str, timeout_s: float = PATIENCE_S, **how: Any) -> Ended:
         """Carry out a command to its end."""
-        before = self.log.stat().st_size if self.log.exists() else 0
+        before = self.logged_bytes
         with tempfile.TemporaryFile("w+") as out:
             process = self.start(*args, out=out, **how)
             try:
@@ -188,6 +188,11 @@ class Stage:
         report = self.run("status", "--json").json()
         assert isinstance(report, dict)
         return report
+
+    @property
+    def logged_bytes(self) -> int:
+        """How much the commands have logged so far."""
+        return self.log.stat().st_size if self.log.exists() else 0
 
     def tail(self, lines: int = 40) -> str:
         """The end of what the commands logged."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sqlite3
@@ -11,6 +12,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
+from voyage_jobs import lock
 
 from . import checks
 from .documents import Author
@@ -102,3 +105,29 @@ def test_a_read_only_file_system_is_named(tmp_path):
             assert "Read-only file system" in refused.log or "cannot be written" in refused.log
     finally:
         subprocess.run(["umount", "-l", folder], check=True)
+
+
+MOUNTS = """\
+/dev/vda / ext4 rw 0 0
+server:/home {home} nfs4 rw 0 0
+/dev/vdb {home}/local\\040disk xfs rw 0 0
+//host/share {home}/share cifs rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    [
+        ("data", "nfs4"),
+        ("local disk/data", "xfs"),
+        ("local disk", "xfs"),
+        ("share/a/b", "cifs"),
+        ("shared", "nfs4"),
+        ("../elsewhere", "ext4"),
+    ],
+)
+def test_the_mount_table_tells_the_file_system_of_a_folder(tmp_path, monkeypatch, folder, kind):
+    home = tmp_path / "home"
+    mounts = MOUNTS.format(home=home)
+    monkeypatch.setattr(lock, "open", lambda *args, **how: io.StringIO(mounts), raising=False)
+    assert lock.file_system_of(home / folder) == kind
