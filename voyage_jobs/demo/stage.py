@@ -121,6 +121,7 @@ class Stage:
             capture_output=True,
             timeout=_PATIENCE_S,
             check=False,
+            start_new_session=True,
         )
         if done.returncode:
             raise DemoError(f"`voyage-jobs {args[0]}` failed: {done.stderr.decode(errors='replace').strip()}")
@@ -160,6 +161,7 @@ class Stage:
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=errors,
+            start_new_session=True,  # Ctrl-C comes to the demonstration alone, which then ends the others
         )
         self._processes.append(process)
         return process
