@@ -7,7 +7,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-ORDER = ("start", "walk", "rescan", "split", "tokens", "jsonl", "collect", "publish", "state", "verify", "run")
+ORDER = (
+    "start",
+    "walk",
+    "rescan",
+    "split",
+    "tokens",
+    "jsonl",
+    "collect",
+    "publish",
+    "state",
+    "verify",
+    "run",
+)
 
 
 def main() -> None:

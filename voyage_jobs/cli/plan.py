@@ -64,7 +64,7 @@ def _show(plan: dict[str, Any], out: Path | None) -> None:
     exact = plan["tokens_counted_by"] != ESTIMATE
     click.echo(
         f"\n{output.number(plan['chunks'])} chunks in new and changed documents;"
-        f" {output.number(plan['reused_chunks'])} have a vector already or share one."
+        f" {output.number(plan['reused_chunks'])} need no new vector."
     )
     click.echo(
         f"{'to send':<16}{output.number(sent['to_send'])} embeddings, {_tokens(tokens['to_send'], exact)}"
