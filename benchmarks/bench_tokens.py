@@ -74,7 +74,9 @@ def main() -> None:
         )
         large_mib, _ = peak_rss_mib(one_large, str(file), 20)
     over = estimated / exact
-    print(f"{len(texts):,} files, {size / 1e6:.1f} MB, {exact:,} tokens; the estimate is {over:.2f} times that")
+    print(
+        f"{len(texts):,} files, {size / 1e6:.1f} MB, {exact:,} tokens; the estimate is {over:.2f} times that"
+    )
     header()
     alone = took["exact"] - took["none"]
     told = f"{size / alone / 1e6:.1f} MB/s for counting alone"

@@ -19,7 +19,19 @@ from voyage_jobs.errors import ConfigError, LockedError
 # Another program may look at the lock for an instant (`status` does): try a few times before believing it.
 _TRIES = 5
 _TRY_AGAIN_S = 0.1
-_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "9p", "fuse.sshfs", "fuse.glusterfs", "ceph"}
+_NETWORK = {
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "ncpfs",
+    "afs",
+    "9p",
+    "fuse.sshfs",
+    "fuse.glusterfs",
+    "ceph",
+}
 
 
 @contextlib.contextmanager

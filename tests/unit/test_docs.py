@@ -87,7 +87,9 @@ def demand_known(words, call):
 
 def test_the_readme_names_every_command_once():
     named = [
-        name for first, _ in rows_below("## Commands", README) for name in re.findall(r"`([a-z-]+)[^`]*`", first)
+        name
+        for first, _ in rows_below("## Commands", README)
+        for name in re.findall(r"`([a-z-]+)[^`]*`", first)
     ]
     assert sorted(named) == sorted(main.COMMANDS)
 
