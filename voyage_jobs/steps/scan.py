@@ -26,8 +26,9 @@ from voyage_jobs.store.documents import Seen
 from voyage_jobs.store.sources import SourceRow
 from voyage_jobs.store.store import Tx
 
-SLICE_DOCUMENTS = 500
-SLICE_CHARS = 4_000_000
+# Keys are random, so a commit rewrites pages all over their index: large slices write each page less often.
+SLICE_DOCUMENTS = 2_000
+SLICE_CHARS = 16_000_000
 SLICE_FOLDERS = 2_000
 # A file written this shortly before it was read may change again without its mtime showing it.
 SETTLE_S = 2.0

@@ -32,6 +32,7 @@ from voyage_jobs.errors import StateError
 
 BUSY_TIMEOUT_MS = 30_000
 CACHE_KIB = 64 * 1024
+AUTOCHECKPOINT_PAGES = 16_384  # 64 MiB: large commits rewrite the same index pages, so let them gather in the log
 SAFE_LIBRARY = (3, 51, 3)
 
 
@@ -79,6 +80,7 @@ def writing_engine(path: Path) -> Engine:
         run("PRAGMA synchronous=FULL")
         run("PRAGMA foreign_keys=ON")
         run(f"PRAGMA cache_size=-{CACHE_KIB}")
+        run(f"PRAGMA wal_autocheckpoint={AUTOCHECKPOINT_PAGES}")
         run("PRAGMA temp_store=MEMORY")
 
     @event.listens_for(engine, "begin")

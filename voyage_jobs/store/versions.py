@@ -19,7 +19,7 @@ from voyage_jobs.store.schema import DROPPED, WANTED, chunks, texts, versions
 from voyage_jobs.store.store import Tx
 
 _SLICE = 500  # parameters per look-up
-_ZSTD_LEVEL = 1  # texts live for hours: speed over size
+_ZSTD_LEVEL = -1  # texts live for hours: speed over size
 
 
 @dataclass(frozen=True)
