@@ -32,7 +32,9 @@ from voyage_jobs.errors import StateError
 
 BUSY_TIMEOUT_MS = 30_000
 CACHE_KIB = 64 * 1024
-AUTOCHECKPOINT_PAGES = 16_384  # 64 MiB: large commits rewrite the same index pages, so let them gather in the log
+AUTOCHECKPOINT_PAGES = (
+    16_384  # 64 MiB: large commits rewrite the same index pages, so let them gather in the log
+)
 SAFE_LIBRARY = (3, 51, 3)
 
 
