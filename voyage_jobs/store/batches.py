@@ -313,11 +313,6 @@ def downloaded(connection: Connection, batch_id: int) -> dict[str, tuple[int, st
     return {row["kind"]: (row["bytes"], row["sha256"]) for row in rows}
 
 
-def forget_downloads(tx: Tx, batch_id: int) -> None:
-    """The result files are to be downloaded again."""
-    tx.connection.execute(downloads.delete().where(downloads.c.batch_id == batch_id))
-
-
 @dataclass(frozen=True)
 class PackRow:
     """One pack file."""

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select, text, update
 from voyage_jobs import states
 from voyage_jobs.profile import document_key
 from voyage_jobs.store import moves
-from voyage_jobs.store.schema import documents, folders, sources, versions
+from voyage_jobs.store.schema import documents, folders, sources
 from voyage_jobs.store.store import Tx
 
 # A stat that no file has: makes the next scan read the file again.
@@ -320,12 +320,6 @@ def count_live(connection: Connection, source_id: int) -> int:
     return int(connection.execute(_LIVE, {"source": source_id}).scalar_one())
 
 
-def count_missing(connection: Connection, source_id: int) -> int:
-    """Documents of a source in their grace period."""
-    where = (documents.c.source_id == source_id) & (documents.c.state == str(states.Document.MISSING))
-    return int(connection.execute(select(func.count()).select_from(documents).where(where)).scalar_one())
-
-
 def find(connection: Connection, source: str | None, path: str) -> list[DocumentRow]:
     """Documents at this relative path, in one source or in any."""
     folder, _, name = path.rpartition("/")
@@ -366,9 +360,3 @@ def _row(row: Mapping[Any, Any]) -> DocumentRow:
         missing_at=row["missing_at"],
         moved_from=row["moved_from"],
     )
-
-
-def published_path_count(connection: Connection, source_id: int) -> int:
-    """Documents of a source that the table serves."""
-    where = (versions.c.source_id == source_id) & (versions.c.state == str(states.Version.PUBLISHED))
-    return int(connection.execute(select(func.count()).select_from(versions).where(where)).scalar_one())
