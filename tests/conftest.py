@@ -1,9 +1,14 @@
 """Shared by all tests; that it is here also puts this folder on the path, for `from world import World`."""
 
+import signal
+
 import pytest
 from world import World
 
 from voyage_jobs import redact
+
+# A shell that starts the suite in the background hands SIGINT down as ignored, to us and to every command we start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
