@@ -457,6 +457,26 @@ def test_a_job_that_fails_validation_for_no_reason_at_all_ends_somewhere(tmp_pat
     assert not world.ledger.billed_more_than_once()
 
 
+def test_jobs_that_are_all_refused_in_the_same_words_are_not_taken_apart_for_ever(tmp_path):
+    world = world_of(tmp_path, documents=300)
+    vendor = BadTexts(world, [""], None)  # whatever stands in it
+    with world.worker(batching={"max_inputs": 200}) as context:
+        vendor.world_context = context
+        until(world, context, Batch.PARKED)
+        turns(world, context, 60)
+        parked = [batch for batch in all_batches(context) if batch.state is Batch.PARKED]
+        assert "this line is bad" in parked[0].reason
+        assert "the cause is not a text" in parked[0].hint
+        assert len(all_batches(context)) < 100  # else each of the 300 would end in a job of its own
+        vendor.texts = []
+        perform(context, "retry", {}, "me")
+        settle(world, context)
+        assert embeddings_by_state(context) == {"held": 300}
+        assert money(context).reserved_tokens == 0
+    assert len(shown(world)) == 300
+    assert not world.ledger.billed_more_than_once()
+
+
 # Windows of contextualized embeddings.
 
 CONTEXTUALIZED = {"model": "voyage-context-3", "endpoint": "/v1/contextualizedembeddings"}

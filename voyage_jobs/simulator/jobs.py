@@ -57,7 +57,7 @@ class Jobs:
     def create(self, body: Mapping[str, Any], now_us: int, elapsed_s: float) -> dict[str, Any]:
         """Start a job. Raises ApiError: 400, 404 (input file), 410 (model), 429 (limits)."""
         endpoint, request_params, metadata = _read_create(body)
-        params = parse_params(request_params, endpoint.kind, self._options)
+        params = parse_params(_batch_params(request_params, self._options), endpoint.kind, self._options)
         file = self._input_file(body["input_file_id"])
         self.settle(now_us)
         running = [b for b in self._open.values() if b.status(now_us) in IN_FLIGHT]
@@ -156,6 +156,15 @@ class Jobs:
         if hit is not None:
             invalid.append(LineError(hit["code"], hit["message"], line=hit["line"]))
         return invalid
+
+
+def _batch_params(raw: Mapping[str, Any], options: Options) -> Mapping[str, Any]:
+    """`request_params` as this reading of the API takes them."""
+    if "encoding_format" not in raw or options.encoding_format == "honoured":
+        return raw
+    if options.encoding_format == "rejected":
+        raise SchemaError("Argument 'encoding_format' is not supported by our API.", "encoding_format")
+    return {key: value for key, value in raw.items() if key != "encoding_format"}
 
 
 def _read_create(body: Mapping[str, Any]) -> tuple[Endpoint, Mapping[str, Any], Mapping[str, str] | None]:

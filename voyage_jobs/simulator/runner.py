@@ -129,15 +129,31 @@ class Runner:
                 batch.completed += 1
             case "line_expired":
                 self._fail(batch, custom_id, _EXPIRED)
-            case "line_refused" | "line_server_error" | "job_all_failed":
+            case "line_refused":
+                self._refuse(batch, custom_id, hit)
+            case "line_server_error" | "job_all_failed":
                 self._fail(batch, custom_id, _refusal(hit["status"], hit["message"]))
             case "line_error_in_output":
-                batch.failed += 1
-                failure = _refusal(hit["status"], hit["message"])
-                self._work[batch.id].output.append(_line(batch, custom_id, failure))
+                self._fail_in_output(batch, custom_id, _refusal(hit["status"], hit["message"]))
             case _:
                 return False
         return True
+
+    def _refuse(self, batch: Batch, custom_id: str, hit: Hit) -> None:
+        """A line that is refused, in one of the shapes that the pages leave open."""
+        refusal = _refusal(hit["status"], hit["message"])
+        match self._options.refused_lines:
+            case "message":
+                self._fail(batch, custom_id, refusal)
+            case "body":
+                response = {"status_code": hit["status"], "body": {"detail": hit["message"]}}
+                self._fail(batch, custom_id, {"response": response, "error": None})
+            case "output":
+                self._fail_in_output(batch, custom_id, refusal)
+
+    def _fail_in_output(self, batch: Batch, custom_id: str, outcome: dict[str, Any]) -> None:
+        batch.failed += 1
+        self._work[batch.id].output.append(_line(batch, custom_id, outcome))
 
     def _answer(self, batch: Batch, pending: Iterable[_Pending]) -> None:
         """Embed the texts of all pending requests at once and write their lines."""

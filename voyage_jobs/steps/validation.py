@@ -3,6 +3,9 @@
 If the vendor names lines, those travel in smaller company next time and the rest goes on as before; it does not say
 whether it counts from 0 or 1, so both readings are suspected. If it names none, all are suspected. Each time a line is
 suspected its next batch is a tenth of the size, until a bad one is alone, and has failed.
+
+If job after job is refused as a whole and in the same words, it is not a text that is to blame but what all of them
+share (a setting, the account): to take them apart would make thousands of jobs for nothing, so they wait for a person.
 """
 
 from __future__ import annotations
@@ -10,13 +13,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from voyage_jobs.crash import crash_point
+from voyage_jobs.errors import VendorError
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.submit import park
 from voyage_jobs.steps.windows import split_window
 from voyage_jobs.store import batches, embeddings, ledger, versions
 from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.embeddings import REFUSED, Settled
 from voyage_jobs.voyage.wire import JobError, RemoteBatch
+
+ALL_ALIKE = 8
+"""So many jobs in a row that are refused without naming a line, in the same words, are not about their texts."""
 
 
 def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
@@ -24,6 +32,12 @@ def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
     reason = told(remote.errors) or "the vendor gave no reason"
     with context.store.read() as connection:
         lines = list(embeddings.lines_of(connection, batch.id))
+        alike = batches.refused_in_a_row(connection, reason, ALL_ALIKE)
+    named = suspects(remote.errors, len(lines))
+    if alike >= ALL_ALIKE and named is None and len(lines) > 1 and batch.cancel_asked_at is None:
+        error = VendorError(reason, hint=_ALIKE_HINT.format(count=alike))
+        park(context, batch, f"The vendor refuses the whole job: {reason}", error)
+        return
     with context.store.write() as tx:
         batches.move(
             tx, batch, Batch.REFUSED, reason, reason=reason, remote_status=remote.status, ended_at=tx.now
@@ -40,11 +54,17 @@ def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
             if lines[0].vectors > 1:
                 split_window(context, tx, lines[0].embedding_id)
         else:
-            embeddings.suspect(tx, batch.id, suspects(remote.errors, len(lines)))
+            embeddings.suspect(tx, batch.id, named)
             embeddings.give_back(tx, batch.id)
         versions.recount_batch(tx, batch.id)
     crash_point("poll.committed")
     context.log.error("batch.refused", ref=batch.ref, batch_id=remote.id, reason=reason)
+
+
+_ALIKE_HINT = (
+    "So were the {count} jobs before it: the cause is not a text. Mend the [voyage] settings by the vendor's words,"
+    " then `voyage-jobs retry`: new batches are made. Nothing was billed."
+)
 
 
 def suspects(errors: Iterable[JobError], count: int) -> list[int] | None:

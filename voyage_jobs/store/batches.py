@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -162,6 +163,19 @@ def newest(connection: Connection, most: int) -> list[BatchRow]:
     """The latest batches, newest first."""
     query = select(batches).order_by(batches.c.id.desc()).limit(most)
     return [_batch(row) for row in connection.execute(query).mappings()]
+
+
+# Purpose: how the latest jobs ended.
+_LATEST_ENDS = text(
+    "SELECT reason FROM batches WHERE ended_at IS NOT NULL AND ended_at >= submitted_at"
+    " ORDER BY ended_at DESC, id DESC LIMIT :most"
+)
+
+
+def refused_in_a_row(connection: Connection, reason: str, most: int) -> int:
+    """How many of the latest jobs that are over failed validation with just these words, one after another."""
+    ends = connection.execute(_LATEST_ENDS, {"most": most}).scalars()
+    return sum(1 for _ in itertools.takewhile(lambda said: said == reason, ends))
 
 
 def by_remote_id(connection: Connection, remote_id: str) -> BatchRow | None:
