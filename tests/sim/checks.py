@@ -73,7 +73,7 @@ class Checker:
         self._failed: set[bytes] = set()
         self.profile: Profile = profile_of(life._settings())
         self._keys = KeyMaker(self.profile)
-        life.folders.on_vanish = self._vanished
+        life.folders.on_come_or_go = self._came_or_went
 
     # --- after every turn ---
 
@@ -159,8 +159,11 @@ class Checker:
             and table.flipped_at[document] > self._came_at.get(document, 0)
         }
 
-    def _vanished(self, document: Document) -> None:
-        """The user took a document away: from now on it may leave, until a newer publication of it."""
+    def _came_or_went(self, document: Document) -> None:
+        """The user took a document away, or put one there: it may leave, until a publication that is newer than this.
+
+        One that came back counts anew: what is published meanwhile, or leaves, may be what stood there before.
+        """
         table = self._life.door.table
         self._kept.discard(document)
         self._came_at[document] = table.version() if table is not None else 0

@@ -29,7 +29,7 @@ class Folders:
     """Every text a document ever had."""
     unmounted: dict[str, str] = field(default_factory=dict)
     """Source -> how its root is away: missing or empty."""
-    on_vanish: Callable[[Document], None] = lambda document: None
+    on_come_or_go: Callable[[Document], None] = lambda document: None
     _ticks: int = 0
 
     def __post_init__(self) -> None:
@@ -172,6 +172,8 @@ class Folders:
         self._want(document, text)
 
     def _want(self, document: Document, text: str) -> None:
+        if document not in self.texts:
+            self.on_come_or_go(document)
         self.texts[document] = text
         self.history.setdefault(document, set()).add(text)
 
@@ -181,7 +183,7 @@ class Folders:
 
     def _forget(self, document: Document) -> None:
         del self.texts[document]
-        self.on_vanish(document)
+        self.on_come_or_go(document)
 
     def _write_file(self, path: Path, text: str, *, replace: bool) -> None:
         """Write in place, or beside and rename; the modification time is that of the virtual clock."""
