@@ -17,7 +17,9 @@ from voyage_jobs.clock import Clock
 from voyage_jobs.clockwatch import ClockWatch
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError, DiskFullError
+from voyage_jobs.pace import Pace
 from voyage_jobs.reload import apply, needs_restart
+from voyage_jobs.report.one_line import one_line
 from voyage_jobs.schedule import ApSchedule, Notes, Schedule
 from voyage_jobs.signals import Signals
 from voyage_jobs.states import UNFINISHED
@@ -28,6 +30,7 @@ from voyage_jobs.steps.disk import note_full
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.store import batches, sources
 from voyage_jobs.sync import refs
+from voyage_jobs.systemd import Herald, Manager
 from voyage_jobs.worker import working
 
 if TYPE_CHECKING:
@@ -44,17 +47,22 @@ def run(
     accept: Callable[[Settings], None] = lambda _settings: None,
     schedule: Callable[[Notes], Schedule] = ApSchedule,
     transport: httpx.BaseTransport | None = None,
+    manager: Manager | None = None,
 ) -> None:
     """Keep the table in step until `signals.stopping` is set.
 
     `reload` reads the configuration again, for SIGHUP; `accept` hears which new settings are in force then. Raises
     LockedError, ConfigError, StateError at the start, and whatever no step can live with. `schedule` and `transport`
-    stand in for time and network in tests.
+    stand in for time and network in tests. `manager` is the service manager that started this process, if one did.
     """
     log.info(
         "starting", data_dir=str(settings.data_dir), sources=[source.name for source in settings.sources]
     )
-    with working(settings, clock, log, mode="run", transport=transport) as context:
+    pace = Pace(clock)
+    with (
+        Herald(manager or Manager(), clock, pace, log, signals.stopping) as herald,
+        working(settings, clock, log, mode="run", transport=transport, pace=pace) as context,
+    ):
         context.stopping = signals.stopping
         notes = Notes(signals.wake)
         planned = schedule(notes)
@@ -63,11 +71,14 @@ def run(
             begin_run(context)
             planned.arm(settings)
             log.info("started", epoch=context.store.epoch, profile=context.profile.model)
-            Daemon(context, Pipeline(context), signals, notes, planned, reload, accept).loop()
+            herald.ready()
+            Daemon(context, Pipeline(context), signals, notes, planned, reload, accept, herald).loop()
         except Exception as exc:
             log.error("failed", error=f"{type(exc).__name__}: {exc}")  # noqa: TRY400 - the caller tells the rest
             raise
         finally:
+            pace.begin("stop")
+            herald.stopping()
             planned.close()
         say_what_is_under_way(context)
 
@@ -83,6 +94,7 @@ class Daemon:
     schedule: Schedule
     reload: Callable[[], Settings]
     accept: Callable[[Settings], None]
+    herald: Herald | None = None
 
     def loop(self) -> None:
         """Turn after turn, until asked to stop."""
@@ -92,11 +104,23 @@ class Daemon:
             wake.clear()
             if self.signals.hangup.is_set():
                 self.signals.hangup.clear()
-                self.take_new_settings()
+                self.heed_hangup()
             self.heed_notes()
             self.heed_clock(watch.stepped_s())
             if not self.pipeline.turn() and not self.signals.stopping.is_set():
+                if self.context.pace is not None:
+                    self.context.pace.begin("idle", one_line(self.context))
                 self.context.clock.wait(self.pipeline.idle_s(), wake)
+
+    def heed_hangup(self) -> None:
+        """Take new settings; a service manager hears when that begins and that it is over, however it ended."""
+        if self.context.pace is not None:
+            self.context.pace.begin("reload")
+        if self.herald is not None:
+            self.herald.reloading()
+        self.take_new_settings()
+        if self.herald is not None:
+            self.herald.ready()
 
     def heed_notes(self) -> None:
         """Mark in the state what the scheduler says is due. A source whose scan is under way is not scanned twice."""

@@ -11,6 +11,7 @@ from voyage_jobs import lock
 from voyage_jobs.clock import Clock
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.pace import Pace
 from voyage_jobs.steps.context import Context, Progress, no_progress
 from voyage_jobs.steps.recovery import recover
 from voyage_jobs.store import notes
@@ -36,11 +37,12 @@ def working(
     transport: httpx.BaseTransport | None = None,
     progress: Progress = no_progress,
     table_door: TableDoor | None = None,
+    pace: Pace | None = None,
 ) -> Iterator[Context]:
     """A recovered context, for as long as the lock is held. `mode` is run, sync or act.
 
     Raises `LockedError`, `ConfigError`, `StateError`. `transport` stands in for the network and
-    `table_door` for the table in tests.
+    `table_door` for the table in tests; `pace` hears which step is at work.
     """
     with lock.held(settings.paths.lock, clock):
         store = Store.open(settings.paths.state_db, clock)
@@ -55,6 +57,7 @@ def working(
                     log=log,
                     table_door=table_door or lance_door(settings),
                     progress=progress,
+                    pace=pace,
                 )
                 recover(context, mode)
                 yield context

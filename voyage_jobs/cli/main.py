@@ -33,6 +33,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "fetch-tokenizer": Entry(
             "tokenizer:fetch_tokenizer", "Fetch the model's tokenizer, to count tokens exactly."
         ),
+        "install-service": Entry(
+            "service:install_service", "Print or write a systemd unit for this machine."
+        ),
     },
     "Do the work": {
         "plan": Entry("plan:plan", "Show what would be sent and what it would cost; send nothing."),

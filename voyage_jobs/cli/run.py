@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,6 +131,7 @@ def run(ctx: click.Context) -> None:
     from voyage_jobs.clock import SystemClock
     from voyage_jobs.logs import get_logger
     from voyage_jobs.signals import Signals
+    from voyage_jobs.systemd import Manager
 
     settings = settings_of(ctx)
     settings.api_key()  # none: say so before anything is done
@@ -143,7 +145,15 @@ def run(ctx: click.Context) -> None:
         start_logging(ctx)
 
     with Signals(hangup=True) as signals:
-        daemon.run(settings, clock, log, signals, reload=lambda: load_again(ctx), accept=accept)
+        daemon.run(
+            settings,
+            clock,
+            log,
+            signals,
+            reload=lambda: load_again(ctx),
+            accept=accept,
+            manager=Manager.from_environment(os.environ),
+        )
 
 
 def _announce(settings: Settings) -> None:

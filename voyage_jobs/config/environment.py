@@ -50,6 +50,12 @@ def read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[s
     return source(), wrong
 
 
+def setting_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that set something, as they stand: for whoever starts another process with these settings."""
+    known = set(_known_variables())
+    return {name: value for name, value in sorted(environ.items()) if name in known and value}
+
+
 def _known_variables() -> Iterator[str]:
     for name, field in Settings.model_fields.items():
         yield variable_of((name,))

@@ -55,6 +55,8 @@ class Pipeline:
 
         def progress(what: str, done: int, total: int | None) -> None:
             told(what, done, total)
+            if self.context.pace is not None:
+                self.context.pace.sign(_line(what, done, total))
             self.beat(what)
 
         self.context.progress = progress  # a long step is alive as long as it gets on
@@ -66,6 +68,7 @@ class Pipeline:
             if self.context.stopping.is_set():
                 return False
             try:
+                self._begin(name)
                 self.beat(name)
                 did |= step()
             except DiskFullError as exc:
@@ -95,6 +98,10 @@ class Pipeline:
             self._beat_at = now
             with self.context.store.write() as tx:
                 notes.beat(tx, step)
+
+    def _begin(self, step: str) -> None:
+        if self.context.pace is not None:
+            self.context.pace.begin(step)
 
     # --- scanning ---
 
@@ -167,6 +174,7 @@ class Pipeline:
             look_again(self.context)
             if now >= self._tend_at:
                 self._tend_at = now + TEND_INTERVAL_S
+                self._begin("tend")
                 tend(self.context)
         except DiskFullError as exc:
             note_full(self.context, exc)
@@ -196,3 +204,8 @@ class Pipeline:
             batches.due_no_later(tx, tx.now)
             sources.due_no_later(tx, tx.now)
             lanes.due_no_later(tx, tx.now)
+
+
+def _line(what: str, done: int, total: int | None) -> str:
+    """A sign of progress as a line for people."""
+    return f"{what[:1].upper()}{what[1:]}: {done:,}" + ("" if total is None else f" of {total:,}")

@@ -1,0 +1,30 @@
+"""The state of things in one line, for whoever looks at the process: cheap enough to be asked at every wait."""
+
+from __future__ import annotations
+
+from voyage_jobs.states import UNFINISHED, Batch
+from voyage_jobs.steps.context import Context
+from voyage_jobs.store import batches, embeddings, lanes, sources
+
+
+def one_line(context: Context) -> str:
+    """What is under way and what hinders it: `2 batches (1,900 texts) under way; frozen: docs`."""
+    with context.store.read() as connection:
+        under_way = batches.in_state(connection, *UNFINISHED)
+        parked = batches.in_state(connection, Batch.PARKED)
+        closed = lanes.closed(connection)
+        waiting = embeddings.backlog(connection, context.profile_id).embeddings
+        frozen = [row.name for row in sources.all_sources(connection) if row.frozen_reason is not None]
+    parts = [f"{lane.code}: {lane.message}" for lane in closed.values()]
+    if parked:
+        parts.append(f"{len(parked)} parked {'batch' if len(parked) == 1 else 'batches'}")
+    if frozen:
+        parts.append(f"frozen: {', '.join(frozen)}")
+    if under_way:
+        texts = sum(batch.inputs for batch in under_way)
+        parts.append(
+            f"{len(under_way)} {'batch' if len(under_way) == 1 else 'batches'} ({texts:,} texts) under way"
+        )
+    if waiting:
+        parts.append(f"{waiting:,} texts wait to be sent")
+    return "; ".join(parts) or "Idle: nothing waits"
