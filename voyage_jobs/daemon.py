@@ -17,6 +17,7 @@ from voyage_jobs.clock import Clock
 from voyage_jobs.clockwatch import ClockWatch
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError, DiskFullError
+from voyage_jobs.observe import NOBODY, Observer
 from voyage_jobs.pace import Pace
 from voyage_jobs.reload import apply, needs_restart
 from voyage_jobs.report.one_line import one_line
@@ -48,12 +49,14 @@ def run(
     schedule: Callable[[Notes], Schedule] = ApSchedule,
     transport: httpx.BaseTransport | None = None,
     manager: Manager | None = None,
+    observer: Observer = NOBODY,
 ) -> None:
     """Keep the table in step until `signals.stopping` is set.
 
     `reload` reads the configuration again, for SIGHUP; `accept` hears which new settings are in force then. Raises
     LockedError, ConfigError, StateError at the start, and whatever no step can live with. `schedule` and `transport`
-    stand in for time and network in tests. `manager` is the service manager that started this process, if one did.
+    stand in for time and network in tests. `manager` is the service manager that started this process, if one did;
+    `observer` looks on.
     """
     log.info(
         "starting", data_dir=str(settings.data_dir), sources=[source.name for source in settings.sources]
@@ -61,7 +64,9 @@ def run(
     pace = Pace(clock)
     with (
         Herald(manager or Manager(), clock, pace, log, signals.stopping) as herald,
-        working(settings, clock, log, mode="run", transport=transport, pace=pace) as context,
+        working(
+            settings, clock, log, mode="run", transport=transport, pace=pace, observer=observer
+        ) as context,
     ):
         context.stopping = signals.stopping
         notes = Notes(signals.wake)

@@ -27,8 +27,7 @@ def needs_restart(old: Settings, fresh: Settings) -> list[str]:
     fixed += [
         f"voyage.{key}" for key in _FIXED_VOYAGE if getattr(old.voyage, key) != getattr(fresh.voyage, key)
     ]
-    if fresh.lancedb != old.lancedb:
-        fixed.append("lancedb")
+    fixed += [name for name in ("lancedb", "tracing") if getattr(fresh, name) != getattr(old, name)]
     return fixed
 
 

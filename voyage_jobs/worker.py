@@ -11,6 +11,7 @@ from voyage_jobs import lock
 from voyage_jobs.clock import Clock
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.observe import NOBODY, Observer
 from voyage_jobs.pace import Pace
 from voyage_jobs.steps.context import Context, Progress, no_progress
 from voyage_jobs.steps.recovery import recover
@@ -38,16 +39,17 @@ def working(
     progress: Progress = no_progress,
     table_door: TableDoor | None = None,
     pace: Pace | None = None,
+    observer: Observer = NOBODY,
 ) -> Iterator[Context]:
     """A recovered context, for as long as the lock is held. `mode` is run, sync or act.
 
     Raises `LockedError`, `ConfigError`, `StateError`. `transport` stands in for the network and
-    `table_door` for the table in tests; `pace` hears which step is at work.
+    `table_door` for the table in tests; `pace` hears which step is at work, `observer` looks on.
     """
     with lock.held(settings.paths.lock, clock):
         store = Store.open(settings.paths.state_db, clock)
         try:
-            with vendor_client(settings, clock, transport) as client:
+            with vendor_client(settings, clock, transport, observer) as client:
                 context = Context(
                     settings=settings,
                     clock=clock,
@@ -58,6 +60,7 @@ def working(
                     table_door=table_door or lance_door(settings),
                     progress=progress,
                     pace=pace,
+                    observer=observer,
                 )
                 recover(context, mode)
                 yield context
@@ -68,7 +71,10 @@ def working(
 
 
 def vendor_client(
-    settings: Settings, clock: Clock, transport: httpx.BaseTransport | None = None
+    settings: Settings,
+    clock: Clock,
+    transport: httpx.BaseTransport | None = None,
+    observer: Observer = NOBODY,
 ) -> VoyageClient:
     """A client for the vendor that the settings name."""
     return VoyageClient(
@@ -77,6 +83,7 @@ def vendor_client(
         clock=clock,
         timeout_s=settings.voyage.timeout_s,
         transport=transport,
+        observer=observer,
     )
 
 

@@ -48,6 +48,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "cost": Entry("cost:cost", "Show what was spent, by day, source, model or batch."),
         "history": Entry("history:history", "Tell the story of a document, chunk, batch or embedding."),
         "search": Entry("search:search", "Search the table."),
+        "metrics": Entry("metrics:metrics", "Print the state as Prometheus metrics."),
     },
     "Mend": {
         "doctor": Entry("doctor:doctor", "Check configuration, key, disk, state, table; say how to fix."),

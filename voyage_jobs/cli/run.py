@@ -77,10 +77,12 @@ def sync(
     from voyage_jobs.cli.display import Display
     from voyage_jobs.clock import SystemClock, now_us
     from voyage_jobs.logs import get_logger
+    from voyage_jobs.observe import together
     from voyage_jobs.report.plan_check import demand_unchanged
     from voyage_jobs.report.plan_file import read_plan
     from voyage_jobs.signals import EXIT_BASE, Signals
     from voyage_jobs.sync import Ending, Sync
+    from voyage_jobs.tracing import tracing
     from voyage_jobs.worker import working
 
     if plan_file is not None and max_inputs is not None:
@@ -89,9 +91,16 @@ def sync(
     settings.api_key()  # none: say so before anything is done
     plan = None if plan_file is None else read_plan(plan_file)
     clock = SystemClock()
-    with Display() as display, Signals() as signals:
+    with Display() as display, Signals() as signals, tracing(settings, clock) as observers:
         start_logging(ctx, "warning" if display.shown else None)
-        with working(settings, clock, get_logger(), mode="sync", progress=display.report) as context:
+        with working(
+            settings,
+            clock,
+            get_logger(),
+            mode="sync",
+            progress=display.report,
+            observer=together(observers),
+        ) as context:
             if plan is not None:
                 demand_unchanged(plan, context)
                 context.only = frozenset(plan.keys)
@@ -130,8 +139,10 @@ def run(ctx: click.Context) -> None:
     from voyage_jobs import daemon
     from voyage_jobs.clock import SystemClock
     from voyage_jobs.logs import get_logger
+    from voyage_jobs.observe import together
     from voyage_jobs.signals import Signals
     from voyage_jobs.systemd import Manager
+    from voyage_jobs.tracing import tracing
 
     settings = settings_of(ctx)
     settings.api_key()  # none: say so before anything is done
@@ -144,7 +155,7 @@ def run(ctx: click.Context) -> None:
         frame_of(ctx).settings = fresh
         start_logging(ctx)
 
-    with Signals(hangup=True) as signals:
+    with tracing(settings, clock) as observers, Signals(hangup=True) as signals:
         daemon.run(
             settings,
             clock,
@@ -153,6 +164,7 @@ def run(ctx: click.Context) -> None:
             reload=lambda: load_again(ctx),
             accept=accept,
             manager=Manager.from_environment(os.environ),
+            observer=together(observers),
         )
 
 

@@ -188,6 +188,12 @@ class DiskSettings(Section):
     min_free_bytes: Size = 1_073_741_824
 
 
+class TracingSettings(Section):
+    """`[tracing]`: spans for OpenTelemetry; where they go is said by the usual OTEL_* variables."""
+
+    enabled: bool = False
+
+
 class LoggingSettings(Section):
     """`[logging]`: how much is logged, and in which form."""
 

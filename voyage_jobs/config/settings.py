@@ -22,6 +22,7 @@ from voyage_jobs.config.sections import (
     PriceSettings,
     SourceSettings,
     SplittingSettings,
+    TracingSettings,
     VoyageSettings,
 )
 
@@ -75,6 +76,7 @@ class Settings(BaseSettings):
     prices: dict[str, PriceSettings] = Field(default_factory=dict)
     disk: DiskSettings = Field(default_factory=DiskSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
+    tracing: TracingSettings = Field(default_factory=TracingSettings)
 
     _origin: Path | None = PrivateAttr(default=None)
     _warnings: tuple[str, ...] = PrivateAttr(default=())

@@ -13,6 +13,7 @@ from voyage_jobs.report.batches import batch_as_dict
 from voyage_jobs.report.facts import Facts, gather
 from voyage_jobs.report.problems import Problem
 from voyage_jobs.sources import names
+from voyage_jobs.steps.budget import Room
 from voyage_jobs.store import ledger
 from voyage_jobs.store.sources import SourceRow
 from voyage_jobs.store.tally import PLACES, SourceTally
@@ -27,14 +28,19 @@ def status(settings: Settings, clock: Clock) -> Report:
 
 def look(settings: Settings, clock: Clock) -> tuple[Report, list[Problem]]:
     """The report and its problems, worst first."""
+    return examine(settings, clock)[:2]
+
+
+def examine(settings: Settings, clock: Clock) -> tuple[Report, list[Problem], Facts | None]:
+    """The same, and the facts behind it; None if the state could not be read."""
     try:
         facts = gather(settings, clock)
     except StateError as exc:
         code = "state_unreadable" if settings.paths.state_db.exists() else "no_state"
         found = [Problem(code, exc.message, exc.hint)]
-        return _without_state(settings, clock, found), found
+        return _without_state(settings, clock, found), found, None
     found = problems.find(facts, settings)
-    return _report(settings, facts, found), found
+    return _report(settings, facts, found), found, facts
 
 
 def _without_state(settings: Settings, clock: Clock, found: list[Problem]) -> Report:
@@ -50,6 +56,7 @@ def _without_state(settings: Settings, clock: Clock, found: list[Problem]) -> Re
         "open_batches": None,
         "tokens": {**nothing, "exact": None},
         "cost_usd": nothing,
+        "budgets": None,
         "table": _table(settings, None, None),
         "problems": [problem.as_dict() for problem in found],
     }
@@ -79,8 +86,22 @@ def _report(settings: Settings, facts: Facts, found: list[Problem]) -> Report:
             "settled": totals.settled_usd,
             "saved": totals.saved_usd,
         },
+        "budgets": [_budget(facts, room) for room in facts.rooms],
         "table": _table(settings, _rows(facts), facts.table_version),
         "problems": [problem.as_dict() for problem in found],
+    }
+
+
+def _budget(facts: Facts, room: Room) -> Report:
+    source = next((row.name for row in facts.sources if row.id == room.source_id), None)
+    key = room.key.rpartition(".")[2]
+    return {
+        "key": key,
+        "source": source,
+        "unit": "usd" if key.endswith("_usd") else "tokens",
+        "limit": room.limit,
+        "used": room.used,
+        "anew_at": iso(room.anew_at),
     }
 
 

@@ -25,12 +25,15 @@ class Room(NamedTuple):
     """One limit: its key, the tokens it still allows (below 0: overdrawn), when it starts anew (microseconds UTC).
 
     `anew_at` is None for the limit of a run: the next run has its own. `source_id` is None for limits on everything.
+    `limit` and `used` are in the unit that the key names; what is reserved counts as used.
     """
 
     key: str
     tokens: int
     anew_at: int | None
     source_id: int | None = None
+    limit: float = 0
+    used: float = 0
 
 
 def _day_start_us(now: int) -> int:
@@ -88,8 +91,8 @@ def _run_rooms(connection: Any, price: float | None) -> Iterator[Room]:
     if run.get("usd") is None and run.get("tokens") is None:
         return
     used = ledger.used_by_batches(connection, run["after_batch"])
-    for unit, room in _rooms(used, run["usd"], run["tokens"], price):
-        yield Room(f"run_{unit}", room, None)
+    for unit, room, limit, spent in _rooms(used, run["usd"], run["tokens"], price):
+        yield Room(f"run_{unit}", room, None, None, limit, spent)
 
 
 # --- what is left ---
@@ -121,19 +124,21 @@ def _span_rooms(
         monthly = span == "monthly"
         since = _month_start_us(now) if monthly else _day_start_us(now)
         used = ledger.used_since(connection, since, source_id)
-        for unit, room in _rooms(used, usd_limit, token_limit, price):
-            yield Room(f"{span}_{unit}", room, next_start_us(now, month=monthly), source_id)
+        anew_at = next_start_us(now, month=monthly)
+        for unit, room, limit, spent in _rooms(used, usd_limit, token_limit, price):
+            yield Room(f"{span}_{unit}", room, anew_at, source_id, limit, spent)
 
 
 def _rooms(
     used: tuple[int, float], usd_limit: float | None, token_limit: int | None, price: float | None
-) -> Iterator[tuple[str, int]]:
-    """(unit, tokens left). A limit in USD allows nothing where no price is known, rather than anything."""
+) -> Iterator[tuple[str, int, float, float]]:
+    """(unit, tokens left, limit, used). A limit in USD allows nothing where no price is known, rather than anything."""
     tokens, usd = used
     if token_limit is not None:
-        yield "tokens", token_limit - tokens
+        yield "tokens", token_limit - tokens, token_limit, tokens
     if usd_limit is not None:
-        yield "usd", int((usd_limit - usd) / price * 1_000_000 + 1e-6) if price else 0
+        left = int((usd_limit - usd) / price * 1_000_000 + 1e-6) if price else 0
+        yield "usd", left, usd_limit, usd
 
 
 def setting_of(room: Room) -> str:

@@ -8,6 +8,7 @@ asked twice.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -16,6 +17,7 @@ from pathlib import Path
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import RefusedError, VendorError
+from voyage_jobs.observe import about
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
@@ -50,6 +52,16 @@ _OUTCOMES = {
 }
 
 
+# As observers count them.
+_WORDS = {
+    SUCCESS: "success",
+    TRANSIENT: "transient",
+    REFUSED: "refused",
+    MALFORMED: "malformed",
+    MISSING: "missing",
+}
+
+
 def collect(context: Context) -> bool:
     """Collect every ended batch that is due. True if anything was done."""
     with context.store.read() as connection:
@@ -62,9 +74,10 @@ def collect(context: Context) -> bool:
             continue
         if not lane.is_open(context, lanes.DISK):
             break
-        done = _download_all(context, batch)
-        if done is Download.COMPLETE:
-            _take_in(context, batch)
+        with about(batch.ref):
+            done = _download_all(context, batch)
+            if done is Download.COMPLETE:
+                _take_in(context, batch)
         did |= done is not Download.WAITING
     return did
 
@@ -155,6 +168,7 @@ def _refused_for_good(context: Context, batch: BatchRow, kind: str, error: Refus
     with context.store.write() as tx:
         wait_s = lane.backoff_s(context, batch.failures, 30.0, 1800.0)
         batches.note(tx, batch.id, failures=batch.failures + 1, due_at=tx.now + int(wait_s * US))
+    context.observer.put_off("results_not_found")
     context.log.warning("results.not_found", ref=batch.ref, kind=kind, error=error.message)
     return False
 
@@ -283,6 +297,8 @@ def _record(
         batches.move(tx, batch, Batch.COLLECTED, cause, collected_at=tx.now, tokens_settled=intake.tokens)
         crash_point("collect.before_commit")
     crash_point("collect.committed")
+    for word, count in Counter(_WORDS[each.outcome] for each in settled).items():
+        context.observer.lines(word, count)
     context.log.info(
         "batch.collected",
         ref=batch.ref,

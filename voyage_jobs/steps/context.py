@@ -14,6 +14,7 @@ from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.observe import NOBODY, Observer
 from voyage_jobs.pace import Pace
 from voyage_jobs.profile import KeyMaker, Profile
 from voyage_jobs.sources import names
@@ -48,6 +49,7 @@ class Context:
     progress: Progress = no_progress
     pace: Pace | None = None
     """Told which step is at work and that it gets on; None: nobody asks."""
+    observer: Observer = NOBODY
     free_bytes: Callable[[], int] | None = None
     attempts_here: dict[int, float] = field(default_factory=dict)
     """Monotonic time at which this process sent each create call whose outcome is open."""

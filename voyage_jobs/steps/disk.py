@@ -41,6 +41,7 @@ def pause(context: Context, message: str) -> None:
         until = tx.now + int(backoff_s(context, failures - 1) * US)
         hint = "Free some space, or lower disk.min_free_bytes; it goes on by itself."
         lanes.close(tx, lanes.DISK, until, failures, "paused_disk", message, hint)
+    context.observer.put_off("paused_disk")
     context.log.error("disk.paused", message=message)
 
 

@@ -68,6 +68,7 @@ def trouble_in(context: Context, tx: Tx, error: VendorError) -> None:
     wait_s = max(wait_s, error.retry_after_s or 0.0)
     code = code_of(error)
     lanes.close(tx, lanes.VENDOR, tx.now + int(wait_s * US), failures, code, error.message, error.hint)
+    context.observer.put_off(code)
     log = context.log.error if refused else context.log.warning
     log("vendor.closed", code=code, failures=failures, wait_s=round(wait_s, 1), error=error.message)
 
@@ -86,6 +87,7 @@ def create_must_wait(context: Context, tx: Tx, error: VendorError) -> None:
         error.message,
         "Nothing to do: jobs that end make room. Lower batching.max_in_flight_* if others share the account.",
     )
+    context.observer.put_off("in_flight_limit")
     context.log.warning("create.waits", wait_s=round(wait_s), error=error.message)
 
 

@@ -70,7 +70,9 @@ class Pipeline:
             try:
                 self._begin(name)
                 self.beat(name)
-                did |= step()
+                with self.context.observer.step(name) as look:
+                    look.did = step()
+                did |= look.did
             except DiskFullError as exc:
                 note_full(self.context, exc)
         if not did:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from voyage_jobs.clock import US, jittered, now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import RefusedError, VendorError
+from voyage_jobs.observe import about
 from voyage_jobs.states import Attempt, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
@@ -60,7 +61,8 @@ def _ask(context: Context, running: list[BatchRow], due: list[BatchRow]) -> dict
         found.update(_from_list(context, running, due, to_the_end=doubtful))
     for batch in due:
         if batch.id not in found:
-            found[batch.id] = _one(context, batch)
+            with about(batch.ref):
+                found[batch.id] = _one(context, batch)
     return found
 
 
@@ -109,7 +111,8 @@ def _cancel_where_asked(context: Context, due: list[BatchRow]) -> None:
         if batch.cancel_asked_at is None or (batch.remote_status or "").startswith("cancel"):
             continue
         try:
-            remote = context.client.cancel_batch(batch.remote_id or "")
+            with about(batch.ref):
+                remote = context.client.cancel_batch(batch.remote_id or "")
         except RefusedError as exc:  # over already: the poll will tell
             context.log.info("cancel.refused", ref=batch.ref, error=exc.message)
             continue
@@ -143,6 +146,7 @@ def _gone(context: Context, batch: BatchRow) -> None:
     with context.store.write() as tx:
         due = tx.now + int(wait_s * US)
         batches.note(tx, batch.id, failures=batch.failures + 1, due_at=due)
+    context.observer.put_off("job_not_found")
     context.log.warning("job.not_found", ref=batch.ref, batch_id=batch.remote_id, tries=batch.failures + 1)
 
 
@@ -157,6 +161,7 @@ def _wait_for_results(context: Context, batch: BatchRow, remote: RemoteBatch) ->
     with context.store.write() as tx:
         due = tx.now + int(wait_s * US)
         batches.note(tx, batch.id, failures=batch.failures + 1, due_at=due, **_facts(remote))
+    context.observer.put_off("job_without_results")
     context.log.warning("job.without_results", ref=batch.ref, batch_id=remote.id, completed=remote.completed)
 
 

@@ -121,6 +121,7 @@ def _seconds_left(context: Context, attempt: AttemptRow) -> float:
 def _look_again(context: Context, batch: BatchRow, attempt: AttemptRow, left_s: float) -> bool:
     with context.store.write() as tx:
         batches.note(tx, batch.id, due_at=tx.now + int(min(max(left_s, 1.0), LOOK_AGAIN_S) * US))
+    context.observer.put_off("quarantined")
     context.log.info("create.quarantined", ref=batch.ref, attempt=attempt.number, seconds_left=round(left_s))
     return True
 

@@ -24,6 +24,7 @@ from voyage_jobs.errors import (
     RefusedError,
     VendorError,
 )
+from voyage_jobs.observe import about
 from voyage_jobs.states import BEFORE_THE_JOB, Attempt, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
@@ -49,7 +50,8 @@ def submit(context: Context) -> bool:
         if context.stopping.is_set():
             break
         if batch.due_at <= now_us(context.clock):
-            did |= _ADVANCE[batch.state](context, batch)
+            with about(batch.ref):
+                did |= _ADVANCE[batch.state](context, batch)
     return did
 
 
@@ -225,6 +227,7 @@ def _refused(context: Context, batch: BatchRow, attempt: AttemptRow, error: Refu
         else:
             batches.move(tx, batch, Batch.PARKED, error.message, reason=error.message, hint=_NOT_FOUND_HINT)
     context.attempts_here.pop(attempt.id, None)
+    context.observer.put_off("create_refused")
     context.log.warning("create.refused", ref=batch.ref, attempt=attempt.number, error=error.message)
 
 

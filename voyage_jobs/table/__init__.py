@@ -25,6 +25,7 @@ Importing this package loads none of them.
 """
 
 from voyage_jobs.table.door import LanceDoor, TableDoor
+from voyage_jobs.table.figures import Figures, TableFigures
 from voyage_jobs.table.health import Health, check, exists, set_aside
 from voyage_jobs.table.schema import FORMAT_VERSION, KEY_COLUMNS, schema
 from voyage_jobs.table.table import PublishedTable
@@ -33,11 +34,13 @@ from voyage_jobs.table.upkeep import Stats, Tended, Upkeep
 __all__ = [
     "FORMAT_VERSION",
     "KEY_COLUMNS",
+    "Figures",
     "Health",
     "LanceDoor",
     "PublishedTable",
     "Stats",
     "TableDoor",
+    "TableFigures",
     "Tended",
     "Upkeep",
     "check",

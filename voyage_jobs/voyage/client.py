@@ -29,6 +29,7 @@ from voyage_jobs.errors import (
     OutcomeUnknownError,
     RefusedError,
 )
+from voyage_jobs.observe import LOST, NOBODY, NOT_SENT, Observer
 from voyage_jobs.profile import Profile
 from voyage_jobs.voyage import wire
 from voyage_jobs.voyage.embedding import Embedded, embed_bodies, read_embedded
@@ -85,8 +86,10 @@ class VoyageClient:
         clock: Clock,
         timeout_s: float = 60.0,
         transport: httpx.BaseTransport | None = None,
+        observer: Observer = NOBODY,
     ) -> None:
         self.base_url = _checked(base_url)
+        self.observer = observer
         self.host = self.base_url.host
         self.name = _named(self.base_url)
         self.timeout_s = timeout_s
@@ -240,17 +243,26 @@ class VoyageClient:
         ours = self.is_ours(url)
         if ours:
             head["Authorization"] = f"Bearer {self._usable_key()}"
-        try:
-            with self._opened(method, url, head, content) as response:
-                if ours:
-                    self.server_date_us = wire.http_date_us(response.headers.get("date"))
-                    self._heard_at = (self.clock.wall(), self.clock.mono())
-                yield response
-        except _NOT_SENT as exc:
-            raise NotSentError(f"{_named(url)} could not be reached to {operation}: {_told(exc)}") from exc
-        except httpx.RequestError as exc:
-            lost = f"The answer of {_named(url)} to the call to {operation} was lost: {_told(exc)}"
-            raise OutcomeUnknownError(lost) from exc
+        with self.observer.call(method, self._endpoint(url)) as call:
+            try:
+                with self._opened(method, url, head, content) as response:
+                    call.code = str(response.status_code)
+                    if ours:
+                        self.server_date_us = wire.http_date_us(response.headers.get("date"))
+                        self._heard_at = (self.clock.wall(), self.clock.mono())
+                    yield response
+            except _NOT_SENT as exc:
+                call.code = NOT_SENT
+                raise NotSentError(
+                    f"{_named(url)} could not be reached to {operation}: {_told(exc)}"
+                ) from exc
+            except httpx.RequestError as exc:
+                call.code = LOST
+                lost = f"The answer of {_named(url)} to the call to {operation} was lost: {_told(exc)}"
+                raise OutcomeUnknownError(lost) from exc
+            except OutcomeUnknownError:  # the reader of the body gave up
+                call.code = LOST
+                raise
 
     @contextlib.contextmanager
     def _opened(
@@ -268,6 +280,14 @@ class VoyageClient:
         """Whether a URL stands on the origin of `base_url`, the only one that may see the key."""
         base = self.base_url
         return (url.scheme, url.host, url.port) == (base.scheme, base.host, base.port)
+
+    def _endpoint(self, url: httpx.URL) -> str:
+        """Which call it is, without ids: `/files/{id}/content`; a host that a download leads to is `elsewhere`."""
+        if not self.is_ours(url):
+            return "elsewhere"
+        path = url.path.removeprefix(self.base_url.path.rstrip("/"))
+        collection, *rest = path.strip("/").split("/")
+        return "/" + "/".join([collection, *(["{id}"] if rest else []), *rest[1:2]])
 
     def small_body(self, response: httpx.Response, operation: str) -> bytes:
         """The whole body of an answer, bounded in size and time."""

@@ -1,0 +1,67 @@
+"""The table in a few numbers for whoever asks often: read anew only when there is a new version."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+
+from voyage_jobs.errors import ConfigError, CorruptionError
+from voyage_jobs.table.engine import newest_manifest, open_dataset, table_path
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Versions that are kept, fragments of the newest, and bytes of the whole folder."""
+
+    versions: int
+    fragments: int
+    bytes: int
+
+
+class TableFigures:
+    """Keeps the figures of one table. Safe to ask from several threads; only one of them reads."""
+
+    def __init__(self, uri: str, name: str) -> None:
+        self._uri, self._name = uri, name
+        self._lock = threading.Lock()
+        self._known: tuple[str, Figures] | None = None
+
+    def read(self, *, wait: bool = True) -> Figures | None:
+        """The figures; None if there is no table, it cannot be read, or another thread reads and `wait` is off.
+
+        The first call loads Lance, which takes a second.
+        """
+        if not self._lock.acquire(blocking=wait):
+            return self._known[1] if self._known else None
+        try:
+            return self._read()
+        except (OSError, ConfigError, CorruptionError):
+            return None
+        finally:
+            self._lock.release()
+
+    def _read(self) -> Figures | None:
+        path = table_path(self._uri, self._name)
+        manifest = newest_manifest(path)
+        if manifest is None:
+            return None
+        if self._known is None or self._known[0] != manifest:
+            found = Figures(
+                versions=len(os.listdir(os.path.dirname(manifest))),
+                fragments=len(open_dataset(path).get_fragments()),
+                bytes=_bytes_below(path),
+            )
+            self._known = (manifest, found)
+        return self._known[1]
+
+
+def _bytes_below(path: str) -> int:
+    total = 0
+    for folder, _, files in os.walk(path):
+        for name in files:
+            try:
+                total += os.lstat(os.path.join(folder, name)).st_size
+            except FileNotFoundError:  # an old version is being removed
+                continue
+    return total
