@@ -6,15 +6,17 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := $(VENV)/bin
 SEEDS ?= 10000
+TIMES ?= 20
 KILLS ?= 200
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format types contracts bench sim soak wheel lock clean
+.PHONY: help demo test fuzz check lint format types contracts bench sim soak wheel lock clean
 
 help:
 	@echo "make demo     scan, submit, a kill -9, a restart, publish, search: on the bundled simulator, no key needed"
 	@echo "make test     the test suite (sets up .venv first)"
+	@echo "make fuzz     the property tests with TIMES=20 times as many examples, others each time"
 	@echo "make check    lint, format, types and import contracts"
 	@echo "make bench    measure speed and memory, with ratios against the naive way (ARGS=--quick for a short run)"
 	@echo "make sim      SEEDS=10000 seeded lifetimes with every fault, checked after every step"
@@ -38,6 +40,9 @@ demo: $(VENV)/run.ready
 
 test: $(VENV)/dev.ready
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(ARGS)
+
+fuzz: $(VENV)/dev.ready
+	FUZZ=$(TIMES) $(BIN)/python -m pytest -q -n 2 --dist worksteal -m hypothesis --timeout 7200 $(ARGS)
 
 check: lint types contracts
 

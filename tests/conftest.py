@@ -2,6 +2,7 @@
 
 import signal
 
+import fuzzing  # noqa: F401 - chooses how much property tests try, before any of them is read
 import pytest
 from world import World
 

@@ -7,7 +7,7 @@ import json
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from voyage_jobs.crash import arm
@@ -43,7 +43,6 @@ def test_a_contextualized_line_holds_one_window():
     assert json.loads(line) == {"custom_id": ID, "body": {"inputs": [["first", "second"]]}}
 
 
-@settings(derandomize=True)
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_every_text_survives_and_stays_on_one_line_for_every_splitter(text):
     line = input_line(ID, EMBEDDINGS, [text])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -67,7 +68,7 @@ def deviates(text: str) -> bool:
     return not closed or html_block or block_above_text or any(p.count("\n") > 3 for p in text.split("\n\n"))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(LINES)
 def test_the_headings_are_those_of_commonmark(lines: list[str]) -> None:
     text = "\n".join(lines)

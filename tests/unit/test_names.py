@@ -6,7 +6,7 @@ import os
 import unicodedata
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from voyage_jobs.sources import names
@@ -14,7 +14,6 @@ from voyage_jobs.sources import names
 NAMES = st.binary(max_size=40) | st.text(max_size=20).map(lambda s: s.encode("utf-8", "replace"))
 
 
-@settings(deadline=None)
 @given(NAMES)
 @example(b"\xff\xfe")
 @example("\U0010ff41".encode())
@@ -29,13 +28,11 @@ def test_every_name_comes_back_and_is_valid_utf8_between(name: bytes) -> None:
     assert path.encode().decode() == path
 
 
-@settings(deadline=None)
 @given(NAMES, NAMES)
 def test_two_names_never_share_a_path(one: bytes, other: bytes) -> None:
     assert (one == other) == (names.encode(one) == names.encode(other))
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=st.characters(max_codepoint=0x10EFFF, exclude_categories=["Cs"]), max_size=20))
 def test_valid_utf8_stays_verbatim(text: str) -> None:
     assert text == names.encode(text.encode())
@@ -58,13 +55,11 @@ def test_a_path_that_no_name_has_is_refused(path: str) -> None:
         names.decode(path)
 
 
-@settings(deadline=None)
 @given(NAMES.filter(lambda name: b"\0" not in name))
 def test_a_command_line_argument_means_the_file_of_that_name(name: bytes) -> None:
     assert names.encode(name) == names.from_argument(os.fsdecode(name))
 
 
-@settings(deadline=None)
 @given(NAMES)
 def test_what_a_terminal_gets_is_printable(name: bytes) -> None:
     shown = names.display(names.encode(name))
@@ -92,7 +87,6 @@ def test_display(path: str, shown: str) -> None:
     assert shown == names.display(path)
 
 
-@settings(deadline=None)
 @given(NAMES, NAMES)
 def test_a_name_cannot_pass_for_another_on_the_terminal(one: bytes, other: bytes) -> None:
     if one != other:

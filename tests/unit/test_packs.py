@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from voyage_jobs.crash import arm
@@ -206,7 +207,7 @@ def test_rows_that_are_written_in_other_portions_make_the_same_file(store):
     assert (first.bytes, first.sha256) == (len(data), hashlib.sha256(data).hexdigest())
 
 
-@settings(derandomize=True, max_examples=100, deadline=None)
+@examples(100)
 @given(
     rows=st.lists(st.integers(0, 4999), max_size=60)
     | st.integers(0, 4000).map(lambda i: list(range(i, i + 900)))

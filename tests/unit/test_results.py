@@ -8,7 +8,8 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from voyage_jobs.profile import CONTEXTUALIZED, EMBEDDINGS, Profile
@@ -468,7 +469,7 @@ raw_lines = st.one_of(
 )
 
 
-@settings(derandomize=True, max_examples=300, deadline=None)
+@examples(300)
 @given(
     st.lists(raw_lines, max_size=8),
     st.sampled_from(["float", "int8", "ubinary"]),
@@ -495,7 +496,7 @@ def check_shape(block: ResultBlock, expected: Expectation) -> None:
         assert len(problem.message.encode()) <= 2000
 
 
-@settings(derandomize=True, max_examples=500, deadline=None)
+@examples(500)
 @given(said_lines, st.sampled_from(["float", "int8"]), st.sampled_from([EMBEDDINGS, CONTEXTUALIZED]))
 def test_fuzz_what_the_quick_way_takes_the_careful_way_takes_too(said, dtype, endpoint):
     expected = expectation(dtype=dtype, endpoint=endpoint)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from pathspec import GitIgnoreSpec
 
@@ -59,7 +60,7 @@ def plainly_keeps(include: list[str], exclude: list[str], with_hidden: bool, pat
     return included and not excluded and (with_hidden or not hidden(path))
 
 
-@settings(max_examples=600, deadline=None)
+@examples(600)
 @given(PATTERNS, PATTERNS, st.booleans(), st.lists(PATHS, min_size=1, max_size=6))
 def test_the_answers_are_those_of_plain_pathspec(
     include: list[str], exclude: list[str], with_hidden: bool, paths: list[str]
@@ -69,7 +70,7 @@ def test_the_answers_are_those_of_plain_pathspec(
         assert plainly_keeps(include, exclude, with_hidden, path) == rules.keeps(path), path
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(PATTERNS, PATTERNS, st.booleans(), PATHS)
 def test_a_folder_that_is_not_entered_holds_nothing_wanted(
     include: list[str], exclude: list[str], with_hidden: bool, path: str

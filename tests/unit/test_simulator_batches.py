@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from simulator_door import PARAMS, Door, jsonl, texts
 
@@ -109,7 +110,7 @@ known = st.sampled_from(
 paths = st.sampled_from(["/batches", "/embeddings", "/contextualizedembeddings", "/rerank", "/files/delete"])
 
 
-@settings(max_examples=300, derandomize=True, deadline=None)
+@examples(300)
 @given(paths, st.dictionaries(keys, known | json_values) | json_values)
 def test_whatever_is_sent_is_answered(path: str, body: Any) -> None:
     answer = Door().http.post(path, content=json.dumps(body))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from voyage_jobs.simulator import count_tokens
@@ -85,7 +86,7 @@ def test_chunks_in_context_lean_to_their_document() -> None:
     assert (np.diag(leaning @ plain.T) > 0.9).all()
 
 
-@settings(max_examples=200, derandomize=True)
+@examples(200)
 @given(st.text(), st.integers(1, 20))
 def test_truncation_cuts_at_the_limit_and_never_within_a_character(text: str, limit: int) -> None:
     cut = truncated(text, limit)

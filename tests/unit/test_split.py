@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from voyage_jobs.sources import markdown
@@ -44,7 +45,7 @@ def texts(text: str, document: SplitDocument) -> list[str]:
     return [text[chunk.start : chunk.end] for chunk in document.chunks]
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(TEXTS, PATHS, OPTIONS)
 def test_every_chunk_is_a_trimmed_piece_of_at_most_the_size(
     text: str, path: str, options: SplitOptions
@@ -62,7 +63,7 @@ def test_every_chunk_is_a_trimmed_piece_of_at_most_the_size(
     assert {chunk.section for chunk in document.chunks} == set(range(len(document.sections)))
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(TEXTS, PATHS, OPTIONS)
 def test_nothing_but_white_space_is_lost(text: str, path: str, options: SplitOptions) -> None:
     text = "x\n" + text  # no front matter
@@ -76,7 +77,6 @@ def test_nothing_but_white_space_is_lost(text: str, path: str, options: SplitOpt
     assert not text[covered:].strip()
 
 
-@settings(deadline=None)
 @given(TEXTS, PATHS, OPTIONS)
 def test_the_same_again_is_the_same(text: str, path: str, options: SplitOptions) -> None:
     assert split(text, path, options) == split(text, path, options)
@@ -85,7 +85,7 @@ def test_the_same_again_is_the_same(text: str, path: str, options: SplitOptions)
 BODIES = st.lists(st.sampled_from(BODY_BLOCKS), min_size=1, max_size=4).map("\n\n".join)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.lists(BODIES, min_size=2, max_size=6), BODIES, st.data(), OPTIONS)
 def test_editing_one_section_leaves_the_others_alone(
     bodies: list[str], edit: str, data: st.DataObject, options: SplitOptions
@@ -106,7 +106,6 @@ def test_editing_one_section_leaves_the_others_alone(
     assert [path for path in before if before[path] != after[path] and path[-1] != f"Section {edited}"] == []
 
 
-@settings(deadline=None)
 @given(MARKDOWN)
 def test_line_ends_do_not_change_the_headings(text: str) -> None:
     unix = re.sub("\r\n|\r", "\n", text)

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from voyage_jobs.sources.frontmatter import ERROR_KEY, FrontMatter, front_matter
@@ -175,7 +175,6 @@ def test_where_it_ends(text: str, metadata: dict[str, Any], rest: str) -> None:
     assert text[found.end :] == rest
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="a:-[]{}&*!|>%@`'\"# \n0.~<?=,", max_size=80), st.sampled_from(["---", "+++"]))
 def test_nothing_makes_it_fail(block: str, fence: str) -> None:
     found = front_matter(f"{fence}\n{block}\n{fence}\nbody")

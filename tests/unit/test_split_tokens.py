@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from voyage_jobs.sources.tokens import estimate_tokens, max_tokens
@@ -27,7 +27,6 @@ def test_estimate(text: str, tokens: int) -> None:
     assert estimate_tokens(text) == tokens
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1))
 def test_the_bound_is_the_size_in_utf8(text: str) -> None:
     assert estimate_tokens(text) <= max_tokens(text) == len(text.encode())

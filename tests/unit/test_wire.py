@@ -2,7 +2,8 @@ import dataclasses
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from voyage_jobs.errors import BadAnswerError
@@ -231,7 +232,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@examples(300)
 @given(st.dictionaries(st.sampled_from(sorted({*BATCH, "failed_at", "canceled_at"})), json_values))
 def test_whatever_the_other_fields_are_a_batch_with_id_and_status_is_read(fields):
     read = wire.read_batch({**BATCH, **fields, "id": "batch-1", "status": "completed"})
