@@ -475,7 +475,7 @@ def test_create_posts_its_body_as_it_is():
 
 
 def test_an_id_stays_one_part_of_the_path():
-    client = client_of(httpx.Response(200, json=job()), httpx.Response(200, json=job()))
+    client = client_of(httpx.Response(200, json=job("../files/x?y#z")), httpx.Response(200, json=job("b c")))
 
     client.get_batch("../files/x?y#z")
     client.cancel_batch("b c")
@@ -484,6 +484,20 @@ def test_an_id_stays_one_part_of_the_path():
         b"/v1/batches/..%2Ffiles%2Fx%3Fy%23z",
         b"/v1/batches/b%20c/cancel",
     ]
+
+
+@pytest.mark.parametrize("call", ["get batch", "cancel", "get file"])
+def test_an_answer_about_another_job_or_file_is_none(call, tmp_path):
+    other = httpx.Response(200, json=job("of\nsomebody"))
+
+    with pytest.raises(BadAnswerError, match="with another one: of somebody"):
+        CALLS[call](client_of(other), tmp_path)
+
+
+def test_an_item_that_stands_twice_on_a_page_is_one():
+    client = client_of(listing(["batch-1", "batch-2", "batch-1"], has_more=False))
+
+    assert [batch.id for batch in client.list_batches()] == ["batch-1", "batch-2"]
 
 
 @pytest.mark.parametrize(

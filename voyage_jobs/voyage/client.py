@@ -147,7 +147,8 @@ class VoyageClient:
         """A file's metadata."""
         operation = "describe a file"
         body = self._ask(operation, "GET", _path("/files", file_id))
-        return self._understand(operation, wire.read_file, self._parsed(operation, body))
+        file = self._understand(operation, wire.read_file, self._parsed(operation, body))
+        return self._about(file, file_id, operation)
 
     def delete_file(self, file_id: str) -> bool:
         """Whether the file is gone now; one that was gone before counts."""
@@ -184,11 +185,14 @@ class VoyageClient:
 
     def get_batch(self, batch_id: str) -> RemoteBatch:
         """A job as it stands."""
-        return self._batch("look at a batch", "GET", _path("/batches", batch_id))
+        operation = "look at a batch"
+        return self._about(self._batch(operation, "GET", _path("/batches", batch_id)), batch_id, operation)
 
     def cancel_batch(self, batch_id: str) -> RemoteBatch:
         """Ask for a cancellation; it takes up to ten minutes, and what was finished before is billed."""
-        return self._batch("cancel a batch", "POST", _path("/batches", batch_id) + "/cancel")
+        operation = "cancel a batch"
+        batch = self._batch(operation, "POST", _path("/batches", batch_id) + "/cancel")
+        return self._about(batch, batch_id, operation)
 
     def probe(self) -> int | None:
         """Check key and host at no cost. Returns the vendor's clock in microseconds, if it tells."""
@@ -336,6 +340,13 @@ class VoyageClient:
         body = self._ask(operation, method, path, json=json)
         return self._understand(operation, self._read_batch, self._parsed(operation, body))
 
+    def _about(self, found: Item, wanted: str, operation: str) -> Item:
+        """What was asked for; an answer about another job or file would be taken for the results of this one."""
+        if found.id != wanted:
+            odd = f"{self.name} answered the call to {operation} with another one: {wire.shorten(found.id)}."
+            raise BadAnswerError(odd, status=200)
+        return found
+
     def _read_batch(self, answer: object) -> RemoteBatch:
         return wire.read_batch(answer, self.server_date_us)
 
@@ -354,7 +365,7 @@ class VoyageClient:
             query = params if after is None else {**params, "after": after}
             body = self._ask(operation, "GET", path, params=query)
             page = self._understand(operation, wire.read_page, self._parsed(operation, body), read_item)
-            fresh = [item for item in page.items if item.id not in seen]
+            fresh = list({item.id: item for item in page.items if item.id not in seen}.values())
             if page.items and not fresh:
                 raise BadAnswerError(f"{self.name} repeats itself when asked to {operation}.", status=200)
             seen.update(item.id for item in fresh)

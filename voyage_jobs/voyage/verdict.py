@@ -23,7 +23,7 @@ from voyage_jobs.errors import (
     VendorError,
 )
 from voyage_jobs.redact import MASK, redact
-from voyage_jobs.voyage.wire import http_date_us, kind_of_body, shorten
+from voyage_jobs.voyage.wire import as_text, http_date_us, kind_of_body, shorten
 
 MAX_RETRY_AFTER_S = 86_400.0  # a header must not put the daemon to sleep for longer than a day
 _MOVED = {301, 302, 307, 308}
@@ -142,13 +142,16 @@ def _detail(body: bytes, secret: str) -> str:
 
 
 def _said(value: object) -> str:
-    if isinstance(value, list):
-        return "; ".join(_said(item) for item in value[:20])
-    if isinstance(value, dict):
-        place = value.get("loc")
-        where = ".".join(map(str, place)) + ": " if isinstance(place, list) else ""
-        return where + str(value.get("msg") or value.get("message") or value.get("detail") or "no message")
-    return str(value)
+    """A complaint, or a list of complaints, in one text."""
+    return "; ".join(map(_complaint, value[:20])) if isinstance(value, list) else _complaint(value)
+
+
+def _complaint(value: object) -> str:
+    if not isinstance(value, dict):
+        return as_text(value)
+    place = value.get("loc")
+    where = ".".join(map(as_text, place)) + ": " if isinstance(place, list) else ""
+    return where + as_text(value.get("msg") or value.get("message") or value.get("detail") or "no message")
 
 
 def _masked(text: str, secret: str) -> str:

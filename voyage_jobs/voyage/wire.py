@@ -28,6 +28,7 @@ from voyage_jobs.voyage.models import (
 )
 
 MAX_MESSAGE_CHARS = 500
+MAX_COUNT = 2**53  # more than there can be of anything, and what every store and every JSON library still counts
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -301,6 +302,14 @@ def http_date_us(value: str | None) -> int | None:
         return None
 
 
+def as_text(value: object) -> str:
+    """A JSON value as text. What is nested more deeply than Python can write down is named instead."""
+    try:
+        return str(value)
+    except RecursionError:
+        return "(a deeply nested value)"
+
+
 def shorten(text: str) -> str:
     """One bounded line without control characters, fit for an error or a log."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * MAX_MESSAGE_CHARS]).split())
@@ -331,7 +340,7 @@ def _text(value: object) -> str | None:
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if type(value) is int and 0 <= value <= MAX_COUNT else None
 
 
 def _metadata(value: object) -> dict[str, str]:
@@ -350,6 +359,6 @@ def _job_errors(value: object) -> list[JobError]:
 
 def _job_error(entry: object) -> JobError:
     if not isinstance(entry, dict):
-        return JobError(None, None, shorten(str(entry)))
-    message = _text(entry.get("message")) or "no message"
-    return JobError(_text(entry.get("code")), _count(entry.get("line")), shorten(message))
+        return JobError(None, None, shorten(as_text(entry)))
+    code, message = _text(entry.get("code")), _text(entry.get("message")) or "no message"
+    return JobError(shorten(code) if code else None, _count(entry.get("line")), shorten(message))

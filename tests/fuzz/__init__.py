@@ -1,0 +1,1 @@
+"""Whole ways through the program with inputs that nobody would think of."""
