@@ -6,6 +6,7 @@ import json
 
 from hypothesis import strategies as st
 
+
 def nested(opening: str, depth: int) -> bytes:
     """JSON as deep as a parser will still read."""
     closing = "".join({"[": "]", "{": "}"}.get(sign, "") for sign in reversed(opening))

@@ -28,7 +28,9 @@ from voyage_jobs.voyage.models import (
 )
 
 MAX_MESSAGE_CHARS = 500
-MAX_COUNT = 2**53  # more than there can be of anything, and what every store and every JSON library still counts
+MAX_COUNT = (
+    2**53
+)  # more than there can be of anything, and what every store and every JSON library still counts
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
