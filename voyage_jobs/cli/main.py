@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import click
+from click.shell_completion import CompletionItem
 
 from voyage_jobs import __version__, crash
 from voyage_jobs.cli.context import Frame
@@ -65,6 +66,12 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "demo": Entry("demo:demo", "Watch the whole thing on your machine, without a key."),
         "simulate": Entry("simulate:simulate", "Serve a simulated Voyage API."),
     },
+    "Learn": {
+        "help": Entry("help:show_help", "Show a page of the documentation, or a command's help."),
+        "completion": Entry(
+            "completion:completion", "Print the script that completes commands in your shell."
+        ),
+    },
 }
 COMMANDS: dict[str, Entry] = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
@@ -87,6 +94,12 @@ class LazyGroup(click.Group):
         if not isinstance(command, click.Command):
             raise TypeError(f"{COMMANDS[cmd_name].target} is no command")
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """As click does, but from the table: importing every command for a Tab would take a second."""
+        names = [name for name in COMMANDS if name.startswith(incomplete)]
+        found = [CompletionItem(name, help=COMMANDS[name].help) for name in names]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -1,0 +1,29 @@
+"""`voyage-jobs completion`: the script by which a shell completes commands, options and file names."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+VARIABLE = "_VOYAGE_JOBS_COMPLETE"
+"""Set by the script when it asks; click looks for it under this name."""
+
+
+@click.command(short_help="Print the script that completes commands in your shell.")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print a script for your shell; then Tab completes commands, options and file names.
+
+    \b
+    bash   voyage-jobs completion bash > ~/.local/share/bash-completion/completions/voyage-jobs
+           (or, without the bash-completion package:  eval "$(voyage-jobs completion bash)"  in ~/.bashrc)
+    zsh    voyage-jobs completion zsh > ~/.zfunc/_voyage-jobs
+           (with  fpath+=~/.zfunc; autoload -Uz compinit && compinit  in ~/.zshrc)
+    fish   voyage-jobs completion fish > ~/.config/fish/completions/voyage-jobs.fish
+    """
+    kind = get_completion_class(shell)
+    if kind is None:  # pragma: no cover - click knows all three
+        raise AssertionError(shell)
+    script = kind(click.Command("voyage-jobs"), {}, "voyage-jobs", VARIABLE)
+    # Not `source()`, which asks the bash at hand for its version: the script may be meant for another machine.
+    click.echo(kind.source_template % script.source_vars())
