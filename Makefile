@@ -80,6 +80,7 @@ lock:
 		--custom-compile-command "make lock" -o requirements-build.lock requirements-build.in
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	uv lock --quiet --no-config --default-index https://pypi.org/simple
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-data

@@ -58,7 +58,12 @@ def complete(tmp_path):
         environ = {**os.environ, "PATH": f"{shim.parent}:{os.environ['PATH']}", "script": str(script)}
         environ |= {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
         done = subprocess.run(
-            [shell, *arguments, "-c", program], env=environ, capture_output=True, text=True, timeout=60, check=False
+            [shell, *arguments, "-c", program],
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return {text.split("\t")[0].split(":")[0] for text in done.stdout.splitlines() if text}

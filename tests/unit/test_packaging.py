@@ -33,7 +33,10 @@ def dist(tmp_path_factory):
 
 def contents(folder):
     return subprocess.run(
-        [sys.executable, str(ROOT / ".ci" / "contents"), str(folder)], capture_output=True, text=True, check=False
+        [sys.executable, str(ROOT / ".ci" / "contents"), str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
