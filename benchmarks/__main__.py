@@ -19,6 +19,7 @@ ORDER = (
     "state",
     "verify",
     "run",
+    "idle",
 )
 
 

@@ -29,9 +29,10 @@ from voyage_jobs.steps.budget import begin_run
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import note_full
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.store import batches, sources
+from voyage_jobs.store import batches, notes, sources
 from voyage_jobs.sync import refs
 from voyage_jobs.systemd import Herald, Manager
+from voyage_jobs.watching.watchers import HINT, MakeWatching, Watchers, Watching
 from voyage_jobs.worker import working
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def run(
     reload: Callable[[], Settings],
     accept: Callable[[Settings], None] = lambda _settings: None,
     schedule: Callable[[Notes], Schedule] = ApSchedule,
+    watching: MakeWatching = Watchers,
     transport: httpx.BaseTransport | None = None,
     manager: Manager | None = None,
     observer: Observer = NOBODY,
@@ -54,9 +56,9 @@ def run(
     """Keep the table in step until `signals.stopping` is set.
 
     `reload` reads the configuration again, for SIGHUP; `accept` hears which new settings are in force then. Raises
-    LockedError, ConfigError, StateError at the start, and whatever no step can live with. `schedule` and `transport`
-    stand in for time and network in tests. `manager` is the service manager that started this process, if one did;
-    `observer` looks on.
+    LockedError, ConfigError, StateError at the start, and whatever no step can live with. `schedule`, `watching` and
+    `transport` stand in for time, the kernel's events and the network in tests. `manager` is the service manager that
+    started this process, if one did; `observer` looks on.
     """
     log.info(
         "starting", data_dir=str(settings.data_dir), sources=[source.name for source in settings.sources]
@@ -69,15 +71,17 @@ def run(
         ) as context,
     ):
         context.stopping = signals.stopping
-        notes = Notes(signals.wake)
-        planned = schedule(notes)
+        left = Notes(signals.wake)
+        planned = schedule(left)
+        watched = watching(left, clock, log)
         try:
             lane.try_again(context)
             begin_run(context)
             planned.arm(settings)
+            watched.arm(settings)
             log.info("started", epoch=context.store.epoch, profile=context.profile.model)
             herald.ready()
-            Daemon(context, Pipeline(context), signals, notes, planned, reload, accept, herald).loop()
+            Daemon(context, Pipeline(context), signals, left, planned, watched, reload, accept, herald).loop()
         except Exception as exc:
             log.error("failed", error=f"{type(exc).__name__}: {exc}")  # noqa: TRY400 - the caller tells the rest
             raise
@@ -85,6 +89,7 @@ def run(
             pace.begin("stop")
             herald.stopping()
             planned.close()
+            watched.close()
         say_what_is_under_way(context)
 
 
@@ -97,6 +102,7 @@ class Daemon:
     signals: Signals
     notes: Notes
     schedule: Schedule
+    watching: Watching
     reload: Callable[[], Settings]
     accept: Callable[[Settings], None]
     herald: Herald | None = None
@@ -104,6 +110,8 @@ class Daemon:
     def loop(self) -> None:
         """Turn after turn, until asked to stop."""
         watch = ClockWatch(self.context.clock)
+        self.pipeline.on_begin = self.watching.scan_begins
+        self.pipeline.on_sweep = lambda found: self.watching.scan_found(found.source, found.changed)
         wake = self.signals.wake
         while not self.signals.stopping.is_set():
             wake.clear()
@@ -111,6 +119,7 @@ class Daemon:
                 self.signals.hangup.clear()
                 self.heed_hangup()
             self.heed_notes()
+            self.heed_watching()
             self.heed_clock(watch.stepped_s())
             if not self.pipeline.turn() and not self.signals.stopping.is_set():
                 if self.context.pace is not None:
@@ -132,12 +141,24 @@ class Daemon:
         for note in self.notes.take():
             if note.what == "upkeep":
                 self.pipeline.tend_soon()
+            elif note.what == HINT:
+                self.pipeline.hint(note.source)
             elif note.what == "scan" and note.source != self.pipeline.scanning:
                 try:
                     with self.context.store.write() as tx:
                         sources.scan_soon(tx, note.source)
                 except DiskFullError as exc:
                     note_full(self.context, exc)
+
+    def heed_watching(self) -> None:
+        """Write down how the watching goes, where `status` looks for it."""
+        report = self.watching.report()
+        if report is not None:
+            try:
+                with self.context.store.write() as tx:
+                    notes.put(tx, notes.WATCHING, report)
+            except DiskFullError as exc:
+                note_full(self.context, exc)
 
     def heed_clock(self, stepped_s: float) -> None:
         """Times of day that things wait for mean nothing after the clock was set back."""
@@ -165,6 +186,7 @@ class Daemon:
         self.pipeline.drop_scan()
         apply(self.context, fresh)
         self.schedule.arm(fresh)
+        self.watching.arm(fresh)
         self.accept(fresh)
         log.info("config.reloaded", sources=[source.name for source in fresh.sources])
 

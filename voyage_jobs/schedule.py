@@ -19,7 +19,8 @@ UPKEEP_S = 900.0
 
 
 class Note(NamedTuple):
-    """What is due: `scan` of a source, `upkeep` of table and state, or a `look` at clock and heartbeat."""
+    """What is due: `scan` of a source, `upkeep` of table and state, or a `look` at clock and heartbeat; or a `hint`
+    that a source has changed."""
 
     what: str
     source: str = ""

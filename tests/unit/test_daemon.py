@@ -23,6 +23,30 @@ class Handmade:
         self.closed = True
 
 
+class Deaf:
+    """Watching that hears nothing, and keeps what it is told."""
+
+    def __init__(self, notes, clock, log):
+        self.notes, self.armed, self.begun, self.swept, self.closed = notes, [], [], [], False
+        self.news = None
+
+    def arm(self, settings):
+        self.armed.append(settings)
+
+    def scan_begins(self, source):
+        self.begun.append(source)
+
+    def scan_found(self, source, changed):
+        self.swept.append((source, changed))
+
+    def report(self):
+        news, self.news = self.news, None
+        return news
+
+    def close(self):
+        self.closed = True
+
+
 class Run:
     """A daemon in virtual time. `script` maps waits (counted from 1) to what happens then; the last one stops it."""
 
@@ -44,6 +68,7 @@ class Run:
                     reload=reload or world.settings,
                     accept=self.accepted.append,
                     schedule=self.make,
+                    watching=self.make_deaf,
                     transport=world.transport,
                 )
         finally:
@@ -52,6 +77,10 @@ class Run:
     def make(self, notes):
         self.schedule = Handmade(notes)
         return self.schedule
+
+    def make_deaf(self, *arguments):
+        self.watching = Deaf(*arguments)
+        return self.watching
 
     def waiting(self, seconds, wake=None):
         if wake is None:  # the lock's and the transport's own waits
@@ -268,7 +297,10 @@ def test_a_scan_at_hand_is_begun_anew_with_the_new_settings(world):
     fresh = world.settings(sources=[{"name": "docs", "path": str(world.docs), "exclude": ["many/"]}])
     with Signals() as signals, world.worker() as context:
         pipeline = daemon.Pipeline(context)
-        made = daemon.Daemon(context, pipeline, signals, None, Handmade(None), lambda: fresh, [].append)
+        watching = Deaf(None, None, None)
+        made = daemon.Daemon(
+            context, pipeline, signals, None, Handmade(None), watching, lambda: fresh, [].append
+        )
         pipeline.turn()
         assert pipeline.scanning == "docs"
         made.take_new_settings()

@@ -37,6 +37,14 @@ def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
+def _switch(value: Any) -> Any:
+    """True, False or "poll"; the environment has only words."""
+    known = {"true": True, "false": False, "poll": "poll"}.get(str(value).lower())
+    if known is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        raise ValueError('must be true, false or "poll"')
+    return known
+
+
 def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(os.path.expanduser(path)))
 
@@ -119,6 +127,7 @@ class SourceSettings(Section):
     max_delete_share: Annotated[float, BeforeValidator(_number), Field(gt=0, le=1)] = 0.3
     max_delete_count: Count = 10_000
     max_file_bytes: Count = 20_000_000
+    watch: Annotated[Literal[True, False, "poll"], BeforeValidator(_switch)] = True
     daily_usd: Limit = None
     daily_tokens: TokenLimit = None
     monthly_usd: Limit = None
@@ -155,6 +164,13 @@ class PollingSettings(Section):
 
     interval_s: Interval = 60
     max_interval_s: Interval = 600
+
+
+class WatchSettings(Section):
+    """`[watch]`: how changes of watched sources are noticed between two periodic scans."""
+
+    settle_s: Annotated[Duration, Field(le=60)] = 2
+    poll_interval_s: Interval = 30
 
 
 class LanceSettings(Section):

@@ -24,6 +24,7 @@ from voyage_jobs.config.sections import (
     SplittingSettings,
     TracingSettings,
     VoyageSettings,
+    WatchSettings,
 )
 
 ENV_PREFIX = "VOYAGE_JOBS_"
@@ -71,6 +72,7 @@ class Settings(BaseSettings):
     splitting: SplittingSettings = Field(default_factory=SplittingSettings)
     batching: BatchingSettings = Field(default_factory=BatchingSettings)
     polling: PollingSettings = Field(default_factory=PollingSettings)
+    watch: WatchSettings = Field(default_factory=WatchSettings)
     lancedb: LanceSettings = Field(default_factory=LanceSettings)
     budget: BudgetSettings = Field(default_factory=BudgetSettings)
     prices: dict[str, PriceSettings] = Field(default_factory=dict)

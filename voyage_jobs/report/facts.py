@@ -54,6 +54,8 @@ class Facts:
     counted: Counted
     table_version: int | None
     table_exists: bool | None
+    watching: Mapping[str, Mapping[str, object]]
+    """By source, how its watching goes; empty where no daemon runs."""
 
     def chunks(self, place: str) -> int:
         """How many chunks are in one place, over all sources."""
@@ -102,6 +104,7 @@ def gather(settings: Settings, clock: Clock) -> Facts:
             counted=counts.counted(connection),
             table_version=publications.last_table_version(connection),
             table_exists=_table_exists(settings),
+            watching=notes.watching(connection, lock.holder(settings.paths.lock)),
         )
 
 

@@ -165,6 +165,7 @@ def _sources(facts: Facts, settings: Settings) -> Iterator[Problem]:
                 )
     for row in facts.sources:
         yield from _source(facts, row)
+        yield from _watch(facts, settings, row)
 
 
 def _source(facts: Facts, row: SourceRow) -> Iterator[Problem]:
@@ -188,6 +189,37 @@ def _source(facts: Facts, row: SourceRow) -> Iterator[Problem]:
             "unreadable",
             f"{unreadable:,} files of source {row.name} cannot be read.",
             "Let this user read them; the next scan takes them up.",
+        )
+
+
+def _watch(facts: Facts, settings: Settings, row: SourceRow) -> Iterator[Problem]:
+    """A note only: the periodic scans find everything, later."""
+    state = facts.watching.get(row.name)
+    if state is None or not row.configured:
+        return
+    interval_s = next((each.scan_interval_s for each in settings.sources if each.name == row.name), 0)
+    later = f"its changes are found by the scans every {interval_s:g} s"
+    code = state["code"]
+    if code == "watch_limit":
+        yield Problem(
+            "watch_limit",
+            f"Source {row.name} is not watched, {later}: the system watches no more folders for this user.",
+            'Raise fs.inotify.max_user_watches and max_user_instances (sysctl); or set watch = "poll" or false for it.',
+            "info",
+        )
+    elif code == "watch_failed":
+        yield Problem(
+            "watch_failed",
+            f"Source {row.name} is not watched, {later}: {_short(str(state['message']))}",
+            'It is tried again every minute; or set watch = "poll" or false for it.',
+            "info",
+        )
+    elif code == "watch_silent":
+        yield Problem(
+            "watch_silent",
+            f"Source {row.name} changed without its watch hearing of it; {later}.",
+            'If another machine, or a program with memory-mapped files, writes there: set watch = "poll" for it.',
+            "info",
         )
 
 

@@ -121,6 +121,7 @@ def _sources(settings: Settings, facts: Facts) -> list[Report]:
     known = {row.name: row for row in facts.sources}
     listed = [
         _source(row.name, names.display(row.path), row, _tally(facts, row), facts.now)
+        | {"watch": facts.watching.get(row.name)}
         for row in facts.sources
     ]
     new = [source for source in settings.sources if source.name not in known]
@@ -150,6 +151,7 @@ def _source(name: str, path: str, row: SourceRow | None, tally: SourceTally | No
         "skipped": dict(sorted(tally.skipped.items())) if tally else None,
         "scanned_at": iso(row.scanned_at) if row else None,
         "next_scan_at": iso(row.scan_due_at) if row and row.scan_due_at else None,
+        "watch": None,
     }
 
 

@@ -7,10 +7,12 @@ path there is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from voyage_jobs.clock import US, now_us
+from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.errors import DiskFullError
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import acts
@@ -26,6 +28,7 @@ from voyage_jobs.steps.scan import Scan, ScanResult
 from voyage_jobs.steps.submit import submit
 from voyage_jobs.steps.tidy import TEND_INTERVAL_S, tend, tidy
 from voyage_jobs.store import batches, embeddings, lanes, notes, sources
+from voyage_jobs.store.sources import SourceRow
 
 HEARTBEAT_S = 10.0
 LONGEST_IDLE_S = 15.0  # requests from the command line are looked for at least this often
@@ -45,7 +48,13 @@ class Pipeline:
     scan_once: bool = False
     scans: dict[str, ScanResult] = field(default_factory=dict)
     """The result of the last complete scan of each source."""
+    on_begin: Callable[[str], None] = lambda _source: None
+    """Told of every scan that begins."""
+    on_sweep: Callable[[ScanResult], None] = lambda _result: None
+    """Told what a scan that was not made for a hint has found."""
     _running: tuple[Scan, Iterator[None]] | None = None
+    _hints: dict[str, float] = field(default_factory=dict)
+    """Sources that have changed, and from when on (monotonic) a scan for it is worth it."""
     _beat_at: float = -HEARTBEAT_S
     _tend_at: float = 0.0
     _claimed: bool = False
@@ -120,8 +129,23 @@ class Pipeline:
             self._running = None
             self.context.without_text.clear()
             if scan.result is not None:
-                self.scans[scan.result.source] = scan.result
+                self._scanned(scan.result)
         return True
+
+    def _scanned(self, result: ScanResult) -> None:
+        self.scans[result.source] = result
+        if not result.hinted:
+            self.on_sweep(result)
+        elif result.later:
+            again = self.context.clock.mono() + self.context.settings.watch.settle_s
+            self._hints.setdefault(result.source, again)
+
+    def hint(self, source: str) -> None:
+        """The source has changed: scan it at the next opportunity, whenever its next periodic scan is due.
+
+        If a scan of it is under way, another follows: that one may have passed the place already.
+        """
+        self._hints[source] = self.context.clock.mono()
 
     @property
     def scanning(self) -> str | None:
@@ -140,9 +164,23 @@ class Pipeline:
             settings = self.context.source_settings(row.name)
             again = self.scan_once and row.name in self.scans
             if settings is not None and row.scan_due_at <= (0 if again else now):
-                scan = Scan(self.context, row, settings)
-                return scan, scan.run()
+                return self._begin_scan(row, settings, hinted=False)
+        mono = self.context.clock.mono()
+        for row in rows:
+            settings = self.context.source_settings(row.name)
+            if settings is not None and self._hints.get(row.name, mono + 1) <= mono:
+                return self._begin_scan(row, settings, hinted=True)
         return None
+
+    def _begin_scan(
+        self, row: SourceRow, settings: SourceSettings, *, hinted: bool
+    ) -> tuple[Scan, Iterator[None]]:
+        """Whatever was hinted at before it begins, this scan finds."""
+        if hinted or self._hints.get(row.name, math.inf) <= self.context.clock.mono():
+            self._hints.pop(row.name, None)
+        self.on_begin(row.name)
+        scan = Scan(self.context, row, settings, hinted=hinted)
+        return scan, scan.run()
 
     # --- packing ---
 
@@ -197,6 +235,8 @@ class Pipeline:
             oldest = embeddings.backlog(connection, self.context.profile_id).oldest_at
         if oldest is not None:
             due.append(oldest + int(self.context.settings.batching.linger_s * US))
+        mono = self.context.clock.mono()
+        due += [now + int((at - mono) * US) for at in self._hints.values()]
         soonest = min((at for at in due if at > now), default=now + int(LONGEST_IDLE_S * US))
         return min(LONGEST_IDLE_S, max(SHORTEST_IDLE_S, (soonest - now) / US))
 

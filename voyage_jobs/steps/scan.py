@@ -64,15 +64,26 @@ class ScanResult:
     vanished: int
     moved: int
     frozen: str | None
+    hinted: bool = False
+    later: int = 0
+    """Files that were left for a later scan because they were being written to."""
 
 
 class Scan:
-    """One scan of one source. `run()` yields after every slice; afterwards `result` is set."""
+    """One scan of one source. `run()` yields after every slice; afterwards `result` is set.
 
-    def __init__(self, context: Context, row: SourceRow, settings: SourceSettings) -> None:
+    A scan that is made because a watch has `hinted` at a change is a whole scan, but for two things: it leaves files
+    that were written to a moment ago for the next one (a periodic scan takes them, so that none waits for ever), and
+    it does not put off the periodic scan.
+    """
+
+    def __init__(
+        self, context: Context, row: SourceRow, settings: SourceSettings, *, hinted: bool = False
+    ) -> None:
         self.context = context
         self.row = row
         self.settings = settings
+        self.hinted = hinted
         self.result: ScanResult | None = None
         self._options = split_options(context.settings)
         self._rules = PathRules(settings.include, settings.exclude, settings.hidden)
@@ -87,6 +98,7 @@ class Scan:
         self._begun = documents.Mark(0, 0)
         self._lost = 0
         self._moved = 0
+        self._later = 0
 
     def run(self) -> Iterator[None]:
         """Walk, compare, record; yields between slices."""
@@ -171,6 +183,9 @@ class Scan:
         self._read(part, folder, os.path.join(root, path), found)
 
     def _read(self, part: Slice, folder: str, path: bytes, stat: FileStat) -> None:
+        if self.hinted and self._age_s(stat.mtime_ns) < self.context.settings.watch.settle_s:
+            self._later += 1
+            return
         found = read_document(
             path,
             stat,
@@ -181,11 +196,15 @@ class Scan:
             self._skip(part, folder, found)
             return
         mtime_ns = found.stat.mtime_ns
-        if abs(self.context.clock.wall() - mtime_ns / 1e9) < SETTLE_S:
+        if self._age_s(mtime_ns) < SETTLE_S:
             mtime_ns = documents.UNSETTLED_MTIME
         seen = Seen(folder, stat.name, found.stat.size, mtime_ns, found.stat.inode, found.content_hash)
         part.read.append((seen, found))
         part.chars += len(found.text)
+
+    def _age_s(self, mtime_ns: int) -> float:
+        """Seconds between its last change and now; a time in the future is as far off as one in the past."""
+        return abs(self.context.clock.wall() - mtime_ns / 1e9)
 
     def _skip(self, part: Slice, folder: str, skip: Skip) -> None:
         if skip.reason in (SkipReason.CHANGING, SkipReason.VANISHED):
@@ -251,6 +270,9 @@ class Scan:
         lost = [each for each in gone if each.is_a_loss]
         self._lost, self._moved = len(lost), sum(each.moved_to is not None for each in gone)
         reason = None
+        if self._later:
+            self._not_yet()
+            return
         if self.row.confirmed_at is None:
             elsewhere = self.row.device is not None and self.row.device != identity.device
             reason = why_freeze(len(lost), live, self.settings, elsewhere=elsewhere)
@@ -266,6 +288,11 @@ class Scan:
                 sources.thaw(tx, self.row.id, "confirmed" if self.row.confirmed_at else "its folder is back")
             self._note_done(tx, identity)
         crash_point("scan.finish.committed")
+        self._done(None)
+
+    def _not_yet(self) -> None:
+        """What vanished may be among what is being written: a move is told as one by a scan that has read all."""
+        self._lost = self._moved = 0
         self._done(None)
 
     def _add_vanished_folders(self, connection: object) -> None:
@@ -299,6 +326,8 @@ class Scan:
         now = sources.by_name(tx.connection, self.row.name)
         if now is not None and now.confirmed_at != self.row.confirmed_at:
             return {"scan_due_at": 0}
+        if self.hinted and now is not None:
+            return {"scan_due_at": now.scan_due_at, "confirmed_at": None}
         return {"scan_due_at": tx.now + int(self.settings.scan_interval_s * US), "confirmed_at": None}
 
     def _freeze(self, reason: str) -> None:
@@ -310,7 +339,14 @@ class Scan:
 
     def _done(self, frozen: str | None) -> None:
         self.result = ScanResult(
-            self.row.name, self._unchanged, self._changed, self._lost, self._moved, frozen
+            self.row.name,
+            self._unchanged,
+            self._changed,
+            self._lost,
+            self._moved,
+            frozen,
+            hinted=self.hinted,
+            later=self._later,
         )
         self.context.log.info(
             "scan.done",
@@ -319,6 +355,8 @@ class Scan:
             changed=self._changed,
             vanished=self._lost,
             moved=self._moved,
+            hinted=self.hinted,
+            later=self._later,
         )
 
 

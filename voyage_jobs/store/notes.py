@@ -16,6 +16,7 @@ TABLE = "table"
 RUN_BUDGET = "run_budget"  # what the run at work, or the last one, may send
 STRAYS = "strays"  # since when an upload may have left a file at the vendor that is not on record
 CLAIM = "claim"  # the state was lost: whether jobs are to be claimed before anything is packed, or were
+WATCHING = "watching"  # how the watching of the sources goes, as JSON; by the daemon that is named below
 CLAIM_DUE, CLAIM_DONE = "due", "done"
 
 # Purpose: set one fact.
@@ -50,6 +51,7 @@ def forget(tx: Tx, key: str) -> None:
 
 def arrive(tx: Tx, pid: int, mode: str) -> None:
     """This process works here from now on; `mode` is run or sync."""
+    forget(tx, WATCHING)
     tx.connection.execute(_HERE, {"pid": pid, "mode": mode, "now": tx.now})
 
 
@@ -60,6 +62,7 @@ def beat(tx: Tx, step: str | None) -> None:
 
 def leave(tx: Tx) -> None:
     """This process ends in good order."""
+    forget(tx, WATCHING)
     tx.connection.execute(update(daemon).values(stopped_at=tx.now, step=None))
 
 
@@ -79,6 +82,17 @@ def who(connection: Connection) -> Here | None:
     """The process that works, or last worked, here; None if there never was one."""
     row = connection.execute(select(daemon)).mappings().one_or_none()
     return None if row is None else Here(**{key: value for key, value in row.items() if key != "id"})
+
+
+def watching(connection: Connection, holder: int | None) -> dict[str, dict[str, object]]:
+    """By source, how the daemon that holds the lock says that its watching goes; what an earlier one left is
+    nothing.
+    """
+    here, body = who(connection), get(connection, WATCHING)
+    if body is None or here is None or here.mode != "run" or here.pid != holder:
+        return {}
+    parsed: dict[str, dict[str, object]] = orjson.loads(body)
+    return parsed
 
 
 @dataclass(frozen=True)
