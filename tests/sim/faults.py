@@ -67,6 +67,7 @@ def _params(kind: str, rng: random.Random) -> dict[str, Any]:
                     ("expired", "completed"),
                     ("partially_completed", "completed"),
                     ("reticulating", "in_progress"),
+                    ("archived", "completed"),
                 )
             )
             return {"instead_of": stage, "word": word}

@@ -107,13 +107,75 @@ def test_older_words_for_the_end_are_collected(tmp_path, word):
     assert len(shown(world)) == 1
 
 
-def test_a_word_for_the_end_that_nobody_knows_is_polled_for_ever_but_told(tmp_path):
-    world = world_of(tmp_path, {"job_status": {"instead_of": "completed", "word": "archived"}})
+HOUR_S = 3600.0
+
+
+def renamed(tmp_path, monkeypatch, word, **shown):
+    """A world whose jobs, once they are over, are called `word`, with these fields as they are not."""
+    world = world_of(tmp_path, documents=2, batch_seconds=60)
+    told = RemoteJob.as_json
+
+    def as_json(job, now_us, options):
+        answer = told(job, now_us, options)
+        return {**answer, "status": word, **shown} if answer["status"] == "completed" else answer
+
+    monkeypatch.setattr(RemoteJob, "as_json", as_json)
+    return world
+
+
+def hours_past_the_window(world, context, hours):
+    """Let time pass until so many hours after the end of the job's window, and look."""
+    late_s = newest(context).deadline_at / US + hours * HOUR_S - world.clock.wall()
+    world.clock.advance(late_s)
+    turns(world, context, 4)
+    return newest(context)
+
+
+def test_a_word_for_the_end_that_nobody_knows_is_collected_an_hour_past_the_window(tmp_path, monkeypatch):
+    world = renamed(tmp_path, monkeypatch, "archived")
     with world.worker() as context:
         until(world, context, Batch.RUNNING)
         turns(world, context, 40, idle_s=300)
         assert (newest(context).state, newest(context).remote_status) == (Batch.RUNNING, "archived")
         assert newest(context).due_at > world.clock.wall() * US - 700 * US
+        assert hours_past_the_window(world, context, 0.9).state is Batch.RUNNING
+        hours_past_the_window(world, context, 1.1)
+        assert settle(world, context).state is Batch.CLOSED
+    assert len(shown(world)) == 2
+    assert not world.ledger.billed_more_than_once()
+
+
+@pytest.mark.parametrize(("word", "told"), [("archived", "does not know"), ("in_progress", "still says")])
+def test_a_job_that_never_ends_is_parked_half_a_day_past_the_window(tmp_path, monkeypatch, word, told):
+    world = renamed(tmp_path, monkeypatch, word, output_file_id=None, error_file_id=None)
+    with world.worker() as context:
+        until(world, context, Batch.RUNNING)
+        assert hours_past_the_window(world, context, 11.9).state is Batch.RUNNING
+        parked = hours_past_the_window(world, context, 12.1)
+        assert parked.state is Batch.PARKED
+        assert told in parked.reason
+        assert f"'{word}'" in parked.reason
+        assert f"`voyage-jobs retry {parked.ref}`" in parked.hint
+
+        world.clock.advance(60)  # what was sent is not sent again by itself, and asked about seldom
+        asked = world.sim.calls["retrieve_batch"]
+        turns(world, context, 20, idle_s=60)
+        assert newest(context).state is Batch.PARKED
+        assert 1 <= world.sim.calls["retrieve_batch"] - asked <= 3
+
+        monkeypatch.undo()  # the vendor mends its word: nobody needs to do anything
+        assert until(world, context, Batch.CLOSED, idle_s=300).reason is None
+    assert len(shown(world)) == 2
+    assert not world.ledger.billed_more_than_once()
+
+
+def test_our_own_clock_does_not_make_a_job_late(tmp_path, monkeypatch):
+    world = renamed(tmp_path, monkeypatch, "archived", output_file_id=None, error_file_id=None)
+    with world.worker() as context:
+        batch = until(world, context, Batch.RUNNING)
+        world.clock.step(365 * 86_400)
+        turns(world, context, 4)
+        assert (newest(context).state, newest(context).deadline_at) == (Batch.RUNNING, batch.deadline_at)
 
 
 def test_polls_keep_their_distance_and_it_grows(tmp_path):
@@ -169,14 +231,28 @@ def test_a_job_that_is_gone_needs_a_person_after_some_tries(tmp_path):
         assert batch.remote_id in batch.reason
         assert "paid again" in batch.hint
         assert embeddings_by_state(context) == {"packed": 1}
-        turns(world, context, 20, idle_s=60)
-        assert world.sim.calls["retrieve_batch"] == GONE_TRIES
+        turns(world, context, 20, idle_s=60)  # it may only be out of sight: it is looked for, seldom
+        assert GONE_TRIES < world.sim.calls["retrieve_batch"] <= GONE_TRIES + 4
+        assert newest(context).state is Batch.PARKED
 
-        world.sim.faults.rules = ()
         perform(context, "retry", {"ref": batch.ref}, "me")
+        world.sim.faults.rules = ()
         settle(world, context)
         assert [attempts(context, each) for each in all_batches(context)] == [["created"], ["created"]]
     assert len(shown(world)) == 1
+
+
+def test_a_job_that_is_there_again_goes_on_by_itself(tmp_path):
+    """The key of another project was set for a while: its jobs are not those of this one."""
+    world = world_of(tmp_path, {"server_error": {"on": "retrieve_batch", "status": 404}})
+    with world.worker() as context:
+        until(world, context, Batch.PARKED, idle_s=60)
+        world.sim.faults.rules = ()
+        until(world, context, Batch.CLOSED, idle_s=120)
+        settle(world, context)
+        assert [attempts(context, each) for each in all_batches(context)] == [["created"]]
+    assert len(shown(world)) == 1
+    assert not world.ledger.billed_more_than_once()
 
 
 @pytest.mark.parametrize("looks", [1, LATE_TRIES - 1])

@@ -1,7 +1,9 @@
 """poll: ask about all running jobs, with one list call where that serves, and note what has ended.
 
 Times of the next look are kept in SQLite, so a restart does not poll sooner. They grow with the age of a job, never
-beyond the configured longest interval, with jitter. Unknown status words are recorded and mean "keep polling".
+beyond the configured longest interval, with jitter. Unknown status words are recorded and mean "keep polling", but not
+for ever: an hour past the window a job that names its results is collected whatever it is called, and half a day past
+the window one that is still not over is parked. It is asked about on, now and then, and goes on by itself if it ends.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from voyage_jobs.steps.submit import park
 from voyage_jobs.steps.validation import refuse
 from voyage_jobs.store import batches, lanes
 from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.voyage.wire import Phase, RemoteBatch
+from voyage_jobs.voyage.wire import ENDS, Phase, RemoteBatch, phase_of
 
 # Up to this many jobs are asked about one by one: a list may be pages long.
 FEW = 2
@@ -26,6 +28,16 @@ FEW = 2
 GONE_TRIES = 5
 # A job that is over is asked about this often for the file that holds the successes it counts.
 LATE_TRIES = 5
+# Past the window nothing runs at the vendor. A job with a word that nobody knows and with results is over by then.
+UNKNOWN_RESULTS_S = 3_600.0
+# A job that is not over so long after its window is a person's matter.
+OVERDUE_S = 43_200.0
+LOOK_AT_PARKED_S = 600.0
+_OVERDUE_HINT = (
+    "Look at the job on the vendor's page. If it comes to an end there, its results are taken in by themselves."
+    " `voyage-jobs retry {ref}` sends its lines in a new batch (what this job did is then paid twice);"
+    " `voyage-jobs cancel {ref}` gives them up."
+)
 _GONE_HINT = (
     "The vendor no longer knows this job, so its results cannot be had. `voyage-jobs retry` sends its lines anew (they"
     " are paid again); `voyage-jobs cancel` gives them up."
@@ -36,7 +48,7 @@ def poll(context: Context) -> bool:
     """Look at every running job that is due. True if any call was made."""
     now = now_us(context.clock)
     with context.store.read() as connection:
-        running = batches.in_state(connection, Batch.RUNNING)
+        running = [b for b in batches.in_state(connection, Batch.RUNNING, Batch.PARKED) if is_looked_at(b)]
     due = [batch for batch in running if batch.due_at <= now]
     if not due or not lane.is_open(context, lanes.VENDOR):
         return False
@@ -122,18 +134,74 @@ def _cancel_where_asked(context: Context, due: list[BatchRow]) -> None:
         context.log.info("cancel.sent", ref=batch.ref, batch_id=batch.remote_id)
 
 
+def is_looked_at(batch: BatchRow) -> bool:
+    """Whether the vendor is asked about a batch: one that runs, or one that was parked because its job did not end."""
+    if batch.state is Batch.PARKED:
+        return batch.remote_id is not None and batch.ended_at is None
+    return batch.state is Batch.RUNNING
+
+
 def _take_note(context: Context, batch: BatchRow, remote: RemoteBatch | None) -> None:
-    if remote is None:
+    if batch.state is Batch.PARKED:
+        _look_at_parked(context, batch, remote)
+    elif remote is None:
         _gone(context, batch)
     elif remote.phase is Phase.FAILED:
         refuse(context, batch, remote)
-    elif remote.phase in (Phase.ENDED_OK, Phase.CANCELLED):
+    elif remote.phase in (Phase.ENDED_OK, Phase.CANCELLED) or _is_over_by_now(context, batch, remote):
         if _lacks_its_results(remote) and batch.failures + 1 < LATE_TRIES:
             _wait_for_results(context, batch, remote)
         else:
             _ended(context, batch, remote)
+    elif _waits_too_long(context, batch, remote):
+        _park_overdue(context, batch, remote)
     else:
         _goes_on(context, batch, remote)
+
+
+def _overdue_s(context: Context, batch: BatchRow, remote: RemoteBatch) -> float:
+    """How long ago the window of a job ended, by the vendor's clock; by ours, which may be set, only without that."""
+    if batch.deadline_at is None:
+        return 0.0
+    there = remote.server_date_us or context.client.vendor_now_us()
+    return ((now_us(context.clock) if there is None else there) - batch.deadline_at) / US
+
+
+def _is_over_by_now(context: Context, batch: BatchRow, remote: RemoteBatch) -> bool:
+    """Whether a job whose word nobody knows has results and is past its window: then it can only be over."""
+    named = remote.output_file_id is not None or remote.error_file_id is not None
+    return (
+        remote.phase is Phase.UNKNOWN and named and _overdue_s(context, batch, remote) > UNKNOWN_RESULTS_S
+    )
+
+
+def _waits_too_long(context: Context, batch: BatchRow, remote: RemoteBatch) -> bool:
+    """Whether a job should have ended long ago, and says nothing of an end."""
+    if remote.phase in ENDS or _is_over_by_now(context, batch, remote):
+        return False
+    return _overdue_s(context, batch, remote) > OVERDUE_S
+
+
+def _park_overdue(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
+    """It should have ended long ago: nothing but a person can tell whether it ever will."""
+    hours = int(_overdue_s(context, batch, remote) // 3600)
+    known = "" if remote.phase is Phase.OPEN else ", a word that voyage-jobs does not know"
+    reason = f"{hours} h past its window the vendor still says {remote.status!r} of job {remote.id}{known}"
+    with context.store.write() as tx:
+        batches.note(tx, batch.id, **_facts(remote))
+    park(context, batch, reason, VendorError(reason, hint=_OVERDUE_HINT.format(ref=batch.ref)))
+
+
+def _look_at_parked(context: Context, batch: BatchRow, remote: RemoteBatch | None) -> None:
+    """A job that was lost from sight, or did not end: if it is there again, or over, it goes on by itself."""
+    if remote is None or _waits_too_long(context, batch, remote):
+        with context.store.write() as tx:
+            batches.note(tx, batch.id, due_at=tx.now + int(LOOK_AT_PARKED_S * US))
+        return
+    with context.store.write() as tx:
+        batches.move(tx, batch, Batch.RUNNING, f"the vendor now says {remote.status}", reason=None, hint=None)
+    crash_point("poll.committed")
+    context.log.info("batch.unparked", ref=batch.ref, batch_id=remote.id, remote_status=remote.status)
 
 
 def _gone(context: Context, batch: BatchRow) -> None:

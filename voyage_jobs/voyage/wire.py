@@ -64,6 +64,9 @@ _PHASES = {
     "canceled": Phase.CANCELLED,
 }
 
+ENDS = frozenset({Phase.ENDED_OK, Phase.FAILED, Phase.CANCELLED})
+"""What a job that is over may be."""
+
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
