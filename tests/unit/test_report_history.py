@@ -57,7 +57,7 @@ def test_a_file_that_the_state_has_not_heard_of_says_why(world, told):
     (world.docs / "folder").mkdir()
     with pytest.raises(ConfigError, match="no scan has seen it yet"):
         told("late.md")
-    with pytest.raises(ConfigError, match="rules do not take it"):
+    with pytest.raises(ConfigError, match="none of the usual endings"):
         told(world.docs / "code.py")
     with pytest.raises(ConfigError, match="is a folder"):
         told("folder")

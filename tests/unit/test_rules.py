@@ -136,3 +136,21 @@ def test_the_fingerprint_changes_with_every_setting_and_with_nothing_else() -> N
     ]
     assert len({rules.fingerprint for rules in [base, *others]}) == 4
     assert PathRules([], []).fingerprint == PathRules(DEFAULT_INCLUDE, []).fingerprint
+
+
+NAMES = st.sampled_from(["a.md", "b.txt", "c.py", ".hidden.md", "drafts", "src", ".git", "old.md"])
+
+
+@given(
+    path=st.lists(NAMES, min_size=1, max_size=4).map("/".join),
+    include=st.lists(st.sampled_from(["*.md", "**/*.txt", "src/**", "!old.md", "/a.md"]), max_size=3),
+    exclude=st.lists(st.sampled_from(["drafts/", "*.txt", "src/a.md", "!a.md", "**/old.md"]), max_size=3),
+    hidden=st.booleans(),
+)
+def test_what_is_not_wanted_has_a_reason_and_what_is_wanted_has_none(path, include, exclude, hidden):
+    rules = PathRules(include, exclude, hidden)
+    why = rules.why_not(path)
+    assert (why is None) == rules.keeps(path)
+    if why is not None and why.rule == "excluded":
+        assert why.pattern in exclude
+        assert path.startswith(why.part.rstrip("/"))

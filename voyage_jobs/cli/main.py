@@ -47,6 +47,8 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "status": Entry("status:status", "Show where everything is."),
         "batches": Entry("status:batches", "List the batches."),
         "cost": Entry("cost:cost", "Show what was spent, by day, source, model or batch."),
+        "why": Entry("why:why", "Say why something is, or is not, in the table, and what to do."),
+        "trace": Entry("why:trace", "Show what happened to something, when, and what took how long."),
         "history": Entry("history:history", "Tell the story of a document, chunk, batch or embedding."),
         "search": Entry("search:search", "Search the table."),
         "metrics": Entry("metrics:metrics", "Print the state as Prometheus metrics."),

@@ -76,11 +76,6 @@ _TOLD = frozenset(str(state) for state in states.Batch) - {
 }
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 chunk`, `1,200 chunks`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def batch_events(connection: View, batch_ids: Iterable[int]) -> list[tuple[int, str]]:
     """What happened to these batches, in short, told with their refs."""
     told = []

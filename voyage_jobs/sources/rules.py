@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from pathspec import GitIgnoreSpec
 
@@ -45,6 +46,14 @@ _SUFFIX = re.compile(r"(?:\*\*/)?\*([\w.+-]+)", re.ASCII)
 _LINE_END = "\U0010ff0a"
 
 
+class Refusal(NamedTuple):
+    """Why a file is not wanted: `rule` is hidden, excluded (by `pattern`, by way of `part`) or not_included."""
+
+    rule: str
+    pattern: str | None
+    part: str
+
+
 class PathRules:
     """The rules of one source. Paths are relative to the source, with `/`, as `names.encode` makes them."""
 
@@ -65,6 +74,18 @@ class PathRules:
         """Whether the file is wanted."""
         folder, _, name = rel_path.rpartition("/")
         return self.in_folder(folder)(name)
+
+    def why_not(self, rel_path: str) -> Refusal | None:
+        """What keeps a file from being wanted; None if nothing does. For a person: slow and exact."""
+        if not self._hidden and (part := next((p for p in rel_path.split("/") if p.startswith(".")), None)):
+            return Refusal("hidden", None, part)
+        if (excluded := self._exclude.match(rel_path)) is not None:
+            above = [rel_path[: at + 1] for at, char in enumerate(rel_path) if char == "/"]
+            folder = next((each for each in above if self._exclude.match(each) is not None), rel_path)
+            return Refusal("excluded", excluded, folder)
+        if self._include.match(rel_path) is None:
+            return Refusal("not_included", None, rel_path)
+        return None
 
     def enters(self, rel_dir: str) -> bool:
         """Whether the folder can hold a wanted file. The root, "", always can."""
@@ -102,6 +123,7 @@ class _Patterns:
     """One list of gitignore patterns, taken apart by what it costs to ask them."""
 
     def __init__(self, lines: Sequence[str]) -> None:
+        self._lines = tuple(lines)
         lines = [line.replace("\n", _LINE_END) for line in lines]
         self._spec = _compiled(lines)
         # With a `!` pattern the order counts, and a file may be wanted in an unwanted folder: no short cuts
@@ -116,6 +138,11 @@ class _Patterns:
 
     def __bool__(self) -> bool:
         return any(pattern.include is not None for pattern in self._spec.patterns)
+
+    def match(self, rel_path: str) -> str | None:
+        """The pattern that takes the path, or None."""
+        found = self._spec.check_file(_safe(rel_path))
+        return self._lines[found.index] if found.include and found.index is not None else None
 
     def whole_folder(self, rel_dir: str) -> bool:
         """Whether every file below the folder surely matches."""

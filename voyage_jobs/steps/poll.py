@@ -20,7 +20,7 @@ from voyage_jobs.steps.submit import park
 from voyage_jobs.steps.validation import refuse
 from voyage_jobs.store import batches, lanes
 from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.voyage.wire import ENDS, Phase, RemoteBatch, phase_of
+from voyage_jobs.voyage.wire import ENDS, Phase, RemoteBatch
 
 # Up to this many jobs are asked about one by one: a list may be pages long.
 FEW = 2
@@ -170,9 +170,7 @@ def _overdue_s(context: Context, batch: BatchRow, remote: RemoteBatch) -> float:
 def _is_over_by_now(context: Context, batch: BatchRow, remote: RemoteBatch) -> bool:
     """Whether a job whose word nobody knows has results and is past its window: then it can only be over."""
     named = remote.output_file_id is not None or remote.error_file_id is not None
-    return (
-        remote.phase is Phase.UNKNOWN and named and _overdue_s(context, batch, remote) > UNKNOWN_RESULTS_S
-    )
+    return remote.phase is Phase.UNKNOWN and named and _overdue_s(context, batch, remote) > UNKNOWN_RESULTS_S
 
 
 def _waits_too_long(context: Context, batch: BatchRow, remote: RemoteBatch) -> bool:

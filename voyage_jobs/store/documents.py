@@ -360,3 +360,58 @@ def _row(row: Mapping[Any, Any]) -> DocumentRow:
         missing_at=row["missing_at"],
         moved_from=row["moved_from"],
     )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a document's file is, and how it looked when it was last read; paths as `names.encode` makes them."""
+
+    root: str
+    size: int
+    mtime_ns: int
+    inode: int
+    source_id: int
+    seen_at: int | None
+    """When a scan first recorded it."""
+
+
+# Purpose: how a document's file looked, and when it was first seen.
+_PLACE = text(
+    "SELECT s.path AS root, d.size, d.mtime_ns, d.inode, d.source_id, (SELECT MIN(t.at) FROM transitions t"
+    "  WHERE t.kind = 'document' AND t.subject = d.id) AS seen_at"
+    " FROM documents d JOIN sources s ON s.id = d.source_id WHERE d.id = :id"
+)
+# Purpose: where a document was moved to.
+_MOVED_TO = text(
+    "SELECT CASE f.path WHEN '' THEN n.name ELSE f.path || '/' || n.name END FROM documents d"
+    " JOIN documents n ON n.source_id = d.source_id AND n.moved_from = :path"
+    " JOIN folders f ON f.id = n.folder_id WHERE d.id = :id ORDER BY n.id DESC LIMIT 1"
+)
+
+
+def place_of(connection: Connection, document_id: int) -> Place:
+    """Where a document's file is."""
+    return Place(**connection.execute(_PLACE, {"id": document_id}).mappings().one())
+
+
+def moved_to(connection: Connection, document: DocumentRow) -> str | None:
+    """The path to which a document of this source was moved last, if it was."""
+    values = {"id": document.id, "path": document.path}
+    return connection.execute(_MOVED_TO, values).scalar()
+
+
+# Purpose: what is known of the files at and below a folder, and what of it the table serves.
+_BELOW = text(
+    "SELECT d.state, COUNT(*) AS documents, SUM(EXISTS (SELECT 1 FROM versions v WHERE v.document_id = d.id"
+    "  AND v.state = 'published')) AS published, SUM(EXISTS (SELECT 1 FROM versions v"
+    "  WHERE v.document_id = d.id AND v.state IN ('waiting', 'ready'))) AS waiting"
+    " FROM sources s JOIN folders f ON f.source_id = s.id JOIN documents d ON d.folder_id = f.id"
+    " WHERE s.name = :source AND (f.path = :path OR :path = '' OR substr(f.path, 1, length(:path) + 1) = :path || '/')"
+    " GROUP BY d.state"
+)
+
+
+def below(connection: Connection, source: str, folder: str) -> dict[str, tuple[int, int, int]]:
+    """State -> (documents, published ones, ones with a version on its way) at and below a folder; "" is the source."""
+    rows = connection.execute(_BELOW, {"source": source, "path": folder})
+    return {row.state: (row.documents, row.published, row.waiting) for row in rows}

@@ -104,6 +104,19 @@ def waiting_by_source(connection: Connection, profile_id: int) -> dict[int, int]
     return {source_id: int(tokens) for source_id, tokens in rows}
 
 
+# Purpose: how many wanted embeddings go before one (about: they go by the age of their oldest version).
+_AHEAD = text(
+    "SELECT COUNT(*) FROM embeddings e WHERE e.state = 0 AND e.profile_id ="
+    " (SELECT profile_id FROM embeddings WHERE id = :id)"
+    " AND (e.refusals < :refusals OR (e.refusals = :refusals AND e.id < :id))"
+)
+
+
+def ahead_of(connection: Connection, embedding_id: int, refusals: int) -> int:
+    """About how many embeddings are sent before this one."""
+    return int(connection.execute(_AHEAD, {"id": embedding_id, "refusals": refusals}).scalar_one())
+
+
 # Purpose: nobody needs these any more: their text changed before it was sent. State by state, since each has an index
 # of its own: what is held, which is most, is not looked at.
 _DROP = [

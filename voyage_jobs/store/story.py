@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, text
 
 from voyage_jobs import states
+from voyage_jobs.profile import KEY_BYTES
 from voyage_jobs.store.schema import EMBEDDING_CODES
 
 View = Connection
@@ -100,13 +101,14 @@ class ChunkStory:
     slot: int
     state: states.Embedding
     attempts: int
+    wanted_at: int
     last: LineStory | None
 
 
 _LAST = "(SELECT MAX(batch_id) FROM lines WHERE embedding_id = e.id)"
 # Purpose: the chunks of a version, each with what became of it.
 _CHUNKS = (
-    'SELECT c.ordinal, c.start, c."end", c.section, c.tokens, e.key, c.slot, e.state, e.attempts,'
+    'SELECT c.ordinal, c.start, c."end", c.section, c.tokens, e.key, c.slot, e.state, e.attempts, e.wanted_at,'
     " b.id, b.ref, b.state, l.line, l.outcome, l.tokens, l.detail"
     " FROM chunks c JOIN embeddings e ON e.id = c.embedding_id"
     f" LEFT JOIN lines l ON l.embedding_id = e.id AND l.batch_id = {_LAST}"
@@ -127,6 +129,7 @@ def chunks_of(connection: Connection, version_id: int) -> Iterator[ChunkStory]:
             slot,
             stored,
             attempts,
+            wanted_at,
             batch_id,
             ref,
             batch_state,
@@ -134,7 +137,7 @@ def chunks_of(connection: Connection, version_id: int) -> Iterator[ChunkStory]:
         ) = row
         last = None if batch_id is None else LineStory(batch_id, ref, states.Batch(batch_state), *line)
         state = told_state(stored, last)
-        yield ChunkStory(ordinal, start, end, section, tokens, key, slot, state, attempts, last)
+        yield ChunkStory(ordinal, start, end, section, tokens, key, slot, state, attempts, wanted_at, last)
 
 
 def told_state(stored: int, last: LineStory | None) -> states.Embedding:
@@ -171,6 +174,17 @@ _LINES = text(
     "SELECT b.id AS batch_id, b.ref, b.state AS batch_state, l.line, l.outcome, l.tokens, l.detail"
     " FROM lines l JOIN batches b ON b.id = l.batch_id WHERE l.embedding_id = :id ORDER BY l.batch_id"
 )
+
+
+# Purpose: embeddings whose key begins so (a range of the key's index).
+_BEGINNING = text("SELECT key FROM embeddings WHERE key BETWEEN :low AND :high ORDER BY key LIMIT :most")
+
+
+def keys_beginning(connection: Connection, prefix: str, most: int) -> list[bytes]:
+    """Up to `most` keys whose hex digits begin with `prefix`, which is at most 40 hex digits in lower case."""
+    digits = 2 * KEY_BYTES
+    ends = {"low": bytes.fromhex(prefix.ljust(digits, "0")), "high": bytes.fromhex(prefix.ljust(digits, "f"))}
+    return list(connection.execute(_BEGINNING, {**ends, "most": most}).scalars())
 
 
 def embedding(connection: Connection, key: bytes) -> EmbeddingStory | None:

@@ -1,0 +1,66 @@
+"""What decides when something that waits moves on, read in one go: cheap, whatever the state holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from voyage_jobs import lock
+from voyage_jobs.config.prices import batch_price
+from voyage_jobs.config.profile import profile_of
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.report.eta import HISTORY
+from voyage_jobs.states import BEFORE_THE_JOB, Batch
+from voyage_jobs.steps import budget
+from voyage_jobs.steps.budget import Room
+from voyage_jobs.store import batches, counts, lanes, notes, tally
+from voyage_jobs.store.batches import BatchRow
+from voyage_jobs.store.lanes import Lane
+from voyage_jobs.store.notes import Here
+from voyage_jobs.store.story import View
+from voyage_jobs.store.tally import Waiting
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One moment. `now` in microseconds UTC; `took` are seconds that past jobs took, shortest first."""
+
+    now: int
+    holder: int | None
+    here: Here | None
+    other_profile: bool
+    lanes: Mapping[str, Lane]
+    parked: Sequence[BatchRow]
+    unsent: Sequence[BatchRow]
+    """Batches on their way to the vendor: while there is one, no other is made."""
+    in_flight: tuple[int, int]
+    waiting: Waiting
+    rooms: Sequence[Room]
+    took: Sequence[float]
+    claiming: bool
+    recounting: bool
+
+    def closed(self, name: str) -> Lane | None:
+        """The lane, if it is closed now."""
+        found = self.lanes.get(name)
+        return found if found is not None and found.until_at > self.now else None
+
+
+def gather(connection: View, settings: Settings, now: int) -> Moment:
+    """Read it."""
+    known = notes.get(connection, notes.PROFILE)
+    return Moment(
+        now=now,
+        holder=lock.holder(settings.paths.lock),
+        here=notes.who(connection),
+        other_profile=known is not None and known != profile_of(settings).to_json(),
+        lanes=lanes.closed(connection),
+        parked=batches.in_state(connection, Batch.PARKED),
+        unsent=batches.in_state(connection, *BEFORE_THE_JOB),
+        in_flight=batches.in_flight(connection),
+        waiting=tally.waiting(connection),
+        rooms=list(budget.rooms(connection, settings, batch_price(settings), now)),
+        took=batches.durations_s(connection, HISTORY),
+        claiming=notes.get(connection, notes.CLAIM) == notes.CLAIM_DUE,
+        recounting=counts.counted(connection).recount_after is not None,
+    )

@@ -1,0 +1,212 @@
+"""One document with all that decides about it: what is served and wanted, its chunks in groups, its file now."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from voyage_jobs.clock import iso
+from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.report import waits, why_file
+from voyage_jobs.report.moment import Moment
+from voyage_jobs.report.waits import NOTHING_TO_DO, Wait
+from voyage_jobs.report.words import ranges, when
+from voyage_jobs.sources import names
+from voyage_jobs.sources.files import FileStat
+from voyage_jobs.states import Embedding, Version
+from voyage_jobs.store import documents, sources, story
+from voyage_jobs.store.documents import UNSETTLED_MTIME, DocumentRow, Place
+from voyage_jobs.store.embeddings import OUTCOME_WORDS
+from voyage_jobs.store.sources import SourceRow
+from voyage_jobs.store.story import ChunkStory, VersionStory, View
+
+_LIVE = (Version.WAITING, Version.READY, Version.PUBLISHED)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Chunks of a version that stand alike: in one state, in one batch (None: in none)."""
+
+    state: Embedding
+    ref: str | None
+    batch_id: int | None
+    chunks: Sequence[ChunkStory]
+
+    @property
+    def lines(self) -> str:
+        """Their lines, counted from 0 as in the input file."""
+        return ranges([chunk.last.line for chunk in self.chunks if chunk.last is not None])
+
+
+def groups(chunks: Iterable[ChunkStory]) -> list[Group]:
+    """Chunks by how they stand; what only a person moves on comes first, what is held last."""
+    found: dict[tuple[Embedding, str | None], list[ChunkStory]] = {}
+    for each in chunks:
+        in_batch = each.state in (Embedding.PACKED, Embedding.SUBMITTED)
+        ref = each.last.ref if in_batch and each.last is not None else None
+        found.setdefault((each.state, ref), []).append(each)
+    order = list(_WORST_FIRST)
+    return [
+        Group(state, ref, alike[0].last.batch_id if ref is not None and alike[0].last else None, alike)
+        for (state, ref), alike in sorted(
+            found.items(), key=lambda item: (order.index(item[0][0]), item[0][1] or "")
+        )
+    ]
+
+
+_WORST_FIRST = (
+    Embedding.FAILED,
+    Embedding.DROPPED,
+    Embedding.WANTED,
+    Embedding.PACKED,
+    Embedding.SUBMITTED,
+    Embedding.HELD,
+)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One document with all that decides about it."""
+
+    connection: View
+    settings: Settings
+    moment: Moment
+    row: DocumentRow
+    place: Place
+    source: SourceRow | None
+    configured: SourceSettings | None
+    live: Sequence[VersionStory]
+
+    @property
+    def served(self) -> VersionStory | None:
+        """What the table shows."""
+        return next((each for each in self.live if each.state is Version.PUBLISHED), None)
+
+    @property
+    def wanted(self) -> VersionStory | None:
+        """What it is to show."""
+        return next((each for each in self.live if each.state is not Version.PUBLISHED), None)
+
+    def at(self, time: int) -> str:
+        """A time in words."""
+        return f"at {when(time, self.moment.now)}"
+
+    @property
+    def name(self) -> str:
+        """For a person."""
+        return f"{self.row.source}:{names.display(self.row.path)}"
+
+
+def look(connection: View, settings: Settings, moment: Moment, row: DocumentRow) -> Standing:
+    """Read it."""
+    return Standing(
+        connection,
+        settings,
+        moment,
+        row,
+        documents.place_of(connection, row.id),
+        sources.by_name(connection, row.source),
+        next((each for each in settings.sources if each.name == row.source), None),
+        [each for each in story.versions_of(connection, row.id) if each.state in _LIVE],
+    )
+
+
+def ref_of(row: DocumentRow) -> str:
+    """As a person would name it to a command."""
+    return f"{row.source}:{row.path}"
+
+
+def word_of(view: Standing) -> str:
+    """The document as an argument of a command."""
+    return f"'{view.name}'" if any(char.isspace() for char in view.name) else view.name
+
+
+# --- since it was read ---
+
+
+def since_then(view: Standing) -> Wait | None:
+    """What has become of the file since it was read: changed, gone, or not wanted any more by the patterns."""
+    source = view.configured
+    if source is None:
+        said = f"Its source {view.row.source} is not in the configuration any more; what the table has of it stays."
+        return Wait("not_configured", said, None, f"Put it back, or `voyage-jobs confirm {view.row.source}`.")
+    due = view.source.scan_due_at if view.source is not None else 0
+    nobody = waits.nobody(view.moment)
+    scan = "The next scan"
+    if due > view.moment.now and nobody is None:
+        scan += f", due {view.at(due)},"
+    next_ = "`voyage-jobs sync` scans now." if nobody is not None else NOTHING_TO_DO
+    until = due if due > view.moment.now and nobody is None else None
+    refused = why_file.by_rules(source, view.row.path)
+    if refused is not None:
+        said = f"But {refused.text}: {scan.lower() if scan == 'The next scan' else scan} takes it out."
+        return Wait(refused.code, said, until, next_)
+    path = os.path.join(names.decode(view.place.root), names.decode(view.row.path))
+    try:
+        now = FileStat.of("", os.stat(path, follow_symlinks=source.follow_symlinks))
+    except OSError:
+        frozen = view.source is not None and view.source.frozen_reason is not None
+        if frozen and view.source is not None:
+            said = f"Its file is not to be seen, and the source is frozen: {view.source.frozen_reason}."
+            return Wait("frozen", said, None, f"Bring it back, or `voyage-jobs confirm {view.row.source}`.")
+        return Wait("file_gone", f"But its file is not there now. {scan} notices.", until, next_)
+    if view.place.mtime_ns != UNSETTLED_MTIME and now.key != (
+        view.place.size,
+        view.place.mtime_ns,
+        view.place.inode,
+    ):
+        said = f"The file has been written to since. {scan} reads it; if its text has changed, that goes out then."
+        return Wait("changed_since", said, until, next_)
+    return None
+
+
+# --- for programs ---
+
+
+def chunk_facts(each: ChunkStory) -> dict[str, Any]:
+    """One chunk, for programs."""
+    return {
+        "ordinal": each.ordinal,
+        "embedding_key": each.key.hex(),
+        "state": str(each.state),
+        "attempts": each.attempts,
+        "batch": each.last and each.last.ref,
+        "line": each.last and each.last.line,
+        "outcome": each.last and OUTCOME_WORDS[each.last.outcome],
+        "detail": each.last and each.last.detail,
+    }
+
+
+def facts_of(view: Standing) -> dict[str, Any]:
+    """The document, for programs."""
+    version = view.wanted or view.served
+    chunks = [] if version is None else list(story.chunks_of(view.connection, version.id))
+    reused = (
+        0
+        if version is None
+        else sum(each.state is Embedding.HELD and each.wanted_at < version.seen_at for each in chunks)
+    )
+    served = view.served
+    return {
+        "document": {
+            "source": view.row.source,
+            "path": view.row.path,
+            "state": view.row.state,
+            "first_seen_at": iso(view.place.seen_at),
+            "read_at": iso(version.seen_at) if version is not None else None,
+            "published_at": iso(served.published_at) if served is not None else None,
+            "table_version": served.table_version if served is not None else None,
+            "older_version_served": served is not None and view.wanted is not None,
+        },
+        "chunks": {
+            "total": len(chunks),
+            "reused": reused,
+            "by_state": [
+                {"state": str(each.state), "batch": each.ref, "chunks": len(each.chunks)}
+                for each in groups(chunks)
+            ],
+        },
+    }

@@ -1,0 +1,162 @@
+"""Why a document is in the table, or is not yet, or will not be."""
+
+from __future__ import annotations
+
+from voyage_jobs.clock import US
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.report import why_file
+from voyage_jobs.report.answer import Answer
+from voyage_jobs.report.moment import Moment
+from voyage_jobs.report.standing import (
+    Standing,
+    facts_of,
+    groups,
+    look,
+    ref_of,
+    since_then,
+    word_of,
+)
+from voyage_jobs.report.waits import NOTHING_TO_DO
+from voyage_jobs.report.why_way import on_its_way, words_of
+from voyage_jobs.report.words import counted, when
+from voyage_jobs.sources import names
+from voyage_jobs.states import Document, Embedding
+from voyage_jobs.store import documents, story
+from voyage_jobs.store.documents import DocumentRow
+from voyage_jobs.store.story import VersionStory, View
+
+
+def document(connection: View, settings: Settings, moment: Moment, row: DocumentRow) -> Answer:
+    """How a document stands."""
+    view = look(connection, settings, moment, row)
+    answer = _stands(view)
+    answer.facts = {**facts_of(view), **answer.facts}
+    return answer
+
+
+def _stands(view: Standing) -> Answer:
+    row = view.row
+    if row.state == Document.SKIPPED:
+        return _skipped(view)
+    if row.state == Document.MISSING:
+        return _missing(view)
+    if row.state == Document.GONE:
+        return _gone(view)
+    wanted, served = view.wanted, view.served
+    if wanted is not None:
+        return on_its_way(view, wanted)
+    if served is not None:
+        return _published(view, served)
+    said = f"{view.name} was seen {_first(view)}, and no version of it is on record, which should not be."
+    return Answer(
+        "document", ref_of(row), "no_version", False, said, "`voyage-jobs verify` finds out and mends it."
+    )
+
+
+def _first(view: Standing) -> str:
+    return "at a time that is not on record" if view.place.seen_at is None else view.at(view.place.seen_at)
+
+
+# --- what is not taken, or was and is not there any more ---
+
+
+def _still_served(view: Standing) -> str:
+    served = view.served
+    if served is None or served.published_at is None:
+        return ""
+    return f" The table still serves what it had of it, published {view.at(served.published_at)}."
+
+
+def _skipped(view: Standing) -> Answer:
+    row = view.row
+    why = why_file.skipped(row.reason or "", row.detail, row.source)
+    moves = story.moves_of(view.connection, "document", [row.id])
+    at = f" {when(moves[-1].at, view.moment.now)}" if moves else ""
+    said = f"{view.name} was looked at{at} and is not taken: {why.text}.{_still_served(view)}"
+    next_ = why.next or "Nothing to do; or exclude it, and it is not looked at any more."
+    return Answer("document", ref_of(row), why.code, False, said, next_)
+
+
+def _missing(view: Standing) -> Answer:
+    row, source = view.row, view.configured
+    since = row.missing_at or view.moment.now
+    said = f"{view.name} is missing from the disk since {when(since, view.moment.now)}.{_still_served(view)}"
+    if view.source is not None and view.source.frozen_reason is not None:
+        said += f" Its source is frozen, so nothing is deleted: {view.source.frozen_reason}."
+        return Answer(
+            "document",
+            ref_of(row),
+            "frozen",
+            False,
+            said,
+            f"`voyage-jobs confirm {row.source}`, or bring it back.",
+        )
+    grace_s = source.delete_grace_s if source is not None else 0.0
+    until = since + int(grace_s * US)
+    if until > view.moment.now:
+        said += f" Its grace period ends {view.at(until)}; the scan after that takes it out."
+    else:
+        said += " Its grace period is over: the next scan takes it out."
+    return Answer(
+        "document",
+        ref_of(row),
+        "missing",
+        False,
+        said,
+        "Put the file back to keep it; else nothing to do.",
+        until,
+    )
+
+
+def _gone(view: Standing) -> Answer:
+    row = view.row
+    moves = story.moves_of(view.connection, "document", [row.id])
+    cause, at = (moves[-1].cause, moves[-1].at) if moves else ("", None)
+    when_ = "" if at is None else f" {view.at(at)}"
+    to = documents.moved_to(view.connection, row) if cause == "moved" else None
+    if to is not None:
+        place = f"{row.source}:{names.display(to)}"
+        said = f"{view.name} was moved{when_}: it is {place} now, with the same vectors."
+        return Answer("document", ref_of(row), "moved", False, said, f"`voyage-jobs why {place}`")
+    said = f"{view.name} is gone{when_} ({cause or 'no cause on record'})."
+    if view.served is not None:
+        said += " Its rows are about to leave the table."
+    else:
+        said += " The table does not show it any more; vectors that were paid for are kept for a while."
+    return Answer(
+        "document", ref_of(row), "gone", False, said, "Put the file back, and the next scan takes it up."
+    )
+
+
+# --- what is in the table ---
+
+
+def _published(view: Standing, served: VersionStory) -> Answer:
+    row = view.row
+    at = served.published_at or view.moment.now
+    shown = served.chunks - served.failed_chunks
+    version = "" if served.table_version is None else f" (table version {served.table_version})"
+    said = f"{view.name} is in the table, as it was read {view.at(served.seen_at)}:"
+    said += f" {counted(shown, 'chunk')}, published {view.at(at)}{version}."
+    if served.retire:
+        said += " Its rows are about to leave the table."
+        return Answer("document", ref_of(row), "leaving", True, said, NOTHING_TO_DO)
+    since = since_then(view)
+    if since is not None:
+        said += f" {since.text}"
+        return Answer("document", ref_of(row), since.code, True, said, since.next, since.until)
+    if served.failed_chunks:
+        told = groups(story.chunks_of(view.connection, served.id))
+        failed = [each for each in told if each.state is Embedding.FAILED]
+        said += f" {counted(served.failed_chunks, 'chunk')} more could not be embedded{words_of(failed)}."
+        return Answer(
+            "document", ref_of(row), "published_without", True, said, "`voyage-jobs retry` tries them again."
+        )
+    return Answer(
+        "document",
+        ref_of(row),
+        "published",
+        True,
+        said,
+        f"`voyage-jobs trace {word_of(view)}` shows its way.",
+    )

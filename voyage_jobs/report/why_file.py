@@ -1,0 +1,185 @@
+"""Why a file that is on the disk is not known: outside, excluded, hidden, unfit, or simply not scanned yet."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+
+from voyage_jobs.clock import iso
+from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.report.find import OnDisk
+from voyage_jobs.report.words import counted
+from voyage_jobs.sources import names
+from voyage_jobs.sources.files import FileStat, Skip
+from voyage_jobs.sources.read import read_document
+from voyage_jobs.sources.rules import PathRules
+from voyage_jobs.store import documents, sources
+from voyage_jobs.store.sources import SourceRow
+from voyage_jobs.store.story import View
+
+_SHOWN = 5
+_SCANS = "`voyage-jobs sync` scans it; a running `voyage-jobs run` does so by itself."
+
+# Why a file that the rules want is not taken: what it is, and what one could do.
+SKIPPED = {
+    "symlink": ("it is, or lies below, a symbolic link", "Set follow_symlinks of source {source} to true."),
+    "outside": ("its symbolic link leads out of the source", "Make the folder it leads to a source."),
+    "cycle": ("its symbolic link leads back to a folder above it", None),
+    "special": ("it is no regular file", None),
+    "unreadable": ("it cannot be read", "Let this user read it; the next scan takes it."),
+    "too_large": ("it is too large", "Raise max_file_bytes of source {source}; the next scan takes it."),
+    "empty": ("it is empty", "Nothing to do: it is taken once there is text in it."),
+    "binary": ("it is binary", "Save it as text, or exclude it."),
+    "undecodable": ("it is not UTF-8 (nor UTF-16 with a byte order mark)", "Save it as UTF-8."),
+    "changing": ("it was being written when it was read", _SCANS),
+    "vanished": ("it was gone before it could be read", _SCANS),
+}
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """A reason: a stable code, one or two sentences, and the next step if there is one."""
+
+    code: str
+    text: str
+    next: str | None
+
+
+def unseen(connection: View | None, settings: Settings, file: OnDisk) -> Unseen:
+    """Why the state knows nothing of what is on the disk there. `connection` is None where there is no state."""
+    shown = names.display(file.path)
+    source = file.source
+    if source is None:
+        listed = ", ".join(
+            f"{each.name} ({names.display(names.encode(os.fsencode(each.path)))})"
+            for each in settings.sources[:_SHOWN]
+        )
+        return Unseen(
+            "outside_sources",
+            f"{shown} is on disk and outside every source: {listed}.",
+            "Add its folder to the configuration as one of [[sources]], then `voyage-jobs sync`.",
+        )
+    name = names.display(file.inside) or shown
+    where = f"{name} is on disk in source {source.name}"
+    refused = judge(source, file.inside) if file.inside else None
+    if refused is not None:
+        return Unseen(refused.code, f"{where}, and is not taken: {refused.text}.", refused.next)
+    if os.path.isdir(names.decode(file.path)):
+        return _folder(connection, file, where)
+    row = _row(connection, source.name)
+    return Unseen("not_scanned", f"{where}, but no scan has seen it yet{_scans(connection, row)}.", _SCANS)
+
+
+def judge(source: SourceSettings, inside: str) -> Unseen | None:
+    """Why a scan of the source would not take the path as it is now; None if it would. Reads the file."""
+    found = _by_rules(source, inside) or _by_links(source, inside)
+    if found is not None:
+        return found
+    path = os.path.join(os.fsencode(source.path), names.decode(inside))
+    try:
+        now = os.stat(path, follow_symlinks=source.follow_symlinks)
+    except OSError as exc:
+        return skipped("unreadable", exc.strerror, source.name)
+    if stat.S_ISDIR(now.st_mode):
+        return None
+    if not stat.S_ISREG(now.st_mode):
+        return skipped("special", None, source.name)
+    looked = FileStat.of(names.encode(os.path.basename(path)), now)
+    read = read_document(
+        path, looked, max_bytes=source.max_file_bytes, follow_symlinks=source.follow_symlinks
+    )
+    return skipped(str(read.reason), read.detail, source.name) if isinstance(read, Skip) else None
+
+
+def skipped(reason: str, detail: str | None, source: str) -> Unseen:
+    """A reason for which a file is skipped, in words."""
+    said, hint = SKIPPED.get(reason, (reason, None))
+    told = f"{said} ({detail})" if detail else said
+    return Unseen(reason, told, hint.format(source=source) if hint else None)
+
+
+def by_rules(source: SourceSettings, inside: str) -> Unseen | None:
+    """Why the patterns of the source do not want a file; None if they do."""
+    return _by_rules(source, inside, folder=False)
+
+
+def _by_rules(source: SourceSettings, inside: str, folder: bool | None = None) -> Unseen | None:
+    rules = PathRules(source.include, source.exclude, source.hidden)
+    path = os.path.join(os.fsencode(source.path), names.decode(inside))
+    is_folder = os.path.isdir(path) if folder is None else folder
+    refused = rules.why_not(f"{inside}/" if is_folder else inside)
+    if refused is None or (is_folder and (refused.rule == "not_included" or rules.enters(inside))):
+        return None
+    part = names.display(refused.part)
+    if refused.rule == "hidden":
+        return Unseen(
+            "hidden",
+            f"the name {part} begins with a dot, and hidden files are left out",
+            f"Set hidden of source {source.name} to true.",
+        )
+    if refused.rule == "excluded":
+        what = "it" if refused.part.rstrip("/") == inside else f"the folder {part}"
+        return Unseen(
+            "excluded",
+            f"the exclude pattern {refused.pattern!r} of source {source.name} fits {what}",
+            f"Change exclude of source {source.name}, then `voyage-jobs sync`.",
+        )
+    kinds = (
+        "none of its include patterns" if source.include else "none of the usual endings (*.md, *.rst, ...)"
+    )
+    return Unseen(
+        "not_included",
+        f"{kinds} fits it",
+        f"Add a pattern to include of source {source.name}, then `voyage-jobs sync`.",
+    )
+
+
+def _by_links(source: SourceSettings, inside: str) -> Unseen | None:
+    """Whether a symbolic link on the way, or the file itself, keeps a scan out."""
+    root = os.fsencode(source.path)
+    at = root
+    for part in names.decode(inside).split(b"/"):
+        at = os.path.join(at, part)
+        if not os.path.islink(at):
+            continue
+        if not source.follow_symlinks:
+            link = names.display(names.encode(os.path.relpath(at, root)))
+            return skipped("symlink", f"{link}, not followed", source.name)
+        real, inner = os.path.realpath(at), os.path.realpath(root)
+        if os.path.commonpath([real, inner]) != inner:
+            return skipped("outside", names.display(names.encode(real)), source.name)
+    return None
+
+
+def _folder(connection: View | None, file: OnDisk, where: str) -> Unseen:
+    """A folder that scans enter: what is known below it."""
+    assert file.source is not None  # noqa: S101 - for the type checker: the caller has looked
+    known = {} if connection is None else documents.below(connection, file.source.name, file.inside)
+    total = sum(each[0] for each in known.values())
+    if not total:
+        return Unseen("folder", f"{where}, and is a folder of which no file is known yet.", _SCANS)
+    served, coming = (sum(each[i] for each in known.values()) for i in (1, 2))
+    skips = known.get("skipped", (0, 0, 0))[0]
+    return Unseen(
+        "folder",
+        f"{where}, and is a folder: of {counted(total, 'file')} that scans have seen there, {served:,} are in the"
+        f" table, {coming:,} have a version on its way, {skips:,} are skipped.",
+        "`voyage-jobs why FILE` for one of them.",
+    )
+
+
+def _row(connection: View | None, name: str) -> SourceRow | None:
+    return None if connection is None else sources.by_name(connection, name)
+
+
+def _scans(connection: View | None, row: SourceRow | None) -> str:
+    if connection is None or row is None:
+        return ": nothing was scanned with this configuration"
+    if row.frozen_reason is not None:
+        return f": the source is frozen ({row.frozen_reason})"
+    if row.scanned_at is None:
+        return ": the first scan of the source has not come to its end"
+    told = f": the last whole one ended at {iso(row.scanned_at)}"
+    return told + (f", the next is due at {iso(row.scan_due_at)}" if row.scan_due_at else "")

@@ -1,0 +1,137 @@
+"""Why the wanted version of a document is not in the table yet: what each group of its chunks waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.report import waits
+from voyage_jobs.report.answer import Answer, waiting
+from voyage_jobs.report.moment import Moment
+from voyage_jobs.report.standing import (
+    Group,
+    Standing,
+    groups,
+    ref_of,
+    since_then,
+    word_of,
+)
+from voyage_jobs.report.waits import Wait
+from voyage_jobs.report.words import clock_time, counted, ranges
+from voyage_jobs.states import Embedding, Version
+from voyage_jobs.store import batches, embeddings, story, versions
+from voyage_jobs.store.embeddings import OUTCOME_WORDS
+from voyage_jobs.store.story import ChunkStory, VersionStory, View
+
+_MOST_GROUPS = 3
+
+
+def on_its_way(view: Standing, wanted: VersionStory) -> Answer:
+    """Why a version that is waiting or ready is not published."""
+    row = view.row
+    chunks = list(story.chunks_of(view.connection, wanted.id))
+    told = groups(chunks)
+    said = f"{view.name} was seen {view.at(wanted.seen_at)} and split into {counted(wanted.chunks, 'chunk')}"
+    said += f"{_provenance(wanted, chunks)}. It is not in the table yet."
+    before = ""
+    if view.served is not None and view.served.published_at is not None:
+        before = f" Until then the table serves the version of {clock_time(view.served.published_at, view.moment.now)}."
+    if wanted.state is Version.READY or not [each for each in told if each.state is not Embedding.HELD]:
+        wait = waits.to_be_published(view.moment, has_text=_has_text(view, wanted))
+        answer = waiting("document", ref_of(row), said, wait)
+    else:
+        open_ = [each for each in told if each.state is not Embedding.HELD]
+        reasons = [of_group(view, each, alone=len(open_) == 1) for each in open_[:_MOST_GROUPS]]
+        latest = [each.until for each in reasons]
+        text = " ".join(each.text for each in reasons)
+        if len(open_) > _MOST_GROUPS:
+            text += f" And {len(open_) - _MOST_GROUPS} more reasons: `voyage-jobs history {word_of(view)}` lists them."
+        until = None if None in latest else max(at for at in latest if at is not None)
+        wait = Wait(reasons[0].code, text, until, reasons[0].next)
+        answer = waiting("document", ref_of(row), said, wait)
+    since = since_then(view)
+    answer.paragraph += before + (f" {since.text}" if since is not None else "")
+    return answer
+
+
+def _has_text(view: Standing, version: VersionStory) -> bool:
+    if versions.has_text(view.connection, version.id):
+        return True
+    return since_then(view) is None
+
+
+def _provenance(wanted: VersionStory, chunks: Sequence[ChunkStory]) -> str:
+    """Where the vectors come from: which were reused, which were sent, in which batches and lines."""
+    reused = [each for each in chunks if each.state is Embedding.HELD and each.wanted_at < wanted.seen_at]
+    sent = [each for each in chunks if each not in reused and each.last is not None]
+    parts = []
+    if reused:
+        parts.append(f"{len(reused):,} reuse vectors that were paid for before")
+    by_ref: dict[str, list[int]] = {}
+    for each in sent:
+        if each.last is not None:
+            by_ref.setdefault(each.last.ref, []).append(each.last.line)
+    for ref, lines in list(by_ref.items())[:_MOST_GROUPS]:
+        word = "line" if len(set(lines)) == 1 else "lines"
+        parts.append(f"{len(lines):,} went into batch {ref} ({word} {ranges(lines)})")
+    return ": " + ", ".join(parts) if parts else ""
+
+
+def of_group(view: Standing, group: Group, *, alone: bool) -> Wait:
+    """Why these chunks have no vector."""
+    count = len(group.chunks)
+    which = ("It waits" if count == 1 else "They wait") if alone else f"{counted(count, 'chunk')} wait"
+    if not alone and count == 1:
+        which = "1 chunk waits"
+    if group.state is Embedding.FAILED:
+        text = f"{counted(count, 'chunk')} failed{words_of([group])}."
+        return Wait("failed", text, None, "`voyage-jobs retry` tries again; mend the cause first.")
+    if group.state is Embedding.DROPPED:
+        text = (
+            f"{counted(count, 'chunk')} {'was' if count == 1 else 'were'} in a batch that a person cancelled."
+        )
+        return Wait("cancelled", text, None, "`voyage-jobs retry` sends them after all.")
+    if group.batch_id is not None:
+        return of_batch_id(view.connection, view.settings, view.moment, group.batch_id)
+    wait = _to_be_sent(view, group)
+    return Wait(wait.code, f"{which} to be sent. {wait.text}{_tried(group.chunks)}", wait.until, wait.next)
+
+
+def of_batch_id(connection: View, settings: Settings, moment: Moment, batch_id: int) -> Wait:
+    """What a batch waits for, as the reason of what is in it."""
+    batch = batches.get(connection, batch_id)
+    calls = batches.attempts_of(connection, batch_id)
+    wait = waits.of_batch(moment, settings, batch, calls[-1].sent_at if calls else None)
+    if wait is None:  # over, and its lines not recorded: only verify can tell
+        return Wait("batch_over", f"Batch {batch.ref} is over.", None, "`voyage-jobs verify` finds out.")
+    return wait
+
+
+def _to_be_sent(view: Standing, group: Group) -> Wait:
+    first = story.embedding(view.connection, group.chunks[0].key)
+    if first is None:
+        return Wait("unknown", "Its embedding is not on record.", None, "`voyage-jobs verify` finds out.")
+    ahead = embeddings.ahead_of(view.connection, first.id, first.refusals)
+    text = waits.Text(first.tokens, view.place.source_id, first.refusals, ahead)
+    return waits.to_be_sent(view.moment, view.settings, text)
+
+
+def _tried(chunks: Sequence[ChunkStory]) -> str:
+    """What came of the tries before."""
+    tries = max((each.attempts for each in chunks), default=0)
+    last = next((each.last for each in chunks if each.attempts and each.last is not None), None)
+    if not tries or last is None:
+        return ""
+    detail = f": {last.detail}" if last.detail else ""
+    times = "once" if tries == 1 else f"{tries} times"
+    where = f"line {last.line} of batch {last.ref}"
+    return f" It was sent {times} without a vector: {where}, {OUTCOME_WORDS[last.outcome]}{detail}."
+
+
+def words_of(failed: Sequence[Group]) -> str:
+    """The vendor's words about what failed."""
+    lines = [each.last for group in failed for each in group.chunks if each.last is not None]
+    if not lines:
+        return ""
+    words = sorted({line.detail or OUTCOME_WORDS[line.outcome] for line in lines})
+    return f" (batch {lines[-1].ref}, line {lines[-1].line}; Voyage says: {'; '.join(words[:3])})"
