@@ -128,9 +128,7 @@ def _read_back(
 def lose_pack(context: Context, name: str, error: CorruptionError) -> None:
     """A pack is damaged or missing: set it aside and have its vectors fetched again."""
     with context.store.read() as connection:
-        pack = next((pack for pack in batches.all_packs(connection) if pack.name == name), None)
-    if pack is None:
-        raise error
+        (pack,) = (pack for pack in batches.all_packs(connection) if pack.name == name)
     if context.packs.path(name).exists():
         context.packs.set_aside(name)
     with context.store.write() as tx:

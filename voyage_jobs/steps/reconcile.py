@@ -141,14 +141,11 @@ def _give_up_attempt(context: Context, batch: BatchRow, attempt: AttemptRow) -> 
     context.log.warning("create.lost", ref=batch.ref, attempt=attempt.number)
 
 
-def adopt(
-    context: Context, batch: BatchRow, attempt: AttemptRow | None, remote: RemoteBatch, cause: str
-) -> None:
+def adopt(context: Context, batch: BatchRow, attempt: AttemptRow, remote: RemoteBatch, cause: str) -> None:
     """The vendor has a job for this batch: take it on."""
     interval_us = int(context.settings.polling.interval_s * US)
     with context.store.write() as tx:
-        if attempt is not None:
-            batches.close_attempt(tx, attempt, Attempt.CREATED, f"job {remote.id}")
+        batches.close_attempt(tx, attempt, Attempt.CREATED, f"job {remote.id}")
         created = remote.created_at_us or tx.now
         batches.move(
             tx,
@@ -157,7 +154,7 @@ def adopt(
             f"job {remote.id} {cause}",
             remote_id=remote.id,
             remote_status=remote.status,
-            submitted_at=attempt.sent_at if attempt else tx.now,
+            submitted_at=attempt.sent_at,
             remote_created_at=created,
             deadline_at=created + WINDOW_S * US,
             due_at=tx.now + (0 if cause != "created" else min(interval_us, 5 * US)),
@@ -165,8 +162,7 @@ def adopt(
             hint=None,
         )
     crash_point("create.committed")
-    if attempt is not None:
-        context.attempts_here.pop(attempt.id, None)
+    context.attempts_here.pop(attempt.id, None)
     context.log.info("batch.submitted", ref=batch.ref, batch_id=remote.id, cause=cause, inputs=batch.inputs)
 
 

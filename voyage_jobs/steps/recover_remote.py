@@ -74,19 +74,17 @@ def adopt_jobs(context: Context) -> FoundJobs:
         with context.store.read() as connection:
             batch = batches.by_ref(connection, ref)
         if batch is None:
-            reason = _take_on_unknown(context, ref, jobs[0])
-            if reason is not None:
-                tally.left[ref] = reason
+            taken = _take_on_unknown(context, ref, jobs[0])
+            if isinstance(taken, str):
+                tally.left[ref] = taken
                 continue
+            batch = taken
         elif batch.state in (*BEFORE_THE_JOB, Batch.PARKED) and jobs[0].phase is not Phase.FAILED:
             _take_on_known(context, batch, jobs[0])
         else:
             continue
         tally.adopted.append(ref)
-        with context.store.read() as connection:
-            batch = batches.by_ref(connection, ref)
-        if batch is not None:
-            cancel_duplicates(context, batch, jobs[1:])
+        cancel_duplicates(context, batch, jobs[1:])
     context.log.info("jobs.adopted", adopted=tally.adopted, left=tally.left)
     return tally
 
@@ -123,8 +121,8 @@ def _take_on_known(context: Context, batch: BatchRow, remote: RemoteBatch) -> No
         batches.remember_file(tx, remote.input_file_id or "", batch.id, "batch", None)
 
 
-def _take_on_unknown(context: Context, ref: str, remote: RemoteBatch) -> str | None:
-    """Learn what a job was asked for and make a batch of it. Returns why not, or None."""
+def _take_on_unknown(context: Context, ref: str, remote: RemoteBatch) -> BatchRow | str:
+    """Learn what a job was asked for and make a batch of it. Returns the batch, or why there is none."""
     if remote.phase is Phase.FAILED:
         return "it failed validation: nothing ran"
     lines = _lines_of(context, ref, remote)
@@ -142,7 +140,7 @@ def _take_on_unknown(context: Context, ref: str, remote: RemoteBatch) -> str | N
         adoption.to_running(tx, batch, f"job {remote.id} was found at the vendor", **_facts(remote, tx.now))
         if remote.input_file_id:
             batches.remember_file(tx, remote.input_file_id, batch.id, "batch", None)
-    return None
+    return batch
 
 
 def _facts(remote: RemoteBatch, now: int) -> dict[str, object]:

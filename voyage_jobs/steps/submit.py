@@ -15,11 +15,8 @@ import orjson
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import (
-    AuthError,
     BadAnswerError,
-    NotSentError,
     OutcomeUnknownError,
-    QuotaError,
     RateLimitedError,
     RefusedError,
     VendorError,
@@ -207,7 +204,7 @@ def _judge(context: Context, batch: BatchRow, attempt: AttemptRow, error: Vendor
         batches.move(tx, batch, Batch.UPLOADED, error.message)
         if isinstance(error, RateLimitedError):
             lane.create_must_wait(context, tx, error)
-        elif isinstance(error, AuthError | QuotaError | NotSentError):
+        else:  # a refused key, an account without means, a network that is away
             lane.trouble_in(context, tx, error)
     context.attempts_here.pop(attempt.id, None)
 

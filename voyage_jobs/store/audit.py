@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from voyage_jobs import states
-from voyage_jobs.store.engine import sqlite_module
 
 _SLICE = 500  # parameters per look-up
 _PATH = "CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END"
@@ -117,17 +116,17 @@ def broken(connection: Connection, rule: str) -> Iterator[tuple[int, str]]:
         yield int(row[0]), str(row[1])
 
 
+_MOST_DAMAGE = 20
+
+
 def file_damage(connection: Connection) -> list[str]:
     """What SQLite itself finds wrong with the file, a line each; empty if nothing."""
-    try:
-        found = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA quick_check(20)")]
-        wrong = [line for line in found if line != "ok"]
-        for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
-            if len(wrong) >= 20:
-                break
-            wrong.append(f"{table} row {row} refers to a row of {parent} that is not there")
-    except sqlite_module().DatabaseError as exc:
-        return [str(exc)]
+    found = [str(row[0]) for row in connection.exec_driver_sql(f"PRAGMA quick_check({_MOST_DAMAGE})")]
+    wrong = [line for line in found if line != "ok"]
+    for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+        wrong.append(f"{table} row {row} refers to a row of {parent} that is not there")
+        if len(wrong) >= _MOST_DAMAGE:
+            break
     return wrong
 
 

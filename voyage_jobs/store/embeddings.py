@@ -310,15 +310,6 @@ def settle(tx: Tx, batch_id: int, pack_id: int | None, settled: Sequence[Settled
         )
 
 
-def fail(tx: Tx, embedding_ids: Sequence[int]) -> None:
-    """The vendor will not take these, whatever the company."""
-    if embedding_ids:
-        tx.connection.exec_driver_sql(
-            f"UPDATE embeddings SET state = {FAILED} WHERE id = ? AND state IN ({WANTED}, {PACKED})",
-            [(embedding_id,) for embedding_id in embedding_ids],
-        )
-
-
 def give_up(tx: Tx, batch_id: int) -> int:
     """A person cancelled this batch: what is not answered is not asked for again until `retry`."""
     tx.connection.exec_driver_sql(

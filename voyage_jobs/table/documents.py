@@ -131,5 +131,7 @@ def _demand_finite(vectors: pa.FixedSizeListArray) -> None:
     if pa.types.is_floating(values.type):
         numbers = values.to_numpy()
         # One pass without a temporary: a NaN or an infinity survives every sum of squares.
-        if not np.isfinite(np.dot(numbers, numbers)) and not np.isfinite(numbers).all():
+        with np.errstate(over="ignore", invalid="ignore"):
+            doubtful = not np.isfinite(np.dot(numbers, numbers))
+        if doubtful and not np.isfinite(numbers).all():
             raise ValueError("a vector holds NaN or infinity")
