@@ -41,7 +41,7 @@ class Unit:
     def text(self) -> str:
         """The whole file."""
         parts = [_HEAD, self._unit(), self._service(), _RESTART, self._restart()]
-        parts.append(_SANDBOX_OF_A_USER if self.user is None else self._sandbox())
+        parts.append(_SANDBOX_OF_A_USER if self.user is None else self.sandbox())
         wanted_by = "default.target" if self.user is None else "multi-user.target"
         return "\n".join([*parts, f"[Install]\nWantedBy={wanted_by}\n"])
 
@@ -83,7 +83,8 @@ class Unit:
         since = f"RestartSteps=, since {GROWING_DELAY_SINCE}"
         return f"# This systemd ({self.systemd}) knows no growing delay ({since}).\nRestartSec=30\n"
 
-    def _sandbox(self) -> str:
+    def sandbox(self) -> str:
+        """What bounds a system service."""
         lines = [_SANDBOX]
         if self.homes:
             lines += [
@@ -144,6 +145,31 @@ def template_text() -> str:
         description="voyage-jobs for INSTANCE, which keeps a LanceDB table in step with folders",
     )
     return unit.text().replace("INSTANCE", "%i")
+
+
+def timed_text() -> str:
+    """The service in `deploy/systemd` that a timer calls: `sync --no-wait` in the daemon's sandbox."""
+    head = f"""\
+# Sends what is new, collects and publishes what is ready, and ends; voyage-jobs-sync.timer calls it. docs/ci.md.
+
+[Unit]
+Description=voyage-jobs, one round of work
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Type=oneshot
+ExecStart={words([*REFERENCE.command, "--config", REFERENCE.config, "sync", "--no-wait"], command=True)}
+# 3: jobs are under way, the next call goes on. 4: another process is at it.
+SuccessExitStatus=3 4
+TimeoutStartSec=3600
+User={NAME}
+Group={NAME}
+StateDirectory={NAME}
+StateDirectoryMode=0700
+LoadCredential={CREDENTIAL}:{REFERENCE.key_file}
+"""
+    return f"{head}\n{REFERENCE.sandbox()}"
 
 
 def is_below(path: Path, *folders: str) -> bool:

@@ -73,6 +73,20 @@ def test_another_device_freezes_even_a_small_loss(world):
     assert len(shown(world)) == 5
 
 
+def test_a_folder_that_is_made_anew_each_time_may_lose_a_little_on_another_device(world):
+    filled(world, 5)
+    world.remove("00.md")
+    source = {"name": "docs", "path": str(world.docs), "delete_grace_s": 0, "same_device": False}
+    with world.worker(sources=[source]) as context:
+        with context.store.write() as tx:
+            tx.connection.execute(text("UPDATE sources SET device = device + 1"))
+        assert scan(context).frozen is None
+        assert document(context, "00.md").state != "present"
+        for path in list(world.docs.iterdir()):
+            path.unlink()
+        assert "looks empty" in scan(context).frozen, "the other nets hold"
+
+
 def test_another_device_with_everything_in_place_is_taken_as_it_is(world):
     filled(world, 5)
     with world.worker() as context:

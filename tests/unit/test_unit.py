@@ -10,7 +10,7 @@ import pytest
 
 from voyage_jobs.cli.exits import ExitCode
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.unit import GROWING_DELAY_SINCE, REFERENCE, Unit, template_text, words
+from voyage_jobs.unit import GROWING_DELAY_SINCE, REFERENCE, Unit, template_text, timed_text, words
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy" / "systemd"
 ANALYZE = shutil.which("systemd-analyze")
@@ -42,6 +42,7 @@ def runnable(unit):
 def test_the_files_in_deploy_are_what_the_program_makes():
     assert (DEPLOY / "voyage-jobs.service").read_text() == REFERENCE.text()
     assert (DEPLOY / "voyage-jobs@.service").read_text() == template_text()
+    assert (DEPLOY / "voyage-jobs-sync.service").read_text() == timed_text()
 
 
 @with_systemd
@@ -75,7 +76,19 @@ def test_systemd_accepts_the_template(tmp_path):
 
 
 @with_systemd
-@pytest.mark.parametrize("text", [REFERENCE.text(), template_text()], ids=["service", "template"])
+def test_systemd_accepts_the_timer_and_its_service(tmp_path):
+    path = tmp_path / "voyage-jobs-sync.timer"
+    path.write_text((DEPLOY / path.name).read_text())
+    service = tmp_path / "voyage-jobs-sync.service"
+    service.write_text(timed_text().replace("/opt/voyage-jobs/bin/voyage-jobs", "/bin/true"))
+    assert analyzed(path, "verify") == (0, [])
+    assert analyzed(service, "verify") == (0, [])
+
+
+@with_systemd
+@pytest.mark.parametrize(
+    "text", [REFERENCE.text(), template_text(), timed_text()], ids=["service", "template", "timed"]
+)
 def test_the_sandbox_is_rated_2_or_better(tmp_path, text):
     path = tmp_path / "voyage-jobs-rated.service"
     path.write_text(text.replace("%i", "one"))

@@ -49,6 +49,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "cost": Entry("cost:cost", "Show what was spent, by day, source, model or batch."),
         "why": Entry("why:why", "Say why something is, or is not, in the table, and what to do."),
         "trace": Entry("why:trace", "Show what happened to something, when, and what took how long."),
+        "summary": Entry("summary:summary", "Write plan, run, cost and failures as one page of Markdown."),
         "history": Entry("history:history", "Tell the story of a document, chunk, batch or embedding."),
         "search": Entry("search:search", "Search the table."),
         "metrics": Entry("metrics:metrics", "Print the state as Prometheus metrics."),

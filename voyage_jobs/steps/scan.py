@@ -274,7 +274,8 @@ class Scan:
             self._not_yet()
             return
         if self.row.confirmed_at is None:
-            elsewhere = self.row.device is not None and self.row.device != identity.device
+            moved = self.row.device is not None and self.row.device != identity.device
+            elsewhere = moved and self.settings.same_device
             reason = why_freeze(len(lost), live, self.settings, elsewhere=elsewhere)
         if reason is not None:
             self._freeze(reason)
