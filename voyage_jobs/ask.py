@@ -14,7 +14,8 @@ from voyage_jobs.states import Batch
 from voyage_jobs.steps import acts
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.poll import poll
-from voyage_jobs.store import batches, mailbox
+from voyage_jobs.store import batches, mailbox, notes
+from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.worker import working
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def ask(
     try:
         with working(settings, clock, log, mode="act", transport=transport) as context:
             answer = acts.perform(context, command, arguments, who)
+            with context.store.write() as tx:
+                notes.answer(tx, notes.ask(tx, who, command, arguments), answer)
             _tell_the_vendor(context, answer)
             return Reply(answer, here=True)
     except LockedError:
@@ -68,12 +71,19 @@ def _tell_the_vendor(context: Context, answer: dict[str, object]) -> None:
     if answer.get("state") != "cancelling" or not context.settings.api_key.available():
         return
     poll(context)
+    under_way = answer.get("under_way") or [answer.get("ref")]
+    refs = under_way if isinstance(under_way, list) else []
     with context.store.read() as connection:
-        batch = batches.by_ref(connection, str(answer["ref"]))
-    if batch is not None and (
-        batch.state is not Batch.RUNNING or (batch.remote_status or "").startswith("cancel")
-    ):
+        told = [_is_told(batches.by_ref(connection, str(ref))) for ref in refs]
+    if all(told):
         answer["told_vendor"] = True
+
+
+def _is_told(batch: BatchRow | None) -> bool:
+    """Whether the vendor knows that a batch is to be cancelled, or it is over."""
+    return batch is not None and (
+        batch.state is not Batch.RUNNING or (batch.remote_status or "").startswith("cancel")
+    )
 
 
 def _do_what_was_left(

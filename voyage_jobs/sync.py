@@ -18,6 +18,7 @@ from voyage_jobs.steps import budget
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.budget import Room
 from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.pausing import resting
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.store import embeddings, lanes
 from voyage_jobs.store.batches import BatchRow
@@ -131,26 +132,27 @@ class Sync:
 
     def _can_move(self, rest: Remaining) -> bool:
         """Whether time alone will bring something that this run is to wait for."""
-        if self._unscanned() or rest.claiming:
+        if self._unscanned() or (rest.claiming and not rest.pauses.by_what):
             return True
         if not self._wait:
             return self._sending_soon(rest)
         disk_is_short = lanes.DISK in rest.lanes
-        return bool(rest.open_batches) or (disk_is_short and bool(rest.wanted or rest.ready or rest.retiring))
+        return bool(_moving(rest)) or (disk_is_short and bool(rest.wanted or rest.ready or rest.retiring))
 
     def _sending_soon(self, rest: Remaining) -> bool:
         """Without waiting for jobs: whether a batch is on its way to the vendor and only a moment is missing."""
         held_up = self._is_closed(rest, lanes.CREATE)
         return any(
             batch.state in BEFORE_THE_JOB and not (held_up and batch.state is Batch.UPLOADED)
-            for batch in rest.open_batches
+            for batch in _moving(rest)
         )
 
     def _is_closed(self, rest: Remaining, name: str) -> bool:
         return name in rest.lanes and rest.lanes[name].until_at > now_us(self._context.clock)
 
     def _unscanned(self) -> bool:
-        wanted = {source.name for source in self._context.settings.sources}
+        rest = resting(self._context)
+        wanted = {each.name for each in self._context.settings.sources if not rest.rests(each.name)}
         return self._pipeline.scanning is not None or bool(wanted - self._pipeline.scans.keys())
 
     def _pause_s(self) -> float:
@@ -165,7 +167,7 @@ class Sync:
 
     def _rest(self) -> Remaining:
         with self._context.store.read() as connection:
-            return remaining(connection, self._context.profile_id)
+            return remaining(connection, self._context.profile_id, now_us(self._context.clock))
 
     # --- what is left ---
 
@@ -174,13 +176,14 @@ class Sync:
         if refusal is not None:
             yield refusal
         yield from _for_a_person(rest)
+        yield from _paused(rest)
         yield from self._stuck()
         yield from self._in_trouble(rest)
         if rest.open_batches:
             yield _in_flight(rest.open_batches)
         if over == "timeout":
             yield Problem("timeout", "The time given by --timeout is over.", _GOES_ON)
-        if over == "quiet" and rest.wanted and not rest.parked:
+        if over == "quiet" and rest.wanted and not rest.parked and not rest.pauses.by_what:
             yield self._unsent(rest)
         if over == "quiet" and rest.ready and lanes.DISK not in rest.lanes:
             yield Problem(
@@ -271,6 +274,18 @@ def _for_a_person(rest: Remaining) -> Iterator[Problem]:
             f"Source {source.name} is frozen: {source.frozen_reason}. Nothing of it is deleted.",
             f"If that is meant: `voyage-jobs confirm {source.name}`.",
         )
+
+
+def _moving(rest: Remaining) -> list[BatchRow]:
+    """Open batches that time moves on: not those that have no job yet while sending rests."""
+    if not rest.pauses.all_sending:
+        return rest.open_batches
+    return [batch for batch in rest.open_batches if batch.state not in BEFORE_THE_JOB]
+
+
+def _paused(rest: Remaining) -> Iterator[Problem]:
+    for pause in rest.pauses.by_what.values():
+        yield Problem("paused", str(pause), f"`{pause.ended_by}` lets it go on.")
 
 
 def _in_flight(open_batches: list[BatchRow]) -> Problem:

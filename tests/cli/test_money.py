@@ -32,7 +32,9 @@ class Commands:
             monkeypatch.setattr(f"voyage_jobs.{module}.SystemClock", lambda: self.world.clock)
         client, transport = worker.vendor_client, self.world.transport
         monkeypatch.setattr(
-            worker, "vendor_client", lambda settings, clock, _: client(settings, clock, transport)
+            worker,
+            "vendor_client",
+            lambda settings, clock, _, *more: client(settings, clock, transport, *more),
         )
 
     def __call__(self, *args, code=0, **sections):

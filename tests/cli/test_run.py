@@ -111,6 +111,32 @@ def test_a_second_one_ends_with_4(world, start, monkeypatch):
     assert result.exit_code == 4
 
 
+def test_it_rests_and_goes_on_as_it_is_told(world, start, monkeypatch):
+    monkeypatch.setenv("VOYAGE_API_KEY", KEY)
+
+    def order(*args):
+        result = CliRunner().invoke(cli, ["--config", str(world.config_file()), *args, "--json"])
+        assert result.exit_code == 0, result.output
+        answer = json.loads(result.stdout)
+        assert answer["by"] == "running process"
+        return answer
+
+    run = start()
+    run.until("published")
+    assert order("pause", "--sending")["what"] == "sending"
+    assert run.until("pause.begins")["who"]
+    world.write("b.md", "# B\n\nThe second.\n")
+    assert run.until("scan.recorded")["new"] == 1
+    assert order("retry", "--failed")["embeddings"] == 0
+    assert order("cancel", "--source", "docs")["waiting"] == 1
+    assert order("resume")["ended"] == ["sending"]
+    assert order("retry", "--source", "docs")["embeddings"] == 1
+    assert run.until("published")["documents"] == 1
+    names = [event["event"] for event in run.events]
+    assert "batch.packed" not in names[names.index("pause.begins") : names.index("pause.ends")]
+    assert run.end() == 0
+
+
 def test_it_publishes_what_comes_takes_new_settings_and_ends_with_0(world, start):
     run = start()
     assert run.until("published")["documents"] == 1

@@ -265,7 +265,9 @@ def command(tmp_path, monkeypatch):
     monkeypatch.setattr("voyage_jobs.clock.SystemClock", lambda: world.clock)
     client = worker.vendor_client
     monkeypatch.setattr(
-        worker, "vendor_client", lambda settings, clock, _: client(settings, clock, world.transport)
+        worker,
+        "vendor_client",
+        lambda settings, clock, _, *more: client(settings, clock, world.transport, *more),
     )
 
     def run(*args):

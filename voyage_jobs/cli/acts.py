@@ -18,26 +18,76 @@ _SYNC = " `voyage-jobs sync` goes on with it."
 
 @click.command(short_help="Try failed items, or a parked batch, again.")
 @click.argument("ref", required=False)
+@click.option("--failed", is_flag=True, help="Only what has failed, not what was cancelled or is parked.")
+@click.option("--source", metavar="NAME", help="Only texts of this source.")
+@click.option("--code", metavar="WORD", help="Only failures of this kind, such as http_400.")
 @json_option
 @click.pass_context
-def retry(ctx: click.Context, ref: str | None, as_json: bool) -> int:
-    """Try again: everything that failed, was cancelled or is parked, or only what was in batch REF.
+def retry(
+    ctx: click.Context, ref: str | None, failed: bool, source: str | None, code: str | None, as_json: bool
+) -> int:
+    """Try again: everything that failed, was cancelled or is parked, or only what is named.
 
+    REF is a batch (its first letters will do), the path of a document (SOURCE:PATH), a chunk_id or an embedding key.
     A parked batch gives its lines to a new one. Waits after the vendor's refusals are over at once.
     """
-    return _carry_out(ctx, "retry", {"ref": ref}, _retried, as_json)
+    asked = {"failed": failed, "source": source, "code": code, **_meaning(ctx, ref)}
+    arguments = {name: value for name, value in asked.items() if value not in (None, False)}
+    return carry_out(ctx, "retry", arguments, _retried, as_json)
 
 
-@click.command(short_help="Cancel a batch at the vendor.")
-@click.argument("ref")
+def _meaning(ctx: click.Context, word: str | None) -> dict[str, object]:
+    """What a word means, as an argument of `retry`; one that means nothing is left to be refused as a batch."""
+    if word is None:
+        return {}
+    from voyage_jobs.errors import VoyageJobsError
+    from voyage_jobs.report.find import ChunkRef, EmbeddingRef, find
+    from voyage_jobs.store.documents import DocumentRow
+    from voyage_jobs.store.store import ReadOnlyStore
+
+    settings = settings_of(ctx)
+    try:
+        with ReadOnlyStore(settings.paths.state_db).read() as connection:
+            found = find(connection, settings, word)
+    except VoyageJobsError:
+        return {"ref": word}
+    if isinstance(found, DocumentRow):
+        return {"document_id": found.id}
+    if isinstance(found, ChunkRef):
+        return {"document_id": found.document.id}
+    if isinstance(found, EmbeddingRef):
+        return {"embedding_id": found.embedding.id}
+    return {"ref": word}
+
+
+@click.command(short_help="Cancel batches at the vendor.")
+@click.argument("ref", required=False)
+@click.option("--source", metavar="NAME", help="Cancel everything of this source that is not answered yet.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @click.pass_context
-def cancel(ctx: click.Context, ref: str, as_json: bool) -> int:
-    """Cancel batch REF (its first letters will do). What is answered already is kept and paid.
+def cancel(ctx: click.Context, ref: str | None, source: str | None, yes: bool, as_json: bool) -> int:
+    """Cancel batch REF (its first letters will do), or all that is under way for a source.
 
-    The rest is not sent again until `voyage-jobs retry`.
+    What is answered already is kept and paid. The rest is not sent again until `voyage-jobs retry`. Texts of other
+    sources in the same batches are sent again by themselves. To keep a source from sending more, pause it first.
     """
-    return _carry_out(ctx, "cancel", {"ref": ref}, _cancelled, as_json)
+    if (ref is None) == (source is None):
+        raise click.UsageError("Name a batch, or a source with --source.")
+    if source is not None and not yes and not as_json and sys.stdin.isatty():
+        _ask_first(ctx, source)
+    arguments: dict[str, object] = {"ref": ref} if source is None else {"source": source}
+    return carry_out(ctx, "cancel", arguments, _cancelled, as_json)
+
+
+def _ask_first(ctx: click.Context, source: str) -> None:
+    """Say what is about to be cancelled, and end here if that is not wanted."""
+    from voyage_jobs.steps.cancelling import affected
+    from voyage_jobs.store.store import ReadOnlyStore
+
+    with ReadOnlyStore(settings_of(ctx).paths.state_db).read() as connection:
+        batches, lines = affected(connection, source)
+    click.confirm(f"Cancel {lines} unanswered or waiting texts in {batches} batches?", abort=True)
 
 
 @click.command(short_help="Let a frozen source lose the documents that have gone.")
@@ -50,7 +100,7 @@ def confirm(ctx: click.Context, source: str, as_json: bool) -> int:
     The next scan takes it out of the table. If the folder is only not mounted, mount it instead: the source thaws by
     itself. For a source that left the configuration this removes all its documents.
     """
-    return _carry_out(ctx, "confirm", {"source": source}, _confirmed, as_json)
+    return carry_out(ctx, "confirm", {"source": source}, _confirmed, as_json)
 
 
 @click.command(short_help="Fetch paid results again after a loss of state.")
@@ -66,16 +116,17 @@ def recover(ctx: click.Context, as_json: bool) -> int:
     If the same documents are kept by another data folder under the same account, stop that one first: its jobs cannot
     be told from ours.
     """
-    return _carry_out(ctx, "recover", {}, _recovered, as_json)
+    return carry_out(ctx, "recover", {}, _recovered, as_json)
 
 
-def _carry_out(
+def carry_out(
     ctx: click.Context,
     command: str,
     arguments: dict[str, object],
     told: Callable[[dict[str, Any]], str],
     as_json: bool,
 ) -> int:
+    """Have an act carried out, here or by the process at work, and tell what came of it (`told` puts it in words)."""
     from voyage_jobs.ask import ask
     from voyage_jobs.cli.output import emit_json, printable
     from voyage_jobs.clock import SystemClock
@@ -128,6 +179,8 @@ def _retried(answer: dict[str, Any]) -> str:
 
 
 def _cancelled(answer: dict[str, Any]) -> str:
+    if "source" in answer:
+        return _source_cancelled(answer)
     ref = answer["ref"]
     if answer["state"] == "cancelled":
         return f"Batch {ref} is cancelled; nothing of it was sent."
@@ -136,6 +189,19 @@ def _cancelled(answer: dict[str, Any]) -> str:
             f"The vendor cancels batch {ref}, in up to ten minutes. What it has answered until then is kept."
         )
     return f"Batch {ref} is to be cancelled; the vendor is told with the next look at it."
+
+
+def _source_cancelled(answer: dict[str, Any]) -> str:
+    stopped, under_way = len(answer["refs"]), len(answer["under_way"])
+    told = (
+        f"Source {answer['source']}: {stopped} batches are cancelled" if stopped else "Nothing was under way"
+    )
+    if under_way:
+        when = "in up to ten minutes" if answer.get("told_vendor") else "with the next look at them"
+        told += f", {under_way} of them at the vendor {when}; what is answered until then is kept"
+    return (
+        told + f". {answer['waiting']} texts that waited to be sent are not sent until `voyage-jobs retry`."
+    )
 
 
 def _recovered(answer: dict[str, Any]) -> str:

@@ -20,11 +20,17 @@ _TIME = 22  # columns of a time and the space after it
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", required=False)
 @json_option
 @click.option("--source", metavar="NAME", help="Look for the document in this source only.")
+@click.option(
+    "--acts", is_flag=True, help="List what people asked for (retry, pause, cancel ...), newest first."
+)
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most acts to list.")
 @click.pass_context
-def history(ctx: click.Context, ref: str, as_json: bool, source: str | None) -> None:
+def history(
+    ctx: click.Context, ref: str | None, as_json: bool, source: str | None, acts: bool, limit: int
+) -> None:
     """Tell the story of REF: what was seen, sent, answered, paid and published, and what it waits for.
 
     REF is a document's path (relative to its source, SOURCE:PATH, or absolute), a chunk_id, a batch's ref or its
@@ -32,11 +38,29 @@ def history(ctx: click.Context, ref: str, as_json: bool, source: str | None) -> 
     """
     from voyage_jobs.report import history as report
 
+    if acts == (ref is not None):
+        raise click.UsageError("Name a document, chunk, batch or key; or list what people did with --acts.")
+    if ref is None:
+        _show_acts(report.acts(settings_of(ctx), limit), as_json)
+        return
     told = report.history(settings_of(ctx), ref, source)
     if as_json:
         output.emit_json(told.as_dict())
     else:
         _show(told)
+
+
+def _show_acts(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        output.emit_json({"acts": rows})
+        return
+    for row in rows:
+        asked = _row(row["arguments"]) or "everything"
+        came = "not done yet" if row["result"] is None else _row(row["result"]) or "done"
+        said = f"{row['command']} ({asked}) by {row['who']}: {came}"
+        click.echo(_hanging(f"{row['asked_at']:<{_TIME}}", _TIME, said))
+    if not rows:
+        click.echo("Nobody has asked for anything.")
 
 
 def _show(told: Story) -> None:

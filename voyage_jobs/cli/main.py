@@ -59,6 +59,8 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "verify": Entry("verify:verify", "Compare folders, state, packs and table; mend what differs."),
         "retry": Entry("acts:retry", "Try failed items, or a parked batch, again."),
         "cancel": Entry("acts:cancel", "Cancel batches at the vendor."),
+        "pause": Entry("pause:pause", "Let scanning and sending rest."),
+        "resume": Entry("pause:resume", "Go on after a pause."),
         "confirm": Entry("acts:confirm", "Let a frozen source lose the documents that have gone."),
         "recover": Entry("acts:recover", "Fetch paid results again after a loss of state."),
         "backup": Entry("backup:backup", "Back up state and vectors while work goes on."),

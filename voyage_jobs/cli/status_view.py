@@ -65,6 +65,11 @@ def headline(report: Report) -> tuple[str, str]:
         return "The state cannot be read.", "red"
     moving = sum(chunks[place] for place in _ON_THE_WAY)
     served = f"{number(chunks['published'])} chunks published"
+    if report["paused"]:
+        what = ", ".join(
+            f"source {each['source']}" if each["source"] else each["what"] for each in report["paused"]
+        )
+        return f"paused ({printable(what)}): {served}, {number(moving)} on their way.", "yellow"
     if moving or report["open_batches"]:
         what = "working" if report["daemon"]["running"] else "resting"
         return f"{what}: {served}, {number(moving)} on their way.", "yellow"
@@ -93,7 +98,7 @@ def _source_table(report: Report) -> Table:
         moving = None if chunks["waiting"] is None else sum(chunks[place] for place in _ON_THE_WAY)
         rows.append(
             (
-                source["name"] + (" (frozen)" if source["frozen"] else ""),
+                source["name"] + _rests(source, report),
                 number(source["documents"]),
                 "-" if source["skipped"] is None else number(sum(source["skipped"].values())),
                 number(chunks["published"]),
@@ -104,6 +109,14 @@ def _source_table(report: Report) -> Table:
         )
     columns = ("source", "documents", "skipped", "published", "on the way", "failed", "scanned")
     return table(columns, rows, right=columns[1:])
+
+
+def _rests(source: Report, report: Report) -> str:
+    """What keeps a source from being scanned, behind its name."""
+    if source["frozen"]:
+        return " (frozen)"
+    names = [each["source"] or each["what"] for each in report["paused"] or ()]
+    return " (paused)" if source["name"] in names or "everything" in names else ""
 
 
 def _bar(chunks: dict[str, int]) -> Text:

@@ -16,11 +16,13 @@ from voyage_jobs.steps import budget
 from voyage_jobs.steps.budget import Room
 from voyage_jobs.store import batches, counts, ledger, notes, publications, sources, tally
 from voyage_jobs.store import lanes as lane_store
+from voyage_jobs.store import pauses as pause_store
 from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.counts import Counted
 from voyage_jobs.store.lanes import Lane
 from voyage_jobs.store.ledger import Totals
 from voyage_jobs.store.notes import Here
+from voyage_jobs.store.pauses import Pauses
 from voyage_jobs.store.sources import SourceRow
 from voyage_jobs.store.store import ReadOnlyStore
 from voyage_jobs.store.tally import SourceTally, Waiting
@@ -56,6 +58,8 @@ class Facts:
     table_exists: bool | None
     watching: Mapping[str, Mapping[str, object]]
     """By source, how its watching goes; empty where no daemon runs."""
+    pauses: Pauses
+    """What a person has told to rest."""
 
     def chunks(self, place: str) -> int:
         """How many chunks are in one place, over all sources."""
@@ -105,6 +109,7 @@ def gather(settings: Settings, clock: Clock) -> Facts:
             table_version=publications.last_table_version(connection),
             table_exists=_table_exists(settings),
             watching=notes.watching(connection, lock.holder(settings.paths.lock)),
+            pauses=pause_store.now(connection, now),
         )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from voyage_jobs.clock import iso
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.report import batch_story, document_story, why_file
 from voyage_jobs.report.find import ChunkRef, EmbeddingRef, Meaning, OnDisk, find
 from voyage_jobs.report.story import Story
+from voyage_jobs.store import notes
 from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.store import ReadOnlyStore
 from voyage_jobs.store.story import View
@@ -21,6 +23,26 @@ def history(settings: Settings, word: str, source: str | None = None) -> Story:
     """
     with ReadOnlyStore(settings.paths.state_db).read() as connection:
         return tell(connection, settings, find(connection, settings, word, source))
+
+
+def acts(settings: Settings, most: int) -> list[dict[str, object]]:
+    """What people asked for on the command line, newest first: who, when, what, and what came of it.
+
+    Raises `StateError` if there is no state.
+    """
+    with ReadOnlyStore(settings.paths.state_db).read() as connection:
+        found = notes.acts(connection, most)
+    return [
+        {
+            "asked_at": iso(act.asked_at),
+            "done_at": iso(act.done_at),
+            "who": act.who,
+            "command": act.command,
+            "arguments": act.arguments,
+            "result": act.result,
+        }
+        for act in found
+    ]
 
 
 def tell(connection: View, settings: Settings, meaning: Meaning) -> Story:

@@ -155,7 +155,7 @@ def _sources(facts: Facts, settings: Settings) -> Iterator[Problem]:
                 "`voyage-jobs sync` or `voyage-jobs run` scans it.",
                 "info",
             )
-        elif row.frozen_reason is None and facts.holder is not None:
+        elif row.frozen_reason is None and facts.holder is not None and not facts.pauses.rests(row.name):
             late_s = max(STUCK_S, OVERDUE_INTERVALS * source.scan_interval_s)
             if _older(facts, row.scanned_at, late_s):
                 yield Problem(
@@ -223,12 +223,19 @@ def _watch(facts: Facts, settings: Settings, row: SourceRow) -> Iterator[Problem
         )
 
 
+def _pauses(facts: Facts, settings: Settings) -> Iterator[Problem]:
+    """A person wants it so: a note, which the headline repeats."""
+    del settings
+    for pause in facts.pauses.by_what.values():
+        yield Problem("paused", str(pause), f"`{pause.ended_by}` lets it go on.", "info")
+
+
 # --- batches ---
 
 
 def _batches(facts: Facts, settings: Settings) -> Iterator[Problem]:
     usual_s = max(STUCK_S, 2 * settings.voyage.quarantine_s)
-    hindered = facts.holder is None or bool(facts.lanes)
+    hindered = facts.holder is None or bool(facts.lanes) or facts.pauses.all_sending
     for batch in facts.open:
         since = facts.since.get(batch.id)
         if batch.state is Batch.PARKED:
@@ -306,6 +313,7 @@ def _budget(facts: Facts, settings: Settings) -> Iterator[Problem]:
 def _not_sent(facts: Facts, settings: Settings) -> Iterator[Problem]:
     """Waiting although nothing that this report knows of keeps it from being sent."""
     explained = facts.lanes or facts.open or facts.holder is None or any(_budget(facts, settings))
+    explained = explained or bool(facts.pauses.by_what)
     if not explained and _older(facts, facts.waiting.oldest_at, settings.batching.linger_s + STUCK_S):
         yield Problem(
             "not_sent",
@@ -325,6 +333,7 @@ _CHECKS: tuple[Callable[[Facts, Settings], Iterator[Problem]], ...] = (
     _machine,
     _table,
     _sources,
+    _pauses,
     _batches,
     _failed,
     _budget,

@@ -15,6 +15,7 @@ from voyage_jobs.report.problems import Problem
 from voyage_jobs.sources import names
 from voyage_jobs.steps.budget import Room
 from voyage_jobs.store import ledger
+from voyage_jobs.store.pauses import Pause
 from voyage_jobs.store.sources import SourceRow
 from voyage_jobs.store.tally import PLACES, SourceTally
 
@@ -57,6 +58,7 @@ def _without_state(settings: Settings, clock: Clock, found: list[Problem]) -> Re
         "tokens": {**nothing, "exact": None},
         "cost_usd": nothing,
         "budgets": None,
+        "paused": None,
         "table": _table(settings, None, None),
         "problems": [problem.as_dict() for problem in found],
     }
@@ -87,8 +89,20 @@ def _report(settings: Settings, facts: Facts, found: list[Problem]) -> Report:
             "saved": totals.saved_usd,
         },
         "budgets": [_budget(facts, room) for room in facts.rooms],
+        "paused": [_pause(each) for each in facts.pauses.by_what.values()],
         "table": _table(settings, _rows(facts), facts.table_version),
         "problems": [problem.as_dict() for problem in found],
+    }
+
+
+def _pause(pause: Pause) -> Report:
+    what = "source" if pause.source is not None else pause.what
+    return {
+        "what": what,
+        "source": pause.source,
+        "since": iso(pause.since_at),
+        "until": iso(pause.until_at),
+        "who": pause.who,
     }
 
 

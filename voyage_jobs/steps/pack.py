@@ -20,7 +20,7 @@ from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.filling import Filling, Limits, request_params
 from voyage_jobs.steps.texts import Texts
-from voyage_jobs.store import batches, counts, embeddings, ledger
+from voyage_jobs.store import batches, counts, embeddings, ledger, pauses, sources
 from voyage_jobs.store.embeddings import Backlog, WantedEmbedding
 from voyage_jobs.store.store import Tx
 from voyage_jobs.voyage.lines import input_line
@@ -37,6 +37,8 @@ def pack(context: Context, *, eager: bool = False, most_inputs: int | None = Non
         blocked = batches.in_state(connection, Batch.PARKED, *BEFORE_THE_JOB)
         # Before anything is counted: while the vendor is full, this is asked at every turn.
         if blocked or recounting or _room_in_flight(context, connection) <= 0:
+            return False
+        if pauses.now(connection, now_us(context.clock)).all_sending:
             return False
         waiting = embeddings.backlog(connection, context.profile_id)
     if not waiting.embeddings or not (eager or _worth_it(context, waiting)):
@@ -115,11 +117,20 @@ def _members(context: Context, refusals: int, limits: Limits) -> list[WantedEmbe
     """What fits. Sources whose budget is used up are left aside, however much of theirs stands first in line."""
     with context.store.read() as connection:
         allowance = budget.allowance(context, connection)
+        allowance.shut |= _resting_sources(context, connection)
         while True:
             shut = set(allowance.shut)
             members = list(_fitting(context, connection, refusals, limits, allowance))
             if members or allowance.shut == shut:
                 return members
+
+
+def _resting_sources(context: Context, connection: Any) -> set[int]:
+    """Ids of the sources that a person has paused."""
+    resting = pauses.now(connection, now_us(context.clock)).sources
+    if not resting:
+        return set()
+    return {row.id for row in sources.all_sources(connection) if row.name in resting}
 
 
 def _fitting(

@@ -20,6 +20,7 @@ from voyage_jobs.steps.collect import collect
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import look_again, note_full
 from voyage_jobs.steps.pack import pack
+from voyage_jobs.steps.pausing import resting
 from voyage_jobs.steps.poll import poll
 from voyage_jobs.steps.publish import publish
 from voyage_jobs.steps.recount import recount
@@ -28,6 +29,7 @@ from voyage_jobs.steps.scan import Scan, ScanResult
 from voyage_jobs.steps.submit import submit
 from voyage_jobs.steps.tidy import TEND_INTERVAL_S, tend, tidy
 from voyage_jobs.store import batches, embeddings, lanes, notes, sources
+from voyage_jobs.store.pauses import Pauses
 from voyage_jobs.store.sources import SourceRow
 
 HEARTBEAT_S = 10.0
@@ -118,8 +120,11 @@ class Pipeline:
 
     def _scan(self) -> bool:
         """Go on with the scan at hand, or begin one that is due."""
+        rest = resting(self.context)
+        if self._running is not None and rest.rests(self._running[0].row.name):
+            self.drop_scan()
         if self._running is None:
-            self._running = self._next_scan()
+            self._running = self._next_scan(rest)
             if self._running is None:
                 return False
         scan, progress = self._running
@@ -156,10 +161,11 @@ class Pipeline:
         """Forget the scan at hand: the settings it was begun with are gone. What it recorded stays."""
         self._running = None
 
-    def _next_scan(self) -> tuple[Scan, Iterator[None]] | None:
+    def _next_scan(self, rest: Pauses) -> tuple[Scan, Iterator[None]] | None:
         now = now_us(self.context.clock)
         with self.context.store.read() as connection:
-            rows = [row for row in sources.all_sources(connection) if row.configured]
+            known = sources.all_sources(connection)
+        rows = [row for row in known if row.configured and not rest.rests(row.name)]
         for row in rows:
             settings = self.context.source_settings(row.name)
             again = self.scan_once and row.name in self.scans

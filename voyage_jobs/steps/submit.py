@@ -27,7 +27,7 @@ from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.reconcile import METADATA_REF, adopt, look_for_late_job, reconcile, vendor_now_us
 from voyage_jobs.steps.texts import Texts
-from voyage_jobs.store import batches, embeddings, lanes, ledger, notes
+from voyage_jobs.store import batches, embeddings, lanes, ledger, notes, pauses
 from voyage_jobs.store.batches import AttemptRow, BatchRow
 from voyage_jobs.voyage.lines import input_line, write_input
 from voyage_jobs.voyage.verdict import is_missing_input_file
@@ -42,10 +42,13 @@ def submit(context: Context) -> bool:
     """Advance every batch that is due by one state. True if anything was done."""
     with context.store.read() as connection:
         waiting = batches.in_state(connection, *BEFORE_THE_JOB, Batch.CREATING, Batch.PARKED)
+        resting = bool(waiting) and pauses.now(connection, now_us(context.clock)).all_sending
     did = False
     for batch in waiting:
         if context.stopping.is_set():
             break
+        if resting and batch.state in BEFORE_THE_JOB and batch.cancel_asked_at is None:
+            continue  # what is in doubt is looked for all the same: money hangs on it
         if batch.due_at <= now_us(context.clock):
             with about(batch.ref):
                 did |= _ADVANCE[batch.state](context, batch)

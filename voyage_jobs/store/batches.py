@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, text, update
 
 from voyage_jobs import states
-from voyage_jobs.store import moves
+from voyage_jobs.store import moves, notes
 from voyage_jobs.store.schema import attempts, batches, downloads, packs, remote_files, transitions
 from voyage_jobs.store.store import Tx
 
@@ -157,6 +157,44 @@ def in_state(connection: Connection, *wanted: states.Batch) -> list[BatchRow]:
     return [
         BatchRow(row[0], row[1], states.Batch(row[2]), *row[3:]) for row in connection.exec_driver_sql(sql)
     ]
+
+
+# Purpose: open batches that hold texts of one source.
+_WITH_LINES_OF = (
+    "SELECT DISTINCT b.id FROM batches b JOIN lines l ON l.batch_id = b.id"
+    " WHERE b.state IN ({words}) AND b.state != 'closed' AND l.source_id = ?"
+)
+
+
+def with_lines_of(connection: Connection, source_id: int, among: Iterable[states.Batch]) -> list[BatchRow]:
+    """Batches in some states with at least one line on the bill of a source, oldest first."""
+    among = tuple(among)
+    words = ", ".join(f"'{word}'" for word in among)
+    ids = {row[0] for row in connection.exec_driver_sql(_WITH_LINES_OF.format(words=words), (source_id,))}
+    return [batch for batch in in_state(connection, *among) if batch.id in ids]
+
+
+_CANCELLED_FOR = "cancelled_for.{}"  # in meta: the sources for whose sake a batch was cancelled
+
+
+def cancel_for_all(tx: Tx, batch_id: int) -> None:
+    """Everything in a batch is cancelled, whatever was asked for before."""
+    notes.forget(tx, _CANCELLED_FOR.format(batch_id))
+
+
+def cancel_for(tx: Tx, batch: BatchRow, source_id: int) -> None:
+    """A batch is cancelled for the sake of one more source, unless all of it is already."""
+    before = cancelled_sources(tx.connection, batch.id)
+    if before is None and batch.cancel_asked_at is not None:
+        return
+    ids = sorted({*(before or ()), source_id})
+    notes.put(tx, _CANCELLED_FOR.format(batch.id), ",".join(map(str, ids)))
+
+
+def cancelled_sources(connection: Connection, batch_id: int) -> tuple[int, ...] | None:
+    """The sources for whose sake a batch was cancelled; None if it was for all that is in it."""
+    noted = notes.get(connection, _CANCELLED_FOR.format(batch_id))
+    return None if noted is None else tuple(map(int, noted.split(",")))
 
 
 def newest(connection: Connection, most: int) -> list[BatchRow]:

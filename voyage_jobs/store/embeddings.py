@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from voyage_jobs import states
-from voyage_jobs.store import moves
+from voyage_jobs.store import batches, moves
 from voyage_jobs.store.schema import DROPPED, FAILED, HELD, PACKED, WANTED
 from voyage_jobs.store.store import Tx
 
@@ -311,35 +311,90 @@ def settle(tx: Tx, batch_id: int, pack_id: int | None, settled: Sequence[Settled
 
 
 def give_up(tx: Tx, batch_id: int) -> int:
-    """A person cancelled this batch: what is not answered is not asked for again until `retry`."""
+    """A person cancelled this batch: what is not answered is not asked for again until `retry`.
+
+    If it was cancelled for the sake of some sources, the lines of others are wanted again.
+    """
+    only = batches.cancelled_sources(tx.connection, batch_id)
+    where = "" if only is None else f" AND source_id IN ({', '.join(map(str, only))})"
     tx.connection.exec_driver_sql(
-        "UPDATE lines SET outcome = ? WHERE batch_id = ? AND outcome IN (?, ?, ?, ?)",
+        f"UPDATE lines SET outcome = ? WHERE batch_id = ? AND outcome IN (?, ?, ?, ?){where}",
         (CANCELLED, batch_id, OPEN, MISSING, TRANSIENT, MALFORMED),
     )
-    return int(
-        tx.connection.exec_driver_sql(
-            f"UPDATE embeddings SET state = {DROPPED} WHERE state IN ({WANTED}, {PACKED}) AND id IN"
-            " (SELECT embedding_id FROM lines WHERE batch_id = ? AND outcome = ?)",
-            (batch_id, CANCELLED),
-        ).rowcount
-    )
+    dropped = tx.connection.exec_driver_sql(
+        f"UPDATE embeddings SET state = {DROPPED} WHERE state IN ({WANTED}, {PACKED}) AND id IN"
+        " (SELECT embedding_id FROM lines WHERE batch_id = ? AND outcome = ?)",
+        (batch_id, CANCELLED),
+    ).rowcount
+    if only is not None:
+        give_back(tx, batch_id)
+    return int(dropped)
 
 
-# Purpose: what `retry` is about: failed, or cancelled while something still needs it.
-_STUCK = (
-    "SELECT e.id, e.state FROM embeddings e WHERE e.state = 3"
-    " OR (e.state = 4 AND EXISTS (SELECT 1 FROM chunks c WHERE c.embedding_id = e.id))"
+# Purpose: what waits to be sent for one source, and for no other.
+_GIVE_UP_WAITING = text(
+    f"UPDATE embeddings SET state = {DROPPED} WHERE state = {WANTED} AND EXISTS"
+    " (SELECT 1 FROM chunks c JOIN versions v ON v.id = c.version_id"
+    "  WHERE c.embedding_id = embeddings.id AND v.source_id = :source)"
+    " AND NOT EXISTS (SELECT 1 FROM chunks c JOIN versions v ON v.id = c.version_id"
+    "  WHERE c.embedding_id = embeddings.id AND v.source_id != :source)"
 )
 
 
-def stuck(connection: Connection, batch_id: int | None = None) -> list[tuple[int, int]]:
-    """(id, stored state) of embeddings that only `retry` moves on, of one batch or of all."""
-    rows = [(int(row[0]), int(row[1])) for row in connection.exec_driver_sql(_STUCK)]
-    if batch_id is None:
-        return rows
-    lines = connection.exec_driver_sql("SELECT embedding_id FROM lines WHERE batch_id = ?", (batch_id,))
-    mine = {row[0] for row in lines}
-    return [row for row in rows if row[0] in mine]
+def give_up_waiting(tx: Tx, source_id: int, cause: str) -> int:
+    """What waits to be sent for this source alone is not asked for until `retry`. Returns how many."""
+    dropped = int(tx.connection.execute(_GIVE_UP_WAITING, {"source": source_id}).rowcount)
+    if dropped:
+        moves.record(tx, "embedding", 0, states.Embedding.WANTED, states.Embedding.DROPPED, cause)
+    return dropped
+
+
+def count_lines_for(connection: Connection, batch_id: int, source_id: int) -> int:
+    """How many lines of a batch are on the bill of a source."""
+    sql = "SELECT COUNT(*) FROM lines WHERE batch_id = ? AND source_id = ?"
+    return int(connection.exec_driver_sql(sql, (batch_id, source_id)).scalar_one())
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """Which of the embeddings that only `retry` moves on are meant; None means any. `failed`: not the cancelled ones.
+
+    `code` is the word with which the detail of the latest line begins.
+    """
+
+    batch_id: int | None = None
+    source_id: int | None = None
+    document_id: int | None = None
+    embedding_id: int | None = None
+    code: str | None = None
+    failed: bool = False
+
+
+# Purpose: what `retry` is about: failed, or cancelled while something still needs it, as far as it fits what is asked.
+_STUCK = text(
+    "SELECT e.id, e.state FROM embeddings e WHERE (e.state = 3"
+    "  OR (NOT :failed AND e.state = 4 AND EXISTS (SELECT 1 FROM chunks c WHERE c.embedding_id = e.id)))"
+    " AND (:batch IS NULL OR EXISTS (SELECT 1 FROM lines l WHERE l.embedding_id = e.id AND l.batch_id = :batch))"
+    " AND (:embedding IS NULL OR e.id = :embedding)"
+    " AND (:source IS NULL AND :document IS NULL OR EXISTS (SELECT 1 FROM chunks c"
+    "  JOIN versions v ON v.id = c.version_id WHERE c.embedding_id = e.id"
+    "  AND (:source IS NULL OR v.source_id = :source) AND (:document IS NULL OR v.document_id = :document)))"
+    " AND (:code IS NULL OR (SELECT l.detail = :code OR substr(l.detail, 1, length(:code) + 1) = :code || ':'"
+    "  FROM lines l WHERE l.embedding_id = e.id ORDER BY l.batch_id DESC LIMIT 1))"
+)
+
+
+def stuck(connection: Connection, which: Stuck) -> list[tuple[int, int]]:
+    """(id, stored state) of embeddings that only `retry` moves on."""
+    values = {
+        "failed": which.failed,
+        "batch": which.batch_id,
+        "source": which.source_id,
+        "document": which.document_id,
+        "embedding": which.embedding_id,
+        "code": which.code,
+    }
+    return [(int(row[0]), int(row[1])) for row in connection.execute(_STUCK, values)]
 
 
 def want_again(tx: Tx, embedding_id: int, stored: int, cause: str) -> None:

@@ -134,3 +134,33 @@ def result_of(connection: Connection, request_id: int) -> dict[str, object] | No
         return None
     parsed: dict[str, object] = orjson.loads(found)
     return parsed
+
+
+@dataclass(frozen=True)
+class Act:
+    """Something a person asked for, and what came of it. Times are microseconds UTC; `done_at` None: not yet."""
+
+    asked_at: int
+    done_at: int | None
+    who: str
+    command: str
+    arguments: dict[str, object]
+    result: dict[str, object] | None
+
+
+_ACTS = select(requests).order_by(requests.c.id.desc()).limit(bindparam("most"))
+
+
+def acts(connection: Connection, most: int) -> list[Act]:
+    """What people asked for, newest first."""
+    return [
+        Act(
+            row.asked_at,
+            row.done_at,
+            row.who,
+            row.command,
+            orjson.loads(row.arguments),
+            None if row.result is None else orjson.loads(row.result),
+        )
+        for row in connection.execute(_ACTS, {"most": most})
+    ]

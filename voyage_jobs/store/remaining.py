@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select, text
 
 from voyage_jobs import states
-from voyage_jobs.store import batches, lanes, ledger, notes, sources
+from voyage_jobs.store import batches, lanes, ledger, notes, pauses, sources
 from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.lanes import Lane
+from voyage_jobs.store.pauses import Pauses
 from voyage_jobs.store.schema import publications
 from voyage_jobs.store.sources import SourceRow
 
@@ -45,9 +46,10 @@ class Remaining:
     lanes: dict[str, Lane]
     claiming: bool
     """The state was lost, and the jobs that it knew are not claimed yet."""
+    pauses: Pauses
 
 
-def remaining(connection: Connection, profile_id: int) -> Remaining:
+def remaining(connection: Connection, profile_id: int, now: int) -> Remaining:
     """What is left to do under a profile."""
     waiting = connection.execute(_WAITING, {"profile": profile_id}).one()
     return Remaining(
@@ -59,6 +61,7 @@ def remaining(connection: Connection, profile_id: int) -> Remaining:
         frozen=[row for row in sources.all_sources(connection) if _is_frozen(connection, row)],
         lanes=lanes.closed(connection),
         claiming=notes.get(connection, notes.CLAIM) == notes.CLAIM_DUE,
+        pauses=pauses.now(connection, now),
     )
 
 

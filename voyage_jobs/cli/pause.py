@@ -1,0 +1,87 @@
+"""`voyage-jobs pause` and `resume`: let scanning and sending rest for a while."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from voyage_jobs.cli.acts import carry_out
+from voyage_jobs.cli.context import json_option
+
+_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
+
+
+class Span(click.ParamType[float]):
+    """A length of time such as `90s`, `30m`, `2h` or `1d`, in seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds. Fails for anything else, and for no time at all."""
+        match = _SPAN.fullmatch(str(value).strip().lower())
+        if match is None or float(match[1]) == 0:
+            self.fail(f"{value!r} is not a length of time: write it like 90s, 30m, 2h or 1d.", param, ctx)
+        return float(match[1]) * _UNITS_S[match[2]]
+
+
+@click.command(short_help="Let scanning and sending rest.")
+@click.option("--sending", is_flag=True, help="Go on scanning, but send nothing.")
+@click.option("--source", metavar="NAME", help="Only this source: it is neither scanned nor sent.")
+@click.option("--for", "for_s", type=Span(), metavar="TIME", help="End by itself after e.g. 30m, 2h or 1d.")
+@json_option
+@click.pass_context
+def pause(ctx: click.Context, sending: bool, source: str | None, for_s: float | None, as_json: bool) -> int:
+    """Let scanning and sending rest until `voyage-jobs resume`, also over restarts.
+
+    Batches at the vendor are polled, collected and published all the same: they are paid. Nothing new is sent, and
+    what is packed but has no job yet stays here.
+    """
+    _one_of(sending, source)
+    arguments = _arguments(sending, source)
+    if for_s is not None:
+        arguments["for_s"] = for_s
+    return carry_out(ctx, "pause", arguments, _paused, as_json)
+
+
+@click.command(short_help="Go on after a pause.")
+@click.option("--sending", is_flag=True, help="End the pause of sending.")
+@click.option("--source", metavar="NAME", help="End the pause of this source.")
+@json_option
+@click.pass_context
+def resume(ctx: click.Context, sending: bool, source: str | None, as_json: bool) -> int:
+    """End one pause, or, if none is named, all of them."""
+    _one_of(sending, source)
+    return carry_out(ctx, "resume", _arguments(sending, source), _resumed, as_json)
+
+
+def _one_of(sending: bool, source: str | None) -> None:
+    if sending and source is not None:
+        raise click.UsageError(
+            "Either --sending or --source, not both: a source that is paused sends nothing."
+        )
+
+
+def _arguments(sending: bool, source: str | None) -> dict[str, object]:
+    return {"sending": True} if sending else {} if source is None else {"source": source}
+
+
+def _paused(answer: dict[str, Any]) -> str:
+    what, until = _named(answer["what"]), answer["until"]
+    rest = f"until {until}" if until else "until `voyage-jobs resume`"
+    unpacked = answer["unpacked"]
+    back = f" {unpacked} batches without a job were unpacked." if unpacked else ""
+    return f"{what} rests {rest}. What is at the vendor is brought home all the same.{back}"
+
+
+def _resumed(answer: dict[str, Any]) -> str:
+    if not answer["ended"]:
+        return "Nothing of that was paused." if answer["left"] else "Nothing was paused."
+    left = f" Still paused: {', '.join(answer['left'])}." if answer["left"] else ""
+    return f"{', '.join(map(_named, answer['ended']))} goes on.{left}"
+
+
+def _named(what: str) -> str:
+    return f"Source {what.partition(':')[2]}" if ":" in what else what.capitalize()

@@ -1,0 +1,70 @@
+"""`cancel`: stop a batch, or everything of a source. What is answered is kept, and paid; the rest waits for `retry`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from voyage_jobs.errors import ConfigError
+from voyage_jobs.states import BEFORE_THE_JOB, Batch
+from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.naming import batch_called, source_called
+from voyage_jobs.store import batches, embeddings, ledger, notes
+from voyage_jobs.store.batches import BatchRow
+from voyage_jobs.store.store import Tx
+from voyage_jobs.store.story import View
+
+_CANCELLABLE = (*BEFORE_THE_JOB, Batch.PARKED, Batch.CREATING, Batch.RUNNING)
+
+
+def cancel(context: Context, arguments: Mapping[str, object], who: str) -> dict[str, object]:
+    """Stop the batch that `ref` names, or all batches with texts of `source`."""
+    if arguments.get("source"):
+        return _cancel_source(context, str(arguments["source"]), who)
+    with context.store.write() as tx:
+        batch = batch_called(tx.connection, arguments.get("ref"))
+        if batch.state not in _CANCELLABLE:
+            raise ConfigError(
+                f"Batch {batch.ref} is {batch.state}: there is nothing to cancel.",
+                hint="`voyage-jobs batches` shows open ones.",
+            )
+        batches.cancel_for_all(tx, batch.id)
+        return {"ref": batch.ref, "state": _cancel_one(tx, batch, who)}
+
+
+def _cancel_one(tx: Tx, batch: BatchRow, who: str) -> str:
+    """`cancelled` at once where there is no job, else `cancelling`: the vendor is told with the next look at it."""
+    if batch.state in (Batch.CREATING, Batch.RUNNING):
+        batches.note(tx, batch.id, cancel_asked_at=batch.cancel_asked_at or tx.now, due_at=0)
+        return "cancelling"
+    if batch.state is Batch.UPLOADING:  # the file may be there already
+        notes.put(tx, notes.STRAYS, str(tx.now))
+    batches.move(tx, batch, Batch.CANCELLED, f"cancelled by {who}")
+    embeddings.give_up(tx, batch.id)
+    ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
+    return "cancelled"
+
+
+def _cancel_source(context: Context, name: str, who: str) -> dict[str, object]:
+    """Texts of other sources that travel in the same batches are sent again by themselves."""
+    with context.store.write() as tx:
+        source = source_called(tx.connection, name)
+        states = {}
+        for batch in batches.with_lines_of(tx.connection, source.id, _CANCELLABLE):
+            batches.cancel_for(tx, batch, source.id)
+            states[batch.ref] = _cancel_one(tx, batch, who)
+        waiting = embeddings.give_up_waiting(tx, source.id, f"cancelled by {who}")
+    under_way = [ref for ref, state in states.items() if state == "cancelling"]
+    return {
+        "source": source.name,
+        "state": "cancelling" if under_way else "cancelled",
+        "refs": sorted(states),
+        "under_way": sorted(under_way),
+        "waiting": waiting,
+    }
+
+
+def affected(connection: View, name: object) -> tuple[int, int]:
+    """(open batches, lines of the source in them) that cancelling a source would touch, to ask about beforehand."""
+    source = source_called(connection, name)
+    chosen = batches.with_lines_of(connection, source.id, _CANCELLABLE)
+    return len(chosen), sum(embeddings.count_lines_for(connection, batch.id, source.id) for batch in chosen)

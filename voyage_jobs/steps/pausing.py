@@ -1,0 +1,72 @@
+"""`pause` and `resume`: a person lets scanning and sending rest. What is at the vendor already is brought home.
+
+A batch that is in doubt is still looked for, since money hangs on it; but no job is created while sending rests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from voyage_jobs.clock import US, iso, now_us
+from voyage_jobs.states import BEFORE_THE_JOB, Batch
+from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.naming import source_called
+from voyage_jobs.store import batches, embeddings, ledger, notes, pauses
+from voyage_jobs.store.pauses import Pause, Pauses
+from voyage_jobs.store.sources import SourceRow
+from voyage_jobs.store.store import Tx
+
+
+def resting(context: Context) -> Pauses:
+    """What rests at this moment."""
+    with context.store.read() as connection:
+        return pauses.now(connection, now_us(context.clock))
+
+
+def pause(context: Context, arguments: Mapping[str, object], who: str) -> dict[str, object]:
+    """Let something rest. A second time sets a new end. Batches of a source that have no job yet are unpacked."""
+    what, source = _meant(context, arguments)
+    for_s = arguments.get("for_s")
+    with context.store.write() as tx:
+        before = pauses.now(tx.connection, tx.now).by_what.get(what)
+        until = tx.now + int(float(str(for_s)) * US) if for_s is not None else None
+        pauses.put(tx, Pause(what, before.since_at if before else tx.now, until, who))
+        unpacked = 0
+        if source is not None:
+            for batch in batches.with_lines_of(tx.connection, source.id, BEFORE_THE_JOB):
+                _unpack(tx, batch, f"source {source.name} is paused by {who}")
+                unpacked += 1
+    context.log.warning("pause.begins", what=what, who=who, until=iso(until))
+    return {"what": what, "state": "paused", "until": iso(until), "unpacked": unpacked}
+
+
+def resume(context: Context, arguments: Mapping[str, object], who: str) -> dict[str, object]:
+    """Let something go on: one pause, or, if none is named, all of them."""
+    named = arguments.get("source") is not None or bool(arguments.get("sending"))
+    wanted = _meant(context, arguments)[0] if named else None
+    with context.store.write() as tx:
+        found = pauses.now(tx.connection, tx.now).by_what
+        ended = [what for what in found if wanted in (None, what)]
+        for what in ended:
+            pauses.end(tx, what)
+        left = sorted(found.keys() - set(ended))
+    for what in ended:
+        context.log.warning("pause.ends", what=what, who=who)
+    return {"ended": sorted(ended), "left": left}
+
+
+def _meant(context: Context, arguments: Mapping[str, object]) -> tuple[str, SourceRow | None]:
+    name = arguments.get("source")
+    if name is None:
+        return pauses.about(None, sending=bool(arguments.get("sending"))), None
+    with context.store.read() as connection:
+        return pauses.about(str(name)), source_called(connection, name)
+
+
+def _unpack(tx: Tx, batch: batches.BatchRow, cause: str) -> None:
+    """Nothing of it has a job: its lines are wanted again, those of other sources go into the next batch."""
+    if batch.state is Batch.UPLOADING:  # the file may be there already
+        notes.put(tx, notes.STRAYS, str(tx.now))
+    batches.move(tx, batch, Batch.CANCELLED, cause)
+    embeddings.give_back(tx, batch.id)
+    ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
