@@ -17,6 +17,7 @@ ORDER = (
     "collect",
     "publish",
     "state",
+    "page",
     "verify",
     "run",
     "idle",

@@ -52,13 +52,15 @@ def run(
     transport: httpx.BaseTransport | None = None,
     manager: Manager | None = None,
     observer: Observer = NOBODY,
+    page: Page | None = None,
 ) -> None:
     """Keep the table in step until `signals.stopping` is set.
 
     `reload` reads the configuration again, for SIGHUP; `accept` hears which new settings are in force then. Raises
     LockedError, ConfigError, StateError at the start, and whatever no step can live with. `schedule`, `watching` and
     `transport` stand in for time, the kernel's events and the network in tests. `manager` is the service manager that
-    started this process, if one did; `observer` looks on.
+    started this process, if one did; `observer` looks on; `page` is served beside the
+    work, if it is.
     """
     log.info(
         "starting", data_dir=str(settings.data_dir), sources=[source.name for source in settings.sources]
@@ -81,7 +83,10 @@ def run(
             watched.arm(settings)
             log.info("started", epoch=context.store.epoch, profile=context.profile.model)
             herald.ready()
-            Daemon(context, Pipeline(context), signals, left, planned, watched, reload, accept, herald).loop()
+            if page is not None:
+                page.ready()
+            pipeline = Pipeline(context)
+            Daemon(context, pipeline, signals, left, planned, watched, reload, accept, herald, page).loop()
         except Exception as exc:
             log.error("failed", error=f"{type(exc).__name__}: {exc}")  # noqa: TRY400 - the caller tells the rest
             raise
@@ -91,6 +96,14 @@ def run(
             planned.close()
             watched.close()
         say_what_is_under_way(context)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the daemon tells the page (that it has recovered), and asks it (why it is not served, or None)."""
+
+    ready: Callable[[], None]
+    problem: Callable[[], str | None]
 
 
 @dataclass
@@ -106,6 +119,8 @@ class Daemon:
     reload: Callable[[], Settings]
     accept: Callable[[Settings], None]
     herald: Herald | None = None
+    page: Page | None = None
+    _page_problem: str | None = ""  # as it was last noted; at first it is not known what stands there
 
     def loop(self) -> None:
         """Turn after turn, until asked to stop."""
@@ -120,6 +135,7 @@ class Daemon:
                 self.heed_hangup()
             self.heed_notes()
             self.heed_watching()
+            self.heed_page()
             self.heed_clock(watch.stepped_s())
             if not self.pipeline.turn() and not self.signals.stopping.is_set():
                 if self.context.pace is not None:
@@ -159,6 +175,22 @@ class Daemon:
                     notes.put(tx, notes.WATCHING, report)
             except DiskFullError as exc:
                 note_full(self.context, exc)
+
+    def heed_page(self) -> None:
+        """Note where `status` looks whether the page can be served. Only this thread writes to the state."""
+        problem = None if self.page is None else self.page.problem()
+        if problem == self._page_problem:
+            return
+        try:
+            with self.context.store.write() as tx:
+                if problem is None:
+                    notes.forget(tx, notes.PAGE)
+                else:
+                    notes.put(tx, notes.PAGE, problem)
+        except DiskFullError as exc:
+            note_full(self.context, exc)
+        else:
+            self._page_problem = problem
 
     def heed_clock(self, stepped_s: float) -> None:
         """Times of day that things wait for mean nothing after the clock was set back."""

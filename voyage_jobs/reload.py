@@ -27,7 +27,7 @@ def needs_restart(old: Settings, fresh: Settings) -> list[str]:
     fixed += [
         f"voyage.{key}" for key in _FIXED_VOYAGE if getattr(old.voyage, key) != getattr(fresh.voyage, key)
     ]
-    fixed += [name for name in ("lancedb", "tracing") if getattr(fresh, name) != getattr(old, name)]
+    fixed += [name for name in ("lancedb", "server", "tracing") if getattr(fresh, name) != getattr(old, name)]
     return fixed
 
 

@@ -5,6 +5,7 @@ import pytest
 from tests.world import KEY, World
 from voyage_jobs import daemon
 from voyage_jobs.errors import ConfigError, LockedError, StateError
+from voyage_jobs.report.status import status
 from voyage_jobs.schedule import Note
 from voyage_jobs.signals import Signals
 from voyage_jobs.store import lanes, sources
@@ -50,7 +51,7 @@ class Deaf:
 class Run:
     """A daemon in virtual time. `script` maps waits (counted from 1) to what happens then; the last one stops it."""
 
-    def __init__(self, world, script, *, reload=None, **sections):
+    def __init__(self, world, script, *, reload=None, page=None, **sections):
         self.world, self.script, self.waits = world, script, 0
         self.accepted = []
         self.schedule = None
@@ -70,6 +71,7 @@ class Run:
                     schedule=self.make,
                     watching=self.make_deaf,
                     transport=world.transport,
+                    page=page,
                 )
         finally:
             del clock.wait
@@ -315,3 +317,50 @@ def test_a_scan_at_hand_is_begun_anew_with_the_new_settings(world):
 def test_the_key_is_in_no_event(world):
     Run(world, {20: Run.hangup, 40: nothing})
     assert KEY not in repr(world.log.events)
+
+
+# --- the page ---
+
+
+class FakePage:
+    """A page whose trouble the test decides."""
+
+    def __init__(self):
+        self.trouble, self.is_ready = None, False
+
+    def ready(self):
+        self.is_ready = True
+
+    @property
+    def page(self):
+        return daemon.Page(ready=self.ready, problem=lambda: self.trouble)
+
+
+def codes(world):
+    return [problem["code"] for problem in status(world.settings(), world.clock)["problems"]]
+
+
+def test_a_page_that_cannot_be_served_is_a_problem_until_it_can(world):
+    fake, seen = FakePage(), []
+
+    def breaks(run):
+        assert fake.is_ready
+        seen.append(codes(world))
+        fake.trouble = "127.0.0.1:8765 cannot be listened on: Address already in use."
+
+    def heals(run):
+        seen.append(codes(world))
+        fake.trouble = None
+
+    Run(world, {2: breaks, 4: heals, 6: lambda run: seen.append(codes(world))}, page=fake.page)
+    assert ["page_not_served" in each for each in seen] == [False, True, False]
+    assert world.log.named("failed") == []
+
+
+def test_trouble_of_a_page_that_is_no_longer_wanted_is_forgotten(world):
+    fake, seen = FakePage(), []
+    fake.trouble = "taken"
+    Run(world, {2: nothing}, page=fake.page)
+    assert "page_not_served" not in codes(world)  # nobody is at work
+    Run(world, {2: lambda run: seen.append(codes(world))})
+    assert "page_not_served" not in seen[0]

@@ -52,6 +52,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "summary": Entry("summary:summary", "Write plan, run, cost and failures as one page of Markdown."),
         "history": Entry("history:history", "Tell the story of a document, chunk, batch or embedding."),
         "search": Entry("search:search", "Search the table."),
+        "serve": Entry("serve:serve", "Serve the page and the metrics, read-only."),
         "metrics": Entry("metrics:metrics", "Print the state as Prometheus metrics."),
     },
     "Mend": {

@@ -23,8 +23,8 @@ def metrics(ctx: click.Context, out: Path | None) -> ExitCode:
     """Print what the state says as Prometheus metrics.
 
     For work from cron or CI, where no process is there to be scraped: after each `sync`, write them to a FILE.prom in
-    the folder that node_exporter's textfile collector reads. It only looks; the exit code is 1 if the state cannot be
-    read.
+    the folder that node_exporter's textfile collector reads. `run` serves the same, and what it counts itself, at
+    /metrics (see [server] in the configuration). It only looks; the exit code is 1 if the state cannot be read.
     """
     from voyage_jobs.metrics.state import StateCollector
     from voyage_jobs.metrics.text import Metrics

@@ -137,6 +137,7 @@ def run(ctx: click.Context) -> None:
     start. Ctrl-C twice: end at once (130). SIGHUP: read the configuration again. A kill at any moment does no harm.
     """
     from voyage_jobs import daemon
+    from voyage_jobs.cli.page import page_of
     from voyage_jobs.clock import SystemClock
     from voyage_jobs.logs import get_logger
     from voyage_jobs.observe import together
@@ -155,7 +156,11 @@ def run(ctx: click.Context) -> None:
         frame_of(ctx).settings = fresh
         start_logging(ctx)
 
-    with tracing(settings, clock) as observers, Signals(hangup=True) as signals:
+    with (
+        tracing(settings, clock) as traced,
+        Signals(hangup=True) as signals,
+        page_of(settings, clock, log) as (page, counting),
+    ):
         daemon.run(
             settings,
             clock,
@@ -164,7 +169,8 @@ def run(ctx: click.Context) -> None:
             reload=lambda: load_again(ctx),
             accept=accept,
             manager=Manager.from_environment(os.environ),
-            observer=together(observers),
+            observer=together([*counting, *traced]),
+            page=page,
         )
 
 
@@ -180,6 +186,7 @@ def _announce(settings: Settings) -> None:
         ("model", f"{voyage.model}, {voyage.output_dimension} x {voyage.output_dtype}, at {voyage.base_url}"),
         ("table", f"{lance.table} in {lance.uri}"),
         ("key", f"from {settings.api_key.describe()}"),
+        *([("page", f"http://{settings.server.listen}/")] if settings.server.listen else []),
     ]
     click.echo(
         f"voyage-jobs {__version__}. Ctrl-C stops it; `voyage-jobs status` shows where everything is.",

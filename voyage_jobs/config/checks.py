@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from voyage_jobs.config.address import Address
 from voyage_jobs.config.problems import Loc, Problem
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
@@ -28,6 +29,7 @@ def problems(settings: Settings) -> Iterator[Problem]:
     yield from _endpoint(settings)
     yield from _splitting(settings)
     yield from _schedule(settings)
+    yield from _server(settings)
     yield from _source_names(settings)
     yield from _patterns(settings)
     yield from _own_data_in_source(settings)
@@ -148,6 +150,14 @@ def _schedule(settings: Settings) -> Iterator[Problem]:
         yield Problem(
             ("polling", "max_interval_s"), text, polling.max_interval_s, (("polling", "interval_s"),)
         )
+
+
+def _server(settings: Settings) -> Iterator[Problem]:
+    if settings.server.listen:
+        try:
+            Address.parse(settings.server.listen)
+        except ValueError as exc:
+            yield Problem(("server", "listen"), f"{exc}.", settings.server.listen)
 
 
 def _source_names(settings: Settings) -> Iterator[Problem]:

@@ -21,6 +21,7 @@ from voyage_jobs.config import checks
 from voyage_jobs.config.environment import read_environment, variable_of
 from voyage_jobs.config.find import default_data_dir, find_config, usual_places
 from voyage_jobs.config.key import KeySource
+from voyage_jobs.config.page_token import PageToken
 from voyage_jobs.config.problems import Loc, Problem, from_pydantic
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
@@ -45,7 +46,10 @@ def parse_settings(text: str, origin: Path | None, environ: Mapping[str, str]) -
         head = [f"{len(lines)} problems in the configuration:"] if len(lines) > 1 else []
         raise ConfigError("\n".join(head + lines), hint=None if origin else _no_file_hint(environ))
     return settings.attach(
-        origin=origin, warnings=tuple(checks.warnings(settings)), api_key=KeySource(environ)
+        origin=origin,
+        warnings=tuple(checks.warnings(settings)),
+        api_key=KeySource(environ),
+        page_token=PageToken(environ),
     )
 
 

@@ -205,6 +205,13 @@ class DiskSettings(Section):
     min_free_bytes: Size = 1_073_741_824
 
 
+class ServerSettings(Section):
+    """`[server]`: the page and the metrics; an empty `listen` is no server at all."""
+
+    listen: str = ""
+    hosts: tuple[Annotated[str, BeforeValidator(_lower), Field(min_length=1)], ...] = ()
+
+
 class TracingSettings(Section):
     """`[tracing]`: spans for OpenTelemetry; where they go is said by the usual OTEL_* variables."""
 

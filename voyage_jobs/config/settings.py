@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from voyage_jobs.config.key import KeySource
+from voyage_jobs.config.page_token import PageToken
 from voyage_jobs.config.sections import (
     BatchingSettings,
     BudgetSettings,
@@ -20,6 +21,7 @@ from voyage_jobs.config.sections import (
     LoggingSettings,
     PollingSettings,
     PriceSettings,
+    ServerSettings,
     SourceSettings,
     SplittingSettings,
     TracingSettings,
@@ -78,11 +80,13 @@ class Settings(BaseSettings):
     prices: dict[str, PriceSettings] = Field(default_factory=dict)
     disk: DiskSettings = Field(default_factory=DiskSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
+    server: ServerSettings = Field(default_factory=ServerSettings)
     tracing: TracingSettings = Field(default_factory=TracingSettings)
 
     _origin: Path | None = PrivateAttr(default=None)
     _warnings: tuple[str, ...] = PrivateAttr(default=())
     _api_key: KeySource = PrivateAttr(default_factory=lambda: KeySource({}))
+    _page_token: PageToken = PrivateAttr(default_factory=lambda: PageToken({}))
 
     @classmethod
     def settings_customise_sources(
@@ -111,9 +115,17 @@ class Settings(BaseSettings):
         table = Path(data_dir).expanduser().absolute() / "lancedb"
         return {**values, "lancedb": {**section, "uri": str(table)}}
 
-    def attach(self, *, origin: Path | None, warnings: tuple[str, ...], api_key: KeySource) -> Self:
+    def attach(
+        self,
+        *,
+        origin: Path | None,
+        warnings: tuple[str, ...],
+        api_key: KeySource,
+        page_token: PageToken | None = None,
+    ) -> Self:
         """Remember what is not configuration itself; for `load_settings`."""
         self._origin, self._warnings, self._api_key = origin, warnings, api_key
+        self._page_token = page_token or self._page_token
         return self
 
     @property
@@ -137,6 +149,11 @@ class Settings(BaseSettings):
     def api_key(self) -> KeySource:
         """Call it to get the API key; reading it is the first moment a missing key is an error."""
         return self._api_key
+
+    @property
+    def page_token(self) -> PageToken:
+        """Call it to get the token that the page asks for, or None."""
+        return self._page_token
 
     @property
     def paths(self) -> Paths:

@@ -40,6 +40,7 @@ class Facts:
     holder: int | None
     here: Here | None
     profile: str | None
+    page_problem: str | None
     sources: Sequence[SourceRow]
     tallies: Mapping[int, SourceTally]
     waiting: Waiting
@@ -92,6 +93,7 @@ def gather(settings: Settings, clock: Clock) -> Facts:
             holder=lock.holder(settings.paths.lock),
             here=notes.who(connection),
             profile=notes.get(connection, notes.PROFILE),
+            page_problem=notes.get(connection, notes.PAGE),
             sources=sources.all_sources(connection),
             tallies=tallies,
             waiting=tally.waiting(connection),

@@ -100,6 +100,18 @@ def _process(facts: Facts, settings: Settings) -> Iterator[Problem]:
         )
 
 
+def _page(facts: Facts, settings: Settings) -> Iterator[Problem]:
+    del settings
+    served = facts.holder is not None and facts.here is not None and facts.here.mode == "run"
+    if served and facts.page_problem is not None:
+        yield Problem(
+            "page_not_served",
+            f"The page and the metrics are not served: {facts.page_problem}",
+            "Free the port, or set server.listen to another and restart; the work goes on without, and it is tried"
+            " again by itself.",
+        )
+
+
 def _machine(facts: Facts, settings: Settings) -> Iterator[Problem]:
     if not library_is_safe():
         least = ".".join(map(str, SAFE_LIBRARY))
@@ -276,7 +288,7 @@ def _failed(facts: Facts, settings: Settings) -> Iterator[Problem]:
     del settings
     failed = facts.chunks("failed") - facts.cancelled
     if failed:
-        told = "; ".join(_short(reason) for reason in facts.failure_reasons)
+        told = "; ".join(_short(reason).rstrip(".") for reason in facts.failure_reasons)
         yield Problem(
             "failed",
             f"{failed:,} chunks could not be embedded: {told or 'no reason given'}.",
@@ -330,6 +342,7 @@ def _short(text: str | None) -> str:
 _CHECKS: tuple[Callable[[Facts, Settings], Iterator[Problem]], ...] = (
     _lanes,
     _process,
+    _page,
     _machine,
     _table,
     _sources,

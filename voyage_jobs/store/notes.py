@@ -13,6 +13,7 @@ from voyage_jobs.store.store import Tx
 
 PROFILE = "profile"
 TABLE = "table"
+PAGE = "page_problem"  # why the page of the daemon at work cannot be served
 RUN_BUDGET = "run_budget"  # what the run at work, or the last one, may send
 STRAYS = "strays"  # since when an upload may have left a file at the vendor that is not on record
 CLAIM = "claim"  # the state was lost: whether jobs are to be claimed before anything is packed, or were

@@ -1,0 +1,405 @@
+"""The server over a real socket: what it answers, to whom, and that nothing it meets ends the work."""
+
+import contextlib
+import http.client
+import json
+import re
+import socket
+import threading
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import pytest
+from world import KEY, World
+
+from voyage_jobs.clock import SystemClock
+from voyage_jobs.config.address import Address
+from voyage_jobs.config.key import KeySource
+from voyage_jobs.config.page_token import PageToken
+from voyage_jobs.metrics.recorder import Recorder
+from voyage_jobs.report.status import status
+from voyage_jobs.server import app, door, views
+from voyage_jobs.server.door import Door
+from voyage_jobs.server.guard import COOKIE
+from voyage_jobs.server.ready import OthersReadiness, OwnReadiness
+from voyage_jobs.table.text_search import find_text
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+ASSETS = Path(app.__file__).parent / "assets"
+PATIENCE_S = 30
+HOSTILE = "<img src=x onerror=alert(1)>.md"
+
+
+class Served:
+    """A server for a world's folder, and how to ask it."""
+
+    def __init__(self, world, *, token=None, host="127.0.0.1", ready=None, recorder=None, **sections):
+        environ = {} if token is None else {"VOYAGE_JOBS_SERVER_TOKEN": token}
+        self.settings = world.settings(**sections).attach(
+            origin=None,
+            warnings=(),
+            api_key=KeySource({"VOYAGE_API_KEY": KEY}),
+            page_token=PageToken(environ),
+        )
+        self.world, self.clock = world, SystemClock()
+        self.ready = ready or OthersReadiness(self.settings, self.clock)
+        self.door = Door(
+            self.settings, Address(host, 0), self.clock, world.log, ready=self.ready, recorder=recorder
+        )
+
+    def __enter__(self):
+        self.door.__enter__()
+        assert self.door.wait_settled(PATIENCE_S)
+        return self
+
+    def __exit__(self, *error):
+        self.door.__exit__(*error)
+
+    def __call__(self, path, *, method="GET", body=None, **headers):
+        """(status, headers, body); headers are given with underscores."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.door.port, timeout=PATIENCE_S)
+        with contextlib.closing(connection):
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, body=body, headers=named)
+            answer = connection.getresponse()
+            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+
+    def json(self, path, code=200, **headers):
+        status_, _, body = self(path, **headers)
+        assert status_ == code, body
+        return json.loads(body)
+
+
+@pytest.fixture
+def full(tmp_path):
+    """A world with two published documents, one refused text and one file that is no text."""
+    world = World(tmp_path, faults={"line_refused": {"contains": "badword"}}, budget={"daily_usd": 1.0})
+    world.write("guide.md", "# Guide\n\nHow to renew a Certificate in time.\n\n# Other\n\nNothing of that.\n")
+    world.write(HOSTILE, "# Odd\n\n<script>alert(1)</script> certificate\n")
+    world.write("mixed.md", "# One\n\ngood\n\n# Two\n\nbadword\n")
+    world.write(b"caf\xe9.md", "# Bytes\n\nplain certificate words\n")
+    world.write("binary.md", b"\0\1")
+    world.run()
+    return world
+
+
+# --- trouble first ---
+
+
+def test_without_a_state_it_answers_and_says_so(world):
+    with Served(world) as ask:
+        assert ask.json("/api/status")["problems"][0]["code"] == "no_state"
+        assert ask.json("/api/batches", 503)["error"]["code"] == "state"
+        assert ask.json("/api/history?ref=a", 503)["error"]["code"] == "state"
+        assert ask.json("/api/search?q=a", 400)["error"]["code"] == "config"
+        assert ask("/readyz")[0] == 503
+        assert ask("/healthz")[0] == 200
+        assert b"state_readable 0" in ask("/metrics")[2]
+    assert not world.data_dir.exists()
+
+
+def test_a_port_that_is_taken_is_a_problem_until_it_is_free(world, monkeypatch):
+    monkeypatch.setattr(door, "TRY_AGAIN_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        served = Door(
+            world.settings(), Address("127.0.0.1", port), SystemClock(), world.log, ready=OwnReadiness()
+        )
+        with served:
+            assert served.wait_settled(PATIENCE_S)
+            assert "Address already in use" in served.problem
+            taken.close()
+            waited = threading.Event()
+            for _ in range(int(PATIENCE_S / 0.05)):
+                if served.port == port:
+                    break
+                waited.wait(0.05)
+            assert (served.port, served.problem) == (port, None)
+    assert len(world.log.named("page.not_served")) == 1
+
+
+def test_a_host_that_is_not_here_is_a_problem(world):
+    settings = world.settings().attach(
+        origin=None,
+        warnings=(),
+        api_key=KeySource({}),
+        page_token=PageToken({"VOYAGE_JOBS_SERVER_TOKEN": TOKEN}),
+    )
+    served = Door(settings, Address("192.0.2.1", 0), SystemClock(), world.log, ready=OwnReadiness())
+    with served:
+        assert served.wait_settled(PATIENCE_S)
+        assert served.problem.startswith("192.0.2.1:0 cannot be listened on")
+
+
+def test_an_error_inside_is_an_answer_and_a_line_in_the_log(world, monkeypatch):
+    monkeypatch.setattr(views, "history", lambda *_: 1 / 0)
+    with Served(world) as ask:
+        assert ask.json("/api/history?ref=secret-path", 500)["error"]["code"] == "unexpected"
+        assert ask("/healthz")[0] == 200
+    (told,) = world.log.named("page.failed")
+    assert told == {"path": "/api/history", "error": "ZeroDivisionError: division by zero"}
+
+
+def test_questions_that_make_no_sense_are_told(full):
+    with Served(full) as ask:
+        assert "Nothing here is called" in ask.json("/api/history?ref=nope", 400)["error"]["message"]
+        for path in (
+            "/api/history",
+            "/api/search",
+            "/api/search?q=%20",
+            f"/api/search?q={'x' * 2000}",
+            "/api/search?q=%00",
+        ):
+            assert ask.json(path, 400)["error"]["message"]
+        assert ask("/api/none")[0] == 404
+        assert ask("/page.py")[0] == 404
+        assert ask("/../app.py")[0] == 404
+        assert ask("/page.html")[0] == 404
+        for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+            assert ask("/api/status", method=method)[0] == 405
+
+
+def test_only_one_search_runs_at_a_time(full, monkeypatch):
+    inside, go_on = threading.Event(), threading.Event()
+
+    def slow(*_):
+        inside.set()
+        assert go_on.wait(PATIENCE_S)
+        return {}
+
+    monkeypatch.setattr(views, "find", slow)
+    with Served(full) as ask:
+        first = threading.Thread(target=ask, args=("/api/search?q=a",))
+        first.start()
+        assert inside.wait(PATIENCE_S)
+        assert ask.json("/api/search?q=b", 429)["error"]["code"] == "busy"
+        go_on.set()
+        first.join()
+
+
+# --- who may ask ---
+
+
+def test_other_names_and_other_sites_are_refused(full):
+    with Served(full) as ask:
+        assert ask.json("/api/status", 421, Host="evil.example")["error"]["code"] == "wrong_host"
+        assert ask("/", Host="evil.example")[0] == 421
+        assert ask.json("/api/status", 403, Sec_Fetch_Site="cross-site")["error"]["code"] == "cross_site"
+        assert ask("/healthz", Host="evil.example")[0] == 200
+    with Served(full, server={"hosts": ["jobs.example"]}) as ask:
+        assert ask("/", Host="jobs.example:1")[0] == 200
+
+
+def test_with_a_token_everything_but_probes_and_the_login_is_closed(full, monkeypatch):
+    monkeypatch.setattr(app, "_WRONG_TOKEN_S", 0)
+    with Served(full, token=TOKEN) as ask:
+        for path in (
+            "/api/status",
+            "/api/batches",
+            "/api/failures",
+            "/api/search?q=a",
+            "/metrics",
+            "/page.js",
+        ):
+            code, headers, body = ask(path)
+            assert (code, headers["www-authenticate"]) == (401, "Bearer")
+            assert b"guide" not in body
+        assert ask("/")[1]["location"] == "/login"
+        assert [ask(path)[0] for path in ("/healthz", "/login", "/page.css", "/icon.svg")] == [200] * 4
+        assert ask("/metrics", Authorization=f"Bearer {TOKEN}", Host="jobs:1")[0] == 200
+
+
+def test_a_login_leaves_a_cookie_that_scripts_and_other_sites_do_not_get(full, monkeypatch):
+    monkeypatch.setattr(app, "_WRONG_TOKEN_S", 0)
+    form = {"Content_Type": "application/x-www-form-urlencoded"}
+    with Served(full, token=TOKEN) as ask:
+        code, headers, body = ask("/login", method="POST", body="token=wrong", **form)
+        assert (code, headers.get("set-cookie")) == (403, None)
+        assert b'role="alert"' in body
+        assert ask("/login", method="POST", body="x" * 5000, **form)[0] == 413
+        code, headers, _ = ask("/login", method="POST", body=urlencode({"token": TOKEN}), **form)
+        assert (code, headers["location"]) == (303, "/")
+        cookie = headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=strict" in cookie
+        assert TOKEN not in cookie
+        pair = cookie.partition(";")[0]
+        code, _, page = ask("/", Cookie=pair)
+        assert code == 200
+        assert b"data-token>" in page
+        assert ask("/api/status", Cookie=pair)[0] == 200
+        assert ask("/api/status", Cookie=pair, Host="evil.example")[0] == 421
+        gone = ask("/logout", method="POST", Cookie=pair)[1]["set-cookie"]
+        assert gone.startswith(f'{COOKIE}="";')
+
+
+def test_a_token_file_that_vanishes_closes_the_door(full, tmp_path):
+    path = tmp_path / "token"
+    path.write_text(TOKEN)
+    with Served(full) as ask:
+        ask.settings._page_token._file = path
+        assert ask("/api/status")[0] == 401
+        path.unlink()
+        assert ask.json("/api/status", 503)["error"]["code"] == "config"
+
+
+def test_every_answer_forbids_what_is_not_ours(full):
+    with Served(full) as ask:
+        for path in ("/", "/page.js", "/api/status", "/nope", "/healthz", "/login", "/api/history"):
+            _, headers, _ = ask(path)
+            policy = headers["content-security-policy"]
+            assert "default-src 'none'" in policy
+            assert "frame-ancestors 'none'" in policy
+            assert "unsafe" not in policy
+            assert headers["x-content-type-options"] == "nosniff"
+            assert headers["referrer-policy"] == "no-referrer"
+            assert "server" not in headers
+
+
+# --- what is told ---
+
+
+def test_the_status_is_that_of_the_command(full):
+    with Served(full) as ask:
+        found = ask.json("/api/status")
+    expected = json.loads(json.dumps(status(ask.settings, ask.clock)))
+    for each in (found, expected):
+        each.pop("as_of")
+        for source in each["sources"]:
+            source["oldest_unpublished_s"] = round(source["oldest_unpublished_s"] or 0, -3)
+    assert found == expected
+    assert found["budgets"][0]["key"] == "daily_usd"
+
+
+def test_batches_failures_history_and_search(full):
+    with Served(full) as ask:
+        (batch,) = ask.json("/api/batches")["batches"]
+        assert ask.json(f"/api/history?ref={batch['ref'][:8]}")["kind"] == "batch"
+        (group,) = ask.json("/api/failures")["reasons"]
+        assert group["documents"] == [{"source": "docs", "path": "mixed.md"}]
+        assert (group["chunks"], group["reason"][:8]) == (1, "http_400")
+        assert ask.json("/api/history?ref=guide.md&source=docs")["kind"] == "document"
+        found = ask.json("/api/search?q=CERTIFICATE%20renew")
+        assert [hit["path"] for hit in found["hits"]] == ["guide.md"]
+        assert (found["complete"], found["looked_at"]) == (True, 5)
+        assert {hit["path"][:3] for hit in ask.json("/api/search?q=certificate")["hits"]} == {
+            "gui",
+            "<im",
+            "caf",
+        }
+        assert ask.json(f"/api/search?q={quote(chr(39) + ' OR 1=1 --')}")["hits"] == []
+
+
+def test_a_name_that_is_no_text_leads_to_its_history(full):
+    with Served(full) as ask:
+        (path,) = [hit["path"] for hit in ask.json("/api/search?q=plain")["hits"]]
+        told = ask.json(f"/api/history?ref={quote('docs:' + path)}")
+        assert told["facts"]["path"] == path
+        assert "%F4%8F" in quote(path)
+
+
+def test_a_search_that_takes_too_long_says_how_far_it_came(full):
+    lance = full.settings().lancedb
+    found = find_text(lance.uri, lance.table, ["certificate"], lambda: False)
+    assert found.looked_at > 0
+    assert found.complete == (found.looked_at == 5)
+
+
+def test_nothing_is_asked_of_the_vendor(full):
+    before = full.sim.ledger.export()
+    with Served(full) as ask:
+        for path in ("/", "/api/status", "/api/search?q=a", "/metrics", "/readyz"):
+            assert ask(path)[0] in (200, 503)
+    assert full.sim.ledger.export() == before
+
+
+def test_metrics_of_the_state_and_of_this_process(full):
+    recorder = Recorder(full.clock)
+    recorder.put_off("auth")
+    with Served(full, recorder=recorder) as ask:
+        code, headers, body = ask("/metrics")
+    assert code == 200
+    assert headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert b'voyage_jobs_retries_total{reason="auth"} 1.0' in body
+    assert b'voyage_jobs_chunks{source="docs",state="failed"} 1.0' in body
+
+
+def test_ready_is_the_process_that_has_recovered(world):
+    ready = OwnReadiness()
+    with Served(world, ready=ready) as ask:
+        assert ask("/readyz")[0] == 503
+        ready.set()
+        assert ask("/readyz")[0] == 200
+
+
+def test_ready_beside_a_daemon_is_its_sign_of_life(world):
+    with Served(world) as ask, world.worker():
+        assert ask("/readyz")[0] == 503  # its signs of life are in virtual time, long ago by ours
+        ask.ready._clock = world.clock
+        assert ask("/readyz")[0] == 200
+
+
+def test_answers_are_kept_for_a_moment(world):
+    made = []
+    kept = views.Kept(lambda: made.append(1) or len(made), world.clock)
+    assert [kept(), kept()] == [1, 1]
+    world.clock.advance(kept.kept_s + 0.1)
+    assert kept() == 2
+
+
+def test_a_dear_answer_is_kept_for_longer(world):
+    kept = views.Kept(lambda: world.clock.advance(3), world.clock)
+    kept()
+    assert kept.kept_s == pytest.approx(30)
+
+
+def test_files_are_not_sent_twice(full):
+    with Served(full) as ask:
+        tag = ask("/page.js")[1]["etag"]
+        assert ask("/page.js", If_None_Match=tag)[0] == 304
+
+
+# --- the files themselves ---
+
+
+def test_pages_have_no_script_or_style_of_their_own_and_nothing_from_elsewhere():
+    for page in ASSETS.glob("*.html"):
+        text = page.read_text()
+        assert not re.search(r"\son\w+=|style=|<style|javascript:|https?://", text), page
+        assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", text))
+    for script in ASSETS.glob("*.js"):
+        text = script.read_text()
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|https?://", text
+        ), script
+    css = (ASSETS / "page.css").read_text()
+    assert not re.search(r"url\(|@import|https?://", css)
+
+
+def test_every_file_is_served_and_every_served_file_is_there():
+    assert {path.name for path in ASSETS.iterdir()} == set(app._ASSETS)
+
+
+def luminance(colour):
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one, other):
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_texts_stand_out_from_their_ground(scheme):
+    blocks = re.findall(r":root \{(.*?)\}", (ASSETS / "page.css").read_text(), re.DOTALL)
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", blocks[scheme]))
+    pairs = [(text, ground) for text in ("ink", "muted") for ground in ("ground", "surface", "track")]
+    pairs += [("ink", "bad-ground"), ("muted", "bad-ground"), ("ink", "mark"), ("on-accent", "accent")]
+    pairs += [(word, f"{word}-ground") for word in ("good", "warn", "bad")]
+    pairs += [(word, "surface") for word in ("good", "warn", "bad", "accent")]
+    for text, ground in pairs:
+        assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    for stage in ("waiting", "packed", "submitted", "held", "published", "failed"):
+        assert contrast(colours[stage], colours["surface"]) >= 3, stage

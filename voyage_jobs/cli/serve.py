@@ -1,0 +1,51 @@
+"""`serve`: the page beside a daemon, or without one."""
+
+from __future__ import annotations
+
+import click
+
+from voyage_jobs.cli.context import settings_of, start_logging
+from voyage_jobs.clock import SystemClock
+
+_DEFAULT = "127.0.0.1:8765"
+_PATIENCE_S = 30.0
+
+
+@click.command()
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    help=f"Where.  [default: server.listen of the configuration, else {_DEFAULT}]",
+)
+@click.pass_context
+def serve(ctx: click.Context, listen: str | None) -> None:
+    """Serve the page and the metrics, read-only, until stopped.
+
+    For looking at work that `sync` does, or where the daemon shall not listen itself; `run` serves the same where
+    [server] listen is set. Only this machine can ask, unless a token is set in VOYAGE_JOBS_SERVER_TOKEN or in the file
+    named by VOYAGE_JOBS_SERVER_TOKEN_FILE. Nothing is ever written.
+    """
+    from voyage_jobs.config.address import Address
+    from voyage_jobs.errors import ConfigError
+    from voyage_jobs.logs import get_logger
+    from voyage_jobs.server.door import Door
+    from voyage_jobs.server.ready import OthersReadiness
+    from voyage_jobs.signals import Signals
+
+    settings, clock = settings_of(ctx), SystemClock()
+    try:
+        address = Address.parse(listen or settings.server.listen or _DEFAULT)
+    except ValueError as exc:
+        raise click.UsageError(f"--listen {exc}.") from exc
+    start_logging(ctx, "warning")
+    ready = OthersReadiness(settings, clock)
+    with Signals() as signals, Door(settings, address, clock, get_logger(), ready=ready) as door:
+        door.wait_settled(_PATIENCE_S)
+        if door.port is None:
+            raise ConfigError(
+                door.problem or "The page could not be started.", hint="Name another with --listen HOST:PORT."
+            )
+        url = Address(address.host, door.port).url
+        click.echo(f"The page is at {url} (Ctrl-C stops it).", err=True)
+        while not signals.stopping.is_set():
+            clock.wait(3600.0, signals.wake)

@@ -1,0 +1,98 @@
+"""Who may ask. Pure: decides from the head of a request alone.
+
+- **Rebinding**: a hostile page may let its own name point at 127.0.0.1 and then read our answers as its own. So the
+  `Host` must be `localhost`, a plain address (no name can be turned into one) or a configured name.
+- **Other sites** may send requests but never read answers; what a browser calls cross-site is refused all the same.
+- **The token**, where one is set, comes as `Authorization: Bearer` or as the cookie of a login. The cookie is not
+  the token but derived from it, so it ends with it. All comparisons take the same time whatever is wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Callable, Collection, Mapping
+from enum import Enum
+from http.cookies import CookieError, SimpleCookie
+
+COOKIE = "voyage_jobs_page"
+COOKIE_S = 30 * 86_400
+_PURPOSE = b"voyage-jobs page, version 1"
+
+
+class Verdict(Enum):
+    """What to answer."""
+
+    WELCOME = "welcome"
+    WRONG_HOST = "wrong_host"
+    CROSS_SITE = "cross_site"
+    LOGIN = "login"
+
+
+class Guard:
+    """`token` is asked at every request, so that a replaced file counts at once; it may raise for a bad one."""
+
+    def __init__(self, token: Callable[[], str | None], hosts: Collection[str] = ()) -> None:
+        self._token = token
+        self._hosts = frozenset(hosts)
+
+    def judge(self, headers: Mapping[str, str]) -> Verdict:
+        """Header names are lower case."""
+        token = self._token()
+        if token is not None and same(_bearer(headers), token):
+            return Verdict.WELCOME  # whoever knows it is no rebound page
+        if not self.is_known_host(headers.get("host", "")):
+            return Verdict.WRONG_HOST
+        if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
+            return Verdict.CROSS_SITE
+        if token is None or same(_cookie(headers), cookie_for(token)):
+            return Verdict.WELCOME
+        return Verdict.LOGIN
+
+    def opens(self, offered: str) -> str | None:
+        """The cookie for whoever offers the right token."""
+        token = self._token()
+        return cookie_for(token) if token is not None and same(offered, token) else None
+
+    def is_known_host(self, host: str) -> bool:
+        """Whether a `Host` header can be ours."""
+        name = _without_port(host.lower())
+        if name == "localhost" or name.endswith(".localhost") or name in self._hosts:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+
+def same(one: str, other: str) -> bool:
+    """Equal; takes as long for a near miss as for a far one, and tells nothing of the length."""
+    return hmac.compare_digest(
+        hashlib.sha256(one.encode("utf-8", "surrogatepass")).digest(), hashlib.sha256(other.encode()).digest()
+    )
+
+
+def cookie_for(token: str) -> str:
+    """What a login leaves in the browser."""
+    return hmac.new(token.encode(), _PURPOSE, hashlib.sha256).hexdigest()
+
+
+def _bearer(headers: Mapping[str, str]) -> str:
+    kind, _, value = headers.get("authorization", "").partition(" ")
+    return value.strip() if kind.lower() == "bearer" else ""
+
+
+def _cookie(headers: Mapping[str, str]) -> str:
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found else ""
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.rpartition(":")[0] if host.count(":") == 1 else host

@@ -1,0 +1,105 @@
+"""What can be asked, as plain data. Dear answers are kept for a moment, so that many who look cost as much as one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from voyage_jobs.clock import Clock
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.errors import ConfigError, VoyageJobsError
+from voyage_jobs.metrics.recorder import Recorder
+from voyage_jobs.metrics.state import StateCollector
+from voyage_jobs.metrics.text import Metrics
+from voyage_jobs.report.batches import listing
+from voyage_jobs.report.failures import failures
+from voyage_jobs.report.history import history
+from voyage_jobs.report.status import status
+from voyage_jobs.report.text_search import find
+from voyage_jobs.sources import names
+
+LONGEST_QUESTION = 1_000
+_BATCHES = 60
+_LEAST_KEPT_S = 1.0
+_KEPT_TIMES = 10  # as long as it took: at most a tenth of a core, however many ask
+
+
+class BusyError(VoyageJobsError):
+    """Somebody else is searching; try again in a moment."""
+
+
+class Kept:
+    """One answer, made by one thread at a time and given to all who ask meanwhile or soon after."""
+
+    def __init__(self, make: Callable[[], Any], clock: Clock) -> None:
+        self._make, self._clock = make, clock
+        self._lock = threading.Lock()
+        self._value: Any = None
+        self._fresh_until = -1.0
+        self.kept_s = _LEAST_KEPT_S
+        """For how long the answer is kept: asking sooner brings the same one."""
+
+    def __call__(self) -> Any:
+        """The answer. What making it raises is raised to each who asks."""
+        with self._lock:
+            began = self._clock.mono()
+            if began >= self._fresh_until:
+                self._value = self._make()
+                took_s = self._clock.mono() - began
+                self.kept_s = max(_LEAST_KEPT_S, _KEPT_TIMES * took_s)
+                self._fresh_until = began + took_s + self.kept_s
+            return self._value
+
+
+class Views:
+    """Everything the server can tell. Threads may ask at once; nothing here writes."""
+
+    def __init__(self, settings: Settings, clock: Clock, recorder: Recorder | None = None) -> None:
+        self._settings, self._clock = settings, clock
+        collector = StateCollector(settings, clock, wait_for_table=False)
+        self._table = collector.table
+        self._searching = threading.Lock()
+        self.status = Kept(lambda: status(settings, clock), clock)
+        """The report of `status --json`."""
+        self.batches = Kept(lambda: listing(settings, clock, everything=True, limit=_BATCHES), clock)
+        """That of `batches --all --json`, the newest ones."""
+        self.failures = Kept(lambda: failures(settings, clock), clock)
+        self.metrics = Kept(Metrics(collector, recorder).render, clock)
+
+    def warm_up(self) -> None:
+        """Load what takes a second, before somebody waits for it."""
+        with contextlib.suppress(VoyageJobsError):
+            self._table.read()
+
+    def history(self, ref: str, source: str | None) -> dict[str, Any]:
+        """The story of what a word means, as `history REF --json`. Raises ConfigError, StateError."""
+        with contextlib.suppress(
+            ValueError
+        ):  # a path as the other views write it, bytes that are no text included
+            ref = os.fsdecode(names.decode(_demanded(ref, "ref")))
+        return history(self._settings, _demanded(ref, "ref"), source).as_dict()
+
+    def find(self, query: str) -> dict[str, Any]:
+        """Rows that hold these words. Raises BusyError while another search runs, ConfigError, CorruptionError."""
+        with self._one_at_a_time():
+            return find(self._settings, self._clock, _demanded(query, "q"))
+
+    @contextlib.contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        if not self._searching.acquire(blocking=False):
+            raise BusyError
+        try:
+            yield
+        finally:
+            self._searching.release()
+
+
+def _demanded(text: str, name: str) -> str:
+    if not text.strip():
+        raise ConfigError(f"There is no {name} in the question.")
+    if len(text) > LONGEST_QUESTION or "\0" in text:
+        raise ConfigError(f"{name} is not a word to look for.")
+    return text
