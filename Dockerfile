@@ -8,9 +8,10 @@
 # /data    state.db, paid vectors, the table: a volume on a local disk, for one container at a time
 # /sources the folders to embed, mounted read-only; never written to
 
-ARG PYTHON=3.12-slim-bookworm
+# Any image with Python 3.11 or newer as `python`, glibc 2.28 or newer, and useradd.
+ARG BASE=docker.io/library/python:3.12-slim-bookworm
 
-FROM python:${PYTHON} AS build
+FROM ${BASE} AS build
 WORKDIR /src
 COPY requirements.lock requirements-build.lock ./
 RUN python -m venv /opt/voyage-jobs \
@@ -25,9 +26,9 @@ RUN /opt/build/bin/python -m build --wheel --no-isolation --outdir /dist . \
  && /opt/voyage-jobs/bin/python -m pip install --no-cache-dir --disable-pip-version-check --no-deps /dist/*.whl \
  && /opt/voyage-jobs/bin/python -m pip uninstall --yes --disable-pip-version-check pip
 
-FROM python:${PYTHON}
-RUN groupadd --system --gid 10001 voyage \
- && useradd --system --uid 10001 --gid 10001 --home-dir /data --shell /usr/sbin/nologin voyage \
+FROM ${BASE}
+RUN groupadd --gid 10001 voyage \
+ && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin voyage \
  && install --directory --owner=voyage --group=voyage --mode=0700 /data \
  && install --directory --mode=0755 /sources
 COPY --from=build /opt/voyage-jobs /opt/voyage-jobs

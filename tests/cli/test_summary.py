@@ -43,6 +43,7 @@ def test_before_the_first_run_nothing_is_known(world):
     assert "**2 embeddings**" in section(result.stdout, "Plan")
     assert "| docs | 2 |" in section(result.stdout, "Plan")
     assert "no\\_state" in section(result.stdout, "Problems")
+    assert "`voyage-jobs sync`" in section(result.stdout, "Problems")
 
 
 def test_after_a_run_it_tells_run_sources_and_cost(world):

@@ -14,12 +14,15 @@ VARIABLE = "_VOYAGE_JOBS_COMPLETE"
 def completion(shell: str) -> None:
     """Print a script for your shell; then Tab completes commands, options and file names.
 
+    Where it goes, if NAME is your shell:  voyage-jobs completion NAME > FILE
+
     \b
-    bash   voyage-jobs completion bash > ~/.local/share/bash-completion/completions/voyage-jobs
-           (or, without the bash-completion package:  eval "$(voyage-jobs completion bash)"  in ~/.bashrc)
-    zsh    voyage-jobs completion zsh > ~/.zfunc/_voyage-jobs
-           (with  fpath+=~/.zfunc; autoload -Uz compinit && compinit  in ~/.zshrc)
-    fish   voyage-jobs completion fish > ~/.config/fish/completions/voyage-jobs.fish
+    bash  ~/.local/share/bash-completion/completions/voyage-jobs
+          without the bash-completion package, in ~/.bashrc:
+          eval "$(voyage-jobs completion bash)"
+    zsh   ~/.zfunc/_voyage-jobs
+          with, in ~/.zshrc: fpath+=~/.zfunc; autoload -Uz compinit && compinit
+    fish  ~/.config/fish/completions/voyage-jobs.fish
     """
     kind = get_completion_class(shell)
     if kind is None:  # pragma: no cover - click knows all three

@@ -57,6 +57,16 @@ def escaped(text: object) -> str:
     return "".join(char for char in line if char.isprintable()).translate(_ESCAPES)
 
 
+def _with_code(text: str) -> str:
+    """The text escaped, but for commands between backticks, which stay code."""
+    parts = str(text).split("`")
+    if len(parts) % 2 == 0:  # one without its other
+        return escaped(text)
+    return "`".join(
+        _code(part) if index % 2 else escaped(f".{part}.")[1:-1] for index, part in enumerate(parts)
+    )
+
+
 def _code(text: str) -> str:
     """The text between backticks of a code span, which knows no escapes."""
     return "".join(char for char in str(text) if char.isprintable()).replace("`", "'").replace("|", "¦")
@@ -167,7 +177,7 @@ def _all_problems(status: Report, sync: Report | None) -> list[Report]:
 
 def _problems(problems: Sequence[Report]) -> Iterator[str]:
     for problem in problems[:_SHOWN]:
-        hint = f" {escaped(problem['hint'])}" if problem["hint"] else ""
-        yield f"- **{escaped(problem['code'])}**: {escaped(problem['message'])}{hint}"
+        hint = f" {_with_code(problem['hint'])}" if problem["hint"] else ""
+        yield f"- **{escaped(problem['code'])}**: {_with_code(problem['message'])}{hint}"
     if len(problems) > _SHOWN:
         yield f"- … and {len(problems) - _SHOWN:,} more."
