@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from unittest import mock
 
 from voyage_jobs import crash
-from voyage_jobs.clock import VirtualClock
+from voyage_jobs.clock import VirtualClock, now_us
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import EpochLostError, VoyageJobsError
@@ -22,7 +23,7 @@ from voyage_jobs.states import UNFINISHED, Batch
 from voyage_jobs.steps import acts
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.store import batches, embeddings, sources, versions
+from voyage_jobs.store import batches, embeddings, lanes, pauses, sources, versions
 from voyage_jobs.store.engine import sqlite_module
 from voyage_jobs.worker import working
 
@@ -149,6 +150,8 @@ class Life:
             (2, "clock step", self._step_clock),
             (4, "cancel", self._cancel),
             (2, "retry", self._retry),
+            (2, "pause", self._pause),
+            (2, "resume", self._resume),
             (1, "takeover", self._take_over),
             (1, "reconfigure", self._reconfigure),
         ]
@@ -204,7 +207,11 @@ class Life:
         with context.store.read() as connection:
             open_ = batches.in_state(connection, *UNFINISHED)
         doubtful = [batch for batch in open_ if batch.state is Batch.CREATING]
-        if open_:
+        if self.rng.random() < 0.3:
+            source = self.rng.choice(SOURCES)
+            self.log.say("CANCEL", source=source)
+            self._perform(context, "cancel", source=source)
+        elif open_:
             batch = self.rng.choice(doubtful or open_)
             self.log.say("CANCEL", ref=batch.ref, state=batch.state)
             self._perform(context, "cancel", ref=batch.ref)
@@ -212,8 +219,23 @@ class Life:
     def _retry(self) -> None:
         context = self._working()
         if context is not None:
-            self.log.say("RETRY")
-            self._perform(context, "retry")
+            narrowed = self.rng.choice(({}, {}, {"failed": True}, {"source": self.rng.choice(SOURCES)}))
+            self.log.say("RETRY", **narrowed)
+            self._perform(context, "retry", **narrowed)
+
+    def _pause(self) -> None:
+        context = self._working()
+        if context is not None:
+            what = self.rng.choice(({}, {"sending": True}, {"source": self.rng.choice(SOURCES)}))
+            ends = {"for_s": 3600} if self.rng.random() < 0.5 else {}
+            self.log.say("PAUSE", **what, **ends)
+            self._perform(context, "pause", **what, **ends)
+
+    def _resume(self) -> None:
+        context = self._working()
+        if context is not None:
+            self.log.say("RESUME")
+            self._perform(context, "resume")
 
     def _perform(self, context: Context, command: str, **arguments: object) -> None:
         try:
@@ -388,18 +410,28 @@ class Life:
         with context.store.read() as connection:
             frozen = [row for row in sources.all_sources(connection) if row.frozen_reason]
             parked = batches.in_state(connection, Batch.PARKED)
-            stuck = embeddings.stuck(connection)
+            stuck = embeddings.stuck(connection, embeddings.Stuck())
+            resting = pauses.now(connection, now_us(context.clock)).by_what
         for row in frozen:
             if row.confirmed_at is None:
                 self._perform(context, "confirm", source=row.name)
         if parked or stuck:
             self._perform(context, "retry")
+        if resting:
+            self._perform(context, "resume")
 
     def _is_quiet(self) -> bool:
         assert self.context is not None
         with self.context.store.read() as connection:
             open_ = batches.in_state(connection, *(state for state in Batch if state != "closed"))
             if open_ or versions.ready(connection, 0, 1) or versions.retiring(connection, 1):
+                return False
+            if any(row.frozen_reason for row in sources.all_sources(connection)):
+                return False
+            now = now_us(self.clock)
+            if any(lane.until_at > now for lane in lanes.closed(connection).values()):
+                return False  # faults have ended, the last wait for one has not
+            if batches.deletable_files(connection, sys.maxsize, 1) or pauses.now(connection, now).by_what:
                 return False
             return embeddings.backlog(connection, self.context.profile_id).embeddings == 0
 
