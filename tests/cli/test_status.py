@@ -45,7 +45,9 @@ def test_before_the_first_run_it_says_what_to_do_and_makes_nothing(run):
 def test_when_all_is_done_the_headline_says_so(run):
     run.world.run()
     shown = run.text("status")
-    assert shown.splitlines()[0] == "healthy: 3 chunks published, nothing is waiting."
+    assert (
+        shown.splitlines()[0] == "healthy as of 2 m ago: 3 chunks published, nothing waits, nobody at work."
+    )
     assert "docs" in shown
     assert "paid for" in shown
     assert "!" not in shown
@@ -85,6 +87,26 @@ def test_check_tells_refusals_from_persons_from_remaining_work(tmp_path, monkeyp
     failed.world.settings().paths.state_db.write_bytes(b"nonsense" * 999)
     failed("status", "--check", code=1)
     assert "cannot be read" in failed.text("status") or "damaged" in failed.text("status")
+
+
+def test_the_last_errors_and_what_is_held_up_have_a_line_each(tmp_path, monkeypatch):
+    run = Looking(tmp_path, monkeypatch, faults={"request_lost": {"on": "upload_file"}})
+    run.world.write("sub/a.md", "text")
+    with run.world.worker(mode="run") as context:
+        run.world.take_turns(context, 6, quiet=False)
+        run.world.clock.advance(2 * 3600)
+        run.world.take_turns(context, 2, quiet=False)
+        shown = run.text("status")
+    assert shown.startswith("held up: 0 chunks published, 1 on their way. Voyage (")
+    assert re.search(r"^docs .* 2 h  ", shown, re.MULTILINE)
+    assert re.search(r"^  submit, \d+ s ago x\d: Voyage", shown, re.MULTILINE)
+    assert "  More: `voyage-jobs doctor --probe`\n" in shown
+    assert re.search(
+        r"^Held up\n  batch \w{10} \w+ for 2 h: step submit waits \(unreachable\)", shown, re.MULTILINE
+    )
+    assert "Done    not known when: it is held up (unreachable)." in shown
+    assert "Ever    0 texts sent in 0 batches" in shown
+    assert run.json("status")["sources"][0]["oldest_unpublished"] == "sub/a.md"
 
 
 def test_json_is_the_report_and_every_key_is_documented(run):

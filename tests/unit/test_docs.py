@@ -25,6 +25,8 @@ SPAN = re.compile(r"`([^`\n]+)`")
 # Variables that are no settings and are read by the parts that the documents speak of.
 OTHER_VARIABLES = {"VOYAGE_API_KEY", "VOYAGE_API_KEY_FILE"}
 
+MAKERS = ("Problem", "Stuck")
+
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
@@ -134,14 +136,14 @@ def test_targets_of_make_exist(page):
 
 
 def problem_codes(*files):
-    """The codes of all problems that are made in these files: the first argument of `Problem`."""
+    """The codes of all problems that are made in these files: the first argument of `Problem`, or of `Stuck`."""
     found = set()
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Problem":
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in MAKERS:
                 argument = node.args[0]
-                if isinstance(argument, ast.Constant):
-                    found.add(argument.value)
+                either = [argument.body, argument.orelse] if isinstance(argument, ast.IfExp) else [argument]
+                found |= {each.value for each in either if isinstance(each, ast.Constant)}
     return found
 
 

@@ -83,7 +83,7 @@ def test_a_batch_that_does_not_get_on_is_stuck(world, facts, state):
     since = {stuck[0].id: facts.now - HOUR - US}
     problem = one(world, facts, open=stuck, since=since)
     assert problem.code == "batch_stuck"
-    assert f"history {stuck[0].ref}" in problem.hint
+    assert f"why {stuck[0].ref}" in problem.hint
     assert found(world, facts, open=stuck, since={stuck[0].id: facts.now - US}) == []
 
 

@@ -14,6 +14,7 @@ from voyage_jobs.states import Batch
 from voyage_jobs.steps.budget import Room
 from voyage_jobs.store import batches
 from voyage_jobs.store.lanes import Lane
+from voyage_jobs.store.pauses import Pause, Pauses
 from voyage_jobs.store.store import ReadOnlyStore
 from voyage_jobs.store.tally import Waiting
 
@@ -65,6 +66,7 @@ def test_the_first_reason_is_what_only_a_person_moves_on(world, moment, batch):
     room = Room("daily_tokens", 0, moment.now + MINUTE)
     everything = {
         "other_profile": True,
+        "pauses": Pauses({"sending": Pause("sending", moment.now, None, "me")}),
         "parked": parked,
         "lanes": {**lane(moment, "vendor", "auth"), **lane(moment, "disk", "paused_disk")},
         "rooms": [room],
@@ -81,6 +83,7 @@ def test_the_first_reason_is_what_only_a_person_moves_on(world, moment, batch):
         "other_profile": False,
         "parked": [],
         "vendor": None,
+        "pauses": Pauses({}),
         "rooms": [],
         "holder": 77,
         "disk": None,
@@ -100,6 +103,7 @@ def test_the_first_reason_is_what_only_a_person_moves_on(world, moment, batch):
         "profile_differs",
         "parked",
         "auth",
+        "paused",
         "budget_reached",
         "daemon_not_running",
         "paused_disk",

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.cli.output import duration, number, printable, table, usd
+from voyage_jobs.report.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -38,7 +39,15 @@ def view(report: Report) -> Group:
         parts += [Text(), _bar(report["chunks"])]
     if report["open_batches"]:
         parts += [Text(), batch_table(report["open_batches"], report["as_of"])]
+    if expected := _expected(report):
+        parts += [Text(), Text(expected)]
     parts += [Text(), _money(report)]
+    if report["counters"] is not None:
+        parts.append(Text(_ever(report["counters"])))
+    if errors := _errors(report):
+        parts += [Text(), errors]
+    if held_up := _held_up(report):
+        parts += [Text(), Text(held_up)]
     for problem in report["problems"]:
         parts += [Text(), *_problem(problem)]
     return Group(*parts)
@@ -51,31 +60,13 @@ def _headline(report: Report) -> Text:
     return Text(words, style=f"bold {style}")
 
 
+_COLOURS = {"good": "green", "working": "yellow", "waiting": "yellow", "problem": "red", "unknown": "yellow"}
+
+
 def headline(report: Report) -> tuple[str, str]:
     """One line about the worst fact, and its colour."""
-    real = [problem for problem in report["problems"] if problem["severity"] == "problem"]
-    codes = {problem["code"] for problem in report["problems"]}
-    chunks = report["chunks"]
-    if "no_state" in codes:
-        return "Nothing yet: voyage-jobs has not worked with this configuration.", "yellow"
-    if real:
-        things = "1 thing is" if len(real) == 1 else f"{len(real)} things are"
-        return f"{things} wrong: {printable(real[0]['message'])}", "red"
-    if report["chunks"]["published"] is None:
-        return "The state cannot be read.", "red"
-    moving = sum(chunks[place] for place in _ON_THE_WAY)
-    served = f"{number(chunks['published'])} chunks published"
-    if report["paused"]:
-        what = ", ".join(
-            f"source {each['source']}" if each["source"] else each["what"] for each in report["paused"]
-        )
-        return f"paused ({printable(what)}): {served}, {number(moving)} on their way.", "yellow"
-    if moving or report["open_batches"]:
-        what = "working" if report["daemon"]["running"] else "resting"
-        return f"{what}: {served}, {number(moving)} on their way.", "yellow"
-    if "never_scanned" in codes:
-        return f"unfinished: {served}, and a source has not been scanned whole.", "yellow"
-    return f"healthy: {served}, nothing is waiting.", "green"
+    told = report["headline"]
+    return printable(told["text"]), _COLOURS[told["level"]]
 
 
 def _process(report: Report) -> str:
@@ -104,10 +95,11 @@ def _source_table(report: Report) -> Table:
                 number(chunks["published"]),
                 number(moving),
                 number(chunks["failed"]),
+                "-" if source["oldest_unpublished_s"] is None else duration(source["oldest_unpublished_s"]),
                 _passed(source["scanned_at"], report["as_of"]),
             )
         )
-    columns = ("source", "documents", "skipped", "published", "on the way", "failed", "scanned")
+    columns = ("source", "documents", "skipped", "published", "on the way", "failed", "oldest", "scanned")
     return table(columns, rows, right=columns[1:])
 
 
@@ -172,6 +164,80 @@ def time_left(batch: Report, as_of: str) -> str:
         return "-"
     left_s = (_time(batch["deadline_at"]) - _time(as_of)).total_seconds()
     return duration(left_s) if left_s > 0 else "over"
+
+
+def _expected(report: Report) -> str:
+    """When all that is on its way is likely to be in the table."""
+    eta, moving = report["eta"], report["open_batches"]
+    if eta is None or eta["unknown_because"] == "nothing_waits":
+        return ""
+    if eta["likely_at"] is None:
+        why = _UNKNOWN.get(eta["unknown_because"], f"it is held up ({eta['unknown_because']})")
+        return f"Done    not known when: {why}."
+    likely, late = (_in(eta[key], report["as_of"]) for key in ("likely_at", "late_at"))
+    if not moving and not eta["jobs_known"]:
+        return "Done    at once."
+    return f"Done    likely {likely}, nine in ten {late}, by the {number(eta['jobs_known'])} jobs that ended here."
+
+
+_UNKNOWN = {
+    "daemon_not_running": "no process is running",
+    "no_history": "no job has ended here yet",
+    "longer_than_ever": "a job is out longer than any before",
+    "parked": "a batch is parked",
+    "budget_reached": "a budget is used up",
+    "paused": "a person has paused what it takes",
+}
+
+
+def _in(then: str, now: str) -> str:
+    left_s = (_time(then) - _time(now)).total_seconds()
+    return f"in {duration(left_s)}" if left_s > 0 else "now"
+
+
+def _ever(ever: Report) -> str:
+    """What only grows."""
+    return (
+        f"Ever    {counted(ever['inputs_sent'], 'text')} sent in {number(ever['batches_sent'])} batches,"
+        f" {number(ever['chunks_published'])} chunks published,\n        {counted(ever['starts'], 'start')},"
+        f" {counted(ever['deaths'], 'death')}, {counted(ever['errors'], 'error')}."
+    )
+
+
+_MOST_ERRORS = 6
+_ERROR_WIDTH = 79
+
+
+def _errors(report: Report) -> Text | None:
+    """The last error of each step in one line each, with the command that tells more."""
+    from rich.text import Text
+
+    if not report["last_errors"]:
+        return None
+    shown = report["last_errors"][:_MOST_ERRORS]
+    lines = ["Last errors"]
+    for each in shown:
+        over = ", over" if each["over_at"] is not None else ""
+        times = f" x{each['times']}" if each["times"] > 1 else ""
+        head = f"  {each['step']}, {_passed(each['last_at'], report['as_of'])}{times}{over}: "
+        room = _ERROR_WIDTH - len(head)
+        message = printable(each["message"])
+        lines.append(head + (message if len(message) <= room else message[: room - 3] + "..."))
+    more = dict.fromkeys(f"`{each['more']}`" for each in shown)
+    lines.append(f"  More: {', '.join(more)}")
+    return Text("\n".join(lines), style="dim")
+
+
+def _held_up(report: Report) -> str:
+    """What is past its limit for a reason that is told elsewhere."""
+    held = [each for each in report["stuck"] or () if each["because"] is not None]
+    lines = [
+        f"  {each['kind']} {(each['ref'] or '')[:_REF_SHOWN]} {each['state']} for"
+        f" {duration((_time(report['as_of']) - _time(each['since'])).total_seconds())}:"
+        f" step {each['step']} waits ({each['because']})"
+        for each in held[:_MOST_ERRORS]
+    ]
+    return "\n".join(["Held up", *lines]) if lines else ""
 
 
 def _money(report: Report) -> Text:

@@ -11,10 +11,11 @@ from voyage_jobs.clock import Clock, now_us
 from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.report.eta import HISTORY
 from voyage_jobs.states import UNFINISHED, Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.budget import Room
-from voyage_jobs.store import batches, counts, ledger, notes, publications, sources, tally
+from voyage_jobs.store import batches, counts, ledger, notes, publications, sources, tally, troubles
 from voyage_jobs.store import lanes as lane_store
 from voyage_jobs.store import pauses as pause_store
 from voyage_jobs.store.batches import BatchRow
@@ -26,6 +27,7 @@ from voyage_jobs.store.pauses import Pauses
 from voyage_jobs.store.sources import SourceRow
 from voyage_jobs.store.store import ReadOnlyStore
 from voyage_jobs.store.tally import SourceTally, Waiting
+from voyage_jobs.store.troubles import Counters, Trouble
 
 OPEN = (*UNFINISHED, Batch.PARKED)
 """States of batches that somebody still waits for."""
@@ -61,10 +63,41 @@ class Facts:
     """By source, how its watching goes; empty where no daemon runs."""
     pauses: Pauses
     """What a person has told to rest."""
+    took: Sequence[float]
+    """Seconds that the latest jobs took at the vendor, shortest first."""
+    troubles: Sequence[Trouble]
+    counters: Counters
+    daemon_died: bool
+    """Whether the last `run` is not there and did not take leave."""
+    unclosed: Sequence[tuple[str, str, int]]
+    """Batches that are over and not closed: ref, state, since when."""
+    leaving_since: int | None
+    """Since when the first version that is to leave the table waits for that."""
+    missing_since: Mapping[int, int]
+    """By source, since when its first missing document is missing."""
+    asked_since: int | None
+    """Since when the oldest request on the command line waits to be carried out."""
+    oldest: Mapping[int, str]
+    """By source, the path of the document whose change has waited for longest."""
 
     def chunks(self, place: str) -> int:
         """How many chunks are in one place, over all sources."""
         return sum(each.chunks[place] for each in self.tallies.values())
+
+    @property
+    def over_budget(self) -> bool:
+        """Whether a limit keeps back what waits to be sent."""
+        return any(self.is_tight(room) for room in self.rooms)
+
+    def is_tight(self, room: Room) -> bool:
+        """Whether a limit keeps back what waits to be sent: of everything, or of a source."""
+        if room.anew_at is None and self.holder is None:
+            return False  # the run is over, and its limit with it
+        tally = None if room.source_id is None else self.tallies.get(room.source_id)
+        waiting = (
+            self.waiting.embeddings if room.source_id is None else tally.chunks["waiting"] if tally else 0
+        )
+        return bool(waiting) and room.tokens < max(1, self.waiting.first_tokens or 0)
 
     @property
     def cancelled(self) -> int:
@@ -112,6 +145,15 @@ def gather(settings: Settings, clock: Clock) -> Facts:
             table_exists=_table_exists(settings),
             watching=notes.watching(connection, lock.holder(settings.paths.lock)),
             pauses=pause_store.now(connection, now),
+            took=batches.durations_s(connection, HISTORY),
+            troubles=troubles.recent(connection, now),
+            counters=troubles.counted(connection),
+            daemon_died=notes.get(connection, notes.DAEMON) is not None,
+            unclosed=tally.unclosed(connection),
+            leaving_since=tally.leaving_since(connection),
+            missing_since=tally.missing_since(connection),
+            asked_since=tally.asked_since(connection),
+            oldest=tally.paths(connection, {k: t.oldest_document for k, t in tallies.items()}),
         )
 
 

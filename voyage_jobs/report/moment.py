@@ -13,10 +13,11 @@ from voyage_jobs.report.eta import HISTORY
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.budget import Room
-from voyage_jobs.store import batches, counts, lanes, notes, tally
+from voyage_jobs.store import batches, counts, lanes, notes, pauses, sources, tally
 from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.lanes import Lane
 from voyage_jobs.store.notes import Here
+from voyage_jobs.store.pauses import Pause, Pauses
 from voyage_jobs.store.story import View
 from voyage_jobs.store.tally import Waiting
 
@@ -37,8 +38,18 @@ class Moment:
     waiting: Waiting
     rooms: Sequence[Room]
     took: Sequence[float]
+    pauses: Pauses
     claiming: bool
     recounting: bool
+
+    source_names: Mapping[int, str]
+
+    def pause(self, source_id: int | None = None) -> Pause | None:
+        """What keeps a source, or everything, from being sent."""
+        names = [pauses.EVERYTHING, pauses.SENDING]
+        if source_id is not None and source_id in self.source_names:
+            names.append(pauses.about(self.source_names[source_id]))
+        return next((self.pauses.by_what[name] for name in names if name in self.pauses.by_what), None)
 
     def closed(self, name: str) -> Lane | None:
         """The lane, if it is closed now."""
@@ -61,6 +72,8 @@ def gather(connection: View, settings: Settings, now: int) -> Moment:
         waiting=tally.waiting(connection),
         rooms=list(budget.rooms(connection, settings, batch_price(settings), now)),
         took=batches.durations_s(connection, HISTORY),
+        pauses=pauses.now(connection, now),
         claiming=notes.get(connection, notes.CLAIM) == notes.CLAIM_DUE,
         recounting=counts.counted(connection).recount_after is not None,
+        source_names={row.id: row.name for row in sources.all_sources(connection)},
     )

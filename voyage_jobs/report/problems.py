@@ -13,19 +13,21 @@ from typing import Literal
 from voyage_jobs.clock import US, iso
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.report import stuck
 from voyage_jobs.report.facts import Facts
+from voyage_jobs.report.stuck import DEADLINE_GRACE_S
 from voyage_jobs.sources import names
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import budget
+from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.engine import SAFE_LIBRARY, library_is_safe, library_version
 from voyage_jobs.store.lanes import Lane
 from voyage_jobs.store.sources import NOT_CONFIGURED, SourceRow
+from voyage_jobs.store.troubles import FATAL
+from voyage_jobs.voyage.wire import Phase, phase_of
 
 HEARTBEAT_OLD_S = 600
 PASSING_FAILURES = 3  # in a row, before a network or server trouble is more than a note
-STUCK_S = 3_600  # in a state that takes minutes
-DEADLINE_GRACE_S = 600
-OVERDUE_INTERVALS = 3
 _REFUSING = ("auth", "quota")
 _ALWAYS_PROBLEMS = (*_REFUSING, "paused_disk")
 _SHOWN_REASON_CHARS = 200
@@ -73,22 +75,19 @@ def _lanes(facts: Facts, settings: Settings) -> Iterator[Problem]:
     for lane in facts.lanes:
         passing = lane.code == "in_flight_limit" or lane.failures < PASSING_FAILURES
         info = passing and lane.code not in _ALWAYS_PROBLEMS
-        yield Problem(lane.code, lane.message, lane.hint or _lane_hint(lane), "info" if info else "problem")
+        hint = lane.hint or _lane_hint(facts, lane)
+        yield Problem(lane.code, lane.message, hint, "info" if info else "problem")
 
 
-def _lane_hint(lane: Lane) -> str:
+def _lane_hint(facts: Facts, lane: Lane) -> str:
+    if facts.holder is None:
+        return "It is tried again as soon as a process runs; nothing is lost."
     return f"It is tried again at {iso(lane.until_at)}; nothing is lost and nothing needs to be done."
 
 
 def _process(facts: Facts, settings: Settings) -> Iterator[Problem]:
     if facts.holder is None:
-        if facts.work_remains:
-            yield Problem(
-                "daemon_not_running",
-                "Work waits, and no voyage-jobs process is at it.",
-                "Run `voyage-jobs run` (it stays), or `voyage-jobs sync` (it ends when all is done).",
-                "info",
-            )
+        yield from _nobody(facts)
         return
     age_s = (facts.now - facts.here.heartbeat_at) / US if facts.here else 0
     if age_s > HEARTBEAT_OLD_S:
@@ -109,6 +108,32 @@ def _page(facts: Facts, settings: Settings) -> Iterator[Problem]:
             f"The page and the metrics are not served: {facts.page_problem}",
             "Free the port, or set server.listen to another and restart; the work goes on without, and it is tried"
             " again by itself.",
+        )
+
+
+def _nobody(facts: Facts) -> Iterator[Problem]:
+    """No process is running: told as worse, if one should be, or if the last one failed."""
+    failed = next((each for each in facts.troubles if each.code == FATAL and each.over_at is None), None)
+    last = "" if facts.here is None else f" Its last sign of life was at {iso(facts.here.heartbeat_at)}."
+    if failed is not None:
+        yield Problem(
+            "process_failed",
+            f"The last process ended by an error in step {failed.step} at {iso(failed.last_at)}: {failed.message}",
+            failed.hint
+            or "`voyage-jobs doctor` looks for the cause; then start it again: `voyage-jobs run`.",
+        )
+    elif facts.daemon_died:
+        yield Problem(
+            "daemon_died",
+            f"The daemon was killed, crashed or lost power; nothing keeps the table in step now.{last}",
+            "Start it again: `voyage-jobs run`. Nothing is lost.",
+        )
+    elif facts.work_remains:
+        yield Problem(
+            "daemon_not_running",
+            "Work waits, and no voyage-jobs process is at it.",
+            "Run `voyage-jobs run` (it stays), or `voyage-jobs sync` (it ends when all is done).",
+            "info",
         )
 
 
@@ -141,16 +166,6 @@ def _table(facts: Facts, settings: Settings) -> Iterator[Problem]:
             f"The table {place} is gone.",
             "Start `voyage-jobs sync` (or start `run` anew): it is built again at no cost.",
         )
-    if facts.holder is not None and _older(facts, facts.ready_since, STUCK_S):
-        yield Problem(
-            "publish_stuck",
-            f"Documents have been ready for the table since {iso(facts.ready_since)}.",
-            "Look at the log of the running process for what keeps it from publishing.",
-        )
-
-
-def _older(facts: Facts, at: int | None, limit_s: float) -> bool:
-    return at is not None and facts.now - at > limit_s * US
 
 
 # --- sources ---
@@ -167,14 +182,6 @@ def _sources(facts: Facts, settings: Settings) -> Iterator[Problem]:
                 "`voyage-jobs sync` or `voyage-jobs run` scans it.",
                 "info",
             )
-        elif row.frozen_reason is None and facts.holder is not None and not facts.pauses.rests(row.name):
-            late_s = max(STUCK_S, OVERDUE_INTERVALS * source.scan_interval_s)
-            if _older(facts, row.scanned_at, late_s):
-                yield Problem(
-                    "scan_overdue",
-                    f"Source {source.name} was last scanned whole at {iso(row.scanned_at)}.",
-                    "Look at the log of the running process for what keeps it from scanning.",
-                )
     for row in facts.sources:
         yield from _source(facts, row)
         yield from _watch(facts, settings, row)
@@ -246,24 +253,17 @@ def _pauses(facts: Facts, settings: Settings) -> Iterator[Problem]:
 
 
 def _batches(facts: Facts, settings: Settings) -> Iterator[Problem]:
-    usual_s = max(STUCK_S, 2 * settings.voyage.quarantine_s)
-    hindered = facts.holder is None or bool(facts.lanes) or facts.pauses.all_sending
+    del settings
     for batch in facts.open:
-        since = facts.since.get(batch.id)
         if batch.state is Batch.PARKED:
             yield Problem("parked", f"Batch {batch.ref} is parked: {batch.reason}", batch.hint, person=True)
-        elif batch.state is Batch.RUNNING and _older(facts, batch.deadline_at, DEADLINE_GRACE_S):
+        elif batch.state is Batch.RUNNING and _is_unknown_and_in_time(facts, batch):
             yield Problem(
-                "past_deadline",
-                f"Batch {batch.ref} should have ended at {iso(batch.deadline_at)}; the vendor says"
-                f" {batch.remote_status!r}.",
-                f"Wait, or `voyage-jobs cancel {batch.ref}`, then `voyage-jobs retry`: what is finished is kept.",
-            )
-        elif batch.state is not Batch.RUNNING and not hindered and _older(facts, since, usual_s):
-            yield Problem(
-                "batch_stuck",
-                f"Batch {batch.ref} has been {batch.state} since {iso(since)}.",
-                f"`voyage-jobs history {batch.ref}` tells what it waits for.",
+                "unknown_status",
+                f"The vendor calls the job of batch {batch.ref} {batch.remote_status!r}, a word that voyage-jobs does"
+                " not know.",
+                "Nothing to do: it is asked about on. An hour past its window its results are taken, if it names any.",
+                "info",
             )
     for batch in facts.refused:
         yield Problem(
@@ -279,6 +279,19 @@ def _batches(facts: Facts, settings: Settings) -> Iterator[Problem]:
             "The log has their ids (`batch.duplicate`); what they had finished is on the bill.",
             "info",
         )
+
+
+def _is_unknown_and_in_time(facts: Facts, batch: BatchRow) -> bool:
+    if not batch.remote_status or phase_of(batch.remote_status) is not Phase.UNKNOWN:
+        return False
+    return batch.deadline_at is None or facts.now - batch.deadline_at <= DEADLINE_GRACE_S * US
+
+
+def _stuck(facts: Facts, settings: Settings) -> Iterator[Problem]:
+    """What is past its limit, and nothing that is told elsewhere explains it."""
+    for each in stuck.find(facts, settings):
+        if each.because is None:
+            yield Problem(each.code, each.message, each.next)
 
 
 # --- embeddings ---
@@ -305,32 +318,18 @@ def _failed(facts: Facts, settings: Settings) -> Iterator[Problem]:
 def _budget(facts: Facts, settings: Settings) -> Iterator[Problem]:
     del settings
     for room in facts.rooms:
+        if not facts.is_tight(room):
+            continue
         if room.source_id is None:
             waiting, what = facts.waiting.embeddings, "embeddings"
         else:
-            tally = facts.tallies.get(room.source_id)
-            waiting, what = (tally.chunks["waiting"] if tally else 0), "chunks"
-        if room.anew_at is None and facts.holder is None:
-            continue  # the run is over, and its limit with it
-        if waiting and (room.tokens <= 0 or room.tokens < (facts.waiting.first_tokens or 0)):
-            key = budget.setting_of(room)
-            goes_on = "with the next run" if room.anew_at is None else f"at {iso(room.anew_at)}"
-            yield Problem(
-                "budget_reached",
-                f"{key} is used up; {waiting:,} {what} wait.",
-                f"It goes on {goes_on}, or when {key} is raised.",
-            )
-
-
-def _not_sent(facts: Facts, settings: Settings) -> Iterator[Problem]:
-    """Waiting although nothing that this report knows of keeps it from being sent."""
-    explained = facts.lanes or facts.open or facts.holder is None or any(_budget(facts, settings))
-    explained = explained or bool(facts.pauses.by_what)
-    if not explained and _older(facts, facts.waiting.oldest_at, settings.batching.linger_s + STUCK_S):
+            waiting, what = facts.tallies[room.source_id].chunks["waiting"], "chunks"
+        key = budget.setting_of(room)
+        goes_on = "with the next run" if room.anew_at is None else f"at {iso(room.anew_at)}"
         yield Problem(
-            "not_sent",
-            f"{facts.waiting.embeddings:,} embeddings wait to be sent since {iso(facts.waiting.oldest_at)}.",
-            "Look at the log of the running process; files that changed or vanished are taken up by the next scan.",
+            "budget_reached",
+            f"{key} is used up; {waiting:,} {what} wait.",
+            f"It goes on {goes_on}, or when {key} is raised.",
         )
 
 
@@ -350,5 +349,5 @@ _CHECKS: tuple[Callable[[Facts, Settings], Iterator[Problem]], ...] = (
     _batches,
     _failed,
     _budget,
-    _not_sent,
+    _stuck,
 )

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from voyage_jobs.clock import US, Clock, iso, now_us
 from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import StateError
-from voyage_jobs.report import problems
+from voyage_jobs.report import headline, outlook, problems, stuck
 from voyage_jobs.report.batches import batch_as_dict
 from voyage_jobs.report.facts import Facts, gather
 from voyage_jobs.report.problems import Problem
 from voyage_jobs.sources import names
 from voyage_jobs.steps.budget import Room
 from voyage_jobs.store import ledger
+from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.pauses import Pause
 from voyage_jobs.store.sources import SourceRow
 from voyage_jobs.store.tally import PLACES, SourceTally
+from voyage_jobs.store.troubles import Trouble
 
 Report = dict[str, Any]
 
@@ -50,6 +53,7 @@ def _without_state(settings: Settings, clock: Clock, found: list[Problem]) -> Re
     return {
         "as_of": iso(now_us(clock)),
         "healthy": not any(problem.severity == "problem" for problem in found),
+        "headline": _headline(headline.without_state(found)),
         "daemon": {"running": False, "pid": None, "heartbeat_age_s": None, "mode": None, "step": None},
         "sources": [_source(s.name, str(s.path), None, None, 0) for s in settings.sources],
         "chunks": dict.fromkeys(PLACES),
@@ -60,6 +64,10 @@ def _without_state(settings: Settings, clock: Clock, found: list[Problem]) -> Re
         "budgets": None,
         "paused": None,
         "table": _table(settings, None, None),
+        "eta": None,
+        "stuck": None,
+        "last_errors": None,
+        "counters": None,
         "problems": [problem.as_dict() for problem in found],
     }
 
@@ -70,11 +78,12 @@ def _report(settings: Settings, facts: Facts, found: list[Problem]) -> Report:
     return {
         "as_of": iso(facts.now),
         "healthy": not any(problem.severity == "problem" for problem in found),
+        "headline": _headline(headline.headline(facts, found)),
         "daemon": _daemon(facts),
         "sources": _sources(settings, facts),
         "chunks": {place: facts.chunks(place) for place in PLACES},
         "batches": dict(facts.batches_by_state),
-        "open_batches": [batch_as_dict(batch) for batch in facts.open],
+        "open_batches": [_batch(facts, batch) for batch in facts.open],
         "tokens": {
             "estimated": facts.waiting.tokens,
             "reserved": totals.reserved_tokens,
@@ -91,6 +100,10 @@ def _report(settings: Settings, facts: Facts, found: list[Problem]) -> Report:
         "budgets": [_budget(facts, room) for room in facts.rooms],
         "paused": [_pause(each) for each in facts.pauses.by_what.values()],
         "table": _table(settings, _rows(facts), facts.table_version),
+        "eta": outlook.outlook(facts, settings),
+        "stuck": [each.as_dict() for each in stuck.find(facts, settings)],
+        "last_errors": [_error(each) for each in facts.troubles],
+        "counters": asdict(facts.counters),
         "problems": [problem.as_dict() for problem in found],
     }
 
@@ -119,6 +132,38 @@ def _budget(facts: Facts, room: Room) -> Report:
     }
 
 
+def _headline(found: headline.Headline) -> Report:
+    return {"level": found[0], "text": found[1]}
+
+
+def _batch(facts: Facts, batch: BatchRow) -> Report:
+    expected = outlook.of_batch(facts, batch)
+    return {**batch_as_dict(batch), "likely_at": iso(expected.likely_at), "late_at": iso(expected.late_at)}
+
+
+_MORE = {
+    "poll": "voyage-jobs doctor --probe",
+    "submit": "voyage-jobs doctor --probe",
+    "collect": "voyage-jobs doctor --probe",
+    "publish": "voyage-jobs verify",
+}
+
+
+def _error(trouble: Trouble) -> Report:
+    """The last error of a step, and the command that tells more."""
+    return {
+        "step": trouble.step,
+        "code": trouble.code,
+        "message": trouble.message,
+        "hint": trouble.hint,
+        "times": trouble.times,
+        "first_at": iso(trouble.first_at),
+        "last_at": iso(trouble.last_at),
+        "over_at": iso(trouble.over_at),
+        "more": _MORE.get(trouble.step, "voyage-jobs doctor"),
+    }
+
+
 def _daemon(facts: Facts) -> Report:
     here = facts.here if facts.holder is not None else None
     return {
@@ -135,7 +180,7 @@ def _sources(settings: Settings, facts: Facts) -> list[Report]:
     known = {row.name: row for row in facts.sources}
     listed = [
         _source(row.name, names.display(row.path), row, _tally(facts, row), facts.now)
-        | {"watch": facts.watching.get(row.name)}
+        | {"watch": facts.watching.get(row.name), "oldest_unpublished": facts.oldest.get(row.id)}
         for row in facts.sources
     ]
     new = [source for source in settings.sources if source.name not in known]
@@ -166,6 +211,7 @@ def _source(name: str, path: str, row: SourceRow | None, tally: SourceTally | No
         "scanned_at": iso(row.scanned_at) if row else None,
         "next_scan_at": iso(row.scan_due_at) if row and row.scan_due_at else None,
         "watch": None,
+        "oldest_unpublished": None,
     }
 
 

@@ -19,6 +19,7 @@ from voyage_jobs.steps import budget
 from voyage_jobs.store import lanes
 from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.lanes import Lane
+from voyage_jobs.store.pauses import Pause
 from voyage_jobs.voyage.wire import Phase, phase_of
 
 NOTHING_TO_DO = "Nothing to do; `voyage-jobs status --watch` shows it come."
@@ -76,6 +77,9 @@ def to_be_sent(m: Moment, settings: Settings, text: Text) -> Wait:
 
 def _unsent(m: Moment, settings: Settings, text: Text) -> Iterator[Wait]:
     yield from _for_a_person(m)
+    paused = m.pause(text.source_id)
+    if paused is not None:
+        yield _paused(paused)
     yield from _over_budget(m, text)
     idle = nobody(m)
     if idle is not None:
@@ -106,6 +110,11 @@ def _for_a_person(m: Moment) -> Iterator[Wait]:
     vendor = m.lanes.get(lanes.VENDOR)
     if vendor is not None and vendor.code in REFUSALS:
         yield _lane(m, vendor, "Voyage refuses calls; it is not asked again")
+
+
+def _paused(pause: Pause) -> Wait:
+    """A person has said so."""
+    return Wait("paused", str(pause), pause.until_at, f"`{pause.ended_by}` lets it go on.")
 
 
 def _over_budget(m: Moment, text: Text) -> Iterator[Wait]:
@@ -169,7 +178,8 @@ def _on_the_way(m: Moment, batch: BatchRow) -> Wait:
     shut = lane(m, lanes.VENDOR, "Voyage is not called") or (
         lane(m, lanes.CREATE, "Voyage takes no new job") if batch.state is Batch.UPLOADED else None
     )
-    found = shut or nobody(m)
+    pause = m.pause()
+    found = _paused(pause) if pause is not None else shut or nobody(m)
     said = f"Batch {batch.ref} is {batch.state}, not yet a job at Voyage."
     if found is not None:
         return Wait(found.code, f"{said} {found.text}", found.until, found.next)

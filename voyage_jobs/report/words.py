@@ -26,6 +26,11 @@ def span(seconds: float) -> str:
     return f"{left} s"
 
 
+def about(seconds: float) -> str:
+    """The same with the unit that counts most: `45 s`, `3 m`, `2 h`, `3 d`."""
+    return " ".join(span(seconds).split()[:2])
+
+
 def clock_time(at: int, now: int) -> str:
     """`14:05 UTC`, with its date unless that is within half a day of now. Microseconds UTC."""
     shown = datetime.fromtimestamp(at / US, UTC)

@@ -18,6 +18,7 @@ from voyage_jobs.observe import NOBODY, Observer
 from voyage_jobs.pace import Pace
 from voyage_jobs.profile import KeyMaker, Profile
 from voyage_jobs.sources import names
+from voyage_jobs.store import troubles
 from voyage_jobs.store.store import Store
 from voyage_jobs.vectors import PackStore
 from voyage_jobs.voyage.client import VoyageClient
@@ -59,6 +60,10 @@ class Context:
     """Those for which such a scan was asked for out of turn: once, lest a missing file keeps it scanning for ever."""
     only: frozenset[bytes] | None = None
     """The keys that may be sent, where a run carries out a plan; None: any."""
+    step: str = troubles.START
+    """The step at work: whose error it is."""
+    troubled: dict[str, str] = field(default_factory=dict)
+    """Step -> code of the errors on record that are not over."""
     profile: Profile = field(init=False)
     keys: KeyMaker = field(init=False)
     count: TokenCounter = field(init=False)

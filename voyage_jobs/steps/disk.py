@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.errors import VoyageJobsError
+from voyage_jobs.steps import mishaps
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.lanes import backoff_s, fine
 from voyage_jobs.store import lanes
@@ -41,6 +42,7 @@ def pause(context: Context, message: str) -> None:
         until = tx.now + int(backoff_s(context, failures - 1) * US)
         hint = "Free some space, or lower disk.min_free_bytes; it goes on by itself."
         lanes.close(tx, lanes.DISK, until, failures, "paused_disk", message, hint)
+        mishaps.note(context, tx, lanes.DISK, "paused_disk", message, hint)
     context.observer.put_off("paused_disk")
     context.log.error("disk.paused", message=message)
 

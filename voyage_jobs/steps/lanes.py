@@ -16,6 +16,7 @@ from voyage_jobs.errors import (
     RateLimitedError,
     VendorError,
 )
+from voyage_jobs.steps import mishaps
 from voyage_jobs.steps.context import Context
 from voyage_jobs.store import lanes
 from voyage_jobs.store.store import Tx
@@ -68,6 +69,7 @@ def trouble_in(context: Context, tx: Tx, error: VendorError) -> None:
     wait_s = max(wait_s, error.retry_after_s or 0.0)
     code = code_of(error)
     lanes.close(tx, lanes.VENDOR, tx.now + int(wait_s * US), failures, code, error.message, error.hint)
+    mishaps.note(context, tx, context.step, code, error.message, error.hint)
     context.observer.put_off(code)
     log = context.log.error if refused else context.log.warning
     log("vendor.closed", code=code, failures=failures, wait_s=round(wait_s, 1), error=error.message)
@@ -93,6 +95,7 @@ def create_must_wait(context: Context, tx: Tx, error: VendorError) -> None:
 
 def fine(context: Context, name: str = lanes.VENDOR) -> None:
     """A call succeeded: open the lane again if it was closed."""
+    mishaps.over(context, context.step if name == lanes.VENDOR else name)
     with context.store.read() as connection:
         known = name in lanes.closed(connection)
     if known:

@@ -15,7 +15,7 @@ from voyage_jobs.clock import US, now_us
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.errors import DiskFullError
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
-from voyage_jobs.steps import acts
+from voyage_jobs.steps import acts, mishaps
 from voyage_jobs.steps.collect import collect
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import look_again, note_full
@@ -81,7 +81,7 @@ class Pipeline:
             try:
                 self._begin(name)
                 self.beat(name)
-                with self.context.observer.step(name) as look:
+                with mishaps.fatal_ones_noted(self.context, name), self.context.observer.step(name) as look:
                     look.did = step()
                 did |= look.did
             except DiskFullError as exc:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 
-from voyage_jobs.clock import US, now_us
+from voyage_jobs.clock import US, iso, now_us
 from voyage_jobs.durable import no_room_is_one_error, remove
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.profile import Profile
 from voyage_jobs.states import Batch
+from voyage_jobs.steps import mishaps
 from voyage_jobs.steps.context import Context, encoded
 from voyage_jobs.steps.recount import notice_tokenizer
 from voyage_jobs.steps.recover_packs import adopt_packs
@@ -24,21 +25,31 @@ from voyage_jobs.store import (
     notes,
     publications,
     sources,
+    troubles,
     versions,
 )
+from voyage_jobs.store.notes import Here
+from voyage_jobs.store.store import Tx
 
 STRAY_S = 86_400
 
 
 def recover(context: Context, mode: str) -> None:
     """Bring state, packs, spool and table into agreement. Raises ConfigError if the settings do not fit this folder."""
+    with context.store.read() as connection:
+        context.troubled.update(troubles.lasting(connection))
+    with mishaps.fatal_ones_noted(context, troubles.START):
+        _recover(context, mode)
+
+
+def _recover(context: Context, mode: str) -> None:
     for folder in (context.settings.paths.spool, context.settings.paths.vectors):
         with no_room_is_one_error(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
     _same_profile(context)
     wanted = [(source.name, encoded(source.path)) for source in context.settings.sources]
     with context.store.write() as tx:
-        notes.arrive(tx, os.getpid(), mode)
+        _note_a_death(tx, notes.arrive(tx, os.getpid(), mode), mode)
         context.profile_id = sources.profile_id(tx, context.profile)
         sources.configure(tx, wanted)
         publications.forget_open(tx)
@@ -51,6 +62,21 @@ def recover(context: Context, mode: str) -> None:
     _missing_packs(context)
     _stray_spool(context)
     _table(context)
+
+
+def _note_a_death(tx: Tx, dead: Here | None, mode: str) -> None:
+    """Whoever worked here before did not take leave: killed, crashed, or the power was lost."""
+    if mode != "act":
+        troubles.count(tx, troubles.STARTS)
+    if dead is None:
+        return
+    troubles.count(tx, troubles.DEATHS)
+    last = f"its last sign of life was at {iso(dead.heartbeat_at)}" + (
+        f", at step {dead.step}" if dead.step else ""
+    )
+    message = f"Process {dead.pid} ({dead.mode}) was killed, crashed, or lost power; {last}."
+    troubles.note(tx, troubles.PROCESS, "died", message)
+    troubles.over(tx, troubles.PROCESS)  # by this start
 
 
 def _same_profile(context: Context) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, text, update
 
 from voyage_jobs import states
-from voyage_jobs.store import moves, notes
+from voyage_jobs.store import moves, notes, troubles
 from voyage_jobs.store.schema import attempts, batches, downloads, packs, remote_files, transitions
 from voyage_jobs.store.store import Tx
 
@@ -97,6 +97,8 @@ def move(tx: Tx, batch: BatchRow, target: states.Batch, cause: str, **values: ob
     """Move a batch on from the state it was read in. Back-off is forgotten: the new state starts afresh."""
     fresh: dict[str, object] = {"due_at": 0, "failures": 0, **values}
     moves.move(tx, batches, batch.id, batch.state, target, cause, batch_id=batch.id, **fresh)
+    if target is states.Batch.PARKED:
+        troubles.count(tx, troubles.PARKED)
 
 
 def note(tx: Tx, batch_id: int, **values: object) -> None:

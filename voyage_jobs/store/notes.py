@@ -16,6 +16,7 @@ TABLE = "table"
 PAGE = "page_problem"  # why the page of the daemon at work cannot be served
 RUN_BUDGET = "run_budget"  # what the run at work, or the last one, may send
 STRAYS = "strays"  # since when an upload may have left a file at the vendor that is not on record
+DAEMON = "daemon"  # the pid of a `run` that has begun, and has not ended in good order
 CLAIM = "claim"  # the state was lost: whether jobs are to be claimed before anything is packed, or were
 WATCHING = "watching"  # how the watching of the sources goes, as JSON; by the daemon that is named below
 CLAIM_DUE, CLAIM_DONE = "due", "done"
@@ -50,10 +51,14 @@ def forget(tx: Tx, key: str) -> None:
     tx.connection.execute(delete(meta).where(meta.c.key == key))
 
 
-def arrive(tx: Tx, pid: int, mode: str) -> None:
-    """This process works here from now on; `mode` is run or sync."""
+def arrive(tx: Tx, pid: int, mode: str) -> Here | None:
+    """This process works here from now on; `mode` is run, sync or act. Returns the one before if it died at work."""
+    before = who(tx.connection)
     forget(tx, WATCHING)
     tx.connection.execute(_HERE, {"pid": pid, "mode": mode, "now": tx.now})
+    if mode == "run":
+        put(tx, DAEMON, str(pid))
+    return before if before is not None and before.stopped_at is None else None
 
 
 def beat(tx: Tx, step: str | None) -> None:
@@ -62,9 +67,12 @@ def beat(tx: Tx, step: str | None) -> None:
 
 
 def leave(tx: Tx) -> None:
-    """This process ends in good order."""
+    """This process ends in good order. After an act, a daemon that died before it is still missing."""
+    here = who(tx.connection)
     forget(tx, WATCHING)
     tx.connection.execute(update(daemon).values(stopped_at=tx.now, step=None))
+    if here is not None and here.mode != "act":
+        forget(tx, DAEMON)
 
 
 @dataclass(frozen=True)

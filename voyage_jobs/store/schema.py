@@ -381,6 +381,27 @@ lanes = _table(
     rowid=False,
 )
 
+# The last error of each step, and what is counted for ever: see troubles.py.
+troubles = _table(
+    "troubles",
+    Column("step", Text, primary_key=True),
+    Column("code", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("hint", Text),
+    Column("times", Integer, nullable=False),  # in a row
+    Column("first_at", Integer, nullable=False),
+    Column("last_at", Integer, nullable=False),
+    Column("over_at", Integer),
+    rowid=False,
+)
+
+counters = _table(
+    "counters",
+    Column("name", Text, primary_key=True),
+    Column("value", Integer, nullable=False),
+    rowid=False,
+)
+
 requests = _table(
     "requests",
     Column("id", Integer, primary_key=True),

@@ -29,6 +29,7 @@ class SourceTally:
     published_documents: int = 0
     waiting_documents: int = 0
     oldest_seen_at: int | None = None
+    oldest_document: int | None = None
     cancelled: int = 0
     chunks: Chunks = field(default_factory=lambda: dict.fromkeys(PLACES, 0))
 
@@ -47,10 +48,11 @@ _PUBLISHED = text(
     "SELECT source_id, COUNT(*), SUM(chunks - failed_chunks), SUM(failed_chunks) FROM versions"
     " WHERE state = 'published' GROUP BY source_id"
 )
-# Purpose: what is on its way to the table: held chunks are those that are neither open nor failed.
+# Purpose: what is on its way to the table: held chunks are those that are neither open nor failed. (The document is
+# that of the row with the smallest `seen_at`: so SQLite promises for a bare column beside one MIN.)
 _UNPUBLISHED = text(
     "SELECT source_id, COUNT(*), SUM(chunks - open_chunks - failed_chunks), SUM(failed_chunks), SUM(open_chunks),"
-    " MIN(seen_at) FROM versions WHERE state IN ('waiting', 'ready') GROUP BY source_id"
+    " MIN(seen_at), document_id FROM versions WHERE state IN ('waiting', 'ready') GROUP BY source_id"
 )
 # Purpose: how many embeddings wait, and how many are in batches: which of the two is the smaller part.
 _SIZES = text(
@@ -100,9 +102,9 @@ def by_source(connection: Connection) -> Mapping[int, SourceTally]:
 
 def _add_unpublished(connection: Connection, tallies: Mapping[int, SourceTally]) -> None:
     unsent: Counter[int] = Counter()
-    for source, documents, held, failed, waiting, oldest in connection.execute(_UNPUBLISHED):
+    for source, documents, held, failed, waiting, oldest, document in connection.execute(_UNPUBLISHED):
         tally = tallies[source]
-        tally.waiting_documents, tally.oldest_seen_at = documents, oldest
+        tally.waiting_documents, tally.oldest_seen_at, tally.oldest_document = documents, oldest, document
         tally.chunks["held"] = held
         tally.chunks["failed"] += failed
         unsent[source] = waiting
@@ -190,3 +192,55 @@ def in_state_since(connection: Connection, batch_ids: Sequence[int]) -> dict[int
 def ready_since(connection: Connection) -> int | None:
     """Since when the first version that is ready has been waiting for its publication (microseconds)."""
     return connection.execute(_READY).scalar()
+
+
+# Purpose: the path of one document.
+_PATH = text(
+    "SELECT CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END FROM documents d"
+    " JOIN folders f ON f.id = d.folder_id WHERE d.id = :id"
+)
+# Purpose: batches that are over and not closed yet, and since when they are.
+_UNCLOSED = text(
+    "SELECT b.ref, b.state, (SELECT MAX(t.at) FROM transitions t WHERE t.kind = 'batch' AND t.subject = b.id"
+    "  AND t.origin IS NOT t.target) AS since FROM batches b"
+    " WHERE b.state IN ('collected', 'refused', 'cancelled') AND b.state != 'closed' ORDER BY b.id"
+)
+# Purpose: since when the first of the documents that are to leave the table is gone.
+_LEAVING = text(
+    "SELECT MAX(t.at) FROM transitions t WHERE t.kind = 'document' AND t.subject ="
+    " (SELECT document_id FROM versions INDEXED BY ix_versions_retire WHERE retire = 1 AND state = 'published'"
+    "  ORDER BY id LIMIT 1)"
+)
+# Purpose: since when documents are missing, by source (a partial index has just these).
+_MISSING = text(
+    "SELECT source_id, MIN(missing_at) FROM documents"
+    " WHERE state = 'missing' AND state != 'present' GROUP BY source_id"
+)
+# Purpose: since when something that was asked for on the command line waits.
+_ASKED = text("SELECT MIN(asked_at) FROM requests WHERE done_at IS NULL")
+
+
+def paths(connection: Connection, documents: Mapping[int, int | None]) -> dict[int, str]:
+    """Source -> path of one document of it, for those that name one."""
+    found = {key: connection.execute(_PATH, {"id": each}).scalar() for key, each in documents.items() if each}
+    return {key: path for key, path in found.items() if path is not None}
+
+
+def unclosed(connection: Connection) -> list[tuple[str, str, int]]:
+    """(ref, state, since when) of batches that are over and not closed."""
+    return [(row.ref, row.state, row.since) for row in connection.execute(_UNCLOSED) if row.since is not None]
+
+
+def leaving_since(connection: Connection) -> int | None:
+    """Since when the first document that is to leave the table waits for that (microseconds)."""
+    return connection.execute(_LEAVING).scalar()
+
+
+def missing_since(connection: Connection) -> dict[int, int]:
+    """Source -> since when its first missing document is missing (microseconds)."""
+    return {source: at for source, at in connection.execute(_MISSING) if at is not None}
+
+
+def asked_since(connection: Connection) -> int | None:
+    """When the oldest request that is not carried out yet was made (microseconds)."""
+    return connection.execute(_ASKED).scalar()

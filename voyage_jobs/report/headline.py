@@ -1,0 +1,59 @@
+"""The first line of `status`: the worst fact there is, never a better one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from voyage_jobs.report.words import about
+
+if TYPE_CHECKING:
+    from voyage_jobs.report.facts import Facts
+    from voyage_jobs.report.problems import Problem
+
+Level = Literal["good", "working", "waiting", "problem", "unknown"]
+Headline = tuple[Level, str]
+
+
+def without_state(found: list[Problem]) -> Headline:
+    """Where no state can be read."""
+    if any(problem.code == "no_state" for problem in found):
+        return "unknown", "Nothing yet: voyage-jobs has not worked with this configuration."
+    return "problem", _wrong(found)
+
+
+def headline(facts: Facts, found: list[Problem]) -> Headline:
+    """By the worst fact: what is wrong, what holds work up, what goes on, and only then that all is well."""
+    real = [problem for problem in found if problem.severity == "problem"]
+    if real:
+        return "problem", _wrong(real)
+    served = f"{facts.chunks('published'):,} chunks published"
+    moving = sum(facts.chunks(place) for place in ("waiting", "packed", "submitted", "held"))
+    codes = {problem.code: problem for problem in found}
+    if facts.pauses.by_what:
+        what = ", ".join(f"source {p.source}" if p.source else p.what for p in facts.pauses.by_what.values())
+        return "waiting", f"paused ({what}): {served}, {moving:,} on their way."
+    if moving or facts.open:
+        on_the_way = f"{served}, {moving:,} on their way"
+        if facts.holder is None:
+            return "waiting", f"resting: {on_the_way}, and no process is running."
+        held_up = [lane for lane in facts.lanes if lane.until_at > facts.now]
+        if held_up:
+            return "waiting", f"held up: {on_the_way}. {held_up[0].message}"
+        return "working", f"working: {on_the_way}."
+    if "never_scanned" in codes:
+        return "waiting", f"unfinished: {served}, and a source has not been scanned whole."
+    if facts.holder is None and (scanned := _oldest_scan(facts)) is not None:
+        ago = about(max(0, facts.now - scanned) / 1_000_000)
+        return "good", f"healthy as of {ago} ago: {served}, nothing waits, nobody at work."
+    return "good", f"healthy: {served}, nothing is waiting."
+
+
+def _wrong(real: list[Problem]) -> str:
+    things = "1 thing is" if len(real) == 1 else f"{len(real)} things are"
+    first = real[0].message.partition(". ")[0].removesuffix(".")
+    return f"{things} wrong: {first}."
+
+
+def _oldest_scan(facts: Facts) -> int | None:
+    scans = [row.scanned_at for row in facts.sources if row.configured and row.scanned_at is not None]
+    return min(scans, default=None)

@@ -1,0 +1,80 @@
+"""When what is on its way will be in the table, by how long jobs took here; None, with a reason, if unknown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from voyage_jobs.clock import US, iso
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.report import eta
+from voyage_jobs.report.eta import Expected
+from voyage_jobs.report.facts import Facts
+from voyage_jobs.states import BEFORE_THE_JOB, Batch
+from voyage_jobs.store import lanes
+from voyage_jobs.store.batches import BatchRow
+
+
+def of_batch(facts: Facts, batch: BatchRow) -> Expected:
+    """When an open batch will be over."""
+    if batch.state is Batch.PARKED or facts.holder is None:
+        return Expected()
+    if batch.state is Batch.ENDED:
+        return Expected(facts.now, facts.now)
+    if batch.state is Batch.RUNNING:
+        return eta.of_job(facts.took, batch.submitted_at, facts.now)
+    return eta.of_next(facts.took, facts.now)
+
+
+def outlook(facts: Facts, settings: Settings) -> dict[str, Any]:
+    """Everything, for `status --json`."""
+    unknown = unknown_because(facts)
+    each = [of_batch(facts, batch) for batch in facts.open]
+    if facts.waiting.embeddings:
+        each.append(_waiting(facts, settings))
+    expected = Expected() if unknown is not None else eta.of_all(each or [Expected(facts.now, facts.now)])
+    if unknown is None and expected.likely_at is None:
+        unknown = "longer_than_ever"
+    return {
+        "jobs_known": len(facts.took),
+        "median_s": eta.quantile(facts.took, 0.5),
+        "p90_s": eta.quantile(facts.took, 0.9),
+        "likely_at": iso(expected.likely_at),
+        "late_at": iso(expected.late_at),
+        "unknown_because": unknown,
+    }
+
+
+def unknown_because(facts: Facts) -> str | None:
+    """Why nothing can be said, as a code; None if something can."""
+    if not facts.work_remains:
+        return "nothing_waits"
+    if facts.holder is None:
+        return "daemon_not_running"
+    if facts.pauses.by_what and (facts.waiting.embeddings or _unsent(facts)):
+        return "paused"
+    if any(batch.state is Batch.PARKED for batch in facts.open):
+        return "parked"
+    shut = {lane.name: lane.code for lane in facts.lanes}
+    if found := shut.get(lanes.VENDOR) or shut.get(lanes.DISK):
+        return found
+    if facts.waiting.embeddings and facts.over_budget:
+        return "budget_reached"
+    return None if facts.took or not (facts.open or facts.waiting.embeddings) else "no_history"
+
+
+def _unsent(facts: Facts) -> bool:
+    return any(batch.state in BEFORE_THE_JOB for batch in facts.open)
+
+
+def _waiting(facts: Facts, settings: Settings) -> Expected:
+    """What is not sent yet goes in as many batches as it needs, in waves of as many as may be under way."""
+    batching = settings.batching
+    count = -(-facts.waiting.embeddings // batching.max_inputs)
+    waves = -(-count // batching.max_in_flight_batches)
+    start = facts.now
+    lingers = facts.waiting.embeddings < batching.min_inputs and (
+        facts.here is None or facts.here.mode != "sync"
+    )
+    if lingers and facts.waiting.oldest_at is not None:
+        start = max(start, facts.waiting.oldest_at + int(batching.linger_s * US))
+    return eta.of_next(facts.took, start, waves)

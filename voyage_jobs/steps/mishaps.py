@@ -1,0 +1,47 @@
+"""Errors of the steps, on record with the step they happened in, until that step has come through again."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from voyage_jobs.errors import DiskFullError, VoyageJobsError
+from voyage_jobs.steps.context import Context
+from voyage_jobs.store import troubles
+from voyage_jobs.store.store import Tx
+
+
+def note(context: Context, tx: Tx, step: str, code: str, message: str, hint: str | None = None) -> None:
+    """Put an error on record."""
+    troubles.note(tx, step, code, message, hint)
+    context.troubled[step] = code
+
+
+def over(context: Context, step: str) -> None:
+    """The step has come through: its error, if there is one on record, is over."""
+    if step in context.troubled:
+        with context.store.write() as tx:
+            troubles.over(tx, step)
+        del context.troubled[step]
+
+
+@contextlib.contextmanager
+def fatal_ones_noted(context: Context, step: str) -> Iterator[None]:
+    """Put on record what ends the process, so that `status` can tell when nobody is left; it is raised on.
+
+    What cannot be put on record (a full disk, a state that another instance has taken over) is in the log alone.
+    """
+    context.step = step
+    try:
+        yield
+    except DiskFullError:
+        raise  # the others go on; see disk.py
+    except Exception as exc:
+        told, hint = f"{type(exc).__name__}: {exc}", None
+        if isinstance(exc, VoyageJobsError):
+            told, hint = exc.message, exc.hint
+        with contextlib.suppress(Exception), context.store.write() as tx:
+            note(context, tx, step, troubles.FATAL, told, hint)
+        raise
+    if context.troubled.get(step) == troubles.FATAL:
+        over(context, step)
