@@ -97,13 +97,13 @@ until_ 10 logged config.reloaded || fail "not reloaded"
 
 say "kill -9"
 inside kill -9 "$pid"
-until_ 30 eval '[ "$(shown ActiveState)" = active ] && [ "$(shown MainPID)" != "$pid" ]' || fail "not started again"
+until_ 30 eval '[ "$(shown ActiveState) $(shown NRestarts)" = "active 1" ]' || fail "not started again"
 
 say "a process that hangs"
 pid=$(shown MainPID)
 inside kill -STOP "$pid"
 until_ 60 logged "result 'watchdog'" || fail "the watchdog did not strike"
-until_ 30 eval '[ "$(shown ActiveState)" = active ] && [ "$(shown MainPID)" != "$pid" ]' || fail "not started again"
+until_ 30 eval '[ "$(shown ActiveState) $(shown NRestarts)" = "active 2" ]' || fail "not started again"
 
 say "stop"
 inside systemctl stop voyage-jobs
