@@ -320,6 +320,7 @@ def test_metrics_of_the_state_and_of_this_process(full):
         code, headers, body = ask("/metrics")
     assert code == 200
     assert headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert float(headers["x-kept-seconds"]) >= 1
     assert b'voyage_jobs_retries_total{reason="auth"} 1.0' in body
     assert b'voyage_jobs_chunks{source="docs",state="failed"} 1.0' in body
 

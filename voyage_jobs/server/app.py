@@ -165,7 +165,9 @@ class _Paths:
     async def metrics(self, _request: Request) -> Response:
         """For Prometheus."""
         text = await run_in_threadpool(self._views.metrics)
-        return Response(text, headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})
+        kept = f"{self._views.metrics.kept_s:.1f}"
+        headers = {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store", "X-Kept-Seconds": kept}
+        return Response(text, headers=headers)
 
     def kept(self, view: Any) -> Callable[[Request], Awaitable[Response]]:
         """A view that is the same for all who ask, with the time for which it will be."""
