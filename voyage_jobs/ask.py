@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,8 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError, LockedError, NeedsPersonError, VoyageJobsError
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import acts
-from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.budget import begin_run
+from voyage_jobs.steps.context import Context, Progress, no_progress
 from voyage_jobs.steps.poll import poll
 from voyage_jobs.store import batches, mailbox, notes
 from voyage_jobs.store.batches import BatchRow
@@ -34,6 +36,19 @@ class Reply:
     here: bool
 
 
+@dataclass(frozen=True)
+class Leisure:
+    """How an act that takes its time is carried out and waited for.
+
+    Done here, it tells `progress` and ends early when `stopping` is set. Done elsewhere, `waits` is called at every
+    look for the answer; it says whether to wait no longer.
+    """
+
+    progress: Progress
+    stopping: threading.Event
+    waits: Callable[[], bool]
+
+
 def ask(
     settings: Settings,
     clock: Clock,
@@ -43,10 +58,18 @@ def ask(
     who: str,
     *,
     transport: httpx.BaseTransport | None = None,
+    at_leisure: Leisure | None = None,
 ) -> Reply:
-    """Carry out `command`, or have it carried out. Raises what the act raises, wherever it was done."""
+    """Carry out `command`, or have it carried out. Raises what the act raises, wherever it was done.
+
+    An act that takes its time comes with a `Leisure`: its answer is then waited for however long it takes.
+    """
+    progress = no_progress if at_leisure is None else at_leisure.progress
     try:
-        with working(settings, clock, log, mode="act", transport=transport) as context:
+        with working(settings, clock, log, mode="act", transport=transport, progress=progress) as context:
+            if at_leisure is not None:
+                context.stopping = at_leisure.stopping
+                begin_run(context)
             answer = acts.perform(context, command, arguments, who)
             with context.store.write() as tx:
                 notes.answer(tx, notes.ask(tx, who, command, arguments), answer)
@@ -55,13 +78,15 @@ def ask(
     except LockedError:
         request_id = mailbox.leave(settings.paths.state_db, clock, who, command, arguments)
     until = clock.mono() + PATIENCE_S
-    while clock.mono() < until:
+    while clock.mono() < until or at_leisure is not None:
         given = mailbox.answer_to(settings.paths.state_db, request_id)
         if given is not None:
             _raise_its_error(given)
             return Reply(given, here=False)
         if lock.holder(settings.paths.lock) is None:
             _do_what_was_left(settings, clock, log, transport)
+        if at_leisure is not None and at_leisure.waits():
+            break
         clock.wait(_LOOK_S)
     return Reply(None, here=False)
 

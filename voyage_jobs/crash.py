@@ -49,6 +49,10 @@ POINTS: frozenset[str] = frozenset(
         "close.committed",
         "cancel.sent",
         "cancel.committed",
+        "expedite.reserved",
+        "expedite.answered",
+        "expedite.packed",
+        "expedite.committed",
     }
 )
 

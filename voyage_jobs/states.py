@@ -1,6 +1,6 @@
 """Every state, every legal move, and why: nothing about transitions stands outside this file.
 
-Six kinds of things have states. Each starts in the first state of its column below and may only move along `MOVES`.
+Seven kinds of things have states. Each starts in the first state of its column below and may only move along `MOVES`.
 `check` is asked before every move; `store` makes the move in one transaction that also says which state it expects
 (so a stale decision changes nothing) and writes a row into `transitions` (so the story can be told afterwards).
 
@@ -50,6 +50,11 @@ at the vendor ends and is collected like any other, because finished lines are p
 
 **attempt**: one create call. `open` until its outcome is known: `created`, `refused`, `not_happened`, or `lost`
 (nothing was found after the quarantine).
+
+**call**: one synchronous call, by which `expedite` has texts embedded at once. Its embeddings stay `wanted` (or in the
+batch that they travel in) until it is `answered`, which makes them `held`. `not_happened`: known to have had no effect
+(could not connect, 4xx, 429). `unknown`: timeout, cut connection, 5xx, our own death. Unlike a create call it leaves no
+trace at the vendor that could be looked for, so it is never repeated by itself, and counts as maybe paid.
 """
 
 from __future__ import annotations
@@ -128,7 +133,16 @@ class Attempt(StrEnum):
     LOST = "lost"
 
 
-State = Source | Document | Version | Embedding | Batch | Attempt
+class Call(StrEnum):
+    """Outcomes of one synchronous call."""
+
+    OPEN = "open"
+    ANSWERED = "answered"
+    NOT_HAPPENED = "not_happened"
+    UNKNOWN = "unknown"
+
+
+State = Source | Document | Version | Embedding | Batch | Attempt | Call
 
 # By kind, because words are equal across kinds: a refused batch goes on, a refused attempt does not.
 MOVES: Mapping[type[StrEnum], Mapping[State, frozenset[State]]] = {
@@ -183,6 +197,12 @@ MOVES: Mapping[type[StrEnum], Mapping[State, frozenset[State]]] = {
         Attempt.REFUSED: frozenset(),
         Attempt.NOT_HAPPENED: frozenset(),
         Attempt.LOST: frozenset({Attempt.CREATED}),
+    },
+    Call: {
+        Call.OPEN: frozenset({Call.ANSWERED, Call.NOT_HAPPENED, Call.UNKNOWN}),
+        Call.ANSWERED: frozenset(),
+        Call.NOT_HAPPENED: frozenset(),
+        Call.UNKNOWN: frozenset(),
     },
 }
 

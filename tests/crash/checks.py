@@ -24,6 +24,7 @@ from .stage import Stage
 
 _AT_REST = {
     "attempts are open": "SELECT COUNT(*) FROM attempts WHERE state = 'open'",
+    "calls are open": "SELECT COUNT(*) FROM calls WHERE state = 'open'",
     "batches are not closed": "SELECT COUNT(*) FROM batches WHERE state != 'closed'",
     "publications are open": "SELECT COUNT(*) FROM publications WHERE done_at IS NULL",
     "versions wait": "SELECT COUNT(*) FROM versions WHERE state IN ('waiting', 'ready')",
@@ -40,6 +41,7 @@ _KINDS = {
     "version": states.Version,
     "batch": states.Batch,
     "attempt": states.Attempt,
+    "call": states.Call,
 }
 
 
@@ -70,7 +72,9 @@ def everything_is_right(settings: Settings, sim: Simulator, clock: Clock, *, pai
     report = status(settings, clock)
     assert report["healthy"], report["problems"]
     assert report["table"]["rows"] == len(wanted)
-    assert report["tokens"]["settled"] == sim.ledger.batch_tokens
+    tokens = report["tokens"]
+    assert tokens["settled"] - tokens["expedited"] == sim.ledger.batch_tokens
+    assert tokens["expedited"] <= sim.ledger.sync_tokens <= tokens["expedited"] + tokens["maybe_paid"]
     nothing_is_left(settings, sim)
     with contextlib.closing(sqlite3.connect(f"file:{settings.paths.state_db}?mode=ro", uri=True)) as state:
         at_rest(state)

@@ -48,6 +48,7 @@ THE_WAY_OF_A_BATCH = (
 )
 OF_A_REMOVAL = ("retire.table.done", "retire.committed")
 OF_A_CANCELLATION = ("cancel.sent", "cancel.committed")
+OF_AN_EXPEDITE = ("expedite.reserved", "expedite.answered", "expedite.packed", "expedite.committed")
 
 _JOB_S = 0.3
 _A_DAY_S = 86_400.0
@@ -77,7 +78,11 @@ def die_once(root: Path, point: str, number: int, seed: int) -> bool:
     cancelling = point in OF_A_CANCELLATION
     with _stage(root, seed) as stage:
         _prepare(stage, seed, cancelling)
-        ended = stage.sync(crash_at=f"{point}:{number}")
+        if point in OF_AN_EXPEDITE:
+            stage.write("now.md", f"# Now\n\nWanted at once, with seed {seed}.\n")
+            ended = stage.run("expedite", "now.md", "--yes", crash_at=f"{point}:{number}")
+        else:
+            ended = stage.sync(crash_at=f"{point}:{number}")
         if cancelling:
             _let_cancellations_end(stage)
         checks.converge(stage)

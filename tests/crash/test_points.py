@@ -6,7 +6,7 @@ from voyage_jobs import crash
 
 from . import checks
 from .documents import Author
-from .points import OF_A_CANCELLATION, OF_A_REMOVAL, THE_WAY_OF_A_BATCH
+from .points import OF_A_CANCELLATION, OF_A_REMOVAL, OF_AN_EXPEDITE, THE_WAY_OF_A_BATCH
 from .stage import DIED_AT_A_POINT, Stage
 
 CANCELLED = "cancelled"
@@ -18,7 +18,7 @@ def die(stage: Stage, point: str) -> None:
 
 
 def test_every_point_is_on_the_way():
-    assert {*THE_WAY_OF_A_BATCH, *OF_A_REMOVAL, *OF_A_CANCELLATION} == crash.POINTS
+    assert {*THE_WAY_OF_A_BATCH, *OF_A_REMOVAL, *OF_A_CANCELLATION, *OF_AN_EXPEDITE} == crash.POINTS
 
 
 def test_processes_that_die_at_every_point_get_it_done_together(tmp_path):
@@ -56,6 +56,26 @@ def test_processes_that_die_while_a_batch_is_cancelled_lose_nothing(tmp_path):
         stage.jobs_take(0.2)
         checks.converge(stage)
         assert stage.sim.calls["create_batch"] == 2
+
+
+def test_processes_that_die_while_they_expedite_pay_once_or_say_that_they_cannot_know(tmp_path):
+    with Stage(tmp_path) as stage:
+        author = Author(stage, seed=3)
+        author.begin()
+        assert stage.sync().code == 0
+        for number, point in enumerate(OF_AN_EXPEDITE):
+            stage.write(f"now{number}.md", f"# Now {number}\n\nWanted at once, number {number}.\n")
+            ended = stage.run("expedite", f"now{number}.md", "--yes", crash_at=f"{point}:1")
+            assert ended.code == DIED_AT_A_POINT, f"not at {point}: {ended}"
+        checks.converge(stage)
+        ledger, tokens = stage.sim.ledger, stage.status()["tokens"]
+        texts = [
+            f"# Now {number}\n\nWanted at once, number {number}." for number in range(len(OF_AN_EXPEDITE))
+        ]
+        # Never sent: by batch alone. Answered and not written down: both, and told as maybe paid. In a pack: once.
+        assert [ledger.times_billed_sync(text) for text in texts] == [0, 1, 1, 1]
+        assert [ledger.times_billed(text) for text in texts] == [1, 1, 0, 0]
+        assert tokens["maybe_paid"] > 0
 
 
 def cancel(stage: Stage) -> str:

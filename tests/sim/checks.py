@@ -13,6 +13,7 @@ from voyage_jobs import states
 from voyage_jobs.clock import now_us
 from voyage_jobs.profile import KeyMaker, Profile
 from voyage_jobs.simulator.catalog import MODELS
+from voyage_jobs.simulator.endpoints import list_digest, text_digest
 from voyage_jobs.simulator.vectors import Embedder, in_context
 from voyage_jobs.sources.split import SplitOptions, split
 from voyage_jobs.steps.context import profile_of
@@ -35,18 +36,26 @@ _OPEN_LINES = (
     "SELECT COUNT(*) FROM lines l JOIN batches b ON b.id = l.batch_id WHERE l.outcome = 0"
     " AND b.state IN ('collected', 'closed', 'refused', 'cancelled')"
 )
-# An embedding is with the vendor, or on its way, exactly when one line of one open batch asks for it.
+# An embedding is with the vendor, or on its way, exactly when one line of one open batch asks for it; but for those
+# that somebody wanted at once although a batch had them.
 _ASTRAY = (
     "SELECT COUNT(*) FROM (SELECT e.id, e.state, COUNT(b.id) AS open FROM embeddings e"
     " LEFT JOIN lines l ON l.embedding_id = e.id AND l.outcome = 0"
     " LEFT JOIN batches b ON b.id = l.batch_id AND b.state NOT IN ('collected', 'closed', 'refused', 'cancelled')"
-    " GROUP BY e.id) WHERE open > 1 OR (open = 1) != (state = 1)"
+    " GROUP BY e.id) WHERE open > 1 OR ((open = 1) != (state = 1) AND NOT (open = 1 AND state = 2 AND EXISTS"
+    "  (SELECT 1 FROM call_lines x WHERE x.embedding_id = id AND x.batch_id IS NOT NULL AND x.outcome = 1)))"
 )
 # What is reserved is what the open batches may cost.
 _RESERVED = (
     "SELECT (SELECT COALESCE(SUM(CASE kind WHEN 'reserved' THEN tokens WHEN 'released' THEN -tokens ELSE 0 END), 0)"
     " FROM spend) - (SELECT COALESCE(SUM(tokens_estimated), 0) FROM batches"
     " WHERE state NOT IN ('collected', 'closed', 'refused', 'cancelled'))"
+)
+# How often a text may have been bought on top of the one time: calls whose answer was lost, and those that asked for
+# what travelled in a batch.
+_BOUGHT_AGAIN = (
+    "SELECT e.key, SUM(c.state = 'unknown') + SUM(c.state = 'answered' AND l.batch_id IS NOT NULL) FROM call_lines l"
+    " JOIN calls c ON c.id = l.call_id JOIN embeddings e ON e.id = l.embedding_id GROUP BY e.id"
 )
 # What may be lacking in the table: it has failed, or had when it was published.
 _EVER_FAILED = (
@@ -58,6 +67,7 @@ _KINDS = {
     "version": states.Version,
     "batch": states.Batch,
     "attempt": states.Attempt,
+    "call": states.Call,
 }
 
 
@@ -225,10 +235,28 @@ class Checker:
             self._broken(f"paid more than once: {twice}")
         assert self._life.context is not None
         with self._life.context.store.read() as connection:
-            settled = ledger.totals(connection).settled_tokens
+            totals = ledger.totals(connection)
+            again = dict(connection.exec_driver_sql(_BOUGHT_AGAIN).all())
+        self._check_calls(totals, again)
+        settled = totals.settled_tokens - totals.expedited_tokens
         if not sim.ledger.batch_tokens <= settled <= sim.ledger.batch_tokens + sim.ledger.spoilt_tokens:
             billed = (sim.ledger.batch_tokens, sim.ledger.spoilt_tokens)
             self._broken(f"{settled} tokens are settled, the vendor billed {billed} (good, spoilt)")
+
+    def _check_calls(self, totals: ledger.Totals, again: dict[bytes, int]) -> None:
+        """Synchronous calls: booked as billed, and nothing bought twice but what is on record as such."""
+        billed = self._life.sim.ledger
+        paid = billed.sync_tokens + billed.sync_spoilt_tokens
+        if not totals.expedited_tokens <= paid <= totals.expedited_tokens + totals.maybe_paid_tokens:
+            booked = (totals.expedited_tokens, totals.maybe_paid_tokens)
+            self._broken(f"{booked} tokens are booked as (expedited, maybe paid), the vendor billed {paid}")
+        allowed: dict[str, int] = {}
+        for key, window in self._known().items():
+            digest = list_digest(window) if self.profile.contextualized else text_digest(window[0])
+            allowed[digest.hex()] = 1 + again.get(key, 0)
+        for name, times in billed.billed_at_both_prices().items():
+            if times > allowed[name.rpartition("/")[2]]:
+                self._broken(f"{name} was paid {times} times")
 
     def _check_history(self, connection: Connection) -> None:
         """Every row came to its state by legal moves, all on record, none by an instance that was overtaken."""
@@ -296,13 +324,7 @@ class Checker:
 
     def _check_vectors(self, places: list[tuple[bytes, int]], vectors: list[Any]) -> None:
         """Vectors by (key, slot) are those of the request with that key."""
-        known = {
-            self._keys.key(window): window
-            for (_, path), texts in self._life.folders.history.items()
-            for text in texts
-            for size in SPLITS
-            for _, window in self._windows(text, path, size)
-        }
+        known = self._known()
         embedder = Embedder(MODELS[self.profile.model].space, self.profile.dimension)
         for (key, slot), vector in zip(places, vectors, strict=True):
             expected = embedder.embed(known[key])
@@ -310,6 +332,16 @@ class Checker:
                 expected = in_context(expected)
             if not np.allclose(expected[slot], np.array(vector, np.float32), atol=1e-5):
                 self._broken(f"a vector is not that of its text: {known[key][slot]}")
+
+    def _known(self) -> dict[bytes, tuple[str, ...]]:
+        """Key -> the texts of every request that any content of any document may have made."""
+        return {
+            self._keys.key(window): window
+            for (_, path), texts in self._life.folders.history.items()
+            for text in texts
+            for size in SPLITS
+            for _, window in self._windows(text, path, size)
+        }
 
     def _broken(self, promise: str) -> None:
         raise Violation(promise)

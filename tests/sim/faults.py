@@ -15,7 +15,7 @@ MOST_DELAY_S = 300.0
 MOST_HIDDEN_S = 300.0
 QUARANTINE_S = 900.0
 
-# The file has no synchronous requests, bulk deletions or storage redirects to strike in these lives.
+# There are no bulk deletions or storage redirects to strike in these lives.
 KINDS = tuple(sorted(CATALOG))
 
 
@@ -53,6 +53,8 @@ def _params(kind: str, rng: random.Random) -> dict[str, Any]:
             return {"retry_after_s": rng.choice((None, 5.0, 120.0))}
         case "auth_outage":
             return {"status": rng.choice((401, 403))}
+        case "answer_spoilt":
+            return {"how": rng.choice(("nan", "all_zero", "wrong_dimension", "without_data", "not_json"))}
         case "body_cut":
             return {"keep_share": rng.uniform(0.0, 0.95)}
         case "job_slow":

@@ -23,7 +23,7 @@ from voyage_jobs.states import UNFINISHED, Batch
 from voyage_jobs.steps import acts
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.store import batches, embeddings, lanes, pauses, sources, versions
+from voyage_jobs.store import batches, embeddings, lanes, mailbox, pauses, sources, versions
 from voyage_jobs.store.engine import sqlite_module
 from voyage_jobs.worker import working
 
@@ -49,7 +49,17 @@ _CONTEXTUALIZED = {"model": "voyage-context-3", "endpoint": "/v1/contextualizede
 
 # Points that few lives pass, and faults that lead there.
 _LEADS_TO = dict.fromkeys(("cancel.committed", "reconcile.committed"), frozenset({"request_lost"}))
-_SELDOM = ("cancel.committed", "cancel.sent", "reconcile.committed", "retire.committed", "retire.table.done")
+_SELDOM = (
+    "cancel.committed",
+    "cancel.sent",
+    "expedite.answered",
+    "expedite.committed",
+    "expedite.packed",
+    "expedite.reserved",
+    "reconcile.committed",
+    "retire.committed",
+    "retire.table.done",
+)
 
 
 class Life:
@@ -85,7 +95,7 @@ class Life:
 
     def _draw_target(self) -> str:
         """The crash point at which this life dies for sure, if it comes by."""
-        return self.rng.choice(_SELDOM if self.rng.random() < 0.3 else sorted(crash.POINTS))
+        return self.rng.choice(_SELDOM if self.rng.random() < 0.5 else sorted(crash.POINTS))
 
     def _vendor(self) -> Simulator:
         drawn = faults.draw(self.rng, self.plan.only, _LEADS_TO.get(self._target, frozenset()))
@@ -154,8 +164,9 @@ class Life:
             (2, "resume", self._resume),
             (1, "takeover", self._take_over),
             (1, "reconfigure", self._reconfigure),
+            (3, "expedite", self._expedite),
         ]
-        often = {*self.plan.often, *(["cancel"] if self._target.startswith("cancel.") else [])}
+        often = {*self.plan.often, self._target.partition(".")[0]}  # the act that leads there, if one does
         weights = [weight * (10 if name in often else 1) for weight, name, _ in choices]
         _, name, act = self.rng.choices(choices, weights)[0]
         self.tally.acts[name] += 1
@@ -236,6 +247,21 @@ class Life:
         if context is not None:
             self.log.say("RESUME")
             self._perform(context, "resume")
+
+    def _expedite(self) -> None:
+        """Somebody wants a document now; now and then one that travels in a batch already."""
+        context = self._working()
+        if context is None or not self.folders.texts:
+            return
+        source, path = self.rng.choice(sorted(self.folders.texts))
+        insists = self.rng.random() < 0.3
+        self.log.say("EXPEDITE", source=source, path=path, insists=insists)
+        order = {"order": self.clock.token(), "asked_at": now_us(self.clock), "also_in_flight": insists}
+        if self.rng.random() < 0.5:
+            self._perform(context, "expedite", source=source, path=path, **order)
+            return
+        arguments = {"source": source, "path": path, **order}
+        mailbox.leave(context.store.path, self.clock, "the simulation", "expedite", arguments)
 
     def _perform(self, context: Context, command: str, **arguments: object) -> None:
         try:

@@ -112,5 +112,8 @@ def test_an_ordinary_life_passes_every_point(tmp_path):
             batches.note(tx, newest(context).id, cancel_asked_at=tx.now)
         submit(context)
         world.take_turns(context)
+
+        world.write("e.md", prose("e"))
+        perform(context, "expedite", {"order": "an order", "source": "docs", "path": "e.md"}, "a test")
     crash.arm(None)
     assert passed == crash.POINTS

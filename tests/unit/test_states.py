@@ -28,6 +28,7 @@ KINDS = (
     states.Embedding,
     states.Batch,
     states.Attempt,
+    states.Call,
 )
 CHECKED = {
     "sources": states.Source,
@@ -35,6 +36,7 @@ CHECKED = {
     "versions": states.Version,
     "batches": states.Batch,
     "attempts": states.Attempt,
+    "calls": states.Call,
 }
 
 
@@ -132,4 +134,4 @@ def test_words_that_two_kinds_share_do_not_share_their_moves():
 
 def test_kinds_are_named_as_in_the_history():
     names = [states.kind_of(next(iter(kind))) for kind in KINDS]
-    assert names == ["source", "document", "version", "embedding", "batch", "attempt"]
+    assert names == ["source", "document", "version", "embedding", "batch", "attempt", "call"]

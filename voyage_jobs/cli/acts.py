@@ -134,7 +134,7 @@ def carry_out(
 
     settings = settings_of(ctx)
     start_logging(ctx, "error")
-    reply = ask(settings, SystemClock(), get_logger(), command, arguments, _who())
+    reply = ask(settings, SystemClock(), get_logger(), command, arguments, who())
     done = reply.answer is not None
     if as_json:
         by = "this call" if reply.here else "running process"
@@ -148,7 +148,7 @@ def carry_out(
     return ExitCode.DONE if done else ExitCode.UNFINISHED
 
 
-def _who() -> str:
+def who() -> str:
     """Who asks, for the record: the login name and where, never a secret."""
     name = os.environ.get("SUDO_USER")
     if not name:

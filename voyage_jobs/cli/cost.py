@@ -27,6 +27,10 @@ _FIELDS = (
     "reserved_usd",
     "saved_tokens",
     "saved_usd",
+    "expedited_tokens",
+    "expedited_usd",
+    "maybe_paid_tokens",
+    "maybe_paid_usd",
 )
 
 
@@ -70,6 +74,9 @@ def cost(
     Paid is what the vendor's answers say, line by line, at the price that held when the batch was packed. Reserved is
     what may still come of batches under way. Saved is what texts would have cost that had a vector already. A text
     that several sources share is on the bill of the one that had it first.
+
+    What `expedite` paid at the full price is part of it, and said apart; so are calls whose answer was lost: they may
+    have been billed, and stand in no column.
     """
     from voyage_jobs.report import cost as report
 
@@ -120,6 +127,23 @@ def _show(found: dict[str, Any]) -> None:
     rows.append(("total", output.number(total["paid_tokens"]), output.usd(total["paid_usd"]), "", *sums))
     columns = (found["by"], "tokens", "paid", "", "reserved", "saved")
     output.show(output.table(columns, rows, right=("tokens", "paid", "reserved", "saved")))
+    _show_calls(found)
+
+
+def _show_calls(found: dict[str, Any]) -> None:
+    """What synchronous calls have to do with it, where there were any."""
+    total, maybe, twice = found["total"], found["maybe_paid"], found["paid_twice"]
+    if total["expedited_tokens"]:
+        tokens, price = output.number(total["expedited_tokens"]), output.usd(total["expedited_usd"])
+        click.echo(f"Of what was paid, {price} for {tokens} tokens was expedited, at the full price.")
+    if twice["tokens"]:
+        tokens, price = output.number(twice["tokens"]), output.usd(twice["usd"])
+        click.echo(f"{price} for {tokens} tokens was paid twice: batches had what was expedited, too.")
+    if maybe["calls"]:
+        tokens, price = output.number(maybe["tokens"]), output.usd(maybe["usd"])
+        calls = "1 call" if maybe["calls"] == 1 else f"{output.number(maybe['calls'])} calls"
+        click.echo(f"Maybe paid on top: at most {price} for {tokens} tokens; the answers of")
+        click.echo(f"{calls} were lost, and nobody can tell whether they were billed.")
 
 
 def _bar(value: float | None, most: float) -> str:

@@ -42,6 +42,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "plan": Entry("plan:plan", "Show what would be sent and what it would cost; send nothing."),
         "sync": Entry("run:sync", "Do all there is to do, wait for the batches, end."),
         "run": Entry("run:run", "Keep the table in step until stopped (the daemon)."),
+        "expedite": Entry("expedite:expedite", "Embed one document at once, at the full price."),
     },
     "Look": {
         "status": Entry("status:status", "Show where everything is."),

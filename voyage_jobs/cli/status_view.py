@@ -250,7 +250,11 @@ def _money(report: Report) -> Text:
         f"{usd(cost['estimated'])} {'to come' if tokens['exact'] else 'estimated'} for what waits",
         f"{usd(cost['saved'])} saved by reuse",
     ]
-    return Text(f"Money   {parts[0]}, {parts[1]},\n        {parts[2]}, {parts[3]}.")
+    said = f"Money   {parts[0]}, {parts[1]},\n        {parts[2]}, {parts[3]}."
+    if tokens["maybe_paid"]:
+        maybe = f"{usd(cost['maybe_paid'])} for {number(tokens['maybe_paid'])} tokens"
+        said += f"\n        Maybe paid on top: {maybe}, in calls whose answer was lost."
+    return Text(said)
 
 
 def _problem(problem: Report) -> list[RenderableType]:

@@ -7,12 +7,13 @@ import orjson
 from voyage_jobs.clock import iso
 from voyage_jobs.profile import chunk_id, document_key
 from voyage_jobs.report.batches import batch_as_dict
+from voyage_jobs.report.call_story import call_events
 from voyage_jobs.report.document_story import chunk_as_dict, chunk_words, standing
 from voyage_jobs.report.story import STANDS, Story, batch_events, batch_move, line_as_dict
 from voyage_jobs.sources import names
 from voyage_jobs.states import Batch, Embedding, Version
 from voyage_jobs.steps.texts import read_again
-from voyage_jobs.store import batches, ledger, story, versions
+from voyage_jobs.store import batches, calls, ledger, story, versions
 from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.documents import DocumentRow
 from voyage_jobs.store.embeddings import OUTCOME_WORDS
@@ -118,6 +119,7 @@ def tell_embedding(connection: View, found: EmbeddingStory, slot: int | None) ->
         for move in story.moves_of(connection, "embedding", [found.id])
     ]
     told.events += batch_events(connection, [line.batch_id for line in lines])
+    told.events += call_events(calls.for_embedding(connection, found.id))
     told.parts["lines"] = [line_as_dict(line) for line in lines]
     told.parts["chunks"] = [
         {"source": u.source, "path": u.path, "ordinal": u.ordinal, "slot": u.slot, "version": u.version_state}

@@ -6,13 +6,13 @@ from dataclasses import asdict
 from typing import Any
 
 from voyage_jobs.clock import Clock, iso, now_us
-from voyage_jobs.config.prices import batch_price, prices_as_of
+from voyage_jobs.config.prices import batch_price, prices_as_of, sync_price
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.store import costs
+from voyage_jobs.store import calls, costs
 from voyage_jobs.store.costs import Cost
 from voyage_jobs.store.store import ReadOnlyStore
 
-_SUMS = ("paid", "reserved", "saved")
+_SUMS = ("paid", "reserved", "saved", "expedited", "maybe_paid")
 _MOST_NAMED = 20
 
 
@@ -20,13 +20,20 @@ def cost(settings: Settings, clock: Clock, by: str, since: int) -> dict[str, Any
     """The report, in the shape that docs/money.md promises. `since`: microseconds. Raises StateError."""
     with ReadOnlyStore(settings.paths.state_db).read() as connection:
         found = costs.costs(connection, by, since)
+        unknown, twice = calls.never_known(connection, since), calls.paid_twice(connection, since)
     return {
         "as_of": iso(now_us(clock)),
         "since": iso(since) if since else None,
         "by": by,
         "rows": [asdict(each) for each in found],
         "total": _total(found),
-        "price": {"batch_per_million": batch_price(settings), "as_of": prices_as_of(settings)},
+        "maybe_paid": asdict(unknown),
+        "paid_twice": asdict(twice),
+        "price": {
+            "batch_per_million": batch_price(settings),
+            "synchronous_per_million": sync_price(settings),
+            "as_of": prices_as_of(settings),
+        },
     }
 
 

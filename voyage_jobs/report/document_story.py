@@ -6,11 +6,12 @@ from collections import Counter
 from typing import Any
 
 from voyage_jobs.clock import iso
+from voyage_jobs.report.call_story import call_events
 from voyage_jobs.report.story import STANDS, Story, batch_events, line_as_dict
 from voyage_jobs.report.words import counted
 from voyage_jobs.sources import names
 from voyage_jobs.states import Document, Embedding, Version
-from voyage_jobs.store import story
+from voyage_jobs.store import calls, story
 from voyage_jobs.store.documents import DocumentRow
 from voyage_jobs.store.embeddings import OUTCOME_WORDS, SUCCESS
 from voyage_jobs.store.story import ChunkStory, Move, VersionStory, View
@@ -53,6 +54,7 @@ def tell(connection: View, document: DocumentRow) -> Story:
     told.events += batch_events(
         connection, sorted({b for v in live for b in story.batches_of(connection, v.id)})
     )
+    told.events += call_events(calls.of_document(connection, document.id))
     told.parts = {
         "versions": [_version(version) for version in versions],
         "chunks": [chunk_as_dict(version, chunk) for version in live for chunk in chunks[version.id]],

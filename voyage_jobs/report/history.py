@@ -5,10 +5,10 @@ from __future__ import annotations
 from voyage_jobs.clock import iso
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.report import batch_story, document_story, why_file
+from voyage_jobs.report import batch_story, call_story, document_story, why_file
 from voyage_jobs.report.find import ChunkRef, EmbeddingRef, Meaning, OnDisk, find
 from voyage_jobs.report.story import Story
-from voyage_jobs.store import notes
+from voyage_jobs.store import calls, notes
 from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.store import ReadOnlyStore
 from voyage_jobs.store.story import View
@@ -18,10 +18,13 @@ def history(settings: Settings, word: str, source: str | None = None) -> Story:
     """The story of what `word` means; `source` narrows paths down to one source.
 
     `word` is a command-line argument: a path (relative to a source, `SOURCE:PATH`, or absolute), a chunk_id, a
-    batch's ref, the vendor's id of a job, an embedding key, or the beginning of a ref or key. Raises `ConfigError` if
-    it means nothing, or more than one thing; `StateError` if there is no state.
+    batch's ref, the vendor's id of a job, an embedding key, the beginning of a ref or key, or a call's ref. Raises
+    `ConfigError` if it means nothing, or more than one thing; `StateError` if there is no state.
     """
     with ReadOnlyStore(settings.paths.state_db).read() as connection:
+        call = calls.by_ref(connection, word) if word.isascii() else None
+        if call is not None:
+            return call_story.tell_call(connection, call)
         return tell(connection, settings, find(connection, settings, word, source))
 
 

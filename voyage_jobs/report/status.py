@@ -49,7 +49,7 @@ def examine(settings: Settings, clock: Clock) -> tuple[Report, list[Problem], Fa
 
 def _without_state(settings: Settings, clock: Clock, found: list[Problem]) -> Report:
     """Nothing is known but what is configured."""
-    nothing = dict.fromkeys(("estimated", "reserved", "settled", "saved"))
+    nothing = dict.fromkeys(("estimated", "reserved", "settled", "expedited", "maybe_paid", "saved"))
     return {
         "as_of": iso(now_us(clock)),
         "healthy": not any(problem.severity == "problem" for problem in found),
@@ -88,6 +88,8 @@ def _report(settings: Settings, facts: Facts, found: list[Problem]) -> Report:
             "estimated": facts.waiting.tokens,
             "reserved": totals.reserved_tokens,
             "settled": totals.settled_tokens,
+            "expedited": totals.expedited_tokens,
+            "maybe_paid": totals.maybe_paid_tokens,
             "saved": totals.saved_tokens,
             "exact": facts.counted.exact,
         },
@@ -95,6 +97,8 @@ def _report(settings: Settings, facts: Facts, found: list[Problem]) -> Report:
             "estimated": ledger.usd(facts.waiting.tokens, price),
             "reserved": totals.reserved_usd,
             "settled": totals.settled_usd,
+            "expedited": totals.expedited_usd,
+            "maybe_paid": totals.maybe_paid_usd,
             "saved": totals.saved_usd,
         },
         "budgets": [_budget(facts, room) for room in facts.rooms],

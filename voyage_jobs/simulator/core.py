@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from voyage_jobs.clock import US, Clock, SystemClock, now_us
 from voyage_jobs.simulator.blobs import BlobStore
 from voyage_jobs.simulator.content import Contents, cut
@@ -29,6 +31,7 @@ from voyage_jobs.simulator.options import Options
 from voyage_jobs.simulator.params import Params, parse_params, read_object
 from voyage_jobs.simulator.routes import Route, find_route
 from voyage_jobs.simulator.runner import Runner
+from voyage_jobs.simulator.spoil import inapplicable, spoilt_line
 from voyage_jobs.simulator.stamps import Ids, http_date
 from voyage_jobs.simulator.vectors import Embedder, Floats
 
@@ -43,6 +46,10 @@ _SYNC = {
     "rerank": ENDPOINTS["/v1/rerank"],
 }
 _RERANK_DIMENSION = 256
+
+
+def _dumped(body: dict[str, Any]) -> bytes:
+    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 class Simulator:
@@ -195,7 +202,7 @@ class Simulator:
             case "server_error" if not hit["after_effect"]:
                 return Response.of(_HTML % hit["status"], "text/html", hit["status"])
         try:
-            response = self._perform(route, request, now)
+            response = self._perform(route, request, now, hit)
         except ApiError as error:
             response = self._refusal(error)
         match hit.fault:
@@ -216,13 +223,13 @@ class Simulator:
             heapq.heappush(self._delayed, (due, order, lambda at: self._perform(route, kept, at)))
         return Response(0, lost=Loss.READ_TIMEOUT)
 
-    def _perform(self, route: Route, request: Request, now: int) -> Response:
+    def _perform(self, route: Route, request: Request, now: int, hit: Hit | None = None) -> Response:
         if route.operation == "upload_file":
             return self._upload(request, now)
         body = request.body.read() if request.method == "POST" else b""
         with self._lock:
             if route.operation in _SYNC:
-                return Response.json(self._sync(route.operation, read_object(body)))
+                return self._sync(route.operation, read_object(body), hit)
             match route.operation:
                 case "file_content":
                     return self._contents.of(self.files.get(route.ident), request, now)
@@ -282,7 +289,7 @@ class Simulator:
         unknown = self.files.delete_all(file_ids)
         return {"success": False, "error_file_ids": unknown} if unknown else {"success": True}
 
-    def _sync(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
+    def _sync(self, operation: str, body: dict[str, Any], hit: Hit | None) -> Response:
         """A synchronous request: the batch endpoints with input and parameters in one body."""
         endpoint = _SYNC[operation]
         data = {key: value for key, value in body.items() if key in endpoint.data_keys}
@@ -291,8 +298,13 @@ class Simulator:
         work = endpoint.prepare(endpoint.read(data, params, bare_string=True), params)
         answer = work.answer(self._embed(list(work.texts), params))
         answer["usage"] = {"total_tokens": work.tokens}
-        self.ledger.bill_sync(work.units)
-        return answer
+        spoils = hit is not None and hit.fault == "answer_spoilt"
+        as_line = Hit(f"line_{hit['how']}", {"literal": "NaN"}) if hit is not None and spoils else None
+        if as_line is None or as_line.fault in inapplicable(params):
+            self.ledger.bill_sync(params.fingerprint, work.units)
+            return Response.json(answer)
+        self.ledger.bill_sync(params.fingerprint, work.units, spoilt=True)
+        return Response.of(spoilt_line(as_line, answer, _dumped), "application/json")
 
     def _embed(self, texts: list[str], params: Params) -> Floats:
         key = (params.model.space, params.dimension or _RERANK_DIMENSION)

@@ -27,6 +27,7 @@ OPERATIONS = frozenset(
     }
 )
 CONTENT = frozenset({"file_content", "storage"})
+SYNCHRONOUS = frozenset({"embeddings", "contextualized_embeddings", "rerank"})
 DELAYABLE = frozenset({"create_batch", "cancel_batch", "delete_file", "bulk_delete_files"})
 
 
@@ -48,7 +49,8 @@ CATALOG: Mapping[str, Fault] = {
     "rate_limited": Fault("call", {"retry_after_s": None}),
     "unpaid_account": Fault("call"),
     "auth_outage": Fault("call", {"status": 401}, OPERATIONS - {"storage"}),
-    "body_cut": Fault("call", {"keep_share": 0.5}, CONTENT),
+    "body_cut": Fault("call", {"keep_share": 0.5}, CONTENT | SYNCHRONOUS),
+    "answer_spoilt": Fault("call", {"how": "nan"}, SYNCHRONOUS),
     "input_file_not_found": Fault("call", {}, frozenset({"create_batch"})),
     "not_deleted": Fault("call", {}, frozenset({"delete_file", "bulk_delete_files"})),
     # Jobs
@@ -71,6 +73,9 @@ CATALOG: Mapping[str, Fault] = {
     "line_nan": Fault("line", {"literal": "NaN"}),
     "line_all_zero": Fault("line"),
 }
+
+SPOILS = ("without_data", "not_json", "wrong_dimension", "nan", "all_zero")
+"""How `answer_spoilt` spoils: as the line fault of that name does."""
 
 TRIGGERS_OF: Mapping[Scope, frozenset[str]] = {
     "call": frozenset({"on", "nth", "probability", "times", "from_s", "until_s"}),

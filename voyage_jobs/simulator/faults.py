@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.simulator.fault_catalog import CATALOG, OPERATIONS, TRIGGERS_OF, Fault
+from voyage_jobs.simulator.fault_catalog import CATALOG, OPERATIONS, SPOILS, TRIGGERS_OF, Fault
 from voyage_jobs.simulator.messages import Loss
 from voyage_jobs.simulator.options import Options
 
@@ -192,6 +192,8 @@ def _param(name: str, key: str, value: Any) -> Any:
     default = CATALOG[name].params[key]
     if key == "as" and value not in {loss.value for loss in Loss}:
         raise ConfigError(f"{name}: `as` is one of {', '.join(loss.value for loss in Loss)}, not {value!r}.")
+    if key == "how" and value not in SPOILS:
+        raise ConfigError(f"{name}: `how` is one of {', '.join(SPOILS)}, not {value!r}.")
     same_type = type(value) is type(default)
     if not (same_type if isinstance(default, bool | str) else same_type or _is_number(value)):
         raise ConfigError(f"{name}: {value!r} is not a value for {key!r}.")

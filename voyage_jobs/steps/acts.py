@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from voyage_jobs.errors import ConfigError, VoyageJobsError
 from voyage_jobs.steps.cancelling import cancel
 from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.expedite_order import expedite
 from voyage_jobs.steps.naming import source_called
 from voyage_jobs.steps.pausing import pause, resume
 from voyage_jobs.steps.recover_all import recover_all
@@ -70,4 +71,5 @@ _ACTS: dict[str, Callable[[Context, Mapping[str, object], str], Answer]] = {
     "resume": resume,
     "confirm": _confirm,
     "recover": _recover,
+    "expedite": expedite,
 }

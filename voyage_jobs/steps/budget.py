@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.config.sections import BudgetSettings, SourceSettings
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.store import batches, ledger, notes, sources
+from voyage_jobs.store import batches, calls, ledger, notes, sources
 
 if TYPE_CHECKING:
     from voyage_jobs.steps.context import Context
@@ -64,6 +64,7 @@ def begin_run(context: Context, usd: float | None = None, tokens: int | None = N
         newest = batches.newest(tx.connection, 1)
         run = {
             "after_batch": newest[0].id if newest else 0,
+            "after_call": calls.newest_id(tx.connection),
             "usd": tighter(usd, limits.run_usd),
             "tokens": tighter(tokens, limits.run_tokens),
         }
@@ -90,7 +91,7 @@ def _run_rooms(connection: Any, price: float | None) -> Iterator[Room]:
     run = {} if note is None else json.loads(note)
     if run.get("usd") is None and run.get("tokens") is None:
         return
-    used = ledger.used_by_batches(connection, run["after_batch"])
+    used = ledger.used_by_batches(connection, run["after_batch"], run.get("after_call", 0))
     for unit, room, limit, spent in _rooms(used, run["usd"], run["tokens"], price):
         yield Room(f"run_{unit}", room, None, None, limit, spent)
 
@@ -176,8 +177,12 @@ class Allowance:
 
 def allowance(context: Context, connection: Any) -> Allowance:
     """What may be sent now."""
-    now = now_us(context.clock)
-    return Allowance(list(rooms(connection, context.settings, context.price, now)))
+    return at_price(context, connection, context.price)
+
+
+def at_price(context: Context, connection: Any, price: float | None) -> Allowance:
+    """The same at another price, in USD per million tokens: that of synchronous calls."""
+    return Allowance(list(rooms(connection, context.settings, price, now_us(context.clock))))
 
 
 def tokens_left(context: Context, connection: Any) -> int | None:

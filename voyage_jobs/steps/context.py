@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.clock import Clock
-from voyage_jobs.config.prices import batch_price
+from voyage_jobs.config.prices import batch_price, sync_price
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
@@ -88,6 +88,11 @@ class Context:
     def price(self) -> float | None:
         """USD per million tokens by batch, or None if it is not known."""
         return batch_price(self.settings)
+
+    @property
+    def sync_price(self) -> float | None:
+        """USD per million tokens by the synchronous endpoint, or None if it is not known."""
+        return sync_price(self.settings)
 
     def source_settings(self, name: str) -> SourceSettings | None:
         """The configuration of a source, or None if it left the configuration."""

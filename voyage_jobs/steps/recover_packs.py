@@ -47,7 +47,7 @@ def adopt_packs(context: Context) -> AdoptedPacks:
 
 def _take_in(context: Context, found: AdoptedPack) -> int:
     written, reader = found.written, found.reader
-    embeddings = list(_embeddings(reader))
+    embeddings = list(embeddings_in(reader))
     with context.store.write() as tx:
         batch = batches.by_ref(tx.connection, reader.ref)
         profile_id = sources.profile_id(tx, reader.profile)
@@ -62,7 +62,7 @@ def _take_in(context: Context, found: AdoptedPack) -> int:
     return len(embeddings)
 
 
-def _embeddings(reader: PackReader) -> Iterator[PackedEmbedding]:
+def embeddings_in(reader: PackReader) -> Iterator[PackedEmbedding]:
     """The embeddings of a pack: each is a run of rows that begins with slot 0."""
     row = first = 0
     key: bytes | None = None

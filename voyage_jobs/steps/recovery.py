@@ -14,6 +14,7 @@ from voyage_jobs.profile import Profile
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import mishaps
 from voyage_jobs.steps.context import Context, encoded
+from voyage_jobs.steps.expedite_recovery import settle_open_calls
 from voyage_jobs.steps.recount import notice_tokenizer
 from voyage_jobs.steps.recover_packs import adopt_packs
 from voyage_jobs.store import (
@@ -58,6 +59,7 @@ def _recover(context: Context, mode: str) -> None:
         lanes.due_no_later(tx, tx.now + int(context.settings.voyage.create_retry_s * US))
     notice_tokenizer(context)
     context.packs.discard_unfinished()
+    settle_open_calls(context)
     _lost_state(context)
     _missing_packs(context)
     _stray_spool(context)

@@ -126,6 +126,33 @@ class Scan:
             yield
         self._finish(identity)
 
+    def take_one(self, path: str) -> bool:
+        """Read one file out of turn and record what is new in it. False where that is for a whole scan to do.
+
+        So it is where the folder is new (a scan that is under way may just be adding it), where the rules or the
+        splitting have changed since the last scan, and where the file cannot be taken.
+        """
+        if self._rules_changed or self.row.splitter_fingerprint != self._options.fingerprint:
+            return False
+        if not self._rules.keeps(path):
+            return False
+        folder, _, name = path.rpartition("/")
+        with self.context.store.read() as connection:
+            self._folder_ids = documents.folder_ids(connection, self.row.id)
+        if folder not in self._folder_ids:
+            return False
+        full = os.path.join(os.fsencode(self.settings.path), names.decode(path))
+        try:
+            stat = FileStat.of(name, os.stat(full))
+        except OSError:
+            return False
+        part = Slice()
+        self._read(part, folder, full, stat)
+        if not part.read:
+            return False
+        self._commit(part)
+        return True
+
     # --- beginning ---
 
     def _begin(self) -> None:

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, func, select
 from voyage_jobs import states
 from voyage_jobs.states import Batch
 from voyage_jobs.store import batches as batch_rows
+from voyage_jobs.store import calls, ledger, moves
 from voyage_jobs.store import embeddings as embedding_rows
-from voyage_jobs.store import ledger, moves
 from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.schema import batches
 from voyage_jobs.store.store import Tx
@@ -53,8 +53,9 @@ class JobLine:
 
 
 def has_batches(connection: Connection) -> bool:
-    """Whether this state ever packed a batch; one that did not may be new, or a replacement for one that was lost."""
-    return connection.execute(select(func.max(batches.c.id))).scalar() is not None
+    """Whether this state ever sent anything; one that did not may be new, or a replacement for one that was lost."""
+    packed = connection.execute(select(func.max(batches.c.id))).scalar()
+    return packed is not None or calls.newest_id(connection) > 0
 
 
 def count_held(connection: Connection) -> tuple[int, int]:

@@ -138,6 +138,7 @@ _KINDS: dict[str, tuple[str, type[states.State]]] = {
     "version": ("versions", states.Version),
     "batch": ("batches", states.Batch),
     "attempt": ("attempts", states.Attempt),
+    "call": ("calls", states.Call),
 }
 # Purpose: a break that was put on record counts once.
 _NOT_ON_RECORD = (

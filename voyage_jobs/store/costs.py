@@ -13,30 +13,33 @@ BY = ("day", "source", "model", "batch")
 _GROUPS = {
     "day": "date(p.at / 1000000, 'unixepoch')",
     "source": "s.name",
-    "model": "json_extract(COALESCE(f.body, (SELECT value FROM meta WHERE key = 'profile')), '$.model')",
-    "batch": "b.ref",
+    "model": "json_extract(COALESCE(f.body, g.body, (SELECT value FROM meta WHERE key = 'profile')), '$.model')",
+    "batch": "COALESCE(b.ref, c.ref)",
 }
-# Purpose: money and tokens by group. What is reserved counts until its batch is over; what is neither a reservation,
-# its release nor a saving was paid.
+_SUM = "SUM({0} * p.tokens), SUM({0} * p.usd), SUM({0} AND p.usd IS NULL AND p.tokens > 0)"
+# Purpose: money and tokens by group. What is reserved counts until its batch or call is over; what is neither a
+# reservation, its release, a saving nor in doubt was paid.
 _COSTS = (
-    "SELECT {group} AS grouped, COUNT(DISTINCT p.batch_id) AS batches,"
-    " SUM(paid * p.tokens) AS paid_tokens, SUM(paid * p.usd) AS paid_usd, SUM(paid AND p.usd IS NULL AND p.tokens > 0),"
-    " SUM(open * p.tokens) AS reserved_tokens, SUM(open * p.usd), SUM(open AND p.usd IS NULL AND p.tokens > 0),"
-    " SUM(saved * p.tokens) AS saved_tokens, SUM(saved * p.usd), SUM(saved AND p.usd IS NULL AND p.tokens > 0)"
-    " FROM (SELECT *, kind NOT IN ('reserved', 'released', 'saved') AS paid, kind = 'saved' AS saved,"
+    "SELECT {group} AS grouped, COUNT(DISTINCT p.batch_id) AS batches, "
+    + ", ".join(map(_SUM.format, ("paid", "open", "saved", "expedited", "maybe")))
+    + " FROM (SELECT *, kind NOT IN ('reserved', 'released', 'saved', 'maybe_paid') AS paid, kind = 'saved' AS saved,"
+    "   kind = 'expedited' AS expedited, kind = 'maybe_paid' AS maybe,"
     "   kind = 'reserved' AND NOT EXISTS (SELECT 1 FROM spend r WHERE r.batch_id = spend.batch_id"
+    "    AND r.kind = 'released') AND NOT EXISTS (SELECT 1 FROM spend r WHERE r.call_id = spend.call_id"
     "    AND r.kind = 'released') AS open FROM spend WHERE at >= ?) p"
     " LEFT JOIN batches b ON b.id = p.batch_id LEFT JOIN profiles f ON f.id = b.profile_id"
+    " LEFT JOIN calls c ON c.id = p.call_id LEFT JOIN profiles g ON g.id = c.profile_id"
     " LEFT JOIN sources s ON s.id = p.source_id"
-    " WHERE paid OR saved OR open GROUP BY grouped ORDER BY {order}"
+    " WHERE paid OR saved OR open OR maybe GROUP BY grouped ORDER BY {order}"
 )
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One group. `name` is None where it is not known (for batches: what reuse saved).
+    """One group. `name` is None where it is not known (for batches: what reuse saved); a synchronous call has its ref.
 
-    A USD figure is None if any part of it has no price.
+    `expedited` is the part of `paid` that was paid at the full price; `maybe_paid` is in neither. A USD figure is None
+    if any part of it has no price.
     """
 
     name: str | None
@@ -47,6 +50,10 @@ class Cost:
     reserved_usd: float | None
     saved_tokens: int
     saved_usd: float | None
+    expedited_tokens: int
+    expedited_usd: float | None
+    maybe_paid_tokens: int
+    maybe_paid_usd: float | None
 
 
 def costs(connection: Connection, by: str, since: int) -> list[Cost]:
@@ -55,8 +62,8 @@ def costs(connection: Connection, by: str, since: int) -> list[Cost]:
     sql = _COSTS.format(group=_GROUPS[by], order=order)
     found = []
     for name, batches, *sums in connection.exec_driver_sql(sql, (since,)):
-        (paid, reserved, saved) = (_money(*sums[at : at + 3]) for at in (0, 3, 6))
-        found.append(Cost(name, batches, *paid, *reserved, *saved))
+        paid, reserved, saved, expedited, maybe = (_money(*sums[at : at + 3]) for at in range(0, 15, 3))
+        found.append(Cost(name, batches, *paid, *reserved, *saved, *expedited, *maybe))
     return found
 
 

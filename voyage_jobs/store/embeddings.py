@@ -416,9 +416,15 @@ def by_pack(connection: Connection) -> dict[int, int]:
     return {pack_id: int(count) for pack_id, count in connection.execute(_BY_PACK)}
 
 
+# Where an embedding goes that is not held any more: back into the batch that still has it, else in line.
+UNHELD = (
+    f"CASE WHEN EXISTS (SELECT 1 FROM lines l WHERE l.embedding_id = embeddings.id AND l.outcome = {OPEN})"
+    f" THEN {PACKED} ELSE {WANTED} END"
+)
 # Purpose: a pack is damaged: what it held is to be claimed or paid again.
 _UNHOLD = text(
-    "UPDATE embeddings SET state = 0, pack_id = NULL, pack_row = NULL, wanted_at = :now WHERE pack_id = :pack"
+    f"UPDATE embeddings SET state = {UNHELD}, pack_id = NULL, pack_row = NULL, wanted_at = :now"
+    " WHERE pack_id = :pack"
 )
 
 

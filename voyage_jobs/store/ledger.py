@@ -1,5 +1,8 @@
 """Money: what was reserved when a batch was packed, settled when it was collected, released when it came to nothing.
 
+Synchronous calls have kinds of their own: `expedited` for what their answers say, `maybe_paid` for those of which
+nobody knows whether they were answered.
+
 Every row is a fact that never changes. Reserved minus released is what is still at stake: `release` gives back the
 whole reservation of a batch at the moment its real cost is settled. Each amount is booked source by source, as the
 lines of the batch say whose texts they are; what no line accounts for has no source.
@@ -9,11 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, func, insert, select, text
 
 from voyage_jobs.store.schema import spend
 from voyage_jobs.store.store import Tx
+
+if TYPE_CHECKING:
+    from voyage_jobs.store.calls import CallRow
 
 
 def usd(tokens: int, usd_per_million: float | None) -> float | None:
@@ -58,6 +65,19 @@ def save(tx: Tx, tokens: int, price: float | None, source_id: int | None = None)
     _add(tx, None, "saved", [(source_id, tokens)], price)
 
 
+def book_call(tx: Tx, call: CallRow, kind: str, tokens: int) -> None:
+    """Book tokens of a synchronous call: `reserved`, `released`, `expedited` or `maybe_paid`. Its source pays."""
+    row = {
+        "at": tx.now,
+        "kind": kind,
+        "call_id": call.id,
+        "source_id": call.source_id,
+        "tokens": tokens,
+        "usd": usd(tokens, call.usd_per_million),
+    }
+    tx.connection.execute(insert(spend).values(**row))
+
+
 def _book(tx: Tx, batch_id: int, kind: str, tokens: int, price: float | None, shares_of: str) -> None:
     """Book `tokens` in the shares that a statement finds; without a source where these do not come to that sum."""
     found = tx.connection.exec_driver_sql(shares_of, (batch_id,))
@@ -78,7 +98,11 @@ def _add(tx: Tx, batch_id: int | None, kind: str, shares: Sequence[Share], price
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums in tokens and USD. `reserved` is what is at stake now; a USD figure is None if any part has no price."""
+    """Sums in tokens and USD. `reserved` is what is at stake now; a USD figure is None if any part has no price.
+
+    `settled` is all that the vendor billed, `expedited` the part of it that was asked for by synchronous calls;
+    `maybe_paid` comes on top: what calls may have cost whose answer was lost.
+    """
 
     reserved_tokens: int
     settled_tokens: int
@@ -86,6 +110,10 @@ class Totals:
     reserved_usd: float | None
     settled_usd: float | None
     saved_usd: float | None
+    expedited_tokens: int = 0
+    expedited_usd: float | None = 0.0
+    maybe_paid_tokens: int = 0
+    maybe_paid_usd: float | None = 0.0
 
 
 # Purpose: sums by kind, and whether any row of that kind has no price.
@@ -108,14 +136,19 @@ def totals(connection: Connection, since: int = 0) -> Totals:
         return None if rows[kind].unpriced else float(rows[kind].usd)
 
     reserved, released = money("reserved"), money("released")
+    settled, expedited = money("settled"), money("expedited")
     at_stake = None if reserved is None or released is None else max(0.0, reserved - released)
     return Totals(
         reserved_tokens=max(0, tokens("reserved") - tokens("released")),
-        settled_tokens=tokens("settled"),
+        settled_tokens=tokens("settled") + tokens("expedited"),
         saved_tokens=tokens("saved"),
         reserved_usd=at_stake,
-        settled_usd=money("settled"),
+        settled_usd=None if None in (settled, expedited) else (settled or 0.0) + (expedited or 0.0),
         saved_usd=money("saved"),
+        expedited_tokens=tokens("expedited"),
+        expedited_usd=expedited,
+        maybe_paid_tokens=tokens("maybe_paid"),
+        maybe_paid_usd=money("maybe_paid"),
     )
 
 
@@ -125,11 +158,11 @@ _USED = text(
     " (SELECT tokens, usd, CASE WHEN kind = 'reserved' THEN 1 WHEN kind = 'released' THEN -1 WHEN kind = 'saved' THEN 0"
     "   WHEN at >= :since THEN 1 ELSE 0 END AS sign FROM spend WHERE :source IS NULL OR source_id = :source)"
 )
-# Purpose: the same for batches that were packed after another.
+# Purpose: the same for batches and synchronous calls that came after others.
 _USED_BY_BATCHES = text(
     "SELECT COALESCE(SUM(sign * tokens), 0) AS tokens, COALESCE(SUM(sign * usd), 0.0) AS usd FROM"
     " (SELECT tokens, usd, CASE kind WHEN 'released' THEN -1 WHEN 'saved' THEN 0 ELSE 1 END AS sign FROM spend"
-    "  WHERE batch_id > :after)"
+    "  WHERE batch_id > :after OR call_id > :after_call)"
 )
 
 
@@ -139,9 +172,10 @@ def used_since(connection: Connection, since: int, source_id: int | None = None)
     return int(row.tokens), float(row.usd)
 
 
-def used_by_batches(connection: Connection, after_batch_id: int) -> tuple[int, float]:
-    """(tokens, USD) paid for, or at stake in, batches that were packed after one."""
-    row = connection.execute(_USED_BY_BATCHES, {"after": after_batch_id}).one()
+def used_by_batches(connection: Connection, after_batch_id: int, after_call_id: int = 0) -> tuple[int, float]:
+    """(tokens, USD) paid for, or at stake in, batches that were packed and calls that were made after these."""
+    after = {"after": after_batch_id, "after_call": after_call_id}
+    row = connection.execute(_USED_BY_BATCHES, after).one()
     return int(row.tokens), float(row.usd)
 
 

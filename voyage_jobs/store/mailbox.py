@@ -12,7 +12,7 @@ from pathlib import Path
 
 from voyage_jobs.clock import Clock, now_us
 from voyage_jobs.errors import LockedError
-from voyage_jobs.store import notes
+from voyage_jobs.store import calls, notes
 from voyage_jobs.store.engine import library_is_safe, library_version, writing_engine
 from voyage_jobs.store.store import ReadOnlyStore, Tx, told_plainly
 
@@ -40,3 +40,9 @@ def answer_to(path: Path, request_id: int) -> dict[str, object] | None:
     store = ReadOnlyStore(path)
     with store.read() as connection:
         return notes.result_of(connection, request_id)
+
+
+def calls_of(path: Path, order_ref: str) -> list[calls.CallRow]:
+    """The synchronous calls that were made for one command so far."""
+    with ReadOnlyStore(path).read() as connection:
+        return calls.of_order(connection, order_ref)

@@ -9,7 +9,7 @@ from sqlalchemy import delete, update
 from voyage_jobs import states
 from voyage_jobs.store import audit, ledger, moves, versions
 from voyage_jobs.store.documents import UNSETTLED_MTIME
-from voyage_jobs.store.embeddings import OPEN, RETURNED
+from voyage_jobs.store.embeddings import OPEN, RETURNED, UNHELD
 from voyage_jobs.store.schema import HELD, PACKED, WANTED, batches, spend, texts
 from voyage_jobs.store.schema import versions as version_table
 from voyage_jobs.store.store import Tx
@@ -90,7 +90,7 @@ def move_held(tx: Tx, embedding_id: int, row: int | None) -> None:
     """The vectors of a held embedding lie elsewhere in its pack, or nowhere: then it is wanted again."""
     if row is None:
         sql = (
-            f"UPDATE embeddings SET state = {WANTED}, pack_id = NULL, pack_row = NULL, wanted_at = ?"
+            f"UPDATE embeddings SET state = {UNHELD}, pack_id = NULL, pack_row = NULL, wanted_at = ?"
             f" WHERE id = ? AND state = {HELD}"
         )
         tx.raw.execute(sql, (tx.now, embedding_id))

@@ -355,6 +355,44 @@ publications = _table(
 )
 Index("ix_publications_open", publications.c.id, sqlite_where=text("done_at IS NULL"))
 
+calls = _table(
+    "calls",
+    Column("id", Integer, primary_key=True),
+    Column("ref", Text, nullable=False, unique=True),  # names its pack
+    Column("order_ref", Text, nullable=False),  # the command that it belongs to
+    Column("who", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("profile_id", Integer, ForeignKey("profiles.id"), nullable=False),
+    Column("document_id", Integer, ForeignKey("documents.id"), nullable=False),
+    Column("source_id", Integer, ForeignKey("sources.id"), nullable=False),  # that of the document: it pays
+    Column("inputs", Integer, nullable=False),
+    Column("tokens_estimated", Integer, nullable=False),
+    Column("usd_per_million", REAL),  # null: price unknown
+    Column("sent_at", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("closed_at", Integer),
+    Column("tokens_billed", Integer),  # null: not known
+    Column("detail", Text),
+    _state(states.Call),
+    CheckConstraint("(state = 'open') = (closed_at IS NULL)", name="closed_says_when"),
+)
+Index("ix_calls_open", calls.c.id, sqlite_where=text("state = 'open'"))
+Index("ix_calls_order_ref", calls.c.order_ref)
+Index("ix_calls_document_id", calls.c.document_id)
+
+call_lines = _table(
+    "call_lines",
+    Column("call_id", Integer, ForeignKey("calls.id"), nullable=False),
+    Column("line", Integer, nullable=False),  # 0-based place in the request
+    Column("embedding_id", Integer, ForeignKey("embeddings.id"), nullable=False),
+    Column("batch_id", Integer, ForeignKey("batches.id")),  # in which it travelled at the same time
+    Column("outcome", Integer, nullable=False, server_default="0"),
+    Column("detail", Text),
+    PrimaryKeyConstraint("call_id", "line"),
+    rowid=False,
+)
+Index("ix_call_lines_embedding_id", call_lines.c.embedding_id)
+
 spend = _table(
     "spend",
     Column("id", Integer, primary_key=True),
@@ -364,10 +402,15 @@ spend = _table(
     Column("tokens", Integer, nullable=False),
     Column("usd", REAL),
     Column("source_id", Integer, ForeignKey("sources.id")),  # null: not known
-    CheckConstraint("kind IN ('reserved', 'released', 'settled', 'saved', 'query')", name="kind"),
+    Column("call_id", Integer, ForeignKey("calls.id")),
+    CheckConstraint(
+        "kind IN ('reserved', 'released', 'settled', 'saved', 'query', 'expedited', 'maybe_paid')",
+        name="kind",
+    ),
 )
 Index("ix_spend_at", spend.c.at)
 Index("ix_spend_batch_id", spend.c.batch_id)
+Index("ix_spend_call_id", spend.c.call_id, sqlite_where=text("call_id IS NOT NULL"))
 
 lanes = _table(
     "lanes",

@@ -24,6 +24,7 @@ _FORMAT_KEY = b"voyage_jobs.format"
 _FINGERPRINT_KEY = b"voyage_jobs.fingerprint"
 _PROFILE_KEY = b"voyage_jobs.profile"
 _REF_KEY = b"voyage_jobs.ref"
+_BILLED_KEY = b"voyage_jobs.billed_tokens"  # only where one answer brought all of it
 
 _FOLDER_HEX_DIGITS = 12
 _FINGERPRINT = re.compile(r"[0-9a-f]{12,}")
@@ -63,9 +64,11 @@ def name_of(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
 
 
-def pack_schema(profile: Profile, ref: str) -> pa.Schema:
-    """The Arrow schema of a pack of such vectors."""
+def pack_schema(profile: Profile, ref: str, billed_tokens: int | None = None) -> pa.Schema:
+    """The Arrow schema of a pack of such vectors, with what was billed for all of them if that is known."""
+    billed = {} if billed_tokens is None else {_BILLED_KEY: str(billed_tokens)}
     metadata = {
+        **billed,
         _FORMAT_KEY: FORMAT,
         _FINGERPRINT_KEY: profile.fingerprint,
         _PROFILE_KEY: profile.to_json(),
@@ -86,6 +89,12 @@ def read_head(schema: pa.Schema) -> tuple[Profile, str]:
     if not schema.equals(_columns(profile)):
         raise ValueError("its columns are not those of its profile")
     return profile, metadata[_REF_KEY].decode()
+
+
+def billed_tokens(schema: pa.Schema) -> int | None:
+    """What was billed for a pack, if it says so."""
+    said = (schema.metadata or {}).get(_BILLED_KEY)
+    return int(said) if said is not None and said.isdigit() else None
 
 
 def _columns(profile: Profile) -> pa.Schema:

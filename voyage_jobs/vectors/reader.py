@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.profile import KEY_BYTES, Profile
-from voyage_jobs.vectors.format import MAGIC, ROWS_PER_BATCH, read_head
+from voyage_jobs.vectors.format import MAGIC, ROWS_PER_BATCH, billed_tokens, read_head
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +20,7 @@ _HINT = "The pack is set aside and its vectors are fetched again while the vendo
 
 
 class PackReader:
-    """One pack, opened for reading: `profile` of its vectors, `ref` of the batch that brought them, `rows`.
+    """One pack, opened for reading: `profile` of its vectors, `ref` of what brought them, `rows`, `billed_tokens`.
 
     Raises `CorruptionError` if the file is missing, cut, foreign or damaged in structure. Changed vector
     bytes in an intact structure are not seen here: that is what the recorded SHA-256 is for.
@@ -38,6 +38,7 @@ class PackReader:
             source.seek(_HEAD_BYTES)
             stream = pa.ipc.open_stream(source)
             self.profile, self.ref = read_head(stream.schema)
+            self.billed_tokens = billed_tokens(stream.schema)
             self._batches = _load(stream, footer, self.profile)
         except FileNotFoundError as exc:
             raise CorruptionError(f"The pack {path} is missing.", hint=_HINT) from exc

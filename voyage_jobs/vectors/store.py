@@ -41,15 +41,15 @@ class PackStore:
             raise ValueError(f"{name!r} is not the name of a pack")
         return self._folder / name
 
-    def writer(self, profile: Profile, ref: str) -> PackWriter:
-        """A writer for the pack of batch `ref`."""
+    def writer(self, profile: Profile, ref: str, billed_tokens: int | None = None) -> PackWriter:
+        """A writer for the pack of batch or call `ref`; `billed_tokens` is noted in it."""
         path = self.path(pack_name(profile.fingerprint, ref))
         if not path.parent.is_dir():
             with durable.no_room_is_one_error(str(path)):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 durable.sync_dir(self._folder)
                 durable.sync_dir(self._folder.parent)
-        return PackWriter(path, profile, ref)
+        return PackWriter(path, profile, ref, billed_tokens)
 
     def open(self, name: str) -> PackReader:
         """The pack, from the few kept open if possible. Raises `CorruptionError` if missing or damaged."""
@@ -81,12 +81,17 @@ class PackStore:
         """Every sound pack on disk, for a `state.db` being rebuilt; damaged ones go to `on_damaged`."""
         for name in self.names():
             try:
-                reader = self.open(name)
+                found = self.adopt_one(name)
             except CorruptionError as exc:
                 on_damaged(name, exc)
                 continue
-            size, sha256 = self._digest(name)
-            yield AdoptedPack(WrittenPack(name, reader.rows, size, sha256), reader)
+            yield found
+
+    def adopt_one(self, name: str) -> AdoptedPack:
+        """One pack on disk. Raises `CorruptionError` if it is missing or damaged."""
+        reader = self.open(name)
+        size, sha256 = self._digest(name)
+        return AdoptedPack(WrittenPack(name, reader.rows, size, sha256), reader)
 
     def set_aside(self, name: str) -> Path:
         """Take a damaged pack out of use by renaming it; its new path. It is kept for a person to look at."""

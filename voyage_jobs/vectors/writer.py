@@ -26,12 +26,12 @@ class PackWriter:
     rename. Raises `DiskFullError` when there is no room; nothing is under the final name then.
     """
 
-    def __init__(self, path: Path, profile: Profile, ref: str) -> None:
+    def __init__(self, path: Path, profile: Profile, ref: str, billed_tokens: int | None = None) -> None:
         import pyarrow as pa
 
         self._path = path
         self._temp = path.with_name(path.name + ".tmp")
-        self._schema = pack_schema(profile, ref)
+        self._schema = pack_schema(profile, ref, billed_tokens)
         self._width, self._dtype = profile.width, profile.storage_dtype
         self._rows = 0
         self._filled = 0

@@ -227,6 +227,14 @@ class VoyageClient:
         total = None if None in tokens else sum(n for n in tokens if n is not None)
         return Embedded(np.concatenate([part.vectors for part in parts]), total)
 
+    def embed_now(self, endpoint: str, body: Mapping[str, Any]) -> bytes:
+        """Post to a synchronous endpoint (`answer.call_body` builds the body); its answer as it came.
+
+        It is billed when it is answered, and cannot be looked up afterwards, so it is never repeated here. An
+        OutcomeUnknownError or a BadAnswerError may have been billed; every other error was not.
+        """
+        return self._ask("embed texts", "POST", endpoint.removeprefix("/v1"), json=dict(body))
+
     # --- how every call is made ---
 
     @contextlib.contextmanager

@@ -1,0 +1,72 @@
+"""The story of a synchronous call, and what of it belongs into the stories of documents and embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from voyage_jobs.clock import iso
+from voyage_jobs.report.story import Story
+from voyage_jobs.report.words import counted
+from voyage_jobs.states import Call
+from voyage_jobs.store import calls, ledger
+from voyage_jobs.store.calls import CallRow
+from voyage_jobs.store.embeddings import OUTCOME_WORDS
+from voyage_jobs.store.story import View
+
+_ENDS = {
+    Call.OPEN: "It is under way, or the process that made it has died: the next start tells which.",
+    Call.ANSWERED: "It was answered, and billed.",
+    Call.NOT_HAPPENED: "It came to nothing, and was not billed.",
+    Call.UNKNOWN: "Its answer was lost: nobody can tell whether it was billed. Its texts were not asked for again by"
+    " themselves.",
+}
+
+
+def call_events(made: Iterable[CallRow]) -> list[tuple[int, str]]:
+    """What happened in these calls, for the story of something that they were about."""
+    told = []
+    for call in made:
+        texts = counted(call.inputs, "text")
+        told.append(
+            (call.sent_at, f"call {call.ref}: {texts} expedited at the full price, asked for by {call.who}")
+        )
+        if call.closed_at is not None:
+            told.append((call.closed_at, f"call {call.ref}: {_end(call)}"))
+    return told
+
+
+def _end(call: CallRow) -> str:
+    if call.state is Call.ANSWERED:
+        return f"answered ({call.detail}; {call.tokens_billed or 0:,} tokens billed)"
+    if call.state is Call.UNKNOWN:
+        return f"its answer was lost; maybe paid, {call.tokens_estimated:,} tokens at most ({call.detail})"
+    return f"came to nothing, not billed ({call.detail})"
+
+
+def tell_call(connection: View, call: CallRow) -> Story:
+    """The whole story of one call."""
+    told = Story("call", call.ref, _ENDS[call.state])
+    tokens = call.tokens_estimated if call.tokens_billed is None else call.tokens_billed
+    told.facts = {
+        "state": str(call.state),
+        "asked_for_by": call.who,
+        "inputs": call.inputs,
+        "tokens_estimated": call.tokens_estimated,
+        "tokens_billed": call.tokens_billed,
+        "usd": ledger.usd(tokens, call.usd_per_million),
+        "sent_at": iso(call.sent_at),
+        "closed_at": iso(call.closed_at),
+        "detail": call.detail,
+    }
+    told.events = call_events([call])
+    told.parts["lines"] = [
+        {
+            "line": line,
+            "embedding_key": each.key.hex(),
+            "outcome": OUTCOME_WORDS[each.outcome],
+            "detail": each.detail,
+            "also_in_batch": each.batch_ref,
+        }
+        for line, each in enumerate(calls.lines_of(connection, call.id))
+    ]
+    return told

@@ -1,0 +1,180 @@
+"""What `expedite` would send, and its price, before anything is sent. Nothing is recorded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from voyage_jobs.clock import Clock, iso, now_us
+from voyage_jobs.config.prices import batch_price, sync_price
+from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.errors import ConfigError
+from voyage_jobs.report import why_file
+from voyage_jobs.report.find import OnDisk, find
+from voyage_jobs.report.source_plan import Keys
+from voyage_jobs.sources import names
+from voyage_jobs.sources.files import FileStat
+from voyage_jobs.sources.read import ReadDocument, read_document
+from voyage_jobs.sources.rules import PathRules
+from voyage_jobs.steps import budget
+from voyage_jobs.steps.splitting import split_options, to_version
+from voyage_jobs.store import calls, counts, documents, ledger, sources
+from voyage_jobs.store.documents import DocumentRow
+from voyage_jobs.store.schema import DROPPED, FAILED, HELD, PACKED, WANTED
+from voyage_jobs.store.store import ReadOnlyStore
+from voyage_jobs.store.story import View
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """One embedding of the document. `batch_ref` is the open batch that it is in."""
+
+    vectors: int
+    tokens: int
+    state: int
+    batch_ref: str | None
+
+
+def preview(
+    settings: Settings, clock: Clock, word: str, source: str | None = None, *, also_in_flight: bool = False
+) -> dict[str, Any]:
+    """What would be sent for the document that `word` means, in the shape that docs/money.md promises.
+
+    The file is looked at as it is on disk now. Raises ConfigError if `word` means no document, StateError.
+    """
+    with ReadOnlyStore(settings.paths.state_db).read() as connection:
+        name, path, document = _document(connection, settings, word, source)
+        keys = Keys(settings)
+        changed, pieces = _pieces(connection, settings, keys, name, path, document)
+        newest = None if document is None else calls.newest_content(connection, document.id)
+        rooms = list(budget.rooms(connection, settings, sync_price(settings), now_us(clock)))
+        row = sources.by_name(connection, name)
+        exact = counts.counted(connection).exact if not changed else keys.count.exact
+    sent = [each for each in pieces if each.state == WANTED]
+    twice = [each for each in pieces if each.state == PACKED]
+    if also_in_flight:
+        sent += twice
+    tokens = sum(each.tokens for each in sent)
+    tight = [r for r in rooms if r.source_id in (None, row and row.id) and r.tokens < tokens]
+    return {
+        "as_of": iso(now_us(clock)),
+        "source": name,
+        "path": path,
+        "model": settings.voyage.model,
+        "changed_since_scan": changed,
+        "state": None if newest is None else str(newest[0]),
+        "send": {
+            "texts": _texts(sent),
+            "tokens": tokens,
+            "exact": exact,
+            "usd": ledger.usd(tokens, sync_price(settings)),
+            "usd_by_batch": ledger.usd(tokens, batch_price(settings)),
+        },
+        "paid_twice": _twice(twice) if also_in_flight else None,
+        "held": _texts([each for each in pieces if each.state == HELD]),
+        "in_batches": {} if also_in_flight else _by_batch(twice),
+        "failed": _texts([each for each in pieces if each.state == FAILED]),
+        "cancelled": _texts([each for each in pieces if each.state == DROPPED]),
+        "over_budget": [{"limit": budget.setting_of(r), "tokens_left": max(0, r.tokens)} for r in tight],
+    }
+
+
+def _texts(pieces: Sequence[_Piece]) -> int:
+    return sum(each.vectors for each in pieces)
+
+
+def _twice(pieces: Sequence[_Piece]) -> dict[str, int]:
+    return {"texts": _texts(pieces), "tokens": sum(each.tokens for each in pieces)}
+
+
+def _by_batch(pieces: Sequence[_Piece]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for each in pieces:
+        found[each.batch_ref or "?"] = found.get(each.batch_ref or "?", 0) + each.vectors
+    return found
+
+
+# --- which document ---
+
+
+def _document(
+    connection: View, settings: Settings, word: str, source: str | None
+) -> tuple[str, str, DocumentRow | None]:
+    """(source, path, what is known of it). A file that no scan has seen will do, if its folder is known."""
+    meaning = find(connection, settings, word, source)
+    if isinstance(meaning, DocumentRow):
+        return meaning.source, meaning.path, meaning
+    if not isinstance(meaning, OnDisk):
+        raise ConfigError(
+            f"{word} is no document.",
+            hint="Name one: its path in its source, SOURCE:PATH, or its absolute path.",
+        )
+    if not _may_be_taken(connection, meaning):
+        unseen = why_file.unseen(connection, settings, meaning)
+        raise ConfigError(unseen.text, hint=unseen.next)
+    return meaning.source.name if meaning.source else "", meaning.inside, None
+
+
+def _may_be_taken(connection: View, file: OnDisk) -> bool:
+    """Whether a file that no scan has seen may be read out of turn."""
+    if file.source is None or not PathRules(
+        file.source.include, file.source.exclude, file.source.hidden
+    ).keeps(file.inside):
+        return False
+    row = sources.by_name(connection, file.source.name)
+    folder = file.inside.rpartition("/")[0]
+    known = row is not None and folder in documents.folder_ids(connection, row.id)
+    return known and _read(file.source, file.inside) is not None
+
+
+def _read(source: SourceSettings, path: str) -> ReadDocument | None:
+    """The file as it is now; None if there is none that could be a document."""
+    full = os.path.join(os.fsencode(source.path), names.decode(path))
+    try:
+        stat = FileStat.of(path.rpartition("/")[2], os.stat(full))
+    except OSError:
+        return None
+    read = read_document(full, stat, max_bytes=source.max_file_bytes, follow_symlinks=source.follow_symlinks)
+    return read if isinstance(read, ReadDocument) else None
+
+
+# --- what it needs ---
+
+
+def _pieces(
+    connection: View,
+    settings: Settings,
+    keys: Keys,
+    name: str,
+    path: str,
+    document: DocumentRow | None,
+) -> tuple[bool, list[_Piece]]:
+    """Whether the file is another than the state knows, and what it needs: as it is now, else as it was seen last."""
+    source = next((each for each in settings.sources if each.name == name), None)
+    if source is None:
+        raise ConfigError(
+            f"Source {name} has left the configuration.", hint="Put it back, or name another document."
+        )
+    options = split_options(settings)
+    known = None if document is None else calls.newest_content(connection, document.id)
+    read = _read(source, path)
+    if read is not None and (known is None or known[1:] != (read.content_hash, options.fingerprint)):
+        version = to_version(keys, 0, path, read, options)
+        first = {chunk.key: chunk for chunk in reversed(version.chunks)}
+        states = {key: calls.known(connection, key) or (WANTED, None) for key in first}
+        return True, [
+            _Piece(chunk.request_vectors, chunk.request_tokens, _as_new(states[key][0]), states[key][1])
+            for key, chunk in first.items()
+        ]
+    if document is None:
+        return False, []
+    found = calls.needed(connection, document.id)
+    return False, [_Piece(each.vectors, each.tokens, each.state, each.batch_ref) for each in found]
+
+
+def _as_new(state: int) -> int:
+    """What is needed anew is wanted again, also where it was dropped."""
+    return WANTED if state == DROPPED else state
