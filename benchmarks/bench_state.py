@@ -1,4 +1,4 @@
-"""State: a million chunks. Bytes a chunk at rest, chunks inserted a second, `status --json`, restart to first step.
+"""State: a million chunks. Bytes a chunk at rest, chunks inserted a second, `status`, `why`, restart to first step.
 
 python -m benchmarks.bench_state [--chunks N]
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -146,17 +147,19 @@ def main() -> None:
         began = time.perf_counter()
         settle(store, 0.1)
         print(f"settled and published nine tenths in {time.perf_counter() - began:.1f} s")
+        whys(Path(folder), chunks, ", a tenth waits")
         settle(store, 0.0)
         store.close()
         print(f"state.db at rest: {path.stat().st_size / chunks:,.0f} bytes a chunk (bar: 500)")
         began = time.perf_counter()
         Store.open(path, SystemClock()).close()
         print(f"opened again in {time.perf_counter() - began:.2f} s")
-        status(Path(folder))
+        look(Path(folder), "status", "1 s")
+        whys(Path(folder), chunks, ", at rest")
 
 
-def status(folder: Path) -> None:
-    """`status --json` as a whole process."""
+def look(folder: Path, words: str, bar: str, when: str = "") -> None:
+    """A command that looks, as a whole process: the median of five."""
     here = str(Path(__file__).resolve().parents[1])
     environment = {
         **os.environ,
@@ -164,18 +167,32 @@ def status(folder: Path) -> None:
         "VOYAGE_JOBS_DATA_DIR": str(folder),
         "VOYAGE_JOBS_SOURCES": '[{"name":"docs","path":"/srv/docs"}]',
     }
-    times = []
+    times, used = [], []
     for _ in range(5):
-        began = time.perf_counter()
+        began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(
-            [sys.executable, "-m", "voyage_jobs", "status", "--json"],
+            [sys.executable, "-m", "voyage_jobs", *words.split(), "--json"],
             env=environment,
             cwd=folder,
             stdout=subprocess.DEVNULL,
-            check=False,
+            check=True,
         )
         times.append(time.perf_counter() - began)
-    print(f"status --json: {sorted(times)[2]:.2f} s, median of 5 (bar: 1 s)")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    took, cpu = sorted(times)[2], sorted(used)[2]
+    print(f"{words} --json{when}: {took:.2f} s, {cpu:.2f} s of CPU, median of 5 (bar: {bar})", flush=True)
+
+
+def whys(folder: Path, chunks: int, when: str) -> None:
+    """`why` of the last document, which is the last to be sent, and of one of its embeddings by key and by prefix."""
+    last = chunks // CHUNKS_PER_DOCUMENT - 1
+    key = hashlib.blake2b(f"{last}/3".encode(), digest_size=20).hexdigest()
+    first = last // DOCUMENTS_PER_SLICE * DOCUMENTS_PER_SLICE
+    look(folder, f"why docs:folder{first // 5000}/file{last}.md", "0.5 s", when)
+    look(folder, f"why {key}", "0.5 s", when)
+    look(folder, f"why {key[:12]}", "0.5 s", when)
+    look(folder, f"trace docs:folder{first // 5000}/file{last}.md", "0.5 s", when)
 
 
 if __name__ == "__main__":

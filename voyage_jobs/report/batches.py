@@ -6,10 +6,13 @@ from typing import Any
 
 from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.report.facts import OPEN
+from voyage_jobs.states import UNFINISHED, Batch
 from voyage_jobs.store import batches, ledger
 from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.store import ReadOnlyStore
+
+OPEN = (*UNFINISHED, Batch.PARKED)
+"""States of batches that somebody still waits for."""
 
 
 def batch_as_dict(batch: BatchRow) -> dict[str, Any]:

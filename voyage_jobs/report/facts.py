@@ -11,8 +11,9 @@ from voyage_jobs.clock import Clock, now_us
 from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.report.batches import OPEN
 from voyage_jobs.report.eta import HISTORY
-from voyage_jobs.states import UNFINISHED, Batch
+from voyage_jobs.states import Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.budget import Room
 from voyage_jobs.store import batches, counts, ledger, notes, publications, sources, tally, troubles
@@ -29,8 +30,6 @@ from voyage_jobs.store.store import ReadOnlyStore
 from voyage_jobs.store.tally import SourceTally, Waiting
 from voyage_jobs.store.troubles import Counters, Trouble
 
-OPEN = (*UNFINISHED, Batch.PARKED)
-"""States of batches that somebody still waits for."""
 _REASONS = 3
 
 
