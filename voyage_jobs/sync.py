@@ -272,7 +272,7 @@ def _for_a_person(rest: Remaining) -> Iterator[Problem]:
         yield Problem(
             "frozen",
             f"Source {source.name} is frozen: {source.frozen_reason}. Nothing of it is deleted.",
-            f"If that is meant: `voyage-jobs confirm {source.name}`.",
+            f"If that is meant: `voyage-jobs confirm-deletes {source.name}`.",
         )
 
 

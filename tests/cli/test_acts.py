@@ -1,4 +1,4 @@
-"""`retry`, `cancel`, `confirm`, `recover`: carried out here, or by the process at work."""
+"""`retry`, `cancel`, `confirm-deletes`, `recover`: carried out here, or by the process at work."""
 
 import json
 import threading

@@ -113,7 +113,7 @@ def test_a_frozen_source_needs_a_person_and_the_others_go_on(world, tmp_path):
     outcome = sync(world, sections=both)
     assert outcome.ending is Ending.PERSON
     assert codes(outcome) == ["frozen"]
-    assert "voyage-jobs confirm other" in outcome.problems[0].hint
+    assert "voyage-jobs confirm-deletes other" in outcome.problems[0].hint
     assert {row["path"] for row in world.table_rows("path")} >= {"new.md", "x.md"}
 
 

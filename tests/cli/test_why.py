@@ -313,7 +313,7 @@ def test_a_frozen_source_is_the_reason_of_what_is_missing(run):
     run.world.run(3, quiet=False)
     found = run.json("why", "1.md")
     assert (found["reason"], found["published"]) == ("frozen", True)
-    assert "voyage-jobs confirm docs" in found["next"]
+    assert "voyage-jobs confirm-deletes docs" in found["next"]
 
 
 def test_a_chunk_knows_its_vector_and_one_that_is_another_now_says_so(run):

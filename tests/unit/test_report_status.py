@@ -162,7 +162,7 @@ def test_a_missing_root_is_a_frozen_source_that_needs_a_person(world):
     report, found = look(world.settings(), world.clock)
     assert codes(report) == ["frozen"]
     assert found[0].person
-    assert "confirm docs" in found[0].hint
+    assert "confirm-deletes docs" in found[0].hint
     assert report["sources"][0]["frozen"]
     assert report["chunks"]["published"] == 12
 

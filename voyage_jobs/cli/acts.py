@@ -1,4 +1,4 @@
-"""`voyage-jobs retry`, `cancel`, `confirm` and `recover`: what a person decides or asks for."""
+"""`voyage-jobs retry`, `cancel`, `confirm-deletes` and `recover`: what a person decides or asks for."""
 
 from __future__ import annotations
 
@@ -90,17 +90,50 @@ def _ask_first(ctx: click.Context, source: str) -> None:
     click.confirm(f"Cancel {lines} unanswered or waiting texts in {batches} batches?", abort=True)
 
 
-@click.command(short_help="Let a frozen source lose the documents that have gone.")
+@click.command("confirm-deletes", short_help="Let a source lose the documents that have gone.")
 @click.argument("source")
 @json_option
 @click.pass_context
-def confirm(ctx: click.Context, source: str, as_json: bool) -> int:
+def confirm_deletes(ctx: click.Context, source: str, as_json: bool) -> int:
     """Confirm that what has gone from SOURCE is meant to be gone.
 
-    The next scan takes it out of the table. If the folder is only not mounted, mount it instead: the source thaws by
-    itself. For a source that left the configuration this removes all its documents.
+    The next scan takes it out of the table: of a frozen source what it misses, and whatever `undelete` or `keep = true`
+    has kept. If the folder is only not mounted, mount it instead: the source thaws by itself. For a source that left
+    the configuration this removes all its documents.
     """
     return carry_out(ctx, "confirm", {"source": source}, _confirmed, as_json)
+
+
+@click.command(short_help="Keep documents in the table whose files have gone.")
+@click.argument("path", required=False)
+@click.option("--all", "source", metavar="SOURCE", help="Keep everything that is missing from a source.")
+@json_option
+@click.pass_context
+def undelete(ctx: click.Context, path: str | None, source: str | None, as_json: bool) -> int:
+    """Keep a document (SOURCE:PATH), or all that are missing from a source, within their grace period.
+
+    They go on being served until `voyage-jobs confirm-deletes`, or until their files are back. What has left the table
+    comes back by itself, at no cost, when its file does.
+    """
+    if (path is None) == (source is None):
+        raise click.UsageError("Name a document as SOURCE:PATH, or a source with --all.")
+    arguments: dict[str, object] = {"source": source} if path is None else _document(ctx, path)
+    return carry_out(ctx, "undelete", arguments, _undeleted, as_json)
+
+
+def _document(ctx: click.Context, word: str) -> dict[str, object]:
+    """The document that a word means. Raises ConfigError if it is something else, or nothing."""
+    from voyage_jobs.errors import ConfigError
+    from voyage_jobs.report.find import find
+    from voyage_jobs.store.documents import DocumentRow
+    from voyage_jobs.store.store import ReadOnlyStore
+
+    settings = settings_of(ctx)
+    with ReadOnlyStore(settings.paths.state_db).read() as connection:
+        found = find(connection, settings, word)
+    if not isinstance(found, DocumentRow):
+        raise ConfigError(f"{word} is not a document that was ever taken.", hint=f"`voyage-jobs why {word}`")
+    return {"document_id": found.id}
 
 
 @click.command(short_help="Fetch paid results again after a loss of state.")
@@ -215,7 +248,15 @@ def _recovered(answer: dict[str, Any]) -> str:
 def _confirmed(answer: dict[str, Any]) -> str:
     name = answer["source"]
     if answer["state"] == "active":
-        return f"Source {name} is not frozen: there is nothing to confirm."
+        return f"Source {name} is not frozen and keeps nothing that has gone: there is nothing to confirm."
     if answer["state"] == "removed":
         return f"{answer['documents']} documents of source {name} leave the table."
     return f"Confirmed: the next scan of source {name} lets go of what is not there."
+
+
+def _undeleted(answer: dict[str, Any]) -> str:
+    if "path" in answer:
+        name = f"{answer['source']}:{answer['path']}"
+        return f"{name} stays in the table." if answer["kept"] else f"{name} was kept already."
+    gone = f" {answer['gone']} others have left the table already." if answer["gone"] else ""
+    return f"{answer['kept']} missing documents of source {answer['source']} stay in the table.{gone}"

@@ -63,7 +63,8 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "cancel": Entry("acts:cancel", "Cancel batches at the vendor."),
         "pause": Entry("pause:pause", "Let scanning and sending rest."),
         "resume": Entry("pause:resume", "Go on after a pause."),
-        "confirm": Entry("acts:confirm", "Let a frozen source lose the documents that have gone."),
+        "confirm-deletes": Entry("acts:confirm_deletes", "Let a source lose the documents that have gone."),
+        "undelete": Entry("acts:undelete", "Keep documents in the table whose files have gone."),
         "recover": Entry("acts:recover", "Fetch paid results again after a loss of state."),
         "backup": Entry("backup:backup", "Back up state and vectors while work goes on."),
         "restore": Entry("backup:restore", "Put a backup into an empty data_dir."),
@@ -80,6 +81,8 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         ),
     },
 }
+ALIASES = {"confirm": "confirm-deletes"}
+"""Names that commands had before; they go on working."""
 COMMANDS: dict[str, Entry] = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 
@@ -94,6 +97,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's module, which may be heavy."""
         del ctx
+        cmd_name = ALIASES.get(cmd_name, cmd_name)
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name].target.partition(":")
@@ -112,7 +116,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does, but naming the nearest command when there is none of that name."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in {*COMMANDS, *ALIASES} and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             meant = f" Did you mean '{near[0]}'?" if near else ""
             ctx.fail(f"No such command '{args[0]}'.{meant}")

@@ -104,6 +104,8 @@ def _show_sources(plan: dict[str, Any]) -> None:
         if source["skipped"]:
             told = ", ".join(f"{count} {reason}" for reason, count in source["skipped"].items())
             click.echo(f"Not taken from {source['name']}: {told}")
+        if source["kept"]:
+            click.echo(f"Kept of {source['name']} though they have gone: {output.number(source['kept'])}")
 
 
 def _show_price(price: dict[str, Any]) -> None:

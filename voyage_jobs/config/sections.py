@@ -127,6 +127,7 @@ class SourceSettings(Section):
     max_delete_share: Annotated[float, BeforeValidator(_number), Field(gt=0, le=1)] = 0.3
     max_delete_count: Count = 10_000
     same_device: bool = True
+    keep: bool = False
     max_file_bytes: Count = 20_000_000
     watch: Annotated[Literal[True, False, "poll"], BeforeValidator(_switch)] = True
     daily_usd: Limit = None

@@ -61,7 +61,7 @@ def _source(source: SourceSettings, row: SourceRow | None) -> Check:
     except OSError as exc:
         return bad(name, f"{source.path} cannot be listed: {exc.strerror}", "Give this user access to it.")
     if row is not None and row.frozen_reason is not None:
-        fix = f"`voyage-jobs confirm {source.name}` if that is meant; else bring the files back."
+        fix = f"`voyage-jobs confirm-deletes {source.name}` if that is meant; else bring the files back."
         return bad(name, f"frozen: {row.frozen_reason}", fix)
     if row is not None and row.device is not None and row.device != identity.device:
         why = f"{source.path} is on another device than at the last scan"

@@ -192,14 +192,14 @@ def _source(facts: Facts, row: SourceRow) -> Iterator[Problem]:
         yield Problem(
             "not_configured",
             f"Source {row.name} is no longer in the configuration; what the table has of it stays.",
-            f"Put it back, or take its documents out: `voyage-jobs confirm {row.name}`.",
+            f"Put it back, or take its documents out: `voyage-jobs confirm-deletes {row.name}`.",
             person=True,
         )
     elif row.frozen_reason is not None:
         yield Problem(
             "frozen",
             f"Source {row.name} is frozen, nothing of it is deleted: {row.frozen_reason}.",
-            f"Bring {names.display(row.path)} back, or, if that is meant to be so, `voyage-jobs confirm {row.name}`.",
+            f"Bring {names.display(row.path)} back, or, if that is meant, `voyage-jobs confirm-deletes {row.name}`.",
             person=True,
         )
     unreadable = facts.tallies[row.id].skipped.get("unreadable", 0) if row.id in facts.tallies else 0

@@ -45,6 +45,7 @@ class SourcePlan:
     changed: int = 0
     moved: int = 0
     vanished: int = 0
+    kept: int = 0
     unchanged: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     unreadable_folders: int = 0
@@ -96,6 +97,7 @@ class SourcePlanner:
         self._protected: list[str] = []
         self._gone: list[tuple[str, str]] = []
         self._new_contents: Counter[bytes] = Counter()
+        self._spoilt = 0
 
     def run(self, connection: View) -> SourcePlan:
         """Walk the source and compare. The plan of a missing folder says that it would freeze."""
@@ -146,7 +148,7 @@ class SourcePlanner:
         self.plan.unchanged += folder.unchanged
         self._gone.extend((folder.path, name) for name in (*folder.vanished, *folder.excluded))
         for skip in folder.skipped:
-            self._skip(folder.path, skip)
+            self._skip(connection, folder.path, skip)
         for stat in folder.changed:
             self._look(connection, root, folder.path, stat)
 
@@ -160,7 +162,7 @@ class SourcePlanner:
             follow_symlinks=source.follow_symlinks,
         )
         if not isinstance(found, ReadDocument):
-            self._skip(folder, found)
+            self._skip(connection, folder, found)
             return
         folder_id = self._folder_ids.get(folder)
         known = None
@@ -174,7 +176,12 @@ class SourcePlanner:
         self._sink.document(change, source.name, path, found.content_hash, send)
         self._progress(f"planning {source.name}", self.plan.new + self.plan.changed, None)
 
-    def _skip(self, folder: str, skip: Skip) -> None:
+    def _skip(self, connection: View, folder: str, skip: Skip) -> None:
+        """Count a file that is not taken, and whether the table would lose it."""
+        folder_id = self._folder_ids.get(folder)
+        if folder_id is not None and str(skip.reason) not in documents.PASSING_REASONS:
+            known = foresight.known_document(connection, folder_id, skip.name, self._profile_id)
+            self._spoilt += known is not None and known.state == Document.PRESENT
         self.plan.skipped[str(skip.reason)] += 1
         self._sink.skipped(self._source.name, _path(folder, skip.name), str(skip.reason))
 
@@ -231,14 +238,20 @@ class SourcePlanner:
                 self.plan.moved += 1
                 self.plan.new -= 1
                 change = "moved"
+            elif self._source.keep:
+                self.plan.kept += 1
+                continue
             else:
                 self.plan.vanished += 1
                 change = "vanished"
             self._sink.gone(change, self._source.name, _path(folder, name))
-        if self._row is not None and self._row.confirmed_at is None:
+        if self._row is not None and self._row.confirmed_at is None and not self._source.keep:
+            self._spoilt += len(documents.spoilt(connection, self._row.id))
             live = documents.count_live(connection, self._row.id) + self.plan.new + self.plan.moved
             elsewhere = self._row.device is not None and self._row.device != device
-            self.plan.would_freeze = why_freeze(self.plan.vanished, live, self._source, elsewhere=elsewhere)
+            self.plan.would_freeze = why_freeze(
+                self.plan.vanished + self._spoilt, live, self._source, elsewhere=elsewhere
+            )
 
     def _is_protected(self, path: str) -> bool:
         return any(root in ("", path) or path.startswith(root + "/") for root in self._protected)

@@ -132,7 +132,9 @@ def since_then(view: Standing) -> Wait | None:
     source = view.configured
     if source is None:
         said = f"Its source {view.row.source} is not in the configuration any more; what the table has of it stays."
-        return Wait("not_configured", said, None, f"Put it back, or `voyage-jobs confirm {view.row.source}`.")
+        return Wait(
+            "not_configured", said, None, f"Put it back, or `voyage-jobs confirm-deletes {view.row.source}`."
+        )
     due = view.source.scan_due_at if view.source is not None else 0
     nobody = waits.nobody(view.moment)
     scan = "The next scan"
@@ -151,7 +153,9 @@ def since_then(view: Standing) -> Wait | None:
         frozen = view.source is not None and view.source.frozen_reason is not None
         if frozen and view.source is not None:
             said = f"Its file is not to be seen, and the source is frozen: {view.source.frozen_reason}."
-            return Wait("frozen", said, None, f"Bring it back, or `voyage-jobs confirm {view.row.source}`.")
+            return Wait(
+                "frozen", said, None, f"Bring it back, or `voyage-jobs confirm-deletes {view.row.source}`."
+            )
         return Wait("file_gone", f"But its file is not there now. {scan} notices.", until, next_)
     if view.place.mtime_ns != UNSETTLED_MTIME and now.key != (
         view.place.size,

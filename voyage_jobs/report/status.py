@@ -211,6 +211,7 @@ def _source(name: str, path: str, row: SourceRow | None, tally: SourceTally | No
         "published_documents": tally and tally.published_documents,
         "unpublished_documents": tally and tally.waiting_documents,
         "missing": tally and tally.missing,
+        "kept": tally and tally.kept,
         "skipped": dict(sorted(tally.skipped.items())) if tally else None,
         "scanned_at": iso(row.scanned_at) if row else None,
         "next_scan_at": iso(row.scan_due_at) if row and row.scan_due_at else None,

@@ -22,7 +22,7 @@ from voyage_jobs.report.words import counted, when
 from voyage_jobs.sources import names
 from voyage_jobs.states import Document, Embedding
 from voyage_jobs.store import documents, story
-from voyage_jobs.store.documents import DocumentRow
+from voyage_jobs.store.documents import KEPT, DocumentRow
 from voyage_jobs.store.story import VersionStory, View
 
 
@@ -89,8 +89,12 @@ def _missing(view: Standing) -> Answer:
             "frozen",
             False,
             said,
-            f"`voyage-jobs confirm {row.source}`, or bring it back.",
+            f"`voyage-jobs confirm-deletes {row.source}`, or bring it back.",
         )
+    if row.reason == KEPT:
+        said += " It is kept: `undelete`, or `keep = true` of its source, saw to that."
+        next_ = f"Nothing to do; `voyage-jobs confirm-deletes {row.source}` takes out all that has gone."
+        return Answer("document", ref_of(row), "kept", False, said, next_)
     grace_s = source.delete_grace_s if source is not None else 0.0
     until = since + int(grace_s * US)
     if until > view.moment.now:
@@ -103,7 +107,7 @@ def _missing(view: Standing) -> Answer:
         "missing",
         False,
         said,
-        "Put the file back to keep it; else nothing to do.",
+        "Put the file back, or `voyage-jobs undelete` it, to keep it; else nothing to do.",
         until,
     )
 

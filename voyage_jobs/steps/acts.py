@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from voyage_jobs.errors import ConfigError, VoyageJobsError
 from voyage_jobs.steps.cancelling import cancel
 from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.deleting import confirm_deletes, undelete
 from voyage_jobs.steps.expedite_order import expedite
-from voyage_jobs.steps.naming import source_called
 from voyage_jobs.steps.pausing import pause, resume
 from voyage_jobs.steps.recover_all import recover_all
 from voyage_jobs.steps.retrying import retry
-from voyage_jobs.store import documents, notes, sources
+from voyage_jobs.store import notes
 
 Answer = dict[str, object]
 
@@ -45,20 +45,6 @@ def perform(context: Context, command: str, arguments: Mapping[str, object], who
     return _ACTS[command](context, arguments, who)
 
 
-def _confirm(context: Context, arguments: Mapping[str, object], who: str) -> Answer:
-    """A person says that what vanished from a frozen source is meant to be gone."""
-    name = str(arguments.get("source"))
-    with context.store.write() as tx:
-        row = source_called(tx.connection, name)
-        if row.frozen_reason is None:
-            return {"source": name, "state": "active"}
-        if not row.configured:
-            retired = documents.retire_source(tx, row.id, f"confirmed by {who}")
-            return {"source": name, "state": "removed", "documents": retired}
-        sources.note(tx, row.id, confirmed_at=tx.now, scan_due_at=0)
-    return {"source": name, "state": "confirmed"}
-
-
 def _recover(context: Context, _arguments: Mapping[str, object], _who: str) -> Answer:
     """Learn again from disk and vendor what the state does not know."""
     return recover_all(context)
@@ -69,7 +55,8 @@ _ACTS: dict[str, Callable[[Context, Mapping[str, object], str], Answer]] = {
     "cancel": cancel,
     "pause": pause,
     "resume": resume,
-    "confirm": _confirm,
+    "confirm": confirm_deletes,
+    "undelete": undelete,
     "recover": _recover,
     "expedite": expedite,
 }

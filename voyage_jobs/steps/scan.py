@@ -258,9 +258,7 @@ class Scan:
         context = self.context
         split = [to_version(context, 0, seen.path, read, self._options) for seen, read in part.read]
         with context.store.write() as tx:
-            skipped = self._save(tx, part.skipped)
-            lasting = zip(skipped, part.skipped, strict=True)
-            documents.retire(tx, [i for i, seen in lasting if seen.reason not in documents.PASSING_REASONS])
+            self._save(tx, part.skipped)
             ids = self._save(tx, [seen for seen, _ in part.read])
             fresh = [replace(version, document_id=i) for i, version in zip(ids, split, strict=True)]
             added = versions.add(tx, self.row.id, context.profile_id, fresh)
@@ -294,29 +292,42 @@ class Scan:
                 documents.vanished(connection, self._folder_ids[folder], name, self._begun)
                 for folder, name in self._vanished
             ]
-        lost = [each for each in gone if each.is_a_loss]
-        self._lost, self._moved = len(lost), sum(each.moved_to is not None for each in gone)
-        reason = None
+            spoilt = [] if self.settings.keep else documents.spoilt(connection, self.row.id)
+        self._lost = sum(each.is_a_loss for each in gone)
+        self._moved = sum(each.moved_to is not None for each in gone)
         if self._later:
             self._not_yet()
             return
-        if self.row.confirmed_at is None:
+        reason = None
+        confirmed = self.row.confirmed_at is not None
+        if not confirmed and not self.settings.keep:
             moved = self.row.device is not None and self.row.device != identity.device
             elsewhere = moved and self.settings.same_device
-            reason = why_freeze(len(lost), live, self.settings, elsewhere=elsewhere)
+            reason = why_freeze(self._lost + len(spoilt), live, self.settings, elsewhere=elsewhere)
         if reason is not None:
             self._freeze(reason)
             return
         with self.context.store.write() as tx:
             for each in gone:
                 documents.mark_vanished(tx, each)
-            grace_us = int(self.settings.delete_grace_s * US)
-            documents.expire_missing(tx, self.row.id, tx.now - grace_us)
+            documents.retire(tx, spoilt)
+            self._let_go(tx, confirmed=confirmed)
             if self.row.frozen_reason is not None:
                 sources.thaw(tx, self.row.id, "confirmed" if self.row.confirmed_at else "its folder is back")
             self._note_done(tx, identity)
         crash_point("scan.finish.committed")
         self._done(None)
+
+    def _let_go(self, tx: Tx, *, confirmed: bool) -> None:
+        """Give up what has been missing for long enough; in a source that keeps everything, when a person says so."""
+        if confirmed:
+            documents.let_go(tx, self.row.id)
+        elif self.settings.keep:
+            documents.keep_missing(tx, self.row.id, "its source keeps what has gone")
+            return
+        at_once = confirmed and self.settings.keep
+        grace_us = 0 if at_once else int(self.settings.delete_grace_s * US)
+        documents.expire_missing(tx, self.row.id, tx.now - grace_us)
 
     def _not_yet(self) -> None:
         """What vanished may be among what is being written: a move is told as one by a scan that has read all."""

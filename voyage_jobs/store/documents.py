@@ -23,6 +23,9 @@ _KNOWN = (
     " WHERE folder_id = ? AND state IN ('present', 'skipped')"
 )
 
+# The reason of a missing document that stays: a person said so, or its source keeps everything.
+KEPT = "kept"
+
 # A skipped document whose file may be readable again any time: what is published of it stays.
 PASSING_REASONS = frozenset({"unreadable", "changing"})
 
@@ -255,15 +258,73 @@ _NOT_IN_THE_FUTURE = text(
 )
 
 
+_NOT_KEPT = documents.c.reason.is_(None) | (documents.c.reason != KEPT)
+
+
 def expire_missing(tx: Tx, source_id: int, missing_before: int) -> int:
     """Give up documents that have been missing since before `missing_before` (microseconds)."""
     tx.connection.execute(_NOT_IN_THE_FUTURE, {"now": tx.now, "source": source_id})
-    due = (documents.c.source_id == source_id) & (documents.c.missing_at <= missing_before)
+    due = (documents.c.source_id == source_id) & (documents.c.missing_at <= missing_before) & _NOT_KEPT
     ids = select(documents.c.id).where(due, documents.c.state == str(states.Document.MISSING))
     retire(tx, list(tx.connection.execute(ids).scalars()))
     return moves.move_where(
         tx, documents, due, states.Document.MISSING, states.Document.GONE, "grace period over"
     )
+
+
+def keep_missing(tx: Tx, source_id: int, cause: str) -> int:
+    """Keep every missing document of a source, whatever its grace period. Returns how many are kept from now on."""
+    where = (
+        (documents.c.source_id == source_id) & (documents.c.state == str(states.Document.MISSING)) & _NOT_KEPT
+    )
+    chosen = list(tx.connection.execute(select(documents.c.id).where(where)).scalars())
+    for document_id in chosen:
+        keep_one(tx, document_id, cause)
+    return len(chosen)
+
+
+def keep_one(tx: Tx, document_id: int, cause: str) -> int:
+    """Keep one missing document. Returns 1, or 0 if it was kept already."""
+    mine = (documents.c.id == document_id) & (documents.c.state == str(states.Document.MISSING)) & _NOT_KEPT
+    if not tx.connection.execute(update(documents).where(mine).values(reason=KEPT)).rowcount:
+        return 0
+    missing = states.Document.MISSING
+    moves.record(tx, "document", document_id, missing, missing, cause)
+    return 1
+
+
+def let_go(tx: Tx, source_id: int) -> None:
+    """What is missing from a source is kept no longer."""
+    mine = (documents.c.source_id == source_id) & (documents.c.reason == KEPT)
+    tx.connection.execute(update(documents).where(mine).values(reason=None))
+
+
+def count_kept(connection: Connection, source_id: int) -> int:
+    """Documents that are missing from a source and stay in the table."""
+    where = (documents.c.source_id == source_id) & (documents.c.reason == KEPT)
+    missing = documents.c.state == str(states.Document.MISSING)
+    return int(connection.execute(select(func.count()).where(where, missing)).scalar_one())
+
+
+def count_gone(connection: Connection, source_id: int) -> int:
+    """Documents of a source that have left the table."""
+    gone = (documents.c.source_id == source_id) & (documents.c.state == str(states.Document.GONE))
+    return int(connection.execute(select(func.count()).select_from(documents).where(gone)).scalar_one())
+
+
+# Purpose: files that are there and no longer readable as text (binary, empty, too large ...), and are still served.
+_SPOILT = text(
+    "SELECT d.id FROM documents d WHERE d.source_id = :source AND d.state = 'skipped' AND d.reason NOT IN ({passing})"
+    " AND EXISTS (SELECT 1 FROM versions v WHERE v.document_id = d.id AND v.retire = 0"
+    "  AND v.state IN ('waiting', 'ready', 'published'))".format(
+        passing=", ".join(f"'{reason}'" for reason in sorted(PASSING_REASONS))
+    )
+)
+
+
+def spoilt(connection: Connection, source_id: int) -> list[int]:
+    """Documents whose files have turned into something that is not taken, and whose rows are still in the table."""
+    return list(connection.execute(_SPOILT, {"source": source_id}).scalars())
 
 
 # Purpose: nothing of these documents is wanted any more; the publish step takes their rows out of the table.
@@ -320,29 +381,30 @@ def count_live(connection: Connection, source_id: int) -> int:
     return int(connection.execute(_LIVE, {"source": source_id}).scalar_one())
 
 
+_DOCUMENTS = (
+    select(documents, folders.c.path.label("folder"), sources.c.name.label("source"))
+    .join(folders, folders.c.id == documents.c.folder_id)
+    .join(sources, sources.c.id == documents.c.source_id)
+)
+
+
 def find(connection: Connection, source: str | None, path: str) -> list[DocumentRow]:
     """Documents at this relative path, in one source or in any."""
     folder, _, name = path.rpartition("/")
-    query = (
-        select(documents, folders.c.path.label("folder"), sources.c.name.label("source"))
-        .join(folders, folders.c.id == documents.c.folder_id)
-        .join(sources, sources.c.id == documents.c.source_id)
-        .where(folders.c.path == folder, documents.c.name == name)
-    )
+    query = _DOCUMENTS.where(folders.c.path == folder, documents.c.name == name)
     if source is not None:
         query = query.where(sources.c.name == source)
     return [_row(row) for row in connection.execute(query).mappings()]
 
 
+def by_id(connection: Connection, document_id: int) -> DocumentRow:
+    """One document by its row."""
+    return _row(connection.execute(_DOCUMENTS.where(documents.c.id == document_id)).mappings().one())
+
+
 def by_key(connection: Connection, doc_key: bytes) -> DocumentRow | None:
     """The document with this 8-byte key, or None."""
-    query = (
-        select(documents, folders.c.path.label("folder"), sources.c.name.label("source"))
-        .join(folders, folders.c.id == documents.c.folder_id)
-        .join(sources, sources.c.id == documents.c.source_id)
-        .where(documents.c.doc_key == doc_key)
-    )
-    row = connection.execute(query).mappings().one_or_none()
+    row = connection.execute(_DOCUMENTS.where(documents.c.doc_key == doc_key)).mappings().one_or_none()
     return None if row is None else _row(row)
 
 

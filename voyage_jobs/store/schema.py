@@ -106,7 +106,7 @@ documents = _table(
     Column("name", Text, nullable=False),
     Column("doc_key", BLOB, nullable=False, unique=True),
     Column("state", Text, nullable=False),
-    Column("reason", Text),  # why it is skipped
+    Column("reason", Text),  # why it is skipped; `kept`: it is missing, and stays
     Column("detail", Text),
     Column("size", Integer, nullable=False),
     Column("mtime_ns", Integer, nullable=False),

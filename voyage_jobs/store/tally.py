@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, TextClause, text
 
+from voyage_jobs.store.documents import KEPT
+
 PLACES = ("waiting", "packed", "submitted", "held", "published", "failed")
 """Where a chunk can be, in the order it gets there."""
 
@@ -25,6 +27,7 @@ class SourceTally:
 
     present: int = 0
     missing: int = 0
+    kept: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
     published_documents: int = 0
     waiting_documents: int = 0
@@ -89,7 +92,8 @@ def by_source(connection: Connection) -> Mapping[int, SourceTally]:
         tally = tallies[source]
         tally.present -= count
         if state == "missing":
-            tally.missing = count
+            tally.missing += count
+            tally.kept += count if reason == KEPT else 0
         elif state == "skipped":
             tally.skipped[reason] = count
     for source, documents, served, failed in connection.execute(_PUBLISHED):
