@@ -79,7 +79,7 @@ def test_status_says_who_paused_what_and_until_when(run):
     assert report["healthy"]
     shown = run("status").stdout
     assert shown.startswith("paused (everything): 1 chunks published")
-    assert "docs (paused)" in shown
+    assert "(paused)" in shown
     assert "is paused by" in shown
 
 
