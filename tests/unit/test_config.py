@@ -42,6 +42,8 @@ CASES = [
         'api_key = "abc"',
         "voyage.api_key = ***: secrets do not belong in this file; set VOYAGE_API_KEY",
     ),
+    ("voyage", 'tokenizer = "a\\u0000b"', "must not hold a zero byte"),
+    ("lancedb", 'uri = "a\\u0000b"', "must not hold a zero byte"),
     ("voyage", 'model = ""', 'voyage.model = "": must not be empty.'),
     ("voyage", "model = 4", "voyage.model = 4: must be a text in quotes."),
     ("voyage", 'model = "rerank-2.5"', "makes no text embeddings"),
@@ -421,3 +423,30 @@ def test_whatever_stands_in_the_file_there_is_no_traceback(text):
     with pytest.raises(ConfigError) as caught:
         load(text)
     assert valid or "line" in caught.value.message
+
+
+def test_a_folder_with_a_zero_byte_in_its_name_is_none():
+    (line,) = complaints('data_dir = "a\\u0000b"\n' + SOURCE)
+    assert "data_dir" in line
+    assert line.endswith("must not hold a zero byte.")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = " + "1" * 5000, "4300 digits"),
+        ("x = " + "[" * 3000 + "]" * 3000, "nested too deeply"),
+        ("sources = 0x" + "f" * 5000, "(too long to be shown): must be a list of tables"),
+        ('[prices."\\u001b"]\nmodel = 1', "prices.\\x1b.model"),
+    ],
+    ids=["digits", "deep", "large", "unprintable"],
+)
+def test_what_cannot_be_read_or_shown_is_told(text, said):
+    assert any(said in line for line in complaints(text))
+
+
+def test_a_key_that_stands_in_the_wrong_place_is_not_shown():
+    key = "an-unusual-key-of-twelve"
+    (line,) = complaints(f'[voyage]\nbase_url = "{key}"\n{SOURCE}', VOYAGE_API_KEY=key)
+    assert key not in line
+    assert "***" in line

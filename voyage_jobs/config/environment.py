@@ -89,7 +89,7 @@ def _bad_json(name: str, value: str) -> str | None:
     example = '[{"name": "docs", "path": "/docs"}]' if key == "sources" else "an object of its keys"
     try:
         parsed = json.loads(value)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         return f"is not JSON ({exc}); write {example}."
     wanted = list if key == "sources" else dict
     return None if isinstance(parsed, wanted) else f"has the wrong shape; write {example}."

@@ -44,6 +44,11 @@ class KeySource:
         remember(key)
         return key
 
+    def mask(self) -> None:
+        """Have the key masked wherever it turns up from now on, if it stands in the variable. Reads no file."""
+        if self._value:
+            remember(self._value.get_secret_value())
+
     def available(self) -> bool:
         """Whether a usable key is there now."""
         try:

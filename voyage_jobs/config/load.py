@@ -39,6 +39,8 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
 def parse_settings(text: str, origin: Path | None, environ: Mapping[str, str]) -> Settings:
     """The same for a file's text that is at hand; relative paths are relative to `origin`'s folder."""
+    key = KeySource(environ)
+    key.mask()  # it may stand in the wrong place, which is told with what stands there
     inputs, lines = _Inputs.read(text, origin, environ)
     settings, problems = _build(inputs.merged)
     lines += [problem.line(inputs.where(problem.loc)) for problem in problems]
@@ -48,7 +50,7 @@ def parse_settings(text: str, origin: Path | None, environ: Mapping[str, str]) -
     return settings.attach(
         origin=origin,
         warnings=tuple(checks.warnings(settings)),
-        api_key=KeySource(environ),
+        api_key=key,
         page_token=PageToken(environ),
     )
 
@@ -104,7 +106,9 @@ def _read(path: Path) -> str:
 def _parse(text: str, origin: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
+    except RecursionError as exc:
+        raise ConfigError(f"{origin}: its lists or tables are nested too deeply.") from exc
+    except ValueError as exc:  # a TOMLDecodeError, or a number of thousands of digits
         at = re.search(r"\(at line (\d+), column (\d+)\)", str(exc))
         end = (text.count("\n") + 1, len(text.rpartition("\n")[2]) + 1)
         line, column = (int(at[1]), int(at[2])) if at else end

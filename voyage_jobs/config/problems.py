@@ -59,7 +59,11 @@ def dotted(loc: Loc) -> str:
     """`("sources", 1, "path")` as `sources[1].path`."""
     text = ""
     for part in loc:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            name = part if part.isprintable() else part.encode("unicode_escape").decode()
+            text += f".{name}" if text else name
     return text
 
 
@@ -78,8 +82,15 @@ def _shown(loc: Loc, value: Any) -> str:
     elif isinstance(value, Mapping):
         text = "{...}"
     else:
-        text = repr(value)
+        text = _written(value)
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
+
+
+def _written(value: Any) -> str:
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, lists in lists in lists
+        return "(too long to be shown)"
 
 
 def from_pydantic(error: ErrorDetails, root: type[BaseModel]) -> Problem:

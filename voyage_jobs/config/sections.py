@@ -45,6 +45,12 @@ def _switch(value: Any) -> Any:
     return known
 
 
+def _no_zero_byte(path: Any) -> Any:
+    if "\0" in str(path):
+        raise ValueError("must not hold a zero byte")
+    return path
+
+
 def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(os.path.expanduser(path)))
 
@@ -71,7 +77,8 @@ Duration = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=
 Interval = Annotated[float, BeforeValidator(_number), Field(ge=0.1, allow_inf_nan=False)]
 Limit = Annotated[Duration | None, BeforeValidator(_none_word)]
 TokenLimit = Annotated[Size | None, BeforeValidator(_none_word)]
-Folder = Annotated[Path, AfterValidator(_absolute)]
+Place = Annotated[str, AfterValidator(_no_zero_byte)]
+Folder = Annotated[Path, AfterValidator(_no_zero_byte), AfterValidator(_absolute)]
 
 
 class Section(BaseModel):
@@ -96,7 +103,7 @@ class VoyageSettings(Section):
     quarantine_s: Duration = 900
     create_retry_s: Duration = 1800
     delete_remote_files: bool = True
-    tokenizer: str = ""
+    tokenizer: Place = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -178,7 +185,7 @@ class WatchSettings(Section):
 class LanceSettings(Section):
     """`[lancedb]`: where the table is. An empty uri becomes `<data_dir>/lancedb`."""
 
-    uri: str = ""
+    uri: Place = ""
     table: Annotated[str, AfterValidator(_table_name)] = "chunks"
 
 
