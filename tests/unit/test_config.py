@@ -425,10 +425,20 @@ def test_whatever_stands_in_the_file_there_is_no_traceback(text):
     assert valid or "line" in caught.value.message
 
 
-def test_a_folder_with_a_zero_byte_in_its_name_is_none():
-    (line,) = complaints('data_dir = "a\\u0000b"\n' + SOURCE)
-    assert "data_dir" in line
-    assert line.endswith("must not hold a zero byte.")
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("a\\u0000b", "must not hold a zero byte."),
+        ("x" * 256, "is too long: a name has at most 255 bytes, a path 3,800."),
+        ("\u00e9" * 128, "is too long: a name has at most 255 bytes, a path 3,800."),
+        ("x/" * 2000, "is too long: a name has at most 255 bytes, a path 3,800."),
+    ],
+    ids=["zero byte", "name", "bytes", "path"],
+)
+def test_a_path_that_no_disk_can_have_is_refused(path, said):
+    for text in (f'data_dir = "{path}"\n{SOURCE}', f'{SOURCE}[lancedb]\nuri = "{path}"\n'):
+        assert any(line.endswith(said) for line in complaints(text))
+    assert load(f'{SOURCE}[lancedb]\nuri = "s3://{"x" * 300}"\n').lancedb.uri.startswith("s3://x")
 
 
 @pytest.mark.parametrize(
@@ -450,3 +460,9 @@ def test_a_key_that_stands_in_the_wrong_place_is_not_shown():
     (line,) = complaints(f'[voyage]\nbase_url = "{key}"\n{SOURCE}', VOYAGE_API_KEY=key)
     assert key not in line
     assert "***" in line
+
+
+def test_a_list_in_a_variable_that_is_no_json_is_told():
+    (line,) = complaints(SOURCE, VOYAGE_JOBS_SERVER__HOSTS="example.test, localhost")
+    assert line == 'environment: VOYAGE_JOBS_SERVER__HOSTS: is a list; write it as JSON, such as ["a", "b"].'
+    assert load(SOURCE, VOYAGE_JOBS_SERVER__HOSTS='["example.test"]').server.hosts == ("example.test",)

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic_settings import EnvSettingsSource
+from pydantic_settings import EnvSettingsSource, SettingsError
 
 from voyage_jobs.config import find, page_token
 from voyage_jobs.config.problems import Loc, is_secret_name, section_by_name, section_of
@@ -51,9 +51,24 @@ def read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[s
             wrong.append(redact(f"environment: {name}: {flaw}"))
         elif value:
             values[name.lower()] = value
+    for name in [name for name, value in values.items() if not _is_readable(name, value)]:
+        wrong.append(f'environment: {name.upper()}: is a list; write it as JSON, such as ["a", "b"].')
+        del values[name]
+    return _nested(values), wrong
+
+
+def _nested(values: Mapping[str, str]) -> dict[str, Any]:
     source = EnvSettingsSource(Settings)
     source.env_vars = values
-    return source(), wrong
+    return source()
+
+
+def _is_readable(name: str, value: str) -> bool:
+    try:
+        _nested({name: value})
+    except SettingsError:
+        return False
+    return True
 
 
 def setting_variables(environ: Mapping[str, str]) -> dict[str, str]:

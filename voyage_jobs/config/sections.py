@@ -14,6 +14,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 DEFAULT_MODEL = "voyage-4"
 DEFAULT_DIMENSION = 1024
+_NAME_BYTES = 255
+_PATH_BYTES = 3_800  # 4,095 less what we put below it
 _SOURCE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TABLE_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -45,9 +47,13 @@ def _switch(value: Any) -> Any:
     return known
 
 
-def _no_zero_byte(path: Any) -> Any:
-    if "\0" in str(path):
+def _nameable(path: Any) -> Any:
+    """A path that a disk can have; whether it does is seen later."""
+    name = os.fsencode(path)
+    if b"\0" in name:
         raise ValueError("must not hold a zero byte")
+    if b"://" not in name and (len(name) > _PATH_BYTES or max(map(len, name.split(b"/"))) > _NAME_BYTES):
+        raise ValueError(f"is too long: a name has at most {_NAME_BYTES} bytes, a path {_PATH_BYTES:,}")
     return path
 
 
@@ -77,8 +83,8 @@ Duration = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=
 Interval = Annotated[float, BeforeValidator(_number), Field(ge=0.1, allow_inf_nan=False)]
 Limit = Annotated[Duration | None, BeforeValidator(_none_word)]
 TokenLimit = Annotated[Size | None, BeforeValidator(_none_word)]
-Place = Annotated[str, AfterValidator(_no_zero_byte)]
-Folder = Annotated[Path, AfterValidator(_no_zero_byte), AfterValidator(_absolute)]
+Place = Annotated[str, AfterValidator(_nameable)]
+Folder = Annotated[Path, AfterValidator(_nameable), AfterValidator(_absolute)]
 
 
 class Section(BaseModel):

@@ -108,7 +108,7 @@ class Settings(BaseSettings):
         if not isinstance(section, dict) or section.get("uri"):
             return values
         data_dir = values.get("data_dir")
-        if not data_dir or not isinstance(data_dir, str | Path) or "\0" in str(data_dir):
+        if not data_dir or not isinstance(data_dir, str | Path):
             # the field's own check says what is wrong with it
             return values
         table = Path(data_dir).expanduser().absolute() / "lancedb"
