@@ -15,6 +15,7 @@ from step_doors import (
     shown,
     versions_of,
 )
+from verify_doors import found, repaired, sql
 from world import World
 
 from voyage_jobs import crash
@@ -662,3 +663,27 @@ def test_who_and_when_is_on_record(tmp_path):
             (None, "open", "3 inputs, asked for by anna"),
             ("open", "answered", "3 held"),
         ]
+
+
+@pytest.mark.parametrize(
+    ("faults", "kind", "tamper"),
+    [
+        ({}, "expedited", "UPDATE spend SET tokens = tokens + 7 WHERE kind = 'expedited'"),
+        ({}, "expedited", "UPDATE spend SET usd = usd * 2 WHERE kind = 'expedited'"),
+        ({}, "expedited", "DELETE FROM spend WHERE kind = 'released'"),
+        (LOST["answer lost"], "maybe_paid", "DELETE FROM spend WHERE kind = 'maybe_paid'"),
+    ],
+)
+def test_verify_finds_money_that_is_not_what_its_call_says_and_books_it_again(tmp_path, faults, kind, tamper):
+    world = world_of(tmp_path, faults=faults)
+    with world.worker() as context:
+        scan(context)
+        ask(world, context)
+    world.run()
+    booked = "SELECT kind, tokens, usd, at FROM spend WHERE call_id IS NOT NULL ORDER BY kind"
+    before = sql(world, booked)
+    assert found(world) == {}
+    sql(world, tamper)
+    assert repaired(world) == ({"call_spend_wrong": 1}, {})
+    assert sql(world, booked) == before
+    assert kind in {row[0] for row in before}

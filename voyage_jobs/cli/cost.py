@@ -142,8 +142,8 @@ def _show_calls(found: dict[str, Any]) -> None:
     if maybe["calls"]:
         tokens, price = output.number(maybe["tokens"]), output.usd(maybe["usd"])
         calls = "1 call" if maybe["calls"] == 1 else f"{output.number(maybe['calls'])} calls"
-        click.echo(f"Maybe paid on top: at most {price} for {tokens} tokens; the answers of")
-        click.echo(f"{calls} were lost, and nobody can tell whether they were billed.")
+        click.echo(f"Maybe paid on top: at most {price} for {tokens} tokens. The answer was lost")
+        click.echo(f"to {calls}, and nobody can tell whether that was billed.")
 
 
 def _bar(value: float | None, most: float) -> str:

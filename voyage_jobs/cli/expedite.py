@@ -212,7 +212,7 @@ def _tell(answer: dict[str, Any] | None) -> None:
         cost = f"{output.number(maybe['tokens'])} tokens, {output.usd(maybe['usd'])}"
         click.echo(f"Maybe paid: {_count(maybe['texts'])}, at most {cost}.")
         click.echo("  The answer was lost, and nobody can tell whether it was billed. To ask")
-        click.echo("  again now may be to pay twice; else they go with the next batch.")
+        click.echo("  again now may be to pay twice; by themselves they come by batch.")
     stopped = answer["stopped"]
     if stopped is not None:
         click.echo(f"{stopped['code']}: {output.printable(stopped['message'])}", err=True)

@@ -253,7 +253,7 @@ def _money(report: Report) -> Text:
     said = f"Money   {parts[0]}, {parts[1]},\n        {parts[2]}, {parts[3]}."
     if tokens["maybe_paid"]:
         maybe = f"{usd(cost['maybe_paid'])} for {number(tokens['maybe_paid'])} tokens"
-        said += f"\n        Maybe paid on top: {maybe}, in calls whose answer was lost."
+        said += f"\n        Maybe paid on top: {maybe} (answers were lost)."
     return Text(said)
 
 

@@ -97,6 +97,18 @@ _SPEND = (
     "  AND ABS(COALESCE(p.usd, -1) - p.tokens * b.usd_per_million / 1000000) > 0.00000001)"
 )
 
+_OF_CALL = "COALESCE((SELECT SUM(tokens) FROM spend WHERE call_id = c.id AND kind = '{kind}'), 0)"
+# Purpose: synchronous calls that are over and whose money is not what they say of themselves.
+_CALLS = (
+    "SELECT c.id, 'call ' || c.ref FROM calls c WHERE c.state != 'open' AND ("
+    f" {_OF_CALL.format(kind='reserved')} != c.tokens_estimated"
+    f" OR {_OF_CALL.format(kind='released')} != c.tokens_estimated"
+    f" OR {_OF_CALL.format(kind='expedited')} != CASE c.state WHEN 'answered' THEN c.tokens_billed ELSE 0 END"
+    f" OR {_OF_CALL.format(kind='maybe_paid')} != CASE c.state WHEN 'unknown' THEN c.tokens_estimated ELSE 0 END"
+    " OR EXISTS (SELECT 1 FROM spend p WHERE p.call_id = c.id AND c.usd_per_million IS NOT NULL"
+    "  AND ABS(COALESCE(p.usd, -1) - p.tokens * c.usd_per_million / 1000000) > 0.00000001))"
+)
+
 STATE_RULES = {
     "counts_wrong": _COUNTS,
     "chunks_wrong": _CHUNKS,
@@ -106,6 +118,7 @@ STATE_RULES = {
     "documents_unversioned": _UNVERSIONED,
     "documents_unretired": _UNRETIRED,
     "spend_wrong": _SPEND,
+    "call_spend_wrong": _CALLS,
 }
 """Class of damage -> the statement that finds it."""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import delete, update
 
 from voyage_jobs import states
-from voyage_jobs.store import audit, ledger, moves, versions
+from voyage_jobs.store import audit, calls, ledger, moves, versions
 from voyage_jobs.store.documents import UNSETTLED_MTIME
 from voyage_jobs.store.embeddings import OPEN, RETURNED, UNHELD
 from voyage_jobs.store.schema import HELD, PACKED, WANTED, batches, spend, texts
@@ -138,6 +138,24 @@ def _at_their_time(tx: Tx, batch_id: int, created_at: int, collected_at: int | N
     if collected_at is not None:
         sql = "UPDATE spend SET at = ? WHERE batch_id = ? AND kind IN ('released', 'settled')"
         tx.raw.execute(sql, (collected_at, batch_id))
+
+
+def book_calls_again(tx: Tx, call_ids: Sequence[int]) -> None:
+    """Replace what is booked for synchronous calls that are over by what they say of themselves, at their time."""
+    for call_id in call_ids:
+        call = calls.get(tx.connection, call_id)
+        tx.connection.execute(delete(spend).where(spend.c.call_id == call_id))
+        booked = {"reserved": call.tokens_estimated, "released": call.tokens_estimated}
+        if call.state is states.Call.ANSWERED:
+            booked["expedited"] = call.tokens_billed or 0
+        elif call.state is states.Call.UNKNOWN:
+            booked["maybe_paid"] = call.tokens_estimated
+        for kind, tokens in booked.items():
+            ledger.book_call(tx, call, kind, tokens)
+        tx.raw.execute(
+            "UPDATE spend SET at = CASE kind WHEN 'reserved' THEN ? ELSE ? END WHERE call_id = ?",
+            (call.sent_at, call.closed_at, call_id),
+        )
 
 
 def put_on_record(tx: Tx, kind: str, subject: int) -> None:
