@@ -8,13 +8,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from voyage_jobs.clock import VirtualClock
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.notify.courier import Delivered
+from voyage_jobs.notify.teller import Teller
 from voyage_jobs.simulator import FaultScript, Ledger, Options, Simulator
 from voyage_jobs.simulator.transport import SimulatorTransport
 from voyage_jobs.states import UNFINISHED, Batch
@@ -39,6 +41,32 @@ class Log:
     def named(self, event: str) -> list[dict[str, Any]]:
         """The fields of every event of that name."""
         return [fields for _, name, fields in self.events if name == event]
+
+
+class Post:
+    """A courier that delivers at once, to nobody: `sent` holds (sink, message); `refuse(sink)` may give an error."""
+
+    def __init__(self, refuse: Callable[[str], str | None] = lambda _sink: None) -> None:
+        self.sent: list[tuple[str, Any]] = []
+        self.refuse = refuse
+        self._back: list[Delivered] = []
+
+    def hand(self, sink: Any, job: object, body: bytes) -> None:
+        error = self.refuse(sink.name)
+        if error is None:
+            self.sent.append((sink.name, body.decode() if sink.name == "ping" else json.loads(body)))
+        self._back.append(Delivered(sink.name, job, error))
+
+    def take(self) -> list[Delivered]:
+        back, self._back = self._back, []
+        return back
+
+    def close(self) -> None:
+        pass
+
+    def told(self, sink: str = "command") -> list[str]:
+        """The events that a sink took."""
+        return [body["event"] for name, body in self.sent if name == sink]
 
 
 class World:
@@ -76,6 +104,7 @@ class World:
         (root / "vendor").mkdir(exist_ok=True)
         self.transport = SimulatorTransport(self.sim)
         self.log = Log()
+        self.post: Post | None = None  # set it to have people told
         self._sections = sections
         self._dimension = dimension
         self._writes = 0
@@ -144,7 +173,8 @@ class World:
         self, context: Context, turns: int = 2_000, *, eager: bool = True, quiet: bool = True
     ) -> int:
         """The same in a context that is open already."""
-        pipeline = Pipeline(context, eager=eager)
+        teller = None if self.post is None else Teller(context, self.post)  # type: ignore[arg-type]
+        pipeline = Pipeline(context, eager=eager, teller=teller)
         for turn in range(turns):
             did = pipeline.turn()
             if quiet and not did:

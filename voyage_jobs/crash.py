@@ -53,6 +53,9 @@ POINTS: frozenset[str] = frozenset(
         "expedite.answered",
         "expedite.packed",
         "expedite.committed",
+        "notice.committed",
+        "notice.delivered",
+        "notice.settled",
     }
 )
 

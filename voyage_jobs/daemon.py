@@ -17,6 +17,8 @@ from voyage_jobs.clock import Clock
 from voyage_jobs.clockwatch import ClockWatch
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError, DiskFullError
+from voyage_jobs.notify.courier import Courier
+from voyage_jobs.notify.teller import Teller
 from voyage_jobs.observe import NOBODY, Observer
 from voyage_jobs.pace import Pace
 from voyage_jobs.reload import apply, needs_restart
@@ -76,6 +78,8 @@ def run(
         left = Notes(signals.wake)
         planned = schedule(left)
         watched = watching(left, clock, log)
+        courier = Courier(signals.wake.set)
+        pipeline = Pipeline(context, teller=Teller(context, courier))
         try:
             lane.try_again(context)
             begin_run(context)
@@ -85,7 +89,6 @@ def run(
             herald.ready()
             if page is not None:
                 page.ready()
-            pipeline = Pipeline(context)
             Daemon(context, pipeline, signals, left, planned, watched, reload, accept, herald, page).loop()
         except Exception as exc:
             log.error("failed", error=f"{type(exc).__name__}: {exc}")  # noqa: TRY400 - the caller tells the rest
@@ -95,6 +98,7 @@ def run(
             herald.stopping()
             planned.close()
             watched.close()
+            courier.close()
         say_what_is_under_way(context)
 
 

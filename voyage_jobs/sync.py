@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from voyage_jobs.clock import US, iso, now_us
 from voyage_jobs.clockwatch import ClockWatch
+from voyage_jobs.notify.courier import Courier
+from voyage_jobs.notify.teller import Teller
 from voyage_jobs.signals import Signals
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import budget
@@ -27,6 +29,7 @@ from voyage_jobs.store.remaining import Remaining, Work, count_stuck, mark, rema
 
 REFUSALS = ("auth", "quota")
 _GOES_ON = "The next `voyage-jobs sync` or `voyage-jobs run` goes on with it."
+_DELIVERY_S = 2.0
 _REFS = 5  # refs named in one message
 
 
@@ -85,7 +88,11 @@ class Sync:
         self._wait = wait
         self._max_usd, self._max_tokens = max_usd, max_tokens
         self._limited = most_inputs is not None
-        self._pipeline = Pipeline(context, eager=True, most_inputs=most_inputs, scan_once=True)
+        self._courier = Courier(lambda: None)
+        self._teller = Teller(context, self._courier)
+        self._pipeline = Pipeline(
+            context, eager=True, most_inputs=most_inputs, scan_once=True, teller=self._teller
+        )
         self._watch = watch
         self._began = context.clock.mono()
         self._deadline = None if timeout_s is None else self._began + timeout_s
@@ -108,8 +115,17 @@ class Sync:
             work = work_since(connection, then)
         rest = self._rest()
         problems = list(self._problems(rest, over))
+        ending = _ending(over, problems)
+        self._tell(ending, problems)
         elapsed_s = context.clock.mono() - self._began
-        return Outcome(_ending(over, problems), work, problems, rest.open_batches, elapsed_s)
+        return Outcome(ending, work, problems, rest.open_batches, elapsed_s)
+
+    def _tell(self, ending: Ending, problems: list[Problem]) -> None:
+        """The last word to whoever is to be told; what cannot be delivered in time stays noted for the next process."""
+        words = "; ".join(f"{problem.code}: {problem.hint}" for problem in problems)
+        self._teller.pulse.end(good=ending is Ending.DONE, words=words or f"sync: {ending.value}")
+        self._teller.finish(self._context.settings.notify.timeout_s + _DELIVERY_S)
+        self._courier.close()
 
     # --- when to end ---
 

@@ -49,6 +49,8 @@ interval_s = 0.2
 max_interval_s = 0.2
 [disk]
 min_free_bytes = 0
+[notify]
+command = ["true"]
 [logging]
 format = "json"
 """

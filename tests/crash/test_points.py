@@ -6,7 +6,7 @@ from voyage_jobs import crash
 
 from . import checks
 from .documents import Author
-from .points import OF_A_CANCELLATION, OF_A_REMOVAL, OF_AN_EXPEDITE, THE_WAY_OF_A_BATCH
+from .points import OF_A_CANCELLATION, OF_A_NOTICE, OF_A_REMOVAL, OF_AN_EXPEDITE, THE_WAY_OF_A_BATCH
 from .stage import DIED_AT_A_POINT, Stage
 
 CANCELLED = "cancelled"
@@ -18,7 +18,8 @@ def die(stage: Stage, point: str) -> None:
 
 
 def test_every_point_is_on_the_way():
-    assert {*THE_WAY_OF_A_BATCH, *OF_A_REMOVAL, *OF_A_CANCELLATION, *OF_AN_EXPEDITE} == crash.POINTS
+    listed = {*THE_WAY_OF_A_BATCH, *OF_A_REMOVAL, *OF_A_NOTICE, *OF_A_CANCELLATION, *OF_AN_EXPEDITE}
+    assert listed == crash.POINTS
 
 
 def test_processes_that_die_at_every_point_get_it_done_together(tmp_path):
@@ -32,6 +33,17 @@ def test_processes_that_die_at_every_point_get_it_done_together(tmp_path):
             die(stage, point)
         checks.converge(stage)
         assert stage.sim.calls["create_batch"] == 2
+
+
+def test_processes_that_die_while_they_tell_somebody_tell_it_in_the_end(tmp_path):
+    with Stage(tmp_path, batch_seconds=0.2) as stage:
+        Author(stage, seed=1).begin()
+        for point in OF_A_NOTICE:
+            die(stage, point)
+        checks.converge(stage)
+        [notice] = stage.run("notify", "--json").json()["notices"]
+        assert notice["event"] == "finished"
+        assert [each["state"] for each in notice["deliveries"]] == ["delivered"]
 
 
 def test_processes_that_die_while_a_batch_is_cancelled_lose_nothing(tmp_path):

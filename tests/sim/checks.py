@@ -309,6 +309,18 @@ class Checker:
         if shut:
             self._broken(f"at rest, lanes are closed: {shut}")
 
+    def check_told(self, connection: Connection) -> None:
+        """Whatever was worth telling was told, or given up on record."""
+        if connection.exec_driver_sql("SELECT COUNT(*) FROM deliveries WHERE done_at IS NULL").scalar():
+            self._broken("people are told of everything")
+        noted = connection.exec_driver_sql("SELECT token FROM notices").scalars()
+        sent = {body["id"] for post in self._life.posts for _, body in post.sent}
+        given_up = connection.exec_driver_sql(
+            "SELECT COUNT(*) FROM deliveries WHERE error IS NOT NULL"
+        ).scalar()
+        if len(set(noted) - sent) > int(given_up or 0):
+            self._broken("people are told of everything")
+
     def _check_packs(self, connection: Connection) -> None:
         """Every held embedding lies where the state says, and is what the vendor gives for its text."""
         packs = PackStore(self._life.data_dir / "vectors")

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from tests.world import Post
 from voyage_jobs import crash
 from voyage_jobs.clock import VirtualClock, now_us
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import EpochLostError, VoyageJobsError
+from voyage_jobs.notify.teller import Teller
 from voyage_jobs.simulator import Simulator
 from voyage_jobs.simulator.transport import SimulatorTransport
 from voyage_jobs.states import UNFINISHED, Batch
@@ -92,6 +94,8 @@ class Life:
         self._deaths_left = self.rng.randint(1, 6)
         self._death_rate = self.rng.choice((0.02, 0.06, 0.2)) * self.plan.crashes
         self.at_rest = False
+        self.at_peace = False
+        self.posts: list[Post] = []
 
     def _draw_target(self) -> str:
         """The crash point at which this life dies for sure, if it comes by."""
@@ -324,7 +328,11 @@ class Life:
             self._worker = None
             self.log.say("DIED at the start")
             return
-        self.pipeline = Pipeline(self.context, eager=self.rng.random() < 0.5)
+        # A death takes with it what was delivered and not noted, as that of threads does.
+        self.post = Post(lambda _sink: "odd" if not self.at_peace and self.rng.random() < 0.2 else None)
+        self.posts.append(self.post)
+        teller = Teller(self.context, self.post)  # type: ignore[arg-type]
+        self.pipeline = Pipeline(self.context, eager=self.rng.random() < 0.5, teller=teller)
         self.checker.note_rebuilds()
 
     def _settings(self) -> Settings:
@@ -340,6 +348,7 @@ class Life:
             "batching": {"max_inputs": 4 + self.seed % 5, "min_inputs": 3, "linger_s": 60},
             "polling": {"interval_s": 60, "max_interval_s": IDLE_S},
             "disk": {"min_free_bytes": 0},
+            "notify": {"command": ["tell"]},
         }
         for name, values in self.plan.settings.items():
             sections[name] = {**sections.get(name, {}), **values}
@@ -414,6 +423,7 @@ class Life:
     def _find_peace(self) -> None:
         """Faults stop, folders come back, a person answers; then everything must become right."""
         self.sim.faults.rules = ()
+        self.at_peace = True
         self.folders.mount_all()
         self._drop()
         self.configured = set(SOURCES)
@@ -473,6 +483,9 @@ class Life:
         after = (self.sim.calls.copy(), self.door.table and self.door.table.version())
         if before != after:
             raise Violation(f"something happened at rest: {before} became {after}")
+        assert self.context is not None
+        with self.context.store.read() as connection:
+            self.checker.check_told(connection)
 
 
 def live(seed: int, plan: Plan | None = None, *, story: bool = False) -> Tally:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from step_doors import newest, prose, scan, until
-from world import World
+from world import Post, World
 
 from voyage_jobs import crash
 from voyage_jobs.states import Batch
@@ -91,7 +91,8 @@ def test_without_a_word_from_the_environment_nothing_is_armed(monkeypatch):
 def test_an_ordinary_life_passes_every_point(tmp_path):
     """One life with a lost answer, a removal and two cancellations touches every boundary there is."""
     faults = {"request_lost": {"on": "create_batch", "nth": 1, "as": "read_timeout"}}
-    world = World(tmp_path, faults=faults, voyage={"quarantine_s": 60})
+    world = World(tmp_path, faults=faults, voyage={"quarantine_s": 60}, notify={"command": ["tell"]})
+    world.post = Post()
     passed = set()
     crash.arm(passed.add)
     world.write("a.md", prose("a"))

@@ -10,6 +10,7 @@ from voyage_jobs.report.status import status
 from voyage_jobs.schedule import Note
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.store import sources
+from voyage_jobs.store.pauses import Pauses
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_a_source_that_has_left_the_settings_is_not_scanned(worker):
 
 def test_a_confirmation_that_comes_during_a_hinted_scan_is_for_the_next(world, worker):
     worker.pipeline.hint("docs")
-    worker.pipeline._running = worker.pipeline._next_scan()
+    worker.pipeline._running = worker.pipeline._next_scan(Pauses({}))
     with worker.context.store.write() as tx:
         sources.note(tx, 1, confirmed_at=tx.now, scan_due_at=0)
     worker.until_idle()

@@ -44,7 +44,15 @@ def load_again(ctx: click.Context) -> Settings:
     """Read the configuration once more, as it is now (SIGHUP). Raises ConfigError."""
     from voyage_jobs.config import load_settings
 
-    return load_settings(frame_of(ctx).config, os.environ)
+    fresh = load_settings(frame_of(ctx).config, os.environ)
+    demand_secret(fresh)
+    return fresh
+
+
+def demand_secret(settings: Settings) -> None:
+    """Say so before anything is done if there is nothing to sign webhooks with. Raises ConfigError."""
+    if settings.notify.webhook:
+        settings.notify_secret()
 
 
 def start_logging(ctx: click.Context, level: str | None = None) -> None:

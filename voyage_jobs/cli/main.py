@@ -52,6 +52,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "trace": Entry("why:trace", "Show what happened to something, when, and what took how long."),
         "summary": Entry("summary:summary", "Write plan, run, cost and failures as one page of Markdown."),
         "history": Entry("history:history", "Tell the story of a document, chunk, batch or embedding."),
+        "notify": Entry("notify:notify", "Show who was told of what; send a test message."),
         "search": Entry("search:search", "Search the table."),
         "serve": Entry("serve:serve", "Serve the page and the metrics, read-only."),
         "metrics": Entry("metrics:metrics", "Print the state as Prometheus metrics."),

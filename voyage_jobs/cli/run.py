@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from voyage_jobs.cli.context import frame_of, json_option, load_again, settings_of, start_logging
+from voyage_jobs.cli.context import (
+    demand_secret,
+    frame_of,
+    json_option,
+    load_again,
+    settings_of,
+    start_logging,
+)
 from voyage_jobs.cli.exits import ExitCode
 
 if TYPE_CHECKING:
@@ -89,6 +96,7 @@ def sync(
         raise click.UsageError("--max-inputs belongs to `plan --out`: a plan is carried out as it is.")
     settings = settings_of(ctx)
     settings.api_key()  # none: say so before anything is done
+    demand_secret(settings)
     plan = None if plan_file is None else read_plan(plan_file)
     clock = SystemClock()
     with Display() as display, Signals() as signals, tracing(settings, clock) as observers:
@@ -147,6 +155,7 @@ def run(ctx: click.Context) -> None:
 
     settings = settings_of(ctx)
     settings.api_key()  # none: say so before anything is done
+    demand_secret(settings)
     start_logging(ctx)
     if sys.stderr.isatty():
         _announce(settings)

@@ -30,6 +30,7 @@ def problems(settings: Settings) -> Iterator[Problem]:
     yield from _splitting(settings)
     yield from _schedule(settings)
     yield from _server(settings)
+    yield from _notify(settings)
     yield from _source_names(settings)
     yield from _patterns(settings)
     yield from _own_data_in_source(settings)
@@ -83,6 +84,27 @@ def _base_url(settings: Settings) -> Iterator[Problem]:
         yield Problem(loc, "is not the address of an API; write https://host/v1.", url)
     elif parts.scheme == "http" and not is_local(url):
         yield Problem(loc, "would send the API key over the network in clear; write https://.", url)
+
+
+def _notify(settings: Settings) -> Iterator[Problem]:
+    """Messages name sources and refs; the addresses may be secrets themselves, so they are not shown."""
+    for key in ("webhook", "ping"):
+        url = getattr(settings.notify, key)
+        if not url:
+            continue
+        try:
+            parts = urlsplit(url)
+            known = parts.scheme in ("http", "https") and bool(parts.hostname)
+            _ = parts.port
+        except ValueError:
+            known = False
+        if not known:
+            yield Problem(("notify", key), "is not an address; write https://host/path.")
+        elif parts.scheme == "http" and not is_local(url):
+            yield Problem(("notify", key), "would send messages over the network in clear; write https://.")
+    command = settings.notify.command
+    if command and not command[0].strip():
+        yield Problem(("notify", "command"), 'begins with nothing; write ["/path/to/program", "argument"].')
 
 
 def _model(settings: Settings) -> Iterator[Problem]:

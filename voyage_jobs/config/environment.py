@@ -21,13 +21,15 @@ from voyage_jobs.config.problems import Loc, is_secret_name, section_by_name, se
 from voyage_jobs.config.settings import ENV_DELIMITER, ENV_PREFIX, Settings
 from voyage_jobs.redact import redact
 
-# Read elsewhere: by the command line, by exits.py, by crash.py, by page_token.py.
+# Read elsewhere: by the command line, by exits.py, by crash.py, by page_token.py, by secret.py.
 _NO_SETTINGS = {
     find.VARIABLE,
     "VOYAGE_JOBS_DEBUG",
     "VOYAGE_JOBS_CRASH_AT",
     page_token.VARIABLE,
     page_token.FILE_VARIABLE,
+    "VOYAGE_JOBS_NOTIFY_SECRET",
+    "VOYAGE_JOBS_NOTIFY_SECRET_FILE",
 }
 # Kubernetes adds these to every container when there is a service named voyage-jobs.
 _SERVICE_LINK = re.compile(r"VOYAGE_JOBS_(SERVICE_(HOST|PORT).*|PORT(_\d+_(TCP|UDP).*)?)")

@@ -23,8 +23,10 @@ from voyage_jobs.config.find import default_data_dir, find_config, usual_places
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.page_token import PageToken
 from voyage_jobs.config.problems import Loc, Problem, from_pydantic
+from voyage_jobs.config.secret import SecretSource
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.redact import remember
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -47,11 +49,14 @@ def parse_settings(text: str, origin: Path | None, environ: Mapping[str, str]) -
     if lines or settings is None:
         head = [f"{len(lines)} problems in the configuration:"] if len(lines) > 1 else []
         raise ConfigError("\n".join(head + lines), hint=None if origin else _no_file_hint(environ))
+    for address in (settings.notify.webhook, settings.notify.ping):
+        remember(address)  # whoever knows it can speak there
     return settings.attach(
         origin=origin,
         warnings=tuple(checks.warnings(settings)),
         api_key=key,
         page_token=PageToken(environ),
+        notify_secret=SecretSource(environ, "notify_secret"),
     )
 
 
@@ -170,10 +175,14 @@ def _touches(problem: Problem, loc: Loc) -> bool:
 
 
 def _prune(values: Any, loc: Loc) -> None:
-    for part in loc[:-1]:
+    """Take out the value at `loc`; an item of a list takes the whole list along."""
+    holder: tuple[dict[Any, Any], Any] | None = None
+    for part in loc:
+        if isinstance(values, dict):
+            holder = (values, part)
         try:
             values = values[part]
         except (KeyError, IndexError, TypeError):
-            return
-    if isinstance(values, dict):
-        values.pop(loc[-1], None)
+            break
+    if holder is not None:
+        holder[0].pop(holder[1], None)

@@ -83,6 +83,9 @@ Duration = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=
 Interval = Annotated[float, BeforeValidator(_number), Field(ge=0.1, allow_inf_nan=False)]
 Limit = Annotated[Duration | None, BeforeValidator(_none_word)]
 TokenLimit = Annotated[Size | None, BeforeValidator(_none_word)]
+Event = Annotated[
+    Literal["finished", "failed", "parked", "frozen", "budget", "stale", "refused"], BeforeValidator(_lower)
+]
 Place = Annotated[str, AfterValidator(_nameable)]
 Folder = Annotated[Path, AfterValidator(_nameable), AfterValidator(_absolute)]
 
@@ -230,6 +233,18 @@ class TracingSettings(Section):
     """`[tracing]`: spans for OpenTelemetry; where they go is said by the usual OTEL_* variables."""
 
     enabled: bool = False
+
+
+class NotifySettings(Section):
+    """`[notify]`: who is told, and of what. Without a command, webhook or ping nobody is."""
+
+    events: tuple[Event, ...] = ("finished", "failed", "parked", "frozen", "budget", "stale", "refused")
+    stale_s: Limit = 86_400
+    command: tuple[str, ...] = ()
+    webhook: str = ""
+    ping: str = ""
+    ping_interval_s: Interval = 300
+    timeout_s: Annotated[Interval, Field(le=300)] = 10
 
 
 class LoggingSettings(Section):

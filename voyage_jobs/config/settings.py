@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.page_token import PageToken
+from voyage_jobs.config.secret import SecretSource
 from voyage_jobs.config.sections import (
     BatchingSettings,
     BudgetSettings,
@@ -19,6 +20,7 @@ from voyage_jobs.config.sections import (
     Folder,
     LanceSettings,
     LoggingSettings,
+    NotifySettings,
     PollingSettings,
     PriceSettings,
     ServerSettings,
@@ -79,6 +81,7 @@ class Settings(BaseSettings):
     budget: BudgetSettings = Field(default_factory=BudgetSettings)
     prices: dict[str, PriceSettings] = Field(default_factory=dict)
     disk: DiskSettings = Field(default_factory=DiskSettings)
+    notify: NotifySettings = Field(default_factory=NotifySettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
     tracing: TracingSettings = Field(default_factory=TracingSettings)
@@ -87,6 +90,7 @@ class Settings(BaseSettings):
     _warnings: tuple[str, ...] = PrivateAttr(default=())
     _api_key: KeySource = PrivateAttr(default_factory=lambda: KeySource({}))
     _page_token: PageToken = PrivateAttr(default_factory=lambda: PageToken({}))
+    _notify_secret: SecretSource = PrivateAttr(default_factory=lambda: SecretSource({}, "notify_secret"))
 
     @classmethod
     def settings_customise_sources(
@@ -121,10 +125,12 @@ class Settings(BaseSettings):
         warnings: tuple[str, ...],
         api_key: KeySource,
         page_token: PageToken | None = None,
+        notify_secret: SecretSource | None = None,
     ) -> Self:
         """Remember what is not configuration itself; for `load_settings`."""
         self._origin, self._warnings, self._api_key = origin, warnings, api_key
         self._page_token = page_token or self._page_token
+        self._notify_secret = notify_secret or self._notify_secret
         return self
 
     @property
@@ -153,6 +159,11 @@ class Settings(BaseSettings):
     def page_token(self) -> PageToken:
         """Call it to get the token that the page asks for, or None."""
         return self._page_token
+
+    @property
+    def notify_secret(self) -> SecretSource:
+        """Call it to get the secret that webhooks are signed with."""
+        return self._notify_secret
 
     @property
     def paths(self) -> Paths:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from voyage_jobs import lock
 from voyage_jobs import table as published
-from voyage_jobs.clock import Clock, now_us
+from voyage_jobs.clock import US, Clock, now_us
 from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
@@ -16,7 +16,7 @@ from voyage_jobs.report.eta import HISTORY
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.budget import Room
-from voyage_jobs.store import batches, counts, ledger, notes, publications, sources, tally, troubles
+from voyage_jobs.store import batches, counts, ledger, notes, notices, publications, sources, tally, troubles
 from voyage_jobs.store import lanes as lane_store
 from voyage_jobs.store import pauses as pause_store
 from voyage_jobs.store.batches import BatchRow
@@ -24,6 +24,7 @@ from voyage_jobs.store.counts import Counted
 from voyage_jobs.store.lanes import Lane
 from voyage_jobs.store.ledger import Totals
 from voyage_jobs.store.notes import Here
+from voyage_jobs.store.notices import Untold
 from voyage_jobs.store.pauses import Pauses
 from voyage_jobs.store.sources import SourceRow
 from voyage_jobs.store.store import ReadOnlyStore
@@ -31,6 +32,8 @@ from voyage_jobs.store.tally import SourceTally, Waiting
 from voyage_jobs.store.troubles import Counters, Trouble
 
 _REASONS = 3
+UNTOLD_FAILURES = 3
+UNTOLD_S = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ class Facts:
     """Since when the oldest request on the command line waits to be carried out."""
     oldest: Mapping[int, str]
     """By source, the path of the document whose change has waited for longest."""
+    untold: Sequence[Untold]
+    """Sinks of notifications that do not take them."""
 
     def chunks(self, place: str) -> int:
         """How many chunks are in one place, over all sources."""
@@ -142,6 +147,7 @@ def gather(settings: Settings, clock: Clock) -> Facts:
             counted=counts.counted(connection),
             table_version=publications.last_table_version(connection),
             table_exists=_table_exists(settings),
+            untold=notices.untold(connection, UNTOLD_FAILURES, now - int(UNTOLD_S * US)),
             watching=notes.watching(connection, lock.holder(settings.paths.lock)),
             pauses=pause_store.now(connection, now),
             took=batches.durations_s(connection, HISTORY),

@@ -294,6 +294,23 @@ def _stuck(facts: Facts, settings: Settings) -> Iterator[Problem]:
             yield Problem(each.code, each.message, each.next)
 
 
+# --- people ---
+
+
+def _untold(facts: Facts, settings: Settings) -> Iterator[Problem]:
+    """Whoever relies on being told must hear of it here."""
+    del settings
+    for each in facts.untold:
+        waits = (
+            f"{each.waiting:,} messages wait" if each.waiting else f"{each.given_up:,} messages were given up"
+        )
+        yield Problem(
+            "notify_failing",
+            f"Nobody is told by the {each.sink} of [notify]: {waits}. {_short(each.error)}",
+            "`voyage-jobs notify --test` tries it at once; what waits is tried for a day.",
+        )
+
+
 # --- embeddings ---
 
 
@@ -350,4 +367,5 @@ _CHECKS: tuple[Callable[[Facts, Settings], Iterator[Problem]], ...] = (
     _failed,
     _budget,
     _stuck,
+    _untold,
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.config.sections import SourceSettings
@@ -28,9 +29,12 @@ from voyage_jobs.steps.recover_remote import claim_if_lost
 from voyage_jobs.steps.scan import Scan, ScanResult
 from voyage_jobs.steps.submit import submit
 from voyage_jobs.steps.tidy import TEND_INTERVAL_S, tend, tidy
-from voyage_jobs.store import batches, embeddings, lanes, notes, sources
+from voyage_jobs.store import batches, embeddings, lanes, notes, notices, sources
 from voyage_jobs.store.pauses import Pauses
 from voyage_jobs.store.sources import SourceRow
+
+if TYPE_CHECKING:
+    from voyage_jobs.notify.teller import Teller
 
 HEARTBEAT_S = 10.0
 LONGEST_IDLE_S = 15.0  # requests from the command line are looked for at least this often
@@ -54,6 +58,8 @@ class Pipeline:
     """Told of every scan that begins."""
     on_sweep: Callable[[ScanResult], None] = lambda _result: None
     """Told what a scan that was not made for a hint has found."""
+    teller: Teller | None = None
+    """Tells people what has happened, between the steps."""
     _running: tuple[Scan, Iterator[None]] | None = None
     _hints: dict[str, float] = field(default_factory=dict)
     """Sources that have changed, and from when on (monotonic) a scan for it is worth it."""
@@ -74,6 +80,7 @@ class Pipeline:
 
     def turn(self) -> bool:
         """Give every step one go. True if any of them did something, so that another turn is worth it at once."""
+        self._tell()
         did = False
         for name, step in self._steps():
             if self.context.stopping.is_set():
@@ -89,6 +96,14 @@ class Pipeline:
         if not did:
             self._when_idle()
         return did
+
+    def _tell(self) -> None:
+        if self.teller is None:
+            return
+        try:
+            self.teller.turn()
+        except DiskFullError as exc:
+            note_full(self.context, exc)
 
     def _steps(self) -> tuple[tuple[str, Callable[[], bool]], ...]:
         context = self.context
@@ -244,7 +259,10 @@ class Pipeline:
         mono = self.context.clock.mono()
         due += [now + int((at - mono) * US) for at in self._hints.values()]
         soonest = min((at for at in due if at > now), default=now + int(LONGEST_IDLE_S * US))
-        return min(LONGEST_IDLE_S, max(SHORTEST_IDLE_S, (soonest - now) / US))
+        idle_s = (soonest - now) / US
+        if self.teller is not None:
+            idle_s = min(idle_s, self.teller.due_s())
+        return min(LONGEST_IDLE_S, max(SHORTEST_IDLE_S, idle_s))
 
     def clock_was_set_back(self) -> None:
         """Everything that waits for a time of day is looked at now: the time may be hours away again."""
@@ -252,6 +270,7 @@ class Pipeline:
             batches.due_no_later(tx, tx.now)
             sources.due_no_later(tx, tx.now)
             lanes.due_no_later(tx, tx.now)
+            notices.due_no_later(tx, tx.now)
 
 
 def _line(what: str, done: int, total: int | None) -> str:

@@ -24,6 +24,7 @@ from voyage_jobs.store import (
     embeddings,
     lanes,
     notes,
+    notices,
     publications,
     sources,
     troubles,
@@ -57,6 +58,7 @@ def _recover(context: Context, mode: str) -> None:
         # A clock that was set back while nothing ran would keep everything waiting.
         batches.due_no_later(tx, tx.now + int(context.settings.polling.max_interval_s * US))
         lanes.due_no_later(tx, tx.now + int(context.settings.voyage.create_retry_s * US))
+        notices.due_no_later(tx, tx.now)
     notice_tokenizer(context)
     context.packs.discard_unfinished()
     settle_open_calls(context)

@@ -19,6 +19,7 @@ STRAYS = "strays"  # since when an upload may have left a file at the vendor tha
 DAEMON = "daemon"  # the pid of a `run` that has begun, and has not ended in good order
 CLAIM = "claim"  # the state was lost: whether jobs are to be claimed before anything is packed, or were
 WATCHING = "watching"  # how the watching of the sources goes, as JSON; by the daemon that is named below
+TOLD_UP_TO = "told_up_to"  # where the history stood when people were last told of an end of work
 CLAIM_DUE, CLAIM_DONE = "due", "done"
 
 # Purpose: set one fact.

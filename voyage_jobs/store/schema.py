@@ -482,3 +482,30 @@ daemon = _table(
     Column("stopped_at", Integer),
     CheckConstraint("id = 1", name="one_row"),
 )
+
+notices = _table(
+    "notices",
+    Column("id", Integer, primary_key=True),
+    Column("token", Text, nullable=False, unique=True),  # the message's id
+    Column("event", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("size", Integer),
+    Column("ref", Text),
+    Column("at", Integer, nullable=False),
+    Column("over_at", Integer),  # null: the fact still holds
+    Column("body", BLOB, nullable=False),  # the message, JSON
+)
+Index("uq_notices_open", notices.c.event, notices.c.key, unique=True, sqlite_where=text("over_at IS NULL"))
+
+deliveries = _table(
+    "deliveries",
+    Column("notice_id", Integer, ForeignKey("notices.id"), nullable=False),
+    Column("sink", Text, nullable=False),
+    Column("due_at", Integer, nullable=False),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("done_at", Integer),  # taken, or given up
+    Column("error", Text),  # of the last try; null: taken
+    PrimaryKeyConstraint("notice_id", "sink"),
+    rowid=False,
+)
+Index("ix_deliveries_waiting", deliveries.c.due_at, sqlite_where=text("done_at IS NULL"))

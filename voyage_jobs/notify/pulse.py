@@ -1,0 +1,82 @@
+"""The health check's pulse: `start` at the beginning, then success or failure at intervals and at every turn of fate.
+
+A service that hears no success for longer than it was told to expect raises the alarm itself; that is what tells of a
+machine that is gone. Nothing here is noted in the state: the next beat says all that the lost one would have said.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from voyage_jobs.notify.courier import Courier, Delivered
+from voyage_jobs.notify.events import Fact
+from voyage_jobs.notify.sinks import PingSink
+from voyage_jobs.steps.context import Context
+
+_RETRY_S = 30.0
+_WORDS = 20  # facts named in one beat
+
+
+class Pulse:
+    """Beats where the settings name an address."""
+
+    def __init__(self, context: Context, courier: Courier) -> None:
+        self._context = context
+        self._courier = courier
+        self._started = False
+        self._next_at = -math.inf
+        self._seen: bytes | None = None
+        self._told: bytes | None = None
+        self.under_way = 0
+
+    def see(self, troubles: Sequence[Fact]) -> None:
+        """What is wrong at the moment."""
+        if troubles:
+            words = "; ".join(f"{fact.event}: {fact.message}" for fact in troubles[:_WORDS])
+            self._seen = b"fail\n" + words.encode("utf-8", "backslashreplace")
+        else:
+            self._seen = b"success\nvoyage-jobs is well"
+
+    def end(self, *, good: bool, words: str) -> None:
+        """The last beat of a process that comes to its end by itself."""
+        self._seen = (b"success\n" if good else b"fail\n") + words.encode("utf-8", "backslashreplace")
+        self._told = None
+
+    def due_s(self) -> float:
+        """How long until the next beat."""
+        if not self._context.settings.notify.ping:
+            return math.inf
+        return max(0.0, self._next_at - self._context.clock.mono())
+
+    def turn(self) -> None:
+        """Beat if it is time, or if what there is to say has turned."""
+        wanted = self._context.settings.notify
+        if not wanted.ping or self._seen is None or self.under_way:
+            return
+        if not self._started:
+            self._started = True
+            self._beat(b"start\nvoyage-jobs has started")
+            return
+        now = self._context.clock.mono()
+        if now >= self._next_at or _kind(self._seen) != _kind(self._told):
+            self._next_at = now + wanted.ping_interval_s
+            self._told = self._seen
+            self._beat(self._seen)
+
+    def delivered(self, each: Delivered) -> None:
+        """What came of a beat. One that was lost is made up for soon, or by the next."""
+        self.under_way -= 1
+        if each.error is not None:
+            retry_at = self._context.clock.mono() + _RETRY_S
+            self._next_at = min(self._next_at, retry_at)
+            self._context.log.warning("ping.failed", error=each.error)
+
+    def _beat(self, body: bytes) -> None:
+        self.under_way += 1
+        wanted = self._context.settings.notify
+        self._courier.hand(PingSink(wanted.ping, wanted.timeout_s), "ping", body)
+
+
+def _kind(body: bytes | None) -> bytes:
+    return (body or b"").partition(b"\n")[0]
