@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from voyage_jobs.clock import Clock
 from voyage_jobs.clockwatch import ClockWatch
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.doorbell import Doorbell
 from voyage_jobs.errors import ConfigError, DiskFullError
 from voyage_jobs.notify.courier import Courier
 from voyage_jobs.notify.teller import Teller
@@ -73,6 +74,7 @@ def run(
         working(
             settings, clock, log, mode="run", transport=transport, pace=pace, observer=observer
         ) as context,
+        Doorbell(settings.paths.state_db, signals.wake),
     ):
         context.stopping = signals.stopping
         left = Notes(signals.wake)

@@ -111,6 +111,7 @@ class Sync:
                 self._pipeline.clock_was_set_back()
             if not did:
                 context.clock.wait(self._pause_s(), self._signals.wake)
+                self._signals.wake.clear()  # whatever rang is looked at in this turn
         with context.store.read() as connection:
             work = work_since(connection, then)
         rest = self._rest()

@@ -1,6 +1,7 @@
 """`retry`, `cancel`, `confirm-deletes`, `recover`: carried out here, or by the process at work."""
 
 import json
+import re
 import threading
 
 import pytest
@@ -120,6 +121,49 @@ def test_cancel_tells_the_vendor_at_once(run):
     assert "cancelled" in ended.stderr
     run("retry")
     assert run("sync").exit_code == 0
+
+
+@pytest.mark.parametrize(("typed", "code", "state"), [("n\n", 130, "running"), ("y\n", 0, "cancelling")])
+def test_on_a_terminal_cancel_says_how_much_that_is_and_asks(run, monkeypatch, typed, code, state):
+    ref = open_ref(run)
+    monkeypatch.setattr("voyage_jobs.cli.acts.on_terminal", lambda: True)
+    config = str(run.world.config_file())
+    result = CliRunner().invoke(cli, ["--config", config, "cancel", ref], input=typed)
+    assert result.exit_code == code
+    assert "Cancel 1 text? [y/N]" in result.stdout
+    (job,) = run.world.sim.jobs.all(run.world.sim.now_us())
+    assert (job["status"] == "cancelling") == (state == "cancelling")
+
+
+def test_what_is_answered_already_is_told_apart(run, monkeypatch):
+    run.world.write("b.md", "# B\n\nThe second.\n")
+    ref = open_ref(run)
+    with run.world.worker() as context:
+        with context.store.write() as tx:
+            tx.connection.exec_driver_sql("UPDATE batches SET remote_completed = 1")
+    monkeypatch.setattr("voyage_jobs.cli.acts.on_terminal", lambda: True)
+    config = str(run.world.config_file())
+    asked = CliRunner().invoke(cli, ["--config", config, "cancel", ref], input="n\n").stdout
+    assert "Cancel 1 text (1 are answered already: kept and paid)?" in asked
+    told = run("cancel", ref, "--yes").stdout
+    assert "up to 1 text" in told
+    assert "1 are answered already" in told
+
+
+def test_nothing_is_asked_where_there_is_nothing_to_cancel(run, monkeypatch):
+    ref = open_ref(run)
+    run("sync")
+    monkeypatch.setattr("voyage_jobs.cli.acts.on_terminal", lambda: True)
+    result = run("cancel", ref)
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_the_story_of_a_batch_tells_who_cancelled_it(run):
+    ref = open_ref(run)
+    run("cancel", ref)
+    events = [event["what"] for event in run.json("history", ref)["events"]]
+    (said,) = [what for what in events if "cancellation was asked for" in what]
+    assert re.search(r" by \S+@\S+ \(pid \d+\)$", said)
 
 
 def test_cancel_without_a_key_is_left_to_the_next_sync(run, monkeypatch):

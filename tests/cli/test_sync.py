@@ -88,6 +88,21 @@ def test_a_disk_that_is_short_is_waited_for_and_named(world):
     assert sync(world).ending is Ending.DONE
 
 
+def test_what_wakes_it_is_heeded_once(world):
+    """A request rings; a bell that went on ringing would keep it from ever waiting for its job."""
+    with Signals() as signals, world.worker() as context:
+        waits = []
+
+        def watch(rest):
+            waits.append(world.clock.mono())
+            assert len(waits) < 500, "it does not wait any more"
+            if len(waits) == 1:
+                signals.wake.set()
+
+        assert Sync(context, signals, watch=watch).run().ending is Ending.DONE
+    assert waits[1] == waits[0], "it woke at once"
+
+
 def test_a_parked_batch_needs_a_person_and_the_rest_is_done(tmp_path):
     world = World(tmp_path, faults={"input_file_not_found": 1.0})
     fill(world)

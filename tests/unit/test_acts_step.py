@@ -43,7 +43,8 @@ def test_a_batch_without_a_job_is_cancelled_at_once(packed, state):
     while newest(context).state is not state:
         submit(context)
     batch = newest(context)
-    assert perform(context, "cancel", {"ref": batch.ref}, "anna") == {"ref": batch.ref, "state": "cancelled"}
+    answer = {"ref": batch.ref, "state": "cancelled", "texts": 2, "answered": 0}
+    assert perform(context, "cancel", {"ref": batch.ref}, "anna") == answer
     assert embeddings_by_state(context) == {"dropped": 2}
     assert money(context).reserved_tokens == 0
     assert history(context.store, "batch")[-1] == (str(state), "cancelled", "cancelled by anna")
@@ -142,7 +143,7 @@ def test_requests_are_carried_out_and_answered_in_order(packed):
     assert carry_out(context)
     with context.store.read() as connection:
         answers = [notes.result_of(connection, number) for number in (first, second, third)]
-    assert answers[0] == {"ref": ref, "state": "cancelled"}
+    assert answers[0] == {"ref": ref, "state": "cancelled", "texts": 2, "answered": 0}
     assert "nothing to cancel" in answers[1]["error"]
     assert answers[1]["exit_code"] == 2
     assert answers[2] == {"batches": 0, "embeddings": 2}

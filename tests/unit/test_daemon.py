@@ -8,7 +8,7 @@ from voyage_jobs.errors import ConfigError, LockedError, StateError
 from voyage_jobs.report.status import status
 from voyage_jobs.schedule import Note
 from voyage_jobs.signals import Signals
-from voyage_jobs.store import lanes, sources
+from voyage_jobs.store import lanes, mailbox, sources
 
 
 class Handmade:
@@ -139,6 +139,16 @@ def test_it_keeps_the_table_in_step_and_stops_when_asked(world):
     Run(world, {40: nothing})
     assert [row["path"] for row in world.table_rows("path")] == ["a.md"]
     assert world.log.named("stopped")[-1]["in_flight"] == 0
+
+
+def test_a_request_ends_its_wait(world):
+    def ask(run):
+        mailbox.leave(world.settings().paths.state_db, world.clock, "me", "pause", {})
+        assert run.signals.wake.wait(20), "the doorbell did not ring"
+
+    Run(world, {3: ask, 4: nothing})
+    (done,) = world.log.named("request.done")
+    assert (done["command"], done["who"]) == ("pause", "me")
 
 
 def test_on_stopping_it_says_what_is_under_way_and_the_next_one_goes_on(world):

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 from step_doors import all_batches, document, money, prose, query, scan, shown, turns, versions_of
 
+from voyage_jobs.report.history import history
 from voyage_jobs.steps.pipeline import Pipeline
 
 GRACE_S = 3600
@@ -143,8 +144,14 @@ def test_a_renamed_folder_moves_all_its_documents(world):
         result = scan(context)
         assert (result.moved, result.vanished, result.frozen) == (30, 0, None)
         world.take_turns(context)
+        for number in range(30):
+            assert document(context, f"new/sub/{number}.md").moved_from == f"old/sub/{number}.md"
+            assert versions_of(context, f"old/sub/{number}.md") == ["retired"]
     assert sorted(shown(world)) == sorted(f"new/sub/{number}.md" for number in range(30))
     assert world.ledger.units() == units
+    there, here = (history(world.settings(), f"docs:{place}/sub/7.md") for place in ("old", "new"))
+    assert any("published" in what for _, what in there.events)
+    assert any("moved from old/sub/7.md" in what for _, what in here.events)
 
 
 def test_a_copy_costs_nothing(settled):

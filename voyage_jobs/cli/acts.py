@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import socket
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ import click
 
 from voyage_jobs.cli.context import json_option, settings_of, start_logging
 from voyage_jobs.cli.exits import ExitCode
+from voyage_jobs.cli.output import number
 
 _SYNC = " `voyage-jobs sync` goes on with it."
 
@@ -71,23 +73,45 @@ def cancel(ctx: click.Context, ref: str | None, source: str | None, yes: bool, a
 
     What is answered already is kept and paid. The rest is not sent again until `voyage-jobs retry`. Texts of other
     sources in the same batches are sent again by themselves. To keep a source from sending more, pause it first.
+
+    On a terminal it says how many texts that is about and asks whether it is meant; elsewhere it does not ask.
     """
     if (ref is None) == (source is None):
         raise click.UsageError("Name a batch, or a source with --source.")
-    if source is not None and not yes and not as_json and sys.stdin.isatty():
-        _ask_first(ctx, source)
     arguments: dict[str, object] = {"ref": ref} if source is None else {"source": source}
+    if not yes and not as_json and on_terminal():
+        _ask_first(ctx, arguments)
     return carry_out(ctx, "cancel", arguments, _cancelled, as_json)
 
 
-def _ask_first(ctx: click.Context, source: str) -> None:
+def on_terminal() -> bool:
+    """Whether there is somebody to ask."""
+    return sys.stdin.isatty()
+
+
+def _ask_first(ctx: click.Context, arguments: dict[str, object]) -> None:
     """Say what is about to be cancelled, and end here if that is not wanted."""
     from voyage_jobs.steps.cancelling import affected
     from voyage_jobs.store.store import ReadOnlyStore
 
     with ReadOnlyStore(settings_of(ctx).paths.state_db).read() as connection:
-        batches, lines = affected(connection, source)
-    click.confirm(f"Cancel {lines} unanswered or waiting texts in {batches} batches?", abort=True)
+        found = affected(connection, arguments)
+    told = f"Cancel {_texts(found.unanswered)}"
+    if found.waiting:
+        told += f" in {_batches(found.batches)} and {_texts(found.waiting)} that wait to be sent"
+    elif "source" in arguments:
+        told += f" in {_batches(found.batches)}"
+    if found.answered:
+        told += f" ({number(found.answered)} are answered already: kept and paid)"
+    click.confirm(f"{told}?", abort=True)
+
+
+def _texts(count: int) -> str:
+    return "1 text" if count == 1 else f"{number(count)} texts"
+
+
+def _batches(count: int) -> str:
+    return "1 batch" if count == 1 else f"{number(count)} batches"
 
 
 @click.command("confirm-deletes", short_help="Let a source lose the documents that have gone.")
@@ -182,17 +206,14 @@ def carry_out(
 
 
 def who() -> str:
-    """Who asks, for the record: the login name and where, never a secret."""
+    """Who asks, for the record: login name, host and process, never a secret."""
     name = os.environ.get("SUDO_USER")
     if not name:
         try:
             name = getpass.getuser()
         except (OSError, KeyError):  # a user id without a name, as in many containers
             name = str(os.getuid())
-    try:
-        return f"{name}@{os.ttyname(sys.stdin.fileno())}"
-    except (OSError, ValueError):
-        return name
+    return f"{name}@{socket.gethostname()} (pid {os.getpid()})"
 
 
 def _left_to_do(answer: dict[str, Any]) -> bool:
@@ -214,27 +235,29 @@ def _retried(answer: dict[str, Any]) -> str:
 def _cancelled(answer: dict[str, Any]) -> str:
     if "source" in answer:
         return _source_cancelled(answer)
-    ref = answer["ref"]
+    ref, texts, answered = answer["ref"], _texts(answer["texts"]), answer["answered"]
     if answer["state"] == "cancelled":
-        return f"Batch {ref} is cancelled; nothing of it was sent."
+        return f"Batch {ref} is cancelled: its {texts} are not sent until `voyage-jobs retry`."
+    kept = f" {number(answered)} are answered already: they are kept." if answered else ""
     if answer.get("told_vendor"):
-        return (
-            f"The vendor cancels batch {ref}, in up to ten minutes. What it has answered until then is kept."
-        )
-    return f"Batch {ref} is to be cancelled; the vendor is told with the next look at it."
+        return f"The vendor cancels batch {ref}, up to {texts}, in up to ten minutes.{kept}"
+    return (
+        f"Batch {ref} is to be cancelled, up to {texts}; the vendor is told with the next look at it.{kept}"
+    )
 
 
 def _source_cancelled(answer: dict[str, Any]) -> str:
-    stopped, under_way = len(answer["refs"]), len(answer["under_way"])
+    stopped, under_way, texts = len(answer["refs"]), len(answer["under_way"]), answer["texts"]
     told = (
-        f"Source {answer['source']}: {stopped} batches are cancelled" if stopped else "Nothing was under way"
+        f"Source {answer['source']}: {_batches(stopped)} cancelled, up to {_texts(texts)}"
+        if stopped
+        else "Nothing was under way"
     )
     if under_way:
         when = "in up to ten minutes" if answer.get("told_vendor") else "with the next look at them"
         told += f", {under_way} of them at the vendor {when}; what is answered until then is kept"
-    return (
-        told + f". {answer['waiting']} texts that waited to be sent are not sent until `voyage-jobs retry`."
-    )
+    waited = "text that waited is" if answer["waiting"] == 1 else "texts that waited are"
+    return f"{told}. {number(answer['waiting'])} {waited} not sent until `voyage-jobs retry`."
 
 
 def _recovered(answer: dict[str, Any]) -> str:

@@ -83,6 +83,7 @@ def sync(
     """
     from voyage_jobs.cli.display import Display
     from voyage_jobs.clock import SystemClock, now_us
+    from voyage_jobs.doorbell import Doorbell
     from voyage_jobs.logs import get_logger
     from voyage_jobs.observe import together
     from voyage_jobs.report.plan_check import demand_unchanged
@@ -112,16 +113,17 @@ def sync(
             if plan is not None:
                 demand_unchanged(plan, context)
                 context.only = frozenset(plan.keys)
-            outcome = Sync(
-                context,
-                signals,
-                wait=not no_wait,
-                most_inputs=max_inputs,
-                max_usd=max_usd,
-                max_tokens=max_tokens,
-                timeout_s=timeout_s,
-                watch=lambda rest: display.waiting(rest, now_us(clock)),
-            ).run()
+            with Doorbell(settings.paths.state_db, signals.wake):
+                outcome = Sync(
+                    context,
+                    signals,
+                    wait=not no_wait,
+                    most_inputs=max_inputs,
+                    max_usd=max_usd,
+                    max_tokens=max_tokens,
+                    timeout_s=timeout_s,
+                    watch=lambda rest: display.waiting(rest, now_us(clock)),
+                ).run()
     endings = {
         Ending.DONE: ExitCode.DONE,
         Ending.UNFINISHED: ExitCode.UNFINISHED,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
@@ -22,19 +23,18 @@ def cancel(context: Context, arguments: Mapping[str, object], who: str) -> dict[
         return _cancel_source(context, str(arguments["source"]), who)
     with context.store.write() as tx:
         batch = batch_called(tx.connection, arguments.get("ref"))
-        if batch.state not in _CANCELLABLE:
-            raise ConfigError(
-                f"Batch {batch.ref} is {batch.state}: there is nothing to cancel.",
-                hint="`voyage-jobs batches` shows open ones.",
-            )
+        _demand_cancellable(batch)
         batches.cancel_for_all(tx, batch.id)
-        return {"ref": batch.ref, "state": _cancel_one(tx, batch, who)}
+        answered = _answered(batch)
+        state = _cancel_one(tx, batch, who)
+        return {"ref": batch.ref, "state": state, "texts": batch.inputs - answered, "answered": answered}
 
 
 def _cancel_one(tx: Tx, batch: BatchRow, who: str) -> str:
     """`cancelled` at once where there is no job, else `cancelling`: the vendor is told with the next look at it."""
     if batch.state in (Batch.CREATING, Batch.RUNNING):
         batches.note(tx, batch.id, cancel_asked_at=batch.cancel_asked_at or tx.now, due_at=0)
+        batches.remark(tx, batch, f"its cancellation was asked for by {who}")
         return "cancelling"
     if batch.state is Batch.UPLOADING:  # the file may be there already
         notes.put(tx, notes.STRAYS, str(tx.now))
@@ -48,8 +48,9 @@ def _cancel_source(context: Context, name: str, who: str) -> dict[str, object]:
     """Texts of other sources that travel in the same batches are sent again by themselves."""
     with context.store.write() as tx:
         source = source_called(tx.connection, name)
-        states = {}
+        states, texts = {}, 0
         for batch in batches.with_lines_of(tx.connection, source.id, _CANCELLABLE):
+            texts += embeddings.count_lines_for(tx.connection, batch.id, source.id)
             batches.cancel_for(tx, batch, source.id)
             states[batch.ref] = _cancel_one(tx, batch, who)
         waiting = embeddings.give_up_waiting(tx, source.id, f"cancelled by {who}")
@@ -59,12 +60,46 @@ def _cancel_source(context: Context, name: str, who: str) -> dict[str, object]:
         "state": "cancelling" if under_way else "cancelled",
         "refs": sorted(states),
         "under_way": sorted(under_way),
+        "texts": texts,
         "waiting": waiting,
     }
 
 
-def affected(connection: View, name: object) -> tuple[int, int]:
-    """(open batches, lines of the source in them) that cancelling a source would touch, to ask about beforehand."""
-    source = source_called(connection, name)
-    chosen = batches.with_lines_of(connection, source.id, _CANCELLABLE)
-    return len(chosen), sum(embeddings.count_lines_for(connection, batch.id, source.id) for batch in chosen)
+@dataclass(frozen=True)
+class Affected:
+    """What a cancellation is about: open batches, their texts without and with an answer, and texts that wait.
+
+    The vendor's own count of answers is by batch and of its last look: what is answered of one source in a batch that
+    it shares is not known, and counts as unanswered.
+    """
+
+    batches: int
+    unanswered: int
+    answered: int
+    waiting: int
+
+
+def affected(connection: View, arguments: Mapping[str, object]) -> Affected:
+    """What `cancel` with these arguments would touch, to ask about beforehand. Raises ConfigError as it would."""
+    if arguments.get("source"):
+        source = source_called(connection, arguments["source"])
+        chosen = batches.with_lines_of(connection, source.id, _CANCELLABLE)
+        lines = sum(embeddings.count_lines_for(connection, batch.id, source.id) for batch in chosen)
+        return Affected(len(chosen), lines, 0, embeddings.count_waiting_for(connection, source.id))
+    batch = batch_called(connection, arguments.get("ref"))
+    _demand_cancellable(batch)
+    answered = _answered(batch)
+    return Affected(1, batch.inputs - answered, answered, 0)
+
+
+def _answered(batch: BatchRow) -> int:
+    """How many texts of a batch the vendor had answered at the last look."""
+    return min(batch.inputs, (batch.remote_completed or 0) + (batch.remote_failed or 0))
+
+
+def _demand_cancellable(batch: BatchRow) -> None:
+    if batch.state not in _CANCELLABLE:
+        raise ConfigError(
+            f"Batch {batch.ref} is {batch.state}: there is nothing to cancel.",
+            hint="`voyage-jobs batches` shows open ones.",
+        )

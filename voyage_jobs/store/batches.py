@@ -106,6 +106,11 @@ def note(tx: Tx, batch_id: int, **values: object) -> None:
     tx.connection.execute(update(batches).where(batches.c.id == batch_id).values(**values))
 
 
+def remark(tx: Tx, batch: BatchRow, cause: str) -> None:
+    """Put on record what happened to a batch without moving it."""
+    moves.record(tx, "batch", batch.id, batch.state, batch.state, cause, batch.id)
+
+
 DUPLICATE = "a second job for the same batch: "
 
 
@@ -115,7 +120,7 @@ def note_duplicate(tx: Tx, batch: BatchRow, remote_id: str) -> bool:
     known = select(func.count()).where(transitions.c.batch_id == batch.id, transitions.c.cause == cause)
     if tx.connection.execute(known).scalar_one():
         return False
-    moves.record(tx, "batch", batch.id, batch.state, batch.state, cause, batch.id)
+    remark(tx, batch, cause)
     return True
 
 

@@ -331,14 +331,17 @@ def give_up(tx: Tx, batch_id: int) -> int:
     return int(dropped)
 
 
-# Purpose: what waits to be sent for one source, and for no other.
-_GIVE_UP_WAITING = text(
-    f"UPDATE embeddings SET state = {DROPPED} WHERE state = {WANTED} AND EXISTS"
+_FOR_IT_ALONE = (
+    f" WHERE state = {WANTED} AND EXISTS"
     " (SELECT 1 FROM chunks c JOIN versions v ON v.id = c.version_id"
     "  WHERE c.embedding_id = embeddings.id AND v.source_id = :source)"
     " AND NOT EXISTS (SELECT 1 FROM chunks c JOIN versions v ON v.id = c.version_id"
     "  WHERE c.embedding_id = embeddings.id AND v.source_id != :source)"
 )
+# Purpose: what waits to be sent for one source, and for no other.
+_GIVE_UP_WAITING = text(f"UPDATE embeddings SET state = {DROPPED}{_FOR_IT_ALONE}")
+# Purpose: how much that is.
+_WAITING_FOR = text(f"SELECT COUNT(*) FROM embeddings{_FOR_IT_ALONE}")
 
 
 def give_up_waiting(tx: Tx, source_id: int, cause: str) -> int:
@@ -347,6 +350,11 @@ def give_up_waiting(tx: Tx, source_id: int, cause: str) -> int:
     if dropped:
         moves.record(tx, "embedding", 0, states.Embedding.WANTED, states.Embedding.DROPPED, cause)
     return dropped
+
+
+def count_waiting_for(connection: Connection, source_id: int) -> int:
+    """How much waits to be sent for this source alone."""
+    return int(connection.execute(_WAITING_FOR, {"source": source_id}).scalar_one())
 
 
 def count_lines_for(connection: Connection, batch_id: int, source_id: int) -> int:

@@ -46,3 +46,9 @@ def calls_of(path: Path, order_ref: str) -> list[calls.CallRow]:
     """The synchronous calls that were made for one command so far."""
     with ReadOnlyStore(path).read() as connection:
         return calls.of_order(connection, order_ref)
+
+
+def has_open(path: Path) -> bool:
+    """Whether anything was asked for and is not done yet."""
+    with ReadOnlyStore(path).read() as connection:
+        return notes.any_open(connection)

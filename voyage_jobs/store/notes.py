@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
+from sqlalchemy import Connection, bindparam, delete, exists, insert, select, text, update
 
 from voyage_jobs.store.schema import daemon, meta, requests
 from voyage_jobs.store.store import Tx
@@ -129,6 +129,14 @@ def open_requests(connection: Connection) -> list[Request]:
     """What was asked and not done yet, oldest first."""
     rows = connection.execute(_OPEN_REQUESTS)
     return [Request(row.id, row.command, orjson.loads(row.arguments), row.who) for row in rows]
+
+
+_ANY_OPEN = select(exists().where(requests.c.done_at.is_(None)))
+
+
+def any_open(connection: Connection) -> bool:
+    """Whether anything was asked for and is not done yet."""
+    return bool(connection.execute(_ANY_OPEN).scalar_one())
 
 
 def answer(tx: Tx, request_id: int, result: Mapping[str, object]) -> None:

@@ -1,0 +1,44 @@
+"""A thread that looks, every second, for what people ask of the process at work, and wakes it from its waits.
+
+It only reads. Without it a request would lie until the wait is over that it came into: seconds, or a quarter of a
+minute, in which the person who asked looks at a prompt.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from types import TracebackType
+
+from voyage_jobs.errors import VoyageJobsError
+from voyage_jobs.store import mailbox
+
+LOOK_S = 1.0
+
+
+class Doorbell:
+    """Sets `wake` as long as a request is open, from `with` to its end."""
+
+    def __init__(self, state_db: Path, wake: threading.Event, look_s: float = LOOK_S) -> None:
+        self._state_db, self._wake, self._look_s = state_db, wake, look_s
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="doorbell", daemon=True)
+
+    def __enter__(self) -> Doorbell:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _listen(self) -> None:
+        while not self._over.wait(self._look_s):
+            try:
+                rung = mailbox.has_open(self._state_db)
+            except VoyageJobsError:  # the steps tell what is wrong with the state; this only misses a look
+                continue
+            if rung:
+                self._wake.set()
