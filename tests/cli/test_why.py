@@ -1,12 +1,16 @@
 """`why` and `trace` on the command line: the exact reason, the next command, and the time in between."""
 
+import contextlib
 import os
 import re
 
 import pytest
 from looking import Looking
+from step_doors import scan
 
+from voyage_jobs import crash
 from voyage_jobs.states import Batch
+from voyage_jobs.steps.acts import perform
 
 
 @pytest.fixture
@@ -17,6 +21,25 @@ def run(tmp_path, monkeypatch):
 def flat(shown):
     """The text without its line ends."""
     return " ".join(shown.split())
+
+
+class Death(BaseException):
+    """The process is gone."""
+
+
+@contextlib.contextmanager
+def arming(point):
+    """Die at a crash point."""
+
+    def hook(name):
+        if name == point:
+            raise Death(name)
+
+    crash.arm(hook)
+    try:
+        yield
+    finally:
+        crash.arm(None)
 
 
 def at_the_vendor(run, **sections):
@@ -235,7 +258,6 @@ def test_a_cancelled_batch_is_told(run):
     run.world.write("a.md", "text")
     with run.world.worker() as context:
         run.world.take_turns(context, 4, quiet=False)
-        from voyage_jobs.steps.acts import perform
         from voyage_jobs.store import batches
 
         with context.store.read() as connection:
@@ -343,6 +365,33 @@ def test_a_batch_that_is_over_says_what_came_of_it(run):
         assert (found["kind"], found["reason"], found["published"]) == ("batch", "closed", None)
     assert "1 success" in found["paragraph"]
     assert "tokens were billed" in found["paragraph"]
+
+
+def test_what_was_expedited_says_so(run):
+    run.world.write("a.md", "# One\n\nfirst\n\n# Two\n\nsecond")
+    with run.world.worker() as context:
+        scan(context)
+        order = {"order": "0" * 20, "source": "docs", "path": "a.md", "also_in_flight": False}
+        with arming("expedite.answered"), pytest.raises(Death):
+            perform(context, "expedite", order, "anna")
+        found = run.json("why", "a.md")
+        assert found["reason"] == "expedited"
+        assert "anna asked for it at once" in found["paragraph"]
+        key = run.json("history", "a.md")["chunks"][0]["embedding_key"]
+        assert run.json("why", key)["reason"] == "expedited"
+    run.world.run()
+    run.world.write("b.md", "third")
+    with run.world.worker() as context:
+        scan(context)
+        perform(context, "expedite", {**order, "order": "1" * 20, "path": "b.md"}, "anna")
+    assert run.json("why", "b.md")["reason"] == "published"
+    [chunk] = [row["chunk_id"] for row in run.world.table_rows("chunk_id", "path") if row["path"] == "b.md"]
+    assert "a call of its own" in run.json("why", chunk)["paragraph"]
+    told = [event["what"] for event in run.json("trace", "b.md")["events"]]
+    call = next(what.split()[1].rstrip(":") for what in told if what.startswith("call "))
+    assert run.json("why", call)["kind"] == "call"
+    assert run.json("why", call)["reason"] == "answered"
+    assert len(run.json("trace", call)["events"]) == 2
 
 
 # --- trace ---

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +14,18 @@ import click
 
 if TYPE_CHECKING:
     from voyage_jobs.config import Settings
+
+
+@contextlib.contextmanager
+def short_lived() -> Iterator[None]:
+    """For commands that look and end: no garbage is collected, which is a tenth of their time (imports make much)."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from voyage_jobs.cli import output
-from voyage_jobs.cli.context import json_option, settings_of
+from voyage_jobs.cli.context import json_option, settings_of, short_lived
 from voyage_jobs.cli.exits import ExitCode
 from voyage_jobs.clock import SystemClock
 
@@ -49,7 +49,8 @@ def status(
     all is published and well, 3 when work remains or items failed, 5 when the vendor refuses the key or the account,
     6 when a person must act.
     """
-    settings, clock = settings_of(ctx), SystemClock()
+    with short_lived():
+        settings, clock = settings_of(ctx), SystemClock()
     if alive:
         if as_json or check or watch:
             raise click.UsageError("--alive goes alone.")
@@ -61,9 +62,10 @@ def status(
             raise click.UsageError("--watch needs a terminal; for scripts there is --json.")
         _watch(settings, clock, interval_s)
         return None
-    from voyage_jobs.report.status import look
+    with short_lived():
+        from voyage_jobs.report.status import look
 
-    report, problems = look(settings, clock)
+        report, problems = look(settings, clock)
     if as_json:
         output.emit_json(report)
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from voyage_jobs.cli import output
-from voyage_jobs.cli.context import json_option, settings_of
+from voyage_jobs.cli.context import json_option, settings_of, short_lived
 from voyage_jobs.clock import US, SystemClock, now_us
 
 if TYPE_CHECKING:
@@ -32,10 +32,11 @@ def why(ctx: click.Context, ref: str, as_json: bool, source: str | None) -> None
     REF is a path on disk, SOURCE:PATH, a chunk_id, a batch's ref, Voyage's id of a job, or an embedding key; of refs
     and keys the beginning is enough. Files that were never seen get an answer, too.
     """
-    from voyage_jobs.report.why import why as report
+    with short_lived():
+        from voyage_jobs.report.why import why as report
 
-    settings, clock = settings_of(ctx), SystemClock()
-    answer = report(settings, clock, ref, source)
+        settings, clock = settings_of(ctx), SystemClock()
+        answer = report(settings, clock, ref, source)
     if as_json:
         output.emit_json(answer.as_dict(now_us(clock)))
         return
@@ -53,9 +54,10 @@ def trace(ctx: click.Context, ref: str, as_json: bool, source: str | None) -> No
 
     REF is a document's path, a chunk_id, a batch's ref, Voyage's id of a job, or an embedding key.
     """
-    from voyage_jobs.report.trace import trace as report
+    with short_lived():
+        from voyage_jobs.report.trace import trace as report
 
-    told, now = report(settings_of(ctx), SystemClock(), ref, source)
+        told, now = report(settings_of(ctx), SystemClock(), ref, source)
     if as_json:
         output.emit_json(told.as_dict(now))
     else:

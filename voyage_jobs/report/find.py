@@ -12,8 +12,9 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.profile import KEY_BYTES
 from voyage_jobs.sources import names
-from voyage_jobs.store import batches, documents, story
+from voyage_jobs.store import batches, calls, documents, story
 from voyage_jobs.store.batches import BatchRow
+from voyage_jobs.store.calls import CallRow
 from voyage_jobs.store.documents import DocumentRow
 from voyage_jobs.store.story import EmbeddingStory, View
 
@@ -49,7 +50,7 @@ class OnDisk:
     inside: str
 
 
-Meaning = DocumentRow | BatchRow | EmbeddingRef | ChunkRef | OnDisk
+Meaning = DocumentRow | BatchRow | CallRow | EmbeddingRef | ChunkRef | OnDisk
 
 
 def find(connection: View, settings: Settings, word: str, source: str | None = None) -> Meaning:
@@ -61,6 +62,9 @@ def find(connection: View, settings: Settings, word: str, source: str | None = N
         document = documents.by_key(connection, bytes.fromhex(match[1]))
         if document is not None:
             return ChunkRef(document, int(match[2]), word)
+    call = calls.by_ref(connection, word) if word.isascii() else None
+    if call is not None:
+        return call
     found: list[Meaning] = list(_documents(connection, settings, word, source))
     if not found and word and not word.startswith("/"):  # a path from the folder that one stands in
         found = list(_documents(connection, settings, _from_here(word), source))

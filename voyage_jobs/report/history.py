@@ -8,8 +8,9 @@ from voyage_jobs.errors import ConfigError
 from voyage_jobs.report import batch_story, call_story, document_story, why_file
 from voyage_jobs.report.find import ChunkRef, EmbeddingRef, Meaning, OnDisk, find
 from voyage_jobs.report.story import Story
-from voyage_jobs.store import calls, notes
+from voyage_jobs.store import notes
 from voyage_jobs.store.batches import BatchRow
+from voyage_jobs.store.calls import CallRow
 from voyage_jobs.store.store import ReadOnlyStore
 from voyage_jobs.store.story import View
 
@@ -22,9 +23,6 @@ def history(settings: Settings, word: str, source: str | None = None) -> Story:
     `ConfigError` if it means nothing, or more than one thing; `StateError` if there is no state.
     """
     with ReadOnlyStore(settings.paths.state_db).read() as connection:
-        call = calls.by_ref(connection, word) if word.isascii() else None
-        if call is not None:
-            return call_story.tell_call(connection, call)
         return tell(connection, settings, find(connection, settings, word, source))
 
 
@@ -53,6 +51,8 @@ def tell(connection: View, settings: Settings, meaning: Meaning) -> Story:
     if isinstance(meaning, OnDisk):
         unseen = why_file.unseen(connection, settings, meaning)
         raise ConfigError(unseen.text, hint=unseen.next)
+    if isinstance(meaning, CallRow):
+        return call_story.tell_call(connection, meaning)
     if isinstance(meaning, EmbeddingRef):
         return batch_story.tell_embedding(connection, meaning.embedding, meaning.slot)
     if isinstance(meaning, ChunkRef):
