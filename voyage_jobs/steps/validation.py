@@ -32,11 +32,12 @@ def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
     reason = told(remote.errors) or "the vendor gave no reason"
     with context.store.read() as connection:
         lines = list(embeddings.lines_of(connection, batch.id))
-        alike = batches.refused_in_a_row(connection, reason, ALL_ALIKE)
+        alike = batches.refused_in_a_row(connection, batch.id, reason, ALL_ALIKE)
     named = suspects(remote.errors, len(lines))
     if alike >= ALL_ALIKE and named is None and len(lines) > 1 and batch.cancel_asked_at is None:
-        error = VendorError(reason, hint=_ALIKE_HINT.format(count=alike))
-        park(context, batch, f"The vendor refuses the whole job: {reason}", error)
+        with context.store.write() as tx:  # over: nobody need look whether it goes on after all
+            batches.note(tx, batch.id, remote_status=remote.status, ended_at=tx.now)
+        park(context, batch, reason, VendorError(reason, hint=_ALIKE_HINT.format(count=alike)))
         return
     with context.store.write() as tx:
         batches.move(
@@ -62,8 +63,8 @@ def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
 
 
 _ALIKE_HINT = (
-    "So were the {count} jobs before it: the cause is not a text. Mend the [voyage] settings by the vendor's words,"
-    " then `voyage-jobs retry`: new batches are made. Nothing was billed."
+    "The vendor refuses the whole job, as it did with the {count} before it: the cause is not a text. Mend the [voyage]"
+    " settings by its words, then `voyage-jobs retry`: new batches are made. Nothing was billed."
 )
 
 

@@ -212,14 +212,14 @@ def newest(connection: Connection, most: int) -> list[BatchRow]:
 
 # Purpose: how the latest jobs ended.
 _LATEST_ENDS = text(
-    "SELECT reason FROM batches WHERE ended_at IS NOT NULL AND ended_at >= submitted_at"
+    "SELECT reason FROM batches WHERE ended_at IS NOT NULL AND ended_at >= submitted_at AND id != :but"
     " ORDER BY ended_at DESC, id DESC LIMIT :most"
 )
 
 
-def refused_in_a_row(connection: Connection, reason: str, most: int) -> int:
-    """How many of the latest jobs that are over failed validation with just these words, one after another."""
-    ends = connection.execute(_LATEST_ENDS, {"most": most}).scalars()
+def refused_in_a_row(connection: Connection, but: int, reason: str, most: int) -> int:
+    """How many of the latest jobs that are over, `but` this batch's, failed validation in just these words."""
+    ends = connection.execute(_LATEST_ENDS, {"but": but, "most": most}).scalars()
     return sum(1 for _ in itertools.takewhile(lambda said: said == reason, ends))
 
 
