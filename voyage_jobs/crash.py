@@ -56,6 +56,17 @@ POINTS: frozenset[str] = frozenset(
         "notice.committed",
         "notice.delivered",
         "notice.settled",
+        "reprofile.committed",
+        "switch.intent.committed",
+        "switch.kept",
+        "switch.table.done",
+        "switch.table.synced",
+        "switch.committed",
+        "abandon.committed",
+        "switch_back.intent.committed",
+        "switch_back.table.done",
+        "switch_back.committed",
+        "previous.released",
     }
 )
 

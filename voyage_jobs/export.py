@@ -12,6 +12,7 @@ from voyage_jobs import durable
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.served import settings_of_table
 from voyage_jobs.steps.context import Progress, no_progress
 from voyage_jobs.table import PublishedTable, schema
 
@@ -49,7 +50,7 @@ def export(
     if not path.parent.is_dir():
         raise ConfigError(f"There is no folder {path.parent}.")
     _demand_source(settings, source)
-    profile = profile_of(settings)
+    profile = profile_of(settings_of_table(settings))
     table = PublishedTable.open(settings.lancedb.uri, settings.lancedb.table, profile)
     names = [name for name in schema(profile).names if vectors or name != "vector"]
     total = table.rows()

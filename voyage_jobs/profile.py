@@ -43,6 +43,12 @@ class Profile:
         return cls(**json.loads(text))
 
     @property
+    def told(self) -> str:
+        """In a few words, for people."""
+        kind = f"{self.model}, {self.dimension} x {self.dtype}, input_type {self.input_type or 'none'}"
+        return f"{kind}, contextualized" if self.contextualized else kind
+
+    @property
     def contextualized(self) -> bool:
         """Whether one request carries several chunk texts that see each other."""
         return self.endpoint == CONTEXTUALIZED

@@ -7,11 +7,10 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.budget import renew_run
 from voyage_jobs.steps.context import Context, encoded
-from voyage_jobs.steps.recount import notice_tokenizer
+from voyage_jobs.steps.reprofile import take_up_profile
 from voyage_jobs.store import sources
-from voyage_jobs.voyage.tokenizer import TokenCounter
 
-# Open connections, the lock, the table and the keys of all vectors were made from these.
+# Open connections, the lock and the table were made from these.
 _FIXED_VOYAGE = ("base_url", "timeout_s")
 
 
@@ -20,22 +19,22 @@ def needs_restart(old: Settings, fresh: Settings) -> list[str]:
     fixed = []
     if fresh.data_dir != old.data_dir:
         fixed.append("data_dir")
-    before, after = profile_of(old), profile_of(fresh)
-    names = {"endpoint": "endpoint", "model": "model", "dimension": "output_dimension"}
-    names |= {"dtype": "output_dtype", "input_type": "input_type"}
-    fixed += [f"voyage.{key}" for name, key in names.items() if getattr(before, name) != getattr(after, name)]
     fixed += [
         f"voyage.{key}" for key in _FIXED_VOYAGE if getattr(old.voyage, key) != getattr(fresh.voyage, key)
     ]
-    fixed += [name for name in ("lancedb", "server", "tracing") if getattr(fresh, name) != getattr(old, name)]
+    if (fresh.lancedb.uri, fresh.lancedb.table) != (old.lancedb.uri, old.lancedb.table):
+        fixed.append("lancedb")
+    fixed += [name for name in ("server", "tracing") if getattr(fresh, name) != getattr(old, name)]
     return fixed
 
 
 def apply(context: Context, fresh: Settings) -> None:
-    """Work by new settings from now on: sources come and go, everything is looked at once more."""
-    context.settings = fresh
-    context.count = TokenCounter(fresh.tokenizer_file)
-    notice_tokenizer(context)
+    """Work by new settings from now on: sources come and go, everything is looked at once more.
+
+    Where they ask for other vectors, the work goes on for those of before, and nothing is sent: see `steps.reprofile`.
+    """
+    context.settings, context.asked = fresh, profile_of(fresh)
+    take_up_profile(context)
     renew_run(context)
     with context.store.write() as tx:
         sources.configure(tx, [(source.name, encoded(source.path)) for source in fresh.sources])

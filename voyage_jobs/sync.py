@@ -18,6 +18,7 @@ from voyage_jobs.signals import Signals
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps import rebuild_words as words
 from voyage_jobs.steps.budget import Room
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pausing import resting
@@ -25,6 +26,7 @@ from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.store import embeddings, lanes
 from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.lanes import Lane
+from voyage_jobs.store.rebuild import progress
 from voyage_jobs.store.remaining import Remaining, Work, count_stuck, mark, remaining, work_since
 
 REFUSALS = ("auth", "quota")
@@ -194,20 +196,37 @@ class Sync:
             yield refusal
         yield from _for_a_person(rest)
         yield from _paused(rest)
+        yield from self._other_vectors(over)
         yield from self._stuck()
         yield from self._in_trouble(rest)
         if rest.open_batches:
             yield _in_flight(rest.open_batches)
         if over == "timeout":
             yield Problem("timeout", "The time given by --timeout is over.", _GOES_ON)
-        if over == "quiet" and rest.wanted and not rest.parked and not rest.pauses.by_what:
+        may_send = self._context.may_send and not rest.pauses.by_what
+        if over == "quiet" and rest.wanted and not rest.parked and may_send:
             yield self._unsent(rest)
-        if over == "quiet" and rest.ready and lanes.DISK not in rest.lanes:
+        held_back = self._context.build is not None  # until the new table is complete
+        if over == "quiet" and rest.ready and not held_back and lanes.DISK not in rest.lanes:
             yield Problem(
                 "text_missing",
                 f"{rest.ready} documents cannot be shown: their vectors are here, their files have changed or gone.",
                 "Nothing to do: the next scan that finds the files reads them again.",
             )
+
+    def _other_vectors(self, over: str) -> Iterator[Problem]:
+        """The configuration asks for other vectors, or a table with other vectors is not complete yet."""
+        context = self._context
+        if not context.may_send:
+            yield Problem("profile_changed", *words.changed(context.asked, context.profile, context.build))
+        if context.build is None:
+            return
+        with context.store.read() as connection:
+            found = progress(connection, context.profile_id)
+        if over == "quiet" and found.blocked and not context.build.leave_out:
+            yield Problem("reprofile_blocked", words.blocked(found), words.BLOCKED_HINT)
+        else:
+            yield Problem("reprofiling", words.building(context.build, found), _GOES_ON)
 
     def _stuck(self) -> Iterator[Problem]:
         with self._context.store.read() as connection:
@@ -323,7 +342,7 @@ def _ending(over: str, problems: list[Problem]) -> Ending:
         return Ending.STOPPED
     if codes & set(REFUSALS):
         return Ending.REFUSED
-    if codes & {"parked", "frozen"}:
+    if codes & {"parked", "frozen", "profile_changed", "reprofile_blocked"}:
         return Ending.PERSON
     return Ending.UNFINISHED if problems else Ending.DONE
 

@@ -50,6 +50,20 @@ OF_A_REMOVAL = ("retire.table.done", "retire.committed")
 OF_A_NOTICE = ("notice.committed", "notice.delivered", "notice.settled")
 OF_A_CANCELLATION = ("cancel.sent", "cancel.committed")
 OF_AN_EXPEDITE = ("expedite.reserved", "expedite.answered", "expedite.packed", "expedite.committed")
+OF_OTHER_VECTORS = (
+    "abandon.committed",
+    "reprofile.committed",
+    "switch.intent.committed",
+    "switch.kept",
+    "switch.table.done",
+    "switch.table.synced",
+    "switch.committed",
+    "switch_back.intent.committed",
+    "switch_back.table.done",
+    "switch_back.committed",
+    "previous.released",
+)
+OLD, NEW = 256, 512  # dimensions
 
 _JOB_S = 0.3
 _A_DAY_S = 86_400.0
@@ -71,11 +85,16 @@ def passages(root: Path, seed: int, *, cancelling: bool) -> Counter[str]:
 
 def die_once(root: Path, point: str, number: int, seed: int) -> bool:
     """One life with one death at the n-th passage of a point. Whether it was reached; raises AssertionError if what
-    came of it is not right.
+    came of it is not right. Points on the way to other vectors are passed once.
 
     Two processes work on the documents: one until the first publication, the other after edits, a move and a removal.
     It is the second that dies, among batches of a few lines each, so that most points are passed several times.
     """
+    if point in OF_OTHER_VECTORS:
+        with _stage(root, seed) as stage:
+            author = Author(stage, seed)
+            author.begin()
+            return change_vectors(stage, author, (point,)) == 1
     cancelling = point in OF_A_CANCELLATION
     with _stage(root, seed) as stage:
         _prepare(stage, seed, cancelling)
@@ -129,3 +148,43 @@ def _let_cancellations_end(stage: Stage) -> None:
     ended = stage.sync()
     assert ended.code in (0, 3), f"{ended}\n{stage.tail()}"
     assert stage.run("retry").code == 0
+
+
+def change_vectors(stage: Stage, author: Author, deadly: tuple[str, ...]) -> int:
+    """Go to other vectors, give up, go there, come back, and go there for good; the number of deaths on the way.
+
+    The command that passes a deadly point dies there; then it is called again, as a person would.
+    """
+    deaths = 0
+
+    def command(*args: str, at: tuple[str, ...] = ()) -> None:
+        nonlocal deaths
+        for point in (point for point in at if point in deadly):
+            _demand(stage.run(*args, crash_at=f"{point}:1"))
+            deaths += 1
+        ended = stage.run(*args)
+        # What had been done when the process died is not there to be done again:
+        assert ended.code == 0 or (at and ended.code == 2), f"{ended}\n{stage.tail()}"
+
+    checks.converge(stage)
+    stage.ask_for(NEW)
+    assert stage.sync().code == 6, "nothing is sent before somebody says so"
+    command("reprofile", "--yes")
+    author.every_act()
+    command("reprofile", "--abandon", at=("abandon.committed",))
+    stage.ask_for(OLD)
+    checks.converge(stage)
+    stage.ask_for(NEW)
+    command("reprofile", "--yes", at=("reprofile.committed",))
+    command("sync", at=OF_OTHER_VECTORS[2:7])
+    checks.converge(stage)
+    author.every_act()
+    checks.converge(stage)
+    command("reprofile", "--switch-back", at=OF_OTHER_VECTORS[7:10])
+    stage.ask_for(OLD)
+    checks.converge(stage)
+    stage.ask_for(NEW, keep_previous_s=0)
+    command("reprofile", "--yes")
+    command("sync", at=OF_OTHER_VECTORS[10:])
+    checks.converge(stage)
+    return deaths

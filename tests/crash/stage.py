@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -131,6 +132,12 @@ class Stage:
     def settings(self) -> Settings:
         """What the commands read."""
         return load_settings(self.config, {"VOYAGE_API_KEY": KEY})
+
+    def ask_for(self, dimension: int, *, keep_previous_s: float = 604_800) -> None:
+        """Change the configuration: vectors of another dimension."""
+        text = re.sub(r"output_dimension = \d+", f"output_dimension = {dimension}", self.config.read_text())
+        text = text.split("[lancedb]\n")[0] + f"[lancedb]\nkeep_previous_s = {keep_previous_s}\n"
+        self.config.write_text(text)
 
     def jobs_take(self, seconds: float) -> None:
         """Jobs that are created from now on take this long."""

@@ -6,7 +6,15 @@ from voyage_jobs import crash
 
 from . import checks
 from .documents import Author
-from .points import OF_A_CANCELLATION, OF_A_NOTICE, OF_A_REMOVAL, OF_AN_EXPEDITE, THE_WAY_OF_A_BATCH
+from .points import (
+    OF_A_CANCELLATION,
+    OF_A_NOTICE,
+    OF_A_REMOVAL,
+    OF_AN_EXPEDITE,
+    OF_OTHER_VECTORS,
+    THE_WAY_OF_A_BATCH,
+    change_vectors,
+)
 from .stage import DIED_AT_A_POINT, Stage
 
 CANCELLED = "cancelled"
@@ -19,7 +27,7 @@ def die(stage: Stage, point: str) -> None:
 
 def test_every_point_is_on_the_way():
     listed = {*THE_WAY_OF_A_BATCH, *OF_A_REMOVAL, *OF_A_NOTICE, *OF_A_CANCELLATION, *OF_AN_EXPEDITE}
-    assert listed == crash.POINTS
+    assert {*listed, *OF_OTHER_VECTORS} == crash.POINTS
 
 
 def test_processes_that_die_at_every_point_get_it_done_together(tmp_path):
@@ -88,6 +96,13 @@ def test_processes_that_die_while_they_expedite_pay_once_or_say_that_they_cannot
         assert [ledger.times_billed_sync(text) for text in texts] == [0, 1, 1, 1]
         assert [ledger.times_billed(text) for text in texts] == [1, 1, 0, 0]
         assert tokens["maybe_paid"] > 0
+
+
+def test_processes_that_die_on_the_way_to_other_vectors_and_back_lose_nothing(tmp_path):
+    with Stage(tmp_path, batch_seconds=0.2) as stage:
+        author = Author(stage, seed=3)
+        author.begin()
+        assert change_vectors(stage, author, OF_OTHER_VECTORS) == len(OF_OTHER_VECTORS)
 
 
 def cancel(stage: Stage) -> str:

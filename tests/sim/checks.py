@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .life import Life
 
 SPLITS = (200, 400)
+DIMENSIONS = (8, 16)
 
 # A batch that is over has no line whose end is not known.
 _OPEN_LINES = (
@@ -82,7 +84,9 @@ class Checker:
         self._rebuilt = 0
         self._failed: set[bytes] = set()
         self.profile: Profile = profile_of(life._settings())
-        self._keys = KeyMaker(self.profile)
+        self._profiles = {width: replace(self.profile, dimension=width) for width in DIMENSIONS}
+        self._keys = {width: KeyMaker(profile) for width, profile in self._profiles.items()}
+        self._replaced = 0
         life.folders.on_come_or_go = self._came_or_went
 
     # --- after every turn ---
@@ -102,6 +106,14 @@ class Checker:
             self._seen_version = table.version()
             for document, rows in table.documents.items():
                 self._check_whole(document, rows)
+            widths = {len(row["vector"]) for rows in table.documents.values() for row in rows}
+            if len(widths) > 1:
+                self._broken(f"vectors of two profiles are mixed: {widths}")
+        if table.replaced != self._replaced:
+            self._replaced = table.replaced
+            if self._life.leaving_out or self._life.going_back:
+                self.forget_kept()
+            self._life.leaving_out = self._life.going_back = False
         self._check_kept()
 
     def _check_state(self, connection: Connection) -> None:
@@ -138,7 +150,7 @@ class Checker:
         return {
             first + at
             for first, window in self._windows(text, path, size)
-            if self._keys.key(window) in self._failed
+            if any(keys.key(window) in self._failed for keys in self._keys.values())
             for at in range(len(window))
         }
 
@@ -226,6 +238,8 @@ class Checker:
             keys = [row["embedding_key"].partition("/") for row in rows]
             places = [(bytes.fromhex(key), int(slot or 0)) for key, _, slot in keys]
             self._check_vectors(places, [row["vector"] for row in rows])
+            if any(len(row["vector"]) != life.dimension for row in rows):
+                self._broken(f"the table has not the {life.dimension} dimensions that are asked for")
 
     def _check_money(self) -> None:
         sim = self._life.sim
@@ -253,7 +267,7 @@ class Checker:
         allowed: dict[str, int] = {}
         for key, window in self._known().items():
             digest = list_digest(window) if self.profile.contextualized else text_digest(window[0])
-            allowed[digest.hex()] = 1 + again.get(key, 0)
+            allowed[digest.hex()] = max(allowed.get(digest.hex(), 1), 1 + again.get(key, 0))
         for name, times in billed.billed_at_both_prices().items():
             if times > allowed[name.rpartition("/")[2]]:
                 self._broken(f"{name} was paid {times} times")
@@ -337,9 +351,12 @@ class Checker:
     def _check_vectors(self, places: list[tuple[bytes, int]], vectors: list[Any]) -> None:
         """Vectors by (key, slot) are those of the request with that key."""
         known = self._known()
-        embedder = Embedder(MODELS[self.profile.model].space, self.profile.dimension)
+        space = MODELS[self.profile.model].space
+        embedders = {width: Embedder(space, width) for width in DIMENSIONS}
         for (key, slot), vector in zip(places, vectors, strict=True):
-            expected = embedder.embed(known[key])
+            if self._keys[len(vector)].key(known[key]) != key:
+                self._broken(f"a vector of {len(vector)} numbers stands under a key of another profile")
+            expected = embedders[len(vector)].embed(known[key])
             if self.profile.contextualized:
                 expected = in_context(expected)
             if not np.allclose(expected[slot], np.array(vector, np.float32), atol=1e-5):
@@ -348,7 +365,8 @@ class Checker:
     def _known(self) -> dict[bytes, tuple[str, ...]]:
         """Key -> the texts of every request that any content of any document may have made."""
         return {
-            self._keys.key(window): window
+            keys.key(window): window
+            for keys in self._keys.values()
             for (_, path), texts in self._life.folders.history.items()
             for text in texts
             for size in SPLITS

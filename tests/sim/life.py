@@ -30,7 +30,7 @@ from voyage_jobs.store.engine import sqlite_module
 from voyage_jobs.worker import working
 
 from . import faults
-from .checks import Checker
+from .checks import DIMENSIONS, Checker
 from .folders import SOURCES, Folders
 from .memory_table import MemoryDoor
 from .power import Power
@@ -85,6 +85,12 @@ class Life:
         self.data_dir.mkdir()
         (self.data_dir / "state.db").write_bytes(empty_state())
         self.max_chars = 200
+        self.dimension = DIMENSIONS[0]
+        self.keep_previous_s = self.rng.choice((0.0, 600.0, DAY_S))
+        self.leaving_out = False
+        """Whether a person has accepted that the next switch leaves something out."""
+        self.going_back = False
+        """Whether the next replacement of the table may be the way back, which shows nothing that came since."""
         self.configured = set(SOURCES)
         self.kind = _CONTEXTUALIZED if seed % 5 == 4 else {"model": "voyage-4"}
         self.checker = Checker(self)
@@ -169,8 +175,11 @@ class Life:
             (1, "takeover", self._take_over),
             (1, "reconfigure", self._reconfigure),
             (3, "expedite", self._expedite),
+            (2, "reprofile", self._reprofile),
         ]
         often = {*self.plan.often, self._target.partition(".")[0]}  # the act that leads there, if one does
+        if self._target.startswith(("switch", "abandon.", "previous.")):
+            often.add("reprofile")
         weights = [weight * (10 if name in often else 1) for weight, name, _ in choices]
         _, name, act = self.rng.choices(choices, weights)[0]
         self.tally.acts[name] += 1
@@ -267,13 +276,17 @@ class Life:
         arguments = {"source": source, "path": path, **order}
         mailbox.leave(context.store.path, self.clock, "the simulation", "expedite", arguments)
 
-    def _perform(self, context: Context, command: str, **arguments: object) -> None:
+    def _perform(self, context: Context, command: str, **arguments: object) -> bool:
+        """Whether it was done."""
         try:
             acts.perform(context, command, arguments, "the simulation")
         except VoyageJobsError as exc:
             self.log.say("REFUSED", command=command, error=exc.message)
         except Death:
             self._die()
+        else:
+            return True
+        return False
 
     def _reconfigure(self) -> None:
         """Stop, change the configuration, and start with it."""
@@ -285,6 +298,44 @@ class Life:
                 set(SOURCES) if len(self.configured) < len(SOURCES) else {self.rng.choice(SOURCES)}
             )
         self.log.say("RECONFIGURE", max_chars=self.max_chars, sources=self.configured)
+
+    def _reprofile(self) -> None:
+        """Ask for other vectors, and build them, give that up, or go back; then let some time pass over it."""
+        if self.door.table is None and self.rng.random() < 0.9:
+            self._pass_time(40)  # until there is something to keep
+        context = self._working()
+        if context is None:
+            return
+        if context.build is None and self.rng.random() < 0.8:
+            self._ask_for_other_vectors()
+            self._change_vectors("begin")
+            self._pass_time(self.rng.choice((0, 3, 60)))
+        going_back = self._target.startswith("switch_back.") or self.rng.random() < 0.3
+        what = self.rng.choice(("abandon", "accept_failures", "nothing"))
+        self._change_vectors("switch_back" if going_back else what)
+        if self.rng.random() < 0.8:
+            context = self._working()
+            if context is not None and not context.may_send:
+                self._ask_for_other_vectors()  # a person sets the configuration back
+        self._pass_time(self.rng.randint(0, 25))
+
+    def _ask_for_other_vectors(self) -> None:
+        self.dimension = sum(DIMENSIONS) - self.dimension
+        self._drop(orderly=self.rng.random() < 0.5)
+
+    def _change_vectors(self, what: str) -> None:
+        context = self._working()
+        if context is None or what == "nothing":
+            return
+        self.log.say("REPROFILE", do=what, asked=context.asked.dimension, in_force=context.profile.dimension)
+        done = self._perform(context, "reprofile", do=what, target=context.asked.to_json())
+        self.leaving_out |= done and what == "accept_failures"
+        self.going_back |= what == "switch_back"  # it may also die, and go back at the next start
+
+    def _pass_time(self, turns: int) -> None:
+        for _ in range(turns):
+            if not self._turn():
+                self.clock.advance(900)
 
     def _take_over(self) -> None:
         """A second instance that the lock did not stop: the first must not do anything any more."""
@@ -339,7 +390,7 @@ class Life:
         sections: dict[str, Any] = {
             "voyage": {
                 **self.kind,
-                "output_dimension": 8,
+                "output_dimension": self.dimension,
                 "base_url": "http://simulator.test/v1",
                 "timeout_s": faults.TIMEOUT_S,
                 "quarantine_s": faults.QUARANTINE_S,
@@ -349,6 +400,7 @@ class Life:
             "polling": {"interval_s": 60, "max_interval_s": IDLE_S},
             "disk": {"min_free_bytes": 0},
             "notify": {"command": ["tell"]},
+            "lancedb": {"keep_previous_s": self.keep_previous_s},
         }
         for name, values in self.plan.settings.items():
             sections[name] = {**sections.get(name, {}), **values}
@@ -443,6 +495,9 @@ class Life:
     def _answer_for_a_person(self) -> None:
         context = self._working()
         assert context is not None
+        if not context.may_send:
+            self._settle_on_a_profile(context)
+            return
         with context.store.read() as connection:
             frozen = [row for row in sources.all_sources(connection) if row.frozen_reason]
             parked = batches.in_state(connection, Batch.PARKED)
@@ -456,8 +511,17 @@ class Life:
         if resting:
             self._perform(context, "resume")
 
+    def _settle_on_a_profile(self, context: Context) -> None:
+        """The configuration and the work disagree: one of them gives in."""
+        if context.build is None and self.rng.random() < 0.5:
+            self._perform(context, "reprofile", do="begin", target=context.asked.to_json())
+        else:
+            self.dimension = context.profile.dimension
+            self._drop(orderly=True)
+
     def _is_quiet(self) -> bool:
-        assert self.context is not None
+        if self.context is None or self.context.build is not None:
+            return False
         with self.context.store.read() as connection:
             open_ = batches.in_state(connection, *(state for state in Batch if state != "closed"))
             if open_ or versions.ready(connection, 0, 1) or versions.retiring(connection, 1):

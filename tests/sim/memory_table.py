@@ -7,11 +7,13 @@ flips do is shown by `test_memory_table.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from voyage_jobs.errors import CorruptionError
+from voyage_jobs.errors import ConfigError, CorruptionError
+from voyage_jobs.profile import Profile
 from voyage_jobs.table import KEY_COLUMNS, Health
 from voyage_jobs.table.upkeep import Tended
 
@@ -19,15 +21,27 @@ Document = tuple[str, str]
 Row = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Content:
+    """What one version shows, and the profile of its vectors."""
+
+    profile: Profile | None
+    documents: dict[Document, list[Row]]
+
+
 class MemoryTable:
     """One table: rows by document, the version of the last commit, and what of it would survive a power loss."""
 
-    def __init__(self) -> None:
+    def __init__(self, profile: Profile | None = None) -> None:
+        self.profile = profile
         self.documents: dict[Document, list[Row]] = {}
         self.flipped_at: dict[Document, int] = {}
         """The version at which each document was last written."""
+        self.replaced = 0
+        """How often the whole table was replaced."""
         self._version = 1
-        self._synced: tuple[int, dict[Document, list[Row]]] | None = None
+        self._kept: dict[int, Content] = {}
+        self._synced: tuple[int, Content, dict[int, Content]] | None = None
 
     def flip(self, documents: Iterable[Document], batches: Iterable[pa.RecordBatch]) -> int:
         """Let each of these documents have exactly these rows; all are in memory before anything changes."""
@@ -57,22 +71,61 @@ class MemoryTable:
         """Remove these documents' rows."""
         return self.flip(documents, ())
 
+    def remake(self, profile: Profile, batches: Iterable[pa.RecordBatch]) -> int:
+        """Let the table have exactly these rows, with vectors of `profile`."""
+        documents: dict[Document, list[Row]] = {}
+        for batch in batches:
+            for row in batch.to_pylist():
+                documents.setdefault((row["source"], row["path"]), []).append(row)
+        self._replace(Content(profile, documents))
+        return self._version
+
+    def _replace(self, content: Content) -> None:
+        self._version += 1
+        self.replaced += 1
+        self.profile, self.documents = content.profile, content.documents
+        self.flipped_at = dict.fromkeys(content.documents, self._version)
+
+    def keep(self, version: int) -> None:
+        """Keep the newest version, or one that is kept."""
+        if version not in self._kept:
+            assert version == self._version, "only what is there can be kept"
+            self._kept[version] = Content(self.profile, self.documents)
+
+    def let_go(self, version: int) -> None:
+        """Keep it no more."""
+        self._kept.pop(version, None)
+
+    def is_kept(self, version: int) -> bool:
+        """Whether it can be brought back."""
+        return version in self._kept
+
+    def bring_back(self, version: int) -> int:
+        """Make the table what it was."""
+        self._replace(self._kept[version])
+        return self._version
+
     def sync(self) -> int:
         """Make everything so far survive a power loss."""
-        self._synced = (self._version, self.documents)
+        self._synced = (self._version, Content(self.profile, self.documents), dict(self._kept))
         return 1
 
     def lose_power(self) -> bool:
         """Go back to what was synced. False if nothing ever was: then there is no table any more."""
         if self._synced is None:
             return False
-        self._version, self.documents = self._synced
+        self._version, content, kept = self._synced
+        self.profile, self.documents, self._kept = content.profile, content.documents, dict(kept)
         return True
 
     @property
     def is_synced(self) -> bool:
         """Whether a power loss would change nothing."""
-        return self._synced is not None and self._synced[0] == self._version
+        return (
+            self._synced is not None
+            and self._synced[0] == self._version
+            and self._synced[2].keys() == self._kept.keys()
+        )
 
     def rows(self) -> int:
         """How many rows a reader sees."""
@@ -97,52 +150,83 @@ class MemoryTable:
 
 
 class MemoryDoor:
-    """The way to a table in memory, as `voyage_jobs.table.TableDoor` has it. It outlives the worker, as a disk does."""
+    """A table in memory, as a disk has it: it outlives the worker. `under` gives the way to it."""
 
     place = "memory#chunks"
 
     def __init__(self, passing: Callable[[str], None] = lambda point: None) -> None:
         """`passing` hears of the table's own crash point and may raise."""
-        self._passing = passing
+        self.passing = passing
         self.table: MemoryTable | None = None
         self.rebuilt = 0
         """How often a table was set aside or lost."""
-        self._torn = False
+        self.torn = False
 
-    def exists(self) -> bool:
-        """Whether there is a table, whole or not."""
-        return self.table is not None
+    def under(self, profile: Profile) -> WayIn:
+        """The way to the table, as one that holds vectors of this profile."""
+        return WayIn(self, profile)
 
-    def check(self) -> Health:
-        """Whether it is what was written."""
-        if self.table is None:
-            return Health(False, "missing", "There is no table.")
-        if self._torn:
-            return Health(False, "torn", "Its newest manifest is empty.")
-        return Health(True, version=self.table.version(), rows=self.table.rows())
-
-    def set_aside(self, stamp: str) -> str:
-        """Take a damaged table out of use."""
-        self.table, self._torn = None, False
-        self.rebuilt += 1
-        self._passing("table.set_aside")
-        return f"{self.place}.damaged-{stamp}"
-
-    def open(self) -> MemoryTable:
-        """The table, made at first use."""
-        if self._torn:
-            raise CorruptionError("Its newest manifest is empty.")
-        if self.table is None:
-            self.table = MemoryTable()
-        return self.table
+    def profile(self) -> Profile | None:
+        """The profile of the vectors in the table, if it can be read."""
+        return None if self.table is None or self.torn else self.table.profile
 
     def lose_power(self, *, torn: bool) -> bool:
         """What was not synced is gone, or has torn the table. Whether anything was lost."""
         if self.table is None or self.table.is_synced:
             return False
         if torn:
-            self._torn = True
+            self.torn = True
         elif not self.table.lose_power():
             self.table = None
             self.rebuilt += 1
         return True
+
+
+class WayIn:
+    """The way to a table in memory, as `voyage_jobs.table.TableDoor` has it."""
+
+    place = MemoryDoor.place
+
+    def __init__(self, disk: MemoryDoor, profile: Profile) -> None:
+        self._disk = disk
+        self._profile = profile
+
+    def under(self, profile: Profile) -> WayIn:
+        """The way to the same table for vectors of another profile."""
+        return WayIn(self._disk, profile)
+
+    def profile(self) -> Profile | None:
+        """The profile of the vectors in the table, if it can be read."""
+        return self._disk.profile()
+
+    def exists(self) -> bool:
+        """Whether there is a table, whole or not."""
+        return self._disk.table is not None
+
+    def check(self) -> Health:
+        """Whether it is what was written."""
+        table = self._disk.table
+        if table is None:
+            return Health(False, "missing", "There is no table.")
+        if self._disk.torn:
+            return Health(False, "torn", "Its newest manifest is empty.")
+        if table.profile != self._profile:
+            return Health(False, "foreign", f"It has vectors of {table.profile}.")
+        return Health(True, version=table.version(), rows=table.rows())
+
+    def set_aside(self, stamp: str) -> str:
+        """Take a damaged table out of use."""
+        self._disk.table, self._disk.torn = None, False
+        self._disk.rebuilt += 1
+        self._disk.passing("table.set_aside")
+        return f"{self.place}.damaged-{stamp}"
+
+    def open(self) -> MemoryTable:
+        """The table, made at first use."""
+        if self._disk.torn:
+            raise CorruptionError("Its newest manifest is empty.")
+        if self._disk.table is None:
+            self._disk.table = MemoryTable(self._profile)
+        if self._disk.table.profile != self._profile:
+            raise ConfigError(f"It has vectors of {self._disk.table.profile}.")
+        return self._disk.table

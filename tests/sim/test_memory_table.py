@@ -1,12 +1,13 @@
 """The table in memory does what the real one does, or the simulation proves nothing about tables."""
 
 import random
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
 
 from voyage_jobs.profile import Profile
-from voyage_jobs.table import PublishedTable, schema
+from voyage_jobs.table import LanceDoor, PublishedTable, schema
 
 from .memory_table import MemoryDoor, MemoryTable
 
@@ -85,9 +86,49 @@ def test_neither_takes_a_row_of_another_document_or_one_twice(make, tmp_path):
     assert content(table) == []
 
 
+OTHER = replace(PROFILE, dimension=16)
+
+
+def widened(rows):
+    wide = [{**row, "vector": row["vector"] * 2} for row in rows]
+    return pa.RecordBatch.from_pylist(wide, schema=schema(OTHER))
+
+
+def test_the_same_replacement_and_the_way_back_give_the_same_content(tmp_path):
+    rng = random.Random(3)
+    disk = MemoryDoor()
+    memory = disk.under(PROFILE)
+    real = LanceDoor(str(tmp_path), "chunks", PROFILE)
+    doors = [memory, real]
+    first, second = (rows_of(document, 2, rng) for document in DOCUMENTS[:2])
+    kept = []
+    for door in doors:
+        table = door.open()
+        table.flip(DOCUMENTS[:1], [batch(first)])
+        kept.append(table.version())
+        assert not table.is_kept(kept[-1])
+        table.keep(kept[-1])
+        table.keep(kept[-1])
+        assert table.is_kept(kept[-1])
+        assert table.remake(OTHER, [widened(second)]) == table.version()
+        assert door.profile() == OTHER
+        assert door.check().reason == "foreign"
+    shown = [content(door.under(OTHER).open()) for door in doors]
+    assert shown[0] == shown[1]
+    assert {len(row["vector"]) for row in shown[0]} == {16}
+    for door, version in zip(doors, kept, strict=True):
+        table = door.under(OTHER).open()
+        assert table.bring_back(version) == table.version()
+        assert door.check().ok
+        assert content(door.under(PROFILE).open()) == content(doors[0].open())
+        door.open().let_go(version)
+        door.open().let_go(version)
+        assert not door.open().is_kept(version)
+
+
 def test_a_power_loss_takes_back_what_was_not_synced():
     door, rng = MemoryDoor(), random.Random(1)
-    table = door.open()
+    table = door.under(PROFILE).open()
     table.flip(DOCUMENTS[:1], [batch(rows_of(DOCUMENTS[0], 2, rng))])
     table.sync()
     table.flip(DOCUMENTS[1:2], [batch(rows_of(DOCUMENTS[1], 2, rng))])
@@ -98,11 +139,12 @@ def test_a_power_loss_takes_back_what_was_not_synced():
 
 def test_a_power_loss_may_tear_the_table_and_take_an_unsynced_one_away():
     door, rng = MemoryDoor(), random.Random(1)
-    door.open().flip(DOCUMENTS[:1], [batch(rows_of(DOCUMENTS[0], 2, rng))])
+    way = door.under(PROFILE)
+    way.open().flip(DOCUMENTS[:1], [batch(rows_of(DOCUMENTS[0], 2, rng))])
     assert door.lose_power(torn=True)
-    assert door.check().reason == "torn"
-    door.set_aside("1")
-    assert door.check().reason == "missing"
-    door.open()
+    assert way.check().reason == "torn"
+    way.set_aside("1")
+    assert way.check().reason == "missing"
+    way.open()
     assert door.lose_power(torn=False)
-    assert not door.exists()
+    assert not way.exists()

@@ -49,7 +49,8 @@ class Small(World):
 
     def served(self):
         """path -> the texts that a reader of the table sees."""
-        found = self.door.open().documents
+        assert self.door.table is not None
+        found = self.door.table.documents
         return {path: [row["text"] for row in rows] for (_, path), rows in found.items()}
 
     def later(self, seconds=400.0):

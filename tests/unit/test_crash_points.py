@@ -13,6 +13,7 @@ from step_doors import newest, prose, scan, until
 from world import Post, World
 
 from voyage_jobs import crash
+from voyage_jobs.config.profile import profile_of
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.pack import pack
@@ -116,5 +117,14 @@ def test_an_ordinary_life_passes_every_point(tmp_path):
 
         world.write("e.md", prose("e"))
         perform(context, "expedite", {"order": "an order", "source": "docs", "path": "e.md"}, "a test")
+    other = {"output_dimension": 16}
+    target = profile_of(world.settings(voyage=other)).to_json()
+    for what in ("begin", "abandon", "begin", None, "switch_back", "begin", None):
+        keep = {"keep_previous_s": 0 if what is None and "switch_back.committed" in passed else 60}
+        with world.worker(voyage=other, lancedb=keep) as context:
+            if what is None:
+                world.take_turns(context)
+            else:
+                perform(context, "reprofile", {"do": what, "target": target}, "a test")
     crash.arm(None)
     assert passed == crash.POINTS

@@ -278,8 +278,6 @@ def test_new_settings_are_a_reason_to_try_again(tmp_path):
     ("sections", "named"),
     [
         ({"data_dir": "/elsewhere"}, "data_dir"),
-        ({"voyage": {"model": "voyage-4-lite"}}, "voyage.model"),
-        ({"voyage": {"output_dimension": 16}}, "voyage.output_dimension"),
         ({"voyage": {"base_url": "http://localhost:1/v1"}}, "voyage.base_url"),
         ({"lancedb": {"table": "others"}}, "lancedb"),
     ],

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections import namedtuple
 
+import lancedb
 import pytest
 from verify_doors import pack_files, settled, sql
 from world import KEY, World
@@ -196,11 +197,17 @@ def test_another_journal_mode(sound):
     assert [check.verdict for check in checks(sound) if check.name == "state"] == [Verdict.GOOD, Verdict.BAD]
 
 
-def test_other_vectors_and_another_programs_table(sound):
+def test_other_vectors_than_the_settings_ask_for(sound):
     found = checks(sound, voyage={"output_dimension": 16})
-    assert one(found, "profile").exit_code == 2
-    assert one(found, "table").verdict is Verdict.BAD
-    assert exit_code(found) == 2
+    assert one(found, "profile").exit_code == 6
+    assert one(found, "table").verdict is Verdict.GOOD, "it is what it should be, whatever is asked for"
+    assert exit_code(found) == 6
+
+
+def test_another_programs_table(sound):
+    lancedb.connect(sound.settings().lancedb.uri).create_table("theirs", [{"vector": [1.0, 2.0]}])
+    table = one(checks(sound, lancedb={"table": "theirs"}), "table")
+    assert (table.verdict, table.exit_code) == (Verdict.BAD, 2)
 
 
 def test_a_table_that_went_back(sound):

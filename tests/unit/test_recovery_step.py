@@ -141,19 +141,25 @@ def test_a_publication_that_died_is_made_again(filled):
 # Settings that do not fit.
 
 
-def test_another_model_for_the_same_folder_is_refused(filled):
-    with pytest.raises(ConfigError, match="cannot be mixed") as caught:
-        filled.run(voyage={"model": "voyage-4-lite"})
-    assert "new data_dir" in caught.value.hint
-    filled.run()
-
-
 @pytest.mark.parametrize(
-    "voyage", [{"output_dimension": 16}, {"output_dtype": "int8"}, {"input_type": "query"}]
+    "voyage",
+    [
+        {"model": "voyage-4-lite"},
+        {"output_dimension": 16},
+        {"output_dtype": "int8"},
+        {"input_type": "query"},
+    ],
 )
-def test_other_vectors_for_the_same_folder_are_refused(filled, voyage):
-    with pytest.raises(ConfigError, match="cannot be mixed"):
-        filled.run(voyage=voyage)
+def test_for_other_vectors_nothing_is_sent_and_the_table_goes_on(filled, voyage):
+    """See test_reprofile_step.py for what a person may do about it."""
+    filled.write("new.md", prose("new"))
+    before, calls = shown(filled), filled.sim.calls["create_batch"]
+    with filled.worker(voyage=voyage) as context:
+        filled.take_turns(context, 20, quiet=False)
+    assert (shown(filled), filled.sim.calls["create_batch"]) == (before, calls)
+    assert filled.log.named("profile.changed")
+    filled.run()
+    assert filled.sim.calls["create_batch"] == calls + 1
 
 
 def test_two_at_once_are_refused(world):

@@ -227,7 +227,7 @@ def test_settings_for_other_vectors_need_a_person(world):
     documents(world)
     world.run()
     found = look(world.settings(voyage={"output_dimension": 16}), world.clock)[1]
-    assert [(problem.code, problem.person) for problem in found] == [("profile_differs", True)]
+    assert [(problem.code, problem.person) for problem in found] == [("profile_changed", True)]
 
 
 # --- counting ---

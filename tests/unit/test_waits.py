@@ -100,7 +100,7 @@ def test_the_first_reason_is_what_only_a_person_moves_on(world, moment, batch):
         else:
             everything[key] = value
     assert order == [
-        "profile_differs",
+        "profile_changed",
         "parked",
         "auth",
         "paused",

@@ -14,10 +14,11 @@ from voyage_jobs.audit.state import audit_state
 from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.errors import ConfigError, CorruptionError, StateError
+from voyage_jobs.errors import CorruptionError, StateError
 from voyage_jobs.profile import Profile
+from voyage_jobs.served import settings_of_table
 from voyage_jobs.steps.context import Progress, no_progress
-from voyage_jobs.store import notes, publications
+from voyage_jobs.store import notes, publications, rebuild
 from voyage_jobs.store.store import ReadOnlyStore, Store
 from voyage_jobs.table import TableDoor
 from voyage_jobs.vectors import PackStore
@@ -56,7 +57,7 @@ class Audit:
         """Compare everything with everything. Raises StateError if there is no state, VendorError."""
         found = Findings()
         with self.store.read() as connection:
-            profile = _profile(self.settings, notes.get(connection, notes.PROFILE))
+            profile = rebuild.served(connection) or profile_of(self.settings)
             sound = audit_state(connection, found)
         if not sound:
             return found
@@ -102,17 +103,6 @@ class Audit:
             found.add("table_torn", exc.message)
 
 
-def _profile(settings: Settings, made_for: str | None) -> Profile:
-    """The profile of this data folder. Raises ConfigError if the settings name another."""
-    asked = profile_of(settings)
-    if made_for is not None and Profile.from_json(made_for) != asked:
-        raise ConfigError(
-            f"{settings.data_dir} was made for other vectors than the settings ask for.",
-            hint="Set [voyage] back to what this data folder was made for, and verify again.",
-        )
-    return asked
-
-
 def verify(
     settings: Settings,
     clock: Clock,
@@ -131,7 +121,7 @@ def verify(
             f"There is no state yet at {settings.paths.state_db}.",
             hint="Run `voyage-jobs sync` or `voyage-jobs run` first.",
         )
-    door = table_door or worker.lance_door(settings)
+    door = table_door or worker.lance_door(settings_of_table(settings))
     with _client(settings, clock, scope, transport) as client:
         return Audit(
             settings,

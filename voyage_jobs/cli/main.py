@@ -43,6 +43,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "sync": Entry("run:sync", "Do all there is to do, wait for the batches, end."),
         "run": Entry("run:run", "Keep the table in step until stopped (the daemon)."),
         "expedite": Entry("expedite:expedite", "Embed one document at once, at the full price."),
+        "reprofile": Entry(
+            "reprofile:reprofile", "Embed everything anew, for another model or other vectors."
+        ),
     },
     "Look": {
         "status": Entry("status:status", "Show where everything is."),

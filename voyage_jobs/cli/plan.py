@@ -67,7 +67,7 @@ def _show(plan: dict[str, Any], out: Path | None) -> None:
         f" {output.number(plan['reused_chunks'])} need no new vector."
     )
     click.echo(
-        f"{'to send':<16}{output.number(sent['to_send'])} embeddings, {_tokens(tokens['to_send'], exact)}"
+        f"{'to send':<16}{output.number(sent['to_send'])} embeddings, {tokens_told(tokens['to_send'], exact)}"
     )
     if sent["already_waiting"]:
         click.echo(f"{'':<16}{output.number(sent['already_waiting'])} of them wait since earlier scans")
@@ -75,10 +75,10 @@ def _show(plan: dict[str, Any], out: Path | None) -> None:
         click.echo(f"{'at most':<16}{output.number(plan['max_inputs'])} inputs now (--max-inputs)")
     click.echo(
         f"{'in':<16}{output.number(batches['count'])} batches, {output.number(batches['inputs'])} inputs,"
-        f" {output.size(batches['bytes'])}, {_tokens(batches['tokens'], exact)}"
+        f" {output.size(batches['bytes'])}, {tokens_told(batches['tokens'], exact)}"
     )
-    _show_price(plan["price_usd"])
-    _show_finish(plan["finish"], plan["as_of"], batches["count"])
+    show_price(plan["price_usd"])
+    show_finish(plan["finish"], plan["as_of"], batches["count"])
     if plan["written"]:
         click.echo(f"\nWritten to {output.printable(plan['written'])}; nothing was sent.")
     if out is not None:
@@ -108,7 +108,8 @@ def _show_sources(plan: dict[str, Any]) -> None:
             click.echo(f"Kept of {source['name']} though they have gone: {output.number(source['kept'])}")
 
 
-def _show_price(price: dict[str, Any]) -> None:
+def show_price(price: dict[str, Any]) -> None:
+    """The lines about the price of a plan."""
     if price["batch"] is None:
         click.echo(f"{'price':<16}not known for this model (table of {price['as_of']})")
         return
@@ -124,7 +125,8 @@ def _show_price(price: dict[str, Any]) -> None:
         click.echo(f"{'':<16}{output.usd(price['saved_by_reuse'])} saved by reuse of what is known")
 
 
-def _show_finish(finish: dict[str, Any], as_of: str, count: int) -> None:
+def show_finish(finish: dict[str, Any], as_of: str, count: int) -> None:
+    """The line about when `count` batches would be over."""
     if not count:
         return
     if finish["likely_at"] is None:
@@ -141,5 +143,6 @@ def _show_finish(finish: dict[str, Any], as_of: str, count: int) -> None:
     )
 
 
-def _tokens(count: int, exact: bool) -> str:
+def tokens_told(count: int, exact: bool) -> str:
+    """`1,234 tokens`, and whether that is an estimate."""
     return f"{output.number(count)} tokens" + ("" if exact else " (estimated)")

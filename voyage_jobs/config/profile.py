@@ -1,4 +1,4 @@
-"""The profile that the settings ask for."""
+"""The profile that the settings ask for, and the settings as they would be if they asked for another."""
 
 from __future__ import annotations
 
@@ -16,3 +16,19 @@ def profile_of(settings: Settings) -> Profile:
         dtype=voyage.output_dtype,
         input_type=voyage.input_type or None,
     )
+
+
+def with_profile(settings: Settings, profile: Profile) -> Settings:
+    """The same settings, asking for `profile`: model, price and tokenizer go with it."""
+    if profile_of(settings) == profile:
+        return settings
+    voyage = settings.voyage.model_copy(
+        update={
+            "endpoint": profile.endpoint,
+            "model": profile.model,
+            "output_dimension": profile.dimension,
+            "output_dtype": profile.dtype,
+            "input_type": profile.input_type or "",
+        }
+    )
+    return settings.model_copy(update={"voyage": voyage})

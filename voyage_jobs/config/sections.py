@@ -196,6 +196,7 @@ class LanceSettings(Section):
 
     uri: Place = ""
     table: Annotated[str, AfterValidator(_table_name)] = "chunks"
+    keep_previous_s: Duration = 604_800
 
 
 class BudgetSettings(Section):

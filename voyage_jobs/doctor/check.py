@@ -59,6 +59,6 @@ def told(name: str, error: Exception) -> Check:
 
 
 def exit_code(checks: list[Check]) -> int:
-    """0 if nothing is bad; else 2 before 5 before 3: nothing else means much while the configuration is wrong."""
+    """0 if nothing is bad; else 2 before 5, 6 and 3: nothing else means much while the configuration is wrong."""
     codes = {check.exit_code for check in checks if check.verdict is Verdict.BAD}
-    return next((code for code in (2, 5, 3) if code in codes), 0)
+    return next((code for code in (2, 5, 6, 3) if code in codes), 0)

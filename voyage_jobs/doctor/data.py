@@ -12,9 +12,9 @@ from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.doctor.check import Check, bad, good, note, told
 from voyage_jobs.errors import ConfigError, StateError, VoyageJobsError
-from voyage_jobs.profile import Profile
 from voyage_jobs.report.problems import HEARTBEAT_OLD_S
-from voyage_jobs.store import audit, batches, health, notes, publications
+from voyage_jobs.steps import rebuild_words
+from voyage_jobs.store import audit, batches, health, notes, publications, rebuild
 from voyage_jobs.store.engine import SAFE_LIBRARY, library_is_safe, library_version
 from voyage_jobs.store.store import ReadOnlyStore
 from voyage_jobs.table import TableDoor
@@ -129,17 +129,16 @@ def _state(store: ReadOnlyStore) -> Iterator[Check]:
 def _profile(store: ReadOnlyStore, settings: Settings) -> Check:
     asked = profile_of(settings)
     with store.read() as connection:
-        known = notes.get(connection, notes.PROFILE)
-    if known is not None and Profile.from_json(known) != asked:
-        return bad(
-            "profile",
-            f"this folder holds vectors of {known}; the settings ask for {asked.to_json()}",
-            "Set [voyage] back, or name a new data_dir.",
-            exit_code=2,
+        served, build = rebuild.served(connection), rebuild.build(connection)
+    in_force = served if build is None else build.target
+    if in_force is not None and in_force != asked:
+        message, hint = rebuild_words.changed(asked, in_force, build)
+        return bad("profile", message.removesuffix("."), hint, exit_code=6)
+    if build is not None and served is not None:
+        return note(
+            "profile", f"a table for {build.target.told} is being built; the present one has {served.told}"
         )
-    return good(
-        "profile", f"{asked.model}, {asked.dimension} x {asked.dtype}, {asked.input_type or 'no input type'}"
-    )
+    return good("profile", asked.told)
 
 
 def _packs(store: ReadOnlyStore, packs: PackStore) -> Check:

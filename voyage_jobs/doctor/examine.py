@@ -13,6 +13,7 @@ from voyage_jobs.doctor.data import check_data, check_library
 from voyage_jobs.doctor.settings import check_settings
 from voyage_jobs.doctor.surroundings import check_surroundings
 from voyage_jobs.doctor.vendor import check_vendor
+from voyage_jobs.served import settings_of_table
 
 if TYPE_CHECKING:
     import httpx
@@ -25,6 +26,6 @@ def examine(
     yield from check_settings(settings)
     yield check_library()
     yield from check_surroundings(settings)
-    yield from check_data(settings, clock, worker.lance_door(settings))
+    yield from check_data(settings, clock, worker.lance_door(settings_of_table(settings)))
     if probe:
         yield from check_vendor(settings, clock, transport)

@@ -11,8 +11,10 @@ from voyage_jobs.clock import US, Clock, now_us
 from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.report import rebuild
 from voyage_jobs.report.batches import OPEN
 from voyage_jobs.report.eta import HISTORY
+from voyage_jobs.report.rebuild import Vectors
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.budget import Room
@@ -43,8 +45,9 @@ class Facts:
     now: int
     holder: int | None
     here: Here | None
-    profile: str | None
     page_problem: str | None
+    vectors: Vectors
+    price: float | None
     sources: Sequence[SourceRow]
     tallies: Mapping[int, SourceTally]
     waiting: Waiting
@@ -124,13 +127,17 @@ def gather(settings: Settings, clock: Clock) -> Facts:
         tallies = tally.by_source(connection)
         open_batches = batches.in_state(connection, *OPEN)
         failed = any(each.chunks["failed"] for each in tallies.values())
-        rooms = budget.rooms(connection, settings, batch_price(settings), now)
+        vectors = rebuild.look(connection, settings, now)
+        working = rebuild.working_settings(settings, vectors)
+        price = batch_price(working)
+        rooms = budget.rooms(connection, working, price, now)
         return Facts(
             now=now,
             holder=lock.holder(settings.paths.lock),
             here=notes.who(connection),
-            profile=notes.get(connection, notes.PROFILE),
             page_problem=notes.get(connection, notes.PAGE),
+            vectors=vectors,
+            price=price,
             sources=sources.all_sources(connection),
             tallies=tallies,
             waiting=tally.waiting(connection),

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from voyage_jobs import lock
 from voyage_jobs.config.prices import batch_price
-from voyage_jobs.config.profile import profile_of
+from voyage_jobs.config.profile import profile_of, with_profile
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.report.eta import HISTORY
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.budget import Room
-from voyage_jobs.store import batches, counts, lanes, notes, pauses, sources, tally
+from voyage_jobs.store import batches, counts, lanes, notes, pauses, rebuild, sources, tally
 from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.lanes import Lane
 from voyage_jobs.store.notes import Here
@@ -41,8 +41,9 @@ class Moment:
     pauses: Pauses
     claiming: bool
     recounting: bool
-
     source_names: Mapping[int, str]
+    building: bool = False
+    """Whether a table for other vectors is being built: nothing is published before it is complete."""
 
     def pause(self, source_id: int | None = None) -> Pause | None:
         """What keeps a source, or everything, from being sent."""
@@ -59,21 +60,23 @@ class Moment:
 
 def gather(connection: View, settings: Settings, now: int) -> Moment:
     """Read it."""
-    known = notes.get(connection, notes.PROFILE)
+    in_force = rebuild.in_force(connection)
+    working = settings if in_force is None else with_profile(settings, in_force)
     return Moment(
         now=now,
         holder=lock.holder(settings.paths.lock),
         here=notes.who(connection),
-        other_profile=known is not None and known != profile_of(settings).to_json(),
+        other_profile=in_force is not None and in_force != profile_of(settings),
         lanes=lanes.closed(connection),
         parked=batches.in_state(connection, Batch.PARKED),
         unsent=batches.in_state(connection, *BEFORE_THE_JOB),
         in_flight=batches.in_flight(connection),
         waiting=tally.waiting(connection),
-        rooms=list(budget.rooms(connection, settings, batch_price(settings), now)),
+        rooms=list(budget.rooms(connection, settings, batch_price(working), now)),
         took=batches.durations_s(connection, HISTORY),
         pauses=pauses.now(connection, now),
         claiming=notes.get(connection, notes.CLAIM) == notes.CLAIM_DUE,
         recounting=counts.counted(connection).recount_after is not None,
         source_names={row.id: row.name for row in sources.all_sources(connection)},
+        building=rebuild.build(connection) is not None,
     )

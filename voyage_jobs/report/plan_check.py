@@ -10,6 +10,7 @@ from voyage_jobs.errors import ConfigError
 from voyage_jobs.report import plan as report
 from voyage_jobs.report.plan_file import Plan, Send, Sink, planned_settings
 from voyage_jobs.sources import names
+from voyage_jobs.steps import rebuild_words
 from voyage_jobs.steps.context import Context
 from voyage_jobs.store import documents, foresight
 from voyage_jobs.store.schema import DROPPED, WANTED
@@ -20,6 +21,9 @@ _NAMED = 10
 
 def demand_unchanged(plan: Plan, context: Context) -> None:
     """Raise ConfigError, naming what changed, unless `plan` is still what a run would do, or has been done in part."""
+    if not context.may_send:
+        message, hint = rebuild_words.changed(context.asked, context.profile, context.build)
+        raise ConfigError(message, hint=hint)
     found = _Differences(plan)
     _settings(plan, context.settings, context.count.name, found)
     if not found.count:

@@ -11,7 +11,8 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.report.source_plan import Keys, SourcePlan
 from voyage_jobs.sources.files import SkipReason
 from voyage_jobs.steps import budget
-from voyage_jobs.store import notes, sources
+from voyage_jobs.steps.rebuild_words import plan_warning
+from voyage_jobs.store import rebuild, sources
 from voyage_jobs.store.story import View
 from voyage_jobs.voyage import models
 
@@ -46,12 +47,9 @@ def _about_settings(connection: View, settings: Settings, keys: Keys) -> Iterato
         output_dimension=voyage.output_dimension,
         output_dtype=voyage.output_dtype,
     )
-    made_for = notes.get(connection, notes.PROFILE)
-    if made_for not in (None, keys.profile.to_json()):
-        yield (
-            f"{settings.data_dir} was made for {made_for}, the settings ask for {keys.profile.to_json()}:"
-            " `sync` and `run` will refuse."
-        )
+    in_force = rebuild.in_force(connection)
+    if in_force is not None and in_force != keys.profile:
+        yield plan_warning(keys.profile, in_force)
     if keys.count.flaw is not None:
         yield f"Tokens are estimated: {keys.count.flaw}."
 

@@ -11,14 +11,15 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from voyage_jobs.clock import US, iso
-from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.report import stuck
 from voyage_jobs.report.facts import Facts
+from voyage_jobs.report.rebuild import Vectors
 from voyage_jobs.report.stuck import DEADLINE_GRACE_S
 from voyage_jobs.sources import names
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import budget
+from voyage_jobs.steps import rebuild_words as words
 from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.engine import SAFE_LIBRARY, library_is_safe, library_version
 from voyage_jobs.store.lanes import Lane
@@ -138,6 +139,7 @@ def _nobody(facts: Facts) -> Iterator[Problem]:
 
 
 def _machine(facts: Facts, settings: Settings) -> Iterator[Problem]:
+    del facts, settings
     if not library_is_safe():
         least = ".".join(map(str, SAFE_LIBRARY))
         yield Problem(
@@ -146,14 +148,32 @@ def _machine(facts: Facts, settings: Settings) -> Iterator[Problem]:
             "Install `pysqlite3`, or a Python built with a newer SQLite.",
             "info",
         )
-    asked = profile_of(settings).to_json()
-    if facts.profile is not None and facts.profile != asked:
-        yield Problem(
-            "profile_differs",
-            f"The settings ask for {asked}, {settings.data_dir} was made for {facts.profile}.",
-            "Set [voyage] back, or name a new data_dir.",
-            person=True,
-        )
+
+
+# --- the profile ---
+
+
+def _vectors(facts: Facts, settings: Settings) -> Iterator[Problem]:
+    del settings
+    found = facts.vectors
+    if found.changed and found.in_force is not None:
+        message, hint = words.changed(found.asked, found.in_force, found.build, _cost(found))
+        yield Problem("profile_changed", message, hint, person=True)
+    if found.build is None or found.progress is None:
+        return
+    if found.progress.blocked and not found.build.leave_out:
+        yield Problem("reprofile_blocked", words.blocked(found.progress), words.BLOCKED_HINT, person=True)
+        return
+    likely = "" if found.likely_at is None else f" It is likely to be complete at {iso(found.likely_at)}."
+    message = f"{words.building(found.build, found.progress)}{likely} The table shows what it did until then."
+    yield Problem("reprofiling", message, words.BUILDING_HINT, "info")
+
+
+def _cost(found: Vectors) -> str:
+    if found.change_tokens is None:
+        return ""
+    price = "" if found.change_usd is None else f", ${found.change_usd:.4f} by batch"
+    return f"about {found.change_tokens:,} tokens{price}"
 
 
 def _table(facts: Facts, settings: Settings) -> Iterator[Problem]:
@@ -360,6 +380,7 @@ _CHECKS: tuple[Callable[[Facts, Settings], Iterator[Problem]], ...] = (
     _process,
     _page,
     _machine,
+    _vectors,
     _table,
     _sources,
     _pauses,

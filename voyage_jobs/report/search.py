@@ -11,6 +11,7 @@ from voyage_jobs.clock import Clock
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.served import settings_of_table
 from voyage_jobs.table import PublishedTable, exists
 from voyage_jobs.voyage.client import VoyageClient
 
@@ -57,7 +58,7 @@ def search(
     """
     if not query.strip():
         raise ConfigError("There is nothing to look for.")
-    lance, profile = settings.lancedb, profile_of(settings)
+    lance, profile = settings.lancedb, profile_of(settings_of_table(settings))
     if source is not None and source not in {each.name for each in settings.sources}:
         names = ", ".join(each.name for each in settings.sources)
         raise ConfigError(f"There is no source {source!r} in the configuration; there is {names}.")

@@ -122,7 +122,8 @@ class SourcePlanner:
             self._rules, self._source
         )
         resplit = row is not None and row.splitter_fingerprint not in (None, self._options.fingerprint)
-        look_again = rules_changed or resplit
+        other_vectors = row is not None and row.profile_id not in (None, self._profile_id)
+        look_again = rules_changed or resplit or other_vectors
 
         def known(folder: str) -> Known:
             folder_id = self._folder_ids.get(folder)

@@ -6,10 +6,9 @@ from dataclasses import asdict
 from typing import Any
 
 from voyage_jobs.clock import US, Clock, iso, now_us
-from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import StateError
-from voyage_jobs.report import headline, outlook, problems, stuck
+from voyage_jobs.report import headline, outlook, problems, rebuild, stuck
 from voyage_jobs.report.batches import batch_as_dict
 from voyage_jobs.report.facts import Facts, gather
 from voyage_jobs.report.problems import Problem
@@ -68,12 +67,13 @@ def _without_state(settings: Settings, clock: Clock, found: list[Problem]) -> Re
         "stuck": None,
         "last_errors": None,
         "counters": None,
+        "profile": None,
         "problems": [problem.as_dict() for problem in found],
     }
 
 
 def _report(settings: Settings, facts: Facts, found: list[Problem]) -> Report:
-    price = batch_price(settings)
+    price = facts.price
     totals = facts.totals
     return {
         "as_of": iso(facts.now),
@@ -108,6 +108,7 @@ def _report(settings: Settings, facts: Facts, found: list[Problem]) -> Report:
         "stuck": [each.as_dict() for each in stuck.find(facts, settings)],
         "last_errors": [_error(each) for each in facts.troubles],
         "counters": asdict(facts.counters),
+        "profile": rebuild.as_dict(facts.vectors),
         "problems": [problem.as_dict() for problem in found],
     }
 

@@ -70,6 +70,10 @@ def because(facts: Facts, step: str) -> str | None:
     """What keeps a step from its work, if that is known: a code of `status`."""
     if facts.holder is None:
         return "daemon_not_running"
+    if step in _SENDS and facts.vectors.changed:
+        return "profile_changed"
+    if step == "publish" and facts.vectors.build is not None:
+        return "reprofiling"
     if step in _SENDS and facts.pauses.by_what and (facts.pauses.all_sending or step == "pack"):
         return "paused"
     shut = {lane.name: lane.code for lane in facts.lanes}

@@ -102,8 +102,8 @@ def _unsent(m: Moment, settings: Settings, text: Text) -> Iterator[Wait]:
 
 def _for_a_person(m: Moment) -> Iterator[Wait]:
     if m.other_profile:
-        said = "The settings ask for other vectors than this data folder holds, so nothing is sent."
-        yield Wait("profile_differs", said, None, "Set [voyage] back, or name a new data_dir.")
+        said = "The settings ask for other vectors than those that are being made, so nothing is sent."
+        yield Wait("profile_changed", said, None, "`voyage-jobs reprofile --status` tells more.")
     for batch in m.parked:
         said = f"Nothing is sent while batch {batch.ref} is parked: {_sentence(batch.reason)}"
         yield Wait("parked", said, None, batch.hint or f"`voyage-jobs history {batch.ref}`")
@@ -256,6 +256,9 @@ def to_be_published(m: Moment, *, has_text: bool) -> Wait:
     found = lane(m, lanes.DISK, "Nothing is written") or nobody(m)
     if found is not None:
         return Wait(found.code, f"{said} {found.text}", found.until, found.next)
+    if m.building:
+        said += " A table for other vectors is being built: it is shown when that is complete."
+        return Wait("reprofiling", said, None, "`voyage-jobs reprofile --status` shows how far that is.")
     return Wait("ready", f"{said} The next publication brings it into the table.", None, NOTHING_TO_DO)
 
 

@@ -14,6 +14,7 @@ from voyage_jobs.steps.deleting import confirm_deletes, undelete
 from voyage_jobs.steps.expedite_order import expedite
 from voyage_jobs.steps.pausing import pause, resume
 from voyage_jobs.steps.recover_all import recover_all
+from voyage_jobs.steps.reprofile import reprofile
 from voyage_jobs.steps.retrying import retry
 from voyage_jobs.store import notes
 
@@ -59,4 +60,5 @@ _ACTS: dict[str, Callable[[Context, Mapping[str, object], str], Answer]] = {
     "undelete": undelete,
     "recover": _recover,
     "expedite": expedite,
+    "reprofile": reprofile,
 }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.clock import Clock
 from voyage_jobs.config.prices import batch_price, sync_price
-from voyage_jobs.config.profile import profile_of
+from voyage_jobs.config.profile import profile_of, with_profile
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.observe import NOBODY, Observer
@@ -19,6 +19,7 @@ from voyage_jobs.pace import Pace
 from voyage_jobs.profile import KeyMaker, Profile
 from voyage_jobs.sources import names
 from voyage_jobs.store import troubles
+from voyage_jobs.store.rebuild import Build
 from voyage_jobs.store.store import Store
 from voyage_jobs.vectors import PackStore
 from voyage_jobs.voyage.client import VoyageClient
@@ -68,12 +69,29 @@ class Context:
     keys: KeyMaker = field(init=False)
     count: TokenCounter = field(init=False)
     profile_id: int = 0
-    """Row of the profile; set by recovery."""
+    """Row of the profile in force; set by recovery."""
+    asked: Profile = field(init=False)
+    """The profile that the configuration names. Another one may be in force: see `steps.reprofile`."""
+    look_at_build_at: float = float("-inf")
+    """Monotonic time before which a build that is not complete is not looked at closely again."""
+    build: Build | None = None
+    """The table in the making, if there is one: nothing of it is published one by one."""
 
     def __post_init__(self) -> None:
-        self.profile = profile_of(self.settings)
-        self.keys = KeyMaker(self.profile)
+        self.asked = profile_of(self.settings)
+        self.work_under(self.asked)
+
+    def work_under(self, profile: Profile) -> None:
+        """Embed under this profile from now on, whatever the configuration asks for: model, price and tokenizer too."""
+        self.settings = with_profile(self.settings, profile)
+        self.profile = profile
+        self.keys = KeyMaker(profile)
         self.count = TokenCounter(self.settings.tokenizer_file)
+
+    @property
+    def may_send(self) -> bool:
+        """Whether texts may be sent: not while the configuration asks for other vectors than those being made."""
+        return self.profile == self.asked
 
     def open_table(self) -> PublishedTable:
         """The table, made at first use. Raises CorruptionError or ConfigError if it is damaged or foreign."""

@@ -13,7 +13,7 @@ from voyage_jobs.clock import US, now_us
 from voyage_jobs.errors import ConfigError, NeedsPersonError, VoyageJobsError
 from voyage_jobs.sources import names
 from voyage_jobs.states import Call, Version
-from voyage_jobs.steps import budget
+from voyage_jobs.steps import budget, rebuild_words
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.expedite import Done, Expedition
@@ -47,6 +47,7 @@ def expedite(context: Context, arguments: Mapping[str, object], who: str) -> dic
     _demand_fresh(context, arguments)
     _demand_claimed(context)
     _demand_awake(context, str(arguments["source"]))
+    _demand_settled(context)
     document, read = _look_at(context, arguments)
     with context.store.read() as connection:
         found = calls.needed(connection, document.id)
@@ -114,6 +115,18 @@ def _demand_awake(context: Context, source: str) -> None:
     for pause in resting.by_what.values():
         if resting.all_sending or pause.source == source:
             raise ConfigError(f"{pause} Nothing was sent.", hint=f"`{pause.ended_by}`, then ask again.")
+
+
+def _demand_settled(context: Context) -> None:
+    """Not for vectors that nobody asks for any more, nor for a table that is not shown yet."""
+    if not context.may_send:
+        message, hint = rebuild_words.changed(context.asked, context.profile, context.build)
+        raise ConfigError(message, hint=hint)
+    if context.build is not None:
+        raise ConfigError(
+            "A table for other vectors is being built: nothing is shown before that is complete. Nothing was sent.",
+            hint="`voyage-jobs reprofile --status` shows how far that is.",
+        )
 
 
 def _chosen(found: Sequence[NeededEmbedding], *, also_in_flight: bool) -> list[NeededEmbedding]:

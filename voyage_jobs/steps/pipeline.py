@@ -28,6 +28,7 @@ from voyage_jobs.steps.recount import recount
 from voyage_jobs.steps.recover_remote import claim_if_lost
 from voyage_jobs.steps.scan import Scan, ScanResult
 from voyage_jobs.steps.submit import submit
+from voyage_jobs.steps.switch import switch_if_complete
 from voyage_jobs.steps.tidy import TEND_INTERVAL_S, tend, tidy
 from voyage_jobs.store import batches, embeddings, lanes, notes, notices, sources
 from voyage_jobs.store.pauses import Pauses
@@ -65,7 +66,7 @@ class Pipeline:
     """Sources that have changed, and from when on (monotonic) a scan for it is worth it."""
     _beat_at: float = -HEARTBEAT_S
     _tend_at: float = 0.0
-    _claimed: bool = False
+    _claimed_for: int | None = None
 
     def __post_init__(self) -> None:
         told = self.context.progress
@@ -115,7 +116,10 @@ class Pipeline:
             ("submit", lambda: submit(context)),
             ("poll", lambda: poll(context)),
             ("collect", lambda: collect(context)),
-            ("publish", lambda: self._lane_open(lanes.DISK) and publish(context)),
+            (
+                "publish",
+                lambda: self._lane_open(lanes.DISK) and (switch_if_complete(context) or publish(context)),
+            ),
             ("tidy", lambda: tidy(context)),
         )
 
@@ -136,8 +140,10 @@ class Pipeline:
     def _scan(self) -> bool:
         """Go on with the scan at hand, or begin one that is due."""
         rest = resting(self.context)
-        if self._running is not None and rest.rests(self._running[0].row.name):
-            self.drop_scan()
+        if self._running is not None:
+            scan = self._running[0]  # if for other vectors, what it read before is to be read again
+            if rest.rests(scan.row.name) or scan.profile_id != self.context.profile_id:
+                self.drop_scan()
         if self._running is None:
             self._running = self._next_scan(rest)
             if self._running is None:
@@ -209,10 +215,12 @@ class Pipeline:
         """Not while a scan runs under `sync`: bigger batches are fewer batches."""
         if self.most_inputs == 0 or not self._lane_open(lanes.DISK) or (self.eager and self._running):
             return False
-        if not self._claimed:
-            self._claimed = claim_if_lost(self.context, scanned=self._all_scanned())
-            if not self._claimed:
+        if self._claimed_for != self.context.profile_id:
+            if not claim_if_lost(self.context, scanned=self._all_scanned()):
                 return False
+            self._claimed_for = self.context.profile_id
+        if not self.context.may_send:
+            return False
         did = pack(self.context, eager=self.eager, most_inputs=self.most_inputs)
         if did and self.most_inputs is not None:
             with self.context.store.read() as connection:
@@ -220,7 +228,10 @@ class Pipeline:
         return did
 
     def _all_scanned(self) -> bool:
-        return self.scans.keys() >= {source.name for source in self.context.settings.sources}
+        return all(
+            source.name in self.scans and self.scans[source.name].profile_id == self.context.profile_id
+            for source in self.context.settings.sources
+        )
 
     def _lane_open(self, name: str) -> bool:
         with self.context.store.read() as connection:

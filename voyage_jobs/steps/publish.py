@@ -7,7 +7,8 @@ deleted documents leave after everything that is ready has come in: a moved file
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from voyage_jobs.clock import now_us
 from voyage_jobs.crash import crash_point
@@ -19,6 +20,9 @@ from voyage_jobs.steps.texts import Texts
 from voyage_jobs.store import batches, embeddings, publications, sources, versions
 from voyage_jobs.store.versions import ReadyVersion
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 PUBLICATION_CHUNKS = 50_000
 PUBLICATION_DOCUMENTS = 20_000
 RETIRE_DOCUMENTS = 20_000
@@ -28,7 +32,7 @@ _PAGE = 500
 def publish(context: Context) -> bool:
     """Make one publication if anything is ready, else one removal if anything is gone."""
     texts = Texts(context.store)
-    chosen = _choose(context, texts)
+    chosen = _choose(context, texts) if context.build is None else []  # else the switch shows it all at once
     if chosen:
         return _flip(context, texts, chosen)
     return _retire(context)
@@ -61,11 +65,12 @@ def _has_text(context: Context, texts: Texts, version: ReadyVersion) -> bool:
             return True
     if texts.of_version(version.id) is not None:
         return True
-    _wait_for_text(context, version)
+    wait_for_text(context, version)
     return False
 
 
-def _wait_for_text(context: Context, version: ReadyVersion) -> None:
+def wait_for_text(context: Context, version: ReadyVersion) -> None:
+    """A version whose text cannot be had is passed over until a scan has read its file; one is due at once."""
     context.without_text.add(version.id)
     if version.id not in context.scanned_for_text:
         context.scanned_for_text.add(version.id)
@@ -89,7 +94,7 @@ def _flip(context: Context, texts: Texts, chosen: Sequence[ReadyVersion]) -> boo
         table_version = table.flip(documents, maker.batches())
     except CorruptionError as exc:
         if maker.without_text is not None:  # its file was edited this very moment: the others go without it
-            _wait_for_text(context, maker.without_text)
+            wait_for_text(context, maker.without_text)
         elif maker.damaged_pack is not None:
             lose_pack(context, maker.damaged_pack, exc)
         else:
@@ -98,7 +103,7 @@ def _flip(context: Context, texts: Texts, chosen: Sequence[ReadyVersion]) -> boo
     crash_point("publish.table.done")
     table.sync()
     crash_point("publish.table.synced")
-    _read_back(table.keys, documents, maker.rows)
+    demand_rows(table.keys(documents), maker.rows)
     with context.store.write() as tx:
         versions.mark_published(tx, publication_id)
         publications.finish(tx, publication_id, table_version, maker.rows)
@@ -113,11 +118,9 @@ def _flip(context: Context, texts: Texts, chosen: Sequence[ReadyVersion]) -> boo
     return True
 
 
-def _read_back(
-    keys: Callable[..., Iterator[object]], documents: Sequence[tuple[str, str]], rows: int
-) -> None:
-    """What the table shows of these documents must be what was written: counts are taken from rows that were read."""
-    seen = sum(batch.num_rows for batch in keys(documents))  # type: ignore[attr-defined]
+def demand_rows(batches_read: Iterator[pa.RecordBatch], rows: int) -> None:
+    """What the table shows must be what was written: counts are taken from rows that were read."""
+    seen = sum(batch.num_rows for batch in batches_read)
     if seen != rows:
         raise CorruptionError(
             f"{rows} rows were published, the table shows {seen}.",
@@ -151,7 +154,7 @@ def _retire(context: Context) -> bool:
     table_version = table.delete(documents)
     crash_point("retire.table.done")
     table.sync()
-    _read_back(table.keys, documents, 0)
+    demand_rows(table.keys(documents), 0)
     with context.store.write() as tx:
         versions.mark_retired(tx, publication_id)
         publications.finish(tx, publication_id, table_version, 0)

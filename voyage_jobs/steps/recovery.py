@@ -10,13 +10,13 @@ import os
 from voyage_jobs.clock import US, iso, now_us
 from voyage_jobs.durable import no_room_is_one_error, remove
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.profile import Profile
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import mishaps
 from voyage_jobs.steps.context import Context, encoded
 from voyage_jobs.steps.expedite_recovery import settle_open_calls
-from voyage_jobs.steps.recount import notice_tokenizer
 from voyage_jobs.steps.recover_packs import adopt_packs
+from voyage_jobs.steps.reprofile import take_up_profile
+from voyage_jobs.steps.switch import serve_at_once, settle_switch
 from voyage_jobs.store import (
     adoption,
     batches,
@@ -32,6 +32,7 @@ from voyage_jobs.store import (
 )
 from voyage_jobs.store.notes import Here
 from voyage_jobs.store.store import Tx
+from voyage_jobs.table import Health
 
 STRAY_S = 86_400
 
@@ -48,18 +49,18 @@ def _recover(context: Context, mode: str) -> None:
     for folder in (context.settings.paths.spool, context.settings.paths.vectors):
         with no_room_is_one_error(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
-    _same_profile(context)
+    take_up_profile(context)
     wanted = [(source.name, encoded(source.path)) for source in context.settings.sources]
     with context.store.write() as tx:
         _note_a_death(tx, notes.arrive(tx, os.getpid(), mode), mode)
-        context.profile_id = sources.profile_id(tx, context.profile)
         sources.configure(tx, wanted)
         publications.forget_open(tx)
         # A clock that was set back while nothing ran would keep everything waiting.
         batches.due_no_later(tx, tx.now + int(context.settings.polling.max_interval_s * US))
         lanes.due_no_later(tx, tx.now + int(context.settings.voyage.create_retry_s * US))
         notices.due_no_later(tx, tx.now)
-    notice_tokenizer(context)
+    if settle_switch(context):
+        take_up_profile(context)
     context.packs.discard_unfinished()
     settle_open_calls(context)
     _lost_state(context)
@@ -81,28 +82,6 @@ def _note_a_death(tx: Tx, dead: Here | None, mode: str) -> None:
     message = f"Process {dead.pid} ({dead.mode}) was killed, crashed, or lost power; {last}."
     troubles.note(tx, troubles.PROCESS, "died", message)
     troubles.over(tx, troubles.PROCESS)  # by this start
-
-
-def _same_profile(context: Context) -> None:
-    """One data folder holds the vectors of one profile: mixed ones cannot be compared."""
-    asked = context.profile.to_json()
-    with context.store.read() as connection:
-        known = notes.get(connection, notes.PROFILE)
-    if known is None:
-        with context.store.write() as tx:
-            notes.put(tx, notes.PROFILE, asked)
-    elif known != asked:
-        raise ConfigError(
-            f"{context.settings.data_dir} was made for {_told(Profile.from_json(known))}; the settings now ask for"
-            f" {_told(context.profile)}. Vectors of the two cannot be mixed.",
-            hint="Set [voyage] back, or name a new data_dir (and pay for embedding everything anew).",
-        )
-
-
-def _told(profile: Profile) -> str:
-    return (
-        f"{profile.model}, {profile.dimension} x {profile.dtype}, input_type {profile.input_type or 'none'}"
-    )
 
 
 def _lost_state(context: Context) -> None:
@@ -179,6 +158,9 @@ def _table(context: Context) -> None:
 def _check_table(context: Context, acknowledged: int, cause: str | None) -> None:
     """Publish everything again if the table is not what was acknowledged, or for a `cause` known before."""
     health = context.table_door.check()
+    if context.build is not None and health.reason != "foreign":
+        _while_building(context, health, acknowledged)
+        return
     if health.ok:
         if cause is None and (health.version or 0) < acknowledged:
             cause = f"the table went back to version {health.version}"
@@ -195,6 +177,19 @@ def _check_table(context: Context, acknowledged: int, cause: str | None) -> None
         _publish_again(context, "the table was damaged")
     else:
         _publish_again(context, cause or "the table was missing")
+
+
+def _while_building(context: Context, health: Health, acknowledged: int) -> None:
+    """The switch replaces whatever the table shows: until then it may be old. One that is lost is not made again."""
+    if health.ok:
+        if (health.version or 0) < acknowledged:
+            with context.store.write() as tx:
+                publications.forget_versions(tx)
+        return
+    if health.reason == "torn":
+        aside = context.table_door.set_aside(str(now_us(context.clock)))
+        context.log.error("table.set_aside", reason=health.detail, kept_as=aside)
+    serve_at_once(context, "the table was damaged" if health.reason == "torn" else "the table was missing")
 
 
 def _take_out_what_is_gone(context: Context) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -29,7 +29,7 @@ class RowMaker:
     """
 
     def __init__(
-        self, context: Context, texts: Texts, chosen: Sequence[ReadyVersion], published_at: int
+        self, context: Context, texts: Texts, chosen: Iterable[ReadyVersion], published_at: int
     ) -> None:
         from voyage_jobs.table import schema
 

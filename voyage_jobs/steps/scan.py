@@ -64,6 +64,7 @@ class ScanResult:
     vanished: int
     moved: int
     frozen: str | None
+    profile_id: int
     hinted: bool = False
     later: int = 0
     """Files that were left for a later scan because they were being written to."""
@@ -84,6 +85,7 @@ class Scan:
         self.row = row
         self.settings = settings
         self.hinted = hinted
+        self.profile_id = context.profile_id
         self.result: ScanResult | None = None
         self._options = split_options(context.settings)
         self._rules = PathRules(settings.include, settings.exclude, settings.hidden)
@@ -384,6 +386,7 @@ class Scan:
             self._lost,
             self._moved,
             frozen,
+            profile_id=self.profile_id,
             hinted=self.hinted,
             later=self._later,
         )

@@ -47,12 +47,24 @@ def submit(context: Context) -> bool:
     for batch in waiting:
         if context.stopping.is_set():
             break
-        if resting and batch.state in BEFORE_THE_JOB and batch.cancel_asked_at is None:
-            continue  # what is in doubt is looked for all the same: money hangs on it
+        if batch.state in BEFORE_THE_JOB:
+            if batch.profile_id != context.profile_id:
+                did |= _of_another_profile(context, batch)
+                continue
+            if (resting or not context.may_send) and batch.cancel_asked_at is None:
+                continue  # what is in doubt is looked for all the same: money hangs on it
         if batch.due_at <= now_us(context.clock):
             with about(batch.ref):
                 did |= _ADVANCE[batch.state](context, batch)
     return did
+
+
+def _of_another_profile(context: Context, batch: BatchRow) -> bool:
+    """Nobody wants these vectors any more, and no job was created: it never comes to one."""
+    if batch.state is Batch.UPLOADING:  # the file may be there already
+        with context.store.write() as tx:
+            notes.put(tx, notes.STRAYS, str(tx.now))
+    return abandon(context, batch, "other vectors are wanted now", by_person=False)
 
 
 def _spool(context: Context, batch: BatchRow) -> bool:

@@ -13,6 +13,7 @@ from voyage_jobs.states import Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.strays import find_strays
+from voyage_jobs.steps.switch import release_if_over
 from voyage_jobs.store import batches, embeddings, lanes
 from voyage_jobs.store.batches import BatchRow
 
@@ -27,13 +28,14 @@ def tidy(context: Context) -> bool:
         did = find_strays(context)
         did |= _delete_remote(context)
     did |= _forget_failures(context)
+    did |= release_if_over(context)
     return _close(context) or did
 
 
 def _forget_failures(context: Context) -> bool:
-    """What failed and is in no document any more is nobody's trouble."""
+    """What failed, or waits for other vectors, and is in no document any more is nobody's trouble."""
     with context.store.read() as connection:
-        if not embeddings.any_failed_unneeded(connection):
+        if not embeddings.any_forgotten(connection, context.profile_id):
             return False
     with context.store.write() as tx:
         embeddings.drop_unneeded(tx)

@@ -8,12 +8,12 @@ from voyage_jobs.store.store import Tx
 
 
 def split_window(context: Context, tx: Tx, embedding_id: int) -> int:
-    """Let every live version ask for two halves in place of this window. Returns how many versions did.
+    """Let every live version under the profile in force ask for two halves in place of this window; how many did.
 
     A version whose text the state let go of keeps the failed window: its next scan makes it anew.
     """
     done = 0
-    for version_id in versions.using(tx.connection, embedding_id):
+    for version_id in versions.using(tx.connection, embedding_id, context.profile_id):
         text = versions.text_of(tx.connection, version_id)
         chunks = versions.window_of(tx.connection, version_id, embedding_id)
         if text is None or len(chunks) < 2:

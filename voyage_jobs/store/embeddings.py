@@ -128,16 +128,19 @@ _DROP = [
 ]
 
 
-# Purpose: has something failed that nobody asks for any more?
+_UNNEEDED = "NOT EXISTS (SELECT 1 FROM chunks c WHERE c.embedding_id = e.id)"
+# Purpose: is there something that nobody asks for any more and no other step will drop: what has failed, or waits under
+# a profile that is not in force? (Two ranges, so that the index finds them.)
 _FORGOTTEN = text(
-    "SELECT EXISTS (SELECT 1 FROM embeddings e WHERE e.state = 3 AND NOT EXISTS"
-    " (SELECT 1 FROM chunks c WHERE c.embedding_id = e.id))"
+    f"SELECT EXISTS (SELECT 1 FROM embeddings e WHERE e.state = 3 AND {_UNNEEDED})"
+    f" OR EXISTS (SELECT 1 FROM embeddings e WHERE e.state = 0 AND e.profile_id < :profile AND {_UNNEEDED})"
+    f" OR EXISTS (SELECT 1 FROM embeddings e WHERE e.state = 0 AND e.profile_id > :profile AND {_UNNEEDED})"
 )
 
 
-def any_failed_unneeded(connection: Connection) -> bool:
-    """Whether there is a failed embedding that no chunk points to."""
-    return bool(connection.execute(_FORGOTTEN).scalar_one())
+def any_forgotten(connection: Connection, profile_id: int) -> bool:
+    """Whether an embedding that failed, or waits under another profile, is pointed to by no chunk."""
+    return bool(connection.execute(_FORGOTTEN, {"profile": profile_id}).scalar_one())
 
 
 def drop_unneeded(tx: Tx) -> int:

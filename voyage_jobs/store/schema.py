@@ -233,6 +233,21 @@ chunks = _table(
 )
 Index("ix_chunks_embedding_id", chunks.c.embedding_id)
 
+# The chunks of the versions that the table showed before a `reprofile`, as long as it can be switched back.
+shelf = _table(
+    "shelf",
+    Column("version_id", Integer, ForeignKey("versions.id"), nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("embedding_id", Integer, ForeignKey("embeddings.id"), nullable=False),
+    Column("slot", Integer, nullable=False),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("section", Integer, nullable=False),
+    Column("tokens", Integer, nullable=False),
+    PrimaryKeyConstraint("version_id", "ordinal"),
+    rowid=False,
+)
+
 batches = _table(
     "batches",
     Column("id", Integer, primary_key=True),

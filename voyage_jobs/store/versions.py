@@ -350,9 +350,14 @@ def text_of(connection: Connection, version_id: int) -> str | None:
     return None if body is None else zstandard.ZstdDecompressor().decompress(body).decode()
 
 
-def using(connection: Connection, embedding_id: int) -> list[int]:
-    """The live versions that need an embedding."""
-    query = select(chunks.c.version_id).where(chunks.c.embedding_id == embedding_id).distinct()
+def using(connection: Connection, embedding_id: int, profile_id: int) -> list[int]:
+    """The live versions under a profile that need an embedding."""
+    query = (
+        select(chunks.c.version_id)
+        .join(versions, versions.c.id == chunks.c.version_id)
+        .where(chunks.c.embedding_id == embedding_id, versions.c.profile_id == profile_id)
+        .distinct()
+    )
     return list(connection.execute(query.order_by(chunks.c.version_id)).scalars())
 
 
@@ -455,15 +460,17 @@ _READY = text(
     " v.modified_at, v.title, v.sections, v.metadata, v.chunks"
     " FROM sources s CROSS JOIN versions v ON v.id IN"
     "  (SELECT r.id FROM versions r WHERE r.state = 'ready' AND r.state IN ('waiting', 'ready')"
-    "   AND r.source_id = s.id AND r.id > :after ORDER BY r.id LIMIT :most)"
+    "   AND r.source_id = s.id AND r.id > :after AND (:profile IS NULL OR r.profile_id = :profile)"
+    "   ORDER BY r.id LIMIT :most)"
     " JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
     " ORDER BY v.id LIMIT :most"
 )
 
 
-def ready(connection: Connection, after: int, most: int) -> list[ReadyVersion]:
-    """Up to `most` versions that are ready to be published, by id, after a given id."""
-    rows = connection.execute(_READY, {"after": after, "most": most}).mappings()
+def ready(connection: Connection, after: int, most: int, profile_id: int | None = None) -> list[ReadyVersion]:
+    """Up to `most` versions that are ready to be published (under one profile), by id, after a given id."""
+    values = {"after": after, "most": most, "profile": profile_id}
+    rows = connection.execute(_READY, values).mappings()
     return [ReadyVersion(**row) for row in rows]
 
 

@@ -75,9 +75,12 @@ class Incoming:
 
     Rows must have the table's columns, no nulls, finite vectors, a `chunk_id` that is unique in the flip, and
     belong to the documents that are flipped. Remembers the chunk ids of one flip: about 150 bytes a row.
+    Without `documents` any row may come, and there may be millions: ids are compared among neighbours alone.
     """
 
-    def __init__(self, schema: pa.Schema, documents: DocumentSet, batches: Iterable[pa.RecordBatch]) -> None:
+    def __init__(
+        self, schema: pa.Schema, documents: DocumentSet | None, batches: Iterable[pa.RecordBatch]
+    ) -> None:
         self._schema = schema
         self._documents = documents
         self._batches = batches
@@ -109,13 +112,15 @@ class Incoming:
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             if column.null_count:
                 raise ValueError(f"column {name} holds nulls")
-        if not self._documents.mask(batch).all():
+        if self._documents is not None and not self._documents.mask(batch).all():
             raise ValueError("a row belongs to a document that is not part of this flip")
         self._demand_new_ids(batch.column("chunk_id"))
         _demand_finite(batch.column("vector"))
         return pa.RecordBatch.from_arrays(batch.columns, schema=self._schema)
 
     def _demand_new_ids(self, column: pa.Array) -> None:
+        if self._documents is None and len(self._chunk_ids) > SCAN_ROWS:
+            self._chunk_ids.clear()
         before = len(self._chunk_ids)
         ids = column.to_pylist()
         self._chunk_ids.update(ids)

@@ -19,6 +19,12 @@ class TableDoor(Protocol):
     def place(self) -> str:
         """Where the table is: another place is another table."""
 
+    def under(self, profile: Profile) -> TableDoor:
+        """The way to the same table, as one that holds vectors of `profile`."""
+
+    def profile(self) -> Profile | None:
+        """The profile of the vectors in the table; None if there is no table of ours that can be read."""
+
     def exists(self) -> bool:
         """Whether there is a table, whole or not. Cheap."""
 
@@ -48,6 +54,14 @@ class LanceDoor:
     def place(self) -> str:
         """Folder and name of the table."""
         return f"{self._uri}#{self._name}"
+
+    def under(self, profile: Profile) -> LanceDoor:
+        """This door, or another to the same table for vectors of another profile."""
+        return self if profile == self._profile else LanceDoor(self._uri, self._name, profile)
+
+    def profile(self) -> Profile | None:
+        """What the newest version's metadata say; loads LanceDB's format library if there is a table."""
+        return health.profile_of_table(self._uri, self._name)
 
     def exists(self) -> bool:
         """Whether there is a table, whole or not."""

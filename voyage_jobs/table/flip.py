@@ -1,4 +1,6 @@
-"""The one change the table knows: these documents have exactly these rows, from one version to the next."""
+"""The changes the table knows: these documents, or the whole table, have exactly these rows from one version to the
+next.
+"""
 
 from __future__ import annotations
 
@@ -71,6 +73,26 @@ def _committed(dataset: Any, path: str, documents: DocumentSet, added: list[Any]
             removed_fragment_ids=emptied, updated_fragments=thinned, new_fragments=added
         )
         return lance.LanceDataset.commit(dataset, operation, read_version=dataset.version)
+
+
+def remake(path: str, incoming: Incoming) -> Any:
+    """Let the whole table have the incoming rows and their schema, in one commit. The dataset as it is afterwards."""
+    import lance
+
+    before = open_dataset(path)
+    try:
+        with open_writing(path):
+            return lance.write_dataset(
+                incoming.reader(),
+                before,
+                mode="overwrite",
+                max_rows_per_file=ROWS_PER_FRAGMENT,
+                data_storage_version=before.data_storage_version,
+            )
+    except Exception:
+        if incoming.failure is not None:
+            raise incoming.failure from None
+        raise
 
 
 def _by_fragment(addresses: np.ndarray[Any, Any]) -> Iterator[tuple[int, list[int]]]:

@@ -11,7 +11,7 @@ from voyage_jobs.errors import ConfigError, CorruptionError
 from voyage_jobs.profile import Profile
 from voyage_jobs.table.documents import SCAN_ROWS
 from voyage_jobs.table.engine import newest_manifest, open_dataset, open_reading, table_path
-from voyage_jobs.table.schema import KEY_COLUMNS, demand_ours
+from voyage_jobs.table.schema import KEY_COLUMNS, demand_ours, profile_in
 
 Reason = Literal["missing", "torn", "foreign"]
 
@@ -58,6 +58,19 @@ def check(uri: str, name: str, profile: Profile | None = None, *, deep: bool = F
     except ConfigError as exc:
         return Health(False, "foreign", exc.message)
     return Health(True, version=dataset.version, rows=rows)
+
+
+def profile_of_table(uri: str, name: str) -> Profile | None:
+    """The profile that the newest version was made for; None if there is no table of ours that can be read."""
+    path = table_path(uri, name)
+    if not exists(uri, name):
+        return None
+    try:
+        found = open_dataset(path).schema
+        demand_ours(found, None, path)
+    except (CorruptionError, ConfigError):
+        return None
+    return profile_in(found)
 
 
 def _compare_sizes(dataset: Any, path: str) -> None:

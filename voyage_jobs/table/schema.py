@@ -91,3 +91,13 @@ def demand_ours(found: pa.Schema, profile: Profile | None, where: str) -> None:
             f"The columns of the table {where} have been changed by another program.",
             hint="Name another table in [lancedb] table; it is filled from the stored vectors at no cost.",
         )
+
+
+def profile_in(found: pa.Schema) -> Profile | None:
+    """The profile that a table's metadata name, if they do."""
+    from voyage_jobs.profile import Profile
+
+    try:
+        return Profile.from_json((found.metadata or {})[_PROFILE].decode())
+    except (KeyError, TypeError, ValueError):
+        return None

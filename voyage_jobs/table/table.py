@@ -17,7 +17,8 @@ from voyage_jobs.table.engine import (
     quiet_logs,
     table_path,
 )
-from voyage_jobs.table.flip import replace
+from voyage_jobs.table.flip import remake, replace
+from voyage_jobs.table.kept import bring_back, is_kept, keep, let_go
 from voyage_jobs.table.schema import KEY_COLUMNS, demand_ours, schema
 from voyage_jobs.table.search import nearest
 from voyage_jobs.table.sync import Syncer
@@ -77,6 +78,35 @@ class PublishedTable:
     def delete(self, documents: Iterable[tuple[str, str]]) -> int:
         """Remove these documents' rows in one commit; the new table version."""
         return self.flip(documents, ())
+
+    def remake(self, profile: Profile, batches: Iterable[pa.RecordBatch]) -> int:
+        """Let the table have exactly the rows in `batches`, with vectors of `profile`; the new table version.
+
+        One commit: a reader sees the table as it was, or as it is now, with all rows and the vector column of one of
+        the two profiles. Rows are streamed. What was there stays in the version before: `keep` it to `bring_back`.
+        This object is of no more use afterwards: open the table anew. Raises as `flip` does.
+        """
+        incoming = Incoming(schema(profile), None, batches)
+        return int(remake(self.path, incoming).version)
+
+    def keep(self, version: int) -> None:
+        """Have a version outlive all upkeep, until `let_go`. Doing it twice does no harm."""
+        keep(open_dataset(self.path), version)
+
+    def let_go(self, version: int) -> None:
+        """A version that was kept is an old one like any other."""
+        let_go(open_dataset(self.path), version)
+
+    def is_kept(self, version: int) -> bool:
+        """Whether a version was kept, and can be brought back."""
+        return is_kept(open_dataset(self.path), version)
+
+    def bring_back(self, version: int) -> int:
+        """Make the table what it was in a version that was kept, in one commit; the new table version.
+
+        This object is of no more use afterwards if the vectors were of another profile.
+        """
+        return bring_back(self.path, version)
 
     def sync(self) -> int:
         """Make everything committed so far survive a power loss; the number of files that were new."""

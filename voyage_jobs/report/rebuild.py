@@ -1,0 +1,159 @@
+"""Which vectors the table has, which ones are asked for, how far a new table is, and what can be switched back to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from voyage_jobs.clock import US, iso
+from voyage_jobs.config.prices import batch_price
+from voyage_jobs.config.profile import profile_of, with_profile
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.profile import Profile
+from voyage_jobs.states import UNFINISHED
+from voyage_jobs.store import batches, foresight, ledger, rebuild
+from voyage_jobs.store.rebuild import Build, Previous, Progress, Spent
+from voyage_jobs.store.story import View
+
+_HISTORY = 200  # batches by which the finish is foretold
+_PATHS = 20
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """What is known of the profiles in one moment. `change_tokens`: of embedding everything under what is asked for."""
+
+    asked: Profile
+    table: Profile | None
+    build: Build | None
+    progress: Progress | None
+    spent: Spent | None
+    unread_paths: tuple[str, ...]
+    likely_at: int | None
+    previous: Previous | None
+    change_tokens: int | None
+    change_usd: float | None
+
+    @property
+    def in_force(self) -> Profile | None:
+        """Under which texts are embedded."""
+        return self.table if self.build is None else self.build.target
+
+    @property
+    def changed(self) -> bool:
+        """Whether the configuration asks for something else."""
+        return self.in_force is not None and self.in_force != self.asked
+
+
+def look(connection: View, settings: Settings, now: int) -> Vectors:
+    """Read it. `settings` are those of the configuration; `now` in microseconds UTC."""
+    asked = profile_of(settings)
+    table, build = rebuild.served(connection), rebuild.build(connection)
+    progress = spent = likely_at = change_tokens = None
+    paths: tuple[str, ...] = ()
+    if build is not None:
+        profile_id = foresight.profile_row(connection, build.target.fingerprint) or 0
+        progress = rebuild.progress(connection, profile_id)
+        spent = rebuild.spent(connection, profile_id, build.began_at)
+        likely_at = _likely_at(connection, settings, progress, profile_id, now)
+        if progress.scanned and progress.unread:
+            paths = tuple(rebuild.unread_paths(connection, profile_id, _PATHS))
+    elif table is not None and table != asked:
+        live, held = rebuild.live_tokens(connection), rebuild.held_tokens(connection, asked.fingerprint)
+        change_tokens = max(0, live - held)
+    return Vectors(
+        asked=asked,
+        table=table,
+        build=build,
+        progress=progress,
+        spent=spent,
+        unread_paths=paths,
+        likely_at=likely_at,
+        previous=rebuild.previous(connection),
+        change_tokens=change_tokens,
+        change_usd=None if change_tokens is None else ledger.usd(change_tokens, batch_price(settings)),
+    )
+
+
+def working_settings(settings: Settings, found: Vectors) -> Settings:
+    """The settings with the profile that is in force: price and limits of the work go by it."""
+    return settings if found.in_force is None else with_profile(settings, found.in_force)
+
+
+def _likely_at(
+    connection: View, settings: Settings, progress: Progress, profile_id: int, now: int
+) -> int | None:
+    """When the last batch is likely to end, by how long batches took here; None where that is not known."""
+    took = batches.durations_s(connection, _HISTORY)
+    if not progress.scanned or not progress.open_chunks or not took:
+        return None
+    median_us = int(took[len(took) // 2] * US)
+    under_way = [b for b in batches.in_state(connection, *UNFINISHED) if b.profile_id == profile_id]
+    at_work = [(batch.submitted_at or now) + median_us for batch in under_way]
+    unsent = max(0, progress.open_chunks - sum(batch.inputs for batch in under_way))
+    batching = settings.batching
+    waves = ceil(ceil(unsent / batching.max_inputs) / batching.max_in_flight_batches)
+    return max([now, now + waves * median_us, *at_work])
+
+
+def as_dict(found: Vectors) -> dict[str, Any]:
+    """For `--json`, in the shape that docs/status.md promises."""
+    return {
+        "table": _profile(found.table),
+        "asked": _profile(found.asked),
+        "sending": not found.changed,
+        "change": None
+        if found.change_tokens is None
+        else {"tokens": found.change_tokens, "cost_usd": found.change_usd},
+        "building": _building(found),
+        "previous": _previous(found.previous),
+    }
+
+
+def _profile(profile: Profile | None) -> dict[str, Any] | None:
+    if profile is None:
+        return None
+    return {**json.loads(profile.to_json()), "fingerprint": profile.fingerprint}
+
+
+def _building(found: Vectors) -> dict[str, Any] | None:
+    build, progress, spent = found.build, found.progress, found.spent
+    if build is None or progress is None or spent is None:
+        return None
+    return {
+        "profile": _profile(build.target),
+        "began_at": iso(build.began_at),
+        "by": build.who,
+        "failures_accepted": build.leave_out,
+        "blocked": progress.blocked and not build.leave_out,
+        "documents": {
+            "read": progress.documents,
+            "ready": progress.ready,
+            "failed": progress.refused,
+            "unread": progress.unread,
+        },
+        "chunks": {
+            "total": progress.chunks,
+            "open": progress.open_chunks,
+            "failed": progress.failed_chunks,
+        },
+        "sources_to_read": list(progress.unscanned_sources),
+        "frozen_sources": list(progress.frozen_sources),
+        "unread_paths": list(found.unread_paths),
+        "tokens": {"settled": spent.settled_tokens, "reserved": spent.reserved_tokens},
+        "cost_usd": {"settled": spent.settled_usd, "reserved": spent.reserved_usd},
+        "likely_at": iso(found.likely_at),
+    }
+
+
+def _previous(previous: Previous | None) -> dict[str, Any] | None:
+    if previous is None:
+        return None
+    return {
+        "profile": _profile(previous.profile),
+        "table_version": previous.table_version,
+        "switched_at": iso(previous.switched_at),
+        "until_at": iso(previous.until_at),
+    }

@@ -1,0 +1,57 @@
+"""What people are told about a change of the profile, in one place: `run`, `sync` and `status` say the same. Pure."""
+
+from __future__ import annotations
+
+from voyage_jobs.profile import Profile
+from voyage_jobs.store.rebuild import Build, Progress
+
+CHANGED_HINT = (
+    "`voyage-jobs reprofile` says what the change costs, and builds a new table beside this one; or set [voyage]"
+    " back."
+)
+BUILD_CHANGED_HINT = (
+    "Set [voyage] to what is being built, or give that up: `voyage-jobs reprofile --abandon`."
+)
+BLOCKED_HINT = (
+    "`voyage-jobs retry` tries again; `voyage-jobs reprofile --status` lists what is missing, and `voyage-jobs"
+    " reprofile --accept-failures` switches without it."
+)
+BUILDING_HINT = "`voyage-jobs reprofile --status` tells more; `voyage-jobs reprofile --abandon` gives it up."
+
+
+def changed(asked: Profile, in_force: Profile, build: Build | None, cost: str = "") -> tuple[str, str]:
+    """(message, hint): the configuration asks for other vectors than those in force. `cost`: what that takes."""
+    if build is not None:
+        message = f"[voyage] asks for {asked.told}, and a table for {in_force.told} is being built: nothing is sent."
+        return message, BUILD_CHANGED_HINT
+    message = f"[voyage] asks for {asked.told}; the table has {in_force.told}. Nothing is sent until that is settled."
+    return message + (f" The change would cost {cost}." if cost else ""), CHANGED_HINT
+
+
+def blocked(found: Progress) -> str:
+    """Why a build that has everything it can get is not switched to."""
+    lacking = []
+    if found.failed_chunks:
+        lacking.append(f"{found.failed_chunks:,} chunks have failed")
+    if found.unread:
+        lacking.append(f"{found.unread:,} documents in the table cannot be read now")
+    if found.frozen_sources:
+        lacking.append(f"sources are frozen: {', '.join(found.frozen_sources)}")
+    return f"The new table is as complete as it gets, but {', and '.join(lacking)}. It is not switched to by itself."
+
+
+def building(build: Build, found: Progress) -> str:
+    """How far a build is."""
+    if not found.scanned:
+        left = f"sources still to be read: {', '.join(found.unscanned_sources)}"
+    else:
+        left = f"{found.chunks - found.open_chunks:,} of {found.chunks:,} chunks have their vectors"
+    return f"A table for {build.target.told} is being built: {left}."
+
+
+def plan_warning(asked: Profile, in_force: Profile) -> str:
+    """What a plan is about while the configuration asks for other vectors than those in force."""
+    return (
+        f"This is what it costs to embed everything for {asked.told}, as [voyage] asks; the table has, or will have,"
+        f" {in_force.told}: `sync` and `run` send nothing of it until `voyage-jobs reprofile`."
+    )

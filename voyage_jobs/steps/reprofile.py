@@ -1,0 +1,174 @@
+"""reprofile: which profile is in force, and the acts by which a person changes it.
+
+The configuration *asks* for a profile; the table *has* one; a build *makes* one. What is in force is that of the build,
+else that of the table. Where the configuration asks for something else, the work goes on under what is in force, and
+nothing is sent: it would be paid for, and might not be meant.
+
+A build needs no second folder. Versions of another profile wait beside the published ones as those of an edited file
+do; their vectors go into packs of their own; only publishing is held back until everything is there. See `switch.py`
+for the one commit that then replaces the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from voyage_jobs.crash import crash_point
+from voyage_jobs.errors import ConfigError
+from voyage_jobs.profile import Profile
+from voyage_jobs.states import AT_THE_VENDOR
+from voyage_jobs.steps import rebuild_words
+from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.recount import notice_tokenizer
+from voyage_jobs.steps.switch import go_back, release
+from voyage_jobs.store import batches, notes, rebuild, sources
+from voyage_jobs.store.rebuild import Build
+
+Answer = dict[str, object]
+BEGIN, ABANDON, ACCEPT, BACK = "begin", "abandon", "accept_failures", "switch_back"
+
+
+def take_up_profile(context: Context) -> None:
+    """Work under the profile that is in force by the state, towards the table that there is."""
+    with context.store.read() as connection:
+        served, build = rebuild.served(connection), rebuild.build(connection)
+    if served is None:
+        served = _of_a_lost_state(context) or context.asked
+        with context.store.write() as tx:
+            notes.put(tx, notes.PROFILE, served.to_json())
+    context.build, context.look_at_build_at = build, float("-inf")
+    context.work_under(served if build is None else build.target)
+    context.table_door = context.table_door.under(served)
+    with context.store.write() as tx:
+        context.profile_id = sources.profile_id(tx, context.profile)
+    notice_tokenizer(context)
+    if not context.may_send:
+        message, hint = rebuild_words.changed(context.asked, context.profile, build)
+        context.log.warning("profile.changed", message=message, hint=hint)
+
+
+def _of_a_lost_state(context: Context) -> Profile | None:
+    """What a new state goes by where the one before it was lost: what the table has, if packs of that are here."""
+    if not context.packs.names():
+        return None
+    found = context.table_door.profile()
+    if found is None or found == context.asked:
+        return None
+    mine = f"{found.fingerprint[:12]}/"
+    return found if any(name.startswith(mine) for name in context.packs.names()) else None
+
+
+# --- the acts ---
+
+
+def reprofile(context: Context, arguments: Mapping[str, object], who: str) -> Answer:
+    """What `voyage-jobs reprofile` asks for. Raises ConfigError if it makes no sense now."""
+    what = arguments.get("do")
+    if what == BEGIN:
+        return _begin(context, Profile.from_json(str(arguments["target"])), who)
+    acts = {ABANDON: _abandon, ACCEPT: _accept, BACK: _back}
+    if what not in acts:
+        raise ConfigError(
+            f"The process at work does not know how to {what}.", hint="Restart it, then ask again."
+        )
+    return acts[str(what)](context, who)
+
+
+def _begin(context: Context, target: Profile, who: str) -> Answer:
+    with context.store.read() as connection:
+        served = rebuild.served(connection)
+    if context.build is not None and context.build.target != target:
+        raise ConfigError(
+            f"A table for {context.build.target.told} is being built already.",
+            hint="Give that up first: `voyage-jobs reprofile --abandon`. What it has paid for is kept.",
+        )
+    context.asked = target  # a process at work may have read its configuration before it was changed
+    if context.build is not None or target == served:
+        context.log.info("reprofile.already", target=target.told)
+        return {"state": "building" if context.build is not None else "nothing to do", "target": target.told}
+    with context.store.write() as tx:
+        rebuild.note_build(tx, Build(target, tx.now, who))
+        rebuild.read_again(tx, everything=True)
+        if (
+            notes.get(tx.connection, notes.CLAIM) is not None
+        ):  # jobs of this profile, too, may be there to be claimed
+            notes.put(tx, notes.CLAIM, notes.CLAIM_DUE)
+    crash_point("reprofile.committed")
+    take_up_profile(context)
+    context.log.info("reprofile.begun", who=who, target=target.told)
+    return {"state": "begun", "target": target.told}
+
+
+def _abandon(context: Context, who: str) -> Answer:
+    """Give the build up. The table is what it was; jobs under way are cancelled; paid vectors stay in their packs."""
+    if context.build is None:
+        raise ConfigError(
+            "No table is being built: there is nothing to abandon.", hint="`voyage-jobs status`"
+        )
+    target = context.build.target
+    with context.store.write() as tx:
+        jobs = [
+            batch
+            for batch in batches.in_state(tx.connection, *AT_THE_VENDOR)
+            if batch.profile_id == context.profile_id
+        ]
+        for batch in jobs:
+            batches.note(tx, batch.id, cancel_asked_at=batch.cancel_asked_at or tx.now, due_at=0)
+        rebuild.forget_build(tx)
+        served = rebuild.served(tx.connection)
+        kept = None if served is None else sources.profile_id(tx, served)
+        rebuild.give_up_waiting(tx, f"the new table was abandoned by {who}", but=kept)
+        rebuild.read_again(tx, everything=False)
+    crash_point("abandon.committed")
+    take_up_profile(context)
+    context.log.info("reprofile.abandoned", who=who, target=target.told, cancelled=len(jobs))
+    return {
+        "state": "abandoned",
+        "target": target.told,
+        "table": context.profile.told,
+        "cancelled": len(jobs),
+    }
+
+
+def _accept(context: Context, who: str) -> Answer:
+    """A person accepts that what cannot be embedded anew is not in the new table."""
+    build = context.build
+    if build is None:
+        raise ConfigError("No table is being built: there is nothing to accept.", hint="`voyage-jobs status`")
+    with context.store.write() as tx:
+        rebuild.note_build(tx, replace(build, leave_out=True))
+    context.build, context.look_at_build_at = replace(build, leave_out=True), float("-inf")
+    with context.store.read() as connection:
+        found = rebuild.progress(connection, context.profile_id)
+    context.log.info("reprofile.accepted", who=who, chunks=found.failed_chunks, documents=found.unread)
+    return {"state": "accepted", "failed_chunks": found.failed_chunks, "unread_documents": found.unread}
+
+
+def _back(context: Context, who: str) -> Answer:
+    """Bring back the table of before the last switch."""
+    if context.build is not None:
+        raise ConfigError(
+            "A new table is being built; the one that is shown was not switched yet.",
+            hint="`voyage-jobs reprofile --abandon` gives the new one up.",
+        )
+    with context.store.read() as connection:
+        previous = rebuild.previous(connection)
+    if previous is None:
+        raise ConfigError(
+            "No table of before is kept: there is nothing to switch back to.",
+            hint="To embed under other settings, change [voyage] and run `voyage-jobs reprofile`; what was paid for"
+            " under them before is not paid again.",
+        )
+    if not context.open_table().is_kept(previous.table_version):
+        release(context, previous)
+        raise ConfigError(
+            f"Version {previous.table_version} of the table, which was kept, is gone with the table.",
+            hint="Set [voyage] back and run `voyage-jobs reprofile`: only what has changed since is paid.",
+        )
+    with context.store.write() as tx:
+        rebuild.begin_to_go_back(tx, previous)
+    crash_point("switch_back.intent.committed")
+    go_back(context, previous, f"switched back by {who}")
+    take_up_profile(context)
+    return {"state": "switched back", "table": context.profile.told}
