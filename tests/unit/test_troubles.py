@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from small_world import Small, quick
 from state_rows import opened
+from step_doors import settle, until
 from world import World
 
 from voyage_jobs.clock import US, VirtualClock
@@ -14,7 +15,7 @@ from voyage_jobs.report import headline, outlook, problems, status, stuck
 from voyage_jobs.report.facts import gather
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import acts, poll
-from voyage_jobs.store import troubles
+from voyage_jobs.store import batches, troubles
 from voyage_jobs.store.lanes import Lane
 from voyage_jobs.store.tally import Waiting
 from voyage_jobs.store.troubles import Trouble
@@ -325,6 +326,24 @@ def test_the_outlook_is_unknown_for_a_reason_and_else_a_time(running, facts):
     assert said(open=[], tallies={})["unknown_because"] == "nothing_waits"
     more = said(took=[1e6], waiting=Waiting(10**9, 1, facts.now, 1))
     assert more["likely_at"] > said(took=[1e6])["likely_at"]
+
+
+def test_refused_and_cancelled_jobs_foretell_nothing(tmp_path):
+    world = World(tmp_path, batch_seconds=1000, faults={"job_invalid": {"times": 1}})
+    world.write("a.md", "text")
+    with world.worker() as context:
+        assert settle(world, context).remote_status == "failed"
+        acts.perform(context, "retry", {}, "me")
+        again = until(world, context, Batch.RUNNING)
+        acts.perform(context, "cancel", {"ref": again.ref}, "me")
+        settle(world, context)
+        with context.store.read() as connection:
+            assert batches.durations_s(connection, 10) == []
+        acts.perform(context, "retry", {}, "me")
+        settle(world, context)
+        with context.store.read() as connection:
+            [took] = batches.durations_s(connection, 10)
+    assert 1000 <= took < 1700
 
 
 def test_the_headline_is_the_worst_fact(running, facts):

@@ -137,9 +137,10 @@ def get(connection: Connection, batch_id: int) -> BatchRow:
     return _batch(connection.execute(select(batches).where(batches.c.id == batch_id)).mappings().one())
 
 
-# Purpose: how long the latest batches took at the vendor.
+# Purpose: how long the latest batches took at the vendor, but for those that were refused or cancelled there.
 _TOOK = text(
     "SELECT (ended_at - submitted_at) / 1000000.0 FROM batches WHERE ended_at > submitted_at"
+    " AND collected_at IS NOT NULL AND COALESCE(remote_status, '') NOT LIKE 'cancel%'"
     " ORDER BY id DESC LIMIT :most"
 )
 
