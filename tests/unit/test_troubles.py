@@ -142,13 +142,15 @@ def _fall(_context):
     raise RuntimeError("the sky fell\nwith a text")
 
 
-def test_an_error_at_the_start_is_on_record(tmp_path):
+def test_an_error_at_the_start_is_on_record(tmp_path, monkeypatch):
     world = World(tmp_path)
     world.write("a.md", "text")
     world.run()
-    with pytest.raises(Exception, match="cannot be mixed"):
-        world.run(voyage={"model": "voyage-4-lite"})
-    assert errors(world)["start"]["code"] == troubles.FATAL
+    with monkeypatch.context() as broken, pytest.raises(RuntimeError):
+        broken.setattr("voyage_jobs.steps.recovery._missing_packs", _fall)
+        world.run()
+    found = errors(world)["start"]
+    assert (found["code"], found["over_at"]) == (troubles.FATAL, None)
     world.run(2, quiet=False)
     assert errors(world)["start"]["over_at"] is not None
 
