@@ -252,6 +252,16 @@ def test_a_source_that_is_added_is_scanned(world, tmp_path):
     assert {row["path"] for row in world.table_rows("path")} == {"a.md", "x.md"}
 
 
+def test_other_vectors_are_taken_up_as_a_wish_and_nothing_is_sent(world):
+    """What was sent is collected and shown all the same; see test_reprofile_step.py for the rest."""
+    run, fresh = reloaded(world, voyage={"output_dimension": 16})
+    assert run.accepted == [fresh]
+    (told,) = world.log.named("profile.changed")
+    assert "voyage-jobs reprofile" in told["hint"]
+    assert {row["path"] for row in world.table_rows("path")} == {"a.md"}
+    assert world.sim.calls["create_batch"] == 1
+
+
 def test_a_source_that_is_removed_is_frozen_and_its_rows_stay(world, tmp_path):
     reloaded(world, sources=[{"name": "other", "path": str(tmp_path)}])
     with world.worker(sources=[{"name": "other", "path": str(tmp_path)}]) as context:

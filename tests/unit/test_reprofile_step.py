@@ -647,6 +647,24 @@ def test_the_table_of_before_is_kept_through_upkeep_and_let_go_after_its_time(fi
     assert Table(filled).texts == table.texts
 
 
+def test_what_is_let_go_leaves_the_disk_and_its_vectors_may_be_deleted(filled, monkeypatch):
+    monkeypatch.setattr("voyage_jobs.table.kept.LEAST_KEEP_S", 0)  # Lance goes by the clock of this machine
+    keep = {"lancedb": {"keep_previous_s": 60}}
+    old = Table(filled)
+    reprofiled(filled, **keep)
+    data = os.path.join(old.path, "data")
+    before = len(os.listdir(data))
+    filled.clock.advance(61)
+    filled.run(voyage=OTHER, **keep)
+    assert len(os.listdir(data)) < before
+    shutil.rmtree(filled.data_dir / "vectors" / profile_of(filled.settings()).fingerprint[:12])
+    units = filled.ledger.units()
+    filled.run(voyage=OTHER, **keep)
+    assert (Table(filled).width, len(Table(filled).texts)) == (NEW, FILES)
+    assert filled.ledger.units() == units
+    assert sync(filled, voyage=OTHER, **keep).ending is Ending.DONE
+
+
 def test_a_death_while_it_is_let_go_does_no_harm(filled):
     keep = {"lancedb": {"keep_previous_s": 0}}
     act(filled, "begin", **keep)

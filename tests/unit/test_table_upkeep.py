@@ -74,7 +74,7 @@ def test_fragments_and_deletions_are_compacted(
 
 
 def test_old_versions_go_after_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep_module, "_LEAST_KEEP_S", 0)
+    monkeypatch.setattr(upkeep_module, "LEAST_KEEP_S", 0)
     table = crowded(tmp_path)
     manifests = tmp_path / "chunks.lance" / "_versions"
     counts: list[int] = []

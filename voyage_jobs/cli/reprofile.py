@@ -122,7 +122,7 @@ def _confirmed(settings: Settings, found: Vectors, as_json: bool) -> bool:
         output.emit_json({"done": False, "state": "to be confirmed", "profile": as_dict(found), "plan": cost})
         return False
     _show_cost(settings, found, cost)
-    if not sys.stdin.isatty():
+    if not at_a_terminal():
         click.echo("\nNothing was begun. With --yes it begins.")
         return False
     click.echo()
@@ -130,6 +130,11 @@ def _confirmed(settings: Settings, found: Vectors, as_json: bool) -> bool:
         return True
     click.echo("Nothing was begun.")
     return False
+
+
+def at_a_terminal() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin.isatty()
 
 
 def _show_cost(settings: Settings, found: Vectors, cost: dict[str, Any]) -> None:
@@ -193,7 +198,8 @@ def _status_rows(found: Vectors, report: dict[str, Any]) -> list[tuple[str, str]
         rows += _building_rows(found, building)
     previous = report["previous"]
     if previous is not None and found.previous is not None:
-        rows.append(("kept", f"{found.previous.profile.told}, until {previous['until_at']} (--switch-back)"))
+        rows.append(("kept", found.previous.profile.told))
+        rows.append(("", f"until {previous['until_at']} (--switch-back)"))
     return rows
 
 

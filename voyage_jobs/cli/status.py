@@ -93,7 +93,7 @@ def exit_code(report: dict[str, Any], problems: list[Problem]) -> ExitCode:
     if any(problem.code == "state_unreadable" for problem in real):
         return ExitCode.UNEXPECTED
     remains = report["open_batches"] or any(report["chunks"][place] != 0 for place in _ON_THE_WAY)
-    unseen = any(problem.code == "never_scanned" for problem in problems)
+    unseen = any(problem.code in ("never_scanned", "reprofiling") for problem in problems)
     return ExitCode.UNFINISHED if real or remains or unseen else ExitCode.DONE
 
 

@@ -114,9 +114,8 @@ class Facts:
     @property
     def work_remains(self) -> bool:
         """Whether anything is on its way to the table, or ought to be."""
-        return bool(self.open) or any(
-            self.chunks(place) for place in ("waiting", "packed", "submitted", "held")
-        )
+        on_the_way = any(self.chunks(place) for place in ("waiting", "packed", "submitted", "held"))
+        return bool(self.open) or on_the_way or self.vectors.build is not None
 
 
 def gather(settings: Settings, clock: Clock) -> Facts:

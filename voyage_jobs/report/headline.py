@@ -32,6 +32,12 @@ def headline(facts: Facts, found: list[Problem]) -> Headline:
     if facts.pauses.by_what:
         what = ", ".join(f"source {p.source}" if p.source else p.what for p in facts.pauses.by_what.values())
         return "waiting", f"paused ({what}): {served}, {moving:,} on their way."
+    if facts.vectors.build is not None:
+        building = f"building a table for other vectors: {served}, {moving:,} on their way"
+        nobody = facts.holder is None
+        return (
+            ("waiting", f"{building}, and no process is running.") if nobody else ("working", f"{building}.")
+        )
     if moving or facts.open:
         on_the_way = f"{served}, {moving:,} on their way"
         if facts.holder is None:

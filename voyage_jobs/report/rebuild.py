@@ -61,7 +61,8 @@ def look(connection: View, settings: Settings, now: int) -> Vectors:
         if progress.scanned and progress.unread:
             paths = tuple(rebuild.unread_paths(connection, profile_id, _PATHS))
     elif table is not None and table != asked:
-        live, held = rebuild.live_tokens(connection), rebuild.held_tokens(connection, asked.fingerprint)
+        live = rebuild.live_tokens(connection, table.fingerprint)
+        held = rebuild.held_tokens(connection, asked.fingerprint)
         change_tokens = max(0, live - held)
     return Vectors(
         asked=asked,

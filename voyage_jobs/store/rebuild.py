@@ -243,8 +243,12 @@ def spent(connection: Connection, profile_id: int, since: int) -> Spent:
     return Spent(int(settled), settled_usd, max(0, int(reserved)), reserved_usd)
 
 
-# Purpose: the tokens of everything that is shown or on its way there, each chunk counted.
-_LIVE_TOKENS = text("SELECT COALESCE(SUM(tokens), 0) FROM chunks")
+# Purpose: the tokens of everything that is shown or on its way there: of every chunk, or of every text that ever was.
+_LIVE_TOKENS = text(
+    "SELECT MIN((SELECT COALESCE(SUM(tokens), 0) FROM chunks),"
+    " (SELECT COALESCE(SUM(e.tokens), 0) FROM embeddings e JOIN profiles f ON f.id = e.profile_id"
+    "  WHERE f.fingerprint = :fingerprint AND e.state != 4))"
+)
 # Purpose: what is paid for under a profile already.
 _HELD_TOKENS = text(
     "SELECT COALESCE(SUM(e.tokens), 0) FROM embeddings e JOIN profiles f ON f.id = e.profile_id"
@@ -252,9 +256,9 @@ _HELD_TOKENS = text(
 )
 
 
-def live_tokens(connection: Connection) -> int:
-    """Tokens of all live chunks, a text in several places counted several times."""
-    return int(connection.execute(_LIVE_TOKENS).scalar_one())
+def live_tokens(connection: Connection, fingerprint: str) -> int:
+    """Tokens of all live texts, embedded under a profile; rather too many, since it reads no file."""
+    return int(connection.execute(_LIVE_TOKENS, {"fingerprint": fingerprint}).scalar_one())
 
 
 def held_tokens(connection: Connection, fingerprint: str) -> int:

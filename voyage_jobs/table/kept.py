@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.table.engine import open_dataset, open_reading, open_writing, quiet_logs
+from voyage_jobs.table.upkeep import LEAST_KEEP_S
 
 
 def _tag(version: int) -> str:
@@ -21,10 +23,13 @@ def keep(dataset: Any, version: int) -> None:
 
 
 def let_go(dataset: Any, version: int) -> None:
-    """Take the tag off, if it is there."""
-    if _tag(version) in dataset.tags.list():
-        with open_writing(dataset.uri):
-            dataset.tags.delete(_tag(version))
+    """Take the tag off, if it is there, and remove what only old versions need. What is new must be on disk."""
+    if not is_kept(dataset, version):
+        return
+    with open_writing(dataset.uri):
+        dataset.tags.delete(_tag(version))
+        # Upkeep waits for many versions; this one may be as large as the table.
+        dataset.cleanup_old_versions(timedelta(seconds=LEAST_KEEP_S), error_if_tagged_old_versions=False)
 
 
 def is_kept(dataset: Any, version: int) -> bool:

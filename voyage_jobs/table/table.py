@@ -94,7 +94,8 @@ class PublishedTable:
         keep(open_dataset(self.path), version)
 
     def let_go(self, version: int) -> None:
-        """A version that was kept is an old one like any other."""
+        """A version that was kept is an old one like any other: it is removed if it is older than an hour."""
+        self.sync()
         let_go(open_dataset(self.path), version)
 
     def is_kept(self, version: int) -> bool:

@@ -16,7 +16,7 @@ from voyage_jobs.table.engine import open_writing
 from voyage_jobs.table.flip import ROWS_PER_FRAGMENT
 
 INDEX = "vector_idx"
-_LEAST_KEEP_S = 3600
+LEAST_KEEP_S = 3600
 # Lance plans groups of up to three target fragments and skips a group that is over the limit.
 _LEAST_ROWS_PER_CALL = 3 * ROWS_PER_FRAGMENT
 _COMPACT_BATCH_ROWS = 1_024  # with 8,192, Lance's own choice, 810 MiB instead of 670
@@ -38,13 +38,13 @@ class Upkeep:
     deleted_share: float = 0.1
     rows_per_call: int = _LEAST_ROWS_PER_CALL
     versions: int = 20
-    keep_s: int = _LEAST_KEEP_S
+    keep_s: int = LEAST_KEEP_S
     index_from_rows: int = 50_000
     unindexed_rows: int = 20_000
 
     def __post_init__(self) -> None:
-        if self.keep_s < _LEAST_KEEP_S:
-            raise ValueError(f"keep_s must be at least {_LEAST_KEEP_S}: readers may hold a version that long")
+        if self.keep_s < LEAST_KEEP_S:
+            raise ValueError(f"keep_s must be at least {LEAST_KEEP_S}: readers may hold a version that long")
         if self.rows_per_call < _LEAST_ROWS_PER_CALL:
             raise ValueError(
                 f"rows_per_call must be at least {_LEAST_ROWS_PER_CALL}, or compaction may stand still"
