@@ -10,7 +10,8 @@ or the root coming back as it was, thaws it.
 
 **document**: `present` on disk. `missing` since a scan did not find it: still served, until the grace period is
 over. `gone`: its rows are to leave the table. `skipped`: looked at and not embedded, with the reason kept (binary,
-empty, too large, unreadable ...). A document may come back from anywhere.
+empty, too large, unreadable ...). A document may come back from anywhere; `gone -> missing` when a person undeletes
+one whose rows can be had at no cost.
 
 **version**: one content of one document, cut by one splitter, embedded under one profile. `waiting` until each of
 its embeddings is held or has failed for good (and at least one is held); then `ready` to be published; `published`
@@ -154,7 +155,7 @@ MOVES: Mapping[type[StrEnum], Mapping[State, frozenset[State]]] = {
         Document.PRESENT: frozenset({Document.MISSING, Document.GONE, Document.SKIPPED}),
         Document.MISSING: frozenset({Document.PRESENT, Document.GONE, Document.SKIPPED}),
         Document.SKIPPED: frozenset({Document.PRESENT, Document.MISSING, Document.GONE}),
-        Document.GONE: frozenset({Document.PRESENT, Document.SKIPPED}),
+        Document.GONE: frozenset({Document.PRESENT, Document.SKIPPED, Document.MISSING}),
     },
     Version: {
         Version.WAITING: frozenset({Version.READY, Version.PUBLISHED, Version.SUPERSEDED}),

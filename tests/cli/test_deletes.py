@@ -1,9 +1,11 @@
 """What has gone from a folder: kept where that is wished, let go where a person says so, never lost by mistake."""
 
 import json
+import shutil
 
 import pytest
 from cli.test_acts import Commands
+from step_doors import query, scan
 
 DAY_S = 86_400
 
@@ -208,3 +210,147 @@ def test_files_that_are_text_again_thaw_the_source_at_no_cost(run):
     assert len(served(run)) == 21
     assert run.world.ledger.units() == 21
     assert run.world.ledger.billed_more_than_once() == {}
+
+
+# --- after the deletion ---
+
+
+def gone(run, path, **sections):
+    run.world.remove(path)
+    run("sync", **sections)
+    assert later(run, **sections).exit_code == 0
+    assert path not in served(run)
+
+
+def test_a_document_comes_back_from_its_vectors_where_another_file_has_its_text(run):
+    grace = source(run)
+    filled(run, **grace)
+    run.world.write("copies/three.md", "# 3\n\nAbout number 3.\n")
+    run("sync", **grace)
+    gone(run, "3.md", **grace)
+    answer = run.json("undelete", "docs:3.md", **grace)
+    assert (answer["kept"], answer["how"]) == (1, "copy")
+    assert run("sync", **grace).exit_code == 0
+    assert {"3.md", "copies/three.md"} <= served(run)
+    assert later(run, **grace).exit_code == 0
+    assert "3.md" in served(run)
+    assert counts(run, **grace) == (1, 1)
+    assert run.world.ledger.units() == 21
+    events = [event["what"] for event in run.json("history", "docs:3.md", **grace)["events"]]
+    assert any("undeleted by" in what for what in events)
+
+
+def test_a_copy_that_was_edited_since_it_was_read_is_no_copy(run):
+    grace = source(run)
+    filled(run, **grace)
+    run.world.write("copies/three.md", "# 3\n\nAbout number 3.\n")
+    run("sync", **grace)
+    gone(run, "3.md", **grace)
+    run.world.write("copies/three.md", "# 3\n\nAbout another number.\n")
+    result = run("undelete", "docs:3.md", **grace)
+    assert result.exit_code == 2
+    assert "no file has its text any more" in result.stderr
+    assert "Put the file back" in result.stderr
+
+
+def test_a_document_whose_texts_would_be_paid_anew_is_not_brought_back(run):
+    grace = source(run)
+    text = "# 3\n\n" + "About number three. " * 40
+    run.world.write("3.md", text)
+    run.world.write("copies/three.md", text)
+    run("sync", **grace)
+    gone(run, "3.md", **grace)
+    smaller = {**grace, "splitting": {"max_chars": 200}}
+    result = run("undelete", "docs:3.md", **smaller)
+    assert result.exit_code == 2
+    assert "would be paid anew" in result.stderr
+    assert run.world.ledger.billed_more_than_once() == {}
+
+
+def test_a_file_that_is_back_is_left_to_the_scan(run):
+    grace = source(run)
+    filled(run, **grace)
+    gone(run, "3.md", **grace)
+    run.world.write("3.md", "# 3\n\nAbout number 3.\n")
+    said = run("undelete", "docs:3.md", **grace).stdout
+    assert "is back: the next scan publishes it" in said
+    assert "voyage-jobs sync" in said
+    run("sync", **grace)
+    assert "3.md" in served(run)
+    assert counts(run, **grace) == (0, 0)
+
+
+def test_a_document_that_moved_is_where_it_is(run):
+    grace = source(run)
+    filled(run, **grace)
+    (run.world.docs / "3.md").rename(run.world.docs / "three.md")
+    run("sync", **grace)
+    result = run("undelete", "docs:3.md", **grace)
+    assert result.exit_code == 2
+    assert "docs:3.md has moved to three.md" in result.stderr
+
+
+@pytest.mark.parametrize("which", [("docs:3.md",), ("--all", "docs")])
+def test_what_is_about_to_leave_the_table_stays(run, which):
+    """Given up by a scan; the table has not been told yet."""
+    at_once = source(run, delete_grace_s=0)
+    filled(run, **at_once)
+    run.world.remove("3.md")
+    with run.world.worker(**at_once) as context:
+        scan(context)
+    assert run.json("undelete", *which, **at_once)["kept"] == 1
+    assert run("sync", **at_once).exit_code == 0
+    assert "3.md" in served(run)
+    assert counts(run, **at_once) == (1, 1)
+
+
+# --- the table is lost meanwhile ---
+
+
+def lose_table(run):
+    shutil.rmtree(run.world.data_dir / "lancedb")
+
+
+@pytest.mark.parametrize("why", ["grace", "undelete", "keep", "spoilt"])
+def test_what_is_served_without_its_file_outlives_the_table(run, why):
+    sections = source(run, keep=why in ("keep", "spoilt"))
+    filled(run, **sections)
+    if why == "spoilt":
+        run.world.write("3.md", b"\x00\x01")
+    else:
+        run.world.remove("3.md")
+    run("sync", **sections)
+    if why == "undelete":
+        run("undelete", "docs:3.md", **sections)
+    before = run.world.table_rows("path", "chunk_id", "text", "start", "end")
+    for _ in range(2):  # what was published from a kept text keeps it
+        lose_table(run)
+        assert run("sync", **sections).exit_code == 0
+        assert run.world.table_rows("path", "chunk_id", "text", "start", "end") == before
+    assert run.world.ledger.units() == 21
+    assert run("verify", **sections).exit_code == 0
+
+    run.world.write("3.md", "# 3\n\nAbout number 3.\n")
+    assert run("sync", **sections).exit_code == 0
+    with run.world.worker(**sections) as context:
+        assert query(context, "SELECT COUNT(*) FROM texts") == [(0,)]
+    assert run("verify", **sections).exit_code == 0
+
+
+def test_verify_asks_the_guard_before_it_takes_anything_out(run):
+    filled(run)
+    spoil(run, 18)
+    assert run("sync").exit_code == 6
+    run("verify", "--repair")
+    assert len(served(run)) == 21
+
+
+def test_confirming_lets_a_source_that_keeps_everything_lose_what_is_no_text_any_more(run):
+    keep = source(run, keep=True)
+    filled(run, **keep)
+    spoil(run, 18)
+    assert run("sync", **keep).exit_code == 0
+    assert len(served(run)) == 21
+    assert "Confirmed" in run("confirm-deletes", "docs", **keep).stdout
+    run("sync", **keep)
+    assert len(served(run)) == 3

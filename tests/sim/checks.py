@@ -73,6 +73,15 @@ _KINDS = {
 }
 
 
+# What people wanted to keep, and whether the table should show it at this moment.
+_PINNED = (
+    "SELECT d.id, s.name, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END,"
+    " EXISTS (SELECT 1 FROM versions v WHERE v.document_id = d.id AND v.state = 'published' AND v.retire = 0"
+    "  AND v.doubtful = 0) FROM documents d JOIN folders f ON f.id = d.folder_id JOIN sources s ON s.id = d.source_id"
+    " WHERE d.state = 'missing' AND d.reason = 'kept'"
+)
+
+
 class Checker:
     """Watches one life."""
 
@@ -81,6 +90,7 @@ class Checker:
         self._seen_version = 0
         self._kept: set[Document] = set()
         self._came_at: dict[Document, int] = {}
+        self._pinned: set[int] = set()
         self._rebuilt = 0
         self._failed: set[bytes] = set()
         self.profile: Profile = profile_of(life._settings())
@@ -98,6 +108,7 @@ class Checker:
             return  # it has just died; the next turn looks
         with context.store.read() as connection:
             self._check_state(connection)
+            self._check_pinned(connection)
         self.note_rebuilds()
         table = self._life.door.table
         if table is None:
@@ -127,6 +138,20 @@ class Checker:
             if found:
                 self._broken(f"{rule}: {found}")
         self._failed.update(row[0] for row in run(_EVER_FAILED))
+
+    def _check_pinned(self, connection: Connection) -> None:
+        """What somebody wanted to keep is served until its file is back, or its deletion is confirmed."""
+        run = connection.exec_driver_sql
+        pinned = {row[0]: (row[1], row[2], row[3]) for row in run(_PINNED)}
+        for document_id in self._pinned - pinned.keys() if not self._life.at_peace else ():
+            state = run("SELECT state FROM documents WHERE id = ?", (document_id,)).scalar_one()
+            if state not in ("present", "skipped"):
+                self._broken(f"document {document_id} was to be kept, and is {state}")
+        self._pinned = set(pinned)
+        table = self._life.door.table
+        for source, path, served in pinned.values():
+            if served and (table is None or (source, path) not in table.documents):
+                self._broken(f"{source}:{path} is kept, and the table does not show it")
 
     def _check_whole(self, document: Document, rows: list[Row]) -> None:
         """The rows of a document are those of one of its versions, less the chunks the vendor refused."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,7 @@ class Folders:
     history: dict[Document, set[str]] = field(default_factory=dict)
     """Every text a document ever had."""
     unmounted: dict[str, str] = field(default_factory=dict)
-    """Source -> how its root is away: missing or empty."""
+    """Source -> how its root is away: missing, empty, or full of files that are no text any more (spoilt)."""
     on_come_or_go: Callable[[Document], None] = lambda document: None
     _ticks: int = 0
 
@@ -135,10 +136,12 @@ class Folders:
         source = self.rng.choice(SOURCES)
         if source in self.unmounted:
             return "nothing"
-        how = self.rng.choice(("missing", "empty"))
+        how = self.rng.choice(("missing", "empty", "spoilt"))
         self.root(source).rename(self._away(source))
-        if how == "empty":
+        if how != "missing":
             self.root(source).mkdir()
+        if how == "spoilt":
+            self._spoil(source)
         self.unmounted[source] = how
         return f"unmount {source}: {how}"
 
@@ -146,10 +149,16 @@ class Folders:
         if not self.unmounted:
             return "nothing"
         source = self.rng.choice(sorted(self.unmounted))
-        if self.unmounted.pop(source) == "empty":
-            self.root(source).rmdir()
+        if self.unmounted.pop(source) != "missing":
+            shutil.rmtree(self.root(source))
         self._away(source).rename(self.root(source))
         return f"mount {source}"
+
+    def _spoil(self, source: str) -> None:
+        """Every file is there, and none is a text any more: a disk that fails, a tool that encrypts."""
+        away = self._away(source)
+        for path in sorted(each for each in away.rglob("*") if each.is_file()):
+            self._write_file(self.root(source) / path.relative_to(away), "\0\1", replace=False)
 
     # --- how ---
 

@@ -25,7 +25,7 @@ from voyage_jobs.states import UNFINISHED, Batch
 from voyage_jobs.steps import acts
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.store import batches, embeddings, lanes, mailbox, pauses, sources, versions
+from voyage_jobs.store import batches, documents, embeddings, lanes, mailbox, pauses, sources, versions
 from voyage_jobs.store.engine import sqlite_module
 from voyage_jobs.worker import working
 
@@ -64,6 +64,9 @@ _SELDOM = (
 )
 
 
+_UNDELETABLE = "SELECT id FROM documents WHERE state IN ('missing', 'gone') ORDER BY id"
+
+
 class Life:
     """Lives one seed. `run()` raises `Violation` with the story if a promise is broken."""
 
@@ -92,6 +95,7 @@ class Life:
         self.going_back = False
         """Whether the next replacement of the table may be the way back, which shows nothing that came since."""
         self.configured = set(SOURCES)
+        self.keeping: set[str] = set()
         self.kind = _CONTEXTUALIZED if seed % 5 == 4 else {"model": "voyage-4"}
         self.checker = Checker(self)
         self.context: Context | None = None
@@ -172,6 +176,7 @@ class Life:
             (2, "retry", self._retry),
             (2, "pause", self._pause),
             (2, "resume", self._resume),
+            (3, "undelete", self._undelete),
             (1, "takeover", self._take_over),
             (1, "reconfigure", self._reconfigure),
             (3, "expedite", self._expedite),
@@ -276,6 +281,19 @@ class Life:
         arguments = {"source": source, "path": path, **order}
         mailbox.leave(context.store.path, self.clock, "the simulation", "expedite", arguments)
 
+    def _undelete(self) -> None:
+        """Keep all that is missing from a source, or one document, wherever it has gone."""
+        context = self._working()
+        if context is None:
+            return
+        with context.store.read() as connection:
+            known = list(connection.exec_driver_sql(_UNDELETABLE).scalars())
+        what: dict[str, object] = {"source": self.rng.choice(SOURCES)}
+        if known and self.rng.random() < 0.7:
+            what = {"document_id": self.rng.choice(known)}
+        self.log.say("UNDELETE", **what)
+        self._perform(context, "undelete", **what)
+
     def _perform(self, context: Context, command: str, **arguments: object) -> bool:
         """Whether it was done."""
         try:
@@ -291,13 +309,18 @@ class Life:
     def _reconfigure(self) -> None:
         """Stop, change the configuration, and start with it."""
         self._drop(orderly=self.rng.random() < 0.5)
-        if self.rng.random() < 0.5:
+        what = self.rng.random()
+        if what < 0.4:
             self.max_chars = 600 - self.max_chars
+        elif what < 0.6:
+            self.keeping ^= {self.rng.choice(SOURCES)}
         else:
             self.configured = (
                 set(SOURCES) if len(self.configured) < len(SOURCES) else {self.rng.choice(SOURCES)}
             )
-        self.log.say("RECONFIGURE", max_chars=self.max_chars, sources=self.configured)
+        self.log.say(
+            "RECONFIGURE", max_chars=self.max_chars, sources=self.configured, keep=self.keeping or "nothing"
+        )
 
     def _reprofile(self) -> None:
         """Ask for other vectors, and build them, give that up, or go back; then let some time pass over it."""
@@ -409,6 +432,7 @@ class Life:
                 "name": source,
                 "path": str(self.folders.root(source)),
                 "delete_grace_s": GRACE_S,
+                "keep": source in self.keeping,
                 "scan_interval_s": 300,
             }
             for source in sorted(self.configured)
@@ -478,7 +502,7 @@ class Life:
         self.at_peace = True
         self.folders.mount_all()
         self._drop()
-        self.configured = set(SOURCES)
+        self.configured, self.keeping = set(SOURCES), set()
         self.log.say("PEACE")
         for _ in range(MOST_TURNS):
             if self._turn():
@@ -499,7 +523,8 @@ class Life:
             self._settle_on_a_profile(context)
             return
         with context.store.read() as connection:
-            frozen = [row for row in sources.all_sources(connection) if row.frozen_reason]
+            rows = sources.all_sources(connection)
+            frozen = [row for row in rows if row.frozen_reason or documents.count_kept(connection, row.id)]
             parked = batches.in_state(connection, Batch.PARKED)
             stuck = embeddings.stuck(connection, embeddings.Stuck())
             resting = pauses.now(connection, now_us(context.clock)).by_what

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
+from sqlalchemy import true
+
 from voyage_jobs.clock import now_us
 from voyage_jobs.errors import VendorError
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import collect, reconcile, scan, submit
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
-from voyage_jobs.store import batches, versions
+from voyage_jobs.store import batches, documents, versions
 from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.store import Store, Tx
 from voyage_jobs.vectors.behind import FileBehind
@@ -156,6 +158,11 @@ def _no_guard() -> AbstractContextManager[Any]:
     return mock.patch.object(scan, "why_freeze", return_value=None)
 
 
+def _kept_let_go() -> AbstractContextManager[Any]:
+    """Forget, when grace periods end, what was to be kept."""
+    return mock.patch.object(documents, "_NOT_KEPT", true())
+
+
 NO_FAULTS = frozenset[str]()
 MUTANTS = {
     "no attempt row": Mutant(_no_attempt_row, Plan(only=LOSSY, dies_at="create.answered")),
@@ -166,5 +173,6 @@ MUTANTS = {
     "append instead of flip": Mutant(_append_only, Plan(only=NO_FAULTS)),
     "pack not synced": Mutant(_no_fsync, Plan(only=NO_FAULTS, often=("power loss",))),
     "epoch not checked": Mutant(_no_epoch, Plan(only=NO_FAULTS, often=("takeover",))),
+    "kept documents let go": Mutant(_kept_let_go, Plan(only=NO_FAULTS, often=("undelete",))),
     "mass deletion not guarded": Mutant(_no_guard, Plan(only=NO_FAULTS)),
 }

@@ -136,8 +136,8 @@ def confirm_deletes(ctx: click.Context, source: str, as_json: bool) -> int:
 def undelete(ctx: click.Context, path: str | None, source: str | None, as_json: bool) -> int:
     """Keep a document (SOURCE:PATH), or all that are missing from a source, within their grace period.
 
-    They go on being served until `voyage-jobs confirm-deletes`, or until their files are back. What has left the table
-    comes back by itself, at no cost, when its file does.
+    They go on being served until `voyage-jobs confirm-deletes`, or until their files are back. A document that has left
+    the table comes back at no cost if another file has the same text, or else by itself when its file is back.
     """
     if (path is None) == (source is None):
         raise click.UsageError("Name a document as SOURCE:PATH, or a source with --all.")
@@ -221,6 +221,8 @@ def _left_to_do(answer: dict[str, Any]) -> bool:
     if "told_vendor" in answer:
         return False
     states = ("confirmed", "removed", "cancelling")
+    if answer.get("how") in ("on_disk", "copy"):
+        return True
     return answer.get("state") in states or bool(answer.get("embeddings") or answer.get("jobs"))
 
 
@@ -279,7 +281,13 @@ def _confirmed(answer: dict[str, Any]) -> str:
 
 def _undeleted(answer: dict[str, Any]) -> str:
     if "path" in answer:
-        name = f"{answer['source']}:{answer['path']}"
+        from voyage_jobs.sources.names import display
+
+        name = f"{answer['source']}:{display(answer['path'])}"
+        if answer["how"] == "on_disk":
+            return f"The file of {name} is back: the next scan publishes it again, at no cost if it is what it was."
+        if answer["how"] == "copy":
+            return f"{name} comes back into the table, at no cost: another file has the same text."
         return f"{name} stays in the table." if answer["kept"] else f"{name} was kept already."
     gone = f" {answer['gone']} others have left the table already." if answer["gone"] else ""
     return f"{answer['kept']} missing documents of source {answer['source']} stay in the table.{gone}"

@@ -251,7 +251,7 @@ class SourcePlanner:
             live = documents.count_live(connection, self._row.id) + self.plan.new + self.plan.moved
             elsewhere = self._row.device is not None and self._row.device != device
             self.plan.would_freeze = why_freeze(
-                self.plan.vanished + self._spoilt, live, self._source, elsewhere=elsewhere
+                self.plan.vanished, live, self._source, elsewhere=elsewhere, spoilt=self._spoilt
             )
 
     def _is_protected(self, path: str) -> bool:

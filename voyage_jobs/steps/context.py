@@ -59,6 +59,8 @@ class Context:
     """Ready versions whose text cannot be had until a scan has read their files again."""
     scanned_for_text: set[int] = field(default_factory=set)
     """Those for which such a scan was asked for out of turn: once, lest a missing file keeps it scanning for ever."""
+    texts_to_keep: bool = True
+    """Whether files may have gone since the texts of what is served without them were last looked for."""
     only: frozenset[bytes] | None = None
     """The keys that may be sent, where a run carries out a plan; None: any."""
     step: str = troubles.START

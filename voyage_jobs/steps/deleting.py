@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.sources import names
 from voyage_jobs.states import Document
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.naming import source_called
-from voyage_jobs.store import documents, sources
+from voyage_jobs.steps.splitting import split_options, to_version
+from voyage_jobs.steps.texts import read_file_again
+from voyage_jobs.store import documents, foresight, sources, versions
 from voyage_jobs.store.documents import DocumentRow
+from voyage_jobs.store.schema import HELD
+from voyage_jobs.store.store import Tx
+from voyage_jobs.store.versions import NewVersion
+
+_MOST_COPIES = 20
 
 
 def confirm_deletes(context: Context, arguments: Mapping[str, object], who: str) -> dict[str, object]:
@@ -26,33 +35,93 @@ def confirm_deletes(context: Context, arguments: Mapping[str, object], who: str)
 
 
 def undelete(context: Context, arguments: Mapping[str, object], who: str) -> dict[str, object]:
-    """Keep documents that are missing: one (`document_id`), or all of a source (`source`). They go on being served.
+    """Keep documents that are missing or about to leave: one (`document_id`), or all of a source (`source`).
 
-    Raises ConfigError, with the way out, for one that is not missing or has left the table already.
+    One that has left the table comes back if its text can still be had somewhere and its vectors are here. Raises
+    ConfigError, with the way out, if not.
     """
+    cause = f"undeleted by {who}"
     if arguments.get("document_id") is not None:
-        return _undelete_one(context, int(str(arguments["document_id"])), who)
+        return _undelete_one(context, int(str(arguments["document_id"])), cause)
     with context.store.write() as tx:
         row = source_called(tx.connection, arguments.get("source"))
-        kept = documents.keep_missing(tx, row.id, f"undeleted by {who}")
+        kept = documents.keep_missing(tx, row.id, cause)
+        for document_id in documents.leaving(tx.connection, source_id=row.id):
+            _stay(tx, document_id, cause)
+            kept += 1
         gone = documents.count_gone(tx.connection, row.id)
     return {"source": row.name, "kept": kept, "gone": gone}
 
 
-def _undelete_one(context: Context, document_id: int, who: str) -> dict[str, object]:
+def _undelete_one(context: Context, document_id: int, cause: str) -> dict[str, object]:
     with context.store.write() as tx:
         row = documents.by_id(tx.connection, document_id)
-        if row.state != Document.MISSING:
-            raise _not_missing(row)
-        kept = documents.keep_one(tx, row.id, f"undeleted by {who}")
-    return {"source": row.source, "path": row.path, "kept": kept, "gone": 0}
+        answer = {"source": row.source, "path": row.path, "kept": 1, "gone": 0, "how": "missing"}
+        if row.state == Document.MISSING:
+            return {**answer, "kept": documents.keep_one(tx, row.id, cause)}
+        if row.state != Document.GONE:
+            raise ConfigError(f"{_named(row)} is {row.state}, not missing: there is nothing to undelete.")
+        if documents.leaving(tx.connection, document_id=row.id):
+            _stay(tx, row.id, cause)
+            return {**answer, "how": "leaving"}
+        _demand_unmoved(tx, row)
+        if _is_on_disk(context, row):
+            sources.scan_soon(tx, row.source)
+            return {**answer, "kept": 0, "how": "on_disk"}
+    _publish_a_copy(context, row, cause)
+    return {**answer, "how": "copy"}
 
 
-def _not_missing(row: DocumentRow) -> ConfigError:
-    name = f"{row.source}:{row.path}"
-    if row.state == Document.GONE:
-        return ConfigError(
-            f"{name} has left the table, and its text with it.",
+def _stay(tx: Tx, document_id: int, cause: str) -> None:
+    """It was given up, and its rows are still in the table."""
+    documents.bring_back(tx, document_id, cause)
+    versions.stay(tx, document_id)
+
+
+def _demand_unmoved(tx: Tx, row: DocumentRow) -> None:
+    place = documents.moved_to(tx.connection, row)
+    for there in [] if place is None else documents.find(tx.connection, row.source, place):
+        if there.state == Document.PRESENT and there.content_hash == row.content_hash:
+            raise ConfigError(f"{_named(row)} has moved to {names.display(there.path)} and is served there.")
+
+
+def _is_on_disk(context: Context, row: DocumentRow) -> bool:
+    """Whether its file is back and no scan has seen it yet."""
+    source = context.source_settings(row.source)
+    return source is not None and os.path.lexists(
+        os.path.join(os.fsencode(source.path), names.decode(row.path))
+    )
+
+
+def _publish_a_copy(context: Context, row: DocumentRow, cause: str) -> None:
+    """Another file has the same content, and every vector of it is here: publish it once more. Else ConfigError."""
+    with context.store.read() as connection:
+        places = documents.copies(connection, row.id, _MOST_COPIES)
+    read = next((found for found in map(read_file_again, places) if found is not None), None)
+    if read is None:
+        raise ConfigError(
+            f"{_named(row)} has left the table, and no file has its text any more.",
             hint="Put the file back: the next scan publishes it again from the stored vectors, at no cost.",
         )
-    return ConfigError(f"{name} is {row.state}, not missing: there is nothing to undelete.", hint=None)
+    fresh = to_version(context, row.id, row.path, read, split_options(context.settings))
+    with context.store.write() as tx:
+        _demand_held(tx, row, fresh)
+        source = source_called(tx.connection, row.source)
+        documents.bring_back(tx, row.id, cause)
+        versions.add(tx, source.id, context.profile_id, [fresh])
+
+
+def _demand_held(tx: Tx, row: DocumentRow, fresh: NewVersion) -> None:
+    keys = list({chunk.key for chunk in fresh.chunks})
+    held = foresight.embedding_states(tx.connection, keys)
+    lacking = sum(held.get(key) != HELD for key in keys)
+    if lacking:
+        raise ConfigError(
+            f"{_named(row)} has left the table, and {lacking} of its {len(keys)} texts would be paid anew: they were"
+            " cut or embedded in another way.",
+            hint="If that is meant, put the file back: the next scan sends them.",
+        )
+
+
+def _named(row: DocumentRow) -> str:
+    return f"{row.source}:{names.display(row.path)}"

@@ -20,6 +20,7 @@ from voyage_jobs.steps import acts, mishaps
 from voyage_jobs.steps.collect import collect
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import look_again, note_full
+from voyage_jobs.steps.keepsakes import keep_texts
 from voyage_jobs.steps.pack import pack
 from voyage_jobs.steps.pausing import resting
 from voyage_jobs.steps.poll import poll
@@ -116,10 +117,7 @@ class Pipeline:
             ("submit", lambda: submit(context)),
             ("poll", lambda: poll(context)),
             ("collect", lambda: collect(context)),
-            (
-                "publish",
-                lambda: self._lane_open(lanes.DISK) and (switch_if_complete(context) or publish(context)),
-            ),
+            ("publish", lambda: self._lane_open(lanes.DISK) and self._publish()),
             ("tidy", lambda: tidy(context)),
         )
 
@@ -208,6 +206,10 @@ class Pipeline:
         self.on_begin(row.name)
         scan = Scan(self.context, row, settings, hinted=hinted)
         return scan, scan.run()
+
+    def _publish(self) -> bool:
+        """At most one commit of the table a turn; texts are taken back from it when it shows all there is."""
+        return switch_if_complete(self.context) or publish(self.context) or keep_texts(self.context)
 
     # --- packing ---
 

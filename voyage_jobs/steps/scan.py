@@ -294,7 +294,7 @@ class Scan:
                 documents.vanished(connection, self._folder_ids[folder], name, self._begun)
                 for folder, name in self._vanished
             ]
-            spoilt = [] if self.settings.keep else documents.spoilt(connection, self.row.id)
+            spoilt = documents.spoilt(connection, self.row.id)
         self._lost = sum(each.is_a_loss for each in gone)
         self._moved = sum(each.moved_to is not None for each in gone)
         if self._later:
@@ -305,14 +305,15 @@ class Scan:
         if not confirmed and not self.settings.keep:
             moved = self.row.device is not None and self.row.device != identity.device
             elsewhere = moved and self.settings.same_device
-            reason = why_freeze(self._lost + len(spoilt), live, self.settings, elsewhere=elsewhere)
+            reason = why_freeze(self._lost, live, self.settings, elsewhere=elsewhere, spoilt=len(spoilt))
         if reason is not None:
             self._freeze(reason)
             return
         with self.context.store.write() as tx:
             for each in gone:
                 documents.mark_vanished(tx, each)
-            documents.retire(tx, spoilt)
+            if confirmed or not self.settings.keep:
+                documents.retire(tx, spoilt)
             self._let_go(tx, confirmed=confirmed)
             if self.row.frozen_reason is not None:
                 sources.thaw(tx, self.row.id, "confirmed" if self.row.confirmed_at else "its folder is back")
@@ -379,6 +380,7 @@ class Scan:
         self._done(reason)
 
     def _done(self, frozen: str | None) -> None:
+        self.context.texts_to_keep = True
         self.result = ScanResult(
             self.row.name,
             self._unchanged,
@@ -411,18 +413,26 @@ def rules_fingerprint(rules: PathRules, settings: SourceSettings) -> str:
 SMALL_LOSS = 10
 
 
-def why_freeze(lost: int, live: int, settings: SourceSettings, *, elsewhere: bool) -> str | None:
-    """Why a scan that did not find `lost` of `live` documents must not delete them; None if it may.
+def why_freeze(
+    vanished: int, live: int, settings: SourceSettings, *, elsewhere: bool, spoilt: int = 0
+) -> str | None:
+    """Why a scan that did not find `vanished` of `live` documents must not delete them; None if it may.
 
-    `elsewhere`: the root is on another device than before, as when something is not mounted.
+    `elsewhere`: the root is on another device than before, as when something is not mounted. `spoilt`: as many more are
+    there and no text any more; they are lost like those that vanished.
     """
+    lost = vanished + spoilt
     if lost == 0:
         return None
     found = f"{lost} of {live} documents are not there any more"
-    if elsewhere:
+    if spoilt:
+        found = f"{lost} of {live} documents are not there any more, or no text any more ({spoilt})"
+    if elsewhere and vanished:
         return f"{found}, and its folder is on another device than before (is something not mounted?)"
-    if lost == live:
+    if lost == live and not spoilt:
         return f"{found}: its folder looks empty (is something not mounted?)"
+    if lost == live:
+        return f"{found}: nothing is left of it"
     if lost > settings.max_delete_count:
         return f"{found}, more than max_delete_count = {settings.max_delete_count}"
     if lost > SMALL_LOSS and lost > settings.max_delete_share * live:

@@ -9,6 +9,7 @@ from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat
 from voyage_jobs.sources.read import ReadDocument, read_document
 from voyage_jobs.store import embeddings, versions
+from voyage_jobs.store.documents import FilePlace
 from voyage_jobs.store.embeddings import WantedEmbedding
 from voyage_jobs.store.store import ReadOnlyStore, Store
 
@@ -55,8 +56,14 @@ class Texts:
         return [text[place.start : place.end] for place in places]
 
 
-def read_again(place: versions.FilePlace) -> str | None:
+def read_again(place: FilePlace) -> str | None:
     """The text of a version from its file; None if that is not what it was."""
+    read = read_file_again(place)
+    return None if read is None else read.text
+
+
+def read_file_again(place: FilePlace) -> ReadDocument | None:
+    """A file as it was read before; None if it is not what it was."""
     path = os.path.join(names.decode(place.root), names.decode(place.path))
     try:
         found = os.stat(path)
@@ -64,6 +71,4 @@ def read_again(place: versions.FilePlace) -> str | None:
         return None
     stat = FileStat.of(os.path.basename(place.path), found)
     read = read_document(path, stat, max_bytes=found.st_size, follow_symlinks=True)
-    if isinstance(read, ReadDocument) and read.content_hash == place.content_hash:
-        return read.text
-    return None
+    return read if isinstance(read, ReadDocument) and read.content_hash == place.content_hash else None

@@ -56,7 +56,8 @@ _LEFTOVERS = (
     "SELECT v.id, 'chunks of version ' || v.id FROM versions v WHERE v.state IN ('retired', 'superseded')"
     " AND EXISTS (SELECT 1 FROM chunks c WHERE c.version_id = v.id)"
     " UNION ALL SELECT v.id, 'text of version ' || v.id FROM texts t JOIN versions v ON v.id = t.version_id"
-    " WHERE v.state NOT IN ('waiting', 'ready')"
+    " JOIN documents d ON d.id = v.document_id WHERE v.state NOT IN ('waiting', 'ready')"
+    " AND NOT (v.state = 'published' AND d.state IN ('missing', 'skipped'))"  # served without its file
 )
 # Purpose: embeddings that count as packed, and no line of an open batch asks for them.
 _ASTRAY = (
@@ -76,11 +77,12 @@ _UNVERSIONED = (
     " (SELECT 1 FROM versions v WHERE v.document_id = d.id AND v.state IN ('waiting', 'ready', 'published')"
     "  AND v.content_hash = d.content_hash AND v.doubtful = 0)"
 )
-# Purpose: documents that are gone, or none any more, and that the table is to show all the same.
+# Purpose: documents that are gone, and that the table is to show all the same. (Files that are there and no text any
+# more are for a scan, which asks the guard against mass deletes first.)
 _UNRETIRED = (
     f"SELECT d.id, {_NAMED} FROM versions v{_PLACE}"
     " WHERE v.state IN ('waiting', 'ready', 'published') AND v.retire = 0"
-    " AND (d.state = 'gone' OR (d.state = 'skipped' AND d.reason NOT IN ('unreadable', 'changing')))"
+    " AND d.state = 'gone'"
 )
 _SUM = "COALESCE((SELECT SUM(tokens) FROM spend WHERE batch_id = b.id AND kind = '{kind}'), 0)"
 _LINE_TOKENS = "(SELECT SUM(tokens) FROM lines WHERE batch_id = b.id)"

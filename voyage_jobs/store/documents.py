@@ -31,6 +31,15 @@ PASSING_REASONS = frozenset({"unreadable", "changing"})
 
 
 @dataclass(frozen=True)
+class FilePlace:
+    """Where a content was read: the encoded root and relative path, and the hash of its bytes."""
+
+    root: str
+    path: str
+    content_hash: bytes
+
+
+@dataclass(frozen=True)
 class DocumentRow:
     """One document. `path` is relative to its source, with `/`."""
 
@@ -113,6 +122,8 @@ def save(tx: Tx, source_id: int, source: str, folder_ids: dict[str, int], seen: 
 
     `folder_ids` are the known folders of the source; new ones are added to it.
     """
+    from voyage_jobs.store.versions import let_text_go  # the two nouns know each other
+
     ensure_folders(tx, source_id, folder_ids, (each.folder for each in seen))
     ids: list[int] = []
     new: list[tuple[int, Seen]] = []
@@ -131,6 +142,8 @@ def save(tx: Tx, source_id: int, source: str, folder_ids: dict[str, int], seen: 
             origin = states.Document(row[1])
             cause = each.reason or "found"
             moves.move(tx, documents, row[0], origin, each.state, cause, reason=each.reason, missing_at=None)
+            if each.state is states.Document.PRESENT:
+                let_text_go(tx, row[0])
     _insert(tx, source_id, source, folder_ids, new)
     tx.raw.executemany(
         _UPDATE, [(d.reason, d.detail, d.size, d.mtime_ns, d.inode, d.content_hash, i) for i, d in known]
@@ -293,6 +306,45 @@ def keep_one(tx: Tx, document_id: int, cause: str) -> int:
     return 1
 
 
+def bring_back(tx: Tx, document_id: int, cause: str) -> None:
+    """A document that was given up is missing again, and kept. Its version is the caller's."""
+    gone, missing = states.Document.GONE, states.Document.MISSING
+    moves.move(tx, documents, document_id, gone, missing, cause, reason=KEPT, missing_at=tx.now)
+
+
+# Purpose: documents that were given up, and whose rows are certainly still in the table.
+_LEAVING = text(
+    "SELECT d.id FROM versions v JOIN documents d ON d.id = v.document_id"
+    " WHERE v.retire = 1 AND v.state = 'published' AND v.doubtful = 0 AND d.state = 'gone'"
+    " AND (:document IS NULL OR d.id = :document) AND (:source IS NULL OR d.source_id = :source)"
+    " AND NOT EXISTS (SELECT 1 FROM transitions t WHERE t.kind = 'document' AND t.subject = d.id AND t.cause = 'moved'"
+    "  AND t.id = (SELECT MAX(n.id) FROM transitions n WHERE n.kind = 'document' AND n.subject = d.id))"
+)
+
+
+def leaving(
+    connection: Connection, *, document_id: int | None = None, source_id: int | None = None
+) -> list[int]:
+    """Documents (one, or all of a source) that were given up, not moved, and whose rows are still in the table."""
+    values = {"document": document_id, "source": source_id}
+    return list(connection.execute(_LEAVING, values).scalars())
+
+
+# Purpose: files that should have the content a document had last.
+_COPIES = text(
+    "SELECT s.path AS root, CASE f.path WHEN '' THEN n.name ELSE f.path || '/' || n.name END AS path, n.content_hash"
+    " FROM documents d JOIN documents n ON n.content_hash = d.content_hash AND n.state = 'present'"
+    " JOIN folders f ON f.id = n.folder_id JOIN sources s ON s.id = n.source_id WHERE d.id = :id ORDER BY n.id"
+    " LIMIT :most"
+)
+
+
+def copies(connection: Connection, document_id: int, most: int) -> list[FilePlace]:
+    """Up to `most` files, of any source, with the content that a document had last."""
+    rows = connection.execute(_COPIES, {"id": document_id, "most": most}).mappings()
+    return [FilePlace(**row) for row in rows]
+
+
 def let_go(tx: Tx, source_id: int) -> None:
     """What is missing from a source is kept no longer."""
     mine = (documents.c.source_id == source_id) & (documents.c.reason == KEPT)
@@ -300,10 +352,11 @@ def let_go(tx: Tx, source_id: int) -> None:
 
 
 def count_kept(connection: Connection, source_id: int) -> int:
-    """Documents that are missing from a source and stay in the table."""
+    """Documents that are missing from a source, or are no text any more, and stay in the table."""
     where = (documents.c.source_id == source_id) & (documents.c.reason == KEPT)
     missing = documents.c.state == str(states.Document.MISSING)
-    return int(connection.execute(select(func.count()).where(where, missing)).scalar_one())
+    kept = int(connection.execute(select(func.count()).where(where, missing)).scalar_one())
+    return kept + len(spoilt(connection, source_id))
 
 
 def count_gone(connection: Connection, source_id: int) -> int:

@@ -377,16 +377,15 @@ _RANKED = (
     " FROM (SELECT DISTINCT version_id FROM shelf)) "
 )
 # Purpose: versions that the table shows again: new ones, since what was retired stays so. Of documents that have gone
-# meanwhile they are to leave the table.
+# meanwhile they are to leave the table. (Files that have turned into no text are for the next scan and its guard.)
 _REVIVE = text(
     "INSERT INTO versions (id, document_id, source_id, profile_id, content_hash, splitter, state, chunks, open_chunks,"
     " failed_chunks, seen_at, modified_at, published_at, retire, doubtful, title, sections, metadata) "
     + _RANKED
     + "SELECT :last + r.number, v.document_id, v.source_id, v.profile_id, v.content_hash, v.splitter, 'published',"
     " v.chunks, 0, v.failed_chunks, v.seen_at, v.modified_at, COALESCE(v.published_at, :now),"
-    " d.state = 'gone' OR (d.state = 'skipped' AND d.reason NOT IN ('unreadable', 'changing')), v.doubtful, v.title,"
-    " v.sections, v.metadata FROM ranked r JOIN versions v ON v.id = r.version_id"
-    " JOIN documents d ON d.id = v.document_id"
+    " d.state = 'gone', v.doubtful, v.title, v.sections, v.metadata"
+    " FROM ranked r JOIN versions v ON v.id = r.version_id JOIN documents d ON d.id = v.document_id"
 )
 _REVIVE_CHUNKS = text(
     'INSERT INTO chunks (version_id, ordinal, embedding_id, slot, start, "end", section, tokens) '

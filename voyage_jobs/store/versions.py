@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import zstandard
-from sqlalchemy import Connection, bindparam, delete, select, text, update
+from sqlalchemy import Connection, bindparam, delete, exists, select, text, update
 
 from voyage_jobs import states
 from voyage_jobs.store import moves
-from voyage_jobs.store.schema import DROPPED, WANTED, chunks, texts, versions
+from voyage_jobs.store.documents import FilePlace
+from voyage_jobs.store.schema import DROPPED, WANTED, chunks, documents, texts, versions
 from voyage_jobs.store.store import Tx
 
 _SLICE = 500  # parameters per look-up
@@ -101,6 +102,15 @@ def _already_there(tx: Tx, profile_id: int, version: NewVersion) -> bool:
             cause = "overtaken by a newer version"
             in_doubt = _overtake(tx, version.document_id, version_id, state, publication_id, cause)
     return waiting or (published and not in_doubt)
+
+
+# Purpose: its rows were to leave the table, and have not.
+_STAY = "UPDATE versions SET retire = 0 WHERE document_id = ? AND state = 'published' AND retire = 1 AND doubtful = 0"
+
+
+def stay(tx: Tx, document_id: int) -> None:
+    """What the table serves of a document stays there after all."""
+    tx.raw.execute(_STAY, (document_id,))
 
 
 def supersede(tx: Tx, document_id: int, cause: str) -> None:
@@ -350,6 +360,59 @@ def text_of(connection: Connection, version_id: int) -> str | None:
     return None if body is None else zstandard.ZstdDecompressor().decompress(body).decode()
 
 
+@dataclass(frozen=True)
+class Orphan:
+    """A version that the table serves, whose file cannot be read any more and whose text the state let go."""
+
+    id: int
+    source: str
+    path: str
+    content_hash: bytes
+    chunks: int
+
+
+# Purpose: what is served of files that are missing or no text any more, without a text to publish it again from. One
+# that lacks a chunk in the table (it failed) is left out: its text is not there to be had.
+_ORPHANS = text(
+    "SELECT v.id, s.name AS source, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END AS path,"
+    " v.content_hash, v.chunks FROM documents d JOIN versions v ON v.document_id = d.id"
+    " JOIN folders f ON f.id = d.folder_id JOIN sources s ON s.id = d.source_id"
+    " WHERE d.state != 'present' AND d.state IN ('missing', 'skipped') AND v.state = 'published' AND v.retire = 0"
+    " AND v.doubtful = 0 AND v.failed_chunks = 0 AND v.chunks > 0 AND v.id > :after"
+    " AND NOT EXISTS (SELECT 1 FROM texts t WHERE t.version_id = v.id) ORDER BY v.id LIMIT :most"
+)
+# Purpose: put a text back, if it is still the last word on its document.
+_KEEP_TEXT = text(
+    "INSERT INTO texts (version_id, body) SELECT v.id, :body FROM versions v JOIN documents d ON d.id = v.document_id"
+    " WHERE v.id = :id AND v.state = 'published' AND v.retire = 0 AND d.state IN ('missing', 'skipped')"
+    " ON CONFLICT (version_id) DO NOTHING"
+)
+
+
+def orphans(connection: Connection, after: int, most: int) -> list[Orphan]:
+    """Up to `most` versions after an id whose text can only be had from the table."""
+    rows = connection.execute(_ORPHANS, {"after": after, "most": most}).mappings()
+    return [Orphan(**row) for row in rows]
+
+
+def keep_text(tx: Tx, version_id: int, text_: str) -> bool:
+    """Keep the text of a version whose file is gone. Whether it was needed."""
+    body = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(text_.encode())
+    return bool(tx.connection.execute(_KEEP_TEXT, {"id": version_id, "body": body}).rowcount)
+
+
+# Purpose: the file is back, and with it the text.
+_LET_TEXT_GO = (
+    "DELETE FROM texts WHERE version_id IN"
+    " (SELECT id FROM versions WHERE document_id = ? AND state = 'published')"
+)
+
+
+def let_text_go(tx: Tx, document_id: int) -> None:
+    """The text of what the table serves of a document is in its file again."""
+    tx.raw.execute(_LET_TEXT_GO, (document_id,))
+
+
 def using(connection: Connection, embedding_id: int, profile_id: int) -> list[int]:
     """The live versions under a profile that need an embedding."""
     query = (
@@ -405,15 +468,6 @@ def has_text(connection: Connection, version_id: int) -> bool:
     """Whether the state still has the text of a version."""
     found = connection.execute(select(texts.c.version_id).where(texts.c.version_id == version_id)).scalar()
     return found is not None
-
-
-@dataclass(frozen=True)
-class FilePlace:
-    """Where a version came from: the encoded root and relative path, and the hash of its bytes."""
-
-    root: str
-    path: str
-    content_hash: bytes
 
 
 # Purpose: where to read a version again whose text the state let go.
@@ -538,7 +592,11 @@ def mark_published(tx: Tx, publication_id: int) -> int:
     replaced = list(tx.connection.execute(_REPLACED, {"publication": publication_id}).scalars())
     _retire_rows(tx, replaced, f"replaced by {cause}")
     mine = versions.c.publication_id == publication_id
-    ours = select(versions.c.id).where(mine, versions.c.state == str(states.Version.READY))
+    ready_now = versions.c.state == str(states.Version.READY)
+    on_disk = (documents.c.id == versions.c.document_id) & (documents.c.state == str(states.Document.PRESENT))
+    ours = select(versions.c.id).where(
+        mine, ready_now, exists().where(on_disk)
+    )  # else the file is not to be had
     tx.connection.execute(delete(texts).where(texts.c.version_id.in_(ours)))
     ready_, published = states.Version.READY, states.Version.PUBLISHED
     return moves.move_where(tx, versions, mine, ready_, published, cause, published_at=tx.now)

@@ -1,0 +1,80 @@
+"""Texts of documents that are served though their files cannot be read any more, taken back out of the table.
+
+The state lets go of a text when it is published, since the file has it. Where the file is missing or has turned into
+something else, and the document is still served (its grace period, `undelete`, `keep = true`, a frozen source), the
+table is the last place that has it; a table that is lost could then not be filled again. So it goes back into the
+state, until the file is back or the document is given up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from voyage_jobs.steps.context import Context
+from voyage_jobs.store import versions
+from voyage_jobs.store.versions import Orphan
+
+_PAGE = 200
+_COLUMNS = ("source", "path", "content_hash", "start", "end", "text")
+_GAP = "\n"
+
+Piece = tuple[int, int, str]
+"""Start and end in characters of the decoded file, and the text between them."""
+
+
+def keep_texts(context: Context) -> bool:
+    """Keep the texts of everything that lost its file since the last look. True if any was kept."""
+    if not context.texts_to_keep:
+        return False
+    after, kept = 0, 0
+    while True:
+        with context.store.read() as connection:
+            page = versions.orphans(connection, after, _PAGE)
+        if not page:
+            break
+        after = page[-1].id
+        texts = _from_table(context, page)
+        with context.store.write() as tx:
+            kept += sum(versions.keep_text(tx, version_id, text) for version_id, text in texts)
+        context.progress("keeping texts", kept, None)
+    context.texts_to_keep = False
+    if kept:
+        context.log.info("texts.kept", documents=kept)
+    return kept > 0
+
+
+def _from_table(context: Context, page: Sequence[Orphan]) -> list[tuple[int, str]]:
+    """(version, text) of those whose rows the table shows whole."""
+    if not context.table_door.exists():
+        return []
+    pieces: dict[tuple[str, str, str], list[Piece]] = {}
+    named = [(each.source, each.path) for each in page]
+    for batch in context.open_table().keys(named, _COLUMNS):
+        for source, path, content_hash, start, end, text in zip(
+            *(batch.column(name).to_pylist() for name in _COLUMNS), strict=True
+        ):
+            pieces.setdefault((source, path, content_hash), []).append((start, end, text))
+    found = []
+    for each in page:
+        rows = pieces.get((each.source, each.path, each.content_hash.hex()), [])
+        text = put_together(rows) if len(rows) == each.chunks else None
+        if text is not None:
+            found.append((each.id, text))
+    return found
+
+
+def put_together(pieces: Sequence[Piece]) -> str | None:
+    """A text that has every piece at its place, and line ends between them; None if the pieces contradict each other.
+
+    It is not the file, but every chunk cut out of it is the same.
+    """
+    text = ""
+    for start, end, piece in sorted(pieces):
+        if len(piece) != end - start:
+            return None
+        if start > len(text):
+            text += _GAP * (start - len(text))
+        if not piece.startswith(text[start:end]):
+            return None
+        text += piece[len(text) - start :]
+    return text
