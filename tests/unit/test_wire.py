@@ -307,3 +307,19 @@ def test_plain_arrays_are_asked_for_by_naming_no_format():
 def test_metadata_beyond_the_limits_never_leaves_the_house(metadata):
     with pytest.raises(ValueError, match="metadata"):
         wire.create_body(endpoint="/v1/embeddings", input_file_id="f", model="m", metadata=metadata)
+
+
+def test_a_complaint_about_a_job_may_be_nested_deeper_than_python_can_write():
+    deep = 0
+    for _ in range(5000):
+        deep = [deep]
+    (error,) = wire.read_batch({"id": "b", "status": "failed", "errors": [deep]}).errors
+
+    assert error.message == "(a deeply nested value)"
+
+
+@pytest.mark.parametrize("count", [2**53 + 1, 2**63, -1, 1.5, True, "7"])
+def test_a_count_that_cannot_be_one_is_not_known(count):
+    read = wire.read_batch({"id": "b", "status": "x", "request_counts": {"total": count, "completed": 2**53}})
+
+    assert (read.total, read.completed) == (None, 2**53)

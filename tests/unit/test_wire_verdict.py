@@ -147,3 +147,13 @@ def test_an_input_file_that_is_not_visible_yet_is_told_from_other_404s():
     assert is_missing_input_file(judge(404, {}, detail("Input file not found.")))
     assert not is_missing_input_file(judge(404, {}, detail("Batch not found.")))
     assert not is_missing_input_file(judge(400, {}, detail("Input file is malformed.")))
+
+
+@pytest.mark.parametrize("opening", ['{"detail":', '{"detail":[', '{"detail":{"loc":['])
+@pytest.mark.parametrize("depth", [300, 500, 1010])
+def test_a_complaint_nested_deeper_than_python_can_write_is_a_refusal(opening, depth):
+    closing = "".join({"[": "]", "{": "}"}.get(sign, "") for sign in reversed(opening))
+    error = judge(400, {}, (opening * depth + "0" + closing * depth).encode())
+
+    assert isinstance(error, RefusedError)
+    assert len(error.message) < 1000
