@@ -157,7 +157,7 @@ def test_any_contents_are_cut_where_the_table_says_or_are_skipped_for_a_reason(c
         for name, content in contents.items():
             small.write(name, content)
         small.run()
-        documents = small.door.open().documents
+        documents = small.documents()
         for (_, path), rows in documents.items():
             decoded = text_of(contents[path])
             for row in rows:

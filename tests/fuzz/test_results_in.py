@@ -125,7 +125,7 @@ def as_it_should_be(contextualized: bool) -> dict[str, list[tuple[str, tuple[flo
 
 
 def shown(small: Small) -> dict[str, list[tuple[str, tuple[float, ...]]]]:
-    documents = small.door.open().documents
+    documents = small.documents()
     return {
         path: [(row["text"], tuple(row["vector"])) for row in rows] for (_, path), rows in documents.items()
     }

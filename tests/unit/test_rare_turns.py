@@ -317,7 +317,7 @@ def test_a_pack_that_is_damaged_when_its_rows_are_made_is_fetched_anew(small):
 def test_a_table_that_refuses_rows_for_its_own_reasons_ends_the_process(small, monkeypatch):
     small.write("a.md", prose("a"))
     with small.worker() as context:
-        table = small.door.open()
+        table = context.open_table()
 
         def torn(documents, batches):
             list(batches)
