@@ -3,7 +3,7 @@
     VoyageJobsError                 exit code
     +-- ConfigError                 2   a setting or an argument is wrong
     +-- LockedError                 4   another instance works on this data_dir
-    +-- StateError                  1   state.db cannot be used (newer, damaged, read-only)
+    +-- StateError                  1   state.db cannot be used (newer, damaged, read-only, written to for long)
     +-- DiskFullError               1   no room: nothing was lost, work goes on when there is
     +-- NeedsPersonError            6   a person must decide (frozen source, parked batch)
     +-- CorruptionError             1   a file or table is not what was written
@@ -49,6 +49,10 @@ class LockedError(VoyageJobsError):
 
 class StateError(VoyageJobsError):
     """The state database cannot be used."""
+
+
+class BusyError(StateError):
+    """Another process has been writing to the state database for long."""
 
 
 class EpochLostError(StateError):

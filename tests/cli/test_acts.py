@@ -269,6 +269,15 @@ def test_an_unsafe_library_writes_nothing(run, monkeypatch):
             assert notes.open_requests(connection) == []
 
 
+def test_a_process_that_writes_for_long_is_not_called_another_program(run, monkeypatch):
+    monkeypatch.setattr("voyage_jobs.store.engine.BUSY_TIMEOUT_MS", 10)
+    with run.world.worker() as context, context.store.write():
+        result = run("retry")
+    assert result.exit_code == 4
+    assert "has been writing for long" in result.stderr
+    assert "Ask again" in result.stderr
+
+
 def test_the_one_at_work_keeps_its_epoch(run):
     with run.world.worker() as context:
         run("retry")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import event
 from state_rows import history
 from step_doors import (
     all_batches,
@@ -157,3 +158,23 @@ def test_a_request_of_another_version_is_answered_and_stops_nothing(world):
         assert carry_out(context)
         with context.store.read() as connection:
             assert "does not know how to juggle" in notes.result_of(connection, asked)["error"]
+
+
+def test_a_retry_of_many_is_a_matter_of_few_statements(world):
+    """A row each, or the whole document for each of its chunks, would keep the state locked for minutes."""
+    for number in range(3):
+        world.write(f"{number}.md", prose(f"document {number}", sections=400))
+    with world.worker() as context:
+        scan(context)
+        perform(context, "cancel", {"source": "docs"}, "me")
+        assert embeddings_by_state(context) == {"dropped": 1_200}
+        asked = []
+        with context.store.write() as tx:
+            event.listen(tx.connection.engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+        assert perform(context, "retry", {}, "me")["embeddings"] == 1_200
+        assert 0 < len(asked) < 60
+        assert embeddings_by_state(context) == {"wanted": 1_200}
+        causes = [cause for _, _, cause in history(context.store, "embedding")]
+        assert causes.count("retry by me") == 1_200
+        settle(world, context)
+    assert sum(map(len, shown(world).values())) == 1_200

@@ -19,18 +19,17 @@ def retry(context: Context, arguments: Mapping[str, object], who: str) -> dict[s
     `ref` (a batch), `document_id`, `embedding_id`, `source` (a name), `code` (the word a failure begins with), and
     `failed` (failures alone: neither what was cancelled nor what is parked). Without any, waits are over as well.
     """
-    cause, again = f"retry by {who}", 0
+    cause = f"retry by {who}"
     with context.store.write() as tx:
         chosen, which = _chosen(tx, arguments)
         for batch in chosen:
             _unpark(tx, batch, cause)
-        for embedding_id, stored in embeddings.stuck(tx.connection, which):
-            embeddings.want_again(tx, embedding_id, stored, cause)
-            versions.publish_again(tx, embedding_id, cause)
-            again += 1
+        stuck = embeddings.stuck(tx.connection, which)
+        embeddings.want_again(tx, stuck, cause)
+        versions.publish_again(tx, [embedding_id for embedding_id, _ in stuck], cause)
         for name in (lanes.VENDOR, lanes.CREATE, lanes.DISK):
             lanes.reopen(tx, name)
-    return {"batches": len(chosen), "embeddings": again}
+    return {"batches": len(chosen), "embeddings": len(stuck)}
 
 
 def _chosen(tx: Tx, arguments: Mapping[str, object]) -> tuple[list[BatchRow], Stuck]:

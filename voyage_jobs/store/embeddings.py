@@ -408,14 +408,23 @@ def stuck(connection: Connection, which: Stuck) -> list[tuple[int, int]]:
     return [(int(row[0]), int(row[1])) for row in connection.execute(_STUCK, values)]
 
 
-def want_again(tx: Tx, embedding_id: int, stored: int, cause: str) -> None:
-    """One failed or cancelled embedding is wanted again, as if for the first time."""
-    tx.connection.exec_driver_sql(
-        "UPDATE embeddings SET state = 0, attempts = 0, refusals = 0, wanted_at = ? WHERE id = ? AND state = ?",
-        (tx.now, embedding_id, stored),
+# Purpose: as if for the first time.
+_WANT_AGAIN = (
+    "UPDATE embeddings SET state = 0, attempts = 0, refusals = 0, wanted_at = ? WHERE id = ? AND state = ?"
+)
+
+
+def want_again(tx: Tx, stuck_ones: Sequence[tuple[int, int]], cause: str) -> None:
+    """Failed and cancelled embeddings (id, stored state) are wanted again, as if for the first time."""
+    tx.raw.executemany(_WANT_AGAIN, [(tx.now, row_id, stored) for row_id, stored in stuck_ones])
+    origins = {FAILED: states.Embedding.FAILED, DROPPED: states.Embedding.DROPPED}
+    moves.record_each(
+        tx,
+        "embedding",
+        states.Embedding.WANTED,
+        cause,
+        ((row_id, origins[stored]) for row_id, stored in stuck_ones),
     )
-    origin = states.Embedding.FAILED if stored == FAILED else states.Embedding.DROPPED
-    moves.record(tx, "embedding", embedding_id, origin, states.Embedding.WANTED, cause)
 
 
 # Purpose: how much each pack holds.

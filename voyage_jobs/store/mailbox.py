@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from voyage_jobs.clock import Clock, now_us
-from voyage_jobs.errors import LockedError
+from voyage_jobs.errors import BusyError, LockedError
 from voyage_jobs.store import calls, notes
 from voyage_jobs.store.engine import library_is_safe, library_version, writing_engine
 from voyage_jobs.store.store import ReadOnlyStore, Tx, told_plainly
@@ -20,7 +20,7 @@ NO_EPOCH = 0  # an instance's epoch is at least 1
 
 
 def leave(path: Path, clock: Clock, who: str, command: str, arguments: Mapping[str, object]) -> int:
-    """Leave a request; its number. Raises LockedError where a second writer is not safe, StateError otherwise."""
+    """Leave a request; its number. Raises LockedError where a second writer is not safe or not let in."""
     if not library_is_safe():
         raise LockedError(
             f"Another voyage-jobs is at work, and SQLite {library_version()} does not let two processes write safely.",
@@ -31,6 +31,11 @@ def leave(path: Path, clock: Clock, who: str, command: str, arguments: Mapping[s
     try:
         with told_plainly(path), engine.begin() as connection:
             return notes.ask(Tx(connection, now_us(clock), NO_EPOCH), who, command, arguments)
+    except BusyError:
+        raise LockedError(
+            "The process at work has been writing for long, and has not taken note.",
+            hint="Ask again when its present step is over; `voyage-jobs status` shows what it is at.",
+        ) from None
     finally:
         engine.dispose()
 

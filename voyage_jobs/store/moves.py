@@ -84,6 +84,21 @@ def record_births(tx: Tx, kind: str, born: Iterable[tuple[int, states.State, str
     )
 
 
+# Purpose: many things move for one cause.
+_EACH = (
+    "INSERT INTO transitions (kind, subject, origin, target, at, epoch, cause) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+def record_each(
+    tx: Tx, kind: str, target: states.State, cause: str, moved: Iterable[tuple[int, states.State]]
+) -> None:
+    """Write one row of history for each (id, state it comes from)."""
+    tx.raw.executemany(
+        _EACH, ((kind, row_id, str(origin), str(target), tx.now, tx.epoch, cause) for row_id, origin in moved)
+    )
+
+
 def record(
     tx: Tx,
     kind: str,

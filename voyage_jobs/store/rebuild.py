@@ -417,7 +417,6 @@ def switch_back(tx: Tx, value: Previous, cause: str) -> None:
 
 
 def _want_what_is_lacking(tx: Tx, lacking: Sequence[tuple[int, int]], cause: str) -> None:
-    for embedding_id, stored in lacking:
-        if stored in (FAILED, DROPPED):
-            embeddings.want_again(tx, embedding_id, stored, cause)
-        versions.publish_again(tx, embedding_id, cause)
+    stuck = [(embedding_id, stored) for embedding_id, stored in lacking if stored in (FAILED, DROPPED)]
+    embeddings.want_again(tx, stuck, cause)
+    versions.publish_again(tx, [embedding_id for embedding_id, _ in lacking], cause)

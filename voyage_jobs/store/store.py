@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from voyage_jobs.clock import Clock, now_us
-from voyage_jobs.errors import DiskFullError, EpochLostError, StateError
+from voyage_jobs.errors import BusyError, DiskFullError, EpochLostError, StateError
 from voyage_jobs.store.engine import BUSY_TIMEOUT_MS, reading_engine, sqlite_module, writing_engine
 
 # Purpose: the number of the instance that may write.
@@ -188,7 +188,7 @@ def told_plainly(path: Path) -> Iterator[None]:
         if primary in (_SQLITE_CANTOPEN, _SQLITE_PERM):
             raise StateError(f"{path} cannot be opened.", hint=_NOT_OPENED_HINT) from exc
         if primary == _SQLITE_BUSY:
-            raise StateError(
+            raise BusyError(
                 f"{path} is locked by another program.",
                 hint="Only voyage-jobs may write to it; close the other one.",
             ) from exc

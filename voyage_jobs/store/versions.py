@@ -268,7 +268,6 @@ _OF_BATCH = (
     "versions.id IN (SELECT c.version_id FROM lines l JOIN chunks c ON c.embedding_id = l.embedding_id"
     " WHERE l.batch_id = :batch)"
 )
-_OF_EMBEDDING = "versions.id IN (SELECT version_id FROM chunks WHERE embedding_id = :embedding)"
 _LIVE_ONES = "WHERE state IN ('waiting', 'ready', 'published') AND "
 # Purpose: after the embeddings of a batch changed state: the same for every version that uses one of them.
 _RECOUNT_BATCH = text(_RECOUNT + _LIVE_ONES + _OF_BATCH)
@@ -278,8 +277,6 @@ _OF_CALL = (
 )
 # Purpose: the same after a synchronous call.
 _RECOUNT_CALL = text(_RECOUNT + _LIVE_ONES + _OF_CALL)
-# Purpose: the same for named embeddings.
-_RECOUNT_EMBEDDING = text(_RECOUNT + _LIVE_ONES + _OF_EMBEDDING)
 
 
 def recount(tx: Tx, first: int, last: int) -> None:
@@ -306,40 +303,44 @@ def recount_all(tx: Tx) -> None:
     _settle(tx, versions.c.id > 0, "counted anew", None)
 
 
-def recount_embedding(tx: Tx, embedding_id: int, cause: str) -> None:
-    """Count anew for every version that uses this embedding."""
-    tx.connection.execute(_RECOUNT_EMBEDDING, {"embedding": embedding_id})
-    _settle(tx, text(_OF_EMBEDDING).bindparams(embedding=embedding_id), cause, None)
-
-
-# Purpose: a chunk that had failed is wanted again: its version is to be published anew once that has arrived. Asked for
-# one chunk after the other, so it begins with the chunk.
-_MENDED = text(
-    "SELECT v.id FROM (SELECT DISTINCT version_id FROM chunks WHERE embedding_id = :embedding) c"
-    " CROSS JOIN versions v ON v.id = c.version_id WHERE v.state = 'published' AND v.retire = 0"
+# Purpose: which versions use these embeddings. Begins with the chunks.
+_USING = "SELECT DISTINCT version_id FROM chunks WHERE embedding_id IN ({ids})"
+# Purpose: chunks that had failed are wanted again: these versions are to be published anew once they have arrived.
+_MENDED = (
+    "SELECT v.id FROM versions v WHERE v.id IN ({ids}) AND v.state = 'published' AND v.retire = 0"
     " AND NOT EXISTS (SELECT 1 FROM versions n WHERE n.document_id = v.document_id"
     "  AND n.state IN ('waiting', 'ready'))"
 )
 
 
-def publish_again(tx: Tx, embedding_id: int, cause: str) -> int:
-    """Put published versions that use this embedding back in line: the table is to get what they lacked.
+def publish_again(tx: Tx, embedding_ids: Sequence[int], cause: str) -> int:
+    """Put published versions that use these embeddings back in line: the table is to get what they lacked.
 
     The table goes on serving what it has until then, since a publication replaces a document's rows whatever they are.
     """
-    ids = list(tx.connection.execute(_MENDED, {"embedding": embedding_id}).scalars())
-    for version_id in ids:
-        moves.move(
-            tx,
-            versions,
-            version_id,
-            states.Version.PUBLISHED,
-            states.Version.WAITING,
-            cause,
-            published_at=None,
-        )
-    recount_embedding(tx, embedding_id, cause)
-    return len(ids)
+    run = tx.connection.exec_driver_sql
+    using: set[int] = set()
+    for part in _slices(embedding_ids):
+        using.update(run(_USING.format(ids=_listed(part))).scalars())
+    mended = 0
+    for part in _slices(sorted(using)):
+        ids = list(run(_MENDED.format(ids=_listed(part))).scalars())
+        published, waiting = states.Version.PUBLISHED, states.Version.WAITING
+        for version_id in ids:
+            moves.move(tx, versions, version_id, published, waiting, cause, published_at=None)
+        mended += len(ids)
+        run(f"{_RECOUNT}{_LIVE_ONES}versions.id IN ({_listed(part)})")
+        _settle(tx, versions.c.id.in_(part), cause, None)
+    return mended
+
+
+def _slices(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    for at in range(0, len(ids), _SLICE):
+        yield ids[at : at + _SLICE]
+
+
+def _listed(ids: Sequence[int]) -> str:
+    return ", ".join(map(str, map(int, ids)))
 
 
 def _settle(tx: Tx, where: Any, cause: str, batch_id: int | None) -> None:
