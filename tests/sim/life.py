@@ -89,7 +89,7 @@ class Life:
         (self.data_dir / "state.db").write_bytes(empty_state())
         self.max_chars = 200
         self.dimension = DIMENSIONS[0]
-        self.keep_previous_s = self.rng.choice((0.0, 600.0, DAY_S))
+        self.keep_previous_s = self.rng.choice((0.0, 7 * DAY_S, 7 * DAY_S))
         self.leaving_out = False
         """Whether a person has accepted that the next switch leaves something out."""
         self.going_back = False
@@ -185,6 +185,8 @@ class Life:
         often = {*self.plan.often, self._target.partition(".")[0]}  # the act that leads there, if one does
         if self._target.startswith(("switch", "abandon.", "previous.")):
             often.add("reprofile")
+            if self._target.startswith("switch_back."):
+                self.keep_previous_s = 7 * DAY_S
         weights = [weight * (10 if name in often else 1) for weight, name, _ in choices]
         _, name, act = self.rng.choices(choices, weights)[0]
         self.tally.acts[name] += 1
@@ -324,18 +326,23 @@ class Life:
 
     def _reprofile(self) -> None:
         """Ask for other vectors, and build them, give that up, or go back; then let some time pass over it."""
-        if self.door.table is None and self.rng.random() < 0.9:
-            self._pass_time(40)  # until there is something to keep
+        if self.rng.random() < 0.9:
+            self._pass_time(120, lambda: self.door.table is not None)
         context = self._working()
-        if context is None:
-            return
+        if context is None or (self.door.table is None and self.rng.random() < 0.9):
+            return  # there is nothing to keep showing
         if context.build is None and self.rng.random() < 0.8:
             self._ask_for_other_vectors()
             self._change_vectors("begin")
-            self._pass_time(self.rng.choice((0, 3, 60)))
-        going_back = self._target.startswith("switch_back.") or self.rng.random() < 0.3
-        what = self.rng.choice(("abandon", "accept_failures", "nothing"))
-        self._change_vectors("switch_back" if going_back else what)
+            self._pass_time(self.rng.choice((0, 3, 80, 80)), lambda: not self._is_building())
+        context = self._working()
+        if context is None:
+            return
+        if context.build is None:
+            what = self.rng.choice(("switch_back", "switch_back", "nothing"))
+        else:
+            what = self.rng.choice(("abandon", "accept_failures", "nothing"))
+        self._change_vectors(what)
         if self.rng.random() < 0.8:
             context = self._working()
             if context is not None and not context.may_send:
@@ -355,8 +362,13 @@ class Life:
         self.leaving_out |= done and what == "accept_failures"
         self.going_back |= what == "switch_back"  # it may also die, and go back at the next start
 
-    def _pass_time(self, turns: int) -> None:
+    def _is_building(self) -> bool:
+        return self.context is None or self.context.build is not None
+
+    def _pass_time(self, turns: int, enough: Callable[[], bool] = lambda: False) -> None:
         for _ in range(turns):
+            if enough():
+                return
             if not self._turn():
                 self.clock.advance(900)
 
