@@ -1,12 +1,14 @@
 """Shared by all tests; that it is here also puts this folder on the path, for `from world import World`."""
 
 import signal
+import sys
 
 import fuzzing  # noqa: F401 - chooses how much property tests try, before any of them is read
+import log_events
 import pytest
-from world import World
+from world import KEY, World
 
-from voyage_jobs import redact
+from voyage_jobs import logs, redact
 
 # A shell that starts the suite in the background hands SIGINT down as ignored, to us and to every command we start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -21,3 +23,32 @@ def world(tmp_path):
 def no_secrets_of_other_tests(monkeypatch):
     """What one test made known as a secret is not masked in the next."""
     monkeypatch.setattr(redact, "_remembered", set())
+
+
+OWN_EVENTS = ("test_logs",)  # modules that log what no code logs
+
+
+@pytest.fixture(autouse=True)
+def logs_are_as_documented(request, monkeypatch):
+    """Whatever a test has logged is in the catalogue, and holds neither the key nor a text that the test wrote."""
+    worlds = [sys.modules[name] for name in ("world", "tests.world") if name in sys.modules]
+    for module in worlds:
+        module.LOGS.clear()
+        module.WRITTEN.clear()
+    written = []
+    write = logs._Stream.write
+
+    def keep(stream, text):
+        written.append(text)
+        write(stream, text)
+
+    monkeypatch.setattr(logs._Stream, "write", keep)
+    yield
+    if request.module.__name__.rpartition(".")[2] in OWN_EVENTS:
+        return
+    kept = [event for module in worlds for log in module.LOGS for event in log.events]
+    texts = [text for module in worlds for text in module.WRITTEN]
+    logged = "".join(written) + repr(kept)
+    told = [*log_events.faults([*kept, *log_events.parsed("".join(written))])]
+    told += log_events.leaks(logged, [KEY], texts)
+    assert not told, told

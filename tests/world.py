@@ -25,6 +25,10 @@ from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.store import batches, embeddings, versions
 from voyage_jobs.worker import working
 
+LOGS: list[Log] = []
+"""Every log of this test that keeps its events; conftest.py looks at them when the test is over."""
+WRITTEN: list[str] = []
+"""Every text that this test wrote: none may be logged."""
 KEY = "pa-test-key-of-the-simulated-vendor"
 UNTIDY = (Batch.COLLECTED, Batch.REFUSED, Batch.CANCELLED)
 
@@ -34,6 +38,7 @@ class Log:
 
     def __init__(self) -> None:
         self.events: list[tuple[str, str, dict[str, Any]]] = []
+        LOGS.append(self)
 
     def __getattr__(self, level: str) -> Any:
         return lambda event, **fields: self.events.append((level, event, fields))
@@ -116,6 +121,8 @@ class World:
         target = Path(os.fsdecode(os.path.join(os.fsencode(folder or self.docs), os.fsencode(path))))
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(text.encode() if isinstance(text, str) else text)
+        if isinstance(text, str):
+            WRITTEN.append(text)
         self._writes += 1
         written_ns = int((self.clock.wall() - 10) * 1e9) + self._writes * 1000
         os.utime(target, ns=(written_ns, written_ns))

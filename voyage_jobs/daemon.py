@@ -18,6 +18,7 @@ from voyage_jobs.clockwatch import ClockWatch
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.doorbell import Doorbell
 from voyage_jobs.errors import ConfigError, DiskFullError
+from voyage_jobs.logs import tell_repeats
 from voyage_jobs.notify.courier import Courier
 from voyage_jobs.notify.teller import Teller
 from voyage_jobs.observe import NOBODY, Observer
@@ -139,6 +140,7 @@ class Daemon:
             if self.signals.hangup.is_set():
                 self.signals.hangup.clear()
                 self.heed_hangup()
+            tell_repeats()
             self.heed_notes()
             self.heed_watching()
             self.heed_page()

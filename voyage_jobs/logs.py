@@ -1,5 +1,7 @@
 """Logs: event names with fields (`batch.submitted ref=... inputs=...`), on standard error, without secrets.
 
+Every event stands in docs/logs.md with its level, its fields and its meaning; a test holds the two together.
+
 On a terminal a line is for people; elsewhere it is one JSON object: `time` (UTC), `level`, `event`, then the
 fields. What libraries log through the standard module comes out the same way, from WARNING up. Until
 `configure` is called, only warnings are written, so that a report on standard output stays nothing but the
@@ -12,6 +14,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import sys
 from datetime import UTC, datetime
 from typing import Any, TextIO, cast
@@ -20,10 +23,15 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from voyage_jobs.clock import Clock, SystemClock
+from voyage_jobs.observe import current_ref
 from voyage_jobs.redact import redact
+from voyage_jobs.repeats import Repeats
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 _CONTROLS_BUT_LINES = {code: text for code, text in _CONTROLS.items() if code != ord("\n")}
+# Fields that hold somebody's words, and what in them may be a piece of a document.
+_WORDS = ("error", "reason", "why", "also", "message", "cause")
+_QUOTATION = re.compile(r"([\"'`])[^\n]{40,}\1")
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -33,18 +41,61 @@ def get_logger() -> FilteringBoundLogger:
 
 
 def configure(
-    level: str = "info", form: str = "auto", *, stream: TextIO | None = None, clock: Clock | None = None
+    level: str = "info",
+    form: str = "auto",
+    *,
+    repeat_s: float = 0.0,
+    stream: TextIO | None = None,
+    clock: Clock | None = None,
 ) -> None:
     """Write events of `level` and above to `stream` (standard error); call again to change it.
 
-    `level` is debug, info, warning or error; `form` is console, json, or auto (console on a terminal).
+    `level` is debug, info, warning or error; `form` is console, json, or auto (console on a terminal). Within
+    `repeat_s` seconds the same is not written twice (see repeats.py); with 0 every line is.
     """
-    _configure_ours(level, form, _Stream(stream), clock or SystemClock())
+    tell_repeats(all_of_them=True)
+    clock = clock or SystemClock()
+    _held_back.repeats = Repeats(clock, repeat_s)
+    _configure_ours(level, form, _Stream(stream), clock)
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if isinstance(handler, _Libraries)]:
         root.removeHandler(handler)
     root.addHandler(_Libraries(level=logging.WARNING))
     root.setLevel(logging.WARNING)
+
+
+class _HeldBack:
+    """The one place that knows what was held back; there is one standard error, too."""
+
+    repeats: Repeats | None = None
+
+
+_held_back = _HeldBack()
+
+
+def tell_repeats(*, all_of_them: bool = False) -> None:
+    """Write how often things were held back, where their interval is over: to be called now and then, and at last."""
+    if _held_back.repeats is None:
+        return
+    for level, event in _held_back.repeats.summaries(all_of_them=all_of_them):
+        fields = {key: value for key, value in event.items() if key != "level"}
+        structlog.get_logger().log(_LEVELS.get(level, logging.ERROR), **fields)
+
+
+def _without_repeats(_logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Lines with `held_back` are summaries, and pass."""
+    repeats = _held_back.repeats
+    if repeats is None or "held_back" in event or repeats.passes(str(event.get("level", method)), event):
+        return event
+    raise structlog.DropEvent
+
+
+def _with_ref(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """What is logged while a batch is worked on is about that batch, whoever logs it."""
+    ref = current_ref()
+    if ref is not None:
+        event.setdefault("ref", ref)
+    return event
 
 
 def _configure_ours(level: str, form: str, stream: _Stream, clock: Clock) -> None:
@@ -61,6 +112,8 @@ def _processors(console: bool, terminal: bool, clock: Clock) -> list[Processor]:
     common: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
+        _with_ref,
+        _without_repeats,
         _Timestamp(clock),
         structlog.processors.format_exc_info,
         _without_secrets,
@@ -116,7 +169,12 @@ class _Timestamp:
 
 
 def _without_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    return {key: _clean(value) for key, value in event.items()}
+    return {key: _clean(_unquoted(value) if key in _WORDS else value) for key, value in event.items()}
+
+
+def _unquoted(value: Any) -> Any:
+    """An error may quote the text that was wrong with it; what is quoted at length is left out."""
+    return _QUOTATION.sub(r"\1...\1", value) if isinstance(value, str) else value
 
 
 def _clean(value: Any) -> Any:

@@ -7,6 +7,7 @@ import hashlib
 import sqlite3
 from typing import Any
 
+import log_events
 import numpy as np
 
 from voyage_jobs import states
@@ -20,7 +21,7 @@ from voyage_jobs.sources.split import split
 from voyage_jobs.steps.splitting import split_options
 from voyage_jobs.table import PublishedTable
 
-from .stage import Stage
+from .stage import KEY, Stage
 
 _AT_REST = {
     "attempts are open": "SELECT COUNT(*) FROM attempts WHERE state = 'open'",
@@ -56,6 +57,9 @@ def converge(stage: Stage, calls: int = 3) -> None:
             break
     assert ended.code == 0, f"sync ended with {ended.code}: {ended.out}\n{stage.tail()}"
     assert stage.status()["healthy"], stage.status()["problems"]
+    logged = stage.log.read_text()
+    told = [*log_events.faults(log_events.parsed(logged)), *log_events.leaks(logged, [KEY], [])]
+    assert not told, told
     try:
         everything_is_right(stage.settings, stage.sim, SystemClock())
     except AssertionError as exc:

@@ -75,7 +75,10 @@ def start_logging(ctx: click.Context, level: str | None = None) -> None:
     from voyage_jobs.logs import configure
 
     logging = settings_of(ctx).logging
-    configure("debug" if frame_of(ctx).verbose else level or logging.level, logging.format)
+    if frame_of(ctx).verbose:
+        configure("debug", logging.format)
+    else:
+        configure(level or logging.level, logging.format, repeat_s=logging.repeat_s)
 
 
 def _note_json(ctx: click.Context, _param: click.Parameter, value: bool) -> bool:

@@ -52,7 +52,7 @@ MEANINGS = {
 def run_command(call: Callable[[], object], frame: Frame) -> int:
     """Run a command and return its exit code; every error becomes a message and a code."""
     try:
-        result = call()
+        result = _and_its_log(call)
         sys.stdout.flush()  # here, where a closed pipe can still be told from success
     except VoyageJobsError as exc:
         _say(frame, _code_of(exc), exc.message, exc.hint, exc)
@@ -70,6 +70,16 @@ def run_command(call: Callable[[], object], frame: Frame) -> int:
         _say(frame, "unexpected", f"unexpected: {type(exc).__name__}: {exc}", hint, exc)
         return ExitCode.UNEXPECTED
     return int(result) if isinstance(result, int) and not isinstance(result, bool) else ExitCode.DONE
+
+
+def _and_its_log(call: Callable[[], object]) -> object:
+    """The call; whatever comes of it, lines of the log that were only counted are told of."""
+    try:
+        return call()
+    finally:
+        logs = sys.modules.get("voyage_jobs.logs")  # no log was begun otherwise
+        if logs is not None:
+            logs.tell_repeats(all_of_them=True)
 
 
 def _say(frame: Frame, code: str, message: str, hint: str | None, exc: Exception) -> None:

@@ -253,3 +253,4 @@ class LoggingSettings(Section):
 
     level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
     format: Annotated[Literal["auto", "console", "json"], BeforeValidator(_lower)] = "auto"
+    repeat_s: Duration = 300

@@ -177,4 +177,6 @@ def cancel_duplicates(context: Context, batch: BatchRow, others: list[RemoteBatc
         try:
             context.client.cancel_batch(remote.id)
         except VendorError as exc:
-            context.log.warning("batch.duplicate_not_cancelled", batch_id=remote.id, error=exc.message)
+            context.log.warning(
+                "batch.duplicate_not_cancelled", ref=batch.ref, batch_id=remote.id, error=exc.message
+            )

@@ -53,7 +53,8 @@ def _delete_remote(context: Context) -> bool:
         try:
             deleted = context.client.delete_file(file.file_id)
         except RefusedError as exc:
-            context.log.warning("remote_file.refused", file_id=file.file_id, error=exc.message)
+            ref = _ref_of(context, file)
+            context.log.warning("remote_file.refused", ref=ref, file_id=file.file_id, error=exc.message)
             deleted = False
         except VendorError as exc:
             lane.trouble(context, exc)
@@ -62,6 +63,14 @@ def _delete_remote(context: Context) -> bool:
         _note_deletion(context, file, deleted=deleted)
     lane.fine(context)
     return True
+
+
+def _ref_of(context: Context, file: batches.RemoteFileRow) -> str | None:
+    """The batch that a file belongs to, if it is known to belong to one."""
+    if file.batch_id is None:
+        return None
+    with context.store.read() as connection:
+        return batches.get(connection, file.batch_id).ref
 
 
 def _note_deletion(context: Context, file: batches.RemoteFileRow, *, deleted: bool) -> None:
