@@ -11,6 +11,7 @@ from voyage_jobs import lock
 from voyage_jobs.clock import Clock
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.memory import keep_large_blocks_apart
 from voyage_jobs.observe import NOBODY, Observer
 from voyage_jobs.pace import Pace
 from voyage_jobs.steps.context import Context, Progress, no_progress
@@ -46,6 +47,7 @@ def working(
     Raises `LockedError`, `ConfigError`, `StateError`. `transport` stands in for the network and
     `table_door` for the table in tests; `pace` hears which step is at work, `observer` looks on.
     """
+    keep_large_blocks_apart()
     with lock.held(settings.paths.lock, clock):
         store = Store.open(settings.paths.state_db, clock)
         try:

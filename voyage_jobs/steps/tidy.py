@@ -9,6 +9,7 @@ from voyage_jobs.clock import US, now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.durable import remove
 from voyage_jobs.errors import RefusedError, VendorError
+from voyage_jobs.memory import give_back
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
@@ -120,3 +121,4 @@ def tend(context: Context) -> None:
         done = context.open_table().tend()
         context.log.debug("table.tended", **vars(done))
     context.store.checkpoint()
+    give_back()
