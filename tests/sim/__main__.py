@@ -15,10 +15,12 @@ from .life import live
 from .story import Tally, Violation
 
 SLICE = 20
+LONG_RUN = 10_000
+"""So many lives come by every crash point and every fault; fewer may miss a rare one, which is told and no failure."""
 
 
 def main() -> int:
-    """Run; 0 if every promise held and everything that can strike did."""
+    """Run; 0 if every promise held and, in a long run, everything that can strike did."""
     parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__)
     parser.add_argument("--seed", type=int, help="repeat one life and tell its story")
     parser.add_argument("--seeds", help="A:B, from A up to B", default="0:2000")
@@ -54,7 +56,7 @@ def many(seeds: range, jobs: int) -> int:
     )
     idle = _report(total)
     print(f"{len(failed)} failed" + (f": {', '.join(failed)}" if failed else ""))
-    return 1 if failed or idle else 0
+    return 1 if failed or (idle and len(seeds) >= LONG_RUN) else 0
 
 
 def _some(seeds: Iterable[int]) -> tuple[Tally, list[str]]:
