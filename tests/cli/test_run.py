@@ -76,6 +76,7 @@ def world(tmp_path, simulator):
         voyage={"base_url": simulator},
         batching={"linger_s": 0},
         polling={"interval_s": 0.1},
+        logging={"repeat_s": 0},
         sources=[{"name": "docs", "path": str(tmp_path / "docs"), "scan_interval_s": 0.5}],
     )
     world.write("a.md", "# A\n\nThe first.\n")

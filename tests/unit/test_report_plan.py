@@ -207,6 +207,8 @@ def test_a_budget_and_other_vectors_are_warned_of(world):
     documents(world, 9)
     world.write("big.md", "word " * 500)
     assert warned(plan(world.settings(budget={"daily_tokens": 10}), world.clock), "budget.daily_tokens")
-    assert warned(plan(world.settings(voyage={"output_dimension": 16}), world.clock), "will refuse")
+    assert warned(
+        plan(world.settings(voyage={"output_dimension": 16}), world.clock), "until `voyage-jobs reprofile`"
+    )
     waves = world.settings(batching={"max_inputs": 1, "max_in_flight_batches": 2})
     assert warned(plan(waves, world.clock), "At most 2 batches")
