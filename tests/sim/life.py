@@ -52,15 +52,26 @@ _CONTEXTUALIZED = {"model": "voyage-context-3", "endpoint": "/v1/contextualizede
 # Points that few lives pass, and faults that lead there.
 _LEADS_TO = dict.fromkeys(("cancel.committed", "reconcile.committed"), frozenset({"request_lost"}))
 _SELDOM = (
+    "abandon.committed",
     "cancel.committed",
     "cancel.sent",
     "expedite.answered",
     "expedite.committed",
     "expedite.packed",
     "expedite.reserved",
+    "previous.released",
     "reconcile.committed",
+    "reprofile.committed",
     "retire.committed",
     "retire.table.done",
+    "switch.committed",
+    "switch.intent.committed",
+    "switch.kept",
+    "switch.table.done",
+    "switch.table.synced",
+    "switch_back.committed",
+    "switch_back.intent.committed",
+    "switch_back.table.done",
 )
 
 
@@ -185,7 +196,7 @@ class Life:
         often = {*self.plan.often, self._target.partition(".")[0]}  # the act that leads there, if one does
         if self._target.startswith(("switch", "abandon.", "previous.")):
             often.add("reprofile")
-            if self._target.startswith("switch_back."):
+            if self._goes_back():
                 self.keep_previous_s = 7 * DAY_S
         weights = [weight * (10 if name in often else 1) for weight, name, _ in choices]
         _, name, act = self.rng.choices(choices, weights)[0]
@@ -334,20 +345,33 @@ class Life:
         if context.build is None and self.rng.random() < 0.8:
             self._ask_for_other_vectors()
             self._change_vectors("begin")
-            self._pass_time(self.rng.choice((0, 3, 80, 80)), lambda: not self._is_building())
+            patience = 80 if self._goes_back() else self.rng.choice((0, 3, 80, 80))
+            self._pass_time(patience, lambda: not self._is_building())
         context = self._working()
         if context is None:
             return
         if context.build is None:
-            what = self.rng.choice(("switch_back", "switch_back", "nothing"))
+            what = (
+                "switch_back"
+                if self._goes_back()
+                else self.rng.choice(("switch_back", "switch_back", "nothing"))
+            )
         else:
-            what = self.rng.choice(("abandon", "accept_failures", "nothing"))
+            what = (
+                "accept_failures"
+                if self._goes_back()
+                else self.rng.choice(("abandon", "accept_failures", "nothing"))
+            )
         self._change_vectors(what)
         if self.rng.random() < 0.8:
             context = self._working()
             if context is not None and not context.may_send:
                 self._ask_for_other_vectors()  # a person sets the configuration back
         self._pass_time(self.rng.randint(0, 25))
+
+    def _goes_back(self) -> bool:
+        """Whether this life is to die on the way back, to which a whole change has to lead first."""
+        return self._target.startswith("switch_back.")
 
     def _ask_for_other_vectors(self) -> None:
         self.dimension = sum(DIMENSIONS) - self.dimension

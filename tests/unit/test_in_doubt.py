@@ -74,6 +74,25 @@ def test_document_that_is_deleted_while_it_is_mended_leaves_the_table(tmp_path):
     assert set(small.served()) == {"b.md"}
 
 
+def test_document_that_is_reverted_to_what_is_to_be_mended_gets_what_it_lacked(tmp_path):
+    refused = {"line_refused": {"contains": "bad"}}
+    small = Small(tmp_path, faults=refused)
+    lacking = "# A\n\n" + "good " * 40 + "\n\n# B\n\n" + "bad " * 40
+    small.write("a.md", lacking)
+    small.run(splitting={"max_chars": 200})
+    served = len(small.served()["a.md"])
+    small.sim.faults.rules = ()
+    small.write("a.md", "another")
+    small.clock.advance(400)
+    small.dies_at("scan.slice.committed", splitting={"max_chars": 200})
+    with small.worker(splitting={"max_chars": 200}) as context:
+        acts.perform(context, "retry", {}, "a test")
+    small.write("a.md", lacking)
+    small.clock.advance(400)
+    small.run(splitting={"max_chars": 200})
+    assert len(small.served()["a.md"]) > served
+
+
 def test_table_that_was_torn_during_its_first_publication_is_built_again(small):
     small.write("a.md", "one")
     small.dies_at("publish.table.done")

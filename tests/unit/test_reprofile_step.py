@@ -17,7 +17,7 @@ from voyage_jobs.signals import Signals
 from voyage_jobs.simulator import FaultScript
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
-from voyage_jobs.store import rebuild, versions
+from voyage_jobs.store import rebuild, shelf, versions
 from voyage_jobs.sync import Ending, Sync
 from voyage_jobs.table import PublishedTable, exists
 
@@ -497,23 +497,66 @@ def test_death_while_it_is_given_up(filled, point):
     sound(filled)
 
 
-def test_a_full_disk_in_the_middle_of_the_switch_is_waited_out(filled, monkeypatch):
-    act(filled, "begin")
+def fill_up_at(wanted, monkeypatch):
+    """The disk is full at that point, once."""
 
-    def no_room(_table):
+    def no_room(*_anything):
         monkeypatch.undo()
         raise DiskFullError("No room left on the disk.")
 
     def fill_up(point):
-        if point == "switch.table.done":
+        if point == wanted:
             crash.arm(None)
-            monkeypatch.setattr(PublishedTable, "sync", no_room)
+            before_the_commit = point == "switch.kept"
+            monkeypatch.setattr(PublishedTable, "remake" if before_the_commit else "sync", no_room)
 
     crash.arm(fill_up)
+
+
+def test_a_full_disk_in_the_middle_of_the_switch_is_waited_out(filled, monkeypatch):
+    act(filled, "begin")
+    fill_up_at("switch.table.done", monkeypatch)
     filled.run(voyage=OTHER)
     assert filled.log.named("disk.paused")
     assert (Table(filled).width, len(Table(filled).texts)) == (NEW, FILES)
     sound(filled, voyage=OTHER)
+
+
+def until_the_disk_is_full(world: World, context) -> None:
+    for _ in range(300):
+        if world.log.named("disk.paused"):
+            return
+        world.take_turns(context, 1, quiet=False)
+        world.clock.advance(5)
+    raise AssertionError("the disk was never full")
+
+
+def test_a_switch_that_is_in_the_table_already_cannot_be_abandoned(filled, monkeypatch):
+    act(filled, "begin")
+    fill_up_at("switch.table.done", monkeypatch)
+    with filled.worker(voyage=OTHER) as context:
+        until_the_disk_is_full(filled, context)
+        with pytest.raises(ConfigError, match="too late") as caught:
+            perform(context, "reprofile", {"do": "abandon"}, "me")
+        assert "--switch-back" in caught.value.hint
+        assert perform(context, "reprofile", {"do": "switch_back"}, "me")["state"] == "switched back"
+    assert (Table(filled).width, len(Table(filled).texts)) == (OLD, FILES)
+    filled.run()
+    sound(filled)
+    paid_once(filled)
+
+
+def test_a_switch_that_did_not_reach_the_table_can_be_abandoned(filled, monkeypatch):
+    before = Table(filled)
+    act(filled, "begin")
+    fill_up_at("switch.kept", monkeypatch)
+    with filled.worker(voyage=OTHER) as context:
+        until_the_disk_is_full(filled, context)
+        assert perform(context, "reprofile", {"do": "abandon"}, "me")["state"] == "abandoned"
+    filled.run()
+    assert (Table(filled).width, Table(filled).texts) == (OLD, before.texts)
+    sound(filled)
+    paid_once(filled)
 
 
 def test_a_pack_that_is_damaged_is_made_again_before_the_switch(filled):
@@ -624,23 +667,83 @@ def test_what_had_failed_before_is_tried_again_after_the_way_back(tmp_path):
     sound(world)
 
 
+@pytest.mark.parametrize("asked_again", ["after it was switched back", "before the switch"])
+def test_a_document_that_lacked_a_chunk_leaves_the_table_that_came_back_when_its_file_is_gone(
+    tmp_path, asked_again
+):
+    world = World(tmp_path)
+    refuse_a_line(world)
+    world.write("bad.md", prose("bad", 2))
+    world.write("good.md", prose("good", 2))
+    world.run()
+    if (
+        asked_again == "before the switch"
+    ):  # then it is on its way to the old table while the new one is built
+        with world.worker() as context:
+            perform(context, "retry", {}, "me")
+            until(world, context, Batch.RUNNING)
+    world.sim.faults.rules = ()
+    reprofiled(world)
+    act(world, "switch_back")
+    assert Table(world).texts.keys() == {"bad.md", "good.md"}
+    world.remove("bad.md")
+    with world.worker() as context:
+        world.take_turns(context)
+        world.clock.advance(10 * 86_400)
+        world.take_turns(context)
+    assert Table(world).texts.keys() == {"good.md"}
+    sound(world)
+
+
+def test_what_is_retried_during_a_build_is_mended_if_that_is_abandoned(tmp_path):
+    world = World(tmp_path)
+    refuse_a_line(world)
+    world.write("bad.md", prose("bad", 2))
+    world.run()
+    act(world, "begin")
+    with world.worker(voyage=OTHER) as context:
+        until(world, context, Batch.RUNNING)
+        perform(context, "retry", {}, "me")
+        perform(context, "reprofile", {"do": "abandon"}, "me")
+    world.sim.faults.rules = ()
+    world.run()
+    assert (Table(world).width, len(Table(world).texts["bad.md"])) == (OLD, 2)
+    sound(world)
+
+
+def test_a_document_that_is_to_be_mended_is_not_left_out_unasked(tmp_path):
+    world = World(tmp_path)
+    refuse_a_line(world)
+    other = tmp_path / "other"
+    here, docs = {"name": "other", "path": str(other)}, {"name": "docs", "path": str(world.docs)}
+    world.write("bad.md", prose("bad", 2), folder=other)
+    world.write("x.md", prose("x"), folder=other)
+    world.write("good.md", prose("good", 2))
+    world.run(sources=[docs, here])
+    with world.worker(sources=[docs, here]) as context:
+        perform(context, "retry", {}, "me")  # its version waits again, its rows are in the table
+    act(world, "begin", sources=[docs])
+    found = blocked(world, sources=[docs])
+    assert "2 documents in the table cannot be read" in found["reprofile_blocked"].message
+
+
 def test_the_table_of_before_is_kept_through_upkeep_and_let_go_after_its_time(filled):
     keep = {"lancedb": {"keep_previous_s": 3 * 86_400}}
     reprofiled(filled, **keep)
     table = Table(filled)
     with filled.worker(voyage=OTHER, **keep) as context:
         with context.store.read() as connection:
-            previous = rebuild.previous(connection)
+            previous = shelf.previous(connection)
         assert (previous.until_at - previous.switched_at) / 1e6 == 3 * 86_400
         assert context.open_table().is_kept(previous.table_version)
         filled.clock.advance(2 * 86_400)
         filled.take_turns(context)
         with context.store.read() as connection:
-            assert rebuild.previous(connection) == previous
+            assert shelf.previous(connection) == previous
         filled.clock.advance(86_400)
         filled.take_turns(context)
         with context.store.read() as connection:
-            assert rebuild.previous(connection) is None
+            assert shelf.previous(connection) is None
             assert connection.exec_driver_sql("SELECT COUNT(*) FROM shelf").scalar_one() == 0
     with pytest.raises(ConfigError, match="nothing to switch back to"):
         act(filled, "switch_back", **keep)
@@ -675,7 +778,7 @@ def test_a_death_while_it_is_let_go_does_no_harm(filled):
     filled.run(voyage=OTHER, **keep)
     assert Table(filled).width == NEW
     with filled.worker(voyage=OTHER, **keep) as context, context.store.read() as connection:
-        assert rebuild.previous(connection) is None
+        assert shelf.previous(connection) is None
 
 
 def test_a_table_that_was_lost_since_cannot_come_back_but_its_vectors_can(filled):

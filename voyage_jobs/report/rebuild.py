@@ -13,8 +13,9 @@ from voyage_jobs.config.profile import profile_of, with_profile
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.profile import Profile
 from voyage_jobs.states import UNFINISHED
-from voyage_jobs.store import batches, foresight, ledger, rebuild
-from voyage_jobs.store.rebuild import Build, Previous, Progress, Spent
+from voyage_jobs.store import batches, foresight, ledger, rebuild, shelf
+from voyage_jobs.store.rebuild import Build, Progress, Spent
+from voyage_jobs.store.shelf import Previous
 from voyage_jobs.store.story import View
 
 _HISTORY = 200  # batches by which the finish is foretold
@@ -72,7 +73,7 @@ def look(connection: View, settings: Settings, now: int) -> Vectors:
         spent=spent,
         unread_paths=paths,
         likely_at=likely_at,
-        previous=rebuild.previous(connection),
+        previous=shelf.previous(connection),
         change_tokens=change_tokens,
         change_usd=None if change_tokens is None else ledger.usd(change_tokens, batch_price(settings)),
     )

@@ -21,8 +21,8 @@ from voyage_jobs.states import AT_THE_VENDOR
 from voyage_jobs.steps import rebuild_words
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.recount import notice_tokenizer
-from voyage_jobs.steps.switch import go_back, release
-from voyage_jobs.store import batches, notes, rebuild, sources
+from voyage_jobs.steps.switch import go_back, release, settle_switch
+from voyage_jobs.store import batches, notes, rebuild, shelf, sources
 from voyage_jobs.store.rebuild import Build
 
 Answer = dict[str, object]
@@ -107,6 +107,11 @@ def _abandon(context: Context, who: str) -> Answer:
             "No table is being built: there is nothing to abandon.", hint="`voyage-jobs status`"
         )
     target = context.build.target
+    if context.build.publication is not None and settle_switch(context) and context.build is None:
+        raise ConfigError(
+            f"The new table for {target.told} was complete, and is shown: it is too late to abandon it.",
+            hint="`voyage-jobs reprofile --switch-back` brings the table of before back, at no cost.",
+        )
     with context.store.write() as tx:
         jobs = [
             batch
@@ -153,7 +158,7 @@ def _back(context: Context, who: str) -> Answer:
             hint="`voyage-jobs reprofile --abandon` gives the new one up.",
         )
     with context.store.read() as connection:
-        previous = rebuild.previous(connection)
+        previous = shelf.previous(connection)
     if previous is None:
         raise ConfigError(
             "No table of before is kept: there is nothing to switch back to.",
@@ -167,7 +172,7 @@ def _back(context: Context, who: str) -> Answer:
             hint="Set [voyage] back and run `voyage-jobs reprofile`: only what has changed since is paid.",
         )
     with context.store.write() as tx:
-        rebuild.begin_to_go_back(tx, previous)
+        shelf.begin_to_go_back(tx, previous)
     crash_point("switch_back.intent.committed")
     go_back(context, previous, f"switched back by {who}")
     take_up_profile(context)

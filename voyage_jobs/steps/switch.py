@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.crash import crash_point
@@ -25,9 +26,13 @@ from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.publish import demand_rows, lose_pack, wait_for_text
 from voyage_jobs.steps.rows import RowMaker
 from voyage_jobs.steps.texts import Texts
-from voyage_jobs.store import publications, rebuild, versions
-from voyage_jobs.store.rebuild import Build, Previous, Progress
+from voyage_jobs.store import publications, rebuild, shelf, versions
+from voyage_jobs.store.rebuild import Build, Progress
+from voyage_jobs.store.shelf import Previous
 from voyage_jobs.store.versions import ReadyVersion
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 LOOK_INTERVAL_S = 30.0
 _PAGE = 500
@@ -122,16 +127,16 @@ def _note(context: Context, build: Build, version: int, rows: int) -> None:
     assert build.kept is not None  # noqa: S101
     with context.store.write() as tx:
         served = rebuild.served(tx.connection)
-        before = rebuild.previous(tx.connection)
-        rebuild.forget_previous(tx)
-        rebuild.shelve(tx, context.profile_id)
+        before = shelf.previous(tx.connection)
+        shelf.forget_previous(tx)
+        shelf.shelve(tx, context.profile_id)
         rebuild.switch(
             tx, build.target, context.profile_id, f"publication {build.publication} switched the table"
         )
         documents = versions.mark_published(tx, build.publication)
         publications.finish(tx, build.publication, version, rows)
         if served is not None:
-            rebuild.note_previous(tx, Previous(served, build.kept, tx.now, tx.now + keep_us))
+            shelf.note_previous(tx, Previous(served, build.kept, tx.now, tx.now + keep_us))
     crash_point("switch.committed")
     context.build = None
     context.table_door = context.table_door.under(build.target)
@@ -147,7 +152,7 @@ def serve_at_once(context: Context, cause: str) -> None:
     build = context.build
     assert build is not None  # noqa: S101 - for the type checker: the callers have looked
     with context.store.write() as tx:
-        rebuild.forget_previous(tx)
+        shelf.forget_previous(tx)
         rebuild.switch(tx, build.target, context.profile_id, cause)
         publications.forget_versions(tx)
     crash_point("switch.committed")
@@ -168,20 +173,28 @@ def go_back(context: Context, previous: Previous, cause: str) -> None:
     table = context.open_table()
     table.sync()
     rows = table.rows()
-    demand_rows(table.keys(), rows)
+    shown: set[tuple[str, str]] = set()
+    demand_rows(_noting(shown, table.keys()), rows)
     with context.store.write() as tx:
-        publication = publications.begin(tx, publications.FLIP, 0)
-        rebuild.switch_back(tx, previous, cause)
+        publication = publications.begin(tx, publications.FLIP, len(shown))
+        shelf.switch_back(tx, previous, publication, shown, cause)
         publications.finish(tx, publication, version, rows)
     crash_point("switch_back.committed")
     table.let_go(previous.table_version)
     context.log.info("reprofile.switched_back", cause=cause, table_version=version, rows=rows)
 
 
+def _noting(shown: set[tuple[str, str]], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same batches; meanwhile `shown` gets the (source, path) of every row."""
+    for batch in batches:
+        shown.update(zip(batch["source"].to_pylist(), batch["path"].to_pylist(), strict=True))
+        yield batch
+
+
 def release_if_over(context: Context) -> bool:
     """Let go of the table of before once its time is over."""
     with context.store.read() as connection:
-        previous = rebuild.previous(connection)
+        previous = shelf.previous(connection)
     if previous is None or now_us(context.clock) < previous.until_at:
         return False
     release(context, previous)
@@ -194,7 +207,7 @@ def release(context: Context, previous: Previous) -> None:
         context.open_table().let_go(previous.table_version)
     crash_point("previous.released")
     with context.store.write() as tx:
-        rebuild.forget_previous(tx)
+        shelf.forget_previous(tx)
     context.log.info("reprofile.released", table_version=previous.table_version)
 
 
@@ -221,7 +234,7 @@ def settle_switch(context: Context) -> bool:
         _break_off(context, build)
         return True
     with context.store.read() as connection:
-        back = rebuild.going_back(connection)
+        back = shelf.going_back(connection)
     if back is not None:
         _go_back_again(context, back)
     return back is not None
@@ -239,5 +252,5 @@ def _go_back_again(context: Context, back: Previous) -> None:
         go_back(context, back, "switched back after a restart")
         return
     with context.store.write() as tx:
-        rebuild.forget_previous(tx)
+        shelf.forget_previous(tx)
     context.log.error("reprofile.not_back", message="The table of before is gone; the present one goes on.")

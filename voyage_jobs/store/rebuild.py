@@ -1,4 +1,4 @@
-"""Which profile the table has, which one is being built beside it, and which one it had before.
+"""Which profile the table has, and which one is being built beside it.
 
 `notes.PROFILE` names the profile of the vectors in the table. While a build is under way, versions under its target
 wait beside the published ones; nothing of it reaches the table before the switch.
@@ -6,22 +6,19 @@ wait beside the published ones; nothing of it reaches the table before the switc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import orjson
-from sqlalchemy import Connection, delete, text
+from sqlalchemy import Connection, text
 
 from voyage_jobs import states
 from voyage_jobs.profile import Profile
-from voyage_jobs.store import embeddings, moves, notes, versions
-from voyage_jobs.store.schema import DROPPED, FAILED, HELD, shelf
+from voyage_jobs.store import embeddings, moves, notes
+from voyage_jobs.store.schema import HELD
 from voyage_jobs.store.schema import versions as version_table
 from voyage_jobs.store.store import Tx
 
 _BUILD = "reprofile"
-_PREVIOUS = "previous_profile"
-_GOING_BACK = "switching_back"
 
 
 @dataclass(frozen=True)
@@ -36,16 +33,6 @@ class Build:
     leave_out: bool = False
     publication: int | None = None
     kept: int | None = None
-
-
-@dataclass(frozen=True)
-class Previous:
-    """What the table was before the last switch, in which version of the table, and until when that is kept."""
-
-    profile: Profile
-    table_version: int
-    switched_at: int
-    until_at: int
 
 
 def served(connection: Connection) -> Profile | None:
@@ -77,35 +64,6 @@ def note_build(tx: Tx, value: Build) -> None:
 def forget_build(tx: Tx) -> None:
     """No build is under way any more."""
     notes.forget(tx, _BUILD)
-
-
-def previous(connection: Connection) -> Previous | None:
-    """What can be switched back to, if anything can."""
-    return _previous(notes.get(connection, _PREVIOUS))
-
-
-def going_back(connection: Connection) -> Previous | None:
-    """What a switch back that was begun is to bring back."""
-    return _previous(notes.get(connection, _GOING_BACK))
-
-
-def _previous(known: str | None) -> Previous | None:
-    if known is None:
-        return None
-    values = orjson.loads(known)
-    return Previous(**{**values, "profile": Profile(**values["profile"])})
-
-
-def begin_to_go_back(tx: Tx, value: Previous) -> None:
-    """Note, before the table is touched, that it is to become what it was."""
-    notes.put(tx, _GOING_BACK, orjson.dumps(value).decode())
-
-
-def forget_previous(tx: Tx) -> None:
-    """There is nothing to switch back to any more."""
-    notes.forget(tx, _PREVIOUS)
-    notes.forget(tx, _GOING_BACK)
-    tx.connection.execute(delete(shelf))
 
 
 # --- how far a build is ---
@@ -155,9 +113,11 @@ _WANTED = text(
     " COALESCE(SUM(state = 'waiting' AND open_chunks = 0), 0) AS refused"
     " FROM versions WHERE state IN ('waiting', 'ready') AND profile_id = :profile"
 )
+# What the table shows: also what is to be published anew there, and has not been.
+_SHOWN = "(v.state = 'published' OR v.state IN ('waiting', 'ready') AND v.publication_id IS NOT NULL) AND v.retire = 0"
 # Purpose: what the table shows and nothing under the target would replace.
 _UNREAD = text(
-    "SELECT COUNT(*) FROM versions v WHERE v.state = 'published' AND v.retire = 0 AND v.profile_id != :profile"
+    f"SELECT COUNT(DISTINCT v.document_id) FROM versions v WHERE {_SHOWN} AND v.profile_id != :profile"
     " AND NOT EXISTS (SELECT 1 FROM versions n WHERE n.document_id = v.document_id"
     "  AND n.state IN ('waiting', 'ready') AND n.profile_id = :profile)"
 )
@@ -197,10 +157,10 @@ def surely_open(connection: Connection, profile_id: int) -> bool:
 
 # Purpose: the paths of documents that would be left out, for a person to look at.
 _UNREAD_PATHS = text(
-    "SELECT s.name || ':' || CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END FROM versions v"
+    "SELECT DISTINCT s.name || ':' || CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END FROM versions v"
     " JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
     " JOIN sources s ON s.id = d.source_id"
-    " WHERE v.state = 'published' AND v.retire = 0 AND v.profile_id != :profile"
+    f" WHERE {_SHOWN} AND v.profile_id != :profile"
     " AND NOT EXISTS (SELECT 1 FROM versions n WHERE n.document_id = v.document_id"
     "  AND n.state IN ('waiting', 'ready') AND n.profile_id = :profile) ORDER BY 1 LIMIT :most"
 )
@@ -329,12 +289,6 @@ _TAKE_UP = text(
 _BREAK_OFF = text(
     "UPDATE versions SET publication_id = NULL WHERE state IN ('waiting', 'ready') AND profile_id = :profile"
 )
-# Purpose: what the table showed until now, chunk by chunk.
-_SHELVE = text(
-    'INSERT INTO shelf (version_id, ordinal, embedding_id, slot, start, "end", section, tokens)'
-    ' SELECT c.version_id, c.ordinal, c.embedding_id, c.slot, c.start, c."end", c.section, c.tokens'
-    " FROM versions v JOIN chunks c ON c.version_id = v.id WHERE v.state = 'published' AND v.profile_id != :profile"
-)
 
 
 def take_up(tx: Tx, value: Build, profile_id: int) -> None:
@@ -349,17 +303,6 @@ def break_off(tx: Tx, value: Build, profile_id: int) -> None:
     tx.connection.execute(_BREAK_OFF, {"profile": profile_id})
 
 
-def shelve(tx: Tx, profile_id: int) -> None:
-    """Keep what the table showed until now, apart from what is needed."""
-    tx.connection.execute(delete(shelf))
-    tx.connection.execute(_SHELVE, {"profile": profile_id})
-
-
-def note_previous(tx: Tx, value: Previous) -> None:
-    """Set what can be switched back to."""
-    notes.put(tx, _PREVIOUS, orjson.dumps(value).decode())
-
-
 def switch(tx: Tx, target: Profile, profile_id: int, cause: str) -> None:
     """From now on the table has the vectors of `target`; everything under another profile is over."""
     others = version_table.c.profile_id != profile_id
@@ -368,55 +311,3 @@ def switch(tx: Tx, target: Profile, profile_id: int, cause: str) -> None:
     notes.put(tx, notes.PROFILE, target.to_json())
     forget_build(tx)
     give_up_waiting(tx, cause, but=profile_id)
-
-
-# --- the way back ---
-
-_RANKED = (
-    "WITH ranked AS (SELECT version_id, ROW_NUMBER() OVER (ORDER BY version_id) AS number"
-    " FROM (SELECT DISTINCT version_id FROM shelf)) "
-)
-# Purpose: versions that the table shows again: new ones, since what was retired stays so. Of documents that have gone
-# meanwhile they are to leave the table. (Files that have turned into no text are for the next scan and its guard.)
-_REVIVE = text(
-    "INSERT INTO versions (id, document_id, source_id, profile_id, content_hash, splitter, state, chunks, open_chunks,"
-    " failed_chunks, seen_at, modified_at, published_at, retire, doubtful, title, sections, metadata) "
-    + _RANKED
-    + "SELECT :last + r.number, v.document_id, v.source_id, v.profile_id, v.content_hash, v.splitter, 'published',"
-    " v.chunks, 0, v.failed_chunks, v.seen_at, v.modified_at, COALESCE(v.published_at, :now),"
-    " d.state = 'gone', v.doubtful, v.title, v.sections, v.metadata"
-    " FROM ranked r JOIN versions v ON v.id = r.version_id JOIN documents d ON d.id = v.document_id"
-)
-_REVIVE_CHUNKS = text(
-    'INSERT INTO chunks (version_id, ordinal, embedding_id, slot, start, "end", section, tokens) '
-    + _RANKED
-    + 'SELECT :last + r.number, s.ordinal, s.embedding_id, s.slot, s.start, s."end", s.section, s.tokens'
-    " FROM ranked r JOIN shelf s ON s.version_id = r.version_id"
-)
-_LAST = text("SELECT COALESCE(MAX(id), 0) FROM versions")
-# Purpose: what was shown and has no vector any more, or never had one.
-_LACKING = text(
-    f"SELECT DISTINCT e.id, e.state FROM shelf s JOIN embeddings e ON e.id = s.embedding_id WHERE e.state != {HELD}"
-)
-
-
-def switch_back(tx: Tx, value: Previous, cause: str) -> None:
-    """The table shows again what it showed before the last switch."""
-    published, retired = states.Version.PUBLISHED, states.Version.RETIRED
-    moves.move_where(tx, version_table, version_table.c.id > 0, published, retired, cause, retire=0)
-    give_up_waiting(tx, cause, but=None)
-    last = int(tx.connection.execute(_LAST).scalar_one())
-    tx.connection.execute(_REVIVE, {"last": last, "now": tx.now})
-    tx.connection.execute(_REVIVE_CHUNKS, {"last": last})
-    newest = int(tx.connection.execute(_LAST).scalar_one())
-    moves.record_births(tx, "version", ((row_id, published, cause) for row_id in range(last + 1, newest + 1)))
-    _want_what_is_lacking(tx, tx.connection.execute(_LACKING).all(), cause)
-    notes.put(tx, notes.PROFILE, value.profile.to_json())
-    forget_previous(tx)
-    read_again(tx, everything=False)
-
-
-def _want_what_is_lacking(tx: Tx, lacking: Sequence[tuple[int, int]], cause: str) -> None:
-    stuck = [(embedding_id, stored) for embedding_id, stored in lacking if stored in (FAILED, DROPPED)]
-    embeddings.want_again(tx, stuck, cause)
-    versions.publish_again(tx, [embedding_id for embedding_id, _ in lacking], cause)

@@ -311,6 +311,13 @@ _MENDED = (
     " AND NOT EXISTS (SELECT 1 FROM versions n WHERE n.document_id = v.document_id"
     "  AND n.state IN ('waiting', 'ready'))"
 )
+# Purpose: the same where another version waits already: if its document goes back to what is published, that is to be
+# published all the same.
+_DOUBTED = (
+    "UPDATE versions SET doubtful = 1 WHERE id IN ({ids}) AND state = 'published'"
+    " AND EXISTS (SELECT 1 FROM versions n WHERE n.document_id = versions.document_id"
+    "  AND n.state IN ('waiting', 'ready'))"
+)
 
 
 def publish_again(tx: Tx, embedding_ids: Sequence[int], cause: str) -> int:
@@ -324,6 +331,7 @@ def publish_again(tx: Tx, embedding_ids: Sequence[int], cause: str) -> int:
         using.update(run(_USING.format(ids=_listed(part))).scalars())
     mended = 0
     for part in _slices(sorted(using)):
+        run(_DOUBTED.format(ids=_listed(part)))
         ids = list(run(_MENDED.format(ids=_listed(part))).scalars())
         published, waiting = states.Version.PUBLISHED, states.Version.WAITING
         for version_id in ids:
