@@ -277,6 +277,18 @@ def test_a_folder_that_is_missing_is_waited_for(tmp_path):
         listener.until(lambda: None in codes(listener))
 
 
+def test_a_folder_that_goes_away_is_scanned_at_once_so_that_its_source_freezes(tmp_path, monkeypatch):
+    monkeypatch.setattr("voyage_jobs.watching.watcher.CHECK_S", 0.0)
+    root = tmp_path / "docs"
+    root.mkdir()
+    with Listener(root, eyes := Eyes()) as listener:
+        listener.until(lambda: eyes.opened)
+        root.rename(tmp_path / "away")
+        listener.until(lambda: "watch_waiting" in codes(listener))
+        listener.until(lambda: codes(listener).count("watch_waiting") > 2)
+    assert len(listener.hints) == 1, "once, however long it stays away"
+
+
 def test_a_root_that_is_another_folder_now_is_watched_anew(tmp_path, monkeypatch):
     monkeypatch.setattr("voyage_jobs.watching.watcher.CHECK_S", 0.0)
     root = tmp_path / "docs"

@@ -115,6 +115,8 @@ class Watcher:
             except _Elsewhere:
                 wait_s = 0.0
             except RootMissing as exc:
+                if self.watched.code is None:
+                    self._ripe()  # it was there: the scan freezes the source, and a person hears of it now
                 self._say("watch_waiting", exc.message)
                 wait_s = min(CHECK_S, self._retry_s)
             except EyeLimitError as exc:
