@@ -14,6 +14,7 @@ from voyage_jobs.clock import US, iso, now_us
 from voyage_jobs.clockwatch import ClockWatch
 from voyage_jobs.notify.courier import Courier
 from voyage_jobs.notify.teller import Teller
+from voyage_jobs.plural import counted
 from voyage_jobs.signals import Signals
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import budget
@@ -210,7 +211,7 @@ class Sync:
         if over == "quiet" and rest.ready and not held_back and lanes.DISK not in rest.lanes:
             yield Problem(
                 "text_missing",
-                f"{rest.ready} documents cannot be shown: their vectors are here, their files have changed or gone.",
+                f"{counted(rest.ready, 'document')} cannot be shown: vectors are here, files changed or gone.",
                 "Nothing to do: the next scan that finds the files reads them again.",
             )
 
@@ -232,12 +233,12 @@ class Sync:
         with self._context.store.read() as connection:
             failed, cancelled = count_stuck(connection)
         if failed:
-            message = f"{failed} embeddings have failed."
+            message = f"{counted(failed, 'embedding')} failed."
             yield Problem(
                 "failed", message, "`voyage-jobs status` says why, `voyage-jobs retry` tries them again."
             )
         if cancelled:
-            message = f"{cancelled} embeddings were cancelled and are still needed."
+            message = f"Cancelled and still needed: {counted(cancelled, 'embedding')}."
             yield Problem("cancelled", message, "`voyage-jobs retry` wants them again.")
 
     def _in_trouble(self, rest: Remaining) -> Iterator[Problem]:
@@ -248,7 +249,7 @@ class Sync:
 
     def _unsent(self, rest: Remaining) -> Problem:
         """Why embeddings are wanted and were not sent."""
-        waiting = f"{rest.wanted} embeddings wait to be sent"
+        waiting = f"{counted(rest.wanted, 'embedding')} still to be sent"
         if self._limited and (self._pipeline.most_inputs or 0) <= 0:
             return Problem(
                 "max_inputs", f"{waiting}: --max-inputs is reached.", "`voyage-jobs sync` sends the rest."
@@ -326,7 +327,7 @@ def _paused(rest: Remaining) -> Iterator[Problem]:
 
 def _in_flight(open_batches: list[BatchRow]) -> Problem:
     inputs = sum(batch.inputs for batch in open_batches)
-    message = f"{len(open_batches)} batches with {inputs} inputs are under way: {refs(open_batches)}."
+    message = f"Under way: {counted(len(open_batches), 'batch')} with {counted(inputs, 'input')}: {refs(open_batches)}."
     return Problem("in_flight", message, f"Nothing is lost. {_GOES_ON}")
 
 

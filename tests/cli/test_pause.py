@@ -78,7 +78,7 @@ def test_status_says_who_paused_what_and_until_when(run):
     assert pause["since"] < pause["until"]
     assert report["healthy"]
     shown = run("status").stdout
-    assert shown.startswith("paused (everything): 1 chunks published")
+    assert shown.startswith("paused (everything): 1 chunk published")
     assert "(paused)" in shown
     assert "is paused by" in shown
 
@@ -161,7 +161,7 @@ def test_cancelling_a_source_keeps_what_was_answered_and_sends_the_others_again(
 
     ended = run("sync", **both)
     assert ended.exit_code == 3
-    assert "1 embeddings were cancelled" in ended.stderr
+    assert "Cancelled and still needed: 1 embedding" in ended.stderr
     assert {row["path"] for row in run.world.table_rows()} == {"a.md"}
     assert run.json("retry", "--failed", **both)["embeddings"] == 0
     assert run.json("retry", "--source", "docs", **both)["embeddings"] == 0

@@ -188,7 +188,7 @@ def test_a_build_is_given_up(filled):
     filled("reprofile", "--yes")
     filled("sync", "--no-wait", code=3)
     told = filled("reprofile", "--abandon").stdout
-    assert "1 jobs are being cancelled" in told
+    assert "Being cancelled: 1 job" in told
     assert "Set" in told or "set" in told
     assert filled.json("sync", voyage={})["result"] == "done"
 

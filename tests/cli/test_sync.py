@@ -316,7 +316,7 @@ def test_json_is_one_object_with_the_exit_code(command):
 def test_people_get_a_summary_and_what_to_do(command):
     result = command("--max-inputs", "1")
     assert result.exit_code == 3
-    assert "1 embeddings in 1 batches" in result.stdout
+    assert "1 embedding in 1 batch" in result.stdout
     assert "--max-inputs is reached" in result.stderr
     assert "voyage-jobs sync" in result.stderr
 
@@ -416,5 +416,5 @@ def test_a_signal_stops_it_in_good_order(served, number, code):
     out, err = process.communicate(timeout=30)
     assert process.returncode == code, err
     assert "Stopped" in out
-    assert "under way" in err
+    assert "Under way: 1 batch with 3 inputs" in err
     assert "Nothing is lost" in err

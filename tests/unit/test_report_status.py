@@ -146,7 +146,7 @@ def test_failed_chunks_are_told_in_the_vendors_words(tmp_path):
     world.run()
     report = status(world.settings(), world.clock)
     assert codes(report) == ["failed"]
-    assert "1 chunks" in report["problems"][0]["message"]
+    assert "1 chunk" in report["problems"][0]["message"]
     assert "No poison, please." in report["problems"][0]["message"]
     assert "voyage-jobs retry" in report["problems"][0]["hint"]
     assert report["chunks"]["failed"] == 1

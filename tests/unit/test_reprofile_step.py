@@ -353,7 +353,7 @@ def test_what_the_vendor_refuses_keeps_the_switch_until_it_is_tried_again(tmp_pa
     world.run()
     refuse_a_line(world)
     act(world, "begin")
-    assert "1 chunks have failed" in blocked(world)["reprofile_blocked"].message
+    assert "1 chunk failed" in blocked(world)["reprofile_blocked"].message
     assert Table(world).width == OLD
     world.sim.faults.rules = ()
     with world.worker(voyage=OTHER) as context:

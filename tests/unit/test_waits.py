@@ -6,10 +6,11 @@ import pytest
 from world import World
 
 from voyage_jobs.clock import US
+from voyage_jobs.plural import counted
 from voyage_jobs.report import eta, waits
 from voyage_jobs.report.moment import gather
 from voyage_jobs.report.waits import Text
-from voyage_jobs.report.words import counted, ranges, span, when
+from voyage_jobs.report.words import ranges, span, when
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.budget import Room
 from voyage_jobs.store import batches

@@ -14,6 +14,7 @@ import click
 from voyage_jobs.cli.context import json_option, settings_of, start_logging
 from voyage_jobs.cli.exits import ExitCode
 from voyage_jobs.cli.output import number
+from voyage_jobs.plural import counted
 
 _SYNC = " `voyage-jobs sync` goes on with it."
 
@@ -96,22 +97,16 @@ def _ask_first(ctx: click.Context, arguments: dict[str, object]) -> None:
 
     with ReadOnlyStore(settings_of(ctx).paths.state_db).read() as connection:
         found = affected(connection, arguments)
-    told = f"Cancel {_texts(found.unanswered)}"
+    told = f"Cancel {counted(found.unanswered, 'text')}"
     if found.waiting:
-        told += f" in {_batches(found.batches)} and {_texts(found.waiting)} that wait to be sent"
+        told += (
+            f" in {counted(found.batches, 'batch')} and {counted(found.waiting, 'text')} that wait to be sent"
+        )
     elif "source" in arguments:
-        told += f" in {_batches(found.batches)}"
+        told += f" in {counted(found.batches, 'batch')}"
     if found.answered:
         told += f" ({number(found.answered)} are answered already: kept and paid)"
     click.confirm(f"{told}?", abort=True)
-
-
-def _texts(count: int) -> str:
-    return "1 text" if count == 1 else f"{number(count)} texts"
-
-
-def _batches(count: int) -> str:
-    return "1 batch" if count == 1 else f"{number(count)} batches"
 
 
 @click.command("confirm-deletes", short_help="Let a source lose the documents that have gone.")
@@ -237,7 +232,7 @@ def _retried(answer: dict[str, Any]) -> str:
 def _cancelled(answer: dict[str, Any]) -> str:
     if "source" in answer:
         return _source_cancelled(answer)
-    ref, texts, answered = answer["ref"], _texts(answer["texts"]), answer["answered"]
+    ref, texts, answered = answer["ref"], counted(answer["texts"], "text"), answer["answered"]
     if answer["state"] == "cancelled":
         return f"Batch {ref} is cancelled: its {texts} are not sent until `voyage-jobs retry`."
     kept = f" {number(answered)} are answered already: they are kept." if answered else ""
@@ -251,7 +246,7 @@ def _cancelled(answer: dict[str, Any]) -> str:
 def _source_cancelled(answer: dict[str, Any]) -> str:
     stopped, under_way, texts = len(answer["refs"]), len(answer["under_way"]), answer["texts"]
     told = (
-        f"Source {answer['source']}: {_batches(stopped)} cancelled, up to {_texts(texts)}"
+        f"Source {answer['source']}: {counted(stopped, 'batch')} cancelled, up to {counted(texts, 'text')}"
         if stopped
         else "Nothing was under way"
     )
@@ -263,11 +258,11 @@ def _source_cancelled(answer: dict[str, Any]) -> str:
 
 
 def _recovered(answer: dict[str, Any]) -> str:
-    told = f"{answer['packs']} packs hold {answer['embeddings']} paid embeddings. "
+    told = f"Held: {counted(answer['embeddings'], 'paid embedding')} in {counted(answer['packs'], 'pack')}. "
     if answer["vendor"]:
         return told + f"Jobs at the vendor could not be looked for: {answer['vendor']}"
-    left = f" {len(answer['jobs_left'])} others are not ours to take." if answer["jobs_left"] else ""
-    return told + f"{len(answer['jobs'])} jobs at the vendor were taken on.{left}"
+    left = f" Not ours to take: {counted(len(answer['jobs_left']), 'other')}." if answer["jobs_left"] else ""
+    return told + f"Taken on: {counted(len(answer['jobs']), 'job')} at the vendor.{left}"
 
 
 def _confirmed(answer: dict[str, Any]) -> str:
@@ -275,7 +270,7 @@ def _confirmed(answer: dict[str, Any]) -> str:
     if answer["state"] == "active":
         return f"Source {name} is not frozen and keeps nothing that has gone: there is nothing to confirm."
     if answer["state"] == "removed":
-        return f"{answer['documents']} documents of source {name} leave the table."
+        return f"Leaving the table: {counted(answer['documents'], 'document')} of source {name}."
     return f"Confirmed: the next scan of source {name} lets go of what is not there."
 
 
@@ -289,5 +284,5 @@ def _undeleted(answer: dict[str, Any]) -> str:
         if answer["how"] == "copy":
             return f"{name} comes back into the table, at no cost: another file has the same text."
         return f"{name} stays in the table." if answer["kept"] else f"{name} was kept already."
-    gone = f" {answer['gone']} others have left the table already." if answer["gone"] else ""
-    return f"{answer['kept']} missing documents of source {answer['source']} stay in the table.{gone}"
+    gone = f" Gone from the table already: {counted(answer['gone'], 'other')}." if answer["gone"] else ""
+    return f"Kept in the table: {counted(answer['kept'], 'missing document')} of source {answer['source']}.{gone}"

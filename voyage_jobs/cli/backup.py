@@ -9,6 +9,7 @@ import click
 
 from voyage_jobs.cli.context import json_option, settings_of, start_logging
 from voyage_jobs.cli.exits import ExitCode
+from voyage_jobs.plural import counted
 
 
 @click.command(short_help="Back up state and vectors while work goes on.")
@@ -64,7 +65,7 @@ def _tell(report: Any, what: str, as_json: bool) -> None:
         return
     place = printable(str(report.folder))
     links = f", {number(report.linked)} of them as hard links" if report.linked else ""
-    click.echo(f"{number(report.files)} files, {size(report.bytes)}, {what} {place}{links}.")
+    click.echo(f"{counted(report.files, 'file')}, {size(report.bytes)}, {what} {place}{links}.")
     for name in report.missing:
         click.echo(f"Not in it: {name} (missing or damaged; `voyage-jobs verify` tells more).", err=True)
 
@@ -80,7 +81,7 @@ def export(
     ctx: click.Context, path: Path, source: str | None, no_vectors: bool, force: bool, as_json: bool
 ) -> None:
     """Write every row of the table to a Parquet file (zstd), all of one moment."""
-    from voyage_jobs.cli.output import emit_json, number, printable, progress, size
+    from voyage_jobs.cli.output import emit_json, printable, progress, size
     from voyage_jobs.export import export as write
 
     with progress() as bar:
@@ -88,4 +89,4 @@ def export(
     if as_json:
         emit_json({"path": str(done.path), "rows": done.rows, "bytes": done.bytes})
     else:
-        click.echo(f"{number(done.rows)} rows, {size(done.bytes)}, in {printable(str(done.path))}.")
+        click.echo(f"{counted(done.rows, 'row')}, {size(done.bytes)}, in {printable(str(done.path))}.")

@@ -14,6 +14,7 @@ from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of
 from voyage_jobs.cli.exits import ExitCode
 from voyage_jobs.clock import US, SystemClock
+from voyage_jobs.plural import counted
 
 _BY = ("day", "source", "model", "batch")
 _BAR_WIDTH = 12
@@ -152,14 +153,14 @@ def _bar(value: float | None, most: float) -> str:
 
 def _tell_recomputed(found: dict[str, Any]) -> None:
     click.echo(
-        f"{output.number(found['batches'])} batches: {output.number(found['booked_tokens'])} tokens booked,"
+        f"{counted(found['batches'], 'batch')}: {output.number(found['booked_tokens'])} tokens booked,"
         f" {output.number(found['line_tokens'])} tokens in their lines."
     )
     if found["equal"]:
         click.echo("The books agree with the lines.")
         return
     for each in found["differences"]:
-        booked, counted = output.number(each["booked_tokens"]), output.number(each["line_tokens"])
+        booked, of_lines = output.number(each["booked_tokens"]), output.number(each["line_tokens"])
         click.echo(f"! batch {each['ref']}, source {each['source'] or '?'}:")
-        click.echo(f"  {booked} tokens booked, {counted} in its lines")
+        click.echo(f"  {booked} tokens booked, {of_lines} in its lines")
     click.echo(f"{output.number(found['differing'])} differ. `voyage-jobs verify --repair` books them again.")

@@ -12,6 +12,7 @@ import click
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of, start_logging
 from voyage_jobs.cli.exits import ExitCode
+from voyage_jobs.plural import counted
 
 if TYPE_CHECKING:
     from voyage_jobs.config import Settings
@@ -94,32 +95,30 @@ def _show(told: dict[str, Any]) -> None:
     click.echo(f"{told['source']}:{output.printable(display(told['path']))}")
     if told["changed_since_scan"]:
         click.echo("  its file is new or has changed since the last scan: it is read as it is now")
-    click.echo(f"  to send     {_count(send['texts'])}, {about}{output.number(send['tokens'])} tokens")
+    click.echo(
+        f"  to send     {counted(send['texts'], 'text')}, {about}{output.number(send['tokens'])} tokens"
+    )
     if send["texts"]:
         price, batch = output.usd(send["usd"]), output.usd(send["usd_by_batch"])
         click.echo(f"  price       {price} now, at the full price; {batch} by batch")
     if told["paid_twice"] and told["paid_twice"]["texts"]:
         twice = told["paid_twice"]
         click.echo(
-            f"  paid twice  {_count(twice['texts'])} of these, {output.number(twice['tokens'])} tokens:"
+            f"  paid twice  {counted(twice['texts'], 'text')} of these, {output.number(twice['tokens'])} tokens:"
         )
         click.echo("              a batch has them, and its results are paid all the same")
     for ref, texts in told["in_batches"].items():
-        click.echo(f"  not sent    {_count(texts)}: in batch {ref}")
+        click.echo(f"  not sent    {counted(texts, 'text')}: in batch {ref}")
     if told["in_batches"]:
         click.echo("              (--also-in-flight sends these, too, and pays them twice)")
     if told["failed"] or told["cancelled"]:
         stuck = told["failed"] + told["cancelled"]
-        click.echo(f"  not sent    {_count(stuck)}: failed or cancelled; see `voyage-jobs retry`")
+        click.echo(f"  not sent    {counted(stuck, 'text')}: failed or cancelled; see `voyage-jobs retry`")
     if told["held"]:
-        click.echo(f"  here        {_count(told['held'])} with vectors already")
+        click.echo(f"  here        {counted(told['held'], 'text')} with vectors already")
     for limit in told["over_budget"]:
         left = output.number(limit["tokens_left"])
         click.echo(f"  budget      {limit['limit']} allows {left} tokens at this price")
-
-
-def _count(texts: int) -> str:
-    return "1 text" if texts == 1 else f"{output.number(texts)} texts"
 
 
 def at_a_terminal() -> bool:
@@ -207,10 +206,10 @@ def _tell(answer: dict[str, Any] | None) -> None:
         )
     if done["texts"] or done["tokens"]:
         paid = f"{output.number(done['tokens'])} tokens, {output.usd(done['usd'])}"
-        click.echo(f"Embedded {_count(done['texts'])}: {paid}.")
+        click.echo(f"Embedded {counted(done['texts'], 'text')}: {paid}.")
     if maybe["texts"]:
         cost = f"{output.number(maybe['tokens'])} tokens, {output.usd(maybe['usd'])}"
-        click.echo(f"Maybe paid: {_count(maybe['texts'])}, at most {cost}.")
+        click.echo(f"Maybe paid: {counted(maybe['texts'], 'text')}, at most {cost}.")
         click.echo("  The answer was lost, and nobody can tell whether it was billed. To ask")
         click.echo("  again now may be to pay twice; by themselves they come by batch.")
     stopped = answer["stopped"]
@@ -224,16 +223,18 @@ def _tell(answer: dict[str, Any] | None) -> None:
 
 def _tell_left(left: dict[str, Any]) -> None:
     for ref, texts in left["in_batches"].items():
-        click.echo(f"To come with batch {ref}: {_count(texts)}.")
+        click.echo(f"To come with batch {ref}: {counted(texts, 'text')}.")
     if left["malformed"]:
-        click.echo(f"Answered with something that is not a vector: {_count(left['malformed'])}.")
+        click.echo(f"Answered with something that is not a vector: {counted(left['malformed'], 'text')}.")
     if left["without_text"]:
-        click.echo(f"Not to be read now, which the next scan sees to: {_count(left['without_text'])}.")
+        click.echo(
+            f"Not to be read now, which the next scan sees to: {counted(left['without_text'], 'text')}."
+        )
     if left["wanted"]:
-        click.echo(f"Left for the next batch: {_count(left['wanted'])}.")
+        click.echo(f"Left for the next batch: {counted(left['wanted'], 'text')}.")
     if left["failed"] or left["cancelled"]:
         stuck = left["failed"] + left["cancelled"]
-        click.echo(f"Failed or cancelled, for `voyage-jobs retry`: {_count(stuck)}.")
+        click.echo(f"Failed or cancelled, for `voyage-jobs retry`: {counted(stuck, 'text')}.")
 
 
 _STANDS = {

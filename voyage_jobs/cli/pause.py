@@ -9,6 +9,7 @@ import click
 
 from voyage_jobs.cli.acts import carry_out
 from voyage_jobs.cli.context import json_option
+from voyage_jobs.plural import counted
 
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
@@ -72,7 +73,7 @@ def _paused(answer: dict[str, Any]) -> str:
     what, until = _named(answer["what"]), answer["until"]
     rest = f"until {until}" if until else "until `voyage-jobs resume`"
     unpacked = answer["unpacked"]
-    back = f" {unpacked} batches without a job were unpacked." if unpacked else ""
+    back = f" Unpacked: {counted(unpacked, 'batch')} without a job." if unpacked else ""
     return f"{what} rests {rest}. What is at the vendor is brought home all the same.{back}"
 
 

@@ -11,6 +11,7 @@ import click
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of
 from voyage_jobs.clock import SystemClock
+from voyage_jobs.plural import counted
 from voyage_jobs.voyage.tokenizer import ESTIMATE
 
 
@@ -63,18 +64,18 @@ def _show(plan: dict[str, Any], out: Path | None) -> None:
     batches, tokens, sent = plan["batches"], plan["tokens"], plan["embeddings"]
     exact = plan["tokens_counted_by"] != ESTIMATE
     click.echo(
-        f"\n{output.number(plan['chunks'])} chunks in new and changed documents;"
+        f"\n{counted(plan['chunks'], 'chunk')} in new and changed documents;"
         f" {output.number(plan['reused_chunks'])} need no new vector."
     )
     click.echo(
-        f"{'to send':<16}{output.number(sent['to_send'])} embeddings, {tokens_told(tokens['to_send'], exact)}"
+        f"{'to send':<16}{counted(sent['to_send'], 'embedding')}, {tokens_told(tokens['to_send'], exact)}"
     )
     if sent["already_waiting"]:
         click.echo(f"{'':<16}{output.number(sent['already_waiting'])} of them wait since earlier scans")
     if plan["max_inputs"] is not None:
-        click.echo(f"{'at most':<16}{output.number(plan['max_inputs'])} inputs now (--max-inputs)")
+        click.echo(f"{'at most':<16}{counted(plan['max_inputs'], 'input')} now (--max-inputs)")
     click.echo(
-        f"{'in':<16}{output.number(batches['count'])} batches, {output.number(batches['inputs'])} inputs,"
+        f"{'in':<16}{counted(batches['count'], 'batch')}, {counted(batches['inputs'], 'input')},"
         f" {output.size(batches['bytes'])}, {tokens_told(batches['tokens'], exact)}"
     )
     show_price(plan["price_usd"])
@@ -139,7 +140,7 @@ def show_finish(finish: dict[str, Any], as_of: str, count: int) -> None:
     )
     click.echo(
         f"{'finish':<16}likely in {likely}, {late} at the 90th percentile of"
-        f" {output.number(finish['batches_known'])} batches"
+        f" {counted(finish['batches_known'], 'batch')}"
     )
 
 

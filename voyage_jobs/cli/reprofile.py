@@ -10,6 +10,7 @@ import click
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of, start_logging
 from voyage_jobs.cli.exits import ExitCode
+from voyage_jobs.plural import counted
 
 if TYPE_CHECKING:
     from voyage_jobs.config import Settings
@@ -149,7 +150,7 @@ def _show_cost(settings: Settings, found: Vectors, cost: dict[str, Any]) -> None
         ("table now", found.table.told if found.table else "-"),
         ("to build", found.asked.told),
         ("chunks", f"{number(cost['chunks'])}; {reused}"),
-        ("to send", f"{number(to_send)} embeddings, {tokens_told(cost['tokens']['to_send'], exact)}"),
+        ("to send", f"{counted(to_send, 'embedding')}, {tokens_told(cost['tokens']['to_send'], exact)}"),
     ]
     for name, told in rows:
         click.echo(f"{name:<16}{output.printable(told)}")
@@ -220,7 +221,7 @@ def _building_rows(found: Vectors, building: dict[str, Any]) -> list[tuple[str, 
     if building["frozen_sources"]:
         rows.append(("frozen", ", ".join(building["frozen_sources"])))
     if documents["unread"] and not building["sources_to_read"]:
-        rows.append(("not readable", f"{number(documents['unread'])} documents of the present table"))
+        rows.append(("not readable", f"{counted(documents['unread'], 'document')} of the present table"))
     cost, tokens = building["cost_usd"], building["tokens"]
     paid = f"{usd(cost['settled'])} for {number(tokens['settled'])} tokens, {usd(cost['reserved'])} reserved"
     rows.append(("paid so far", paid))
@@ -257,15 +258,17 @@ def _told(answer: dict[str, Any]) -> str:
         case "nothing to do":
             return f"The table has what [voyage] asks for: {answer['target']}."
         case "abandoned":
-            cancelled = f"{answer['cancelled']} jobs are being cancelled; " if answer["cancelled"] else ""
+            cancelled = (
+                f"Being cancelled: {counted(answer['cancelled'], 'job')}; " if answer["cancelled"] else ""
+            )
             return (
                 f"Given up. {cancelled}what was paid for is kept. The table goes on with {answer['table']}: set"
                 " [voyage] back to that."
             )
         case "accepted":
             return (
-                f"The switch is made without {output.number(answer['failed_chunks'])} failed chunks and"
-                f" {output.number(answer['unread_documents'])} documents that cannot be read."
+                f"The switch is made without {counted(answer['failed_chunks'], 'failed chunk')} and"
+                f" {counted(answer['unread_documents'], 'document')} that cannot be read."
             )
     return (
         f"The table has {answer['table']} again, as it was before the switch; what has changed since follows. Set"

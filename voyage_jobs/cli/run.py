@@ -18,6 +18,7 @@ from voyage_jobs.cli.context import (
     start_logging,
 )
 from voyage_jobs.cli.exits import ExitCode
+from voyage_jobs.plural import counted
 
 if TYPE_CHECKING:
     from voyage_jobs.config import Settings
@@ -248,10 +249,10 @@ def _tell(report: dict[str, Any], as_json: bool) -> None:
     rows = [
         (
             "published",
-            f"{number(documents['published'])} documents, {number(report['chunks_published'])} chunks{removed}",
+            f"{counted(documents['published'], 'document')}, {counted(report['chunks_published'], 'chunk')}{removed}",
         ),
-        ("sent", f"{number(report['embeddings_sent'])} embeddings in {number(batches['sent'])} batches"),
-        ("collected", f"{number(batches['collected'])} batches"),
+        ("sent", f"{counted(report['embeddings_sent'], 'embedding')} in {counted(batches['sent'], 'batch')}"),
+        ("collected", f"{counted(batches['collected'], 'batch')}"),
         ("paid", f"{number(tokens['settled'])} tokens, {usd(cost['settled'])}"),
         ("reused", f"{number(tokens['saved'])} tokens, {usd(cost['saved'])} not paid again"),
         ("table", f"{report['table']['name']} in {printable(report['table']['uri'])}"),

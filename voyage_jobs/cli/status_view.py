@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.cli.output import duration, number, printable, table, usd
-from voyage_jobs.report.words import counted
+from voyage_jobs.plural import counted
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -78,7 +78,8 @@ def _process(report: Report) -> str:
     else:
         who = "No process is running."
     version = "" if lance["version"] is None else f", version {lance['version']}"
-    rows = f"{number(lance['rows'])} rows in {printable(lance['uri'])}"
+    shown = "- rows" if lance["rows"] is None else counted(lance["rows"], "row")
+    rows = f"{shown} in {printable(lance['uri'])}"
     return f"{who}\nTable {printable(lance['name'])}{version}: {rows}"
 
 
@@ -177,7 +178,7 @@ def _expected(report: Report) -> str:
     likely, late = (_in(eta[key], report["as_of"]) for key in ("likely_at", "late_at"))
     if not moving and not eta["jobs_known"]:
         return "Done    at once."
-    return f"Done    likely {likely}, nine in ten {late}, by the {number(eta['jobs_known'])} jobs that ended here."
+    return f"Done    likely {likely}, nine in ten {late}, by the {counted(eta['jobs_known'], 'job')} that ended here."
 
 
 _UNKNOWN = {
@@ -198,8 +199,8 @@ def _in(then: str, now: str) -> str:
 def _ever(ever: Report) -> str:
     """What only grows."""
     return (
-        f"Ever    {counted(ever['inputs_sent'], 'text')} sent in {number(ever['batches_sent'])} batches,"
-        f" {number(ever['chunks_published'])} chunks published,\n        {counted(ever['starts'], 'start')},"
+        f"Ever    {counted(ever['inputs_sent'], 'text')} sent in {counted(ever['batches_sent'], 'batch')},"
+        f" {counted(ever['chunks_published'], 'chunk')} published,\n        {counted(ever['starts'], 'start')},"
         f" {counted(ever['deaths'], 'death')}, {counted(ever['errors'], 'error')}."
     )
 

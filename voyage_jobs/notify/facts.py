@@ -8,6 +8,7 @@ from typing import Any
 from voyage_jobs.clock import US, iso
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.notify.events import Fact
+from voyage_jobs.plural import counted
 from voyage_jobs.sources import names
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import budget
@@ -45,7 +46,7 @@ def _parked(connection: Any) -> Iterator[Fact]:
         yield Fact(
             "parked",
             batch.ref,
-            f"Batch {batch.ref} with {batch.inputs:,} inputs cannot go on by itself.",
+            f"Batch {batch.ref} with {counted(batch.inputs, 'input')} cannot go on by itself.",
             f"`voyage-jobs history {batch.ref}` tells why; `voyage-jobs retry {batch.ref}` tries again.",
             ref=batch.ref,
             numbers={"inputs": batch.inputs},
@@ -70,7 +71,7 @@ def _failed(connection: Any) -> Iterator[Fact]:
         yield Fact(
             "failed",
             "failed",
-            f"{failed:,} embeddings could not be made.",
+            f"{counted(failed, 'embedding')} could not be made.",
             "`voyage-jobs status` says why, `voyage-jobs retry` tries them again.",
             size=failed,
             numbers={"embeddings": failed},
@@ -125,8 +126,8 @@ def finished(work: Work) -> Fact:
     return Fact(
         "finished",
         "work",
-        f"Done: {work.documents_published:,} documents published, {work.documents_removed:,} removed,"
-        f" {work.batches_collected:,} batches collected.",
+        f"Done: {counted(work.documents_published, 'document')} published, {work.documents_removed:,} removed,"
+        f" {counted(work.batches_collected, 'batch')} collected.",
         "Nothing to do.",
         numbers={
             "documents_published": work.documents_published,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from voyage_jobs.clock import iso
+from voyage_jobs.plural import counted
 from voyage_jobs.report.story import Story
-from voyage_jobs.report.words import counted
 from voyage_jobs.states import Call
 from voyage_jobs.store import calls, ledger
 from voyage_jobs.store.calls import CallRow

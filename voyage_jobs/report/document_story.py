@@ -6,9 +6,9 @@ from collections import Counter
 from typing import Any
 
 from voyage_jobs.clock import iso
+from voyage_jobs.plural import counted
 from voyage_jobs.report.call_story import call_events
 from voyage_jobs.report.story import STANDS, Story, batch_events, line_as_dict
-from voyage_jobs.report.words import counted
 from voyage_jobs.sources import names
 from voyage_jobs.states import Document, Embedding, Version
 from voyage_jobs.store import calls, story

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from voyage_jobs.plural import counted
 from voyage_jobs.report.words import about
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def headline(facts: Facts, found: list[Problem]) -> Headline:
     real = [problem for problem in found if problem.severity == "problem"]
     if real:
         return "problem", _wrong(real)
-    served = f"{facts.chunks('published'):,} chunks published"
+    served = f"{counted(facts.chunks('published'), 'chunk')} published"
     moving = sum(facts.chunks(place) for place in ("waiting", "packed", "submitted", "held"))
     codes = {problem.code: problem for problem in found}
     if facts.pauses.by_what:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from voyage_jobs.plural import counted
 from voyage_jobs.states import UNFINISHED, Batch
 from voyage_jobs.steps.context import Context
 from voyage_jobs.store import batches, embeddings, lanes, sources
@@ -17,14 +18,12 @@ def one_line(context: Context) -> str:
         frozen = [row.name for row in sources.all_sources(connection) if row.frozen_reason is not None]
     parts = [f"{lane.code}: {lane.message}" for lane in closed.values()]
     if parked:
-        parts.append(f"{len(parked)} parked {'batch' if len(parked) == 1 else 'batches'}")
+        parts.append(f"{counted(len(parked), 'parked batch')}")
     if frozen:
         parts.append(f"frozen: {', '.join(frozen)}")
     if under_way:
         texts = sum(batch.inputs for batch in under_way)
-        parts.append(
-            f"{len(under_way)} {'batch' if len(under_way) == 1 else 'batches'} ({texts:,} texts) under way"
-        )
+        parts.append(f"{counted(len(under_way), 'batch')} ({counted(texts, 'text')}) under way")
     if waiting:
-        parts.append(f"{waiting:,} texts wait to be sent")
+        parts.append(f"{counted(waiting, 'text')} to be sent")
     return "; ".join(parts) or "Idle: nothing waits"

@@ -8,6 +8,7 @@ from typing import Any
 from voyage_jobs.clock import iso
 from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.plural import counted
 from voyage_jobs.report.source_plan import Keys, SourcePlan
 from voyage_jobs.sources.files import SkipReason
 from voyage_jobs.steps import budget
@@ -60,10 +61,10 @@ def _about_source(plan: SourcePlan) -> Iterator[str]:
     elif plan.would_freeze:
         yield f"Source {plan.name} would be frozen, and nothing of it deleted: {plan.would_freeze}."
     if plan.unreadable_folders:
-        yield f"{plan.unreadable_folders} folders of source {plan.name} cannot be read."
+        yield f"{counted(plan.unreadable_folders, 'folder')} of source {plan.name} cannot be read."
     large = plan.skipped[SkipReason.TOO_LARGE]
     if large:
-        yield f"{large} files of source {plan.name} are larger than its max_file_bytes and are not taken."
+        yield f"Larger than the max_file_bytes of source {plan.name}, and not taken: {counted(large, 'file')}."
 
 
 def _about_run(settings: Settings, tokens: int, dollars: float | None) -> Iterator[str]:

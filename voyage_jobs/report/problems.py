@@ -12,6 +12,7 @@ from typing import Literal
 
 from voyage_jobs.clock import US, iso
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.plural import counted
 from voyage_jobs.report import stuck
 from voyage_jobs.report.facts import Facts
 from voyage_jobs.report.rebuild import Vectors
@@ -226,7 +227,7 @@ def _source(facts: Facts, row: SourceRow) -> Iterator[Problem]:
     if unreadable:
         yield Problem(
             "unreadable",
-            f"{unreadable:,} files of source {row.name} cannot be read.",
+            f"{counted(unreadable, 'file')} of source {row.name} cannot be read.",
             "Let this user read them; the next scan takes them up.",
         )
 
@@ -322,7 +323,9 @@ def _untold(facts: Facts, settings: Settings) -> Iterator[Problem]:
     del settings
     for each in facts.untold:
         waits = (
-            f"{each.waiting:,} messages wait" if each.waiting else f"{each.given_up:,} messages were given up"
+            f"{counted(each.waiting, 'message')} to be delivered"
+            if each.waiting
+            else f"{counted(each.given_up, 'message')} given up"
         )
         yield Problem(
             "notify_failing",
@@ -341,13 +344,13 @@ def _failed(facts: Facts, settings: Settings) -> Iterator[Problem]:
         told = "; ".join(_short(reason).rstrip(".") for reason in facts.failure_reasons)
         yield Problem(
             "failed",
-            f"{failed:,} chunks could not be embedded: {told or 'no reason given'}.",
+            f"{counted(failed, 'chunk')} could not be embedded: {told or 'no reason given'}.",
             "`voyage-jobs retry` tries them again; their documents are published without them.",
         )
     if facts.cancelled:
         yield Problem(
             "cancelled",
-            f"{facts.cancelled:,} chunks were in batches that a person cancelled.",
+            f"Cancelled by a person and still needed: {counted(facts.cancelled, 'chunk')}.",
             "`voyage-jobs retry` sends them after all.",
         )
 

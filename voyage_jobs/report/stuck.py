@@ -12,6 +12,7 @@ from typing import Any
 
 from voyage_jobs.clock import US, iso
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.plural import counted
 from voyage_jobs.report.facts import Facts
 from voyage_jobs.states import Batch
 from voyage_jobs.store import lanes
@@ -197,7 +198,7 @@ def _unsent(facts: Facts, settings: Settings) -> Iterator[Stuck]:
         since,
         limit_s,
         why,
-        f"{facts.waiting.embeddings:,} embeddings wait to be sent since {iso(since)}.",
+        f"Not sent since {iso(since)}: {counted(facts.waiting.embeddings, 'embedding')}.",
         "Look at the log of the running process; files that changed or vanished are taken up by the next scan.",
     )
 

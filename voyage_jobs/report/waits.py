@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from voyage_jobs.clock import US
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.plural import counted
 from voyage_jobs.report.eta import of_job
 from voyage_jobs.report.moment import Moment
-from voyage_jobs.report.words import clock_time, counted, span, when
+from voyage_jobs.report.words import clock_time, span, when
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.store import lanes
@@ -237,7 +238,7 @@ def _to_be_fetched(m: Moment, batch: BatchRow) -> Wait:
     if found is not None:
         return Wait(found.code, f"{said} {found.text}", found.until, found.next)
     if batch.failures:
-        said += f" {counted(batch.failures, 'try').replace('trys', 'tries')} failed;"
+        said += f" {counted(batch.failures, 'try')} failed;"
         said += f" the next is at {when(batch.due_at, m.now)}."
         return Wait("fetching", said, batch.due_at, NOTHING_TO_DO)
     return Wait("fetching", said, None, NOTHING_TO_DO)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from voyage_jobs.clock import Clock, now_us
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import StateError
+from voyage_jobs.plural import counted
 from voyage_jobs.report import call_story, moment, why_batch, why_chunk, why_document, why_file
 from voyage_jobs.report.answer import Answer
 from voyage_jobs.report.find import ChunkRef, EmbeddingRef, Meaning, OnDisk, find, on_disk
-from voyage_jobs.report.words import counted
 from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.calls import CallRow
 from voyage_jobs.store.store import ReadOnlyStore

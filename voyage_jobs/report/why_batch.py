@@ -6,6 +6,7 @@ from typing import Any
 
 from voyage_jobs.clock import US
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.plural import counted
 from voyage_jobs.report import waits
 from voyage_jobs.report.answer import Answer, waiting
 from voyage_jobs.report.batches import batch_as_dict
@@ -14,7 +15,7 @@ from voyage_jobs.report.moment import Moment
 from voyage_jobs.report.story import line_as_dict
 from voyage_jobs.report.waits import NOTHING_TO_DO
 from voyage_jobs.report.why_way import at_once, of_batch_id
-from voyage_jobs.report.words import counted, span, when
+from voyage_jobs.report.words import span, when
 from voyage_jobs.sources import names
 from voyage_jobs.states import UNFINISHED, Batch, Embedding
 from voyage_jobs.store import batches, embeddings, story

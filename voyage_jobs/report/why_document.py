@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from voyage_jobs.clock import US
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.plural import counted
 from voyage_jobs.report import why_file
 from voyage_jobs.report.answer import Answer
 from voyage_jobs.report.moment import Moment
@@ -18,7 +19,7 @@ from voyage_jobs.report.standing import (
 )
 from voyage_jobs.report.waits import NOTHING_TO_DO
 from voyage_jobs.report.why_way import on_its_way, words_of
-from voyage_jobs.report.words import counted, when
+from voyage_jobs.report.words import when
 from voyage_jobs.sources import names
 from voyage_jobs.states import Document, Embedding
 from voyage_jobs.store import documents, story

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.plural import counted
 from voyage_jobs.report import waits
 from voyage_jobs.report.answer import Answer, waiting
 from voyage_jobs.report.moment import Moment
@@ -17,7 +18,7 @@ from voyage_jobs.report.standing import (
     word_of,
 )
 from voyage_jobs.report.waits import NOTHING_TO_DO, Wait
-from voyage_jobs.report.words import clock_time, counted, ranges, when
+from voyage_jobs.report.words import clock_time, ranges, when
 from voyage_jobs.states import Call, Embedding, Version
 from voyage_jobs.store import batches, calls, embeddings, story, versions
 from voyage_jobs.store.embeddings import OUTCOME_WORDS

@@ -45,11 +45,6 @@ def when(at: int, now: int) -> str:
     return f"{clock_time(at, now)} ({told})"
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 chunk`, `1,200 chunks`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def ranges(numbers: list[int], most: int = 4) -> str:
     """`12`, `3 to 7, 9`, `1, 3, 5, 7 and others`."""
     runs: list[list[int]] = []

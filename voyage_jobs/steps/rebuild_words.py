@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from voyage_jobs.plural import counted
 from voyage_jobs.profile import Profile
 from voyage_jobs.store.rebuild import Build, Progress
 
@@ -32,11 +33,11 @@ def blocked(found: Progress) -> str:
     """Why a build that has everything it can get is not switched to."""
     lacking = []
     if found.failed_chunks:
-        lacking.append(f"{found.failed_chunks:,} chunks have failed")
+        lacking.append(f"{counted(found.failed_chunks, 'chunk')} failed")
     if found.unread:
-        lacking.append(f"{found.unread:,} documents in the table cannot be read now")
+        lacking.append(f"{counted(found.unread, 'document')} in the table cannot be read now")
     if found.frozen_sources:
-        lacking.append(f"sources are frozen: {', '.join(found.frozen_sources)}")
+        lacking.append(f"frozen: {', '.join(found.frozen_sources)}")
     return f"The new table is as complete as it gets, but {', and '.join(lacking)}. It is not switched to by itself."
 
 
