@@ -20,8 +20,10 @@ from world import World
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.pack import pack
+from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.steps.submit import submit
 from voyage_jobs.steps.tidy import tend
+from voyage_jobs.store.store import Store
 
 
 def world_of(tmp_path, faults=None, documents=2, **sections):
@@ -162,3 +164,40 @@ def test_tending_makes_no_table_where_there_is_none(world):
     with world.worker() as context:
         tend(context)
     assert not (world.data_dir / "lancedb" / "chunks.lance").exists()
+
+
+def test_what_work_left_in_memory_is_let_go_once_it_has_rested_and_not_before(tmp_path, monkeypatch):
+    world = world_of(tmp_path)
+    shrinks = []
+    monkeypatch.setattr(Store, "shrink", lambda store: shrinks.append(world.clock.mono()))
+    with world.worker() as context:
+        pipeline = Pipeline(context, eager=True)
+        pipeline.turn()
+        while pipeline.turn():
+            pass
+        assert len(shrinks) == 1, "with the first upkeep of the table"
+        world.clock.advance(1)
+        pipeline.turn()
+        assert len(shrinks) == 1
+        world.write("more.md", prose("more"))
+        pipeline.hint("docs")
+        while pipeline.turn():
+            pass
+        assert len(shrinks) == 1, "there may be more to do at once"
+        for _ in range(3):
+            world.clock.advance(10)
+            while pipeline.turn():
+                pass
+    assert len(shrinks) in (2, 3), "once for each time that it worked"
+
+
+def test_a_store_that_has_let_its_memory_go_is_as_it_was(world):
+    world.write("a.md", prose("a"))
+    with world.worker() as context:
+        scan(context)
+        with context.store.read() as connection:
+            context.store.shrink()  # while somebody looks
+            assert connection.exec_driver_sql("SELECT COUNT(*) FROM documents").scalar_one() == 1
+        context.store.shrink()
+        settle(world, context)
+    assert list(shown(world)) == ["a.md"]

@@ -30,7 +30,7 @@ from voyage_jobs.steps.recover_remote import claim_if_lost
 from voyage_jobs.steps.scan import Scan, ScanResult
 from voyage_jobs.steps.submit import submit
 from voyage_jobs.steps.switch import switch_if_complete
-from voyage_jobs.steps.tidy import TEND_INTERVAL_S, tend, tidy
+from voyage_jobs.steps.tidy import TEND_INTERVAL_S, rest, tend, tidy
 from voyage_jobs.store import batches, embeddings, lanes, notes, notices, sources
 from voyage_jobs.store.pauses import Pauses
 from voyage_jobs.store.sources import SourceRow
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 HEARTBEAT_S = 10.0
 LONGEST_IDLE_S = 15.0  # requests from the command line are looked for at least this often
 SHORTEST_IDLE_S = 0.05
+REST_AFTER_S = 10.0  # so long nothing was done: what the work left in memory is let go
 
 
 @dataclass
@@ -67,6 +68,8 @@ class Pipeline:
     """Sources that have changed, and from when on (monotonic) a scan for it is worth it."""
     _beat_at: float = -HEARTBEAT_S
     _tend_at: float = 0.0
+    _worked_at: float | None = None
+    """When a step did something last, until its memory was let go (monotonic)."""
     _claimed_for: int | None = None
 
     def __post_init__(self) -> None:
@@ -95,7 +98,9 @@ class Pipeline:
                 did |= look.did
             except DiskFullError as exc:
                 note_full(self.context, exc)
-        if not did:
+        if did:
+            self._worked_at = self.context.clock.mono()
+        else:
             self._when_idle()
         return did
 
@@ -250,6 +255,10 @@ class Pipeline:
                 self._tend_at = now + TEND_INTERVAL_S
                 self._begin("tend")
                 tend(self.context)
+                self._worked_at = None
+            elif self._worked_at is not None and now - self._worked_at >= REST_AFTER_S:
+                self._worked_at = None
+                rest(self.context)
         except DiskFullError as exc:
             note_full(self.context, exc)
 

@@ -121,4 +121,10 @@ def tend(context: Context) -> None:
         done = context.open_table().tend()
         context.log.debug("table.tended", **vars(done))
     context.store.checkpoint()
+    rest(context)
+
+
+def rest(context: Context) -> None:
+    """Hold no memory that only a busy moment needed."""
+    context.store.shrink()
     give_back()

@@ -108,6 +108,16 @@ class Store:
                 raw.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}").fetchall()
                 raw.close()
 
+    def shrink(self) -> None:
+        """Let go of the pages that SQLite keeps in memory, 64 MiB a connection or less; they are read again."""
+        with told_plainly(self.path):
+            raw = self._writer.raw_connection()
+            try:
+                raw.execute("PRAGMA shrink_memory").fetchall()
+            finally:
+                raw.close()
+        self._reader.dispose()
+
     def close(self) -> None:
         """Fold the log in and let go of the file."""
         with contextlib.suppress(StateError, DiskFullError):
