@@ -41,6 +41,11 @@ class Disk:
         else:
             self._contents[found.st_ino] = (found.st_size, found.st_mtime_ns)
 
+    def is_durable(self, path: Path) -> bool:
+        """Whether the name of a file or folder survives a power loss."""
+        names = self._names.get(path.parent.stat().st_ino, {})
+        return names.get(path.name) == path.stat().st_ino
+
     def restart(self) -> None:
         """The power is back: whatever is there now is what was on the disk."""
         self._contents.clear()

@@ -7,10 +7,13 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from world import World
 
 from voyage_jobs import crash
+from voyage_jobs.config.profile import profile_of
+from voyage_jobs.steps.acts import perform
 
 from . import checks
 from .disk import Disk
@@ -37,6 +40,7 @@ class Machine:
         )
         self.disk = Disk(self.world.data_dir)
         self.author = Author(self, seed)
+        self.asked: dict[str, Any] = {}
         self._rng = random.Random(seed)
 
     def write(self, path: str, text: str) -> None:
@@ -56,25 +60,48 @@ class Machine:
     def run(self) -> None:
         """Work until everything is done."""
         with self.disk.watched():
-            self.world.run()
+            self.world.run(**self.asked)
 
-    def run_until_power_fails(self, point: str, number: int = 1) -> list[str] | None:
-        """Work until the n-th passage of a crash point, where the power goes.
+    def act(self, command: str, **arguments: object) -> None:
+        """Do what a person asks for, and no more."""
+        with self.disk.watched(), self.world.worker(**self.asked) as context:
+            perform(context, command, arguments, "a person")
+
+    def ask_for(self, **sections: object) -> None:
+        """From now on the configuration says so."""
+        self.asked = sections
+
+    def reprofile(self, what: str) -> None:
+        """Ask for other vectors, give them up, or go back."""
+        target = profile_of(self.world.settings(**self.asked)).to_json()
+        self.act("reprofile", do=what, target=target)
+
+    def run_until_power_fails(
+        self, point: str, number: int = 1, work: Callable[[], None] | None = None
+    ) -> list[str] | None:
+        """Work until the n-th passage of a crash point, where the power goes. `work` instead of all there is to do.
 
         What was lost; None if everything was done before that.
         """
         lost: list[str] = []
         died = self._run_until(
-            point, number, lambda image: lost.extend(self.disk.after_power_loss(image, self._rng))
+            point,
+            number,
+            lambda image: lost.extend(self.disk.after_power_loss(image, self._rng)),
+            work or self.run,
         )
         return lost if died else None
 
     def run_until_killed(self, point: str, number: int = 1) -> None:
         """Work until the n-th passage of a crash point, and leave the files as a killed process does."""
-        died = self._run_until(point, number, lambda image: shutil.copytree(self.world.data_dir, image))
+        died = self._run_until(
+            point, number, lambda image: shutil.copytree(self.world.data_dir, image), self.run
+        )
         assert died, f"{point} was not passed {number} times"
 
-    def _run_until(self, point: str, number: int, save: Callable[[Path], object]) -> bool:
+    def _run_until(
+        self, point: str, number: int, save: Callable[[Path], object], work: Callable[[], None]
+    ) -> bool:
         """Die at a crash point and go back to what `save` kept: an orderly end may have changed the data folder."""
         image = self.world.root / "image"
         left = number
@@ -89,7 +116,7 @@ class Machine:
 
         crash.arm(hook)
         try:
-            self.run()
+            work()
         except DeathError:
             shutil.rmtree(self.world.data_dir)
             image.rename(self.world.data_dir)
@@ -102,7 +129,7 @@ class Machine:
     def everything_is_right(self, *, paid_twice: int = 0) -> None:
         """The promises. `paid_twice`: how many texts the vendor was rightly asked for a second time."""
         checks.everything_is_right(
-            self.world.settings(), self.world.sim, self.world.clock, paid_twice=paid_twice
+            self.world.settings(**self.asked), self.world.sim, self.world.clock, paid_twice=paid_twice
         )
 
 

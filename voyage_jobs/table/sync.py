@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from voyage_jobs.durable import no_room_is_one_error, sync_dir, sync_file
@@ -31,7 +32,10 @@ class Syncer:
             )
             synced = sum(self._sync_folder(folder, below, names) for folder, below, names in folders)
             if self._path not in self._known:
-                sync_dir(os.path.dirname(self._path))
+                place = os.path.dirname(self._path)
+                sync_dir(place)
+                with contextlib.suppress(PermissionError):  # then somebody else has made `place`
+                    sync_dir(os.path.dirname(place))  # `place` may be as new as the table
             self._known = {folder: {*below, *names} for folder, below, names in folders}
         return synced
 
