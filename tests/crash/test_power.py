@@ -22,7 +22,9 @@ from .points import (
 )
 
 ON_THE_WAY = sorted({*THE_WAY_OF_A_BATCH, *OF_A_REMOVAL})
-SEEDS = {point: seed for seed, point in enumerate(sorted(crash.POINTS))}
+# By these seeds the life of each point has documents enough to come by it.
+SEEDS = {point: seed for seed, point in enumerate(sorted({*ON_THE_WAY, *OF_A_CANCELLATION}))}
+SEEDS |= {point: seed for seed, point in enumerate(sorted(crash.POINTS)) if point not in SEEDS}
 OTHER = {"voyage": {"output_dimension": 16}}
 
 
