@@ -311,7 +311,7 @@ def test_metadata_beyond_the_limits_never_leaves_the_house(metadata):
 
 def test_a_complaint_about_a_job_may_be_nested_deeper_than_python_can_write():
     deep = 0
-    for _ in range(5000):
+    for _ in range(100_000):
         deep = [deep]
     (error,) = wire.read_batch({"id": "b", "status": "failed", "errors": [deep]}).errors
 
