@@ -3,7 +3,10 @@
 import pytest
 from small_world import Small, quick
 
+from voyage_jobs.errors import EpochLostError
 from voyage_jobs.steps import acts
+from voyage_jobs.steps.pipeline import Pipeline
+from voyage_jobs.store.store import Store
 
 HOUR_S = 3600.0
 YEAR_S = 365 * 24 * HOUR_S
@@ -162,3 +165,23 @@ def test_lane_is_not_closed_for_a_year_by_a_clock_that_was_set_back(tmp_path):
     small.run()
     assert small.served() == {"a.md": ["one"]}
     assert small.clock.mono() < 3 * HOUR_S
+
+
+def test_what_fails_in_an_instance_that_was_overtaken_fails_for_that(tmp_path, monkeypatch):
+    """The other instance may have renamed the very file that this one was about to."""
+    small = Small(tmp_path)
+
+    def gone(_context):
+        raise FileNotFoundError("a.jsonl.tmp")
+
+    monkeypatch.setattr("voyage_jobs.steps.pipeline.submit", gone)
+    monkeypatch.setattr(Pipeline, "_scan", lambda _pipeline: False)
+    monkeypatch.setattr(Pipeline, "_pack", lambda _pipeline: False)
+    monkeypatch.setattr(Pipeline, "beat", lambda _pipeline, _step: None)
+    with (
+        pytest.raises(EpochLostError, match="taken over") as caught,
+        small.worker() as context,
+    ):
+        Store.open(context.store.path, small.clock).close()
+        Pipeline(context, eager=True).turn()
+    assert isinstance(caught.value.__cause__, FileNotFoundError)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from voyage_jobs.errors import DiskFullError, VoyageJobsError
+from voyage_jobs.errors import DiskFullError, EpochLostError, VoyageJobsError
 from voyage_jobs.steps.context import Context
 from voyage_jobs.store import troubles
 from voyage_jobs.store.store import Tx
@@ -29,7 +29,8 @@ def over(context: Context, step: str) -> None:
 def fatal_ones_noted(context: Context, step: str) -> Iterator[None]:
     """Put on record what ends the process, so that `status` can tell when nobody is left; it is raised on.
 
-    What cannot be put on record (a full disk, a state that another instance has taken over) is in the log alone.
+    What cannot be put on record, for a full disk, is in the log alone. Whatever fails in an instance that was
+    overtaken, over a file that the other one has renamed for example, fails for that: raises `EpochLostError` instead.
     """
     context.step = step
     try:
@@ -40,8 +41,21 @@ def fatal_ones_noted(context: Context, step: str) -> Iterator[None]:
         told, hint = f"{type(exc).__name__}: {exc}", None
         if isinstance(exc, VoyageJobsError):
             told, hint = exc.message, exc.hint
-        with contextlib.suppress(Exception), context.store.write() as tx:
-            note(context, tx, step, troubles.FATAL, told, hint)
+        lost = _noted(context, step, told, hint)
+        if lost is not None:
+            raise lost from exc
         raise
     if context.troubled.get(step) == troubles.FATAL:
         over(context, step)
+
+
+def _noted(context: Context, step: str, told: str, hint: str | None) -> EpochLostError | None:
+    """Put it on record if that can be done. What keeps it from that is returned if another instance has taken over."""
+    try:
+        with context.store.write() as tx:
+            note(context, tx, step, troubles.FATAL, told, hint)
+    except EpochLostError as lost:
+        return lost
+    except Exception:  # noqa: BLE001 - what this was about is worse, and is raised on
+        return None
+    return None
