@@ -44,10 +44,12 @@ damaged and the vendor no longer has the result.
     closed     nothing is left to do
 
 `creating -> uploaded` only when it is *known* that no job exists: the vendor said so, or the quarantine passed and
-the list does not show one. `refused`: the job failed validation; its lines are wanted again or failed. `parked`:
-only a person can tell what is right; `retry` gives its lines to a new batch, `cancel` gives them up, and if its job
-shows up at the vendor after all it is adopted. `cancelled`: stopped before a job existed (a job that is cancelled
-at the vendor ends and is collected like any other, because finished lines are paid for and kept).
+the list does not show one. `refused`: the job failed validation, or its file was too large; its lines are wanted
+again or failed. `parked`: only an operator can tell what is right, and nothing but this batch waits for that. `retry`
+gives its lines to a new batch, `cancel` gives them up; if its job shows up at the vendor after all it is adopted, and
+results that could not be fetched, or read, are taken in once they can be (`parked -> ended`). `cancelled`: stopped
+before a job existed (a job that is cancelled at the vendor ends and is collected like any other, because finished
+lines are paid for and kept).
 
 **attempt**: one create call. `open` until its outcome is known: `created`, `refused`, `not_happened`, or `lost`
 (nothing was found after the quarantine).
@@ -189,7 +191,7 @@ MOVES: Mapping[type[StrEnum], Mapping[State, frozenset[State]]] = {
         Batch.COLLECTED: frozenset({Batch.CLOSED}),
         Batch.CLOSED: frozenset(),
         Batch.REFUSED: frozenset({Batch.CLOSED}),
-        Batch.PARKED: frozenset({Batch.RUNNING, Batch.CANCELLED}),
+        Batch.PARKED: frozenset({Batch.RUNNING, Batch.ENDED, Batch.CANCELLED}),
         Batch.CANCELLED: frozenset({Batch.CLOSED}),
     },
     Attempt: {

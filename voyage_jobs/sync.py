@@ -25,14 +25,22 @@ from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pausing import resting
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.store import embeddings, lanes
-from voyage_jobs.store.batches import BatchRow
+from voyage_jobs.store.batches import SEND_REFUSED, UNUSABLE, BatchRow
 from voyage_jobs.store.lanes import Lane
 from voyage_jobs.store.rebuild import progress
 from voyage_jobs.store.remaining import Remaining, Work, count_stuck, mark, remaining, work_since
 
 REFUSALS = ("auth", "quota")
+FOR_A_PERSON = frozenset(
+    {"parked", "frozen", "profile_changed", "reprofile_blocked", "unusable_results", SEND_REFUSED}
+)
+"""Codes of problems that only an operator can end."""
 _GOES_ON = "The next `voyage-jobs sync` or `voyage-jobs run` goes on with it."
 _DELIVERY_S = 2.0
+_GIVES_UP = 8
+"""So many failures in a row of a batch that is on its way out: `sync` does not wait for it any longer."""
+_SOON_S = 60.0
+_WORTH_TELLING = 3  # failures in a row
 _REFS = 5  # refs named in one message
 
 
@@ -97,6 +105,7 @@ class Sync:
             context, eager=True, most_inputs=most_inputs, scan_once=True, teller=self._teller
         )
         self._watch = watch
+        self._said: dict[str, int] = {}
         self._began = context.clock.mono()
         self._deadline = None if timeout_s is None else self._began + timeout_s
 
@@ -146,9 +155,18 @@ class Sync:
         rest = self._rest()
         if not self._can_move(rest):
             return "quiet"
+        self._say_what_is_waited_for(rest)
         if self._watch is not None:
             self._watch(rest)
         return None
+
+    def _say_what_is_waited_for(self, rest: Remaining) -> None:
+        """A circuit that is open may stay so for an hour: say so once, and until when."""
+        waits = {each.name: each.until_at for each in rest.lanes.values() if self._is_closed(rest, each.name)}
+        for name in waits.keys() - self._said.keys():
+            each = rest.lanes[name]
+            self._context.log.info("sync.waits", code=each.code, until=iso(each.until_at), error=each.message)
+        self._said = waits
 
     def _can_move(self, rest: Remaining) -> bool:
         """Whether time alone will bring something that this run is to wait for."""
@@ -162,8 +180,11 @@ class Sync:
     def _sending_soon(self, rest: Remaining) -> bool:
         """Without waiting for jobs: whether a batch is on its way to the vendor and only a moment is missing."""
         held_up = self._is_closed(rest, lanes.CREATE)
+        soon = now_us(self._context.clock) + int(_SOON_S * US)
         return any(
-            batch.state in BEFORE_THE_JOB and not (held_up and batch.state is Batch.UPLOADED)
+            batch.state in BEFORE_THE_JOB
+            and batch.due_at <= soon
+            and not (held_up and batch.state is Batch.UPLOADED)
             for batch in _moving(rest)
         )
 
@@ -200,12 +221,13 @@ class Sync:
         yield from self._other_vectors(over)
         yield from self._stuck()
         yield from self._in_trouble(rest)
+        yield from _failing(rest.open_batches)
         if rest.open_batches:
             yield _in_flight(rest.open_batches)
         if over == "timeout":
             yield Problem("timeout", "The time given by --timeout is over.", _GOES_ON)
         may_send = self._context.may_send and not rest.pauses.by_what
-        if over == "quiet" and rest.wanted and not rest.parked and may_send:
+        if over == "quiet" and rest.wanted and may_send:
             yield self._unsent(rest)
         held_back = self._context.build is not None  # until the new table is complete
         if over == "quiet" and rest.ready and not held_back and lanes.DISK not in rest.lanes:
@@ -264,6 +286,9 @@ class Sync:
                 f"{waiting}: {key} is reached until {iso(tight.anew_at)}.",
                 f"Raise {key}, or let it go on then: `voyage-jobs sync` or `voyage-jobs run`.",
             )
+        stopped = _sending_stopped(rest, waiting)
+        if stopped is not None:
+            return stopped
         if self._context.only is not None:
             return Problem(
                 "not_planned", f"{waiting} that are not in the plan.", "`voyage-jobs sync` sends the rest."
@@ -302,9 +327,8 @@ def _refusal(closed: dict[str, Lane]) -> Problem | None:
 
 def _for_a_person(rest: Remaining) -> Iterator[Problem]:
     for batch in rest.parked:
-        yield Problem(
-            "parked", f"Batch {batch.ref} is parked: {batch.reason}", batch.hint or "`voyage-jobs retry`"
-        )
+        message = f"Batch {batch.ref} with {counted(batch.inputs, 'text')} is parked: {batch.reason}"
+        yield Problem("parked", message, batch.hint or "`voyage-jobs retry`")
     for source in rest.frozen:
         yield Problem(
             "frozen",
@@ -313,11 +337,40 @@ def _for_a_person(rest: Remaining) -> Iterator[Problem]:
         )
 
 
+def _failing(open_batches: list[BatchRow]) -> Iterator[Problem]:
+    """Batches that fail alone, while the others go on."""
+    for batch in open_batches:
+        if batch.code is not None and batch.failures >= _WORTH_TELLING:
+            message = f"Batch {batch.ref} with {counted(batch.inputs, 'text')} failed {batch.failures} times in a row"
+            yield Problem("failing", f"{message}: {batch.error}", f"It is tried again. {_GOES_ON}")
+
+
+def _sending_stopped(rest: Remaining, waiting: str) -> Problem | None:
+    """Sending as a whole has stopped: Voyage refuses every batch, or its answers cannot be read."""
+    unusable = next((batch for batch in rest.parked if batch.code == UNUSABLE), None)
+    if unusable is not None:
+        message = (
+            f"{waiting}: the results of batch {unusable.ref} cannot be used, and the next would be no better."
+        )
+        return Problem("unusable_results", message, unusable.hint or "`voyage-jobs retry`")
+    create = rest.lanes.get(lanes.CREATE)
+    if create is not None and create.code == SEND_REFUSED:
+        message = f"{waiting}: Voyage refuses one batch after another: {create.message}"
+        return Problem(SEND_REFUSED, message, create.hint or _GOES_ON)
+    return None
+
+
 def _moving(rest: Remaining) -> list[BatchRow]:
-    """Open batches that time moves on: not those that have no job yet while sending rests."""
-    if not rest.pauses.all_sending:
-        return rest.open_batches
-    return [batch for batch in rest.open_batches if batch.state not in BEFORE_THE_JOB]
+    """Open batches that time moves on within reason."""
+    create = rest.lanes.get(lanes.CREATE)
+    refused = create is not None and create.code == SEND_REFUSED
+    if rest.pauses.all_sending or refused:
+        return [batch for batch in rest.open_batches if batch.state not in BEFORE_THE_JOB]
+    return [
+        batch
+        for batch in rest.open_batches
+        if batch.state not in BEFORE_THE_JOB or batch.failures < _GIVES_UP
+    ]
 
 
 def _paused(rest: Remaining) -> Iterator[Problem]:
@@ -343,7 +396,7 @@ def _ending(over: str, problems: list[Problem]) -> Ending:
         return Ending.STOPPED
     if codes & set(REFUSALS):
         return Ending.REFUSED
-    if codes & {"parked", "frozen", "profile_changed", "reprofile_blocked"}:
+    if codes & FOR_A_PERSON:
         return Ending.PERSON
     return Ending.UNFINISHED if problems else Ending.DONE
 

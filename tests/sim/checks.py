@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +52,15 @@ _ASTRAY = (
 _RESERVED = (
     "SELECT (SELECT COALESCE(SUM(CASE kind WHEN 'reserved' THEN tokens WHEN 'released' THEN -tokens ELSE 0 END), 0)"
     " FROM spend) - (SELECT COALESCE(SUM(tokens_estimated), 0) FROM batches"
-    " WHERE state NOT IN ('collected', 'closed', 'refused', 'cancelled'))"
+    " WHERE state NOT IN ('collected', 'closed', 'refused', 'cancelled') AND tokens_settled IS NULL)"
 )
+# How often an operator chose to pay again: for what was in a batch whose results could not be had, or used.
+_CHOSEN_AGAIN = (
+    "SELECT e.key, COUNT(*) FROM lines l JOIN batches b ON b.id = l.batch_id JOIN embeddings e ON e.id = l.embedding_id"
+    " WHERE b.remote_id IS NOT NULL AND l.outcome = 6 AND EXISTS (SELECT 1 FROM transitions t"
+    "  WHERE t.batch_id = b.id AND t.kind = 'batch' AND t.origin = 'parked' AND t.target = 'cancelled') GROUP BY e.id"
+)
+_WRITTEN_OFF = "SELECT COALESCE(SUM(tokens), 0) FROM spend WHERE kind = 'maybe_paid' AND batch_id IS NOT NULL"
 # How often a text may have been bought on top of the one time: calls whose answer was lost, and those that asked for
 # what travelled in a batch.
 _BOUGHT_AGAIN = (
@@ -269,30 +277,39 @@ class Checker:
     def _check_money(self) -> None:
         sim = self._life.sim
         sim.settle()
-        twice = sim.ledger.billed_more_than_once()
-        if twice:
-            self._broken(f"paid more than once: {twice}")
         assert self._life.context is not None
         with self._life.context.store.read() as connection:
             totals = ledger.totals(connection)
             again = dict(connection.exec_driver_sql(_BOUGHT_AGAIN).all())
-        self._check_calls(totals, again)
+            chosen = dict(connection.exec_driver_sql(_CHOSEN_AGAIN).all())
+            written_off = connection.exec_driver_sql(_WRITTEN_OFF).scalar_one()
+        allowed = self._allowed(chosen)
+        twice = sim.ledger.billed_more_than_once()
+        beyond = {name: times for name, times in twice.items() if times > allowed[name.rpartition("/")[2]]}
+        if beyond:
+            self._broken(f"paid more than once: {beyond}")
+        self._check_calls(totals, Counter(again) + Counter(chosen), totals.maybe_paid_tokens - written_off)
         settled = totals.settled_tokens - totals.expedited_tokens
-        if not sim.ledger.batch_tokens <= settled <= sim.ledger.batch_tokens + sim.ledger.spoilt_tokens:
-            billed = (sim.ledger.batch_tokens, sim.ledger.spoilt_tokens)
+        billed = (sim.ledger.batch_tokens, sim.ledger.spoilt_tokens)
+        if not billed[0] - written_off <= settled <= sum(billed):
             self._broken(f"{settled} tokens are settled, the vendor billed {billed} (good, spoilt)")
 
-    def _check_calls(self, totals: ledger.Totals, again: dict[bytes, int]) -> None:
-        """Synchronous calls: booked as billed, and nothing bought twice but what is on record as such."""
-        billed = self._life.sim.ledger
-        paid = billed.sync_tokens + billed.sync_spoilt_tokens
-        if not totals.expedited_tokens <= paid <= totals.expedited_tokens + totals.maybe_paid_tokens:
-            booked = (totals.expedited_tokens, totals.maybe_paid_tokens)
-            self._broken(f"{booked} tokens are booked as (expedited, maybe paid), the vendor billed {paid}")
+    def _allowed(self, again: Mapping[bytes, int]) -> dict[str, int]:
+        """How often each text may have been paid, by its digest."""
         allowed: dict[str, int] = {}
         for key, window in self._known().items():
             digest = list_digest(window) if self.profile.contextualized else text_digest(window[0])
             allowed[digest.hex()] = max(allowed.get(digest.hex(), 1), 1 + again.get(key, 0))
+        return allowed
+
+    def _check_calls(self, totals: ledger.Totals, again: Mapping[bytes, int], maybe_paid: int) -> None:
+        """Synchronous calls: booked as billed, and nothing bought twice but what is on record as such."""
+        billed = self._life.sim.ledger
+        paid = billed.sync_tokens + billed.sync_spoilt_tokens
+        if not totals.expedited_tokens <= paid <= totals.expedited_tokens + maybe_paid:
+            booked = (totals.expedited_tokens, maybe_paid)
+            self._broken(f"{booked} tokens are booked as (expedited, maybe paid), the vendor billed {paid}")
+        allowed = self._allowed(again)
         for name, times in billed.billed_at_both_prices().items():
             if times > allowed[name.rpartition("/")[2]]:
                 self._broken(f"{name} was paid {times} times")

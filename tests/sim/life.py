@@ -26,6 +26,7 @@ from voyage_jobs.steps import acts
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.store import batches, documents, embeddings, lanes, mailbox, pauses, sources, versions
+from voyage_jobs.store.batches import UNUSABLE
 from voyage_jobs.store.engine import sqlite_module
 from voyage_jobs.worker import working
 
@@ -44,6 +45,7 @@ DAY_S = 86_400.0
 YEAR_S = 365 * DAY_S
 IDLE_S = 1800.0
 PEACE_S = 3600.0
+PATIENCE = 20
 
 
 _CONTEXTUALIZED = {"model": "voyage-context-3", "endpoint": "/v1/contextualizedembeddings"}
@@ -116,6 +118,7 @@ class Life:
         self._death_rate = self.rng.choice((0.02, 0.06, 0.2)) * self.plan.crashes
         self.at_rest = False
         self.at_peace = False
+        self._waited = 0
         self.posts: list[Post] = []
 
     def _draw_target(self) -> str:
@@ -567,6 +570,10 @@ class Life:
         for row in frozen:
             if row.confirmed_at is None:
                 self._perform(context, "confirm", source=row.name)
+        gone = [batch for batch in parked if batch.remote_id is not None and batch.code != UNUSABLE]
+        self._waited = self._waited + 1 if gone else 0
+        if gone and self._waited < PATIENCE:
+            return  # it resumes by itself: to retry it would mean to pay again
         if parked or stuck:
             self._perform(context, "retry")
         if resting:

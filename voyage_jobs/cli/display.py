@@ -52,6 +52,7 @@ class Display:
 
     def waiting(self, rest: Remaining, now: int) -> None:
         """Nothing to do but to wait for these jobs; bars of steps that are over go."""
+        from voyage_jobs.clock import US
         from voyage_jobs.sync import deadline_s
 
         for what in [what for what in self._tasks if what != _JOBS]:
@@ -65,6 +66,9 @@ class Display:
         lines = sum(batch.remote_total or batch.inputs for batch in rest.open_batches)
         done = sum((batch.remote_completed or 0) + (batch.remote_failed or 0) for batch in rest.open_batches)
         text = f"{_JOBS}: {over} of {len(self._seen)} over{left}"
+        stopped = max((each.until_at for each in rest.lanes.values()), default=0)
+        if stopped > now:
+            text += f"; calls resume in {duration((stopped - now) / US)}"
         self._show(_JOBS, text, done, lines, f"{number(done)} of {number(lines)}")
 
     def _show(self, what: str, text: str, done: int, total: int | None, count: str) -> None:

@@ -79,7 +79,7 @@ def sync(
                 2  the plan does not hold any more; nothing was sent
                 3  work remains (--no-wait, --max-..., --timeout, a budget) or items failed
                 5  the vendor refuses the key or the account
-                6  a person must act; the rest is done
+                6  needs your decision; what else can be done is done
               130  stopped by Ctrl-C, 143 by SIGTERM
     """
     from voyage_jobs.cli.display import Display
@@ -240,6 +240,7 @@ def summary(outcome: Outcome, code: int, settings: Settings) -> dict[str, Any]:
 
 def _tell(report: dict[str, Any], as_json: bool) -> None:
     from voyage_jobs.cli.output import duration, emit_json, number, printable, usd
+    from voyage_jobs.sync import FOR_A_PERSON
 
     if as_json:
         emit_json(report)
@@ -257,7 +258,10 @@ def _tell(report: dict[str, Any], as_json: bool) -> None:
         ("reused", f"{number(tokens['saved'])} tokens, {usd(cost['saved'])} not paid again"),
         ("table", f"{report['table']['name']} in {printable(report['table']['uri'])}"),
     ]
-    click.echo(_HEADS[report["result"]].format(duration(report["elapsed_s"])))
+    head = _HEADS[report["result"]]
+    if report["result"] == "person" and any(p["code"] not in FOR_A_PERSON for p in report["problems"]):
+        head = _HEAD_OF_BOTH
+    click.echo(head.format(duration(report["elapsed_s"])))
     for name, text in rows:
         click.echo(f"  {name:<10} {text}")
     for problem in report["problems"]:
@@ -269,6 +273,7 @@ _HEADS = {
     "done": "Done after {}.",
     "unfinished": "Work remains, after {}.",
     "refused": "The vendor refuses, after {}.",
-    "person": "A person must act; the rest is done, after {}.",
+    "person": "Needs your decision. Everything else is done ({}).",
     "stopped": "Stopped after {}; nothing is lost.",
 }
+_HEAD_OF_BOTH = "Needs your decision, and work remains ({})."

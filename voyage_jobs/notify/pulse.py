@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from voyage_jobs import retry
 from voyage_jobs.notify.courier import Courier, Delivered
 from voyage_jobs.notify.events import Fact
 from voyage_jobs.notify.sinks import PingSink
 from voyage_jobs.steps.context import Context
 
-_RETRY_S = 30.0
 _WORDS = 20  # facts named in one beat
 
 
@@ -68,7 +68,7 @@ class Pulse:
         """What came of a beat. One that was lost is made up for soon, or by the next."""
         self.under_way -= 1
         if each.error is not None:
-            retry_at = self._context.clock.mono() + _RETRY_S
+            retry_at = self._context.clock.mono() + retry.wait_s("ping", 1, self._context.clock)
             self._next_at = min(self._next_at, retry_at)
             self._context.log.warning("ping.failed", error=each.error)
 

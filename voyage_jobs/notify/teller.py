@@ -16,7 +16,8 @@ from dataclasses import asdict
 
 import orjson
 
-from voyage_jobs.clock import US, Clock, jittered, now_us
+from voyage_jobs import retry
+from voyage_jobs.clock import US, Clock, now_us
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.crash import crash_point
 from voyage_jobs.notify import facts
@@ -31,8 +32,6 @@ from voyage_jobs.store.remaining import Mark, Remaining, mark, remaining, work_s
 from voyage_jobs.store.store import Tx
 
 LOOK_S = 30.0
-FIRST_WAIT_S = 5.0
-LONGEST_WAIT_S = 900.0
 GIVE_UP_S = 86_400.0
 MOST_WAITING = 100  # for one sink; beyond that the oldest are given up
 KEEP_S = 30 * 86_400.0
@@ -235,7 +234,7 @@ class Teller:
         if now_us(context.clock) - job.at >= GIVE_UP_S * US:
             self._give_up(job, error)
             return
-        wait_s = min(LONGEST_WAIT_S, jittered(context.clock, FIRST_WAIT_S * 2 ** min(job.failures, 20)))
+        wait_s = retry.wait_s("notice", failures, context.clock)
         with context.store.write() as tx:
             due_at = tx.now + int(wait_s * US)
             notices.put_off(tx, job.notice_id, job.sink, due_at, failures, error)

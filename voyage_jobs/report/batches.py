@@ -37,6 +37,11 @@ def batch_as_dict(batch: BatchRow) -> dict[str, Any]:
         "reason": batch.reason,
         "hint": batch.hint,
         "cancel_asked_at": iso(batch.cancel_asked_at),
+        "code": batch.code,
+        "error": batch.error if batch.failures else None,
+        "failures": batch.failures,
+        "failing_since": iso(batch.failing_since),
+        "next_try_at": iso(batch.due_at) if batch.failures else None,
     }
 
 

@@ -52,7 +52,7 @@ def unknown_because(facts: Facts) -> str | None:
         return "daemon_not_running"
     if facts.pauses.by_what and (facts.waiting.embeddings or _unsent(facts)):
         return "paused"
-    if any(batch.state is Batch.PARKED for batch in facts.open):
+    if facts.open and all(batch.state is Batch.PARKED for batch in facts.open):
         return "parked"
     shut = {lane.name: lane.code for lane in facts.lanes}
     if found := shut.get(lanes.VENDOR) or shut.get(lanes.DISK):

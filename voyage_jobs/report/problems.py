@@ -278,6 +278,8 @@ def _batches(facts: Facts, settings: Settings) -> Iterator[Problem]:
     for batch in facts.open:
         if batch.state is Batch.PARKED:
             yield Problem("parked", f"Batch {batch.ref} is parked: {batch.reason}", batch.hint, person=True)
+        elif batch.error is not None and batch.failures:
+            yield _failing(batch)
         elif batch.state is Batch.RUNNING and _is_unknown_and_in_time(facts, batch):
             yield Problem(
                 "unknown_status",
@@ -300,6 +302,18 @@ def _batches(facts: Facts, settings: Settings) -> Iterator[Problem]:
             "The log has their ids (`batch.duplicate`); what they had finished is on the bill.",
             "info",
         )
+
+
+def _failing(batch: BatchRow) -> Problem:
+    """A batch that fails alone. Others do not wait for it."""
+    since = f" since {iso(batch.failing_since)}" if batch.failing_since else ""
+    return Problem(
+        "failing",
+        f"Batch {batch.ref} ({batch.state}) failed {counted(batch.failures, 'time')} in a row{since}:"
+        f" {_short(batch.error)}",
+        f"It is tried again at {iso(batch.due_at)}; nothing is lost and no other batch waits for it.",
+        "info" if batch.failures < PASSING_FAILURES else "problem",
+    )
 
 
 def _is_unknown_and_in_time(facts: Facts, batch: BatchRow) -> bool:

@@ -16,6 +16,7 @@ from voyage_jobs.plural import counted
 from voyage_jobs.report.facts import Facts
 from voyage_jobs.states import Batch
 from voyage_jobs.store import lanes
+from voyage_jobs.store.batches import UNUSABLE
 from voyage_jobs.voyage.wire import Phase, phase_of
 
 STUCK_S = 3_600  # in a state that takes minutes
@@ -107,7 +108,7 @@ def _batches(facts: Facts, settings: Settings) -> Iterator[Stuck]:
             step,
             since,
             usual_s,
-            because(facts, step),
+            because(facts, step) or ("failing" if batch.error is not None else None),
             f"Batch {batch.ref} has been {batch.state} since {iso(since)}; step {step} should have moved it on.",
             f"`voyage-jobs why {batch.ref}` tells what it waits for.",
         )
@@ -183,12 +184,12 @@ def _unsent(facts: Facts, settings: Settings) -> Iterator[Stuck]:
     since, limit_s = facts.waiting.oldest_at, settings.batching.linger_s + STUCK_S
     if since is None or not _older(facts, since, limit_s):
         return
-    parked = any(batch.state is Batch.PARKED for batch in facts.open)
+    unusable = any(batch.state is Batch.PARKED and batch.code == UNUSABLE for batch in facts.open)
     why = because(facts, "pack") or because(facts, "submit")
     if why is None and facts.over_budget:
         why = "budget_reached"
     if why is None and facts.open:
-        why = "parked" if parked else "in_flight"
+        why = "parked" if unusable else "in_flight"
     yield Stuck(
         "not_sent",
         "embedding",

@@ -18,7 +18,7 @@ from voyage_jobs.report.words import clock_time, span, when
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.store import lanes
-from voyage_jobs.store.batches import BatchRow
+from voyage_jobs.store.batches import SEND_REFUSED, UNUSABLE, BatchRow
 from voyage_jobs.store.lanes import Lane
 from voyage_jobs.store.pauses import Pause
 from voyage_jobs.voyage.wire import Phase, phase_of
@@ -106,8 +106,14 @@ def _for_a_person(m: Moment) -> Iterator[Wait]:
         said = "The settings ask for other vectors than those that are being made, so nothing is sent."
         yield Wait("profile_changed", said, None, "`voyage-jobs reprofile --status` tells more.")
     for batch in m.parked:
-        said = f"Nothing is sent while batch {batch.ref} is parked: {_sentence(batch.reason)}"
-        yield Wait("parked", said, None, batch.hint or f"`voyage-jobs history {batch.ref}`")
+        if batch.code == UNUSABLE:
+            said = (
+                f"Nothing is sent: the results of batch {batch.ref} cannot be used. {_sentence(batch.reason)}"
+            )
+            yield Wait("unusable_results", said, None, batch.hint or f"`voyage-jobs history {batch.ref}`")
+    create = m.closed(lanes.CREATE)
+    if create is not None and create.code == SEND_REFUSED:
+        yield _lane(m, create, "Voyage refuses one batch after another; none is sent")
     vendor = m.lanes.get(lanes.VENDOR)
     if vendor is not None and vendor.code in REFUSALS:
         yield _lane(m, vendor, "Voyage refuses calls; it is not asked again")
@@ -142,8 +148,9 @@ def _no_room(m: Moment, settings: Settings, text: Text) -> Iterator[Wait]:
     create = lane(m, lanes.CREATE, "Voyage takes no new job")
     if create is not None:
         yield create
-    if m.unsent:
-        said = f"Batch {m.unsent[0].ref} is on its way to Voyage; the next one is made when it is there."
+    going = [batch for batch in m.unsent if batch.due_at <= m.now]
+    if going:
+        said = f"Batch {going[0].ref} is on its way to Voyage; the next one is made when it is there."
         yield Wait("one_at_a_time", said, None, NOTHING_TO_DO)
 
 
@@ -184,9 +191,15 @@ def _on_the_way(m: Moment, batch: BatchRow) -> Wait:
     said = f"Batch {batch.ref} is {batch.state}, not yet a job at Voyage."
     if found is not None:
         return Wait(found.code, f"{said} {found.text}", found.until, found.next)
-    if batch.due_at > m.now:
-        said += f" It is tried again at {when(batch.due_at, m.now)}."
-    return Wait("sending", said, None, NOTHING_TO_DO)
+    return Wait("sending", said + _tried_again(m, batch), None, NOTHING_TO_DO)
+
+
+def _tried_again(m: Moment, batch: BatchRow) -> str:
+    """How often it has failed, by what, and when it is tried again; empty if it has not."""
+    if batch.error is None or batch.due_at <= m.now:
+        return ""
+    failed = f" {counted(batch.failures, 'try')} failed, the last with: {_sentence(batch.error)}"
+    return f"{failed} It is tried again at {when(batch.due_at, m.now)}; other batches do not wait for it."
 
 
 def _in_doubt(m: Moment, settings: Settings, batch: BatchRow, sent_at: int | None) -> Wait:
@@ -228,7 +241,7 @@ def _running(m: Moment, batch: BatchRow) -> Wait:
     found = nobody(m)
     if found is not None:
         return Wait("at_voyage", f"{said} {found.text}", expected.likely_at, found.next)
-    return Wait("at_voyage", said, expected.likely_at, trace)
+    return Wait("at_voyage", said + _tried_again(m, batch), expected.likely_at, trace)
 
 
 def _to_be_fetched(m: Moment, batch: BatchRow) -> Wait:
@@ -238,8 +251,7 @@ def _to_be_fetched(m: Moment, batch: BatchRow) -> Wait:
     if found is not None:
         return Wait(found.code, f"{said} {found.text}", found.until, found.next)
     if batch.failures:
-        said += f" {counted(batch.failures, 'try')} failed;"
-        said += f" the next is at {when(batch.due_at, m.now)}."
+        said += _tried_again(m, batch)
         return Wait("fetching", said, batch.due_at, NOTHING_TO_DO)
     return Wait("fetching", said, None, NOTHING_TO_DO)
 

@@ -40,7 +40,7 @@ def _cancel_one(tx: Tx, batch: BatchRow, who: str) -> str:
         notes.put(tx, notes.STRAYS, str(tx.now))
     batches.move(tx, batch, Batch.CANCELLED, f"cancelled by {who}")
     embeddings.give_up(tx, batch.id)
-    ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
+    ledger.write_off(tx, batch)
     return "cancelled"
 
 

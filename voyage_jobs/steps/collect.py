@@ -1,50 +1,50 @@
 """collect: bring the results of an ended job home.
 
-Download output and error file (resumable, size-checked), judge every line by its content, write the vectors into a
-pack, and only then record in one transaction what became of each line, what was paid and where each vector lies.
-Dying before that transaction repeats the step from the downloaded files and writes the same pack again; nothing is
-asked twice.
+Fetch output and error file (fetching.py), judge every line by its content, write the vectors into a pack, and only then
+record in one transaction what became of each line, what was paid and where each vector lies. Dying before that
+transaction repeats the step from the downloaded files and writes the same pack again; nothing is asked twice.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from voyage_jobs.clock import US, now_us
+from voyage_jobs import __version__
+from voyage_jobs.clock import now_us
 from voyage_jobs.crash import crash_point
-from voyage_jobs.errors import RefusedError, VendorError
+from voyage_jobs.durable import remove
+from voyage_jobs.errors import BadAnswerError
 from voyage_jobs.observe import about
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.disk import room_for
-from voyage_jobs.steps.submit import park
+from voyage_jobs.steps.fetching import Download, can_be_read_again, fetch_all, files_of, put_off
 from voyage_jobs.steps.windows import split_window
 from voyage_jobs.store import batches, embeddings, lanes, ledger, sources, versions
-from voyage_jobs.store.batches import BatchRow
+from voyage_jobs.store.batches import NOT_FETCHED, UNUSABLE, BatchRow
 from voyage_jobs.store.embeddings import (
     MALFORMED,
     MISSING,
+    OPEN,
     REFUSED,
     SUCCESS,
     TRANSIENT,
     Line,
     Settled,
 )
+from voyage_jobs.store.store import Tx
 from voyage_jobs.vectors import PackWriter, WrittenPack
-from voyage_jobs.voyage.download import download
 from voyage_jobs.voyage.results import Expectation, LineOutcome, LineProblem, ResultBlock, read_results
 
-GONE_TRIES = 5
-_GONE = (404, 410)
-_NOT_GIVEN_HINT = (
-    "The job is done and paid for, but its results are not given out. `voyage-jobs retry` sends the lines anew (they"
-    " are paid again); `voyage-jobs cancel` gives them up."
+_UNUSABLE_HINT = (
+    "Nothing else is sent for this model, so that nothing is paid in vain. The results are kept: a release that can"
+    " read them takes them in. `voyage-jobs retry` sends the lines again (they are paid again) and lets sending resume."
 )
+MOSTLY_FROM = 10
+"""A batch of at least so many lines, most of them unusable, stops sending even where earlier results were good."""
 _OUTCOMES = {
     LineOutcome.TRANSIENT: TRANSIENT,
     LineOutcome.REFUSED: REFUSED,
@@ -63,114 +63,50 @@ _WORDS = {
 
 
 def collect(context: Context) -> bool:
-    """Collect every ended batch that is due. True if anything was done."""
+    """Collect every ended batch that is due, those that have failed least first. True if anything was done."""
     with context.store.read() as connection:
-        ended = batches.in_state(connection, Batch.ENDED)
-    did = False
-    for batch in ended:
-        if context.stopping.is_set():
-            break
-        if batch.due_at > now_us(context.clock):
-            continue
-        if not lane.is_open(context, lanes.DISK):
+        ended = batches.in_state(connection, Batch.ENDED, Batch.PARKED)
+    now, did = now_us(context.clock), False
+    calls = lane.Calls(context)
+    for batch in lane.healthiest_first([batch for batch in ended if batch.due_at <= now]):
+        if context.stopping.is_set() or not lane.is_open(context, lanes.DISK):
             break
         with about(batch.ref):
-            done = _download_all(context, batch)
-            if done is Download.COMPLETE:
-                _take_in(context, batch)
-        did |= done is not Download.WAITING
+            if batch.state is Batch.ENDED:
+                did |= _collect_one(context, batch, calls)
+            else:
+                did |= _look_at_parked(context, batch, calls)
     return did
 
 
-# --- downloading ---
+def _collect_one(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
+    done = fetch_all(context, batch, calls)
+    if done is Download.COMPLETE:
+        _take_in(context, batch)
+    return done is not Download.WAITING
 
 
-class _FileGoneError(RefusedError):
-    """The vendor says that it has no such file. Only its word counts, not that of a storage host."""
-
-
-class Download(Enum):
-    """How far the result files of a batch are."""
-
-    COMPLETE = "complete"  # on disk, or known to be nowhere
-    TRIED = "tried"  # a call was made and did not bring it to an end
-    WAITING = "waiting"  # the vendor lane is closed, or the disk is short
-
-
-def _download_all(context: Context, batch: BatchRow) -> Download:
-    """Bring both result files onto the disk."""
-    with context.store.read() as connection:
-        have = batches.downloaded(connection, batch.id)
-    for kind, file_id in (("output", batch.output_file_id), ("error", batch.error_file_id)):
-        if file_id is None or _is_here(context, batch, kind, have):
-            continue
-        if not lane.is_open(context, lanes.VENDOR):
-            return Download.WAITING
-        try:
-            if not _download(context, batch, kind, file_id):
-                return Download.WAITING
-        except RefusedError as exc:
-            if not _refused_for_good(context, batch, kind, exc):
-                return Download.TRIED
-            if not isinstance(exc, _FileGoneError):
-                park(context, batch, f"the vendor refuses the {kind} file: {exc.message}", _not_given(exc))
-                return Download.TRIED
-        except VendorError as exc:
-            lane.trouble(context, exc)
-            return Download.TRIED
-        else:
-            lane.fine(context)
-    return Download.COMPLETE
-
-
-def _is_here(context: Context, batch: BatchRow, kind: str, have: dict[str, tuple[int, str]]) -> bool:
-    if kind not in have:
+def _look_at_parked(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
+    """Results that could not be had, or read, are paid for: fetch them now and then, and read them by a new release."""
+    if batch.code == UNUSABLE and batch.error != __version__ and can_be_read_again(context, batch):
+        _resume(context, batch, f"read again by voyage-jobs {__version__}")
+    elif batch.code == NOT_FETCHED:
+        done = fetch_all(context, batch, calls)
+        if done is Download.COMPLETE:
+            _resume(context, batch, "its results could be fetched after all")
+        return done is not Download.WAITING
+    else:
         return False
-    try:
-        return context.result_path(batch.ref, kind).stat().st_size == have[kind][0]
-    except FileNotFoundError:
-        return False
-
-
-def _download(context: Context, batch: BatchRow, kind: str, file_id: str) -> bool:
-    """Download one file; False if the disk has no room for it now."""
-    try:
-        described = context.client.get_file(file_id)
-    except RefusedError as exc:
-        if exc.status in _GONE:
-            raise _FileGoneError(exc.message, status=exc.status) from exc
-        raise
-    path = context.result_path(batch.ref, kind)
-    if not room_for(context, 2 * (described.bytes or 0)):
-        return False
-
-    def on_progress(done: int) -> None:
-        context.progress(f"downloading {kind} of {batch.ref[:8]}", done, described.bytes)
-
-    got = download(context.client, file_id, path, expected_bytes=described.bytes, on_progress=on_progress)
-    with context.store.write() as tx:
-        batches.note_download(tx, batch.id, kind, got.bytes, got.sha256)
-    crash_point("download.committed")
-    context.log.info("batch.downloaded", ref=batch.ref, kind=kind, bytes=got.bytes, lines=got.lines)
     return True
 
 
-def _not_given(error: RefusedError) -> VendorError:
-    """The same with what to do about it: the results are paid for, so sending anew is a person's choice."""
-    return VendorError(error.message, hint=_NOT_GIVEN_HINT)
-
-
-def _refused_for_good(context: Context, batch: BatchRow, kind: str, error: RefusedError) -> bool:
-    """A result file that the vendor does not give: wait a few times. One that is gone is then done without."""
-    if batch.failures + 1 >= GONE_TRIES:
-        context.log.error("results.refused", ref=batch.ref, kind=kind, error=error.message)
-        return True
+def _resume(context: Context, batch: BatchRow, cause: str) -> None:
     with context.store.write() as tx:
-        wait_s = lane.backoff_s(context, batch.failures, 30.0, 1800.0)
-        batches.note(tx, batch.id, failures=batch.failures + 1, due_at=tx.now + int(wait_s * US))
-    context.observer.put_off("results_not_found")
-    context.log.warning("results.not_found", ref=batch.ref, kind=kind, error=error.message)
-    return False
+        batches.move(tx, batch, Batch.ENDED, cause, reason=None, hint=None)
+    crash_point("poll.committed")
+    context.log.info(
+        "batch.unparked", ref=batch.ref, batch_id=batch.remote_id, remote_status=batch.remote_status
+    )
 
 
 # --- taking in ---
@@ -246,11 +182,55 @@ def _take_in(context: Context, batch: BatchRow) -> None:
         for block in _blocks(context, batch, expectation):
             _pack_block(writer, intake, block)
             context.progress(f"reading results of {batch.ref[:8]}", len(intake.settled), len(intake.lines))
+        settled = intake.complete()
+        if _is_torn(context, batch, settled):
+            _fetch_again(context, batch)
+            return
         written = writer.close() if intake.rows else None
     finally:
         writer.abort()
-    settled = intake.complete()
-    _record(context, batch, intake, settled, written)
+    if _is_unusable(context, batch, intake, settled):
+        _record_unusable(context, batch, intake, settled, written)
+    else:
+        _record(context, batch, intake, settled, written)
+
+
+def _is_torn(context: Context, batch: BatchRow, settled: list[Settled]) -> bool:
+    """Whether a file of another size than promised lacks lines: what it lacks is paid, and would be bought again."""
+    if all(each.outcome not in (MISSING, MALFORMED) for each in settled):
+        return False
+    with context.store.read() as connection:
+        return batches.differs_in_size(connection, batch.id)
+
+
+def _fetch_again(context: Context, batch: BatchRow) -> None:
+    error = BadAnswerError(
+        "The result file is not whole: it has another size than Voyage names, and lacks lines."
+    )
+    with context.store.write() as tx:
+        batches.forget_downloads(tx, batch.id)
+    for kind, _ in files_of(batch):
+        remove(context.result_path(batch.ref, kind))
+    put_off(context, batch, error)
+
+
+def _is_unusable(context: Context, batch: BatchRow, intake: Intake, settled: list[Settled]) -> bool:
+    """Whether Voyage's answers cannot be read any more: all of the first ones of a profile, or most of a batch.
+
+    To ask again would be to pay for the same again. Single damaged lines among good ones are asked for again.
+    """
+    if batch.cancel_asked_at is not None:
+        return False
+    good = sum(each.outcome == SUCCESS for each in settled)
+    bad = sum(each.outcome == MALFORMED for each in settled)
+    if intake.foreign:  # the ids came back changed
+        bad += min(intake.foreign, sum(each.outcome == MISSING for each in settled))
+    if len(settled) >= MOSTLY_FROM:
+        return 2 * bad > len(settled)
+    if good or not bad or bad < len(settled):
+        return False
+    with context.store.read() as connection:
+        return not batches.has_pack(connection, batch.profile_id)
 
 
 def _blocks(context: Context, batch: BatchRow, expectation: Expectation) -> Iterator[ResultBlock]:
@@ -278,19 +258,14 @@ def _record(
     vectors = {line.line: line.vectors for line in intake.lines.values()}
     windows = [s for s in settled if s.outcome == REFUSED and vectors[s.line] > 1]
     with context.store.write() as tx:
-        pack_id = None
-        if written is not None:
-            pack_id = batches.add_pack(
-                tx, written.name, batch.profile_id, batch.id, written.rows, written.bytes, written.sha256
-            )
+        pack_id = _record_pack(tx, batch, written)
         embeddings.settle(tx, batch.id, pack_id, settled, context.settings.batching.max_attempts)
         if batch.cancel_asked_at is not None:
             embeddings.give_up(tx, batch.id)
         for each in windows:
             split_window(context, tx, each.embedding_id)
         versions.recount_batch(tx, batch.id)
-        ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
-        ledger.settle(tx, batch.id, intake.tokens, batch.usd_per_million)
+        _record_money(tx, batch, intake)
         cause = f"{tally[SUCCESS]} held, {tally[REFUSED]} refused, {other} to be sent again"
         if intake.duplicates or intake.foreign:
             cause += f"; {intake.duplicates} repeated and {intake.foreign} unknown lines ignored"
@@ -309,3 +284,41 @@ def _record(
         unknown=intake.foreign,
         tokens=intake.tokens,
     )
+
+
+def _record_pack(tx: Tx, batch: BatchRow, written: WrittenPack | None) -> int | None:
+    if written is None:
+        return None
+    return batches.add_pack(
+        tx, written.name, batch.profile_id, batch.id, written.rows, written.bytes, written.sha256
+    )
+
+
+def _record_money(tx: Tx, batch: BatchRow, intake: Intake) -> None:
+    """What the job cost, once: results that are read a second time are on the bill already."""
+    if batch.tokens_settled is None:
+        ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
+        ledger.settle(tx, batch.id, intake.tokens, batch.usd_per_million)
+
+
+def _record_unusable(
+    context: Context, batch: BatchRow, intake: Intake, settled: list[Settled], written: WrittenPack | None
+) -> None:
+    """What is good is held, the bill is booked, the batch is parked: the rest stays in it and is not asked again."""
+    good = [each for each in settled if each.outcome == SUCCESS]
+    bad = [each for each in settled if each.outcome != SUCCESS]
+    word = next((each.detail for each in bad if each.outcome == MALFORMED), None) or "the ids are not ours"
+    kept = [replace(each, outcome=OPEN) for each in bad]
+    reason = f"{len(bad):,} of its {len(settled):,} results cannot be used: {word}"
+    with context.store.write() as tx:
+        pack_id = _record_pack(tx, batch, written)
+        embeddings.settle(tx, batch.id, pack_id, good, context.settings.batching.max_attempts)
+        embeddings.note_outcomes(tx, batch.id, kept)
+        versions.recount_batch(tx, batch.id)
+        _record_money(tx, batch, intake)
+        batches.note(tx, batch.id, tokens_settled=intake.tokens)
+        values = {"code": UNUSABLE, "error": __version__, "reason": reason, "hint": _UNUSABLE_HINT}
+        batches.move(tx, batch, Batch.PARKED, reason, **values)
+        crash_point("collect.before_commit")
+    crash_point("collect.committed")
+    context.log.error("batch.parked", ref=batch.ref, reason=reason)

@@ -55,6 +55,12 @@ class Context:
     free_bytes: Callable[[], int] | None = None
     attempts_here: dict[int, float] = field(default_factory=dict)
     """Monotonic time at which this process sent each create call whose outcome is open."""
+    failing: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    """(Circuit, kind of error) -> the items that failed so since the last success: see steps/lanes.py."""
+    resting: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """Item without a row of its own -> its failures in a row, and until when (monotonic) it waits."""
+    probing: set[str] = field(default_factory=set)
+    """The circuits that are probed in this turn."""
     without_text: set[int] = field(default_factory=set)
     """Ready versions whose text cannot be had until a scan has read their files again."""
     scanned_for_text: set[int] = field(default_factory=set)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from voyage_jobs import retry
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.errors import VoyageJobsError
 from voyage_jobs.steps import mishaps
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.lanes import backoff_s, fine
+from voyage_jobs.steps.lanes import fine
 from voyage_jobs.store import lanes
 
 
@@ -39,7 +40,7 @@ def pause(context: Context, message: str) -> None:
         before = lanes.closed(connection).get(lanes.DISK)
     failures = before.failures + 1 if before else 1
     with context.store.write() as tx:
-        until = tx.now + int(backoff_s(context, failures - 1) * US)
+        until = tx.now + int(retry.wait_s("disk", failures, context.clock) * US)
         hint = "Free some space, or lower disk.min_free_bytes; it goes on by itself."
         lanes.close(tx, lanes.DISK, until, failures, "paused_disk", message, hint)
         mishaps.note(context, tx, lanes.DISK, "paused_disk", message, hint)

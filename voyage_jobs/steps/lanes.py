@@ -1,29 +1,38 @@
-"""When the vendor is in trouble, or we are: which calls wait, for how long, and who is told.
+"""When calls wait, for how long, and who is told: one thing that fails waits alone, a shared cause stops all.
 
-The whole vendor lane closes on a refused key, a lost network or an overload, with waits that double up to a cap; the
-first call after the wait is the probe, and its success opens the lane again without anybody's help. Only creating jobs
-waits when the vendor says that too much is in flight.
+**Items.** A batch whose call failed is put off (`put_off`): its own count, its own wait by the policy of what failed
+(`retry.POLICIES`), and everybody else goes on.
+
+**Shared circuits.** `vendor` stops every call, `create` stops new jobs. They open only for a shared cause: when two
+different items fail alike with no success in between, when the answer is about the account (key, quota, rate limit,
+in-flight limit), or when Voyage refuses one batch after another. After the wait each step may make one call in a turn,
+on the item that has failed least, so that a sick item cannot keep the circuit open: the first success closes it.
 """
 
 from __future__ import annotations
 
-from voyage_jobs.clock import US, jittered, now_us
+import sys
+
+from voyage_jobs import retry
+from voyage_jobs.clock import US, now_us
 from voyage_jobs.errors import (
     AuthError,
     BadAnswerError,
+    InterceptedError,
     NotSentError,
     QuotaError,
     RateLimitedError,
+    RefusedError,
     VendorError,
 )
 from voyage_jobs.steps import mishaps
 from voyage_jobs.steps.context import Context
-from voyage_jobs.store import lanes
+from voyage_jobs.store import batches, lanes
+from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.store import Tx
 
-FIRST_WAIT_S = 2.0
-LONGEST_WAIT_S = 300.0
-REFUSED_FIRST_WAIT_S = 60.0
+ALIKE = 2
+"""So many different items that fail alike, with no success in between, are a shared cause."""
 
 _CODES: tuple[tuple[type[VendorError], str], ...] = (
     (AuthError, "auth"),
@@ -31,77 +40,194 @@ _CODES: tuple[tuple[type[VendorError], str], ...] = (
     (RateLimitedError, "rate_limited"),
     (NotSentError, "unreachable"),
     (BadAnswerError, "bad_answer"),
+    (InterceptedError, "intercepted"),
 )
 
 
+_ACCOUNT = (AuthError, QuotaError, RateLimitedError)
+
+
 def code_of(error: VendorError) -> str:
-    """A short word for the kind of trouble."""
+    """A short word for the kind of error."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), "unavailable")
 
 
-def backoff_s(
-    context: Context, failures: int, first_s: float = FIRST_WAIT_S, cap_s: float = LONGEST_WAIT_S
-) -> float:
-    """The wait after so many failures in a row: doubling, capped, with jitter."""
-    return min(cap_s, jittered(context.clock, first_s * 2 ** min(failures, 30)))
+# --- one item ---
 
 
-def is_open(context: Context, *names: str) -> bool:
-    """Whether calls of these lanes may be made now (a lane whose wait is over may be tried)."""
+def put_off(context: Context, tx: Tx, batch: BatchRow, policy: str, error: VendorError) -> int:
+    """This batch failed: it waits by its policy, alone. Returns its failures in a row under this policy.
+
+    What is about the account is no failure of the batch.
+    """
+    failures = batches.failures_of(batch, policy) + 1
+    if isinstance(error, _ACCOUNT):
+        return failures - 1
+    wait_s = max(retry.wait_s(policy, failures, context.clock), error.retry_after_s or 0.0)
+    batches.put_off(tx, batch, policy, failures, tx.now + int(wait_s * US), error.message)
+    context.observer.put_off(policy)
+    context.log.warning(
+        "batch.put_off",
+        ref=batch.ref,
+        code=policy,
+        failures=failures,
+        wait_s=round(wait_s, 1),
+        error=error.message,
+    )
+    return failures
+
+
+def rests(context: Context, item: str) -> bool:
+    """Whether something that has no row of its own, a list for example, waits after a failure."""
+    return item in context.resting and context.clock.mono() < context.resting[item][1]
+
+
+def let_rest(context: Context, item: str, policy: str) -> None:
+    """The same for such a thing: it failed, and waits by its policy, as long as this process lives."""
+    failures = context.resting.get(item, (0, 0.0))[0] + 1
+    context.resting[item] = (failures, context.clock.mono() + retry.wait_s(policy, failures, context.clock))
+
+
+def healthiest_first(found: list[BatchRow]) -> list[BatchRow]:
+    """What has failed least comes first: one call may be all that can be made."""
+    return sorted(found, key=lambda batch: (batch.failures, batch.due_at, batch.id))
+
+
+# --- shared circuits ---
+
+
+def begin_turn(context: Context) -> None:
+    """A circuit whose wait is over is probed in this turn, by one call of each step."""
+    now = now_us(context.clock)
+    with context.store.read() as connection:
+        context.probing = {each.name for each in lanes.closed(connection).values() if each.until_at <= now}
+
+
+def calls_allowed(context: Context, *names: str) -> int:
+    """How many calls a step may make now: none, one (a probe), or as many as it likes."""
     now = now_us(context.clock)
     with context.store.read() as connection:
         closed = lanes.closed(connection)
-    return all(name not in closed or closed[name].until_at <= now for name in names)
+    shut = [closed[name] for name in names if name in closed]
+    if not shut:
+        return sys.maxsize
+    return int(all(each.until_at <= now or each.name in context.probing for each in shut))
 
 
-def trouble(context: Context, error: VendorError) -> None:
-    """A call failed in a way that says nothing about the batch at hand: close the vendor lane for a while."""
+class Calls:
+    """The calls that one step may make in one turn: `more` is asked before each item."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._probed: set[tuple[str, ...]] = set()
+
+    def more(self, *names: str) -> bool:
+        """Whether another call may be made through these circuits (`vendor` if none is named)."""
+        names = names or (lanes.VENDOR,)
+        allowed = calls_allowed(self._context, *names)
+        if allowed == 1:  # a circuit is probed: a first success closes it, and the rest may go
+            allowed = int(names not in self._probed)
+            self._probed.add(names)
+        return allowed > 0
+
+
+def is_open(context: Context, *names: str) -> bool:
+    """Whether calls through these circuits may be made now."""
+    return calls_allowed(context, *names) > 0
+
+
+def failed(context: Context, item: str, error: VendorError, name: str = lanes.VENDOR) -> None:
+    """A call about `item` failed: see whether the cause is shared."""
     with context.store.write() as tx:
-        trouble_in(context, tx, error)
+        failed_in(context, tx, item, error, name)
 
 
-def trouble_in(context: Context, tx: Tx, error: VendorError) -> None:
+def failed_in(context: Context, tx: Tx, item: str, error: VendorError, name: str = lanes.VENDOR) -> None:
     """The same inside an open transaction."""
-    before = lanes.closed(tx.connection).get(lanes.VENDOR)
+    if isinstance(error, AuthError | QuotaError):
+        _open(context, tx, lanes.VENDOR, "account", error)
+    elif isinstance(error, RateLimitedError):
+        _open(context, tx, lanes.VENDOR, "voyage", error)
+    elif isinstance(error, RefusedError):
+        return  # about this item, in the API's own words
+    elif name in lanes.closed(tx.connection):
+        _open(context, tx, name, _POLICY_OF[name], error)
+    else:
+        alike = context.failing.setdefault((name, code_of(error)), set())
+        alike.add(item)
+        if len(alike) >= ALIKE:
+            _open(context, tx, name, _POLICY_OF[name], error)
+
+
+_POLICY_OF = {lanes.VENDOR: "voyage", lanes.CREATE: "create"}
+
+
+def _open(context: Context, tx: Tx, name: str, policy: str, error: VendorError) -> None:
+    before = lanes.closed(tx.connection).get(name)
+    if before is not None and before.until_at > tx.now:
+        return  # another step of this turn has found out already
     failures = before.failures + 1 if before else 1
-    refused = isinstance(error, AuthError | QuotaError)
-    wait_s = backoff_s(context, failures - 1, REFUSED_FIRST_WAIT_S if refused else FIRST_WAIT_S)
-    wait_s = max(wait_s, error.retry_after_s or 0.0)
+    wait_s = max(retry.wait_s(policy, failures, context.clock), error.retry_after_s or 0.0)
     code = code_of(error)
-    lanes.close(tx, lanes.VENDOR, tx.now + int(wait_s * US), failures, code, error.message, error.hint)
+    lanes.close(tx, name, tx.now + int(wait_s * US), failures, code, error.message, error.hint)
     mishaps.note(context, tx, context.step, code, error.message, error.hint)
     context.observer.put_off(code)
-    log = context.log.error if refused else context.log.warning
-    log("vendor.closed", code=code, failures=failures, wait_s=round(wait_s, 1), error=error.message)
+    log = context.log.error if policy == "account" else context.log.warning
+    log(
+        "vendor.closed", lane=name, code=code, failures=failures, wait_s=round(wait_s, 1), error=error.message
+    )
 
 
 def create_must_wait(context: Context, tx: Tx, error: VendorError) -> None:
-    """The vendor will not take another job now: the rest goes on, new jobs wait."""
+    """Voyage takes no other job now: the rest goes on, new jobs wait."""
+    wait_s = max(context.settings.voyage.create_retry_s, error.retry_after_s or 0.0)
+    hint = (
+        "Nothing to do: jobs that end make room. Lower batching.max_in_flight_* if others share the account."
+    )
+    _stop_creating(context, tx, wait_s, "in_flight_limit", error.message, hint)
+
+
+def sending_is_refused(context: Context, tx: Tx, error: VendorError) -> None:
+    """Voyage refuses one batch after another: no other is sent until one of them goes through."""
+    before = lanes.closed(tx.connection).get(lanes.CREATE)
+    wait_s = retry.wait_s("create_refused", before.failures + 1 if before else 1, context.clock)
+    hint = (
+        "Correct the [voyage] settings by these words, then `voyage-jobs retry`. One batch is tried every hour;"
+        " jobs that run are collected meanwhile."
+    )
+    _stop_creating(context, tx, wait_s, batches.SEND_REFUSED, error.message, hint)
+
+
+def _stop_creating(
+    context: Context, tx: Tx, wait_s: float, code: str, message: str, hint: str | None
+) -> None:
     before = lanes.closed(tx.connection).get(lanes.CREATE)
     failures = before.failures + 1 if before else 1
-    wait_s = max(context.settings.voyage.create_retry_s, error.retry_after_s or 0.0)
-    lanes.close(
-        tx,
-        lanes.CREATE,
-        tx.now + int(wait_s * US),
-        failures,
-        "in_flight_limit",
-        error.message,
-        "Nothing to do: jobs that end make room. Lower batching.max_in_flight_* if others share the account.",
-    )
-    context.observer.put_off("in_flight_limit")
-    context.log.warning("create.waits", wait_s=round(wait_s), error=error.message)
+    lanes.close(tx, lanes.CREATE, tx.now + int(wait_s * US), failures, code, message, hint)
+    context.observer.put_off(code)
+    context.log.warning("create.waits", code=code, wait_s=round(wait_s), error=message)
 
 
 def fine(context: Context, name: str = lanes.VENDOR) -> None:
-    """A call succeeded: open the lane again if it was closed."""
+    """A call succeeded: the cause, if there was one, is over."""
     mishaps.over(context, context.step if name == lanes.VENDOR else name)
+    for key in [key for key in context.failing if key[0] == name]:
+        del context.failing[key]
     with context.store.read() as connection:
         known = name in lanes.closed(connection)
     if known:
         with context.store.write() as tx:
             lanes.reopen(tx, name)
         context.log.info("lane.open", lane=name)
+
+
+def api_answers(context: Context) -> bool:
+    """Whether Voyage answers a plain question: then what goes on failing is the fault of the item, not an outage."""
+    try:
+        context.client.probe()
+    except VendorError:
+        return False
+    return True
 
 
 def try_again(context: Context) -> None:

@@ -1,7 +1,9 @@
 """pack: gather wanted embeddings of the profile into one batch, within the vendor's caps and ours.
 
-One batch is packed at a time and sent before the next, so that at most one input file waits on the disk. Nothing is
-packed while a batch is parked: whatever made the vendor refuse it would refuse the next one too.
+One batch is packed at a time and sent before the next. One that cannot be sent now, or that may or may not have become
+a job, does not keep back the others; but at most a few such input files wait on the disk. Nothing is packed while
+Voyage refuses one batch after another, or while its answers for this profile cannot be read: the next would fare no
+better.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.filling import Filling, Limits, request_params
 from voyage_jobs.steps.texts import Texts
-from voyage_jobs.store import batches, counts, embeddings, ledger, pauses, sources
+from voyage_jobs.store import batches, counts, embeddings, lanes, ledger, notes, pauses, sources
 from voyage_jobs.store.embeddings import Backlog, WantedEmbedding
 from voyage_jobs.store.store import Tx
 from voyage_jobs.voyage.lines import input_line
@@ -28,15 +30,17 @@ from voyage_jobs.voyage.lines import input_line
 # A line that was in a job that failed validation travels in ever smaller company, until the bad one is alone.
 SHRINK = 10
 _EVERYTHING = 1 << 60
+MOST_HELD_UP = 4
+ONE_MORE_S = 3_600.0
+"""While that many batches cannot be sent, or are in doubt, one more is made an hour: it may fare better."""
 
 
 def pack(context: Context, *, eager: bool = False, most_inputs: int | None = None) -> bool:
     """Make one batch if it is time to. `eager` does not linger; `most_inputs` caps this batch for a first small try."""
     with context.store.read() as connection:
         recounting = counts.counted(connection).recount_after is not None
-        blocked = batches.in_state(connection, Batch.PARKED, *BEFORE_THE_JOB)
         # Before anything is counted: while the vendor is full, this is asked at every turn.
-        if blocked or recounting or _room_in_flight(context, connection) <= 0:
+        if recounting or is_blocked(context, connection) or _room_in_flight(context, connection) <= 0:
             return False
         if pauses.now(connection, now_us(context.clock)).all_sending:
             return False
@@ -53,6 +57,26 @@ def pack(context: Context, *, eager: bool = False, most_inputs: int | None = Non
         if limits is not None and _pack_group(context, refusals, limits):
             return True
     return False
+
+
+def is_blocked(context: Context, connection: Any) -> bool:
+    """Whether no other batch is to be made now, whatever waits."""
+    now = now_us(context.clock)
+    refused = lanes.closed(connection).get(lanes.CREATE)
+    if refused is not None and refused.code == batches.SEND_REFUSED:
+        return True
+    held_up = []
+    for batch in batches.in_state(connection, *BEFORE_THE_JOB, Batch.CREATING, Batch.PARKED):
+        if batch.state is Batch.PARKED:
+            if batch.code == batches.UNUSABLE and batch.profile_id == context.profile_id:
+                return True
+        elif batch.state is Batch.CREATING or batch.due_at > now:
+            held_up.append(batch)
+        else:
+            return True  # it goes next
+    if len(held_up) < MOST_HELD_UP:
+        return False
+    return now - max(batch.created_at for batch in held_up) < ONE_MORE_S * US
 
 
 def _worth_it(context: Context, waiting: Backlog) -> bool:
@@ -80,7 +104,14 @@ def limits_now(context: Context, refusals: int, most_inputs: int | None) -> Limi
     inputs = max(1, batching.max_inputs // SHRINK**refusals)
     if most_inputs is not None:
         inputs = min(inputs, most_inputs)
-    return Limits(inputs=inputs, bytes=batching.max_bytes, tokens=room) if room > 0 and inputs > 0 else None
+    return Limits(inputs=inputs, bytes=_most_bytes(context), tokens=room) if room > 0 and inputs > 0 else None
+
+
+def _most_bytes(context: Context) -> int:
+    """Of an input file: as configured, or what Voyage may still take after it refused a larger one."""
+    with context.store.read() as connection:
+        learnt = notes.upload_limit(connection, context.settings.batching.max_bytes)
+    return context.settings.batching.max_bytes if learnt is None else learnt
 
 
 def _pack_group(context: Context, refusals: int, limits: Limits) -> bool:

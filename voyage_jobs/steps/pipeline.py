@@ -17,6 +17,7 @@ from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.errors import DiskFullError
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import acts, mishaps
+from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.collect import collect
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import look_again, note_full
@@ -87,6 +88,7 @@ class Pipeline:
         """Give every step one go. True if any of them did something, so that another turn is worth it at once."""
         self._tell()
         did = False
+        lane.begin_turn(self.context)
         for name, step in self._steps():
             if self.context.stopping.is_set():
                 return False
@@ -116,13 +118,14 @@ class Pipeline:
         context = self.context
         return (
             ("requests", lambda: acts.carry_out(context)),
+            # What is paid comes first: nothing that is on its way out may keep it waiting.
+            ("poll", lambda: poll(context)),
+            ("collect", lambda: collect(context)),
+            ("publish", lambda: self._lane_open(lanes.DISK) and self._publish()),
             ("scan", self._scan),
             ("recount", lambda: recount(context)),
             ("pack", self._pack),
             ("submit", lambda: submit(context)),
-            ("poll", lambda: poll(context)),
-            ("collect", lambda: collect(context)),
-            ("publish", lambda: self._lane_open(lanes.DISK) and self._publish()),
             ("tidy", lambda: tidy(context)),
         )
 
@@ -273,7 +276,7 @@ class Pipeline:
             due = [row.scan_due_at for row in sources.all_sources(connection) if row.configured]
             waiting = (*BEFORE_THE_JOB, Batch.CREATING, Batch.RUNNING, Batch.ENDED)
             closed = lanes.closed(connection)
-            floor = max((lane.until_at for lane in closed.values() if lane.name == lanes.VENDOR), default=0)
+            floor = max((each.until_at for each in closed.values() if each.name == lanes.VENDOR), default=0)
             due += [max(batch.due_at, floor) for batch in batches.in_state(connection, *waiting)]
             oldest = embeddings.backlog(connection, self.context.profile_id).oldest_at
         if oldest is not None:

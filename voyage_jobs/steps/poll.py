@@ -8,6 +8,7 @@ the window one that is still not over is parked. It is asked about on, now and t
 
 from __future__ import annotations
 
+from voyage_jobs import retry
 from voyage_jobs.clock import US, jittered, now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import RefusedError, VendorError
@@ -15,7 +16,7 @@ from voyage_jobs.observe import about
 from voyage_jobs.states import Attempt, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.reconcile import cancel_duplicates, is_ours
+from voyage_jobs.steps.reconcile import LIST, cancel_duplicates, is_ours
 from voyage_jobs.steps.submit import park
 from voyage_jobs.steps.validation import refuse
 from voyage_jobs.store import batches, lanes
@@ -24,15 +25,11 @@ from voyage_jobs.voyage.wire import ENDS, Phase, RemoteBatch
 
 # Up to this many jobs are asked about one by one: a list may be pages long.
 FEW = 2
-# A job that the vendor does not know (any more) is asked about this often before a person is called.
-GONE_TRIES = 5
-# A job that is over is asked about this often for the file that holds the successes it counts.
-LATE_TRIES = 5
+_GONE = (404, 410)
 # Past the window nothing runs at the vendor. A job with a word that nobody knows and with results is over by then.
 UNKNOWN_RESULTS_S = 3_600.0
 # A job that is not over so long after its window is a person's matter.
 OVERDUE_S = 43_200.0
-LOOK_AT_PARKED_S = 600.0
 _OVERDUE_HINT = (
     "Look at the job on the vendor's page. If it comes to an end there, its results are taken in by themselves."
     " `voyage-jobs retry {ref}` sends its lines in a new batch (what this job did is then paid twice);"
@@ -49,32 +46,73 @@ def poll(context: Context) -> bool:
     now = now_us(context.clock)
     with context.store.read() as connection:
         running = [b for b in batches.in_state(connection, Batch.RUNNING, Batch.PARKED) if is_looked_at(b)]
-    due = [batch for batch in running if batch.due_at <= now]
+    due = lane.healthiest_first([batch for batch in running if batch.due_at <= now])
+    calls = lane.Calls(context)
     if not due or not lane.is_open(context, lanes.VENDOR):
         return False
-    try:
-        _cancel_where_asked(context, due)
-        seen = _ask(context, running, due)
-    except VendorError as exc:
-        lane.trouble(context, exc)
-        return True
+    _cancel_where_asked(context, due, calls)
+    seen = _listed(context, running, due, calls)
     crash_point("poll.listed")
-    lane.fine(context)
     for batch in due:
-        _take_note(context, batch, seen.get(batch.id))
+        if batch.id in seen:
+            _take_note(context, batch, seen[batch.id])
+        elif not context.stopping.is_set() and calls.more():
+            with about(batch.ref):
+                _ask(context, batch)
     return True
 
 
-def _ask(context: Context, running: list[BatchRow], due: list[BatchRow]) -> dict[int, RemoteBatch | None]:
-    """What the vendor says of each job that is due, by batch row; None where it does not know the job."""
-    found: dict[int, RemoteBatch | None] = {}
+def _ask(context: Context, batch: BatchRow) -> None:
+    """Ask about one job by its id. If that fails, this batch alone waits."""
+    try:
+        remote = context.client.get_batch(batch.remote_id or "")
+    except RefusedError as exc:
+        if exc.status not in _GONE:
+            _put_off(context, batch, exc)
+            return
+        _take_note(context, batch, None)
+    except VendorError as exc:
+        _put_off(context, batch, exc)
+    else:
+        lane.fine(context)
+        _take_note(context, batch, remote)
+
+
+def _put_off(context: Context, batch: BatchRow, error: VendorError) -> None:
+    with context.store.write() as tx:
+        if batch.state is Batch.PARKED:  # its reason stays
+            wait_s = retry.wait_s("parked_job", 1, context.clock)
+            batches.note(tx, batch.id, due_at=tx.now + int(wait_s * US))
+        else:
+            lane.put_off(context, tx, batch, "poll", error)
+        lane.failed_in(context, tx, f"job {batch.remote_id}", error)
+    late_s = _overdue_s(context, batch, None)
+    if batch.state is Batch.RUNNING and late_s > OVERDUE_S and lane.api_answers(context):
+        hours = int(late_s // 3600)
+        reason = f"{hours} h past its window job {batch.remote_id} still cannot be looked at: {error.message}"
+        park(context, batch, reason, VendorError(reason, hint=_OVERDUE_HINT.format(ref=batch.ref)))
+
+
+def _listed(
+    context: Context, running: list[BatchRow], due: list[BatchRow], calls: lane.Calls
+) -> dict[int, RemoteBatch]:
+    """What the list of jobs says, by batch row, where one list serves better than single questions.
+
+    A list that cannot be read does not keep the jobs from being asked about one by one.
+    """
     doubtful = _may_have_a_second_job(context, due)
-    if doubtful or len(due) > FEW:
-        found.update(_from_list(context, running, due, to_the_end=doubtful))
-    for batch in due:
-        if batch.id not in found:
-            with about(batch.ref):
-                found[batch.id] = _one(context, batch)
+    wanted = doubtful or len(due) > FEW
+    if not wanted or lane.rests(context, LIST) or not calls.more():
+        return {}
+    try:
+        found = _from_list(context, running, due, to_the_end=doubtful)
+    except VendorError as exc:
+        context.log.warning("list.failed", error=exc.message)
+        lane.failed(context, LIST, exc)
+        lane.let_rest(context, LIST, "list")
+        return {}
+    lane.fine(context)
+    context.resting.pop(LIST, None)
     return found
 
 
@@ -88,11 +126,16 @@ def _may_have_a_second_job(context: Context, due: list[BatchRow]) -> bool:
 def _from_list(
     context: Context, running: list[BatchRow], due: list[BatchRow], *, to_the_end: bool
 ) -> dict[int, RemoteBatch]:
-    """Read the list until every job that is due was seen; second jobs of our batches are stopped on the way."""
+    """Read the list until every job that is due was seen; second jobs of our batches are stopped on the way.
+
+    An entry that shows nothing but its id is left to be asked for by that.
+    """
     wanted = {batch.remote_id: batch for batch in due}
     found: dict[int, RemoteBatch] = {}
     doubles: list[tuple[BatchRow, RemoteBatch]] = []
     for remote in context.client.list_batches():
+        if remote.is_bare:
+            continue
         if remote.id in wanted:
             found[wanted[remote.id].id] = remote
             if len(found) == len(wanted) and not to_the_end:
@@ -108,26 +151,24 @@ def _from_list(
     return found
 
 
-def _one(context: Context, batch: BatchRow) -> RemoteBatch | None:
-    try:
-        return context.client.get_batch(batch.remote_id or "")
-    except RefusedError as exc:
-        if exc.status in (404, 410):
-            return None
-        raise
-
-
-def _cancel_where_asked(context: Context, due: list[BatchRow]) -> None:
-    """Pass a person's wish on to the vendor; it takes up to ten minutes to come true."""
+def _cancel_where_asked(context: Context, due: list[BatchRow], calls: lane.Calls) -> None:
+    """Pass an operator's wish on to the provider; it takes up to ten minutes to come true."""
     for batch in due:
         if batch.cancel_asked_at is None or (batch.remote_status or "").startswith("cancel"):
             continue
+        if not calls.more():
+            return
         try:
             with about(batch.ref):
                 remote = context.client.cancel_batch(batch.remote_id or "")
         except RefusedError as exc:  # over already: the poll will tell
             context.log.info("cancel.refused", ref=batch.ref, error=exc.message)
             continue
+        except VendorError as exc:  # asked for again with the next look
+            context.log.warning("cancel.failed", ref=batch.ref, error=exc.message)
+            lane.failed(context, f"cancel {batch.remote_id}", exc)
+            continue
+        lane.fine(context)
         crash_point("cancel.sent")
         with context.store.write() as tx:
             batches.note(tx, batch.id, remote_status=remote.status)
@@ -149,7 +190,8 @@ def _take_note(context: Context, batch: BatchRow, remote: RemoteBatch | None) ->
     elif remote.phase is Phase.FAILED:
         refuse(context, batch, remote)
     elif remote.phase in (Phase.ENDED_OK, Phase.CANCELLED) or _is_over_by_now(context, batch, remote):
-        if _lacks_its_results(remote) and batch.failures + 1 < LATE_TRIES:
+        late = batches.failures_of(batch, "results_late") + 1
+        if _lacks_its_results(remote) and not retry.is_over("results_late", late):
             _wait_for_results(context, batch, remote)
         else:
             _ended(context, batch, remote)
@@ -159,11 +201,11 @@ def _take_note(context: Context, batch: BatchRow, remote: RemoteBatch | None) ->
         _goes_on(context, batch, remote)
 
 
-def _overdue_s(context: Context, batch: BatchRow, remote: RemoteBatch) -> float:
+def _overdue_s(context: Context, batch: BatchRow, remote: RemoteBatch | None) -> float:
     """How long ago the window of a job ended, by the vendor's clock; by ours, which may be set, only without that."""
     if batch.deadline_at is None:
         return 0.0
-    there = remote.server_date_us or context.client.vendor_now_us()
+    there = (remote and remote.server_date_us) or context.client.vendor_now_us()
     return ((now_us(context.clock) if there is None else there) - batch.deadline_at) / US
 
 
@@ -194,7 +236,8 @@ def _look_at_parked(context: Context, batch: BatchRow, remote: RemoteBatch | Non
     """A job that was lost from sight, or did not end: if it is there again, or over, it goes on by itself."""
     if remote is None or _waits_too_long(context, batch, remote):
         with context.store.write() as tx:
-            batches.note(tx, batch.id, due_at=tx.now + int(LOOK_AT_PARKED_S * US))
+            wait_s = retry.wait_s("parked_job", 1, context.clock)
+            batches.note(tx, batch.id, due_at=tx.now + int(wait_s * US))
         return
     with context.store.write() as tx:
         batches.move(tx, batch, Batch.RUNNING, f"the vendor now says {remote.status}", reason=None, hint=None)
@@ -204,16 +247,12 @@ def _look_at_parked(context: Context, batch: BatchRow, remote: RemoteBatch | Non
 
 def _gone(context: Context, batch: BatchRow) -> None:
     """The vendor says it does not know the job. It may be a lag; it may be another project's key."""
-    if batch.failures + 1 >= GONE_TRIES:
-        error = VendorError("The vendor no longer knows this job.", hint=_GONE_HINT)
-        park(context, batch, f"the vendor no longer knows job {batch.remote_id}", error)
+    error = VendorError("The provider no longer knows this job.", hint=_GONE_HINT)
+    if retry.is_over("job_gone", batches.failures_of(batch, "job_gone") + 1):
+        park(context, batch, f"the provider no longer knows job {batch.remote_id}", error)
         return
-    wait_s = lane.backoff_s(context, batch.failures, context.settings.polling.interval_s, 3600.0)
     with context.store.write() as tx:
-        due = tx.now + int(wait_s * US)
-        batches.note(tx, batch.id, failures=batch.failures + 1, due_at=due)
-    context.observer.put_off("job_not_found")
-    context.log.warning("job.not_found", ref=batch.ref, batch_id=batch.remote_id, tries=batch.failures + 1)
+        lane.put_off(context, tx, batch, "job_gone", error)
 
 
 def _lacks_its_results(remote: RemoteBatch) -> bool:
@@ -223,12 +262,10 @@ def _lacks_its_results(remote: RemoteBatch) -> bool:
 
 def _wait_for_results(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
     """The file may be named a moment later: to take it for missing at once would mean to pay for it again."""
-    wait_s = lane.backoff_s(context, batch.failures, context.settings.polling.interval_s, 3600.0)
+    error = VendorError(f"Job {remote.id} is over and does not name its results yet.")
     with context.store.write() as tx:
-        due = tx.now + int(wait_s * US)
-        batches.note(tx, batch.id, failures=batch.failures + 1, due_at=due, **_facts(remote))
-    context.observer.put_off("job_without_results")
-    context.log.warning("job.without_results", ref=batch.ref, batch_id=remote.id, completed=remote.completed)
+        batches.note(tx, batch.id, **_facts(remote))
+        lane.put_off(context, tx, batch, "results_late", error)
 
 
 def _facts(remote: RemoteBatch) -> dict[str, object]:
@@ -262,7 +299,7 @@ def _ended(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
 def _goes_on(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
     with context.store.write() as tx:
         due = tx.now + int(next_look_s(context, batch, tx.now) * US)
-        batches.note(tx, batch.id, due_at=due, failures=0, **_facts(remote))
+        batches.well(tx, batch.id, due_at=due, **_facts(remote))
     crash_point("poll.committed")
     if remote.status != batch.remote_status:
         context.log.info(

@@ -8,31 +8,33 @@ then allow another attempt. Whether the quarantine is over is asked *before* the
 
 from __future__ import annotations
 
+from voyage_jobs import retry
 from voyage_jobs.clock import US
 from voyage_jobs.crash import crash_point
-from voyage_jobs.errors import VendorError
+from voyage_jobs.errors import RefusedError, VendorError
 from voyage_jobs.states import Attempt, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
-from voyage_jobs.store import batches, lanes
+from voyage_jobs.store import batches
 from voyage_jobs.store.batches import AttemptRow, BatchRow
 from voyage_jobs.voyage.models import WINDOW_S
 from voyage_jobs.voyage.wire import Phase, RemoteBatch
 
 METADATA_REF = "voyage_jobs_ref"
-MOST_LOST_ATTEMPTS = 3
-LOOK_AGAIN_S = 60.0
-LOOK_FOR_LATE_S = 600.0
+LIST = "the list of jobs"
+"""What fails when the list cannot be read: one item, whichever batch is looked for."""
+CREATED_SLACK_S = 3_600.0
 VENDOR_CLOCK_S = 2.0  # its `Date` counts whole seconds, at both ends of the wait
 _PARKED_HINT = (
-    "Look for jobs at the vendor with this ref in their metadata. If there is none, `voyage-jobs retry` sends the lines"
-    " in a new batch; if one shows up it is adopted by itself."
+    "Its create call got no answer, and the list that would tell is unreadable. Look at the provider's page for a job"
+    " with this ref in its metadata. If there is none, `voyage-jobs retry` sends the lines in a new batch; if one shows"
+    " up in the list, it is adopted by itself."
 )
 
 
-def reconcile(context: Context, batch: BatchRow) -> bool:
+def reconcile(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
     """Settle the open attempt of a batch in state `creating`, if that can be done now."""
-    if not lane.is_open(context, lanes.VENDOR):
+    if not calls.more():
         return False
     with context.store.read() as connection:
         attempt = batches.attempts_of(connection, batch.id)[-1]
@@ -40,7 +42,7 @@ def reconcile(context: Context, batch: BatchRow) -> bool:
         left_s = _seconds_left(context, attempt)
         matches = find_jobs(context, batch)
     except VendorError as exc:
-        lane.trouble(context, exc)
+        _list_failed(context, batch, exc)
         return True
     crash_point("reconcile.listed")
     lane.fine(context)
@@ -54,25 +56,41 @@ def reconcile(context: Context, batch: BatchRow) -> bool:
     return True
 
 
-def look_for_late_job(context: Context, batch: BatchRow) -> bool:
+def _list_failed(context: Context, batch: BatchRow, error: VendorError) -> None:
+    """Without the whole list there is no sure *no*: wait. After a week an operator has to look."""
+    with context.store.write() as tx:
+        failures = lane.put_off(context, tx, batch, "reconcile", error)
+        lane.failed_in(context, tx, LIST, error)
+        if retry.is_over("reconcile", failures):
+            attempt = batches.attempts_of(tx.connection, batch.id)[-1]
+            batches.close_attempt(tx, attempt, Attempt.LOST, "the list of jobs could not be read")
+            reason = f"the list of jobs could not be read to its end in {failures} tries: {error.message}"
+            batches.move(tx, batch, Batch.PARKED, reason, reason=reason, hint=_PARKED_HINT)
+            context.log.error("batch.parked", ref=batch.ref, reason=reason)
+
+
+def look_for_late_job(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
     """See now and then whether the job of a parked batch shows up after all, if a create call of it was ever lost."""
+    if batch.remote_id is not None:
+        return False
     with context.store.read() as connection:
         attempts = batches.attempts_of(connection, batch.id)
     lost = [attempt for attempt in attempts if attempt.state is Attempt.LOST]
-    if not lost or batch.remote_id is not None or not lane.is_open(context, lanes.VENDOR):
+    if not lost or not calls.more():
         return False
     try:
         matches = find_jobs(context, batch)
     except VendorError as exc:
-        lane.trouble(context, exc)
-        return True
-    lane.fine(context)
+        lane.failed(context, LIST, exc)
+        matches = []
+    else:
+        lane.fine(context)
     if matches:
         adopt(context, batch, lost[-1], matches[0], "showed up late")
         cancel_duplicates(context, batch, matches[1:])
-    else:
-        with context.store.write() as tx:
-            batches.note(tx, batch.id, due_at=tx.now + int(LOOK_FOR_LATE_S * US))
+        return True
+    with context.store.write() as tx:
+        batches.note(tx, batch.id, due_at=tx.now + int(retry.wait_s("late_job", 1, context.clock) * US))
     return True
 
 
@@ -84,7 +102,8 @@ def vendor_now_us(context: Context) -> int | None:
 
 def find_jobs(context: Context, batch: BatchRow) -> list[RemoteBatch]:
     """Jobs at the vendor that carry this batch's mark and belong to no other batch; the one to keep comes first."""
-    found = [remote for remote in context.client.list_batches() if is_ours(batch, remote)]
+    listed = (_looked_at(context, remote) for remote in context.client.list_batches())
+    found = [remote for remote in listed if remote is not None and is_ours(batch, remote)]
     with context.store.read() as connection:
         owners = [batches.by_remote_id(connection, remote.id) for remote in found]
     free = [
@@ -92,6 +111,22 @@ def find_jobs(context: Context, batch: BatchRow) -> list[RemoteBatch]:
     ]
     dead = (Phase.CANCELLED, Phase.FAILED)
     return sorted(free, key=lambda remote: (remote.phase in dead, remote.created_at_us or 0, remote.id))
+
+
+def _looked_at(context: Context, remote: RemoteBatch) -> RemoteBatch | None:
+    """The job itself where the list shows nothing of it but its id; None if there is no such job.
+
+    One that cannot be looked at raises: it might be ours, and *no* would not be sure.
+    """
+    if not remote.is_bare or remote.metadata or remote.input_file_id is not None:
+        return remote
+    with context.store.read() as connection:
+        if batches.by_remote_id(connection, remote.id) is not None:
+            return None  # it belongs to a batch already
+    try:
+        return context.client.get_batch(remote.id)
+    except RefusedError:
+        return None
 
 
 def is_ours(batch: BatchRow, remote: RemoteBatch) -> bool:
@@ -119,26 +154,42 @@ def _seconds_left(context: Context, attempt: AttemptRow) -> float:
 
 
 def _look_again(context: Context, batch: BatchRow, attempt: AttemptRow, left_s: float) -> bool:
+    wait_s = min(max(left_s, 1.0), retry.wait_s("quarantine", 1, context.clock))
     with context.store.write() as tx:
-        batches.note(tx, batch.id, due_at=tx.now + int(min(max(left_s, 1.0), LOOK_AGAIN_S) * US))
+        batches.well(tx, batch.id, due_at=tx.now + int(wait_s * US))
     context.observer.put_off("quarantined")
     context.log.info("create.quarantined", ref=batch.ref, attempt=attempt.number, seconds_left=round(left_s))
     return True
 
 
 def _give_up_attempt(context: Context, batch: BatchRow, attempt: AttemptRow) -> None:
-    """The list does not show a job after the quarantine: there is none. Another attempt may be made."""
+    """The list does not show a job after the quarantine: there is none. Another attempt follows, after growing waits.
+
+    An outage heals by itself: however many answers are lost, each *no* is sure.
+    """
+    cause = "no job was found after the quarantine"
     with context.store.write() as tx:
-        batches.close_attempt(tx, attempt, Attempt.LOST, "no job was found after the quarantine")
-        lost = [a for a in batches.attempts_of(tx.connection, batch.id) if a.state is Attempt.LOST]
-        if len(lost) >= MOST_LOST_ATTEMPTS:
-            reason = f"{len(lost)} create calls got no answer and no job was found"
-            batches.move(tx, batch, Batch.PARKED, reason, reason=reason, hint=_PARKED_HINT)
-        else:
-            batches.move(tx, batch, Batch.UPLOADED, "no job was found after the quarantine")
+        batches.close_attempt(tx, attempt, Attempt.LOST, cause)
+        lost = batches.attempts_in_a_row(tx.connection, batch.id, Attempt.LOST)
+        wait_s = retry.wait_s("create_lost", lost, context.clock)
+        values = {"code": "create_lost", "failures": lost, "error": cause, "failing_since": attempt.sent_at}
+        batches.move(tx, batch, Batch.UPLOADED, cause, due_at=tx.now + int(wait_s * US), **values)
     crash_point("reconcile.committed")
     context.attempts_here.pop(attempt.id, None)
-    context.log.warning("create.lost", ref=batch.ref, attempt=attempt.number)
+    context.log.warning("create.lost", ref=batch.ref, attempt=attempt.number, wait_s=round(wait_s))
+
+
+def _created_us(remote: RemoteBatch, attempt: AttemptRow, now: int) -> int:
+    """When a job was made, by the provider's word where that can be true, else by the call that made it.
+
+    A time before the call or in the future (1970, the year 9999) would make a deadline that is long over, or never.
+    """
+    sent = attempt.vendor_sent_at or attempt.sent_at
+    latest = remote.server_date_us or now
+    created = remote.created_at_us
+    if created is None or not sent - CREATED_SLACK_S * US <= created <= latest + CREATED_SLACK_S * US:
+        return sent
+    return created
 
 
 def adopt(context: Context, batch: BatchRow, attempt: AttemptRow, remote: RemoteBatch, cause: str) -> None:
@@ -146,7 +197,7 @@ def adopt(context: Context, batch: BatchRow, attempt: AttemptRow, remote: Remote
     interval_us = int(context.settings.polling.interval_s * US)
     with context.store.write() as tx:
         batches.close_attempt(tx, attempt, Attempt.CREATED, f"job {remote.id}")
-        created = remote.created_at_us or tx.now
+        created = _created_us(remote, attempt, tx.now)
         batches.move(
             tx,
             batch,

@@ -24,7 +24,7 @@ from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.filling import request_params
-from voyage_jobs.steps.reconcile import METADATA_REF, cancel_duplicates
+from voyage_jobs.steps.reconcile import LIST, METADATA_REF, cancel_duplicates
 from voyage_jobs.store import adoption, batches, lanes, notes
 from voyage_jobs.store.adoption import JobLine
 from voyage_jobs.store.batches import BatchRow
@@ -102,12 +102,13 @@ def claim_if_lost(context: Context, *, scanned: bool) -> bool:
     with context.store.read() as connection:
         if notes.get(connection, notes.CLAIM) != notes.CLAIM_DUE:
             return True
-    if not scanned or not lane.is_open(context, lanes.VENDOR):
+    if not scanned or lane.rests(context, LIST) or not lane.is_open(context, lanes.VENDOR):
         return False
     try:
         adopt_jobs(context)
     except VendorError as exc:
-        lane.trouble(context, exc)
+        lane.failed(context, LIST, exc)
+        lane.let_rest(context, LIST, "list")
         return False
     with context.store.write() as tx:
         notes.put(tx, notes.CLAIM, notes.CLAIM_DONE)

@@ -58,4 +58,4 @@ def _number(arguments: Mapping[str, object], name: str) -> int | None:
 def _unpark(tx: Tx, batch: BatchRow, cause: str) -> None:
     batches.move(tx, batch, Batch.CANCELLED, cause)
     embeddings.give_back(tx, batch.id)
-    ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
+    ledger.write_off(tx, batch)

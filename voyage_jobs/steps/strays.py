@@ -17,6 +17,7 @@ from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.store import Tx
 from voyage_jobs.voyage.wire import RemoteFile
 
+FILES = "the list of files"
 _BEFORE, _AFTER = UPLOAD_NAME.split("{ref}")
 
 
@@ -27,16 +28,18 @@ def find_strays(context: Context) -> bool:
         if since is None:
             return False
         under_way = {batch.state for batch in batches.in_state(connection, *UNFINISHED)}
-    if Batch.UPLOADING in under_way or not lane.is_open(context, lanes.VENDOR):
+    if Batch.UPLOADING in under_way or lane.rests(context, FILES) or not lane.is_open(context, lanes.VENDOR):
         return False
     if under_way and not _quarantine_is_over(context, int(since)):
         return False  # an upload may still take effect, and there is no hurry
     try:
         ours = [file for file in context.client.list_files() if ref_of(file) is not None]
     except VendorError as exc:
-        lane.trouble(context, exc)
+        lane.failed(context, FILES, exc)
+        lane.let_rest(context, FILES, "list_files")
         return True
     lane.fine(context)
+    context.resting.pop(FILES, None)
     with context.store.write() as tx:
         found = sum(_take_note(tx, file) for file in ours)
         notes.forget(tx, notes.STRAYS)

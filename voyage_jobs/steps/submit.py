@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from voyage_jobs import retry
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import (
@@ -19,6 +20,7 @@ from voyage_jobs.errors import (
     OutcomeUnknownError,
     RateLimitedError,
     RefusedError,
+    TooLargeError,
     VendorError,
 )
 from voyage_jobs.observe import about
@@ -27,24 +29,26 @@ from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.reconcile import METADATA_REF, adopt, look_for_late_job, reconcile, vendor_now_us
 from voyage_jobs.steps.texts import Texts
-from voyage_jobs.store import batches, embeddings, lanes, ledger, notes, pauses
+from voyage_jobs.steps.windows import split_window
+from voyage_jobs.store import batches, embeddings, lanes, ledger, notes, pauses, versions
 from voyage_jobs.store.batches import AttemptRow, BatchRow
+from voyage_jobs.store.embeddings import REFUSED, Settled
+from voyage_jobs.store.store import Tx
 from voyage_jobs.voyage.lines import input_line, write_input
 from voyage_jobs.voyage.verdict import is_missing_input_file
 
 UPLOAD_NAME = "voyage-jobs-{ref}.jsonl"
-# "Input file not found" has been seen right after a good upload: wait, then upload once more, then ask a person.
-NOT_FOUND_TRIES = 4
-NOT_FOUND_WAIT_S = 15.0
+REFUSED_ALIKE = 3
+"""So many batches that Voyage refuses one after another, with none accepted in between, are not about the batches."""
 
 
 def submit(context: Context) -> bool:
-    """Advance every batch that is due by one state. True if anything was done."""
+    """Advance every batch that is due by one state, those that have failed least first. True if anything was done."""
     with context.store.read() as connection:
         waiting = batches.in_state(connection, *BEFORE_THE_JOB, Batch.CREATING, Batch.PARKED)
         resting = bool(waiting) and pauses.now(connection, now_us(context.clock)).all_sending
-    did = False
-    for batch in waiting:
+    did, calls = False, lane.Calls(context)
+    for batch in lane.healthiest_first(waiting):
         if context.stopping.is_set():
             break
         if batch.state in BEFORE_THE_JOB:
@@ -55,7 +59,7 @@ def submit(context: Context) -> bool:
                 continue  # what is in doubt is looked for all the same: money hangs on it
         if batch.due_at <= now_us(context.clock):
             with about(batch.ref):
-                did |= _ADVANCE[batch.state](context, batch)
+                did |= _ADVANCE[batch.state](context, batch, calls)
     return did
 
 
@@ -67,8 +71,9 @@ def _of_another_profile(context: Context, batch: BatchRow) -> bool:
     return abandon(context, batch, "other vectors are wanted now", by_person=False)
 
 
-def _spool(context: Context, batch: BatchRow) -> bool:
+def _spool(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
     """Write the input file; the same members make the same bytes."""
+    del calls
     if batch.cancel_asked_at is not None:
         return abandon(context, batch, "cancelled before it was sent", by_person=True)
     try:
@@ -113,14 +118,14 @@ def abandon(context: Context, batch: BatchRow, cause: str, *, by_person: bool) -
     return True
 
 
-def _upload(context: Context, batch: BatchRow) -> bool:
+def _upload(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
     """Upload the input file. Doing it twice costs nothing; the stray is deleted later."""
     if batch.cancel_asked_at is not None:
         return abandon(context, batch, "cancelled before it was sent", by_person=True)
-    if not lane.is_open(context, lanes.VENDOR):
-        return False
     if not _file_is_whole(context, batch):
         return _write_again(context, batch)
+    if _sending_is_refused(context) or not calls.more():
+        return False
     with context.store.write() as tx:
         if batch.state is Batch.SPOOLED:
             batches.move(tx, batch, Batch.UPLOADING, "upload begins")
@@ -131,11 +136,15 @@ def _upload(context: Context, batch: BatchRow) -> bool:
     context.progress(f"uploading {batch.ref[:8]}", batch.spool_bytes or 0, None)
     try:
         remote = context.client.upload(context.input_path(batch.ref), UPLOAD_NAME.format(ref=batch.ref))
+    except TooLargeError as exc:
+        too_large(context, batch, exc)
+        return True
     except RefusedError as exc:
-        park(context, batch, f"The vendor refuses the input file: {exc.message}", exc)
+        with context.store.write() as tx:
+            _refused_to_send(context, tx, batch, exc, "upload")
         return True
     except VendorError as exc:
-        lane.trouble(context, exc)
+        _upload_failed(context, batch, exc)
         return True
     crash_point("upload.answered")
     lane.fine(context)
@@ -145,6 +154,32 @@ def _upload(context: Context, batch: BatchRow) -> bool:
     crash_point("upload.committed")
     context.log.info("batch.uploaded", ref=batch.ref, file_id=remote.id, bytes=batch.spool_bytes)
     return True
+
+
+def _upload_failed(context: Context, batch: BatchRow, error: VendorError) -> None:
+    """The upload did not come through: this batch tries again, alone. Nothing is lost and nothing is paid by it."""
+    with context.store.write() as tx:
+        failures = lane.put_off(context, tx, batch, "upload", error)
+        lane.failed_in(context, tx, f"upload {batch.ref}", error)
+    if retry.is_over("upload", failures) and lane.api_answers(context):
+        reason = f"its input file could not be uploaded in {failures} tries: {error.message}"
+        with context.store.read() as connection:
+            batch = batches.get(connection, batch.id)
+        park(context, batch, reason, VendorError(reason, hint=_UPLOAD_HINT))
+
+
+def _refused_to_send(context: Context, tx: Tx, batch: BatchRow, error: RefusedError, policy: str) -> None:
+    """Voyage refuses this batch. It is parked alone; if it is one of several in a row, it is the probe for all."""
+    if batches.refused_since_the_last_job(tx.connection) + 1 < REFUSED_ALIKE:
+        values = {"code": batches.SEND_REFUSED, "reason": error.message, "hint": _REFUSED_HINT}
+        batches.move(tx, batch, Batch.PARKED, error.message, **values)
+        context.log.error("batch.parked", ref=batch.ref, reason=error.message)
+        return
+    if batch.state is Batch.CREATING:
+        batches.move(tx, batch, Batch.UPLOADED, error.message)
+        batch = batches.get(tx.connection, batch.id)
+    lane.put_off(context, tx, batch, policy, error)
+    lane.sending_is_refused(context, tx, error)
 
 
 def _file_is_whole(context: Context, batch: BatchRow) -> bool:
@@ -165,16 +200,18 @@ def _write_again(context: Context, batch: BatchRow) -> bool:
     return True
 
 
-def _create(context: Context, batch: BatchRow) -> bool:
+def _create(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
     """Create the job: one attempt row, one call, one judgement."""
     if batch.cancel_asked_at is not None:
         return abandon(context, batch, "cancelled before its job was created", by_person=True)
-    if not lane.is_open(context, lanes.VENDOR, lanes.CREATE):
+    if not calls.more(lanes.VENDOR, lanes.CREATE):
         return False
     try:
         vendor_now = vendor_now_us(context)
     except VendorError as exc:
-        lane.trouble(context, exc)
+        with context.store.write() as tx:
+            lane.put_off(context, tx, batch, "create_call", exc)
+            lane.failed_in(context, tx, "the clock of Voyage", exc)
         return True
     with context.store.write() as tx:
         attempt = batches.open_attempt(tx, batch, vendor_now)
@@ -207,44 +244,97 @@ def job_body(context: Context, batch: BatchRow) -> dict[str, Any]:
 
 def _judge(context: Context, batch: BatchRow, attempt: AttemptRow, error: VendorError) -> None:
     """What a failed create call means: known not to have happened, or unknown."""
+    item = f"create {batch.ref}"
     if isinstance(error, OutcomeUnknownError | BadAnswerError):
         context.log.warning("create.unknown", ref=batch.ref, attempt=attempt.number, error=error.message)
-        lane.trouble(context, error)
-        return
-    if isinstance(error, RefusedError):
-        _refused(context, batch, attempt, error)
+        with context.store.write() as tx:
+            lane.put_off(context, tx, batch, "reconcile", error)
+            lane.failed_in(context, tx, item, error, lanes.CREATE)
         return
     with context.store.write() as tx:
-        batches.close_attempt(tx, attempt, Attempt.NOT_HAPPENED, error.message)
-        batches.move(tx, batch, Batch.UPLOADED, error.message)
-        if isinstance(error, RateLimitedError):
-            lane.create_must_wait(context, tx, error)
-        else:  # a refused key, an account without means, a network that is away
-            lane.trouble_in(context, tx, error)
-    context.attempts_here.pop(attempt.id, None)
-
-
-def _refused(context: Context, batch: BatchRow, attempt: AttemptRow, error: RefusedError) -> None:
-    """A 4xx: no job was made. A missing input file may turn up; anything else needs a person."""
-    with context.store.write() as tx:
-        batches.close_attempt(tx, attempt, Attempt.REFUSED, error.message)
-        tries = sum(a.state is Attempt.REFUSED for a in batches.attempts_of(tx.connection, batch.id))
-        if not is_missing_input_file(error):
-            batches.move(tx, batch, Batch.PARKED, error.message, reason=error.message, hint=_REFUSED_HINT)
-        elif tries % NOT_FOUND_TRIES:
-            wait_s = NOT_FOUND_WAIT_S * 2 ** (tries % NOT_FOUND_TRIES - 1)
-            batches.move(tx, batch, Batch.UPLOADED, error.message, due_at=tx.now + int(wait_s * US))
-        elif tries == NOT_FOUND_TRIES:
-            batches.move(tx, batch, Batch.SPOOLED, "its input file is not found there: upload it once more")
+        if isinstance(error, RefusedError):
+            _refused(context, tx, batch, attempt, error)
         else:
-            batches.move(tx, batch, Batch.PARKED, error.message, reason=error.message, hint=_NOT_FOUND_HINT)
+            _not_happened(context, tx, batch, attempt, error)
     context.attempts_here.pop(attempt.id, None)
+
+
+def _not_happened(context: Context, tx: Tx, batch: BatchRow, attempt: AttemptRow, error: VendorError) -> None:
+    """A refused key, an account without means, a limit, a network that is away: the batch may be created again."""
+    batches.close_attempt(tx, attempt, Attempt.NOT_HAPPENED, error.message)
+    if isinstance(error, RateLimitedError):
+        batches.move(tx, batch, Batch.UPLOADED, error.message)
+        lane.create_must_wait(context, tx, error)
+        return
+    failures = batches.attempts_in_a_row(tx.connection, batch.id, Attempt.NOT_HAPPENED)
+    wait_s = retry.wait_s("create_call", failures, context.clock)
+    values = {
+        "code": "create_call",
+        "failures": failures,
+        "error": error.message,
+        "failing_since": attempt.sent_at,
+    }
+    batches.move(tx, batch, Batch.UPLOADED, error.message, due_at=tx.now + int(wait_s * US), **values)
+    lane.failed_in(context, tx, f"create {batch.ref}", error)
+
+
+def _refused(context: Context, tx: Tx, batch: BatchRow, attempt: AttemptRow, error: RefusedError) -> None:
+    """A 4xx in the API's own words: no job was made. A missing input file may turn up; anything else is refused."""
+    batches.close_attempt(tx, attempt, Attempt.REFUSED, error.message)
     context.observer.put_off("create_refused")
     context.log.warning("create.refused", ref=batch.ref, attempt=attempt.number, error=error.message)
+    if not is_missing_input_file(error):
+        _refused_to_send(context, tx, batch, error, "create_call")
+        return
+    tries = sum(a.state is Attempt.REFUSED for a in batches.attempts_of(tx.connection, batch.id))
+    rounds, within = divmod(tries, retry.POLICIES["input_file"].tries or 1)
+    if within:
+        wait_s = retry.wait_s("input_file", within, context.clock)
+        batches.move(tx, batch, Batch.UPLOADED, error.message, due_at=tx.now + int(wait_s * US))
+    elif rounds == 1:
+        batches.move(tx, batch, Batch.SPOOLED, "its input file is not found there: upload it once more")
+    else:
+        batches.move(tx, batch, Batch.PARKED, error.message, reason=error.message, hint=_NOT_FOUND_HINT)
+
+
+def _sending_is_refused(context: Context) -> bool:
+    """Whether Voyage refuses one batch after another, and it is not yet time for the next probe."""
+    with context.store.read() as connection:
+        found = lanes.closed(connection).get(lanes.CREATE)
+    if found is None or found.code != batches.SEND_REFUSED:
+        return False
+    return not lane.is_open(context, lanes.CREATE)
+
+
+def too_large(context: Context, batch: BatchRow, error: TooLargeError) -> None:
+    """The input file is larger than Voyage takes: the same lines go in smaller files, from now on."""
+    size = batch.spool_bytes or 0
+    reason = f"{error.message} It has {size:,} bytes."
+    with context.store.write() as tx:
+        lines = list(embeddings.lines_of(tx.connection, batch.id))
+        notes.learn_upload_limit(tx, max(1, size // 2), context.settings.batching.max_bytes)
+        notes.put(tx, notes.STRAYS, str(tx.now))
+        batches.move(tx, batch, Batch.REFUSED, reason, reason=reason)
+        ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
+        if len(lines) == 1:
+            only = Settled(0, lines[0].embedding_id, REFUSED, None, f"too_large: {reason}", None)
+            embeddings.settle(tx, batch.id, None, [only], context.settings.batching.max_attempts)
+            if lines[0].vectors > 1:
+                split_window(context, tx, lines[0].embedding_id)
+        else:
+            embeddings.give_back(tx, batch.id)
+        versions.recount_batch(tx, batch.id)
+    crash_point("cancel.committed")
+    context.log.warning("upload.too_large", ref=batch.ref, bytes=size, error=error.message)
 
 
 _REFUSED_HINT = (
-    "Mend the [voyage] settings by the vendor's words, then `voyage-jobs retry`: a new batch is made."
+    "Correct the [voyage] settings by these words, then `voyage-jobs retry`: a new batch is made. Others are sent"
+    " meanwhile."
+)
+_UPLOAD_HINT = (
+    "Everything else is sent. Look for a proxy or filter that does not let this upload through, then"
+    " `voyage-jobs retry`: its lines go in new batches. Nothing was paid."
 )
 _NOT_FOUND_HINT = (
     "The vendor took the upload but does not find the file: check that the key belongs to the project that may use"
@@ -252,15 +342,17 @@ _NOT_FOUND_HINT = (
 )
 
 
-def park(context: Context, batch: BatchRow, reason: str, error: VendorError | None = None) -> None:
-    """Stop working on a batch until a person says how to go on."""
+def park(
+    context: Context, batch: BatchRow, reason: str, error: VendorError | None = None, **values: object
+) -> None:
+    """Stop working on one batch until an operator says how to go on; everything else continues."""
     hint = (error.hint if error else None) or _REFUSED_HINT
     with context.store.write() as tx:
-        batches.move(tx, batch, Batch.PARKED, reason, reason=reason, hint=hint)
+        batches.move(tx, batch, Batch.PARKED, reason, reason=reason, hint=hint, **values)
     context.log.error("batch.parked", ref=batch.ref, reason=reason)
 
 
-_ADVANCE: dict[Batch, Callable[[Context, BatchRow], bool]] = {
+_ADVANCE: dict[Batch, Callable[[Context, BatchRow, lane.Calls], bool]] = {
     Batch.PACKED: _spool,
     Batch.SPOOLED: _upload,
     Batch.UPLOADING: _upload,

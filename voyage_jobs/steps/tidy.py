@@ -5,6 +5,7 @@ Nothing here is urgent or needed for correct answers; every part is repeated unt
 
 from __future__ import annotations
 
+from voyage_jobs import retry
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.durable import remove
@@ -15,7 +16,7 @@ from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.strays import find_strays
 from voyage_jobs.steps.switch import release_if_over
-from voyage_jobs.store import batches, embeddings, lanes
+from voyage_jobs.store import batches, embeddings
 from voyage_jobs.store.batches import BatchRow
 
 FILES_PER_TURN = 20
@@ -46,11 +47,11 @@ def _forget_failures(context: Context) -> bool:
 def _delete_remote(context: Context) -> bool:
     with context.store.read() as connection:
         files = batches.deletable_files(connection, now_us(context.clock), FILES_PER_TURN)
-    if not files or not lane.is_open(context, lanes.VENDOR):
-        return False
+    calls, did = lane.Calls(context), False
     for file in files:
-        if context.stopping.is_set():
+        if context.stopping.is_set() or not calls.more():
             break
+        did = True
         try:
             deleted = context.client.delete_file(file.file_id)
         except RefusedError as exc:
@@ -58,12 +59,13 @@ def _delete_remote(context: Context) -> bool:
             context.log.warning("remote_file.refused", ref=ref, file_id=file.file_id, error=exc.message)
             deleted = False
         except VendorError as exc:
-            lane.trouble(context, exc)
-            return True
+            lane.failed(context, f"file {file.file_id}", exc)
+            deleted = False
+        else:
+            lane.fine(context)
         crash_point("remote_delete.done")
         _note_deletion(context, file, deleted=deleted)
-    lane.fine(context)
-    return True
+    return did
 
 
 def _ref_of(context: Context, file: batches.RemoteFileRow) -> str | None:
@@ -79,7 +81,7 @@ def _note_deletion(context: Context, file: batches.RemoteFileRow, *, deleted: bo
         if deleted:
             batches.note_file(tx, file.file_id, deleted_at=tx.now)
         else:
-            wait_s = lane.backoff_s(context, file.failures, 60.0, 86_400.0)
+            wait_s = retry.wait_s("delete_file", file.failures + 1, context.clock)
             due = tx.now + int(wait_s * US)
             batches.note_file(tx, file.file_id, due_at=due, failures=file.failures + 1)
     crash_point("remote_delete.committed")

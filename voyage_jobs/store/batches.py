@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from voyage_jobs import states
 from voyage_jobs.store import moves, notes, troubles
@@ -49,6 +49,9 @@ class BatchRow:
     reason: str | None
     hint: str | None
     cancel_asked_at: int | None
+    code: str | None
+    error: str | None
+    failing_since: int | None
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,11 @@ class AttemptRow:
     input_file_id: str
     detail: str | None
 
+
+# What a batch is parked for, where the steps act on it (`code`).
+NOT_FETCHED = "not_fetched"  # its results are paid, and cannot be had
+UNUSABLE = "unusable"  # its results are paid, and cannot be read: nothing more is sent for its profile
+SEND_REFUSED = "send_refused"  # Voyage refused its upload or its job
 
 _COLUMNS = ", ".join(field.name for field in fields(BatchRow))
 
@@ -93,9 +101,12 @@ def create(
     return batch_id
 
 
+_WELL: dict[str, object] = {"failures": 0, "code": None, "error": None, "failing_since": None}
+
+
 def move(tx: Tx, batch: BatchRow, target: states.Batch, cause: str, **values: object) -> None:
     """Move a batch on from the state it was read in. Back-off is forgotten: the new state starts afresh."""
-    fresh: dict[str, object] = {"due_at": 0, "failures": 0, **values}
+    fresh: dict[str, object] = {"due_at": 0, **_WELL, **values}
     moves.move(tx, batches, batch.id, batch.state, target, cause, batch_id=batch.id, **fresh)
     if target is states.Batch.PARKED:
         troubles.count(tx, troubles.PARKED)
@@ -104,6 +115,23 @@ def move(tx: Tx, batch: BatchRow, target: states.Batch, cause: str, **values: ob
 def note(tx: Tx, batch_id: int, **values: object) -> None:
     """Set columns that are not the state."""
     tx.connection.execute(update(batches).where(batches.c.id == batch_id).values(**values))
+
+
+def well(tx: Tx, batch_id: int, **values: object) -> None:
+    """Set columns that are not the state, and forget the failures: the last call about this batch succeeded."""
+    note(tx, batch_id, **_WELL, **values)
+
+
+def failures_of(batch: BatchRow, policy: str) -> int:
+    """How often in a row a batch has failed in the way that this policy is for."""
+    return batch.failures if batch.code == policy else 0
+
+
+def put_off(tx: Tx, batch: BatchRow, policy: str, failures: int, due_at: int, error: str) -> None:
+    """A call about this batch failed: it waits until `due_at`, with the error on record."""
+    since = batch.failing_since if batch.code == policy else None
+    values: dict[str, object] = {"due_at": due_at, "failures": failures, "code": policy, "error": error}
+    note(tx, batch.id, failing_since=tx.now if since is None else since, **values)
 
 
 def remark(tx: Tx, batch: BatchRow, cause: str) -> None:
@@ -301,6 +329,24 @@ def attempts_of(connection: Connection, batch_id: int) -> list[AttemptRow]:
     ]
 
 
+def attempts_in_a_row(connection: Connection, batch_id: int, state: states.Attempt) -> int:
+    """How many of the latest create calls of a batch ended in this way."""
+    latest = reversed(attempts_of(connection, batch_id))
+    return sum(1 for _ in itertools.takewhile(lambda attempt: attempt.state is state, latest))
+
+
+# Purpose: the batches that Voyage refused to take, since it last took one.
+_REFUSED_SINCE = text(
+    "SELECT COUNT(*) FROM batches WHERE state = 'parked' AND code = :code AND id >"
+    " (SELECT COALESCE(MAX(id), 0) FROM batches WHERE submitted_at IS NOT NULL)"
+)
+
+
+def refused_since_the_last_job(connection: Connection) -> int:
+    """How many batches Voyage refused to take, with none accepted in between."""
+    return int(connection.execute(_REFUSED_SINCE, {"code": SEND_REFUSED}).scalar_one())
+
+
 # Purpose: remember a file of ours at the vendor, so that it is deleted when it is done with.
 _REMOTE_FILE = text(
     "INSERT INTO remote_files (file_id, batch_id, purpose, bytes, seen_at)"
@@ -371,6 +417,31 @@ def downloaded(connection: Connection, batch_id: int) -> dict[str, tuple[int, st
     """kind -> (bytes, sha256) of the result files that are on disk."""
     rows = connection.execute(select(downloads).where(downloads.c.batch_id == batch_id)).mappings()
     return {row["kind"]: (row["bytes"], row["sha256"]) for row in rows}
+
+
+def forget_downloads(tx: Tx, batch_id: int) -> None:
+    """The result files of a batch are not what they should be: they are to be fetched again."""
+    tx.connection.execute(delete(downloads).where(downloads.c.batch_id == batch_id))
+
+
+# Purpose: does a result file of a batch have another size than its file object names?
+_DIFFERS = text(
+    "SELECT EXISTS (SELECT 1 FROM downloads d JOIN remote_files r ON r.batch_id = d.batch_id AND r.purpose = d.kind"
+    " WHERE d.batch_id = :batch AND r.bytes != d.bytes)"
+)
+
+
+def differs_in_size(connection: Connection, batch_id: int) -> bool:
+    """Whether a result file that is on disk has another size than Voyage names for it."""
+    return bool(connection.execute(_DIFFERS, {"batch": batch_id}).scalar_one())
+
+
+def has_pack(connection: Connection, profile_id: int, batch_id: int | None = None) -> bool:
+    """Whether a pack with vectors of a profile (of this batch) is on record."""
+    where = packs.c.profile_id == profile_id
+    if batch_id is not None:
+        where &= packs.c.batch_id == batch_id
+    return connection.execute(select(packs.c.id).where(where).limit(1)).first() is not None
 
 
 @dataclass(frozen=True)

@@ -286,12 +286,18 @@ class Settled:
     pack_row: int | None
 
 
+def note_outcomes(tx: Tx, batch_id: int, settled: Sequence[Settled]) -> None:
+    """Record how lines ended, and leave their embeddings in the batch."""
+    if settled:
+        tx.connection.exec_driver_sql(
+            "UPDATE lines SET outcome = ?, tokens = ?, detail = ? WHERE batch_id = ? AND line = ?",
+            [(s.outcome, s.tokens, s.detail, batch_id, s.line) for s in settled],
+        )
+
+
 def settle(tx: Tx, batch_id: int, pack_id: int | None, settled: Sequence[Settled], max_attempts: int) -> None:
     """Record how lines ended, and move their embeddings: held, wanted again, or failed."""
-    tx.connection.exec_driver_sql(
-        "UPDATE lines SET outcome = ?, tokens = ?, detail = ? WHERE batch_id = ? AND line = ?",
-        [(s.outcome, s.tokens, s.detail, batch_id, s.line) for s in settled],
-    )
+    note_outcomes(tx, batch_id, settled)
     held = [(pack_id, s.pack_row, s.embedding_id) for s in settled if s.outcome == SUCCESS]
     if held:
         tx.connection.exec_driver_sql(

@@ -1,7 +1,7 @@
 """Lanes: kinds of vendor calls that are closed for a while, and why. Kept in the database so that `status` can tell.
 
-`vendor` closes everything (wrong key, no network, overload); `create` closes only
-new jobs (the vendor's in-flight limit).
+`vendor` closes everything (wrong key, no network, overload); `create` closes only new jobs (the in-flight limit,
+creates that fail alike, refusals); `disk` what is written. steps/lanes.py decides when.
 """
 
 from __future__ import annotations

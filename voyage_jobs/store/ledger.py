@@ -1,7 +1,7 @@
 """Money: what was reserved when a batch was packed, settled when it was collected, released when it came to nothing.
 
 Synchronous calls have kinds of their own: `expedited` for what their answers say, `maybe_paid` for those of which
-nobody knows whether they were answered.
+nobody knows whether they were answered; so is a job that was given up before its results could be had.
 
 Every row is a fact that never changes. Reserved minus released is what is still at stake: `release` gives back the
 whole reservation of a batch at the moment its real cost is settled. Each amount is booked source by source, as the
@@ -20,6 +20,7 @@ from voyage_jobs.store.schema import spend
 from voyage_jobs.store.store import Tx
 
 if TYPE_CHECKING:
+    from voyage_jobs.store.batches import BatchRow
     from voyage_jobs.store.calls import CallRow
 
 
@@ -51,8 +52,17 @@ def reserve(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
 
 
 def release(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
-    """Give a batch's reservation back: it was settled, or came to nothing."""
+    """Give a batch's reservation back, once: it was settled, or came to nothing."""
+    if not sum(int(share) for _, share in tx.connection.exec_driver_sql(_RESERVED, (batch_id,))):
+        return  # its results were settled before they were given up
     _book(tx, batch_id, "released", tokens, price, _RESERVED)
+
+
+def write_off(tx: Tx, batch: BatchRow) -> None:
+    """An operator gives up a batch that is parked. What its job did may be on the bill; nobody knows how much."""
+    release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
+    if batch.remote_id is not None and batch.tokens_settled is None:
+        _book(tx, batch.id, "maybe_paid", batch.tokens_estimated, batch.usd_per_million, _COUNTED)
 
 
 def settle(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:

@@ -16,6 +16,9 @@ TABLE = "table"
 PAGE = "page_problem"  # why the page of the daemon at work cannot be served
 RUN_BUDGET = "run_budget"  # what the run at work, or the last one, may send
 STRAYS = "strays"  # since when an upload may have left a file at the vendor that is not on record
+UPLOAD_LIMIT = (
+    "upload_limit"  # bytes of an input file that Voyage may still take, after it refused a larger one
+)
 DAEMON = "daemon"  # the pid of a `run` that has begun, and has not ended in good order
 CLAIM = "claim"  # the state was lost: whether jobs are to be claimed before anything is packed, or were
 WATCHING = "watching"  # how the watching of the sources goes, as JSON; by the daemon that is named below
@@ -50,6 +53,17 @@ def put(tx: Tx, key: str, value: str) -> None:
 def forget(tx: Tx, key: str) -> None:
     """Unset one fact."""
     tx.connection.execute(delete(meta).where(meta.c.key == key))
+
+
+def learn_upload_limit(tx: Tx, size: int, max_bytes: int) -> None:
+    """Voyage refused an input file as too large; one of `size` bytes may pass. Holds for this `batching.max_bytes`."""
+    put(tx, UPLOAD_LIMIT, f"{size}:{max_bytes}")
+
+
+def upload_limit(connection: Connection, max_bytes: int) -> int | None:
+    """Bytes of an input file that may pass, where a larger one did not; None if none was refused under this setting."""
+    size, _, under = (get(connection, UPLOAD_LIMIT) or "").partition(":")
+    return int(size) if under == str(max_bytes) else None
 
 
 def arrive(tx: Tx, pid: int, mode: str) -> Here | None:

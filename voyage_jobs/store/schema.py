@@ -280,6 +280,9 @@ batches = _table(
     Column("reason", Text),
     Column("hint", Text),
     Column("cancel_asked_at", Integer),
+    Column("code", Text),  # why it is parked, or the policy by which it waits after a failure: see retry.py
+    Column("error", Text),  # its last error, in words; null when its last call succeeded
+    Column("failing_since", Integer),
     _state(states.Batch),
     CheckConstraint(
         "state NOT IN ('uploaded', 'creating', 'running') OR input_file_id IS NOT NULL",

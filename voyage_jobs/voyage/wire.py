@@ -118,6 +118,11 @@ class RemoteBatch:
     errors: list[JobError] = field(default_factory=list)
     server_date_us: int | None = None
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether a list showed it without a status: it has to be asked for by its id."""
+        return not self.status
+
 
 class HasId(Protocol):
     """Anything that a list can be paged by."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from voyage_jobs.clock import Clock
 from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.retry import POLICIES
 from voyage_jobs.sources import names
 from voyage_jobs.sources.folders import folders
 from voyage_jobs.sources.rules import PathRules
@@ -25,7 +26,7 @@ from voyage_jobs.watching.settling import Settling
 
 LONGEST_SETTLE_S = 30.0
 CHECK_S = 10.0  # whether the folder is still the one that is watched: a mount may have come over it
-RETRY_S = 60.0
+RETRY_S = POLICIES["watch"].first_s
 _TRIES = 5  # a folder may vanish between being listed and being watched
 
 

@@ -1,0 +1,169 @@
+"""fetch: bring the result files of one ended job onto the disk, each failure on the account of that job alone.
+
+Files are resumed where they broke off. A file that has another size than Voyage names is fetched again a few times, and
+then taken as it is: what its lines say is what counts. Results that cannot be had are paid for, so a batch whose files
+cannot be fetched is parked with the reason, and they are asked for again every few hours.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from voyage_jobs import retry
+from voyage_jobs.clock import US, now_us
+from voyage_jobs.crash import crash_point
+from voyage_jobs.errors import RefusedError, VendorError
+from voyage_jobs.states import Batch
+from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.disk import room_for
+from voyage_jobs.steps.submit import park
+from voyage_jobs.store import batches
+from voyage_jobs.store.batches import NOT_FETCHED, BatchRow
+from voyage_jobs.store.store import Tx
+from voyage_jobs.voyage.download import download
+
+_GONE = (404, 410)
+_NOT_GIVEN_HINT = (
+    "The job is done and paid for, but its results cannot be had. They are asked for again every six hours, and taken"
+    " in when they come. `voyage-jobs retry` sends the lines again (they are paid again); `voyage-jobs cancel` gives"
+    " them up."
+)
+
+
+class _FileGoneError(RefusedError):
+    """The vendor says that it has no such file. Only its word counts, not that of a storage host."""
+
+
+class Download(Enum):
+    """How far the result files of a batch are."""
+
+    COMPLETE = "complete"  # on disk, or known to be nowhere
+    TRIED = "tried"  # a call was made and did not bring it to an end
+    WAITING = "waiting"  # no call may be made now, or the disk is short
+
+
+def fetch_all(context: Context, batch: BatchRow, calls: lane.Calls) -> Download:
+    """Bring both result files onto the disk."""
+    with context.store.read() as connection:
+        have = batches.downloaded(connection, batch.id)
+    for kind, file_id in files_of(batch):
+        if _is_here(context, batch, kind, have):
+            continue
+        if not calls.more():
+            return Download.WAITING
+        try:
+            if not _download(context, batch, kind, file_id):
+                return Download.WAITING
+        except RefusedError as exc:
+            if not _refused(context, batch, kind, exc):
+                return Download.TRIED
+        except VendorError as exc:
+            put_off(context, batch, exc)
+            return Download.TRIED
+        else:
+            lane.fine(context)
+    return Download.COMPLETE
+
+
+def files_of(batch: BatchRow) -> list[tuple[str, str]]:
+    """The (kind, file id) of the result files that a job names."""
+    named = (("output", batch.output_file_id), ("error", batch.error_file_id))
+    return [(kind, file_id) for kind, file_id in named if file_id is not None]
+
+
+def all_here(context: Context, batch: BatchRow) -> bool:
+    """Whether every result file of a batch is on disk."""
+    with context.store.read() as connection:
+        have = batches.downloaded(connection, batch.id)
+    return bool(have) and all(_is_here(context, batch, kind, have) for kind, _ in files_of(batch))
+
+
+def can_be_read_again(context: Context, batch: BatchRow) -> bool:
+    """Whether its files are here and brought nothing: a pack of what was good would be overwritten."""
+    with context.store.read() as connection:
+        if batches.has_pack(connection, batch.profile_id, batch.id):
+            return False
+    return all_here(context, batch)
+
+
+def _is_here(context: Context, batch: BatchRow, kind: str, have: dict[str, tuple[int, str]]) -> bool:
+    if kind not in have:
+        return False
+    try:
+        return context.result_path(batch.ref, kind).stat().st_size == have[kind][0]
+    except FileNotFoundError:
+        return False
+
+
+def _download(context: Context, batch: BatchRow, kind: str, file_id: str) -> bool:
+    """Download one file; False if the disk has no room for it now."""
+    try:
+        described = context.client.get_file(file_id)
+    except RefusedError as exc:
+        if exc.status in _GONE:
+            raise _FileGoneError(exc.message, status=exc.status) from exc
+        raise
+    path = context.result_path(batch.ref, kind)
+    if not room_for(context, 2 * (described.bytes or 0)):
+        return False
+
+    def on_progress(done: int) -> None:
+        context.progress(f"downloading {kind} of {batch.ref[:8]}", done, described.bytes)
+
+    insists = batch.failures < retry.SIZE_TRIES
+    expected = described.bytes if insists else None
+    got = download(context.client, file_id, path, expected_bytes=expected, on_progress=on_progress)
+    with context.store.write() as tx:
+        batches.note_download(tx, batch.id, kind, got.bytes, got.sha256)
+        if described.bytes not in (None, got.bytes):
+            batches.remark(tx, batch, f"{kind} file: {described.bytes} bytes promised, {got.bytes} came")
+        batches.note_file(tx, file_id, bytes=described.bytes)
+    crash_point("download.committed")
+    context.log.info("batch.downloaded", ref=batch.ref, kind=kind, bytes=got.bytes, lines=got.lines)
+    return True
+
+
+def put_off(context: Context, batch: BatchRow, error: VendorError) -> None:
+    """The results cannot be had now: this batch waits alone. Parked if that lasts and Voyage answers otherwise."""
+    with context.store.write() as tx:
+        if batch.state is Batch.PARKED:
+            batches.note(tx, batch.id, due_at=_next_look(context, tx))
+            failures = 0
+        else:
+            failures = lane.put_off(context, tx, batch, "download", error)
+        lane.failed_in(context, tx, f"results of {batch.ref}", error)
+    if retry.is_over("download", failures) and lane.api_answers(context):
+        reason = f"its results could not be fetched in {failures} tries: {error.message}"
+        _park(context, batch, reason)
+
+
+def _next_look(context: Context, tx: Tx) -> int:
+    return tx.now + int(retry.wait_s("parked_results", 1, context.clock) * US)
+
+
+def _park(context: Context, batch: BatchRow, reason: str) -> None:
+    with context.store.read() as connection:
+        batch = batches.get(connection, batch.id)
+    due_at = now_us(context.clock) + int(retry.wait_s("parked_results", 1, context.clock) * US)
+    park(context, batch, reason, VendorError(reason, hint=_NOT_GIVEN_HINT), code=NOT_FETCHED, due_at=due_at)
+
+
+def _refused(context: Context, batch: BatchRow, kind: str, error: RefusedError) -> bool:
+    """A result file that Voyage does not give: wait a few times. True: it is gone, and is done without."""
+    if batch.state is Batch.PARKED:
+        if isinstance(error, _FileGoneError):
+            return True
+        with context.store.write() as tx:
+            batches.note(tx, batch.id, due_at=_next_look(context, tx))
+        return False
+    with context.store.write() as tx:
+        failures = lane.put_off(context, tx, batch, "results_refused", error)
+    if not retry.is_over("results_refused", failures):
+        context.log.warning("results.not_found", ref=batch.ref, kind=kind, error=error.message)
+        return False
+    context.log.error("results.refused", ref=batch.ref, kind=kind, error=error.message)
+    if isinstance(error, _FileGoneError):
+        return True
+    _park(context, batch, f"Voyage refuses the {kind} file: {error.message}")
+    return False
