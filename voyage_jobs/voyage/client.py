@@ -34,7 +34,7 @@ from voyage_jobs.profile import Profile
 from voyage_jobs.voyage import wire
 from voyage_jobs.voyage.embedding import Embedded, embed_bodies, read_embedded
 from voyage_jobs.voyage.models import BATCHES_PER_PAGE, FILES_PER_PAGE
-from voyage_jobs.voyage.verdict import judge, key_hint
+from voyage_jobs.voyage.verdict import MAX_RETRY_AFTER_S, judge, key_hint
 from voyage_jobs.voyage.wire import RemoteBatch, RemoteFile
 
 # 1,000 vectors of 2,048 JSON floats take about 45 MB; the content of files is streamed past this.
@@ -75,7 +75,8 @@ class VoyageClient:
     """Speaks with the API at `base_url` (with its `/v1`).
 
     `timeout_s` bounds each wait for the network, and the whole body of every answer but file content.
-    Methods raise the errors of `VendorError`; ConfigError comes from a wrong `base_url` alone.
+    `max_retry_after_s` bounds the wait that the vendor may ask for. Methods raise the errors of `VendorError`;
+    ConfigError comes from a wrong `base_url` alone.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class VoyageClient:
         *,
         clock: Clock,
         timeout_s: float = 60.0,
+        max_retry_after_s: float = MAX_RETRY_AFTER_S,
         transport: httpx.BaseTransport | None = None,
         observer: Observer = NOBODY,
     ) -> None:
@@ -93,6 +95,7 @@ class VoyageClient:
         self.host = self.base_url.host
         self.name = _named(self.base_url)
         self.timeout_s = timeout_s
+        self.max_retry_after_s = max_retry_after_s
         self.clock = clock
         self.server_date_us: int | None = None
         """The vendor's clock as of its last answer, in microseconds; None if it did not say."""
@@ -317,7 +320,15 @@ class VoyageClient:
         """Raise the error that an answer means, with a hint on the key where that was refused."""
         key = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
         status, headers = response.status_code, response.headers
-        error = judge(status, headers, body, host=self.host, operation=operation, secret=key)
+        error = judge(
+            status,
+            headers,
+            body,
+            host=self.host,
+            operation=operation,
+            secret=key,
+            max_retry_after_s=self.max_retry_after_s,
+        )
         if isinstance(error, AuthError):
             error.hint = key_hint(key, self.host, self._key.describe())
         if error is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -21,8 +22,9 @@ import httpx
 from voyage_jobs.clock import Clock
 from voyage_jobs.crash import crash_point
 from voyage_jobs.durable import no_room_is_one_error, remove, sync_dir, sync_file
-from voyage_jobs.errors import BadAnswerError, DiskFullError, OutcomeUnknownError
+from voyage_jobs.errors import BadAnswerError, DiskFullError, InterceptedError, OutcomeUnknownError
 from voyage_jobs.voyage.client import VoyageClient
+from voyage_jobs.voyage.verdict import INTERCEPTED_HINT
 
 MAX_REDIRECTS = 5
 STALL_WINDOW_S = 60.0
@@ -32,8 +34,10 @@ _BLOCK_BYTES = 1024 * 1024
 _OPERATION = "fetch a result file"
 _REDIRECTS = {301, 302, 303, 307, 308}
 _NOT_SATISFIABLE = 416
-# From a storage host these say nothing about our key: the signed link has run out.
-_LINK_REFUSED = {400, 401, 403}
+# From a storage host these say nothing about our key, nor about the file: the signed link has run out, or leads astray.
+_LINK_REFUSED = {400, 401, 403, 404, 410}
+_PAGE_TYPES = ("text/html", "application/xhtml+xml")
+_BLANK = b" \t\r\n\xef\xbb\xbf"  # white space, and the mark that some servers put before a page
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -73,9 +77,9 @@ def download(
     about once per MiB; if it raises, the part is kept. `dest` must belong to this one remote file, since
     its part is trusted.
 
-    Raises OutcomeUnknownError if the body was cut (call again to resume), BadAnswerError if the whole is
-    of another size than promised, RefusedError with status 404 or 410 if the file is gone, DiskFullError
-    if there is no room.
+    Raises OutcomeUnknownError if the body was cut (call again to resume), InterceptedError if a network's login
+    page came in its place, BadAnswerError if the whole is of another size than promised, RefusedError with
+    status 404 or 410 if the API says that the file is gone, DiskFullError if there is no room.
     """
     part = part_of(dest)
     try:
@@ -180,7 +184,7 @@ class _Fetch:
             return
         if not self._client.is_ours(response.url) and response.status_code in _LINK_REFUSED:
             raise OutcomeUnknownError(
-                f"The storage host ({response.url.host}) does not take the vendor's link.",
+                f"The storage host ({response.url.host}) does not take Voyage's link ({response.status_code}).",
                 hint="The next try gets a new link.",
                 status=response.status_code,
             )
@@ -194,10 +198,11 @@ class _Fetch:
 
     def _append(self, response: httpx.Response, tally: _Tally) -> _Tally:
         """Write the body behind what `tally` has seen; on any break what came is kept for the next try."""
+        blocks = self._no_page(response)
         stall = _Stall(self._client.clock, max(STALL_WINDOW_S, 2 * self._client.timeout_s))
         begun = told = tally.bytes
         with open(self._part, "ab" if tally.bytes else "wb", buffering=_BLOCK_BYTES) as out:
-            for block in response.iter_bytes():
+            for block in blocks:
                 out.write(block)
                 tally.add(block)
                 stall.check(len(block))
@@ -214,6 +219,25 @@ class _Fetch:
                 hint="The next try goes on from there.",
             )
         return tally
+
+    def _no_page(self, response: httpx.Response) -> Iterator[bytes]:
+        """The body, unless it is a web page: then nothing is written, and what a former try left is kept."""
+        blocks = response.iter_bytes()
+        if response.headers.get("content-type", "").split(";")[0].strip().lower() not in _PAGE_TYPES:
+            return blocks
+        first = b""
+        for block in blocks:
+            first += block
+            if first.strip(_BLANK) or len(first) > _BLOCK_BYTES:
+                break
+        if first.lstrip(_BLANK).startswith(b"<"):
+            raise InterceptedError(
+                f"Something between here and Voyage ({response.url.host}) answered the call to {_OPERATION},"
+                " with an HTML page.",
+                hint=INTERCEPTED_HINT,
+                status=response.status_code,
+            )
+        return itertools.chain([first], blocks)
 
     def _is_cut(self, response: httpx.Response, received: int, total: int) -> bool:
         """Whether the transport itself shows that there should have been more."""
