@@ -461,6 +461,62 @@ def test_a_job_listed_twice_is_told_once():
     assert [batch.id for batch in client.list_batches()] == list("abc")
 
 
+def entries(*data, **more):
+    return httpx.Response(200, json={"data": list(data), **more})
+
+
+@pytest.mark.parametrize("ask", [lambda client: client.list_batches(), lambda client: client.list_files()])
+def test_odd_entries_of_a_list_hold_up_none_of_the_others(ask):
+    client = client_of(
+        entries(None, job("a"), {"id": "bare"}, {}, has_more=True),
+        entries({"id": 7}, has_more=False),
+    )
+
+    assert [item.id for item in ask(client)] == ["a", "bare"]
+    assert cursors(client) == [None, "bare"]
+    assert client.skipped_entries == 3
+
+
+def test_a_job_whose_status_is_not_said_is_told_from_a_whole_one_by_the_list_alone():
+    client = client_of(entries({"id": "a"}, job("b"), has_more=False), httpx.Response(200, json={"id": "a"}))
+
+    assert [(batch.id, batch.is_bare) for batch in client.list_batches()] == [("a", True), ("b", False)]
+    with pytest.raises(BadAnswerError, match="has no status"):
+        client.get_batch("a")
+
+
+def test_a_job_of_ours_without_an_id_is_a_bad_answer():
+    ours = {"status": "completed", "metadata": {"voyage_jobs_ref": "abc"}}
+
+    with pytest.raises(BadAnswerError, match="mark of voyage-jobs has no id"):
+        list(client_of(entries(job("a"), ours, has_more=False)).list_batches())
+
+
+@pytest.mark.parametrize(
+    "page", [entries({}, has_more=True), entries(*[{}] * 20)], ids=["more is said", "full"]
+)
+def test_a_page_without_ids_that_is_not_the_last_is_a_bad_answer(page):
+    with pytest.raises(BadAnswerError, match="a page without ids"):
+        list(client_of(page).list_batches())
+
+
+@pytest.mark.parametrize(
+    "page", [entries({}, has_more=False), entries(*[{}] * 19)], ids=["the last", "short"]
+)
+def test_a_last_page_without_ids_is_the_end(page):
+    client = client_of(page)
+
+    assert list(client.list_batches()) == []
+    assert client.skipped_entries == len(page.json()["data"])
+
+
+def test_odd_entries_count_for_the_size_of_a_page():
+    client = client_of(entries(*[job(f"b{n}") for n in range(15)], *[None] * 5), entries(job("last")))
+
+    assert len(list(client.list_batches())) == 16
+    assert cursors(client) == [None, "b14"]
+
+
 def test_a_list_that_fails_midway_is_not_taken_for_a_whole_one():
     client = client_of(listing("ab", has_more=True), httpx.Response(502))
 

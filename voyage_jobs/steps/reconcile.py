@@ -16,10 +16,11 @@ from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.store import batches, lanes
 from voyage_jobs.store.batches import AttemptRow, BatchRow
+from voyage_jobs.voyage import models
 from voyage_jobs.voyage.models import WINDOW_S
 from voyage_jobs.voyage.wire import Phase, RemoteBatch
 
-METADATA_REF = "voyage_jobs_ref"
+METADATA_REF = models.METADATA_REF
 MOST_LOST_ATTEMPTS = 3
 LOOK_AGAIN_S = 60.0
 LOOK_FOR_LATE_S = 600.0

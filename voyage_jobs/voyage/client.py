@@ -99,6 +99,8 @@ class VoyageClient:
         self.clock = clock
         self.server_date_us: int | None = None
         """The vendor's clock as of its last answer, in microseconds; None if it did not say."""
+        self.skipped_entries = 0
+        """Entries of lists that named nothing, over all lists so far."""
         self._heard_at = (0.0, 0.0)
         self._key = key
         self._http = httpx.Client(
@@ -144,7 +146,7 @@ class VoyageClient:
         params: dict[str, str | int] = {"limit": limit}
         if purpose is not None:
             params["purpose"] = purpose
-        return self._listed("list the files", "/files", params, after, wire.read_file)
+        return self._listed("list the files", "/files", params, after, wire.read_listed_file)
 
     def get_file(self, file_id: str) -> RemoteFile:
         """A file's metadata."""
@@ -183,8 +185,12 @@ class VoyageClient:
             raise OutcomeUnknownError(exc.message, status=exc.status, request_id=exc.request_id) from exc
 
     def list_batches(self, limit: int = BATCHES_PER_PAGE) -> Iterator[RemoteBatch]:
-        """All jobs to the end of the list, each once, asked for `limit` at a time."""
-        return self._listed("list the batches", "/batches", {"limit": limit}, None, self._read_batch)
+        """All jobs to the end of the list, each once, asked for `limit` at a time.
+
+        A job whose status the list does not say is bare (`RemoteBatch.is_bare`). Entries that name no job are counted
+        in `skipped_entries`; one of them that carries our mark is a BadAnswerError.
+        """
+        return self._listed("list the batches", "/batches", {"limit": limit}, None, self._read_listed_batch)
 
     def get_batch(self, batch_id: str) -> RemoteBatch:
         """A job as it stands."""
@@ -369,13 +375,16 @@ class VoyageClient:
     def _read_batch(self, answer: object) -> RemoteBatch:
         return wire.read_batch(answer, self.server_date_us)
 
+    def _read_listed_batch(self, answer: object) -> RemoteBatch | None:
+        return wire.read_listed_batch(answer, self.server_date_us)
+
     def _listed(
         self,
         operation: str,
         path: str,
         params: dict[str, str | int],
         after: str | None,
-        read_item: Callable[[object], Item],
+        read_item: Callable[[object], Item | None],
     ) -> Iterator[Item]:
         """Page to the end. A job overlooked would be paid for twice, so a doubtful end is asked past."""
         limit = int(params["limit"])
@@ -383,15 +392,20 @@ class VoyageClient:
         while True:
             query = params if after is None else {**params, "after": after}
             body = self._ask(operation, "GET", path, params=query)
-            page = self._understand(operation, wire.read_page, self._parsed(operation, body), read_item)
+            answer = self._parsed(operation, body)
+            page = self._understand(operation, lambda raw: wire.read_page(raw, read_item), answer)
+            self.skipped_entries += page.skipped
             fresh = list({item.id: item for item in page.items if item.id not in seen}.values())
             if page.items and not fresh:
                 raise BadAnswerError(f"{self.name} repeats itself when asked to {operation}.", status=200)
             seen.update(item.id for item in fresh)
             yield from fresh
-            short = len(page.items) < min(limit, _SHORT_PAGE)
-            if page.has_more is False or not page.items or (page.has_more is None and short):
+            short = page.entries < min(limit, _SHORT_PAGE)
+            if page.has_more is False or not page.entries or (page.has_more is None and short):
                 return
+            if page.last_id is None:
+                odd = f"{self.name} gives a page without ids when asked to {operation}, and there is more."
+                raise BadAnswerError(odd, status=200)
             after = page.last_id
 
     def _url(self, path: str) -> httpx.URL:
