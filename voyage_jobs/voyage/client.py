@@ -31,7 +31,7 @@ from voyage_jobs.errors import (
 )
 from voyage_jobs.observe import LOST, NOBODY, NOT_SENT, Observer
 from voyage_jobs.profile import Profile
-from voyage_jobs.voyage import wire
+from voyage_jobs.voyage import bounded, wire
 from voyage_jobs.voyage.embedding import Embedded, embed_bodies, read_embedded
 from voyage_jobs.voyage.models import BATCHES_PER_PAGE, FILES_PER_PAGE
 from voyage_jobs.voyage.verdict import MAX_RETRY_AFTER_S, judge, key_hint
@@ -74,7 +74,8 @@ class KeySource(Protocol):
 class VoyageClient:
     """Speaks with the API at `base_url` (with its `/v1`).
 
-    `timeout_s` bounds each wait for the network, and the whole body of every answer but file content.
+    `timeout_s` bounds each wait for the network, the time from the end of a request to the end of the answer's
+    head, and the whole body of every answer but file content.
     `max_retry_after_s` bounds the wait that the vendor may ask for. Methods raise the errors of `VendorError`;
     ConfigError comes from a wrong `base_url` alone.
     """
@@ -97,6 +98,7 @@ class VoyageClient:
         self.timeout_s = timeout_s
         self.max_retry_after_s = max_retry_after_s
         self.clock = clock
+        self._bounds = bounded.Bounds(clock, timeout_s)
         self.server_date_us: int | None = None
         """The vendor's clock as of its last answer, in microseconds; None if it did not say."""
         self.skipped_entries = 0
@@ -104,12 +106,12 @@ class VoyageClient:
         self._heard_at = (0.0, 0.0)
         self._key = key
         self._http = httpx.Client(
-            timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S, pool=CONNECT_TIMEOUT_S),
             transport=transport,
             mounts=dict.fromkeys(_LOOPBACK),
             follow_redirects=False,
             headers={"User-Agent": f"voyage-jobs/{__version__}"},
         )
+        bounded.bound(self._http, self._bounds)
         # At INFO it logs every URL, and a redirected download's URL is signed: as good as a key while it
         # lasts.
         logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -128,6 +130,18 @@ class VoyageClient:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+    @property
+    def give_up_at(self) -> float | None:
+        """When every call ends, in monotonic seconds of `clock`; None: each when its own time is over.
+
+        A call that is being made then ends as if the network had failed; none is made from then on (NotSentError).
+        """
+        return self._bounds.give_up_at
+
+    @give_up_at.setter
+    def give_up_at(self, mono_s: float | None) -> None:
+        self._bounds.give_up_at = mono_s
 
     # --- files ---
 
@@ -260,6 +274,8 @@ class VoyageClient:
 
         The key goes along only to the origin (scheme, host and port) of `base_url`.
         """
+        if self._bounds.is_over():
+            raise NotSentError(f"{_named(url)} was not asked to {operation}: the time given is over.")
         head = dict(headers or {})
         ours = self.is_ours(url)
         if ours:
@@ -289,13 +305,19 @@ class VoyageClient:
     def _opened(
         self, method: str, url: httpx.URL, head: dict[str, str], content: dict[str, Any]
     ) -> Iterator[httpx.Response]:
-        request = self._http.build_request(method, url, headers=head, **content)
+        request = self._http.build_request(method, url, headers=head, timeout=self._timeouts(), **content)
         try:
             response = self._http.send(request, stream=True)
         except (UnicodeError, OverflowError) as exc:  # from the resolver: a host or port that cannot exist
             raise httpx.ConnectError(f"no such address ({exc})", request=request) from exc
+        bounded.read_until(response, None)
         with contextlib.closing(response):
             yield response
+
+    def _timeouts(self) -> httpx.Timeout:
+        """For each single wait; none is longer than what is left until `give_up_at`."""
+        wait_s, connect_s = self._bounds.within(self.timeout_s), self._bounds.within(CONNECT_TIMEOUT_S)
+        return httpx.Timeout(wait_s, connect=connect_s, pool=connect_s)
 
     def is_ours(self, url: httpx.URL) -> bool:
         """Whether a URL stands on the origin of `base_url`, the only one that may see the key."""
@@ -312,7 +334,8 @@ class VoyageClient:
 
     def small_body(self, response: httpx.Response, operation: str) -> bytes:
         """The whole body of an answer, bounded in size and time."""
-        deadline = self.clock.mono() + self.timeout_s
+        deadline = self.clock.mono() + (self._bounds.within(self.timeout_s) or 0.0)
+        bounded.read_until(response, deadline)  # also where what comes is no byte of the body yet
         body = bytearray()
         for block in response.iter_bytes():
             body += block

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import httpx
 
-from voyage_jobs.clock import Clock
 from voyage_jobs.crash import crash_point
 from voyage_jobs.durable import no_room_is_one_error, remove, sync_dir, sync_file
 from voyage_jobs.errors import BadAnswerError, DiskFullError, InterceptedError, OutcomeUnknownError
+from voyage_jobs.voyage.bounded import read_until
 from voyage_jobs.voyage.client import VoyageClient
 from voyage_jobs.voyage.verdict import INTERCEPTED_HINT
 
@@ -199,7 +199,7 @@ class _Fetch:
     def _append(self, response: httpx.Response, tally: _Tally) -> _Tally:
         """Write the body behind what `tally` has seen; on any break what came is kept for the next try."""
         blocks = self._no_page(response)
-        stall = _Stall(self._client.clock, max(STALL_WINDOW_S, 2 * self._client.timeout_s))
+        stall = _Stall(response, self._client, max(STALL_WINDOW_S, 2 * self._client.timeout_s))
         begun = told = tally.bytes
         with open(self._part, "ab" if tally.bytes else "wb", buffering=_BLOCK_BYTES) as out:
             for block in blocks:
@@ -255,15 +255,26 @@ class _Fetch:
 class _Stall:
     """Ends a body that only trickles: a read timeout alone is satisfied by one byte a minute."""
 
-    def __init__(self, clock: Clock, window_s: float) -> None:
-        self._clock = clock
+    def __init__(self, response: httpx.Response, client: VoyageClient, window_s: float) -> None:
+        self._response = response
+        self._client = client
+        self._clock = client.clock
         self._window_s = window_s
-        self._since = clock.mono()
-        self._bytes = 0
+        self._begin(self._clock.mono())
+
+    def _begin(self, now: float) -> None:
+        """A window, beyond which nothing is read: what comes may be no byte of the content (the frames of chunks)."""
+        self._since, self._bytes = now, 0
+        read_until(self._response, now + 2 * self._window_s)
 
     def check(self, count: int) -> None:
         self._bytes += count
         now = self._clock.mono()
+        if self._client.give_up_at is not None and now >= self._client.give_up_at:
+            raise OutcomeUnknownError(
+                "The time given is over before the result file is here.",
+                hint="The next try goes on from there.",
+            )
         if now - self._since < self._window_s:
             return
         if self._bytes < MIN_WINDOW_BYTES:
@@ -271,7 +282,7 @@ class _Stall:
                 f"The result file trickles: {self._bytes} bytes in {now - self._since:.0f} s.",
                 hint="The next try goes on from there.",
             )
-        self._since, self._bytes = now, 0
+        self._begin(now)
 
 
 def _resumable(part: Path, expected_bytes: int | None) -> _Tally:
