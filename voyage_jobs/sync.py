@@ -33,6 +33,7 @@ from voyage_jobs.store.remaining import Remaining, Work, count_stuck, mark, rema
 REFUSALS = ("auth", "quota")
 _GOES_ON = "The next `voyage-jobs sync` or `voyage-jobs run` goes on with it."
 _DELIVERY_S = 2.0
+_SLACK_S = 1.0  # beyond --timeout, for a call that is about to be answered
 _REFS = 5  # refs named in one message
 
 
@@ -104,6 +105,8 @@ class Sync:
         """Do what there is to do. Raises what the steps cannot live with."""
         context = self._context
         context.stopping = self._signals.stopping
+        if self._deadline is not None:
+            context.client.give_up_at = self._deadline + _SLACK_S
         lane.try_again(context)
         budget.begin_run(context, self._max_usd, self._max_tokens)
         clock_watch = ClockWatch(context.clock)
@@ -115,6 +118,7 @@ class Sync:
             if not did:
                 context.clock.wait(self._pause_s(), self._signals.wake)
                 self._signals.wake.clear()  # whatever rang is looked at in this turn
+        context.client.give_up_at = None
         with context.store.read() as connection:
             work = work_since(connection, then)
         rest = self._rest()
