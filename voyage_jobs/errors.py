@@ -10,12 +10,12 @@
     +-- VendorError                     the vendor's side; split by what is known to have happened
         +-- AuthError               5   401/403: the key or the host is refused
         +-- QuotaError              5   the account's limits are those of an unpaid account
-        +-- RefusedError            1   4xx: known NOT to have had an effect
-        |   +-- TooLargeError       1   413: the file is larger than is taken
+        +-- RefusedError            1   4xx in the API's own words: known NOT to have had an effect
+        |   +-- TooLargeError       1   413: the file, or the request, is too large
         +-- RateLimitedError        1   429: known NOT to have had an effect; try later
         +-- NotSentError            1   could not connect: known NOT to have had an effect
         +-- OutcomeUnknownError     1   timeout, cut connection, 5xx: may or may not have happened
-        |   +-- InterceptedError    1   a proxy or portal answered, not the API
+        |   +-- InterceptedError    1   3xx, 4xx in other words: a proxy or a login page answered
         +-- BadAnswerError          1   a 200 whose body is not what the API promises
 
 The first line of a class's docstring is its default message. Every error may carry a `hint`: what to do next.

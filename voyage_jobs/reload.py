@@ -34,6 +34,7 @@ def apply(context: Context, fresh: Settings) -> None:
     Where they ask for other vectors, the work goes on for those of before, and nothing is sent: see `steps.reprofile`.
     """
     context.settings, context.asked = fresh, profile_of(fresh)
+    context.client.max_retry_after_s = fresh.voyage.max_retry_after_s
     take_up_profile(context)
     renew_run(context)
     with context.store.write() as tx:

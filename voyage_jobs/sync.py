@@ -41,6 +41,7 @@ _GIVES_UP = 8
 """So many failures in a row of a batch that is on its way out: `sync` does not wait for it any longer."""
 _SOON_S = 60.0
 _WORTH_TELLING = 3  # failures in a row
+_SLACK_S = 1.0  # beyond --timeout, for a call that is about to be answered
 _REFS = 5  # refs named in one message
 
 
@@ -113,6 +114,8 @@ class Sync:
         """Do what there is to do. Raises what the steps cannot live with."""
         context = self._context
         context.stopping = self._signals.stopping
+        if self._deadline is not None:
+            context.client.give_up_at = self._deadline + _SLACK_S
         lane.try_again(context)
         budget.begin_run(context, self._max_usd, self._max_tokens)
         clock_watch = ClockWatch(context.clock)
@@ -124,6 +127,7 @@ class Sync:
             if not did:
                 context.clock.wait(self._pause_s(), self._signals.wake)
                 self._signals.wake.clear()  # whatever rang is looked at in this turn
+        context.client.give_up_at = None
         with context.store.read() as connection:
             work = work_since(connection, then)
         rest = self._rest()

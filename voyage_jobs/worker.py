@@ -84,6 +84,7 @@ def vendor_client(
         settings.api_key,
         clock=clock,
         timeout_s=settings.voyage.timeout_s,
+        max_retry_after_s=settings.voyage.max_retry_after_s,
         transport=transport,
         observer=observer,
     )

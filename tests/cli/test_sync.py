@@ -81,6 +81,20 @@ def test_an_unreachable_vendor_is_tried_until_the_time_is_over(tmp_path):
     assert 10 < sum(world.sim.calls.values()) < 40, "with ever longer waits"
 
 
+@pytest.mark.parametrize("operation", ["upload_file", "create_batch", "retrieve_batch", "file_content"])
+def test_a_call_without_an_answer_is_not_waited_for_past_the_time(tmp_path, operation):
+    world = World(
+        tmp_path, faults={"answer_lost": {"on": operation, "as": "read_timeout", "times": 1}}, batch_seconds=1
+    )
+    fill(world)
+    sections = {"polling": {"interval_s": 0.5}}
+    outcome = sync(world, sections=sections, timeout_s=8)
+    assert outcome.elapsed_s <= 9
+    assert "timeout" in codes(outcome)
+    assert sync(world, sections=sections).ending is Ending.DONE
+    assert not world.ledger.billed_more_than_once()
+
+
 def test_a_disk_that_is_short_is_waited_for_and_named(world):
     outcome = sync(world, sections={"disk": {"min_free_bytes": 2**60}}, timeout_s=600)
     assert outcome.ending is Ending.UNFINISHED

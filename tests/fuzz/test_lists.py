@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fuzz.answers import VALUES
 from voyage_jobs.errors import BadAnswerError, VendorError
+from voyage_jobs.voyage.models import METADATA_REF
 
 ITEMS = st.sampled_from([0, 1, 2, 19, 20, 21, 40, 41, 99, 100, 101, 250])
 EXTRA = st.dictionaries(
@@ -101,18 +102,81 @@ def test_cursors_that_lead_in_circles_come_to_an_end(kind, names, size, has_more
     assert len(calls) <= len(set(names)) + 1
 
 
-@examples(200)
-@given(KINDS, st.lists(VALUES, max_size=4), VALUES, VALUES)
-def test_a_page_is_read_whole_or_refused_whole(kind, data, has_more, more):
-    """An item that cannot be read may be a job of ours: nothing is skipped."""
-    pages = [
-        httpx.Response(200, json={"data": data, "has_more": has_more, "first_id": more, "last_id": more})
-    ] * 9
+ENTRIES = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": st.sampled_from(["", None, 7, "a", "b", "c"]) | VALUES,
+        "status": st.sampled_from(["completed", "", None, "odd"]) | VALUES,
+        "metadata": VALUES | st.fixed_dictionaries({METADATA_REF: VALUES}),
+        "filename": VALUES,
+    },
+)
+
+
+@examples(300)
+@given(KINDS, st.lists(VALUES | ENTRIES, max_size=25), st.booleans() | VALUES, VALUES)
+def test_every_entry_that_can_be_named_is_told_and_every_other_counted(kind, data, has_more, more):
+    """An entry that cannot be named is skipped, unless it may be a job of ours: then there is no list at all."""
+    page = httpx.Response(200, json={"data": data, "has_more": has_more, "first_id": more, "last_id": more})
+    client = client_of(*[page] * 3)
+    named = [entry["id"] for entry in data if isinstance(entry, dict) and is_name(entry.get("id"))]
     try:
-        found = read(client_of(*pages), kind)
+        found = read(client, kind)
     except VendorError:
+        assert is_lost_mark(kind, data) or has_more is True or (has_more is not False and len(data) >= 20)
         return
-    assert found == [item["id"] for item in data]
+    assert found == list(dict.fromkeys(named))
+    assert client.skipped_entries == len(data) - len(named)
+    assert not is_lost_mark(kind, data)
+
+
+def is_name(value):
+    return isinstance(value, str) and value != ""
+
+
+def is_lost_mark(kind, data):
+    return kind == "batches" and any(
+        isinstance(entry, dict)
+        and not is_name(entry.get("id"))
+        and isinstance(entry.get("metadata"), dict)
+        and METADATA_REF in entry["metadata"]
+        for entry in data
+    )
+
+
+@examples(150)
+@given(
+    KINDS,
+    ITEMS,
+    st.lists(
+        st.tuples(st.integers(0, 260), st.sampled_from([None, 7, "x", [], {}, {"id": None}])), max_size=9
+    ),
+    st.sampled_from([None, 20, 33, 100]),
+    st.sampled_from(["true", "absent"]),
+)
+def test_odd_entries_anywhere_hide_no_other(kind, count, odd, own_limit, has_more):
+    """As few as leave no page without an id: such a page is refused."""
+    ids = [f"{kind}-{number}" for number in range(count)]
+    vendor = WithOdd(ids, own_limit=own_limit, has_more=has_more, extra={}, item={})
+    vendor.odd = [(at, entry) for at, entry in odd if at < count]
+    client = client_of(vendor)
+
+    assert read(client, kind) == ids
+    assert client.skipped_entries == len(vendor.odd)
+
+
+class WithOdd(Listing):
+    """Behind some items of its list stand entries that name nothing."""
+
+    odd: list[tuple[int, Any]]
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        said = super().handle_request(request).json()
+        data = []
+        for item in said["data"]:
+            data.append(item)
+            data += [entry for at, entry in self.odd if self.ids[at] == item["id"]]
+        return httpx.Response(200, json={**said, "data": data})
 
 
 @given(KINDS, st.sampled_from([1, 500, 4000]))

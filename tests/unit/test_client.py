@@ -14,11 +14,13 @@ from voyage_jobs.errors import (
     AuthError,
     BadAnswerError,
     ConfigError,
+    InterceptedError,
     NotSentError,
     OutcomeUnknownError,
     QuotaError,
     RateLimitedError,
     RefusedError,
+    TooLargeError,
     VoyageJobsError,
 )
 from voyage_jobs.profile import Profile
@@ -278,14 +280,55 @@ def test_the_vendors_wish_to_wait_and_its_id_of_the_call_are_kept():
 
 
 @every_call
-def test_no_call_follows_a_redirect(call, tmp_path):
-    client = client_of(httpx.Response(307, headers={"location": "https://evil.example/v1/batches"}))
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_call_follows_a_redirect(call, status, tmp_path):
+    client = client_of(
+        httpx.Response(status, headers={"location": "https://evil.example/v1/batches?t=token"})
+    )
 
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(InterceptedError, match=rf"with {status} and a redirect to evil.example\.$") as caught:
         call(client, tmp_path)
 
     assert len(client.script.requests) == 1
     assert "base_url" in caught.value.hint
+
+
+@every_call
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 407, 410, 451, 511])
+def test_a_page_of_a_proxy_or_portal_refuses_nothing(call, status, tmp_path):
+    page = httpx.Response(status, text="<html><h1>Welcome to the hotel</h1></html>")
+
+    with pytest.raises(InterceptedError, match=f"with {status} and an HTML page") as caught:
+        call(client_of(page), tmp_path)
+
+    assert "hotel" not in caught.value.message
+
+
+@pytest.mark.parametrize("body", ["", "Not Found", "{}", '{"detail": ""}', "<html>nginx</html>"])
+@pytest.mark.parametrize("status", [404, 410])
+def test_only_the_api_itself_says_that_something_is_gone(status, body, tmp_path):
+    for name in ("get batch", "get file", "delete"):
+        with pytest.raises(InterceptedError):
+            CALLS[name](client_of(httpx.Response(status, text=body)), tmp_path)
+
+
+@every_call
+def test_a_page_that_says_too_large_is_a_refusal_about_the_size(call, tmp_path):
+    with pytest.raises(TooLargeError) as caught:
+        call(client_of(httpx.Response(413, text="<html>413 Request Entity Too Large</html>")), tmp_path)
+
+    assert "batching.max_bytes" in caught.value.hint
+
+
+def test_the_vendor_may_ask_for_no_longer_wait_than_the_settings_allow():
+    asked = [httpx.Response(429, headers={"retry-after": "86400"}) for _ in range(2)]
+    client = client_of(*asked, max_retry_after_s=600)
+
+    for most_s in (600, 60):
+        client.max_retry_after_s = most_s
+        with pytest.raises(RateLimitedError) as caught:
+            client.probe()
+        assert caught.value.retry_after_s == most_s
 
 
 # --- the key ---
@@ -418,6 +461,62 @@ def test_a_job_listed_twice_is_told_once():
     assert [batch.id for batch in client.list_batches()] == list("abc")
 
 
+def entries(*data, **more):
+    return httpx.Response(200, json={"data": list(data), **more})
+
+
+@pytest.mark.parametrize("ask", [lambda client: client.list_batches(), lambda client: client.list_files()])
+def test_odd_entries_of_a_list_hold_up_none_of_the_others(ask):
+    client = client_of(
+        entries(None, job("a"), {"id": "bare"}, {}, has_more=True),
+        entries({"id": 7}, has_more=False),
+    )
+
+    assert [item.id for item in ask(client)] == ["a", "bare"]
+    assert cursors(client) == [None, "bare"]
+    assert client.skipped_entries == 3
+
+
+def test_a_job_whose_status_is_not_said_is_told_from_a_whole_one_by_the_list_alone():
+    client = client_of(entries({"id": "a"}, job("b"), has_more=False), httpx.Response(200, json={"id": "a"}))
+
+    assert [(batch.id, batch.is_bare) for batch in client.list_batches()] == [("a", True), ("b", False)]
+    with pytest.raises(BadAnswerError, match="has no status"):
+        client.get_batch("a")
+
+
+def test_a_job_of_ours_without_an_id_is_a_bad_answer():
+    ours = {"status": "completed", "metadata": {"voyage_jobs_ref": "abc"}}
+
+    with pytest.raises(BadAnswerError, match="mark of voyage-jobs has no id"):
+        list(client_of(entries(job("a"), ours, has_more=False)).list_batches())
+
+
+@pytest.mark.parametrize(
+    "page", [entries({}, has_more=True), entries(*[{}] * 20)], ids=["more is said", "full"]
+)
+def test_a_page_without_ids_that_is_not_the_last_is_a_bad_answer(page):
+    with pytest.raises(BadAnswerError, match="a page without ids"):
+        list(client_of(page).list_batches())
+
+
+@pytest.mark.parametrize(
+    "page", [entries({}, has_more=False), entries(*[{}] * 19)], ids=["the last", "short"]
+)
+def test_a_last_page_without_ids_is_the_end(page):
+    client = client_of(page)
+
+    assert list(client.list_batches()) == []
+    assert client.skipped_entries == len(page.json()["data"])
+
+
+def test_odd_entries_count_for_the_size_of_a_page():
+    client = client_of(entries(*[job(f"b{n}") for n in range(15)], *[None] * 5), entries(job("last")))
+
+    assert len(list(client.list_batches())) == 16
+    assert cursors(client) == [None, "b14"]
+
+
 def test_a_list_that_fails_midway_is_not_taken_for_a_whole_one():
     client = client_of(listing("ab", has_more=True), httpx.Response(502))
 
@@ -505,7 +604,7 @@ def test_an_item_that_stands_twice_on_a_page_is_one():
     [
         (httpx.Response(200, json={"id": "file-1", "deleted": True}), True),
         (httpx.Response(404, json={"detail": "No such file"}), True),
-        (httpx.Response(410), True),
+        (httpx.Response(410, json={"detail": "Gone"}), True),
         (httpx.Response(200, json={"id": "file-1", "deleted": False}), False),
         (httpx.Response(200, json={"id": "file-1"}), False),
     ],

@@ -15,6 +15,7 @@ from voyage_jobs.errors import (
     AuthError,
     BadAnswerError,
     DiskFullError,
+    InterceptedError,
     NotSentError,
     OutcomeUnknownError,
     RateLimitedError,
@@ -403,8 +404,8 @@ def test_redirects_in_circles_end(dest):
     assert len(client.script.requests) == 6
 
 
-@pytest.mark.parametrize("status", [400, 401, 403])
-def test_a_storage_host_that_refuses_its_link_says_nothing_about_our_key(dest, status):
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
+def test_a_storage_host_that_refuses_its_link_says_nothing_about_our_key_or_the_file(dest, status):
     with pytest.raises(OutcomeUnknownError, match=r"storage host \(storage.example\)") as caught:
         fetch(client_of(to(STORAGE), httpx.Response(status, text="<Error>AccessDenied</Error>")), dest)
 
@@ -414,13 +415,56 @@ def test_a_storage_host_that_refuses_its_link_says_nothing_about_our_key(dest, s
 # --- refusals ---
 
 
-@pytest.mark.parametrize("answers", [(), (to(STORAGE),)], ids=["api", "storage"])
 @pytest.mark.parametrize("status", [404, 410])
-def test_a_file_that_is_gone_is_refused_with_its_status(dest, answers, status):
+def test_a_file_that_is_gone_is_refused_with_its_status(dest, status):
     with pytest.raises(RefusedError) as caught:
-        fetch(client_of(*[to(STORAGE) for _ in answers], httpx.Response(status)), dest)
+        fetch(client_of(httpx.Response(status, json={"detail": "No such file"})), dest)
 
     assert caught.value.status == status
+
+
+@pytest.mark.parametrize("status", [404, 405, 410])
+def test_a_page_in_place_of_the_api_does_not_say_that_a_file_is_gone(dest, status):
+    with pytest.raises(InterceptedError):
+        fetch(client_of(httpx.Response(status, text="<html>nobody knows</html>")), dest)
+
+
+PAGES = [b"<!doctype html><p>Log in", b"\xef\xbb\xbf\n <html>Log in", b"  <h1>Log in</h1>"]
+
+
+def page(body, status=200, content_type="text/html; charset=utf-8"):
+    return httpx.Response(status, headers={"content-type": content_type}, stream=Body(b" ", b"\n", body))
+
+
+@pytest.mark.parametrize("body", PAGES)
+@pytest.mark.parametrize("answers", [(), (to(STORAGE),)], ids=["api", "storage"])
+def test_a_login_page_in_place_of_a_file_leaves_nothing_behind(dest, answers, body):
+    with pytest.raises(InterceptedError, match="with an HTML page") as caught:
+        fetch(client_of(*[to(STORAGE) for _ in answers], page(body)), dest)
+
+    assert "captive portal" in caught.value.hint
+    assert not part_of(dest).exists()
+    assert not dest.exists()
+
+
+def test_a_login_page_does_not_cost_what_came_before_it(dest):
+    part_of(dest).write_bytes(LINES[:100])
+
+    with pytest.raises(InterceptedError):
+        fetch(client_of(page(PAGES[0])), dest)
+
+    assert part_of(dest).read_bytes() == LINES[:100]
+
+
+def test_a_file_that_is_only_called_a_page_is_a_file(dest):
+    got = fetch(client_of(page(LINES)), dest, expected_bytes=len(LINES) + 2)
+
+    assert got.bytes == len(LINES) + 2
+    assert dest.read_bytes() == b" \n" + LINES
+
+
+def test_a_file_of_nothing_that_is_called_a_page_is_a_file(dest):
+    assert fetch(client_of(page(b"")), dest, expected_bytes=2).bytes == 2
 
 
 @pytest.mark.parametrize(

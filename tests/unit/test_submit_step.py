@@ -149,13 +149,14 @@ def test_too_many_jobs_in_flight_wait_while_polling_goes_on(tmp_path):
     assert published_once(world, 2)
 
 
-def test_a_longer_wish_of_the_vendor_is_honoured(tmp_path):
+@pytest.mark.parametrize(("most_s", "least_s"), [(3600, 3600), (86_400, 7200)])
+def test_a_longer_wish_of_the_vendor_is_honoured_up_to_the_limit(tmp_path, most_s, least_s):
     faults = {"rate_limited": {"on": "create_batch", "nth": 1, "retry_after_s": 7200}}
     world = world_of(tmp_path, faults)
-    with world.worker(voyage={"create_retry_s": 1800}) as context:
+    with world.worker(voyage={"create_retry_s": 1800, "max_retry_after_s": most_s}) as context:
         began = world.clock.wall()
         until(world, context, Batch.RUNNING, idle_s=60)
-        assert world.clock.wall() - began >= 7200
+        assert least_s <= world.clock.wall() - began < least_s + 1800
 
 
 @pytest.mark.parametrize(("fault", "code"), [
@@ -219,6 +220,31 @@ def test_an_upload_that_fails_is_simply_made_again_and_leaves_nothing(tmp_path, 
         turns(world, context, 5)
     assert world.sim.state()["files"] == 0
     assert published_once(world)
+
+
+@pytest.mark.parametrize(
+    "operation", ["upload_file", "retrieve_batch", "retrieve_file", "file_content", "delete_file"]
+)
+@pytest.mark.parametrize("status", [302, 403, 404, 407, 410])
+def test_a_login_page_in_between_is_waited_out_and_nobody_is_called(tmp_path, operation, status):
+    fault = {"on": operation, "status": status, "page": True, "times": 3}
+    world = world_of(tmp_path, {"server_error": fault})
+    with world.worker() as context:
+        settle(world, context)
+        assert not closed_lanes(context)
+    assert published_once(world)
+    assert len(world.ledger.export()["batches"]) == 1
+
+
+@pytest.mark.parametrize("status", [302, 403, 404, 407])
+def test_a_create_call_that_a_login_page_answered_may_have_had_an_effect(tmp_path, status):
+    fault = {"on": "create_batch", "status": status, "page": True, "nth": 1, "after_effect": True}
+    world = world_of(tmp_path, {"server_error": fault})
+    with world.worker() as context:
+        batch = settle(world, context)
+        assert attempts(context, batch) == ["created"]
+    assert published_once(world)
+    assert len(world.ledger.export()["batches"]) == 1
 
 
 @pytest.mark.parametrize("status", [400, 413])

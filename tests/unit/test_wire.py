@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from voyage_jobs.errors import BadAnswerError
 from voyage_jobs.voyage import wire
+from voyage_jobs.voyage.models import METADATA_REF
 from voyage_jobs.voyage.wire import Phase
 
 NOON_US = 1_785_585_600_000_000  # 2026-08-01T12:00:00Z
@@ -62,9 +63,52 @@ def test_a_list_without_data_is_a_bad_answer_and_not_an_empty_list(data):
         wire.read_page({"object": "list", "data": data}, wire.read_batch)
 
 
-def test_one_unreadable_item_spoils_the_page():
-    with pytest.raises(BadAnswerError, match="has no status"):
-        wire.read_page({"data": [BATCH, {"id": "batch-2"}]}, wire.read_batch)
+@pytest.mark.parametrize(
+    "status", [{}, {"status": None}, {"status": ""}, {"status": 7}, {"status": ["completed"]}]
+)
+def test_an_entry_without_a_status_is_a_bare_job(status):
+    entry = {"id": "batch-2", "metadata": {METADATA_REF: "r"}, "request_counts": "odd", **status}
+
+    whole, bare = wire.read_page({"data": [BATCH, entry]}, wire.read_listed_batch).items
+
+    assert (whole.is_bare, bare.is_bare) == (False, True)
+    assert (bare.id, bare.status, bare.phase, bare.metadata) == (
+        "batch-2",
+        "",
+        Phase.UNKNOWN,
+        {METADATA_REF: "r"},
+    )
+
+
+NAMELESS = [
+    None,
+    7,
+    "batch",
+    [],
+    {},
+    {"id": ""},
+    {"id": None},
+    {"id": 7, "status": "completed"},
+    {"status": "failed"},
+]
+
+
+@pytest.mark.parametrize("entry", [*NAMELESS, {"metadata": {"of": "others"}}, {"metadata": [METADATA_REF]}])
+def test_an_entry_that_names_nothing_is_skipped_and_counted(entry):
+    for read in (wire.read_listed_batch, wire.read_listed_file):
+        page = wire.read_page({"data": [entry, BATCH, entry]}, read)
+
+        assert [item.id for item in page.items] == ["batch-1"]
+        assert (page.entries, page.skipped, page.last_id) == (3, 2, "batch-1")
+
+
+@pytest.mark.parametrize("mark", ["abc", None, 7])
+def test_an_entry_without_an_id_that_carries_our_mark_spoils_the_page(mark):
+    """It may be the very job that is looked for: a list without it would be a wrong no."""
+    entry = {"status": "completed", "metadata": {METADATA_REF: mark}}
+
+    with pytest.raises(BadAnswerError, match="mark of voyage-jobs has no id"):
+        wire.read_page({"data": [BATCH, entry]}, wire.read_listed_batch)
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,7 @@ class VoyageSettings(Section):
     timeout_s: Annotated[Interval, Field(le=3600)] = 60
     quarantine_s: Duration = 900
     create_retry_s: Duration = 1800
+    max_retry_after_s: Annotated[Duration, Field(le=86_400)] = 3600
     delete_remote_files: bool = True
     tokenizer: Place = ""
 

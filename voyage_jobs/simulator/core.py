@@ -200,7 +200,7 @@ class Simulator:
             case "effect_delayed":
                 return self._delay(hit, route, request, now)
             case "server_error" if not hit["after_effect"]:
-                return Response.of(_HTML % hit["status"], "text/html", hit["status"])
+                return self._failure(hit)
         try:
             response = self._perform(route, request, now, hit)
         except ApiError as error:
@@ -209,10 +209,17 @@ class Simulator:
             case "answer_lost":
                 return Response(0, lost=Loss(hit["as"]))
             case "server_error":
-                return Response.of(_HTML % hit["status"], "text/html", hit["status"])
+                return self._failure(hit)
             case "body_cut" if response.length:
                 return cut(response, hit["keep_share"])
         return response
+
+    def _failure(self, hit: Hit) -> Response:
+        """An HTML page, as of a gateway; the API itself refuses (4xx) in JSON, unless the script asks for a page."""
+        status = hit["status"]
+        if 400 <= status < 500 and not hit["page"]:
+            return self._refusal(ApiError(status, "The request was refused."))
+        return Response.of(_HTML % status, "text/html", status)
 
     def _delay(self, hit: Hit, route: Route, request: Request, now: int) -> Response:
         """Take the request, let it have its effect later, and never answer."""

@@ -45,7 +45,7 @@ CATALOG: Mapping[str, Fault] = {
     "request_lost": Fault("call", {"as": "connect_error"}),
     "answer_lost": Fault("call", {"as": "read_timeout"}),
     "effect_delayed": Fault("call", {"seconds": 30.0}, DELAYABLE),
-    "server_error": Fault("call", {"status": 500, "after_effect": False}),
+    "server_error": Fault("call", {"status": 500, "after_effect": False, "page": False}),
     "rate_limited": Fault("call", {"retry_after_s": None}),
     "unpaid_account": Fault("call"),
     "auth_outage": Fault("call", {"status": 401}, OPERATIONS - {"storage"}),

@@ -17,10 +17,11 @@ from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.store import batches
 from voyage_jobs.store.batches import AttemptRow, BatchRow
+from voyage_jobs.voyage import models
 from voyage_jobs.voyage.models import WINDOW_S
 from voyage_jobs.voyage.wire import Phase, RemoteBatch
 
-METADATA_REF = "voyage_jobs_ref"
+METADATA_REF = models.METADATA_REF
 LIST = "the list of jobs"
 """What fails when the list cannot be read: one item, whichever batch is looked for."""
 CREATED_SLACK_S = 3_600.0

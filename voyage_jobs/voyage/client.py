@@ -31,10 +31,10 @@ from voyage_jobs.errors import (
 )
 from voyage_jobs.observe import LOST, NOBODY, NOT_SENT, Observer
 from voyage_jobs.profile import Profile
-from voyage_jobs.voyage import wire
+from voyage_jobs.voyage import bounded, wire
 from voyage_jobs.voyage.embedding import Embedded, embed_bodies, read_embedded
 from voyage_jobs.voyage.models import BATCHES_PER_PAGE, FILES_PER_PAGE
-from voyage_jobs.voyage.verdict import judge, key_hint
+from voyage_jobs.voyage.verdict import MAX_RETRY_AFTER_S, judge, key_hint
 from voyage_jobs.voyage.wire import RemoteBatch, RemoteFile
 
 # 1,000 vectors of 2,048 JSON floats take about 45 MB; the content of files is streamed past this.
@@ -74,8 +74,10 @@ class KeySource(Protocol):
 class VoyageClient:
     """Speaks with the API at `base_url` (with its `/v1`).
 
-    `timeout_s` bounds each wait for the network, and the whole body of every answer but file content.
-    Methods raise the errors of `VendorError`; ConfigError comes from a wrong `base_url` alone.
+    `timeout_s` bounds each wait for the network, the time from the end of a request to the end of the answer's
+    head, and the whole body of every answer but file content.
+    `max_retry_after_s` bounds the wait that the vendor may ask for. Methods raise the errors of `VendorError`;
+    ConfigError comes from a wrong `base_url` alone.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class VoyageClient:
         *,
         clock: Clock,
         timeout_s: float = 60.0,
+        max_retry_after_s: float = MAX_RETRY_AFTER_S,
         transport: httpx.BaseTransport | None = None,
         observer: Observer = NOBODY,
     ) -> None:
@@ -93,18 +96,22 @@ class VoyageClient:
         self.host = self.base_url.host
         self.name = _named(self.base_url)
         self.timeout_s = timeout_s
+        self.max_retry_after_s = max_retry_after_s
         self.clock = clock
+        self._bounds = bounded.Bounds(clock, timeout_s)
         self.server_date_us: int | None = None
         """The vendor's clock as of its last answer, in microseconds; None if it did not say."""
+        self.skipped_entries = 0
+        """Entries of lists that named nothing, over all lists so far."""
         self._heard_at = (0.0, 0.0)
         self._key = key
         self._http = httpx.Client(
-            timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S, pool=CONNECT_TIMEOUT_S),
             transport=transport,
             mounts=dict.fromkeys(_LOOPBACK),
             follow_redirects=False,
             headers={"User-Agent": f"voyage-jobs/{__version__}"},
         )
+        bounded.bound(self._http, self._bounds)
         # At INFO it logs every URL, and a redirected download's URL is signed: as good as a key while it
         # lasts.
         logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -124,6 +131,18 @@ class VoyageClient:
         """Close the connections."""
         self._http.close()
 
+    @property
+    def give_up_at(self) -> float | None:
+        """When every call ends, in monotonic seconds of `clock`; None: each when its own time is over.
+
+        A call that is being made then ends as if the network had failed; none is made from then on (NotSentError).
+        """
+        return self._bounds.give_up_at
+
+    @give_up_at.setter
+    def give_up_at(self, mono_s: float | None) -> None:
+        self._bounds.give_up_at = mono_s
+
     # --- files ---
 
     def upload(self, path: Path, filename: str) -> RemoteFile:
@@ -141,7 +160,7 @@ class VoyageClient:
         params: dict[str, str | int] = {"limit": limit}
         if purpose is not None:
             params["purpose"] = purpose
-        return self._listed("list the files", "/files", params, after, wire.read_file)
+        return self._listed("list the files", "/files", params, after, wire.read_listed_file)
 
     def get_file(self, file_id: str) -> RemoteFile:
         """A file's metadata."""
@@ -180,8 +199,12 @@ class VoyageClient:
             raise OutcomeUnknownError(exc.message, status=exc.status, request_id=exc.request_id) from exc
 
     def list_batches(self, limit: int = BATCHES_PER_PAGE) -> Iterator[RemoteBatch]:
-        """All jobs to the end of the list, each once, asked for `limit` at a time."""
-        return self._listed("list the batches", "/batches", {"limit": limit}, None, self._read_batch)
+        """All jobs to the end of the list, each once, asked for `limit` at a time.
+
+        A job whose status the list does not say is bare (`RemoteBatch.is_bare`). Entries that name no job are counted
+        in `skipped_entries`; one of them that carries our mark is a BadAnswerError.
+        """
+        return self._listed("list the batches", "/batches", {"limit": limit}, None, self._read_listed_batch)
 
     def get_batch(self, batch_id: str) -> RemoteBatch:
         """A job as it stands."""
@@ -251,6 +274,8 @@ class VoyageClient:
 
         The key goes along only to the origin (scheme, host and port) of `base_url`.
         """
+        if self._bounds.is_over():
+            raise NotSentError(f"{_named(url)} was not asked to {operation}: the time given is over.")
         head = dict(headers or {})
         ours = self.is_ours(url)
         if ours:
@@ -280,13 +305,19 @@ class VoyageClient:
     def _opened(
         self, method: str, url: httpx.URL, head: dict[str, str], content: dict[str, Any]
     ) -> Iterator[httpx.Response]:
-        request = self._http.build_request(method, url, headers=head, **content)
+        request = self._http.build_request(method, url, headers=head, timeout=self._timeouts(), **content)
         try:
             response = self._http.send(request, stream=True)
         except (UnicodeError, OverflowError) as exc:  # from the resolver: a host or port that cannot exist
             raise httpx.ConnectError(f"no such address ({exc})", request=request) from exc
+        bounded.read_until(response, None)
         with contextlib.closing(response):
             yield response
+
+    def _timeouts(self) -> httpx.Timeout:
+        """For each single wait; none is longer than what is left until `give_up_at`."""
+        wait_s, connect_s = self._bounds.within(self.timeout_s), self._bounds.within(CONNECT_TIMEOUT_S)
+        return httpx.Timeout(wait_s, connect=connect_s, pool=connect_s)
 
     def is_ours(self, url: httpx.URL) -> bool:
         """Whether a URL stands on the origin of `base_url`, the only one that may see the key."""
@@ -303,7 +334,8 @@ class VoyageClient:
 
     def small_body(self, response: httpx.Response, operation: str) -> bytes:
         """The whole body of an answer, bounded in size and time."""
-        deadline = self.clock.mono() + self.timeout_s
+        deadline = self.clock.mono() + (self._bounds.within(self.timeout_s) or 0.0)
+        bounded.read_until(response, deadline)  # also where what comes is no byte of the body yet
         body = bytearray()
         for block in response.iter_bytes():
             body += block
@@ -317,7 +349,15 @@ class VoyageClient:
         """Raise the error that an answer means, with a hint on the key where that was refused."""
         key = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
         status, headers = response.status_code, response.headers
-        error = judge(status, headers, body, host=self.host, operation=operation, secret=key)
+        error = judge(
+            status,
+            headers,
+            body,
+            host=self.host,
+            operation=operation,
+            secret=key,
+            max_retry_after_s=self.max_retry_after_s,
+        )
         if isinstance(error, AuthError):
             error.hint = key_hint(key, self.host, self._key.describe())
         if error is not None:
@@ -358,13 +398,16 @@ class VoyageClient:
     def _read_batch(self, answer: object) -> RemoteBatch:
         return wire.read_batch(answer, self.server_date_us)
 
+    def _read_listed_batch(self, answer: object) -> RemoteBatch | None:
+        return wire.read_listed_batch(answer, self.server_date_us)
+
     def _listed(
         self,
         operation: str,
         path: str,
         params: dict[str, str | int],
         after: str | None,
-        read_item: Callable[[object], Item],
+        read_item: Callable[[object], Item | None],
     ) -> Iterator[Item]:
         """Page to the end. A job overlooked would be paid for twice, so a doubtful end is asked past."""
         limit = int(params["limit"])
@@ -372,15 +415,20 @@ class VoyageClient:
         while True:
             query = params if after is None else {**params, "after": after}
             body = self._ask(operation, "GET", path, params=query)
-            page = self._understand(operation, wire.read_page, self._parsed(operation, body), read_item)
+            answer = self._parsed(operation, body)
+            page = self._understand(operation, lambda raw: wire.read_page(raw, read_item), answer)
+            self.skipped_entries += page.skipped
             fresh = list({item.id: item for item in page.items if item.id not in seen}.values())
             if page.items and not fresh:
                 raise BadAnswerError(f"{self.name} repeats itself when asked to {operation}.", status=200)
             seen.update(item.id for item in fresh)
             yield from fresh
-            short = len(page.items) < min(limit, _SHORT_PAGE)
-            if page.has_more is False or not page.items or (page.has_more is None and short):
+            short = page.entries < min(limit, _SHORT_PAGE)
+            if page.has_more is False or not page.entries or (page.has_more is None and short):
                 return
+            if page.last_id is None:
+                odd = f"{self.name} gives a page without ids when asked to {operation}, and there is more."
+                raise BadAnswerError(odd, status=200)
             after = page.last_id
 
     def _url(self, path: str) -> httpx.URL:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -18,11 +19,12 @@ from pathlib import Path
 
 import httpx
 
-from voyage_jobs.clock import Clock
 from voyage_jobs.crash import crash_point
 from voyage_jobs.durable import no_room_is_one_error, remove, sync_dir, sync_file
-from voyage_jobs.errors import BadAnswerError, DiskFullError, OutcomeUnknownError
+from voyage_jobs.errors import BadAnswerError, DiskFullError, InterceptedError, OutcomeUnknownError
+from voyage_jobs.voyage.bounded import read_until
 from voyage_jobs.voyage.client import VoyageClient
+from voyage_jobs.voyage.verdict import INTERCEPTED_HINT
 
 MAX_REDIRECTS = 5
 STALL_WINDOW_S = 60.0
@@ -32,8 +34,10 @@ _BLOCK_BYTES = 1024 * 1024
 _OPERATION = "fetch a result file"
 _REDIRECTS = {301, 302, 303, 307, 308}
 _NOT_SATISFIABLE = 416
-# From a storage host these say nothing about our key: the signed link has run out.
-_LINK_REFUSED = {400, 401, 403}
+# From a storage host these say nothing about our key, nor about the file: the signed link has run out, or leads astray.
+_LINK_REFUSED = {400, 401, 403, 404, 410}
+_PAGE_TYPES = ("text/html", "application/xhtml+xml")
+_BLANK = b" \t\r\n\xef\xbb\xbf"  # white space, and the mark that some servers put before a page
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -73,9 +77,9 @@ def download(
     about once per MiB; if it raises, the part is kept. `dest` must belong to this one remote file, since
     its part is trusted.
 
-    Raises OutcomeUnknownError if the body was cut (call again to resume), BadAnswerError if the whole is
-    of another size than promised, RefusedError with status 404 or 410 if the file is gone, DiskFullError
-    if there is no room.
+    Raises OutcomeUnknownError if the body was cut (call again to resume), InterceptedError if a network's login
+    page came in its place, BadAnswerError if the whole is of another size than promised, RefusedError with
+    status 404 or 410 if the API says that the file is gone, DiskFullError if there is no room.
     """
     part = part_of(dest)
     try:
@@ -180,7 +184,7 @@ class _Fetch:
             return
         if not self._client.is_ours(response.url) and response.status_code in _LINK_REFUSED:
             raise OutcomeUnknownError(
-                f"The storage host ({response.url.host}) does not take the vendor's link.",
+                f"The storage host ({response.url.host}) does not take Voyage's link ({response.status_code}).",
                 hint="The next try gets a new link.",
                 status=response.status_code,
             )
@@ -194,10 +198,11 @@ class _Fetch:
 
     def _append(self, response: httpx.Response, tally: _Tally) -> _Tally:
         """Write the body behind what `tally` has seen; on any break what came is kept for the next try."""
-        stall = _Stall(self._client.clock, max(STALL_WINDOW_S, 2 * self._client.timeout_s))
+        blocks = self._no_page(response)
+        stall = _Stall(response, self._client, max(STALL_WINDOW_S, 2 * self._client.timeout_s))
         begun = told = tally.bytes
         with open(self._part, "ab" if tally.bytes else "wb", buffering=_BLOCK_BYTES) as out:
-            for block in response.iter_bytes():
+            for block in blocks:
                 out.write(block)
                 tally.add(block)
                 stall.check(len(block))
@@ -215,6 +220,25 @@ class _Fetch:
             )
         return tally
 
+    def _no_page(self, response: httpx.Response) -> Iterator[bytes]:
+        """The body, unless it is a web page: then nothing is written, and what a former try left is kept."""
+        blocks = response.iter_bytes()
+        if response.headers.get("content-type", "").split(";")[0].strip().lower() not in _PAGE_TYPES:
+            return blocks
+        first = b""
+        for block in blocks:
+            first += block
+            if first.strip(_BLANK) or len(first) > _BLOCK_BYTES:
+                break
+        if first.lstrip(_BLANK).startswith(b"<"):
+            raise InterceptedError(
+                f"Something between here and Voyage ({response.url.host}) answered the call to {_OPERATION},"
+                " with an HTML page.",
+                hint=INTERCEPTED_HINT,
+                status=response.status_code,
+            )
+        return itertools.chain([first], blocks)
+
     def _is_cut(self, response: httpx.Response, received: int, total: int) -> bool:
         """Whether the transport itself shows that there should have been more."""
         head = response.headers
@@ -231,15 +255,26 @@ class _Fetch:
 class _Stall:
     """Ends a body that only trickles: a read timeout alone is satisfied by one byte a minute."""
 
-    def __init__(self, clock: Clock, window_s: float) -> None:
-        self._clock = clock
+    def __init__(self, response: httpx.Response, client: VoyageClient, window_s: float) -> None:
+        self._response = response
+        self._client = client
+        self._clock = client.clock
         self._window_s = window_s
-        self._since = clock.mono()
-        self._bytes = 0
+        self._begin(self._clock.mono())
+
+    def _begin(self, now: float) -> None:
+        """A window, beyond which nothing is read: what comes may be no byte of the content (the frames of chunks)."""
+        self._since, self._bytes = now, 0
+        read_until(self._response, now + 2 * self._window_s)
 
     def check(self, count: int) -> None:
         self._bytes += count
         now = self._clock.mono()
+        if self._client.give_up_at is not None and now >= self._client.give_up_at:
+            raise OutcomeUnknownError(
+                "The time given is over before the result file is here.",
+                hint="The next try goes on from there.",
+            )
         if now - self._since < self._window_s:
             return
         if self._bytes < MIN_WINDOW_BYTES:
@@ -247,7 +282,7 @@ class _Stall:
                 f"The result file trickles: {self._bytes} bytes in {now - self._since:.0f} s.",
                 hint="The next try goes on from there.",
             )
-        self._since, self._bytes = now, 0
+        self._begin(now)
 
 
 def _resumable(part: Path, expected_bytes: int | None) -> _Tally:

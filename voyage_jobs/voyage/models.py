@@ -40,6 +40,7 @@ WINDOW_S = 12 * 3600
 MAX_METADATA_PAIRS = 16
 MAX_METADATA_KEY_CHARS = 64
 MAX_METADATA_VALUE_CHARS = 512
+METADATA_REF = "voyage_jobs_ref"  # our mark: the key under which a job carries the ref of its batch
 BATCHES_PER_PAGE = 100
 
 # API reference of the files endpoints: list

@@ -2,7 +2,8 @@
 
 Answers are read defensively, because the vendor's reference contradicts its own samples: times come with
 and without a zone, lists with and without `has_more`, status words in two spellings. A field that decides
-something (`id`, `status`, `data`) must be there, else `BadAnswerError`; any other nonsense becomes None.
+something (`id`, `status`, `data`) must be there, else `BadAnswerError`; any other nonsense becomes None. An odd
+entry of a list stands for itself alone: a list may hold what others made.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from voyage_jobs.voyage.models import (
     MAX_METADATA_KEY_CHARS,
     MAX_METADATA_PAIRS,
     MAX_METADATA_VALUE_CHARS,
+    METADATA_REF,
 )
 
 MAX_MESSAGE_CHARS = 500
@@ -93,7 +95,8 @@ class JobError:
 class RemoteBatch:
     """A job at the vendor. `status` is its own word; counts are of lines and None if not named.
 
-    `server_date_us` is the vendor's clock when it said so, the one to judge `created_at_us` by.
+    `server_date_us` is the vendor's clock when it said so, the one to judge `created_at_us` by. A list may name a job
+    and not say how it stands (`is_bare`): ask for it by its id.
     """
 
     id: str
@@ -120,7 +123,7 @@ class RemoteBatch:
 
     @property
     def is_bare(self) -> bool:
-        """Whether a list showed it without a status: it has to be asked for by its id."""
+        """Whether its status is not said: an entry of a list that is not whole."""
         return not self.status
 
 
@@ -137,11 +140,20 @@ T = TypeVar("T", bound=HasId)
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """One page of a list. `last_id` is the cursor for the next; `has_more` is None if not said."""
+    """One page of a list. `last_id` is the cursor for the next; `has_more` is None if not said.
+
+    `entries` counts what stands on the page, also what is not among `items` because it has no id.
+    """
 
     items: list[T]
+    entries: int
     last_id: str | None
     has_more: bool | None
+
+    @property
+    def skipped(self) -> int:
+        """How many entries could not be read."""
+        return self.entries - len(self.items)
 
 
 # --- requests ---
@@ -234,10 +246,35 @@ def read_file(answer: object) -> RemoteFile:
     )
 
 
+def read_listed_file(answer: object) -> RemoteFile | None:
+    """An entry of the list of files; None if it names none."""
+    return read_file(answer) if _names_one(answer) else None
+
+
 def read_batch(answer: object, server_date_us: int | None = None) -> RemoteBatch:
     """A job object. Raises BadAnswerError if it has no id or no status."""
     raw = _object(answer, "batch")
-    status = _required(raw, "status", "batch")
+    return _read_batch(raw, _required(raw, "status", "batch"), server_date_us)
+
+
+def read_listed_batch(answer: object, server_date_us: int | None = None) -> RemoteBatch | None:
+    """An entry of the list of jobs, bare if it does not say how the job stands; None if it names none.
+
+    Raises BadAnswerError if it carries our mark and names none: the job would be looked for in vain, and paid twice.
+    """
+    if isinstance(answer, dict) and _names_one(answer):
+        return _read_batch(answer, _text(answer.get("status")) or "", server_date_us)
+    metadata = answer.get("metadata") if isinstance(answer, dict) else None
+    if isinstance(metadata, dict) and METADATA_REF in metadata:
+        raise BadAnswerError("a batch with the mark of voyage-jobs has no id")
+    return None
+
+
+def _names_one(answer: object) -> bool:
+    return isinstance(answer, dict) and _text(answer.get("id")) is not None
+
+
+def _read_batch(raw: dict[str, Any], status: str, server_date_us: int | None) -> RemoteBatch:
     counts = raw.get("request_counts")
     counts = counts if isinstance(counts, dict) else {}
     return RemoteBatch(
@@ -265,16 +302,17 @@ def read_batch(answer: object, server_date_us: int | None = None) -> RemoteBatch
     )
 
 
-def read_page(answer: object, read_item: Callable[[object], T]) -> Page[T]:
-    """A list answer. One unreadable item spoils the page: a job overlooked is a job paid for twice."""
+def read_page(answer: object, read_item: Callable[[object], T | None]) -> Page[T]:
+    """A list answer, without the entries that `read_item` makes nothing of (None). What it raises spoils the page."""
     raw = _object(answer, "list")
     data = raw.get("data")
     if not isinstance(data, list):
         raise BadAnswerError("the list has no data")
-    items = [read_item(item) for item in data]
+    items = [item for item in map(read_item, data) if item is not None]
     has_more = raw.get("has_more")
     return Page(
         items=items,
+        entries=len(data),
         last_id=items[-1].id if items else None,
         has_more=has_more if isinstance(has_more, bool) else None,
     )
