@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import orjson
 import pytest
+from sim import faults as lives
 from simulator_door import PARAMS, Door, jsonl, texts
 
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.simulator import FaultScript
+from voyage_jobs.simulator.fault_catalog import CATALOG
 
 Seen = Any
 
@@ -393,3 +396,17 @@ def test_the_simulators_own_view_is_the_truth_and_strikes_nothing() -> None:
     (job,) = door.simulator.state()["batches"]
     assert job["created_at"].startswith("2026-05-28")
     assert before == {"job_created_at": 1} == door.simulator.faults.fired
+
+
+def test_the_simulated_lives_draw_rules_that_there_are_for_every_fault() -> None:
+    drawn = [lives.draw(random.Random(seed), only=frozenset(CATALOG)) for seed in range(200)]
+    assert all(len(lives.script(rules, 1).rules) == len(CATALOG) for rules in drawn)
+    for name, fault in CATALOG.items():
+        rules = [each[name] for each in drawn]
+        for key, words in fault.choices.items():
+            assert {rule[key] for rule in rules} == set(words), name
+        if fault.scope == "item":
+            assert {rule["probability"] for rule in rules} <= {0.1, 0.2, 0.4}
+        if fault.params.get("seconds", ...) is None:
+            lasting = {rule["seconds"] is None for rule in rules}
+            assert lasting == {True, False}, name
