@@ -12,11 +12,11 @@ import httpx
 import numpy as np
 import orjson
 import pytest
-from simulator_door import PARAMS, Door, jsonl, texts
+from simulator_door import KEY, PARAMS, Door, jsonl, texts
 
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.simulator import FaultScript, Options
-from voyage_jobs.simulator.fault_catalog import CATALOG, OPERATIONS, TRIGGERS_OF
+from voyage_jobs.simulator.fault_catalog import CATALOG, INTERCEPTIONS, OPERATIONS, TRIGGERS_OF
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text()
 
@@ -166,6 +166,95 @@ def test_rate_limits_may_name_a_wait() -> None:
     assert "3 RPM" in unpaid.json()["detail"]
 
 
+@pytest.mark.parametrize("wait_s", [86_400, 1_234_567, 2.5, 1e12])
+def test_rate_limits_may_name_a_wait_of_any_length(wait_s: float) -> None:
+    answer = Door({"rate_limited": {"retry_after_s": wait_s}}).http.get("/files")
+    assert float(answer.headers["retry-after"]) == wait_s
+    assert "e" not in answer.headers["retry-after"]
+
+
+@pytest.mark.parametrize("status", INTERCEPTIONS)
+def test_a_proxy_may_answer_and_the_api_hears_nothing(status: int) -> None:
+    door = Door({"intercepted": {"on": ["create_batch", "list_batches"], "times": 2, "status": status}})
+    door.http.headers["Authorization"] = "Bearer wrong"  # nobody looks at it
+    answers = [door.create("file-x"), door.http.get("/batches")]
+    door.http.headers["Authorization"] = f"Bearer {KEY}"
+
+    assert [a.status_code for a in answers] == [status, status]
+    assert {a.headers["content-type"] for a in answers} == {"text/html"}
+    assert all(a.text.startswith("<html>") and "request-id" not in a.headers for a in answers)
+    assert ("location" in answers[0].headers) == (status == 302)
+    assert door.http.get("/batches").json()["data"] == []
+    assert door.simulator.faults.fired == {"intercepted": 2}
+    with pytest.raises(ConfigError, match="operation for intercepted"):
+        FaultScript.from_dict({"faults": {"intercepted": {"on": "storage"}}})
+
+
+@pytest.mark.parametrize("html", [False, True])
+def test_uploads_above_a_size_are_refused(html: bool) -> None:
+    door = Door({"too_large": {"bytes": 5000, "html": html}})
+    large = door.upload(b"x" * 5000)
+
+    assert (large.status_code, large.headers["content-type"].endswith("html")) == (413, html)
+    assert door.upload(b"x" * 4000).status_code == 200
+    assert door.simulator.faults.fired == {"too_large": 1}
+    assert len(door.http.get("/files").json()["data"]) == 1
+
+
+def test_of_several_uploads_the_nth_that_is_too_large_is_refused() -> None:
+    door = Door({"too_large": {"bytes": 5000, "nth": 2}})
+    sizes = [10, 6000, 10, 7000, 8000]
+    assert [door.upload(b"x" * size).status_code for size in sizes] == [200, 200, 200, 413, 200]
+
+
+@pytest.mark.parametrize("cursor", [True, False])
+@pytest.mark.parametrize("what", ["no_status", "no_id", "not_object", "foreign_null"])
+def test_a_list_may_hold_an_odd_entry_of_somebody_else(what: str, cursor: bool) -> None:
+    door = Door({"list_entry_odd": {"what": what, "nth": [1, 2]}}, list_shows_cursor=cursor)
+    assert len(door.http.get("/batches").json()["data"]) == 1
+    jobs = [door.start(texts(1)) for _ in range(2)][::-1]
+    page = door.http.get("/batches").json()
+    odd = page["data"][0]
+
+    assert [entry["id"] for entry in page["data"][1:]] == jobs
+    assert page.get("last_id") == (jobs[-1] if cursor else None)
+    match what:
+        case "not_object":
+            assert isinstance(odd, str)
+        case "foreign_null":
+            assert {key for key, value in odd.items() if value is not None} == {"id"}
+        case _:
+            assert ("status" in odd, "id" in odd) == (what != "no_status", what != "no_id")
+    assert [entry["id"] for entry in door.http.get("/batches").json()["data"]] == jobs
+    assert door.simulator.faults.fired == {"list_entry_odd": 2}
+
+
+def test_a_list_may_tell_nothing_of_a_job_but_its_id() -> None:
+    door = Door({"list_entry_odd": {"what": "bare_id"}})
+    assert door.http.get("/batches").json()["data"] == []
+    assert door.simulator.faults.fired == {}  # there was no job to strike
+    jobs = [door.start(texts(1)) for _ in range(3)][::-1]
+    pages = [door.http.get("/batches").json()["data"] for _ in range(3)]
+
+    assert [[entry["id"] for entry in page] for page in pages] == [jobs] * 3
+    bare = [entry["id"] for page in pages for entry in page if entry == {"id": entry["id"]}]
+    assert sorted(bare) == sorted(jobs)
+    assert door.simulator.faults.fired == {"list_entry_odd": 3}
+
+
+@pytest.mark.parametrize("how", ["bytes", "early_hints"])
+def test_a_head_that_trickles_outlasts_the_client(how: str) -> None:
+    door = Door({"head_trickle": {"on": "create_batch", "how": how}})
+    file_id = door.upload(jsonl(texts(1))).json()["id"]
+    before = door.clock.mono()
+
+    with pytest.raises(httpx.ReadTimeout):
+        door.create(file_id)
+    assert door.clock.mono() - before == 60
+    assert len(door.http.get("/batches").json()["data"]) == 1
+    assert door.simulator.faults.fired == {"head_trickle": 1}
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_an_auth_outage_lasts_from_one_time_to_another(status: int) -> None:
     door = Door({"auth_outage": {"status": status, "from_s": 10, "until_s": 20}})
@@ -311,6 +400,47 @@ def test_vectors_may_be_spoilt_in_either_encoding(name: str, encoding: str | Non
     assert (ledger.units(), ledger.spoilt_tokens > 0) == (2, True)
 
 
+@pytest.mark.parametrize("encoding", [None, "base64"])
+@pytest.mark.parametrize(("factor", "norm"), [(1e30, 1e30), (1e-42, 1e-42)])
+def test_a_vector_may_be_of_a_length_beyond_all_measure(
+    encoding: str | None, factor: float, norm: float
+) -> None:
+    door = Door({"line_norm": {"nth": 2, "factor": factor}})
+    batch = door.finish(door.start(texts(3), {**PARAMS, "encoding_format": encoding}))
+    norms = {}
+    for line in door.lines(batch["output_file_id"]):
+        value = line["response"]["body"]["data"][0]["embedding"]
+        vector = np.frombuffer(base64.b64decode(value), "<f4") if encoding else np.array(value)
+        norms[line["custom_id"]] = np.linalg.norm(vector.astype(np.float64))
+
+    assert norms == {
+        "id-0": pytest.approx(1),
+        "id-1": pytest.approx(norm, rel=0.01),
+        "id-2": pytest.approx(1),
+    }
+    assert (door.simulator.ledger.units(), door.simulator.ledger.spoilt_tokens > 0) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("value", "usage"),
+    [
+        ("missing", ...),
+        ("null", None),
+        ("string", {"total_tokens": "4"}),
+        ("negative", {"total_tokens": -4}),
+        ("huge", {"total_tokens": 1 << 63}),
+        ("zero", {"total_tokens": 0}),
+    ],
+)
+def test_the_usage_of_a_good_result_may_be_odd(value: str, usage: Any) -> None:
+    door, job = one_fault("line_usage", value=value)
+    told = {line["custom_id"]: line["response"]["body"].get("usage", ...) for line in job.output}
+
+    assert told == {"id-0": {"total_tokens": 4}, "id-1": usage, "id-2": {"total_tokens": 4}}
+    assert all(len(line["response"]["body"]["data"]) == 1 for line in job.output)
+    assert (door.simulator.ledger.units(), door.simulator.ledger.spoilt_tokens) == (3, 0)
+
+
 def test_spoilt_vectors_reach_contextualized_lines_and_null_stands_for_nan() -> None:
     door = Door({"line_nan": {"literal": "null"}})
     line = {"custom_id": "a", "body": {"inputs": [["one", "two"]]}}
@@ -322,7 +452,9 @@ def test_spoilt_vectors_reach_contextualized_lines_and_null_stands_for_nan() -> 
     assert None not in data[1]["embedding"]
 
 
-@pytest.mark.parametrize(("name", "dtype"), [("line_nan", "int8"), ("line_all_zero", "binary")])
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("line_nan", "int8"), ("line_all_zero", "binary"), ("line_norm", "int8")]
+)
 def test_faults_that_make_no_sense_do_not_fire(name: str, dtype: str) -> None:
     door = Door({name: 1.0})
     door.run(texts(2), {**PARAMS, "output_dtype": dtype})

@@ -8,7 +8,7 @@ from typing import Any
 
 from voyage_jobs.clock import US
 from voyage_jobs.simulator.endpoints import Endpoint
-from voyage_jobs.simulator.faults import Hit
+from voyage_jobs.simulator.faults import Hit, Item
 from voyage_jobs.simulator.options import Options
 from voyage_jobs.simulator.params import Params
 from voyage_jobs.simulator.scan import LineError
@@ -80,6 +80,11 @@ class Batch:
     finished: bool = False
     output_file_id: str | None = None
     error_file_id: str | None = None
+
+    @property
+    def item(self) -> Item:
+        """What faults know the job by."""
+        return Item(self.number, self.number, self.plan.created_us)
 
     def visible(self, now_us: int, *, to_retrieve: bool) -> bool:
         """Whether the job shows up yet; a fault may keep it out of sight for a while."""

@@ -18,6 +18,14 @@ from typing import Any
 import orjson
 
 from voyage_jobs.clock import US, Clock, SystemClock, now_us
+from voyage_jobs.simulator.answers import (
+    about_sick,
+    intercepted,
+    odd_list,
+    refused,
+    server_error,
+    too_many_requests,
+)
 from voyage_jobs.simulator.blobs import BlobStore
 from voyage_jobs.simulator.content import Contents, cut
 from voyage_jobs.simulator.endpoints import ENDPOINTS
@@ -25,7 +33,15 @@ from voyage_jobs.simulator.faults import FaultScript, Hit
 from voyage_jobs.simulator.files import Files
 from voyage_jobs.simulator.jobs import Jobs
 from voyage_jobs.simulator.ledger import Ledger
-from voyage_jobs.simulator.messages import ApiError, Loss, Request, Response, SchemaError
+from voyage_jobs.simulator.messages import (
+    ApiError,
+    InsteadError,
+    Loss,
+    Request,
+    Response,
+    SchemaError,
+    Trickle,
+)
 from voyage_jobs.simulator.multipart import read_form
 from voyage_jobs.simulator.options import Options
 from voyage_jobs.simulator.params import Params, parse_params, read_object
@@ -35,11 +51,6 @@ from voyage_jobs.simulator.spoil import inapplicable, spoilt_line
 from voyage_jobs.simulator.stamps import Ids, http_date
 from voyage_jobs.simulator.vectors import Embedder, Floats
 
-_HTML = b"<html><head><title>%d</title></head><body><h1>The server had a problem.</h1></body></html>"
-_UNPAID = (
-    "You have not yet added your payment method in the billing page and will have reduced rate limits of "
-    "3 RPM and 10K TPM. To unlock our standard rate limits, please add a payment method on the billing page."
-)
 _SYNC = {
     "embeddings": ENDPOINTS["/v1/embeddings"],
     "contextualized_embeddings": ENDPOINTS["/v1/contextualizedembeddings"],
@@ -78,7 +89,8 @@ class Simulator:
         self.ledger = Ledger()
         self.calls: Counter[str] = Counter()
         self._api_key = api_key
-        self._began_us, self._began_mono = now_us(clock), clock.mono()
+        self.faults.began_us = self._began_us = now_us(clock)
+        self._began_mono = clock.mono()
         self._skipped_us = 0
         self._lock = threading.RLock()
         self._delayed: list[tuple[int, int, Callable[[int], Response]]] = []
@@ -87,7 +99,7 @@ class Simulator:
         self._embedders: dict[tuple[str, int], Embedder] = {}
         ids = Ids(seed)
         self._blobs = BlobStore(storage_dir)
-        self.files = Files(ids, self.options)
+        self.files = Files(ids, self.options, self.faults)
         runner = Runner(self.files, self._blobs, self.ledger, self.faults, self.options, self._embed)
         self.jobs = Jobs(
             files=self.files,
@@ -97,7 +109,7 @@ class Simulator:
             options=self.options,
             batch_seconds=batch_seconds,
         )
-        self._contents = Contents(ids, self.options)
+        self._contents = Contents(ids, self.options, self.faults)
 
     def now_us(self) -> int:
         """The vendor's time in microseconds since 1970 UTC."""
@@ -133,7 +145,8 @@ class Simulator:
             response = self._refusal(error)
         response.headers.setdefault("date", http_date(self.now_us()))
         with self._lock:
-            response.headers.setdefault("request-id", f"req-{sum(self.calls.values())}")
+            if not response.by_another:
+                response.headers.setdefault("request-id", f"req-{sum(self.calls.values())}")
             self._busy_s += self._stopwatch.mono() - began
         return response
 
@@ -146,9 +159,11 @@ class Simulator:
             self.calls[route.operation] += 1
             redirects = route.operation == "file_content" and self.options.redirect_to is not None
             without = frozenset({"body_cut"} if redirects else ())
-            hit = self.faults.call(route.operation, self._elapsed_s(now), without)
+            hit = self.faults.call(route.operation, now, without, request.body_bytes)
         if hit is not None and hit.fault == "request_lost":
             return Response(0, lost=Loss(hit["as"]))
+        if hit is not None and hit.fault == "intercepted":
+            return intercepted(hit["status"])
         self._authorize(route, request, hit)
         if hit is None:
             return self._perform(route, request, now)
@@ -167,9 +182,6 @@ class Simulator:
         self.jobs.settle(now, most_lines)
         return now
 
-    def _elapsed_s(self, now: int) -> float:
-        return (now - self._began_us) / US
-
     def _authorize(self, route: Route, request: Request, hit: Hit | None) -> None:
         if route.operation == "storage":
             return
@@ -184,12 +196,10 @@ class Simulator:
     def _faulty(self, hit: Hit, route: Route, request: Request, now: int) -> Response:
         """Answer a call that a fault strikes."""
         match hit.fault:
-            case "rate_limited":
-                wait_s = hit["retry_after_s"]
-                headers = {} if wait_s is None else {"retry-after": f"{wait_s:g}"}
-                raise ApiError(429, "You have reached your rate limit. Please try again later.", headers)
-            case "unpaid_account":
-                raise ApiError(429, _UNPAID)
+            case "rate_limited" | "unpaid_account":
+                raise too_many_requests(hit)
+            case "too_large":
+                raise refused(413, f"The body is larger than {hit['bytes']} bytes.", html=hit["html"])
             case "input_file_not_found":
                 raise ApiError(404, "Input file not found")
             case "not_deleted" if route.operation == "delete_file":
@@ -210,6 +220,8 @@ class Simulator:
                 return Response(0, lost=Loss(hit["as"]))
             case "server_error":
                 return self._failure(hit)
+            case "head_trickle":
+                response.trickle = Trickle(hit["seconds"], endless=hit["how"] == "early_hints")
             case "body_cut" if response.length:
                 return cut(response, hit["keep_share"])
         return response
@@ -219,7 +231,7 @@ class Simulator:
         status = hit["status"]
         if 400 <= status < 500 and not hit["page"]:
             return self._refusal(ApiError(status, "The request was refused."))
-        return Response.of(_HTML % status, "text/html", status)
+        return server_error(status)
 
     def _delay(self, hit: Hit, route: Route, request: Request, now: int) -> Response:
         """Take the request, let it have its effect later, and never answer."""
@@ -242,22 +254,27 @@ class Simulator:
                     return self._contents.of(self.files.get(route.ident), request, now)
                 case "storage":
                     return self._contents.stored(route.ident, request, now)
-            return Response.json(self._object(route, request, body, now))
+            answer = self._object(route, request, body, now)
+            if hit is not None and hit.fault == "list_entry_odd":
+                turn = self.faults.fired[hit.fault]
+                if not odd_list(answer, hit["what"], turn):
+                    self.faults.withdraw(hit)
+            return Response.json(answer)
 
     def _object(self, route: Route, request: Request, body: bytes, now: int) -> dict[str, Any]:
         """The answer of an operation on files and batches."""
         match route.operation:
             case "list_files":
-                return self.files.page(request.query)
+                return self.files.page(request.query, now)
             case "retrieve_file":
-                return self.files.get(route.ident).as_json(self.options)
+                return self.files.shown(self.files.get(route.ident), now)
             case "delete_file":
                 self.files.delete(route.ident)
                 return {"id": route.ident, "object": "file", "deleted": True}
             case "bulk_delete_files":
                 return self._bulk_delete(read_object(body))
             case "create_batch":
-                return self.jobs.create(read_object(body), now, self._elapsed_s(now))
+                return self.jobs.create(read_object(body), now)
             case "list_batches":
                 return self.jobs.page(request.query, now)
             case "retrieve_batch":
@@ -284,6 +301,9 @@ class Simulator:
         if not form.filename.endswith(".jsonl"):
             raise ApiError(400, "Only .jsonl files are supported.")
         with self._lock:
+            sick = self.faults.item("upload_sick", self.files.name(form.filename, now), now)
+            if sick is not None:
+                raise about_sick(sick)
             shown = self.files.add(form.filename, "batch", blob, now).as_json(self.options)
         if not self.options.upload_shows_expires_at:
             del shown["expires_at"]
@@ -321,6 +341,8 @@ class Simulator:
         return embedder.embed(texts)
 
     def _refusal(self, error: ApiError) -> Response:
+        if isinstance(error, InsteadError):
+            return error.response
         status, detail = error.status, error.detail
         body: dict[str, Any] = {"detail": detail}
         if isinstance(error, SchemaError) and self.options.schema_errors != "400":

@@ -3,6 +3,9 @@
 A rule fires when everything it names holds at once; a rule that names nothing always fires. Draws depend on
 the seed, the rule and the number of the call, job or line alone, so a run is repeated by repeating its
 seed. Of several call or line rules that would fire on the same call or line, the first in the script does.
+
+Rules about items (a job, a file by its name) are drawn once an item and asked at every call about it, so
+nothing of them stays where the rules go away.
 """
 
 from __future__ import annotations
@@ -10,25 +13,38 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from voyage_jobs.clock import US
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.simulator.fault_catalog import CATALOG, OPERATIONS, SPOILS, TRIGGERS_OF, Fault
+from voyage_jobs.simulator.fault_catalog import CATALOG, OPERATIONS, TRIGGERS_OF, Fault
 from voyage_jobs.simulator.messages import Loss
 from voyage_jobs.simulator.options import Options
+
+FaultParams = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that may be sick for long: its `key` decides, its `number` is what `nth` counts."""
+
+    key: int | str
+    number: int
+    created_us: int
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A fault that fires now, with its parameters."""
+    """A fault that fires now, with its parameters, and the rule that says so."""
 
     fault: str
     params: Mapping[str, Any]
+    rule: Rule | None = field(default=None, repr=False, compare=False)
 
     def __getitem__(self, name: str) -> Any:
         return self.params[name]
@@ -65,12 +81,13 @@ class Rule:
 
 @dataclass
 class FaultScript:
-    """The rules of one run and a count of what has fired."""
+    """The rules of one run and a count of what has fired. The simulator sets when it began."""
 
     rules: Sequence[Rule] = ()
     seed: int | None = None
     options: Options | None = None
     fired: Counter[str] = field(default_factory=Counter)
+    began_us: int = 0
 
     @classmethod
     def none(cls) -> FaultScript:
@@ -105,28 +122,60 @@ class FaultScript:
         options = Options.from_mapping(raw["options"]) if "options" in raw else None
         return cls(rules, seed, options)
 
-    def call(self, operation: str, elapsed_s: float, without: frozenset[str] = frozenset()) -> Hit | None:
+    def call(
+        self, operation: str, now_us: int, without: frozenset[str] = frozenset(), body_bytes: int = 0
+    ) -> Hit | None:
         """The fault of this call, if any; `without` are those that cannot apply."""
         found = None
         for index, rule in enumerate(self.rules):
             if CATALOG[rule.fault].scope != "call" or rule.fault in without:
                 continue
-            if operation not in rule.on or not rule.within(elapsed_s):
+            if operation not in rule.on or not rule.within(self._elapsed_s(now_us)):
+                continue
+            if rule.fault == "too_large" and body_bytes <= rule.params["bytes"]:
                 continue
             rule.seen += 1
             if found is None and rule.strikes(rule.seen, self._draw(index, rule, rule.seen)):
                 found = self._fire(rule)
         return found
 
-    def job(self, number: int, elapsed_s: float) -> dict[str, Hit]:
+    def job(self, number: int, now_us: int) -> dict[str, Hit]:
         """All faults of the `number`-th job created, by name."""
         hits: dict[str, Hit] = {}
+        elapsed_s = self._elapsed_s(now_us)
         for index, rule in enumerate(self.rules):
             if CATALOG[rule.fault].scope != "job" or rule.fault in hits or not rule.within(elapsed_s):
                 continue
             if rule.strikes(number, self._draw(index, rule, number)):
                 hits[rule.fault] = self._fire(rule)
         return hits
+
+    def item(
+        self, fault: str, item: Item, now_us: int, fits: Callable[[FaultParams], bool] | None = None
+    ) -> Hit | None:
+        """Whether `fault` strikes a call about this item now, by a rule whose parameters `fits` takes."""
+        age_s = (now_us - item.created_us) / US
+        for index, rule in enumerate(self.rules):
+            if (
+                rule.fault == fault
+                and rule.within(self._elapsed_s(now_us))
+                and _is_sick_at(rule, age_s)
+                and rule.strikes(item.number, self._draw(index, rule, item.key))
+                and (fits is None or fits(rule.params))
+            ):
+                return self._fire(rule)
+        return None
+
+    def chance(self, *key: int | str | tuple[int | str, ...]) -> float:
+        """A number in [0, 1) that depends on the seed and the key alone."""
+        drawn = hashlib.blake2b(repr((self.seed or 0, *key)).encode(), digest_size=7).digest()
+        return int.from_bytes(drawn, "big") / (1 << 56)
+
+    def withdraw(self, hit: Hit) -> None:
+        """A fault that was to strike found nothing to strike: it does not count."""
+        if hit.rule is not None:
+            hit.rule.fired -= 1
+            self.fired -= Counter([hit.fault])
 
     def line(
         self, job: int, number: int, custom_id: str, texts: Iterable[str], without: frozenset[str]
@@ -147,14 +196,22 @@ class FaultScript:
     def _fire(self, rule: Rule) -> Hit:
         rule.fired += 1
         self.fired[rule.fault] += 1
-        return Hit(rule.fault, rule.params)
+        return Hit(rule.fault, rule.params, rule)
 
-    def _draw(self, index: int, rule: Rule, *numbers: int) -> float:
-        """A number in [0, 1) that depends on the seed, the rule and the numbers alone."""
-        if rule.probability >= 1.0:
-            return 0.0
-        key = repr((self.seed or 0, index, numbers)).encode()
-        return int.from_bytes(hashlib.blake2b(key, digest_size=7).digest(), "big") / (1 << 56)
+    def _elapsed_s(self, now_us: int) -> float:
+        return (now_us - self.began_us) / US
+
+    def _draw(self, index: int, rule: Rule, *key: int | str) -> float:
+        """A number in [0, 1) that depends on the seed, the rule and the key alone."""
+        return 0.0 if rule.probability >= 1.0 else self.chance(index, key)
+
+
+def _is_sick_at(rule: Rule, age_s: float) -> bool:
+    """Whether a rule about items holds so long after the item came to be."""
+    seconds = rule.params.get("seconds")
+    if CATALOG[rule.fault].starts_late:
+        return age_s >= float(seconds or 0.0)
+    return seconds is None or age_s < float(seconds)
 
 
 def _rules(name: str, value: Any) -> list[Rule]:
@@ -192,8 +249,9 @@ def _param(name: str, key: str, value: Any) -> Any:
     default = CATALOG[name].params[key]
     if key == "as" and value not in {loss.value for loss in Loss}:
         raise ConfigError(f"{name}: `as` is one of {', '.join(loss.value for loss in Loss)}, not {value!r}.")
-    if key == "how" and value not in SPOILS:
-        raise ConfigError(f"{name}: `how` is one of {', '.join(SPOILS)}, not {value!r}.")
+    choices = CATALOG[name].choices.get(key)
+    if choices is not None and value not in choices:
+        raise ConfigError(f"{name}: `{key}` is one of {', '.join(map(str, choices))}, not {value!r}.")
     same_type = type(value) is type(default)
     if not (same_type if isinstance(default, bool | str) else same_type or _is_number(value)):
         raise ConfigError(f"{name}: {value!r} is not a value for {key!r}.")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from voyage_jobs.clock import US
 from voyage_jobs.simulator.blobs import Blob
+from voyage_jobs.simulator.faults import FaultScript, Item
 from voyage_jobs.simulator.messages import ApiError
 from voyage_jobs.simulator.options import Options
 from voyage_jobs.simulator.pages import envelope, page_of, whole_number
@@ -19,7 +20,7 @@ _MOST_PER_PAGE = 10_000
 
 @dataclass(frozen=True)
 class StoredFile:
-    """One file at the vendor."""
+    """One file at the vendor; `job` is the one whose results it holds."""
 
     id: str
     filename: str
@@ -27,6 +28,7 @@ class StoredFile:
     created_us: int
     expires_us: int
     blob: Blob
+    job: Item | None = None
 
     def as_json(self, options: Options) -> dict[str, Any]:
         """The File object."""
@@ -44,12 +46,20 @@ class StoredFile:
 class Files:
     """All files of the account."""
 
-    def __init__(self, ids: Ids, options: Options) -> None:
+    def __init__(self, ids: Ids, options: Options, faults: FaultScript) -> None:
         self._ids = ids
         self._options = options
+        self._faults = faults
         self._files: dict[str, StoredFile] = {}
+        self._names: dict[str, Item] = {}
 
-    def add(self, filename: str, purpose: Purpose, blob: Blob, now_us: int) -> StoredFile:
+    def name(self, filename: str, now_us: int) -> Item:
+        """A file by its name, which it keeps when it is uploaded again; it came to be when first heard of."""
+        return self._names.setdefault(filename, Item(filename, len(self._names) + 1, now_us))
+
+    def add(
+        self, filename: str, purpose: Purpose, blob: Blob, now_us: int, job: Item | None = None
+    ) -> StoredFile:
         """Store a file from now on for the retention time."""
         file = StoredFile(
             id=f"file{self._options.id_separator}{self._ids.new()}",
@@ -58,6 +68,7 @@ class Files:
             created_us=now_us,
             expires_us=now_us + int(self._options.file_retention_s * US),
             blob=blob,
+            job=job,
         )
         self._files[file.id] = file
         return file
@@ -91,7 +102,15 @@ class Files:
                 self._files.pop(file_id, None)
         return unknown
 
-    def page(self, query: Mapping[str, str]) -> dict[str, Any]:
+    def shown(self, file: StoredFile, now_us: int) -> dict[str, Any]:
+        """The File object, which may lie about the size of results."""
+        shown, size = file.as_json(self._options), file.blob.size
+        hit = file.job and self._faults.item(
+            "file_size_lies", file.job, now_us, lambda params: _lied(size, params["by"]) != size
+        )
+        return shown | {"bytes": _lied(size, hit["by"])} if hit else shown
+
+    def page(self, query: Mapping[str, str], now_us: int = 0) -> dict[str, Any]:
         """One page of the list."""
         order = query.get("order", "desc")
         if order not in ("asc", "desc"):
@@ -103,7 +122,11 @@ class Files:
         if "purpose" in query:
             files = [f for f in files if f.purpose == query["purpose"]]
         shown, more = page_of(files, [f.id for f in files], query.get("after"), limit)
-        return envelope([f.as_json(self._options) for f in shown], more)
+        return envelope([self.shown(f, now_us) for f in shown], more)
 
     def __len__(self) -> int:
         return len(self._files)
+
+
+def _lied(size: int, by: float) -> int:
+    return max(0, size + int(by))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from voyage_jobs.clock import US
+from voyage_jobs.simulator.answers import about_sick
 from voyage_jobs.simulator.batches import CANCELLABLE, IN_FLIGHT, Batch, make_plan
 from voyage_jobs.simulator.endpoints import ENDPOINTS, Endpoint
 from voyage_jobs.simulator.faults import FaultScript, Hit
@@ -16,7 +17,7 @@ from voyage_jobs.simulator.pages import envelope, page_of, whole_number
 from voyage_jobs.simulator.params import parse_params
 from voyage_jobs.simulator.runner import Runner
 from voyage_jobs.simulator.scan import LineError, Scan, scan
-from voyage_jobs.simulator.stamps import Ids
+from voyage_jobs.simulator.stamps import Ids, strange
 
 _KEYS = frozenset({"endpoint", "input_file_id", "completion_window", "request_params", "metadata"})
 _MOST_PAIRS, _MOST_KEY_CHARS, _MOST_VALUE_CHARS = 16, 64, 512
@@ -54,11 +55,14 @@ class Jobs:
             if batch.finished:
                 del self._open[batch.id]
 
-    def create(self, body: Mapping[str, Any], now_us: int, elapsed_s: float) -> dict[str, Any]:
+    def create(self, body: Mapping[str, Any], now_us: int) -> dict[str, Any]:
         """Start a job. Raises ApiError: 400, 404 (input file), 410 (model), 429 (limits)."""
         endpoint, request_params, metadata = _read_create(body)
         params = parse_params(_batch_params(request_params, self._options), endpoint.kind, self._options)
         file = self._input_file(body["input_file_id"])
+        refused = self._faults.item("create_refused", self._files.name(file.filename, now_us), now_us)
+        if refused is not None:
+            raise ApiError(refused["status"], refused["message"])
         self.settle(now_us)
         running = [b for b in self._open.values() if b.status(now_us) in IN_FLIGHT]
         if len(running) >= self._options.max_in_flight_jobs:
@@ -70,7 +74,7 @@ class Jobs:
             most = self._options.max_in_flight_tokens
             raise ApiError(429, f"The limit of {most} tokens in in-flight batches is reached.")
         number = len(self._batches) + 1
-        hits = self._faults.job(number, elapsed_s)
+        hits = self._faults.job(number, now_us)
         slow_share = hits["job_slow"]["done_share"] if "job_slow" in hits else None
         batch = Batch(
             id=f"batch{self._options.id_separator}{self._ids.new()}",
@@ -87,22 +91,22 @@ class Jobs:
         )
         self._batches[batch.id] = self._open[batch.id] = batch
         self._runner.start(batch, file.blob, lines)
-        return batch.as_json(now_us, self._options)
+        return self._shown(batch, now_us)
 
     def retrieve(self, batch_id: str, now_us: int) -> dict[str, Any]:
         """One job. Raises ApiError 404."""
-        return self._advanced(batch_id, now_us).as_json(now_us, self._options)
+        return self._shown(self._advanced(batch_id, now_us), now_us)
 
     def page(self, query: Mapping[str, str], now_us: int) -> dict[str, Any]:
         """One page of the list."""
         limit = whole_number(query, "limit", _PER_PAGE, 1, _MOST_PER_PAGE)
-        batches = [b for b in self._batches.values() if b.visible(now_us, to_retrieve=False)]
+        batches = [b for b in self._batches.values() if self._is_listed(b, now_us)]
         if self._options.batches_order == "desc":
             batches.reverse()
         shown, more = page_of(batches, [b.id for b in batches], query.get("after"), limit)
         for batch in shown:
             self._advance(batch, now_us)
-        data = [batch.as_json(now_us, self._options) for batch in shown]
+        data = [self._shown(batch, now_us) for batch in shown]
         return envelope(data, more, cursor=self._options.list_shows_cursor)
 
     def cancel(self, batch_id: str, now_us: int) -> dict[str, Any]:
@@ -115,19 +119,38 @@ class Jobs:
         batch.cancelled_us = now_us + self._cancel_us
         batch.invalid = []
         self._advance(batch, now_us)
-        return batch.as_json(now_us, self._options)
+        return self._shown(batch, now_us)
 
     def all(self, now_us: int) -> list[dict[str, Any]]:
-        """Every job, hidden ones too."""
+        """Every job as it is, hidden and sick ones too."""
         self.settle(now_us)
         return [batch.as_json(now_us, self._options) for batch in self._batches.values()]
 
     def _advanced(self, batch_id: str, now_us: int) -> Batch:
         batch = self._batches.get(batch_id)
-        if batch is None or not batch.visible(now_us, to_retrieve=True):
+        if batch is None or not batch.visible(now_us, to_retrieve=True) or self._is_deleted(batch, now_us):
             raise ApiError(404, f"Batch {batch_id} not found.")
+        sick = self._faults.item("job_sick", batch.item, now_us)
+        if sick is not None:
+            raise about_sick(sick)
         self._advance(batch, now_us)
         return batch
+
+    def _is_deleted(self, batch: Batch, now_us: int) -> bool:
+        return self._faults.item("job_deleted", batch.item, now_us) is not None
+
+    def _is_listed(self, batch: Batch, now_us: int) -> bool:
+        if not batch.visible(now_us, to_retrieve=False) or self._is_deleted(batch, now_us):
+            return False
+        return self._faults.item("job_sick", batch.item, now_us, lambda p: not p["listed"]) is None
+
+    def _shown(self, batch: Batch, now_us: int) -> dict[str, Any]:
+        """The Batch object, which may have come to be at a strange time."""
+        shown = batch.as_json(now_us, self._options)
+        hit = self._faults.item("job_created_at", batch.item, now_us)
+        if hit is not None:
+            shown["created_at"] = strange(hit["value"], batch.plan.created_us, self._options)
+        return shown
 
     def _advance(self, batch: Batch, now_us: int) -> None:
         self._runner.advance(batch, now_us)

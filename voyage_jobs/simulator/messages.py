@@ -28,6 +28,14 @@ class Loss(Enum):
 
 
 @dataclass(frozen=True)
+class Trickle:
+    """An answer whose head takes its time: byte by byte, or behind interim answers without end."""
+
+    seconds: float
+    endless: bool
+
+
+@dataclass(frozen=True)
 class Request:
     """One HTTP request. Header names are in lower case; `peer` is the caller's address."""
 
@@ -62,13 +70,20 @@ class Request:
             peer=peer,
         )
 
+    @property
+    def body_bytes(self) -> int:
+        """How long the body is, as far as the request says."""
+        length = self.headers.get("content-length", "")
+        return int(length) if length.isdecimal() else 0
+
 
 @dataclass
 class Response:
     """One HTTP answer.
 
     `length` is what Content-Length promises. With `lost` the caller gets no answer at all; with `cut` the
-    body ends before `length` bytes and the connection breaks.
+    body ends before `length` bytes and the connection is closed, or reset with `reset`. One `by_another`
+    comes from something on the way to the API.
     """
 
     status: int
@@ -77,6 +92,9 @@ class Response:
     length: int = 0
     lost: Loss | None = None
     cut: bool = False
+    reset: bool = False
+    by_another: bool = False
+    trickle: Trickle | None = None
 
     @classmethod
     def json(cls, value: Any, status: int = 200) -> Response:
@@ -107,6 +125,14 @@ class ApiError(Exception):
         self.detail = detail
         self.headers = dict(headers or {})
         super().__init__(f"{status} {detail}")
+
+
+class InsteadError(ApiError):
+    """A fault answers in place of the API."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status, "")
+        self.response = response
 
 
 class SchemaError(ApiError):

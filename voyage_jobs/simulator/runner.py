@@ -12,14 +12,14 @@ import orjson
 from voyage_jobs.simulator.batches import Batch
 from voyage_jobs.simulator.blobs import Blob, BlobStore
 from voyage_jobs.simulator.endpoints import Workload
-from voyage_jobs.simulator.faults import FaultScript, Hit
+from voyage_jobs.simulator.faults import FaultParams, FaultScript, Hit
 from voyage_jobs.simulator.files import Files, Purpose
 from voyage_jobs.simulator.ledger import Ledger
 from voyage_jobs.simulator.messages import ApiError
 from voyage_jobs.simulator.options import Options
 from voyage_jobs.simulator.params import Params
 from voyage_jobs.simulator.scan import Scan, read_line
-from voyage_jobs.simulator.spoil import SPOILING, inapplicable, spoilt_line
+from voyage_jobs.simulator.spoil import SPOILING, inapplicable, spoilt_line, unusable, with_usage
 from voyage_jobs.simulator.vectors import Floats
 
 _BLOCK_TEXTS = 256
@@ -110,8 +110,10 @@ class Runner:
             return None
         custom_id, groups = read_line(raw, batch.endpoint, batch.params, self._options)
         flat = [text for group in groups for text in group]
-        hit = batch.hits.get("job_all_failed") or self._faults.line(
-            batch.number, index + 1, custom_id, flat, inapplicable(batch.params)
+        hit = (
+            batch.hits.get("job_all_failed")
+            or self._unusable(batch, index + 1)
+            or self._faults.line(batch.number, index + 1, custom_id, flat, inapplicable(batch.params))
         )
         try:
             work = batch.endpoint.prepare(groups, batch.params)
@@ -121,6 +123,15 @@ class Runner:
         if hit is not None and self._faulty(batch, custom_id, hit):
             return None
         return _Pending(custom_id, work, hit)
+
+    def _unusable(self, batch: Batch, number: int) -> Hit | None:
+        """Whether the job spoils this line, for those who look now; the rule's time is that of the job's creation."""
+
+        def fits(params: FaultParams) -> bool:
+            drawn = self._faults.chance("job_unusable", batch.number, number)
+            return drawn < params["share"] and unusable(params["how"], batch.params)
+
+        return self._faults.item("job_unusable", batch.item, batch.plan.created_us, fits)
 
     def _faulty(self, batch: Batch, custom_id: str, hit: Hit) -> bool:
         """Apply a fault that keeps a line from being answered; True if it was one."""
@@ -174,7 +185,11 @@ class Runner:
         """The output line of a request, or lines where a fault adds one."""
         fault = item.hit.fault if item.hit is not None else None
         if item.hit is not None and fault in SPOILING:
-            return spoilt_line(item.hit, body, lambda b: _line(batch, item.custom_id, _success(b)))
+            changed = fault == "job_unusable" and item.hit["how"] == "ids_changed"
+            shown_id = f"changed-{item.custom_id}" if changed else item.custom_id
+            return spoilt_line(item.hit, body, lambda b: _line(batch, shown_id, _success(b)))
+        if item.hit is not None and fault == "line_usage":
+            body = with_usage(body, item.hit["value"])
         line = _line(batch, item.custom_id, _success(body))
         if fault == "line_duplicate":
             return line + line
@@ -211,7 +226,7 @@ class Runner:
 
     def _result(self, batch: Batch, blob: Blob, purpose: Purpose) -> str:
         name = f"batch_{batch.id}_{purpose.removeprefix('batch-')}"
-        return self._files.add(name, purpose, blob, batch.ends_us()).id
+        return self._files.add(name, purpose, blob, batch.ends_us(), batch.item).id
 
 
 _EXPIRED = {

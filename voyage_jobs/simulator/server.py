@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import signal
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,12 +15,14 @@ from typing import Protocol
 
 from voyage_jobs.simulator.core import Simulator
 from voyage_jobs.simulator.messages import ApiError, Loss, Readable, Request, Response
+from voyage_jobs.simulator.trickle import send_head
 
 _CHUNK_BYTES = 1 << 20
 _MAX_LINE_BYTES = 1 << 16
 _TICK_S = 0.25
 _HOLD_S = 3600.0
 _LINES_PER_TICK = 500
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # linger for no time
 
 
 class LineReadable(Readable, Protocol):
@@ -82,7 +86,7 @@ class ChunkedReader:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One connection. A lost exchange closes it without a word."""
+    """One connection. A lost exchange closes or resets it without a word."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -110,6 +114,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _lose(self, loss: Loss) -> None:
         """Give no answer; where the client is to time out, hold the line until it hangs up."""
         self.close_connection = True
+        if loss is Loss.READ_ERROR:
+            self.server.reset(self.connection)
         if loss is Loss.READ_TIMEOUT:
             self.connection.settimeout(_HOLD_S)
             while self.rfile.read1(_CHUNK_BYTES):
@@ -130,6 +136,25 @@ class _Handler(BaseHTTPRequestHandler):
         return LimitedReader(source, int(length) if length.isdecimal() else 0)
 
     def _send(self, response: Response) -> None:
+        head = self._head(response)
+        if response.trickle is None:
+            self.wfile.write(head)
+        elif not send_head(self.connection, head, response.trickle):
+            self.close_connection = True
+            return
+        for piece in response.chunks():
+            if self.command != "HEAD":
+                self.wfile.write(piece)
+        if response.cut:
+            self.close_connection = True
+        if response.reset:
+            self.wfile.flush()
+            self.server.reset(self.connection)
+
+    def _head(self, response: Response) -> bytes:
+        """Status line and headers, as the base class writes them."""
+        wire, written = self.wfile, io.BytesIO()
+        self.wfile = written
         self.send_response_only(response.status)
         for name, value in response.headers.items():
             self.send_header(name.title(), value)
@@ -137,11 +162,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
-        for piece in response.chunks():
-            if self.command != "HEAD":
-                self.wfile.write(piece)
-        if response.cut:
-            self.close_connection = True
+        self.wfile = wire
+        return written.getvalue()
 
     def log_message(self, *args: object) -> None:
         """Stay silent: what was asked can be seen at /_simulator/state."""
@@ -166,6 +188,7 @@ class _Server(ThreadingHTTPServer):
         self.simulator = simulator
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._connections: set[socket.socket] = set()
+        self._resets: set[socket.socket] = set()
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
@@ -185,7 +208,16 @@ class _Server(ThreadingHTTPServer):
         """Forget a connection that is over."""
         if isinstance(request, socket.socket):
             self._connections.discard(request)
+            if request in self._resets:
+                self._resets.discard(request)
+                self.close_request(request)  # without the farewell of the base class
+                return
         super().shutdown_request(request)
+
+    def reset(self, connection: socket.socket) -> None:
+        """Let the client see a reset when the connection is closed, instead of an end in order."""
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._resets.add(connection)
 
     def hang_up(self) -> None:
         """Break the connections that are still open, so that their threads end."""

@@ -10,6 +10,10 @@ from voyage_jobs.simulator.options import Options
 
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _ID_LENGTH = 22
+_YEAR_1 = "0001-01-01T00:00:00+23:59"
+_LAST_US = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()) * US
+_TEN_YEARS_US = 3652 * 86_400 * US
+_TWO_HOURS_US = 2 * 3600 * US
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -22,6 +26,19 @@ def stamp(us: int | None, options: Options) -> str | None:
     if options.timestamps == "zoneless":
         return moment.strftime("%Y-%m-%d %H:%M:%S")
     return moment.isoformat(timespec="microseconds")
+
+
+def strange(kind: str, us: int, options: Options) -> str | None:
+    """A time that `us` is not: `year1` lies before the first year there is, once it is brought to UTC."""
+    if kind == "year1":
+        return _YEAR_1
+    moments = {
+        "1970": 0,
+        "year9999": _LAST_US,
+        "future": us + _TEN_YEARS_US,
+        "before_call": us - _TWO_HOURS_US,
+    }
+    return stamp(moments[kind], options)
 
 
 def http_date(us: int) -> str:

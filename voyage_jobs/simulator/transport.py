@@ -53,6 +53,8 @@ class SimulatorTransport(httpx.BaseTransport):
         )
         if response.lost is not None:
             raise self._loss(response.lost, request)
+        if response.trickle is not None:  # in earnest the client's patience ends by its own measure
+            raise self._loss(Loss.READ_TIMEOUT, request)
         response.headers["content-length"] = str(response.length)
         return httpx.Response(
             response.status, headers=response.headers, stream=_Body(response, request), request=request
@@ -78,6 +80,8 @@ class _Body(httpx.SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         yield from self._response.chunks()
+        if self._response.reset:
+            raise httpx.ReadError("The simulator reset the connection.", request=self._request)
         if self._response.cut:
             raise httpx.RemoteProtocolError(
                 "peer closed connection without sending complete message body", request=self._request
