@@ -9,21 +9,23 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from tests.world import Post
 from voyage_jobs import crash
-from voyage_jobs.clock import VirtualClock, now_us
+from voyage_jobs.clock import US, VirtualClock, now_us
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import EpochLostError, VoyageJobsError
 from voyage_jobs.notify.teller import Teller
 from voyage_jobs.simulator import Simulator
+from voyage_jobs.simulator.fault_catalog import CATALOG
 from voyage_jobs.simulator.transport import SimulatorTransport
 from voyage_jobs.states import UNFINISHED, Batch
 from voyage_jobs.steps import acts
 from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.pack import is_blocked
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.store import batches, documents, embeddings, lanes, mailbox, pauses, sources, versions
 from voyage_jobs.store.batches import UNUSABLE
@@ -38,6 +40,9 @@ from .power import Power
 from .speed import empty_state, fast_stores, scratch
 from .story import Death, Log, Plan, Tally, Violation
 
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
 KEY = "pa-simulated"
 GRACE_S = 60.0
 MOST_TURNS = 200
@@ -46,6 +51,10 @@ YEAR_S = 365 * DAY_S
 IDLE_S = 1800.0
 PEACE_S = 3600.0
 PATIENCE = 20
+HOUR_S = 3600
+CONVALESCENCE_S = 900.0
+MOST_IDLE_TURNS = 24
+"""Six hours in which nothing moves: longer than any wait of something that is well."""
 
 
 _CONTEXTUALIZED = {"model": "voyage-context-3", "endpoint": "/v1/contextualizedembeddings"}
@@ -153,6 +162,7 @@ class Life:
                         if not self._turn():
                             break
                     self._let_time_pass()
+                self._others_get_through()
                 self._find_peace()
         except Violation:
             raise
@@ -533,6 +543,39 @@ class Life:
         choices = (0.0, 5.0, 60.0, 300.0, 1000.0, 3600.0)
         self.clock.advance(self.rng.choices(choices, (2, 2, 4, 6, 4, 3))[0])
 
+    # --- the sick and the others ---
+
+    def _others_get_through(self) -> None:
+        """Only what is sick stays sick; whoever is not must get on, within a bounded number of turns."""
+        if self.rng.random() < 0.5:
+            return
+        self.log.say("CONVALESCENCE")
+        rules = self.sim.faults.rules
+        self.sim.faults.rules = tuple(rule for rule in rules if CATALOG[rule.fault].scope == "item")
+        deaths, self._deaths_left, self._target_left = self._deaths_left, 0, 0
+        context = self._working()
+        assert context is not None
+        self._perform(context, "resume")
+        before, idle = 0, 0
+        for _ in range(MOST_TURNS):
+            if self._turn():
+                continue
+            context = self._working()
+            assert context is not None
+            with context.store.read() as connection:
+                waiting = healthy_and_waiting(context, connection)
+                moves = connection.exec_driver_sql(
+                    "SELECT COALESCE(MAX(id), 0) FROM transitions"
+                ).scalar_one()
+            if waiting is None:
+                break
+            idle = idle + 1 if moves == before else 0
+            before = moves
+            if idle > MOST_IDLE_TURNS:
+                raise Violation(f"nothing moves for {idle} turns, and {waiting} could")
+            self.clock.advance(CONVALESCENCE_S)
+        self._deaths_left = deaths
+
     # --- the end ---
 
     def _find_peace(self) -> None:
@@ -618,6 +661,21 @@ class Life:
         assert self.context is not None
         with self.context.store.read() as connection:
             self.checker.check_told(connection)
+
+
+def healthy_and_waiting(context: Context, connection: Connection) -> str | None:
+    """Something that nothing is wrong with, and that waits; None if there is nothing."""
+    now = now_us(context.clock)
+    if lanes.CREATE in lanes.closed(connection) or pauses.now(connection, now).by_what:
+        return None
+    for batch in batches.in_state(connection, *UNFINISHED):
+        at_work = batch.state is Batch.RUNNING and now < (batch.deadline_at or 0) + HOUR_S * US
+        if not batch.failures and not at_work and batch.profile_id == context.profile_id:
+            return f"batch {batch.ref} ({batch.state})"
+    blocked = not context.may_send or context.build is not None or is_blocked(context, connection)
+    if not blocked and embeddings.backlog(connection, context.profile_id).embeddings:
+        return "what is to be sent"
+    return None
 
 
 def live(seed: int, plan: Plan | None = None, *, story: bool = False) -> Tally:
