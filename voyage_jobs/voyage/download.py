@@ -18,6 +18,7 @@ from pathlib import Path
 
 import httpx
 
+from voyage_jobs import private
 from voyage_jobs.clock import Clock
 from voyage_jobs.crash import crash_point
 from voyage_jobs.durable import no_room_is_one_error, remove, sync_dir, sync_file
@@ -196,7 +197,8 @@ class _Fetch:
         """Write the body behind what `tally` has seen; on any break what came is kept for the next try."""
         stall = _Stall(self._client.clock, max(STALL_WINDOW_S, 2 * self._client.timeout_s))
         begun = told = tally.bytes
-        with open(self._part, "ab" if tally.bytes else "wb", buffering=_BLOCK_BYTES) as out:
+        mode = "ab" if tally.bytes else "wb"
+        with open(self._part, mode, buffering=_BLOCK_BYTES, opener=private.opener) as out:
             for block in response.iter_bytes():
                 out.write(block)
                 tally.add(block)
