@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from voyage_jobs import __version__, durable
+from voyage_jobs import __version__, durable, private
 from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError, StateError
@@ -74,9 +74,9 @@ def backup(
     with durable.no_room_is_one_error(str(folder)):
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
-            part.mkdir(mode=0o700)
+            part.mkdir(mode=private.FOLDER)
             entries = list(_fill(settings, part, report, with_table=with_table, progress=progress))
-            with durable.writing(part / MANIFEST) as out:
+            with durable.writing(part / MANIFEST, private=True) as out:
                 out.write(_manifest(settings, clock, part, entries, report))
             sync_folders(part)
             if folder.exists():
@@ -110,7 +110,7 @@ def _fill(
     for done, pack in enumerate(needed):
         progress("copying packs", done, len(needed))
         target = part / VECTORS / pack.name
-        target.parent.mkdir(parents=True, exist_ok=True)
+        private.make_folder(target.parent)
         try:
             linked = link_or_copy(packs.path(pack.name), target)
         except FileNotFoundError:
@@ -137,7 +137,7 @@ def _copy_table(settings: Settings, part: Path, report: BackupReport, progress: 
     for done, path in enumerate(files):
         progress("copying the table", done, len(files))
         target = part / TABLE / source.name / path.relative_to(source)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        private.make_folder(target.parent)
         try:
             report.linked += link_or_copy(path, target)
         except FileNotFoundError:  # an old version was cleaned away meanwhile
@@ -153,6 +153,7 @@ def link_or_copy(source: Path, target: Path) -> bool:
         if exc.errno not in _NO_LINK:
             raise
         shutil.copyfile(source, target)
+        os.chmod(target, private.FILE)
         durable.sync_file(target)
         return False
     return True

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from voyage_jobs.errors import DiskFullError
+from voyage_jobs.private import opener
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -51,15 +52,16 @@ def sync_file(path: str | os.PathLike[str]) -> None:
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[BinaryIO]:
+def writing(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """Write a file that appears under its final name only when it is whole and on disk.
 
     The temporary file stands beside it as `<name>.tmp`. On any error it is removed and the final name is untouched.
+    `private` is for what lies in the data folder; else the umask says who may read it.
     """
     temp = path.with_name(path.name + ".tmp")
     with no_room_is_one_error(str(path)):
         try:
-            with open(temp, "wb") as out:
+            with open(temp, "wb", opener=opener if private else None) as out:
                 yield out
                 out.flush()
                 os.fsync(out.fileno())

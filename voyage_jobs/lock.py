@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from voyage_jobs import private
 from voyage_jobs.clock import Clock
 from voyage_jobs.durable import no_room_is_one_error
 from voyage_jobs.errors import ConfigError, LockedError
@@ -38,7 +39,7 @@ _NETWORK = {
 def held(path: Path, clock: Clock) -> Iterator[None]:
     """Hold the lock for the time of the block. Raises `LockedError` if another process does, and who that is."""
     make_data_dir(path.parent)
-    with open(path, "a+b") as file:
+    with open(path, "a+b", opener=private.opener) as file:
         _take(file.fileno(), path, clock)
         with no_room_is_one_error(str(path)):
             os.ftruncate(file.fileno(), 0)
@@ -49,7 +50,7 @@ def held(path: Path, clock: Clock) -> Iterator[None]:
 def make_data_dir(folder: Path) -> None:
     """Make the data folder, private to its owner. Raises `ConfigError` if that cannot be, or should not."""
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private.make_folder(folder)
     except OSError as exc:
         raise ConfigError(
             f"data_dir {folder} cannot be made: {exc.strerror}.",

@@ -37,6 +37,7 @@ _ABOUT = (
     "sink",
     "step",
     "what",
+    "client",
     "logger",
     "message",
 )

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from voyage_jobs import durable, lock
+from voyage_jobs import durable, lock, private
 from voyage_jobs.backup import (
     STATE,
     TABLE,
@@ -40,6 +40,7 @@ def restore(
     report = BackupReport(settings.data_dir, missing=list(manifest["missing"]))
     with lock.held(settings.paths.lock, clock):
         _demand_empty(settings)
+        private.tighten(settings.data_dir, settings.paths.ours)
         check(folder, manifest, progress)
         with durable.no_room_is_one_error(str(settings.data_dir)):
             try:
@@ -80,17 +81,23 @@ def _put_back(
     settings: Settings, folder: Path, manifest: dict[str, Any], report: BackupReport, progress: Progress
 ) -> None:
     """Packs and table first, the state last: without it nothing would be believed to be there."""
+    for made in filter(None, (settings.paths.vectors, settings.paths.own_table)):
+        private.make_folder(made)
     entries = sorted(manifest["files"], key=lambda entry: entry["name"] == STATE)
     for done, entry in enumerate(entries):
         progress("restoring", done, len(entries))
         source, target = folder / entry["name"], _place(settings, entry["name"])
         if target.exists():
             continue  # a table that is elsewhere and still there: what it shows is checked at the first start
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        inside = target.is_relative_to(settings.data_dir)  # a table elsewhere is for whom the operator wants
+        if inside:
+            private.make_folder(target.parent)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
         if entry["name"].startswith(f"{VECTORS}/"):
             report.linked += link_or_copy(source, target)
         else:
-            with durable.writing(target) as out, open(source, "rb") as file:
+            with durable.writing(target, private=inside) as out, open(source, "rb") as file:
                 shutil.copyfileobj(file, out, _BLOCK_BYTES)
         report.files += 1
         report.bytes += entry["bytes"]

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from voyage_jobs import lock
+from voyage_jobs import lock, private
 from voyage_jobs.clock import Clock
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
@@ -49,6 +49,7 @@ def working(
     """
     keep_large_blocks_apart()
     with lock.held(settings.paths.lock, clock):
+        _keep_others_out(settings, log)
         store = Store.open(settings.paths.state_db, clock)
         try:
             with vendor_client(settings, clock, transport, observer) as client:
@@ -70,6 +71,15 @@ def working(
                     notes.leave(tx)
         finally:
             store.close()
+
+
+def _keep_others_out(settings: Settings, log: Any) -> None:
+    """A data folder that others may open, made by hand or by an older version, holds texts of documents."""
+    done = private.tighten(settings.data_dir, settings.paths.ours)
+    if done.closed:
+        log.warning("data_dir.closed", data_dir=str(settings.data_dir), entries=done.closed)
+    if done.left_open is not None:
+        log.warning("data_dir.left_open", data_dir=str(settings.data_dir), reason=done.left_open)
 
 
 def vendor_client(

@@ -13,6 +13,8 @@ from world import KEY, World
 
 from voyage_jobs import lock
 from voyage_jobs.config.key import KeySource
+from voyage_jobs.config.page_token import PageToken
+from voyage_jobs.config.secret import SecretSource
 from voyage_jobs.doctor.check import Verdict, bad, exit_code, good, note
 from voyage_jobs.doctor.examine import examine
 from voyage_jobs.store import engine
@@ -150,10 +152,101 @@ def test_a_full_disk(sound):
 
 def test_data_that_others_may_read_and_folders_that_cannot_be(sound, monkeypatch):
     sound.data_dir.chmod(0o755)
-    assert one(checks(sound), "data_dir").fix.startswith("chmod 700")
+    check = one(checks(sound), "data_dir")
+    assert check.fix == f"chmod 700 {sound.data_dir}"
+    assert "closes it" in check.why
+    sound.data_dir.chmod(0o1777)
+    check = one(checks(sound), "data_dir")
+    assert (check.verdict, "left as it is" in check.why) == (Verdict.NOTE, True)
     monkeypatch.setattr(lock, "file_system_of", lambda path: "nfs4")
     assert one(checks(sound), "data_dir").verdict is Verdict.BAD
     assert exit_code(checks(sound)) == 2
+
+
+FILES = {
+    "key file": "VOYAGE_API_KEY_FILE",
+    "page token file": "VOYAGE_JOBS_SERVER_TOKEN_FILE",
+    "notify secret file": "VOYAGE_JOBS_NOTIFY_SECRET_FILE",
+}
+SECRET = "pa-a-secret-that-nobody-is-shown"
+
+
+def with_files(world, environ):
+    settings = world.settings()
+    settings.attach(
+        origin=None,
+        warnings=(),
+        api_key=KeySource(environ),
+        page_token=PageToken(environ),
+        notify_secret=SecretSource(environ, "notify_secret"),
+    )
+    return list(examine(settings, world.clock, probe=False, transport=world.transport))
+
+
+@pytest.fixture
+def place(sound, monkeypatch):
+    """A folder that others may enter, whatever the folders of the test above it say."""
+    real = os.stat
+
+    def passable(path, **options):
+        found = real(path, **options)
+        inside = str(path) in {str(parent) for parent in sound.root.parents}
+        return os.stat_result((found.st_mode | 0o011, *found[1:])) if inside else found
+
+    monkeypatch.setattr(os, "stat", passable)
+    sound.root.chmod(0o755)
+    return sound.root
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    ("mode", "fix"),
+    [(0o644, "600"), (0o640, "600"), (0o444, "400"), (0o602, "600"), (0o600, None), (0o400, None)],
+)
+def test_a_file_with_a_secret_that_others_may_read(sound, place, name, mode, fix):
+    path = place / "a secret"
+    path.write_text(SECRET)
+    path.chmod(mode)
+    found = with_files(sound, {FILES[name]: str(path)})
+    told = [check for check in found if check.name == name]
+    if fix is None:
+        assert told == []
+        return
+    (check,) = told
+    assert (check.verdict, check.fix) == (Verdict.NOTE, f"chmod {fix} '{path}'")
+    assert SECRET not in f"{found}"
+
+
+def test_a_folder_that_keeps_others_out_is_enough(sound, place):
+    folder = place / "closed"
+    folder.mkdir(mode=0o700)
+    path = folder / "key"
+    path.write_text(SECRET)
+    path.chmod(0o644)
+    found = with_files(sound, {"VOYAGE_API_KEY_FILE": str(path)})
+    assert not [check for check in found if check.name in FILES]
+    folder.chmod(0o711)
+    assert one(with_files(sound, {"VOYAGE_API_KEY_FILE": str(path)}), "key file").fix == f"chmod 600 {path}"
+
+
+def test_a_file_of_root_that_is_read_by_a_group_keeps_its_group(sound, place, monkeypatch):
+    path = place / "key"
+    path.write_text(SECRET)
+    path.chmod(0o640)
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    environ = {"VOYAGE_API_KEY_FILE": str(path)}
+    assert not [check for check in with_files(sound, environ) if check.name == "key file"]
+    path.chmod(0o644)
+    assert one(with_files(sound, environ), "key file").fix == f"sudo chmod 640 {path}"
+    monkeypatch.setattr(os, "getegid", lambda: path.stat().st_gid + 1)
+    monkeypatch.setattr(os, "getgroups", list)
+    assert one(with_files(sound, environ), "key file").fix.startswith("sudo chown ")
+
+
+def test_a_file_that_is_not_there_is_told_by_who_reads_it(sound):
+    found = with_files(sound, {"VOYAGE_API_KEY_FILE": str(sound.root / "none")})
+    assert not [check for check in found if check.name == "key file"]
+    assert one(found, "key").verdict is Verdict.BAD
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -1,7 +1,5 @@
 """The server over a real socket: what it answers, to whom, and that nothing it meets ends the work."""
 
-import contextlib
-import http.client
 import json
 import re
 import socket
@@ -10,7 +8,8 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import pytest
-from world import KEY, World
+from served import PATIENCE_S, TOKEN, Served
+from world import World
 
 from voyage_jobs.clock import SystemClock
 from voyage_jobs.config.address import Address
@@ -18,56 +17,14 @@ from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.page_token import PageToken
 from voyage_jobs.metrics.recorder import Recorder
 from voyage_jobs.report.status import status
-from voyage_jobs.server import app, door, views
+from voyage_jobs.server import app, attempts, door, views
 from voyage_jobs.server.door import Door
 from voyage_jobs.server.guard import COOKIE
-from voyage_jobs.server.ready import OthersReadiness, OwnReadiness
+from voyage_jobs.server.ready import OwnReadiness
 from voyage_jobs.table.text_search import find_text
 
-TOKEN = "0123456789abcdef0123456789abcdef"
 ASSETS = Path(app.__file__).parent / "assets"
-PATIENCE_S = 30
 HOSTILE = "<img src=x onerror=alert(1)>.md"
-
-
-class Served:
-    """A server for a world's folder, and how to ask it."""
-
-    def __init__(self, world, *, token=None, host="127.0.0.1", ready=None, recorder=None, **sections):
-        environ = {} if token is None else {"VOYAGE_JOBS_SERVER_TOKEN": token}
-        self.settings = world.settings(**sections).attach(
-            origin=None,
-            warnings=(),
-            api_key=KeySource({"VOYAGE_API_KEY": KEY}),
-            page_token=PageToken(environ),
-        )
-        self.world, self.clock = world, SystemClock()
-        self.ready = ready or OthersReadiness(self.settings, self.clock)
-        self.door = Door(
-            self.settings, Address(host, 0), self.clock, world.log, ready=self.ready, recorder=recorder
-        )
-
-    def __enter__(self):
-        self.door.__enter__()
-        assert self.door.wait_settled(PATIENCE_S)
-        return self
-
-    def __exit__(self, *error):
-        self.door.__exit__(*error)
-
-    def __call__(self, path, *, method="GET", body=None, **headers):
-        """(status, headers, body); headers are given with underscores."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.door.port, timeout=PATIENCE_S)
-        with contextlib.closing(connection):
-            named = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, path, body=body, headers=named)
-            answer = connection.getresponse()
-            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
-
-    def json(self, path, code=200, **headers):
-        status_, _, body = self(path, **headers)
-        assert status_ == code, body
-        return json.loads(body)
 
 
 @pytest.fixture
@@ -190,8 +147,7 @@ def test_other_names_and_other_sites_are_refused(full):
         assert ask("/", Host="jobs.example:1")[0] == 200
 
 
-def test_with_a_token_everything_but_probes_and_the_login_is_closed(full, monkeypatch):
-    monkeypatch.setattr(app, "_WRONG_TOKEN_S", 0)
+def test_with_a_token_everything_but_probes_and_the_login_is_closed(full):
     with Served(full, token=TOKEN) as ask:
         for path in (
             "/api/status",
@@ -210,7 +166,7 @@ def test_with_a_token_everything_but_probes_and_the_login_is_closed(full, monkey
 
 
 def test_a_login_leaves_a_cookie_that_scripts_and_other_sites_do_not_get(full, monkeypatch):
-    monkeypatch.setattr(app, "_WRONG_TOKEN_S", 0)
+    monkeypatch.setattr(attempts, "DELAYS_S", (0.0,) * 4)
     form = {"Content_Type": "application/x-www-form-urlencoded"}
     with Served(full, token=TOKEN) as ask:
         code, headers, body = ask("/login", method="POST", body="token=wrong", **form)

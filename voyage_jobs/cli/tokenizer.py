@@ -25,6 +25,8 @@ def fetch_tokenizer(ctx: click.Context, as_json: bool, hub: str | None) -> None:
     Voyage publishes it on the Hugging Face hub as voyageai/MODEL; it is kept in data_dir. No key is sent. `plan` counts
     by it at once, a running daemon from its next start or SIGHUP on; what waits to be sent is then counted anew.
     """
+    from voyage_jobs import private
+    from voyage_jobs.lock import make_data_dir
     from voyage_jobs.voyage.hub import HUB
     from voyage_jobs.voyage.hub import fetch_tokenizer as fetch
 
@@ -35,6 +37,8 @@ def fetch_tokenizer(ctx: click.Context, as_json: bool, hub: str | None) -> None:
             hint="Take the setting out to use the one of the hub.",
         )
     target, model = settings.tokenizer_file, settings.voyage.model
+    make_data_dir(settings.data_dir)
+    private.make_folder(target.parent)
     size = fetch(model, target, hub=hub or os.environ.get("HF_ENDPOINT") or HUB)
     if as_json:
         output.emit_json({"model": model, "file": str(target), "bytes": size})

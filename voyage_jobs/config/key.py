@@ -66,6 +66,11 @@ class KeySource:
         found = self._usual_file()
         return f"the file {found}" if found else "nowhere (no API key is set)"
 
+    @property
+    def named_file(self) -> Path | None:
+        """The file that the operator named, if the key comes from there; credentials are their makers' business."""
+        return None if self._value else self._named
+
     def _usual_file(self) -> Path | None:
         return next((path for path in self._usual if path.is_file()), None)
 

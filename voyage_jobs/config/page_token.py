@@ -30,6 +30,11 @@ class PageToken:
         """Whether there should be one, usable or not."""
         return self._value is not None or self._file is not None
 
+    @property
+    def named_file(self) -> Path | None:
+        """The file that the operator named, if the token comes from there."""
+        return None if self._value else self._file
+
     def __call__(self) -> str | None:
         """Raises ConfigError for one that cannot be read or is too short; never shows it."""
         if not self.configured:

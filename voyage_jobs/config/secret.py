@@ -53,6 +53,11 @@ class SecretSource:
         return f"The file {found}" if found else "Nothing"
 
     @property
+    def named_file(self) -> Path | None:
+        """The file that the operator named, if the secret comes from there."""
+        return None if self._value else self._named
+
+    @property
     def _hint(self) -> str:
         places = f"{self.variable}, or a file that {self.variable}_FILE names"
         return f"`openssl rand -hex 32` makes one; put it into {places}."

@@ -62,6 +62,27 @@ class Paths:
         """The packs: every vector that was paid for."""
         return self.data_dir / "vectors"
 
+    @property
+    def tokenizers(self) -> Path:
+        """Tokenizers that were fetched, by model."""
+        return self.data_dir / "tokenizers"
+
+    @property
+    def own_table(self) -> Path | None:
+        """The table's folder if it lies in the data folder itself; elsewhere, or behind a link, the operator says who
+        reads it."""
+        table = self.lancedb
+        if table is None or table.parent != self.data_dir or table.is_symlink():
+            return None
+        return table
+
+    @property
+    def ours(self) -> tuple[str, ...]:
+        """What is called so in the data folder is ours; an operator may keep other things beside it."""
+        state = self.state_db.name
+        mine = [self.lock, self.spool, self.vectors, self.tokenizers, self.own_table]
+        return (state, f"{state}-wal", f"{state}-shm", *(path.name for path in mine if path is not None))
+
 
 class Settings(BaseSettings):
     """The configuration. Made by `load_settings`; made directly (tests) it knows no file, key or warnings."""
@@ -138,7 +159,7 @@ class Settings(BaseSettings):
         """Where the model's tokenizer is, or would be if it were fetched."""
         if self.voyage.tokenizer:
             return Path(self.voyage.tokenizer)
-        return self.data_dir / "tokenizers" / f"{quote(self.voyage.model, safe='')}.json"
+        return self.paths.tokenizers / f"{quote(self.voyage.model, safe='')}.json"
 
     @property
     def origin(self) -> Path | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 
-from voyage_jobs import lock
+from voyage_jobs import lock, private
 from voyage_jobs.clock import US, Clock, now_us
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
@@ -19,8 +21,6 @@ from voyage_jobs.store.engine import SAFE_LIBRARY, library_is_safe, library_vers
 from voyage_jobs.store.store import ReadOnlyStore
 from voyage_jobs.table import TableDoor
 from voyage_jobs.vectors import PackStore
-
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def check_library() -> Check:
@@ -71,10 +71,22 @@ def _folder(settings: Settings) -> Check:
             f"{folder} cannot be read and written by this user",
             "Check its owner and permissions.",
         )
-    if stat.S_IMODE(folder.stat().st_mode) & _OTHERS:
-        why = f"{folder} can be opened by other users; it holds the texts of your documents"
-        return note("data_dir", why, f"chmod 700 {folder}")
+    if stat.S_IMODE(folder.stat().st_mode) & private.OTHERS:
+        return _open_folder(folder)
     return good("data_dir", f"{folder} on {kind or 'an unknown file system'}")
+
+
+def _open_folder(folder: Path) -> Check:
+    why = f"{folder} can be opened by other users, and holds the texts of your documents"
+    left = private.why_not(folder.stat())
+    if left is None:
+        return note(
+            "data_dir", f"{why}; the next sync or run closes it", f"chmod 700 {shlex.quote(str(folder))}"
+        )
+    fix = (
+        f"Set data_dir to a folder of user {os.geteuid()}'s own, or give it to that user and `chmod 700` it."
+    )
+    return note("data_dir", f"{why}; {left}, so it is left as it is", fix)
 
 
 def _to_be_made(settings: Settings) -> Check:

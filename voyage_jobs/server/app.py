@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
 from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qs
 
+from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -20,7 +22,8 @@ from starlette.routing import Route
 
 from voyage_jobs.errors import ConfigError, StateError, VoyageJobsError
 from voyage_jobs.metrics.text import CONTENT_TYPE
-from voyage_jobs.server.guard import COOKIE, COOKIE_S, Guard, Verdict
+from voyage_jobs.server.attempts import Attempts
+from voyage_jobs.server.guard import COOKIE, COOKIE_S, Guard, Kind, Proof, Verdict, client_of
 from voyage_jobs.server.views import BusyError, Views
 
 HEADERS = {
@@ -43,18 +46,31 @@ _ASSETS = {
     "icon.svg": "image/svg+xml",
 }
 # What everybody may have: probes, and what a login looks like.
-_OPEN = {"/healthz", "/readyz", "/login", "/page.css", "/icon.svg"}
+_PROBES = {"/healthz", "/readyz"}
+_OPEN = {*_PROBES, "/login", "/page.css", "/icon.svg"}
+_PROBES_AT_ONCE = 2
 _LONGEST_FORM = 4_096
-_WRONG_TOKEN_S = 1.0
-_WRONG = '<p class="wrong" role="alert">That is not the token. Try again.</p>'
+_WRONG = '<p class="wrong" role="alert">{}</p>'
 
 Ready = Callable[[], tuple[bool, str]]
 """Whether work can be done here, and a sentence about it."""
 
 
-def make_app(views: Views, guard: Guard, ready: Ready, log: Any, *, logged_in_pages: bool) -> Any:
-    """The application, guarded. `logged_in_pages`: a token is configured, so that there is something to log out of."""
-    paths = _Paths(views, guard, ready, logged_in_pages)
+def make_app(
+    views: Views,
+    guard: Guard,
+    attempts: Attempts,
+    ready: Ready,
+    log: Any,
+    *,
+    logged_in_pages: bool,
+    most_at_once: int,
+) -> Any:
+    """The application, guarded. `logged_in_pages`: a token is configured, so that there is something to log out of.
+
+    No more than `most_at_once` requests of one client are answered at once, and health checks besides.
+    """
+    paths = _Paths(views, guard, attempts, ready, logged_in_pages)
     app = Starlette(
         routes=[
             Route("/", paths.page),
@@ -76,14 +92,16 @@ def make_app(views: Views, guard: Guard, ready: Ready, log: Any, *, logged_in_pa
             Exception: _unexpected(log),
         },
     )
-    return Guarded(app, guard)
+    return Guarded(app, guard, attempts, most_at_once)
 
 
 class Guarded:
     """Lets in whom the guard lets in, and puts the headers on every answer. Plain ASGI."""
 
-    def __init__(self, app: Any, guard: Guard) -> None:
-        self._app, self._guard = app, guard
+    def __init__(self, app: Any, guard: Guard, attempts: Attempts, most_at_once: int) -> None:
+        self._app, self._guard, self._attempts = app, guard, attempts
+        self._most_at_once = most_at_once
+        self._at_once: Counter[str] = Counter()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One request."""
@@ -96,37 +114,90 @@ class Guarded:
                 message = {**message, "headers": [*message["headers"], *ours]}
             await send(message)
 
-        answer = self._turned_away(scope)
+        client = _client(scope)
         with contextlib.suppress(Exception):  # answered and logged below us; Starlette raises it once more
-            await (answer or self._app)(scope, receive, with_headers)
+            if scope["path"] in _PROBES:
+                await self._app(scope, receive, with_headers)
+            elif self._at_once[client] >= self._most_at_once:
+                answer = _error(503, "busy", "Your address asks for too much at once.")
+                answer.headers["Retry-After"] = "1"
+                await answer(scope, receive, with_headers)
+            else:
+                with self._one_more(client):
+                    await (await self._turned_away(scope) or self._app)(scope, receive, with_headers)
 
-    def _turned_away(self, scope: Any) -> Response | None:
+    @contextlib.contextmanager
+    def _one_more(self, client: str) -> Iterator[None]:
+        self._at_once[client] += 1
+        try:
+            yield
+        finally:
+            self._at_once -= Counter([client])  # and nothing is kept of those with none
+
+    async def _turned_away(self, scope: Any) -> Response | None:
+        """The answer for whom the guard does not let in; held back if a wrong token, or cookie, was shown."""
         if scope["path"] in _OPEN:
             return None
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
+            offered = self._guard.offered(headers)
+            if wait_s := self._attempts.wait_s(_client(scope), offered[0]) if offered else 0:
+                return _locked_out(scope, offered[0], wait_s)
             verdict = self._guard.judge(headers)
+            wrong = [proof for proof in offered if not self._guard.is_right(proof)]
         except ConfigError as exc:
             return _error(503, "config", exc.message, exc.hint)
         if verdict is Verdict.WELCOME:
             return None
-        if verdict is Verdict.WRONG_HOST:
-            hint = "Open it as localhost or by its address, or name this host in [server] hosts."
-            return _error(421, "wrong_host", "This server is not known by that name.", hint)
-        if verdict is Verdict.CROSS_SITE:
-            return _error(403, "cross_site", "Other sites may not ask.")
-        if scope["path"] == "/" and scope["method"] == "GET":
-            return RedirectResponse("/login", 303, headers={"Cache-Control": "no-store"})
-        answer = _error(401, "token", "A token is needed: `Authorization: Bearer ...`, or log in at /login.")
-        answer.headers["WWW-Authenticate"] = "Bearer"
-        return answer
+        await _hold_back(max((self._attempts.wrong(_client(scope), proof) for proof in wrong), default=0.0))
+        return _refusal(scope, verdict)
+
+
+def _client(scope: Any) -> str:
+    """Who asks. What a proxy says of it (`X-Forwarded-For`) anybody could say, so nobody is asked."""
+    return client_of(scope["client"][0] if scope["client"] else "")
+
+
+async def _hold_back(delay_s: float) -> None:
+    """Wait before a refusal; the end of the server ends that, too, and only that cancels us."""
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(delay_s)
+
+
+def _locked_out(scope: Any, proof: Proof, wait_s: int) -> Response:
+    if proof.kind is Kind.COOKIE and scope["path"] == "/" and scope["method"] == "GET":
+        return _to_login()
+    hint = f"Try again in {wait_s} s."
+    answer = _error(429, "locked_out", "Too many wrong tokens came from your address.", hint)
+    answer.headers["Retry-After"] = str(wait_s)
+    return answer
+
+
+def _to_login() -> Response:
+    return RedirectResponse("/login", 303, headers={"Cache-Control": "no-store"})
+
+
+def _refusal(scope: Any, verdict: Verdict) -> Response:
+    if verdict is Verdict.WRONG_HOST:
+        hint = "Open it as localhost or by its address, or name this host in [server] hosts."
+        return _error(421, "wrong_host", "This server is not known by that name.", hint)
+    if verdict is Verdict.CROSS_SITE:
+        return _error(403, "cross_site", "Other sites may not ask.")
+    if scope["path"] == "/" and scope["method"] == "GET":
+        return _to_login()
+    answer = _error(401, "token", "A token is needed: `Authorization: Bearer ...`, or log in at /login.")
+    answer.headers["WWW-Authenticate"] = "Bearer"
+    return answer
 
 
 class _Paths:
     """The functions behind the paths. What reads a disk runs in a thread of the pool."""
 
-    def __init__(self, views: Views, guard: Guard, ready: Ready, logged_in_pages: bool) -> None:
-        self._views, self._guard, self._ready = views, guard, ready
+    def __init__(
+        self, views: Views, guard: Guard, attempts: Attempts, ready: Ready, logged_in_pages: bool
+    ) -> None:
+        self._views, self._guard, self._attempts, self._ready = views, guard, attempts, ready
+        self._probes = CapacityLimiter(_PROBES_AT_ONCE)
         folder = files("voyage_jobs.server") / "assets"
         self._files = {name: (folder / name).read_bytes() for name in _ASSETS}
         if logged_in_pages:
@@ -157,8 +228,8 @@ class _Paths:
         return PlainTextResponse("ok\n", headers={"Cache-Control": "no-store"})
 
     async def readyz(self, _request: Request) -> Response:
-        """Lock held, state migrated, recovery done."""
-        is_ready, told = await run_in_threadpool(self._ready)
+        """Lock held, state migrated, recovery done. In a thread apart: those of the pool may all be waiting."""
+        is_ready, told = await to_thread.run_sync(self._ready, limiter=self._probes)
         headers = {"Cache-Control": "no-store"}
         return PlainTextResponse(f"{told}\n", 200 if is_ready else 503, headers=headers)
 
@@ -189,20 +260,26 @@ class _Paths:
         return _json(await run_in_threadpool(self._views.find, request.query_params.get("q", "")))
 
     async def login(self, request: Request) -> Response:
-        """The form, and what it sends. A wrong token costs a second."""
+        """The form, and what it sends. A wrong token costs time, and too many lock the client out."""
         if request.method != "POST":
             return self._file(request, "login.html")
         form = parse_qs((await _short_body(request)).decode("utf-8", "replace"))
-        cookie = self._guard.opens(form.get("token", [""])[0].strip())
+        client, proof = _client(request.scope), Proof(Kind.TOKEN, form.get("token", [""])[0].strip())
+        # From here to the count nothing is awaited: of requests that come together one is looked at.
+        if wait_s := self._attempts.wait_s(client, proof):
+            return self._login_again(429, f"Too many wrong tokens. Try again in {wait_s} s.", wait_s)
+        cookie = self._guard.opens(proof.value)
         if cookie is None:
-            await asyncio.sleep(_WRONG_TOKEN_S)
-            body = self._files["login.html"].replace(b"<!--wrong-->", _WRONG.encode())
-            return Response(
-                body, 403, media_type=_ASSETS["login.html"], headers={"Cache-Control": "no-store"}
-            )
+            await _hold_back(self._attempts.wrong(client, proof))
+            return self._login_again(403, "That is not the token. Try again.")
         answer = RedirectResponse("/", 303, headers={"Cache-Control": "no-store"})
         answer.set_cookie(COOKIE, cookie, max_age=COOKIE_S, path="/", httponly=True, samesite="strict")
         return answer
+
+    def _login_again(self, status: int, told: str, wait_s: int = 0) -> Response:
+        body = self._files["login.html"].replace(b"<!--wrong-->", _WRONG.format(told).encode())
+        headers = {"Cache-Control": "no-store"} | ({"Retry-After": str(wait_s)} if wait_s else {})
+        return Response(body, status, media_type=_ASSETS["login.html"], headers=headers)
 
     async def logout(self, _request: Request) -> Response:
         """Forget the cookie."""

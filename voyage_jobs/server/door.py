@@ -6,21 +6,25 @@ import contextlib
 import socket
 import threading
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.clock import Clock
 from voyage_jobs.config.address import Address
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.metrics.recorder import Recorder
+from voyage_jobs.retry import POLICIES
 from voyage_jobs.server.guard import Guard
 from voyage_jobs.server.views import Views
 
-TRY_AGAIN_S = 30.0
+if TYPE_CHECKING:
+    from voyage_jobs.server.connections import Limits
+
+TRY_AGAIN_S = POLICIES["page"].first_s
 _STOP_WAIT_S = 5.0
 _KEEP_ALIVE_S = 30
-_MOST_AT_ONCE = 64
-_BACKLOG = 64
+_TAKEN_AT_ONCE = 64
+_QUEUE = 1024
 
 
 def demand_safe(settings: Settings, address: Address) -> None:
@@ -31,6 +35,16 @@ def demand_safe(settings: Settings, address: Address) -> None:
             hint="Set VOYAGE_JOBS_SERVER_TOKEN (`openssl rand -hex 24`) or VOYAGE_JOBS_SERVER_TOKEN_FILE, or listen"
             " on 127.0.0.1.",
         )
+
+
+class _Listener(socket.socket):
+    """asyncio has one number for the kernel's queue and for how many it takes from it before it looks at any: each is a
+    file descriptor. So the queue is set here: long, or a health check that comes with a crowd is tried again by its
+    kernel a second later."""
+
+    def listen(self, _backlog: int = 0, /) -> None:
+        """With our queue, whoever asks."""
+        super().listen(_QUEUE)
 
 
 class Door:
@@ -48,13 +62,14 @@ class Door:
         *,
         ready: Any,
         recorder: Recorder | None = None,
+        limits: Limits | None = None,
     ) -> None:
         demand_safe(settings, address)
         self.problem: str | None = None
         """Why nobody can be let in at the moment; None while it listens, or is about to."""
         self.port: int | None = None
         self._settings, self._address, self._clock, self._log = settings, address, clock, log
-        self._ready, self._recorder = ready, recorder
+        self._ready, self._recorder, self._limits = ready, recorder, limits
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._settled = threading.Event()
@@ -94,17 +109,17 @@ class Door:
                     self._serve(listener)
             self._closing.wait(TRY_AGAIN_S)
 
-    def _bound(self) -> socket.socket:
+    def _bound(self) -> _Listener:
         host, port = self._address
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, where = found[0]
-        listener = socket.socket(family, kind, protocol)
+        listener = _Listener(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6 and self._address.is_loopback:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             listener.bind(where)
-            listener.listen(_BACKLOG)
+            listener.listen()
         except OSError:
             listener.close()
             raise
@@ -129,14 +144,25 @@ class Door:
         import uvicorn
 
         from voyage_jobs.server.app import make_app
+        from voyage_jobs.server.attempts import Attempts
+        from voyage_jobs.server.connections import limits_of_process, protocol_within
 
+        limits = self._limits or limits_of_process()
         views = Views(self._settings, self._clock, self._recorder)
         guard = Guard(self._settings.page_token, self._settings.server.hosts)
         token_set = self._settings.page_token.configured
-        app = make_app(views, guard, self._ready, self._log, logged_in_pages=token_set)
+        app = make_app(
+            views,
+            guard,
+            Attempts(self._clock, self._log),
+            self._ready,
+            self._log,
+            logged_in_pages=token_set,
+            most_at_once=limits.requests,
+        )
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=protocol_within(limits, self._log),
             ws="none",
             loop="asyncio",
             lifespan="off",
@@ -145,7 +171,7 @@ class Door:
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
-            limit_concurrency=_MOST_AT_ONCE,
+            backlog=_TAKEN_AT_ONCE,
         )
         self.port = listener.getsockname()[1]
         self.problem = None

@@ -13,7 +13,8 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Callable, Collection, Mapping
-from enum import Enum
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum, auto
 from http.cookies import CookieError, SimpleCookie
 
 COOKIE = "voyage_jobs_page"
@@ -28,6 +29,21 @@ class Verdict(Enum):
     WRONG_HOST = "wrong_host"
     CROSS_SITE = "cross_site"
     LOGIN = "login"
+
+
+class Kind(StrEnum):
+    """What somebody shows to be let in: the token itself, or the cookie of a login."""
+
+    TOKEN = auto()
+    COOKIE = auto()
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was shown; never told."""
+
+    kind: Kind
+    value: str = field(repr=False)
 
 
 class Guard:
@@ -49,6 +65,20 @@ class Guard:
         if token is None or same(_cookie(headers), cookie_for(token)):
             return Verdict.WELCOME
         return Verdict.LOGIN
+
+    def offered(self, headers: Mapping[str, str]) -> list[Proof]:
+        """What a request shows to be let in, the token first; nothing where none is asked for."""
+        if self._token() is None:
+            return []
+        shown = (Proof(Kind.TOKEN, _bearer(headers)), Proof(Kind.COOKIE, _cookie(headers)))
+        return [proof for proof in shown if proof.value]
+
+    def is_right(self, proof: Proof) -> bool:
+        """Whether it is the token, or the cookie that a login with it leaves."""
+        token = self._token()
+        if token is None:
+            return False
+        return same(proof.value, token if proof.kind is Kind.TOKEN else cookie_for(token))
 
     def opens(self, offered: str) -> str | None:
         """The cookie for whoever offers the right token."""
@@ -77,6 +107,19 @@ def same(one: str, other: str) -> bool:
 def cookie_for(token: str) -> str:
     """What a login leaves in the browser."""
     return hmac.new(token.encode(), _PURPOSE, hashlib.sha256).hexdigest()
+
+
+def client_of(address: str) -> str:
+    """Who an address stands for: itself, or the network of 64 bits that one customer of IPv6 is given."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(found) if found.is_loopback else str(ipaddress.ip_network((found, 64), strict=False))
 
 
 def _bearer(headers: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from voyage_jobs import private
 from voyage_jobs.clock import US, iso, now_us
 from voyage_jobs.durable import no_room_is_one_error, remove
 from voyage_jobs.errors import ConfigError
@@ -46,9 +47,10 @@ def recover(context: Context, mode: str) -> None:
 
 
 def _recover(context: Context, mode: str) -> None:
-    for folder in (context.settings.paths.spool, context.settings.paths.vectors):
+    paths = context.settings.paths
+    for folder in filter(None, (paths.spool, paths.vectors, paths.own_table)):
         with no_room_is_one_error(str(folder)):
-            folder.mkdir(parents=True, exist_ok=True)
+            private.make_folder(folder)
     take_up_profile(context)
     wanted = [(source.name, encoded(source.path)) for source in context.settings.sources]
     with context.store.write() as tx:

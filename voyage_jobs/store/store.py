@@ -7,6 +7,7 @@ call may stand in such a block. `with store.read() as connection:` sees the last
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from voyage_jobs import private
 from voyage_jobs.clock import Clock, now_us
 from voyage_jobs.errors import BusyError, DiskFullError, EpochLostError, StateError
 from voyage_jobs.store.engine import BUSY_TIMEOUT_MS, reading_engine, sqlite_module, writing_engine
@@ -50,6 +52,13 @@ class Tx:
         return self.connection.connection.driver_connection
 
 
+def _make_private(path: Path) -> None:
+    """A new database is its owner's alone; SQLite gives what lies beside it the same mode. One that is there is not
+    opened: closing it would end the locks that SQLite holds on it in this process. What is wrong, SQLite tells."""
+    with contextlib.suppress(OSError):
+        os.close(private.opener(str(path), os.O_RDWR | os.O_CREAT | os.O_EXCL))
+
+
 class Store:
     """`state.db`, opened by the process that holds the lock."""
 
@@ -70,6 +79,7 @@ class Store:
 
         engine = writing_engine(path)
         with told_plainly(path):
+            _make_private(path)
             upgrade(engine)
             with engine.begin() as connection:
                 epoch = int(connection.execute(_TAKE_EPOCH).scalar_one())

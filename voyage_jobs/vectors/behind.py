@@ -10,6 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from voyage_jobs import private
+
 _MAX_BEHIND = 4  # hand-overs; of one record batch each
 
 
@@ -22,7 +24,7 @@ class FileBehind:
     """
 
     def __init__(self, path: Path) -> None:
-        self._out = open(path, "wb")  # noqa: SIM115 - closed by sync_and_close or discard
+        self._out = open(path, "wb", opener=private.opener)  # noqa: SIM115 - closed by sync_and_close or discard
         self._hash = hashlib.sha256()
         self._noted: list[Any] = []
         self._behind: deque[Future[None]] = deque()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from voyage_jobs import durable
+from voyage_jobs import durable, private
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.profile import Profile
 from voyage_jobs.vectors.format import SUFFIX, WrittenPack, is_pack_name, pack_name
@@ -46,7 +46,7 @@ class PackStore:
         path = self.path(pack_name(profile.fingerprint, ref))
         if not path.parent.is_dir():
             with durable.no_room_is_one_error(str(path)):
-                path.parent.mkdir(parents=True, exist_ok=True)
+                private.make_folder(path.parent)
                 durable.sync_dir(self._folder)
                 durable.sync_dir(self._folder.parent)
         return PackWriter(path, profile, ref, billed_tokens)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import httpx
 
+from voyage_jobs import private
 from voyage_jobs.crash import crash_point
 from voyage_jobs.durable import no_room_is_one_error, remove, sync_dir, sync_file
 from voyage_jobs.errors import BadAnswerError, DiskFullError, InterceptedError, OutcomeUnknownError
@@ -201,7 +202,8 @@ class _Fetch:
         blocks = self._no_page(response)
         stall = _Stall(response, self._client, max(STALL_WINDOW_S, 2 * self._client.timeout_s))
         begun = told = tally.bytes
-        with open(self._part, "ab" if tally.bytes else "wb", buffering=_BLOCK_BYTES) as out:
+        mode = "ab" if tally.bytes else "wb"
+        with open(self._part, mode, buffering=_BLOCK_BYTES, opener=private.opener) as out:
             for block in blocks:
                 out.write(block)
                 tally.add(block)

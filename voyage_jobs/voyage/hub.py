@@ -66,7 +66,7 @@ def _download(url: str, path: Path, transport: httpx.BaseTransport | None) -> in
     ):
         if answer.status_code != 200:
             raise NoTokenizerError(f"{url} answers {answer.status_code}.", hint=_BY_HAND)
-        with writing(path) as out:
+        with writing(path, private=True) as out:
             for part in answer.iter_bytes():
                 size += len(part)
                 if size > MAX_BYTES:

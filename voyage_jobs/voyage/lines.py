@@ -66,7 +66,7 @@ def write_input(path: Path, lines: Iterable[bytes]) -> WrittenFile:
     """Write the lines durably; the same lines make the same bytes. `DiskFullError` leaves nothing behind."""
     digest = hashlib.sha256()
     size = count = 0
-    with durable.writing(path) as out:
+    with durable.writing(path, private=True) as out:
         for line in lines:
             out.write(line)
             digest.update(line)
