@@ -8,6 +8,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
+from tests.silent import Silent
 from tests.tokenizer_file import make_tokenizer
 from tests.world import KEY, World
 from voyage_jobs import worker
@@ -30,11 +31,11 @@ class Commands:
         monkeypatch.setenv("COLUMNS", "80")
         for module in ("clock", "cli.plan", "cli.cost"):
             monkeypatch.setattr(f"voyage_jobs.{module}.SystemClock", lambda: self.world.clock)
-        client, transport = worker.vendor_client, self.world.transport
+        client = worker.vendor_client
         monkeypatch.setattr(
             worker,
             "vendor_client",
-            lambda settings, clock, _, *more: client(settings, clock, transport, *more),
+            lambda settings, clock, _, *more: client(settings, clock, self.world.transport, *more),
         )
 
     def __call__(self, *args, code=0, **sections):
@@ -190,6 +191,29 @@ def test_a_bill_of_some_days(run):
     assert run.json("cost", "--since", day)["rows"] == late["rows"]
     assert first > 0
     assert "neither a day" in run("cost", "--since", "yesterday", code=2).stderr
+
+
+def test_what_no_answer_reports_is_said_to_be_assumed(run):
+    run("sync")
+    assert "assumed" not in run("cost").stdout
+    run.world.write("new.md", "# New\n\nA new one, of which nothing is said.\n")
+    before = run.json("cost")["total"]["paid_tokens"]
+    run.world.clock.advance(86_400)
+    run.world.transport = Silent(run.world.sim)
+    run("sync")
+    found = run.json("cost", "--by", "day")
+    first, second = found["rows"]
+    assert (first["assumed_tokens"], first["assumed_usd"]) == (0, 0)
+    assert second["assumed_tokens"] == second["paid_tokens"] == found["total"]["assumed_tokens"] > 0
+    assert second["assumed_usd"] == pytest.approx(second["paid_usd"])
+    assert found["total"]["paid_tokens"] == before + second["paid_tokens"]
+    told = " ".join(run("cost").stdout.split())
+    assert f"for {second['assumed_tokens']} tokens is assumed: Voyage reported no usage for that." in told
+    rows = list(csv.DictReader(io.StringIO(run("cost", "--csv").stdout)))
+    assert [int(row["assumed_tokens"]) for row in rows] == [0, second["assumed_tokens"]]
+    assert run.json("cost", "--recompute")["equal"]
+    assert run.json("status")["tokens"]["assumed"] == second["assumed_tokens"]
+    assert "tokens assumed: Voyage reported no usage" in run("status").stdout
 
 
 def test_the_books_agree_with_the_lines_or_say_so(run):

@@ -17,7 +17,7 @@ QUARANTINE_S = 900.0
 DAY_S = 86_400.0
 
 # There are no bulk deletions or storage redirects to strike in these lives.
-KINDS = tuple(kind for kind in sorted(CATALOG) if kind not in ("line_usage", "line_norm"))
+KINDS = tuple(sorted(CATALOG))
 
 # It stops all sending until a person acts, so few lives can have it.
 SELDOM = frozenset({"job_unusable"})

@@ -20,7 +20,9 @@ WINDOWS = [Wanted(IDS[0], ["one", "two"]), Wanted(IDS[1], ["three"])]
 
 
 def vector(number, *, as_base64=False):
-    found = np.full(4, number, "<f4")
+    """Of length 1; `number` is ten times its first number."""
+    first = number / 10
+    found = np.array([first, np.sqrt(1 - first * first), 0, 0], "<f4")
     return base64.b64encode(found.tobytes()).decode() if as_base64 else found.tolist()
 
 
@@ -33,12 +35,12 @@ def body(data, tokens=12):
 
 
 def found(answer):
-    """id -> the first number of each of its vectors."""
+    """id -> ten times the first number of each of its vectors."""
     told = {}
     for block in answer.blocks:
         at = 0
         for name, count in zip(block.custom_ids, block.counts, strict=True):
-            told[name] = block.vectors[at : at + count, 0].tolist()
+            told[name] = np.rint(10 * block.vectors[at : at + count, 0]).tolist()
             at += count
     return told
 
@@ -78,6 +80,9 @@ def test_an_answer_whose_parts_cannot_be_told_apart_is_refused(answer, why):
         ([1.0, 1.0, 1.0], "wrong_dimension"),
         ([1.0] * 5, "wrong_dimension"),
         ([0.0] * 4, "all_zero"),
+        ([1.0] * 4, "wrong_length"),
+        ([1e30] * 4, "wrong_length"),
+        ([1e-42] * 4, "wrong_length"),
         ([1.0, 1.0, 1.0, float("nan")], "not_finite"),
         ([1.0, 1.0, 1.0, float("inf")], "not_finite"),
         ([1.0, 1.0, 1.0, None], "not_numbers"),
@@ -101,7 +106,9 @@ def test_the_index_says_which_text_is_answered(as_base64):
     assert answer.problems == {}
 
 
-@pytest.mark.parametrize("usage", [None, {}, {"total_tokens": -1}, {"total_tokens": "many"}, []])
+@pytest.mark.parametrize(
+    "usage", [None, {}, [], *({"total_tokens": n} for n in (-1, 0, "many", True, 1.5, 320_001, 2**63, None))]
+)
 def test_tokens_that_are_not_told_are_none(usage):
     said = json.dumps({"data": rows(vector(1), vector(2), vector(3)), "usage": usage}).encode()
     assert read_answer(said, WANTED, PLAIN).tokens is None

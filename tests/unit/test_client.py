@@ -683,13 +683,13 @@ def packed(vector, dtype):
 def test_a_query_is_embedded_at_once():
     rows = [
         {"embedding": packed([0, 1, 0, 0], "<f4"), "index": 1},
-        {"embedding": [1, 0, 0, 0.5], "index": 0},
+        {"embedding": [1, 0, 0, 0.25], "index": 0},
     ]
     client = client_of(httpx.Response(200, json={"data": rows, "usage": {"total_tokens": 5}}))
 
     embedded = client.embed(["a", "b"], PROFILE)
 
-    assert embedded.vectors.tolist() == [[1, 0, 0, 0.5], [0, 1, 0, 0]]
+    assert embedded.vectors.tolist() == [[1, 0, 0, 0.25], [0, 1, 0, 0]]
     assert embedded.tokens == 5
     assert str(client.script.requests[0].url) == f"{BASE}/embeddings"
     assert orjson.loads(client.script.requests[0].content) == {
@@ -723,7 +723,6 @@ def test_contextualized_queries_are_asked_one_by_one():
     [
         [],
         [{"embedding": [1, 2, 3], "index": 0}],
-        [{"embedding": [0, 0, 0, 0], "index": 0}],
         [{"embedding": "!", "index": 0}],
         [{"index": 0}],
         None,
@@ -732,6 +731,22 @@ def test_contextualized_queries_are_asked_one_by_one():
 def test_vectors_that_do_not_check_out_are_a_bad_answer(rows):
     with pytest.raises(BadAnswerError, match="do not check out"):
         client_of(httpx.Response(200, json={"data": rows, "usage": {}})).embed(["a"], PROFILE)
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        (b"0", "all numbers of one are zero"),
+        (b"NaN", "infinite or none at all"),
+        (b"1e400", "infinite or none at all"),
+        (b"1e30", "does not have length 1"),
+        (b"1e-42", "does not have length 1"),
+    ],
+)
+def test_a_query_that_points_nowhere_is_told_in_words(number, why):
+    body = b'{"data":[{"embedding":[%s,%s,%s,%s],"index":0}]}' % ((number,) * 4)
+    with pytest.raises(BadAnswerError, match=f"do not check out: .*{why}"):
+        client_of(httpx.Response(200, content=body)).embed(["a"], PROFILE)
 
 
 def test_an_answer_spread_over_lines_is_read():

@@ -30,6 +30,7 @@ from voyage_jobs.steps.submit import submit
 from voyage_jobs.store import batches
 
 DIMENSION = 8
+UNIT = [0.5, 0.5, 0.5, 0.5, 0, 0, 0, 0]
 
 
 def world_of(tmp_path, faults=None, documents=5, **sections):
@@ -166,7 +167,7 @@ def test_a_completed_job_without_any_file(tmp_path):
 
 
 def line(key, *, status=200, vector=None, error=None, body=None):
-    vector = [0.5] * DIMENSION if vector is None else vector
+    vector = UNIT if vector is None else vector
     if body is None and status == 200:
         data = [{"object": "embedding", "embedding": vector, "index": 0}]
         body = {"object": "list", "data": data, "model": "voyage-4", "usage": {"total_tokens": 7}}
@@ -229,13 +230,13 @@ def test_a_success_counts_whatever_else_is_said_of_the_line(tmp_path):
         bad = line(keys[0], status=500, body={"detail": "x"})
         good = line(keys[0])
         also = line(keys[1])
-        give(context, batch, output=[bad, good, also], error=[bad, line(keys[1], vector=[1.0] * DIMENSION)])
+        give(context, batch, output=[bad, good, also], error=[bad, line(keys[1], vector=UNIT[::-1])])
         collect(context)
         assert outcomes(context, batch) == ["success", "success"]
         assert newest(context).tokens_settled == 14
         (name,) = query(context, "SELECT name FROM packs")[0]
         vectors = context.packs.open(name).take(np.array([0, 1]))
-        assert (vectors == 0.5).all()  # the first success, not the second
+        assert (vectors == np.array(UNIT, np.float32)).all()  # the first success, not the second
 
 
 def test_the_ids_of_others_and_nonsense_are_ignored(tmp_path):
@@ -256,6 +257,9 @@ def test_the_ids_of_others_and_nonsense_are_ignored(tmp_path):
     [],
     [float("nan")] * DIMENSION,
     [1e39] * DIMENSION,
+    [1e30] * DIMENSION,
+    [1e-42] * DIMENSION,
+    [1.0] * DIMENSION,
     ["0.5"] * DIMENSION,
     "AAAA",
     None,

@@ -278,3 +278,22 @@ def test_there_is_no_way_back_but_a_backup(tmp_path):
     assert done.returncode != 0
     assert "restore the backup" in done.stderr
     opened(tmp_path).close()
+
+
+def test_what_was_booked_before_there_were_marks_counts_as_reported(tmp_path):
+    path = tmp_path / "state.db"
+    engine = writing_engine(path)
+    with engine.connect() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(migrate.scripts_folder()))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0007")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO spend (at, kind, tokens, usd) VALUES (5, 'settled', 7, 0.5)")
+    engine.dispose()
+
+    store = opened(tmp_path)
+    with store.read() as connection:
+        (row,) = connection.exec_driver_sql("SELECT at, kind, tokens, usd, assumed FROM spend")
+        assert tuple(row) == (5, "settled", 7, 0.5, 0)
+    store.close()

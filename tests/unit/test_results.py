@@ -30,10 +30,8 @@ ONE, TWO, THREE, STRANGE = ("01" * 20, "02" * 20, "03" * 20, "ff" * 20)
 COUNTS = {ONE: 1, TWO: 2, THREE: 3}
 
 
-def profile(dtype="float", endpoint=EMBEDDINGS, dimension=WIDTH):
-    return Profile(
-        endpoint=endpoint, model="voyage-4", dimension=dimension, dtype=dtype, input_type="document"
-    )
+def profile(dtype="float", endpoint=EMBEDDINGS, dimension=WIDTH, model="voyage-4"):
+    return Profile(endpoint=endpoint, model=model, dimension=dimension, dtype=dtype, input_type="document")
 
 
 def expectation(**kwargs):
@@ -296,10 +294,6 @@ def test_all_dtypes_and_encodings_bring_the_storage_type(how, dtype, dimension, 
     "said",
     [
         line(data=rows([1, 0, 0, 0, 0, 0, 0, 0])),
-        line(data=rows([1e-25] + [0.0] * 7)),
-        line(data=rows([1e25] + [0.0] * 7)),
-        line(data=rows(encode([1e25] * 8))),
-        line(data=rows(encode([1e-25] * 8))),
         {**line(), "error": {"code": "contradiction"}},
         {**line(), "error": {}},
         line(response={"body": body(rows(VECTOR))}),
@@ -317,6 +311,63 @@ def test_good_vectors_win_over_an_unusual_line(said):
     assert (block.custom_ids, block.problems) == ([ONE], [])
 
 
+@pytest.mark.parametrize("number", [1e25, 1e-25, 1e-42, 1.0, 0.34, 0.01])
+@pytest.mark.parametrize("how", [list, encode])
+def test_a_length_is_demanded_of_models_that_are_known_to_keep_it(number, how):
+    """0.34 is the one of these with which eight numbers come to a length of about 1."""
+    said = line(TWO, rows(VECTOR, how([number] * WIDTH)))
+    (block,) = read(said, expected=expectation(model="voyage-99"))
+    assert block.custom_ids == [TWO]
+
+    (block,) = read(said)
+    assert [problem.code for problem in block.problems] == ([] if number == 0.34 else ["wrong_length"])
+    assert [problem.outcome for problem in block.problems] == [LineOutcome.MALFORMED] * len(block.problems)
+
+
+@pytest.mark.parametrize("length", [0.91, 0.95, 1.0, 1.05, 1.09])
+@pytest.mark.parametrize("width", [256, 2048])
+def test_rounding_is_no_damage(length, width):
+    random = np.random.default_rng(width)
+    vector = random.standard_normal(width)
+    vector *= length / np.linalg.norm(vector)
+    expected = expectation(dimension=width)
+    for said in ([round(number, 4) for number in vector], encode(vector), encode(vector.astype(np.float16))):
+        assert quickly(expected, json.dumps(line(data=rows(said))).encode()) is not None
+
+
+def test_whole_numbers_have_no_length():
+    for dtype, values in (("int8", [100] * 8), ("uint8", [255] * 8)):
+        (block,) = read(line(data=rows(values)), expected=expectation(dtype=dtype))
+        assert block.problems == []
+
+
+@pytest.mark.parametrize(
+    ("written", "code"),
+    [
+        ("1e400", "not_finite"),
+        ("-1e400", "not_finite"),
+        ("1e308", "not_finite"),
+        ("-0.0", "all_zero"),
+        ("5e-324", "all_zero"),
+        ("1e-45", "wrong_length"),
+        ("1e-42", "wrong_length"),
+        ("1" + "0" * 308, "not_finite"),
+        ("1" + "0" * 400, "out_of_range"),
+        ("18446744073709551616", "wrong_length"),
+        ("9223372036854775807", "wrong_length"),
+    ],
+)
+def test_numbers_at_the_edges_of_what_json_can_write(written, code):
+    raw = json.dumps(line(data=rows(["X"] * WIDTH))).replace('"X"', written).encode()
+    assert only_problem(raw).code == code
+
+
+def test_small_and_negative_zeros_within_a_vector_are_numbers_like_others():
+    vector = [1.0, -0.0, 5e-324, 1e-42, 0, 0, 0, 0]
+    (block,) = read(line(data=rows(vector)))
+    assert np.array_equal(block.vectors[0], np.array(vector, np.float32))
+
+
 def test_integers_may_be_written_as_whole_floats():
     (block,) = read(line(data=rows([1.0, -2.0, 3, 4, 5, 6, 7, 8])), expected=expectation(dtype="int8"))
 
@@ -324,7 +375,7 @@ def test_integers_may_be_written_as_whole_floats():
 
 
 def test_vectors_are_ordered_by_index_not_by_place():
-    other, third = VECTOR[::-1], [1.0] * WIDTH
+    other, third = VECTOR[::-1], [0.0, 1.0] + [0.0] * (WIDTH - 2)
     data = rows(VECTOR, other, third)
     (block,) = read(line(THREE, [data[2], data[0], data[1]]), line(TWO, rows(encode(other), VECTOR)))
 
@@ -349,12 +400,30 @@ def test_contextualized_results_are_nested_one_window_per_line():
 
 
 @pytest.mark.parametrize(
-    ("tokens", "kept"), [(0, 0), (5, 5), (-1, None), (1.5, None), ("9", None), (True, None), (2**60, None)]
+    ("tokens", "kept"),
+    [
+        *((number, number) for number in (1, 5, 320_000)),
+        (5.0, 5),
+        *((number, None) for number in (0, -1, 1.5, "9", True, None, [], {}, float("nan"), float("inf"))),
+        *((number, None) for number in (320_001, 1e300, 2**53, 2**63 - 1, 2**64, 10**400)),
+    ],
 )
-def test_tokens_are_a_count_or_unknown(tokens, kept):
+def test_tokens_are_a_count_that_can_be_or_unknown(tokens, kept):
+    """What the model takes in one request (320,000 tokens) is the most that it can have billed."""
     (block,) = read(line(response={"status_code": 200, "body": body(rows(VECTOR), tokens)}))
 
     assert block.tokens == [kept]
+    assert only_problem(line(response={"status_code": 200, "body": body([], tokens)})).tokens == kept
+
+
+@pytest.mark.parametrize(
+    ("model", "most"), [("voyage-4-large", 120_000), ("voyage-4-lite", 1_000_000), ("voyage-99", 1_000_000)]
+)
+def test_the_most_tokens_are_those_of_the_model(model, most):
+    for tokens, kept in ((most, most), (most + 1, None)):
+        said = line(response={"status_code": 200, "body": body(rows(VECTOR), tokens)})
+        (block,) = read(said, expected=expectation(model=model))
+        assert block.tokens == [kept]
 
 
 # Blocks
@@ -409,7 +478,8 @@ def test_keep_drops_successes_and_their_rows():
 
 
 def test_vectors_of_an_earlier_block_stay_as_they_were():
-    blocks = read(*[line(data=rows([float(i + 1)] * WIDTH)) for i in range(40)], block_rows=4)
+    said = [line(data=rows([float(i + 1)] * WIDTH)) for i in range(40)]
+    blocks = read(*said, expected=expectation(model="voyage-99"), block_rows=4)
 
     values = np.concatenate([block.vectors for block in blocks])[:, 0]
     assert values.tolist() == [float(i + 1) for i in range(40)]
@@ -497,9 +567,14 @@ def check_shape(block: ResultBlock, expected: Expectation) -> None:
 
 
 @examples(500)
-@given(said_lines, st.sampled_from(["float", "int8"]), st.sampled_from([EMBEDDINGS, CONTEXTUALIZED]))
-def test_fuzz_what_the_quick_way_takes_the_careful_way_takes_too(said, dtype, endpoint):
-    expected = expectation(dtype=dtype, endpoint=endpoint)
+@given(
+    said_lines,
+    st.sampled_from(["float", "int8"]),
+    st.sampled_from([EMBEDDINGS, CONTEXTUALIZED]),
+    st.sampled_from(["voyage-4", "voyage-99"]),
+)
+def test_fuzz_what_the_quick_way_takes_the_careful_way_takes_too(said, dtype, endpoint, model):
+    expected = expectation(dtype=dtype, endpoint=endpoint, model=model)
     raw = json.dumps(said).encode()
     quick = quickly(expected, raw)
 
@@ -508,6 +583,21 @@ def test_fuzz_what_the_quick_way_takes_the_careful_way_takes_too(said, dtype, en
         assert isinstance(careful, GoodLine)
         assert (quick.custom_ids, quick.tokens) == ([careful.custom_id], [careful.tokens])
         assert np.array_equal(quick.vectors, careful.vectors)
+
+
+@examples(500)
+@given(
+    st.lists(st.floats(0.25, 0.4375, width=32), min_size=WIDTH, max_size=WIDTH),
+    st.sampled_from([list, encode]),
+)
+def test_fuzz_the_quick_way_takes_no_length_that_the_careful_way_refuses(vector, how):
+    raw = json.dumps(line(data=rows(how(vector)))).encode()
+    careful = CarefulReader(expectation()).read(raw, 1)
+    if quickly(expectation(), raw) is not None:
+        assert isinstance(careful, GoodLine)
+    assert isinstance(careful, GoodLine) == (
+        0.9 <= float(np.linalg.norm(np.float32(vector).astype(float))) <= 1.1
+    )
 
 
 def quickly(expected: Expectation, raw: bytes) -> ResultBlock | None:

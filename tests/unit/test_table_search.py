@@ -100,6 +100,14 @@ def test_empty_table_has_no_answers(tmp_path: Path, dtype: str) -> None:
     assert opened(tmp_path, profile_of(dtype)).search([1.0] * 64) == []
 
 
+@pytest.mark.parametrize("number", [0.0, -0.0, float("nan"), float("inf"), 1e-60])
+def test_floats_that_point_nowhere_are_refused(tmp_path: Path, number: float) -> None:
+    table = filled(tmp_path, profile_of("float"), 10)
+
+    with pytest.raises(ValueError, match="points nowhere"):
+        table.search([number] * 64)
+
+
 def test_zero_query_is_no_error(tmp_path: Path) -> None:
     assert len(filled(tmp_path, profile_of("int8"), 10).search([0] * 64, k=3)) == 3
 

@@ -28,6 +28,11 @@ CATALOG: dict[str, Damage] = {
         "restore a backup, or run `voyage-jobs recover`",
         person=True,
     ),
+    "tokens_impossible": Damage(
+        "numbers",
+        "more tokens than anything can have: sums of them fail",
+        "put the estimate in their place, and book the money again",
+    ),
     "counts_wrong": Damage("versions", "open or failed chunks are counted wrong", "count them again"),
     "chunks_wrong": Damage("versions", "chunks of the version are missing", _REMAKE),
     "leftovers": Damage("versions", "chunks or texts of what nobody wants any more", "delete them"),

@@ -23,7 +23,7 @@ from voyage_jobs.steps.publish import lose_pack, publish
 from voyage_jobs.steps.recover_all import scan_all
 from voyage_jobs.steps.recover_packs import adopt_packs
 from voyage_jobs.steps.recover_remote import adopt_jobs
-from voyage_jobs.store import audit, batches, documents, mending, versions
+from voyage_jobs.store import audit, batches, documents, impossible, mending, versions
 from voyage_jobs.store.ledger import usd
 from voyage_jobs.store.store import ReadOnlyStore, Store
 from voyage_jobs.worker import working
@@ -174,6 +174,18 @@ class Repair:
                     batches.note_file(tx, file_id, deleted_at=tx.now)
 
 
+def _replace_tokens(settings: Settings, clock: Clock, log: Any) -> None:
+    """Make it possible to add up tokens. Before anything else: no process can begin its work on such a state."""
+    with lock.held(settings.paths.lock, clock):
+        store = Store.open(settings.paths.state_db, clock)
+        try:
+            with store.write() as tx:
+                done = impossible.replace(tx)
+        finally:
+            store.close()
+    log.warning("tokens.replaced", numbers=done.numbers, batches=done.batches, calls=done.calls)
+
+
 def _ignored(_answer: object) -> None:
     """The audit that follows tells what came of it."""
 
@@ -233,5 +245,7 @@ def verify_and_repair(
     found = verify(settings, clock, scope, progress=progress, transport=transport)
     if not any(not finding.person for finding in found.all()):
         return found, found
+    if found.has(("tokens_impossible",)):
+        _replace_tokens(settings, clock, log)
     with working(settings, clock, log, mode="verify", progress=progress, transport=transport) as context:
         return found, Repair(context, scope).run(found)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from voyage_jobs.audit.findings import Findings
 from voyage_jobs.sources import names
-from voyage_jobs.store import audit
+from voyage_jobs.store import audit, impossible
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -19,7 +19,10 @@ def audit_state(connection: Connection, found: Findings) -> bool:
         found.add("state_damaged", line)
     if damage:
         return False
-    for rule in audit.STATE_RULES:
+    for words in impossible.find(connection):
+        found.add("tokens_impossible", words)
+    left_out = audit.SUMS if found.has(("tokens_impossible",)) else ()
+    for rule in (each for each in audit.STATE_RULES if each not in left_out):
         for subject, words in audit.broken(connection, rule):
             found.add(rule, names.display(words), subject)
     for broken in audit.broken_histories(connection):

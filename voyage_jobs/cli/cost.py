@@ -32,6 +32,8 @@ _FIELDS = (
     "expedited_usd",
     "maybe_paid_tokens",
     "maybe_paid_usd",
+    "assumed_tokens",
+    "assumed_usd",
 )
 
 
@@ -76,8 +78,9 @@ def cost(
     what may still come of batches under way. Saved is what texts would have cost that had a vector already. A text
     that several sources share is on the bill of the one that had it first.
 
-    What `expedite` paid at the full price is part of it, and said apart; so are calls whose answer was lost: they may
-    have been billed, and stand in no column.
+    Where an answer does not say what it was billed, the tokens that were reserved for it count as paid; this part is
+    said apart, as assumed. What `expedite` paid at the full price is part of it, and said apart; so are calls whose
+    answer was lost: they may have been billed, and stand in no column.
     """
     from voyage_jobs.report import cost as report
 
@@ -128,6 +131,10 @@ def _show(found: dict[str, Any]) -> None:
     rows.append(("total", output.number(total["paid_tokens"]), output.usd(total["paid_usd"]), "", *sums))
     columns = (found["by"], "tokens", "paid", "", "reserved", "saved")
     output.show(output.table(columns, rows, right=("tokens", "paid", "reserved", "saved")))
+    if total["assumed_tokens"]:
+        tokens, price = output.number(total["assumed_tokens"]), output.usd(total["assumed_usd"])
+        click.echo(f"Of what was paid, {price} for {tokens} tokens is assumed:")
+        click.echo("Voyage reported no usage for that.")
     _show_calls(found)
 
 

@@ -252,6 +252,8 @@ def _money(report: Report) -> Text:
         f"{usd(cost['saved'])} saved by reuse",
     ]
     said = f"Money   {parts[0]}, {parts[1]},\n        {parts[2]}, {parts[3]}."
+    if tokens["assumed"]:
+        said += f"\n        Of what was paid, {number(tokens['assumed'])} tokens assumed: Voyage reported no usage."
     if tokens["maybe_paid"]:
         maybe = f"{usd(cost['maybe_paid'])} for {number(tokens['maybe_paid'])} tokens"
         said += f"\n        Maybe paid on top: {maybe} (answers were lost)."

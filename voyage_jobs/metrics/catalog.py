@@ -86,6 +86,9 @@ METRICS: tuple[Metric, ...] = (
     Metric("tokens_waiting", "gauge", "Tokens that wait to be sent, estimated or counted."),
     Metric("tokens_reserved", "gauge", "Tokens in batches whose bill is open."),
     Metric("tokens_settled_total", "counter", "Tokens that the vendor has billed."),
+    Metric(
+        "tokens_assumed_total", "counter", "Those of them that no answer reported: what was reserved counts."
+    ),
     Metric("tokens_saved_total", "counter", "Tokens that reuse of vectors spared."),
     Metric("cost_waiting_usd", "gauge", "Price of what waits to be sent; absent if the price is not known."),
     Metric("cost_reserved_usd", "gauge", "Price of what is in open batches; absent if not known."),

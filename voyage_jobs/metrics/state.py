@@ -157,6 +157,7 @@ def _money(report: Report, facts: Facts) -> Iterator[Sample]:
     for kind, name in (("estimated", "waiting"), ("reserved", "reserved")):
         yield f"tokens_{name}", {}, tokens[kind]
         yield f"cost_{name}_usd", {}, cost[kind]
+    yield "tokens_assumed_total", {}, tokens["assumed"]
     for kind in ("settled", "saved"):
         yield f"tokens_{kind}_total", {}, tokens[kind]
         yield f"cost_{kind}_usd_total", {}, cost[kind]

@@ -12,7 +12,7 @@ from voyage_jobs.store import calls, costs
 from voyage_jobs.store.costs import Cost
 from voyage_jobs.store.store import ReadOnlyStore
 
-_SUMS = ("paid", "reserved", "saved", "expedited", "maybe_paid")
+_SUMS = ("paid", "reserved", "saved", "expedited", "maybe_paid", "assumed")
 _MOST_NAMED = 20
 
 

@@ -58,7 +58,7 @@ def _without_state(settings: Settings, clock: Clock, found: list[Problem]) -> Re
         "chunks": dict.fromkeys(PLACES),
         "batches": None,
         "open_batches": None,
-        "tokens": {**nothing, "exact": None},
+        "tokens": {**nothing, "assumed": None, "exact": None},
         "cost_usd": nothing,
         "budgets": None,
         "paused": None,
@@ -91,6 +91,7 @@ def _report(settings: Settings, facts: Facts, found: list[Problem]) -> Report:
             "expedited": totals.expedited_tokens,
             "maybe_paid": totals.maybe_paid_tokens,
             "saved": totals.saved_tokens,
+            "assumed": totals.assumed_tokens,
             "exact": facts.counted.exact,
         },
         "cost_usd": {

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from voyage_jobs import __version__
+from voyage_jobs import __version__, usage
 from voyage_jobs.clock import now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.durable import remove
@@ -127,6 +127,11 @@ class Intake:
         """What is billed: the sum of its lines."""
         return sum(line.tokens or 0 for line in self.settled.values())
 
+    @property
+    def assumed(self) -> list[int]:
+        """The tokens of each line that does not report what it was billed."""
+        return [line.tokens or 0 for line in self.settled.values() if line.assumed]
+
     def count_of(self, custom_id: str) -> int | None:
         """How many vectors a line must bring; None for an id that this batch did not ask for."""
         line = self.lines.get(custom_id)
@@ -140,8 +145,9 @@ class Intake:
             before = self.settled.get(line.line)
             keep = before is None or before.outcome != SUCCESS
             if keep:
+                billed = usage.billed(tokens, line.tokens)
                 self.settled[line.line] = Settled(
-                    line.line, line.embedding_id, SUCCESS, tokens, None, self.rows
+                    line.line, line.embedding_id, SUCCESS, billed.tokens, None, self.rows, billed.assumed
                 )
                 self.rows += count
             else:
@@ -160,7 +166,13 @@ class Intake:
             return
         detail = f"{problem.code}: {problem.message}" if problem.message else problem.code
         outcome = _OUTCOMES.get(problem.outcome, MALFORMED)
-        self.settled[line.line] = Settled(line.line, line.embedding_id, outcome, problem.tokens, detail, None)
+        tokens, assumed = problem.tokens, False
+        if outcome == MALFORMED:
+            # It does not say that it failed, so it may have run, and what ran is billed. One that failed is not.
+            tokens, assumed = usage.billed(problem.tokens, line.tokens)
+        self.settled[line.line] = Settled(
+            line.line, line.embedding_id, outcome, tokens, detail, None, assumed
+        )
 
     def complete(self) -> list[Settled]:
         """Every line of the batch with its outcome: those that no file mentions are missing."""
@@ -284,6 +296,12 @@ def _record(
         unknown=intake.foreign,
         tokens=intake.tokens,
     )
+    _say_what_is_assumed(context, batch, intake)
+
+
+def _say_what_is_assumed(context: Context, batch: BatchRow, intake: Intake) -> None:
+    if assumed := intake.assumed:
+        context.log.warning("usage.assumed", ref=batch.ref, lines=len(assumed), tokens=sum(assumed))
 
 
 def _record_pack(tx: Tx, batch: BatchRow, written: WrittenPack | None) -> int | None:
@@ -322,3 +340,4 @@ def _record_unusable(
         crash_point("collect.before_commit")
     crash_point("collect.committed")
     context.log.error("batch.parked", ref=batch.ref, reason=reason)
+    _say_what_is_assumed(context, batch, intake)

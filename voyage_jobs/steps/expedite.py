@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from voyage_jobs import usage
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import (
     BadAnswerError,
@@ -162,8 +163,8 @@ class Expedition:
     def _take_in(self, call: CallRow, group: Sequence[_Request], answer: Answer) -> None:
         """The pack first, then everything about the call in one transaction."""
         context = self.context
-        tokens = call.tokens_estimated if answer.tokens is None else answer.tokens
-        rows, written = _write_pack(context, call, answer, tokens)
+        billed = usage.billed(answer.tokens, call.tokens_estimated)
+        rows, written = _write_pack(context, call, answer)
         crash_point("expedite.packed")
         lines = [
             Answered(
@@ -181,11 +182,13 @@ class Expedition:
                 pack_id = batches.add_pack(
                     tx, name, context.profile_id, None, count, written.bytes, written.sha256
                 )
-            calls.answered(tx, call, pack_id, lines, tokens, cause)
+            calls.answered(tx, call, pack_id, lines, billed, cause)
         crash_point("expedite.committed")
         self.done.held += held
         self.done.malformed += bad
-        context.log.info("call.answered", ref=call.ref, held=held, malformed=bad, tokens=tokens)
+        context.log.info("call.answered", ref=call.ref, held=held, malformed=bad, tokens=billed.tokens)
+        if billed.assumed:
+            context.log.warning("usage.assumed", ref=call.ref, lines=len(group), tokens=billed.tokens)
 
     def _lose(self, call: CallRow, error: VendorError) -> None:
         with self.context.store.write() as tx:
@@ -224,15 +227,13 @@ def _flaw(request: _Request, answer: Answer) -> str | None:
     return None if problem is None else problem.code
 
 
-def _write_pack(
-    context: Context, call: CallRow, answer: Answer, tokens: int
-) -> tuple[dict[str, int], WrittenPack | None]:
+def _write_pack(context: Context, call: CallRow, answer: Answer) -> tuple[dict[str, int], WrittenPack | None]:
     """Where each embedding begins in the pack, and the pack; None if the answer holds no sound vector."""
     rows: dict[str, int] = {}
     at = 0
     with context.store.read() as connection:
         profile: Profile = sources.load_profile(connection, call.profile_id)
-    with context.packs.writer(profile, call.ref, tokens) as writer:
+    with context.packs.writer(profile, call.ref, answer.tokens) as writer:
         for block in answer.blocks:
             for custom_id, count in zip(block.custom_ids, block.counts, strict=True):
                 rows[custom_id] = at

@@ -6,6 +6,7 @@ is no pack, nobody can tell whether the vendor answered: the call counts as mayb
 
 from __future__ import annotations
 
+from voyage_jobs import usage
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.recover_packs import embeddings_in
@@ -13,6 +14,7 @@ from voyage_jobs.store import batches, calls, sources
 from voyage_jobs.store.calls import Answered, CallRow
 from voyage_jobs.vectors import AdoptedPack
 from voyage_jobs.vectors.format import pack_name
+from voyage_jobs.voyage.models import most_tokens
 
 
 def settle_open_calls(context: Context) -> None:
@@ -45,7 +47,8 @@ def _pack_of(context: Context, call: CallRow) -> AdoptedPack | None:
 
 def _take_in(context: Context, call: CallRow, found: AdoptedPack) -> None:
     rows = {each.key: each.row for each in embeddings_in(found.reader)}
-    tokens = found.reader.billed_tokens
+    reported = usage.plausible(found.reader.billed_tokens, most_tokens(found.reader.profile.model))
+    billed = usage.billed(reported, call.tokens_estimated)
     written = found.written
     with context.store.write() as tx:
         asked = calls.asked_by(tx.connection, call.id)
@@ -61,6 +64,7 @@ def _take_in(context: Context, call: CallRow, found: AdoptedPack) -> None:
         pack_id = batches.add_pack(
             tx, written.name, call.profile_id, None, written.rows, written.bytes, written.sha256
         )
-        billed = call.tokens_estimated if tokens is None else tokens
         calls.answered(tx, call, pack_id, lines, billed, f"{len(rows)} held, found in its pack")
-    context.log.info("call.recovered", ref=call.ref, held=len(rows), tokens=tokens)
+    context.log.info("call.recovered", ref=call.ref, held=len(rows), tokens=billed.tokens)
+    if billed.assumed:
+        context.log.warning("usage.assumed", ref=call.ref, lines=len(lines), tokens=billed.tokens)

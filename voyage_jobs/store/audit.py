@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from voyage_jobs import states
+from voyage_jobs.usage import MOST_LINE_TOKENS
 
 _SLICE = 500  # parameters per look-up
 _PATH = "CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END"
@@ -96,6 +97,8 @@ _SPEND = (
     f" OR {_LINE_TOKENS} > COALESCE(b.tokens_settled, 0)"
     f" OR ({_LINE_TOKENS} < b.tokens_settled AND NOT EXISTS (SELECT 1 FROM transitions t WHERE t.batch_id = b.id"
     "  AND t.kind = 'batch' AND t.target = 'collected' AND t.cause LIKE '%ignored'))"
+    " OR COALESCE((SELECT SUM(assumed) FROM spend WHERE batch_id = b.id), 0)"
+    "  != COALESCE((SELECT SUM(tokens) FROM lines WHERE batch_id = b.id AND assumed = 1), 0)"
     " OR EXISTS (SELECT 1 FROM spend p WHERE p.batch_id = b.id AND b.usd_per_million IS NOT NULL"
     "  AND ABS(COALESCE(p.usd, -1) - p.tokens * b.usd_per_million / 1000000) > 0.00000001)"
 )
@@ -108,6 +111,7 @@ _CALLS = (
     f" OR {_OF_CALL.format(kind='released')} != c.tokens_estimated"
     f" OR {_OF_CALL.format(kind='expedited')} != CASE c.state WHEN 'answered' THEN c.tokens_billed ELSE 0 END"
     f" OR {_OF_CALL.format(kind='maybe_paid')} != CASE c.state WHEN 'unknown' THEN c.tokens_estimated ELSE 0 END"
+    " OR COALESCE((SELECT SUM(assumed) FROM spend WHERE call_id = c.id), 0) != c.assumed * COALESCE(c.tokens_billed, 0)"
     " OR EXISTS (SELECT 1 FROM spend p WHERE p.call_id = c.id AND c.usd_per_million IS NOT NULL"
     "  AND ABS(COALESCE(p.usd, -1) - p.tokens * c.usd_per_million / 1000000) > 0.00000001))"
 )
@@ -124,6 +128,8 @@ STATE_RULES = {
     "call_spend_wrong": _CALLS,
 }
 """Class of damage -> the statement that finds it."""
+SUMS = ("spend_wrong", "call_spend_wrong")
+"""Those that add up tokens: they cannot be asked for as long as there are numbers that cannot be."""
 
 
 def broken(connection: Connection, rule: str) -> Iterator[tuple[int, str]]:
@@ -240,7 +246,7 @@ def tokens_of_packs(connection: Connection, pack_ids: Sequence[int]) -> int:
     """The estimated tokens of everything that these packs hold: what it would cost to embed it again."""
     total = 0
     for pack_id in pack_ids:
-        sql = "SELECT COALESCE(SUM(tokens), 0) FROM embeddings WHERE pack_id = ?"
+        sql = f"SELECT COALESCE(SUM(MIN(tokens, {MOST_LINE_TOKENS})), 0) FROM embeddings WHERE pack_id = ?"
         total += int(connection.exec_driver_sql(sql, (pack_id,)).scalar_one())
     return total
 

@@ -17,6 +17,7 @@ from voyage_jobs.store import ledger, moves, versions
 from voyage_jobs.store.embeddings import MALFORMED, OPEN, RETURNED, SUCCESS
 from voyage_jobs.store.schema import HELD, PACKED, WANTED, calls
 from voyage_jobs.store.store import Tx
+from voyage_jobs.usage import Billed
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class CallRow:
     closed_at: int | None
     tokens_billed: int | None
     detail: str | None
+    assumed: int = 0
+    """1 if `tokens_billed` are those that were reserved, because the answer does not report any."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def begin(
 
 
 def answered(
-    tx: Tx, call: CallRow, pack_id: int | None, lines: Sequence[Answered], tokens: int, cause: str
+    tx: Tx, call: CallRow, pack_id: int | None, lines: Sequence[Answered], billed: Billed, cause: str
 ) -> None:
     """The call was answered, hence billed: sound vectors are held, the rest is wanted as before."""
     good = [line for line in lines if line.pack_row is not None]
@@ -136,8 +139,9 @@ def answered(
         )
     versions.recount_call(tx, call.id)
     ledger.book_call(tx, call, "released", call.tokens_estimated)
-    ledger.book_call(tx, call, "expedited", tokens)
-    _close(tx, call, states.Call.ANSWERED, cause, tokens_billed=tokens)
+    ledger.book_call(tx, call, "expedited", billed.tokens, assumed=billed.assumed)
+    facts = {"tokens_billed": billed.tokens, "assumed": int(billed.assumed)}
+    _close(tx, call, states.Call.ANSWERED, cause, **facts)
 
 
 def not_happened(tx: Tx, call: CallRow, why: str) -> None:

@@ -17,11 +17,12 @@ _GROUPS = {
     "batch": "COALESCE(b.ref, c.ref)",
 }
 _SUM = "SUM({0} * p.tokens), SUM({0} * p.usd), SUM({0} AND p.usd IS NULL AND p.tokens > 0)"
+_ASSUMED = "SUM(p.assumed), SUM(p.usd * p.assumed / p.tokens), SUM(p.usd IS NULL AND p.assumed > 0)"
 # Purpose: money and tokens by group. What is reserved counts until its batch or call is over; what is neither a
 # reservation, its release, a saving nor in doubt was paid.
 _COSTS = (
     "SELECT {group} AS grouped, COUNT(DISTINCT p.batch_id) AS batches, "
-    + ", ".join(map(_SUM.format, ("paid", "open", "saved", "expedited", "maybe")))
+    + ", ".join([*map(_SUM.format, ("paid", "open", "saved", "expedited", "maybe")), _ASSUMED])
     + " FROM (SELECT *, kind NOT IN ('reserved', 'released', 'saved', 'maybe_paid') AS paid, kind = 'saved' AS saved,"
     "   kind = 'expedited' AS expedited, kind = 'maybe_paid' AS maybe,"
     "   kind = 'reserved' AND NOT EXISTS (SELECT 1 FROM spend r WHERE r.batch_id = spend.batch_id"
@@ -38,8 +39,8 @@ _COSTS = (
 class Cost:
     """One group. `name` is None where it is not known (for batches: what reuse saved); a synchronous call has its ref.
 
-    `expedited` is the part of `paid` that was paid at the full price; `maybe_paid` is in neither. A USD figure is None
-    if any part of it has no price.
+    `expedited` is the part of `paid` that was paid at the full price, `assumed` the part that no answer reported;
+    `maybe_paid` is in none of them. A USD figure is None if any part of it has no price.
     """
 
     name: str | None
@@ -54,6 +55,8 @@ class Cost:
     expedited_usd: float | None
     maybe_paid_tokens: int
     maybe_paid_usd: float | None
+    assumed_tokens: int
+    assumed_usd: float | None
 
 
 def costs(connection: Connection, by: str, since: int) -> list[Cost]:
@@ -62,8 +65,10 @@ def costs(connection: Connection, by: str, since: int) -> list[Cost]:
     sql = _COSTS.format(group=_GROUPS[by], order=order)
     found = []
     for name, batches, *sums in connection.exec_driver_sql(sql, (since,)):
-        paid, reserved, saved, expedited, maybe = (_money(*sums[at : at + 3]) for at in range(0, 15, 3))
-        found.append(Cost(name, batches, *paid, *reserved, *saved, *expedited, *maybe))
+        paid, reserved, saved, expedited, maybe, assumed = (
+            _money(*sums[at : at + 3]) for at in range(0, len(sums), 3)
+        )
+        found.append(Cost(name, batches, *paid, *reserved, *saved, *expedited, *maybe, *assumed))
     return found
 
 

@@ -276,7 +276,10 @@ def suspect(tx: Tx, batch_id: int, lines: Sequence[int] | None) -> None:
 
 @dataclass(frozen=True)
 class Settled:
-    """How one line ended. `pack_row` is the first row of its vectors when it succeeded."""
+    """How one line ended. `pack_row` is the first row of its vectors when it succeeded.
+
+    `tokens` are those that are booked; `assumed`: its answer does not report them.
+    """
 
     line: int
     embedding_id: int
@@ -284,14 +287,15 @@ class Settled:
     tokens: int | None
     detail: str | None
     pack_row: int | None
+    assumed: bool = False
 
 
 def note_outcomes(tx: Tx, batch_id: int, settled: Sequence[Settled]) -> None:
     """Record how lines ended, and leave their embeddings in the batch."""
     if settled:
         tx.connection.exec_driver_sql(
-            "UPDATE lines SET outcome = ?, tokens = ?, detail = ? WHERE batch_id = ? AND line = ?",
-            [(s.outcome, s.tokens, s.detail, batch_id, s.line) for s in settled],
+            "UPDATE lines SET outcome = ?, tokens = ?, detail = ?, assumed = ? WHERE batch_id = ? AND line = ?",
+            [(s.outcome, s.tokens, s.detail, int(s.assumed), batch_id, s.line) for s in settled],
         )
 
 

@@ -6,13 +6,15 @@ nobody knows whether they were answered; so is a job that was given up before it
 Every row is a fact that never changes. Reserved minus released is what is still at stake: `release` gives back the
 whole reservation of a batch at the moment its real cost is settled. Each amount is booked source by source, as the
 lines of the batch say whose texts they are; what no line accounts for has no source.
+
+A row says how many of its tokens are `assumed`: no answer reported what these were billed (see usage.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, func, insert, select, text
 
@@ -29,8 +31,13 @@ def usd(tokens: int, usd_per_million: float | None) -> float | None:
     return None if usd_per_million is None else tokens * usd_per_million / 1_000_000
 
 
-Share = tuple[int | None, int]
-"""(source, tokens)"""
+class Share(NamedTuple):
+    """What one source pays of an amount, and how much of that is assumed."""
+
+    source_id: int | None
+    tokens: int
+    assumed: int = 0
+
 
 # Purpose: what the lines of a batch may cost, by source.
 _COUNTED = (
@@ -43,7 +50,10 @@ _RESERVED = (
     " WHERE batch_id = ? AND kind IN ('reserved', 'released') GROUP BY source_id"
 )
 # Purpose: what the lines of a batch did cost, by source.
-_BILLED = "SELECT source_id, SUM(tokens) FROM lines WHERE batch_id = ? AND tokens > 0 GROUP BY source_id"
+_BILLED = (
+    "SELECT source_id, SUM(tokens), SUM(assumed * tokens) FROM lines WHERE batch_id = ? AND tokens > 0"
+    " GROUP BY source_id"
+)
 
 
 def reserve(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
@@ -72,10 +82,10 @@ def settle(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
 
 def save(tx: Tx, tokens: int, price: float | None, source_id: int | None = None) -> None:
     """Record what reuse of held or wanted vectors spared a source."""
-    _add(tx, None, "saved", [(source_id, tokens)], price)
+    _add(tx, None, "saved", [Share(source_id, tokens)], price)
 
 
-def book_call(tx: Tx, call: CallRow, kind: str, tokens: int) -> None:
+def book_call(tx: Tx, call: CallRow, kind: str, tokens: int, *, assumed: bool = False) -> None:
     """Book tokens of a synchronous call: `reserved`, `released`, `expedited` or `maybe_paid`. Its source pays."""
     row = {
         "at": tx.now,
@@ -84,6 +94,7 @@ def book_call(tx: Tx, call: CallRow, kind: str, tokens: int) -> None:
         "source_id": call.source_id,
         "tokens": tokens,
         "usd": usd(tokens, call.usd_per_million),
+        "assumed": tokens if assumed else 0,
     }
     tx.connection.execute(insert(spend).values(**row))
 
@@ -91,18 +102,15 @@ def book_call(tx: Tx, call: CallRow, kind: str, tokens: int) -> None:
 def _book(tx: Tx, batch_id: int, kind: str, tokens: int, price: float | None, shares_of: str) -> None:
     """Book `tokens` in the shares that a statement finds; without a source where these do not come to that sum."""
     found = tx.connection.exec_driver_sql(shares_of, (batch_id,))
-    shares: list[Share] = [(source_id, int(share)) for source_id, share in found if share]
-    if sum(share for _, share in shares) != tokens or not shares:
-        shares = [(None, tokens)]
+    shares = [Share(*row) for row in found if row[1]]
+    if sum(share.tokens for share in shares) != tokens or not shares:
+        shares = [Share(None, tokens, min(tokens, sum(share.assumed for share in shares)))]
     _add(tx, batch_id, kind, shares, price)
 
 
 def _add(tx: Tx, batch_id: int | None, kind: str, shares: Sequence[Share], price: float | None) -> None:
     about = {"batch_id": batch_id, "at": tx.now, "kind": kind}
-    rows = [
-        {**about, "source_id": source_id, "tokens": tokens, "usd": usd(tokens, price)}
-        for source_id, tokens in shares
-    ]
+    rows = [{**about, **share._asdict(), "usd": usd(share.tokens, price)} for share in shares]
     tx.connection.execute(insert(spend), rows)
 
 
@@ -111,7 +119,8 @@ class Totals:
     """Sums in tokens and USD. `reserved` is what is at stake now; a USD figure is None if any part has no price.
 
     `settled` is all that the vendor billed, `expedited` the part of it that was asked for by synchronous calls;
-    `maybe_paid` comes on top: what calls may have cost whose answer was lost.
+    `maybe_paid` comes on top: what calls may have cost whose answer was lost. `assumed` is the part of `settled` that
+    no answer reported.
     """
 
     reserved_tokens: int
@@ -124,12 +133,13 @@ class Totals:
     expedited_usd: float | None = 0.0
     maybe_paid_tokens: int = 0
     maybe_paid_usd: float | None = 0.0
+    assumed_tokens: int = 0
 
 
 # Purpose: sums by kind, and whether any row of that kind has no price.
 _TOTALS = text(
-    "SELECT kind, SUM(tokens) AS tokens, SUM(usd) AS usd, SUM(usd IS NULL AND tokens > 0) AS unpriced"
-    " FROM spend WHERE at >= :since GROUP BY kind"
+    "SELECT kind, SUM(tokens) AS tokens, SUM(usd) AS usd, SUM(usd IS NULL AND tokens > 0) AS unpriced,"
+    " SUM(assumed) AS assumed FROM spend WHERE at >= :since GROUP BY kind"
 )
 
 
@@ -159,6 +169,7 @@ def totals(connection: Connection, since: int = 0) -> Totals:
         expedited_usd=expedited,
         maybe_paid_tokens=tokens("maybe_paid"),
         maybe_paid_usd=money("maybe_paid"),
+        assumed_tokens=sum(int(row.assumed) for row in rows.values()),
     )
 
 

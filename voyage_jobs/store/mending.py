@@ -141,17 +141,19 @@ def _at_their_time(tx: Tx, batch_id: int, created_at: int, collected_at: int | N
 
 
 def book_calls_again(tx: Tx, call_ids: Sequence[int]) -> None:
-    """Replace what is booked for synchronous calls that are over by what they say of themselves, at their time."""
+    """Replace what is booked for synchronous calls by what they say of themselves, at their time."""
     for call_id in call_ids:
         call = calls.get(tx.connection, call_id)
         tx.connection.execute(delete(spend).where(spend.c.call_id == call_id))
-        booked = {"reserved": call.tokens_estimated, "released": call.tokens_estimated}
+        booked = {"reserved": call.tokens_estimated}
+        if call.state is not states.Call.OPEN:
+            booked["released"] = call.tokens_estimated
         if call.state is states.Call.ANSWERED:
             booked["expedited"] = call.tokens_billed or 0
         elif call.state is states.Call.UNKNOWN:
             booked["maybe_paid"] = call.tokens_estimated
         for kind, tokens in booked.items():
-            ledger.book_call(tx, call, kind, tokens)
+            ledger.book_call(tx, call, kind, tokens, assumed=kind == "expedited" and bool(call.assumed))
         tx.raw.execute(
             "UPDATE spend SET at = CASE kind WHEN 'reserved' THEN ? ELSE ? END WHERE call_id = ?",
             (call.sent_at, call.closed_at, call_id),
@@ -160,8 +162,12 @@ def book_calls_again(tx: Tx, call_ids: Sequence[int]) -> None:
 
 def put_on_record(tx: Tx, kind: str, subject: int) -> None:
     """Note in the history that something was found in the state it is in, so that it is told once."""
+    note(tx, kind, subject, f"{audit.VERIFIED}found like this")
+
+
+def note(tx: Tx, kind: str, subject: int, cause: str) -> None:
+    """Put something into the history of a row without moving it."""
     state = audit.current_state(tx.connection, kind, subject)
     if state is not None:
-        cause = f"{audit.VERIFIED}found like this"
         sql = "INSERT INTO transitions (kind, subject, origin, target, at, epoch, cause) VALUES (?, ?, ?, ?, ?, ?, ?)"
         tx.raw.execute(sql, (kind, subject, state, state, tx.now, tx.epoch, cause))

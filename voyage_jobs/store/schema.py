@@ -320,6 +320,7 @@ lines = _table(
     Column("tokens", Integer),  # as billed
     Column("detail", Text),
     Column("source_id", Integer, ForeignKey("sources.id")),  # that of its first chunk when it was packed
+    Column("assumed", Integer, nullable=False, server_default="0"),  # its answer does not say what it billed
     PrimaryKeyConstraint("batch_id", "line"),
     rowid=False,
 )
@@ -391,6 +392,7 @@ calls = _table(
     Column("closed_at", Integer),
     Column("tokens_billed", Integer),  # null: not known
     Column("detail", Text),
+    Column("assumed", Integer, nullable=False, server_default="0"),  # its answer does not say what it billed
     _state(states.Call),
     CheckConstraint("(state = 'open') = (closed_at IS NULL)", name="closed_says_when"),
 )
@@ -421,6 +423,7 @@ spend = _table(
     Column("usd", REAL),
     Column("source_id", Integer, ForeignKey("sources.id")),  # null: not known
     Column("call_id", Integer, ForeignKey("calls.id")),
+    Column("assumed", Integer, nullable=False, server_default="0"),  # of its tokens, those no answer reported
     CheckConstraint(
         "kind IN ('reserved', 'released', 'settled', 'saved', 'query', 'expedited', 'maybe_paid')",
         name="kind",

@@ -34,6 +34,7 @@ _REVISION = text("SELECT version_num FROM alembic_version")
 # SQLite's primary result codes; the extended ones carry these in their low byte.
 _SQLITE_READONLY, _SQLITE_IOERR, _SQLITE_CORRUPT, _SQLITE_FULL, _SQLITE_NOTADB = 8, 10, 11, 13, 26
 _SQLITE_ERROR, _SQLITE_PERM, _SQLITE_BUSY, _SQLITE_CANTOPEN = 1, 3, 5, 14
+_TOO_LARGE = "integer overflow"
 _NOT_OPENED_HINT = "Check that data_dir is there, its owner and permissions."
 _DRIVER_ERROR: type[Exception] = sqlite_module().Error
 
@@ -176,7 +177,7 @@ def _other_schema(path: Path) -> Iterator[None]:
     try:
         yield
     except DBAPIError as exc:
-        if getattr(exc.orig, "sqlite_errorcode", 0) != _SQLITE_ERROR:
+        if getattr(exc.orig, "sqlite_errorcode", 0) != _SQLITE_ERROR or _is_overflow(exc):
             raise
         raise StateError(
             f"{path} is not, or not yet, a state of this version of voyage-jobs.",
@@ -185,12 +186,27 @@ def _other_schema(path: Path) -> Iterator[None]:
         ) from exc
 
 
+def _is_overflow(exc: Exception) -> bool:
+    """Whether a sum left 64 bits, in SQLite or on its way there.
+
+    SQLite has no code of its own for that, but the text is one of its documented phrases (`sum()`).
+    """
+    if isinstance(exc, OverflowError):
+        return "SQLite INTEGER" in str(exc)
+    return str(getattr(exc, "orig", exc)) == _TOO_LARGE
+
+
 @contextlib.contextmanager
 def told_plainly(path: Path) -> Iterator[None]:
-    """Turn the driver's errors into ours, by result code and never by text."""
+    """Turn the driver's errors into ours, by result code and never by text (but see `_is_overflow`)."""
     try:
         yield
-    except (DBAPIError, _DRIVER_ERROR) as exc:
+    except (DBAPIError, _DRIVER_ERROR, OverflowError) as exc:
+        if _is_overflow(exc):
+            raise StateError(
+                f"{path} holds numbers of tokens that cannot be: they are too large to be added up.",
+                hint="`voyage-jobs verify` shows them, `voyage-jobs verify --repair` puts estimates in their place.",
+            ) from exc
         code = getattr(getattr(exc, "orig", exc), "sqlite_errorcode", None)
         primary = code & 0xFF if code is not None else None
         if primary in (_SQLITE_FULL, _SQLITE_IOERR):

@@ -34,7 +34,8 @@ def nearest(
 ) -> list[dict[str, Any]]:
     """The `k` rows nearest to `vector` among those that match the SQL filter `where`, each with its `score`.
 
-    Raises `ConfigError` for a filter that makes no sense and `ValueError` for a vector of another length.
+    Raises `ConfigError` for a filter that makes no sense and `ValueError` for a vector of another width, or one of
+    floats that points nowhere.
     """
     if len(vector) != profile.width:
         raise ValueError(f"the query has {len(vector)} numbers, the table's vectors have {profile.width}")
@@ -61,8 +62,11 @@ def _by_lancedb(
     import lancedb
     import numpy as np
 
+    wanted = np.asarray(vector, dtype=np.float32)
+    if not (np.isfinite(wanted).all() and wanted.any()):
+        raise ValueError("the query points nowhere: its numbers are all zero, or one of them is not finite")
     table = lancedb.connect(os.path.dirname(path)).open_table(os.path.basename(path).removesuffix(".lance"))
-    query = table.search(np.asarray(vector, dtype=np.float32), vector_column_name="vector")
+    query = table.search(wanted, vector_column_name="vector")
     query = query.distance_type("cosine").nprobes(_PROBES).refine_factor(_REFINE).limit(k)
     if where is not None:
         query = query.where(where, prefilter=True)

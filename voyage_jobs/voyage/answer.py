@@ -14,7 +14,9 @@ from typing import Any
 
 from voyage_jobs.errors import BadAnswerError
 from voyage_jobs.profile import Profile
-from voyage_jobs.voyage.results import Expectation, LineProblem, ResultBlock, read_results, tokens_or_none
+from voyage_jobs.usage import plausible
+from voyage_jobs.voyage.models import most_tokens
+from voyage_jobs.voyage.results import Expectation, LineProblem, ResultBlock, read_results
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an answer brings: its sound vectors, block by block, a reason for each other id, tokens as billed."""
+    """What an answer brings: its sound vectors, block by block, a reason for each other id, tokens as billed.
+
+    `tokens` is None if it does not report them, or a number that cannot be.
+    """
 
     blocks: list[ResultBlock]
     problems: dict[str, LineProblem]
@@ -49,8 +54,8 @@ def read_answer(body: bytes, wanted: Sequence[Wanted], profile: Profile) -> Answ
     blocks = list(read_results(lines, Expectation(profile, counts.get)))
     problems = {p.custom_id: p for block in blocks for p in block.problems if p.custom_id is not None}
     usage = said.get("usage")
-    tokens = tokens_or_none(usage.get("total_tokens")) if isinstance(usage, dict) else None
-    return Answer(blocks, problems, tokens)
+    reported = usage.get("total_tokens") if isinstance(usage, dict) else None
+    return Answer(blocks, problems, plausible(reported, most_tokens(profile.model)))
 
 
 def _rows(body: bytes, count: int) -> tuple[dict[str, Any], list[tuple[int, dict[str, Any]]]]:

@@ -10,7 +10,9 @@ import numpy as np
 import pybase64
 
 from voyage_jobs.redact import redact
-from voyage_jobs.voyage.results import Expectation, GoodLine, LineOutcome, LineProblem, tokens_or_none
+from voyage_jobs.usage import plausible
+from voyage_jobs.voyage.models import lengths, most_tokens
+from voyage_jobs.voyage.results import Expectation, GoodLine, LineOutcome, LineProblem
 from voyage_jobs.voyage.wire import shorten
 
 _MAX_TEXT_CHARS = 4000  # looked at for secrets; what is kept is shorter
@@ -29,6 +31,8 @@ class CarefulReader:
         # Base64 carries the numbers in the vendor's byte order, which is little-endian.
         self._dtype = np.dtype(expectation.profile.storage_dtype).newbyteorder("<")
         self._is_float = self._dtype.kind == "f"
+        self._lengths = lengths(expectation.profile)
+        self._most_tokens = most_tokens(expectation.profile.model)
 
     def read(self, line: bytes, number: int) -> GoodLine | LineProblem | None:
         """What line `number` says, None if it is blank. Never raises for anything a line can contain."""
@@ -45,7 +49,7 @@ class CarefulReader:
             return LineProblem(number, None, malformed, "not_an_object")
         custom_id, response, error = said.get("custom_id"), said.get("response"), said.get("error")
         body = response.get("body") if isinstance(response, dict) else None
-        tokens = _reported_tokens(body)
+        tokens = plausible(_reported_tokens(body), self._most_tokens)
         status, code, message = _failure(response, error, body)
         if not isinstance(custom_id, str):
             return LineProblem(number, None, malformed, "no_custom_id", status, message, tokens)
@@ -87,6 +91,8 @@ class CarefulReader:
             _flawed("not_finite")
         if not vectors.any(axis=1).all():
             _flawed("all_zero")
+        if self._lengths is not None and not _within(vectors, *self._lengths):
+            _flawed("wrong_length")
         return vectors
 
     def _vector(self, embedding: Any) -> np.ndarray:
@@ -122,6 +128,12 @@ class CarefulReader:
         if (wide != np.floor(wide)).any():
             _flawed("not_integers")
         return wide.astype(self._dtype)
+
+
+def _within(vectors: np.ndarray, least: float, most: float) -> bool:
+    """Whether every vector has a length from `least` to `most`. The sum in float32 could overflow."""
+    lengths_of_rows = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    return bool((lengths_of_rows >= least).all() and (lengths_of_rows <= most).all())
 
 
 class _FlawError(Exception):
@@ -172,6 +184,6 @@ def _status(value: Any) -> int | None:
     return value if type(value) is int and 100 <= value <= 999 else None
 
 
-def _reported_tokens(body: Any) -> int | None:
+def _reported_tokens(body: Any) -> Any:
     usage = body.get("usage") if isinstance(body, dict) else None
-    return tokens_or_none(usage.get("total_tokens")) if isinstance(usage, dict) else None
+    return usage.get("total_tokens") if isinstance(usage, dict) else None

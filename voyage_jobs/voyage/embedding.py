@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     import numpy as np
 
 _ID = "0"
+_FLAWS = {
+    "all_zero": "all numbers of one are zero",
+    "not_finite": "one has a number that is infinite or none at all",
+    "wrong_length": "one does not have length 1, as those of this model have",
+}
+"""In words, what is wrong with vectors of the right shape; other flaws are told by their code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,5 +61,6 @@ def read_embedded(answer: bytes, count: int, profile: Profile) -> Embedded:
     line = b'{"custom_id":"%s","response":{"status_code":200,"body":%s}}' % (_ID.encode(), body)
     [block] = read_results(io.BytesIO(line), Expectation(profile, {_ID: count}.get))
     if block.problems:
-        raise BadAnswerError(f"its vectors do not check out ({block.problems[0].code})")
+        code = block.problems[0].code
+        raise BadAnswerError(f"its vectors do not check out: {_FLAWS.get(code, code)}")
     return Embedded(block.vectors, block.tokens[0])

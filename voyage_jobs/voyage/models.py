@@ -12,11 +12,18 @@ without a price, because the vendor's list grows faster than ours. Sources, all 
     [price]  docs.voyageai.com/docs/pricing                         synchronous list price
     [old]    github.com/voyage-ai/openapi and older SDK comments    caps that the current pages no longer name
     [other]  getmaxim.ai/bifrost model library                      a third party's price list, unconfirmed
+    [faq]    docs.voyageai.com/docs/faq                             embeddings have length 1
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from voyage_jobs.usage import MOST_LINE_TOKENS
+
+if TYPE_CHECKING:
+    from voyage_jobs.profile import Profile
 
 PRICES_AS_OF = "2026-09"
 
@@ -54,6 +61,9 @@ MAX_CONTEXTUALIZED_CHUNKS_PER_LINE = 16_000
 _BATCH_SHARE = 0.67  # [batch]: 33 % off. Whether the bill uses 0.67 or two thirds is not stated anywhere
 _FLEXIBLE = (1024, 256, 512, 2048)  # [emb], [ctx]: default first
 
+UNIT_LENGTHS = (0.9, 1.1)
+"""Between these lies the length of every vector that was scaled to length 1, however coarsely it was rounded."""
+
 
 @dataclass(frozen=True, slots=True)
 class Model:
@@ -61,7 +71,8 @@ class Model:
 
     `dimensions` has the default first and is empty for models that give no text vectors. `line_tokens`
     caps the sum of tokens of one request, hence of one line of a batch. `in_batch` is True if the batch
-    guide names the model, False if it does not, and None if the model is newer than the guide.
+    guide names the model, False if it does not, and None if the model is newer than the guide. `unit_length`
+    says that its float vectors have length 1 at every dimension. [faq]
     """
 
     name: str
@@ -72,6 +83,7 @@ class Model:
     line_tokens: int | None
     sync_usd_per_million: float | None
     in_batch: bool | None
+    unit_length: bool = True
 
     @property
     def batch_usd_per_million(self) -> float | None:
@@ -123,6 +135,21 @@ MODELS: dict[str, Model] = {model.name: model for model in _TABLE}
 def find(name: str) -> Model | None:
     """The model of that name, or None if the table does not know it (which forbids nothing)."""
     return MODELS.get(name)
+
+
+def most_tokens(name: str) -> int:
+    """The most tokens that one request to a model can be billed with."""
+    model = find(name)
+    return (model and model.line_tokens) or MOST_LINE_TOKENS
+
+
+def lengths(profile: Profile) -> tuple[float, float] | None:
+    """The least and the greatest length of a sound vector; None where no length is promised.
+
+    Whole numbers and bits have no such length, and of a model that the table does not know nothing is known.
+    """
+    model = find(profile.model)
+    return UNIT_LENGTHS if profile.dtype == "float" and model is not None and model.unit_length else None
 
 
 def price(tokens: int, usd_per_million: float | None) -> float | None:

@@ -13,13 +13,17 @@ import numpy as np
 import pybase64
 import simdjson
 
-from voyage_jobs.voyage.results import BlockBuilder, Expectation, NumberedLine, tokens_or_none
+from voyage_jobs.usage import plausible
+from voyage_jobs.voyage.models import lengths, most_tokens
+from voyage_jobs.voyage.results import BlockBuilder, Expectation, NumberedLine
 
 _BIG_LINE_BYTES = 1024 * 1024
 
 # The sum of squares of a vector that is finite and not all zero beyond doubt, also once it is cast to
-# float32. Voyage's vectors have length 1.
+# float32.
 _LEAST, _MOST = 1e-30, 1e30
+# More than the rounding of any sum of squares: what is so near to a bound is left to the careful reader.
+_DOUBT = 0.01
 
 # What simdjson and its objects raise for lines that are not as documented.
 _UNUSUAL = (KeyError, TypeError, ValueError, IndexError, RuntimeError, AttributeError, OverflowError)
@@ -35,6 +39,8 @@ class QuickReader:
         # Base64 carries the numbers in the vendor's byte order, which is little-endian.
         self._dtype = np.dtype(expectation.profile.storage_dtype).newbyteorder("<")
         self._is_float = self._dtype.kind == "f"
+        self._least, self._most = _squares(lengths(expectation.profile))
+        self._most_tokens = most_tokens(expectation.profile.model)
         self._parser = simdjson.Parser()
 
     def fill(self, lines: Iterator[NumberedLine], block: BlockBuilder) -> NumberedLine | None:
@@ -73,7 +79,7 @@ class QuickReader:
             # lists.
             if lists and not _has_lists(line, 1 + self._nested + lists):
                 return False
-            block.keep(custom_id, count, tokens_or_none(body["usage"]["total_tokens"]))
+            block.keep(custom_id, count, plausible(body["usage"]["total_tokens"], self._most_tokens))
             return True
         except _UNUSUAL:
             return False
@@ -88,7 +94,7 @@ class QuickReader:
             else:
                 vector = self._from_numbers(embedding)
                 lists += 1
-            sound = _LEAST < float(vector.dot(vector)) < _MOST if self._is_float else vector.any()
+            sound = self._least < float(vector.dot(vector)) < self._most if self._is_float else vector.any()
             if not sound or len(vector) != self._width or index != slot or type(index) is not int:
                 raise ValueError("not sound beyond doubt")
             vectors[slot] = vector
@@ -103,6 +109,14 @@ class QuickReader:
         if not np.array_equal(wide, narrow):
             raise ValueError("out of range")
         return narrow
+
+
+def _squares(allowed: tuple[float, float] | None) -> tuple[float, float]:
+    """Between which sums of squares a vector of these lengths is sound beyond doubt."""
+    if allowed is None:
+        return _LEAST, _MOST
+    least, most = allowed
+    return least * least + _DOUBT, most * most - _DOUBT
 
 
 def _has_lists(line: bytes, count: int) -> bool:

@@ -2,8 +2,8 @@
 
 The vendor documents an output file of successes and an error file of failures; clients in the wild have met
 failures in the first. So both files are read by the same door, and a line is a success only if its vectors
-check out: the right number of them, the right width, finite, not all zero. Nothing in a file can make the
-reader raise or return vectors of another shape.
+check out: the right number of them, the right width, finite, not all zero, and of length 1 where the model
+makes such. Nothing in a file can make the reader raise or return vectors of another shape.
 
 Lines may be huge, cut, repeated, in any order, not JSON at all. Whether an id was seen before is the caller's
 to know.
@@ -17,7 +17,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from voyage_jobs.profile import Profile
 
@@ -31,7 +31,6 @@ MAX_LINE_BYTES = 64 * 1024 * 1024
 """1,000 vectors of 2,048 floats as JSON take about 45 MB, the largest line there is reason to expect."""
 
 _READ_AHEAD_BYTES = 1024 * 1024
-_MAX_TOKENS = 2**53  # what a float, and so every JSON library, counts exactly
 
 
 NumberedLine = tuple[int, bytes | None]
@@ -65,7 +64,7 @@ class LineProblem:
 
     `code` is a short word for the reason: the vendor's own where it gave one, `http_<status>`, or one of
     ours. `message` is the vendor's text on one line of at most 500 characters, without secrets. `tokens` is
-    the usage the line reports even so, or None.
+    the usage the line reports even so, None if it reports none that can be.
     """
 
     line_number: int
@@ -78,7 +77,10 @@ class LineProblem:
 
 
 class GoodLine(NamedTuple):
-    """A line whose vectors check out: an array of shape (n, width) in the storage type, ordered by slot."""
+    """A line whose vectors check out: an array of shape (n, width) in the storage type, ordered by slot.
+
+    `tokens` is None if it does not report its usage, or one that cannot be.
+    """
 
     custom_id: str
     vectors: np.ndarray
@@ -167,11 +169,6 @@ def _judged(careful: CarefulReader, number: int, line: bytes | None) -> GoodLine
     if line is None:
         return LineProblem(number, None, LineOutcome.MALFORMED, "too_long")
     return careful.read(line, number)
-
-
-def tokens_or_none(value: Any) -> int | None:
-    """A reported number of tokens, or None for anything that cannot be one."""
-    return value if type(value) is int and 0 <= value <= _MAX_TOKENS else None
 
 
 class BlockBuilder:
