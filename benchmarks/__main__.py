@@ -19,6 +19,7 @@ ORDER = (
     "state",
     "page",
     "verify",
+    "liveness",
     "run",
     "idle",
 )

@@ -16,7 +16,7 @@ from voyage_jobs.observe import about
 from voyage_jobs.states import Attempt, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.reconcile import LIST, cancel_duplicates, is_ours
+from voyage_jobs.steps.reconcile import LIST, cancel_duplicates, is_ours, list_jobs
 from voyage_jobs.steps.submit import park
 from voyage_jobs.steps.validation import refuse
 from voyage_jobs.store import batches, lanes
@@ -133,7 +133,7 @@ def _from_list(
     wanted = {batch.remote_id: batch for batch in due}
     found: dict[int, RemoteBatch] = {}
     doubles: list[tuple[BatchRow, RemoteBatch]] = []
-    for remote in context.client.list_batches():
+    for remote in list_jobs(context):
         if remote.is_bare:
             continue
         if remote.id in wanted:

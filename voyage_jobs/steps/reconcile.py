@@ -8,6 +8,8 @@ then allow another attempt. Whether the quarantine is over is asked *before* the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from voyage_jobs import retry
 from voyage_jobs.clock import US
 from voyage_jobs.crash import crash_point
@@ -101,9 +103,18 @@ def vendor_now_us(context: Context) -> int | None:
     return context.client.probe() if known is None else known
 
 
+def list_jobs(context: Context) -> Iterator[RemoteBatch]:
+    """Every job in the provider's list, to its end. Entries that cannot be ours are passed over, and counted."""
+    before = context.client.skipped_entries
+    yield from context.client.list_batches()
+    skipped = context.client.skipped_entries - before
+    if skipped:
+        context.log.info("list.entries_skipped", entries=skipped)
+
+
 def find_jobs(context: Context, batch: BatchRow) -> list[RemoteBatch]:
     """Jobs at the vendor that carry this batch's mark and belong to no other batch; the one to keep comes first."""
-    listed = (_looked_at(context, remote) for remote in context.client.list_batches())
+    listed = (_looked_at(context, remote) for remote in list_jobs(context))
     found = [remote for remote in listed if remote is not None and is_ours(batch, remote)]
     with context.store.read() as connection:
         owners = [batches.by_remote_id(connection, remote.id) for remote in found]
