@@ -223,6 +223,10 @@ class Checker:
             self._came_at.clear()
             self._seen_version = 0
 
+    def forget_state(self) -> None:
+        """The state is another one, which knows nothing of what was asked of the one before."""
+        self._pinned.clear()
+
     def forget_kept(self) -> None:
         """What is served may have gone back to an older version of the table."""
         self._kept.clear()

@@ -35,7 +35,7 @@ from voyage_jobs.store.embeddings import (
     Line,
     Settled,
 )
-from voyage_jobs.vectors import PackWriter, WrittenPack
+from voyage_jobs.vectors import Billed, PackWriter, WrittenPack
 from voyage_jobs.voyage.download import download
 from voyage_jobs.voyage.results import Expectation, LineOutcome, LineProblem, ResultBlock, read_results
 
@@ -246,7 +246,7 @@ def _take_in(context: Context, batch: BatchRow) -> None:
         for block in _blocks(context, batch, expectation):
             _pack_block(writer, intake, block)
             context.progress(f"reading results of {batch.ref[:8]}", len(intake.settled), len(intake.lines))
-        written = writer.close() if intake.rows else None
+        written = writer.close(Billed(intake.tokens, now_us(context.clock))) if intake.rows else None
     finally:
         writer.abort()
     settled = intake.complete()

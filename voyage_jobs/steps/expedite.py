@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from voyage_jobs.clock import now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import (
     BadAnswerError,
@@ -29,7 +30,7 @@ from voyage_jobs.steps.texts import Texts
 from voyage_jobs.store import batches, calls, sources
 from voyage_jobs.store.calls import Answered, Asked, CallRow, NeededEmbedding, Order
 from voyage_jobs.store.embeddings import WantedEmbedding
-from voyage_jobs.vectors import WrittenPack
+from voyage_jobs.vectors import Billed, WrittenPack
 from voyage_jobs.voyage.answer import Answer, Wanted, call_body, read_answer
 from voyage_jobs.voyage.models import find
 
@@ -239,4 +240,4 @@ def _write_pack(
                 at += count
             if block.custom_ids:
                 writer.append(block.keys(), block.slots(), block.vectors)
-        return rows, writer.close() if rows else None
+        return rows, writer.close(Billed(tokens, now_us(context.clock))) if rows else None
