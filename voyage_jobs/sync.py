@@ -174,7 +174,8 @@ class Sync:
 
     def _can_move(self, rest: Remaining) -> bool:
         """Whether time alone will bring something that this run is to wait for."""
-        if self._unscanned() or (rest.claiming and not rest.pauses.by_what):
+        waits_to_send = rest.claiming or self._context.jobs_awaited
+        if self._unscanned() or (waits_to_send and not rest.pauses.by_what):
             return True
         if not self._wait:
             return self._sending_soon(rest)

@@ -231,6 +231,10 @@ class Checker:
             self._came_at.clear()
             self._seen_version = 0
 
+    def forget_state(self) -> None:
+        """The state is another one, which knows nothing of what was asked of the one before."""
+        self._pinned.clear()
+
     def forget_kept(self) -> None:
         """What is served may have gone back to an older version of the table."""
         self._kept.clear()
@@ -306,7 +310,11 @@ class Checker:
         """Synchronous calls: booked as billed, and nothing bought twice but what is on record as such."""
         billed = self._life.sim.ledger
         paid = billed.sync_tokens + billed.sync_spoilt_tokens
-        if not totals.expedited_tokens - totals.assumed_tokens <= paid <= totals.expedited_tokens + maybe_paid:
+        if (
+            not totals.expedited_tokens - totals.assumed_tokens
+            <= paid
+            <= totals.expedited_tokens + maybe_paid
+        ):
             booked = (totals.expedited_tokens, maybe_paid)
             self._broken(f"{booked} tokens are booked as (expedited, maybe paid), the vendor billed {paid}")
         allowed = self._allowed(again)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import shutil
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from tests.world import Post
-from voyage_jobs import crash
+from voyage_jobs import crash, durable
 from voyage_jobs.clock import US, VirtualClock, now_us
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.settings import Settings
@@ -178,6 +179,9 @@ class Life:
             self.power.watched(),
             mock.patch("voyage_jobs.steps.pipeline.LONGEST_IDLE_S", IDLE_S),
             mock.patch("voyage_jobs.lock.file_system_of", return_value=None),
+            # Whoever gives up on a list that fails may pay twice; here it comes back, however the clock is set.
+            mock.patch("voyage_jobs.steps.known_jobs.PATIENCE_S", math.inf),
+            mock.patch("voyage_jobs.steps.known_jobs.CLAIM_PATIENCE_S", math.inf),
         ):
             crash.arm(self._passing)
             try:
@@ -205,6 +209,7 @@ class Life:
             (1, "reconfigure", self._reconfigure),
             (3, "expedite", self._expedite),
             (2, "reprofile", self._reprofile),
+            (2, "set back", self._set_back),
         ]
         often = {*self.plan.often, self._target.partition(".")[0]}  # the act that leads there, if one does
         if self._target.startswith(("switch", "abandon.", "previous.")):
@@ -347,6 +352,51 @@ class Life:
         self.log.say(
             "RECONFIGURE", max_chars=self.max_chars, sources=self.configured, keep=self.keeping or "nothing"
         )
+
+    def _set_back(self) -> None:
+        """Work on for a while, then put an older copy back: of the state alone, or of the whole data folder."""
+        context = self._working()
+        if context is None or context.build is not None:
+            return
+        kept = self.base / "kept"
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(self.data_dir, kept)
+        since, packs = self._what_is_nowhere_else(), self._packs()
+        for _ in range(self.rng.randint(1, 3)):
+            self._edit()
+            self._pass_time(self.rng.randint(1, 20))
+        if since != self._what_is_nowhere_else():
+            return
+        self._drop(orderly=self.rng.random() < 0.5)
+        whole = packs == self._packs() and self.rng.random() < 0.7  # what was collected would be lost with it
+        self.log.say("SET BACK", whole=whole, packs=len(self._packs() - packs))
+        self.tally.acts["set back whole" if whole else "set back state"] += 1
+        self._put_back(kept, whole=whole)
+        self.door.drop()
+        self.checker.forget_state()
+        self.clock.advance(faults.QUARANTINE_S + faults.TIMEOUT_S)  # by then every job is in the list
+
+    def _put_back(self, kept: Path, *, whole: bool) -> None:
+        if whole:
+            shutil.rmtree(self.data_dir)
+            shutil.copytree(kept, self.data_dir)
+            for path in self.data_dir.rglob("*"):
+                durable.sync_file(path)
+            return
+        for path in self.data_dir.glob("state.db*"):
+            path.unlink()
+        for path in kept.glob("state.db*"):
+            shutil.copy(path, self.data_dir)
+
+    def _what_is_nowhere_else(self) -> tuple[object, ...]:
+        """Synchronous calls and changes of the table's vectors: what only the state knows."""
+        table = self.door.table
+        calls = (self.sim.calls["embeddings"], self.sim.calls["contextualized_embeddings"])
+        return (*calls, self.sim.ledger.sync_tokens, table and table.replaced, table and table.profile)
+
+    def _packs(self) -> set[str]:
+        """The names of all packs."""
+        return {path.name for path in (self.data_dir / "vectors").rglob("*.arrow")}
 
     def _reprofile(self) -> None:
         """Ask for other vectors, and build them, give that up, or go back; then let some time pass over it."""

@@ -170,6 +170,12 @@ class MemoryDoor:
         """The profile of the vectors in the table, if it can be read."""
         return None if self.table is None or self.torn else self.table.profile
 
+    def drop(self) -> None:
+        """The table is gone."""
+        if self.table is not None:
+            self.table, self.torn = None, False
+            self.rebuilt += 1
+
     def lose_power(self, *, torn: bool) -> bool:
         """What was not synced is gone, or has torn the table. Whether anything was lost."""
         if self.table is None or self.table.is_synced:

@@ -459,7 +459,7 @@ def test_adopt_tells_all_there_is_to_know_and_names_the_damaged(store):
     written = [write_pack(store, rows, f"ref{rows}") for rows in (10, 2000, 3000)]
     store.path(written[1].name).write_bytes(b"ARROW1 no more")
     bad = []
-    adopted = list(store.adopt(lambda name, error: bad.append((name, error))))
+    adopted = list(store.adopt(store.names(), lambda name, error: bad.append((name, error))))
 
     assert [pack.written for pack in adopted] == [written[0], written[2]]
     assert sum(len(keys) for pack in adopted for keys, _ in pack.reader.keys()) == 3010  # noqa: SIM118

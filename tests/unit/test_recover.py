@@ -157,7 +157,7 @@ def test_a_job_of_another_data_folder_is_left_alone(world, tmp_path):
     licence = "# Licence\n\nThe same in every folder."
     world.write("licence.md", licence)
     sync(world, wait=False)
-    here = World(tmp_path / "here")
+    here = World(tmp_path / "here", seed=2)
     here.transport, here.sim = world.transport, world.sim
     write_some(here, "other")
     here.write("licence.md", licence)
@@ -168,7 +168,7 @@ def test_a_job_of_another_data_folder_is_left_alone(world, tmp_path):
 
 def test_a_job_made_under_other_settings_is_left_alone(world, tmp_path):
     sync(world, wait=False)
-    here = World(tmp_path / "here", dimension=16)
+    here = World(tmp_path / "here", dimension=16, seed=2)
     here.transport, here.sim = world.transport, world.sim
     write_some(here, "first")
     answer = recover(here)

@@ -294,7 +294,11 @@ def test_what_is_on_the_wire_names_the_batch_and_never_the_key_in_a_url(world):
     world.run()
     (job,) = jobs(world)
     with world.worker() as context:
-        assert job["metadata"] == {"voyage_jobs_ref": newest(context).ref}
+        assert job["metadata"] == {
+            "voyage_jobs_ref": newest(context).ref,
+            "voyage_jobs_state": context.state_id,
+            "voyage_jobs_generation": "1",
+        }
         with pytest.raises(RefusedError):  # both files are gone from the vendor
             context.client.get_file(job["output_file_id"])
     key = world.settings().api_key()

@@ -53,6 +53,11 @@ class Paths:
         return self.data_dir / "lock"
 
     @property
+    def generation(self) -> Path:
+        """Which state works here, and how often it was started."""
+        return self.data_dir / "generation"
+
+    @property
     def spool(self) -> Path:
         """Input files on their way to the vendor, results on their way back."""
         return self.data_dir / "spool"

@@ -14,9 +14,10 @@ from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.doctor.check import Check, bad, good, note, told
 from voyage_jobs.errors import ConfigError, StateError, VoyageJobsError
+from voyage_jobs.report import set_back_words
 from voyage_jobs.report.problems import HEARTBEAT_OLD_S
 from voyage_jobs.steps import rebuild_words
-from voyage_jobs.store import audit, batches, health, notes, publications, rebuild
+from voyage_jobs.store import audit, batches, health, notes, publications, rebuild, setback
 from voyage_jobs.store.engine import SAFE_LIBRARY, library_is_safe, library_version
 from voyage_jobs.store.store import ReadOnlyStore
 from voyage_jobs.table import TableDoor
@@ -46,6 +47,7 @@ def check_data(settings: Settings, clock: Clock, door: TableDoor) -> Iterator[Ch
     store = ReadOnlyStore(settings.paths.state_db)
     try:
         yield from _state(store)
+        yield from _set_back(store, clock)
         yield _profile(store, settings)
         yield _packs(store, PackStore(settings.paths.vectors))
         yield _table(store, door)
@@ -136,6 +138,14 @@ def _state(store: ReadOnlyStore) -> Iterator[Check]:
         yield good("schema", f"{facts.revision}, the newest")
     else:
         yield note("schema", f"{facts.revision}; the next sync or run brings it to {facts.head}")
+
+
+def _set_back(store: ReadOnlyStore, clock: Clock) -> Iterator[Check]:
+    with store.read() as connection:
+        found = setback.recent(connection, now_us(clock))
+        claiming = setback.is_claim_due(connection)
+    if found is not None:
+        yield note("state", set_back_words.found(found, claiming=claiming).removesuffix("."))
 
 
 def _profile(store: ReadOnlyStore, settings: Settings) -> Check:

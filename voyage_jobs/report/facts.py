@@ -18,7 +18,18 @@ from voyage_jobs.report.rebuild import Vectors
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.budget import Room
-from voyage_jobs.store import batches, counts, ledger, notes, notices, publications, sources, tally, troubles
+from voyage_jobs.store import (
+    batches,
+    counts,
+    ledger,
+    notes,
+    notices,
+    publications,
+    setback,
+    sources,
+    tally,
+    troubles,
+)
 from voyage_jobs.store import lanes as lane_store
 from voyage_jobs.store import pauses as pause_store
 from voyage_jobs.store.batches import BatchRow
@@ -28,6 +39,7 @@ from voyage_jobs.store.ledger import Totals
 from voyage_jobs.store.notes import Here
 from voyage_jobs.store.notices import Untold
 from voyage_jobs.store.pauses import Pauses
+from voyage_jobs.store.setback import SetBack
 from voyage_jobs.store.sources import SourceRow
 from voyage_jobs.store.store import ReadOnlyStore
 from voyage_jobs.store.tally import SourceTally, Waiting
@@ -86,6 +98,12 @@ class Facts:
     """By source, the path of the document whose change has waited for longest."""
     untold: Sequence[Untold]
     """Sinks of notifications that do not take them."""
+    set_back: SetBack | None = None
+    """What was found, in the last week, by a state that is older than what it led to."""
+    claiming: bool = False
+    """Whether jobs at Voyage are to be claimed before anything is sent."""
+    unchecked_since: int | None = None
+    """Since when texts are sent although the list of jobs cannot be read."""
 
     def chunks(self, place: str) -> int:
         """How many chunks are in one place, over all sources."""
@@ -153,6 +171,9 @@ def gather(settings: Settings, clock: Clock) -> Facts:
             counted=counts.counted(connection),
             table_version=publications.last_table_version(connection),
             table_exists=_table_exists(settings),
+            set_back=setback.recent(connection, now),
+            claiming=setback.is_claim_due(connection),
+            unchecked_since=setback.unchecked_since(connection),
             untold=notices.untold(connection, UNTOLD_FAILURES, now - int(UNTOLD_S * US)),
             watching=notes.watching(connection, lock.holder(settings.paths.lock)),
             pauses=pause_store.now(connection, now),

@@ -13,7 +13,7 @@ from voyage_jobs.report.eta import HISTORY
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.budget import Room
-from voyage_jobs.store import batches, counts, lanes, notes, pauses, rebuild, sources, tally
+from voyage_jobs.store import batches, counts, lanes, notes, pauses, rebuild, setback, sources, tally
 from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.lanes import Lane
 from voyage_jobs.store.notes import Here
@@ -75,7 +75,7 @@ def gather(connection: View, settings: Settings, now: int) -> Moment:
         rooms=list(budget.rooms(connection, settings, batch_price(working), now)),
         took=batches.durations_s(connection, HISTORY),
         pauses=pauses.now(connection, now),
-        claiming=notes.get(connection, notes.CLAIM) == notes.CLAIM_DUE,
+        claiming=setback.is_claim_due(connection) or setback.unread(connection) is not None,
         recounting=counts.counted(connection).recount_after is not None,
         source_names={row.id: row.name for row in sources.all_sources(connection)},
         building=rebuild.build(connection) is not None,

@@ -13,7 +13,7 @@ from typing import Literal
 from voyage_jobs.clock import US, iso
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.plural import counted
-from voyage_jobs.report import stuck
+from voyage_jobs.report import set_back_words, stuck
 from voyage_jobs.report.facts import Facts
 from voyage_jobs.report.rebuild import Vectors
 from voyage_jobs.report.stuck import DEADLINE_GRACE_S
@@ -149,6 +149,22 @@ def _machine(facts: Facts, settings: Settings) -> Iterator[Problem]:
             "Install `pysqlite3`, or a Python built with a newer SQLite.",
             "info",
         )
+
+
+# --- a state that is older than the world ---
+
+
+def _set_back(facts: Facts, settings: Settings) -> Iterator[Problem]:
+    del settings
+    found = facts.set_back
+    if found is not None:
+        if set_back_words.is_copied(found):
+            yield Problem("state_copied", set_back_words.COPIED, set_back_words.COPIED_HINT)
+        told = set_back_words.found(found, claiming=facts.claiming)
+        yield Problem("state_set_back", told, set_back_words.FOUND_HINT, "info")
+    if facts.unchecked_since is not None:
+        told = set_back_words.unchecked(facts.unchecked_since)
+        yield Problem("jobs_unchecked", told, set_back_words.UNCHECKED_HINT)
 
 
 # --- the profile ---
@@ -397,6 +413,7 @@ _CHECKS: tuple[Callable[[Facts, Settings], Iterator[Problem]], ...] = (
     _process,
     _page,
     _machine,
+    _set_back,
     _vectors,
     _table,
     _sources,

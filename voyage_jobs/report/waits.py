@@ -88,7 +88,10 @@ def _unsent(m: Moment, settings: Settings, text: Text) -> Iterator[Wait]:
     vendor, disk = lane(m, lanes.VENDOR, "Voyage is not called"), lane(m, lanes.DISK, "Nothing is written")
     yield from (each for each in (vendor, disk) if each is not None)
     if m.claiming:
-        said = "The state was lost: jobs that are at Voyage are claimed before anything is sent."
+        said = (
+            "The jobs at Voyage are looked through first: the state was lost, is older than they are, or could not be"
+            " compared with them yet."
+        )
         yield Wait("claiming", said, None, NOTHING_TO_DO)
     if m.recounting:
         said = "A new tokenizer is in use: what waits is counted anew before anything is sent."

@@ -36,7 +36,7 @@ from voyage_jobs.store.embeddings import (
     Settled,
 )
 from voyage_jobs.store.store import Tx
-from voyage_jobs.vectors import PackWriter, WrittenPack
+from voyage_jobs.vectors import Billed, PackWriter, WrittenPack
 from voyage_jobs.voyage.results import Expectation, LineOutcome, LineProblem, ResultBlock, read_results
 
 _UNUSABLE_HINT = (
@@ -198,7 +198,7 @@ def _take_in(context: Context, batch: BatchRow) -> None:
         if _is_torn(context, batch, settled):
             _fetch_again(context, batch)
             return
-        written = writer.close() if intake.rows else None
+        written = writer.close(Billed(intake.tokens, now_us(context.clock))) if intake.rows else None
     finally:
         writer.abort()
     if _is_unusable(context, batch, intake, settled):

@@ -14,6 +14,7 @@ from voyage_jobs.config.prices import batch_price, sync_price
 from voyage_jobs.config.profile import profile_of, with_profile
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.generation import Stamp
 from voyage_jobs.observe import NOBODY, Observer
 from voyage_jobs.pace import Pace
 from voyage_jobs.profile import KeyMaker, Profile
@@ -78,6 +79,16 @@ class Context:
     count: TokenCounter = field(init=False)
     profile_id: int = 0
     """Row of the profile in force; set by recovery."""
+    state_id: str = ""
+    """Who this state is, which its jobs and packs carry; set by recovery."""
+    new_state: bool = False
+    """Whether it got its id at this start: nothing can carry it yet."""
+    jobs_known: bool = False
+    """Whether this process knows that no job of this state is at the provider which is not on record."""
+    jobs_awaited: bool = False
+    """Whether something is to be sent as soon as that is known."""
+    claim_waits_for: frozenset[int] = frozenset()
+    """Batches that have to be over before jobs with the same texts can be claimed."""
     asked: Profile = field(init=False)
     """The profile that the configuration names. Another one may be in force: see `steps.reprofile`."""
     look_at_build_at: float = float("-inf")
@@ -95,6 +106,11 @@ class Context:
         self.profile = profile
         self.keys = KeyMaker(profile)
         self.count = TokenCounter(self.settings.tokenizer_file)
+
+    @property
+    def stamp(self) -> Stamp:
+        """What jobs and packs of this process carry."""
+        return Stamp(self.state_id, self.store.epoch)
 
     @property
     def may_send(self) -> bool:

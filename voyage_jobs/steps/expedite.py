@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from voyage_jobs import usage
+from voyage_jobs.clock import now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import (
     BadAnswerError,
@@ -30,7 +31,7 @@ from voyage_jobs.steps.texts import Texts
 from voyage_jobs.store import batches, calls, sources
 from voyage_jobs.store.calls import Answered, Asked, CallRow, NeededEmbedding, Order
 from voyage_jobs.store.embeddings import WantedEmbedding
-from voyage_jobs.vectors import WrittenPack
+from voyage_jobs.vectors import Billed, WrittenPack
 from voyage_jobs.voyage.answer import Answer, Wanted, call_body, read_answer
 from voyage_jobs.voyage.models import find
 
@@ -164,7 +165,7 @@ class Expedition:
         """The pack first, then everything about the call in one transaction."""
         context = self.context
         billed = usage.billed(answer.tokens, call.tokens_estimated)
-        rows, written = _write_pack(context, call, answer)
+        rows, written = _write_pack(context, call, answer, billed.tokens)
         crash_point("expedite.packed")
         lines = [
             Answered(
@@ -227,7 +228,9 @@ def _flaw(request: _Request, answer: Answer) -> str | None:
     return None if problem is None else problem.code
 
 
-def _write_pack(context: Context, call: CallRow, answer: Answer) -> tuple[dict[str, int], WrittenPack | None]:
+def _write_pack(
+    context: Context, call: CallRow, answer: Answer, tokens: int
+) -> tuple[dict[str, int], WrittenPack | None]:
     """Where each embedding begins in the pack, and the pack; None if the answer holds no sound vector."""
     rows: dict[str, int] = {}
     at = 0
@@ -240,4 +243,4 @@ def _write_pack(context: Context, call: CallRow, answer: Answer) -> tuple[dict[s
                 at += count
             if block.custom_ids:
                 writer.append(block.keys(), block.slots(), block.vectors)
-        return rows, writer.close() if rows else None
+        return rows, writer.close(Billed(tokens, now_us(context.clock))) if rows else None

@@ -10,17 +10,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from voyage_jobs.clock import US, now_us
-from voyage_jobs.errors import ConfigError, NeedsPersonError, VoyageJobsError
+from voyage_jobs.errors import ConfigError, NeedsPersonError, VendorError, VoyageJobsError
 from voyage_jobs.sources import names
 from voyage_jobs.states import Call, Version
-from voyage_jobs.steps import budget, rebuild_words
+from voyage_jobs.steps import budget, known_jobs, rebuild_words
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.expedite import Done, Expedition
 from voyage_jobs.steps.expedite_recovery import settle_open_calls
 from voyage_jobs.steps.publish import publish
 from voyage_jobs.steps.scan import Scan
-from voyage_jobs.store import calls, documents, lanes, ledger, notes, pauses, sources
+from voyage_jobs.store import calls, documents, lanes, ledger, pauses, setback, sources
 from voyage_jobs.store.calls import CallRow, NeededEmbedding, Order
 from voyage_jobs.store.documents import DocumentRow
 from voyage_jobs.store.schema import DROPPED, FAILED, HELD, PACKED, WANTED
@@ -99,13 +99,22 @@ def _demand_fresh(context: Context, arguments: Mapping[str, object]) -> None:
 
 
 def _demand_claimed(context: Context) -> None:
-    """After a loss of state, a job at the vendor may have been asked for these texts."""
+    """After a loss of state, or where an older one was put back, a job may have been asked for these texts."""
+    known = known_jobs.all_known(context)
+    context.jobs_awaited = False
+    if known:
+        return
     with context.store.read() as connection:
-        if notes.get(connection, notes.CLAIM) == notes.CLAIM_DUE:
-            raise NeedsPersonError(
-                "The state was lost: jobs at the vendor that may hold these texts are not claimed yet.",
-                hint="`voyage-jobs recover`, or a running `voyage-jobs run`, claims them; then ask again.",
-            )
+        due = setback.is_claim_due(connection)
+    if due:
+        raise NeedsPersonError(
+            "The state was lost, or is an older one: jobs at Voyage that may hold these texts are not claimed yet.",
+            hint="`voyage-jobs recover`, or a running `voyage-jobs run`, claims them; then ask again.",
+        )
+    raise VendorError(
+        "The list of jobs at Voyage could not be read: one of them may hold these texts. Nothing was sent.",
+        hint="Ask again in a minute; `voyage-jobs doctor --probe` tells whether Voyage answers.",
+    )
 
 
 def _demand_awake(context: Context, source: str) -> None:

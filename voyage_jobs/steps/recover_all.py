@@ -5,13 +5,15 @@ from __future__ import annotations
 from voyage_jobs.errors import VoyageJobsError
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.recover_packs import adopt_packs
-from voyage_jobs.steps.recover_remote import adopt_jobs
+from voyage_jobs.steps.recover_remote import adopt_jobs, note_claim
 from voyage_jobs.steps.scan import Scan
-from voyage_jobs.store import adoption, notes, sources
+from voyage_jobs.store import adoption, sources
 
 
 def recover_all(context: Context) -> dict[str, object]:
     """Take in packs, scan every source, take on jobs. What the vendor does not let us see is told, not raised."""
+    with context.store.read() as connection:
+        strangers = not adoption.has_batches(connection)
     found_packs = adopt_packs(context)
     scan_all(context)
     with context.store.read() as connection:
@@ -25,13 +27,12 @@ def recover_all(context: Context) -> dict[str, object]:
         "vendor": None,
     }
     try:
-        found = adopt_jobs(context)
+        found = adopt_jobs(context, strangers=strangers)
     except VoyageJobsError as exc:
         answer["vendor"] = exc.message
     else:
         answer["jobs"], answer["jobs_left"] = found.adopted, found.left
-        with context.store.write() as tx:
-            notes.put(tx, notes.CLAIM, notes.CLAIM_DONE)
+        note_claim(context, found)
     return answer
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from voyage_jobs.config.prices import batch_price, sync_price
+from voyage_jobs.config.profile import with_profile
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.states import UNFINISHED, Batch
 from voyage_jobs.steps.context import Context
-from voyage_jobs.store import adoption, batches, sources, versions
+from voyage_jobs.store import adoption, batches, ledger, setback, sources, versions
 from voyage_jobs.store.adoption import PackedEmbedding
+from voyage_jobs.store.batches import BatchRow
+from voyage_jobs.store.store import Tx
 from voyage_jobs.vectors import AdoptedPack, PackReader
+from voyage_jobs.vectors.format import pack_name
 
 
 @dataclass
@@ -23,26 +28,58 @@ class AdoptedPacks:
 
 
 def adopt_packs(context: Context) -> AdoptedPacks:
-    """Take in every pack that is not on record: what it holds is held, and never paid again."""
+    """Take in every pack that is not on record: what it holds is held, and never paid again.
+
+    One listing of the folder, and nothing more where all are known. Jobs are claimed after that before anything is
+    sent: whoever does not know its packs may not know its jobs either.
+    """
     tally = AdoptedPacks()
     with context.store.read() as connection:
         known = {pack.name for pack in batches.all_packs(connection)}
-    if not set(context.packs.names()) - known:
+        to_count = setback.is_to_count(connection)
+    unknown = set(context.packs.names()) - known
+    if not unknown and not to_count:
         return tally
 
     def damaged(name: str, error: CorruptionError) -> None:
         tally.damaged.append(name)
         context.log.error("pack.damaged", pack=name, error=error.message)
 
-    for found in context.packs.adopt(damaged):
-        if found.written.name not in known:
-            tally.packs += 1
-            tally.embeddings += _take_in(context, found)
-            context.progress("reading packs", tally.packs, None)
-    with context.store.write() as tx:
-        versions.recount_all(tx)
-    context.log.info("packs.adopted", packs=tally.packs, embeddings=tally.embeddings)
+    unknown -= _about_to_be_collected(context)
+    for found in context.packs.adopt(sorted(unknown), damaged):
+        tally.packs += 1
+        tally.embeddings += _take_in(context, found)
+        context.progress("reading packs", tally.packs, len(unknown))
+    if tally.packs or to_count:
+        with context.store.write() as tx:
+            versions.recount_all(tx)
+            setback.has_counted(tx)
+        context.log.info("packs.adopted", packs=tally.packs, embeddings=tally.embeddings)
     return tally
+
+
+def _about_to_be_collected(context: Context) -> set[str]:
+    """Names of packs that `collect` writes again: it died between the pack and its record, and has the results here.
+
+    Only they tell what became of lines that brought no vector. Without them (this state is older than the pack, and
+    what it was made from is gone) the pack is all there is.
+    """
+    names = set()
+    with context.store.read() as connection:
+        for batch in batches.in_state(connection, Batch.ENDED):
+            profile = sources.load_profile(connection, batch.profile_id)
+            kind = "error" if batch.output_file_id is None else "output"
+            size = batches.downloaded(connection, batch.id).get(kind, (-1, ""))[0]
+            if _has_size(context, batch, kind, size):
+                names.add(pack_name(profile.fingerprint, batch.ref))
+    return names
+
+
+def _has_size(context: Context, batch: BatchRow, kind: str, size: int) -> bool:
+    try:
+        return context.result_path(batch.ref, kind).stat().st_size == size
+    except FileNotFoundError:
+        return False
 
 
 def _take_in(context: Context, found: AdoptedPack) -> int:
@@ -58,8 +95,30 @@ def _take_in(context: Context, found: AdoptedPack) -> int:
         adoption.hold(tx, pack_id, profile_id, embeddings)
         adoption.note_found_pack(tx, written.name, len(embeddings))
         if batch is not None and batch.state in (*UNFINISHED, Batch.PARKED):
-            adoption.close_by_pack(tx, batch)
+            billed = 0 if reader.billed is None else reader.billed.tokens
+            adoption.close_by_pack(tx, batch, pack_id, billed)
+        else:
+            _book(context, tx, reader, batch)
+        setback.ask_to_count(tx)
+        setback.note(tx, setback.PACKS)
+        setback.add(tx, packs=1, embeddings=len(embeddings))
+        if reader.stamp is not None:
+            setback.note_former(tx, reader.stamp.state)
     return len(embeddings)
+
+
+def _book(context: Context, tx: Tx, reader: PackReader, batch: BatchRow | None) -> None:
+    """Put on the bill what the pack says it cost, as far as the books do not have it, on the day on which it did."""
+    if reader.billed is None:
+        return
+    settings = with_profile(context.settings, reader.profile)
+    if reader.billed_tokens is not None:
+        ledger.settle_found(tx, "expedited", reader.billed_tokens, sync_price(settings), reader.billed.at)
+        return
+    booked = 0 if batch is None else ledger.of_batch(tx.connection, batch.id).get("settled", 0)
+    if reader.billed.tokens > booked:
+        left = reader.billed.tokens - booked
+        ledger.settle_found(tx, "settled", left, batch_price(settings), reader.billed.at)
 
 
 def embeddings_in(reader: PackReader) -> Iterator[PackedEmbedding]:

@@ -2,8 +2,10 @@
 
 Every job carries the ref of its batch in its metadata, and every line the key of the embedding it asks for. So a state
 that was lost, or an older copy that was put back, can learn from the vendor what was sent: the input file says which
-keys a job was asked for; where it is gone, the result files do. An account may serve other data folders, too: a job is
-taken on only if at least half of its keys are wanted or held here, which is known once every source has been scanned.
+keys a job was asked for; where it is gone, the result files do. An account may serve other data folders, too. A job
+that carries the id of this state is ours; one that carries that of another state is not, unless that one worked here
+before or this one is new. Without an id, or with one of these, a job is taken on only if at least half of its keys are
+wanted or held here, which is known once every source has been scanned.
 """
 
 from __future__ import annotations
@@ -24,11 +26,19 @@ from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.filling import request_params
-from voyage_jobs.steps.reconcile import LIST, METADATA_REF, cancel_duplicates
-from voyage_jobs.store import adoption, batches, lanes, notes
+from voyage_jobs.steps.known_jobs import (
+    CLAIM_PATIENCE_S,
+    METADATA_STATE,
+    all_known,
+    is_here,
+    note_unread,
+)
+from voyage_jobs.steps.reconcile import LIST, METADATA_REF, cancel_duplicates, list_jobs
+from voyage_jobs.steps.submit import abandon
+from voyage_jobs.store import adoption, batches, embeddings, lanes, notes, setback
 from voyage_jobs.store.adoption import JobLine
 from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.vectors.format import is_ref, pack_name
+from voyage_jobs.vectors.format import is_ref
 from voyage_jobs.voyage.download import download
 from voyage_jobs.voyage.models import WINDOW_S
 from voyage_jobs.voyage.wire import Phase, RemoteBatch
@@ -36,20 +46,28 @@ from voyage_jobs.voyage.wire import Phase, RemoteBatch
 # Folders of one account may share some texts (a licence, a footer), hardly this many.
 OURS_SHARE = 0.5
 _GONE = (404, 410)
+# Batches that have, or may come to have, an answer for their texts. The same texts are not claimed a second time.
+_HOLD_TEXTS = (Batch.CREATING, Batch.RUNNING, Batch.ENDED)
 
 
 @dataclass
 class FoundJobs:
-    """What was found at the vendor: refs taken on, and why others were not (ref -> reason)."""
+    """What was found at the vendor: refs taken on, and why others were not (ref -> reason).
+
+    `ours_left`: those of the others that this state sent for sure. `waits_for`: ids of the batches that have to be over
+    before the rest can be taken on.
+    """
 
     adopted: list[str] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
+    ours_left: set[str] = field(default_factory=set)
+    waits_for: set[int] = field(default_factory=set)
 
 
 def marked_jobs(context: Context) -> dict[str, list[RemoteBatch]]:
     """Jobs that carry our mark, by ref; the one to keep comes first. Raises VendorError."""
     found: dict[str, list[RemoteBatch]] = {}
-    for remote in context.client.list_batches():
+    for remote in list_jobs(context):
         ref = remote.metadata.get(METADATA_REF)
         if ref:
             found.setdefault(ref, []).append(remote)
@@ -59,60 +77,133 @@ def marked_jobs(context: Context) -> dict[str, list[RemoteBatch]]:
     return found
 
 
-def adopt_jobs(context: Context) -> FoundJobs:
+def adopt_jobs(context: Context, *, strangers: bool = False) -> FoundJobs:
     """Take on every job of ours that this state should know and does not. Sends nothing. Raises VendorError.
 
-    Every source must have been scanned, and every pack been taken in.
+    Every source must have been scanned, and every pack been taken in. `strangers`: this state is new, and may claim
+    what another one sent that was lost with its whole folder.
     """
     tally = FoundJobs()
-    for ref, jobs in marked_jobs(context).items():
-        if not is_ref(ref):  # it names files: one with a slash would lead out of our folders
-            tally.left[ref] = "its mark is not one that voyage-jobs makes"
-            continue
-        if _is_here(context, ref):
-            continue
+    found = marked_jobs(context)
+    for ref in [
+        ref for ref in found if not is_ref(ref)
+    ]:  # it names files: one with a slash would lead out of ours
+        tally.left[ref] = "its mark is not one that voyage-jobs makes"
+        del found[ref]
+    unknown: list[str] = []
+    for ref, jobs in found.items():
         with context.store.read() as connection:
             batch = batches.by_ref(connection, ref)
-        if batch is None:
-            taken = _take_on_unknown(context, ref, jobs[0])
-            if isinstance(taken, str):
-                tally.left[ref] = taken
-                continue
-            batch = taken
-        elif batch.state in (*BEFORE_THE_JOB, Batch.PARKED) and jobs[0].phase is not Phase.FAILED:
+        if batch is None and not is_here(context, ref):
+            unknown.append(ref)
+        elif batch is not None and is_without_job(batch) and jobs[0].phase is not Phase.FAILED:
             _take_on_known(context, batch, jobs[0])
+            _taken(context, tally, ref, batch, jobs[1:])
+    _give_back_outdated(context)
+    for ref in sorted(
+        unknown, key=lambda each: found[each][0].created_at_us or 0
+    ):  # what is asked again came later
+        taken = _take_on_unknown(context, ref, found[ref][0], strangers=strangers)
+        if isinstance(taken, BatchRow):
+            _taken(context, tally, ref, taken, found[ref][1:])
+        elif isinstance(taken, str):
+            tally.left[ref] = taken
+            if _maker(found[ref][0]) == context.state_id:
+                tally.ours_left.add(ref)
         else:
-            continue
-        tally.adopted.append(ref)
-        cancel_duplicates(context, batch, jobs[1:])
+            names = ", ".join(batch.ref for batch in taken)
+            tally.left[ref] = f"some of its texts are in {names}: it is claimed when that is over"
+            tally.waits_for.update(batch.id for batch in taken)
     context.log.info("jobs.adopted", adopted=tally.adopted, left=tally.left)
     return tally
 
 
-def _is_here(context: Context, ref: str) -> bool:
-    """Whether the results of a batch are in a pack already."""
-    return context.packs.path(pack_name(context.profile.fingerprint, ref)).exists()
+def is_without_job(batch: BatchRow) -> bool:
+    """Whether a batch has no job that is on record, nor one that is looked for."""
+    return batch.state in (*BEFORE_THE_JOB, Batch.PARKED)
+
+
+def _taken(context: Context, tally: FoundJobs, ref: str, batch: BatchRow, others: list[RemoteBatch]) -> None:
+    tally.adopted.append(ref)
+    cancel_duplicates(context, batch, others)
+
+
+def _give_back_outdated(context: Context) -> None:
+    """Batches that were not sent, and ask for what has come meanwhile: what they lack is packed anew."""
+    with context.store.read() as connection:
+        unsent = batches.in_state(connection, *BEFORE_THE_JOB)
+        outdated = [batch for batch in unsent if adoption.is_outdated(connection, batch)]
+    for batch in outdated:
+        abandon(context, batch, "some of its texts were sent already", by_person=False)
 
 
 def claim_if_lost(context: Context, *, scanned: bool) -> bool:
-    """After a loss of state: take on jobs before anything is packed. Whether packing may begin.
+    """Before anything is packed: whether every job of this state is on record. Claims those that are not.
 
-    `scanned`: every source has been scanned, so that what is wanted here is known.
+    `scanned`: every source has been scanned, so that what is wanted here is known. Nothing is asked of the provider
+    while nothing is to be sent; then nothing is to be packed either.
     """
     with context.store.read() as connection:
-        if notes.get(connection, notes.CLAIM) != notes.CLAIM_DUE:
-            return True
-    if not scanned or lane.rests(context, LIST) or not lane.is_open(context, lanes.VENDOR):
+        due = setback.is_claim_due(connection)
+        waits = _is_to_be_sent(context, connection) if not due else True
+    if not waits:
+        context.jobs_awaited = False
+        return False
+    return _claim(context, scanned=scanned) if due else all_known(context)
+
+
+def _is_to_be_sent(context: Context, connection: Any) -> bool:
+    if context.may_send and embeddings.backlog(connection, context.profile_id).embeddings:
+        return True
+    return bool(batches.in_state(connection, *BEFORE_THE_JOB))
+
+
+def _claim(context: Context, *, scanned: bool) -> bool:
+    """Take on jobs, if that can be done now. Whether all that can be taken on was."""
+    if (
+        not scanned
+        or lane.rests(context, LIST)
+        or not lane.is_open(context, lanes.VENDOR)
+        or not _are_over(context)
+    ):
         return False
     try:
-        adopt_jobs(context)
+        found = adopt_jobs(context)
     except VendorError as exc:
         lane.failed(context, LIST, exc)
         lane.let_rest(context, LIST, "list")
-        return False
+        note_unread(context, exc, CLAIM_PATIENCE_S)
+        return context.jobs_known
+    return note_claim(context, found)
+
+
+def _are_over(context: Context) -> bool:
+    """Whether nothing is in doubt any more, and the batches are over for which jobs with the same texts wait."""
+    with context.store.read() as connection:
+        if batches.in_state(connection, Batch.CREATING):
+            return False  # a job of theirs may show up; until then nobody knows whether their texts were sent
+        waiting = {batch.id for batch in batches.in_state(connection, *_HOLD_TEXTS)}
+    return not waiting & context.claim_waits_for
+
+
+def note_claim(context: Context, found: FoundJobs) -> bool:
+    """Put on record what was claimed. Whether that is all, so that texts may be sent."""
+    context.claim_waits_for = frozenset(found.waits_for)
+    with context.store.write() as tx:
+        setback.add(tx, jobs=len(found.adopted))
+        doubtful = batches.in_state(tx.connection, Batch.CREATING)
+        if found.waits_for or doubtful:
+            return False
+        setback.leave_jobs(tx, found.ours_left)
+        setback.has_read(tx)
+    _end_claim(context)
+    return True
+
+
+def _end_claim(context: Context) -> None:
     with context.store.write() as tx:
         notes.put(tx, notes.CLAIM, notes.CLAIM_DONE)
-    return True
+    context.jobs_known, context.jobs_awaited = True, False
 
 
 def _take_on_known(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
@@ -122,26 +213,61 @@ def _take_on_known(context: Context, batch: BatchRow, remote: RemoteBatch) -> No
         batches.remember_file(tx, remote.input_file_id or "", batch.id, "batch", None)
 
 
-def _take_on_unknown(context: Context, ref: str, remote: RemoteBatch) -> BatchRow | str:
-    """Learn what a job was asked for and make a batch of it. Returns the batch, or why there is none."""
+def _take_on_unknown(
+    context: Context, ref: str, remote: RemoteBatch, *, strangers: bool
+) -> BatchRow | str | list[BatchRow]:
+    """Learn what a job was asked for and make a batch of it.
+
+    Returns the batch, or why there is none, or the batches with the same texts that have to be over first.
+    """
+    maker = _maker(remote)
+    ours = maker == context.state_id
     if remote.phase is Phase.FAILED:
         return "it failed validation: nothing ran"
+    if maker is not None and not ours and not strangers and not _was_here(context, maker):
+        return "it was sent by another data folder"
     lines = _lines_of(context, ref, remote)
     if lines is None:
         return "it was made under other settings"
     if not lines:
         return "its files are no longer at the vendor"
+    keys = [line.key for line in lines]
     with context.store.read() as connection:
-        known = adoption.count_known(connection, [line.key for line in lines])
-    if known < len(lines) * OURS_SHARE:
+        known = adoption.count_known(connection, keys)
+    if not ours and known < len(lines) * OURS_SHARE:
         return f"{known} of its {len(lines)} texts are known here: it seems to be another data folder's"
+    earlier = _asked_already(context, keys)
+    if earlier:
+        return earlier
     params = orjson.dumps(request_params(context.settings, context.profile)).decode()
     with context.store.write() as tx:
+        if maker is not None and not ours:
+            setback.note_former(tx, maker)
         batch = adoption.add_job(tx, ref, context.profile_id, lines, context.price, params)
         adoption.to_running(tx, batch, f"job {remote.id} was found at the vendor", **_facts(remote, tx.now))
         if remote.input_file_id:
             batches.remember_file(tx, remote.input_file_id, batch.id, "batch", None)
     return batch
+
+
+def _maker(remote: RemoteBatch) -> str | None:
+    """The id of the state that sent a job; None for one of an older release."""
+    return remote.metadata.get(METADATA_STATE)
+
+
+def _was_here(context: Context, maker: str) -> bool:
+    with context.store.read() as connection:
+        return maker in setback.former_states(connection)
+
+
+def _asked_already(context: Context, keys: list[bytes]) -> list[BatchRow]:
+    """Open batches that were sent, and ask for the same texts: they came first. Unsent ones let go of them."""
+    with context.store.read() as connection:
+        found = adoption.asked_in(connection, keys)
+    for batch in found:
+        if is_without_job(batch):  # a parked one was given up, or its texts would not have been sent again
+            abandon(context, batch, "some of its texts were sent already", by_person=False)
+    return [batch for batch in found if batch.state in _HOLD_TEXTS]
 
 
 def _facts(remote: RemoteBatch, now: int) -> dict[str, object]:

@@ -17,9 +17,9 @@ from voyage_jobs.steps.context import Context, encoded
 from voyage_jobs.steps.expedite_recovery import settle_open_calls
 from voyage_jobs.steps.recover_packs import adopt_packs
 from voyage_jobs.steps.reprofile import take_up_profile
+from voyage_jobs.steps.set_back import name_state, note_generation, recognise
 from voyage_jobs.steps.switch import serve_at_once, settle_switch
 from voyage_jobs.store import (
-    adoption,
     batches,
     documents,
     embeddings,
@@ -55,6 +55,7 @@ def _recover(context: Context, mode: str) -> None:
     wanted = [(source.name, encoded(source.path)) for source in context.settings.sources]
     with context.store.write() as tx:
         _note_a_death(tx, notes.arrive(tx, os.getpid(), mode), mode)
+        name_state(context, tx)
         sources.configure(tx, wanted)
         publications.forget_open(tx)
         # A clock that was set back while nothing ran would keep everything waiting.
@@ -64,8 +65,10 @@ def _recover(context: Context, mode: str) -> None:
     if settle_switch(context):
         take_up_profile(context)
     context.packs.discard_unfinished()
+    recognise(context)
     settle_open_calls(context)
-    _lost_state(context)
+    adopt_packs(context)
+    note_generation(context)
     _missing_packs(context)
     _stray_spool(context)
     _table(context)
@@ -84,24 +87,6 @@ def _note_a_death(tx: Tx, dead: Here | None, mode: str) -> None:
     message = f"Process {dead.pid} ({dead.mode}) was killed, crashed, or lost power; {last}."
     troubles.note(tx, troubles.PROCESS, "died", message)
     troubles.over(tx, troubles.PROCESS)  # by this start
-
-
-def _lost_state(context: Context) -> None:
-    """A state without batches, in a folder with packs or input files, replaces one that was lost: take in what is here.
-
-    Jobs that it knew are claimed before anything is packed: see recover_remote.py.
-    """
-    with context.store.read() as connection:
-        if adoption.has_batches(connection) or notes.get(connection, notes.CLAIM) is not None:
-            return
-    if not context.packs.names() and not any(context.spool.glob("*.jsonl")):
-        return
-    context.log.warning(
-        "state.lost", message="state.db is new, and this folder is not: claiming what was paid for."
-    )
-    with context.store.write() as tx:
-        notes.put(tx, notes.CLAIM, notes.CLAIM_DUE)
-    adopt_packs(context)
 
 
 def _missing_packs(context: Context) -> None:

@@ -25,6 +25,7 @@ from voyage_jobs.errors import (
 )
 from voyage_jobs.observe import about
 from voyage_jobs.states import BEFORE_THE_JOB, Attempt, Batch
+from voyage_jobs.steps import known_jobs
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.reconcile import METADATA_REF, adopt, look_for_late_job, reconcile, vendor_now_us
@@ -204,7 +205,7 @@ def _create(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
     """Create the job: one attempt row, one call, one judgement."""
     if batch.cancel_asked_at is not None:
         return abandon(context, batch, "cancelled before its job was created", by_person=True)
-    if not calls.more(lanes.VENDOR, lanes.CREATE):
+    if not calls.more(lanes.VENDOR, lanes.CREATE) or not known_jobs.all_known(context):
         return False
     try:
         vendor_now = vendor_now_us(context)
@@ -238,7 +239,7 @@ def job_body(context: Context, batch: BatchRow) -> dict[str, Any]:
         "input_file_id": batch.input_file_id,
         "completion_window": "12h",
         "request_params": orjson.loads(batch.request_params),
-        "metadata": {METADATA_REF: batch.ref},
+        "metadata": {METADATA_REF: batch.ref, **known_jobs.marks(context)},
     }
 
 

@@ -27,6 +27,11 @@ _TAKE = (
     "INSERT INTO embeddings (key, profile_id, state, vectors, tokens, wanted_at) VALUES (?, ?, 1, ?, ?, ?)"
     " ON CONFLICT (key) DO UPDATE SET state = CASE WHEN state = 2 THEN 2 ELSE 1 END"
 )
+# Purpose: lines of a batch whose vectors are in its pack.
+_ANSWERED = (
+    f"UPDATE lines SET outcome = {embedding_rows.SUCCESS} WHERE batch_id = ? AND outcome = {embedding_rows.OPEN}"
+    " AND embedding_id IN (SELECT id FROM embeddings WHERE pack_id = ?)"
+)
 _LINE = "INSERT INTO lines (batch_id, line, embedding_id) SELECT ?, ?, id FROM embeddings WHERE key = ?"
 _SLICE = 500  # parameters per look-up
 
@@ -77,16 +82,26 @@ def note_found_pack(tx: Tx, name: str, count: int) -> None:
     moves.record(tx, "embedding", 0, None, states.Embedding.HELD, f"{count} found in pack {name}")
 
 
-def close_by_pack(tx: Tx, batch: BatchRow) -> None:
-    """The pack of an open batch is here already (this state is older than the pack): the batch is over."""
+def close_by_pack(tx: Tx, batch: BatchRow, pack_id: int, tokens: int) -> None:
+    """The pack of an open batch is here already (this state is older than the pack): the batch is over.
+
+    `tokens` are what the pack says was billed for the batch. What became of lines that the pack does not hold is not
+    known any more: they are wanted again, or given up if the batch was cancelled.
+    """
     cause = "its pack is here already"
     if batch.state is Batch.CREATING:
         for attempt in batch_rows.attempts_of(tx.connection, batch.id):
             if attempt.state is states.Attempt.OPEN:
                 batch_rows.close_attempt(tx, attempt, states.Attempt.CREATED, cause)
     _walk(tx, batch, _PATHS_TO_THE_END[batch.state], cause)
+    tx.connection.exec_driver_sql(_ANSWERED, (batch.id, pack_id))
+    if batch.cancel_asked_at is not None:
+        embedding_rows.give_up(tx, batch.id)
     embedding_rows.give_back(tx, batch.id)
     ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
+    if tokens:
+        ledger.settle(tx, batch.id, tokens, batch.usd_per_million)
+        batch_rows.note(tx, batch.id, tokens_settled=tokens)
 
 
 # Each through legal moves only; nothing is known of the job of a batch that this state never sent.
@@ -111,6 +126,33 @@ def count_known(connection: Connection, keys: Sequence[bytes]) -> int:
         sql = f"SELECT COUNT(*) FROM embeddings WHERE key IN ({marks})"
         known += int(connection.exec_driver_sql(sql, part).scalar_one())
     return known
+
+
+# Purpose: open batches with lines that ask for these keys.
+_ASKED = (
+    "SELECT DISTINCT l.batch_id FROM embeddings e JOIN lines l ON l.embedding_id = e.id"
+    " WHERE e.key IN ({marks}) AND l.outcome = 0"
+)
+# Purpose: is there a line in a batch whose embedding does not wait for it?
+_OUTDATED = (
+    "SELECT EXISTS (SELECT 1 FROM lines l JOIN embeddings e ON e.id = l.embedding_id"
+    " WHERE l.batch_id = ? AND e.state != 1)"
+)
+
+
+def asked_in(connection: Connection, keys: Sequence[bytes]) -> list[BatchRow]:
+    """The open batches that ask for any of these keys."""
+    ids: set[int] = set()
+    for at in range(0, len(keys), _SLICE):
+        part = tuple(keys[at : at + _SLICE])
+        sql = _ASKED.format(marks=",".join("?" * len(part)))
+        ids.update(connection.exec_driver_sql(sql, part).scalars())
+    return [batch_rows.get(connection, batch_id) for batch_id in sorted(ids)]
+
+
+def is_outdated(connection: Connection, batch: BatchRow) -> bool:
+    """Whether a batch asks for something that is held already, or that nobody wants from it."""
+    return bool(connection.exec_driver_sql(_OUTDATED, (batch.id,)).scalar_one())
 
 
 def add_job(

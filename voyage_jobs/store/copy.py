@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from voyage_jobs import durable
 from voyage_jobs.clock import Clock
-from voyage_jobs.store import notes
+from voyage_jobs.store import setback
 from voyage_jobs.store.engine import BUSY_TIMEOUT_MS, sqlite_module
 from voyage_jobs.store.store import Store, told_plainly
 
@@ -50,6 +50,6 @@ def mark_restored(path: Path, clock: Clock) -> None:
     store = Store.open(path, clock)
     try:
         with store.write() as tx:
-            notes.put(tx, notes.CLAIM, notes.CLAIM_DUE)
+            setback.note(tx, setback.RESTORED)
     finally:
         store.close()

@@ -85,6 +85,12 @@ def save(tx: Tx, tokens: int, price: float | None, source_id: int | None = None)
     _add(tx, None, "saved", [Share(source_id, tokens)], price)
 
 
+def settle_found(tx: Tx, kind: str, tokens: int, price: float | None, at: int) -> None:
+    """Record what was billed, at that time, for a pack whose batch or call is not on record: `settled`, `expedited`."""
+    row = {"at": at, "kind": kind, "tokens": tokens, "usd": usd(tokens, price)}
+    tx.connection.execute(insert(spend).values(**row))
+
+
 def book_call(tx: Tx, call: CallRow, kind: str, tokens: int, *, assumed: bool = False) -> None:
     """Book tokens of a synchronous call: `reserved`, `released`, `expedited` or `maybe_paid`. Its source pays."""
     row = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select, text
 
 from voyage_jobs import states
-from voyage_jobs.store import batches, lanes, ledger, notes, pauses, sources
+from voyage_jobs.store import batches, lanes, ledger, pauses, setback, sources
 from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.lanes import Lane
 from voyage_jobs.store.pauses import Pauses
@@ -60,7 +60,7 @@ def remaining(connection: Connection, profile_id: int, now: int) -> Remaining:
         parked=batches.in_state(connection, states.Batch.PARKED),
         frozen=[row for row in sources.all_sources(connection) if _is_frozen(connection, row)],
         lanes=lanes.closed(connection),
-        claiming=notes.get(connection, notes.CLAIM) == notes.CLAIM_DUE,
+        claiming=setback.is_claim_due(connection),
         pauses=pauses.now(connection, now),
     )
 

@@ -28,6 +28,8 @@ _TAKE_EPOCH = text(
     "INSERT INTO meta (key, value) VALUES ('epoch', '1')"
     " ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT) RETURNING value"
 )
+# Purpose: an instance goes on under a higher number, above that of another one that it learned of.
+_SET_EPOCH = text("UPDATE meta SET value = :epoch WHERE key = 'epoch'")
 # Purpose: tell an empty or foreign file from one of ours without loading Alembic.
 _REVISION = text("SELECT version_num FROM alembic_version")
 
@@ -93,6 +95,11 @@ class Store:
             if int(connection.execute(_EPOCH).scalar_one()) != self.epoch:
                 raise EpochLostError
             yield Tx(connection, now_us(self.clock), self.epoch)
+
+    def outgrow(self, tx: Tx, epoch: int) -> None:
+        """Go on with an epoch above this one: a later instance of a newer state had it. Committed with `tx`."""
+        self.epoch = max(self.epoch, epoch) + 1
+        tx.connection.execute(_SET_EPOCH, {"epoch": str(self.epoch)})
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:

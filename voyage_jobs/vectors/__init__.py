@@ -5,13 +5,14 @@
 A pack has three columns, `key` (the 20 bytes of an embedding key), `slot` (0 to n-1 within that embedding)
 and `vector`, in record batches of exactly `ROWS_PER_BATCH` rows (the last may be shorter), so that a row
 number leads to its vector by arithmetic. Profile and ref stand in the schema's metadata: what vectors there
-are can be learned from the packs alone, should `state.db` be lost.
+are can be learned from the packs alone, should `state.db` be lost; so can what was paid for them, which the last record
+batch carries, and which state wrote them.
 
 A pack appears under its name whole and synced, or not at all. It is never changed afterwards; a damaged one
 is renamed, never deleted. Importing this package loads neither numpy nor pyarrow.
 """
 
-from voyage_jobs.vectors.format import ROWS_PER_BATCH, WrittenPack
+from voyage_jobs.vectors.format import ROWS_PER_BATCH, Billed, WrittenPack
 from voyage_jobs.vectors.reader import PackReader
 from voyage_jobs.vectors.store import AdoptedPack, PackStore
 from voyage_jobs.vectors.writer import PackWriter
@@ -19,6 +20,7 @@ from voyage_jobs.vectors.writer import PackWriter
 __all__ = [
     "ROWS_PER_BATCH",
     "AdoptedPack",
+    "Billed",
     "PackReader",
     "PackStore",
     "PackWriter",

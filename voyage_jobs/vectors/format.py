@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from voyage_jobs.generation import Stamp
 from voyage_jobs.profile import KEY_BYTES, Profile
 
 if TYPE_CHECKING:
@@ -24,12 +25,26 @@ _FORMAT_KEY = b"voyage_jobs.format"
 _FINGERPRINT_KEY = b"voyage_jobs.fingerprint"
 _PROFILE_KEY = b"voyage_jobs.profile"
 _REF_KEY = b"voyage_jobs.ref"
-_BILLED_KEY = b"voyage_jobs.billed_tokens"  # only where one answer brought all of it
+_STATE_KEY = b"voyage_jobs.state"
+_GENERATION_KEY = b"voyage_jobs.generation"
+_BILLED_KEY = (
+    b"voyage_jobs.billed_tokens"  # in the schema: of a synchronous call, whose answer told it beforehand
+)
+_BILLED_AT_KEY = b"voyage_jobs.billed_at"
 
 _FOLDER_HEX_DIGITS = 12
+_MOST_DIGITS = 18  # what SQLite holds; a damaged file may say more
 _FINGERPRINT = re.compile(r"[0-9a-f]{12,}")
 _REF = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _NAME = re.compile(r"[0-9a-f]{12}/[A-Za-z0-9_-]{1,200}\.arrow")
+
+
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """What was billed for everything that was asked for along with a pack, and when (microseconds UTC)."""
+
+    tokens: int
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +79,15 @@ def name_of(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
 
 
-def pack_schema(profile: Profile, ref: str, billed_tokens: int | None = None) -> pa.Schema:
+def pack_schema(
+    profile: Profile, ref: str, billed_tokens: int | None = None, stamp: Stamp | None = None
+) -> pa.Schema:
     """The Arrow schema of a pack of such vectors, with what was billed for all of them if that is known."""
     billed = {} if billed_tokens is None else {_BILLED_KEY: str(billed_tokens)}
+    stamped = {} if stamp is None else {_STATE_KEY: stamp.state, _GENERATION_KEY: str(stamp.generation)}
     metadata = {
         **billed,
+        **stamped,
         _FORMAT_KEY: FORMAT,
         _FINGERPRINT_KEY: profile.fingerprint,
         _PROFILE_KEY: profile.to_json(),
@@ -92,9 +111,33 @@ def read_head(schema: pa.Schema) -> tuple[Profile, str]:
 
 
 def billed_tokens(schema: pa.Schema) -> int | None:
-    """What was billed for a pack, if it says so."""
-    said = (schema.metadata or {}).get(_BILLED_KEY)
-    return int(said) if said is not None and said.isdigit() else None
+    """What was billed for the pack of a synchronous call, if it says so."""
+    return _number(schema.metadata or {}, _BILLED_KEY)
+
+
+def stamp_of(schema: pa.Schema) -> Stamp | None:
+    """Which state wrote a pack, if it says so."""
+    metadata = schema.metadata or {}
+    state, generation = metadata.get(_STATE_KEY, b""), _number(metadata, _GENERATION_KEY)
+    if generation is None or not is_ref(state.decode("ascii", "replace")):
+        return None
+    return Stamp(state.decode(), generation)
+
+
+def bill(billed: Billed) -> dict[bytes, bytes]:
+    """What the last record batch of a pack carries: all of it is known only when the last vector is written."""
+    return {_BILLED_KEY: str(billed.tokens).encode(), _BILLED_AT_KEY: str(billed.at).encode()}
+
+
+def billed_in(last: Mapping[bytes, bytes] | None) -> Billed | None:
+    """The bill in the metadata of the last record batch, if there is one."""
+    tokens, at = _number(last or {}, _BILLED_KEY), _number(last or {}, _BILLED_AT_KEY)
+    return None if tokens is None or at is None else Billed(tokens, at)
+
+
+def _number(metadata: Mapping[bytes, bytes], key: bytes) -> int | None:
+    said = metadata.get(key)
+    return int(said) if said is not None and said.isdigit() and len(said) <= _MOST_DIGITS else None
 
 
 def _columns(profile: Profile) -> pa.Schema:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.profile import KEY_BYTES, Profile
-from voyage_jobs.vectors.format import MAGIC, ROWS_PER_BATCH, billed_tokens, read_head
+from voyage_jobs.vectors.format import (
+    MAGIC,
+    ROWS_PER_BATCH,
+    Billed,
+    billed_in,
+    billed_tokens,
+    read_head,
+    stamp_of,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +28,10 @@ _HINT = "The pack is set aside and its vectors are fetched again while the vendo
 
 
 class PackReader:
-    """One pack, opened for reading: `profile` of its vectors, `ref` of what brought them, `rows`, `billed_tokens`.
+    """One pack, opened for reading: `profile` of its vectors, `ref` of what brought them, `rows`.
+
+    `stamp` tells which state wrote it, `billed` what was paid for it; None where it does not say. `billed_tokens` is
+    only there in the pack of a synchronous call.
 
     Raises `CorruptionError` if the file is missing, cut, foreign or damaged in structure. Changed vector
     bytes in an intact structure are not seen here: that is what the recorded SHA-256 is for.
@@ -39,7 +50,8 @@ class PackReader:
             stream = pa.ipc.open_stream(source)
             self.profile, self.ref = read_head(stream.schema)
             self.billed_tokens = billed_tokens(stream.schema)
-            self._batches = _load(stream, footer, self.profile)
+            self.stamp = stamp_of(stream.schema)
+            self._batches, self.billed = _load(stream, footer, self.profile)
         except FileNotFoundError as exc:
             raise CorruptionError(f"The pack {path} is missing.", hint=_HINT) from exc
         except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as exc:
@@ -127,14 +139,15 @@ def _check_ends(path: Path, size: int) -> None:
 
 def _load(
     stream: pa.RecordBatchStreamReader, footer: pa.RecordBatchFileReader, profile: Profile
-) -> list[_Batch]:
-    """The record batches in the order in which they stand in the file, as many as its footer counts.
+) -> tuple[list[_Batch], Billed | None]:
+    """The record batches in the order in which they stand in the file, as many as its footer counts; and the bill.
 
     Where they stand is never taken from the footer: an offset there that is damaged but plausible would lead
     to other vectors.
     """
     batches: list[_Batch] = []
-    for batch in stream:
+    last = None
+    for batch, last in _with_metadata(stream):  # noqa: B007 - what the last one carries
         if batch.num_rows > ROWS_PER_BATCH or (batches and len(batches[-1].slots) != ROWS_PER_BATCH):
             raise ValueError(f"record batch {len(batches)} follows one that is not full, or is too long")
         batches.append(_Batch(batch, profile))
@@ -142,4 +155,15 @@ def _load(
         raise ValueError(
             f"it has {len(batches)} record batches, its footer counts {footer.num_record_batches}"
         )
-    return batches
+    return batches, billed_in(last)
+
+
+def _with_metadata(
+    stream: pa.RecordBatchStreamReader,
+) -> Iterator[tuple[pa.RecordBatch, Mapping[bytes, bytes] | None]]:
+    while True:
+        try:
+            found = stream.read_next_batch_with_custom_metadata()
+        except StopIteration:
+            return
+        yield found.batch, found.custom_metadata

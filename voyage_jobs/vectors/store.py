@@ -6,12 +6,13 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from voyage_jobs import durable, private
 from voyage_jobs.errors import CorruptionError
+from voyage_jobs.generation import Stamp
 from voyage_jobs.profile import Profile
 from voyage_jobs.vectors.format import SUFFIX, WrittenPack, is_pack_name, pack_name
 from voyage_jobs.vectors.reader import PackReader
@@ -27,11 +28,15 @@ class AdoptedPack:
 
 
 class PackStore:
-    """The folder `vectors/`; names are relative to it: `<12 hex>/<ref>.arrow`. Threads may share it."""
+    """The folder `vectors/`; names are relative to it: `<12 hex>/<ref>.arrow`. Threads may share it.
+
+    `stamp` is what new packs carry: set by the process that writes.
+    """
 
     def __init__(self, folder: Path, *, max_open: int = 16) -> None:
         self._folder = folder
         self._max_open = max_open
+        self.stamp: Stamp | None = None
         self._readers: OrderedDict[str, PackReader] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -49,7 +54,7 @@ class PackStore:
                 private.make_folder(path.parent)
                 durable.sync_dir(self._folder)
                 durable.sync_dir(self._folder.parent)
-        return PackWriter(path, profile, ref, billed_tokens)
+        return PackWriter(path, profile, ref, billed_tokens, self.stamp)
 
     def open(self, name: str) -> PackReader:
         """The pack, from the few kept open if possible. Raises `CorruptionError` if missing or damaged."""
@@ -77,15 +82,19 @@ class PackStore:
         except FileNotFoundError:
             return False
 
-    def adopt(self, on_damaged: Callable[[str, CorruptionError], None]) -> Iterator[AdoptedPack]:
-        """Every sound pack on disk, for a `state.db` being rebuilt; damaged ones go to `on_damaged`."""
-        for name in self.names():
+    def adopt(
+        self, names: Iterable[str], on_damaged: Callable[[str, CorruptionError], None]
+    ) -> Iterator[AdoptedPack]:
+        """The sound ones of these packs, for a state that does not know them; the others go to `on_damaged`."""
+        for name in names:
             try:
                 found = self.adopt_one(name)
             except CorruptionError as exc:
                 on_damaged(name, exc)
-                continue
-            yield found
+            except OSError as exc:  # a folder of that name, no permission, a bad sector
+                on_damaged(name, CorruptionError(f"{self.path(name)} cannot be read: {exc.strerror}."))
+            else:
+                yield found
 
     def adopt_one(self, name: str) -> AdoptedPack:
         """One pack on disk. Raises `CorruptionError` if it is missing or damaged."""

@@ -11,30 +11,48 @@ from typing import TYPE_CHECKING, Self
 
 from voyage_jobs.crash import crash_point
 from voyage_jobs.durable import no_room_is_one_error, sync_dir
+from voyage_jobs.generation import Stamp
 from voyage_jobs.profile import KEY_BYTES, Profile
 from voyage_jobs.vectors.behind import FileBehind
-from voyage_jobs.vectors.format import ROWS_PER_BATCH, WrittenPack, name_of, pack_schema
+from voyage_jobs.vectors.format import (
+    ROWS_PER_BATCH,
+    Billed,
+    WrittenPack,
+    bill,
+    name_of,
+    pack_schema,
+)
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
 
 
 class PackWriter:
     """Writes one pack; a context manager. Leaving it without `close` leaves nothing behind.
 
-    Memory is a few record batches, whatever is appended. Writing to a name that exists replaces it in one
+    Memory is a few record batches, whatever is appended: the last one is held back until `close` tells what was billed.
+    Writing to a name that exists replaces it in one
     rename. Raises `DiskFullError` when there is no room; nothing is under the final name then.
     """
 
-    def __init__(self, path: Path, profile: Profile, ref: str, billed_tokens: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        profile: Profile,
+        ref: str,
+        billed_tokens: int | None = None,
+        stamp: Stamp | None = None,
+    ) -> None:
         import pyarrow as pa
 
         self._path = path
         self._temp = path.with_name(path.name + ".tmp")
-        self._schema = pack_schema(profile, ref, billed_tokens)
+        self._schema = pack_schema(profile, ref, billed_tokens, stamp)
         self._width, self._dtype = profile.width, profile.storage_dtype
         self._rows = 0
         self._filled = 0
+        self._last: pa.RecordBatch | None = None
         self._open = True
         with no_room_is_one_error(str(path)):
             self._file = FileBehind(self._temp)
@@ -70,11 +88,13 @@ class PackWriter:
                 else:
                     self._gather(keys[part], slots[part], vectors[part])
 
-    def close(self) -> WrittenPack:
-        """Sync the pack and give it its name. Only after this do its vectors exist."""
+    def close(self, billed: Billed | None = None) -> WrittenPack:
+        """Sync the pack and give it its name. Only after this do its vectors exist. `billed` is noted in it."""
         with no_room_is_one_error(str(self._path)):
             if self._filled:
                 self._write_gathered()
+            if self._last is not None:
+                self._write_last(None if billed is None else bill(billed))
             self._arrow.close()
             self._file.sync_and_close()
             crash_point("vectors.written")
@@ -132,6 +152,11 @@ class PackWriter:
             pa.array(np.ascontiguousarray(slots, np.int32), slot),
             pa.Array.from_buffers(vector, count, [None], children=[numbers]),
         ]
-        self._arrow.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
-        self._file.hand_over()
+        if self._last is not None:
+            self._write_last(None)
+        self._last = pa.RecordBatch.from_arrays(columns, schema=self._schema)
         self._rows += count
+
+    def _write_last(self, metadata: dict[bytes, bytes] | None) -> None:
+        self._arrow.write_batch(self._last, custom_metadata=metadata)
+        self._file.hand_over()

@@ -1,0 +1,46 @@
+"""What `status` and `doctor` say of a state that was older than the world."""
+
+from __future__ import annotations
+
+from voyage_jobs.clock import iso
+from voyage_jobs.plural import counted
+from voyage_jobs.store import setback
+from voyage_jobs.store.setback import SetBack
+
+_WHAT = {
+    setback.LOST: "state.db was lost and made again",
+    setback.REPLACED: "state.db is not the one that worked here before",
+    setback.JOBS: "state.db is older than its jobs at Voyage",
+    setback.RESTORED: "The data folder was restored from a backup",
+}
+FOUND_HINT = (
+    "Nothing to do. `voyage-jobs verify --repair` takes rows out of the table that this state does not know."
+)
+COPIED = "Voyage has jobs of this data folder again that it did not send: a copy of it seems to be running elsewhere."
+COPIED_HINT = (
+    "Stop one of the two: each takes the other's jobs, and what it does not find there is paid again. A second folder"
+    " begins without `state.db`."
+)
+UNCHECKED_HINT = (
+    "If this data folder is an older copy, texts may be paid twice. The next start tries the list again."
+)
+_COPIES = 2  # times in a week that only Voyage's list of jobs told
+
+
+def found(what: SetBack, *, claiming: bool) -> str:
+    """What it was, and what was taken in and claimed."""
+    cause = _WHAT.get(what.cause, "state.db is older than the stored vectors")
+    verb = "was" if what.packs == 1 else "were"
+    packs = f"{counted(what.packs, 'file')} with {counted(what.embeddings, 'embedding')} {verb} taken in"
+    goes_on = " Jobs at Voyage are looked through before anything is sent." if claiming else ""
+    return f"{cause}: {packs}; {counted(what.jobs, 'job')} claimed.{goes_on}"
+
+
+def is_copied(what: SetBack) -> bool:
+    """Whether it happens too often to be a copy that was put back."""
+    return what.by_jobs >= _COPIES
+
+
+def unchecked(since: int) -> str:
+    """That texts go out although the list of jobs was not read."""
+    return f"The list of jobs at Voyage could not be read; texts are sent without it since {iso(since)}."

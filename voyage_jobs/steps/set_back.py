@@ -1,0 +1,82 @@
+"""An older copy of the state was put back: tell it at the start, by what lies beside it.
+
+Three things tell. The file `generation` names a later start of the same state. Packs lie here that the state does not
+know (see recover_packs.py). Jobs at the provider carry its id and are not on record (see known_jobs.py): all that is
+left to tell where an older copy of the whole folder was put back. Whichever it is, packs are taken in and jobs are
+claimed before anything is sent.
+"""
+
+from __future__ import annotations
+
+from voyage_jobs import generation
+from voyage_jobs.errors import DiskFullError
+from voyage_jobs.generation import Stamp
+from voyage_jobs.steps.context import Context
+from voyage_jobs.store import adoption, notes, setback, sources
+from voyage_jobs.store.store import Tx
+
+_MESSAGES = {
+    setback.REPLACED: "state.db is not the one that worked here last: claiming what was paid for.",
+    setback.GENERATION: "state.db is older than what was done with it: claiming what was paid for.",
+    setback.JOBS: "Voyage has jobs of this data folder that state.db does not know: claiming them.",
+}
+
+
+def name_state(context: Context, tx: Tx) -> None:
+    """Learn the id of the state, or give it one if it has none yet."""
+    known = setback.state_id(tx.connection)
+    context.new_state = known is None
+    context.state_id = known or context.clock.token()
+    if known is None:
+        setback.name_state(tx, context.state_id)
+
+
+def recognise(context: Context) -> None:
+    """Compare the state with the file beside it. For the process that holds the lock, before packs are looked at."""
+    there = generation.read(context.settings.paths.generation)
+    if _is_lost(context, there):
+        context.log.warning(
+            "state.lost", message="state.db is new, and this folder is not: claiming what was paid for."
+        )
+        _note(context, setback.LOST, there)
+    elif there is not None and there.state != context.state_id:
+        tell(context, setback.REPLACED, there)
+    elif there is not None and there.generation >= context.store.epoch:
+        tell(context, setback.GENERATION, there)
+    context.packs.stamp = context.stamp
+
+
+def _is_lost(context: Context, there: Stamp | None) -> bool:
+    """Whether a state that never sent anything stands in a folder that has seen another one."""
+    with context.store.read() as connection:
+        if adoption.has_batches(connection) or notes.get(connection, notes.CLAIM) is not None:
+            return False
+    if there is not None and there.state != context.state_id:
+        return True
+    return bool(context.packs.names()) or any(context.spool.glob("*.jsonl"))
+
+
+def tell(context: Context, cause: str, there: Stamp | None = None) -> None:
+    """Put on record, and in the log, that the state is older than the world."""
+    _note(context, cause, there)
+    context.log.warning("state.set_back", cause=cause, message=_MESSAGES[cause])
+
+
+def _note(context: Context, cause: str, there: Stamp | None) -> None:
+    with context.store.write() as tx:
+        setback.note(tx, cause)
+        if there is not None and there.state != context.state_id:
+            setback.note_former(tx, there.state)
+        elif there is not None and there.generation >= context.store.epoch:
+            context.store.outgrow(tx, there.generation)
+        for row in sources.all_sources(tx.connection):
+            sources.scan_soon(tx, row.name)  # what is wanted must be known before jobs are claimed
+    context.jobs_known = False
+
+
+def note_generation(context: Context) -> None:
+    """Let the next start know that this one was."""
+    try:
+        generation.write(context.settings.paths.generation, context.stamp)
+    except DiskFullError as exc:
+        context.log.error("disk.full", error=exc.message, also=None)  # noqa: TRY400 - an older number does no harm
