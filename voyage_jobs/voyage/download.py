@@ -34,7 +34,8 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _NOT_SATISFIABLE = 416
 # From a storage host these say nothing about our key: the signed link has run out.
 _LINK_REFUSED = {400, 401, 403}
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+_LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,10 +220,10 @@ class _Fetch:
         """Whether the transport itself shows that there should have been more."""
         head = response.headers
         whole = _RANGE.fullmatch(head.get("content-range", "").strip())
-        if whole is not None and whole[3].isdigit() and total < int(whole[3]):
+        if whole is not None and whole[3] != "*" and total < int(whole[3]):
             return True
         length = head.get("content-length", "")
-        if length.isdigit() and not _is_encoded(response):  # it counts bytes as encoded
+        if _LENGTH.fullmatch(length) and not _is_encoded(response):  # it counts bytes as encoded
             return received < int(length)
         framed = length or "transfer-encoding" in head
         return not framed and self._expected is not None and total < self._expected

@@ -31,7 +31,8 @@ MAX_LINE_BYTES = 64 * 1024 * 1024
 """1,000 vectors of 2,048 floats as JSON take about 45 MB, the largest line there is reason to expect."""
 
 _READ_AHEAD_BYTES = 1024 * 1024
-_MAX_TOKENS = 2**53  # what a float, and so every JSON library, counts exactly
+# Of one line: far more than a job may have. The sum over all lines there will ever be still fits into 64 bits.
+_MAX_TOKENS = 2**32
 
 
 NumberedLine = tuple[int, bytes | None]

@@ -18,6 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
 
+from voyage_jobs.bounds import MOST
 from voyage_jobs.clock import US
 from voyage_jobs.errors import BadAnswerError
 from voyage_jobs.voyage.models import (
@@ -29,9 +30,6 @@ from voyage_jobs.voyage.models import (
 )
 
 MAX_MESSAGE_CHARS = 500
-MAX_COUNT = (
-    2**53
-)  # more than there can be of anything, and what every store and every JSON library still counts
 _MOST_DIGITS = 20  # of an integer that fits into 64 bits, with its sign
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # A time outside of these is a mistake or a joke: it is read as none. What is left can be shown, stored and added to.
@@ -374,7 +372,7 @@ def _text(value: object) -> str | None:
 
 
 def _count(value: object) -> int | None:
-    return value if type(value) is int and 0 <= value <= MAX_COUNT else None
+    return value if type(value) is int and 0 <= value <= MOST else None
 
 
 def _metadata(value: object) -> dict[str, str]:
