@@ -10,10 +10,13 @@ import random
 import secrets
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 US = 1_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_US = -62_135_596_800 * US  # 0001-01-01, the first moment that a datetime can hold
+_LAST_US = 253_402_300_799 * US  # the last second of the year 9999
 
 
 class Clock(Protocol):
@@ -40,11 +43,18 @@ def now_us(clock: Clock) -> int:
     return int(clock.wall() * US)
 
 
+def moment(us: int) -> datetime:
+    """A time in microseconds as a UTC datetime: the one way in which a stored time becomes something to show.
+
+    Never raises: a state may hold any 64-bit integer, and what a datetime cannot hold becomes the first or the last
+    moment that it can, which is plainly no real time and still is valid RFC 3339.
+    """
+    return _EPOCH + timedelta(microseconds=min(max(us, _FIRST_US), _LAST_US))
+
+
 def iso(us: int | None) -> str | None:
-    """RFC 3339 UTC text of a time in microseconds, or None."""
-    if us is None:
-        return None
-    return datetime.fromtimestamp(us / US, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """RFC 3339 UTC text of any time in microseconds, to the second; None for None."""
+    return None if us is None else f"{moment(us).replace(microsecond=0, tzinfo=None).isoformat()}Z"
 
 
 def jittered(clock: Clock, seconds: float, share: float = 0.2) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 from hypothesis import strategies as st
 
@@ -13,7 +14,24 @@ def nested(opening: str, depth: int) -> bytes:
     return (opening * depth + "0" + closing * depth).encode()
 
 
-BIG = st.sampled_from([0, 1, -1, 2**31, 2**53, 2**63 - 1, 2**63, 2**64 - 1, -(2**63)])
+BIG = st.sampled_from(
+    [
+        0,
+        1,
+        -1,
+        2**31,
+        2**53,
+        2**63 - 1,
+        2**63,
+        2**64 - 1,
+        -(2**63),
+        2**70,
+        10**30,
+        math.inf,
+        -math.inf,
+        math.nan,
+    ]
+)
 NUMBERS = BIG | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SCALARS = st.none() | st.booleans() | NUMBERS | TEXTS

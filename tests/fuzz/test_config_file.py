@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +190,12 @@ SAID = (
 @given(st.dictionaries(st.sampled_from(VARIABLES), SAID, max_size=3), COMMANDS)
 def test_any_value_of_any_variable(place, variables, command):
     run(command, written({}, place), place, **variables)
+
+
+def test_a_dotted_key_of_thousands_of_parts(place):
+    tracemalloc.start()
+    try:
+        run(("status",), ".".join("a" * 16_000) + " = 1\n" + written({}, place), place)
+        assert tracemalloc.get_traced_memory()[1] < 64 * 1024 * 1024
+    finally:
+        tracemalloc.stop()

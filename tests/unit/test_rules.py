@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from fuzzing import examples
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from pathspec import GitIgnoreSpec
 
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.sources.globs import SteadyPattern
 from voyage_jobs.sources.rules import DEFAULT_INCLUDE, PathRules
 
 PARTS = st.sampled_from(["a", "b", "docs", "x.md", "y.txt", ".git", ".md", "md", "a b", "build", "é.md"])
@@ -120,9 +123,73 @@ def test_the_default_leaves_the_rest() -> None:
     assert not PathRules([], []).keeps("logo.png")
 
 
-def test_a_wrong_pattern_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"'!'"):
-        PathRules([], ["!"])
+@pytest.mark.parametrize("pattern", ["!", "\\", "[z-a]", "a" * 1_025, "a*" * 600])
+def test_a_wrong_pattern_is_named(pattern: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(repr(pattern)[:60])):
+        PathRules([], ["ok/", pattern])
+
+
+# --- bounded time ---
+
+MANY = 60
+HOSTILE = {
+    "a*" * MANY + "b": ("a" * 255, "a" * 254 + "b"),
+    "*a" * MANY + "*b": ("a" * 255, "a" * 254 + "b"),
+    "*?" * MANY + "b": ("a" * 255, "a" * 254 + "b"),
+    "*[!b]" * MANY + "b": ("a" * 255, "a" * 254 + "b"),
+    "*[a-c]x" * MANY + "b": ("ax" * 127, "ax" * 127 + "b"),
+    "**" * MANY + "a" + "**" * MANY + "b": ("a" * 255, "a" * 254 + "b"),
+    "**/" * MANY + "b": ("/".join("a" * 2_000), "/".join("a" * 2_000) + "/b"),
+    "**/a/" * MANY + "**/b": ("/".join("a" * 2_000), "/".join("a" * 2_000) + "/b"),
+    "**/*a*/" * MANY + "**/b": ("/".join(["aa"] * 1_300), "/".join(["aa"] * 1_300) + "/b"),
+    "a/**/" + "*/" * MANY + "b": ("/".join("a" * 2_000), "/".join("a" * 2_000) + "/b"),
+    "**/a*/**/" + "*a*a*a*/**/" * MANY + "b/": ("/".join(["aaaa"] * 800), "/".join(["aaaa"] * 800) + "/b/c"),
+}
+
+
+@pytest.mark.parametrize("pattern", HOSTILE)
+def test_no_pattern_takes_longer_than_its_length_and_that_of_the_path(pattern: str) -> None:
+    """Two hundred names of the longest kind; the plain expressions would not come to an end with the first."""
+    misses, hit = HOSTILE[pattern]
+    rules = PathRules(["*"], ["x", pattern])
+    assert not rules.keeps(hit)
+    for _ in range(100):
+        assert rules.keeps(misses)
+        assert rules.why_not(misses) is None
+
+
+SEGMENTS = st.sampled_from(
+    [*["**", "*", "a", "b", "ab", "a*", "*a", "*a*", "*a*b", "a*b*", "*a*b*a", "?", "a?*b", "[ab]*", "*[ab]*"],
+     *["**a", "a**b", "[]a]*b*", "*[a-b]?*b", "\\*a", "*\\[*b", "[ab", "[[a]*"]]
+)  # fmt: skip
+NAMES_OF_TWO = st.text("ab", min_size=1, max_size=6)
+
+
+@examples(600)
+@given(
+    st.sampled_from(["", "/", "!"]),
+    st.lists(SEGMENTS, min_size=1, max_size=7).map("/".join),
+    st.sampled_from(["", "/"]),
+    st.lists(st.lists(NAMES_OF_TWO, min_size=1, max_size=8).map("/".join), min_size=1, max_size=8),
+)
+@pytest.mark.filterwarnings("ignore:Possible nested set")
+def test_the_bounded_pattern_answers_as_the_plain_one(
+    head: str, body: str, tail: str, paths: list[str]
+) -> None:
+    pattern = head + body + tail
+    plain = GitIgnoreSpec.from_lines(["*", pattern], backend="simple")
+    steady = GitIgnoreSpec.from_lines(["*", pattern], SteadyPattern, backend="simple")
+    for path in paths:
+        for each in (path, path + "/"):
+            assert steady.check_file(each) == plain.check_file(each), (pattern, each)
+
+
+@pytest.mark.parametrize("pattern", ["a[!x]b", "a[+-9]b", "*[!a]*b", "a[!x]*b"])
+def test_a_set_never_matches_a_slash(pattern: str) -> None:
+    rules = PathRules(["*"], [pattern])
+    assert rules.keeps("a/b/c")
+    assert rules.keeps("a/b")
+    assert not rules.keeps("a5b")
 
 
 def test_the_fingerprint_changes_with_every_setting_and_with_nothing_else() -> None:

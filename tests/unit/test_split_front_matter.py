@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import math
 import time
+import tomllib
+import tracemalloc
 from typing import Any
 
 import pytest
+from fuzzing import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
 from voyage_jobs.sources.frontmatter import ERROR_KEY, FrontMatter, front_matter
+from voyage_jobs.toml_text import has_longer_keys
 
 
 def yaml_of(block: str) -> dict[str, Any]:
@@ -181,3 +185,174 @@ def test_nothing_makes_it_fail(block: str, fence: str) -> None:
 
     json.dumps(found.metadata, allow_nan=False).encode()
     assert not any(isinstance(value, float) and math.isnan(value) for value in found.metadata.values())
+
+
+# --- bounds, whatever the format ---
+
+MOST_BYTES = 48 * 1024 * 1024
+"""A generous bound on what 32 KB of front matter may take while it is read; without one it was a gigabyte."""
+HOSTILE = {
+    "dotted key": ("+++", ".".join("a" * 16_000) + " = 1"),
+    "dotted key in quotes": ("+++", ".".join(['"a"', "'a'"] * 4_000) + " = 1"),
+    "dotted key with spaces": ("+++", " . ".join("a" * 8_000) + " = 1"),
+    "dotted table": ("+++", "[" + ".".join("a" * 16_000) + "]"),
+    "dotted key of an inline table": ("+++", "x = {" + ".".join("a" * 16_000) + " = 1}"),
+    "dotted keys behind a text": ("+++", 'x = """ " """\n' + ".".join("a" * 15_000) + " = 1"),
+    "dotted keys behind an open text": ("+++", "x = 'a\n" + ".".join("a" * 15_000) + " = 1"),
+    "many tables": ("+++", "\n".join("[[" + "a." * 15 + "b]]" for _ in range(900))),
+    "many keys in tables": ("+++", "\n".join(f"[{'a.' * 30}k{n}]" for n in range(450))),
+    "inline tables": ("+++", "a = " + "{a=" * 8_000 + "1" + "}" * 8_000),
+    "lists": ("+++", "a = " + "[" * 16_000),
+    "many keys": ("+++", "\n".join(f"{n}=1" for n in range(4_500))),
+    "many values": ("+++", "a = [" + "1," * 16_000 + "]"),
+    "a long number": ("+++", "a = 0x" + "f" * 32_000),
+    "a longer number": ("+++", "a = " + "9" * 32_000),
+    "open texts": ("+++", 'a = """' + '\\"""' * 7_000),
+    "yaml lists": ("---", "a: " + "[" * 32_000),
+    "yaml mappings": ("---", "a: " + "{a: " * 8_000),
+    "yaml dashes": ("---", "- " * 16_000),
+    "yaml questions": ("---", "? " * 16_000),
+    "yaml values": ("---", "a: [" + "1," * 16_000 + "]"),
+    "yaml empty lists": ("---", "a: [" + "[]," * 10_000 + "]"),
+    "yaml keys": ("---", "\n".join(f"{n}:" for n in range(5_400))),
+    "yaml anchors": ("---", "a: [" + ",".join(f"&{n} x" for n in range(3_500)) + "]"),
+    "yaml aliases": ("---", "a: &a [" + "x," * 90 + "]\nb: [" + "*a," * 150 + "]"),
+    "yaml merges": (
+        "---",
+        "a: &a {" + ",".join(f"k{n}: 1" for n in range(900)) + "}\nb: {<<: [" + "*a," * 5 + "]}",
+    ),
+    "yaml base 60": ("---", "a: " + ":".join(["59"] * 10_000)),
+    "yaml binary": ("---", "a: !!binary " + "A" * 32_000),
+    "json": ("---", '{"a":' * 5_000 + "1" + "}" * 5_000),
+}
+
+
+@pytest.mark.parametrize(("fence", "block"), HOSTILE.values(), ids=HOSTILE)
+def test_no_front_matter_takes_more_than_its_share(fence: str, block: str) -> None:
+    text = f"{fence}\n{block}\n{fence}\nbody"
+    tracemalloc.start()
+    try:
+        found = front_matter(text)
+        taken = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert taken < MOST_BYTES
+    assert found.end
+    assert size_of(found.metadata) <= 5_001
+    assert len(json.dumps(found.metadata, allow_nan=False)) < 200_000
+
+
+def size_of(value: Any) -> int:
+    """Values in lists and mappings, and itself."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(size_of(each) for each in inner)
+
+
+@pytest.mark.parametrize(
+    ("fence", "block", "says"),
+    [
+        ("+++", ".".join("a" * 33) + " = 1", "TOML: nested more than 32 deep"),
+        ("+++", "a = [" + "1," * 5_000 + "]", "more than 5000 values"),
+        ("---", "a: [" + "1," * 5_000 + "]", "more than 5000 values"),
+        ("---", '{"a": [' + '"x",' * 5_000 + "]}", "more than 5000 values"),
+        ("+++", "a = 0x" + "f" * 32_000 + "\n", None),
+    ],
+)
+def test_what_is_over_a_bound_says_so_and_is_no_text(fence: str, block: str, says: str | None) -> None:
+    text = f"{fence}\n{block}\n{fence}\nbody"
+    found = front_matter(text)
+    assert found.metadata.get(ERROR_KEY) == says
+    assert text[found.end :] == "body"
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        'version = "' + "1." * 100 + '"',
+        "version = '" + "1." * 100 + "'",
+        'a = """\n' + '"1." ' * 40 + '\\""" . . . ' + "." * 90 + '"""\nb = 1',
+        "a = '''" + "'." * 50 + "'''",
+        "a = 1  # " + "." * 100,
+        "a = [" + "1.5, " * 100 + "]",
+        ".".join("a" * 30) + " = 1",
+        "a = 1\n" + "\n".join(f"k{n}.b = 1.5" for n in range(100)),
+        '"' + "." * 100 + '" = 1',
+    ],
+)
+def test_dots_that_are_no_nesting_are_welcome(block: str) -> None:
+    assert ERROR_KEY not in toml_of(block)
+
+
+PARTS = st.sampled_from(
+    ["a", ".", " ", "=", "1", '"', "'", '"""', "'''", "\\", "#", "\n", "[", "]", "{", "}", ",", "a.a.a.a.a"]
+)
+
+
+def deepest(value: object) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max((deepest(each) for each in inner), default=0)
+
+
+@examples(600)
+@given(st.lists(PARTS, max_size=24).map("".join))
+def test_no_dotted_key_of_toml_is_overlooked_and_no_other_dot_taken_for_one(block: str) -> None:
+    try:
+        value = tomllib.loads(block)
+    except (tomllib.TOMLDecodeError, ValueError):
+        return
+    if not has_longer_keys(block, 3):
+        assert deepest(value) - 1 <= 3 * (1 + block.count("{") + block.count("["))
+    if not any(sign in block for sign in "[{"):
+        assert has_longer_keys(block, 3) == (deepest(value) - 1 > 3)
+
+
+@examples(60)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                [
+                    "a",
+                    ".",
+                    "[",
+                    "]",
+                    "{",
+                    "}",
+                    "=",
+                    ",",
+                    ":",
+                    "-",
+                    "&",
+                    "*",
+                    "?",
+                    "\n",
+                    '"',
+                    "'",
+                    "#",
+                    "\\",
+                    "0x",
+                    "9",
+                    "&a",
+                    "*a",
+                    "<<",
+                    "~",
+                    "!",
+                    "|",
+                ]
+            ),
+            st.integers(1, 9_000),
+        ),
+        max_size=6,
+    ),
+    st.sampled_from(["---", "+++"]),
+)
+def test_long_runs_of_anything_take_no_more_than_their_share(runs: list[tuple[str, int]], fence: str) -> None:
+    block = "a" + "".join(sign * times for sign, times in runs)
+    tracemalloc.start()
+    try:
+        found = front_matter(f"{fence}\n{block[:32_000]}\n{fence}\nbody")
+        assert tracemalloc.get_traced_memory()[1] < MOST_BYTES
+    finally:
+        tracemalloc.stop()
+    assert size_of(found.metadata) <= 5_001

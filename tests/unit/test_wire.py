@@ -120,7 +120,6 @@ def test_an_entry_without_an_id_that_carries_our_mark_spoils_the_page(mark):
         (b"\n<HTML>", "an HTML page"),
         (b'{"id": "batch-1"', "16 bytes of something else"),
         (b"\xff\xfe", "2 bytes of something else"),
-        (b'{"x": NaN}', "10 bytes of something else"),
     ],
 )
 def test_a_body_that_is_not_json_is_named_and_not_quoted(body, says):
@@ -131,6 +130,22 @@ def test_a_body_that_is_not_json_is_named_and_not_quoted(body, says):
 
 
 # --- what may be missing or nonsense ---
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e400", "-1e999", "9" * 400, "9" * 5000])
+def test_a_number_that_nothing_can_hold_is_none_and_hides_nothing_else(number):
+    said = wire.parse_json(
+        b'{"id": "batch-1", "status": "completed", "request_counts": {"total": %s, "failed": 3}, "created_at": %s}'
+        % (number.encode(), number.encode())
+    )
+    read = wire.read_batch(said)
+    assert (read.id, read.total, read.failed, read.created_at_us) == ("batch-1", None, 3, None)
+
+
+@pytest.mark.parametrize("body", [b'[NaN, "\\ud800"]', b"[NaN," + b"[" * 3000 + b"]" * 3001, b"[NaN, \xff]"])
+def test_a_number_that_nothing_can_hold_excuses_nothing_else(body):
+    with pytest.raises(BadAnswerError, match="not JSON"):
+        wire.parse_json(body)
 
 
 def test_a_batch_of_id_and_status_alone_is_read():

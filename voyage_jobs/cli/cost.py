@@ -46,7 +46,7 @@ class Since(click.ParamType[datetime]):
         """The moment that is meant."""
         if isinstance(value, datetime):
             return value
-        span = re.fullmatch(r"(\d{1,5})d", value)
+        span = re.fullmatch(r"([0-9]{1,5})d", value)
         if span:
             return datetime.fromtimestamp(SystemClock().wall(), UTC) - timedelta(days=int(span[1]))
         try:

@@ -9,6 +9,7 @@ import click
 
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of
+from voyage_jobs.cli.numbers import MOST_SHOWN
 from voyage_jobs.clock import iso
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ _TIME = 22  # columns of a time and the space after it
 @click.option(
     "--acts", is_flag=True, help="List what people asked for (retry, pause, cancel ...), newest first."
 )
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most acts to list.")
+@click.option(
+    "--limit", type=click.IntRange(1, MOST_SHOWN), default=50, show_default=True, help="Most acts to list."
+)
 @click.pass_context
 def history(
     ctx: click.Context, ref: str | None, as_json: bool, source: str | None, acts: bool, limit: int

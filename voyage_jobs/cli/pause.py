@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from voyage_jobs.bounds import LONGEST_S
 from voyage_jobs.cli.acts import carry_out
 from voyage_jobs.cli.context import json_option
 from voyage_jobs.plural import counted
 
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
+_SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd])")
 
 
 class Span(click.ParamType[float]):
@@ -25,7 +26,14 @@ class Span(click.ParamType[float]):
         match = _SPAN.fullmatch(str(value).strip().lower())
         if match is None or float(match[1]) == 0:
             self.fail(f"{value!r} is not a length of time: write it like 90s, 30m, 2h or 1d.", param, ctx)
-        return float(match[1]) * _UNITS_S[match[2]]
+        for_s = float(match[1]) * _UNITS_S[match[2]]
+        if for_s > LONGEST_S:
+            self.fail(
+                f"{value!r} is longer than a hundred years: leave --for out for a pause without an end.",
+                param,
+                ctx,
+            )
+        return for_s
 
 
 @click.command(short_help="Let scanning and sending rest.")

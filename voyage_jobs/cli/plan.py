@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from voyage_jobs.bounds import MOST
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of
 from voyage_jobs.clock import SystemClock
@@ -32,7 +33,7 @@ from voyage_jobs.voyage.tokenizer import ESTIMATE
 )
 @click.option(
     "--max-inputs",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST),
     metavar="N",
     help="Plan a call of `sync` with the same option.",
 )

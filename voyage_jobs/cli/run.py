@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from voyage_jobs.bounds import LONGEST_S, MOST, MOST_USD
 from voyage_jobs.cli.context import (
     demand_secret,
     frame_of,
@@ -18,6 +19,7 @@ from voyage_jobs.cli.context import (
     start_logging,
 )
 from voyage_jobs.cli.exits import ExitCode
+from voyage_jobs.cli.numbers import Finite
 from voyage_jobs.plural import counted
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--no-wait", is_flag=True, help="Send and collect what can be, but wait for no job.")
 @click.option(
     "--max-inputs",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST),
     metavar="N",
     help="Send at most N inputs in this call: a first small try.",
 )
@@ -42,17 +44,20 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--max-usd",
-    type=click.FloatRange(min=0),
+    type=Finite(0, MOST_USD),
     metavar="USD",
     help="Send texts for at most so much in this call.",
 )
 @click.option(
-    "--max-tokens", type=click.IntRange(min=0), metavar="N", help="Send at most so many tokens in this call."
+    "--max-tokens",
+    type=click.IntRange(0, MOST),
+    metavar="N",
+    help="Send at most so many tokens in this call.",
 )
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=0),
+    type=Finite(0, LONGEST_S),
     metavar="SECONDS",
     help="End after this time, whatever is left.  [default: no limit]",
 )

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import click
 
+from voyage_jobs.bounds import LONGEST_S
 from voyage_jobs.cli.context import json_option
+from voyage_jobs.cli.numbers import Finite
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.redact import is_key
 
@@ -24,7 +26,7 @@ _ANY_KEY = "simulated"
 @click.option("--api-key", metavar="KEY", help="The only key to accept, a made-up one.  [default: any]")
 @click.option(
     "--batch-seconds",
-    type=click.FloatRange(min=0),
+    type=Finite(0, LONGEST_S),
     default=30.0,
     show_default=True,
     help="How long a batch takes.",

@@ -13,6 +13,7 @@ import click
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of, short_lived
 from voyage_jobs.cli.exits import ExitCode
+from voyage_jobs.cli.numbers import MOST_SHOWN, Finite
 from voyage_jobs.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _ON_THE_WAY = ("waiting", "packed", "submitted", "held")
 @click.option(
     "--interval",
     "interval_s",
-    type=click.FloatRange(min=0.2),
+    type=Finite(0.2, 86_400),
     default=2.0,
     show_default=True,
     metavar="S",
@@ -136,7 +137,11 @@ def _keys() -> Iterator[Any]:
 @json_option
 @click.option("--all", "everything", is_flag=True, help="Closed ones, too, newest first.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="The most that are shown."
+    "--limit",
+    type=click.IntRange(1, MOST_SHOWN),
+    default=50,
+    show_default=True,
+    help="The most that are shown.",
 )
 @click.pass_context
 def batches(ctx: click.Context, as_json: bool, everything: bool, limit: int) -> None:

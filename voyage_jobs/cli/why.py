@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of, short_lived
-from voyage_jobs.clock import US, SystemClock, now_us
+from voyage_jobs.clock import US, SystemClock, moment, now_us
 
 if TYPE_CHECKING:
     from voyage_jobs.report.trace import Trace
@@ -74,12 +73,12 @@ def _show(told: Trace, now: int) -> None:
         shown.append((now, now - shown[-1][0], "now, and more is to come"))
     day = ""
     for at, after_us, what in shown:
-        moment = datetime.fromtimestamp(at / US, UTC)
-        if day != f"{moment:%Y-%m-%d} UTC":
-            day = f"{moment:%Y-%m-%d} UTC"
+        shown_at = moment(at)
+        if day != f"{shown_at.date().isoformat()} UTC":
+            day = f"{shown_at.date().isoformat()} UTC"
             click.echo(f"\n{day}")
         gap = "" if after_us is None else f"+{span(after_us / US)}"
-        click.echo(_hanging(f"{moment:%H:%M:%S}{gap:>{_GAP}}  ", what))
+        click.echo(_hanging(f"{shown_at:%H:%M:%S}{gap:>{_GAP}}  ", what))
     click.echo()
     longest = told.longest
     if longest is not None:

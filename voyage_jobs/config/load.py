@@ -27,6 +27,9 @@ from voyage_jobs.config.secret import SecretSource
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.redact import remember
+from voyage_jobs.toml_text import has_longer_keys
+
+_MOST_KEY_PARTS = 32
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -109,10 +112,13 @@ def _read(path: Path) -> str:
 
 
 def _parse(text: str, origin: Path) -> dict[str, Any]:
+    too_deep = f"{origin}: its lists or tables are nested too deeply."
+    if has_longer_keys(text, _MOST_KEY_PARTS):
+        raise ConfigError(too_deep)
     try:
         return tomllib.loads(text)
     except RecursionError as exc:
-        raise ConfigError(f"{origin}: its lists or tables are nested too deeply.") from exc
+        raise ConfigError(too_deep) from exc
     except ValueError as exc:  # a TOMLDecodeError, or a number of thousands of digits
         at = re.search(r"\(at line (\d+), column (\d+)\)", str(exc))
         end = (text.count("\n") + 1, len(text.rpartition("\n")[2]) + 1)

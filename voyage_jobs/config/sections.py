@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from voyage_jobs.bounds import LONGEST_S, MOST, MOST_USD
+
 DEFAULT_MODEL = "voyage-4"
 DEFAULT_DIMENSION = 1024
 _NAME_BYTES = 255
@@ -77,11 +79,13 @@ def _endpoint(value: Any) -> Any:
     return "/v1/" + value.strip("/").removeprefix("v1/") if isinstance(value, str) else value
 
 
-Count = Annotated[int, BeforeValidator(_number), Field(ge=1)]
-Size = Annotated[int, BeforeValidator(_number), Field(ge=0)]
-Duration = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
-Interval = Annotated[float, BeforeValidator(_number), Field(ge=0.1, allow_inf_nan=False)]
-Limit = Annotated[Duration | None, BeforeValidator(_none_word)]
+Count = Annotated[int, BeforeValidator(_number), Field(ge=1, le=MOST)]
+Size = Annotated[int, BeforeValidator(_number), Field(ge=0, le=MOST)]
+Finite = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Duration = Annotated[Finite, Field(ge=0, le=LONGEST_S)]
+Interval = Annotated[Finite, Field(ge=0.1, le=LONGEST_S)]
+Usd = Annotated[Finite, Field(ge=0, le=MOST_USD)]
+Limit = Annotated[Usd | None, BeforeValidator(_none_word)]
 TokenLimit = Annotated[Size | None, BeforeValidator(_none_word)]
 Event = Annotated[
     Literal["finished", "failed", "parked", "frozen", "budget", "stale", "refused"], BeforeValidator(_lower)
@@ -170,7 +174,7 @@ class BatchingSettings(Section):
     """`[batching]`: how much goes into one batch, and how much may be under way."""
 
     max_inputs: Annotated[Count, Field(le=100_000)] = 100_000
-    max_bytes: Annotated[int, BeforeValidator(_number), Field(ge=65_536)] = 50_000_000
+    max_bytes: Annotated[int, BeforeValidator(_number), Field(ge=65_536, le=MOST)] = 50_000_000
     max_in_flight_batches: Annotated[Count, Field(le=100)] = 90
     max_in_flight_tokens: Annotated[Count, Field(le=1_000_000_000)] = 900_000_000
     min_inputs: Count = 1000
@@ -241,7 +245,7 @@ class NotifySettings(Section):
     """`[notify]`: who is told, and of what. Without a command, webhook or ping nobody is."""
 
     events: tuple[Event, ...] = ("finished", "failed", "parked", "frozen", "budget", "stale", "refused")
-    stale_s: Limit = 86_400
+    stale_s: Annotated[Duration | None, BeforeValidator(_none_word)] = 86_400
     command: tuple[str, ...] = ()
     webhook: str = ""
     ping: str = ""

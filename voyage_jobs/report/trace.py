@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
-from voyage_jobs.clock import US, Clock, now_us
+from voyage_jobs.clock import US, Clock, moment, now_us
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.report import history
 from voyage_jobs.report.find import ChunkRef, EmbeddingRef, Meaning, find
@@ -151,4 +150,4 @@ def _under_way(connection: View, meaning: Meaning, batch_ids: Sequence[int]) -> 
 
 def _precise(at: int) -> str:
     """RFC 3339 UTC with milliseconds."""
-    return datetime.fromtimestamp(at / US, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment(at).isoformat(timespec="milliseconds").replace("+00:00", "Z")

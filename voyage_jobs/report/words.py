@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
-from voyage_jobs.clock import US
+from voyage_jobs.clock import US, moment
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"))
 _DAY_S = 86_400
@@ -33,9 +31,9 @@ def about(seconds: float) -> str:
 
 def clock_time(at: int, now: int) -> str:
     """`14:05 UTC`, with its date unless that is within half a day of now. Microseconds UTC."""
-    shown = datetime.fromtimestamp(at / US, UTC)
+    shown = moment(at)
     near = abs(at - now) < _DAY_S // 2 * US
-    return f"{shown:%H:%M} UTC" if near else f"{shown:%Y-%m-%d %H:%M} UTC"
+    return f"{shown:%H:%M} UTC" if near else f"{shown.date().isoformat()} {shown:%H:%M} UTC"
 
 
 def when(at: int, now: int) -> str:

@@ -1,7 +1,10 @@
 """Front matter: the YAML (`---`) or TOML (`+++`) block at the head of a Markdown file, as plain JSON values.
 
-It comes from files that anybody may have written, so its size, nesting and aliases are bounded before a value
-is built: a few hundred bytes of YAML can stand for gigabytes.
+It comes from files that anybody may have written, and it goes with every chunk. So it is bounded: what a parser could
+be made to build (the aliases of YAML, the dotted keys of TOML, nesting in both) is looked at before a value is built,
+for a few hundred bytes can stand for gigabytes; how many values there are and how long they are as JSON, afterwards.
+What is over a bound is treated as what cannot be parsed: it is front matter, with the reason under `ERROR_KEY`, and the
+document is split and embedded without it. A block longer than `_MAX_CHARS` is no front matter but text.
 """
 
 from __future__ import annotations
@@ -17,13 +20,18 @@ from typing import TypeAlias, Union
 
 import yaml
 
+from voyage_jobs.toml_text import has_longer_keys
+
 # A name that stands in its own definition must be quoted, which `|` does not take.
 Json: TypeAlias = Union[bool, int, float, str, list["Json"], dict[str, "Json"], None]  # noqa: UP007
+Scalar: TypeAlias = bool | int | float | str | None
 
 ERROR_KEY = "_front_matter_error"
 _MAX_CHARS = 32_768  # of the block as written; metadata goes with every chunk
 _MAX_EXPANDED_CHARS = 65_536  # with every alias written out
 _MAX_DEPTH = 32
+_MAX_VALUES = 5_000  # in lists and mappings, those within others included
+_MAX_JSON_CHARS = 65_536
 _MAX_ERROR_CHARS = 200
 _LARGEST_INT = 1 << 63
 
@@ -67,7 +75,7 @@ def front_matter(text: str) -> FrontMatter:
         value = _read_toml(block) if opening.group(1) == "+++" else _read_yaml(block)
         if value is not None and not isinstance(value, Mapping):
             return FrontMatter()
-        metadata = _json(value or {})
+        metadata = _Converter().json(value or {})
     except _Refused as refused:
         metadata = {ERROR_KEY: str(refused)[:_MAX_ERROR_CHARS]}
     assert isinstance(metadata, dict)  # noqa: S101 - a mapping stays one; said for the type checker
@@ -75,6 +83,8 @@ def front_matter(text: str) -> FrontMatter:
 
 
 def _read_toml(block: str) -> object:
+    if has_longer_keys(block.replace("\r", "\n"), _MAX_DEPTH):
+        raise _Refused(f"TOML: nested more than {_MAX_DEPTH} deep")
     try:
         return tomllib.loads(block.replace("\r\n", "\n").replace("\r", "\n"))
     except (tomllib.TOMLDecodeError, ValueError, ArithmeticError) as exc:
@@ -121,10 +131,42 @@ def _bound(block: str) -> None:
             raise _Refused(f"YAML: more than {_MAX_EXPANDED_CHARS} characters with all aliases written out")
 
 
-def _json(value: object, depth: int = 0) -> Json:
-    """The value as JSON has it: dates as ISO text, numbers that JSON lacks as text, keys as text."""
-    if depth > _MAX_DEPTH:
-        raise _Refused(f"nested more than {_MAX_DEPTH} deep")
+class _Converter:
+    """Turns one parsed block into JSON, and refuses one of too many values or too many characters on the way."""
+
+    def __init__(self) -> None:
+        self._values = 0
+        self._chars = 0
+
+    def json(self, value: object, depth: int = 0) -> Json:
+        """The value as JSON has it: dates as ISO text, numbers that JSON lacks as text, keys as text."""
+        self._values += 1
+        if depth > _MAX_DEPTH:
+            raise _Refused(f"nested more than {_MAX_DEPTH} deep")
+        if self._values > _MAX_VALUES:
+            raise _Refused(f"more than {_MAX_VALUES} values")
+        if isinstance(value, Mapping):
+            return {self._key(key): self.json(each, depth + 1) for key, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.json(each, depth + 1) for each in value]
+        if isinstance(value, (set, frozenset)):
+            return [self.json(each, depth + 1) for each in sorted(value, key=str)]
+        return self._counted(_scalar(value))
+
+    def _key(self, key: object) -> str:
+        plain = _scalar(key)  # no parser here makes a key of anything else
+        if plain is None or isinstance(plain, bool):
+            plain = {None: "null", True: "true", False: "false"}[plain]
+        return str(self._counted(str(plain)))
+
+    def _counted(self, plain: Scalar) -> Scalar:
+        self._chars += len(plain) if isinstance(plain, str) else 1
+        if self._chars > _MAX_JSON_CHARS:
+            raise _Refused(f"more than {_MAX_JSON_CHARS} characters as JSON")
+        return plain
+
+
+def _scalar(value: object) -> Scalar:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -137,19 +179,4 @@ def _json(value: object, depth: int = 0) -> Json:
         return value.isoformat()
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
-    if isinstance(value, Mapping):
-        return {_key(key): _json(each, depth + 1) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_json(each, depth + 1) for each in value]
-    if isinstance(value, (set, frozenset)):
-        return [_json(each, depth + 1) for each in sorted(value, key=str)]
     raise _Refused(f"a value of type {type(value).__name__}")
-
-
-def _key(key: object) -> str:
-    plain = _json(key)
-    if isinstance(plain, str):
-        return plain
-    if plain is None or isinstance(plain, bool):
-        return {None: "null", True: "true", False: "false"}[plain]
-    return str(plain)

@@ -1,8 +1,8 @@
 """Which files of a source are wanted: patterns in gitignore syntax; hidden files are off by default.
 
 A file is kept when an include pattern matches it, no exclude pattern does, and no part of its path is
-hidden. The answers are those of `pathspec.GitIgnoreSpec` for the whole path; what is done here besides is
-to ask it rarely. A walk asks for one folder's files in a row, so everything that the folder decides is
+hidden. The answers are those of `pathspec.GitIgnoreSpec` for the whole path, in bounded time (`globs.py`); what is done
+here besides is to ask it rarely. A walk asks for one folder's files in a row, so everything that the folder decides is
 decided once, and plain suffix patterns (`*.md`, `**/*.md`) become one `str.endswith`.
 """
 
@@ -17,6 +17,7 @@ from typing import NamedTuple
 from pathspec import GitIgnoreSpec
 
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.sources.globs import SteadyPattern
 
 DEFAULT_INCLUDE: tuple[str, ...] = (
     "*.md",
@@ -39,7 +40,8 @@ DEFAULT_INCLUDE: tuple[str, ...] = (
     "*.LOG",
 )
 
-_RULES_VERSION = 1  # raise it when the same patterns come to keep other files
+_RULES_VERSION = 2  # raise it when the same patterns come to keep other files
+_LONGEST_SHOWN = 80
 _SUFFIX = re.compile(r"(?:\*\*/)?\*([\w.+-]+)", re.ASCII)
 # A file name may hold a line end, which the regular expressions behind the patterns cannot match. It is
 # shown to them as the one code point of our name mapping that no name can contain.
@@ -168,11 +170,17 @@ class _Patterns:
 
 
 def _compiled(lines: Sequence[str]) -> GitIgnoreSpec:
+    return GitIgnoreSpec([_pattern(line) for line in lines], backend="simple")
+
+
+def _pattern(line: str) -> SteadyPattern:
     try:
-        return GitIgnoreSpec.from_lines(lines, backend="simple")
-    except ValueError as exc:
+        return SteadyPattern(line)
+    except (ValueError, re.error) as exc:
+        shown = repr(line if len(line) <= _LONGEST_SHOWN else f"{line[:_LONGEST_SHOWN]}...")
+        why = exc.msg if isinstance(exc, re.error) else str(exc)
         raise ConfigError(
-            f"Not a gitignore pattern: {exc}",
+            f"Not a gitignore pattern: {shown} ({why}).",
             hint="Patterns are written as in a .gitignore file, for example `**/*.md` or `drafts/`.",
         ) from exc
 

@@ -39,7 +39,8 @@ _NOT_SATISFIABLE = 416
 _LINK_REFUSED = {400, 401, 403, 404, 410}
 _PAGE_TYPES = ("text/html", "application/xhtml+xml")
 _BLANK = b" \t\r\n\xef\xbb\xbf"  # white space, and the mark that some servers put before a page
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+_LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,10 +246,10 @@ class _Fetch:
         """Whether the transport itself shows that there should have been more."""
         head = response.headers
         whole = _RANGE.fullmatch(head.get("content-range", "").strip())
-        if whole is not None and whole[3].isdigit() and total < int(whole[3]):
+        if whole is not None and whole[3] != "*" and total < int(whole[3]):
             return True
         length = head.get("content-length", "")
-        if length.isdigit() and not _is_encoded(response):  # it counts bytes as encoded
+        if _LENGTH.fullmatch(length) and not _is_encoded(response):  # it counts bytes as encoded
             return received < int(length)
         framed = length or "transfer-encoding" in head
         return not framed and self._expected is not None and total < self._expected

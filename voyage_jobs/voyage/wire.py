@@ -9,6 +9,7 @@ entry of a list stands for itself alone: a list may hold what others made.
 from __future__ import annotations
 
 import enum
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
 
+from voyage_jobs.bounds import MOST
 from voyage_jobs.clock import US
 from voyage_jobs.errors import BadAnswerError
 from voyage_jobs.voyage.models import (
@@ -30,10 +32,11 @@ from voyage_jobs.voyage.models import (
 )
 
 MAX_MESSAGE_CHARS = 500
-MAX_COUNT = (
-    2**53
-)  # more than there can be of anything, and what every store and every JSON library still counts
+_MOST_DIGITS = 20  # of an integer that fits into 64 bits, with its sign
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# A time outside of these is a mistake or a joke: it is read as none. What is left can be shown, stored and added to.
+PLAUSIBLE_FROM_US = 946_684_800 * US  # 2000-01-01
+PLAUSIBLE_UNTIL_US = 7_258_118_400 * US  # 2200-01-01
 
 
 class Phase(enum.Enum):
@@ -214,11 +217,32 @@ def _check_metadata(metadata: Mapping[str, str]) -> None:
 
 
 def parse_json(body: bytes) -> Any:
-    """The JSON value in `body`. Raises BadAnswerError that says what stands there instead."""
+    """The JSON value in `body`, with None for a number that nothing here could hold (NaN, 1e400, 10**30).
+
+    So one number that makes no sense does not hide the answer that it stands in. Raises BadAnswerError that says what
+    stands there instead of JSON.
+    """
     try:
         return orjson.loads(body)
-    except orjson.JSONDecodeError as exc:
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        value = json.loads(
+            body.decode(),
+            parse_constant=lambda _name: None,
+            parse_float=_finite,
+            parse_int=lambda digits: int(digits) if len(digits) <= _MOST_DIGITS else None,
+        )
+        # no half of a surrogate pair and no depth that could not be written down again, as with the parser above
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as exc:
         raise BadAnswerError(f"the body is {kind_of_body(body)}, not JSON") from exc
+    return value
+
+
+def _finite(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
 
 
 def kind_of_body(body: bytes) -> str:
@@ -326,26 +350,28 @@ def phase_of(status: str) -> Phase:
 def read_time_us(value: object) -> int | None:
     """Microseconds since 1970 of a time in any form seen so far, or None.
 
-    RFC 3339, `YYYY-MM-DD HH:MM:SS` without a zone (taken as UTC) and Unix seconds.
+    RFC 3339, `YYYY-MM-DD HH:MM:SS` without a zone (taken as UTC) and Unix seconds; None also for a time that is not
+    plausible (`PLAUSIBLE_FROM_US`).
     """
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
-        return int(value * US) if math.isfinite(value) and 0 <= value < 1e11 else None
+        # compared before it is converted: neither NaN nor infinity nor 10**400 becomes an integer
+        return int(value * US) if PLAUSIBLE_FROM_US <= value * US < PLAUSIBLE_UNTIL_US else None
     if not isinstance(value, str):
         return None
     try:
-        return _since_epoch_us(datetime.fromisoformat(value.strip()))
+        return _plausible_us(datetime.fromisoformat(value.strip()))
     except (ValueError, OverflowError):
         return None
 
 
 def http_date_us(value: str | None) -> int | None:
-    """Microseconds since 1970 of an HTTP date header, or None."""
+    """Microseconds since 1970 of an HTTP date header, or None, also for a time that is not plausible."""
     if not value:
         return None
     try:
-        return _since_epoch_us(parsedate_to_datetime(value))
+        return _plausible_us(parsedate_to_datetime(value))
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 
@@ -364,10 +390,11 @@ def shorten(text: str) -> str:
     return line if len(line) <= MAX_MESSAGE_CHARS else line[: MAX_MESSAGE_CHARS - 1] + "…"
 
 
-def _since_epoch_us(moment: datetime) -> int:
+def _plausible_us(moment: datetime) -> int | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    us = (moment - _EPOCH) // timedelta(microseconds=1)
+    return us if PLAUSIBLE_FROM_US <= us < PLAUSIBLE_UNTIL_US else None
 
 
 def _object(answer: object, what: str) -> dict[str, Any]:
@@ -388,7 +415,7 @@ def _text(value: object) -> str | None:
 
 
 def _count(value: object) -> int | None:
-    return value if type(value) is int and 0 <= value <= MAX_COUNT else None
+    return value if type(value) is int and 0 <= value <= MOST else None
 
 
 def _metadata(value: object) -> dict[str, str]:

@@ -6,6 +6,7 @@ import { ago, counted, duration, hour, number, plain, seconds } from "./words.js
 const WINDOW_S = 12 * 3600;
 const RECENT_S = 12 * 3600;
 const MOST = 24;
+const REACH_S = 90 * 86400; // how far the axis goes to either side of now: one odd time must not flatten the rest
 const OPEN = new Set(["packed", "spooled", "uploading", "uploaded", "creating", "running", "ended", "parked"]);
 const KIND = { parked: "failed", refused: "failed", ended: "held", collected: "published", closed: "published", running: "submitted", creating: "submitted" };
 
@@ -23,8 +24,8 @@ export function timeline(batches, asOf, look) {
   if (!batches.length) return el("p", { class: "muted" }, "No batch is open, and none ended in the last 12 hours.");
   const now = seconds(asOf);
   const spans = batches.map((batch) => span(batch, now));
-  const from = Math.min(now - 3600, ...spans.map((each) => each.from));
-  const to = Math.max(now + 3600, ...spans.map((each) => Math.max(each.to, each.end)));
+  const from = Math.max(now - REACH_S, Math.min(now - 3600, ...spans.map((each) => each.from)));
+  const to = Math.min(now + REACH_S, Math.max(now + 3600, ...spans.map((each) => Math.max(each.to, each.end))));
   const place = (at) => Math.min(1, Math.max(0, (at - from) / (to - from)));
   const lines = ticks(from, to);
   return el(
@@ -48,7 +49,7 @@ function span(batch, now) {
 }
 
 function ticks(from, to) {
-  const step = [900, 1800, 3600, 7200, 10800, 14400, 21600, 43200, 86400].find((each) => (to - from) / each <= 9) ?? 172800;
+  const step = [900, 1800, 3600, 7200, 10800, 14400, 21600, 43200, 86400].find((each) => (to - from) / each <= 9) ?? 86400 * Math.ceil((to - from) / (9 * 86400));
   const zone = new Date(from * 1000).getTimezoneOffset() * 60;
   const found = [];
   for (let at = Math.ceil((from - zone) / step) * step + zone; at <= to; at += step) found.push(at);
