@@ -7,10 +7,12 @@ from typing import Any
 from sqlalchemy import text
 from world import World, is_quiet
 
+from voyage_jobs.retry import POLICIES
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.steps.scan import Scan, ScanResult
+from voyage_jobs.steps.submit import submit
 from voyage_jobs.store import batches, documents, lanes, ledger, sources
 from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.documents import DocumentRow
@@ -66,6 +68,30 @@ def settle(world: World, context: Context, *, idle_s: float = 60.0) -> BatchRow:
                 return found
             world.clock.advance(max(idle_s, steps.idle_s()))
     raise AssertionError(f"still at work: {world.log.events[-10:]}")
+
+
+# A create call whose outcome nobody knows, and no list that tells.
+UNREADABLE_LIST = {
+    "answer_lost": {"on": "create_batch", "nth": 1},
+    "server_error": {"on": "list_batches"},
+}
+
+
+def parked_in_doubt(world: World, context: Context) -> BatchRow:
+    """Let a week pass in which the list that would tell whether there is a job cannot be read; the batch."""
+    until(world, context, Batch.CREATING)
+    for _ in range(POLICIES["reconcile"].tries or 0):
+        world.clock.advance(POLICIES["reconcile"].cap_s)
+        submit(context)
+    found = newest(context)
+    assert found is not None
+    assert found.state is Batch.PARKED
+    return found
+
+
+def put_off(world: World, code: str) -> list[dict[str, Any]]:
+    """The waits of single batches by one policy, as they were logged."""
+    return [each for each in world.log.named("batch.put_off") if each["code"] == code]
 
 
 def newest(context: Context) -> BatchRow | None:

@@ -21,9 +21,10 @@ from step_doors import (
 )
 from world import World, is_quiet
 
+from voyage_jobs.retry import POLICIES
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
-from voyage_jobs.steps.collect import GONE_TRIES, collect
+from voyage_jobs.steps.collect import collect
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.steps.poll import poll
 from voyage_jobs.steps.submit import submit
@@ -31,6 +32,7 @@ from voyage_jobs.store import batches
 
 DIMENSION = 8
 UNIT = [0.5, 0.5, 0.5, 0.5, 0, 0, 0, 0]
+GONE_TRIES = POLICIES["results_refused"].tries
 
 
 def world_of(tmp_path, faults=None, documents=5, **sections):
@@ -266,17 +268,17 @@ def test_the_ids_of_others_and_nonsense_are_ignored(tmp_path):
     {},
 ])  # fmt: skip
 def test_what_is_not_a_vector_never_reaches_a_pack(tmp_path, vector):
-    world = world_of(tmp_path, documents=1)
+    world = world_of(tmp_path, documents=2)
     with world.worker() as context:
         batch, keys = ended(world, context)
         data = [{"object": "embedding", "embedding": vector, "index": 0}]
         body = {"object": "list", "data": data, "model": "m", "usage": {"total_tokens": 7}}
-        give(context, batch, output=[line(keys[0], body=body)])
+        give(context, batch, output=[line(keys[0], body=body), line(keys[1])])
         collect(context)
-        assert outcomes(context, batch) == ["answered with something that is not a vector"]
-        assert embeddings_by_state(context) == {"wanted": 1}
-        assert query(context, "SELECT COUNT(*) FROM packs") == [(0,)]
-        assert newest(context).tokens_settled == 7
+        assert outcomes(context, batch) == ["answered with something that is not a vector", "success"]
+        assert embeddings_by_state(context) == {"wanted": 1, "held": 1}
+        assert query(context, "SELECT SUM(rows) FROM packs") == [(1,)]
+        assert newest(context).tokens_settled == 14
 
 
 def test_nothing_is_recorded_until_everything_is(tmp_path, monkeypatch):

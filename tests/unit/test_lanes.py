@@ -1,23 +1,35 @@
-"""Lanes: waits that double up to a cap, open by themselves, and say why they are closed."""
+"""When calls wait: an item that fails waits alone; a shared cause opens a circuit, which says why and closes by itself."""
 
 from __future__ import annotations
 
 import itertools
 
 import pytest
-from step_doors import closed_lanes
+from step_doors import closed_lanes, newest, prose, scan
 
 from voyage_jobs.clock import US
 from voyage_jobs.errors import (
     AuthError,
     BadAnswerError,
+    InterceptedError,
     NotSentError,
     OutcomeUnknownError,
     QuotaError,
     RateLimitedError,
+    RefusedError,
 )
+from voyage_jobs.retry import POLICIES
 from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps.pack import pack
 from voyage_jobs.store import lanes
+
+PASSING = [
+    (NotSentError, "unreachable"),
+    (OutcomeUnknownError, "unavailable"),
+    (InterceptedError, "intercepted"),
+    (BadAnswerError, "bad_answer"),
+]
+SHARED = [(AuthError, "auth"), (QuotaError, "quota"), (RateLimitedError, "rate_limited")]
 
 
 @pytest.fixture
@@ -30,58 +42,174 @@ def wait_s(context, name="vendor"):
     return closed_lanes(context)[name].until_at / US - context.clock.wall()
 
 
-@pytest.mark.parametrize(("error", "code"), [
-    (AuthError, "auth"),
-    (QuotaError, "quota"),
-    (RateLimitedError, "rate_limited"),
-    (NotSentError, "unreachable"),
-    (OutcomeUnknownError, "unavailable"),
-    (BadAnswerError, "bad_answer"),
-])  # fmt: skip
-def test_trouble_closes_the_vendor_lane_and_says_why(context, error, code):
-    lane.trouble(context, error("It said no.", hint="Ask again."))
+def until_due(context, name="vendor"):
+    context.clock.advance(max(0.0, wait_s(context, name)) + 0.001)
+
+
+# --- one item ---
+
+
+@pytest.mark.parametrize(("error", "code"), PASSING)
+def test_one_item_that_fails_is_no_shared_cause_however_often(context, error, code):
+    for _ in range(50):
+        lane.failed(context, "file 1", error("It said no."))
+    assert not closed_lanes(context)
+    assert lane.is_open(context, lanes.VENDOR)
+
+
+def test_a_refusal_is_about_its_item_alone(context):
+    for number in range(50):
+        lane.failed(context, f"file {number}", RefusedError("It said no."))
+    assert not closed_lanes(context)
+
+
+@pytest.fixture
+def batch(world, context):
+    world.write("a.md", prose("a"))
+    scan(context)
+    assert pack(context, eager=True)
+    return newest(context)
+
+
+def put_off(context, policy, error):
+    with context.store.write() as tx:
+        return lane.put_off(context, tx, newest(context), policy, error)
+
+
+def test_a_batch_that_is_put_off_keeps_its_count_its_wait_and_its_words(context, batch):
+    began = context.clock.wall()
+    for failures in (1, 2, 3):
+        assert put_off(context, "upload", NotSentError(f"No, {failures}.")) == failures
+        context.clock.advance(100)
+    found = newest(context)
+    assert (found.code, found.failures, found.error) == ("upload", 3, "No, 3.")
+    assert found.failing_since == pytest.approx(began * US, abs=US)
+    assert found.due_at == pytest.approx((began + 200 + 20) * US, abs=5 * US)
+    assert found.state is batch.state
+    assert not closed_lanes(context)
+
+
+def test_failures_of_another_kind_are_counted_afresh(context, batch):
+    assert [put_off(context, "upload", NotSentError()) for _ in range(3)] == [1, 2, 3]
+    context.clock.advance(60)
+    assert put_off(context, "create_call", NotSentError()) == 1
+    assert newest(context).failing_since == pytest.approx(context.clock.wall() * US, abs=US)
+
+
+def test_a_longer_wish_of_the_vendor_is_honoured_for_one_batch_as_well(context, batch):
+    put_off(context, "upload", OutcomeUnknownError(retry_after_s=900.0))
+    assert newest(context).due_at == pytest.approx((context.clock.wall() + 900) * US, abs=US)
+
+
+def test_what_has_no_row_waits_by_its_policy_and_alone(context):
+    waits = []
+    for _ in range(12):
+        lane.let_rest(context, "the list", "list")
+        assert lane.rests(context, "the list")
+        assert not lane.rests(context, "another list")
+        began = context.clock.mono()
+        while lane.rests(context, "the list"):
+            context.clock.advance(1)
+        waits.append(context.clock.mono() - began)
+    assert waits[0] <= 13
+    assert waits == sorted(waits)
+    assert waits[-1] == pytest.approx(POLICIES["list"].cap_s, abs=2)
+
+
+# --- shared circuits ---
+
+
+@pytest.mark.parametrize(("error", "code"), PASSING)
+def test_two_different_items_that_fail_alike_stop_all_calls_and_it_is_said_why(context, error, code):
+    lane.failed(context, "file 1", error("It said no.", hint="Ask again."))
+    assert not closed_lanes(context)
+    lane.failed(context, "file 2", error("It said no.", hint="Ask again."))
     found = closed_lanes(context)["vendor"]
     assert (found.code, found.message, found.hint, found.failures) == (code, "It said no.", "Ask again.", 1)
     assert not lane.is_open(context, lanes.VENDOR)
     assert lane.is_open(context, lanes.CREATE)
-    context.clock.advance(wait_s(context) + 0.001)
+    until_due(context)
     assert lane.is_open(context, lanes.VENDOR)  # due for a try; still in trouble until one succeeds
     assert "vendor" in closed_lanes(context)
     lane.fine(context)
     assert not closed_lanes(context)
 
 
-def test_waits_double_up_to_a_cap(context):
+@pytest.mark.parametrize(("error", "code"), SHARED)
+def test_what_is_about_the_account_stops_all_calls_at_once(context, error, code):
+    lane.failed(context, "file 1", error("It said no.", hint="Ask again."))
+    found = closed_lanes(context)["vendor"]
+    assert (found.code, found.message, found.hint, found.failures) == (code, "It said no.", "Ask again.", 1)
+
+
+def test_two_items_that_fail_differently_are_no_shared_cause(context):
+    lane.failed(context, "file 1", NotSentError())
+    lane.failed(context, "file 2", BadAnswerError())
+    assert not closed_lanes(context)
+
+
+def test_a_success_in_between_shows_that_the_cause_is_not_shared(context):
+    for number in range(20):
+        lane.failed(context, f"file {number}", NotSentError())
+        lane.fine(context)
+    assert not closed_lanes(context)
+
+
+def test_creates_that_fail_alike_stop_new_jobs_alone(context):
+    for number in (1, 2):
+        lane.failed(context, f"create {number}", OutcomeUnknownError("It said no."), lanes.CREATE)
+    assert set(closed_lanes(context)) == {"create"}
+    assert 48 <= wait_s(context, "create") <= 72
+    assert lane.is_open(context, lanes.VENDOR)
+    assert not lane.is_open(context, lanes.VENDOR, lanes.CREATE)
+    lane.fine(context)
+    assert "create" in closed_lanes(context)
+    lane.fine(context, lanes.CREATE)
+    assert not closed_lanes(context)
+
+
+def test_waits_of_a_circuit_double_up_to_a_cap_while_its_tries_fail(context):
+    lane.failed(context, "file 1", NotSentError())
     waits = []
     for _ in range(14):
-        lane.trouble(context, NotSentError())
+        lane.failed(context, "file 2", NotSentError())
         waits.append(wait_s(context))
+        until_due(context)
     assert 1.5 < waits[0] < 2.5
     assert all(after > 1.2 * before for before, after in itertools.pairwise(waits[:7]))
-    assert max(waits) <= lane.LONGEST_WAIT_S
+    assert max(waits) <= POLICIES["voyage"].cap_s
     assert closed_lanes(context)["vendor"].failures == 14
 
 
+def test_steps_that_fail_in_the_same_turn_make_no_longer_wait(context):
+    lane.failed(context, "file 0", NotSentError())
+    for number in range(20):
+        lane.failed(context, f"file {number}", NotSentError())
+    assert closed_lanes(context)["vendor"].failures == 1
+
+
 def test_the_beginning_of_the_trouble_is_kept(context):
-    lane.trouble(context, NotSentError())
+    lane.failed(context, "file 1", AuthError())
     since = closed_lanes(context)["vendor"].since_at
     context.clock.advance(500)
-    lane.trouble(context, NotSentError())
+    lane.failed(context, "file 1", AuthError())
+    assert closed_lanes(context)["vendor"].failures == 2
     assert closed_lanes(context)["vendor"].since_at == since
 
 
 @pytest.mark.parametrize("error", [AuthError, QuotaError])
 def test_a_refused_key_is_not_tried_every_few_seconds(context, error):
-    lane.trouble(context, error())
+    lane.failed(context, "file 1", error())
     assert wait_s(context) >= 45
     for _ in range(10):
-        lane.trouble(context, error())
-    assert wait_s(context) <= lane.LONGEST_WAIT_S
+        until_due(context)
+        lane.failed(context, "file 1", error())
+    assert wait_s(context) <= POLICIES["account"].cap_s
 
 
 @pytest.mark.parametrize(("asked", "at_least"), [(3600.0, 3600), (0.0, 1.5), (None, 1.5)])
 def test_a_longer_wish_of_the_vendor_is_honoured(context, asked, at_least):
-    lane.trouble(context, RateLimitedError(retry_after_s=asked))
+    lane.failed(context, "file 1", RateLimitedError(retry_after_s=asked))
     assert at_least <= wait_s(context) <= max(at_least, 3) + 1
 
 
@@ -98,6 +226,36 @@ def test_only_new_jobs_wait_when_too_much_is_in_flight(context):
     assert not closed_lanes(context)
 
 
-def test_no_wait_grows_beyond_all_numbers(context):
-    assert lane.backoff_s(context, 10_000) <= lane.LONGEST_WAIT_S
-    assert lane.backoff_s(context, 10_000, 30.0, 1800.0) <= 1800
+# --- probes ---
+
+
+def test_after_its_wait_each_step_may_make_one_call_in_a_turn_until_one_succeeds(context):
+    lane.failed(context, "file 1", AuthError())
+    assert not lane.Calls(context).more()
+    until_due(context)
+    lane.begin_turn(context)
+    for step in (lane.Calls(context), lane.Calls(context)):
+        assert [step.more() for _ in range(3)] == [True, False, False]
+    third = lane.Calls(context)
+    assert third.more()
+    lane.fine(context)
+    assert [third.more() for _ in range(3)] == [True, True, True]
+
+
+def test_a_probe_that_fails_takes_no_other_step_its_probe_of_the_same_turn(context):
+    """Else the step that comes first in a turn, with what is sick, would keep the circuit open for all."""
+    lane.failed(context, "file 1", AuthError())
+    until_due(context)
+    lane.begin_turn(context)
+    assert lane.Calls(context).more()
+    lane.failed(context, "file 1", AuthError())
+    assert lane.Calls(context).more()
+    lane.begin_turn(context)
+    assert not lane.Calls(context).more()
+
+
+def test_what_has_failed_least_comes_first(context, batch):
+    from dataclasses import replace
+
+    rows = [replace(batch, id=number, failures=failures) for number, failures in enumerate((5, 0, 2, 0))]
+    assert [each.id for each in lane.healthiest_first(rows)] == [1, 3, 2, 0]

@@ -204,18 +204,22 @@ def test_a_dropped_chunk_that_is_needed_again_is_wanted_again(world):
 # What keeps everything from going.
 
 
-def test_nothing_is_packed_while_a_batch_is_parked(tmp_path):
-    world = World(tmp_path, faults={"server_error": {"on": "upload_file", "status": 413, "times": 1}})
+def test_a_batch_that_is_parked_keeps_back_nothing_but_its_own_texts(tmp_path):
+    world = World(tmp_path, faults={"server_error": {"on": "upload_file", "status": 400, "times": 1}})
     fill(world, 1)
     with world.worker() as context:
-        until(world, context, Batch.PARKED)
+        parked = until(world, context, Batch.PARKED)
         fill(world, 3)
         scan(context)
-        assert not pack(context, eager=True)
-        perform(context, "retry", {}, "me")
+        turns(world, context, 60, idle_s=20)
+        assert set(shown(world)) == {"001.md", "002.md"}
+        assert [batch.state for batch in all_batches(context)] == [Batch.PARKED, Batch.CLOSED]
+        assert perform(context, "retry", {"ref": parked.ref}, "me")["batches"] == 1
         settle(world, context)
-        assert [batch.state for batch in all_batches(context)] == [Batch.CLOSED, Batch.CLOSED]
+        assert [batch.state for batch in all_batches(context)] == [Batch.CLOSED] * 3
+        assert money(context).reserved_tokens == 0
     assert len(shown(world)) == 3
+    assert not world.ledger.billed_more_than_once()
 
 
 def test_a_batch_whose_text_is_gone_before_it_was_written_gives_its_lines_back(world):

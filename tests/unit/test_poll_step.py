@@ -13,6 +13,7 @@ from step_doors import (
     embeddings_by_state,
     newest,
     prose,
+    put_off,
     query,
     settle,
     shown,
@@ -22,10 +23,14 @@ from step_doors import (
 from world import World
 
 from voyage_jobs.clock import US
+from voyage_jobs.retry import POLICIES
 from voyage_jobs.simulator.batches import Batch as RemoteJob
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
-from voyage_jobs.steps.poll import GONE_TRIES, LATE_TRIES, next_look_s, poll
+from voyage_jobs.steps.poll import next_look_s, poll
+
+GONE_TRIES = POLICIES["job_gone"].tries
+LATE_TRIES = POLICIES["results_late"].tries
 
 
 def world_of(tmp_path, faults=None, documents=1, **sections):
@@ -292,7 +297,8 @@ def test_results_that_are_counted_and_never_named_are_sent_for_again(tmp_path, m
     with world.worker() as context:
         settle(world, context)
         assert len(all_batches(context)) == 2
-    assert len(world.log.named("job.without_results")) == LATE_TRIES - 1
+    waits = put_off(world, "results_late")
+    assert [each["failures"] for each in waits] == list(range(1, LATE_TRIES))
     assert len(shown(world)) == 2
 
 
@@ -310,10 +316,31 @@ def test_a_job_that_is_gone_for_a_moment_is_not_given_up(tmp_path):
     {"answer_lost": {"on": "retrieve_batch", "times": 3}},
     {"server_error": {"on": "retrieve_batch", "times": 3}},
     {"server_error": {"on": "retrieve_batch", "times": 3, "status": 200}},  # an HTML page
+    {"server_error": {"on": "retrieve_batch", "times": 3, "status": 422}},
+])  # fmt: skip
+def test_a_poll_that_fails_says_nothing_about_the_job_and_keeps_back_no_other_call(tmp_path, fault):
+    world = world_of(tmp_path, fault)
+    with world.worker() as context:
+        until(world, context, Batch.RUNNING)
+        turns(world, context, 4, idle_s=20)
+        batch = newest(context)
+        assert (batch.state, batch.code) == (Batch.RUNNING, "poll")
+        assert batch.failures
+        assert batch.error
+        assert batch.failing_since
+        assert not closed_lanes(context)
+        settle(world, context)
+        assert newest(context).error is None
+    assert len(shown(world)) == 1
+    assert not world.ledger.billed_more_than_once()
+
+
+@pytest.mark.parametrize("fault", [
     {"rate_limited": {"on": "retrieve_batch", "times": 3, "retry_after_s": 500}},
     {"auth_outage": {"on": "retrieve_batch", "times": 3}},
+    {"unpaid_account": {"on": "retrieve_batch", "times": 3}},
 ])  # fmt: skip
-def test_a_poll_that_fails_says_nothing_about_the_job(tmp_path, fault):
+def test_a_poll_that_is_refused_because_of_the_account_makes_every_call_wait(tmp_path, fault):
     world = world_of(tmp_path, fault)
     with world.worker() as context:
         until(world, context, Batch.RUNNING)

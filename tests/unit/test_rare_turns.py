@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 from small_world import Small, quick
 from step_doors import (
+    UNREADABLE_LIST,
     all_batches,
     attempts,
     closed_lanes,
     embeddings_by_state,
     money,
     newest,
+    parked_in_doubt,
     prose,
     query,
     scan,
@@ -22,18 +24,20 @@ from step_doors import (
 )
 
 from voyage_jobs.errors import CorruptionError
+from voyage_jobs.retry import POLICIES
 from voyage_jobs.simulator.transport import SimulatorTransport
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import rows, texts
 from voyage_jobs.steps import scan as scanning
 from voyage_jobs.steps.acts import perform
-from voyage_jobs.steps.collect import GONE_TRIES, collect
+from voyage_jobs.steps.collect import collect
 from voyage_jobs.steps.pack import pack
 from voyage_jobs.steps.poll import poll
 from voyage_jobs.steps.publish import publish
 from voyage_jobs.steps.recover_all import scan_all
 from voyage_jobs.steps.submit import submit
 
+GONE_TRIES = POLICIES["results_refused"].tries
 WINDOWS = {"model": "voyage-context-3", "endpoint": "/v1/contextualizedembeddings"}
 
 
@@ -96,17 +100,18 @@ def test_a_walk_over_many_empty_folders_lets_other_steps_have_a_turn(small, monk
 # --- refusals where none is expected ---
 
 
-def test_a_look_at_a_job_that_is_refused_is_the_vendors_trouble(tmp_path):
+def test_a_look_at_a_job_that_is_refused_says_nothing_about_the_others(tmp_path):
     small = Small(tmp_path, faults={"server_error": {"on": "retrieve_batch", "status": 422, "times": 1}})
     small.write("a.md", prose("a"))
     with small.worker() as context:
         until(small, context, Batch.RUNNING)
         while not poll(context):
             small.clock.advance(30)
-        assert "422" in closed_lanes(context)["vendor"].message
-        assert newest(context).state is Batch.RUNNING
-        settle(small, context)
+        batch = newest(context)
+        assert (batch.state, batch.code, batch.failures) == (Batch.RUNNING, "poll", 1)
+        assert "422" in batch.error
         assert not closed_lanes(context)
+        settle(small, context)
     assert list(small.served()) == ["a.md"]
 
 
@@ -153,20 +158,17 @@ def test_where_the_vendor_tells_no_time_the_quarantine_begins_anew_with_each_pro
 
 
 def test_a_late_job_is_looked_for_again_when_the_list_cannot_be_had(tmp_path):
-    faults = {
-        "request_lost": {"on": "create_batch", "times": 3, "as": "read_timeout"},
-        "server_error": {"on": "list_batches", "nth": 7},
-    }
-    small = Small(tmp_path, faults=faults)
+    small = Small(tmp_path, faults=UNREADABLE_LIST)
     small.write("a.md", prose("a"))
     with small.worker() as context:
-        until(small, context, Batch.PARKED, idle_s=1000)
-        before = len(small.log.named("vendor.closed"))
-        while not small.sim.faults.fired["server_error"]:
-            small.clock.advance(700)
+        parked_in_doubt(small, context)
+        looks = small.sim.calls["list_batches"]
+        for more in (1, 2, 3):
+            small.clock.advance(700)  # the list still cannot be had
             submit(context)
-        assert len(small.log.named("vendor.closed")) == before + 1
-        assert newest(context).state is Batch.PARKED
+            assert small.sim.calls["list_batches"] == looks + more
+            assert newest(context).state is Batch.PARKED
+        assert not closed_lanes(context)
 
 
 # --- texts and files that have gone ---

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
-from step_doors import attempts, newest, prose, settle, shown, turns, until
+from step_doors import UNREADABLE_LIST, attempts, newest, parked_in_doubt, prose, settle, shown, turns, until
 from world import World
 
 from voyage_jobs.states import Batch
@@ -124,23 +126,42 @@ def test_a_clock_that_is_set_does_not_shorten_the_quarantine(tmp_path, step_s, r
     assert not world.ledger.billed_more_than_once()
 
 
-def test_three_lost_calls_need_a_person_and_a_late_job_is_adopted_all_the_same(tmp_path):
+def test_however_many_calls_are_lost_each_sure_no_is_followed_by_another(tmp_path):
+    """And what a lost call asked for after all, an hour later, is stopped: it would be paid twice."""
     faults = {
         "request_lost": {"on": "create_batch", "nth": [1, 2], "as": "read_timeout"},
         "effect_delayed": {"on": "create_batch", "nth": 3, "seconds": 4000},
     }
-    world = world_of(tmp_path, faults)
+    world = world_of(tmp_path, faults, batch_seconds=10_000)
     with world.worker() as context:
-        batch = until(world, context, Batch.PARKED, idle_s=60)
-        assert attempts(context, batch) == ["lost", "lost", "lost"]
-        assert "3 create calls" in batch.reason
-        assert batch.ref not in batch.hint
-        assert "voyage-jobs retry" in batch.hint
-        assert not jobs(world)
+        settle(world, context, idle_s=300)
+        after, states = times_of_creates(context)
+        assert states == ["lost", "lost", "lost", "created"]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(after)]
+        assert min(gaps) >= QUARANTINE_S
+        assert gaps == sorted(gaps)  # and ever longer
+        kept = newest(context)
+    assert not world.log.named("batch.parked")
+    made = {job["id"]: job["status"] for job in jobs(world)}
+    assert made.pop(kept.remote_id) == "completed"
+    assert list(made.values()) == ["cancelled"]
+    assert len(shown(world)) == 1
+    assert not world.ledger.billed_more_than_once()
 
-        turns(world, context, 120, idle_s=60)  # the third call takes effect after an hour and more
-        assert newest(context).state is Batch.CLOSED
-        assert attempts(context, newest(context)) == ["lost", "lost", "created"]
+
+def test_a_list_that_is_unreadable_for_a_week_needs_a_person_and_a_late_job_is_adopted_all_the_same(tmp_path):
+    world = world_of(tmp_path, UNREADABLE_LIST)
+    with world.worker() as context:
+        batch = parked_in_doubt(world, context)
+        assert attempts(context, batch) == ["lost"]
+        assert "the list of jobs could not be read" in batch.reason
+        assert "(500)" in batch.reason
+        assert "voyage-jobs retry" in batch.hint
+        assert world.sim.calls["create_batch"] == 1
+
+        world.sim.faults.rules = ()
+        until(world, context, Batch.CLOSED, idle_s=300)
+        assert attempts(context, newest(context)) == ["created"]
     assert len(jobs(world)) == 1
     assert len(shown(world)) == 1
     assert not world.ledger.billed_more_than_once()

@@ -10,6 +10,7 @@ from step_doors import (
     embeddings_by_state,
     newest,
     prose,
+    put_off,
     query,
     scan,
     settle,
@@ -21,12 +22,14 @@ from world import World
 
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.errors import RefusedError
+from voyage_jobs.retry import POLICIES
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.pack import pack
-from voyage_jobs.steps.submit import NOT_FOUND_TRIES, submit
+from voyage_jobs.steps.submit import submit
 
 QUARANTINE_S = 900
+NOT_FOUND_TRIES = POLICIES["input_file"].tries
 
 
 def world_of(tmp_path, faults, documents=1, **sections):
@@ -55,10 +58,10 @@ def test_a_network_that_is_away_at_create_is_tried_again_by_itself(tmp_path):
     with world.worker() as context:
         batch = settle(world, context)
         assert attempts(context, batch) == ["not_happened"] * 3 + ["created"]
-        assert not closed_lanes(context)
-    waits = [fields["wait_s"] for fields in world.log.named("vendor.closed")]
-    assert waits == sorted(waits)
-    assert waits[-1] > 2 * waits[0]
+    waits = put_off(world, "create_call")
+    assert [each["failures"] for each in waits] == [1, 2, 3]
+    assert waits[-1]["wait_s"] > 2 * waits[0]["wait_s"]
+    assert not world.log.named("vendor.closed")  # one call that fails says nothing about the others
     assert len(jobs(world)) == 1
     assert published_once(world)
 
@@ -247,13 +250,13 @@ def test_a_create_call_that_a_login_page_answered_may_have_had_an_effect(tmp_pat
     assert len(world.ledger.export()["batches"]) == 1
 
 
-@pytest.mark.parametrize("status", [400, 413])
+@pytest.mark.parametrize("status", [400, 422])
 def test_an_upload_that_is_refused_needs_a_person(tmp_path, status):
     world = world_of(tmp_path, {"server_error": {"on": "upload_file", "status": status, "times": 1}})
     with world.worker() as context:
         batch = until(world, context, Batch.PARKED)
         assert f"({status})" in batch.reason
-        assert batch.hint
+        assert "voyage-jobs retry" in batch.hint
         assert attempts(context, batch) == []
 
 

@@ -62,11 +62,14 @@ def pack(context: Context, *, eager: bool = False, most_inputs: int | None = Non
 def is_blocked(context: Context, connection: Any) -> bool:
     """Whether no other batch is to be made now, whatever waits."""
     now = now_us(context.clock)
+    open_batches = batches.in_state(connection, *BEFORE_THE_JOB, Batch.CREATING, Batch.PARKED)
     refused = lanes.closed(connection).get(lanes.CREATE)
     if refused is not None and refused.code == batches.SEND_REFUSED:
-        return True
+        # The batch that is tried every hour may have been cancelled: then the next one is tried in its place.
+        if refused.until_at > now or any(batch.state is not Batch.PARKED for batch in open_batches):
+            return True
     held_up = []
-    for batch in batches.in_state(connection, *BEFORE_THE_JOB, Batch.CREATING, Batch.PARKED):
+    for batch in open_batches:
         if batch.state is Batch.PARKED:
             if batch.code == batches.UNUSABLE and batch.profile_id == context.profile_id:
                 return True

@@ -183,8 +183,9 @@ def _give_up_attempt(context: Context, batch: BatchRow, attempt: AttemptRow) -> 
     with context.store.write() as tx:
         batches.close_attempt(tx, attempt, Attempt.LOST, cause)
         lost = batches.attempts_in_a_row(tx.connection, batch.id, Attempt.LOST)
-        wait_s = retry.wait_s("create_lost", lost, context.clock)
-        values = {"code": "create_lost", "failures": lost, "error": cause, "failing_since": attempt.sent_at}
+        wait_s = retry.wait_s("create_lost", len(lost), context.clock)
+        since = lost[-1].sent_at
+        values = {"code": "create_lost", "failures": len(lost), "error": cause, "failing_since": since}
         batches.move(tx, batch, Batch.UPLOADED, cause, due_at=tx.now + int(wait_s * US), **values)
     crash_point("reconcile.committed")
     context.attempts_here.pop(attempt.id, None)

@@ -329,10 +329,10 @@ def attempts_of(connection: Connection, batch_id: int) -> list[AttemptRow]:
     ]
 
 
-def attempts_in_a_row(connection: Connection, batch_id: int, state: states.Attempt) -> int:
-    """How many of the latest create calls of a batch ended in this way."""
+def attempts_in_a_row(connection: Connection, batch_id: int, state: states.Attempt) -> list[AttemptRow]:
+    """The latest create calls of a batch that all ended in this way, newest first."""
     latest = reversed(attempts_of(connection, batch_id))
-    return sum(1 for _ in itertools.takewhile(lambda attempt: attempt.state is state, latest))
+    return list(itertools.takewhile(lambda attempt: attempt.state is state, latest))
 
 
 # Purpose: the batches that Voyage refused to take, since it last took one.

@@ -56,8 +56,12 @@ def forget(tx: Tx, key: str) -> None:
 
 
 def learn_upload_limit(tx: Tx, size: int, max_bytes: int) -> None:
-    """Voyage refused an input file as too large; one of `size` bytes may pass. Holds for this `batching.max_bytes`."""
-    put(tx, UPLOAD_LIMIT, f"{size}:{max_bytes}")
+    """Voyage refused an input file as too large; one of `size` bytes may pass. Holds for this `batching.max_bytes`.
+
+    A single line may be larger than what is known to be too large: that teaches nothing new.
+    """
+    known = upload_limit(tx.connection, max_bytes)
+    put(tx, UPLOAD_LIMIT, f"{size if known is None else min(known, size)}:{max_bytes}")
 
 
 def upload_limit(connection: Connection, max_bytes: int) -> int | None:
