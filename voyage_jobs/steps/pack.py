@@ -64,10 +64,10 @@ def is_blocked(context: Context, connection: Any) -> bool:
     now = now_us(context.clock)
     open_batches = batches.in_state(connection, *BEFORE_THE_JOB, Batch.CREATING, Batch.PARKED)
     refused = lanes.closed(connection).get(lanes.CREATE)
-    if refused is not None and refused.code == batches.SEND_REFUSED:
-        # The batch that is tried every hour may have been cancelled: then the next one is tried in its place.
-        if refused.until_at > now or any(batch.state is not Batch.PARKED for batch in open_batches):
-            return True
+    probed = any(batch.state is not Batch.PARKED for batch in open_batches)
+    # One batch is tried every hour. If that was cancelled, the next one is tried in its place.
+    if refused is not None and refused.code == batches.SEND_REFUSED and (probed or refused.until_at > now):
+        return True
     held_up = []
     for batch in open_batches:
         if batch.state is Batch.PARKED:

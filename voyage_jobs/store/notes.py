@@ -37,12 +37,13 @@ _HERE = text(
 )
 
 
-_GET = select(meta.c.value).where(meta.c.key == bindparam("wanted"))
+# Purpose: one fact. Asked many times a turn, like the next ones in lanes.py and pauses.py.
+_GET = "SELECT value FROM meta WHERE key = ?"
 
 
 def get(connection: Connection, key: str) -> str | None:
     """One fact, or None."""
-    return connection.execute(_GET, {"wanted": key}).scalar()
+    return connection.exec_driver_sql(_GET, (key,)).scalar()
 
 
 def put(tx: Tx, key: str, value: str) -> None:

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import orjson
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection
 
 from voyage_jobs.clock import iso
 from voyage_jobs.store import notes
-from voyage_jobs.store.schema import meta
 from voyage_jobs.store.store import Tx
 
 EVERYTHING = "everything"
@@ -18,10 +17,9 @@ SENDING = "sending"
 _SOURCE = "source:"
 _PREFIX = "pause."
 
-_ALL = select(meta.c.key, meta.c.value).where(
-    meta.c.key.between(bindparam("first"), bindparam("last"))
-)  # keys are the table's order: a short look, taken several times a turn
-_BOUNDS = {"first": _PREFIX, "last": _PREFIX + "\U0010ffff"}
+# Purpose: every pause. Keys are the table's order: a short look, taken several times a turn, hence in plain SQL.
+_ALL = "SELECT value FROM meta WHERE key BETWEEN ? AND ?"
+_BOUNDS = (_PREFIX, _PREFIX + "\U0010ffff")
 
 
 @dataclass(frozen=True)
@@ -89,5 +87,5 @@ def end(tx: Tx, what: str) -> None:
 
 def now(connection: Connection, now_us: int) -> Pauses:
     """What rests now; a pause whose time is over is none."""
-    found = [Pause(**orjson.loads(row.value)) for row in connection.execute(_ALL, _BOUNDS)]
+    found = [Pause(**orjson.loads(row[0])) for row in connection.exec_driver_sql(_ALL, _BOUNDS)]
     return Pauses({each.what: each for each in found if each.until_at is None or each.until_at > now_us})
