@@ -41,13 +41,13 @@ class Mutant:
 def _no_attempt_row() -> AbstractContextManager[Any]:
     """Record the create call after its answer."""
 
-    def create(context: Context, batch: BatchRow) -> bool:
-        if not lane.is_open(context, "vendor", "create"):
+    def create(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
+        if not calls.more("vendor", "create"):
             return False
         try:
             remote = context.client.create_batch(submit.job_body(context, batch))
         except VendorError as exc:
-            lane.trouble(context, exc)
+            lane.failed(context, f"create {batch.ref}", exc)
             return True
         submit.crash_point("create.answered")
         with context.store.write() as tx:
@@ -68,7 +68,8 @@ def _no_quarantine() -> AbstractContextManager[Any]:
 def _blind_retry() -> AbstractContextManager[Any]:
     """Create again without looking for the job."""
 
-    def again(context: Context, batch: BatchRow) -> bool:
+    def again(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
+        del calls
         with context.store.read() as connection:
             attempt = batches.attempts_of(connection, batch.id)[-1]
         reconcile._give_up_attempt(context, batch, attempt)

@@ -133,3 +133,14 @@ def altered_json(path: str, change: Callable[[dict], dict]):
         return httpx.Response(answer.status_code, headers=kept, content=body, request=request)
 
     return alter
+
+
+def altered_content(change: Callable[[bytes], bytes]):
+    """For `altered`: the content of result files, changed, as if it had left the vendor so."""
+
+    def alter(request: httpx.Request, answer: httpx.Response) -> httpx.Response:
+        if not request.url.path.endswith("/content") or answer.is_error:
+            return answer
+        return httpx.Response(answer.status_code, content=change(answer.read()), request=request)
+
+    return alter

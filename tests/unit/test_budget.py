@@ -54,14 +54,15 @@ def test_a_budget_stops_packing_before_it_is_overdrawn(world, span, unit):
     limit = 2.5 * tokens
     values = {f"{span}_{unit}": int(limit) if unit == "tokens" else limit * price / 1_000_000}
     with world.worker(budget=values) as context:
-        until(world, context, Batch.CLOSED)
+        until(world, context, Batch.RUNNING)
         assert [batch.inputs for batch in all_batches(context)] == [2]
+        assert money(context).settled_tokens + money(context).reserved_tokens <= limit
+        until(world, context, Batch.CLOSED)
+        while pack(context, eager=True):  # what the estimate left over
+            until(world, context, Batch.CLOSED)
         spent = money(context)
         assert 0 < spent.settled_tokens <= limit
         assert spent.reserved_tokens == 0
-        while pack(context, eager=True):  # what the estimate left over
-            until(world, context, Batch.CLOSED)
-        assert money(context).settled_tokens <= limit
         before = len(all_batches(context))
         world.clock.advance(DAY_S)
         assert pack(context, eager=True) is (span == "daily")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from small_world import Small, quick
 from state_rows import opened
-from step_doors import settle, until
+from step_doors import newest, settle, until
 from world import World
 
 from voyage_jobs.clock import US, VirtualClock
@@ -101,24 +101,45 @@ def errors(world):
 
 
 def test_a_vendor_that_is_away_is_on_record_until_the_step_comes_through(tmp_path):
+    """Two uploads that fail alike; and once more, when that is tried again."""
     world = World(tmp_path, faults={"request_lost": {"on": "upload_file", "times": 3}})
     world.write("a.md", "text")
-    world.run(8, quiet=False)
+    world.write("b.md", "other text")
+    alone = {"batching": {"max_inputs": 1}}
+    world.run(12, quiet=False, **alone)
     found = errors(world)["submit"]
     assert (found["code"], found["over_at"]) == ("unreachable", None)
     assert found["more"] == "voyage-jobs doctor --probe"
-    world.run()
+    world.run(**alone)
     found = errors(world)["submit"]
     assert found["over_at"] is not None
     ever = look(world)["counters"]
-    assert ever["errors"] == 3
+    assert ever["errors"] == 2
     assert (ever["batches_sent"], ever["inputs_sent"], ever["chunks_published"], ever["starts"]) == (
-        1,
-        1,
-        1,
+        2,
+        2,
+        2,
         2,
     )
     assert ever["tokens_billed"] == world.ledger.batch_tokens
+
+
+def test_what_fails_for_one_batch_alone_is_told_of_that_batch(tmp_path):
+    world = World(tmp_path, faults={"server_error": {"on": "upload_file", "times": 4}})
+    world.write("a.md", "text")
+    with world.worker() as context:
+        for failures, severity in ((1, "info"), (2, "info"), (3, "problem")):
+            while (batch := newest(context)) is None or batch.failures < failures:
+                world.take_turns(context, 1, quiet=False)
+                world.clock.advance(5)
+            (found,) = [each for each in look(world)["problems"] if each["code"] == "failing"]
+            assert found["severity"] == severity
+            assert f"Batch {batch.ref} (uploading) failed" in found["message"]
+            assert "(500)" in found["message"]
+            assert "no other batch waits" in found["hint"]
+    assert "submit" not in errors(world)
+    world.run()
+    assert not [each for each in look(world)["problems"] if each["code"] == "failing"]
 
 
 def test_an_error_that_ends_the_process_is_told_when_nobody_is_left(tmp_path, monkeypatch):

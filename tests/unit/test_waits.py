@@ -14,6 +14,7 @@ from voyage_jobs.report.words import ranges, span, when
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.budget import Room
 from voyage_jobs.store import batches
+from voyage_jobs.store.batches import NOT_FETCHED, SEND_REFUSED, UNUSABLE
 from voyage_jobs.store.lanes import Lane
 from voyage_jobs.store.pauses import Pause, Pauses
 from voyage_jobs.store.store import ReadOnlyStore
@@ -63,7 +64,7 @@ def test_what_nothing_hinders_goes_with_the_next_batch(world, moment):
 
 
 def test_the_first_reason_is_what_only_a_person_moves_on(world, moment, batch):
-    parked = [replace(batch, state=Batch.PARKED, reason="odd", hint="do this")]
+    parked = [replace(batch, state=Batch.PARKED, code=UNUSABLE, reason="odd", hint="do this")]
     room = Room("daily_tokens", 0, moment.now + MINUTE)
     everything = {
         "other_profile": True,
@@ -76,7 +77,7 @@ def test_the_first_reason_is_what_only_a_person_moves_on(world, moment, batch):
         "claiming": True,
         "recounting": True,
         "in_flight": (1000, 0),
-        "unsent": [replace(batch, state=Batch.SPOOLED)],
+        "unsent": [replace(batch, state=Batch.SPOOLED, due_at=0)],
         "waiting": Waiting(1, 10, moment.now, 10),
     }
     order = []
@@ -102,7 +103,7 @@ def test_the_first_reason_is_what_only_a_person_moves_on(world, moment, batch):
             everything[key] = value
     assert order == [
         "profile_changed",
-        "parked",
+        "unusable_results",
         "auth",
         "paused",
         "budget_reached",
@@ -115,6 +116,24 @@ def test_the_first_reason_is_what_only_a_person_moves_on(world, moment, batch):
         "gathering",
     ]
     assert unsent(world, moment, **everything).code == "next"
+
+
+def test_a_batch_that_is_parked_for_another_cause_keeps_no_text_waiting(world, moment, batch):
+    for code in (None, SEND_REFUSED, NOT_FETCHED):
+        parked = [replace(batch, state=Batch.PARKED, code=code, reason="odd", hint="do this")]
+        assert unsent(world, moment, parked=parked).code == "next"
+
+
+def test_a_vendor_that_refuses_one_batch_after_another_is_the_reason_and_says_what_helps(world, moment):
+    wait = unsent(world, moment, lanes=lane(moment, "create", SEND_REFUSED))
+    assert (wait.code, wait.until) == (SEND_REFUSED, moment.now + MINUTE)
+    assert "Voyage refuses one batch after another" in wait.text
+    assert "it is send_refused" in wait.text
+
+
+def test_a_batch_that_fails_alone_keeps_no_other_waiting(world, moment, batch):
+    late = replace(batch, state=Batch.UPLOADING, due_at=moment.now + MINUTE, failures=4, code="upload")
+    assert unsent(world, moment, unsent=[replace(late, error="It was reset.")]).code == "next"
 
 
 def test_a_closed_lane_says_until_when_and_an_open_one_nothing(world, moment):

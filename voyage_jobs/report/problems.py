@@ -21,7 +21,7 @@ from voyage_jobs.sources import names
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps import rebuild_words as words
-from voyage_jobs.store.batches import BatchRow
+from voyage_jobs.store.batches import SEND_REFUSED, BatchRow
 from voyage_jobs.store.engine import SAFE_LIBRARY, library_is_safe, library_version
 from voyage_jobs.store.lanes import Lane
 from voyage_jobs.store.sources import NOT_CONFIGURED, SourceRow
@@ -31,7 +31,7 @@ from voyage_jobs.voyage.wire import Phase, phase_of
 HEARTBEAT_OLD_S = 600
 PASSING_FAILURES = 3  # in a row, before a network or server trouble is more than a note
 _REFUSING = ("auth", "quota")
-_ALWAYS_PROBLEMS = (*_REFUSING, "paused_disk")
+_ALWAYS_PROBLEMS = (*_REFUSING, "paused_disk", SEND_REFUSED)
 _SHOWN_REASON_CHARS = 200
 
 Severity = Literal["problem", "info"]
@@ -78,7 +78,8 @@ def _lanes(facts: Facts, settings: Settings) -> Iterator[Problem]:
         passing = lane.code == "in_flight_limit" or lane.failures < PASSING_FAILURES
         info = passing and lane.code not in _ALWAYS_PROBLEMS
         hint = lane.hint or _lane_hint(facts, lane)
-        yield Problem(lane.code, lane.message, hint, "info" if info else "problem")
+        severity: Severity = "info" if info else "problem"
+        yield Problem(lane.code, lane.message, hint, severity, person=lane.code == SEND_REFUSED)
 
 
 def _lane_hint(facts: Facts, lane: Lane) -> str:

@@ -111,8 +111,8 @@ def _download(context: Context, batch: BatchRow, kind: str, file_id: str) -> boo
     def on_progress(done: int) -> None:
         context.progress(f"downloading {kind} of {batch.ref[:8]}", done, described.bytes)
 
-    insists = batch.failures < retry.SIZE_TRIES
-    expected = described.bytes if insists else None
+    tried = batch.state is Batch.PARKED or batches.failures_of(batch, "download") >= retry.SIZE_TRIES
+    expected = None if tried else described.bytes
     got = download(context.client, file_id, path, expected_bytes=expected, on_progress=on_progress)
     with context.store.write() as tx:
         batches.note_download(tx, batch.id, kind, got.bytes, got.sha256)

@@ -44,9 +44,6 @@ _CODES: tuple[tuple[type[VendorError], str], ...] = (
 )
 
 
-_ACCOUNT = (AuthError, QuotaError, RateLimitedError)
-
-
 def code_of(error: VendorError) -> str:
     """A short word for the kind of error."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), "unavailable")
@@ -55,14 +52,20 @@ def code_of(error: VendorError) -> str:
 # --- one item ---
 
 
+def is_about_the_account(error: VendorError) -> bool:
+    """Whether every call would have met this: the key, the account's means, its rate."""
+    return isinstance(error, AuthError | QuotaError | RateLimitedError)
+
+
 def put_off(context: Context, tx: Tx, batch: BatchRow, policy: str, error: VendorError) -> int:
     """This batch failed: it waits by its policy, alone. Returns its failures in a row under this policy.
 
-    What is about the account is no failure of the batch.
+    What is about the account is not counted against the batch: the shared circuit waits, and the batch goes when that
+    may be tried.
     """
+    if is_about_the_account(error):
+        return batches.failures_of(batch, policy)
     failures = batches.failures_of(batch, policy) + 1
-    if isinstance(error, _ACCOUNT):
-        return failures - 1
     wait_s = max(retry.wait_s(policy, failures, context.clock), error.retry_after_s or 0.0)
     batches.put_off(tx, batch, policy, failures, tx.now + int(wait_s * US), error.message)
     context.observer.put_off(policy)

@@ -267,8 +267,10 @@ def _not_happened(context: Context, tx: Tx, batch: BatchRow, attempt: AttemptRow
         batches.move(tx, batch, Batch.UPLOADED, error.message)
         lane.create_must_wait(context, tx, error)
         return
-    alike = batches.attempts_in_a_row(tx.connection, batch.id, Attempt.NOT_HAPPENED)
-    values = {"code": "create_call", "failures": len(alike) - 1, "failing_since": alike[-1].sent_at}
+    values: dict[str, object] = {}
+    if not lane.is_about_the_account(error):
+        alike = batches.attempts_in_a_row(tx.connection, batch.id, Attempt.NOT_HAPPENED)
+        values = {"code": "create_call", "failures": len(alike) - 1, "failing_since": alike[-1].sent_at}
     batches.move(tx, batch, Batch.UPLOADED, error.message, **values)
     lane.put_off(context, tx, batches.get(tx.connection, batch.id), "create_call", error)
     lane.failed_in(context, tx, f"create {batch.ref}", error)
