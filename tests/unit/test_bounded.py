@@ -6,13 +6,14 @@ import socket
 import threading
 import time
 
+import httpx
 import orjson
 import pytest
 from client_doubles import FixedKey
 
 from voyage_jobs.clock import SystemClock, VirtualClock
 from voyage_jobs.errors import NotSentError, OutcomeUnknownError
-from voyage_jobs.voyage import wire
+from voyage_jobs.voyage import bounded, wire
 from voyage_jobs.voyage.client import VoyageClient
 from voyage_jobs.voyage.download import download
 
@@ -292,3 +293,90 @@ def test_an_end_that_is_taken_back_holds_no_more():
             client.probe()
 
     assert server.connections == 1
+
+
+# --- the steps of a connection, where time may be over between two of them ---
+
+
+class Wire:
+    """A connection, and the place it comes from, that notes how long each step was given."""
+
+    def __init__(self):
+        self.given = []
+        self.is_closed = False
+
+    def connect_tcp(self, host, port, timeout, **more):
+        self.given.append(("connect", timeout))
+        return self
+
+    def start_tls(self, ssl_context, server_hostname, timeout):
+        self.given.append(("encrypt", timeout))
+        return self
+
+    def write(self, buffer, timeout=None):
+        self.given.append(("write", timeout))
+
+    def read(self, max_bytes, timeout=None):
+        self.given.append(("read", timeout))
+        return b""
+
+    def get_extra_info(self, info):
+        return info
+
+    def close(self):
+        self.is_closed = True
+
+
+def connected(clock, head_s=30.0):
+    """A client's own way to a connection, over a wire that notes."""
+    wire_below, bounds = Wire(), bounded.Bounds(clock, head_s)
+    with httpx.Client() as http:
+        http._transport._pool._network_backend = wire_below
+        bounded.bound(http, bounds)
+        return wire_below, bounds, http._transport._pool._network_backend
+
+
+def test_an_encrypted_connection_is_bounded_like_any():
+    clock = VirtualClock()
+    below, bounds, backend = connected(clock)
+    bounds.give_up_at = clock.mono() + 100
+
+    stream = backend.connect_tcp("voyage.example", 443, 10.0).start_tls(None, "voyage.example", 10.0)
+    stream.write(b"GET", 60.0)
+    clock.advance(25)
+    stream.read(1, 60.0)
+    stream.until = None
+    stream.read(1, 60.0)
+    clock.advance(70)
+    stream.read(1, 60.0)
+
+    waits = [
+        ("connect", 10.0),
+        ("encrypt", 10.0),
+        ("write", 60.0),
+        ("read", 5.0),
+        ("read", 60.0),
+        ("read", 5.0),
+    ]
+    assert below.given == waits
+    assert stream.get_extra_info("socket") == "socket"
+
+
+def test_no_step_of_a_connection_begins_when_the_time_is_over():
+    clock = VirtualClock()
+    below, bounds, backend = connected(clock)
+    stream = backend.connect_tcp("voyage.example", 443, None)
+    bounds.give_up_at = clock.mono()
+    below.given.clear()
+
+    with pytest.raises(httpx.ConnectTimeout):
+        backend.connect_tcp("voyage.example", 443, 10.0)
+    with pytest.raises(httpx.WriteTimeout):
+        stream.write(b"GET", 10.0)
+    with pytest.raises(httpx.ReadTimeout):
+        stream.read(1, 10.0)
+    with pytest.raises(httpx.ConnectTimeout):
+        stream.start_tls(None, "voyage.example", 10.0)
+
+    assert below.given == []
+    assert below.is_closed

@@ -20,6 +20,7 @@ from step_doors import (
 )
 from world import World
 
+from voyage_jobs import reload
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.errors import RefusedError
 from voyage_jobs.retry import POLICIES
@@ -160,6 +161,15 @@ def test_a_longer_wish_of_the_vendor_is_honoured_up_to_the_limit(tmp_path, most_
         began = world.clock.wall()
         until(world, context, Batch.RUNNING, idle_s=60)
         assert least_s <= world.clock.wall() - began < least_s + 1800
+
+
+def test_the_limit_of_a_wish_is_taken_up_while_running(tmp_path):
+    world = world_of(tmp_path, {"rate_limited": {"on": "upload_file", "nth": 1, "retry_after_s": 3600}})
+    with world.worker() as context:
+        reload.apply(context, world.settings(voyage={"max_retry_after_s": 60}))
+        began = world.clock.wall()
+        until(world, context, Batch.RUNNING, idle_s=5)
+        assert 60 <= world.clock.wall() - began < 600
 
 
 @pytest.mark.parametrize(("fault", "code"), [
