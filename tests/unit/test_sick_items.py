@@ -6,7 +6,7 @@ import itertools
 
 import httpx
 import pytest
-from sick_vendor import ONE_EACH, SickWorld, batch_of, failure, running, turns_until
+from sick_vendor import ONE_EACH, SickWorld, batch_of, running, turns_until
 from small_world import quick
 from step_doors import all_batches, closed_lanes, newest, put_off, turns
 
