@@ -1,4 +1,4 @@
-"""The columns of the table: a contract with every program that reads it.
+"""The schema of the table: a contract with every program that reads it.
 
 Changing a name, a type or the order needs a changelog entry and a new `FORMAT_VERSION`. No column is ever
 null.
@@ -6,9 +6,10 @@ null.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.table.columns import COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,32 +30,17 @@ def schema(profile: Profile) -> pa.Schema:
     """The table's Arrow schema for vectors of this profile; its metadata names format version and profile."""
     import pyarrow as pa
 
-    time_us = pa.timestamp("us", tz="UTC")
-    element = {"float32": pa.float32(), "int8": pa.int8(), "uint8": pa.uint8()}[profile.storage_dtype]
-
-    def column(name: str, kind: Any, metadata: dict[str, str] | None = None) -> Any:
-        return pa.field(name, kind, nullable=False, metadata=metadata)
-
+    fields = [
+        pa.field(
+            column.name,
+            column.kind.arrow(profile),
+            nullable=False,
+            metadata=_PRIMARY_KEY if column.name == "chunk_id" else None,
+        )
+        for column in COLUMNS
+    ]
     return pa.schema(
-        [
-            column("chunk_id", pa.string(), _PRIMARY_KEY),
-            column("source", pa.string()),
-            column("path", pa.string()),
-            column("ordinal", pa.int32()),
-            column("text", pa.string()),
-            column("title", pa.string()),
-            column("section", pa.list_(pa.string())),
-            column("start", pa.int64()),
-            column("end", pa.int64()),
-            column("tokens", pa.int32()),
-            column("content_hash", pa.string()),
-            column("modified_at", time_us),
-            column("embedding_key", pa.string()),
-            column("model", pa.string()),
-            column("published_at", time_us),
-            column("metadata", pa.string()),
-            column("vector", pa.list_(element, profile.width)),
-        ],
+        fields,
         metadata={
             _FORMAT: str(FORMAT_VERSION).encode(),
             _FINGERPRINT: profile.fingerprint.encode(),
