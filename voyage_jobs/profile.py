@@ -13,6 +13,7 @@ from dataclasses import MISSING, Field, asdict, dataclass, fields
 from typing import Any
 
 KEY_BYTES = 20  # 160 bits: no accidental collision, and a custom_id of 40 characters
+KEY_DIGITS = 16  # of a document's key in hexadecimal: what a chunk's id begins with
 EMBEDDINGS = "/v1/embeddings"
 CONTEXTUALIZED = "/v1/contextualizedembeddings"
 
@@ -102,7 +103,7 @@ def embedding_key(key: bytes, slot: int, contextualized: bool) -> str:
 def document_key(source: str, path: str) -> bytes:
     """8 bytes that name a document across databases: its source's name and its path."""
     framed = f"{len(source)}:{source}{path}".encode()
-    return hashlib.blake2b(framed, digest_size=8).digest()
+    return hashlib.blake2b(framed, digest_size=KEY_DIGITS // 2).digest()
 
 
 def chunk_id(doc_key: bytes, ordinal: int, text: str) -> str:

@@ -46,6 +46,7 @@ IDLE_S = 1800.0
 PEACE_S = 3600.0
 
 
+_OLDER = 0.15  # of the starts find the table as a release with an older format left it
 _CONTEXTUALIZED = {"model": "voyage-context-3", "endpoint": "/v1/contextualizedembeddings"}
 
 
@@ -105,6 +106,7 @@ class Life:
         """Whether a person has accepted that the next switch leaves something out."""
         self.going_back = False
         """Whether the next replacement of the table may be the way back, which shows nothing that came since."""
+        self.formats = random.Random(~seed)  # of its own, so that older seeds live as they did
         self.configured = set(SOURCES)
         self.keeping: set[str] = set()
         self.kind = _CONTEXTUALIZED if seed % 5 == 4 else {"model": "voyage-4"}
@@ -423,6 +425,9 @@ class Life:
         return self.context
 
     def _start(self) -> None:
+        if self.door.table is not None and not self.at_rest and self.formats.random() < _OLDER:
+            self.door.table.be_older()
+            self.log.say("OLDER FORMAT", rows=self.door.table.rows())
         worker = working(
             self._settings(),
             self.clock,

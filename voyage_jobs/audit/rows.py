@@ -24,7 +24,16 @@ from voyage_jobs.steps.context import Progress
 from voyage_jobs.store import audit
 from voyage_jobs.store.audit import Served
 from voyage_jobs.store.store import ReadOnlyStore, Store
-from voyage_jobs.table.columns import AUDITED, VECTOR, Facts, audited_facts, audited_rows, position
+from voyage_jobs.table.columns import (
+    AUDITED,
+    MADE,
+    VECTOR,
+    Facts,
+    audited_facts,
+    audited_rows,
+    miscopied,
+    position,
+)
 from voyage_jobs.vectors import PackStore
 
 if TYPE_CHECKING:
@@ -132,12 +141,13 @@ def rows_of(batch: pa.RecordBatch, profile: Profile, keys: KeyMaker) -> list[Row
     rows: list[Row] = []
     last: Document | None = None
     doc_key = b""
+    wrong = miscopied(batch)
     named = zip(*(batch.column(name).to_pylist() for name in NAMED), strict=True)
     for (source, path, row_id, text), said in zip(named, audited_rows(batch), strict=True):
         if (source, path) != last:
             last = (source, path)
             doc_key = document_key(source, path)
-        sound = row_id == chunk_id(doc_key, ordinal_of(said), text)
+        sound = row_id == chunk_id(doc_key, ordinal_of(said), text) and len(rows) not in wrong
         if sound and not profile.contextualized:
             sound = said[_KEY] == keys.key([text]).hex()
         rows.append(Row(last, doc_key, row_id, said, sound))
@@ -145,7 +155,7 @@ def rows_of(batch: pa.RecordBatch, profile: Profile, keys: KeyMaker) -> list[Row
 
 
 NAMED = ("source", "path", "chunk_id", "text")
-READ = (*NAMED, *(column.name for column in AUDITED), VECTOR)
+READ = (*NAMED, *(column.name for column in (*MADE, *AUDITED)), VECTOR)
 
 
 class VectorCheck:

@@ -64,6 +64,8 @@ class Facts:
     counted: Counted
     table_version: int | None
     table_exists: bool | None
+    older_format: str | None
+    """The format of the table, while it is being brought to the present one."""
     watching: Mapping[str, Mapping[str, object]]
     """By source, how its watching goes; empty where no daemon runs."""
     pauses: Pauses
@@ -153,6 +155,7 @@ def gather(settings: Settings, clock: Clock) -> Facts:
             counted=counts.counted(connection),
             table_version=publications.last_table_version(connection),
             table_exists=_table_exists(settings),
+            older_format=notes.get(connection, notes.FORMAT),
             untold=notices.untold(connection, UNTOLD_FAILURES, now - int(UNTOLD_S * US)),
             watching=notes.watching(connection, lock.holder(settings.paths.lock)),
             pauses=pause_store.now(connection, now),
