@@ -62,32 +62,36 @@ class Rows:
             yield self._batch(pairs[start : start + BATCH_ROWS], edition)
 
     def _batch(self, pairs: list[tuple[tuple[str, str], int]], edition: int) -> Any:
-        import pyarrow as pa
+        from voyage_jobs.table.columns import make_batch
 
         count = len(pairs)
         vectors = self._vectors[self._random.integers(0, len(self._vectors), count)]
-        cuts = self._random.integers(0, len(self._text) - TEXT_CHARACTERS, count)
-        columns = {
-            "chunk_id": [f"{path}-{ordinal}-{edition:016x}" for (_, path), ordinal in pairs],
-            "source": [source for (source, _), _ in pairs],
-            "path": [path for (_, path), _ in pairs],
-            "ordinal": [ordinal for _, ordinal in pairs],
-            "text": [self._text[cut : cut + TEXT_CHARACTERS] for cut in cuts],
-            "title": ["A title"] * count,
-            "section": [["Part", "Section"]] * count,
-            "start": [ordinal * TEXT_CHARACTERS for _, ordinal in pairs],
-            "end": [(ordinal + 1) * TEXT_CHARACTERS for _, ordinal in pairs],
-            "tokens": [TEXT_CHARACTERS // 4] * count,
-            "content_hash": [f"{edition:040x}"] * count,
-            "modified_at": [1_780_000_000_000_000] * count,
-            "embedding_key": [f"{int(cut):032x}{edition:08x}" for cut in cuts],
-            "model": ["voyage-4"] * count,
-            "published_at": [1_780_000_000_000_000 + edition] * count,
-            "metadata": ["{}"] * count,
-        }
-        arrays = [pa.array(values, self.schema.field(name).type) for name, values in columns.items()]
-        arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), DIMENSION))
-        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+        cuts = self._random.integers(0, len(self._text) - TEXT_CHARACTERS, count).tolist()
+        facts = [self._facts(*pair, cut, edition) for pair, cut in zip(pairs, cuts, strict=True)]
+        return make_batch(profile(), facts, vectors)
+
+    def _facts(self, document: tuple[str, str], ordinal: int, cut: int, edition: int) -> Any:
+        from voyage_jobs.profile import document_key
+        from voyage_jobs.table.columns import Facts
+
+        return Facts(
+            source=document[0],
+            path=document[1],
+            doc_key=document_key(*document),
+            ordinal=ordinal,
+            text=self._text[cut : cut + TEXT_CHARACTERS],
+            title="A title",
+            section=["Part", "Section"],
+            start=ordinal * TEXT_CHARACTERS,
+            end=(ordinal + 1) * TEXT_CHARACTERS,
+            tokens=TEXT_CHARACTERS // 4,
+            content_hash=edition.to_bytes(20, "big"),
+            modified_at=1_780_000_000_000_000,
+            embedding_key=f"{cut:032x}{edition:08x}",
+            model="voyage-4",
+            published_at=1_780_000_000_000_000 + edition,
+            front_matter="{}",
+        )
 
 
 def fill(folder: str, rows: int) -> float:

@@ -72,9 +72,15 @@ def _schema(profile: Any, names: list[str]) -> pa.Schema:
     import pyarrow as pa
 
     whole = schema(profile)
-    # Without the table's own metadata of its fields, which means nothing elsewhere.
-    fields = [pa.field(whole.field(name).name, whole.field(name).type, nullable=False) for name in names]
+    # Without the table's own metadata of its fields, which means nothing elsewhere; and JSON as the text that it is.
+    fields = [pa.field(name, _plain(whole.field(name).type), nullable=False) for name in names]
     return pa.schema(fields, metadata=whole.metadata)
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    import pyarrow as pa
+
+    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
 
 
 def _chosen(batches: Iterator[pa.RecordBatch], source: str | None) -> Iterator[pa.RecordBatch]:
@@ -97,7 +103,8 @@ def _write(
         for batch in batches:
             rows += batch.num_rows
             size += batch.nbytes
-            group.append(pa.RecordBatch.from_arrays(batch.columns, schema=kind))
+            plain = [getattr(column, "storage", column) for column in batch.columns]
+            group.append(pa.RecordBatch.from_arrays(plain, schema=kind))
             if size >= _GROUP_BYTES:
                 writer.write_table(pa.Table.from_batches(group, kind))
                 group, size = [], 0

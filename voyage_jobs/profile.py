@@ -9,18 +9,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, Field, asdict, dataclass, fields
+from typing import Any
 
 KEY_BYTES = 20  # 160 bits: no accidental collision, and a custom_id of 40 characters
+KEY_DIGITS = 16  # of a document's key in hexadecimal: what a chunk's id begins with
 EMBEDDINGS = "/v1/embeddings"
 CONTEXTUALIZED = "/v1/contextualizedembeddings"
 
+ALWAYS = ("endpoint", "model", "dimension", "dtype", "input_type")
+"""The fields that every fingerprint ever made has in it. This tuple never changes."""
 _STORAGE = {"float": "float32", "int8": "int8", "binary": "int8", "uint8": "uint8", "ubinary": "uint8"}
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Endpoint (with leading slash), model, output dimension and dtype, input type (None, "query", "document")."""
+    """Endpoint (with leading slash), model, output dimension and dtype, input type (None, "query", "document").
+
+    Every key of a paid vector rests on `to_json`. A field that is added later needs a default that means what was done
+    before it, and is written only where it has another value: then no key changes that is in a state or a pack today.
+    """
 
     endpoint: str
     model: str
@@ -34,8 +42,10 @@ class Profile:
         return hashlib.blake2b(self.to_json().encode(), digest_size=KEY_BYTES).hexdigest()
 
     def to_json(self) -> str:
-        """Canonical JSON of the five fields."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """Canonical JSON of the fields in `ALWAYS`, and of later ones that are not at their default."""
+        unsaid = {each.name for each in fields(self) if getattr(self, each.name) == _left_out(each)}
+        told = {name: value for name, value in asdict(self).items() if name not in unsaid}
+        return json.dumps(told, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Profile:
@@ -64,6 +74,11 @@ class Profile:
         return self.dimension // 8 if self.dtype in ("binary", "ubinary") else self.dimension
 
 
+def _left_out(field: Field[Any]) -> object:
+    """The value of a field with which it is not written; of one in `ALWAYS`, none is."""
+    return MISSING if field.name in ALWAYS else field.default
+
+
 class KeyMaker:
     """Makes embedding keys for one profile; hashing the profile once makes this cheap per text."""
 
@@ -88,7 +103,7 @@ def embedding_key(key: bytes, slot: int, contextualized: bool) -> str:
 def document_key(source: str, path: str) -> bytes:
     """8 bytes that name a document across databases: its source's name and its path."""
     framed = f"{len(source)}:{source}{path}".encode()
-    return hashlib.blake2b(framed, digest_size=8).digest()
+    return hashlib.blake2b(framed, digest_size=KEY_DIGITS // 2).digest()
 
 
 def chunk_id(doc_key: bytes, ordinal: int, text: str) -> str:

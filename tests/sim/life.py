@@ -58,6 +58,7 @@ MOST_IDLE_TURNS = 24
 """Six hours in which nothing moves: longer than any wait of something that is well."""
 
 
+_OLDER = 0.15  # of the starts find the table as a release with an older format left it
 _CONTEXTUALIZED = {"model": "voyage-context-3", "endpoint": "/v1/contextualizedembeddings"}
 
 
@@ -117,6 +118,7 @@ class Life:
         """Whether a person has accepted that the next switch leaves something out."""
         self.going_back = False
         """Whether the next replacement of the table may be the way back, which shows nothing that came since."""
+        self.formats = random.Random(~seed)  # of its own, so that older seeds live as they did
         self.configured = set(SOURCES)
         self.keeping: set[str] = set()
         self.kind = _CONTEXTUALIZED if seed % 5 == 4 else {"model": "voyage-4"}
@@ -486,6 +488,9 @@ class Life:
         return self.context
 
     def _start(self) -> None:
+        if self.door.table is not None and not self.at_rest and self.formats.random() < _OLDER:
+            self.door.table.be_older()
+            self.log.say("OLDER FORMAT", rows=self.door.table.rows())
         worker = working(
             self._settings(),
             self.clock,

@@ -7,14 +7,15 @@ flips do is shown by `test_memory_table.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 
 from voyage_jobs.errors import ConfigError, CorruptionError
 from voyage_jobs.profile import Profile
-from voyage_jobs.table import KEY_COLUMNS, Health
+from voyage_jobs.table import FORMAT_VERSION, KEY_COLUMNS, Health
 from voyage_jobs.table.upkeep import Tended
 
 Document = tuple[str, str]
@@ -27,6 +28,7 @@ class Content:
 
     profile: Profile | None
     documents: dict[Document, list[Row]]
+    format: int = FORMAT_VERSION
 
 
 class MemoryTable:
@@ -35,6 +37,7 @@ class MemoryTable:
     def __init__(self, profile: Profile | None = None) -> None:
         self.profile = profile
         self.documents: dict[Document, list[Row]] = {}
+        self.format = FORMAT_VERSION
         self.flipped_at: dict[Document, int] = {}
         """The version at which each document was last written."""
         self.replaced = 0
@@ -46,6 +49,8 @@ class MemoryTable:
     def flip(self, documents: Iterable[Document], batches: Iterable[pa.RecordBatch]) -> int:
         """Let each of these documents have exactly these rows; all are in memory before anything changes."""
         named = set(documents)
+        if self.format != FORMAT_VERSION:
+            raise ValueError(f"the table has format {self.format}")
         added: dict[Document, list[Row]] = {}
         ids: set[str] = set()
         for batch in batches:
@@ -69,7 +74,8 @@ class MemoryTable:
 
     def delete(self, documents: Iterable[Document]) -> int:
         """Remove these documents' rows."""
-        return self.flip(documents, ())
+        self.commit(set(documents), {})
+        return self._version
 
     def remake(self, profile: Profile, batches: Iterable[pa.RecordBatch]) -> int:
         """Let the table have exactly these rows, with vectors of `profile`."""
@@ -80,17 +86,40 @@ class MemoryTable:
         self._replace(Content(profile, documents))
         return self._version
 
+    def format_version(self) -> int:
+        """The format of the newest version."""
+        return self.format
+
+    def raise_format(self, progress: Callable[[int], None] = lambda rows: None) -> int:
+        """Bring all rows to the present format."""
+        replaced, flipped_at = self.replaced, dict(self.flipped_at)
+        self._replace(Content(self.profile, self.documents))
+        self.replaced, self.flipped_at = replaced, flipped_at  # a reader sees no other row than before
+        progress(self.rows())
+        return self._version
+
+    def be_older(self) -> None:
+        """Be what a release with an older format would have left here."""
+        self.format = FORMAT_VERSION - 1
+        if self._synced is not None:
+            version, content, kept = self._synced
+            self._synced = (version, replace(content, format=self.format), kept)
+
+    def stats(self) -> Any:
+        """As far as anybody asks."""
+        return SimpleNamespace(bytes=0)
+
     def _replace(self, content: Content) -> None:
         self._version += 1
         self.replaced += 1
-        self.profile, self.documents = content.profile, content.documents
+        self.profile, self.documents, self.format = content.profile, content.documents, content.format
         self.flipped_at = dict.fromkeys(content.documents, self._version)
 
     def keep(self, version: int) -> None:
         """Keep the newest version, or one that is kept."""
         if version not in self._kept:
             assert version == self._version, "only what is there can be kept"
-            self._kept[version] = Content(self.profile, self.documents)
+            self._kept[version] = Content(self.profile, self.documents, self.format)
 
     def let_go(self, version: int) -> None:
         """Keep it no more."""
@@ -107,7 +136,7 @@ class MemoryTable:
 
     def sync(self) -> int:
         """Make everything so far survive a power loss."""
-        self._synced = (self._version, Content(self.profile, self.documents), dict(self._kept))
+        self._synced = (self._version, Content(self.profile, self.documents, self.format), dict(self._kept))
         return 1
 
     def lose_power(self) -> bool:
@@ -116,6 +145,7 @@ class MemoryTable:
             return False
         self._version, content, kept = self._synced
         self.profile, self.documents, self._kept = content.profile, content.documents, dict(kept)
+        self.format = content.format
         return True
 
     @property

@@ -3,11 +3,12 @@
 import random
 from dataclasses import replace
 
-import pyarrow as pa
+import numpy as np
 import pytest
 
-from voyage_jobs.profile import Profile
-from voyage_jobs.table import LanceDoor, PublishedTable, schema
+from voyage_jobs.profile import Profile, document_key
+from voyage_jobs.table import LanceDoor, PublishedTable
+from voyage_jobs.table.columns import Facts, make_batch
 
 from .memory_table import MemoryDoor, MemoryTable
 
@@ -17,28 +18,37 @@ SHOWN = ("source", "path", "chunk_id", "ordinal", "text", "vector")
 
 
 def rows_of(document, count, rng):
+    """(facts, vector) of a document's rows, with texts of their own."""
     return [
-        {
-            **dict.fromkeys(("title", "content_hash", "embedding_key", "model", "metadata"), "?"),
-            "chunk_id": f"{document}-{ordinal}-{rng.random()}",
-            "source": document[0],
-            "path": document[1],
-            "ordinal": ordinal,
-            "text": f"text {rng.random()}",
-            "section": ["one", "two"],
-            "start": 0,
-            "end": 9,
-            "tokens": 3,
-            "modified_at": 1_780_000_000_000_000,
-            "published_at": 1_780_000_000_000_000,
-            "vector": [rng.random() + 0.1 for _ in range(8)],
-        }
+        (
+            Facts(
+                source=document[0],
+                path=document[1],
+                doc_key=document_key(*document),
+                ordinal=ordinal,
+                text=f"text {rng.random()}",
+                title="?",
+                section=["one", "two"],
+                start=0,
+                end=9,
+                tokens=3,
+                content_hash=b"?",
+                modified_at=1_780_000_000_000_000,
+                embedding_key="?",
+                model="?",
+                published_at=1_780_000_000_000_000,
+                front_matter="{}",
+            ),
+            [rng.random() + 0.1 for _ in range(8)],
+        )
         for ordinal in range(count)
     ]
 
 
-def batch(rows):
-    return pa.RecordBatch.from_pylist(rows, schema=schema(PROFILE))
+def batch(rows, profile=PROFILE, *, times=1):
+    """Rows of the table; each vector is repeated to be as wide as the profile's."""
+    vectors = np.array([vector * times for _, vector in rows], np.float32)
+    return make_batch(profile, [facts for facts, _ in rows], vectors)
 
 
 def content(table, documents=None):
@@ -89,11 +99,6 @@ def test_neither_takes_a_row_of_another_document_or_one_twice(make, tmp_path):
 OTHER = replace(PROFILE, dimension=16)
 
 
-def widened(rows):
-    wide = [{**row, "vector": row["vector"] * 2} for row in rows]
-    return pa.RecordBatch.from_pylist(wide, schema=schema(OTHER))
-
-
 def test_the_same_replacement_and_the_way_back_give_the_same_content(tmp_path):
     rng = random.Random(3)
     disk = MemoryDoor()
@@ -110,7 +115,7 @@ def test_the_same_replacement_and_the_way_back_give_the_same_content(tmp_path):
         table.keep(kept[-1])
         table.keep(kept[-1])
         assert table.is_kept(kept[-1])
-        assert table.remake(OTHER, [widened(second)]) == table.version()
+        assert table.remake(OTHER, [batch(second, OTHER, times=2)]) == table.version()
         assert door.profile() == OTHER
         assert door.check().reason == "foreign"
     shown = [content(door.under(OTHER).open()) for door in doors]

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from voyage_jobs.profile import EMBEDDINGS, Profile, chunk_id, document_key
+from voyage_jobs.profile import EMBEDDINGS, Profile, document_key
 from voyage_jobs.table import PublishedTable, schema
+from voyage_jobs.table.columns import Facts, make_batch
 
 NAME = "chunks"
 PROFILE = Profile(EMBEDDINGS, "voyage-4", 16, "float", "document")
@@ -36,28 +37,33 @@ def batch(
 ) -> pa.RecordBatch:
     """Rows of (document, ordinal, text); `changes` replaces whole columns."""
     wanted = schema(profile)
-    count = len(rows)
-    columns: dict[str, Any] = {
-        "chunk_id": [chunk_id(document_key(*doc), ordinal, text) for doc, ordinal, text in rows],
-        "source": [doc[0] for doc, _, _ in rows],
-        "path": [doc[1] for doc, _, _ in rows],
-        "ordinal": [ordinal for _, ordinal, _ in rows],
-        "text": [text for _, _, text in rows],
-        "title": ["Title"] * count,
-        "section": [["One", "Two"]] * count,
-        "start": [0] * count,
-        "end": [len(text) for _, _, text in rows],
-        "tokens": [1] * count,
-        "content_hash": ["00"] * count,
-        "modified_at": [1_780_000_000_000_000] * count,
-        "embedding_key": [f"key of {text}" for _, _, text in rows],
-        "model": [profile.model] * count,
-        "published_at": [1_780_000_000_000_001] * count,
-        "metadata": ["{}"] * count,
-        "vector": [vector(profile, ordinal).tolist() for _, ordinal, _ in rows],
-    }
-    columns |= changes
-    arrays = [pa.array(columns[field.name], field.type) for field in wanted]
+    facts = [
+        Facts(
+            source=doc[0],
+            path=doc[1],
+            doc_key=document_key(*doc),
+            ordinal=ordinal,
+            text=text,
+            title="Title",
+            section=["One", "Two"],
+            start=0,
+            end=len(text),
+            tokens=1,
+            content_hash=b"\0",
+            modified_at=1_780_000_000_000_000,
+            embedding_key=f"key of {text}",
+            model=profile.model,
+            published_at=1_780_000_000_000_001,
+            front_matter="{}",
+        )
+        for doc, ordinal, text in rows
+    ]
+    vectors = np.array([vector(profile, ordinal) for _, ordinal, _ in rows], profile.storage_dtype)
+    made = make_batch(profile, facts, vectors)
+    arrays = [
+        pa.array(changes[field.name], field.type) if field.name in changes else made.column(field.name)
+        for field in wanted
+    ]
     return pa.RecordBatch.from_arrays(arrays, names=wanted.names)
 
 

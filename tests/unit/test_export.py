@@ -54,7 +54,16 @@ def test_every_row_and_column_is_there(world):
     done = export(world.settings(), world.root / "out.parquet")
     read = pq.read_table(done.path)
     wanted = world.table_rows(
-        "chunk_id", "source", "path", "ordinal", "text", "section", "metadata", "vector"
+        "chunk_id",
+        "source",
+        "path",
+        "ordinal",
+        "text",
+        "section",
+        "metadata",
+        "front_matter",
+        "place",
+        "vector",
     )
     rows = sorted(read.to_pylist(), key=lambda row: (row["source"], row["path"], row["ordinal"]))
     assert len(rows) == done.rows == 12

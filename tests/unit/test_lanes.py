@@ -1,4 +1,4 @@
-"""When calls wait: an item that fails waits alone; a shared cause opens a circuit, which says why and closes by itself."""
+"""When calls wait: an item that fails waits alone; a shared cause opens a circuit, says why, and closes by itself."""
 
 from __future__ import annotations
 

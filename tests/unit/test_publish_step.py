@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 
@@ -43,7 +44,15 @@ def test_rows_carry_what_the_contract_promises(world):
         assert (row["title"], row["tokens"] > 0) == ("The Title", True)
         assert row["modified_at"].timestamp() == pytest.approx(path.stat().st_mtime, abs=1e-3)
         assert row["published_at"].timestamp() == pytest.approx(world.clock.wall(), abs=3600)
-        assert '"tags"' in row["metadata"]
+        assert json.loads(row["front_matter"]) == {"title": "The Title", "tags": ["a", "b"]}
+        assert row["metadata"] == {
+            **{name: row[name] for name in ("source", "path", "title", "ordinal", "url", "page")},
+            "section": " > ".join(row["section"]),
+            "modified_at": row["modified_at"].strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        }
+        assert (row["place"], row["page"], row["url"], row["record"]) == ("", 0, "", "")
+        assert row["id"] == row["chunk_id"]
+        assert row["chunk_id"].startswith(f"{row['doc_id']}-{row['ordinal']}-")
         assert len(row["embedding_key"]) == 40
     assert len({row["chunk_id"] for row in rows}) == len(rows)
     assert rows[-1]["section"] == ["One", "Two"]

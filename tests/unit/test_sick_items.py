@@ -100,7 +100,10 @@ def test_a_job_that_cannot_be_looked_at_keeps_back_no_others(tmp_path):
         assert world.clock.mono() < 2 * JOB_S
         assert not closed_lanes(context)
         turns_until(world, context, lambda: batch_of(context, first.ref).failures >= 6, idle_s=10)
-        assert (batch_of(context, first.ref).state, batch_of(context, first.ref).code) == (Batch.RUNNING, "poll")
+        assert (batch_of(context, first.ref).state, batch_of(context, first.ref).code) == (
+            Batch.RUNNING,
+            "poll",
+        )
         gaps = [later - earlier for earlier, later in itertools.pairwise(sick.at)]
         assert gaps[-1] > 4 * gaps[0]
         sick.is_well = True
@@ -191,7 +194,9 @@ def test_uploads_that_fail_alike_stop_calls_for_a_while_and_never_those_that_are
 
 def test_an_outage_of_create_calls_heals_by_itself(tmp_path):
     outage_s = 6 * 3600.0
-    world = world_of(tmp_path, 5, faults={"server_error": {"on": "create_batch", "status": 503, "until_s": outage_s}})
+    world = world_of(
+        tmp_path, 5, faults={"server_error": {"on": "create_batch", "status": 503, "until_s": outage_s}}
+    )
     with world.worker(batching={"max_inputs": 2}) as context:
         turns_until(world, context, lambda: len(world.names()) == 5, idle_s=60, most=1500)
         made = all_batches(context)

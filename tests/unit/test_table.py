@@ -40,13 +40,22 @@ HOSTILE = [
 def test_columns_are_the_contract(tmp_path: Path) -> None:
     opened(tmp_path)
 
-    found = reader(tmp_path).schema
+    found = lance.dataset(tmp_path / "chunks.lance").schema
 
     time_us = pa.timestamp("us", tz="UTC")
+    text, int32 = pa.field("x", pa.string(), nullable=False), pa.field("x", pa.int32(), nullable=False)
+    flat = dict.fromkeys(("source", "path", "title", "section"), text)
+    flat |= {"ordinal": int32, "url": text, "page": int32, "modified_at": text}
     assert [(f.name, f.type, f.nullable) for f in found] == [
         ("chunk_id", pa.string(), False),
+        ("id", pa.string(), False),
+        ("doc_id", pa.string(), False),
         ("source", pa.string(), False),
         ("path", pa.string(), False),
+        ("record", pa.string(), False),
+        ("place", pa.string(), False),
+        ("page", pa.int32(), False),
+        ("url", pa.string(), False),
         ("ordinal", pa.int32(), False),
         ("text", pa.string(), False),
         ("title", pa.string(), False),
@@ -59,10 +68,11 @@ def test_columns_are_the_contract(tmp_path: Path) -> None:
         ("embedding_key", pa.string(), False),
         ("model", pa.string(), False),
         ("published_at", time_us, False),
-        ("metadata", pa.string(), False),
+        ("metadata", pa.struct([field.with_name(name) for name, field in flat.items()]), False),
+        ("front_matter", pa.json_(), False),
         ("vector", pa.list_(pa.float32(), 16), False),
     ]
-    assert found.metadata[b"voyage_jobs.format_version"] == b"1"
+    assert found.metadata[b"voyage_jobs.format_version"] == b"2"
     assert found.metadata[b"voyage_jobs.profile"].decode() == PROFILE.fingerprint
 
 
@@ -126,19 +136,49 @@ def test_table_of_another_program_is_refused(tmp_path: Path) -> None:
 
 
 def test_table_of_a_newer_format_is_refused(tmp_path: Path) -> None:
-    newer = schema(PROFILE).with_metadata({b"voyage_jobs.format_version": b"2"})
+    newer = schema(PROFILE).with_metadata({b"voyage_jobs.format_version": b"3"})
     lance.write_dataset(newer.empty_table(), tmp_path / "chunks.lance")
 
-    with pytest.raises(ConfigError, match="format version 2"):
+    with pytest.raises(ConfigError, match=r"has format 3, of a newer voyage-jobs; .* up to 2\. Update"):
         opened(tmp_path)
 
 
-def test_table_with_another_column_is_refused(tmp_path: Path) -> None:
+def test_table_without_one_of_our_columns_is_refused(tmp_path: Path) -> None:
     opened(tmp_path)
-    reader(tmp_path).add_columns({"mine": "1"})
+    reader(tmp_path).drop_columns(["title"])
 
     with pytest.raises(ConfigError, match="changed by another program"):
         opened(tmp_path)
+
+
+def test_column_of_the_users_that_must_not_be_null_is_refused(tmp_path: Path) -> None:
+    table = opened(tmp_path)
+    put(table, {A: ("one", 2)})
+    reader(tmp_path).add_columns({"mine": "1"})
+
+    with pytest.raises(
+        ConfigError, match=r"'mine' that another program has added.* must not be null"
+    ) as caught:
+        opened(tmp_path)
+    assert "drop_columns(['mine'])" in (caught.value.hint or "")
+    with pytest.raises(ConfigError, match="'mine'"):
+        put(table, {A: ("two", 2)})
+
+
+def test_column_of_the_users_that_may_be_null_is_kept(tmp_path: Path) -> None:
+    put(opened(tmp_path), {A: ("one", 2), B: ("one", 1)})
+    reader(tmp_path).add_columns({"stars": "nullif(ordinal, 99)"})
+    table = opened(tmp_path)
+
+    put(table, {B: ("two", 2)})
+
+    assert content(tmp_path) == {A: ("one", 2), B: ("two", 2)}
+    shown = reader(tmp_path).search().select(["path", "stars"]).to_list()
+    stars = sorted((row["path"], str(row["stars"])) for row in shown)
+    assert stars == [("a.md", "0"), ("a.md", "1"), ("b.md", "None"), ("b.md", "None")]
+    assert "stars" not in {name for rows in table.all_rows() for name in rows.schema.names}
+    table.remake(PROFILE, [batch(version(C, "one", 2))])
+    assert reader(tmp_path).search().select(["stars"]).limit(9).to_arrow()["stars"].to_pylist() == [None] * 2
 
 
 @pytest.mark.parametrize("uri", ["s3://bucket/x", "db://cloud", "gs://b"])

@@ -271,6 +271,13 @@ def plant_duplicate_rows(world):
     table.add(table.search().where("path = 'part0/d0.md'").limit(10).to_arrow().drop_columns([]))
 
 
+def plant_copies_that_differ(world):
+    """Columns that are made out of others: each in a row of its own."""
+    table = plain_table(world)
+    table.update(where="path = 'part0/d0.md' AND ordinal = 0", values={"id": "x"})
+    table.update(where="path = 'part0/d0.md' AND ordinal = 1", values={"doc_id": "x"})
+
+
 def plant_extra_row(world):
     plant_altered_copy(world, ordinal=77)
 
@@ -322,6 +329,7 @@ TABLE = {
     "duplicate rows": (plant_duplicate_rows, {"rows_duplicate": 3}),
     "extra row": (plant_extra_row, {"rows_extra": 1}),
     "unknown rows": (plant_unknown_rows, {"rows_unknown": 1}),
+    "copies that differ": (plant_copies_that_differ, {"rows_wrong": 2}),
     "rows of the gone": (plant_rows_of_the_gone, {"rows_extra": 3}),
     "other text": (plant_other_text, {"rows_wrong": 1}),
     "other place": (plant_other_place, {"rows_wrong": 1}),

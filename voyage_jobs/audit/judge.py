@@ -65,12 +65,12 @@ class Case:
     """One published version: what its rows must say, and which of them were seen."""
 
     def __init__(self, served: Served, profile: Profile) -> None:
-        from voyage_jobs.audit.rows import expected_facts
+        from voyage_jobs.audit.rows import expected_facts, ordinal_of
 
         version, chunks = served
         self.version_id = version.id
         self._name = f"{version.source}:{names.display(version.path)}"
-        self._facts: dict[int, Any] = {facts[0]: facts for facts in expected_facts(served, profile)}
+        self._facts: dict[int, Any] = {ordinal_of(said): said for said in expected_facts(served, profile)}
         self._held = {chunk.ordinal for chunk in chunks if chunk.held}
         self._seen: set[int] = set()
 
@@ -82,7 +82,7 @@ class Case:
         if row.ordinal in self._seen:
             return "rows_duplicate"
         self._seen.add(row.ordinal)
-        return None if row.sound and row.facts == expected else "rows_wrong"
+        return None if row.sound and row.said == expected else "rows_wrong"
 
     def missing(self) -> Iterable[str]:
         """The chunks that no row showed, though their vectors are here."""

@@ -10,9 +10,9 @@ meantime is looked at as it is now.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -22,8 +22,18 @@ from voyage_jobs.errors import CorruptionError
 from voyage_jobs.profile import KeyMaker, Profile, chunk_id, document_key, embedding_key
 from voyage_jobs.steps.context import Progress
 from voyage_jobs.store import audit
-from voyage_jobs.store.audit import Served, ServedChunk
+from voyage_jobs.store.audit import Served
 from voyage_jobs.store.store import ReadOnlyStore, Store
+from voyage_jobs.table.columns import (
+    AUDITED,
+    MADE,
+    VECTOR,
+    Facts,
+    audited_facts,
+    audited_rows,
+    miscopied,
+    position,
+)
 from voyage_jobs.vectors import PackStore
 
 if TYPE_CHECKING:
@@ -36,7 +46,11 @@ _MASK = (1 << 64) - 1
 _MOST_CANDIDATES = 200_000
 _CLOSE_DOCUMENTS = 5_000  # one close look reads two columns of the whole table
 
+_ORDINAL, _KEY = position("ordinal"), position("embedding_key")
+
 Document = tuple[str, str]
+Said = tuple[Hashable, ...]
+"""What a row says in the columns `AUDITED`."""
 
 
 @dataclass
@@ -59,7 +73,7 @@ class Expected:
             for done, (version, chunks) in enumerate(audit.served(connection)):
                 keys.append(int.from_bytes(version.doc_key, "big"))
                 counts.append(len(chunks))
-                sums.append(sum(hash(facts) for facts in expected_facts((version, chunks), profile)) & _MASK)
+                sums.append(sum(hash(said) for said in expected_facts((version, chunks), profile)) & _MASK)
                 close.append(not all(chunk.held for chunk in chunks))
                 if not done % 1_000:
                     progress("reading the state", done, None)
@@ -74,37 +88,31 @@ class Expected:
         )
 
 
-Facts = tuple[Any, ...]
-
-
-def expected_facts(served: Served, profile: Profile) -> Iterator[Facts]:
+def expected_facts(served: Served, profile: Profile) -> Iterator[Said]:
     """What the rows of a version must say, but for text and vector."""
     version, chunks = served
-    sections = [tuple(section) for section in orjson.loads(version.sections)]
-    about = (version.content_hash.hex(), version.title, version.modified_at, version.metadata, profile.model)
+    sections = orjson.loads(version.sections)
     for chunk in chunks:
-        yield (*_place(chunk, profile), sections[chunk.section], *about)
-
-
-def _place(chunk: ServedChunk, profile: Profile) -> Facts:
-    key = embedding_key(chunk.key, chunk.slot, profile.contextualized)
-    return (chunk.ordinal, chunk.start, chunk.end, chunk.tokens, key)
-
-
-COLUMNS = (
-    "ordinal",
-    "start",
-    "end",
-    "tokens",
-    "embedding_key",
-    "section",
-    "content_hash",
-    "title",
-    "modified_at",
-    "metadata",
-    "model",
-)
-"""The columns that make up the facts, in their order."""
+        yield audited_facts(
+            Facts(
+                source=version.source,
+                path=version.path,
+                doc_key=version.doc_key,
+                ordinal=chunk.ordinal,
+                text="",
+                title=version.title,
+                section=sections[chunk.section],
+                start=chunk.start,
+                end=chunk.end,
+                tokens=chunk.tokens,
+                content_hash=version.content_hash,
+                modified_at=version.modified_at,
+                embedding_key=embedding_key(chunk.key, chunk.slot, profile.contextualized),
+                model=profile.model,
+                published_at=0,
+                front_matter=version.metadata,
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -114,38 +122,40 @@ class Row:
     document: Document
     doc_key: bytes
     chunk_id: str
-    facts: Facts
+    said: Said
     sound: bool
 
     @property
     def ordinal(self) -> int:
         """Which chunk it is."""
-        return int(self.facts[0])
+        return ordinal_of(self.said)
+
+
+def ordinal_of(said: Said) -> int:
+    """Which chunk of its document it is."""
+    return int(said[_ORDINAL])  # type: ignore[call-overload, no-any-return]
 
 
 def rows_of(batch: pa.RecordBatch, profile: Profile, keys: KeyMaker) -> list[Row]:
-    """The rows of a batch of `COLUMNS`, source, path, chunk_id and text."""
-    import pyarrow as pa
-
-    def column(name: str) -> list[Any]:
-        values = batch.column(name)
-        return list((values.cast(pa.int64()) if name == "modified_at" else values).to_pylist())
-
-    columns = [column(name) for name in COLUMNS]
-    columns[COLUMNS.index("section")] = [tuple(section) for section in column("section")]
+    """The rows of a batch of the columns `READ`."""
     rows: list[Row] = []
     last: Document | None = None
     doc_key = b""
-    named = zip(column("source"), column("path"), column("chunk_id"), column("text"), strict=True)
-    for (source, path, row_id, text), facts in zip(named, zip(*columns, strict=True), strict=True):
+    wrong = miscopied(batch)
+    named = zip(*(batch.column(name).to_pylist() for name in NAMED), strict=True)
+    for (source, path, row_id, text), said in zip(named, audited_rows(batch), strict=True):
         if (source, path) != last:
             last = (source, path)
             doc_key = document_key(source, path)
-        sound = row_id == chunk_id(doc_key, facts[0], text)
+        sound = row_id == chunk_id(doc_key, ordinal_of(said), text) and len(rows) not in wrong
         if sound and not profile.contextualized:
-            sound = facts[4] == keys.key([text]).hex()
-        rows.append(Row(last, doc_key, row_id, facts, sound))
+            sound = said[_KEY] == keys.key([text]).hex()
+        rows.append(Row(last, doc_key, row_id, said, sound))
     return rows
+
+
+NAMED = ("source", "path", "chunk_id", "text")
+READ = (*NAMED, *(column.name for column in (*MADE, *AUDITED)), VECTOR)
 
 
 class VectorCheck:
@@ -160,7 +170,7 @@ class VectorCheck:
         """For each row: is its vector another than the one in its pack?"""
         import numpy as np
 
-        keys = [_key_and_slot(str(row.facts[4])) for row in rows]
+        keys = [_key_and_slot(str(row.said[_KEY])) for row in rows]
         with self._store.read() as connection:
             places = audit.vector_places(connection, list({key for key, _ in keys}))
         by_pack: dict[str, tuple[list[int], list[int]]] = {}
@@ -214,7 +224,7 @@ class Screen:
 
         rows = rows_of(batch, self.profile, self._keys)
         keys = np.array([int.from_bytes(row.doc_key, "big") for row in rows], np.uint64)
-        hashes = np.array([hash(row.facts) & _MASK for row in rows], np.uint64)
+        hashes = np.array([hash(row.said) & _MASK for row in rows], np.uint64)
         at, here = _find(self.expected.keys, keys)
         np.add.at(self._counts, at[here], 1)
         np.add.at(self._sums, at[here], hashes[here])
@@ -249,9 +259,6 @@ def _find(sorted_keys: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.nda
     at = np.searchsorted(sorted_keys, keys)
     at[at == len(sorted_keys)] = 0
     return at, (sorted_keys[at] == keys) if len(sorted_keys) else np.zeros(len(keys), bool)
-
-
-READ = ("source", "path", "chunk_id", "text", *COLUMNS, "vector")
 
 
 def audit_rows(

@@ -76,6 +76,8 @@ class Facts:
     counted: Counted
     table_version: int | None
     table_exists: bool | None
+    older_format: str | None
+    """The format of the table, while it is being brought to the present one."""
     watching: Mapping[str, Mapping[str, object]]
     """By source, how its watching goes; empty where no daemon runs."""
     pauses: Pauses
@@ -174,6 +176,7 @@ def gather(settings: Settings, clock: Clock) -> Facts:
             set_back=setback.recent(connection, now),
             claiming=setback.is_claim_due(connection),
             unchecked_since=setback.unchecked_since(connection),
+            older_format=notes.get(connection, notes.FORMAT),
             untold=notices.untold(connection, UNTOLD_FAILURES, now - int(UNTOLD_S * US)),
             watching=notes.watching(connection, lock.holder(settings.paths.lock)),
             pauses=pause_store.now(connection, now),

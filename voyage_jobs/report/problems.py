@@ -204,6 +204,14 @@ def _table(facts: Facts, settings: Settings) -> Iterator[Problem]:
             f"The table {place} is gone.",
             "Start `voyage-jobs sync` (or start `run` anew): it is built again at no cost.",
         )
+    elif facts.older_format is not None:
+        yield Problem(
+            "table_reformatting",
+            f"The table {place} is being rebuilt in a new format, out of its own rows (it has format"
+            f" {facts.older_format}). Nothing is sent, and it is read as before meanwhile.",
+            "Nothing needs to be done; what is ready is published after it.",
+            "info",
+        )
 
 
 # --- sources ---

@@ -74,6 +74,8 @@ class Context:
     """The step at work: whose error it is."""
     troubled: dict[str, str] = field(default_factory=dict)
     """Step -> code of the errors on record that are not over."""
+    format_looked_at: bool = False
+    """Whether the table was seen to be of the present format, or to be missing."""
     profile: Profile = field(init=False)
     keys: KeyMaker = field(init=False)
     count: TokenCounter = field(init=False)

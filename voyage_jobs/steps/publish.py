@@ -7,7 +7,7 @@ deleted documents leave after everything that is ready has come in: a moved file
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from voyage_jobs.clock import now_us
@@ -15,13 +15,15 @@ from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
+from voyage_jobs.steps.reformat import is_older, let_go_if_due, raise_format
 from voyage_jobs.steps.rows import RowMaker
+from voyage_jobs.steps.shown import demand_rows
 from voyage_jobs.steps.texts import Texts
 from voyage_jobs.store import batches, embeddings, publications, sources, versions
 from voyage_jobs.store.versions import ReadyVersion
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 PUBLICATION_CHUNKS = 50_000
 PUBLICATION_DOCUMENTS = 20_000
@@ -30,7 +32,15 @@ _PAGE = 500
 
 
 def publish(context: Context) -> bool:
-    """Make one publication if anything is ready, else one removal if anything is gone."""
+    """Make one publication if anything is ready, else one removal if anything is gone.
+
+    A table of an older format is brought to the present one first: it takes no new rows. One that a build is about to
+    replace is left as it is.
+    """
+    if context.build is None and is_older(context):
+        return raise_format(context)
+    if let_go_if_due(context):
+        return True
     texts = Texts(context.store)
     chosen = _choose(context, texts) if context.build is None else []  # else the switch shows it all at once
     if chosen:
@@ -116,16 +126,6 @@ def _flip(context: Context, texts: Texts, chosen: Sequence[ReadyVersion]) -> boo
         publication=publication_id,
     )
     return True
-
-
-def demand_rows(batches_read: Iterator[pa.RecordBatch], rows: int) -> None:
-    """What the table shows must be what was written: counts are taken from rows that were read."""
-    seen = sum(batch.num_rows for batch in batches_read)
-    if seen != rows:
-        raise CorruptionError(
-            f"{rows} rows were published, the table shows {seen}.",
-            hint="Nothing is lost: voyage-jobs publishes them again at its next start.",
-        )
 
 
 def lose_pack(context: Context, name: str, error: CorruptionError) -> None:

@@ -18,6 +18,7 @@ from voyage_jobs.steps.expedite_recovery import settle_open_calls
 from voyage_jobs.steps.recover_packs import adopt_packs
 from voyage_jobs.steps.reprofile import take_up_profile
 from voyage_jobs.steps.set_back import name_state, note_generation, recognise
+from voyage_jobs.steps.shown import publish_again
 from voyage_jobs.steps.switch import serve_at_once, settle_switch
 from voyage_jobs.store import (
     batches,
@@ -153,7 +154,7 @@ def _check_table(context: Context, acknowledged: int, cause: str | None) -> None
             cause = f"the table went back to version {health.version}"
         if cause is not None:
             _take_out_what_is_gone(context)
-            _publish_again(context, cause)
+            publish_again(context, cause)
         return
     if health.reason == "foreign":
         raise ConfigError(health.detail, hint="Name another table in [lancedb] table.")
@@ -161,9 +162,9 @@ def _check_table(context: Context, acknowledged: int, cause: str | None) -> None
         stamp = str(now_us(context.clock))
         aside = context.table_door.set_aside(stamp)
         context.log.error("table.set_aside", reason=health.detail, kept_as=aside)
-        _publish_again(context, "the table was damaged")
+        publish_again(context, "the table was damaged")
     else:
-        _publish_again(context, cause or "the table was missing")
+        publish_again(context, cause or "the table was missing")
 
 
 def _while_building(context: Context, health: Health, acknowledged: int) -> None:
@@ -187,12 +188,3 @@ def _take_out_what_is_gone(context: Context) -> None:
         table = context.open_table()
         table.delete(gone)
         table.sync()
-
-
-def _publish_again(context: Context, cause: str) -> None:
-    with context.store.write() as tx:
-        count = versions.unpublish_all(tx, cause)
-        versions.recount_all(tx)  # vectors may be lost, too
-        publications.forget_versions(tx)
-    if count:
-        context.log.warning("table.rebuild", cause=cause, documents=count)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
 from voyage_jobs.errors import CorruptionError
-from voyage_jobs.profile import chunk_id, embedding_key
+from voyage_jobs.profile import embedding_key
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.texts import Texts
 from voyage_jobs.store import versions
 from voyage_jobs.store.versions import PublishChunk, ReadyVersion
+from voyage_jobs.table.columns import Facts, make_batch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,8 +32,6 @@ class RowMaker:
     def __init__(
         self, context: Context, texts: Texts, chosen: Iterable[ReadyVersion], published_at: int
     ) -> None:
-        from voyage_jobs.table import schema
-
         self.rows = 0
         self.damaged_pack: str | None = None
         self.without_text: ReadyVersion | None = None
@@ -40,10 +39,8 @@ class RowMaker:
         self._texts = texts
         self._chosen = chosen
         self._published_at = published_at
-        self._schema = schema(context.profile)
-        self._columns: dict[str, list[Any]] = {}
+        self._facts: list[Facts] = []
         self._places: list[tuple[str, int]] = []
-        self._clear()
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """All rows, a document's chunks together and in order, about `BATCH_ROWS` at a time."""
@@ -54,10 +51,6 @@ class RowMaker:
         if self._places:
             yield self._flush()
 
-    def _clear(self) -> None:
-        self._columns = {name: [] for name in self._schema.names if name != "vector"}
-        self._places = []
-
     def _add(self, version: ReadyVersion) -> None:
         text = self._texts.of_version(version.id)
         if text is None:
@@ -67,48 +60,36 @@ class RowMaker:
         with self._context.store.read() as connection:
             for chunk in versions.chunks_of(connection, version.id):
                 if chunk.pack is not None and chunk.pack_row is not None:
-                    self._add_chunk(version, sections, text[chunk.start : chunk.end], chunk)
+                    section = sections[chunk.section]
+                    self._facts.append(self._of(version, section, text[chunk.start : chunk.end], chunk))
                     self._places.append((chunk.pack, chunk.pack_row))
 
-    def _add_chunk(
-        self, version: ReadyVersion, sections: list[list[str]], text: str, chunk: PublishChunk
-    ) -> None:
+    def _of(self, version: ReadyVersion, section: list[str], text: str, chunk: PublishChunk) -> Facts:
         profile = self._context.profile
-        values = {
-            "chunk_id": chunk_id(version.doc_key, chunk.ordinal, text),
-            "source": version.source,
-            "path": version.path,
-            "ordinal": chunk.ordinal,
-            "text": text,
-            "title": version.title,
-            "section": sections[chunk.section],
-            "start": chunk.start,
-            "end": chunk.end,
-            "tokens": chunk.tokens,
-            "content_hash": version.content_hash.hex(),
-            "modified_at": version.modified_at,
-            "embedding_key": embedding_key(chunk.key, chunk.slot, profile.contextualized),
-            "model": profile.model,
-            "published_at": self._published_at,
-            "metadata": version.metadata,
-        }
-        for name, column in self._columns.items():
-            column.append(values[name])
+        return Facts(
+            source=version.source,
+            path=version.path,
+            doc_key=version.doc_key,
+            ordinal=chunk.ordinal,
+            text=text,
+            title=version.title,
+            section=section,
+            start=chunk.start,
+            end=chunk.end,
+            tokens=chunk.tokens,
+            content_hash=version.content_hash,
+            modified_at=version.modified_at,
+            embedding_key=embedding_key(chunk.key, chunk.slot, profile.contextualized),
+            model=profile.model,
+            published_at=self._published_at,
+            front_matter=version.metadata,
+        )
 
     def _flush(self) -> pa.RecordBatch:
-        import pyarrow as pa
-
-        arrays = []
-        for field in self._schema:
-            if field.name == "vector":
-                flat = pa.array(self._vectors().reshape(-1))
-                arrays.append(pa.FixedSizeListArray.from_arrays(flat, type=field.type))
-            else:
-                arrays.append(pa.array(self._columns[field.name], field.type))
-        batch = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        batch = make_batch(self._context.profile, self._facts, self._vectors())
         self.rows += batch.num_rows
         self._context.progress("publishing", self.rows, None)
-        self._clear()
+        self._facts, self._places = [], []
         return batch
 
     def _vectors(self) -> np.ndarray:

@@ -23,8 +23,9 @@ from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
-from voyage_jobs.steps.publish import demand_rows, lose_pack, wait_for_text
+from voyage_jobs.steps.publish import lose_pack, wait_for_text
 from voyage_jobs.steps.rows import RowMaker
+from voyage_jobs.steps.shown import demand_rows
 from voyage_jobs.steps.texts import Texts
 from voyage_jobs.store import publications, rebuild, shelf, versions
 from voyage_jobs.store.rebuild import Build, Progress
@@ -171,6 +172,7 @@ def go_back(context: Context, previous: Previous, cause: str) -> None:
     crash_point("switch_back.table.done")
     context.table_door = context.table_door.under(previous.profile)
     table = context.open_table()
+    context.format_looked_at = False  # it may be from before the present format
     table.sync()
     rows = table.rows()
     shown: set[tuple[str, str]] = set()

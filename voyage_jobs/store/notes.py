@@ -13,6 +13,10 @@ from voyage_jobs.store.store import Tx
 
 PROFILE = "profile"
 TABLE = "table"
+FORMAT = "table_format"  # the format from which the table is being brought to the present one
+OLD_FORMAT = (
+    "table_format_kept"  # the version in the former format, and until when it is kept (microseconds UTC)
+)
 PAGE = "page_problem"  # why the page of the daemon at work cannot be served
 RUN_BUDGET = "run_budget"  # what the run at work, or the last one, may send
 STRAYS = "strays"  # since when an upload may have left a file at the vendor that is not on record

@@ -9,6 +9,7 @@ from voyage_jobs.store.store import Tx
 
 FLIP = "flip"
 DELETE = "delete"
+FORMAT = "format"  # all rows as they were, in another format
 
 
 def begin(tx: Tx, kind: str, documents: int) -> int:

@@ -365,7 +365,7 @@ downloads = _table(
 publications = _table(
     "publications",
     Column("id", Integer, primary_key=True),
-    Column("kind", Text, nullable=False),  # append, flip or delete
+    Column("kind", Text, nullable=False),  # append, flip, delete or format
     Column("started_at", Integer, nullable=False),
     Column("done_at", Integer),
     Column("table_version", Integer),

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from voyage_jobs.table.columns import demand_json
 from voyage_jobs.table.engine import open_reading
 
 if TYPE_CHECKING:
@@ -76,12 +77,21 @@ class Incoming:
     Rows must have the table's columns, no nulls, finite vectors, a `chunk_id` that is unique in the flip, and
     belong to the documents that are flipped. Remembers the chunk ids of one flip: about 150 bytes a row.
     Without `documents` any row may come, and there may be millions: ids are compared among neighbours alone.
+    `extra` are columns of the user's: a row that does not have them has nulls there.
     """
 
     def __init__(
-        self, schema: pa.Schema, documents: DocumentSet | None, batches: Iterable[pa.RecordBatch]
+        self,
+        schema: pa.Schema,
+        documents: DocumentSet | None,
+        batches: Iterable[pa.RecordBatch],
+        extra: Sequence[pa.Field] = (),
     ) -> None:
-        self._schema = schema
+        import pyarrow as pa
+
+        self._ours = schema
+        self._extra = extra
+        self._schema = pa.schema([*schema, *extra], schema.metadata)
         self._documents = documents
         self._batches = batches
         self._chunk_ids: set[str] = set()
@@ -107,16 +117,20 @@ class Incoming:
     def _checked(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         import pyarrow as pa
 
-        if batch.schema.names != self._schema.names or batch.schema.types != self._schema.types:
-            raise ValueError(f"rows have columns {batch.schema}, the table has {self._schema}")
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        count, ours = len(self._ours), self._ours
+        if batch.schema.names[:count] != ours.names or batch.schema.types[:count] != ours.types:
+            raise ValueError(f"rows have columns {batch.schema}, the table has {ours}")
+        for name, column in zip(ours.names, batch.columns[:count], strict=True):
             if column.null_count:
                 raise ValueError(f"column {name} holds nulls")
         if self._documents is not None and not self._documents.mask(batch).all():
             raise ValueError("a row belongs to a document that is not part of this flip")
         self._demand_new_ids(batch.column("chunk_id"))
         _demand_finite(batch.column("vector"))
-        return pa.RecordBatch.from_arrays(batch.columns, schema=self._schema)
+        demand_json(batch)
+        theirs = dict(zip(batch.schema.names[count:], batch.columns[count:], strict=True))
+        added = [theirs.get(field.name, pa.nulls(batch.num_rows, field.type)) for field in self._extra]
+        return pa.RecordBatch.from_arrays([*batch.columns[:count], *added], schema=self._schema)
 
     def _demand_new_ids(self, column: pa.Array) -> None:
         if self._documents is None and len(self._chunk_ids) > SCAN_ROWS:

@@ -19,15 +19,15 @@ ROWS_PER_FRAGMENT = 100_000  # 550 MB of 1024 floats with text: few files, each 
 _ATTEMPTS = 8
 
 
-def replace(path: str, documents: DocumentSet, incoming: Incoming) -> Any:
-    """Let the documents have the incoming rows and no others, in one commit. The dataset as it is afterwards.
+def replace(path: str, documents: DocumentSet, incoming: Incoming | None) -> Any:
+    """Let the documents have the incoming rows (None: none) and no others, in one commit. The dataset as it is then.
 
     Another program may commit meanwhile, say by compacting; then the deletions are worked out anew against
     its version and the rows, already written, are offered again.
     """
     from lance.commit import CommitConflictError
 
-    added = _written(open_dataset(path), path, incoming)
+    added = [] if incoming is None else _written(open_dataset(path), path, incoming)
     for _ in range(_ATTEMPTS - 1):
         with contextlib.suppress(CommitConflictError):
             return _committed(open_dataset(path), path, documents, added)

@@ -1,21 +1,22 @@
-"""The columns of the table: a contract with every program that reads it.
+"""The schema of the table: a contract with every program that reads it.
 
-Changing a name, a type or the order needs a changelog entry and a new `FORMAT_VERSION`. No column is ever
-null.
+Changing a name, a type or the order needs a changelog entry and a new `FORMAT_VERSION`. No column of ours is ever null.
+Users may add columns of their own that may be null: they are in the table's schema and none of this one's business.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.table.columns import COLUMNS
+from voyage_jobs.table.formats import FORMAT_VERSION, fields_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from voyage_jobs.profile import Profile
 
-FORMAT_VERSION = 1
 KEY_COLUMNS = ("source", "path", "chunk_id", "embedding_key")
 
 _FORMAT = b"voyage_jobs.format_version"
@@ -29,32 +30,17 @@ def schema(profile: Profile) -> pa.Schema:
     """The table's Arrow schema for vectors of this profile; its metadata names format version and profile."""
     import pyarrow as pa
 
-    time_us = pa.timestamp("us", tz="UTC")
-    element = {"float32": pa.float32(), "int8": pa.int8(), "uint8": pa.uint8()}[profile.storage_dtype]
-
-    def column(name: str, kind: Any, metadata: dict[str, str] | None = None) -> Any:
-        return pa.field(name, kind, nullable=False, metadata=metadata)
-
+    fields = [
+        pa.field(
+            column.name,
+            column.kind.arrow(profile),
+            nullable=False,
+            metadata=_PRIMARY_KEY if column.name == "chunk_id" else None,
+        )
+        for column in COLUMNS
+    ]
     return pa.schema(
-        [
-            column("chunk_id", pa.string(), _PRIMARY_KEY),
-            column("source", pa.string()),
-            column("path", pa.string()),
-            column("ordinal", pa.int32()),
-            column("text", pa.string()),
-            column("title", pa.string()),
-            column("section", pa.list_(pa.string())),
-            column("start", pa.int64()),
-            column("end", pa.int64()),
-            column("tokens", pa.int32()),
-            column("content_hash", pa.string()),
-            column("modified_at", time_us),
-            column("embedding_key", pa.string()),
-            column("model", pa.string()),
-            column("published_at", time_us),
-            column("metadata", pa.string()),
-            column("vector", pa.list_(element, profile.width)),
-        ],
+        fields,
         metadata={
             _FORMAT: str(FORMAT_VERSION).encode(),
             _FINGERPRINT: profile.fingerprint.encode(),
@@ -64,18 +50,21 @@ def schema(profile: Profile) -> pa.Schema:
 
 
 def demand_ours(found: pa.Schema, profile: Profile | None, where: str) -> None:
-    """Raise `ConfigError` unless `found` is a table of ours that holds vectors of `profile` (None: any)."""
+    """Raise `ConfigError` unless `found` is a table of ours, of this format or an older one, that can be added to and
+    holds vectors of `profile` (None: any).
+    """
     metadata = found.metadata or {}
     if _FORMAT not in metadata:
         raise ConfigError(
             f"The table {where} was not made by voyage-jobs.",
             hint="Name another table in [lancedb] table; this one is left alone.",
         )
-    version = metadata[_FORMAT].decode()
-    if version != str(FORMAT_VERSION):
+    version = metadata[_FORMAT].decode(errors="replace")
+    if version not in map(str, range(1, FORMAT_VERSION + 1)):
         raise ConfigError(
-            f"The table {where} has format version {version}; this voyage-jobs writes {FORMAT_VERSION}.",
-            hint="Use the voyage-jobs that made it, or name another table in [lancedb] table.",
+            f"The table {where} has format {version}, of a newer voyage-jobs; this one knows formats up to"
+            f" {FORMAT_VERSION}. Update voyage-jobs.",
+            hint="Update voyage-jobs, or name another table in [lancedb] table.",
         )
     if profile is None:
         return
@@ -85,12 +74,36 @@ def demand_ours(found: pa.Schema, profile: Profile | None, where: str) -> None:
             f"The table {where} holds vectors of {theirs}; the settings say {profile.to_json()}.",
             hint="Name another table in [lancedb] table, or set [voyage] back to what the table was made for.",
         )
-    wanted = schema(profile)
-    if found.names != wanted.names or found.types != wanted.types:
+    _demand_columns(found, profile, where)
+
+
+def _demand_columns(found: pa.Schema, profile: Profile, where: str) -> None:
+    wanted = fields_of(int(found.metadata[_FORMAT]), profile)
+    ours = {field.name: field.type for field in found if field.name in wanted}
+    if list(ours.items()) != list(wanted.items()):
         raise ConfigError(
             f"The columns of the table {where} have been changed by another program.",
             hint="Name another table in [lancedb] table; it is filled from the stored vectors at no cost.",
         )
+    strict = [field.name for field in found if field.name not in wanted and not field.nullable]
+    if strict:
+        raise ConfigError(
+            f"The column {strict[0]!r} that another program has added to the table {where} must not be null, so that"
+            " no row can be added without it.",
+            hint=f"Take it out with table.drop_columns([{strict[0]!r}]), and add one that may be null:"
+            f" table.add_columns(pa.field({strict[0]!r}, ...)).",
+        )
+
+
+def format_of(found: pa.Schema) -> int:
+    """The format of a table of ours."""
+    return int(found.metadata[_FORMAT])
+
+
+def users_own(found: pa.Schema, profile: Profile) -> list[pa.Field]:
+    """The columns that somebody else has added to a table of ours."""
+    ours = fields_of(format_of(found), profile)
+    return [field for field in found if field.name not in ours]
 
 
 def profile_in(found: pa.Schema) -> Profile | None:

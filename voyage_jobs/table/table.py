@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.durable import no_room_is_one_error
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.table.columns import VECTOR
 from voyage_jobs.table.documents import SCAN_ROWS, STREAM_ROWS, DocumentSet, Incoming, rows_at
 from voyage_jobs.table.engine import (
     newest_manifest,
@@ -18,8 +19,9 @@ from voyage_jobs.table.engine import (
     table_path,
 )
 from voyage_jobs.table.flip import remake, replace
+from voyage_jobs.table.formats import FORMAT_VERSION, Reading, carried_name
 from voyage_jobs.table.kept import bring_back, is_kept, keep, let_go
-from voyage_jobs.table.schema import KEY_COLUMNS, demand_ours, schema
+from voyage_jobs.table.schema import KEY_COLUMNS, demand_ours, format_of, schema, users_own
 from voyage_jobs.table.search import nearest
 from voyage_jobs.table.sync import Syncer
 from voyage_jobs.table.upkeep import Stats, Tended, Upkeep, measure, tend
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from voyage_jobs.profile import Profile
+
+
+_READ_AHEAD_BYTES = 64 << 20  # Lance would read 2 GiB ahead of a slower writer
 
 
 class PublishedTable:
@@ -67,17 +72,21 @@ class PublishedTable:
         streamed in the order given; keep a document's chunks together and in order for readers' sake. If
         nothing changes, nothing is committed.
 
-        Raises `ValueError` for rows that are not what they should be (see `Incoming`), `DiskFullError`, and
-        whatever `batches` raises; the table is then as it was. On return the commit is visible, but durable
-        only after `sync`.
+        Raises `ValueError` for rows that are not what they should be (see `Incoming`) and for a table of an older
+        format, `ConfigError` if its columns have been changed, `DiskFullError`, and whatever `batches` raises; the
+        table is then as it was. On return the commit is visible, but durable only after `sync`.
         """
         named = DocumentSet(documents)
         incoming = Incoming(schema(self._profile), named, batches)
+        found = open_dataset(self.path).schema
+        demand_ours(found, self._profile, self.path)
+        if format_of(found) != FORMAT_VERSION:
+            raise ValueError(f"the table has format {format_of(found)}: raise it before rows are added")
         return int(replace(self.path, named, incoming).version)
 
     def delete(self, documents: Iterable[tuple[str, str]]) -> int:
         """Remove these documents' rows in one commit; the new table version."""
-        return self.flip(documents, ())
+        return int(replace(self.path, DocumentSet(documents), None).version)
 
     def remake(self, profile: Profile, batches: Iterable[pa.RecordBatch]) -> int:
         """Let the table have exactly the rows in `batches`, with vectors of `profile`; the new table version.
@@ -86,8 +95,39 @@ class PublishedTable:
         the two profiles. Rows are streamed. What was there stays in the version before: `keep` it to `bring_back`.
         This object is of no more use afterwards: open the table anew. Raises as `flip` does.
         """
-        incoming = Incoming(schema(profile), None, batches)
-        return int(remake(self.path, incoming).version)
+        extra = users_own(open_dataset(self.path).schema, self._profile)
+        named = [field.with_name(carried_name(field.name)) for field in extra]
+        return int(remake(self.path, Incoming(schema(profile), None, batches, named)).version)
+
+    def format_version(self) -> int:
+        """The format of the newest version. An older one can be read, and rows be deleted; it takes no new rows."""
+        return format_of(open_dataset(self.path).schema)
+
+    def raise_format(self, progress: Callable[[int], None] = lambda _rows: None) -> int:
+        """Bring all rows into the present format, in one commit, out of the rows themselves; the new table version.
+
+        The user's own columns keep their values. `progress` is told how many rows have been read. Raises as `flip`
+        does, ValueError and CorruptionError for a table that is not what was published.
+        """
+        return self.remake(self._profile, self._present_rows(progress))
+
+    def _present_rows(self, progress: Callable[[int], None]) -> Iterator[pa.RecordBatch]:
+        """All rows in the present format, with the user's own columns behind ours."""
+        import pyarrow as pa
+
+        dataset = open_dataset(self.path)
+        reading = self._reading(dataset, schema(self._profile).names)
+        extra = [field.name for field in users_own(dataset.schema, self._profile)]
+        names = [*reading.names, *map(carried_name, extra)]
+        done = 0
+        for batch in self._scanned(dataset, list(dict.fromkeys((*reading.stored, *extra)))):
+            columns = [*reading.lift(batch).columns, *(batch.column(name) for name in extra)]
+            yield pa.RecordBatch.from_arrays(columns, names=names)
+            done += batch.num_rows
+            progress(done)
+
+    def _reading(self, dataset: Any, names: Sequence[str]) -> Reading:
+        return Reading.plan(names, format_of(dataset.schema), self._profile)
 
     def keep(self, version: int) -> None:
         """Have a version outlive all upkeep, until `let_go`. Doing it twice does no harm."""
@@ -143,24 +183,32 @@ class PublishedTable:
         files.
         """
         dataset = open_dataset(self.path)
+        reading = self._reading(dataset, names)
         if documents is None:
             with open_reading(self.path):
-                yield from dataset.scanner(columns=list(names), batch_size=SCAN_ROWS).to_batches()
+                scanner = dataset.scanner(columns=list(reading.stored), batch_size=SCAN_ROWS)
+                yield from map(reading.lift, scanner.to_batches())
             return
-        for batch in rows_at(dataset, DocumentSet(documents).addresses(dataset), names):
-            yield batch.drop_columns(["_rowaddr"])
+        yield from map(
+            reading.lift, rows_at(dataset, DocumentSet(documents).addresses(dataset), reading.stored)
+        )
 
     def all_rows(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The columns `names` (None: all) of all rows, vectors included, in small batches; flat in memory.
 
         All batches are of one version. Raises `CorruptionError` on unreadable files.
         """
-        columns = schema(self._profile).names if names is None else list(names)
-        scanner = open_dataset(self.path).scanner(
-            columns=columns,
+        dataset = open_dataset(self.path)
+        reading = self._reading(dataset, schema(self._profile).names if names is None else names)
+        yield from map(reading.lift, self._scanned(dataset, reading.stored))
+
+    def _scanned(self, dataset: Any, stored: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        scanner = dataset.scanner(
+            columns=list(stored),
             batch_size=STREAM_ROWS,
             batch_readahead=2,
             fragment_readahead=1,
+            io_buffer_size=_READ_AHEAD_BYTES,
             scan_in_order=True,
         )
         with open_reading(self.path):
@@ -172,8 +220,10 @@ class PublishedTable:
 
         `where` is a LanceDB SQL filter on the columns, applied before the search.
         """
-        names = [name for name in schema(self._profile).names if name != "vector"]
-        return nearest(open_dataset(self.path), self._profile, vector, k=k, where=where, columns=names)
+        dataset = open_dataset(self.path)
+        reading = self._reading(dataset, [name for name in schema(self._profile).names if name != VECTOR])
+        found = nearest(dataset, self._profile, vector, k=k, where=where, columns=list(reading.stored))
+        return reading.lift_rows(found, dataset.schema)
 
 
 def _create(path: str, profile: Profile) -> None:
