@@ -40,13 +40,14 @@ _OPEN_LINES = (
     " AND b.state IN ('collected', 'closed', 'refused', 'cancelled')"
 )
 # An embedding is with the vendor, or on its way, exactly when one line of one open batch asks for it; but for those
-# that somebody wanted at once although a batch had them.
+# that somebody wanted at once although a batch had them, and those that an older state finds in packs.
 _ASTRAY = (
     "SELECT COUNT(*) FROM (SELECT e.id, e.state, COUNT(b.id) AS open FROM embeddings e"
     " LEFT JOIN lines l ON l.embedding_id = e.id AND l.outcome = 0"
     " LEFT JOIN batches b ON b.id = l.batch_id AND b.state NOT IN ('collected', 'closed', 'refused', 'cancelled')"
-    " GROUP BY e.id) WHERE open > 1 OR ((open = 1) != (state = 1) AND NOT (open = 1 AND state = 2 AND EXISTS"
-    "  (SELECT 1 FROM call_lines x WHERE x.embedding_id = id AND x.batch_id IS NOT NULL AND x.outcome = 1)))"
+    " GROUP BY e.id) WHERE open > 1 OR ((open = 1) != (state = 1) AND NOT (open = 1 AND state = 2 AND (EXISTS"
+    "  (SELECT 1 FROM call_lines x WHERE x.embedding_id = id AND x.batch_id IS NOT NULL AND x.outcome = 1)"
+    "  OR EXISTS (SELECT 1 FROM meta WHERE key = 'set_back'))))"
 )
 # What is reserved is what the open batches may cost.
 _RESERVED = (

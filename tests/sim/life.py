@@ -360,6 +360,8 @@ class Life:
         context = self._working()
         if context is None or context.build is not None:
             return
+        if any(rule.fault == "job_deleted" for rule in self.sim.faults.rules):
+            return  # what no list shows any more cannot be claimed
         kept = self.base / "kept"
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(self.data_dir, kept)

@@ -195,7 +195,7 @@ def test_polls_keep_their_distance_and_it_grows(tmp_path):
                 seen.append(world.clock.mono())
     gaps = [after - before for before, after in itertools.pairwise(seen)]
     assert len(gaps) > 10
-    assert min(gaps) >= 30
+    assert min(gaps) >= 30 - 1e-6  # clocks count in floating point
     assert max(gaps) <= 400 + 15  # and a wait of the loop at most
     assert gaps[-1] > 5 * gaps[0]
 

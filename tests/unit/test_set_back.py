@@ -8,15 +8,15 @@ import pytest
 from sim.speed import empty_state
 from small_world import Small, quick
 from step_doors import all_batches, money, newest, prose, query, settle, turns, until
-from verify_doors import state
+from verify_doors import found, state
 
 from voyage_jobs import generation
 from voyage_jobs.doctor.data import check_data
 from voyage_jobs.errors import VendorError
 from voyage_jobs.report.status import status
+from voyage_jobs.retry import POLICIES
 from voyage_jobs.simulator import FaultScript
 from voyage_jobs.states import Batch
-from voyage_jobs.steps import known_jobs
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.known_jobs import as_far_as_needed
 from voyage_jobs.steps.pipeline import Pipeline
@@ -24,6 +24,7 @@ from voyage_jobs.store import audit
 from voyage_jobs.vectors import PackReader, PackStore
 from voyage_jobs.voyage.wire import Phase, RemoteBatch
 
+MOST_TRIES = POLICIES["jobs_at_start"].tries
 LIST_FAILS = {"server_error": {"on": ["list_batches"], "status": 500}}
 
 
@@ -315,6 +316,7 @@ def test_two_folders_on_one_account_leave_each_others_jobs_alone(tmp_path, small
         (left,) = [jobs["left"] for jobs in each.log.named("jobs.adopted")]
         assert len(told) == 1
         assert "it was sent by another data folder" in left.values()
+        assert found(each, remote=True).keys() <= {"table_missing"}  # it is in memory
 
 
 # --- what it costs ---
@@ -393,8 +395,17 @@ def job(number, created_s):
         ([100, None, *range(98, 0, -1)], 100),
         ([*range(100, 90, -1), *range(10)], 20),
         (range(60, 50, -1), 10),
+        (range(50, 0, -1), 50),
     ],
-    ids=["newest first", "oldest first", "no order", "a job without a time", "a turn", "few"],
+    ids=[
+        "newest first",
+        "oldest first",
+        "no order",
+        "a job without a time",
+        "a turn",
+        "few",
+        "a time on record that is wrong",
+    ],
 )
 def test_the_list_is_read_to_its_end_unless_it_is_newest_first(created, read):
     jobs = [job(number, each) for number, each in enumerate(created)]
@@ -413,7 +424,7 @@ def test_a_list_that_cannot_be_read_does_not_block_for_ever(small):
     with small.worker() as context:
         until(small, context, Batch.RUNNING)
     assert 1500 < small.clock.mono() - began < 7200
-    assert len(small.log.named("jobs.unread")) == known_jobs.MOST_TRIES - 1
+    assert len(small.log.named("jobs.unread")) == MOST_TRIES - 1
     assert len(small.log.named("jobs.unchecked")) == 1
     assert "texts are sent without it" in problems(small)["jobs_unchecked"]
     small.sim.faults = FaultScript.from_dict({"faults": {}})
@@ -426,7 +437,7 @@ def test_tries_count_over_restarts(small):
     small.run()
     small.sim.faults = FaultScript.from_dict({"faults": LIST_FAILS})
     small.write("b.md", prose("b"))
-    for _ in range(known_jobs.MOST_TRIES):
+    for _ in range(MOST_TRIES):
         with small.worker() as context:
             turns(small, context, 12)
         small.clock.advance(300)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
-from step_doors import prose, until
+from step_doors import prose, scan, until
 from test_verify_damage import create, plant_changed_pack, plant_missing_rows, plant_unknown_rows, upload
 from verify_doors import counts, found, pack_files, plain_table, repaired, settled, sql
 from world import World
@@ -172,8 +174,13 @@ def test_a_second_job_is_cancelled_and_a_strangers_is_not(world):
 def test_a_job_that_an_older_state_forgot_is_taken_on(world):
     world.write("new.md", prose("new"))
     with world.worker() as context:
-        batch = until(world, context, Batch.RUNNING)
-    sql(world, f"UPDATE batches SET ref = 'aaaa0123456789abcdef' WHERE id = {batch.id}")
+        scan(context)
+    shutil.copy(world.data_dir / "state.db", world.root / "older.db")
+    with world.worker() as context:
+        until(world, context, Batch.RUNNING)
+    for file in world.data_dir.glob("state.db*"):
+        file.unlink()
+    shutil.copy(world.root / "older.db", world.data_dir / "state.db")
     before, left = repaired(world, remote=True)
     assert before == {"job_orphan": 1}
     assert left == {}

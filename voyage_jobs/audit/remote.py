@@ -1,7 +1,8 @@
 """The vendor against the state: jobs and files of ours that nobody remembers, and jobs that are not there.
 
-What is ours is known by our mark: the `ref` in a job's metadata and in the name of an input file. Another data folder
-on the same account uses the same mark with refs of its own, so nothing with a ref that is unknown here is ever stopped,
+What is ours is known by our mark: the `ref` in a job's metadata and in the name of an input file, and the id of the
+state beside it. Another data folder on the same account uses the same mark with refs of its own, and jobs of older
+releases carry no id, so nothing with a ref that is unknown here is ever stopped,
 and a file of such a ref counts as left behind only if no job was made of it for a day.
 """
 
@@ -14,9 +15,10 @@ from voyage_jobs.clock import US, Clock, now_us
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps.context import Progress
+from voyage_jobs.steps.known_jobs import METADATA_STATE
 from voyage_jobs.steps.reconcile import METADATA_REF
 from voyage_jobs.steps.strays import ref_of
-from voyage_jobs.store import batches
+from voyage_jobs.store import batches, setback
 from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.store import ReadOnlyStore, Store
 from voyage_jobs.voyage.client import VoyageClient
@@ -76,6 +78,9 @@ def _job(store: Store | ReadOnlyStore, job: RemoteBatch, seen: _Seen, found: Fin
         return
     with store.read() as connection:
         batch = batches.by_ref(connection, ref)
+        ours = {setback.state_id(connection), *setback.former_states(connection)}
+    if batch is None and job.metadata.get(METADATA_STATE) not in (None, *ours):
+        return  # another data folder's
     alive = job.phase in (Phase.OPEN, Phase.UNKNOWN) and not job.status.startswith("cancel")
     if batch is None or (batch.state in (*BEFORE_THE_JOB, Batch.PARKED) and job.phase is not Phase.FAILED):
         seen.unknown.append(job)

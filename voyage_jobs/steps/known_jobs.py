@@ -102,6 +102,8 @@ def as_far_as_needed(jobs: Iterable[RemoteBatch], horizon: int | None) -> Iterat
         created = job.created_at_us
         if created is None or (before is not None and created > before):
             horizon = None  # no order that could be relied on
+        elif before is None and horizon is not None and horizon > created:
+            horizon = None  # the newest job on record would stand before this one: its time is wrong
         before = created
         if horizon is not None and created is not None and created < horizon and count >= SURE_OF_ORDER:
             return

@@ -125,7 +125,9 @@ def is_without_job(batch: BatchRow) -> bool:
 
 def _taken(context: Context, tally: FoundJobs, ref: str, batch: BatchRow, others: list[RemoteBatch]) -> None:
     tally.adopted.append(ref)
-    cancel_duplicates(context, batch, others)
+    with context.store.read() as connection:
+        batch = batches.get(connection, batch.id)  # as it is now: what is said of it is put on record
+    cancel_duplicates(context, batch, [job for job in others if job.phase is not Phase.FAILED])
 
 
 def _give_back_outdated(context: Context) -> None:

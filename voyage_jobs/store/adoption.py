@@ -99,7 +99,7 @@ def close_by_pack(tx: Tx, batch: BatchRow, pack_id: int, tokens: int) -> None:
         embedding_rows.give_up(tx, batch.id)
     embedding_rows.give_back(tx, batch.id)
     ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
-    if tokens:
+    if tokens and batch.tokens_settled is None:
         ledger.settle(tx, batch.id, tokens, batch.usd_per_million)
         batch_rows.note(tx, batch.id, tokens_settled=tokens)
 
