@@ -56,6 +56,7 @@ def fetch_all(context: Context, batch: BatchRow, calls: lane.Calls) -> Download:
             if not _download(context, batch, kind, file_id):
                 return Download.WAITING
         except RefusedError as exc:
+            lane.fine(context)  # the API itself has answered
             if not _refused(context, batch, kind, exc):
                 return Download.TRIED
         except VendorError as exc:

@@ -67,6 +67,7 @@ def _ask(context: Context, batch: BatchRow) -> None:
     try:
         remote = context.client.get_batch(batch.remote_id or "")
     except RefusedError as exc:
+        lane.fine(context)  # the API itself has answered
         if exc.status not in _GONE:
             _put_off(context, batch, exc)
             return
@@ -163,6 +164,7 @@ def _cancel_where_asked(context: Context, due: list[BatchRow], calls: lane.Calls
                 remote = context.client.cancel_batch(batch.remote_id or "")
         except RefusedError as exc:  # over already: the poll will tell
             context.log.info("cancel.refused", ref=batch.ref, error=exc.message)
+            lane.fine(context)
             continue
         except VendorError as exc:  # asked for again with the next look
             context.log.warning("cancel.failed", ref=batch.ref, error=exc.message)

@@ -141,6 +141,7 @@ def _upload(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
         too_large(context, batch, exc)
         return True
     except RefusedError as exc:
+        lane.fine(context)  # the API itself has answered
         with context.store.write() as tx:
             _refused_to_send(context, tx, batch, exc, "upload")
         return True
@@ -257,6 +258,8 @@ def _judge(context: Context, batch: BatchRow, attempt: AttemptRow, error: Vendor
             _refused(context, tx, batch, attempt, error)
         else:
             _not_happened(context, tx, batch, attempt, error)
+    if isinstance(error, RefusedError):
+        lane.fine(context)  # the API itself has answered
     context.attempts_here.pop(attempt.id, None)
 
 

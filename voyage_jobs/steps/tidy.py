@@ -57,6 +57,7 @@ def _delete_remote(context: Context) -> bool:
         except RefusedError as exc:
             ref = _ref_of(context, file)
             context.log.warning("remote_file.refused", ref=ref, file_id=file.file_id, error=exc.message)
+            lane.fine(context)
             deleted = False
         except VendorError as exc:
             lane.failed(context, f"file {file.file_id}", exc)
