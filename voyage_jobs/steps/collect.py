@@ -37,7 +37,8 @@ from voyage_jobs.store.embeddings import (
 )
 from voyage_jobs.store.store import Tx
 from voyage_jobs.vectors import Billed, PackWriter, WrittenPack
-from voyage_jobs.voyage.results import Expectation, LineOutcome, LineProblem, ResultBlock, read_results
+from voyage_jobs.voyage.result_block import Expectation, LineOutcome, LineProblem, ResultBlock
+from voyage_jobs.voyage.results import read_results
 
 _UNUSABLE_HINT = (
     "Nothing else is sent for this model, so that nothing is paid in vain. The results are kept: a release that can"
