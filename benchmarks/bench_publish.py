@@ -62,7 +62,7 @@ class Rows:
             yield self._batch(pairs[start : start + BATCH_ROWS], edition)
 
     def _batch(self, pairs: list[tuple[tuple[str, str], int]], edition: int) -> Any:
-        from voyage_jobs.table.columns import make_batch
+        from voyage_jobs.table.batch import make_batch
 
         count = len(pairs)
         vectors = self._vectors[self._random.integers(0, len(self._vectors), count)]

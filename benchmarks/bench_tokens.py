@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from benchmarks.bench_split import DEFAULT_FOLDERS, Texts, generated, load, markdown_files
 from benchmarks.harness import header, measure_together, peak_rss_mib, row
 from voyage_jobs.sources.split import SplitOptions, split
-from voyage_jobs.sources.tokens import Count, estimate_each
+from voyage_jobs.tokens import Count, estimate_each
 from voyage_jobs.voyage.tokenizer import TokenCounter
 
 MOST_CHARS = 30_000_000

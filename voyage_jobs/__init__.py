@@ -1,3 +1,5 @@
 """Keeps a LanceDB table in step with source folders through Voyage AI's Batch API."""
 
-__version__ = "0.1.0"
+from voyage_jobs.version import __version__
+
+__all__ = ["__version__"]

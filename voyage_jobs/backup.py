@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from voyage_jobs import __version__, durable, private
+from voyage_jobs import durable, private
 from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError, StateError
@@ -31,6 +31,7 @@ from voyage_jobs.store.copy import copy_state
 from voyage_jobs.store.store import ReadOnlyStore
 from voyage_jobs.table.engine import table_path
 from voyage_jobs.vectors import PackStore
+from voyage_jobs.version import __version__
 
 FORMAT = 1
 MANIFEST = "manifest.json"

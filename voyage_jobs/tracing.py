@@ -11,11 +11,11 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from voyage_jobs import __version__
 from voyage_jobs.clock import Clock
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.observe import Call, Observer, Step, current_ref
+from voyage_jobs.version import __version__
 
 _SERVICE = "voyage-jobs"
 _NS = 1_000_000_000

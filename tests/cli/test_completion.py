@@ -109,4 +109,5 @@ def test_a_tab_for_a_command_imports_no_command():
         "voyage_jobs.crash",
         "voyage_jobs.errors",
         "voyage_jobs.redact",
+        "voyage_jobs.version",
     }

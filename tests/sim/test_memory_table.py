@@ -8,7 +8,8 @@ import pytest
 
 from voyage_jobs.profile import Profile, document_key
 from voyage_jobs.table import LanceDoor, PublishedTable
-from voyage_jobs.table.columns import Facts, make_batch
+from voyage_jobs.table.batch import make_batch
+from voyage_jobs.table.columns import Facts
 
 from .memory_table import MemoryDoor, MemoryTable
 

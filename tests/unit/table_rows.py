@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from voyage_jobs.profile import EMBEDDINGS, Profile, document_key
 from voyage_jobs.table import PublishedTable, schema
-from voyage_jobs.table.columns import Facts, make_batch
+from voyage_jobs.table.batch import make_batch
+from voyage_jobs.table.columns import Facts
 
 NAME = "chunks"
 PROFILE = Profile(EMBEDDINGS, "voyage-4", 16, "float", "document")

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from voyage_jobs.profile import CONTEXTUALIZED, EMBEDDINGS, Profile
 from voyage_jobs.voyage.careful_reader import CarefulReader
 from voyage_jobs.voyage.quick_reader import QuickReader
-from voyage_jobs.voyage.results import (
+from voyage_jobs.voyage.result_block import (
     BlockBuilder,
     Expectation,
     GoodLine,
     LineOutcome,
     ResultBlock,
-    read_results,
 )
+from voyage_jobs.voyage.results import read_results
 
 WIDTH = 8
 VECTOR = [0.5, -0.5, 0.25, 0.0, 0.125, 1e-7, -0.75, 0.0625]

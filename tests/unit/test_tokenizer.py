@@ -11,10 +11,10 @@ from tokenizers import Tokenizer
 from voyage_jobs.reload import apply
 from voyage_jobs.report.status import status as report_status
 from voyage_jobs.sources.split import SplitOptions, split
-from voyage_jobs.sources.tokens import estimate_each
 from voyage_jobs.steps.pack import pack
 from voyage_jobs.steps.recount import SLICE, recount
 from voyage_jobs.store import counts
+from voyage_jobs.tokens import estimate_each
 from voyage_jobs.voyage import hub
 from voyage_jobs.voyage.hub import NoTokenizerError, fetch_tokenizer
 from voyage_jobs.voyage.tokenizer import ESTIMATE, TokenCounter

@@ -17,7 +17,8 @@ from voyage_jobs.states import Batch
 from voyage_jobs.steps import collect
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.sync import Ending, Sync
-from voyage_jobs.voyage.results import LineOutcome, LineProblem, read_results
+from voyage_jobs.voyage.result_block import LineOutcome, LineProblem
+from voyage_jobs.voyage.results import read_results
 
 ALL_UNUSABLE = {"line_wrong_dimension": {"jobs": 1}}
 

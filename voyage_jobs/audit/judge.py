@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.audit.findings import Findings
+from voyage_jobs.audit.row import Document, Row, VectorCheck, expected_facts, ordinal_of, rows_of
 from voyage_jobs.profile import KeyMaker, Profile, document_key
 from voyage_jobs.sources import names
 from voyage_jobs.store import audit, documents
@@ -14,7 +15,6 @@ from voyage_jobs.store.audit import Served
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from voyage_jobs.audit.rows import Document, Row, VectorCheck
     from voyage_jobs.store.store import ReadOnlyStore, Store
 
 
@@ -32,8 +32,6 @@ class Judge:
 
     def documents(self, wanted: Sequence[Document], batches: Iterable[pa.RecordBatch]) -> None:
         """Judge these documents by all of their rows."""
-        from voyage_jobs.audit.rows import rows_of
-
         keys = [document_key(*document) for document in wanted]
         with self._store.read() as connection:
             served = audit.served_by_key(connection, keys)
@@ -65,8 +63,6 @@ class Case:
     """One published version: what its rows must say, and which of them were seen."""
 
     def __init__(self, served: Served, profile: Profile) -> None:
-        from voyage_jobs.audit.rows import expected_facts, ordinal_of
-
         version, chunks = served
         self.version_id = version.id
         self._name = f"{version.source}:{names.display(version.path)}"

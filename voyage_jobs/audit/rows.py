@@ -10,30 +10,16 @@ meantime is looked at as it is now.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import orjson
-
 from voyage_jobs.audit.findings import Findings
 from voyage_jobs.audit.judge import Judge
-from voyage_jobs.errors import CorruptionError
-from voyage_jobs.profile import KeyMaker, Profile, chunk_id, document_key, embedding_key
+from voyage_jobs.audit.row import READ, Document, VectorCheck, expected_facts, rows_of
+from voyage_jobs.profile import KeyMaker, Profile
 from voyage_jobs.steps.context import Progress
 from voyage_jobs.store import audit
-from voyage_jobs.store.audit import Served
 from voyage_jobs.store.store import ReadOnlyStore, Store
-from voyage_jobs.table.columns import (
-    AUDITED,
-    MADE,
-    VECTOR,
-    Facts,
-    audited_facts,
-    audited_rows,
-    miscopied,
-    position,
-)
 from voyage_jobs.vectors import PackStore
 
 if TYPE_CHECKING:
@@ -45,12 +31,6 @@ if TYPE_CHECKING:
 _MASK = (1 << 64) - 1
 _MOST_CANDIDATES = 200_000
 _CLOSE_DOCUMENTS = 5_000  # one close look reads two columns of the whole table
-
-_ORDINAL, _KEY = position("ordinal"), position("embedding_key")
-
-Document = tuple[str, str]
-Said = tuple[Hashable, ...]
-"""What a row says in the columns `AUDITED`."""
 
 
 @dataclass
@@ -86,119 +66,6 @@ class Expected:
             np.asarray(close, bool)[order],
             np.unique(np.asarray(moving, np.uint64)),
         )
-
-
-def expected_facts(served: Served, profile: Profile) -> Iterator[Said]:
-    """What the rows of a version must say, but for text and vector."""
-    version, chunks = served
-    sections = orjson.loads(version.sections)
-    for chunk in chunks:
-        yield audited_facts(
-            Facts(
-                source=version.source,
-                path=version.path,
-                doc_key=version.doc_key,
-                ordinal=chunk.ordinal,
-                text="",
-                title=version.title,
-                section=sections[chunk.section],
-                start=chunk.start,
-                end=chunk.end,
-                tokens=chunk.tokens,
-                content_hash=version.content_hash,
-                modified_at=version.modified_at,
-                embedding_key=embedding_key(chunk.key, chunk.slot, profile.contextualized),
-                model=profile.model,
-                published_at=0,
-                front_matter=version.metadata,
-            )
-        )
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of the table but for its vector: its document, what it says, and whether it agrees with itself."""
-
-    document: Document
-    doc_key: bytes
-    chunk_id: str
-    said: Said
-    sound: bool
-
-    @property
-    def ordinal(self) -> int:
-        """Which chunk it is."""
-        return ordinal_of(self.said)
-
-
-def ordinal_of(said: Said) -> int:
-    """Which chunk of its document it is."""
-    return int(said[_ORDINAL])  # type: ignore[call-overload, no-any-return]
-
-
-def rows_of(batch: pa.RecordBatch, profile: Profile, keys: KeyMaker) -> list[Row]:
-    """The rows of a batch of the columns `READ`."""
-    rows: list[Row] = []
-    last: Document | None = None
-    doc_key = b""
-    wrong = miscopied(batch)
-    named = zip(*(batch.column(name).to_pylist() for name in NAMED), strict=True)
-    for (source, path, row_id, text), said in zip(named, audited_rows(batch), strict=True):
-        if (source, path) != last:
-            last = (source, path)
-            doc_key = document_key(source, path)
-        sound = row_id == chunk_id(doc_key, ordinal_of(said), text) and len(rows) not in wrong
-        if sound and not profile.contextualized:
-            sound = said[_KEY] == keys.key([text]).hex()
-        rows.append(Row(last, doc_key, row_id, said, sound))
-    return rows
-
-
-NAMED = ("source", "path", "chunk_id", "text")
-READ = (*NAMED, *(column.name for column in (*MADE, *AUDITED)), VECTOR)
-
-
-class VectorCheck:
-    """Compares vectors with their packs; what lies in a pack that cannot be relied on is not compared."""
-
-    def __init__(self, store: Store | ReadOnlyStore, packs: PackStore, bad: set[str]) -> None:
-        self._store = store
-        self._packs = packs
-        self._bad = bad
-
-    def differ(self, rows: list[Row], vectors: pa.Array) -> np.ndarray:
-        """For each row: is its vector another than the one in its pack?"""
-        import numpy as np
-
-        keys = [_key_and_slot(str(row.said[_KEY])) for row in rows]
-        with self._store.read() as connection:
-            places = audit.vector_places(connection, list({key for key, _ in keys}))
-        by_pack: dict[str, tuple[list[int], list[int]]] = {}
-        for at, (key, slot) in enumerate(keys):
-            if key in places and places[key][0] not in self._bad:
-                name, first = places[key]
-                at_rows = by_pack.setdefault(name, ([], []))
-                at_rows[0].append(at)
-                at_rows[1].append(first + slot)
-        wrong = np.zeros(len(rows), bool)
-        width = vectors.type.list_size
-        shown = vectors.flatten().to_numpy(zero_copy_only=False).reshape(len(rows), width)
-        for name, (ats, places_there) in by_pack.items():
-            try:
-                kept = self._packs.open(name).take(np.asarray(places_there, np.int64))
-            except CorruptionError:
-                continue  # told by the audit of the packs
-            pairs = np.ascontiguousarray(shown[ats]).view(np.uint8), np.ascontiguousarray(kept).view(np.uint8)
-            wrong[ats] = (pairs[0] != pairs[1]).any(axis=1)
-        return wrong
-
-
-def _key_and_slot(key: str) -> tuple[bytes, int]:
-    digits, _, slot = key.partition("/")
-    try:
-        return bytes.fromhex(digits), int(slot or 0)
-    except ValueError:
-        return b"", 0
 
 
 @dataclass

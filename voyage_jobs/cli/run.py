@@ -192,8 +192,8 @@ def run(ctx: click.Context) -> None:
 
 
 def _announce(settings: Settings) -> None:
-    from voyage_jobs import __version__
     from voyage_jobs.cli.output import printable
+    from voyage_jobs.version import __version__
 
     voyage, lance = settings.voyage, settings.lancedb
     rows = [

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from voyage_jobs import __version__
 from voyage_jobs.clock import US, Clock
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import StateError
@@ -23,6 +22,7 @@ from voyage_jobs.states import Attempt, Batch
 from voyage_jobs.store.figures import Figures, figures
 from voyage_jobs.store.store import ReadOnlyStore
 from voyage_jobs.table import TableFigures
+from voyage_jobs.version import __version__
 
 Sample = tuple[str, Mapping[str, str], float | None]
 """(name without prefix, labels, value); a value of None is left out."""

@@ -7,11 +7,11 @@ from typing import Any
 
 import orjson
 
-from voyage_jobs import __version__
 from voyage_jobs.clock import iso
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.notify.events import MEANINGS, TROUBLE, Fact
 from voyage_jobs.redact import redact
+from voyage_jobs.version import __version__
 
 
 def message(fact: Fact, notice_id: str, now: int, settings: Settings, *, test: bool = False) -> bytes:

@@ -16,7 +16,7 @@ from voyage_jobs.sources.frontmatter import FrontMatter, Json, front_matter
 from voyage_jobs.sources.headings import Heading, plain_line
 from voyage_jobs.sources.pieces import pieces, with_overlap
 from voyage_jobs.sources.sections import regions
-from voyage_jobs.sources.tokens import Count, estimate_each
+from voyage_jobs.tokens import Count, estimate_each
 
 SPLITTER_VERSION = 1
 """Raise it when the same text comes to give other chunks, titles, sections or metadata: every document is

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from voyage_jobs import __version__, usage
+from voyage_jobs import usage
 from voyage_jobs.clock import now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.durable import remove
@@ -37,7 +37,9 @@ from voyage_jobs.store.embeddings import (
 )
 from voyage_jobs.store.store import Tx
 from voyage_jobs.vectors import Billed, PackWriter, WrittenPack
-from voyage_jobs.voyage.results import Expectation, LineOutcome, LineProblem, ResultBlock, read_results
+from voyage_jobs.version import __version__
+from voyage_jobs.voyage.result_block import Expectation, LineOutcome, LineProblem, ResultBlock
+from voyage_jobs.voyage.results import read_results
 
 _UNUSABLE_HINT = (
     "Nothing else is sent for this model, so that nothing is paid in vain. The results are kept: a release that can"

@@ -13,7 +13,8 @@ from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.texts import Texts
 from voyage_jobs.store import versions
 from voyage_jobs.store.versions import PublishChunk, ReadyVersion
-from voyage_jobs.table.columns import Facts, make_batch
+from voyage_jobs.table.batch import make_batch
+from voyage_jobs.table.columns import Facts
 
 if TYPE_CHECKING:
     import numpy as np

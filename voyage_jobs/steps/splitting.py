@@ -11,8 +11,8 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.profile import KeyMaker, Profile
 from voyage_jobs.sources.read import ReadDocument
 from voyage_jobs.sources.split import Chunk, SplitOptions, split
-from voyage_jobs.sources.tokens import Count, estimate_each
 from voyage_jobs.store.versions import NewChunk, NewVersion
+from voyage_jobs.tokens import Count, estimate_each
 
 # One inner list of /v1/contextualizedembeddings holds at most 32,000 tokens (Voyage API reference). The estimate
 # over-counts, so this leaves room.

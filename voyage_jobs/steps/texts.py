@@ -9,9 +9,9 @@ from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat
 from voyage_jobs.sources.read import ReadDocument, read_document
 from voyage_jobs.store import embeddings, versions
-from voyage_jobs.store.documents import FilePlace
 from voyage_jobs.store.embeddings import WantedEmbedding
 from voyage_jobs.store.store import ReadOnlyStore, Store
+from voyage_jobs.store.versions import FilePlace
 
 _KEPT = 8  # versions are asked for in order: a few are enough
 

@@ -13,6 +13,7 @@ from voyage_jobs.profile import document_key
 from voyage_jobs.store import moves
 from voyage_jobs.store.schema import documents, folders, sources
 from voyage_jobs.store.store import Tx
+from voyage_jobs.store.versions import FilePlace, let_text_go, supersede
 
 # A stat that no file has: makes the next scan read the file again.
 UNSETTLED_MTIME = -1
@@ -28,15 +29,6 @@ KEPT = "kept"
 
 # A skipped document whose file may be readable again any time: what is published of it stays.
 PASSING_REASONS = frozenset({"unreadable", "changing"})
-
-
-@dataclass(frozen=True)
-class FilePlace:
-    """Where a content was read: the encoded root and relative path, and the hash of its bytes."""
-
-    root: str
-    path: str
-    content_hash: bytes
 
 
 @dataclass(frozen=True)
@@ -122,8 +114,6 @@ def save(tx: Tx, source_id: int, source: str, folder_ids: dict[str, int], seen: 
 
     `folder_ids` are the known folders of the source; new ones are added to it.
     """
-    from voyage_jobs.store.versions import let_text_go  # the two nouns know each other
-
     ensure_folders(tx, source_id, folder_ids, (each.folder for each in seen))
     ids: list[int] = []
     new: list[tuple[int, Seen]] = []
@@ -386,8 +376,6 @@ _RETIRE = text("UPDATE versions SET retire = 1 WHERE document_id = :id AND state
 
 def retire(tx: Tx, document_ids: Sequence[int]) -> None:
     """Have the published rows of these documents removed, and forget what was waiting for them."""
-    from voyage_jobs.store.versions import supersede  # the two nouns know each other
-
     for document_id in document_ids:
         supersede(tx, document_id, "the document is gone")
         tx.connection.execute(_RETIRE, {"id": document_id})

@@ -75,7 +75,7 @@ _CALLS = (
     f" UNION SELECT call_id FROM spend WHERE call_id IS NOT NULL"
     f" AND ({_WRONG['spend', 'tokens']} OR {_WRONG['spend', 'assumed']})"
 )
-# Purpose: a text's tokens by its length, as the estimate has it for plain text (see sources/tokens.py).
+# Purpose: a text's tokens by its length, as the estimate has it for plain text (see tokens.py).
 _CHUNKS = 'UPDATE {table} SET tokens = MAX(1, ("end" - start + 2) / 3) WHERE {wrong}'
 # Purpose: what its chunks have, each once; 1 where no chunk needs it.
 _TEXTS = (

@@ -15,12 +15,20 @@ from sqlalchemy import Connection, bindparam, delete, exists, select, text, upda
 
 from voyage_jobs import states
 from voyage_jobs.store import moves
-from voyage_jobs.store.documents import FilePlace
 from voyage_jobs.store.schema import DROPPED, WANTED, chunks, documents, texts, versions
 from voyage_jobs.store.store import Tx
 
 _SLICE = 500  # parameters per look-up
 _ZSTD_LEVEL = -1  # texts live for hours: speed over size
+
+
+@dataclass(frozen=True)
+class FilePlace:
+    """Where a content was read: the encoded root and relative path, and the hash of its bytes."""
+
+    root: str
+    path: str
+    content_hash: bytes
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ import orjson
 from voyage_jobs.profile import KEY_DIGITS, chunk_id
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
     from voyage_jobs.profile import Profile
@@ -277,22 +276,6 @@ COLUMNS = (
 MADE = tuple(column for column in COLUMNS if column.made is not None)
 AUDITED = tuple(column for column in COLUMNS if column.audited)
 """What `verify` compares with the state, in this order."""
-
-
-def make_batch(profile: Profile, facts: Sequence[Facts], vectors: np.ndarray[Any, Any]) -> pa.RecordBatch:
-    """Rows of the table: these facts, and for each its line of `vectors`."""
-    import pyarrow as pa
-
-    from voyage_jobs.table.schema import schema
-
-    wanted = schema(profile)
-    flat = pa.array(vectors.reshape(-1))
-    arrays = {VECTOR: pa.FixedSizeListArray.from_arrays(flat, type=wanted.field(VECTOR).type)}
-    for column in COLUMNS:
-        if column.value is not None:
-            arrays[column.name] = array_of(list(map(column.value, facts)), wanted.field(column.name).type)
-    arrays |= {column.name: column.made(arrays) for column in COLUMNS if column.made is not None}
-    return pa.RecordBatch.from_arrays([arrays[name] for name in wanted.names], schema=wanted)
 
 
 def array_of(values: Sequence[Any] | pa.Array, kind: pa.DataType) -> pa.Array:

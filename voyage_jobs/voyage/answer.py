@@ -16,7 +16,8 @@ from voyage_jobs.errors import BadAnswerError
 from voyage_jobs.profile import Profile
 from voyage_jobs.usage import plausible
 from voyage_jobs.voyage.models import most_tokens
-from voyage_jobs.voyage.results import Expectation, LineProblem, ResultBlock, read_results
+from voyage_jobs.voyage.result_block import Expectation, LineProblem, ResultBlock
+from voyage_jobs.voyage.results import read_results
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import pybase64
 from voyage_jobs.redact import redact
 from voyage_jobs.usage import plausible
 from voyage_jobs.voyage.models import lengths, most_tokens
-from voyage_jobs.voyage.results import Expectation, GoodLine, LineOutcome, LineProblem
+from voyage_jobs.voyage.result_block import Expectation, GoodLine, LineOutcome, LineProblem
 from voyage_jobs.voyage.wire import shorten
 
 _MAX_TEXT_CHARS = 4000  # looked at for secrets; what is kept is shorter

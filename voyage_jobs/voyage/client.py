@@ -19,7 +19,6 @@ from urllib.parse import quote
 import httpx
 import orjson
 
-from voyage_jobs import __version__
 from voyage_jobs.clock import US, Clock
 from voyage_jobs.errors import (
     AuthError,
@@ -31,6 +30,7 @@ from voyage_jobs.errors import (
 )
 from voyage_jobs.observe import LOST, NOBODY, NOT_SENT, Observer
 from voyage_jobs.profile import Profile
+from voyage_jobs.version import __version__
 from voyage_jobs.voyage import bounded, wire
 from voyage_jobs.voyage.embedding import Embedded, embed_bodies, read_embedded
 from voyage_jobs.voyage.models import BATCHES_PER_PAGE, FILES_PER_PAGE

@@ -54,7 +54,8 @@ def embed_bodies(texts: Sequence[str], profile: Profile) -> list[tuple[dict[str,
 
 def read_embedded(answer: bytes, count: int, profile: Profile) -> Embedded:
     """The vectors in an answer. Raises BadAnswerError unless they are `count` sound ones, right in width."""
-    from voyage_jobs.voyage.results import Expectation, read_results
+    from voyage_jobs.voyage.result_block import Expectation
+    from voyage_jobs.voyage.results import read_results
 
     # Spread over lines it would be several lines; a line break within a JSON text is never part of a value.
     body = answer.replace(b"\n", b" ")

@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 import httpx
 
-from voyage_jobs import __version__
 from voyage_jobs.durable import writing
 from voyage_jobs.errors import VoyageJobsError
+from voyage_jobs.version import __version__
 from voyage_jobs.voyage.tokenizer import load
 
 HUB = "https://huggingface.co"

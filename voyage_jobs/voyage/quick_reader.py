@@ -15,7 +15,7 @@ import simdjson
 
 from voyage_jobs.usage import plausible
 from voyage_jobs.voyage.models import lengths, most_tokens
-from voyage_jobs.voyage.results import BlockBuilder, Expectation, NumberedLine
+from voyage_jobs.voyage.result_block import BlockBuilder, Expectation, NumberedLine
 
 _BIG_LINE_BYTES = 1024 * 1024
 
