@@ -179,8 +179,20 @@ class Sync:
             return True
         if not self._wait:
             return self._sending_soon(rest)
-        disk_is_short = lanes.DISK in rest.lanes
-        return bool(_moving(rest)) or (disk_is_short and bool(rest.wanted or rest.ready or rest.retiring))
+        if lanes.DISK in rest.lanes and (rest.wanted or rest.ready or rest.retiring):
+            return True
+        if _moving(rest):
+            return True
+        return _fails_on(rest) and self._is_outage(rest)
+
+    def _is_outage(self, rest: Remaining) -> bool:
+        """Whether Voyage answers nobody: that is waited for, however often a batch fails meanwhile.
+
+        If it is just over, what it kept back has its try first.
+        """
+        if self._is_closed(rest, lanes.VENDOR):
+            return True
+        return not lane.api_answers(self._context) or lanes.VENDOR in rest.lanes
 
     def _sending_soon(self, rest: Remaining) -> bool:
         """Without waiting for jobs: whether a batch is on its way to the vendor and only a moment is missing."""
@@ -365,11 +377,23 @@ def _sending_stopped(rest: Remaining, waiting: str) -> Problem | None:
     return None
 
 
-def _moving(rest: Remaining) -> list[BatchRow]:
-    """Open batches that time moves on within reason."""
+def _is_stopped(rest: Remaining) -> bool:
+    """Whether only an operator lets anything be sent."""
     create = rest.lanes.get(lanes.CREATE)
     refused = create is not None and create.code == SEND_REFUSED
-    if rest.pauses.all_sending or refused:
+    return rest.pauses.all_sending or refused
+
+
+def _fails_on(rest: Remaining) -> bool:
+    """Whether a batch on its way out has failed so often that it is not waited for while others come through."""
+    return not _is_stopped(rest) and any(
+        batch.state in BEFORE_THE_JOB and batch.failures >= _GIVES_UP for batch in rest.open_batches
+    )
+
+
+def _moving(rest: Remaining) -> list[BatchRow]:
+    """Open batches that time moves on within reason."""
+    if _is_stopped(rest):
         return [batch for batch in rest.open_batches if batch.state not in BEFORE_THE_JOB]
     return [
         batch

@@ -92,12 +92,13 @@ def test_check_tells_refusals_from_persons_from_remaining_work(tmp_path, monkeyp
 def test_the_last_errors_and_what_is_held_up_have_a_line_each(tmp_path, monkeypatch):
     run = Looking(tmp_path, monkeypatch, faults={"request_lost": {"on": "upload_file"}})
     run.world.write("sub/a.md", "text")
-    with run.world.worker(mode="run") as context:
+    run.world.write("sub/b.md", "other")
+    with run.world.worker(mode="run", batching={"max_inputs": 1}) as context:
         run.world.take_turns(context, 6, quiet=False)
         run.world.clock.advance(2 * 3600)
         run.world.take_turns(context, 2, quiet=False)
         shown = run.text("status")
-    assert shown.startswith("held up: 0 chunks published, 1 on their way. Voyage (")
+    assert shown.startswith("held up: 0 chunks published, 2 on their way. Voyage (")
     assert re.search(r"^docs .* 2 h  ", shown, re.MULTILINE)
     assert re.search(r"^  submit, \d+ s ago x\d: Voyage", shown, re.MULTILINE)
     assert "  More: `voyage-jobs doctor --probe`\n" in shown

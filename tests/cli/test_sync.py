@@ -17,6 +17,7 @@ from voyage_jobs.cli.display import Display
 from voyage_jobs.cli.main import cli
 from voyage_jobs.clock import now_us
 from voyage_jobs.signals import Signals
+from voyage_jobs.simulator import FaultScript
 from voyage_jobs.sync import Ending, Sync
 
 BIG = 256  # the smallest dimension that a configuration file may name
@@ -346,6 +347,23 @@ def test_a_refused_key_is_exit_code_5_and_never_shown(command, monkeypatch):
     assert result.exit_code == 5
     assert "pa-wrong" not in result.output
     assert "auth" in result.stderr
+
+
+def test_what_needs_a_decision_is_exit_code_6_and_says_whether_the_rest_is_done(command):
+    command.world.sim.faults = FaultScript.from_dict(
+        {"faults": {"server_error": {"on": "create_batch", "status": 422, "times": 1}}}
+    )
+    result = command()
+    assert result.exit_code == 6
+    assert result.stdout.startswith("Needs your decision. Everything else is done (")
+    assert "parked: Batch " in result.stderr
+    command.world.write("more.md", "# More\n\nOf it.")
+    result = command("--no-wait")
+    assert result.exit_code == 6
+    assert result.stdout.startswith("Needs your decision, and work remains (")
+    report = json.loads(command("--json").stdout)
+    assert (report["exit_code"], report["documents"]["published"]) == (6, 1)
+    assert [problem["code"] for problem in report["problems"]] == ["parked"]
 
 
 def test_help_names_every_exit_code():

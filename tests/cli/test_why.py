@@ -222,20 +222,48 @@ def test_a_refused_key_is_the_reason(tmp_path, monkeypatch):
     assert "key" in found["next"]
 
 
-def test_a_parked_batch_is_the_reason_of_what_is_in_it_and_of_what_waits_behind_it(tmp_path, monkeypatch):
-    run = Looking(tmp_path, monkeypatch, options={"retired_models": {"voyage-4": "voyage-5"}})
+def test_a_parked_batch_is_the_reason_of_what_is_in_it_and_of_nothing_else(tmp_path, monkeypatch):
+    run = Looking(
+        tmp_path, monkeypatch, faults={"server_error": {"on": "create_batch", "nth": 1, "status": 410}}
+    )
     run.world.write("a.md", "text")
-    at_the_vendor(run)
+    run.world.run(8, quiet=False)
     run.world.write("b.md", "other")
     run.world.clock.advance(400)
     run.world.run(6, quiet=False)
-    parked = run.json("batches")["batches"][0]["ref"]
+    parked = next(each["ref"] for each in run.json("batches")["batches"] if each["state"] == "parked")
     inside, behind = run.json("why", "a.md"), run.json("why", "b.md")
-    assert (inside["reason"], behind["reason"]) == ("parked", "parked")
+    assert (inside["reason"], behind["reason"]) == ("parked", "at_voyage")
     assert f"Batch {parked} is parked" in inside["paragraph"]
-    assert f"Nothing is sent while batch {parked} is parked" in behind["paragraph"]
+    assert parked not in behind["paragraph"]
     assert "voyage-jobs retry" in inside["next"]
     assert run.json("why", parked)["reason"] == "parked"
+
+
+def test_a_vendor_that_refuses_every_batch_is_the_reason_of_what_waits_behind_them(tmp_path, monkeypatch):
+    run = Looking(tmp_path, monkeypatch, options={"retired_models": {"voyage-4": "voyage-5"}})
+    for name in "abcd":
+        run.world.write(f"{name}.md", f"text {name}")
+    run.world.run(14, quiet=False, batching={"max_inputs": 1})
+    behind = run.json("why", "d.md")
+    assert behind["reason"] == "send_refused"
+    assert "Voyage refuses one batch after another" in behind["paragraph"]
+    assert "Model voyage-4 is retired" in behind["paragraph"]
+    assert "voyage-jobs retry" in behind["next"]
+    assert [run.json("why", f"{name}.md")["reason"] for name in "abc"] == ["parked", "parked", "send_refused"]
+
+
+def test_results_that_cannot_be_used_are_the_reason_of_what_waits_behind_them(tmp_path, monkeypatch):
+    run = Looking(tmp_path, monkeypatch, faults={"line_wrong_dimension": {"jobs": 1}})
+    run.world.write("a.md", "text")
+    run.world.run()
+    run.world.write("b.md", "other")
+    run.world.clock.advance(400)
+    run.world.run(6, quiet=False)
+    inside, behind = run.json("why", "a.md"), run.json("why", "b.md")
+    assert (inside["reason"], behind["reason"]) == ("parked", "unusable_results")
+    assert "cannot be used" in behind["paragraph"]
+    assert "voyage-jobs retry" in behind["next"]
 
 
 def test_a_failed_chunk_has_the_vendors_words(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from step_doors import closed_lanes, newest, prose, scan
@@ -19,9 +20,10 @@ from voyage_jobs.errors import (
     RefusedError,
 )
 from voyage_jobs.retry import POLICIES
+from voyage_jobs.states import Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.pack import pack
-from voyage_jobs.store import lanes
+from voyage_jobs.store import batches, lanes
 
 PASSING = [
     (NotSentError, "unreachable"),
@@ -255,7 +257,63 @@ def test_a_probe_that_fails_takes_no_other_step_its_probe_of_the_same_turn(conte
 
 
 def test_what_has_failed_least_comes_first(context, batch):
-    from dataclasses import replace
-
     rows = [replace(batch, id=number, failures=failures) for number, failures in enumerate((5, 0, 2, 0))]
     assert [each.id for each in lane.healthiest_first(rows)] == [1, 3, 2, 0]
+
+
+# --- items and circuits together ---
+
+
+@pytest.mark.parametrize(("error", "code"), SHARED)
+def test_what_is_about_the_account_is_not_counted_against_a_batch(context, batch, error, code):
+    """Else it would wait an hour for its own sake when the key is mended."""
+    assert put_off(context, "upload", NotSentError()) == 1
+    before = newest(context)
+    for _ in range(100):
+        assert put_off(context, "upload", error()) == 1
+    assert newest(context) == before
+
+
+def outage(context, probes):
+    lane.failed(context, "file 1", NotSentError())
+    for _ in range(probes):
+        lane.failed(context, "file 2", NotSentError())
+        until_due(context)
+
+
+@pytest.mark.parametrize(("probes", "is_due"), [(lane.OUTAGE - 1, False), (lane.OUTAGE, True)])
+def test_when_an_outage_is_over_what_failed_is_tried_at_once(context, batch, probes, is_due):
+    for _ in range(9):
+        put_off(context, "upload", NotSentError())
+    outage(context, probes)
+    due_at = newest(context).due_at
+    assert due_at > context.clock.wall() * US
+    lane.fine(context)
+    assert (newest(context).due_at <= context.clock.wall() * US) is is_due
+    assert newest(context).failures == 9  # it is still behind what has failed less
+
+
+def test_what_is_parked_is_left_alone_when_an_outage_is_over(context, batch):
+    with context.store.write() as tx:
+        values = {"reason": "r", "hint": "h", "error": "e", "due_at": tx.now + 3600 * US}
+        batches.move(tx, batch, Batch.PARKED, "r", **values)
+    outage(context, lane.OUTAGE)
+    lane.fine(context)
+    assert newest(context).due_at > context.clock.wall() * US
+
+
+def test_a_plain_question_that_fails_alike_is_the_second_item(world, context):
+    lane.failed(context, "file 1", NotSentError())
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(context.client, "probe", raises(NotSentError))
+        assert not lane.api_answers(context)
+    assert closed_lanes(context)["vendor"].code == "unreachable"
+    assert lane.api_answers(context)
+    assert not closed_lanes(context)
+
+
+def raises(error):
+    def fails():
+        raise error
+
+    return fails

@@ -17,7 +17,7 @@ from state_rows import new_batch, opened
 
 from voyage_jobs.clock import VirtualClock
 from voyage_jobs.errors import StateError
-from voyage_jobs.store import migrate
+from voyage_jobs.store import batches, migrate
 from voyage_jobs.store.engine import sqlite_module, writing_engine
 from voyage_jobs.store.schema import metadata
 from voyage_jobs.store.store import Store
@@ -242,7 +242,7 @@ def test_a_migration_that_is_killed_leaves_nothing(tmp_path):
 import os
 from pathlib import Path
 from sqlalchemy import event
-from voyage_jobs.store import migrate
+from voyage_jobs.store import batches, migrate
 from voyage_jobs.store.engine import writing_engine
 engine = writing_engine(Path({str(path)!r}))
 seen = 0
@@ -282,12 +282,8 @@ def test_there_is_no_way_back_but_a_backup(tmp_path):
 
 def test_what_was_booked_before_there_were_marks_counts_as_reported(tmp_path):
     path = tmp_path / "state.db"
+    upgraded(path, "0007")
     engine = writing_engine(path)
-    with engine.connect() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(migrate.scripts_folder()))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0007")
     with engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO spend (at, kind, tokens, usd) VALUES (5, 'settled', 7, 0.5)")
     engine.dispose()
@@ -297,3 +293,45 @@ def test_what_was_booked_before_there_were_marks_counts_as_reported(tmp_path):
         (row,) = connection.exec_driver_sql("SELECT at, kind, tokens, usd, assumed FROM spend")
         assert tuple(row) == (5, "settled", 7, 0.5, 0)
     store.close()
+
+
+# --- what single migrations do to rows ---
+
+DAY_US = 86_400_000_000
+SUBMITTED_US = 1_780_000_000_000_000
+
+
+@pytest.mark.parametrize(("state", "deadline_at", "wanted"), [
+    ("running", SUBMITTED_US + DAY_US // 2, SUBMITTED_US + DAY_US // 2),
+    ("running", DAY_US // 2, SUBMITTED_US + DAY_US // 2),  # of a job made in 1970
+    ("running", SUBMITTED_US + 9_000 * DAY_US, SUBMITTED_US + DAY_US // 2),
+    ("ended", DAY_US // 2, SUBMITTED_US + DAY_US // 2),
+    ("parked", DAY_US // 2, SUBMITTED_US + DAY_US // 2),
+    ("closed", DAY_US // 2, DAY_US // 2),  # history stays as it was
+])  # fmt: skip
+def test_deadlines_that_cannot_be_are_made_anew(tmp_path, state, deadline_at, wanted):
+    path = tmp_path / "state.db"
+    upgraded(path, "0007")
+    raw = sqlite_module().connect(str(path))
+    raw.execute("INSERT INTO profiles (id, fingerprint, body) VALUES (1, 'f', '{}')")
+    raw.execute(
+        "INSERT INTO batches (id, ref, profile_id, inputs, tokens_estimated, request_params, created_at, state,"
+        " input_file_id, remote_id, submitted_at, deadline_at, reason, hint)"
+        " VALUES (1, 'r', 1, 1, 1, '{}', 1, ?, 'f', 'b', ?, ?, 'why', 'what')",
+        (state, SUBMITTED_US, deadline_at),
+    )
+    raw.commit()
+    raw.close()
+    store = opened(tmp_path)
+    with store.read() as connection:
+        found = batches.get(connection, 1)
+    store.close()
+    assert found.deadline_at == wanted
+    assert (found.code, found.error, found.failing_since) == (None, None, None)
+
+
+def upgraded(path, revision):
+    """A database as it was at an earlier revision."""
+    upgrade = [sys.executable, "-m", "alembic", "-x", f"db={path}", "upgrade", revision]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(upgrade, cwd=ROOT, env=environment, capture_output=True, check=True)

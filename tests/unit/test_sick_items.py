@@ -226,3 +226,40 @@ def test_a_file_that_cannot_be_deleted_keeps_no_other_from_being_deleted(tmp_pat
         assert tried < sick.calls < 14  # ten hours later
         sick.is_well = True
         turns_until(world, context, lambda: world.sim.state()["files"] == 0, idle_s=3600)
+
+
+# --- `sync` ---
+
+
+def test_sync_does_not_wait_for_an_upload_that_fails_on_while_voyage_answers(tmp_path):
+    world = world_of(tmp_path, 3)
+    sick = world.sick("POST", "/files", lambda: httpx.ReadError("reset"), b"number 0,")
+    with Signals() as signals, world.worker(batching=ONE_EACH) as context:
+        outcome = Sync(context, signals).run()
+        ref = all_batches(context)[0].ref
+    assert world.names() == names(1, 2)
+    assert outcome.ending is Ending.UNFINISHED
+    told = {problem.code: problem.message for problem in outcome.problems}
+    assert set(told) == {"failing", "in_flight"}
+    assert f"Batch {ref} with 1 text failed 8 times in a row" in told["failing"]
+    assert sick.calls == 8
+
+
+@pytest.mark.parametrize("texts", [1, 3])
+def test_sync_waits_for_the_end_of_an_outage_however_often_calls_fail(tmp_path, texts):
+    world = world_of(tmp_path, texts)
+    outage = [world.sick(method, "", lambda: httpx.ConnectError("no route")) for method in ("POST", "GET")]
+    outage_s = 4 * 3600.0
+
+    def watch(_rest):
+        for each in outage:
+            each.is_well = world.clock.mono() > outage_s
+
+    with Signals() as signals, world.worker(batching=ONE_EACH) as context:
+        outcome = Sync(context, signals, watch=watch).run()
+        assert not closed_lanes(context)
+    assert outage_s < world.clock.mono() < outage_s + 2_700  # though single calls waited an hour by then
+    assert outcome.ending is Ending.DONE
+    assert len(world.names()) == texts
+    assert sum(each.calls for each in outage) < 200
+    assert bought_once(world, texts)

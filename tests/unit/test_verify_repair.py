@@ -202,3 +202,16 @@ def test_more_damage_than_one_round_takes_is_mended_in_the_next(world, monkeypat
     monkeypatch.setattr("voyage_jobs.audit.findings.MOST_SUBJECTS", 2)
     plain_table(world).delete("ordinal = 0")
     assert repaired(world) == ({"rows_missing": 4}, {})
+
+
+def test_the_books_of_a_batch_whose_results_cannot_be_used_are_right_and_are_made_anew(tmp_path):
+    world = World(tmp_path, faults={"line_wrong_dimension": {"jobs": 1}})
+    world.write("a.md", prose("a"))
+    world.run()
+    assert found(world) == {}
+    sums = "SELECT kind, SUM(tokens) FROM spend GROUP BY kind ORDER BY kind"
+    before = sql(world, sums)
+    assert dict(before)["reserved"] == dict(before)["released"]
+    sql(world, "DELETE FROM spend WHERE kind != 'reserved'")
+    assert repaired(world) == ({"spend_wrong": 1}, {})
+    assert sql(world, sums) == before

@@ -315,10 +315,12 @@ def _record_pack(tx: Tx, batch: BatchRow, written: WrittenPack | None) -> int | 
 
 
 def _record_money(tx: Tx, batch: BatchRow, intake: Intake) -> None:
-    """What the job cost, once: results that are read a second time are on the bill already."""
+    """What the job cost, once: results that are read a second time are on the bill, if perhaps with less."""
     if batch.tokens_settled is None:
         ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
         ledger.settle(tx, batch.id, intake.tokens, batch.usd_per_million)
+    elif batch.tokens_settled != intake.tokens:
+        ledger.settle_anew(tx, batch.id, intake.tokens, batch.usd_per_million)
 
 
 def _record_unusable(

@@ -31,6 +31,9 @@ from voyage_jobs.store import batches, lanes
 from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.store.store import Tx
 
+OUTAGE = 5
+"""A circuit that was found open so often in a row was an outage: when it closes, every batch is tried again at once."""
+PLAIN_QUESTION = "a plain question"
 ALIKE = 2
 """So many different items that fail alike, with no success in between, are a shared cause."""
 
@@ -217,19 +220,26 @@ def fine(context: Context, name: str = lanes.VENDOR) -> None:
     for key in [key for key in context.failing if key[0] == name]:
         del context.failing[key]
     with context.store.read() as connection:
-        known = name in lanes.closed(connection)
-    if known:
+        was = lanes.closed(connection).get(name)
+    if was is not None:
         with context.store.write() as tx:
             lanes.reopen(tx, name)
+            if was.failures >= OUTAGE:
+                batches.due_again(tx)
         context.log.info("lane.open", lane=name)
 
 
 def api_answers(context: Context) -> bool:
-    """Whether Voyage answers a plain question: then what goes on failing is the fault of the item, not an outage."""
+    """Whether Voyage answers a plain question: then what goes on failing is the fault of the item, not an outage.
+
+    Where it does not, that is a second thing that fails: if it fails alike, the cause is a shared one.
+    """
     try:
         context.client.probe()
-    except VendorError:
+    except VendorError as exc:
+        failed(context, PLAIN_QUESTION, exc)
         return False
+    fine(context)
     return True
 
 

@@ -63,10 +63,11 @@ def is_blocked(context: Context, connection: Any) -> bool:
     """Whether no other batch is to be made now, whatever waits."""
     now = now_us(context.clock)
     open_batches = batches.in_state(connection, *BEFORE_THE_JOB, Batch.CREATING, Batch.PARKED)
-    refused = lanes.closed(connection).get(lanes.CREATE)
-    probed = any(batch.state is not Batch.PARKED for batch in open_batches)
-    # One batch is tried every hour. If that was cancelled, the next one is tried in its place.
-    if refused is not None and refused.code == batches.SEND_REFUSED and (probed or refused.until_at > now):
+    create = lanes.closed(connection).get(lanes.CREATE)
+    is_refused = create is not None and create.code == batches.SEND_REFUSED
+    # The batch that is tried every hour may have been cancelled: then another is made when it is time for a try.
+    has_probe = any(batch.state is not Batch.PARKED for batch in open_batches)
+    if create is not None and is_refused and (has_probe or create.until_at > now):
         return True
     held_up = []
     for batch in open_batches:

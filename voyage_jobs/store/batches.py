@@ -272,6 +272,13 @@ def due_no_later(tx: Tx, latest: int) -> None:
     tx.connection.execute(update(remote_files).where(files).values(due_at=latest))
 
 
+def due_again(tx: Tx) -> None:
+    """Let no batch that failed wait any longer (what made them fail is over). Those that are parked stay so."""
+    moving = batches.c.state.in_([str(word) for word in states.UNFINISHED])
+    where = moving & batches.c.error.is_not(None) & (batches.c.due_at > tx.now)
+    tx.connection.execute(update(batches).where(where).values(due_at=tx.now))
+
+
 def in_flight(connection: Connection) -> tuple[int, int]:
     """(jobs, estimated tokens) that are, or may be, at the vendor or on their way there."""
     busy = [str(word) for word in (*states.BEFORE_THE_JOB, *states.AT_THE_VENDOR)]

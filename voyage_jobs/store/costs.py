@@ -94,7 +94,7 @@ _RECOMPUTED = (
     " (SELECT batch_id, source_id, tokens AS booked, 0 AS counted, usd AS booked_usd FROM spend WHERE kind = 'settled'"
     "  UNION ALL SELECT batch_id, source_id, 0, tokens, 0 FROM lines WHERE tokens > 0) x"
     " JOIN batches b ON b.id = x.batch_id LEFT JOIN sources s ON s.id = x.source_id"
-    " WHERE b.collected_at IS NOT NULL"
+    " WHERE b.tokens_settled IS NOT NULL"
     " GROUP BY x.batch_id, x.source_id HAVING SUM(x.booked) + SUM(x.counted) > 0 ORDER BY x.batch_id, s.name"
 )
 _CENT_OF_A_CENT = 0.0001

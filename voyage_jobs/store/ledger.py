@@ -55,6 +55,11 @@ _BILLED = (
     " GROUP BY source_id"
 )
 
+# Purpose: what was booked as the bill of a batch, with the other sign, by source.
+_TAKEN_BACK = (
+    "SELECT source_id, -SUM(tokens) FROM spend WHERE batch_id = ? AND kind = 'settled' GROUP BY source_id"
+)
+
 
 def reserve(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
     """Set aside what a batch may cost. Its lines are in."""
@@ -78,6 +83,18 @@ def write_off(tx: Tx, batch: BatchRow) -> None:
 def settle(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
     """Record what the vendor bills for a batch. Its lines are settled."""
     _book(tx, batch_id, "settled", tokens, price, _BILLED)
+
+
+def settle_anew(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
+    """Results that were read before say another bill now: what was booked is taken back, source by source."""
+    _book(tx, batch_id, "settled", -_settled(tx, batch_id), price, _TAKEN_BACK)
+    settle(tx, batch_id, tokens, price)
+
+
+def _settled(tx: Tx, batch_id: int) -> int:
+    where = (spend.c.batch_id == batch_id) & (spend.c.kind == "settled")
+    booked = select(func.coalesce(func.sum(spend.c.tokens), 0)).where(where)
+    return int(tx.connection.execute(booked).scalar_one())
 
 
 def save(tx: Tx, tokens: int, price: float | None, source_id: int | None = None) -> None:

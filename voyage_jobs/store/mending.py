@@ -120,7 +120,7 @@ def book_again(tx: Tx, batch_ids: Sequence[int]) -> None:
         ).one()
         tx.connection.execute(delete(spend).where(spend.c.batch_id == batch_id))
         ledger.reserve(tx, batch_id, batch.estimated, batch.price)
-        if batch.state in _OVER:
+        if batch.state in _OVER or batch.settled is not None:  # or parked, with results that cannot be used
             ledger.release(tx, batch_id, batch.estimated, batch.price)
         if batch.settled is not None:
             settled = batch.settled if batch.of_lines is None else batch.of_lines
