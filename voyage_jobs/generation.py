@@ -36,5 +36,5 @@ def read(path: Path) -> Stamp | None:
 
 def write(path: Path, stamp: Stamp) -> None:
     """Note the stamp, durable on return. Raises DiskFullError."""
-    with durable.writing(path) as out:
+    with durable.writing(path, private=True) as out:
         out.write(f"{stamp.state} {stamp.generation}\n".encode())

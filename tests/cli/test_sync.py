@@ -97,7 +97,7 @@ def test_a_call_without_an_answer_is_not_waited_for_past_the_time(tmp_path, oper
 
 
 def test_a_disk_that_is_short_is_waited_for_and_named(world):
-    outcome = sync(world, sections={"disk": {"min_free_bytes": 2**60}}, timeout_s=600)
+    outcome = sync(world, sections={"disk": {"min_free_bytes": 2**53}}, timeout_s=600)
     assert outcome.ending is Ending.UNFINISHED
     assert "paused_disk" in codes(outcome)
     assert sync(world).ending is Ending.DONE

@@ -174,7 +174,7 @@ def test_a_refused_key_is_waited_out(tmp_path):
 
 
 def test_a_disk_that_is_full_is_waited_out(world):
-    sections = {"disk": {"min_free_bytes": 2**60}}
+    sections = {"disk": {"min_free_bytes": 2**53}}
     fresh = world.settings()
     Run(world, {20: Run.hangup, 80: nothing}, reload=lambda: fresh, **sections)
     assert world.log.named("disk.paused")

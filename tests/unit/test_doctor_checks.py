@@ -145,7 +145,7 @@ def test_sources_that_are_missing_unmounted_or_frozen(sound):
 
 
 def test_a_full_disk(sound):
-    check = one(checks(sound, disk={"min_free_bytes": 1 << 60}), "disk")
+    check = one(checks(sound, disk={"min_free_bytes": 1 << 53}), "disk")
     assert check.verdict is Verdict.BAD
     assert "min_free_bytes" in check.fix
 

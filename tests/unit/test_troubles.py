@@ -101,8 +101,8 @@ def errors(world):
 
 
 def test_a_vendor_that_is_away_is_on_record_until_the_step_comes_through(tmp_path):
-    """Two uploads that fail alike; and once more, when that is tried again."""
-    world = World(tmp_path, faults={"request_lost": {"on": "upload_file", "times": 3}})
+    """Two uploads that fail alike."""
+    world = World(tmp_path, faults={"request_lost": {"on": "upload_file", "times": 2}})
     world.write("a.md", "text")
     world.write("b.md", "other text")
     alone = {"batching": {"max_inputs": 1}}
@@ -114,7 +114,7 @@ def test_a_vendor_that_is_away_is_on_record_until_the_step_comes_through(tmp_pat
     found = errors(world)["submit"]
     assert found["over_at"] is not None
     ever = look(world)["counters"]
-    assert ever["errors"] == 2
+    assert ever["errors"] == 1
     assert (ever["batches_sent"], ever["inputs_sent"], ever["chunks_published"], ever["starts"]) == (
         2,
         2,
@@ -179,7 +179,7 @@ def test_an_error_at_the_start_is_on_record(tmp_path, monkeypatch):
 def test_a_full_disk_is_an_error_of_the_disk_and_over_when_there_is_room(tmp_path):
     world = World(tmp_path)
     world.write("a.md", "text")
-    world.run(6, quiet=False, disk={"min_free_bytes": 1 << 60})
+    world.run(6, quiet=False, disk={"min_free_bytes": 1 << 53})
     assert errors(world)["disk"]["code"] == "paused_disk"
     world.run()
     assert errors(world)["disk"]["over_at"] is not None

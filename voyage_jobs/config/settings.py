@@ -85,7 +85,7 @@ class Paths:
     def ours(self) -> tuple[str, ...]:
         """What is called so in the data folder is ours; an operator may keep other things beside it."""
         state = self.state_db.name
-        mine = [self.lock, self.spool, self.vectors, self.tokenizers, self.own_table]
+        mine = [self.lock, self.generation, self.spool, self.vectors, self.tokenizers, self.own_table]
         return (state, f"{state}-wal", f"{state}-shm", *(path.name for path in mine if path is not None))
 
 

@@ -21,7 +21,7 @@ from voyage_jobs.sources import names
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps import rebuild_words as words
-from voyage_jobs.store.batches import SEND_REFUSED, BatchRow
+from voyage_jobs.store.batches import SEND_REFUSED, UNUSABLE, BatchRow
 from voyage_jobs.store.engine import SAFE_LIBRARY, library_is_safe, library_version
 from voyage_jobs.store.lanes import Lane
 from voyage_jobs.store.sources import NOT_CONFIGURED, SourceRow
@@ -302,7 +302,11 @@ def _batches(facts: Facts, settings: Settings) -> Iterator[Problem]:
     del settings
     for batch in facts.open:
         if batch.state is Batch.PARKED:
-            yield Problem("parked", f"Batch {batch.ref} is parked: {batch.reason}", batch.hint, person=True)
+            message = f"Batch {batch.ref} is parked: {batch.reason}"
+            if batch.code == UNUSABLE:
+                yield Problem("unusable_results", message, batch.hint, person=True)
+            else:
+                yield Problem("parked", message, batch.hint, person=True)
         elif batch.error is not None and batch.failures:
             yield _failing(batch)
         elif batch.state is Batch.RUNNING and _is_unknown_and_in_time(facts, batch):

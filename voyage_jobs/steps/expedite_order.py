@@ -45,7 +45,6 @@ def expedite(context: Context, arguments: Mapping[str, object], who: str) -> dic
         document = _document(context, arguments)
         return {**_told(context, document, order_ref, Done(), interrupted=True), "file_read": True}
     _demand_fresh(context, arguments)
-    _demand_claimed(context)
     _demand_awake(context, str(arguments["source"]))
     _demand_settled(context)
     document, read = _look_at(context, arguments)
@@ -53,6 +52,8 @@ def expedite(context: Context, arguments: Mapping[str, object], who: str) -> dic
         found = calls.needed(connection, document.id)
         source = sources.by_name(connection, document.source)
     chosen = _chosen(found, also_in_flight=bool(arguments.get("also_in_flight")))
+    if chosen:
+        _demand_claimed(context)
     _demand_agreed(chosen, arguments)
     if source is None:
         raise ConfigError(f"There is no source {document.source!r}.")
