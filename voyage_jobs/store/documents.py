@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,13 @@ _KNOWN = (
     " WHERE folder_id = ? AND state IN ('present', 'skipped')"
 )
 
+# Purpose: by what the newest version of each file of a folder was made that is wanted or served, if there is one.
+_MADE_BY = (
+    "SELECT d.name, d.state, (SELECT v.splitter FROM versions v WHERE v.document_id = d.id"
+    "  AND v.state IN ('waiting', 'ready', 'published') ORDER BY v.id DESC LIMIT 1)"
+    " FROM documents d WHERE d.folder_id = ? AND d.state IN ('present', 'skipped')"
+)
+
 # The reason of a missing document that stays: a person said so, or its source keeps everything.
 KEPT = "kept"
 
@@ -32,11 +39,15 @@ PASSING_REASONS = frozenset({"unreadable", "changing"})
 
 @dataclass(frozen=True)
 class FilePlace:
-    """Where a content was read: the encoded root and relative path, and the hash of its bytes."""
+    """Where a content was read: the encoded root and relative path, and the hashes of its bytes and of its text.
+
+    `text_hash` is None where the text is to be split anew, or an older release read it.
+    """
 
     root: str
     path: str
     content_hash: bytes
+    text_hash: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,13 @@ def known(connection: Connection, folder_id: int) -> Mapping[str, tuple[int, int
     raw = connection.connection.driver_connection
     assert raw is not None  # noqa: S101 - for the type checker: an open connection has one
     return {row[0]: row[1:] for row in raw.execute(_KNOWN, (folder_id,))}
+
+
+def made_by(connection: Connection, folder_id: int) -> Iterator[tuple[str, str | None]]:
+    """(name, form fingerprint of its newest live version) of what is remembered in one folder; None for a skipped file
+    and for one without a live version."""
+    for name, state, made in connection.exec_driver_sql(_MADE_BY, (folder_id,)):
+        yield name, made if state == states.Document.PRESENT else None
 
 
 # Purpose: a folder in which something was found for the first time.
@@ -176,13 +194,6 @@ def _insert(
     )
     causes = ((document_id, each.state, each.reason or "found") for document_id, each in new)
     moves.record_births(tx, "document", causes)
-
-
-def forget_stats(tx: Tx, source_id: int) -> None:
-    """Have every file of a source read again at its next scan (the splitter changed)."""
-    tx.connection.execute(
-        update(documents).where(documents.c.source_id == source_id).values(mtime_ns=UNSETTLED_MTIME)
-    )
 
 
 def forget_skips(tx: Tx, source_id: int) -> None:
