@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from older_state import as_0_1_0_left_it
 from step_doors import document, prose, query, settle, shown, versions_of
+from world import World
 
 from voyage_jobs.sources import read
 from voyage_jobs.sources.files import Skip
@@ -91,3 +92,18 @@ def test_a_text_from_the_table_is_kept_only_if_it_is_what_was_embedded(world):
             " JOIN documents d ON d.id = v.document_id",
         )
         assert kept == [("a.md",)]
+
+
+def test_a_text_of_windows_is_kept_by_the_keys_of_its_windows(tmp_path, monkeypatch):
+    monkeypatch.setattr("voyage_jobs.steps.splitting.WINDOW_CHUNKS", 2)
+    contextual = {"model": "voyage-context-3", "endpoint": "/v1/contextualizedembeddings"}
+    world = World(tmp_path, voyage=contextual)
+    world.write("a.md", prose("a", 5))
+    world.write("b.md", prose("b"))
+    world.run()
+    world.remove("a.md")
+    keep = [{"name": "docs", "path": str(world.docs), "keep": True}]
+    with world.worker(sources=keep) as context:
+        world.take_turns(context)
+        assert query(context, "SELECT COUNT(DISTINCT embedding_id), COUNT(*) FROM chunks") == [(4, 6)]
+        assert world.log.named("texts.kept") == [{"documents": 1}]
