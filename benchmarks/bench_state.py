@@ -20,6 +20,7 @@ from voyage_jobs.clock import SystemClock
 from voyage_jobs.profile import Profile
 from voyage_jobs.store import batches, documents, embeddings, publications, sources, versions
 from voyage_jobs.store.documents import Seen
+from voyage_jobs.store.identity import Identity
 from voyage_jobs.store.store import Store
 from voyage_jobs.store.versions import NewChunk, NewVersion
 
@@ -65,7 +66,14 @@ def new_versions(
         sections = '[["Guide"],["Guide","Install"],["Guide","Use"],["Guide","Use","Advanced"]]'
         made.append(
             NewVersion(
-                ids[i], content, "split-1", 1_780_000_000_000_000, "Guide", sections, "{}", text, chunks
+                ids[i],
+                Identity(content, content, "split-1"),
+                1_780_000_000_000_000,
+                "Guide",
+                sections,
+                "{}",
+                text,
+                chunks,
             )
         )
     return made
@@ -85,7 +93,7 @@ def fill(store: Store, chunks: int, make_text: Callable[[int], str] = document_t
         with store.write() as tx:
             folder = f"folder{first // 5000}"
             seen = [
-                Seen(folder, f"file{first + i}.md", len(v.text), 1, first + i, v.content_hash)
+                Seen(folder, f"file{first + i}.md", len(v.text), 1, first + i, v.identity.content_hash)
                 for i, v in enumerate(prepared)
             ]
             ids = documents.save(tx, source.id, "docs", folders, seen)

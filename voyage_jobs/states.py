@@ -13,8 +13,8 @@ over. `gone`: its rows are to leave the table. `skipped`: looked at and not embe
 empty, too large, unreadable ...). A document may come back from anywhere; `gone -> missing` when a person undeletes
 one whose rows can be had at no cost.
 
-**version**: one content of one document, cut by one splitter, embedded under one profile. `waiting` until each of
-its embeddings is held or has failed for good (and at least one is held); then `ready` to be published; `published`
+**version**: one content of one document, read and split by one form, embedded under one profile. `waiting` until each
+of its embeddings is held or has failed for good (and at least one is held); then `ready` to be published; `published`
 when the table serves it; `retired` when the table does not serve it any more. A version that a newer one overtakes
 before it was ever published is `superseded`. `published -> ready` happens when the table has to be built again, or
 when a failed chunk was mended. A `waiting` or `ready` version that is overtaken while the table may show it (its

@@ -241,12 +241,6 @@ def test_sizes_that_cannot_be_kept_are_refused(size: int, overlap: int) -> None:
         SplitOptions(size, overlap)
 
 
-def test_the_fingerprint_is_that_of_the_sizes() -> None:
-    assert SplitOptions().fingerprint == SplitOptions(2000, 0).fingerprint
-    others = {SplitOptions(1999).fingerprint, SplitOptions(2000, 1).fingerprint, SplitOptions().fingerprint}
-    assert len(others) == 3
-
-
 # Titles
 
 

@@ -20,7 +20,7 @@ from voyage_jobs.sources.files import FileStat
 from voyage_jobs.sources.read import ReadDocument, read_document
 from voyage_jobs.sources.rules import PathRules
 from voyage_jobs.steps import budget
-from voyage_jobs.steps.splitting import split_options, to_version
+from voyage_jobs.steps.splitting import identity_of, split_options, to_version
 from voyage_jobs.store import calls, counts, documents, ledger, sources
 from voyage_jobs.store.documents import DocumentRow
 from voyage_jobs.store.schema import DROPPED, FAILED, HELD, PACKED, WANTED
@@ -161,7 +161,7 @@ def _pieces(
     options = split_options(settings)
     known = None if document is None else calls.newest_content(connection, document.id)
     read = _read(source, path)
-    if read is not None and (known is None or known[1:] != (read.content_hash, options.fingerprint)):
+    if read is not None and (known is None or not identity_of(read, path, options).is_that_of(known[1])):
         version = to_version(keys, 0, path, read, options)
         first = {chunk.key: chunk for chunk in reversed(version.chunks)}
         states = {key: calls.known(connection, key) or (WANTED, None) for key in first}

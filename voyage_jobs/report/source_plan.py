@@ -22,8 +22,9 @@ from voyage_jobs.sources.split import split
 from voyage_jobs.sources.walk import FolderScan, Known, RootMissing, root_identity, walk
 from voyage_jobs.states import Document
 from voyage_jobs.steps.context import Progress
+from voyage_jobs.steps.rereading import Rereading, unsettled
 from voyage_jobs.steps.scan import rules_fingerprint, why_freeze
-from voyage_jobs.steps.splitting import requests_for, split_options
+from voyage_jobs.steps.splitting import identity_of, requests_for, split_options
 from voyage_jobs.store import documents, foresight
 from voyage_jobs.store.foresight import KnownDocument
 from voyage_jobs.store.schema import DROPPED, FAILED
@@ -31,8 +32,6 @@ from voyage_jobs.store.sources import SourceRow
 from voyage_jobs.store.story import View
 from voyage_jobs.store.versions import NewChunk
 from voyage_jobs.voyage.tokenizer import TokenCounter
-
-UNSETTLED = documents.UNSETTLED_MTIME
 
 
 @dataclass
@@ -121,15 +120,14 @@ class SourcePlanner:
         rules_changed = row is not None and row.rules_fingerprint != rules_fingerprint(
             self._rules, self._source
         )
-        resplit = row is not None and row.splitter_fingerprint not in (None, self._options.fingerprint)
+        rereading = Rereading(None if row is None else row.splitter_fingerprint, self._options)
         other_vectors = row is not None and row.profile_id not in (None, self._profile_id)
-        look_again = rules_changed or resplit or other_vectors
 
         def known(folder: str) -> Known:
             folder_id = self._folder_ids.get(folder)
-            found: Known = {} if folder_id is None else documents.known(connection, folder_id)
-            if look_again:
-                return {name: (size, UNSETTLED, inode) for name, (size, _, inode) in found.items()}
+            found: Known = {} if folder_id is None else rereading.known(connection, folder_id)
+            if rules_changed or other_vectors:
+                return {name: unsettled(stat) for name, stat in found.items()}
             return found
 
         yield from walk(
@@ -169,7 +167,7 @@ class SourcePlanner:
         known = None
         if folder_id is not None:
             known = foresight.known_document(connection, folder_id, stat.name, self._profile_id)
-        change = self._change(known, found)
+        change = self._change(known, found, path)
         if change is None:
             return
         chunks = split(found.text, path, self._options, self._keys.count).chunks
@@ -186,13 +184,13 @@ class SourcePlanner:
         self.plan.skipped[str(skip.reason)] += 1
         self._sink.skipped(self._source.name, _path(folder, skip.name), str(skip.reason))
 
-    def _change(self, known: KnownDocument | None, found: ReadDocument) -> str | None:
+    def _change(self, known: KnownDocument | None, found: ReadDocument, path: str) -> str | None:
         """Count the document as what it is: new, changed, or None if its chunks need not be looked at."""
         if known is None or known.state in (Document.MISSING, Document.GONE):
             self.plan.new += 1
             self._new_contents[found.content_hash] += 1
             return "new"
-        if (found.content_hash, self._options.fingerprint) in known.identities:
+        if any(map(identity_of(found, path, self._options).is_that_of, known.identities)):
             self.plan.unchanged += 1
             return None
         self.plan.changed += 1

@@ -18,10 +18,11 @@ from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat
 from voyage_jobs.states import Embedding, Version
 from voyage_jobs.store import documents, sources, story
-from voyage_jobs.store.documents import UNSETTLED_MTIME, DocumentRow, Place
+from voyage_jobs.store.documents import DocumentRow, Place
 from voyage_jobs.store.embeddings import OUTCOME_WORDS
 from voyage_jobs.store.sources import SourceRow
 from voyage_jobs.store.story import ChunkStory, VersionStory, View
+from voyage_jobs.store.versions import UNSETTLED_MTIME
 
 _LIVE = (Version.WAITING, Version.READY, Version.PUBLISHED)
 

@@ -35,6 +35,11 @@ class ReadDocument:
     """BLAKE2b, 20 bytes, of the file's bytes as they are."""
     stat: FileStat
 
+    @property
+    def text_hash(self) -> bytes:
+        """BLAKE2b, 20 bytes, of `text` in UTF-8: another one cannot be cut by the same offsets."""
+        return hashlib.blake2b(self.text.encode(), digest_size=CONTENT_HASH_BYTES).digest()
+
 
 def read_document(
     path: bytes, expected: FileStat, *, max_bytes: int, follow_symlinks: bool = False

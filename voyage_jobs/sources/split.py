@@ -1,37 +1,31 @@
 """A document's text into chunks: by sections first, then within each.
 
 Pure and deterministic: the same text, path and options give the same chunks. What depends on this module's
-way of cutting is told apart by `SplitOptions.fingerprint`.
+way of cutting is told apart by the fingerprint of the document's form (`forms.py`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from voyage_jobs.sources import markdown, names, rst
+from voyage_jobs.sources.forms import MARKDOWN, RST, form_of
 from voyage_jobs.sources.frontmatter import FrontMatter, Json, front_matter
 from voyage_jobs.sources.headings import Heading, plain_line
 from voyage_jobs.sources.pieces import pieces, with_overlap
 from voyage_jobs.sources.sections import regions
 from voyage_jobs.tokens import Count, estimate_each
 
-SPLITTER_VERSION = 1
-"""Raise it when the same text comes to give other chunks, titles, sections or metadata: every document is
-then split again, and what differs is embedded again. A new version of the splitting library does not raise
-it by itself, else every update would be paid for; documents keep their chunks until they change."""
-
 MIN_MAX_CHARS = 100
-
-_MARKDOWN = (".md", ".markdown", ".mdown", ".mkd", ".mdx")
-_RST = (".rst", ".rest")
 
 
 @dataclass(frozen=True, slots=True)
 class SplitOptions:
-    """How to split. Raises ValueError for sizes that cannot be kept."""
+    """How to split. Raises ValueError for sizes that cannot be kept.
+
+    A further option stands with the form that uses it (`Form.options`), and has a default that changes nothing.
+    """
 
     max_chars: int = 2000
     """No chunk is longer, overlap included."""
@@ -44,12 +38,6 @@ class SplitOptions:
             raise ValueError(f"max_chars is {self.max_chars}, less than {MIN_MAX_CHARS}")
         if not 0 <= self.overlap_chars <= self.max_chars // 2:
             raise ValueError(f"overlap_chars is {self.overlap_chars}, not within 0 and half of max_chars")
-
-    @property
-    def fingerprint(self) -> str:
-        """Tells apart what gives other chunks of the same text."""
-        described = json.dumps([SPLITTER_VERSION, self.max_chars, self.overlap_chars])
-        return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
 
 
 class Chunk(NamedTuple):
@@ -82,13 +70,13 @@ def split(text: str, path: str, options: SplitOptions, count: Count = estimate_e
 
     `count` counts tokens and has no say in how a document is cut.
     """
-    suffix = path[path.rfind(".") :].lower()
-    is_markdown = suffix in _MARKDOWN
+    form = form_of(path).name
+    is_markdown = form == MARKDOWN.name
     front, found = FrontMatter(), list[Heading]()
     if is_markdown:
         front = front_matter(text)
         found = markdown.headings(text, front.end)
-    elif suffix in _RST:
+    elif form == RST.name:
         found = rst.headings(text)
     sections: dict[tuple[str, ...], int] = {}
     spans: list[tuple[int, int, int]] = []

@@ -4,14 +4,18 @@ The state lets go of a text when it is published, since the file has it. Where t
 something else, and the document is still served (its grace period, `undelete`, `keep = true`, a frozen source), the
 table is the last place that has it; a table that is lost could then not be filled again. So it goes back into the
 state, until the file is back or the document is given up.
+
+What stood between the chunks is lost, so the hash of the whole text says nothing here. The keys of the embeddings do:
+each is a hash of the very texts that were embedded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from voyage_jobs.profile import KeyMaker
 from voyage_jobs.steps.context import Context
-from voyage_jobs.store import versions
+from voyage_jobs.store import sources, versions
 from voyage_jobs.store.versions import Orphan
 
 _PAGE = 200
@@ -58,9 +62,21 @@ def _from_table(context: Context, page: Sequence[Orphan]) -> list[tuple[int, str
     for each in page:
         rows = pieces.get((each.source, each.path, each.content_hash.hex()), [])
         text = put_together(rows) if len(rows) == each.chunks else None
-        if text is not None:
+        if text is not None and _is_what_was_embedded(context, each, text):
             found.append((each.id, text))
     return found
+
+
+def _is_what_was_embedded(context: Context, version: Orphan, text: str) -> bool:
+    """Whether every chunk of a version, cut out of this text, has the key of the embedding that answers for it."""
+    requests: list[tuple[bytes, list[str]]] = []
+    with context.store.read() as connection:
+        keys = KeyMaker(sources.load_profile(connection, version.profile_id))
+        for chunk in versions.chunks_of(connection, version.id):
+            if chunk.slot == 0 or not requests:
+                requests.append((chunk.key, []))
+            requests[-1][1].append(text[chunk.start : chunk.end])
+    return all(keys.key(texts) == key for key, texts in requests)
 
 
 def put_together(pieces: Sequence[Piece]) -> str | None:

@@ -21,7 +21,7 @@ from voyage_jobs.steps.budget import Allowance
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.filling import Filling, Limits, request_params
-from voyage_jobs.steps.texts import Texts
+from voyage_jobs.steps.texts import Texts, read_otherwise
 from voyage_jobs.store import batches, counts, embeddings, lanes, ledger, notes, pauses, sources
 from voyage_jobs.store.embeddings import Backlog, WantedEmbedding
 from voyage_jobs.store.store import Tx
@@ -153,11 +153,14 @@ def _members(context: Context, refusals: int, limits: Limits) -> list[WantedEmbe
     with context.store.read() as connection:
         allowance = budget.allowance(context, connection)
         allowance.shut |= _resting_sources(context, connection)
+        texts = Texts(context.store)
         while True:
             shut = set(allowance.shut)
-            members = list(_fitting(context, connection, refusals, limits, allowance))
+            members = list(_fitting(context, connection, texts, refusals, limits, allowance))
             if members or allowance.shut == shut:
-                return members
+                break
+    read_otherwise(context, texts)
+    return members
 
 
 def _resting_sources(context: Context, connection: Any) -> set[int]:
@@ -169,10 +172,9 @@ def _resting_sources(context: Context, connection: Any) -> set[int]:
 
 
 def _fitting(
-    context: Context, connection: Any, refusals: int, limits: Limits, allowance: Allowance
+    context: Context, connection: Any, texts: Texts, refusals: int, limits: Limits, allowance: Allowance
 ) -> Iterator[WantedEmbedding]:
     """Wanted embeddings, in order, until a limit is met. Those whose text cannot be had are passed over."""
-    texts = Texts(context.store)
     filling = Filling(limits)
     shut = frozenset(allowance.shut)
     only = context.only

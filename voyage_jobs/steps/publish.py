@@ -19,7 +19,7 @@ from voyage_jobs.steps.reformat import is_older, let_go_if_due, raise_format
 from voyage_jobs.steps.rows import RowMaker
 from voyage_jobs.steps.shown import demand_rows
 from voyage_jobs.steps.texts import Texts
-from voyage_jobs.store import batches, embeddings, publications, sources, versions
+from voyage_jobs.store import batches, embeddings, publications, versions
 from voyage_jobs.store.versions import ReadyVersion
 
 if TYPE_CHECKING:
@@ -80,12 +80,15 @@ def _has_text(context: Context, texts: Texts, version: ReadyVersion) -> bool:
 
 
 def wait_for_text(context: Context, version: ReadyVersion) -> None:
-    """A version whose text cannot be had is passed over until a scan has read its file; one is due at once."""
+    """A version whose text cannot be had is passed over until a scan has read its file; one is due at once.
+
+    The scan reads it also where its stat is what it was: its bytes, or what they are read as, may be others.
+    """
     context.without_text.add(version.id)
     if version.id not in context.scanned_for_text:
         context.scanned_for_text.add(version.id)
         with context.store.write() as tx:
-            sources.scan_soon(tx, version.source)
+            versions.read_soon(tx, [version.id])
         context.log.warning("publish.no_text", source=version.source, path=version.path)
 
 

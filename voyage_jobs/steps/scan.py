@@ -20,6 +20,7 @@ from voyage_jobs.sources.read import ReadDocument, read_document
 from voyage_jobs.sources.rules import PathRules
 from voyage_jobs.sources.walk import FolderScan, Known, RootIdentity, RootMissing, root_identity, walk
 from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.rereading import Rereading
 from voyage_jobs.steps.splitting import split_options, to_version
 from voyage_jobs.store import documents, ledger, sources, versions
 from voyage_jobs.store.documents import Seen
@@ -91,6 +92,7 @@ class Scan:
         self._rules = PathRules(settings.include, settings.exclude, settings.hidden)
         self._rules_fingerprint = rules_fingerprint(self._rules, settings)
         self._rules_changed = row.rules_fingerprint != self._rules_fingerprint
+        self._rereading = Rereading(row.splitter_fingerprint, self._options)
         self._folder_ids: dict[str, int] = {}
         self._visited: set[str] = set()
         self._protected: list[str] = []
@@ -101,6 +103,7 @@ class Scan:
         self._lost = 0
         self._moved = 0
         self._later = 0
+        self._unread = False
 
     def run(self) -> Iterator[None]:
         """Walk, compare, record; yields between slices."""
@@ -134,7 +137,7 @@ class Scan:
         So it is where the folder is new (a scan that is under way may just be adding it), where the rules or the
         splitting have changed since the last scan, and where the file cannot be taken.
         """
-        if self._rules_changed or self.row.splitter_fingerprint != self._options.fingerprint:
+        if self._rules_changed or self._rereading.due:
             return False
         if not self._rules.keeps(path):
             return False
@@ -158,25 +161,27 @@ class Scan:
     # --- beginning ---
 
     def _begin(self) -> None:
-        if self.row.splitter_fingerprint != self._options.fingerprint:
-            with self.context.store.write() as tx:
-                if self.row.splitter_fingerprint is not None:
-                    documents.forget_stats(tx, self.row.id)
-                # Noted before the first file is, or a scan that broke off would leave files split in the old way.
-                sources.note(tx, self.row.id, splitter_fingerprint=self._options.fingerprint)
-        if self._rules_changed:
-            with self.context.store.write() as tx:
-                documents.forget_skips(tx, self.row.id)
         with self.context.store.read() as connection:
             self._folder_ids = documents.folder_ids(connection, self.row.id)
             self._begun = documents.mark(connection)
+        if self._rules_changed and limits_of(self.row.rules_fingerprint) != limits_of(
+            self._rules_fingerprint
+        ):
+            with self.context.store.write() as tx:
+                documents.forget_skips(tx, self.row.id)
+        # Noted before the first file is, or a scan that broke off would leave files split in the old way. Where nothing
+        # is known yet, there is nothing to compare.
+        meanwhile = self._rereading.marker_meanwhile if self._folder_ids else self._rereading.marker
+        if meanwhile != self.row.splitter_fingerprint:
+            with self.context.store.write() as tx:
+                sources.note(tx, self.row.id, splitter_fingerprint=meanwhile)
 
     def _walk(self, root: bytes) -> Iterator[FolderScan]:
         with self.context.store.read() as connection:
 
             def known(folder: str) -> Known:
                 folder_id = self._folder_ids.get(folder)
-                return {} if folder_id is None else documents.known(connection, folder_id)
+                return {} if folder_id is None else self._rereading.known(connection, folder_id)
 
             yield from walk(
                 root,
@@ -191,6 +196,7 @@ class Scan:
     def _visit(self, folder: FolderScan) -> Sequence[Skip | FileStat]:
         """Note what of a folder was seen and what vanished; what is news in it."""
         if folder.unreadable is not None:
+            self._unread = True
             self._protected.append(folder.path)
             self.context.log.warning(
                 "folder.unreadable",
@@ -226,7 +232,7 @@ class Scan:
             return
         mtime_ns = found.stat.mtime_ns
         if self._age_s(mtime_ns) < SETTLE_S:
-            mtime_ns = documents.UNSETTLED_MTIME
+            mtime_ns = versions.UNSETTLED_MTIME
         seen = Seen(folder, stat.name, found.stat.size, mtime_ns, found.stat.inode, found.content_hash)
         part.read.append((seen, found))
         part.chars += len(found.text)
@@ -237,11 +243,12 @@ class Scan:
 
     def _skip(self, part: Slice, folder: str, skip: Skip) -> None:
         if skip.reason in (SkipReason.CHANGING, SkipReason.VANISHED):
+            self._unread = True
             self.context.log.info(
                 "file.later", source=self.row.name, name=names.display(skip.name), why=skip.reason
             )
             return
-        stat = skip.stat or FileStat(skip.name, 0, documents.UNSETTLED_MTIME, 0)
+        stat = skip.stat or FileStat(skip.name, 0, versions.UNSETTLED_MTIME, 0)
         part.skipped.append(
             Seen(
                 folder,
@@ -354,7 +361,7 @@ class Scan:
             device=identity.device,
             inode=identity.inode,
             rules_fingerprint=self._rules_fingerprint,
-            splitter_fingerprint=self._options.fingerprint,
+            **({} if self._unread else {"splitter_fingerprint": self._rereading.marker}),
             profile_id=self.context.profile_id,
             scanned_at=tx.now,
             **self._used_up(tx),
@@ -402,6 +409,11 @@ class Scan:
             hinted=self.hinted,
             later=self._later,
         )
+
+
+def limits_of(fingerprint: str | None) -> str | None:
+    """The part of a fingerprint of the rules that is not about patterns, and decides which wanted files are taken."""
+    return None if fingerprint is None else fingerprint.partition(":")[2]
 
 
 def rules_fingerprint(rules: PathRules, settings: SourceSettings) -> str:

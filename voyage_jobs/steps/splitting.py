@@ -9,8 +9,10 @@ import orjson
 
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.profile import KeyMaker, Profile
+from voyage_jobs.sources.forms import form_of
 from voyage_jobs.sources.read import ReadDocument
 from voyage_jobs.sources.split import Chunk, SplitOptions, split
+from voyage_jobs.store.identity import Identity
 from voyage_jobs.store.versions import NewChunk, NewVersion
 from voyage_jobs.tokens import Count, estimate_each
 
@@ -38,6 +40,12 @@ def split_options(settings: Settings) -> SplitOptions:
     )
 
 
+def identity_of(read: ReadDocument, path: str, options: SplitOptions) -> Identity:
+    """Which version this is: the bytes, the text, and the form that the file takes by its name."""
+    form = form_of(path)
+    return Identity(read.content_hash, read.text_hash, form.fingerprint(options), form.older(options))
+
+
 def to_version(
     context: Keyed, document_id: int, path: str, read: ReadDocument, options: SplitOptions
 ) -> NewVersion:
@@ -45,8 +53,7 @@ def to_version(
     document = split(read.text, path, options, context.count)
     return NewVersion(
         document_id=document_id,
-        content_hash=read.content_hash,
-        splitter=options.fingerprint,
+        identity=identity_of(read, path, options),
         modified_at=read.stat.mtime_ns // 1000,
         title=document.title,
         sections=orjson.dumps([list(section) for section in document.sections]).decode(),

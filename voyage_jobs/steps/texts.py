@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat
@@ -12,6 +13,9 @@ from voyage_jobs.store import embeddings, versions
 from voyage_jobs.store.embeddings import WantedEmbedding
 from voyage_jobs.store.store import ReadOnlyStore, Store
 from voyage_jobs.store.versions import FilePlace
+
+if TYPE_CHECKING:
+    from voyage_jobs.steps.context import Context
 
 _KEPT = 8  # versions are asked for in order: a few are enough
 
@@ -22,9 +26,12 @@ class Texts:
     def __init__(self, store: Store | ReadOnlyStore) -> None:
         self._store = store
         self._kept: OrderedDict[int, str | None] = OrderedDict()
+        self.reads_otherwise: set[int] = set()
+        """Versions whose files have the bytes that they had, and are read as another text now."""
 
     def of_version(self, version_id: int) -> str | None:
-        """The decoded text of a version; None if the state let go of it and its file is not what it was."""
+        """The decoded text of a version; None if the state let go of it and its file is not what it was, or is read as
+        another text now: the offsets of the version would cut other chunks out of it."""
         if version_id in self._kept:
             self._kept.move_to_end(version_id)
             return self._kept[version_id]
@@ -32,7 +39,11 @@ class Texts:
             text = versions.text_of(connection, version_id)
             place = None if text is not None else versions.file_of(connection, version_id)
         if place is not None:
-            text = read_again(place)
+            read = read_file_again(place)
+            if read is not None and not is_text_of(place, read):
+                self.reads_otherwise.add(version_id)
+            elif read is not None:
+                text = read.text
         self._kept[version_id] = text
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
@@ -57,13 +68,28 @@ class Texts:
 
 
 def read_again(place: FilePlace) -> str | None:
-    """The text of a version from its file; None if that is not what it was."""
+    """The text of a version from its file; None if that is not what it was, or is read as another text now."""
     read = read_file_again(place)
-    return None if read is None else read.text
+    return read.text if read is not None and is_text_of(place, read) else None
+
+
+def is_text_of(place: FilePlace, read: ReadDocument) -> bool:
+    """Whether what was read is the text that was split. Where an older release split it, the bytes say so alone."""
+    return place.text_hash in (None, read.text_hash)
+
+
+def read_otherwise(context: Context, texts: Texts) -> None:
+    """Have files read and split again whose bytes are as they were and whose text is not: no stat would tell a scan."""
+    found = texts.reads_otherwise - context.scanned_for_text
+    if found:
+        context.scanned_for_text |= found
+        with context.store.write() as tx:
+            versions.read_soon(tx, sorted(found))
+        context.log.warning("texts.read_otherwise", versions=len(found))
 
 
 def read_file_again(place: FilePlace) -> ReadDocument | None:
-    """A file as it was read before; None if it is not what it was."""
+    """A file with the bytes that it had; None if it is not what it was."""
     path = os.path.join(names.decode(place.root), names.decode(place.path))
     try:
         found = os.stat(path)

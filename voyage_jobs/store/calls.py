@@ -15,6 +15,7 @@ from sqlalchemy import Connection, insert, select, text
 from voyage_jobs import states
 from voyage_jobs.store import ledger, moves, versions
 from voyage_jobs.store.embeddings import MALFORMED, OPEN, RETURNED, SUCCESS
+from voyage_jobs.store.identity import Made
 from voyage_jobs.store.schema import HELD, PACKED, WANTED, calls
 from voyage_jobs.store.store import Tx
 from voyage_jobs.usage import Billed
@@ -295,7 +296,7 @@ _NEEDED = (
 _KNOWN = f"SELECT e.state, b.ref FROM embeddings e{_TRAVELS} WHERE e.key = ?"
 # Purpose: where a document's newest content stands.
 _STANDS = (
-    "SELECT state, content_hash, splitter FROM versions WHERE document_id = ?"
+    "SELECT state, content_hash, text_hash, splitter FROM versions WHERE document_id = ?"
     " AND state IN ('waiting', 'ready', 'published') ORDER BY id DESC LIMIT 1"
 )
 
@@ -311,10 +312,10 @@ def known(connection: Connection, key: bytes) -> tuple[int, str | None] | None:
     return None if row is None else (int(row[0]), row[1])
 
 
-def newest_content(connection: Connection, document_id: int) -> tuple[states.Version, bytes, str] | None:
-    """(state, content hash, splitter) of the newest live version of a document, if it has one."""
+def newest_content(connection: Connection, document_id: int) -> tuple[states.Version, Made] | None:
+    """(state, identity) of the newest live version of a document, if it has one."""
     row = connection.exec_driver_sql(_STANDS, (document_id,)).first()
-    return None if row is None else (states.Version(row[0]), row[1], row[2])
+    return None if row is None else (states.Version(row[0]), Made(*row[1:]))
 
 
 @dataclass(frozen=True)

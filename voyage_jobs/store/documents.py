@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +13,19 @@ from voyage_jobs.profile import document_key
 from voyage_jobs.store import moves
 from voyage_jobs.store.schema import documents, folders, sources
 from voyage_jobs.store.store import Tx
-from voyage_jobs.store.versions import FilePlace, let_text_go, supersede
-
-# A stat that no file has: makes the next scan read the file again.
-UNSETTLED_MTIME = -1
+from voyage_jobs.store.versions import UNSETTLED_MTIME, FilePlace, let_text_go, supersede
 
 # Purpose: what the state remembers of one folder; the hot path of a rescan, hence plain tuples.
 _KNOWN = (
     "SELECT name, size, mtime_ns, inode FROM documents"
     " WHERE folder_id = ? AND state IN ('present', 'skipped')"
+)
+
+# Purpose: by what the newest version of each file of a folder was made that is wanted or served, if there is one.
+_MADE_BY = (
+    "SELECT d.name, d.state, (SELECT v.splitter FROM versions v WHERE v.document_id = d.id"
+    "  AND v.state IN ('waiting', 'ready', 'published') ORDER BY v.id DESC LIMIT 1)"
+    " FROM documents d WHERE d.folder_id = ? AND d.state IN ('present', 'skipped')"
 )
 
 # The reason of a missing document that stays: a person said so, or its source keeps everything.
@@ -58,6 +62,13 @@ def known(connection: Connection, folder_id: int) -> Mapping[str, tuple[int, int
     raw = connection.connection.driver_connection
     assert raw is not None  # noqa: S101 - for the type checker: an open connection has one
     return {row[0]: row[1:] for row in raw.execute(_KNOWN, (folder_id,))}
+
+
+def made_by(connection: Connection, folder_id: int) -> Iterator[tuple[str, str | None]]:
+    """(name, form fingerprint of its newest live version) of what is remembered in one folder; None for a skipped file
+    and for one without a live version."""
+    for name, state, made in connection.exec_driver_sql(_MADE_BY, (folder_id,)):
+        yield name, made if state == states.Document.PRESENT else None
 
 
 # Purpose: a folder in which something was found for the first time.
@@ -166,13 +177,6 @@ def _insert(
     )
     causes = ((document_id, each.state, each.reason or "found") for document_id, each in new)
     moves.record_births(tx, "document", causes)
-
-
-def forget_stats(tx: Tx, source_id: int) -> None:
-    """Have every file of a source read again at its next scan (the splitter changed)."""
-    tx.connection.execute(
-        update(documents).where(documents.c.source_id == source_id).values(mtime_ns=UNSETTLED_MTIME)
-    )
 
 
 def forget_skips(tx: Tx, source_id: int) -> None:

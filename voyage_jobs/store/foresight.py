@@ -10,6 +10,7 @@ from sqlalchemy import Connection, create_engine, select, text
 from sqlalchemy.pool import StaticPool
 
 from voyage_jobs.store.engine import sqlite_module
+from voyage_jobs.store.identity import Made
 from voyage_jobs.store.schema import metadata, profiles
 from voyage_jobs.store.store import ReadOnlyStore
 from voyage_jobs.store.story import View
@@ -38,18 +39,18 @@ class NoState(ReadOnlyStore):
 
 @dataclass(frozen=True)
 class KnownDocument:
-    """What the state knows at one place: `identities` are (content hash, splitter) of what is wanted or served."""
+    """What the state knows at one place: `identities` are those of what is wanted or served."""
 
     state: str
     content_hash: bytes | None
-    identities: frozenset[tuple[bytes, str]]
+    identities: frozenset[Made]
 
 
 # Purpose: what is known at one place.
 _DOCUMENT = text("SELECT id, state, content_hash FROM documents WHERE folder_id = :folder AND name = :name")
 # Purpose: what is wanted or served of it.
 _LIVE = text(
-    "SELECT content_hash, splitter FROM versions"
+    "SELECT content_hash, text_hash, splitter FROM versions"
     " WHERE document_id = :id AND state IN ('waiting', 'ready', 'published') AND profile_id = :profile"
 )
 
@@ -62,7 +63,7 @@ def known_document(
     if row is None:
         return None
     live = connection.execute(_LIVE, {"id": row.id, "profile": profile_id})
-    return KnownDocument(row.state, row.content_hash, frozenset((v.content_hash, v.splitter) for v in live))
+    return KnownDocument(row.state, row.content_hash, frozenset(Made(*v) for v in live))
 
 
 def embedding_states(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, int]:

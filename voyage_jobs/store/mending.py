@@ -8,11 +8,11 @@ from sqlalchemy import delete, update
 
 from voyage_jobs import states
 from voyage_jobs.store import audit, calls, ledger, moves, versions
-from voyage_jobs.store.documents import UNSETTLED_MTIME
 from voyage_jobs.store.embeddings import OPEN, RETURNED, UNHELD
 from voyage_jobs.store.schema import HELD, PACKED, WANTED, batches, spend, texts
 from voyage_jobs.store.schema import versions as version_table
 from voyage_jobs.store.store import Tx
+from voyage_jobs.store.versions import UNSETTLED_MTIME
 
 _OVER = ("collected", "closed", "refused", "cancelled")
 

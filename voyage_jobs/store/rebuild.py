@@ -231,12 +231,13 @@ def held_tokens(connection: Connection, fingerprint: str) -> int:
 # Purpose: have every file read again, whatever its stat says, and know which sources have been through it.
 _READ_ALL = text("UPDATE documents SET mtime_ns = -1")
 _UNSCANNED = text("UPDATE sources SET profile_id = NULL")
-# Purpose: have those files read again whose present content is not what the table shows.
+# Purpose: have those files read again whose present content is not what the table shows. What each version was made by
+# is compared by the next scan, document by document.
 _READ_CHANGED = text(
     "UPDATE documents SET mtime_ns = -1 WHERE NOT EXISTS (SELECT 1 FROM versions v WHERE v.document_id = documents.id"
-    " AND v.state = 'published' AND v.doubtful = 0 AND v.content_hash = documents.content_hash"
-    " AND v.splitter = (SELECT s.splitter_fingerprint FROM sources s WHERE s.id = documents.source_id))"
+    " AND v.state = 'published' AND v.doubtful = 0 AND v.content_hash = documents.content_hash)"
 )
+_UNCOMPARED = text("UPDATE sources SET splitter_fingerprint = NULL")
 _SCAN_NOW = text("UPDATE sources SET scan_due_at = 0")
 
 
@@ -245,6 +246,7 @@ def read_again(tx: Tx, *, everything: bool) -> None:
     if everything:
         tx.connection.execute(_UNSCANNED)
     tx.connection.execute(_READ_ALL if everything else _READ_CHANGED)
+    tx.connection.execute(_UNCOMPARED)
     tx.connection.execute(_SCAN_NOW)
 
 

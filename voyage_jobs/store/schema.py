@@ -81,7 +81,7 @@ sources = _table(
     Column("device", Integer),
     Column("inode", Integer),
     Column("rules_fingerprint", Text),
-    Column("splitter_fingerprint", Text),
+    Column("splitter_fingerprint", Text),  # with which forms its documents were compared (sources/forms.py)
     Column("profile_id", Integer, ForeignKey("profiles.id")),
     Column("scanned_at", Integer),  # end of the last complete scan
     Column("scan_due_at", Integer, nullable=False, server_default="0"),
@@ -140,7 +140,7 @@ versions = _table(
     Column("source_id", Integer, ForeignKey("sources.id"), nullable=False),
     Column("profile_id", Integer, ForeignKey("profiles.id"), nullable=False),
     Column("content_hash", BLOB, nullable=False),
-    Column("splitter", Text, nullable=False),
+    Column("splitter", Text, nullable=False),  # fingerprint of the form that read and split it
     Column("state", Text, nullable=False),
     Column("chunks", Integer, nullable=False),
     Column("open_chunks", Integer, nullable=False),  # whose embedding is neither held nor failed
@@ -156,6 +156,7 @@ versions = _table(
     Column("title", Text, nullable=False),
     Column("sections", Text, nullable=False),  # JSON: distinct section paths, chunks point into it
     Column("metadata", Text, nullable=False),  # JSON
+    Column("text_hash", BLOB),  # of the text that was split; null: by an older release
     _state(states.Version),
     CheckConstraint("state != 'published' OR published_at IS NOT NULL", name="published_says_when"),
     CheckConstraint("open_chunks >= 0 AND failed_chunks >= 0", name="counts"),

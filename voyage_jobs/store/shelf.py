@@ -88,11 +88,12 @@ _RANKED = (
 # meanwhile they are to leave the table. (Files that have turned into no text are for the next scan and its guard.)
 _REVIVE = text(
     "INSERT INTO versions (id, document_id, source_id, profile_id, content_hash, splitter, state, chunks, open_chunks,"
-    " failed_chunks, seen_at, modified_at, published_at, publication_id, retire, doubtful, title, sections, metadata) "
+    " failed_chunks, seen_at, modified_at, published_at, publication_id, retire, doubtful, title, sections, metadata,"
+    " text_hash) "
     + _RANKED
     + "SELECT :last + r.number, v.document_id, v.source_id, v.profile_id, v.content_hash, v.splitter, 'published',"
     " v.chunks, 0, v.failed_chunks, v.seen_at, v.modified_at, COALESCE(v.published_at, :now), :publication,"
-    " d.state = 'gone', v.doubtful, v.title, v.sections, v.metadata"
+    " d.state = 'gone', v.doubtful, v.title, v.sections, v.metadata, v.text_hash"
     " FROM ranked r JOIN versions v ON v.id = r.version_id JOIN documents d ON d.id = v.document_id"
 )
 _REVIVE_CHUNKS = text(
@@ -110,10 +111,10 @@ _PUBLISHED = text(
 # last that was made of it under that profile, or something older, so it is published, and doubtful.
 _OWN = text(
     "INSERT INTO versions (document_id, source_id, profile_id, content_hash, splitter, state, chunks, open_chunks,"
-    " failed_chunks, seen_at, modified_at, published_at, publication_id, retire, doubtful, title, sections, metadata)"
-    " SELECT v.document_id, v.source_id, v.profile_id, v.content_hash, v.splitter, 'published',"
+    " failed_chunks, seen_at, modified_at, published_at, publication_id, retire, doubtful, title, sections, metadata,"
+    " text_hash) SELECT v.document_id, v.source_id, v.profile_id, v.content_hash, v.splitter, 'published',"
     " v.chunks, 0, v.failed_chunks, v.seen_at, v.modified_at, :now, :publication, d.state = 'gone', 1, v.title,"
-    " v.sections, v.metadata"
+    " v.sections, v.metadata, v.text_hash"
     " FROM documents d JOIN folders f ON f.id = d.folder_id JOIN sources s ON s.id = d.source_id"
     " JOIN versions v ON v.document_id = d.id"
     " WHERE s.name = :source AND CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END = :path"

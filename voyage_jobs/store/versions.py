@@ -15,6 +15,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, select, text, upda
 
 from voyage_jobs import states
 from voyage_jobs.store import moves
+from voyage_jobs.store.identity import Identity, Made
 from voyage_jobs.store.schema import DROPPED, WANTED, chunks, documents, texts, versions
 from voyage_jobs.store.store import Tx
 
@@ -22,13 +23,21 @@ _SLICE = 500  # parameters per look-up
 _ZSTD_LEVEL = -1  # texts live for hours: speed over size
 
 
+UNSETTLED_MTIME = -1
+"""In `documents.mtime_ns`: the file is read again, whatever its own time says."""
+
+
 @dataclass(frozen=True)
 class FilePlace:
-    """Where a content was read: the encoded root and relative path, and the hash of its bytes."""
+    """Where a content was read: the encoded root and relative path, and the hashes of its bytes and of its text.
+
+    `text_hash` is None where the text is to be split again, or an older release read it.
+    """
 
     root: str
     path: str
     content_hash: bytes
+    text_hash: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -50,8 +59,7 @@ class NewVersion:
     """One content of a document, split. `sections` and `metadata` are JSON texts; `modified_at` microseconds."""
 
     document_id: int
-    content_hash: bytes
-    splitter: str
+    identity: Identity
     modified_at: int
     title: str
     sections: str
@@ -87,7 +95,7 @@ def add(tx: Tx, source_id: int, profile_id: int, wanted: Sequence[NewVersion]) -
 
 # Purpose: what of this document is live: at most one wanted and one published version.
 _LIVE = (
-    "SELECT id, state, publication_id, doubtful, content_hash, splitter, profile_id FROM versions"
+    "SELECT id, state, publication_id, doubtful, profile_id, content_hash, text_hash, splitter FROM versions"
     " WHERE document_id = ? AND state IN ('waiting', 'ready', 'published')"
 )
 # Purpose: a document came back before its rows were taken out.
@@ -96,11 +104,10 @@ _KEEP = "UPDATE versions SET retire = 0 WHERE id = ?"
 
 def _already_there(tx: Tx, profile_id: int, version: NewVersion) -> bool:
     """Whether this very content is wanted or published already; if not, what was waiting is superseded."""
-    identity = (version.content_hash, version.splitter, profile_id)
     waiting = published = in_doubt = False
     for row in tx.raw.execute(_LIVE, (version.document_id,)).fetchall():
-        version_id, state, publication_id, doubtful, *of_row = row
-        same = tuple(of_row) == identity
+        version_id, state, publication_id, doubtful, profile, *made = row
+        same = profile == profile_id and version.identity.is_that_of(Made(*made))
         if state == states.Version.PUBLISHED:
             tx.raw.execute(_KEEP, (version_id,))
             published = same and not doubtful
@@ -219,22 +226,23 @@ def _insert_versions(
 ) -> None:
     tx.raw.executemany(
         "INSERT INTO versions (id, document_id, source_id, profile_id, content_hash, splitter, state, chunks,"
-        " open_chunks, failed_chunks, seen_at, modified_at, title, sections, metadata)"
-        " VALUES (?, ?, ?, ?, ?, ?, 'waiting', ?, 0, 0, ?, ?, ?, ?, ?)",
+        " open_chunks, failed_chunks, seen_at, modified_at, title, sections, metadata, text_hash)"
+        " VALUES (?, ?, ?, ?, ?, ?, 'waiting', ?, 0, 0, ?, ?, ?, ?, ?, ?)",
         [
             (
                 first + i,
                 v.document_id,
                 source_id,
                 profile_id,
-                v.content_hash,
-                v.splitter,
+                v.identity.content_hash,
+                v.identity.splitter,
                 len(v.chunks),
                 tx.now,
                 v.modified_at,
                 v.title,
                 v.sections,
                 v.metadata,
+                v.identity.text_hash,
             )
             for i, v in enumerate(fresh)
         ],
@@ -385,6 +393,7 @@ class Orphan:
     source: str
     path: str
     content_hash: bytes
+    profile_id: int
     chunks: int
 
 
@@ -392,7 +401,7 @@ class Orphan:
 # that lacks a chunk in the table (it failed) is left out: its text is not there to be had.
 _ORPHANS = text(
     "SELECT v.id, s.name AS source, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END AS path,"
-    " v.content_hash, v.chunks FROM documents d JOIN versions v ON v.document_id = d.id"
+    " v.content_hash, v.profile_id, v.chunks FROM documents d JOIN versions v ON v.document_id = d.id"
     " JOIN folders f ON f.id = d.folder_id JOIN sources s ON s.id = d.source_id"
     " WHERE d.state != 'present' AND d.state IN ('missing', 'skipped') AND v.state = 'published' AND v.retire = 0"
     " AND v.doubtful = 0 AND v.failed_chunks = 0 AND v.chunks > 0 AND v.id > :after"
@@ -489,8 +498,8 @@ def has_text(connection: Connection, version_id: int) -> bool:
 
 # Purpose: where to read a version again whose text the state let go.
 _FILE = text(
-    "SELECT s.path AS root, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END AS path, v.content_hash"
-    " FROM versions v JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
+    "SELECT s.path AS root, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END AS path, v.content_hash,"
+    " v.text_hash FROM versions v JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
     " JOIN sources s ON s.id = v.source_id WHERE v.id = :id"
 )
 
@@ -499,6 +508,19 @@ def file_of(connection: Connection, version_id: int) -> FilePlace | None:
     """The file that a version was read from."""
     row = connection.execute(_FILE, {"id": version_id}).mappings().one_or_none()
     return None if row is None else FilePlace(**row)
+
+
+# Purpose: have the files of versions read by the next scan, whatever their stats say.
+_READ_SOON = (
+    "UPDATE documents SET mtime_ns = ? WHERE id = (SELECT document_id FROM versions WHERE id = ?)",
+    "UPDATE sources SET scan_due_at = ? WHERE id = (SELECT source_id FROM versions WHERE id = ?)",
+)
+
+
+def read_soon(tx: Tx, version_ids: Sequence[int]) -> None:
+    """Have the files of these versions read again by scans that are due at once."""
+    for statement, value in zip(_READ_SOON, (UNSETTLED_MTIME, 0), strict=True):
+        tx.raw.executemany(statement, [(value, version_id) for version_id in version_ids])
 
 
 @dataclass(frozen=True)

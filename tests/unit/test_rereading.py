@@ -1,0 +1,190 @@
+"""What is read again though its file is as it was, and what is not: form by form, and never by an upgrade."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import pytest
+from older_state import as_0_1_0_left_it
+from step_doors import prose, query, scan, settle, shown, versions_of
+
+from voyage_jobs.report.plan import plan
+from voyage_jobs.sources import forms
+from voyage_jobs.sources.forms import MARKDOWN, RST, TEXT
+from voyage_jobs.sources.rules import DEFAULT_INCLUDE
+from voyage_jobs.steps.scan import Scan
+from voyage_jobs.store import sources
+
+RST_TEXT = "Title\n=====\n\nText of a document.\n\nMore\n----\n\n" + "word " * 60
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The names of the documents that were opened."""
+    names = []
+    real = os.open
+
+    def opens(path, *args, **kwargs):
+        name = os.path.basename(os.fsencode(path)).decode(errors="replace")
+        if name.endswith((".md", ".rst", ".txt")):
+            names.append(name)
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", opens)
+    return names
+
+
+@pytest.fixture
+def filled(world):
+    """Published: two Markdown files, two of reStructuredText, one text; and one of each that is none."""
+    world.write("a.md", prose("a", 3))
+    world.write("deep/b.md", prose("b"))
+    world.write("c.rst", RST_TEXT)
+    world.write("deep/d.rst", RST_TEXT + "and other words")
+    world.write("e.txt", "Plain text. " + "word " * 60)
+    world.write("empty.md", b"")
+    world.write("empty.rst", b"")
+    world.run()
+    return world
+
+
+EVERYTHING = ["a.md", "b.md", "c.rst", "d.rst", "e.txt", "empty.md", "empty.rst"]
+
+
+def raise_splitter(monkeypatch, form):
+    found = tuple(replace(each, splitter=each.splitter + 1) if each is form else each for each in forms.FORMS)
+    monkeypatch.setattr(forms, "FORMS", found)
+
+
+# An upgrade.
+
+
+def test_an_upgrade_reads_nothing_and_costs_nothing(filled, opened):
+    before, billed = filled.table_rows(), filled.ledger.units()
+    as_0_1_0_left_it(filled)
+    with filled.worker() as context:
+        result = scan(context)
+        assert (result.changed, result.vanished, result.frozen) == (0, 0, None)
+        assert opened == []
+        assert versions_of(context, "a.md") == ["published"]
+    filled.run()
+    assert opened == []
+    assert filled.table_rows() == before
+    assert filled.ledger.units() == billed
+
+
+def test_a_file_that_an_upgrade_finds_touched_is_the_same_version(filled, opened):
+    as_0_1_0_left_it(filled)
+    filled.write("a.md", prose("a", 3))
+    with filled.worker() as context:
+        assert scan(context).changed == 0
+        assert versions_of(context, "a.md") == ["published"]
+    assert opened == ["a.md"]
+
+
+def test_an_upgrade_with_another_option_reads_everything_that_it_concerns(filled, opened):
+    as_0_1_0_left_it(filled)
+    filled.run(splitting={"max_chars": 300})
+    assert sorted(set(opened)) == EVERYTHING
+    assert max(len(text) for texts in shown(filled).values() for text in texts) <= 300
+    assert not filled.ledger.billed_more_than_once()
+
+
+# Another option, another release.
+
+
+def test_an_option_of_all_forms_reads_everything_once(filled, opened):
+    filled.run(splitting={"max_chars": 300})
+    assert sorted(opened) == EVERYTHING
+    opened.clear()
+    filled.run(splitting={"max_chars": 300})
+    assert opened == []
+
+
+@pytest.mark.parametrize("form", [MARKDOWN, RST, TEXT], ids=lambda form: form.name)
+def test_another_splitter_of_one_form_reads_the_files_of_this_form_only(filled, opened, monkeypatch, form):
+    before, billed = filled.table_rows(), filled.ledger.units()
+    raise_splitter(monkeypatch, form)
+    with filled.worker() as context:
+        result = scan(context)
+        mine = [name for name in EVERYTHING if forms.form_of(name).name == form.name]
+        assert sorted(opened) == mine
+        assert result.changed == len([name for name in mine if not name.startswith("empty")])
+        opened.clear()
+        assert scan(context).changed == 0
+        assert opened == []
+        settle(filled, context)
+    assert filled.ledger.units() == billed  # it cuts as it did
+    assert len(filled.table_rows()) == len(before)
+
+
+def test_plan_foretells_that_only_one_form_is_split_again(filled, opened, monkeypatch):
+    raise_splitter(monkeypatch, RST)
+    found = plan(filled.settings(), filled.clock)
+    assert sorted(opened) == ["c.rst", "d.rst", "empty.rst"]
+    (source,) = found["sources"]
+    assert (source["new"], source["changed"], source["unchanged"]) == (0, 2, 4), source
+
+
+def test_other_patterns_read_nothing_that_stays(filled, opened):
+    source = {
+        "name": "docs",
+        "path": str(filled.docs),
+        "include": [*DEFAULT_INCLUDE, "*.cfg"],
+        "exclude": ["x*"],
+    }
+    filled.write("new.cfg", "text = 1")
+    with filled.worker(sources=[source]) as context:
+        assert scan(context).changed == 1
+    assert opened == []  # none of those with the suffixes that were there before
+
+
+def test_a_suffix_that_goes_to_another_form_reads_its_files_only(filled, opened, monkeypatch):
+    wider = replace(MARKDOWN, suffixes=(*MARKDOWN.suffixes, ".txt"))
+    monkeypatch.setattr(forms, "FORMS", (wider, RST, TEXT))
+    with filled.worker() as context:
+        assert scan(context).changed == 1
+    assert opened == ["e.txt"]
+
+
+# Scans that do not come to their end.
+
+
+def test_options_that_change_back_leave_nothing_split_in_another_way(filled, monkeypatch):
+    """The first scan under other options breaks off; then they are what they were."""
+    before = shown(filled)
+    monkeypatch.setattr("voyage_jobs.steps.scan.SLICE_DOCUMENTS", 1)
+    with filled.worker(splitting={"max_chars": 300}) as context:
+        with context.store.read() as connection:
+            row = sources.by_name(connection, "docs")
+        next(Scan(context, row, context.source_settings("docs")).run())
+        assert query(context, "SELECT COUNT(*) FROM versions WHERE state = 'waiting'") == [(1,)]
+    filled.run()
+    assert shown(filled) == before
+    with filled.worker() as context:
+        assert query(context, "SELECT COUNT(DISTINCT splitter) FROM versions WHERE state = 'published'") == [
+            (3,)
+        ]
+
+
+def test_what_could_not_be_seen_is_compared_later(filled, opened, monkeypatch):
+    raise_splitter(monkeypatch, RST)
+    real = os.open
+
+    def refuses(path, *args, **kwargs):
+        if os.path.basename(os.fsencode(path)) == b"deep":
+            raise PermissionError(13, "Permission denied")
+        return real(path, *args, **kwargs)
+
+    with filled.worker() as context:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "open", refuses)
+            scan(context)
+        assert sorted(opened) == ["c.rst", "empty.rst"]
+        opened.clear()
+        assert scan(context).changed == 1
+        assert "d.rst" in opened
+        opened.clear()
+        scan(context)
+        assert opened == []
