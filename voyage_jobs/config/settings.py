@@ -196,3 +196,13 @@ class Settings(BaseSettings):
         """Where state, spool, vectors and table stand."""
         uri = self.lancedb.uri
         return Paths(data_dir=self.data_dir, lancedb=None if "://" in uri else Path(uri))
+
+    def demand_secrets(self) -> None:
+        """Say so before anything is done if there is no key, or nothing to sign webhooks with. Raises ConfigError."""
+        self.api_key()
+        self.demand_notify_secret()
+
+    def demand_notify_secret(self) -> None:
+        """The same for what signs webhooks alone."""
+        if self.notify.webhook:
+            self.notify_secret()
