@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from voyage_jobs.config import checks
 from voyage_jobs.config.environment import read_environment, variable_of
 from voyage_jobs.config.find import default_data_dir, find_config, usual_places
+from voyage_jobs.config.item_sources import with_item_sources
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.page_token import PageToken
 from voyage_jobs.config.problems import Loc, Problem, from_pydantic
@@ -195,7 +196,7 @@ def _anchor(values: dict[str, Any], base: Path) -> None:
 
 def _build(values: dict[str, Any], may_lack_sources: bool) -> tuple[Settings | None, list[Problem]]:
     try:
-        settings = Settings(**values)
+        settings = with_item_sources(Settings(**values))
     except ValidationError as exc:
         errors = exc.errors(include_url=False)
         problems = [from_pydantic(error, Settings) for error in errors]

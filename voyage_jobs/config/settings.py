@@ -73,6 +73,11 @@ class Paths:
         return self.data_dir / "tokenizers"
 
     @property
+    def items(self) -> Path:
+        """Texts that programs hand over, a folder for each set."""
+        return self.data_dir / "items"
+
+    @property
     def own_table(self) -> Path | None:
         """The table's folder if it lies in the data folder itself; elsewhere, or behind a link, the operator says who
         reads it."""
@@ -85,7 +90,7 @@ class Paths:
     def ours(self) -> tuple[str, ...]:
         """What is called so in the data folder is ours; an operator may keep other things beside it."""
         state = self.state_db.name
-        mine = [self.lock, self.spool, self.vectors, self.tokenizers, self.own_table]
+        mine = [self.lock, self.spool, self.vectors, self.tokenizers, self.items, self.own_table]
         return (state, f"{state}-wal", f"{state}-shm", *(path.name for path in mine if path is not None))
 
 
