@@ -6,17 +6,20 @@ whoever calls it has done so, or wants none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.clock import Clock
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.doorbell import Doorbell
+from voyage_jobs.errors import VoyageJobsError
 from voyage_jobs.observe import together
 from voyage_jobs.report.plan_check import demand_unchanged
 from voyage_jobs.report.plan_file import Plan
 from voyage_jobs.signals import Signals
-from voyage_jobs.steps.context import Progress, no_progress
+from voyage_jobs.steps.context import Context, Progress, no_progress
+from voyage_jobs.store import notes
 from voyage_jobs.store.remaining import Remaining
 from voyage_jobs.sync import Outcome, Sync
 from voyage_jobs.tracing import tracing
@@ -62,7 +65,7 @@ def sync_once(
         if plan is not None:
             demand_unchanged(plan, context)
             context.only = frozenset(plan.keys)
-        with Doorbell(settings.paths.state_db, signals.wake):
+        with Doorbell(settings.paths.state_db, signals.wake), _no_death_by_hand(context):
             return Sync(
                 context,
                 signals,
@@ -73,3 +76,14 @@ def sync_once(
                 timeout_s=timeout_s,
                 watch=watch,
             ).run()
+
+
+@contextlib.contextmanager
+def _no_death_by_hand(context: Context) -> Iterator[None]:
+    """What ends at once because somebody wants it to takes its leave, so that nobody hears of a process that died."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        with contextlib.suppress(VoyageJobsError), context.store.write() as tx:
+            notes.leave(tx)
+        raise

@@ -278,6 +278,7 @@ def test_an_interrupt_loses_nothing(world):
     with pytest.raises(KeyboardInterrupt):
         project_of(world).sync(progress=interrupt)
     assert project_of(world).sync().done
+    assert project_of(world).status().as_dict()["counters"]["deaths"] == 0, "nobody died"
     assert world.ledger.billed_more_than_once() == {}
 
 
