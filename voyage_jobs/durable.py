@@ -52,11 +52,12 @@ def sync_file(path: str | os.PathLike[str]) -> None:
 
 
 @contextlib.contextmanager
-def writing(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
+def writing(path: Path, *, private: bool = False, sync_folder: bool = True) -> Iterator[BinaryIO]:
     """Write a file that appears under its final name only when it is whole and on disk.
 
     The temporary file stands beside it as `<name>.tmp`. On any error it is removed and the final name is untouched.
-    `private` is for what lies in the data folder; else the umask says who may read it.
+    `private` is for what lies in the data folder; else the umask says who may read it. Without `sync_folder` the caller
+    syncs the folder, once for many files.
     """
     temp = path.with_name(path.name + ".tmp")
     with no_room_is_one_error(str(path)):
@@ -70,7 +71,8 @@ def writing(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temp)
             raise
-        sync_dir(path.parent)
+        if sync_folder:
+            sync_dir(path.parent)
 
 
 def remove(path: Path) -> None:

@@ -14,7 +14,6 @@ import contextlib
 import json
 import logging
 import os
-import re
 import sys
 from datetime import UTC, datetime
 from typing import Any, TextIO, cast
@@ -24,14 +23,11 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor, Wrapped
 
 from voyage_jobs.clock import Clock, SystemClock
 from voyage_jobs.observe import current_ref
-from voyage_jobs.redact import redact
+from voyage_jobs.redact import clean_fields
 from voyage_jobs.repeats import Repeats
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 _CONTROLS_BUT_LINES = {code: text for code, text in _CONTROLS.items() if code != ord("\n")}
-# Fields that hold somebody's words, and what in them may be a piece of a document.
-_WORDS = ("error", "reason", "why", "also", "message", "cause")
-_QUOTATION = re.compile(r"([\"'`])[^\n]{40,}\1")
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -169,23 +165,7 @@ class _Timestamp:
 
 
 def _without_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    return {key: _clean(_unquoted(value) if key in _WORDS else value) for key, value in event.items()}
-
-
-def _unquoted(value: Any) -> Any:
-    """An error may quote the text that was wrong with it; what is quoted at length is left out."""
-    return _QUOTATION.sub(r"\1...\1", value) if isinstance(value, str) else value
-
-
-def _clean(value: Any) -> Any:
-    """The value in plain types, redacted: what a renderer would turn into text becomes text here."""
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, dict):
-        return {redact(str(key)): _clean(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_clean(inner) for inner in value]
-    return redact(value if isinstance(value, str) else str(value))
+    return clean_fields(event)
 
 
 def _without_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -60,14 +60,8 @@ def load_again(ctx: click.Context) -> Settings:
     from voyage_jobs.config import load_settings
 
     fresh = load_settings(frame_of(ctx).config, os.environ)
-    demand_secret(fresh)
+    fresh.demand_notify_secret()
     return fresh
-
-
-def demand_secret(settings: Settings) -> None:
-    """Say so before anything is done if there is nothing to sign webhooks with. Raises ConfigError."""
-    if settings.notify.webhook:
-        settings.notify_secret()
 
 
 def start_logging(ctx: click.Context, level: str | None = None) -> None:

@@ -8,7 +8,6 @@ Error text goes to standard error. With `--json` it is one object there, `{"erro
 from __future__ import annotations
 
 import contextlib
-import enum
 import json
 import os
 import re
@@ -20,33 +19,13 @@ import click
 
 from voyage_jobs.cli.context import Frame
 from voyage_jobs.errors import VoyageJobsError
+from voyage_jobs.exit_codes import MEANINGS, ExitCode
 from voyage_jobs.redact import redact
+
+__all__ = ["BROKEN_PIPE", "INTERRUPTED", "MEANINGS", "ExitCode", "run_command"]
 
 INTERRUPTED = 130  # as a shell reports SIGINT
 BROKEN_PIPE = 141  # as a shell reports SIGPIPE: whoever read our output has gone
-
-
-class ExitCode(enum.IntEnum):
-    """What a command's exit code means; a command returns one, None means DONE."""
-
-    DONE = 0
-    UNEXPECTED = 1
-    USAGE = 2
-    UNFINISHED = 3
-    LOCKED = 4
-    REFUSED = 5
-    PERSON = 6
-
-
-MEANINGS = {
-    ExitCode.DONE: "done",
-    ExitCode.UNEXPECTED: "something unexpected went wrong",
-    ExitCode.USAGE: "the command line or the configuration is wrong",
-    ExitCode.UNFINISHED: "work remains, or some items have failed",
-    ExitCode.LOCKED: "another instance works on this data folder",
-    ExitCode.REFUSED: "the vendor refuses (key, quota)",
-    ExitCode.PERSON: "a person must act (parked batch, frozen source)",
-}
 
 
 def run_command(call: Callable[[], object], frame: Frame) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from voyage_jobs.cli import output
-from voyage_jobs.cli.context import demand_secret, json_option, settings_of
+from voyage_jobs.cli.context import json_option, settings_of
 from voyage_jobs.cli.exits import ExitCode
 from voyage_jobs.notify.events import MEANINGS
 
@@ -65,7 +65,7 @@ def _test(settings: Settings, event: str, as_json: bool) -> ExitCode:
     from voyage_jobs.redact import redact
 
     clock, wanted = SystemClock(), settings.notify
-    demand_secret(settings)
+    settings.demand_notify_secret()
     body = message(sample(event), clock.token(), now_us(clock), settings, test=True)
     tries: list[tuple[Sink, bytes]] = [(sink, body) for sink in sinks_of(settings, clock).values()]
     if wanted.ping:

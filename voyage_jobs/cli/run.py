@@ -11,20 +11,17 @@ import click
 
 from voyage_jobs.bounds import LONGEST_S, MOST, MOST_USD
 from voyage_jobs.cli.context import (
-    demand_secret,
     frame_of,
     json_option,
     load_again,
     settings_of,
     start_logging,
 )
-from voyage_jobs.cli.exits import ExitCode
 from voyage_jobs.cli.numbers import Finite
 from voyage_jobs.plural import counted
 
 if TYPE_CHECKING:
     from voyage_jobs.config import Settings
-    from voyage_jobs.sync import Outcome
 
 
 @click.command(short_help="Do all there is to do, wait for the batches, end.")
@@ -89,56 +86,36 @@ def sync(
     """
     from voyage_jobs.cli.display import Display
     from voyage_jobs.clock import SystemClock, now_us
-    from voyage_jobs.doorbell import Doorbell
     from voyage_jobs.logs import get_logger
-    from voyage_jobs.observe import together
-    from voyage_jobs.report.plan_check import demand_unchanged
+    from voyage_jobs.once import sync_once
+    from voyage_jobs.outcome import exit_code, summary
     from voyage_jobs.report.plan_file import read_plan
-    from voyage_jobs.signals import EXIT_BASE, Signals
-    from voyage_jobs.sync import Ending, Sync
-    from voyage_jobs.tracing import tracing
-    from voyage_jobs.worker import working
+    from voyage_jobs.signals import Signals
 
     if plan_file is not None and max_inputs is not None:
         raise click.UsageError("--max-inputs belongs to `plan --out`: a plan is carried out as it is.")
     settings = settings_of(ctx)
-    settings.api_key()  # none: say so before anything is done
-    demand_secret(settings)
+    settings.demand_secrets()
     plan = None if plan_file is None else read_plan(plan_file)
     clock = SystemClock()
-    with Display() as display, Signals() as signals, tracing(settings, clock) as observers:
+    with Display() as display, Signals() as signals:
         start_logging(ctx, "warning" if display.shown else None)
-        with working(
+        outcome = sync_once(
             settings,
             clock,
             get_logger(),
-            mode="sync",
+            signals,
+            plan=plan,
+            wait=not no_wait,
+            most_inputs=max_inputs,
+            max_usd=max_usd,
+            max_tokens=max_tokens,
+            timeout_s=timeout_s,
             progress=display.report,
-            observer=together(observers),
-        ) as context:
-            if plan is not None:
-                demand_unchanged(plan, context)
-                context.only = frozenset(plan.keys)
-            with Doorbell(settings.paths.state_db, signals.wake):
-                outcome = Sync(
-                    context,
-                    signals,
-                    wait=not no_wait,
-                    most_inputs=max_inputs,
-                    max_usd=max_usd,
-                    max_tokens=max_tokens,
-                    timeout_s=timeout_s,
-                    watch=lambda rest: display.waiting(rest, now_us(clock)),
-                ).run()
-    endings = {
-        Ending.DONE: ExitCode.DONE,
-        Ending.UNFINISHED: ExitCode.UNFINISHED,
-        Ending.REFUSED: ExitCode.REFUSED,
-        Ending.PERSON: ExitCode.PERSON,
-    }
-    code = int(endings.get(outcome.ending, EXIT_BASE + (signals.stopped_by or 0)))
-    _tell(summary(outcome, code, settings), as_json)
-    return code
+            watch=lambda rest: display.waiting(rest, now_us(clock)),
+        )
+    _tell(summary(outcome, settings, signals.stopped_by), as_json)
+    return exit_code(outcome.ending, signals.stopped_by)
 
 
 @click.command(short_help="Keep the table in step until stopped (the daemon).")
@@ -162,8 +139,7 @@ def run(ctx: click.Context) -> None:
     from voyage_jobs.tracing import tracing
 
     settings = settings_of(ctx)
-    settings.api_key()  # none: say so before anything is done
-    demand_secret(settings)
+    settings.demand_secrets()
     start_logging(ctx)
     if sys.stderr.isatty():
         _announce(settings)
@@ -211,36 +187,6 @@ def _announce(settings: Settings) -> None:
     )
     for name, text in rows:
         click.echo(f"  {name:<14} {printable(text)}", err=True)
-
-
-def summary(outcome: Outcome, code: int, settings: Settings) -> dict[str, Any]:
-    """The report of a `sync`, as `--json` gives it."""
-    from voyage_jobs.clock import iso
-
-    work = outcome.work
-    return {
-        "result": outcome.ending.value,
-        "exit_code": code,
-        "documents": {"published": work.documents_published, "removed": work.documents_removed},
-        "chunks_published": work.chunks_published,
-        "embeddings_sent": work.embeddings_sent,
-        "batches": {"sent": work.batches_sent, "collected": work.batches_collected},
-        "tokens": {"settled": work.settled_tokens, "saved": work.saved_tokens},
-        "cost_usd": {"settled": work.settled_usd, "saved": work.saved_usd},
-        "in_flight": [
-            {
-                "ref": batch.ref,
-                "batch_id": batch.remote_id,
-                "state": str(batch.state),
-                "inputs": batch.inputs,
-                "deadline_at": iso(batch.deadline_at),
-            }
-            for batch in outcome.in_flight
-        ],
-        "table": {"uri": settings.lancedb.uri, "name": settings.lancedb.table},
-        "problems": [vars(problem) for problem in outcome.problems],
-        "elapsed_s": round(outcome.elapsed_s, 3),
-    }
 
 
 def _tell(report: dict[str, Any], as_json: bool) -> None:

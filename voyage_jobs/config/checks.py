@@ -22,8 +22,8 @@ _TOKENS_PER_CHAR = 4  # a tokenizer that falls back to bytes makes at most one t
 _LOCAL_SUFFIXES = (".localhost", ".internal", ".test")
 
 
-def problems(settings: Settings) -> Iterator[Problem]:
-    """Everything that makes these settings unusable."""
+def problems(settings: Settings, *, may_lack_sources: bool = False) -> Iterator[Problem]:
+    """Everything that makes these settings unusable. A program may give its texts later: it needs no source yet."""
     yield from _base_url(settings)
     yield from _model(settings)
     yield from _endpoint(settings)
@@ -31,6 +31,9 @@ def problems(settings: Settings) -> Iterator[Problem]:
     yield from _schedule(settings)
     yield from _server(settings)
     yield from _notify(settings)
+    if not (settings.sources or may_lack_sources):
+        text = "no source folder is configured; add [[sources]] with a name and a path."
+        yield Problem(("sources",), text)
     yield from _source_names(settings)
     yield from _patterns(settings)
     yield from _own_data_in_source(settings)
@@ -183,8 +186,6 @@ def _server(settings: Settings) -> Iterator[Problem]:
 
 
 def _source_names(settings: Settings) -> Iterator[Problem]:
-    if not settings.sources:
-        yield Problem(("sources",), "no source folder is configured; add [[sources]] with a name and a path.")
     first: dict[str, int] = {}
     for index, source in enumerate(settings.sources):
         if source.name in first:

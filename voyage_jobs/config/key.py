@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -22,9 +22,20 @@ _HINT = (
 
 
 class KeySource:
-    """Call it to get the key. Order: the variable, the named file, systemd's credential, Docker's secret."""
+    """Call it to get the key. Order: the variable, the named file, systemd's credential, Docker's secret.
 
-    def __init__(self, environ: Mapping[str, str], docker_secret: Path = _DOCKER_SECRET) -> None:
+    A program may hand in a function that gives the key: then it alone is asked, at every use.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        docker_secret: Path = _DOCKER_SECRET,
+        *,
+        ask: Callable[[], str] | None = None,
+    ) -> None:
+        self._ask = ask
+        environ = environ if ask is None else {}
         value = environ.get(VARIABLE, "").strip()
         self._value = SecretStr(value) if value else None
         self._named = Path(named) if (named := environ.get(FILE_VARIABLE, "")) else None
@@ -34,7 +45,7 @@ class KeySource:
 
     def __call__(self) -> str:
         """The key. `ConfigError` if there is none, or if what is there cannot be one; never shows it."""
-        key = self._value.get_secret_value() if self._value else _read(self._file())
+        key = self._now()
         if not key:
             raise ConfigError(f"{self.describe()} is empty.", hint=_HINT)
         if not (key.isascii() and key.isprintable()) or " " in key:
@@ -43,6 +54,11 @@ class KeySource:
             )
         remember(key)
         return key
+
+    def _now(self) -> str:
+        if self._ask is not None:
+            return str(self._ask()).strip()
+        return self._value.get_secret_value() if self._value else _read(self._file())
 
     def mask(self) -> None:
         """Have the key masked wherever it turns up from now on, if it stands in the variable. Reads no file."""
@@ -59,6 +75,8 @@ class KeySource:
 
     def describe(self) -> str:
         """Where the key comes from, in words for a person; never the key."""
+        if self._ask is not None:
+            return "the program's own function"
         if self._value:
             return f"the variable {VARIABLE}"
         if self._named:

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from voyage_jobs.config import checks
 from voyage_jobs.config.environment import read_environment, variable_of
 from voyage_jobs.config.find import default_data_dir, find_config, usual_places
+from voyage_jobs.config.item_sources import with_item_sources
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.page_token import PageToken
 from voyage_jobs.config.problems import Loc, Problem, from_pydantic
@@ -32,26 +33,68 @@ from voyage_jobs.toml_text import has_longer_keys
 _MOST_KEY_PARTS = 32
 
 
-def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
-    """The settings in force. `path` is what `--config` names, if anything.
+def load_settings(
+    path: Path | None,
+    environ: Mapping[str, str],
+    *,
+    key: KeySource | None = None,
+    may_lack_sources: bool = False,
+) -> Settings:
+    """The settings in force. `path` is what `--config` names, if anything; `key` gives the API key in place of the
+    environment.
 
     Raises `ConfigError` whose message has one line per problem. A missing API key is none yet: see `api_key`.
     """
     origin = find_config(path, environ)
     text = "" if origin is None else _read(origin)
-    return parse_settings(text, origin, environ)
+    return parse_settings(text, origin, environ, key=key, may_lack_sources=may_lack_sources)
 
 
-def parse_settings(text: str, origin: Path | None, environ: Mapping[str, str]) -> Settings:
+def parse_settings(
+    text: str,
+    origin: Path | None,
+    environ: Mapping[str, str],
+    *,
+    key: KeySource | None = None,
+    may_lack_sources: bool = False,
+) -> Settings:
     """The same for a file's text that is at hand; relative paths are relative to `origin`'s folder."""
-    key = KeySource(environ)
+    key = key or KeySource(environ)
     key.mask()  # it may stand in the wrong place, which is told with what stands there
     inputs, lines = _Inputs.read(text, origin, environ)
-    settings, problems = _build(inputs.merged)
+    settings, problems = _build(inputs.merged, may_lack_sources)
     lines += [problem.line(inputs.where(problem.loc)) for problem in problems]
     if lines or settings is None:
-        head = [f"{len(lines)} problems in the configuration:"] if len(lines) > 1 else []
-        raise ConfigError("\n".join(head + lines), hint=None if origin else _no_file_hint(environ))
+        raise _refusal(lines, None if origin else _no_file_hint(environ))
+    return _attached(settings, origin, environ, key)
+
+
+def settings_of_values(
+    values: Mapping[str, Any], environ: Mapping[str, str], key: KeySource | None = None
+) -> Settings:
+    """The settings that a program gives itself, named as in the file; the environment has no say in them.
+
+    Relative paths are relative to the working directory. A program may have no sources yet. Raises `ConfigError`.
+    """
+    key = key or KeySource(environ)
+    key.mask()
+    merged = {"data_dir": str(default_data_dir(environ)), **copy.deepcopy(dict(values))}
+    _anchor(merged, Path.cwd())
+    settings, problems = _build(merged, may_lack_sources=True)
+    if problems or settings is None:
+        raise _refusal([problem.line("project") for problem in problems], None)
+    return _attached(settings, None, environ, key)
+
+
+def _refusal(lines: list[str], hint: str | None) -> ConfigError:
+    head = [f"{len(lines)} problems in the configuration:"] if len(lines) > 1 else []
+    return ConfigError("\n".join(head + lines), hint=hint)
+
+
+def _attached(
+    settings: Settings, origin: Path | None, environ: Mapping[str, str], key: KeySource
+) -> Settings:
+    """The settings with what is no configuration itself."""
     for address in (settings.notify.webhook, settings.notify.ping):
         remember(address)  # whoever knows it can speak there
     return settings.attach(
@@ -134,7 +177,8 @@ def _anchor(values: dict[str, Any], base: Path) -> None:
     """Make relative paths absolute, in place, before it is forgotten who gave them."""
 
     def anchored(path: Any) -> Any:
-        return os.path.join(base, os.path.expanduser(path)) if isinstance(path, str) and path else path
+        given = os.fspath(path) if isinstance(path, os.PathLike) else path
+        return os.path.join(base, os.path.expanduser(given)) if isinstance(given, str) and given else path
 
     if "data_dir" in values:
         values["data_dir"] = anchored(values["data_dir"])
@@ -150,15 +194,15 @@ def _anchor(values: dict[str, Any], base: Path) -> None:
         table["uri"] = anchored(uri)
 
 
-def _build(values: dict[str, Any]) -> tuple[Settings | None, list[Problem]]:
+def _build(values: dict[str, Any], may_lack_sources: bool) -> tuple[Settings | None, list[Problem]]:
     try:
-        settings = Settings(**values)
+        settings = with_item_sources(Settings(**values))
     except ValidationError as exc:
         errors = exc.errors(include_url=False)
         problems = [from_pydantic(error, Settings) for error in errors]
         bad = [error["loc"] for error in errors]
         return None, problems + _checked_without(values, bad)
-    return settings, list(checks.problems(settings))
+    return settings, list(checks.problems(settings, may_lack_sources=may_lack_sources))
 
 
 def _checked_without(values: dict[str, Any], bad: list[Loc]) -> list[Problem]:

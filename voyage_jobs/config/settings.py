@@ -73,6 +73,11 @@ class Paths:
         return self.data_dir / "tokenizers"
 
     @property
+    def items(self) -> Path:
+        """Texts that programs hand over, a folder for each set."""
+        return self.data_dir / "items"
+
+    @property
     def own_table(self) -> Path | None:
         """The table's folder if it lies in the data folder itself; elsewhere, or behind a link, the operator says who
         reads it."""
@@ -85,7 +90,15 @@ class Paths:
     def ours(self) -> tuple[str, ...]:
         """What is called so in the data folder is ours; an operator may keep other things beside it."""
         state = self.state_db.name
-        mine = [self.lock, self.generation, self.spool, self.vectors, self.tokenizers, self.own_table]
+        mine = [
+            self.lock,
+            self.generation,
+            self.spool,
+            self.vectors,
+            self.tokenizers,
+            self.items,
+            self.own_table,
+        ]
         return (state, f"{state}-wal", f"{state}-shm", *(path.name for path in mine if path is not None))
 
 
@@ -196,3 +209,13 @@ class Settings(BaseSettings):
         """Where state, spool, vectors and table stand."""
         uri = self.lancedb.uri
         return Paths(data_dir=self.data_dir, lancedb=None if "://" in uri else Path(uri))
+
+    def demand_secrets(self) -> None:
+        """Say so before anything is done if there is no key, or nothing to sign webhooks with. Raises ConfigError."""
+        self.api_key()
+        self.demand_notify_secret()
+
+    def demand_notify_secret(self) -> None:
+        """The same for what signs webhooks alone."""
+        if self.notify.webhook:
+            self.notify_secret()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -25,7 +26,8 @@ _SHORTEST_WORD = 3
 
 @dataclass(frozen=True)
 class Hit:
-    """One chunk found: `score` is the cosine, 1 for the same direction; `text` is the whole chunk."""
+    """One chunk found: `score` is the cosine, 1 for the same direction; `text` is the whole chunk,
+    `front_matter` that of its document."""
 
     score: float
     source: str
@@ -37,6 +39,7 @@ class Hit:
     end: int
     chunk_id: str
     text: str
+    front_matter: dict[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -91,6 +94,7 @@ def _hit(row: dict[str, Any]) -> Hit:
         end=row["end"],
         chunk_id=row["chunk_id"],
         text=row["text"],
+        front_matter=json.loads(row["front_matter"]),
     )
 
 

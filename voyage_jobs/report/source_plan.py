@@ -11,6 +11,7 @@ from itertools import groupby
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.items.folder import removals
 from voyage_jobs.profile import KeyMaker
 from voyage_jobs.report.input_files import InputFiles
 from voyage_jobs.report.plan_file import Sink
@@ -97,6 +98,7 @@ class SourcePlanner:
         self._gone: list[tuple[str, str]] = []
         self._new_contents: Counter[bytes] = Counter()
         self._spoilt = 0
+        self._removed = removals(settings, source)
 
     def run(self, connection: View) -> SourcePlan:
         """Walk the source and compare. The plan of a missing folder says that it would freeze."""
@@ -227,6 +229,7 @@ class SourcePlanner:
         for path, folder_id in self._folder_ids.items():
             if path not in self._visited and not self._is_protected(path):
                 self._gone.extend((path, name) for name in documents.known(connection, folder_id))
+        meant = 0
         for folder, name in self._gone:
             known = foresight.known_document(connection, self._folder_ids[folder], name, self._profile_id)
             if known is None or not (known.state == Document.PRESENT or known.identities):
@@ -242,6 +245,7 @@ class SourcePlanner:
                 continue
             else:
                 self.plan.vanished += 1
+                meant += _path(folder, name) in self._removed
                 change = "vanished"
             self._sink.gone(change, self._source.name, _path(folder, name))
         if self._row is not None and self._row.confirmed_at is None and not self._source.keep:
@@ -249,7 +253,11 @@ class SourcePlanner:
             live = documents.count_live(connection, self._row.id) + self.plan.new + self.plan.moved
             elsewhere = self._row.device is not None and self._row.device != device
             self.plan.would_freeze = why_freeze(
-                self.plan.vanished, live, self._source, elsewhere=elsewhere, spoilt=self._spoilt
+                self.plan.vanished - meant,
+                live - meant,
+                self._source,
+                elsewhere=elsewhere,
+                spoilt=self._spoilt,
             )
 
     def _is_protected(self, path: str) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from voyage_jobs.clock import US
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.crash import crash_point
+from voyage_jobs.items.folder import Removals, forget_removals, removals
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip, SkipReason
 from voyage_jobs.sources.read import ReadDocument, read_document
@@ -100,6 +101,7 @@ class Scan:
         self._unchanged = 0
         self._changed = 0
         self._begun = documents.Mark(0, 0)
+        self._removed: Removals = {}
         self._lost = 0
         self._moved = 0
         self._later = 0
@@ -164,6 +166,7 @@ class Scan:
         with self.context.store.read() as connection:
             self._folder_ids = documents.folder_ids(connection, self.row.id)
             self._begun = documents.mark(connection)
+        self._removed = removals(self.context.settings, self.settings)
         if self._rules_changed and limits_of(self.row.rules_fingerprint) != limits_of(
             self._rules_fingerprint
         ):
@@ -308,17 +311,22 @@ class Scan:
             self._not_yet()
             return
         reason = None
+        removed = removals(self.context.settings, self.settings)
+        on_purpose = {each.id for each in gone if each.path in removed and not self.settings.keep}
+        meant = sum(each.is_a_loss for each in gone if each.id in on_purpose)
         confirmed = self.row.confirmed_at is not None
         if not confirmed and not self.settings.keep:
             moved = self.row.device is not None and self.row.device != identity.device
             elsewhere = moved and self.settings.same_device
-            reason = why_freeze(self._lost, live, self.settings, elsewhere=elsewhere, spoilt=len(spoilt))
+            reason = why_freeze(
+                self._lost - meant, live - meant, self.settings, elsewhere=elsewhere, spoilt=len(spoilt)
+            )
         if reason is not None:
             self._freeze(reason)
             return
         with self.context.store.write() as tx:
             for each in gone:
-                documents.mark_vanished(tx, each)
+                documents.mark_vanished(tx, each, on_purpose=each.id in on_purpose)
             if confirmed or not self.settings.keep:
                 documents.retire(tx, spoilt)
             self._let_go(tx, confirmed=confirmed)
@@ -326,6 +334,8 @@ class Scan:
                 sources.thaw(tx, self.row.id, "confirmed" if self.row.confirmed_at else "its folder is back")
             self._note_done(tx, identity)
         crash_point("scan.finish.committed")
+        seen = {each.path: removed[each.path] for each in gone if each.path in removed}
+        forget_removals(self.settings, {**self._removed, **seen})
         self._done(None)
 
     def _let_go(self, tx: Tx, *, confirmed: bool) -> None:

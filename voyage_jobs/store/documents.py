@@ -245,9 +245,16 @@ def newest_id(connection: Connection) -> int:
     return int(connection.execute(select(func.coalesce(func.max(documents.c.id), 0))).scalar_one())
 
 
-def mark_vanished(tx: Tx, gone: Vanished) -> None:
-    """Moved: its rows leave the table as soon as those of the new place are in it. Else: missing, and still served."""
+def mark_vanished(tx: Tx, gone: Vanished, *, on_purpose: bool = False) -> None:
+    """Moved: its rows leave the table as soon as those of the new place are in it. Else: missing, and still served.
+
+    What a program removed `on_purpose` is given up at once.
+    """
     origin, missing = states.Document(gone.state), states.Document.MISSING
+    if on_purpose:
+        moves.move(tx, documents, gone.id, origin, states.Document.GONE, "removed")
+        retire(tx, [gone.id])
+        return
     if gone.moved_to is None:
         moves.move(tx, documents, gone.id, origin, missing, "vanished", missing_at=tx.now)
         return

@@ -1,0 +1,299 @@
+"""`Project`: one data folder and what is kept in step with it, for programs. Methods are called as the commands."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from voyage_jobs.api import results
+from voyage_jobs.bounds import MOST
+from voyage_jobs.clock import US, Clock, SystemClock, now_us
+from voyage_jobs.config.item_sources import is_item_source, item_source, with_item_sources
+from voyage_jobs.config.key import FILE_VARIABLE, KeySource
+from voyage_jobs.config.load import load_settings, settings_of_values
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.errors import ConfigError
+from voyage_jobs.redact import remember
+
+if TYPE_CHECKING:
+    import httpx
+
+    from voyage_jobs.api.items import Items
+    from voyage_jobs.store.remaining import Remaining
+
+AnyPath = str | os.PathLike[str]
+ApiKey = Callable[[], str]
+
+_MOST_HITS = 1000
+_MOST_BATCHES = 1_000_000
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
+_NAME_CHARS = 64
+WAITING = "waiting for batches"
+"""What `progress` is told while there is nothing to do but to wait for jobs: lines that are done, of all of them."""
+
+
+def open(  # noqa: A001 - it is called as voyage_jobs.open
+    path: AnyPath, *, api_key: ApiKey | None = None, api_key_file: AnyPath | None = None
+) -> Project:
+    """The project of a configuration file, as the commands see it: variables `VOYAGE_JOBS_...` override the file.
+
+    The API key comes from where the commands take it, unless `api_key` (a function that returns it, asked at every use)
+    or `api_key_file` says otherwise. Raises `ConfigError`, with everything that is wrong.
+    """
+    key = _key_source(api_key, api_key_file)
+    return Project(load_settings(Path(path), os.environ, key=key, may_lack_sources=True))
+
+
+def project(
+    *,
+    sources: Sequence[AnyPath | Mapping[str, Any]] = (),
+    api_key: ApiKey | None = None,
+    api_key_file: AnyPath | None = None,
+    **settings: Any,
+) -> Project:
+    """The project that these settings describe: names, sections and values are those of the configuration file.
+
+    A source is a folder, named after itself, or what stands in `[[sources]]`; a section is a dict, as in
+    `voyage={"model": "voyage-4-lite"}`. Relative paths are relative to the working directory. Variables
+    `VOYAGE_JOBS_...` have no say; the API key comes from where the commands take it, unless `api_key` (a function that
+    returns it, asked at every use) or `api_key_file` says otherwise. Raises `ConfigError`, with everything that is
+    wrong.
+    """
+    values = {**settings, "sources": [_source(each) for each in sources]}
+    return Project(settings_of_values(values, os.environ, _key_source(api_key, api_key_file)))
+
+
+def _source(given: AnyPath | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(given, Mapping):
+        return dict(given)
+    path = Path(given).expanduser().absolute()
+    return {"name": _NOT_IN_NAMES.sub("-", path.name)[:_NAME_CHARS], "path": str(path)}
+
+
+def _key_source(api_key: ApiKey | None, api_key_file: AnyPath | None) -> KeySource | None:
+    if isinstance(api_key, str):
+        remember(api_key)
+        raise ConfigError(
+            "api_key is a text; it must be a function that returns the key.",
+            hint="So the key stands in no object: api_key=lambda: ..., api_key_file=..., or VOYAGE_API_KEY.",
+        )
+    if api_key is not None and api_key_file is not None:
+        raise ConfigError("Give api_key or api_key_file, not both.")
+    if api_key_file is not None:
+        return KeySource({FILE_VARIABLE: os.path.abspath(os.path.expanduser(api_key_file))})
+    return None if api_key is None else KeySource({}, ask=api_key)
+
+
+class Project:
+    """One data folder, its sources, its table. Made by `voyage_jobs.open` and `voyage_jobs.project`.
+
+    It holds no file, lock or connection: there is nothing to close, and it may be used by several threads at once. The
+    methods that look never wait for a process that works on the same data folder; `sync` alone takes its lock.
+    """
+
+    def __init__(
+        self, settings: Settings, *, clock: Clock | None = None, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._transport = transport
+
+    @property
+    def _now(self) -> Settings:
+        """The settings, with the sets of items that there are now."""
+        return with_item_sources(self._settings)
+
+    def __repr__(self) -> str:
+        return f"<voyage_jobs.Project {str(self.data_dir)!r}, sources: {', '.join(self.sources) or 'none'}>"
+
+    @property
+    def data_dir(self) -> Path:
+        """The folder that holds state, vectors and, unless configured otherwise, the table."""
+        return self._settings.data_dir
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The names of the sources, sets of items included."""
+        return tuple(source.name for source in self._now.sources)
+
+    @property
+    def table_uri(self) -> str:
+        """What `lancedb.connect` takes."""
+        return self._settings.lancedb.uri
+
+    @property
+    def table_name(self) -> str:
+        """What `open_table` takes."""
+        return self._settings.lancedb.table
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed in the settings and probably not meant, one sentence each."""
+        return self._settings.warnings
+
+    def plan(
+        self, *, max_inputs: int | None = None, progress: results.Progress | None = None
+    ) -> results.Plan:
+        """What a `sync` would send and what that would cost; sends nothing, records nothing, needs no key.
+
+        It reads the sources, so it takes as long as a scan. `max_inputs` plans a `sync` with the same limit. Raises
+        `StateError` for a state that cannot be read.
+        """
+        from voyage_jobs.api import mapping
+        from voyage_jobs.report.plan import plan
+        from voyage_jobs.steps.context import no_progress
+
+        _demand_whole("max_inputs", max_inputs, 1)
+        report = plan(self._now, self._clock, max_inputs=max_inputs, progress=progress or no_progress)
+        return mapping.plan(report)
+
+    def sync(
+        self,
+        *,
+        wait: bool = True,
+        max_inputs: int | None = None,
+        max_usd: float | None = None,
+        max_tokens: int | None = None,
+        timeout_s: float | None = None,
+        progress: results.Progress | None = None,
+    ) -> results.SyncResult:
+        """Do everything there is to do, wait for the jobs (minutes; at most 12 hours by Voyage's promise), return.
+
+        With `wait=False` it sends, collects what is ready and returns: the next call goes on. At most `max_inputs`
+        texts, `max_usd` US dollars' worth and `max_tokens` tokens are sent in this call, beside the limits of the
+        settings; after `timeout_s` seconds it returns, whatever is left. `progress` is called in this thread, often,
+        and should return at once; what it raises ends the call.
+
+        It installs no signal handlers and may be called in any thread. KeyboardInterrupt, or any other death, at any
+        moment loses nothing: jobs go on at Voyage, and the next call resumes. Raises `LockedError` where a daemon or
+        another sync works on the data folder (let it: it does the same work), `ConfigError` without a key, and
+        `StateError`.
+        """
+        from voyage_jobs.api import mapping
+        from voyage_jobs.api.log import LibraryLog
+        from voyage_jobs.once import sync_once
+        from voyage_jobs.signals import Signals
+        from voyage_jobs.steps.context import no_progress
+
+        _demand_whole("max_inputs", max_inputs, 1)
+        _demand_whole("max_tokens", max_tokens, 0)
+        _demand_number("max_usd", max_usd)
+        _demand_number("timeout_s", timeout_s)
+        settings = self._now
+        settings.demand_secrets()
+        outcome = sync_once(
+            settings,
+            self._clock,
+            LibraryLog(),
+            Signals(),  # not entered: nothing is installed
+            wait=wait,
+            most_inputs=max_inputs,
+            max_usd=max_usd,
+            max_tokens=max_tokens,
+            timeout_s=timeout_s,
+            progress=progress or no_progress,
+            watch=None if progress is None else lambda rest: _tell_wait(rest, progress),
+            transport=self._transport,
+        )
+        return mapping.sync_result(outcome, settings)
+
+    def items(self, name: str) -> Items:
+        """Texts of the program's own as a source called `name`: there is one as soon as something was put into it.
+
+        Raises `ConfigError` for a name that no source can have, or that another source has.
+        """
+        from voyage_jobs.api.items import Items
+        from voyage_jobs.items import ItemFolder
+
+        source = item_source(self._settings, name)
+        return Items(name, ItemFolder(source.path, source.max_file_bytes))
+
+    def status(self) -> results.Status:
+        """Where everything is: sources, chunks, batches, money, problems. Never raises for what the state may be."""
+        from voyage_jobs.api import mapping
+        from voyage_jobs.report.status import status
+
+        return mapping.status(status(self._now, self._clock))
+
+    def why(self, ref: AnyPath, *, source: str | None = None) -> results.Why:
+        """Whether something is in the table, and if not, exactly why not, until when, and what to do.
+
+        `ref` is a path, SOURCE:PATH, a chunk_id, a batch's ref, Voyage's id of a job, or an embedding key. Raises
+        `ConfigError` if it means nothing, or more than one thing; `StateError` if the state cannot be read.
+        """
+        from voyage_jobs.api import mapping
+        from voyage_jobs.report.why import why
+
+        answer = why(self._now, self._clock, os.fspath(ref), source)
+        return mapping.why(answer.as_dict(now_us(self._clock)))
+
+    def search(self, query: str, k: int = 5, *, source: str | None = None) -> list[results.Hit]:
+        """The `k` chunks nearest to `query` by meaning, best first, of all sources or of one.
+
+        The query is embedded by one synchronous call, which costs a few tokens; the table is only read. Raises
+        `ConfigError` where there is no table yet, no such source or nothing to look for, and `VendorError`.
+        """
+        from voyage_jobs.api import mapping
+        from voyage_jobs.report.search import search
+
+        _demand_whole("k", k, 1, _MOST_HITS)
+        settings = self._now
+        found = search(settings, self._clock, query, k, source, self._transport)
+        item_sources = {each.name for each in settings.sources if is_item_source(settings, each)}
+        return [mapping.hit(each, item_sources) for each in found]
+
+    def batches(self, *, everything: bool = False, limit: int = 50) -> list[results.Batch]:
+        """The open batches, oldest first; with `everything` closed ones too, newest first. At most `limit`.
+
+        Raises `StateError` before the first sync.
+        """
+        from voyage_jobs.api import mapping
+        from voyage_jobs.report.batches import listing
+
+        _demand_whole("limit", limit, 1, _MOST_BATCHES)
+        report = listing(self._now, self._clock, everything=everything, limit=limit)
+        return [mapping.batch(each) for each in report["batches"]]
+
+    def cost(
+        self, *, by: Literal["day", "source", "model", "batch"] = "day", since: datetime | None = None
+    ) -> results.Cost:
+        """What was paid, what is reserved and what reuse saved, since a moment (an aware datetime) or ever.
+
+        Raises `StateError` before the first sync.
+        """
+        from voyage_jobs.api import mapping
+        from voyage_jobs.report.cost import cost
+        from voyage_jobs.store.costs import BY
+
+        if by not in BY:
+            raise ConfigError(f"by is {by!r}; it must be one of {', '.join(BY)}.")
+        if since is not None and since.tzinfo is None:
+            raise ConfigError("since has no time zone; give an aware datetime.")
+        began = 0 if since is None else int(since.timestamp() * US)
+        return mapping.cost(cost(self._now, self._clock, by, began))
+
+
+def _tell_wait(rest: Remaining, progress: results.Progress) -> None:
+    """Nothing to do but to wait for jobs."""
+    if rest.open_batches:
+        done = sum((batch.remote_completed or 0) + (batch.remote_failed or 0) for batch in rest.open_batches)
+        progress(WAITING, done, sum(batch.remote_total or batch.inputs for batch in rest.open_batches))
+
+
+def _demand_whole(name: str, value: object, least: int, most: int = MOST) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ConfigError(f"{name} is {value!r}; it must be a whole number from {least} to {most:,}.")
+
+
+def _demand_number(name: str, value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ConfigError(f"{name} is {value!r}; it must be a number from 0.")
