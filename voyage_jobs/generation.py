@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from voyage_jobs import durable
+from voyage_jobs.bounds import MOST
 
 _MOST_BYTES = 200
 
@@ -29,7 +30,7 @@ def read(path: Path) -> Stamp | None:
             words = file.read(_MOST_BYTES).decode("ascii", "replace").split()
     except OSError:
         return None
-    if len(words) != 2 or not words[1].isdecimal():
+    if len(words) != 2 or not words[1].isdecimal() or int(words[1]) > MOST:
         return None
     return Stamp(words[0], int(words[1]))
 

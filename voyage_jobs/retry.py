@@ -3,7 +3,7 @@
 The rule: a failure belongs to the thing it happened to. A batch, a file at Voyage, a list, a delivery each has a count
 of its own, waits of its own and an end of its own, and everybody else goes on. The shared circuits (`voyage`: every
 call; `create`: new jobs; `disk`: what is written) open only when different things fail alike, or when the answer is
-about the account. See steps/circuits.py for when that is.
+about the account. See steps/lanes.py for when that is.
 
 `docs/reliability.md` shows this table; a test compares the two.
 """
@@ -61,8 +61,13 @@ POLICIES: Mapping[str, Retry] = {
     ),
     # One result file.
     "download": Retry(
-        5, 2, 30 * _MINUTE, 12, "parked; from the fourth try on, the promised size is not insisted on"
+        5,
+        2,
+        30 * _MINUTE,
+        12,
+        "parked, with what is whole held; the size counts in the first three tries alone",
     ),
+    "no_room": Retry(_MINUTE, 2, 15 * _MINUTE, None, "fetched when the disk has room for it"),
     "results_refused": Retry(30, 2, 30 * _MINUTE, 5, "gone: done without it; refused: parked"),
     "parked_results": Retry(6 * _HOUR, 1, 6 * _HOUR, None, "fetched again as long as it is parked"),
     # What is left at Voyage.

@@ -381,7 +381,8 @@ def _is_stopped(rest: Remaining) -> bool:
     """Whether only an operator lets anything be sent."""
     create = rest.lanes.get(lanes.CREATE)
     refused = create is not None and create.code == SEND_REFUSED
-    return rest.pauses.all_sending or refused
+    unusable = any(batch.code == UNUSABLE for batch in rest.parked)
+    return rest.pauses.all_sending or refused or unusable
 
 
 def _fails_on(rest: Remaining) -> bool:

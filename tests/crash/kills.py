@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from . import checks
 from .documents import Author
@@ -46,7 +47,11 @@ def live(root: Path, seed: int, kills: int, *, reader: bool = True) -> Tally:
     rng = random.Random(seed)
     tally = Tally()
     with Stage(
-        root, seed=seed, batch_seconds=rng.choice((0.2, 0.6, 1.5)), max_inputs=rng.choice((6, 100))
+        root,
+        seed=seed,
+        faults=_faults(rng),
+        batch_seconds=rng.choice((0.2, 0.6, 1.5)),
+        max_inputs=rng.choice((6, 100)),
     ) as stage:
         author = Author(stage, seed)
         author.begin()
@@ -55,6 +60,24 @@ def live(root: Path, seed: int, kills: int, *, reader: bool = True) -> Tally:
                 _round(stage, author, rng, tally)
             checks.converge(stage)
     return tally
+
+
+def _faults(rng: random.Random) -> dict[str, Any]:
+    """What is sick in a life: in most of them one item in a few, for some seconds, in one of these ways each."""
+    sick = {"probability": 0.25, "seconds": rng.choice((0.5, 2.0, 4.0))}
+    ways: dict[str, dict[str, Any]] = {
+        "results_sick": {**sick, "how": rng.choice(("status", "short", "bad_gzip", "reset"))},
+        "upload_sick": {**sick, "how": rng.choice(("reset", "intercepted"))},
+        "job_sick": sick,
+        "file_size_lies": {**sick, "by": rng.choice((-1, 1))},
+        "job_created_at": {**sick, "value": rng.choice(("1970", "year1", "year9999", "future"))},
+        "list_entry_odd": {
+            "probability": 0.3,
+            "what": rng.choice(("no_status", "no_id", "bare_id", "not_object")),
+        },
+        "intercepted": {"probability": 0.05, "times": 12},
+    }
+    return {way: ways[way] for way in ways if rng.random() < 0.4}
 
 
 def _round(stage: Stage, author: Author, rng: random.Random, tally: Tally) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import Any
 
 import httpx
@@ -52,7 +53,12 @@ class Listing(httpx.BaseTransport):
             said |= {"has_more": start + limit < len(self.ids), "first_id": page[0] if page else None}
         elif self.has_more != "absent":
             said["has_more"] = self.has_more
-        return httpx.Response(200, json=said)
+        return page_of(said)
+
+
+def page_of(said) -> httpx.Response:
+    """An answer with any JSON in it, and with what some libraries write and JSON does not know (`Infinity`)."""
+    return httpx.Response(200, content=json.dumps(said), headers={"Content-Type": "application/json"})
 
 
 def read(client, kind):
@@ -93,7 +99,7 @@ def test_cursors_that_lead_in_circles_come_to_an_end(kind, names, size, has_more
         calls.append(request.url.params.get("after"))
         first = (start + 7 * len(calls)) % len(names)
         data = [{"id": name, "status": "queued"} for name in (names[first:] + names[:first])[:size]]
-        return httpx.Response(200, json={"data": data, "has_more": has_more})
+        return page_of({"data": data, "has_more": has_more})
 
     client = client_of(*[page] * 100)
     with contextlib.suppress(BadAnswerError):
@@ -117,7 +123,7 @@ ENTRIES = st.fixed_dictionaries(
 @given(KINDS, st.lists(VALUES | ENTRIES, max_size=25), st.booleans() | VALUES, VALUES)
 def test_every_entry_that_can_be_named_is_told_and_every_other_counted(kind, data, has_more, more):
     """An entry that cannot be named is skipped, unless it may be a job of ours: then there is no list at all."""
-    page = httpx.Response(200, json={"data": data, "has_more": has_more, "first_id": more, "last_id": more})
+    page = page_of({"data": data, "has_more": has_more, "first_id": more, "last_id": more})
     client = client_of(*[page] * 3)
     named = [entry["id"] for entry in data if isinstance(entry, dict) and is_name(entry.get("id"))]
     try:
@@ -176,7 +182,7 @@ class WithOdd(Listing):
         for item in said["data"]:
             data.append(item)
             data += [entry for at, entry in self.odd if self.ids[at] == item["id"]]
-        return httpx.Response(200, json={**said, "data": data})
+        return page_of({**said, "data": data})
 
 
 @given(KINDS, st.sampled_from([1, 500, 4000]))
@@ -188,6 +194,6 @@ def test_a_huge_page_is_a_page(kind, count):
         "errors": {"data": ["e" * 900] * 3},
     }
     data = [{**item, "id": f"x-{number}"} for number in range(count)]
-    pages = [httpx.Response(200, json={"data": data, "has_more": False})]
+    pages = [page_of({"data": data, "has_more": False})]
 
     assert len(read(client_of(*pages), kind)) == count

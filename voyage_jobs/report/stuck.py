@@ -78,6 +78,8 @@ def because(facts: Facts, step: str) -> str | None:
         return "reprofiling"
     if step in _SENDS and facts.pauses.by_what and (facts.pauses.all_sending or step == "pack"):
         return "paused"
+    if step in _SENDS and any(batch.code == UNUSABLE for batch in facts.open):
+        return "unusable_results"
     shut = {lane.name: lane.code for lane in facts.lanes}
     if step in _CALLS and lanes.VENDOR in shut:
         return shut[lanes.VENDOR]
@@ -184,12 +186,11 @@ def _unsent(facts: Facts, settings: Settings) -> Iterator[Stuck]:
     since, limit_s = facts.waiting.oldest_at, settings.batching.linger_s + STUCK_S
     if since is None or not _older(facts, since, limit_s):
         return
-    unusable = any(batch.state is Batch.PARKED and batch.code == UNUSABLE for batch in facts.open)
     why = because(facts, "pack") or because(facts, "submit")
     if why is None and facts.over_budget:
         why = "budget_reached"
     if why is None and facts.open:
-        why = "parked" if unusable else "in_flight"
+        why = "in_flight"
     yield Stuck(
         "not_sent",
         "embedding",

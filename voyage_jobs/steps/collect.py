@@ -12,16 +12,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from voyage_jobs import usage
+from voyage_jobs import retry, usage
 from voyage_jobs.clock import now_us
 from voyage_jobs.crash import crash_point
-from voyage_jobs.durable import remove
 from voyage_jobs.errors import BadAnswerError
 from voyage_jobs.observe import about
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.fetching import Download, can_be_read_again, fetch_all, files_of, put_off
+from voyage_jobs.steps.fetching import (
+    Download,
+    can_be_read_again,
+    fetch_all,
+    forget_results,
+    next_look,
+    put_off,
+)
 from voyage_jobs.steps.windows import split_window
 from voyage_jobs.store import batches, embeddings, lanes, ledger, sources, versions
 from voyage_jobs.store.batches import NOT_FETCHED, UNUSABLE, BatchRow
@@ -41,9 +47,12 @@ from voyage_jobs.version import __version__
 from voyage_jobs.voyage.result_block import Expectation, LineOutcome, LineProblem, ResultBlock
 from voyage_jobs.voyage.results import read_results
 
-_UNUSABLE_HINT = (
-    "Nothing else is sent for this model, so that nothing is paid in vain. The results are kept: a release that can"
-    " read them takes them in. `voyage-jobs retry` sends the lines again (they are paid again) and lets sending resume."
+_UNUSABLE_HINT = "Nothing else is sent for this model, so that nothing is paid in vain."
+_SEND_AGAIN = "`voyage-jobs retry` sends these texts again (they are paid again) and lets sending resume."
+_READ_LATER = f"The results are kept: a release that can read them takes them in. {_SEND_AGAIN}"
+_TORN_HINT = (
+    "What is whole was taken in. `voyage-jobs retry` sends the others again (they are paid again); `voyage-jobs cancel`"
+    " gives them up."
 )
 MOSTLY_FROM = 10
 """A batch of at least so many lines, most of them unusable, stops sending even where earlier results were good."""
@@ -92,7 +101,9 @@ def _look_at_parked(context: Context, batch: BatchRow, calls: lane.Calls) -> boo
     """Results that could not be had, or read, are paid for: fetch them now and then, and read them by a new release."""
     if batch.code == UNUSABLE and batch.error != __version__ and can_be_read_again(context, batch):
         _resume(context, batch, f"read again by voyage-jobs {__version__}")
-    elif batch.code == NOT_FETCHED:
+    elif batch.code in (NOT_FETCHED, batches.TORN):
+        if batch.code == batches.TORN:
+            forget_results(context, batch)
         done = fetch_all(context, batch, calls)
         if done is Download.COMPLETE:
             _resume(context, batch, "its results could be fetched after all")
@@ -103,8 +114,10 @@ def _look_at_parked(context: Context, batch: BatchRow, calls: lane.Calls) -> boo
 
 
 def _resume(context: Context, batch: BatchRow, cause: str) -> None:
+    """Results that lack lines even now are not fetched a dozen times again: what is whole is held at once."""
+    tries = {"code": "download", "failures": (retry.POLICIES["download"].tries or 1) - 1}
     with context.store.write() as tx:
-        batches.move(tx, batch, Batch.ENDED, cause, reason=None, hint=None)
+        batches.move(tx, batch, Batch.ENDED, cause, reason=None, hint=None, **tries)
     crash_point("poll.committed")
     context.log.info(
         "batch.unparked", ref=batch.ref, batch_id=batch.remote_id, remote_status=batch.remote_status
@@ -197,34 +210,41 @@ def _take_in(context: Context, batch: BatchRow) -> None:
             _pack_block(writer, intake, block)
             context.progress(f"reading results of {batch.ref[:8]}", len(intake.settled), len(intake.lines))
         settled = intake.complete()
-        if _is_torn(context, batch, settled):
+        torn = _is_torn(context, batch, settled)
+        tries = batches.failures_of(batch, "download") + 1
+        if torn and not retry.is_over("download", tries):
             _fetch_again(context, batch)
             return
         written = writer.close(Billed(intake.tokens, now_us(context.clock))) if intake.rows else None
     finally:
         writer.abort()
-    if _is_unusable(context, batch, intake, settled):
-        _record_unusable(context, batch, intake, settled, written)
+    if torn:
+        _keep_the_rest(context, batch, intake, settled, written, batches.TORN)
+    elif _is_unusable(context, batch, intake, settled):
+        _keep_the_rest(context, batch, intake, settled, written, UNUSABLE)
     else:
         _record(context, batch, intake, settled, written)
 
 
 def _is_torn(context: Context, batch: BatchRow, settled: list[Settled]) -> bool:
-    """Whether a file of another size than promised lacks lines: what it lacks is paid, and would be bought again."""
-    if all(each.outcome not in (MISSING, MALFORMED) for each in settled):
+    """Whether a file is shorter than promised and lacks lines: what it lacks is paid, and would be bought again."""
+    there = sum(each.outcome != MISSING for each in settled)
+    whole = all(each.outcome != MALFORMED for each in settled)
+    if batch.remote_completed is not None and whole:
+        whole = there >= batch.remote_completed + (batch.remote_failed or 0)
+    elif there < len(settled):
+        whole = False
+    if whole:
         return False
     with context.store.read() as connection:
-        return batches.differs_in_size(connection, batch.id)
+        return batches.is_short(connection, batch.id)
 
 
 def _fetch_again(context: Context, batch: BatchRow) -> None:
     error = BadAnswerError(
         "The result file is not whole: it has another size than Voyage names, and lacks lines."
     )
-    with context.store.write() as tx:
-        batches.forget_downloads(tx, batch.id)
-    for kind, _ in files_of(batch):
-        remove(context.result_path(batch.ref, kind))
+    forget_results(context, batch)
     put_off(context, batch, error)
 
 
@@ -323,15 +343,19 @@ def _record_money(tx: Tx, batch: BatchRow, intake: Intake) -> None:
         ledger.settle_anew(tx, batch.id, intake.tokens, batch.usd_per_million)
 
 
-def _record_unusable(
-    context: Context, batch: BatchRow, intake: Intake, settled: list[Settled], written: WrittenPack | None
+def _keep_the_rest(
+    context: Context,
+    batch: BatchRow,
+    intake: Intake,
+    settled: list[Settled],
+    written: WrittenPack | None,
+    code: str,
 ) -> None:
     """What is good is held, the bill is booked, the batch is parked: the rest stays in it and is not asked again."""
     good = [each for each in settled if each.outcome == SUCCESS]
     bad = [each for each in settled if each.outcome != SUCCESS]
-    word = next((each.detail for each in bad if each.outcome == MALFORMED), None) or "the ids are not ours"
     kept = [replace(each, outcome=OPEN) for each in bad]
-    reason = f"{len(bad):,} of its {len(settled):,} results cannot be used: {word}"
+    reason, hint = _why_kept(code, bad, len(settled), whole=written is None)
     with context.store.write() as tx:
         pack_id = _record_pack(tx, batch, written)
         embeddings.settle(tx, batch.id, pack_id, good, context.settings.batching.max_attempts)
@@ -339,9 +363,24 @@ def _record_unusable(
         versions.recount_batch(tx, batch.id)
         _record_money(tx, batch, intake)
         batches.note(tx, batch.id, tokens_settled=intake.tokens)
-        values = {"code": UNUSABLE, "error": __version__, "reason": reason, "hint": _UNUSABLE_HINT}
+        values = {
+            "code": code,
+            "error": __version__,
+            "reason": reason,
+            "hint": hint,
+            "due_at": next_look(context, tx),
+        }
         batches.move(tx, batch, Batch.PARKED, reason, **values)
         crash_point("collect.before_commit")
     crash_point("collect.committed")
     context.log.error("batch.parked", ref=batch.ref, reason=reason)
     _say_what_is_assumed(context, batch, intake)
+
+
+def _why_kept(code: str, bad: list[Settled], count: int, *, whole: bool) -> tuple[str, str]:
+    """Reason and hint. `whole`: nothing of the batch was good, so that a later release may read all of it."""
+    if code == batches.TORN:
+        return f"its result files are short: {len(bad):,} of its {count:,} results are lacking", _TORN_HINT
+    word = next((each.detail for each in bad if each.outcome == MALFORMED), None) or "the ids are not ours"
+    reason = f"{len(bad):,} of its {count:,} results cannot be used: {word}"
+    return reason, f"{_UNUSABLE_HINT} {_READ_LATER if whole else _SEND_AGAIN}"

@@ -12,6 +12,7 @@ from enum import Enum
 from voyage_jobs import retry
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.crash import crash_point
+from voyage_jobs.durable import remove
 from voyage_jobs.errors import RefusedError, VendorError
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import lanes as lane
@@ -24,6 +25,8 @@ from voyage_jobs.store.store import Tx
 from voyage_jobs.voyage.download import download
 
 _GONE = (404, 410)
+MOST_VECTOR_BYTES = 128 * 1024
+"""Of one vector in a result file: 2,048 floats as JSON take 45 kB."""
 _NOT_GIVEN_HINT = (
     "The job is done and paid for, but its results cannot be had. They are asked for again every six hours, and taken"
     " in when they come. `voyage-jobs retry` sends the lines again (they are paid again); `voyage-jobs cancel` gives"
@@ -33,6 +36,10 @@ _NOT_GIVEN_HINT = (
 
 class _FileGoneError(RefusedError):
     """The vendor says that it has no such file. Only its word counts, not that of a storage host."""
+
+
+class _NoRoomError(VendorError):
+    """The disk has no room for this file."""
 
 
 class Download(Enum):
@@ -47,7 +54,7 @@ def fetch_all(context: Context, batch: BatchRow, calls: lane.Calls) -> Download:
     """Bring both result files onto the disk."""
     with context.store.read() as connection:
         have = batches.downloaded(connection, batch.id)
-    for kind, file_id in files_of(batch):
+    for kind, file_id in _files_of(batch):
         if _is_here(context, batch, kind, have):
             continue
         if not calls.more():
@@ -59,6 +66,10 @@ def fetch_all(context: Context, batch: BatchRow, calls: lane.Calls) -> Download:
             lane.fine(context)  # the API itself has answered
             if not _refused(context, batch, kind, exc):
                 return Download.TRIED
+        except _NoRoomError as exc:
+            with context.store.write() as tx:
+                lane.put_off(context, tx, batch, "no_room", exc)
+            return Download.TRIED
         except VendorError as exc:
             put_off(context, batch, exc)
             return Download.TRIED
@@ -67,17 +78,25 @@ def fetch_all(context: Context, batch: BatchRow, calls: lane.Calls) -> Download:
     return Download.COMPLETE
 
 
-def files_of(batch: BatchRow) -> list[tuple[str, str]]:
+def _files_of(batch: BatchRow) -> list[tuple[str, str]]:
     """The (kind, file id) of the result files that a job names."""
     named = (("output", batch.output_file_id), ("error", batch.error_file_id))
     return [(kind, file_id) for kind, file_id in named if file_id is not None]
+
+
+def forget_results(context: Context, batch: BatchRow) -> None:
+    """What was fetched is not what it should be: it is to be fetched again."""
+    with context.store.write() as tx:
+        batches.forget_downloads(tx, batch.id)
+    for kind, _ in _files_of(batch):
+        remove(context.result_path(batch.ref, kind))
 
 
 def all_here(context: Context, batch: BatchRow) -> bool:
     """Whether every result file of a batch is on disk."""
     with context.store.read() as connection:
         have = batches.downloaded(connection, batch.id)
-    return bool(have) and all(_is_here(context, batch, kind, have) for kind, _ in files_of(batch))
+    return bool(have) and all(_is_here(context, batch, kind, have) for kind, _ in _files_of(batch))
 
 
 def can_be_read_again(context: Context, batch: BatchRow) -> bool:
@@ -91,6 +110,8 @@ def can_be_read_again(context: Context, batch: BatchRow) -> bool:
 def _is_here(context: Context, batch: BatchRow, kind: str, have: dict[str, tuple[int, str]]) -> bool:
     if kind not in have:
         return False
+    if have[kind][1] == batches.GONE:
+        return True
     try:
         return context.result_path(batch.ref, kind).stat().st_size == have[kind][0]
     except FileNotFoundError:
@@ -106,8 +127,9 @@ def _download(context: Context, batch: BatchRow, kind: str, file_id: str) -> boo
             raise _FileGoneError(exc.message, status=exc.status) from exc
         raise
     path = context.result_path(batch.ref, kind)
-    if not room_for(context, 2 * (described.bytes or 0)):
+    if not room_for(context, 0):
         return False
+    _demand_room(context, batch, described.bytes)
 
     def on_progress(done: int) -> None:
         context.progress(f"downloading {kind} of {batch.ref[:8]}", done, described.bytes)
@@ -125,11 +147,25 @@ def _download(context: Context, batch: BatchRow, kind: str, file_id: str) -> boo
     return True
 
 
+def _demand_room(context: Context, batch: BatchRow, size: int | None) -> None:
+    """A file that does not fit on the disk waits alone: what is smaller goes on. Raises `_NoRoomError`.
+
+    No size is believed that is beyond what so many vectors can take.
+    """
+    believed = min(size or 0, batch.inputs * MOST_VECTOR_BYTES + MOST_VECTOR_BYTES)
+    free = context.free_disk_bytes() - context.settings.disk.min_free_bytes
+    if 2 * believed > free:
+        raise _NoRoomError(
+            f"Its result file of {believed:,} bytes needs twice that on the disk of {context.settings.data_dir};"
+            f" {max(0, free):,} bytes are free."
+        )
+
+
 def put_off(context: Context, batch: BatchRow, error: VendorError) -> None:
     """The results cannot be had now: this batch waits alone. Parked if that lasts and Voyage answers otherwise."""
     with context.store.write() as tx:
         if batch.state is Batch.PARKED:
-            batches.note(tx, batch.id, due_at=_next_look(context, tx))
+            batches.note(tx, batch.id, due_at=next_look(context, tx))
             failures = 0
         else:
             failures = lane.put_off(context, tx, batch, "download", error)
@@ -139,7 +175,8 @@ def put_off(context: Context, batch: BatchRow, error: VendorError) -> None:
         _park(context, batch, reason)
 
 
-def _next_look(context: Context, tx: Tx) -> int:
+def next_look(context: Context, tx: Tx) -> int:
+    """When the results of a parked batch are asked for again (microseconds UTC)."""
     return tx.now + int(retry.wait_s("parked_results", 1, context.clock) * US)
 
 
@@ -153,10 +190,10 @@ def _park(context: Context, batch: BatchRow, reason: str) -> None:
 def _refused(context: Context, batch: BatchRow, kind: str, error: RefusedError) -> bool:
     """A result file that Voyage does not give: wait a few times. True: it is gone, and is done without."""
     if batch.state is Batch.PARKED:
-        if isinstance(error, _FileGoneError):
-            return True
         with context.store.write() as tx:
-            batches.note(tx, batch.id, due_at=_next_look(context, tx))
+            if isinstance(error, _FileGoneError):
+                batches.note_gone(tx, batch.id, kind)
+            batches.note(tx, batch.id, due_at=next_look(context, tx))
         return False
     with context.store.write() as tx:
         failures = lane.put_off(context, tx, batch, "results_refused", error)
@@ -165,6 +202,9 @@ def _refused(context: Context, batch: BatchRow, kind: str, error: RefusedError) 
         return False
     context.log.error("results.refused", ref=batch.ref, kind=kind, error=error.message)
     if isinstance(error, _FileGoneError):
-        return True
+        with context.store.write() as tx:  # the other file has tries of its own
+            batches.note_gone(tx, batch.id, kind)
+            batches.well(tx, batch.id, due_at=0)
+        return False
     _park(context, batch, f"Voyage refuses the {kind} file: {error.message}")
     return False

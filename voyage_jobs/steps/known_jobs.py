@@ -50,11 +50,13 @@ def all_known(context: Context) -> bool:
 
     Asks the provider, once a process, as soon as that can be done.
     """
+    with context.store.read() as connection:
+        if setback.is_claim_due(
+            connection
+        ):  # or again: `recover` may have found more while this process runs
+            return False
     if context.jobs_known:
         return True
-    with context.store.read() as connection:
-        if setback.is_claim_due(connection):
-            return False
     if context.new_state:
         context.jobs_known = True
         return True

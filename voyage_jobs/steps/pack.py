@@ -21,6 +21,7 @@ from voyage_jobs.steps.budget import Allowance
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.filling import Filling, Limits, request_params
+from voyage_jobs.steps.submit import is_unusable
 from voyage_jobs.steps.texts import Texts, read_otherwise
 from voyage_jobs.store import batches, counts, embeddings, lanes, ledger, notes, pauses, sources
 from voyage_jobs.store.embeddings import Backlog, WantedEmbedding
@@ -72,7 +73,7 @@ def is_blocked(context: Context, connection: Any) -> bool:
     held_up = []
     for batch in open_batches:
         if batch.state is Batch.PARKED:
-            if batch.code == batches.UNUSABLE and batch.profile_id == context.profile_id:
+            if is_unusable(batch, context.profile_id):
                 return True
         elif batch.state is Batch.CREATING or batch.due_at > now:
             held_up.append(batch)
@@ -80,7 +81,7 @@ def is_blocked(context: Context, connection: Any) -> bool:
             return True  # it goes next
     if len(held_up) < MOST_HELD_UP:
         return False
-    return now - max(batch.created_at for batch in held_up) < ONE_MORE_S * US
+    return 0 <= now - max(batch.created_at for batch in held_up) < ONE_MORE_S * US
 
 
 def _worth_it(context: Context, waiting: Backlog) -> bool:

@@ -32,7 +32,7 @@ from voyage_jobs.steps.scan import Scan, ScanResult
 from voyage_jobs.steps.submit import submit
 from voyage_jobs.steps.switch import switch_if_complete
 from voyage_jobs.steps.tidy import TEND_INTERVAL_S, rest, tend, tidy
-from voyage_jobs.store import batches, embeddings, lanes, notes, notices, sources
+from voyage_jobs.store import batches, embeddings, lanes, notes, notices, setback, sources
 from voyage_jobs.store.pauses import Pauses
 from voyage_jobs.store.sources import SourceRow
 
@@ -225,7 +225,9 @@ class Pipeline:
         """Not while a scan runs under `sync`: bigger batches are fewer batches."""
         if self.most_inputs == 0 or not self._lane_open(lanes.DISK) or (self.eager and self._running):
             return False
-        if self._claimed_for != self.context.profile_id:
+        with self.context.store.read() as connection:
+            due = setback.is_claim_due(connection)
+        if due or self._claimed_for != self.context.profile_id:
             if not claim_if_lost(self.context, scanned=self._all_scanned()):
                 return False
             self._claimed_for = self.context.profile_id

@@ -8,7 +8,6 @@ deleted documents leave after everything that is ready has come in: a moved file
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from voyage_jobs.clock import now_us
 from voyage_jobs.crash import crash_point
@@ -21,9 +20,6 @@ from voyage_jobs.steps.shown import demand_rows
 from voyage_jobs.steps.texts import Texts
 from voyage_jobs.store import batches, embeddings, publications, versions
 from voyage_jobs.store.versions import ReadyVersion
-
-if TYPE_CHECKING:
-    pass
 
 PUBLICATION_CHUNKS = 50_000
 PUBLICATION_DOCUMENTS = 20_000

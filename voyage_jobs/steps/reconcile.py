@@ -17,7 +17,7 @@ from voyage_jobs.errors import RefusedError, VendorError
 from voyage_jobs.states import Attempt, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
-from voyage_jobs.store import batches
+from voyage_jobs.store import batches, ledger
 from voyage_jobs.store.batches import AttemptRow, BatchRow
 from voyage_jobs.voyage import models
 from voyage_jobs.voyage.models import WINDOW_S
@@ -30,8 +30,8 @@ CREATED_SLACK_S = 3_600.0
 VENDOR_CLOCK_S = 2.0  # its `Date` counts whole seconds, at both ends of the wait
 _PARKED_HINT = (
     "Its create call got no answer, and the list that would tell is unreadable. Look at the provider's page for a job"
-    " with this ref in its metadata. If there is none, `voyage-jobs retry` sends the lines in a new batch; if one shows"
-    " up in the list, it is adopted by itself."
+    " with this ref in its metadata. If there is none, `voyage-jobs retry` sends the lines in a new batch (if there is"
+    " one, they are paid twice); one that shows up in the list is adopted by itself."
 )
 
 
@@ -68,7 +68,8 @@ def _list_failed(context: Context, batch: BatchRow, error: VendorError) -> None:
             attempt = batches.attempts_of(tx.connection, batch.id)[-1]
             batches.close_attempt(tx, attempt, Attempt.LOST, "the list of jobs could not be read")
             reason = f"the list of jobs could not be read to its end in {failures} tries: {error.message}"
-            batches.move(tx, batch, Batch.PARKED, reason, reason=reason, hint=_PARKED_HINT)
+            values = {"code": ledger.MAY_HAVE_RUN, "reason": reason, "hint": _PARKED_HINT}
+            batches.move(tx, batch, Batch.PARKED, reason, **values)
             context.log.error("batch.parked", ref=batch.ref, reason=reason)
 
 

@@ -68,9 +68,9 @@ def _about_to_be_collected(context: Context) -> set[str]:
     with context.store.read() as connection:
         for batch in batches.in_state(connection, Batch.ENDED):
             profile = sources.load_profile(connection, batch.profile_id)
-            kind = "error" if batch.output_file_id is None else "output"
-            size = batches.downloaded(connection, batch.id).get(kind, (-1, ""))[0]
-            if _has_size(context, batch, kind, size):
+            have = batches.downloaded(connection, batch.id).items()
+            sizes = {kind: size for kind, (size, sha256) in have if sha256 != batches.GONE}
+            if any(_has_size(context, batch, kind, size) for kind, size in sizes.items()):
                 names.add(pack_name(profile.fingerprint, batch.ref))
     return names
 

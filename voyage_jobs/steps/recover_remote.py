@@ -120,7 +120,7 @@ def adopt_jobs(context: Context, *, strangers: bool = False) -> FoundJobs:
 
 def is_without_job(batch: BatchRow) -> bool:
     """Whether a batch has no job that is on record, nor one that is looked for."""
-    return batch.state in (*BEFORE_THE_JOB, Batch.PARKED)
+    return batch.state in BEFORE_THE_JOB or (batch.state is Batch.PARKED and batch.remote_id is None)
 
 
 def _taken(context: Context, tally: FoundJobs, ref: str, batch: BatchRow, others: list[RemoteBatch]) -> None:
@@ -176,6 +176,7 @@ def _claim(context: Context, *, scanned: bool) -> bool:
         lane.let_rest(context, LIST, "list")
         note_unread(context, exc, CLAIM_PATIENCE_S)
         return context.jobs_known
+    context.resting.pop(LIST, None)
     return note_claim(context, found)
 
 

@@ -48,6 +48,7 @@ def submit(context: Context) -> bool:
     with context.store.read() as connection:
         waiting = batches.in_state(connection, *BEFORE_THE_JOB, Batch.CREATING, Batch.PARKED)
         resting = bool(waiting) and pauses.now(connection, now_us(context.clock)).all_sending
+    unusable = any(is_unusable(batch, context.profile_id) for batch in waiting)
     did, calls = False, lane.Calls(context)
     for batch in lane.healthiest_first(waiting):
         if context.stopping.is_set():
@@ -56,12 +57,17 @@ def submit(context: Context) -> bool:
             if batch.profile_id != context.profile_id:
                 did |= _of_another_profile(context, batch)
                 continue
-            if (resting or not context.may_send) and batch.cancel_asked_at is None:
+            if (resting or unusable or not context.may_send) and batch.cancel_asked_at is None:
                 continue  # what is in doubt is looked for all the same: money hangs on it
         if batch.due_at <= now_us(context.clock):
             with about(batch.ref):
                 did |= _ADVANCE[batch.state](context, batch, calls)
     return did
+
+
+def is_unusable(batch: BatchRow, profile_id: int) -> bool:
+    """Whether this batch keeps everything of its profile from being sent: its results could not be used."""
+    return batch.state is Batch.PARKED and batch.code == batches.UNUSABLE and batch.profile_id == profile_id
 
 
 def _of_another_profile(context: Context, batch: BatchRow) -> bool:

@@ -36,7 +36,8 @@ def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
     named = suspects(remote.errors, len(lines))
     if alike >= ALL_ALIKE and named is None and len(lines) > 1 and batch.cancel_asked_at is None:
         with context.store.write() as tx:  # over: nobody need look whether it goes on after all
-            batches.note(tx, batch.id, remote_status=remote.status, ended_at=tx.now)
+            ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)  # nothing ran
+            batches.note(tx, batch.id, remote_status=remote.status, ended_at=tx.now, tokens_settled=0)
         park(context, batch, reason, VendorError(reason, hint=_ALIKE_HINT.format(count=alike)))
         return
     with context.store.write() as tx:

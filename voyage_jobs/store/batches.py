@@ -70,6 +70,7 @@ class AttemptRow:
 
 # What a batch is parked for, where the steps act on it (`code`).
 NOT_FETCHED = "not_fetched"  # its results are paid, and cannot be had
+TORN = "torn"  # its results lack lines that are paid: what is there is held
 UNUSABLE = "unusable"  # its results are paid, and cannot be read: nothing more is sent for its profile
 SEND_REFUSED = "send_refused"  # Voyage refused its upload or its job
 
@@ -420,8 +421,16 @@ def note_download(tx: Tx, batch_id: int, kind: str, size: int, sha256: str) -> N
     )
 
 
+GONE = "gone"
+
+
+def note_gone(tx: Tx, batch_id: int, kind: str) -> None:
+    """A result file is no longer at the provider, and is done without."""
+    note_download(tx, batch_id, kind, 0, GONE)
+
+
 def downloaded(connection: Connection, batch_id: int) -> dict[str, tuple[int, str]]:
-    """kind -> (bytes, sha256) of the result files that are on disk."""
+    """kind -> (bytes, sha256) of the result files that are on disk, or `GONE` in place of the hash."""
     rows = connection.execute(select(downloads).where(downloads.c.batch_id == batch_id)).mappings()
     return {row["kind"]: (row["bytes"], row["sha256"]) for row in rows}
 
@@ -431,16 +440,16 @@ def forget_downloads(tx: Tx, batch_id: int) -> None:
     tx.connection.execute(delete(downloads).where(downloads.c.batch_id == batch_id))
 
 
-# Purpose: does a result file of a batch have another size than its file object names?
-_DIFFERS = text(
+# Purpose: is a result file of a batch smaller than its file object says?
+_IS_SHORT = text(
     "SELECT EXISTS (SELECT 1 FROM downloads d JOIN remote_files r ON r.batch_id = d.batch_id AND r.purpose = d.kind"
-    " WHERE d.batch_id = :batch AND r.bytes != d.bytes)"
+    " WHERE d.batch_id = :batch AND d.sha256 != 'gone' AND r.bytes > d.bytes)"
 )
 
 
-def differs_in_size(connection: Connection, batch_id: int) -> bool:
-    """Whether a result file that is on disk has another size than Voyage names for it."""
-    return bool(connection.execute(_DIFFERS, {"batch": batch_id}).scalar_one())
+def is_short(connection: Connection, batch_id: int) -> bool:
+    """Whether a result file that is on disk is smaller than the provider says."""
+    return bool(connection.execute(_IS_SHORT, {"batch": batch_id}).scalar_one())
 
 
 def has_pack(connection: Connection, profile_id: int, batch_id: int | None = None) -> bool:

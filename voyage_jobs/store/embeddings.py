@@ -302,10 +302,11 @@ def note_outcomes(tx: Tx, batch_id: int, settled: Sequence[Settled]) -> None:
 def settle(tx: Tx, batch_id: int, pack_id: int | None, settled: Sequence[Settled], max_attempts: int) -> None:
     """Record how lines ended, and move their embeddings: held, wanted again, or failed."""
     note_outcomes(tx, batch_id, settled)
-    held = [(pack_id, s.pack_row, s.embedding_id) for s in settled if s.outcome == SUCCESS]
+    held = [(pack_id, s.pack_row, s.embedding_id, pack_id) for s in settled if s.outcome == SUCCESS]
     if held:
         tx.connection.exec_driver_sql(
-            f"UPDATE embeddings SET state = {HELD}, pack_id = ?, pack_row = ? WHERE id = ? AND state != {HELD}",
+            f"UPDATE embeddings SET state = {HELD}, pack_id = ?, pack_row = ?"
+            f" WHERE id = ? AND (state != {HELD} OR pack_id = ?)",  # a pack that is written again has other rows
             held,
         )
     again = [(s.embedding_id,) for s in settled if s.outcome in (TRANSIENT, MISSING, MALFORMED)]

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from voyage_jobs.store.calls import CallRow
 
 
+MAY_HAVE_RUN = "may_have_run"
+"""The code of a batch that is parked because nobody can tell whether its create call made a job."""
+
+
 def usd(tokens: int, usd_per_million: float | None) -> float | None:
     """The price of tokens, or None where the model's price is not known."""
     return None if usd_per_million is None else tokens * usd_per_million / 1_000_000
@@ -57,7 +61,8 @@ _BILLED = (
 
 # Purpose: what was booked as the bill of a batch, with the other sign, by source.
 _TAKEN_BACK = (
-    "SELECT source_id, -SUM(tokens) FROM spend WHERE batch_id = ? AND kind = 'settled' GROUP BY source_id"
+    "SELECT source_id, -SUM(tokens), -SUM(assumed) FROM spend WHERE batch_id = ? AND kind = 'settled'"
+    " GROUP BY source_id"
 )
 
 
@@ -76,7 +81,7 @@ def release(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
 def write_off(tx: Tx, batch: BatchRow) -> None:
     """An operator gives up a batch that is parked. What its job did may be on the bill; nobody knows how much."""
     release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
-    if batch.remote_id is not None and batch.tokens_settled is None:
+    if (batch.remote_id is not None or batch.code == MAY_HAVE_RUN) and batch.tokens_settled is None:
         _book(tx, batch.id, "maybe_paid", batch.tokens_estimated, batch.usd_per_million, _COUNTED)
 
 
