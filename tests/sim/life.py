@@ -23,11 +23,12 @@ from voyage_jobs.notify.teller import Teller
 from voyage_jobs.simulator import Simulator
 from voyage_jobs.simulator.fault_catalog import CATALOG
 from voyage_jobs.simulator.transport import SimulatorTransport
-from voyage_jobs.states import UNFINISHED, Batch
+from voyage_jobs.states import BEFORE_THE_JOB, UNFINISHED, Batch
 from voyage_jobs.steps import acts
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pack import is_blocked
 from voyage_jobs.steps.pipeline import Pipeline
+from voyage_jobs.steps.submit import is_unusable
 from voyage_jobs.store import batches, documents, embeddings, lanes, mailbox, pauses, sources, versions
 from voyage_jobs.store.batches import UNUSABLE
 from voyage_jobs.store.engine import sqlite_module
@@ -725,7 +726,10 @@ def healthy_and_waiting(context: Context, connection: Connection) -> str | None:
     now = now_us(context.clock)
     if lanes.CREATE in lanes.closed(connection) or pauses.now(connection, now).by_what:
         return None
+    rests = any(is_unusable(each, context.profile_id) for each in batches.in_state(connection, Batch.PARKED))
     for batch in batches.in_state(connection, *UNFINISHED):
+        if rests and batch.state in BEFORE_THE_JOB:
+            continue
         at_work = batch.state is Batch.RUNNING and now < (batch.deadline_at or 0) + HOUR_S * US
         if not batch.failures and not at_work and batch.profile_id == context.profile_id:
             return f"batch {batch.ref} ({batch.state})"
