@@ -228,6 +228,17 @@ def test_jobs_that_an_older_folder_does_not_know_are_claimed(small, later_s):
     assert "state_copied" not in problems(small)
 
 
+def test_jobs_whose_entries_show_nothing_but_an_id_are_claimed_too(tmp_path):
+    small = Small(tmp_path, faults={"list_entry_odd": {"what": "bare_id"}})
+    small.write("a.md", prose("a", 2))
+    small.run()
+    keep(small)
+    send(small)
+    put_back(small, whole=True)
+    paid_once(small, "a.md", "b.md")
+    assert small.sim.calls["create_batch"] == 2
+
+
 @pytest.mark.parametrize(
     "point", ["pack.committed", "spool.committed", "upload.committed", "attempt.committed"]
 )

@@ -17,7 +17,7 @@ from voyage_jobs.states import BEFORE_THE_JOB
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps import mishaps
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.reconcile import LIST, METADATA_REF, list_jobs
+from voyage_jobs.steps.reconcile import LIST, METADATA_REF, jobs_looked_at
 from voyage_jobs.steps.set_back import tell
 from voyage_jobs.store import batches, lanes, setback
 from voyage_jobs.vectors.format import is_ref, pack_name
@@ -92,7 +92,7 @@ def _unknown_refs(context: Context) -> set[str]:
         unchecked = setback.unchecked_since(connection)
         left = setback.jobs_left(connection)
     horizon = None if newest is None or unchecked is not None else newest - int(MARGIN_S * US)
-    listed = as_far_as_needed(list_jobs(context), horizon)
+    listed = as_far_as_needed(jobs_looked_at(context), horizon)
     return {job.metadata[METADATA_REF] for job in listed if is_missing(context, job, left)}
 
 

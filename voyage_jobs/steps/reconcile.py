@@ -115,8 +115,7 @@ def list_jobs(context: Context) -> Iterator[RemoteBatch]:
 
 def find_jobs(context: Context, batch: BatchRow) -> list[RemoteBatch]:
     """Jobs at the vendor that carry this batch's mark and belong to no other batch; the one to keep comes first."""
-    listed = (_looked_at(context, remote) for remote in list_jobs(context))
-    found = [remote for remote in listed if remote is not None and is_ours(batch, remote)]
+    found = [remote for remote in jobs_looked_at(context) if is_ours(batch, remote)]
     with context.store.read() as connection:
         owners = [batches.by_remote_id(connection, remote.id) for remote in found]
     free = [
@@ -124,6 +123,12 @@ def find_jobs(context: Context, batch: BatchRow) -> list[RemoteBatch]:
     ]
     dead = (Phase.CANCELLED, Phase.FAILED)
     return sorted(free, key=lambda remote: (remote.phase in dead, remote.created_at_us or 0, remote.id))
+
+
+def jobs_looked_at(context: Context) -> Iterator[RemoteBatch]:
+    """The same, with every job whose entry shows nothing but its id asked for by that: it might be ours."""
+    listed = (_looked_at(context, remote) for remote in list_jobs(context))
+    return (remote for remote in listed if remote is not None)
 
 
 def _looked_at(context: Context, remote: RemoteBatch) -> RemoteBatch | None:

@@ -33,7 +33,7 @@ from voyage_jobs.steps.known_jobs import (
     is_here,
     note_unread,
 )
-from voyage_jobs.steps.reconcile import LIST, METADATA_REF, cancel_duplicates, list_jobs
+from voyage_jobs.steps.reconcile import LIST, METADATA_REF, cancel_duplicates, jobs_looked_at
 from voyage_jobs.steps.submit import abandon
 from voyage_jobs.store import adoption, batches, embeddings, lanes, notes, setback
 from voyage_jobs.store.adoption import JobLine
@@ -67,7 +67,7 @@ class FoundJobs:
 def marked_jobs(context: Context) -> dict[str, list[RemoteBatch]]:
     """Jobs that carry our mark, by ref; the one to keep comes first. Raises VendorError."""
     found: dict[str, list[RemoteBatch]] = {}
-    for remote in list_jobs(context):
+    for remote in jobs_looked_at(context):
         ref = remote.metadata.get(METADATA_REF)
         if ref:
             found.setdefault(ref, []).append(remote)
