@@ -150,6 +150,20 @@ def test_a_file_that_does_not_fit_on_the_disk_waits_alone(tmp_path):
         assert len(world.names()) == 12
 
 
+def test_a_parked_batch_whose_file_does_not_fit_keeps_its_reason_and_is_looked_at_again(tmp_path):
+    world = SickWorld(tmp_path, 3)
+    with world.worker() as context:
+        running(world, context, 1)
+        sick = world.sick("GET", "/content")
+        code = parked(world, context).code
+        context.free_bytes = lambda: 100
+        turns(world, context, 100, idle_s=600)
+        assert (newest(context).state, newest(context).code) == (Batch.PARKED, code)
+        sick.is_well, context.free_bytes = True, None
+        turns_until(world, context, lambda: len(world.names()) == 3, idle_s=600)
+    assert not world.ledger.billed_more_than_once()
+
+
 def test_a_file_that_is_gone_does_not_use_up_the_tries_of_the_other(tmp_path):
     world = SickWorld(tmp_path, 3, faults={"line_refused": {"jobs": 1, "nth": [1]}})
     with world.worker() as context:

@@ -64,11 +64,11 @@ def fetch_all(context: Context, batch: BatchRow, calls: lane.Calls) -> Download:
                 return Download.WAITING
         except RefusedError as exc:
             lane.fine(context)  # the API itself has answered
-            if not _refused(context, batch, kind, exc):
-                return Download.TRIED
+            _refused(context, batch, kind, exc)
+            return Download.TRIED
         except _NoRoomError as exc:
             with context.store.write() as tx:
-                lane.put_off(context, tx, batch, "no_room", exc)
+                _wait(context, tx, batch, "no_room", exc)
             return Download.TRIED
         except VendorError as exc:
             put_off(context, batch, exc)
@@ -92,19 +92,14 @@ def forget_results(context: Context, batch: BatchRow) -> None:
         remove(context.result_path(batch.ref, kind))
 
 
-def all_here(context: Context, batch: BatchRow) -> bool:
-    """Whether every result file of a batch is on disk."""
-    with context.store.read() as connection:
-        have = batches.downloaded(connection, batch.id)
-    return bool(have) and all(_is_here(context, batch, kind, have) for kind, _ in _files_of(batch))
-
-
 def can_be_read_again(context: Context, batch: BatchRow) -> bool:
     """Whether its files are here and brought nothing: a pack of what was good would be overwritten."""
     with context.store.read() as connection:
         if batches.has_pack(connection, batch.profile_id, batch.id):
             return False
-    return all_here(context, batch)
+    with context.store.read() as connection:
+        have = batches.downloaded(connection, batch.id)
+    return bool(have) and all(_is_here(context, batch, kind, have) for kind, _ in _files_of(batch))
 
 
 def _is_here(context: Context, batch: BatchRow, kind: str, have: dict[str, tuple[int, str]]) -> bool:
@@ -164,15 +159,19 @@ def _demand_room(context: Context, batch: BatchRow, size: int | None) -> None:
 def put_off(context: Context, batch: BatchRow, error: VendorError) -> None:
     """The results cannot be had now: this batch waits alone. Parked if that lasts and Voyage answers otherwise."""
     with context.store.write() as tx:
-        if batch.state is Batch.PARKED:
-            batches.note(tx, batch.id, due_at=next_look(context, tx))
-            failures = 0
-        else:
-            failures = lane.put_off(context, tx, batch, "download", error)
+        failures = _wait(context, tx, batch, "download", error)
         lane.failed_in(context, tx, f"results of {batch.ref}", error)
     if retry.is_over("download", failures) and lane.api_answers(context):
         reason = f"its results could not be fetched in {failures} tries: {error.message}"
         _park(context, batch, reason)
+
+
+def _wait(context: Context, tx: Tx, batch: BatchRow, policy: str, error: VendorError) -> int:
+    """The batch waits by its policy; a parked one keeps its reason. Returns its failures in a row, 0 if parked."""
+    if batch.state is not Batch.PARKED:
+        return lane.put_off(context, tx, batch, policy, error)
+    batches.note(tx, batch.id, due_at=next_look(context, tx))
+    return 0
 
 
 def next_look(context: Context, tx: Tx) -> int:
@@ -181,30 +180,26 @@ def next_look(context: Context, tx: Tx) -> int:
 
 
 def _park(context: Context, batch: BatchRow, reason: str) -> None:
-    with context.store.read() as connection:
-        batch = batches.get(connection, batch.id)
     due_at = now_us(context.clock) + int(retry.wait_s("parked_results", 1, context.clock) * US)
     park(context, batch, reason, VendorError(reason, hint=_NOT_GIVEN_HINT), code=NOT_FETCHED, due_at=due_at)
 
 
-def _refused(context: Context, batch: BatchRow, kind: str, error: RefusedError) -> bool:
-    """A result file that Voyage does not give: wait a few times. True: it is gone, and is done without."""
-    if batch.state is Batch.PARKED:
-        with context.store.write() as tx:
-            if isinstance(error, _FileGoneError):
-                batches.note_gone(tx, batch.id, kind)
-            batches.note(tx, batch.id, due_at=next_look(context, tx))
-        return False
+def _refused(context: Context, batch: BatchRow, kind: str, error: RefusedError) -> None:
+    """A result file that Voyage does not give: wait a few times. Then one that is gone is done without."""
+    gone, is_parked = isinstance(error, _FileGoneError), batch.state is Batch.PARKED
     with context.store.write() as tx:
-        failures = lane.put_off(context, tx, batch, "results_refused", error)
+        failures = _wait(context, tx, batch, "results_refused", error)
+        if gone and is_parked:
+            batches.note_gone(tx, batch.id, kind)
+    if is_parked:
+        return
     if not retry.is_over("results_refused", failures):
         context.log.warning("results.not_found", ref=batch.ref, kind=kind, error=error.message)
-        return False
+        return
     context.log.error("results.refused", ref=batch.ref, kind=kind, error=error.message)
-    if isinstance(error, _FileGoneError):
-        with context.store.write() as tx:  # the other file has tries of its own
-            batches.note_gone(tx, batch.id, kind)
-            batches.well(tx, batch.id, due_at=0)
-        return False
-    _park(context, batch, f"Voyage refuses the {kind} file: {error.message}")
-    return False
+    if not gone:
+        _park(context, batch, f"Voyage refuses the {kind} file: {error.message}")
+        return
+    with context.store.write() as tx:  # the other file has tries of its own
+        batches.note_gone(tx, batch.id, kind)
+        batches.well(tx, batch.id, due_at=0)
