@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import orjson
 
 from voyage_jobs.errors import CorruptionError
-from voyage_jobs.profile import KeyMaker, Profile, chunk_id, document_key, embedding_key
+from voyage_jobs.profile import KeyMaker, Profile, chunk_id, document_key
+from voyage_jobs.steps.rows import facts_of
 from voyage_jobs.store import audit
 from voyage_jobs.store.audit import Served
 from voyage_jobs.store.store import ReadOnlyStore, Store
@@ -17,7 +18,6 @@ from voyage_jobs.table.columns import (
     AUDITED,
     MADE,
     VECTOR,
-    Facts,
     audited_facts,
     audited_rows,
     miscopied,
@@ -41,26 +41,7 @@ def expected_facts(served: Served, profile: Profile) -> Iterator[Said]:
     version, chunks = served
     sections = orjson.loads(version.sections)
     for chunk in chunks:
-        yield audited_facts(
-            Facts(
-                source=version.source,
-                path=version.path,
-                doc_key=version.doc_key,
-                ordinal=chunk.ordinal,
-                text="",
-                title=version.title,
-                section=sections[chunk.section],
-                start=chunk.start,
-                end=chunk.end,
-                tokens=chunk.tokens,
-                content_hash=version.content_hash,
-                modified_at=version.modified_at,
-                embedding_key=embedding_key(chunk.key, chunk.slot, profile.contextualized),
-                model=profile.model,
-                published_at=0,
-                front_matter=version.metadata,
-            )
-        )
+        yield audited_facts(facts_of(version, chunk, sections, "", profile, 0))
 
 
 @dataclass(frozen=True)

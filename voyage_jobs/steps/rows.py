@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import orjson
 
 from voyage_jobs.errors import CorruptionError
-from voyage_jobs.profile import embedding_key
+from voyage_jobs.profile import Profile, embedding_key
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.texts import Texts
 from voyage_jobs.store import versions
+from voyage_jobs.store.audit import ServedChunk, ServedVersion
 from voyage_jobs.store.versions import PublishChunk, ReadyVersion
 from voyage_jobs.table.batch import make_batch
 from voyage_jobs.table.columns import Facts
@@ -21,6 +22,35 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH_ROWS = 1_024
+
+
+def facts_of(
+    version: ReadyVersion | ServedVersion,
+    chunk: PublishChunk | ServedChunk,
+    sections: list[list[str]],
+    text: str,
+    profile: Profile,
+    published_at: int,
+) -> Facts:
+    """What one chunk's row is made of. `sections` are those of the version; `published_at` in microseconds UTC."""
+    return Facts(
+        source=version.source,
+        path=version.path,
+        doc_key=version.doc_key,
+        ordinal=chunk.ordinal,
+        text=text,
+        title=version.title,
+        section=sections[chunk.section],
+        start=chunk.start,
+        end=chunk.end,
+        tokens=chunk.tokens,
+        content_hash=version.content_hash,
+        modified_at=version.modified_at,
+        embedding_key=embedding_key(chunk.key, chunk.slot, profile.contextualized),
+        model=profile.model,
+        published_at=published_at,
+        front_matter=version.metadata,
+    )
 
 
 class RowMaker:
@@ -61,30 +91,11 @@ class RowMaker:
         with self._context.store.read() as connection:
             for chunk in versions.chunks_of(connection, version.id):
                 if chunk.pack is not None and chunk.pack_row is not None:
-                    section = sections[chunk.section]
-                    self._facts.append(self._of(version, section, text[chunk.start : chunk.end], chunk))
+                    cut = text[chunk.start : chunk.end]
+                    self._facts.append(
+                        facts_of(version, chunk, sections, cut, self._context.profile, self._published_at)
+                    )
                     self._places.append((chunk.pack, chunk.pack_row))
-
-    def _of(self, version: ReadyVersion, section: list[str], text: str, chunk: PublishChunk) -> Facts:
-        profile = self._context.profile
-        return Facts(
-            source=version.source,
-            path=version.path,
-            doc_key=version.doc_key,
-            ordinal=chunk.ordinal,
-            text=text,
-            title=version.title,
-            section=section,
-            start=chunk.start,
-            end=chunk.end,
-            tokens=chunk.tokens,
-            content_hash=version.content_hash,
-            modified_at=version.modified_at,
-            embedding_key=embedding_key(chunk.key, chunk.slot, profile.contextualized),
-            model=profile.model,
-            published_at=self._published_at,
-            front_matter=version.metadata,
-        )
 
     def _flush(self) -> pa.RecordBatch:
         batch = make_batch(self._context.profile, self._facts, self._vectors())
