@@ -102,6 +102,8 @@ def _look_at_parked(context: Context, batch: BatchRow, calls: lane.Calls) -> boo
     if batch.code == UNUSABLE and batch.error != __version__ and can_be_read_again(context, batch):
         _resume(context, batch, f"read again by voyage-jobs {__version__}")
     elif batch.code in (NOT_FETCHED, batches.TORN):
+        if not lane.is_open(context, lanes.VENDOR):
+            return False
         if batch.code == batches.TORN:
             forget_results(context, batch)
         done = fetch_all(context, batch, calls)
