@@ -20,7 +20,7 @@ from voyage_jobs.config.address import Address
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.server.door import Door
 from voyage_jobs.server.ready import OthersReadiness
-from voyage_jobs.store.store import Store
+from voyage_jobs.state.store import Store
 
 TIMES = 7
 

@@ -18,9 +18,9 @@ from voyage_jobs.clock import VirtualClock
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.logs import get_logger
+from voyage_jobs.state import sources
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.scan import Scan
-from voyage_jobs.store import sources
 from voyage_jobs.worker import working
 
 

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from voyage_jobs.clock import SystemClock
 from voyage_jobs.profile import Profile
-from voyage_jobs.store import batches, documents, embeddings, publications, sources, versions
-from voyage_jobs.store.documents import Seen
-from voyage_jobs.store.identity import Identity
-from voyage_jobs.store.store import Store
-from voyage_jobs.store.versions import NewChunk, NewVersion
+from voyage_jobs.state import batches, documents, embeddings, publications, sources, versions
+from voyage_jobs.state.documents import Seen
+from voyage_jobs.state.identity import Identity
+from voyage_jobs.state.store import Store
+from voyage_jobs.state.versions import NewChunk, NewVersion
 
 CHUNKS_PER_DOCUMENT = 8
 DOCUMENTS_PER_SLICE = 2_000  # as the scan step does

@@ -28,10 +28,10 @@ from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.export import export
 from voyage_jobs.logs import get_logger
+from voyage_jobs.state import batches, versions
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.publish import publish
 from voyage_jobs.steps.recover_all import scan_all
-from voyage_jobs.store import batches, versions
 from voyage_jobs.table import PublishedTable
 from voyage_jobs.worker import working
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from alembic import context
 
-from voyage_jobs.store.engine import writing_engine
-from voyage_jobs.store.schema import metadata
+from voyage_jobs.state.engine import writing_engine
+from voyage_jobs.state.schema import metadata
 
 
 def run(connection):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from coverage import Coverage
 
-PARTS = ("steps", "store", "voyage", "vectors", "table")
+PARTS = ("steps", "state", "voyage", "segments", "table")
 BAR = 95.0
 _COUNTS = ("num_statements", "covered_lines", "num_branches", "covered_branches")
 

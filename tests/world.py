@@ -19,10 +19,10 @@ from voyage_jobs.notify.courier import Delivered
 from voyage_jobs.notify.teller import Teller
 from voyage_jobs.simulator import FaultScript, Ledger, Options, Simulator
 from voyage_jobs.simulator.transport import SimulatorTransport
+from voyage_jobs.state import batches, embeddings, versions
 from voyage_jobs.states import UNFINISHED, Batch
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.store import batches, embeddings, versions
 from voyage_jobs.worker import working
 
 LOGS: list[Log] = []

@@ -11,13 +11,13 @@ from voyage_jobs import lock
 from voyage_jobs.clock import Clock
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError, LockedError, NeedsPersonError, VoyageJobsError
+from voyage_jobs.state import batches, mailbox, notes
+from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import acts
 from voyage_jobs.steps.budget import begin_run
 from voyage_jobs.steps.context import Context, Progress, no_progress
 from voyage_jobs.steps.poll import poll
-from voyage_jobs.store import batches, mailbox, notes
-from voyage_jobs.store.batches import BatchRow
 from voyage_jobs.worker import working
 
 if TYPE_CHECKING:

@@ -25,12 +25,12 @@ from voyage_jobs import durable, private
 from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError, StateError
+from voyage_jobs.segments import PackStore
+from voyage_jobs.state import audit, batches, notes
+from voyage_jobs.state.copy import copy_state
+from voyage_jobs.state.store import ReadOnlyStore
 from voyage_jobs.steps.context import Progress, no_progress
-from voyage_jobs.store import audit, batches, notes
-from voyage_jobs.store.copy import copy_state
-from voyage_jobs.store.store import ReadOnlyStore
 from voyage_jobs.table.engine import table_path
-from voyage_jobs.vectors import PackStore
 from voyage_jobs.version import __version__
 
 FORMAT = 1

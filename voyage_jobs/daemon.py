@@ -27,13 +27,13 @@ from voyage_jobs.reload import apply, needs_restart
 from voyage_jobs.report.one_line import one_line
 from voyage_jobs.schedule import ApSchedule, Notes, Schedule
 from voyage_jobs.signals import Signals
+from voyage_jobs.state import batches, notes, sources
 from voyage_jobs.states import UNFINISHED
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.budget import begin_run
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import note_full
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.store import batches, notes, sources
 from voyage_jobs.sync import refs
 from voyage_jobs.systemd import Herald, Manager
 from voyage_jobs.watching.watchers import HINT, MakeWatching, Watchers, Watching

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from voyage_jobs.errors import VoyageJobsError
-from voyage_jobs.store import mailbox
+from voyage_jobs.state import mailbox
 
 LOOK_S = 1.0
 

@@ -18,9 +18,9 @@ from voyage_jobs.observe import together
 from voyage_jobs.report.plan_check import demand_unchanged
 from voyage_jobs.report.plan_file import Plan
 from voyage_jobs.signals import Signals
+from voyage_jobs.state import notes
+from voyage_jobs.state.remaining import Remaining
 from voyage_jobs.steps.context import Context, Progress, no_progress
-from voyage_jobs.store import notes
-from voyage_jobs.store.remaining import Remaining
 from voyage_jobs.sync import Outcome, Sync
 from voyage_jobs.tracing import tracing
 from voyage_jobs.worker import working

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.state import sources
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.budget import renew_run
 from voyage_jobs.steps.context import Context, encoded
 from voyage_jobs.steps.reprofile import take_up_profile
-from voyage_jobs.store import sources
 
 # Open connections, the lock and the table were made from these.
 _FIXED_VOYAGE = ("base_url", "timeout_s")

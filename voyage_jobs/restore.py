@@ -21,8 +21,8 @@ from voyage_jobs.backup import (
 from voyage_jobs.clock import Clock
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError, CorruptionError
+from voyage_jobs.state.copy import mark_restored
 from voyage_jobs.steps.context import Progress, no_progress
-from voyage_jobs.store.copy import mark_restored
 from voyage_jobs.table.engine import table_path
 
 _BLOCK_BYTES = 1 << 20

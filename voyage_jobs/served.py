@@ -5,8 +5,8 @@ from __future__ import annotations
 from voyage_jobs.config.profile import with_profile
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import StateError
-from voyage_jobs.store import rebuild
-from voyage_jobs.store.store import ReadOnlyStore
+from voyage_jobs.state import rebuild
+from voyage_jobs.state.store import ReadOnlyStore
 
 
 def settings_of_table(settings: Settings) -> Settings:

@@ -16,6 +16,11 @@ from voyage_jobs.notify.courier import Courier
 from voyage_jobs.notify.teller import Teller
 from voyage_jobs.plural import counted
 from voyage_jobs.signals import Signals
+from voyage_jobs.state import embeddings, lanes
+from voyage_jobs.state.batches import SEND_REFUSED, UNUSABLE, BatchRow
+from voyage_jobs.state.lanes import Lane
+from voyage_jobs.state.rebuild import progress
+from voyage_jobs.state.remaining import Remaining, Work, count_stuck, mark, remaining, work_since
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps import lanes as lane
@@ -24,11 +29,6 @@ from voyage_jobs.steps.budget import Room
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pausing import resting
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.store import embeddings, lanes
-from voyage_jobs.store.batches import SEND_REFUSED, UNUSABLE, BatchRow
-from voyage_jobs.store.lanes import Lane
-from voyage_jobs.store.rebuild import progress
-from voyage_jobs.store.remaining import Remaining, Work, count_stuck, mark, remaining, work_since
 
 REFUSALS = ("auth", "quota")
 FOR_A_PERSON = frozenset(

@@ -14,13 +14,13 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.memory import keep_large_blocks_apart
 from voyage_jobs.observe import NOBODY, Observer
 from voyage_jobs.pace import Pace
+from voyage_jobs.segments import PackStore
+from voyage_jobs.state import notes
+from voyage_jobs.state.store import Store
 from voyage_jobs.steps.context import Context, Progress, no_progress
 from voyage_jobs.steps.recovery import recover
-from voyage_jobs.store import notes
-from voyage_jobs.store.store import Store
 from voyage_jobs.table import LanceDoor, TableDoor
-from voyage_jobs.vectors import PackStore
-from voyage_jobs.voyage.client import VoyageClient
+from voyage_jobs.vendors.voyage.client import VoyageClient
 
 if TYPE_CHECKING:
     import httpx

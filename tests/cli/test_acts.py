@@ -11,8 +11,8 @@ from tests.world import KEY, World
 from voyage_jobs import ask, worker
 from voyage_jobs.cli.main import cli
 from voyage_jobs.clock import SystemClock
+from voyage_jobs.state import mailbox, notes
 from voyage_jobs.steps import acts
-from voyage_jobs.store import mailbox, notes
 
 DIMENSION = 256  # the smallest that a configuration file may name
 
@@ -254,7 +254,7 @@ def test_if_the_process_at_work_ends_first_it_is_done_here(run, monkeypatch):
         worker_.__exit__(None, None, None)
         return number
 
-    monkeypatch.setattr("voyage_jobs.store.mailbox.leave", leave_and_end)
+    monkeypatch.setattr("voyage_jobs.state.mailbox.leave", leave_and_end)
     assert context is not None
     assert run.json("confirm", "docs")["state"] == "active"
 
@@ -270,7 +270,7 @@ def test_an_unsafe_library_writes_nothing(run, monkeypatch):
 
 
 def test_a_process_that_writes_for_long_is_not_called_another_program(run, monkeypatch):
-    monkeypatch.setattr("voyage_jobs.store.engine.BUSY_TIMEOUT_MS", 10)
+    monkeypatch.setattr("voyage_jobs.state.engine.BUSY_TIMEOUT_MS", 10)
     with run.world.worker() as context, context.store.write():
         result = run("retry")
     assert result.exit_code == 4

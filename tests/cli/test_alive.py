@@ -7,7 +7,7 @@ from voyage_jobs import lock
 from voyage_jobs.cli.main import cli
 from voyage_jobs.clock import SystemClock, VirtualClock
 from voyage_jobs.report.alive import FRESH_S, pulse
-from voyage_jobs.store import notes
+from voyage_jobs.state import notes
 
 WIDE = {"voyage": {"output_dimension": 256}}
 

@@ -10,8 +10,8 @@ from world import KEY, World
 
 from voyage_jobs import ask, worker
 from voyage_jobs.cli.main import cli
+from voyage_jobs.state import notes
 from voyage_jobs.steps import acts
-from voyage_jobs.store import notes
 
 SECTIONS = "\n\n".join(f"# Part {i}\n\nAbout part {i}. " + "word " * 60 for i in range(3))
 FULL_PRICE = 0.06 / 1e6
@@ -344,7 +344,7 @@ def test_a_process_that_is_busy_is_waited_for_until_ctrl_c(run, monkeypatch):
 def test_if_the_process_at_work_ends_first_it_is_done_here(run, monkeypatch):
     worker_ = run.world.worker()
     context = worker_.__enter__()
-    from voyage_jobs.store import mailbox
+    from voyage_jobs.state import mailbox
 
     leave = mailbox.leave
 
@@ -353,7 +353,7 @@ def test_if_the_process_at_work_ends_first_it_is_done_here(run, monkeypatch):
         worker_.__exit__(None, None, None)
         return number
 
-    monkeypatch.setattr("voyage_jobs.store.mailbox.leave", leave_and_end)
+    monkeypatch.setattr("voyage_jobs.state.mailbox.leave", leave_and_end)
     assert context is not None
     assert ask.PATIENCE_S > 0
     assert run.json("a.md", "--yes")["result"]["state"] == "published"

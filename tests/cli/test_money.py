@@ -14,8 +14,8 @@ from tests.world import KEY, World
 from voyage_jobs import worker
 from voyage_jobs.cli.main import cli
 from voyage_jobs.clock import now_us
-from voyage_jobs.store.store import Store
-from voyage_jobs.voyage import hub
+from voyage_jobs.state.store import Store
+from voyage_jobs.vendors.voyage import hub
 
 DIMENSION = 256  # the smallest that a configuration file may name
 

@@ -286,7 +286,7 @@ def test_a_cancelled_batch_is_told(run):
     run.world.write("a.md", "text")
     with run.world.worker() as context:
         run.world.take_turns(context, 4, quiet=False)
-        from voyage_jobs.store import batches
+        from voyage_jobs.state import batches
 
         with context.store.read() as connection:
             ref = batches.newest(connection, 1)[0].ref

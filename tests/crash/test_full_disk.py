@@ -21,10 +21,10 @@ from world import World
 
 from voyage_jobs import crash
 from voyage_jobs.report.status import status
+from voyage_jobs.state import batches
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.store import batches
 
 from . import checks
 from .documents import Author

@@ -19,9 +19,9 @@ from small_world import Small, quick
 from step_doors import all_batches, embeddings_by_state, money, prose, query
 
 from fuzz.vendor import Changed, rewritten
+from voyage_jobs.state.batches import UNUSABLE
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
-from voyage_jobs.store.batches import UNUSABLE
 
 SECTIONS = 3  # in each document; under a contextualized model they travel as one line
 DOCUMENTS = 4

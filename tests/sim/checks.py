@@ -14,14 +14,14 @@ import numpy as np
 from voyage_jobs import states
 from voyage_jobs.clock import now_us
 from voyage_jobs.profile import KeyMaker, Profile
+from voyage_jobs.segments import PackStore
 from voyage_jobs.simulator.catalog import MODELS
 from voyage_jobs.simulator.endpoints import list_digest, text_digest
 from voyage_jobs.simulator.vectors import Embedder, in_context
 from voyage_jobs.sources.split import SplitOptions, split
+from voyage_jobs.state import lanes, ledger, setback
 from voyage_jobs.steps.context import profile_of
 from voyage_jobs.steps.reconcile import METADATA_REF
-from voyage_jobs.store import lanes, ledger, setback
-from voyage_jobs.vectors import PackStore
 
 from .folders import Document
 from .memory_table import Row

@@ -23,15 +23,15 @@ from voyage_jobs.notify.teller import Teller
 from voyage_jobs.simulator import Simulator
 from voyage_jobs.simulator.fault_catalog import CATALOG
 from voyage_jobs.simulator.transport import SimulatorTransport
+from voyage_jobs.state import batches, documents, embeddings, lanes, mailbox, pauses, sources, versions
+from voyage_jobs.state.batches import UNUSABLE
+from voyage_jobs.state.engine import sqlite_module
 from voyage_jobs.states import BEFORE_THE_JOB, UNFINISHED, Batch
 from voyage_jobs.steps import acts
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pack import is_blocked
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.steps.submit import is_unusable
-from voyage_jobs.store import batches, documents, embeddings, lanes, mailbox, pauses, sources, versions
-from voyage_jobs.store.batches import UNUSABLE
-from voyage_jobs.store.engine import sqlite_module
 from voyage_jobs.worker import working
 
 from . import faults

@@ -14,14 +14,14 @@ from sqlalchemy import true
 
 from voyage_jobs.clock import now_us
 from voyage_jobs.errors import VendorError
+from voyage_jobs.segments.behind import FileBehind
+from voyage_jobs.state import batches, documents, versions
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.store import Store, Tx
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import collect, reconcile, scan, submit
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
-from voyage_jobs.store import batches, documents, versions
-from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.store.store import Store, Tx
-from voyage_jobs.vectors.behind import FileBehind
 
 from .memory_table import MemoryTable
 from .story import Plan

@@ -17,8 +17,8 @@ from unittest import mock
 from sqlalchemy import Engine
 
 from voyage_jobs.clock import VirtualClock
-from voyage_jobs.store import store as stores
-from voyage_jobs.store.store import Store
+from voyage_jobs.state import store as stores
+from voyage_jobs.state.store import Store
 
 
 def scratch() -> str | None:
@@ -41,7 +41,7 @@ def fast_stores() -> Iterator[None]:
     """Open stores without their costly habits."""
     empty_state()
     with (
-        mock.patch("voyage_jobs.store.migrate.upgrade"),
+        mock.patch("voyage_jobs.state.migrate.upgrade"),
         mock.patch.object(stores, "writing_engine", _WRITERS),
         mock.patch.object(stores, "reading_engine", _READERS),
         mock.patch.object(Store, "checkpoint"),

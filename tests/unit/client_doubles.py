@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 
 from voyage_jobs.clock import VirtualClock
-from voyage_jobs.voyage.client import VoyageClient
+from voyage_jobs.vendors.voyage.client import VoyageClient
 
 KEY = "pa-TheKeyThatNobodyMaySee0123456789"
 BASE = "https://api.voyageai.com/v1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from world import World
 
-from voyage_jobs.store.engine import sqlite_module
+from voyage_jobs.state.engine import sqlite_module
 
 OLDER = "553440d1d83c715dc342ee5a354c1d3a"
 """What 0.1.0 called everything that it split under default options."""

@@ -11,9 +11,9 @@ from small_world import Small
 from step_doors import all_batches, prose, turns
 
 from voyage_jobs.simulator.transport import SimulatorTransport
+from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.context import Context
-from voyage_jobs.store.batches import BatchRow
 
 ONE_EACH = {"max_inputs": 1}
 _GATEWAY = b"<html><body><h1>The server had a problem.</h1></body></html>"

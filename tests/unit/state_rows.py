@@ -10,9 +10,9 @@ from sqlalchemy import select
 from voyage_jobs import states
 from voyage_jobs.clock import VirtualClock
 from voyage_jobs.profile import EMBEDDINGS, Profile
-from voyage_jobs.store import batches, sources
-from voyage_jobs.store.schema import transitions
-from voyage_jobs.store.store import Store, Tx
+from voyage_jobs.state import batches, sources
+from voyage_jobs.state.schema import transitions
+from voyage_jobs.state.store import Store, Tx
 
 PROFILE = Profile(EMBEDDINGS, "voyage-4", 8, "float", "document")
 REFUSED_BY_PERSON = {"reason": "r", "hint": "h"}

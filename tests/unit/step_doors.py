@@ -8,14 +8,14 @@ from sqlalchemy import text
 from world import World, is_quiet
 
 from voyage_jobs.retry import POLICIES
+from voyage_jobs.state import batches, documents, lanes, ledger, sources
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.steps.scan import Scan, ScanResult
 from voyage_jobs.steps.submit import submit
-from voyage_jobs.store import batches, documents, lanes, ledger, sources
-from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.store.documents import DocumentRow
 
 
 def prose(name: str, sections: int = 1) -> str:

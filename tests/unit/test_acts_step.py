@@ -20,11 +20,11 @@ from world import World
 
 from voyage_jobs.clock import US
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.state import lanes, notes
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import carry_out, perform
 from voyage_jobs.steps.pack import pack
 from voyage_jobs.steps.submit import submit
-from voyage_jobs.store import lanes, notes
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from world import World
 from voyage_jobs.backup import MANIFEST, backup, read_manifest
 from voyage_jobs.errors import ConfigError, CorruptionError, DiskFullError, LockedError, StateError
 from voyage_jobs.restore import restore
+from voyage_jobs.state import batches
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.store import batches
 
 
 @pytest.fixture

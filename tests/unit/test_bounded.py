@@ -13,9 +13,9 @@ from client_doubles import FixedKey
 
 from voyage_jobs.clock import SystemClock, VirtualClock
 from voyage_jobs.errors import NotSentError, OutcomeUnknownError
-from voyage_jobs.voyage import bounded, wire
-from voyage_jobs.voyage.client import VoyageClient
-from voyage_jobs.voyage.download import download
+from voyage_jobs.vendors.voyage import bounded, wire
+from voyage_jobs.vendors.voyage.client import VoyageClient
+from voyage_jobs.vendors.voyage.download import download
 
 CREATE = wire.create_body(endpoint="/v1/embeddings", input_file_id="file-1", model="voyage-4")
 PATIENCE_S = 15.0  # far more than it takes, far less than a server here would go on

@@ -8,11 +8,11 @@ import pytest
 from step_doors import all_batches, money, prose, query, scan, shown, until
 
 from voyage_jobs.clock import US, now_us
+from voyage_jobs.state import ledger
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.pack import pack
-from voyage_jobs.store import ledger
 
 DAY_S = 86_400
 

@@ -13,10 +13,10 @@ from voyage_jobs.reload import apply
 from voyage_jobs.report.facts import gather
 from voyage_jobs.report.problems import find
 from voyage_jobs.signals import Signals
+from voyage_jobs.state import ledger
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.pack import pack
-from voyage_jobs.store import ledger
 from voyage_jobs.sync import Ending, Sync
 
 DAY_S = 86_400

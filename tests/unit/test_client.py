@@ -24,9 +24,9 @@ from voyage_jobs.errors import (
     VoyageJobsError,
 )
 from voyage_jobs.profile import Profile
-from voyage_jobs.voyage import client as client_module
-from voyage_jobs.voyage import wire
-from voyage_jobs.voyage.client import VoyageClient
+from voyage_jobs.vendors.voyage import client as client_module
+from voyage_jobs.vendors.voyage import wire
+from voyage_jobs.vendors.voyage.client import VoyageClient
 
 CREATE = wire.create_body(endpoint="/v1/embeddings", input_file_id="file-1", model="voyage-4")
 PROFILE = Profile("/v1/embeddings", "voyage-4", 4, "float", "query")

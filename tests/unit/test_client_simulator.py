@@ -18,10 +18,10 @@ from voyage_jobs.errors import (
 from voyage_jobs.profile import Profile
 from voyage_jobs.simulator import FaultScript, Options, Simulator
 from voyage_jobs.simulator.transport import SimulatorTransport
-from voyage_jobs.voyage.client import VoyageClient
-from voyage_jobs.voyage.download import download
-from voyage_jobs.voyage.verdict import is_missing_input_file
-from voyage_jobs.voyage.wire import Phase, create_body
+from voyage_jobs.vendors.voyage.client import VoyageClient
+from voyage_jobs.vendors.voyage.download import download
+from voyage_jobs.vendors.voyage.verdict import is_missing_input_file
+from voyage_jobs.vendors.voyage.wire import Phase, create_body
 
 LINES = 40
 

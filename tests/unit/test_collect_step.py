@@ -22,13 +22,13 @@ from step_doors import (
 from world import World, is_quiet
 
 from voyage_jobs.retry import POLICIES
+from voyage_jobs.state import batches
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.collect import collect
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.steps.poll import poll
 from voyage_jobs.steps.submit import submit
-from voyage_jobs.store import batches
 
 DIMENSION = 8
 UNIT = [0.5, 0.5, 0.5, 0.5, 0, 0, 0, 0]
@@ -44,7 +44,7 @@ def world_of(tmp_path, faults=None, documents=5, **sections):
 
 def outcomes(context, batch):
     """How each line of a batch ended, in the words of the store."""
-    from voyage_jobs.store.embeddings import OUTCOME_WORDS
+    from voyage_jobs.state.embeddings import OUTCOME_WORDS
 
     rows = query(context, "SELECT outcome FROM lines WHERE batch_id = :b ORDER BY line", b=batch.id)
     return [OUTCOME_WORDS[code] for (code,) in rows]

@@ -15,25 +15,25 @@ PACKAGE = layers.ROOT / "voyage_jobs"
 
 PLANTED = {
     "worker.py": "import sqlalchemy\n",
-    "store/engine.py": "import voyage_jobs.cli.main\n",
-    "store/costs.py": "def late() -> None:\n    import voyage_jobs.table\n",
+    "state/engine.py": "import voyage_jobs.cli.main\n",
+    "state/costs.py": "def late() -> None:\n    import voyage_jobs.table\n",
     "clock.py": "from voyage_jobs import __version__\n",
     "newcomer.py": "",
     "newcomers/__init__.py": "",
     "server/views.py": "import requests\n",
     "steps/tidy.py": "from voyage_jobs import simulator\n",
-    "vectors/reader.py": "import voyage_jobs.vectors.store\n",
+    "segments/reader.py": "import voyage_jobs.segments.store\n",
     "watching/eye.py": None,
 }
 """By file: what is written at its end; None empties it."""
 
 REPORTED = {
-    "an import that goes upwards": "voyage_jobs.store is not allowed to import voyage_jobs.cli:",
-    "an import of a sibling, inside a function": "voyage_jobs.store is not allowed to import voyage_jobs.table:",
+    "an import that goes upwards": "voyage_jobs.state is not allowed to import voyage_jobs.cli:",
+    "an import of a sibling, inside a function": "voyage_jobs.state is not allowed to import voyage_jobs.table:",
     "a module without a place": "- voyage_jobs.newcomer\n",
     "a folder without a place": "- voyage_jobs.newcomers\n",
-    "a circle between modules": "No cycles are allowed in voyage_jobs.vectors.",
-    "a library outside its home": "voyage_jobs.worker imports sqlalchemy, whose home is store",
+    "a circle between modules": "No cycles are allowed in voyage_jobs.segments.",
+    "a library outside its home": "voyage_jobs.worker imports sqlalchemy, whose home is state",
     "a library without a rule": "voyage_jobs.server.views imports requests, which has no rule",
     "a home that needs its library no more": "watchfiles is not imported in its home watching.eye",
     "the simulator in production": "Illegal imports of protected package voyage_jobs.simulator:",

@@ -14,11 +14,11 @@ from world import Post, World
 
 from voyage_jobs import crash
 from voyage_jobs.config.profile import profile_of
+from voyage_jobs.state import batches
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.pack import pack
 from voyage_jobs.steps.submit import submit
-from voyage_jobs.store import batches
 
 PACKAGE = Path(crash.__file__).parent
 

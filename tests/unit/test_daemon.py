@@ -8,7 +8,7 @@ from voyage_jobs.errors import ConfigError, LockedError, StateError
 from voyage_jobs.report.status import status
 from voyage_jobs.schedule import Note
 from voyage_jobs.signals import Signals
-from voyage_jobs.store import lanes, mailbox, sources
+from voyage_jobs.state import lanes, mailbox, sources
 
 
 class Handmade:

@@ -160,7 +160,7 @@ def test_every_problem_of_status_is_explained():
     package = ROOT / "voyage_jobs"
     elsewhere = {code for _, code in lanes._CODES} | {"unavailable", "in_flight_limit", "paused_disk"}
     elsewhere |= {"no_state", "state_unreadable", "send_refused"}
-    files = ("steps/lanes.py", "steps/disk.py", "report/status.py", "store/batches.py")
+    files = ("steps/lanes.py", "steps/disk.py", "report/status.py", "state/batches.py")
     sources = "".join((package / name).read_text() for name in files)
     assert all(f'"{code}"' in sources for code in elsewhere)
     before, after = OPERATIONS.split("## What else `sync` may say")

@@ -17,7 +17,7 @@ from voyage_jobs.config.page_token import PageToken
 from voyage_jobs.config.secret import SecretSource
 from voyage_jobs.doctor.check import Verdict, bad, exit_code, good, note
 from voyage_jobs.doctor.examine import examine
-from voyage_jobs.store import engine
+from voyage_jobs.state import engine
 
 ATLAS = "al-not-a-real-key-of-atlas-0123456789"
 VOYAGE = "pa-not-a-real-key-of-voyage-0123456789"

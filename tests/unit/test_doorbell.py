@@ -8,7 +8,7 @@ import pytest
 from world import World
 
 from voyage_jobs.doorbell import Doorbell
-from voyage_jobs.store import mailbox
+from voyage_jobs.state import mailbox
 
 PATIENCE_S = 20
 
@@ -32,7 +32,7 @@ def looks(monkeypatch, most):
             enough.set()
         return look(path)
 
-    monkeypatch.setattr("voyage_jobs.store.mailbox.has_open", counting)
+    monkeypatch.setattr("voyage_jobs.state.mailbox.has_open", counting)
     return enough
 
 

@@ -20,11 +20,11 @@ from world import World
 
 from voyage_jobs import crash
 from voyage_jobs.errors import ConfigError, DiskFullError, NeedsPersonError
+from voyage_jobs.state import notes
 from voyage_jobs.steps import expedite as step
 from voyage_jobs.steps.acts import carry_out, perform
 from voyage_jobs.steps.pack import pack
 from voyage_jobs.steps.submit import submit
-from voyage_jobs.store import notes
 
 BUDGET_USD = 0.06 / 1e6  # a token of voyage-4 at the full price
 
@@ -467,7 +467,7 @@ def test_who_insists_pays_twice_and_it_is_counted(travelling):
     assert (answer["expedited"]["texts"], answer["state"]) == (3, "published")
     assert len(shown(world)["a.md"]) == 3
     settle(world, context)
-    from voyage_jobs.store import calls as store
+    from voyage_jobs.state import calls as store
 
     with context.store.read() as connection:
         twice = store.paid_twice(connection)

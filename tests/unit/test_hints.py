@@ -8,9 +8,9 @@ from world import World
 from tests.unit.test_daemon import Run, nothing
 from voyage_jobs.report.status import status
 from voyage_jobs.schedule import Note
+from voyage_jobs.state import sources
+from voyage_jobs.state.pauses import Pauses
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.store import sources
-from voyage_jobs.store.pauses import Pauses
 
 
 @pytest.fixture

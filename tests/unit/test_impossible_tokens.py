@@ -15,7 +15,7 @@ from voyage_jobs.audit.repair import foretell
 from voyage_jobs.audit.verify import Scope, verify
 from voyage_jobs.cli.main import cli
 from voyage_jobs.errors import StateError
-from voyage_jobs.store.store import ReadOnlyStore
+from voyage_jobs.state.store import ReadOnlyStore
 
 HUGE = 2**62 + 2**61
 POISON = {

@@ -4,9 +4,9 @@ import pytest
 from small_world import Small, quick
 
 from voyage_jobs.errors import EpochLostError
+from voyage_jobs.state.store import Store
 from voyage_jobs.steps import acts
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.store.store import Store
 
 HOUR_S = 3600.0
 YEAR_S = 365 * 24 * HOUR_S

@@ -20,10 +20,10 @@ from voyage_jobs.errors import (
     RefusedError,
 )
 from voyage_jobs.retry import POLICIES
+from voyage_jobs.state import batches, lanes
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.pack import pack
-from voyage_jobs.store import batches, lanes
 
 PASSING = [
     (NotSentError, "unreachable"),

@@ -21,7 +21,7 @@ from voyage_jobs.bounds import LONGEST_S, MOST, MOST_USD
 from voyage_jobs.cli.main import cli
 from voyage_jobs.config.problems import section_of
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.voyage.models import most_tokens
+from voyage_jobs.vendors.voyage.models import most_tokens
 
 LARGE = [2**53, 2**63 - 1, 2**63, 2**70, 10**30, 10**400, -1, math.inf, math.nan, 1e308]
 FIELDS = ("bytes", "expires_at", "created_at", "request_counts")

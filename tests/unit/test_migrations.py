@@ -17,10 +17,10 @@ from state_rows import new_batch, opened
 
 from voyage_jobs.clock import VirtualClock
 from voyage_jobs.errors import StateError
-from voyage_jobs.store import batches, migrate
-from voyage_jobs.store.engine import sqlite_module, writing_engine
-from voyage_jobs.store.schema import metadata
-from voyage_jobs.store.store import Store
+from voyage_jobs.state import batches, migrate
+from voyage_jobs.state.engine import sqlite_module, writing_engine
+from voyage_jobs.state.schema import metadata
+from voyage_jobs.state.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -242,8 +242,8 @@ def test_a_migration_that_is_killed_leaves_nothing(tmp_path):
 import os
 from pathlib import Path
 from sqlalchemy import event
-from voyage_jobs.store import batches, migrate
-from voyage_jobs.store.engine import writing_engine
+from voyage_jobs.state import batches, migrate
+from voyage_jobs.state.engine import writing_engine
 engine = writing_engine(Path({str(path)!r}))
 seen = 0
 def dies(*call):

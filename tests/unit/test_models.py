@@ -1,6 +1,6 @@
 import pytest
 
-from voyage_jobs.voyage import models
+from voyage_jobs.vendors.voyage import models
 
 
 def test_an_unknown_model_is_a_doubt_and_not_an_error():

@@ -36,7 +36,7 @@ from voyage_jobs.notify.sinks import (
 from voyage_jobs.notify.teller import GIVE_UP_S, LOOK_S, Teller
 from voyage_jobs.report.status import look
 from voyage_jobs.signals import Signals
-from voyage_jobs.store import batches, notices
+from voyage_jobs.state import batches, notices
 from voyage_jobs.sync import Sync
 
 SECRET = "a-secret-of-thirty-two-characters"

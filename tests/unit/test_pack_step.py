@@ -24,12 +24,12 @@ from step_doors import (
 from world import World
 
 from voyage_jobs.errors import DiskFullError
+from voyage_jobs.state import batches
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.disk import note_full
 from voyage_jobs.steps.pack import pack
 from voyage_jobs.steps.submit import submit
-from voyage_jobs.store import batches
 
 
 def fill(world, count, sections=1):

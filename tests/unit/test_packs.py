@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from voyage_jobs.crash import arm
 from voyage_jobs.errors import CorruptionError, DiskFullError
 from voyage_jobs.profile import EMBEDDINGS, Profile
-from voyage_jobs.vectors import ROWS_PER_BATCH, PackReader, PackStore, PackWriter
+from voyage_jobs.segments import ROWS_PER_BATCH, PackReader, PackStore, PackWriter
 
 PROFILE = Profile(endpoint=EMBEDDINGS, model="voyage-4", dimension=8, dtype="float", input_type="document")
 REF = "ref1"
@@ -468,7 +468,7 @@ def test_adopt_tells_all_there_is_to_know_and_names_the_damaged(store):
 
 
 def test_importing_packs_and_results_is_cheap():
-    code = "import sys, voyage_jobs.vectors, voyage_jobs.voyage.results, voyage_jobs.voyage.lines\n"
+    code = "import sys, voyage_jobs.segments, voyage_jobs.vendors.voyage.results, voyage_jobs.vendors.voyage.lines\n"
     code += "print([m for m in ('numpy', 'pyarrow', 'simdjson', 'pybase64') if m in sys.modules])"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)

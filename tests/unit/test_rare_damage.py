@@ -23,11 +23,11 @@ from voyage_jobs.doctor.examine import examine
 from voyage_jobs.errors import CorruptionError, StateError
 from voyage_jobs.profile import EMBEDDINGS, KEY_BYTES, Profile
 from voyage_jobs.report.status import status
+from voyage_jobs.segments import PackStore
+from voyage_jobs.segments.format import pack_name, pack_schema
+from voyage_jobs.state import embeddings, engine, mending, migrate, moves, notes
 from voyage_jobs.states import Batch
-from voyage_jobs.store import embeddings, engine, mending, migrate, moves, notes
 from voyage_jobs.table.documents import DocumentSet, Incoming
-from voyage_jobs.vectors import PackStore
-from voyage_jobs.vectors.format import pack_name, pack_schema
 
 A, B = ("docs", "a.md"), ("docs", "b.md")
 PROFILE = Profile(EMBEDDINGS, "voyage-4", 8, "float", "document")

@@ -8,10 +8,10 @@ import pytest
 from step_doors import UNREADABLE_LIST, attempts, newest, parked_in_doubt, prose, settle, shown, turns, until
 from world import World
 
+from voyage_jobs.state import batches
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
-from voyage_jobs.store import batches
-from voyage_jobs.voyage.wire import create_body
+from voyage_jobs.vendors.voyage.wire import create_body
 
 QUARANTINE_S = 900
 

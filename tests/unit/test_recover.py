@@ -8,9 +8,9 @@ from tests.world import World
 from voyage_jobs.ask import ask
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.signals import Signals
+from voyage_jobs.state import batches, embeddings, notes
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.filling import request_params
-from voyage_jobs.store import batches, embeddings, notes
 from voyage_jobs.sync import Ending, Sync
 
 

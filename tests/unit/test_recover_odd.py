@@ -13,13 +13,13 @@ from test_recover import lose_state, recover, sync, write_some
 from verify_doors import state
 from world import World
 
+from voyage_jobs.segments import PackStore
 from voyage_jobs.simulator import FaultScript
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.filling import request_params
 from voyage_jobs.steps.recover_all import recover_all
 from voyage_jobs.sync import Ending
-from voyage_jobs.vectors import PackStore
 
 WINDOWS = {"model": "voyage-context-3", "endpoint": "/v1/contextualizedembeddings"}
 

@@ -25,7 +25,7 @@ from world import World
 from voyage_jobs.clock import US
 from voyage_jobs.crash import arm
 from voyage_jobs.errors import ConfigError, LockedError
-from voyage_jobs.store import lanes
+from voyage_jobs.state import lanes
 
 DAY_S = 86_400
 

@@ -25,9 +25,9 @@ from voyage_jobs.report import status
 from voyage_jobs.report.moment import gather
 from voyage_jobs.report.waits import Text, to_be_sent
 from voyage_jobs.signals import Signals
+from voyage_jobs.state.store import ReadOnlyStore
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
-from voyage_jobs.store.store import ReadOnlyStore
 from voyage_jobs.sync import Ending, Sync
 
 WORDS = "Argument 'model' is not one that you may use."

@@ -8,8 +8,8 @@ from world import World
 
 from voyage_jobs.errors import ConfigError, StateError
 from voyage_jobs.report.history import history
+from voyage_jobs.state import batches
 from voyage_jobs.steps import acts
-from voyage_jobs.store import batches
 
 
 @pytest.fixture

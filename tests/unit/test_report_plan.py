@@ -8,7 +8,7 @@ from world import World
 
 from voyage_jobs.errors import ConfigError, StateError
 from voyage_jobs.report.plan import plan
-from voyage_jobs.store import batches
+from voyage_jobs.state import batches
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from world import World
 from voyage_jobs.clock import US
 from voyage_jobs.report import problems
 from voyage_jobs.report.facts import gather
+from voyage_jobs.state.lanes import Lane
+from voyage_jobs.state.tally import SourceTally, Waiting
 from voyage_jobs.states import Batch
-from voyage_jobs.store.lanes import Lane
-from voyage_jobs.store.tally import SourceTally, Waiting
 
 HOUR = 3600 * US
 

@@ -7,10 +7,10 @@ from world import World
 
 from voyage_jobs.report.problems import Problem
 from voyage_jobs.report.status import look, status
+from voyage_jobs.state import tally
+from voyage_jobs.state.engine import sqlite_module
+from voyage_jobs.state.store import ReadOnlyStore
 from voyage_jobs.steps import acts
-from voyage_jobs.store import tally
-from voyage_jobs.store.engine import sqlite_module
-from voyage_jobs.store.store import ReadOnlyStore
 
 PLACES = ("waiting", "packed", "submitted", "held", "published", "failed")
 

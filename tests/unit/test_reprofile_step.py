@@ -15,9 +15,9 @@ from voyage_jobs.config.profile import profile_of
 from voyage_jobs.errors import ConfigError, DiskFullError
 from voyage_jobs.signals import Signals
 from voyage_jobs.simulator import FaultScript
+from voyage_jobs.state import rebuild, shelf, versions
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
-from voyage_jobs.store import rebuild, shelf, versions
 from voyage_jobs.sync import Ending, Sync
 from voyage_jobs.table import PublishedTable, exists
 

@@ -13,8 +13,8 @@ from voyage_jobs.report.plan import plan
 from voyage_jobs.sources import forms
 from voyage_jobs.sources.forms import MARKDOWN, RST, TEXT
 from voyage_jobs.sources.rules import DEFAULT_INCLUDE
+from voyage_jobs.state import sources
 from voyage_jobs.steps.scan import Scan
-from voyage_jobs.store import sources
 
 RST_TEXT = "Title\n=====\n\nText of a document.\n\nMore\n----\n\n" + "word " * 60
 

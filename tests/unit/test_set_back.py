@@ -15,14 +15,14 @@ from voyage_jobs.doctor.data import check_data
 from voyage_jobs.errors import VendorError
 from voyage_jobs.report.status import status
 from voyage_jobs.retry import POLICIES
+from voyage_jobs.segments import PackReader, PackStore
 from voyage_jobs.simulator import FaultScript
+from voyage_jobs.state import audit
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.known_jobs import as_far_as_needed
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.store import audit
-from voyage_jobs.vectors import PackReader, PackStore
-from voyage_jobs.voyage.wire import Phase, RemoteBatch
+from voyage_jobs.vendors.voyage.wire import Phase, RemoteBatch
 
 MOST_TRIES = POLICIES["jobs_at_start"].tries
 LIST_FAILS = {"server_error": {"on": ["list_batches"], "status": 500}}

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from voyage_jobs import states
+from voyage_jobs.state.schema import EMBEDDING_CODES, metadata
 from voyage_jobs.states import (
     AT_THE_VENDOR,
     BEFORE_THE_JOB,
@@ -19,7 +20,6 @@ from voyage_jobs.states import (
     IllegalMoveError,
     Version,
 )
-from voyage_jobs.store.schema import EMBEDDING_CODES, metadata
 
 KINDS = (
     states.Source,

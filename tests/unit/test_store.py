@@ -14,10 +14,10 @@ from state_rows import new_batch, opened
 
 from voyage_jobs.clock import VirtualClock
 from voyage_jobs.errors import DiskFullError, EpochLostError, StateError
-from voyage_jobs.store import batches, migrate, notes
-from voyage_jobs.store.engine import library_is_safe, library_version, sqlite_module
-from voyage_jobs.store.schema import lines
-from voyage_jobs.store.store import ReadOnlyStore, Store
+from voyage_jobs.state import batches, migrate, notes
+from voyage_jobs.state.engine import library_is_safe, library_version, sqlite_module
+from voyage_jobs.state.schema import lines
+from voyage_jobs.state.store import ReadOnlyStore, Store
 
 NOBODY = 65534
 

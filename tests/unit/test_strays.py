@@ -7,12 +7,12 @@ from step_doors import newest, prose, query, scan, until
 from world import World
 
 from voyage_jobs import crash
+from voyage_jobs.state import notes
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.pack import pack
 from voyage_jobs.steps.submit import submit
 from voyage_jobs.steps.tidy import tidy
-from voyage_jobs.store import notes
 
 
 class Death(BaseException):

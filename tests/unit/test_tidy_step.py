@@ -17,13 +17,13 @@ from step_doors import (
 )
 from world import World
 
+from voyage_jobs.state.store import Store
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.pack import pack
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.steps.submit import submit
 from voyage_jobs.steps.tidy import tend
-from voyage_jobs.store.store import Store
 
 
 def world_of(tmp_path, faults=None, documents=2, **sections):

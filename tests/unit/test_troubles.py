@@ -13,12 +13,12 @@ from world import World
 from voyage_jobs.clock import US, VirtualClock
 from voyage_jobs.report import headline, outlook, problems, status, stuck
 from voyage_jobs.report.facts import gather
+from voyage_jobs.state import batches, troubles
+from voyage_jobs.state.lanes import Lane
+from voyage_jobs.state.tally import Waiting
+from voyage_jobs.state.troubles import Trouble
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import acts, poll
-from voyage_jobs.store import batches, troubles
-from voyage_jobs.store.lanes import Lane
-from voyage_jobs.store.tally import Waiting
-from voyage_jobs.store.troubles import Trouble
 
 HOUR = 3600 * US
 DAY = 24 * HOUR

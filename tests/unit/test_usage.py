@@ -11,11 +11,11 @@ from verify_doors import found, repaired, sql
 from world import World
 
 from voyage_jobs import crash
+from voyage_jobs.segments import PackStore
+from voyage_jobs.state import ledger
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.collect import collect
-from voyage_jobs.store import ledger
 from voyage_jobs.usage import MOST_LINE_TOKENS, billed, plausible
-from voyage_jobs.vectors import PackStore
 
 
 @pytest.fixture(autouse=True)

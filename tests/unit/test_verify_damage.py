@@ -18,7 +18,7 @@ from voyage_jobs.errors import AuthError, StateError
 from voyage_jobs.simulator.vectors import Embedder
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.voyage.wire import create_body
+from voyage_jobs.vendors.voyage.wire import create_body
 
 
 @pytest.fixture

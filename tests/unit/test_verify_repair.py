@@ -13,8 +13,8 @@ from world import World
 from voyage_jobs.audit.repair import compare, foretell, verify_and_repair
 from voyage_jobs.audit.verify import Scope, verify
 from voyage_jobs.errors import LockedError, StateError
+from voyage_jobs.state.store import ReadOnlyStore
 from voyage_jobs.states import Batch
-from voyage_jobs.store.store import ReadOnlyStore
 
 
 @pytest.fixture

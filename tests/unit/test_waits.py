@@ -11,14 +11,14 @@ from voyage_jobs.report import eta, waits
 from voyage_jobs.report.moment import gather
 from voyage_jobs.report.waits import Text
 from voyage_jobs.report.words import ranges, span, when
+from voyage_jobs.state import batches
+from voyage_jobs.state.batches import NOT_FETCHED, SEND_REFUSED, UNUSABLE
+from voyage_jobs.state.lanes import Lane
+from voyage_jobs.state.pauses import Pause, Pauses
+from voyage_jobs.state.store import ReadOnlyStore
+from voyage_jobs.state.tally import Waiting
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.budget import Room
-from voyage_jobs.store import batches
-from voyage_jobs.store.batches import NOT_FETCHED, SEND_REFUSED, UNUSABLE
-from voyage_jobs.store.lanes import Lane
-from voyage_jobs.store.pauses import Pause, Pauses
-from voyage_jobs.store.store import ReadOnlyStore
-from voyage_jobs.store.tally import Waiting
 
 MINUTE = 60 * US
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voyage_jobs.errors import BadAnswerError
-from voyage_jobs.voyage import wire
-from voyage_jobs.voyage.models import METADATA_REF
-from voyage_jobs.voyage.wire import Phase
+from voyage_jobs.vendors.voyage import wire
+from voyage_jobs.vendors.voyage.models import METADATA_REF
+from voyage_jobs.vendors.voyage.wire import Phase
 
 NOON_US = 1_785_585_600_000_000  # 2026-08-01T12:00:00Z
 

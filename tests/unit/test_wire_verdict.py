@@ -10,7 +10,7 @@ from voyage_jobs.errors import (
     RefusedError,
     TooLargeError,
 )
-from voyage_jobs.voyage.verdict import is_missing_input_file, judge, key_hint
+from voyage_jobs.vendors.voyage.verdict import is_missing_input_file, judge, key_hint
 
 KEY = "pa-aVerySecretKey_0123456789"
 NO_CARD = (

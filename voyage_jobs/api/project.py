@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import httpx
 
     from voyage_jobs.api.items import Items
-    from voyage_jobs.store.remaining import Remaining
+    from voyage_jobs.state.remaining import Remaining
 
 AnyPath = str | os.PathLike[str]
 ApiKey = Callable[[], str]
@@ -268,7 +268,7 @@ class Project:
         """
         from voyage_jobs.api import mapping
         from voyage_jobs.report.cost import cost
-        from voyage_jobs.store.costs import BY
+        from voyage_jobs.state.costs import BY
 
         if by not in BY:
             raise ConfigError(f"by is {by!r}; it must be one of {', '.join(BY)}.")

@@ -13,11 +13,11 @@ from voyage_jobs.sources.files import FileStat, Skip
 from voyage_jobs.sources.read import read_document
 from voyage_jobs.sources.rules import PathRules
 from voyage_jobs.sources.walk import FolderScan, Known, RootMissing, walk
+from voyage_jobs.state import audit, documents, sources
+from voyage_jobs.state.sources import SourceRow
+from voyage_jobs.state.store import ReadOnlyStore, Store
 from voyage_jobs.steps.context import Progress
 from voyage_jobs.steps.scan import rules_fingerprint
-from voyage_jobs.store import audit, documents, sources
-from voyage_jobs.store.sources import SourceRow
-from voyage_jobs.store.store import ReadOnlyStore, Store
 
 
 class FolderAudit:

@@ -9,13 +9,13 @@ from voyage_jobs.audit.findings import Findings
 from voyage_jobs.audit.row import Document, Row, VectorCheck, expected_facts, ordinal_of, rows_of
 from voyage_jobs.profile import KeyMaker, Profile, document_key
 from voyage_jobs.sources import names
-from voyage_jobs.store import audit, documents
-from voyage_jobs.store.audit import Served
+from voyage_jobs.state import audit, documents
+from voyage_jobs.state.audit import Served
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from voyage_jobs.store.store import ReadOnlyStore, Store
+    from voyage_jobs.state.store import ReadOnlyStore, Store
 
 
 class Judge:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from voyage_jobs.audit.findings import Findings
 from voyage_jobs.errors import CorruptionError
+from voyage_jobs.segments import PackReader, PackStore
+from voyage_jobs.state import audit, batches
+from voyage_jobs.state.audit import HeldEmbedding
+from voyage_jobs.state.batches import PackRow
+from voyage_jobs.state.store import ReadOnlyStore, Store
 from voyage_jobs.steps.context import Progress
-from voyage_jobs.store import audit, batches
-from voyage_jobs.store.audit import HeldEmbedding
-from voyage_jobs.store.batches import PackRow
-from voyage_jobs.store.store import ReadOnlyStore, Store
-from voyage_jobs.vectors import PackReader, PackStore
 
 if TYPE_CHECKING:
     import numpy as np

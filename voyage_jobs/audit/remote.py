@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from voyage_jobs.audit.findings import Findings
 from voyage_jobs.clock import US, Clock, now_us
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.state import batches, setback
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.store import ReadOnlyStore, Store
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps.context import Progress
 from voyage_jobs.steps.known_jobs import METADATA_STATE
 from voyage_jobs.steps.reconcile import METADATA_REF
 from voyage_jobs.steps.strays import ref_of
-from voyage_jobs.store import batches, setback
-from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.store.store import ReadOnlyStore, Store
-from voyage_jobs.voyage.client import VoyageClient
-from voyage_jobs.voyage.wire import Phase, RemoteBatch, RemoteFile
+from voyage_jobs.vendors.voyage.client import VoyageClient
+from voyage_jobs.vendors.voyage.wire import Phase, RemoteBatch, RemoteFile
 
 STRAY_S = 86_400
 

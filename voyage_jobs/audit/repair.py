@@ -18,14 +18,14 @@ from voyage_jobs.audit.verify import Audit, Scope, verify
 from voyage_jobs.clock import Clock
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import CorruptionError
+from voyage_jobs.state import audit, batches, documents, impossible, mending, versions
+from voyage_jobs.state.ledger import usd
+from voyage_jobs.state.store import ReadOnlyStore, Store
 from voyage_jobs.steps.context import Context, Progress, no_progress
 from voyage_jobs.steps.publish import lose_pack, publish
 from voyage_jobs.steps.recover_all import scan_all
 from voyage_jobs.steps.recover_packs import adopt_packs
 from voyage_jobs.steps.recover_remote import adopt_jobs
-from voyage_jobs.store import audit, batches, documents, impossible, mending, versions
-from voyage_jobs.store.ledger import usd
-from voyage_jobs.store.store import ReadOnlyStore, Store
 from voyage_jobs.worker import working
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ import orjson
 
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.profile import KeyMaker, Profile, chunk_id, document_key
+from voyage_jobs.segments import PackStore
+from voyage_jobs.state import audit
+from voyage_jobs.state.audit import Served
+from voyage_jobs.state.store import ReadOnlyStore, Store
 from voyage_jobs.steps.rows import facts_of
-from voyage_jobs.store import audit
-from voyage_jobs.store.audit import Served
-from voyage_jobs.store.store import ReadOnlyStore, Store
 from voyage_jobs.table.columns import (
     AUDITED,
     MADE,
@@ -23,7 +24,6 @@ from voyage_jobs.table.columns import (
     miscopied,
     position,
 )
-from voyage_jobs.vectors import PackStore
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,10 +17,10 @@ from voyage_jobs.audit.findings import Findings
 from voyage_jobs.audit.judge import Judge
 from voyage_jobs.audit.row import READ, Document, VectorCheck, expected_facts, rows_of
 from voyage_jobs.profile import KeyMaker, Profile
+from voyage_jobs.segments import PackStore
+from voyage_jobs.state import audit
+from voyage_jobs.state.store import ReadOnlyStore, Store
 from voyage_jobs.steps.context import Progress
-from voyage_jobs.store import audit
-from voyage_jobs.store.store import ReadOnlyStore, Store
-from voyage_jobs.vectors import PackStore
 
 if TYPE_CHECKING:
     import numpy as np

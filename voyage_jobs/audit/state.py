@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from voyage_jobs.audit.findings import Findings
 from voyage_jobs.sources import names
-from voyage_jobs.store import audit, impossible
+from voyage_jobs.state import audit, impossible
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

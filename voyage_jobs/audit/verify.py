@@ -16,17 +16,17 @@ from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import CorruptionError, StateError
 from voyage_jobs.profile import Profile
+from voyage_jobs.segments import PackStore
 from voyage_jobs.served import settings_of_table
+from voyage_jobs.state import notes, publications, rebuild
+from voyage_jobs.state.store import ReadOnlyStore, Store
 from voyage_jobs.steps.context import Progress, no_progress
-from voyage_jobs.store import notes, publications, rebuild
-from voyage_jobs.store.store import ReadOnlyStore, Store
 from voyage_jobs.table import TableDoor
-from voyage_jobs.vectors import PackStore
 
 if TYPE_CHECKING:
     import httpx
 
-    from voyage_jobs.voyage.client import VoyageClient
+    from voyage_jobs.vendors.voyage.client import VoyageClient
 
 
 _PACKS_OPEN = 4  # rows come in the order of their packs, mostly, and an open pack is mapped whole

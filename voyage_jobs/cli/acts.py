@@ -45,8 +45,8 @@ def _meaning(ctx: click.Context, word: str | None) -> dict[str, object]:
         return {}
     from voyage_jobs.errors import VoyageJobsError
     from voyage_jobs.report.find import ChunkRef, EmbeddingRef, find
-    from voyage_jobs.store.documents import DocumentRow
-    from voyage_jobs.store.store import ReadOnlyStore
+    from voyage_jobs.state.documents import DocumentRow
+    from voyage_jobs.state.store import ReadOnlyStore
 
     settings = settings_of(ctx)
     try:
@@ -92,8 +92,8 @@ def on_terminal() -> bool:
 
 def _ask_first(ctx: click.Context, arguments: dict[str, object]) -> None:
     """Say what is about to be cancelled, and end here if that is not wanted."""
+    from voyage_jobs.state.store import ReadOnlyStore
     from voyage_jobs.steps.cancelling import affected
-    from voyage_jobs.store.store import ReadOnlyStore
 
     with ReadOnlyStore(settings_of(ctx).paths.state_db).read() as connection:
         found = affected(connection, arguments)
@@ -144,8 +144,8 @@ def _document(ctx: click.Context, word: str) -> dict[str, object]:
     """The document that a word means. Raises ConfigError if it is something else, or nothing."""
     from voyage_jobs.errors import ConfigError
     from voyage_jobs.report.find import find
-    from voyage_jobs.store.documents import DocumentRow
-    from voyage_jobs.store.store import ReadOnlyStore
+    from voyage_jobs.state.documents import DocumentRow
+    from voyage_jobs.state.store import ReadOnlyStore
 
     settings = settings_of(ctx)
     with ReadOnlyStore(settings.paths.state_db).read() as connection:

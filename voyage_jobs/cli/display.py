@@ -12,7 +12,7 @@ from voyage_jobs.cli.output import console, duration, number, printable, size
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from voyage_jobs.store.remaining import Remaining
+    from voyage_jobs.state.remaining import Remaining
 
 _MOST_BARS = 5
 _JOBS = "jobs"

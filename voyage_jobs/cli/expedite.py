@@ -178,7 +178,7 @@ def _watcher(
     settings: Settings, order: str, progress: output.Report, stopping: threading.Event
 ) -> Callable[[], bool]:
     """Shows how far the process at work is; Ctrl-C ends the waiting, not the work."""
-    from voyage_jobs.store import mailbox
+    from voyage_jobs.state import mailbox
 
     def waits() -> bool:
         made = mailbox.calls_of(settings.paths.state_db, order)

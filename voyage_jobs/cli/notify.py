@@ -103,8 +103,8 @@ def _show_try(result: dict[str, Any]) -> None:
 def _report(settings: Settings) -> dict[str, Any]:
     from voyage_jobs.clock import iso
     from voyage_jobs.errors import StateError
-    from voyage_jobs.store import notices
-    from voyage_jobs.store.store import ReadOnlyStore
+    from voyage_jobs.state import notices
+    from voyage_jobs.state.store import ReadOnlyStore
 
     wanted = settings.notify
     sinks = [name for name in ("command", "webhook", "ping") if getattr(wanted, name)]

@@ -86,7 +86,7 @@ def _begin(ctx: click.Context, settings: Settings, yes: bool, as_json: bool) -> 
 def _look(settings: Settings) -> Vectors:
     from voyage_jobs.clock import SystemClock, now_us
     from voyage_jobs.report.rebuild import look
-    from voyage_jobs.store.store import ReadOnlyStore
+    from voyage_jobs.state.store import ReadOnlyStore
 
     with ReadOnlyStore(settings.paths.state_db).read() as connection:
         return look(connection, settings, now_us(SystemClock()))
@@ -141,7 +141,7 @@ def at_a_terminal() -> bool:
 def _show_cost(settings: Settings, found: Vectors, cost: dict[str, Any]) -> None:
     from voyage_jobs.cli.plan import show_finish, show_price, tokens_told
     from voyage_jobs.steps.rebuild_words import plan_warning
-    from voyage_jobs.voyage.tokenizer import ESTIMATE
+    from voyage_jobs.vendors.voyage.tokenizer import ESTIMATE
 
     exact = cost["tokens_counted_by"] != ESTIMATE
     number, to_send = output.number, cost["embeddings"]["to_send"]

@@ -27,8 +27,8 @@ def fetch_tokenizer(ctx: click.Context, as_json: bool, hub: str | None) -> None:
     """
     from voyage_jobs import private
     from voyage_jobs.lock import make_data_dir
-    from voyage_jobs.voyage.hub import HUB
-    from voyage_jobs.voyage.hub import fetch_tokenizer as fetch
+    from voyage_jobs.vendors.voyage.hub import HUB
+    from voyage_jobs.vendors.voyage.hub import fetch_tokenizer as fetch
 
     settings = settings_of(ctx)
     if settings.voyage.tokenizer:

@@ -38,7 +38,7 @@ def verify(
     from voyage_jobs.clock import SystemClock
     from voyage_jobs.config.prices import batch_price
     from voyage_jobs.logs import get_logger
-    from voyage_jobs.store.store import ReadOnlyStore
+    from voyage_jobs.state.store import ReadOnlyStore
 
     if dry_run and not repair:
         raise click.UsageError("--dry-run goes with --repair.")

@@ -16,7 +16,7 @@ from voyage_jobs.config.problems import Loc, Problem
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.voyage.models import CONTEXTUALIZED, EMBEDDINGS, Model, doubts, find
+from voyage_jobs.vendors.voyage.models import CONTEXTUALIZED, EMBEDDINGS, Model, doubts, find
 
 _TOKENS_PER_CHAR = 4  # a tokenizer that falls back to bytes makes at most one token of each UTF-8 byte
 _LOCAL_SUFFIXES = (".localhost", ".internal", ".test")

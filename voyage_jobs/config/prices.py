@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.voyage.models import PRICES_AS_OF, find
+from voyage_jobs.vendors.voyage.models import PRICES_AS_OF, find
 
 CONFIGURED = "configuration"
 

@@ -125,7 +125,7 @@ class VoyageSettings(Section):
         """An absent or null dimension is the model's own default, as a number everybody can rely on."""
         if not isinstance(values, dict) or _none_word(values.get("output_dimension")) is not None:
             return values
-        from voyage_jobs.voyage.models import find
+        from voyage_jobs.vendors.voyage.models import find
 
         model = find(str(values.get("model", DEFAULT_MODEL)))
         return {

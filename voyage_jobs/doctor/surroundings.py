@@ -12,9 +12,9 @@ from voyage_jobs.doctor.check import Check, bad, good, note
 from voyage_jobs.errors import StateError
 from voyage_jobs.sources import names
 from voyage_jobs.sources.walk import RootMissing, root_identity
-from voyage_jobs.store import sources
-from voyage_jobs.store.sources import SourceRow
-from voyage_jobs.store.store import ReadOnlyStore
+from voyage_jobs.state import sources
+from voyage_jobs.state.sources import SourceRow
+from voyage_jobs.state.store import ReadOnlyStore
 
 _WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
 

@@ -10,11 +10,11 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.notify.events import Fact
 from voyage_jobs.plural import counted
 from voyage_jobs.sources import names
+from voyage_jobs.state import batches, embeddings, lanes, notices, sources, tally
+from voyage_jobs.state.remaining import Work
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.budget import Room
-from voyage_jobs.store import batches, embeddings, lanes, notices, sources, tally
-from voyage_jobs.store.remaining import Work
 
 _REFUSING = {
     "auth": "The vendor refuses the API key",

@@ -26,10 +26,10 @@ from voyage_jobs.notify.events import Fact
 from voyage_jobs.notify.message import message
 from voyage_jobs.notify.pulse import Pulse
 from voyage_jobs.notify.sinks import CommandSink, Sink, WebhookSink
+from voyage_jobs.state import notes, notices
+from voyage_jobs.state.remaining import Mark, Remaining, mark, remaining, work_since
+from voyage_jobs.state.store import Tx
 from voyage_jobs.steps.context import Context
-from voyage_jobs.store import notes, notices
-from voyage_jobs.store.remaining import Mark, Remaining, mark, remaining, work_since
-from voyage_jobs.store.store import Tx
 
 LOOK_S = 30.0
 GIVE_UP_S = 86_400.0

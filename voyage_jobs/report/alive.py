@@ -8,8 +8,8 @@ from voyage_jobs import lock
 from voyage_jobs.clock import US, Clock, now_us
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import StateError
-from voyage_jobs.store import notes
-from voyage_jobs.store.store import ReadOnlyStore
+from voyage_jobs.state import notes
+from voyage_jobs.state.store import ReadOnlyStore
 
 FRESH_S = 120.0
 

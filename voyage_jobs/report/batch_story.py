@@ -11,13 +11,13 @@ from voyage_jobs.report.call_story import call_events
 from voyage_jobs.report.document_story import chunk_as_dict, chunk_words, standing
 from voyage_jobs.report.story import STANDS, Story, batch_events, batch_move, line_as_dict
 from voyage_jobs.sources import names
+from voyage_jobs.state import batches, calls, ledger, story, versions
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.documents import DocumentRow
+from voyage_jobs.state.embeddings import OUTCOME_WORDS
+from voyage_jobs.state.story import EmbeddingStory, View
 from voyage_jobs.states import Batch, Embedding, Version
 from voyage_jobs.steps.texts import read_again
-from voyage_jobs.store import batches, calls, ledger, story, versions
-from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.store.documents import DocumentRow
-from voyage_jobs.store.embeddings import OUTCOME_WORDS
-from voyage_jobs.store.story import EmbeddingStory, View
 
 MOST_LINES = 20
 MOST_USES = 20

@@ -6,10 +6,10 @@ from typing import Any
 
 from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.state import batches, ledger
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.store import ReadOnlyStore
 from voyage_jobs.states import UNFINISHED, Batch
-from voyage_jobs.store import batches, ledger
-from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.store.store import ReadOnlyStore
 
 OPEN = (*UNFINISHED, Batch.PARKED)
 """States of batches that somebody still waits for."""

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from voyage_jobs.clock import iso
 from voyage_jobs.plural import counted
 from voyage_jobs.report.story import Story
+from voyage_jobs.state import calls, ledger
+from voyage_jobs.state.calls import CallRow
+from voyage_jobs.state.embeddings import OUTCOME_WORDS
+from voyage_jobs.state.story import View
 from voyage_jobs.states import Call
-from voyage_jobs.store import calls, ledger
-from voyage_jobs.store.calls import CallRow
-from voyage_jobs.store.embeddings import OUTCOME_WORDS
-from voyage_jobs.store.story import View
 
 _ENDS = {
     Call.OPEN: "It is under way, or the process that made it has died: the next start tells which.",

@@ -8,9 +8,9 @@ from typing import Any
 from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.prices import batch_price, prices_as_of, sync_price
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.store import calls, costs
-from voyage_jobs.store.costs import Cost
-from voyage_jobs.store.store import ReadOnlyStore
+from voyage_jobs.state import calls, costs
+from voyage_jobs.state.costs import Cost
+from voyage_jobs.state.store import ReadOnlyStore
 
 _SUMS = ("paid", "reserved", "saved", "expedited", "maybe_paid", "assumed")
 _MOST_NAMED = 20

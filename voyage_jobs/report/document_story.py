@@ -10,11 +10,11 @@ from voyage_jobs.plural import counted
 from voyage_jobs.report.call_story import call_events
 from voyage_jobs.report.story import STANDS, Story, batch_events, line_as_dict
 from voyage_jobs.sources import names
+from voyage_jobs.state import calls, story
+from voyage_jobs.state.documents import DocumentRow
+from voyage_jobs.state.embeddings import OUTCOME_WORDS, SUCCESS
+from voyage_jobs.state.story import ChunkStory, Move, VersionStory, View
 from voyage_jobs.states import Document, Embedding, Version
-from voyage_jobs.store import calls, story
-from voyage_jobs.store.documents import DocumentRow
-from voyage_jobs.store.embeddings import OUTCOME_WORDS, SUCCESS
-from voyage_jobs.store.story import ChunkStory, Move, VersionStory, View
 
 _DOCUMENT_MOVES = {
     Document.PRESENT: "found on disk",

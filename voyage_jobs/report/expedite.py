@@ -19,13 +19,13 @@ from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat
 from voyage_jobs.sources.read import ReadDocument, read_document
 from voyage_jobs.sources.rules import PathRules
+from voyage_jobs.state import calls, counts, documents, ledger, sources
+from voyage_jobs.state.documents import DocumentRow
+from voyage_jobs.state.schema import DROPPED, FAILED, HELD, PACKED, WANTED
+from voyage_jobs.state.store import ReadOnlyStore
+from voyage_jobs.state.story import View
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.splitting import identity_of, split_options, to_version
-from voyage_jobs.store import calls, counts, documents, ledger, sources
-from voyage_jobs.store.documents import DocumentRow
-from voyage_jobs.store.schema import DROPPED, FAILED, HELD, PACKED, WANTED
-from voyage_jobs.store.store import ReadOnlyStore
-from voyage_jobs.store.story import View
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,7 @@ from voyage_jobs.report import rebuild
 from voyage_jobs.report.batches import OPEN
 from voyage_jobs.report.eta import HISTORY
 from voyage_jobs.report.rebuild import Vectors
-from voyage_jobs.states import Batch
-from voyage_jobs.steps import budget
-from voyage_jobs.steps.budget import Room
-from voyage_jobs.store import (
+from voyage_jobs.state import (
     batches,
     counts,
     ledger,
@@ -30,20 +27,23 @@ from voyage_jobs.store import (
     tally,
     troubles,
 )
-from voyage_jobs.store import lanes as lane_store
-from voyage_jobs.store import pauses as pause_store
-from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.store.counts import Counted
-from voyage_jobs.store.lanes import Lane
-from voyage_jobs.store.ledger import Totals
-from voyage_jobs.store.notes import Here
-from voyage_jobs.store.notices import Untold
-from voyage_jobs.store.pauses import Pauses
-from voyage_jobs.store.setback import SetBack
-from voyage_jobs.store.sources import SourceRow
-from voyage_jobs.store.store import ReadOnlyStore
-from voyage_jobs.store.tally import SourceTally, Waiting
-from voyage_jobs.store.troubles import Counters, Trouble
+from voyage_jobs.state import lanes as lane_store
+from voyage_jobs.state import pauses as pause_store
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.counts import Counted
+from voyage_jobs.state.lanes import Lane
+from voyage_jobs.state.ledger import Totals
+from voyage_jobs.state.notes import Here
+from voyage_jobs.state.notices import Untold
+from voyage_jobs.state.pauses import Pauses
+from voyage_jobs.state.setback import SetBack
+from voyage_jobs.state.sources import SourceRow
+from voyage_jobs.state.store import ReadOnlyStore
+from voyage_jobs.state.tally import SourceTally, Waiting
+from voyage_jobs.state.troubles import Counters, Trouble
+from voyage_jobs.states import Batch
+from voyage_jobs.steps import budget
+from voyage_jobs.steps.budget import Room
 
 _REASONS = 3
 UNTOLD_FAILURES = 3

@@ -6,8 +6,8 @@ from typing import Any
 
 from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.store import failures as store
-from voyage_jobs.store.store import ReadOnlyStore
+from voyage_jobs.state import failures as store
+from voyage_jobs.state.store import ReadOnlyStore
 
 _LOOKED_AT = 1_000
 _REASONS = 20

@@ -12,11 +12,11 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.profile import KEY_BYTES
 from voyage_jobs.sources import names
-from voyage_jobs.store import batches, calls, documents, story
-from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.store.calls import CallRow
-from voyage_jobs.store.documents import DocumentRow
-from voyage_jobs.store.story import EmbeddingStory, View
+from voyage_jobs.state import batches, calls, documents, story
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.calls import CallRow
+from voyage_jobs.state.documents import DocumentRow
+from voyage_jobs.state.story import EmbeddingStory, View
 
 _KEY = re.compile(rf"([0-9a-f]{{4,{2 * KEY_BYTES}}})(?:/(\d+))?")
 _CHUNK = re.compile(r"([0-9a-f]{16})-(\d+)-[0-9a-f]{16}")

@@ -8,11 +8,11 @@ from voyage_jobs.errors import ConfigError
 from voyage_jobs.report import batch_story, call_story, document_story, why_file
 from voyage_jobs.report.find import ChunkRef, EmbeddingRef, Meaning, OnDisk, find
 from voyage_jobs.report.story import Story
-from voyage_jobs.store import notes
-from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.store.calls import CallRow
-from voyage_jobs.store.store import ReadOnlyStore
-from voyage_jobs.store.story import View
+from voyage_jobs.state import notes
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.calls import CallRow
+from voyage_jobs.state.store import ReadOnlyStore
+from voyage_jobs.state.story import View
 
 
 def history(settings: Settings, word: str, source: str | None = None) -> Story:

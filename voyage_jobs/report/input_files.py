@@ -13,7 +13,7 @@ from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.steps.filling import Filling, Limits, request_params
-from voyage_jobs.voyage.lines import input_line
+from voyage_jobs.vendors.voyage.lines import input_line
 
 
 class InputFiles:

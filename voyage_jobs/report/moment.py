@@ -10,16 +10,16 @@ from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.profile import profile_of, with_profile
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.report.eta import HISTORY
+from voyage_jobs.state import batches, counts, lanes, notes, pauses, rebuild, setback, sources, tally
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.lanes import Lane
+from voyage_jobs.state.notes import Here
+from voyage_jobs.state.pauses import Pause, Pauses
+from voyage_jobs.state.story import View
+from voyage_jobs.state.tally import Waiting
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.budget import Room
-from voyage_jobs.store import batches, counts, lanes, notes, pauses, rebuild, setback, sources, tally
-from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.store.lanes import Lane
-from voyage_jobs.store.notes import Here
-from voyage_jobs.store.pauses import Pause, Pauses
-from voyage_jobs.store.story import View
-from voyage_jobs.store.tally import Waiting
 
 
 @dataclass(frozen=True)

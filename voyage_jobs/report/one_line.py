@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from voyage_jobs.plural import counted
+from voyage_jobs.state import batches, embeddings, lanes, sources
 from voyage_jobs.states import UNFINISHED, Batch
 from voyage_jobs.steps.context import Context
-from voyage_jobs.store import batches, embeddings, lanes, sources
 
 
 def one_line(context: Context) -> str:

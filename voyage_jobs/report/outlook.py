@@ -9,9 +9,9 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.report import eta
 from voyage_jobs.report.eta import Expected
 from voyage_jobs.report.facts import Facts
+from voyage_jobs.state import lanes
+from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
-from voyage_jobs.store import lanes
-from voyage_jobs.store.batches import BatchRow
 
 
 def of_batch(facts: Facts, batch: BatchRow) -> Expected:

@@ -17,13 +17,13 @@ from voyage_jobs.report.input_files import InputFiles
 from voyage_jobs.report.plan_file import PlanWriter, Sink
 from voyage_jobs.report.plan_warnings import warnings
 from voyage_jobs.report.source_plan import Keys, SourcePlan, SourcePlanner
+from voyage_jobs.state import batches, counts, embeddings, foresight, sources
+from voyage_jobs.state.foresight import NoState
+from voyage_jobs.state.store import ReadOnlyStore
+from voyage_jobs.state.story import View
 from voyage_jobs.steps.context import Progress, no_progress
 from voyage_jobs.steps.texts import Texts
-from voyage_jobs.store import batches, counts, embeddings, foresight, sources
-from voyage_jobs.store.foresight import NoState
-from voyage_jobs.store.store import ReadOnlyStore
-from voyage_jobs.store.story import View
-from voyage_jobs.voyage import models
+from voyage_jobs.vendors.voyage import models
 
 _EVERYTHING = 1 << 60
 _HISTORY = 200  # batches by which the finish is foretold

@@ -10,11 +10,11 @@ from voyage_jobs.errors import ConfigError
 from voyage_jobs.report import plan as report
 from voyage_jobs.report.plan_file import Plan, Send, Sink, planned_settings
 from voyage_jobs.sources import names
+from voyage_jobs.state import documents, foresight
+from voyage_jobs.state.schema import DROPPED, WANTED
+from voyage_jobs.state.story import View
 from voyage_jobs.steps import rebuild_words
 from voyage_jobs.steps.context import Context
-from voyage_jobs.store import documents, foresight
-from voyage_jobs.store.schema import DROPPED, WANTED
-from voyage_jobs.store.story import View
 
 _NAMED = 10
 

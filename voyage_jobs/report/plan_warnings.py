@@ -11,11 +11,11 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.plural import counted
 from voyage_jobs.report.source_plan import Keys, SourcePlan
 from voyage_jobs.sources.files import SkipReason
+from voyage_jobs.state import rebuild, sources
+from voyage_jobs.state.story import View
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.rebuild_words import plan_warning
-from voyage_jobs.store import rebuild, sources
-from voyage_jobs.store.story import View
-from voyage_jobs.voyage import models
+from voyage_jobs.vendors.voyage import models
 
 
 def warnings(

@@ -18,15 +18,15 @@ from voyage_jobs.report.facts import Facts
 from voyage_jobs.report.rebuild import Vectors
 from voyage_jobs.report.stuck import DEADLINE_GRACE_S
 from voyage_jobs.sources import names
+from voyage_jobs.state.batches import SEND_REFUSED, UNUSABLE, BatchRow
+from voyage_jobs.state.engine import SAFE_LIBRARY, library_is_safe, library_version
+from voyage_jobs.state.lanes import Lane
+from voyage_jobs.state.sources import NOT_CONFIGURED, SourceRow
+from voyage_jobs.state.troubles import FATAL
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps import rebuild_words as words
-from voyage_jobs.store.batches import SEND_REFUSED, UNUSABLE, BatchRow
-from voyage_jobs.store.engine import SAFE_LIBRARY, library_is_safe, library_version
-from voyage_jobs.store.lanes import Lane
-from voyage_jobs.store.sources import NOT_CONFIGURED, SourceRow
-from voyage_jobs.store.troubles import FATAL
-from voyage_jobs.voyage.wire import Phase, phase_of
+from voyage_jobs.vendors.voyage.wire import Phase, phase_of
 
 HEARTBEAT_OLD_S = 600
 PASSING_FAILURES = 3  # in a row, before a network or server trouble is more than a note

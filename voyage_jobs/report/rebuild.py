@@ -12,11 +12,11 @@ from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.profile import profile_of, with_profile
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.profile import Profile
+from voyage_jobs.state import batches, foresight, ledger, rebuild, shelf
+from voyage_jobs.state.rebuild import Build, Progress, Spent
+from voyage_jobs.state.shelf import Previous
+from voyage_jobs.state.story import View
 from voyage_jobs.states import UNFINISHED
-from voyage_jobs.store import batches, foresight, ledger, rebuild, shelf
-from voyage_jobs.store.rebuild import Build, Progress, Spent
-from voyage_jobs.store.shelf import Previous
-from voyage_jobs.store.story import View
 
 _HISTORY = 200  # batches by which the finish is foretold
 _PATHS = 20

@@ -14,7 +14,7 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.served import settings_of_table
 from voyage_jobs.table import PublishedTable, exists
-from voyage_jobs.voyage.client import VoyageClient
+from voyage_jobs.vendors.voyage.client import VoyageClient
 
 if TYPE_CHECKING:
     import httpx

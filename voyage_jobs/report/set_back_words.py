@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from voyage_jobs.clock import iso
 from voyage_jobs.plural import counted
-from voyage_jobs.store import setback
-from voyage_jobs.store.setback import SetBack
+from voyage_jobs.state import setback
+from voyage_jobs.state.setback import SetBack
 
 _WHAT = {
     setback.LOST: "state.db was lost and made again",

@@ -21,18 +21,18 @@ from voyage_jobs.sources.read import ReadDocument, read_document
 from voyage_jobs.sources.rules import PathRules
 from voyage_jobs.sources.split import split
 from voyage_jobs.sources.walk import FolderScan, Known, RootMissing, root_identity, walk
+from voyage_jobs.state import documents, foresight
+from voyage_jobs.state.foresight import KnownDocument
+from voyage_jobs.state.schema import DROPPED, FAILED
+from voyage_jobs.state.sources import SourceRow
+from voyage_jobs.state.story import View
+from voyage_jobs.state.versions import NewChunk
 from voyage_jobs.states import Document
 from voyage_jobs.steps.context import Progress
 from voyage_jobs.steps.rereading import Rereading, unsettled
 from voyage_jobs.steps.scan import rules_fingerprint, why_freeze
 from voyage_jobs.steps.splitting import identity_of, requests_for, split_options
-from voyage_jobs.store import documents, foresight
-from voyage_jobs.store.foresight import KnownDocument
-from voyage_jobs.store.schema import DROPPED, FAILED
-from voyage_jobs.store.sources import SourceRow
-from voyage_jobs.store.story import View
-from voyage_jobs.store.versions import NewChunk
-from voyage_jobs.voyage.tokenizer import TokenCounter
+from voyage_jobs.vendors.voyage.tokenizer import TokenCounter
 
 
 @dataclass

@@ -16,13 +16,13 @@ from voyage_jobs.report.waits import NOTHING_TO_DO, Wait
 from voyage_jobs.report.words import ranges, when
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat
+from voyage_jobs.state import documents, sources, story
+from voyage_jobs.state.documents import DocumentRow, Place
+from voyage_jobs.state.embeddings import OUTCOME_WORDS
+from voyage_jobs.state.sources import SourceRow
+from voyage_jobs.state.story import ChunkStory, VersionStory, View
+from voyage_jobs.state.versions import UNSETTLED_MTIME
 from voyage_jobs.states import Embedding, Version
-from voyage_jobs.store import documents, sources, story
-from voyage_jobs.store.documents import DocumentRow, Place
-from voyage_jobs.store.embeddings import OUTCOME_WORDS
-from voyage_jobs.store.sources import SourceRow
-from voyage_jobs.store.story import ChunkStory, VersionStory, View
-from voyage_jobs.store.versions import UNSETTLED_MTIME
 
 _LIVE = (Version.WAITING, Version.READY, Version.PUBLISHED)
 

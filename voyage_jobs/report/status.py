@@ -13,13 +13,13 @@ from voyage_jobs.report.batches import batch_as_dict
 from voyage_jobs.report.facts import Facts, gather
 from voyage_jobs.report.problems import Problem
 from voyage_jobs.sources import names
+from voyage_jobs.state import ledger
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.pauses import Pause
+from voyage_jobs.state.sources import SourceRow
+from voyage_jobs.state.tally import PLACES, SourceTally
+from voyage_jobs.state.troubles import Trouble
 from voyage_jobs.steps.budget import Room
-from voyage_jobs.store import ledger
-from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.store.pauses import Pause
-from voyage_jobs.store.sources import SourceRow
-from voyage_jobs.store.tally import PLACES, SourceTally
-from voyage_jobs.store.troubles import Trouble
 
 Report = dict[str, Any]
 

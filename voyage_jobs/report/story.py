@@ -8,10 +8,10 @@ from typing import Any
 
 from voyage_jobs import states
 from voyage_jobs.clock import iso
+from voyage_jobs.state import batches, story
+from voyage_jobs.state.embeddings import OUTCOME_WORDS
+from voyage_jobs.state.story import LineStory, Move, View
 from voyage_jobs.states import Embedding
-from voyage_jobs.store import batches, story
-from voyage_jobs.store.embeddings import OUTCOME_WORDS
-from voyage_jobs.store.story import LineStory, Move, View
 
 
 @dataclass

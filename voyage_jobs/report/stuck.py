@@ -14,10 +14,10 @@ from voyage_jobs.clock import US, iso
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.plural import counted
 from voyage_jobs.report.facts import Facts
+from voyage_jobs.state import lanes
+from voyage_jobs.state.batches import UNUSABLE
 from voyage_jobs.states import Batch
-from voyage_jobs.store import lanes
-from voyage_jobs.store.batches import UNUSABLE
-from voyage_jobs.voyage.wire import Phase, phase_of
+from voyage_jobs.vendors.voyage.wire import Phase, phase_of
 
 STUCK_S = 3_600  # in a state that takes minutes
 DEADLINE_GRACE_S = 600

@@ -11,12 +11,12 @@ from voyage_jobs.clock import US, Clock, moment, now_us
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.report import history
 from voyage_jobs.report.find import ChunkRef, EmbeddingRef, Meaning, find
+from voyage_jobs.state import batches, story
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.documents import DocumentRow
+from voyage_jobs.state.store import ReadOnlyStore
+from voyage_jobs.state.story import View
 from voyage_jobs.states import UNFINISHED, Batch
-from voyage_jobs.store import batches, story
-from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.store.documents import DocumentRow
-from voyage_jobs.store.store import ReadOnlyStore
-from voyage_jobs.store.story import View
 
 _LIVE = ("waiting", "ready", "published")
 

@@ -15,13 +15,13 @@ from voyage_jobs.plural import counted
 from voyage_jobs.report.eta import of_job
 from voyage_jobs.report.moment import Moment
 from voyage_jobs.report.words import clock_time, span, when
+from voyage_jobs.state import lanes
+from voyage_jobs.state.batches import SEND_REFUSED, UNUSABLE, BatchRow
+from voyage_jobs.state.lanes import Lane
+from voyage_jobs.state.pauses import Pause
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import budget
-from voyage_jobs.store import lanes
-from voyage_jobs.store.batches import SEND_REFUSED, UNUSABLE, BatchRow
-from voyage_jobs.store.lanes import Lane
-from voyage_jobs.store.pauses import Pause
-from voyage_jobs.voyage.wire import Phase, phase_of
+from voyage_jobs.vendors.voyage.wire import Phase, phase_of
 
 NOTHING_TO_DO = "Nothing to do; `voyage-jobs status --watch` shows it come."
 START = "`voyage-jobs sync` goes on with it and ends; `voyage-jobs run` goes on and stays."

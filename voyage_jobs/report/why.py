@@ -9,10 +9,10 @@ from voyage_jobs.plural import counted
 from voyage_jobs.report import call_story, moment, why_batch, why_chunk, why_document, why_file
 from voyage_jobs.report.answer import Answer
 from voyage_jobs.report.find import ChunkRef, EmbeddingRef, Meaning, OnDisk, find, on_disk
-from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.store.calls import CallRow
-from voyage_jobs.store.store import ReadOnlyStore
-from voyage_jobs.store.story import View
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.calls import CallRow
+from voyage_jobs.state.store import ReadOnlyStore
+from voyage_jobs.state.story import View
 
 
 def why(settings: Settings, clock: Clock, word: str, source: str | None = None) -> Answer:

@@ -17,11 +17,11 @@ from voyage_jobs.report.waits import NOTHING_TO_DO
 from voyage_jobs.report.why_way import at_once, of_batch_id
 from voyage_jobs.report.words import span, when
 from voyage_jobs.sources import names
+from voyage_jobs.state import batches, embeddings, story
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.embeddings import OUTCOME_WORDS, SUCCESS
+from voyage_jobs.state.story import LineStory, Use, View
 from voyage_jobs.states import UNFINISHED, Batch, Embedding
-from voyage_jobs.store import batches, embeddings, story
-from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.store.embeddings import OUTCOME_WORDS, SUCCESS
-from voyage_jobs.store.story import LineStory, Use, View
 
 _MOST_USES = 20
 

@@ -14,10 +14,10 @@ from voyage_jobs.report.standing import (
     look,
 )
 from voyage_jobs.report.why_way import of_group
+from voyage_jobs.state import story
+from voyage_jobs.state.embeddings import SUCCESS
+from voyage_jobs.state.story import ChunkStory, View
 from voyage_jobs.states import Document, Embedding, Version
-from voyage_jobs.store import story
-from voyage_jobs.store.embeddings import SUCCESS
-from voyage_jobs.store.story import ChunkStory, View
 
 
 def chunk(connection: View, settings: Settings, moment: Moment, ref: ChunkRef) -> Answer:

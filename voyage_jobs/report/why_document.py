@@ -21,10 +21,10 @@ from voyage_jobs.report.waits import NOTHING_TO_DO
 from voyage_jobs.report.why_way import on_its_way, words_of
 from voyage_jobs.report.words import when
 from voyage_jobs.sources import names
+from voyage_jobs.state import documents, story
+from voyage_jobs.state.documents import KEPT, DocumentRow
+from voyage_jobs.state.story import VersionStory, View
 from voyage_jobs.states import Document, Embedding
-from voyage_jobs.store import documents, story
-from voyage_jobs.store.documents import KEPT, DocumentRow
-from voyage_jobs.store.story import VersionStory, View
 
 
 def document(connection: View, settings: Settings, moment: Moment, row: DocumentRow) -> Answer:

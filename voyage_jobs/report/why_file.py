@@ -15,9 +15,9 @@ from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip
 from voyage_jobs.sources.read import read_document
 from voyage_jobs.sources.rules import PathRules
-from voyage_jobs.store import documents, sources
-from voyage_jobs.store.sources import SourceRow
-from voyage_jobs.store.story import View
+from voyage_jobs.state import documents, sources
+from voyage_jobs.state.sources import SourceRow
+from voyage_jobs.state.story import View
 
 _SHOWN = 5
 _SCANS = "`voyage-jobs sync` scans it; a running `voyage-jobs run` does so by itself."

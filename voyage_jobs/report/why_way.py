@@ -19,10 +19,10 @@ from voyage_jobs.report.standing import (
 )
 from voyage_jobs.report.waits import NOTHING_TO_DO, Wait
 from voyage_jobs.report.words import clock_time, ranges, when
+from voyage_jobs.state import batches, calls, embeddings, story, versions
+from voyage_jobs.state.embeddings import OUTCOME_WORDS
+from voyage_jobs.state.story import ChunkStory, VersionStory, View
 from voyage_jobs.states import Call, Embedding, Version
-from voyage_jobs.store import batches, calls, embeddings, story, versions
-from voyage_jobs.store.embeddings import OUTCOME_WORDS
-from voyage_jobs.store.story import ChunkStory, VersionStory, View
 
 _MOST_GROUPS = 3
 

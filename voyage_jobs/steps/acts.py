@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from voyage_jobs.errors import ConfigError, VoyageJobsError
+from voyage_jobs.state import notes
 from voyage_jobs.steps.cancelling import cancel
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.deleting import confirm_deletes, undelete
@@ -16,7 +17,6 @@ from voyage_jobs.steps.pausing import pause, resume
 from voyage_jobs.steps.recover_all import recover_all
 from voyage_jobs.steps.reprofile import reprofile
 from voyage_jobs.steps.retrying import retry
-from voyage_jobs.store import notes
 
 Answer = dict[str, object]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.config.sections import BudgetSettings, SourceSettings
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.store import batches, calls, ledger, notes, sources
+from voyage_jobs.state import batches, calls, ledger, notes, sources
 
 if TYPE_CHECKING:
     from voyage_jobs.steps.context import Context

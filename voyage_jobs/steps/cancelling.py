@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.state import batches, embeddings, ledger, notes
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.store import Tx
+from voyage_jobs.state.story import View
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.naming import batch_called, source_called
-from voyage_jobs.store import batches, embeddings, ledger, notes
-from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.store.store import Tx
-from voyage_jobs.store.story import View
 
 _CANCELLABLE = (*BEFORE_THE_JOB, Batch.PARKED, Batch.CREATING, Batch.RUNNING)
 

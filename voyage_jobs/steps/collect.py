@@ -17,6 +17,20 @@ from voyage_jobs.clock import now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import BadAnswerError
 from voyage_jobs.observe import about
+from voyage_jobs.segments import Billed, PackWriter, WrittenPack
+from voyage_jobs.state import batches, embeddings, lanes, ledger, sources, versions
+from voyage_jobs.state.batches import NOT_FETCHED, UNUSABLE, BatchRow
+from voyage_jobs.state.embeddings import (
+    MALFORMED,
+    MISSING,
+    OPEN,
+    REFUSED,
+    SUCCESS,
+    TRANSIENT,
+    Line,
+    Settled,
+)
+from voyage_jobs.state.store import Tx
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
@@ -29,23 +43,9 @@ from voyage_jobs.steps.fetching import (
     put_off,
 )
 from voyage_jobs.steps.windows import split_window
-from voyage_jobs.store import batches, embeddings, lanes, ledger, sources, versions
-from voyage_jobs.store.batches import NOT_FETCHED, UNUSABLE, BatchRow
-from voyage_jobs.store.embeddings import (
-    MALFORMED,
-    MISSING,
-    OPEN,
-    REFUSED,
-    SUCCESS,
-    TRANSIENT,
-    Line,
-    Settled,
-)
-from voyage_jobs.store.store import Tx
-from voyage_jobs.vectors import Billed, PackWriter, WrittenPack
+from voyage_jobs.vendors.voyage.result_block import Expectation, LineOutcome, LineProblem, ResultBlock
+from voyage_jobs.vendors.voyage.results import read_results
 from voyage_jobs.version import __version__
-from voyage_jobs.voyage.result_block import Expectation, LineOutcome, LineProblem, ResultBlock
-from voyage_jobs.voyage.results import read_results
 
 _UNUSABLE_HINT = "Nothing else is sent for this model, so that nothing is paid in vain."
 _SEND_AGAIN = "`voyage-jobs retry` sends these texts again (they are paid again) and lets sending resume."

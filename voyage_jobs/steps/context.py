@@ -18,13 +18,13 @@ from voyage_jobs.generation import Stamp
 from voyage_jobs.observe import NOBODY, Observer
 from voyage_jobs.pace import Pace
 from voyage_jobs.profile import KeyMaker, Profile
+from voyage_jobs.segments import PackStore
 from voyage_jobs.sources import names
-from voyage_jobs.store import troubles
-from voyage_jobs.store.rebuild import Build
-from voyage_jobs.store.store import Store
-from voyage_jobs.vectors import PackStore
-from voyage_jobs.voyage.client import VoyageClient
-from voyage_jobs.voyage.tokenizer import TokenCounter
+from voyage_jobs.state import troubles
+from voyage_jobs.state.rebuild import Build
+from voyage_jobs.state.store import Store
+from voyage_jobs.vendors.voyage.client import VoyageClient
+from voyage_jobs.vendors.voyage.tokenizer import TokenCounter
 
 if TYPE_CHECKING:
     from voyage_jobs.table import PublishedTable, TableDoor

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.sources import names
+from voyage_jobs.state import documents, foresight, sources, versions
+from voyage_jobs.state.documents import DocumentRow
+from voyage_jobs.state.schema import HELD
+from voyage_jobs.state.store import Tx
+from voyage_jobs.state.versions import NewVersion
 from voyage_jobs.states import Document
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.naming import source_called
 from voyage_jobs.steps.splitting import split_options, to_version
 from voyage_jobs.steps.texts import read_file_again
-from voyage_jobs.store import documents, foresight, sources, versions
-from voyage_jobs.store.documents import DocumentRow
-from voyage_jobs.store.schema import HELD
-from voyage_jobs.store.store import Tx
-from voyage_jobs.store.versions import NewVersion
 
 _MOST_COPIES = 20
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from voyage_jobs import retry
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.errors import VoyageJobsError
+from voyage_jobs.state import lanes
 from voyage_jobs.steps import mishaps
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.lanes import fine
-from voyage_jobs.store import lanes
 
 
 def room_for(context: Context, size: int) -> bool:

@@ -22,18 +22,18 @@ from voyage_jobs.errors import (
     VendorError,
 )
 from voyage_jobs.profile import Profile
+from voyage_jobs.segments import Billed, WrittenPack
+from voyage_jobs.state import batches, calls, sources
+from voyage_jobs.state.calls import Answered, Asked, CallRow, NeededEmbedding, Order
+from voyage_jobs.state.embeddings import WantedEmbedding
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.expedite_recovery import settle_open_calls
 from voyage_jobs.steps.filling import Filling, Limits, request_params
 from voyage_jobs.steps.texts import Texts
-from voyage_jobs.store import batches, calls, sources
-from voyage_jobs.store.calls import Answered, Asked, CallRow, NeededEmbedding, Order
-from voyage_jobs.store.embeddings import WantedEmbedding
-from voyage_jobs.vectors import Billed, WrittenPack
-from voyage_jobs.voyage.answer import Answer, Wanted, call_body, read_answer
-from voyage_jobs.voyage.models import find
+from voyage_jobs.vendors.voyage.answer import Answer, Wanted, call_body, read_answer
+from voyage_jobs.vendors.voyage.models import find
 
 # A lost answer costs what was in its call: far below the vendor's cap of 1,000 texts.
 MOST_INPUTS = 128

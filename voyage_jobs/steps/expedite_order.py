@@ -12,6 +12,10 @@ from typing import Any
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.errors import ConfigError, NeedsPersonError, VendorError, VoyageJobsError
 from voyage_jobs.sources import names
+from voyage_jobs.state import calls, documents, lanes, ledger, pauses, setback, sources
+from voyage_jobs.state.calls import CallRow, NeededEmbedding, Order
+from voyage_jobs.state.documents import DocumentRow
+from voyage_jobs.state.schema import DROPPED, FAILED, HELD, PACKED, WANTED
 from voyage_jobs.states import Call, Version
 from voyage_jobs.steps import budget, known_jobs, rebuild_words
 from voyage_jobs.steps import lanes as lane
@@ -20,10 +24,6 @@ from voyage_jobs.steps.expedite import Done, Expedition
 from voyage_jobs.steps.expedite_recovery import settle_open_calls
 from voyage_jobs.steps.publish import publish
 from voyage_jobs.steps.scan import Scan
-from voyage_jobs.store import calls, documents, lanes, ledger, pauses, setback, sources
-from voyage_jobs.store.calls import CallRow, NeededEmbedding, Order
-from voyage_jobs.store.documents import DocumentRow
-from voyage_jobs.store.schema import DROPPED, FAILED, HELD, PACKED, WANTED
 
 LASTS_S = 3600.0
 """How long an order holds that no process has come to."""

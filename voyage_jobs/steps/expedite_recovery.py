@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from voyage_jobs import usage
 from voyage_jobs.errors import CorruptionError
+from voyage_jobs.segments import AdoptedPack
+from voyage_jobs.segments.format import pack_name
+from voyage_jobs.state import batches, calls, sources
+from voyage_jobs.state.calls import Answered, CallRow
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.recover_packs import embeddings_in
-from voyage_jobs.store import batches, calls, sources
-from voyage_jobs.store.calls import Answered, CallRow
-from voyage_jobs.vectors import AdoptedPack
-from voyage_jobs.vectors.format import pack_name
-from voyage_jobs.voyage.models import most_tokens
+from voyage_jobs.vendors.voyage.models import most_tokens
 
 
 def settle_open_calls(context: Context) -> None:

@@ -14,15 +14,15 @@ from voyage_jobs.clock import US, now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.durable import remove
 from voyage_jobs.errors import RefusedError, VendorError
+from voyage_jobs.state import batches
+from voyage_jobs.state.batches import NOT_FETCHED, BatchRow
+from voyage_jobs.state.store import Tx
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.submit import park
-from voyage_jobs.store import batches
-from voyage_jobs.store.batches import NOT_FETCHED, BatchRow
-from voyage_jobs.store.store import Tx
-from voyage_jobs.voyage.download import download
+from voyage_jobs.vendors.voyage.download import download
 
 _GONE = (404, 410)
 MOST_VECTOR_BYTES = 128 * 1024

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.profile import Profile
-from voyage_jobs.voyage.wire import create_body
+from voyage_jobs.vendors.voyage.wire import create_body
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from voyage_jobs.profile import KeyMaker
+from voyage_jobs.state import sources, versions
+from voyage_jobs.state.versions import Orphan
 from voyage_jobs.steps.context import Context
-from voyage_jobs.store import sources, versions
-from voyage_jobs.store.versions import Orphan
 
 _PAGE = 200
 _COLUMNS = ("source", "path", "content_hash", "start", "end", "text")

@@ -13,15 +13,15 @@ from collections.abc import Iterable, Iterator
 from voyage_jobs import retry
 from voyage_jobs.clock import US
 from voyage_jobs.errors import AuthError, NotSentError, QuotaError, VendorError
+from voyage_jobs.segments.format import is_ref, pack_name
+from voyage_jobs.state import batches, lanes, setback
 from voyage_jobs.states import BEFORE_THE_JOB
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps import mishaps
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.reconcile import LIST, METADATA_REF, jobs_looked_at
 from voyage_jobs.steps.set_back import tell
-from voyage_jobs.store import batches, lanes, setback
-from voyage_jobs.vectors.format import is_ref, pack_name
-from voyage_jobs.voyage.wire import Phase, RemoteBatch
+from voyage_jobs.vendors.voyage.wire import Phase, RemoteBatch
 
 METADATA_STATE = "voyage_jobs_state"
 METADATA_GENERATION = "voyage_jobs_generation"

@@ -25,11 +25,11 @@ from voyage_jobs.errors import (
     RefusedError,
     VendorError,
 )
+from voyage_jobs.state import batches, lanes
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import mishaps
 from voyage_jobs.steps.context import Context
-from voyage_jobs.store import batches, lanes
-from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.store.store import Tx
 
 OUTAGE = 5
 """A circuit that was found open so often in a row was an outage: when it closes, every batch is tried again at once."""

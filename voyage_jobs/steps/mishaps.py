@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Iterator
 
 from voyage_jobs.errors import DiskFullError, EpochLostError, VoyageJobsError
+from voyage_jobs.state import troubles
+from voyage_jobs.state.store import Tx
 from voyage_jobs.steps.context import Context
-from voyage_jobs.store import troubles
-from voyage_jobs.store.store import Tx
 
 
 def note(context: Context, tx: Tx, step: str, code: str, message: str, hint: str | None = None) -> None:

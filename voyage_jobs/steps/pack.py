@@ -15,6 +15,9 @@ import orjson
 
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.crash import crash_point
+from voyage_jobs.state import batches, counts, embeddings, lanes, ledger, notes, pauses, sources
+from voyage_jobs.state.embeddings import Backlog, WantedEmbedding
+from voyage_jobs.state.store import Tx
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.budget import Allowance
@@ -23,10 +26,7 @@ from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.filling import Filling, Limits, request_params
 from voyage_jobs.steps.submit import is_unusable
 from voyage_jobs.steps.texts import Texts, read_otherwise
-from voyage_jobs.store import batches, counts, embeddings, lanes, ledger, notes, pauses, sources
-from voyage_jobs.store.embeddings import Backlog, WantedEmbedding
-from voyage_jobs.store.store import Tx
-from voyage_jobs.voyage.lines import input_line
+from voyage_jobs.vendors.voyage.lines import input_line
 
 # A line that was in a job that failed validation travels in ever smaller company, until the bad one is alone.
 SHRINK = 10

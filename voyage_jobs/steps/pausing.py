@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from voyage_jobs.clock import US, iso, now_us
+from voyage_jobs.state import batches, embeddings, ledger, notes, pauses
+from voyage_jobs.state.pauses import Pause, Pauses
+from voyage_jobs.state.sources import SourceRow
+from voyage_jobs.state.store import Tx
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.naming import source_called
-from voyage_jobs.store import batches, embeddings, ledger, notes, pauses
-from voyage_jobs.store.pauses import Pause, Pauses
-from voyage_jobs.store.sources import SourceRow
-from voyage_jobs.store.store import Tx
 
 
 def resting(context: Context) -> Pauses:

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.errors import DiskFullError
+from voyage_jobs.state import batches, embeddings, lanes, notes, notices, setback, sources
+from voyage_jobs.state.pauses import Pauses
+from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import acts, mishaps
 from voyage_jobs.steps import lanes as lane
@@ -32,9 +35,6 @@ from voyage_jobs.steps.scan import Scan, ScanResult
 from voyage_jobs.steps.submit import submit
 from voyage_jobs.steps.switch import switch_if_complete
 from voyage_jobs.steps.tidy import TEND_INTERVAL_S, rest, tend, tidy
-from voyage_jobs.store import batches, embeddings, lanes, notes, notices, setback, sources
-from voyage_jobs.store.pauses import Pauses
-from voyage_jobs.store.sources import SourceRow
 
 if TYPE_CHECKING:
     from voyage_jobs.notify.teller import Teller

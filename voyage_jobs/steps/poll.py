@@ -13,15 +13,15 @@ from voyage_jobs.clock import US, jittered, now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import RefusedError, VendorError
 from voyage_jobs.observe import about
+from voyage_jobs.state import batches, lanes
+from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.states import Attempt, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.reconcile import LIST, cancel_duplicates, is_ours, list_jobs
 from voyage_jobs.steps.submit import park
 from voyage_jobs.steps.validation import refuse
-from voyage_jobs.store import batches, lanes
-from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.voyage.wire import ENDS, Phase, RemoteBatch
+from voyage_jobs.vendors.voyage.wire import ENDS, Phase, RemoteBatch
 
 # Up to this many jobs are asked about one by one: a list may be pages long.
 FEW = 2

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from voyage_jobs.clock import now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import CorruptionError
+from voyage_jobs.state import batches, embeddings, publications, versions
+from voyage_jobs.state.versions import ReadyVersion
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.reformat import is_older, let_go_if_due, raise_format
 from voyage_jobs.steps.rows import RowMaker
 from voyage_jobs.steps.shown import demand_rows
 from voyage_jobs.steps.texts import Texts
-from voyage_jobs.store import batches, embeddings, publications, versions
-from voyage_jobs.store.versions import ReadyVersion
 
 PUBLICATION_CHUNKS = 50_000
 PUBLICATION_DOCUMENTS = 20_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from voyage_jobs.plural import counted
 from voyage_jobs.profile import Profile
-from voyage_jobs.store.rebuild import Build, Progress
+from voyage_jobs.state.rebuild import Build, Progress
 
 CHANGED_HINT = (
     "`voyage-jobs reprofile` says what the change costs, and builds a new table beside this one; or set [voyage]"

@@ -14,14 +14,14 @@ from voyage_jobs import retry
 from voyage_jobs.clock import US
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import RefusedError, VendorError
+from voyage_jobs.state import batches, ledger
+from voyage_jobs.state.batches import AttemptRow, BatchRow
 from voyage_jobs.states import Attempt, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
-from voyage_jobs.store import batches, ledger
-from voyage_jobs.store.batches import AttemptRow, BatchRow
-from voyage_jobs.voyage import models
-from voyage_jobs.voyage.models import WINDOW_S
-from voyage_jobs.voyage.wire import Phase, RemoteBatch
+from voyage_jobs.vendors.voyage import models
+from voyage_jobs.vendors.voyage.models import WINDOW_S
+from voyage_jobs.vendors.voyage.wire import Phase, RemoteBatch
 
 METADATA_REF = models.METADATA_REF
 LIST = "the list of jobs"

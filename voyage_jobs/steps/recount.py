@@ -6,10 +6,10 @@ is packed in between, so that no reservation rests on two ways of counting.
 
 from __future__ import annotations
 
+from voyage_jobs.state import counts
+from voyage_jobs.state.counts import Counted
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.texts import Texts
-from voyage_jobs.store import counts
-from voyage_jobs.store.counts import Counted
 
 SLICE = 1_000
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from voyage_jobs.errors import VoyageJobsError
+from voyage_jobs.state import adoption, sources
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.recover_packs import adopt_packs
 from voyage_jobs.steps.recover_remote import adopt_jobs, note_claim
 from voyage_jobs.steps.scan import Scan
-from voyage_jobs.store import adoption, sources
 
 
 def recover_all(context: Context) -> dict[str, object]:

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from voyage_jobs.config.prices import batch_price, sync_price
 from voyage_jobs.config.profile import with_profile
 from voyage_jobs.errors import CorruptionError
+from voyage_jobs.segments import AdoptedPack, PackReader
+from voyage_jobs.segments.format import pack_name
+from voyage_jobs.state import adoption, batches, ledger, setback, sources, versions
+from voyage_jobs.state.adoption import PackedEmbedding
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.store import Tx
 from voyage_jobs.states import UNFINISHED, Batch
 from voyage_jobs.steps.context import Context
-from voyage_jobs.store import adoption, batches, ledger, setback, sources, versions
-from voyage_jobs.store.adoption import PackedEmbedding
-from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.store.store import Tx
-from voyage_jobs.vectors import AdoptedPack, PackReader
-from voyage_jobs.vectors.format import pack_name
 
 
 @dataclass

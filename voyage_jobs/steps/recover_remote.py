@@ -22,6 +22,10 @@ from voyage_jobs.clock import US
 from voyage_jobs.durable import remove
 from voyage_jobs.errors import RefusedError, VendorError
 from voyage_jobs.profile import KEY_BYTES
+from voyage_jobs.segments.format import is_ref
+from voyage_jobs.state import adoption, batches, embeddings, lanes, notes, setback
+from voyage_jobs.state.adoption import JobLine
+from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
@@ -35,13 +39,9 @@ from voyage_jobs.steps.known_jobs import (
 )
 from voyage_jobs.steps.reconcile import LIST, METADATA_REF, cancel_duplicates, jobs_looked_at
 from voyage_jobs.steps.submit import abandon
-from voyage_jobs.store import adoption, batches, embeddings, lanes, notes, setback
-from voyage_jobs.store.adoption import JobLine
-from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.vectors.format import is_ref
-from voyage_jobs.voyage.download import download
-from voyage_jobs.voyage.models import WINDOW_S
-from voyage_jobs.voyage.wire import Phase, RemoteBatch
+from voyage_jobs.vendors.voyage.download import download
+from voyage_jobs.vendors.voyage.models import WINDOW_S
+from voyage_jobs.vendors.voyage.wire import Phase, RemoteBatch
 
 # Folders of one account may share some texts (a licence, a footer), hardly this many.
 OURS_SHARE = 0.5

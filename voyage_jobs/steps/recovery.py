@@ -11,16 +11,7 @@ from voyage_jobs import private
 from voyage_jobs.clock import US, iso, now_us
 from voyage_jobs.durable import no_room_is_one_error, remove
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.states import Batch
-from voyage_jobs.steps import mishaps
-from voyage_jobs.steps.context import Context, encoded
-from voyage_jobs.steps.expedite_recovery import settle_open_calls
-from voyage_jobs.steps.recover_packs import adopt_packs
-from voyage_jobs.steps.reprofile import take_up_profile
-from voyage_jobs.steps.set_back import name_state, note_generation, recognise
-from voyage_jobs.steps.shown import publish_again
-from voyage_jobs.steps.switch import serve_at_once, settle_switch
-from voyage_jobs.store import (
+from voyage_jobs.state import (
     batches,
     documents,
     embeddings,
@@ -32,8 +23,17 @@ from voyage_jobs.store import (
     troubles,
     versions,
 )
-from voyage_jobs.store.notes import Here
-from voyage_jobs.store.store import Tx
+from voyage_jobs.state.notes import Here
+from voyage_jobs.state.store import Tx
+from voyage_jobs.states import Batch
+from voyage_jobs.steps import mishaps
+from voyage_jobs.steps.context import Context, encoded
+from voyage_jobs.steps.expedite_recovery import settle_open_calls
+from voyage_jobs.steps.recover_packs import adopt_packs
+from voyage_jobs.steps.reprofile import take_up_profile
+from voyage_jobs.steps.set_back import name_state, note_generation, recognise
+from voyage_jobs.steps.shown import publish_again
+from voyage_jobs.steps.switch import serve_at_once, settle_switch
 from voyage_jobs.table import Health
 
 STRAY_S = 86_400

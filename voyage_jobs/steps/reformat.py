@@ -16,17 +16,17 @@ import orjson
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import CorruptionError
+from voyage_jobs.state import notes, publications
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.shown import demand_rows, publish_again
-from voyage_jobs.store import notes, publications
 from voyage_jobs.table import FORMAT_VERSION
 from voyage_jobs.table.upkeep import LEAST_KEEP_S
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from voyage_jobs.store.store import Tx
+    from voyage_jobs.state.store import Tx
 
 
 def is_older(context: Context) -> bool:

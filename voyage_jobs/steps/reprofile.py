@@ -17,13 +17,13 @@ from dataclasses import replace
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.profile import Profile
+from voyage_jobs.state import batches, notes, rebuild, shelf, sources
+from voyage_jobs.state.rebuild import Build
 from voyage_jobs.states import AT_THE_VENDOR
 from voyage_jobs.steps import rebuild_words
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.recount import notice_tokenizer
 from voyage_jobs.steps.switch import go_back, release, settle_switch
-from voyage_jobs.store import batches, notes, rebuild, shelf, sources
-from voyage_jobs.store.rebuild import Build
 
 Answer = dict[str, object]
 BEGIN, ABANDON, ACCEPT, BACK = "begin", "abandon", "accept_failures", "switch_back"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from voyage_jobs.sources import forms
 from voyage_jobs.sources.split import SplitOptions
 from voyage_jobs.sources.walk import Known
-from voyage_jobs.store import documents, versions
+from voyage_jobs.state import documents, versions
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

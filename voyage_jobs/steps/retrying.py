@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from voyage_jobs.state import batches, embeddings, lanes, ledger, versions
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.embeddings import Stuck
+from voyage_jobs.state.store import Tx
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.naming import batch_called, source_called
-from voyage_jobs.store import batches, embeddings, lanes, ledger, versions
-from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.store.embeddings import Stuck
-from voyage_jobs.store.store import Tx
 
 
 def retry(context: Context, arguments: Mapping[str, object], who: str) -> dict[str, object]:

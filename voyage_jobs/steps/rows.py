@@ -9,11 +9,11 @@ import orjson
 
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.profile import Profile, embedding_key
+from voyage_jobs.state import versions
+from voyage_jobs.state.audit import ServedChunk, ServedVersion
+from voyage_jobs.state.versions import PublishChunk, ReadyVersion
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.texts import Texts
-from voyage_jobs.store import versions
-from voyage_jobs.store.audit import ServedChunk, ServedVersion
-from voyage_jobs.store.versions import PublishChunk, ReadyVersion
 from voyage_jobs.table.batch import make_batch
 from voyage_jobs.table.columns import Facts
 

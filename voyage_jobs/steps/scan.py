@@ -20,13 +20,13 @@ from voyage_jobs.sources.files import FileStat, Skip, SkipReason
 from voyage_jobs.sources.read import ReadDocument, read_document
 from voyage_jobs.sources.rules import PathRules
 from voyage_jobs.sources.walk import FolderScan, Known, RootIdentity, RootMissing, root_identity, walk
+from voyage_jobs.state import documents, ledger, sources, versions
+from voyage_jobs.state.documents import Seen
+from voyage_jobs.state.sources import SourceRow
+from voyage_jobs.state.store import Tx
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.rereading import Rereading
 from voyage_jobs.steps.splitting import split_options, to_version
-from voyage_jobs.store import documents, ledger, sources, versions
-from voyage_jobs.store.documents import Seen
-from voyage_jobs.store.sources import SourceRow
-from voyage_jobs.store.store import Tx
 
 # Keys are random, so a commit rewrites pages all over their index: large slices write each page less often.
 SLICE_DOCUMENTS = 2_000

@@ -11,9 +11,9 @@ from __future__ import annotations
 from voyage_jobs import generation
 from voyage_jobs.errors import DiskFullError
 from voyage_jobs.generation import Stamp
+from voyage_jobs.state import adoption, notes, setback, sources
+from voyage_jobs.state.store import Tx
 from voyage_jobs.steps.context import Context
-from voyage_jobs.store import adoption, notes, setback, sources
-from voyage_jobs.store.store import Tx
 
 _MESSAGES = {
     setback.REPLACED: "state.db is not the one that worked here last: claiming what was paid for.",

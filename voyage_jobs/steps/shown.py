@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from voyage_jobs.errors import CorruptionError
+from voyage_jobs.state import publications, versions
 from voyage_jobs.steps.context import Context
-from voyage_jobs.store import publications, versions
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from voyage_jobs.clock import US
 from voyage_jobs.errors import VendorError
+from voyage_jobs.state import batches, lanes, notes
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.store import Tx
 from voyage_jobs.states import UNFINISHED, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.submit import UPLOAD_NAME
-from voyage_jobs.store import batches, lanes, notes
-from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.store.store import Tx
-from voyage_jobs.voyage.wire import RemoteFile
+from voyage_jobs.vendors.voyage.wire import RemoteFile
 
 FILES = "the list of files"
 _BEFORE, _AFTER = UPLOAD_NAME.split("{ref}")

@@ -24,6 +24,10 @@ from voyage_jobs.errors import (
     VendorError,
 )
 from voyage_jobs.observe import about
+from voyage_jobs.state import batches, embeddings, lanes, ledger, notes, pauses, versions
+from voyage_jobs.state.batches import AttemptRow, BatchRow
+from voyage_jobs.state.embeddings import REFUSED, Settled
+from voyage_jobs.state.store import Tx
 from voyage_jobs.states import BEFORE_THE_JOB, Attempt, Batch
 from voyage_jobs.steps import known_jobs
 from voyage_jobs.steps import lanes as lane
@@ -31,12 +35,8 @@ from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.reconcile import METADATA_REF, adopt, look_for_late_job, reconcile, vendor_now_us
 from voyage_jobs.steps.texts import Texts
 from voyage_jobs.steps.windows import split_window
-from voyage_jobs.store import batches, embeddings, lanes, ledger, notes, pauses, versions
-from voyage_jobs.store.batches import AttemptRow, BatchRow
-from voyage_jobs.store.embeddings import REFUSED, Settled
-from voyage_jobs.store.store import Tx
-from voyage_jobs.voyage.lines import input_line, write_input
-from voyage_jobs.voyage.verdict import is_missing_input_file
+from voyage_jobs.vendors.voyage.lines import input_line, write_input
+from voyage_jobs.vendors.voyage.verdict import is_missing_input_file
 
 UPLOAD_NAME = "voyage-jobs-{ref}.jsonl"
 REFUSED_ALIKE = 3

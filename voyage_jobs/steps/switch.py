@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import CorruptionError
+from voyage_jobs.state import publications, rebuild, shelf, versions
+from voyage_jobs.state.rebuild import Build, Progress
+from voyage_jobs.state.shelf import Previous
+from voyage_jobs.state.versions import ReadyVersion
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.publish import lose_pack, wait_for_text
 from voyage_jobs.steps.rows import RowMaker
 from voyage_jobs.steps.shown import demand_rows
 from voyage_jobs.steps.texts import Texts
-from voyage_jobs.store import publications, rebuild, shelf, versions
-from voyage_jobs.store.rebuild import Build, Progress
-from voyage_jobs.store.shelf import Previous
-from voyage_jobs.store.versions import ReadyVersion
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat
 from voyage_jobs.sources.read import ReadDocument, read_document
-from voyage_jobs.store import embeddings, versions
-from voyage_jobs.store.embeddings import WantedEmbedding
-from voyage_jobs.store.store import ReadOnlyStore, Store
-from voyage_jobs.store.versions import FilePlace
+from voyage_jobs.state import embeddings, versions
+from voyage_jobs.state.embeddings import WantedEmbedding
+from voyage_jobs.state.store import ReadOnlyStore, Store
+from voyage_jobs.state.versions import FilePlace
 
 if TYPE_CHECKING:
     from voyage_jobs.steps.context import Context

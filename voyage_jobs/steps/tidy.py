@@ -11,13 +11,13 @@ from voyage_jobs.crash import crash_point
 from voyage_jobs.durable import remove
 from voyage_jobs.errors import RefusedError, VendorError
 from voyage_jobs.memory import give_back
+from voyage_jobs.state import batches, embeddings
+from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.strays import find_strays
 from voyage_jobs.steps.switch import release_if_over
-from voyage_jobs.store import batches, embeddings
-from voyage_jobs.store.batches import BatchRow
 
 FILES_PER_TURN = 20
 TEND_INTERVAL_S = 900.0

@@ -14,14 +14,14 @@ from collections.abc import Iterable
 
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import VendorError
+from voyage_jobs.state import batches, embeddings, ledger, versions
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.embeddings import REFUSED, Settled
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.submit import park
 from voyage_jobs.steps.windows import split_window
-from voyage_jobs.store import batches, embeddings, ledger, versions
-from voyage_jobs.store.batches import BatchRow
-from voyage_jobs.store.embeddings import REFUSED, Settled
-from voyage_jobs.voyage.wire import JobError, RemoteBatch
+from voyage_jobs.vendors.voyage.wire import JobError, RemoteBatch
 
 ALL_ALIKE = 8
 """So many jobs in a row that are refused without naming a line, in the same words, are not about their texts."""

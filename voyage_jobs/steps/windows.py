@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from voyage_jobs.state import versions
+from voyage_jobs.state.store import Tx
 from voyage_jobs.steps.context import Context
-from voyage_jobs.store import versions
-from voyage_jobs.store.store import Tx
 
 
 def split_window(context: Context, tx: Tx, embedding_id: int) -> int:

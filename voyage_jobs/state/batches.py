@@ -1,0 +1,492 @@
+"""Batches, the create attempts behind them, and the files they left at the vendor."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, text, update
+
+from voyage_jobs import states
+from voyage_jobs.state import moves, notes, troubles
+from voyage_jobs.state.schema import attempts, batches, downloads, packs, remote_files, transitions
+from voyage_jobs.state.store import Tx
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """One batch: every column of its row; see schema.py for the meaning."""
+
+    id: int
+    ref: str
+    state: states.Batch
+    profile_id: int
+    inputs: int
+    tokens_estimated: int
+    usd_per_million: float | None
+    request_params: str
+    created_at: int
+    spool_bytes: int | None
+    spool_sha256: str | None
+    input_file_id: str | None
+    remote_id: str | None
+    remote_status: str | None
+    output_file_id: str | None
+    error_file_id: str | None
+    submitted_at: int | None
+    remote_created_at: int | None
+    deadline_at: int | None
+    remote_total: int | None
+    remote_completed: int | None
+    remote_failed: int | None
+    due_at: int
+    failures: int
+    ended_at: int | None
+    collected_at: int | None
+    tokens_settled: int | None
+    reason: str | None
+    hint: str | None
+    cancel_asked_at: int | None
+    code: str | None
+    error: str | None
+    failing_since: int | None
+
+
+@dataclass(frozen=True)
+class AttemptRow:
+    """One create call."""
+
+    id: int
+    batch_id: int
+    number: int
+    state: states.Attempt
+    sent_at: int
+    vendor_sent_at: int | None
+    input_file_id: str
+    detail: str | None
+
+
+# What a batch is parked for, where the steps act on it (`code`).
+NOT_FETCHED = "not_fetched"  # its results are paid, and cannot be had
+TORN = "torn"  # its results lack lines that are paid: what is there is held
+UNUSABLE = "unusable"  # its results are paid, and cannot be read: nothing more is sent for its profile
+SEND_REFUSED = "send_refused"  # Voyage refused its upload or its job
+
+_COLUMNS = ", ".join(field.name for field in fields(BatchRow))
+
+
+def _batch(row: Any) -> BatchRow:
+    return BatchRow(**{**row, "state": states.Batch(row["state"])})
+
+
+def create(
+    tx: Tx, ref: str, profile_id: int, inputs: int, tokens: int, price: float | None, params: str
+) -> int:
+    """A new batch in state `packed`. `price` is USD per million tokens, `params` its request_params as JSON."""
+    done = tx.connection.execute(
+        insert(batches).values(
+            ref=ref,
+            state=str(states.Batch.PACKED),
+            profile_id=profile_id,
+            inputs=inputs,
+            tokens_estimated=tokens,
+            usd_per_million=price,
+            request_params=params,
+            created_at=tx.now,
+        )
+    )
+    batch_id = int(done.lastrowid)
+    moves.record(tx, "batch", batch_id, None, states.Batch.PACKED, f"{inputs} inputs", batch_id)
+    return batch_id
+
+
+_WELL: dict[str, object] = {"failures": 0, "code": None, "error": None, "failing_since": None}
+
+
+def move(tx: Tx, batch: BatchRow, target: states.Batch, cause: str, **values: object) -> None:
+    """Move a batch on from the state it was read in. Back-off is forgotten: the new state starts afresh."""
+    fresh: dict[str, object] = {"due_at": 0, **_WELL, **values}
+    moves.move(tx, batches, batch.id, batch.state, target, cause, batch_id=batch.id, **fresh)
+    if target is states.Batch.PARKED:
+        troubles.count(tx, troubles.PARKED)
+
+
+def note(tx: Tx, batch_id: int, **values: object) -> None:
+    """Set columns that are not the state."""
+    tx.connection.execute(update(batches).where(batches.c.id == batch_id).values(**values))
+
+
+def well(tx: Tx, batch_id: int, **values: object) -> None:
+    """Set columns that are not the state, and forget the failures: the last call about this batch succeeded."""
+    note(tx, batch_id, **_WELL, **values)
+
+
+def failures_of(batch: BatchRow, policy: str) -> int:
+    """How often in a row a batch has failed in the way that this policy is for."""
+    return batch.failures if batch.code == policy else 0
+
+
+def put_off(tx: Tx, batch: BatchRow, policy: str, failures: int, due_at: int, error: str) -> None:
+    """A call about this batch failed: it waits until `due_at`, with the error on record."""
+    since = batch.failing_since if batch.code == policy else None
+    values: dict[str, object] = {"due_at": due_at, "failures": failures, "code": policy, "error": error}
+    note(tx, batch.id, failing_since=tx.now if since is None else since, **values)
+
+
+def remark(tx: Tx, batch: BatchRow, cause: str) -> None:
+    """Put on record what happened to a batch without moving it."""
+    moves.record(tx, "batch", batch.id, batch.state, batch.state, cause, batch.id)
+
+
+DUPLICATE = "a second job for the same batch: "
+
+
+def note_duplicate(tx: Tx, batch: BatchRow, remote_id: str) -> bool:
+    """Put a second job on record, once. Returns whether it is news."""
+    cause = f"{DUPLICATE}{remote_id}"
+    known = select(func.count()).where(transitions.c.batch_id == batch.id, transitions.c.cause == cause)
+    if tx.connection.execute(known).scalar_one():
+        return False
+    remark(tx, batch, cause)
+    return True
+
+
+def count_duplicates(connection: Connection) -> int:
+    """How many second jobs were ever seen."""
+    where = transitions.c.cause.startswith(DUPLICATE, autoescape=True)
+    return int(
+        connection.execute(select(func.count()).where(transitions.c.kind == "batch", where)).scalar_one()
+    )
+
+
+def get(connection: Connection, batch_id: int) -> BatchRow:
+    """One batch by its row id."""
+    return _batch(connection.execute(select(batches).where(batches.c.id == batch_id)).mappings().one())
+
+
+# Purpose: how long the latest batches took at the vendor, but for those that were refused or cancelled there.
+_TOOK = text(
+    "SELECT (ended_at - submitted_at) / 1000000.0 FROM batches WHERE ended_at > submitted_at"
+    " AND collected_at IS NOT NULL AND COALESCE(remote_status, '') NOT LIKE 'cancel%'"
+    " ORDER BY id DESC LIMIT :most"
+)
+
+
+def durations_s(connection: Connection, most: int) -> list[float]:
+    """From submission to its end, in seconds, of the latest batches that are over; shortest first."""
+    return sorted(connection.execute(_TOOK, {"most": most}).scalars())
+
+
+def find(connection: Connection, word: str) -> list[BatchRow]:
+    """Batches whose ref begins with `word`, or whose id at the vendor is `word`."""
+    where = batches.c.ref.startswith(word, autoescape=True) | (batches.c.remote_id == word)
+    rows = connection.execute(select(batches).where(where).order_by(batches.c.id)).mappings()
+    return [_batch(row) for row in rows]
+
+
+def in_state(connection: Connection, *wanted: states.Batch) -> list[BatchRow]:
+    """Batches in any of these states, oldest first."""
+    # Asked several times a turn: plain SQL spares SQLAlchemy's work on an IN of changing length, ten times the query's.
+    words = ", ".join(f"'{word}'" for word in wanted)
+    sql = f"SELECT {_COLUMNS} FROM batches WHERE state IN ({words}) AND state != 'closed' ORDER BY id"
+    return [
+        BatchRow(row[0], row[1], states.Batch(row[2]), *row[3:]) for row in connection.exec_driver_sql(sql)
+    ]
+
+
+# Purpose: open batches that hold texts of one source.
+_WITH_LINES_OF = (
+    "SELECT DISTINCT b.id FROM batches b JOIN lines l ON l.batch_id = b.id"
+    " WHERE b.state IN ({words}) AND b.state != 'closed' AND l.source_id = ?"
+)
+
+
+def with_lines_of(connection: Connection, source_id: int, among: Iterable[states.Batch]) -> list[BatchRow]:
+    """Batches in some states with at least one line on the bill of a source, oldest first."""
+    among = tuple(among)
+    words = ", ".join(f"'{word}'" for word in among)
+    ids = {row[0] for row in connection.exec_driver_sql(_WITH_LINES_OF.format(words=words), (source_id,))}
+    return [batch for batch in in_state(connection, *among) if batch.id in ids]
+
+
+_CANCELLED_FOR = "cancelled_for.{}"  # in meta: the sources for whose sake a batch was cancelled
+
+
+def cancel_for_all(tx: Tx, batch_id: int) -> None:
+    """Everything in a batch is cancelled, whatever was asked for before."""
+    notes.forget(tx, _CANCELLED_FOR.format(batch_id))
+
+
+def cancel_for(tx: Tx, batch: BatchRow, source_id: int) -> None:
+    """A batch is cancelled for the sake of one more source, unless all of it is already."""
+    before = cancelled_sources(tx.connection, batch.id)
+    if before is None and batch.cancel_asked_at is not None:
+        return
+    ids = sorted({*(before or ()), source_id})
+    notes.put(tx, _CANCELLED_FOR.format(batch.id), ",".join(map(str, ids)))
+
+
+def cancelled_sources(connection: Connection, batch_id: int) -> tuple[int, ...] | None:
+    """The sources for whose sake a batch was cancelled; None if it was for all that is in it."""
+    noted = notes.get(connection, _CANCELLED_FOR.format(batch_id))
+    return None if noted is None else tuple(map(int, noted.split(",")))
+
+
+def newest(connection: Connection, most: int) -> list[BatchRow]:
+    """The latest batches, newest first."""
+    query = select(batches).order_by(batches.c.id.desc()).limit(most)
+    return [_batch(row) for row in connection.execute(query).mappings()]
+
+
+# Purpose: how the latest jobs ended.
+_LATEST_ENDS = text(
+    "SELECT reason FROM batches WHERE ended_at IS NOT NULL AND ended_at >= submitted_at AND id != :but"
+    " ORDER BY ended_at DESC, id DESC LIMIT :most"
+)
+
+
+def refused_in_a_row(connection: Connection, but: int, reason: str, most: int) -> int:
+    """How many of the latest jobs that are over, `but` this batch's, failed validation in just these words."""
+    ends = connection.execute(_LATEST_ENDS, {"but": but, "most": most}).scalars()
+    return sum(1 for _ in itertools.takewhile(lambda said: said == reason, ends))
+
+
+def by_remote_id(connection: Connection, remote_id: str) -> BatchRow | None:
+    """The batch that owns this job, if any."""
+    row = connection.execute(select(batches).where(batches.c.remote_id == remote_id)).mappings().first()
+    return None if row is None else _batch(row)
+
+
+def by_ref(connection: Connection, ref: str) -> BatchRow | None:
+    """The batch with this ref, if any."""
+    row = connection.execute(select(batches).where(batches.c.ref == ref)).mappings().first()
+    return None if row is None else _batch(row)
+
+
+def due_no_later(tx: Tx, latest: int) -> None:
+    """Let nothing wait beyond a time (after the clock was set back)."""
+    where = (batches.c.due_at > latest) & (batches.c.state != "closed")
+    tx.connection.execute(update(batches).where(where).values(due_at=latest))
+    files = (remote_files.c.due_at > latest) & remote_files.c.deleted_at.is_(None)
+    tx.connection.execute(update(remote_files).where(files).values(due_at=latest))
+
+
+def due_again(tx: Tx) -> None:
+    """Let no batch that failed wait any longer (what made them fail is over). Those that are parked stay so."""
+    moving = batches.c.state.in_([str(word) for word in states.UNFINISHED])
+    where = moving & batches.c.error.is_not(None) & (batches.c.due_at > tx.now)
+    tx.connection.execute(update(batches).where(where).values(due_at=tx.now))
+
+
+def in_flight(connection: Connection) -> tuple[int, int]:
+    """(jobs, estimated tokens) that are, or may be, at the vendor or on their way there."""
+    busy = [str(word) for word in (*states.BEFORE_THE_JOB, *states.AT_THE_VENDOR)]
+    row = connection.execute(
+        select(func.count(), func.coalesce(func.sum(batches.c.tokens_estimated), 0)).where(
+            batches.c.state.in_(busy), batches.c.state != "closed"
+        )
+    ).one()
+    return int(row[0]), int(row[1])
+
+
+def open_attempt(tx: Tx, batch: BatchRow, vendor_now: int | None) -> AttemptRow:
+    """The last durable act before a create call. `vendor_now` is the vendor's time of it, if that is known."""
+    number = 1 + int(
+        tx.connection.execute(select(func.count()).where(attempts.c.batch_id == batch.id)).scalar_one()
+    )
+    done = tx.connection.execute(
+        insert(attempts).values(
+            batch_id=batch.id,
+            number=number,
+            state=str(states.Attempt.OPEN),
+            sent_at=tx.now,
+            vendor_sent_at=vendor_now,
+            epoch=tx.epoch,
+            input_file_id=batch.input_file_id,
+        )
+    )
+    attempt_id = int(done.lastrowid)
+    moves.record(tx, "attempt", attempt_id, None, states.Attempt.OPEN, f"create call {number}", batch.id)
+    file_id = batch.input_file_id or ""
+    return AttemptRow(attempt_id, batch.id, number, states.Attempt.OPEN, tx.now, vendor_now, file_id, None)
+
+
+def close_attempt(tx: Tx, attempt: AttemptRow, target: states.Attempt, detail: str) -> None:
+    """Record how a create call ended."""
+    values: dict[str, object] = {"closed_at": tx.now, "detail": detail}
+    moves.move(tx, attempts, attempt.id, attempt.state, target, detail, batch_id=attempt.batch_id, **values)
+
+
+def attempts_of(connection: Connection, batch_id: int) -> list[AttemptRow]:
+    """The create calls of a batch, first to last."""
+    query = select(attempts).where(attempts.c.batch_id == batch_id).order_by(attempts.c.number)
+    return [
+        AttemptRow(
+            row["id"],
+            row["batch_id"],
+            row["number"],
+            states.Attempt(row["state"]),
+            row["sent_at"],
+            row["vendor_sent_at"],
+            row["input_file_id"],
+            row["detail"],
+        )
+        for row in connection.execute(query).mappings()
+    ]
+
+
+def attempts_in_a_row(connection: Connection, batch_id: int, state: states.Attempt) -> list[AttemptRow]:
+    """The latest create calls of a batch that all ended in this way, newest first."""
+    latest = reversed(attempts_of(connection, batch_id))
+    return list(itertools.takewhile(lambda attempt: attempt.state is state, latest))
+
+
+# Purpose: the batches that Voyage refused to take, since it last took one.
+_REFUSED_SINCE = text(
+    "SELECT COUNT(*) FROM batches WHERE state = 'parked' AND code = :code AND id >"
+    " (SELECT COALESCE(MAX(id), 0) FROM batches WHERE submitted_at IS NOT NULL)"
+)
+
+
+def refused_since_the_last_job(connection: Connection) -> int:
+    """How many batches Voyage refused to take, with none accepted in between."""
+    return int(connection.execute(_REFUSED_SINCE, {"code": SEND_REFUSED}).scalar_one())
+
+
+# Purpose: remember a file of ours at the vendor, so that it is deleted when it is done with.
+_REMOTE_FILE = text(
+    "INSERT INTO remote_files (file_id, batch_id, purpose, bytes, seen_at)"
+    " VALUES (:file_id, :batch_id, :purpose, :bytes, :now) ON CONFLICT (file_id) DO NOTHING"
+)
+
+
+def remember_file(tx: Tx, file_id: str, batch_id: int | None, purpose: str, size: int | None) -> None:
+    """Note a file that we made, or that a job of ours made, at the vendor."""
+    tx.connection.execute(
+        _REMOTE_FILE,
+        {"file_id": file_id, "batch_id": batch_id, "purpose": purpose, "bytes": size, "now": tx.now},
+    )
+
+
+def knows_file(connection: Connection, file_id: str) -> bool:
+    """Whether a file at the vendor is on record, deleted or not."""
+    where = remote_files.c.file_id == file_id
+    return connection.execute(select(remote_files.c.file_id).where(where)).first() is not None
+
+
+@dataclass(frozen=True)
+class RemoteFileRow:
+    """A file at the vendor that may be deleted now."""
+
+    file_id: str
+    batch_id: int | None
+    failures: int
+
+
+# Purpose: files whose batch is done with them: everything of a batch that is over, and input files that a later upload
+# of the same batch has replaced.
+_DELETABLE = text(
+    "SELECT r.file_id, r.batch_id, r.failures FROM remote_files r LEFT JOIN batches b ON b.id = r.batch_id"
+    " WHERE r.deleted_at IS NULL AND r.due_at <= :now AND (b.id IS NULL"
+    "  OR b.state IN ('collected', 'closed', 'cancelled', 'refused')"
+    "  OR (r.purpose = 'batch' AND b.state IN ('running', 'ended') AND r.file_id != b.input_file_id))"
+    " ORDER BY r.seen_at LIMIT :most"
+)
+
+
+def deletable_files(connection: Connection, now: int, most: int) -> list[RemoteFileRow]:
+    """Files at the vendor that nothing needs any more."""
+    rows = connection.execute(_DELETABLE, {"now": now, "most": most}).mappings()
+    return [RemoteFileRow(**row) for row in rows]
+
+
+def live_files(connection: Connection, batch_id: int) -> int:
+    """How many files of a batch are still at the vendor."""
+    where = (remote_files.c.batch_id == batch_id) & remote_files.c.deleted_at.is_(None)
+    return int(connection.execute(select(func.count()).where(where)).scalar_one())
+
+
+def note_file(tx: Tx, file_id: str, **values: object) -> None:
+    """Set columns of a file at the vendor (deleted_at, due_at, failures)."""
+    tx.connection.execute(update(remote_files).where(remote_files.c.file_id == file_id).values(**values))
+
+
+def note_download(tx: Tx, batch_id: int, kind: str, size: int, sha256: str) -> None:
+    """A result file is whole and on disk. `kind` is output or error."""
+    tx.connection.exec_driver_sql(
+        "INSERT OR REPLACE INTO downloads (batch_id, kind, bytes, sha256) VALUES (?, ?, ?, ?)",
+        (batch_id, kind, size, sha256),
+    )
+
+
+GONE = "gone"
+
+
+def note_gone(tx: Tx, batch_id: int, kind: str) -> None:
+    """A result file is no longer at the provider, and is done without."""
+    note_download(tx, batch_id, kind, 0, GONE)
+
+
+def downloaded(connection: Connection, batch_id: int) -> dict[str, tuple[int, str]]:
+    """kind -> (bytes, sha256) of the result files that are on disk, or `GONE` in place of the hash."""
+    rows = connection.execute(select(downloads).where(downloads.c.batch_id == batch_id)).mappings()
+    return {row["kind"]: (row["bytes"], row["sha256"]) for row in rows}
+
+
+def forget_downloads(tx: Tx, batch_id: int) -> None:
+    """The result files of a batch are not what they should be: they are to be fetched again."""
+    tx.connection.execute(delete(downloads).where(downloads.c.batch_id == batch_id))
+
+
+# Purpose: is a result file of a batch smaller than its file object says?
+_IS_SHORT = text(
+    "SELECT EXISTS (SELECT 1 FROM downloads d JOIN remote_files r ON r.batch_id = d.batch_id AND r.purpose = d.kind"
+    " WHERE d.batch_id = :batch AND d.sha256 != 'gone' AND r.bytes > d.bytes)"
+)
+
+
+def is_short(connection: Connection, batch_id: int) -> bool:
+    """Whether a result file that is on disk is smaller than the provider says."""
+    return bool(connection.execute(_IS_SHORT, {"batch": batch_id}).scalar_one())
+
+
+def has_pack(connection: Connection, profile_id: int, batch_id: int | None = None) -> bool:
+    """Whether a pack with vectors of a profile (of this batch) is on record."""
+    where = packs.c.profile_id == profile_id
+    if batch_id is not None:
+        where &= packs.c.batch_id == batch_id
+    return connection.execute(select(packs.c.id).where(where).limit(1)).first() is not None
+
+
+@dataclass(frozen=True)
+class PackRow:
+    """One pack file."""
+
+    id: int
+    name: str
+    profile_id: int
+    batch_id: int | None
+    rows: int
+    bytes: int
+    sha256: str
+
+
+def add_pack(
+    tx: Tx, name: str, profile_id: int, batch_id: int | None, rows: int, size: int, sha256: str
+) -> int:
+    """Record a pack that is on disk. The same name again is the same batch collected again: its facts are replaced."""
+    facts: dict[str, object] = {"rows": rows, "bytes": size, "sha256": sha256}
+    found = tx.connection.execute(select(packs.c.id).where(packs.c.name == name)).scalar()
+    if found is not None:
+        tx.connection.execute(update(packs).where(packs.c.id == found).values(**facts))
+        return int(found)
+    values = {"name": name, "profile_id": profile_id, "batch_id": batch_id, "created_at": tx.now, **facts}
+    return int(tx.connection.execute(insert(packs).values(**values)).lastrowid)
+
+
+def all_packs(connection: Connection) -> Sequence[PackRow]:
+    """Every pack on record, oldest first."""
+    columns = [packs.c[name] for name in ("id", "name", "profile_id", "batch_id", "rows", "bytes", "sha256")]
+    return [PackRow(**row) for row in connection.execute(select(*columns).order_by(packs.c.id)).mappings()]

@@ -1,0 +1,531 @@
+"""Documents: what was seen where, with which stat and content, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, select, text, update
+
+from voyage_jobs import states
+from voyage_jobs.profile import document_key
+from voyage_jobs.state import moves
+from voyage_jobs.state.schema import documents, folders, sources
+from voyage_jobs.state.store import Tx
+from voyage_jobs.state.versions import UNSETTLED_MTIME, FilePlace, let_text_go, supersede
+
+# Purpose: what the state remembers of one folder; the hot path of a rescan, hence plain tuples.
+_KNOWN = (
+    "SELECT name, size, mtime_ns, inode FROM documents"
+    " WHERE folder_id = ? AND state IN ('present', 'skipped')"
+)
+
+# Purpose: by what the newest version of each file of a folder was made that is wanted or served, if there is one.
+_MADE_BY = (
+    "SELECT d.name, d.state, (SELECT v.splitter FROM versions v WHERE v.document_id = d.id"
+    "  AND v.state IN ('waiting', 'ready', 'published') ORDER BY v.id DESC LIMIT 1)"
+    " FROM documents d WHERE d.folder_id = ? AND d.state IN ('present', 'skipped')"
+)
+
+# The reason of a missing document that stays: a person said so, or its source keeps everything.
+KEPT = "kept"
+
+# A skipped document whose file may be readable again any time: what is published of it stays.
+PASSING_REASONS = frozenset({"unreadable", "changing"})
+
+
+@dataclass(frozen=True)
+class DocumentRow:
+    """One document. `path` is relative to its source, with `/`."""
+
+    id: int
+    source: str
+    path: str
+    state: str
+    reason: str | None
+    detail: str | None
+    size: int
+    content_hash: bytes | None
+    missing_at: int | None
+    moved_from: str | None
+
+
+def folder_ids(connection: Connection, source_id: int) -> dict[str, int]:
+    """Every folder of a source that ever held a document: relative path -> id."""
+    rows = connection.execute(select(folders.c.path, folders.c.id).where(folders.c.source_id == source_id))
+    return {row.path: row.id for row in rows}
+
+
+def known(connection: Connection, folder_id: int) -> Mapping[str, tuple[int, int, int]]:
+    """name -> (size, mtime_ns, inode) of everything remembered in one folder."""
+    raw = connection.connection.driver_connection
+    assert raw is not None  # noqa: S101 - for the type checker: an open connection has one
+    return {row[0]: row[1:] for row in raw.execute(_KNOWN, (folder_id,))}
+
+
+def made_by(connection: Connection, folder_id: int) -> Iterator[tuple[str, str | None]]:
+    """(name, form fingerprint of its newest live version) of what is remembered in one folder; None for a skipped file
+    and for one without a live version."""
+    for name, state, made in connection.exec_driver_sql(_MADE_BY, (folder_id,)):
+        yield name, made if state == states.Document.PRESENT else None
+
+
+# Purpose: a folder in which something was found for the first time.
+_NEW_FOLDER = "INSERT INTO folders (source_id, path) VALUES (?, ?) RETURNING id"
+
+
+def ensure_folders(tx: Tx, source_id: int, known: dict[str, int], paths: Iterable[str]) -> None:
+    """Add to `known` (relative path -> id) the folders that are not in it yet."""
+    for path in paths:
+        if path not in known:
+            known[path] = int(tx.raw.execute(_NEW_FOLDER, (source_id, path)).fetchone()[0])
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a scan found out about one file. `content_hash` is None for a skipped one, which has a `reason`."""
+
+    folder: str
+    name: str
+    size: int
+    mtime_ns: int
+    inode: int
+    content_hash: bytes | None = None
+    reason: str | None = None
+    detail: str | None = None
+
+    @property
+    def path(self) -> str:
+        """The path relative to the source."""
+        return f"{self.folder}/{self.name}" if self.folder else self.name
+
+    @property
+    def state(self) -> states.Document:
+        """Where this puts the document."""
+        return states.Document.SKIPPED if self.reason else states.Document.PRESENT
+
+
+# Purpose: what is known of one file.
+_FIND = "SELECT id, state FROM documents WHERE folder_id = ? AND name = ?"
+# Purpose: a file that was never seen before.
+_INSERT = (
+    "INSERT INTO documents (id, source_id, folder_id, name, doc_key, state, reason, detail, size, mtime_ns, inode,"
+    " content_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+# Purpose: a known file, looked at again; a skipped one keeps the hash of what was last read of it.
+_UPDATE = (
+    "UPDATE documents SET reason = ?, detail = ?, size = ?, mtime_ns = ?, inode = ?,"
+    " content_hash = COALESCE(?, content_hash), missing_at = NULL WHERE id = ?"
+)
+
+
+def save(tx: Tx, source_id: int, source: str, folder_ids: dict[str, int], seen: Sequence[Seen]) -> list[int]:
+    """Insert or update documents; their ids, in the same order. Each (folder, name) may stand here once.
+
+    `folder_ids` are the known folders of the source; new ones are added to it.
+    """
+    ensure_folders(tx, source_id, folder_ids, (each.folder for each in seen))
+    ids: list[int] = []
+    new: list[tuple[int, Seen]] = []
+    known: list[tuple[int, Seen]] = []
+    fresh = newest_id(tx.connection)
+    for each in seen:
+        row = tx.raw.execute(_FIND, (folder_ids[each.folder], each.name)).fetchone()
+        if row is None:
+            fresh += 1
+            new.append((fresh, each))
+            ids.append(fresh)
+            continue
+        ids.append(row[0])
+        known.append((row[0], each))
+        if row[1] != each.state:
+            origin = states.Document(row[1])
+            cause = each.reason or "found"
+            moves.move(tx, documents, row[0], origin, each.state, cause, reason=each.reason, missing_at=None)
+            if each.state is states.Document.PRESENT:
+                let_text_go(tx, row[0])
+    _insert(tx, source_id, source, folder_ids, new)
+    tx.raw.executemany(
+        _UPDATE, [(d.reason, d.detail, d.size, d.mtime_ns, d.inode, d.content_hash, i) for i, d in known]
+    )
+    return ids
+
+
+def _insert(
+    tx: Tx, source_id: int, source: str, folder_ids: dict[str, int], new: Sequence[tuple[int, Seen]]
+) -> None:
+    tx.raw.executemany(
+        _INSERT,
+        [
+            (
+                document_id,
+                source_id,
+                folder_ids[each.folder],
+                each.name,
+                document_key(source, each.path),
+                str(each.state),
+                each.reason,
+                each.detail,
+                each.size,
+                each.mtime_ns,
+                each.inode,
+                each.content_hash,
+            )
+            for document_id, each in new
+        ],
+    )
+    causes = ((document_id, each.state, each.reason or "found") for document_id, each in new)
+    moves.record_births(tx, "document", causes)
+
+
+def forget_skips(tx: Tx, source_id: int) -> None:
+    """Have every skipped file of a source looked at again (the rules or limits changed)."""
+    where = (documents.c.source_id == source_id) & (documents.c.state == str(states.Document.SKIPPED))
+    tx.connection.execute(update(documents).where(where).values(mtime_ns=UNSETTLED_MTIME))
+
+
+@dataclass(frozen=True)
+class Vanished:
+    """A remembered file that a scan did not find. `moved_to` is the document that has its content now, if it is new.
+
+    `served`: the table shows it, or soon will; also where its file could not be read when it was last looked at.
+    """
+
+    id: int
+    state: str
+    path: str
+    served: bool
+    moved_to: int | None
+
+    @property
+    def is_a_loss(self) -> bool:
+        """Whether a reader of the table would miss it."""
+        return self.moved_to is None and (self.state == states.Document.PRESENT or self.served)
+
+
+# Purpose: a file that vanished and a file that came, came back or was written over in the same scan, with the same
+# content: that is a move.
+_VANISHED = text(
+    "SELECT d.id, d.state, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END AS path,"
+    " EXISTS (SELECT 1 FROM versions p WHERE p.document_id = d.id AND p.retire = 0"
+    "  AND p.state IN ('waiting', 'ready', 'published')) AS served,"
+    " (SELECT MIN(n.id) FROM documents n WHERE n.content_hash = d.content_hash AND n.source_id = d.source_id"
+    "  AND n.state = 'present' AND d.state = 'present' AND ("
+    "   EXISTS (SELECT 1 FROM transitions t WHERE t.kind = 'document' AND t.subject = n.id AND t.id > :transition"
+    "    AND t.target = 'present' AND COALESCE(t.origin, '') != 'present')"
+    "   OR EXISTS (SELECT 1 FROM versions v WHERE v.document_id = n.id AND v.id > :version))) AS moved_to"
+    " FROM documents d JOIN folders f ON f.id = d.folder_id WHERE d.folder_id = :folder AND d.name = :name"
+)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A moment in the history: the newest transition and the newest version there were."""
+
+    transition: int
+    version: int
+
+
+def mark(connection: Connection) -> Mark:
+    """Now; what is recorded later can be told from what was there."""
+    newest = "SELECT (SELECT MAX(id) FROM transitions), (SELECT MAX(id) FROM versions)"
+    transition, version = connection.exec_driver_sql(newest).one()
+    return Mark(transition or 0, version or 0)
+
+
+def vanished(connection: Connection, folder_id: int, name: str, since: Mark) -> Vanished:
+    """Look a vanished name up; `since` is when the scan began that did not find it."""
+    values = {"folder": folder_id, "name": name, "transition": since.transition, "version": since.version}
+    return Vanished(**connection.execute(_VANISHED, values).mappings().one())
+
+
+def newest_id(connection: Connection) -> int:
+    """The highest id given so far."""
+    return int(connection.execute(select(func.coalesce(func.max(documents.c.id), 0))).scalar_one())
+
+
+def mark_vanished(tx: Tx, gone: Vanished, *, on_purpose: bool = False) -> None:
+    """Moved: its rows leave the table as soon as those of the new place are in it. Else: missing, and still served.
+
+    What a program removed `on_purpose` is given up at once.
+    """
+    origin, missing = states.Document(gone.state), states.Document.MISSING
+    if on_purpose:
+        moves.move(tx, documents, gone.id, origin, states.Document.GONE, "removed")
+        retire(tx, [gone.id])
+        return
+    if gone.moved_to is None:
+        moves.move(tx, documents, gone.id, origin, missing, "vanished", missing_at=tx.now)
+        return
+    moves.move(tx, documents, gone.id, origin, states.Document.GONE, "moved")
+    retire(tx, [gone.id])
+    moved = documents.c.id == gone.moved_to
+    tx.connection.execute(update(documents).where(moved).values(moved_from=gone.path))
+    found = states.Document.PRESENT
+    moves.record(tx, "document", gone.moved_to, found, found, f"moved from {gone.path}")
+
+
+# Purpose: a clock that was set back must not lengthen anybody's grace period by what it was set.
+_NOT_IN_THE_FUTURE = text(
+    "UPDATE documents SET missing_at = :now WHERE source_id = :source AND state = 'missing' AND missing_at > :now"
+)
+
+
+_NOT_KEPT = documents.c.reason.is_(None) | (documents.c.reason != KEPT)
+
+
+def expire_missing(tx: Tx, source_id: int, missing_before: int) -> int:
+    """Give up documents that have been missing since before `missing_before` (microseconds)."""
+    tx.connection.execute(_NOT_IN_THE_FUTURE, {"now": tx.now, "source": source_id})
+    due = (documents.c.source_id == source_id) & (documents.c.missing_at <= missing_before) & _NOT_KEPT
+    ids = select(documents.c.id).where(due, documents.c.state == str(states.Document.MISSING))
+    retire(tx, list(tx.connection.execute(ids).scalars()))
+    return moves.move_where(
+        tx, documents, due, states.Document.MISSING, states.Document.GONE, "grace period over"
+    )
+
+
+def keep_missing(tx: Tx, source_id: int, cause: str) -> int:
+    """Keep every missing document of a source, whatever its grace period. Returns how many are kept from now on."""
+    where = (
+        (documents.c.source_id == source_id) & (documents.c.state == str(states.Document.MISSING)) & _NOT_KEPT
+    )
+    chosen = list(tx.connection.execute(select(documents.c.id).where(where)).scalars())
+    for document_id in chosen:
+        keep_one(tx, document_id, cause)
+    return len(chosen)
+
+
+def keep_one(tx: Tx, document_id: int, cause: str) -> int:
+    """Keep one missing document. Returns 1, or 0 if it was kept already."""
+    mine = (documents.c.id == document_id) & (documents.c.state == str(states.Document.MISSING)) & _NOT_KEPT
+    if not tx.connection.execute(update(documents).where(mine).values(reason=KEPT)).rowcount:
+        return 0
+    missing = states.Document.MISSING
+    moves.record(tx, "document", document_id, missing, missing, cause)
+    return 1
+
+
+def bring_back(tx: Tx, document_id: int, cause: str) -> None:
+    """A document that was given up is missing again, and kept. Its version is the caller's."""
+    gone, missing = states.Document.GONE, states.Document.MISSING
+    moves.move(tx, documents, document_id, gone, missing, cause, reason=KEPT, missing_at=tx.now)
+
+
+# Purpose: documents that were given up, and whose rows are certainly still in the table.
+_LEAVING = text(
+    "SELECT d.id FROM versions v JOIN documents d ON d.id = v.document_id"
+    " WHERE v.retire = 1 AND v.state = 'published' AND v.doubtful = 0 AND d.state = 'gone'"
+    " AND (:document IS NULL OR d.id = :document) AND (:source IS NULL OR d.source_id = :source)"
+    " AND NOT EXISTS (SELECT 1 FROM transitions t WHERE t.kind = 'document' AND t.subject = d.id AND t.cause = 'moved'"
+    "  AND t.id = (SELECT MAX(n.id) FROM transitions n WHERE n.kind = 'document' AND n.subject = d.id))"
+)
+
+
+def leaving(
+    connection: Connection, *, document_id: int | None = None, source_id: int | None = None
+) -> list[int]:
+    """Documents (one, or all of a source) that were given up, not moved, and whose rows are still in the table."""
+    values = {"document": document_id, "source": source_id}
+    return list(connection.execute(_LEAVING, values).scalars())
+
+
+# Purpose: files that should have the content a document had last.
+_COPIES = text(
+    "SELECT s.path AS root, CASE f.path WHEN '' THEN n.name ELSE f.path || '/' || n.name END AS path, n.content_hash"
+    " FROM documents d JOIN documents n ON n.content_hash = d.content_hash AND n.state = 'present'"
+    " JOIN folders f ON f.id = n.folder_id JOIN sources s ON s.id = n.source_id WHERE d.id = :id ORDER BY n.id"
+    " LIMIT :most"
+)
+
+
+def copies(connection: Connection, document_id: int, most: int) -> list[FilePlace]:
+    """Up to `most` files, of any source, with the content that a document had last."""
+    rows = connection.execute(_COPIES, {"id": document_id, "most": most}).mappings()
+    return [FilePlace(**row) for row in rows]
+
+
+def let_go(tx: Tx, source_id: int) -> None:
+    """What is missing from a source is kept no longer."""
+    mine = (documents.c.source_id == source_id) & (documents.c.reason == KEPT)
+    tx.connection.execute(update(documents).where(mine).values(reason=None))
+
+
+def count_kept(connection: Connection, source_id: int) -> int:
+    """Documents that are missing from a source, or are no text any more, and stay in the table."""
+    where = (documents.c.source_id == source_id) & (documents.c.reason == KEPT)
+    missing = documents.c.state == str(states.Document.MISSING)
+    kept = int(connection.execute(select(func.count()).where(where, missing)).scalar_one())
+    return kept + len(spoilt(connection, source_id))
+
+
+def count_gone(connection: Connection, source_id: int) -> int:
+    """Documents of a source that have left the table."""
+    gone = (documents.c.source_id == source_id) & (documents.c.state == str(states.Document.GONE))
+    return int(connection.execute(select(func.count()).select_from(documents).where(gone)).scalar_one())
+
+
+# Purpose: files that are there and no longer readable as text (binary, empty, too large ...), and are still served.
+_SPOILT = text(
+    "SELECT d.id FROM documents d WHERE d.source_id = :source AND d.state = 'skipped' AND d.reason NOT IN ({passing})"
+    " AND EXISTS (SELECT 1 FROM versions v WHERE v.document_id = d.id AND v.retire = 0"
+    "  AND v.state IN ('waiting', 'ready', 'published'))".format(
+        passing=", ".join(f"'{reason}'" for reason in sorted(PASSING_REASONS))
+    )
+)
+
+
+def spoilt(connection: Connection, source_id: int) -> list[int]:
+    """Documents whose files have turned into something that is not taken, and whose rows are still in the table."""
+    return list(connection.execute(_SPOILT, {"source": source_id}).scalars())
+
+
+# Purpose: nothing of these documents is wanted any more; the publish step takes their rows out of the table.
+_RETIRE = text("UPDATE versions SET retire = 1 WHERE document_id = :id AND state = 'published'")
+
+
+def retire(tx: Tx, document_ids: Sequence[int]) -> None:
+    """Have the published rows of these documents removed, and forget what was waiting for them."""
+    for document_id in document_ids:
+        supersede(tx, document_id, "the document is gone")
+        tx.connection.execute(_RETIRE, {"id": document_id})
+
+
+def retire_source(tx: Tx, source_id: int, cause: str) -> int:
+    """Give up every document of a source that left the configuration. Returns how many."""
+    ids = select(documents.c.id).where(
+        documents.c.source_id == source_id, documents.c.state != str(states.Document.GONE)
+    )
+    chosen = list(tx.connection.execute(ids).scalars())
+    retire(tx, chosen)
+    mine = documents.c.source_id == source_id
+    for origin in (states.Document.PRESENT, states.Document.MISSING, states.Document.SKIPPED):
+        moves.move_where(tx, documents, mine, origin, states.Document.GONE, cause)
+    return len(chosen)
+
+
+# Purpose: documents of which no row belongs into any table.
+_WITHOUT_ROWS = text(
+    "SELECT s.name, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END FROM documents d"
+    " JOIN folders f ON f.id = d.folder_id JOIN sources s ON s.id = d.source_id WHERE NOT EXISTS"
+    " (SELECT 1 FROM versions v WHERE v.document_id = d.id AND v.retire = 0"
+    "  AND v.state IN ('waiting', 'ready', 'published'))"
+)
+
+
+def without_rows(connection: Connection) -> list[tuple[str, str]]:
+    """(source, path) of every document that is not to be in the table, now or soon."""
+    return [(source, path) for source, path in connection.execute(_WITHOUT_ROWS)]
+
+
+# Purpose: what a source has to lose: files that are there, and those that are out of reach and still served.
+_LIVE = text(
+    "SELECT (SELECT COUNT(*) FROM documents WHERE source_id = :source AND state = 'present')"
+    " + (SELECT COUNT(*) FROM documents d WHERE d.source_id = :source AND d.state = 'skipped'"
+    "  AND EXISTS (SELECT 1 FROM versions v WHERE v.document_id = d.id AND v.retire = 0"
+    "   AND v.state IN ('waiting', 'ready', 'published')))"
+)
+
+
+def count_live(connection: Connection, source_id: int) -> int:
+    """Documents of a source that are present, or were skipped for a passing reason and are still served."""
+    return int(connection.execute(_LIVE, {"source": source_id}).scalar_one())
+
+
+_DOCUMENTS = (
+    select(documents, folders.c.path.label("folder"), sources.c.name.label("source"))
+    .join(folders, folders.c.id == documents.c.folder_id)
+    .join(sources, sources.c.id == documents.c.source_id)
+)
+
+
+def find(connection: Connection, source: str | None, path: str) -> list[DocumentRow]:
+    """Documents at this relative path, in one source or in any."""
+    folder, _, name = path.rpartition("/")
+    query = _DOCUMENTS.where(folders.c.path == folder, documents.c.name == name)
+    if source is not None:
+        query = query.where(sources.c.name == source)
+    return [_row(row) for row in connection.execute(query).mappings()]
+
+
+def by_id(connection: Connection, document_id: int) -> DocumentRow:
+    """One document by its row."""
+    return _row(connection.execute(_DOCUMENTS.where(documents.c.id == document_id)).mappings().one())
+
+
+def by_key(connection: Connection, doc_key: bytes) -> DocumentRow | None:
+    """The document with this 8-byte key, or None."""
+    row = connection.execute(_DOCUMENTS.where(documents.c.doc_key == doc_key)).mappings().one_or_none()
+    return None if row is None else _row(row)
+
+
+def _row(row: Mapping[Any, Any]) -> DocumentRow:
+    folder, name = row["folder"], row["name"]
+    return DocumentRow(
+        id=row["id"],
+        source=row["source"],
+        path=f"{folder}/{name}" if folder else name,
+        state=row["state"],
+        reason=row["reason"],
+        detail=row["detail"],
+        size=row["size"],
+        content_hash=row["content_hash"],
+        missing_at=row["missing_at"],
+        moved_from=row["moved_from"],
+    )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a document's file is, and how it looked when it was last read; paths as `names.encode` makes them."""
+
+    root: str
+    size: int
+    mtime_ns: int
+    inode: int
+    source_id: int
+    seen_at: int | None
+    """When a scan first recorded it."""
+
+
+# Purpose: how a document's file looked, and when it was first seen.
+_PLACE = text(
+    "SELECT s.path AS root, d.size, d.mtime_ns, d.inode, d.source_id, (SELECT MIN(t.at) FROM transitions t"
+    "  WHERE t.kind = 'document' AND t.subject = d.id) AS seen_at"
+    " FROM documents d JOIN sources s ON s.id = d.source_id WHERE d.id = :id"
+)
+# Purpose: where a document was moved to.
+_MOVED_TO = text(
+    "SELECT CASE f.path WHEN '' THEN n.name ELSE f.path || '/' || n.name END FROM documents d"
+    " JOIN documents n ON n.source_id = d.source_id AND n.moved_from = :path"
+    " JOIN folders f ON f.id = n.folder_id WHERE d.id = :id ORDER BY n.id DESC LIMIT 1"
+)
+
+
+def place_of(connection: Connection, document_id: int) -> Place:
+    """Where a document's file is."""
+    return Place(**connection.execute(_PLACE, {"id": document_id}).mappings().one())
+
+
+def moved_to(connection: Connection, document: DocumentRow) -> str | None:
+    """The path to which a document of this source was moved last, if it was."""
+    values = {"id": document.id, "path": document.path}
+    return connection.execute(_MOVED_TO, values).scalar()
+
+
+# Purpose: what is known of the files at and below a folder, and what of it the table serves.
+_BELOW = text(
+    "SELECT d.state, COUNT(*) AS documents, SUM(EXISTS (SELECT 1 FROM versions v WHERE v.document_id = d.id"
+    "  AND v.state = 'published')) AS published, SUM(EXISTS (SELECT 1 FROM versions v"
+    "  WHERE v.document_id = d.id AND v.state IN ('waiting', 'ready'))) AS waiting"
+    " FROM sources s JOIN folders f ON f.source_id = s.id JOIN documents d ON d.folder_id = f.id"
+    " WHERE s.name = :source AND (f.path = :path OR :path = '' OR substr(f.path, 1, length(:path) + 1) = :path || '/')"
+    " GROUP BY d.state"
+)
+
+
+def below(connection: Connection, source: str, folder: str) -> dict[str, tuple[int, int, int]]:
+    """State -> (documents, published ones, ones with a version on its way) at and below a folder; "" is the source."""
+    rows = connection.execute(_BELOW, {"source": source, "path": folder})
+    return {row.state: (row.documents, row.published, row.waiting) for row in rows}

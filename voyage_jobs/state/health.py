@@ -1,0 +1,38 @@
+"""Facts about the file `state.db` itself, for `doctor`: which SQLite, which settings, which schema, how large."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from voyage_jobs.state import migrate
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """`revision` is the schema's, `head` the newest this program knows; `bytes` is the size of the database."""
+
+    revision: str | None
+    head: str
+    journal_mode: str
+    auto_vacuum: int
+    bytes: int
+    free_bytes: int
+
+
+def file_facts(connection: Connection) -> FileFacts:
+    """Read them from an open database."""
+
+    def pragma(name: str) -> str:
+        return str(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+
+    page = int(pragma("page_size"))
+    return FileFacts(
+        revision=migrate.current(connection),
+        head=migrate.head(),
+        journal_mode=pragma("journal_mode"),
+        auto_vacuum=int(pragma("auto_vacuum")),
+        bytes=page * int(pragma("page_count")),
+        free_bytes=page * int(pragma("freelist_count")),
+    )

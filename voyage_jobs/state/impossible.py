@@ -1,0 +1,143 @@
+"""Numbers of tokens that nothing can have: where they stand in the state, and what takes their place.
+
+Earlier versions believed whatever an answer reported. A few numbers near 2**63 are enough that SQLite refuses every
+sum they are part of ("integer overflow"), and with it every command. A row of the opposite sign does not help, since
+the sum fails on its way. So they are replaced: counts by estimates, what a line was billed by what was reserved for it
+(marked as assumed), and the money of what they are about is booked again. The history of the batch or call keeps that
+this was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from voyage_jobs.state import mending
+from voyage_jobs.state.embeddings import MALFORMED, SUCCESS
+from voyage_jobs.state.store import Tx
+from voyage_jobs.usage import MOST_BATCH_TOKENS, MOST_LINE_TOKENS
+
+
+class _Place(NamedTuple):
+    """A column that counts tokens, the most that it can hold, and how a row of its table is named."""
+
+    table: str
+    column: str
+    most: int
+    named: str
+
+    @property
+    def wrong(self) -> str:
+        """The condition that a row is wrong. NULL is not: nobody has counted."""
+        return f"{self.column} NOT BETWEEN 0 AND {self.most}"
+
+
+_OF_CHUNK = "'chunk ' || ordinal || ' of version ' || version_id"
+_PLACES = (
+    _Place("embeddings", "tokens", MOST_LINE_TOKENS, "'embedding ' || lower(hex(key))"),
+    _Place("chunks", "tokens", MOST_LINE_TOKENS, _OF_CHUNK),
+    _Place("shelf", "tokens", MOST_LINE_TOKENS, _OF_CHUNK),
+    _Place("lines", "tokens", MOST_LINE_TOKENS, "'line ' || line || ' of batch ' || batch_id"),
+    _Place("batches", "tokens_estimated", MOST_BATCH_TOKENS, "'batch ' || ref"),
+    _Place("batches", "tokens_settled", MOST_BATCH_TOKENS, "'batch ' || ref"),
+    _Place("calls", "tokens_estimated", MOST_BATCH_TOKENS, "'call ' || ref"),
+    _Place("calls", "tokens_billed", MOST_BATCH_TOKENS, "'call ' || ref"),
+    _Place("spend", "tokens", MOST_BATCH_TOKENS, "kind || ' of spend row ' || id"),
+    _Place("spend", "assumed", MOST_BATCH_TOKENS, "kind || ' of spend row ' || id"),
+)
+
+
+def find(connection: Connection) -> Iterator[str]:
+    """Every number of tokens that cannot be, in words. Reads all lines, chunks and embeddings; adds up nothing."""
+    for place in _PLACES:
+        sql = f"SELECT {place.named}, {place.column} FROM {place.table} WHERE {place.wrong}"
+        for name, value in connection.exec_driver_sql(sql):
+            yield f"{name}: {place.column} {value}"
+
+
+_WRONG = {(place.table, place.column): place.wrong for place in _PLACES}
+_WRONG_TEXTS = f"SELECT id FROM embeddings WHERE {_WRONG['embeddings', 'tokens']}"
+# Purpose: batches of whose money any part rests on such a number.
+_BATCHES = (
+    f"SELECT batch_id FROM lines WHERE {_WRONG['lines', 'tokens']} OR embedding_id IN ({_WRONG_TEXTS})"
+    f" UNION SELECT id FROM batches WHERE {_WRONG['batches', 'tokens_estimated']}"
+    f" OR {_WRONG['batches', 'tokens_settled']}"
+    f" UNION SELECT batch_id FROM spend WHERE batch_id IS NOT NULL"
+    f" AND ({_WRONG['spend', 'tokens']} OR {_WRONG['spend', 'assumed']})"
+)
+# Purpose: the same for synchronous calls.
+_CALLS = (
+    f"SELECT call_id FROM call_lines WHERE embedding_id IN ({_WRONG_TEXTS})"
+    f" UNION SELECT id FROM calls WHERE {_WRONG['calls', 'tokens_estimated']} OR {_WRONG['calls', 'tokens_billed']}"
+    f" UNION SELECT call_id FROM spend WHERE call_id IS NOT NULL"
+    f" AND ({_WRONG['spend', 'tokens']} OR {_WRONG['spend', 'assumed']})"
+)
+# Purpose: a text's tokens by its length, as the estimate has it for plain text (see tokens.py).
+_CHUNKS = 'UPDATE {table} SET tokens = MAX(1, ("end" - start + 2) / 3) WHERE {wrong}'
+# Purpose: what its chunks have, each once; 1 where no chunk needs it.
+_TEXTS = (
+    f"UPDATE embeddings SET tokens = MIN({MOST_LINE_TOKENS}, MAX(1, COALESCE((SELECT SUM(slot_tokens) FROM"
+    " (SELECT MIN(c.tokens) AS slot_tokens FROM chunks c WHERE c.embedding_id = embeddings.id GROUP BY c.slot)), 1)))"
+    f" WHERE {_WRONG['embeddings', 'tokens']}"
+)
+_PAID = f"outcome IN ({SUCCESS}, {MALFORMED})"
+# Purpose: what ran is assumed to have cost what was reserved for it; what did not run cost nothing.
+_LINES = (
+    f"UPDATE lines SET assumed = {_PAID}, tokens = CASE WHEN {_PAID} THEN"
+    f" (SELECT MAX(1, e.tokens) FROM embeddings e WHERE e.id = lines.embedding_id) END"
+    f" WHERE {_WRONG['lines', 'tokens']}"
+)
+# Purpose: a batch reserves what its texts count, and is billed what its lines are.
+_OF_BATCH = (
+    "UPDATE batches SET tokens_estimated = (SELECT COALESCE(SUM(e.tokens), 0) FROM lines l"
+    "  JOIN embeddings e ON e.id = l.embedding_id WHERE l.batch_id = batches.id),"
+    " tokens_settled = CASE WHEN tokens_settled IS NOT NULL THEN"
+    "  (SELECT COALESCE(SUM(tokens), 0) FROM lines WHERE batch_id = batches.id) END WHERE id = ?"
+)
+# Purpose: a call reserves what its texts count, and is assumed to have cost that if it says nothing that can be.
+_OF_CALL = (
+    "UPDATE calls SET tokens_estimated = (SELECT COALESCE(SUM(e.tokens), 0) FROM call_lines l"
+    "  JOIN embeddings e ON e.id = l.embedding_id WHERE l.call_id = calls.id) WHERE id = ?",
+    "UPDATE calls SET tokens_billed = tokens_estimated, assumed = 1"
+    f" WHERE id = ? AND {_WRONG['calls', 'tokens_billed']}",
+)
+# Purpose: what a reuse saved cannot be told afterwards, and is in no budget.
+_SAVED = (
+    "UPDATE spend SET tokens = 0, usd = 0.0, assumed = 0 WHERE batch_id IS NULL AND call_id IS NULL"
+    f" AND ({_WRONG['spend', 'tokens']} OR {_WRONG['spend', 'assumed']})"
+)
+_CAUSE = "numbers of tokens that cannot be were replaced, and its money booked again"
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """How many numbers were replaced, and of how many batches and calls the money was booked again."""
+
+    numbers: int
+    batches: int
+    calls: int
+
+
+def replace(tx: Tx) -> Replaced:
+    """Put estimates in the place of every number of tokens that cannot be. Costs what `find` does."""
+    run = tx.connection.exec_driver_sql
+    numbers = sum(1 for _ in find(tx.connection))
+    batch_ids, call_ids = [[int(row[0]) for row in run(sql)] for sql in (_BATCHES, _CALLS)]
+    for table in ("chunks", "shelf"):
+        run(_CHUNKS.format(table=table, wrong=_WRONG[table, "tokens"]))
+    for sql in (_TEXTS, _LINES, _SAVED):
+        run(sql)
+    for batch_id in batch_ids:
+        run(_OF_BATCH, (batch_id,))
+    for call_id in call_ids:
+        for sql in _OF_CALL:
+            run(sql, (call_id,))
+    mending.book_again(tx, batch_ids)
+    mending.book_calls_again(tx, call_ids)
+    for kind, subjects in (("batch", batch_ids), ("call", call_ids)):
+        for subject in subjects:
+            mending.note(tx, kind, subject, _CAUSE)
+    return Replaced(numbers, len(batch_ids), len(call_ids))

@@ -1,0 +1,75 @@
+"""Lanes: kinds of vendor calls that are closed for a while, and why. Kept in the database so that `status` can tell.
+
+`vendor` closes everything (wrong key, no network, overload); `create` closes only new jobs (the in-flight limit,
+creates that fail alike, refusals); `disk` what is written. steps/lanes.py decides when.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, text, update
+
+from voyage_jobs.state.schema import lanes
+from voyage_jobs.state.store import Tx
+
+VENDOR = "vendor"
+CREATE = "create"
+DISK = "disk"
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A closed lane: until when (microseconds UTC), since when, after how many failures in a row, and why."""
+
+    name: str
+    until_at: int
+    failures: int
+    since_at: int
+    code: str
+    message: str
+    hint: str | None
+
+
+# Purpose: close a lane, or keep it closed for longer; `since_at` is when the trouble began.
+_CLOSE = text(
+    "INSERT INTO lanes (name, until_at, failures, since_at, code, message, hint)"
+    " VALUES (:name, :until, :failures, :now, :code, :message, :hint)"
+    " ON CONFLICT (name) DO UPDATE SET until_at = excluded.until_at, failures = excluded.failures,"
+    " code = excluded.code, message = excluded.message, hint = excluded.hint"
+)
+
+
+def close(tx: Tx, name: str, until_at: int, failures: int, code: str, message: str, hint: str | None) -> None:
+    """Close a lane until a time."""
+    tx.connection.execute(
+        _CLOSE,
+        {
+            "name": name,
+            "until": until_at,
+            "failures": failures,
+            "now": tx.now,
+            "code": code,
+            "message": message,
+            "hint": hint,
+        },
+    )
+
+
+def reopen(tx: Tx, name: str) -> None:
+    """The trouble is over."""
+    tx.connection.execute(delete(lanes).where(lanes.c.name == name))
+
+
+def due_no_later(tx: Tx, latest: int) -> None:
+    """Let no lane stay closed beyond a time (after the clock was set back)."""
+    tx.connection.execute(update(lanes).where(lanes.c.until_at > latest).values(until_at=latest))
+
+
+# Purpose: every shared circuit that is open. Asked many times a turn: plain SQL spares SQLAlchemy's work on it.
+_CLOSED = "SELECT name, until_at, failures, since_at, code, message, hint FROM lanes"
+
+
+def closed(connection: Connection) -> dict[str, Lane]:
+    """Every lane in trouble, by name (one whose time is over is due for another try)."""
+    return {row[0]: Lane(*row) for row in connection.exec_driver_sql(_CLOSED)}

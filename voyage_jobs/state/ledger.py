@@ -1,0 +1,238 @@
+"""Money: what was reserved when a batch was packed, settled when it was collected, released when it came to nothing.
+
+Synchronous calls have kinds of their own: `expedited` for what their answers say, `maybe_paid` for those of which
+nobody knows whether they were answered; so is a job that was given up before its results could be had.
+
+Every row is a fact that never changes. Reserved minus released is what is still at stake: `release` gives back the
+whole reservation of a batch at the moment its real cost is settled. Each amount is booked source by source, as the
+lines of the batch say whose texts they are; what no line accounts for has no source.
+
+A row says how many of its tokens are `assumed`: no answer reported what these were billed (see usage.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import Connection, func, insert, select, text
+
+from voyage_jobs.state.schema import spend
+from voyage_jobs.state.store import Tx
+
+if TYPE_CHECKING:
+    from voyage_jobs.state.batches import BatchRow
+    from voyage_jobs.state.calls import CallRow
+
+
+MAY_HAVE_RUN = "may_have_run"
+"""The code of a batch that is parked because nobody can tell whether its create call made a job."""
+
+
+def usd(tokens: int, usd_per_million: float | None) -> float | None:
+    """The price of tokens, or None where the model's price is not known."""
+    return None if usd_per_million is None else tokens * usd_per_million / 1_000_000
+
+
+class Share(NamedTuple):
+    """What one source pays of an amount, and how much of that is assumed."""
+
+    source_id: int | None
+    tokens: int
+    assumed: int = 0
+
+
+# Purpose: what the lines of a batch may cost, by source.
+_COUNTED = (
+    "SELECT l.source_id, SUM(e.tokens) FROM lines l JOIN embeddings e ON e.id = l.embedding_id"
+    " WHERE l.batch_id = ? GROUP BY l.source_id"
+)
+# Purpose: what was set aside for a batch, by source.
+_RESERVED = (
+    "SELECT source_id, SUM(CASE kind WHEN 'reserved' THEN tokens ELSE -tokens END) FROM spend"
+    " WHERE batch_id = ? AND kind IN ('reserved', 'released') GROUP BY source_id"
+)
+# Purpose: what the lines of a batch did cost, by source.
+_BILLED = (
+    "SELECT source_id, SUM(tokens), SUM(assumed * tokens) FROM lines WHERE batch_id = ? AND tokens > 0"
+    " GROUP BY source_id"
+)
+
+# Purpose: what was booked as the bill of a batch, with the other sign, by source.
+_TAKEN_BACK = (
+    "SELECT source_id, -SUM(tokens), -SUM(assumed) FROM spend WHERE batch_id = ? AND kind = 'settled'"
+    " GROUP BY source_id"
+)
+
+
+def reserve(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
+    """Set aside what a batch may cost. Its lines are in."""
+    _book(tx, batch_id, "reserved", tokens, price, _COUNTED)
+
+
+def release(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
+    """Give a batch's reservation back, once: it was settled, or came to nothing."""
+    if not sum(int(share) for _, share in tx.connection.exec_driver_sql(_RESERVED, (batch_id,))):
+        return  # its results were settled before they were given up
+    _book(tx, batch_id, "released", tokens, price, _RESERVED)
+
+
+def write_off(tx: Tx, batch: BatchRow) -> None:
+    """An operator gives up a batch that is parked. What its job did may be on the bill; nobody knows how much."""
+    release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
+    if (batch.remote_id is not None or batch.code == MAY_HAVE_RUN) and batch.tokens_settled is None:
+        _book(tx, batch.id, "maybe_paid", batch.tokens_estimated, batch.usd_per_million, _COUNTED)
+
+
+def settle(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
+    """Record what the vendor bills for a batch. Its lines are settled."""
+    _book(tx, batch_id, "settled", tokens, price, _BILLED)
+
+
+def settle_anew(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
+    """Results that were read before say another bill now: what was booked is taken back, source by source."""
+    _book(tx, batch_id, "settled", -_settled(tx, batch_id), price, _TAKEN_BACK)
+    settle(tx, batch_id, tokens, price)
+
+
+def _settled(tx: Tx, batch_id: int) -> int:
+    where = (spend.c.batch_id == batch_id) & (spend.c.kind == "settled")
+    booked = select(func.coalesce(func.sum(spend.c.tokens), 0)).where(where)
+    return int(tx.connection.execute(booked).scalar_one())
+
+
+def save(tx: Tx, tokens: int, price: float | None, source_id: int | None = None) -> None:
+    """Record what reuse of held or wanted vectors spared a source."""
+    _add(tx, None, "saved", [Share(source_id, tokens)], price)
+
+
+def settle_found(tx: Tx, kind: str, tokens: int, price: float | None, at: int) -> None:
+    """Record what was billed, at that time, for a pack whose batch or call is not on record: `settled`, `expedited`."""
+    row = {"at": at, "kind": kind, "tokens": tokens, "usd": usd(tokens, price)}
+    tx.connection.execute(insert(spend).values(**row))
+
+
+def book_call(tx: Tx, call: CallRow, kind: str, tokens: int, *, assumed: bool = False) -> None:
+    """Book tokens of a synchronous call: `reserved`, `released`, `expedited` or `maybe_paid`. Its source pays."""
+    row = {
+        "at": tx.now,
+        "kind": kind,
+        "call_id": call.id,
+        "source_id": call.source_id,
+        "tokens": tokens,
+        "usd": usd(tokens, call.usd_per_million),
+        "assumed": tokens if assumed else 0,
+    }
+    tx.connection.execute(insert(spend).values(**row))
+
+
+def _book(tx: Tx, batch_id: int, kind: str, tokens: int, price: float | None, shares_of: str) -> None:
+    """Book `tokens` in the shares that a statement finds; without a source where these do not come to that sum."""
+    found = tx.connection.exec_driver_sql(shares_of, (batch_id,))
+    shares = [Share(*row) for row in found if row[1]]
+    if sum(share.tokens for share in shares) != tokens or not shares:
+        shares = [Share(None, tokens, min(tokens, sum(share.assumed for share in shares)))]
+    _add(tx, batch_id, kind, shares, price)
+
+
+def _add(tx: Tx, batch_id: int | None, kind: str, shares: Sequence[Share], price: float | None) -> None:
+    about = {"batch_id": batch_id, "at": tx.now, "kind": kind}
+    rows = [{**about, **share._asdict(), "usd": usd(share.tokens, price)} for share in shares]
+    tx.connection.execute(insert(spend), rows)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums in tokens and USD. `reserved` is what is at stake now; a USD figure is None if any part has no price.
+
+    `settled` is all that the vendor billed, `expedited` the part of it that was asked for by synchronous calls;
+    `maybe_paid` comes on top: what calls may have cost whose answer was lost. `assumed` is the part of `settled` that
+    no answer reported.
+    """
+
+    reserved_tokens: int
+    settled_tokens: int
+    saved_tokens: int
+    reserved_usd: float | None
+    settled_usd: float | None
+    saved_usd: float | None
+    expedited_tokens: int = 0
+    expedited_usd: float | None = 0.0
+    maybe_paid_tokens: int = 0
+    maybe_paid_usd: float | None = 0.0
+    assumed_tokens: int = 0
+
+
+# Purpose: sums by kind, and whether any row of that kind has no price.
+_TOTALS = text(
+    "SELECT kind, SUM(tokens) AS tokens, SUM(usd) AS usd, SUM(usd IS NULL AND tokens > 0) AS unpriced,"
+    " SUM(assumed) AS assumed FROM spend WHERE at >= :since GROUP BY kind"
+)
+
+
+def totals(connection: Connection, since: int = 0) -> Totals:
+    """What was reserved, settled and saved since a time (microseconds UTC)."""
+    rows = {row.kind: row for row in connection.execute(_TOTALS, {"since": since})}
+
+    def tokens(kind: str) -> int:
+        return int(rows[kind].tokens) if kind in rows else 0
+
+    def money(kind: str) -> float | None:
+        if kind not in rows:
+            return 0.0
+        return None if rows[kind].unpriced else float(rows[kind].usd)
+
+    reserved, released = money("reserved"), money("released")
+    settled, expedited = money("settled"), money("expedited")
+    at_stake = None if reserved is None or released is None else max(0.0, reserved - released)
+    return Totals(
+        reserved_tokens=max(0, tokens("reserved") - tokens("released")),
+        settled_tokens=tokens("settled") + tokens("expedited"),
+        saved_tokens=tokens("saved"),
+        reserved_usd=at_stake,
+        settled_usd=None if None in (settled, expedited) else (settled or 0.0) + (expedited or 0.0),
+        saved_usd=money("saved"),
+        expedited_tokens=tokens("expedited"),
+        expedited_usd=expedited,
+        maybe_paid_tokens=tokens("maybe_paid"),
+        maybe_paid_usd=money("maybe_paid"),
+        assumed_tokens=sum(int(row.assumed) for row in rows.values()),
+    )
+
+
+# Purpose: what was paid since a time, and what is at stake now, of everything or of one source.
+_USED = text(
+    "SELECT COALESCE(SUM(sign * tokens), 0) AS tokens, COALESCE(SUM(sign * usd), 0.0) AS usd FROM"
+    " (SELECT tokens, usd, CASE WHEN kind = 'reserved' THEN 1 WHEN kind = 'released' THEN -1 WHEN kind = 'saved' THEN 0"
+    "   WHEN at >= :since THEN 1 ELSE 0 END AS sign FROM spend WHERE :source IS NULL OR source_id = :source)"
+)
+# Purpose: the same for batches and synchronous calls that came after others.
+_USED_BY_BATCHES = text(
+    "SELECT COALESCE(SUM(sign * tokens), 0) AS tokens, COALESCE(SUM(sign * usd), 0.0) AS usd FROM"
+    " (SELECT tokens, usd, CASE kind WHEN 'released' THEN -1 WHEN 'saved' THEN 0 ELSE 1 END AS sign FROM spend"
+    "  WHERE batch_id > :after OR call_id > :after_call)"
+)
+
+
+def used_since(connection: Connection, since: int, source_id: int | None = None) -> tuple[int, float]:
+    """(tokens, USD) paid since a time plus everything that is at stake now, for comparing with a budget."""
+    row = connection.execute(_USED, {"since": since, "source": source_id}).one()
+    return int(row.tokens), float(row.usd)
+
+
+def used_by_batches(connection: Connection, after_batch_id: int, after_call_id: int = 0) -> tuple[int, float]:
+    """(tokens, USD) paid for, or at stake in, batches that were packed and calls that were made after these."""
+    after = {"after": after_batch_id, "after_call": after_call_id}
+    row = connection.execute(_USED_BY_BATCHES, after).one()
+    return int(row.tokens), float(row.usd)
+
+
+def of_batch(connection: Connection, batch_id: int) -> dict[str, int]:
+    """kind -> tokens of one batch."""
+    rows = connection.execute(
+        select(spend.c.kind, func.sum(spend.c.tokens))
+        .where(spend.c.batch_id == batch_id)
+        .group_by(spend.c.kind)
+    )
+    return {kind: int(tokens) for kind, tokens in rows}

@@ -1,0 +1,173 @@
+"""What `verify --repair` writes: each contradiction that it found is undone by one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, update
+
+from voyage_jobs import states
+from voyage_jobs.state import audit, calls, ledger, moves, versions
+from voyage_jobs.state.embeddings import OPEN, RETURNED, UNHELD
+from voyage_jobs.state.schema import HELD, PACKED, WANTED, batches, spend, texts
+from voyage_jobs.state.schema import versions as version_table
+from voyage_jobs.state.store import Tx
+from voyage_jobs.state.versions import UNSETTLED_MTIME
+
+_OVER = ("collected", "closed", "refused", "cancelled")
+
+
+def drop_leftovers(tx: Tx, version_ids: Sequence[int]) -> None:
+    """Let go of the chunks of versions that are over, and of the texts of all that are not on their way."""
+    for version_id in version_ids:
+        state = audit.current_state(tx.connection, "version", version_id)
+        if state in (states.Version.RETIRED, states.Version.SUPERSEDED):
+            versions.discard(tx, [version_id])
+        elif state == states.Version.PUBLISHED:
+            tx.connection.execute(delete(texts).where(texts.c.version_id == version_id))
+
+
+def want_astray(tx: Tx, embedding_ids: Sequence[int]) -> None:
+    """Packed embeddings that no open batch has are wanted again."""
+    sql = f"UPDATE embeddings SET state = {WANTED}, wanted_at = ? WHERE id = ? AND state = {PACKED}"
+    tx.raw.executemany(sql, [(tx.now, embedding_id) for embedding_id in embedding_ids])
+
+
+def close_lines(tx: Tx, batch_ids: Sequence[int]) -> None:
+    """Lines of batches that are over, and that have no end, came to nothing."""
+    sql = "UPDATE lines SET outcome = ? WHERE batch_id = ? AND outcome = ?"
+    tx.raw.executemany(sql, [(RETURNED, batch_id, OPEN) for batch_id in batch_ids])
+
+
+def make_anew(tx: Tx, version_ids: Sequence[int], cause: str) -> None:
+    """Have versions replaced by new ones of the same content: in doubt until then, and their files read again."""
+    for version_id in version_ids:
+        row = tx.connection.exec_driver_sql(
+            "SELECT document_id, state FROM versions WHERE id = ?", (version_id,)
+        ).one()
+        if row.state == states.Version.PUBLISHED:
+            where = version_table.c.id == version_id
+            tx.connection.execute(update(version_table).where(where).values(doubtful=1))
+            versions.discard(tx, [version_id])
+        else:
+            versions.supersede(tx, row.document_id, cause)
+        forget_stats(tx, [row.document_id])
+
+
+def forget_stats(tx: Tx, document_ids: Sequence[int]) -> None:
+    """Have these documents read again by the next scan."""
+    sql = "UPDATE documents SET mtime_ns = ? WHERE id = ?"
+    tx.raw.executemany(sql, [(UNSETTLED_MTIME, document_id) for document_id in document_ids])
+
+
+# Purpose: is a newer version of the same document on its way?
+_OVERTAKEN = (
+    "SELECT 1 FROM versions v JOIN versions n ON n.document_id = v.document_id"
+    " WHERE v.id = ? AND n.state IN ('waiting', 'ready')"
+)
+
+
+def publish_again(tx: Tx, version_ids: Sequence[int], cause: str) -> None:
+    """Put published versions back in line; the table serves what it has until they are published anew.
+
+    Those that a newer version is about to replace are marked as in doubt instead: whatever comes next replaces them.
+    """
+    overtaken: list[int] = []
+    for version_id in version_ids:
+        state = audit.current_state(tx.connection, "version", version_id)
+        if state != states.Version.PUBLISHED:
+            continue
+        if tx.connection.exec_driver_sql(_OVERTAKEN, (version_id,)).first() is not None:
+            overtaken.append(version_id)
+            continue
+        ready, published = states.Version.READY, states.Version.PUBLISHED
+        moves.move(tx, version_table, version_id, published, ready, cause, published_at=None)
+        versions.recount(tx, version_id, version_id)
+    make_anew(tx, overtaken, cause)
+
+
+def move_held(tx: Tx, embedding_id: int, row: int | None) -> None:
+    """The vectors of a held embedding lie elsewhere in its pack, or nowhere: then it is wanted again."""
+    if row is None:
+        sql = (
+            f"UPDATE embeddings SET state = {UNHELD}, pack_id = NULL, pack_row = NULL, wanted_at = ?"
+            f" WHERE id = ? AND state = {HELD}"
+        )
+        tx.raw.execute(sql, (tx.now, embedding_id))
+        held, wanted = states.Embedding.HELD, states.Embedding.WANTED
+        moves.record(tx, "embedding", embedding_id, held, wanted, "its pack does not hold it")
+    else:
+        tx.raw.execute("UPDATE embeddings SET pack_row = ? WHERE id = ?", (row, embedding_id))
+
+
+def pack_and_key(tx: Tx, embedding_id: int) -> tuple[str, bytes] | None:
+    """The pack a held embedding is said to be in, and its key; None if it is not held."""
+    row = tx.connection.exec_driver_sql(
+        "SELECT p.name, e.key FROM embeddings e JOIN packs p ON p.id = e.pack_id WHERE e.id = ?",
+        (embedding_id,),
+    ).first()
+    return None if row is None else (row[0], row[1])
+
+
+def book_again(tx: Tx, batch_ids: Sequence[int]) -> None:
+    """Replace what is booked for batches by what they and their lines say."""
+    for batch_id in batch_ids:
+        batch = tx.connection.exec_driver_sql(
+            "SELECT state, tokens_estimated AS estimated, usd_per_million AS price, created_at, collected_at,"
+            " tokens_settled AS settled,"
+            " (SELECT SUM(tokens) FROM lines WHERE batch_id = batches.id) AS of_lines FROM batches WHERE id = ?",
+            (batch_id,),
+        ).one()
+        tx.connection.execute(delete(spend).where(spend.c.batch_id == batch_id))
+        ledger.reserve(tx, batch_id, batch.estimated, batch.price)
+        if batch.state in _OVER or batch.settled is not None:  # or parked, with results that cannot be used
+            ledger.release(tx, batch_id, batch.estimated, batch.price)
+        if batch.settled is not None:
+            settled = batch.settled if batch.of_lines is None else batch.of_lines
+            tx.connection.execute(
+                update(batches).where(batches.c.id == batch_id).values(tokens_settled=settled)
+            )
+            ledger.settle(tx, batch_id, settled, batch.price)
+        _at_their_time(tx, batch_id, batch.created_at, batch.collected_at)
+
+
+def _at_their_time(tx: Tx, batch_id: int, created_at: int, collected_at: int | None) -> None:
+    """Budgets count by day: what is booked again belongs to the day on which it was spent."""
+    sql = "UPDATE spend SET at = ? WHERE batch_id = ? AND kind = 'reserved'"
+    tx.raw.execute(sql, (created_at, batch_id))
+    if collected_at is not None:
+        sql = "UPDATE spend SET at = ? WHERE batch_id = ? AND kind IN ('released', 'settled')"
+        tx.raw.execute(sql, (collected_at, batch_id))
+
+
+def book_calls_again(tx: Tx, call_ids: Sequence[int]) -> None:
+    """Replace what is booked for synchronous calls by what they say of themselves, at their time."""
+    for call_id in call_ids:
+        call = calls.get(tx.connection, call_id)
+        tx.connection.execute(delete(spend).where(spend.c.call_id == call_id))
+        booked = {"reserved": call.tokens_estimated}
+        if call.state is not states.Call.OPEN:
+            booked["released"] = call.tokens_estimated
+        if call.state is states.Call.ANSWERED:
+            booked["expedited"] = call.tokens_billed or 0
+        elif call.state is states.Call.UNKNOWN:
+            booked["maybe_paid"] = call.tokens_estimated
+        for kind, tokens in booked.items():
+            ledger.book_call(tx, call, kind, tokens, assumed=kind == "expedited" and bool(call.assumed))
+        tx.raw.execute(
+            "UPDATE spend SET at = CASE kind WHEN 'reserved' THEN ? ELSE ? END WHERE call_id = ?",
+            (call.sent_at, call.closed_at, call_id),
+        )
+
+
+def put_on_record(tx: Tx, kind: str, subject: int) -> None:
+    """Note in the history that something was found in the state it is in, so that it is told once."""
+    note(tx, kind, subject, f"{audit.VERIFIED}found like this")
+
+
+def note(tx: Tx, kind: str, subject: int, cause: str) -> None:
+    """Put something into the history of a row without moving it."""
+    state = audit.current_state(tx.connection, kind, subject)
+    if state is not None:
+        sql = "INSERT INTO transitions (kind, subject, origin, target, at, epoch, cause) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        tx.raw.execute(sql, (kind, subject, state, state, tx.now, tx.epoch, cause))

@@ -1,0 +1,170 @@
+"""What is left to do, and what stands in its way: the counts by which `sync` knows that it has come to its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select, text
+
+from voyage_jobs import states
+from voyage_jobs.state import batches, lanes, ledger, pauses, setback, sources
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.lanes import Lane
+from voyage_jobs.state.pauses import Pauses
+from voyage_jobs.state.schema import publications
+from voyage_jobs.state.sources import SourceRow
+
+# Purpose: what only `retry` moves on: failed, or cancelled while something still needs it.
+_STUCK = text(
+    "SELECT (SELECT COUNT(*) FROM embeddings e WHERE e.state = 3 AND EXISTS"
+    "  (SELECT 1 FROM chunks c WHERE c.embedding_id = e.id)) AS failed,"
+    " (SELECT COUNT(*) FROM embeddings e WHERE e.state = 4 AND EXISTS"
+    "  (SELECT 1 FROM chunks c WHERE c.embedding_id = e.id)) AS cancelled"
+)
+# Purpose: what waits to be sent, to be shown, to be taken out.
+_WAITING = text(
+    "SELECT (SELECT COUNT(*) FROM embeddings WHERE state = 0 AND profile_id = :profile) AS wanted,"
+    " (SELECT COUNT(*) FROM versions WHERE state = 'ready' AND state IN ('waiting', 'ready')) AS ready,"
+    " (SELECT COUNT(*) FROM versions INDEXED BY ix_versions_retire"
+    "  WHERE retire = 1 AND state = 'published') AS retiring"
+)
+# Purpose: does a source that left the configuration still have rows in the table?
+_SERVED = text("SELECT EXISTS (SELECT 1 FROM versions WHERE source_id = :id AND state = 'published')")
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """Counts of embeddings (`wanted`), versions (`ready`, `retiring`), and everything that is open or in trouble."""
+
+    wanted: int
+    ready: int
+    retiring: int
+    open_batches: list[BatchRow]
+    parked: list[BatchRow]
+    frozen: list[SourceRow]
+    """Frozen sources that still have something to lose."""
+    lanes: dict[str, Lane]
+    claiming: bool
+    """The state was lost, and the jobs that it knew are not claimed yet."""
+    pauses: Pauses
+
+
+def remaining(connection: Connection, profile_id: int, now: int) -> Remaining:
+    """What is left to do under a profile."""
+    waiting = connection.execute(_WAITING, {"profile": profile_id}).one()
+    return Remaining(
+        wanted=waiting.wanted,
+        ready=waiting.ready,
+        retiring=waiting.retiring,
+        open_batches=batches.in_state(connection, *states.UNFINISHED),
+        parked=batches.in_state(connection, states.Batch.PARKED),
+        frozen=[row for row in sources.all_sources(connection) if _is_frozen(connection, row)],
+        lanes=lanes.closed(connection),
+        claiming=setback.is_claim_due(connection),
+        pauses=pauses.now(connection, now),
+    )
+
+
+def _is_frozen(connection: Connection, row: SourceRow) -> bool:
+    if row.frozen_reason is None:
+        return False
+    return row.configured or bool(connection.execute(_SERVED, {"id": row.id}).scalar_one())
+
+
+def count_stuck(connection: Connection) -> tuple[int, int]:
+    """(failed, cancelled) embeddings that something still needs. Looks at all embeddings: not for every turn."""
+    row = connection.execute(_STUCK).one()
+    return int(row.failed), int(row.cancelled)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point in the history of the state, to tell later what came after it. Tokens and USD are settled or saved."""
+
+    publication_id: int
+    transition_id: int
+    settled_tokens: int
+    saved_tokens: int
+    settled_usd: float | None
+    saved_usd: float | None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What was done since a mark. A USD figure is None where a price is not known."""
+
+    documents_published: int
+    chunks_published: int
+    documents_removed: int
+    batches_sent: int
+    embeddings_sent: int
+    batches_collected: int
+    settled_tokens: int
+    saved_tokens: int
+    settled_usd: float | None
+    saved_usd: float | None
+
+
+_MARK = text(
+    "SELECT (SELECT COALESCE(MAX(id), 0) FROM publications) AS publication_id,"
+    " (SELECT COALESCE(MAX(id), 0) FROM transitions) AS transition_id"
+)
+# Purpose: what `sync` sums up at its end: batches that a create call of ours brought to the vendor, or that came home.
+_BATCHES_SINCE = text(
+    "SELECT COUNT(*) AS batches, COALESCE(SUM(b.inputs), 0) AS inputs FROM batches b"
+    " WHERE b.id IN (SELECT t.batch_id FROM transitions t"
+    "  WHERE t.id > :after AND t.kind = :kind AND t.target = :target)"
+)
+
+
+def mark(connection: Connection) -> Mark:
+    """The present."""
+    row = connection.execute(_MARK).one()
+    sums = ledger.totals(connection)
+    return Mark(
+        row.publication_id,
+        row.transition_id,
+        sums.settled_tokens,
+        sums.saved_tokens,
+        sums.settled_usd,
+        sums.saved_usd,
+    )
+
+
+def work_since(connection: Connection, then: Mark) -> Work:
+    """What was done since."""
+    now = mark(connection)
+    done = {
+        row.kind: row
+        for row in connection.execute(
+            select(
+                publications.c.kind,
+                func.sum(publications.c.documents).label("documents"),
+                func.sum(publications.c.rows).label("rows"),
+            )
+            .where(publications.c.id > then.publication_id, publications.c.table_version.is_not(None))
+            .group_by(publications.c.kind)
+        )
+    }
+    sent = connection.execute(
+        _BATCHES_SINCE, {"after": then.transition_id, "kind": "attempt", "target": "created"}
+    ).one()
+    collected = connection.execute(
+        _BATCHES_SINCE, {"after": then.transition_id, "kind": "batch", "target": "collected"}
+    ).one()
+    return Work(
+        documents_published=done["flip"].documents if "flip" in done else 0,
+        chunks_published=done["flip"].rows if "flip" in done else 0,
+        documents_removed=done["delete"].documents if "delete" in done else 0,
+        batches_sent=sent.batches,
+        embeddings_sent=sent.inputs,
+        batches_collected=collected.batches,
+        settled_tokens=now.settled_tokens - then.settled_tokens,
+        saved_tokens=now.saved_tokens - then.saved_tokens,
+        settled_usd=_less(now.settled_usd, then.settled_usd),
+        saved_usd=_less(now.saved_usd, then.saved_usd),
+    )
+
+
+def _less(now: float | None, then: float | None) -> float | None:
+    return None if now is None or then is None else now - then

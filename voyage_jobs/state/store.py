@@ -1,0 +1,238 @@
+"""`Store`: one writer, any number of readers, and the fence between two writers.
+
+Inside `with store.write() as tx:` everything happens in one transaction, or nothing does. No network and no LanceDB
+call may stand in such a block. `with store.read() as connection:` sees the last committed state and cannot write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from voyage_jobs import private
+from voyage_jobs.clock import Clock, now_us
+from voyage_jobs.errors import BusyError, DiskFullError, EpochLostError, StateError
+from voyage_jobs.state.engine import BUSY_TIMEOUT_MS, reading_engine, sqlite_module, writing_engine
+
+# Purpose: the number of the instance that may write.
+_EPOCH = text("SELECT value FROM meta WHERE key = 'epoch'")
+# Purpose: an instance takes over; whoever was before stops at its next transaction.
+_TAKE_EPOCH = text(
+    "INSERT INTO meta (key, value) VALUES ('epoch', '1')"
+    " ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT) RETURNING value"
+)
+# Purpose: an instance goes on under a higher number, above that of another one that it learned of.
+_SET_EPOCH = text("UPDATE meta SET value = :epoch WHERE key = 'epoch'")
+# Purpose: tell an empty or foreign file from one of ours without loading Alembic.
+_REVISION = text("SELECT version_num FROM alembic_version")
+
+# SQLite's primary result codes; the extended ones carry these in their low byte.
+_SQLITE_READONLY, _SQLITE_IOERR, _SQLITE_CORRUPT, _SQLITE_FULL, _SQLITE_NOTADB = 8, 10, 11, 13, 26
+_SQLITE_ERROR, _SQLITE_PERM, _SQLITE_BUSY, _SQLITE_CANTOPEN = 1, 3, 5, 14
+_TOO_LARGE = "integer overflow"
+_NOT_OPENED_HINT = "Check that data_dir is there, its owner and permissions."
+_DRIVER_ERROR: type[Exception] = sqlite_module().Error
+
+
+@dataclass(frozen=True)
+class Tx:
+    """One writing transaction: its connection, its time (microseconds UTC) and the writer's epoch."""
+
+    connection: Connection
+    now: int
+    epoch: int
+
+    @property
+    def raw(self) -> Any:
+        """The driver's own connection, inside the same transaction: for statements that run once per file or chunk."""
+        return self.connection.connection.driver_connection
+
+
+def _make_private(path: Path) -> None:
+    """A new database is its owner's alone; SQLite gives what lies beside it the same mode. One that is there is not
+    opened: closing it would end the locks that SQLite holds on it in this process. What is wrong, SQLite tells."""
+    with contextlib.suppress(OSError):
+        os.close(private.opener(str(path), os.O_RDWR | os.O_CREAT | os.O_EXCL))
+
+
+class Store:
+    """`state.db`, opened by the process that holds the lock."""
+
+    def __init__(self, path: Path, clock: Clock, writer: Engine, epoch: int) -> None:
+        self.path = path
+        self.clock = clock
+        self.epoch = epoch
+        self._writer = writer
+        self._reader = reading_engine(path)
+
+    @classmethod
+    def open(cls, path: Path, clock: Clock) -> Store:
+        """Create or upgrade the database and become its one writer. The caller holds the lock.
+
+        Raises `StateError` for a newer or damaged file, or one that cannot be written.
+        """
+        from voyage_jobs.state.migrate import upgrade  # Alembic costs 0.1 s; readers do without
+
+        engine = writing_engine(path)
+        with told_plainly(path):
+            _make_private(path)
+            upgrade(engine)
+            with engine.begin() as connection:
+                epoch = int(connection.execute(_TAKE_EPOCH).scalar_one())
+        return cls(path, clock, engine, epoch)
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Tx]:
+        """One transaction, begun with a write lock; commits at the end, rolls back on any exception."""
+        with told_plainly(self.path), self._writer.begin() as connection:
+            if int(connection.execute(_EPOCH).scalar_one()) != self.epoch:
+                raise EpochLostError
+            yield Tx(connection, now_us(self.clock), self.epoch)
+
+    def outgrow(self, tx: Tx, epoch: int) -> None:
+        """Go on with an epoch above this one: a later instance of a newer state had it. Committed with `tx`."""
+        self.epoch = max(self.epoch, epoch) + 1
+        tx.connection.execute(_SET_EPOCH, {"epoch": str(self.epoch)})
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A view of the last committed state."""
+        with told_plainly(self.path), self._reader.connect() as connection:
+            yield connection
+
+    def checkpoint(self) -> None:
+        """Fold the write-ahead log into the file and give freed pages back; for idle moments and the end.
+
+        A reader that holds on to an old state is not waited for: the log is folded in another time. No statistics are
+        taken for the planner: taken of a young folder they say that tables have one row, and the first large scan after
+        that is planned by them. The schema's indexes are chosen such that it plans well without.
+        """
+        with told_plainly(self.path):
+            raw = self._writer.raw_connection()
+            try:
+                cursor = raw.cursor()
+                cursor.execute("PRAGMA incremental_vacuum").fetchall()
+                cursor.execute("PRAGMA busy_timeout=0").fetchall()
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                cursor.close()
+            finally:
+                raw.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}").fetchall()
+                raw.close()
+
+    def shrink(self) -> None:
+        """Let go of the pages that SQLite keeps in memory, 64 MiB a connection or less; they are read again."""
+        with told_plainly(self.path):
+            raw = self._writer.raw_connection()
+            try:
+                raw.execute("PRAGMA shrink_memory").fetchall()
+            finally:
+                raw.close()
+        self._reader.dispose()
+
+    def close(self) -> None:
+        """Fold the log in and let go of the file."""
+        with contextlib.suppress(StateError, DiskFullError):
+            self.checkpoint()
+        self._writer.dispose()
+        self._reader.dispose()
+
+
+class ReadOnlyStore:
+    """`state.db` for commands that only look: never creates, migrates or blocks."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._reader = reading_engine(path)
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A view of the last committed state. Raises `StateError` if there is none to be had."""
+        self._is_there()
+        try:
+            with told_plainly(self.path), _other_schema(self.path), self._reader.connect() as connection:
+                yield connection
+        finally:
+            self._reader.dispose()  # who only looks keeps nothing open
+
+    def _is_there(self) -> None:
+        try:
+            self.path.stat()
+        except FileNotFoundError:
+            raise StateError(
+                f"There is no state yet at {self.path}.",
+                hint="Run `voyage-jobs sync` or `voyage-jobs run` first.",
+            ) from None
+        except OSError as exc:
+            raise StateError(f"{self.path} cannot be opened: {exc.strerror}.", hint=_NOT_OPENED_HINT) from exc
+
+    def revision(self) -> str:
+        """The schema revision of the file."""
+        with self.read() as connection:
+            return str(connection.execute(_REVISION).scalar_one())
+
+
+@contextlib.contextmanager
+def _other_schema(path: Path) -> Iterator[None]:
+    """A reader does not migrate, and what it knows nothing of may be missing or new: say so."""
+    try:
+        yield
+    except DBAPIError as exc:
+        if getattr(exc.orig, "sqlite_errorcode", 0) != _SQLITE_ERROR or _is_overflow(exc):
+            raise
+        raise StateError(
+            f"{path} is not, or not yet, a state of this version of voyage-jobs.",
+            hint="`voyage-jobs sync` or `voyage-jobs run` brings an older one up to date; a newer one needs a newer"
+            " voyage-jobs.",
+        ) from exc
+
+
+def _is_overflow(exc: Exception) -> bool:
+    """Whether a sum left 64 bits, in SQLite or on its way there.
+
+    SQLite has no code of its own for that, but the text is one of its documented phrases (`sum()`).
+    """
+    if isinstance(exc, OverflowError):
+        return "SQLite INTEGER" in str(exc)
+    return str(getattr(exc, "orig", exc)) == _TOO_LARGE
+
+
+@contextlib.contextmanager
+def told_plainly(path: Path) -> Iterator[None]:
+    """Turn the driver's errors into ours, by result code and never by text (but see `_is_overflow`)."""
+    try:
+        yield
+    except (DBAPIError, _DRIVER_ERROR, OverflowError) as exc:
+        if _is_overflow(exc):
+            raise StateError(
+                f"{path} holds numbers of tokens that cannot be: they are too large to be added up.",
+                hint="`voyage-jobs verify` shows them, `voyage-jobs verify --repair` puts estimates in their place.",
+            ) from exc
+        code = getattr(getattr(exc, "orig", exc), "sqlite_errorcode", None)
+        primary = code & 0xFF if code is not None else None
+        if primary in (_SQLITE_FULL, _SQLITE_IOERR):
+            raise DiskFullError(
+                f"SQLite cannot write {path} (disk full or failing).",
+                hint="Free some space; nothing was lost and voyage-jobs goes on by itself.",
+            ) from exc
+        if primary in (_SQLITE_CORRUPT, _SQLITE_NOTADB):
+            raise StateError(
+                f"{path} is damaged or is not a voyage-jobs database.",
+                hint="Move it aside and restore a backup, or run `voyage-jobs recover` to claim paid results again.",
+            ) from exc
+        if primary == _SQLITE_READONLY:
+            raise StateError(f"{path} cannot be written.", hint="Check its owner and permissions.") from exc
+        if primary in (_SQLITE_CANTOPEN, _SQLITE_PERM):
+            raise StateError(f"{path} cannot be opened.", hint=_NOT_OPENED_HINT) from exc
+        if primary == _SQLITE_BUSY:
+            raise BusyError(
+                f"{path} is locked by another program.",
+                hint="Only voyage-jobs may write to it; close the other one.",
+            ) from exc
+        raise

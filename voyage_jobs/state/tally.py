@@ -1,0 +1,250 @@
+"""Counting for `status`: how much is where, without walking through everything that is published.
+
+What is published is summed up from `versions`. Only chunks that wait for a vector are looked at one by one, and of
+those only the smaller part: what is still to be sent, or what is at the vendor; the other part is the difference.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, TextClause, text
+
+from voyage_jobs.state.documents import KEPT
+
+PLACES = ("waiting", "packed", "submitted", "held", "published", "failed")
+"""Where a chunk can be, in the order it gets there."""
+
+Chunks = dict[str, int]
+"""Number of chunks by place."""
+
+
+@dataclass
+class SourceTally:
+    """One source in numbers. `oldest_seen_at`: since when its oldest unpublished version is known (microseconds)."""
+
+    present: int = 0
+    missing: int = 0
+    kept: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    published_documents: int = 0
+    waiting_documents: int = 0
+    oldest_seen_at: int | None = None
+    oldest_document: int | None = None
+    cancelled: int = 0
+    chunks: Chunks = field(default_factory=lambda: dict.fromkeys(PLACES, 0))
+
+
+# Purpose: documents ever seen, by source (through the index over folder and name).
+_SEEN = text(
+    "SELECT f.source_id, COUNT(*) FROM folders f JOIN documents d ON d.folder_id = f.id GROUP BY f.source_id"
+)
+# Purpose: those that are not present, with the reason (a partial index has just these).
+_NOT_PRESENT = text(
+    "SELECT source_id, state, reason, COUNT(*) FROM documents WHERE state != 'present'"
+    " GROUP BY source_id, state, reason"
+)
+# Purpose: what the table serves.
+_PUBLISHED = text(
+    "SELECT source_id, COUNT(*), SUM(chunks - failed_chunks), SUM(failed_chunks) FROM versions"
+    " WHERE state = 'published' GROUP BY source_id"
+)
+# Purpose: what is on its way to the table: held chunks are those that are neither open nor failed. (The document is
+# that of the row with the smallest `seen_at`: so SQLite promises for a bare column beside one MIN.)
+_UNPUBLISHED = text(
+    "SELECT source_id, COUNT(*), SUM(chunks - open_chunks - failed_chunks), SUM(failed_chunks), SUM(open_chunks),"
+    " MIN(seen_at), document_id FROM versions WHERE state IN ('waiting', 'ready') GROUP BY source_id"
+)
+# Purpose: how many embeddings wait, and how many are in batches: which of the two is the smaller part.
+_SIZES = text(
+    "SELECT (SELECT COUNT(*) FROM embeddings WHERE state = 0), (SELECT COUNT(*) FROM embeddings WHERE state = 1)"
+)
+# (CROSS JOIN and the plus sign hold the planner to the order written: from the few, by row id, to their versions.)
+_OF_EMBEDDINGS = (
+    "SELECT v.source_id, COUNT(*) FROM embeddings e CROSS JOIN chunks c ON c.embedding_id = e.id"
+    " CROSS JOIN versions v ON v.id = c.version_id"
+    " WHERE e.state = {state} AND +v.state IN ('waiting', 'ready') GROUP BY v.source_id"
+)
+_OF_BATCHES = (
+    "SELECT v.source_id, COUNT(*) FROM batches b CROSS JOIN lines l ON l.batch_id = b.id"
+    " CROSS JOIN chunks c ON c.embedding_id = l.embedding_id CROSS JOIN versions v ON v.id = c.version_id"
+    " WHERE b.state IN ({states}) AND b.state != 'closed' AND l.outcome = 0 AND +v.state IN ('waiting', 'ready')"
+    " GROUP BY v.source_id"
+)
+# Purpose: chunks whose embedding nobody has asked for yet.
+_WAITING = text(_OF_EMBEDDINGS.format(state=0))
+# Purpose: chunks whose embedding a person cancelled: only `retry` moves them on.
+_CANCELLED = text(_OF_EMBEDDINGS.format(state=4))
+# Purpose: chunks in batches that are not at the vendor.
+_PACKED = text(_OF_BATCHES.format(states="'packed', 'spooled', 'uploading', 'uploaded', 'parked'"))
+# Purpose: chunks in batches that are, or may be, at the vendor, or whose results are on their way.
+_SUBMITTED = text(_OF_BATCHES.format(states="'creating', 'running', 'ended'"))
+
+
+def by_source(connection: Connection) -> Mapping[int, SourceTally]:
+    """Every source in numbers, by its row."""
+    tallies: defaultdict[int, SourceTally] = defaultdict(SourceTally)
+    for source, seen in connection.execute(_SEEN):
+        tallies[source].present = seen
+    for source, state, reason, count in connection.execute(_NOT_PRESENT):
+        tally = tallies[source]
+        tally.present -= count
+        if state == "missing":
+            tally.missing += count
+            tally.kept += count if reason == KEPT else 0
+        elif state == "skipped":
+            tally.skipped[reason] = count
+    for source, documents, served, failed in connection.execute(_PUBLISHED):
+        tally = tallies[source]
+        tally.published_documents = documents
+        tally.chunks["published"], tally.chunks["failed"] = served, failed
+    _add_unpublished(connection, tallies)
+    return tallies
+
+
+def _add_unpublished(connection: Connection, tallies: Mapping[int, SourceTally]) -> None:
+    unsent: Counter[int] = Counter()
+    for source, documents, held, failed, waiting, oldest, document in connection.execute(_UNPUBLISHED):
+        tally = tallies[source]
+        tally.waiting_documents, tally.oldest_seen_at, tally.oldest_document = documents, oldest, document
+        tally.chunks["held"] = held
+        tally.chunks["failed"] += failed
+        unsent[source] = waiting
+    if not unsent.total():
+        return
+    cancelled, packed = _count(connection, _CANCELLED), _count(connection, _PACKED)
+    wanted, in_batches = connection.execute(_SIZES).one()
+    known, counted = ("waiting", _WAITING) if wanted <= in_batches else ("submitted", _SUBMITTED)
+    other = "submitted" if known == "waiting" else "waiting"
+    part = _count(connection, counted)
+    for source, tally in tallies.items():
+        tally.cancelled = cancelled[source]
+        tally.chunks["failed"] += cancelled[source]
+        tally.chunks["packed"] = packed[source]
+        tally.chunks[known] = part[source]
+        tally.chunks[other] = max(0, unsent[source] - cancelled[source] - packed[source] - part[source])
+
+
+def _count(connection: Connection, statement: TextClause) -> Counter[int]:
+    return Counter({row[0]: row[1] for row in connection.execute(statement)})
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What waits to be sent: embeddings, their estimated tokens, the oldest's time and the first one's tokens."""
+
+    embeddings: int
+    tokens: int
+    oldest_at: int | None
+    first_tokens: int | None
+
+
+# Purpose: what is to be sent, and what it may cost.
+_BACKLOG = text("SELECT COUNT(*), COALESCE(SUM(tokens), 0), MIN(wanted_at) FROM embeddings WHERE state = 0")
+_FIRST = text("SELECT tokens FROM embeddings WHERE state = 0 ORDER BY profile_id, refusals, id LIMIT 1")
+
+
+def waiting(connection: Connection) -> Waiting:
+    """What waits to be sent."""
+    count, tokens, oldest = connection.execute(_BACKLOG).one()
+    return Waiting(count, tokens, oldest, connection.execute(_FIRST).scalar())
+
+
+# Purpose: all batches ever, by state.
+_BATCHES = text("SELECT state, COUNT(*) AS times FROM batches GROUP BY state")
+
+
+def batches_by_state(connection: Connection) -> dict[str, int]:
+    """How many batches are in each state that occurs."""
+    return {row.state: row.times for row in connection.execute(_BATCHES)}
+
+
+# Purpose: why embeddings failed, in the vendor's words; a look at the first thousand is enough to tell.
+_REASONS = text(
+    "SELECT COALESCE(l.detail, 'no reason given') AS detail, COUNT(*) AS times FROM"
+    " (SELECT id FROM embeddings WHERE state = 3 ORDER BY id LIMIT 1000) e"
+    " JOIN lines l ON l.embedding_id = e.id AND l.batch_id ="
+    "  (SELECT MAX(batch_id) FROM lines WHERE embedding_id = e.id)"
+    " GROUP BY detail ORDER BY times DESC, detail LIMIT :most"
+)
+
+
+def failure_reasons(connection: Connection, most: int) -> list[str]:
+    """The vendor's most frequent words about what failed, most frequent first."""
+    return [row.detail for row in connection.execute(_REASONS, {"most": most})]
+
+
+# Purpose: since when a batch is in its state.
+_SINCE = text(
+    "SELECT MAX(at) FROM transitions WHERE kind = 'batch' AND subject = :id AND origin IS NOT target"
+)
+# Purpose: the version that has been ready for the table for longest, and since when.
+_READY = text(
+    "SELECT MAX(t.at) FROM transitions t WHERE t.kind = 'version' AND t.subject ="
+    " (SELECT MIN(id) FROM versions WHERE state = 'ready')"
+)
+
+
+def in_state_since(connection: Connection, batch_ids: Sequence[int]) -> dict[int, int]:
+    """When each of these batches came into its state (microseconds)."""
+    found = {batch_id: connection.execute(_SINCE, {"id": batch_id}).scalar() for batch_id in batch_ids}
+    return {batch_id: at for batch_id, at in found.items() if at is not None}
+
+
+def ready_since(connection: Connection) -> int | None:
+    """Since when the first version that is ready has been waiting for its publication (microseconds)."""
+    return connection.execute(_READY).scalar()
+
+
+# Purpose: the path of one document.
+_PATH = text(
+    "SELECT CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END FROM documents d"
+    " JOIN folders f ON f.id = d.folder_id WHERE d.id = :id"
+)
+# Purpose: batches that are over and not closed yet, and since when they are.
+_UNCLOSED = text(
+    "SELECT b.ref, b.state, (SELECT MAX(t.at) FROM transitions t WHERE t.kind = 'batch' AND t.subject = b.id"
+    "  AND t.origin IS NOT t.target) AS since FROM batches b"
+    " WHERE b.state IN ('collected', 'refused', 'cancelled') AND b.state != 'closed' ORDER BY b.id"
+)
+# Purpose: since when the first of the documents that are to leave the table is gone.
+_LEAVING = text(
+    "SELECT MAX(t.at) FROM transitions t WHERE t.kind = 'document' AND t.subject ="
+    " (SELECT document_id FROM versions INDEXED BY ix_versions_retire WHERE retire = 1 AND state = 'published'"
+    "  ORDER BY id LIMIT 1)"
+)
+# Purpose: since when documents are missing, by source (a partial index has just these).
+_MISSING = text(
+    "SELECT source_id, MIN(missing_at) FROM documents"
+    " WHERE state = 'missing' AND state != 'present' GROUP BY source_id"
+)
+# Purpose: since when something that was asked for on the command line waits.
+_ASKED = text("SELECT MIN(asked_at) FROM requests WHERE done_at IS NULL")
+
+
+def paths(connection: Connection, documents: Mapping[int, int | None]) -> dict[int, str]:
+    """Source -> path of one document of it, for those that name one."""
+    found = {key: connection.execute(_PATH, {"id": each}).scalar() for key, each in documents.items() if each}
+    return {key: path for key, path in found.items() if path is not None}
+
+
+def unclosed(connection: Connection) -> list[tuple[str, str, int]]:
+    """(ref, state, since when) of batches that are over and not closed."""
+    return [(row.ref, row.state, row.since) for row in connection.execute(_UNCLOSED) if row.since is not None]
+
+
+def leaving_since(connection: Connection) -> int | None:
+    """Since when the first document that is to leave the table waits for that (microseconds)."""
+    return connection.execute(_LEAVING).scalar()
+
+
+def missing_since(connection: Connection) -> dict[int, int]:
+    """Source -> since when its first missing document is missing (microseconds)."""
+    return {source: at for source, at in connection.execute(_MISSING) if at is not None}
+
+
+def asked_since(connection: Connection) -> int | None:
+    """When the oldest request that is not carried out yet was made (microseconds)."""
+    return connection.execute(_ASKED).scalar()

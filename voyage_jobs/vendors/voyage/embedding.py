@@ -1,0 +1,67 @@
+"""A synchronous embedding call, as `search` needs for its query: what to send, and what came back. Pure.
+
+The answer of a synchronous call is the `body` of a line of a results file, so it is judged by the same
+reader.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from voyage_jobs.errors import BadAnswerError
+from voyage_jobs.profile import Profile
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_ID = "0"
+_FLAWS = {
+    "all_zero": "all numbers of one are zero",
+    "not_finite": "one has a number that is infinite or none at all",
+    "wrong_length": "one does not have length 1, as those of this model have",
+}
+"""In words, what is wrong with vectors of the right shape; other flaws are told by their code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Vectors of shape (texts, width) in the profile's storage type; tokens billed, None if not named."""
+
+    vectors: np.ndarray
+    tokens: int | None
+
+
+def embed_bodies(texts: Sequence[str], profile: Profile) -> list[tuple[dict[str, Any], int]]:
+    """The bodies to post, each with its number of texts.
+
+    Contextualized embeddings get a call per text, because texts of one list would be read as one document.
+    """
+    params: dict[str, Any] = {
+        "model": profile.model,
+        "output_dimension": profile.dimension,
+        "output_dtype": profile.dtype,
+        "encoding_format": "base64",
+    }
+    if profile.input_type is not None:
+        params["input_type"] = profile.input_type
+    if profile.contextualized:
+        return [({"inputs": [[text]], **params}, 1) for text in texts]
+    return [({"input": list(texts), **params}, len(texts))]
+
+
+def read_embedded(answer: bytes, count: int, profile: Profile) -> Embedded:
+    """The vectors in an answer. Raises BadAnswerError unless they are `count` sound ones, right in width."""
+    from voyage_jobs.vendors.voyage.result_block import Expectation
+    from voyage_jobs.vendors.voyage.results import read_results
+
+    # Spread over lines it would be several lines; a line break within a JSON text is never part of a value.
+    body = answer.replace(b"\n", b" ")
+    line = b'{"custom_id":"%s","response":{"status_code":200,"body":%s}}' % (_ID.encode(), body)
+    [block] = read_results(io.BytesIO(line), Expectation(profile, {_ID: count}.get))
+    if block.problems:
+        code = block.problems[0].code
+        raise BadAnswerError(f"its vectors do not check out: {_FLAWS.get(code, code)}")
+    return Embedded(block.vectors, block.tokens[0])

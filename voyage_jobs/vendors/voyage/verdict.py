@@ -1,0 +1,227 @@
+"""What an HTTP answer says about the call: which error of the tree it is, if any. Pure.
+
+The line that matters runs between *known not to have had an effect* (4xx, 429) and *unknown* (5xx and
+other signs of a gateway that gave up): after the first a call may be repeated, after the second it must
+be reconciled.
+
+Only the API's own JSON can refuse. A 4xx in other words (an HTML page, plain text, nothing) and any redirect are those
+of a proxy or of a network's login page: they say nothing about the request, and less about the key, a job or a file.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from voyage_jobs.clock import US
+from voyage_jobs.errors import (
+    AuthError,
+    InterceptedError,
+    OutcomeUnknownError,
+    QuotaError,
+    RateLimitedError,
+    RefusedError,
+    TooLargeError,
+    VendorError,
+)
+from voyage_jobs.redact import MASK, redact
+from voyage_jobs.vendors.voyage.wire import as_text, http_date_us, kind_of_body, shorten
+
+MAX_RETRY_AFTER_S = 3600.0  # a header must not put the daemon to sleep for longer; voyage.max_retry_after_s
+_GAVE_UP = {408, 425}  # a gateway's word about time, not the API's about the request
+_PROXY_LOGIN = 407
+_NOT_THE_API = {
+    _PROXY_LOGIN,
+    511,
+}  # by their definition the word of a proxy, or of a network that wants a login
+_TOO_LARGE = 413  # of nginx, in HTML, before the API has seen the request: the one refusal that needs no JSON
+_KEY = (401, 403)
+_REASONS = ("detail", "error", "message")  # where the API, or the framework it is made with, says why
+
+INTERCEPTED_HINT = (
+    "A proxy, a firewall or a network's login page (captive portal) is in between. Log in to the network, or check the"
+    " proxy settings (HTTPS_PROXY, NO_PROXY) and voyage.base_url."
+)
+_REDIRECTED_HINT = (
+    "The API answers without redirects: check voyage.base_url, the proxy settings (HTTPS_PROXY, NO_PROXY), and whether"
+    " the network wants you to log in (captive portal)."
+)
+_PROXY_LOGIN_HINT = "The proxy wants a name and a password: check the proxy settings (HTTPS_PROXY, NO_PROXY)."
+
+# What an account without a payment method is told; no waiting helps it.
+_UNPAID = re.compile(r"\b3\s*RPM\b|\b10\s*K\s*TPM\b|payment method", re.IGNORECASE)
+
+
+def judge(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    host: str = "the API",
+    operation: str = "answer",
+    secret: str = "",
+    max_retry_after_s: float = MAX_RETRY_AFTER_S,
+) -> VendorError | None:
+    """The error that this answer means, or None for success.
+
+    `operation` completes "Voyage refuses to ..."; `secret` and anything that looks like a key is masked. A longer
+    `retry-after` than `max_retry_after_s` counts as that.
+    """
+    if 200 <= status < 300:
+        return None
+    head = {name.lower(): value for name, value in headers.items()}
+    answer = _parsed(body)
+    detail = _detail(answer, secret)
+    error, message = _kind(status, detail, is_empty=not body.strip())
+    if error is InterceptedError:
+        tail = f" and {_met(status, head, answer, body)}."
+    else:
+        tail = f": {detail}" if detail else "."
+    return error(
+        message.format(voyage=f"Voyage ({host})", operation=operation, status=status) + tail,
+        hint=_hint(error, status),
+        status=status,
+        retry_after_s=retry_after_s(head, max_retry_after_s),
+        request_id=request_id(head),
+    )
+
+
+def _kind(status: int, detail: str, *, is_empty: bool) -> tuple[type[VendorError], str]:
+    """The error and its message; `detail` is what the API itself says, `is_empty` whether the body says nothing."""
+    if status == 402 or (status == 429 and _UNPAID.search(detail)):
+        return (
+            QuotaError,
+            "{voyage} keeps this account to the rates of one without a payment method ({status})",
+        )
+    if status == 429:
+        return RateLimitedError, "{voyage} asks to wait before it will {operation} ({status})"
+    if status == _TOO_LARGE:
+        return TooLargeError, "{voyage} refuses to {operation} because it is too large ({status})"
+    if _is_intercepted(status, detail, is_empty=is_empty):
+        return (
+            InterceptedError,
+            "Something between here and {voyage} answered the call to {operation}, with {status}",
+        )
+    if status in _KEY:
+        return AuthError, "{voyage} refuses the API key when asked to {operation} ({status})"
+    if 400 <= status < 500 and status not in _GAVE_UP:
+        return RefusedError, "{voyage} refuses to {operation} ({status})"
+    return OutcomeUnknownError, "{voyage} failed when asked to {operation} ({status})"
+
+
+def _is_intercepted(status: int, detail: str, *, is_empty: bool) -> bool:
+    """Whether an answer is not the API's own. A gateway before the API may refuse a key without a word."""
+    if status in _NOT_THE_API or 300 <= status < 400:
+        return True
+    if not 400 <= status < 500 or status in _GAVE_UP:
+        return False
+    return not detail and not (status in _KEY and is_empty)
+
+
+def _met(status: int, head: Mapping[str, str], answer: Any, body: bytes) -> str:
+    """What stood there in place of the API's own answer."""
+    if status < 400 and head.get("location"):
+        return f"a redirect to {_host_of(head['location'])}"
+    if answer is not None:
+        return "JSON that is not the API's"
+    return "an empty body" if not body.strip() else kind_of_body(body)
+
+
+def _host_of(location: str) -> str:
+    """The host of a redirect, without the rest: that may be a secret."""
+    try:
+        return shorten(urlsplit(location).hostname or "the same host")[:100]
+    except ValueError:
+        return "nowhere"
+
+
+def _hint(error: type[VendorError], status: int) -> str | None:
+    if error is QuotaError:
+        return "Add a payment method in the Voyage dashboard; sending goes on by itself then."
+    if error is TooLargeError:
+        return "Lower batching.max_bytes, then `voyage-jobs retry`: it is sent again in smaller files."
+    if error is InterceptedError:
+        if status == _PROXY_LOGIN:
+            return _PROXY_LOGIN_HINT
+        return _REDIRECTED_HINT if status < 400 else INTERCEPTED_HINT
+    if status == 410:
+        return "The model or the file is gone; a retired model's answer names its successor."
+    return None
+
+
+def is_missing_input_file(error: VendorError) -> bool:
+    """Whether create was refused because the file just uploaded is not visible yet: worth a later try."""
+    return error.status == 404 and "input file" in error.message.lower()
+
+
+def retry_after_s(head: Mapping[str, str], most_s: float = MAX_RETRY_AFTER_S) -> float | None:
+    """Seconds that a `retry-after` header (name in lower case) asks for, at most `most_s`, or None.
+
+    A date is measured against the `date` of the same answer, never against our own clock.
+    """
+    value = head.get("retry-after", "").strip()
+    try:
+        seconds = float(value)
+    except ValueError:
+        until, now = http_date_us(value), http_date_us(head.get("date"))
+        if until is None or now is None:
+            return None
+        seconds = (until - now) / US
+    return min(max(seconds, 0.0), most_s) if math.isfinite(seconds) else None
+
+
+def request_id(head: Mapping[str, str]) -> str | None:
+    """The vendor's id for the call (header names in lower case), or None."""
+    value = head.get("request-id") or head.get("x-request-id")
+    return shorten(value)[:100] if value else None
+
+
+def key_hint(key: str, host: str, where: str) -> str:
+    """What to do about a refused key, told from its prefix: `pa-` is Voyage's own, `al-` MongoDB Atlas's."""
+    if key.startswith("al-") and host.endswith("voyageai.com"):
+        return f"The key in {where} begins with al-, as those of MongoDB Atlas do; {host} takes pa- keys."
+    if key.startswith("pa-") and host.endswith("mongodb.com"):
+        return f"The key in {where} begins with pa-: set voyage.base_url to https://api.voyageai.com/v1."
+    return f"Check the key in {where} and voyage.base_url; work goes on by itself once the key is accepted."
+
+
+def _parsed(body: bytes) -> Any:
+    """The JSON value in a body; None if it is none."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _detail(answer: Any, secret: str) -> str:
+    """The API's reason in one bounded line: `detail` as text or as a list of complaints; nothing if it gives none.
+
+    Masked before it is cut, so that no half of a key is left at the end.
+    """
+    if isinstance(answer, dict):
+        for key in _REASONS:
+            if answer.get(key):
+                return shorten(_masked(_said(answer[key]), secret))
+    return ""
+
+
+def _said(value: object) -> str:
+    """A complaint, or a list of complaints, in one text."""
+    return "; ".join(map(_complaint, value[:20])) if isinstance(value, list) else _complaint(value)
+
+
+def _complaint(value: object) -> str:
+    if not isinstance(value, dict):
+        return as_text(value)
+    place = value.get("loc")
+    where = ".".join(map(as_text, place)) + ": " if isinstance(place, list) else ""
+    return where + as_text(value.get("msg") or value.get("message") or value.get("detail") or "no message")
+
+
+def _masked(text: str, secret: str) -> str:
+    return redact(text.replace(secret, MASK) if secret else text)

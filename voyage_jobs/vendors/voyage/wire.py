@@ -1,0 +1,439 @@
+"""Requests as they are sent and answers as they are understood. Pure: no I/O, no clock.
+
+Answers are read defensively, because the vendor's reference contradicts its own samples: times come with
+and without a zone, lists with and without `has_more`, status words in two spellings. A field that decides
+something (`id`, `status`, `data`) must be there, else `BadAnswerError`; any other nonsense becomes None. An odd
+entry of a list stands for itself alone: a list may hold what others made.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+import orjson
+
+from voyage_jobs.bounds import MOST
+from voyage_jobs.clock import US
+from voyage_jobs.errors import BadAnswerError
+from voyage_jobs.vendors.voyage.models import (
+    COMPLETION_WINDOW,
+    EMBEDDINGS,
+    MAX_METADATA_KEY_CHARS,
+    MAX_METADATA_PAIRS,
+    MAX_METADATA_VALUE_CHARS,
+    METADATA_REF,
+)
+
+MAX_MESSAGE_CHARS = 500
+_MOST_DIGITS = 20  # of an integer that fits into 64 bits, with its sign
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# A time outside of these is a mistake or a joke: it is read as none. What is left can be shown, stored and added to.
+PLAUSIBLE_FROM_US = 946_684_800 * US  # 2000-01-01
+PLAUSIBLE_UNTIL_US = 7_258_118_400 * US  # 2200-01-01
+
+
+class Phase(enum.Enum):
+    """What a job's status word means for us."""
+
+    OPEN = "open"
+    ENDED_OK = "ended_ok"  # over, and what was finished can be collected
+    FAILED = "failed"  # refused in validation: nothing ran
+    CANCELLED = "cancelled"  # over; what was finished before is there and is billed
+    UNKNOWN = "unknown"  # a word we do not know: record it and keep polling
+
+
+# The batch guide names seven words. The others were seen in older samples or in other people's clients;
+# how a job ends after its window is not documented, so every plausible word for it counts as ended.
+_PHASES = {
+    "validating": Phase.OPEN,
+    "queued": Phase.OPEN,
+    "pending": Phase.OPEN,
+    "in_progress": Phase.OPEN,
+    "running": Phase.OPEN,
+    "finalizing": Phase.OPEN,
+    "partial_finalizing": Phase.OPEN,
+    "cancelling": Phase.OPEN,
+    "canceling": Phase.OPEN,
+    "completed": Phase.ENDED_OK,
+    "partially_completed": Phase.ENDED_OK,
+    "expired": Phase.ENDED_OK,
+    "failed": Phase.FAILED,
+    "cancelled": Phase.CANCELLED,
+    "canceled": Phase.CANCELLED,
+}
+
+ENDS = frozenset({Phase.ENDED_OK, Phase.FAILED, Phase.CANCELLED})
+"""What a job that is over may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file at the vendor. `bytes` is None if the answer does not name a size."""
+
+    id: str
+    bytes: int | None
+    filename: str | None
+    purpose: str | None
+    created_at_us: int | None
+    expires_at_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """One complaint of a job's validation. `line` is as the vendor counts; no page says from where."""
+
+    code: str | None
+    line: int | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteBatch:
+    """A job at the vendor. `status` is its own word; counts are of lines and None if not named.
+
+    `server_date_us` is the vendor's clock when it said so, the one to judge `created_at_us` by. A list may name a job
+    and not say how it stands (`is_bare`): ask for it by its id.
+    """
+
+    id: str
+    status: str
+    phase: Phase
+    endpoint: str | None
+    model: str | None
+    input_file_id: str | None
+    output_file_id: str | None
+    error_file_id: str | None
+    total: int | None
+    completed: int | None
+    failed: int | None
+    created_at_us: int | None
+    in_progress_at_us: int | None
+    finalizing_at_us: int | None
+    completed_at_us: int | None
+    failed_at_us: int | None
+    cancelled_at_us: int | None
+    expected_completion_at_us: int | None
+    metadata: dict[str, str] = field(default_factory=dict)
+    errors: list[JobError] = field(default_factory=list)
+    server_date_us: int | None = None
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether its status is not said: an entry of a list that is not whole."""
+        return not self.status
+
+
+class HasId(Protocol):
+    """Anything that a list can be paged by."""
+
+    @property
+    def id(self) -> str:
+        """The vendor's identifier."""
+
+
+T = TypeVar("T", bound=HasId)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list. `last_id` is the cursor for the next; `has_more` is None if not said.
+
+    `entries` counts what stands on the page, also what is not among `items` because it has no id.
+    """
+
+    items: list[T]
+    entries: int
+    last_id: str | None
+    has_more: bool | None
+
+    @property
+    def skipped(self) -> int:
+        """How many entries could not be read."""
+        return self.entries - len(self.items)
+
+
+# --- requests ---
+
+
+def endpoint_path(endpoint: str) -> str:
+    """`endpoint` with the leading slash and version that every working client sends."""
+    return "/v1/" + endpoint.strip("/").removeprefix("v1/")
+
+
+def create_body(
+    *,
+    endpoint: str,
+    input_file_id: str,
+    model: str,
+    input_type: str | None = None,
+    output_dimension: int | None = None,
+    output_dtype: str | None = None,
+    encoding_format: str | None = None,
+    truncation: bool | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """The body of a create call. What is None is left out, so that the endpoint's own default holds.
+
+    Raises ValueError on metadata beyond the vendor's limits: that would be a bug of ours.
+    """
+    path = endpoint_path(endpoint)
+    params = {
+        "model": model,
+        "input_type": input_type,
+        "output_dimension": output_dimension,
+        "output_dtype": output_dtype,
+        # "float" is how the plain array is called elsewhere; here it is said by saying nothing
+        "encoding_format": None if encoding_format == "float" else encoding_format,
+        "truncation": truncation if path == EMBEDDINGS else None,
+    }
+    body: dict[str, Any] = {
+        "endpoint": path,
+        "input_file_id": input_file_id,
+        "completion_window": COMPLETION_WINDOW,
+        "request_params": {name: value for name, value in params.items() if value is not None},
+    }
+    if metadata:
+        _check_metadata(metadata)
+        body["metadata"] = dict(metadata)
+    return body
+
+
+def _check_metadata(metadata: Mapping[str, str]) -> None:
+    if len(metadata) > MAX_METADATA_PAIRS:
+        raise ValueError(f"metadata has {len(metadata)} pairs, at most {MAX_METADATA_PAIRS} are allowed")
+    for key, value in metadata.items():
+        if len(key) > MAX_METADATA_KEY_CHARS or len(value) > MAX_METADATA_VALUE_CHARS:
+            raise ValueError(f"metadata {key[:MAX_METADATA_KEY_CHARS]!r} is too long")
+
+
+# --- answers ---
+
+
+def parse_json(body: bytes) -> Any:
+    """The JSON value in `body`, with None for a number that nothing here could hold (NaN, 1e400, 10**30).
+
+    So one number that makes no sense does not hide the answer that it stands in. Raises BadAnswerError that says what
+    stands there instead of JSON.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        value = json.loads(
+            body.decode(),
+            parse_constant=lambda _name: None,
+            parse_float=_finite,
+            parse_int=lambda digits: int(digits) if len(digits) <= _MOST_DIGITS else None,
+        )
+        # no half of a surrogate pair and no depth that could not be written down again, as with the parser above
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as exc:
+        raise BadAnswerError(f"the body is {kind_of_body(body)}, not JSON") from exc
+    return value
+
+
+def _finite(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
+
+
+def kind_of_body(body: bytes) -> str:
+    """A name for a body that is not JSON, without quoting it."""
+    head = body[:512].lstrip().lower()
+    if not head:
+        return "empty"
+    return (
+        "an HTML page"
+        if head.startswith((b"<!doctype", b"<html"))
+        else f"{len(body)} bytes of something else"
+    )
+
+
+def read_file(answer: object) -> RemoteFile:
+    """A file object. Raises BadAnswerError if it has no id."""
+    raw = _object(answer, "file")
+    return RemoteFile(
+        id=_required(raw, "id", "file"),
+        bytes=_count(raw.get("bytes")),
+        filename=_text(raw.get("filename")),
+        purpose=_text(raw.get("purpose")),
+        created_at_us=read_time_us(raw.get("created_at")),
+        expires_at_us=read_time_us(raw.get("expires_at")),
+    )
+
+
+def read_listed_file(answer: object) -> RemoteFile | None:
+    """An entry of the list of files; None if it names none."""
+    return read_file(answer) if _names_one(answer) else None
+
+
+def read_batch(answer: object, server_date_us: int | None = None) -> RemoteBatch:
+    """A job object. Raises BadAnswerError if it has no id or no status."""
+    raw = _object(answer, "batch")
+    return _read_batch(raw, _required(raw, "status", "batch"), server_date_us)
+
+
+def read_listed_batch(answer: object, server_date_us: int | None = None) -> RemoteBatch | None:
+    """An entry of the list of jobs, bare if it does not say how the job stands; None if it names none.
+
+    Raises BadAnswerError if it carries our mark and names none: the job would be looked for in vain, and paid twice.
+    """
+    if isinstance(answer, dict) and _names_one(answer):
+        return _read_batch(answer, _text(answer.get("status")) or "", server_date_us)
+    metadata = answer.get("metadata") if isinstance(answer, dict) else None
+    if isinstance(metadata, dict) and METADATA_REF in metadata:
+        raise BadAnswerError("a batch with the mark of voyage-jobs has no id")
+    return None
+
+
+def _names_one(answer: object) -> bool:
+    return isinstance(answer, dict) and _text(answer.get("id")) is not None
+
+
+def _read_batch(raw: dict[str, Any], status: str, server_date_us: int | None) -> RemoteBatch:
+    counts = raw.get("request_counts")
+    counts = counts if isinstance(counts, dict) else {}
+    return RemoteBatch(
+        id=_required(raw, "id", "batch"),
+        status=status,
+        phase=phase_of(status),
+        endpoint=_text(raw.get("endpoint")),
+        model=_text(raw.get("model")),
+        input_file_id=_text(raw.get("input_file_id")),
+        output_file_id=_text(raw.get("output_file_id")),
+        error_file_id=_text(raw.get("error_file_id")),
+        total=_count(counts.get("total")),
+        completed=_count(counts.get("completed")),
+        failed=_count(counts.get("failed")),
+        created_at_us=read_time_us(raw.get("created_at")),
+        in_progress_at_us=read_time_us(raw.get("in_progress_at")),
+        finalizing_at_us=read_time_us(raw.get("finalizing_at")),
+        completed_at_us=read_time_us(raw.get("completed_at")),
+        failed_at_us=read_time_us(raw.get("failed_at")),
+        cancelled_at_us=read_time_us(raw.get("cancelled_at") or raw.get("canceled_at")),
+        expected_completion_at_us=read_time_us(raw.get("expected_completion_at")),
+        metadata=_metadata(raw.get("metadata")),
+        errors=_job_errors(raw.get("errors")),
+        server_date_us=server_date_us,
+    )
+
+
+def read_page(answer: object, read_item: Callable[[object], T | None]) -> Page[T]:
+    """A list answer, without the entries that `read_item` makes nothing of (None). What it raises spoils the page."""
+    raw = _object(answer, "list")
+    data = raw.get("data")
+    if not isinstance(data, list):
+        raise BadAnswerError("the list has no data")
+    items = [item for item in map(read_item, data) if item is not None]
+    has_more = raw.get("has_more")
+    return Page(
+        items=items,
+        entries=len(data),
+        last_id=items[-1].id if items else None,
+        has_more=has_more if isinstance(has_more, bool) else None,
+    )
+
+
+def phase_of(status: str) -> Phase:
+    """What a status word means; UNKNOWN for a new one."""
+    return _PHASES.get(status.strip().lower().replace("-", "_"), Phase.UNKNOWN)
+
+
+def read_time_us(value: object) -> int | None:
+    """Microseconds since 1970 of a time in any form seen so far, or None.
+
+    RFC 3339, `YYYY-MM-DD HH:MM:SS` without a zone (taken as UTC) and Unix seconds; None also for a time that is not
+    plausible (`PLAUSIBLE_FROM_US`).
+    """
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        # compared before it is converted: neither NaN nor infinity nor 10**400 becomes an integer
+        return int(value * US) if PLAUSIBLE_FROM_US <= value * US < PLAUSIBLE_UNTIL_US else None
+    if not isinstance(value, str):
+        return None
+    try:
+        return _plausible_us(datetime.fromisoformat(value.strip()))
+    except (ValueError, OverflowError):
+        return None
+
+
+def http_date_us(value: str | None) -> int | None:
+    """Microseconds since 1970 of an HTTP date header, or None, also for a time that is not plausible."""
+    if not value:
+        return None
+    try:
+        return _plausible_us(parsedate_to_datetime(value))
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def as_text(value: object) -> str:
+    """A JSON value as text. What is nested more deeply than Python can write down is named instead."""
+    try:
+        return str(value)
+    except RecursionError:
+        return "(a deeply nested value)"
+
+
+def shorten(text: str) -> str:
+    """One bounded line without control characters, fit for an error or a log."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * MAX_MESSAGE_CHARS]).split())
+    return line if len(line) <= MAX_MESSAGE_CHARS else line[: MAX_MESSAGE_CHARS - 1] + "…"
+
+
+def _plausible_us(moment: datetime) -> int | None:
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    us = (moment - _EPOCH) // timedelta(microseconds=1)
+    return us if PLAUSIBLE_FROM_US <= us < PLAUSIBLE_UNTIL_US else None
+
+
+def _object(answer: object, what: str) -> dict[str, Any]:
+    if not isinstance(answer, dict):
+        raise BadAnswerError(f"the {what} is not a JSON object")
+    return answer
+
+
+def _required(raw: dict[str, Any], key: str, what: str) -> str:
+    value = raw.get(key)
+    if not isinstance(value, str) or not value:
+        raise BadAnswerError(f"the {what} has no {key}")
+    return value
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and 0 <= value <= MOST else None
+
+
+def _metadata(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        return {}
+    return {key: text for key, text in value.items() if isinstance(text, str)}
+
+
+def _job_errors(value: object) -> list[JobError]:
+    """Documented as an object with `data`; a bare list and a bare string are understood too."""
+    entries = value.get("data") if isinstance(value, dict) else value
+    if isinstance(entries, str):
+        entries = [entries]
+    return [_job_error(entry) for entry in entries] if isinstance(entries, list) else []
+
+
+def _job_error(entry: object) -> JobError:
+    if not isinstance(entry, dict):
+        return JobError(None, None, shorten(as_text(entry)))
+    code, message = _text(entry.get("code")), _text(entry.get("message")) or "no message"
+    return JobError(shorten(code) if code else None, _count(entry.get("line")), shorten(message))
