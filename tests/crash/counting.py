@@ -10,6 +10,7 @@ import json
 import sys
 from collections import Counter
 
+from crash.hurried import hurry
 from voyage_jobs import crash
 from voyage_jobs.cli.main import main
 
@@ -21,6 +22,7 @@ def _count(name: str) -> None:
 
 
 if __name__ == "__main__":
+    hurry()
     crash.arm(_count)
     atexit.register(lambda: print(json.dumps({"passed": passed}), file=sys.stderr))
     main()

@@ -149,7 +149,7 @@ class Stage:
         self,
         *args: str,
         crash_at: str | None = None,
-        module: str = "voyage_jobs",
+        module: str = "crash.hurried",
         out: Any = None,
         key: bool = True,
     ) -> subprocess.Popen[str]:
