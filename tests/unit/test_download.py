@@ -21,8 +21,9 @@ from voyage_jobs.errors import (
     RateLimitedError,
     RefusedError,
 )
+from voyage_jobs.vendors.base import Downloaded
 from voyage_jobs.vendors.voyage.client import VoyageClient
-from voyage_jobs.vendors.voyage.download import Downloaded, download, measure, part_of
+from voyage_jobs.vendors.voyage.download import download, measure, part_of
 
 LINES = b"".join(b'{"custom_id":"%d"}\n' % n for n in range(1000))
 WHOLE = Downloaded(len(LINES), hashlib.sha256(LINES).hexdigest(), 1000)

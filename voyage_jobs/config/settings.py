@@ -23,6 +23,7 @@ from voyage_jobs.config.sections import (
     NotifySettings,
     PollingSettings,
     PriceSettings,
+    ProviderSettings,
     ServerSettings,
     SourceSettings,
     SplittingSettings,
@@ -111,6 +112,7 @@ class Settings(BaseSettings):
 
     data_dir: Folder
     sources: tuple[SourceSettings, ...] = ()
+    provider: ProviderSettings = Field(default_factory=ProviderSettings)
     voyage: VoyageSettings = Field(default_factory=VoyageSettings)
     splitting: SplittingSettings = Field(default_factory=SplittingSettings)
     batching: BatchingSettings = Field(default_factory=BatchingSettings)

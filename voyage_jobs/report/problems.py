@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from voyage_jobs.clock import US, iso
+from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.plural import counted
 from voyage_jobs.report import set_back_words, stuck
@@ -26,7 +27,7 @@ from voyage_jobs.state.troubles import FATAL
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps import rebuild_words as words
-from voyage_jobs.vendors.voyage.wire import Phase, phase_of
+from voyage_jobs.vendors.base import Phase
 
 HEARTBEAT_OLD_S = 600
 PASSING_FAILURES = 3  # in a row, before a network or server trouble is more than a note
@@ -299,7 +300,6 @@ def _pauses(facts: Facts, settings: Settings) -> Iterator[Problem]:
 
 
 def _batches(facts: Facts, settings: Settings) -> Iterator[Problem]:
-    del settings
     for batch in facts.open:
         if batch.state is Batch.PARKED:
             message = f"Batch {batch.ref} is parked: {batch.reason}"
@@ -309,7 +309,7 @@ def _batches(facts: Facts, settings: Settings) -> Iterator[Problem]:
                 yield Problem("parked", message, batch.hint, person=True)
         elif batch.error is not None and batch.failures:
             yield _failing(batch)
-        elif batch.state is Batch.RUNNING and _is_unknown_and_in_time(facts, batch):
+        elif batch.state is Batch.RUNNING and _is_unknown_and_in_time(facts, batch, settings):
             yield Problem(
                 "unknown_status",
                 f"The vendor calls the job of batch {batch.ref} {batch.remote_status!r}, a word that voyage-jobs does"
@@ -345,8 +345,8 @@ def _failing(batch: BatchRow) -> Problem:
     )
 
 
-def _is_unknown_and_in_time(facts: Facts, batch: BatchRow) -> bool:
-    if not batch.remote_status or phase_of(batch.remote_status) is not Phase.UNKNOWN:
+def _is_unknown_and_in_time(facts: Facts, batch: BatchRow, settings: Settings) -> bool:
+    if not batch.remote_status or vendor_of(settings).phase(batch.remote_status) is not Phase.UNKNOWN:
         return False
     return batch.deadline_at is None or facts.now - batch.deadline_at <= DEADLINE_GRACE_S * US
 

@@ -21,7 +21,7 @@ from voyage_jobs.state.lanes import Lane
 from voyage_jobs.state.pauses import Pause
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import budget
-from voyage_jobs.vendors.voyage.wire import Phase, phase_of
+from voyage_jobs.vendors.base import Phase
 
 NOTHING_TO_DO = "Nothing to do; `voyage-jobs status --watch` shows it come."
 START = "`voyage-jobs sync` goes on with it and ends; `voyage-jobs run` goes on and stays."
@@ -229,7 +229,7 @@ def _running(m: Moment, batch: BatchRow) -> Wait:
     trace = f"`voyage-jobs trace {batch.ref}` shows its way so far."
     if late:
         said += f". Its window of twelve hours is over since {when(batch.deadline_at or 0, m.now)}."
-        known = phase_of(batch.remote_status or "") is not Phase.UNKNOWN
+        known = m.vendor.phase(batch.remote_status or "") is not Phase.UNKNOWN
         stop = f"`voyage-jobs cancel {batch.ref}`, then `voyage-jobs retry`: what is finished is kept."
         return Wait("past_deadline" if known else "unknown_status", said, None, f"Wait, or {stop}")
     expected = of_job(m.took, batch.submitted_at, m.now)

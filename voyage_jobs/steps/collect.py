@@ -43,8 +43,7 @@ from voyage_jobs.steps.fetching import (
     put_off,
 )
 from voyage_jobs.steps.windows import split_window
-from voyage_jobs.vendors.voyage.result_block import Expectation, LineOutcome, LineProblem, ResultBlock
-from voyage_jobs.vendors.voyage.results import read_results
+from voyage_jobs.vendors.result_block import Expectation, LineOutcome, LineProblem, ResultBlock
 from voyage_jobs.version import __version__
 
 _UNUSABLE_HINT = "Nothing else is sent for this model, so that nothing is paid in vain."
@@ -273,7 +272,7 @@ def _blocks(context: Context, batch: BatchRow, expectation: Expectation) -> Iter
     for kind in ("output", "error"):
         path: Path = context.result_path(batch.ref, kind)
         if path.exists():
-            yield from read_results(path, expectation)
+            yield from context.vendor.read(path, expectation)
 
 
 def _pack_block(writer: PackWriter, intake: Intake, block: ResultBlock) -> None:

@@ -22,9 +22,7 @@ from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.submit import park
-from voyage_jobs.vendors.voyage.download import download
 
-_GONE = (404, 410)
 MOST_VECTOR_BYTES = 128 * 1024
 """Of one vector in a result file: 2,048 floats as JSON take 45 kB."""
 _NOT_GIVEN_HINT = (
@@ -118,7 +116,7 @@ def _download(context: Context, batch: BatchRow, kind: str, file_id: str) -> boo
     try:
         described = context.client.get_file(file_id)
     except RefusedError as exc:
-        if exc.status in _GONE:
+        if exc.is_gone:
             raise _FileGoneError(exc.message, status=exc.status) from exc
         raise
     path = context.result_path(batch.ref, kind)
@@ -131,7 +129,7 @@ def _download(context: Context, batch: BatchRow, kind: str, file_id: str) -> boo
 
     tried = batch.state is Batch.PARKED or batches.failures_of(batch, "download") >= retry.SIZE_TRIES
     expected = None if tried else described.bytes
-    got = download(context.client, file_id, path, expected_bytes=expected, on_progress=on_progress)
+    got = context.client.download(file_id, path, expected_bytes=expected, on_progress=on_progress)
     with context.store.write() as tx:
         batches.note_download(tx, batch.id, kind, got.bytes, got.sha256)
         if described.bytes not in (None, got.bytes):

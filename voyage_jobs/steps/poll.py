@@ -21,11 +21,10 @@ from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.reconcile import LIST, cancel_duplicates, is_ours, list_jobs
 from voyage_jobs.steps.submit import park
 from voyage_jobs.steps.validation import refuse
-from voyage_jobs.vendors.voyage.wire import ENDS, Phase, RemoteBatch
+from voyage_jobs.vendors.base import ENDS, STOPPED, Phase, RemoteBatch
 
 # Up to this many jobs are asked about one by one: a list may be pages long.
 FEW = 2
-_GONE = (404, 410)
 # Past the window nothing runs at the vendor. A job with a word that nobody knows and with results is over by then.
 UNKNOWN_RESULTS_S = 3_600.0
 # A job that is not over so long after its window is a person's matter.
@@ -68,7 +67,7 @@ def _ask(context: Context, batch: BatchRow) -> None:
         remote = context.client.get_batch(batch.remote_id or "")
     except RefusedError as exc:
         lane.fine(context)  # the API itself has answered
-        if exc.status not in _GONE:
+        if not exc.is_gone:
             _put_off(context, batch, exc)
             return
         _take_note(context, batch, None)
@@ -155,7 +154,7 @@ def _from_list(
 def _cancel_where_asked(context: Context, due: list[BatchRow], calls: lane.Calls) -> None:
     """Pass an operator's wish on to the provider; it takes up to ten minutes to come true."""
     for batch in due:
-        if batch.cancel_asked_at is None or (batch.remote_status or "").startswith("cancel"):
+        if batch.cancel_asked_at is None or context.vendor.phase(batch.remote_status or "") in STOPPED:
             continue
         if not calls.more():
             return
@@ -227,7 +226,7 @@ def _waits_too_long(context: Context, batch: BatchRow, remote: RemoteBatch) -> b
 def _park_overdue(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
     """It should have ended long ago: nothing but a person can tell whether it ever will."""
     hours = int(_overdue_s(context, batch, remote) // 3600)
-    known = "" if remote.phase is Phase.OPEN else ", a word that voyage-jobs does not know"
+    known = "" if remote.phase is not Phase.UNKNOWN else ", a word that voyage-jobs does not know"
     reason = f"{hours} h past its window the vendor still says {remote.status!r} of job {remote.id}{known}"
     with context.store.write() as tx:
         batches.note(tx, batch.id, **_facts(remote))

@@ -19,11 +19,8 @@ from voyage_jobs.state.batches import AttemptRow, BatchRow
 from voyage_jobs.states import Attempt, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
-from voyage_jobs.vendors.voyage import models
-from voyage_jobs.vendors.voyage.models import WINDOW_S
-from voyage_jobs.vendors.voyage.wire import Phase, RemoteBatch
+from voyage_jobs.vendors.base import LIVING, METADATA_REF, Phase, RemoteBatch
 
-METADATA_REF = models.METADATA_REF
 LIST = "the list of jobs"
 """What fails when the list cannot be read: one item, whichever batch is looked for."""
 CREATED_SLACK_S = 3_600.0
@@ -211,6 +208,12 @@ def _created_us(remote: RemoteBatch, attempt: AttemptRow, now: int) -> int:
     return created
 
 
+def end_of_window(context: Context, created_us: int) -> int | None:
+    """When a job that was made then is over for sure, in microseconds UTC; None where the provider promises nothing."""
+    window_s = context.vendor.limits.window_s
+    return None if window_s is None else created_us + int(window_s * US)
+
+
 def adopt(context: Context, batch: BatchRow, attempt: AttemptRow, remote: RemoteBatch, cause: str) -> None:
     """The vendor has a job for this batch: take it on."""
     interval_us = int(context.settings.polling.interval_s * US)
@@ -226,7 +229,7 @@ def adopt(context: Context, batch: BatchRow, attempt: AttemptRow, remote: Remote
             remote_status=remote.status,
             submitted_at=attempt.sent_at,
             remote_created_at=created,
-            deadline_at=created + WINDOW_S * US,
+            deadline_at=end_of_window(context, created),
             due_at=tx.now + (0 if cause != "created" else min(interval_us, 5 * US)),
             reason=None,
             hint=None,
@@ -242,7 +245,7 @@ def cancel_duplicates(context: Context, batch: BatchRow, others: list[RemoteBatc
         context.log.error("batch.duplicate", ref=batch.ref, batch_id=remote.id)
         with context.store.write() as tx:
             batches.note_duplicate(tx, batch, remote.id)
-        if remote.phase not in (Phase.OPEN, Phase.UNKNOWN):
+        if remote.phase not in LIVING:
             continue
         try:
             context.client.cancel_batch(remote.id)

@@ -15,7 +15,7 @@ from voyage_jobs.states import UNFINISHED, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.submit import UPLOAD_NAME
-from voyage_jobs.vendors.voyage.wire import RemoteFile
+from voyage_jobs.vendors.base import RemoteFile
 
 FILES = "the list of files"
 _BEFORE, _AFTER = UPLOAD_NAME.split("{ref}")

@@ -8,7 +8,6 @@ states.py for what each state means when the process dies in it, and reconcile.p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import orjson
 
@@ -17,6 +16,7 @@ from voyage_jobs.clock import US, now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import (
     BadAnswerError,
+    InputFileMissingError,
     OutcomeUnknownError,
     RateLimitedError,
     RefusedError,
@@ -32,11 +32,11 @@ from voyage_jobs.states import BEFORE_THE_JOB, Attempt, Batch
 from voyage_jobs.steps import known_jobs
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.reconcile import METADATA_REF, adopt, look_for_late_job, reconcile, vendor_now_us
+from voyage_jobs.steps.reconcile import adopt, look_for_late_job, reconcile, vendor_now_us
 from voyage_jobs.steps.texts import Texts
 from voyage_jobs.steps.windows import split_window
-from voyage_jobs.vendors.voyage.lines import input_line, write_input
-from voyage_jobs.vendors.voyage.verdict import is_missing_input_file
+from voyage_jobs.vendors.base import METADATA_REF, JobSpec
+from voyage_jobs.vendors.input_file import write_input
 
 UPLOAD_NAME = "voyage-jobs-{ref}.jsonl"
 REFUSED_ALIKE = 3
@@ -108,7 +108,7 @@ def _input_lines(context: Context, batch: BatchRow) -> Iterator[bytes]:
             found = texts.of_embedding(wanted)
             if found is None:
                 raise LookupError(wanted.id)
-            yield input_line(wanted.key.hex(), context.profile.endpoint, found)
+            yield context.vendor.line(wanted.key.hex(), found, context.profile)
             written += 1
         if written != embeddings.count_lines(connection, batch.id):
             raise LookupError(batch.ref)
@@ -228,7 +228,7 @@ def _create(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
     context.attempts_here[attempt.id] = context.clock.mono()
     crash_point("attempt.committed")
     try:
-        remote = context.client.create_batch(job_body(context, batch))
+        remote = context.client.create_batch(job_of(context, batch))
     except VendorError as exc:
         _judge(context, batch, attempt, exc)
         return True
@@ -239,15 +239,15 @@ def _create(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
     return True
 
 
-def job_body(context: Context, batch: BatchRow) -> dict[str, Any]:
-    """The create call's body; the batch's own mark travels in the metadata."""
-    return {
-        "endpoint": context.profile.endpoint,
-        "input_file_id": batch.input_file_id,
-        "completion_window": "12h",
-        "request_params": orjson.loads(batch.request_params),
-        "metadata": {METADATA_REF: batch.ref, **known_jobs.marks(context)},
-    }
+def job_of(context: Context, batch: BatchRow) -> JobSpec:
+    """The job of a batch; the batch's own mark travels in the metadata."""
+    return JobSpec(
+        endpoint=context.profile.endpoint,
+        input_file_id=batch.input_file_id or "",
+        params=orjson.loads(batch.request_params),
+        metadata={METADATA_REF: batch.ref, **known_jobs.marks(context)},
+        token=batch.ref,
+    )
 
 
 def _judge(context: Context, batch: BatchRow, attempt: AttemptRow, error: VendorError) -> None:
@@ -290,7 +290,7 @@ def _refused(context: Context, tx: Tx, batch: BatchRow, attempt: AttemptRow, err
     batches.close_attempt(tx, attempt, Attempt.REFUSED, error.message)
     context.observer.put_off("create_refused")
     context.log.warning("create.refused", ref=batch.ref, attempt=attempt.number, error=error.message)
-    if not is_missing_input_file(error):
+    if not isinstance(error, InputFileMissingError):
         _refused_to_send(context, tx, batch, error, "create_call")
         return
     tries = sum(a.state is Attempt.REFUSED for a in batches.attempts_of(tx.connection, batch.id))
