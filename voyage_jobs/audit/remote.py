@@ -19,8 +19,7 @@ from voyage_jobs.state.store import ReadOnlyStore, Store
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps.context import Progress
 from voyage_jobs.steps.known_jobs import METADATA_STATE
-from voyage_jobs.steps.strays import ref_of
-from voyage_jobs.vendors.base import LIVING, METADATA_REF, Client, Phase, RemoteBatch, RemoteFile
+from voyage_jobs.vendors.base import LIVING, METADATA_REF, Client, Phase, RemoteBatch, RemoteFile, ref_of
 
 STRAY_S = 86_400
 

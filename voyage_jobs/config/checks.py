@@ -15,7 +15,7 @@ from voyage_jobs.config.address import Address
 from voyage_jobs.config.problems import Loc, Problem
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.provider import vendor_of
-from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.config.sections import PROVIDERS_LIMITS, SourceSettings
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
 
@@ -130,11 +130,8 @@ _SETTING: dict[str, Loc] = {
 def _limits(settings: Settings) -> Iterator[Problem]:
     """Nobody may ask for more than the provider takes."""
     limits, batching = vendor_of(settings).limits, settings.batching
-    for name, value, most in (
-        ("max_inputs", batching.max_inputs, limits.inputs),
-        ("max_in_flight_batches", batching.max_in_flight_batches, limits.jobs_in_flight),
-        ("max_in_flight_tokens", batching.max_in_flight_tokens, limits.tokens_in_flight),
-    ):
+    for name, limit in PROVIDERS_LIMITS.items():
+        value, most = getattr(batching, name), getattr(limits, limit)
         if value > most:
             yield Problem(("batching", name), f"must be at most {most}.", value)
 

@@ -193,6 +193,14 @@ class BatchingSettings(Section):
     max_attempts: Annotated[Count, Field(le=100)] = 5
 
 
+PROVIDERS_LIMITS = {
+    "max_inputs": "inputs",
+    "max_in_flight_batches": "jobs_in_flight",
+    "max_in_flight_tokens": "tokens_in_flight",
+}
+"""The keys of `[batching]` that may not be more than a provider takes, with the names of its `Limits`."""
+
+
 class PollingSettings(Section):
     """`[polling]`: how often the vendor is asked about open batches."""
 

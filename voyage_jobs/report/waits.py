@@ -228,7 +228,7 @@ def _running(m: Moment, batch: BatchRow) -> Wait:
     late = batch.deadline_at is not None and batch.deadline_at < m.now
     trace = f"`voyage-jobs trace {batch.ref}` shows its way so far."
     if late:
-        said += f". Its window of twelve hours is over since {when(batch.deadline_at or 0, m.now)}."
+        said += f". Its window is over since {when(batch.deadline_at or 0, m.now)}."
         known = m.vendor.phase(batch.remote_status or "") is not Phase.UNKNOWN
         stop = f"`voyage-jobs cancel {batch.ref}`, then `voyage-jobs retry`: what is finished is kept."
         return Wait("past_deadline" if known else "unknown_status", said, None, f"Wait, or {stop}")

@@ -27,6 +27,8 @@ from voyage_jobs.vendors.base import ENDS, STOPPED, Phase, RemoteBatch
 FEW = 2
 # Past the window nothing runs at the vendor. A job with a word that nobody knows and with results is over by then.
 UNKNOWN_RESULTS_S = 3_600.0
+# So long is the window of a job where the provider promises none.
+NO_WINDOW_S = 604_800.0
 # A job that is not over so long after its window is a person's matter.
 OVERDUE_S = 43_200.0
 _OVERDUE_HINT = (
@@ -204,10 +206,11 @@ def _take_note(context: Context, batch: BatchRow, remote: RemoteBatch | None) ->
 
 def _overdue_s(context: Context, batch: BatchRow, remote: RemoteBatch | None) -> float:
     """How long ago the window of a job ended, by the vendor's clock; by ours, which may be set, only without that."""
-    if batch.deadline_at is None:
-        return 0.0
+    end = batch.deadline_at
+    if end is None:
+        end = (batch.remote_created_at or now_us(context.clock)) + int(NO_WINDOW_S * US)
     there = (remote and remote.server_date_us) or context.client.vendor_now_us()
-    return ((now_us(context.clock) if there is None else there) - batch.deadline_at) / US
+    return ((now_us(context.clock) if there is None else there) - end) / US
 
 
 def _is_over_by_now(context: Context, batch: BatchRow, remote: RemoteBatch) -> bool:

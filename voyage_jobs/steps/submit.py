@@ -35,10 +35,9 @@ from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.reconcile import adopt, look_for_late_job, reconcile, vendor_now_us
 from voyage_jobs.steps.texts import Texts
 from voyage_jobs.steps.windows import split_window
-from voyage_jobs.vendors.base import METADATA_REF, JobSpec
+from voyage_jobs.vendors.base import METADATA_REF, UPLOAD_NAME, JobSpec
 from voyage_jobs.vendors.input_file import write_input
 
-UPLOAD_NAME = "voyage-jobs-{ref}.jsonl"
 REFUSED_ALIKE = 3
 """So many batches that Voyage refuses one after another, with none accepted in between, are not about the batches."""
 

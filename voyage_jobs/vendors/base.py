@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 METADATA_REF = "voyage_jobs_ref"
 """Our mark: the key under which a job carries the ref of its batch."""
+UPLOAD_NAME = "voyage-jobs-{ref}.jsonl"
+"""The name of an input file of ours: it carries the ref, too."""
 
 
 # --- what a provider is ---
@@ -420,6 +422,15 @@ class Client(Protocol):
 
     def vendor_now_us(self) -> int | None:
         """The provider's clock now, told from a late answer; None if there was none, or it did not say."""
+
+
+def ref_of(file: RemoteFile) -> str | None:
+    """The ref in the name of an input file of ours; None for any other file."""
+    before, after = UPLOAD_NAME.split("{ref}")
+    name = file.filename or ""
+    if not name.startswith(before) or not name.endswith(after):
+        return None
+    return name[len(before) : len(name) - len(after)]
 
 
 def most_tokens(model: Model | None) -> int:
