@@ -122,7 +122,7 @@ class RefusedError(VendorError):
 
 
 class TooLargeError(RefusedError):
-    """Voyage refuses the file as too large."""
+    """The provider refuses the file as too large."""
 
 
 class InputFileMissingError(RefusedError):
@@ -142,7 +142,7 @@ class OutcomeUnknownError(VendorError):
 
 
 class InterceptedError(OutcomeUnknownError):
-    """Something between here and Voyage answered instead of its API."""
+    """Something between here and the provider answered instead of its API."""
 
 
 class BadAnswerError(VendorError):

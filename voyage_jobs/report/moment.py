@@ -48,6 +48,11 @@ class Moment:
     building: bool = False
     """Whether a table for other vectors is being built: nothing is published before it is complete."""
 
+    @property
+    def provider(self) -> str:
+        """What messages call the provider."""
+        return self.vendor.title
+
     def pause(self, source_id: int | None = None) -> Pause | None:
         """What keeps a source, or everything, from being sent."""
         names = [pauses.EVERYTHING, pauses.SENDING]

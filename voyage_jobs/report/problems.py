@@ -157,15 +157,16 @@ def _machine(facts: Facts, settings: Settings) -> Iterator[Problem]:
 
 
 def _set_back(facts: Facts, settings: Settings) -> Iterator[Problem]:
-    del settings
-    found = facts.set_back
+    provider, found = vendor_of(settings).title, facts.set_back
     if found is not None:
         if set_back_words.is_copied(found):
-            yield Problem("state_copied", set_back_words.COPIED, set_back_words.COPIED_HINT)
-        told = set_back_words.found(found, claiming=facts.claiming)
+            yield Problem(
+                "state_copied", set_back_words.COPIED.format(provider=provider), set_back_words.COPIED_HINT
+            )
+        told = set_back_words.found(found, provider, claiming=facts.claiming)
         yield Problem("state_set_back", told, set_back_words.FOUND_HINT, "info")
     if facts.unchecked_since is not None:
-        told = set_back_words.unchecked(facts.unchecked_since)
+        told = set_back_words.unchecked(facts.unchecked_since, provider)
         yield Problem("jobs_unchecked", told, set_back_words.UNCHECKED_HINT)
 
 

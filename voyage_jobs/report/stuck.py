@@ -144,7 +144,7 @@ def _late(facts: Facts, batch: Any, vendor: Vendor) -> Iterator[Stuck]:
 
 def _over(facts: Facts, settings: Settings) -> Iterator[Stuck]:
     """Batches that are over and cannot be closed: their files cannot be deleted."""
-    del settings
+    provider = vendor_of(settings).title
     for ref, state, since in facts.unclosed:
         if _older(facts, since, TIDY_S):
             yield Stuck(
@@ -156,7 +156,7 @@ def _over(facts: Facts, settings: Settings) -> Iterator[Stuck]:
                 since,
                 TIDY_S,
                 because(facts, "tidy"),
-                f"Batch {ref} is over since {iso(since)}, and its files at Voyage cannot be deleted.",
+                f"Batch {ref} is over since {iso(since)}, and its files at {provider} cannot be deleted.",
                 "Nothing is lost; let the key delete files, or set voyage.delete_remote_files to false.",
             )
 

@@ -243,14 +243,14 @@ def _is_torn(context: Context, batch: BatchRow, settled: list[Settled]) -> bool:
 
 def _fetch_again(context: Context, batch: BatchRow) -> None:
     error = BadAnswerError(
-        "The result file is not whole: it has another size than Voyage names, and lacks lines."
+        f"The result file is not whole: it has another size than {context.vendor.title} names, and lacks lines."
     )
     forget_results(context, batch)
     put_off(context, batch, error)
 
 
 def _is_unusable(context: Context, batch: BatchRow, intake: Intake, settled: list[Settled]) -> bool:
-    """Whether Voyage's answers cannot be read any more: all of the first ones of a profile, or most of a batch.
+    """Whether the provider's answers cannot be read any more: all of the first ones of a profile, or most of a batch.
 
     To ask again would be to pay for the same again. Single damaged lines among good ones are asked for again.
     """

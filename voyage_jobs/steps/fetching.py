@@ -1,6 +1,6 @@
 """fetch: bring the result files of one ended job onto the disk, each failure on the account of that job alone.
 
-Files are resumed where they broke off. A file that has another size than Voyage names is fetched again a few times, and
+Files are resumed where they broke off. A file of another size than the provider names is fetched again a few times, and
 then taken as it is: what its lines say is what counts. Results that cannot be had are paid for, so a batch whose files
 cannot be fetched is parked with the reason, and they are asked for again every few hours.
 """
@@ -155,7 +155,7 @@ def _demand_room(context: Context, batch: BatchRow, size: int | None) -> None:
 
 
 def put_off(context: Context, batch: BatchRow, error: VendorError) -> None:
-    """The results cannot be had now: this batch waits alone. Parked if that lasts and Voyage answers otherwise."""
+    """The results cannot be had now: this batch waits alone. Parked if that lasts and other calls are answered."""
     with context.store.write() as tx:
         failures = _wait(context, tx, batch, "download", error)
         lane.failed_in(context, tx, f"results of {batch.ref}", error)
@@ -183,7 +183,7 @@ def _park(context: Context, batch: BatchRow, reason: str) -> None:
 
 
 def _refused(context: Context, batch: BatchRow, kind: str, error: RefusedError) -> None:
-    """A result file that Voyage does not give: wait a few times. Then one that is gone is done without."""
+    """A result file that the provider does not give: wait a few times. Then one that is gone is done without."""
     gone, is_parked = isinstance(error, _FileGoneError), batch.state is Batch.PARKED
     with context.store.write() as tx:
         failures = _wait(context, tx, batch, "results_refused", error)
@@ -196,7 +196,7 @@ def _refused(context: Context, batch: BatchRow, kind: str, error: RefusedError) 
         return
     context.log.error("results.refused", ref=batch.ref, kind=kind, error=error.message)
     if not gone:
-        _park(context, batch, f"Voyage refuses the {kind} file: {error.message}")
+        _park(context, batch, f"{context.vendor.title} refuses the {kind} file: {error.message}")
         return
     with context.store.write() as tx:  # the other file has tries of its own
         batches.note_gone(tx, batch.id, kind)

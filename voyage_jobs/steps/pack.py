@@ -2,8 +2,7 @@
 
 One batch is packed at a time and sent before the next. One that cannot be sent now, or that may or may not have become
 a job, does not keep back the others; but at most a few such input files wait on the disk. Nothing is packed while
-Voyage refuses one batch after another, or while its answers for this profile cannot be read: the next would fare no
-better.
+one batch after another is refused, or while the answers for this profile cannot be read: the next would fare no better.
 """
 
 from __future__ import annotations
@@ -113,7 +112,7 @@ def limits_now(context: Context, refusals: int, most_inputs: int | None) -> Limi
 
 
 def _most_bytes(context: Context) -> int:
-    """Of an input file: as configured, or what Voyage may still take after it refused a larger one."""
+    """Of an input file: as configured, or what the provider may still take after it refused a larger one."""
     with context.store.read() as connection:
         learnt = notes.upload_limit(connection, context.settings.batching.max_bytes)
     return context.settings.batching.max_bytes if learnt is None else learnt

@@ -39,7 +39,7 @@ from voyage_jobs.vendors.base import METADATA_REF, UPLOAD_NAME, JobSpec
 from voyage_jobs.vendors.input_file import write_input
 
 REFUSED_ALIKE = 3
-"""So many batches that Voyage refuses one after another, with none accepted in between, are not about the batches."""
+"""So many batches that are refused one after another, with none accepted in between, are not about the batches."""
 
 
 def submit(context: Context) -> bool:
@@ -176,7 +176,7 @@ def _upload_failed(context: Context, batch: BatchRow, error: VendorError) -> Non
 
 
 def _refused_to_send(context: Context, tx: Tx, batch: BatchRow, error: RefusedError, policy: str) -> None:
-    """Voyage refuses this batch. It is parked alone; if it is one of several in a row, it is the probe for all."""
+    """This batch is refused. It is parked alone; if it is one of several in a row, it is the probe for all."""
     if batches.refused_since_the_last_job(tx.connection) + 1 < REFUSED_ALIKE:
         values = {"code": batches.SEND_REFUSED, "reason": error.message, "hint": _REFUSED_HINT}
         batches.move(tx, batch, Batch.PARKED, error.message, **values)
@@ -218,7 +218,7 @@ def _create(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
     except VendorError as exc:
         with context.store.write() as tx:
             lane.put_off(context, tx, batch, "create_call", exc)
-            lane.failed_in(context, tx, "the clock of Voyage", exc)
+            lane.failed_in(context, tx, "the clock of the provider", exc)
         return True
     with context.store.write() as tx:
         attempt = batches.open_attempt(tx, batch, vendor_now)
@@ -304,7 +304,7 @@ def _refused(context: Context, tx: Tx, batch: BatchRow, attempt: AttemptRow, err
 
 
 def _sending_is_refused(context: Context) -> bool:
-    """Whether Voyage refuses one batch after another, and it is not yet time for the next probe."""
+    """Whether the provider refuses one batch after another, and it is not yet time for the next probe."""
     with context.store.read() as connection:
         found = lanes.closed(connection).get(lanes.CREATE)
     if found is None or found.code != batches.SEND_REFUSED:
@@ -313,7 +313,7 @@ def _sending_is_refused(context: Context) -> bool:
 
 
 def too_large(context: Context, batch: BatchRow, error: TooLargeError) -> None:
-    """The input file is larger than Voyage takes: the same lines go in smaller files, from now on."""
+    """The input file is larger than the provider takes: the same lines go in smaller files, from now on."""
     size = batch.spool_bytes or 0
     reason = f"{error.message} It has {size:,} bytes."
     with context.store.write() as tx:
