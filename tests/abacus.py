@@ -32,22 +32,24 @@ from voyage_jobs.tokens import estimate_tokens
 from voyage_jobs.vendors.base import (
     Access,
     Answer,
-    Blame,
-    Downloaded,
     Embedded,
     Flaw,
-    JobError,
-    JobSpec,
     KeyDoubt,
     Limits,
     Model,
+    Traits,
+    Vendor,
+    Wanted,
+)
+from voyage_jobs.vendors.remote import (
+    Blame,
+    Downloaded,
+    JobError,
+    JobSpec,
     Phase,
     RemoteBatch,
     RemoteFile,
-    Traits,
-    Vendor,
     Verdict,
-    Wanted,
 )
 from voyage_jobs.vendors.result_block import (
     BlockBuilder,
@@ -228,7 +230,7 @@ class AbacusClient:
         if file_id not in self.server.files:
             raise RefusedError("Abacus has no such file.", status=404)
         name, content = self.server.files[file_id]
-        return RemoteFile(file_id, len(content), name, "batch", None, None)
+        return RemoteFile(file_id, len(content), name, None)
 
     def list_files(self) -> Iterator[RemoteFile]:
         self._called("list_files")

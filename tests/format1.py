@@ -15,7 +15,7 @@ import orjson
 from world import KEY, World
 
 from voyage_jobs.config.key import KeySource
-from voyage_jobs.vendors.base import JobSpec
+from voyage_jobs.vendors.remote import JobSpec
 from voyage_jobs.vendors.voyage.client import VoyageClient
 
 _ARCHIVE = Path(__file__).parent / "data" / "format1.tar.xz"

@@ -18,7 +18,8 @@ from voyage_jobs.steps import acts
 from voyage_jobs.steps.budget import begin_run
 from voyage_jobs.steps.context import Context, Progress, no_progress
 from voyage_jobs.steps.poll import poll
-from voyage_jobs.vendors.base import STOPPED, Vendor
+from voyage_jobs.vendors.base import Vendor
+from voyage_jobs.vendors.remote import STOPPED
 from voyage_jobs.worker import working
 
 if TYPE_CHECKING:

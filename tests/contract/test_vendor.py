@@ -23,23 +23,19 @@ from voyage_jobs.profile import EMBEDDINGS, Profile
 from voyage_jobs.simulator import Options, Simulator
 from voyage_jobs.simulator.server import HttpServer
 from voyage_jobs.simulator.transport import SimulatorTransport
-from voyage_jobs.vendors.base import (
+from voyage_jobs.vendors.base import Access, Client, Vendor, Wanted, most_tokens
+from voyage_jobs.vendors.registry import by_type
+from voyage_jobs.vendors.remote import (
     ENDS,
     METADATA_REF,
     STOPPED,
     UPLOAD_NAME,
-    Access,
     Blame,
-    Client,
     JobSpec,
     Phase,
     RemoteBatch,
-    Vendor,
-    Wanted,
-    most_tokens,
     ref_of,
 )
-from voyage_jobs.vendors.registry import by_type
 from voyage_jobs.vendors.result_block import Expectation, ResultBlock
 
 KEY = "pa-contract-0123456789"

@@ -8,7 +8,7 @@ import httpx
 
 from voyage_jobs.clock import VirtualClock
 from voyage_jobs.profile import EMBEDDINGS
-from voyage_jobs.vendors.base import METADATA_REF, JobSpec
+from voyage_jobs.vendors.remote import METADATA_REF, JobSpec
 from voyage_jobs.vendors.voyage.client import VoyageClient
 
 KEY = "pa-TheKeyThatNobodyMaySee0123456789"

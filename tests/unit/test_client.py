@@ -535,18 +535,14 @@ def test_every_listed_job_carries_the_vendors_clock():
     assert [batch.server_date_us for batch in client.list_batches()] == [None]
 
 
-def test_files_are_listed_by_purpose_from_a_cursor():
+def test_files_are_listed_as_many_at_a_time_as_is_asked():
     data = [{"id": "file-1", "bytes": 3, "filename": "ref.jsonl", "purpose": "batch"}]
     client = client_of(httpx.Response(200, json={"data": data, "has_more": False}))
 
-    [file] = client.list_files(purpose="batch", after="file-0", limit=50)
+    [file] = client.list_files(50)
 
     assert file.filename == "ref.jsonl"
-    assert dict(client.script.requests[0].url.params) == {
-        "limit": "50",
-        "purpose": "batch",
-        "after": "file-0",
-    }
+    assert dict(client.script.requests[0].url.params) == {"limit": "50"}
 
 
 # --- the calls ---

@@ -11,7 +11,7 @@ from voyage_jobs.signals import Signals
 from voyage_jobs.state import batches, embeddings, notes
 from voyage_jobs.states import Batch
 from voyage_jobs.sync import Ending, Sync
-from voyage_jobs.vendors.base import JobSpec
+from voyage_jobs.vendors.remote import JobSpec
 
 
 def sync(world, *, wait=True, **sections):

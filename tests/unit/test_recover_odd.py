@@ -20,7 +20,7 @@ from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.recover_all import recover_all
 from voyage_jobs.sync import Ending
-from voyage_jobs.vendors.base import JobSpec
+from voyage_jobs.vendors.remote import JobSpec
 
 WINDOWS = {"model": "voyage-context-3", "endpoint": "/v1/contextualizedembeddings"}
 

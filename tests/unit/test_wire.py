@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from voyage_jobs.errors import BadAnswerError
 from voyage_jobs.profile import CONTEXTUALIZED, EMBEDDINGS, Profile
-from voyage_jobs.vendors.base import METADATA_REF, JobSpec, Phase
+from voyage_jobs.vendors.remote import METADATA_REF, JobSpec, Phase
 from voyage_jobs.vendors.voyage import wire
 
 NOON_US = 1_785_585_600_000_000  # 2026-08-01T12:00:00Z
@@ -193,10 +193,6 @@ def test_the_edges_of_the_calendar_do_not_raise():
     assert wire.read_time_us("9999-12-31T23:59:59-14:00") != NOON_US
 
 
-def test_an_old_spelling_of_the_cancel_time_is_read():
-    assert batch(canceled_at="2026-08-01 12:00:00").cancelled_at_us == NOON_US
-
-
 @pytest.mark.parametrize(
     ("errors", "expected"),
     [
@@ -278,8 +274,7 @@ def test_a_file_is_read_with_and_without_its_expiry():
         "created_at": "2026-08-01T12:00:00Z",
     }
 
-    assert wire.read_file(raw) == wire.RemoteFile("file-1", 12, "a.jsonl", "batch", NOON_US, None)
-    assert wire.read_file({**raw, "expires_at": "2026-08-01 12:00:00"}).expires_at_us == NOON_US
+    assert wire.read_file(raw) == wire.RemoteFile("file-1", 12, "a.jsonl", NOON_US)
     assert wire.read_file({**raw, "bytes": "12"}).bytes is None
 
 

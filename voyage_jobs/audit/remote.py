@@ -19,7 +19,8 @@ from voyage_jobs.state.store import ReadOnlyStore, Store
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps.context import Progress
 from voyage_jobs.steps.known_jobs import METADATA_STATE
-from voyage_jobs.vendors.base import LIVING, METADATA_REF, Client, Phase, RemoteBatch, RemoteFile, ref_of
+from voyage_jobs.vendors.base import Client
+from voyage_jobs.vendors.remote import LIVING, METADATA_REF, Phase, RemoteBatch, RemoteFile, ref_of
 
 STRAY_S = 86_400
 

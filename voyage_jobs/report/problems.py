@@ -27,7 +27,7 @@ from voyage_jobs.state.troubles import FATAL
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps import rebuild_words as words
-from voyage_jobs.vendors.base import Phase
+from voyage_jobs.vendors.remote import Phase
 
 HEARTBEAT_OLD_S = 600
 PASSING_FAILURES = 3  # in a row, before a network or server trouble is more than a note

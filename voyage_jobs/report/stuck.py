@@ -18,7 +18,8 @@ from voyage_jobs.report.facts import Facts
 from voyage_jobs.state import lanes
 from voyage_jobs.state.batches import UNUSABLE
 from voyage_jobs.states import Batch
-from voyage_jobs.vendors.base import Phase, Vendor
+from voyage_jobs.vendors.base import Vendor
+from voyage_jobs.vendors.remote import Phase
 
 STUCK_S = 3_600  # in a state that takes minutes
 DEADLINE_GRACE_S = 600

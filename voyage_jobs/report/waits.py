@@ -21,7 +21,7 @@ from voyage_jobs.state.lanes import Lane
 from voyage_jobs.state.pauses import Pause
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import budget
-from voyage_jobs.vendors.base import Phase
+from voyage_jobs.vendors.remote import Phase
 
 NOTHING_TO_DO = "Nothing to do; `voyage-jobs status --watch` shows it come."
 START = "`voyage-jobs sync` goes on with it and ends; `voyage-jobs run` goes on and stays."

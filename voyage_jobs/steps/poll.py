@@ -21,7 +21,7 @@ from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.reconcile import LIST, cancel_duplicates, is_ours, list_jobs
 from voyage_jobs.steps.submit import park
 from voyage_jobs.steps.validation import refuse
-from voyage_jobs.vendors.base import ENDS, STOPPED, Phase, RemoteBatch
+from voyage_jobs.vendors.remote import ENDS, STOPPED, Phase, RemoteBatch
 
 # Up to this many jobs are asked about one by one: a list may be pages long.
 FEW = 2

@@ -21,7 +21,7 @@ from voyage_jobs.state.batches import AttemptRow, BatchRow
 from voyage_jobs.states import Attempt, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
-from voyage_jobs.vendors.base import LIVING, METADATA_REF, Phase, RemoteBatch, ref_of
+from voyage_jobs.vendors.remote import LIVING, METADATA_REF, Phase, RemoteBatch, ref_of
 
 LIST = "the list of jobs"
 """What fails when the list cannot be read: one item, whichever batch is looked for."""

@@ -38,7 +38,7 @@ from voyage_jobs.steps.known_jobs import (
 )
 from voyage_jobs.steps.reconcile import LIST, cancel_duplicates, end_of_window, jobs_looked_at
 from voyage_jobs.steps.submit import abandon
-from voyage_jobs.vendors.base import METADATA_REF, Phase, RemoteBatch
+from voyage_jobs.vendors.remote import METADATA_REF, Phase, RemoteBatch
 
 # Folders of one account may share some texts (a licence, a footer), hardly this many.
 OURS_SHARE = 0.5

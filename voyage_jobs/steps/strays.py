@@ -14,7 +14,7 @@ from voyage_jobs.state.store import Tx
 from voyage_jobs.states import UNFINISHED, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
-from voyage_jobs.vendors.base import RemoteFile, ref_of
+from voyage_jobs.vendors.remote import RemoteFile, ref_of
 
 FILES = "the list of files"
 

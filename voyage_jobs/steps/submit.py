@@ -35,8 +35,8 @@ from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.reconcile import adopt, look_for_late_job, reconcile, vendor_now_us
 from voyage_jobs.steps.texts import Texts
 from voyage_jobs.steps.windows import split_window
-from voyage_jobs.vendors.base import METADATA_REF, UPLOAD_NAME, JobSpec
 from voyage_jobs.vendors.input_file import write_input
+from voyage_jobs.vendors.remote import METADATA_REF, UPLOAD_NAME, JobSpec
 
 REFUSED_ALIKE = 3
 """So many batches that are refused one after another, with none accepted in between, are not about the batches."""

@@ -25,7 +25,7 @@ from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.submit import park
 from voyage_jobs.steps.windows import split_window
-from voyage_jobs.vendors.base import Blame, JobError, RemoteBatch
+from voyage_jobs.vendors.remote import Blame, JobError, RemoteBatch
 
 ALL_ALIKE = 8
 """So many jobs in a row that are refused without naming a line, in the same words, are not about their texts."""

@@ -8,9 +8,8 @@ these two alone, so that a provider is a folder here and a line in `registry.py`
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
@@ -22,14 +21,9 @@ if TYPE_CHECKING:
 
     from voyage_jobs.clock import Clock
     from voyage_jobs.observe import Observer
+    from voyage_jobs.vendors.remote import Downloaded, JobSpec, Phase, RemoteBatch, RemoteFile, Verdict
     from voyage_jobs.vendors.result_block import Expectation, LineProblem, ResultBlock
     from voyage_jobs.vendors.tokenizer import TokenCounter
-
-METADATA_REF = "voyage_jobs_ref"
-"""Our mark: the key under which a job carries the ref of its batch."""
-UPLOAD_NAME = "voyage-jobs-{ref}.jsonl"
-"""The name of an input file of ours: it carries the ref, too."""
-
 
 # --- what a provider is ---
 
@@ -52,7 +46,7 @@ class Limits:
 class Traits:
     """In what providers differ, where the steps have to know.
 
-    `lists_metadata`: the list of jobs shows what a job was given; else a job is known by its input file alone.
+    `lists_metadata`: the list of jobs shows what a job was given; else a job is known by its input file's name.
     `idempotent_create`: a repeated create call with the same `JobSpec.token` gives the job of the first, so that a
     lost answer needs no quarantine.
     """
@@ -104,123 +98,6 @@ class KeyDoubt(NamedTuple):
 
     text: str
     hint: str | None
-
-
-# --- files and jobs at a provider ---
-
-
-class Phase(enum.Enum):
-    """What a job's status word means for us."""
-
-    OPEN = "open"
-    STOPPING = "stopping"  # asked to stop, and not over yet
-    ENDED_OK = "ended_ok"  # over, and what was finished can be collected
-    FAILED = "failed"  # refused in validation: nothing ran
-    CANCELLED = "cancelled"  # over; what was finished before is there and is billed
-    UNKNOWN = "unknown"  # a word we do not know: record it and keep polling
-
-
-ENDS = frozenset({Phase.ENDED_OK, Phase.FAILED, Phase.CANCELLED})
-"""What a job that is over may be."""
-STOPPED = frozenset({Phase.STOPPING, Phase.CANCELLED})
-"""What a job may be that was asked to stop."""
-LIVING = frozenset({Phase.OPEN, Phase.UNKNOWN})
-"""What a job may be that goes on until it is stopped."""
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteFile:
-    """A file at the provider. `bytes` is None if the answer does not name a size."""
-
-    id: str
-    bytes: int | None
-    filename: str | None
-    purpose: str | None
-    created_at_us: int | None
-    expires_at_us: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class JobSpec:
-    """A job to be created: the parameters on record for its batch, the uploaded file with its lines, our marks.
-
-    `token` is the same whenever the job of one batch is asked for.
-    """
-
-    endpoint: str
-    input_file_id: str
-    params: Mapping[str, Any]
-    metadata: Mapping[str, str]
-    token: str
-
-
-@dataclass(frozen=True, slots=True)
-class JobError:
-    """One complaint of a job's validation. `line` is as the provider counts; no page says from where."""
-
-    code: str | None
-    line: int | None
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteBatch:
-    """A job at the provider. `status` is its own word; counts are of lines and None if not named.
-
-    `server_date_us` is the provider's clock when it said so, the one to judge `created_at_us` by. A list may name a job
-    and not say how it stands (`is_bare`): ask for it by its id.
-    """
-
-    id: str
-    status: str
-    phase: Phase
-    endpoint: str | None = None
-    model: str | None = None
-    input_file_id: str | None = None
-    output_file_id: str | None = None
-    error_file_id: str | None = None
-    total: int | None = None
-    completed: int | None = None
-    failed: int | None = None
-    created_at_us: int | None = None
-    in_progress_at_us: int | None = None
-    finalizing_at_us: int | None = None
-    completed_at_us: int | None = None
-    failed_at_us: int | None = None
-    cancelled_at_us: int | None = None
-    expected_completion_at_us: int | None = None
-    metadata: dict[str, str] = field(default_factory=dict)
-    errors: list[JobError] = field(default_factory=list)
-    server_date_us: int | None = None
-
-    @property
-    def is_bare(self) -> bool:
-        """Whether its status is not said: an entry of a list that is not whole."""
-        return not self.status
-
-
-class Blame(enum.Enum):
-    """Whose fault it is that a job failed before anything of it ran."""
-
-    LINES = "lines"  # some of its lines are refused: the others go again, and the bad ones are looked for
-    NOBODY = "nobody"  # there was no room for it: the same lines go again, later
-    JOB = "job"  # its parameters or the account: no other job would fare better, so a person has to look
-
-
-class Verdict(NamedTuple):
-    """Why a job failed. `wait_s` is for how long no other job is created where the blame is nobody's."""
-
-    blame: Blame
-    wait_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Downloaded:
-    """A file on disk: its size, its SHA-256 in hex, and its lines (a last one without newline counts)."""
-
-    bytes: int
-    sha256: str
-    lines: int
 
 
 # --- requests and what comes back ---
@@ -422,15 +299,6 @@ class Client(Protocol):
 
     def vendor_now_us(self) -> int | None:
         """The provider's clock now, told from a late answer; None if there was none, or it did not say."""
-
-
-def ref_of(file: RemoteFile) -> str | None:
-    """The ref in the name of an input file of ours; None for any other file."""
-    before, after = UPLOAD_NAME.split("{ref}")
-    name = file.filename or ""
-    if not name.startswith(before) or not name.endswith(after):
-        return None
-    return name[len(before) : len(name) - len(after)]
 
 
 def most_tokens(model: Model | None) -> int:

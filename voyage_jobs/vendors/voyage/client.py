@@ -29,7 +29,8 @@ from voyage_jobs.errors import (
 )
 from voyage_jobs.observe import LOST, NOBODY, NOT_SENT, Observer
 from voyage_jobs.profile import Profile
-from voyage_jobs.vendors.base import Downloaded, Embedded, JobSpec, KeySource, RemoteBatch, RemoteFile, Wanted
+from voyage_jobs.vendors.base import Embedded, KeySource, Wanted
+from voyage_jobs.vendors.remote import Downloaded, JobSpec, RemoteBatch, RemoteFile
 from voyage_jobs.vendors.voyage import bounded, wire
 from voyage_jobs.vendors.voyage.answer import call_body
 from voyage_jobs.vendors.voyage.embedding import embed_bodies, read_embedded
@@ -137,14 +138,9 @@ class VoyageClient:
             body = self._ask(operation, "POST", "/files", data={"purpose": "batch"}, files={"file": part})
         return self._understand(operation, wire.read_file, self._parsed(operation, body))
 
-    def list_files(
-        self, *, purpose: str | None = None, after: str | None = None, limit: int = FILES_PER_PAGE
-    ) -> Iterator[RemoteFile]:
+    def list_files(self, limit: int = FILES_PER_PAGE) -> Iterator[RemoteFile]:
         """All files to the end of the list, each once, asked for `limit` at a time."""
-        params: dict[str, str | int] = {"limit": limit}
-        if purpose is not None:
-            params["purpose"] = purpose
-        return self._listed("list the files", "/files", params, after, wire.read_listed_file)
+        return self._listed("list the files", "/files", limit, wire.read_listed_file)
 
     def get_file(self, file_id: str) -> RemoteFile:
         """A file's metadata."""
@@ -201,7 +197,7 @@ class VoyageClient:
         A job whose status the list does not say is bare (`RemoteBatch.is_bare`). Entries that name no job are counted
         in `skipped_entries`; one of them that carries our mark is a BadAnswerError.
         """
-        return self._listed("list the batches", "/batches", {"limit": limit}, None, self._read_listed_batch)
+        return self._listed("list the batches", "/batches", limit, self._read_listed_batch)
 
     def get_batch(self, batch_id: str) -> RemoteBatch:
         """A job as it stands."""
@@ -403,15 +399,16 @@ class VoyageClient:
         self,
         operation: str,
         path: str,
-        params: dict[str, str | int],
-        after: str | None,
+        limit: int,
         read_item: Callable[[object], Item | None],
     ) -> Iterator[Item]:
         """Page to the end. A job overlooked would be paid for twice, so a doubtful end is asked past."""
-        limit = int(params["limit"])
+        after: str | None = None
         seen: set[str] = set()
         while True:
-            query = params if after is None else {**params, "after": after}
+            query: dict[str, str | int] = (
+                {"limit": limit} if after is None else {"limit": limit, "after": after}
+            )
             body = self._ask(operation, "GET", path, params=query)
             answer = self._parsed(operation, body)
             page = self._understand(operation, lambda raw: wire.read_page(raw, read_item), answer)

@@ -23,7 +23,7 @@ from voyage_jobs import private
 from voyage_jobs.crash import crash_point
 from voyage_jobs.durable import no_room_is_one_error, remove, sync_dir, sync_file
 from voyage_jobs.errors import BadAnswerError, DiskFullError, InterceptedError, OutcomeUnknownError
-from voyage_jobs.vendors.base import Downloaded
+from voyage_jobs.vendors.remote import Downloaded
 from voyage_jobs.vendors.voyage.bounded import read_until
 from voyage_jobs.vendors.voyage.verdict import INTERCEPTED_HINT
 
@@ -49,14 +49,6 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 def part_of(dest: Path) -> Path:
     """Where a download to `dest` is collected until it is whole."""
     return dest.with_name(dest.name + ".part")
-
-
-def measure(path: Path) -> Downloaded:
-    """Size, hash and lines of a file on disk, for taking over one that a crash left unrecorded."""
-    tally = _Tally()
-    for block in _blocks(path):
-        tally.add(block)
-    return tally.done()
 
 
 def download(

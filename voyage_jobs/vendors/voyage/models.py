@@ -27,15 +27,11 @@ PRICES_AS_OF = "2026-09"
 
 RERANK = "/v1/rerank"
 MULTIMODAL = "/v1/multimodalembeddings"
-BATCH_ENDPOINTS = (EMBEDDINGS, CONTEXTUALIZED, RERANK)  # [batch]
-DTYPES = ("float", "int8", "uint8", "binary", "ubinary")  # [emb]; all but float only on the flexible models
 
 # Limits of the Batch API. [batch], the section on organization limits
 MAX_IN_FLIGHT_BATCHES = 100
 MAX_IN_FLIGHT_TOKENS = 1_000_000_000
 MAX_BATCH_INPUTS = 100_000  # "inputs" may mean lines or texts: keep both below it
-CREATE_RETRY_S = 30 * 60  # the guide's advice after a 429 on create: wait half an hour, no back-off
-CANCEL_LATENCY_S = 10 * 60
 
 # API reference of the batches endpoints: create, list
 COMPLETION_WINDOW = "12h"
@@ -47,11 +43,6 @@ BATCHES_PER_PAGE = 100
 
 # API reference of the files endpoints: list
 FILES_PER_PAGE = 10_000
-FILE_RETENTION_S = 30 * 86_400
-
-# API reference of the embedding endpoints
-MAX_TEXTS_PER_LINE = 1_000
-MAX_CONTEXTUALIZED_CHUNKS_PER_LINE = 16_000
 
 _BATCH_SHARE = 0.67  # [batch]: 33 % off. Whether the bill uses 0.67 or two thirds is not stated anywhere
 _FLEXIBLE = (1024, 256, 512, 2048)  # [emb], [ctx]: default first

@@ -7,21 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.profile import Profile
-from voyage_jobs.vendors.base import (
-    Access,
-    Blame,
-    Client,
-    Flaw,
-    KeyDoubt,
-    Limits,
-    Model,
-    Phase,
-    RemoteBatch,
-    Traits,
-    Vendor,
-    Verdict,
-    Wanted,
-)
+from voyage_jobs.vendors.base import Access, Client, Flaw, KeyDoubt, Limits, Model, Traits, Vendor, Wanted
+from voyage_jobs.vendors.remote import Blame, Phase, RemoteBatch, Verdict
 from voyage_jobs.vendors.voyage import lines, models
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from voyage_jobs.bounds import MOST
 from voyage_jobs.clock import US
 from voyage_jobs.errors import BadAnswerError
 from voyage_jobs.profile import EMBEDDINGS, Profile
-from voyage_jobs.vendors.base import METADATA_REF, JobError, JobSpec, Phase, RemoteBatch, RemoteFile
+from voyage_jobs.vendors.remote import METADATA_REF, JobError, JobSpec, Phase, RemoteBatch, RemoteFile
 from voyage_jobs.vendors.voyage.models import (
     COMPLETION_WINDOW,
     MAX_METADATA_KEY_CHARS,
@@ -179,9 +179,7 @@ def read_file(answer: object) -> RemoteFile:
         id=_required(raw, "id", "file"),
         bytes=_count(raw.get("bytes")),
         filename=_text(raw.get("filename")),
-        purpose=_text(raw.get("purpose")),
         created_at_us=read_time_us(raw.get("created_at")),
-        expires_at_us=read_time_us(raw.get("expires_at")),
     )
 
 
@@ -220,8 +218,6 @@ def _read_batch(raw: dict[str, Any], status: str, server_date_us: int | None) ->
         id=_required(raw, "id", "batch"),
         status=status,
         phase=phase_of(status),
-        endpoint=_text(raw.get("endpoint")),
-        model=_text(raw.get("model")),
         input_file_id=_text(raw.get("input_file_id")),
         output_file_id=_text(raw.get("output_file_id")),
         error_file_id=_text(raw.get("error_file_id")),
@@ -229,12 +225,6 @@ def _read_batch(raw: dict[str, Any], status: str, server_date_us: int | None) ->
         completed=_count(counts.get("completed")),
         failed=_count(counts.get("failed")),
         created_at_us=read_time_us(raw.get("created_at")),
-        in_progress_at_us=read_time_us(raw.get("in_progress_at")),
-        finalizing_at_us=read_time_us(raw.get("finalizing_at")),
-        completed_at_us=read_time_us(raw.get("completed_at")),
-        failed_at_us=read_time_us(raw.get("failed_at")),
-        cancelled_at_us=read_time_us(raw.get("cancelled_at") or raw.get("canceled_at")),
-        expected_completion_at_us=read_time_us(raw.get("expected_completion_at")),
         metadata=_metadata(raw.get("metadata")),
         errors=_job_errors(raw.get("errors")),
         server_date_us=server_date_us,
