@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.profile import Profile
-from voyage_jobs.vendors.base import Access, Client, Flaw, KeyDoubt, Limits, Model, Traits, Vendor, Wanted
+from voyage_jobs.vendors.base import Access, Client, KeyDoubt, Limits, Traits, Vendor, Wanted
 from voyage_jobs.vendors.remote import Blame, Phase, RemoteBatch, Verdict
 from voyage_jobs.vendors.voyage import lines, models
 
@@ -33,17 +33,11 @@ class Voyage:
     traits = Traits()
     prices_as_of = models.PRICES_AS_OF
 
-    def find(self, model: str) -> Model | None:
-        """What the table knows of a model."""
-        return models.find(model)
-
-    def flaws(self, profile: Profile) -> Iterator[Flaw]:
-        """What the table says is not made."""
-        return models.flaws(profile)
-
-    def doubts(self, profile: Profile) -> list[str]:
-        """What the table does not vouch for."""
-        return models.doubts(profile)
+    find = staticmethod(models.find)
+    flaws = staticmethod(models.flaws)
+    doubts = staticmethod(models.doubts)
+    asked_in = staticmethod(lines.asked_in)
+    answered_in = staticmethod(lines.answered_in)
 
     def key_doubt(self, key: str, where: str, host: str) -> KeyDoubt | None:
         """Keys of Voyage and of Atlas are told by how they begin, and each host takes its own."""
@@ -72,14 +66,6 @@ class Voyage:
     def line(self, custom_id: str, texts: Sequence[str], profile: Profile) -> bytes:
         """A line with `custom_id` and `body`."""
         return lines.input_line(custom_id, profile.endpoint, texts)
-
-    def asked_in(self, line: bytes) -> Wanted | None:
-        """The contrary of `line`."""
-        return lines.asked_in(line)
-
-    def answered_in(self, line: bytes, profile: Profile) -> tuple[str, int] | None:
-        """The id of a result line, and its number of vectors."""
-        return lines.answered_in(line, profile)
 
     def read(self, path: Path, expectation: Expectation) -> Iterator[ResultBlock]:
         """A result file, block by block."""
