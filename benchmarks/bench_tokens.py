@@ -16,7 +16,7 @@ from benchmarks.bench_split import DEFAULT_FOLDERS, Texts, generated, load, mark
 from benchmarks.harness import header, measure_together, peak_rss_mib, row
 from voyage_jobs.sources.split import SplitOptions, split
 from voyage_jobs.tokens import Count, estimate_each
-from voyage_jobs.vendors.voyage.tokenizer import TokenCounter
+from voyage_jobs.vendors.tokenizer import TokenCounter
 
 MOST_CHARS = 30_000_000
 VOCABULARY = 30_000

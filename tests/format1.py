@@ -15,6 +15,7 @@ import orjson
 from world import KEY, World
 
 from voyage_jobs.config.key import KeySource
+from voyage_jobs.vendors.remote import JobSpec
 from voyage_jobs.vendors.voyage.client import VoyageClient
 
 _ARCHIVE = Path(__file__).parent / "data" / "format1.tar.xz"
@@ -63,13 +64,7 @@ def _give_the_vendor_its_job(world: World, state: sqlite3.Connection) -> None:
     ) as client:
         file = client.upload(world.data_dir / "spool" / f"{ref}.jsonl", f"{ref}.jsonl")
         job = client.create_batch(
-            {
-                "endpoint": "/v1/embeddings",
-                "input_file_id": file.id,
-                "completion_window": "12h",
-                "request_params": orjson.loads(params),
-                "metadata": {"voyage_jobs_ref": ref},
-            }
+            JobSpec("/v1/embeddings", file.id, orjson.loads(params), {"voyage_jobs_ref": ref}, ref)
         )
     for table, column, old, new in (
         ("batches", "input_file_id", file_id, file.id),

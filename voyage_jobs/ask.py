@@ -18,6 +18,8 @@ from voyage_jobs.steps import acts
 from voyage_jobs.steps.budget import begin_run
 from voyage_jobs.steps.context import Context, Progress, no_progress
 from voyage_jobs.steps.poll import poll
+from voyage_jobs.vendors.base import Vendor
+from voyage_jobs.vendors.remote import STOPPED
 from voyage_jobs.worker import working
 
 if TYPE_CHECKING:
@@ -99,15 +101,15 @@ def _tell_the_vendor(context: Context, answer: dict[str, object]) -> None:
     under_way = answer.get("under_way") or [answer.get("ref")]
     refs = under_way if isinstance(under_way, list) else []
     with context.store.read() as connection:
-        told = [_is_told(batches.by_ref(connection, str(ref))) for ref in refs]
+        told = [_is_told(batches.by_ref(connection, str(ref)), context.vendor) for ref in refs]
     if all(told):
         answer["told_vendor"] = True
 
 
-def _is_told(batch: BatchRow | None) -> bool:
+def _is_told(batch: BatchRow | None, vendor: Vendor) -> bool:
     """Whether the vendor knows that a batch is to be cancelled, or it is over."""
     return batch is not None and (
-        batch.state is not Batch.RUNNING or (batch.remote_status or "").startswith("cancel")
+        batch.state is not Batch.RUNNING or vendor.phase(batch.remote_status or "") in STOPPED
     )
 
 

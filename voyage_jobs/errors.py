@@ -12,6 +12,7 @@
         +-- QuotaError              5   the account's limits are those of an unpaid account
         +-- RefusedError            1   4xx in the API's own words: known NOT to have had an effect
         |   +-- TooLargeError       1   413: the file, or the request, is too large
+        |   +-- InputFileMissingError 1 the input file of a job is not visible yet: try later
         +-- RateLimitedError        1   429: known NOT to have had an effect; try later
         +-- NotSentError            1   could not connect: known NOT to have had an effect
         +-- OutcomeUnknownError     1   timeout, cut connection, 5xx: may or may not have happened
@@ -98,6 +99,11 @@ class VendorError(VoyageJobsError):
         self.retry_after_s = retry_after_s
         self.request_id = request_id
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the API says that there is no such thing, or no longer."""
+        return self.status in (404, 410)
+
 
 class AuthError(VendorError):
     """The vendor refuses the API key."""
@@ -116,7 +122,11 @@ class RefusedError(VendorError):
 
 
 class TooLargeError(RefusedError):
-    """Voyage refuses the file as too large."""
+    """The provider refuses the file as too large."""
+
+
+class InputFileMissingError(RefusedError):
+    """The provider does not find the input file that was uploaded for a job."""
 
 
 class RateLimitedError(VendorError):
@@ -132,7 +142,7 @@ class OutcomeUnknownError(VendorError):
 
 
 class InterceptedError(OutcomeUnknownError):
-    """Something between here and Voyage answered instead of its API."""
+    """Something between here and the provider answered instead of its API."""
 
 
 class BadAnswerError(VendorError):

@@ -24,8 +24,9 @@ _STORAGE = {"float": "float32", "int8": "int8", "binary": "int8", "uint8": "uint
 
 @dataclass(frozen=True)
 class Profile:
-    """Endpoint (with leading slash), model, output dimension and dtype, input type (None, "query", "document").
+    """Endpoint (with leading slash), model, dimension and dtype, input type (None, "query", "document"), provider.
 
+    The words for endpoints and dtypes are ours, after those of the first provider; another one finds its own for them.
     Every key of a paid vector rests on `to_json`. A field that is added later needs a default that means what was done
     before it, and is written only where it has another value: then no key changes that is in a state or a pack today.
     """
@@ -35,6 +36,7 @@ class Profile:
     dimension: int
     dtype: str
     input_type: str | None
+    vendor: str = "voyage"
 
     @property
     def fingerprint(self) -> str:

@@ -24,7 +24,9 @@ def needs_restart(old: Settings, fresh: Settings) -> list[str]:
     ]
     if (fresh.lancedb.uri, fresh.lancedb.table) != (old.lancedb.uri, old.lancedb.table):
         fixed.append("lancedb")
-    fixed += [name for name in ("server", "tracing") if getattr(fresh, name) != getattr(old, name)]
+    fixed += [
+        name for name in ("provider", "server", "tracing") if getattr(fresh, name) != getattr(old, name)
+    ]
     return fixed
 
 

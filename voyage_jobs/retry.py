@@ -1,7 +1,7 @@
 """Every wait after a failure, in one literal table, and the one formula that reads it. Pure.
 
-The rule: a failure belongs to the thing it happened to. A batch, a file at Voyage, a list, a delivery each has a count
-of its own, waits of its own and an end of its own, and everybody else goes on. The shared circuits (`voyage`: every
+The rule: a failure belongs to the thing it happened to. A batch, a remote file, a list, a delivery each has a count of
+its own, waits of its own and an end of its own, and everybody else goes on. The shared circuits (`voyage`: every
 call; `create`: new jobs; `disk`: what is written) open only when different things fail alike, or when the answer is
 about the account. See steps/lanes.py for when that is.
 
@@ -44,13 +44,13 @@ POLICIES: Mapping[str, Retry] = {
     "disk": Retry(2, 2, 5 * _MINUTE, None, "tried for ever"),
     # One batch on its way out.
     "upload": Retry(5, 2, _HOUR, 60, "parked"),
-    "create_call": Retry(5, 2, 15 * _MINUTE, None, "tried for ever: nothing has happened at Voyage"),
+    "create_call": Retry(5, 2, 15 * _MINUTE, None, "tried for ever: nothing has happened at the provider"),
     "create_lost": Retry(_MINUTE, 2, _HOUR, None, "created again after each sure no"),
     "reconcile": Retry(10, 2, 15 * _MINUTE, 700, "parked: the list of jobs has been unreadable for a week"),
     "quarantine": Retry(_MINUTE, 1, _MINUTE, None, "looked for until the quarantine is over"),
     "late_job": Retry(10 * _MINUTE, 1, 10 * _MINUTE, None, "looked for as long as the batch is parked"),
     "input_file": Retry(15, 2, 2 * _MINUTE, 4, "uploaded once more; refused again: parked"),
-    # One job at Voyage.
+    # One job at the provider.
     "poll": Retry(10, 2, 15 * _MINUTE, None, "asked about until half a day past its window, then parked"),
     "list": Retry(10, 2, 15 * _MINUTE, None, "jobs are asked about one by one meanwhile"),
     "job_gone": Retry(_MINUTE, 2, _HOUR, 5, "parked"),
@@ -70,7 +70,7 @@ POLICIES: Mapping[str, Retry] = {
     "no_room": Retry(_MINUTE, 2, 15 * _MINUTE, None, "fetched when the disk has room for it"),
     "results_refused": Retry(30, 2, 30 * _MINUTE, 5, "gone: done without it; refused: parked"),
     "parked_results": Retry(6 * _HOUR, 1, 6 * _HOUR, None, "fetched again as long as it is parked"),
-    # What is left at Voyage.
+    # What is left at the provider.
     "delete_file": Retry(_MINUTE, 2, _DAY, None, "tried for ever"),
     "list_files": Retry(_MINUTE, 2, _HOUR, None, "tried for ever"),
     # People.
@@ -82,7 +82,7 @@ POLICIES: Mapping[str, Retry] = {
 }
 
 SIZE_TRIES = 3
-"""So often a result file must have the size that Voyage names; then its lines alone are judged."""
+"""So often a result file must have the size that the provider names; then its lines alone are judged."""
 
 
 def wait_s(policy: str, failures: int, clock: Clock) -> float:

@@ -186,7 +186,7 @@ class Sync:
         return _fails_on(rest) and self._is_outage(rest)
 
     def _is_outage(self, rest: Remaining) -> bool:
-        """Whether Voyage answers nobody: that is waited for, however often a batch fails meanwhile.
+        """Whether the provider answers nobody: that is waited for, however often a batch fails meanwhile.
 
         If it is just over, what it kept back has its try first.
         """
@@ -303,7 +303,7 @@ class Sync:
                 f"{waiting}: {key} is reached until {iso(tight.anew_at)}.",
                 f"Raise {key}, or let it go on then: `voyage-jobs sync` or `voyage-jobs run`.",
             )
-        stopped = _sending_stopped(rest, waiting)
+        stopped = _sending_stopped(rest, waiting, self._context.vendor.title)
         if stopped is not None:
             return stopped
         if self._context.only is not None:
@@ -362,8 +362,8 @@ def _failing(open_batches: list[BatchRow]) -> Iterator[Problem]:
             yield Problem("failing", f"{message}: {batch.error}", f"It is tried again. {_GOES_ON}")
 
 
-def _sending_stopped(rest: Remaining, waiting: str) -> Problem | None:
-    """Sending as a whole has stopped: Voyage refuses every batch, or its answers cannot be read."""
+def _sending_stopped(rest: Remaining, waiting: str, provider: str) -> Problem | None:
+    """Sending as a whole has stopped: the provider refuses every batch, or its answers cannot be read."""
     unusable = next((batch for batch in rest.parked if batch.code == UNUSABLE), None)
     if unusable is not None:
         message = (
@@ -372,7 +372,7 @@ def _sending_stopped(rest: Remaining, waiting: str) -> Problem | None:
         return Problem("unusable_results", message, unusable.hint or "`voyage-jobs retry`")
     create = rest.lanes.get(lanes.CREATE)
     if create is not None and create.code == SEND_REFUSED:
-        message = f"{waiting}: Voyage refuses one batch after another: {create.message}"
+        message = f"{waiting}: {provider} refuses one batch after another: {create.message}"
         return Problem(SEND_REFUSED, message, create.hint or _GOES_ON)
     return None
 

@@ -15,7 +15,7 @@ def estimate_tokens(text: str) -> int:
     """About how many tokens, rather too many than too few; at least 1.
 
     Every digit counts one (some tokenizers never join them), three other ASCII characters count one, every
-    byte of anything else counts one. Voyage's own rule of thumb is five characters to a token, so that
+    byte of anything else counts one. Voyage's rule of thumb is five characters to a token, so that
     English prose is counted well over; long runs of random letters, such as keys and hashes, may be counted
     under.
     """

@@ -1,6 +1,6 @@
 """Tokens as answers report them: which numbers can be believed, and what is booked where none can.
 
-Voyage reports the tokens of a request in `usage.total_tokens`, and bills these. Where a request ran and its answer
+A provider reports the tokens of a request, and bills these. Where a request ran and its answer
 reports none that can be, nobody knows the bill. Then the tokens that were reserved for it are booked, and marked as
 assumed: a budget that counts what it does not know as nothing is no budget.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from voyage_jobs import lock, private
 from voyage_jobs.clock import Clock
 from voyage_jobs.config.profile import profile_of
+from voyage_jobs.config.provider import connect
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.memory import keep_large_blocks_apart
 from voyage_jobs.observe import NOBODY, Observer
@@ -20,7 +21,6 @@ from voyage_jobs.state.store import Store
 from voyage_jobs.steps.context import Context, Progress, no_progress
 from voyage_jobs.steps.recovery import recover
 from voyage_jobs.table import LanceDoor, TableDoor
-from voyage_jobs.vendors.voyage.client import VoyageClient
 
 if TYPE_CHECKING:
     import httpx
@@ -52,7 +52,7 @@ def working(
         _keep_others_out(settings, log)
         store = Store.open(settings.paths.state_db, clock)
         try:
-            with vendor_client(settings, clock, transport, observer) as client:
+            with connect(settings, clock, transport, observer) as client:
                 context = Context(
                     settings=settings,
                     clock=clock,
@@ -80,24 +80,6 @@ def _keep_others_out(settings: Settings, log: Any) -> None:
         log.warning("data_dir.closed", data_dir=str(settings.data_dir), entries=done.closed)
     if done.left_open is not None:
         log.warning("data_dir.left_open", data_dir=str(settings.data_dir), reason=done.left_open)
-
-
-def vendor_client(
-    settings: Settings,
-    clock: Clock,
-    transport: httpx.BaseTransport | None = None,
-    observer: Observer = NOBODY,
-) -> VoyageClient:
-    """A client for the vendor that the settings name."""
-    return VoyageClient(
-        settings.voyage.base_url,
-        settings.api_key,
-        clock=clock,
-        timeout_s=settings.voyage.timeout_s,
-        max_retry_after_s=settings.voyage.max_retry_after_s,
-        transport=transport,
-        observer=observer,
-    )
 
 
 def lance_door(settings: Settings) -> LanceDoor:

@@ -21,12 +21,8 @@ class Looking:
         monkeypatch.setattr("voyage_jobs.cli.output._PLAIN_WIDTH", WIDTH)
         for module in MODULES:
             monkeypatch.setattr(f"voyage_jobs.cli.{module}.SystemClock", lambda: self.world.clock)
-        client, transport = search.VoyageClient, self.world.transport
-        monkeypatch.setattr(
-            search,
-            "VoyageClient",
-            lambda *args, **kwargs: client(*args, **{**kwargs, "transport": transport}),
-        )
+        connect, transport = search.connect, self.world.transport
+        monkeypatch.setattr(search, "connect", lambda settings, clock, _: connect(settings, clock, transport))
 
     def __call__(self, *args, code=0, **sections):
         """Run a command; its result, with the exit code checked."""

@@ -30,10 +30,8 @@ class Commands:
         monkeypatch.setenv("VOYAGE_API_KEY", KEY)
         monkeypatch.setattr("voyage_jobs.clock.SystemClock", lambda: self.world.clock)
         monkeypatch.setattr("voyage_jobs.cli.cost.SystemClock", lambda: self.world.clock)
-        client, transport = worker.vendor_client, self.world.transport
-        monkeypatch.setattr(
-            worker, "vendor_client", lambda settings, clock, *_: client(settings, clock, transport)
-        )
+        client, transport = worker.connect, self.world.transport
+        monkeypatch.setattr(worker, "connect", lambda settings, clock, *_: client(settings, clock, transport))
 
     def __call__(self, *args, code=0, answer=None, **sections):
         config = str(self.world.config_file(**sections))

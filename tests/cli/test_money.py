@@ -31,10 +31,10 @@ class Commands:
         monkeypatch.setenv("COLUMNS", "80")
         for module in ("clock", "cli.plan", "cli.cost"):
             monkeypatch.setattr(f"voyage_jobs.{module}.SystemClock", lambda: self.world.clock)
-        client = worker.vendor_client
+        client = worker.connect
         monkeypatch.setattr(
             worker,
-            "vendor_client",
+            "connect",
             lambda settings, clock, _, *more: client(settings, clock, self.world.transport, *more),
         )
 

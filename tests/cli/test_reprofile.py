@@ -30,10 +30,10 @@ class Commands:
         monkeypatch.setenv("VOYAGE_API_KEY", KEY)
         monkeypatch.setattr("voyage_jobs.cli.output._PLAIN_WIDTH", WIDTH)
         monkeypatch.setattr("voyage_jobs.clock.SystemClock", lambda: self.world.clock)
-        client, transport = worker.vendor_client, self.world.transport
+        client, transport = worker.connect, self.world.transport
         monkeypatch.setattr(
             worker,
-            "vendor_client",
+            "connect",
             lambda settings, clock, _, *more: client(settings, clock, transport, *more),
         )
 

@@ -294,10 +294,10 @@ def command(tmp_path, monkeypatch):
     fill(world)
     monkeypatch.setenv("VOYAGE_API_KEY", KEY)
     monkeypatch.setattr("voyage_jobs.clock.SystemClock", lambda: world.clock)
-    client = worker.vendor_client
+    client = worker.connect
     monkeypatch.setattr(
         worker,
-        "vendor_client",
+        "connect",
         lambda settings, clock, _, *more: client(settings, clock, world.transport, *more),
     )
 

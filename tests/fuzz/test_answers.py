@@ -8,7 +8,7 @@ import dataclasses
 import httpx
 import numpy as np
 import pytest
-from client_doubles import KEY, client_of
+from client_doubles import KEY, client_of, job_spec
 from fuzzing import examples
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,7 +45,7 @@ def spool(tmp_path_factory):
 def test_every_call_ends_in_an_answer_or_in_an_error_of_the_vendor(spool, status, headers, body, call):
     client = client_of(httpx.Response(status, headers=headers, content=body))
     calls = (
-        lambda: client.create_batch({}),
+        lambda: client.create_batch(job_spec()),
         lambda: client.get_batch("batch-1"),
         lambda: client.cancel_batch("batch-1"),
         lambda: next(client.list_batches(), None),
@@ -104,7 +104,7 @@ def test_what_is_read_of_a_job_can_be_kept_in_the_state(fields):
 @given(DEEP, st.sampled_from([200, 400, 429, 500]))
 def test_a_deep_answer_is_an_answer(body, status):
     with contextlib.suppress(VendorError):
-        client_of(httpx.Response(status, content=body)).create_batch({})
+        client_of(httpx.Response(status, content=body)).create_batch(job_spec())
 
 
 @given(BODIES.map(lambda body: b'{"data":[{"index":0,"embedding":[1,2,3,4]}]' + body))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fuzz.answers import VALUES
 from voyage_jobs.errors import BadAnswerError, VendorError
-from voyage_jobs.vendors.voyage.models import METADATA_REF
+from voyage_jobs.vendors.remote import METADATA_REF
 
 ITEMS = st.sampled_from([0, 1, 2, 19, 20, 21, 40, 41, 99, 100, 101, 250])
 EXTRA = st.dictionaries(

@@ -21,7 +21,7 @@ from voyage_jobs.simulator.vectors import Embedder, in_context
 from voyage_jobs.sources.split import SplitOptions, split
 from voyage_jobs.state import lanes, ledger, setback
 from voyage_jobs.steps.context import profile_of
-from voyage_jobs.steps.reconcile import METADATA_REF
+from voyage_jobs.vendors.remote import METADATA_REF
 
 from .folders import Document
 from .memory_table import Row

@@ -45,7 +45,7 @@ def _no_attempt_row() -> AbstractContextManager[Any]:
         if not calls.more("vendor", "create"):
             return False
         try:
-            remote = context.client.create_batch(submit.job_body(context, batch))
+            remote = context.client.create_batch(submit.job_of(context, batch))
         except VendorError as exc:
             lane.failed(context, f"create {batch.ref}", exc)
             return True

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import httpx
 
 from voyage_jobs.clock import VirtualClock
+from voyage_jobs.profile import EMBEDDINGS
+from voyage_jobs.vendors.remote import METADATA_REF, JobSpec
 from voyage_jobs.vendors.voyage.client import VoyageClient
 
 KEY = "pa-TheKeyThatNobodyMaySee0123456789"
@@ -55,6 +57,14 @@ class Script(httpx.BaseTransport):
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+def job_spec(
+    file_id: str = "file-1", ref: str | None = None, *, endpoint: str = EMBEDDINGS, **params
+) -> JobSpec:
+    """A job for an uploaded file, as a step would ask for it."""
+    metadata = {} if ref is None else {METADATA_REF: ref}
+    return JobSpec(endpoint, file_id, {"model": "voyage-4", **params}, metadata, ref or "")
 
 
 def client_of(*answers, base: str = BASE, key: FixedKey | None = None, **options) -> VoyageClient:

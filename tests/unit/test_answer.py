@@ -10,7 +10,8 @@ import pytest
 
 from voyage_jobs.errors import BadAnswerError
 from voyage_jobs.profile import Profile
-from voyage_jobs.vendors.voyage.answer import Wanted, call_body, read_answer
+from voyage_jobs.vendors.base import Wanted
+from voyage_jobs.vendors.voyage.answer import call_body, read_answer
 
 PLAIN = Profile("/v1/embeddings", "voyage-4", 4, "float", "document")
 NESTED = Profile("/v1/contextualizedembeddings", "voyage-context-3", 4, "float", "document")

@@ -9,15 +9,18 @@ import time
 import httpx
 import orjson
 import pytest
-from client_doubles import FixedKey
+from client_doubles import FixedKey, job_spec
 
 from voyage_jobs.clock import SystemClock, VirtualClock
 from voyage_jobs.errors import NotSentError, OutcomeUnknownError
-from voyage_jobs.vendors.voyage import bounded, wire
+from voyage_jobs.profile import EMBEDDINGS, Profile
+from voyage_jobs.vendors.base import Wanted
+from voyage_jobs.vendors.voyage import bounded
 from voyage_jobs.vendors.voyage.client import VoyageClient
 from voyage_jobs.vendors.voyage.download import download
 
-CREATE = wire.create_body(endpoint="/v1/embeddings", input_file_id="file-1", model="voyage-4")
+CREATE = job_spec()
+QUERY = Profile(EMBEDDINGS, "voyage-4", 4, "float", "query")
 PATIENCE_S = 15.0  # far more than it takes, far less than a server here would go on
 TRICKLE_S = 0.05
 JSON = b'{"id":"file-1","status":"in_progress","data":[]}'
@@ -280,7 +283,7 @@ def test_an_answer_before_everything_is_sent_is_heard():
 
     with Server(refuses) as server, client_to(server, timeout_s=30) as client, soon():
         with pytest.raises(Exception, match=r"\(400\): no"):
-            client.embed_now("/v1/embeddings", {"input": ["x" * 5_000_000]})
+            client.embed_now([Wanted("a", ["x" * 5_000_000])], {}, QUERY)
 
 
 def test_an_end_that_is_taken_back_holds_no_more():

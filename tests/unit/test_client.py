@@ -6,7 +6,7 @@ import httpx
 import numpy as np
 import orjson
 import pytest
-from client_doubles import BASE, DATE, DATE_US, KEY, Body, FixedKey, RawServer, client_of
+from client_doubles import BASE, DATE, DATE_US, KEY, Body, FixedKey, RawServer, client_of, job_spec
 
 from voyage_jobs import __version__
 from voyage_jobs.clock import VirtualClock
@@ -14,6 +14,7 @@ from voyage_jobs.errors import (
     AuthError,
     BadAnswerError,
     ConfigError,
+    InputFileMissingError,
     InterceptedError,
     NotSentError,
     OutcomeUnknownError,
@@ -28,7 +29,7 @@ from voyage_jobs.vendors.voyage import client as client_module
 from voyage_jobs.vendors.voyage import wire
 from voyage_jobs.vendors.voyage.client import VoyageClient
 
-CREATE = wire.create_body(endpoint="/v1/embeddings", input_file_id="file-1", model="voyage-4")
+CREATE = job_spec()
 PROFILE = Profile("/v1/embeddings", "voyage-4", 4, "float", "query")
 HTML = "<!doctype html><title>502</title>"
 
@@ -255,7 +256,7 @@ def test_a_key_of_the_other_platform_is_told():
 
 def test_an_input_file_that_is_not_found_is_refused_with_its_status():
     with pytest.raises(
-        RefusedError, match=r"refuses to create a batch \(404\): Input file not found"
+        InputFileMissingError, match=r"refuses to create a batch \(404\): Input file not found"
     ) as caught:
         client_of(httpx.Response(404, json={"detail": "Input file not found"})).create_batch(CREATE)
 
@@ -534,18 +535,14 @@ def test_every_listed_job_carries_the_vendors_clock():
     assert [batch.server_date_us for batch in client.list_batches()] == [None]
 
 
-def test_files_are_listed_by_purpose_from_a_cursor():
+def test_files_are_listed_as_many_at_a_time_as_is_asked():
     data = [{"id": "file-1", "bytes": 3, "filename": "ref.jsonl", "purpose": "batch"}]
     client = client_of(httpx.Response(200, json={"data": data, "has_more": False}))
 
-    [file] = client.list_files(purpose="batch", after="file-0", limit=50)
+    [file] = client.list_files(50)
 
     assert file.filename == "ref.jsonl"
-    assert dict(client.script.requests[0].url.params) == {
-        "limit": "50",
-        "purpose": "batch",
-        "after": "file-0",
-    }
+    assert dict(client.script.requests[0].url.params) == {"limit": "50"}
 
 
 # --- the calls ---
@@ -568,7 +565,7 @@ def test_create_posts_its_body_as_it_is():
     [request] = client.script.requests
     assert (batch.id, batch.phase, batch.server_date_us) == ("batch-1", wire.Phase.OPEN, DATE_US)
     assert (request.method, str(request.url)) == ("POST", f"{BASE}/batches")
-    assert orjson.loads(request.content) == CREATE
+    assert orjson.loads(request.content) == wire.create_body(CREATE)
     assert request.headers["content-type"] == "application/json"
     assert request.headers["user-agent"] == f"voyage-jobs/{__version__}"
 

@@ -5,11 +5,12 @@ import dataclasses
 import numpy as np
 import orjson
 import pytest
-from client_doubles import KEY, FixedKey
+from client_doubles import KEY, FixedKey, job_spec
 
 from voyage_jobs.clock import VirtualClock
 from voyage_jobs.errors import (
     AuthError,
+    InputFileMissingError,
     OutcomeUnknownError,
     QuotaError,
     RateLimitedError,
@@ -18,10 +19,9 @@ from voyage_jobs.errors import (
 from voyage_jobs.profile import Profile
 from voyage_jobs.simulator import FaultScript, Options, Simulator
 from voyage_jobs.simulator.transport import SimulatorTransport
+from voyage_jobs.vendors.remote import METADATA_REF, Phase
 from voyage_jobs.vendors.voyage.client import VoyageClient
 from voyage_jobs.vendors.voyage.download import download
-from voyage_jobs.vendors.voyage.verdict import is_missing_input_file
-from voyage_jobs.vendors.voyage.wire import Phase, create_body
 
 LINES = 40
 
@@ -48,16 +48,8 @@ class World:
         return self.client.upload(path, "voyage-jobs-ref.jsonl")
 
     def create(self, file, ref="ref-1"):
-        body = create_body(
-            endpoint="/v1/embeddings",
-            input_file_id=file.id,
-            model="voyage-4",
-            input_type="document",
-            output_dimension=256,
-            truncation=True,
-            metadata={"ref": ref},
-        )
-        return self.client.create_batch(body)
+        params = {"input_type": "document", "output_dimension": 256, "truncation": True}
+        return self.client.create_batch(job_spec(file.id, ref, **params))
 
     def finished(self, tmp_path):
         batch = self.create(self.upload(tmp_path))
@@ -86,7 +78,7 @@ def test_a_job_goes_its_whole_way_under_every_reading_of_the_api(tmp_path, optio
     [listed] = world.client.list_batches()
     done = world.client.get_batch(begun.id)
     assert listed == dataclasses.replace(done, server_date_us=listed.server_date_us)
-    assert (done.phase, done.metadata) == (Phase.ENDED_OK, {"ref": "ref-1"})
+    assert (done.phase, done.metadata) == (Phase.ENDED_OK, {METADATA_REF: "ref-1"})
     assert (done.total, done.completed, done.failed) == (LINES, LINES, 0)
     assert done.server_date_us == pytest.approx(world.clock.wall() * 1e6, abs=1e6)
 
@@ -117,7 +109,7 @@ def test_a_create_call_whose_answer_is_lost_is_found_by_its_metadata(tmp_path):
     with pytest.raises(OutcomeUnknownError):
         world.create(file, ref="mine")
 
-    assert [batch.metadata["ref"] for batch in world.client.list_batches()] == ["mine"]
+    assert [batch.metadata[METADATA_REF] for batch in world.client.list_batches()] == ["mine"]
 
 
 def test_an_uploaded_file_that_is_not_seen_yet_is_told_apart(tmp_path):
@@ -127,7 +119,7 @@ def test_an_uploaded_file_that_is_not_seen_yet_is_told_apart(tmp_path):
     with pytest.raises(RefusedError) as caught:
         world.create(file)
 
-    assert is_missing_input_file(caught.value)
+    assert isinstance(caught.value, InputFileMissingError)
     assert world.create(file).id
 
 

@@ -22,6 +22,7 @@ PLANTED = {
     "newcomers/__init__.py": "",
     "server/views.py": "import requests\n",
     "steps/tidy.py": "from voyage_jobs import simulator\n",
+    "steps/texts.py": "def late() -> None:\n    from voyage_jobs.vendors.voyage import models\n",
     "segments/reader.py": "import voyage_jobs.segments.store\n",
     "watching/eye.py": None,
 }
@@ -37,6 +38,7 @@ REPORTED = {
     "a library without a rule": "voyage_jobs.server.views imports requests, which has no rule",
     "a home that needs its library no more": "watchfiles is not imported in its home watching.eye",
     "the simulator in production": "Illegal imports of protected package voyage_jobs.simulator:",
+    "a provider past the port": "Illegal imports of protected package voyage_jobs.vendors.voyage.models",
     "the public face from inside": "Illegal imports of protected package voyage_jobs:",
 }
 

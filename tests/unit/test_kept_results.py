@@ -15,8 +15,9 @@ from voyage_jobs.states import Batch
 from voyage_jobs.steps import collect
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.recover_packs import embeddings_in
-from voyage_jobs.vendors.voyage.result_block import LineOutcome, LineProblem
+from voyage_jobs.vendors.result_block import LineOutcome, LineProblem
 from voyage_jobs.vendors.voyage.results import read_results
+from voyage_jobs.vendors.voyage.vendor import Voyage
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +66,7 @@ def misplaced(context):
 def test_recover_leaves_a_batch_alone_that_is_parked_with_its_results(tmp_path, monkeypatch):
     world = SickWorld(tmp_path, 12)
     with monkeypatch.context() as old, world.worker() as context:
-        old.setattr(collect, "read_results", HalfReader(4))
+        old.setattr(Voyage, "read", HalfReader(4))
         parked(world, context)
         assert embeddings_by_state(context) == {"held": 4, "packed": 8}
     monkeypatch.setattr(collect, "__version__", "999.0")
@@ -79,7 +80,7 @@ def test_recover_leaves_a_batch_alone_that_is_parked_with_its_results(tmp_path, 
 def test_the_hint_does_not_promise_what_a_later_release_cannot_do(tmp_path, monkeypatch):
     """Part of it is held in a pack, which is not written again."""
     world = SickWorld(tmp_path, 12)
-    monkeypatch.setattr(collect, "read_results", HalfReader(4))
+    monkeypatch.setattr(Voyage, "read", HalfReader(4))
     with world.worker() as context:
         assert "a release that can read them" not in parked(world, context).hint
 
@@ -87,7 +88,7 @@ def test_the_hint_does_not_promise_what_a_later_release_cannot_do(tmp_path, monk
 def test_what_was_assumed_is_taken_back_with_the_rest(tmp_path, monkeypatch):
     world = SickWorld(tmp_path, 3)
     with monkeypatch.context() as old, world.worker() as context:
-        old.setattr(collect, "read_results", HalfReader(0))
+        old.setattr(Voyage, "read", HalfReader(0))
         parked(world, context)
         assert money(context).assumed_tokens == money(context).settled_tokens > 0
     monkeypatch.setattr(collect, "__version__", "999.0")

@@ -21,7 +21,8 @@ from voyage_jobs.bounds import LONGEST_S, MOST, MOST_USD
 from voyage_jobs.cli.main import cli
 from voyage_jobs.config.problems import section_of
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.vendors.voyage.models import most_tokens
+from voyage_jobs.vendors.base import most_tokens
+from voyage_jobs.vendors.voyage.models import find
 
 LARGE = [2**53, 2**63 - 1, 2**63, 2**70, 10**30, 10**400, -1, math.inf, math.nan, 1e308]
 FIELDS = ("bytes", "expires_at", "created_at", "request_counts")
@@ -81,7 +82,7 @@ def test_so_many_tokens_are_not_counted(tmp_path, value, lines):
 
 
 def test_so_many_tokens_as_a_line_may_have_are(tmp_path):
-    most = most_tokens("voyage-4")
+    most = most_tokens(find("voyage-4"))
     assert with_tokens(Small(tmp_path), most, 3) == 3 * most
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from voyage_jobs.crash import arm
 from voyage_jobs.profile import CONTEXTUALIZED, EMBEDDINGS
-from voyage_jobs.vendors.voyage.lines import input_line, write_input
+from voyage_jobs.vendors.input_file import write_input
+from voyage_jobs.vendors.voyage.lines import input_line
 
 ID = "ab" * 20
 

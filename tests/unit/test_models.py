@@ -1,18 +1,24 @@
 import pytest
 
+from voyage_jobs.config.prices import price_of
+from voyage_jobs.profile import Profile
 from voyage_jobs.vendors.voyage import models
+
+
+def asking(model, dimension, dtype, endpoint=models.EMBEDDINGS):
+    return Profile(endpoint, model, dimension, dtype, "document")
 
 
 def test_an_unknown_model_is_a_doubt_and_not_an_error():
     assert models.find("voyage-99") is None
 
-    [doubt] = models.doubts("voyage-99", endpoint=models.EMBEDDINGS, output_dimension=7, output_dtype="int8")
+    [doubt] = models.doubts(asking("voyage-99", 7, "int8"))
 
     assert "voyage-99 is not in the table of 2026-09" in doubt
 
 
 def test_an_unknown_price_stays_unknown():
-    assert models.price(1_000, None) is None
+    assert price_of(1_000, None) is None
     assert models.MODELS["rerank-3"].batch_usd_per_million is None
 
 
@@ -41,17 +47,12 @@ def test_the_batch_price_is_a_third_off_the_list_price(name, usd):
 
 
 def test_a_billion_tokens_cost_a_thousand_times_the_price_per_million():
-    assert models.price(1_000_000_000, 0.0402) == pytest.approx(40.2)
-    assert models.price(0, 0.0402) == 0
+    assert price_of(1_000_000_000, 0.0402) == pytest.approx(40.2)
+    assert price_of(0, 0.0402) == 0
 
 
 def test_a_well_known_combination_raises_no_doubt():
-    assert not models.doubts(
-        "voyage-4", endpoint=models.EMBEDDINGS, output_dimension=256, output_dtype="ubinary"
-    )
-    assert not models.doubts(
-        "voyage-4", endpoint=models.EMBEDDINGS, output_dimension=None, output_dtype="float"
-    )
+    assert not models.doubts(asking("voyage-4", 256, "ubinary"))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_a_well_known_combination_raises_no_doubt():
     ],
 )
 def test_what_no_page_vouches_for_is_told(name, endpoint, dimension, dtype, says):
-    [doubt] = models.doubts(name, endpoint=endpoint, output_dimension=dimension, output_dtype=dtype)
+    [doubt] = models.doubts(asking(name, dimension, dtype, endpoint))
 
     assert says in doubt
 
@@ -74,6 +75,6 @@ def test_every_row_is_consistent():
     for name, model in models.MODELS.items():
         assert name == model.name
         assert model.endpoint.startswith("/v1/")
-        assert model.endpoint in models.BATCH_ENDPOINTS or model.in_batch is False
+        assert model.endpoint != models.MULTIMODAL or model.in_batch is False
         assert not model.quantized or model.dimensions == (1024, 256, 512, 2048)
         assert model.line_tokens is None or model.line_tokens >= (model.context_tokens or 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field, make_dataclass
+from dataclasses import field, make_dataclass, replace
 
 import pytest
 
@@ -84,6 +84,16 @@ def test_a_field_that_comes_later_changes_no_key_until_it_is_used(profile: Profi
     assert other.fingerprint != FINGERPRINTS[profile]
     assert Later.from_json(other.to_json()) == other
     assert Later.from_json(WRITTEN[profile]) == same
+
+
+@pytest.mark.parametrize("profile", FINGERPRINTS)
+def test_another_provider_makes_other_vectors(profile: Profile) -> None:
+    other = replace(profile, vendor="other")
+
+    assert '"vendor":"other"' in other.to_json()
+    assert other.fingerprint != FINGERPRINTS[profile]
+    assert Profile.from_json(other.to_json()) == other
+    assert Profile.from_json(WRITTEN[profile]).vendor == "voyage"
 
 
 def test_the_fields_that_are_in_every_fingerprint_are_these() -> None:

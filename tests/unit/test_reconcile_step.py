@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from client_doubles import job_spec
 from step_doors import UNREADABLE_LIST, attempts, newest, parked_in_doubt, prose, settle, shown, turns, until
 from world import World
 
 from voyage_jobs.state import batches
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
-from voyage_jobs.vendors.voyage.wire import create_body
 
 QUARANTINE_S = 900
 
@@ -256,13 +256,9 @@ def test_many_pages_of_other_jobs_are_read_to_the_end(tmp_path):
     others = tmp_path / "other.jsonl"
     others.write_text('{"custom_id": "x", "body": {"input": ["x"]}}\n')
     with world.worker() as context:
-        body = create_body(
-            endpoint=context.profile.endpoint,
-            input_file_id=context.client.upload(others, "other.jsonl").id,
-            model=context.profile.model,
-        )
+        other = job_spec(context.client.upload(others, "other.jsonl").id)
         for _ in range(105):
-            context.client.create_batch(body)
+            context.client.create_batch(other)
         settle(world, context)
         assert attempts(context, newest(context)) == ["created"]
     assert len(jobs(world)) == 106

@@ -6,12 +6,12 @@ import pytest
 
 from tests.world import World
 from voyage_jobs.ask import ask
-from voyage_jobs.config.profile import profile_of
+from voyage_jobs.config.provider import request_params
 from voyage_jobs.signals import Signals
 from voyage_jobs.state import batches, embeddings, notes
 from voyage_jobs.states import Batch
-from voyage_jobs.steps.filling import request_params
 from voyage_jobs.sync import Ending, Sync
+from voyage_jobs.vendors.remote import JobSpec
 
 
 def sync(world, *, wait=True, **sections):
@@ -111,16 +111,9 @@ def test_a_job_whose_files_are_gone_is_left(world):
 
 def create_again(world, job, **metadata):
     """Another job for the input file of a job."""
-    settings = world.settings()
-    body = {
-        "endpoint": job["endpoint"],
-        "input_file_id": job["input_file_id"],
-        "completion_window": "12h",
-        "request_params": request_params(settings, profile_of(settings)),
-        "metadata": job["metadata"] | metadata,
-    }
+    params, marks = request_params(world.settings()), job["metadata"] | metadata
     with world.worker() as context:
-        context.client.create_batch(body)
+        context.client.create_batch(JobSpec(job["endpoint"], job["input_file_id"], params, marks, ""))
 
 
 @pytest.mark.parametrize("mark", ["../../elsewhere", "a/b", "a.b", "\n"])

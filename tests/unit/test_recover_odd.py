@@ -13,13 +13,14 @@ from test_recover import lose_state, recover, sync, write_some
 from verify_doors import state
 from world import World
 
+from voyage_jobs.config.provider import request_params
 from voyage_jobs.segments import PackStore
 from voyage_jobs.simulator import FaultScript
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
-from voyage_jobs.steps.filling import request_params
 from voyage_jobs.steps.recover_all import recover_all
 from voyage_jobs.sync import Ending
+from voyage_jobs.vendors.remote import JobSpec
 
 WINDOWS = {"model": "voyage-context-3", "endpoint": "/v1/contextualizedembeddings"}
 
@@ -34,13 +35,8 @@ def test_jobs_without_a_mark_are_somebody_elses(world):
     sync(world, wait=False)
     job = only_job(world)
     with world.worker() as context:
-        body = {
-            "endpoint": job["endpoint"],
-            "input_file_id": job["input_file_id"],
-            "completion_window": "12h",
-            "request_params": request_params(context.settings, context.profile),
-        }
-        context.client.create_batch(body)
+        params = request_params(context.settings)
+        context.client.create_batch(JobSpec(job["endpoint"], job["input_file_id"], params, {}, ""))
     lose_state(world)
     answer = recover(world)
     assert (answer["jobs"], answer["jobs_left"]) == ([job["metadata"]["voyage_jobs_ref"]], {})
@@ -172,14 +168,9 @@ def test_a_parked_batch_whose_job_shows_up_is_taken_on(tmp_path):
         small.write("a.md", prose("a"))
         with small.worker() as context:
             batch = until(small, context, Batch.PARKED)
-            body = {
-                "endpoint": "/v1/embeddings",
-                "input_file_id": batch.input_file_id,
-                "completion_window": "12h",
-                "request_params": request_params(context.settings, context.profile),
-                "metadata": {"voyage_jobs_ref": batch.ref},
-            }
-            context.client.create_batch(body)
+            params, marks = request_params(context.settings), {"voyage_jobs_ref": batch.ref}
+            asked = JobSpec("/v1/embeddings", batch.input_file_id, params, marks, batch.ref)
+            context.client.create_batch(asked)
             answer = perform(context, "recover", {}, "me")
             assert answer["jobs"] == [batch.ref]
             assert newest(context).state is Batch.RUNNING

@@ -13,15 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voyage_jobs.profile import CONTEXTUALIZED, EMBEDDINGS, Profile
-from voyage_jobs.vendors.voyage.careful_reader import CarefulReader
-from voyage_jobs.vendors.voyage.quick_reader import QuickReader
-from voyage_jobs.vendors.voyage.result_block import (
+from voyage_jobs.vendors.result_block import (
     BlockBuilder,
     Expectation,
     GoodLine,
     LineOutcome,
     ResultBlock,
 )
+from voyage_jobs.vendors.voyage.careful_reader import CarefulReader
+from voyage_jobs.vendors.voyage.quick_reader import QuickReader
 from voyage_jobs.vendors.voyage.results import read_results
 
 WIDTH = 8

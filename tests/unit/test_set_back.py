@@ -22,7 +22,7 @@ from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.known_jobs import as_far_as_needed
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.vendors.voyage.wire import Phase, RemoteBatch
+from voyage_jobs.vendors.remote import Phase, RemoteBatch
 
 MOST_TRIES = POLICIES["jobs_at_start"].tries
 LIST_FAILS = {"server_error": {"on": ["list_batches"], "status": 500}}

@@ -15,9 +15,9 @@ from voyage_jobs.state import counts
 from voyage_jobs.steps.pack import pack
 from voyage_jobs.steps.recount import SLICE, recount
 from voyage_jobs.tokens import estimate_each
+from voyage_jobs.vendors.tokenizer import ESTIMATE, TokenCounter
 from voyage_jobs.vendors.voyage import hub
 from voyage_jobs.vendors.voyage.hub import NoTokenizerError, fetch_tokenizer
-from voyage_jobs.vendors.voyage.tokenizer import ESTIMATE, TokenCounter
 
 TEXTS = ["", "the quick brown fox", "číslo 12345 — 日本語 🦊", "word " * 5_000]
 
@@ -63,7 +63,7 @@ def test_it_counts_as_the_library_does_and_nothing_is_cut(tmp_path):
 
 def test_long_documents_are_counted_part_by_part(tmp_path, monkeypatch):
     path = make_tokenizer(tmp_path / "tokenizer.json")
-    monkeypatch.setattr("voyage_jobs.vendors.voyage.tokenizer._SLICE_CHARS", 30)
+    monkeypatch.setattr("voyage_jobs.vendors.tokenizer._SLICE_CHARS", 30)
     texts = [f"the quick brown fox number {number}" for number in range(50)]
     assert TokenCounter(path)(texts) == by_library(path, texts)
 

@@ -19,8 +19,9 @@ from voyage_jobs.states import Batch
 from voyage_jobs.steps import collect
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.sync import Ending, Sync
-from voyage_jobs.vendors.voyage.result_block import LineOutcome, LineProblem
+from voyage_jobs.vendors.result_block import LineOutcome, LineProblem
 from voyage_jobs.vendors.voyage.results import read_results
+from voyage_jobs.vendors.voyage.vendor import Voyage
 
 ALL_UNUSABLE = {"line_wrong_dimension": {"jobs": 1}}
 
@@ -202,7 +203,7 @@ def test_a_newer_release_that_can_read_them_takes_the_kept_files_in_at_no_cost(
 ):
     world = SickWorld(tmp_path, 3)
     with monkeypatch.context() as old, world.worker() as context:
-        old.setattr(collect, "read_results", OldReader(reads_usage=reads_usage))
+        old.setattr(Voyage, "read", OldReader(reads_usage=reads_usage))
         batch = parked(world, context)
         assert "unknown_shape" in batch.reason
         bill = booked(context)
@@ -229,7 +230,7 @@ def test_a_newer_release_that_can_read_them_takes_the_kept_files_in_at_no_cost(
 
 def test_a_newer_release_that_cannot_read_them_either_leaves_them_where_they_are(tmp_path, monkeypatch):
     world = SickWorld(tmp_path, 3)
-    monkeypatch.setattr(collect, "read_results", OldReader())
+    monkeypatch.setattr(Voyage, "read", OldReader())
     with world.worker() as context:
         parked(world, context)
         bill = booked(context)

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import pytest
+from client_doubles import job_spec
 from step_doors import prose, until
 from verify_doors import found, pack_files, plain_table, repaired, settled, sql
 from world import World, is_quiet
@@ -18,7 +19,6 @@ from voyage_jobs.errors import AuthError, StateError
 from voyage_jobs.simulator.vectors import Embedder
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.vendors.voyage.wire import create_body
 
 
 @pytest.fixture
@@ -453,10 +453,7 @@ def upload(world, context, name):
 
 
 def create(context, file_id, ref):
-    body = create_body(
-        endpoint="/v1/embeddings", input_file_id=file_id, model="voyage-4", metadata={"voyage_jobs_ref": ref}
-    )
-    return context.client.create_batch(body)
+    return context.client.create_batch(job_spec(file_id, ref))
 
 
 def test_jobs_and_files_that_nobody_remembers(world):

@@ -1,15 +1,14 @@
 import dataclasses
 
-import orjson
 import pytest
 from fuzzing import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
 from voyage_jobs.errors import BadAnswerError
+from voyage_jobs.profile import CONTEXTUALIZED, EMBEDDINGS, Profile
+from voyage_jobs.vendors.remote import METADATA_REF, JobSpec, Phase
 from voyage_jobs.vendors.voyage import wire
-from voyage_jobs.vendors.voyage.models import METADATA_REF
-from voyage_jobs.vendors.voyage.wire import Phase
 
 NOON_US = 1_785_585_600_000_000  # 2026-08-01T12:00:00Z
 
@@ -194,10 +193,6 @@ def test_the_edges_of_the_calendar_do_not_raise():
     assert wire.read_time_us("9999-12-31T23:59:59-14:00") != NOON_US
 
 
-def test_an_old_spelling_of_the_cancel_time_is_read():
-    assert batch(canceled_at="2026-08-01 12:00:00").cancelled_at_us == NOON_US
-
-
 @pytest.mark.parametrize(
     ("errors", "expected"),
     [
@@ -235,8 +230,8 @@ def test_metadata_may_be_null_and_only_text_is_kept():
         ("validating", Phase.OPEN),
         ("in_progress", Phase.OPEN),
         ("finalizing", Phase.OPEN),
-        ("cancelling", Phase.OPEN),
-        ("canceling", Phase.OPEN),
+        ("cancelling", Phase.STOPPING),
+        ("canceling", Phase.STOPPING),
         ("queued", Phase.OPEN),
         ("completed", Phase.ENDED_OK),
         ("Completed", Phase.ENDED_OK),
@@ -279,8 +274,7 @@ def test_a_file_is_read_with_and_without_its_expiry():
         "created_at": "2026-08-01T12:00:00Z",
     }
 
-    assert wire.read_file(raw) == wire.RemoteFile("file-1", 12, "a.jsonl", "batch", NOON_US, None)
-    assert wire.read_file({**raw, "expires_at": "2026-08-01 12:00:00"}).expires_at_us == NOON_US
+    assert wire.read_file(raw) == wire.RemoteFile("file-1", 12, "a.jsonl", NOON_US)
     assert wire.read_file({**raw, "bytes": "12"}).bytes is None
 
 
@@ -306,31 +300,22 @@ def test_whatever_the_other_fields_are_a_batch_with_id_and_status_is_read(fields
 # --- requests ---
 
 
-def test_a_create_body_leaves_out_what_is_not_set():
-    assert wire.create_body(endpoint="/v1/embeddings", input_file_id="file-1", model="voyage-4") == {
+def test_a_create_body_is_what_the_api_reference_names():
+    job = JobSpec("/v1/embeddings", "file-1", {"model": "voyage-4"}, {"ref": "abc"}, "abc")
+
+    assert wire.create_body(job) == {
         "endpoint": "/v1/embeddings",
         "input_file_id": "file-1",
         "completion_window": "12h",
         "request_params": {"model": "voyage-4"},
+        "metadata": {"ref": "abc"},
     }
 
 
-def test_a_create_body_carries_everything_that_changes_a_vector():
-    body = wire.create_body(
-        endpoint="embeddings",
-        input_file_id="file-1",
-        model="voyage-4",
-        input_type="document",
-        output_dimension=256,
-        output_dtype="int8",
-        encoding_format="base64",
-        truncation=False,
-        metadata={"ref": "abc"},
-    )
+def test_params_carry_everything_that_changes_a_vector():
+    params = wire.request_params(Profile(EMBEDDINGS, "voyage-4", 256, "int8", "document"), "base64")
 
-    assert body["endpoint"] == "/v1/embeddings"
-    assert body["metadata"] == {"ref": "abc"}
-    assert body["request_params"] == {
+    assert params == {
         "model": "voyage-4",
         "input_type": "document",
         "output_dimension": 256,
@@ -338,24 +323,23 @@ def test_a_create_body_carries_everything_that_changes_a_vector():
         "encoding_format": "base64",
         "truncation": False,
     }
-    assert orjson.loads(orjson.dumps(body)) == body
+
+
+def test_what_is_not_asked_for_is_left_out():
+    params = wire.request_params(Profile(EMBEDDINGS, "voyage-4", 256, "float", None), "")
+
+    assert params == {
+        "model": "voyage-4",
+        "output_dimension": 256,
+        "output_dtype": "float",
+        "truncation": False,
+    }
 
 
 def test_contextualized_embeddings_know_no_truncation():
-    body = wire.create_body(
-        endpoint="v1/contextualizedembeddings", input_file_id="f", model="voyage-context-3", truncation=True
-    )
+    params = wire.request_params(Profile(CONTEXTUALIZED, "voyage-context-3", 256, "float", "document"), "")
 
-    assert body["endpoint"] == "/v1/contextualizedembeddings"
-    assert body["request_params"] == {"model": "voyage-context-3"}
-
-
-def test_plain_arrays_are_asked_for_by_naming_no_format():
-    body = wire.create_body(
-        endpoint="/v1/embeddings", input_file_id="f", model="voyage-4", encoding_format="float"
-    )
-
-    assert "encoding_format" not in body["request_params"]
+    assert "truncation" not in params
 
 
 @pytest.mark.parametrize(
@@ -365,7 +349,7 @@ def test_plain_arrays_are_asked_for_by_naming_no_format():
 )
 def test_metadata_beyond_the_limits_never_leaves_the_house(metadata):
     with pytest.raises(ValueError, match="metadata"):
-        wire.create_body(endpoint="/v1/embeddings", input_file_id="f", model="m", metadata=metadata)
+        wire.create_body(JobSpec("/v1/embeddings", "f", {"model": "m"}, metadata, ""))
 
 
 def test_a_complaint_about_a_job_may_be_nested_deeper_than_python_can_write():

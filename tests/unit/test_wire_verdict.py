@@ -3,6 +3,7 @@ import pytest
 
 from voyage_jobs.errors import (
     AuthError,
+    InputFileMissingError,
     InterceptedError,
     OutcomeUnknownError,
     QuotaError,
@@ -10,7 +11,7 @@ from voyage_jobs.errors import (
     RefusedError,
     TooLargeError,
 )
-from voyage_jobs.vendors.voyage.verdict import is_missing_input_file, judge, key_hint
+from voyage_jobs.vendors.voyage.verdict import judge, key_hint
 
 KEY = "pa-aVerySecretKey_0123456789"
 NO_CARD = (
@@ -227,9 +228,9 @@ def test_the_vendors_id_of_the_call_is_kept():
 
 
 def test_an_input_file_that_is_not_visible_yet_is_told_from_other_404s():
-    assert is_missing_input_file(judge(404, {}, detail("Input file not found.")))
-    assert not is_missing_input_file(judge(404, {}, detail("Batch not found.")))
-    assert not is_missing_input_file(judge(400, {}, detail("Input file is malformed.")))
+    assert isinstance(judge(404, {}, detail("Input file not found.")), InputFileMissingError)
+    assert not isinstance(judge(404, {}, detail("Batch not found.")), InputFileMissingError)
+    assert not isinstance(judge(400, {}, detail("Input file is malformed.")), InputFileMissingError)
 
 
 @pytest.mark.parametrize("opening", ['{"detail":', '{"detail":[', '{"detail":{"loc":['])

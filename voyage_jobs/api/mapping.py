@@ -10,7 +10,7 @@ from voyage_jobs.api import results
 from voyage_jobs.items.item import ITEM_KEY
 from voyage_jobs.outcome import summary
 from voyage_jobs.report.batches import batch_as_dict
-from voyage_jobs.vendors.voyage.tokenizer import ESTIMATE
+from voyage_jobs.vendors.tokenizer import ESTIMATE
 
 if TYPE_CHECKING:
     from voyage_jobs.config.settings import Settings

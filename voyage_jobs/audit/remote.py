@@ -19,10 +19,8 @@ from voyage_jobs.state.store import ReadOnlyStore, Store
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps.context import Progress
 from voyage_jobs.steps.known_jobs import METADATA_STATE
-from voyage_jobs.steps.reconcile import METADATA_REF
-from voyage_jobs.steps.strays import ref_of
-from voyage_jobs.vendors.voyage.client import VoyageClient
-from voyage_jobs.vendors.voyage.wire import Phase, RemoteBatch, RemoteFile
+from voyage_jobs.vendors.base import Client
+from voyage_jobs.vendors.remote import LIVING, METADATA_REF, Phase, RemoteBatch, RemoteFile, ref_of
 
 STRAY_S = 86_400
 
@@ -41,7 +39,7 @@ def audit_remote(
     settings: Settings,
     clock: Clock,
     store: Store | ReadOnlyStore,
-    client: VoyageClient,
+    client: Client,
     found: Findings,
     progress: Progress,
 ) -> None:
@@ -62,7 +60,7 @@ def audit_remote(
             _file(store, file, seen, now_us(clock), found)
     for job in seen.unknown:
         results = {job.output_file_id, job.error_file_id} & files
-        if job.phase in (Phase.OPEN, Phase.UNKNOWN) or results:
+        if job.phase in (*LIVING, Phase.STOPPING) or results:
             ref = job.metadata[METADATA_REF]
             found.add("job_orphan", f"{job.id} ({job.status}), batch {ref}", job.id)
     for batch in running:
@@ -81,7 +79,7 @@ def _job(store: Store | ReadOnlyStore, job: RemoteBatch, seen: _Seen, found: Fin
         ours = {setback.state_id(connection), *setback.former_states(connection)}
     if batch is None and job.metadata.get(METADATA_STATE) not in (None, *ours):
         return  # another data folder's
-    alive = job.phase in (Phase.OPEN, Phase.UNKNOWN) and not job.status.startswith("cancel")
+    alive = job.phase in LIVING
     if batch is None or (batch.state in (*BEFORE_THE_JOB, Batch.PARKED) and job.phase is not Phase.FAILED):
         seen.unknown.append(job)
     elif alive and job.id != batch.remote_id and batch.state is not Batch.CREATING:

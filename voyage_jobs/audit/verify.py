@@ -13,6 +13,7 @@ from voyage_jobs.audit.packs import audit_packs
 from voyage_jobs.audit.state import audit_state
 from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.profile import profile_of
+from voyage_jobs.config.provider import connect
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import CorruptionError, StateError
 from voyage_jobs.profile import Profile
@@ -26,7 +27,7 @@ from voyage_jobs.table import TableDoor
 if TYPE_CHECKING:
     import httpx
 
-    from voyage_jobs.vendors.voyage.client import VoyageClient
+    from voyage_jobs.vendors.base import Client
 
 
 _PACKS_OPEN = 4  # rows come in the order of their packs, mostly, and an open pack is mapped whole
@@ -49,7 +50,7 @@ class Audit:
     store: Store | ReadOnlyStore
     packs: PackStore
     table_door: TableDoor
-    client: VoyageClient | None
+    client: Client | None
     scope: Scope
     progress: Progress
 
@@ -137,11 +138,11 @@ def verify(
 
 def _client(
     settings: Settings, clock: Clock, scope: Scope, transport: httpx.BaseTransport | None
-) -> contextlib.AbstractContextManager[VoyageClient | None]:
+) -> contextlib.AbstractContextManager[Client | None]:
     if not scope.remote:
         return contextlib.nullcontext()
     settings.api_key()  # none: say so before anything is read
-    return worker.vendor_client(settings, clock, transport)
+    return connect(settings, clock, transport)
 
 
 def report(

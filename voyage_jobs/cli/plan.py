@@ -13,7 +13,7 @@ from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of
 from voyage_jobs.clock import SystemClock
 from voyage_jobs.plural import counted
-from voyage_jobs.vendors.voyage.tokenizer import ESTIMATE
+from voyage_jobs.vendors.tokenizer import ESTIMATE
 
 
 @click.command()

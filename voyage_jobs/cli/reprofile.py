@@ -141,7 +141,7 @@ def at_a_terminal() -> bool:
 def _show_cost(settings: Settings, found: Vectors, cost: dict[str, Any]) -> None:
     from voyage_jobs.cli.plan import show_finish, show_price, tokens_told
     from voyage_jobs.steps.rebuild_words import plan_warning
-    from voyage_jobs.vendors.voyage.tokenizer import ESTIMATE
+    from voyage_jobs.vendors.tokenizer import ESTIMATE
 
     exact = cost["tokens_counted_by"] != ESTIMATE
     number, to_send = output.number, cost["embeddings"]["to_send"]

@@ -26,9 +26,8 @@ def fetch_tokenizer(ctx: click.Context, as_json: bool, hub: str | None) -> None:
     by it at once, a running daemon from its next start or SIGHUP on; what waits to be sent is then counted anew.
     """
     from voyage_jobs import private
+    from voyage_jobs.config.provider import vendor_of
     from voyage_jobs.lock import make_data_dir
-    from voyage_jobs.vendors.voyage.hub import HUB
-    from voyage_jobs.vendors.voyage.hub import fetch_tokenizer as fetch
 
     settings = settings_of(ctx)
     if settings.voyage.tokenizer:
@@ -39,7 +38,7 @@ def fetch_tokenizer(ctx: click.Context, as_json: bool, hub: str | None) -> None:
     target, model = settings.tokenizer_file, settings.voyage.model
     make_data_dir(settings.data_dir)
     private.make_folder(target.parent)
-    size = fetch(model, target, hub=hub or os.environ.get("HF_ENDPOINT") or HUB)
+    size = vendor_of(settings).fetch_tokenizer(model, target, hub or os.environ.get("HF_ENDPOINT"))
     if as_json:
         output.emit_json({"model": model, "file": str(target), "bytes": size})
         return

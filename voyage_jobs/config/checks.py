@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 from voyage_jobs.config.address import Address
 from voyage_jobs.config.problems import Loc, Problem
-from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.config.profile import profile_of
+from voyage_jobs.config.provider import vendor_of
+from voyage_jobs.config.sections import PROVIDERS_LIMITS, SourceSettings
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.vendors.voyage.models import CONTEXTUALIZED, EMBEDDINGS, Model, doubts, find
 
 _TOKENS_PER_CHAR = 4  # a tokenizer that falls back to bytes makes at most one token of each UTF-8 byte
 _LOCAL_SUFFIXES = (".localhost", ".internal", ".test")
@@ -26,7 +27,7 @@ def problems(settings: Settings, *, may_lack_sources: bool = False) -> Iterator[
     """Everything that makes these settings unusable. A program may give its texts later: it needs no source yet."""
     yield from _base_url(settings)
     yield from _model(settings)
-    yield from _endpoint(settings)
+    yield from _limits(settings)
     yield from _splitting(settings)
     yield from _schedule(settings)
     yield from _server(settings)
@@ -42,12 +43,7 @@ def problems(settings: Settings, *, may_lack_sources: bool = False) -> Iterator[
 def warnings(settings: Settings) -> Iterator[str]:
     """What is allowed but probably not meant, a sentence each."""
     voyage = settings.voyage
-    yield from doubts(
-        voyage.model,
-        endpoint=voyage.endpoint,
-        output_dimension=voyage.output_dimension,
-        output_dtype=voyage.output_dtype,
-    )
+    yield from vendor_of(settings).doubts(profile_of(settings))
     if voyage.quarantine_s <= voyage.timeout_s and not is_local(voyage.base_url):
         yield (
             "voyage.quarantine_s is not longer than voyage.timeout_s: a batch whose creation is still "
@@ -112,48 +108,36 @@ def _notify(settings: Settings) -> Iterator[Problem]:
 
 def _model(settings: Settings) -> Iterator[Problem]:
     voyage = settings.voyage
-    model, name = find(voyage.model), ("voyage", "model")
-    dimension, dtype = ("voyage", "output_dimension"), ("voyage", "output_dtype")
+    dimension, dtype = _SETTING["dimension"], _SETTING["dtype"]
     if voyage.output_dtype in ("binary", "ubinary") and voyage.output_dimension % 8:
         text = f"must be divisible by 8 for {voyage.output_dtype} vectors, which pack eight into a byte."
         yield Problem(dimension, text, voyage.output_dimension, (dtype,))
-    if model is None:
-        return
-    if not model.dimensions:
-        yield Problem(
-            name, "makes no text embeddings; use voyage-4 or another embedding model.", voyage.model
-        )
-        return
-    if voyage.output_dimension not in model.dimensions:
-        choice = " or ".join(map(str, sorted(model.dimensions)))
-        text = f"{voyage.model} does not make vectors of this size; choose {choice}."
-        yield Problem(dimension, text, voyage.output_dimension, (name,))
-    if voyage.output_dtype != "float" and not model.quantized:
-        text = f'{voyage.model} makes only float vectors; choose "float" or a newer model.'
-        yield Problem(dtype, text, voyage.output_dtype, (name,))
+    profile = profile_of(settings)
+    for flaw in vendor_of(settings).flaws(profile):
+        beside = () if flaw.beside is None else (_SETTING[flaw.beside],)
+        yield Problem(_SETTING[flaw.setting], flaw.text, getattr(profile, flaw.setting), beside)
 
 
-def _endpoint(settings: Settings) -> Iterator[Problem]:
-    voyage, model = settings.voyage, find(settings.voyage.model)
-    if voyage.endpoint == _endpoint_of(voyage.model, model):
-        return
-    loc, name = ("voyage", "endpoint"), ("voyage", "model")
-    if voyage.endpoint == CONTEXTUALIZED:
-        text = f"{voyage.model} makes none of these; choose {EMBEDDINGS} or a voyage-context model."
-        yield Problem(loc, text, voyage.endpoint, (name,))
-    elif model is None or model.dimensions:
-        text = f"{voyage.model} needs {CONTEXTUALIZED}; set that, or choose another model."
-        yield Problem(loc, text, voyage.endpoint, (name,))
+_SETTING: dict[str, Loc] = {
+    "model": ("voyage", "model"),
+    "endpoint": ("voyage", "endpoint"),
+    "dimension": ("voyage", "output_dimension"),
+    "dtype": ("voyage", "output_dtype"),
+}
+"""Where the settings say what a profile is made of."""
 
 
-def _endpoint_of(name: str, model: Model | None) -> str:
-    if model is not None:
-        return model.endpoint
-    return CONTEXTUALIZED if name.startswith("voyage-context-") else EMBEDDINGS
+def _limits(settings: Settings) -> Iterator[Problem]:
+    """Nobody may ask for more than the provider takes."""
+    limits, batching = vendor_of(settings).limits, settings.batching
+    for name, limit in PROVIDERS_LIMITS.items():
+        value, most = getattr(batching, name), getattr(limits, limit)
+        if value > most:
+            yield Problem(("batching", name), f"must be at most {most}.", value)
 
 
 def _splitting(settings: Settings) -> Iterator[Problem]:
-    splitting, model = settings.splitting, find(settings.voyage.model)
+    splitting, model = settings.splitting, vendor_of(settings).find(settings.voyage.model)
     loc = ("splitting", "max_chars")
     if model and model.context_tokens and splitting.max_chars * _TOKENS_PER_CHAR > model.context_tokens:
         most = model.context_tokens // _TOKENS_PER_CHAR

@@ -1,9 +1,9 @@
-"""What tokens cost under these settings: the configured price of a model, else the dated list of `voyage/models.py`."""
+"""What tokens cost under these settings: the configured price of a model, else the dated list of its provider."""
 
 from __future__ import annotations
 
+from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.vendors.voyage.models import PRICES_AS_OF, find
 
 CONFIGURED = "configuration"
 
@@ -14,7 +14,7 @@ def batch_price(settings: Settings) -> float | None:
     given = settings.prices.get(model)
     if given is not None and given.batch_usd_per_million is not None:
         return given.batch_usd_per_million
-    listed = find(model)
+    listed = vendor_of(settings).find(model)
     return None if listed is None else listed.batch_usd_per_million
 
 
@@ -24,12 +24,17 @@ def sync_price(settings: Settings) -> float | None:
     given = settings.prices.get(model)
     if given is not None and given.sync_usd_per_million is not None:
         return given.sync_usd_per_million
-    listed = find(model)
+    listed = vendor_of(settings).find(model)
     return None if listed is None else listed.sync_usd_per_million
+
+
+def price_of(tokens: int, usd_per_million: float | None) -> float | None:
+    """USD for so many tokens; None if the price is not known. Free tokens do not apply to batches."""
+    return None if usd_per_million is None else tokens * usd_per_million / 1_000_000
 
 
 def prices_as_of(settings: Settings) -> str:
     """Where the batch price comes from: the month of the list, or the configuration."""
     given = settings.prices.get(settings.voyage.model)
     own = given is not None and given.batch_usd_per_million is not None
-    return CONFIGURED if own else PRICES_AS_OF
+    return CONFIGURED if own else vendor_of(settings).prices_as_of

@@ -15,6 +15,7 @@ def profile_of(settings: Settings) -> Profile:
         dimension=voyage.output_dimension,
         dtype=voyage.output_dtype,
         input_type=voyage.input_type or None,
+        vendor=settings.provider.type,
     )
 
 
@@ -31,4 +32,5 @@ def with_profile(settings: Settings, profile: Profile) -> Settings:
             "input_type": profile.input_type or "",
         }
     )
-    return settings.model_copy(update={"voyage": voyage})
+    provider = settings.provider.model_copy(update={"type": profile.vendor})
+    return settings.model_copy(update={"voyage": voyage, "provider": provider})

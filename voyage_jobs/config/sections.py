@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from voyage_jobs.bounds import LONGEST_S, MOST, MOST_USD
+from voyage_jobs.vendors.registry import VENDORS, by_type
 
 DEFAULT_MODEL = "voyage-4"
 DEFAULT_DIMENSION = 1024
@@ -75,6 +76,12 @@ def _table_name(name: str) -> str:
     return name
 
 
+def _provider(name: str) -> str:
+    if name not in VENDORS:
+        raise ValueError(f"must be {' or '.join(sorted(VENDORS))}")
+    return name
+
+
 def _endpoint(value: Any) -> Any:
     return "/v1/" + value.strip("/").removeprefix("v1/") if isinstance(value, str) else value
 
@@ -100,8 +107,14 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class ProviderSettings(Section):
+    """`[provider]`: whose API makes the embeddings."""
+
+    type: Annotated[str, AfterValidator(_provider)] = "voyage"
+
+
 class VoyageSettings(Section):
-    """`[voyage]`: the vendor and what is asked of it."""
+    """`[voyage]`: where the provider is and what is asked of it."""
 
     base_url: str = "https://api.voyageai.com/v1"
     model: Annotated[str, Field(min_length=1)] = DEFAULT_MODEL
@@ -125,9 +138,7 @@ class VoyageSettings(Section):
         """An absent or null dimension is the model's own default, as a number everybody can rely on."""
         if not isinstance(values, dict) or _none_word(values.get("output_dimension")) is not None:
             return values
-        from voyage_jobs.vendors.voyage.models import find
-
-        model = find(str(values.get("model", DEFAULT_MODEL)))
+        model = by_type("voyage").find(str(values.get("model", DEFAULT_MODEL)))
         return {
             **values,
             "output_dimension": model.dimensions[0] if model and model.dimensions else DEFAULT_DIMENSION,
@@ -173,13 +184,21 @@ class SplittingSettings(Section):
 class BatchingSettings(Section):
     """`[batching]`: how much goes into one batch, and how much may be under way."""
 
-    max_inputs: Annotated[Count, Field(le=100_000)] = 100_000
+    max_inputs: Count = 100_000
     max_bytes: Annotated[int, BeforeValidator(_number), Field(ge=65_536, le=MOST)] = 50_000_000
-    max_in_flight_batches: Annotated[Count, Field(le=100)] = 90
-    max_in_flight_tokens: Annotated[Count, Field(le=1_000_000_000)] = 900_000_000
+    max_in_flight_batches: Count = 90
+    max_in_flight_tokens: Count = 900_000_000
     min_inputs: Count = 1000
     linger_s: Duration = 300
     max_attempts: Annotated[Count, Field(le=100)] = 5
+
+
+PROVIDERS_LIMITS = {
+    "max_inputs": "inputs",
+    "max_in_flight_batches": "jobs_in_flight",
+    "max_in_flight_tokens": "tokens_in_flight",
+}
+"""The keys of `[batching]` that may not be more than a provider takes, with the names of its `Limits`."""
 
 
 class PollingSettings(Section):

@@ -14,6 +14,7 @@ from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.page_token import PageToken
 from voyage_jobs.config.secret import SecretSource
 from voyage_jobs.config.sections import (
+    PROVIDERS_LIMITS,
     BatchingSettings,
     BudgetSettings,
     DiskSettings,
@@ -23,6 +24,7 @@ from voyage_jobs.config.sections import (
     NotifySettings,
     PollingSettings,
     PriceSettings,
+    ProviderSettings,
     ServerSettings,
     SourceSettings,
     SplittingSettings,
@@ -30,6 +32,7 @@ from voyage_jobs.config.sections import (
     VoyageSettings,
     WatchSettings,
 )
+from voyage_jobs.vendors.registry import VENDORS, by_type
 
 ENV_PREFIX = "VOYAGE_JOBS_"
 ENV_DELIMITER = "__"
@@ -111,6 +114,7 @@ class Settings(BaseSettings):
 
     data_dir: Folder
     sources: tuple[SourceSettings, ...] = ()
+    provider: ProviderSettings = Field(default_factory=ProviderSettings)
     voyage: VoyageSettings = Field(default_factory=VoyageSettings)
     splitting: SplittingSettings = Field(default_factory=SplittingSettings)
     batching: BatchingSettings = Field(default_factory=BatchingSettings)
@@ -156,6 +160,23 @@ class Settings(BaseSettings):
             return values
         table = Path(data_dir).expanduser().absolute() / "lancedb"
         return {**values, "lancedb": {**section, "uri": str(table)}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _provider_decides_limits(cls, values: Any) -> Any:
+        """What is not said of batches is our default, or what the provider takes if that is less."""
+        if not isinstance(values, dict):
+            return values
+        provider, batching = values.get("provider", {}), values.get("batching", {})
+        if not isinstance(provider, dict) or not isinstance(batching, dict):
+            return values
+        name = provider.get("type", ProviderSettings().type)
+        if name not in VENDORS:
+            return values
+        limits, known = by_type(name).limits, BatchingSettings()
+        most = {key: getattr(limits, limit) for key, limit in PROVIDERS_LIMITS.items() if key not in batching}
+        less = {key: value for key, value in most.items() if value < getattr(known, key)}
+        return {**values, "batching": {**batching, **less}} if less else values
 
     def attach(
         self,

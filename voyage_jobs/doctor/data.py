@@ -11,6 +11,7 @@ from pathlib import Path
 from voyage_jobs import lock, private
 from voyage_jobs.clock import US, Clock, now_us
 from voyage_jobs.config.profile import profile_of
+from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.doctor.check import Check, bad, good, note, told
 from voyage_jobs.errors import ConfigError, StateError, VoyageJobsError
@@ -47,7 +48,7 @@ def check_data(settings: Settings, clock: Clock, door: TableDoor) -> Iterator[Ch
     store = ReadOnlyStore(settings.paths.state_db)
     try:
         yield from _state(store)
-        yield from _set_back(store, clock)
+        yield from _set_back(store, settings, clock)
         yield _profile(store, settings)
         yield _packs(store, PackStore(settings.paths.vectors))
         yield _table(store, door)
@@ -140,12 +141,15 @@ def _state(store: ReadOnlyStore) -> Iterator[Check]:
         yield note("schema", f"{facts.revision}; the next sync or run brings it to {facts.head}")
 
 
-def _set_back(store: ReadOnlyStore, clock: Clock) -> Iterator[Check]:
+def _set_back(store: ReadOnlyStore, settings: Settings, clock: Clock) -> Iterator[Check]:
     with store.read() as connection:
         found = setback.recent(connection, now_us(clock))
         claiming = setback.is_claim_due(connection)
     if found is not None:
-        yield note("state", set_back_words.found(found, claiming=claiming).removesuffix("."))
+        yield note(
+            "state",
+            set_back_words.found(found, vendor_of(settings).title, claiming=claiming).removesuffix("."),
+        )
 
 
 def _profile(store: ReadOnlyStore, settings: Settings) -> Check:

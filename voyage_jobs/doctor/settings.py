@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from voyage_jobs.config.checks import is_local
+from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.doctor.check import Check, bad, good, note, told
 from voyage_jobs.errors import ConfigError
-
-VOYAGE_PREFIX, ATLAS_PREFIX = "pa-", "al-"
 
 
 def check_settings(settings: Settings) -> Iterator[Check]:
@@ -32,7 +31,8 @@ def _vendor(settings: Settings) -> Check:
     if is_local(url):
         return note(
             "vendor",
-            f"{url} is on this machine or a private network: a simulator or a proxy, not Voyage itself",
+            f"{url} is on this machine or a private network: a simulator or a proxy, not"
+            f" {vendor_of(settings).title} itself",
         )
     return good("vendor", f"{url}, model {settings.voyage.model}")
 
@@ -43,24 +43,10 @@ def _key(settings: Settings) -> Check:
         key = settings.api_key()
     except ConfigError as exc:
         return told("key", exc)
-    where, host = settings.api_key.describe(), _host(settings)
-    if key.startswith(ATLAS_PREFIX) and host.endswith("voyageai.com"):
-        return bad(
-            "key",
-            f"{where} holds a key of MongoDB Atlas ({ATLAS_PREFIX}...), which {host} does not take",
-            f"Set a key of Voyage's own ({VOYAGE_PREFIX}...), or point voyage.base_url to Atlas.",
-            exit_code=5,
-        )
-    if key.startswith(VOYAGE_PREFIX) and host.endswith("mongodb.com"):
-        return bad(
-            "key",
-            f"{where} holds a key of Voyage's own ({VOYAGE_PREFIX}...), which {host} does not take",
-            "Set voyage.base_url to https://api.voyageai.com/v1.",
-            exit_code=5,
-        )
-    known = key.startswith((VOYAGE_PREFIX, ATLAS_PREFIX))
-    if not known and not is_local(settings.voyage.base_url):
-        return note(
-            "key", f"{where} holds a key that begins neither with {VOYAGE_PREFIX} nor with {ATLAS_PREFIX}"
-        )
+    where = settings.api_key.describe()
+    doubt = vendor_of(settings).key_doubt(key, where, _host(settings))
+    if doubt is not None and doubt.hint is not None:
+        return bad("key", doubt.text, doubt.hint, exit_code=5)
+    if doubt is not None and not is_local(settings.voyage.base_url):
+        return note("key", doubt.text)
     return good("key", f"from {where}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from voyage_jobs import worker
 from voyage_jobs.clock import US, Clock, now_us
+from voyage_jobs.config.provider import connect
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.doctor.check import Check, bad, good, note, told
 from voyage_jobs.errors import AuthError, NotSentError, VendorError
@@ -25,7 +25,7 @@ def check_vendor(
 ) -> Iterator[Check]:
     """Ask for one page of the list of jobs, and compare the clocks."""
     try:
-        with worker.vendor_client(settings, clock, transport) as client:
+        with connect(settings, clock, transport) as client:
             theirs = client.probe()
     except NotSentError as exc:
         yield bad("probe", exc.message, _UNREACHABLE)

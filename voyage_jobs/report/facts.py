@@ -103,7 +103,7 @@ class Facts:
     set_back: SetBack | None = None
     """What was found, in the last week, by a state that is older than what it led to."""
     claiming: bool = False
-    """Whether jobs at Voyage are to be claimed before anything is sent."""
+    """Whether jobs at the provider are to be claimed before anything is sent."""
     unchecked_since: int | None = None
     """Since when texts are sent although the list of jobs cannot be read."""
 

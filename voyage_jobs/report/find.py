@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
@@ -179,5 +180,6 @@ def _unknown(connection: View, settings: Settings, word: str, source: str | None
         return ConfigError(f"Nothing here is called {shown}.", hint=f"Did you mean {near}?")
     return ConfigError(
         f"Nothing here is called {shown}.",
-        hint="It may be a document's path, a chunk_id, a batch's ref, Voyage's id of a job, or an embedding key.",
+        hint="It may be a document's path, a chunk_id, a batch's ref,"
+        f" {vendor_of(settings).title}'s id of a job, or an embedding key.",
     )

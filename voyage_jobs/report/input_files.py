@@ -10,10 +10,10 @@ from typing import IO, Self
 import orjson
 
 from voyage_jobs.config.profile import profile_of
+from voyage_jobs.config.provider import request_params, vendor_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.steps.filling import Filling, Limits, request_params
-from voyage_jobs.vendors.voyage.lines import input_line
+from voyage_jobs.steps.filling import Filling, Limits
 
 
 class InputFiles:
@@ -26,7 +26,7 @@ class InputFiles:
     def __init__(self, settings: Settings, most_inputs: int | None, folder: Path | None) -> None:
         batching = settings.batching
         self._limits = Limits(batching.max_inputs, batching.max_bytes, batching.max_in_flight_tokens)
-        self._endpoint = settings.voyage.endpoint
+        self._vendor, self._profile = vendor_of(settings), profile_of(settings)
         self._most_inputs = most_inputs
         self._folder = folder
         self._filling: Filling | None = None
@@ -37,7 +37,7 @@ class InputFiles:
         self.tokens = 0
         if folder is not None:
             _make_empty(folder)
-            params = orjson.dumps(request_params(settings, profile_of(settings)), option=orjson.OPT_INDENT_2)
+            params = orjson.dumps(request_params(settings), option=orjson.OPT_INDENT_2)
             (folder / "request_params.json").write_bytes(params + b"\n")
 
     def __enter__(self) -> Self:
@@ -51,7 +51,7 @@ class InputFiles:
         """Put one request into the batch at hand, or into the next. False if it would not be sent."""
         if self._most_inputs is not None and self.inputs + len(texts) > self._most_inputs:
             return False
-        line = input_line(key.hex(), self._endpoint, texts)
+        line = self._vendor.line(key.hex(), texts, self._profile)
         if self._filling is None or not self._filling.take(len(texts), len(line), tokens):
             self._filling = Filling(self._limits)
             if not self._filling.take(len(texts), len(line), tokens):

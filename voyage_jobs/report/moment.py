@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from voyage_jobs import lock
 from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.profile import profile_of, with_profile
+from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.report.eta import HISTORY
 from voyage_jobs.state import batches, counts, lanes, notes, pauses, rebuild, setback, sources, tally
@@ -20,6 +21,7 @@ from voyage_jobs.state.tally import Waiting
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.budget import Room
+from voyage_jobs.vendors.base import Vendor
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,14 @@ class Moment:
     claiming: bool
     recounting: bool
     source_names: Mapping[int, str]
+    vendor: Vendor
     building: bool = False
     """Whether a table for other vectors is being built: nothing is published before it is complete."""
+
+    @property
+    def provider(self) -> str:
+        """What messages call the provider."""
+        return self.vendor.title
 
     def pause(self, source_id: int | None = None) -> Pause | None:
         """What keeps a source, or everything, from being sent."""
@@ -77,6 +85,7 @@ def gather(connection: View, settings: Settings, now: int) -> Moment:
         pauses=pauses.now(connection, now),
         claiming=setback.is_claim_due(connection) or setback.unread(connection) is not None,
         recounting=counts.counted(connection).recount_after is not None,
+        vendor=vendor_of(working),
         source_names={row.id: row.name for row in sources.all_sources(connection)},
         building=rebuild.build(connection) is not None,
     )

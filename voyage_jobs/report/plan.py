@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from voyage_jobs.clock import US, Clock, iso, now_us
-from voyage_jobs.config.prices import batch_price, prices_as_of, sync_price
+from voyage_jobs.config.prices import batch_price, price_of, prices_as_of, sync_price
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.durable import writing
 from voyage_jobs.errors import ConfigError
@@ -23,7 +23,6 @@ from voyage_jobs.state.store import ReadOnlyStore
 from voyage_jobs.state.story import View
 from voyage_jobs.steps.context import Progress, no_progress
 from voyage_jobs.steps.texts import Texts
-from voyage_jobs.vendors.voyage import models
 
 _EVERYTHING = 1 << 60
 _HISTORY = 200  # batches by which the finish is foretold
@@ -139,7 +138,7 @@ def _report(
     new_tokens = sum(each.tokens for each in plans)
     reused_tokens = sum(each.reused_tokens for each in plans)
     price, dear = batch_price(settings), sync_price(settings)
-    batch_usd, sync_usd = models.price(files.tokens, price), models.price(files.tokens, dear)
+    batch_usd, sync_usd = price_of(files.tokens, price), price_of(files.tokens, dear)
     return {
         "model": settings.voyage.model,
         "endpoint": settings.voyage.endpoint,
@@ -168,7 +167,7 @@ def _report(
             "batch": batch_usd,
             "synchronous": sync_usd,
             "saved_by_batch": None if batch_usd is None or sync_usd is None else sync_usd - batch_usd,
-            "saved_by_reuse": models.price(reused_tokens, price),
+            "saved_by_reuse": price_of(reused_tokens, price),
             "batch_per_million": price,
             "synchronous_per_million": dear,
             "as_of": prices_as_of(settings),

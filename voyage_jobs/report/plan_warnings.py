@@ -7,6 +7,7 @@ from typing import Any
 
 from voyage_jobs.clock import iso
 from voyage_jobs.config.prices import batch_price
+from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.plural import counted
 from voyage_jobs.report.source_plan import Keys, SourcePlan
@@ -15,7 +16,6 @@ from voyage_jobs.state import rebuild, sources
 from voyage_jobs.state.story import View
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.rebuild_words import plan_warning
-from voyage_jobs.vendors.voyage import models
 
 
 def warnings(
@@ -41,13 +41,7 @@ def warnings(
 
 
 def _about_settings(connection: View, settings: Settings, keys: Keys) -> Iterator[str]:
-    voyage = settings.voyage
-    yield from models.doubts(
-        voyage.model,
-        endpoint=voyage.endpoint,
-        output_dimension=voyage.output_dimension,
-        output_dtype=voyage.output_dtype,
-    )
+    yield from vendor_of(settings).doubts(keys.profile)
     in_force = rebuild.in_force(connection)
     if in_force is not None and in_force != keys.profile:
         yield plan_warning(keys.profile, in_force)

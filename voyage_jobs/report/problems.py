@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from voyage_jobs.clock import US, iso
+from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.plural import counted
 from voyage_jobs.report import set_back_words, stuck
@@ -26,7 +27,7 @@ from voyage_jobs.state.troubles import FATAL
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps import rebuild_words as words
-from voyage_jobs.vendors.voyage.wire import Phase, phase_of
+from voyage_jobs.vendors.remote import Phase
 
 HEARTBEAT_OLD_S = 600
 PASSING_FAILURES = 3  # in a row, before a network or server trouble is more than a note
@@ -156,15 +157,16 @@ def _machine(facts: Facts, settings: Settings) -> Iterator[Problem]:
 
 
 def _set_back(facts: Facts, settings: Settings) -> Iterator[Problem]:
-    del settings
-    found = facts.set_back
+    provider, found = vendor_of(settings).title, facts.set_back
     if found is not None:
         if set_back_words.is_copied(found):
-            yield Problem("state_copied", set_back_words.COPIED, set_back_words.COPIED_HINT)
-        told = set_back_words.found(found, claiming=facts.claiming)
+            yield Problem(
+                "state_copied", set_back_words.COPIED.format(provider=provider), set_back_words.COPIED_HINT
+            )
+        told = set_back_words.found(found, provider, claiming=facts.claiming)
         yield Problem("state_set_back", told, set_back_words.FOUND_HINT, "info")
     if facts.unchecked_since is not None:
-        told = set_back_words.unchecked(facts.unchecked_since)
+        told = set_back_words.unchecked(facts.unchecked_since, provider)
         yield Problem("jobs_unchecked", told, set_back_words.UNCHECKED_HINT)
 
 
@@ -299,7 +301,6 @@ def _pauses(facts: Facts, settings: Settings) -> Iterator[Problem]:
 
 
 def _batches(facts: Facts, settings: Settings) -> Iterator[Problem]:
-    del settings
     for batch in facts.open:
         if batch.state is Batch.PARKED:
             message = f"Batch {batch.ref} is parked: {batch.reason}"
@@ -309,7 +310,7 @@ def _batches(facts: Facts, settings: Settings) -> Iterator[Problem]:
                 yield Problem("parked", message, batch.hint, person=True)
         elif batch.error is not None and batch.failures:
             yield _failing(batch)
-        elif batch.state is Batch.RUNNING and _is_unknown_and_in_time(facts, batch):
+        elif batch.state is Batch.RUNNING and _is_unknown_and_in_time(facts, batch, settings):
             yield Problem(
                 "unknown_status",
                 f"The vendor calls the job of batch {batch.ref} {batch.remote_status!r}, a word that voyage-jobs does"
@@ -345,8 +346,8 @@ def _failing(batch: BatchRow) -> Problem:
     )
 
 
-def _is_unknown_and_in_time(facts: Facts, batch: BatchRow) -> bool:
-    if not batch.remote_status or phase_of(batch.remote_status) is not Phase.UNKNOWN:
+def _is_unknown_and_in_time(facts: Facts, batch: BatchRow, settings: Settings) -> bool:
+    if not batch.remote_status or vendor_of(settings).phase(batch.remote_status) is not Phase.UNKNOWN:
         return False
     return batch.deadline_at is None or facts.now - batch.deadline_at <= DEADLINE_GRACE_S * US
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.clock import Clock
 from voyage_jobs.config.profile import profile_of
+from voyage_jobs.config.provider import connect
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.served import settings_of_table
 from voyage_jobs.table import PublishedTable, exists
-from voyage_jobs.vendors.voyage.client import VoyageClient
 
 if TYPE_CHECKING:
     import httpx
@@ -72,11 +72,7 @@ def search(
         )
     table = PublishedTable.open(lance.uri, lance.table, profile)
     asked = profile if profile.input_type is None else replace(profile, input_type="query")
-    voyage = settings.voyage
-    client = VoyageClient(
-        voyage.base_url, settings.api_key, clock=clock, timeout_s=voyage.timeout_s, transport=transport
-    )
-    with client:
+    with connect(settings, clock, transport) as client:
         vector = client.embed([query], asked).vectors[0]
     where = None if source is None else f"source = '{source}'"  # a source's name has no quotes: see config
     return [_hit(row) for row in table.search(vector, k, where)]

@@ -10,13 +10,16 @@ from voyage_jobs.state.setback import SetBack
 _WHAT = {
     setback.LOST: "state.db was lost and made again",
     setback.REPLACED: "state.db is not the one that worked here before",
-    setback.JOBS: "state.db is older than its jobs at Voyage",
+    setback.JOBS: "state.db is older than its jobs at {provider}",
     setback.RESTORED: "The data folder was restored from a backup",
 }
 FOUND_HINT = (
     "Nothing to do. `voyage-jobs verify --repair` takes rows out of the table that this state does not know."
 )
-COPIED = "Voyage has jobs of this data folder again that it did not send: a copy of it seems to be running elsewhere."
+COPIED = (
+    "{provider} has jobs of this data folder again that it did not send: a copy of it seems to be running"
+    " elsewhere."
+)
 COPIED_HINT = (
     "Stop one of the two: each takes the other's jobs, and what it does not find there is paid again. A second folder"
     " begins without `state.db`."
@@ -24,15 +27,15 @@ COPIED_HINT = (
 UNCHECKED_HINT = (
     "If this data folder is an older copy, texts may be paid twice. The next start tries the list again."
 )
-_COPIES = 2  # times in a week that only Voyage's list of jobs told
+_COPIES = 2  # times in a week that only the provider's list of jobs told
 
 
-def found(what: SetBack, *, claiming: bool) -> str:
+def found(what: SetBack, provider: str, *, claiming: bool) -> str:
     """What it was, and what was taken in and claimed."""
-    cause = _WHAT.get(what.cause, "state.db is older than the stored vectors")
+    cause = _WHAT.get(what.cause, "state.db is older than the stored vectors").format(provider=provider)
     verb = "was" if what.packs == 1 else "were"
     packs = f"{counted(what.packs, 'file')} with {counted(what.embeddings, 'embedding')} {verb} taken in"
-    goes_on = " Jobs at Voyage are looked through before anything is sent." if claiming else ""
+    goes_on = f" Jobs at {provider} are looked through before anything is sent." if claiming else ""
     return f"{cause}: {packs}; {counted(what.jobs, 'job')} claimed.{goes_on}"
 
 
@@ -41,6 +44,6 @@ def is_copied(what: SetBack) -> bool:
     return what.by_jobs >= _COPIES
 
 
-def unchecked(since: int) -> str:
+def unchecked(since: int, provider: str) -> str:
     """That texts go out although the list of jobs was not read."""
-    return f"The list of jobs at Voyage could not be read; texts are sent without it since {iso(since)}."
+    return f"The list of jobs at {provider} could not be read; texts are sent without it since {iso(since)}."

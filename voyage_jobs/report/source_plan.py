@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from voyage_jobs.config.profile import profile_of
+from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.items.folder import removals
@@ -32,7 +33,6 @@ from voyage_jobs.steps.context import Progress
 from voyage_jobs.steps.rereading import Rereading, unsettled
 from voyage_jobs.steps.scan import rules_fingerprint, why_freeze
 from voyage_jobs.steps.splitting import identity_of, requests_for, split_options
-from voyage_jobs.vendors.voyage.tokenizer import TokenCounter
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Keys:
     def __init__(self, settings: Settings) -> None:
         self.profile = profile_of(settings)
         self.keys = KeyMaker(self.profile)
-        self.count = TokenCounter(settings.tokenizer_file)
+        self.count = vendor_of(settings).tokenizer(settings.tokenizer_file)
         self.counted: set[bytes] = set()
 
 

@@ -11,13 +11,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from voyage_jobs.clock import US, iso
+from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.plural import counted
 from voyage_jobs.report.facts import Facts
 from voyage_jobs.state import lanes
 from voyage_jobs.state.batches import UNUSABLE
 from voyage_jobs.states import Batch
-from voyage_jobs.vendors.voyage.wire import Phase, phase_of
+from voyage_jobs.vendors.base import Vendor
+from voyage_jobs.vendors.remote import Phase
 
 STUCK_S = 3_600  # in a state that takes minutes
 DEADLINE_GRACE_S = 600
@@ -96,7 +98,7 @@ def _batches(facts: Facts, settings: Settings) -> Iterator[Stuck]:
     usual_s = max(STUCK_S, 2 * settings.voyage.quarantine_s)
     for batch in facts.open:
         if batch.state is Batch.RUNNING:
-            yield from _late(facts, batch)
+            yield from _late(facts, batch, vendor_of(settings))
             continue
         since = facts.since.get(batch.id)
         if batch.state is Batch.PARKED or since is None or not _older(facts, since, usual_s):
@@ -116,10 +118,10 @@ def _batches(facts: Facts, settings: Settings) -> Iterator[Stuck]:
         )
 
 
-def _late(facts: Facts, batch: Any) -> Iterator[Stuck]:
+def _late(facts: Facts, batch: Any, vendor: Vendor) -> Iterator[Stuck]:
     if batch.deadline_at is None or not _older(facts, batch.deadline_at, DEADLINE_GRACE_S):
         return
-    known = phase_of(batch.remote_status or "") is not Phase.UNKNOWN
+    known = vendor.phase(batch.remote_status or "") is not Phase.UNKNOWN
     word = f"the vendor says {batch.remote_status!r}"
     if not known:
         word += ", a word that voyage-jobs does not know"
@@ -143,7 +145,7 @@ def _late(facts: Facts, batch: Any) -> Iterator[Stuck]:
 
 def _over(facts: Facts, settings: Settings) -> Iterator[Stuck]:
     """Batches that are over and cannot be closed: their files cannot be deleted."""
-    del settings
+    provider = vendor_of(settings).title
     for ref, state, since in facts.unclosed:
         if _older(facts, since, TIDY_S):
             yield Stuck(
@@ -155,7 +157,7 @@ def _over(facts: Facts, settings: Settings) -> Iterator[Stuck]:
                 since,
                 TIDY_S,
                 because(facts, "tidy"),
-                f"Batch {ref} is over since {iso(since)}, and its files at Voyage cannot be deleted.",
+                f"Batch {ref} is over since {iso(since)}, and its files at {provider} cannot be deleted.",
                 "Nothing is lost; let the key delete files, or set voyage.delete_remote_files to false.",
             )
 

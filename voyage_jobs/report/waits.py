@@ -21,7 +21,7 @@ from voyage_jobs.state.lanes import Lane
 from voyage_jobs.state.pauses import Pause
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import budget
-from voyage_jobs.vendors.voyage.wire import Phase, phase_of
+from voyage_jobs.vendors.remote import Phase
 
 NOTHING_TO_DO = "Nothing to do; `voyage-jobs status --watch` shows it come."
 START = "`voyage-jobs sync` goes on with it and ends; `voyage-jobs run` goes on and stays."
@@ -85,12 +85,13 @@ def _unsent(m: Moment, settings: Settings, text: Text) -> Iterator[Wait]:
     idle = nobody(m)
     if idle is not None:
         yield idle
-    vendor, disk = lane(m, lanes.VENDOR, "Voyage is not called"), lane(m, lanes.DISK, "Nothing is written")
+    vendor = lane(m, lanes.VENDOR, f"{m.provider} is not called")
+    disk = lane(m, lanes.DISK, "Nothing is written")
     yield from (each for each in (vendor, disk) if each is not None)
     if m.claiming:
         said = (
-            "The jobs at Voyage are looked through first: the state was lost, is older than they are, or could not be"
-            " compared with them yet."
+            f"The jobs at {m.provider} are looked through first: the state was lost, is older than they are, or could"
+            " not be compared with them yet."
         )
         yield Wait("claiming", said, None, NOTHING_TO_DO)
     if m.recounting:
@@ -98,7 +99,9 @@ def _unsent(m: Moment, settings: Settings, text: Text) -> Iterator[Wait]:
         yield Wait("recounting", said, None, NOTHING_TO_DO)
     yield from _no_room(m, settings, text)
     yield from _lingering(m, settings)
-    smaller = " It was in a batch that Voyage refused, so it goes in a smaller one." if text.refusals else ""
+    smaller = (
+        f" It was in a batch that {m.provider} refused, so it goes in a smaller one." if text.refusals else ""
+    )
     before = text.ahead // max(1, settings.batching.max_inputs)
     turn = "the next batch" if before < 1 else f"a batch after about {counted(before, 'other')}"
     yield Wait("next", f"It goes with {turn}.{smaller}", None, NOTHING_TO_DO)
@@ -116,10 +119,10 @@ def _for_a_person(m: Moment) -> Iterator[Wait]:
             yield Wait("unusable_results", said, None, batch.hint or f"`voyage-jobs history {batch.ref}`")
     create = m.closed(lanes.CREATE)
     if create is not None and create.code == SEND_REFUSED:
-        yield _lane(m, create, "Voyage refuses one batch after another; none is sent")
+        yield _lane(m, create, f"{m.provider} refuses one batch after another; none is sent")
     vendor = m.lanes.get(lanes.VENDOR)
     if vendor is not None and vendor.code in REFUSALS:
-        yield _lane(m, vendor, "Voyage refuses calls; it is not asked again")
+        yield _lane(m, vendor, f"{m.provider} refuses calls; it is not asked again")
 
 
 def _paused(pause: Pause) -> Wait:
@@ -148,12 +151,12 @@ def _no_room(m: Moment, settings: Settings, text: Text) -> Iterator[Wait]:
     elif tokens + text.tokens > batching.max_in_flight_tokens:
         said = f"{tokens:,} tokens under way are as many as batching.max_in_flight_tokens allows."
         yield Wait("in_flight_full", said, None, NOTHING_TO_DO)
-    create = lane(m, lanes.CREATE, "Voyage takes no new job")
+    create = lane(m, lanes.CREATE, f"{m.provider} takes no new job")
     if create is not None:
         yield create
     going = [batch for batch in m.unsent if batch.due_at <= m.now]
     if going:
-        said = f"Batch {going[0].ref} is on its way to Voyage; the next one is made when it is there."
+        said = f"Batch {going[0].ref} is on its way to {m.provider}; the next one is made when it is there."
         yield Wait("one_at_a_time", said, None, NOTHING_TO_DO)
 
 
@@ -186,12 +189,12 @@ def of_batch(m: Moment, settings: Settings, batch: BatchRow, sent_at: int | None
 
 
 def _on_the_way(m: Moment, batch: BatchRow) -> Wait:
-    shut = lane(m, lanes.VENDOR, "Voyage is not called") or (
-        lane(m, lanes.CREATE, "Voyage takes no new job") if batch.state is Batch.UPLOADED else None
+    shut = lane(m, lanes.VENDOR, f"{m.provider} is not called") or (
+        lane(m, lanes.CREATE, f"{m.provider} takes no new job") if batch.state is Batch.UPLOADED else None
     )
     pause = m.pause()
     found = _paused(pause) if pause is not None else shut or nobody(m)
-    said = f"Batch {batch.ref} is {batch.state}, not yet a job at Voyage."
+    said = f"Batch {batch.ref} is {batch.state}, not yet a job at {m.provider}."
     if found is not None:
         return Wait(found.code, f"{said} {found.text}", found.until, found.next)
     return Wait("sending", said + _tried_again(m, batch), None, NOTHING_TO_DO)
@@ -206,17 +209,19 @@ def _tried_again(m: Moment, batch: BatchRow) -> str:
 
 
 def _in_doubt(m: Moment, settings: Settings, batch: BatchRow, sent_at: int | None) -> Wait:
-    said = f"The call that creates the job of batch {batch.ref} got no answer; it is looked for at Voyage"
+    said = (
+        f"The call that creates the job of batch {batch.ref} got no answer; it is looked for at {m.provider}"
+    )
     until = None if sent_at is None else sent_at + int(settings.voyage.quarantine_s * US)
     said += "." if until is None else f", and sent again only after {clock_time(until, m.now)}."
-    found = lane(m, lanes.VENDOR, "Voyage is not called") or nobody(m)
+    found = lane(m, lanes.VENDOR, f"{m.provider} is not called") or nobody(m)
     if found is not None:
         return Wait(found.code, f"{said} {found.text}", found.until, found.next)
     return Wait("in_doubt", said, until, NOTHING_TO_DO)
 
 
 def _running(m: Moment, batch: BatchRow) -> Wait:
-    said = f"Batch {batch.ref} is at Voyage as job {batch.remote_id}"
+    said = f"Batch {batch.ref} is at {m.provider} as job {batch.remote_id}"
     if batch.submitted_at is not None:
         said += f" since {when(batch.submitted_at, m.now)}"
     if batch.remote_status:
@@ -228,8 +233,8 @@ def _running(m: Moment, batch: BatchRow) -> Wait:
     late = batch.deadline_at is not None and batch.deadline_at < m.now
     trace = f"`voyage-jobs trace {batch.ref}` shows its way so far."
     if late:
-        said += f". Its window of twelve hours is over since {when(batch.deadline_at or 0, m.now)}."
-        known = phase_of(batch.remote_status or "") is not Phase.UNKNOWN
+        said += f". Its window is over since {when(batch.deadline_at or 0, m.now)}."
+        known = m.vendor.phase(batch.remote_status or "") is not Phase.UNKNOWN
         stop = f"`voyage-jobs cancel {batch.ref}`, then `voyage-jobs retry`: what is finished is kept."
         return Wait("past_deadline" if known else "unknown_status", said, None, f"Wait, or {stop}")
     expected = of_job(m.took, batch.submitted_at, m.now)
@@ -249,7 +254,7 @@ def _running(m: Moment, batch: BatchRow) -> Wait:
 
 def _to_be_fetched(m: Moment, batch: BatchRow) -> Wait:
     said = f"The job of batch {batch.ref} is over ({batch.remote_status}); its results are fetched next."
-    shut = lane(m, lanes.VENDOR, "Voyage is not called") or lane(m, lanes.DISK, "Nothing is written")
+    shut = lane(m, lanes.VENDOR, f"{m.provider} is not called") or lane(m, lanes.DISK, "Nothing is written")
     found = shut or nobody(m)
     if found is not None:
         return Wait(found.code, f"{said} {found.text}", found.until, found.next)

@@ -51,12 +51,12 @@ def _over(connection: View, moment: Moment, row: BatchRow) -> str:
     outcomes = {OUTCOME_WORDS[code]: n for code, n in story.outcomes_of(connection, row.id).items()}
     told = ", ".join(f"{n:,} {word}" for word, n in outcomes.items())
     if row.state in (Batch.REFUSED, Batch.CANCELLED) or row.collected_at is None:
-        what = "Voyage refused it" if row.state is Batch.REFUSED else "It brought no results"
+        what = f"{moment.provider} refused it" if row.state is Batch.REFUSED else "It brought no results"
         why = f": {row.reason.rstrip('.')}" if row.reason else ""
         return f"{said} {what}{why}. Its lines: {told}."
     if row.submitted_at is not None and row.ended_at is not None:
         took = span((row.ended_at - row.submitted_at) / US)
-        said += f" Voyage worked on it for {took} as job {row.remote_id}, which ended {row.remote_status!r}."
+        said += f" {moment.provider} worked on it for {took} as job {row.remote_id}, which ended {row.remote_status!r}."
     said += f" Its results came in {_at(row.collected_at, moment)}: {told}."
     return said + (f" {row.tokens_settled:,} tokens were billed." if row.tokens_settled is not None else "")
 

@@ -72,7 +72,7 @@ class AttemptRow:
 NOT_FETCHED = "not_fetched"  # its results are paid, and cannot be had
 TORN = "torn"  # its results lack lines that are paid: what is there is held
 UNUSABLE = "unusable"  # its results are paid, and cannot be read: nothing more is sent for its profile
-SEND_REFUSED = "send_refused"  # Voyage refused its upload or its job
+SEND_REFUSED = "send_refused"  # the provider refused its upload or its job
 
 _COLUMNS = ", ".join(field.name for field in fields(BatchRow))
 
@@ -343,7 +343,7 @@ def attempts_in_a_row(connection: Connection, batch_id: int, state: states.Attem
     return list(itertools.takewhile(lambda attempt: attempt.state is state, latest))
 
 
-# Purpose: the batches that Voyage refused to take, since it last took one.
+# Purpose: the batches that the provider refused to take, since it last took one.
 _REFUSED_SINCE = text(
     "SELECT COUNT(*) FROM batches WHERE state = 'parked' AND code = :code AND id >"
     " (SELECT COALESCE(MAX(id), 0) FROM batches WHERE submitted_at IS NOT NULL)"
@@ -351,7 +351,7 @@ _REFUSED_SINCE = text(
 
 
 def refused_since_the_last_job(connection: Connection) -> int:
-    """How many batches Voyage refused to take, with none accepted in between."""
+    """How many batches the provider refused to take, with none accepted in between."""
     return int(connection.execute(_REFUSED_SINCE, {"code": SEND_REFUSED}).scalar_one())
 
 

@@ -21,7 +21,7 @@ PAGE = "page_problem"  # why the page of the daemon at work cannot be served
 RUN_BUDGET = "run_budget"  # what the run at work, or the last one, may send
 STRAYS = "strays"  # since when an upload may have left a file at the vendor that is not on record
 UPLOAD_LIMIT = (
-    "upload_limit"  # bytes of an input file that Voyage may still take, after it refused a larger one
+    "upload_limit"  # bytes of an input file that the provider may still take, after it refused a larger one
 )
 DAEMON = "daemon"  # the pid of a `run` that has begun, and has not ended in good order
 CLAIM = "claim"  # the state was lost: whether jobs are to be claimed before anything is packed, or were
@@ -61,7 +61,7 @@ def forget(tx: Tx, key: str) -> None:
 
 
 def learn_upload_limit(tx: Tx, size: int, max_bytes: int) -> None:
-    """Voyage refused an input file as too large; one of `size` bytes may pass. Holds for this `batching.max_bytes`.
+    """An input file was refused as too large; one of `size` bytes may pass. Holds for this `batching.max_bytes`.
 
     A single line may be larger than what is known to be too large: that teaches nothing new.
     """

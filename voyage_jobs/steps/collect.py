@@ -43,8 +43,7 @@ from voyage_jobs.steps.fetching import (
     put_off,
 )
 from voyage_jobs.steps.windows import split_window
-from voyage_jobs.vendors.voyage.result_block import Expectation, LineOutcome, LineProblem, ResultBlock
-from voyage_jobs.vendors.voyage.results import read_results
+from voyage_jobs.vendors.result_block import Expectation, LineOutcome, LineProblem, ResultBlock
 from voyage_jobs.version import __version__
 
 _UNUSABLE_HINT = "Nothing else is sent for this model, so that nothing is paid in vain."
@@ -244,14 +243,14 @@ def _is_torn(context: Context, batch: BatchRow, settled: list[Settled]) -> bool:
 
 def _fetch_again(context: Context, batch: BatchRow) -> None:
     error = BadAnswerError(
-        "The result file is not whole: it has another size than Voyage names, and lacks lines."
+        f"The result file is not whole: it has another size than {context.vendor.title} names, and lacks lines."
     )
     forget_results(context, batch)
     put_off(context, batch, error)
 
 
 def _is_unusable(context: Context, batch: BatchRow, intake: Intake, settled: list[Settled]) -> bool:
-    """Whether Voyage's answers cannot be read any more: all of the first ones of a profile, or most of a batch.
+    """Whether the provider's answers cannot be read any more: all of the first ones of a profile, or most of a batch.
 
     To ask again would be to pay for the same again. Single damaged lines among good ones are asked for again.
     """
@@ -273,7 +272,7 @@ def _blocks(context: Context, batch: BatchRow, expectation: Expectation) -> Iter
     for kind in ("output", "error"):
         path: Path = context.result_path(batch.ref, kind)
         if path.exists():
-            yield from read_results(path, expectation)
+            yield from context.vendor.read(path, expectation)
 
 
 def _pack_block(writer: PackWriter, intake: Intake, block: ResultBlock) -> None:

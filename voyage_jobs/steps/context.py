@@ -23,8 +23,9 @@ from voyage_jobs.sources import names
 from voyage_jobs.state import troubles
 from voyage_jobs.state.rebuild import Build
 from voyage_jobs.state.store import Store
-from voyage_jobs.vendors.voyage.client import VoyageClient
-from voyage_jobs.vendors.voyage.tokenizer import TokenCounter
+from voyage_jobs.vendors.base import Client, Vendor
+from voyage_jobs.vendors.registry import by_type
+from voyage_jobs.vendors.tokenizer import TokenCounter
 
 if TYPE_CHECKING:
     from voyage_jobs.table import PublishedTable, TableDoor
@@ -44,7 +45,7 @@ class Context:
     settings: Settings
     clock: Clock
     store: Store
-    client: VoyageClient
+    client: Client
     packs: PackStore
     log: Any
     table_door: TableDoor
@@ -78,6 +79,7 @@ class Context:
     """Whether the table was seen to be of the present format, or to be missing."""
     profile: Profile = field(init=False)
     keys: KeyMaker = field(init=False)
+    vendor: Vendor = field(init=False)
     count: TokenCounter = field(init=False)
     profile_id: int = 0
     """Row of the profile in force; set by recovery."""
@@ -107,7 +109,8 @@ class Context:
         self.settings = with_profile(self.settings, profile)
         self.profile = profile
         self.keys = KeyMaker(profile)
-        self.count = TokenCounter(self.settings.tokenizer_file)
+        self.vendor = by_type(profile.vendor)
+        self.count = self.vendor.tokenizer(self.settings.tokenizer_file)
 
     @property
     def stamp(self) -> Stamp:

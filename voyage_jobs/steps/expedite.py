@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from voyage_jobs import usage
 from voyage_jobs.clock import now_us
+from voyage_jobs.config.provider import request_params
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import (
     BadAnswerError,
@@ -30,10 +31,9 @@ from voyage_jobs.steps import budget
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.expedite_recovery import settle_open_calls
-from voyage_jobs.steps.filling import Filling, Limits, request_params
+from voyage_jobs.steps.filling import Filling, Limits
 from voyage_jobs.steps.texts import Texts
-from voyage_jobs.vendors.voyage.answer import Answer, Wanted, call_body, read_answer
-from voyage_jobs.vendors.voyage.models import find
+from voyage_jobs.vendors.base import Answer, Wanted
 
 # A lost answer costs what was in its call: far below the vendor's cap of 1,000 texts.
 MOST_INPUTS = 128
@@ -90,7 +90,7 @@ class Expedition:
 
     def _groups(self, chosen: Sequence[NeededEmbedding]) -> Iterator[list[_Request]]:
         """Requests in the order of the document, cut by what one call may hold."""
-        known = find(self.context.profile.model)
+        known = self.context.vendor.find(self.context.profile.model)
         cap = min(MOST_TOKENS, (known and known.line_tokens) or MOST_TOKENS)
         limits = Limits(MOST_INPUTS, MOST_BYTES, cap)
         texts, group, filling = Texts(self.context.store), list[_Request](), Filling(limits)
@@ -127,11 +127,10 @@ class Expedition:
             return False
         profile = context.profile
         wanted = [request.wanted for request in group]
-        body = call_body(wanted, request_params(context.settings, profile), profile)
         try:
-            answer = context.client.embed_now(profile.endpoint, body)
+            answer = context.client.embed_now(wanted, request_params(context.settings), profile)
             crash_point("expedite.answered")
-            self._take_in(call, group, read_answer(answer, wanted, profile))
+            self._take_in(call, group, context.vendor.read_answer(answer, wanted, profile))
         except (OutcomeUnknownError, BadAnswerError) as exc:
             self._lose(call, exc)
         except VendorError as exc:

@@ -101,7 +101,7 @@ def _demand_fresh(context: Context, arguments: Mapping[str, object]) -> None:
 
 def _demand_claimed(context: Context) -> None:
     """After a loss of state, or where an older one was put back, a job may have been asked for these texts."""
-    known = known_jobs.all_known(context)
+    known, provider = known_jobs.all_known(context), context.vendor.title
     context.jobs_awaited = False
     if known:
         return
@@ -109,12 +109,13 @@ def _demand_claimed(context: Context) -> None:
         due = setback.is_claim_due(connection)
     if due:
         raise NeedsPersonError(
-            "The state was lost, or is an older one: jobs at Voyage that may hold these texts are not claimed yet.",
+            f"The state was lost, or is an older one: jobs at {provider} that may hold these texts are not claimed"
+            " yet.",
             hint="`voyage-jobs recover`, or a running `voyage-jobs run`, claims them; then ask again.",
         )
     raise VendorError(
-        "The list of jobs at Voyage could not be read: one of them may hold these texts. Nothing was sent.",
-        hint="Ask again in a minute; `voyage-jobs doctor --probe` tells whether Voyage answers.",
+        f"The list of jobs at {provider} could not be read: one of them may hold these texts. Nothing was sent.",
+        hint=f"Ask again in a minute; `voyage-jobs doctor --probe` tells whether {provider} answers.",
     )
 
 

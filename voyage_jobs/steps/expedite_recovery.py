@@ -14,7 +14,7 @@ from voyage_jobs.state import batches, calls, sources
 from voyage_jobs.state.calls import Answered, CallRow
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.recover_packs import embeddings_in
-from voyage_jobs.vendors.voyage.models import most_tokens
+from voyage_jobs.vendors.base import most_tokens
 
 
 def settle_open_calls(context: Context) -> None:
@@ -47,7 +47,8 @@ def _pack_of(context: Context, call: CallRow) -> AdoptedPack | None:
 
 def _take_in(context: Context, call: CallRow, found: AdoptedPack) -> None:
     rows = {each.key: each.row for each in embeddings_in(found.reader)}
-    reported = usage.plausible(found.reader.billed_tokens, most_tokens(found.reader.profile.model))
+    most = most_tokens(context.vendor.find(found.reader.profile.model))
+    reported = usage.plausible(found.reader.billed_tokens, most)
     billed = usage.billed(reported, call.tokens_estimated)
     written = found.written
     with context.store.write() as tx:

@@ -1,6 +1,6 @@
 """fetch: bring the result files of one ended job onto the disk, each failure on the account of that job alone.
 
-Files are resumed where they broke off. A file that has another size than Voyage names is fetched again a few times, and
+Files are resumed where they broke off. A file of another size than the provider names is fetched again a few times, and
 then taken as it is: what its lines say is what counts. Results that cannot be had are paid for, so a batch whose files
 cannot be fetched is parked with the reason, and they are asked for again every few hours.
 """
@@ -22,9 +22,7 @@ from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.submit import park
-from voyage_jobs.vendors.voyage.download import download
 
-_GONE = (404, 410)
 MOST_VECTOR_BYTES = 128 * 1024
 """Of one vector in a result file: 2,048 floats as JSON take 45 kB."""
 _NOT_GIVEN_HINT = (
@@ -118,7 +116,7 @@ def _download(context: Context, batch: BatchRow, kind: str, file_id: str) -> boo
     try:
         described = context.client.get_file(file_id)
     except RefusedError as exc:
-        if exc.status in _GONE:
+        if exc.is_gone:
             raise _FileGoneError(exc.message, status=exc.status) from exc
         raise
     path = context.result_path(batch.ref, kind)
@@ -131,7 +129,7 @@ def _download(context: Context, batch: BatchRow, kind: str, file_id: str) -> boo
 
     tried = batch.state is Batch.PARKED or batches.failures_of(batch, "download") >= retry.SIZE_TRIES
     expected = None if tried else described.bytes
-    got = download(context.client, file_id, path, expected_bytes=expected, on_progress=on_progress)
+    got = context.client.download(file_id, path, expected_bytes=expected, on_progress=on_progress)
     with context.store.write() as tx:
         batches.note_download(tx, batch.id, kind, got.bytes, got.sha256)
         if described.bytes not in (None, got.bytes):
@@ -157,7 +155,7 @@ def _demand_room(context: Context, batch: BatchRow, size: int | None) -> None:
 
 
 def put_off(context: Context, batch: BatchRow, error: VendorError) -> None:
-    """The results cannot be had now: this batch waits alone. Parked if that lasts and Voyage answers otherwise."""
+    """The results cannot be had now: this batch waits alone. Parked if that lasts and other calls are answered."""
     with context.store.write() as tx:
         failures = _wait(context, tx, batch, "download", error)
         lane.failed_in(context, tx, f"results of {batch.ref}", error)
@@ -185,7 +183,7 @@ def _park(context: Context, batch: BatchRow, reason: str) -> None:
 
 
 def _refused(context: Context, batch: BatchRow, kind: str, error: RefusedError) -> None:
-    """A result file that Voyage does not give: wait a few times. Then one that is gone is done without."""
+    """A result file that the provider does not give: wait a few times. Then one that is gone is done without."""
     gone, is_parked = isinstance(error, _FileGoneError), batch.state is Batch.PARKED
     with context.store.write() as tx:
         failures = _wait(context, tx, batch, "results_refused", error)
@@ -198,7 +196,7 @@ def _refused(context: Context, batch: BatchRow, kind: str, error: RefusedError) 
         return
     context.log.error("results.refused", ref=batch.ref, kind=kind, error=error.message)
     if not gone:
-        _park(context, batch, f"Voyage refuses the {kind} file: {error.message}")
+        _park(context, batch, f"{context.vendor.title} refuses the {kind} file: {error.message}")
         return
     with context.store.write() as tx:  # the other file has tries of its own
         batches.note_gone(tx, batch.id, kind)

@@ -19,9 +19,9 @@ from voyage_jobs.states import BEFORE_THE_JOB
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps import mishaps
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.reconcile import LIST, METADATA_REF, jobs_looked_at
+from voyage_jobs.steps.reconcile import LIST, jobs_looked_at
 from voyage_jobs.steps.set_back import tell
-from voyage_jobs.vendors.voyage.wire import Phase, RemoteBatch
+from voyage_jobs.vendors.remote import METADATA_REF, Phase, RemoteBatch
 
 METADATA_STATE = "voyage_jobs_state"
 METADATA_GENERATION = "voyage_jobs_generation"

@@ -5,7 +5,7 @@
 
 **Shared circuits.** `vendor` stops every call, `create` stops new jobs. They open only for a shared cause: when two
 different items fail alike with no success in between, when the answer is about the account (key, quota, rate limit,
-in-flight limit), or when Voyage refuses one batch after another. After the wait each step may make one call in a turn,
+in-flight limit), or when one batch after another is refused. After the wait each step may make one call in a turn,
 on the item that has failed least, so that a sick item cannot keep the circuit open: the first success closes it.
 """
 
@@ -185,7 +185,7 @@ def _open(context: Context, tx: Tx, name: str, policy: str, error: VendorError) 
 
 
 def create_must_wait(context: Context, tx: Tx, error: VendorError) -> None:
-    """Voyage takes no other job now: the rest goes on, new jobs wait."""
+    """The provider takes no other job now: the rest goes on, new jobs wait."""
     wait_s = max(context.settings.voyage.create_retry_s, error.retry_after_s or 0.0)
     hint = (
         "Nothing to do: jobs that end make room. Lower batching.max_in_flight_* if others share the account."
@@ -194,7 +194,7 @@ def create_must_wait(context: Context, tx: Tx, error: VendorError) -> None:
 
 
 def sending_is_refused(context: Context, tx: Tx, error: VendorError) -> None:
-    """Voyage refuses one batch after another: no other is sent until one of them goes through."""
+    """The provider refuses one batch after another: no other is sent until one of them goes through."""
     before = lanes.closed(tx.connection).get(lanes.CREATE)
     wait_s = retry.wait_s("create_refused", before.failures + 1 if before else 1, context.clock)
     hint = (
@@ -230,7 +230,7 @@ def fine(context: Context, name: str = lanes.VENDOR) -> None:
 
 
 def api_answers(context: Context) -> bool:
-    """Whether Voyage answers a plain question: then what goes on failing is the fault of the item, not an outage.
+    """Whether the provider answers a plain question: then what goes on failing is the fault of the item, not an outage.
 
     Where it does not, that is a second thing that fails: if it fails alike, the cause is a shared one.
     """

@@ -2,8 +2,7 @@
 
 One batch is packed at a time and sent before the next. One that cannot be sent now, or that may or may not have become
 a job, does not keep back the others; but at most a few such input files wait on the disk. Nothing is packed while
-Voyage refuses one batch after another, or while its answers for this profile cannot be read: the next would fare no
-better.
+one batch after another is refused, or while the answers for this profile cannot be read: the next would fare no better.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import Any
 import orjson
 
 from voyage_jobs.clock import US, now_us
+from voyage_jobs.config.provider import request_params
 from voyage_jobs.crash import crash_point
 from voyage_jobs.state import batches, counts, embeddings, lanes, ledger, notes, pauses, sources
 from voyage_jobs.state.embeddings import Backlog, WantedEmbedding
@@ -23,10 +23,9 @@ from voyage_jobs.steps import budget
 from voyage_jobs.steps.budget import Allowance
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
-from voyage_jobs.steps.filling import Filling, Limits, request_params
+from voyage_jobs.steps.filling import Filling, Limits
 from voyage_jobs.steps.submit import is_unusable
 from voyage_jobs.steps.texts import Texts, read_otherwise
-from voyage_jobs.vendors.voyage.lines import input_line
 
 # A line that was in a job that failed validation travels in ever smaller company, until the bad one is alone.
 SHRINK = 10
@@ -113,7 +112,7 @@ def limits_now(context: Context, refusals: int, most_inputs: int | None) -> Limi
 
 
 def _most_bytes(context: Context) -> int:
-    """Of an input file: as configured, or what Voyage may still take after it refused a larger one."""
+    """Of an input file: as configured, or what the provider may still take after it refused a larger one."""
     with context.store.read() as connection:
         learnt = notes.upload_limit(connection, context.settings.batching.max_bytes)
     return context.settings.batching.max_bytes if learnt is None else learnt
@@ -127,7 +126,7 @@ def _pack_group(context: Context, refusals: int, limits: Limits) -> bool:
     ref = context.clock.token()
     tokens = sum(member.tokens for member in members)
     inputs = sum(member.vectors for member in members)
-    params = orjson.dumps(request_params(context.settings, context.profile)).decode()
+    params = orjson.dumps(request_params(context.settings)).decode()
     with context.store.write() as tx:
         if not _allowed(context, tx, members):
             return False
@@ -189,7 +188,7 @@ def _fitting(
             found = texts.of_embedding(wanted)
             if found is None or not allowance.take(wanted.source_id, wanted.tokens):
                 continue
-            line = len(input_line(wanted.key.hex(), context.profile.endpoint, found))
+            line = len(context.vendor.line(wanted.key.hex(), found, context.profile))
             if not filling.take(wanted.vectors, line, wanted.tokens):
                 return
             context.progress("packing", filling.inputs, None)

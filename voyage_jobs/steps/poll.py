@@ -21,13 +21,14 @@ from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.reconcile import LIST, cancel_duplicates, is_ours, list_jobs
 from voyage_jobs.steps.submit import park
 from voyage_jobs.steps.validation import refuse
-from voyage_jobs.vendors.voyage.wire import ENDS, Phase, RemoteBatch
+from voyage_jobs.vendors.remote import ENDS, STOPPED, Phase, RemoteBatch
 
 # Up to this many jobs are asked about one by one: a list may be pages long.
 FEW = 2
-_GONE = (404, 410)
 # Past the window nothing runs at the vendor. A job with a word that nobody knows and with results is over by then.
 UNKNOWN_RESULTS_S = 3_600.0
+# So long is the window of a job where the provider promises none.
+NO_WINDOW_S = 604_800.0
 # A job that is not over so long after its window is a person's matter.
 OVERDUE_S = 43_200.0
 _OVERDUE_HINT = (
@@ -68,7 +69,7 @@ def _ask(context: Context, batch: BatchRow) -> None:
         remote = context.client.get_batch(batch.remote_id or "")
     except RefusedError as exc:
         lane.fine(context)  # the API itself has answered
-        if exc.status not in _GONE:
+        if not exc.is_gone:
             _put_off(context, batch, exc)
             return
         _take_note(context, batch, None)
@@ -155,7 +156,7 @@ def _from_list(
 def _cancel_where_asked(context: Context, due: list[BatchRow], calls: lane.Calls) -> None:
     """Pass an operator's wish on to the provider; it takes up to ten minutes to come true."""
     for batch in due:
-        if batch.cancel_asked_at is None or (batch.remote_status or "").startswith("cancel"):
+        if batch.cancel_asked_at is None or context.vendor.phase(batch.remote_status or "") in STOPPED:
             continue
         if not calls.more():
             return
@@ -205,10 +206,11 @@ def _take_note(context: Context, batch: BatchRow, remote: RemoteBatch | None) ->
 
 def _overdue_s(context: Context, batch: BatchRow, remote: RemoteBatch | None) -> float:
     """How long ago the window of a job ended, by the vendor's clock; by ours, which may be set, only without that."""
-    if batch.deadline_at is None:
-        return 0.0
+    end = batch.deadline_at
+    if end is None:
+        end = (batch.remote_created_at or now_us(context.clock)) + int(NO_WINDOW_S * US)
     there = (remote and remote.server_date_us) or context.client.vendor_now_us()
-    return ((now_us(context.clock) if there is None else there) - batch.deadline_at) / US
+    return ((now_us(context.clock) if there is None else there) - end) / US
 
 
 def _is_over_by_now(context: Context, batch: BatchRow, remote: RemoteBatch) -> bool:
@@ -227,7 +229,7 @@ def _waits_too_long(context: Context, batch: BatchRow, remote: RemoteBatch) -> b
 def _park_overdue(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
     """It should have ended long ago: nothing but a person can tell whether it ever will."""
     hours = int(_overdue_s(context, batch, remote) // 3600)
-    known = "" if remote.phase is Phase.OPEN else ", a word that voyage-jobs does not know"
+    known = "" if remote.phase is not Phase.UNKNOWN else ", a word that voyage-jobs does not know"
     reason = f"{hours} h past its window the vendor still says {remote.status!r} of job {remote.id}{known}"
     with context.store.write() as tx:
         batches.note(tx, batch.id, **_facts(remote))

@@ -3,12 +3,14 @@
 The list of jobs is read to its end (its order is not documented) and searched for our mark: the `ref` in the
 metadata, or else the input file, which belongs to this batch alone. Found: adopt it. Not found: the job may still
 show up, so wait out the quarantine, which is longer than the call could have been on its way, look again, and only
-then allow another attempt. Whether the quarantine is over is asked *before* the list is read.
+then allow another attempt. Whether the quarantine is over is asked *before* the list is read. Where a repeated create
+call gives the job of the first, there is nothing to wait for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from voyage_jobs import retry
 from voyage_jobs.clock import US
@@ -19,11 +21,8 @@ from voyage_jobs.state.batches import AttemptRow, BatchRow
 from voyage_jobs.states import Attempt, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
-from voyage_jobs.vendors.voyage import models
-from voyage_jobs.vendors.voyage.models import WINDOW_S
-from voyage_jobs.vendors.voyage.wire import Phase, RemoteBatch
+from voyage_jobs.vendors.remote import LIVING, METADATA_REF, Phase, RemoteBatch, ref_of
 
-METADATA_REF = models.METADATA_REF
 LIST = "the list of jobs"
 """What fails when the list cannot be read: one item, whichever batch is looked for."""
 CREATED_SLACK_S = 3_600.0
@@ -107,10 +106,18 @@ def vendor_now_us(context: Context) -> int | None:
 def list_jobs(context: Context) -> Iterator[RemoteBatch]:
     """Every job in the provider's list, to its end. Entries that cannot be ours are passed over, and counted."""
     before = context.client.skipped_entries
-    yield from context.client.list_batches()
+    marks = None if context.vendor.traits.lists_metadata else _marks_of_files(context)
+    for remote in context.client.list_batches():
+        yield remote if marks is None else replace(remote, metadata=marks.get(remote.input_file_id, {}))
     skipped = context.client.skipped_entries - before
     if skipped:
         context.log.info("list.entries_skipped", entries=skipped)
+
+
+def _marks_of_files(context: Context) -> dict[str | None, dict[str, str]]:
+    """What the names of our input files say of the jobs that were made of them, by file id."""
+    refs = ((file.id, ref_of(file)) for file in context.client.list_files())
+    return {file_id: {METADATA_REF: ref} for file_id, ref in refs if ref is not None}
 
 
 def find_jobs(context: Context, batch: BatchRow) -> list[RemoteBatch]:
@@ -160,6 +167,8 @@ def _seconds_left(context: Context, attempt: AttemptRow) -> float:
     Our wall clock has no say: it may have been set since the call, in either direction. Where the vendor's clock does
     not tell, the quarantine begins anew with this process's first look.
     """
+    if context.vendor.traits.idempotent_create:
+        return 0.0
     quarantine_s = context.settings.voyage.quarantine_s
     sent = context.attempts_here.get(attempt.id)
     if sent is not None:
@@ -211,6 +220,12 @@ def _created_us(remote: RemoteBatch, attempt: AttemptRow, now: int) -> int:
     return created
 
 
+def end_of_window(context: Context, created_us: int) -> int | None:
+    """When a job that was made then is over for sure, in microseconds UTC; None where the provider promises nothing."""
+    window_s = context.vendor.limits.window_s
+    return None if window_s is None else created_us + int(window_s * US)
+
+
 def adopt(context: Context, batch: BatchRow, attempt: AttemptRow, remote: RemoteBatch, cause: str) -> None:
     """The vendor has a job for this batch: take it on."""
     interval_us = int(context.settings.polling.interval_s * US)
@@ -226,7 +241,7 @@ def adopt(context: Context, batch: BatchRow, attempt: AttemptRow, remote: Remote
             remote_status=remote.status,
             submitted_at=attempt.sent_at,
             remote_created_at=created,
-            deadline_at=created + WINDOW_S * US,
+            deadline_at=end_of_window(context, created),
             due_at=tx.now + (0 if cause != "created" else min(interval_us, 5 * US)),
             reason=None,
             hint=None,
@@ -242,7 +257,7 @@ def cancel_duplicates(context: Context, batch: BatchRow, others: list[RemoteBatc
         context.log.error("batch.duplicate", ref=batch.ref, batch_id=remote.id)
         with context.store.write() as tx:
             batches.note_duplicate(tx, batch, remote.id)
-        if remote.phase not in (Phase.OPEN, Phase.UNKNOWN):
+        if remote.phase not in LIVING:
             continue
         try:
             context.client.cancel_batch(remote.id)

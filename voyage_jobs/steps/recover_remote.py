@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from voyage_jobs.clock import US
+from voyage_jobs.config.provider import request_params
 from voyage_jobs.durable import remove
 from voyage_jobs.errors import RefusedError, VendorError
 from voyage_jobs.profile import KEY_BYTES
@@ -29,7 +29,6 @@ from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.filling import request_params
 from voyage_jobs.steps.known_jobs import (
     CLAIM_PATIENCE_S,
     METADATA_STATE,
@@ -37,15 +36,12 @@ from voyage_jobs.steps.known_jobs import (
     is_here,
     note_unread,
 )
-from voyage_jobs.steps.reconcile import LIST, METADATA_REF, cancel_duplicates, jobs_looked_at
+from voyage_jobs.steps.reconcile import LIST, cancel_duplicates, end_of_window, jobs_looked_at
 from voyage_jobs.steps.submit import abandon
-from voyage_jobs.vendors.voyage.download import download
-from voyage_jobs.vendors.voyage.models import WINDOW_S
-from voyage_jobs.vendors.voyage.wire import Phase, RemoteBatch
+from voyage_jobs.vendors.remote import METADATA_REF, Phase, RemoteBatch
 
 # Folders of one account may share some texts (a licence, a footer), hardly this many.
 OURS_SHARE = 0.5
-_GONE = (404, 410)
 # Batches that have, or may come to have, an answer for their texts. The same texts are not claimed a second time.
 _HOLD_TEXTS = (Batch.CREATING, Batch.RUNNING, Batch.ENDED)
 
@@ -212,7 +208,9 @@ def _end_claim(context: Context) -> None:
 def _take_on_known(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
     """This state packed the batch and did not live to see that it was sent."""
     with context.store.write() as tx:
-        adoption.to_running(tx, batch, f"job {remote.id} was found at the vendor", **_facts(remote, tx.now))
+        adoption.to_running(
+            tx, batch, f"job {remote.id} was found at the vendor", **_facts(context, remote, tx.now)
+        )
         batches.remember_file(tx, remote.input_file_id or "", batch.id, "batch", None)
 
 
@@ -242,12 +240,14 @@ def _take_on_unknown(
     earlier = _asked_already(context, keys)
     if earlier:
         return earlier
-    params = orjson.dumps(request_params(context.settings, context.profile)).decode()
+    params = orjson.dumps(request_params(context.settings)).decode()
     with context.store.write() as tx:
         if maker is not None and not ours:
             setback.note_former(tx, maker)
         batch = adoption.add_job(tx, ref, context.profile_id, lines, context.price, params)
-        adoption.to_running(tx, batch, f"job {remote.id} was found at the vendor", **_facts(remote, tx.now))
+        adoption.to_running(
+            tx, batch, f"job {remote.id} was found at the vendor", **_facts(context, remote, tx.now)
+        )
         if remote.input_file_id:
             batches.remember_file(tx, remote.input_file_id, batch.id, "batch", None)
     return batch
@@ -273,7 +273,7 @@ def _asked_already(context: Context, keys: list[bytes]) -> list[BatchRow]:
     return [batch for batch in found if batch.state in _HOLD_TEXTS]
 
 
-def _facts(remote: RemoteBatch, now: int) -> dict[str, object]:
+def _facts(context: Context, remote: RemoteBatch, now: int) -> dict[str, object]:
     created = remote.created_at_us or now
     return {
         "input_file_id": remote.input_file_id or "unknown",
@@ -281,7 +281,7 @@ def _facts(remote: RemoteBatch, now: int) -> dict[str, object]:
         "remote_status": remote.status,
         "submitted_at": created,
         "remote_created_at": created,
-        "deadline_at": created + WINDOW_S * US,
+        "deadline_at": end_of_window(context, created),
     }
 
 
@@ -311,9 +311,9 @@ def _fetched(context: Context, ref: str, kind: str, file_id: str) -> Iterator[Pa
     """
     path = context.spool / f"{ref}.found-{kind}.jsonl"
     try:
-        download(context.client, file_id, path, expected_bytes=None)
+        context.client.download(file_id, path, expected_bytes=None)
     except RefusedError as exc:
-        if exc.status not in _GONE:
+        if not exc.is_gone:
             raise
         yield None
         return
@@ -328,12 +328,12 @@ def _from_input(context: Context, path: Path) -> list[JobLine] | None:
     lines: dict[bytes, JobLine] = {}
     with open(path, "rb") as file:
         for raw in file:
-            read = _read(raw)
-            key, texts = _key_of(read), _texts_of(read)
-            if key is None or texts is None or context.keys.key(texts) != key:
+            asked = context.vendor.asked_in(raw)
+            key = None if asked is None else _key_of(asked.custom_id)
+            if asked is None or key is None or context.keys.key(asked.texts) != key:
                 return None
-            tokens = sum(context.count(texts))
-            lines.setdefault(key, JobLine(key, len(texts), tokens))
+            tokens = sum(context.count(asked.texts))
+            lines.setdefault(key, JobLine(key, len(asked.texts), tokens))
     return list(lines.values())
 
 
@@ -341,43 +341,15 @@ def _from_results(context: Context, path: Path) -> Iterator[JobLine]:
     """The result files name the keys. A line without vectors counts as one vector; it is asked for anew later."""
     with open(path, "rb") as file:
         for raw in file:
-            read = _read(raw)
-            key = _key_of(read)
-            if key is not None:
-                yield JobLine(key, _vectors_in(read, context.profile.contextualized), 1)
+            answered = context.vendor.answered_in(raw, context.profile)
+            key = None if answered is None else _key_of(answered[0])
+            if answered is not None and key is not None:
+                yield JobLine(key, answered[1], 1)
 
 
-def _read(raw: bytes) -> dict[str, Any]:
+def _key_of(custom_id: str) -> bytes | None:
     try:
-        read = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return {}
-    return read if isinstance(read, dict) else {}
-
-
-def _key_of(line: dict[str, Any]) -> bytes | None:
-    try:
-        key = bytes.fromhex(line.get("custom_id", ""))
-    except (TypeError, ValueError):
+        key = bytes.fromhex(custom_id)
+    except ValueError:
         return None
     return key if len(key) == KEY_BYTES else None
-
-
-def _texts_of(line: dict[str, Any]) -> list[str] | None:
-    body = line.get("body")
-    if not isinstance(body, dict):
-        return None
-    texts = body.get("input")
-    if texts is None and isinstance(body.get("inputs"), list) and len(body["inputs"]) == 1:
-        texts = body["inputs"][0]
-    good = isinstance(texts, list) and bool(texts) and all(isinstance(text, str) for text in texts)
-    return texts if good else None
-
-
-def _vectors_in(line: dict[str, Any], contextualized: bool) -> int:
-    if not contextualized:
-        return 1
-    try:
-        return max(1, len(line["response"]["body"]["data"][0]["data"]))
-    except (KeyError, IndexError, TypeError):
-        return 1

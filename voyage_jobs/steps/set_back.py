@@ -18,7 +18,7 @@ from voyage_jobs.steps.context import Context
 _MESSAGES = {
     setback.REPLACED: "state.db is not the one that worked here last: claiming what was paid for.",
     setback.GENERATION: "state.db is older than what was done with it: claiming what was paid for.",
-    setback.JOBS: "Voyage has jobs of this data folder that state.db does not know: claiming them.",
+    setback.JOBS: "{provider} has jobs of this data folder that state.db does not know: claiming them.",
 }
 
 
@@ -59,7 +59,9 @@ def _is_lost(context: Context, there: Stamp | None) -> bool:
 def tell(context: Context, cause: str, there: Stamp | None = None) -> None:
     """Put on record, and in the log, that the state is older than the world."""
     _note(context, cause, there)
-    context.log.warning("state.set_back", cause=cause, message=_MESSAGES[cause])
+    context.log.warning(
+        "state.set_back", cause=cause, message=_MESSAGES[cause].format(provider=context.vendor.title)
+    )
 
 
 def _note(context: Context, cause: str, there: Stamp | None) -> None:

@@ -14,11 +14,9 @@ from voyage_jobs.state.store import Tx
 from voyage_jobs.states import UNFINISHED, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.submit import UPLOAD_NAME
-from voyage_jobs.vendors.voyage.wire import RemoteFile
+from voyage_jobs.vendors.remote import RemoteFile, ref_of
 
 FILES = "the list of files"
-_BEFORE, _AFTER = UPLOAD_NAME.split("{ref}")
 
 
 def find_strays(context: Context) -> bool:
@@ -49,14 +47,6 @@ def find_strays(context: Context) -> bool:
 
 def _quarantine_is_over(context: Context, since: int) -> bool:
     return (context.clock.wall() - since / US) > context.settings.voyage.quarantine_s
-
-
-def ref_of(file: RemoteFile) -> str | None:
-    """The ref in the name of an input file of ours; None for any other file."""
-    name = file.filename or ""
-    if not name.startswith(_BEFORE) or not name.endswith(_AFTER):
-        return None
-    return name[len(_BEFORE) : len(name) - len(_AFTER)]
 
 
 def _take_note(tx: Tx, file: RemoteFile) -> bool:

@@ -8,7 +8,6 @@ states.py for what each state means when the process dies in it, and reconcile.p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import orjson
 
@@ -17,6 +16,7 @@ from voyage_jobs.clock import US, now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import (
     BadAnswerError,
+    InputFileMissingError,
     OutcomeUnknownError,
     RateLimitedError,
     RefusedError,
@@ -32,15 +32,14 @@ from voyage_jobs.states import BEFORE_THE_JOB, Attempt, Batch
 from voyage_jobs.steps import known_jobs
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.reconcile import METADATA_REF, adopt, look_for_late_job, reconcile, vendor_now_us
+from voyage_jobs.steps.reconcile import adopt, look_for_late_job, reconcile, vendor_now_us
 from voyage_jobs.steps.texts import Texts
 from voyage_jobs.steps.windows import split_window
-from voyage_jobs.vendors.voyage.lines import input_line, write_input
-from voyage_jobs.vendors.voyage.verdict import is_missing_input_file
+from voyage_jobs.vendors.input_file import write_input
+from voyage_jobs.vendors.remote import METADATA_REF, UPLOAD_NAME, JobSpec
 
-UPLOAD_NAME = "voyage-jobs-{ref}.jsonl"
 REFUSED_ALIKE = 3
-"""So many batches that Voyage refuses one after another, with none accepted in between, are not about the batches."""
+"""So many batches that are refused one after another, with none accepted in between, are not about the batches."""
 
 
 def submit(context: Context) -> bool:
@@ -108,7 +107,7 @@ def _input_lines(context: Context, batch: BatchRow) -> Iterator[bytes]:
             found = texts.of_embedding(wanted)
             if found is None:
                 raise LookupError(wanted.id)
-            yield input_line(wanted.key.hex(), context.profile.endpoint, found)
+            yield context.vendor.line(wanted.key.hex(), found, context.profile)
             written += 1
         if written != embeddings.count_lines(connection, batch.id):
             raise LookupError(batch.ref)
@@ -177,7 +176,7 @@ def _upload_failed(context: Context, batch: BatchRow, error: VendorError) -> Non
 
 
 def _refused_to_send(context: Context, tx: Tx, batch: BatchRow, error: RefusedError, policy: str) -> None:
-    """Voyage refuses this batch. It is parked alone; if it is one of several in a row, it is the probe for all."""
+    """This batch is refused. It is parked alone; if it is one of several in a row, it is the probe for all."""
     if batches.refused_since_the_last_job(tx.connection) + 1 < REFUSED_ALIKE:
         values = {"code": batches.SEND_REFUSED, "reason": error.message, "hint": _REFUSED_HINT}
         batches.move(tx, batch, Batch.PARKED, error.message, **values)
@@ -219,7 +218,7 @@ def _create(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
     except VendorError as exc:
         with context.store.write() as tx:
             lane.put_off(context, tx, batch, "create_call", exc)
-            lane.failed_in(context, tx, "the clock of Voyage", exc)
+            lane.failed_in(context, tx, "the clock of the provider", exc)
         return True
     with context.store.write() as tx:
         attempt = batches.open_attempt(tx, batch, vendor_now)
@@ -228,7 +227,7 @@ def _create(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
     context.attempts_here[attempt.id] = context.clock.mono()
     crash_point("attempt.committed")
     try:
-        remote = context.client.create_batch(job_body(context, batch))
+        remote = context.client.create_batch(job_of(context, batch))
     except VendorError as exc:
         _judge(context, batch, attempt, exc)
         return True
@@ -239,15 +238,15 @@ def _create(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
     return True
 
 
-def job_body(context: Context, batch: BatchRow) -> dict[str, Any]:
-    """The create call's body; the batch's own mark travels in the metadata."""
-    return {
-        "endpoint": context.profile.endpoint,
-        "input_file_id": batch.input_file_id,
-        "completion_window": "12h",
-        "request_params": orjson.loads(batch.request_params),
-        "metadata": {METADATA_REF: batch.ref, **known_jobs.marks(context)},
-    }
+def job_of(context: Context, batch: BatchRow) -> JobSpec:
+    """The job of a batch; the batch's own mark travels in the metadata."""
+    return JobSpec(
+        endpoint=context.profile.endpoint,
+        input_file_id=batch.input_file_id or "",
+        params=orjson.loads(batch.request_params),
+        metadata={METADATA_REF: batch.ref, **known_jobs.marks(context)},
+        token=batch.ref,
+    )
 
 
 def _judge(context: Context, batch: BatchRow, attempt: AttemptRow, error: VendorError) -> None:
@@ -290,7 +289,7 @@ def _refused(context: Context, tx: Tx, batch: BatchRow, attempt: AttemptRow, err
     batches.close_attempt(tx, attempt, Attempt.REFUSED, error.message)
     context.observer.put_off("create_refused")
     context.log.warning("create.refused", ref=batch.ref, attempt=attempt.number, error=error.message)
-    if not is_missing_input_file(error):
+    if not isinstance(error, InputFileMissingError):
         _refused_to_send(context, tx, batch, error, "create_call")
         return
     tries = sum(a.state is Attempt.REFUSED for a in batches.attempts_of(tx.connection, batch.id))
@@ -305,7 +304,7 @@ def _refused(context: Context, tx: Tx, batch: BatchRow, attempt: AttemptRow, err
 
 
 def _sending_is_refused(context: Context) -> bool:
-    """Whether Voyage refuses one batch after another, and it is not yet time for the next probe."""
+    """Whether the provider refuses one batch after another, and it is not yet time for the next probe."""
     with context.store.read() as connection:
         found = lanes.closed(connection).get(lanes.CREATE)
     if found is None or found.code != batches.SEND_REFUSED:
@@ -314,7 +313,7 @@ def _sending_is_refused(context: Context) -> bool:
 
 
 def too_large(context: Context, batch: BatchRow, error: TooLargeError) -> None:
-    """The input file is larger than Voyage takes: the same lines go in smaller files, from now on."""
+    """The input file is larger than the provider takes: the same lines go in smaller files, from now on."""
     size = batch.spool_bytes or 0
     reason = f"{error.message} It has {size:,} bytes."
     with context.store.write() as tx:

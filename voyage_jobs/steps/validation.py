@@ -6,6 +6,9 @@ suspected its next batch is a tenth of the size, until a bad one is alone, and h
 
 If job after job is refused as a whole and in the same words, it is not a text that is to blame but what all of them
 share (a setting, the account): to take them apart would make thousands of jobs for nothing, so they wait for a person.
+
+Some providers end a job in the same way for want of room. They say whose fault it was (`Vendor.judge`): then the same
+lines go again later, all of them.
 """
 
 from __future__ import annotations
@@ -18,10 +21,11 @@ from voyage_jobs.state import batches, embeddings, ledger, versions
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.embeddings import REFUSED, Settled
 from voyage_jobs.states import Batch
+from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.submit import park
 from voyage_jobs.steps.windows import split_window
-from voyage_jobs.vendors.voyage.wire import JobError, RemoteBatch
+from voyage_jobs.vendors.remote import Blame, JobError, RemoteBatch
 
 ALL_ALIKE = 8
 """So many jobs in a row that are refused without naming a line, in the same words, are not about their texts."""
@@ -29,16 +33,22 @@ ALL_ALIKE = 8
 
 def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
     """Record the refusal and put its lines back in line; a line that was alone has failed, or is cut in two."""
-    reason = told(remote.errors) or "the vendor gave no reason"
+    reason, verdict = told(remote.errors) or "the vendor gave no reason", context.vendor.judge(remote)
     with context.store.read() as connection:
         lines = list(embeddings.lines_of(connection, batch.id))
         alike = batches.refused_in_a_row(connection, batch.id, reason, ALL_ALIKE)
     named = suspects(remote.errors, len(lines))
-    if alike >= ALL_ALIKE and named is None and len(lines) > 1 and batch.cancel_asked_at is None:
+    all_alike = alike >= ALL_ALIKE and named is None and len(lines) > 1 and verdict.blame is Blame.LINES
+    if (all_alike or verdict.blame is Blame.JOB) and batch.cancel_asked_at is None:
         with context.store.write() as tx:  # over: nobody need look whether it goes on after all
             ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)  # nothing ran
             batches.note(tx, batch.id, remote_status=remote.status, ended_at=tx.now, tokens_settled=0)
-        park(context, batch, reason, VendorError(reason, hint=_ALIKE_HINT.format(count=alike)))
+        park(
+            context,
+            batch,
+            reason,
+            VendorError(reason, hint=_ALIKE_HINT.format(count=alike)) if alike else None,
+        )
         return
     with context.store.write() as tx:
         batches.move(
@@ -50,6 +60,9 @@ def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
         ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
         if batch.cancel_asked_at is not None:
             embeddings.give_up(tx, batch.id)
+        elif verdict.blame is Blame.NOBODY:
+            embeddings.give_back(tx, batch.id)
+            lane.create_must_wait(context, tx, VendorError(reason, retry_after_s=verdict.wait_s))
         elif len(lines) == 1:
             only = Settled(0, lines[0].embedding_id, REFUSED, None, reason, None)
             embeddings.settle(tx, batch.id, None, [only], context.settings.batching.max_attempts)

@@ -9,35 +9,15 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from voyage_jobs.errors import BadAnswerError
 from voyage_jobs.profile import Profile
 from voyage_jobs.usage import plausible
-from voyage_jobs.vendors.voyage.models import most_tokens
-from voyage_jobs.vendors.voyage.result_block import Expectation, LineProblem, ResultBlock
+from voyage_jobs.vendors.base import Answer, Wanted, most_tokens
+from voyage_jobs.vendors.result_block import Expectation
+from voyage_jobs.vendors.voyage.models import find
 from voyage_jobs.vendors.voyage.results import read_results
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """One request within a call: its id, and its texts (one, or the chunks of a window)."""
-
-    custom_id: str
-    texts: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What an answer brings: its sound vectors, block by block, a reason for each other id, tokens as billed.
-
-    `tokens` is None if it does not report them, or a number that cannot be.
-    """
-
-    blocks: list[ResultBlock]
-    problems: dict[str, LineProblem]
-    tokens: int | None
 
 
 def call_body(wanted: Sequence[Wanted], params: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
@@ -56,7 +36,7 @@ def read_answer(body: bytes, wanted: Sequence[Wanted], profile: Profile) -> Answ
     problems = {p.custom_id: p for block in blocks for p in block.problems if p.custom_id is not None}
     usage = said.get("usage")
     reported = usage.get("total_tokens") if isinstance(usage, dict) else None
-    return Answer(blocks, problems, plausible(reported, most_tokens(profile.model)))
+    return Answer(blocks, problems, plausible(reported, most_tokens(find(profile.model))))
 
 
 def _rows(body: bytes, count: int) -> tuple[dict[str, Any], list[tuple[int, dict[str, Any]]]]:

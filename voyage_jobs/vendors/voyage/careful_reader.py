@@ -11,8 +11,9 @@ import pybase64
 
 from voyage_jobs.redact import redact
 from voyage_jobs.usage import plausible
-from voyage_jobs.vendors.voyage.models import lengths, most_tokens
-from voyage_jobs.vendors.voyage.result_block import Expectation, GoodLine, LineOutcome, LineProblem
+from voyage_jobs.vendors.base import most_tokens
+from voyage_jobs.vendors.result_block import Expectation, GoodLine, LineOutcome, LineProblem
+from voyage_jobs.vendors.voyage.models import find, lengths
 from voyage_jobs.vendors.voyage.wire import shorten
 
 _MAX_TEXT_CHARS = 4000  # looked at for secrets; what is kept is shorter
@@ -32,7 +33,7 @@ class CarefulReader:
         self._dtype = np.dtype(expectation.profile.storage_dtype).newbyteorder("<")
         self._is_float = self._dtype.kind == "f"
         self._lengths = lengths(expectation.profile)
-        self._most_tokens = most_tokens(expectation.profile.model)
+        self._most_tokens = most_tokens(find(expectation.profile.model))
 
     def read(self, line: bytes, number: int) -> GoodLine | LineProblem | None:
         """What line `number` says, None if it is blank. Never raises for anything a line can contain."""

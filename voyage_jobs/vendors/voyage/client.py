@@ -12,8 +12,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -30,11 +29,13 @@ from voyage_jobs.errors import (
 )
 from voyage_jobs.observe import LOST, NOBODY, NOT_SENT, Observer
 from voyage_jobs.profile import Profile
+from voyage_jobs.vendors.base import Embedded, KeySource, Wanted
+from voyage_jobs.vendors.remote import Downloaded, JobSpec, RemoteBatch, RemoteFile
 from voyage_jobs.vendors.voyage import bounded, wire
-from voyage_jobs.vendors.voyage.embedding import Embedded, embed_bodies, read_embedded
+from voyage_jobs.vendors.voyage.answer import call_body
+from voyage_jobs.vendors.voyage.embedding import embed_bodies, read_embedded
 from voyage_jobs.vendors.voyage.models import BATCHES_PER_PAGE, FILES_PER_PAGE
 from voyage_jobs.vendors.voyage.verdict import MAX_RETRY_AFTER_S, judge, key_hint
-from voyage_jobs.vendors.voyage.wire import RemoteBatch, RemoteFile
 from voyage_jobs.version import __version__
 
 # 1,000 vectors of 2,048 JSON floats take about 45 MB; the content of files is streamed past this.
@@ -42,7 +43,6 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 CONNECT_TIMEOUT_S = 10.0
 FRESH_S = 120.0  # for so long after an answer the vendor's clock is known from our own
 _SHORT_PAGE = 20  # the vendor's default page: a shorter one is the last, even where our `limit` was ignored
-_GONE = {404, 410}
 _LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")  # a simulator here is not behind the proxy
 _BASE_URL_HINT = "The batch endpoints are documented at https://api.voyageai.com/v1."
 _NOT_SENT = (
@@ -56,19 +56,6 @@ _NOT_SENT = (
 P = ParamSpec("P")
 T = TypeVar("T")
 Item = TypeVar("Item", bound=wire.HasId)
-
-
-class KeySource(Protocol):
-    """Where the API key is found. Asked at every call, so that a replaced secret file is taken up.
-
-    Its ConfigError becomes an AuthError of the call: nothing was sent, and work goes on once a key is there.
-    """
-
-    def __call__(self) -> str:
-        """The key. Raises ConfigError if there is none."""
-
-    def describe(self) -> str:
-        """The place where it is looked for, without the key."""
 
 
 class VoyageClient:
@@ -119,12 +106,10 @@ class VoyageClient:
     def __repr__(self) -> str:
         return f"VoyageClient({str(self.base_url)!r}, key in {self._key.describe()})"
 
-    def __enter__(self) -> VoyageClient:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -153,14 +138,9 @@ class VoyageClient:
             body = self._ask(operation, "POST", "/files", data={"purpose": "batch"}, files={"file": part})
         return self._understand(operation, wire.read_file, self._parsed(operation, body))
 
-    def list_files(
-        self, *, purpose: str | None = None, after: str | None = None, limit: int = FILES_PER_PAGE
-    ) -> Iterator[RemoteFile]:
+    def list_files(self, limit: int = FILES_PER_PAGE) -> Iterator[RemoteFile]:
         """All files to the end of the list, each once, asked for `limit` at a time."""
-        params: dict[str, str | int] = {"limit": limit}
-        if purpose is not None:
-            params["purpose"] = purpose
-        return self._listed("list the files", "/files", params, after, wire.read_listed_file)
+        return self._listed("list the files", "/files", limit, wire.read_listed_file)
 
     def get_file(self, file_id: str) -> RemoteFile:
         """A file's metadata."""
@@ -175,11 +155,24 @@ class VoyageClient:
         try:
             body = self._ask(operation, "DELETE", _path("/files", file_id))
         except RefusedError as exc:
-            if exc.status in _GONE:
+            if exc.is_gone:
                 return True
             raise
         answer = self._parsed(operation, body)
         return isinstance(answer, dict) and answer.get("deleted") is True
+
+    def download(
+        self,
+        file_id: str,
+        dest: Path,
+        *,
+        expected_bytes: int | None,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Downloaded:
+        """Fetch the content of a file to `dest`: see `download.py`."""
+        from voyage_jobs.vendors.voyage.download import download
+
+        return download(self, file_id, dest, expected_bytes=expected_bytes, on_progress=on_progress)
 
     def content_url(self, file_id: str) -> httpx.URL:
         """Where the content of a file is asked for."""
@@ -187,14 +180,14 @@ class VoyageClient:
 
     # --- batches ---
 
-    def create_batch(self, body: Mapping[str, Any]) -> RemoteBatch:
-        """Create a job (`wire.create_body` builds the body). Not idempotent, so never repeated here.
+    def create_batch(self, job: JobSpec) -> RemoteBatch:
+        """Create a job. Not idempotent, so never repeated here.
 
         An answer that cannot be read is an OutcomeUnknownError: the job may well exist.
         """
         operation = "create a batch"
         try:
-            return self._batch(operation, "POST", "/batches", dict(body))
+            return self._batch(operation, "POST", "/batches", wire.create_body(job))
         except BadAnswerError as exc:
             raise OutcomeUnknownError(exc.message, status=exc.status, request_id=exc.request_id) from exc
 
@@ -204,7 +197,7 @@ class VoyageClient:
         A job whose status the list does not say is bare (`RemoteBatch.is_bare`). Entries that name no job are counted
         in `skipped_entries`; one of them that carries our mark is a BadAnswerError.
         """
-        return self._listed("list the batches", "/batches", {"limit": limit}, None, self._read_listed_batch)
+        return self._listed("list the batches", "/batches", limit, self._read_listed_batch)
 
     def get_batch(self, batch_id: str) -> RemoteBatch:
         """A job as it stands."""
@@ -250,13 +243,14 @@ class VoyageClient:
         total = None if None in tokens else sum(n for n in tokens if n is not None)
         return Embedded(np.concatenate([part.vectors for part in parts]), total)
 
-    def embed_now(self, endpoint: str, body: Mapping[str, Any]) -> bytes:
-        """Post to a synchronous endpoint (`answer.call_body` builds the body); its answer as it came.
+    def embed_now(self, wanted: Sequence[Wanted], params: Mapping[str, Any], profile: Profile) -> bytes:
+        """Post to the synchronous endpoint; its answer as it came.
 
         It is billed when it is answered, and cannot be looked up afterwards, so it is never repeated here. An
         OutcomeUnknownError or a BadAnswerError may have been billed; every other error was not.
         """
-        return self._ask("embed texts", "POST", endpoint.removeprefix("/v1"), json=dict(body))
+        body = call_body(wanted, params, profile)
+        return self._ask("embed texts", "POST", profile.endpoint.removeprefix("/v1"), json=body)
 
     # --- how every call is made ---
 
@@ -405,15 +399,16 @@ class VoyageClient:
         self,
         operation: str,
         path: str,
-        params: dict[str, str | int],
-        after: str | None,
+        limit: int,
         read_item: Callable[[object], Item | None],
     ) -> Iterator[Item]:
         """Page to the end. A job overlooked would be paid for twice, so a doubtful end is asked past."""
-        limit = int(params["limit"])
+        after: str | None = None
         seen: set[str] = set()
         while True:
-            query = params if after is None else {**params, "after": after}
+            query: dict[str, str | int] = (
+                {"limit": limit} if after is None else {"limit": limit, "after": after}
+            )
             body = self._ask(operation, "GET", path, params=query)
             answer = self._parsed(operation, body)
             page = self._understand(operation, lambda raw: wire.read_page(raw, read_item), answer)

@@ -14,8 +14,8 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -23,9 +23,12 @@ from voyage_jobs import private
 from voyage_jobs.crash import crash_point
 from voyage_jobs.durable import no_room_is_one_error, remove, sync_dir, sync_file
 from voyage_jobs.errors import BadAnswerError, DiskFullError, InterceptedError, OutcomeUnknownError
+from voyage_jobs.vendors.remote import Downloaded
 from voyage_jobs.vendors.voyage.bounded import read_until
-from voyage_jobs.vendors.voyage.client import VoyageClient
 from voyage_jobs.vendors.voyage.verdict import INTERCEPTED_HINT
+
+if TYPE_CHECKING:
+    from voyage_jobs.vendors.voyage.client import VoyageClient
 
 MAX_REDIRECTS = 5
 STALL_WINDOW_S = 60.0
@@ -43,26 +46,9 @@ _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 
 
-@dataclass(frozen=True, slots=True)
-class Downloaded:
-    """A file on disk: its size, its SHA-256 in hex, and its lines (a last one without newline counts)."""
-
-    bytes: int
-    sha256: str
-    lines: int
-
-
 def part_of(dest: Path) -> Path:
     """Where a download to `dest` is collected until it is whole."""
     return dest.with_name(dest.name + ".part")
-
-
-def measure(path: Path) -> Downloaded:
-    """Size, hash and lines of a file on disk, for taking over one that a crash left unrecorded."""
-    tally = _Tally()
-    for block in _blocks(path):
-        tally.add(block)
-    return tally.done()
 
 
 def download(

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from voyage_jobs.errors import BadAnswerError
 from voyage_jobs.profile import Profile
-
-if TYPE_CHECKING:
-    import numpy as np
+from voyage_jobs.vendors.base import Embedded
 
 _ID = "0"
 _FLAWS = {
@@ -24,14 +21,6 @@ _FLAWS = {
     "wrong_length": "one does not have length 1, as those of this model have",
 }
 """In words, what is wrong with vectors of the right shape; other flaws are told by their code."""
-
-
-@dataclass(frozen=True, slots=True)
-class Embedded:
-    """Vectors of shape (texts, width) in the profile's storage type; tokens billed, None if not named."""
-
-    vectors: np.ndarray
-    tokens: int | None
 
 
 def embed_bodies(texts: Sequence[str], profile: Profile) -> list[tuple[dict[str, Any], int]]:
@@ -54,7 +43,7 @@ def embed_bodies(texts: Sequence[str], profile: Profile) -> list[tuple[dict[str,
 
 def read_embedded(answer: bytes, count: int, profile: Profile) -> Embedded:
     """The vectors in an answer. Raises BadAnswerError unless they are `count` sound ones, right in width."""
-    from voyage_jobs.vendors.voyage.result_block import Expectation
+    from voyage_jobs.vendors.result_block import Expectation
     from voyage_jobs.vendors.voyage.results import read_results
 
     # Spread over lines it would be several lines; a line break within a JSON text is never part of a value.

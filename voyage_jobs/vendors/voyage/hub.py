@@ -12,7 +12,7 @@ import httpx
 
 from voyage_jobs.durable import writing
 from voyage_jobs.errors import VoyageJobsError
-from voyage_jobs.vendors.voyage.tokenizer import load
+from voyage_jobs.vendors.tokenizer import load
 from voyage_jobs.version import __version__
 
 HUB = "https://huggingface.co"

@@ -1,4 +1,4 @@
-"""Building the input file of a batch: one JSONL line for each embedding that is asked for.
+"""The lines of files: what asks for one embedding is written, and read back where a state was lost.
 
 A line has exactly the two keys that the Voyage batch guide names, `custom_id` and `body`, and the body holds
 nothing but the input: model, dimension and the rest are parameters of the job.
@@ -6,30 +6,16 @@ nothing but the input: model, dimension and the rest are parameters of the job.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
-from voyage_jobs import durable
-from voyage_jobs.crash import crash_point
-from voyage_jobs.profile import CONTEXTUALIZED, EMBEDDINGS
+from voyage_jobs.profile import CONTEXTUALIZED, EMBEDDINGS, Profile
+from voyage_jobs.vendors.base import Wanted
 
 # Legal inside a JSON string, yet taken for the end of a line by tools that split text the Unicode way.
 _UNICODE_LINE_ENDS = ("\u2028", "\u2029", "\u0085")
-
-
-@dataclass(frozen=True, slots=True)
-class WrittenFile:
-    """An input file on disk: its size in `bytes`, its number of `lines` and its SHA-256."""
-
-    path: Path
-    bytes: int
-    lines: int
-    sha256_hex: str
 
 
 def input_line(custom_id: str, endpoint: str, texts: Sequence[str]) -> bytes:
@@ -62,16 +48,37 @@ def _escaped(line: bytes) -> bytes:
     return line
 
 
-def write_input(path: Path, lines: Iterable[bytes]) -> WrittenFile:
-    """Write the lines durably; the same lines make the same bytes. `DiskFullError` leaves nothing behind."""
-    digest = hashlib.sha256()
-    size = count = 0
-    with durable.writing(path, private=True) as out:
-        for line in lines:
-            out.write(line)
-            digest.update(line)
-            size += len(line)
-            count += 1
-        crash_point("spool.written")
-    crash_point("spool.renamed")
-    return WrittenFile(path=path, bytes=size, lines=count, sha256_hex=digest.hexdigest())
+def asked_in(line: bytes) -> Wanted | None:
+    """What a line of an input file asks for; None if it is none."""
+    read = _object(line)
+    custom_id, body = read.get("custom_id"), read.get("body")
+    if not isinstance(custom_id, str) or not isinstance(body, dict):
+        return None
+    texts = body.get("input")
+    if texts is None and isinstance(body.get("inputs"), list) and len(body["inputs"]) == 1:
+        texts = body["inputs"][0]
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+        return None
+    return Wanted(custom_id, texts)
+
+
+def answered_in(line: bytes, profile: Profile) -> tuple[str, int] | None:
+    """The id of a line of a result file, and how many vectors it brings: 1 where it brings none; None without an id."""
+    read = _object(line)
+    custom_id = read.get("custom_id")
+    if not isinstance(custom_id, str):
+        return None
+    if not profile.contextualized:
+        return custom_id, 1
+    try:
+        return custom_id, max(1, len(read["response"]["body"]["data"][0]["data"]))
+    except (KeyError, IndexError, TypeError):
+        return custom_id, 1
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        read = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return {}
+    return read if isinstance(read, dict) else {}

@@ -17,29 +17,21 @@ without a price, because the vendor's list grows faster than ours. Sources, all 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import functools
+from collections.abc import Iterator
 
-from voyage_jobs.usage import MOST_LINE_TOKENS
-
-if TYPE_CHECKING:
-    from voyage_jobs.profile import Profile
+from voyage_jobs.profile import CONTEXTUALIZED, EMBEDDINGS, Profile
+from voyage_jobs.vendors.base import Flaw, Model
 
 PRICES_AS_OF = "2026-09"
 
-EMBEDDINGS = "/v1/embeddings"
-CONTEXTUALIZED = "/v1/contextualizedembeddings"
 RERANK = "/v1/rerank"
 MULTIMODAL = "/v1/multimodalembeddings"
-BATCH_ENDPOINTS = (EMBEDDINGS, CONTEXTUALIZED, RERANK)  # [batch]
-DTYPES = ("float", "int8", "uint8", "binary", "ubinary")  # [emb]; all but float only on the flexible models
 
 # Limits of the Batch API. [batch], the section on organization limits
 MAX_IN_FLIGHT_BATCHES = 100
 MAX_IN_FLIGHT_TOKENS = 1_000_000_000
 MAX_BATCH_INPUTS = 100_000  # "inputs" may mean lines or texts: keep both below it
-CREATE_RETRY_S = 30 * 60  # the guide's advice after a 429 on create: wait half an hour, no back-off
-CANCEL_LATENCY_S = 10 * 60
 
 # API reference of the batches endpoints: create, list
 COMPLETION_WINDOW = "12h"
@@ -47,16 +39,10 @@ WINDOW_S = 12 * 3600
 MAX_METADATA_PAIRS = 16
 MAX_METADATA_KEY_CHARS = 64
 MAX_METADATA_VALUE_CHARS = 512
-METADATA_REF = "voyage_jobs_ref"  # our mark: the key under which a job carries the ref of its batch
 BATCHES_PER_PAGE = 100
 
 # API reference of the files endpoints: list
 FILES_PER_PAGE = 10_000
-FILE_RETENTION_S = 30 * 86_400
-
-# API reference of the embedding endpoints
-MAX_TEXTS_PER_LINE = 1_000
-MAX_CONTEXTUALIZED_CHUNKS_PER_LINE = 16_000
 
 _BATCH_SHARE = 0.67  # [batch]: 33 % off. Whether the bill uses 0.67 or two thirds is not stated anywhere
 _FLEXIBLE = (1024, 256, 512, 2048)  # [emb], [ctx]: default first
@@ -65,67 +51,44 @@ UNIT_LENGTHS = (0.9, 1.1)
 """Between these lies the length of every vector that was scaled to length 1, however coarsely it was rounded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """One model. None means that no public page states it.
-
-    `dimensions` has the default first and is empty for models that give no text vectors. `line_tokens`
-    caps the sum of tokens of one request, hence of one line of a batch. `in_batch` is True if the batch
-    guide names the model, False if it does not, and None if the model is newer than the guide. `unit_length`
-    says that its float vectors have length 1 at every dimension. [faq]
-    """
-
-    name: str
-    endpoint: str
-    context_tokens: int | None
-    dimensions: tuple[int, ...]
-    quantized: bool
-    line_tokens: int | None
-    sync_usd_per_million: float | None
-    in_batch: bool | None
-    unit_length: bool = True
-
-    @property
-    def batch_usd_per_million(self) -> float | None:
-        """List price less the batch discount; None where no page says that the model runs in batch."""
-        if self.sync_usd_per_million is None or self.in_batch is False:
-            return None
-        return round(self.sync_usd_per_million * _BATCH_SHARE, 6)
-
-
+_model = functools.partial(Model, batch_share=_BATCH_SHARE)
 _TABLE = (
     # name, endpoint, context, dimensions, quantized, line tokens, sync price, in batch
-    Model("voyage-4-large", EMBEDDINGS, 32_000, _FLEXIBLE, True, 120_000, 0.12, True),  # [emb][text][price]
-    Model("voyage-4", EMBEDDINGS, 32_000, _FLEXIBLE, True, 320_000, 0.06, True),  # [emb][text][price]
-    Model("voyage-4-lite", EMBEDDINGS, 32_000, _FLEXIBLE, True, 1_000_000, 0.02, True),  # [emb][text][price]
-    Model("voyage-code-4", EMBEDDINGS, 32_000, _FLEXIBLE, True, 320_000, 0.12, None),  # [text], price [other]
-    Model("voyage-3-large", EMBEDDINGS, 32_000, _FLEXIBLE, True, 120_000, 0.18, True),  # [emb][text][price]
-    Model("voyage-3.5", EMBEDDINGS, 32_000, _FLEXIBLE, True, 320_000, 0.06, True),  # [emb][text][price]
-    Model(
+    _model("voyage-4-large", EMBEDDINGS, 32_000, _FLEXIBLE, True, 120_000, 0.12, True),  # [emb][text][price]
+    _model("voyage-4", EMBEDDINGS, 32_000, _FLEXIBLE, True, 320_000, 0.06, True),  # [emb][text][price]
+    _model("voyage-4-lite", EMBEDDINGS, 32_000, _FLEXIBLE, True, 1_000_000, 0.02, True),  # [emb][text][price]
+    _model(
+        "voyage-code-4", EMBEDDINGS, 32_000, _FLEXIBLE, True, 320_000, 0.12, None
+    ),  # [text], price [other]
+    _model("voyage-3-large", EMBEDDINGS, 32_000, _FLEXIBLE, True, 120_000, 0.18, True),  # [emb][text][price]
+    _model("voyage-3.5", EMBEDDINGS, 32_000, _FLEXIBLE, True, 320_000, 0.06, True),  # [emb][text][price]
+    _model(
         "voyage-3.5-lite", EMBEDDINGS, 32_000, _FLEXIBLE, True, 1_000_000, 0.02, True
     ),  # [emb][text][price]
-    Model("voyage-code-3", EMBEDDINGS, 32_000, _FLEXIBLE, True, 120_000, 0.18, True),  # [emb][text][price]
-    Model(
+    _model("voyage-code-3", EMBEDDINGS, 32_000, _FLEXIBLE, True, 120_000, 0.18, True),  # [emb][text][price]
+    _model(
         "voyage-code-2", EMBEDDINGS, 16_000, (1536,), False, 120_000, 0.12, True
     ),  # [emb][price], cap [old]
-    Model("voyage-finance-2", EMBEDDINGS, 32_000, (1024,), False, 120_000, 0.12, False),  # [emb][text][price]
-    Model("voyage-law-2", EMBEDDINGS, 16_000, (1024,), False, 120_000, 0.12, False),  # [emb][text][price]
-    Model("voyage-3", EMBEDDINGS, 32_000, (1024,), False, 320_000, 0.06, False),  # [emb][price], cap [old]
-    Model(
+    _model(
+        "voyage-finance-2", EMBEDDINGS, 32_000, (1024,), False, 120_000, 0.12, False
+    ),  # [emb][text][price]
+    _model("voyage-law-2", EMBEDDINGS, 16_000, (1024,), False, 120_000, 0.12, False),  # [emb][text][price]
+    _model("voyage-3", EMBEDDINGS, 32_000, (1024,), False, 320_000, 0.06, False),  # [emb][price], cap [old]
+    _model(
         "voyage-3-lite", EMBEDDINGS, 32_000, (512,), False, 1_000_000, 0.02, False
     ),  # [emb][price], cap [old]
-    Model("voyage-context-4", CONTEXTUALIZED, 32_000, _FLEXIBLE, True, 120_000, 0.12, None),  # [ctx][price]
-    Model("voyage-context-3", CONTEXTUALIZED, 32_000, _FLEXIBLE, True, 120_000, 0.18, True),  # [ctx][price]
-    Model("rerank-3", RERANK, None, (), False, None, None, None),  # named by mongodb.com/docs/voyageai only
-    Model("rerank-3-lite", RERANK, 32_000, (), False, None, 0.02, None),  # context and price [other]
-    Model("rerank-2.5", RERANK, 32_000, (), False, 600_000, 0.05, True),  # [rr][price]
-    Model("rerank-2.5-lite", RERANK, 32_000, (), False, 600_000, 0.02, True),  # [rr][price]
-    Model("rerank-2", RERANK, 16_000, (), False, 600_000, 0.05, False),  # [rr][price]
-    Model("rerank-2-lite", RERANK, 8_000, (), False, 600_000, 0.02, False),  # [rr][price]
-    Model(
+    _model("voyage-context-4", CONTEXTUALIZED, 32_000, _FLEXIBLE, True, 120_000, 0.12, None),  # [ctx][price]
+    _model("voyage-context-3", CONTEXTUALIZED, 32_000, _FLEXIBLE, True, 120_000, 0.18, True),  # [ctx][price]
+    _model("rerank-3", RERANK, None, (), False, None, None, None),  # named by mongodb.com/docs/voyageai only
+    _model("rerank-3-lite", RERANK, 32_000, (), False, None, 0.02, None),  # context and price [other]
+    _model("rerank-2.5", RERANK, 32_000, (), False, 600_000, 0.05, True),  # [rr][price]
+    _model("rerank-2.5-lite", RERANK, 32_000, (), False, 600_000, 0.02, True),  # [rr][price]
+    _model("rerank-2", RERANK, 16_000, (), False, 600_000, 0.05, False),  # [rr][price]
+    _model("rerank-2-lite", RERANK, 8_000, (), False, 600_000, 0.02, False),  # [rr][price]
+    _model(
         "voyage-multimodal-3.5", MULTIMODAL, 32_000, (), False, None, 0.12, False
     ),  # [multi][price], pixels extra
-    Model(
+    _model(
         "voyage-multimodal-3", MULTIMODAL, 32_000, (), False, None, 0.12, False
     ),  # [multi][price], pixels extra
 )
@@ -137,12 +100,6 @@ def find(name: str) -> Model | None:
     return MODELS.get(name)
 
 
-def most_tokens(name: str) -> int:
-    """The most tokens that one request to a model can be billed with."""
-    model = find(name)
-    return (model and model.line_tokens) or MOST_LINE_TOKENS
-
-
 def lengths(profile: Profile) -> tuple[float, float] | None:
     """The least and the greatest length of a sound vector; None where no length is promised.
 
@@ -152,28 +109,56 @@ def lengths(profile: Profile) -> tuple[float, float] | None:
     return UNIT_LENGTHS if profile.dtype == "float" and model is not None and model.unit_length else None
 
 
-def price(tokens: int, usd_per_million: float | None) -> float | None:
-    """USD for so many tokens; None if the price is not known. Free tokens do not apply to batches."""
-    return None if usd_per_million is None else tokens * usd_per_million / 1_000_000
+def flaws(profile: Profile) -> Iterator[Flaw]:
+    """What of a profile the table says is not made. Of a model that it does not know only the endpoint is told."""
+    model = find(profile.model)
+    if model is not None and not model.dimensions:
+        text = "makes no text embeddings; use voyage-4 or another embedding model."
+        yield Flaw("model", text)
+    elif model is not None:
+        yield from _vectors(profile, model)
+    wanted = model.endpoint if model is not None else _likely_endpoint(profile.model)
+    if profile.endpoint == wanted:
+        return
+    if profile.endpoint == CONTEXTUALIZED:
+        text = f"{profile.model} makes none of these; choose {EMBEDDINGS} or a voyage-context model."
+        yield Flaw("endpoint", text, "model")
+    elif model is None or model.dimensions:
+        text = f"{profile.model} needs {CONTEXTUALIZED}; set that, or choose another model."
+        yield Flaw("endpoint", text, "model")
 
 
-def doubts(name: str, *, endpoint: str, output_dimension: int | None, output_dtype: str) -> list[str]:
-    """What the table does not vouch for in these settings, in sentences for a person; empty if nothing."""
-    model = find(name)
+def _vectors(profile: Profile, model: Model) -> Iterator[Flaw]:
+    if profile.dimension not in model.dimensions:
+        choice = " or ".join(map(str, sorted(model.dimensions)))
+        text = f"{profile.model} does not make vectors of this size; choose {choice}."
+        yield Flaw("dimension", text, "model")
+    if profile.dtype != "float" and not model.quantized:
+        text = f'{profile.model} makes only float vectors; choose "float" or a newer model.'
+        yield Flaw("dtype", text, "model")
+
+
+def _likely_endpoint(model: str) -> str:
+    return CONTEXTUALIZED if model.startswith("voyage-context-") else EMBEDDINGS
+
+
+def doubts(profile: Profile) -> list[str]:
+    """What the table does not vouch for in a profile, in sentences for people; empty if nothing."""
+    name, model = profile.model, find(profile.model)
     if model is None:
         return [
             f"{name} is not in the table of {PRICES_AS_OF}: its price, caps and dimensions are not known."
         ]
     found = []
-    if model.endpoint != endpoint:
-        found.append(f"{name} is documented for {model.endpoint}, not for {endpoint}.")
+    if model.endpoint != profile.endpoint:
+        found.append(f"{name} is documented for {model.endpoint}, not for {profile.endpoint}.")
     if model.in_batch is None:
         found.append(f"{name} is newer than the batch guide, which does not say whether it runs in batches.")
     elif not model.in_batch:
         found.append(f"{name} is not among the models that the batch guide names.")
-    if output_dimension is not None and model.dimensions and output_dimension not in model.dimensions:
+    if model.dimensions and profile.dimension not in model.dimensions:
         known = ", ".join(map(str, sorted(model.dimensions)))
-        found.append(f"{name} is documented with {known} dimensions, not {output_dimension}.")
-    if output_dtype != "float" and not model.quantized:
-        found.append(f"{name} is documented with float vectors only, not {output_dtype}.")
+        found.append(f"{name} is documented with {known} dimensions, not {profile.dimension}.")
+    if profile.dtype != "float" and not model.quantized:
+        found.append(f"{name} is documented with float vectors only, not {profile.dtype}.")
     return found

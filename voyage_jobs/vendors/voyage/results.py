@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
-from voyage_jobs.vendors.voyage.result_block import (
+from voyage_jobs.vendors.result_block import (
     BlockBuilder,
     Expectation,
     GoodLine,

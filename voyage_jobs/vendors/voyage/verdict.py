@@ -21,6 +21,7 @@ import orjson
 from voyage_jobs.clock import US
 from voyage_jobs.errors import (
     AuthError,
+    InputFileMissingError,
     InterceptedError,
     OutcomeUnknownError,
     QuotaError,
@@ -109,6 +110,8 @@ def _kind(status: int, detail: str, *, is_empty: bool) -> tuple[type[VendorError
         )
     if status in _KEY:
         return AuthError, "{voyage} refuses the API key when asked to {operation} ({status})"
+    if status == 404 and "input file" in detail.lower():  # the one just uploaded is not visible yet
+        return InputFileMissingError, "{voyage} refuses to {operation} ({status})"
     if 400 <= status < 500 and status not in _GAVE_UP:
         return RefusedError, "{voyage} refuses to {operation} ({status})"
     return OutcomeUnknownError, "{voyage} failed when asked to {operation} ({status})"
@@ -152,11 +155,6 @@ def _hint(error: type[VendorError], status: int) -> str | None:
     if status == 410:
         return "The model or the file is gone; a retired model's answer names its successor."
     return None
-
-
-def is_missing_input_file(error: VendorError) -> bool:
-    """Whether create was refused because the file just uploaded is not visible yet: worth a later try."""
-    return error.status == 404 and "input file" in error.message.lower()
 
 
 def retry_after_s(head: Mapping[str, str], most_s: float = MAX_RETRY_AFTER_S) -> float | None:

@@ -8,11 +8,10 @@ entry of a list stands for itself alone: a list may hold what others made.
 
 from __future__ import annotations
 
-import enum
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Generic, Protocol, TypeVar
@@ -22,13 +21,13 @@ import orjson
 from voyage_jobs.bounds import MOST
 from voyage_jobs.clock import US
 from voyage_jobs.errors import BadAnswerError
+from voyage_jobs.profile import EMBEDDINGS, Profile
+from voyage_jobs.vendors.remote import METADATA_REF, JobError, JobSpec, Phase, RemoteBatch, RemoteFile
 from voyage_jobs.vendors.voyage.models import (
     COMPLETION_WINDOW,
-    EMBEDDINGS,
     MAX_METADATA_KEY_CHARS,
     MAX_METADATA_PAIRS,
     MAX_METADATA_VALUE_CHARS,
-    METADATA_REF,
 )
 
 MAX_MESSAGE_CHARS = 500
@@ -37,16 +36,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # A time outside of these is a mistake or a joke: it is read as none. What is left can be shown, stored and added to.
 PLAUSIBLE_FROM_US = 946_684_800 * US  # 2000-01-01
 PLAUSIBLE_UNTIL_US = 7_258_118_400 * US  # 2200-01-01
-
-
-class Phase(enum.Enum):
-    """What a job's status word means for us."""
-
-    OPEN = "open"
-    ENDED_OK = "ended_ok"  # over, and what was finished can be collected
-    FAILED = "failed"  # refused in validation: nothing ran
-    CANCELLED = "cancelled"  # over; what was finished before is there and is billed
-    UNKNOWN = "unknown"  # a word we do not know: record it and keep polling
 
 
 # The batch guide names seven words. The others were seen in older samples or in other people's clients;
@@ -59,8 +48,8 @@ _PHASES = {
     "running": Phase.OPEN,
     "finalizing": Phase.OPEN,
     "partial_finalizing": Phase.OPEN,
-    "cancelling": Phase.OPEN,
-    "canceling": Phase.OPEN,
+    "cancelling": Phase.STOPPING,
+    "canceling": Phase.STOPPING,
     "completed": Phase.ENDED_OK,
     "partially_completed": Phase.ENDED_OK,
     "expired": Phase.ENDED_OK,
@@ -68,66 +57,6 @@ _PHASES = {
     "cancelled": Phase.CANCELLED,
     "canceled": Phase.CANCELLED,
 }
-
-ENDS = frozenset({Phase.ENDED_OK, Phase.FAILED, Phase.CANCELLED})
-"""What a job that is over may be."""
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteFile:
-    """A file at the vendor. `bytes` is None if the answer does not name a size."""
-
-    id: str
-    bytes: int | None
-    filename: str | None
-    purpose: str | None
-    created_at_us: int | None
-    expires_at_us: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class JobError:
-    """One complaint of a job's validation. `line` is as the vendor counts; no page says from where."""
-
-    code: str | None
-    line: int | None
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteBatch:
-    """A job at the vendor. `status` is its own word; counts are of lines and None if not named.
-
-    `server_date_us` is the vendor's clock when it said so, the one to judge `created_at_us` by. A list may name a job
-    and not say how it stands (`is_bare`): ask for it by its id.
-    """
-
-    id: str
-    status: str
-    phase: Phase
-    endpoint: str | None
-    model: str | None
-    input_file_id: str | None
-    output_file_id: str | None
-    error_file_id: str | None
-    total: int | None
-    completed: int | None
-    failed: int | None
-    created_at_us: int | None
-    in_progress_at_us: int | None
-    finalizing_at_us: int | None
-    completed_at_us: int | None
-    failed_at_us: int | None
-    cancelled_at_us: int | None
-    expected_completion_at_us: int | None
-    metadata: dict[str, str] = field(default_factory=dict)
-    errors: list[JobError] = field(default_factory=list)
-    server_date_us: int | None = None
-
-    @property
-    def is_bare(self) -> bool:
-        """Whether its status is not said: an entry of a list that is not whole."""
-        return not self.status
 
 
 class HasId(Protocol):
@@ -162,47 +91,33 @@ class Page(Generic[T]):
 # --- requests ---
 
 
-def endpoint_path(endpoint: str) -> str:
-    """`endpoint` with the leading slash and version that every working client sends."""
-    return "/v1/" + endpoint.strip("/").removeprefix("v1/")
+def request_params(profile: Profile, encoding: str) -> dict[str, Any]:
+    """All of a request but its texts. What is None is left out, so that the endpoint's own default holds.
 
-
-def create_body(
-    *,
-    endpoint: str,
-    input_file_id: str,
-    model: str,
-    input_type: str | None = None,
-    output_dimension: int | None = None,
-    output_dtype: str | None = None,
-    encoding_format: str | None = None,
-    truncation: bool | None = None,
-    metadata: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    """The body of a create call. What is None is left out, so that the endpoint's own default holds.
-
-    Raises ValueError on metadata beyond the vendor's limits: that would be a bug of ours.
+    `truncation` is off: chunks are far below the model's context, and if one were not, a visible failure is better than
+    a vector of half a text.
     """
-    path = endpoint_path(endpoint)
     params = {
-        "model": model,
-        "input_type": input_type,
-        "output_dimension": output_dimension,
-        "output_dtype": output_dtype,
-        # "float" is how the plain array is called elsewhere; here it is said by saying nothing
-        "encoding_format": None if encoding_format == "float" else encoding_format,
-        "truncation": truncation if path == EMBEDDINGS else None,
+        "model": profile.model,
+        "input_type": profile.input_type,
+        "output_dimension": profile.dimension,
+        "output_dtype": profile.dtype,
+        "encoding_format": encoding or None,
+        "truncation": False if profile.endpoint == EMBEDDINGS else None,
     }
-    body: dict[str, Any] = {
-        "endpoint": path,
-        "input_file_id": input_file_id,
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def create_body(job: JobSpec) -> dict[str, Any]:
+    """The body of a create call. Raises ValueError on metadata beyond the vendor's limits: a bug of ours."""
+    _check_metadata(job.metadata)
+    return {
+        "endpoint": job.endpoint,
+        "input_file_id": job.input_file_id,
         "completion_window": COMPLETION_WINDOW,
-        "request_params": {name: value for name, value in params.items() if value is not None},
+        "request_params": dict(job.params),
+        "metadata": dict(job.metadata),
     }
-    if metadata:
-        _check_metadata(metadata)
-        body["metadata"] = dict(metadata)
-    return body
 
 
 def _check_metadata(metadata: Mapping[str, str]) -> None:
@@ -264,9 +179,7 @@ def read_file(answer: object) -> RemoteFile:
         id=_required(raw, "id", "file"),
         bytes=_count(raw.get("bytes")),
         filename=_text(raw.get("filename")),
-        purpose=_text(raw.get("purpose")),
         created_at_us=read_time_us(raw.get("created_at")),
-        expires_at_us=read_time_us(raw.get("expires_at")),
     )
 
 
@@ -305,8 +218,6 @@ def _read_batch(raw: dict[str, Any], status: str, server_date_us: int | None) ->
         id=_required(raw, "id", "batch"),
         status=status,
         phase=phase_of(status),
-        endpoint=_text(raw.get("endpoint")),
-        model=_text(raw.get("model")),
         input_file_id=_text(raw.get("input_file_id")),
         output_file_id=_text(raw.get("output_file_id")),
         error_file_id=_text(raw.get("error_file_id")),
@@ -314,12 +225,6 @@ def _read_batch(raw: dict[str, Any], status: str, server_date_us: int | None) ->
         completed=_count(counts.get("completed")),
         failed=_count(counts.get("failed")),
         created_at_us=read_time_us(raw.get("created_at")),
-        in_progress_at_us=read_time_us(raw.get("in_progress_at")),
-        finalizing_at_us=read_time_us(raw.get("finalizing_at")),
-        completed_at_us=read_time_us(raw.get("completed_at")),
-        failed_at_us=read_time_us(raw.get("failed_at")),
-        cancelled_at_us=read_time_us(raw.get("cancelled_at") or raw.get("canceled_at")),
-        expected_completion_at_us=read_time_us(raw.get("expected_completion_at")),
         metadata=_metadata(raw.get("metadata")),
         errors=_job_errors(raw.get("errors")),
         server_date_us=server_date_us,

@@ -1,0 +1,45 @@
+"""The provider that the settings name, and the way to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from voyage_jobs.clock import Clock
+from voyage_jobs.config.profile import profile_of
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.observe import NOBODY, Observer
+from voyage_jobs.vendors.base import Access, Client, Vendor
+from voyage_jobs.vendors.registry import by_type
+
+if TYPE_CHECKING:
+    import httpx
+
+
+def vendor_of(settings: Settings) -> Vendor:
+    """What is known of the provider without asking it."""
+    return by_type(settings.provider.type)
+
+
+def connect(
+    settings: Settings,
+    clock: Clock,
+    transport: httpx.BaseTransport | None = None,
+    observer: Observer = NOBODY,
+) -> Client:
+    """What makes the calls; close it. `transport` stands in for the network in tests. Raises ConfigError."""
+    voyage = settings.voyage
+    access = Access(
+        voyage.base_url,
+        settings.api_key,
+        clock,
+        voyage.timeout_s,
+        voyage.max_retry_after_s,
+        transport,
+        observer,
+    )
+    return vendor_of(settings).connect(access)
+
+
+def request_params(settings: Settings) -> dict[str, Any]:
+    """Everything about a request but its texts, as it goes on record with a batch."""
+    return vendor_of(settings).params(profile_of(settings), settings.voyage.encoding_format)

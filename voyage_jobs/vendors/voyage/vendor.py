@@ -1,0 +1,120 @@
+"""Voyage AI as a provider: its limits and models, how it is asked and read. Libraries are imported when used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from voyage_jobs.profile import Profile
+from voyage_jobs.vendors.base import Access, Client, KeyDoubt, Limits, Traits, Vendor, Wanted
+from voyage_jobs.vendors.remote import Blame, Phase, RemoteBatch, Verdict
+from voyage_jobs.vendors.voyage import lines, models
+
+if TYPE_CHECKING:
+    from voyage_jobs.vendors.base import Answer
+    from voyage_jobs.vendors.result_block import Expectation, ResultBlock
+    from voyage_jobs.vendors.tokenizer import TokenCounter
+
+VOYAGE_PREFIX, ATLAS_PREFIX = "pa-", "al-"
+
+
+class Voyage:
+    """The provider that `[voyage]` names: Voyage AI itself, or MongoDB Atlas, which speaks the same."""
+
+    name = "voyage"
+    title = "Voyage"
+    limits = Limits(
+        inputs=models.MAX_BATCH_INPUTS,
+        jobs_in_flight=models.MAX_IN_FLIGHT_BATCHES,
+        tokens_in_flight=models.MAX_IN_FLIGHT_TOKENS,
+        window_s=models.WINDOW_S,
+    )
+    traits = Traits()
+    prices_as_of = models.PRICES_AS_OF
+
+    find = staticmethod(models.find)
+    flaws = staticmethod(models.flaws)
+    doubts = staticmethod(models.doubts)
+    asked_in = staticmethod(lines.asked_in)
+    answered_in = staticmethod(lines.answered_in)
+
+    def key_doubt(self, key: str, where: str, host: str) -> KeyDoubt | None:
+        """Keys of Voyage and of Atlas are told by how they begin, and each host takes its own."""
+        if key.startswith(ATLAS_PREFIX) and host.endswith("voyageai.com"):
+            return KeyDoubt(
+                f"{where} holds a key of MongoDB Atlas ({ATLAS_PREFIX}...), which {host} does not take",
+                f"Set a key of Voyage's own ({VOYAGE_PREFIX}...), or point voyage.base_url to Atlas.",
+            )
+        if key.startswith(VOYAGE_PREFIX) and host.endswith("mongodb.com"):
+            return KeyDoubt(
+                f"{where} holds a key of Voyage's own ({VOYAGE_PREFIX}...), which {host} does not take",
+                "Set voyage.base_url to https://api.voyageai.com/v1.",
+            )
+        if key.startswith((VOYAGE_PREFIX, ATLAS_PREFIX)):
+            return None
+        return KeyDoubt(
+            f"{where} holds a key that begins neither with {VOYAGE_PREFIX} nor with {ATLAS_PREFIX}", None
+        )
+
+    def params(self, profile: Profile, encoding: str) -> dict[str, Any]:
+        """The `request_params` of a job."""
+        from voyage_jobs.vendors.voyage.wire import request_params
+
+        return request_params(profile, encoding)
+
+    def line(self, custom_id: str, texts: Sequence[str], profile: Profile) -> bytes:
+        """A line with `custom_id` and `body`."""
+        return lines.input_line(custom_id, profile.endpoint, texts)
+
+    def read(self, path: Path, expectation: Expectation) -> Iterator[ResultBlock]:
+        """A result file, block by block."""
+        from voyage_jobs.vendors.voyage.results import read_results
+
+        return read_results(path, expectation)
+
+    def read_answer(self, answer: bytes, wanted: Sequence[Wanted], profile: Profile) -> Answer:
+        """A synchronous answer, text by text."""
+        from voyage_jobs.vendors.voyage.answer import read_answer
+
+        return read_answer(answer, wanted, profile)
+
+    def phase(self, status: str) -> Phase:
+        """What a status word means."""
+        from voyage_jobs.vendors.voyage.wire import phase_of
+
+        return phase_of(status)
+
+    def judge(self, failed: RemoteBatch) -> Verdict:
+        """Validation looks at lines alone: in-flight limits are refused at the create call already."""
+        del failed
+        return Verdict(Blame.LINES)
+
+    def tokenizer(self, path: Path) -> TokenCounter:
+        """Voyage publishes its tokenizers as `tokenizer.json`."""
+        from voyage_jobs.vendors.tokenizer import TokenCounter
+
+        return TokenCounter(path)
+
+    def fetch_tokenizer(self, model: str, path: Path, hub: str | None) -> int:
+        """From the Hugging Face hub."""
+        from voyage_jobs.vendors.voyage import hub as hubs
+
+        return hubs.fetch_tokenizer(model, path, hub=hub or hubs.HUB)
+
+    def connect(self, access: Access) -> Client:
+        """The HTTP client."""
+        from voyage_jobs.vendors.voyage.client import VoyageClient
+
+        return VoyageClient(
+            access.base_url,
+            access.key,
+            clock=access.clock,
+            timeout_s=access.timeout_s,
+            max_retry_after_s=access.max_retry_after_s,
+            transport=access.transport,
+            observer=access.observer,
+        )
+
+
+VOYAGE: Vendor = Voyage()
