@@ -81,6 +81,7 @@ def test_commands_are_completed(complete, shell):
 def test_options_of_a_command_are_completed(complete, shell):
     assert complete(shell, "voyage-jobs sync --max-") == {"--max-inputs", "--max-usd", "--max-tokens"}
     assert complete(shell, "voyage-jobs completion z") == {"zsh"}
+    assert complete(shell, "voyage-jobs trace --so") == {"--source"}
 
 
 def test_a_shell_that_nobody_knows_is_refused():

@@ -53,9 +53,8 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "batches": Entry("status:batches", "List the batches."),
         "cost": Entry("cost:cost", "Show what was spent, by day, source, model or batch."),
         "why": Entry("why:why", "Say why something is, or is not, in the table, and what to do."),
-        "trace": Entry("why:trace", "Show what happened to something, when, and what took how long."),
         "summary": Entry("summary:summary", "Write plan, run, cost and failures as one page of Markdown."),
-        "history": Entry("history:history", "Tell the story of a document, chunk, batch or embedding."),
+        "history": Entry("history:history", "Show what happened to a document, chunk or batch, and when."),
         "notify": Entry("notify:notify", "Show who was told of what; send a test message."),
         "search": Entry("search:search", "Search the table."),
         "serve": Entry("serve:serve", "Serve the page and the metrics, read-only."),
@@ -86,8 +85,11 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         ),
     },
 }
-ALIASES = {"confirm": "confirm-deletes"}
-"""Names that commands had before; they go on working."""
+ALIASES: dict[str, tuple[str, ...]] = {
+    "confirm": ("confirm-deletes",),
+    "trace": ("history", "--timeline"),
+}
+"""What commands were called before, and how they are called now. They are hidden, and work for one release."""
 COMMANDS: dict[str, Entry] = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 
@@ -102,7 +104,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's module, which may be heavy."""
         del ctx
-        cmd_name = ALIASES.get(cmd_name, cmd_name)
+        cmd_name = ALIASES.get(cmd_name, (cmd_name,))[0]
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name].target.partition(":")
@@ -120,8 +122,10 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, but naming the nearest command when there is none of that name."""
-        if args and args[0] not in {*COMMANDS, *ALIASES} and not args[0].startswith("-"):
+        """As click does, but with older names, and naming the nearest command when there is none of that name."""
+        if args and args[0] in ALIASES:
+            args = [*ALIASES[args[0]], *args[1:]]
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             meant = f" Did you mean '{near[0]}'?" if near else ""
             ctx.fail(f"No such command '{args[0]}'.{meant}")
