@@ -8,7 +8,7 @@ import click
 
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of, short_lived
-from voyage_jobs.cli.numbers import MOST_SHOWN
+from voyage_jobs.cli.numbers import MOST_SHOWN, Whole
 from voyage_jobs.clock import US, SystemClock, moment
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ _TIME = 22  # columns of a time and the space after it
 @json_option
 @click.option("--source", metavar="NAME", help="Look for the document in this source only.")
 @click.option("--timeline", is_flag=True, help="Only what happened, and the time in between.")
-@click.option("--acts", is_flag=True, help="List what operators asked for (retry, pause, ...), newest first.")
+@click.option("--acts", is_flag=True, help="List what operators asked for, such as retry, newest first.")
 @click.option(
     "--limit",
-    type=click.IntRange(1, MOST_SHOWN),
+    type=Whole(1, MOST_SHOWN),
     metavar="N",
     default=50,
     show_default=True,
@@ -46,8 +46,7 @@ def history(
     """Show what happened to REF, when, and what took how long; then its details.
 
     REF is a document's path (relative to its source, SOURCE:PATH, or absolute), a chunk_id, a batch's ref, Voyage's id
-    of a job, or an embedding key; of refs and keys the beginning is enough. What is to be done about it: `voyage-jobs
-    why REF`.
+    of a job, or an embedding key; of refs and keys the beginning is enough. `why REF` says what to do about it.
     """
     from voyage_jobs.explain import history as report
 
