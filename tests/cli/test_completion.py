@@ -75,6 +75,8 @@ def complete(tmp_path):
 def test_commands_are_completed(complete, shell):
     assert complete(shell, "voyage-jobs st") == {"status"}
     assert complete(shell, "voyage-jobs ") == set(COMMANDS)
+    assert complete(shell, "voyage-jobs help rep") == {"reprofile"}
+    assert complete(shell, "voyage-jobs help mon") == {"money"}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
