@@ -119,6 +119,7 @@ def test_the_timeline_of_a_batch_under_way_is_open_at_its_end(run):
     assert found["under_way"]
     assert "running (job" in found["events"][-1]["what"]
     assert re.search(r"\+1 m 15 s +now, and more is to come", shown)
+    assert "1 m 15 s so far; the longest wait was 1 m 15 s, until: now" in flat(shown)
     chunk = run.json("history", "a.md")
     assert {event["what"] for event in chunk["events"]} >= {f"batch {ref}: creating (attempt 1)"}
     assert Batch.RUNNING in chunk["events"][-1]["what"]

@@ -90,6 +90,8 @@ def test_a_published_document_tells_its_whole_way(world, told):
     for words in ("found on disk", "recorded", "packed", "running", "ended", "collected", "published"):
         assert words in happened(story)
     assert [event.at for event in story.events] == sorted(event.at for event in story.events)
+    order = [happened(story).index(f"{word} (") for word in ("ended", "are there", "collected", "published")]
+    assert order == sorted(order)  # what happened at one moment stands in the order in which it was recorded
     [version] = story.parts["versions"]
     assert version["table_version"] is not None
     assert [chunk["ordinal"] for chunk in story.parts["chunks"]] == [0, 1]

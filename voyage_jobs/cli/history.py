@@ -103,27 +103,26 @@ def _show(found: History, *, details: bool) -> None:
 
 def _show_events(found: History) -> None:
     """What happened day by day, each with the time since the event before, and the longest of these waits."""
-    from voyage_jobs.explain.record import longest
     from voyage_jobs.report.words import span
 
-    events = found.events
-    shown = [(each.at, each.after_us, each.what) for each in events]
-    if found.under_way and shown:
-        shown.append((found.as_of, found.as_of - shown[-1][0], "now, and more is to come"))
-    if shown:
-        click.echo("\nWhat happened (UTC)")
+    rows = [(each.at, each.after_us or 0, each.what) for each in found.events]
+    if not rows:
+        return
+    if found.under_way:
+        rows.append((found.as_of, found.as_of - rows[-1][0], "now, and more is to come"))
+    click.echo("\nWhat happened (UTC)")
     day = ""
-    for at, after_us, what in shown:
+    for at, after_us, what in rows:
         shown_at = moment(at)
         if day != shown_at.date().isoformat():
             day = shown_at.date().isoformat()
             click.echo(day)
-        gap = "" if after_us is None else f"+{span(after_us / US)}"
+        gap = f"+{span(after_us / US)}" if after_us else ""
         click.echo(output.hanging(f"{shown_at:%H:%M:%S}{gap:>{_GAP}}  ", what))
-    waited = longest(events)
-    if waited is not None:
-        gap, total = span((waited[1].at - waited[0].at) / US), span(events[-1].since_start_us / US)
-        click.echo(output.wrapped(f"{total} in all; the longest wait was {gap}, until: {waited[1].what}"))
+    _, longest_us, until = max(rows, key=lambda row: row[1])
+    if longest_us:
+        total = f"{span((rows[-1][0] - rows[0][0]) / US)} {'so far' if found.under_way else 'in all'}"
+        click.echo(output.wrapped(f"{total}; the longest wait was {span(longest_us / US)}, until: {until}"))
 
 
 def _row(row: dict[str, Any]) -> str:
@@ -140,6 +139,8 @@ def _plain(value: Any) -> str:
         return "(" + _row(value) + ")"
     if isinstance(value, list):
         return ", ".join(map(_plain, value))
+    if isinstance(value, float):
+        return f"{value:.10f}".rstrip("0").rstrip(".")
     if isinstance(value, bool) or not isinstance(value, int):
         return display(str(value))
     return output.number(value)

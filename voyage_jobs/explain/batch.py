@@ -66,7 +66,9 @@ def of_batch(connection: View, batch: BatchRow) -> History:
             for bad in story.bad_lines(connection, batch.id, MOST_LINES)
         ],
     }
-    moments = [(move.at, batch_move(move)) for move in story.moves_of(connection, "batch", [batch.id])]
+    moments = [
+        (move.at, move.id, batch_move(move)) for move in story.moves_of(connection, "batch", [batch.id])
+    ]
     return History(
         "batch", batch.ref, _summary(batch), batch.hint, facts, moments, parts, under_way=batch.state in OPEN
     )
@@ -113,8 +115,8 @@ def of_embedding(connection: View, ref: EmbeddingRef) -> History:
             "pack": found.pack,
         },
         moments=[
-            (found.wanted_at, "wanted"),
-            *((move.at, f"{move.target} ({move.cause})") for move in moves),
+            (found.wanted_at, 0, "wanted"),
+            *((move.at, move.id, f"{move.target} ({move.cause})") for move in moves),
         ],
         parts={"lines": [line_as_dict(line) for line in lines], "chunks": [use.as_dict() for use in uses]},
     )

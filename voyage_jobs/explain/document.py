@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from voyage_jobs.clock import iso
-from voyage_jobs.explain.record import STANDS, History
+from voyage_jobs.explain.record import STANDS, History, Moment
 from voyage_jobs.plural import counted
 from voyage_jobs.profile import chunk_id, document_key
 from voyage_jobs.report.find import ChunkRef
@@ -114,15 +114,15 @@ def _chunk_id(connection: View, document: DocumentRow, version_id: int, chunk: C
     return None if text is None else chunk_id(key, chunk.ordinal, text[chunk.start : chunk.end])
 
 
-def _moves(connection: View, document: DocumentRow, known: list[VersionStory]) -> list[tuple[int, str]]:
+def _moves(connection: View, document: DocumentRow, known: list[VersionStory]) -> list[Moment]:
     """The moves of a document and of its versions."""
     moments = [
-        (move.at, _told(_DOCUMENT_MOVES[Document(move.target)], move))
+        (move.at, move.id, _told(_DOCUMENT_MOVES[Document(move.target)], move))
         for move in story.moves_of(connection, "document", [document.id])
     ]
     heads = {v.id: f"version {v.content_hash.hex()[:8]} ({counted(v.chunks, 'chunk')})" for v in known}
     return moments + [
-        (move.at, f"{heads[move.subject]}: {_told(_VERSION_MOVES[Version(move.target)], move)}")
+        (move.at, move.id, f"{heads[move.subject]}: {_told(_VERSION_MOVES[Version(move.target)], move)}")
         for move in story.moves_of(connection, "version", list(heads))
     ]
 

@@ -34,9 +34,13 @@ class Event:
     what: str
 
 
+Moment = tuple[int, int, str]
+"""When something happened (microseconds UTC), its place among what happened at once, and a sentence about it."""
+
+
 @dataclass
 class History:
-    """One thing's history: `moments` are (microseconds, sentence); `parts` are lists of rows, by what they are.
+    """One thing's history; `parts` are lists of rows, by what they are.
 
     `under_way`: whether more is to come. `as_of`: when it was read, microseconds UTC.
     """
@@ -46,7 +50,7 @@ class History:
     summary: str
     next: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
-    moments: list[tuple[int, str]] = field(default_factory=list)
+    moments: list[Moment] = field(default_factory=list)
     parts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     under_way: bool = False
     as_of: int = 0
@@ -56,14 +60,14 @@ class History:
         for batch_id in batch_ids:
             batch = batches.get(connection, batch_id)
             moves = story.moves_of(connection, "batch", [batch_id])
-            self.moments += [(move.at, f"batch {batch.ref}: {batch_move(move)}") for move in moves]
+            self.moments += [(move.at, move.id, f"batch {batch.ref}: {batch_move(move)}") for move in moves]
             self.under_way |= batch.state in OPEN
 
     @property
     def events(self) -> list[Event]:
-        """What happened, in the order of time; at one moment in the order it was told. What is told twice is once."""
+        """What happened, in the order of time."""
         lined: list[Event] = []
-        for at, what in sorted(dict.fromkeys(self.moments), key=lambda each: each[0]):
+        for at, _, what in sorted(set(self.moments)):
             first, before = (lined[0].at, lined[-1].at) if lined else (at, None)
             lined.append(Event(at, None if before is None else at - before, at - first, what))
         return lined
@@ -71,7 +75,7 @@ class History:
     def as_dict(self) -> dict[str, Any]:
         """For `--json`; durations in seconds. `hint` is an older name of `next`."""
         events = self.events
-        waited = longest(events)
+        waited = max(pairwise(events), key=lambda pair: pair[1].at - pair[0].at, default=None)
         return {
             "as_of": _precise(self.as_of),
             "kind": self.kind,
@@ -99,11 +103,6 @@ class History:
             ],
             **self.parts,
         }
-
-
-def longest(events: list[Event]) -> tuple[Event, Event] | None:
-    """The two neighbouring events with most time in between."""
-    return max(pairwise(events), key=lambda pair: pair[1].at - pair[0].at, default=None)
 
 
 def batch_move(move: Move) -> str:

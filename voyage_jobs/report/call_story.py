@@ -29,27 +29,31 @@ class CallStory(NamedTuple):
 
     summary: str
     facts: dict[str, Any]
-    moments: list[tuple[int, str]]
+    moments: list[tuple[int, int, str]]
     parts: dict[str, list[dict[str, Any]]]
 
 
-def calls_about(connection: View, meaning: DocumentRow | EmbeddingRef) -> list[tuple[int, str]]:
+def calls_about(connection: View, meaning: DocumentRow | EmbeddingRef) -> list[tuple[int, int, str]]:
     """What happened in the calls that were made for a document or an embedding."""
     if isinstance(meaning, DocumentRow):
         return _events(calls.of_document(connection, meaning.id))
     return _events(calls.for_embedding(connection, meaning.embedding.id))
 
 
-def _events(made: Iterable[CallRow]) -> list[tuple[int, str]]:
+def _events(made: Iterable[CallRow]) -> list[tuple[int, int, str]]:
     """What happened in these calls, for the story of something that they were about."""
     told = []
     for call in made:
         texts = counted(call.inputs, "text")
         told.append(
-            (call.sent_at, f"call {call.ref}: {texts} expedited at the full price, asked for by {call.who}")
+            (
+                call.sent_at,
+                0,
+                f"call {call.ref}: {texts} expedited at the full price, asked for by {call.who}",
+            )
         )
         if call.closed_at is not None:
-            told.append((call.closed_at, f"call {call.ref}: {_end(call)}"))
+            told.append((call.closed_at, 0, f"call {call.ref}: {_end(call)}"))
     return told
 
 

@@ -21,8 +21,9 @@ _STATES = {code: state for state, code in EMBEDDING_CODES.items()}
 
 @dataclass(frozen=True)
 class Move:
-    """One row of history; `at` in microseconds UTC."""
+    """One row of history; `id` in the order in which they were recorded, `at` in microseconds UTC."""
 
+    id: int
     kind: str
     subject: int
     origin: str | None
@@ -34,7 +35,7 @@ class Move:
 
 # Purpose: what happened to these things.
 _MOVES = text(
-    "SELECT kind, subject, origin, target, at, batch_id, cause FROM transitions"
+    "SELECT id, kind, subject, origin, target, at, batch_id, cause FROM transitions"
     " WHERE kind = :kind AND subject IN :subjects ORDER BY id"
 ).bindparams(bindparam("subjects", expanding=True))
 
