@@ -104,6 +104,7 @@ def test_a_tab_for_a_command_imports_no_command():
         check=True,
     )
     assert "plain,status" in done.stdout
+    assert "plain,summary" not in done.stdout
     assert set(done.stderr.split()) <= {
         "voyage_jobs.cli",
         "voyage_jobs.cli.main",
@@ -115,3 +116,10 @@ def test_a_tab_for_a_command_imports_no_command():
         "voyage_jobs.redact",
         "voyage_jobs.version",
     }
+
+
+def test_a_shell_that_shows_descriptions_names_the_group():
+    asked = {VARIABLE: "fish_complete", "COMP_WORDS": "voyage-jobs hist", "COMP_CWORD": "hist"}
+    assert CliRunner().invoke(cli, [], prog_name="voyage-jobs", complete_var=VARIABLE, env=asked).stdout == (
+        f"plain,history\tSee: {COMMANDS['history'].help}\n"
+    )

@@ -107,8 +107,12 @@ class LazyGroup(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """As click does, but from the table: importing every command for a Tab would take a second."""
-        names = [name for name in COMMANDS if name.startswith(incomplete)]
-        found = [CompletionItem(name, help=COMMANDS[name].help) for name in names]
+        found = [
+            CompletionItem(name, help=f"{group}: {entry.help}")
+            for group, entries in GROUPS.items()
+            for name, entry in entries.items()
+            if name.startswith(incomplete)
+        ]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def resolve_command(
