@@ -200,7 +200,7 @@ def whys(folder: Path, chunks: int, when: str) -> None:
     look(folder, f"why docs:folder{first // 5000}/file{last}.md", "0.5 s", when)
     look(folder, f"why {key}", "0.5 s", when)
     look(folder, f"why {key[:12]}", "0.5 s", when)
-    look(folder, f"trace docs:folder{first // 5000}/file{last}.md", "0.5 s", when)
+    look(folder, f"history --timeline docs:folder{first // 5000}/file{last}.md", "0.5 s", when)
 
 
 if __name__ == "__main__":

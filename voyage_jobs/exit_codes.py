@@ -23,6 +23,6 @@ MEANINGS = {
     ExitCode.USAGE: "the command line or the configuration is wrong",
     ExitCode.UNFINISHED: "work remains, or some items have failed",
     ExitCode.LOCKED: "another instance works on this data folder",
-    ExitCode.REFUSED: "the vendor refuses (key, quota)",
-    ExitCode.PERSON: "a person must act (parked batch, frozen source)",
+    ExitCode.REFUSED: "Voyage refuses (key, quota)",
+    ExitCode.PERSON: "you must act (parked batch, frozen source)",
 }

@@ -8,7 +8,7 @@ from world import KEY, World
 from voyage_jobs.cli.main import cli
 from voyage_jobs.report import search
 
-MODULES = ("status", "plan", "search", "why")
+MODULES = ("status", "plan", "search", "why", "history")
 WIDTH = 80
 
 

@@ -75,12 +75,15 @@ def complete(tmp_path):
 def test_commands_are_completed(complete, shell):
     assert complete(shell, "voyage-jobs st") == {"status"}
     assert complete(shell, "voyage-jobs ") == set(COMMANDS)
+    assert complete(shell, "voyage-jobs help rep") == {"reprofile"}
+    assert complete(shell, "voyage-jobs help mon") == {"money"}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_options_of_a_command_are_completed(complete, shell):
     assert complete(shell, "voyage-jobs sync --max-") == {"--max-inputs", "--max-usd", "--max-tokens"}
     assert complete(shell, "voyage-jobs completion z") == {"zsh"}
+    assert complete(shell, "voyage-jobs trace --so") == {"--source"}
 
 
 def test_a_shell_that_nobody_knows_is_refused():
@@ -101,6 +104,7 @@ def test_a_tab_for_a_command_imports_no_command():
         check=True,
     )
     assert "plain,status" in done.stdout
+    assert "plain,summary" not in done.stdout
     assert set(done.stderr.split()) <= {
         "voyage_jobs.cli",
         "voyage_jobs.cli.main",
@@ -112,3 +116,10 @@ def test_a_tab_for_a_command_imports_no_command():
         "voyage_jobs.redact",
         "voyage_jobs.version",
     }
+
+
+def test_a_shell_that_shows_descriptions_names_the_group():
+    asked = {VARIABLE: "fish_complete", "COMP_WORDS": "voyage-jobs hist", "COMP_CWORD": "hist"}
+    assert CliRunner().invoke(cli, [], prog_name="voyage-jobs", complete_var=VARIABLE, env=asked).stdout == (
+        f"plain,history\tSee: {COMMANDS['history'].help}\n"
+    )

@@ -1,9 +1,12 @@
 """`history` on the command line: readable in 80 columns, whatever is in names and texts; JSON for programs."""
 
 import os
+import re
 
 import pytest
 from looking import Looking
+
+from voyage_jobs.states import Batch
 
 
 @pytest.fixture
@@ -69,5 +72,72 @@ def test_a_batch_shows_its_calls_and_outcomes(run):
     run.world.run()
     ref = run.json("batches", "--all")["batches"][0]["ref"]
     shown = run.text("history", ref[:8])
-    for words in (f"batch {ref}", "It is done with.", "create call 1 sent", "outcome success, lines 1"):
+    for words in (f"batch {ref}", "It is finished.", "creating (attempt 1)", "outcome success, lines 1"):
         assert words in flat(shown)
+
+
+# --- the time in between ---
+
+
+def test_the_timeline_of_a_document_has_the_time_in_between(run):
+    run.world.write("sub/a.md", "# One\n\nfirst")
+    run.world.run()
+    found = run.json("history", "sub/a.md")
+    events = found["events"]
+    told = "\n".join(event["what"] for event in events)
+    for words in (
+        "found on disk",
+        "packed",
+        "spooled",
+        "uploading",
+        "creating",
+        "running",
+        "ended",
+        "published",
+    ):
+        assert words in told
+    assert events[0]["after_s"] is None
+    assert sum(event["after_s"] or 0 for event in events) == pytest.approx(found["elapsed_s"])
+    assert events[-1]["since_start_s"] == found["elapsed_s"]
+    assert found["longest"]["seconds"] == max(event["after_s"] or 0 for event in events)
+    assert not found["under_way"]
+    shown = run.text("history", "--timeline", "sub/a.md")
+    assert re.search(r"^What happened \(UTC\)\n20\d\d-\d\d-\d\d$", shown, re.MULTILINE)
+    assert "Chunks" not in shown
+    assert re.search(r"^\d\d:\d\d:\d\d +\+[\d.]+ (ms|s|m)", shown, re.MULTILINE)
+    assert "the longest wait was" in flat(shown)
+
+
+def test_the_timeline_of_a_batch_under_way_is_open_at_its_end(run):
+    run.world.write("a.md", "text")
+    with run.world.worker() as context:
+        run.world.take_turns(context, 12, quiet=False)
+        run.world.clock.advance(75)
+        ref = run.json("batches")["batches"][0]["ref"]
+        found = run.json("history", ref[:7])
+        shown = run.text("history", "--timeline", ref[:7])
+    assert found["under_way"]
+    assert "running (job" in found["events"][-1]["what"]
+    assert re.search(r"\+1 m 15 s +now, and more is to come", shown)
+    assert "1 m 15 s so far; the longest wait was 1 m 15 s, until: now" in flat(shown)
+    chunk = run.json("history", "a.md")
+    assert {event["what"] for event in chunk["events"]} >= {f"batch {ref}: creating (attempt 1)"}
+    assert Batch.RUNNING in chunk["events"][-1]["what"]
+
+
+def test_the_timeline_of_a_chunk_is_that_of_its_batch_alone(run):
+    run.world.write("a.md", "# One\n\nfirst\n\n# Two\n\nsecond")
+    run.world.run(batching={"max_inputs": 1})
+    ids = [row["chunk_id"] for row in run.world.table_rows("chunk_id")]
+    refs = [{e["what"].split(":")[0] for e in run.json("history", i)["events"]} for i in ids]
+    assert [len(each) for each in refs] == [1, 1]
+    assert refs[0] != refs[1]
+
+
+def test_trace_is_the_timeline_under_its_older_name(run):
+    run.world.write("a.md", "# One\n\nfirst")
+    run.world.run()
+    assert run.text("trace", "a.md", "--source", "docs") == run.text("history", "--timeline", "a.md")
+    found = run.json("trace", "a.md")
+    assert found.keys() >= {"as_of", "next", "under_way", "elapsed_s", "longest", "events"}
+    assert (found["hint"], found["kind"]) == (found["next"], "document")

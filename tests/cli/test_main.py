@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -128,20 +129,23 @@ def test_a_command_nobody_knows_names_the_nearest(run):
 def test_help_teaches_commands_and_exit_codes(run):
     for result in (run(), run("--help"), run("-h")):
         assert result.exit_code == 0
-        for heading in (
-            "Set up:",
-            "Do the work:",
-            "Look:",
-            "Mend:",
-            "Try:",
-            "Getting started:",
-            "Exit codes:",
-        ):
-            assert heading in result.stdout
+        lines = result.stdout.splitlines()
+        assert {f"{group}:" for group in (*frame.GROUPS, "Exit codes")} <= set(lines)
         for name, entry in frame.COMMANDS.items():
-            assert f"  {name} " in result.stdout
-            assert entry.help in result.stdout
-        assert max(map(len, result.stdout.splitlines())) <= 80
+            assert [line.split(None, 1)[1] for line in lines if line.startswith(f"  {name} ")] == [entry.help]
+        assert not any(line.startswith(f"  {name} ") for name in frame.ALIASES for line in lines)
+        assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(("name", "now"), frame.ALIASES.items())
+def test_an_older_name_is_another_way_to_call_a_command(name, now):
+    assert name not in frame.COMMANDS
+    shown, meant = (
+        CliRunner().invoke(frame.cli, [*call, "--help"], prog_name="voyage-jobs").stdout
+        for call in ([name], now)
+    )
+    assert shown == meant
+    assert shown.startswith(f"Usage: voyage-jobs {now[0]} ")
 
 
 def test_each_exit_code_has_a_meaning_and_each_error_one_of_the_codes():
@@ -173,8 +177,15 @@ def test_every_command_in_the_table_exists_and_has_help(name):
     assert command.name == name
     result = CliRunner().invoke(frame.cli, [name, "--help"])
     assert result.exit_code == 0, result.output
-    assert command.help or command.short_help
+    assert command.help
     assert all(param.help for param in command.params if isinstance(param, click.Option))
+
+
+@pytest.mark.parametrize("name", frame.COMMANDS)
+def test_the_help_of_every_command_fits_80_columns_and_names_no_types(name):
+    shown = CliRunner().invoke(frame.cli, [name, "--help"], env={"COLUMNS": "80"}, terminal_width=80).stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    assert not re.findall(r"(INTEGER|FLOAT|TEXT|PATH|DIRECTORY)( RANGE)?(?=  |$)", shown.split("Options:")[1])
 
 
 def test_settings_are_loaded_once_and_their_warnings_said_once(run, tmp_path):

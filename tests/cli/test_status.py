@@ -27,10 +27,22 @@ def run(tmp_path, monkeypatch):
     return looking
 
 
-def test_options_that_make_no_sense_together_are_refused(run):
-    assert "--watch goes with neither" in run("status", "--watch", "--json", code=2).stderr
-    assert "--watch goes with neither" in run("status", "--watch", "--check", code=2).stderr
-    assert "needs a terminal" in run("status", "--watch", code=2).stderr
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--watch", "--json"), "--json and --watch do not go together"),
+        (("--watch", "--check"), "--watch and --check do not go together"),
+        (("--alive", "--markdown"), "--alive and --markdown do not go together"),
+        (("--metrics", "--check"), "--metrics and --check do not go together"),
+        (("--plan", __file__), "--plan and --sync need --markdown"),
+        (("--json", "--sync", __file__), "--plan and --sync need --markdown"),
+        (("--out", "x"), "--out needs --metrics"),
+        (("--watch",), "needs a terminal"),
+    ],
+    ids=str,
+)
+def test_options_that_make_no_sense_together_are_refused(run, options, said):
+    assert said in run("status", *options, code=2).stderr
 
 
 def test_before_the_first_run_it_says_what_to_do_and_makes_nothing(run):

@@ -1,4 +1,4 @@
-"""`summary`: plan, run, cost and failures as Markdown that shows hostile names as they are and obeys none."""
+"""`status --markdown`: plan, run, cost and failures as Markdown that shows hostile names as they are and obeys none."""
 
 import json
 
@@ -37,7 +37,7 @@ def section(page, heading):
 
 def test_before_the_first_run_nothing_is_known(world):
     plan = written(world, "plan.json", call(world, "plan", "--json").stdout)
-    result = call(world, "summary", "--plan", plan)
+    result = call(world, "status", "--markdown", "--plan", plan)
     assert result.exit_code == 0
     assert result.stdout.startswith("## voyage-jobs: nothing is known yet\n")
     assert "**2 embeddings**" in section(result.stdout, "Plan")
@@ -60,7 +60,7 @@ def test_after_a_run_it_tells_run_sources_and_cost(world):
         "problems": [],
         "elapsed_s": 61.0,
     }
-    result = call(world, "summary", "--sync", written(world, "sync.json", json.dumps(sync)))
+    result = call(world, "status", "--markdown", "--sync", written(world, "sync.json", json.dumps(sync)))
     page = result.stdout
     assert page.startswith("## voyage-jobs: the table shows everything\n")
     assert "| paid | 1,200 tokens, $0.5000 |" in section(page, "This run")
@@ -76,7 +76,7 @@ def test_batches_under_way_and_problems_are_named(world):
     (world.docs / "b.md").unlink()
     with world.worker() as context:
         world.take_turns(context, 3, quiet=False)
-    page = call(world, "summary").stdout
+    page = call(world, "status", "--markdown").stdout
     assert "on the way" in page.splitlines()[0] or "attention" in page.splitlines()[0]
     assert section(page, "Batches under way").count("| `") == 1
     assert "**frozen**" in section(page, "Problems")
@@ -110,12 +110,12 @@ def test_nothing_in_a_name_is_obeyed(text, shown):
 
 @pytest.mark.parametrize("text", ["no json", "[]", '{"error": {}}'])
 def test_a_file_that_holds_something_else_is_refused(world, text):
-    result = call(world, "summary", "--sync", written(world, "sync.json", text))
+    result = call(world, "status", "--markdown", "--sync", written(world, "sync.json", text))
     assert result.exit_code == 2
     assert "sync --json" in result.stderr
 
 
 def test_an_empty_file_is_left_out(world):
-    result = call(world, "summary", "--plan", written(world, "plan.json", ""))
+    result = call(world, "status", "--markdown", "--plan", written(world, "plan.json", ""))
     assert result.exit_code == 0
     assert "### Plan" not in result.stdout

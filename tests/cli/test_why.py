@@ -1,15 +1,13 @@
-"""`why` and `trace` on the command line: the exact reason, the next command, and the time in between."""
+"""`why` on the command line: the exact reason, and the next command."""
 
 import contextlib
 import os
-import re
 
 import pytest
 from looking import Looking
 from step_doors import scan
 
 from voyage_jobs import crash
-from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 
 
@@ -53,7 +51,7 @@ def at_the_vendor(run, **sections):
 def test_what_means_nothing_ends_with_usage(run):
     assert "no state yet" in run("why", "nope", code=1).stderr
     run.world.run(3, quiet=False)
-    for command in ("why", "trace"):
+    for command in ("why", "history"):
         assert "Nothing here is called nope" in run(command, "nope", code=2).stderr
         assert '"code": "config"' in run(command, "nope", "--json", code=2).stderr
         assert run(command, "nope", "--source", "other", code=2).stdout == ""
@@ -68,7 +66,7 @@ def test_a_key_is_known_by_its_beginning_unless_that_is_the_beginning_of_others(
     assert run.json("why", keys[0][:16])["ref"] == keys[0]
     assert run.json("why", keys[0][:13])["embedding"]["state"] == "held"
     assert run("why", keys[1][:3], code=2).stderr
-    assert run.json("trace", keys[2][:20])["kind"] == "embedding"
+    assert run.json("history", keys[2][:20])["kind"] == "embedding"
 
 
 # --- never seen ---
@@ -415,64 +413,8 @@ def test_what_was_expedited_says_so(run):
     assert run.json("why", "b.md")["reason"] == "published"
     [chunk] = [row["chunk_id"] for row in run.world.table_rows("chunk_id", "path") if row["path"] == "b.md"]
     assert "a call of its own" in run.json("why", chunk)["paragraph"]
-    told = [event["what"] for event in run.json("trace", "b.md")["events"]]
+    told = [event["what"] for event in run.json("history", "b.md")["events"]]
     call = next(what.split()[1].rstrip(":") for what in told if what.startswith("call "))
     assert run.json("why", call)["kind"] == "call"
     assert run.json("why", call)["reason"] == "answered"
-    assert len(run.json("trace", call)["events"]) == 2
-
-
-# --- trace ---
-
-
-def test_the_timeline_of_a_document_has_the_time_in_between(run):
-    run.world.write("sub/a.md", "# One\n\nfirst")
-    run.world.run()
-    found = run.json("trace", "sub/a.md")
-    events = found["events"]
-    told = "\n".join(event["what"] for event in events)
-    for words in (
-        "found on disk",
-        "packed",
-        "spooled",
-        "uploading",
-        "creating",
-        "running",
-        "ended",
-        "published",
-    ):
-        assert words in told
-    assert events[0]["after_s"] is None
-    assert sum(event["after_s"] or 0 for event in events) == pytest.approx(found["elapsed_s"])
-    assert events[-1]["since_start_s"] == found["elapsed_s"]
-    assert found["longest"]["seconds"] == max(event["after_s"] or 0 for event in events)
-    assert not found["under_way"]
-    shown = run.text("trace", "sub/a.md")
-    assert shown.startswith("document docs:sub/a.md\n\n20")
-    assert re.search(r"^\d\d:\d\d:\d\d +\+[\d.]+ (ms|s|m)", shown, re.MULTILINE)
-    assert "the longest wait was" in flat(shown)
-
-
-def test_the_timeline_of_a_batch_under_way_is_open_at_its_end(run):
-    run.world.write("a.md", "text")
-    with run.world.worker() as context:
-        run.world.take_turns(context, 12, quiet=False)
-        run.world.clock.advance(75)
-        ref = run.json("batches")["batches"][0]["ref"]
-        found = run.json("trace", ref[:7])
-        shown = run.text("trace", ref[:7])
-    assert found["under_way"]
-    assert "running (job" in found["events"][-1]["what"]
-    assert re.search(r"\+1 m 15 s +now, and more is to come", shown)
-    chunk = run.json("trace", "a.md")
-    assert {event["what"] for event in chunk["events"]} >= {f"batch {ref}: creating (attempt 1)"}
-    assert Batch.RUNNING in chunk["events"][-1]["what"]
-
-
-def test_the_timeline_of_a_chunk_is_that_of_its_batch_alone(run):
-    run.world.write("a.md", "# One\n\nfirst\n\n# Two\n\nsecond")
-    run.world.run(batching={"max_inputs": 1})
-    ids = [row["chunk_id"] for row in run.world.table_rows("chunk_id")]
-    refs = [{e["what"].split(":")[0] for e in run.json("trace", i)["events"]} for i in ids]
-    assert [len(each) for each in refs] == [1, 1]
-    assert refs[0] != refs[1]
+    assert len(run.json("history", call)["events"]) == 2

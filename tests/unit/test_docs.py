@@ -89,13 +89,14 @@ def demand_known(words, call):
     assert {word for word in words if re.fullmatch(r"--?[a-z][a-z-]*", word)} <= options, call
 
 
-def test_the_readme_names_every_command_once():
-    named = [
-        name
-        for first, _ in rows_below("## Commands", README)
-        for name in re.findall(r"`([a-z-]+)[^`]*`", first)
-    ]
-    assert sorted(named) == sorted(main.COMMANDS)
+def test_the_readme_names_every_command_once_in_its_group():
+    groups = {}
+    for first, _ in rows_below("## Commands", README):
+        if heading := re.fullmatch(r"\*\*(\w+)\*\*", first):
+            groups[heading[1]] = named = []
+        else:
+            named += re.findall(r"`([a-z-]+)[^`]*`", first)
+    assert groups == {group: list(entries) for group, entries in main.GROUPS.items()}
 
 
 def test_the_readme_knows_the_exit_codes():

@@ -260,12 +260,15 @@ def test_the_command_prints_or_writes_them(tmp_path):
     world.write("a.md", "# A\n\nOne.\n")
     world.run()
     config = str(world.config_file())
-    printed = CliRunner().invoke(cli, ["--config", config, "metrics"])
+    printed = CliRunner().invoke(cli, ["--config", config, "status", "--metrics"])
     assert printed.exit_code == 0
     assert f'{PREFIX}chunks{{source="docs",state="published"}} 1.0' in printed.stdout
     assert f'{PREFIX}source_oldest_unpublished_seconds{{source="docs"}} 0.0' in printed.stdout
     target = tmp_path / "voyage_jobs.prom"
-    assert CliRunner().invoke(cli, ["--config", config, "metrics", "--out", str(target)]).exit_code == 0
+    assert (
+        CliRunner().invoke(cli, ["--config", config, "status", "--metrics", "--out", str(target)]).exit_code
+        == 0
+    )
     assert f"{PREFIX}table_rows 1.0" in target.read_text()
     assert not list(tmp_path.glob("*.tmp"))
 
@@ -273,11 +276,11 @@ def test_the_command_prints_or_writes_them(tmp_path):
 def test_the_command_tells_what_it_cannot_do(tmp_path):
     world = World(tmp_path, dimension=256)
     config = str(world.config_file())
-    result = CliRunner().invoke(cli, ["--config", config, "metrics"])
+    result = CliRunner().invoke(cli, ["--config", config, "status", "--metrics"])
     assert result.exit_code == 1
     assert f"{PREFIX}state_readable 0.0" in result.stdout
     result = CliRunner().invoke(
-        cli, ["--config", config, "metrics", "--out", str(tmp_path / "none" / "x.prom")]
+        cli, ["--config", config, "status", "--metrics", "--out", str(tmp_path / "none" / "x.prom")]
     )
     assert result.exit_code == 2
     assert "cannot be written" in result.stderr

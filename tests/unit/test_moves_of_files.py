@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from step_doors import all_batches, document, money, prose, query, scan, shown, turns, versions_of
 
-from voyage_jobs.report.history import history
+from voyage_jobs.explain.history import history
 from voyage_jobs.steps.pipeline import Pipeline
 
 GRACE_S = 3600
@@ -149,9 +149,11 @@ def test_a_renamed_folder_moves_all_its_documents(world):
             assert versions_of(context, f"old/sub/{number}.md") == ["retired"]
     assert sorted(shown(world)) == sorted(f"new/sub/{number}.md" for number in range(30))
     assert world.ledger.units() == units
-    there, here = (history(world.settings(), f"docs:{place}/sub/7.md") for place in ("old", "new"))
-    assert any("published" in what for _, what in there.events)
-    assert any("moved from old/sub/7.md" in what for _, what in here.events)
+    there, here = (
+        history(world.settings(), world.clock, f"docs:{place}/sub/7.md") for place in ("old", "new")
+    )
+    assert any("published" in event.what for event in there.events)
+    assert any("moved from old/sub/7.md" in event.what for event in here.events)
 
 
 def test_a_copy_costs_nothing(settled):

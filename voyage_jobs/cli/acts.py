@@ -19,7 +19,7 @@ from voyage_jobs.plural import counted
 _SYNC = " `voyage-jobs sync` goes on with it."
 
 
-@click.command(short_help="Try failed items, or a parked batch, again.")
+@click.command()
 @click.argument("ref", required=False)
 @click.option("--failed", is_flag=True, help="Only what has failed, not what was cancelled or is parked.")
 @click.option("--source", metavar="NAME", help="Only texts of this source.")
@@ -29,10 +29,10 @@ _SYNC = " `voyage-jobs sync` goes on with it."
 def retry(
     ctx: click.Context, ref: str | None, failed: bool, source: str | None, code: str | None, as_json: bool
 ) -> int:
-    """Try again: everything that failed, was cancelled or is parked, or only what is named.
+    """Try again everything that failed, was cancelled or is parked, or only what is named.
 
-    REF is a batch (its first letters will do), the path of a document (SOURCE:PATH), a chunk_id or an embedding key.
-    A parked batch gives its lines to a new one. Waits after the vendor's refusals are over at once.
+    REF is a batch (the beginning of its ref is enough), the path of a document (SOURCE:PATH), a chunk_id or an
+    embedding key. The texts of a parked batch go into a new one. Waits after a refusal by Voyage end at once.
     """
     asked = {"failed": failed, "source": source, "code": code, **_meaning(ctx, ref)}
     arguments = {name: value for name, value in asked.items() if value not in (None, False)}
@@ -63,19 +63,19 @@ def _meaning(ctx: click.Context, word: str | None) -> dict[str, object]:
     return {"ref": word}
 
 
-@click.command(short_help="Cancel batches at the vendor.")
+@click.command()
 @click.argument("ref", required=False)
 @click.option("--source", metavar="NAME", help="Cancel everything of this source that is not answered yet.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @click.pass_context
 def cancel(ctx: click.Context, ref: str | None, source: str | None, yes: bool, as_json: bool) -> int:
-    """Cancel batch REF (its first letters will do), or all that is under way for a source.
+    """Cancel batch REF (the beginning of its ref is enough), or everything in flight for a source.
 
     What is answered already is kept and paid. The rest is not sent again until `voyage-jobs retry`. Texts of other
     sources in the same batches are sent again by themselves. To keep a source from sending more, pause it first.
 
-    On a terminal it says how many texts that is about and asks whether it is meant; elsewhere it does not ask.
+    On a terminal it shows how many texts it would cancel, and asks; elsewhere it does not ask.
     """
     if (ref is None) == (source is None):
         raise click.UsageError("Name a batch, or a source with --source.")
@@ -109,30 +109,30 @@ def _ask_first(ctx: click.Context, arguments: dict[str, object]) -> None:
     click.confirm(f"{told}?", abort=True)
 
 
-@click.command("confirm-deletes", short_help="Let a source lose the documents that have gone.")
+@click.command("confirm-deletes")
 @click.argument("source")
 @json_option
 @click.pass_context
 def confirm_deletes(ctx: click.Context, source: str, as_json: bool) -> int:
-    """Confirm that what has gone from SOURCE is meant to be gone.
+    """Confirm that the documents missing from SOURCE were deleted on purpose.
 
-    The next scan takes it out of the table: of a frozen source what it misses, and whatever `undelete` or `keep = true`
-    has kept. If the folder is only not mounted, mount it instead: the source thaws by itself. For a source that left
-    the configuration this removes all its documents.
+    The next scan takes them out of the table, with those that `undelete` or `keep = true` has kept. If the folder is
+    only not mounted, mount it instead: the source is then no longer frozen. For a source that is not in the
+    configuration any more this removes all its documents.
     """
     return carry_out(ctx, "confirm", {"source": source}, _confirmed, as_json)
 
 
-@click.command(short_help="Keep documents in the table whose files have gone.")
+@click.command()
 @click.argument("path", required=False)
 @click.option("--all", "source", metavar="SOURCE", help="Keep everything that is missing from a source.")
 @json_option
 @click.pass_context
 def undelete(ctx: click.Context, path: str | None, source: str | None, as_json: bool) -> int:
-    """Keep a document (SOURCE:PATH), or all that are missing from a source, within their grace period.
+    """Keep a document (SOURCE:PATH) whose file is gone, or all of a source, within their grace period.
 
-    They go on being served until `voyage-jobs confirm-deletes`, or until their files are back. A document that has left
-    the table comes back at no cost if another file has the same text, or else by itself when its file is back.
+    They stay in the table until `voyage-jobs confirm-deletes`, or until their files are back. A document that has
+    left the table comes back at no cost if another file has the same text, or else by itself when its file is back.
     """
     if (path is None) == (source is None):
         raise click.UsageError("Name a document as SOURCE:PATH, or a source with --all.")
@@ -155,18 +155,17 @@ def _document(ctx: click.Context, word: str) -> dict[str, object]:
     return {"document_id": found.id}
 
 
-@click.command(short_help="Fetch paid results again after a loss of state.")
+@click.command()
 @json_option
 @click.pass_context
 def recover(ctx: click.Context, as_json: bool) -> int:
-    """Learn again what a lost or older state.db does not know: from the packs on disk and the jobs at the vendor.
+    """Find again what a lost or older state.db does not know: paid vectors on disk, and jobs at Voyage.
 
     Run it after state.db was deleted, or an older copy was put back. It sends nothing and costs nothing: it scans the
-    sources, takes in every vector that was paid for and is on disk, and takes on jobs of this folder that the vendor
-    still has (results are kept there for 30 days), so that `voyage-jobs sync` collects them in place of paying again.
+    sources, records every paid vector on disk, and claims the jobs of this folder that Voyage still has (results are
+    kept there for 30 days), so that `voyage-jobs sync` collects them instead of paying again.
 
-    If the same documents are kept by another data folder under the same account, stop that one first: its jobs cannot
-    be told from ours.
+    If another data folder under the same account has the same documents, stop that one first: its jobs look like ours.
     """
     return carry_out(ctx, "recover", {}, _recovered, as_json)
 

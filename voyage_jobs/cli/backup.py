@@ -12,16 +12,16 @@ from voyage_jobs.cli.exits import ExitCode
 from voyage_jobs.plural import counted
 
 
-@click.command(short_help="Back up state and vectors while work goes on.")
+@click.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-@click.option("--with-table", is_flag=True, help="The table, too, though it can be made again from the rest.")
+@click.option("--with-table", is_flag=True, help="The table, too; it can be made again from the rest.")
 @json_option
 @click.pass_context
 def backup(ctx: click.Context, folder: Path, with_table: bool, as_json: bool) -> ExitCode:
-    """Back up the state and every paid vector into the new folder DIR; work may go on meanwhile.
+    """Back up the state and every paid vector into the new folder DIR; a daemon may keep running.
 
-    On the same file system the vectors become hard links and take no room. Ends with 3 if a pack is missing or damaged:
-    the rest is backed up.
+    On the same file system the vectors become hard links and take no space. Ends with 3 if a file of vectors is
+    missing or damaged: the rest is backed up.
     """
     from voyage_jobs.backup import backup as make
     from voyage_jobs.cli.output import progress
@@ -33,7 +33,7 @@ def backup(ctx: click.Context, folder: Path, with_table: bool, as_json: bool) ->
     return ExitCode.UNFINISHED if report.missing else ExitCode.DONE
 
 
-@click.command(short_help="Put a backup into an empty data_dir.")
+@click.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @json_option
 @click.pass_context
@@ -41,7 +41,7 @@ def restore(ctx: click.Context, folder: Path, as_json: bool) -> ExitCode:
     """Put the backup in DIR into the data_dir of the configuration, which must be empty. Every file is checked first.
 
     The next `sync` or `run` claims the jobs that were sent after the backup, publishes everything again at no cost and
-    goes on. Never let two copies of one data folder work at the same time.
+    continues. Never let two copies of one data folder work at the same time.
     """
     from voyage_jobs.cli.output import progress
     from voyage_jobs.clock import SystemClock
@@ -70,7 +70,7 @@ def _tell(report: Any, what: str, as_json: bool) -> None:
         click.echo(f"Not in it: {name} (missing or damaged; `voyage-jobs verify` tells more).", err=True)
 
 
-@click.command(short_help="Write the table's rows to a Parquet file.")
+@click.command()
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.parquet")
 @click.option("--source", metavar="NAME", help="The rows of this source only.")
 @click.option("--no-vectors", is_flag=True, help="Leave the vectors out.")
@@ -80,7 +80,7 @@ def _tell(report: Any, what: str, as_json: bool) -> None:
 def export(
     ctx: click.Context, path: Path, source: str | None, no_vectors: bool, force: bool, as_json: bool
 ) -> None:
-    """Write every row of the table to a Parquet file (zstd), all of one moment."""
+    """Write every row of the table, as of one moment, to a Parquet file (zstd)."""
     from voyage_jobs.cli.output import emit_json, printable, progress, size
     from voyage_jobs.export import export as write
 

@@ -9,12 +9,12 @@ VARIABLE = "_VOYAGE_JOBS_COMPLETE"
 """Set by the script when it asks; click looks for it under this name."""
 
 
-@click.command(short_help="Print the script that completes commands in your shell.")
+@click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print a script for your shell; then Tab completes commands, options and file names.
+    """Print a script by which Tab completes commands, options and file names in your shell.
 
-    Where it goes, if NAME is your shell:  voyage-jobs completion NAME > FILE
+    Write it to this file, as in `voyage-jobs completion bash > FILE`:
 
     \b
     bash  ~/.local/share/bash-completion/completions/voyage-jobs

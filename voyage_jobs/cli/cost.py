@@ -59,28 +59,31 @@ class Since(click.ParamType[datetime]):
 @click.command()
 @json_option
 @click.option(
-    "--by", type=click.Choice(_BY), default="day", show_default=True, help="What the bill is split into."
+    "--by", type=click.Choice(_BY), default="day", show_default=True, help="What the bill is split by."
 )
 @click.option(
-    "--since", type=Since(), metavar="DAY", help="From this day (UTC) on, or the last days, as in 30d."
+    "--since",
+    type=Since(),
+    metavar="DAY",
+    help="Since a day (UTC), as in 2026-03-01, or the last days, as in 30d.",
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Report as CSV.")
 @click.option(
-    "--recompute", is_flag=True, help="Sum up all lines anew and compare; 3 if the books are wrong."
+    "--recompute", is_flag=True, help="Add up all lines again and compare; exit code 3 if they differ."
 )
 @click.pass_context
 def cost(
     ctx: click.Context, *, as_json: bool, by: str, since: datetime | None, as_csv: bool, recompute: bool
 ) -> ExitCode:
-    """Show what was spent: by day, source, model or batch.
+    """Show what was paid, by day, source, model or batch.
 
-    Paid is what the vendor's answers say, line by line, at the price that held when the batch was packed. Reserved is
-    what may still come of batches under way. Saved is what texts would have cost that had a vector already. A text
-    that several sources share is on the bill of the one that had it first.
+    Paid is what Voyage's answers say, line by line, at the price when the batch was made. Reserved is what batches in
+    flight may still cost. Saved is what texts would have cost that had a vector already. A text that several sources
+    share is on the bill of the one that had it first.
 
-    Where an answer does not say what it was billed, the tokens that were reserved for it count as paid; this part is
-    said apart, as assumed. What `expedite` paid at the full price is part of it, and said apart; so are calls whose
-    answer was lost: they may have been billed, and stand in no column.
+    Where an answer does not say what was billed, the tokens that were reserved count as paid; that part is shown
+    separately, as assumed. So is the part that `expedite` paid at the full price, and so are calls whose answer was
+    lost: they may have been billed, and are in no column.
     """
     from voyage_jobs.report import cost as report
 

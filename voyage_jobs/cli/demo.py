@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 
-@click.command(short_help="Watch the whole thing on your machine, without a key.")
+@click.command()
 @click.option(
     "--docs",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -21,7 +21,7 @@ import click
     metavar="DIR",
     help="Do it in this new folder, and leave it there.  [default: a temporary folder]",
 )
-@click.option("--fast", is_flag=True, help="Let the simulated vendor hurry.")
+@click.option("--fast", is_flag=True, help="Make the simulated provider answer faster.")
 def demo(docs: Path | None, keep: Path | None, fast: bool) -> None:
     """Watch the whole thing on your machine, without a key, in about half a minute.
 

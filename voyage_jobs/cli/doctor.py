@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 _MARKS = {"good": ("ok", "green"), "bad": ("BAD", "red"), "note": ("-", None)}
 
 
-@click.command(short_help="Check configuration, key, disk, state, table; say how to fix.")
-@click.option("--probe", is_flag=True, help="Ask the vendor once (costs nothing): key, network, clock.")
+@click.command()
+@click.option("--probe", is_flag=True, help="Ask Voyage once (costs nothing): key, network, clock.")
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, probe: bool, as_json: bool) -> int:
-    """Check everything the work depends on, one line each: ok or BAD, why, and what to do.
+    """Check what everything depends on: one line each, ok or BAD, why, and what to do.
 
-    It creates and changes nothing, and works beside a running process.
+    It changes nothing, and works beside a running process. `verify` compares the data itself.
 
     \b
     Exit codes: 0  nothing is bad
                 2  the configuration or the key is missing or wrong
                 3  something else is bad
-                5  the vendor refuses the key
+                5  Voyage refuses the key
     """
     from voyage_jobs.clock import SystemClock, iso, now_us
     from voyage_jobs.doctor.check import Verdict, exit_code, told

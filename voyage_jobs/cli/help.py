@@ -19,15 +19,22 @@ _LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
 _WIDEST = 100
 
 
-@click.command(name="help", short_help="Show a page of the documentation, or a command's help.")
-@click.argument("topic", required=False)
-@click.option("--raw", is_flag=True, help="The page as it is written, in Markdown.")
+def _topics(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """What the word may become: pages and commands."""
+    group = ctx.find_root().command
+    commands = group.list_commands(ctx) if isinstance(group, click.Group) else []
+    return [name for name in (*commands, *shipped_pages()) if name.startswith(incomplete)]
+
+
+@click.command(name="help")
+@click.argument("topic", required=False, shell_complete=_topics)
+@click.option("--raw", is_flag=True, help="Show the page as it is written, in Markdown.")
 @json_option
 @click.pass_context
 def show_help(ctx: click.Context, topic: str | None, raw: bool, as_json: bool) -> None:
-    """Show a page of the documentation: without TOPIC, which pages there are.
+    """Show the documentation on TOPIC, or the help of a command; without TOPIC, list what there is.
 
-    The pages come with the program, so they say what this version does. TOPIC may be a command, too.
+    The pages come with the program: they say what this version does.
     """
     pages = shipped_pages()
     if topic is None:

@@ -20,7 +20,7 @@ _LOOKED_AT = 2000  # names; enough to see whether a folder holds documents witho
 _NAME_CHARS = 64
 
 
-@click.command(short_help="Write a commented configuration.")
+@click.command()
 @click.option(
     "--path",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -34,7 +34,7 @@ _NAME_CHARS = 64
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     multiple=True,
     metavar="DIR",
-    help="A folder that should be searchable; may be repeated.  [default: docs, or this folder]",
+    help="A folder of documents; may be repeated.  [default: docs, or this folder]",
 )
 @click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
 @json_option

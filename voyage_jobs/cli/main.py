@@ -29,70 +29,64 @@ class Entry(NamedTuple):
     help: str
 
 
-SECTIONS: dict[str, dict[str, Entry]] = {
-    "Set up": {
-        "init": Entry("init:init", "Write a commented configuration."),
+GROUPS: dict[str, dict[str, Entry]] = {
+    "Start": {
+        "demo": Entry("demo:demo", "See the whole thing work on your machine, without a key."),
+        "init": Entry("init:init", "Write a configuration file, every setting explained."),
+        "plan": Entry("plan:plan", "Show what would be sent and what it would cost; send nothing."),
+        "sync": Entry("run:sync", "Bring the table up to date once, then end."),
+        "run": Entry("run:run", "Keep the table up to date until stopped (the daemon)."),
+        "help": Entry("help:show_help", "Read the documentation here, or the help of a command."),
+    },
+    "See": {
+        "status": Entry("status:status", "Show how everything stands, and what is wrong."),
+        "why": Entry("why:why", "Say why something is, or is not, in the table, and what to do."),
+        "history": Entry("history:history", "Show what happened to a document, chunk or batch, and when."),
+        "batches": Entry("status:batches", "List the batches, with their jobs and deadlines."),
+        "cost": Entry("cost:cost", "Show what was paid, by day, source, model or batch."),
+        "search": Entry("search:search", "Search the table."),
+        "serve": Entry("serve:serve", "Serve a web page that shows all this, and metrics; read-only."),
+    },
+    "Act": {
+        "retry": Entry("acts:retry", "Try failed texts, or a parked batch, again."),
+        "cancel": Entry("acts:cancel", "Cancel a batch, or all batches of a source."),
+        "pause": Entry("pause:pause", "Stop scanning and sending for a while."),
+        "resume": Entry("pause:resume", "End a pause."),
+        "expedite": Entry("expedite:expedite", "Embed one document at once, at the full price."),
+        "reprofile": Entry("reprofile:reprofile", "Embed everything again, for another model or dimension."),
+        "confirm-deletes": Entry("acts:confirm_deletes", "Let what is gone from a source leave the table."),
+        "undelete": Entry("acts:undelete", "Keep documents in the table whose files are gone."),
+    },
+    "Care": {
+        "doctor": Entry("doctor:doctor", "Check configuration, key, disk, state and table."),
+        "verify": Entry("verify:verify", "Compare folders, state, vectors and table; repair them."),
+        "recover": Entry("acts:recover", "Find paid vectors and jobs again after a loss of state.db."),
+        "backup": Entry("backup:backup", "Back up state and vectors, while work goes on."),
+        "restore": Entry("backup:restore", "Put a backup into an empty data_dir."),
+        "export": Entry("backup:export", "Write the rows of the table to a Parquet file."),
         "fetch-tokenizer": Entry(
             "tokenizer:fetch_tokenizer", "Fetch the model's tokenizer, to count tokens exactly."
         ),
-        "install-service": Entry(
-            "service:install_service", "Print or write a systemd unit for this machine."
-        ),
     },
-    "Do the work": {
-        "plan": Entry("plan:plan", "Show what would be sent and what it would cost; send nothing."),
-        "sync": Entry("run:sync", "Do all there is to do, wait for the batches, end."),
-        "run": Entry("run:run", "Keep the table in step until stopped (the daemon)."),
-        "expedite": Entry("expedite:expedite", "Embed one document at once, at the full price."),
-        "reprofile": Entry(
-            "reprofile:reprofile", "Embed everything anew, for another model or other vectors."
-        ),
-    },
-    "Look": {
-        "status": Entry("status:status", "Show where everything is."),
-        "batches": Entry("status:batches", "List the batches."),
-        "cost": Entry("cost:cost", "Show what was spent, by day, source, model or batch."),
-        "why": Entry("why:why", "Say why something is, or is not, in the table, and what to do."),
-        "trace": Entry("why:trace", "Show what happened to something, when, and what took how long."),
-        "summary": Entry("summary:summary", "Write plan, run, cost and failures as one page of Markdown."),
-        "history": Entry("history:history", "Tell the story of a document, chunk, batch or embedding."),
-        "notify": Entry("notify:notify", "Show who was told of what; send a test message."),
-        "search": Entry("search:search", "Search the table."),
-        "serve": Entry("serve:serve", "Serve the page and the metrics, read-only."),
-        "metrics": Entry("metrics:metrics", "Print the state as Prometheus metrics."),
-    },
-    "Mend": {
-        "doctor": Entry("doctor:doctor", "Check configuration, key, disk, state, table; say how to fix."),
-        "verify": Entry("verify:verify", "Compare folders, state, packs and table; mend what differs."),
-        "retry": Entry("acts:retry", "Try failed items, or a parked batch, again."),
-        "cancel": Entry("acts:cancel", "Cancel batches at the vendor."),
-        "pause": Entry("pause:pause", "Let scanning and sending rest."),
-        "resume": Entry("pause:resume", "Go on after a pause."),
-        "confirm-deletes": Entry("acts:confirm_deletes", "Let a source lose the documents that have gone."),
-        "undelete": Entry("acts:undelete", "Keep documents in the table whose files have gone."),
-        "recover": Entry("acts:recover", "Fetch paid results again after a loss of state."),
-        "backup": Entry("backup:backup", "Back up state and vectors while work goes on."),
-        "restore": Entry("backup:restore", "Put a backup into an empty data_dir."),
-        "export": Entry("backup:export", "Write the table's rows to a Parquet file."),
-    },
-    "Try": {
-        "demo": Entry("demo:demo", "Watch the whole thing on your machine, without a key."),
-        "simulate": Entry("simulate:simulate", "Serve a simulated Voyage API."),
-    },
-    "Learn": {
-        "help": Entry("help:show_help", "Show a page of the documentation, or a command's help."),
-        "completion": Entry(
-            "completion:completion", "Print the script that completes commands in your shell."
-        ),
+    "Connect": {
+        "install-service": Entry("service:install_service", "Print or write a systemd unit for `run`."),
+        "notify": Entry("notify:notify", "Show which notifications were sent, and send a test."),
+        "completion": Entry("completion:completion", "Print the script that completes commands in a shell."),
+        "simulate": Entry("simulate:simulate", "Serve a simulated Voyage API, to try things out."),
     },
 }
-ALIASES = {"confirm": "confirm-deletes"}
-"""Names that commands had before; they go on working."""
-COMMANDS: dict[str, Entry] = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
+COMMANDS: dict[str, Entry] = {name: entry for group in GROUPS.values() for name, entry in group.items()}
+ALIASES: dict[str, tuple[str, ...]] = {
+    "confirm": ("confirm-deletes",),
+    "metrics": ("status", "--metrics"),
+    "summary": ("status", "--markdown"),
+    "trace": ("history", "--timeline"),
+}
+"""What commands were called before, and how they are called now. They are hidden, and work for one release."""
 
 
 class LazyGroup(click.Group):
-    """A group whose commands come from `SECTIONS` and whose errors all end in `run_command`."""
+    """A group whose commands come from `GROUPS` and whose errors all end in `run_command`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, in the table's order."""
@@ -102,7 +96,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's module, which may be heavy."""
         del ctx
-        cmd_name = ALIASES.get(cmd_name, cmd_name)
+        cmd_name = ALIASES.get(cmd_name, (cmd_name,))[0]
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name].target.partition(":")
@@ -113,24 +107,30 @@ class LazyGroup(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """As click does, but from the table: importing every command for a Tab would take a second."""
-        names = [name for name in COMMANDS if name.startswith(incomplete)]
-        found = [CompletionItem(name, help=COMMANDS[name].help) for name in names]
+        found = [
+            CompletionItem(name, help=f"{group}: {entry.help}")
+            for group, entries in GROUPS.items()
+            for name, entry in entries.items()
+            if name.startswith(incomplete)
+        ]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, but naming the nearest command when there is none of that name."""
-        if args and args[0] not in {*COMMANDS, *ALIASES} and not args[0].startswith("-"):
+        """As click does, but with older names, and naming the nearest command when there is none of that name."""
+        if args and args[0] in ALIASES:
+            args = [*ALIASES[args[0]], *args[1:]]
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             meant = f" Did you mean '{near[0]}'?" if near else ""
             ctx.fail(f"No such command '{args[0]}'.{meant}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The commands by what one wants to do, without importing any."""
+        """The commands by group, without importing any."""
         del ctx
-        for heading, entries in SECTIONS.items():
+        for heading, entries in GROUPS.items():
             with formatter.section(heading):
                 formatter.write_dl([(name, entry.help) for name, entry in entries.items()])
 
@@ -171,6 +171,7 @@ def cli(ctx: click.Context, config: Path | None, verbose: bool) -> None:
     Getting started:
       voyage-jobs init && voyage-jobs plan     what would be sent, and its price
       voyage-jobs sync                         do it (needs VOYAGE_API_KEY)
+      voyage-jobs COMMAND --help               the options of a command
     """
     del config, verbose
     if ctx.invoked_subcommand is None:

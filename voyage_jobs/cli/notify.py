@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 _SHOWN = 20
 
 
-@click.command(short_help="Show who was told of what; send a test message.")
-@click.option("--test", is_flag=True, help="Send a test message to every sink now, and say what came of it.")
+@click.command()
+@click.option("--test", is_flag=True, help="Send a test message to every sink now, and show the results.")
 @click.option(
     "--event",
     type=click.Choice(list(MEANINGS)),
     default=None,
     metavar="EVENT",
-    help=f"With --test: which event it plays: {', '.join(MEANINGS)}.  [default: finished]",
+    help=f"With --test: the event to send: {', '.join(MEANINGS)}.  [default: finished]",
 )
 @json_option
 @click.pass_context
 def notify(ctx: click.Context, test: bool, event: str | None, as_json: bool) -> ExitCode:
-    """Show what [notify] is set to, and the last things people were told.
+    """Show where [notify] sends notifications, and the latest ones.
 
-    With --test every sink gets a message at once, beside a running process or without one; nothing is noted.
+    --test works beside a running process or without one, and records nothing.
 
     \b
-    Exit codes: 0  done; with --test: every sink took its message
-                2  with --test: [notify] names no sink, or the webhook's secret is missing
-                3  with --test: a sink did not take its message
+    Exit codes: 0  done; with --test: every sink accepted its message
+                2  --test: [notify] names no sink, or the webhook has no secret
+                3  --test: a sink did not accept its message
     """
     settings = settings_of(ctx)
     if event is not None and not test:

@@ -1,8 +1,7 @@
-"""Numbers on the command line; their bounds stand in `bounds.py`."""
+"""Numbers on the command line; their bounds stand in `bounds.py`. Help texts do not show bounds that nobody meets."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import click
@@ -11,12 +10,29 @@ MOST_SHOWN = 1_000_000
 """Of a list, by `--limit`."""
 
 
-class Finite(click.FloatRange):
-    """A number within bounds; unlike the range of click it takes no `nan`, which lies outside of every comparison."""
+class Whole(click.types.IntParamType):
+    """A whole number from `least` to `most`."""
+
+    def __init__(self, least: int, most: int) -> None:
+        self.least, self.most = least, most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number. Fails for anything else."""
+        number: int = super().convert(value, param, ctx)
+        if not self.least <= number <= self.most:
+            self.fail(f"{value} is not between {self.least} and {self.most}.", param, ctx)
+        return number
+
+
+class Finite(click.types.FloatParamType):
+    """A number from `least` to `most`; `nan` is none."""
+
+    def __init__(self, least: float, most: float) -> None:
+        self.least, self.most = least, most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number. Fails for anything else."""
         number: float = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value!r} is not a number that can be counted with.", param, ctx)
+        if not self.least <= number <= self.most:
+            self.fail(f"{value} is not between {self.least} and {self.most}.", param, ctx)
         return number

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 UNKNOWN = "?"  # could not be read: never shown as 0
+_WIDTH = 79  # columns of running text
 _PLAIN_WIDTH = 100  # columns where there is no terminal to ask
 _STEPS = ((86_400 * 2, 86_400, "d"), (3_600 * 2, 3_600, "h"), (60 * 2, 60, "m"))
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
@@ -40,6 +42,26 @@ def emit_json(value: Any) -> None:
 def printable(text: str) -> str:
     """The text on one line, without anything that a terminal would obey; for names that others chose."""
     return text.translate(_CONTROLS).encode("utf-8", "backslashreplace").decode()
+
+
+def wrapped(text: str) -> str:
+    """A paragraph of 79 columns; words that are longer, such as paths, stay whole."""
+    return textwrap.fill(printable(text), _WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def hanging(head: str, text: str) -> str:
+    """The text behind its head; below it where it has a word, such as a hash, that finds no room beside it."""
+    shown, above, indent = printable(text), "", len(head)
+    if max(map(len, shown.split()), default=0) > _WIDTH - indent:
+        above, head, indent = head.rstrip() + "\n", "  ", 2
+    return above + textwrap.fill(
+        shown,
+        _WIDTH,
+        initial_indent=head,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def number(value: int | None) -> str:

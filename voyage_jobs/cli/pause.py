@@ -36,17 +36,19 @@ class Span(click.ParamType[float]):
         return for_s
 
 
-@click.command(short_help="Let scanning and sending rest.")
-@click.option("--sending", is_flag=True, help="Go on scanning, but send nothing.")
+@click.command()
+@click.option("--sending", is_flag=True, help="Keep scanning, but send nothing.")
 @click.option("--source", metavar="NAME", help="Only this source: it is neither scanned nor sent.")
-@click.option("--for", "for_s", type=Span(), metavar="TIME", help="End by itself after e.g. 30m, 2h or 1d.")
+@click.option(
+    "--for", "for_s", type=Span(), metavar="TIME", help="Resume after this time, as in 30m, 2h or 1d."
+)
 @json_option
 @click.pass_context
 def pause(ctx: click.Context, sending: bool, source: str | None, for_s: float | None, as_json: bool) -> int:
-    """Let scanning and sending rest until `voyage-jobs resume`, also over restarts.
+    """Stop scanning and sending until `voyage-jobs resume`, across restarts.
 
-    Batches at the vendor are polled, collected and published all the same: they are paid. Nothing new is sent, and
-    what is packed but has no job yet stays here.
+    Batches at Voyage are still polled, collected and published: they are paid. Nothing new is sent, and a batch that
+    has no job yet stays here.
     """
     _one_of(sending, source)
     arguments = _arguments(sending, source)
@@ -55,7 +57,7 @@ def pause(ctx: click.Context, sending: bool, source: str | None, for_s: float | 
     return carry_out(ctx, "pause", arguments, _paused, as_json)
 
 
-@click.command(short_help="Go on after a pause.")
+@click.command()
 @click.option("--sending", is_flag=True, help="End the pause of sending.")
 @click.option("--source", metavar="NAME", help="End the pause of this source.")
 @json_option

@@ -11,6 +11,7 @@ import click
 from voyage_jobs.bounds import MOST
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of
+from voyage_jobs.cli.numbers import Whole
 from voyage_jobs.clock import SystemClock
 from voyage_jobs.plural import counted
 from voyage_jobs.vendors.tokenizer import ESTIMATE
@@ -33,7 +34,7 @@ from voyage_jobs.vendors.tokenizer import ESTIMATE
 )
 @click.option(
     "--max-inputs",
-    type=click.IntRange(1, MOST),
+    type=Whole(1, MOST),
     metavar="N",
     help="Plan a call of `sync` with the same option.",
 )

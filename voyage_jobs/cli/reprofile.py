@@ -19,13 +19,11 @@ if TYPE_CHECKING:
 _GOES_ON = "`voyage-jobs sync` builds it now, `voyage-jobs run` beside its other work."
 
 
-@click.command(short_help="Embed everything anew, for another model or other vectors.")
+@click.command()
 @click.option("--yes", is_flag=True, help="Begin without asking.")
 @click.option("--status", "show", is_flag=True, help="Show how far a new table is, and what it has cost.")
 @click.option("--abandon", is_flag=True, help="Give up the new table. What was paid for is kept.")
-@click.option(
-    "--switch-back", is_flag=True, help="Bring back the table of before the last switch; costs nothing."
-)
+@click.option("--switch-back", is_flag=True, help="Bring back the previous table, at no cost.")
 @click.option("--accept-failures", is_flag=True, help="Switch without what cannot be embedded.")
 @json_option
 @click.pass_context
@@ -39,11 +37,11 @@ def reprofile(
     accept_failures: bool,
     as_json: bool,
 ) -> int:
-    """Build a table for the vectors that [voyage] asks for now, and show it once it is complete.
+    """Embed everything again for what [voyage] says now, into a new table that replaces this one when it is complete.
 
     Change model, output_dimension, output_dtype, input_type or endpoint in the configuration first; until you call
-    this, nothing is sent. It says what the change costs and asks. The present table goes on being shown, as it was at
-    the beginning, until every document has its new vectors; then one commit replaces it. What it was is kept for
+    this, nothing is sent. It shows what the change costs, and asks. Readers see the present table, as it is now, until
+    every document has its new vectors; then one commit replaces it. The previous table is kept for
     lancedb.keep_previous_s (7 days), and --switch-back brings it back at no cost.
 
     \b

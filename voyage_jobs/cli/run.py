@@ -17,18 +17,18 @@ from voyage_jobs.cli.context import (
     settings_of,
     start_logging,
 )
-from voyage_jobs.cli.numbers import Finite
+from voyage_jobs.cli.numbers import Finite, Whole
 from voyage_jobs.plural import counted
 
 if TYPE_CHECKING:
     from voyage_jobs.config import Settings
 
 
-@click.command(short_help="Do all there is to do, wait for the batches, end.")
-@click.option("--no-wait", is_flag=True, help="Send and collect what can be, but wait for no job.")
+@click.command()
+@click.option("--no-wait", is_flag=True, help="Send and collect what is possible now; wait for no job.")
 @click.option(
     "--max-inputs",
-    type=click.IntRange(1, MOST),
+    type=Whole(1, MOST),
     metavar="N",
     help="Send at most N inputs in this call: a first small try.",
 )
@@ -43,20 +43,20 @@ if TYPE_CHECKING:
     "--max-usd",
     type=Finite(0, MOST_USD),
     metavar="USD",
-    help="Send texts for at most so much in this call.",
+    help="Send texts for at most this many US dollars in this call.",
 )
 @click.option(
     "--max-tokens",
-    type=click.IntRange(0, MOST),
+    type=Whole(0, MOST),
     metavar="N",
-    help="Send at most so many tokens in this call.",
+    help="Send at most N tokens in this call.",
 )
 @click.option(
     "--timeout",
     "timeout_s",
     type=Finite(0, LONGEST_S),
     metavar="SECONDS",
-    help="End after this time, whatever is left.  [default: no limit]",
+    help="End after this time, whatever remains.  [default: no limit]",
 )
 @json_option
 @click.pass_context
@@ -71,17 +71,17 @@ def sync(
     timeout_s: float | None,
     as_json: bool,
 ) -> int:
-    """Do everything there is to do, wait for the jobs, end.
+    """Bring the table up to date once: scan, send, wait for the jobs, publish, end.
 
-    Scans every source once, sends what has no vector yet, waits for the jobs (minutes; at most 12 hours by the vendor's
-    promise), publishes. Stop it whenever you like (Ctrl-C): jobs at the vendor go on, and the next call resumes.
+    Texts that have a vector already are not sent. Jobs take minutes as a rule, and at most 12 hours by Voyage's
+    promise. Stop it whenever you like (Ctrl-C): jobs at Voyage keep running, and the next call resumes.
 
     \b
     Exit codes: 0  the table shows everything
-                2  the plan does not hold any more; nothing was sent
-                3  work remains (--no-wait, --max-..., --timeout, a budget) or items failed
-                5  the vendor refuses the key or the account
-                6  needs your decision; what else can be done is done
+                2  the plan is not valid any more; nothing was sent
+                3  work remains (a limit, a budget, --no-wait), or items failed
+                5  Voyage refuses the key or the account
+                6  you must decide something; everything else is done
               130  stopped by Ctrl-C, 143 by SIGTERM
     """
     from voyage_jobs.cli.display import Display
@@ -118,16 +118,17 @@ def sync(
     return exit_code(outcome.ending, signals.stopped_by)
 
 
-@click.command(short_help="Keep the table in step until stopped (the daemon).")
+@click.command()
 @click.pass_context
 def run(ctx: click.Context) -> None:
-    """Keep the table in step with the folders until stopped.
+    """Keep the table up to date until stopped (the daemon).
 
-    Looks at the sources every `scan_interval_s`, gathers what is new for up to `linger_s`, sends it, collects and
-    publishes. Any trouble that can pass is waited out; `voyage-jobs status` tells what it is.
+    It scans the sources every `scan_interval_s`, gathers new texts for up to `linger_s`, sends them, collects the
+    results and publishes. It waits out every error that can pass; `voyage-jobs status` shows them.
 
-    SIGTERM or Ctrl-C: finish the step at hand and end with 0; jobs at the vendor go on and are collected after the next
-    start. Ctrl-C twice: end at once (130). SIGHUP: read the configuration again. A kill at any moment does no harm.
+    SIGTERM or Ctrl-C: finish the current step and end with 0; jobs at Voyage keep running and are collected after the
+    next start. Ctrl-C twice: end at once (130). SIGHUP: read the configuration again. A kill at any moment does no
+    harm.
     """
     from voyage_jobs import daemon
     from voyage_jobs.cli.page import page_of

@@ -9,6 +9,7 @@ import click
 
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of
+from voyage_jobs.cli.numbers import Whole
 from voyage_jobs.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ _MARK = "bold yellow"
 @click.argument("query")
 @json_option
 @click.option(
-    "-k", "k", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many chunks to show."
+    "-k", "k", type=Whole(1, 1000), metavar="N", default=5, show_default=True, help="Show the best N chunks."
 )
-@click.option("--source", metavar="NAME", help="Search this source only.")
+@click.option("--source", metavar="NAME", help="Search in this source only.")
 @click.pass_context
 def search(ctx: click.Context, query: str, as_json: bool, k: int, source: str | None) -> None:
     """Search the table for QUERY, by meaning.

@@ -15,15 +15,15 @@ _PATIENCE_S = 30.0
 @click.option(
     "--listen",
     metavar="HOST:PORT",
-    help=f"Where.  [default: server.listen of the configuration, else {_DEFAULT}]",
+    help=f"The address to listen on.  [default: server.listen of the configuration, else {_DEFAULT}]",
 )
 @click.pass_context
 def serve(ctx: click.Context, listen: str | None) -> None:
     """Serve the page and the metrics, read-only, until stopped.
 
-    For looking at work that `sync` does, or where the daemon shall not listen itself; `run` serves the same where
-    [server] listen is set. Only this machine can ask, unless a token is set in VOYAGE_JOBS_SERVER_TOKEN or in the file
-    named by VOYAGE_JOBS_SERVER_TOKEN_FILE. Nothing is ever written.
+    `run` serves the same if [server] listen is set: use this one beside `sync`, or where the daemon must not listen.
+    Only this machine can connect, unless a token is set in VOYAGE_JOBS_SERVER_TOKEN or in the file that
+    VOYAGE_JOBS_SERVER_TOKEN_FILE names. Nothing is ever written.
     """
     from voyage_jobs.config.address import Address
     from voyage_jobs.errors import ConfigError

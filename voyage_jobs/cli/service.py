@@ -23,15 +23,21 @@ if TYPE_CHECKING:
 _SYSTEM = Path("/etc/systemd/system")
 
 
-@click.command(name="install-service", short_help="Print or write a systemd unit for this machine.")
-@click.option("--user", "of_user", is_flag=True, help="A unit of this user, without root.")
+@click.command(name="install-service")
+@click.option("--user", "of_user", is_flag=True, help="A unit for your own user, without root.")
 @click.option("--write", is_flag=True, help="Write it instead of printing it.")
 @click.option("--force", is_flag=True, help="Overwrite a unit that is there and differs.")
-@click.option("--name", default="voyage-jobs", show_default=True, help="The unit's name, without .service.")
+@click.option(
+    "--name",
+    metavar="NAME",
+    default="voyage-jobs",
+    show_default=True,
+    help="The unit's name, without .service.",
+)
 @click.option(
     "--run-as",
     metavar="USER",
-    help="Who the service runs as.  [default: the owner of data_dir, else voyage-jobs]",
+    help="The user that it runs as.  [default: the owner of data_dir, else voyage-jobs]",
 )
 @click.option(
     "--key-file",
@@ -58,8 +64,8 @@ def install_service(
 ) -> None:
     """Print a systemd unit for this machine: this program, this configuration, this data folder; or --write it.
 
-    The unit runs in a tight sandbox, is watched by systemd's watchdog, and restarts whatever ends by mistake. Nothing
-    is started or enabled: the commands for that are printed with it. The key never stands in the unit.
+    The unit has a tight sandbox and systemd's watchdog, and restarts after a failure. Nothing is started or enabled:
+    the commands for that are printed with it. The API key is never in the unit.
     """
     from voyage_jobs.unit import template_text
 

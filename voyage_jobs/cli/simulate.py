@@ -11,25 +11,28 @@ import click
 
 from voyage_jobs.bounds import LONGEST_S
 from voyage_jobs.cli.context import json_option
-from voyage_jobs.cli.numbers import Finite
+from voyage_jobs.cli.numbers import Finite, Whole
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.redact import is_key
 
 _ANY_KEY = "simulated"
 
 
-@click.command(short_help="Serve a simulated Voyage API.")
+@click.command()
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one."
+    "--port", type=Whole(0, 65535), metavar="N", default=8765, show_default=True, help="0: any free one."
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="The address to listen on."
+)
 @click.option("--api-key", metavar="KEY", help="The only key to accept, a made-up one.  [default: any]")
 @click.option(
     "--batch-seconds",
     type=Finite(0, LONGEST_S),
+    metavar="S",
     default=30.0,
     show_default=True,
-    help="How long a batch takes.",
+    help="How many seconds a batch takes.",
 )
 @click.option(
     "--faults",
@@ -49,7 +52,14 @@ _ANY_KEY = "simulated"
     metavar="FILE",
     help="Count and bill by this tokenizer.json.  [default: four bytes are a token]",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another order of events.")
+@click.option(
+    "--seed",
+    type=int,
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Another seed, another order of events.",
+)
 @json_option
 def simulate(
     *,
@@ -65,8 +75,8 @@ def simulate(
 ) -> None:
     """Serve a simulated Voyage API until stopped (Ctrl-C).
 
-    Files, batches, embeddings, contextualized embeddings and rerank, with results that make a search sensible
-    but are worth nothing elsewhere: keep them in a data folder of their own, as the printed lines do.
+    It has files, batches, embeddings, contextualized embeddings and rerank. A search in its results makes sense, but
+    they are worth nothing elsewhere: keep them in a data folder of their own, as the printed lines do.
     """
     from voyage_jobs.clock import SystemClock
     from voyage_jobs.simulator import FaultScript, Options, Simulator

@@ -6,6 +6,7 @@ import contextlib
 import select
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +14,7 @@ import click
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of, short_lived
 from voyage_jobs.cli.exits import ExitCode
-from voyage_jobs.cli.numbers import MOST_SHOWN, Finite
+from voyage_jobs.cli.numbers import MOST_SHOWN, Finite, Whole
 from voyage_jobs.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -21,11 +22,28 @@ if TYPE_CHECKING:
     from voyage_jobs.config import Settings
     from voyage_jobs.report.problems import Problem
 
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _ON_THE_WAY = ("waiting", "packed", "submitted", "held")
 
 
 @click.command()
 @json_option
+@click.option(
+    "--markdown", is_flag=True, help="Report as a page of Markdown: for a CI job, a ticket, a mail."
+)
+@click.option(
+    "--plan", "plan_file", type=_FILE, metavar="FILE", help="With --markdown: what `plan --json` said."
+)
+@click.option(
+    "--sync", "sync_file", type=_FILE, metavar="FILE", help="With --markdown: what `sync --json` said."
+)
+@click.option("--metrics", is_flag=True, help="Report as Prometheus metrics: for work from cron or CI.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="With --metrics: write them to FILE, replaced as a whole.",
+)
 @click.option("--watch", is_flag=True, help="Keep showing it; leave with q or Ctrl-C.")
 @click.option(
     "--interval",
@@ -34,46 +52,80 @@ _ON_THE_WAY = ("waiting", "packed", "submitted", "held")
     default=2.0,
     show_default=True,
     metavar="S",
-    help="Seconds between two looks of --watch.",
+    help="With --watch: show it every S seconds.",
 )
-@click.option(
-    "--check", is_flag=True, help="Tell by the exit code: 0 healthy and done, 3, 5, 6 as in --help."
-)
-@click.option("--alive", is_flag=True, help="Only: 0 if a process works here and gets on, else 1.")
+@click.option("--check", is_flag=True, help="Say by the exit code how things are.")
+@click.option("--alive", is_flag=True, help="Say by the exit code (0 or 1) whether a process works.")
 @click.pass_context
 def status(
-    ctx: click.Context, as_json: bool, watch: bool, interval_s: float, check: bool, alive: bool
+    ctx: click.Context,
+    /,
+    *,
+    plan_file: Path | None,
+    sync_file: Path | None,
+    out: Path | None,
+    interval_s: float,
+    check: bool,
+    **ways: bool,
 ) -> ExitCode | None:
-    """Show where everything is: sources, chunks, batches, money, problems.
+    """Show how everything stands: sources, chunks, batches, money, problems.
 
-    It only looks: it works while the daemon writes, and never creates anything. With --check the exit code is 0 when
-    all is published and well, 3 when work remains or items failed, 5 when the vendor refuses the key or the account,
-    6 when a person must act.
+    It reads only, and works while the daemon writes. The daemon serves the same at `/` and `/metrics` if [server] is
+    set; without one, `serve` does.
+
+    \b
+    With --check:
+      0  everything is published and well
+      3  work remains, or items failed
+      5  Voyage refuses the key or the account
+      6  you must decide something
     """
     with short_lived():
         settings, clock = settings_of(ctx), SystemClock()
-    if alive:
-        if as_json or check or watch:
-            raise click.UsageError("--alive goes alone.")
+    way = _only(ways, check=check, pages=plan_file or sync_file, out=out)
+    if way == "alive":
         return _alive(settings, clock)
-    if watch:
-        if as_json or check:
-            raise click.UsageError("--watch goes with neither --json nor --check.")
-        if not sys.stdout.isatty():
-            raise click.UsageError("--watch needs a terminal; for scripts there is --json.")
+    if way == "watch":
         _watch(settings, clock, interval_s)
+        return None
+    if way == "metrics":
+        from voyage_jobs.cli.metrics import metrics
+
+        return metrics(settings, clock, out)
+    if way == "markdown":
+        from voyage_jobs.cli.summary import summary
+
+        summary(settings, clock, plan_file, sync_file)
         return None
     with short_lived():
         from voyage_jobs.report.status import look
 
         report, problems = look(settings, clock)
-    if as_json:
+    if way == "as_json":
         output.emit_json(report)
     else:
         from voyage_jobs.cli.status_view import view
 
         output.show(view(report))
     return exit_code(report, problems) if check else None
+
+
+def _only(ways: dict[str, bool], *, check: bool, pages: Path | None, out: Path | None) -> str | None:
+    """The one way in which it is shown, None for people. Raises UsageError for what does not go together."""
+    asked = [way for way, on in ways.items() if on]
+    way = asked[0] if asked else None
+    if len(asked) > 1 or (check and way not in (None, "as_json")):
+        both = [*asked, *(["check"] if check else [])][:2]
+        raise click.UsageError(
+            " and ".join(f"--{each.removeprefix('as_')}" for each in both) + " do not go together."
+        )
+    if pages is not None and way != "markdown":
+        raise click.UsageError("--plan and --sync need --markdown.")
+    if out is not None and way != "metrics":
+        raise click.UsageError("--out needs --metrics.")
+    if way == "watch" and not sys.stdout.isatty():
+        raise click.UsageError("--watch needs a terminal; for scripts there is --json.")
+    return way
 
 
 def _alive(settings: Settings, clock: Clock) -> ExitCode:
@@ -138,14 +190,18 @@ def _keys() -> Iterator[Any]:
 @click.option("--all", "everything", is_flag=True, help="Closed ones, too, newest first.")
 @click.option(
     "--limit",
-    type=click.IntRange(1, MOST_SHOWN),
+    type=Whole(1, MOST_SHOWN),
     default=50,
     show_default=True,
-    help="The most that are shown.",
+    metavar="N",
+    help="Show at most N.",
 )
 @click.pass_context
 def batches(ctx: click.Context, as_json: bool, everything: bool, limit: int) -> None:
-    """List the batches: those that are under way, or all of them."""
+    """List the open batches, oldest first: their states, jobs, deadlines and what holds them up.
+
+    `status` counts them; `history REF` and `why REF` say everything about one.
+    """
     from voyage_jobs.report.batches import listing
 
     settings, clock = settings_of(ctx), SystemClock()

@@ -1,4 +1,4 @@
-"""`voyage-jobs summary`: plan, run, cost and failures on one page of Markdown."""
+"""`status --markdown`: plan, run, cost and failures on one page of Markdown."""
 
 from __future__ import annotations
 
@@ -9,34 +9,19 @@ from typing import Any
 import click
 
 from voyage_jobs.cli import output
-from voyage_jobs.cli.context import settings_of
+from voyage_jobs.clock import Clock
+from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.report.markdown import page
+from voyage_jobs.report.status import status
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
-
-@click.command(short_help="Write plan, run, cost and failures as one page of Markdown.")
-@click.option("--plan", "plan_file", type=_FILE, metavar="FILE", help="What `plan --json` printed before.")
-@click.option("--sync", "sync_file", type=_FILE, metavar="FILE", help="What `sync --json` printed.")
-@click.pass_context
-def summary(ctx: click.Context, plan_file: Path | None, sync_file: Path | None) -> None:
-    """Write how things stand as one page of Markdown: for the summary of a CI job, a ticket, a mail.
-
-    \b
-    voyage-jobs plan --json > plan.json
-    voyage-jobs sync --no-wait --json > sync.json
-    voyage-jobs summary --plan plan.json --sync sync.json >> "$GITHUB_STEP_SUMMARY"
-    """
-    from voyage_jobs.clock import SystemClock
-    from voyage_jobs.report.markdown import page
-    from voyage_jobs.report.status import status
-
-    settings = settings_of(ctx)
-    plan, sync = _read(plan_file, "plan", "price_usd"), _read(sync_file, "sync", "exit_code")
+def summary(settings: Settings, clock: Clock, plan_file: Path | None, sync_file: Path | None) -> None:
+    """Print the page; the files hold what `plan --json` and `sync --json` printed. Raises ConfigError."""
     text = page(
-        status(settings, SystemClock()),
-        plan=plan,
-        sync=sync,
+        status(settings, clock),
+        plan=_read(plan_file, "plan", "price_usd"),
+        sync=_read(sync_file, "sync", "exit_code"),
         number=output.number,
         usd=output.usd,
         duration=output.duration,

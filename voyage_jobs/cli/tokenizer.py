@@ -23,7 +23,7 @@ def fetch_tokenizer(ctx: click.Context, as_json: bool, hub: str | None) -> None:
     """Fetch the model's tokenizer, so that tokens are counted exactly.
 
     Voyage publishes it on the Hugging Face hub as voyageai/MODEL; it is kept in data_dir. No key is sent. `plan` counts
-    by it at once, a running daemon from its next start or SIGHUP on; what waits to be sent is then counted anew.
+    by it at once, a running daemon from its next start or SIGHUP on; what waits to be sent is then counted again.
     """
     from voyage_jobs import private
     from voyage_jobs.config.provider import vendor_of

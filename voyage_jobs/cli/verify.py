@@ -10,26 +10,26 @@ from voyage_jobs.cli.context import json_option, settings_of, start_logging
 from voyage_jobs.cli.exits import ExitCode
 
 
-@click.command(short_help="Compare folders, state, packs and table; mend what differs.")
-@click.option("--remote", is_flag=True, help="Look at the vendor's jobs and files, too (needs the key).")
+@click.command()
+@click.option("--remote", is_flag=True, help="Look at the jobs and files at Voyage, too (needs the key).")
 @click.option("--deep", is_flag=True, help="Read every source file, also those that look unchanged.")
-@click.option("--repair", is_flag=True, help="Mend what can be mended. No other process may be at work.")
-@click.option("--dry-run", is_flag=True, help="With --repair: only say what it would do, and its price.")
+@click.option("--repair", is_flag=True, help="Repair what can be repaired. No other process may be running.")
+@click.option("--dry-run", is_flag=True, help="With --repair: only show what it would do, and its price.")
 @json_option
 @click.pass_context
 def verify(
     ctx: click.Context, remote: bool, deep: bool, repair: bool, dry_run: bool, as_json: bool
 ) -> ExitCode:
-    """Compare folders, state, packs and table with each other; --remote: with the vendor, too.
+    """Compare folders, state, stored vectors and table with each other; with --remote, Voyage too.
 
-    It only reads, unless told to --repair, and works beside a running process (what is moving at that moment may then
-    be counted). Repairs pay nothing by themselves: what is to be embedded again is sent by the next `sync` or `run`.
+    Without --repair it only reads, and works beside a running process (it may then count what changes meanwhile). A
+    repair costs nothing by itself: what must be embedded again is sent by the next `sync` or `run`.
 
     \b
     Exit codes: 0  everything agrees, or does so after --repair
-                3  something differs and is not mended
-                4  --repair, and another process is at work
-                6  something differs that only a person can mend
+                3  something differs and is not repaired
+                4  --repair, and another process is running
+                6  something differs that only you can repair
     """
     from voyage_jobs.audit.repair import compare, foretell, verify_and_repair
     from voyage_jobs.audit.verify import Scope, report

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from voyage_jobs.clock import iso
 from voyage_jobs.plural import counted
-from voyage_jobs.report.story import Story
+from voyage_jobs.report.find import EmbeddingRef
 from voyage_jobs.state import calls, ledger
 from voyage_jobs.state.calls import CallRow
+from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.embeddings import OUTCOME_WORDS
 from voyage_jobs.state.story import View
 from voyage_jobs.states import Call
@@ -22,16 +24,36 @@ _ENDS = {
 }
 
 
-def call_events(made: Iterable[CallRow]) -> list[tuple[int, str]]:
+class CallStory(NamedTuple):
+    """What `history` shows of a call."""
+
+    summary: str
+    facts: dict[str, Any]
+    moments: list[tuple[int, int, str]]
+    parts: dict[str, list[dict[str, Any]]]
+
+
+def calls_about(connection: View, meaning: DocumentRow | EmbeddingRef) -> list[tuple[int, int, str]]:
+    """What happened in the calls that were made for a document or an embedding."""
+    if isinstance(meaning, DocumentRow):
+        return _events(calls.of_document(connection, meaning.id))
+    return _events(calls.for_embedding(connection, meaning.embedding.id))
+
+
+def _events(made: Iterable[CallRow]) -> list[tuple[int, int, str]]:
     """What happened in these calls, for the story of something that they were about."""
     told = []
     for call in made:
         texts = counted(call.inputs, "text")
         told.append(
-            (call.sent_at, f"call {call.ref}: {texts} expedited at the full price, asked for by {call.who}")
+            (
+                call.sent_at,
+                0,
+                f"call {call.ref}: {texts} expedited at the full price, asked for by {call.who}",
+            )
         )
         if call.closed_at is not None:
-            told.append((call.closed_at, f"call {call.ref}: {_end(call)}"))
+            told.append((call.closed_at, 0, f"call {call.ref}: {_end(call)}"))
     return told
 
 
@@ -43,11 +65,10 @@ def _end(call: CallRow) -> str:
     return f"came to nothing, not billed ({call.detail})"
 
 
-def tell_call(connection: View, call: CallRow) -> Story:
+def tell_call(connection: View, call: CallRow) -> CallStory:
     """The whole story of one call."""
-    told = Story("call", call.ref, _ENDS[call.state])
     tokens = call.tokens_estimated if call.tokens_billed is None else call.tokens_billed
-    told.facts = {
+    facts = {
         "state": str(call.state),
         "asked_for_by": call.who,
         "inputs": call.inputs,
@@ -58,8 +79,7 @@ def tell_call(connection: View, call: CallRow) -> Story:
         "closed_at": iso(call.closed_at),
         "detail": call.detail,
     }
-    told.events = call_events([call])
-    told.parts["lines"] = [
+    lines = [
         {
             "line": line,
             "embedding_key": each.key.hex(),
@@ -69,4 +89,4 @@ def tell_call(connection: View, call: CallRow) -> Story:
         }
         for line, each in enumerate(calls.lines_of(connection, call.id))
     ]
-    return told
+    return CallStory(_ENDS[call.state], facts, _events([call]), {"lines": lines})

@@ -12,7 +12,6 @@ from voyage_jobs.report.answer import Answer, waiting
 from voyage_jobs.report.batches import batch_as_dict
 from voyage_jobs.report.find import EmbeddingRef
 from voyage_jobs.report.moment import Moment
-from voyage_jobs.report.story import line_as_dict
 from voyage_jobs.report.waits import NOTHING_TO_DO
 from voyage_jobs.report.why_way import at_once, of_batch_id
 from voyage_jobs.report.words import span, when
@@ -20,7 +19,7 @@ from voyage_jobs.sources import names
 from voyage_jobs.state import batches, embeddings, story
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.embeddings import OUTCOME_WORDS, SUCCESS
-from voyage_jobs.state.story import LineStory, Use, View
+from voyage_jobs.state.story import LineStory, Use, View, line_as_dict
 from voyage_jobs.states import UNFINISHED, Batch, Embedding
 
 _MOST_USES = 20

@@ -11,12 +11,12 @@ from typing import Any
 from voyage_jobs.clock import Clock
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError, VoyageJobsError
+from voyage_jobs.explain.history import history
 from voyage_jobs.metrics.recorder import Recorder
 from voyage_jobs.metrics.state import StateCollector
 from voyage_jobs.metrics.text import Metrics
 from voyage_jobs.report.batches import listing
 from voyage_jobs.report.failures import failures
-from voyage_jobs.report.history import history
 from voyage_jobs.report.status import status
 from voyage_jobs.report.text_search import find
 from voyage_jobs.sources import names
@@ -75,12 +75,12 @@ class Views:
             self._table.read()
 
     def history(self, ref: str, source: str | None) -> dict[str, Any]:
-        """The story of what a word means, as `history REF --json`. Raises ConfigError, StateError."""
+        """The history of what a word means, as `history REF --json`. Raises ConfigError, StateError."""
         with contextlib.suppress(
             ValueError
         ):  # a path as the other views write it, bytes that are no text included
             ref = os.fsdecode(names.decode(_demanded(ref, "ref")))
-        return history(self._settings, _demanded(ref, "ref"), source).as_dict()
+        return history(self._settings, self._clock, _demanded(ref, "ref"), source).as_dict()
 
     def find(self, query: str) -> dict[str, Any]:
         """Rows that hold these words. Raises BusyError while another search runs, ConfigError, CorruptionError."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
 
 from voyage_jobs import states
 from voyage_jobs.profile import KEY_BYTES
+from voyage_jobs.state.embeddings import OUTCOME_WORDS
 from voyage_jobs.state.schema import EMBEDDING_CODES
 
 View = Connection
@@ -19,8 +21,9 @@ _STATES = {code: state for state, code in EMBEDDING_CODES.items()}
 
 @dataclass(frozen=True)
 class Move:
-    """One row of history; `at` in microseconds UTC."""
+    """One row of history; `id` in the order in which they were recorded, `at` in microseconds UTC."""
 
+    id: int
     kind: str
     subject: int
     origin: str | None
@@ -32,7 +35,7 @@ class Move:
 
 # Purpose: what happened to these things.
 _MOVES = text(
-    "SELECT kind, subject, origin, target, at, batch_id, cause FROM transitions"
+    "SELECT id, kind, subject, origin, target, at, batch_id, cause FROM transitions"
     " WHERE kind = :kind AND subject IN :subjects ORDER BY id"
 ).bindparams(bindparam("subjects", expanding=True))
 
@@ -88,6 +91,18 @@ class LineStory:
     detail: str | None
 
 
+def line_as_dict(line: LineStory) -> dict[str, Any]:
+    """A line of a batch, for `--json`; `line` counts from 0 as in the input file."""
+    return {
+        "batch": line.ref,
+        "batch_state": str(line.batch_state),
+        "line": line.line,
+        "outcome": OUTCOME_WORDS[line.outcome],
+        "detail": line.detail,
+        "tokens": line.tokens,
+    }
+
+
 @dataclass(frozen=True)
 class ChunkStory:
     """One chunk with its embedding and the last line that asked for it. `start` and `end` are characters."""
@@ -107,37 +122,21 @@ class ChunkStory:
 
 _LAST = "(SELECT MAX(batch_id) FROM lines WHERE embedding_id = e.id)"
 # Purpose: the chunks of a version, each with what became of it.
-_CHUNKS = (
+_CHUNKS = text(
     'SELECT c.ordinal, c.start, c."end", c.section, c.tokens, e.key, c.slot, e.state, e.attempts, e.wanted_at,'
     " b.id, b.ref, b.state, l.line, l.outcome, l.tokens, l.detail"
     " FROM chunks c JOIN embeddings e ON e.id = c.embedding_id"
     f" LEFT JOIN lines l ON l.embedding_id = e.id AND l.batch_id = {_LAST}"
-    " LEFT JOIN batches b ON b.id = l.batch_id WHERE c.version_id = ? ORDER BY c.ordinal"
+    " LEFT JOIN batches b ON b.id = l.batch_id WHERE c.version_id = :id ORDER BY c.ordinal"
 )
 
 
 def chunks_of(connection: Connection, version_id: int) -> Iterator[ChunkStory]:
     """The chunks of one live version, in order."""
-    for row in connection.exec_driver_sql(_CHUNKS, (version_id,)):
-        (
-            ordinal,
-            start,
-            end,
-            section,
-            tokens,
-            key,
-            slot,
-            stored,
-            attempts,
-            wanted_at,
-            batch_id,
-            ref,
-            batch_state,
-            *line,
-        ) = row
+    for row in connection.execute(_CHUNKS, {"id": version_id}):
+        batch_id, ref, batch_state, *line = row[10:]
         last = None if batch_id is None else LineStory(batch_id, ref, states.Batch(batch_state), *line)
-        state = told_state(stored, last)
-        yield ChunkStory(ordinal, start, end, section, tokens, key, slot, state, attempts, wanted_at, last)
+        yield ChunkStory(*(*row[:7], told_state(row[7], last), *row[8:10], last))
 
 
 def told_state(stored: int, last: LineStory | None) -> states.Embedding:
@@ -208,6 +207,16 @@ class Use:
     ordinal: int
     slot: int
     version_state: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "source": self.source,
+            "path": self.path,
+            "ordinal": self.ordinal,
+            "slot": self.slot,
+            "version": self.version_state,
+        }
 
 
 _PATH = "CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END AS path"

@@ -281,17 +281,15 @@ async function showHistory(ref) {
 const sorry = (error) =>
   el("div", { class: "story" }, el("p", { class: "bad" }, plain(error.message)), error.hint ? el("p", {}, commands(error.hint)) : null);
 
-const KNOWN = new Set(["kind", "ref", "summary", "hint", "facts", "events"]);
-
 function story(told) {
   const facts = Object.entries(told.facts).filter(([, value]) => !empty(value));
-  const parts = Object.entries(told).filter(([key, rows]) => !KNOWN.has(key) && rows.length);
+  const parts = Object.entries(told).filter(([key, rows]) => key !== "events" && Array.isArray(rows) && rows.length);
   return el(
     "article",
     { class: "story" },
     el("h3", {}, `${told.kind} `, el("span", { class: "mono" }, plain(told.ref))),
     el("p", {}, plain(told.summary)),
-    told.hint ? el("p", {}, "Next: ", commands(told.hint)) : null,
+    told.next ? el("p", {}, "Next: ", commands(told.next)) : null,
     facts.length ? el("dl", { class: "facts" }, facts.flatMap(([key, value]) => [el("dt", {}, spoken(key)), el("dd", {}, cell(value))])) : null,
     told.events.length
       ? [el("h3", {}, "What happened"), el("ol", { class: "events" }, told.events.map(({ at, what }) => el("li", {}, el("time", { datetime: at }, moment(at)), plain(what))))]

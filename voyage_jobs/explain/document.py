@@ -1,4 +1,4 @@
-"""The story of a document: what was seen, cut, sent and published of it, and what it waits for."""
+"""The history of a document, and of a chunk: what was seen, split, sent and published, and what it waits for."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from collections import Counter
 from typing import Any
 
 from voyage_jobs.clock import iso
+from voyage_jobs.explain.record import STANDS, History, Moment
 from voyage_jobs.plural import counted
-from voyage_jobs.report.call_story import call_events
-from voyage_jobs.report.story import STANDS, Story, batch_events, line_as_dict
+from voyage_jobs.profile import chunk_id, document_key
+from voyage_jobs.report.find import ChunkRef
 from voyage_jobs.sources import names
-from voyage_jobs.state import calls, story
+from voyage_jobs.state import story, versions
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.embeddings import OUTCOME_WORDS, SUCCESS
-from voyage_jobs.state.story import ChunkStory, Move, VersionStory, View
+from voyage_jobs.state.story import ChunkStory, Move, VersionStory, View, line_as_dict
 from voyage_jobs.states import Document, Embedding, Version
+from voyage_jobs.steps.texts import read_again
 
 _DOCUMENT_MOVES = {
     Document.PRESENT: "found on disk",
@@ -27,57 +29,102 @@ _VERSION_MOVES = {
     Version.READY: "all its vectors are there",
     Version.PUBLISHED: "published",
     Version.RETIRED: "taken out of the table",
-    Version.SUPERSEDED: "overtaken",
+    Version.SUPERSEDED: "superseded",
 }
-_NEXT = "`voyage-jobs sync` or a running `voyage-jobs run` goes on with it."
+_NEXT = "`voyage-jobs sync`, or a running `voyage-jobs run`, continues with it."
+Chunks = dict[int, list[ChunkStory]]
+"""The chunks of live versions, by the id of the version."""
 
 
-def tell(connection: View, document: DocumentRow) -> Story:
-    """The whole story of one document."""
-    versions = story.versions_of(connection, document.id)
-    live = [v for v in versions if v.state in (Version.WAITING, Version.READY, Version.PUBLISHED)]
-    chunks = {version.id: list(story.chunks_of(connection, version.id)) for version in live}
-    told = Story("document", f"{document.source}:{document.path}", "")
-    told.summary, told.hint = standing(document, live, chunks)
-    told.facts = {
-        "source": document.source,
-        "path": document.path,
-        "state": document.state,
-        "reason": document.reason,
-        "detail": document.detail,
-        "bytes": document.size,
-        "content_hash": document.content_hash and document.content_hash.hex(),
-        "moved_from": document.moved_from,
-        "missing_since": iso(document.missing_at),
-    }
-    told.events = _events(connection, document, versions)
-    told.events += batch_events(
-        connection, sorted({b for v in live for b in story.batches_of(connection, v.id)})
+def of_document(connection: View, document: DocumentRow) -> History:
+    """The history of one document, with all its versions and the chunks of the live ones."""
+    known, live, chunks = _versions(connection, document)
+    summary, hint = _standing(document, live, chunks)
+    history = History(
+        "document",
+        f"{document.source}:{document.path}",
+        summary,
+        hint,
+        facts={
+            "source": document.source,
+            "path": document.path,
+            "state": document.state,
+            "reason": document.reason,
+            "detail": document.detail,
+            "bytes": document.size,
+            "content_hash": document.content_hash and document.content_hash.hex(),
+            "moved_from": document.moved_from,
+            "missing_since": iso(document.missing_at),
+        },
+        moments=_moves(connection, document, known),
+        parts={
+            "versions": [_version(version) for version in known],
+            "chunks": [_chunk(version, chunk) for version in live for chunk in chunks[version.id]],
+        },
+        under_way=_under_way(live),
     )
-    told.events += call_events(calls.of_document(connection, document.id))
-    told.parts = {
-        "versions": [_version(version) for version in versions],
-        "chunks": [chunk_as_dict(version, chunk) for version in live for chunk in chunks[version.id]],
-    }
-    return told
+    history.add_batches(connection, sorted({b for v in live for b in story.batches_of(connection, v.id)}))
+    return history
 
 
-def _events(connection: View, document: DocumentRow, versions: list[VersionStory]) -> list[tuple[int, str]]:
-    events = [
-        (move.at, _told(_DOCUMENT_MOVES[Document(move.target)], move))
+def of_chunk(connection: View, ref: ChunkRef) -> History:
+    """The history of the chunk with the id `ref.word`: the one at its place, if its text is still that."""
+    document = ref.document
+    _, live, chunks = _versions(connection, document)
+    about, hint = _standing(document, live, chunks)
+    facts = {"source": document.source, "path": document.path, "ordinal": ref.ordinal}
+    history = History("chunk", ref.word, "", hint, facts, under_way=_under_way(live))
+    said, carriers = [], set()
+    for version, chunk in [(v, c) for v in live for c in chunks[v.id] if c.ordinal == ref.ordinal]:
+        now = _chunk_id(connection, document, version.id, chunk)
+        history.parts.setdefault("chunks", []).append(_chunk(version, chunk) | {"chunk_id": now})
+        if now in (None, ref.word):
+            doubt = " (its text cannot be had now, so this is by its place alone)" if now is None else ""
+            said.append(f"In the {version.state} version it {_chunk_words(chunk)}{doubt}.")
+            embedding = story.embedding(connection, chunk.key)
+            lines = [] if embedding is None else story.lines_for(connection, embedding.id)
+            carriers |= {line.batch_id for line in lines}
+    history.add_batches(connection, sorted(carriers))
+    missing = "No live version has this chunk any more: its text, or its place, is another now."
+    place = f"Chunk {ref.ordinal} of {document.source}:{names.display(document.path)}."
+    history.summary = " ".join([place, *(said or [missing]), "Its document:", about])
+    return history
+
+
+def _versions(
+    connection: View, document: DocumentRow
+) -> tuple[list[VersionStory], list[VersionStory], Chunks]:
+    """All versions of a document, the live ones, and the chunks of those."""
+    known = story.versions_of(connection, document.id)
+    live = [v for v in known if v.state in (Version.WAITING, Version.READY, Version.PUBLISHED)]
+    return known, live, {each.id: list(story.chunks_of(connection, each.id)) for each in live}
+
+
+def _under_way(live: list[VersionStory]) -> bool:
+    return any(version.state is not Version.PUBLISHED for version in live)
+
+
+def _chunk_id(connection: View, document: DocumentRow, version_id: int, chunk: ChunkStory) -> str | None:
+    """The id that the chunk at this place has now; None if its text cannot be had."""
+    text = versions.text_of(connection, version_id)
+    place = None if text is not None else versions.file_of(connection, version_id)
+    if place is not None:
+        text = read_again(place)
+    key = document_key(document.source, document.path)
+    return None if text is None else chunk_id(key, chunk.ordinal, text[chunk.start : chunk.end])
+
+
+def _moves(connection: View, document: DocumentRow, known: list[VersionStory]) -> list[Moment]:
+    """The moves of a document and of its versions."""
+    moments = [
+        (move.at, move.id, _told(_DOCUMENT_MOVES[Document(move.target)], move))
         for move in story.moves_of(connection, "document", [document.id])
     ]
-    by_id = {version.id: version for version in versions}
-    for move in story.moves_of(connection, "version", list(by_id)):
-        version = by_id[move.subject]
-        words = _told(_VERSION_MOVES[Version(move.target)], move)
-        events.append(
-            (
-                move.at,
-                f"version {version.content_hash.hex()[:8]} ({counted(version.chunks, 'chunk')}): {words}",
-            )
-        )
-    return events
+    heads = {v.id: f"version {v.content_hash.hex()[:8]} ({counted(v.chunks, 'chunk')})" for v in known}
+    return moments + [
+        (move.at, move.id, f"{heads[move.subject]}: {_told(_VERSION_MOVES[Version(move.target)], move)}")
+        for move in story.moves_of(connection, "version", list(heads))
+    ]
 
 
 def _told(words: str, move: Move) -> str:
@@ -90,9 +137,7 @@ def _told(words: str, move: Move) -> str:
 # --- how it stands ---
 
 
-def standing(
-    document: DocumentRow, live: list[VersionStory], chunks: dict[int, list[ChunkStory]]
-) -> tuple[str, str | None]:
+def _standing(document: DocumentRow, live: list[VersionStory], chunks: Chunks) -> tuple[str, str | None]:
     """One sentence about where the document is, and the next command if there is one."""
     served = next((version for version in live if version.state is Version.PUBLISHED), None)
     wanted = next((version for version in live if version.state is not Version.PUBLISHED), None)
@@ -181,7 +226,7 @@ def _version(version: VersionStory) -> dict[str, Any]:
     }
 
 
-def chunk_as_dict(version: VersionStory, chunk: ChunkStory) -> dict[str, Any]:
+def _chunk(version: VersionStory, chunk: ChunkStory) -> dict[str, Any]:
     """A chunk with its embedding; `start` and `end` are characters of the decoded file, `tokens` are estimated."""
     last = chunk.last
     return {
@@ -198,7 +243,7 @@ def chunk_as_dict(version: VersionStory, chunk: ChunkStory) -> dict[str, Any]:
     }
 
 
-def chunk_words(chunk: ChunkStory) -> str:
+def _chunk_words(chunk: ChunkStory) -> str:
     """One chunk in a sentence's half."""
     last = chunk.last
     if last is None:

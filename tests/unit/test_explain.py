@@ -1,4 +1,4 @@
-"""`history`: what a word means, and the whole story of that thing, down to why it is not published."""
+"""`history`: what a word means, and what happened to that thing, down to why it is not published."""
 
 import json
 import os
@@ -7,18 +7,20 @@ import pytest
 from world import World
 
 from voyage_jobs.errors import ConfigError, StateError
-from voyage_jobs.report.history import history
+from voyage_jobs.explain.history import history
 from voyage_jobs.state import batches
 from voyage_jobs.steps import acts
 
 
 @pytest.fixture
 def told(world):
-    return lambda word, source=None, **sections: history(world.settings(**sections), str(word), source)
+    return lambda word, source=None, **sections: history(
+        world.settings(**sections), world.clock, str(word), source
+    )
 
 
 def happened(story):
-    return "\n".join(what for _, what in story.timeline())
+    return "\n".join(event.what for event in story.events)
 
 
 def rescan(world, turns=None):
@@ -84,10 +86,12 @@ def test_a_published_document_tells_its_whole_way(world, told):
     story = told("a.md")
     assert "Published at" in story.summary
     assert "2 chunks" in story.summary
-    assert story.hint is None
+    assert story.next is None
     for words in ("found on disk", "recorded", "packed", "running", "ended", "collected", "published"):
         assert words in happened(story)
-    assert [at for at, _ in story.timeline()] == sorted(at for at, _ in story.timeline())
+    assert [event.at for event in story.events] == sorted(event.at for event in story.events)
+    order = [happened(story).index(f"{word} (") for word in ("ended", "are there", "collected", "published")]
+    assert order == sorted(order)  # what happened at one moment stands in the order in which it was recorded
     [version] = story.parts["versions"]
     assert version["table_version"] is not None
     assert [chunk["ordinal"] for chunk in story.parts["chunks"]] == [0, 1]
@@ -102,7 +106,7 @@ def test_a_document_at_the_vendor_says_so_and_names_the_next_command(world, told
     world.run(10, quiet=False)
     story = told("./a.md")
     assert "Not published yet: of 1 chunk, 1 is at Voyage." in story.summary
-    assert "voyage-jobs sync" in story.hint
+    assert "voyage-jobs sync" in story.next
 
 
 def test_a_changed_document_is_served_as_before_until_then(world, told):
@@ -123,13 +127,13 @@ def test_a_refused_chunk_is_told_in_the_vendors_words(tmp_path):
     world.write("only.md", "poison")
     world.write("part.md", "# a\n\npoison too\n\n# b\n\nfine")
     world.run()
-    only = history(world.settings(), "only.md")
+    only = history(world.settings(), world.clock, "only.md")
     assert "1 has failed. Voyage says:" in only.summary
     assert "No poison." in only.summary
-    assert "voyage-jobs retry" in only.hint
-    part = history(world.settings(), "part.md")
+    assert "voyage-jobs retry" in only.next
+    part = history(world.settings(), world.clock, "part.md")
     assert "1 more could not be embedded" in part.summary
-    assert "retry" in part.hint
+    assert "retry" in part.next
     assert "No poison." in json.dumps(part.as_dict())
 
 
@@ -147,10 +151,10 @@ def test_a_cancelled_chunk_waits_for_retry(world, told):
             world.take_turns(context, 2, quiet=False)
     story = told("a.md")
     assert "Not published yet: of 1 chunk, 1 was cancelled." in story.summary
-    assert "voyage-jobs retry" in story.hint
+    assert "voyage-jobs retry" in story.next
     key = story.parts["chunks"][0]["embedding_key"]
     assert told(key).summary == "It was cancelled."
-    assert "voyage-jobs retry" in told(key).hint
+    assert "voyage-jobs retry" in told(key).next
 
 
 def test_skipped_missing_gone_and_moved_documents_say_what_they_are(world, told):
@@ -195,10 +199,10 @@ def test_a_batch_is_found_by_ref_beginning_and_vendor_id(world, told):
     for word in (batch.ref, batch.ref[:6], batch.remote_id):
         assert told(word).ref == batch.ref
     story = told(batch.ref)
-    assert "Voyage works on it." in story.summary
+    assert "Its job is running at Voyage." in story.summary
     assert story.parts["attempts"][0]["state"] == "created"
     assert story.parts["outcomes"] == [{"outcome": "open", "lines": 1}]
-    assert "create call 1 sent" in happened(story)
+    assert "creating (attempt 1)" in happened(story)
     assert story.facts["input_file_id"]
     rescan(world)
     done = told(batch.ref)
@@ -210,21 +214,21 @@ def test_a_parked_batch_tells_reason_and_next_command(tmp_path):
     world = World(tmp_path, options={"retired_models": {"voyage-4": "voyage-5"}})
     world.write("a.md", "text")
     world.run(12, quiet=False)
-    story = history(world.settings(), "a.md")
+    story = history(world.settings(), world.clock, "a.md")
     assert "is parked" in story.summary
     ref = story.parts["chunks"][0]["last"]["batch"]
-    parked = history(world.settings(), ref)
-    assert "a person must decide" in parked.summary
+    parked = history(world.settings(), world.clock, ref)
+    assert "you must decide" in parked.summary
     assert "retired" in parked.summary
-    assert "retry" in parked.hint
+    assert "retry" in parked.next
 
 
 def test_a_bad_line_is_listed_with_the_batch(tmp_path):
     world = World(tmp_path, faults={"line_refused": {"contains": "poison", "message": "No poison."}})
     world.write("a.md", "# a\n\npoison\n\n# b\n\nfine")
     world.run()
-    ref = history(world.settings(), "a.md").parts["chunks"][0]["last"]["batch"]
-    [bad] = history(world.settings(), ref).parts["bad_lines"]
+    ref = history(world.settings(), world.clock, "a.md").parts["chunks"][0]["last"]["batch"]
+    [bad] = history(world.settings(), world.clock, ref).parts["bad_lines"]
     assert (bad["line"], bad["outcome"]) == (0, "refused")
     assert "No poison." in bad["detail"]
 
@@ -248,7 +252,7 @@ def test_a_window_is_found_by_the_keys_that_the_table_shows(tmp_path):
     world.write("a.md", "# One\n\nfirst\n\n# Two\n\nsecond")
     world.run()
     shown = world.table_rows("embedding_key", "ordinal")[1]
-    story = history(world.settings(), shown["embedding_key"])
+    story = history(world.settings(), world.clock, shown["embedding_key"])
     assert shown["embedding_key"].endswith("/1")
     assert [chunk["ordinal"] for chunk in story.parts["chunks"]] == [1]
 

@@ -1,0 +1,1 @@
+"""What happened to one thing: a document, a chunk, a batch, an embedding."""

@@ -1,0 +1,69 @@
+"""`history`: find what a word means (document, chunk, batch, embedding) and say what happened to it."""
+
+from __future__ import annotations
+
+from voyage_jobs.clock import Clock, iso, now_us
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.errors import ConfigError
+from voyage_jobs.explain.batch import of_batch, of_embedding
+from voyage_jobs.explain.document import of_chunk, of_document
+from voyage_jobs.explain.record import History
+from voyage_jobs.report import call_story, why_file
+from voyage_jobs.report.find import ChunkRef, EmbeddingRef, Meaning, OnDisk, find
+from voyage_jobs.state import notes
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.documents import DocumentRow
+from voyage_jobs.state.store import ReadOnlyStore
+from voyage_jobs.state.story import View
+
+
+def history(settings: Settings, clock: Clock, word: str, source: str | None = None) -> History:
+    """The history of what `word` means; `source` narrows paths down to one source.
+
+    `word` is a command-line argument: a path (relative to a source, `SOURCE:PATH`, or absolute), a chunk_id, a
+    batch's ref, Voyage's id of a job, an embedding key, or the beginning of a ref or key. Raises `ConfigError` if it
+    means nothing, or more than one thing; `StateError` if there is no state.
+    """
+    with ReadOnlyStore(settings.paths.state_db).read() as connection:
+        found = _describe(connection, settings, find(connection, settings, word, source))
+    found.as_of = now_us(clock)
+    return found
+
+
+def _describe(connection: View, settings: Settings, meaning: Meaning) -> History:
+    """The history of one thing. Raises `ConfigError` for what the state has never heard of, with the reason."""
+    if isinstance(meaning, OnDisk):
+        unseen = why_file.unseen(connection, settings, meaning)
+        raise ConfigError(unseen.text, hint=unseen.next)
+    if isinstance(meaning, BatchRow):
+        return of_batch(connection, meaning)
+    if isinstance(meaning, ChunkRef):
+        return of_chunk(connection, meaning)
+    if isinstance(meaning, EmbeddingRef):
+        found = of_embedding(connection, meaning)
+    elif isinstance(meaning, DocumentRow):
+        found = of_document(connection, meaning)
+    else:
+        return History("call", meaning.ref, **call_story.tell_call(connection, meaning)._asdict())
+    found.moments += call_story.calls_about(connection, meaning)
+    return found
+
+
+def acts(settings: Settings, most: int) -> list[dict[str, object]]:
+    """What operators asked for on the command line, newest first: who, when, what, and what came of it.
+
+    Raises `StateError` if there is no state.
+    """
+    with ReadOnlyStore(settings.paths.state_db).read() as connection:
+        found = notes.acts(connection, most)
+    return [
+        {
+            "asked_at": iso(act.asked_at),
+            "done_at": iso(act.done_at),
+            "who": act.who,
+            "command": act.command,
+            "arguments": act.arguments,
+            "result": act.result,
+        }
+        for act in found
+    ]
