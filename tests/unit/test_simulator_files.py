@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
-
 import httpx
 import pytest
 from simulator_door import KEY, Door, texts
 
+from voyage_jobs.simulator import blobs
 from voyage_jobs.simulator.messages import ApiError
 from voyage_jobs.simulator.multipart import read_form
 
@@ -49,27 +48,45 @@ def test_an_upload_that_ends_early_or_is_too_large_leaves_nothing() -> None:
     assert door.http.get("/files").json()["data"] == []
 
 
-@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 1 << 20])
-def test_a_form_reads_the_same_in_pieces_of_any_size(chunk: int) -> None:
-    class Slow(io.BytesIO):
-        def read(self, size: int | None = -1, /) -> bytes:
-            return super().read(chunk)
+def stored(data: bytes) -> blobs.Blob:
+    body = blobs.BlobStore().new()
+    for at in range(0, len(data), 10):
+        body.append(data[at : at + 10])
+    return body
 
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 1 << 20])
+@pytest.mark.parametrize("spill", [10, 150, 200, 1 << 20])
+def test_a_form_reads_the_same_in_pieces_of_any_size(
+    chunk: int, spill: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     content = b'{"custom_id": "a"}\r\n--not-it\r\n\r\n-\r\n--x\r\n'
     body = (
         b'--xyz\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
         b'--xyz\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n'
         b"Content-Type: application/jsonl\r\n\r\n" + content + b"\r\n--xyz--\r\n"
     )
-    got = bytearray()
-    form = read_form('multipart/form-data; boundary="xyz"', Slow(body), got.extend)
+    monkeypatch.setattr(blobs, "SPILL_BYTES", spill)
+    monkeypatch.setattr(blobs, "CHUNK_BYTES", chunk)
+    upload = stored(body)
+    form = read_form('multipart/form-data; boundary="xyz"', upload)
 
-    assert (form.filename, form.fields, bytes(got)) == ("a.jsonl", {"purpose": "batch"}, content)
+    assert (form.filename, form.fields, upload.read()) == ("a.jsonl", {"purpose": "batch"}, content)
+    assert (upload.size, b"".join(upload.chunks())) == (len(content), content)
+    assert b"\n".join(line for _, line in upload.lines()) == content[:-1]
 
 
-def test_a_head_without_end_is_refused_early() -> None:
-    with pytest.raises(ApiError, match="too large"):
-        read_form("multipart/form-data; boundary=x", io.BytesIO(b"y" * (1 << 20)), lambda piece: None)
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"y" * (1 << 16), "ends before"),
+        (b"--x\r\nname" + b"y" * (1 << 15) + b"\r\n\r\n\r\n--x--\r\n", "too large"),
+        (b"--x\r\n\r\n" + b"y" * (1 << 17) + b"\r\n--x--\r\n", "too large"),
+    ],
+)
+def test_a_form_out_of_bounds_is_refused(body: bytes, reason: str) -> None:
+    with pytest.raises(ApiError, match=reason):
+        read_form("multipart/form-data; boundary=x", stored(body))
 
 
 def test_key_and_host_are_checked() -> None:

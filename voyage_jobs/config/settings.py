@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
-from pydantic import Field, PrivateAttr, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.page_token import PageToken
@@ -32,10 +31,8 @@ from voyage_jobs.config.sections import (
     VoyageSettings,
     WatchSettings,
 )
+from voyage_jobs.state.door import FILES
 from voyage_jobs.vendors.registry import VENDORS, by_type
-
-ENV_PREFIX = "VOYAGE_JOBS_"
-ENV_DELIMITER = "__"
 
 
 @dataclass(frozen=True)
@@ -44,11 +41,6 @@ class Paths:
 
     data_dir: Path
     lancedb: Path | None
-
-    @property
-    def state_db(self) -> Path:
-        """The SQLite database."""
-        return self.data_dir / "state.db"
 
     @property
     def lock(self) -> Path:
@@ -92,7 +84,6 @@ class Paths:
     @property
     def ours(self) -> tuple[str, ...]:
         """What is called so in the data folder is ours; an operator may keep other things beside it."""
-        state = self.state_db.name
         mine = [
             self.lock,
             self.generation,
@@ -102,15 +93,13 @@ class Paths:
             self.items,
             self.own_table,
         ]
-        return (state, f"{state}-wal", f"{state}-shm", *(path.name for path in mine if path is not None))
+        return (*FILES, *(path.name for path in mine if path is not None))
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """The configuration. Made by `load_settings`; made directly (tests) it knows no file, key or warnings."""
 
-    model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_DELIMITER
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     data_dir: Folder
     sources: tuple[SourceSettings, ...] = ()
@@ -134,19 +123,6 @@ class Settings(BaseSettings):
     _api_key: KeySource = PrivateAttr(default_factory=lambda: KeySource({}))
     _page_token: PageToken = PrivateAttr(default_factory=lambda: PageToken({}))
     _notify_secret: SecretSource = PrivateAttr(default_factory=lambda: SecretSource({}, "notify_secret"))
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is passed in: `load.py` has merged file and environment, and knows who gave what."""
-        del settings_cls, env_settings, dotenv_settings, file_secret_settings
-        return (init_settings,)
 
     @model_validator(mode="before")
     @classmethod

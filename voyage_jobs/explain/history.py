@@ -13,7 +13,7 @@ from voyage_jobs.report.find import ChunkRef, EmbeddingRef, Meaning, OnDisk, fin
 from voyage_jobs.state import notes
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.documents import DocumentRow
-from voyage_jobs.state.store import ReadOnlyStore
+from voyage_jobs.state.door import open_state
 from voyage_jobs.state.story import View
 
 
@@ -24,7 +24,7 @@ def history(settings: Settings, clock: Clock, word: str, source: str | None = No
     batch's ref, Voyage's id of a job, an embedding key, or the beginning of a ref or key. Raises `ConfigError` if it
     means nothing, or more than one thing; `StateError` if there is no state.
     """
-    with ReadOnlyStore(settings.paths.state_db).read() as connection:
+    with open_state(settings).read() as connection:
         found = _describe(connection, settings, find(connection, settings, word, source))
     found.as_of = now_us(clock)
     return found
@@ -54,7 +54,7 @@ def acts(settings: Settings, most: int) -> list[dict[str, object]]:
 
     Raises `StateError` if there is no state.
     """
-    with ReadOnlyStore(settings.paths.state_db).read() as connection:
+    with open_state(settings).read() as connection:
         found = notes.acts(connection, most)
     return [
         {

@@ -7,5 +7,5 @@
     app          paths to views, and the headers that every answer carries
     door         the thread that listens; whatever happens to it, the work goes on
 
-The only user of Starlette and uvicorn, which are loaded when somebody listens.
+Starlette and uvicorn are loaded when somebody listens.
 """

@@ -23,11 +23,12 @@ class Blob:
         self._path = Path()
         self._on_disk = 0
         self._tail = bytearray()
+        self._skipped = 0
 
     @property
     def size(self) -> int:
         """How many bytes there are."""
-        return self._on_disk + len(self._tail)
+        return self._on_disk + len(self._tail) - self._skipped
 
     def append(self, data: bytes) -> None:
         """Add bytes at the end."""
@@ -41,9 +42,16 @@ class Blob:
             self._on_disk += len(self._tail)
             self._tail.clear()
 
-    def read(self, start: int, length: int) -> bytes:
+    def narrow(self, start: int, stop: int) -> None:
+        """Keep the bytes of [start, stop) alone; nothing can be added any more."""
+        self._skipped += start
+        self._tail = self._tail[: max(0, self._skipped + stop - start - self._on_disk)]
+        self._on_disk = min(self._on_disk, self._skipped + stop - start)
+
+    def read(self, start: int = 0, length: int | None = None) -> bytes:
         """The bytes from `start` on, fewer than `length` only at the end."""
-        stop = min(start + length, self.size)
+        stop = self._skipped + (self.size if length is None else min(start + length, self.size))
+        start += self._skipped
         if start >= self._on_disk:
             return bytes(self._tail[start - self._on_disk : stop - self._on_disk])
         fd = os.open(self._path, os.O_RDONLY)
@@ -60,6 +68,18 @@ class Blob:
             piece = self.read(start, min(CHUNK_BYTES, end - start))
             start += len(piece)
             yield piece
+
+    def find_all(self, mark: bytes) -> Iterator[int]:
+        """Where `mark` stands, each time."""
+        offset, seen, most = 0, b"", len(mark) - 1
+        for piece in self.chunks():
+            seen += piece
+            at = seen.find(mark)
+            while at >= 0:
+                yield offset + at
+                at = seen.find(mark, at + len(mark))
+            offset += max(0, len(seen) - most)
+            seen = seen[-most:]
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Every line without its newline, with the offset it starts at."""

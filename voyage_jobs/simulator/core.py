@@ -98,9 +98,10 @@ class Simulator:
         self._busy_s = 0.0
         self._embedders: dict[tuple[str, int], Embedder] = {}
         ids = Ids(seed)
-        self._blobs = BlobStore(storage_dir)
+        self.blobs = BlobStore(storage_dir)
+        """Where the bodies of requests go, and results."""
         self.files = Files(ids, self.options, self.faults)
-        runner = Runner(self.files, self._blobs, self.ledger, self.faults, self.options, self._embed)
+        runner = Runner(self.files, self.blobs, self.ledger, self.faults, self.options, self._embed)
         self.jobs = Jobs(
             files=self.files,
             runner=runner,
@@ -159,7 +160,7 @@ class Simulator:
             self.calls[route.operation] += 1
             redirects = route.operation == "file_content" and self.options.redirect_to is not None
             without = frozenset({"body_cut"} if redirects else ())
-            hit = self.faults.call(route.operation, now, without, request.body_bytes)
+            hit = self.faults.call(route.operation, now, without, request.body.size)
         if hit is not None and hit.fault == "request_lost":
             return Response(0, lost=Loss(hit["as"]))
         if hit is not None and hit.fault == "intercepted":
@@ -235,11 +236,10 @@ class Simulator:
 
     def _delay(self, hit: Hit, route: Route, request: Request, now: int) -> Response:
         """Take the request, let it have its effect later, and never answer."""
-        kept = Request.of(request.method, request.path, request.headers, request.body.read())
         with self._lock:
             due = now + int(hit["seconds"] * US)
             order = self.calls.total()
-            heapq.heappush(self._delayed, (due, order, lambda at: self._perform(route, kept, at)))
+            heapq.heappush(self._delayed, (due, order, lambda at: self._perform(route, request, at)))
         return Response(0, lost=Loss.READ_TIMEOUT)
 
     def _perform(self, route: Route, request: Request, now: int, hit: Hit | None = None) -> Response:
@@ -284,16 +284,11 @@ class Simulator:
         raise AssertionError(f"no such operation: {route.operation}")
 
     def _upload(self, request: Request, now: int) -> Response:
-        """Store an upload as it comes in; only its registration holds the lock."""
-        blob = self._blobs.new()
+        """Store an upload; only its registration holds the lock."""
+        form = read_form(request.headers.get("content-type", ""), request.body)
         most = self.options.max_file_bytes
-
-        def write(piece: bytes) -> None:
-            blob.append(piece)
-            if blob.size > most:
-                raise ApiError(self.options.file_too_large_status, f"The file is larger than {most} bytes.")
-
-        form = read_form(request.headers.get("content-type", ""), request.body, write)
+        if request.body.size > most:
+            raise ApiError(self.options.file_too_large_status, f"The file is larger than {most} bytes.")
         if form.filename is None:
             raise SchemaError("Argument 'file' is required.", "file")
         if form.fields.get("purpose") != "batch":
@@ -304,7 +299,7 @@ class Simulator:
             sick = self.faults.item("upload_sick", self.files.name(form.filename, now), now)
             if sick is not None:
                 raise about_sick(sick)
-            shown = self.files.add(form.filename, "batch", blob, now).as_json(self.options)
+            shown = self.files.add(form.filename, "batch", request.body, now).as_json(self.options)
         if not self.options.upload_shows_expires_at:
             del shown["expires_at"]
         return Response.json(shown)

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Any
 
 import orjson
 
-
-class Readable(Protocol):
-    """A request body that is read in pieces, so that an upload is never held in memory."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Up to `size` bytes (all that is left for -1); empty at the end."""
+from voyage_jobs.simulator.blobs import Blob, BlobStore
 
 
 class Loss(Enum):
@@ -37,44 +30,14 @@ class Trickle:
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request. Header names are in lower case; `peer` is the caller's address."""
+    """One HTTP request whose body has come in. Header names are in lower case; `peer` is the caller's address."""
 
     method: str
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: Readable = field(default_factory=io.BytesIO, repr=False)
-    host: str = "api.voyageai.com"
+    body: Blob = field(default_factory=lambda: BlobStore().new(), repr=False)
     peer: str = "127.0.0.1"
-
-    @classmethod
-    def of(
-        cls,
-        method: str,
-        target: str,
-        headers: Mapping[str, str] | None = None,
-        body: bytes | Readable = b"",
-        *,
-        host: str = "api.voyageai.com",
-        peer: str = "127.0.0.1",
-    ) -> Request:
-        """Build a request from a target such as `/v1/files?limit=1`."""
-        parts = urlsplit(target)
-        return cls(
-            method=method.upper(),
-            path=unquote(parts.path),
-            query=dict(parse_qsl(parts.query, keep_blank_values=True)),
-            headers={name.lower(): value for name, value in (headers or {}).items()},
-            body=io.BytesIO(body) if isinstance(body, bytes) else body,
-            host=host,
-            peer=peer,
-        )
-
-    @property
-    def body_bytes(self) -> int:
-        """How long the body is, as far as the request says."""
-        length = self.headers.get("content-length", "")
-        return int(length) if length.isdecimal() else 0
 
 
 @dataclass
@@ -95,6 +58,11 @@ class Response:
     reset: bool = False
     by_another: bool = False
     trickle: Trickle | None = None
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether it is nothing that a server would send: no answer, or one that breaks off or trickles in."""
+        return self.lost is not None or self.cut or self.trickle is not None
 
     @classmethod
     def json(cls, value: Any, status: int = 200) -> Response:
@@ -144,25 +112,3 @@ class SchemaError(ApiError):
     def __init__(self, detail: str, field_name: str | None = None) -> None:
         super().__init__(400, detail)
         self.field_name = field_name
-
-
-class IterReader:
-    """Makes an iterable of bytes readable in pieces of any size."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = iter(pieces)
-        self._rest = b""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Up to `size` bytes, or everything for -1."""
-        if size < 0:
-            whole = self._rest + b"".join(self._pieces)
-            self._rest = b""
-            return whole
-        while not self._rest:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return b""
-            self._rest = piece
-        got, self._rest = self._rest[:size], self._rest[size:]
-        return got

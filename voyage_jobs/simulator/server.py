@@ -1,247 +1,91 @@
-"""The HTTP door: a server of the standard library in front of a simulator."""
+"""The HTTP door: Starlette on uvicorn in front of a simulator, in a thread of its own."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import signal
 import socket
-import struct
 import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from types import FrameType
-from typing import Protocol
+from typing import Any
+
+import uvicorn
+from starlette import requests, responses
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from voyage_jobs.simulator.core import Simulator
-from voyage_jobs.simulator.messages import ApiError, Loss, Readable, Request, Response
-from voyage_jobs.simulator.trickle import send_head
+from voyage_jobs.simulator.messages import Request, Response
+from voyage_jobs.simulator.wire import Wire
 
-_CHUNK_BYTES = 1 << 20
-_MAX_LINE_BYTES = 1 << 16
 _TICK_S = 0.25
-_HOLD_S = 3600.0
 _LINES_PER_TICK = 500
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # linger for no time
+_KEEP_ALIVE_S = 3600  # a connection that ends between two requests would be a fault that nobody asked for
 
 
-class LineReadable(Readable, Protocol):
-    """A connection: bytes and lines."""
+def _app(simulator: Simulator) -> ASGIApp:
+    """The simulator's one router behind HTTP.
 
-    def readline(self, size: int = -1, /) -> bytes:
-        """A line with its end, at most `size` bytes."""
+    A body is taken to its end first, as a client listens only then. No call gets a thread: the simulator lets one
+    in at a time, and what waits (a held line, a head that trickles) waits here.
+    """
 
-
-class LimitedReader:
-    """The `length` bytes of a request body on a connection that stays open."""
-
-    def __init__(self, source: Readable, length: int) -> None:
-        self._source = source
-        self._left = length
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Up to `size` bytes of what is left."""
-        wanted = self._left if size < 0 else min(size, self._left)
-        data = self._source.read(wanted) if wanted else b""
-        self._left = self._left - len(data) if data else 0
-        return data
-
-
-class ChunkedReader:
-    """A request body in chunked transfer coding."""
-
-    def __init__(self, source: LineReadable) -> None:
-        self._pieces = self._decoded(source)
-        self._rest = b""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Up to `size` bytes, or everything for -1."""
-        if size < 0:
-            whole, self._rest = self._rest + b"".join(self._pieces), b""
-            return whole
-        if not self._rest:
-            self._rest = next(self._pieces, b"")
-        got, self._rest = self._rest[:size], self._rest[size:]
-        return got
-
-    @staticmethod
-    def _decoded(source: LineReadable) -> Iterator[bytes]:
-        while True:
-            head = source.readline(_MAX_LINE_BYTES).split(b";")[0].strip()
-            try:
-                left = int(head, 16)
-            except ValueError:
-                raise ApiError(400, "The chunked body is malformed.") from None
-            if left <= 0:
-                break
-            while left > 0:
-                piece = source.read(min(left, _CHUNK_BYTES))
-                if not piece:
-                    raise ApiError(400, "The chunked body is cut.")
-                left -= len(piece)
-                yield piece
-            source.readline(_MAX_LINE_BYTES)
-        while source.readline(_MAX_LINE_BYTES).strip():
-            pass  # trailers
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """One connection. A lost exchange closes or resets it without a word."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = 1 << 16
-    server: _Server
-
-    def _serve(self) -> None:
-        """Answer one request of any method."""
-        body = self._body()
-        response = self.server.simulator.handle(self._request(body))
-        if response.lost is not None:
-            self._lose(response.lost)
-            return
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        asked = requests.Request(scope, receive)
+        body = simulator.blobs.new()
         try:
-            while body.read(_CHUNK_BYTES):
-                pass  # a client listens only when it has sent all
-        except ApiError:
-            self.close_connection = True
-        if response.status == 400 and isinstance(body, ChunkedReader):
-            self.close_connection = (
-                True  # the chunks may be what was wrong: where the next request begins is unknown
-            )
-        self._send(response)
-
-    def _lose(self, loss: Loss) -> None:
-        """Give no answer; where the client is to time out, hold the line until it hangs up."""
-        self.close_connection = True
-        if loss is Loss.READ_ERROR:
-            self.server.reset(self.connection)
-        if loss is Loss.READ_TIMEOUT:
-            self.connection.settimeout(_HOLD_S)
-            while self.rfile.read1(_CHUNK_BYTES):
-                pass
-
-    do_GET = do_POST = do_DELETE = do_PUT = do_PATCH = do_HEAD = _serve  # noqa: N815 - names of the base class
-
-    def _request(self, body: Readable) -> Request:
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        host = headers.get("host", "")
-        return Request.of(self.command, self.path, headers, body, host=host, peer=self.client_address[0])
-
-    def _body(self) -> Readable:
-        source: LineReadable = self.rfile
-        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
-            return ChunkedReader(source)
-        length = self.headers.get("Content-Length", "0")
-        return LimitedReader(source, int(length) if length.isdecimal() else 0)
-
-    def _send(self, response: Response) -> None:
-        head = self._head(response)
-        if response.trickle is None:
-            self.wfile.write(head)
-        elif not send_head(self.connection, head, response.trickle):
-            self.close_connection = True
+            async for piece in asked.stream():
+                body.append(piece)
+        except requests.ClientDisconnect:
             return
-        for piece in response.chunks():
-            if self.command != "HEAD":
-                self.wfile.write(piece)
-        if response.cut:
-            self.close_connection = True
-        if response.reset:
-            self.wfile.flush()
-            self.server.reset(self.connection)
+        peer = scope["client"][0]
+        query = dict(asked.query_params)
+        request = Request(asked.method, scope["path"], query, asked.headers, body, peer=peer)
+        response = simulator.handle(request)
+        if response.is_odd:
+            await asked.state.wire.send_odd(response, receive)
+        else:
+            await _sent(response)(scope, receive, send)
 
-    def _head(self, response: Response) -> bytes:
-        """Status line and headers, as the base class writes them."""
-        wire, written = self.wfile, io.BytesIO()
-        self.wfile = written
-        self.send_response_only(response.status)
-        for name, value in response.headers.items():
-            self.send_header(name.title(), value)
-        self.send_header("Content-Length", str(response.length))
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile = wire
-        return written.getvalue()
-
-    def log_message(self, *args: object) -> None:
-        """Stay silent: what was asked can be seen at /_simulator/state."""
-
-    def handle(self) -> None:
-        """Serve the connection until either side is done with it."""
-        with contextlib.suppress(ConnectionError, TimeoutError):
-            super().handle()
-
-    def finish(self) -> None:
-        """Flush and close; the client may be gone already."""
-        with contextlib.suppress(ConnectionError):
-            super().finish()
+    return answer
 
 
-class _Server(ThreadingHTTPServer):
-    """A listener whose connection threads do not keep the process alive."""
+def _sent(response: Response) -> responses.Response:
+    headers = {**response.headers, "content-length": str(response.length)}
+    if isinstance(response.body, bytes):
+        return responses.Response(response.body, response.status, headers)
+    return responses.StreamingResponse(response.body, response.status, headers)
 
-    daemon_threads = True
 
-    def __init__(self, simulator: Simulator, address: tuple[str, int]) -> None:
-        self.simulator = simulator
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self._connections: set[socket.socket] = set()
-        self._resets: set[socket.socket] = set()
-        super().__init__(address, _Handler)
+class _Server(uvicorn.Server):
+    """Ends at once: what waits on an open connection ends with it."""
 
-    def server_bind(self) -> None:
-        """Bind without the name look-up of the base class, which can take seconds."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
-
-    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
-        """Accept a connection and remember it."""
-        connection, address = super().get_request()
-        self._connections.add(connection)
-        return connection, address
-
-    def shutdown_request(self, request: socket.socket | tuple[bytes, socket.socket]) -> None:
-        """Forget a connection that is over."""
-        if isinstance(request, socket.socket):
-            self._connections.discard(request)
-            if request in self._resets:
-                self._resets.discard(request)
-                self.close_request(request)  # without the farewell of the base class
-                return
-        super().shutdown_request(request)
-
-    def reset(self, connection: socket.socket) -> None:
-        """Let the client see a reset when the connection is closed, instead of an end in order."""
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        self._resets.add(connection)
-
-    def hang_up(self) -> None:
-        """Break the connections that are still open, so that their threads end."""
-        for connection in list(self._connections):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Break the connections that are open, and close the port."""
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await super().shutdown(sockets)
 
 
 class HttpServer:
-    """A simulator behind a port of its own, served from threads until `stop`."""
+    """A simulator behind a port of its own, served from threads until `stop`. Raises OSError if it is taken."""
 
     def __init__(self, simulator: Simulator, host: str = "127.0.0.1", port: int = 0) -> None:
-        self._server = _Server(simulator, (host, port))
         self._simulator = simulator
+        self._listener = _bound(host, port)
+        self.port: int = self._listener.getsockname()[1]
+        """The port that is listened on."""
+        quiet: dict[str, Any] = {"log_config": None, "access_log": False}
+        bare: dict[str, Any] = {"server_header": False, "date_header": False, "ws": "none", "lifespan": "off"}
+        self._server = _Server(
+            uvicorn.Config(
+                _app(simulator), http=Wire, loop="asyncio", timeout_keep_alive=_KEEP_ALIVE_S, **quiet, **bare
+            )
+        )
         self._stopped = threading.Event()
         self._threads = [
-            threading.Thread(target=self._server.serve_forever, args=(0.1,), name="simulator"),
+            threading.Thread(target=self._server.run, args=([self._listener],), name="simulator"),
             threading.Thread(target=self._work, name="simulator-work", daemon=True),
         ]
-
-    @property
-    def port(self) -> int:
-        """The port that is listened on."""
-        return self._server.server_port
 
     def start(self) -> None:
         """Begin to serve."""
@@ -251,9 +95,7 @@ class HttpServer:
     def stop(self) -> None:
         """Stop serving, break open connections, and close the port."""
         self._stopped.set()
-        self._server.shutdown()
-        self._server.hang_up()
-        self._server.server_close()
+        self._server.should_exit = True
         for thread in self._threads:
             thread.join()
 
@@ -268,6 +110,21 @@ class HttpServer:
         """Do the jobs' work as it falls due, so that no single poll has to do all of it."""
         while not self._stopped.wait(_TICK_S):
             self._simulator.tick(_LINES_PER_TICK)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(
+        family, socket.SOCK_STREAM, socket.IPPROTO_TCP
+    )  # named, or asyncio leaves Nagle on
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen()
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def serve(simulator: Simulator, host: str, port: int, ready: Callable[[int], None]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from voyage_jobs.simulator.core import Simulator
-from voyage_jobs.simulator.messages import IterReader, Loss, Request, Response
+from voyage_jobs.simulator.messages import Loss, Request, Response
 
 _KEPT_REQUESTS = 10_000
 
@@ -38,19 +38,14 @@ class SimulatorTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """One exchange."""
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        host, query = request.url.host, request.url.query.decode()
-        self.requests.append(SeenRequest(request.method, host, request.url.path, query, headers))
+        url, headers = request.url, {name.lower(): value for name, value in request.headers.items()}
+        self.requests.append(SeenRequest(request.method, url.host, url.path, url.query.decode(), headers))
         assert isinstance(request.stream, httpx.SyncByteStream)  # noqa: S101 - narrows the type
-        response = self.simulator.handle(
-            Request.of(
-                request.method,
-                request.url.raw_path.decode(),
-                headers,
-                IterReader(request.stream),
-                host=host,
-            )
-        )
+        body = self.simulator.blobs.new()
+        for piece in request.stream:
+            body.append(piece)
+        asked = Request(request.method, url.path, dict(url.params), headers, body)
+        response = self.simulator.handle(asked)
         if response.lost is not None:
             raise self._loss(response.lost, request)
         if response.trickle is not None:  # in earnest the client's patience ends by its own measure

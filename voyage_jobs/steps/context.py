@@ -21,8 +21,8 @@ from voyage_jobs.profile import KeyMaker, Profile
 from voyage_jobs.segments import PackStore
 from voyage_jobs.sources import names
 from voyage_jobs.state import troubles
+from voyage_jobs.state.door import Writer
 from voyage_jobs.state.rebuild import Build
-from voyage_jobs.state.store import Store
 from voyage_jobs.vendors.base import Client, Vendor
 from voyage_jobs.vendors.registry import by_type
 from voyage_jobs.vendors.tokenizer import TokenCounter
@@ -44,7 +44,7 @@ class Context:
 
     settings: Settings
     clock: Clock
-    store: Store
+    store: Writer
     client: Client
     packs: PackStore
     log: Any
