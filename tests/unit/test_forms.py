@@ -36,16 +36,21 @@ def test_a_file_has_the_fingerprint_that_it_always_had(path, made):
     assert is_made_by(OLDER, reader, OPTIONS)
 
 
-def test_a_source_that_was_compared_is_not_compared_again_by_an_upgrade():
+def test_a_source_that_was_compared_is_not_compared_again_by_an_upgrade(monkeypatch):
+    use(monkeypatch, MARKDOWN, RST, TEXT)
     assert marker(OPTIONS) == (
         "markdown:69ebb09ead5cfdd439f9976f6c881d1c rst:6c77fa5ec78bf4888a324790ef49783a "
         "text:f07e0ca3fb28794793ccfb3f314b5dfc suffixes:5d347a83f261053f5009ed368a11a877"
     )
 
 
-def test_these_are_all_readers_and_forms():
-    assert BUILT_IN == (MARKDOWN, RST, TEXT)
-    assert tuple(FORMS) == NAMES == ("markdown", "rst", "plain")
+def test_the_last_reader_takes_what_no_other_claims():
+    assert BUILT_IN[-1] is TEXT
+    assert [each.name for each in BUILT_IN if not each.suffixes] == ["text"]
+
+
+def test_every_form_that_a_reader_may_name_is_split():
+    assert tuple(FORMS) == NAMES
 
 
 @pytest.mark.parametrize(
@@ -66,7 +71,8 @@ def test_a_file_has_its_reader_by_its_suffix(path, reader):
 
 
 def test_everything_that_changes_the_result_changes_the_fingerprint(monkeypatch):
-    made = [fingerprint(each, options) for each in readers() for options in (OPTIONS, SplitOptions(1999))]
+    first = use(monkeypatch, MARKDOWN, RST, TEXT).readers
+    made = [fingerprint(each, options) for each in first for options in (OPTIONS, SplitOptions(1999))]
     markdown = Registered(MARKDOWN)
     made += [fingerprint(markdown, SplitOptions(2000, 1))]
     made += [fingerprint(Registered(copy_of(MARKDOWN, version=2)), OPTIONS)]
@@ -116,6 +122,7 @@ def test_a_form_that_does_not_use_a_size_does_not_look_at_it(monkeypatch):
 
 
 def test_a_source_knows_which_readers_it_was_compared_with(monkeypatch):
+    use(monkeypatch, MARKDOWN, RST, TEXT)
     before = marker(OPTIONS)
     assert list(unchanged(before, OPTIONS)) == list(readers())
     assert list(unchanged(OLDER, OPTIONS)) == list(readers())
