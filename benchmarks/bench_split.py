@@ -19,7 +19,8 @@ import yaml
 from semantic_text_splitter import MarkdownSplitter
 
 from benchmarks.harness import header, measure_together, peak_rss_mib, row
-from voyage_jobs.sources.split import SplitOptions, split
+from tests.splits import split
+from voyage_jobs.splitting.split import SplitOptions
 
 ENOUGH_FILES = 100
 DEFAULT_FOLDERS = (sys.prefix, sys.base_prefix, "/usr/share", "/usr/lib", "/usr/local/lib")

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
         Why,
     )
     from voyage_jobs.items import Item
+    from voyage_jobs.readers.reader import Heading, Place, Reader, Refused, Text
+    from voyage_jobs.readers.registry import register_reader
 
 from voyage_jobs.version import __version__
 
@@ -34,21 +36,27 @@ __all__ = [
     "Chunks",
     "Cost",
     "CostRow",
+    "Heading",
     "Hit",
     "Item",
     "Items",
+    "Place",
     "Plan",
     "Problem",
     "Project",
+    "Reader",
+    "Refused",
     "SourcePlan",
     "SourceStatus",
     "Status",
     "SyncResult",
+    "Text",
     "Why",
     "__version__",
     "errors",
     "open",
     "project",
+    "register_reader",
 ]
 
 if not TYPE_CHECKING:
@@ -58,6 +66,8 @@ if not TYPE_CHECKING:
         "Project": "api.project",
         "open": "api.project",
         "project": "api.project",
+        "register_reader": "readers.registry",
+        **dict.fromkeys(("Heading", "Place", "Reader", "Refused", "Text"), "readers.reader"),
     }
 
     def __getattr__(name):

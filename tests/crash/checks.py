@@ -10,6 +10,7 @@ from typing import Any
 import log_events
 import numpy as np
 
+from tests.splits import split
 from voyage_jobs import states
 from voyage_jobs.clock import Clock, SystemClock
 from voyage_jobs.config.profile import profile_of
@@ -17,7 +18,6 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.report.status import status
 from voyage_jobs.simulator import Simulator
 from voyage_jobs.simulator.vectors import Embedder
-from voyage_jobs.sources.split import split
 from voyage_jobs.steps.splitting import split_options
 from voyage_jobs.table import PublishedTable
 

@@ -9,7 +9,8 @@ import subprocess
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from voyage_jobs.sources.split import SplitOptions, split
+from tests.splits import split
+from voyage_jobs.splitting.split import SplitOptions
 
 from . import checks
 from .documents import Author

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tests.splits import split
 from voyage_jobs import states
 from voyage_jobs.clock import now_us
 from voyage_jobs.profile import KeyMaker, Profile
@@ -18,7 +19,7 @@ from voyage_jobs.segments import PackStore
 from voyage_jobs.simulator.catalog import MODELS
 from voyage_jobs.simulator.endpoints import list_digest, text_digest
 from voyage_jobs.simulator.vectors import Embedder, in_context
-from voyage_jobs.sources.split import SplitOptions, split
+from voyage_jobs.splitting.split import SplitOptions
 from voyage_jobs.state import lanes, ledger, setback
 from voyage_jobs.steps.context import profile_of
 from voyage_jobs.vendors.remote import METADATA_REF

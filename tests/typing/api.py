@@ -1,11 +1,12 @@
 """The types of the public API, for mypy alone: never run."""
 
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, assert_type
+from typing import Any, BinaryIO, assert_type
 
 import voyage_jobs
-from voyage_jobs import Hit, Item, Project, errors
+from voyage_jobs import Heading, Hit, Item, Place, Project, Reader, Refused, Text, errors
 
 
 def types(project: Project, path: Path) -> None:
@@ -41,6 +42,41 @@ def types(project: Project, path: Path) -> None:
         project.sync()
     except errors.LockedError as error:
         assert_type(error.hint, str | None)
+
+
+class Subtitles(Reader):
+    """A reader that inherits the defaults."""
+
+    name = "srt"
+    version = 1
+    suffixes = (".srt",)
+
+    def read(self, file: BinaryIO, options: Mapping[str, Any]) -> Iterator[Text]:
+        found = file.read().decode()
+        if not found:
+            raise Refused("empty")
+        headings = [Heading(0, 1, 1, "a")]
+        yield Text(found, title="a", metadata={"n": 1}, headings=headings, places=[Place(0, "time", "1")])
+
+
+class Alike:
+    """A reader by its shape alone."""
+
+    name = "vtt"
+    version = 1
+    suffixes: tuple[str, ...] = (".vtt",)
+    heads: tuple[bytes, ...] = (b"WEBVTT",)
+    forms: tuple[str, ...] = ("plain",)
+    isolated = False
+
+    def read(self, file: BinaryIO, options: Mapping[str, Any]) -> Iterator[Text]:
+        yield Text(file.read().decode())
+
+
+def readers() -> None:
+    voyage_jobs.register_reader(Subtitles())
+    voyage_jobs.register_reader(Alike(), {"kind": "caption"})
+    voyage_jobs.register_reader(object())  # type: ignore[arg-type]
 
 
 def wrong(project: Project) -> None:

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from readers_in_use import use
 
 import voyage_jobs
 from tests.world import KEY
@@ -25,6 +26,9 @@ CONFIG = 'data_dir = "data"\n[[sources]]\nname = "docs"\npath = "docs"\n'
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A working directory with documents and a configuration, and a simulated Voyage that the environment names."""
+    use(monkeypatch)
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "film.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nHello there.\n")
     for name in ("docs/guide.md", "wiki/page.md"):
         file = tmp_path / name
         file.parent.mkdir()
@@ -68,6 +72,7 @@ def test_the_examples_of_the_page_run(place):
     assert "published" in said
     assert "ticket/17 {'open': True, 'team': 'it'}" in said
     assert "['ticket/17']" in said
+    assert "done Hello there." in said
     assert "max_inputs is 0" in said
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import namedtuple
+from importlib.metadata import EntryPoint
 
 import lancedb
 import pytest
+from readers_in_use import use
 from verify_doors import pack_files, settled, sql
 from world import KEY, World
 
@@ -17,6 +19,7 @@ from voyage_jobs.config.page_token import PageToken
 from voyage_jobs.config.secret import SecretSource
 from voyage_jobs.doctor.check import Verdict, bad, exit_code, good, note
 from voyage_jobs.doctor.examine import examine
+from voyage_jobs.readers.registry import GROUP
 from voyage_jobs.state import engine
 
 ATLAS = "al-not-a-real-key-of-atlas-0123456789"
@@ -66,10 +69,27 @@ def test_a_sound_folder(sound):
         "clock",
         "sqlite",
         "disk",
+        "readers",
         "source docs",
     ):
         assert one(found, name).verdict is Verdict.GOOD, name
     assert "12 rows" in one(found, "table").why
+    assert one(found, "readers").why.startswith("markdown 1, rst 1, ")
+
+
+def test_a_reader_that_cannot_be_used_is_bad_and_the_others_work(sound, monkeypatch):
+    points = [
+        EntryPoint("subtitles", "test_reader_contract:Captions", GROUP),
+        EntryPoint("pictures", "no_such_package:Reader", GROUP),
+    ]
+    use(monkeypatch, installed=points)
+    found = checks(sound)
+    assert wrong(found) == {"reader pictures"}
+    assert one(found, "reader pictures").why == (
+        "cannot be used: ModuleNotFoundError: No module named 'no_such_package'"
+    )
+    assert "no_such_package" in one(found, "reader pictures").fix
+    assert one(found, "readers").why.endswith("text 1, captions 1 (test_reader_contract:Captions)")
 
 
 def test_the_key_is_never_shown(sound):

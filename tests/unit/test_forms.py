@@ -1,4 +1,4 @@
-"""Forms: which file takes which, and fingerprints that never change by accident: each change reads and splits anew."""
+"""Who reads and splits what, and fingerprints that never change by accident: each change reads and splits anew."""
 
 from __future__ import annotations
 
@@ -6,35 +6,55 @@ from dataclasses import dataclass, replace
 
 import pytest
 from older_state import OLDER
+from readers_in_use import copy_of, use
 
-from voyage_jobs.sources import forms
-from voyage_jobs.sources.forms import FORMS, MARKDOWN, RST, TEXT, form_of
-from voyage_jobs.sources.split import SplitOptions
+from voyage_jobs.readers.reader import FORMS as NAMES
+from voyage_jobs.readers.registry import BUILT_IN, Registered, reader_of, readers
+from voyage_jobs.readers.text import MARKDOWN, RST, TEXT
+from voyage_jobs.splitting.fingerprints import fingerprint, is_made_by, marker, older, unchanged
+from voyage_jobs.splitting.forms import FORMS
+from voyage_jobs.splitting.split import SplitOptions
+
+OPTIONS = SplitOptions()
 
 
 @pytest.mark.parametrize(
-    ("form", "fingerprint"),
+    ("path", "made"),
     [
-        (MARKDOWN, "markdown:69ebb09ead5cfdd439f9976f6c881d1c"),
-        (RST, "rst:6c77fa5ec78bf4888a324790ef49783a"),
-        (TEXT, "text:f07e0ca3fb28794793ccfb3f314b5dfc"),
+        ("a.md", "markdown:69ebb09ead5cfdd439f9976f6c881d1c"),
+        ("a.rst", "rst:6c77fa5ec78bf4888a324790ef49783a"),
+        ("a.txt", "text:f07e0ca3fb28794793ccfb3f314b5dfc"),
     ],
     ids=["markdown", "rst", "text"],
 )
-def test_a_form_has_the_fingerprint_that_it_always_had(form, fingerprint):
+def test_a_file_has_the_fingerprint_that_it_always_had(path, made):
     """A literal that has to be changed here is a version that users read, split and perhaps pay for again."""
-    assert form.fingerprint(SplitOptions()) == fingerprint
-    assert form.older(SplitOptions()) == (OLDER,)
-    assert form.made(fingerprint, SplitOptions())
-    assert form.made(OLDER, SplitOptions())
+    reader = reader_of(path)
+    assert fingerprint(reader, OPTIONS) == made
+    assert older(reader, OPTIONS) == (OLDER,)
+    assert is_made_by(made, reader, OPTIONS)
+    assert is_made_by(OLDER, reader, OPTIONS)
 
 
-def test_these_are_all_forms():
-    assert FORMS == (MARKDOWN, RST, TEXT)
+def test_a_source_that_was_compared_is_not_compared_again_by_an_upgrade(monkeypatch):
+    use(monkeypatch, MARKDOWN, RST, TEXT)
+    assert marker(OPTIONS) == (
+        "markdown:69ebb09ead5cfdd439f9976f6c881d1c rst:6c77fa5ec78bf4888a324790ef49783a "
+        "text:f07e0ca3fb28794793ccfb3f314b5dfc suffixes:5d347a83f261053f5009ed368a11a877"
+    )
+
+
+def test_the_last_reader_takes_what_no_other_claims():
+    assert BUILT_IN[-1] is TEXT
+    assert [each.name for each in BUILT_IN if not each.suffixes] == ["text"]
+
+
+def test_every_form_that_a_reader_may_name_is_split():
+    assert tuple(FORMS) == NAMES
 
 
 @pytest.mark.parametrize(
-    ("path", "form"),
+    ("path", "reader"),
     [
         ("a.md", MARKDOWN),
         ("deep.er/A.MDX", MARKDOWN),
@@ -46,21 +66,34 @@ def test_these_are_all_forms():
         ("", TEXT),
     ],
 )
-def test_a_file_has_its_form_by_its_suffix(path, form):
-    assert form_of(path) is form
+def test_a_file_has_its_reader_by_its_suffix(path, reader):
+    assert reader_of(path).reader is reader
 
 
-def test_everything_that_changes_the_result_changes_the_fingerprint():
-    made = [form.fingerprint(options) for form in FORMS for options in (SplitOptions(), SplitOptions(1999))]
-    made += [MARKDOWN.fingerprint(SplitOptions(2000, 1))]
-    made += [replace(MARKDOWN, **{each: 2}).fingerprint(SplitOptions()) for each in ("reader", "splitter")]
-    assert len(set(made)) == len(made)
+def test_everything_that_changes_the_result_changes_the_fingerprint(monkeypatch):
+    first = use(monkeypatch, MARKDOWN, RST, TEXT).readers
+    made = [fingerprint(each, options) for each in first for options in (OPTIONS, SplitOptions(1999))]
+    markdown = Registered(MARKDOWN)
+    made += [fingerprint(markdown, SplitOptions(2000, 1))]
+    made += [fingerprint(Registered(copy_of(MARKDOWN, version=2)), OPTIONS)]
+    made += [fingerprint(Registered(copy_of(MARKDOWN, forms=("plain", "markdown"))), OPTIONS)]
+    made += [fingerprint(Registered(MARKDOWN, options={"select": "main"}), OPTIONS)]
+    monkeypatch.setitem(FORMS, "markdown", replace(FORMS["markdown"], splitter=2))
+    made += [fingerprint(markdown, OPTIONS)]
+    assert len(set(made)) == len(made) == 11
 
 
-@pytest.mark.parametrize("raised", [{"reader": 2}, {"splitter": 2}, {"name": "html"}])
-def test_what_an_older_release_made_is_not_taken_for_a_newer_form(raised):
-    assert not replace(MARKDOWN, **raised).made(OLDER, SplitOptions())
-    assert not MARKDOWN.made(OLDER, SplitOptions(1999))
+@pytest.mark.parametrize("changed", [{"version": 2}, {"name": "html"}])
+def test_what_an_older_release_made_is_not_taken_for_a_newer_reader(changed):
+    assert not is_made_by(OLDER, Registered(copy_of(MARKDOWN, **changed)), OPTIONS)
+    assert not is_made_by(OLDER, Registered(MARKDOWN), SplitOptions(1999))
+    assert not is_made_by(OLDER, Registered(MARKDOWN, options={"a": 1}), OPTIONS)
+
+
+def test_what_an_older_release_made_is_not_taken_for_a_newer_splitter(monkeypatch):
+    monkeypatch.setitem(FORMS, "markdown", replace(FORMS["markdown"], splitter=2))
+    assert not is_made_by(OLDER, reader_of("a.md"), OPTIONS)
+    assert is_made_by(OLDER, reader_of("a.rst"), OPTIONS)
 
 
 @dataclass(frozen=True)
@@ -70,35 +103,38 @@ class More(SplitOptions):
     min_chars: int = 0
 
 
-def test_a_new_option_counts_for_the_forms_that_use_it_and_only_where_it_is_set():
-    uses = replace(MARKDOWN, options=(*MARKDOWN.options, "min_chars"))
-    assert uses.fingerprint(More()) == MARKDOWN.fingerprint(SplitOptions())
-    assert uses.made(OLDER, More())
-    assert uses.fingerprint(More(min_chars=5)) != uses.fingerprint(More())
-    assert not uses.made(OLDER, More(min_chars=5))
-    assert RST.fingerprint(More(min_chars=5)) == RST.fingerprint(SplitOptions())
+def test_a_new_option_counts_for_the_forms_that_use_it_and_only_where_it_is_set(monkeypatch):
+    before, rst = fingerprint(reader_of("a.md"), OPTIONS), fingerprint(reader_of("a.rst"), OPTIONS)
+    uses = replace(FORMS["markdown"], options=(*FORMS["markdown"].options, "min_chars"))
+    monkeypatch.setitem(FORMS, "markdown", uses)
+    markdown = Registered(MARKDOWN)
+    assert fingerprint(markdown, More()) == before
+    assert is_made_by(OLDER, markdown, More())
+    assert fingerprint(markdown, More(min_chars=5)) != before
+    assert not is_made_by(OLDER, markdown, More(min_chars=5))
+    assert fingerprint(reader_of("a.rst"), More(min_chars=5)) == rst
 
 
-def test_a_form_that_does_not_use_a_size_does_not_look_at_it():
-    whole = replace(TEXT, options=("max_chars",))
-    assert whole.fingerprint(SplitOptions(2000, 100)) == whole.fingerprint(SplitOptions())
+def test_a_form_that_does_not_use_a_size_does_not_look_at_it(monkeypatch):
+    monkeypatch.setitem(FORMS, "plain", replace(FORMS["plain"], options=("max_chars",)))
+    whole = Registered(TEXT)
+    assert fingerprint(whole, SplitOptions(2000, 100)) == fingerprint(whole, SplitOptions())
 
 
-def test_a_source_knows_which_forms_it_was_compared_with(monkeypatch):
-    options = SplitOptions()
-    before = forms.marker(options)
-    assert list(forms.unchanged(before, options)) == list(FORMS)
-    assert list(forms.unchanged(OLDER, options)) == list(FORMS)
-    assert list(forms.unchanged(None, options)) == []
-    assert list(forms.unchanged(before, SplitOptions(1999))) == []
+def test_a_source_knows_which_readers_it_was_compared_with(monkeypatch):
+    use(monkeypatch, MARKDOWN, RST, TEXT)
+    before = marker(OPTIONS)
+    assert list(unchanged(before, OPTIONS)) == list(readers())
+    assert list(unchanged(OLDER, OPTIONS)) == list(readers())
+    assert list(unchanged(None, OPTIONS)) == []
+    assert list(unchanged(before, SplitOptions(1999))) == []
 
-    raised = replace(RST, splitter=2)
-    monkeypatch.setattr(forms, "FORMS", (MARKDOWN, raised, TEXT))
-    assert forms.marker(options) != before
-    assert list(forms.unchanged(before, options)) == [MARKDOWN, TEXT]
+    use(monkeypatch, MARKDOWN, copy_of(RST, version=2), TEXT)
+    assert marker(OPTIONS) != before
+    assert [each.reader for each in unchanged(before, OPTIONS)] == [MARKDOWN, TEXT]
 
 
-def test_a_suffix_that_another_form_takes_is_a_reason_to_compare(monkeypatch):
-    before = forms.marker(SplitOptions())
-    monkeypatch.setattr(forms, "FORMS", (MARKDOWN, replace(RST, suffixes=(*RST.suffixes, ".txt")), TEXT))
-    assert forms.marker(SplitOptions()) != before
+def test_a_suffix_that_another_reader_takes_is_a_reason_to_compare(monkeypatch):
+    before = marker(OPTIONS)
+    use(monkeypatch, MARKDOWN, copy_of(RST, suffixes=(*RST.suffixes, ".txt")), TEXT)
+    assert marker(OPTIONS) != before

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from voyage_jobs.sources.split import SplitOptions, split
+from tests.splits import split
+from voyage_jobs.splitting.split import SplitOptions
 from voyage_jobs.steps.keepsakes import put_together
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from voyage_jobs.sources.markdown import headings, inline_text
+from voyage_jobs.splitting.markdown import headings, inline_text
 
 LINES = st.lists(
     st.sampled_from(

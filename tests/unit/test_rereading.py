@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 
 import pytest
 from older_state import as_0_1_0_left_it
+from readers_in_use import copy_of, use
 from step_doors import prose, query, scan, settle, shown, versions_of
 
+from voyage_jobs.readers.registry import reader_of
+from voyage_jobs.readers.text import MARKDOWN, RST, TEXT, TextReader
 from voyage_jobs.report.plan import plan
-from voyage_jobs.sources import forms
-from voyage_jobs.sources.forms import MARKDOWN, RST, TEXT
 from voyage_jobs.sources.rules import DEFAULT_INCLUDE
+from voyage_jobs.splitting.forms import FORMS
 from voyage_jobs.state import sources
 from voyage_jobs.steps.scan import Scan
 
@@ -53,8 +56,7 @@ EVERYTHING = ["a.md", "b.md", "c.rst", "d.rst", "e.txt", "empty.md", "empty.rst"
 
 
 def raise_splitter(monkeypatch, form):
-    found = tuple(replace(each, splitter=each.splitter + 1) if each is form else each for each in forms.FORMS)
-    monkeypatch.setattr(forms, "FORMS", found)
+    monkeypatch.setitem(FORMS, form, replace(FORMS[form], splitter=2))
 
 
 # An upgrade.
@@ -102,13 +104,13 @@ def test_an_option_of_all_forms_reads_everything_once(filled, opened):
     assert opened == []
 
 
-@pytest.mark.parametrize("form", [MARKDOWN, RST, TEXT], ids=lambda form: form.name)
+@pytest.mark.parametrize("form", FORMS)
 def test_another_splitter_of_one_form_reads_the_files_of_this_form_only(filled, opened, monkeypatch, form):
     before, billed = filled.table_rows(), filled.ledger.units()
     raise_splitter(monkeypatch, form)
     with filled.worker() as context:
         result = scan(context)
-        mine = [name for name in EVERYTHING if forms.form_of(name).name == form.name]
+        mine = [name for name in EVERYTHING if reader_of(name).reader.forms == (form,)]
         assert sorted(opened) == mine
         assert result.changed == len([name for name in mine if not name.startswith("empty")])
         opened.clear()
@@ -120,7 +122,7 @@ def test_another_splitter_of_one_form_reads_the_files_of_this_form_only(filled, 
 
 
 def test_plan_foretells_that_only_one_form_is_split_again(filled, opened, monkeypatch):
-    raise_splitter(monkeypatch, RST)
+    raise_splitter(monkeypatch, "rst")
     found = plan(filled.settings(), filled.clock)
     assert sorted(opened) == ["c.rst", "d.rst", "empty.rst"]
     (source,) = found["sources"]
@@ -141,11 +143,74 @@ def test_other_patterns_read_nothing_that_stays(filled, opened):
 
 
 def test_a_suffix_that_goes_to_another_form_reads_its_files_only(filled, opened, monkeypatch):
-    wider = replace(MARKDOWN, suffixes=(*MARKDOWN.suffixes, ".txt"))
-    monkeypatch.setattr(forms, "FORMS", (wider, RST, TEXT))
+    use(monkeypatch, copy_of(MARKDOWN, suffixes=(*MARKDOWN.suffixes, ".txt")), RST, TEXT)
     with filled.worker() as context:
         assert scan(context).changed == 1
     assert opened == ["e.txt"]
+
+
+def test_another_version_of_one_reader_reads_its_files_only(filled, opened, monkeypatch):
+    use(monkeypatch, copy_of(MARKDOWN, version=2), RST, TEXT)
+    with filled.worker() as context:
+        assert scan(context).changed == 2
+    assert sorted(opened) == ["a.md", "b.md", "empty.md"]
+
+
+# A reader that is not here: what it made is neither read by another one, nor given up.
+
+
+class Notes(TextReader):
+    """Gives another text than any other reader would of the same bytes."""
+
+    def read(self, file, options):
+        for found in super().read(file, options):
+            yield replace(found, text=found.text.replace("word", "note"))
+
+
+@pytest.fixture
+def with_notes(filled, monkeypatch):
+    """Two more documents, of a reader that a package brings."""
+    notes = Notes("notes", "markdown", (".note",))
+    sources = [{"name": "docs", "path": str(filled.docs), "include": [*DEFAULT_INCLUDE, "*.note"]}]
+    for name in ("x.note", "deep/y.note"):
+        filled.write(name, prose(name, 2))
+    with monkeypatch.context() as patched:
+        use(patched, MARKDOWN, RST, notes, TEXT)
+        filled.run(sources=sources)
+    return sources, notes
+
+
+def test_what_a_missing_reader_made_stays_as_it_is(filled, with_notes, opened, monkeypatch):
+    notes, billed = with_notes, filled.ledger.units()
+    sources, reader = notes
+    before = shown(filled)
+    filled.run(sources=sources)
+    filled.write("x.note", prose("other", 2))
+    filled.run(sources=sources)
+    assert opened == []
+    assert shown(filled) == before
+    assert filled.ledger.units() == billed
+    assert filled.log.named("file.later")[-1] == {"source": "docs", "name": "x.note", "why": "no_reader"}
+
+    use(monkeypatch, MARKDOWN, RST, reader, TEXT)
+    filled.run(sources=sources)
+    texts = shown(filled)
+    assert texts["deep/y.note"] == before["deep/y.note"]
+    assert "other" in texts["x.note"][0]
+    assert not filled.ledger.billed_more_than_once()
+
+
+def test_a_table_that_is_lost_is_filled_by_the_other_readers_meanwhile(filled, with_notes, monkeypatch):
+    sources, reader = with_notes
+    before, billed = shown(filled), filled.ledger.units()
+    shutil.rmtree(filled.data_dir / "lancedb")
+    filled.run(60, quiet=False, sources=sources)
+    assert shown(filled).keys() == before.keys() - {"x.note", "deep/y.note"}
+    assert filled.ledger.units() == billed
+    use(monkeypatch, MARKDOWN, RST, reader, TEXT)
+    filled.run(sources=sources)
+    assert shown(filled) == before
+    assert filled.ledger.units() == billed
 
 
 # Scans that do not come to their end.
@@ -169,7 +234,7 @@ def test_options_that_change_back_leave_nothing_split_in_another_way(filled, mon
 
 
 def test_what_could_not_be_seen_is_compared_later(filled, opened, monkeypatch):
-    raise_splitter(monkeypatch, RST)
+    raise_splitter(monkeypatch, "rst")
     real = os.open
 
     def refuses(path, *args, **kwargs):

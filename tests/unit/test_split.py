@@ -9,8 +9,9 @@ from fuzzing import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voyage_jobs.sources import markdown
-from voyage_jobs.sources.split import MIN_MAX_CHARS, Chunk, SplitDocument, SplitOptions, split
+from tests.splits import split
+from voyage_jobs.splitting import markdown
+from voyage_jobs.splitting.split import MIN_MAX_CHARS, Chunk, SplitDocument, SplitOptions
 
 SMALL = SplitOptions(max_chars=100)
 BODY_BLOCKS = [

@@ -14,7 +14,7 @@ from fuzzing import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voyage_jobs.sources.frontmatter import ERROR_KEY, FrontMatter, front_matter
+from voyage_jobs.splitting.frontmatter import ERROR_KEY, FrontMatter, front_matter
 from voyage_jobs.toml_text import has_longer_keys
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from voyage_jobs.sources.rst import headings
-from voyage_jobs.sources.split import SplitOptions, split
+from tests.splits import split
+from voyage_jobs.splitting.rst import headings
+from voyage_jobs.splitting.split import SplitOptions
 
 
 def found(text: str) -> list[tuple[int, str]]:

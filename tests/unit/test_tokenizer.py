@@ -8,9 +8,10 @@ from step_doors import prose, query, scan
 from tokenizer_file import make_tokenizer
 from tokenizers import Tokenizer
 
+from tests.splits import split
 from voyage_jobs.reload import apply
 from voyage_jobs.report.status import status as report_status
-from voyage_jobs.sources.split import SplitOptions, split
+from voyage_jobs.splitting.split import SplitOptions
 from voyage_jobs.state import counts
 from voyage_jobs.steps.pack import pack
 from voyage_jobs.steps.recount import SLICE, recount

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import random
 import socket
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ordinary import ordinary_folder
 
 from voyage_jobs.sources import names
 from voyage_jobs.sources import walk as walk_module
 from voyage_jobs.sources.files import FileStat, SkipReason
 from voyage_jobs.sources.rules import PathRules
-from voyage_jobs.sources.walk import FolderScan, Known, RootMissing, root_identity, walk
+from voyage_jobs.sources.source import FolderScan, Known, RootMissing
+from voyage_jobs.sources.walk import root_identity, walk
 
 
 class State:
@@ -79,18 +80,9 @@ def vanished(scans: dict[str, FolderScan]) -> set[str]:
 
 
 @pytest.fixture
-def ordinary(tmp_path: Path) -> Iterator[Path]:
-    """A folder of an ordinary user, whose rights the test has: root may read everything."""
-    if os.geteuid() != 0:
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory() as made:
-        os.chown(made, 65534, 65534)
-        os.seteuid(65534)
-        try:
-            yield Path(made)
-        finally:
-            os.seteuid(0)
+def ordinary() -> Iterator[Path]:
+    with ordinary_folder() as folder:
+        yield folder
 
 
 # Roots

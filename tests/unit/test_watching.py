@@ -18,7 +18,7 @@ from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.schedule import Note, Notes
 from voyage_jobs.sources.folders import folders
 from voyage_jobs.sources.rules import PathRules
-from voyage_jobs.sources.walk import RootMissing
+from voyage_jobs.sources.source import RootMissing
 from voyage_jobs.watching.eye import ADDED, DELETED, MODIFIED, EyeError, EyeLimitError, open_eye
 from voyage_jobs.watching.news import MANY, News, judge
 from voyage_jobs.watching.settling import Settling

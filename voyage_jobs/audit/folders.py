@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 from voyage_jobs.audit.findings import Findings
@@ -10,14 +9,12 @@ from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip
-from voyage_jobs.sources.read import read_document
-from voyage_jobs.sources.rules import PathRules
-from voyage_jobs.sources.walk import FolderScan, Known, RootMissing, walk
+from voyage_jobs.sources.source import FolderScan, Known, RootMissing
 from voyage_jobs.state import audit, documents, sources
 from voyage_jobs.state.door import Reader
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.steps.context import Progress
-from voyage_jobs.steps.scan import rules_fingerprint
+from voyage_jobs.steps.reading import read_document, source_of
 
 
 class FolderAudit:
@@ -28,8 +25,7 @@ class FolderAudit:
         self._source = source
         self._found = found
         self._deep = deep
-        self._root = os.fsencode(source.path)
-        self._rules = PathRules(source.include, source.exclude, source.hidden)
+        self._documents = source_of(source)
         self._folder_ids: dict[str, int] = {}
         self._visited: set[str] = set()
         self._unseen: list[str] = []
@@ -50,14 +46,9 @@ class FolderAudit:
         self._vanished_folders()
 
     def _folders(self, row: SourceRow | None) -> Iterator[FolderScan]:
-        changed = row is None or row.rules_fingerprint != rules_fingerprint(self._rules, self._source)
-        return walk(
-            self._root,
-            self._rules,
-            follow_symlinks=self._source.follow_symlinks,
-            known=(lambda _folder: {}) if self._deep else self._known,
-            rules_changed=changed,
-        )
+        known = (lambda _folder: {}) if self._deep else self._known
+        changed = row is None or row.rules_fingerprint != self._documents.fingerprint
+        return self._documents.discover(known, rules_changed=changed)
 
     def _known(self, folder: str) -> Known:
         folder_id = self._folder_ids.get(folder)
@@ -104,13 +95,8 @@ class FolderAudit:
         if known is None:
             self._found.add("file_unknown", self._named(folder, stat.name))
             return
-        path = os.path.join(self._root, names.decode(f"{folder}/{stat.name}" if folder else stat.name))
-        read = read_document(
-            path,
-            stat,
-            max_bytes=self._source.max_file_bytes,
-            follow_symlinks=self._source.follow_symlinks,
-        )
+        path = f"{folder}/{stat.name}" if folder else stat.name
+        read = read_document(self._documents, path, stat)
         if isinstance(read, Skip):
             same = (
                 known[1] == "skipped" or read.stat is None

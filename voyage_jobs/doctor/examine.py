@@ -10,6 +10,7 @@ from voyage_jobs.clock import Clock
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.doctor.check import Check
 from voyage_jobs.doctor.data import check_data, check_library
+from voyage_jobs.doctor.readers import check_readers
 from voyage_jobs.doctor.secrets import check_secret_files
 from voyage_jobs.doctor.settings import check_settings
 from voyage_jobs.doctor.surroundings import check_surroundings
@@ -27,6 +28,7 @@ def examine(
     yield from check_settings(settings)
     yield from check_secret_files(settings)
     yield check_library()
+    yield from check_readers()
     yield from check_surroundings(settings)
     yield from check_data(settings, clock, worker.lance_door(settings_of_table(settings)))
     if probe:

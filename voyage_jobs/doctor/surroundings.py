@@ -11,10 +11,11 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.doctor.check import Check, bad, good, note
 from voyage_jobs.errors import StateError
 from voyage_jobs.sources import names
-from voyage_jobs.sources.walk import RootMissing, root_identity
+from voyage_jobs.sources.source import RootMissing
 from voyage_jobs.state import sources
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.sources import SourceRow
+from voyage_jobs.steps.reading import source_of
 
 _WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
 
@@ -53,7 +54,7 @@ def _source(source: SourceSettings, row: SourceRow | None) -> Check:
     """There, readable, the same folder as before, and not frozen."""
     name = f"source {source.name}"
     try:
-        identity = root_identity(os.fsencode(source.path))
+        identity = source_of(source).identity()
         with os.scandir(source.path) as entries:
             empty = next(entries, None) is None
     except RootMissing as exc:

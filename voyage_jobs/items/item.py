@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.sources.frontmatter import front_matter
+from voyage_jobs.splitting.frontmatter import front_matter
 
 ITEM_KEY = "item_id"
 """The key of the front matter that has the id; metadata has no such key."""

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.prices import batch_price, sync_price
-from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.report import why_file
 from voyage_jobs.report.find import OnDisk, find
 from voyage_jobs.report.source_plan import Keys
-from voyage_jobs.sources import names
-from voyage_jobs.sources.files import FileStat
-from voyage_jobs.sources.read import ReadDocument, read_document
-from voyage_jobs.sources.rules import PathRules
 from voyage_jobs.state import calls, counts, documents, ledger, sources
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.schema import DROPPED, FAILED, HELD, PACKED, WANTED
 from voyage_jobs.state.story import View
 from voyage_jobs.steps import budget
+from voyage_jobs.steps.reading import read_now, source_of
 from voyage_jobs.steps.splitting import identity_of, split_options, to_version
 
 
@@ -120,25 +115,12 @@ def _document(
 
 def _may_be_taken(connection: View, file: OnDisk) -> bool:
     """Whether a file that no scan has seen may be read out of turn."""
-    if file.source is None or not PathRules(
-        file.source.include, file.source.exclude, file.source.hidden
-    ).keeps(file.inside):
+    if file.source is None or not source_of(file.source).keeps(file.inside):
         return False
     row = sources.by_name(connection, file.source.name)
     folder = file.inside.rpartition("/")[0]
     known = row is not None and folder in documents.folder_ids(connection, row.id)
-    return known and _read(file.source, file.inside) is not None
-
-
-def _read(source: SourceSettings, path: str) -> ReadDocument | None:
-    """The file as it is now; None if there is none that could be a document."""
-    full = os.path.join(os.fsencode(source.path), names.decode(path))
-    try:
-        stat = FileStat.of(path.rpartition("/")[2], os.stat(full))
-    except OSError:
-        return None
-    read = read_document(full, stat, max_bytes=source.max_file_bytes, follow_symlinks=source.follow_symlinks)
-    return read if isinstance(read, ReadDocument) else None
+    return known and read_now(source_of(file.source), file.inside) is not None
 
 
 # --- what it needs ---
@@ -160,8 +142,8 @@ def _pieces(
         )
     options = split_options(settings)
     known = None if document is None else calls.newest_content(connection, document.id)
-    read = _read(source, path)
-    if read is not None and (known is None or not identity_of(read, path, options).is_that_of(known[1])):
+    read = read_now(source_of(source), path)
+    if read is not None and (known is None or not identity_of(read, options).is_that_of(known[1])):
         version = to_version(keys, 0, path, read, options)
         first = {chunk.key: chunk for chunk in reversed(version.chunks)}
         states = {key: calls.known(connection, key) or (WANTED, None) for key in first}

@@ -18,10 +18,8 @@ from voyage_jobs.report.input_files import InputFiles
 from voyage_jobs.report.plan_file import Sink
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip
-from voyage_jobs.sources.read import ReadDocument, read_document
-from voyage_jobs.sources.rules import PathRules
-from voyage_jobs.sources.split import split
-from voyage_jobs.sources.walk import FolderScan, Known, RootMissing, root_identity, walk
+from voyage_jobs.sources.source import FolderScan, Known, RootMissing
+from voyage_jobs.splitting.split import split
 from voyage_jobs.state import documents, foresight
 from voyage_jobs.state.foresight import KnownDocument
 from voyage_jobs.state.schema import DROPPED, FAILED
@@ -30,8 +28,9 @@ from voyage_jobs.state.story import View
 from voyage_jobs.state.versions import NewChunk
 from voyage_jobs.states import Document
 from voyage_jobs.steps.context import Progress
+from voyage_jobs.steps.reading import ReadDocument, read_document, source_of
 from voyage_jobs.steps.rereading import Rereading, unsettled
-from voyage_jobs.steps.scan import rules_fingerprint, why_freeze
+from voyage_jobs.steps.scan import why_freeze
 from voyage_jobs.steps.splitting import identity_of, requests_for, split_options
 
 
@@ -90,7 +89,7 @@ class SourcePlanner:
         self._sink = sink
         self._progress = progress
         self._options = split_options(settings)
-        self._rules = PathRules(source.include, source.exclude, source.hidden)
+        self._documents = source_of(source)
         self._folder_ids: dict[str, int] = {}
         self._profile_id: int | None = None
         self._visited: set[str] = set()
@@ -103,25 +102,22 @@ class SourcePlanner:
     def run(self, connection: View) -> SourcePlan:
         """Walk the source and compare. The plan of a missing folder says that it would freeze."""
         self.plan.frozen = self._row.frozen_reason if self._row else None
-        root = os.fsencode(self._source.path)
         try:
-            identity = root_identity(root)
+            identity = self._documents.identity()
         except RootMissing as exc:
             self.plan.would_freeze = f"its folder is missing: {exc.message}"
             return self.plan
         if self._row is not None:
             self._folder_ids = documents.folder_ids(connection, self._row.id)
             self._profile_id = foresight.profile_row(connection, self._keys.profile.fingerprint)
-        for folder in self._walk(connection, root):
-            self._visit(connection, root, folder)
+        for folder in self._walk(connection):
+            self._visit(connection, folder)
         self._count_gone(connection, identity.device)
         return self.plan
 
-    def _walk(self, connection: View, root: bytes) -> Iterator[FolderScan]:
+    def _walk(self, connection: View) -> Iterator[FolderScan]:
         row = self._row
-        rules_changed = row is not None and row.rules_fingerprint != rules_fingerprint(
-            self._rules, self._source
-        )
+        rules_changed = row is not None and row.rules_fingerprint != self._documents.fingerprint
         rereading = Rereading(None if row is None else row.splitter_fingerprint, self._options)
         other_vectors = row is not None and row.profile_id not in (None, self._profile_id)
 
@@ -132,15 +128,9 @@ class SourcePlanner:
                 return {name: unsettled(stat) for name, stat in found.items()}
             return found
 
-        yield from walk(
-            root,
-            self._rules,
-            follow_symlinks=self._source.follow_symlinks,
-            known=known,
-            rules_changed=rules_changed,
-        )
+        yield from self._documents.discover(known, rules_changed=rules_changed)
 
-    def _visit(self, connection: View, root: bytes, folder: FolderScan) -> None:
+    def _visit(self, connection: View, folder: FolderScan) -> None:
         if folder.unreadable is not None:
             self._protected.append(folder.path)
             self.plan.unreadable_folders += 1
@@ -151,17 +141,11 @@ class SourcePlanner:
         for skip in folder.skipped:
             self._skip(connection, folder.path, skip)
         for stat in folder.changed:
-            self._look(connection, root, folder.path, stat)
+            self._look(connection, folder.path, stat)
 
-    def _look(self, connection: View, root: bytes, folder: str, stat: FileStat) -> None:
+    def _look(self, connection: View, folder: str, stat: FileStat) -> None:
         path = _path(folder, stat.name)
-        source = self._source
-        found = read_document(
-            os.path.join(root, names.decode(path)),
-            stat,
-            max_bytes=source.max_file_bytes,
-            follow_symlinks=source.follow_symlinks,
-        )
+        found = read_document(self._documents, path, stat)
         if not isinstance(found, ReadDocument):
             self._skip(connection, folder, found)
             return
@@ -169,13 +153,13 @@ class SourcePlanner:
         known = None
         if folder_id is not None:
             known = foresight.known_document(connection, folder_id, stat.name, self._profile_id)
-        change = self._change(known, found, path)
+        change = self._change(known, found)
         if change is None:
             return
-        chunks = split(found.text, path, self._options, self._keys.count).chunks
+        chunks = split(found.document, path, self._options, self._keys.count).chunks
         send = list(self._count(connection, found.text, requests_for(self._keys, found.text, chunks)))
-        self._sink.document(change, source.name, path, found.content_hash, send)
-        self._progress(f"planning {source.name}", self.plan.new + self.plan.changed, None)
+        self._sink.document(change, self._source.name, path, found.content_hash, send)
+        self._progress(f"planning {self._source.name}", self.plan.new + self.plan.changed, None)
 
     def _skip(self, connection: View, folder: str, skip: Skip) -> None:
         """Count a file that is not taken, and whether the table would lose it."""
@@ -186,13 +170,13 @@ class SourcePlanner:
         self.plan.skipped[str(skip.reason)] += 1
         self._sink.skipped(self._source.name, _path(folder, skip.name), str(skip.reason))
 
-    def _change(self, known: KnownDocument | None, found: ReadDocument, path: str) -> str | None:
+    def _change(self, known: KnownDocument | None, found: ReadDocument) -> str | None:
         """Count the document as what it is: new, changed, or None if its chunks need not be looked at."""
         if known is None or known.state in (Document.MISSING, Document.GONE):
             self.plan.new += 1
             self._new_contents[found.content_hash] += 1
             return "new"
-        if any(map(identity_of(found, path, self._options).is_that_of, known.identities)):
+        if any(map(identity_of(found, self._options).is_that_of, known.identities)):
             self.plan.unchanged += 1
             return None
         self.plan.changed += 1

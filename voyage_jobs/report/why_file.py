@@ -13,11 +13,11 @@ from voyage_jobs.plural import counted
 from voyage_jobs.report.find import OnDisk
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip
-from voyage_jobs.sources.read import read_document
 from voyage_jobs.sources.rules import PathRules
 from voyage_jobs.state import documents, sources
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.story import View
+from voyage_jobs.steps.reading import read_document, source_of
 
 _SHOWN = 5
 _SCANS = "`voyage-jobs sync` scans it; a running `voyage-jobs run` does so by itself."
@@ -33,6 +33,11 @@ SKIPPED = {
     "empty": ("it is empty", "Nothing to do: it is taken once there is text in it."),
     "binary": ("it is binary", "Save it as text, or exclude it."),
     "undecodable": ("it is not UTF-8 (nor UTF-16 with a byte order mark)", "Save it as UTF-8."),
+    "no_reader": ("its reader is not installed here", "`voyage-jobs doctor` lists the readers."),
+    "reader_failed": (
+        "its reader failed",
+        "Tell whoever wrote the reader; the next scan after an edit tries again.",
+    ),
     "changing": ("it was being written when it was read", _SCANS),
     "vanished": ("it was gone before it could be read", _SCANS),
 }
@@ -87,9 +92,7 @@ def judge(source: SourceSettings, inside: str) -> Unseen | None:
     if not stat.S_ISREG(now.st_mode):
         return skipped("special", None, source.name)
     looked = FileStat.of(names.encode(os.path.basename(path)), now)
-    read = read_document(
-        path, looked, max_bytes=source.max_file_bytes, follow_symlinks=source.follow_symlinks
-    )
+    read = read_document(source_of(source), inside, looked)
     return skipped(str(read.reason), read.detail, source.name) if isinstance(read, Skip) else None
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class SkipReason(StrEnum):
-    """Why a file that the rules want is not a document."""
+    """Why a source does not hand out a file that its rules want. Readers have reasons of their own."""
 
     SYMLINK = "symlink"  # links are not followed
     OUTSIDE = "outside"  # the link leads out of the source folder
@@ -19,14 +19,14 @@ class SkipReason(StrEnum):
     VANISHED = "vanished"  # listed, then gone
     CHANGING = "changing"  # changed between the look and the end of reading
     TOO_LARGE = "too_large"
-    EMPTY = "empty"  # no bytes, or nothing but white space
-    BINARY = "binary"
-    UNDECODABLE = "undecodable"  # neither UTF-8 nor UTF-16 with a byte order mark
 
 
 class FileStat(NamedTuple):
-    """A file's name in its folder and what changes when its content does. All numbers fit in 64 signed
-    bits."""
+    """A file's name in its folder, and its revision: what changes when its content does.
+
+    `size` is in bytes, `mtime_ns` when it was last written to. `inode` is the source's own: of a file its inode,
+    elsewhere any number that is another for another content. All fit in 64 signed bits.
+    """
 
     name: str
     size: int
@@ -53,7 +53,8 @@ class Skip:
     """
 
     name: str
-    reason: SkipReason
+    reason: str
+    """A `SkipReason`, or that of a reader."""
     detail: str = ""
     stat: FileStat | None = None
 

@@ -13,63 +13,20 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from voyage_jobs.errors import VoyageJobsError
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip, SkipReason
 from voyage_jobs.sources.links import LinkRefused, Links
 from voyage_jobs.sources.rules import PathRules
-
-Known = Mapping[str, tuple[int, int, int]]
-"""What is remembered of one folder: name -> (size, mtime_ns, inode), of documents and of skipped files."""
+from voyage_jobs.sources.source import FolderScan, Known, RootIdentity, RootMissing
 
 _NOTHING_KNOWN: Known = {}
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
 _REGULAR = stat.S_IFREG
 _TYPE = 0o170000  # the part of st_mode that says what a thing is
 _SPECIAL = {stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket", stat.S_IFBLK: "device", stat.S_IFCHR: "device"}
-
-
-class RootMissing(VoyageJobsError):  # noqa: N818 - a state of the source, not a fault of anybody
-    """The source's folder is not there."""
-
-
-class RootIdentity(NamedTuple):
-    """Which folder a path leads to. Another one than last time usually means that something is not
-    mounted."""
-
-    device: int
-    inode: int
-
-
-@dataclass(slots=True)
-class FolderScan:
-    """One folder. Every name that is known or wanted counts in one place only.
-
-    A known document in `skipped` is none any more if the skip has a `stat`; without one it could not be
-    examined and stays as it is.
-    """
-
-    path: str
-    """Relative to the source; "" is the source's own folder."""
-    device: int = 0
-    """The file system that it is on; below a mount point another than the root's."""
-    unchanged: int = 0
-    """How many known names are as they were."""
-    changed: list[FileStat] = field(default_factory=list)
-    """Wanted files that are new or not as they were."""
-    vanished: list[str] = field(default_factory=list)
-    """Known names that are gone, or are folders now."""
-    excluded: list[str] = field(default_factory=list)
-    """Known names that are still there, but that the rules do not keep (any more)."""
-    skipped: list[Skip] = field(default_factory=list)
-    """Wanted names that are not taken, if that is news."""
-    unreadable: str | None = None
-    """Why the folder cannot be listed; then all else is empty, and nothing at or below `path` has
-    vanished."""
 
 
 def root_identity(root: bytes) -> RootIdentity:

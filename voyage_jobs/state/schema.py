@@ -81,7 +81,9 @@ sources = _table(
     Column("device", Integer),
     Column("inode", Integer),
     Column("rules_fingerprint", Text),
-    Column("splitter_fingerprint", Text),  # with which forms its documents were compared (sources/forms.py)
+    Column(
+        "splitter_fingerprint", Text
+    ),  # with which readers its documents were compared (splitting/fingerprints.py)
     Column("profile_id", Integer, ForeignKey("profiles.id")),
     Column("scanned_at", Integer),  # end of the last complete scan
     Column("scan_due_at", Integer, nullable=False, server_default="0"),

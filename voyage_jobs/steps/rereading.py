@@ -1,17 +1,21 @@
-"""Which unchanged files are read again all the same: those that their form would make another version of now.
+"""Which unchanged files are read again all the same: those of which their reader would make another version now.
 
-A source remembers in its marker with which forms its documents were compared. While that is what the forms are now, a
-scan goes by stats alone. Else it compares document by document, by the fingerprint on the newest live version, until
+A source remembers in its marker with which readers its documents were compared. While that is what the readers are now,
+a scan goes by stats alone. Else it compares document by document, by the fingerprint on the newest live version, until
 one scan has been through the whole source.
+
+What was made by a reader that is not here (a package that was removed, or cannot be loaded) is left as it is: another
+reader would make other chunks of it, which would be paid for, and paid for once more when the reader is back.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voyage_jobs.sources import forms
-from voyage_jobs.sources.split import SplitOptions
-from voyage_jobs.sources.walk import Known
+from voyage_jobs.readers.registry import reader_of
+from voyage_jobs.sources.source import Known
+from voyage_jobs.splitting import fingerprints
+from voyage_jobs.splitting.split import SplitOptions
 from voyage_jobs.state import documents, versions
 
 if TYPE_CHECKING:
@@ -22,34 +26,41 @@ class Rereading:
     """The comparison for one source, by its marker (None: it was never compared, or it is in doubt)."""
 
     def __init__(self, marker: str | None, options: SplitOptions) -> None:
-        self.marker = forms.marker(options)
+        self.marker = fingerprints.marker(options)
         """What the source says once this is done."""
         self._options = options
-        self._unchanged = forms.unchanged(marker, options)
+        self._unchanged = fingerprints.unchanged(marker, options)
         self.due = marker != self.marker
+        self.without_reader: frozenset[str] = frozenset()
+        """The names, in the folder that was asked for last, of documents whose reader is not here."""
+        self.all_readers_here = True
+        """Whether there was no such document in any folder. Else the source is not to say that this is done."""
 
     @property
     def marker_meanwhile(self) -> str | None:
-        """What the source says until then, lest forms that change back are taken for compared."""
+        """What the source says until then, lest readers that change back are taken for compared."""
         if not self.due:
             return self.marker
-        return " ".join(form.fingerprint(self._options) for form in self._unchanged) or None
+        return " ".join(fingerprints.fingerprint(each, self._options) for each in self._unchanged) or None
 
     def known(self, connection: Connection, folder_id: int) -> Known:
         """What is remembered of one folder; without a stat that a file could have, what is to be read again."""
         found = documents.known(connection, folder_id)
         if not self.due:
             return found
-        stale = {
-            name for name, made in documents.made_by(connection, folder_id) if self._is_stale(name, made)
-        }
+        made_by = dict(documents.made_by(connection, folder_id))
+        self.without_reader = frozenset(
+            name for name, made in made_by.items() if made is not None and fingerprints.lacks_reader(made)
+        )
+        self.all_readers_here = self.all_readers_here and not self.without_reader
+        stale = {name for name, made in made_by.items() if self._is_stale(name, made)} - self.without_reader
         return {name: unsettled(stat) if name in stale else stat for name, stat in found.items()}
 
     def _is_stale(self, name: str, made: str | None) -> bool:
-        form = forms.form_of(name)
-        if made is None:  # a file that was not taken, say: another form of its kind might
-            return form not in self._unchanged
-        return not form.made(made, self._options)
+        reader = reader_of(name)
+        if made is None:  # a file that was not taken, say: another reader of its kind might
+            return reader not in self._unchanged
+        return not fingerprints.is_made_by(made, reader, self._options)
 
 
 def unsettled(stat: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -7,7 +7,6 @@ scan that came to its end says that something vanished, and only if the guard ag
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,16 +14,16 @@ from voyage_jobs.clock import US
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.crash import crash_point
 from voyage_jobs.items.folder import Removals, forget_removals, removals
+from voyage_jobs.readers.reader import Refusal
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip, SkipReason
-from voyage_jobs.sources.read import ReadDocument, read_document
-from voyage_jobs.sources.rules import PathRules
-from voyage_jobs.sources.walk import FolderScan, Known, RootIdentity, RootMissing, root_identity, walk
+from voyage_jobs.sources.source import FolderScan, Known, RootIdentity, RootMissing
 from voyage_jobs.state import documents, ledger, sources, versions
 from voyage_jobs.state.documents import Seen
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.reading import ReadDocument, read_document, source_of
 from voyage_jobs.steps.rereading import Rereading
 from voyage_jobs.steps.splitting import split_options, to_version
 
@@ -81,7 +80,12 @@ class Scan:
     """
 
     def __init__(
-        self, context: Context, row: SourceRow, settings: SourceSettings, *, hinted: bool = False
+        self,
+        context: Context,
+        row: SourceRow,
+        settings: SourceSettings,
+        *,
+        hinted: bool = False,
     ) -> None:
         self.context = context
         self.row = row
@@ -90,8 +94,8 @@ class Scan:
         self.profile_id = context.profile_id
         self.result: ScanResult | None = None
         self._options = split_options(context.settings)
-        self._rules = PathRules(settings.include, settings.exclude, settings.hidden)
-        self._rules_fingerprint = rules_fingerprint(self._rules, settings)
+        self._source = source_of(settings)
+        self._rules_fingerprint = self._source.fingerprint
         self._rules_changed = row.rules_fingerprint != self._rules_fingerprint
         self._rereading = Rereading(row.splitter_fingerprint, self._options)
         self._folder_ids: dict[str, int] = {}
@@ -109,18 +113,17 @@ class Scan:
 
     def run(self) -> Iterator[None]:
         """Walk, compare, record; yields between slices."""
-        root = os.fsencode(self.settings.path)
         try:
-            identity = root_identity(root)
+            identity = self._source.identity()
         except RootMissing as exc:
             self._freeze(f"its folder is missing: {exc.message}")
             return
         self._begin()
         part = Slice()
-        for folder in self._walk(root):
+        for folder in self._walk():
             part.folders += 1
             for found in self._visit(folder):
-                self._take(part, root, folder.path, found)
+                self._take(part, folder.path, found)
                 if part.full:  # one folder may hold any number of files
                     self._commit(part)
                     part = Slice()
@@ -141,20 +144,18 @@ class Scan:
         """
         if self._rules_changed or self._rereading.due:
             return False
-        if not self._rules.keeps(path):
+        if not self._source.keeps(path):
             return False
-        folder, _, name = path.rpartition("/")
+        folder = path.rpartition("/")[0]
         with self.context.store.read() as connection:
             self._folder_ids = documents.folder_ids(connection, self.row.id)
         if folder not in self._folder_ids:
             return False
-        full = os.path.join(os.fsencode(self.settings.path), names.decode(path))
-        try:
-            stat = FileStat.of(name, os.stat(full))
-        except OSError:
+        stat = self._source.revision(path)
+        if stat is None:
             return False
         part = Slice()
-        self._read(part, folder, full, stat)
+        self._take(part, folder, stat)
         if not part.read:
             return False
         self._commit(part)
@@ -179,20 +180,14 @@ class Scan:
             with self.context.store.write() as tx:
                 sources.note(tx, self.row.id, splitter_fingerprint=meanwhile)
 
-    def _walk(self, root: bytes) -> Iterator[FolderScan]:
+    def _walk(self) -> Iterator[FolderScan]:
         with self.context.store.read() as connection:
 
             def known(folder: str) -> Known:
                 folder_id = self._folder_ids.get(folder)
                 return {} if folder_id is None else self._rereading.known(connection, folder_id)
 
-            yield from walk(
-                root,
-                self._rules,
-                follow_symlinks=self.settings.follow_symlinks,
-                known=known,
-                rules_changed=self._rules_changed,
-            )
+            yield from self._source.discover(known, rules_changed=self._rules_changed)
 
     # --- one folder ---
 
@@ -213,23 +208,19 @@ class Scan:
         self._vanished.extend((folder.path, name) for name in (*folder.vanished, *folder.excluded))
         return (*folder.skipped, *folder.changed)
 
-    def _take(self, part: Slice, root: bytes, folder: str, found: Skip | FileStat) -> None:
+    def _take(self, part: Slice, folder: str, found: Skip | FileStat) -> None:
         if isinstance(found, Skip):
             self._skip(part, folder, found)
-            return
-        path = names.decode(f"{folder}/{found.name}" if folder else found.name)
-        self._read(part, folder, os.path.join(root, path), found)
+        elif found.name in self._rereading.without_reader:
+            self._skip(part, folder, Skip(found.name, Refusal.NO_READER))
+        else:
+            self._read(part, folder, found)
 
-    def _read(self, part: Slice, folder: str, path: bytes, stat: FileStat) -> None:
+    def _read(self, part: Slice, folder: str, stat: FileStat) -> None:
         if self.hinted and self._age_s(stat.mtime_ns) < self.context.settings.watch.settle_s:
             self._later += 1
             return
-        found = read_document(
-            path,
-            stat,
-            max_bytes=self.settings.max_file_bytes,
-            follow_symlinks=self.settings.follow_symlinks,
-        )
+        found = read_document(self._source, f"{folder}/{stat.name}" if folder else stat.name, stat)
         if isinstance(found, Skip):
             self._skip(part, folder, found)
             return
@@ -245,7 +236,7 @@ class Scan:
         return abs(self.context.clock.wall() - mtime_ns / 1e9)
 
     def _skip(self, part: Slice, folder: str, skip: Skip) -> None:
-        if skip.reason in (SkipReason.CHANGING, SkipReason.VANISHED):
+        if skip.reason in (SkipReason.CHANGING, SkipReason.VANISHED, Refusal.NO_READER):
             self._unread = True
             self.context.log.info(
                 "file.later", source=self.row.name, name=names.display(skip.name), why=skip.reason
@@ -371,11 +362,16 @@ class Scan:
             device=identity.device,
             inode=identity.inode,
             rules_fingerprint=self._rules_fingerprint,
-            **({} if self._unread else {"splitter_fingerprint": self._rereading.marker}),
+            **({"splitter_fingerprint": self._rereading.marker} if self._compared else {}),
             profile_id=self.context.profile_id,
             scanned_at=tx.now,
             **self._used_up(tx),
         )
+
+    @property
+    def _compared(self) -> bool:
+        """Whether every document was compared with the reader that it has now."""
+        return self._rereading.all_readers_here and not self._unread
 
     def _used_up(self, tx: Tx) -> dict[str, object]:
         """When to scan again, and that the confirmation is used up: it was about what was seen then.
@@ -424,11 +420,6 @@ class Scan:
 def limits_of(fingerprint: str | None) -> str | None:
     """The part of a fingerprint of the rules that is not about patterns, and decides which wanted files are taken."""
     return None if fingerprint is None else fingerprint.partition(":")[2]
-
-
-def rules_fingerprint(rules: PathRules, settings: SourceSettings) -> str:
-    """Tells apart what decides which files are read at all: the globs, and more."""
-    return f"{rules.fingerprint}:{settings.max_file_bytes}:{settings.follow_symlinks}"
 
 
 # A source this small may lose a large share of its files in a day's work.

@@ -9,11 +9,11 @@ import orjson
 
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.profile import KeyMaker, Profile
-from voyage_jobs.sources.forms import form_of
-from voyage_jobs.sources.read import ReadDocument
-from voyage_jobs.sources.split import Chunk, SplitOptions, split
+from voyage_jobs.splitting import fingerprints
+from voyage_jobs.splitting.split import Chunk, SplitOptions, split
 from voyage_jobs.state.identity import Identity
 from voyage_jobs.state.versions import NewChunk, NewVersion
+from voyage_jobs.steps.reading import ReadDocument
 from voyage_jobs.tokens import Count, estimate_each
 
 # One inner list of /v1/contextualizedembeddings holds at most 32,000 tokens (Voyage API reference). The estimate
@@ -40,20 +40,20 @@ def split_options(settings: Settings) -> SplitOptions:
     )
 
 
-def identity_of(read: ReadDocument, path: str, options: SplitOptions) -> Identity:
-    """Which version this is: the bytes, the text, and the form that the file takes by its name."""
-    form = form_of(path)
-    return Identity(read.content_hash, read.text_hash, form.fingerprint(options), form.older(options))
+def identity_of(read: ReadDocument, options: SplitOptions) -> Identity:
+    """Which version this is: the bytes, the text, and what read and split it."""
+    made = fingerprints.fingerprint(read.reader, options)
+    return Identity(read.content_hash, read.text_hash, made, fingerprints.older(read.reader, options))
 
 
 def to_version(
     context: Keyed, document_id: int, path: str, read: ReadDocument, options: SplitOptions
 ) -> NewVersion:
     """Split a document and name the embeddings its chunks need."""
-    document = split(read.text, path, options, context.count)
+    document = split(read.document, path, options, context.count)
     return NewVersion(
         document_id=document_id,
-        identity=identity_of(read, path, options),
+        identity=identity_of(read, options),
         modified_at=read.stat.mtime_ns // 1000,
         title=document.title,
         sections=orjson.dumps([list(section) for section in document.sections]).decode(),

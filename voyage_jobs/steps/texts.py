@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from voyage_jobs.sources import names
-from voyage_jobs.sources.files import FileStat
-from voyage_jobs.sources.read import ReadDocument, read_document
+from voyage_jobs.sources.folder import FolderSource
 from voyage_jobs.state import embeddings, versions
 from voyage_jobs.state.door import Reader
 from voyage_jobs.state.embeddings import WantedEmbedding
 from voyage_jobs.state.versions import FilePlace
+from voyage_jobs.steps.reading import ReadDocument, read_now
 
 if TYPE_CHECKING:
     from voyage_jobs.steps.context import Context
@@ -90,11 +89,5 @@ def read_otherwise(context: Context, texts: Texts) -> None:
 
 def read_file_again(place: FilePlace) -> ReadDocument | None:
     """A file with the bytes that it had; None if it is not what it was."""
-    path = os.path.join(names.decode(place.root), names.decode(place.path))
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    stat = FileStat.of(os.path.basename(place.path), found)
-    read = read_document(path, stat, max_bytes=found.st_size, follow_symlinks=True)
-    return read if isinstance(read, ReadDocument) and read.content_hash == place.content_hash else None
+    read = read_now(FolderSource(names.decode(place.root), follow_symlinks=True), place.path)
+    return read if read is not None and read.content_hash == place.content_hash else None

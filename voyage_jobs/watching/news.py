@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from voyage_jobs.sources import names
-from voyage_jobs.sources.rules import PathRules
+from voyage_jobs.sources.source import Source
 from voyage_jobs.watching.eye import ADDED, MODIFIED, Change
 
 # The kernel forgets events beyond its queue (16,384 by default) without the library saying so; after so many at once
@@ -22,8 +22,8 @@ class News(NamedTuple):
     folders: bool
 
 
-def judge(changes: Sequence[Change], root: str, rules: PathRules, watched: Collection[str]) -> News:
-    """What a handful of changes below `root` comes to."""
+def judge(changes: Sequence[Change], root: str, source: Source, watched: Collection[str]) -> News:
+    """What a handful of changes below `root`, where the source is, comes to."""
     if len(changes) >= MANY:
         return News(worth_a_scan=True, folders=True)
     files = False
@@ -32,8 +32,8 @@ def judge(changes: Sequence[Change], root: str, rules: PathRules, watched: Colle
         if path in watched:
             if kind != MODIFIED:  # that of a folder only says that something in it came or went
                 return News(worth_a_scan=True, folders=True)
-        elif kind == ADDED and rules.enters(below) and os.path.isdir(path):
+        elif kind == ADDED and source.enters(below) and os.path.isdir(path):
             return News(worth_a_scan=True, folders=True)
         elif not files:
-            files = rules.keeps(below)
+            files = source.keeps(below)
     return News(worth_a_scan=files, folders=False)

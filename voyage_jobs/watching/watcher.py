@@ -17,9 +17,8 @@ from voyage_jobs.clock import Clock
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.retry import POLICIES
 from voyage_jobs.sources import names
-from voyage_jobs.sources.folders import folders
-from voyage_jobs.sources.rules import PathRules
-from voyage_jobs.sources.walk import RootMissing, root_identity
+from voyage_jobs.sources.source import RootMissing
+from voyage_jobs.steps.reading import source_of
 from voyage_jobs.watching.eye import Eye, EyeError, EyeLimitError, OpenEye, open_eye
 from voyage_jobs.watching.news import judge
 from voyage_jobs.watching.settling import Settling
@@ -81,8 +80,7 @@ class Watcher:
         self._stopping = threading.Event()
         self._renew = threading.Event()
         self._names: frozenset[str] = frozenset()
-        self._rules = PathRules(source.include, source.exclude, source.hidden)
-        self._root = os.fsencode(source.path)
+        self._documents = source_of(source)
         self._thread = threading.Thread(target=self._run, name=f"watch {source.name}", daemon=True)
 
     def start(self) -> None:
@@ -129,7 +127,7 @@ class Watcher:
 
     def _watch(self) -> None:
         """Set up and listen until something ends it."""
-        identity = root_identity(self._root)
+        identity = self._documents.identity()
         eye = self._open()
         try:
             if self.watched.setups > 1:
@@ -148,7 +146,7 @@ class Watcher:
                     raise _Elsewhere
                 if now - checked >= CHECK_S:
                     checked = now
-                    if root_identity(self._root) != identity:
+                    if self._documents.identity() != identity:
                         raise _Elsewhere
         finally:
             eye.close()
@@ -161,7 +159,7 @@ class Watcher:
             self._heard()
             self._stopping.wait(self._settle_s)  # whoever writes under such a name may do so all day
             return False
-        news = judge(changes, os.fsdecode(self._root), self._rules, self._names)
+        news = judge(changes, os.fspath(self.source.path), self._documents, self._names)
         self._folders_changed |= news.folders
         if news.worth_a_scan:
             self._heard()
@@ -196,7 +194,7 @@ class Watcher:
 
     def _folders(self) -> tuple[list[str], int]:
         found, left_out = [], 0
-        for path in folders(self._root, self._rules, follow_symlinks=self.source.follow_symlinks):
+        for path in self._documents.to_watch():
             try:
                 found.append(path.decode())
             except UnicodeDecodeError:

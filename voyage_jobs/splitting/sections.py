@@ -7,10 +7,10 @@ nothing of their own below go with the section after them, since nobody searches
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from voyage_jobs.sources.headings import Heading
+from voyage_jobs.readers.reader import Heading
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Region:
     """The headings that it stands under, its own last."""
 
 
-def regions(text: str, start: int, headings: list[Heading], max_head_chars: int) -> Iterator[Region]:
+def regions(text: str, start: int, headings: Sequence[Heading], max_head_chars: int) -> Iterator[Region]:
     """The regions of `text` from `start` on, in order and without gaps, those of white space left out.
 
     Bare headings are kept with what follows as long as they are together no longer than `max_head_chars`.

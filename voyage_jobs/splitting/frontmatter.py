@@ -16,14 +16,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, time
-from typing import TypeAlias, Union
+from typing import Any, TypeAlias
 
 import yaml
 
+from voyage_jobs.readers.reader import Json
 from voyage_jobs.toml_text import has_longer_keys
 
-# A name that stands in its own definition must be quoted, which `|` does not take.
-Json: TypeAlias = Union[bool, int, float, str, list["Json"], dict[str, "Json"], None]  # noqa: UP007
 Scalar: TypeAlias = bool | int | float | str | None
 
 ERROR_KEY = "_front_matter_error"
@@ -75,11 +74,23 @@ def front_matter(text: str) -> FrontMatter:
         value = _read_toml(block) if opening.group(1) == "+++" else _read_yaml(block)
         if value is not None and not isinstance(value, Mapping):
             return FrontMatter()
-        metadata = _Converter().json(value or {})
     except _Refused as refused:
-        metadata = {ERROR_KEY: str(refused)[:_MAX_ERROR_CHARS]}
+        return FrontMatter(closing.end(), _told(refused))
+    return FrontMatter(closing.end(), bounded(value or {}))
+
+
+def bounded(values: Mapping[Any, object]) -> dict[str, Json]:
+    """The values as JSON; only the reason, under `ERROR_KEY`, if they are over a bound or JSON cannot hold them."""
+    try:
+        metadata = _Converter().json(values)
+    except _Refused as refused:
+        return _told(refused)
     assert isinstance(metadata, dict)  # noqa: S101 - a mapping stays one; said for the type checker
-    return FrontMatter(closing.end(), metadata)
+    return metadata
+
+
+def _told(refused: _Refused) -> dict[str, Json]:
+    return {ERROR_KEY: str(refused)[:_MAX_ERROR_CHARS]}
 
 
 def _read_toml(block: str) -> object:

@@ -1,20 +1,22 @@
 """A document's text into chunks: by sections first, then within each.
 
 Pure and deterministic: the same text, path and options give the same chunks. What depends on this module's
-way of cutting is told apart by the fingerprint of the document's form (`forms.py`).
+way of cutting is told apart by the version of the form's splitter (`forms.py`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from voyage_jobs.sources import markdown, names, rst
-from voyage_jobs.sources.forms import MARKDOWN, RST, form_of
-from voyage_jobs.sources.frontmatter import FrontMatter, Json, front_matter
-from voyage_jobs.sources.headings import Heading, plain_line
-from voyage_jobs.sources.pieces import pieces, with_overlap
-from voyage_jobs.sources.sections import regions
+from voyage_jobs.readers.reader import Heading, Json, Text
+from voyage_jobs.sources import names
+from voyage_jobs.splitting.forms import FORMS, Form
+from voyage_jobs.splitting.frontmatter import FrontMatter, bounded, front_matter
+from voyage_jobs.splitting.headings import plain_line
+from voyage_jobs.splitting.pieces import pieces, with_overlap
+from voyage_jobs.splitting.sections import regions
 from voyage_jobs.tokens import Count, estimate_each
 
 MIN_MAX_CHARS = 100
@@ -57,45 +59,53 @@ class SplitDocument:
     """A document taken apart."""
 
     title: str
-    """From the front matter, else the first heading, else the file's name without its suffix."""
+    """The reader's, else that of the metadata, else the first heading, else the file's name without its suffix."""
     metadata: dict[str, Json]
-    """The front matter."""
+    """The front matter, or what the reader gave in its place."""
     sections: list[tuple[str, ...]]
     """The distinct section paths: the headings that a chunk stands under, its own last."""
     chunks: list[Chunk]
 
 
-def split(text: str, path: str, options: SplitOptions, count: Count = estimate_each) -> SplitDocument:
-    """Split a document; `path` says by its suffix how to read it, and by its name what to call it.
+def split(document: Text, path: str, options: SplitOptions, count: Count = estimate_each) -> SplitDocument:
+    """Split a document as its form says; what has no title of its own is called after its `path`.
 
     `count` counts tokens and has no say in how a document is cut.
     """
-    form = form_of(path).name
-    is_markdown = form == MARKDOWN.name
-    front, found = FrontMatter(), list[Heading]()
-    if is_markdown:
-        front = front_matter(text)
-        found = markdown.headings(text, front.end)
-    elif form == RST.name:
-        found = rst.headings(text)
+    text, form = document.text, FORMS[document.form]
+    front = _front(document, form)
+    found = form.headings(text, front.end) if document.headings is None else _plain(document.headings)
     sections: dict[tuple[str, ...], int] = {}
     spans: list[tuple[int, int, int]] = []
     size = options.max_chars - options.overlap_chars
     for region in regions(text, front.end, found, size // 2):
         section = sections.setdefault(region.path, len(sections))
-        for start, end in with_overlap(text, pieces(text, region, size, is_markdown), options.overlap_chars):
+        for start, end in with_overlap(
+            text, pieces(text, region, size, form.markdown), options.overlap_chars
+        ):
             spans.append((start, end, section))
     tokens = count([text[start:end] for start, end, _ in spans])
     chunks = [Chunk(at, *span, tokens[at]) for at, span in enumerate(spans)]
-    return SplitDocument(_title(front, found, path), front.metadata, list(sections), chunks)
+    return SplitDocument(_title(document, front, found, path), front.metadata, list(sections), chunks)
 
 
-def _title(front: FrontMatter, found: list[Heading], path: str) -> str:
-    given = front.metadata.get("title")
-    if isinstance(given, (str, int, float)) and not isinstance(given, bool):
-        title = plain_line(str(given))
-        if title:
-            return title
+def _front(document: Text, form: Form) -> FrontMatter:
+    """What the reader gave as metadata, bounded as front matter is; else the front matter, if the form has any."""
+    if document.metadata is not None:
+        return FrontMatter(0, bounded(document.metadata))
+    return front_matter(document.text) if form.markdown else FrontMatter()
+
+
+def _plain(given: Sequence[Heading]) -> list[Heading]:
+    return [replace(heading, text=plain_line(heading.text)) for heading in given]
+
+
+def _title(document: Text, front: FrontMatter, found: Sequence[Heading], path: str) -> str:
+    for given in (document.title, front.metadata.get("title")):
+        if isinstance(given, (str, int, float)) and not isinstance(given, bool):
+            title = plain_line(str(given))
+            if title:
+                return title
     name = path.rsplit("/", 1)[-1]
     stem = name.rpartition(".")[0] or name
     return next((heading.text for heading in found if heading.text), plain_line(names.display(stem)))

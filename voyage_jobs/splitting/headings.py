@@ -1,9 +1,8 @@
-"""The words that the markup scanners share: a heading, and how its text becomes one plain line."""
+"""What the markup scanners share: how a heading's text becomes one plain line."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 MAX_TITLE_CHARS = 200
 """Titles and the parts of section paths are cut to this: they stand in every row of the table."""
@@ -12,19 +11,6 @@ _MAX_SOURCE_CHARS = (
     4 * MAX_TITLE_CHARS
 )  # of a heading as written; the rest of it is not looked at for its text
 _JOINERS = "\u200c\u200d"  # not printable by themselves, but part of how emoji and some scripts are written
-
-
-@dataclass(frozen=True, slots=True)
-class Heading:
-    """A heading and where it stands: `start` is that of its first line, `end` that of what follows its
-    last."""
-
-    start: int
-    end: int
-    level: int
-    """1 is the highest."""
-    text: str
-    """Plain: without markup, in one line."""
 
 
 def scannable(text: str) -> str:

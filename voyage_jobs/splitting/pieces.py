@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
-from voyage_jobs.sources.sections import Region
+from voyage_jobs.splitting.sections import Region
 
 Piece: TypeAlias = tuple[int, int]
 

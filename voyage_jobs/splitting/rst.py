@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-from voyage_jobs.sources.headings import Heading, plain_line, raw_title, replace_all, scannable
+from voyage_jobs.readers.reader import Heading
+from voyage_jobs.splitting.headings import plain_line, raw_title, replace_all, scannable
 
 _ADORNMENT = re.compile(r"\n(?P<mark>[!-/:-@\[-`{-~])(?P=mark)+[ \t]*(?=\n|\Z)")
 _NO_TITLE = re.compile(r"\s|\.\. |[-*+] |>>> ")

@@ -14,7 +14,8 @@ import functools
 import html
 import re
 
-from voyage_jobs.sources.headings import Heading, plain_line, raw_title, replace_all, scannable
+from voyage_jobs.readers.reader import Heading
+from voyage_jobs.splitting.headings import plain_line, raw_title, replace_all, scannable
 
 _CANDIDATE = re.compile(
     r"""\n(?P<indent>[ ]{0,3})(?:

@@ -1,0 +1,7 @@
+"""From the bytes of a file to its text. Nothing here knows folders, SQL or the time.
+
+reader    the words: what a reader is, and what it gives
+text      the readers of text files: Markdown, reStructuredText, anything else
+registry  which reader takes which file: ours, those of installed packages, those that a program registers
+reading   calling one with care: whatever the bytes and whoever wrote the reader, a text or a reason
+"""

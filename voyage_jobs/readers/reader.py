@@ -1,0 +1,96 @@
+"""What a reader is, and what it gives. Pure words: no I/O, no registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import BinaryIO, Protocol, TypeAlias, Union
+
+# A name that stands in its own definition must be quoted, which `|` does not take.
+Json: TypeAlias = Union[bool, int, float, str, list["Json"], dict[str, "Json"], None]  # noqa: UP007
+
+FORMS = ("markdown", "rst", "plain")
+"""What a text can be written in: the form decides how it is split (`splitting/forms.py`)."""
+
+
+class Refusal(StrEnum):
+    """Why a reader takes no text from a file. A reader may have further reasons, in words of the same kind."""
+
+    EMPTY = "empty"  # no bytes, or nothing but white space
+    BINARY = "binary"
+    UNDECODABLE = "undecodable"  # neither UTF-8 nor UTF-16 with a byte order mark
+    FAILED = "reader_failed"  # an error in the reader itself
+    NO_READER = "no_reader"  # its reader, or a library of it, is not installed here
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not a fault
+    """A reader takes no text from this file: `reason` is a `Refusal` or a word of the reader's own."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading and where it stands: `start` is that of its first line, `end` that of what follows its last."""
+
+    start: int
+    end: int
+    level: int
+    """1 is the highest."""
+    text: str
+    """Plain: without markup, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a part of a document stands for its readers, from the character `at` on: ("page", "12"), say."""
+
+    at: int
+    kind: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What one document says. All offsets are in characters of `text`."""
+
+    text: str
+    form: str = "plain"
+    """One of `FORMS`."""
+    title: str = ""
+    """Empty: that of the metadata, else the first heading, else the file's name."""
+    metadata: Mapping[str, Json] | None = None
+    """Goes with every row of the document. None: found by the form (the front matter of Markdown)."""
+    headings: Sequence[Heading] | None = None
+    """In order. None: found by the form."""
+    places: Sequence[Place] = ()
+    """In order."""
+    record: str | None = None
+    """Its id, where a file holds many."""
+
+
+class Reader(Protocol):
+    """Reads one kind of file. A class of its own may inherit from this one for the defaults."""
+
+    name: str
+    """Lower case; part of the identity of what it has read."""
+    version: int
+    """Raise it when the same bytes come to give another text, or to give one at all: its files are read again."""
+    suffixes: tuple[str, ...]
+    """The files that it takes: in lower case, with the dot."""
+    heads: tuple[bytes, ...] = ()
+    """How its files begin; others are refused as binary. Empty: in any way."""
+    forms: tuple[str, ...] = ("plain",)
+    """The forms that its texts may have."""
+    isolated: bool = False
+    """Whether it must run in a process of its own, as parsers of hostile formats must."""
+
+    def read(self, file: BinaryIO, options: Mapping[str, Json]) -> Iterator[Text]:
+        """The text of a file, which is at its start and can seek; the same for the same bytes and options, always.
+
+        Raises Refused for bytes that it cannot take. A heavy library is imported here, not with the module.
+        """

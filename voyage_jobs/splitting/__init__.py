@@ -1,0 +1,9 @@
+"""From texts to chunks, pure: the same text, form and options give the same chunks.
+
+A room of its own, since what reads a file and what cuts a text change apart: a page of HTML becomes Markdown and is
+cut as Markdown is, and reading may happen in another process, while cutting goes on here.
+
+forms         what a text may be written in, and how each is taken apart
+fingerprints  which reader and which splitter made a version, and whether they would make the same today
+split         a text into chunks: sections, then pieces
+"""

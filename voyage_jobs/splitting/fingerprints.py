@@ -1,0 +1,98 @@
+"""Which reader and which splitter made a version: the fingerprint that tells their results apart.
+
+A version is made of a file's bytes by a reader and the splitter of its form, under the options that these use. The
+fingerprint is stored beside the version, so that a scan can tell, file by file, what would come out differently now:
+another option of one form is no reason to read the files of any other.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+
+from voyage_jobs.readers.registry import Registered, is_here, readers
+from voyage_jobs.splitting.forms import FORMS, SIZES
+from voyage_jobs.splitting.split import SplitOptions
+
+_FIRST_READERS = ("markdown", "rst", "text")
+"""Those that shared one fingerprint until 0.1.0, at reader and splitter 1. This tuple never changes."""
+
+
+def fingerprint(made_by: Registered, options: SplitOptions) -> str:
+    """Tells apart what gives other texts or chunks of the same bytes: the reader's name, and a digest."""
+    return _fingerprint(made_by, options, _splitters(made_by))
+
+
+def older(made_by: Registered, options: SplitOptions) -> tuple[str, ...]:
+    """What earlier releases called the very same result."""
+    return _older(made_by, options, _splitters(made_by))
+
+
+def is_made_by(known: str, reader: Registered, options: SplitOptions) -> bool:
+    """Whether what has the fingerprint `known` was made as this reader and its splitter would make it now."""
+    return known == fingerprint(reader, options) or known in older(reader, options)
+
+
+def lacks_reader(known: str) -> bool:
+    """Whether what has this fingerprint was made by a reader that is not here: a package that was removed, say."""
+    name, colon, _ = known.partition(":")
+    return bool(colon) and not is_here(name)
+
+
+def marker(options: SplitOptions) -> str:
+    """What a source says once each of its documents was compared with all readers under these options."""
+    claimed = sorted((suffix, each.name) for each in readers() for suffix in each.reader.suffixes)
+    return " ".join([*(fingerprint(each, options) for each in readers()), f"suffixes:{_digest(claimed)}"])
+
+
+def unchanged(before: str | None, options: SplitOptions) -> Sequence[Registered]:
+    """The readers that a source was compared with already, by its marker."""
+    known = (before or "").split()
+    return [each for each in readers() if any(is_made_by(one, each, options) for one in known)]
+
+
+def _splitters(made_by: Registered) -> tuple[int, ...]:
+    return tuple(FORMS[form].splitter for form in made_by.reader.forms)
+
+
+@functools.lru_cache(maxsize=256)
+def _fingerprint(made_by: Registered, options: SplitOptions, splitters: tuple[int, ...]) -> str:
+    reader = made_by.reader
+    used = {name for form in reader.forms for name in FORMS[form].options}
+    described: list[object] = [
+        reader.name,
+        reader.version,
+        splitters[0] if len(splitters) == 1 else [*zip(reader.forms, splitters, strict=True)],
+        [getattr(options, name) for name in SIZES if name in used],
+        _further(made_by, options),
+    ]
+    if made_by.options:
+        described.append(json.dumps(made_by.options, sort_keys=True))
+    return f"{reader.name}:{_digest(described)}"
+
+
+@functools.lru_cache(maxsize=256)
+def _older(made_by: Registered, options: SplitOptions, splitters: tuple[int, ...]) -> tuple[str, ...]:
+    as_first = made_by.name in _FIRST_READERS and (made_by.reader.version, *splitters) == (1, 1)
+    if not as_first or made_by.options or _further(made_by, options):
+        return ()
+    return (_digest([1, options.max_chars, options.overlap_chars]),)
+
+
+def _further(made_by: Registered, options: SplitOptions) -> dict[str, object]:
+    """The options besides the sizes that its forms use and that are not at their defaults."""
+    return dict(sorted(_not_default(made_by, options)))
+
+
+def _not_default(made_by: Registered, options: SplitOptions) -> Iterator[tuple[str, object]]:
+    used = {name for form in made_by.reader.forms for name in FORMS[form].options if name not in SIZES}
+    for each in fields(options):
+        if each.name in used and getattr(options, each.name) != each.default:
+            yield each.name, getattr(options, each.name)
+
+
+def _digest(described: object) -> str:
+    return hashlib.blake2b(json.dumps(described).encode(), digest_size=16).hexdigest()

@@ -1,0 +1,39 @@
+"""Forms: what a text may be written in. A form says where its headings are and how it is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from voyage_jobs.readers.reader import FORMS as NAMES
+from voyage_jobs.readers.reader import Heading
+from voyage_jobs.splitting import markdown, rst
+
+SIZES = ("max_chars", "overlap_chars")
+"""The options that every fingerprint ever made has in it. Any other is in it only where it is not the default."""
+
+
+def _no_headings(_text: str, _start: int) -> list[Heading]:
+    return []
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How texts of one form are split."""
+
+    name: str
+    headings: Callable[[str, int], list[Heading]] = _no_headings
+    """Finds them, from a character on, where the reader did not give them. Never raises."""
+    markdown: bool = False
+    """Whether it has front matter, and blocks that are kept whole."""
+    splitter: int = 1
+    """Raise it when the same text comes to give other chunks, titles, sections or metadata: every document of this
+    form is then read and split again, and what differs is embedded again. A new version of the splitting library does
+    not raise it by itself, else every update would be paid for; documents keep their chunks until they change."""
+    options: tuple[str, ...] = SIZES
+    """The fields of `SplitOptions` that this form uses."""
+
+
+_ALL = (Form("markdown", markdown.headings, markdown=True), Form("rst", rst.headings), Form("plain"))
+FORMS: dict[str, Form] = {name: form for name in NAMES for form in _ALL if form.name == name}
+"""What the forms share (`pieces.py`, `sections.py`) raises the splitter of each form whose results it changes."""

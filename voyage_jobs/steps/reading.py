@@ -1,0 +1,69 @@
+"""From a document in a source to its text: where sources and readers meet."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.readers.reader import Refusal, Refused, Text
+from voyage_jobs.readers.reading import read_text
+from voyage_jobs.readers.registry import Registered, reader_of
+from voyage_jobs.sources.files import FileStat, Skip
+from voyage_jobs.sources.folder import CONTENT_HASH_BYTES, FolderSource
+from voyage_jobs.sources.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class ReadDocument:
+    """One document's text. Offsets into a document are offsets into `text`, in characters."""
+
+    document: Text
+    reader: Registered
+    content_hash: bytes
+    """BLAKE2b, 20 bytes, of the document's bytes as they are."""
+    stat: FileStat
+
+    @property
+    def text(self) -> str:
+        """What is cut."""
+        return self.document.text
+
+    @property
+    def text_hash(self) -> bytes:
+        """BLAKE2b, 20 bytes, of `text` in UTF-8: another one cannot be cut by the same offsets."""
+        return hashlib.blake2b(self.text.encode(), digest_size=CONTENT_HASH_BYTES).digest()
+
+
+def source_of(settings: SourceSettings) -> FolderSource:
+    """The source that these settings describe."""
+    return FolderSource(
+        bytes(settings.path),
+        settings.include,
+        settings.exclude,
+        hidden=settings.hidden,
+        follow_symlinks=settings.follow_symlinks,
+        max_bytes=settings.max_file_bytes,
+    )
+
+
+def read_document(source: Source, path: str, expected: FileStat) -> ReadDocument | Skip:
+    """Read the document at `path`, which looked as `expected`; never raises for what it may be or do."""
+    opened = source.open(path, expected)
+    if isinstance(opened, Skip):
+        return opened
+    reader = reader_of(path)
+    try:
+        document = read_text(reader, opened.file)
+    except Refused as refused:
+        # What is not installed may be so tomorrow; any other answer stays until the file or its reader changes.
+        settled = None if refused.reason == Refusal.NO_READER else opened.stat
+        return Skip(expected.name, refused.reason, refused.detail, settled)
+    return ReadDocument(document, reader, opened.content_hash, opened.stat)
+
+
+def read_now(source: Source, path: str) -> ReadDocument | None:
+    """The document as it is now; None if there is none that could be taken."""
+    now = source.revision(path)
+    read = None if now is None else read_document(source, path, now)
+    return read if isinstance(read, ReadDocument) else None
