@@ -92,7 +92,7 @@ def test_processes_that_die_while_they_expedite_pay_once_or_say_that_they_cannot
         texts = [
             f"# Now {number}\n\nWanted at once, number {number}." for number in range(len(OF_AN_EXPEDITE))
         ]
-        # Never sent: by batch alone. Answered and not written down: both, and told as maybe paid. In a pack: once.
+        # Never sent: by batch alone. Answered and not written down: both, and told as maybe paid. In the spool: once.
         assert [ledger.times_billed_sync(text) for text in texts] == [0, 1, 1, 1]
         assert [ledger.times_billed(text) for text in texts] == [1, 1, 0, 0]
         assert tokens["maybe_paid"] > 0

@@ -69,10 +69,6 @@ _SELDOM = (
     "abandon.committed",
     "cancel.committed",
     "cancel.sent",
-    "expedite.answered",
-    "expedite.committed",
-    "expedite.packed",
-    "expedite.reserved",
     "previous.released",
     "reconcile.committed",
     "reprofile.committed",
@@ -86,6 +82,10 @@ _SELDOM = (
     "switch_back.committed",
     "switch_back.intent.committed",
     "switch_back.table.done",
+    "sync.answered",
+    "sync.attempt.committed",
+    "sync.committed",
+    "sync.spooled",
 )
 
 

@@ -181,9 +181,9 @@ def _watcher(
     from voyage_jobs.state import mailbox
 
     def waits() -> bool:
-        made = mailbox.calls_of(settings.paths.state_db, order)
+        made = mailbox.batches_of(settings.paths.state_db, order)
         if made:
-            done = sum(call.inputs for call in made if call.closed_at is not None)
+            done = sum(batch.inputs for batch in made if batch.ended_at is not None)
             progress("expediting", done, None)
         else:
             progress("waiting for the process at work", 0, None)

@@ -7,11 +7,10 @@ import orjson
 from voyage_jobs.clock import iso
 from voyage_jobs.profile import chunk_id, document_key
 from voyage_jobs.report.batches import batch_as_dict
-from voyage_jobs.report.call_story import call_events
 from voyage_jobs.report.document_story import chunk_as_dict, chunk_words, standing
 from voyage_jobs.report.story import STANDS, Story, batch_events, batch_move, line_as_dict
 from voyage_jobs.sources import names
-from voyage_jobs.state import batches, calls, ledger, story, versions
+from voyage_jobs.state import batches, ledger, story, versions
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.embeddings import OUTCOME_WORDS
@@ -37,6 +36,13 @@ _BATCH_STANDS = {
     Batch.PARKED: "It is parked: a person must decide.",
     Batch.CANCELLED: "It was stopped before a job existed.",
 }
+_SYNC_STANDS = {
+    **_BATCH_STANDS,
+    Batch.SPOOLED: "Its input file is written; it is sent at once.",
+    Batch.CREATING: "It is in flight, or the process that sent it has died: the next start tells which.",
+    Batch.ENDED: "It was answered, and billed; its answer is taken in next.",
+    Batch.CANCELLED: "It brought nothing; its texts were wanted again.",
+}
 
 
 def tell_batch(connection: View, batch: BatchRow) -> Story:
@@ -55,12 +61,13 @@ def tell_batch(connection: View, batch: BatchRow) -> Story:
     }
     moves = story.moves_of(connection, "batch", [batch.id])
     told.events = [(move.at, batch_move(move)) for move in moves]
-    calls = batches.attempts_of(connection, batch.id)
+    attempts = batches.attempts_of(connection, batch.id)
+    sent = "request" if batch.is_sync else "create call"
     told.parts["attempts"] = [
         {"number": a.number, "state": str(a.state), "sent_at": iso(a.sent_at), "detail": a.detail}
-        for a in calls
+        for a in attempts
     ]
-    told.events += [(call.sent_at, f"create call {call.number} sent") for call in calls]
+    told.events += [(each.sent_at, f"{sent} {each.number} sent") for each in attempts]
     outcomes = story.outcomes_of(connection, batch.id)
     told.parts["outcomes"] = [{"outcome": OUTCOME_WORDS[code], "lines": n} for code, n in outcomes.items()]
     told.parts["bad_lines"] = [
@@ -76,7 +83,7 @@ def tell_batch(connection: View, batch: BatchRow) -> Story:
 
 
 def _batch_summary(batch: BatchRow) -> str:
-    said = _BATCH_STANDS[batch.state]
+    said = (_SYNC_STANDS if batch.is_sync else _BATCH_STANDS)[batch.state]
     if batch.state is Batch.RUNNING:
         if batch.remote_completed is not None:
             said += f" It says {batch.remote_status}, {batch.remote_completed:,} of {batch.inputs:,} done."
@@ -119,7 +126,6 @@ def tell_embedding(connection: View, found: EmbeddingStory, slot: int | None) ->
         for move in story.moves_of(connection, "embedding", [found.id])
     ]
     told.events += batch_events(connection, [line.batch_id for line in lines])
-    told.events += call_events(calls.for_embedding(connection, found.id))
     told.parts["lines"] = [line_as_dict(line) for line in lines]
     told.parts["chunks"] = [
         {"source": u.source, "path": u.path, "ordinal": u.ordinal, "slot": u.slot, "version": u.version_state}

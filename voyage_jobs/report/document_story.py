@@ -7,10 +7,9 @@ from typing import Any
 
 from voyage_jobs.clock import iso
 from voyage_jobs.plural import counted
-from voyage_jobs.report.call_story import call_events
 from voyage_jobs.report.story import STANDS, Story, batch_events, line_as_dict
 from voyage_jobs.sources import names
-from voyage_jobs.state import calls, story
+from voyage_jobs.state import orders, story
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.embeddings import OUTCOME_WORDS, SUCCESS
 from voyage_jobs.state.story import ChunkStory, Move, VersionStory, View
@@ -51,10 +50,8 @@ def tell(connection: View, document: DocumentRow) -> Story:
         "missing_since": iso(document.missing_at),
     }
     told.events = _events(connection, document, versions)
-    told.events += batch_events(
-        connection, sorted({b for v in live for b in story.batches_of(connection, v.id)})
-    )
-    told.events += call_events(calls.of_document(connection, document.id))
+    made = {b for v in live for b in story.batches_of(connection, v.id)}
+    told.events += batch_events(connection, sorted({*made, *orders.batches_about(connection, document.id)}))
     told.parts = {
         "versions": [_version(version) for version in versions],
         "chunks": [chunk_as_dict(version, chunk) for version in live for chunk in chunks[version.id]],

@@ -5,12 +5,11 @@ from __future__ import annotations
 from voyage_jobs.clock import iso
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.report import batch_story, call_story, document_story, why_file
+from voyage_jobs.report import batch_story, document_story, why_file
 from voyage_jobs.report.find import ChunkRef, EmbeddingRef, Meaning, OnDisk, find
 from voyage_jobs.report.story import Story
 from voyage_jobs.state import notes
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.state.calls import CallRow
 from voyage_jobs.state.store import ReadOnlyStore
 from voyage_jobs.state.story import View
 
@@ -19,7 +18,7 @@ def history(settings: Settings, word: str, source: str | None = None) -> Story:
     """The story of what `word` means; `source` narrows paths down to one source.
 
     `word` is a command-line argument: a path (relative to a source, `SOURCE:PATH`, or absolute), a chunk_id, a
-    batch's ref, the vendor's id of a job, an embedding key, the beginning of a ref or key, or a call's ref. Raises
+    batch's ref, the vendor's id of a job, an embedding key, or the beginning of a ref or key. Raises
     `ConfigError` if it means nothing, or more than one thing; `StateError` if there is no state.
     """
     with ReadOnlyStore(settings.paths.state_db).read() as connection:
@@ -51,8 +50,6 @@ def tell(connection: View, settings: Settings, meaning: Meaning) -> Story:
     if isinstance(meaning, OnDisk):
         unseen = why_file.unseen(connection, settings, meaning)
         raise ConfigError(unseen.text, hint=unseen.next)
-    if isinstance(meaning, CallRow):
-        return call_story.tell_call(connection, meaning)
     if isinstance(meaning, EmbeddingRef):
         return batch_story.tell_embedding(connection, meaning.embedding, meaning.slot)
     if isinstance(meaning, ChunkRef):

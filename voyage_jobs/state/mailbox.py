@@ -12,7 +12,8 @@ from pathlib import Path
 
 from voyage_jobs.clock import Clock, now_us
 from voyage_jobs.errors import BusyError, LockedError
-from voyage_jobs.state import calls, notes
+from voyage_jobs.state import notes, orders
+from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.engine import library_is_safe, library_version, writing_engine
 from voyage_jobs.state.store import ReadOnlyStore, Tx, told_plainly
 
@@ -47,10 +48,10 @@ def answer_to(path: Path, request_id: int) -> dict[str, object] | None:
         return notes.result_of(connection, request_id)
 
 
-def calls_of(path: Path, order_ref: str) -> list[calls.CallRow]:
-    """The synchronous calls that were made for one command so far."""
+def batches_of(path: Path, order_ref: str) -> list[BatchRow]:
+    """The batches that were made for one order so far."""
     with ReadOnlyStore(path).read() as connection:
-        return calls.of_order(connection, order_ref)
+        return orders.batches_of(connection, order_ref)
 
 
 def has_open(path: Path) -> bool:

@@ -29,6 +29,7 @@ from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.ending import abandon
 from voyage_jobs.steps.filling import request_params
 from voyage_jobs.steps.known_jobs import (
     CLAIM_PATIENCE_S,
@@ -38,7 +39,6 @@ from voyage_jobs.steps.known_jobs import (
     note_unread,
 )
 from voyage_jobs.steps.reconcile import LIST, METADATA_REF, cancel_duplicates, jobs_looked_at
-from voyage_jobs.steps.submit import abandon
 from voyage_jobs.vendors.voyage.download import download
 from voyage_jobs.vendors.voyage.models import WINDOW_S
 from voyage_jobs.vendors.voyage.wire import Phase, RemoteBatch

@@ -19,7 +19,7 @@ from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.embeddings import REFUSED, Settled
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.submit import park
+from voyage_jobs.steps.ending import park
 from voyage_jobs.steps.windows import split_window
 from voyage_jobs.vendors.voyage.wire import JobError, RemoteBatch
 
