@@ -87,6 +87,7 @@ def test_processes_that_die_while_they_expedite_pay_once_or_say_that_they_cannot
             stage.write(f"now{number}.md", f"# Now {number}\n\nWanted at once, number {number}.\n")
             ended = stage.run("expedite", f"now{number}.md", "--yes", crash_at=f"{point}:1")
             assert ended.code == DIED_AT_A_POINT, f"not at {point}: {ended}"
+            assert stage.sync().code == 0  # else the next would die as it settles this one
         checks.converge(stage)
         ledger, tokens = stage.sim.ledger, stage.status()["tokens"]
         texts = [
