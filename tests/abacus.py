@@ -31,7 +31,6 @@ from voyage_jobs.profile import EMBEDDINGS, Profile
 from voyage_jobs.tokens import estimate_tokens
 from voyage_jobs.vendors.base import (
     Access,
-    Answer,
     Embedded,
     Flaw,
     KeyDoubt,
@@ -127,13 +126,10 @@ class Abacus:
                 block.add(LineProblem(number, row["id"], LineOutcome.REFUSED, "no", message=row["error"]))
         yield block.done()
 
-    def read_answer(self, answer: bytes, wanted: Sequence[Wanted], profile: Profile) -> Answer:
-        counts = {each.custom_id: 1 for each in wanted}
-        if answer.count(b"\n") != len(counts):
+    def result_lines(self, answer: bytes, wanted: Sequence[Wanted], profile: Profile) -> Iterator[bytes]:
+        if answer.count(b"\n") != len(wanted):
             raise BadAnswerError("it has another number of lines")
-        blocks = list(self._blocks(io.BytesIO(answer), Expectation(profile, counts.get)))
-        problems = {p.custom_id: p for block in blocks for p in block.problems if p.custom_id}
-        return Answer(blocks, problems, sum(n or 0 for block in blocks for n in block.tokens) or None)
+        yield from answer.splitlines(keepends=True)
 
     def phase(self, status: str) -> Phase:
         return _PHASES.get(status, Phase.UNKNOWN)

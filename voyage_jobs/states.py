@@ -1,6 +1,6 @@
 """Every state, every legal move, and why: nothing about transitions stands outside this file.
 
-Seven kinds of things have states. Each starts in the first state of its column below and may only move along `MOVES`.
+Six kinds of things have states. Each starts in the first state of its column below and may only move along `MOVES`.
 `check` is asked before every move; `store` makes the move in one transaction that also says which state it expects
 (so a stale decision changes nothing) and writes a row into `transitions` (so the story can be told afterwards).
 
@@ -51,13 +51,14 @@ results that could not be fetched, or read, are taken in once they can be (`park
 before a job existed (a job that is cancelled at the vendor ends and is collected like any other, because finished
 lines are paid for and kept).
 
-**attempt**: one create call. `open` until its outcome is known: `created`, `refused`, `not_happened`, or `lost`
-(nothing was found after the quarantine).
+A batch of mode `sync` goes to a synchronous endpoint, which bills when it answers and keeps nothing that could be
+listed. It has no upload and no job: `packed`, `spooled`, `creating` (the request is on its way, or its answer is lost),
+`ended` (the answer is whole in the spool), and on as any other. An answer that is lost ends it as `cancelled`, with all
+that it might have cost booked as maybe paid, and its lines wanted again.
 
-**call**: one synchronous call, by which `expedite` has texts embedded at once. Its embeddings stay `wanted` (or in the
-batch that they travel in) until it is `answered`, which makes them `held`. `not_happened`: known to have had no effect
-(could not connect, 4xx, 429). `unknown`: timeout, cut connection, 5xx, our own death. Unlike a create call it leaves no
-trace at the vendor that could be looked for, so it is never repeated by itself, and counts as maybe paid.
+**attempt**: one create call, or one request of a batch of mode `sync`. `open` until its outcome is known: `created`,
+`refused`, `not_happened`, or `lost` (nothing was found after the quarantine; of a synchronous request: timeout, cut
+connection, 5xx, our own death, and nothing that could be looked for; or its answer vanished from the disk).
 """
 
 from __future__ import annotations
@@ -136,16 +137,14 @@ class Attempt(StrEnum):
     LOST = "lost"
 
 
-class Call(StrEnum):
-    """Outcomes of one synchronous call."""
+class Mode(StrEnum):
+    """How a batch is sent: as a job that runs for hours, or as one request that is answered at once."""
 
-    OPEN = "open"
-    ANSWERED = "answered"
-    NOT_HAPPENED = "not_happened"
-    UNKNOWN = "unknown"
+    BATCH = "batch"
+    SYNC = "sync"
 
 
-State = Source | Document | Version | Embedding | Batch | Attempt | Call
+State = Source | Document | Version | Embedding | Batch | Attempt
 
 # By kind, because words are equal across kinds: a refused batch goes on, a refused attempt does not.
 MOVES: Mapping[type[StrEnum], Mapping[State, frozenset[State]]] = {
@@ -196,18 +195,22 @@ MOVES: Mapping[type[StrEnum], Mapping[State, frozenset[State]]] = {
     },
     Attempt: {
         Attempt.OPEN: frozenset({Attempt.CREATED, Attempt.REFUSED, Attempt.NOT_HAPPENED, Attempt.LOST}),
-        Attempt.CREATED: frozenset(),
+        Attempt.CREATED: frozenset({Attempt.LOST}),
         Attempt.REFUSED: frozenset(),
         Attempt.NOT_HAPPENED: frozenset(),
         Attempt.LOST: frozenset({Attempt.CREATED}),
     },
-    Call: {
-        Call.OPEN: frozenset({Call.ANSWERED, Call.NOT_HAPPENED, Call.UNKNOWN}),
-        Call.ANSWERED: frozenset(),
-        Call.NOT_HAPPENED: frozenset(),
-        Call.UNKNOWN: frozenset(),
-    },
 }
+
+ONLY_SYNC = frozenset(
+    {
+        (Batch.SPOOLED, Batch.CREATING),
+        (Batch.CREATING, Batch.ENDED),
+        (Batch.CREATING, Batch.CANCELLED),
+        (Batch.ENDED, Batch.CANCELLED),
+    }
+)
+"""Moves that a batch of mode `sync` may make on top: any other has a job that must be looked for first."""
 
 # What stands behind a batch in each state, for the embeddings in it.
 BEFORE_THE_JOB = (Batch.PACKED, Batch.SPOOLED, Batch.UPLOADING, Batch.UPLOADED)
@@ -220,8 +223,16 @@ LIVE_VERSIONS = (Version.WAITING, Version.READY, Version.PUBLISHED)
 
 def check(current: State, target: State) -> None:
     """Raise `IllegalMoveError` unless `current -> target` stands in the table."""
-    if type(current) is not type(target) or target not in MOVES[type(current)][current]:
+    legal = type(current) is type(target) and target in MOVES[type(current)][current]
+    if not legal and (current, target) not in ONLY_SYNC:
         raise IllegalMoveError(f"{type(current).__name__.lower()}: {current} -> {target} is not a legal move")
+
+
+def check_batch(mode: Mode, current: Batch, target: Batch) -> None:
+    """The same for a batch, whose mode has a say. Raises `IllegalMoveError`."""
+    if mode is not Mode.SYNC and (current, target) in ONLY_SYNC:
+        raise IllegalMoveError(f"batch: {current} -> {target} is for mode {Mode.SYNC} alone")
+    check(current, target)
 
 
 def kind_of(state: State) -> str:

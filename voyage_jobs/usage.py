@@ -9,6 +9,7 @@ Every number that is booked lies within these bounds, so that no sum of them can
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 MOST_LINE_TOKENS = 1_000_000
@@ -39,3 +40,17 @@ def billed(reported: int | None, reserved: int, most: int = MOST_LINE_TOKENS) ->
     if reported is not None:
         return Billed(reported, assumed=False)
     return Billed(max(1, min(reserved, most)), assumed=True)
+
+
+def shares(total: int, weights: Sequence[int]) -> list[int] | None:
+    """A reported total spread over the texts of one request by their weights (at least 1 each): whole numbers that add
+    up to it. None if it cannot be the total of so many texts, since every text has a token at least.
+    """
+    left = total - len(weights)
+    if left < 0:
+        return None
+    heavy, before, found = sum(weights), 0, []
+    for weight in weights:
+        found.append(1 + left * (before + weight) // heavy - left * before // heavy)
+        before += weight
+    return found

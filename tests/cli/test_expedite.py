@@ -195,9 +195,12 @@ def test_a_document_is_embedded_published_and_on_record(run):
     assert "The table shows the document as it is now." in result.stdout
     assert len(run.world.table_rows()) == 4
     told = " ".join(run("history", "a.md").stdout.split())
-    assert "3 texts expedited at the full price, asked for by" in told
-    ref = next(word for word in told.split("call ")[1:])[:20]
-    assert "It was answered, and billed." in run("history", ref).stdout
+    assert "3 inputs, sent at once, asked for by" in told
+    ref = told.rpartition(": packed (3 inputs, sent at once")[0][-20:]
+    batch = json.loads(run("history", ref, "--json").stdout)
+    assert (batch["facts"]["mode"], batch["facts"]["tokens_settled"]) == ("sync", billed)
+    assert batch["facts"]["asked_for_by"]
+    assert "Its results came in" in run("why", ref).stdout
     run("sync")
     assert run.world.sim.calls["create_batch"] == 1
     assert run.world.ledger.billed_at_both_prices() == {}
@@ -263,7 +266,7 @@ def test_failed_texts_are_for_retry(tmp_path, monkeypatch):
 
 def test_vectors_that_are_here_are_published_without_a_price(tmp_path, monkeypatch):
     run = Commands(tmp_path, monkeypatch)
-    monkeypatch.setattr("voyage_jobs.steps.expedite_order.publish", lambda context: False)
+    monkeypatch.setattr("voyage_jobs.steps.expedite.publish", lambda context: False)
     assert "the next publication shows it" in run("expedite", "a.md", "--yes", code=3).stdout
     monkeypatch.undo()
     again = Commands.__new__(Commands)
@@ -308,7 +311,7 @@ def test_the_process_at_work_does_it(at_work, monkeypatch):
 
 def test_its_refusal_comes_back(at_work, monkeypatch):
     monkeypatch.setattr(at_work.world.clock, "wait", lambda *_: time.sleep(0.01))
-    monkeypatch.setattr("voyage_jobs.steps.expedite_order.LASTS_S", -1.0)
+    monkeypatch.setattr("voyage_jobs.steps.expedite.LASTS_S", -1.0)
     assert "too long ago" in at_work("expedite", "a.md", "--yes", code=2).stderr
     at_work.nothing_was_sent()
 

@@ -398,7 +398,7 @@ def test_what_was_expedited_says_so(run):
     with run.world.worker() as context:
         scan(context)
         order = {"order": "0" * 20, "source": "docs", "path": "a.md", "also_in_flight": False}
-        with arming("expedite.answered"), pytest.raises(Death):
+        with arming("sync.answered"), pytest.raises(Death):
             perform(context, "expedite", order, "anna")
         found = run.json("why", "a.md")
         assert found["reason"] == "expedited"
@@ -412,9 +412,10 @@ def test_what_was_expedited_says_so(run):
         perform(context, "expedite", {**order, "order": "1" * 20, "path": "b.md"}, "anna")
     assert run.json("why", "b.md")["reason"] == "published"
     [chunk] = [row["chunk_id"] for row in run.world.table_rows("chunk_id", "path") if row["path"] == "b.md"]
-    assert "a call of its own" in run.json("why", chunk)["paragraph"]
     told = [event["what"] for event in run.json("history", "b.md")["events"]]
-    call = next(what.split()[1].rstrip(":") for what in told if what.startswith("call "))
-    assert run.json("why", call)["kind"] == "call"
-    assert run.json("why", call)["reason"] == "answered"
-    assert len(run.json("history", call)["events"]) == 2
+    ref = next(what.split()[1].rstrip(":") for what in told if "sent at once, asked for by anna" in what)
+    assert f"line 0 of batch {ref}" in run.json("why", chunk)["paragraph"]
+    found = run.json("why", ref)
+    assert (found["kind"], found["batch"]["mode"]) == ("batch", "sync")
+    assert "1 success" in found["paragraph"]
+    assert len(run.json("history", ref)["events"]) > 4

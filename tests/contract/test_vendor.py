@@ -261,16 +261,18 @@ def test_a_refused_key_is_an_error_of_its_own(provider: Provider) -> None:
 # --- at once ---
 
 
-def test_a_synchronous_call_answers_text_by_text(provider: Provider) -> None:
+def test_a_synchronous_call_answers_text_by_text(provider: Provider, tmp_path: Path) -> None:
     wanted = [Wanted(key, [text]) for key, text in TEXTS.items()]
     params = provider.vendor.params(provider.profile, "")
 
     answer = provider.client.embed_now(wanted, params, provider.profile)
-    read = provider.vendor.read_answer(answer, wanted, provider.profile)
+    path = tmp_path / "answer"
+    path.write_bytes(b"".join(provider.vendor.result_lines(answer, wanted, provider.profile)))
+    blocks = list(provider.vendor.read(path, Expectation(provider.profile, dict.fromkeys(TEXTS, 1).get)))
 
-    assert [custom_id for block in read.blocks for custom_id in block.custom_ids] == list(TEXTS)
-    assert not read.problems
-    assert (read.tokens or 0) > 0
+    assert [custom_id for block in blocks for custom_id in block.custom_ids] == list(TEXTS)
+    assert not [problem for block in blocks for problem in block.problems]
+    assert sum(tokens or 0 for block in blocks for tokens in block.tokens) > 0
 
 
 def test_both_ways_give_the_same_vectors(provider: Provider, tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ from .stage import KEY, Stage
 
 _AT_REST = {
     "attempts are open": "SELECT COUNT(*) FROM attempts WHERE state = 'open'",
-    "calls are open": "SELECT COUNT(*) FROM calls WHERE state = 'open'",
     "batches are not closed": "SELECT COUNT(*) FROM batches WHERE state != 'closed'",
     "publications are open": "SELECT COUNT(*) FROM publications WHERE done_at IS NULL",
     "versions wait": "SELECT COUNT(*) FROM versions WHERE state IN ('waiting', 'ready')",
@@ -42,7 +41,6 @@ _KINDS = {
     "version": states.Version,
     "batch": states.Batch,
     "attempt": states.Attempt,
-    "call": states.Call,
 }
 
 

@@ -49,7 +49,7 @@ THE_WAY_OF_A_BATCH = (
 OF_A_REMOVAL = ("retire.table.done", "retire.committed")
 OF_A_NOTICE = ("notice.committed", "notice.delivered", "notice.settled")
 OF_A_CANCELLATION = ("cancel.sent", "cancel.committed")
-OF_AN_EXPEDITE = ("expedite.reserved", "expedite.answered", "expedite.packed", "expedite.committed")
+OF_AN_EXPEDITE = ("sync.attempt.committed", "sync.answered", "sync.spooled", "sync.committed")
 OF_OTHER_VECTORS = (
     "abandon.committed",
     "reprofile.committed",

@@ -87,12 +87,13 @@ def test_processes_that_die_while_they_expedite_pay_once_or_say_that_they_cannot
             stage.write(f"now{number}.md", f"# Now {number}\n\nWanted at once, number {number}.\n")
             ended = stage.run("expedite", f"now{number}.md", "--yes", crash_at=f"{point}:1")
             assert ended.code == DIED_AT_A_POINT, f"not at {point}: {ended}"
+            assert stage.sync().code == 0  # else the next would die as it settles this one
         checks.converge(stage)
         ledger, tokens = stage.sim.ledger, stage.status()["tokens"]
         texts = [
             f"# Now {number}\n\nWanted at once, number {number}." for number in range(len(OF_AN_EXPEDITE))
         ]
-        # Never sent: by batch alone. Answered and not written down: both, and told as maybe paid. In a pack: once.
+        # Never sent: by batch alone. Answered and not written down: both, and told as maybe paid. In the spool: once.
         assert [ledger.times_billed_sync(text) for text in texts] == [0, 1, 1, 1]
         assert [ledger.times_billed(text) for text in texts] == [1, 1, 0, 0]
         assert tokens["maybe_paid"] > 0

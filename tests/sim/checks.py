@@ -41,15 +41,34 @@ _OPEN_LINES = (
     "SELECT COUNT(*) FROM lines l JOIN batches b ON b.id = l.batch_id WHERE l.outcome = 0"
     " AND b.state IN ('collected', 'closed', 'refused', 'cancelled')"
 )
-# An embedding is with the vendor, or on its way, exactly when one line of one open batch asks for it; but for those
-# that somebody wanted at once although a batch had them, and those that an older state finds in packs.
+# An embedding is with the vendor, or on its way, exactly when one line of one open batch asks for it. But for those
+# that somebody wanted at once although a batch had them: one line more, of a batch of mode sync; and once one of the
+# two has brought the vector, it is held while the other is open. And for those that an older state finds in packs.
 _ASTRAY = (
-    "SELECT COUNT(*) FROM (SELECT e.id, e.state, COUNT(b.id) AS open FROM embeddings e"
+    "SELECT COUNT(*) FROM (SELECT e.id AS wanted, e.state, COUNT(b.id) AS open,"
+    "  COALESCE(SUM(b.mode = 'sync'), 0) AS at_once FROM embeddings e"
     " LEFT JOIN lines l ON l.embedding_id = e.id AND l.outcome = 0"
     " LEFT JOIN batches b ON b.id = l.batch_id AND b.state NOT IN ('collected', 'closed', 'refused', 'cancelled')"
-    " GROUP BY e.id) WHERE open > 1 OR ((open = 1) != (state = 1) AND NOT (open = 1 AND state = 2 AND (EXISTS"
-    "  (SELECT 1 FROM call_lines x WHERE x.embedding_id = id AND x.batch_id IS NOT NULL AND x.outcome = 1)"
-    "  OR EXISTS (SELECT 1 FROM meta WHERE key = 'set_back'))))"
+    " GROUP BY e.id) WHERE open - at_once > 1 OR at_once > 1"
+    " OR ((open > 0) != (state = 1) AND NOT (open = 1 AND state = 2 AND (EXISTS (SELECT 1 FROM lines x"
+    "  JOIN batches y ON y.id = x.batch_id WHERE x.embedding_id = wanted AND x.outcome = 1"
+    "  AND (at_once OR y.mode = 'sync')) OR EXISTS (SELECT 1 FROM meta WHERE key = 'set_back'))))"
+)
+# A batch of mode sync has no job, one request at a time, and only such a batch makes the moves that need none.
+_NO_JOB = (
+    "SELECT COUNT(*) FROM batches b WHERE b.mode = 'sync' AND (b.remote_id IS NOT NULL OR b.input_file_id IS NOT NULL"
+    "  OR (b.state = 'creating') != EXISTS (SELECT 1 FROM attempts a WHERE a.batch_id = b.id AND a.state = 'open'))"
+)
+# What a request was billed, or may have been: exactly that is booked.
+_SPENT = "(SELECT COALESCE(SUM(tokens), 0) FROM spend s WHERE s.batch_id = b.id AND s.kind = '{}')"
+_AT_ONCE = (
+    "SELECT COUNT(*) FROM (SELECT b.state, b.tokens_estimated, b.tokens_settled,"
+    "  (SELECT COUNT(*) FROM attempts a WHERE a.batch_id = b.id AND a.state = 'lost') AS lost,"
+    f"  {_SPENT.format('maybe_paid')} AS maybe, {_SPENT.format('expedited')} AS billed,"
+    "  (SELECT COALESCE(SUM(tokens), 0) FROM lines l WHERE l.batch_id = b.id) AS of_lines FROM batches b"
+    "  WHERE b.mode = 'sync') WHERE lost > 1 OR maybe != lost * tokens_estimated"
+    " OR billed != COALESCE(tokens_settled, 0) OR of_lines NOT IN (0, billed)"
+    " OR (lost AND (billed OR state NOT IN ('cancelled', 'closed')))"
 )
 # What is reserved is what the open batches may cost.
 _RESERVED = (
@@ -63,12 +82,18 @@ _CHOSEN_AGAIN = (
     " WHERE b.remote_id IS NOT NULL AND l.outcome = 6 AND EXISTS (SELECT 1 FROM transitions t"
     "  WHERE t.batch_id = b.id AND t.kind = 'batch' AND t.origin = 'parked' AND t.target = 'cancelled') GROUP BY e.id"
 )
-_WRITTEN_OFF = "SELECT COALESCE(SUM(tokens), 0) FROM spend WHERE kind = 'maybe_paid' AND batch_id IS NOT NULL"
-# How often a text may have been bought on top of the one time: calls whose answer was lost, and those that asked for
-# what travelled in a batch.
+_WRITTEN_OFF = (
+    "SELECT COALESCE(SUM(s.tokens), 0) FROM spend s JOIN batches b ON b.id = s.batch_id"
+    " WHERE s.kind = 'maybe_paid' AND b.mode = 'batch'"
+)
+# How often a text may have been bought on top of the one time: requests whose answer was lost, and those that asked for
+# what was in a batch at that moment.
 _BOUGHT_AGAIN = (
-    "SELECT e.key, SUM(c.state = 'unknown') + SUM(c.state = 'answered' AND l.batch_id IS NOT NULL) FROM call_lines l"
-    " JOIN calls c ON c.id = l.call_id JOIN embeddings e ON e.id = l.embedding_id GROUP BY e.id"
+    "SELECT e.key, SUM(a.state = 'lost') + SUM(a.state = 'created' AND EXISTS (SELECT 1 FROM lines o"
+    "  JOIN batches t ON t.id = o.batch_id WHERE o.embedding_id = e.id AND t.mode = 'batch' AND t.id < b.id"
+    "  AND COALESCE(t.collected_at, t.ended_at, b.created_at) >= b.created_at)) FROM lines l"
+    " JOIN batches b ON b.id = l.batch_id AND b.mode = 'sync' JOIN embeddings e ON e.id = l.embedding_id"
+    " JOIN attempts a ON a.batch_id = b.id GROUP BY e.id"
 )
 # What may be lacking in the table: it has failed, or had when it was published.
 _EVER_FAILED = (
@@ -80,7 +105,6 @@ _KINDS = {
     "version": states.Version,
     "batch": states.Batch,
     "attempt": states.Attempt,
-    "call": states.Call,
 }
 
 
@@ -144,6 +168,8 @@ class Checker:
             ("a batch that is over has open lines", _OPEN_LINES),
             ("embeddings and open lines disagree", _ASTRAY),
             ("reservations and open batches disagree", _RESERVED),
+            ("what is sent at once has a job, or two requests", _NO_JOB),
+            ("the money of what is sent at once is not what came of it", _AT_ONCE),
         ):
             found = run(sql).scalar_one()
             if found:
@@ -340,6 +366,7 @@ class Checker:
         """Every row came to its state by legal moves, all on record, none by an instance that was overtaken."""
         last: dict[tuple[str, int], str] = {}
         newest = 0
+        at_once = set(connection.exec_driver_sql("SELECT id FROM batches WHERE mode = 'sync'").scalars())
         sql = "SELECT kind, subject, origin, target, epoch FROM transitions ORDER BY id"
         for kind, subject, origin, target, epoch in connection.exec_driver_sql(sql):
             if epoch < newest:
@@ -351,6 +378,9 @@ class Checker:
                 self._broken(f"{kind} {subject} moved from {origin}, but was {last.get((kind, subject))}")
             if origin is not None and origin != target:
                 states.check(_KINDS[kind](origin), _KINDS[kind](target))
+            if kind == "batch" and origin not in (None, target):
+                mode = states.Mode.SYNC if subject in at_once else states.Mode.BATCH
+                states.check_batch(mode, states.Batch(origin), states.Batch(target))
             last[kind, subject] = target
         for kind in _KINDS:
             table = "batches" if kind == "batch" else f"{kind}s"

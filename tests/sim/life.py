@@ -70,10 +70,6 @@ _SELDOM = (
     "abandon.committed",
     "cancel.committed",
     "cancel.sent",
-    "expedite.answered",
-    "expedite.committed",
-    "expedite.packed",
-    "expedite.reserved",
     "previous.released",
     "reconcile.committed",
     "reprofile.committed",
@@ -87,6 +83,10 @@ _SELDOM = (
     "switch_back.committed",
     "switch_back.intent.committed",
     "switch_back.table.done",
+    "sync.answered",
+    "sync.attempt.committed",
+    "sync.committed",
+    "sync.spooled",
 )
 
 

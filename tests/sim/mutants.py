@@ -19,7 +19,7 @@ from voyage_jobs.state import batches, documents, versions
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.store import Store, Tx
 from voyage_jobs.states import Batch
-from voyage_jobs.steps import collect, reconcile, scan, submit
+from voyage_jobs.steps import collect, reconcile, scan, submit, synchronous
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 
@@ -76,6 +76,17 @@ def _blind_retry() -> AbstractContextManager[Any]:
         return True
 
     return mock.patch.dict(submit._ADVANCE, {Batch.CREATING: again})
+
+
+def _lost_is_never_sent() -> AbstractContextManager[Any]:
+    """Take a request whose answer is lost for one that was never sent."""
+
+    def settle(context: Context, batch: BatchRow) -> None:
+        with context.store.read() as connection:
+            attempt = batches.attempts_of(connection, batch.id)[-1]
+        synchronous._not_happened(context, batch, attempt, VendorError("It was never sent."))
+
+    return mock.patch.object(synchronous, "_settle", settle)
 
 
 def _any_version() -> AbstractContextManager[Any]:
@@ -169,6 +180,9 @@ MUTANTS = {
     "no attempt row": Mutant(_no_attempt_row, Plan(only=LOSSY, dies_at="create.answered")),
     "no quarantine": Mutant(_no_quarantine, Plan(only=UNSEEN, dies_at="create.answered")),
     "blind retry of create": Mutant(_blind_retry, Plan(only=LOSSY, dies_at="create.answered")),
+    "lost answer taken for never sent": Mutant(
+        _lost_is_never_sent, Plan(only=NO_FAULTS, dies_at="sync.answered", often=("expedite",))
+    ),
     "stale version published": Mutant(_any_version, Plan(only=NO_FAULTS)),
     "pack after the outcomes": Mutant(_pack_last, Plan(only=NO_FAULTS, dies_at="collect.committed")),
     "append instead of flip": Mutant(_append_only, Plan(only=NO_FAULTS)),

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from voyage_jobs.errors import BadAnswerError
 from voyage_jobs.profile import Profile
+from voyage_jobs.usage import shares
 from voyage_jobs.vendors.base import Wanted
-from voyage_jobs.vendors.voyage.answer import call_body, read_answer
+from voyage_jobs.vendors.result_block import Expectation
+from voyage_jobs.vendors.voyage.answer import call_body, result_lines
+from voyage_jobs.vendors.voyage.lines import asked_in, input_line
+from voyage_jobs.vendors.voyage.results import read_results
 
 PLAIN = Profile("/v1/embeddings", "voyage-4", 4, "float", "document")
 NESTED = Profile("/v1/contextualizedembeddings", "voyage-context-3", 4, "float", "document")
@@ -35,10 +42,26 @@ def body(data, tokens=12):
     return json.dumps({"object": "list", "data": data, "usage": {"total_tokens": tokens}}).encode()
 
 
-def found(answer):
+def judged(answer, wanted, profile):
+    """The answer as the reader of results files has it: its blocks."""
+    lines = io.BytesIO(b"".join(result_lines(answer, wanted, profile)))
+    counts = {each.custom_id: len(each.texts) for each in wanted}
+    return list(read_results(lines, Expectation(profile, counts.get)))
+
+
+def problems(blocks):
+    return {problem.custom_id: problem.code for block in blocks for problem in block.problems}
+
+
+def tokens(blocks):
+    told = [tokens for block in blocks for tokens in block.tokens]
+    return told + [problem.tokens for block in blocks for problem in block.problems]
+
+
+def found(blocks):
     """id -> ten times the first number of each of its vectors."""
     told = {}
-    for block in answer.blocks:
+    for block in blocks:
         at = 0
         for name, count in zip(block.custom_ids, block.counts, strict=True):
             told[name] = np.rint(10 * block.vectors[at : at + count, 0]).tolist()
@@ -69,7 +92,7 @@ def found(answer):
 )
 def test_an_answer_whose_parts_cannot_be_told_apart_is_refused(answer, why):
     with pytest.raises(BadAnswerError, match=why):
-        read_answer(answer, WANTED, PLAIN)
+        list(result_lines(answer, WANTED, PLAIN))
 
 
 # --- text by text ---
@@ -93,18 +116,18 @@ def test_an_answer_whose_parts_cannot_be_told_apart_is_refused(answer, why):
     ],
 )
 def test_a_bad_vector_does_not_take_its_neighbours_with_it(bad, code):
-    answer = read_answer(body(rows(vector(1), bad, vector(3))), WANTED, PLAIN)
+    answer = judged(body(rows(vector(1), bad, vector(3))), WANTED, PLAIN)
     assert found(answer) == {IDS[0]: [1.0], IDS[2]: [3.0]}
-    assert {name: problem.code for name, problem in answer.problems.items()} == {IDS[1]: code}
-    assert answer.tokens == 12
+    assert problems(answer) == {IDS[1]: code}
+    assert sum(tokens(answer)) == 12
 
 
 @pytest.mark.parametrize("as_base64", [False, True])
 def test_the_index_says_which_text_is_answered(as_base64):
     data = rows(*(vector(n, as_base64=as_base64) for n in (1, 2, 3)))[::-1]
-    answer = read_answer(body(data), WANTED, PLAIN)
+    answer = judged(body(data), WANTED, PLAIN)
     assert found(answer) == {IDS[0]: [1.0], IDS[1]: [2.0], IDS[2]: [3.0]}
-    assert answer.problems == {}
+    assert problems(answer) == {}
 
 
 @pytest.mark.parametrize(
@@ -112,7 +135,22 @@ def test_the_index_says_which_text_is_answered(as_base64):
 )
 def test_tokens_that_are_not_told_are_none(usage):
     said = json.dumps({"data": rows(vector(1), vector(2), vector(3)), "usage": usage}).encode()
-    assert read_answer(said, WANTED, PLAIN).tokens is None
+    assert tokens(judged(said, WANTED, PLAIN)) == [None, None, None]
+
+
+def test_tokens_are_spread_over_the_lines_by_what_these_count():
+    wanted = [Wanted(name, ["text"], weight) for name, weight in zip(IDS, (1, 2, 7), strict=True)]
+    said = body(rows(vector(1), vector(2), vector(3)), tokens=13)
+    assert tokens(judged(said, wanted, PLAIN)) == [2, 3, 8]
+    assert tokens(judged(body(rows(vector(1), vector(2), vector(3)), tokens=2), wanted, PLAIN)) == [None] * 3
+
+
+@given(st.lists(st.integers(1, 120_000), min_size=1, max_size=128), st.integers(0, 10**6))
+def test_what_is_spread_adds_up(weights, more):
+    found = shares(len(weights) + more, weights)
+    assert sum(found) == len(weights) + more
+    assert min(found) >= 1
+    assert shares(len(weights) - 1, weights) is None
 
 
 def test_windows_are_answered_window_by_window():
@@ -120,15 +158,15 @@ def test_windows_are_answered_window_by_window():
         {"object": "list", "index": 1, "data": rows(vector(3))},
         {"object": "list", "index": 0, "data": rows(vector(1), vector(2))[::-1]},
     ]
-    answer = read_answer(body(data), WINDOWS, NESTED)
+    answer = judged(body(data), WINDOWS, NESTED)
     assert found(answer) == {IDS[0]: [1.0, 2.0], IDS[1]: [3.0]}
 
 
 def test_a_window_with_a_vector_too_few_is_bad_as_a_whole():
     data = [{"index": 0, "data": rows(vector(1))}, {"index": 1, "data": rows(vector(3))}]
-    answer = read_answer(body(data), WINDOWS, NESTED)
+    answer = judged(body(data), WINDOWS, NESTED)
     assert found(answer) == {IDS[1]: [3.0]}
-    assert answer.problems[IDS[0]].code == "wrong_count"
+    assert problems(answer) == {IDS[0]: "wrong_count"}
 
 
 # --- what is posted ---
@@ -142,3 +180,9 @@ def test_what_is_posted_is_what_a_job_would_ask_for():
         "truncation": False,
     }
     assert call_body(WINDOWS, {"model": "m"}, NESTED) == {"inputs": [["one", "two"], ["three"]], "model": "m"}
+
+
+@pytest.mark.parametrize(("profile", "wanted"), [(PLAIN, WANTED), (NESTED, WINDOWS)])
+def test_a_request_is_made_of_the_lines_of_an_input_file(profile, wanted):
+    lines = [input_line(each.custom_id, profile.endpoint, each.texts) for each in wanted]
+    assert [asked_in(line) for line in lines] == wanted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from step_doors import (
+    all_batches,
     document,
     embeddings_by_state,
     money,
@@ -20,11 +21,15 @@ from world import World
 
 from voyage_jobs import crash
 from voyage_jobs.errors import ConfigError, DiskFullError, NeedsPersonError
-from voyage_jobs.state import notes
+from voyage_jobs.state import notes, orders
+from voyage_jobs.states import Mode
 from voyage_jobs.steps import expedite as step
+from voyage_jobs.steps import synchronous
 from voyage_jobs.steps.acts import carry_out, perform
+from voyage_jobs.steps.collect import collect
 from voyage_jobs.steps.pack import pack
 from voyage_jobs.steps.submit import submit
+from voyage_jobs.vendors.voyage import answer as answers
 
 BUDGET_USD = 0.06 / 1e6  # a token of voyage-4 at the full price
 
@@ -55,7 +60,12 @@ def world_of(root, *, sections=3, **options):
 
 
 def calls(context):
-    return query(context, "SELECT state, tokens_billed, detail FROM calls ORDER BY id")
+    """Every request that was sent at once: its outcome, what its batch was billed, and why."""
+    return query(
+        context,
+        "SELECT a.state, b.tokens_settled, a.detail FROM attempts a JOIN batches b ON b.id = a.batch_id"
+        " WHERE b.mode = 'sync' ORDER BY a.id",
+    )
 
 
 def spent(context, kind):
@@ -208,7 +218,7 @@ def test_a_wait_that_the_vendor_names_is_kept_if_it_is_short(tmp_path):
         answer = ask(world, context)
         assert answer["expedited"]["texts"] == 3
         assert 40 <= world.clock.mono() - before < 60
-        assert [row[0] for row in calls(context)] == ["not_happened", "not_happened", "answered"]
+        assert [row[0] for row in calls(context)] == ["not_happened", "not_happened", "created"]
         assert nothing_reserved(context)
 
 
@@ -225,7 +235,7 @@ def test_a_stop_ends_the_wait(tmp_path):
     world = world_of(tmp_path, faults={"rate_limited": {"on": "embeddings", "retry_after_s": 20}})
     with world.worker() as context:
         scan(context)
-        crash.arm(lambda name: context.stopping.set() if name == "expedite.reserved" else None)
+        crash.arm(lambda name: context.stopping.set() if name == "sync.attempt.committed" else None)
         assert ask(world, context)["stopped"]["code"] == "rate_limited"
         assert world.sim.calls["embeddings"] == 1
 
@@ -257,7 +267,7 @@ def test_a_lost_answer_is_maybe_paid_and_not_asked_for_again(tmp_path, name):
             "usd": pytest.approx(tokens * BUDGET_USD),
         }
         assert answer["expedited"]["texts"] == 0
-        assert [row[0] for row in calls(context)] == ["unknown"]
+        assert [row[0] for row in calls(context)] == ["lost"]
         assert (spent(context, "maybe_paid"), spent(context, "expedited")) == (tokens, 0)
         assert nothing_reserved(context)
         assert money(context).maybe_paid_tokens == tokens
@@ -275,7 +285,7 @@ def test_who_asks_again_may_pay_twice_and_sees_it(tmp_path):
         answer = ask(world, context)
         assert (answer["expedited"]["texts"], answer["state"]) == (3, "published")
         assert answer["maybe_paid"]["texts"] == 0  # that was the order before
-        assert [row[0] for row in calls(context)] == ["unknown", "answered"]
+        assert [row[0] for row in calls(context)] == ["lost", "created"]
     assert set(world.ledger.billed_at_both_prices().values()) == {2}
 
 
@@ -328,7 +338,7 @@ def test_what_is_expedited_is_published_and_never_paid_again(tmp_path, encoding,
         assert (spent(context, "expedited"), money(context).settled_tokens) == (billed, billed)
         assert nothing_reserved(context)
         world.take_turns(context)
-        assert newest(context) is None  # no batch was ever made
+        assert {batch.mode for batch in all_batches(context)} == {Mode.SYNC}
     world.run()
     assert world.sim.calls["create_batch"] == 0
     assert world.sim.calls["embeddings"] == 1
@@ -345,13 +355,13 @@ def test_windows_travel_whole(tmp_path):
 
 
 def test_large_documents_go_in_calls_of_a_bounded_size(tmp_path, monkeypatch):
-    monkeypatch.setattr(step, "MOST_INPUTS", 4)
+    monkeypatch.setattr(synchronous, "MOST_INPUTS", 4)
     world = world_of(tmp_path, sections=10)
     with world.worker() as context:
         scan(context)
         answer = ask(world, context)
         assert (answer["calls"], answer["expedited"]["texts"]) == (3, 10)
-        assert query(context, "SELECT inputs FROM calls ORDER BY id") == [(4,), (4,), (2,)]
+        assert query(context, "SELECT inputs FROM batches ORDER BY id") == [(4,), (4,), (2,)]
     assert len(shown(world)["a.md"]) == 10
 
 
@@ -360,14 +370,14 @@ def test_calls_stay_below_the_cap_of_tokens(tmp_path, monkeypatch):
     with world.worker() as context:
         scan(context)
         each = query(context, "SELECT MAX(tokens) FROM embeddings")[0][0]
-        monkeypatch.setattr(step, "MOST_TOKENS", 2 * each)
+        monkeypatch.setattr(answers, "_MOST_TOKENS", 2 * each)
         ask(world, context)
-        assert max(tokens for (tokens,) in query(context, "SELECT tokens_estimated FROM calls")) <= 2 * each
+        assert max(tokens for (tokens,) in query(context, "SELECT tokens_estimated FROM batches")) <= 2 * each
         assert len(calls(context)) >= 3
 
 
 def test_a_text_longer_than_any_call_still_goes(tmp_path, monkeypatch):
-    monkeypatch.setattr(step, "MOST_TOKENS", 1)
+    monkeypatch.setattr(answers, "_MOST_TOKENS", 1)
     world = world_of(tmp_path)
     with world.worker() as context:
         scan(context)
@@ -376,12 +386,12 @@ def test_a_text_longer_than_any_call_still_goes(tmp_path, monkeypatch):
 
 
 def test_a_loss_in_the_middle_keeps_what_came_before_and_sends_nothing_after(tmp_path, monkeypatch):
-    monkeypatch.setattr(step, "MOST_INPUTS", 2)
+    monkeypatch.setattr(synchronous, "MOST_INPUTS", 2)
     world = world_of(tmp_path, sections=6, faults={"answer_lost": {"on": "embeddings", "nth": 2}})
     with world.worker() as context:
         scan(context)
         answer = ask(world, context)
-        assert [row[0] for row in calls(context)] == ["answered", "unknown"]
+        assert [row[0] for row in calls(context)] == ["created", "lost"]
         assert (answer["expedited"]["texts"], answer["maybe_paid"]["texts"]) == (2, 2)
         assert answer["left"]["wanted"] == 4
 
@@ -467,10 +477,8 @@ def test_who_insists_pays_twice_and_it_is_counted(travelling):
     assert (answer["expedited"]["texts"], answer["state"]) == (3, "published")
     assert len(shown(world)["a.md"]) == 3
     settle(world, context)
-    from voyage_jobs.state import calls as store
-
     with context.store.read() as connection:
-        twice = store.paid_twice(connection)
+        twice = orders.paid_twice(connection)
     assert (twice.inputs, twice.tokens) == (3, world.ledger.batch_tokens)
     assert twice.usd == pytest.approx(world.ledger.batch_tokens * 0.0402 / 1e6)
     assert set(world.ledger.billed_at_both_prices().values()) == {2}
@@ -496,8 +504,9 @@ def test_a_pack_that_is_lost_while_the_batch_is_under_way_waits_for_the_batch(tr
 
 def test_a_cancelled_batch_takes_nothing_away(travelling):
     world, context = travelling
+    travels = newest(context).ref
     ask(world, context, also_in_flight=True)
-    perform(context, "cancel", {"ref": newest(context).ref}, "anna")
+    perform(context, "cancel", {"ref": travels}, "anna")
     settle(world, context)
     assert embeddings_by_state(context) == {"held": 3}
 
@@ -516,34 +525,56 @@ def dies_at(world, context, point, **more):
     crash.arm(None)
 
 
-@pytest.mark.parametrize("point", ["expedite.reserved", "expedite.answered", "vectors.written"])
-def test_dying_before_the_answer_is_a_pack_loses_it(tmp_path, point):
+@pytest.mark.parametrize("point", ["pack.committed", "spool.written", "spool.renamed", "spool.committed"])
+def test_dying_before_the_request_costs_nothing_and_sends_nothing(tmp_path, point):
+    world = world_of(tmp_path)
+    arguments = order(world)
+    with pytest.raises(Death), world.worker() as context:
+        scan(context)
+        dies_at(world, context, point, **arguments)
+        raise Death
+    with world.worker() as context:
+        assert calls(context) == []
+        assert embeddings_by_state(context) == {"wanted": 3}
+        assert (spent(context, "maybe_paid"), nothing_reserved(context)) == (0, True)
+        answer = perform(context, "expedite", arguments, "anna")
+        assert (answer["interrupted"], answer["calls"], answer["left"]["wanted"]) == (True, 0, 3)
+    assert world.sim.calls["embeddings"] == 0
+
+
+@pytest.mark.parametrize("point", ["sync.attempt.committed", "sync.answered"])
+def test_dying_before_the_answer_is_on_disk_loses_it(tmp_path, point):
     world = world_of(tmp_path)
     with pytest.raises(Death), world.worker() as context:
         scan(context)
         dies_at(world, context, point)
         raise Death
     with world.worker() as context:
-        assert [row[0] for row in calls(context)] == ["unknown"]
+        assert [row[0] for row in calls(context)] == ["lost"]
         assert embeddings_by_state(context) == {"wanted": 3}
         assert nothing_reserved(context)
         assert spent(context, "maybe_paid") > 0
         settle(world, context)
-    assert world.sim.calls["embeddings"] == (0 if point == "expedite.reserved" else 1)
+    assert world.sim.calls["embeddings"] == (0 if point == "sync.attempt.committed" else 1)
     assert world.ledger.billed_more_than_once() == {}
     assert len(shown(world)["a.md"]) == 3
 
 
-@pytest.mark.parametrize("point", ["vectors.renamed", "expedite.packed", "expedite.committed"])
-def test_dying_after_the_pack_loses_nothing(tmp_path, point):
+@pytest.mark.parametrize(
+    "point",
+    ["sync.spooled", "sync.committed", "vectors.written", "vectors.renamed", "collect.before_commit"],
+)
+def test_dying_once_the_answer_is_on_disk_loses_nothing(tmp_path, point):
     world = world_of(tmp_path)
     with pytest.raises(Death), world.worker() as context:
         scan(context)
         dies_at(world, context, point)
         raise Death
     with world.worker() as context:
+        assert spent(context, "maybe_paid") == 0
+        collect(context)
         ((state, billed, _),) = calls(context)
-        assert (state, billed) == ("answered", world.ledger.sync_tokens)
+        assert (state, billed) == ("created", world.ledger.sync_tokens)
         assert embeddings_by_state(context) == {"held": 3}
         assert spent(context, "expedited") == world.ledger.sync_tokens
         assert (spent(context, "maybe_paid"), nothing_reserved(context)) == (0, True)
@@ -553,18 +584,22 @@ def test_dying_after_the_pack_loses_nothing(tmp_path, point):
     assert len(shown(world)["a.md"]) == 3
 
 
-def test_a_torn_pack_is_set_aside_and_its_call_counts_as_lost(tmp_path):
+def test_an_answer_that_is_damaged_on_disk_counts_as_lost(tmp_path):
     world = world_of(tmp_path)
     with pytest.raises(Death), world.worker() as context:
         scan(context)
-        dies_at(world, context, "expedite.packed")
+        dies_at(world, context, "sync.committed")
         raise Death
-    (found,) = (world.data_dir / "vectors").glob("*/*.arrow")
+    (found,) = (world.data_dir / "spool").glob("*.output.jsonl")
     found.write_bytes(found.read_bytes()[:-40])
     with world.worker() as context:
-        assert [row[0] for row in calls(context)] == ["unknown"]
+        collect(context)
+        assert [row[0] for row in calls(context)] == ["lost"]
         assert embeddings_by_state(context) == {"wanted": 3}
+        assert (spent(context, "maybe_paid") > 0, nothing_reserved(context)) == (True, True)
         assert context.packs.names() == []
+        settle(world, context)
+    assert world.ledger.billed_more_than_once() == {}
 
 
 def test_the_next_process_tells_what_came_of_the_order_and_sends_nothing(tmp_path):
@@ -574,7 +609,7 @@ def test_the_next_process_tells_what_came_of_the_order_and_sends_nothing(tmp_pat
         scan(context)
         with context.store.write() as tx:
             asked = notes.ask(tx, "anna", "expedite", arguments)
-        crash.arm(lambda name: (_ for _ in ()).throw(Death()) if name == "expedite.answered" else None)
+        crash.arm(lambda name: (_ for _ in ()).throw(Death()) if name == "sync.answered" else None)
         carry_out(context)
     crash.arm(None)
     with world.worker() as context:
@@ -618,10 +653,10 @@ def test_a_disk_that_fills_up_under_the_answer_counts_it_as_lost(tmp_path, monke
         def full(*_):
             raise DiskFullError
 
-        monkeypatch.setattr(step, "_write_pack", full)
+        monkeypatch.setattr(synchronous, "write_input", full)
         with pytest.raises(DiskFullError):
             ask(world, context)
-        assert [row[0] for row in calls(context)] == ["unknown"]
+        assert [row[0] for row in calls(context)] == ["lost"]
         assert nothing_reserved(context)
 
 
@@ -653,16 +688,16 @@ def test_who_and_when_is_on_record(tmp_path):
     with world.worker() as context:
         scan(context)
         ask(world, context)
-        assert query(context, "SELECT who, document_id FROM calls") == [
-            ("anna", document(context, "a.md").id)
+        assert query(context, "SELECT mode, asked_by, document_id FROM batches") == [
+            ("sync", "anna", document(context, "a.md").id)
         ]
         moves = query(
-            context, "SELECT origin, target, cause FROM transitions WHERE kind = 'call' ORDER BY id"
+            context, "SELECT origin, target, cause FROM transitions WHERE kind = 'attempt' ORDER BY id"
         )
-        assert moves == [
-            (None, "open", "3 inputs, asked for by anna"),
-            ("open", "answered", "3 held"),
-        ]
+        assert moves == [(None, "open", "request 1"), ("open", "created", "answered")]
+        moves = query(context, "SELECT target, cause FROM transitions WHERE kind = 'batch' ORDER BY id")
+        assert [target for target, _ in moves] == ["packed", "spooled", "creating", "ended", "collected"]
+        assert moves[0][1] == "3 inputs, sent at once, asked for by anna"
 
 
 @pytest.mark.parametrize(
@@ -674,16 +709,21 @@ def test_who_and_when_is_on_record(tmp_path):
         (LOST["answer lost"], "maybe_paid", "DELETE FROM spend WHERE kind = 'maybe_paid'"),
     ],
 )
-def test_verify_finds_money_that_is_not_what_its_call_says_and_books_it_again(tmp_path, faults, kind, tamper):
+def test_verify_finds_money_that_is_not_what_its_batch_says_and_books_it_again(
+    tmp_path, faults, kind, tamper
+):
     world = world_of(tmp_path, faults=faults)
     with world.worker() as context:
         scan(context)
         ask(world, context)
     world.run()
-    booked = "SELECT kind, tokens, usd, at FROM spend WHERE call_id IS NOT NULL ORDER BY kind"
+    booked = (
+        "SELECT s.kind, s.tokens, s.usd, s.at FROM spend s JOIN batches b ON b.id = s.batch_id"
+        " WHERE b.mode = 'sync' ORDER BY s.kind"
+    )
     before = sql(world, booked)
     assert found(world) == {}
     sql(world, tamper)
-    assert repaired(world) == ({"call_spend_wrong": 1}, {})
+    assert repaired(world) == ({"spend_wrong": 1}, {})
     assert sql(world, booked) == before
     assert kind in {row[0] for row in before}

@@ -63,7 +63,7 @@ def test_what_takes_their_place_is_the_estimate_and_marked_so(tmp_path):
     assert sql(world, "SELECT SUM(assumed) FROM spend") == [(estimate,)]
     assert billed <= estimate
     (told,) = world.log.named("tokens.replaced")
-    assert (told["batches"], told["calls"]) == (1, 0)
+    assert told["batches"] == 1
     causes = [row[0] for row in sql(world, "SELECT cause FROM transitions WHERE kind = 'batch'")]
     assert sum("its money booked again" in cause for cause in causes) == 1
 
@@ -91,28 +91,22 @@ def test_texts_get_about_what_they_had(tmp_path):
     assert all(0.8 * before[each] <= after[each] <= 1.2 * before[each] for each in before)
 
 
-def test_calls_are_mended_too_open_ones_as_well(tmp_path):
+def test_what_was_sent_at_once_is_mended_too(tmp_path):
     world = World(tmp_path)
     world.write("a.md", prose("a", 3))
     with world.worker() as context:
         scan(context)
         ask(world, context)
+    (estimate,) = sql(world, "SELECT SUM(tokens) FROM embeddings")[0]
     sql(
         world,
-        f"UPDATE calls SET tokens_billed = {HUGE}",
-        f"UPDATE spend SET tokens = {HUGE} WHERE call_id = 1",
-    )
-    assert repaired(world) == ({"tokens_impossible": 4}, {})
-    assert sql(world, "SELECT tokens_billed = tokens_estimated, assumed FROM calls") == [(1, 1)]
-    sql(
-        world,
-        f"UPDATE calls SET state = 'open', closed_at = NULL, tokens_estimated = {HUGE}",
-        "DELETE FROM spend WHERE kind != 'reserved'",
+        f"UPDATE lines SET tokens = {HUGE}",
+        f"UPDATE batches SET tokens_settled = {HUGE}",
         f"UPDATE spend SET tokens = {HUGE}",
-        "DELETE FROM transitions WHERE kind = 'call' AND target != 'open'",
     )
-    before, left = repaired(world)
-    assert (before["tokens_impossible"], left) == (2, {})
+    assert repaired(world) == ({"tokens_impossible": 7}, {})
+    assert sql(world, "SELECT tokens_settled FROM batches") == [(estimate,)]
+    assert sql(world, "SELECT tokens, assumed FROM spend WHERE kind = 'expedited'") == [(estimate, estimate)]
 
 
 SUMMING = (("status",), ("status", "--json"), ("cost",), ("cost", "--recompute"), ("sync",))

@@ -28,7 +28,6 @@ KINDS = (
     states.Embedding,
     states.Batch,
     states.Attempt,
-    states.Call,
 )
 CHECKED = {
     "sources": states.Source,
@@ -36,14 +35,13 @@ CHECKED = {
     "versions": states.Version,
     "batches": states.Batch,
     "attempts": states.Attempt,
-    "calls": states.Call,
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_pair_of_states_is_legal_or_refused(kind):
     for origin, target in itertools.product(kind, kind):
-        if target in MOVES[kind][origin]:
+        if target in MOVES[kind][origin] or (origin, target) in states.ONLY_SYNC:
             states.check(origin, target)
         else:
             with pytest.raises(IllegalMoveError, match=f"{origin} -> {target} is not a legal move"):
@@ -134,4 +132,13 @@ def test_words_that_two_kinds_share_do_not_share_their_moves():
 
 def test_kinds_are_named_as_in_the_history():
     names = [states.kind_of(next(iter(kind))) for kind in KINDS]
-    assert names == ["source", "document", "version", "embedding", "batch", "attempt", "call"]
+    assert names == ["source", "document", "version", "embedding", "batch", "attempt"]
+
+
+def test_a_batch_with_a_job_makes_no_move_of_one_that_is_sent_at_once():
+    for origin, target in states.ONLY_SYNC:
+        states.check_batch(states.Mode.SYNC, origin, target)
+        with pytest.raises(IllegalMoveError, match="for mode sync alone"):
+            states.check_batch(states.Mode.BATCH, origin, target)
+    with pytest.raises(IllegalMoveError):
+        states.check_batch(states.Mode.SYNC, Batch.CLOSED, Batch.PACKED)

@@ -11,7 +11,6 @@ from verify_doors import found, repaired, sql
 from world import World
 
 from voyage_jobs import crash
-from voyage_jobs.segments import PackStore
 from voyage_jobs.state import ledger
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.collect import collect
@@ -164,28 +163,23 @@ def test_a_call_of_which_nothing_is_said_costs_what_was_reserved(tmp_path, usage
         reserved = estimates(context)
         assert answer["expedited"]["tokens"] == reserved >= world.ledger.sync_tokens > 0
         assert money(context).expedited_tokens == money(context).assumed_tokens == reserved
-        assert query(context, "SELECT tokens_billed, assumed FROM calls") == [(reserved, 1)]
+        assert lines(context) == [(reserved, 1)]
     assert world.log.named("usage.assumed")
     assert found(world) == {}
     sql(world, "UPDATE spend SET assumed = 0")
-    assert repaired(world) == ({"call_spend_wrong": 1}, {})
+    assert repaired(world) == ({"spend_wrong": 1}, {})
     assert sql(world, "SELECT assumed FROM spend WHERE kind = 'expedited'") == [(reserved,)]
 
 
-@pytest.mark.parametrize("noted", [None, 2**60])
-def test_the_pack_of_a_call_that_died_says_nothing_either(tmp_path, noted, monkeypatch):
-    """`noted`: an earlier version wrote into the pack whatever it was told."""
+def test_an_answer_that_is_taken_in_after_a_death_says_nothing_either(tmp_path):
     world = silent(tmp_path, documents=1)
-    writer = PackStore.writer
-    monkeypatch.setattr(
-        PackStore, "writer", lambda store, profile, ref, _=None: writer(store, profile, ref, noted)
-    )
     with pytest.raises(Death), world.worker() as context:
         scan(context)
-        dies_at(world, context, "expedite.packed", path="0.md")
+        dies_at(world, context, "sync.spooled", path="0.md")
         raise Death
     with world.worker() as context:
+        collect(context)
         assert embeddings_by_state(context) == {"held": 1}
-        assert query(context, "SELECT tokens_billed, assumed FROM calls") == [(estimates(context), 1)]
+        assert lines(context) == [(estimates(context), 1)]
         with context.store.read() as connection:
             assert ledger.totals(connection).assumed_tokens == estimates(context)

@@ -43,9 +43,6 @@ CATALOG: dict[str, Damage] = {
     "spend_wrong": Damage(
         "batches", "the money does not add up to what its lines say", "book it from the lines"
     ),
-    "call_spend_wrong": Damage(
-        "calls", "the money of an `expedite` does not add up to what its call says", "book it from the call"
-    ),
     "history_wrong": Damage("things", "are where no legal move led them", "put the break on record"),
     # the sources against the state
     "source_missing": Damage(

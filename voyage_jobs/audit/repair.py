@@ -102,7 +102,6 @@ class Repair:
             mending.want_astray(tx, found.of("embeddings_astray"))
             mending.close_lines(tx, found.of("lines_open"))
             mending.book_again(tx, found.of("spend_wrong"))
-            mending.book_calls_again(tx, found.of("call_spend_wrong"))
             mending.make_anew(tx, found.of("chunks_wrong"), _CAUSE)
             documents.retire(tx, found.of("documents_unretired"))
             versions.recount_all(tx)
@@ -183,7 +182,7 @@ def _replace_tokens(settings: Settings, clock: Clock, log: Any) -> None:
         store.write() as tx,
     ):
         done = impossible.replace(tx)
-    log.warning("tokens.replaced", numbers=done.numbers, batches=done.batches, calls=done.calls)
+    log.warning("tokens.replaced", numbers=done.numbers, batches=done.batches)
 
 
 def _ignored(_answer: object) -> None:

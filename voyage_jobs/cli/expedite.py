@@ -178,14 +178,14 @@ def _watcher(
     settings: Settings, order: str, progress: output.Report, stopping: threading.Event
 ) -> Callable[[], bool]:
     """Shows how far the process at work is; Ctrl-C ends the waiting, not the work."""
-    from voyage_jobs.state import calls
+    from voyage_jobs.state import orders
     from voyage_jobs.state.door import open_state
 
     def waits() -> bool:
         with open_state(settings).read() as connection:
-            made = calls.of_order(connection, order)
+            made = orders.batches_of(connection, order)
         if made:
-            done = sum(call.inputs for call in made if call.closed_at is not None)
+            done = sum(batch.inputs for batch in made if batch.ended_at is not None)
             progress("expediting", done, None)
         else:
             progress("waiting for the process at work", 0, None)

@@ -34,6 +34,13 @@ _BATCH_STANDS = {
     Batch.PARKED: "It is parked: you must decide.",
     Batch.CANCELLED: "It was stopped before a job existed.",
 }
+_SYNC_STANDS = {
+    **_BATCH_STANDS,
+    Batch.SPOOLED: "Its input file is written; it is sent at once.",
+    Batch.CREATING: "It is in flight, or the process that sent it has died: the next start tells which.",
+    Batch.ENDED: "It was answered, and billed; its answer is taken in next.",
+    Batch.CANCELLED: "It brought nothing; its texts were wanted again.",
+}
 
 
 def of_batch(connection: View, batch: BatchRow) -> History:
@@ -75,7 +82,7 @@ def of_batch(connection: View, batch: BatchRow) -> History:
 
 
 def _summary(batch: BatchRow) -> str:
-    said = _BATCH_STANDS[batch.state]
+    said = (_SYNC_STANDS if batch.is_sync else _BATCH_STANDS)[batch.state]
     if batch.state is Batch.RUNNING:
         if batch.remote_completed is not None:
             said += f" It says {batch.remote_status}, {batch.remote_completed:,} of {batch.inputs:,} done."

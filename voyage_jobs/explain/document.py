@@ -11,7 +11,7 @@ from voyage_jobs.plural import counted
 from voyage_jobs.profile import chunk_id, document_key
 from voyage_jobs.report.find import ChunkRef
 from voyage_jobs.sources import names
-from voyage_jobs.state import story, versions
+from voyage_jobs.state import orders, story, versions
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.embeddings import OUTCOME_WORDS, SUCCESS
 from voyage_jobs.state.story import ChunkStory, Move, VersionStory, View, line_as_dict
@@ -63,7 +63,8 @@ def of_document(connection: View, document: DocumentRow) -> History:
         },
         under_way=_under_way(live),
     )
-    history.add_batches(connection, sorted({b for v in live for b in story.batches_of(connection, v.id)}))
+    made = {b for v in live for b in story.batches_of(connection, v.id)}
+    history.add_batches(connection, sorted({*made, *orders.batches_about(connection, document.id)}))
     return history
 
 

@@ -8,11 +8,10 @@ from voyage_jobs.errors import ConfigError
 from voyage_jobs.explain.batch import of_batch, of_embedding
 from voyage_jobs.explain.document import of_chunk, of_document
 from voyage_jobs.explain.record import History
-from voyage_jobs.report import call_story, why_file
+from voyage_jobs.report import why_file
 from voyage_jobs.report.find import ChunkRef, EmbeddingRef, Meaning, OnDisk, find
 from voyage_jobs.state import notes
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.story import View
 
@@ -40,13 +39,8 @@ def _describe(connection: View, settings: Settings, meaning: Meaning) -> History
     if isinstance(meaning, ChunkRef):
         return of_chunk(connection, meaning)
     if isinstance(meaning, EmbeddingRef):
-        found = of_embedding(connection, meaning)
-    elif isinstance(meaning, DocumentRow):
-        found = of_document(connection, meaning)
-    else:
-        return History("call", meaning.ref, **call_story.tell_call(connection, meaning)._asdict())
-    found.moments += call_story.calls_about(connection, meaning)
-    return found
+        return of_embedding(connection, meaning)
+    return of_document(connection, meaning)
 
 
 def acts(settings: Settings, most: int) -> list[dict[str, object]]:

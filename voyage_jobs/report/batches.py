@@ -21,6 +21,8 @@ def batch_as_dict(batch: BatchRow) -> dict[str, Any]:
     return {
         "ref": batch.ref,
         "batch_id": batch.remote_id,
+        "mode": str(batch.mode),
+        "asked_for_by": batch.asked_by,
         "state": str(batch.state),
         "remote_status": batch.remote_status,
         "inputs": batch.inputs,

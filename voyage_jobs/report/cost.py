@@ -8,7 +8,7 @@ from typing import Any
 from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.prices import batch_price, prices_as_of, sync_price
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.state import calls, costs
+from voyage_jobs.state import costs, orders
 from voyage_jobs.state.costs import Cost
 from voyage_jobs.state.door import open_state
 
@@ -20,7 +20,7 @@ def cost(settings: Settings, clock: Clock, by: str, since: int) -> dict[str, Any
     """The report, in the shape that docs/money.md promises. `since`: microseconds. Raises StateError."""
     with open_state(settings).read() as connection:
         found = costs.costs(connection, by, since)
-        unknown, twice = calls.never_known(connection, since), calls.paid_twice(connection, since)
+        unknown, twice = orders.never_known(connection, since), orders.paid_twice(connection, since)
     return {
         "as_of": iso(now_us(clock)),
         "since": iso(since) if since else None,

@@ -13,7 +13,7 @@ from voyage_jobs.errors import ConfigError
 from voyage_jobs.report import why_file
 from voyage_jobs.report.find import OnDisk, find
 from voyage_jobs.report.source_plan import Keys
-from voyage_jobs.state import calls, counts, documents, ledger, sources
+from voyage_jobs.state import counts, documents, ledger, orders, sources
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.schema import DROPPED, FAILED, HELD, PACKED, WANTED
@@ -44,7 +44,7 @@ def preview(
         name, path, document = _document(connection, settings, word, source)
         keys = Keys(settings)
         changed, pieces = _pieces(connection, settings, keys, name, path, document)
-        newest = None if document is None else calls.newest_content(connection, document.id)
+        newest = None if document is None else orders.newest_content(connection, document.id)
         rooms = list(budget.rooms(connection, settings, sync_price(settings), now_us(clock)))
         row = sources.by_name(connection, name)
         exact = counts.counted(connection).exact if not changed else keys.count.exact
@@ -141,19 +141,19 @@ def _pieces(
             f"Source {name} has left the configuration.", hint="Put it back, or name another document."
         )
     options = split_options(settings)
-    known = None if document is None else calls.newest_content(connection, document.id)
+    known = None if document is None else orders.newest_content(connection, document.id)
     read = read_now(source_of(source), path)
     if read is not None and (known is None or not identity_of(read, options).is_that_of(known[1])):
         version = to_version(keys, 0, path, read, options)
         first = {chunk.key: chunk for chunk in reversed(version.chunks)}
-        states = {key: calls.known(connection, key) or (WANTED, None) for key in first}
+        states = {key: orders.known(connection, key) or (WANTED, None) for key in first}
         return True, [
             _Piece(chunk.request_vectors, chunk.request_tokens, _as_new(states[key][0]), states[key][1])
             for key, chunk in first.items()
         ]
     if document is None:
         return False, []
-    found = calls.needed(connection, document.id)
+    found = orders.needed(connection, document.id)
     return False, [_Piece(each.vectors, each.tokens, each.state, each.batch_ref) for each in found]
 
 

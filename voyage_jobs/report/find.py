@@ -13,9 +13,8 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.profile import KEY_BYTES
 from voyage_jobs.sources import names
-from voyage_jobs.state import batches, calls, documents, story
+from voyage_jobs.state import batches, documents, story
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.state.calls import CallRow
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.story import EmbeddingStory, View
 
@@ -51,7 +50,7 @@ class OnDisk:
     inside: str
 
 
-Meaning = DocumentRow | BatchRow | CallRow | EmbeddingRef | ChunkRef | OnDisk
+Meaning = DocumentRow | BatchRow | EmbeddingRef | ChunkRef | OnDisk
 
 
 def find(connection: View, settings: Settings, word: str, source: str | None = None) -> Meaning:
@@ -63,9 +62,6 @@ def find(connection: View, settings: Settings, word: str, source: str | None = N
         document = documents.by_key(connection, bytes.fromhex(match[1]))
         if document is not None:
             return ChunkRef(document, int(match[2]), word)
-    call = calls.by_ref(connection, word) if word.isascii() else None
-    if call is not None:
-        return call
     found: list[Meaning] = list(_documents(connection, settings, word, source))
     if not found and word and not word.startswith("/"):  # a path from the folder that one stands in
         found = list(_documents(connection, settings, _from_here(word), source))

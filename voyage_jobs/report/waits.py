@@ -179,6 +179,8 @@ def of_batch(m: Moment, settings: Settings, batch: BatchRow, sent_at: int | None
     if batch.state is Batch.PARKED:
         said = f"Batch {batch.ref} is parked: {_sentence(batch.reason)}"
         return Wait("parked", said, None, batch.hint or f"`voyage-jobs retry {batch.ref}`")
+    if batch.is_sync and batch.state in (*BEFORE_THE_JOB, Batch.CREATING):
+        return _sent_at_once(m, batch, sent_at)
     if batch.state in BEFORE_THE_JOB:
         return _on_the_way(m, batch)
     if batch.state is Batch.CREATING:
@@ -186,6 +188,12 @@ def of_batch(m: Moment, settings: Settings, batch: BatchRow, sent_at: int | None
     if batch.state is Batch.RUNNING:
         return _running(m, batch)
     return _to_be_fetched(m, batch) if batch.state is Batch.ENDED else None
+
+
+def _sent_at_once(m: Moment, batch: BatchRow, sent_at: int | None) -> Wait:
+    asked = "It is sent at once" if batch.asked_by is None else f"{batch.asked_by} asked for it at once"
+    sent = "" if sent_at is None else f": its request was sent at {when(sent_at, m.now)}"
+    return Wait("expedited", f"Batch {batch.ref}: {asked}{sent}.", None, NOTHING_TO_DO)
 
 
 def _on_the_way(m: Moment, batch: BatchRow) -> Wait:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from voyage_jobs.clock import Clock, now_us
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import StateError
-from voyage_jobs.plural import counted
-from voyage_jobs.report import call_story, moment, why_batch, why_chunk, why_document, why_file
+from voyage_jobs.report import moment, why_batch, why_chunk, why_document, why_file
 from voyage_jobs.report.answer import Answer
 from voyage_jobs.report.find import ChunkRef, EmbeddingRef, Meaning, OnDisk, find, on_disk
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.state.calls import CallRow
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.story import View
 
@@ -34,12 +32,6 @@ def why(settings: Settings, clock: Clock, word: str, source: str | None = None) 
 def _answer(connection: View, settings: Settings, now: int, meaning: Meaning) -> Answer:
     if isinstance(meaning, OnDisk):
         return _file(connection, settings, meaning)
-    if isinstance(meaning, CallRow):
-        told = call_story.tell_call(connection, meaning)
-        texts = counted(meaning.inputs, "text")
-        said = f"Call {meaning.ref} for {texts} was asked for by {meaning.who}. {told.summary}"
-        next_ = f"`voyage-jobs history {meaning.ref}` has what became of each text."
-        return Answer("call", meaning.ref, str(meaning.state), None, said, next_, facts={"call": told.facts})
     here = moment.gather(connection, settings, now)
     if isinstance(meaning, BatchRow):
         return why_batch.batch(connection, settings, here, meaning)

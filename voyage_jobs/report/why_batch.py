@@ -13,7 +13,7 @@ from voyage_jobs.report.batches import batch_as_dict
 from voyage_jobs.report.find import EmbeddingRef
 from voyage_jobs.report.moment import Moment
 from voyage_jobs.report.waits import NOTHING_TO_DO
-from voyage_jobs.report.why_way import at_once, of_batch_id
+from voyage_jobs.report.why_way import of_batch_id
 from voyage_jobs.report.words import span, when
 from voyage_jobs.sources import names
 from voyage_jobs.state import batches, embeddings, story
@@ -96,7 +96,7 @@ def embedding(connection: View, settings: Settings, moment: Moment, ref: Embeddi
         return waiting("embedding", key, f"{said} It is line {last.line} of batch {last.ref}.", wait, **facts)
     ahead = embeddings.ahead_of(connection, found.id, found.refusals)
     text = waits.Text(found.tokens, None, found.refusals, ahead)
-    wait = at_once(connection, moment, found.id) or waits.to_be_sent(moment, settings, text)
+    wait = waits.to_be_sent(moment, settings, text)
     said += f" It waits to be sent since {when(found.wanted_at, moment.now)}."
     return waiting("embedding", key, said, wait, **facts)
 

@@ -17,12 +17,12 @@ from voyage_jobs.report.standing import (
     since_then,
     word_of,
 )
-from voyage_jobs.report.waits import NOTHING_TO_DO, Wait
-from voyage_jobs.report.words import clock_time, ranges, when
-from voyage_jobs.state import batches, calls, embeddings, story, versions
+from voyage_jobs.report.waits import Wait
+from voyage_jobs.report.words import clock_time, ranges
+from voyage_jobs.state import batches, embeddings, story, versions
 from voyage_jobs.state.embeddings import OUTCOME_WORDS
 from voyage_jobs.state.story import ChunkStory, VersionStory, View
-from voyage_jobs.states import Call, Embedding, Version
+from voyage_jobs.states import Embedding, Version
 
 _MOST_GROUPS = 3
 
@@ -77,7 +77,7 @@ def _provenance(wanted: VersionStory, chunks: Sequence[ChunkStory]) -> str:
         parts.append(f"{len(lines):,} went into batch {ref} ({word} {ranges(lines)})")
     at_once = [each for each in chunks if each.state is Embedding.HELD and each not in (*reused, *sent)]
     if at_once:
-        parts.append(f"{len(at_once):,} came from a call of their own, or from a pack")
+        parts.append(f"{len(at_once):,} came from a pack")
     return ": " + ", ".join(parts) if parts else ""
 
 
@@ -111,23 +111,10 @@ def of_batch_id(connection: View, settings: Settings, moment: Moment, batch_id: 
     return wait
 
 
-def at_once(connection: View, moment: Moment, embedding_id: int) -> Wait | None:
-    """What is asked for in a synchronous call that is under way; None if it is not."""
-    asked = [each for each in calls.for_embedding(connection, embedding_id) if each.state is Call.OPEN]
-    if not asked:
-        return None
-    said = (
-        f"{asked[-1].who} asked for it at once: the call was sent at {when(asked[-1].sent_at, moment.now)}."
-    )
-    return Wait("expedited", said, None, NOTHING_TO_DO)
-
-
 def _to_be_sent(view: Standing, group: Group) -> Wait:
     first = story.embedding(view.connection, group.chunks[0].key)
     if first is None:
         return Wait("unknown", "Its embedding is not on record.", None, "`voyage-jobs verify` finds out.")
-    if called := at_once(view.connection, view.moment, first.id):
-        return called
     ahead = embeddings.ahead_of(view.connection, first.id, first.refusals)
     text = waits.Text(first.tokens, view.place.source_id, first.refusals, ahead)
     return waits.to_be_sent(view.moment, view.settings, text)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from voyage_jobs.generation import Stamp
 from voyage_jobs.profile import KEY_BYTES, Profile
+from voyage_jobs.states import Mode
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,9 +28,8 @@ _PROFILE_KEY = b"voyage_jobs.profile"
 _REF_KEY = b"voyage_jobs.ref"
 _STATE_KEY = b"voyage_jobs.state"
 _GENERATION_KEY = b"voyage_jobs.generation"
-_BILLED_KEY = (
-    b"voyage_jobs.billed_tokens"  # in the schema: of a synchronous call, whose answer told it beforehand
-)
+_MODE_KEY = b"voyage_jobs.mode"
+_BILLED_KEY = b"voyage_jobs.billed_tokens"  # in the schema: of what was sent at once, by an older release
 _BILLED_AT_KEY = b"voyage_jobs.billed_at"
 
 _FOLDER_HEX_DIGITS = 12
@@ -79,14 +79,12 @@ def name_of(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
 
 
-def pack_schema(
-    profile: Profile, ref: str, billed_tokens: int | None = None, stamp: Stamp | None = None
-) -> pa.Schema:
-    """The Arrow schema of a pack of such vectors, with what was billed for all of them if that is known."""
-    billed = {} if billed_tokens is None else {_BILLED_KEY: str(billed_tokens)}
+def pack_schema(profile: Profile, ref: str, mode: Mode = Mode.BATCH, stamp: Stamp | None = None) -> pa.Schema:
+    """The Arrow schema of a pack of such vectors. `mode`: how they were asked for, hence at which price."""
+    sent = {} if mode is Mode.BATCH else {_MODE_KEY: str(mode)}
     stamped = {} if stamp is None else {_STATE_KEY: stamp.state, _GENERATION_KEY: str(stamp.generation)}
     metadata = {
-        **billed,
+        **sent,
         **stamped,
         _FORMAT_KEY: FORMAT,
         _FINGERPRINT_KEY: profile.fingerprint,
@@ -110,9 +108,11 @@ def read_head(schema: pa.Schema) -> tuple[Profile, str]:
     return profile, metadata[_REF_KEY].decode()
 
 
-def billed_tokens(schema: pa.Schema) -> int | None:
-    """What was billed for the pack of a synchronous call, if it says so."""
-    return _number(schema.metadata or {}, _BILLED_KEY)
+def mode_of(schema: pa.Schema) -> Mode:
+    """How the vectors of a pack were asked for."""
+    metadata = schema.metadata or {}
+    at_once = metadata.get(_MODE_KEY) == str(Mode.SYNC).encode() or _BILLED_KEY in metadata
+    return Mode.SYNC if at_once else Mode.BATCH
 
 
 def stamp_of(schema: pa.Schema) -> Stamp | None:

@@ -14,7 +14,7 @@ from voyage_jobs.segments.format import (
     ROWS_PER_BATCH,
     Billed,
     billed_in,
-    billed_tokens,
+    mode_of,
     read_head,
     stamp_of,
 )
@@ -30,8 +30,8 @@ _HINT = "The pack is set aside and its vectors are fetched again while the vendo
 class PackReader:
     """One pack, opened for reading: `profile` of its vectors, `ref` of what brought them, `rows`.
 
-    `stamp` tells which state wrote it, `billed` what was paid for it; None where it does not say. `billed_tokens` is
-    only there in the pack of a synchronous call.
+    `stamp` tells which state wrote it, `billed` what was paid for it; None where it does not say. `mode` tells how
+    its vectors were asked for.
 
     Raises `CorruptionError` if the file is missing, cut, foreign or damaged in structure. Changed vector
     bytes in an intact structure are not seen here: that is what the recorded SHA-256 is for.
@@ -49,7 +49,7 @@ class PackReader:
             source.seek(_HEAD_BYTES)
             stream = pa.ipc.open_stream(source)
             self.profile, self.ref = read_head(stream.schema)
-            self.billed_tokens = billed_tokens(stream.schema)
+            self.mode = mode_of(stream.schema)
             self.stamp = stamp_of(stream.schema)
             self._batches, self.billed = _load(stream, footer, self.profile)
         except FileNotFoundError as exc:

@@ -17,6 +17,7 @@ from voyage_jobs.profile import Profile
 from voyage_jobs.segments.format import SUFFIX, WrittenPack, is_pack_name, pack_name
 from voyage_jobs.segments.reader import PackReader
 from voyage_jobs.segments.writer import PackWriter
+from voyage_jobs.states import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +47,15 @@ class PackStore:
             raise ValueError(f"{name!r} is not the name of a pack")
         return self._folder / name
 
-    def writer(self, profile: Profile, ref: str, billed_tokens: int | None = None) -> PackWriter:
-        """A writer for the pack of batch or call `ref`; `billed_tokens` is noted in it."""
+    def writer(self, profile: Profile, ref: str, mode: Mode = Mode.BATCH) -> PackWriter:
+        """A writer for the pack of batch `ref`, which is of this mode."""
         path = self.path(pack_name(profile.fingerprint, ref))
         if not path.parent.is_dir():
             with durable.no_room_is_one_error(str(path)):
                 private.make_folder(path.parent)
                 durable.sync_dir(self._folder)
                 durable.sync_dir(self._folder.parent)
-        return PackWriter(path, profile, ref, billed_tokens, self.stamp)
+        return PackWriter(path, profile, ref, mode, self.stamp)
 
     def open(self, name: str) -> PackReader:
         """The pack, from the few kept open if possible. Raises `CorruptionError` if missing or damaged."""

@@ -22,6 +22,7 @@ from voyage_jobs.segments.format import (
     name_of,
     pack_schema,
 )
+from voyage_jobs.states import Mode
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,14 +42,14 @@ class PackWriter:
         path: Path,
         profile: Profile,
         ref: str,
-        billed_tokens: int | None = None,
+        mode: Mode = Mode.BATCH,
         stamp: Stamp | None = None,
     ) -> None:
         import pyarrow as pa
 
         self._path = path
         self._temp = path.with_name(path.name + ".tmp")
-        self._schema = pack_schema(profile, ref, billed_tokens, stamp)
+        self._schema = pack_schema(profile, ref, mode, stamp)
         self._width, self._dtype = profile.width, profile.storage_dtype
         self._rows = 0
         self._filled = 0

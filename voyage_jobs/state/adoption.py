@@ -9,8 +9,8 @@ from sqlalchemy import Connection, func, select
 
 from voyage_jobs import states
 from voyage_jobs.state import batches as batch_rows
-from voyage_jobs.state import calls, ledger, moves
 from voyage_jobs.state import embeddings as embedding_rows
+from voyage_jobs.state import ledger, moves
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.schema import batches
 from voyage_jobs.state.store import Tx
@@ -60,7 +60,7 @@ class JobLine:
 def has_batches(connection: Connection) -> bool:
     """Whether this state ever sent anything; one that did not may be new, or a replacement for one that was lost."""
     packed = connection.execute(select(func.max(batches.c.id))).scalar()
-    return packed is not None or calls.newest_id(connection) > 0
+    return packed is not None
 
 
 def count_held(connection: Connection) -> tuple[int, int]:
@@ -93,7 +93,9 @@ def close_by_pack(tx: Tx, batch: BatchRow, pack_id: int, tokens: int) -> None:
         for attempt in batch_rows.attempts_of(tx.connection, batch.id):
             if attempt.state is states.Attempt.OPEN:
                 batch_rows.close_attempt(tx, attempt, states.Attempt.CREATED, cause)
-    _walk(tx, batch, _PATHS_TO_THE_END[batch.state], cause)
+    sent_at_once = batch.is_sync and batch.state is Batch.CREATING
+    way = (Batch.ENDED, Batch.COLLECTED) if sent_at_once else _PATHS_TO_THE_END[batch.state]
+    _walk(tx, batch, way, cause)
     tx.connection.exec_driver_sql(_ANSWERED, (batch.id, pack_id))
     if batch.cancel_asked_at is not None:
         embedding_rows.give_up(tx, batch.id)

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from voyage_jobs import states
+from voyage_jobs.state.ledger import BILLED
+from voyage_jobs.state.orders import LOST_ANSWER
 from voyage_jobs.usage import MOST_LINE_TOKENS
 
 _SLICE = 500  # parameters per look-up
@@ -85,15 +87,20 @@ _UNRETIRED = (
     " WHERE v.state IN ('waiting', 'ready', 'published') AND v.retire = 0"
     " AND d.state = 'gone'"
 )
-_SUM = "COALESCE((SELECT SUM(tokens) FROM spend WHERE batch_id = b.id AND kind = '{kind}'), 0)"
+_SUM = "COALESCE((SELECT SUM(tokens) FROM spend WHERE batch_id = b.id AND kind IN {kinds}), 0)"
+_RESERVED, _RELEASED, _SETTLED, _MAYBE_PAID = (
+    _SUM.format(kinds=kinds) for kinds in ("('reserved')", "('released')", BILLED, "('maybe_paid')")
+)
 _LINE_TOKENS = "(SELECT SUM(tokens) FROM lines WHERE batch_id = b.id)"
-# Purpose: batches whose money does not add up: reserved at packing, released at the end, settled as its lines say.
+# Purpose: batches whose money does not add up: reserved at packing, released at the end, settled as its lines say, and
+# maybe paid where the answer of one that was sent at once is lost.
 _SPEND = (
     "SELECT b.id, 'batch ' || b.ref FROM batches b"
-    f" WHERE {_SUM.format(kind='reserved')} != b.tokens_estimated"
-    f" OR {_SUM.format(kind='released')} !="
+    f" WHERE {_RESERVED} != b.tokens_estimated"
+    f" OR {_RELEASED} !="
     f"  CASE WHEN b.state IN {_OVER} OR b.tokens_settled IS NOT NULL THEN b.tokens_estimated ELSE 0 END"
-    f" OR {_SUM.format(kind='settled')} != COALESCE(b.tokens_settled, 0)"
+    f" OR {_SETTLED} != COALESCE(b.tokens_settled, 0)"
+    f" OR (b.mode = 'sync' AND {_MAYBE_PAID} != CASE WHEN {LOST_ANSWER} THEN b.tokens_estimated ELSE 0 END)"
     f" OR {_LINE_TOKENS} > COALESCE(b.tokens_settled, 0)"
     f" OR ({_LINE_TOKENS} < b.tokens_settled AND NOT EXISTS (SELECT 1 FROM transitions t WHERE t.batch_id = b.id"
     "  AND t.kind = 'batch' AND t.target = 'collected' AND t.cause LIKE '%ignored'))"
@@ -101,19 +108,6 @@ _SPEND = (
     "  != COALESCE((SELECT SUM(tokens) FROM lines WHERE batch_id = b.id AND assumed = 1), 0)"
     " OR EXISTS (SELECT 1 FROM spend p WHERE p.batch_id = b.id AND b.usd_per_million IS NOT NULL"
     "  AND ABS(COALESCE(p.usd, -1) - p.tokens * b.usd_per_million / 1000000) > 0.00000001)"
-)
-
-_OF_CALL = "COALESCE((SELECT SUM(tokens) FROM spend WHERE call_id = c.id AND kind = '{kind}'), 0)"
-# Purpose: synchronous calls that are over and whose money is not what they say of themselves.
-_CALLS = (
-    "SELECT c.id, 'call ' || c.ref FROM calls c WHERE c.state != 'open' AND ("
-    f" {_OF_CALL.format(kind='reserved')} != c.tokens_estimated"
-    f" OR {_OF_CALL.format(kind='released')} != c.tokens_estimated"
-    f" OR {_OF_CALL.format(kind='expedited')} != CASE c.state WHEN 'answered' THEN c.tokens_billed ELSE 0 END"
-    f" OR {_OF_CALL.format(kind='maybe_paid')} != CASE c.state WHEN 'unknown' THEN c.tokens_estimated ELSE 0 END"
-    " OR COALESCE((SELECT SUM(assumed) FROM spend WHERE call_id = c.id), 0) != c.assumed * COALESCE(c.tokens_billed, 0)"
-    " OR EXISTS (SELECT 1 FROM spend p WHERE p.call_id = c.id AND c.usd_per_million IS NOT NULL"
-    "  AND ABS(COALESCE(p.usd, -1) - p.tokens * c.usd_per_million / 1000000) > 0.00000001))"
 )
 
 STATE_RULES = {
@@ -125,10 +119,9 @@ STATE_RULES = {
     "documents_unversioned": _UNVERSIONED,
     "documents_unretired": _UNRETIRED,
     "spend_wrong": _SPEND,
-    "call_spend_wrong": _CALLS,
 }
 """Class of damage -> the statement that finds it."""
-SUMS = ("spend_wrong", "call_spend_wrong")
+SUMS = ("spend_wrong",)
 """Those that add up tokens: they cannot be asked for as long as there are numbers that cannot be."""
 
 
@@ -160,7 +153,6 @@ _KINDS: dict[str, tuple[str, type[states.State]]] = {
     "version": ("versions", states.Version),
     "batch": ("batches", states.Batch),
     "attempt": ("attempts", states.Attempt),
-    "call": ("calls", states.Call),
 }
 # Purpose: a break that was put on record counts once.
 _NOT_ON_RECORD = (

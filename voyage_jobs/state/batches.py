@@ -52,11 +52,20 @@ class BatchRow:
     code: str | None
     error: str | None
     failing_since: int | None
+    mode: states.Mode = states.Mode.BATCH
+    order_ref: str | None = None
+    asked_by: str | None = None
+    document_id: int | None = None
+
+    @property
+    def is_sync(self) -> bool:
+        """Whether it is sent as one request that is answered at once."""
+        return self.mode is states.Mode.SYNC
 
 
 @dataclass(frozen=True)
 class AttemptRow:
-    """One create call."""
+    """One create call, or one request of a batch of mode `sync`."""
 
     id: int
     batch_id: int
@@ -64,7 +73,7 @@ class AttemptRow:
     state: states.Attempt
     sent_at: int
     vendor_sent_at: int | None
-    input_file_id: str
+    input_file_id: str | None
     detail: str | None
 
 
@@ -78,13 +87,37 @@ _COLUMNS = ", ".join(field.name for field in fields(BatchRow))
 
 
 def _batch(row: Any) -> BatchRow:
-    return BatchRow(**{**row, "state": states.Batch(row["state"])})
+    return BatchRow(**{**row, "state": states.Batch(row["state"]), "mode": states.Mode(row["mode"])})
+
+
+@dataclass(frozen=True)
+class Order:
+    """What an operator asks for at once: its own id, who gave it, and the document that it is about."""
+
+    ref: str
+    who: str
+    document_id: int
+    source_id: int
+    """The source of the document: it pays."""
 
 
 def create(
-    tx: Tx, ref: str, profile_id: int, inputs: int, tokens: int, price: float | None, params: str
+    tx: Tx,
+    ref: str,
+    profile_id: int,
+    inputs: int,
+    tokens: int,
+    price: float | None,
+    params: str,
+    mode: states.Mode = states.Mode.BATCH,
+    order: Order | None = None,
 ) -> int:
     """A new batch in state `packed`. `price` is USD per million tokens, `params` its request_params as JSON."""
+    ordered: dict[str, object] = {}
+    cause = f"{inputs} inputs" + (", sent at once" if mode is states.Mode.SYNC else "")
+    if order is not None:
+        ordered = {"order_ref": order.ref, "asked_by": order.who, "document_id": order.document_id}
+        cause += f", asked for by {order.who}"
     done = tx.connection.execute(
         insert(batches).values(
             ref=ref,
@@ -95,10 +128,12 @@ def create(
             usd_per_million=price,
             request_params=params,
             created_at=tx.now,
+            mode=str(mode),
+            **ordered,
         )
     )
     batch_id = int(done.lastrowid)
-    moves.record(tx, "batch", batch_id, None, states.Batch.PACKED, f"{inputs} inputs", batch_id)
+    moves.record(tx, "batch", batch_id, None, states.Batch.PACKED, cause, batch_id)
     return batch_id
 
 
@@ -107,6 +142,7 @@ _WELL: dict[str, object] = {"failures": 0, "code": None, "error": None, "failing
 
 def move(tx: Tx, batch: BatchRow, target: states.Batch, cause: str, **values: object) -> None:
     """Move a batch on from the state it was read in. Back-off is forgotten: the new state starts afresh."""
+    states.check_batch(batch.mode, batch.state, target)
     fresh: dict[str, object] = {"due_at": 0, **_WELL, **values}
     moves.move(tx, batches, batch.id, batch.state, target, cause, batch_id=batch.id, **fresh)
     if target is states.Batch.PARKED:
@@ -191,9 +227,7 @@ def in_state(connection: Connection, *wanted: states.Batch) -> list[BatchRow]:
     # Asked several times a turn: plain SQL spares SQLAlchemy's work on an IN of changing length, ten times the query's.
     words = ", ".join(f"'{word}'" for word in wanted)
     sql = f"SELECT {_COLUMNS} FROM batches WHERE state IN ({words}) AND state != 'closed' ORDER BY id"
-    return [
-        BatchRow(row[0], row[1], states.Batch(row[2]), *row[3:]) for row in connection.exec_driver_sql(sql)
-    ]
+    return [_batch(row) for row in connection.exec_driver_sql(sql).mappings()]
 
 
 # Purpose: open batches that hold texts of one source.
@@ -281,18 +315,18 @@ def due_again(tx: Tx) -> None:
 
 
 def in_flight(connection: Connection) -> tuple[int, int]:
-    """(jobs, estimated tokens) that are, or may be, at the vendor or on their way there."""
+    """(jobs, estimated tokens) that are, or may be, at the vendor or on their way there; none is sent at once."""
     busy = [str(word) for word in (*states.BEFORE_THE_JOB, *states.AT_THE_VENDOR)]
     row = connection.execute(
         select(func.count(), func.coalesce(func.sum(batches.c.tokens_estimated), 0)).where(
-            batches.c.state.in_(busy), batches.c.state != "closed"
+            batches.c.state.in_(busy), batches.c.state != "closed", batches.c.mode == str(states.Mode.BATCH)
         )
     ).one()
     return int(row[0]), int(row[1])
 
 
 def open_attempt(tx: Tx, batch: BatchRow, vendor_now: int | None) -> AttemptRow:
-    """The last durable act before a create call. `vendor_now` is the vendor's time of it, if that is known."""
+    """The last durable act before a create call or request. `vendor_now` is the vendor's time of it, if known."""
     number = 1 + int(
         tx.connection.execute(select(func.count()).where(attempts.c.batch_id == batch.id)).scalar_one()
     )
@@ -308,8 +342,9 @@ def open_attempt(tx: Tx, batch: BatchRow, vendor_now: int | None) -> AttemptRow:
         )
     )
     attempt_id = int(done.lastrowid)
-    moves.record(tx, "attempt", attempt_id, None, states.Attempt.OPEN, f"create call {number}", batch.id)
-    file_id = batch.input_file_id or ""
+    what = "request" if batch.is_sync else "create call"
+    moves.record(tx, "attempt", attempt_id, None, states.Attempt.OPEN, f"{what} {number}", batch.id)
+    file_id = batch.input_file_id
     return AttemptRow(attempt_id, batch.id, number, states.Attempt.OPEN, tx.now, vendor_now, file_id, None)
 
 

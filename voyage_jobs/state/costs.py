@@ -7,29 +7,29 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from voyage_jobs.state.ledger import BILLED
+
 BY = ("day", "source", "model", "batch")
 
 # A name for the group of a row of `spend`, by what is asked for. A day is one of UTC.
 _GROUPS = {
     "day": "date(p.at / 1000000, 'unixepoch')",
     "source": "s.name",
-    "model": "json_extract(COALESCE(f.body, g.body, (SELECT value FROM meta WHERE key = 'profile')), '$.model')",
-    "batch": "COALESCE(b.ref, c.ref)",
+    "model": "json_extract(COALESCE(f.body, (SELECT value FROM meta WHERE key = 'profile')), '$.model')",
+    "batch": "b.ref",
 }
 _SUM = "SUM({0} * p.tokens), SUM({0} * p.usd), SUM({0} AND p.usd IS NULL AND p.tokens > 0)"
 _ASSUMED = "SUM(p.assumed), SUM(p.usd * p.assumed / p.tokens), SUM(p.usd IS NULL AND p.assumed > 0)"
-# Purpose: money and tokens by group. What is reserved counts until its batch or call is over; what is neither a
-# reservation, its release, a saving nor in doubt was paid.
+# Purpose: money and tokens by group. What is reserved counts until its batch is over; what is neither a reservation,
+# its release, a saving nor in doubt was paid.
 _COSTS = (
     "SELECT {group} AS grouped, COUNT(DISTINCT p.batch_id) AS batches, "
     + ", ".join([*map(_SUM.format, ("paid", "open", "saved", "expedited", "maybe")), _ASSUMED])
     + " FROM (SELECT *, kind NOT IN ('reserved', 'released', 'saved', 'maybe_paid') AS paid, kind = 'saved' AS saved,"
     "   kind = 'expedited' AS expedited, kind = 'maybe_paid' AS maybe,"
     "   kind = 'reserved' AND NOT EXISTS (SELECT 1 FROM spend r WHERE r.batch_id = spend.batch_id"
-    "    AND r.kind = 'released') AND NOT EXISTS (SELECT 1 FROM spend r WHERE r.call_id = spend.call_id"
     "    AND r.kind = 'released') AS open FROM spend WHERE at >= ?) p"
     " LEFT JOIN batches b ON b.id = p.batch_id LEFT JOIN profiles f ON f.id = b.profile_id"
-    " LEFT JOIN calls c ON c.id = p.call_id LEFT JOIN profiles g ON g.id = c.profile_id"
     " LEFT JOIN sources s ON s.id = p.source_id"
     " WHERE paid OR saved OR open OR maybe GROUP BY grouped ORDER BY {order}"
 )
@@ -37,7 +37,7 @@ _COSTS = (
 
 @dataclass(frozen=True)
 class Cost:
-    """One group. `name` is None where it is not known (for batches: what reuse saved); a synchronous call has its ref.
+    """One group. `name` is None where it is not known (for batches: what reuse saved).
 
     `expedited` is the part of `paid` that was paid at the full price, `assumed` the part that no answer reported;
     `maybe_paid` is in none of them. A USD figure is None if any part of it has no price.
@@ -91,7 +91,8 @@ class Mismatch:
 # Purpose: what is booked for a batch and source, beside what its lines say at the price of the batch.
 _RECOMPUTED = (
     "SELECT b.ref, s.name, SUM(x.booked), SUM(x.counted), TOTAL(x.booked_usd), b.usd_per_million FROM"
-    " (SELECT batch_id, source_id, tokens AS booked, 0 AS counted, usd AS booked_usd FROM spend WHERE kind = 'settled'"
+    " (SELECT batch_id, source_id, tokens AS booked, 0 AS counted, usd AS booked_usd FROM spend"
+    f"  WHERE kind IN {BILLED} AND batch_id IS NOT NULL"
     "  UNION ALL SELECT batch_id, source_id, 0, tokens, 0 FROM lines WHERE tokens > 0) x"
     " JOIN batches b ON b.id = x.batch_id LEFT JOIN sources s ON s.id = x.source_id"
     " WHERE b.tokens_settled IS NOT NULL"

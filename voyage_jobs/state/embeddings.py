@@ -26,6 +26,11 @@ OUTCOME_WORDS = {
 }
 
 
+# Whether a batch still has an embedding, once the lines of the batch at hand are not open any more. Two may have it
+# where an operator wanted at once what was in flight.
+_ELSEWHERE = f"EXISTS (SELECT 1 FROM lines l WHERE l.embedding_id = embeddings.id AND l.outcome = {OPEN})"
+
+
 @dataclass(frozen=True)
 class WantedEmbedding:
     """One embedding that waits to be sent, and where (the first of) its text stands."""
@@ -220,19 +225,25 @@ def lines_of(connection: Connection, batch_id: int) -> Iterator[Line]:
         yield Line(*row)
 
 
-def take(tx: Tx, batch_id: int, embedding_ids: Sequence[int]) -> None:
-    """Make these embeddings the lines of a batch, in this order, each on the bill of a source."""
+def take(
+    tx: Tx, batch_id: int, embedding_ids: Sequence[int], *, source_id: int | None = None, in_flight: int = 0
+) -> None:
+    """Make these embeddings the lines of a batch, in this order, each on the bill of a source: `source_id`, if given.
+
+    `in_flight` is how many of them are in another batch, too, because an operator wants it so.
+    """
     tx.connection.exec_driver_sql(
-        "INSERT INTO lines (batch_id, line, embedding_id) VALUES (?, ?, ?)",
-        [(batch_id, line, embedding_id) for line, embedding_id in enumerate(embedding_ids)],
+        "INSERT INTO lines (batch_id, line, embedding_id, source_id) VALUES (?, ?, ?, ?)",
+        [(batch_id, line, embedding_id, source_id) for line, embedding_id in enumerate(embedding_ids)],
     )
-    attribute(tx, batch_id)
+    if source_id is None:
+        attribute(tx, batch_id)
     changed = tx.connection.exec_driver_sql(
         f"UPDATE embeddings SET state = {PACKED} WHERE state = {WANTED} AND id IN"
         " (SELECT embedding_id FROM lines WHERE batch_id = ?)",
         (batch_id,),
     ).rowcount
-    if changed != len(embedding_ids):
+    if changed + in_flight != len(embedding_ids):
         raise moves.StaleMoveError(
             f"{len(embedding_ids)} embeddings were to be packed, {changed} were still wanted"
         )
@@ -257,7 +268,7 @@ def give_back(tx: Tx, batch_id: int) -> int:
     )
     return int(
         tx.connection.exec_driver_sql(
-            f"UPDATE embeddings SET state = {WANTED} WHERE state = {PACKED} AND id IN"
+            f"UPDATE embeddings SET state = {WANTED} WHERE state = {PACKED} AND NOT {_ELSEWHERE} AND id IN"
             " (SELECT embedding_id FROM lines WHERE batch_id = ?)",
             (batch_id,),
         ).rowcount
@@ -312,14 +323,16 @@ def settle(tx: Tx, batch_id: int, pack_id: int | None, settled: Sequence[Settled
     again = [(s.embedding_id,) for s in settled if s.outcome in (TRANSIENT, MISSING, MALFORMED)]
     if again:
         tx.connection.exec_driver_sql(
-            f"UPDATE embeddings SET attempts = attempts + 1, state = CASE WHEN attempts + 1 < {int(max_attempts)}"
-            f" THEN {WANTED} ELSE {FAILED} END WHERE id = ? AND state = {PACKED}",
+            f"UPDATE embeddings SET attempts = attempts + 1, state = CASE WHEN {_ELSEWHERE} THEN {PACKED}"
+            f" WHEN attempts + 1 < {int(max_attempts)} THEN {WANTED} ELSE {FAILED} END"
+            f" WHERE id = ? AND state = {PACKED}",
             again,
         )
     refused = [(s.embedding_id,) for s in settled if s.outcome == REFUSED]
     if refused:
         tx.connection.exec_driver_sql(
-            f"UPDATE embeddings SET attempts = attempts + 1, state = {FAILED} WHERE id = ? AND state = {PACKED}",
+            f"UPDATE embeddings SET attempts = attempts + 1, state = CASE WHEN {_ELSEWHERE} THEN {PACKED}"
+            f" ELSE {FAILED} END WHERE id = ? AND state = {PACKED}",
             refused,
         )
 
@@ -336,7 +349,7 @@ def give_up(tx: Tx, batch_id: int) -> int:
         (CANCELLED, batch_id, OPEN, MISSING, TRANSIENT, MALFORMED),
     )
     dropped = tx.connection.exec_driver_sql(
-        f"UPDATE embeddings SET state = {DROPPED} WHERE state IN ({WANTED}, {PACKED}) AND id IN"
+        f"UPDATE embeddings SET state = {DROPPED} WHERE state IN ({WANTED}, {PACKED}) AND NOT {_ELSEWHERE} AND id IN"
         " (SELECT embedding_id FROM lines WHERE batch_id = ? AND outcome = ?)",
         (batch_id, CANCELLED),
     ).rowcount
@@ -448,10 +461,7 @@ def by_pack(connection: Connection) -> dict[int, int]:
 
 
 # Where an embedding goes that is not held any more: back into the batch that still has it, else in line.
-UNHELD = (
-    f"CASE WHEN EXISTS (SELECT 1 FROM lines l WHERE l.embedding_id = embeddings.id AND l.outcome = {OPEN})"
-    f" THEN {PACKED} ELSE {WANTED} END"
-)
+UNHELD = f"CASE WHEN {_ELSEWHERE} THEN {PACKED} ELSE {WANTED} END"
 # Purpose: a pack is damaged: what it held is to be claimed or paid again.
 _UNHOLD = text(
     f"UPDATE embeddings SET state = {UNHELD}, pack_id = NULL, pack_row = NULL, wanted_at = :now"

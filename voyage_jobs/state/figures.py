@@ -16,7 +16,10 @@ _FEW = text(
 # Purpose: all embeddings ever (the shortest index is counted).
 _ALL = text("SELECT COUNT(*) FROM embeddings")
 # Purpose: what became of the calls that create jobs; one row a batch.
-_ATTEMPTS = text("SELECT state, COUNT(*) AS times FROM attempts GROUP BY state")
+_ATTEMPTS = text(
+    "SELECT a.state, COUNT(*) AS times FROM attempts a JOIN batches b ON b.id = a.batch_id WHERE b.mode = 'batch'"
+    " GROUP BY a.state"
+)
 # Purpose: bytes of the packs, without touching the folder.
 _PACKS = text("SELECT COALESCE(SUM(bytes), 0) FROM packs")
 

@@ -3,7 +3,7 @@
 Earlier versions believed whatever an answer reported. A few numbers near 2**63 are enough that SQLite refuses every
 sum they are part of ("integer overflow"), and with it every command. A row of the opposite sign does not help, since
 the sum fails on its way. So they are replaced: counts by estimates, what a line was billed by what was reserved for it
-(marked as assumed), and the money of what they are about is booked again. The history of the batch or call keeps that
+(marked as assumed), and the money of what they are about is booked again. The history of the batch keeps that
 this was done.
 """
 
@@ -43,8 +43,6 @@ _PLACES = (
     _Place("lines", "tokens", MOST_LINE_TOKENS, "'line ' || line || ' of batch ' || batch_id"),
     _Place("batches", "tokens_estimated", MOST_BATCH_TOKENS, "'batch ' || ref"),
     _Place("batches", "tokens_settled", MOST_BATCH_TOKENS, "'batch ' || ref"),
-    _Place("calls", "tokens_estimated", MOST_BATCH_TOKENS, "'call ' || ref"),
-    _Place("calls", "tokens_billed", MOST_BATCH_TOKENS, "'call ' || ref"),
     _Place("spend", "tokens", MOST_BATCH_TOKENS, "kind || ' of spend row ' || id"),
     _Place("spend", "assumed", MOST_BATCH_TOKENS, "kind || ' of spend row ' || id"),
 )
@@ -66,13 +64,6 @@ _BATCHES = (
     f" UNION SELECT id FROM batches WHERE {_WRONG['batches', 'tokens_estimated']}"
     f" OR {_WRONG['batches', 'tokens_settled']}"
     f" UNION SELECT batch_id FROM spend WHERE batch_id IS NOT NULL"
-    f" AND ({_WRONG['spend', 'tokens']} OR {_WRONG['spend', 'assumed']})"
-)
-# Purpose: the same for synchronous calls.
-_CALLS = (
-    f"SELECT call_id FROM call_lines WHERE embedding_id IN ({_WRONG_TEXTS})"
-    f" UNION SELECT id FROM calls WHERE {_WRONG['calls', 'tokens_estimated']} OR {_WRONG['calls', 'tokens_billed']}"
-    f" UNION SELECT call_id FROM spend WHERE call_id IS NOT NULL"
     f" AND ({_WRONG['spend', 'tokens']} OR {_WRONG['spend', 'assumed']})"
 )
 # Purpose: a text's tokens by its length, as the estimate has it for plain text (see tokens.py).
@@ -97,16 +88,9 @@ _OF_BATCH = (
     " tokens_settled = CASE WHEN tokens_settled IS NOT NULL THEN"
     "  (SELECT COALESCE(SUM(tokens), 0) FROM lines WHERE batch_id = batches.id) END WHERE id = ?"
 )
-# Purpose: a call reserves what its texts count, and is assumed to have cost that if it says nothing that can be.
-_OF_CALL = (
-    "UPDATE calls SET tokens_estimated = (SELECT COALESCE(SUM(e.tokens), 0) FROM call_lines l"
-    "  JOIN embeddings e ON e.id = l.embedding_id WHERE l.call_id = calls.id) WHERE id = ?",
-    "UPDATE calls SET tokens_billed = tokens_estimated, assumed = 1"
-    f" WHERE id = ? AND {_WRONG['calls', 'tokens_billed']}",
-)
 # Purpose: what a reuse saved cannot be told afterwards, and is in no budget.
 _SAVED = (
-    "UPDATE spend SET tokens = 0, usd = 0.0, assumed = 0 WHERE batch_id IS NULL AND call_id IS NULL"
+    "UPDATE spend SET tokens = 0, usd = 0.0, assumed = 0 WHERE batch_id IS NULL"
     f" AND ({_WRONG['spend', 'tokens']} OR {_WRONG['spend', 'assumed']})"
 )
 _CAUSE = "numbers of tokens that cannot be were replaced, and its money booked again"
@@ -114,30 +98,24 @@ _CAUSE = "numbers of tokens that cannot be were replaced, and its money booked a
 
 @dataclass(frozen=True)
 class Replaced:
-    """How many numbers were replaced, and of how many batches and calls the money was booked again."""
+    """How many numbers were replaced, and of how many batches the money was booked again."""
 
     numbers: int
     batches: int
-    calls: int
 
 
 def replace(tx: Tx) -> Replaced:
     """Put estimates in the place of every number of tokens that cannot be. Costs what `find` does."""
     run = tx.connection.exec_driver_sql
     numbers = sum(1 for _ in find(tx.connection))
-    batch_ids, call_ids = [[int(row[0]) for row in run(sql)] for sql in (_BATCHES, _CALLS)]
+    batch_ids = [int(row[0]) for row in run(_BATCHES)]
     for table in ("chunks", "shelf"):
         run(_CHUNKS.format(table=table, wrong=_WRONG[table, "tokens"]))
     for sql in (_TEXTS, _LINES, _SAVED):
         run(sql)
     for batch_id in batch_ids:
         run(_OF_BATCH, (batch_id,))
-    for call_id in call_ids:
-        for sql in _OF_CALL:
-            run(sql, (call_id,))
     mending.book_again(tx, batch_ids)
-    mending.book_calls_again(tx, call_ids)
-    for kind, subjects in (("batch", batch_ids), ("call", call_ids)):
-        for subject in subjects:
-            mending.note(tx, kind, subject, _CAUSE)
-    return Replaced(numbers, len(batch_ids), len(call_ids))
+    for batch_id in batch_ids:
+        mending.note(tx, "batch", batch_id, _CAUSE)
+    return Replaced(numbers, len(batch_ids))

@@ -1,7 +1,7 @@
 """Money: what was reserved when a batch was packed, settled when it was collected, released when it came to nothing.
 
-Synchronous calls have kinds of their own: `expedited` for what their answers say, `maybe_paid` for those of which
-nobody knows whether they were answered; so is a job that was given up before its results could be had.
+What a batch of mode `sync` is billed has a kind of its own, `expedited`. `maybe_paid` is one of which nobody knows
+whether it was answered; so is a job that was given up before its results could be had.
 
 Every row is a fact that never changes. Reserved minus released is what is still at stake: `release` gives back the
 whole reservation of a batch at the moment its real cost is settled. Each amount is booked source by source, as the
@@ -18,14 +18,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, func, insert, select, text
 
-from voyage_jobs.state.schema import spend
+from voyage_jobs.state.schema import batches, spend
 from voyage_jobs.state.store import Tx
+from voyage_jobs.states import Mode
 
 if TYPE_CHECKING:
     from voyage_jobs.state.batches import BatchRow
-    from voyage_jobs.state.calls import CallRow
 
 
+BILLED = "('settled', 'expedited')"
+"""The kinds of what a batch was billed, by its mode: as a list of SQL."""
 MAY_HAVE_RUN = "may_have_run"
 """The code of a batch that is parked because nobody can tell whether its create call made a job."""
 
@@ -61,7 +63,7 @@ _BILLED = (
 
 # Purpose: what was booked as the bill of a batch, with the other sign, by source.
 _TAKEN_BACK = (
-    "SELECT source_id, -SUM(tokens), -SUM(assumed) FROM spend WHERE batch_id = ? AND kind = 'settled'"
+    f"SELECT source_id, -SUM(tokens), -SUM(assumed) FROM spend WHERE batch_id = ? AND kind IN {BILLED}"
     " GROUP BY source_id"
 )
 
@@ -80,26 +82,32 @@ def release(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
 
 def write_off(tx: Tx, batch: BatchRow) -> None:
     """An operator gives up a batch that is parked. What its job did may be on the bill; nobody knows how much."""
-    release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
     if (batch.remote_id is not None or batch.code == MAY_HAVE_RUN) and batch.tokens_settled is None:
-        _book(tx, batch.id, "maybe_paid", batch.tokens_estimated, batch.usd_per_million, _COUNTED)
+        lose(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
+    else:
+        release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
+
+
+def lose(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
+    """Nobody can tell whether a batch was billed: all that it might have cost counts as maybe paid."""
+    release(tx, batch_id, tokens, price)
+    _book(tx, batch_id, "maybe_paid", tokens, price, _COUNTED)
 
 
 def settle(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
     """Record what the vendor bills for a batch. Its lines are settled."""
-    _book(tx, batch_id, "settled", tokens, price, _BILLED)
+    mode = tx.connection.execute(select(batches.c.mode).where(batches.c.id == batch_id)).scalar_one()
+    kind = "expedited" if mode == Mode.SYNC else "settled"
+    _book(tx, batch_id, kind, tokens, price, _BILLED)
 
 
 def settle_anew(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
     """Results that were read before say another bill now: what was booked is taken back, source by source."""
-    _book(tx, batch_id, "settled", -_settled(tx, batch_id), price, _TAKEN_BACK)
+    kinds = of_batch(tx.connection, batch_id)
+    for kind in ("settled", "expedited"):
+        if kind in kinds:
+            _book(tx, batch_id, kind, -kinds[kind], price, _TAKEN_BACK)
     settle(tx, batch_id, tokens, price)
-
-
-def _settled(tx: Tx, batch_id: int) -> int:
-    where = (spend.c.batch_id == batch_id) & (spend.c.kind == "settled")
-    booked = select(func.coalesce(func.sum(spend.c.tokens), 0)).where(where)
-    return int(tx.connection.execute(booked).scalar_one())
 
 
 def save(tx: Tx, tokens: int, price: float | None, source_id: int | None = None) -> None:
@@ -108,22 +116,8 @@ def save(tx: Tx, tokens: int, price: float | None, source_id: int | None = None)
 
 
 def settle_found(tx: Tx, kind: str, tokens: int, price: float | None, at: int) -> None:
-    """Record what was billed, at that time, for a pack whose batch or call is not on record: `settled`, `expedited`."""
+    """Record what was billed, at that time, for a pack whose batch is not on record: `settled` or `expedited`."""
     row = {"at": at, "kind": kind, "tokens": tokens, "usd": usd(tokens, price)}
-    tx.connection.execute(insert(spend).values(**row))
-
-
-def book_call(tx: Tx, call: CallRow, kind: str, tokens: int, *, assumed: bool = False) -> None:
-    """Book tokens of a synchronous call: `reserved`, `released`, `expedited` or `maybe_paid`. Its source pays."""
-    row = {
-        "at": tx.now,
-        "kind": kind,
-        "call_id": call.id,
-        "source_id": call.source_id,
-        "tokens": tokens,
-        "usd": usd(tokens, call.usd_per_million),
-        "assumed": tokens if assumed else 0,
-    }
     tx.connection.execute(insert(spend).values(**row))
 
 
@@ -146,8 +140,8 @@ def _add(tx: Tx, batch_id: int | None, kind: str, shares: Sequence[Share], price
 class Totals:
     """Sums in tokens and USD. `reserved` is what is at stake now; a USD figure is None if any part has no price.
 
-    `settled` is all that the vendor billed, `expedited` the part of it that was asked for by synchronous calls;
-    `maybe_paid` comes on top: what calls may have cost whose answer was lost. `assumed` is the part of `settled` that
+    `settled` is all that the vendor billed, `expedited` the part of it that was asked for at once;
+    `maybe_paid` comes on top: what batches may have cost whose answer was lost. `assumed` is the part of `settled` that
     no answer reported.
     """
 
@@ -207,11 +201,11 @@ _USED = text(
     " (SELECT tokens, usd, CASE WHEN kind = 'reserved' THEN 1 WHEN kind = 'released' THEN -1 WHEN kind = 'saved' THEN 0"
     "   WHEN at >= :since THEN 1 ELSE 0 END AS sign FROM spend WHERE :source IS NULL OR source_id = :source)"
 )
-# Purpose: the same for batches and synchronous calls that came after others.
+# Purpose: the same for batches that came after others.
 _USED_BY_BATCHES = text(
     "SELECT COALESCE(SUM(sign * tokens), 0) AS tokens, COALESCE(SUM(sign * usd), 0.0) AS usd FROM"
     " (SELECT tokens, usd, CASE kind WHEN 'released' THEN -1 WHEN 'saved' THEN 0 ELSE 1 END AS sign FROM spend"
-    "  WHERE batch_id > :after OR call_id > :after_call)"
+    "  WHERE batch_id > :after)"
 )
 
 
@@ -221,10 +215,9 @@ def used_since(connection: Connection, since: int, source_id: int | None = None)
     return int(row.tokens), float(row.usd)
 
 
-def used_by_batches(connection: Connection, after_batch_id: int, after_call_id: int = 0) -> tuple[int, float]:
-    """(tokens, USD) paid for, or at stake in, batches that were packed and calls that were made after these."""
-    after = {"after": after_batch_id, "after_call": after_call_id}
-    row = connection.execute(_USED_BY_BATCHES, after).one()
+def used_by_batches(connection: Connection, after_batch_id: int) -> tuple[int, float]:
+    """(tokens, USD) paid for, or at stake in, batches that were packed after this one."""
+    row = connection.execute(_USED_BY_BATCHES, {"after": after_batch_id}).one()
     return int(row.tokens), float(row.usd)
 
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from sqlalchemy import delete, update
 
 from voyage_jobs import states
-from voyage_jobs.state import audit, calls, ledger, moves, versions
+from voyage_jobs.state import audit, ledger, moves, versions
 from voyage_jobs.state.embeddings import OPEN, RETURNED, UNHELD
+from voyage_jobs.state.orders import LOST_ANSWER
 from voyage_jobs.state.schema import HELD, PACKED, WANTED, batches, spend, texts
 from voyage_jobs.state.schema import versions as version_table
 from voyage_jobs.state.store import Tx
@@ -113,51 +114,39 @@ def book_again(tx: Tx, batch_ids: Sequence[int]) -> None:
     """Replace what is booked for batches by what they and their lines say."""
     for batch_id in batch_ids:
         batch = tx.connection.exec_driver_sql(
-            "SELECT state, tokens_estimated AS estimated, usd_per_million AS price, created_at, collected_at,"
-            " tokens_settled AS settled,"
-            " (SELECT SUM(tokens) FROM lines WHERE batch_id = batches.id) AS of_lines FROM batches WHERE id = ?",
+            "SELECT state, tokens_estimated AS estimated, usd_per_million AS price, created_at,"
+            " COALESCE(collected_at, ended_at) AS ended_at, tokens_settled AS settled, mode,"
+            f" mode = 'sync' AND {LOST_ANSWER} AS is_lost,"
+            " (SELECT SUM(tokens) FROM lines WHERE batch_id = b.id) AS of_lines FROM batches b WHERE id = ?",
             (batch_id,),
         ).one()
-        tx.connection.execute(delete(spend).where(spend.c.batch_id == batch_id))
+        wrong = spend.c.batch_id == batch_id
+        if (
+            batch.mode == states.Mode.BATCH
+        ):  # that of a job that an operator gave up is known by its booking alone
+            wrong &= spend.c.kind != "maybe_paid"
+        tx.connection.execute(delete(spend).where(wrong))
         ledger.reserve(tx, batch_id, batch.estimated, batch.price)
         if batch.state in _OVER or batch.settled is not None:  # or parked, with results that cannot be used
             ledger.release(tx, batch_id, batch.estimated, batch.price)
+        if batch.is_lost:
+            ledger.lose(tx, batch_id, batch.estimated, batch.price)
         if batch.settled is not None:
             settled = batch.settled if batch.of_lines is None else batch.of_lines
             tx.connection.execute(
                 update(batches).where(batches.c.id == batch_id).values(tokens_settled=settled)
             )
             ledger.settle(tx, batch_id, settled, batch.price)
-        _at_their_time(tx, batch_id, batch.created_at, batch.collected_at)
+        _at_their_time(tx, batch_id, batch.created_at, batch.ended_at)
 
 
-def _at_their_time(tx: Tx, batch_id: int, created_at: int, collected_at: int | None) -> None:
+def _at_their_time(tx: Tx, batch_id: int, created_at: int, ended_at: int | None) -> None:
     """Budgets count by day: what is booked again belongs to the day on which it was spent."""
     sql = "UPDATE spend SET at = ? WHERE batch_id = ? AND kind = 'reserved'"
     tx.raw.execute(sql, (created_at, batch_id))
-    if collected_at is not None:
-        sql = "UPDATE spend SET at = ? WHERE batch_id = ? AND kind IN ('released', 'settled')"
-        tx.raw.execute(sql, (collected_at, batch_id))
-
-
-def book_calls_again(tx: Tx, call_ids: Sequence[int]) -> None:
-    """Replace what is booked for synchronous calls by what they say of themselves, at their time."""
-    for call_id in call_ids:
-        call = calls.get(tx.connection, call_id)
-        tx.connection.execute(delete(spend).where(spend.c.call_id == call_id))
-        booked = {"reserved": call.tokens_estimated}
-        if call.state is not states.Call.OPEN:
-            booked["released"] = call.tokens_estimated
-        if call.state is states.Call.ANSWERED:
-            booked["expedited"] = call.tokens_billed or 0
-        elif call.state is states.Call.UNKNOWN:
-            booked["maybe_paid"] = call.tokens_estimated
-        for kind, tokens in booked.items():
-            ledger.book_call(tx, call, kind, tokens, assumed=kind == "expedited" and bool(call.assumed))
-        tx.raw.execute(
-            "UPDATE spend SET at = CASE kind WHEN 'reserved' THEN ? ELSE ? END WHERE call_id = ?",
-            (call.sent_at, call.closed_at, call_id),
-        )
+    if ended_at is not None:
+        sql = "UPDATE spend SET at = ? WHERE batch_id = ? AND kind != 'reserved'"
+        tx.raw.execute(sql, (ended_at, batch_id))
 
 
 def put_on_record(tx: Tx, kind: str, subject: int) -> None:

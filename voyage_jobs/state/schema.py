@@ -286,16 +286,29 @@ batches = _table(
     Column("code", Text),  # why it is parked, or the policy by which it waits after a failure: see retry.py
     Column("error", Text),  # its last error, in words; null when its last call succeeded
     Column("failing_since", Integer),
+    Column("mode", Text, nullable=False, server_default="batch"),
+    Column("order_ref", Text),  # the request of an operator that it carries out
+    Column("asked_by", Text),
+    Column("document_id", Integer, ForeignKey("documents.id")),  # what that request is about
     _state(states.Batch),
+    CheckConstraint("mode IN ('batch', 'sync')", name="mode"),
     CheckConstraint(
-        "state NOT IN ('uploaded', 'creating', 'running') OR input_file_id IS NOT NULL",
+        "mode = 'sync' OR state NOT IN ('uploaded', 'creating', 'running') OR input_file_id IS NOT NULL",
         name="uploaded_has_a_file",
     ),
-    CheckConstraint("state NOT IN ('running', 'ended') OR remote_id IS NOT NULL", name="running_has_an_id"),
+    CheckConstraint(
+        "mode = 'sync' OR state NOT IN ('running', 'ended') OR remote_id IS NOT NULL",
+        name="running_has_an_id",
+    ),
+    CheckConstraint(
+        "mode = 'batch' OR state NOT IN ('uploading', 'uploaded', 'running')", name="sync_has_no_job"
+    ),
     CheckConstraint("state != 'parked' OR (reason IS NOT NULL AND hint IS NOT NULL)", name="parked_says_why"),
 )
 Index("ix_batches_open", batches.c.state, sqlite_where=text("state != 'closed'"))
 Index("ix_batches_remote_id", batches.c.remote_id)
+Index("ix_batches_order_ref", batches.c.order_ref, sqlite_where=text("order_ref IS NOT NULL"))
+Index("ix_batches_document_id", batches.c.document_id, sqlite_where=text("document_id IS NOT NULL"))
 
 attempts = _table(
     "attempts",
@@ -306,7 +319,7 @@ attempts = _table(
     Column("sent_at", Integer, nullable=False),
     Column("vendor_sent_at", Integer),  # by the vendor's clock; null where it does not tell
     Column("epoch", Integer, nullable=False),
-    Column("input_file_id", Text, nullable=False),
+    Column("input_file_id", Text),  # null: of a batch of mode sync, which uploads nothing
     Column("closed_at", Integer),
     Column("detail", Text),
     UniqueConstraint("batch_id", "number"),
@@ -377,45 +390,6 @@ publications = _table(
 )
 Index("ix_publications_open", publications.c.id, sqlite_where=text("done_at IS NULL"))
 
-calls = _table(
-    "calls",
-    Column("id", Integer, primary_key=True),
-    Column("ref", Text, nullable=False, unique=True),  # names its pack
-    Column("order_ref", Text, nullable=False),  # the command that it belongs to
-    Column("who", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("profile_id", Integer, ForeignKey("profiles.id"), nullable=False),
-    Column("document_id", Integer, ForeignKey("documents.id"), nullable=False),
-    Column("source_id", Integer, ForeignKey("sources.id"), nullable=False),  # that of the document: it pays
-    Column("inputs", Integer, nullable=False),
-    Column("tokens_estimated", Integer, nullable=False),
-    Column("usd_per_million", REAL),  # null: price unknown
-    Column("sent_at", Integer, nullable=False),
-    Column("epoch", Integer, nullable=False),
-    Column("closed_at", Integer),
-    Column("tokens_billed", Integer),  # null: not known
-    Column("detail", Text),
-    Column("assumed", Integer, nullable=False, server_default="0"),  # its answer does not say what it billed
-    _state(states.Call),
-    CheckConstraint("(state = 'open') = (closed_at IS NULL)", name="closed_says_when"),
-)
-Index("ix_calls_open", calls.c.id, sqlite_where=text("state = 'open'"))
-Index("ix_calls_order_ref", calls.c.order_ref)
-Index("ix_calls_document_id", calls.c.document_id)
-
-call_lines = _table(
-    "call_lines",
-    Column("call_id", Integer, ForeignKey("calls.id"), nullable=False),
-    Column("line", Integer, nullable=False),  # 0-based place in the request
-    Column("embedding_id", Integer, ForeignKey("embeddings.id"), nullable=False),
-    Column("batch_id", Integer, ForeignKey("batches.id")),  # in which it travelled at the same time
-    Column("outcome", Integer, nullable=False, server_default="0"),
-    Column("detail", Text),
-    PrimaryKeyConstraint("call_id", "line"),
-    rowid=False,
-)
-Index("ix_call_lines_embedding_id", call_lines.c.embedding_id)
-
 spend = _table(
     "spend",
     Column("id", Integer, primary_key=True),
@@ -425,7 +399,6 @@ spend = _table(
     Column("tokens", Integer, nullable=False),
     Column("usd", REAL),
     Column("source_id", Integer, ForeignKey("sources.id")),  # null: not known
-    Column("call_id", Integer, ForeignKey("calls.id")),
     Column("assumed", Integer, nullable=False, server_default="0"),  # of its tokens, those no answer reported
     CheckConstraint(
         "kind IN ('reserved', 'released', 'settled', 'saved', 'query', 'expedited', 'maybe_paid')",
@@ -434,7 +407,6 @@ spend = _table(
 )
 Index("ix_spend_at", spend.c.at)
 Index("ix_spend_batch_id", spend.c.batch_id)
-Index("ix_spend_call_id", spend.c.call_id, sqlite_where=text("call_id IS NOT NULL"))
 
 lanes = _table(
     "lanes",

@@ -120,7 +120,10 @@ class ChunkStory:
     last: LineStory | None
 
 
-_LAST = "(SELECT MAX(batch_id) FROM lines WHERE embedding_id = e.id)"
+# The batch that still has an embedding, else the last that had it: two may where one was sent at once.
+_LAST = (
+    "(SELECT batch_id FROM lines WHERE embedding_id = e.id ORDER BY outcome = 0 DESC, batch_id DESC LIMIT 1)"
+)
 # Purpose: the chunks of a version, each with what became of it.
 _CHUNKS = text(
     'SELECT c.ordinal, c.start, c."end", c.section, c.tokens, e.key, c.slot, e.state, e.attempts, e.wanted_at,'
@@ -168,10 +171,10 @@ _EMBEDDING = text(
     "SELECT e.id, e.key, e.state AS stored, e.vectors, e.tokens, e.attempts, e.refusals, e.wanted_at, p.name AS pack"
     " FROM embeddings e LEFT JOIN packs p ON p.id = e.pack_id WHERE e.key = :key"
 )
-# Purpose: every line that ever asked for an embedding.
+# Purpose: every line that ever asked for an embedding; one that still does comes last.
 _LINES = text(
     "SELECT b.id AS batch_id, b.ref, b.state AS batch_state, l.line, l.outcome, l.tokens, l.detail"
-    " FROM lines l JOIN batches b ON b.id = l.batch_id WHERE l.embedding_id = :id ORDER BY l.batch_id"
+    " FROM lines l JOIN batches b ON b.id = l.batch_id WHERE l.embedding_id = :id ORDER BY l.outcome = 0, l.batch_id"
 )
 
 

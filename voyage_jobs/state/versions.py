@@ -287,12 +287,6 @@ _OF_BATCH = (
 _LIVE_ONES = "WHERE state IN ('waiting', 'ready', 'published') AND "
 # Purpose: after the embeddings of a batch changed state: the same for every version that uses one of them.
 _RECOUNT_BATCH = text(_RECOUNT + _LIVE_ONES + _OF_BATCH)
-_OF_CALL = (
-    "versions.id IN (SELECT c.version_id FROM call_lines l JOIN chunks c ON c.embedding_id = l.embedding_id"
-    " WHERE l.call_id = :call)"
-)
-# Purpose: the same after a synchronous call.
-_RECOUNT_CALL = text(_RECOUNT + _LIVE_ONES + _OF_CALL)
 
 
 def recount(tx: Tx, first: int, last: int) -> None:
@@ -305,12 +299,6 @@ def recount_batch(tx: Tx, batch_id: int) -> None:
     """Count anew for every version that uses an embedding of this batch."""
     tx.connection.execute(_RECOUNT_BATCH, {"batch": batch_id})
     _settle(tx, text(_OF_BATCH).bindparams(batch=batch_id), "its last vector arrived", batch_id)
-
-
-def recount_call(tx: Tx, call_id: int) -> None:
-    """Count anew for every version that uses an embedding of this synchronous call."""
-    tx.connection.execute(_RECOUNT_CALL, {"call": call_id})
-    _settle(tx, text(_OF_CALL).bindparams(call=call_id), "its last vector arrived, expedited", None)
 
 
 def recount_all(tx: Tx) -> None:

@@ -12,7 +12,7 @@ from voyage_jobs.state import notes
 from voyage_jobs.steps.cancelling import cancel
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.deleting import confirm_deletes, undelete
-from voyage_jobs.steps.expedite_order import expedite
+from voyage_jobs.steps.expedite import expedite
 from voyage_jobs.steps.pausing import pause, resume
 from voyage_jobs.steps.recover_all import recover_all
 from voyage_jobs.steps.reprofile import reprofile

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.config.sections import BudgetSettings, SourceSettings
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.state import batches, calls, ledger, notes, sources
+from voyage_jobs.state import batches, ledger, notes, sources
 
 if TYPE_CHECKING:
     from voyage_jobs.steps.context import Context
@@ -64,7 +64,6 @@ def begin_run(context: Context, usd: float | None = None, tokens: int | None = N
         newest = batches.newest(tx.connection, 1)
         run = {
             "after_batch": newest[0].id if newest else 0,
-            "after_call": calls.newest_id(tx.connection),
             "usd": tighter(usd, limits.run_usd),
             "tokens": tighter(tokens, limits.run_tokens),
         }
@@ -91,7 +90,7 @@ def _run_rooms(connection: Any, price: float | None) -> Iterator[Room]:
     run = {} if note is None else json.loads(note)
     if run.get("usd") is None and run.get("tokens") is None:
         return
-    used = ledger.used_by_batches(connection, run["after_batch"], run.get("after_call", 0))
+    used = ledger.used_by_batches(connection, run["after_batch"])
     for unit, room, limit, spent in _rooms(used, run["usd"], run["tokens"], price):
         yield Room(f"run_{unit}", room, None, None, limit, spent)
 

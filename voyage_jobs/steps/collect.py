@@ -42,6 +42,7 @@ from voyage_jobs.steps.fetching import (
     next_look,
     put_off,
 )
+from voyage_jobs.steps.synchronous import has_answer, lose_answer
 from voyage_jobs.steps.windows import split_window
 from voyage_jobs.vendors.result_block import Expectation, LineOutcome, LineProblem, ResultBlock
 from voyage_jobs.version import __version__
@@ -83,13 +84,17 @@ def collect(context: Context) -> bool:
             break
         with about(batch.ref):
             if batch.state is Batch.ENDED:
-                did |= _collect_one(context, batch, calls)
+                did |= collect_one(context, batch, calls)
             else:
                 did |= _look_at_parked(context, batch, calls)
     return did
 
 
-def _collect_one(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
+def collect_one(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
+    """Collect one ended batch, if that can be done now. True if anything was done."""
+    if batch.is_sync and not has_answer(context, batch):
+        lose_answer(context, batch)
+        return True
     done = fetch_all(context, batch, calls)
     if done is Download.COMPLETE:
         _take_in(context, batch)
@@ -204,7 +209,7 @@ def _take_in(context: Context, batch: BatchRow) -> None:
     with context.store.read() as connection:
         intake = Intake({line.key.hex(): line for line in embeddings.lines_of(connection, batch.id)})
         profile = sources.load_profile(connection, batch.profile_id)
-    writer = context.packs.writer(profile, batch.ref)
+    writer = context.packs.writer(profile, batch.ref, batch.mode)
     try:
         expectation = Expectation(profile=profile, count_of=intake.count_of)
         for block in _blocks(context, batch, expectation):

@@ -21,7 +21,8 @@ from voyage_jobs.states import Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
-from voyage_jobs.steps.submit import park
+from voyage_jobs.steps.ending import park
+from voyage_jobs.steps.synchronous import RESULT
 
 MOST_VECTOR_BYTES = 128 * 1024
 """Of one vector in a result file: 2,048 floats as JSON take 45 kB."""
@@ -77,7 +78,9 @@ def fetch_all(context: Context, batch: BatchRow, calls: lane.Calls) -> Download:
 
 
 def _files_of(batch: BatchRow) -> list[tuple[str, str]]:
-    """The (kind, file id) of the result files that a job names."""
+    """The (kind, file id) of the result files that a job names. What was sent at once has one, and it is here."""
+    if batch.is_sync:
+        return [(RESULT, "")]
     named = (("output", batch.output_file_id), ("error", batch.error_file_id))
     return [(kind, file_id) for kind, file_id in named if file_id is not None]
 

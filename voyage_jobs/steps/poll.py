@@ -18,8 +18,8 @@ from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.states import Attempt, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.ending import park
 from voyage_jobs.steps.reconcile import LIST, cancel_duplicates, is_ours, list_jobs
-from voyage_jobs.steps.submit import park
 from voyage_jobs.steps.validation import refuse
 from voyage_jobs.vendors.remote import ENDS, STOPPED, Phase, RemoteBatch
 

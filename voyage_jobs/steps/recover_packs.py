@@ -14,7 +14,7 @@ from voyage_jobs.state import adoption, batches, ledger, setback, sources, versi
 from voyage_jobs.state.adoption import PackedEmbedding
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.store import Tx
-from voyage_jobs.states import UNFINISHED, Batch
+from voyage_jobs.states import UNFINISHED, Batch, Mode
 from voyage_jobs.steps.context import Context
 
 
@@ -58,6 +58,25 @@ def adopt_packs(context: Context) -> AdoptedPacks:
     return tally
 
 
+def take_in_pack_of(context: Context, batch: BatchRow) -> bool:
+    """Take in the pack of an open batch whose results are not here; False if there is none that is whole."""
+    with context.store.read() as connection:
+        profile = sources.load_profile(connection, batch.profile_id)
+    name = pack_name(profile.fingerprint, batch.ref)
+    if not context.packs.path(name).exists():
+        return False
+    try:
+        found = context.packs.adopt_one(name)
+    except CorruptionError as exc:
+        context.packs.set_aside(name)
+        context.log.error("pack.damaged", pack=name, error=exc.message)  # noqa: TRY400 - told, not a bug
+        return False
+    with context.store.write() as tx:
+        _hold(tx, found, batch)
+        versions.recount_batch(tx, batch.id)
+    return True
+
+
 def _about_to_be_collected(context: Context) -> set[str]:
     """Names of packs that `collect` writes again: it died between the pack and its record, and has the results here.
 
@@ -83,27 +102,36 @@ def _has_size(context: Context, batch: BatchRow, kind: str, size: int) -> bool:
 
 
 def _take_in(context: Context, found: AdoptedPack) -> int:
-    written, reader = found.written, found.reader
-    embeddings = list(embeddings_in(reader))
+    reader = found.reader
     with context.store.write() as tx:
         batch = batches.by_ref(tx.connection, reader.ref)
-        profile_id = sources.profile_id(tx, reader.profile)
-        batch_id = None if batch is None else batch.id
-        pack_id = batches.add_pack(
-            tx, written.name, profile_id, batch_id, written.rows, written.bytes, written.sha256
-        )
-        adoption.hold(tx, pack_id, profile_id, embeddings)
-        adoption.note_found_pack(tx, written.name, len(embeddings))
-        if batch is not None and batch.state in (*UNFINISHED, Batch.PARKED):
-            billed = 0 if reader.billed is None else reader.billed.tokens
-            adoption.close_by_pack(tx, batch, pack_id, billed)
-        else:
+        count = _hold(tx, found, batch)
+        if batch is None or batch.state not in _OPEN:
             _book(context, tx, reader, batch)
         setback.ask_to_count(tx)
         setback.note(tx, setback.PACKS)
-        setback.add(tx, packs=1, embeddings=len(embeddings))
+        setback.add(tx, packs=1, embeddings=count)
         if reader.stamp is not None:
             setback.note_former(tx, reader.stamp.state)
+    return count
+
+
+_OPEN = (*UNFINISHED, Batch.PARKED)
+
+
+def _hold(tx: Tx, found: AdoptedPack, batch: BatchRow | None) -> int:
+    """What a pack has is held; its batch is over, if it is open. How many embeddings that are."""
+    written, reader = found.written, found.reader
+    embeddings = list(embeddings_in(reader))
+    profile_id = sources.profile_id(tx, reader.profile)
+    batch_id = None if batch is None else batch.id
+    pack_id = batches.add_pack(
+        tx, written.name, profile_id, batch_id, written.rows, written.bytes, written.sha256
+    )
+    adoption.hold(tx, pack_id, profile_id, embeddings)
+    adoption.note_found_pack(tx, written.name, len(embeddings))
+    if batch is not None and batch.state in _OPEN:
+        adoption.close_by_pack(tx, batch, pack_id, 0 if reader.billed is None else reader.billed.tokens)
     return len(embeddings)
 
 
@@ -112,13 +140,12 @@ def _book(context: Context, tx: Tx, reader: PackReader, batch: BatchRow | None) 
     if reader.billed is None:
         return
     settings = with_profile(context.settings, reader.profile)
-    if reader.billed_tokens is not None:
-        ledger.settle_found(tx, "expedited", reader.billed_tokens, sync_price(settings), reader.billed.at)
-        return
-    booked = 0 if batch is None else ledger.of_batch(tx.connection, batch.id).get("settled", 0)
+    kind, price = "settled", batch_price(settings)
+    if reader.mode is Mode.SYNC:
+        kind, price = "expedited", sync_price(settings)
+    booked = 0 if batch is None else ledger.of_batch(tx.connection, batch.id).get(kind, 0)
     if reader.billed.tokens > booked:
-        left = reader.billed.tokens - booked
-        ledger.settle_found(tx, "settled", left, batch_price(settings), reader.billed.at)
+        ledger.settle_found(tx, kind, reader.billed.tokens - booked, price, reader.billed.at)
 
 
 def embeddings_in(reader: PackReader) -> Iterator[PackedEmbedding]:

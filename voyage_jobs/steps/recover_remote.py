@@ -29,6 +29,7 @@ from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.ending import abandon
 from voyage_jobs.steps.known_jobs import (
     CLAIM_PATIENCE_S,
     METADATA_STATE,
@@ -37,7 +38,6 @@ from voyage_jobs.steps.known_jobs import (
     note_unread,
 )
 from voyage_jobs.steps.reconcile import LIST, cancel_duplicates, end_of_window, jobs_looked_at
-from voyage_jobs.steps.submit import abandon
 from voyage_jobs.vendors.remote import METADATA_REF, Phase, RemoteBatch
 
 # Folders of one account may share some texts (a licence, a footer), hardly this many.

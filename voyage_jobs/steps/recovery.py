@@ -28,12 +28,12 @@ from voyage_jobs.state.store import Tx
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import mishaps
 from voyage_jobs.steps.context import Context, encoded
-from voyage_jobs.steps.expedite_recovery import settle_open_calls
 from voyage_jobs.steps.recover_packs import adopt_packs
 from voyage_jobs.steps.reprofile import take_up_profile
 from voyage_jobs.steps.set_back import name_state, note_generation, recognise
 from voyage_jobs.steps.shown import publish_again
 from voyage_jobs.steps.switch import serve_at_once, settle_switch
+from voyage_jobs.steps.synchronous import settle_interrupted
 from voyage_jobs.table import Health
 
 STRAY_S = 86_400
@@ -67,7 +67,7 @@ def _recover(context: Context, mode: str) -> None:
         take_up_profile(context)
     context.packs.discard_unfinished()
     recognise(context)
-    settle_open_calls(context)
+    settle_interrupted(context)
     adopt_packs(context)
     note_generation(context)
     _missing_packs(context)

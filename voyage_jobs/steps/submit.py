@@ -2,7 +2,8 @@
 
 The create call has no idempotency key. Therefore: the attempt row is committed before it, it is sent once, and if its
 outcome is unknown (timeout, cut connection, 5xx, our own death) the list of jobs is asked before anything else. See
-states.py for what each state means when the process dies in it, and reconcile.py for the doubtful case.
+states.py for what each state means when the process dies in it, and reconcile.py for the doubtful case. A batch of mode
+`sync` has no upload and no job: synchronous.py sends it.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ from voyage_jobs.state.batches import AttemptRow, BatchRow
 from voyage_jobs.state.embeddings import REFUSED, Settled
 from voyage_jobs.state.store import Tx
 from voyage_jobs.states import BEFORE_THE_JOB, Attempt, Batch
-from voyage_jobs.steps import known_jobs
+from voyage_jobs.steps import known_jobs, synchronous
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.ending import REFUSED_HINT, abandon, park
 from voyage_jobs.steps.reconcile import adopt, look_for_late_job, reconcile, vendor_now_us
+from voyage_jobs.steps.synchronous import settle_if_interrupted
 from voyage_jobs.steps.texts import Texts
 from voyage_jobs.steps.windows import split_window
 from voyage_jobs.vendors.input_file import write_input
@@ -52,6 +55,9 @@ def submit(context: Context) -> bool:
     for batch in lane.healthiest_first(waiting):
         if context.stopping.is_set():
             break
+        if settle_if_interrupted(context, batch):
+            did = True
+            continue
         if batch.state in BEFORE_THE_JOB:
             if batch.profile_id != context.profile_id:
                 did |= _of_another_profile(context, batch)
@@ -60,7 +66,7 @@ def submit(context: Context) -> bool:
                 continue  # what is in doubt is looked for all the same: money hangs on it
         if batch.due_at <= now_us(context.clock):
             with about(batch.ref):
-                did |= _ADVANCE[batch.state](context, batch, calls)
+                did |= (_ADVANCE_SYNC if batch.is_sync else _ADVANCE)[batch.state](context, batch, calls)
     return did
 
 
@@ -74,10 +80,10 @@ def _of_another_profile(context: Context, batch: BatchRow) -> bool:
     if batch.state is Batch.UPLOADING:  # the file may be there already
         with context.store.write() as tx:
             notes.put(tx, notes.STRAYS, str(tx.now))
-    return abandon(context, batch, "other vectors are wanted now", by_person=False)
+    return abandon(context, batch, "other vectors are wanted now")
 
 
-def _spool(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
+def spool(context: Context, batch: BatchRow, calls: lane.Calls | None = None) -> bool:
     """Write the input file; the same members make the same bytes."""
     del calls
     if batch.cancel_asked_at is not None:
@@ -85,7 +91,7 @@ def _spool(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
     try:
         written = write_input(context.input_path(batch.ref), _input_lines(context, batch))
     except LookupError:
-        return abandon(context, batch, "its texts changed before it was written", by_person=False)
+        return abandon(context, batch, "its texts changed before it was written")
     with context.store.write() as tx:
         batches.move(
             tx,
@@ -111,17 +117,6 @@ def _input_lines(context: Context, batch: BatchRow) -> Iterator[bytes]:
             written += 1
         if written != embeddings.count_lines(connection, batch.id):
             raise LookupError(batch.ref)
-
-
-def abandon(context: Context, batch: BatchRow, cause: str, *, by_person: bool) -> bool:
-    """End a batch that has no job: its lines are wanted again, or given up if a person said so."""
-    with context.store.write() as tx:
-        batches.move(tx, batch, Batch.CANCELLED, cause)
-        (embeddings.give_up if by_person else embeddings.give_back)(tx, batch.id)
-        ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
-    crash_point("cancel.committed")
-    context.log.info("batch.cancelled", ref=batch.ref, cause=cause)
-    return True
 
 
 def _upload(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
@@ -178,7 +173,7 @@ def _upload_failed(context: Context, batch: BatchRow, error: VendorError) -> Non
 def _refused_to_send(context: Context, tx: Tx, batch: BatchRow, error: RefusedError, policy: str) -> None:
     """This batch is refused. It is parked alone; if it is one of several in a row, it is the probe for all."""
     if batches.refused_since_the_last_job(tx.connection) + 1 < REFUSED_ALIKE:
-        values = {"code": batches.SEND_REFUSED, "reason": error.message, "hint": _REFUSED_HINT}
+        values = {"code": batches.SEND_REFUSED, "reason": error.message, "hint": REFUSED_HINT}
         batches.move(tx, batch, Batch.PARKED, error.message, **values)
         context.log.error("batch.parked", ref=batch.ref, reason=error.message)
         return
@@ -201,9 +196,34 @@ def _write_again(context: Context, batch: BatchRow) -> bool:
     try:
         written = write_input(context.input_path(batch.ref), _input_lines(context, batch))
     except LookupError:
-        return abandon(context, batch, "its input file is lost and its texts changed", by_person=False)
+        return abandon(context, batch, "its input file is lost and its texts changed")
     with context.store.write() as tx:
         batches.note(tx, batch.id, spool_bytes=written.bytes, spool_sha256=written.sha256_hex)
+    return True
+
+
+def _send_at_once(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
+    """Send a batch of mode `sync`: one attempt row, one request, one judgement."""
+    if batch.cancel_asked_at is not None:
+        return abandon(context, batch, "cancelled before it was sent", by_person=True)
+    if not _file_is_whole(context, batch):
+        return _write_again(context, batch)
+    if not calls.more() or not known_jobs.all_known(context):
+        return False
+    error = synchronous.send(context, batch)
+    if error is None or isinstance(error, RefusedError):
+        lane.fine(context)  # the API itself has answered
+    if error is None:
+        return True
+    with context.store.write() as tx:
+        batch = batches.get(tx.connection, batch.id)
+        if batch.state is not Batch.SPOOLED:  # its answer is lost
+            lane.failed_in(context, tx, f"request {batch.ref}", error)
+        elif isinstance(error, RefusedError):
+            _refused_to_send(context, tx, batch, error, "create_call")
+        else:
+            lane.put_off(context, tx, batch, "create_call", error)
+            lane.failed_in(context, tx, f"request {batch.ref}", error)
     return True
 
 
@@ -334,10 +354,6 @@ def too_large(context: Context, batch: BatchRow, error: TooLargeError) -> None:
     context.log.warning("upload.too_large", ref=batch.ref, bytes=size, error=error.message)
 
 
-_REFUSED_HINT = (
-    "Correct the [voyage] settings by these words, then `voyage-jobs retry`: a new batch is made. Others are sent"
-    " meanwhile."
-)
 _UPLOAD_HINT = (
     "Everything else is sent. Look for a proxy or filter that does not let this upload through, then"
     " `voyage-jobs retry`: its lines go in new batches. Nothing was paid."
@@ -348,21 +364,12 @@ _NOT_FOUND_HINT = (
 )
 
 
-def park(
-    context: Context, batch: BatchRow, reason: str, error: VendorError | None = None, **values: object
-) -> None:
-    """Stop working on one batch until an operator says how to go on; everything else continues."""
-    hint = (error.hint if error else None) or _REFUSED_HINT
-    with context.store.write() as tx:
-        batches.move(tx, batch, Batch.PARKED, reason, reason=reason, hint=hint, **values)
-    context.log.error("batch.parked", ref=batch.ref, reason=reason)
-
-
 _ADVANCE: dict[Batch, Callable[[Context, BatchRow, lane.Calls], bool]] = {
-    Batch.PACKED: _spool,
+    Batch.PACKED: spool,
     Batch.SPOOLED: _upload,
     Batch.UPLOADING: _upload,
     Batch.UPLOADED: _create,
     Batch.CREATING: reconcile,
     Batch.PARKED: look_for_late_job,
 }
+_ADVANCE_SYNC = {**_ADVANCE, Batch.SPOOLED: _send_at_once}

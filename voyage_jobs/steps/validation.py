@@ -23,7 +23,7 @@ from voyage_jobs.state.embeddings import REFUSED, Settled
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.submit import park
+from voyage_jobs.steps.ending import park
 from voyage_jobs.steps.windows import split_window
 from voyage_jobs.vendors.remote import Blame, JobError, RemoteBatch
 

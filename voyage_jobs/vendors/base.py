@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from voyage_jobs.clock import Clock
     from voyage_jobs.observe import Observer
     from voyage_jobs.vendors.remote import Downloaded, JobSpec, Phase, RemoteBatch, RemoteFile, Verdict
-    from voyage_jobs.vendors.result_block import Expectation, LineProblem, ResultBlock
+    from voyage_jobs.vendors.result_block import Expectation, ResultBlock
     from voyage_jobs.vendors.tokenizer import TokenCounter
 
 # --- what a provider is ---
@@ -105,22 +105,11 @@ class KeyDoubt(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One request: its id, and its texts (one, or the chunks of a window)."""
+    """One request: its id, its texts (one, or the chunks of a window), and its tokens as they are counted here."""
 
     custom_id: str
     texts: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a synchronous call brings: its sound vectors, block by block, a reason for each other id, tokens as billed.
-
-    `tokens` is None if it does not report them, or a number that cannot be.
-    """
-
-    blocks: list[ResultBlock]
-    problems: dict[str, LineProblem]
-    tokens: int | None
+    tokens: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +206,12 @@ class Vendor(Protocol):
     def read(self, path: Path, expectation: Expectation) -> Iterator[ResultBlock]:
         """Read a result file to its end, every line judged by what is in it."""
 
-    def read_answer(self, answer: bytes, wanted: Sequence[Wanted], profile: Profile) -> Answer:
-        """Judge what `Client.embed_now` brought, text by text. Raises BadAnswerError if nothing can be told apart."""
+    def result_lines(self, answer: bytes, wanted: Sequence[Wanted], profile: Profile) -> Iterator[bytes]:
+        """What `Client.embed_now` brought, as the lines of a result file, for `read`.
+
+        Raises BadAnswerError if it cannot be told which part answers what. Tokens that are told as a whole are spread
+        over the lines by what these count; where none that can be are told, the lines have none either.
+        """
 
     def phase(self, status: str) -> Phase:
         """What a status word means; UNKNOWN for a new one."""
@@ -289,7 +282,7 @@ class Client(Protocol):
         """Ask for a cancellation. What was finished before is billed."""
 
     def embed_now(self, wanted: Sequence[Wanted], params: Mapping[str, Any], profile: Profile) -> bytes:
-        """A synchronous call; its answer as it came, for `Vendor.read_answer`. Billed when it is answered."""
+        """A synchronous call; its answer as it came, for `Vendor.result_lines`. Billed when it is answered."""
 
     def embed(self, texts: Sequence[str], profile: Profile) -> Embedded:
         """Embed a few texts at once and at the full price, as for a search query."""

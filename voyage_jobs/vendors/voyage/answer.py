@@ -1,23 +1,21 @@
-"""A synchronous call for many texts: what to send, and what came back. Pure.
+"""A batch that is sent at once, as one synchronous call: what to send, and what came back. Pure.
 
-An answer is taken apart into the lines that a results file would have, one for each request in it, and judged by the
-reader of those: so every vector meets the same checks, and a bad one does not take its neighbours with it.
+The request is made of the lines of an input file. The answer is taken apart into the lines that a results file would
+have, so it is kept, judged and booked as one: every vector meets the same checks, and a bad one does not take its
+neighbours with it.
 """
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from voyage_jobs.errors import BadAnswerError
 from voyage_jobs.profile import Profile
-from voyage_jobs.usage import plausible
-from voyage_jobs.vendors.base import Answer, Wanted, most_tokens
-from voyage_jobs.vendors.result_block import Expectation
+from voyage_jobs.usage import plausible, shares
+from voyage_jobs.vendors.base import Wanted, most_tokens
 from voyage_jobs.vendors.voyage.models import find
-from voyage_jobs.vendors.voyage.results import read_results
 
 
 def call_body(wanted: Sequence[Wanted], params: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
@@ -27,16 +25,19 @@ def call_body(wanted: Sequence[Wanted], params: Mapping[str, Any], profile: Prof
     return {"input": [each.texts[0] for each in wanted], **params}
 
 
-def read_answer(body: bytes, wanted: Sequence[Wanted], profile: Profile) -> Answer:
-    """Judge an answer, text by text. Raises BadAnswerError if it cannot be told which part answers which text."""
+def result_lines(body: bytes, wanted: Sequence[Wanted], profile: Profile) -> Iterator[bytes]:
+    """An answer as the lines of a results file. Raises BadAnswerError if it cannot be told which part answers what.
+
+    An answer tells its tokens as a whole: they are spread over the lines by what these count. Where it tells none that
+    can be, the lines have none either.
+    """
     said, rows = _rows(body, len(wanted))
-    lines = io.BytesIO(b"".join(_line(wanted[index].custom_id, row, profile) for index, row in rows))
-    counts = {each.custom_id: len(each.texts) for each in wanted}
-    blocks = list(read_results(lines, Expectation(profile, counts.get)))
-    problems = {p.custom_id: p for block in blocks for p in block.problems if p.custom_id is not None}
     usage = said.get("usage")
     reported = usage.get("total_tokens") if isinstance(usage, dict) else None
-    return Answer(blocks, problems, plausible(reported, most_tokens(find(profile.model))))
+    total = plausible(reported, most_tokens(find(profile.model)))
+    told = None if total is None else shares(total, [each.tokens for each in wanted])
+    for index, row in rows:
+        yield _line(wanted[index].custom_id, row, None if told is None else told[index], profile)
 
 
 def _rows(body: bytes, count: int) -> tuple[dict[str, Any], list[tuple[int, dict[str, Any]]]]:
@@ -56,8 +57,8 @@ def _rows(body: bytes, count: int) -> tuple[dict[str, Any], list[tuple[int, dict
     return said, sorted(zip(places, rows, strict=True), key=lambda each: each[0])
 
 
-def _line(custom_id: str, row: dict[str, Any], profile: Profile) -> bytes:
-    """One part of an answer as a line of a results file. Tokens are told of the whole alone."""
+def _line(custom_id: str, row: dict[str, Any], tokens: int | None, profile: Profile) -> bytes:
     data = [row if profile.contextualized else {**row, "index": 0}]
-    response = {"status_code": 200, "body": {"data": data, "usage": {"total_tokens": 0}}}
+    usage = {} if tokens is None else {"usage": {"total_tokens": tokens}}
+    response = {"status_code": 200, "body": {"data": data, **usage}}
     return json.dumps({"custom_id": custom_id, "response": response}).encode() + b"\n"

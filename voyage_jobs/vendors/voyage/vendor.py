@@ -12,7 +12,6 @@ from voyage_jobs.vendors.remote import Blame, Phase, RemoteBatch, Verdict
 from voyage_jobs.vendors.voyage import lines, models
 
 if TYPE_CHECKING:
-    from voyage_jobs.vendors.base import Answer
     from voyage_jobs.vendors.result_block import Expectation, ResultBlock
     from voyage_jobs.vendors.tokenizer import TokenCounter
 
@@ -73,11 +72,11 @@ class Voyage:
 
         return read_results(path, expectation)
 
-    def read_answer(self, answer: bytes, wanted: Sequence[Wanted], profile: Profile) -> Answer:
-        """A synchronous answer, text by text."""
-        from voyage_jobs.vendors.voyage.answer import read_answer
+    def result_lines(self, answer: bytes, wanted: Sequence[Wanted], profile: Profile) -> Iterator[bytes]:
+        """A synchronous answer, a line for each of its parts."""
+        from voyage_jobs.vendors.voyage.answer import result_lines
 
-        return read_answer(answer, wanted, profile)
+        return result_lines(answer, wanted, profile)
 
     def phase(self, status: str) -> Phase:
         """What a status word means."""

@@ -1,0 +1,36 @@
+"""How a batch leaves the way: abandoned before anything was sent, or parked until an operator says how to go on."""
+
+from __future__ import annotations
+
+from voyage_jobs.crash import crash_point
+from voyage_jobs.errors import VendorError
+from voyage_jobs.state import batches, embeddings, ledger
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.states import Batch
+from voyage_jobs.steps.context import Context
+
+REFUSED_HINT = (
+    "Correct the [voyage] settings by these words, then `voyage-jobs retry`: a new batch is made. Others are sent"
+    " meanwhile."
+)
+
+
+def abandon(context: Context, batch: BatchRow, cause: str, *, by_person: bool = False) -> bool:
+    """End a batch that has no job: its lines are wanted again, or given up if a person said so."""
+    with context.store.write() as tx:
+        batches.move(tx, batch, Batch.CANCELLED, cause, reason=cause)
+        (embeddings.give_up if by_person else embeddings.give_back)(tx, batch.id)
+        ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
+    crash_point("cancel.committed")
+    context.log.info("batch.cancelled", ref=batch.ref, cause=cause)
+    return True
+
+
+def park(
+    context: Context, batch: BatchRow, reason: str, error: VendorError | None = None, **values: object
+) -> None:
+    """Stop working on one batch until an operator says how to go on; everything else continues."""
+    hint = (error.hint if error else None) or REFUSED_HINT
+    with context.store.write() as tx:
+        batches.move(tx, batch, Batch.PARKED, reason, reason=reason, hint=hint, **values)
+    context.log.error("batch.parked", ref=batch.ref, reason=reason)

@@ -1,0 +1,204 @@
+"""Batches of mode `sync`: one request each, billed when it is answered, of which the provider keeps nothing.
+
+There is no second look, so there is no second try. The attempt row is the last durable act before the request, which
+is sent once. Its answer becomes a result file in the spool, synced; from there it is collected like any other. An
+answer that is lost (timeout, cut connection, 5xx, nothing that could be read, our own death before the result file is
+whole) is booked as maybe paid, and its texts are wanted again. What is known not to have happened (no connection, 4xx,
+429) leaves the batch as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+
+from voyage_jobs.config.provider import request_params
+from voyage_jobs.crash import crash_point
+from voyage_jobs.durable import remove
+from voyage_jobs.errors import BadAnswerError, DiskFullError, OutcomeUnknownError, VendorError
+from voyage_jobs.state import batches, embeddings, ledger
+from voyage_jobs.state.batches import AttemptRow, BatchRow, Order
+from voyage_jobs.state.embeddings import WantedEmbedding
+from voyage_jobs.state.store import Tx
+from voyage_jobs.states import Attempt, Batch, Mode
+from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.ending import abandon
+from voyage_jobs.steps.filling import Limits
+from voyage_jobs.steps.recover_packs import take_in_pack_of
+from voyage_jobs.vendors.base import Wanted
+from voyage_jobs.vendors.input_file import WrittenFile, write_input
+
+# A lost answer costs what was in its request: far below what providers take.
+MOST_INPUTS = 128
+MOST_TOKENS = 120_000
+MOST_BYTES = 8 * 1024 * 1024
+RESULT = "output"
+"""The kind of the result file that an answer becomes."""
+
+
+def limits(context: Context) -> Limits:
+    """What one request may hold."""
+    known = context.vendor.find(context.profile.model)
+    cap = min(MOST_TOKENS, (known and known.line_tokens) or MOST_TOKENS)
+    return Limits(MOST_INPUTS, MOST_BYTES, cap)
+
+
+def make(
+    context: Context,
+    tx: Tx,
+    members: Sequence[WantedEmbedding],
+    order: Order | None = None,
+    *,
+    in_flight: int = 0,
+) -> BatchRow:
+    """Fix the members of one batch and set its cost aside. `in_flight` of them are in another batch, too."""
+    tokens, inputs = sum(each.tokens for each in members), sum(each.vectors for each in members)
+    params = orjson.dumps(request_params(context.settings)).decode()
+    price = context.sync_price
+    batch_id = batches.create(
+        tx, context.clock.token(), context.profile_id, inputs, tokens, price, params, Mode.SYNC, order
+    )
+    source_id = None if order is None else order.source_id
+    embeddings.take(tx, batch_id, [each.id for each in members], source_id=source_id, in_flight=in_flight)
+    ledger.reserve(tx, batch_id, tokens, price)
+    return batches.get(tx.connection, batch_id)
+
+
+def send(context: Context, batch: BatchRow) -> VendorError | None:
+    """Send one batch whose input file is written. The error, if there is one; the batch tells what it means.
+
+    Afterwards it is `ended` (its answer is in the spool), `cancelled` (its answer is lost) or `spooled` as before
+    (known not to have happened).
+    """
+    wanted = _request(context, batch)
+    params = orjson.loads(batch.request_params)
+    with context.store.write() as tx:
+        attempt = batches.open_attempt(tx, batch, None)
+        batches.move(tx, batch, Batch.CREATING, f"attempt {attempt.number}")
+        batch = batches.get(tx.connection, batch.id)
+    crash_point("sync.attempt.committed")
+    try:
+        answer = context.client.embed_now(wanted, params, context.profile)
+        crash_point("sync.answered")
+        written = write_input(_result(context, batch), _lines(context, answer, wanted))
+    except (OutcomeUnknownError, BadAnswerError) as exc:
+        _lose(context, batch, exc.message)
+        return exc
+    except VendorError as exc:
+        _not_happened(context, batch, attempt, exc)
+        return exc
+    except DiskFullError:
+        _lose(
+            context, batch, "the disk had no room for its answer"
+        )  # if not even this can be noted, a later turn does
+        raise
+    crash_point("sync.spooled")
+    _answered(context, batch, written)
+    return None
+
+
+def _request(context: Context, batch: BatchRow) -> list[Wanted]:
+    with context.store.read() as connection:
+        tokens = {line.key.hex(): line.tokens for line in embeddings.lines_of(connection, batch.id)}
+    lines = context.input_path(batch.ref).read_bytes().splitlines()
+    asked = [each for each in map(context.vendor.asked_in, lines) if each is not None]
+    return [replace(each, tokens=tokens[each.custom_id]) for each in asked]
+
+
+def _lines(context: Context, answer: bytes, wanted: Sequence[Wanted]) -> Iterator[bytes]:
+    return context.vendor.result_lines(answer, wanted, context.profile)
+
+
+def _result(context: Context, batch: BatchRow) -> Path:
+    return context.result_path(batch.ref, RESULT)
+
+
+def settle_interrupted(context: Context) -> None:
+    """Give its end to whatever a process that died was sending. For the process that holds the lock, before anything
+    else is sent."""
+    with context.store.read() as connection:
+        open_ones = batches.in_state(connection, Batch.PACKED, Batch.SPOOLED, Batch.CREATING)
+    for batch in open_ones:
+        settle_if_interrupted(context, batch)
+
+
+def settle_if_interrupted(context: Context, batch: BatchRow) -> bool:
+    """Give its end to a batch that a process was sending which died, or could not write it down. False if it was not.
+
+    An order whose process died before it sent something is not carried out: only an operator decides to pay for it.
+    """
+    if batch.is_sync and batch.state is Batch.CREATING:
+        _settle(context, batch)
+        return True
+    if batch.order_ref is not None and batch.state in (Batch.PACKED, Batch.SPOOLED):
+        return abandon(context, batch, "its order ended before it was sent")
+    return False
+
+
+def _settle(context: Context, batch: BatchRow) -> None:
+    path = _result(context, batch)
+    try:
+        found = path.read_bytes()
+    except FileNotFoundError:
+        if not take_in_pack_of(context, batch):
+            _lose(context, batch, "the process that sent it ended")
+    else:  # it has its name, so it is whole
+        _answered(context, batch, WrittenFile(path, len(found), 0, hashlib.sha256(found).hexdigest()))
+
+
+def has_answer(context: Context, batch: BatchRow) -> bool:
+    """Whether the answer of an ended batch is on disk as it was written."""
+    with context.store.read() as connection:
+        noted = batches.downloaded(connection, batch.id).get(RESULT)
+    try:
+        found = _result(context, batch).read_bytes()
+    except FileNotFoundError:
+        return False
+    return (len(found), hashlib.sha256(found).hexdigest()) == noted
+
+
+def lose_answer(context: Context, batch: BatchRow) -> None:
+    """The answer of an ended batch is not what was written (a disk restored, a folder cleaned)."""
+    remove(_result(context, batch))
+    _lose(context, batch, "it is not on disk any more as it was written")
+
+
+# --- outcomes ---
+
+
+def _answered(context: Context, batch: BatchRow, written: WrittenFile) -> None:
+    with context.store.write() as tx:
+        _close_attempt(tx, batch, Attempt.CREATED, "answered")
+        batches.note_download(tx, batch.id, RESULT, written.bytes, written.sha256_hex)
+        batches.move(tx, batch, Batch.ENDED, "answered", ended_at=tx.now)
+    crash_point("sync.committed")
+
+
+def _lose(context: Context, batch: BatchRow, why: str) -> None:
+    """Nobody can tell whether it was billed."""
+    cause = f"its answer was lost; maybe paid: {why}"
+    with context.store.write() as tx:
+        _close_attempt(tx, batch, Attempt.LOST, why)
+        batches.move(tx, batch, Batch.CANCELLED, cause, reason=cause, ended_at=tx.now)
+        is_cancelled = batch.cancel_asked_at is not None
+        (embeddings.give_up if is_cancelled else embeddings.give_back)(tx, batch.id)
+        ledger.lose(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
+    crash_point("sync.committed")
+    context.log.error("call.unknown", ref=batch.ref, inputs=batch.inputs, error=why)
+
+
+def _not_happened(context: Context, batch: BatchRow, attempt: AttemptRow, error: VendorError) -> None:
+    with context.store.write() as tx:
+        batches.close_attempt(tx, attempt, Attempt.NOT_HAPPENED, error.message)
+        batches.move(tx, batch, Batch.SPOOLED, error.message)
+    crash_point("sync.committed")
+    context.log.warning("call.refused", ref=batch.ref, error=error.message)
+
+
+def _close_attempt(tx: Tx, batch: BatchRow, outcome: Attempt, detail: str) -> None:
+    attempt = batches.attempts_of(tx.connection, batch.id)[-1]
+    batches.close_attempt(tx, attempt, outcome, detail)
