@@ -29,7 +29,6 @@ from voyage_jobs.steps.acts import carry_out, perform
 from voyage_jobs.steps.collect import collect
 from voyage_jobs.steps.pack import pack
 from voyage_jobs.steps.submit import submit
-from voyage_jobs.vendors.voyage import answer as answers
 
 BUDGET_USD = 0.06 / 1e6  # a token of voyage-4 at the full price
 
@@ -370,14 +369,14 @@ def test_calls_stay_below_the_cap_of_tokens(tmp_path, monkeypatch):
     with world.worker() as context:
         scan(context)
         each = query(context, "SELECT MAX(tokens) FROM embeddings")[0][0]
-        monkeypatch.setattr(answers, "_MOST_TOKENS", 2 * each)
+        monkeypatch.setattr(synchronous, "MOST_TOKENS", 2 * each)
         ask(world, context)
         assert max(tokens for (tokens,) in query(context, "SELECT tokens_estimated FROM batches")) <= 2 * each
         assert len(calls(context)) >= 3
 
 
 def test_a_text_longer_than_any_call_still_goes(tmp_path, monkeypatch):
-    monkeypatch.setattr(answers, "_MOST_TOKENS", 1)
+    monkeypatch.setattr(synchronous, "MOST_TOKENS", 1)
     world = world_of(tmp_path)
     with world.worker() as context:
         scan(context)
