@@ -153,7 +153,8 @@ def _published(view: Standing, served: VersionStory) -> Answer:
     if served.failed_chunks:
         told = groups(story.chunks_of(view.connection, served.id))
         failed = [each for each in told if each.state is Embedding.FAILED]
-        said += f" {counted(served.failed_chunks, 'chunk')} more could not be embedded{words_of(failed)}."
+        words = words_of(failed, view.moment.provider)
+        said += f" {counted(served.failed_chunks, 'chunk')} more could not be embedded{words}."
         return Answer(
             "document", ref_of(row), "published_without", True, said, "`voyage-jobs retry` tries them again."
         )

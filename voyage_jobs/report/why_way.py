@@ -88,7 +88,7 @@ def of_group(view: Standing, group: Group, *, alone: bool) -> Wait:
     if not alone and count == 1:
         which = "1 chunk waits"
     if group.state is Embedding.FAILED:
-        text = f"{counted(count, 'chunk')} failed{words_of([group])}."
+        text = f"{counted(count, 'chunk')} failed{words_of([group], view.moment.provider)}."
         return Wait("failed", text, None, "`voyage-jobs retry` tries again; mend the cause first.")
     if group.state is Embedding.DROPPED:
         text = (
@@ -132,10 +132,10 @@ def _tried(chunks: Sequence[ChunkStory]) -> str:
     return f" It was sent {times} without a vector: {where}, {OUTCOME_WORDS[last.outcome]}{detail}."
 
 
-def words_of(failed: Sequence[Group]) -> str:
-    """The vendor's words about what failed."""
+def words_of(failed: Sequence[Group], provider: str) -> str:
+    """The words of the provider about what failed."""
     lines = [each.last for group in failed for each in group.chunks if each.last is not None]
     if not lines:
         return ""
     words = sorted({line.detail or OUTCOME_WORDS[line.outcome] for line in lines})
-    return f" (batch {lines[-1].ref}, line {lines[-1].line}; Voyage says: {'; '.join(words[:3])})"
+    return f" (batch {lines[-1].ref}, line {lines[-1].line}; {provider} says: {'; '.join(words[:3])})"
