@@ -1,6 +1,6 @@
 """Where the headings of Markdown are: our scanner against the events of a whole parser, on real files.
 
-pyromark gives the events of pulldown-cmark with their offsets in bytes. It is no dependency: `pip install pyromark` first.
+pyromark gives the events of pulldown-cmark with their offsets in bytes. It is no dependency: `pip install pyromark`.
 """
 
 from __future__ import annotations

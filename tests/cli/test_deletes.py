@@ -240,6 +240,19 @@ def test_a_document_comes_back_from_its_vectors_where_another_file_has_its_text(
     assert any("undeleted by" in what for what in events)
 
 
+def test_a_copy_of_another_kind_is_cut_as_the_document_was(run):
+    grace = source(run)
+    text = "# One\n\nAbout number one.\n\n# Two\n\nAbout number two.\n"
+    for name in ("3.md", "copies/three.txt"):
+        run.world.write(name, text)
+    run("sync", **grace)
+    gone(run, "3.md", **grace)
+    assert run.json("undelete", "docs:3.md", **grace)["how"] == "copy"
+    assert run("sync", **grace).exit_code == 0
+    rows = [row for row in run.world.table_rows() if row["path"] == "3.md"]
+    assert len(rows) == 2
+
+
 def test_a_copy_that_was_edited_since_it_was_read_is_no_copy(run):
     grace = source(run)
     filled(run, **grace)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.readers.registry import reader_of
 from voyage_jobs.sources import names
 from voyage_jobs.state import documents, foresight, sources, versions
 from voyage_jobs.state.documents import DocumentRow
@@ -97,7 +98,8 @@ def _publish_a_copy(context: Context, row: DocumentRow, cause: str) -> None:
     """Another file has the same content, and every vector of it is here: publish it once more. Else ConfigError."""
     with context.store.read() as connection:
         places = documents.copies(connection, row.id, _MOST_COPIES)
-    read = next((found for found in map(read_file_again, places) if found is not None), None)
+    reader = reader_of(row.path)  # a copy may have another suffix
+    read = next(filter(None, (read_file_again(place, reader) for place in places)), None)
     if read is None:
         raise ConfigError(
             f"{_named(row)} has left the table, and no file has its text any more.",

@@ -47,12 +47,17 @@ def source_of(settings: SourceSettings) -> FolderSource:
     )
 
 
-def read_document(source: Source, path: str, expected: FileStat) -> ReadDocument | Skip:
-    """Read the document at `path`, which looked as `expected`; never raises for what it may be or do."""
+def read_document(
+    source: Source, path: str, expected: FileStat, reader: Registered | None = None
+) -> ReadDocument | Skip:
+    """Read the document at `path`, which looked as `expected`; never raises for what it may be or do.
+
+    `reader`: another one than the path asks for.
+    """
     opened = source.open(path, expected)
     if isinstance(opened, Skip):
         return opened
-    reader = reader_of(path)
+    reader = reader or reader_of(path)
     try:
         document = read_text(reader, opened.file)
     except Refused as refused:
@@ -62,8 +67,8 @@ def read_document(source: Source, path: str, expected: FileStat) -> ReadDocument
     return ReadDocument(document, reader, opened.content_hash, opened.stat)
 
 
-def read_now(source: Source, path: str) -> ReadDocument | None:
+def read_now(source: Source, path: str, reader: Registered | None = None) -> ReadDocument | None:
     """The document as it is now; None if there is none that could be taken."""
     now = source.revision(path)
-    read = None if now is None else read_document(source, path, now)
+    read = None if now is None else read_document(source, path, now, reader)
     return read if isinstance(read, ReadDocument) else None

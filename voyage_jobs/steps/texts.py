@@ -14,6 +14,7 @@ from voyage_jobs.state.versions import FilePlace
 from voyage_jobs.steps.reading import ReadDocument, read_now
 
 if TYPE_CHECKING:
+    from voyage_jobs.readers.registry import Registered
     from voyage_jobs.steps.context import Context
 
 _KEPT = 8  # versions are asked for in order: a few are enough
@@ -87,7 +88,7 @@ def read_otherwise(context: Context, texts: Texts) -> None:
         context.log.warning("texts.read_otherwise", versions=len(found))
 
 
-def read_file_again(place: FilePlace) -> ReadDocument | None:
-    """A file with the bytes that it had; None if it is not what it was."""
-    read = read_now(FolderSource(names.decode(place.root), follow_symlinks=True), place.path)
+def read_file_again(place: FilePlace, reader: Registered | None = None) -> ReadDocument | None:
+    """A file with the bytes that it had, by its reader or another; None if it is not what it was."""
+    read = read_now(FolderSource(names.decode(place.root), follow_symlinks=True), place.path, reader)
     return read if read is not None and read.content_hash == place.content_hash else None
