@@ -19,7 +19,9 @@ from voyage_jobs.notify.courier import Delivered
 from voyage_jobs.notify.teller import Teller
 from voyage_jobs.simulator import FaultScript, Ledger, Options, Simulator
 from voyage_jobs.simulator.transport import SimulatorTransport
-from voyage_jobs.state import batches, embeddings, versions
+from voyage_jobs.state import batches, embeddings, notes, versions
+from voyage_jobs.state.door import At, State, open_state
+from voyage_jobs.state.sqlite import SqliteState
 from voyage_jobs.states import UNFINISHED, Batch
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
@@ -72,6 +74,19 @@ class Post:
     def told(self, sink: str = "command") -> list[str]:
         """The events that a sink took."""
         return [body["event"] for name, body in self.sent if name == sink]
+
+
+def end_after_a_request(working_: Any, monkeypatch: Any) -> None:
+    """Have the process at work end as soon as something is asked of it."""
+    beside = SqliteState.beside
+
+    @contextlib.contextmanager
+    def and_end(state: SqliteState, clock: VirtualClock) -> Iterator[Any]:
+        with beside(state, clock) as tx:
+            yield tx
+        working_.__exit__(None, None, None)
+
+    monkeypatch.setattr(SqliteState, "beside", and_end)
 
 
 class World:
@@ -131,6 +146,18 @@ class World:
     def remove(self, path: str) -> None:
         """Delete a file below the docs folder."""
         (self.docs / path).unlink()
+
+    # --- the state ---
+
+    @property
+    def state(self) -> State:
+        """The state, as another process looks at it."""
+        return open_state(At(self.data_dir))
+
+    def leave(self, command: str, **arguments: object) -> int:
+        """Ask something of the process at work."""
+        with self.state.beside(self.clock) as tx:
+            return notes.ask(tx, "me", command, arguments)
 
     # --- the settings ---
 

@@ -11,8 +11,9 @@ from voyage_jobs import lock
 from voyage_jobs.clock import Clock
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError, LockedError, NeedsPersonError, VoyageJobsError
-from voyage_jobs.state import batches, mailbox, notes
+from voyage_jobs.state import batches, notes
 from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.door import open_state
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import acts
 from voyage_jobs.steps.budget import begin_run
@@ -76,10 +77,13 @@ def ask(
             _tell_the_vendor(context, answer)
             return Reply(answer, here=True)
     except LockedError:
-        request_id = mailbox.leave(settings.paths.state_db, clock, who, command, arguments)
+        state = open_state(settings)
+        with state.beside(clock) as tx:
+            request_id = notes.ask(tx, who, command, arguments)
     until = clock.mono() + PATIENCE_S
     while clock.mono() < until or at_leisure is not None:
-        given = mailbox.answer_to(settings.paths.state_db, request_id)
+        with state.read() as connection:
+            given = notes.result_of(connection, request_id)
         if given is not None:
             _raise_its_error(given)
             return Reply(given, here=False)

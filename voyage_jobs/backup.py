@@ -27,15 +27,13 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError, StateError
 from voyage_jobs.segments import PackStore
 from voyage_jobs.state import audit, batches, notes
-from voyage_jobs.state.copy import copy_state
-from voyage_jobs.state.store import ReadOnlyStore
+from voyage_jobs.state.door import FILE, At, open_state
 from voyage_jobs.steps.context import Progress, no_progress
 from voyage_jobs.table.engine import table_path
 from voyage_jobs.version import __version__
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-STATE = "state.db"
 TABLE = "lancedb"
 VECTORS = "vectors"
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
@@ -66,10 +64,9 @@ def backup(
     """
     folder = Path(os.path.abspath(folder))
     _demand_new(folder)
-    if not settings.paths.state_db.exists():
-        raise StateError(
-            f"There is no state yet at {settings.paths.state_db}.", hint="There is nothing to back up."
-        )
+    state = open_state(settings)
+    if not state.exists():
+        raise StateError(f"There is no state yet at {state.place}.", hint="There is nothing to back up.")
     part = folder.with_name(f"{folder.name}.part-{clock.token()}")
     report = BackupReport(folder)
     with durable.no_room_is_one_error(str(folder)):
@@ -102,10 +99,9 @@ def _fill(
     settings: Settings, part: Path, report: BackupReport, *, with_table: bool, progress: Progress
 ) -> Iterator[Entry]:
     """Put everything into the folder `part`; yields what the manifest says of each file."""
-    state = part / STATE
-    copy_state(settings.paths.state_db, state, lambda done, total: progress("copying the state", done, total))
+    state = open_state(settings).copy_to(part, lambda done, total: progress("copying the state", done, total))
     yield _entry(part, state, digest_of(state), report)
-    store, packs = ReadOnlyStore(state), PackStore(settings.paths.vectors)
+    store, packs = open_state(At(part)), PackStore(settings.paths.vectors)
     with store.read() as connection:
         needed = [pack for pack in batches.all_packs(connection) if audit.is_needed(connection, pack.id)]
     for done, pack in enumerate(needed):
@@ -170,7 +166,7 @@ def _entry(part: Path, path: Path, digest: str, report: BackupReport) -> Entry:
 def _manifest(
     settings: Settings, clock: Clock, part: Path, entries: list[Entry], report: BackupReport
 ) -> bytes:
-    store = ReadOnlyStore(part / STATE)
+    store = open_state(At(part))
     revision = store.revision()
     with store.read() as connection:
         profile = notes.get(connection, notes.PROFILE)
@@ -227,5 +223,5 @@ def _is_inside(name: str) -> bool:
         bool(parts)
         and not Path(name).is_absolute()
         and ".." not in parts
-        and parts[0] in (STATE, VECTORS, TABLE)
+        and parts[0] in (FILE, VECTORS, TABLE)
     )

@@ -28,6 +28,7 @@ from voyage_jobs.report.one_line import one_line
 from voyage_jobs.schedule import ApSchedule, Notes, Schedule
 from voyage_jobs.signals import Signals
 from voyage_jobs.state import batches, notes, sources
+from voyage_jobs.state.door import open_state
 from voyage_jobs.states import UNFINISHED
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.budget import begin_run
@@ -75,7 +76,7 @@ def run(
         working(
             settings, clock, log, mode="run", transport=transport, pace=pace, observer=observer
         ) as context,
-        Doorbell(settings.paths.state_db, signals.wake),
+        Doorbell(open_state(settings), signals.wake),
     ):
         context.stopping = signals.stopping
         left = Notes(signals.wake)

@@ -7,11 +7,11 @@ minute, in which the person who asked looks at a prompt.
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from types import TracebackType
 
 from voyage_jobs.errors import VoyageJobsError
-from voyage_jobs.state import mailbox
+from voyage_jobs.state import notes
+from voyage_jobs.state.door import Reader
 
 LOOK_S = 1.0
 
@@ -19,8 +19,8 @@ LOOK_S = 1.0
 class Doorbell:
     """Sets `wake` as long as a request is open, from `with` to its end."""
 
-    def __init__(self, state_db: Path, wake: threading.Event, look_s: float = LOOK_S) -> None:
-        self._state_db, self._wake, self._look_s = state_db, wake, look_s
+    def __init__(self, state: Reader, wake: threading.Event, look_s: float = LOOK_S) -> None:
+        self._state, self._wake, self._look_s = state, wake, look_s
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="doorbell", daemon=True)
 
@@ -37,7 +37,8 @@ class Doorbell:
     def _listen(self) -> None:
         while not self._over.wait(self._look_s):
             try:
-                rung = mailbox.has_open(self._state_db)
+                with self._state.read() as connection:
+                    rung = notes.any_open(connection)
             except VoyageJobsError:  # the steps tell what is wrong with the state; this only misses a look
                 continue
             if rung:

@@ -19,6 +19,7 @@ from voyage_jobs.report.plan_check import demand_unchanged
 from voyage_jobs.report.plan_file import Plan
 from voyage_jobs.signals import Signals
 from voyage_jobs.state import notes
+from voyage_jobs.state.door import open_state
 from voyage_jobs.state.remaining import Remaining
 from voyage_jobs.steps.context import Context, Progress, no_progress
 from voyage_jobs.sync import Outcome, Sync
@@ -65,7 +66,7 @@ def sync_once(
         if plan is not None:
             demand_unchanged(plan, context)
             context.only = frozenset(plan.keys)
-        with Doorbell(settings.paths.state_db, signals.wake), _no_death_by_hand(context):
+        with Doorbell(open_state(settings), signals.wake), _no_death_by_hand(context):
             return Sync(
                 context,
                 signals,

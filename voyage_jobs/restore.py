@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any
 
 from voyage_jobs import durable, lock, private
 from voyage_jobs.backup import (
-    STATE,
     TABLE,
     VECTORS,
     BackupReport,
@@ -21,7 +21,8 @@ from voyage_jobs.backup import (
 from voyage_jobs.clock import Clock
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError, CorruptionError
-from voyage_jobs.state.copy import mark_restored
+from voyage_jobs.state import setback
+from voyage_jobs.state.door import FILE, open_state
 from voyage_jobs.steps.context import Progress, no_progress
 from voyage_jobs.table.engine import table_path
 
@@ -45,7 +46,10 @@ def restore(
         with durable.no_room_is_one_error(str(settings.data_dir)):
             try:
                 _put_back(settings, folder, manifest, report, progress)
-                mark_restored(settings.paths.state_db, clock)
+                with contextlib.closing(open_state(settings).writer(clock)) as store, store.write() as tx:
+                    setback.note(
+                        tx, setback.RESTORED
+                    )  # jobs at the provider are claimed before anything is sent
             except BaseException:
                 _take_out(settings)
                 raise
@@ -83,7 +87,7 @@ def _put_back(
     """Packs and table first, the state last: without it nothing would be believed to be there."""
     for made in filter(None, (settings.paths.vectors, settings.paths.own_table)):
         private.make_folder(made)
-    entries = sorted(manifest["files"], key=lambda entry: entry["name"] == STATE)
+    entries = sorted(manifest["files"], key=lambda entry: entry["name"] == FILE)
     for done, entry in enumerate(entries):
         progress("restoring", done, len(entries))
         source, target = folder / entry["name"], _place(settings, entry["name"])

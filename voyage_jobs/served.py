@@ -6,15 +6,15 @@ from voyage_jobs.config.profile import with_profile
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import StateError
 from voyage_jobs.state import rebuild
-from voyage_jobs.state.store import ReadOnlyStore
+from voyage_jobs.state.door import open_state
 
 
 def settings_of_table(settings: Settings) -> Settings:
     """The settings with the profile of the table; unchanged where there is no state that tells."""
-    if not settings.paths.state_db.exists():
+    if not open_state(settings).exists():
         return settings
     try:
-        with ReadOnlyStore(settings.paths.state_db).read() as connection:
+        with open_state(settings).read() as connection:
             served = rebuild.served(connection)
     except StateError:
         return settings

@@ -16,7 +16,7 @@ from voyage_jobs.observe import NOBODY, Observer
 from voyage_jobs.pace import Pace
 from voyage_jobs.segments import PackStore
 from voyage_jobs.state import notes
-from voyage_jobs.state.store import Store
+from voyage_jobs.state.door import open_state
 from voyage_jobs.steps.context import Context, Progress, no_progress
 from voyage_jobs.steps.recovery import recover
 from voyage_jobs.table import LanceDoor, TableDoor
@@ -50,7 +50,7 @@ def working(
     keep_large_blocks_apart()
     with lock.held(settings.paths.lock, clock):
         _keep_others_out(settings, log)
-        store = Store.open(settings.paths.state_db, clock)
+        store = open_state(settings).writer(clock)
         try:
             with vendor_client(settings, clock, transport, observer) as client:
                 context = Context(

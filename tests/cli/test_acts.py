@@ -7,11 +7,11 @@ import threading
 import pytest
 from click.testing import CliRunner
 
-from tests.world import KEY, World
+from tests.world import KEY, World, end_after_a_request
 from voyage_jobs import ask, worker
 from voyage_jobs.cli.main import cli
 from voyage_jobs.clock import SystemClock
-from voyage_jobs.state import mailbox, notes
+from voyage_jobs.state import notes, sqlite
 from voyage_jobs.steps import acts
 
 DIMENSION = 256  # the smallest that a configuration file may name
@@ -247,20 +247,13 @@ def test_a_process_that_is_busy_has_taken_note(run):
 def test_if_the_process_at_work_ends_first_it_is_done_here(run, monkeypatch):
     worker_ = run.world.worker()
     context = worker_.__enter__()
-    leave = mailbox.leave
-
-    def leave_and_end(*args):
-        number = leave(*args)
-        worker_.__exit__(None, None, None)
-        return number
-
-    monkeypatch.setattr("voyage_jobs.state.mailbox.leave", leave_and_end)
+    end_after_a_request(worker_, monkeypatch)
     assert context is not None
     assert run.json("confirm", "docs")["state"] == "active"
 
 
 def test_an_unsafe_library_writes_nothing(run, monkeypatch):
-    monkeypatch.setattr(mailbox, "library_is_safe", lambda: False)
+    monkeypatch.setattr(sqlite, "library_is_safe", lambda: False)
     with run.world.worker() as context:
         result = run("retry")
         assert result.exit_code == 4

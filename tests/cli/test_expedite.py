@@ -6,7 +6,7 @@ import time
 
 import pytest
 from click.testing import CliRunner
-from world import KEY, World
+from world import KEY, World, end_after_a_request
 
 from voyage_jobs import ask, worker
 from voyage_jobs.cli.main import cli
@@ -344,16 +344,7 @@ def test_a_process_that_is_busy_is_waited_for_until_ctrl_c(run, monkeypatch):
 def test_if_the_process_at_work_ends_first_it_is_done_here(run, monkeypatch):
     worker_ = run.world.worker()
     context = worker_.__enter__()
-    from voyage_jobs.state import mailbox
-
-    leave = mailbox.leave
-
-    def leave_and_end(*args):
-        number = leave(*args)
-        worker_.__exit__(None, None, None)
-        return number
-
-    monkeypatch.setattr("voyage_jobs.state.mailbox.leave", leave_and_end)
+    end_after_a_request(worker_, monkeypatch)
     assert context is not None
     assert ask.PATIENCE_S > 0
     assert run.json("a.md", "--yes")["result"]["state"] == "published"

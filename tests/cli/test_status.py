@@ -84,7 +84,7 @@ def test_check_tells_refusals_from_persons_from_remaining_work(tmp_path, monkeyp
     failed.world.run()
     failed("status", "--check", code=3)
 
-    failed.world.settings().paths.state_db.write_bytes(b"nonsense" * 999)
+    (failed.world.data_dir / "state.db").write_bytes(b"nonsense" * 999)
     failed("status", "--check", code=1)
     assert "cannot be read" in failed.text("status") or "damaged" in failed.text("status")
 

@@ -80,7 +80,7 @@ def everything_is_right(settings: Settings, sim: Simulator, clock: Clock, *, pai
     assert tokens["settled"] - tokens["expedited"] == sim.ledger.batch_tokens
     assert tokens["expedited"] <= sim.ledger.sync_tokens <= tokens["expedited"] + tokens["maybe_paid"]
     nothing_is_left(settings, sim)
-    with contextlib.closing(sqlite3.connect(f"file:{settings.paths.state_db}?mode=ro", uri=True)) as state:
+    with contextlib.closing(sqlite3.connect(f"file:{settings.data_dir}/state.db?mode=ro", uri=True)) as state:
         at_rest(state)
         history_is_legal(state)
 

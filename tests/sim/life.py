@@ -23,8 +23,9 @@ from voyage_jobs.notify.teller import Teller
 from voyage_jobs.simulator import Simulator
 from voyage_jobs.simulator.fault_catalog import CATALOG
 from voyage_jobs.simulator.transport import SimulatorTransport
-from voyage_jobs.state import batches, documents, embeddings, lanes, mailbox, pauses, sources, versions
+from voyage_jobs.state import batches, documents, embeddings, lanes, notes, pauses, sources, versions
 from voyage_jobs.state.batches import UNUSABLE
+from voyage_jobs.state.door import open_state
 from voyage_jobs.state.engine import sqlite_module
 from voyage_jobs.states import BEFORE_THE_JOB, UNFINISHED, Batch
 from voyage_jobs.steps import acts
@@ -313,7 +314,8 @@ class Life:
             self._perform(context, "expedite", source=source, path=path, **order)
             return
         arguments = {"source": source, "path": path, **order}
-        mailbox.leave(context.store.path, self.clock, "the simulation", "expedite", arguments)
+        with open_state(context.settings).beside(self.clock) as tx:
+            notes.ask(tx, "the simulation", "expedite", arguments)
 
     def _undelete(self) -> None:
         """Keep all that is missing from a source, or one document, wherever it has gone."""

@@ -17,6 +17,7 @@ from unittest import mock
 from sqlalchemy import Engine
 
 from voyage_jobs.clock import VirtualClock
+from voyage_jobs.state import sqlite
 from voyage_jobs.state import store as stores
 from voyage_jobs.state.store import Store
 
@@ -44,6 +45,7 @@ def fast_stores() -> Iterator[None]:
         mock.patch("voyage_jobs.state.migrate.upgrade"),
         mock.patch.object(stores, "writing_engine", _WRITERS),
         mock.patch.object(stores, "reading_engine", _READERS),
+        mock.patch.object(sqlite, "reading_engine", _READERS),
         mock.patch.object(Store, "checkpoint"),
     ):
         yield

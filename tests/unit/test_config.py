@@ -265,7 +265,7 @@ def test_a_container_needs_no_file_and_no_home(tmp_path, monkeypatch):
     assert settings.origin is None
     assert [source.path for source in settings.sources] == [Path("/srv/a"), tmp_path / "rel"]
     assert settings.sources[1].include == ("*.md",)
-    assert settings.paths.state_db == Path("/data/state.db")
+    assert settings.data_dir == Path("/data")
 
 
 def test_with_nothing_at_all_the_hint_says_where_was_looked_and_what_to_do(tmp_path, monkeypatch):
@@ -331,8 +331,8 @@ def test_the_data_folder_by_convention(environ, expected):
 def test_paths_follow_the_data_folder():
     settings = load("data_dir = 'data'\n" + SOURCE)
     paths = settings.paths
-    assert [paths.state_db, paths.lock, paths.spool, paths.vectors, paths.lancedb] == [
-        Path("/etc/vj/data") / name for name in ("state.db", "lock", "spool", "vectors", "lancedb")
+    assert [paths.lock, paths.spool, paths.vectors, paths.lancedb] == [
+        Path("/etc/vj/data") / name for name in ("lock", "spool", "vectors", "lancedb")
     ]
     assert settings.lancedb.uri == "/etc/vj/data/lancedb"
     assert load(SOURCE + "[lancedb]\nuri = 'table'\n").lancedb.uri == "/etc/vj/table"

@@ -8,7 +8,7 @@ from voyage_jobs.errors import ConfigError, LockedError, StateError
 from voyage_jobs.report.status import status
 from voyage_jobs.schedule import Note
 from voyage_jobs.signals import Signals
-from voyage_jobs.state import lanes, mailbox, sources
+from voyage_jobs.state import lanes, sources
 
 
 class Handmade:
@@ -143,7 +143,7 @@ def test_it_keeps_the_table_in_step_and_stops_when_asked(world):
 
 def test_a_request_ends_its_wait(world):
     def ask(run):
-        mailbox.leave(world.settings().paths.state_db, world.clock, "me", "pause", {})
+        world.leave("pause")
         assert run.signals.wake.wait(20), "the doorbell did not ring"
 
     Run(world, {3: ask, 4: nothing})

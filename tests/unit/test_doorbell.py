@@ -8,58 +8,53 @@ import pytest
 from world import World
 
 from voyage_jobs.doorbell import Doorbell
-from voyage_jobs.state import mailbox
 
 PATIENCE_S = 20
 
 
 @pytest.fixture
-def state(tmp_path):
-    """The state of a folder that nobody works on."""
+def world(tmp_path):
+    """A folder that nobody works on."""
     world = World(tmp_path)
     with world.worker():
         pass
-    return world.settings().paths.state_db, world.clock
+    return world
 
 
-def looks(monkeypatch, most):
-    """Count looks; set after so many."""
-    counted, enough, look = [], threading.Event(), mailbox.has_open
+class Looks:
+    """The state, with a count of looks; `enough` is set after so many."""
 
-    def counting(path):
-        counted.append(path)
-        if len(counted) >= most:
-            enough.set()
-        return look(path)
+    def __init__(self, world, most):
+        self.state, self.left, self.enough = world.state, most, threading.Event()
 
-    monkeypatch.setattr("voyage_jobs.state.mailbox.has_open", counting)
-    return enough
+    def read(self):
+        self.left -= 1
+        if self.left <= 0:
+            self.enough.set()
+        return self.state.read()
 
 
-def test_it_rings_for_a_request(state):
-    path, clock = state
+def test_it_rings_for_a_request(world):
     wake = threading.Event()
-    with Doorbell(path, wake, look_s=0.01):
-        mailbox.leave(path, clock, "me", "retry", {})
+    with Doorbell(world.state, wake, look_s=0.01):
+        world.leave("retry")
         assert wake.wait(PATIENCE_S)
 
 
-def test_it_is_silent_where_nobody_asks(state, monkeypatch):
-    path, _ = state
-    enough, wake = looks(monkeypatch, 5), threading.Event()
-    with Doorbell(path, wake, look_s=0.001):
-        assert enough.wait(PATIENCE_S)
+def test_it_is_silent_where_nobody_asks(world):
+    looks, wake = Looks(world, 5), threading.Event()
+    with Doorbell(looks, wake, look_s=0.001):
+        assert looks.enough.wait(PATIENCE_S)
     assert not wake.is_set()
 
 
-def test_a_state_that_cannot_be_read_does_not_end_it(state, monkeypatch, tmp_path):
-    path, clock = state
-    enough, wake = looks(monkeypatch, 3), threading.Event()
-    aside = tmp_path / "aside.db"
+def test_a_state_that_cannot_be_read_does_not_end_it(world, tmp_path):
+    looks, wake = Looks(world, 3), threading.Event()
+    path, aside = world.state.place, tmp_path / "aside.db"
     path.rename(aside)
-    with Doorbell(path, wake, look_s=0.001):
-        assert enough.wait(PATIENCE_S)
+    with Doorbell(looks, wake, look_s=0.001):
+        assert looks.enough.wait(PATIENCE_S)
         assert not wake.is_set()
         aside.rename(path)
-        mailbox.leave(path, clock, "me", "retry", {})
+        world.leave("retry")
         assert wake.wait(PATIENCE_S)

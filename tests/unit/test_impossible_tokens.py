@@ -15,7 +15,7 @@ from voyage_jobs.audit.repair import foretell
 from voyage_jobs.audit.verify import Scope, verify
 from voyage_jobs.cli.main import cli
 from voyage_jobs.errors import StateError
-from voyage_jobs.state.store import ReadOnlyStore
+from voyage_jobs.state.door import open_state
 
 HUGE = 2**62 + 2**61
 POISON = {
@@ -141,7 +141,7 @@ def test_a_dry_run_adds_up_nothing_that_cannot_be(tmp_path):
     for pack in (world.data_dir / "vectors").glob("*/*.arrow"):
         pack.unlink()
     findings = verify(world.settings(), world.clock, Scope())
-    would = foretell(findings, ReadOnlyStore(world.data_dir / "state.db"), 1.0)
+    would = foretell(findings, open_state(world.settings()), 1.0)
     assert {each["class"] for each in would} >= {"tokens_impossible", "pack_missing"}
     assert json.dumps(would)
     assert counts(findings)["tokens_impossible"] > 12

@@ -25,7 +25,7 @@ from voyage_jobs.report import status
 from voyage_jobs.report.moment import gather
 from voyage_jobs.report.waits import Text, to_be_sent
 from voyage_jobs.signals import Signals
-from voyage_jobs.state.store import ReadOnlyStore
+from voyage_jobs.state.door import open_state
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.sync import Ending, Sync
@@ -123,7 +123,7 @@ def test_sync_ends_and_says_so_and_status_and_why_name_it(refusing):
     (problem,) = [each for each in report["problems"] if each["code"] == "send_refused"]
     assert (problem["severity"], WORDS in problem["message"]) == ("problem", True)
     assert not report["healthy"]
-    with ReadOnlyStore(world.settings().paths.state_db).read() as connection:
+    with open_state(world.settings()).read() as connection:
         moment = gather(connection, world.settings(), int(world.clock.wall() * US))
     wait = to_be_sent(moment, world.settings(), Text(1, 1))
     assert wait.code == "send_refused"

@@ -50,7 +50,7 @@ def test_a_folder_that_is_not_empty_is_refused_and_left_as_it_is(world, planned,
 
 def test_a_state_that_cannot_be_read_is_an_error_not_an_empty_one(world, planned):
     world.data_dir.mkdir()
-    world.settings().paths.state_db.write_bytes(b"nonsense" * 1000)
+    (world.data_dir / "state.db").write_bytes(b"nonsense" * 1000)
     with pytest.raises(StateError):
         planned()
 
@@ -61,10 +61,10 @@ def test_it_asks_for_no_key_sends_nothing_and_writes_nothing(world, planned):
     assert not world.data_dir.exists()
     world.run()
     documents(world, 7)
-    before = hashlib.sha256(world.settings().paths.state_db.read_bytes()).hexdigest()
+    before = hashlib.sha256((world.data_dir / "state.db").read_bytes()).hexdigest()
     asked = len(world.transport.requests)
     planned()
-    assert hashlib.sha256(world.settings().paths.state_db.read_bytes()).hexdigest() == before
+    assert hashlib.sha256((world.data_dir / "state.db").read_bytes()).hexdigest() == before
     assert len(world.transport.requests) == asked
 
 

@@ -8,8 +8,8 @@ from world import World
 from voyage_jobs.report.problems import Problem
 from voyage_jobs.report.status import look, status
 from voyage_jobs.state import tally
+from voyage_jobs.state.door import open_state
 from voyage_jobs.state.engine import sqlite_module
-from voyage_jobs.state.store import ReadOnlyStore
 from voyage_jobs.steps import acts
 
 PLACES = ("waiting", "packed", "submitted", "held", "published", "failed")
@@ -41,17 +41,17 @@ def test_without_a_state_everything_is_null_and_nothing_is_made(world):
 @pytest.mark.parametrize("content", [b"", b"SQLite format 3\0 but not really" + b"x" * 4096, b"words"])
 def test_a_state_that_cannot_be_read_is_a_problem_and_is_left_as_it_is(world, content):
     world.data_dir.mkdir()
-    world.settings().paths.state_db.write_bytes(content)
+    (world.data_dir / "state.db").write_bytes(content)
     report = status(world.settings(), world.clock)
     assert codes(report) == ["state_unreadable"]
     assert report["chunks"]["published"] is None
     assert not report["healthy"]
-    assert world.settings().paths.state_db.read_bytes() == content
+    assert (world.data_dir / "state.db").read_bytes() == content
 
 
 def test_a_state_of_another_schema_is_a_problem(world):
     world.data_dir.mkdir()
-    connection = sqlite_module().connect(world.settings().paths.state_db)
+    connection = sqlite_module().connect(world.data_dir / "state.db")
     connection.execute("CREATE TABLE sources (id INTEGER PRIMARY KEY, name TEXT)")
     connection.close()
     report = status(world.settings(), world.clock)
@@ -247,7 +247,7 @@ def naive(connection):
 
 
 def counted(world):
-    with ReadOnlyStore(world.settings().paths.state_db).read() as connection:
+    with open_state(world.settings()).read() as connection:
         found = tally.by_source(connection)
         return {p: sum(t.chunks[p] for t in found.values()) for p in PLACES}, naive(connection)
 
@@ -277,7 +277,7 @@ def test_no_question_walks_through_what_is_published(world):
     """Only the sums over versions may read a whole table: the rest goes by index, from few to few."""
     world.run(1, quiet=False)
     allowed = {"versions", "f", "folders", "batches"}
-    with ReadOnlyStore(world.settings().paths.state_db).read() as connection:
+    with open_state(world.settings()).read() as connection:
         for name, statement in vars(tally).items():
             if not name.startswith("_") or not hasattr(statement, "bindparams"):
                 continue

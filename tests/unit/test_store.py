@@ -15,9 +15,10 @@ from state_rows import new_batch, opened
 from voyage_jobs.clock import VirtualClock
 from voyage_jobs.errors import DiskFullError, EpochLostError, StateError
 from voyage_jobs.state import batches, migrate, notes
+from voyage_jobs.state.door import At, open_state
 from voyage_jobs.state.engine import library_is_safe, library_version, sqlite_module
 from voyage_jobs.state.schema import lines
-from voyage_jobs.state.store import ReadOnlyStore, Store
+from voyage_jobs.state.store import Store
 
 NOBODY = 65534
 
@@ -78,7 +79,7 @@ def test_any_folder_name_will_do(tmp_path, name):
     with store.read() as connection:
         assert notes.get(connection, "here") == "yes"
     store.close()
-    with ReadOnlyStore(folder / "state.db").read() as connection:
+    with open_state(At(folder)).read() as connection:
         assert notes.get(connection, "here") == "yes"
     assert (folder / "state.db").stat().st_size
     assert os.listdir(os.fsencode(tmp_path)) == [os.fsencode(name)]
@@ -133,7 +134,7 @@ def test_a_reader_cannot_write(store, statement):
 def test_looking_makes_no_database(tmp_path):
     with (
         pytest.raises(StateError, match="no state yet") as caught,
-        ReadOnlyStore(tmp_path / "state.db").read(),
+        open_state(At(tmp_path)).read(),
     ):
         pass
     assert "voyage-jobs sync" in caught.value.hint
@@ -142,7 +143,7 @@ def test_looking_makes_no_database(tmp_path):
 
 def test_looking_tells_the_revision(tmp_path):
     opened(tmp_path).close()
-    assert ReadOnlyStore(tmp_path / "state.db").revision() == migrate.head()
+    assert open_state(At(tmp_path)).revision() == migrate.head()
 
 
 # The fence between two writers.
@@ -173,7 +174,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
         opened(tmp_path)
     assert "recover" in caught.value.hint
     assert path.read_bytes() == b"Dear diary, " * 1000
-    with pytest.raises(StateError, match="damaged"), ReadOnlyStore(path).read() as connection:
+    with pytest.raises(StateError, match="damaged"), open_state(At(tmp_path)).read() as connection:
         notes.get(connection, "epoch")
 
 
@@ -234,7 +235,7 @@ def test_a_folder_that_cannot_be_written_is_told_in_a_sentence(ordinary):
 def test_a_folder_that_cannot_be_entered_is_told_in_a_sentence(ordinary):
     opened(ordinary).close()
     ordinary.chmod(0o000)
-    with pytest.raises(StateError, match="cannot be opened"), ReadOnlyStore(ordinary / "state.db").read():
+    with pytest.raises(StateError, match="cannot be opened"), open_state(At(ordinary)).read():
         pass
     ordinary.chmod(0o755)
 

@@ -13,7 +13,7 @@ from world import World
 from voyage_jobs.audit.repair import compare, foretell, verify_and_repair
 from voyage_jobs.audit.verify import Scope, verify
 from voyage_jobs.errors import LockedError, StateError
-from voyage_jobs.state.store import ReadOnlyStore
+from voyage_jobs.state.door import open_state
 from voyage_jobs.states import Batch
 
 
@@ -86,7 +86,7 @@ def test_a_dry_run_tells_the_price_and_does_nothing(world):
     plant_changed_pack(world)
     plant_missing_rows(world)
     findings = verify(world.settings(), world.clock, Scope())
-    told = foretell(findings, ReadOnlyStore(world.data_dir / "state.db"), 1.0)
+    told = foretell(findings, open_state(world.settings()), 1.0)
     by_class = {each["class"]: each for each in told}
     assert set(by_class) == {"pack_changed", "rows_missing"}
     (tokens,) = sql(world, "SELECT SUM(tokens) FROM embeddings")[0]

@@ -13,9 +13,9 @@ from voyage_jobs.report.waits import Text
 from voyage_jobs.report.words import ranges, span, when
 from voyage_jobs.state import batches
 from voyage_jobs.state.batches import NOT_FETCHED, SEND_REFUSED, UNUSABLE
+from voyage_jobs.state.door import open_state
 from voyage_jobs.state.lanes import Lane
 from voyage_jobs.state.pauses import Pause, Pauses
-from voyage_jobs.state.store import ReadOnlyStore
 from voyage_jobs.state.tally import Waiting
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.budget import Room
@@ -33,7 +33,7 @@ def world(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(world):
-    with ReadOnlyStore(world.settings().paths.state_db).read() as connection:
+    with open_state(world.settings()).read() as connection:
         moment = gather(connection, world.settings(), int(world.clock.wall() * US))
         return replace(moment, holder=77), batches.newest(connection, 1)[0]
 

@@ -14,8 +14,8 @@ from voyage_jobs.sources.read import read_document
 from voyage_jobs.sources.rules import PathRules
 from voyage_jobs.sources.walk import FolderScan, Known, RootMissing, walk
 from voyage_jobs.state import audit, documents, sources
+from voyage_jobs.state.door import Reader
 from voyage_jobs.state.sources import SourceRow
-from voyage_jobs.state.store import ReadOnlyStore, Store
 from voyage_jobs.steps.context import Progress
 from voyage_jobs.steps.scan import rules_fingerprint
 
@@ -23,9 +23,7 @@ from voyage_jobs.steps.scan import rules_fingerprint
 class FolderAudit:
     """One source. `deep` reads every file again, also those that look unchanged."""
 
-    def __init__(
-        self, store: Store | ReadOnlyStore, source: SourceSettings, found: Findings, *, deep: bool
-    ) -> None:
+    def __init__(self, store: Reader, source: SourceSettings, found: Findings, *, deep: bool) -> None:
         self._store = store
         self._source = source
         self._found = found
@@ -150,7 +148,7 @@ class FolderAudit:
 
 
 def audit_folders(
-    store: Store | ReadOnlyStore, settings: Settings, found: Findings, progress: Progress, *, deep: bool
+    store: Reader, settings: Settings, found: Findings, progress: Progress, *, deep: bool
 ) -> None:
     """Compare every configured source with what the state remembers of it."""
     for source in settings.sources:

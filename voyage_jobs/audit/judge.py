@@ -15,15 +15,13 @@ from voyage_jobs.state.audit import Served
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from voyage_jobs.state.store import ReadOnlyStore, Store
+    from voyage_jobs.state.door import Reader
 
 
 class Judge:
     """Judges documents by the state as it is at that moment."""
 
-    def __init__(
-        self, store: Store | ReadOnlyStore, vectors: VectorCheck, profile: Profile, found: Findings
-    ) -> None:
+    def __init__(self, store: Reader, vectors: VectorCheck, profile: Profile, found: Findings) -> None:
         self._store = store
         self._vectors = vectors
         self._profile = profile

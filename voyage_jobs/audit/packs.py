@@ -12,16 +12,14 @@ from voyage_jobs.segments import PackReader, PackStore
 from voyage_jobs.state import audit, batches
 from voyage_jobs.state.audit import HeldEmbedding
 from voyage_jobs.state.batches import PackRow
-from voyage_jobs.state.store import ReadOnlyStore, Store
+from voyage_jobs.state.door import Reader
 from voyage_jobs.steps.context import Progress
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-def audit_packs(
-    store: Store | ReadOnlyStore, packs: PackStore, found: Findings, progress: Progress
-) -> set[str]:
+def audit_packs(store: Reader, packs: PackStore, found: Findings, progress: Progress) -> set[str]:
     """Look at every pack on disk and on record; the names of those whose vectors cannot be relied on."""
     with store.read() as connection:
         known = {pack.id: pack for pack in batches.all_packs(connection)}

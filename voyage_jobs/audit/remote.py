@@ -15,7 +15,7 @@ from voyage_jobs.clock import US, Clock, now_us
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.state import batches, setback
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.state.store import ReadOnlyStore, Store
+from voyage_jobs.state.door import Reader
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps.context import Progress
 from voyage_jobs.steps.known_jobs import METADATA_STATE
@@ -40,7 +40,7 @@ class _Seen:
 def audit_remote(
     settings: Settings,
     clock: Clock,
-    store: Store | ReadOnlyStore,
+    store: Reader,
     client: VoyageClient,
     found: Findings,
     progress: Progress,
@@ -70,7 +70,7 @@ def audit_remote(
             found.add("job_lost", f"batch {batch.ref}, job {batch.remote_id}", batch.id)
 
 
-def _job(store: Store | ReadOnlyStore, job: RemoteBatch, seen: _Seen, found: Findings) -> None:
+def _job(store: Reader, job: RemoteBatch, seen: _Seen, found: Findings) -> None:
     seen.jobs.add(job.id)
     seen.used.update(file for file in (job.input_file_id, job.output_file_id, job.error_file_id) if file)
     ref = job.metadata.get(METADATA_REF)
@@ -94,7 +94,7 @@ def _job(store: Store | ReadOnlyStore, job: RemoteBatch, seen: _Seen, found: Fin
                 seen.results_of_over[file_id] = ref
 
 
-def _file(store: Store | ReadOnlyStore, file: RemoteFile, seen: _Seen, now: int, found: Findings) -> None:
+def _file(store: Reader, file: RemoteFile, seen: _Seen, now: int, found: Findings) -> None:
     ref = ref_of(file)
     if ref is None:
         if file.id in seen.results_of_over:

@@ -6,6 +6,7 @@ is sent to be embedded here: what has to be made again is wanted again, and the 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,8 @@ from voyage_jobs.clock import Clock
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.state import audit, batches, documents, impossible, mending, versions
+from voyage_jobs.state.door import Reader, open_state
 from voyage_jobs.state.ledger import usd
-from voyage_jobs.state.store import ReadOnlyStore, Store
 from voyage_jobs.steps.context import Context, Progress, no_progress
 from voyage_jobs.steps.publish import lose_pack, publish
 from voyage_jobs.steps.recover_all import scan_all
@@ -176,13 +177,12 @@ class Repair:
 
 def _replace_tokens(settings: Settings, clock: Clock, log: Any) -> None:
     """Make it possible to add up tokens. Before anything else: no process can begin its work on such a state."""
-    with lock.held(settings.paths.lock, clock):
-        store = Store.open(settings.paths.state_db, clock)
-        try:
-            with store.write() as tx:
-                done = impossible.replace(tx)
-        finally:
-            store.close()
+    with (
+        lock.held(settings.paths.lock, clock),
+        contextlib.closing(open_state(settings).writer(clock)) as store,
+        store.write() as tx,
+    ):
+        done = impossible.replace(tx)
     log.warning("tokens.replaced", numbers=done.numbers, batches=done.batches, calls=done.calls)
 
 
@@ -190,7 +190,7 @@ def _ignored(_answer: object) -> None:
     """The audit that follows tells what came of it."""
 
 
-def foretell(found: Findings, store: Store | ReadOnlyStore, price: float | None) -> list[dict[str, Any]]:
+def foretell(found: Findings, store: Reader, price: float | None) -> list[dict[str, Any]]:
     """What a repair would do, for `--dry-run`: a class, how many, what, and what the vendor may ask for it later.
 
     `price` is USD per million tokens, or None if it is not known.
@@ -198,7 +198,7 @@ def foretell(found: Findings, store: Store | ReadOnlyStore, price: float | None)
     return [_told(finding, store, price) for finding in found.all()]
 
 
-def _told(finding: Finding, store: Store | ReadOnlyStore, price: float | None) -> dict[str, Any]:
+def _told(finding: Finding, store: Reader, price: float | None) -> dict[str, Any]:
     damage = CATALOG[finding.code]
     tokens = 0
     if finding.code in _LOST_PACKS:

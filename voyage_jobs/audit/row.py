@@ -13,7 +13,7 @@ from voyage_jobs.profile import KeyMaker, Profile, chunk_id, document_key
 from voyage_jobs.segments import PackStore
 from voyage_jobs.state import audit
 from voyage_jobs.state.audit import Served
-from voyage_jobs.state.store import ReadOnlyStore, Store
+from voyage_jobs.state.door import Reader
 from voyage_jobs.steps.rows import facts_of
 from voyage_jobs.table.columns import (
     AUDITED,
@@ -90,7 +90,7 @@ READ = (*NAMED, *(column.name for column in (*MADE, *AUDITED)), VECTOR)
 class VectorCheck:
     """Compares vectors with their packs; what lies in a pack that cannot be relied on is not compared."""
 
-    def __init__(self, store: Store | ReadOnlyStore, packs: PackStore, bad: set[str]) -> None:
+    def __init__(self, store: Reader, packs: PackStore, bad: set[str]) -> None:
         self._store = store
         self._packs = packs
         self._bad = bad

@@ -19,7 +19,7 @@ from voyage_jobs.audit.row import READ, Document, VectorCheck, expected_facts, r
 from voyage_jobs.profile import KeyMaker, Profile
 from voyage_jobs.segments import PackStore
 from voyage_jobs.state import audit
-from voyage_jobs.state.store import ReadOnlyStore, Store
+from voyage_jobs.state.door import Reader
 from voyage_jobs.steps.context import Progress
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Expected:
     moving: np.ndarray
 
     @classmethod
-    def read(cls, store: Store | ReadOnlyStore, profile: Profile, progress: Progress) -> Expected:
+    def read(cls, store: Reader, profile: Profile, progress: Progress) -> Expected:
         """Read every settled version and its chunks."""
         import numpy as np
 
@@ -107,7 +107,7 @@ class Screen:
         if len(self.odd) < _MOST_CANDIDATES:
             self.odd[document] = None
 
-    def finish(self, store: Store | ReadOnlyStore) -> list[Document]:
+    def finish(self, store: Reader) -> list[Document]:
         """Every document that is to be looked at closely."""
         expected = self.expected
         odd = expected.close | self._rows_differ
@@ -129,7 +129,7 @@ def _find(sorted_keys: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def audit_rows(
-    store: Store | ReadOnlyStore,
+    store: Reader,
     packs: PackStore,
     table: PublishedTable | None,
     profile: Profile,

@@ -14,12 +14,12 @@ from voyage_jobs.audit.state import audit_state
 from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.errors import CorruptionError, StateError
+from voyage_jobs.errors import CorruptionError
 from voyage_jobs.profile import Profile
 from voyage_jobs.segments import PackStore
 from voyage_jobs.served import settings_of_table
 from voyage_jobs.state import notes, publications, rebuild
-from voyage_jobs.state.store import ReadOnlyStore, Store
+from voyage_jobs.state.door import Reader, open_state
 from voyage_jobs.steps.context import Progress, no_progress
 from voyage_jobs.table import TableDoor
 
@@ -46,7 +46,7 @@ class Audit:
 
     settings: Settings
     clock: Clock
-    store: Store | ReadOnlyStore
+    store: Reader
     packs: PackStore
     table_door: TableDoor
     client: VoyageClient | None
@@ -116,17 +116,14 @@ def verify(
 
     Raises StateError if there is no state, VendorError if the vendor was to be asked and does not answer.
     """
-    if not settings.paths.state_db.exists():
-        raise StateError(
-            f"There is no state yet at {settings.paths.state_db}.",
-            hint="Run `voyage-jobs sync` or `voyage-jobs run` first.",
-        )
+    state = open_state(settings)
+    state.demand()
     door = table_door or worker.lance_door(settings_of_table(settings))
     with _client(settings, clock, scope, transport) as client:
         return Audit(
             settings,
             clock,
-            ReadOnlyStore(settings.paths.state_db),
+            state,
             PackStore(settings.paths.vectors, max_open=_PACKS_OPEN),
             door,
             client,

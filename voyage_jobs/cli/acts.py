@@ -46,11 +46,11 @@ def _meaning(ctx: click.Context, word: str | None) -> dict[str, object]:
     from voyage_jobs.errors import VoyageJobsError
     from voyage_jobs.report.find import ChunkRef, EmbeddingRef, find
     from voyage_jobs.state.documents import DocumentRow
-    from voyage_jobs.state.store import ReadOnlyStore
+    from voyage_jobs.state.door import open_state
 
     settings = settings_of(ctx)
     try:
-        with ReadOnlyStore(settings.paths.state_db).read() as connection:
+        with open_state(settings).read() as connection:
             found = find(connection, settings, word)
     except VoyageJobsError:
         return {"ref": word}
@@ -92,10 +92,10 @@ def on_terminal() -> bool:
 
 def _ask_first(ctx: click.Context, arguments: dict[str, object]) -> None:
     """Say what is about to be cancelled, and end here if that is not wanted."""
-    from voyage_jobs.state.store import ReadOnlyStore
+    from voyage_jobs.state.door import open_state
     from voyage_jobs.steps.cancelling import affected
 
-    with ReadOnlyStore(settings_of(ctx).paths.state_db).read() as connection:
+    with open_state(settings_of(ctx)).read() as connection:
         found = affected(connection, arguments)
     told = f"Cancel {counted(found.unanswered, 'text')}"
     if found.waiting:
@@ -145,10 +145,10 @@ def _document(ctx: click.Context, word: str) -> dict[str, object]:
     from voyage_jobs.errors import ConfigError
     from voyage_jobs.report.find import find
     from voyage_jobs.state.documents import DocumentRow
-    from voyage_jobs.state.store import ReadOnlyStore
+    from voyage_jobs.state.door import open_state
 
     settings = settings_of(ctx)
-    with ReadOnlyStore(settings.paths.state_db).read() as connection:
+    with open_state(settings).read() as connection:
         found = find(connection, settings, word)
     if not isinstance(found, DocumentRow):
         raise ConfigError(f"{word} is not a document that was ever taken.", hint=f"`voyage-jobs why {word}`")

@@ -178,10 +178,12 @@ def _watcher(
     settings: Settings, order: str, progress: output.Report, stopping: threading.Event
 ) -> Callable[[], bool]:
     """Shows how far the process at work is; Ctrl-C ends the waiting, not the work."""
-    from voyage_jobs.state import mailbox
+    from voyage_jobs.state import calls
+    from voyage_jobs.state.door import open_state
 
     def waits() -> bool:
-        made = mailbox.calls_of(settings.paths.state_db, order)
+        with open_state(settings).read() as connection:
+            made = calls.of_order(connection, order)
         if made:
             done = sum(call.inputs for call in made if call.closed_at is not None)
             progress("expediting", done, None)

@@ -104,14 +104,14 @@ def _report(settings: Settings) -> dict[str, Any]:
     from voyage_jobs.clock import iso
     from voyage_jobs.errors import StateError
     from voyage_jobs.state import notices
-    from voyage_jobs.state.store import ReadOnlyStore
+    from voyage_jobs.state.door import open_state
 
     wanted = settings.notify
     sinks = [name for name in ("command", "webhook", "ping") if getattr(wanted, name)]
     told: list[notices.Told] | None = None
-    if settings.paths.state_db.exists():
+    if open_state(settings).exists():
         try:
-            with ReadOnlyStore(settings.paths.state_db).read() as connection:
+            with open_state(settings).read() as connection:
                 told = notices.newest(connection, _SHOWN)
         except StateError:
             told = None

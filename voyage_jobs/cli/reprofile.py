@@ -86,9 +86,9 @@ def _begin(ctx: click.Context, settings: Settings, yes: bool, as_json: bool) -> 
 def _look(settings: Settings) -> Vectors:
     from voyage_jobs.clock import SystemClock, now_us
     from voyage_jobs.report.rebuild import look
-    from voyage_jobs.state.store import ReadOnlyStore
+    from voyage_jobs.state.door import open_state
 
-    with ReadOnlyStore(settings.paths.state_db).read() as connection:
+    with open_state(settings).read() as connection:
         return look(connection, settings, now_us(SystemClock()))
 
 

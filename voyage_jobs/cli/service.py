@@ -203,7 +203,9 @@ def _is_default(settings: Settings) -> bool:
 
 def _is_free(settings: Settings) -> bool:
     """Whether nobody chose the data folder and nothing is in it, so that the service may have the usual one."""
-    return _is_default(settings) and not settings.paths.state_db.exists()
+    from voyage_jobs.state.door import open_state
+
+    return _is_default(settings) and not open_state(settings).exists()
 
 
 def _owner(folder: Path) -> str | None:

@@ -38,7 +38,7 @@ def verify(
     from voyage_jobs.clock import SystemClock
     from voyage_jobs.config.prices import batch_price
     from voyage_jobs.logs import get_logger
-    from voyage_jobs.state.store import ReadOnlyStore
+    from voyage_jobs.state.door import open_state
 
     if dry_run and not repair:
         raise click.UsageError("--dry-run goes with --repair.")
@@ -53,7 +53,7 @@ def verify(
             found = audit(settings, clock, scope, progress=bar)
     told = report(found, clock, settings, scope, mended=mended)
     if dry_run:
-        told["would"] = foretell(found, ReadOnlyStore(settings.paths.state_db), batch_price(settings))
+        told["would"] = foretell(found, open_state(settings), batch_price(settings))
     if as_json:
         emit_json(told)
     else:

@@ -30,6 +30,7 @@ from voyage_jobs.config.sections import (
     VoyageSettings,
     WatchSettings,
 )
+from voyage_jobs.state.door import FILES
 
 ENV_PREFIX = "VOYAGE_JOBS_"
 ENV_DELIMITER = "__"
@@ -41,11 +42,6 @@ class Paths:
 
     data_dir: Path
     lancedb: Path | None
-
-    @property
-    def state_db(self) -> Path:
-        """The SQLite database."""
-        return self.data_dir / "state.db"
 
     @property
     def lock(self) -> Path:
@@ -89,7 +85,6 @@ class Paths:
     @property
     def ours(self) -> tuple[str, ...]:
         """What is called so in the data folder is ours; an operator may keep other things beside it."""
-        state = self.state_db.name
         mine = [
             self.lock,
             self.generation,
@@ -99,7 +94,7 @@ class Paths:
             self.items,
             self.own_table,
         ]
-        return (state, f"{state}-wal", f"{state}-shm", *(path.name for path in mine if path is not None))
+        return (*FILES, *(path.name for path in mine if path is not None))
 
 
 class Settings(BaseSettings):

@@ -18,8 +18,8 @@ from voyage_jobs.report import set_back_words
 from voyage_jobs.report.problems import HEARTBEAT_OLD_S
 from voyage_jobs.segments import PackStore
 from voyage_jobs.state import audit, batches, health, notes, publications, rebuild, setback
+from voyage_jobs.state.door import Reader, open_state
 from voyage_jobs.state.engine import SAFE_LIBRARY, library_is_safe, library_version
-from voyage_jobs.state.store import ReadOnlyStore
 from voyage_jobs.steps import rebuild_words
 from voyage_jobs.table import TableDoor
 
@@ -41,16 +41,16 @@ def check_data(settings: Settings, clock: Clock, door: TableDoor) -> Iterator[Ch
     folder = _folder(settings)
     yield folder
     yield _holder(settings, clock)
-    if not settings.paths.state_db.exists():
-        yield note("state", f"there is none yet at {settings.paths.state_db}; the first sync or run makes it")
+    state = open_state(settings)
+    if not state.exists():
+        yield note("state", f"there is none yet at {state.place}; the first sync or run makes it")
         return
-    store = ReadOnlyStore(settings.paths.state_db)
     try:
-        yield from _state(store)
-        yield from _set_back(store, clock)
-        yield _profile(store, settings)
-        yield _packs(store, PackStore(settings.paths.vectors))
-        yield _table(store, door)
+        yield from _state(state)
+        yield from _set_back(state, clock)
+        yield _profile(state, settings)
+        yield _packs(state, PackStore(settings.paths.vectors))
+        yield _table(state, door)
     except StateError as exc:
         yield told("state", exc)
 
@@ -105,7 +105,7 @@ def _holder(settings: Settings, clock: Clock) -> Check:
     if pid is None:
         return note("process", "none is at work here")
     try:
-        with ReadOnlyStore(settings.paths.state_db).read() as connection:
+        with open_state(settings).read() as connection:
             here = notes.who(connection)
     except StateError:
         here = None
@@ -118,7 +118,7 @@ def _holder(settings: Settings, clock: Clock) -> Check:
     return good("process", who)
 
 
-def _state(store: ReadOnlyStore) -> Iterator[Check]:
+def _state(store: Reader) -> Iterator[Check]:
     with store.read() as connection:
         facts = health.file_facts(connection)
         damage = audit.file_damage(connection)
@@ -140,7 +140,7 @@ def _state(store: ReadOnlyStore) -> Iterator[Check]:
         yield note("schema", f"{facts.revision}; the next sync or run brings it to {facts.head}")
 
 
-def _set_back(store: ReadOnlyStore, clock: Clock) -> Iterator[Check]:
+def _set_back(store: Reader, clock: Clock) -> Iterator[Check]:
     with store.read() as connection:
         found = setback.recent(connection, now_us(clock))
         claiming = setback.is_claim_due(connection)
@@ -148,7 +148,7 @@ def _set_back(store: ReadOnlyStore, clock: Clock) -> Iterator[Check]:
         yield note("state", set_back_words.found(found, claiming=claiming).removesuffix("."))
 
 
-def _profile(store: ReadOnlyStore, settings: Settings) -> Check:
+def _profile(store: Reader, settings: Settings) -> Check:
     asked = profile_of(settings)
     with store.read() as connection:
         served, build = rebuild.served(connection), rebuild.build(connection)
@@ -163,7 +163,7 @@ def _profile(store: ReadOnlyStore, settings: Settings) -> Check:
     return good("profile", asked.told)
 
 
-def _packs(store: ReadOnlyStore, packs: PackStore) -> Check:
+def _packs(store: Reader, packs: PackStore) -> Check:
     with store.read() as connection:
         known = [pack for pack in batches.all_packs(connection) if audit.is_needed(connection, pack.id)]
     wrong = [pack.name for pack in known if _size(packs, pack.name) != pack.bytes]
@@ -180,7 +180,7 @@ def _size(packs: PackStore, name: str) -> int | None:
         return None
 
 
-def _table(store: ReadOnlyStore, door: TableDoor) -> Check:
+def _table(store: Reader, door: TableDoor) -> Check:
     with store.read() as connection:
         acknowledged = publications.last_table_version(connection)
     try:

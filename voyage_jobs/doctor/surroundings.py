@@ -13,8 +13,8 @@ from voyage_jobs.errors import StateError
 from voyage_jobs.sources import names
 from voyage_jobs.sources.walk import RootMissing, root_identity
 from voyage_jobs.state import sources
+from voyage_jobs.state.door import open_state
 from voyage_jobs.state.sources import SourceRow
-from voyage_jobs.state.store import ReadOnlyStore
 
 _WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
 
@@ -40,10 +40,10 @@ def _disk(settings: Settings) -> Check:
 
 
 def _known(settings: Settings) -> dict[str, SourceRow]:
-    if not settings.paths.state_db.exists():
+    if not open_state(settings).exists():
         return {}
     try:
-        with ReadOnlyStore(settings.paths.state_db).read() as connection:
+        with open_state(settings).read() as connection:
             return {row.name: row for row in sources.all_sources(connection)}
     except StateError:
         return {}

@@ -18,8 +18,8 @@ from voyage_jobs.metrics.catalog import BY_NAME
 from voyage_jobs.report.facts import Facts
 from voyage_jobs.report.problems import Problem
 from voyage_jobs.report.status import Report, examine
+from voyage_jobs.state.door import open_state
 from voyage_jobs.state.figures import Figures, figures
-from voyage_jobs.state.store import ReadOnlyStore
 from voyage_jobs.states import Attempt, Batch
 from voyage_jobs.table import TableFigures
 from voyage_jobs.version import __version__
@@ -73,7 +73,7 @@ class StateCollector:
 
     def _figures(self) -> Figures | None:
         try:
-            with ReadOnlyStore(self._settings.paths.state_db).read() as connection:
+            with open_state(self._settings).read() as connection:
                 return figures(connection)
         except StateError:
             return None
@@ -86,8 +86,7 @@ class StateCollector:
         yield "table_version", {}, report["table"]["version"]
         yield "table_versions", {}, None if table is None else table.versions
         yield "table_fragments", {}, None if table is None else table.fragments
-        state = [_size(Path(f"{paths.state_db}{suffix}")) for suffix in ("", "-wal")]
-        yield "disk_used_bytes", {"part": "state"}, sum(state)
+        yield "disk_used_bytes", {"part": "state"}, open_state(settings).disk_bytes()
         yield "disk_used_bytes", {"part": "vectors"}, counted.pack_bytes
         yield "disk_used_bytes", {"part": "spool"}, _files_in(paths.spool)
         yield "disk_used_bytes", {"part": "table"}, None if table is None else table.bytes

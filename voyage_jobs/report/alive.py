@@ -9,7 +9,7 @@ from voyage_jobs.clock import US, Clock, now_us
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import StateError
 from voyage_jobs.state import notes
-from voyage_jobs.state.store import ReadOnlyStore
+from voyage_jobs.state.door import open_state
 
 FRESH_S = 120.0
 
@@ -28,7 +28,7 @@ def pulse(settings: Settings, clock: Clock) -> Pulse:
     if holder is None:
         return Pulse(False, f"No process works on {settings.data_dir}.")
     try:
-        with ReadOnlyStore(settings.paths.state_db).read() as connection:
+        with open_state(settings).read() as connection:
             here = notes.who(connection)
     except StateError as exc:
         return Pulse(False, f"Process {holder} holds the lock; {exc.message}")

@@ -8,7 +8,7 @@ from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.state import batches, ledger
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.state.store import ReadOnlyStore
+from voyage_jobs.state.door import open_state
 from voyage_jobs.states import UNFINISHED, Batch
 
 OPEN = (*UNFINISHED, Batch.PARKED)
@@ -47,7 +47,7 @@ def batch_as_dict(batch: BatchRow) -> dict[str, Any]:
 
 def listing(settings: Settings, clock: Clock, *, everything: bool, limit: int) -> dict[str, Any]:
     """Open batches, oldest first; with `everything` all of them, newest first. Raises `StateError`."""
-    with ReadOnlyStore(settings.paths.state_db).read() as connection:
+    with open_state(settings).read() as connection:
         newest = batches.newest(connection, limit + 1) if everything else None
         rows = newest or batches.in_state(connection, *OPEN)
     return {

@@ -10,7 +10,7 @@ from voyage_jobs.config.prices import batch_price, prices_as_of, sync_price
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.state import calls, costs
 from voyage_jobs.state.costs import Cost
-from voyage_jobs.state.store import ReadOnlyStore
+from voyage_jobs.state.door import open_state
 
 _SUMS = ("paid", "reserved", "saved", "expedited", "maybe_paid", "assumed")
 _MOST_NAMED = 20
@@ -18,7 +18,7 @@ _MOST_NAMED = 20
 
 def cost(settings: Settings, clock: Clock, by: str, since: int) -> dict[str, Any]:
     """The report, in the shape that docs/money.md promises. `since`: microseconds. Raises StateError."""
-    with ReadOnlyStore(settings.paths.state_db).read() as connection:
+    with open_state(settings).read() as connection:
         found = costs.costs(connection, by, since)
         unknown, twice = calls.never_known(connection, since), calls.paid_twice(connection, since)
     return {
@@ -49,7 +49,7 @@ def _total(found: list[Cost]) -> dict[str, Any]:
 def recompute(settings: Settings, clock: Clock) -> dict[str, Any]:
     """The settled cost summed up anew from the lines of all batches, and where the books say otherwise."""
     wrong, batches, booked, counted = [], set(), 0, 0
-    with ReadOnlyStore(settings.paths.state_db).read() as connection:
+    with open_state(settings).read() as connection:
         for each, same in costs.recompute(connection):
             batches.add(each.ref)
             booked += each.booked_tokens

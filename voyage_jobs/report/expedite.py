@@ -21,8 +21,8 @@ from voyage_jobs.sources.read import ReadDocument, read_document
 from voyage_jobs.sources.rules import PathRules
 from voyage_jobs.state import calls, counts, documents, ledger, sources
 from voyage_jobs.state.documents import DocumentRow
+from voyage_jobs.state.door import open_state
 from voyage_jobs.state.schema import DROPPED, FAILED, HELD, PACKED, WANTED
-from voyage_jobs.state.store import ReadOnlyStore
 from voyage_jobs.state.story import View
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.splitting import identity_of, split_options, to_version
@@ -45,7 +45,7 @@ def preview(
 
     The file is looked at as it is on disk now. Raises ConfigError if `word` means no document, StateError.
     """
-    with ReadOnlyStore(settings.paths.state_db).read() as connection:
+    with open_state(settings).read() as connection:
         name, path, document = _document(connection, settings, word, source)
         keys = Keys(settings)
         changed, pieces = _pieces(connection, settings, keys, name, path, document)

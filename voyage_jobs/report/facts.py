@@ -31,6 +31,7 @@ from voyage_jobs.state import lanes as lane_store
 from voyage_jobs.state import pauses as pause_store
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.counts import Counted
+from voyage_jobs.state.door import open_state
 from voyage_jobs.state.lanes import Lane
 from voyage_jobs.state.ledger import Totals
 from voyage_jobs.state.notes import Here
@@ -38,7 +39,6 @@ from voyage_jobs.state.notices import Untold
 from voyage_jobs.state.pauses import Pauses
 from voyage_jobs.state.setback import SetBack
 from voyage_jobs.state.sources import SourceRow
-from voyage_jobs.state.store import ReadOnlyStore
 from voyage_jobs.state.tally import SourceTally, Waiting
 from voyage_jobs.state.troubles import Counters, Trouble
 from voyage_jobs.states import Batch
@@ -141,7 +141,7 @@ class Facts:
 def gather(settings: Settings, clock: Clock) -> Facts:
     """Read everything. Raises `StateError` if there is no state, or none that can be read."""
     now = now_us(clock)
-    store = ReadOnlyStore(settings.paths.state_db)
+    store = open_state(settings)
     with store.read() as connection:
         tallies = tally.by_source(connection)
         open_batches = batches.in_state(connection, *OPEN)

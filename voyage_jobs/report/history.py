@@ -11,7 +11,7 @@ from voyage_jobs.report.story import Story
 from voyage_jobs.state import notes
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.calls import CallRow
-from voyage_jobs.state.store import ReadOnlyStore
+from voyage_jobs.state.door import open_state
 from voyage_jobs.state.story import View
 
 
@@ -22,7 +22,7 @@ def history(settings: Settings, word: str, source: str | None = None) -> Story:
     batch's ref, the vendor's id of a job, an embedding key, the beginning of a ref or key, or a call's ref. Raises
     `ConfigError` if it means nothing, or more than one thing; `StateError` if there is no state.
     """
-    with ReadOnlyStore(settings.paths.state_db).read() as connection:
+    with open_state(settings).read() as connection:
         return tell(connection, settings, find(connection, settings, word, source))
 
 
@@ -31,7 +31,7 @@ def acts(settings: Settings, most: int) -> list[dict[str, object]]:
 
     Raises `StateError` if there is no state.
     """
-    with ReadOnlyStore(settings.paths.state_db).read() as connection:
+    with open_state(settings).read() as connection:
         found = notes.acts(connection, most)
     return [
         {

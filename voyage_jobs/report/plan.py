@@ -18,8 +18,8 @@ from voyage_jobs.report.plan_file import PlanWriter, Sink
 from voyage_jobs.report.plan_warnings import warnings
 from voyage_jobs.report.source_plan import Keys, SourcePlan, SourcePlanner
 from voyage_jobs.state import batches, counts, embeddings, foresight, sources
+from voyage_jobs.state.door import Reader, open_state
 from voyage_jobs.state.foresight import NoState
-from voyage_jobs.state.store import ReadOnlyStore
 from voyage_jobs.state.story import View
 from voyage_jobs.steps.context import Progress, no_progress
 from voyage_jobs.steps.texts import Texts
@@ -74,8 +74,8 @@ def _plan(
     sink: Sink,
     progress: Progress,
 ) -> dict[str, Any]:
-    path = settings.paths.state_db
-    store: ReadOnlyStore = ReadOnlyStore(path) if path.exists() else NoState()
+    state = open_state(settings)
+    store: Reader = state if state.exists() else NoState()
     with InputFiles(settings, max_inputs, folder) as files, store.read() as connection:
         waiting = _Waiting(settings, keys)
         waiting.count(connection, Texts(store), files, sink, progress)

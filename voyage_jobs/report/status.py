@@ -15,6 +15,7 @@ from voyage_jobs.report.problems import Problem
 from voyage_jobs.sources import names
 from voyage_jobs.state import ledger
 from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.door import open_state
 from voyage_jobs.state.pauses import Pause
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.tally import PLACES, SourceTally
@@ -39,7 +40,7 @@ def examine(settings: Settings, clock: Clock) -> tuple[Report, list[Problem], Fa
     try:
         facts = gather(settings, clock)
     except StateError as exc:
-        code = "state_unreadable" if settings.paths.state_db.exists() else "no_state"
+        code = "state_unreadable" if open_state(settings).exists() else "no_state"
         found = [Problem(code, exc.message, exc.hint)]
         return _without_state(settings, clock, found), found, None
     found = problems.find(facts, settings)

@@ -14,7 +14,7 @@ from voyage_jobs.report.find import ChunkRef, EmbeddingRef, Meaning, find
 from voyage_jobs.state import batches, story
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.documents import DocumentRow
-from voyage_jobs.state.store import ReadOnlyStore
+from voyage_jobs.state.door import open_state
 from voyage_jobs.state.story import View
 from voyage_jobs.states import UNFINISHED, Batch
 
@@ -87,7 +87,7 @@ def trace(settings: Settings, clock: Clock, word: str, source: str | None = None
 
     Raises `ConfigError` if it means nothing, or more than one thing; `StateError` if there is no state.
     """
-    with ReadOnlyStore(settings.paths.state_db).read() as connection:
+    with open_state(settings).read() as connection:
         meaning = find(connection, settings, word, source)
         told = history.tell(connection, settings, meaning)
         ids = _batches_of(connection, meaning)

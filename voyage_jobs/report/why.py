@@ -11,7 +11,7 @@ from voyage_jobs.report.answer import Answer
 from voyage_jobs.report.find import ChunkRef, EmbeddingRef, Meaning, OnDisk, find, on_disk
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.calls import CallRow
-from voyage_jobs.state.store import ReadOnlyStore
+from voyage_jobs.state.door import open_state
 from voyage_jobs.state.story import View
 
 
@@ -21,11 +21,11 @@ def why(settings: Settings, clock: Clock, word: str, source: str | None = None) 
     Raises `ConfigError` if it means nothing, or more than one thing; `StateError` if the state cannot be read.
     """
     try:
-        with ReadOnlyStore(settings.paths.state_db).read() as connection:
+        with open_state(settings).read() as connection:
             meaning = find(connection, settings, word, source)
             return _answer(connection, settings, now_us(clock), meaning)
     except StateError:
-        found = [] if settings.paths.state_db.exists() else on_disk(settings, word, source)
+        found = [] if open_state(settings).exists() else on_disk(settings, word, source)
         if not found:
             raise
         return _file(None, settings, found[0])

@@ -12,13 +12,12 @@ from sqlalchemy.pool import StaticPool
 from voyage_jobs.state.engine import sqlite_module
 from voyage_jobs.state.identity import Made
 from voyage_jobs.state.schema import metadata, profiles
-from voyage_jobs.state.store import ReadOnlyStore
 from voyage_jobs.state.story import View
 
 _SLICE = 500  # parameters per look-up
 
 
-class NoState(ReadOnlyStore):
+class NoState:
     """An empty state in memory, so that a plan before the first run asks the same questions."""
 
     def __init__(self) -> None:

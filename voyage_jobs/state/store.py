@@ -1,4 +1,4 @@
-"""`Store`: one writer, any number of readers, and the fence between two writers.
+"""`Store`: the one writer, and the fence between two of them.
 
 Inside `with store.write() as tx:` everything happens in one transaction, or nothing does. No network and no LanceDB
 call may stand in such a block. `with store.read() as connection:` sees the last committed state and cannot write.
@@ -30,14 +30,12 @@ _TAKE_EPOCH = text(
 )
 # Purpose: an instance goes on under a higher number, above that of another one that it learned of.
 _SET_EPOCH = text("UPDATE meta SET value = :epoch WHERE key = 'epoch'")
-# Purpose: tell an empty or foreign file from one of ours without loading Alembic.
-_REVISION = text("SELECT version_num FROM alembic_version")
 
 # SQLite's primary result codes; the extended ones carry these in their low byte.
 _SQLITE_READONLY, _SQLITE_IOERR, _SQLITE_CORRUPT, _SQLITE_FULL, _SQLITE_NOTADB = 8, 10, 11, 13, 26
-_SQLITE_ERROR, _SQLITE_PERM, _SQLITE_BUSY, _SQLITE_CANTOPEN = 1, 3, 5, 14
+_SQLITE_PERM, _SQLITE_BUSY, _SQLITE_CANTOPEN = 3, 5, 14
 _TOO_LARGE = "integer overflow"
-_NOT_OPENED_HINT = "Check that data_dir is there, its owner and permissions."
+NOT_OPENED_HINT = "Check that data_dir is there, its owner and permissions."
 _DRIVER_ERROR: type[Exception] = sqlite_module().Error
 
 
@@ -144,56 +142,7 @@ class Store:
         self._reader.dispose()
 
 
-class ReadOnlyStore:
-    """`state.db` for commands that only look: never creates, migrates or blocks."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._reader = reading_engine(path)
-
-    @contextlib.contextmanager
-    def read(self) -> Iterator[Connection]:
-        """A view of the last committed state. Raises `StateError` if there is none to be had."""
-        self._is_there()
-        try:
-            with told_plainly(self.path), _other_schema(self.path), self._reader.connect() as connection:
-                yield connection
-        finally:
-            self._reader.dispose()  # who only looks keeps nothing open
-
-    def _is_there(self) -> None:
-        try:
-            self.path.stat()
-        except FileNotFoundError:
-            raise StateError(
-                f"There is no state yet at {self.path}.",
-                hint="Run `voyage-jobs sync` or `voyage-jobs run` first.",
-            ) from None
-        except OSError as exc:
-            raise StateError(f"{self.path} cannot be opened: {exc.strerror}.", hint=_NOT_OPENED_HINT) from exc
-
-    def revision(self) -> str:
-        """The schema revision of the file."""
-        with self.read() as connection:
-            return str(connection.execute(_REVISION).scalar_one())
-
-
-@contextlib.contextmanager
-def _other_schema(path: Path) -> Iterator[None]:
-    """A reader does not migrate, and what it knows nothing of may be missing or new: say so."""
-    try:
-        yield
-    except DBAPIError as exc:
-        if getattr(exc.orig, "sqlite_errorcode", 0) != _SQLITE_ERROR or _is_overflow(exc):
-            raise
-        raise StateError(
-            f"{path} is not, or not yet, a state of this version of voyage-jobs.",
-            hint="`voyage-jobs sync` or `voyage-jobs run` brings an older one up to date; a newer one needs a newer"
-            " voyage-jobs.",
-        ) from exc
-
-
-def _is_overflow(exc: Exception) -> bool:
+def is_overflow(exc: Exception) -> bool:
     """Whether a sum left 64 bits, in SQLite or on its way there.
 
     SQLite has no code of its own for that, but the text is one of its documented phrases (`sum()`).
@@ -205,11 +154,11 @@ def _is_overflow(exc: Exception) -> bool:
 
 @contextlib.contextmanager
 def told_plainly(path: Path) -> Iterator[None]:
-    """Turn the driver's errors into ours, by result code and never by text (but see `_is_overflow`)."""
+    """Turn the driver's errors into ours, by result code and never by text (but see `is_overflow`)."""
     try:
         yield
     except (DBAPIError, _DRIVER_ERROR, OverflowError) as exc:
-        if _is_overflow(exc):
+        if is_overflow(exc):
             raise StateError(
                 f"{path} holds numbers of tokens that cannot be: they are too large to be added up.",
                 hint="`voyage-jobs verify` shows them, `voyage-jobs verify --repair` puts estimates in their place.",
@@ -229,7 +178,7 @@ def told_plainly(path: Path) -> Iterator[None]:
         if primary == _SQLITE_READONLY:
             raise StateError(f"{path} cannot be written.", hint="Check its owner and permissions.") from exc
         if primary in (_SQLITE_CANTOPEN, _SQLITE_PERM):
-            raise StateError(f"{path} cannot be opened.", hint=_NOT_OPENED_HINT) from exc
+            raise StateError(f"{path} cannot be opened.", hint=NOT_OPENED_HINT) from exc
         if primary == _SQLITE_BUSY:
             raise BusyError(
                 f"{path} is locked by another program.",

@@ -21,8 +21,8 @@ from voyage_jobs.profile import KeyMaker, Profile
 from voyage_jobs.segments import PackStore
 from voyage_jobs.sources import names
 from voyage_jobs.state import troubles
+from voyage_jobs.state.door import Writer
 from voyage_jobs.state.rebuild import Build
-from voyage_jobs.state.store import Store
 from voyage_jobs.vendors.voyage.client import VoyageClient
 from voyage_jobs.vendors.voyage.tokenizer import TokenCounter
 
@@ -43,7 +43,7 @@ class Context:
 
     settings: Settings
     clock: Clock
-    store: Store
+    store: Writer
     client: VoyageClient
     packs: PackStore
     log: Any

@@ -10,8 +10,8 @@ from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat
 from voyage_jobs.sources.read import ReadDocument, read_document
 from voyage_jobs.state import embeddings, versions
+from voyage_jobs.state.door import Reader
 from voyage_jobs.state.embeddings import WantedEmbedding
-from voyage_jobs.state.store import ReadOnlyStore, Store
 from voyage_jobs.state.versions import FilePlace
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _KEPT = 8  # versions are asked for in order: a few are enough
 class Texts:
     """Looks texts up by version; keeps the last few decoded."""
 
-    def __init__(self, store: Store | ReadOnlyStore) -> None:
+    def __init__(self, store: Reader) -> None:
         self._store = store
         self._kept: OrderedDict[int, str | None] = OrderedDict()
         self.reads_otherwise: set[int] = set()
