@@ -18,9 +18,11 @@ from pydantic_settings import EnvSettingsSource, SettingsError
 
 from voyage_jobs.config import find, page_token
 from voyage_jobs.config.problems import Loc, is_secret_name, section_by_name, section_of
-from voyage_jobs.config.settings import ENV_DELIMITER, ENV_PREFIX, Settings
+from voyage_jobs.config.settings import Settings
 from voyage_jobs.redact import redact
 
+ENV_PREFIX = "VOYAGE_JOBS_"
+ENV_DELIMITER = "__"
 # Read elsewhere: by the command line, by exits.py, by crash.py, by page_token.py, by secret.py.
 _NO_SETTINGS = {
     find.VARIABLE,
@@ -60,8 +62,9 @@ def read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[s
 
 
 def _nested(values: Mapping[str, str]) -> dict[str, Any]:
-    source = EnvSettingsSource(Settings)
-    source.env_vars = values
+    model: Any = Settings  # no BaseSettings, but it is asked for nothing but its fields
+    source = EnvSettingsSource(model, env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_DELIMITER)
+    source.env_vars = values  # as handed in, not those of this process
     return source()
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
-from pydantic import Field, PrivateAttr, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.page_token import PageToken
@@ -31,9 +30,6 @@ from voyage_jobs.config.sections import (
     WatchSettings,
 )
 from voyage_jobs.state.door import FILES
-
-ENV_PREFIX = "VOYAGE_JOBS_"
-ENV_DELIMITER = "__"
 
 
 @dataclass(frozen=True)
@@ -97,12 +93,10 @@ class Paths:
         return (*FILES, *(path.name for path in mine if path is not None))
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """The configuration. Made by `load_settings`; made directly (tests) it knows no file, key or warnings."""
 
-    model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_DELIMITER
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     data_dir: Folder
     sources: tuple[SourceSettings, ...] = ()
@@ -125,19 +119,6 @@ class Settings(BaseSettings):
     _api_key: KeySource = PrivateAttr(default_factory=lambda: KeySource({}))
     _page_token: PageToken = PrivateAttr(default_factory=lambda: PageToken({}))
     _notify_secret: SecretSource = PrivateAttr(default_factory=lambda: SecretSource({}, "notify_secret"))
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is passed in: `load.py` has merged file and environment, and knows who gave what."""
-        del settings_cls, env_settings, dotenv_settings, file_secret_settings
-        return (init_settings,)
 
     @model_validator(mode="before")
     @classmethod
