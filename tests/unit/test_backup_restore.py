@@ -198,11 +198,11 @@ def test_a_damaged_backup_is_found_out_before_anything_is_put_back(world, copy, 
 def test_a_restore_that_fails_half_way_can_be_made_again(world, copy, monkeypatch):
     shutil.rmtree(world.data_dir)
 
-    def fails(path, clock):
+    def fails(*_args):
         raise OSError(errno.EIO, "the disk")
 
     with monkeypatch.context() as patch:
-        patch.setattr("voyage_jobs.restore.mark_restored", fails)
+        patch.setattr("voyage_jobs.state.setback.note", fails)
         with pytest.raises(OSError, match="the disk"):
             restore(world.settings(), world.clock, copy)
     assert names(world.data_dir) == ["lock"]
