@@ -583,6 +583,29 @@ def test_dying_once_the_answer_is_on_disk_loses_nothing(tmp_path, point):
     assert len(shown(world)["a.md"]) == 3
 
 
+@pytest.mark.parametrize(("point", "state"), [("spool.written", "lost"), ("spool.renamed", "created")])
+def test_an_answer_is_here_once_its_file_has_its_name(tmp_path, point, state):
+    world = world_of(tmp_path)
+    with pytest.raises(Death), world.worker() as context:
+        scan(context)
+        passed = []
+
+        def hook(name):
+            passed.append(name)
+            if passed.count(point) == 2:  # the first is that of the input file
+                raise Death
+
+        crash.arm(hook)
+        ask(world, context)
+    crash.arm(None)
+    with world.worker() as context:
+        assert [row[0] for row in calls(context)] == [state]
+        settle(world, context)
+    assert world.sim.calls["embeddings"] == 1
+    assert world.ledger.billed_more_than_once() == {}
+    assert len(shown(world)["a.md"]) == 3
+
+
 def test_an_answer_that_is_damaged_on_disk_counts_as_lost(tmp_path):
     world = world_of(tmp_path)
     with pytest.raises(Death), world.worker() as context:

@@ -91,10 +91,8 @@ def send(context: Context, batch: BatchRow) -> VendorError | None:
     except VendorError as exc:
         _not_happened(context, batch, attempt, exc)
         return exc
-    except DiskFullError:
-        _lose(
-            context, batch, "the disk had no room for its answer"
-        )  # if not even this can be noted, a later turn does
+    except DiskFullError:  # if not even this can be noted, a later turn does
+        _lose(context, batch, "the disk had no room for its answer")
         raise
     crash_point("sync.spooled")
     _answered(context, batch, written)
