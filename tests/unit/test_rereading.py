@@ -9,7 +9,7 @@ import pytest
 from older_state import as_0_1_0_left_it
 from step_doors import prose, query, scan, settle, shown, versions_of
 
-from voyage_jobs.report.plan import plan
+from voyage_jobs.planning.plan import plan
 from voyage_jobs.sources import forms
 from voyage_jobs.sources.forms import MARKDOWN, RST, TEXT
 from voyage_jobs.sources.rules import DEFAULT_INCLUDE

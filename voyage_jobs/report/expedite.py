@@ -9,12 +9,13 @@ from typing import Any
 
 from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.prices import batch_price, sync_price
+from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.profile import KeyMaker
 from voyage_jobs.report import why_file
 from voyage_jobs.report.find import OnDisk, find
-from voyage_jobs.report.source_plan import Keys
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat
 from voyage_jobs.sources.read import ReadDocument, read_document
@@ -26,6 +27,16 @@ from voyage_jobs.state.store import ReadOnlyStore
 from voyage_jobs.state.story import View
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.splitting import identity_of, split_options, to_version
+from voyage_jobs.vendors.voyage.tokenizer import TokenCounter
+
+
+class Keys:
+    """Makes keys and counts tokens where there is no worker."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.profile = profile_of(settings)
+        self.keys = KeyMaker(self.profile)
+        self.count = TokenCounter(settings.tokenizer_file)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from voyage_jobs import durable
@@ -22,27 +23,31 @@ def copy_state(source: Path, target: Path, progress: Callable[[int, int], None])
     `progress` hears (pages done, pages in all). The open read transaction pins one moment, so that later commits
     neither get in nor make the copy begin anew; nobody waits for it. Raises StateError, DiskFullError.
     """
-    module = sqlite_module()
     with told_plainly(source), durable.no_room_is_one_error(str(target)):
-        uri = f"file:{quote(os.fsencode(source))}?mode=ro"
-        reader = module.connect(uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
+        writer = sqlite_module().connect(str(target), isolation_level=None)
         try:
-            reader.execute("BEGIN")
-            reader.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-            writer = module.connect(str(target), isolation_level=None)
-            try:
-                reader.backup(
-                    writer,
-                    pages=_PAGES_PER_STEP,
-                    progress=lambda _status, left, total: progress(total - left, total),
-                )
-                # One file, without a log beside it; the first start turns logging on again.
-                writer.execute("PRAGMA journal_mode=DELETE").fetchone()
-            finally:
-                writer.close()
+            copy_pages(source, writer, progress)
+            # One file, without a log beside it; the first start turns logging on again.
+            writer.execute("PRAGMA journal_mode=DELETE").fetchone()
         finally:
-            reader.close()
+            writer.close()
         durable.sync_file(target)
+
+
+def copy_pages(source: Path, writer: Any, progress: Callable[[int, int], None]) -> None:
+    """The same into an open connection of the driver, without syncing anything."""
+    uri = f"file:{quote(os.fsencode(source))}?mode=ro"
+    reader = sqlite_module().connect(uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
+    try:
+        reader.execute("BEGIN")
+        reader.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        reader.backup(
+            writer,
+            pages=_PAGES_PER_STEP,
+            progress=lambda _status, left, total: progress(total - left, total),
+        )
+    finally:
+        reader.close()
 
 
 def mark_restored(path: Path, clock: Clock) -> None:

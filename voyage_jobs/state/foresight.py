@@ -1,69 +1,236 @@
-"""What a plan asks the state: is this content known, is this embedding paid for? And a state where there is none."""
+"""What a plan asks its throw-away state (see throwaway.py): what did the scan find, what waits, what was sent?
+
+What waited before the plan began has `wanted_at` 0 here; so the texts that the plan's scan found can be told from it.
+A batch is sent by saying so: there is nobody at the other end.
+"""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, create_engine, select, text
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import Connection, select, text
 
-from voyage_jobs.state.engine import sqlite_module
-from voyage_jobs.state.identity import Made
-from voyage_jobs.state.schema import metadata, profiles
-from voyage_jobs.state.store import ReadOnlyStore
-from voyage_jobs.state.story import View
+from voyage_jobs.state import documents
+from voyage_jobs.state.embeddings import WantedEmbedding
+from voyage_jobs.state.schema import profiles
+from voyage_jobs.state.store import Tx
 
 _SLICE = 500  # parameters per look-up
 
 
-class NoState(ReadOnlyStore):
-    """An empty state in memory, so that a plan before the first run asks the same questions."""
-
-    def __init__(self) -> None:
-        self._engine = create_engine(
-            "sqlite+pysqlite://",
-            module=sqlite_module(),
-            poolclass=StaticPool,
-            connect_args={"check_same_thread": False},
-        )
-        metadata.create_all(self._engine)
-
-    @contextlib.contextmanager
-    def read(self) -> Iterator[View]:
-        """Always there, always empty."""
-        with self._engine.connect() as connection:
-            yield connection
-
-
 @dataclass(frozen=True)
-class KnownDocument:
-    """What the state knows at one place: `identities` are those of what is wanted or served."""
+class Since:
+    """Where the plan's own rows begin: what was there has ids up to these."""
 
-    state: str
-    content_hash: bytes | None
-    identities: frozenset[Made]
+    document: int
+    transition: int
+    version: int
+    profile: int
 
 
-# Purpose: what is known at one place.
-_DOCUMENT = text("SELECT id, state, content_hash FROM documents WHERE folder_id = :folder AND name = :name")
-# Purpose: what is wanted or served of it.
-_LIVE = text(
-    "SELECT content_hash, text_hash, splitter FROM versions"
-    " WHERE document_id = :id AND state IN ('waiting', 'ready', 'published') AND profile_id = :profile"
+# Purpose: mark what waits or is on its way as older than the plan; and let nothing keep it back that is over some day
+# (a wait after failures, a batch that waits for an operator).
+_BEGIN = (
+    "UPDATE embeddings SET wanted_at = 0 WHERE state = 0",
+    "UPDATE embeddings SET wanted_at = 0 WHERE state = 1",
+    "DELETE FROM lanes",
+    "UPDATE batches SET state = 'closed' WHERE state = 'parked'",
 )
 
 
-def known_document(
-    connection: Connection, folder_id: int, name: str, profile_id: int | None
-) -> KnownDocument | None:
-    """What the state knows of a file, or None."""
-    row = connection.execute(_DOCUMENT, {"folder": folder_id, "name": name}).one_or_none()
-    if row is None:
-        return None
-    live = connection.execute(_LIVE, {"id": row.id, "profile": profile_id})
-    return KnownDocument(row.state, row.content_hash, frozenset(Made(*v) for v in live))
+def begin(tx: Tx, profile_id: int) -> Since:
+    """From here on, what is found is the plan's."""
+    for statement in _BEGIN:
+        tx.connection.exec_driver_sql(statement)
+    mark = documents.mark(tx.connection)
+    return Since(documents.newest_id(tx.connection), mark.transition, mark.version, profile_id)
+
+
+# --- what the scan found ---
+
+_CAME_BACK = (
+    "+t.kind = 'document' AND t.target = 'present' AND t.origin IN ('missing', 'gone') AND t.id > :transition"
+)
+# Purpose: files that were not there before: never seen, or missing, or given up.
+_NEW = text(
+    "SELECT (SELECT COUNT(*) FROM documents d WHERE d.id > :document AND d.source_id = :source AND d.state = 'present')"
+    " + (SELECT COUNT(*) FROM transitions t JOIN documents d ON d.id = t.subject"
+    f"  WHERE {_CAME_BACK} AND d.id <= :document AND d.source_id = :source)"
+)
+_IS_BACK = (
+    "EXISTS (SELECT 1 FROM transitions t WHERE t.kind = 'document' AND t.subject = d.id AND t.target = 'present'"
+    " AND t.origin IN ('missing', 'gone') AND t.id > :transition)"
+)
+# Purpose: the same for one document.
+_IS_NEW = text(f"SELECT d.id > :document OR {_IS_BACK} FROM documents d WHERE d.id = :id")
+# Purpose: files that were there with another content.
+_CHANGED = text(
+    "SELECT COUNT(*) FROM versions v JOIN documents d ON d.id = v.document_id"
+    f" WHERE v.id > :version AND v.source_id = :source AND d.id <= :document AND NOT {_IS_BACK}"
+)
+
+
+def new_and_changed(connection: Connection, source_id: int, since: Since) -> tuple[int, int]:
+    """Documents of a source that are new, and that were changed."""
+    values = {**vars(since), "source": source_id}
+    new, changed = (int(connection.execute(each, values).scalar_one()) for each in (_NEW, _CHANGED))
+    return new, changed
+
+
+def is_new(connection: Connection, document_id: int, since: Since) -> bool:
+    """Whether a document was not there before."""
+    return bool(connection.execute(_IS_NEW, {**vars(since), "id": document_id}).scalar_one())
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Chunks of new versions, and the failed ones among them."""
+
+    chunks: int
+    tokens: int
+    failed_chunks: int
+    failed_tokens: int
+
+
+# Purpose: what the new versions of a source consist of. (In this order, whatever SQLite thinks: few versions are new.)
+_CHUNKS = text(
+    "SELECT COUNT(*), COALESCE(SUM(c.tokens), 0), COALESCE(SUM(e.state = 3), 0),"
+    " COALESCE(SUM((e.state = 3) * c.tokens), 0) FROM versions v CROSS JOIN chunks c ON c.version_id = v.id"
+    " CROSS JOIN embeddings e ON e.id = c.embedding_id WHERE v.id > :version AND v.source_id = :source"
+)
+
+
+def chunks_found(connection: Connection, source_id: int, since: Since) -> Chunks:
+    """The chunks of everything that is new or changed in a source."""
+    return Chunks(*connection.execute(_CHUNKS, {**vars(since), "source": source_id}).one())
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Embeddings that are to be sent, with their vectors and tokens."""
+
+    embeddings: int = 0
+    vectors: int = 0
+    tokens: int = 0
+
+
+# Purpose: what was found now and has no vector, each for the source that had it first.
+_FOUND = text(
+    "SELECT source, COUNT(*), SUM(vectors), SUM(tokens) FROM (SELECT e.vectors, e.tokens,"
+    "  (SELECT v.source_id FROM chunks c JOIN versions v ON v.id = c.version_id WHERE c.embedding_id = e.id"
+    "   AND c.version_id > :version ORDER BY c.version_id LIMIT 1) AS source"
+    "  FROM embeddings e WHERE e.state = 0 AND e.profile_id = :profile AND e.wanted_at > 0) GROUP BY source"
+)
+# Purpose: what waits since before.
+_WAITING = text(
+    "SELECT COUNT(*), COALESCE(SUM(vectors), 0), COALESCE(SUM(tokens), 0) FROM embeddings"
+    " WHERE state = 0 AND profile_id = :profile AND wanted_at = 0"
+)
+# Purpose: that of it for which the state keeps no text.
+_TEXTLESS = (
+    'SELECT e.id, e.key, e.vectors, e.tokens, MIN(c.version_id), c.start, c."end" FROM embeddings e'
+    " CROSS JOIN chunks c ON c.embedding_id = e.id WHERE e.state = 0 AND e.profile_id = ? AND e.wanted_at = 0"
+    " AND NOT EXISTS (SELECT 1 FROM chunks k JOIN texts t ON t.version_id = k.version_id"
+    "  WHERE k.embedding_id = e.id) GROUP BY e.id"
+)
+
+
+def found_by_source(connection: Connection, since: Since) -> dict[int, Wanted]:
+    """What the plan's scan found and nothing has a vector for, by source; before anything is packed."""
+    return {row[0]: Wanted(*row[1:]) for row in connection.execute(_FOUND, vars(since))}
+
+
+def waiting(connection: Connection, since: Since) -> Wanted:
+    """What waits since before the plan; before anything is packed."""
+    return Wanted(*connection.execute(_WAITING, vars(since)).one())
+
+
+def textless(connection: Connection, since: Since) -> Iterator[WantedEmbedding]:
+    """That of it whose text can only be had from a file, if at all."""
+    for row in connection.exec_driver_sql(_TEXTLESS, (since.profile,)):
+        yield WantedEmbedding(*row)
+
+
+# --- sending ---
+
+# Purpose: this batch is at work at the provider, as far as the plan goes.
+_SENT = text("UPDATE batches SET state = 'running', remote_id = ref, input_file_id = ref WHERE id = :id")
+# Purpose: every job is over: there is room for the next.
+_OVER = text("UPDATE batches SET state = 'closed' WHERE state IN ('creating', 'running')")
+
+
+def sent(tx: Tx, batch_id: int) -> None:
+    """A batch has become a job."""
+    tx.connection.execute(_SENT, {"id": batch_id})
+
+
+def jobs_are_over(tx: Tx) -> int:
+    """Every job has ended; how many there were. What they cost stays reserved."""
+    return tx.connection.execute(_OVER).rowcount
+
+
+# --- one by one, for the plan's file ---
+
+
+@dataclass(frozen=True)
+class FoundDocument:
+    """A document that is new or changed. `version_id` is None for one that came back as it was."""
+
+    path: str
+    content_hash: bytes
+    is_new: bool
+    version_id: int | None
+
+
+_PATH = "CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END"
+# Purpose: every document of a source that has another content now.
+_WITH_VERSION = text(
+    f"SELECT {_PATH}, v.content_hash, d.id > :document OR {_IS_BACK}, v.id FROM versions v"
+    " JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
+    " WHERE v.id > :version AND v.source_id = :source ORDER BY v.id"
+)
+# Purpose: every document of a source that came back with the content that it had.
+_AS_IT_WAS = text(
+    f"SELECT {_PATH}, d.content_hash, 1, NULL FROM transitions t JOIN documents d ON d.id = t.subject"
+    f" JOIN folders f ON f.id = d.folder_id WHERE {_CAME_BACK} AND d.source_id = :source"
+    " AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.document_id = d.id AND v.id > :version) ORDER BY t.id"
+)
+# Purpose: what of a new version was packed, and was not needed by a version before it.
+_SENT_FOR = (
+    "SELECT DISTINCT e.key, e.tokens FROM chunks c JOIN embeddings e ON e.id = c.embedding_id"
+    " WHERE c.version_id = ? AND e.state = 1 AND e.wanted_at > 0 AND NOT EXISTS (SELECT 1 FROM chunks o"
+    "  WHERE o.embedding_id = e.id AND o.version_id > ? AND o.version_id < c.version_id) ORDER BY c.ordinal"
+)
+# Purpose: what of a batch waits since before.
+_WAITED = (
+    "SELECT e.key, e.tokens FROM lines l JOIN embeddings e ON e.id = l.embedding_id"
+    " WHERE l.batch_id = ? AND e.wanted_at = 0 ORDER BY l.line"
+)
+
+
+def documents_found(connection: Connection, source_id: int, since: Since) -> Iterator[FoundDocument]:
+    """Everything that is new or changed in a source."""
+    for statement in (_WITH_VERSION, _AS_IT_WAS):
+        for path, content_hash, new, version_id in connection.execute(
+            statement, {**vars(since), "source": source_id}
+        ):
+            yield FoundDocument(path, content_hash, bool(new), version_id)
+
+
+def sent_for(connection: Connection, version_id: int, since: Since) -> Iterator[tuple[bytes, int]]:
+    """(key, tokens) of what was packed because of a new version."""
+    for row in connection.exec_driver_sql(_SENT_FOR, (version_id, since.version)):
+        yield row[0], row[1]
+
+
+def waited_in(connection: Connection, batch_id: int) -> Iterator[tuple[bytes, int]]:
+    """(key, tokens) of what is in a batch and waited before the plan."""
+    for row in connection.exec_driver_sql(_WAITED, (batch_id,)):
+        yield row[0], row[1]
+
+
+# --- what others ask, too ---
 
 
 def embedding_states(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, int]:

@@ -84,7 +84,7 @@ def _spool(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
     if batch.cancel_asked_at is not None:
         return abandon(context, batch, "cancelled before it was sent", by_person=True)
     try:
-        written = write_input(context.input_path(batch.ref), _input_lines(context, batch))
+        written = write_input(context.input_path(batch.ref), input_lines(context, batch))
     except LookupError:
         return abandon(context, batch, "its texts changed before it was written", by_person=False)
     with context.store.write() as tx:
@@ -100,7 +100,8 @@ def _spool(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
     return True
 
 
-def _input_lines(context: Context, batch: BatchRow) -> Iterator[bytes]:
+def input_lines(context: Context, batch: BatchRow) -> Iterator[bytes]:
+    """The lines of the input file of a batch. LookupError if texts of it cannot be had any more."""
     texts = Texts(context.store)
     with context.store.read() as connection:
         written = 0
@@ -200,7 +201,7 @@ def _file_is_whole(context: Context, batch: BatchRow) -> bool:
 def _write_again(context: Context, batch: BatchRow) -> bool:
     """The spooled file is lost or cut (a disk restored, a folder cleaned): the same lines make it anew."""
     try:
-        written = write_input(context.input_path(batch.ref), _input_lines(context, batch))
+        written = write_input(context.input_path(batch.ref), input_lines(context, batch))
     except LookupError:
         return abandon(context, batch, "its input file is lost and its texts changed", by_person=False)
     with context.store.write() as tx:

@@ -1,0 +1,304 @@
+"""`plan`: what a run would send and what that would cost. Writes to neither sources nor state, sends nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from voyage_jobs.clock import US, Clock, iso, now_us
+from voyage_jobs.config.prices import batch_price, prices_as_of, sync_price
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.durable import writing
+from voyage_jobs.errors import ConfigError
+from voyage_jobs.planning.file import PlanWriter, Sink
+from voyage_jobs.planning.input_files import InputFiles
+from voyage_jobs.planning.rehearsal import Rehearsal, rehearsal
+from voyage_jobs.planning.warnings import warnings
+from voyage_jobs.sources import names
+from voyage_jobs.state import batches, embeddings, foresight
+from voyage_jobs.state.documents import Vanished
+from voyage_jobs.state.foresight import Wanted
+from voyage_jobs.state.sources import SourceRow
+from voyage_jobs.state.story import View
+from voyage_jobs.steps import budget
+from voyage_jobs.steps.context import Progress, no_progress
+from voyage_jobs.steps.filling import request_params
+from voyage_jobs.steps.scan import Scan
+from voyage_jobs.steps.texts import Texts
+from voyage_jobs.vendors.voyage import models
+from voyage_jobs.vendors.voyage.tokenizer import TokenCounter
+
+_HISTORY = 200  # batches by which the finish is foretold
+
+
+@dataclass
+class SourcePlan:
+    """One source in numbers: documents as a scan finds them, and what their chunks need."""
+
+    name: str
+    path: str
+    new: int
+    changed: int
+    moved: int
+    vanished: int
+    kept: int
+    unchanged: int
+    skipped: dict[str, int]
+    unreadable_folders: int
+    chunks: int
+    reused_chunks: int
+    failed_chunks: int
+    embeddings: int
+    tokens: int
+    reused_tokens: int
+    frozen: str | None
+    would_freeze: str | None
+
+
+def plan(
+    settings: Settings,
+    clock: Clock,
+    *,
+    max_inputs: int | None = None,
+    folder: Path | None = None,
+    out: Path | None = None,
+    sink: Sink | None = None,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """The plan as plain data, in the shape that docs/money.md promises.
+
+    `max_inputs` is how much would be sent at most; `folder` gets the input files, the file `out` the plan that
+    `sync --plan` carries out; `sink` hears of every entry of it. Memory is flat; what the scan finds goes into a
+    throw-away copy of the state, on the disk for temporary files. Raises `ConfigError` for a folder that is not empty,
+    `StateError` for a state that cannot be read, `DiskFullError` where there is no room for the copy.
+    """
+    files = InputFiles(folder)
+    if out is None:
+        return _plan(settings, clock, max_inputs, files, sink, progress, folder)
+    with _writing(out) as file:
+        writer = PlanWriter(file)
+        writer.begin(settings, clock, TokenCounter(settings.tokenizer_file).name)
+        report = _plan(settings, clock, max_inputs, files, writer, progress, folder)
+        writer.end(report)
+    return report
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with writing(path) as file:
+            yield file
+    except OSError as exc:
+        raise ConfigError(f"{path} cannot be written: {exc.strerror}.") from exc
+
+
+def _plan(
+    settings: Settings,
+    clock: Clock,
+    max_inputs: int | None,
+    files: InputFiles,
+    sink: Sink | None,
+    progress: Progress,
+    folder: Path | None,
+) -> dict[str, Any]:
+    with rehearsal(settings, clock, progress) as tried:
+        context = tried.context
+        files.write_params(request_params(context.settings, context.profile))
+        scanned = list(_scan(tried, sink))
+        tried.settle(lambda batch: files.take(context, batch))
+        with context.store.read() as connection:
+            found = foresight.found_by_source(connection, tried.since)
+            waiting = _Waiting.count(tried, connection, files)
+            rooms = list(budget.rooms(connection, context.settings, context.price, now_us(clock)))
+            plans = [_numbers(tried, connection, each, found) for each in scanned]
+        tried.pack(max_inputs, lambda batch: files.take(context, batch))
+        with context.store.read() as connection:
+            if sink is not None:
+                _tell(tried, connection, files, scanned, sink)
+            report = _report(context.settings, plans, waiting, files)
+            report["tokens_counted_by"] = context.count.name
+            report["finish"] = _finish(connection, context.settings, clock, len(files.taken))
+        left = max_inputs is None or files.inputs < max_inputs
+        warned = list(warnings(tried, plans, report, rooms if left else (), waiting.asked))
+    return {
+        "as_of": iso(now_us(clock)),
+        **report,
+        "max_inputs": max_inputs,
+        "written": None if folder is None else str(folder),
+        "warnings": warned,
+    }
+
+
+# --- what the scans found ---
+
+
+@dataclass(frozen=True)
+class _Scanned:
+    """A source that was scanned to its end."""
+
+    row: SourceRow
+    scan: Scan
+    skipped: Counter[str]
+
+    @property
+    def gone(self) -> Iterator[tuple[str, Vanished]]:
+        """What is not at its place any more, each with what became of it."""
+        for each in self.scan.gone:
+            if each.moved_to is not None:
+                yield "moved", each
+            elif each.is_a_loss:
+                yield "kept" if self.scan.settings.keep else "vanished", each
+
+
+def _scan(tried: Rehearsal, sink: Sink | None) -> Iterator[_Scanned]:
+    def skipped(source: str, path: str, reason: str) -> None:
+        if sink is not None:
+            sink.skipped(source, path, reason)
+
+    for row, scan, reasons in tried.scan(skipped):
+        yield _Scanned(row, scan, reasons)
+
+
+def _numbers(tried: Rehearsal, connection: View, each: _Scanned, found: dict[int, Wanted]) -> SourcePlan:
+    """Count a source after its scan and before anything is packed."""
+    row, scan, since = each.row, each.scan, tried.since
+    result = scan.result
+    assert result is not None  # noqa: S101 - for the type checker: it came to its end
+    new, changed = foresight.new_and_changed(connection, row.id, since)
+    gone = Counter(change for change, _ in each.gone)
+    places = {vanished.moved_to for _, vanished in each.gone} - {None}
+    moved_in = sum(foresight.is_new(connection, place, since) for place in places if place is not None)
+    chunks, wanted = foresight.chunks_found(connection, row.id, since), found.get(row.id, Wanted())
+    return SourcePlan(
+        name=row.name,
+        path=names.display(row.path),
+        new=new - moved_in,
+        changed=changed,
+        moved=gone["moved"],
+        vanished=gone["vanished"],
+        kept=gone["kept"],
+        unchanged=result.unchanged + scan.read - new - changed,
+        skipped=dict(sorted(each.skipped.items())),
+        unreadable_folders=len(scan.unreadable_folders),
+        chunks=chunks.chunks,
+        reused_chunks=chunks.chunks - chunks.failed_chunks - wanted.vectors,
+        failed_chunks=chunks.failed_chunks,
+        embeddings=wanted.embeddings,
+        tokens=wanted.tokens,
+        reused_tokens=chunks.tokens - chunks.failed_tokens - wanted.tokens,
+        frozen=row.frozen_reason,
+        would_freeze=result.frozen,
+    )
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """What waits to be sent since before the plan. `asked`: tokens that are still to be reserved, by source."""
+
+    embeddings: int
+    tokens: int
+    without_text: int
+    asked: dict[int, int]
+
+    @classmethod
+    def count(cls, tried: Rehearsal, connection: View, files: InputFiles) -> _Waiting:
+        """Count it before anything is packed. `files` has the batches that were packed by an earlier run."""
+        texts = Texts(tried.context.store)
+        lost = [
+            each.tokens
+            for each in foresight.textless(connection, tried.since)
+            if texts.of_embedding(each) is None
+        ]
+        found = foresight.waiting(connection, tried.since)
+        return cls(
+            found.embeddings - len(lost) + files.lines(connection),
+            found.tokens - sum(lost) + files.tokens,
+            len(lost),
+            embeddings.waiting_by_source(connection, tried.since.profile),
+        )
+
+
+def _tell(
+    tried: Rehearsal, connection: View, files: InputFiles, scanned: Sequence[_Scanned], sink: Sink
+) -> None:
+    """Tell all that was found, but for what was skipped: that was told as it was met."""
+    for batch_id in files.taken:
+        for key, tokens in foresight.waited_in(connection, batch_id):
+            sink.waiting(key, tokens)
+    for each in scanned:
+        name = each.row.name
+        for found in foresight.documents_found(connection, each.row.id, tried.since):
+            send = found.version_id and foresight.sent_for(connection, found.version_id, tried.since)
+            change = "new" if found.is_new else "changed"
+            sink.document(change, name, found.path, found.content_hash, list(send or ()))
+        for change, gone in each.gone:
+            if change != "kept":
+                sink.gone(change, name, gone.path)
+
+
+# --- the report ---
+
+
+def _report(
+    settings: Settings, plans: Sequence[SourcePlan], waiting: _Waiting, files: InputFiles
+) -> dict[str, Any]:
+    new = sum(each.embeddings for each in plans)
+    new_tokens = sum(each.tokens for each in plans)
+    reused_tokens = sum(each.reused_tokens for each in plans)
+    price, dear = batch_price(settings), sync_price(settings)
+    batch_usd, sync_usd = models.price(files.tokens, price), models.price(files.tokens, dear)
+    return {
+        "model": settings.voyage.model,
+        "endpoint": settings.voyage.endpoint,
+        "sources": [asdict(each) for each in plans],
+        "chunks": sum(each.chunks for each in plans),
+        "reused_chunks": sum(each.reused_chunks for each in plans),
+        "embeddings": {
+            "new": new,
+            "already_waiting": waiting.embeddings,
+            "without_text": waiting.without_text,
+            "to_send": new + waiting.embeddings,
+        },
+        "tokens": {
+            "new": new_tokens,
+            "already_waiting": waiting.tokens,
+            "to_send": new_tokens + waiting.tokens,
+            "reused": reused_tokens,
+        },
+        "batches": {
+            "count": len(files.taken),
+            "inputs": files.inputs,
+            "bytes": files.bytes,
+            "tokens": files.tokens,
+        },
+        "price_usd": {
+            "batch": batch_usd,
+            "synchronous": sync_usd,
+            "saved_by_batch": None if batch_usd is None or sync_usd is None else sync_usd - batch_usd,
+            "saved_by_reuse": models.price(reused_tokens, price),
+            "batch_per_million": price,
+            "synchronous_per_million": dear,
+            "as_of": prices_as_of(settings),
+        },
+    }
+
+
+def _finish(connection: View, settings: Settings, clock: Clock, count: int) -> dict[str, Any]:
+    """When the last of so many batches would be over, by how long batches took here before; None where none did."""
+    took = batches.durations_s(connection, _HISTORY)
+    waves = -(-count // settings.batching.max_in_flight_batches)
+
+    def at(share: float) -> str | None:
+        if not took or not count:
+            return None
+        return iso(now_us(clock) + int(waves * _quantile(took, share) * US))
+
+    return {"batches_known": len(took), "likely_at": at(0.5), "late_at": at(0.9)}
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
