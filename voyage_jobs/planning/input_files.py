@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import IO
 
 import orjson
 
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.state import embeddings
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.state.story import View
-from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.submit import input_lines
 
 
 class InputFiles:
-    """Takes batches in the order of sending. Nothing is kept but sums, and the ids of the batches.
+    """Takes batches in the order of sending, line by line. Nothing is kept but sums, and the ids of the batches.
 
     With a `folder`, each batch becomes a file there, and the parameters of its job stand beside it.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
+        self._file: IO[bytes] | None = None
+        self._size = 0
         self.taken: list[int] = []
         self.inputs = 0
         self.bytes = 0
@@ -30,22 +29,29 @@ class InputFiles:
         if folder is not None:
             _make_empty(folder)
 
-    def take(self, context: Context, batch: BatchRow) -> None:
-        """Count a batch, and write it. Raises LookupError if texts of it cannot be had any more."""
-        lines = input_lines(context, batch)
-        if self._folder is None:
-            size = sum(map(len, lines))
-        else:
-            with open(self._folder / f"batch-{len(self.taken) + 1:04}.jsonl", "wb") as file:
-                size = sum(map(file.write, lines))
+    def line(self, line: bytes) -> None:
+        """Add a line to the batch at hand."""
+        self._size += len(line)
+        if self._folder is not None:
+            if self._file is None:
+                path = self._folder / f"batch-{len(self.taken) + 1:04}.jsonl"
+                self._file = open(path, "wb")  # noqa: SIM115 - closed by take or drop
+            self._file.write(line)
+
+    def take(self, batch: BatchRow) -> None:
+        """The batch at hand is whole: it is this one."""
         self.taken.append(batch.id)
         self.inputs += batch.inputs
-        self.bytes += size
+        self.bytes += self._size
         self.tokens += batch.tokens_estimated
+        self.drop()
 
-    def lines(self, connection: View) -> int:
-        """How many lines all of them have."""
-        return sum(embeddings.count_lines(connection, batch_id) for batch_id in self.taken)
+    def drop(self) -> None:
+        """There is no batch at hand any more; what was written of it is written over by the next."""
+        self._size = 0
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def write_params(self, params: object) -> None:
         """Write what goes with each file, once the folder is there."""

@@ -16,18 +16,13 @@ from voyage_jobs.durable import writing
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.planning.file import PlanWriter, Sink
 from voyage_jobs.planning.input_files import InputFiles
-from voyage_jobs.planning.rehearsal import Rehearsal, rehearsal
+from voyage_jobs.planning.rehearsal import Rehearsal, Scanned, rehearsal
 from voyage_jobs.planning.warnings import warnings
 from voyage_jobs.sources import names
-from voyage_jobs.state import batches, embeddings, foresight
-from voyage_jobs.state.documents import Vanished
-from voyage_jobs.state.foresight import Wanted
-from voyage_jobs.state.sources import SourceRow
+from voyage_jobs.state import batches, foresight
 from voyage_jobs.state.story import View
-from voyage_jobs.steps import budget
 from voyage_jobs.steps.context import Progress, no_progress
 from voyage_jobs.steps.filling import request_params
-from voyage_jobs.steps.scan import Scan
 from voyage_jobs.steps.texts import Texts
 from voyage_jobs.vendors.voyage import models
 from voyage_jobs.vendors.voyage.tokenizer import TokenCounter
@@ -108,22 +103,19 @@ def _plan(
     with rehearsal(settings, clock, progress) as tried:
         context = tried.context
         files.write_params(request_params(context.settings, context.profile))
-        scanned = list(_scan(tried, sink))
-        tried.settle(lambda batch: files.take(context, batch))
+        skipped = sink.skipped if sink is not None else lambda *_: None
+        scanned = list(tried.run(files, max_inputs, skipped))
         with context.store.read() as connection:
-            found = foresight.found_by_source(connection, tried.since)
             waiting = _Waiting.count(tried, connection, files)
-            rooms = list(budget.rooms(connection, context.settings, context.price, now_us(clock)))
-            plans = [_numbers(tried, connection, each, found) for each in scanned]
-        tried.pack(max_inputs, lambda batch: files.take(context, batch))
-        with context.store.read() as connection:
+            plans = [_numbers(tried, connection, each) for each in scanned]
             if sink is not None:
                 _tell(tried, connection, files, scanned, sink)
             report = _report(context.settings, plans, waiting, files)
             report["tokens_counted_by"] = context.count.name
             report["finish"] = _finish(connection, context.settings, clock, len(files.taken))
-        left = max_inputs is None or files.inputs < max_inputs
-        warned = list(warnings(tried, plans, report, rooms if left else (), waiting.asked))
+            asked = foresight.asked_by_source(connection, tried.since)
+        limited = max_inputs is not None and files.inputs >= max_inputs
+        warned = list(warnings(tried, plans, report, {} if limited else asked))
     return {
         "as_of": iso(now_us(clock)),
         **report,
@@ -136,47 +128,19 @@ def _plan(
 # --- what the scans found ---
 
 
-@dataclass(frozen=True)
-class _Scanned:
-    """A source that was scanned to its end."""
-
-    row: SourceRow
-    scan: Scan
-    skipped: Counter[str]
-
-    @property
-    def gone(self) -> Iterator[tuple[str, Vanished]]:
-        """What is not at its place any more, each with what became of it."""
-        for each in self.scan.gone:
-            if each.moved_to is not None:
-                yield "moved", each
-            elif each.is_a_loss:
-                yield "kept" if self.scan.settings.keep else "vanished", each
-
-
-def _scan(tried: Rehearsal, sink: Sink | None) -> Iterator[_Scanned]:
-    def skipped(source: str, path: str, reason: str) -> None:
-        if sink is not None:
-            sink.skipped(source, path, reason)
-
-    for row, scan, reasons in tried.scan(skipped):
-        yield _Scanned(row, scan, reasons)
-
-
-def _numbers(tried: Rehearsal, connection: View, each: _Scanned, found: dict[int, Wanted]) -> SourcePlan:
-    """Count a source after its scan and before anything is packed."""
+def _numbers(tried: Rehearsal, connection: View, each: Scanned) -> SourcePlan:
+    """Count a source after everything was scanned and packed."""
     row, scan, since = each.row, each.scan, tried.since
-    result = scan.result
+    result, added = scan.result, scan.added
     assert result is not None  # noqa: S101 - for the type checker: it came to its end
     new, changed = foresight.new_and_changed(connection, row.id, since)
     gone = Counter(change for change, _ in each.gone)
-    places = {vanished.moved_to for _, vanished in each.gone} - {None}
-    moved_in = sum(foresight.is_new(connection, place, since) for place in places if place is not None)
-    chunks, wanted = foresight.chunks_found(connection, row.id, since), found.get(row.id, Wanted())
+    places = {vanished.moved_to for _, vanished in each.gone if vanished.moved_to is not None}
+    failed_chunks, failed_tokens = foresight.failed_again(connection, row.id, since)
     return SourcePlan(
         name=row.name,
         path=names.display(row.path),
-        new=new - moved_in,
+        new=new - sum(foresight.is_new(connection, place, since) for place in places),
         changed=changed,
         moved=gone["moved"],
         vanished=gone["vanished"],
@@ -184,12 +148,12 @@ def _numbers(tried: Rehearsal, connection: View, each: _Scanned, found: dict[int
         unchanged=result.unchanged + scan.read - new - changed,
         skipped=dict(sorted(each.skipped.items())),
         unreadable_folders=len(scan.unreadable_folders),
-        chunks=chunks.chunks,
-        reused_chunks=chunks.chunks - chunks.failed_chunks - wanted.vectors,
-        failed_chunks=chunks.failed_chunks,
-        embeddings=wanted.embeddings,
-        tokens=wanted.tokens,
-        reused_tokens=chunks.tokens - chunks.failed_tokens - wanted.tokens,
+        chunks=sum(part.chunks for part in added),
+        reused_chunks=sum(part.reused_chunks for part in added) - failed_chunks,
+        failed_chunks=failed_chunks,
+        embeddings=sum(part.new_embeddings for part in added),
+        tokens=sum(part.new_tokens for part in added),
+        reused_tokens=sum(part.reused_tokens for part in added) - failed_tokens,
         frozen=row.frozen_reason,
         would_freeze=result.frozen,
     )
@@ -197,33 +161,32 @@ def _numbers(tried: Rehearsal, connection: View, each: _Scanned, found: dict[int
 
 @dataclass(frozen=True)
 class _Waiting:
-    """What waits to be sent since before the plan. `asked`: tokens that are still to be reserved, by source."""
+    """What waits to be sent since before the plan."""
 
     embeddings: int
     tokens: int
     without_text: int
-    asked: dict[int, int]
 
     @classmethod
     def count(cls, tried: Rehearsal, connection: View, files: InputFiles) -> _Waiting:
-        """Count it before anything is packed. `files` has the batches that were packed by an earlier run."""
+        """Count what was packed now, and what is left."""
         texts = Texts(tried.context.store)
         lost = [
             each.tokens
             for each in foresight.textless(connection, tried.since)
             if texts.of_embedding(each) is None
         ]
-        found = foresight.waiting(connection, tried.since)
+        left = foresight.waiting(connection, tried.since)
+        sent = [foresight.waited_for(connection, batch_id) for batch_id in files.taken]
         return cls(
-            found.embeddings - len(lost) + files.lines(connection),
-            found.tokens - sum(lost) + files.tokens,
+            left.embeddings - len(lost) + sum(each.embeddings for each in sent),
+            left.tokens - sum(lost) + sum(each.tokens for each in sent),
             len(lost),
-            embeddings.waiting_by_source(connection, tried.since.profile),
         )
 
 
 def _tell(
-    tried: Rehearsal, connection: View, files: InputFiles, scanned: Sequence[_Scanned], sink: Sink
+    tried: Rehearsal, connection: View, files: InputFiles, scanned: Sequence[Scanned], sink: Sink
 ) -> None:
     """Tell all that was found, but for what was skipped: that was told as it was met."""
     for batch_id in files.taken:

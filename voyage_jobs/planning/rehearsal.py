@@ -10,22 +10,25 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
 from voyage_jobs.clock import Clock, now_us
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.planning.input_files import InputFiles
 from voyage_jobs.profile import Profile
 from voyage_jobs.segments import PackStore
 from voyage_jobs.state import batches, embeddings, foresight, pauses, rebuild, sources
 from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.documents import Vanished
 from voyage_jobs.state.foresight import Since
 from voyage_jobs.state.pauses import Pauses
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.throwaway import throw_away
 from voyage_jobs.states import BEFORE_THE_JOB
 from voyage_jobs.steps import budget
+from voyage_jobs.steps.budget import Room
 from voyage_jobs.steps.context import Context, Progress, encoded
 from voyage_jobs.steps.pack import pack
 from voyage_jobs.steps.recount import recount
@@ -33,10 +36,11 @@ from voyage_jobs.steps.recover_packs import adopt_packs
 from voyage_jobs.steps.recovery import lose_missing_packs
 from voyage_jobs.steps.reprofile import BEGIN, reprofile, take_up_profile
 from voyage_jobs.steps.scan import Scan
-from voyage_jobs.steps.submit import abandon
+from voyage_jobs.steps.submit import abandon, input_lines
 from voyage_jobs.table import LanceDoor
 
 _EVERYTHING = 1 << 62
+OnSkip = Callable[[str, str, str], None]
 
 
 class NoVendor:
@@ -55,73 +59,114 @@ class NoLog:
 
 @dataclass
 class Rehearsal:
-    """A context to rehearse in. What was so before: the profile `in_force`, `paused`, and the frozen sources."""
+    """A context to rehearse in. `in_force`, `paused` and the `rooms` of budgets are those of before."""
 
     context: Context
     since: Since
     in_force: Profile | None
     paused: Pauses
-    rows: list[SourceRow] = field(default_factory=list)
+    rooms: list[Room]
+    rows: list[SourceRow]
     """The configured sources as they were before they were scanned."""
 
-    def scan(
-        self, on_skip: Callable[[str, str, str], None]
-    ) -> Iterator[tuple[SourceRow, Scan, Counter[str]]]:
-        """Scan every source to its end: with it comes what was skipped, by reason. `on_skip`: source, path, reason."""
-        for row in self.rows:
-            settings = self.context.source_settings(row.name)
-            if settings is None:
-                continue
-            skipped: Counter[str] = Counter()
+    def run(self, files: InputFiles, most_inputs: int | None, on_skip: OnSkip) -> Iterator[Scanned]:
+        """Scan source after source and pack, in the order in which `sync` does, under this --max-inputs.
 
-            def note(path: str, reason: str, row: SourceRow = row, skipped: Counter[str] = skipped) -> None:
-                skipped[reason] += 1
-                on_skip(row.name, path, reason)
-
-            scan = Scan(self.context, row, settings, on_skip=note)
-            for _ in scan.run():
-                pass
-            yield row, scan, skipped
-
-    def settle(self, take: Callable[[BatchRow], None]) -> None:
-        """After the scans: recount where that is due, drop what nothing needs, send what an earlier run packed."""
-        while recount(self.context):
+        `files` hears of every batch, `on_skip` (source, path, reason) of every file that is not taken.
+        """
+        self.context.on_line = files.line
+        most = _Most(most_inputs)
+        for at, row in enumerate(self.rows):
+            yield self._scan(row, on_skip)
+            if at == 0:
+                self._send_older(files)
+            self._pack(files, most)  # once: then `sync` begins the scan of the next
+        while self._pack(files, most) or self._wait():
             pass
+        files.drop()
         with self.context.store.write() as tx:
             embeddings.drop_unneeded(tx)
-        self._send(take)
-        budget.begin_run(self.context)
 
-    def pack(self, most_inputs: int | None, take: Callable[[BatchRow], None]) -> None:
-        """Pack batch after batch, as `sync` does with this --max-inputs; `take` hears of each."""
+    def _scan(self, row: SourceRow, on_skip: OnSkip) -> Scanned:
+        settings = self.context.source_settings(row.name)
+        assert settings is not None  # noqa: S101 - for the type checker: only configured sources are in `rows`
+        skipped: Counter[str] = Counter()
+
+        def note(path: str, reason: str) -> None:
+            skipped[reason] += 1
+            on_skip(row.name, path, reason)
+
+        scan = Scan(self.context, row, settings, on_skip=note)
+        for _ in scan.run():
+            pass
+        return Scanned(row, scan, skipped)
+
+    def _send_older(self, files: InputFiles) -> None:
+        """Send what an earlier run packed, as far as it would be sent."""
         context = self.context
-        while most_inputs is None or most_inputs > 0:
-            if pack(context, eager=True, most_inputs=most_inputs):
-                inputs = self._send(take)
-                most_inputs = None if most_inputs is None else most_inputs - inputs
-                continue
-            with (
-                context.store.write() as tx
-            ):  # as many jobs as may be are at work, or nothing else is to be sent
-                if not foresight.jobs_are_over(tx):
-                    return
-
-    def _send(self, take: Callable[[BatchRow], None]) -> int:
-        """Send what is packed, as far as it would be sent; how many inputs that is."""
-        context, inputs = self.context, 0
-        with context.store.read() as connection:
-            packed = batches.in_state(connection, *BEFORE_THE_JOB)
-        for batch in packed:
+        for batch in self._packed():
             if batch.profile_id == context.profile_id and batch.cancel_asked_at is None:
                 try:
-                    take(batch)
-                    inputs += batch.inputs
+                    for line in input_lines(context, batch):
+                        files.line(line)
                 except LookupError:
+                    files.drop()
                     abandon(context, batch, "its texts changed before it was written", by_person=False)
                     continue
-            with context.store.write() as tx:
-                foresight.sent(tx, batch.id)
-        return inputs
+                files.take(batch)
+            self._send(batch)
+
+    def _pack(self, files: InputFiles, most: _Most) -> bool:
+        """Pack one batch if there is something to pack and room for it, and send it."""
+        while recount(self.context):
+            pass
+        if most.inputs is not None and most.inputs <= 0:
+            return False
+        did = pack(self.context, eager=True, most_inputs=most.inputs)
+        for batch in self._packed():
+            files.take(batch)
+            self._send(batch)
+            if most.inputs is not None:
+                most.inputs -= batch.inputs
+        return did
+
+    def _wait(self) -> bool:
+        """Let time pass until a job is over. False if there is none."""
+        with self.context.store.write() as tx:
+            return foresight.end_oldest_job(tx)
+
+    def _packed(self) -> list[BatchRow]:
+        with self.context.store.read() as connection:
+            return batches.in_state(connection, *BEFORE_THE_JOB)
+
+    def _send(self, batch: BatchRow) -> None:
+        with self.context.store.write() as tx:
+            foresight.sent(tx, batch.id)
+
+
+@dataclass
+class _Most:
+    """How many inputs may still be packed; None: any number."""
+
+    inputs: int | None
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """A source that was scanned to its end, and how many of its files were skipped, by reason."""
+
+    row: SourceRow
+    scan: Scan
+    skipped: Counter[str]
+
+    @property
+    def gone(self) -> Iterator[tuple[str, Vanished]]:
+        """What is not at its place any more, each with what became of it: moved, kept, vanished."""
+        for each in self.scan.gone:
+            if each.moved_to is not None:
+                yield "moved", each
+            elif each.is_a_loss:
+                yield "kept" if self.scan.settings.keep else "vanished", each
 
 
 @contextlib.contextmanager
@@ -161,7 +206,10 @@ def rehearsal(settings: Settings, clock: Clock, progress: Progress) -> Iterator[
         with store.write() as tx:
             since = foresight.begin(tx, context.profile_id)
             rows = [row for row in sources.all_sources(tx.connection) if row.configured]
-        yield Rehearsal(context, since, in_force, paused, rows)
+        budget.begin_run(context)
+        with store.read() as connection:
+            rooms = list(budget.rooms(connection, context.settings, context.price, now_us(clock)))
+        yield Rehearsal(context, since, in_force, paused, rooms, rows)
 
 
 def _take_up(context: Context) -> None:

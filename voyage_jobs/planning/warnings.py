@@ -22,17 +22,16 @@ def warnings(
     tried: Rehearsal,
     plans: Sequence[SourcePlan],
     report: dict[str, Any],
-    rooms: Sequence[Room],
     asked: Mapping[int, int],
 ) -> Iterator[str]:
-    """All of them. `rooms` are the limits as they were before anything was packed, `asked` tokens by source."""
+    """All of them. `asked` are the tokens that the budgets are asked for, by source."""
     settings = tried.context.settings
     yield from _about_settings(tried)
     for pause in tried.paused.by_what.values():
         yield f"{pause} What it keeps back is in the plan."
     for each in plans:
         yield from _about_source(each)
-    for room in rooms:
+    for room in tried.rooms:
         yield from _about_budget(room, asked)
     most = settings.batching.max_in_flight_batches
     if report["batches"]["count"] > most:

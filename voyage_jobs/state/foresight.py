@@ -6,13 +6,15 @@ A batch is sent by saying so: there is nobody at the other end.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import Connection, select, text
 
-from voyage_jobs.state import documents
-from voyage_jobs.state.embeddings import WantedEmbedding
+from voyage_jobs.state import batches, documents
+from voyage_jobs.state.embeddings import WantedEmbedding, waiting_by_source
 from voyage_jobs.state.schema import profiles
 from voyage_jobs.state.store import Tx
 
@@ -26,6 +28,7 @@ class Since:
     document: int
     transition: int
     version: int
+    batch: int
     profile: int
 
 
@@ -44,7 +47,9 @@ def begin(tx: Tx, profile_id: int) -> Since:
     for statement in _BEGIN:
         tx.connection.exec_driver_sql(statement)
     mark = documents.mark(tx.connection)
-    return Since(documents.newest_id(tx.connection), mark.transition, mark.version, profile_id)
+    newest = batches.newest(tx.connection, 1)
+    batch = newest[0].id if newest else 0
+    return Since(documents.newest_id(tx.connection), mark.transition, mark.version, batch, profile_id)
 
 
 # --- what the scan found ---
@@ -83,48 +88,29 @@ def is_new(connection: Connection, document_id: int, since: Since) -> bool:
     return bool(connection.execute(_IS_NEW, {**vars(since), "id": document_id}).scalar_one())
 
 
-@dataclass(frozen=True)
-class Chunks:
-    """Chunks of new versions, and the failed ones among them."""
+# Purpose: which chunks of new versions have failed before, and are not sent again by themselves.
+_FAILED = text(
+    "SELECT COUNT(*), COALESCE(SUM(c.tokens), 0) FROM embeddings e CROSS JOIN chunks c ON c.embedding_id = e.id"
+    " JOIN versions v ON v.id = c.version_id WHERE e.state = 3 AND v.id > :version AND v.source_id = :source"
+)
 
-    chunks: int
+
+def failed_again(connection: Connection, source_id: int, since: Since) -> tuple[int, int]:
+    """(chunks, tokens) of what is new or changed in a source that failed before."""
+    chunks, tokens = connection.execute(_FAILED, {**vars(since), "source": source_id}).one()
+    return chunks, tokens
+
+
+class Waited(NamedTuple):
+    """Embeddings that wait since before the plan, and their tokens."""
+
+    embeddings: int
     tokens: int
-    failed_chunks: int
-    failed_tokens: int
 
 
-# Purpose: what the new versions of a source consist of. (In this order, whatever SQLite thinks: few versions are new.)
-_CHUNKS = text(
-    "SELECT COUNT(*), COALESCE(SUM(c.tokens), 0), COALESCE(SUM(e.state = 3), 0),"
-    " COALESCE(SUM((e.state = 3) * c.tokens), 0) FROM versions v CROSS JOIN chunks c ON c.version_id = v.id"
-    " CROSS JOIN embeddings e ON e.id = c.embedding_id WHERE v.id > :version AND v.source_id = :source"
-)
-
-
-def chunks_found(connection: Connection, source_id: int, since: Since) -> Chunks:
-    """The chunks of everything that is new or changed in a source."""
-    return Chunks(*connection.execute(_CHUNKS, {**vars(since), "source": source_id}).one())
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Embeddings that are to be sent, with their vectors and tokens."""
-
-    embeddings: int = 0
-    vectors: int = 0
-    tokens: int = 0
-
-
-# Purpose: what was found now and has no vector, each for the source that had it first.
-_FOUND = text(
-    "SELECT source, COUNT(*), SUM(vectors), SUM(tokens) FROM (SELECT e.vectors, e.tokens,"
-    "  (SELECT v.source_id FROM chunks c JOIN versions v ON v.id = c.version_id WHERE c.embedding_id = e.id"
-    "   AND c.version_id > :version ORDER BY c.version_id LIMIT 1) AS source"
-    "  FROM embeddings e WHERE e.state = 0 AND e.profile_id = :profile AND e.wanted_at > 0) GROUP BY source"
-)
-# Purpose: what waits since before.
+# Purpose: what waits since before, and is in no batch.
 _WAITING = text(
-    "SELECT COUNT(*), COALESCE(SUM(vectors), 0), COALESCE(SUM(tokens), 0) FROM embeddings"
+    "SELECT COUNT(*), COALESCE(SUM(tokens), 0) FROM embeddings"
     " WHERE state = 0 AND profile_id = :profile AND wanted_at = 0"
 )
 # Purpose: that of it for which the state keeps no text.
@@ -136,14 +122,9 @@ _TEXTLESS = (
 )
 
 
-def found_by_source(connection: Connection, since: Since) -> dict[int, Wanted]:
-    """What the plan's scan found and nothing has a vector for, by source; before anything is packed."""
-    return {row[0]: Wanted(*row[1:]) for row in connection.execute(_FOUND, vars(since))}
-
-
-def waiting(connection: Connection, since: Since) -> Wanted:
-    """What waits since before the plan; before anything is packed."""
-    return Wanted(*connection.execute(_WAITING, vars(since)).one())
+def waiting(connection: Connection, since: Since) -> Waited:
+    """What waits since before the plan and was not packed."""
+    return Waited(*connection.execute(_WAITING, vars(since)).one())
 
 
 def textless(connection: Connection, since: Since) -> Iterator[WantedEmbedding]:
@@ -152,12 +133,41 @@ def textless(connection: Connection, since: Since) -> Iterator[WantedEmbedding]:
         yield WantedEmbedding(*row)
 
 
+# Purpose: what of a batch waits since before.
+_WAITED_FOR = (
+    "SELECT COUNT(*), COALESCE(SUM(e.tokens), 0) FROM lines l"
+    " JOIN embeddings e ON e.id = l.embedding_id WHERE l.batch_id = ? AND e.wanted_at = 0"
+)
+
+
+def waited_for(connection: Connection, batch_id: int) -> Waited:
+    """What of a batch waits since before the plan."""
+    return Waited(*connection.exec_driver_sql(_WAITED_FOR, (batch_id,)).one())
+
+
+# Purpose: what the plan has packed, by the source that pays.
+_PACKED = (
+    "SELECT l.source_id, SUM(e.tokens) FROM lines l JOIN embeddings e ON e.id = l.embedding_id"
+    " WHERE l.batch_id > ? GROUP BY l.source_id"
+)
+
+
+def asked_by_source(connection: Connection, since: Since) -> dict[int, int]:
+    """Tokens that budgets are asked for: what the plan has packed and what it had to leave, by the source that pays."""
+    asked = Counter(waiting_by_source(connection, since.profile))
+    asked.update({row[0]: int(row[1]) for row in connection.exec_driver_sql(_PACKED, (since.batch,))})
+    return dict(asked)
+
+
 # --- sending ---
 
 # Purpose: this batch is at work at the provider, as far as the plan goes.
 _SENT = text("UPDATE batches SET state = 'running', remote_id = ref, input_file_id = ref WHERE id = :id")
-# Purpose: every job is over: there is room for the next.
-_OVER = text("UPDATE batches SET state = 'closed' WHERE state IN ('creating', 'running')")
+# Purpose: the oldest job is over: there is room for the next.
+_OVER = text(
+    "UPDATE batches SET state = 'closed' WHERE id ="
+    " (SELECT MIN(id) FROM batches WHERE state IN ('creating', 'running'))"
+)
 
 
 def sent(tx: Tx, batch_id: int) -> None:
@@ -165,9 +175,9 @@ def sent(tx: Tx, batch_id: int) -> None:
     tx.connection.execute(_SENT, {"id": batch_id})
 
 
-def jobs_are_over(tx: Tx) -> int:
-    """Every job has ended; how many there were. What they cost stays reserved."""
-    return tx.connection.execute(_OVER).rowcount
+def end_oldest_job(tx: Tx) -> bool:
+    """The job that has been at work for longest ends, if there is one. What it costs stays reserved."""
+    return tx.connection.execute(_OVER).rowcount > 0
 
 
 # --- one by one, for the plan's file ---
@@ -202,7 +212,7 @@ _SENT_FOR = (
     " WHERE c.version_id = ? AND e.state = 1 AND e.wanted_at > 0 AND NOT EXISTS (SELECT 1 FROM chunks o"
     "  WHERE o.embedding_id = e.id AND o.version_id > ? AND o.version_id < c.version_id) ORDER BY c.ordinal"
 )
-# Purpose: what of a batch waits since before.
+# Purpose: the same, one by one.
 _WAITED = (
     "SELECT e.key, e.tokens FROM lines l JOIN embeddings e ON e.id = l.embedding_id"
     " WHERE l.batch_id = ? AND e.wanted_at = 0 ORDER BY l.line"

@@ -70,9 +70,9 @@ class ThrowAwayStore(Store):
 
 def folder_for_copies() -> Path:
     """Where throw-away copies go: `TMPDIR`, else /var/tmp, which is on a disk where /tmp may be memory."""
-    named = os.environ.get("TMPDIR")
-    if named is None and os.access(_ON_DISK, os.W_OK):
-        return _ON_DISK
+    for folder in (os.environ.get("TMPDIR"), _ON_DISK):
+        if folder is not None and os.access(folder, os.W_OK | os.X_OK):
+            return Path(folder)
     return Path(tempfile.gettempdir())
 
 

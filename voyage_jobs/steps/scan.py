@@ -24,6 +24,7 @@ from voyage_jobs.state import documents, ledger, sources, versions
 from voyage_jobs.state.documents import Seen, Vanished
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.store import Tx
+from voyage_jobs.state.versions import Added
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.rereading import Rereading
 from voyage_jobs.steps.splitting import split_options, to_version
@@ -97,6 +98,8 @@ class Scan:
         self.result: ScanResult | None = None
         self.read = 0
         """Files that were read and are text."""
+        self.added: list[Added] = []
+        """What each slice brought."""
         self.unreadable_folders: list[str] = []
         self.gone: Sequence[Vanished] = ()
         """What was not found any more, once the scan has come to its end."""
@@ -291,6 +294,7 @@ class Scan:
                 ledger.save(tx, added.reused_tokens, context.price, self.row.id)
             crash_point("scan.slice.before_commit")
         crash_point("scan.slice.committed")
+        self.added.append(added)
         self._changed += added.versions
         if added.versions or part.skipped:
             context.log.info(
