@@ -19,7 +19,7 @@ class InputFiles:
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+        self.folder = folder
         self._file: IO[bytes] | None = None
         self._size = 0
         self.taken: list[int] = []
@@ -32,9 +32,9 @@ class InputFiles:
     def line(self, line: bytes) -> None:
         """Add a line to the batch at hand."""
         self._size += len(line)
-        if self._folder is not None:
+        if self.folder is not None:
             if self._file is None:
-                path = self._folder / f"batch-{len(self.taken) + 1:04}.jsonl"
+                path = self.folder / f"batch-{len(self.taken) + 1:04}.jsonl"
                 self._file = open(path, "wb")  # noqa: SIM115 - closed by take or drop
             self._file.write(line)
 
@@ -55,9 +55,9 @@ class InputFiles:
 
     def write_params(self, params: object) -> None:
         """Write what goes with each file, once the folder is there."""
-        if self._folder is not None:
+        if self.folder is not None:
             text = orjson.dumps(params, option=orjson.OPT_INDENT_2)
-            (self._folder / "request_params.json").write_bytes(text + b"\n")
+            (self.folder / "request_params.json").write_bytes(text + b"\n")
 
 
 def _make_empty(folder: Path) -> None:

@@ -73,11 +73,11 @@ def plan(
     """
     files = InputFiles(folder)
     if out is None:
-        return _plan(settings, clock, max_inputs, files, sink, progress, folder)
+        return _plan(settings, clock, max_inputs, files, sink, progress)
     with _writing(out) as file:
         writer = PlanWriter(file)
         writer.begin(settings, clock, TokenCounter(settings.tokenizer_file).name)
-        report = _plan(settings, clock, max_inputs, files, writer, progress, folder)
+        report = _plan(settings, clock, max_inputs, files, writer, progress)
         writer.end(report)
     return report
 
@@ -98,7 +98,6 @@ def _plan(
     files: InputFiles,
     sink: Sink | None,
     progress: Progress,
-    folder: Path | None,
 ) -> dict[str, Any]:
     with rehearsal(settings, clock, progress) as tried:
         context = tried.context
@@ -120,7 +119,7 @@ def _plan(
         "as_of": iso(now_us(clock)),
         **report,
         "max_inputs": max_inputs,
-        "written": None if folder is None else str(folder),
+        "written": None if files.folder is None else str(files.folder),
         "warnings": warned,
     }
 

@@ -1,11 +1,11 @@
 """A throw-away copy of the state: what is tried out in it nobody sees, and nothing of it outlives the process.
 
 It lies in a file that has no name: opened, then unlinked while it is still empty. So whatever ends the process, the
-file system takes the texts in it back, and there is nothing that a later process would have to clear away. One
-connection serves for reading and writing, since a file without a name cannot be opened twice.
+file system takes what is in it back, and there is nothing that a later process would have to clear away (but for an
+empty file, if it ends in the very moment between the two). One connection serves for reading and writing, since a file
+without a name cannot be opened twice.
 
-Considered and left: a transaction on the real state that is rolled back (it would lock out the daemon), temporary
-tables over an attached state (every statement would need a second form), `VACUUM INTO` (slower, and it needs a name).
+docs/design.md, "Planning", has what else was considered.
 """
 
 from __future__ import annotations
@@ -123,7 +123,10 @@ def _bring_up_to_date(engine: Engine, state: Path | None) -> None:
 
 
 def _demand_room(state: Path, folder: Path) -> None:
-    size = sum(os.stat(path).st_size for path in (state, Path(f"{state}-wal")) if path.exists())
+    size = 0
+    for path in (state, Path(f"{state}-wal")):
+        with contextlib.suppress(FileNotFoundError):  # the log comes and goes
+            size += path.stat().st_size
     found = os.statvfs(folder)
     free = found.f_bavail * found.f_frsize
     if free < size:
