@@ -241,7 +241,7 @@ def test_nothing_is_written_but_a_file_without_a_name(tmp_path, temporary):
     world.write("new.md", prose("a new one"))
     before = listing(world.data_dir)
     with rehearsal(world.settings(), world.clock, no_progress) as tried:
-        assert len(list(tried.run(InputFiles(None), None, lambda *_: None))) == 1
+        assert len(list(tried.run(InputFiles(None), lambda *_: None))) == 1
         open_files = [os.path.realpath(entry) for entry in Path("/proc/self/fd").iterdir()]
         assert [name for name in open_files if name.startswith(str(temporary))]
         assert list(temporary.iterdir()) == []

@@ -99,11 +99,11 @@ def _plan(
     sink: Sink | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    with rehearsal(settings, clock, progress) as tried:
+    with rehearsal(settings, clock, progress, max_inputs) as tried:
         context = tried.context
         files.write_params(request_params(context.settings, context.profile))
         skipped = sink.skipped if sink is not None else lambda *_: None
-        scanned = list(tried.run(files, max_inputs, skipped))
+        scanned = list(tried.run(files, skipped))
         with context.store.read() as connection:
             waiting = _Waiting.count(tried, connection, files)
             plans = [_numbers(tried, connection, each) for each in scanned]

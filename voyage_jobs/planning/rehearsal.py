@@ -68,20 +68,21 @@ class Rehearsal:
     rooms: list[Room]
     rows: list[SourceRow]
     """The configured sources as they were before they were scanned."""
+    most_inputs: int | None = None
+    """How many inputs may still be packed; None: any number."""
 
-    def run(self, files: InputFiles, most_inputs: int | None, on_skip: OnSkip) -> Iterator[Scanned]:
-        """Scan source after source and pack, in the order in which `sync` does, under this --max-inputs.
+    def run(self, files: InputFiles, on_skip: OnSkip) -> Iterator[Scanned]:
+        """Scan source after source and pack, in the order in which `sync` does.
 
         `files` hears of every batch, `on_skip` (source, path, reason) of every file that is not taken.
         """
         self.context.on_line = files.line
-        most = _Most(most_inputs)
         for at, row in enumerate(self.rows):
             yield self._scan(row, on_skip)
             if at == 0:
                 self._send_older(files)
-            self._pack(files, most)  # once: then `sync` begins the scan of the next
-        while self._pack(files, most) or self._wait():
+            self._pack(files)  # once: then `sync` begins the scan of the next
+        while self._pack(files) or self._wait():
             pass
         files.drop()
         with self.context.store.write() as tx:
@@ -116,18 +117,18 @@ class Rehearsal:
                 files.take(batch)
             self._send(batch)
 
-    def _pack(self, files: InputFiles, most: _Most) -> bool:
+    def _pack(self, files: InputFiles) -> bool:
         """Pack one batch if there is something to pack and room for it, and send it."""
         while recount(self.context):
             pass
-        if most.inputs is not None and most.inputs <= 0:
+        if self.most_inputs is not None and self.most_inputs <= 0:
             return False
-        did = pack(self.context, eager=True, most_inputs=most.inputs)
+        did = pack(self.context, eager=True, most_inputs=self.most_inputs)
         for batch in self._packed():
             files.take(batch)
             self._send(batch)
-            if most.inputs is not None:
-                most.inputs -= batch.inputs
+            if self.most_inputs is not None:
+                self.most_inputs -= batch.inputs
         return did
 
     def _wait(self) -> bool:
@@ -142,13 +143,6 @@ class Rehearsal:
     def _send(self, batch: BatchRow) -> None:
         with self.context.store.write() as tx:
             foresight.sent(tx, batch.id)
-
-
-@dataclass
-class _Most:
-    """How many inputs may still be packed; None: any number."""
-
-    inputs: int | None
 
 
 @dataclass(frozen=True)
@@ -170,7 +164,9 @@ class Scanned:
 
 
 @contextlib.contextmanager
-def rehearsal(settings: Settings, clock: Clock, progress: Progress) -> Iterator[Rehearsal]:
+def rehearsal(
+    settings: Settings, clock: Clock, progress: Progress, most_inputs: int | None = None
+) -> Iterator[Rehearsal]:
     """Open a copy of the state of these settings, or an empty one where there is none yet, and get it ready.
 
     Raises StateError for a state that cannot be read, DiskFullError where there is no room for the copy.
@@ -209,7 +205,7 @@ def rehearsal(settings: Settings, clock: Clock, progress: Progress) -> Iterator[
         budget.begin_run(context)
         with store.read() as connection:
             rooms = list(budget.rooms(connection, context.settings, context.price, now_us(clock)))
-        yield Rehearsal(context, since, in_force, paused, rooms, rows)
+        yield Rehearsal(context, since, in_force, paused, rooms, rows, most_inputs)
 
 
 def _take_up(context: Context) -> None:

@@ -54,38 +54,36 @@ def begin(tx: Tx, profile_id: int) -> Since:
 
 # --- what the scan found ---
 
-_CAME_BACK = (
-    "+t.kind = 'document' AND t.target = 'present' AND t.origin IN ('missing', 'gone') AND t.id > :transition"
+_IS_NEW = (
+    "(d.id > :document OR EXISTS (SELECT 1 FROM transitions t WHERE t.kind = 'document' AND t.subject = d.id"
+    " AND t.target = 'present' AND t.origin IN ('missing', 'gone') AND t.id > :transition))"
 )
-# Purpose: files that were not there before: never seen, or missing, or given up.
-_NEW = text(
-    "SELECT (SELECT COUNT(*) FROM documents d WHERE d.id > :document AND d.source_id = :source AND d.state = 'present')"
-    " + (SELECT COUNT(*) FROM transitions t JOIN documents d ON d.id = t.subject"
-    f"  WHERE {_CAME_BACK} AND d.id <= :document AND d.source_id = :source)"
+_AT = "CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END AS path"
+# What a source has now: documents with another content, and those that came back with the content that they had.
+_FOUND = (
+    f"SELECT {_AT}, v.content_hash, {_IS_NEW} AS is_new, v.id AS version_id FROM versions v"
+    " JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
+    " WHERE v.id > :version AND v.source_id = :source"
+    f" UNION ALL SELECT {_AT}, d.content_hash, 1, NULL FROM transitions t JOIN documents d ON d.id = t.subject"
+    " JOIN folders f ON f.id = d.folder_id WHERE t.id > :transition AND +t.kind = 'document' AND t.target = 'present'"
+    "  AND t.origin IN ('missing', 'gone') AND d.source_id = :source"
+    "  AND NOT EXISTS (SELECT 1 FROM versions n WHERE n.document_id = d.id AND n.id > :version)"
 )
-_IS_BACK = (
-    "EXISTS (SELECT 1 FROM transitions t WHERE t.kind = 'document' AND t.subject = d.id AND t.target = 'present'"
-    " AND t.origin IN ('missing', 'gone') AND t.id > :transition)"
-)
-# Purpose: the same for one document.
-_IS_NEW = text(f"SELECT d.id > :document OR {_IS_BACK} FROM documents d WHERE d.id = :id")
-# Purpose: files that were there with another content.
-_CHANGED = text(
-    "SELECT COUNT(*) FROM versions v JOIN documents d ON d.id = v.document_id"
-    f" WHERE v.id > :version AND v.source_id = :source AND d.id <= :document AND NOT {_IS_BACK}"
-)
+# Purpose: how many files were not there before (never seen, missing, given up), and how many had another content.
+_COUNT_FOUND = text(f"SELECT COALESCE(SUM(is_new), 0), COALESCE(SUM(NOT is_new), 0) FROM ({_FOUND})")
+# Purpose: whether one file was not there before.
+_IS_ONE_NEW = text(f"SELECT {_IS_NEW} FROM documents d WHERE d.id = :id")
 
 
 def new_and_changed(connection: Connection, source_id: int, since: Since) -> tuple[int, int]:
     """Documents of a source that are new, and that were changed."""
-    values = {**vars(since), "source": source_id}
-    new, changed = (int(connection.execute(each, values).scalar_one()) for each in (_NEW, _CHANGED))
+    new, changed = connection.execute(_COUNT_FOUND, {**vars(since), "source": source_id}).one()
     return new, changed
 
 
 def is_new(connection: Connection, document_id: int, since: Since) -> bool:
     """Whether a document was not there before."""
-    return bool(connection.execute(_IS_NEW, {**vars(since), "id": document_id}).scalar_one())
+    return bool(connection.execute(_IS_ONE_NEW, {**vars(since), "id": document_id}).scalar_one())
 
 
 # Purpose: which chunks of new versions have failed before, and are not sent again by themselves.
@@ -183,29 +181,19 @@ def end_oldest_job(tx: Tx) -> bool:
 # --- one by one, for the plan's file ---
 
 
-@dataclass(frozen=True)
-class FoundDocument:
+# Purpose: those documents one by one.
+_LIST_FOUND = text(_FOUND)
+
+
+class FoundDocument(NamedTuple):
     """A document that is new or changed. `version_id` is None for one that came back as it was."""
 
     path: str
     content_hash: bytes
-    is_new: bool
+    is_new: int
     version_id: int | None
 
 
-_PATH = "CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END"
-# Purpose: every document of a source that has another content now.
-_WITH_VERSION = text(
-    f"SELECT {_PATH}, v.content_hash, d.id > :document OR {_IS_BACK}, v.id FROM versions v"
-    " JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
-    " WHERE v.id > :version AND v.source_id = :source ORDER BY v.id"
-)
-# Purpose: every document of a source that came back with the content that it had.
-_AS_IT_WAS = text(
-    f"SELECT {_PATH}, d.content_hash, 1, NULL FROM transitions t JOIN documents d ON d.id = t.subject"
-    f" JOIN folders f ON f.id = d.folder_id WHERE {_CAME_BACK} AND d.source_id = :source"
-    " AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.document_id = d.id AND v.id > :version) ORDER BY t.id"
-)
 # Purpose: what of a new version was packed, and was not needed by a version before it.
 _SENT_FOR = (
     "SELECT DISTINCT e.key, e.tokens FROM chunks c JOIN embeddings e ON e.id = c.embedding_id"
@@ -220,12 +208,9 @@ _WAITED = (
 
 
 def documents_found(connection: Connection, source_id: int, since: Since) -> Iterator[FoundDocument]:
-    """Everything that is new or changed in a source."""
-    for statement in (_WITH_VERSION, _AS_IT_WAS):
-        for path, content_hash, new, version_id in connection.execute(
-            statement, {**vars(since), "source": source_id}
-        ):
-            yield FoundDocument(path, content_hash, bool(new), version_id)
+    """Everything that is new or changed in a source, in the order in which it was found."""
+    for row in connection.execute(_LIST_FOUND, {**vars(since), "source": source_id}):
+        yield FoundDocument(*row)
 
 
 def sent_for(connection: Connection, version_id: int, since: Since) -> Iterator[tuple[bytes, int]]:
