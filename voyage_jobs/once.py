@@ -15,8 +15,8 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.doorbell import Doorbell
 from voyage_jobs.errors import VoyageJobsError
 from voyage_jobs.observe import together
-from voyage_jobs.report.plan_check import demand_unchanged
-from voyage_jobs.report.plan_file import Plan
+from voyage_jobs.planning.check import demand_unchanged
+from voyage_jobs.planning.file import Plan
 from voyage_jobs.signals import Signals
 from voyage_jobs.state import notes
 from voyage_jobs.state.door import open_state

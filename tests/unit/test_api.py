@@ -15,9 +15,9 @@ from tests.world import KEY, World
 from voyage_jobs import errors, lock
 from voyage_jobs.api.project import WAITING, Project
 from voyage_jobs.cli.main import cli
+from voyage_jobs.planning.plan import plan
 from voyage_jobs.report.batches import listing
 from voyage_jobs.report.cost import cost
-from voyage_jobs.report.plan import plan
 from voyage_jobs.report.search import search
 from voyage_jobs.report.status import status
 from voyage_jobs.report.why import why

@@ -12,9 +12,9 @@ from tokenizer_file import make_tokenizer
 from world import World
 
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.report.plan import plan as make_plan
-from voyage_jobs.report.plan_check import demand_unchanged
-from voyage_jobs.report.plan_file import read_plan
+from voyage_jobs.planning.check import demand_unchanged
+from voyage_jobs.planning.file import read_plan
+from voyage_jobs.planning.plan import plan as make_plan
 from voyage_jobs.signals import Signals
 from voyage_jobs.sync import Ending, Sync
 

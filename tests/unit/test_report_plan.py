@@ -7,7 +7,7 @@ import pytest
 from world import World
 
 from voyage_jobs.errors import ConfigError, StateError
-from voyage_jobs.report.plan import plan
+from voyage_jobs.planning.plan import plan
 from voyage_jobs.state import batches
 
 

@@ -11,9 +11,9 @@ from older_state import as_0_1_0_left_it
 from readers_in_use import copy_of, use
 from step_doors import prose, query, scan, settle, shown, versions_of
 
+from voyage_jobs.planning.plan import plan
 from voyage_jobs.readers.registry import reader_of
 from voyage_jobs.readers.text import MARKDOWN, RST, TEXT, TextReader
-from voyage_jobs.report.plan import plan
 from voyage_jobs.sources.rules import DEFAULT_INCLUDE
 from voyage_jobs.splitting.forms import FORMS
 from voyage_jobs.state import sources

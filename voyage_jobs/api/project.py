@@ -145,7 +145,7 @@ class Project:
         `StateError` for a state that cannot be read.
         """
         from voyage_jobs.api import mapping
-        from voyage_jobs.report.plan import plan
+        from voyage_jobs.planning.plan import plan
         from voyage_jobs.steps.context import no_progress
 
         _demand_whole("max_inputs", max_inputs, 1)

@@ -48,11 +48,11 @@ def plan(
     counted by the model's tokenizer if it is here (`fetch-tokenizer`), else estimated on the high side. The key is not
     needed.
     """
-    from voyage_jobs.report import plan as report
+    from voyage_jobs.planning import plan as planning
 
     settings = settings_of(ctx)
     with output.progress() as progress:
-        found = report.plan(
+        found = planning.plan(
             settings, SystemClock(), max_inputs=max_inputs, folder=folder, out=out, progress=progress
         )
     if as_json:

@@ -112,7 +112,7 @@ def _ask(ctx: click.Context, settings: Settings, arguments: dict[str, object]) -
 def _confirmed(settings: Settings, found: Vectors, as_json: bool) -> bool:
     """Say what it costs, and ask where there is somebody to ask."""
     from voyage_jobs.clock import SystemClock
-    from voyage_jobs.report.plan import plan
+    from voyage_jobs.planning.plan import plan
     from voyage_jobs.report.rebuild import as_dict
 
     with output.progress() as progress:

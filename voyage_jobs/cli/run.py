@@ -89,7 +89,7 @@ def sync(
     from voyage_jobs.logs import get_logger
     from voyage_jobs.once import sync_once
     from voyage_jobs.outcome import exit_code, summary
-    from voyage_jobs.report.plan_file import read_plan
+    from voyage_jobs.planning.file import read_plan
     from voyage_jobs.signals import Signals
 
     if plan_file is not None and max_inputs is not None:

@@ -8,11 +8,13 @@ from typing import Any
 
 from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.prices import batch_price, sync_price
+from voyage_jobs.config.profile import profile_of
+from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.profile import KeyMaker
 from voyage_jobs.report import why_file
 from voyage_jobs.report.find import OnDisk, find
-from voyage_jobs.report.source_plan import Keys
 from voyage_jobs.state import counts, documents, ledger, orders, sources
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.door import open_state
@@ -21,6 +23,15 @@ from voyage_jobs.state.story import View
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.reading import read_now, source_of
 from voyage_jobs.steps.splitting import identity_of, split_options, to_version
+
+
+class Keys:
+    """Makes keys and counts tokens where there is no worker."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.profile = profile_of(settings)
+        self.keys = KeyMaker(self.profile)
+        self.count = vendor_of(settings).tokenizer(settings.tokenizer_file)
 
 
 @dataclass(frozen=True)

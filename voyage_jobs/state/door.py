@@ -99,6 +99,14 @@ class State(Reader, Protocol):
         Raises `LockedError` where a second writer is not safe or not let in.
         """
 
+    def throw_away(
+        self, clock: Clock, progress: Callable[[int, int], None]
+    ) -> AbstractContextManager[Writer]:
+        """A copy of one moment that nobody else sees and that is gone with its last user; empty where there is none.
+
+        `progress` as for `copy_to`. Raises `StateError`, `DiskFullError`.
+        """
+
     def copy_to(self, folder: Path, progress: Callable[[int, int], None]) -> Path:
         """Copy one moment of it into `folder`, durable on return, while work goes on; the file that it is in.
 

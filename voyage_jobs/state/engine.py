@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,6 +33,7 @@ from voyage_jobs.errors import StateError
 
 BUSY_TIMEOUT_MS = 30_000
 CACHE_KIB = 64 * 1024
+_PAGES_PER_STEP = 2_048
 AUTOCHECKPOINT_PAGES = (
     16_384  # 64 MiB: large commits rewrite the same index pages, so let them gather in the log
 )
@@ -115,3 +117,23 @@ def reading_engine(path: Path) -> Engine:
         connection.exec_driver_sql("BEGIN")
 
     return engine
+
+
+def copy_pages(source: Path, target: Any, progress: Callable[[int, int], None]) -> None:
+    """Copy one moment of a database into an open connection of the driver; nothing is synced.
+
+    The open read transaction pins the moment, so that later commits neither get in nor make the copy begin again;
+    nobody waits for it. `progress` hears (pages done, pages in all).
+    """
+    uri = f"file:{quote(os.fsencode(source))}?mode=ro"
+    reader = sqlite_module().connect(uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
+    try:
+        reader.execute("BEGIN")
+        reader.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        reader.backup(
+            target,
+            pages=_PAGES_PER_STEP,
+            progress=lambda _status, left, total: progress(total - left, total),
+        )
+    finally:
+        reader.close()

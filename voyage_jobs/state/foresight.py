@@ -1,68 +1,231 @@
-"""What a plan asks the state: is this content known, is this embedding paid for? And a state where there is none."""
+"""What a plan asks its throw-away state (see throwaway.py): what did the scan find, what waits, what was sent?
+
+What waited before the plan began has `wanted_at` 0 here; so the texts that the plan's scan found can be told from it.
+A batch is sent by saying so: there is nobody at the other end.
+"""
 
 from __future__ import annotations
 
-import contextlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from sqlalchemy import Connection, create_engine, select, text
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import Connection, select, text
 
-from voyage_jobs.state.engine import sqlite_module
-from voyage_jobs.state.identity import Made
-from voyage_jobs.state.schema import metadata, profiles
-from voyage_jobs.state.story import View
+from voyage_jobs.state import batches, documents
+from voyage_jobs.state.embeddings import WantedEmbedding, waiting_by_source
+from voyage_jobs.state.schema import profiles
+from voyage_jobs.state.store import Tx
 
 _SLICE = 500  # parameters per look-up
 
 
-class NoState:
-    """An empty state in memory, so that a plan before the first run asks the same questions."""
-
-    def __init__(self) -> None:
-        self._engine = create_engine(
-            "sqlite+pysqlite://",
-            module=sqlite_module(),
-            poolclass=StaticPool,
-            connect_args={"check_same_thread": False},
-        )
-        metadata.create_all(self._engine)
-
-    @contextlib.contextmanager
-    def read(self) -> Iterator[View]:
-        """Always there, always empty."""
-        with self._engine.connect() as connection:
-            yield connection
-
-
 @dataclass(frozen=True)
-class KnownDocument:
-    """What the state knows at one place: `identities` are those of what is wanted or served."""
+class Since:
+    """Where the plan's own rows begin: what was there has ids up to these."""
 
-    state: str
-    content_hash: bytes | None
-    identities: frozenset[Made]
+    document: int
+    transition: int
+    version: int
+    batch: int
+    profile: int
 
 
-# Purpose: what is known at one place.
-_DOCUMENT = text("SELECT id, state, content_hash FROM documents WHERE folder_id = :folder AND name = :name")
-# Purpose: what is wanted or served of it.
-_LIVE = text(
-    "SELECT content_hash, text_hash, splitter FROM versions"
-    " WHERE document_id = :id AND state IN ('waiting', 'ready', 'published') AND profile_id = :profile"
+# Purpose: mark what waits or is on its way as older than the plan; and let nothing keep it back that is over some day
+# (a wait after failures, a batch that waits for an operator).
+_BEGIN = (
+    "UPDATE embeddings SET wanted_at = 0 WHERE state = 0",
+    "UPDATE embeddings SET wanted_at = 0 WHERE state = 1",
+    "DELETE FROM lanes",
+    "UPDATE batches SET state = 'closed' WHERE state = 'parked'",
 )
 
 
-def known_document(
-    connection: Connection, folder_id: int, name: str, profile_id: int | None
-) -> KnownDocument | None:
-    """What the state knows of a file, or None."""
-    row = connection.execute(_DOCUMENT, {"folder": folder_id, "name": name}).one_or_none()
-    if row is None:
-        return None
-    live = connection.execute(_LIVE, {"id": row.id, "profile": profile_id})
-    return KnownDocument(row.state, row.content_hash, frozenset(Made(*v) for v in live))
+def begin(tx: Tx, profile_id: int) -> Since:
+    """From here on, what is found is the plan's."""
+    for statement in _BEGIN:
+        tx.connection.exec_driver_sql(statement)
+    mark = documents.mark(tx.connection)
+    newest = batches.newest(tx.connection, 1)
+    batch = newest[0].id if newest else 0
+    return Since(documents.newest_id(tx.connection), mark.transition, mark.version, batch, profile_id)
+
+
+# --- what the scan found ---
+
+_IS_NEW = (
+    "(d.id > :document OR EXISTS (SELECT 1 FROM transitions t WHERE t.kind = 'document' AND t.subject = d.id"
+    " AND t.target = 'present' AND t.origin IN ('missing', 'gone') AND t.id > :transition))"
+)
+_AT = "CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END AS path"
+# What a source has now: documents with another content, and those that came back with the content that they had.
+_FOUND = (
+    f"SELECT {_AT}, v.content_hash, {_IS_NEW} AS is_new, v.id AS version_id FROM versions v"
+    " JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
+    " WHERE v.id > :version AND v.source_id = :source"
+    f" UNION ALL SELECT {_AT}, d.content_hash, 1, NULL FROM transitions t JOIN documents d ON d.id = t.subject"
+    " JOIN folders f ON f.id = d.folder_id WHERE t.id > :transition AND +t.kind = 'document' AND t.target = 'present'"
+    "  AND t.origin IN ('missing', 'gone') AND d.source_id = :source"
+    "  AND NOT EXISTS (SELECT 1 FROM versions n WHERE n.document_id = d.id AND n.id > :version)"
+)
+# Purpose: how many files were not there before (never seen, missing, given up), and how many had another content.
+_COUNT_FOUND = text(f"SELECT COALESCE(SUM(is_new), 0), COALESCE(SUM(NOT is_new), 0) FROM ({_FOUND})")
+# Purpose: whether one file was not there before.
+_IS_ONE_NEW = text(f"SELECT {_IS_NEW} FROM documents d WHERE d.id = :id")
+
+
+def new_and_changed(connection: Connection, source_id: int, since: Since) -> tuple[int, int]:
+    """Documents of a source that are new, and that were changed."""
+    new, changed = connection.execute(_COUNT_FOUND, {**vars(since), "source": source_id}).one()
+    return new, changed
+
+
+def is_new(connection: Connection, document_id: int, since: Since) -> bool:
+    """Whether a document was not there before."""
+    return bool(connection.execute(_IS_ONE_NEW, {**vars(since), "id": document_id}).scalar_one())
+
+
+# Purpose: which chunks of new versions have failed before, and are not sent again by themselves.
+_FAILED = text(
+    "SELECT COUNT(*), COALESCE(SUM(c.tokens), 0) FROM embeddings e CROSS JOIN chunks c ON c.embedding_id = e.id"
+    " JOIN versions v ON v.id = c.version_id WHERE e.state = 3 AND v.id > :version AND v.source_id = :source"
+)
+
+
+def failed_again(connection: Connection, source_id: int, since: Since) -> tuple[int, int]:
+    """(chunks, tokens) of what is new or changed in a source that failed before."""
+    chunks, tokens = connection.execute(_FAILED, {**vars(since), "source": source_id}).one()
+    return chunks, tokens
+
+
+class Waited(NamedTuple):
+    """Embeddings that wait since before the plan, and their tokens."""
+
+    embeddings: int
+    tokens: int
+
+
+# Purpose: what waits since before, and is in no batch.
+_WAITING = text(
+    "SELECT COUNT(*), COALESCE(SUM(tokens), 0) FROM embeddings"
+    " WHERE state = 0 AND profile_id = :profile AND wanted_at = 0"
+)
+# Purpose: that of it for which the state keeps no text.
+_TEXTLESS = (
+    'SELECT e.id, e.key, e.vectors, e.tokens, MIN(c.version_id), c.start, c."end" FROM embeddings e'
+    " CROSS JOIN chunks c ON c.embedding_id = e.id WHERE e.state = 0 AND e.profile_id = ? AND e.wanted_at = 0"
+    " AND NOT EXISTS (SELECT 1 FROM chunks k JOIN texts t ON t.version_id = k.version_id"
+    "  WHERE k.embedding_id = e.id) GROUP BY e.id"
+)
+
+
+def waiting(connection: Connection, since: Since) -> Waited:
+    """What waits since before the plan and was not packed."""
+    return Waited(*connection.execute(_WAITING, vars(since)).one())
+
+
+def textless(connection: Connection, since: Since) -> Iterator[WantedEmbedding]:
+    """That of it whose text can only be had from a file, if at all."""
+    for row in connection.exec_driver_sql(_TEXTLESS, (since.profile,)):
+        yield WantedEmbedding(*row)
+
+
+# Purpose: what of a batch waits since before.
+_WAITED_FOR = (
+    "SELECT COUNT(*), COALESCE(SUM(e.tokens), 0) FROM lines l"
+    " JOIN embeddings e ON e.id = l.embedding_id WHERE l.batch_id = ? AND e.wanted_at = 0"
+)
+
+
+def waited_for(connection: Connection, batch_id: int) -> Waited:
+    """What of a batch waits since before the plan."""
+    return Waited(*connection.exec_driver_sql(_WAITED_FOR, (batch_id,)).one())
+
+
+# Purpose: what the plan has packed, by the source that pays.
+_PACKED = (
+    "SELECT l.source_id, SUM(e.tokens) FROM lines l JOIN embeddings e ON e.id = l.embedding_id"
+    " WHERE l.batch_id > ? GROUP BY l.source_id"
+)
+
+
+def asked_by_source(connection: Connection, since: Since) -> dict[int, int]:
+    """Tokens that budgets are asked for: what the plan has packed and what it had to leave, by the source that pays."""
+    asked = Counter(waiting_by_source(connection, since.profile))
+    asked.update({row[0]: int(row[1]) for row in connection.exec_driver_sql(_PACKED, (since.batch,))})
+    return dict(asked)
+
+
+# --- sending ---
+
+# Purpose: this batch is at work at the provider, as far as the plan goes.
+_SENT = text("UPDATE batches SET state = 'running', remote_id = ref, input_file_id = ref WHERE id = :id")
+# Purpose: the oldest job is over: there is room for the next.
+_OVER = text(
+    "UPDATE batches SET state = 'closed' WHERE id ="
+    " (SELECT MIN(id) FROM batches WHERE state IN ('creating', 'running'))"
+)
+
+
+def sent(tx: Tx, batch_id: int) -> None:
+    """A batch has become a job."""
+    tx.connection.execute(_SENT, {"id": batch_id})
+
+
+def end_oldest_job(tx: Tx) -> bool:
+    """The job that has been at work for longest ends, if there is one. What it costs stays reserved."""
+    return tx.connection.execute(_OVER).rowcount > 0
+
+
+# --- one by one, for the plan's file ---
+
+
+# Purpose: those documents one by one.
+_LIST_FOUND = text(_FOUND)
+
+
+class FoundDocument(NamedTuple):
+    """A document that is new or changed. `version_id` is None for one that came back as it was."""
+
+    path: str
+    content_hash: bytes
+    is_new: int
+    version_id: int | None
+
+
+# Purpose: what of a new version was packed, and was not needed by a version before it.
+_SENT_FOR = (
+    "SELECT DISTINCT e.key, e.tokens FROM chunks c JOIN embeddings e ON e.id = c.embedding_id"
+    " WHERE c.version_id = ? AND e.state = 1 AND e.wanted_at > 0 AND NOT EXISTS (SELECT 1 FROM chunks o"
+    "  WHERE o.embedding_id = e.id AND o.version_id > ? AND o.version_id < c.version_id) ORDER BY c.ordinal"
+)
+# Purpose: the same, one by one.
+_WAITED = (
+    "SELECT e.key, e.tokens FROM lines l JOIN embeddings e ON e.id = l.embedding_id"
+    " WHERE l.batch_id = ? AND e.wanted_at = 0 ORDER BY l.line"
+)
+
+
+def documents_found(connection: Connection, source_id: int, since: Since) -> Iterator[FoundDocument]:
+    """Everything that is new or changed in a source, in the order in which it was found."""
+    for row in connection.execute(_LIST_FOUND, {**vars(since), "source": source_id}):
+        yield FoundDocument(*row)
+
+
+def sent_for(connection: Connection, version_id: int, since: Since) -> Iterator[tuple[bytes, int]]:
+    """(key, tokens) of what was packed because of a new version."""
+    for row in connection.exec_driver_sql(_SENT_FOR, (version_id, since.version)):
+        yield row[0], row[1]
+
+
+def waited_in(connection: Connection, batch_id: int) -> Iterator[tuple[bytes, int]]:
+    """(key, tokens) of what is in a batch and waited before the plan."""
+    for row in connection.exec_driver_sql(_WAITED, (batch_id,)):
+        yield row[0], row[1]
+
+
+# --- what others ask, too ---
 
 
 def embedding_states(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, int]:

@@ -6,8 +6,8 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -16,7 +16,7 @@ from voyage_jobs import durable
 from voyage_jobs.clock import Clock, now_us
 from voyage_jobs.errors import BusyError, LockedError, StateError
 from voyage_jobs.state.engine import (
-    BUSY_TIMEOUT_MS,
+    copy_pages,
     library_is_safe,
     library_version,
     reading_engine,
@@ -26,7 +26,6 @@ from voyage_jobs.state.engine import (
 from voyage_jobs.state.store import NOT_OPENED_HINT, Store, Tx, is_overflow, told_plainly
 
 _NO_EPOCH = 0  # an instance's epoch is at least 1
-_PAGES_PER_STEP = 2_048
 _SQLITE_ERROR = 1
 # Purpose: tell an empty or foreign file from one of ours without loading Alembic.
 _REVISION = text("SELECT version_num FROM alembic_version")
@@ -115,27 +114,24 @@ class SqliteState:
         finally:
             engine.dispose()
 
+    def throw_away(self, clock: Clock, progress: Callable[[int, int], None]) -> AbstractContextManager[Store]:
+        """A copy in a file without a name, brought to the present schema."""
+        from voyage_jobs.state.throwaway import throw_away
+
+        return throw_away(self.place if self.exists() else None, clock, progress)
+
     def copy_to(self, folder: Path, progress: Callable[[int, int], None]) -> Path:
         """Copy the last committed state into a new file of the same name, durable on return.
 
         The open read transaction pins one moment, so that later commits neither get in nor make the copy begin again;
         nobody waits for it.
         """
-        target, module = folder / self.place.name, sqlite_module()
+        target = folder / self.place.name
         with told_plainly(self.place), durable.no_room_is_one_error(str(target)):
-            uri = f"file:{quote(os.fsencode(self.place))}?mode=ro"
-            reader = module.connect(uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
-            with contextlib.closing(reader):
-                reader.execute("BEGIN")
-                reader.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-                with contextlib.closing(module.connect(str(target), isolation_level=None)) as writer:
-                    reader.backup(
-                        writer,
-                        pages=_PAGES_PER_STEP,
-                        progress=lambda _status, left, total: progress(total - left, total),
-                    )
-                    # One file, without a log beside it; the first start turns logging on again.
-                    writer.execute("PRAGMA journal_mode=DELETE").fetchone()
+            with contextlib.closing(sqlite_module().connect(str(target), isolation_level=None)) as writer:
+                copy_pages(self.place, writer, progress)
+                # One file, without a log beside it; the first start turns logging on again.
+                writer.execute("PRAGMA journal_mode=DELETE").fetchone()
             durable.sync_file(target)
         return target
 

@@ -207,17 +207,14 @@ def _want_embeddings(tx: Tx, profile_id: int, fresh: Sequence[NewVersion]) -> tu
 
 def _tally(fresh: Sequence[NewVersion], asked: dict[bytes, NewChunk], paid: set[bytes]) -> Added:
     everything = [chunk for version in fresh for chunk in version.chunks]
-    first_use = {id(asked[key]) for key in paid}  # `asked` keeps the last chunk with a key; one of them pays
-    reused = [
-        c for c in everything if c.key not in paid or (c.request_vectors == 1 and id(c) not in first_use)
-    ]
+    new_tokens = sum(asked[key].request_tokens for key in paid)
     return Added(
         versions=len(fresh),
         chunks=len(everything),
         new_embeddings=len(paid),
-        new_tokens=sum(asked[key].request_tokens for key in paid),
-        reused_chunks=len(reused),
-        reused_tokens=sum(chunk.tokens for chunk in reused),
+        new_tokens=new_tokens,
+        reused_chunks=len(everything) - sum(asked[key].request_vectors for key in paid),
+        reused_tokens=sum(chunk.tokens for chunk in everything) - new_tokens,
     )
 
 
@@ -367,9 +364,13 @@ def _settle(tx: Tx, where: Any, cause: str, batch_id: int | None) -> None:
     )
 
 
+# Purpose: the text of a version; asked for once or twice for every document that is sent.
+_TEXT_OF = text("SELECT body FROM texts WHERE version_id = :id")
+
+
 def text_of(connection: Connection, version_id: int) -> str | None:
     """The decoded text of a version, if the state still has it."""
-    body = connection.execute(select(texts.c.body).where(texts.c.version_id == version_id)).scalar()
+    body = connection.execute(_TEXT_OF, {"id": version_id}).scalar()
     return None if body is None else zstandard.ZstdDecompressor().decompress(body).decode()
 
 

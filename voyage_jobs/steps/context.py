@@ -71,6 +71,10 @@ class Context:
     """Whether files may have gone since the texts of what is served without them were last looked for."""
     only: frozenset[bytes] | None = None
     """The keys that may be sent, where a run carries out a plan; None: any."""
+    rehearsal: bool = False
+    """Whether this is a plan, at work on a throw-away state: files in the data folder are looked at and left alone."""
+    on_line: Callable[[bytes], None] | None = None
+    """Hears every line of a batch that is packed, in their order: a plan counts and writes them."""
     step: str = troubles.START
     """The step at work: whose error it is."""
     troubled: dict[str, str] = field(default_factory=dict)

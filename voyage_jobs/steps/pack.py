@@ -188,10 +188,12 @@ def _fitting(
             found = texts.of_embedding(wanted)
             if found is None or not allowance.take(wanted.source_id, wanted.tokens):
                 continue
-            line = len(context.vendor.line(wanted.key.hex(), found, context.profile))
-            if not filling.take(wanted.vectors, line, wanted.tokens):
+            line = context.vendor.line(wanted.key.hex(), found, context.profile)
+            if not filling.take(wanted.vectors, len(line), wanted.tokens):
                 return
             context.progress("packing", filling.inputs, None)
+            if context.on_line is not None:
+                context.on_line(line)
             yield wanted
         if asked < most or filling.inputs >= limits.inputs:
             return

@@ -70,7 +70,7 @@ def _recover(context: Context, mode: str) -> None:
     settle_interrupted(context)
     adopt_packs(context)
     note_generation(context)
-    _missing_packs(context)
+    lose_missing_packs(context)
     _stray_spool(context)
     _table(context)
 
@@ -90,13 +90,13 @@ def _note_a_death(tx: Tx, dead: Here | None, mode: str) -> None:
     troubles.over(tx, troubles.PROCESS)  # by this start
 
 
-def _missing_packs(context: Context) -> None:
+def lose_missing_packs(context: Context) -> None:
     """A pack that is on record and not on disk, or cut, cannot be published from: fetch its vectors anew."""
     with context.store.read() as connection:
         missing = [pack for pack in batches.all_packs(connection) if not _is_whole(context, pack)]
         held = embeddings.by_pack(connection) if missing else {}
     for pack in missing:
-        if context.packs.path(pack.name).exists():
+        if not context.rehearsal and context.packs.path(pack.name).exists():
             context.packs.set_aside(pack.name)
     lost = [
         pack for pack in missing if held.get(pack.id)

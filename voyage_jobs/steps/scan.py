@@ -7,7 +7,7 @@ scan that came to its end says that something vanished, and only if the guard ag
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from voyage_jobs.clock import US
@@ -19,9 +19,10 @@ from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip, SkipReason
 from voyage_jobs.sources.source import FolderScan, Known, RootIdentity, RootMissing
 from voyage_jobs.state import documents, ledger, sources, versions
-from voyage_jobs.state.documents import Seen
+from voyage_jobs.state.documents import Seen, Vanished
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.store import Tx
+from voyage_jobs.state.versions import Added
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.reading import ReadDocument, read_document, source_of
 from voyage_jobs.steps.rereading import Rereading
@@ -86,6 +87,7 @@ class Scan:
         settings: SourceSettings,
         *,
         hinted: bool = False,
+        on_skip: Callable[[str, str], None] = lambda _path, _reason: None,
     ) -> None:
         self.context = context
         self.row = row
@@ -93,6 +95,14 @@ class Scan:
         self.hinted = hinted
         self.profile_id = context.profile_id
         self.result: ScanResult | None = None
+        self.read = 0
+        """Files that were read and are text."""
+        self.added: list[Added] = []
+        """What each slice brought."""
+        self.unreadable_folders: list[str] = []
+        self.gone: Sequence[Vanished] = ()
+        """What was not found any more, once the scan has come to its end."""
+        self._on_skip = on_skip
         self._options = split_options(context.settings)
         self._source = source_of(settings)
         self._rules_fingerprint = self._source.fingerprint
@@ -100,7 +110,6 @@ class Scan:
         self._rereading = Rereading(row.splitter_fingerprint, self._options)
         self._folder_ids: dict[str, int] = {}
         self._visited: set[str] = set()
-        self._protected: list[str] = []
         self._vanished: list[tuple[str, str]] = []
         self._unchanged = 0
         self._changed = 0
@@ -195,7 +204,7 @@ class Scan:
         """Note what of a folder was seen and what vanished; what is news in it."""
         if folder.unreadable is not None:
             self._unread = True
-            self._protected.append(folder.path)
+            self.unreadable_folders.append(folder.path)
             self.context.log.warning(
                 "folder.unreadable",
                 source=self.row.name,
@@ -228,6 +237,7 @@ class Scan:
         if self._age_s(mtime_ns) < SETTLE_S:
             mtime_ns = versions.UNSETTLED_MTIME
         seen = Seen(folder, stat.name, found.stat.size, mtime_ns, found.stat.inode, found.content_hash)
+        self.read += 1
         part.read.append((seen, found))
         part.chars += len(found.text)
 
@@ -236,6 +246,7 @@ class Scan:
         return abs(self.context.clock.wall() - mtime_ns / 1e9)
 
     def _skip(self, part: Slice, folder: str, skip: Skip) -> None:
+        self._on_skip(f"{folder}/{skip.name}" if folder else skip.name, str(skip.reason))
         if skip.reason in (SkipReason.CHANGING, SkipReason.VANISHED, Refusal.NO_READER):
             self._unread = True
             self.context.log.info(
@@ -269,6 +280,7 @@ class Scan:
                 ledger.save(tx, added.reused_tokens, context.price, self.row.id)
             crash_point("scan.slice.before_commit")
         crash_point("scan.slice.committed")
+        self.added.append(added)
         self._changed += added.versions
         if added.versions or part.skipped:
             context.log.info(
@@ -291,7 +303,7 @@ class Scan:
         with self.context.store.read() as connection:
             self._add_vanished_folders(connection)
             live = documents.count_live(connection, self.row.id)
-            gone = [
+            gone = self.gone = [
                 documents.vanished(connection, self._folder_ids[folder], name, self._begun)
                 for folder, name in self._vanished
             ]
@@ -325,8 +337,9 @@ class Scan:
                 sources.thaw(tx, self.row.id, "confirmed" if self.row.confirmed_at else "its folder is back")
             self._note_done(tx, identity)
         crash_point("scan.finish.committed")
-        seen = {each.path: removed[each.path] for each in gone if each.path in removed}
-        forget_removals(self.settings, {**self._removed, **seen})
+        if not self.context.rehearsal:
+            seen = {each.path: removed[each.path] for each in gone if each.path in removed}
+            forget_removals(self.settings, {**self._removed, **seen})
         self._done(None)
 
     def _let_go(self, tx: Tx, *, confirmed: bool) -> None:
@@ -353,7 +366,7 @@ class Scan:
                 self._vanished.extend((path, name) for name in known)
 
     def _is_protected(self, path: str) -> bool:
-        return any(root in ("", path) or path.startswith(root + "/") for root in self._protected)
+        return any(root in ("", path) or path.startswith(root + "/") for root in self.unreadable_folders)
 
     def _note_done(self, tx: Tx, identity: RootIdentity) -> None:
         sources.note(

@@ -89,7 +89,7 @@ def spool(context: Context, batch: BatchRow, calls: lane.Calls | None = None) ->
     if batch.cancel_asked_at is not None:
         return abandon(context, batch, "cancelled before it was sent", by_person=True)
     try:
-        written = write_input(context.input_path(batch.ref), _input_lines(context, batch))
+        written = write_input(context.input_path(batch.ref), input_lines(context, batch))
     except LookupError:
         return abandon(context, batch, "its texts changed before it was written")
     with context.store.write() as tx:
@@ -105,7 +105,8 @@ def spool(context: Context, batch: BatchRow, calls: lane.Calls | None = None) ->
     return True
 
 
-def _input_lines(context: Context, batch: BatchRow) -> Iterator[bytes]:
+def input_lines(context: Context, batch: BatchRow) -> Iterator[bytes]:
+    """The lines of the input file of a batch. LookupError if texts of it cannot be had any more."""
     texts = Texts(context.store)
     with context.store.read() as connection:
         written = 0
@@ -194,7 +195,7 @@ def _file_is_whole(context: Context, batch: BatchRow) -> bool:
 def _write_again(context: Context, batch: BatchRow) -> bool:
     """The spooled file is lost or cut (a disk restored, a folder cleaned): the same lines make it anew."""
     try:
-        written = write_input(context.input_path(batch.ref), _input_lines(context, batch))
+        written = write_input(context.input_path(batch.ref), input_lines(context, batch))
     except LookupError:
         return abandon(context, batch, "its input file is lost and its texts changed")
     with context.store.write() as tx:

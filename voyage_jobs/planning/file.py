@@ -133,8 +133,8 @@ class Plan:
 
     @property
     def limited(self) -> bool:
-        """Whether it was made with --max-inputs: then it does not name everything that waits."""
-        return self.report["max_inputs"] is not None
+        """Whether a limit (--max-inputs, a budget) kept back texts: then it does not name everything that waits."""
+        return bool(self.report["tokens"]["to_send"] > self.report["batches"]["tokens"])
 
 
 def read_plan(path: Path) -> Plan:

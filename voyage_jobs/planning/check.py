@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.report import plan as report
-from voyage_jobs.report.plan_file import Plan, Send, Sink, planned_settings
+from voyage_jobs.planning import plan as planning
+from voyage_jobs.planning.file import Plan, Send, Sink, planned_settings
 from voyage_jobs.sources import names
 from voyage_jobs.state import documents, foresight
 from voyage_jobs.state.schema import DROPPED, WANTED
@@ -27,7 +27,7 @@ def demand_unchanged(plan: Plan, context: Context) -> None:
     found = _Differences(plan)
     _settings(plan, context.settings, context.count.name, found)
     if not found.count:
-        report.plan(context.settings, context.clock, sink=found)
+        planning.plan(context.settings, context.clock, sink=found)
         with context.store.read() as connection:
             found.finish(connection)
     if not found.count:

@@ -1,0 +1,264 @@
+"""`plan`: what a run would send and what that would cost. Writes to neither sources nor state, sends nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from voyage_jobs.clock import US, Clock, iso, now_us
+from voyage_jobs.config.prices import batch_price, price_of, prices_as_of, sync_price
+from voyage_jobs.config.provider import request_params, vendor_of
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.durable import writing
+from voyage_jobs.errors import ConfigError
+from voyage_jobs.planning.file import PlanWriter, Sink
+from voyage_jobs.planning.input_files import InputFiles
+from voyage_jobs.planning.rehearsal import Rehearsal, Scanned, rehearsal
+from voyage_jobs.planning.warnings import warnings
+from voyage_jobs.sources import names
+from voyage_jobs.state import batches, foresight
+from voyage_jobs.state.story import View
+from voyage_jobs.steps.context import Progress, no_progress
+from voyage_jobs.steps.texts import Texts
+
+_HISTORY = 200  # batches by which the finish is foretold
+
+
+@dataclass
+class SourcePlan:
+    """One source in numbers: documents as a scan finds them, and what their chunks need."""
+
+    name: str
+    path: str
+    new: int
+    changed: int
+    moved: int
+    vanished: int
+    kept: int
+    unchanged: int
+    skipped: dict[str, int]
+    unreadable_folders: int
+    chunks: int
+    reused_chunks: int
+    failed_chunks: int
+    embeddings: int
+    tokens: int
+    reused_tokens: int
+    frozen: str | None
+    would_freeze: str | None
+
+
+def plan(
+    settings: Settings,
+    clock: Clock,
+    *,
+    max_inputs: int | None = None,
+    folder: Path | None = None,
+    out: Path | None = None,
+    sink: Sink | None = None,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """The plan as plain data, in the shape that docs/money.md promises.
+
+    `max_inputs` is how much would be sent at most; `folder` gets the input files, the file `out` the plan that
+    `sync --plan` carries out; `sink` hears of every entry of it. Memory is flat; what the scan finds goes into a
+    throw-away copy of the state, on the disk for temporary files. Raises `ConfigError` for a folder that is not empty,
+    `StateError` for a state that cannot be read, `DiskFullError` where there is no room for the copy.
+    """
+    files = InputFiles(folder)
+    if out is None:
+        return _plan(settings, clock, max_inputs, files, sink, progress)
+    with _writing(out) as file:
+        writer = PlanWriter(file)
+        writer.begin(settings, clock, vendor_of(settings).tokenizer(settings.tokenizer_file).name)
+        report = _plan(settings, clock, max_inputs, files, writer, progress)
+        writer.end(report)
+    return report
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with writing(path) as file:
+            yield file
+    except OSError as exc:
+        raise ConfigError(f"{path} cannot be written: {exc.strerror}.") from exc
+
+
+def _plan(
+    settings: Settings,
+    clock: Clock,
+    max_inputs: int | None,
+    files: InputFiles,
+    sink: Sink | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    with rehearsal(settings, clock, progress, max_inputs) as tried:
+        context = tried.context
+        files.write_params(request_params(context.settings))
+        skipped = sink.skipped if sink is not None else lambda *_: None
+        scanned = list(tried.run(files, skipped))
+        with context.store.read() as connection:
+            waiting = _Waiting.count(tried, connection, files)
+            plans = [_numbers(tried, connection, each) for each in scanned]
+            if sink is not None:
+                _tell(tried, connection, files, scanned, sink)
+            report = _report(context.settings, plans, waiting, files)
+            report["tokens_counted_by"] = context.count.name
+            report["finish"] = _finish(connection, context.settings, clock, len(files.taken))
+            asked = foresight.asked_by_source(connection, tried.since)
+        limited = max_inputs is not None and files.inputs >= max_inputs
+        warned = list(warnings(tried, plans, report, {} if limited else asked))
+    return {
+        "as_of": iso(now_us(clock)),
+        **report,
+        "max_inputs": max_inputs,
+        "written": None if files.folder is None else str(files.folder),
+        "warnings": warned,
+    }
+
+
+# --- what the scans found ---
+
+
+def _numbers(tried: Rehearsal, connection: View, each: Scanned) -> SourcePlan:
+    """Count a source after everything was scanned and packed."""
+    row, scan, since = each.row, each.scan, tried.since
+    result, added = scan.result, scan.added
+    assert result is not None  # noqa: S101 - for the type checker: it came to its end
+    new, changed = foresight.new_and_changed(connection, row.id, since)
+    gone = Counter(change for change, _ in each.gone)
+    places = {vanished.moved_to for _, vanished in each.gone if vanished.moved_to is not None}
+    failed_chunks, failed_tokens = foresight.failed_again(connection, row.id, since)
+    return SourcePlan(
+        name=row.name,
+        path=names.display(row.path),
+        new=new - sum(foresight.is_new(connection, place, since) for place in places),
+        changed=changed,
+        moved=gone["moved"],
+        vanished=gone["vanished"],
+        kept=gone["kept"],
+        unchanged=result.unchanged + scan.read - new - changed,
+        skipped=dict(sorted(each.skipped.items())),
+        unreadable_folders=len(scan.unreadable_folders),
+        chunks=sum(part.chunks for part in added),
+        reused_chunks=sum(part.reused_chunks for part in added) - failed_chunks,
+        failed_chunks=failed_chunks,
+        embeddings=sum(part.new_embeddings for part in added),
+        tokens=sum(part.new_tokens for part in added),
+        reused_tokens=sum(part.reused_tokens for part in added) - failed_tokens,
+        frozen=row.frozen_reason,
+        would_freeze=result.frozen,
+    )
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """What waits to be sent since before the plan."""
+
+    embeddings: int
+    tokens: int
+    without_text: int
+
+    @classmethod
+    def count(cls, tried: Rehearsal, connection: View, files: InputFiles) -> _Waiting:
+        """Count what was packed now, and what is left."""
+        texts = Texts(tried.context.store)
+        lost = [
+            each.tokens
+            for each in foresight.textless(connection, tried.since)
+            if texts.of_embedding(each) is None
+        ]
+        left = foresight.waiting(connection, tried.since)
+        sent = [foresight.waited_for(connection, batch_id) for batch_id in files.taken]
+        return cls(
+            left.embeddings - len(lost) + sum(each.embeddings for each in sent),
+            left.tokens - sum(lost) + sum(each.tokens for each in sent),
+            len(lost),
+        )
+
+
+def _tell(
+    tried: Rehearsal, connection: View, files: InputFiles, scanned: Sequence[Scanned], sink: Sink
+) -> None:
+    """Tell all that was found, but for what was skipped: that was told as it was met."""
+    for batch_id in files.taken:
+        for key, tokens in foresight.waited_in(connection, batch_id):
+            sink.waiting(key, tokens)
+    for each in scanned:
+        name = each.row.name
+        for found in foresight.documents_found(connection, each.row.id, tried.since):
+            send = found.version_id and foresight.sent_for(connection, found.version_id, tried.since)
+            change = "new" if found.is_new else "changed"
+            sink.document(change, name, found.path, found.content_hash, list(send or ()))
+        for change, gone in each.gone:
+            if change != "kept":
+                sink.gone(change, name, gone.path)
+
+
+# --- the report ---
+
+
+def _report(
+    settings: Settings, plans: Sequence[SourcePlan], waiting: _Waiting, files: InputFiles
+) -> dict[str, Any]:
+    new = sum(each.embeddings for each in plans)
+    new_tokens = sum(each.tokens for each in plans)
+    reused_tokens = sum(each.reused_tokens for each in plans)
+    price, dear = batch_price(settings), sync_price(settings)
+    batch_usd, sync_usd = price_of(files.tokens, price), price_of(files.tokens, dear)
+    return {
+        "model": settings.voyage.model,
+        "endpoint": settings.voyage.endpoint,
+        "sources": [asdict(each) for each in plans],
+        "chunks": sum(each.chunks for each in plans),
+        "reused_chunks": sum(each.reused_chunks for each in plans),
+        "embeddings": {
+            "new": new,
+            "already_waiting": waiting.embeddings,
+            "without_text": waiting.without_text,
+            "to_send": new + waiting.embeddings,
+        },
+        "tokens": {
+            "new": new_tokens,
+            "already_waiting": waiting.tokens,
+            "to_send": new_tokens + waiting.tokens,
+            "reused": reused_tokens,
+        },
+        "batches": {
+            "count": len(files.taken),
+            "inputs": files.inputs,
+            "bytes": files.bytes,
+            "tokens": files.tokens,
+        },
+        "price_usd": {
+            "batch": batch_usd,
+            "synchronous": sync_usd,
+            "saved_by_batch": None if batch_usd is None or sync_usd is None else sync_usd - batch_usd,
+            "saved_by_reuse": price_of(reused_tokens, price),
+            "batch_per_million": price,
+            "synchronous_per_million": dear,
+            "as_of": prices_as_of(settings),
+        },
+    }
+
+
+def _finish(connection: View, settings: Settings, clock: Clock, count: int) -> dict[str, Any]:
+    """When the last of so many batches would be over, by how long batches took here before; None where none did."""
+    took = batches.durations_s(connection, _HISTORY)
+    waves = -(-count // settings.batching.max_in_flight_batches)
+
+    def at(share: float) -> str | None:
+        if not took or not count:
+            return None
+        return iso(now_us(clock) + int(waves * _quantile(took, share) * US))
+
+    return {"batches_known": len(took), "likely_at": at(0.5), "late_at": at(0.9)}
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

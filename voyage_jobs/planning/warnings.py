@@ -1,0 +1,67 @@
+"""What an operator should know before saying yes to a plan, a sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from voyage_jobs.clock import iso
+from voyage_jobs.plural import counted
+from voyage_jobs.sources.files import SkipReason
+from voyage_jobs.steps import budget
+from voyage_jobs.steps.budget import Room
+from voyage_jobs.steps.rebuild_words import plan_warning
+
+if TYPE_CHECKING:
+    from voyage_jobs.planning.plan import SourcePlan
+    from voyage_jobs.planning.rehearsal import Rehearsal
+
+
+def warnings(
+    tried: Rehearsal,
+    plans: Sequence[SourcePlan],
+    report: dict[str, Any],
+    asked: Mapping[int, int],
+) -> Iterator[str]:
+    """All of them. `asked` are the tokens that the budgets are asked for, by source."""
+    settings = tried.context.settings
+    yield from _about_settings(tried)
+    for pause in tried.paused.by_what.values():
+        yield f"{pause} What it keeps back is in the plan."
+    for each in plans:
+        yield from _about_source(each)
+    for room in tried.rooms:
+        yield from _about_budget(room, asked)
+    most = settings.batching.max_in_flight_batches
+    if report["batches"]["count"] > most:
+        yield f"At most {most} batches are in flight at a time; the others follow as these end."
+    if report["batches"]["tokens"] and report["price_usd"]["batch"]:
+        yield "The price is what the list says: free tokens of an account do not count for batches."
+
+
+def _about_settings(tried: Rehearsal) -> Iterator[str]:
+    profile, count = tried.context.asked, tried.context.count
+    yield from tried.context.vendor.doubts(profile)
+    if tried.in_force is not None and tried.in_force != profile:
+        yield plan_warning(profile, tried.in_force)
+    if count.flaw is not None:
+        yield f"Tokens are estimated: {count.flaw}."
+
+
+def _about_source(plan: SourcePlan) -> Iterator[str]:
+    if plan.frozen:
+        yield f"Source {plan.name} is frozen: {plan.frozen}."
+    elif plan.would_freeze:
+        yield f"Source {plan.name} would be frozen, and nothing of it deleted: {plan.would_freeze}."
+    if plan.unreadable_folders:
+        yield f"{counted(plan.unreadable_folders, 'folder')} of source {plan.name} cannot be read."
+    large = plan.skipped.get(SkipReason.TOO_LARGE, 0)
+    if large:
+        yield f"Larger than the max_file_bytes of source {plan.name}, and not taken: {counted(large, 'file')}."
+
+
+def _about_budget(room: Room, asked: Mapping[int, int]) -> Iterator[str]:
+    tokens = sum(asked.values()) if room.source_id is None else asked.get(room.source_id, 0)
+    if tokens > room.tokens:
+        until = "in one run" if room.anew_at is None else f"now; the rest is sent from {iso(room.anew_at)} on"
+        yield f"{budget.setting_of(room)} allows {max(0, room.tokens):,} of {tokens:,} tokens {until}."
