@@ -261,7 +261,7 @@ def test_results_that_cannot_be_used_are_the_reason_of_what_waits_behind_them(tm
     run.world.clock.advance(400)
     run.world.run(6, quiet=False)
     inside, behind = run.json("why", "a.md"), run.json("why", "b.md")
-    assert (inside["reason"], behind["reason"]) == ("parked", "unusable_results")
+    assert (inside["reason"], behind["reason"]) == ("unusable_results", "unusable_results")
     assert "cannot be used" in behind["paragraph"]
     assert "voyage-jobs retry" in behind["next"]
 
@@ -294,7 +294,7 @@ def test_a_cancelled_batch_is_told(run):
         run.world.take_turns(context)
     found = run.json("why", "a.md")
     assert found["reason"] == "cancelled"
-    assert "a person cancelled" in found["paragraph"]
+    assert "an operator cancelled" in found["paragraph"]
     assert run.json("why", ref)["reason"] == "closed"
 
 

@@ -241,7 +241,7 @@ def test_sync_does_not_wait_for_an_upload_that_fails_on_while_voyage_answers(tmp
     assert outcome.ending is Ending.UNFINISHED
     told = {problem.code: problem.message for problem in outcome.problems}
     assert set(told) == {"failing", "in_flight"}
-    assert f"Batch {ref} with 1 text failed 8 times in a row" in told["failing"]
+    assert f"Batch {ref} (uploading) failed 8 times in a row" in told["failing"]
     assert sick.calls == 8
 
 

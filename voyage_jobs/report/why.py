@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from voyage_jobs.clock import Clock, now_us
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.diagnosis.snapshot import moment
 from voyage_jobs.errors import StateError
 from voyage_jobs.plural import counted
-from voyage_jobs.report import call_story, moment, why_batch, why_chunk, why_document, why_file
+from voyage_jobs.report import call_story, why_batch, why_chunk, why_document, why_file
 from voyage_jobs.report.answer import Answer
 from voyage_jobs.report.find import ChunkRef, EmbeddingRef, Meaning, OnDisk, find, on_disk
 from voyage_jobs.state.batches import BatchRow
@@ -40,14 +41,14 @@ def _answer(connection: View, settings: Settings, now: int, meaning: Meaning) ->
         said = f"Call {meaning.ref} for {texts} was asked for by {meaning.who}. {told.summary}"
         next_ = f"`voyage-jobs history {meaning.ref}` has what became of each text."
         return Answer("call", meaning.ref, str(meaning.state), None, said, next_, facts={"call": told.facts})
-    here = moment.gather(connection, settings, now)
+    here = moment(connection, settings, now)
     if isinstance(meaning, BatchRow):
-        return why_batch.batch(connection, settings, here, meaning)
+        return why_batch.batch(connection, here, meaning)
     if isinstance(meaning, EmbeddingRef):
-        return why_batch.embedding(connection, settings, here, meaning)
+        return why_batch.embedding(connection, here, meaning)
     if isinstance(meaning, ChunkRef):
-        return why_chunk.chunk(connection, settings, here, meaning)
-    return why_document.document(connection, settings, here, meaning)
+        return why_chunk.chunk(connection, here, meaning)
+    return why_document.document(connection, here, meaning)
 
 
 def _file(connection: View | None, settings: Settings, file: OnDisk) -> Answer:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from voyage_jobs.clock import US, now_us
+from voyage_jobs.diagnosis import rebuild_words
 from voyage_jobs.errors import ConfigError, NeedsPersonError, VendorError, VoyageJobsError
 from voyage_jobs.sources import names
 from voyage_jobs.state import calls, documents, lanes, ledger, pauses, setback, sources
@@ -17,7 +18,7 @@ from voyage_jobs.state.calls import CallRow, NeededEmbedding, Order
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.schema import DROPPED, FAILED, HELD, PACKED, WANTED
 from voyage_jobs.states import Call, Version
-from voyage_jobs.steps import budget, known_jobs, rebuild_words
+from voyage_jobs.steps import budget, known_jobs
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.expedite import Done, Expedition
