@@ -8,12 +8,12 @@ from test_named_commands import named
 from world import World
 
 from voyage_jobs.clock import US
-from voyage_jobs.diagnosis import causes, conditions
+from voyage_jobs.diagnosis import causes, conditions, stuck
 from voyage_jobs.diagnosis.blocker import EVERY_STEP, PACK, Blocker, Mover, keeping
 from voyage_jobs.diagnosis.causes import CODES, blockers
-from voyage_jobs.diagnosis.entry import Cause
+from voyage_jobs.diagnosis.entry import entered_in
 from voyage_jobs.diagnosis.rooms import Room
-from voyage_jobs.diagnosis.snapshot import Gate, Run, gather
+from voyage_jobs.diagnosis.snapshot import Run, gather
 from voyage_jobs.notify.facts import EVENT_OF, troubles
 from voyage_jobs.report import waits
 from voyage_jobs.report.one_line import one_line
@@ -146,20 +146,17 @@ def test_the_words_of_an_error_are_kept_apart():
 # --- a new reason is one entry ---
 
 
-def stopped_by_the_moon(gate):
-    yield Blocker(
-        code="full_moon",
-        text=f"The moon is full over {gate.settings.lancedb.table}",
-        next="Wait, or `voyage-jobs doctor`.",
-        moved_by=Mover.DECISION,
-        stops=frozenset({PACK}),
-    )
+ENTRY = []
+
+
+@entered_in(ENTRY)("full_moon", moved_by=Mover.DECISION, stops=(PACK,))
+def stopped_by_the_moon(gate, say):
+    yield say(f"The moon is full over {gate.settings.lancedb.table}", "Wait, or `voyage-jobs doctor`.")
 
 
 @pytest.fixture
 def full_moon(monkeypatch):
-    entry = Cause(("full_moon",), Gate, stopped_by_the_moon)
-    monkeypatch.setattr(causes, "CAUSES", (entry, *causes.CAUSES))
+    monkeypatch.setattr(causes, "CAUSES", (*ENTRY, *causes.CAUSES))
 
 
 def test_one_entry_stops_the_step_and_is_told_behind_every_door(tmp_path, full_moon, monkeypatch):
@@ -210,3 +207,17 @@ def test_a_circuit_whose_wait_is_over_lets_the_next_call_try(facts, name):
     assert [each.circuit for each in found if each.circuit] == [name]
     assert not [each for each in keeping(found, *EVERY_STEP, now=facts.now) if each.circuit]
     assert [each for each in keeping(found, *EVERY_STEP) if each.circuit]
+
+
+def test_a_pause_or_a_budget_of_one_source_explains_that_texts_wait_and_the_ordinary_course_does_not(facts):
+    def told(**changes):
+        waiting = Waiting(10, 100, facts.now - DAY, 10)
+        past = replace(facts, waiting=waiting, open=[], **changes)
+        return [each.because for each in stuck.find(past, blockers(past)) if each.code == "not_sent"]
+
+    assert told() == [None]
+    assert told(claiming=True, recounting=True) == [None]
+    assert told(holder=None) == ["daemon_not_running"]
+    assert told(pauses=Pauses({"source:docs": Pause("source:docs", facts.now, None, "me")})) == ["paused"]
+    room = Room("docs.daily_tokens", 0, facts.now + HOUR, facts.sources[0].id)
+    assert told(rooms=[room], waiting_by_source={room.source_id: 100}) == ["budget_reached"]

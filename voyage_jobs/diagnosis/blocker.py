@@ -43,7 +43,7 @@ class Mover(enum.StrEnum):
     """Nobody: it is over at a time, or tried again then."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Blocker:
     """A reason. Times are microseconds UTC, None where they are not known.
 
@@ -52,9 +52,9 @@ class Blocker:
     of things, told to who asks `why`. It is about one `source` or `batch`, if that is set, else about everything.
     """
 
-    code: str
     text: str
     next: str
+    code: str
     moved_by: Mover = Mover.TIME
     severity: Severity = "problem"
     words: str | None = None

@@ -13,7 +13,7 @@ CODES = frozenset({code for entry in CAUSES for code in entry.codes}) | stuck.CO
 
 def blockers(snapshot: Gate) -> list[Blocker]:
     """Every reason that can be known from the snapshot, in the order of the entries; then what is stuck for none."""
-    found = [each for entry in CAUSES if isinstance(snapshot, entry.needs) for each in entry.find(snapshot)]
+    found = [each for entry in CAUSES for each in entry.blockers(snapshot)]
     if isinstance(snapshot, Facts):
         found += [each.as_blocker() for each in stuck.find(snapshot, found) if each.because is None]
     return found
@@ -21,5 +21,5 @@ def blockers(snapshot: Gate) -> list[Blocker]:
 
 def is_kept_back(snapshot: Gate, step: str) -> bool:
     """Whether a step must not go on now for what the snapshot knows; circuits that are about to be tried let it."""
-    found = (each for entry in CAUSES if isinstance(snapshot, entry.needs) for each in entry.find(snapshot))
+    found = (each for entry in CAUSES for each in entry.blockers(snapshot))
     return any(keeping(found, step, now=snapshot.now))

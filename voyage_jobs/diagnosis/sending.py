@@ -12,10 +12,9 @@ from voyage_jobs.diagnosis.blocker import (
     OF_A_BATCH,
     PACK,
     SUBMIT,
-    Blocker,
     Mover,
 )
-from voyage_jobs.diagnosis.entry import Blockers, Cause, entered_in
+from voyage_jobs.diagnosis.entry import Blockers, Cause, Say, entered_in
 from voyage_jobs.diagnosis.rebuild import Vectors
 from voyage_jobs.diagnosis.snapshot import Facts, Gate, Moment
 from voyage_jobs.plural import counted
@@ -28,25 +27,19 @@ from voyage_jobs.states import BEFORE_THE_JOB, Batch
 MOST_HELD_UP = 4
 ONE_MORE_S = 3_600.0
 """While that many batches cannot be sent, or are in doubt, one more is chosen an hour: it may fare better."""
-START = "`voyage-jobs sync` resumes it and ends; `voyage-jobs run` resumes it and stays."
 
 CAUSES: list[Cause] = []
 cause = entered_in(CAUSES)
 
 
-@cause("profile_changed")
-def _other_profile(gate: Gate) -> Blockers:
-    if gate.active is None or gate.active == gate.asked:
-        return
-    cost = _cost(gate.vectors) if isinstance(gate, Facts) else ""
-    text, hint = words.changed(gate.asked, gate.active, gate.build, cost)
-    yield Blocker(
-        code="profile_changed",
-        text=text,
-        next=hint,
-        moved_by=Mover.DECISION,
-        stops=frozenset({PACK, SUBMIT}),
-    )
+# --- what only you move on ---
+
+
+@cause("profile_changed", moved_by=Mover.DECISION, stops=(PACK, SUBMIT))
+def _other_profile(gate: Gate, say: Say) -> Blockers:
+    if gate.active is not None and gate.active != gate.asked:
+        cost = _cost(gate.vectors) if isinstance(gate, Facts) else ""
+        yield say(*words.changed(gate.asked, gate.active, gate.build, cost))
 
 
 def _cost(found: Vectors) -> str:
@@ -56,46 +49,31 @@ def _cost(found: Vectors) -> str:
     return f"about {found.change_tokens:,} tokens{price}"
 
 
-@cause("reprofile_blocked", "reprofiling", needs=Moment)
-def _build(moment: Moment) -> Blockers:
-    build, progress = moment.build, moment.progress
-    if build is None:
-        return
-    stops = frozenset({"publish"})
-    if progress is not None and progress.blocked and not build.leave_out:
-        yield Blocker(
-            code="reprofile_blocked",
-            text=words.blocked(progress),
-            next=words.BLOCKED_HINT,
-            moved_by=Mover.DECISION,
-            stops=stops,
-        )
-        return
-    until = moment.vectors.likely_at if isinstance(moment, Facts) else None
-    likely = "" if until is None else f" It is likely to be complete at {iso(until)}."
-    yield Blocker(
-        code="reprofiling",
-        text=f"{words.building(build, progress)}{likely} The table shows what it did until then.",
-        next=words.BUILDING_HINT,
-        moved_by=Mover.PROCESS,
-        severity="info",
-        stops=stops,
-        until=until,
-    )
+@cause("reprofile_blocked", needs=Moment, moved_by=Mover.DECISION, stops=("publish",))
+def _build_blocked(moment: Moment, say: Say) -> Blockers:
+    if moment.build is not None and moment.progress is not None and moment.build_is_blocked:
+        yield say(words.blocked(moment.progress), words.BLOCKED_HINT)
 
 
-@cause("unusable_results")
-def _unusable(gate: Gate) -> Blockers:
+@cause("reprofiling", needs=Moment, moved_by=Mover.PROCESS, severity="info", stops=("publish",))
+def _build(moment: Moment, say: Say) -> Blockers:
+    if moment.build is not None and not moment.build_is_blocked:
+        until = moment.vectors.likely_at if isinstance(moment, Facts) else None
+        likely = "" if until is None else f" It is likely to be complete at {iso(until)}."
+        text = words.building(moment.build, moment.progress)
+        yield say(f"{text}{likely} The table shows what it did until then.", words.BUILDING_HINT, until=until)
+
+
+@cause("unusable_results", moved_by=Mover.DECISION)
+def _unusable(gate: Gate, say: Say) -> Blockers:
     for batch in gate.open:
         if batch.state is Batch.PARKED and batch.code == UNUSABLE:
             all_ = gate.keeps_all_back(batch)
             rest = "; nothing is sent, since the next would be no better" if all_ else ""
-            yield Blocker(
-                code="unusable_results",
-                text=f"The results of batch {batch.ref} cannot be used{rest}",
+            yield say(
+                f"The results of batch {batch.ref} cannot be used{rest}",
+                batch.hint or f"`voyage-jobs history {batch.ref}`",
                 words=batch.reason,
-                next=batch.hint or f"`voyage-jobs history {batch.ref}`",
-                moved_by=Mover.DECISION,
                 stops=frozenset({PACK, SUBMIT}) if all_ else OF_A_BATCH,
                 batch=None if all_ else batch.ref,
                 name=batch.ref,
@@ -105,14 +83,14 @@ def _unusable(gate: Gate) -> Blockers:
 
 
 @cause(*sorted(circuits.ACCOUNT_CODES))
-def _account(gate: Gate) -> Blockers:
+def _account(gate: Gate, _say: Say) -> Blockers:
     found = circuits.account_refused(gate.lanes.values())
     if found is not None:
         yield circuits.blocker_of(gate, found)
 
 
 @cause(SEND_REFUSED)
-def _refused_alike(gate: Gate) -> Blockers:
+def _refused_alike(gate: Gate, _say: Say) -> Blockers:
     found = circuits.sending_refused(gate.lanes)
     if found is None:
         return
@@ -122,17 +100,14 @@ def _refused_alike(gate: Gate) -> Blockers:
     yield circuits.blocker_of(gate, found, stops)
 
 
-@cause("paused")
-def _pauses(gate: Gate) -> Blockers:
+@cause("paused", moved_by=Mover.OPERATOR, severity="info")
+def _pauses(gate: Gate, say: Say) -> Blockers:
     """An operator wants it so: an info, which the headline repeats."""
     of = {EVERYTHING: frozenset({"scan", PACK, SUBMIT}), SENDING: frozenset({PACK, SUBMIT})}
     for pause in gate.pauses.by_what.values():
-        yield Blocker(
-            code="paused",
-            text=str(pause),
-            next=f"`{pause.ended_by}` lets it resume.",
-            moved_by=Mover.OPERATOR,
-            severity="info",
+        yield say(
+            str(pause),
+            f"`{pause.ended_by}` lets it resume.",
             stops=of.get(pause.what, frozenset({"scan", PACK})),
             source=pause.source,
             name=None if pause.source else pause.what,
@@ -141,32 +116,22 @@ def _pauses(gate: Gate) -> Blockers:
         )
 
 
-@cause("max_inputs", needs=Moment)
-def _most_inputs(moment: Moment) -> Blockers:
+@cause("max_inputs", needs=Moment, moved_by=Mover.PROCESS, stops=(PACK,))
+def _most_inputs(moment: Moment, say: Say) -> Blockers:
     if moment.run is not None and moment.run.most_inputs_reached and moment.waiting.embeddings:
-        yield Blocker(
-            code="max_inputs",
-            text="--max-inputs is reached",
-            next="`voyage-jobs sync` sends the rest.",
-            moved_by=Mover.PROCESS,
-            stops=frozenset({PACK}),
-        )
+        yield say("--max-inputs is reached", "`voyage-jobs sync` sends the rest.")
 
 
-@cause("budget_reached", needs=Moment)
-def _budgets(moment: Moment) -> Blockers:
-    for room in moment.rooms:
-        if not moment.is_tight(room):
-            continue
+@cause("budget_reached", needs=Moment, moved_by=Mover.TIME, stops=(PACK,))
+def _budgets(moment: Moment, say: Say) -> Blockers:
+    for room in filter(moment.is_tight, moment.rooms):
         tokens = moment.tokens_kept_by(room)
         what = ", the limit of one run" if room.anew_at is None else ""
         waiting = "" if moment.asking is not None else f"; about {tokens:,} tokens wait"
         resumes = "with the next run" if room.anew_at is None else f"at {iso(room.anew_at)}"
-        yield Blocker(
-            code="budget_reached",
-            text=f"{room.setting} is used up{what}{waiting}",
-            next=f"It resumes {resumes}, or when {room.setting} is raised.",
-            stops=frozenset({PACK}),
+        yield say(
+            f"{room.setting} is used up{what}{waiting}",
+            f"It resumes {resumes}, or when {room.setting} is raised.",
             source=moment.source_name(room.source_id),
             name=room.setting,
             until=room.anew_at,
@@ -177,173 +142,130 @@ def _budgets(moment: Moment) -> Blockers:
 # --- nobody at work ---
 
 
-@cause("process_failed", "daemon_died", "daemon_not_running", needs=Moment)
-def _nobody(moment: Moment) -> Blockers:
-    """No process is running: told as worse, if one should be, or if the last one failed."""
-    if moment.holder is not None:
-        return
-    here = moment.here
-    last = "" if here is None else f"; the last sign of life was at {iso(here.heartbeat_at)}"
-    failed = None
-    if isinstance(moment, Facts):
-        failed = next((t for t in moment.troubles if t.code == FATAL and t.over_at is None), None)
-    if failed is not None:
-        yield Blocker(
-            code="process_failed",
-            text=f"The last process ended by an error in step {failed.step} at {iso(failed.last_at)}",
-            words=failed.message,
-            next=failed.hint
+@cause("process_failed", needs=Facts, moved_by=Mover.OPERATOR)
+def _process_failed(facts: Facts, say: Say) -> Blockers:
+    failed = next((each for each in facts.troubles if each.code == FATAL and each.over_at is None), None)
+    if facts.holder is None and failed is not None:
+        yield say(
+            f"The last process ended by an error in step {failed.step} at {iso(failed.last_at)}",
+            failed.hint
             or "`voyage-jobs doctor` looks for the cause; then start it again: `voyage-jobs run`.",
-            moved_by=Mover.OPERATOR,
+            words=failed.message,
             since=failed.last_at,
         )
-    elif isinstance(moment, Facts) and moment.daemon_died:
-        yield Blocker(
-            code="daemon_died",
-            text=f"The daemon was killed, crashed or lost power; nothing keeps the table in step now{last}",
-            next="Start it again: `voyage-jobs run`. Nothing is lost.",
-            moved_by=Mover.OPERATOR,
-            since=here.heartbeat_at if here else None,
+
+
+@cause("daemon_died", needs=Facts, moved_by=Mover.OPERATOR)
+def _daemon_died(facts: Facts, say: Say) -> Blockers:
+    if facts.holder is None and facts.daemon_died and not any(_process_failed(facts, say)):
+        text = "The daemon was killed, crashed or lost power; nothing keeps the table in step now"
+        yield say(f"{text}{_last_sign(facts)}", "Start it again: `voyage-jobs run`. Nothing is lost.")
+
+
+@cause("daemon_not_running", needs=Moment, moved_by=Mover.PROCESS, stops=tuple(EVERY_STEP))
+def _nobody(moment: Moment, say: Say) -> Blockers:
+    """What is told as something worse already, or matters to nothing, is no info besides."""
+    if moment.holder is None:
+        told = isinstance(moment, Facts) and (
+            moment.daemon_died or not moment.work_remains or any(_process_failed(moment, say))
         )
-    told = failed is not None or (
-        isinstance(moment, Facts) and (moment.daemon_died or not moment.work_remains)
-    )
-    yield Blocker(
-        code="daemon_not_running",
-        text=f"No voyage-jobs process is running{last}",
-        next=START,
-        moved_by=Mover.PROCESS,
-        severity="wait" if told else "info",
-        stops=EVERY_STEP,
-    )
+        yield say(
+            f"No voyage-jobs process is running{_last_sign(moment)}",
+            "`voyage-jobs sync` resumes it and ends; `voyage-jobs run` resumes it and stays.",
+            severity="wait" if told else "info",
+        )
+
+
+def _last_sign(moment: Moment) -> str:
+    return "" if moment.here is None else f"; the last sign of life was at {iso(moment.here.heartbeat_at)}"
 
 
 @cause("unreachable", "unavailable", "intercepted", "rate_limited", "bad_answer", "paused_disk")
-def _circuits(gate: Gate) -> Blockers:
-    for name in (lanes.VENDOR, lanes.DISK):
-        found = gate.lanes.get(name)
-        if found is not None and circuits.MOVERS.get(found.code) is not Mover.ACCOUNT:
-            yield circuits.blocker_of(gate, found)
+def _circuits(gate: Gate, _say: Say) -> Blockers:
+    found = (gate.lanes.get(name) for name in (lanes.VENDOR, lanes.DISK))
+    for each in found:
+        if each is not None and each.code not in circuits.ACCOUNT_CODES:
+            yield circuits.blocker_of(gate, each)
 
 
 # --- what a text that is to be sent waits for ---
 
 
-@cause("claiming")
-def _claiming(gate: Gate) -> Blockers:
+@cause("claiming", moved_by=Mover.PROCESS, severity="wait", stops=(CREATE,))
+def _claiming(gate: Gate, say: Say) -> Blockers:
     if gate.claiming:
-        yield Blocker(
-            code="claiming",
-            text="The jobs at Voyage are looked through first: the state was lost, is older than they are, or could not"
-            " be compared with them yet",
-            next=NOTHING_TO_DO,
-            moved_by=Mover.PROCESS,
-            severity="wait",
-            stops=frozenset({CREATE}),
-        )
+        why = "the state was lost, is older than they are, or could not be compared with them yet"
+        yield say(f"The jobs at Voyage are looked through first: {why}", NOTHING_TO_DO)
 
 
-@cause("recounting")
-def _recounting(gate: Gate) -> Blockers:
+@cause("recounting", moved_by=Mover.PROCESS, severity="wait", stops=(PACK,))
+def _recounting(gate: Gate, say: Say) -> Blockers:
     if gate.recounting:
-        yield Blocker(
-            code="recounting",
-            text="A new tokenizer is in use: what waits is counted again before anything is sent",
-            next=NOTHING_TO_DO,
-            moved_by=Mover.PROCESS,
-            severity="wait",
-            stops=frozenset({PACK}),
-        )
+        text = "A new tokenizer is in use: what waits is counted again before anything is sent"
+        yield say(text, NOTHING_TO_DO)
 
 
-@cause("in_flight_full")
-def _in_flight_full(gate: Gate) -> Blockers:
+@cause("in_flight_full", moved_by=Mover.PROVIDER, severity="wait", stops=(PACK,))
+def _in_flight_full(gate: Gate, say: Say) -> Blockers:
     (jobs, tokens), batching = gate.in_flight, gate.settings.batching
-    first = 0
-    if isinstance(gate, Moment):
-        first = (gate.waiting.first_tokens or 0) if gate.asking is None else gate.asking.tokens
+    first = gate.next_tokens if isinstance(gate, Moment) else 1
     if jobs >= batching.max_in_flight_batches:
-        many, key = f"{jobs:,} jobs", "max_in_flight_batches"
-    elif tokens + max(1, first) > batching.max_in_flight_tokens:
-        many, key = f"{tokens:,} tokens", "max_in_flight_tokens"
-    else:
-        return
-    yield Blocker(
-        code="in_flight_full",
-        text=f"{many} in flight are as many as batching.{key} allows",
-        next=NOTHING_TO_DO,
-        moved_by=Mover.PROVIDER,
-        severity="wait",
-        stops=frozenset({PACK}),
-    )
+        yield say(
+            f"{jobs:,} jobs in flight are as many as batching.max_in_flight_batches allows", NOTHING_TO_DO
+        )
+    elif tokens + first > batching.max_in_flight_tokens:
+        yield say(
+            f"{tokens:,} tokens in flight are as many as batching.max_in_flight_tokens allows", NOTHING_TO_DO
+        )
 
 
 @cause("in_flight_limit")
-def _create(gate: Gate) -> Blockers:
+def _create(gate: Gate, _say: Say) -> Blockers:
     """New jobs wait, all else goes on."""
     found = gate.lanes.get(lanes.CREATE)
     if found is not None and found.code != SEND_REFUSED:
         yield circuits.blocker_of(gate, found)
 
 
-@cause("one_at_a_time", "held_up")
-def _one_at_a_time(gate: Gate) -> Blockers:
-    """One batch is sent before the next is chosen; those that cannot be sent now wait aside, but not too many."""
-    aside = []
+@cause("one_at_a_time", moved_by=Mover.PROCESS, severity="wait", stops=(PACK,))
+def _one_at_a_time(gate: Gate, say: Say) -> Blockers:
     for batch in gate.open:
-        if batch.state not in BEFORE_THE_JOB and batch.state is not Batch.CREATING:
-            continue
-        if batch.state is Batch.CREATING or batch.due_at > gate.now:
-            aside.append(batch)
-        else:
-            yield Blocker(
-                code="one_at_a_time",
-                text=f"Batch {batch.ref} is on its way to Voyage; the next one is chosen when it is there",
-                next=NOTHING_TO_DO,
-                moved_by=Mover.PROCESS,
-                severity="wait",
-                stops=frozenset({PACK}),
-                name=batch.ref,
-            )
+        if batch.state in BEFORE_THE_JOB and batch.due_at <= gate.now:
+            text = f"Batch {batch.ref} is on its way to Voyage; the next one is chosen when it is there"
+            yield say(text, NOTHING_TO_DO, name=batch.ref)
             return
+
+
+@cause("held_up", moved_by=Mover.TIME, severity="wait", stops=(PACK,))
+def _held_up(gate: Gate, say: Say) -> Blockers:
+    """Batches that cannot be sent now wait aside, but not too many of them."""
+    aside = [
+        batch
+        for batch in gate.open
+        if batch.state is Batch.CREATING or (batch.state in BEFORE_THE_JOB and batch.due_at > gate.now)
+    ]
     newest = max((batch.created_at for batch in aside), default=0)
     if len(aside) >= MOST_HELD_UP and 0 <= gate.now - newest < ONE_MORE_S * US:
-        yield Blocker(
-            code="held_up",
-            text=f"{len(aside)} batches cannot be sent, or are in doubt; one more is tried an hour",
-            next=f"`voyage-jobs why {aside[0].ref}` tells what the first of them waits for.",
-            severity="wait",
-            stops=frozenset({PACK}),
+        yield say(
+            f"{len(aside)} batches cannot be sent, or are in doubt; one more is tried an hour",
+            f"`voyage-jobs why {aside[0].ref}` tells what the first of them waits for.",
             until=newest + int(ONE_MORE_S * US),
         )
 
 
-@cause("gathering", needs=Moment)
-def _gathering(moment: Moment) -> Blockers:
+@cause("gathering", needs=Moment, moved_by=Mover.TIME, severity="wait", stops=(PACK,))
+def _gathering(moment: Moment, say: Say) -> Blockers:
     batching, waiting = moment.settings.batching, moment.waiting
     if waiting.oldest_at is None or waiting.embeddings >= batching.min_inputs:
         return
     until = waiting.oldest_at + int(batching.linger_s * US)
     if until > moment.now and (moment.here is None or moment.here.mode != "sync"):
         few = f"{counted(waiting.embeddings, 'text')} of at least {batching.min_inputs:,}"
-        yield Blocker(
-            code="gathering",
-            text=f"The next batch is gathering ({few}); it is sent at {iso(until)} at the latest",
-            next="Nothing to do; `voyage-jobs sync` sends it at once.",
-            severity="wait",
-            stops=frozenset({PACK}),
-            until=until,
-        )
+        text = f"The next batch is gathering ({few}); it is sent at {iso(until)} at the latest"
+        yield say(text, "Nothing to do; `voyage-jobs sync` sends it at once.", until=until)
 
 
-@cause("not_planned", needs=Moment)
-def _not_planned(moment: Moment) -> Blockers:
+@cause("not_planned", needs=Moment, moved_by=Mover.PROCESS, severity="wait", stops=(PACK,))
+def _not_planned(moment: Moment, say: Say) -> Blockers:
     if moment.run is not None and moment.run.planned and moment.waiting.embeddings:
-        yield Blocker(
-            code="not_planned",
-            text="the plan does not name them",
-            next="`voyage-jobs sync` sends the rest.",
-            moved_by=Mover.PROCESS,
-            severity="wait",
-            stops=frozenset({PACK}),
-        )
+        yield say("the plan does not name them", "`voyage-jobs sync` sends the rest.")

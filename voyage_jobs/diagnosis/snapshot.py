@@ -130,12 +130,24 @@ class Moment(Gate):
     took: Sequence[float]
     failed: int = 0
     cancelled: int = 0
-    """Embeddings (`status`: chunks) that only `retry` moves on."""
+    """What only `retry` moves on, in `noun`s."""
+    noun: str = "embedding"
     progress: Progress | None = None
     """How far a build is, where that was looked at."""
     asking: Text | None = None
     """The text that somebody asks about; None: whatever waits."""
     run: Run | None = None
+
+    @property
+    def build_is_blocked(self) -> bool:
+        """Whether a build has all that it can get, and waits for your decision on the rest."""
+        found = self.build is not None and self.progress is not None and self.progress.blocked
+        return found and not (self.build and self.build.leave_out)
+
+    @property
+    def next_tokens(self) -> int:
+        """The tokens of the text that is asked about, or of the first that waits; at least one."""
+        return max(1, (self.asking.tokens if self.asking else self.waiting.first_tokens) or 0)
 
     def is_tight(self, room: Room) -> bool:
         """Whether a limit keeps back what waits to be sent, or the text that is asked about."""
@@ -148,7 +160,7 @@ class Moment(Gate):
         tokens = self.tokens_kept_by(room)
         if self.run is not None and self.run.quiet:
             return tokens > max(0, room.tokens)  # all that fits has gone
-        return bool(tokens) and room.tokens < max(1, self.waiting.first_tokens or 0)
+        return bool(tokens) and room.tokens < self.next_tokens
 
     def tokens_kept_by(self, room: Room) -> int:
         """How much waits of what a limit is about."""
@@ -207,6 +219,11 @@ class Facts(Moment):
     def chunks(self, place: str) -> int:
         """How many chunks are in one place, over all sources."""
         return sum(each.chunks[place] for each in self.tallies.values())
+
+    @property
+    def table_name(self) -> str:
+        """The table and where it is."""
+        return f"{self.settings.lancedb.table} in {self.settings.lancedb.uri}"
 
     @property
     def work_remains(self) -> bool:
@@ -281,7 +298,7 @@ def gather(settings: Settings, clock: Clock) -> Facts:
         failed = sum(each.chunks["failed"] for each in tallies.values())
         known["cancelled"] = sum(each.cancelled for each in tallies.values())
         known["failed"] = failed - known["cancelled"]
-        known["progress"] = vectors.progress
+        known["progress"], known["noun"] = vectors.progress, "chunk"
         return Facts(
             **known,
             page_problem=notes.get(connection, notes.PAGE),
