@@ -1,7 +1,7 @@
 """`sync`: take turns until everything is done that can be done, and say what is left and why.
 
-It ends when every source was scanned once to its end, nothing is under way, nothing waits that could be sent, and the
-table shows what is ready. What only a person or time can move on does not keep it from doing the rest first.
+It ends when every source was scanned once to its end, nothing is in flight, nothing waits that could be sent, and the
+table shows what is ready. What only you or time can move on does not keep it from doing the rest first.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 
 from voyage_jobs.clock import US, iso, now_us
 from voyage_jobs.clockwatch import ClockWatch
-from voyage_jobs.diagnosis.blocker import SENDING, Blocker, Mover, worst_first
+from voyage_jobs.diagnosis.blocker import SENDING, SUBMIT, Blocker, Mover, keeping, worst_first
 from voyage_jobs.diagnosis.causes import blockers
-from voyage_jobs.diagnosis.circuits import account_refused, sending_refused
+from voyage_jobs.diagnosis.circuits import account_refused
 from voyage_jobs.diagnosis.conditions import text_missing
-from voyage_jobs.diagnosis.snapshot import Moment, Run, moment_of
+from voyage_jobs.diagnosis.snapshot import Moment, Run, gate, moment_of
 from voyage_jobs.notify.courier import Courier
 from voyage_jobs.notify.teller import Teller
 from voyage_jobs.plural import counted
 from voyage_jobs.signals import Signals
 from voyage_jobs.state import embeddings, lanes
-from voyage_jobs.state.batches import UNUSABLE, BatchRow
+from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.rebuild import progress
 from voyage_jobs.state.remaining import Remaining, Work, count_stuck, mark, remaining, work_since
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
@@ -133,7 +133,7 @@ class Sync:
     # --- when to end ---
 
     def _over(self, did: bool) -> str | None:
-        """Why it is over, or None if it goes on."""
+        """Why it is over, or None if it is not."""
         if self._signals.stopping.is_set():
             return "stopped"
         with self._context.store.read() as connection:
@@ -169,9 +169,28 @@ class Sync:
             return self._sending_soon(rest)
         if lanes.DISK in rest.lanes and (rest.wanted or rest.ready or rest.retiring):
             return True
-        if _moving(rest):
+        if self._moving(rest):
             return True
-        return _fails_on(rest) and self._is_outage(rest)
+        gives_up = any(
+            each.failures >= _GIVES_UP for each in rest.open_batches if each.state in BEFORE_THE_JOB
+        )
+        return gives_up and not self._is_stopped() and self._is_outage(rest)
+
+    def _is_stopped(self) -> bool:
+        """Whether only you let anything be sent."""
+        with self._context.store.read() as connection:
+            found = blockers(gate(self._context, connection))
+        return any(each.moved_by in (Mover.DECISION, Mover.OPERATOR) for each in keeping(found, SUBMIT))
+
+    def _moving(self, rest: Remaining) -> list[BatchRow]:
+        """Open batches that time moves on within reason."""
+        at_voyage = [batch for batch in rest.open_batches if batch.state not in BEFORE_THE_JOB]
+        unsent = [
+            batch
+            for batch in rest.open_batches
+            if batch.state in BEFORE_THE_JOB and batch.failures < _GIVES_UP
+        ]
+        return at_voyage if unsent and self._is_stopped() else at_voyage + unsent
 
     def _is_outage(self, rest: Remaining) -> bool:
         """Whether Voyage answers nobody: that is waited for, however often a batch fails meanwhile.
@@ -190,7 +209,7 @@ class Sync:
             batch.state in BEFORE_THE_JOB
             and batch.due_at <= soon
             and not (held_up and batch.state is Batch.UPLOADED)
-            for batch in _moving(rest)
+            for batch in self._moving(rest)
         )
 
     def _is_closed(self, rest: Remaining, name: str) -> bool:
@@ -255,35 +274,9 @@ def _is_left(each: Blocker, *, busy: bool) -> bool:
     """Whether a `sync` has to tell it: something is kept back by it now, and not only for a moment."""
     if each.severity == "wait" or not each.stops:
         return False
-    return (
-        busy
-        if each.circuit and each.moved_by is not Mover.ACCOUNT
-        else not (each.batch and each.severity == "info")
-    )
-
-
-def _is_stopped(rest: Remaining) -> bool:
-    """Whether only an operator lets anything be sent."""
-    unusable = any(batch.code == UNUSABLE for batch in rest.parked)
-    return rest.pauses.all_sending or unusable or sending_refused(rest.lanes) is not None
-
-
-def _fails_on(rest: Remaining) -> bool:
-    """Whether a batch on its way out has failed so often that it is not waited for while others come through."""
-    return not _is_stopped(rest) and any(
-        batch.state in BEFORE_THE_JOB and batch.failures >= _GIVES_UP for batch in rest.open_batches
-    )
-
-
-def _moving(rest: Remaining) -> list[BatchRow]:
-    """Open batches that time moves on within reason."""
-    if _is_stopped(rest):
-        return [batch for batch in rest.open_batches if batch.state not in BEFORE_THE_JOB]
-    return [
-        batch
-        for batch in rest.open_batches
-        if batch.state not in BEFORE_THE_JOB or batch.failures < _GIVES_UP
-    ]
+    if each.circuit and each.moved_by is not Mover.ACCOUNT:
+        return busy
+    return not (each.batch and each.severity == "info")
 
 
 def _ending(over: str, problems: list[Blocker]) -> Ending:

@@ -152,7 +152,7 @@ def test_a_job_that_somebody_deleted_is_parked_and_what_is_new_goes(tmp_path):
     assert outcome.ending is Ending.PERSON
     (problem,) = outcome.problems  # and nothing is said to be left that is not
     assert problem.code == "parked"
-    assert problem.message.startswith(f"Batch {lost.ref} with 1 text is parked: ")
+    assert problem.message.startswith(f"Batch {lost.ref} is parked with 1 text: ")
     assert world.sim.calls["create_batch"] == 2
 
 

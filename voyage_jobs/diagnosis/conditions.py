@@ -131,7 +131,7 @@ def _parked(gate: Gate, say: Say) -> Blockers:
     for batch in gate.open:
         if batch.state is Batch.PARKED and batch.code != UNUSABLE:
             yield say(
-                f"Batch {batch.ref} is parked",
+                f"Batch {batch.ref} is parked with {counted(batch.inputs, 'text')}",
                 batch.hint or f"`voyage-jobs retry {batch.ref}` tries again.",
                 words=batch.reason,
                 batch=batch.ref,
