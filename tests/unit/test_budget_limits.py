@@ -230,7 +230,7 @@ def test_status_names_the_limit_that_holds(exact):
     sync(exact, sections)
     settings = exact.settings(**sections)
     found = {problem.code: problem for problem in blockers(gather(settings, exact.clock))}
-    assert "daily_tokens of source docs is used up; about " in found["budget_reached"].message
+    assert "daily_tokens of source docs is used up until 2" in found["budget_reached"].message
     assert "It resumes at 2" in found["budget_reached"].next
 
 

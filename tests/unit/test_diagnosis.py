@@ -28,7 +28,7 @@ from voyage_jobs.state.setback import SetBack
 from voyage_jobs.state.sources import NOT_CONFIGURED
 from voyage_jobs.state.tally import SourceTally, Waiting
 from voyage_jobs.state.troubles import FATAL, Trouble
-from voyage_jobs.states import Batch
+from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps.pack import pack
 from voyage_jobs.sync import Ending, Sync
 
@@ -221,3 +221,17 @@ def test_a_pause_or_a_budget_of_one_source_explains_that_texts_wait_and_the_ordi
     assert told(pauses=Pauses({"source:docs": Pause("source:docs", facts.now, None, "me")})) == ["paused"]
     room = Room("docs.daily_tokens", 0, facts.now + HOUR, facts.sources[0].id)
     assert told(rooms=[room], waiting_by_source={room.source_id: 100}) == ["budget_reached"]
+
+
+def test_a_batch_without_a_job_is_not_waited_for_while_other_vectors_are_asked_for(tmp_path):
+    world = World(tmp_path, batching={"linger_s": 0})
+    world.write("a.md", "# a\n\ntext")
+    with world.worker() as context:
+        world.take_turns(context, 3, quiet=False)
+        [batch] = gather(world.settings(), world.clock).open
+        assert batch.state in BEFORE_THE_JOB
+    with Signals() as signals, world.worker(voyage={"output_dimension": 16}) as context:
+        outcome = Sync(context, signals, timeout_s=HOUR / US).run()
+    assert outcome.ending is Ending.PERSON
+    assert [problem.code for problem in outcome.problems] == ["profile_changed", "in_flight"]
+    assert outcome.elapsed_s < 60

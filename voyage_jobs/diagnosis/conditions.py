@@ -244,9 +244,7 @@ def _failed(moment: Moment, say: Say) -> Blockers:
 def _cancelled(moment: Moment, say: Say) -> Blockers:
     if moment.cancelled:
         what = counted(moment.cancelled, moment.noun)
-        yield say(
-            f"Cancelled by an operator and still needed: {what}", "`voyage-jobs retry` sends them after all."
-        )
+        yield say(f"Cancelled and still needed: {what}", "`voyage-jobs retry` sends them after all.")
 
 
 @cause("text_missing", needs=Moment)

@@ -126,7 +126,7 @@ def _most_inputs(moment: Moment, say: Say) -> Blockers:
 def _budgets(moment: Moment, say: Say) -> Blockers:
     for room in filter(moment.is_tight, moment.rooms):
         tokens = moment.tokens_kept_by(room)
-        what = ", the limit of one run" if room.anew_at is None else ""
+        what = ", the limit of one run" if room.anew_at is None else f" until {iso(room.anew_at)}"
         waiting = "" if moment.asking is not None else f"; about {tokens:,} tokens wait"
         resumes = "with the next run" if room.anew_at is None else f"at {iso(room.anew_at)}"
         yield say(

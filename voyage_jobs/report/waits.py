@@ -38,7 +38,7 @@ def first(m: Moment, *steps: str, source: str | None = None, batch: str | None =
 
 def _told(m: Moment, each: Blocker) -> Wait:
     until = ""
-    if each.until is not None and each.until > m.now:
+    if each.circuit and each.until is not None and each.until > m.now:
         until = f" until {when(each.until, m.now)}"
     text = sentence(f"{each.text.removesuffix('.')}{until}{f': {each.words}' if each.words else ''}")
     return Wait(each.code, text, each.until, each.next)
