@@ -9,13 +9,13 @@ from voyage_jobs.clock import iso
 from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.diagnosis.rebuild_words import plan_warning
+from voyage_jobs.diagnosis.rooms import rooms as all_rooms
 from voyage_jobs.plural import counted
 from voyage_jobs.report.source_plan import Keys, SourcePlan
 from voyage_jobs.sources.files import SkipReason
 from voyage_jobs.state import rebuild, sources
 from voyage_jobs.state.story import View
-from voyage_jobs.steps import budget
-from voyage_jobs.steps.rebuild_words import plan_warning
 
 
 def warnings(
@@ -74,10 +74,10 @@ def _about_budgets(
 ) -> Iterator[str]:
     rows = {row.name: row.id for row in sources.all_sources(connection)}
     of_source = {rows[each.name]: each.tokens for each in plans if each.name in rows}
-    for room in budget.rooms(connection, settings, batch_price(settings), now):
+    for room in all_rooms(connection, settings, batch_price(settings), now):
         asked = tokens if room.source_id is None else of_source.get(room.source_id, 0)
         if room.anew_at is not None and asked > room.tokens:
             yield (
-                f"{budget.setting_of(room)} allows {max(0, room.tokens):,} of {asked:,} tokens now; the rest goes on at"
+                f"{room.setting} allows {max(0, room.tokens):,} of {asked:,} tokens now; the rest goes on at"
                 f" {iso(room.anew_at)}."
             )
