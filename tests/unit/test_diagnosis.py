@@ -28,9 +28,10 @@ from voyage_jobs.state.setback import SetBack
 from voyage_jobs.state.sources import NOT_CONFIGURED
 from voyage_jobs.state.tally import SourceTally, Waiting
 from voyage_jobs.state.troubles import FATAL, Trouble
-from voyage_jobs.states import BEFORE_THE_JOB, Batch
+from voyage_jobs.states import BEFORE_THE_JOB, Batch, Mode
 from voyage_jobs.steps.pack import pack
 from voyage_jobs.sync import Ending, Sync
+from voyage_jobs.vendors import registry
 
 HOUR = 3600 * US
 DAY = 24 * HOUR
@@ -129,6 +130,29 @@ def test_every_code_has_a_text_and_a_next_step_whose_commands_exist(facts, monke
                 demand_known(words, each.next)
     assert found.keys() == CODES
     assert EVENT_OF.keys() <= CODES
+
+
+def test_each_text_names_the_provider_that_is_worked_with(facts, monkeypatch):
+    monkeypatch.setitem(registry.VENDORS, "abacus", "abacus:ABACUS")
+    provider = facts.settings.provider.model_copy(update={"type": "abacus"})
+    settings = facts.settings.model_copy(update={"provider": provider})
+    told = []
+    for changes in situations(facts):
+        moment = replace(facts, settings=settings, **changes)
+        told += [f"{each.text} {each.next}" for each in blockers(moment)]
+        told += [wait.text for wait in (waits.of_batch(moment, each) for each in moment.open) if wait]
+    assert not [each for each in told if "Voyage" in each]
+    assert sum("Abacus" in each for each in told) > 10
+
+
+def test_a_batch_of_mode_sync_is_asked_for_at_once_until_its_answer_is_here(facts):
+    [batch] = facts.open
+    for state in (Batch.PACKED, Batch.SPOOLED, Batch.CREATING):
+        row = replace(batch, state=state, mode=Mode.SYNC, asked_by="me")
+        wait = waits.of_batch(replace(facts, open=[row]), row)
+        assert (wait.code, "me asked for it at once" in wait.text) == ("expedited", True)
+    row = replace(batch, state=Batch.ENDED, mode=Mode.SYNC)
+    assert waits.of_batch(replace(facts, open=[row]), row).code == "fetching"
 
 
 def test_no_code_is_entered_twice():
