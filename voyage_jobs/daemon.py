@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from voyage_jobs.clock import Clock
 from voyage_jobs.clockwatch import ClockWatch
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.diagnosis.conditions import refs
 from voyage_jobs.doorbell import Doorbell
 from voyage_jobs.errors import ConfigError, DiskFullError
 from voyage_jobs.logs import tell_repeats
@@ -35,7 +36,6 @@ from voyage_jobs.steps.budget import begin_run
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import note_full
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.sync import refs
 from voyage_jobs.systemd import Herald, Manager
 from voyage_jobs.watching.watchers import HINT, MakeWatching, Watchers, Watching
 from voyage_jobs.worker import working

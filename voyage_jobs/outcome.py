@@ -46,6 +46,6 @@ def summary(outcome: Outcome, settings: Settings, stopped_by: int | None = None)
             for batch in outcome.in_flight
         ],
         "table": {"uri": settings.lancedb.uri, "name": settings.lancedb.table},
-        "problems": [vars(problem) for problem in outcome.problems],
+        "problems": [problem.as_dict() for problem in outcome.problems],
         "elapsed_s": round(outcome.elapsed_s, 3),
     }

@@ -106,7 +106,7 @@ def test_a_plan_is_written_told_and_carried_out(run, tmp_path):
 def test_limits_of_one_call(run):
     assert "budget.run_usd" in run("sync", "--max-usd", "0", code=3).stderr
     report = run.json("sync", "--max-tokens", "20", code=3)
-    assert report["problems"][0]["code"] == "budget"
+    assert report["problems"][0]["code"] == "budget_reached"
     assert run.world.ledger.units() == 1
     run("sync")
     assert run.world.ledger.units() == 3

@@ -124,7 +124,7 @@ def test_a_parked_batch_needs_a_person_and_the_rest_is_done(tmp_path):
     outcome = sync(world)
     assert outcome.ending is Ending.PERSON
     assert codes(outcome) == ["parked"]
-    assert "retry" in outcome.problems[0].hint
+    assert "retry" in outcome.problems[0].next
 
 
 def test_a_frozen_source_needs_a_person_and_the_others_go_on(world, tmp_path):
@@ -143,7 +143,7 @@ def test_a_frozen_source_needs_a_person_and_the_others_go_on(world, tmp_path):
     outcome = sync(world, sections=both)
     assert outcome.ending is Ending.PERSON
     assert codes(outcome) == ["frozen"]
-    assert "voyage-jobs confirm-deletes other" in outcome.problems[0].hint
+    assert "voyage-jobs confirm-deletes other" in outcome.problems[0].next
     assert {row["path"] for row in world.table_rows("path")} >= {"new.md", "x.md"}
 
 
@@ -159,8 +159,8 @@ def test_failed_embeddings_are_work_that_remains(tmp_path):
 def test_a_budget_that_is_reached_says_until_when(world):
     outcome = sync(world, sections={"budget": {"daily_tokens": 1}})
     assert outcome.ending is Ending.UNFINISHED
-    assert codes(outcome) == ["budget"]
-    assert "budget.daily_tokens is reached until 20" in outcome.problems[0].message
+    assert codes(outcome) == ["budget_reached"]
+    assert "budget.daily_tokens is used up" in outcome.problems[0].message
 
 
 def test_an_in_flight_limit_is_waited_for(tmp_path):
@@ -190,7 +190,8 @@ def test_a_removed_source_is_named_until_its_documents_are_let_go(world, tmp_pat
         sync(world, sections={"sources": [docs, {"name": "other", "path": str(other)}]}).ending is Ending.DONE
     )
     outcome = sync(world)
-    assert codes(outcome) == ["frozen"]
+    assert outcome.ending is Ending.PERSON
+    assert codes(outcome) == ["not_configured"]
 
 
 def test_a_document_whose_file_is_missing_comes_into_another_table_too(world):
@@ -279,7 +280,7 @@ def test_stopping_says_what_is_under_way_and_the_next_call_resumes(world):
     stopped = sync(world, stop_after=1)
     assert stopped.ending is Ending.STOPPED
     assert [batch.inputs for batch in stopped.in_flight] == [3]
-    assert "Nothing is lost" in stopped.problems[-1].hint
+    assert "Nothing is lost" in stopped.problems[-1].next
     assert sync(world).ending is Ending.DONE
     assert world.ledger.billed_more_than_once() == {}
 
@@ -448,5 +449,5 @@ def test_a_signal_stops_it_in_good_order(served, number, code):
     out, err = process.communicate(timeout=30)
     assert process.returncode == code, err
     assert "Stopped" in out
-    assert "Under way: 1 batch with 3 inputs" in err
+    assert "In flight: 1 batch with 3 inputs" in err
     assert "Nothing is lost" in err

@@ -166,7 +166,7 @@ def test_a_document_at_the_vendor_names_batch_line_job_and_when(run):
     with run.world.worker(mode="run"):
         found = run.json("why", "a.md")
         assert "No voyage-jobs process" not in found["paragraph"]
-        assert f"voyage-jobs trace {batch['ref']}" in found["next"]
+        assert f"voyage-jobs history --timeline {batch['ref']}" in found["next"]
 
 
 def test_what_past_jobs_took_foretells_the_end(run):
@@ -259,7 +259,7 @@ def test_results_that_cannot_be_used_are_the_reason_of_what_waits_behind_them(tm
     run.world.clock.advance(400)
     run.world.run(6, quiet=False)
     inside, behind = run.json("why", "a.md"), run.json("why", "b.md")
-    assert (inside["reason"], behind["reason"]) == ("parked", "unusable_results")
+    assert (inside["reason"], behind["reason"]) == ("unusable_results", "unusable_results")
     assert "cannot be used" in behind["paragraph"]
     assert "voyage-jobs retry" in behind["next"]
 
@@ -292,7 +292,7 @@ def test_a_cancelled_batch_is_told(run):
         run.world.take_turns(context)
     found = run.json("why", "a.md")
     assert found["reason"] == "cancelled"
-    assert "a person cancelled" in found["paragraph"]
+    assert "an operator cancelled" in found["paragraph"]
     assert run.json("why", ref)["reason"] == "closed"
 
 
@@ -318,7 +318,9 @@ def test_a_published_document_says_as_of_when_and_what_has_changed_since(run):
     assert (found["reason"], found["published"]) == ("published", True)
     assert found["document"]["published_at"]
     assert "table version" in found["paragraph"]
-    assert run.text("why", "a.md").rstrip().endswith("`voyage-jobs trace docs:a.md` shows its way.")
+    assert (
+        run.text("why", "a.md").rstrip().endswith("`voyage-jobs history --timeline docs:a.md` shows its way.")
+    )
     run.world.write("a.md", "text, and more")
     assert run.json("why", "a.md")["reason"] == "changed_since"
     path.unlink()

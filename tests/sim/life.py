@@ -18,6 +18,9 @@ from voyage_jobs import crash, durable
 from voyage_jobs.clock import US, VirtualClock, now_us
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.diagnosis.blocker import PACK
+from voyage_jobs.diagnosis.causes import is_kept_back
+from voyage_jobs.diagnosis.snapshot import gate
 from voyage_jobs.errors import EpochLostError, VoyageJobsError
 from voyage_jobs.notify.teller import Teller
 from voyage_jobs.simulator import Simulator
@@ -30,9 +33,7 @@ from voyage_jobs.state.engine import sqlite_module
 from voyage_jobs.states import BEFORE_THE_JOB, UNFINISHED, Batch
 from voyage_jobs.steps import acts
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.pack import is_blocked
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.steps.submit import is_unusable
 from voyage_jobs.worker import working
 
 from . import faults
@@ -728,14 +729,15 @@ def healthy_and_waiting(context: Context, connection: Connection) -> str | None:
     now = now_us(context.clock)
     if lanes.CREATE in lanes.closed(connection) or pauses.now(connection, now).by_what:
         return None
-    rests = any(is_unusable(each, context.profile_id) for each in batches.in_state(connection, Batch.PARKED))
+    known = gate(context, connection)
+    rests = any(known.keeps_all_back(each) for each in known.open)
     for batch in batches.in_state(connection, *UNFINISHED):
         if rests and batch.state in BEFORE_THE_JOB:
             continue
         at_work = batch.state is Batch.RUNNING and now < (batch.deadline_at or 0) + HOUR_S * US
         if not batch.failures and not at_work and batch.profile_id == context.profile_id:
             return f"batch {batch.ref} ({batch.state})"
-    blocked = not context.may_send or context.build is not None or is_blocked(context, connection)
+    blocked = context.build is not None or is_kept_back(known, PACK)
     if not blocked and embeddings.backlog(connection, context.profile_id).embeddings:
         return "what is to be sent"
     return None

@@ -210,7 +210,7 @@ def test_limits_and_not_waiting(world):
     assert {"max_inputs", "in_flight"} <= {problem.code for problem in first.problems}
     assert [batch.ref for batch in project.batches()] == [first.in_flight[0].ref]
     assert project.sync(max_usd=0).ending == "unfinished"
-    assert project.sync(timeout_s=0).problems[-1].code in ("timeout", "budget")
+    assert project.sync(timeout_s=0).problems[-1].code in ("timeout", "budget_reached")
     assert project.sync().done
 
 

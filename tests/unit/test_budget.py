@@ -8,6 +8,8 @@ import pytest
 from step_doors import all_batches, money, prose, query, scan, shown, until
 
 from voyage_jobs.clock import US, now_us
+from voyage_jobs.diagnosis.rooms import next_start_us
+from voyage_jobs.diagnosis.rooms import rooms as every_room
 from voyage_jobs.state import ledger
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import budget
@@ -29,7 +31,7 @@ def at_noon(world):
 
 def rooms(context):
     with context.store.read() as connection:
-        found = budget.rooms(connection, context.settings, context.price, now_us(context.clock))
+        found = every_room(connection, context.settings, context.price, now_us(context.clock))
         return {room.key: room.tokens for room in found}
 
 
@@ -159,5 +161,5 @@ def test_a_budget_starts_anew_with_the_utc_day_and_month(now, day, month):
     def us(word):
         return int(datetime.fromisoformat(word).replace(tzinfo=UTC).timestamp() * US)
 
-    assert budget.next_start_us(us(now), month=False) == us(day)
-    assert budget.next_start_us(us(now), month=True) == us(month)
+    assert next_start_us(us(now), month=False) == us(day)
+    assert next_start_us(us(now), month=True) == us(month)

@@ -9,9 +9,9 @@ from step_doors import all_batches, money, prose, query, scan, until
 from tokenizer_file import make_tokenizer
 from world import World
 
+from voyage_jobs.diagnosis.causes import blockers
+from voyage_jobs.diagnosis.snapshot import gather
 from voyage_jobs.reload import apply
-from voyage_jobs.report.facts import gather
-from voyage_jobs.report.problems import find
 from voyage_jobs.signals import Signals
 from voyage_jobs.state import ledger
 from voyage_jobs.states import Batch
@@ -86,8 +86,8 @@ def test_a_run_sends_up_to_its_limit_and_says_so(exact, unit, by):
     outcome = sync(exact, sections, **options)
     assert outcome.ending is Ending.UNFINISHED
     (problem,) = outcome.problems
-    assert problem.code == "budget"
-    assert f"budget.run_{unit} is reached, the limit of one run" in problem.message
+    assert problem.code == "budget_reached"
+    assert f"budget.run_{unit} is used up, the limit of one run" in problem.message
     assert exact.ledger.batch_tokens == 4 * tokens
     assert sync(exact, sections, **options).ending is Ending.DONE  # the next run has its own
     assert exact.ledger.batch_tokens == 6 * tokens
@@ -102,7 +102,7 @@ def test_one_token_less_is_one_text_less(exact):
 
 def test_nothing_is_a_limit_too(exact):
     fill(exact, exact.docs, 2)
-    assert sync(exact, max_usd=0.0).problems[0].code == "budget"
+    assert sync(exact, max_usd=0.0).problems[0].code == "budget_reached"
     assert exact.ledger.batch_tokens == 0
 
 
@@ -162,8 +162,8 @@ def test_a_source_keeps_to_its_own_limit_and_others_go_on(exact, unit):
     sections = two_sources(exact, **{f"daily_{unit}": limit})
     outcome = sync(exact, sections)
     (problem,) = outcome.problems
-    assert problem.code == "budget"
-    assert f"daily_{unit} of source docs is reached until" in problem.message
+    assert problem.code == "budget_reached"
+    assert f"daily_{unit} of source docs is used up" in problem.message
     paid = paid_by_source(exact)
     assert paid["docs"] == 2 * tokens
     assert paid["other"] > 0
@@ -229,15 +229,15 @@ def test_status_names_the_limit_that_holds(exact):
     (exact.root / "other").mkdir()
     sync(exact, sections)
     settings = exact.settings(**sections)
-    found = {problem.code: problem for problem in find(gather(settings, exact.clock), settings)}
-    assert "daily_tokens of source docs is used up; 4 chunks wait" in found["budget_reached"].message
-    assert "It goes on at 2" in found["budget_reached"].hint
+    found = {problem.code: problem for problem in blockers(gather(settings, exact.clock))}
+    assert "daily_tokens of source docs is used up until 2" in found["budget_reached"].message
+    assert "It resumes at 2" in found["budget_reached"].next
 
 
 def test_the_limit_of_a_run_that_is_over_is_no_problem(exact):
     fill(exact, exact.docs, 4)
     sync(exact, max_tokens=1)
-    found = [problem.code for problem in find(gather(exact.settings(), exact.clock), exact.settings())]
+    found = [problem.code for problem in blockers(gather(exact.settings(), exact.clock))]
     assert "budget_reached" not in found
 
 

@@ -1,6 +1,5 @@
 """The documentation says what the program does: links, commands, options, settings, codes, columns."""
 
-import ast
 import re
 from pathlib import Path
 
@@ -13,8 +12,9 @@ from voyage_jobs.cli.exits import MEANINGS
 from voyage_jobs.config import parse_settings
 from voyage_jobs.config.environment import _NO_SETTINGS, _known_variables
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.diagnosis import sending
+from voyage_jobs.diagnosis.causes import CODES
 from voyage_jobs.profile import Profile
-from voyage_jobs.steps import lanes
 from voyage_jobs.table import schema
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,8 +26,6 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 # Variables that are no settings and are read by the parts that the documents speak of.
 OTHER_VARIABLES = {"VOYAGE_API_KEY", "VOYAGE_API_KEY_FILE"}
-
-MAKERS = ("Problem", "Stuck")
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -140,31 +138,16 @@ def test_targets_of_make_exist(page):
         assert set(re.findall(r"^\s*make ([a-z]+)", code, re.MULTILINE)) <= targets, code
 
 
-def problem_codes(*files):
-    """The codes of all problems that are made in these files: the first argument of `Problem`, or of `Stuck`."""
-    found = set()
-    for file in files:
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in MAKERS:
-                argument = node.args[0]
-                either = [argument.body, argument.orelse] if isinstance(argument, ast.IfExp) else [argument]
-                found |= {each.value for each in either if isinstance(each, ast.Constant)}
-    return found
-
-
 def documented(text):
     tables = [line for line in text.splitlines() if line.startswith("| `")]
     return {code for line in tables for code in SPAN.findall(line.split("|")[1])}
 
 
-def test_every_problem_of_status_is_explained():
-    package = ROOT / "voyage_jobs"
-    elsewhere = {code for _, code in lanes._CODES} | {"unavailable", "in_flight_limit", "paused_disk"}
-    elsewhere |= {"no_state", "state_unreadable", "send_refused"}
-    files = ("steps/lanes.py", "steps/disk.py", "report/status.py", "state/batches.py")
-    sources = "".join((package / name).read_text() for name in files)
-    assert all(f'"{code}"' in sources for code in elsewhere)
-    before, after = OPERATIONS.split("## What else `sync` may say")
-    explained = documented(before.split("## What `status` may say")[1])
-    assert explained == elsewhere | problem_codes(*(package / "report").glob("*.py"))
-    assert documented(after.split("\n## ")[0]) >= problem_codes(package / "sync.py") - explained
+def test_every_reason_is_explained():
+    before, after = OPERATIONS.split("## What else `sync` and `why` may say")
+    explained = documented(before.split("## What `status` may say")[1]) | documented(after.split("\n## ")[0])
+    assert explained == CODES | {"no_state", "state_unreadable"}
+    page = (ROOT / "docs" / "status.md").read_text()
+    told = set(SPAN.findall(page.split("`reason` is one of", 1)[1].split("\n## ")[0]))
+    of_a_run = {"max_inputs", "not_planned", "process_failed", "daemon_died", "reprofile_blocked"}
+    assert {code for entry in sending.CAUSES for code in entry.codes} - of_a_run <= told

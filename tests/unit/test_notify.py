@@ -111,7 +111,7 @@ def test_a_frozen_source_is_told_once_until_it_has_thawed(tmp_path):
     assert world.post.told() == ["frozen"] * 2
     message = world.post.sent[0][1]
     assert message["source"] == "docs"
-    assert "confirm docs" in message["hint"]
+    assert "voyage-jobs confirm-deletes docs" in message["hint"]
     assert message["severity"] == "problem"
 
 

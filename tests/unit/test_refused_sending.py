@@ -20,10 +20,10 @@ from step_doors import (
 )
 
 from voyage_jobs.clock import US
+from voyage_jobs.diagnosis.snapshot import Text, moment
 from voyage_jobs.errors import TooLargeError
 from voyage_jobs.report import status
-from voyage_jobs.report.moment import gather
-from voyage_jobs.report.waits import Text, to_be_sent
+from voyage_jobs.report.waits import to_be_sent
 from voyage_jobs.signals import Signals
 from voyage_jobs.state.door import open_state
 from voyage_jobs.states import Batch
@@ -115,7 +115,7 @@ def test_sync_ends_and_says_so_and_status_and_why_name_it(refusing):
     assert outcome.ending is Ending.PERSON
     told = {problem.code: problem for problem in outcome.problems}
     assert WORDS in told["send_refused"].message
-    assert "voyage-jobs retry" in told["send_refused"].hint
+    assert "voyage-jobs retry" in told["send_refused"].next
     assert sum(problem.code == "parked" for problem in outcome.problems) == 2
     assert world.clock.mono() < HOUR_S  # it does not wait for what only an operator can end
 
@@ -124,8 +124,8 @@ def test_sync_ends_and_says_so_and_status_and_why_name_it(refusing):
     assert (problem["severity"], WORDS in problem["message"]) == ("problem", True)
     assert not report["healthy"]
     with open_state(world.settings()).read() as connection:
-        moment = gather(connection, world.settings(), int(world.clock.wall() * US))
-    wait = to_be_sent(moment, world.settings(), Text(1, 1))
+        here = moment(connection, world.settings(), int(world.clock.wall() * US))
+    wait = to_be_sent(here, Text(1, 1))
     assert wait.code == "send_refused"
     assert WORDS in wait.text
 

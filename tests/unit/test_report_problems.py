@@ -6,8 +6,10 @@ import pytest
 from world import World
 
 from voyage_jobs.clock import US
-from voyage_jobs.report import problems
-from voyage_jobs.report.facts import gather
+from voyage_jobs.diagnosis import conditions
+from voyage_jobs.diagnosis.blocker import Mover, shown
+from voyage_jobs.diagnosis.causes import blockers
+from voyage_jobs.diagnosis.snapshot import gather
 from voyage_jobs.state.lanes import Lane
 from voyage_jobs.state.tally import SourceTally, Waiting
 from voyage_jobs.states import Batch
@@ -29,18 +31,25 @@ def facts(world):
 
 
 def found(world, facts, **changes):
-    return problems.find(replace(facts, **changes), world.settings())
+    return shown(blockers(replace(facts, **changes)))
 
 
 def one(world, facts, **changes):
     [problem] = found(world, facts, **changes)
     assert problem.message
-    assert problem.hint
+    assert problem.next
     return problem
 
 
+CIRCUITS = {"in_flight_limit": "create", "paused_disk": "disk"}
+
+
 def lane(code, failures=1):
-    return Lane("vendor", 0, failures, 0, code, f"it is {code}", None)
+    return Lane(CIRCUITS.get(code, "vendor"), 0, failures, 0, code, f"it is {code}", None)
+
+
+def closed(*lanes):
+    return {each.name: each for each in lanes}
 
 
 def batch_in(facts, state, **values):
@@ -73,7 +82,7 @@ def test_a_process_without_a_sign_of_life_is_a_problem(world, facts):
     ],
 )
 def test_a_closed_lane_is_a_problem_unless_it_passes_by_itself(world, facts, code, failures, severity):
-    problem = one(world, facts, lanes=[lane(code, failures)])
+    problem = one(world, facts, lanes=closed(lane(code, failures)))
     assert (problem.code, problem.severity) == (code, severity)
 
 
@@ -83,13 +92,13 @@ def test_a_batch_that_does_not_get_on_is_stuck(world, facts, state):
     since = {stuck[0].id: facts.now - HOUR - US}
     problem = one(world, facts, open=stuck, since=since)
     assert problem.code == "batch_stuck"
-    assert f"why {stuck[0].ref}" in problem.hint
+    assert f"why {stuck[0].ref}" in problem.next
     assert found(world, facts, open=stuck, since={stuck[0].id: facts.now - US}) == []
 
 
 def test_what_a_closed_lane_explains_is_not_told_twice(world, facts):
     stuck = batch_in(facts, Batch.ENDED)
-    assert one(world, facts, open=stuck, since={stuck[0].id: 0}, lanes=[lane("auth")]).code == "auth"
+    assert one(world, facts, open=stuck, since={stuck[0].id: 0}, lanes=closed(lane("auth"))).code == "auth"
 
 
 def test_a_job_past_its_window_is_a_problem(world, facts):
@@ -100,7 +109,7 @@ def test_a_job_past_its_window_is_a_problem(world, facts):
 def test_a_parked_batch_needs_a_person_and_keeps_its_hint(world, facts):
     parked = batch_in(facts, Batch.PARKED, reason="it is odd", hint="do this")
     problem = one(world, facts, open=parked)
-    assert (problem.code, problem.hint, problem.person) == ("parked", "do this", True)
+    assert (problem.code, problem.next, problem.moved_by) == ("parked", "do this", Mover.DECISION)
 
 
 def test_a_refused_batch_and_second_jobs_are_notes(world, facts):
@@ -139,7 +148,7 @@ def test_a_table_that_cannot_be_looked_at_is_a_problem(world, facts):
 
 
 def test_an_old_sqlite_is_a_note(world, facts, monkeypatch):
-    monkeypatch.setattr(problems, "library_is_safe", lambda: False)
+    monkeypatch.setattr(conditions, "library_is_safe", lambda: False)
     problem = one(world, facts)
     assert (problem.code, problem.severity) == ("sqlite_old", "info")
 
@@ -150,7 +159,7 @@ def test_what_the_vendor_refuses_comes_before_persons_before_the_rest_before_not
         world,
         facts,
         open=parked,
-        lanes=[lane("in_flight_limit"), lane("paused_disk"), lane("auth")],
+        lanes=closed(lane("in_flight_limit"), lane("paused_disk"), lane("auth")),
         table_exists=None,
     )
     assert [p.code for p in told] == ["auth", "parked", "paused_disk", "table_unreadable", "in_flight_limit"]

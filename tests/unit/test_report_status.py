@@ -5,7 +5,7 @@ import json
 import pytest
 from world import World
 
-from voyage_jobs.report.problems import Problem
+from voyage_jobs.diagnosis.blocker import Mover
 from voyage_jobs.report.status import look, status
 from voyage_jobs.state import tally
 from voyage_jobs.state.door import open_state
@@ -161,8 +161,8 @@ def test_a_missing_root_is_a_frozen_source_that_needs_a_person(world):
     world.run(1, quiet=False)
     report, found = look(world.settings(), world.clock)
     assert codes(report) == ["frozen"]
-    assert found[0].person
-    assert "confirm-deletes docs" in found[0].hint
+    assert found[0].moved_by is Mover.DECISION
+    assert "confirm-deletes docs" in found[0].next
     assert report["sources"][0]["frozen"]
     assert report["chunks"]["published"] == 12
 
@@ -174,7 +174,7 @@ def test_a_source_that_left_the_configuration_needs_a_person(world):
     world.run(1, quiet=False, sources=[other])
     report, found = look(world.settings(sources=[other]), world.clock)
     assert found[0].code == "not_configured"
-    assert found[0].person
+    assert found[0].moved_by is Mover.DECISION
     assert [source["name"] for source in report["sources"]] == ["docs", "other"]
 
 
@@ -184,8 +184,8 @@ def test_a_refused_key_comes_first(tmp_path):
     world.run(6, quiet=False)
     report, found = look(world.settings(), world.clock)
     assert found[0].code == "auth"
-    assert found[0].vendor_refuses
-    assert found[0].hint
+    assert found[0].moved_by is Mover.ACCOUNT
+    assert found[0].next
     assert not report["healthy"]
     assert "test-key" not in json.dumps(report)
 
@@ -195,9 +195,9 @@ def test_a_parked_batch_tells_its_reason_and_the_next_command(tmp_path):
     documents(world)
     world.run(12, quiet=False)
     report, found = look(world.settings(), world.clock)
-    assert (found[0].code, found[0].person) == ("parked", True)
+    assert (found[0].code, found[0].moved_by) == ("parked", Mover.DECISION)
     assert "retired" in found[0].message
-    assert "retry" in found[0].hint
+    assert "retry" in found[0].next
     assert report["chunks"]["packed"] == 12
 
 
@@ -227,7 +227,7 @@ def test_settings_for_other_vectors_need_a_person(world):
     documents(world)
     world.run()
     found = look(world.settings(voyage={"output_dimension": 16}), world.clock)[1]
-    assert [(problem.code, problem.person) for problem in found] == [("profile_changed", True)]
+    assert [(each.code, each.moved_by) for each in found] == [("profile_changed", Mover.DECISION)]
 
 
 # --- counting ---
@@ -289,7 +289,3 @@ def test_no_question_walks_through_what_is_published(world):
                     name,
                     row,
                 )
-
-
-def test_a_problem_for_a_person_is_no_key_of_the_report():
-    assert set(Problem("c", "m", "h", person=True).as_dict()) == {"code", "message", "hint", "severity"}

@@ -118,7 +118,7 @@ def test_what_was_sent_is_collected_and_shown_and_nothing_more_is_sent(filled):
     outcome = sync(filled, voyage=OTHER)
     assert outcome.ending is Ending.PERSON
     assert [problem.code for problem in outcome.problems] == ["profile_changed"]
-    assert "reprofile" in outcome.problems[0].hint
+    assert "reprofile" in outcome.problems[0].next
     shown = Table(filled)
     assert shown.width == OLD
     assert "sent.md" in shown.texts
@@ -190,7 +190,7 @@ def test_a_configuration_that_changes_its_mind_during_a_build_stops_sending(fill
     calls = filled.sim.calls["create_batch"]
     outcome = sync(filled)
     assert {problem.code for problem in outcome.problems} == {"profile_changed", "reprofiling"}
-    assert "--abandon" in outcome.problems[0].hint
+    assert "--abandon" in outcome.problems[0].next
     assert filled.sim.calls["create_batch"] == calls
     filled.run(voyage=OTHER)
     assert Table(filled).width == NEW
@@ -276,7 +276,7 @@ def test_the_same_budget_holds_for_both(filled):
     limits = {"budget": {"daily_tokens": limit}}
     act(filled, "begin", **limits)
     outcome = sync(filled, voyage=OTHER, **limits)
-    assert {problem.code for problem in outcome.problems} == {"budget", "reprofiling"}
+    assert {problem.code for problem in outcome.problems} == {"budget_reached", "reprofiling"}
     assert filled.ledger.batch_tokens <= limit
     assert Table(filled).width == OLD
     filled.run(voyage=OTHER)

@@ -152,7 +152,7 @@ def test_a_job_that_somebody_deleted_is_parked_and_what_is_new_goes(tmp_path):
     assert outcome.ending is Ending.PERSON
     (problem,) = outcome.problems  # and nothing is said to be left that is not
     assert problem.code == "parked"
-    assert problem.message.startswith(f"Batch {lost.ref} with 1 text is parked: ")
+    assert problem.message.startswith(f"Batch {lost.ref} is parked with 1 text: ")
     assert world.sim.calls["create_batch"] == 2
 
 
@@ -241,7 +241,7 @@ def test_sync_does_not_wait_for_an_upload_that_fails_on_while_voyage_answers(tmp
     assert outcome.ending is Ending.UNFINISHED
     told = {problem.code: problem.message for problem in outcome.problems}
     assert set(told) == {"failing", "in_flight"}
-    assert f"Batch {ref} with 1 text failed 8 times in a row" in told["failing"]
+    assert f"Batch {ref} (uploading) failed 8 times in a row" in told["failing"]
     assert sick.calls == 8
 
 

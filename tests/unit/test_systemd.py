@@ -301,4 +301,4 @@ def test_while_it_waits_the_status_tells_what_is_under_way(tmp_path):
         pipeline = Pipeline(context, eager=True)
         for _ in range(3):
             pipeline.turn()
-        assert one_line(context) == "1 batch (1 text) under way"
+        assert one_line(context) == "1 batch (1 text) in flight"

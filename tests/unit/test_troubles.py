@@ -11,8 +11,11 @@ from step_doors import newest, settle, until
 from world import World
 
 from voyage_jobs.clock import US, VirtualClock
-from voyage_jobs.report import headline, outlook, problems, status, stuck
-from voyage_jobs.report.facts import gather
+from voyage_jobs.diagnosis import stuck
+from voyage_jobs.diagnosis.blocker import shown
+from voyage_jobs.diagnosis.causes import blockers
+from voyage_jobs.diagnosis.snapshot import gather
+from voyage_jobs.report import headline, outlook, status
 from voyage_jobs.state import batches, troubles
 from voyage_jobs.state.lanes import Lane
 from voyage_jobs.state.tally import Waiting
@@ -274,7 +277,8 @@ def facts(running):
 
 
 def past(running, facts, **changes):
-    return stuck.find(replace(facts, **changes), running.settings())
+    changed = replace(facts, **changes)
+    return stuck.find(changed, blockers(changed))
 
 
 def one(running, facts, **changes):
@@ -313,14 +317,14 @@ def test_each_kind_of_thing_has_a_limit_and_a_step(running, facts, changes, expe
     changes = {key: absolute(value) for key, value in changes.items()}
     assert one(running, facts, **changes) == expected
     assert one(running, facts, **changes, holder=None)[2] == "daemon_not_running"
-    told = problems.find(replace(facts, **changes), running.settings())
+    told = shown(blockers(replace(facts, **changes)))
     assert [p.code for p in told] == ([expected[0]] if expected[2] is None else [])
 
 
 def test_what_explains_it_is_named(running, facts):
     since = {facts.open[0].id: facts.now - 3 * HOUR}
     for state, name, code in ((Batch.ENDED, "disk", "paused_disk"), (Batch.SPOOLED, "vendor", "auth")):
-        shut = [Lane(name, 0, 1, 0, code, "shut", None)]
+        shut = {name: Lane(name, 0, 1, 0, code, "shut", None)}
         open_ = [replace(facts.open[0], state=state)]
         assert one(running, facts, open=open_, since=since, lanes=shut)[2] == code
         assert one(running, facts, open=open_, since=since)[2] is None
@@ -338,13 +342,14 @@ def test_a_job_that_is_late_is_not_told_to_be_cancelled_twice(running, facts):
 
 def test_the_outlook_is_unknown_for_a_reason_and_else_a_time(running, facts):
     def said(**changes):
-        return outlook.outlook(replace(facts, **changes), running.settings())
+        changed = replace(facts, **changes)
+        return outlook.outlook(changed, blockers(changed))
 
     assert said()["unknown_because"] == "no_history"
     assert said(holder=None)["unknown_because"] == "daemon_not_running"
     assert said(took=[1e6])["likely_at"] is not None
     assert said(took=[60.0], now=facts.now + HOUR)["unknown_because"] == "longer_than_ever"
-    assert said(lanes=[Lane("vendor", 0, 1, 0, "auth", "no", None)])["unknown_because"] == "auth"
+    assert said(lanes={"vendor": Lane("vendor", 0, 1, 0, "auth", "no", None)})["unknown_because"] == "auth"
     assert said(open=[replace(facts.open[0], state=Batch.PARKED)])["unknown_because"] == "parked"
     assert said(open=[], tallies={})["unknown_because"] == "nothing_waits"
     more = said(took=[1e6], waiting=Waiting(10**9, 1, facts.now, 1))
@@ -372,7 +377,7 @@ def test_refused_and_cancelled_jobs_foretell_nothing(tmp_path):
 def test_the_headline_is_the_worst_fact(running, facts):
     def said(**changes):
         changed = replace(facts, **changes)
-        return headline.headline(changed, problems.find(changed, running.settings()))
+        return headline.headline(changed, shown(blockers(changed)))
 
     assert said()[0] == "working"
     assert said(holder=None) == (
@@ -380,7 +385,10 @@ def test_the_headline_is_the_worst_fact(running, facts):
         "resting: 0 chunks published, 1 on their way, and no process is running.",
     )
     shut = Lane("vendor", facts.now + HOUR, 1, 0, "unreachable", "The line is cut.", None)
-    assert said(lanes=[shut]) == ("waiting", "held up: 0 chunks published, 1 on their way. The line is cut.")
+    assert said(lanes={"vendor": shut}) == (
+        "waiting",
+        "held up: 0 chunks published, 1 on their way. Calls to Voyage wait: The line is cut.",
+    )
     assert said(table_exists=None)[0] == "problem"
     assert said(open=[], tallies={}, holder=None)[1].startswith("healthy as of")
     assert said(open=[], tallies={})[1] == "healthy: 0 chunks published, nothing is waiting."

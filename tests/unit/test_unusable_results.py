@@ -84,14 +84,14 @@ def test_sync_ends_and_says_why_nothing_more_is_sent(tmp_path):
     with Signals() as signals, world.worker() as context:
         first = Sync(context, signals).run()
     assert first.ending is Ending.PERSON
-    assert [problem.code for problem in first.problems] == ["parked"]
+    assert [problem.code for problem in first.problems] == ["unusable_results"]
     world.fill(6, first=3)
     with Signals() as signals, world.worker() as context:
         second = Sync(context, signals).run()
         ref = newest(context).ref
     assert second.ending is Ending.PERSON
     told = {problem.code: problem for problem in second.problems}
-    assert set(told) == {"parked", "unusable_results"}
+    assert set(told) == {"unusable_results"}
     assert told["unusable_results"].message.startswith("3 embeddings still to be sent: ")
     assert ref in told["unusable_results"].message
 

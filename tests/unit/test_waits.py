@@ -6,10 +6,11 @@ import pytest
 from world import World
 
 from voyage_jobs.clock import US
+from voyage_jobs.diagnosis import snapshot
+from voyage_jobs.diagnosis.rooms import Room
+from voyage_jobs.diagnosis.snapshot import Text
 from voyage_jobs.plural import counted
 from voyage_jobs.report import eta, waits
-from voyage_jobs.report.moment import gather
-from voyage_jobs.report.waits import Text
 from voyage_jobs.report.words import ranges, span, when
 from voyage_jobs.state import batches
 from voyage_jobs.state.batches import NOT_FETCHED, SEND_REFUSED, UNUSABLE
@@ -18,7 +19,6 @@ from voyage_jobs.state.lanes import Lane
 from voyage_jobs.state.pauses import Pause, Pauses
 from voyage_jobs.state.tally import Waiting
 from voyage_jobs.states import Batch
-from voyage_jobs.steps.budget import Room
 
 MINUTE = 60 * US
 
@@ -34,7 +34,7 @@ def world(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(world):
     with open_state(world.settings()).read() as connection:
-        moment = gather(connection, world.settings(), int(world.clock.wall() * US))
+        moment = snapshot.moment(connection, world.settings(), int(world.clock.wall() * US))
         return replace(moment, holder=77), batches.newest(connection, 1)[0]
 
 
@@ -53,7 +53,7 @@ def lane(moment, name, code="unreachable", seconds=60):
 
 
 def unsent(world, moment, text=None, **changes):
-    return waits.to_be_sent(replace(moment, **changes), world.settings(), text or Text(10, 1))
+    return waits.to_be_sent(replace(moment, **changes), text or Text(10, 1))
 
 
 def test_what_nothing_hinders_goes_with_the_next_batch(world, moment):
@@ -67,9 +67,9 @@ def test_the_first_reason_is_what_only_a_person_moves_on(world, moment, batch):
     parked = [replace(batch, state=Batch.PARKED, code=UNUSABLE, reason="odd", hint="do this")]
     room = Room("daily_tokens", 0, moment.now + MINUTE)
     everything = {
-        "other_profile": True,
+        "asked": replace(moment.asked, dimension=16),
         "pauses": Pauses({"sending": Pause("sending", moment.now, None, "me")}),
-        "parked": parked,
+        "open": [*parked, replace(batch, state=Batch.SPOOLED, due_at=0)],
         "lanes": {**lane(moment, "vendor", "auth"), **lane(moment, "disk", "paused_disk")},
         "rooms": [room],
         "holder": None,
@@ -77,13 +77,12 @@ def test_the_first_reason_is_what_only_a_person_moves_on(world, moment, batch):
         "claiming": True,
         "recounting": True,
         "in_flight": (1000, 0),
-        "unsent": [replace(batch, state=Batch.SPOOLED, due_at=0)],
         "waiting": Waiting(1, 10, moment.now, 10),
     }
     order = []
     mended = {
-        "other_profile": False,
-        "parked": [],
+        "asked": moment.asked,
+        "open": [replace(batch, state=Batch.SPOOLED, due_at=0)],
         "vendor": None,
         "pauses": Pauses({}),
         "rooms": [],
@@ -92,7 +91,7 @@ def test_the_first_reason_is_what_only_a_person_moves_on(world, moment, batch):
         "claiming": False,
         "recounting": False,
         "in_flight": (0, 0),
-        "unsent": [],
+        "open ": [],
         "waiting": Waiting(0, 0, None, None),
     }
     for key, value in mended.items():
@@ -100,7 +99,7 @@ def test_the_first_reason_is_what_only_a_person_moves_on(world, moment, batch):
         if key in ("vendor", "disk"):
             everything["lanes"] = {k: v for k, v in everything["lanes"].items() if k != key}
         else:
-            everything[key] = value
+            everything[key.strip()] = value
     assert order == [
         "profile_changed",
         "unusable_results",
@@ -121,7 +120,7 @@ def test_the_first_reason_is_what_only_a_person_moves_on(world, moment, batch):
 def test_a_batch_that_is_parked_for_another_cause_keeps_no_text_waiting(world, moment, batch):
     for code in (None, SEND_REFUSED, NOT_FETCHED):
         parked = [replace(batch, state=Batch.PARKED, code=code, reason="odd", hint="do this")]
-        assert unsent(world, moment, parked=parked).code == "next"
+        assert unsent(world, moment, open=parked).code == "next"
 
 
 def test_a_vendor_that_refuses_one_batch_after_another_is_the_reason_and_says_what_helps(world, moment):
@@ -133,7 +132,7 @@ def test_a_vendor_that_refuses_one_batch_after_another_is_the_reason_and_says_wh
 
 def test_a_batch_that_fails_alone_keeps_no_other_waiting(world, moment, batch):
     late = replace(batch, state=Batch.UPLOADING, due_at=moment.now + MINUTE, failures=4, code="upload")
-    assert unsent(world, moment, unsent=[replace(late, error="It was reset.")]).code == "next"
+    assert unsent(world, moment, open=[replace(late, error="It was reset.")]).code == "next"
 
 
 def test_a_closed_lane_says_until_when_and_an_open_one_nothing(world, moment):
@@ -149,7 +148,7 @@ def test_a_budget_counts_for_its_source_and_a_run_only_while_it_lasts(world, mom
     assert unsent(world, moment, rooms=[mine]).code == "budget_reached"
     assert unsent(world, moment, rooms=[other]).code == "next"
     run = Room("run_tokens", 0, None)
-    assert "until the next run" in unsent(world, moment, rooms=[run]).text
+    assert "the limit of one run" in unsent(world, moment, rooms=[run]).text
     assert unsent(world, moment, rooms=[run], holder=None).code == "daemon_not_running"
 
 
@@ -172,7 +171,7 @@ def test_tokens_under_way_leave_no_room(world, moment):
     ],
 )
 def test_every_open_batch_waits_for_something(world, moment, batch, state, values, code):
-    wait = waits.of_batch(moment, world.settings(), replace(batch, state=state, **values), 5)
+    wait = waits.of_batch(moment, replace(batch, state=state, **values), 5)
     assert wait.code == code
     assert wait.text.endswith(".")
     assert wait.next
@@ -182,12 +181,12 @@ def test_every_open_batch_waits_for_something(world, moment, batch, state, value
 def test_a_batch_on_its_way_is_held_up_by_a_closed_lane_or_by_nobody_at_work(world, moment, batch, state):
     row = replace(batch, state=state)
     shut = replace(moment, lanes=lane(moment, "vendor"))
-    assert waits.of_batch(shut, world.settings(), row).code == "unreachable"
-    assert waits.of_batch(replace(moment, holder=None), world.settings(), row).code == "daemon_not_running"
+    assert waits.of_batch(shut, row).code == "unreachable"
+    assert waits.of_batch(replace(moment, holder=None), row).code == "daemon_not_running"
 
 
 def test_a_batch_that_is_over_waits_for_nothing(world, moment, batch):
-    assert waits.of_batch(moment, world.settings(), replace(batch, state=Batch.CLOSED)) is None
+    assert waits.of_batch(moment, replace(batch, state=Batch.CLOSED)) is None
 
 
 def test_a_version_that_is_ready_waits_for_its_text_the_disk_or_the_next_publication(moment):

@@ -561,8 +561,9 @@ def test_a_thread_that_has_ended_is_told_of(tmp_path):
 
 
 def test_status_tells_what_is_not_watched(tmp_path):
-    from voyage_jobs.report import problems
-    from voyage_jobs.report.facts import gather
+    from voyage_jobs.diagnosis.blocker import shown
+    from voyage_jobs.diagnosis.causes import blockers
+    from voyage_jobs.diagnosis.snapshot import gather
 
     world = World(tmp_path)
     world.write("a.md", "# A\n\nThe first.\n")
@@ -570,9 +571,9 @@ def test_status_tells_what_is_not_watched(tmp_path):
     facts = replace(gather(world.settings(), world.clock), holder=77)
     for code in ("watch_limit", "watch_failed", "watch_silent"):
         state = {"code": code, "message": "odd", "mode": "events", "folders": 0, "left_out": 0}
-        [problem] = problems.find(replace(facts, watching={"docs": state}), world.settings())
+        [problem] = shown(blockers(replace(facts, watching={"docs": state})))
         assert (problem.code, problem.severity) == (code, "info")
         assert "every 300 s" in problem.message
-        assert "watch" in problem.hint
+        assert "watch" in problem.next
     for code in (None, "watch_waiting", "watch_starting"):
-        assert problems.find(replace(facts, watching={"docs": {"code": code}}), world.settings()) == []
+        assert shown(blockers(replace(facts, watching={"docs": {"code": code}}))) == []

@@ -64,9 +64,13 @@ def sync_result(outcome: Outcome, settings: Settings) -> results.SyncResult:
         tokens_saved=work.saved_tokens,
         usd_saved=work.saved_usd,
         in_flight=tuple(batch(batch_as_dict(each)) for each in outcome.in_flight),
-        problems=tuple(results.Problem(each.code, each.message, each.hint) for each in outcome.problems),
+        problems=tuple(_problem(each.as_dict()) for each in outcome.problems),
         elapsed_s=outcome.elapsed_s,
     )
+
+
+def _problem(report: Report) -> results.Problem:
+    return results.Problem(**{name: report[name] for name in ("code", "message", "hint", "severity")})
 
 
 def status(report: Report) -> results.Status:
@@ -87,7 +91,7 @@ def status(report: Report) -> results.Status:
         tokens_settled=report["tokens"]["settled"],
         usd_settled=report["cost_usd"]["settled"],
         likely_at=_when((report["eta"] or {}).get("likely_at")),
-        problems=tuple(results.Problem(**each) for each in report["problems"]),
+        problems=tuple(_problem(each) for each in report["problems"]),
     )
 
 

@@ -17,8 +17,6 @@ from voyage_jobs.plural import counted
 if TYPE_CHECKING:
     from voyage_jobs.config import Settings
 
-_REFUSALS = ("auth", "quota")
-
 
 @click.command(short_help="Embed one document at once, at the full price.")
 @click.argument("path")
@@ -256,7 +254,9 @@ def _code_of(answer: dict[str, Any] | None) -> ExitCode:
     if answer is None:
         return ExitCode.UNFINISHED
     stopped = answer["stopped"]
-    if stopped is not None and stopped["code"] in _REFUSALS:
+    from voyage_jobs.diagnosis.circuits import ACCOUNT_CODES
+
+    if stopped is not None and stopped["code"] in ACCOUNT_CODES:
         return ExitCode.REFUSED
     whole = (
         answer["state"] == "published" and not answer["left"]["total"] and not answer["maybe_paid"]["texts"]

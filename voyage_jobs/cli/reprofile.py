@@ -14,7 +14,7 @@ from voyage_jobs.plural import counted
 
 if TYPE_CHECKING:
     from voyage_jobs.config import Settings
-    from voyage_jobs.report.rebuild import Vectors
+    from voyage_jobs.diagnosis.rebuild import Vectors
 
 _GOES_ON = "`voyage-jobs sync` builds it now, `voyage-jobs run` beside its other work."
 
@@ -83,7 +83,7 @@ def _begin(ctx: click.Context, settings: Settings, yes: bool, as_json: bool) -> 
 
 def _look(settings: Settings) -> Vectors:
     from voyage_jobs.clock import SystemClock, now_us
-    from voyage_jobs.report.rebuild import look
+    from voyage_jobs.diagnosis.rebuild import look
     from voyage_jobs.state.door import open_state
 
     with open_state(settings).read() as connection:
@@ -112,8 +112,8 @@ def _ask(ctx: click.Context, settings: Settings, arguments: dict[str, object]) -
 def _confirmed(settings: Settings, found: Vectors, as_json: bool) -> bool:
     """Say what it costs, and ask where there is somebody to ask."""
     from voyage_jobs.clock import SystemClock
+    from voyage_jobs.diagnosis.rebuild import as_dict
     from voyage_jobs.planning.plan import plan
-    from voyage_jobs.report.rebuild import as_dict
 
     with output.progress() as progress:
         cost = plan(settings, SystemClock(), progress=progress)
@@ -138,7 +138,7 @@ def at_a_terminal() -> bool:
 
 def _show_cost(settings: Settings, found: Vectors, cost: dict[str, Any]) -> None:
     from voyage_jobs.cli.plan import show_finish, show_price, tokens_told
-    from voyage_jobs.steps.rebuild_words import plan_warning
+    from voyage_jobs.diagnosis.rebuild_words import plan_warning
     from voyage_jobs.vendors.tokenizer import ESTIMATE
 
     exact = cost["tokens_counted_by"] != ESTIMATE
@@ -172,7 +172,7 @@ def _show_cost(settings: Settings, found: Vectors, cost: dict[str, Any]) -> None
 
 
 def _show_status(settings: Settings, as_json: bool) -> int:
-    from voyage_jobs.report.rebuild import as_dict
+    from voyage_jobs.diagnosis.rebuild import as_dict
 
     found = _look(settings)
     report = as_dict(found)

@@ -192,7 +192,6 @@ def _announce(settings: Settings) -> None:
 
 def _tell(report: dict[str, Any], as_json: bool) -> None:
     from voyage_jobs.cli.output import duration, emit_json, number, printable, usd
-    from voyage_jobs.sync import FOR_A_PERSON
 
     if as_json:
         emit_json(report)
@@ -211,7 +210,7 @@ def _tell(report: dict[str, Any], as_json: bool) -> None:
         ("table", f"{report['table']['name']} in {printable(report['table']['uri'])}"),
     ]
     head = _HEADS[report["result"]]
-    if report["result"] == "person" and any(p["code"] not in FOR_A_PERSON for p in report["problems"]):
+    if report["result"] == "person" and any(p["moved_by"] != "decision" for p in report["problems"]):
         head = _HEAD_OF_BOTH
     click.echo(head.format(duration(report["elapsed_s"])))
     for name, text in rows:

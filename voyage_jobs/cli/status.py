@@ -20,7 +20,7 @@ from voyage_jobs.clock import SystemClock
 if TYPE_CHECKING:
     from voyage_jobs.clock import Clock
     from voyage_jobs.config import Settings
-    from voyage_jobs.report.problems import Problem
+    from voyage_jobs.diagnosis.blocker import Blocker
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _ON_THE_WAY = ("waiting", "packed", "submitted", "held")
@@ -136,12 +136,15 @@ def _alive(settings: Settings, clock: Clock) -> ExitCode:
     return ExitCode.DONE if found.alive else ExitCode.UNEXPECTED
 
 
-def exit_code(report: dict[str, Any], problems: list[Problem]) -> ExitCode:
+def exit_code(report: dict[str, Any], problems: list[Blocker]) -> ExitCode:
     """What `--check` answers: the worst fact decides."""
+    from voyage_jobs.diagnosis.blocker import Mover
+
     real = [problem for problem in problems if problem.severity == "problem"]
-    if any(problem.vendor_refuses for problem in real):
+    movers = {problem.moved_by for problem in real}
+    if Mover.ACCOUNT in movers:
         return ExitCode.REFUSED
-    if any(problem.person for problem in real):
+    if Mover.DECISION in movers:
         return ExitCode.PERSON
     if any(problem.code == "state_unreadable" for problem in real):
         return ExitCode.UNEXPECTED

@@ -13,15 +13,14 @@ from voyage_jobs.clock import US, Clock, now_us
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.diagnosis import rebuild_words, set_back_words
+from voyage_jobs.diagnosis.conditions import HEARTBEAT_OLD_S
 from voyage_jobs.doctor.check import Check, bad, good, note, told
 from voyage_jobs.errors import ConfigError, StateError, VoyageJobsError
-from voyage_jobs.report import set_back_words
-from voyage_jobs.report.problems import HEARTBEAT_OLD_S
 from voyage_jobs.segments import PackStore
 from voyage_jobs.state import audit, batches, health, notes, publications, rebuild, setback
 from voyage_jobs.state.door import Reader, open_state
 from voyage_jobs.state.engine import SAFE_LIBRARY, library_is_safe, library_version
-from voyage_jobs.steps import rebuild_words
 from voyage_jobs.table import TableDoor
 
 

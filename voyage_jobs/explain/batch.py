@@ -7,8 +7,9 @@ from typing import Any
 import orjson
 
 from voyage_jobs.clock import iso
+from voyage_jobs.diagnosis.snapshot import OPEN
 from voyage_jobs.explain.record import STANDS, History, batch_move
-from voyage_jobs.report.batches import OPEN, batch_as_dict
+from voyage_jobs.report.batches import batch_as_dict
 from voyage_jobs.report.find import EmbeddingRef
 from voyage_jobs.state import batches, ledger, story
 from voyage_jobs.state.batches import BatchRow

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from voyage_jobs.clock import US, moment
-from voyage_jobs.report.batches import OPEN
+from voyage_jobs.diagnosis.snapshot import OPEN
 from voyage_jobs.state import batches, story
 from voyage_jobs.state.story import Move, View
 from voyage_jobs.states import Embedding

@@ -13,10 +13,10 @@ from typing import Any
 
 from voyage_jobs.clock import US, Clock
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.diagnosis.blocker import Blocker
+from voyage_jobs.diagnosis.snapshot import Facts
 from voyage_jobs.errors import StateError
 from voyage_jobs.metrics.catalog import BY_NAME
-from voyage_jobs.report.facts import Facts
-from voyage_jobs.report.problems import Problem
 from voyage_jobs.report.status import Report, examine
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.figures import Figures, figures
@@ -94,13 +94,13 @@ class StateCollector:
         yield "disk_reserve_bytes", {}, settings.disk.min_free_bytes
 
 
-def _health(report: Report, problems: list[Problem], facts: Facts) -> Iterator[Sample]:
+def _health(report: Report, problems: list[Blocker], facts: Facts) -> Iterator[Sample]:
     yield "healthy", {}, float(report["healthy"])
     for (code, severity), count in Counter((each.code, each.severity) for each in problems).items():
         yield "problems", {"code": code, "severity": severity}, count
     yield "worker_running", {}, float(report["daemon"]["running"])
     yield "worker_heartbeat_age_seconds", {}, report["daemon"]["heartbeat_age_s"]
-    for lane in facts.lanes:
+    for lane in facts.lanes.values():
         yield "lane_closed", {"lane": lane.name, "code": lane.code}, 1
 
 

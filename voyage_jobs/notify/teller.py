@@ -114,8 +114,7 @@ class Teller:
             return
         with context.store.read() as connection:
             now = now_us(context.clock)
-            price = context.price
-            found = list(facts.troubles(connection, context.settings, context.profile_id, price, now))
+            found = list(facts.troubles(context, connection))
             told = {(each.event, each.key): each for each in notices.open_notices(connection)}
             rest = remaining(connection, context.profile_id, now)
             up_to = notes.get(connection, notes.TOLD_UP_TO)

@@ -6,6 +6,7 @@ So a plan whose `sync` was interrupted goes on, and one whose documents were tou
 from __future__ import annotations
 
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.diagnosis import rebuild_words
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.planning import plan as planning
 from voyage_jobs.planning.file import Plan, Send, Sink, planned_settings
@@ -13,7 +14,6 @@ from voyage_jobs.sources import names
 from voyage_jobs.state import documents, foresight
 from voyage_jobs.state.schema import DROPPED, WANTED
 from voyage_jobs.state.story import View
-from voyage_jobs.steps import rebuild_words
 from voyage_jobs.steps.context import Context
 
 _NAMED = 10

@@ -16,6 +16,8 @@ from typing import Any, NoReturn, cast
 from voyage_jobs.clock import Clock, now_us
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.diagnosis.rooms import Room
+from voyage_jobs.diagnosis.rooms import rooms as all_rooms
 from voyage_jobs.planning.input_files import InputFiles
 from voyage_jobs.profile import Profile
 from voyage_jobs.segments import PackStore
@@ -28,7 +30,6 @@ from voyage_jobs.state.pauses import Pauses
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.states import BEFORE_THE_JOB
 from voyage_jobs.steps import budget
-from voyage_jobs.steps.budget import Room
 from voyage_jobs.steps.context import Context, Progress, encoded
 from voyage_jobs.steps.ending import abandon
 from voyage_jobs.steps.pack import pack
@@ -204,7 +205,7 @@ def rehearsal(
             rows = [row for row in sources.all_sources(tx.connection) if row.configured]
         budget.begin_run(context)
         with store.read() as connection:
-            rooms = list(budget.rooms(connection, context.settings, context.price, now_us(clock)))
+            rooms = list(all_rooms(connection, context.settings, context.price, now_us(clock)))
         yield Rehearsal(context, since, in_force, paused, rooms, rows, most_inputs)
 
 

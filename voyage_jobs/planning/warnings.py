@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.clock import iso
+from voyage_jobs.diagnosis.rebuild_words import plan_warning
+from voyage_jobs.diagnosis.rooms import Room
 from voyage_jobs.plural import counted
 from voyage_jobs.sources.files import SkipReason
-from voyage_jobs.steps import budget
-from voyage_jobs.steps.budget import Room
-from voyage_jobs.steps.rebuild_words import plan_warning
 
 if TYPE_CHECKING:
     from voyage_jobs.planning.plan import SourcePlan
@@ -64,4 +63,4 @@ def _about_budget(room: Room, asked: Mapping[int, int]) -> Iterator[str]:
     tokens = sum(asked.values()) if room.source_id is None else asked.get(room.source_id, 0)
     if tokens > room.tokens:
         until = "in one run" if room.anew_at is None else f"now; the rest is sent from {iso(room.anew_at)} on"
-        yield f"{budget.setting_of(room)} allows {max(0, room.tokens):,} of {tokens:,} tokens {until}."
+        yield f"{room.setting} allows {max(0, room.tokens):,} of {tokens:,} tokens {until}."

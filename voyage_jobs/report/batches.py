@@ -6,13 +6,10 @@ from typing import Any
 
 from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.diagnosis.snapshot import OPEN
 from voyage_jobs.state import batches, ledger
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.door import open_state
-from voyage_jobs.states import UNFINISHED, Batch
-
-OPEN = (*UNFINISHED, Batch.PARKED)
-"""States of batches that somebody still waits for."""
 
 
 def batch_as_dict(batch: BatchRow) -> dict[str, Any]:

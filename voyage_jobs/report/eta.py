@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from voyage_jobs.clock import US
 
-HISTORY = 100  # batches that are looked at, the latest
-
 
 @dataclass(frozen=True)
 class Expected:

@@ -11,6 +11,7 @@ from voyage_jobs.config.prices import batch_price, sync_price
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.diagnosis.rooms import rooms as all_rooms
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.profile import KeyMaker
 from voyage_jobs.report import why_file
@@ -20,7 +21,6 @@ from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.schema import DROPPED, FAILED, HELD, PACKED, WANTED
 from voyage_jobs.state.story import View
-from voyage_jobs.steps import budget
 from voyage_jobs.steps.reading import read_now, source_of
 from voyage_jobs.steps.splitting import identity_of, split_options, to_version
 
@@ -56,7 +56,7 @@ def preview(
         keys = Keys(settings)
         changed, pieces = _pieces(connection, settings, keys, name, path, document)
         newest = None if document is None else orders.newest_content(connection, document.id)
-        rooms = list(budget.rooms(connection, settings, sync_price(settings), now_us(clock)))
+        rooms = list(all_rooms(connection, settings, sync_price(settings), now_us(clock)))
         row = sources.by_name(connection, name)
         exact = counts.counted(connection).exact if not changed else keys.count.exact
     sent = [each for each in pieces if each.state == WANTED]
@@ -84,7 +84,7 @@ def preview(
         "in_batches": {} if also_in_flight else _by_batch(twice),
         "failed": _texts([each for each in pieces if each.state == FAILED]),
         "cancelled": _texts([each for each in pieces if each.state == DROPPED]),
-        "over_budget": [{"limit": budget.setting_of(r), "tokens_left": max(0, r.tokens)} for r in tight],
+        "over_budget": [{"limit": r.setting, "tokens_left": max(0, r.tokens)} for r in tight],
     }
 
 

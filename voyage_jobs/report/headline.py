@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from voyage_jobs.plural import counted
 from voyage_jobs.report.words import about
 
 if TYPE_CHECKING:
-    from voyage_jobs.report.facts import Facts
-    from voyage_jobs.report.problems import Problem
+    from voyage_jobs.diagnosis.blocker import Blocker
+    from voyage_jobs.diagnosis.snapshot import Facts
 
 Level = Literal["good", "working", "waiting", "problem", "unknown"]
 Headline = tuple[Level, str]
 
 
-def without_state(found: list[Problem]) -> Headline:
+def without_state(found: Sequence[Blocker]) -> Headline:
     """Where no state can be read."""
     if any(problem.code == "no_state" for problem in found):
         return "unknown", "Nothing yet: voyage-jobs has not worked with this configuration."
     return "problem", _wrong(found)
 
 
-def headline(facts: Facts, found: list[Problem]) -> Headline:
+def headline(facts: Facts, found: Sequence[Blocker]) -> Headline:
     """By the worst fact: what is wrong, what holds work up, what goes on, and only then that all is well."""
     real = [problem for problem in found if problem.severity == "problem"]
     if real:
         return "problem", _wrong(real)
     served = f"{counted(facts.chunks('published'), 'chunk')} published"
     moving = sum(facts.chunks(place) for place in ("waiting", "packed", "submitted", "held"))
-    codes = {problem.code: problem for problem in found}
-    if facts.pauses.by_what:
-        what = ", ".join(f"source {p.source}" if p.source else p.what for p in facts.pauses.by_what.values())
+    codes = {problem.code for problem in found}
+    if "paused" in codes:
+        rest = (each for each in found if each.code == "paused")
+        what = ", ".join(f"source {each.source}" if each.source else str(each.name) for each in rest)
         return "waiting", f"paused ({what}): {served}, {moving:,} on their way."
-    if facts.vectors.build is not None:
+    if "reprofiling" in codes:
         building = f"building a table for other vectors: {served}, {moving:,} on their way"
         nobody = facts.holder is None
         return (
@@ -43,7 +45,7 @@ def headline(facts: Facts, found: list[Problem]) -> Headline:
         on_the_way = f"{served}, {moving:,} on their way"
         if facts.holder is None:
             return "waiting", f"resting: {on_the_way}, and no process is running."
-        held_up = [lane for lane in facts.lanes if lane.until_at > facts.now]
+        held_up = [each for each in found if each.circuit and not each.is_tried(facts.now)]
         if held_up:
             return "waiting", f"held up: {on_the_way}. {held_up[0].message}"
         return "working", f"working: {on_the_way}."
@@ -55,7 +57,7 @@ def headline(facts: Facts, found: list[Problem]) -> Headline:
     return "good", f"healthy: {served}, nothing is waiting."
 
 
-def _wrong(real: list[Problem]) -> str:
+def _wrong(real: Sequence[Blocker]) -> str:
     things = "1 thing is" if len(real) == 1 else f"{len(real)} things are"
     first = real[0].message.partition(". ")[0].removesuffix(".")
     return f"{things} wrong: {first}."

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+from voyage_jobs.diagnosis.blocker import shown
+from voyage_jobs.diagnosis.causes import blockers
+from voyage_jobs.diagnosis.snapshot import moment_of
 from voyage_jobs.plural import counted
-from voyage_jobs.state import batches, embeddings, lanes, sources
-from voyage_jobs.states import UNFINISHED, Batch
+from voyage_jobs.states import UNFINISHED
 from voyage_jobs.steps.context import Context
 
 
 def one_line(context: Context) -> str:
-    """What is under way and what hinders it: `2 batches (1,900 texts) under way; frozen: docs`."""
+    """What hinders it and what is in flight: `frozen: docs; 2 batches (1,900 texts) in flight`."""
     with context.store.read() as connection:
-        under_way = batches.in_state(connection, *UNFINISHED)
-        parked = batches.in_state(connection, Batch.PARKED)
-        closed = lanes.closed(connection)
-        waiting = embeddings.backlog(connection, context.profile_id).embeddings
-        frozen = [row.name for row in sources.all_sources(connection) if row.frozen_reason is not None]
-    parts = [f"{lane.code}: {lane.message}" for lane in closed.values()]
-    if parked:
-        parts.append(f"{counted(len(parked), 'parked batch')}")
-    if frozen:
-        parts.append(f"frozen: {', '.join(frozen)}")
-    if under_way:
-        texts = sum(batch.inputs for batch in under_way)
-        parts.append(f"{counted(len(under_way), 'batch')} ({counted(texts, 'text')}) under way")
-    if waiting:
-        parts.append(f"{counted(waiting, 'text')} to be sent")
+        moment = moment_of(context, connection)
+    about: dict[str, list[str]] = {}
+    for each in shown(blockers(moment)):
+        told = each.message.removesuffix(".") if each.circuit else each.subject
+        about.setdefault(each.code, []).extend([told] if told else [])
+    parts = [f"{code}: {', '.join(subjects)}" if subjects else code for code, subjects in about.items()]
+    in_flight = [batch.inputs for batch in moment.open if batch.state in UNFINISHED]
+    if in_flight:
+        parts.append(f"{counted(len(in_flight), 'batch')} ({counted(sum(in_flight), 'text')}) in flight")
+    if moment.waiting.embeddings:
+        parts.append(f"{counted(moment.waiting.embeddings, 'text')} to be sent")
     return "; ".join(parts) or "Idle: nothing waits"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from voyage_jobs.clock import US, iso
-from voyage_jobs.config.settings import Settings
+from voyage_jobs.diagnosis.blocker import PACK, SUBMIT, Blocker, keeping
+from voyage_jobs.diagnosis.snapshot import Facts
 from voyage_jobs.report import eta
 from voyage_jobs.report.eta import Expected
-from voyage_jobs.report.facts import Facts
-from voyage_jobs.state import lanes
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 
@@ -25,12 +25,12 @@ def of_batch(facts: Facts, batch: BatchRow) -> Expected:
     return eta.of_next(facts.took, facts.now)
 
 
-def outlook(facts: Facts, settings: Settings) -> dict[str, Any]:
+def outlook(facts: Facts, found: Sequence[Blocker]) -> dict[str, Any]:
     """Everything, for `status --json`."""
-    unknown = unknown_because(facts)
+    unknown = unknown_because(facts, found)
     each = [of_batch(facts, batch) for batch in facts.open]
     if facts.waiting.embeddings:
-        each.append(_waiting(facts, settings))
+        each.append(_waiting(facts))
     expected = Expected() if unknown is not None else eta.of_all(each or [Expected(facts.now, facts.now)])
     if unknown is None and expected.likely_at is None:
         unknown = "longer_than_ever"
@@ -44,31 +44,25 @@ def outlook(facts: Facts, settings: Settings) -> dict[str, Any]:
     }
 
 
-def unknown_because(facts: Facts) -> str | None:
+def unknown_because(facts: Facts, found: Sequence[Blocker]) -> str | None:
     """Why nothing can be said, as a code; None if something can."""
     if not facts.work_remains:
         return "nothing_waits"
     if facts.holder is None:
         return "daemon_not_running"
-    if facts.pauses.by_what and (facts.waiting.embeddings or _unsent(facts)):
-        return "paused"
     if facts.open and all(batch.state is Batch.PARKED for batch in facts.open):
         return "parked"
-    shut = {lane.name: lane.code for lane in facts.lanes}
-    if found := shut.get(lanes.VENDOR) or shut.get(lanes.DISK):
-        return found
-    if facts.waiting.embeddings and facts.over_budget:
-        return "budget_reached"
+    unsent = facts.waiting.embeddings or any(batch.state in BEFORE_THE_JOB for batch in facts.open)
+    steps = {"poll", "collect", *((PACK, SUBMIT) if unsent else ())}
+    held = next((each for each in keeping(found, *steps) if each.severity != "wait" and not each.batch), None)
+    if held is not None:
+        return held.code
     return None if facts.took or not (facts.open or facts.waiting.embeddings) else "no_history"
 
 
-def _unsent(facts: Facts) -> bool:
-    return any(batch.state in BEFORE_THE_JOB for batch in facts.open)
-
-
-def _waiting(facts: Facts, settings: Settings) -> Expected:
+def _waiting(facts: Facts) -> Expected:
     """What is not sent yet goes in as many batches as it needs, in waves of as many as may be under way."""
-    batching = settings.batching
+    batching = facts.settings.batching
     count = -(-facts.waiting.embeddings // batching.max_inputs)
     waves = -(-count // batching.max_in_flight_batches)
     start = facts.now

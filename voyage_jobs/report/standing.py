@@ -9,10 +9,10 @@ from typing import Any
 
 from voyage_jobs.clock import iso
 from voyage_jobs.config.sections import SourceSettings
-from voyage_jobs.config.settings import Settings
+from voyage_jobs.diagnosis.blocker import NOTHING_TO_DO
+from voyage_jobs.diagnosis.snapshot import Moment
 from voyage_jobs.report import waits, why_file
-from voyage_jobs.report.moment import Moment
-from voyage_jobs.report.waits import NOTHING_TO_DO, Wait
+from voyage_jobs.report.waits import Wait
 from voyage_jobs.report.words import ranges, when
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat
@@ -73,7 +73,6 @@ class Standing:
     """One document with all that decides about it."""
 
     connection: View
-    settings: Settings
     moment: Moment
     row: DocumentRow
     place: Place
@@ -101,16 +100,15 @@ class Standing:
         return f"{self.row.source}:{names.display(self.row.path)}"
 
 
-def look(connection: View, settings: Settings, moment: Moment, row: DocumentRow) -> Standing:
+def look(connection: View, moment: Moment, row: DocumentRow) -> Standing:
     """Read it."""
     return Standing(
         connection,
-        settings,
         moment,
         row,
         documents.place_of(connection, row.id),
         sources.by_name(connection, row.source),
-        next((each for each in settings.sources if each.name == row.source), None),
+        next((each for each in moment.settings.sources if each.name == row.source), None),
         [each for each in story.versions_of(connection, row.id) if each.state in _LIVE],
     )
 
@@ -137,12 +135,12 @@ def since_then(view: Standing) -> Wait | None:
             "not_configured", said, None, f"Put it back, or `voyage-jobs confirm-deletes {view.row.source}`."
         )
     due = view.source.scan_due_at if view.source is not None else 0
-    nobody = waits.nobody(view.moment)
+    held = waits.first(view.moment, "scan", source=view.row.source)
     scan = "The next scan"
-    if due > view.moment.now and nobody is None:
+    if due > view.moment.now and held is None:
         scan += f", due {view.at(due)},"
-    next_ = "`voyage-jobs sync` scans now." if nobody is not None else NOTHING_TO_DO
-    until = due if due > view.moment.now and nobody is None else None
+    next_ = NOTHING_TO_DO if held is None else held.next
+    until = due if due > view.moment.now and held is None else None
     refused = why_file.by_rules(source, view.row.path)
     if refused is not None:
         said = f"But {refused.text}: {scan.lower() if scan == 'The next scan' else scan} takes it out."

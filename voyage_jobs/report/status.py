@@ -7,11 +7,14 @@ from typing import Any
 
 from voyage_jobs.clock import US, Clock, iso, now_us
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.diagnosis import rebuild, stuck
+from voyage_jobs.diagnosis.blocker import Blocker, Mover, shown
+from voyage_jobs.diagnosis.causes import blockers
+from voyage_jobs.diagnosis.rooms import Room
+from voyage_jobs.diagnosis.snapshot import Facts, gather
 from voyage_jobs.errors import StateError
-from voyage_jobs.report import headline, outlook, problems, rebuild, stuck
+from voyage_jobs.report import headline, outlook
 from voyage_jobs.report.batches import batch_as_dict
-from voyage_jobs.report.facts import Facts, gather
-from voyage_jobs.report.problems import Problem
 from voyage_jobs.sources import names
 from voyage_jobs.state import ledger
 from voyage_jobs.state.batches import BatchRow
@@ -20,7 +23,6 @@ from voyage_jobs.state.pauses import Pause
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.tally import PLACES, SourceTally
 from voyage_jobs.state.troubles import Trouble
-from voyage_jobs.steps.budget import Room
 
 Report = dict[str, Any]
 
@@ -30,24 +32,26 @@ def status(settings: Settings, clock: Clock) -> Report:
     return look(settings, clock)[0]
 
 
-def look(settings: Settings, clock: Clock) -> tuple[Report, list[Problem]]:
+def look(settings: Settings, clock: Clock) -> tuple[Report, list[Blocker]]:
     """The report and its problems, worst first."""
     return examine(settings, clock)[:2]
 
 
-def examine(settings: Settings, clock: Clock) -> tuple[Report, list[Problem], Facts | None]:
+def examine(settings: Settings, clock: Clock) -> tuple[Report, list[Blocker], Facts | None]:
     """The same, and the facts behind it; None if the state could not be read."""
     try:
         facts = gather(settings, clock)
     except StateError as exc:
         code = "state_unreadable" if open_state(settings).exists() else "no_state"
-        found = [Problem(code, exc.message, exc.hint)]
+        hint = exc.hint or "`voyage-jobs doctor` looks for the cause."
+        found = [Blocker(code=code, text=exc.message, next=hint, moved_by=Mover.OPERATOR)]
         return _without_state(settings, clock, found), found, None
-    found = problems.find(facts, settings)
-    return _report(settings, facts, found), found, facts
+    found = blockers(facts)
+    told = shown(found)
+    return _report(settings, facts, found, told), told, facts
 
 
-def _without_state(settings: Settings, clock: Clock, found: list[Problem]) -> Report:
+def _without_state(settings: Settings, clock: Clock, found: list[Blocker]) -> Report:
     """Nothing is known but what is configured."""
     nothing = dict.fromkeys(("estimated", "reserved", "settled", "expedited", "maybe_paid", "saved"))
     return {
@@ -73,13 +77,12 @@ def _without_state(settings: Settings, clock: Clock, found: list[Problem]) -> Re
     }
 
 
-def _report(settings: Settings, facts: Facts, found: list[Problem]) -> Report:
-    price = facts.price
-    totals = facts.totals
+def _report(settings: Settings, facts: Facts, found: list[Blocker], told: list[Blocker]) -> Report:
+    price, totals = facts.price, facts.totals
     return {
         "as_of": iso(facts.now),
-        "healthy": not any(problem.severity == "problem" for problem in found),
-        "headline": _headline(headline.headline(facts, found)),
+        "healthy": not any(problem.severity == "problem" for problem in told),
+        "headline": _headline(headline.headline(facts, told)),
         "daemon": _daemon(facts),
         "sources": _sources(settings, facts),
         "chunks": {place: facts.chunks(place) for place in PLACES},
@@ -106,12 +109,12 @@ def _report(settings: Settings, facts: Facts, found: list[Problem]) -> Report:
         "budgets": [_budget(facts, room) for room in facts.rooms],
         "paused": [_pause(each) for each in facts.pauses.by_what.values()],
         "table": _table(settings, _rows(facts), facts.table_version),
-        "eta": outlook.outlook(facts, settings),
-        "stuck": [each.as_dict() for each in stuck.find(facts, settings)],
+        "eta": outlook.outlook(facts, found),
+        "stuck": [each.as_dict() for each in stuck.find(facts, found)],
         "last_errors": [_error(each) for each in facts.troubles],
         "counters": asdict(facts.counters),
         "profile": rebuild.as_dict(facts.vectors),
-        "problems": [problem.as_dict() for problem in found],
+        "problems": [problem.as_dict() for problem in told],
     }
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from voyage_jobs.clock import Clock, now_us
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.diagnosis.snapshot import moment
 from voyage_jobs.errors import StateError
-from voyage_jobs.report import moment, why_batch, why_chunk, why_document, why_file
+from voyage_jobs.report import why_batch, why_chunk, why_document, why_file
 from voyage_jobs.report.answer import Answer
 from voyage_jobs.report.find import ChunkRef, EmbeddingRef, Meaning, OnDisk, find, on_disk
 from voyage_jobs.state.batches import BatchRow
@@ -32,14 +33,14 @@ def why(settings: Settings, clock: Clock, word: str, source: str | None = None) 
 def _answer(connection: View, settings: Settings, now: int, meaning: Meaning) -> Answer:
     if isinstance(meaning, OnDisk):
         return _file(connection, settings, meaning)
-    here = moment.gather(connection, settings, now)
+    here = moment(connection, settings, now)
     if isinstance(meaning, BatchRow):
-        return why_batch.batch(connection, settings, here, meaning)
+        return why_batch.batch(connection, here, meaning)
     if isinstance(meaning, EmbeddingRef):
-        return why_batch.embedding(connection, settings, here, meaning)
+        return why_batch.embedding(connection, here, meaning)
     if isinstance(meaning, ChunkRef):
-        return why_chunk.chunk(connection, settings, here, meaning)
-    return why_document.document(connection, settings, here, meaning)
+        return why_chunk.chunk(connection, here, meaning)
+    return why_document.document(connection, here, meaning)
 
 
 def _file(connection: View | None, settings: Settings, file: OnDisk) -> Answer:

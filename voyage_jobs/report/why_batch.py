@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from voyage_jobs.clock import US
-from voyage_jobs.config.settings import Settings
+from voyage_jobs.diagnosis.blocker import NOTHING_TO_DO
+from voyage_jobs.diagnosis.snapshot import Moment, Text
 from voyage_jobs.plural import counted
 from voyage_jobs.report import waits
 from voyage_jobs.report.answer import Answer, waiting
 from voyage_jobs.report.batches import batch_as_dict
 from voyage_jobs.report.find import EmbeddingRef
-from voyage_jobs.report.moment import Moment
-from voyage_jobs.report.waits import NOTHING_TO_DO
 from voyage_jobs.report.why_way import of_batch_id
 from voyage_jobs.report.words import span, when
 from voyage_jobs.sources import names
@@ -25,12 +24,12 @@ from voyage_jobs.states import UNFINISHED, Batch, Embedding
 _MOST_USES = 20
 
 
-def batch(connection: View, settings: Settings, moment: Moment, row: BatchRow) -> Answer:
+def batch(connection: View, moment: Moment, row: BatchRow) -> Answer:
     """How a batch stands: what it waits for, or what came of it."""
     facts = {"batch": batch_as_dict(row)}
     if row.state in (*UNFINISHED, Batch.PARKED):
         calls = batches.attempts_of(connection, row.id)
-        wait = waits.of_batch(moment, settings, row, calls[-1].sent_at if calls else None)
+        wait = waits.of_batch(moment, row, calls[-1].sent_at if calls else None)
         if wait is not None:
             said = f"It holds {counted(row.inputs, 'text')} and was made {_at(row.created_at, moment)}."
             text = f"{wait.text} {said}"
@@ -67,7 +66,7 @@ def _after(row: BatchRow) -> str:
 # --- embeddings ---
 
 
-def embedding(connection: View, settings: Settings, moment: Moment, ref: EmbeddingRef) -> Answer:
+def embedding(connection: View, moment: Moment, ref: EmbeddingRef) -> Answer:
     """How an embedding stands, and who needs it."""
     found = ref.embedding
     key = found.key.hex() if ref.slot is None else f"{found.key.hex()}/{ref.slot}"
@@ -92,11 +91,11 @@ def embedding(connection: View, settings: Settings, moment: Moment, ref: Embeddi
     if state in (Embedding.FAILED, Embedding.DROPPED):
         return _given_up(key, state, said, last, uses, facts)
     if last is not None and state in (Embedding.PACKED, Embedding.SUBMITTED):
-        wait = of_batch_id(connection, settings, moment, last.batch_id)
+        wait = of_batch_id(connection, moment, last.batch_id)
         return waiting("embedding", key, f"{said} It is line {last.line} of batch {last.ref}.", wait, **facts)
     ahead = embeddings.ahead_of(connection, found.id, found.refusals)
-    text = waits.Text(found.tokens, None, found.refusals, ahead)
-    wait = waits.to_be_sent(moment, settings, text)
+    text = Text(found.tokens, None, found.refusals, ahead)
+    wait = waits.to_be_sent(moment, text)
     said += f" It waits to be sent since {when(found.wanted_at, moment.now)}."
     return waiting("embedding", key, said, wait, **facts)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from voyage_jobs.config.settings import Settings
+from voyage_jobs.diagnosis.snapshot import Moment
 from voyage_jobs.report import why_document
 from voyage_jobs.report.answer import Answer, waiting
 from voyage_jobs.report.find import ChunkRef
-from voyage_jobs.report.moment import Moment
 from voyage_jobs.report.standing import (
     chunk_facts,
     facts_of,
@@ -20,9 +19,9 @@ from voyage_jobs.state.story import ChunkStory, View
 from voyage_jobs.states import Document, Embedding, Version
 
 
-def chunk(connection: View, settings: Settings, moment: Moment, ref: ChunkRef) -> Answer:
+def chunk(connection: View, moment: Moment, ref: ChunkRef) -> Answer:
     """How one chunk stands."""
-    view = look(connection, settings, moment, ref.document)
+    view = look(connection, moment, ref.document)
     place = f"Chunk {ref.ordinal} of {view.name}"
     wanted = view.wanted or view.served
     found = None
@@ -30,7 +29,7 @@ def chunk(connection: View, settings: Settings, moment: Moment, ref: ChunkRef) -
         chunks = story.chunks_of(connection, wanted.id)
         found = next((each for each in chunks if each.ordinal == ref.ordinal), None)
     if wanted is None or found is None:
-        answer = why_document.document(connection, settings, moment, ref.document)
+        answer = why_document.document(connection, moment, ref.document)
         answer.kind, answer.ref = "chunk", ref.word
         said = f"{place} is in no version that is wanted now: its text, or its place, is another."
         if view.row.state != Document.PRESENT:
@@ -43,10 +42,10 @@ def chunk(connection: View, settings: Settings, moment: Moment, ref: ChunkRef) -
         said = (
             f"{place} is in the table, published {view.at(wanted.published_at or moment.now)}. {_came(found)}"
         )
-        next_ = f"`voyage-jobs trace {ref.word}` shows its way."
+        next_ = f"`voyage-jobs history --timeline {ref.word}` shows its way."
         return Answer("chunk", ref.word, "published", True, said, next_, facts=facts)
     if found.state is Embedding.HELD:
-        rest = why_document.document(connection, settings, moment, ref.document)
+        rest = why_document.document(connection, moment, ref.document)
         said = f"{place} has its vector, and waits for its document. {_came(found)} {rest.paragraph}"
         return Answer("chunk", ref.word, rest.reason, False, said, rest.next, rest.expected_at, facts)
     [group] = groups([found])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from voyage_jobs.clock import US
-from voyage_jobs.config.settings import Settings
+from voyage_jobs.diagnosis.blocker import NOTHING_TO_DO
+from voyage_jobs.diagnosis.snapshot import Moment
 from voyage_jobs.plural import counted
 from voyage_jobs.report import why_file
 from voyage_jobs.report.answer import Answer
-from voyage_jobs.report.moment import Moment
 from voyage_jobs.report.standing import (
     Standing,
     facts_of,
@@ -17,7 +17,6 @@ from voyage_jobs.report.standing import (
     since_then,
     word_of,
 )
-from voyage_jobs.report.waits import NOTHING_TO_DO
 from voyage_jobs.report.why_way import on_its_way, words_of
 from voyage_jobs.report.words import when
 from voyage_jobs.sources import names
@@ -27,9 +26,9 @@ from voyage_jobs.state.story import VersionStory, View
 from voyage_jobs.states import Document, Embedding
 
 
-def document(connection: View, settings: Settings, moment: Moment, row: DocumentRow) -> Answer:
+def document(connection: View, moment: Moment, row: DocumentRow) -> Answer:
     """How a document stands."""
-    view = look(connection, settings, moment, row)
+    view = look(connection, moment, row)
     answer = _stands(view)
     answer.facts = {**facts_of(view), **answer.facts}
     return answer
@@ -164,5 +163,5 @@ def _published(view: Standing, served: VersionStory) -> Answer:
         "published",
         True,
         said,
-        f"`voyage-jobs trace {word_of(view)}` shows its way.",
+        f"`voyage-jobs history --timeline {word_of(view)}` shows its way.",
     )

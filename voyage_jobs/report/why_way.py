@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from voyage_jobs.config.settings import Settings
+from voyage_jobs.diagnosis.snapshot import Moment, Text
 from voyage_jobs.plural import counted
 from voyage_jobs.report import waits
 from voyage_jobs.report.answer import Answer, waiting
-from voyage_jobs.report.moment import Moment
 from voyage_jobs.report.standing import (
     Group,
     Standing,
@@ -91,21 +90,19 @@ def of_group(view: Standing, group: Group, *, alone: bool) -> Wait:
         text = f"{counted(count, 'chunk')} failed{words_of([group], view.moment.provider)}."
         return Wait("failed", text, None, "`voyage-jobs retry` tries again; mend the cause first.")
     if group.state is Embedding.DROPPED:
-        text = (
-            f"{counted(count, 'chunk')} {'was' if count == 1 else 'were'} in a batch that a person cancelled."
-        )
+        text = f"{counted(count, 'chunk')} {'was' if count == 1 else 'were'} in a batch that an operator cancelled."
         return Wait("cancelled", text, None, "`voyage-jobs retry` sends them after all.")
     if group.batch_id is not None:
-        return of_batch_id(view.connection, view.settings, view.moment, group.batch_id)
+        return of_batch_id(view.connection, view.moment, group.batch_id)
     wait = _to_be_sent(view, group)
     return Wait(wait.code, f"{which} to be sent. {wait.text}{_tried(group.chunks)}", wait.until, wait.next)
 
 
-def of_batch_id(connection: View, settings: Settings, moment: Moment, batch_id: int) -> Wait:
+def of_batch_id(connection: View, moment: Moment, batch_id: int) -> Wait:
     """What a batch waits for, as the reason of what is in it."""
     batch = batches.get(connection, batch_id)
     calls = batches.attempts_of(connection, batch_id)
-    wait = waits.of_batch(moment, settings, batch, calls[-1].sent_at if calls else None)
+    wait = waits.of_batch(moment, batch, calls[-1].sent_at if calls else None)
     if wait is None:  # over, and its lines not recorded: only verify can tell
         return Wait("batch_over", f"Batch {batch.ref} is over.", None, "`voyage-jobs verify` finds out.")
     return wait
@@ -116,8 +113,8 @@ def _to_be_sent(view: Standing, group: Group) -> Wait:
     if first is None:
         return Wait("unknown", "Its embedding is not on record.", None, "`voyage-jobs verify` finds out.")
     ahead = embeddings.ahead_of(view.connection, first.id, first.refusals)
-    text = waits.Text(first.tokens, view.place.source_id, first.refusals, ahead)
-    return waits.to_be_sent(view.moment, view.settings, text)
+    text = Text(first.tokens, view.place.source_id, first.refusals, ahead)
+    return waits.to_be_sent(view.moment, text)
 
 
 def _tried(chunks: Sequence[ChunkStory]) -> str:

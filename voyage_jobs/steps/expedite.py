@@ -14,6 +14,7 @@ from typing import Any
 
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.crash import crash_point
+from voyage_jobs.diagnosis import rebuild_words
 from voyage_jobs.errors import (
     ConfigError,
     NeedsPersonError,
@@ -29,7 +30,7 @@ from voyage_jobs.state.embeddings import WantedEmbedding
 from voyage_jobs.state.orders import NeededEmbedding
 from voyage_jobs.state.schema import DROPPED, FAILED, HELD, PACKED, WANTED
 from voyage_jobs.states import Batch, Version
-from voyage_jobs.steps import budget, known_jobs, rebuild_words, synchronous
+from voyage_jobs.steps import budget, known_jobs, synchronous
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.collect import collect_one
 from voyage_jobs.steps.context import Context
@@ -129,7 +130,7 @@ def _demand_fresh(context: Context, arguments: Mapping[str, object]) -> None:
 
 def _demand_claimed(context: Context) -> None:
     """After a loss of state, or where an older one was put back, a job may have been asked for these texts."""
-    known = known_jobs.all_known(context)
+    known, provider = known_jobs.all_known(context), context.vendor.title
     context.jobs_awaited = False
     if known:
         return
@@ -137,12 +138,13 @@ def _demand_claimed(context: Context) -> None:
         due = setback.is_claim_due(connection)
     if due:
         raise NeedsPersonError(
-            "The state was lost, or is an older one: jobs at Voyage that may hold these texts are not claimed yet.",
+            f"The state was lost, or is an older one: jobs at {provider} that may hold these texts are not claimed"
+            " yet.",
             hint="`voyage-jobs recover`, or a running `voyage-jobs run`, claims them; then ask again.",
         )
     raise VendorError(
-        "The list of jobs at Voyage could not be read: one of them may hold these texts. Nothing was sent.",
-        hint="Ask again in a minute; `voyage-jobs doctor --probe` tells whether Voyage answers.",
+        f"The list of jobs at {provider} could not be read: one of them may hold these texts. Nothing was sent.",
+        hint=f"Ask again in a minute; `voyage-jobs doctor --probe` tells whether {provider} answers.",
     )
 
 

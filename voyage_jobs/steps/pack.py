@@ -1,8 +1,8 @@
 """pack: gather wanted embeddings of the profile into one batch, within the vendor's caps and ours.
 
 One batch is packed at a time and sent before the next. One that cannot be sent now, or that may or may not have become
-a job, does not keep back the others; but at most a few such input files wait on the disk. Nothing is packed while
-one batch after another is refused, or while the answers for this profile cannot be read: the next would fare no better.
+a job, does not keep back the others; but at most a few such input files wait on the disk. `diagnosis/sending.py` has
+every reason for which nothing is packed.
 """
 
 from __future__ import annotations
@@ -15,34 +15,29 @@ import orjson
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.config.provider import request_params
 from voyage_jobs.crash import crash_point
-from voyage_jobs.state import batches, counts, embeddings, lanes, ledger, notes, pauses, sources
+from voyage_jobs.diagnosis.blocker import PACK
+from voyage_jobs.diagnosis.causes import is_kept_back
+from voyage_jobs.diagnosis.snapshot import gate
+from voyage_jobs.state import batches, embeddings, ledger, notes, pauses, sources
 from voyage_jobs.state.embeddings import Backlog, WantedEmbedding
 from voyage_jobs.state.store import Tx
-from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.budget import Allowance
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.filling import Filling, Limits
-from voyage_jobs.steps.submit import is_unusable
 from voyage_jobs.steps.texts import Texts, read_otherwise
 
 # A line that was in a job that failed validation travels in ever smaller company, until the bad one is alone.
 SHRINK = 10
 _EVERYTHING = 1 << 60
-MOST_HELD_UP = 4
-ONE_MORE_S = 3_600.0
-"""While that many batches cannot be sent, or are in doubt, one more is made an hour: it may fare better."""
 
 
 def pack(context: Context, *, eager: bool = False, most_inputs: int | None = None) -> bool:
     """Make one batch if it is time to. `eager` does not linger; `most_inputs` caps this batch for a first small try."""
     with context.store.read() as connection:
-        recounting = counts.counted(connection).recount_after is not None
         # Before anything is counted: while the vendor is full, this is asked at every turn.
-        if recounting or is_blocked(context, connection) or _room_in_flight(context, connection) <= 0:
-            return False
-        if pauses.now(connection, now_us(context.clock)).all_sending:
+        if is_kept_back(gate(context, connection), PACK):
             return False
         waiting = embeddings.backlog(connection, context.profile_id)
     if not waiting.embeddings or not (eager or _worth_it(context, waiting)):
@@ -57,30 +52,6 @@ def pack(context: Context, *, eager: bool = False, most_inputs: int | None = Non
         if limits is not None and _pack_group(context, refusals, limits):
             return True
     return False
-
-
-def is_blocked(context: Context, connection: Any) -> bool:
-    """Whether no other batch is to be made now, whatever waits."""
-    now = now_us(context.clock)
-    open_batches = batches.in_state(connection, *BEFORE_THE_JOB, Batch.CREATING, Batch.PARKED)
-    create = lanes.closed(connection).get(lanes.CREATE)
-    is_refused = create is not None and create.code == batches.SEND_REFUSED
-    # The batch that is tried every hour may have been cancelled: then another is made when it is time for a try.
-    has_probe = any(batch.state is not Batch.PARKED for batch in open_batches)
-    if create is not None and is_refused and (has_probe or create.until_at > now):
-        return True
-    held_up = []
-    for batch in open_batches:
-        if batch.state is Batch.PARKED:
-            if is_unusable(batch, context.profile_id):
-                return True
-        elif batch.state is Batch.CREATING or batch.due_at > now:
-            held_up.append(batch)
-        else:
-            return True  # it goes next
-    if len(held_up) < MOST_HELD_UP:
-        return False
-    return 0 <= now - max(batch.created_at for batch in held_up) < ONE_MORE_S * US
 
 
 def _worth_it(context: Context, waiting: Backlog) -> bool:

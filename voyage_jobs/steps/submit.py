@@ -9,12 +9,17 @@ states.py for what each state means when the process dies in it, and reconcile.p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import orjson
 
 from voyage_jobs import retry
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.crash import crash_point
+from voyage_jobs.diagnosis.blocker import SUBMIT
+from voyage_jobs.diagnosis.causes import is_kept_back
+from voyage_jobs.diagnosis.circuits import sending_refused
+from voyage_jobs.diagnosis.snapshot import UNSENT, gate
 from voyage_jobs.errors import (
     BadAnswerError,
     InputFileMissingError,
@@ -25,7 +30,7 @@ from voyage_jobs.errors import (
     VendorError,
 )
 from voyage_jobs.observe import about
-from voyage_jobs.state import batches, embeddings, lanes, ledger, notes, pauses, versions
+from voyage_jobs.state import batches, embeddings, lanes, ledger, notes, versions
 from voyage_jobs.state.batches import AttemptRow, BatchRow
 from voyage_jobs.state.embeddings import REFUSED, Settled
 from voyage_jobs.state.store import Tx
@@ -48,9 +53,12 @@ REFUSED_ALIKE = 3
 def submit(context: Context) -> bool:
     """Advance every batch that is due by one state, those that have failed least first. True if anything was done."""
     with context.store.read() as connection:
-        waiting = batches.in_state(connection, *BEFORE_THE_JOB, Batch.CREATING, Batch.PARKED)
-        resting = bool(waiting) and pauses.now(connection, now_us(context.clock)).all_sending
-    unusable = any(is_unusable(batch, context.profile_id) for batch in waiting)
+        waiting = batches.in_state(connection, *UNSENT)
+        if not waiting:
+            return False
+        known = gate(context, connection)
+    # A circuit is asked before each call: one of them may be a try.
+    resting = is_kept_back(replace(known, lanes={}), SUBMIT)
     did, calls = False, lane.Calls(context)
     for batch in lane.healthiest_first(waiting):
         if context.stopping.is_set():
@@ -62,17 +70,12 @@ def submit(context: Context) -> bool:
             if batch.profile_id != context.profile_id:
                 did |= _of_another_profile(context, batch)
                 continue
-            if (resting or unusable or not context.may_send) and batch.cancel_asked_at is None:
+            if resting and batch.cancel_asked_at is None:
                 continue  # what is in doubt is looked for all the same: money hangs on it
         if batch.due_at <= now_us(context.clock):
             with about(batch.ref):
                 did |= (_ADVANCE_SYNC if batch.is_sync else _ADVANCE)[batch.state](context, batch, calls)
     return did
-
-
-def is_unusable(batch: BatchRow, profile_id: int) -> bool:
-    """Whether this batch keeps everything of its profile from being sent: its results could not be used."""
-    return batch.state is Batch.PARKED and batch.code == batches.UNUSABLE and batch.profile_id == profile_id
 
 
 def _of_another_profile(context: Context, batch: BatchRow) -> bool:
@@ -327,10 +330,8 @@ def _refused(context: Context, tx: Tx, batch: BatchRow, attempt: AttemptRow, err
 def _sending_is_refused(context: Context) -> bool:
     """Whether the provider refuses one batch after another, and it is not yet time for the next probe."""
     with context.store.read() as connection:
-        found = lanes.closed(connection).get(lanes.CREATE)
-    if found is None or found.code != batches.SEND_REFUSED:
-        return False
-    return not lane.is_open(context, lanes.CREATE)
+        found = sending_refused(lanes.closed(connection))
+    return found is not None and not lane.is_open(context, lanes.CREATE)
 
 
 def too_large(context: Context, batch: BatchRow, error: TooLargeError) -> None:

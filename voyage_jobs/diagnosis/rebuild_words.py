@@ -41,8 +41,10 @@ def blocked(found: Progress) -> str:
     return f"The new table is as complete as it gets, but {', and '.join(lacking)}. It is not switched to by itself."
 
 
-def building(build: Build, found: Progress) -> str:
-    """How far a build is."""
+def building(build: Build, found: Progress | None) -> str:
+    """How far a build is, where that was looked at."""
+    if found is None:
+        return f"A table for {build.target.told} is being built."
     if not found.scanned:
         left = f"sources still to be read: {', '.join(found.unscanned_sources)}"
     else:

@@ -1,0 +1,355 @@
+"""What is not as it should be, or worth knowing: sources, batches, embeddings, the process and what it keeps. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from voyage_jobs.clock import US, iso
+from voyage_jobs.diagnosis import set_back_words
+from voyage_jobs.diagnosis.blocker import (
+    CREATE,
+    EVERY_STEP,
+    OF_A_BATCH,
+    PACK,
+    RECONCILE,
+    SUBMIT,
+    Blocker,
+    Mover,
+    shortened,
+)
+from voyage_jobs.diagnosis.circuits import PASSING_FAILURES
+from voyage_jobs.diagnosis.entry import Blockers, Cause, Say, entered_in
+from voyage_jobs.diagnosis.snapshot import Facts, Gate, Moment
+from voyage_jobs.plural import counted
+from voyage_jobs.sources import names
+from voyage_jobs.state.batches import UNUSABLE, BatchRow
+from voyage_jobs.state.engine import SAFE_LIBRARY, library_is_safe, library_version
+from voyage_jobs.state.sources import NOT_CONFIGURED
+from voyage_jobs.states import BEFORE_THE_JOB, UNFINISHED, Batch
+from voyage_jobs.vendors.remote import Phase
+
+HEARTBEAT_OLD_S = 600
+DEADLINE_GRACE_S = 600
+MOVED_ON_BY: dict[Batch, tuple[str, ...]] = {
+    **dict.fromkeys(BEFORE_THE_JOB, (SUBMIT,)),
+    Batch.UPLOADED: (SUBMIT, CREATE),
+    Batch.CREATING: (RECONCILE,),
+    Batch.RUNNING: ("poll",),
+    Batch.ENDED: ("collect",),
+}
+"""What must not be kept back for an open batch to move on."""
+_RESUMES = "The next `voyage-jobs sync` or `voyage-jobs run` resumes it."
+_REFS = 5  # refs named in one message
+
+CAUSES: list[Cause] = []
+cause = entered_in(CAUSES)
+
+
+# --- sources ---
+
+
+@cause("frozen", needs=Moment, moved_by=Mover.DECISION, stops=("delete",))
+def _frozen(moment: Moment, say: Say) -> Blockers:
+    for row in moment.sources:
+        if row.frozen_reason not in (None, NOT_CONFIGURED):
+            reason, path = names.display(row.frozen_reason or ""), names.display(row.path)
+            yield say(
+                f"Source {row.name} is frozen, nothing of it is deleted: {reason}",
+                f"Bring {path} back, or, if that is meant, `voyage-jobs confirm-deletes {row.name}`.",
+                source=row.name,
+            )
+
+
+@cause("not_configured", needs=Moment, moved_by=Mover.DECISION, stops=("delete",))
+def _not_configured(moment: Moment, say: Say) -> Blockers:
+    for row in moment.sources:
+        if row.frozen_reason == NOT_CONFIGURED:
+            yield say(
+                f"Source {row.name} is no longer in the configuration; what the table has of it stays",
+                f"Put it back, or take its documents out: `voyage-jobs confirm-deletes {row.name}`.",
+                source=row.name,
+            )
+
+
+@cause("never_scanned", needs=Facts, moved_by=Mover.PROCESS, severity="info")
+def _never_scanned(facts: Facts, say: Say) -> Blockers:
+    known = {row.name: row for row in facts.sources}
+    for source in facts.settings.sources:
+        row = known.get(source.name)
+        if row is None or (row.scanned_at is None and row.frozen_reason is None):
+            text = f"Source {source.name} has never been scanned whole"
+            yield say(text, "`voyage-jobs sync` or `voyage-jobs run` scans it.", source=source.name)
+
+
+@cause("unreadable", needs=Facts, moved_by=Mover.OPERATOR)
+def _unreadable(facts: Facts, say: Say) -> Blockers:
+    for row in facts.sources:
+        tally = facts.tallies.get(row.id)
+        count = 0 if tally is None else tally.skipped.get("unreadable", 0)
+        if count:
+            text = f"{counted(count, 'file')} of source {row.name} cannot be read"
+            yield say(text, "Let this user read them; the next scan takes them up.", source=row.name)
+
+
+_WATCHES = {
+    "watch_limit": (
+        "is not watched, {later}: the system watches no more folders for this user",
+        'Raise fs.inotify.max_user_watches and max_user_instances (sysctl); or set watch = "poll" or false for it.',
+    ),
+    "watch_failed": (
+        "is not watched, {later}",
+        'It is tried again every minute; or set watch = "poll" or false for it.',
+    ),
+    "watch_silent": (
+        "changed without its watch hearing of it; {later}",
+        'If another machine, or a program with memory-mapped files, writes there: set watch = "poll" for it.',
+    ),
+}
+
+
+@cause(*_WATCHES, needs=Facts, moved_by=Mover.OPERATOR, severity="info")
+def _watches(facts: Facts, say: Say) -> Blockers:
+    """An info only: the periodic scans find everything, later."""
+    intervals = {source.name: source.scan_interval_s for source in facts.settings.sources}
+    for row in facts.sources:
+        state = facts.watching.get(row.name, {})
+        code = str(state.get("code"))
+        if row.configured and code in _WATCHES:
+            text, hint = _WATCHES[code]
+            later = f"its changes are found by the scans every {intervals.get(row.name, 0):g} s"
+            words = str(state["message"]) if code == "watch_failed" else None
+            yield say(
+                f"Source {row.name} {text.format(later=later)}", hint, code=code, words=words, source=row.name
+            )
+
+
+# --- batches ---
+
+
+@cause("parked", moved_by=Mover.DECISION, stops=tuple(OF_A_BATCH))
+def _parked(gate: Gate, say: Say) -> Blockers:
+    for batch in gate.open:
+        if batch.state is Batch.PARKED and batch.code != UNUSABLE:
+            yield say(
+                f"Batch {batch.ref} is parked with {counted(batch.inputs, 'text')}",
+                batch.hint or f"`voyage-jobs retry {batch.ref}` tries again.",
+                words=batch.reason,
+                batch=batch.ref,
+                since=batch.failing_since,
+                numbers={"inputs": batch.inputs},
+            )
+
+
+@cause("failing", moved_by=Mover.TIME)
+def _failing(gate: Gate, say: Say) -> Blockers:
+    """Batches that fail alone. Others do not wait for them."""
+    for batch in gate.open:
+        if batch.state is not Batch.PARKED and batch.error is not None and batch.failures:
+            yield say(
+                f"Batch {batch.ref} ({batch.state}) failed {counted(batch.failures, 'time')} in a row",
+                f"It is tried again at {iso(batch.due_at)}; nothing is lost and no other batch waits for it.",
+                words=batch.error,
+                severity="info" if batch.failures < PASSING_FAILURES else "problem",
+                stops=frozenset(MOVED_ON_BY[batch.state]),
+                batch=batch.ref,
+                since=batch.failing_since,
+                until=batch.due_at,
+            )
+
+
+@cause("unknown_status", moved_by=Mover.PROVIDER, severity="info")
+def _unknown_status(gate: Gate, say: Say) -> Blockers:
+    """In its time; past that it is stuck."""
+    for batch in gate.open:
+        if (
+            batch.state is Batch.RUNNING
+            and has_unknown_status(gate, batch)
+            and not is_overdue(batch, gate.now)
+        ):
+            yield say(
+                f"{gate.provider} calls the job of batch {batch.ref} {batch.remote_status!r}, a word that voyage-jobs"
+                " does not know",
+                "Nothing to do: it is asked about again. An hour past its window its results are taken, if it names"
+                " any.",
+                batch=batch.ref,
+            )
+
+
+def has_unknown_status(gate: Gate, batch: BatchRow) -> bool:
+    """Whether the provider has a word for the job that is not known."""
+    return bool(batch.remote_status) and gate.vendor.phase(batch.remote_status or "") is Phase.UNKNOWN
+
+
+def is_overdue(batch: BatchRow, now: int) -> bool:
+    """Whether the job should have ended, and some minutes ago."""
+    return batch.deadline_at is not None and now - batch.deadline_at > DEADLINE_GRACE_S * US
+
+
+@cause("refused", needs=Facts, moved_by=Mover.PROCESS, severity="info")
+def _refused(facts: Facts, say: Say) -> Blockers:
+    for batch in facts.refused:
+        hint = "Nothing to do: its lines are sent again in smaller batches until the bad one is alone."
+        words = batch.reason or "no reason given"
+        yield say(f"{facts.provider} refused batch {batch.ref}", hint, words=words, batch=batch.ref)
+
+
+@cause("duplicate_jobs", needs=Facts, moved_by=Mover.TIME, severity="info")
+def _duplicates(facts: Facts, say: Say) -> Blockers:
+    if facts.duplicates:
+        yield say(
+            f"{facts.duplicates} second jobs for one batch were found at {facts.provider}, and cancelled",
+            "The log has their ids (`batch.duplicate`); what they had finished is on the bill.",
+        )
+
+
+@cause("in_flight", needs=Moment, moved_by=Mover.PROVIDER, stops=("embed",))
+def _in_flight(moment: Moment, say: Say) -> Blockers:
+    """The ordinary course of things; at the end of a `sync` it is what remains."""
+    jobs = [batch for batch in moment.open if batch.state in UNFINISHED]
+    if jobs:
+        inputs = counted(sum(batch.inputs for batch in jobs), "input")
+        yield say(
+            f"In flight: {counted(len(jobs), 'batch')} with {inputs}: {refs(jobs)}",
+            f"Nothing is lost. {_RESUMES}",
+            severity="wait" if moment.run is None else "info",
+        )
+
+
+def refs(jobs: Sequence[BatchRow]) -> str:
+    """Their refs, the first few."""
+    named = ", ".join(batch.ref for batch in jobs[:_REFS])
+    return named + (f" and {len(jobs) - _REFS} more" if len(jobs) > _REFS else "")
+
+
+@cause("timeout", needs=Moment, moved_by=Mover.PROCESS, stops=tuple(EVERY_STEP))
+def _timeout(moment: Moment, say: Say) -> Blockers:
+    if moment.run is not None and moment.run.timed_out:
+        yield say("The time given by --timeout is over", _RESUMES)
+
+
+# --- embeddings ---
+
+
+@cause("failed", needs=Moment, moved_by=Mover.OPERATOR, stops=("embed",))
+def _failed(moment: Moment, say: Say) -> Blockers:
+    if not moment.failed:
+        return
+    if isinstance(moment, Facts):
+        reasons = [(shortened(each) or "").rstrip(".") for each in moment.failure_reasons]
+        words = "; ".join(reasons) or "no reason given"
+        hint = "`voyage-jobs retry` tries them again; their documents are published without them."
+    else:
+        words, hint = None, "`voyage-jobs status` says why, `voyage-jobs retry` tries them again."
+    what = counted(moment.failed, moment.noun)
+    yield say(f"{what} could not be embedded", hint, words=words, numbers={f"{moment.noun}s": moment.failed})
+
+
+@cause("cancelled", needs=Moment, moved_by=Mover.OPERATOR, stops=("embed",))
+def _cancelled(moment: Moment, say: Say) -> Blockers:
+    if moment.cancelled:
+        what = counted(moment.cancelled, moment.noun)
+        yield say(f"Cancelled and still needed: {what}", "`voyage-jobs retry` sends them after all.")
+
+
+@cause("text_missing", needs=Moment)
+def _text_missing(moment: Moment, _say: Say) -> Blockers:
+    """Where nothing else explains at the end of a `sync` that texts wait."""
+    if moment.run is not None and moment.run.quiet and moment.waiting.embeddings:
+        yield text_missing("their files have changed or gone")
+
+
+def text_missing(text: str) -> Blocker:
+    """What is to be sent or shown has no text: its file is not what it was when it was read."""
+    hint = "Nothing to do: the next scan that finds the files reads them again."
+    stops = frozenset({PACK, "publish"})
+    return Blocker(text, hint, "text_missing", Mover.PROCESS, "wait", stops=stops)
+
+
+# --- the process and what it keeps ---
+
+
+@cause("heartbeat_old", needs=Facts, moved_by=Mover.OPERATOR)
+def _heartbeat(facts: Facts, say: Say) -> Blockers:
+    age_s = (facts.now - facts.here.heartbeat_at) / US if facts.here else 0
+    if facts.holder is not None and age_s > HEARTBEAT_OLD_S:
+        yield say(
+            f"Process {facts.holder} holds the lock of {facts.settings.data_dir} and has given no sign of life for"
+            f" {int(age_s // 60)} minutes",
+            "Look at its log; if it hangs, end it and start it again: any moment is safe for that.",
+        )
+
+
+@cause("page_not_served", needs=Facts, moved_by=Mover.OPERATOR)
+def _page(facts: Facts, say: Say) -> Blockers:
+    served = facts.holder is not None and facts.here is not None and facts.here.mode == "run"
+    if served and facts.page_problem is not None:
+        yield say(
+            f"The page and the metrics are not served: {facts.page_problem}",
+            "Free the port, or set server.listen to another and restart; the work goes on without, and it is tried"
+            " again by itself.",
+        )
+
+
+@cause("sqlite_old", needs=Facts, moved_by=Mover.OPERATOR, severity="info")
+def _machine(_facts: Facts, say: Say) -> Blockers:
+    if not library_is_safe():
+        least = ".".join(map(str, SAFE_LIBRARY))
+        text = f"SQLite {library_version()} lacks the fix of the WAL-reset race (it is in {least})"
+        yield say(text, "Install `pysqlite3`, or a Python built with a newer SQLite.")
+
+
+@cause("state_copied", needs=Facts, moved_by=Mover.OPERATOR)
+def _copied(facts: Facts, say: Say) -> Blockers:
+    if facts.set_back is not None and set_back_words.is_copied(facts.set_back):
+        yield say(set_back_words.COPIED.format(provider=facts.provider), set_back_words.COPIED_HINT)
+
+
+@cause("state_set_back", needs=Facts, moved_by=Mover.TIME, severity="info")
+def _set_back(facts: Facts, say: Say) -> Blockers:
+    """A state that was older than the world."""
+    if facts.set_back is not None:
+        text = set_back_words.found(facts.set_back, facts.provider, claiming=facts.claiming)
+        yield say(text, set_back_words.FOUND_HINT, since=facts.set_back.at)
+
+
+@cause("jobs_unchecked", needs=Facts, moved_by=Mover.OPERATOR)
+def _unchecked(facts: Facts, say: Say) -> Blockers:
+    since = facts.unchecked_since
+    if since is not None:
+        yield say(set_back_words.unchecked(since, facts.provider), set_back_words.UNCHECKED_HINT, since=since)
+
+
+@cause("table_unreadable", needs=Facts, moved_by=Mover.OPERATOR)
+def _table_unreadable(facts: Facts, say: Say) -> Blockers:
+    if facts.table_exists is None:
+        yield say(f"The table {facts.table_name} cannot be looked at", "Check its permissions.")
+
+
+@cause("table_missing", needs=Facts, moved_by=Mover.OPERATOR)
+def _table_missing(facts: Facts, say: Say) -> Blockers:
+    if facts.table_exists is False and facts.chunks("published"):
+        hint = "Start `voyage-jobs sync` (or restart `run`): it is built again at no cost."
+        yield say(f"The table {facts.table_name} is gone", hint)
+
+
+@cause("table_reformatting", needs=Facts, moved_by=Mover.PROCESS, severity="info")
+def _reformatting(facts: Facts, say: Say) -> Blockers:
+    if facts.table_exists and facts.older_format is not None:
+        yield say(
+            f"The table {facts.table_name} is being rebuilt in a new format, out of its own rows (it has format"
+            f" {facts.older_format}). Nothing is sent, and it is read as before meanwhile",
+            "Nothing needs to be done; what is ready is published after it.",
+        )
+
+
+@cause("notify_failing", needs=Facts, moved_by=Mover.OPERATOR)
+def _untold(facts: Facts, say: Say) -> Blockers:
+    """Whoever relies on being told must hear of it here."""
+    for each in facts.untold:
+        count, what = (each.waiting, "to be delivered") if each.waiting else (each.given_up, "given up")
+        yield say(
+            f"Nobody is told by the {each.sink} of [notify]; {counted(count, 'message')} {what}",
+            "`voyage-jobs notify --test` tries it at once; what waits is tried for a day.",
+            words=each.error or "no reason given",
+            name=each.sink,
+        )

@@ -1,0 +1,273 @@
+"""Why a text is not at the provider, or not in the table: what may keep back each step on its way. Pure."""
+
+from __future__ import annotations
+
+from voyage_jobs.clock import US, iso
+from voyage_jobs.diagnosis import circuits
+from voyage_jobs.diagnosis import rebuild_words as words
+from voyage_jobs.diagnosis.blocker import (
+    CREATE,
+    EVERY_STEP,
+    NOTHING_TO_DO,
+    OF_A_BATCH,
+    PACK,
+    SUBMIT,
+    Mover,
+)
+from voyage_jobs.diagnosis.entry import Blockers, Cause, Say, entered_in
+from voyage_jobs.diagnosis.rebuild import Vectors
+from voyage_jobs.diagnosis.snapshot import Facts, Gate, Moment
+from voyage_jobs.plural import counted
+from voyage_jobs.state import lanes
+from voyage_jobs.state.batches import SEND_REFUSED, UNUSABLE
+from voyage_jobs.state.pauses import EVERYTHING, SENDING
+from voyage_jobs.state.troubles import FATAL
+from voyage_jobs.states import BEFORE_THE_JOB, Batch
+
+MOST_HELD_UP = 4
+ONE_MORE_S = 3_600.0
+"""While that many batches cannot be sent, or are in doubt, one more is chosen an hour: it may fare better."""
+
+CAUSES: list[Cause] = []
+cause = entered_in(CAUSES)
+
+
+# --- what only you move on ---
+
+
+@cause("profile_changed", moved_by=Mover.DECISION, stops=(PACK, SUBMIT))
+def _other_profile(gate: Gate, say: Say) -> Blockers:
+    if gate.active is not None and gate.active != gate.asked:
+        cost = _cost(gate.vectors) if isinstance(gate, Facts) else ""
+        yield say(*words.changed(gate.asked, gate.active, gate.build, cost))
+
+
+def _cost(found: Vectors) -> str:
+    if found.change_tokens is None:
+        return ""
+    price = "" if found.change_usd is None else f", ${found.change_usd:.4f} by batch"
+    return f"about {found.change_tokens:,} tokens{price}"
+
+
+@cause("reprofile_blocked", needs=Moment, moved_by=Mover.DECISION, stops=("publish",))
+def _build_blocked(moment: Moment, say: Say) -> Blockers:
+    if moment.build is not None and moment.progress is not None and moment.build_is_blocked:
+        yield say(words.blocked(moment.progress), words.BLOCKED_HINT)
+
+
+@cause("reprofiling", needs=Moment, moved_by=Mover.PROCESS, severity="info", stops=("publish",))
+def _build(moment: Moment, say: Say) -> Blockers:
+    if moment.build is not None and not moment.build_is_blocked:
+        until = moment.vectors.likely_at if isinstance(moment, Facts) else None
+        likely = "" if until is None else f" It is likely to be complete at {iso(until)}."
+        text = words.building(moment.build, moment.progress)
+        yield say(f"{text}{likely} The table shows what it did until then.", words.BUILDING_HINT, until=until)
+
+
+@cause("unusable_results", moved_by=Mover.DECISION)
+def _unusable(gate: Gate, say: Say) -> Blockers:
+    for batch in gate.open:
+        if batch.state is Batch.PARKED and batch.code == UNUSABLE:
+            all_ = gate.keeps_all_back(batch)
+            rest = "; nothing is sent, since the next would be no better" if all_ else ""
+            yield say(
+                f"The results of batch {batch.ref} cannot be used{rest}",
+                batch.hint or f"`voyage-jobs history {batch.ref}`",
+                words=batch.reason,
+                stops=frozenset({PACK, SUBMIT}) if all_ else OF_A_BATCH,
+                batch=None if all_ else batch.ref,
+                name=batch.ref,
+                since=batch.failing_since,
+                numbers={"inputs": batch.inputs},
+            )
+
+
+@cause(*sorted(circuits.ACCOUNT_CODES))
+def _account(gate: Gate, _say: Say) -> Blockers:
+    found = circuits.account_refused(gate.lanes.values())
+    if found is not None:
+        yield circuits.blocker_of(gate, found)
+
+
+@cause(SEND_REFUSED)
+def _refused_alike(gate: Gate, _say: Say) -> Blockers:
+    found = circuits.sending_refused(gate.lanes)
+    if found is None:
+        return
+    # The batch that is tried every hour may have been cancelled: then another is chosen when it is time for a try.
+    has_probe = any(batch.state in BEFORE_THE_JOB or batch.state is Batch.CREATING for batch in gate.open)
+    stops = frozenset({PACK, SUBMIT, CREATE} if has_probe or found.until_at > gate.now else ())
+    yield circuits.blocker_of(gate, found, stops)
+
+
+@cause("paused", moved_by=Mover.OPERATOR, severity="info")
+def _pauses(gate: Gate, say: Say) -> Blockers:
+    """An operator wants it so: an info, which the headline repeats."""
+    of = {EVERYTHING: frozenset({"scan", PACK, SUBMIT}), SENDING: frozenset({PACK, SUBMIT})}
+    for pause in gate.pauses.by_what.values():
+        yield say(
+            str(pause),
+            f"`{pause.ended_by}` lets it resume.",
+            stops=of.get(pause.what, frozenset({"scan", PACK})),
+            source=pause.source,
+            name=None if pause.source else pause.what,
+            since=pause.since_at,
+            until=pause.until_at,
+        )
+
+
+@cause("max_inputs", needs=Moment, moved_by=Mover.PROCESS, stops=(PACK,))
+def _most_inputs(moment: Moment, say: Say) -> Blockers:
+    if moment.run is not None and moment.run.most_inputs_reached and moment.waiting.embeddings:
+        yield say("--max-inputs is reached", "`voyage-jobs sync` sends the rest.")
+
+
+@cause("budget_reached", needs=Moment, moved_by=Mover.TIME, stops=(PACK,))
+def _budgets(moment: Moment, say: Say) -> Blockers:
+    for room in filter(moment.is_tight, moment.rooms):
+        tokens = moment.tokens_kept_by(room)
+        what = ", the limit of one run" if room.anew_at is None else f" until {iso(room.anew_at)}"
+        waiting = "" if moment.asking is not None else f"; about {tokens:,} tokens wait"
+        resumes = "with the next run" if room.anew_at is None else f"at {iso(room.anew_at)}"
+        yield say(
+            f"{room.setting} is used up{what}{waiting}",
+            f"It resumes {resumes}, or when {room.setting} is raised.",
+            source=moment.source_name(room.source_id),
+            name=room.setting,
+            until=room.anew_at,
+            numbers={"tokens_waiting": tokens},
+        )
+
+
+# --- nobody at work ---
+
+
+@cause("process_failed", needs=Facts, moved_by=Mover.OPERATOR)
+def _process_failed(facts: Facts, say: Say) -> Blockers:
+    failed = next((each for each in facts.troubles if each.code == FATAL and each.over_at is None), None)
+    if facts.holder is None and failed is not None:
+        yield say(
+            f"The last process ended by an error in step {failed.step} at {iso(failed.last_at)}",
+            failed.hint
+            or "`voyage-jobs doctor` looks for the cause; then start it again: `voyage-jobs run`.",
+            words=failed.message,
+            since=failed.last_at,
+        )
+
+
+@cause("daemon_died", needs=Facts, moved_by=Mover.OPERATOR)
+def _daemon_died(facts: Facts, say: Say) -> Blockers:
+    if facts.holder is None and facts.daemon_died and not any(_process_failed(facts, say)):
+        text = "The daemon was killed, crashed or lost power; nothing keeps the table in step now"
+        yield say(f"{text}{_last_sign(facts)}", "Start it again: `voyage-jobs run`. Nothing is lost.")
+
+
+@cause("daemon_not_running", needs=Moment, moved_by=Mover.PROCESS, stops=tuple(EVERY_STEP))
+def _nobody(moment: Moment, say: Say) -> Blockers:
+    """What is told as something worse already, or matters to nothing, is no info besides."""
+    if moment.holder is None:
+        told = isinstance(moment, Facts) and (
+            moment.daemon_died or not moment.work_remains or any(_process_failed(moment, say))
+        )
+        yield say(
+            f"No voyage-jobs process is running{_last_sign(moment)}",
+            "`voyage-jobs sync` resumes it and ends; `voyage-jobs run` resumes it and stays.",
+            severity="wait" if told else "info",
+        )
+
+
+def _last_sign(moment: Moment) -> str:
+    return "" if moment.here is None else f"; the last sign of life was at {iso(moment.here.heartbeat_at)}"
+
+
+@cause("unreachable", "unavailable", "intercepted", "rate_limited", "bad_answer", "paused_disk")
+def _circuits(gate: Gate, _say: Say) -> Blockers:
+    found = (gate.lanes.get(name) for name in (lanes.VENDOR, lanes.DISK))
+    for each in found:
+        if each is not None and each.code not in circuits.ACCOUNT_CODES:
+            yield circuits.blocker_of(gate, each)
+
+
+# --- what a text that is to be sent waits for ---
+
+
+@cause("claiming", moved_by=Mover.PROCESS, severity="wait", stops=(CREATE,))
+def _claiming(gate: Gate, say: Say) -> Blockers:
+    if gate.claiming:
+        why = "the state was lost, is older than they are, or could not be compared with them yet"
+        yield say(f"The jobs at {gate.provider} are looked through first: {why}", NOTHING_TO_DO)
+
+
+@cause("recounting", moved_by=Mover.PROCESS, severity="wait", stops=(PACK,))
+def _recounting(gate: Gate, say: Say) -> Blockers:
+    if gate.recounting:
+        text = "A new tokenizer is in use: what waits is counted again before anything is sent"
+        yield say(text, NOTHING_TO_DO)
+
+
+@cause("in_flight_full", moved_by=Mover.PROVIDER, severity="wait", stops=(PACK,))
+def _in_flight_full(gate: Gate, say: Say) -> Blockers:
+    (jobs, tokens), batching = gate.in_flight, gate.settings.batching
+    first = gate.next_tokens if isinstance(gate, Moment) else 1
+    if jobs >= batching.max_in_flight_batches:
+        yield say(
+            f"{jobs:,} jobs in flight are as many as batching.max_in_flight_batches allows", NOTHING_TO_DO
+        )
+    elif tokens + first > batching.max_in_flight_tokens:
+        yield say(
+            f"{tokens:,} tokens in flight are as many as batching.max_in_flight_tokens allows", NOTHING_TO_DO
+        )
+
+
+@cause("in_flight_limit")
+def _create(gate: Gate, _say: Say) -> Blockers:
+    """New jobs wait, all else goes on."""
+    found = gate.lanes.get(lanes.CREATE)
+    if found is not None and found.code != SEND_REFUSED:
+        yield circuits.blocker_of(gate, found)
+
+
+@cause("one_at_a_time", moved_by=Mover.PROCESS, severity="wait", stops=(PACK,))
+def _one_at_a_time(gate: Gate, say: Say) -> Blockers:
+    for batch in gate.open:
+        if batch.state in BEFORE_THE_JOB and batch.due_at <= gate.now:
+            text = (
+                f"Batch {batch.ref} is on its way to {gate.provider}; the next one is chosen when it is there"
+            )
+            yield say(text, NOTHING_TO_DO, name=batch.ref)
+            return
+
+
+@cause("held_up", moved_by=Mover.TIME, severity="wait", stops=(PACK,))
+def _held_up(gate: Gate, say: Say) -> Blockers:
+    """Batches that cannot be sent now wait aside, but not too many of them."""
+    aside = [
+        batch
+        for batch in gate.open
+        if batch.state is Batch.CREATING or (batch.state in BEFORE_THE_JOB and batch.due_at > gate.now)
+    ]
+    newest = max((batch.created_at for batch in aside), default=0)
+    if len(aside) >= MOST_HELD_UP and 0 <= gate.now - newest < ONE_MORE_S * US:
+        yield say(
+            f"{len(aside)} batches cannot be sent, or are in doubt; one more is tried an hour",
+            f"`voyage-jobs why {aside[0].ref}` tells what the first of them waits for.",
+            until=newest + int(ONE_MORE_S * US),
+        )
+
+
+@cause("gathering", needs=Moment, moved_by=Mover.TIME, severity="wait", stops=(PACK,))
+def _gathering(moment: Moment, say: Say) -> Blockers:
+    batching, waiting = moment.settings.batching, moment.waiting
+    if waiting.oldest_at is None or waiting.embeddings >= batching.min_inputs:
+        return
+    until = waiting.oldest_at + int(batching.linger_s * US)
+    if until > moment.now and (moment.here is None or moment.here.mode != "sync"):
+        few = f"{counted(waiting.embeddings, 'text')} of at least {batching.min_inputs:,}"
+        text = f"The next batch is gathering ({few}); it is sent at {iso(until)} at the latest"
+        yield say(text, "Nothing to do; `voyage-jobs sync` sends it at once.", until=until)
+
+
+@cause("not_planned", needs=Moment, moved_by=Mover.PROCESS, severity="wait", stops=(PACK,))
+def _not_planned(moment: Moment, say: Say) -> Blockers:
+    if moment.run is not None and moment.run.planned and moment.waiting.embeddings:
+        yield say("the plan does not name them", "`voyage-jobs sync` sends the rest.")

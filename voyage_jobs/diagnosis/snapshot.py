@@ -1,0 +1,350 @@
+"""One moment of the state, read in one transaction: as much of it as is asked for.
+
+`Gate` is what a step needs to know to go on: cheap enough for every turn. `Moment` adds what decides when something
+that waits moves on, cheap whatever the state holds. `Facts` is everything that `status` looks at.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from voyage_jobs import lock
+from voyage_jobs import table as published
+from voyage_jobs.clock import US, Clock, now_us
+from voyage_jobs.config.prices import batch_price
+from voyage_jobs.config.profile import profile_of, with_profile
+from voyage_jobs.config.provider import vendor_of
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.diagnosis import rebuild
+from voyage_jobs.diagnosis.rebuild import Vectors
+from voyage_jobs.diagnosis.rooms import Room
+from voyage_jobs.diagnosis.rooms import rooms as every_room
+from voyage_jobs.errors import ConfigError
+from voyage_jobs.profile import Profile
+from voyage_jobs.state import (
+    batches,
+    counts,
+    embeddings,
+    foresight,
+    ledger,
+    notes,
+    notices,
+    publications,
+    setback,
+    sources,
+    tally,
+    troubles,
+)
+from voyage_jobs.state import lanes as lane_store
+from voyage_jobs.state import pauses as pause_store
+from voyage_jobs.state import rebuild as builds
+from voyage_jobs.state.batches import UNUSABLE, BatchRow
+from voyage_jobs.state.counts import Counted
+from voyage_jobs.state.door import open_state
+from voyage_jobs.state.lanes import Lane
+from voyage_jobs.state.ledger import Totals
+from voyage_jobs.state.notes import Here
+from voyage_jobs.state.notices import Untold
+from voyage_jobs.state.pauses import Pauses
+from voyage_jobs.state.rebuild import Build, Progress
+from voyage_jobs.state.setback import SetBack
+from voyage_jobs.state.sources import SourceRow
+from voyage_jobs.state.tally import SourceTally, Waiting
+from voyage_jobs.state.troubles import Counters, Trouble
+from voyage_jobs.states import BEFORE_THE_JOB, UNFINISHED, Batch
+from voyage_jobs.vendors.base import Vendor
+
+if TYPE_CHECKING:
+    from voyage_jobs.steps.context import Context
+
+OPEN = (*UNFINISHED, Batch.PARKED)
+"""States of batches that somebody still waits for."""
+UNSENT = (*BEFORE_THE_JOB, Batch.CREATING, Batch.PARKED)
+"""Those of them by which it is decided whether another may be sent."""
+HISTORY = 100  # batches by which it is told how long jobs take, the latest
+_REASONS = 3
+UNTOLD_FAILURES = 3
+UNTOLD_S = 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """What a step asks before it goes on. `now` in microseconds UTC.
+
+    `settings` are those that are worked under: of the active profile, whatever the configuration asks for.
+    """
+
+    now: int
+    settings: Settings
+    asked: Profile
+    active: Profile | None
+    build: Build | None
+    profile_id: int
+    lanes: Mapping[str, Lane]
+    open: Sequence[BatchRow]
+    """Unfinished and parked batches; for a step that sends only those that are not known to have a job."""
+    in_flight: tuple[int, int]
+    pauses: Pauses
+    claiming: bool
+    """Whether jobs at the provider are to be claimed, or compared, before anything is sent."""
+    recounting: bool
+
+    @property
+    def vendor(self) -> Vendor:
+        """The provider that is worked with, without asking it anything."""
+        return vendor_of(self.settings)
+
+    @property
+    def provider(self) -> str:
+        """What messages call the provider."""
+        return self.vendor.title
+
+    def keeps_all_back(self, batch: BatchRow) -> bool:
+        """Whether this batch keeps everything of the active profile from being sent: its results were unusable."""
+        return batch.state is Batch.PARKED and batch.code == UNUSABLE and batch.profile_id == self.profile_id
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text that waits to be sent: its tokens, whose money it costs, how often its batch was refused."""
+
+    tokens: int
+    source_id: int | None
+    refusals: int = 0
+    ahead: int = 0
+    """How many texts are sent before it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A `sync` that has come to its end: whether nothing moved any more, or its time was over, and its own limits."""
+
+    quiet: bool = False
+    timed_out: bool = False
+    most_inputs_reached: bool = False
+    planned: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment(Gate):
+    """What decides when something moves on. `took`: seconds that past jobs took, shortest first."""
+
+    holder: int | None
+    here: Here | None
+    sources: Sequence[SourceRow]
+    waiting: Waiting
+    waiting_by_source: Mapping[int, int]
+    """Tokens that wait, by source, where a source has a limit of its own."""
+    rooms: Sequence[Room]
+    took: Sequence[float]
+    failed: int = 0
+    cancelled: int = 0
+    """What only `retry` moves on, in `noun`s."""
+    noun: str = "embedding"
+    progress: Progress | None = None
+    """How far a build is, where that was looked at."""
+    asking: Text | None = None
+    """The text that somebody asks about; None: whatever waits."""
+    run: Run | None = None
+
+    @property
+    def build_is_blocked(self) -> bool:
+        """Whether a build has all that it can get, and waits for your decision on the rest."""
+        found = self.build is not None and self.progress is not None and self.progress.blocked
+        return found and not (self.build and self.build.leave_out)
+
+    @property
+    def next_tokens(self) -> int:
+        """The tokens of the text that is asked about, or of the first that waits; at least one."""
+        return max(1, (self.asking.tokens if self.asking else self.waiting.first_tokens) or 0)
+
+    def is_tight(self, room: Room) -> bool:
+        """Whether a limit keeps back what waits to be sent, or the text that is asked about."""
+        if room.anew_at is None and self.holder is None:
+            return False  # the run is over, and its limit with it
+        if self.asking is not None:
+            return room.source_id in (None, self.asking.source_id) and room.tokens < max(
+                1, self.asking.tokens
+            )
+        tokens = self.tokens_kept_by(room)
+        if self.run is not None and self.run.quiet:
+            return tokens > max(0, room.tokens)  # all that fits has gone
+        return bool(tokens) and room.tokens < self.next_tokens
+
+    def tokens_kept_by(self, room: Room) -> int:
+        """How much waits of what a limit is about."""
+        if room.source_id is None:
+            return self.waiting.tokens
+        return self.waiting_by_source.get(room.source_id, 0)
+
+    def source_name(self, source_id: int | None) -> str | None:
+        """The name of a source by its row."""
+        return next((row.name for row in self.sources if row.id == source_id), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts(Moment):
+    """Everything. `since` tells when each open batch came into its state."""
+
+    page_problem: str | None
+    vectors: Vectors
+    price: float | None
+    tallies: Mapping[int, SourceTally]
+    batches_by_state: Mapping[str, int]
+    refused: Sequence[BatchRow]
+    since: Mapping[int, int]
+    totals: Totals
+    duplicates: int
+    failure_reasons: Sequence[str]
+    ready_since: int | None
+    counted: Counted
+    table_version: int | None
+    table_exists: bool | None
+    older_format: str | None
+    """The format of the table, while it is being brought to the present one."""
+    watching: Mapping[str, Mapping[str, object]]
+    """By source, how its watching goes; empty where no daemon runs."""
+    troubles: Sequence[Trouble]
+    counters: Counters
+    daemon_died: bool
+    """Whether the last `run` is not there and did not take leave."""
+    unclosed: Sequence[tuple[str, str, int]]
+    """Batches that are over and not closed: ref, state, since when."""
+    leaving_since: int | None
+    """Since when the first version that is to leave the table waits for that."""
+    missing_since: Mapping[int, int]
+    """By source, since when its first missing document is missing."""
+    asked_since: int | None
+    """Since when the oldest request on the command line waits to be carried out."""
+    oldest: Mapping[int, str]
+    """By source, the path of the document whose change has waited for longest."""
+    untold: Sequence[Untold]
+    """Sinks of notifications that do not take them."""
+    set_back: SetBack | None = None
+    """What was found, in the last week, by a state that is older than what it led to."""
+    unchecked_since: int | None = None
+    """Since when texts are sent although the list of jobs cannot be read."""
+
+    def chunks(self, place: str) -> int:
+        """How many chunks are in one place, over all sources."""
+        return sum(each.chunks[place] for each in self.tallies.values())
+
+    @property
+    def table_name(self) -> str:
+        """The table and where it is."""
+        return f"{self.settings.lancedb.table} in {self.settings.lancedb.uri}"
+
+    @property
+    def work_remains(self) -> bool:
+        """Whether anything is on its way to the table, or ought to be."""
+        on_the_way = any(self.chunks(place) for place in ("waiting", "packed", "submitted", "held"))
+        return bool(self.open) or on_the_way or self.build is not None
+
+
+def gate(context: Context, connection: Any) -> Gate:
+    """What a step that sends asks."""
+    return Gate(
+        now=now_us(context.clock),
+        settings=context.settings,
+        asked=context.asked,
+        active=context.profile,
+        build=context.build,
+        profile_id=context.profile_id,
+        **_of_gate(connection, now_us(context.clock), UNSENT),
+    )
+
+
+def _of_gate(connection: Any, now: int, states: Sequence[Batch]) -> dict[str, Any]:
+    return {
+        "lanes": lane_store.closed(connection),
+        "open": batches.in_state(connection, *states),
+        "in_flight": batches.in_flight(connection),
+        "pauses": pause_store.now(connection, now),
+        "claiming": setback.is_claim_due(connection) or setback.unread(connection) is not None,
+        "recounting": counts.counted(connection).recount_after is not None,
+    }
+
+
+def moment_of(context: Context, connection: Any) -> Moment:
+    """A moment, as the process that works here sees it."""
+    found = moment(connection, context.settings, now_us(context.clock))
+    return replace(found, asked=context.asked, holder=os.getpid())
+
+
+def moment(connection: Any, settings: Settings, now: int) -> Moment:
+    """A moment. `settings` are those of the configuration."""
+    active = builds.in_force(connection)
+    working = settings if active is None else with_profile(settings, active)
+    profile_id = None if active is None else foresight.profile_row(connection, active.fingerprint)
+    rooms = list(every_room(connection, working, batch_price(working), now))
+    by_source = any(room.source_id is not None for room in rooms)
+    return Moment(
+        now=now,
+        settings=working,
+        asked=profile_of(settings),
+        active=active,
+        build=builds.build(connection),
+        profile_id=profile_id or 0,
+        **_of_gate(connection, now, OPEN),
+        holder=lock.holder(settings.paths.lock),
+        here=notes.who(connection),
+        sources=sources.all_sources(connection),
+        waiting=tally.waiting(connection),
+        waiting_by_source=embeddings.waiting_by_source(connection, profile_id or 0) if by_source else {},
+        rooms=rooms,
+        took=batches.durations_s(connection, HISTORY),
+    )
+
+
+def gather(settings: Settings, clock: Clock) -> Facts:
+    """Read everything. Raises `StateError` if there is no state, or none that can be read."""
+    now = now_us(clock)
+    with open_state(settings).read() as connection:
+        base = moment(connection, settings, now)
+        tallies = tally.by_source(connection)
+        vectors = rebuild.look(connection, settings, now)
+        known = {each.name: getattr(base, each.name) for each in fields(base)}
+        failed = sum(each.chunks["failed"] for each in tallies.values())
+        known["cancelled"] = sum(each.cancelled for each in tallies.values())
+        known["failed"] = failed - known["cancelled"]
+        known["progress"], known["noun"] = vectors.progress, "chunk"
+        return Facts(
+            **known,
+            page_problem=notes.get(connection, notes.PAGE),
+            vectors=vectors,
+            price=batch_price(base.settings),
+            tallies=tallies,
+            batches_by_state=tally.batches_by_state(connection),
+            refused=batches.in_state(connection, Batch.REFUSED),
+            since=tally.in_state_since(connection, [batch.id for batch in base.open]),
+            totals=ledger.totals(connection),
+            duplicates=batches.count_duplicates(connection),
+            failure_reasons=tally.failure_reasons(connection, _REASONS) if failed else [],
+            ready_since=tally.ready_since(connection),
+            counted=counts.counted(connection),
+            table_version=publications.last_table_version(connection),
+            table_exists=_table_exists(settings),
+            set_back=setback.recent(connection, now),
+            unchecked_since=setback.unchecked_since(connection),
+            older_format=notes.get(connection, notes.FORMAT),
+            untold=notices.untold(connection, UNTOLD_FAILURES, now - int(UNTOLD_S * US)),
+            watching=notes.watching(connection, base.holder),
+            troubles=troubles.recent(connection, now),
+            counters=troubles.counted(connection),
+            daemon_died=notes.get(connection, notes.DAEMON) is not None,
+            unclosed=tally.unclosed(connection),
+            leaving_since=tally.leaving_since(connection),
+            missing_since=tally.missing_since(connection),
+            asked_since=tally.asked_since(connection),
+            oldest=tally.paths(connection, {k: t.oldest_document for k, t in tallies.items()}),
+        )
+
+
+def _table_exists(settings: Settings) -> bool | None:
+    try:
+        return published.exists(settings.lancedb.uri, settings.lancedb.table)
+    except (OSError, ConfigError):
+        return None
