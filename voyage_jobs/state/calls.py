@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
 from voyage_jobs import states
-from voyage_jobs.state import ledger, moves, versions
+from voyage_jobs.state import embeddings, ledger, moves, versions
 from voyage_jobs.state.embeddings import MALFORMED, OPEN, RETURNED, SUCCESS
 from voyage_jobs.state.identity import Made
-from voyage_jobs.state.schema import HELD, PACKED, WANTED, calls
+from voyage_jobs.state.schema import PACKED, call_lines, calls, is_in
+from voyage_jobs.state.schema import embeddings as embedding_rows
+from voyage_jobs.state.statements import many, new_id
 from voyage_jobs.state.store import Tx
 from voyage_jobs.usage import Billed
 
@@ -102,11 +104,9 @@ def begin(
         "sent_at": tx.now,
         "epoch": tx.epoch,
     }
-    call_id = int(tx.connection.execute(insert(calls).values(**values)).lastrowid)
-    tx.connection.exec_driver_sql(
-        "INSERT INTO call_lines (call_id, line, embedding_id, batch_id) VALUES (?, ?, ?, ?)",
-        [(call_id, line, each.embedding_id, each.batch_id) for line, each in enumerate(asked)],
-    )
+    call_id = new_id(tx.connection, insert(calls).values(**values))
+    rows = ((call_id, line, each.embedding_id, each.batch_id) for line, each in enumerate(asked))
+    many(tx.connection, insert(call_lines), ("call_id", "line", "embedding_id", "batch_id"), rows)
     call = get(tx.connection, call_id)
     moves.record(
         tx, "call", call_id, None, states.Call.OPEN, f"{call.inputs} inputs, asked for by {order.who}"
@@ -120,24 +120,17 @@ def answered(
 ) -> None:
     """The call was answered, hence billed: sound vectors are held, the rest is wanted as before."""
     good = [line for line in lines if line.pack_row is not None]
-    tx.connection.exec_driver_sql(
-        "UPDATE call_lines SET outcome = ?, detail = ? WHERE call_id = ? AND line = ?",
-        [
-            (MALFORMED if line.pack_row is None else SUCCESS, line.detail, call.id, line.line)
-            for line in lines
-        ],
+    mine = (call_lines.c.call_id == call.id) & (call_lines.c.line == bindparam("of_line"))
+    rows = ((MALFORMED if line.pack_row is None else SUCCESS, line.detail, line.line) for line in lines)
+    many(tx.connection, update(call_lines).where(mine), ("outcome", "detail", "of_line"), rows)
+    embeddings.hold(tx, pack_id, [(line.pack_row, line.embedding_id) for line in good])
+    bad = (embedding_rows.c.id == bindparam("of_id")) & is_in(
+        embedding_rows, states.Embedding.WANTED, states.Embedding.PACKED
     )
-    if good:
-        tx.connection.exec_driver_sql(
-            f"UPDATE embeddings SET state = {HELD}, pack_id = ?, pack_row = ? WHERE id = ? AND state != {HELD}",
-            [(pack_id, line.pack_row, line.embedding_id) for line in good],
-        )
-    bad = [(line.embedding_id,) for line in lines if line.pack_row is None]
-    if bad:
-        tx.connection.exec_driver_sql(
-            f"UPDATE embeddings SET attempts = attempts + 1 WHERE id = ? AND state IN ({WANTED}, {PACKED})",
-            bad,
-        )
+    one_more = update(embedding_rows).where(bad).values(attempts=embedding_rows.c.attempts + 1)
+    many(
+        tx.connection, one_more, ("of_id",), [(each.embedding_id,) for each in lines if each.pack_row is None]
+    )
     versions.recount_call(tx, call.id)
     ledger.book_call(tx, call, "released", call.tokens_estimated)
     ledger.book_call(tx, call, "expedited", billed.tokens, assumed=billed.assumed)
@@ -161,8 +154,8 @@ def unknown(tx: Tx, call: CallRow, why: str) -> None:
 
 
 def _return_lines(tx: Tx, call: CallRow) -> None:
-    sql = "UPDATE call_lines SET outcome = ? WHERE call_id = ? AND outcome = ?"
-    tx.connection.exec_driver_sql(sql, (RETURNED, call.id, OPEN))
+    still = (call_lines.c.call_id == call.id) & (call_lines.c.outcome == OPEN)
+    tx.connection.execute(update(call_lines).where(still).values(outcome=RETURNED))
 
 
 def _close(tx: Tx, call: CallRow, target: states.Call, detail: str, **values: object) -> None:
@@ -180,13 +173,15 @@ def get(connection: Connection, call_id: int) -> CallRow:
 
 def newest_id(connection: Connection) -> int:
     """The number of the latest call; 0 if there was none."""
-    return int(connection.exec_driver_sql("SELECT COALESCE(MAX(id), 0) FROM calls").scalar_one())
+    return int(connection.execute(select(func.coalesce(func.max(calls.c.id), 0))).scalar_one())
+
+
+_OPEN = select(calls).where(is_in(calls, states.Call.OPEN)).order_by(calls.c.id)
 
 
 def open_calls(connection: Connection) -> list[CallRow]:
     """Calls whose outcome is not on record."""
-    rows = connection.exec_driver_sql(f"SELECT {_COLUMNS} FROM calls WHERE state = 'open' ORDER BY id")
-    return [_call(row) for row in rows.mappings()]
+    return [_call(row) for row in connection.execute(_OPEN).mappings()]
 
 
 def of_order(connection: Connection, order_ref: str) -> list[CallRow]:
@@ -208,12 +203,14 @@ def of_document(connection: Connection, document_id: int) -> list[CallRow]:
 
 
 # Purpose: the calls that asked for one embedding.
-_FOR = f"SELECT {_COLUMNS} FROM calls WHERE id IN (SELECT call_id FROM call_lines WHERE embedding_id = ?) ORDER BY id"
+_FOR = text(
+    f"SELECT {_COLUMNS} FROM calls WHERE id IN (SELECT call_id FROM call_lines WHERE embedding_id = :id) ORDER BY id"
+)
 
 
 def for_embedding(connection: Connection, embedding_id: int) -> list[CallRow]:
     """The calls that asked for an embedding, first to last."""
-    return [_call(row) for row in connection.exec_driver_sql(_FOR, (embedding_id,)).mappings()]
+    return [_call(row) for row in connection.execute(_FOR, {"id": embedding_id}).mappings()]
 
 
 @dataclass(frozen=True)
@@ -227,39 +224,39 @@ class CallLine:
 
 
 # Purpose: what became of the lines of a call.
-_LINES = (
+_LINES = text(
     "SELECT e.key, l.outcome, l.detail, b.ref FROM call_lines l JOIN embeddings e ON e.id = l.embedding_id"
-    " LEFT JOIN batches b ON b.id = l.batch_id WHERE l.call_id = ? ORDER BY l.line"
+    " LEFT JOIN batches b ON b.id = l.batch_id WHERE l.call_id = :call ORDER BY l.line"
 )
 
 
 def lines_of(connection: Connection, call_id: int) -> list[CallLine]:
     """The lines of a call, in the order of its request."""
-    return [CallLine(*row) for row in connection.exec_driver_sql(_LINES, (call_id,))]
+    return [CallLine(*row) for row in connection.execute(_LINES, {"call": call_id})]
 
 
 # Purpose: how many texts got vectors from the calls of one command.
-_HELD = (
+_HELD = text(
     "SELECT COALESCE(SUM(e.vectors), 0) FROM calls c JOIN call_lines l ON l.call_id = c.id"
-    f" JOIN embeddings e ON e.id = l.embedding_id WHERE c.order_ref = ? AND l.outcome = {SUCCESS}"
+    f" JOIN embeddings e ON e.id = l.embedding_id WHERE c.order_ref = :order AND l.outcome = {SUCCESS}"
 )
 
 
 def brought(connection: Connection, order_ref: str) -> int:
     """The number of texts that the calls of one command brought vectors for."""
-    return int(connection.exec_driver_sql(_HELD, (order_ref,)).scalar_one())
+    return int(connection.execute(_HELD, {"order": order_ref}).scalar_one())
 
 
 # Purpose: what a call asked for, in the order of its request.
-_ASKED = (
+_ASKED = text(
     "SELECT e.id, e.key, e.vectors, e.tokens, l.batch_id FROM call_lines l JOIN embeddings e ON e.id = l.embedding_id"
-    " WHERE l.call_id = ? ORDER BY l.line"
+    " WHERE l.call_id = :call ORDER BY l.line"
 )
 
 
 def asked_by(connection: Connection, call_id: int) -> list[Asked]:
     """What one call asked for."""
-    return [Asked(*row) for row in connection.exec_driver_sql(_ASKED, (call_id,))]
+    return [Asked(*row) for row in connection.execute(_ASKED, {"call": call_id})]
 
 
 @dataclass(frozen=True)
@@ -280,41 +277,42 @@ class NeededEmbedding:
 
 # What is expected of an embedding by an open batch, if it is in one.
 _TRAVELS = (
-    " LEFT JOIN lines l ON l.embedding_id = e.id AND l.outcome = 0 AND e.state = 1"
+    f" LEFT JOIN lines l ON l.embedding_id = e.id AND l.outcome = {OPEN} AND e.state = {PACKED}"
     " LEFT JOIN batches b ON b.id = l.batch_id"
 )
 # Purpose: what the newest content of a document needs, in reading order, and the open batch that each travels in.
-_NEEDED = (
+_NEEDED = text(
     'SELECT e.id, e.key, e.vectors, e.tokens, e.state, c.version_id, c.start, c."end", b.id, b.ref FROM versions v'
     f" JOIN chunks c ON c.version_id = v.id JOIN embeddings e ON e.id = c.embedding_id{_TRAVELS}"
-    " WHERE v.document_id = ? AND v.state IN ('waiting', 'ready', 'published') AND v.retire = 0 AND v.doubtful = 0"
+    " WHERE v.document_id = :document AND v.state IN ('waiting', 'ready', 'published')"
+    "  AND v.retire = 0 AND v.doubtful = 0"
     "  AND v.id = (SELECT MAX(n.id) FROM versions n WHERE n.document_id = v.document_id"
     "   AND n.state IN ('waiting', 'ready', 'published'))"
     " GROUP BY e.id ORDER BY MIN(c.ordinal)"
 )
 # Purpose: how one embedding stands, and the open batch that it travels in.
-_KNOWN = f"SELECT e.state, b.ref FROM embeddings e{_TRAVELS} WHERE e.key = ?"
+_KNOWN = text(f"SELECT e.state, b.ref FROM embeddings e{_TRAVELS} WHERE e.key = :key")
 # Purpose: where a document's newest content stands.
-_STANDS = (
-    "SELECT state, content_hash, text_hash, splitter FROM versions WHERE document_id = ?"
+_STANDS = text(
+    "SELECT state, content_hash, text_hash, splitter FROM versions WHERE document_id = :document"
     " AND state IN ('waiting', 'ready', 'published') ORDER BY id DESC LIMIT 1"
 )
 
 
 def needed(connection: Connection, document_id: int) -> list[NeededEmbedding]:
     """The embeddings of the newest live version of a document, each once."""
-    return [NeededEmbedding(*row) for row in connection.exec_driver_sql(_NEEDED, (document_id,))]
+    return [NeededEmbedding(*row) for row in connection.execute(_NEEDED, {"document": document_id})]
 
 
 def known(connection: Connection, key: bytes) -> tuple[int, str | None] | None:
     """(stored state, ref of the open batch it is in) of an embedding; None if it was never wanted."""
-    row = connection.exec_driver_sql(_KNOWN, (key,)).first()
+    row = connection.execute(_KNOWN, {"key": key}).first()
     return None if row is None else (int(row[0]), row[1])
 
 
 def newest_content(connection: Connection, document_id: int) -> tuple[states.Version, Made] | None:
     """(state, identity) of the newest live version of a document, if it has one."""
-    row = connection.exec_driver_sql(_STANDS, (document_id,)).first()
+    row = connection.execute(_STANDS, {"document": document_id}).first()
     return None if row is None else (states.Version(row[0]), Made(*row[1:]))
 
 
@@ -331,18 +329,19 @@ class Tally:
 # Purpose: calls whose outcome nobody knows.
 _UNKNOWN = text(
     "SELECT COUNT(*) AS calls, COALESCE(SUM(inputs), 0) AS inputs, COALESCE(SUM(tokens_estimated), 0) AS tokens,"
-    " SUM(tokens_estimated * usd_per_million / 1000000.0) AS usd, SUM(usd_per_million IS NULL) AS unpriced"
+    " SUM(tokens_estimated * usd_per_million / 1000000.0) AS usd,"
+    " COUNT(*) FILTER (WHERE usd_per_million IS NULL) AS unpriced"
     " FROM calls WHERE state = 'unknown' AND closed_at >= :since"
 )
 # Purpose: texts that were expedited while a batch had them, too, and what that batch billed for them.
 _TWICE = text(
     "SELECT COUNT(DISTINCT l.call_id) AS calls, COALESCE(SUM(e.vectors), 0) AS inputs,"
     " COALESCE(SUM(b.tokens), 0) AS tokens, SUM(b.tokens * t.usd_per_million / 1000000.0) AS usd,"
-    " SUM(t.usd_per_million IS NULL) AS unpriced"
+    " COUNT(*) FILTER (WHERE t.usd_per_million IS NULL) AS unpriced"
     " FROM call_lines l JOIN calls c ON c.id = l.call_id JOIN lines b ON b.batch_id = l.batch_id"
     "  AND b.embedding_id = l.embedding_id JOIN batches t ON t.id = b.batch_id"
     " JOIN embeddings e ON e.id = l.embedding_id"
-    " WHERE l.outcome = 1 AND b.tokens > 0 AND t.collected_at >= :since"
+    f" WHERE l.outcome = {SUCCESS} AND b.tokens > 0 AND t.collected_at >= :since"
 )
 
 

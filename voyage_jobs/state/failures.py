@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
+from voyage_jobs.state.schema import FAILED
+
 # Purpose: the first failed embeddings with the vendor's last word on each and the documents that wait for it.
 _FAILED = text(
     "SELECT COALESCE(l.detail, 'no reason given') AS reason, s.name AS source, f.path AS folder, d.name AS name"
-    " FROM (SELECT id FROM embeddings WHERE state = 3 ORDER BY id LIMIT :most) e"
+    f" FROM (SELECT id FROM embeddings WHERE state = {FAILED} ORDER BY id LIMIT :most) e"
     " CROSS JOIN chunks c ON c.embedding_id = e.id CROSS JOIN versions v ON v.id = c.version_id"
     " CROSS JOIN documents d ON d.id = v.document_id CROSS JOIN folders f ON f.id = d.folder_id"
     " CROSS JOIN sources s ON s.id = d.source_id"
@@ -19,7 +21,7 @@ _FAILED = text(
     " WHERE +v.state IN ('waiting', 'ready', 'published')"
 )
 # Purpose: whether there are more of them than were looked at.
-_COUNT = text("SELECT COUNT(*) FROM embeddings WHERE state = 3")
+_COUNT = text(f"SELECT COUNT(*) FROM embeddings WHERE state = {FAILED}")
 
 
 class FailedChunk(NamedTuple):

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+from voyage_jobs.state.schema import DROPPED, FAILED, PACKED, WANTED
 from voyage_jobs.states import Attempt, Embedding
 
 # Purpose: embeddings that are on their way or in trouble: partial indexes have just these.
 _FEW = text(
-    "SELECT (SELECT COUNT(*) FROM embeddings WHERE state = 0), (SELECT COUNT(*) FROM embeddings WHERE state = 1),"
-    " (SELECT COUNT(*) FROM embeddings WHERE state = 3), (SELECT COUNT(*) FROM embeddings WHERE state = 4)"
+    "SELECT "
+    + ", ".join(
+        f"(SELECT COUNT(*) FROM embeddings WHERE state = {code})"
+        for code in (WANTED, PACKED, FAILED, DROPPED)
+    )
 )
 # Purpose: all embeddings ever (the shortest index is counted).
 _ALL = text("SELECT COUNT(*) FROM embeddings")

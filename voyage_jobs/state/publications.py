@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, func, insert, select, update
 
 from voyage_jobs.state.schema import publications
+from voyage_jobs.state.statements import new_id
 from voyage_jobs.state.store import Tx
 
 FLIP = "flip"
@@ -16,7 +17,7 @@ def begin(tx: Tx, kind: str, documents: int) -> int:
     """Note that a commit is about to be made. One at a time: whatever is still open was broken off by a full disk."""
     forget_open(tx)
     values = {"kind": kind, "started_at": tx.now, "documents": documents}
-    return int(tx.connection.execute(insert(publications).values(**values)).lastrowid)
+    return new_id(tx.connection, insert(publications).values(**values))
 
 
 def finish(tx: Tx, publication_id: int, table_version: int, rows: int) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, text
 
 from voyage_jobs import states
 from voyage_jobs.profile import KEY_BYTES
+from voyage_jobs.state.embeddings import SUCCESS
 from voyage_jobs.state.schema import EMBEDDING_CODES
 
 View = Connection
@@ -107,18 +108,18 @@ class ChunkStory:
 
 _LAST = "(SELECT MAX(batch_id) FROM lines WHERE embedding_id = e.id)"
 # Purpose: the chunks of a version, each with what became of it.
-_CHUNKS = (
+_CHUNKS = text(
     'SELECT c.ordinal, c.start, c."end", c.section, c.tokens, e.key, c.slot, e.state, e.attempts, e.wanted_at,'
     " b.id, b.ref, b.state, l.line, l.outcome, l.tokens, l.detail"
     " FROM chunks c JOIN embeddings e ON e.id = c.embedding_id"
     f" LEFT JOIN lines l ON l.embedding_id = e.id AND l.batch_id = {_LAST}"
-    " LEFT JOIN batches b ON b.id = l.batch_id WHERE c.version_id = ? ORDER BY c.ordinal"
+    " LEFT JOIN batches b ON b.id = l.batch_id WHERE c.version_id = :version ORDER BY c.ordinal"
 )
 
 
 def chunks_of(connection: Connection, version_id: int) -> Iterator[ChunkStory]:
     """The chunks of one live version, in order."""
-    for row in connection.exec_driver_sql(_CHUNKS, (version_id,)):
+    for row in connection.execute(_CHUNKS, {"version": version_id}):
         (
             ordinal,
             start,
@@ -237,7 +238,7 @@ _OUTCOMES = text(
 # Purpose: the lines that brought no vector, in the vendor's words.
 _BAD = text(
     "SELECT l.line, e.key, l.outcome, l.detail FROM lines l JOIN embeddings e ON e.id = l.embedding_id"
-    " WHERE l.batch_id = :id AND l.outcome > 1 ORDER BY l.line LIMIT :most"
+    f" WHERE l.batch_id = :id AND l.outcome > {SUCCESS} ORDER BY l.line LIMIT :most"
 )
 # Purpose: the pack that holds what a batch brought.
 _PACKS = text("SELECT name FROM packs WHERE batch_id = :id ORDER BY id")

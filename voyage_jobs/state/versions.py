@@ -6,20 +6,48 @@ when a chunk points to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import zstandard
-from sqlalchemy import Connection, bindparam, delete, exists, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    ScalarSelect,
+    Table,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from voyage_jobs import states
+from voyage_jobs.state import embeddings as embedding_rows
 from voyage_jobs.state import moves
 from voyage_jobs.state.identity import Identity, Made
-from voyage_jobs.state.schema import DROPPED, WANTED, chunks, documents, texts, versions
+from voyage_jobs.state.schema import (
+    DROPPED,
+    WANTED,
+    call_lines,
+    chunks,
+    documents,
+    embeddings,
+    is_in,
+    lines,
+    packs,
+    sources,
+    stored,
+    texts,
+    versions,
+)
+from voyage_jobs.state.statements import RAW, many, plain, slices
 from voyage_jobs.state.store import Tx
 
-_SLICE = 500  # parameters per look-up
 _ZSTD_LEVEL = -1  # texts live for hours: speed over size
 
 
@@ -82,34 +110,53 @@ class Added:
 
 def add(tx: Tx, source_id: int, profile_id: int, wanted: Sequence[NewVersion]) -> Added:
     """Record new versions, each overtaking what was waiting for its document; what the table serves adds nothing."""
-    fresh = [version for version in wanted if not _already_there(tx, profile_id, version)]
+    live = _live(tx, [version.document_id for version in wanted])
+    fresh = [v for v in wanted if not _already_there(tx, profile_id, v, live.get(v.document_id, ()))]
     if not fresh:
         return Added(0, 0, 0, 0, 0, 0)
     ids, added = _want_embeddings(tx, profile_id, fresh)
-    first = int(tx.connection.exec_driver_sql("SELECT COALESCE(MAX(id), 0) + 1 FROM versions").scalar_one())
+    first = _next_id(tx, versions)
     _insert_versions(tx, source_id, profile_id, first, fresh)
     _insert_chunks(tx, first, fresh, ids)
     recount(tx, first, first + len(fresh) - 1)
     return added
 
 
-# Purpose: what of this document is live: at most one wanted and one published version.
-_LIVE = (
-    "SELECT id, state, publication_id, doubtful, profile_id, content_hash, text_hash, splitter FROM versions"
-    " WHERE document_id = ? AND state IN ('waiting', 'ready', 'published')"
-)
-# Purpose: a document came back before its rows were taken out.
-_KEEP = "UPDATE versions SET retire = 0 WHERE id = ?"
+def _next_id(tx: Tx, table: Table) -> int:
+    """The id of the next row: there is one writer, and what is inserted together is numbered by it."""
+    return int(tx.connection.execute(select(func.coalesce(func.max(table.c.id), 0))).scalar_one()) + 1
 
 
-def _already_there(tx: Tx, profile_id: int, version: NewVersion) -> bool:
+_LIVE = is_in(versions, *states.LIVE_VERSIONS)
+_PUBLISHED = is_in(versions, states.Version.PUBLISHED)
+_ON_ITS_WAY = is_in(versions, states.Version.WAITING, states.Version.READY)
+# Purpose: what of these documents is live: at most one wanted and one published version of each.
+_LIVE_ONES = select(
+    *(
+        versions.c[name]
+        for name in ("document_id", "id", "state", "publication_id", "doubtful", "profile_id")
+    ),
+    *(versions.c[name] for name in ("content_hash", "text_hash", "splitter")),
+).where(_LIVE, versions.c.document_id.in_(bindparam("documents", expanding=True)))
+
+
+def _live(tx: Tx, document_ids: Sequence[int]) -> dict[int, list[Any]]:
+    """Document -> what of it is live: (id, state, publication, doubtful, profile, content, text, form)."""
+    found: dict[int, list[Any]] = {}
+    for part in slices(document_ids):
+        for document_id, *version in plain(tx.connection, _LIVE_ONES, {"documents": part}):
+            found.setdefault(document_id, []).append(version)
+    return found
+
+
+def _already_there(tx: Tx, profile_id: int, version: NewVersion, live: Iterable[Any]) -> bool:
     """Whether this very content is wanted or published already; if not, what was waiting is superseded."""
     waiting = published = in_doubt = False
-    for row in tx.raw.execute(_LIVE, (version.document_id,)).fetchall():
-        version_id, state, publication_id, doubtful, profile, *made = row
+    for version_id, state, publication_id, doubtful, profile, *made in live:
         same = profile == profile_id and version.identity.is_that_of(Made(*made))
         if state == states.Version.PUBLISHED:
-            tx.raw.execute(_KEEP, (version_id,))
+            # The document came back before its rows were taken out.
+            tx.connection.execute(update(versions).where(versions.c.id == version_id).values(retire=0))
             published = same and not doubtful
         elif same:
             waiting = True
@@ -119,24 +166,17 @@ def _already_there(tx: Tx, profile_id: int, version: NewVersion) -> bool:
     return waiting or (published and not in_doubt)
 
 
-# Purpose: its rows were to leave the table, and have not.
-_STAY = "UPDATE versions SET retire = 0 WHERE document_id = ? AND state = 'published' AND retire = 1 AND doubtful = 0"
-
-
 def stay(tx: Tx, document_id: int) -> None:
     """What the table serves of a document stays there after all."""
-    tx.raw.execute(_STAY, (document_id,))
+    leaving = (versions.c.document_id == document_id) & _PUBLISHED & (versions.c.retire == 1)
+    tx.connection.execute(update(versions).where(leaving, versions.c.doubtful == 0).values(retire=0))
 
 
 def supersede(tx: Tx, document_id: int, cause: str) -> None:
     """Forget what is waiting for a document; what is published stays."""
-    for version_id, state, publication_id, *_ in tx.raw.execute(_LIVE, (document_id,)).fetchall():
+    for version_id, state, publication_id, *_ in _live(tx, [document_id]).get(document_id, ()):
         if state != states.Version.PUBLISHED:
             _overtake(tx, document_id, version_id, state, publication_id, cause)
-
-
-# Purpose: what the table serves of a document, as far as is known.
-_SERVED = "SELECT id FROM versions WHERE document_id = ? AND state = 'published'"
 
 
 def _overtake(
@@ -154,8 +194,12 @@ def _overtake(
         moves.move(tx, versions, version_id, origin, states.Version.SUPERSEDED, cause)
         discard(tx, [version_id])
         return False
-    served = [row[0] for row in tx.raw.execute(_SERVED, (document_id,)).fetchall()]
-    _retire_rows(tx, served, f"publication {publication_id} may have replaced it")
+    served = select(versions.c.id).where(versions.c.document_id == document_id, _PUBLISHED)
+    _retire_rows(
+        tx,
+        list(tx.connection.execute(served).scalars()),
+        f"publication {publication_id} may have replaced it",
+    )
     cause = f"{cause}, but publication {publication_id} may have reached the table"
     published = states.Version.PUBLISHED
     moves.move(tx, versions, version_id, origin, published, cause, doubtful=1, published_at=tx.now)
@@ -166,42 +210,32 @@ def _overtake(
 def discard(tx: Tx, version_ids: Sequence[int]) -> None:
     """Let go of the chunks and texts of versions that nobody wants any more."""
     for table in (chunks, texts):
-        statement = delete(table).where(table.c.version_id == bindparam("gone"))
-        tx.connection.execute(statement, [{"gone": version_id} for version_id in version_ids])
+        gone = delete(table).where(table.c.version_id == bindparam("of_version"))
+        many(tx.connection, gone, ("of_version",), [(version_id,) for version_id in version_ids])
 
 
 def _want_embeddings(tx: Tx, profile_id: int, fresh: Sequence[NewVersion]) -> tuple[dict[bytes, int], Added]:
     """Find or make the embeddings of these chunks. Returns key -> id, and the tally of reuse."""
     asked = {chunk.key: chunk for version in fresh for chunk in version.chunks}
     keys = list(asked)
-    ids: dict[bytes, int] = {}
-    revived: list[tuple[int, int]] = []
-    for at in range(0, len(keys), _SLICE):
-        part = keys[at : at + _SLICE]
-        marks = ",".join("?" * len(part))
-        sql = f"SELECT id, key, state FROM embeddings WHERE key IN ({marks})"
-        for row_id, key, state in tx.raw.execute(sql, part):
-            ids[key] = row_id
-            if state == DROPPED:
-                revived.append((tx.now, row_id))
+    found = [row for part in slices(keys) for row in RAW["embeddings by key"].rows(tx.connection, *part)]
+    ids = {key: row_id for row_id, key, _ in found}
+    revived = {row_id for row_id, _, state in found if state == DROPPED}
     missing = [asked[key] for key in keys if key not in ids]
-    first = int(tx.connection.exec_driver_sql("SELECT COALESCE(MAX(id), 0) + 1 FROM embeddings").scalar_one())
-    if missing:
-        tx.raw.executemany(
-            "INSERT INTO embeddings (id, key, profile_id, state, vectors, tokens, wanted_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [
-                (first + i, c.key, profile_id, WANTED, c.request_vectors, c.request_tokens, tx.now)
-                for i, c in enumerate(missing)
-            ],
-        )
-        ids.update((chunk.key, first + i) for i, chunk in enumerate(missing))
-    if revived:
-        tx.connection.exec_driver_sql(
-            "UPDATE embeddings SET state = 0, wanted_at = ?, attempts = 0, refusals = 0 WHERE id = ?", revived
-        )
-    revived_ids = {row_id for _, row_id in revived}
-    paid = {key for key in keys if ids[key] >= first or ids[key] in revived_ids}
+    first = _next_id(tx, embeddings)
+    names = ("id", "key", "profile_id", "state", "vectors", "tokens", "wanted_at")
+    many(
+        tx.connection,
+        insert(embeddings),
+        names,
+        [
+            (first + i, c.key, profile_id, WANTED, c.request_vectors, c.request_tokens, tx.now)
+            for i, c in enumerate(missing)
+        ],
+    )
+    ids.update((chunk.key, first + i) for i, chunk in enumerate(missing))
+    embedding_rows.want(tx, revived)
+    paid = {key for key in keys if ids[key] >= first or ids[key] in revived}
     return ids, _tally(fresh, asked, paid)
 
 
@@ -224,115 +258,86 @@ def _tally(fresh: Sequence[NewVersion], asked: dict[bytes, NewChunk], paid: set[
 def _insert_versions(
     tx: Tx, source_id: int, profile_id: int, first: int, fresh: Sequence[NewVersion]
 ) -> None:
-    tx.raw.executemany(
-        "INSERT INTO versions (id, document_id, source_id, profile_id, content_hash, splitter, state, chunks,"
-        " open_chunks, failed_chunks, seen_at, modified_at, title, sections, metadata, text_hash)"
-        " VALUES (?, ?, ?, ?, ?, ?, 'waiting', ?, 0, 0, ?, ?, ?, ?, ?, ?)",
-        [
-            (
-                first + i,
-                v.document_id,
-                source_id,
-                profile_id,
-                v.identity.content_hash,
-                v.identity.splitter,
-                len(v.chunks),
-                tx.now,
-                v.modified_at,
-                v.title,
-                v.sections,
-                v.metadata,
-                v.identity.text_hash,
-            )
-            for i, v in enumerate(fresh)
-        ],
-    )
+    facts = {"source_id": source_id, "profile_id": profile_id, "state": stored(states.Version.WAITING)}
+    rows = [
+        {
+            "id": first + i,
+            "document_id": v.document_id,
+            "content_hash": v.identity.content_hash,
+            "text_hash": v.identity.text_hash,
+            "splitter": v.identity.splitter,
+            "chunks": len(v.chunks),
+            "open_chunks": 0,
+            "failed_chunks": 0,
+            "seen_at": tx.now,
+            "modified_at": v.modified_at,
+            "title": v.title,
+            "sections": v.sections,
+            "metadata": v.metadata,
+            **facts,
+        }
+        for i, v in enumerate(fresh)
+    ]
+    many(tx.connection, insert(versions), list(rows[0]), [tuple(row.values()) for row in rows])
     born = ((first + i, states.Version.WAITING, "found") for i in range(len(fresh)))
     moves.record_births(tx, "version", born)
     compress = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress
-    tx.raw.executemany(
-        "INSERT INTO texts (version_id, body) VALUES (?, ?)",
-        [(first + i, compress(v.text.encode())) for i, v in enumerate(fresh)],
-    )
+    bodies = ((first + i, compress(v.text.encode())) for i, v in enumerate(fresh))
+    many(tx.connection, insert(texts), ("version_id", "body"), bodies)
 
 
 def _insert_chunks(tx: Tx, first: int, fresh: Sequence[NewVersion], ids: dict[bytes, int]) -> None:
-    rows = [
+    rows = (
         (first + i, ordinal, ids[c.key], c.slot, c.start, c.end, c.section, c.tokens)
         for i, version in enumerate(fresh)
         for ordinal, c in enumerate(version.chunks)
-    ]
-    if rows:
-        tx.raw.executemany(
-            'INSERT INTO chunks (version_id, ordinal, embedding_id, slot, start, "end", section, tokens)'
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            rows,
-        )
+    )
+    many(tx.connection, insert(chunks), chunks.c.keys(), rows)
 
 
-_COUNTS = (
-    "(SELECT COUNT(*) FROM chunks c JOIN embeddings e ON e.id = c.embedding_id"
-    " WHERE c.version_id = versions.id AND e.state {states})"
+def _count(*which: ColumnElement[bool]) -> ScalarSelect[int]:
+    mine = select(func.count()).join_from(chunks, embeddings, embeddings.c.id == chunks.c.embedding_id)
+    return mine.where(chunks.c.version_id == versions.c.id, *which).scalar_subquery()
+
+
+_OVER = is_in(embeddings, states.Embedding.HELD, states.Embedding.FAILED)
+# Purpose: which of the chunks of some versions still wait for a vector.
+_RECOUNT = update(versions).values(
+    open_chunks=_count(~_OVER), failed_chunks=_count(is_in(embeddings, states.Embedding.FAILED))
 )
-_RECOUNT = (
-    f"UPDATE versions SET open_chunks = {_COUNTS.format(states='NOT IN (2, 3)')},"
-    f" failed_chunks = {_COUNTS.format(states='= 3')} "
-)
-# Purpose: after new versions came in: which of their chunks still wait for a vector.
-_RECOUNT_RANGE = text(_RECOUNT + "WHERE id BETWEEN :first AND :last")
-_OF_BATCH = (
-    "versions.id IN (SELECT c.version_id FROM lines l JOIN chunks c ON c.embedding_id = l.embedding_id"
-    " WHERE l.batch_id = :batch)"
-)
-_LIVE_ONES = "WHERE state IN ('waiting', 'ready', 'published') AND "
-# Purpose: after the embeddings of a batch changed state: the same for every version that uses one of them.
-_RECOUNT_BATCH = text(_RECOUNT + _LIVE_ONES + _OF_BATCH)
-_OF_CALL = (
-    "versions.id IN (SELECT c.version_id FROM call_lines l JOIN chunks c ON c.embedding_id = l.embedding_id"
-    " WHERE l.call_id = :call)"
-)
-# Purpose: the same after a synchronous call.
-_RECOUNT_CALL = text(_RECOUNT + _LIVE_ONES + _OF_CALL)
 
 
 def recount(tx: Tx, first: int, last: int) -> None:
     """Count the open and failed chunks of a range of versions, and make ready what has none open."""
-    tx.connection.execute(_RECOUNT_RANGE, {"first": first, "last": last})
-    _settle(tx, versions.c.id.between(first, last), "every vector is held", None)
+    _recount(tx, versions.c.id.between(first, last), "every vector is held")
 
 
 def recount_batch(tx: Tx, batch_id: int) -> None:
     """Count anew for every version that uses an embedding of this batch."""
-    tx.connection.execute(_RECOUNT_BATCH, {"batch": batch_id})
-    _settle(tx, text(_OF_BATCH).bindparams(batch=batch_id), "its last vector arrived", batch_id)
+    _recount(tx, _LIVE & _using(lines, lines.c.batch_id == batch_id), "its last vector arrived", batch_id)
+
+
+def _using(asked: Table, where: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether a version has a chunk whose embedding one of these lines asked for."""
+    using = select(chunks.c.version_id).join(asked, asked.c.embedding_id == chunks.c.embedding_id)
+    return versions.c.id.in_(using.where(where))
 
 
 def recount_call(tx: Tx, call_id: int) -> None:
     """Count anew for every version that uses an embedding of this synchronous call."""
-    tx.connection.execute(_RECOUNT_CALL, {"call": call_id})
-    _settle(tx, text(_OF_CALL).bindparams(call=call_id), "its last vector arrived, expedited", None)
+    mine = _using(call_lines, call_lines.c.call_id == call_id)
+    _recount(tx, _LIVE & mine, "its last vector arrived, expedited")
 
 
 def recount_all(tx: Tx) -> None:
     """Count anew for everything that is on its way (after a pack was lost)."""
-    tx.connection.execute(text(_RECOUNT + "WHERE state IN ('waiting', 'ready')"))
-    _settle(tx, versions.c.id > 0, "counted anew", None)
+    _recount(tx, _ON_ITS_WAY, "counted anew")
 
 
-# Purpose: which versions use these embeddings. Begins with the chunks.
-_USING = "SELECT DISTINCT version_id FROM chunks WHERE embedding_id IN ({ids})"
-# Purpose: chunks that had failed are wanted again: these versions are to be published anew once they have arrived.
-_MENDED = (
-    "SELECT v.id FROM versions v WHERE v.id IN ({ids}) AND v.state = 'published' AND v.retire = 0"
-    " AND NOT EXISTS (SELECT 1 FROM versions n WHERE n.document_id = v.document_id"
-    "  AND n.state IN ('waiting', 'ready'))"
-)
-# Purpose: the same where another version waits already: if its document goes back to what is published, that is to be
-# published all the same.
-_DOUBTED = (
-    "UPDATE versions SET doubtful = 1 WHERE id IN ({ids}) AND state = 'published'"
-    " AND EXISTS (SELECT 1 FROM versions n WHERE n.document_id = versions.document_id"
-    "  AND n.state IN ('waiting', 'ready'))"
+_NEWER = versions.alias("newer")
+_IS_OVERTAKEN = exists().where(
+    _NEWER.c.document_id == versions.c.document_id,
+    is_in(_NEWER, states.Version.WAITING, states.Version.READY),
 )
 
 
@@ -341,34 +346,26 @@ def publish_again(tx: Tx, embedding_ids: Sequence[int], cause: str) -> int:
 
     The table goes on serving what it has until then, since a publication replaces a document's rows whatever they are.
     """
-    run = tx.connection.exec_driver_sql
     using: set[int] = set()
-    for part in _slices(embedding_ids):
-        using.update(run(_USING.format(ids=_listed(part))).scalars())
+    for part in slices(embedding_ids):
+        asked = select(chunks.c.version_id).where(chunks.c.embedding_id.in_(part)).distinct()
+        using.update(tx.connection.execute(asked).scalars())
     mended = 0
-    for part in _slices(sorted(using)):
-        run(_DOUBTED.format(ids=_listed(part)))
-        ids = list(run(_MENDED.format(ids=_listed(part))).scalars())
+    for part in slices(sorted(using)):
+        mine = versions.c.id.in_(part)
+        # Where another version waits already, and its document goes back to what is published, that is to be published.
+        doubted = update(versions).where(mine, _PUBLISHED, _IS_OVERTAKEN).values(doubtful=1)
+        tx.connection.execute(doubted)
         published, waiting = states.Version.PUBLISHED, states.Version.WAITING
-        for version_id in ids:
-            moves.move(tx, versions, version_id, published, waiting, cause, published_at=None)
-        mended += len(ids)
-        run(f"{_RECOUNT}{_LIVE_ONES}versions.id IN ({_listed(part)})")
-        _settle(tx, versions.c.id.in_(part), cause, None)
+        where = mine & (versions.c.retire == 0) & ~_IS_OVERTAKEN
+        mended += moves.move_where(tx, versions, where, published, waiting, cause, published_at=None)
+        _recount(tx, _LIVE & mine, cause)
     return mended
 
 
-def _slices(ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    for at in range(0, len(ids), _SLICE):
-        yield ids[at : at + _SLICE]
-
-
-def _listed(ids: Sequence[int]) -> str:
-    return ", ".join(map(str, map(int, ids)))
-
-
-def _settle(tx: Tx, where: Any, cause: str, batch_id: int | None) -> None:
-    """Move versions to where their counts say they belong."""
+def _recount(tx: Tx, where: ColumnElement[bool], cause: str, batch_id: int | None = None) -> None:
+    """Count the open and failed chunks of versions, and move these to where their counts say they belong."""
+    tx.connection.execute(_RECOUNT.where(where))
     waiting, ready = states.Version.WAITING, states.Version.READY
     whole = (versions.c.open_chunks == 0) & (
         (versions.c.failed_chunks < versions.c.chunks) | (versions.c.chunks == 0)
@@ -427,16 +424,10 @@ def keep_text(tx: Tx, version_id: int, text_: str) -> bool:
     return bool(tx.connection.execute(_KEEP_TEXT, {"id": version_id, "body": body}).rowcount)
 
 
-# Purpose: the file is back, and with it the text.
-_LET_TEXT_GO = (
-    "DELETE FROM texts WHERE version_id IN"
-    " (SELECT id FROM versions WHERE document_id = ? AND state = 'published')"
-)
-
-
 def let_text_go(tx: Tx, document_id: int) -> None:
     """The text of what the table serves of a document is in its file again."""
-    tx.raw.execute(_LET_TEXT_GO, (document_id,))
+    served = select(versions.c.id).where(versions.c.document_id == document_id, _PUBLISHED)
+    tx.connection.execute(delete(texts).where(texts.c.version_id.in_(served)))
 
 
 def using(connection: Connection, embedding_id: int, profile_id: int) -> list[int]:
@@ -474,8 +465,7 @@ def window_of(connection: Connection, version_id: int, embedding_id: int) -> lis
 # Purpose: the request for half a window, unless somebody asks for the very same already.
 _ASK = text(
     "INSERT INTO embeddings (key, profile_id, state, vectors, tokens, wanted_at)"
-    " VALUES (:key, :profile, 0, :vectors, :tokens, :now)"
-    " ON CONFLICT (key) DO UPDATE SET state = CASE state WHEN 4 THEN 0 ELSE state END RETURNING id"
+    f" VALUES (:key, :profile, {WANTED}, :vectors, :tokens, :now) ON CONFLICT (key) DO NOTHING"
 )
 
 
@@ -484,7 +474,10 @@ def ask_anew(
 ) -> None:
     """Let these chunks of a version be answered by another request."""
     values = {"key": key, "profile": profile_id, "vectors": len(window), "tokens": tokens, "now": tx.now}
-    embedding_id = tx.connection.execute(_ASK, values).scalar_one()
+    tx.connection.execute(_ASK, values)
+    embedding_id = embedding_rows.ids_of(tx.connection, [key])[key]
+    mine = embeddings.c.id == embedding_id
+    moves.move_set(tx, embeddings, mine, states.Embedding.DROPPED, states.Embedding.WANTED)
     for slot, chunk in enumerate(window):
         where = (chunks.c.version_id == version_id) & (chunks.c.ordinal == chunk.ordinal)
         tx.connection.execute(update(chunks).where(where).values(embedding_id=embedding_id, slot=slot))
@@ -510,17 +503,14 @@ def file_of(connection: Connection, version_id: int) -> FilePlace | None:
     return None if row is None else FilePlace(**row)
 
 
-# Purpose: have the files of versions read by the next scan, whatever their stats say.
-_READ_SOON = (
-    "UPDATE documents SET mtime_ns = ? WHERE id = (SELECT document_id FROM versions WHERE id = ?)",
-    "UPDATE sources SET scan_due_at = ? WHERE id = (SELECT source_id FROM versions WHERE id = ?)",
-)
-
-
 def read_soon(tx: Tx, version_ids: Sequence[int]) -> None:
     """Have the files of these versions read again by scans that are due at once."""
-    for statement, value in zip(_READ_SOON, (UNSETTLED_MTIME, 0), strict=True):
-        tx.raw.executemany(statement, [(value, version_id) for version_id in version_ids])
+    for part in slices(version_ids):
+        mine = versions.c.id.in_(part)
+        theirs = documents.c.id.in_(select(versions.c.document_id).where(mine))
+        tx.connection.execute(update(documents).where(theirs).values(mtime_ns=UNSETTLED_MTIME))
+        whose = sources.c.id.in_(select(versions.c.source_id).where(mine))
+        tx.connection.execute(update(sources).where(whose).values(scan_due_at=0))
 
 
 @dataclass(frozen=True)
@@ -584,26 +574,33 @@ class PublishChunk:
 
 # Purpose: the chunks of one version with the place of their vectors, in order.
 _CHUNKS = (
-    'SELECT c.ordinal, c.start, c."end", c.section, c.tokens, e.key, c.slot, p.name, e.pack_row FROM chunks c'
-    " JOIN embeddings e ON e.id = c.embedding_id LEFT JOIN packs p ON p.id = e.pack_id"
-    " WHERE c.version_id = ? ORDER BY c.ordinal"
+    select(
+        *(chunks.c[name] for name in ("ordinal", "start", "end", "section", "tokens")),
+        embeddings.c.key,
+        chunks.c.slot,
+        packs.c.name,
+        embeddings.c.pack_row + chunks.c.slot,
+    )
+    .join(embeddings, embeddings.c.id == chunks.c.embedding_id)
+    .outerjoin(packs, packs.c.id == embeddings.c.pack_id)
+    .where(chunks.c.version_id == bindparam("version"))
+    .order_by(chunks.c.ordinal)
 )
 
 
 def chunks_of(connection: Connection, version_id: int) -> Iterator[PublishChunk]:
     """The chunks of one version, in order; `pack_row` is the row of the chunk's own slot."""
-    for row in connection.exec_driver_sql(_CHUNKS, (version_id,)):
-        ordinal, start, end, section, tokens, key, slot, pack, first = row
-        place = None if first is None else first + slot
-        yield PublishChunk(ordinal, start, end, section, tokens, key, slot, pack, place)
+    return (PublishChunk(*row) for row in plain(connection, _CHUNKS, {"version": version_id}))
 
 
 def take_up(tx: Tx, version_ids: Sequence[int], publication_id: int) -> None:
     """Note, before the table is touched, which publication is about to serve these versions."""
-    statement = (
-        update(versions).where(versions.c.id == bindparam("taken")).values(publication_id=publication_id)
-    )
-    tx.connection.execute(statement, [{"taken": version_id} for version_id in version_ids])
+    _note(tx, version_ids, publication_id=publication_id)
+
+
+def _note(tx: Tx, version_ids: Sequence[int], **values: object) -> None:
+    for part in slices(version_ids):
+        tx.connection.execute(update(versions).where(versions.c.id.in_(part)).values(**values))
 
 
 def take_out(tx: Tx, version_ids: Sequence[int], publication_id: int) -> None:
@@ -611,11 +608,7 @@ def take_out(tx: Tx, version_ids: Sequence[int], publication_id: int) -> None:
 
     From now on it is in doubt whether the table shows them: a document that comes back is published anew.
     """
-    take_up(tx, version_ids, publication_id)
-    tx.connection.execute(
-        update(versions).where(versions.c.id == bindparam("taken")).values(doubtful=1),
-        [{"taken": version_id} for version_id in version_ids],
-    )
+    _note(tx, version_ids, publication_id=publication_id, doubtful=1)
 
 
 # Purpose: the versions that a publication is about to replace.
@@ -631,8 +624,8 @@ def mark_published(tx: Tx, publication_id: int) -> int:
     replaced = list(tx.connection.execute(_REPLACED, {"publication": publication_id}).scalars())
     _retire_rows(tx, replaced, f"replaced by {cause}")
     mine = versions.c.publication_id == publication_id
-    ready_now = versions.c.state == str(states.Version.READY)
-    on_disk = (documents.c.id == versions.c.document_id) & (documents.c.state == str(states.Document.PRESENT))
+    ready_now = is_in(versions, states.Version.READY)
+    on_disk = (documents.c.id == versions.c.document_id) & is_in(documents, states.Document.PRESENT)
     ours = select(versions.c.id).where(
         mine, ready_now, exists().where(on_disk)
     )  # else the file is not to be had
@@ -688,16 +681,13 @@ def retiring(connection: Connection, most: int) -> list[RetiringVersion]:
     return [RetiringVersion(**row) for row in connection.execute(_RETIRING, {"most": most}).mappings()]
 
 
-# Purpose: when the table has to be built again, what a newer version is about to replace is not published again.
-_OVERTAKEN = text(
-    "SELECT p.id FROM versions p WHERE p.state = 'published' AND (p.retire = 1 OR p.doubtful = 1 OR EXISTS"
-    " (SELECT 1 FROM versions n WHERE n.document_id = p.document_id AND n.state IN ('waiting', 'ready')))"
-)
-
-
 def unpublish_all(tx: Tx, cause: str) -> int:
     """The table is lost, or is another one now: everything it served is to be published again, at no cost."""
-    _retire_rows(tx, list(tx.connection.execute(_OVERTAKEN).scalars()), cause)
+    # What a newer version is about to replace is not published again.
+    over = (versions.c.retire == 1) | (versions.c.doubtful == 1) | _IS_OVERTAKEN
+    _retire_rows(
+        tx, list(tx.connection.execute(select(versions.c.id).where(_PUBLISHED, over)).scalars()), cause
+    )
     tx.connection.execute(update(versions).values(publication_id=None))
     everything = versions.c.id > 0
     return moves.move_where(
