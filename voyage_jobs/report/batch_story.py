@@ -11,7 +11,8 @@ from voyage_jobs.report.call_story import call_events
 from voyage_jobs.report.document_story import chunk_as_dict, chunk_words, standing
 from voyage_jobs.report.story import STANDS, Story, batch_events, batch_move, line_as_dict
 from voyage_jobs.sources import names
-from voyage_jobs.state import batches, calls, ledger, story, versions
+from voyage_jobs.state import batches, calls, ledger, story
+from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.embeddings import OUTCOME_WORDS
@@ -160,8 +161,8 @@ def tell_chunk(connection: View, document: DocumentRow, ordinal: int, wanted: st
 def _chunk_id(
     connection: View, document: DocumentRow, version_id: int, ordinal: int, start: int, end: int
 ) -> str | None:
-    text = versions.text_of(connection, version_id)
-    place = None if text is not None else versions.file_of(connection, version_id)
+    text = version_texts.text_of(connection, version_id)
+    place = None if text is not None else version_texts.file_of(connection, version_id)
     if place is not None:
         text = read_again(place)
     return (

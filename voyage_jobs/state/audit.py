@@ -19,6 +19,7 @@ from voyage_jobs.state.schema import (
     FAILED,
     HELD,
     PACKED,
+    PATH,
     chunks,
     documents,
     embeddings,
@@ -30,8 +31,7 @@ from voyage_jobs.state.schema import (
 from voyage_jobs.state.statements import LOOK_UP, plain, slices
 from voyage_jobs.usage import MOST_LINE_TOKENS
 
-_PATH = "CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END"
-_NAMED = f"s.name || ':' || {_PATH}"
+_NAMED = f"s.name || ':' || {PATH}"
 _PLACE = (
     " JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
     " JOIN sources s ON s.id = d.source_id "
@@ -306,7 +306,7 @@ _SETTLED = (
     " WHERE n.document_id = v.document_id AND n.state IN ('waiting', 'ready') AND n.publication_id IS NOT NULL)"
 )
 _SERVED = (
-    f"SELECT v.id, d.doc_key, s.name, {_PATH}, v.content_hash, v.title, v.modified_at, v.sections, v.metadata"
+    f"SELECT v.id, d.doc_key, s.name, {PATH}, v.content_hash, v.title, v.modified_at, v.sections, v.metadata"
     f" FROM versions v{_PLACE} WHERE{_SETTLED}"
 )
 # Purpose: their chunks.

@@ -15,11 +15,11 @@ from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 from voyage_jobs import states
 from voyage_jobs.state import embeddings, ledger, moves, versions
 from voyage_jobs.state.embeddings import MALFORMED, OPEN, RETURNED, SUCCESS
-from voyage_jobs.state.identity import Made
 from voyage_jobs.state.schema import PACKED, call_lines, calls, is_in
 from voyage_jobs.state.schema import embeddings as embedding_rows
 from voyage_jobs.state.statements import many, new_id
 from voyage_jobs.state.store import Tx
+from voyage_jobs.state.versions import Made
 from voyage_jobs.usage import Billed
 
 

@@ -11,10 +11,11 @@ from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 from voyage_jobs import states
 from voyage_jobs.profile import document_key
 from voyage_jobs.state import moves
-from voyage_jobs.state.schema import documents, folders, is_in, sources, transitions, versions
+from voyage_jobs.state.schema import PATH, documents, folders, is_in, sources, transitions, versions
 from voyage_jobs.state.statements import RAW, many, new_id, plain, slices
 from voyage_jobs.state.store import Tx
-from voyage_jobs.state.versions import UNSETTLED_MTIME, FilePlace, let_text_go, supersede
+from voyage_jobs.state.texts import FilePlace, let_text_go
+from voyage_jobs.state.versions import UNSETTLED_MTIME, supersede
 
 # Purpose: by what the newest version of each file of a folder was made that is wanted or served, if there is one.
 _MADE_BY = text(
@@ -210,7 +211,7 @@ class Vanished:
 # Purpose: a file that vanished and a file that came, came back or was written over in the same scan, with the same
 # content: that is a move.
 _VANISHED = text(
-    "SELECT d.id, d.state, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END AS path,"
+    f"SELECT d.id, d.state, {PATH} AS path,"
     " EXISTS (SELECT 1 FROM versions p WHERE p.document_id = d.id AND p.retire = 0"
     "  AND p.state IN ('waiting', 'ready', 'published')) AS served,"
     " (SELECT MIN(n.id) FROM documents n WHERE n.content_hash = d.content_hash AND n.source_id = d.source_id"
@@ -406,7 +407,7 @@ def retire_source(tx: Tx, source_id: int, cause: str) -> int:
 
 # Purpose: documents of which no row belongs into any table.
 _WITHOUT_ROWS = text(
-    "SELECT s.name, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END FROM documents d"
+    f"SELECT s.name, {PATH} FROM documents d"
     " JOIN folders f ON f.id = d.folder_id JOIN sources s ON s.id = d.source_id WHERE NOT EXISTS"
     " (SELECT 1 FROM versions v WHERE v.document_id = d.id AND v.retire = 0"
     "  AND v.state IN ('waiting', 'ready', 'published'))"

@@ -10,11 +10,11 @@ from sqlalchemy import Connection, create_engine, select, text
 from sqlalchemy.pool import StaticPool
 
 from voyage_jobs.state.engine import sqlite_module
-from voyage_jobs.state.identity import Made
 from voyage_jobs.state.schema import metadata, profiles
 from voyage_jobs.state.statements import RAW, slices
 from voyage_jobs.state.store import ReadOnlyStore
 from voyage_jobs.state.story import View
+from voyage_jobs.state.versions import Made
 
 
 class NoState(ReadOnlyStore):

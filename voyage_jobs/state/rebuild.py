@@ -15,7 +15,7 @@ from voyage_jobs import states
 from voyage_jobs.profile import Profile
 from voyage_jobs.state import embeddings as embedding_rows
 from voyage_jobs.state import moves, notes
-from voyage_jobs.state.schema import chunks, embeddings, is_in, profiles
+from voyage_jobs.state.schema import PATH, chunks, embeddings, is_in, profiles
 from voyage_jobs.state.schema import versions as version_table
 from voyage_jobs.state.store import Tx
 
@@ -159,7 +159,7 @@ def surely_open(connection: Connection, profile_id: int) -> bool:
 
 # Purpose: the paths of documents that would be left out, for a person to look at.
 _UNREAD_PATHS = text(
-    "SELECT DISTINCT s.name || ':' || CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END FROM versions v"
+    f"SELECT DISTINCT s.name || ':' || {PATH} FROM versions v"
     " JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
     " JOIN sources s ON s.id = d.source_id"
     f" WHERE {_SHOWN} AND v.profile_id != :profile"

@@ -51,6 +51,10 @@ EMBEDDING_CODES = {
 WANTED, PACKED, HELD, FAILED, DROPPED = EMBEDDING_CODES.values()
 
 
+PATH = "CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END"
+"""How statements put the path of a document `d` in a folder `f` together."""
+
+
 def stored(state: states.State) -> str | int:
     """What the column `state` holds for a state."""
     if not isinstance(state, states.Embedding):  # words of two kinds may be equal

@@ -7,15 +7,16 @@ those only the smaller part: what is still to be sent, or what is at the vendor;
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sqlalchemy import Connection, TextClause, text
 
 from voyage_jobs.state.documents import KEPT
 from voyage_jobs.state.embeddings import OPEN
-from voyage_jobs.state.schema import DROPPED, FAILED, PACKED, WANTED
-from voyage_jobs.states import AT_THE_VENDOR, BEFORE_THE_JOB, Batch
+from voyage_jobs.state.schema import DROPPED, FAILED, PACKED, PATH, WANTED
+from voyage_jobs.states import AT_THE_VENDOR, BEFORE_THE_JOB, Attempt, Batch, Embedding
 
 PLACES = ("waiting", "packed", "submitted", "held", "published", "failed")
 """Where a chunk can be, in the order it gets there."""
@@ -221,10 +222,7 @@ def ready_since(connection: Connection) -> int | None:
 
 
 # Purpose: the path of one document.
-_PATH = text(
-    "SELECT CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END FROM documents d"
-    " JOIN folders f ON f.id = d.folder_id WHERE d.id = :id"
-)
+_PATH = text(f"SELECT {PATH} FROM documents d JOIN folders f ON f.id = d.folder_id WHERE d.id = :id")
 # Purpose: batches that are over and not closed yet, and since when they are.
 _UNCLOSED = text(
     "SELECT b.ref, b.state, (SELECT MAX(t.at) FROM transitions t WHERE t.kind = 'batch' AND t.subject = b.id"
@@ -270,3 +268,81 @@ def missing_since(connection: Connection) -> dict[int, int]:
 def asked_since(connection: Connection) -> int | None:
     """When the oldest request that is not carried out yet was made (microseconds)."""
     return connection.execute(_ASKED).scalar()
+
+
+# --- what failed ---
+
+# Purpose: the first failed embeddings with the vendor's last word on each and the documents that wait for it.
+_FAILED_CHUNKS = text(
+    "SELECT COALESCE(l.detail, 'no reason given') AS reason, s.name AS source, f.path AS folder, d.name AS name"
+    f" FROM (SELECT id FROM embeddings WHERE state = {FAILED} ORDER BY id LIMIT :most) e"
+    " CROSS JOIN chunks c ON c.embedding_id = e.id CROSS JOIN versions v ON v.id = c.version_id"
+    " CROSS JOIN documents d ON d.id = v.document_id CROSS JOIN folders f ON f.id = d.folder_id"
+    " CROSS JOIN sources s ON s.id = d.source_id"
+    " LEFT JOIN lines l ON l.embedding_id = e.id AND l.batch_id ="
+    "  (SELECT MAX(batch_id) FROM lines WHERE embedding_id = e.id)"
+    " WHERE +v.state IN ('waiting', 'ready', 'published')"
+)
+# Purpose: whether there are more of them than were looked at.
+_HOW_MANY_FAILED = text(f"SELECT COUNT(*) FROM embeddings WHERE state = {FAILED}")
+
+
+class FailedChunk(NamedTuple):
+    """One chunk whose embedding failed; `path` is relative to its source."""
+
+    reason: str
+    source: str
+    path: str
+
+
+def failed_chunks(connection: Connection, most: int) -> Iterator[FailedChunk]:
+    """The chunks of the first `most` failed embeddings."""
+    for row in connection.execute(_FAILED_CHUNKS, {"most": most}):
+        yield FailedChunk(row.reason, row.source, f"{row.folder}/{row.name}" if row.folder else row.name)
+
+
+def count_failed(connection: Connection) -> int:
+    """How many embeddings have failed."""
+    return int(connection.execute(_HOW_MANY_FAILED).scalar_one())
+
+
+# --- for metrics: indexes answer it, nothing walks through what is published ---
+
+# Purpose: embeddings that are on their way or in trouble: partial indexes have just these.
+_FEW = text(
+    "SELECT "
+    + ", ".join(
+        f"(SELECT COUNT(*) FROM embeddings WHERE state = {code})"
+        for code in (WANTED, PACKED, FAILED, DROPPED)
+    )
+)
+# Purpose: all embeddings ever (the shortest index is counted).
+_EVER = text("SELECT COUNT(*) FROM embeddings")
+# Purpose: what became of the calls that create jobs; one row a batch.
+_ATTEMPTS = text("SELECT state, COUNT(*) AS times FROM attempts GROUP BY state")
+# Purpose: bytes of the packs, without touching the folder.
+_PACKS = text("SELECT COALESCE(SUM(bytes), 0) FROM packs")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One moment: embeddings by state (packed stands for submitted, too), create attempts by state, bytes of packs."""
+
+    embeddings: dict[str, int]
+    attempts: dict[str, int]
+    pack_bytes: int
+
+
+def figures(connection: Connection) -> Figures:
+    """Count them."""
+    wanted, packed, failed, dropped = connection.execute(_FEW).one()
+    held = int(connection.execute(_EVER).scalar_one()) - wanted - packed - failed - dropped
+    states = (Embedding.WANTED, Embedding.PACKED, Embedding.HELD, Embedding.FAILED, Embedding.DROPPED)
+    counts = (wanted, packed, held, failed, dropped)
+    attempts = {str(state): 0 for state in Attempt}
+    attempts.update((row.state, row.times) for row in connection.execute(_ATTEMPTS))
+    return Figures(
+        dict(zip(map(str, states), counts, strict=True)),
+        attempts,
+        int(connection.execute(_PACKS).scalar_one()),
+    )

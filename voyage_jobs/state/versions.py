@@ -6,11 +6,10 @@ when a chunk points to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-import zstandard
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -29,7 +28,7 @@ from sqlalchemy import (
 from voyage_jobs import states
 from voyage_jobs.state import embeddings as embedding_rows
 from voyage_jobs.state import moves
-from voyage_jobs.state.identity import Identity, Made
+from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state.schema import (
     DROPPED,
     WANTED,
@@ -39,7 +38,6 @@ from voyage_jobs.state.schema import (
     embeddings,
     is_in,
     lines,
-    packs,
     sources,
     stored,
     texts,
@@ -48,24 +46,38 @@ from voyage_jobs.state.schema import (
 from voyage_jobs.state.statements import RAW, many, plain, slices
 from voyage_jobs.state.store import Tx
 
-_ZSTD_LEVEL = -1  # texts live for hours: speed over size
-
-
 UNSETTLED_MTIME = -1
 """In `documents.mtime_ns`: the file is read again, whatever its own time says."""
 
 
-@dataclass(frozen=True)
-class FilePlace:
-    """Where a content was read: the encoded root and relative path, and the hashes of its bytes and of its text.
+class Made(NamedTuple):
+    """The identity of a version on record. `text_hash` is None where an older release made it."""
 
-    `text_hash` is None where the text is to be split again, or an older release read it.
-    """
-
-    root: str
-    path: str
     content_hash: bytes
-    text_hash: bytes | None = None
+    text_hash: bytes | None
+    splitter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The identity that a version of a file would have now."""
+
+    content_hash: bytes
+    """Of the file's bytes."""
+    text_hash: bytes
+    """Of the text that was split: offsets into another text would cut other chunks."""
+    splitter: str
+    """The fingerprint of the form that read and split it."""
+    older: tuple[str, ...] = ()
+    """What earlier releases called the very same form."""
+
+    def is_that_of(self, made: Made) -> bool:
+        """Whether a version on record is this one."""
+        return (
+            made.content_hash == self.content_hash
+            and made.text_hash in (None, self.text_hash)
+            and (made.splitter == self.splitter or made.splitter in self.older)
+        )
 
 
 @dataclass(frozen=True)
@@ -128,7 +140,7 @@ def _next_id(tx: Tx, table: Table) -> int:
 
 
 _LIVE = is_in(versions, *states.LIVE_VERSIONS)
-_PUBLISHED = is_in(versions, states.Version.PUBLISHED)
+PUBLISHED = is_in(versions, states.Version.PUBLISHED)
 _ON_ITS_WAY = is_in(versions, states.Version.WAITING, states.Version.READY)
 # Purpose: what of these documents is live: at most one wanted and one published version of each.
 _LIVE_ONES = select(
@@ -168,7 +180,7 @@ def _already_there(tx: Tx, profile_id: int, version: NewVersion, live: Iterable[
 
 def stay(tx: Tx, document_id: int) -> None:
     """What the table serves of a document stays there after all."""
-    leaving = (versions.c.document_id == document_id) & _PUBLISHED & (versions.c.retire == 1)
+    leaving = (versions.c.document_id == document_id) & PUBLISHED & (versions.c.retire == 1)
     tx.connection.execute(update(versions).where(leaving, versions.c.doubtful == 0).values(retire=0))
 
 
@@ -194,8 +206,8 @@ def _overtake(
         moves.move(tx, versions, version_id, origin, states.Version.SUPERSEDED, cause)
         discard(tx, [version_id])
         return False
-    served = select(versions.c.id).where(versions.c.document_id == document_id, _PUBLISHED)
-    _retire_rows(
+    served = select(versions.c.id).where(versions.c.document_id == document_id, PUBLISHED)
+    retire_rows(
         tx,
         list(tx.connection.execute(served).scalars()),
         f"publication {publication_id} may have replaced it",
@@ -281,9 +293,7 @@ def _insert_versions(
     many(tx.connection, insert(versions), list(rows[0]), [tuple(row.values()) for row in rows])
     born = ((first + i, states.Version.WAITING, "found") for i in range(len(fresh)))
     moves.record_births(tx, "version", born)
-    compress = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress
-    bodies = ((first + i, compress(v.text.encode())) for i, v in enumerate(fresh))
-    many(tx.connection, insert(texts), ("version_id", "body"), bodies)
+    version_texts.add(tx, ((first + i, v.text) for i, v in enumerate(fresh)))
 
 
 def _insert_chunks(tx: Tx, first: int, fresh: Sequence[NewVersion], ids: dict[bytes, int]) -> None:
@@ -335,7 +345,7 @@ def recount_all(tx: Tx) -> None:
 
 
 _NEWER = versions.alias("newer")
-_IS_OVERTAKEN = exists().where(
+IS_OVERTAKEN = exists().where(
     _NEWER.c.document_id == versions.c.document_id,
     is_in(_NEWER, states.Version.WAITING, states.Version.READY),
 )
@@ -354,10 +364,10 @@ def publish_again(tx: Tx, embedding_ids: Sequence[int], cause: str) -> int:
     for part in slices(sorted(using)):
         mine = versions.c.id.in_(part)
         # Where another version waits already, and its document goes back to what is published, that is to be published.
-        doubted = update(versions).where(mine, _PUBLISHED, _IS_OVERTAKEN).values(doubtful=1)
+        doubted = update(versions).where(mine, PUBLISHED, IS_OVERTAKEN).values(doubtful=1)
         tx.connection.execute(doubted)
         published, waiting = states.Version.PUBLISHED, states.Version.WAITING
-        where = mine & (versions.c.retire == 0) & ~_IS_OVERTAKEN
+        where = mine & (versions.c.retire == 0) & ~IS_OVERTAKEN
         mended += moves.move_where(tx, versions, where, published, waiting, cause, published_at=None)
         _recount(tx, _LIVE & mine, cause)
     return mended
@@ -374,60 +384,6 @@ def _recount(tx: Tx, where: ColumnElement[bool], cause: str, batch_id: int | Non
     moves.move_where(
         tx, versions, where & (versions.c.open_chunks > 0), ready, waiting, "a vector is wanted again"
     )
-
-
-def text_of(connection: Connection, version_id: int) -> str | None:
-    """The decoded text of a version, if the state still has it."""
-    body = connection.execute(select(texts.c.body).where(texts.c.version_id == version_id)).scalar()
-    return None if body is None else zstandard.ZstdDecompressor().decompress(body).decode()
-
-
-@dataclass(frozen=True)
-class Orphan:
-    """A version that the table serves, whose file cannot be read any more and whose text the state let go."""
-
-    id: int
-    source: str
-    path: str
-    content_hash: bytes
-    profile_id: int
-    chunks: int
-
-
-# Purpose: what is served of files that are missing or no text any more, without a text to publish it again from. One
-# that lacks a chunk in the table (it failed) is left out: its text is not there to be had.
-_ORPHANS = text(
-    "SELECT v.id, s.name AS source, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END AS path,"
-    " v.content_hash, v.profile_id, v.chunks FROM documents d JOIN versions v ON v.document_id = d.id"
-    " JOIN folders f ON f.id = d.folder_id JOIN sources s ON s.id = d.source_id"
-    " WHERE d.state != 'present' AND d.state IN ('missing', 'skipped') AND v.state = 'published' AND v.retire = 0"
-    " AND v.doubtful = 0 AND v.failed_chunks = 0 AND v.chunks > 0 AND v.id > :after"
-    " AND NOT EXISTS (SELECT 1 FROM texts t WHERE t.version_id = v.id) ORDER BY v.id LIMIT :most"
-)
-# Purpose: put a text back, if it is still the last word on its document.
-_KEEP_TEXT = text(
-    "INSERT INTO texts (version_id, body) SELECT v.id, :body FROM versions v JOIN documents d ON d.id = v.document_id"
-    " WHERE v.id = :id AND v.state = 'published' AND v.retire = 0 AND d.state IN ('missing', 'skipped')"
-    " ON CONFLICT (version_id) DO NOTHING"
-)
-
-
-def orphans(connection: Connection, after: int, most: int) -> list[Orphan]:
-    """Up to `most` versions after an id whose text can only be had from the table."""
-    rows = connection.execute(_ORPHANS, {"after": after, "most": most}).mappings()
-    return [Orphan(**row) for row in rows]
-
-
-def keep_text(tx: Tx, version_id: int, text_: str) -> bool:
-    """Keep the text of a version whose file is gone. Whether it was needed."""
-    body = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(text_.encode())
-    return bool(tx.connection.execute(_KEEP_TEXT, {"id": version_id, "body": body}).rowcount)
-
-
-def let_text_go(tx: Tx, document_id: int) -> None:
-    """The text of what the table serves of a document is in its file again."""
-    served = select(versions.c.id).where(versions.c.document_id == document_id, _PUBLISHED)
-    tx.connection.execute(delete(texts).where(texts.c.version_id.in_(served)))
 
 
 def using(connection: Connection, embedding_id: int, profile_id: int) -> list[int]:
@@ -483,24 +439,14 @@ def ask_anew(
         tx.connection.execute(update(chunks).where(where).values(embedding_id=embedding_id, slot=slot))
 
 
-def has_text(connection: Connection, version_id: int) -> bool:
-    """Whether the state still has the text of a version."""
-    found = connection.execute(select(texts.c.version_id).where(texts.c.version_id == version_id)).scalar()
-    return found is not None
-
-
-# Purpose: where to read a version again whose text the state let go.
-_FILE = text(
-    "SELECT s.path AS root, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END AS path, v.content_hash,"
-    " v.text_hash FROM versions v JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
-    " JOIN sources s ON s.id = v.source_id WHERE v.id = :id"
-)
-
-
-def file_of(connection: Connection, version_id: int) -> FilePlace | None:
-    """The file that a version was read from."""
-    row = connection.execute(_FILE, {"id": version_id}).mappings().one_or_none()
-    return None if row is None else FilePlace(**row)
+def retire_rows(tx: Tx, version_ids: Sequence[int], cause: str) -> None:
+    """The table does not show these published versions any more."""
+    for version_id in version_ids:
+        moves.move(
+            tx, versions, version_id, states.Version.PUBLISHED, states.Version.RETIRED, cause, retire=0
+        )
+    if version_ids:
+        discard(tx, version_ids)
 
 
 def read_soon(tx: Tx, version_ids: Sequence[int]) -> None:
@@ -511,185 +457,3 @@ def read_soon(tx: Tx, version_ids: Sequence[int]) -> None:
         tx.connection.execute(update(documents).where(theirs).values(mtime_ns=UNSETTLED_MTIME))
         whose = sources.c.id.in_(select(versions.c.source_id).where(mine))
         tx.connection.execute(update(sources).where(whose).values(scan_due_at=0))
-
-
-@dataclass(frozen=True)
-class ReadyVersion:
-    """A version to publish, with what its rows need."""
-
-    id: int
-    document_id: int
-    doc_key: bytes
-    source: str
-    folder: str
-    name: str
-    content_hash: bytes
-    modified_at: int
-    title: str
-    sections: str
-    metadata: str
-    chunks: int
-
-    @property
-    def path(self) -> str:
-        """The path relative to the source."""
-        return f"{self.folder}/{self.name}" if self.folder else self.name
-
-
-# Purpose: what is ready for the table, oldest first. By source, as the index of what is not published goes (which
-# SQLite takes only where its condition is repeated): a look costs what is ready, not what was ever published.
-_READY = text(
-    "SELECT v.id, v.document_id, d.doc_key, s.name AS source, f.path AS folder, d.name, v.content_hash,"
-    " v.modified_at, v.title, v.sections, v.metadata, v.chunks"
-    " FROM sources s CROSS JOIN versions v ON v.id IN"
-    "  (SELECT r.id FROM versions r WHERE r.state = 'ready' AND r.state IN ('waiting', 'ready')"
-    "   AND r.source_id = s.id AND r.id > :after AND (:profile IS NULL OR r.profile_id = :profile)"
-    "   ORDER BY r.id LIMIT :most)"
-    " JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
-    " ORDER BY v.id LIMIT :most"
-)
-
-
-def ready(connection: Connection, after: int, most: int, profile_id: int | None = None) -> list[ReadyVersion]:
-    """Up to `most` versions that are ready to be published (under one profile), by id, after a given id."""
-    values = {"after": after, "most": most, "profile": profile_id}
-    rows = connection.execute(_READY, values).mappings()
-    return [ReadyVersion(**row) for row in rows]
-
-
-@dataclass(frozen=True)
-class PublishChunk:
-    """One chunk of a version to publish. `pack` is None when its embedding failed for good."""
-
-    ordinal: int
-    start: int
-    end: int
-    section: int
-    tokens: int
-    key: bytes
-    slot: int
-    pack: str | None
-    pack_row: int | None
-
-
-# Purpose: the chunks of one version with the place of their vectors, in order.
-_CHUNKS = (
-    select(
-        *(chunks.c[name] for name in ("ordinal", "start", "end", "section", "tokens")),
-        embeddings.c.key,
-        chunks.c.slot,
-        packs.c.name,
-        embeddings.c.pack_row + chunks.c.slot,
-    )
-    .join(embeddings, embeddings.c.id == chunks.c.embedding_id)
-    .outerjoin(packs, packs.c.id == embeddings.c.pack_id)
-    .where(chunks.c.version_id == bindparam("version"))
-    .order_by(chunks.c.ordinal)
-)
-
-
-def chunks_of(connection: Connection, version_id: int) -> Iterator[PublishChunk]:
-    """The chunks of one version, in order; `pack_row` is the row of the chunk's own slot."""
-    return (PublishChunk(*row) for row in plain(connection, _CHUNKS, {"version": version_id}))
-
-
-def take_up(tx: Tx, version_ids: Sequence[int], publication_id: int) -> None:
-    """Note, before the table is touched, which publication is about to serve these versions."""
-    _note(tx, version_ids, publication_id=publication_id)
-
-
-def _note(tx: Tx, version_ids: Sequence[int], **values: object) -> None:
-    for part in slices(version_ids):
-        tx.connection.execute(update(versions).where(versions.c.id.in_(part)).values(**values))
-
-
-def take_out(tx: Tx, version_ids: Sequence[int], publication_id: int) -> None:
-    """Note, before the table is touched, which publication is about to remove the rows of these versions.
-
-    From now on it is in doubt whether the table shows them: a document that comes back is published anew.
-    """
-    _note(tx, version_ids, publication_id=publication_id, doubtful=1)
-
-
-# Purpose: the versions that a publication is about to replace.
-_REPLACED = text(
-    "SELECT o.id FROM versions n JOIN versions o ON o.document_id = n.document_id"
-    " WHERE n.publication_id = :publication AND n.state = 'ready' AND o.state = 'published'"
-)
-
-
-def mark_published(tx: Tx, publication_id: int) -> int:
-    """The table serves the versions of this publication; those they replace are retired, texts are let go."""
-    cause = f"publication {publication_id}"
-    replaced = list(tx.connection.execute(_REPLACED, {"publication": publication_id}).scalars())
-    _retire_rows(tx, replaced, f"replaced by {cause}")
-    mine = versions.c.publication_id == publication_id
-    ready_now = is_in(versions, states.Version.READY)
-    on_disk = (documents.c.id == versions.c.document_id) & is_in(documents, states.Document.PRESENT)
-    ours = select(versions.c.id).where(
-        mine, ready_now, exists().where(on_disk)
-    )  # else the file is not to be had
-    tx.connection.execute(delete(texts).where(texts.c.version_id.in_(ours)))
-    ready_, published = states.Version.READY, states.Version.PUBLISHED
-    return moves.move_where(tx, versions, mine, ready_, published, cause, published_at=tx.now)
-
-
-def mark_retired(tx: Tx, publication_id: int) -> int:
-    """The rows of the versions of this publication have left the table."""
-    where = (versions.c.publication_id == publication_id) & (versions.c.retire == 1)
-    ids = list(tx.connection.execute(select(versions.c.id).where(where)).scalars())
-    _retire_rows(tx, ids, f"publication {publication_id}: its document is gone")
-    return len(ids)
-
-
-def _retire_rows(tx: Tx, version_ids: Sequence[int], cause: str) -> None:
-    for version_id in version_ids:
-        moves.move(
-            tx, versions, version_id, states.Version.PUBLISHED, states.Version.RETIRED, cause, retire=0
-        )
-    if version_ids:
-        discard(tx, version_ids)
-
-
-@dataclass(frozen=True)
-class RetiringVersion:
-    """A published version whose document is gone."""
-
-    id: int
-    source: str
-    path: str
-
-
-# Purpose: what is to leave the table. The rows of a moved document stay until its new place is served: that may take
-# a job, where another suffix means other chunks.
-_RETIRING = text(
-    "SELECT v.id, s.name AS source, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END AS path"
-    " FROM versions v JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
-    " JOIN sources s ON s.id = v.source_id"
-    " WHERE v.retire = 1 AND v.state = 'published' AND NOT EXISTS"
-    "  (SELECT 1 FROM documents n JOIN versions w ON w.document_id = n.id"
-    "   WHERE n.source_id = d.source_id AND n.state = 'present' AND w.state IN ('waiting', 'ready')"
-    "   AND n.moved_from = CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END"
-    "   AND (w.content_hash = v.content_hash"
-    "    OR NOT EXISTS (SELECT 1 FROM versions p WHERE p.document_id = n.id AND p.state = 'published')))"
-    " ORDER BY v.id LIMIT :most"
-)
-
-
-def retiring(connection: Connection, most: int) -> list[RetiringVersion]:
-    """Up to `most` published versions whose rows are to be removed."""
-    return [RetiringVersion(**row) for row in connection.execute(_RETIRING, {"most": most}).mappings()]
-
-
-def unpublish_all(tx: Tx, cause: str) -> int:
-    """The table is lost, or is another one now: everything it served is to be published again, at no cost."""
-    # What a newer version is about to replace is not published again.
-    over = (versions.c.retire == 1) | (versions.c.doubtful == 1) | _IS_OVERTAKEN
-    _retire_rows(
-        tx, list(tx.connection.execute(select(versions.c.id).where(_PUBLISHED, over)).scalars()), cause
-    )
-    tx.connection.execute(update(versions).values(publication_id=None))
-    everything = versions.c.id > 0
-    return moves.move_where(
-        tx, versions, everything, states.Version.PUBLISHED, states.Version.READY, cause, published_at=None
-    )

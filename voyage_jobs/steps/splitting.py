@@ -12,8 +12,7 @@ from voyage_jobs.profile import KeyMaker, Profile
 from voyage_jobs.sources.forms import form_of
 from voyage_jobs.sources.read import ReadDocument
 from voyage_jobs.sources.split import Chunk, SplitOptions, split
-from voyage_jobs.state.identity import Identity
-from voyage_jobs.state.versions import NewChunk, NewVersion
+from voyage_jobs.state.versions import Identity, NewChunk, NewVersion
 from voyage_jobs.tokens import Count, estimate_each
 
 # One inner list of /v1/contextualizedembeddings holds at most 32,000 tokens (Voyage API reference). The estimate

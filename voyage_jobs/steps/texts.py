@@ -10,9 +10,10 @@ from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat
 from voyage_jobs.sources.read import ReadDocument, read_document
 from voyage_jobs.state import embeddings, versions
+from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state.embeddings import WantedEmbedding
 from voyage_jobs.state.store import ReadOnlyStore, Store
-from voyage_jobs.state.versions import FilePlace
+from voyage_jobs.state.texts import FilePlace
 
 if TYPE_CHECKING:
     from voyage_jobs.steps.context import Context
@@ -36,8 +37,8 @@ class Texts:
             self._kept.move_to_end(version_id)
             return self._kept[version_id]
         with self._store.read() as connection:
-            text = versions.text_of(connection, version_id)
-            place = None if text is not None else versions.file_of(connection, version_id)
+            text = version_texts.text_of(connection, version_id)
+            place = None if text is not None else version_texts.file_of(connection, version_id)
         if place is not None:
             read = read_file_again(place)
             if read is not None and not is_text_of(place, read):
