@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -199,22 +200,21 @@ def find(connection: Connection, word: str) -> list[BatchRow]:
     return _all(connection, _BATCH.where(where).order_by(batches.c.id))
 
 
-# Purpose: asked several times a turn, hence one statement for all.
-_IN_STATE = _BATCH.where(batches.c.state.in_(bindparam("words", expanding=True)), _IS_OPEN).order_by(
-    batches.c.id
-)
+@functools.cache
+def _in_state(*wanted: states.Batch) -> Select[Any]:
+    """Asked several times a turn: one constant for each set of states, which SQLAlchemy need not fill in."""
+    return _BATCH.where(is_in(batches, *wanted), _IS_OPEN).order_by(batches.c.id)
 
 
 def in_state(connection: Connection, *wanted: states.Batch) -> list[BatchRow]:
     """Batches in any of these states, oldest first."""
-    return _all(connection, _IN_STATE, words=[str(word) for word in wanted])
+    return _all(connection, _in_state(*wanted))
 
 
 def with_lines_of(connection: Connection, source_id: int, among: Iterable[states.Batch]) -> list[BatchRow]:
     """Batches in some states with at least one line on the bill of a source, oldest first."""
-    words = [str(word) for word in among]
     mine = exists().where(lines.c.batch_id == batches.c.id, lines.c.source_id == source_id)
-    return _all(connection, _IN_STATE.where(mine), words=words)
+    return _all(connection, _in_state(*among).where(mine))
 
 
 _CANCELLED_FOR = "cancelled_for.{}"  # in meta: the sources for whose sake a batch was cancelled
