@@ -8,9 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert, select
+from state_rows import PROFILE, opened
 
 from voyage_jobs import state
-from voyage_jobs.state.statements import RAW
+from voyage_jobs.state import batches, embeddings, moves, sources
+from voyage_jobs.state.schema import FAILED, WANTED
+from voyage_jobs.state.schema import embeddings as table
+from voyage_jobs.state.statements import RAW, many
+from voyage_jobs.state.store import Tx
+from voyage_jobs.states import Embedding, IllegalMoveError
 
 FOLDER = Path(state.__file__).parent
 MOVES = "moves.py"  # where states change
@@ -105,3 +112,47 @@ def test_no_statement_goes_round_sqlalchemy(path):
 def test_the_raw_statements_are_few_and_say_what_they_spare():
     assert len(RAW) <= 5
     assert all(re.search(r"\d+ us", each.why) for each in RAW.values())
+
+
+@pytest.fixture
+def tx(tmp_path):
+    store = opened(tmp_path)
+    with store.write() as tx:
+        sources.configure(tx, [("docs", "/srv/docs")])
+        yield tx
+    store.close()
+
+
+def wanted(tx: Tx, count: int) -> list[int]:
+    """The ids of new embeddings."""
+    profile_id = sources.profile_id(tx, PROFILE)
+    rows = [(b"key %d" % i, profile_id, 0, i, WANTED) for i in range(count)]
+    many(tx.connection, insert(table), ("key", "profile_id", "wanted_at", "tokens", "state"), rows)
+    return list(tx.connection.execute(select(table.c.id).order_by(table.c.tokens)).scalars())
+
+
+def stored_states(tx: Tx) -> list[int]:
+    return list(tx.connection.execute(select(table.c.state).order_by(table.c.id)).scalars())
+
+
+def test_sets_move_as_the_table_of_moves_allows_and_from_where_they_are_expected(tx):
+    first, second, third = wanted(tx, 3)
+    taken = table.c.id.in_((first, second))
+    assert moves.move_set(tx, table, taken, Embedding.WANTED, Embedding.PACKED) == 2
+    assert moves.move_set(tx, table, table.c.id > 0, Embedding.PACKED, Embedding.FAILED, attempts=3) == 2
+    with pytest.raises(IllegalMoveError):
+        moves.move_set(tx, table, table.c.id > 0, (Embedding.WANTED, Embedding.HELD), Embedding.FAILED)
+    embeddings.want(tx, [first, third])
+    assert stored_states(tx) == [WANTED, FAILED, WANTED]
+
+
+def test_submitted_is_stored_as_packed_and_each_row_moves_with_its_values(tx):
+    first, second, third = wanted(tx, 3)
+    moves.move_set(tx, table, table.c.id != third, Embedding.WANTED, Embedding.PACKED)
+    pack_id = batches.add_pack(tx, "p", sources.profile_id(tx, PROFILE), None, 3, 1, "0" * 64)
+    embeddings.hold(tx, pack_id, [(7, second), (5, first)])
+    other = batches.add_pack(tx, "q", sources.profile_id(tx, PROFILE), None, 3, 1, "0" * 64)
+    embeddings.hold(tx, other, [(0, second), (1, third)])  # what another pack holds stays there
+    embeddings.hold(tx, pack_id, [(9, first)])  # written again: the same pack, another row
+    rows = tx.connection.execute(select(table.c.pack_id, table.c.pack_row).order_by(table.c.id)).all()
+    assert rows == [(pack_id, 9), (pack_id, 7), (other, 1)]
