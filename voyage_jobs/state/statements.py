@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from operator import itemgetter
 from typing import Any, TypeVar, cast
 
@@ -19,6 +20,8 @@ from sqlalchemy.sql.dml import UpdateBase
 
 LOOK_UP = 500
 """Values of one `IN`: few enough for any engine."""
+
+_AT_ONCE = 20_000  # rows that are held at a time
 
 heard: list[Callable[[str, object], None]] = []
 """Who is told of statements that SQLAlchemy does not see: (statement, its parameters)."""
@@ -40,18 +43,18 @@ def many(
     `names` are the names of the values in a row: columns of the table to set, or `bindparam`s of the statement. In the
     order in which the statement has them, rows are handed on as they are.
     """
-    given = rows if isinstance(rows, list) else list(rows)
-    if not given:
-        return 0
     columns = [name for name in names if name in statement.table.columns]
     built = statement.compile(dialect=connection.dialect, column_keys=columns)
     order = list(built.positiontup or ())
-    if order != list(names):
-        others = [name for name in order if name not in names]
-        fixed = tuple(built.params[name] for name in others)
-        pick = itemgetter(*map([*names, *others].index, order))
-        given = [pick(row + fixed) for row in given]
-    return int(connection.exec_driver_sql(str(built), cast(Any, given)).rowcount)
+    others = [name for name in order if name not in names]
+    fixed = tuple(built.params[name] for name in others)
+    pick = itemgetter(*map([*names, *others].index, order))
+    changed, left = 0, iter(rows)
+    while given := list(islice(left, _AT_ONCE)):
+        if order != list(names):
+            given = [pick(row + fixed) for row in given]
+        changed += connection.exec_driver_sql(str(built), cast(Any, given)).rowcount
+    return changed
 
 
 def new_id(connection: Connection, statement: Insert) -> int:
