@@ -19,7 +19,7 @@ from voyage_jobs.report.facts import Facts
 from voyage_jobs.report.problems import Problem
 from voyage_jobs.report.status import Report, examine
 from voyage_jobs.state.door import open_state
-from voyage_jobs.state.figures import Figures, figures
+from voyage_jobs.state.tally import Figures, figures
 from voyage_jobs.states import Attempt, Batch
 from voyage_jobs.table import TableFigures
 from voyage_jobs.version import __version__

@@ -10,11 +10,10 @@ from sqlalchemy import Connection, create_engine, select, text
 from sqlalchemy.pool import StaticPool
 
 from voyage_jobs.state.engine import sqlite_module
-from voyage_jobs.state.identity import Made
 from voyage_jobs.state.schema import metadata, profiles
+from voyage_jobs.state.statements import RAW, slices
 from voyage_jobs.state.story import View
-
-_SLICE = 500  # parameters per look-up
+from voyage_jobs.state.versions import Made
 
 
 class NoState:
@@ -67,13 +66,8 @@ def known_document(
 
 def embedding_states(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, int]:
     """Key -> stored state of those embeddings that are known."""
-    found: dict[bytes, int] = {}
-    for at in range(0, len(keys), _SLICE):
-        part = tuple(keys[at : at + _SLICE])
-        marks = ",".join("?" * len(part))
-        rows = connection.exec_driver_sql(f"SELECT key, state FROM embeddings WHERE key IN ({marks})", part)
-        found.update((row[0], row[1]) for row in rows)
-    return found
+    found = (row for part in slices(keys) for row in RAW["embeddings by key"].rows(connection, *part))
+    return {key: state for _, key, state in found}
 
 
 def profile_row(connection: Connection, fingerprint: str) -> int | None:
