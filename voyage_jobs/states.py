@@ -29,8 +29,8 @@ vectors are in a pack), `wanted` again (expired, lost, failed for a passing reas
 vendor, or tried too often). `dropped` means that nothing needs it, or that a person cancelled it; if something
 needs it again, or the person says `retry`, it is simply `wanted`. `held -> wanted` happens only when a pack is
 damaged and the vendor no longer has the result; `held -> packed` if a batch is still to bring it. Without a job of its
-batch: `packed -> held` if its vectors turn up in a pack or a batch of mode `sync` brings them, `packed -> failed` if it was
-alone in an input file that is too large.
+batch: `packed -> held` if its vectors turn up in a pack or a batch of mode `sync` brings them, `packed -> failed` if it
+was alone in an input file that is too large.
 
 **batch**: one input file and one job. Its `ref` exists before anything is sent.
 

@@ -326,7 +326,10 @@ def take_back(tx: Tx, batch_id: int) -> None:
 
 
 def add_lines(tx: Tx, batch_id: int, embedding_ids: Sequence[int], source_id: int | None = None) -> None:
-    """Make these embeddings the lines of a batch, in this order, on the bill of `source_id`, or of the source of each."""
+    """Make these embeddings the lines of a batch, in this order.
+
+    They are on the bill of `source_id`, or, without one, each on that of the source of its text.
+    """
     rows = ((batch_id, line, embedding_id, source_id) for line, embedding_id in enumerate(embedding_ids))
     many(tx.connection, insert(lines), ("batch_id", "line", "embedding_id", "source_id"), rows)
     if source_id is None:
