@@ -13,11 +13,12 @@ from state_rows import PROFILE, opened
 
 from voyage_jobs import state
 from voyage_jobs.state import batches, embeddings, moves, sources
-from voyage_jobs.state.schema import FAILED, WANTED
+from voyage_jobs.state.embeddings import Settled
+from voyage_jobs.state.schema import FAILED, HELD, PACKED, WANTED
 from voyage_jobs.state.schema import embeddings as table
 from voyage_jobs.state.statements import RAW, many
 from voyage_jobs.state.store import Tx
-from voyage_jobs.states import Embedding, IllegalMoveError
+from voyage_jobs.states import Embedding, IllegalMoveError, Mode
 
 FOLDER = Path(state.__file__).parent
 MOVES = "moves.py"  # where states change
@@ -156,3 +157,27 @@ def test_submitted_is_stored_as_packed_and_each_row_moves_with_its_values(tx):
     embeddings.hold(tx, pack_id, [(9, first)])  # written again: the same pack, another row
     rows = tx.connection.execute(select(table.c.pack_id, table.c.pack_row).order_by(table.c.id)).all()
     assert rows == [(pack_id, 9), (pack_id, 7), (other, 1)]
+
+
+def test_what_two_batches_have_stays_packed_until_both_are_over(tx):
+    mine = wanted(tx, 4)
+    profile_id = sources.profile_id(tx, PROFILE)
+    slow, quick = (
+        batches.create(tx, ref, profile_id, 4, 6, None, "{}", mode)
+        for ref, mode in (("slow", Mode.BATCH), ("quick", Mode.SYNC))
+    )
+    embeddings.take(tx, slow, mine[:3])
+    embeddings.take(tx, quick, mine, in_flight=3)
+    pack_id = batches.add_pack(tx, "p", profile_id, quick, 4, 1, "0" * 64)
+    outcomes = (embeddings.SUCCESS, embeddings.MALFORMED, embeddings.REFUSED, embeddings.REFUSED)
+    ends = [
+        Settled(line, row_id, outcome, 1, None, line)
+        for line, (row_id, outcome) in enumerate(zip(mine, outcomes, strict=True))
+    ]
+    embeddings.settle(tx, quick, pack_id, ends, max_attempts=1)
+    assert stored_states(tx) == [HELD, PACKED, PACKED, FAILED]
+    tries = select(table.c.attempts).order_by(table.c.id)
+    assert list(tx.connection.execute(tries).scalars()) == [0, 1, 1, 1]
+    assert embeddings.give_up(tx, quick) == 0
+    assert embeddings.give_back(tx, slow) == 2
+    assert stored_states(tx) == [HELD, WANTED, WANTED, FAILED]
