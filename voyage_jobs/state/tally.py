@@ -320,8 +320,8 @@ _FEW = text(
 _EVER = text("SELECT COUNT(*) FROM embeddings")
 # Purpose: what became of the calls that create jobs; one row a batch.
 _ATTEMPTS = text(
-    "SELECT a.state, COUNT(*) AS times FROM attempts a JOIN batches b ON b.id = a.batch_id WHERE b.mode = 'batch'"
-    " GROUP BY a.state"
+    "SELECT attempts.state, COUNT(*) AS times FROM attempts JOIN batches ON batches.id = attempts.batch_id"
+    " WHERE batches.mode = 'batch' GROUP BY attempts.state"
 )
 # Purpose: bytes of the packs, without touching the folder.
 _PACKS = text("SELECT COALESCE(SUM(bytes), 0) FROM packs")
