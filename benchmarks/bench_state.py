@@ -20,9 +20,8 @@ from voyage_jobs.clock import SystemClock
 from voyage_jobs.profile import Profile
 from voyage_jobs.state import batches, documents, embeddings, publications, sources, versions
 from voyage_jobs.state.documents import Seen
-from voyage_jobs.state.identity import Identity
 from voyage_jobs.state.store import Store
-from voyage_jobs.state.versions import NewChunk, NewVersion
+from voyage_jobs.state.versions import Identity, NewChunk, NewVersion
 
 CHUNKS_PER_DOCUMENT = 8
 DOCUMENTS_PER_SLICE = 2_000  # as the scan step does
@@ -126,10 +125,10 @@ def settle(store: Store, open_share: float) -> None:
             versions.recount_batch(tx, batch_id)
         done += len(members)
         with store.write() as tx:
-            ready = versions.ready(tx.connection, 0, 1_000_000)
+            ready = publications.ready(tx.connection, 0, 1_000_000)
             publication = publications.begin(tx, publications.FLIP, len(ready))
-            versions.take_up(tx, [version.id for version in ready], publication)
-            versions.mark_published(tx, publication)
+            publications.take_up(tx, [version.id for version in ready], publication)
+            publications.mark_published(tx, publication)
             publications.finish(tx, publication, 1, 1)
     store.checkpoint()
 

@@ -28,7 +28,7 @@ from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.export import export
 from voyage_jobs.logs import get_logger
-from voyage_jobs.state import batches, versions
+from voyage_jobs.state import batches, embeddings, versions
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.publish import publish
 from voyage_jobs.steps.recover_all import scan_all
@@ -78,8 +78,7 @@ def hold_everything(context: Context) -> None:
             pack_id = batches.add_pack(
                 tx, pack.name, context.profile_id, None, pack.rows, pack.bytes, pack.sha256
             )
-            held = "UPDATE embeddings SET state = 2, pack_id = ?, pack_row = ? WHERE id = ?"
-            tx.raw.executemany(held, [(pack_id, at, each.id) for at, each in enumerate(part)])
+            embeddings.hold(tx, pack_id, [(at, each.id) for at, each in enumerate(part)])
     with context.store.write() as tx:
         versions.recount_all(tx)
 

@@ -19,7 +19,7 @@ from voyage_jobs.notify.courier import Delivered
 from voyage_jobs.notify.teller import Teller
 from voyage_jobs.simulator import FaultScript, Ledger, Options, Simulator
 from voyage_jobs.simulator.transport import SimulatorTransport
-from voyage_jobs.state import batches, embeddings, notes, versions
+from voyage_jobs.state import batches, embeddings, notes, publications
 from voyage_jobs.state.door import At, State, open_state
 from voyage_jobs.state.sqlite import SqliteState
 from voyage_jobs.states import UNFINISHED, Batch
@@ -248,7 +248,7 @@ def is_quiet(context: Context) -> bool:
     with context.store.read() as connection:
         if batches.in_state(connection, *UNFINISHED, *UNTIDY):
             return False
-        if versions.ready(connection, 0, 1) or versions.retiring(connection, 1):
+        if publications.ready(connection, 0, 1) or publications.retiring(connection, 1):
             return False
         return embeddings.backlog(connection, context.profile_id).embeddings == 0
 

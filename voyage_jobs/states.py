@@ -1,8 +1,8 @@
 """Every state, every legal move, and why: nothing about transitions stands outside this file.
 
 Six kinds of things have states. Each starts in the first state of its column below and may only move along `MOVES`.
-`check` is asked before every move; `store` makes the move in one transaction that also says which state it expects
-(so a stale decision changes nothing) and writes a row into `transitions` (so the story can be told afterwards).
+`state/moves.py` makes every move: it asks `check`, says which state it expects (a stale decision changes nothing) and
+writes a row into `transitions` in the same transaction (so the story can be told afterwards).
 
 **source**: `active` sources are scanned and may lose documents. A `frozen` one keeps serving what it has and
 deletes nothing: its root is missing, is another device than before, or would lose too much at once. Only a person,
@@ -28,7 +28,9 @@ database both are one stored word, and the batch tells which it is. A line's out
 vectors are in a pack), `wanted` again (expired, lost, failed for a passing reason), or `failed` (refused by the
 vendor, or tried too often). `dropped` means that nothing needs it, or that a person cancelled it; if something
 needs it again, or the person says `retry`, it is simply `wanted`. `held -> wanted` happens only when a pack is
-damaged and the vendor no longer has the result.
+damaged and the vendor no longer has the result; `held -> packed` if a batch is still to bring it. Without a job of its
+batch: `packed -> held` if its vectors turn up in a pack or a batch of mode `sync` brings them, `packed -> failed` if it
+was alone in an input file that is too large.
 
 **batch**: one input file and one job. Its `ref` exists before anything is sent.
 
@@ -167,11 +169,13 @@ MOVES: Mapping[type[StrEnum], Mapping[State, frozenset[State]]] = {
     },
     Embedding: {
         Embedding.WANTED: frozenset({Embedding.PACKED, Embedding.HELD, Embedding.DROPPED}),
-        Embedding.PACKED: frozenset({Embedding.SUBMITTED, Embedding.WANTED, Embedding.DROPPED}),
+        Embedding.PACKED: frozenset(
+            {Embedding.SUBMITTED, Embedding.WANTED, Embedding.HELD, Embedding.FAILED, Embedding.DROPPED}
+        ),
         Embedding.SUBMITTED: frozenset(
             {Embedding.HELD, Embedding.WANTED, Embedding.FAILED, Embedding.DROPPED}
         ),
-        Embedding.HELD: frozenset({Embedding.WANTED, Embedding.DROPPED}),
+        Embedding.HELD: frozenset({Embedding.WANTED, Embedding.PACKED, Embedding.DROPPED}),
         Embedding.FAILED: frozenset({Embedding.WANTED, Embedding.HELD, Embedding.DROPPED}),
         Embedding.DROPPED: frozenset({Embedding.WANTED, Embedding.HELD}),
     },

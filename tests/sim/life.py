@@ -26,7 +26,7 @@ from voyage_jobs.notify.teller import Teller
 from voyage_jobs.simulator import Simulator
 from voyage_jobs.simulator.fault_catalog import CATALOG
 from voyage_jobs.simulator.transport import SimulatorTransport
-from voyage_jobs.state import batches, documents, embeddings, lanes, notes, pauses, sources, versions
+from voyage_jobs.state import batches, documents, embeddings, lanes, notes, pauses, publications, sources
 from voyage_jobs.state.batches import UNUSABLE
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.engine import sqlite_module
@@ -696,7 +696,7 @@ class Life:
             return False
         with self.context.store.read() as connection:
             open_ = batches.in_state(connection, *(state for state in Batch if state != "closed"))
-            if open_ or versions.ready(connection, 0, 1) or versions.retiring(connection, 1):
+            if open_ or publications.ready(connection, 0, 1) or publications.retiring(connection, 1):
                 return False
             if any(row.frozen_reason for row in sources.all_sources(connection)):
                 return False

@@ -15,7 +15,7 @@ from sqlalchemy import true
 from voyage_jobs.clock import now_us
 from voyage_jobs.errors import VendorError
 from voyage_jobs.segments.behind import FileBehind
-from voyage_jobs.state import batches, documents, versions
+from voyage_jobs.state import batches, documents, publications
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.store import Store, Tx
 from voyage_jobs.states import Batch
@@ -93,10 +93,10 @@ def _any_version() -> AbstractContextManager[Any]:
     """Publish versions that were overtaken, too."""
     state = r"(\w+)\.state = 'ready'(?: AND \1\.state IN \([^)]*\))?"
     anything, changed = re.subn(
-        state, r"\1.state IN ('ready', 'retired', 'superseded')", str(versions._READY)
+        state, r"\1.state IN ('ready', 'retired', 'superseded')", str(publications._READY)
     )
     assert changed, "the statement is another one now: so must be this mutant"
-    return mock.patch.object(versions, "_READY", versions.text(anything))
+    return mock.patch.object(publications, "_READY", publications.text(anything))
 
 
 @contextlib.contextmanager

@@ -9,10 +9,10 @@ import pytest
 from older_state import as_of
 from step_doors import embeddings_by_state, money, prose, query, scan, settle, shown
 from verify_doors import found, sql
-from voyage_jobs.report.history import history
 from world import World
 
 from voyage_jobs.config.profile import profile_of
+from voyage_jobs.explain.history import history
 from voyage_jobs.report.cost import cost, recompute
 from voyage_jobs.segments import Billed, PackStore
 from voyage_jobs.simulator.vectors import Embedder
@@ -190,9 +190,9 @@ def test_reports_go_on_telling_of_them(older):
     assert rows[f"{3:020}"]["maybe_paid_tokens"] > 0
     # What a pack says of a whole batch is not told line by line.
     assert [each["ref"] for each in recompute(settings, older.clock)["differences"]] == [f"{5:020}"]
-    told = json.dumps(history(settings, "a.md").as_dict())
+    told = json.dumps(history(settings, older.clock, "a.md").as_dict())
     assert "sent at once, asked for by anna" in told
-    assert history(settings, f"{3:020}").as_dict()["facts"]["mode"] == "sync"
+    assert history(settings, older.clock, f"{3:020}").as_dict()["facts"]["mode"] == "sync"
 
 
 def test_an_order_of_before_is_not_carried_out_again(older):

@@ -15,7 +15,7 @@ from voyage_jobs.config.profile import profile_of
 from voyage_jobs.errors import ConfigError, DiskFullError
 from voyage_jobs.signals import Signals
 from voyage_jobs.simulator import FaultScript
-from voyage_jobs.state import rebuild, shelf, versions
+from voyage_jobs.state import publications, rebuild, shelf
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.sync import Ending, Sync
@@ -821,7 +821,7 @@ def test_versions_of_both_profiles_wait_and_show_side_by_side(filled):
         until(filled, context, Batch.RUNNING)
         with context.store.read() as connection:
             found = rebuild.progress(connection, context.profile_id)
-            assert versions.ready(connection, 0, 1) == []
+            assert publications.ready(connection, 0, 1) == []
         assert (found.documents, found.chunks, found.open_chunks, found.unread) == (FILES, 12, 12, 0)
         assert not found.complete(leave_out=True)
         assert not found.blocked

@@ -6,9 +6,10 @@ import re
 
 import pytest
 from sqlalchemy import Engine, event
-from step_doors import prose, settle, turns
+from step_doors import prose, scan, settle, turns
 from world import World
 
+from voyage_jobs.state.statements import RAW, heard
 from voyage_jobs.steps.acts import perform
 
 GROWING = ("versions", "documents", "embeddings", "chunks", "lines", "transitions")
@@ -19,14 +20,19 @@ ASKED_ONCE = "SELECT e.id, e.state FROM embeddings e"  # by `retry`, whatever it
 
 @pytest.fixture
 def asked():
-    """Every statement that goes through SQLAlchemy, with one set of its parameters."""
+    """Every statement, by SQLAlchemy or raw, with one set of its parameters."""
     seen = {}
 
     def note(_connection, _cursor, statement, parameters, _context, many):
         seen[statement] = parameters[0] if many else parameters
 
+    def note_raw(statement, parameters):
+        seen[statement] = parameters
+
     event.listen(Engine, "before_cursor_execute", note)
+    heard.append(note_raw)
     yield seen
+    heard.remove(note_raw)
     event.remove(Engine, "before_cursor_execute", note)
 
 
@@ -45,6 +51,20 @@ def scanned(context, asked):
                 if whole and told.split()[1] in aliases and not told.endswith(SMALL):
                     found.append((told, statement))
     return found
+
+
+def test_raw_statements_are_heard_and_read_no_table_through(tmp_path, asked):
+    world = World(tmp_path)
+    world.write("a.md", prose("a", 2))
+    with world.worker() as context:
+        settle(world, context)
+        asked.clear()
+        world.write("b.md", prose("b", 2))
+        scan(context)
+        wanted = tuple(each.sql.partition("{marks}")[0] for each in RAW.values())
+        raw = {statement: values for statement, values in asked.items() if statement.startswith(wanted)}
+        assert len(raw) == len(RAW)
+        assert scanned(context, raw) == []
 
 
 def test_a_turn_without_news_reads_no_table_through(tmp_path, asked):

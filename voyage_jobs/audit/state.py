@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from voyage_jobs.audit.findings import Findings
 from voyage_jobs.sources import names
-from voyage_jobs.state import audit, impossible
+from voyage_jobs.state import audit, health, impossible
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def audit_state(connection: Connection, found: Findings) -> bool:
     """Look for contradictions. False if the file itself is damaged: nothing else can be believed then."""
-    damage = audit.file_damage(connection)
+    damage = health.file_damage(connection)
     for line in damage:
         found.add("state_damaged", line)
     if damage:

@@ -121,7 +121,7 @@ def _holder(settings: Settings, clock: Clock) -> Check:
 def _state(store: Reader) -> Iterator[Check]:
     with store.read() as connection:
         facts = health.file_facts(connection)
-        damage = audit.file_damage(connection)
+        damage = health.file_damage(connection)
     if damage:
         fix = "Restore a backup, or move state.db aside and run `voyage-jobs recover`."
         yield bad("state", f"SQLite finds the file damaged: {damage[0]}", fix)

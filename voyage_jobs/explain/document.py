@@ -11,7 +11,8 @@ from voyage_jobs.plural import counted
 from voyage_jobs.profile import chunk_id, document_key
 from voyage_jobs.report.find import ChunkRef
 from voyage_jobs.sources import names
-from voyage_jobs.state import orders, story, versions
+from voyage_jobs.state import orders, story
+from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.embeddings import OUTCOME_WORDS, SUCCESS
 from voyage_jobs.state.story import ChunkStory, Move, VersionStory, View, line_as_dict
@@ -107,8 +108,8 @@ def _under_way(live: list[VersionStory]) -> bool:
 
 def _chunk_id(connection: View, document: DocumentRow, version_id: int, chunk: ChunkStory) -> str | None:
     """The id that the chunk at this place has now; None if its text cannot be had."""
-    text = versions.text_of(connection, version_id)
-    place = None if text is not None else versions.file_of(connection, version_id)
+    text = version_texts.text_of(connection, version_id)
+    place = None if text is not None else version_texts.file_of(connection, version_id)
     if place is not None:
         text = read_again(place)
     key = document_key(document.source, document.path)

@@ -19,7 +19,7 @@ from voyage_jobs.errors import StateError
 from voyage_jobs.metrics.catalog import BY_NAME
 from voyage_jobs.report.status import Report, examine
 from voyage_jobs.state.door import open_state
-from voyage_jobs.state.figures import Figures, figures
+from voyage_jobs.state.tally import Figures, figures
 from voyage_jobs.states import Attempt, Batch
 from voyage_jobs.table import TableFigures
 from voyage_jobs.version import __version__

@@ -6,7 +6,7 @@ from typing import Any
 
 from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.state import failures as store
+from voyage_jobs.state import tally as store
 from voyage_jobs.state.door import open_state
 
 _LOOKED_AT = 1_000
@@ -21,7 +21,7 @@ def failures(settings: Settings, clock: Clock) -> dict[str, Any]:
     """
     groups: dict[str, dict[str, Any]] = {}
     with open_state(settings).read() as connection:
-        total = store.count(connection)
+        total = store.count_failed(connection)
         for chunk in store.failed_chunks(connection, _LOOKED_AT):
             group = groups.setdefault(chunk.reason, {"reason": chunk.reason, "chunks": 0, "documents": []})
             group["chunks"] += 1

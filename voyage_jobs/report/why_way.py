@@ -18,7 +18,8 @@ from voyage_jobs.report.standing import (
 )
 from voyage_jobs.report.waits import Wait
 from voyage_jobs.report.words import clock_time, ranges
-from voyage_jobs.state import batches, embeddings, story, versions
+from voyage_jobs.state import batches, embeddings, story
+from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state.embeddings import OUTCOME_WORDS
 from voyage_jobs.state.story import ChunkStory, VersionStory, View
 from voyage_jobs.states import Embedding, Version
@@ -55,7 +56,7 @@ def on_its_way(view: Standing, wanted: VersionStory) -> Answer:
 
 
 def _has_text(view: Standing, version: VersionStory) -> bool:
-    if versions.has_text(view.connection, version.id):
+    if version_texts.has_text(view.connection, version.id):
         return True
     return since_then(view) is None
 

@@ -5,35 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, exists, func, select, text, update
 
 from voyage_jobs import states
 from voyage_jobs.state import batches as batch_rows
 from voyage_jobs.state import embeddings as embedding_rows
 from voyage_jobs.state import ledger, moves
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.state.schema import batches
+from voyage_jobs.state.schema import WANTED, batches, embeddings, is_in, lines, packs
+from voyage_jobs.state.statements import slices
 from voyage_jobs.state.store import Tx
 from voyage_jobs.states import Batch
-
-# Purpose: the vectors of this key are in this pack, from this row on; what is held already stays where it is.
-_HOLD = (
-    "INSERT INTO embeddings (key, profile_id, state, vectors, tokens, wanted_at, pack_id, pack_row)"
-    " VALUES (?, ?, 2, ?, 0, ?, ?, ?) ON CONFLICT (key) DO UPDATE"
-    " SET state = 2, pack_id = excluded.pack_id, pack_row = excluded.pack_row WHERE state != 2"
-)
-# Purpose: a job at the vendor has been asked for this key.
-_TAKE = (
-    "INSERT INTO embeddings (key, profile_id, state, vectors, tokens, wanted_at) VALUES (?, ?, 1, ?, ?, ?)"
-    " ON CONFLICT (key) DO UPDATE SET state = CASE WHEN state = 2 THEN 2 ELSE 1 END"
-)
-# Purpose: lines of a batch whose vectors are in its pack.
-_ANSWERED = (
-    f"UPDATE lines SET outcome = {embedding_rows.SUCCESS} WHERE batch_id = ? AND outcome = {embedding_rows.OPEN}"
-    " AND embedding_id IN (SELECT id FROM embeddings WHERE pack_id = ?)"
-)
-_LINE = "INSERT INTO lines (batch_id, line, embedding_id) SELECT ?, ?, id FROM embeddings WHERE key = ?"
-_SLICE = 500  # parameters per look-up
 
 # The way of a batch to the vendor, state by state.
 _TO_THE_JOB = (Batch.PACKED, Batch.SPOOLED, Batch.UPLOADING, Batch.UPLOADED, Batch.CREATING, Batch.RUNNING)
@@ -65,16 +47,32 @@ def has_batches(connection: Connection) -> bool:
 
 def count_held(connection: Connection) -> tuple[int, int]:
     """(packs on record, embeddings held in them)."""
-    held = "SELECT (SELECT COUNT(*) FROM packs), (SELECT COUNT(*) FROM embeddings WHERE state = 2)"
-    row = connection.exec_driver_sql(held).one()
-    return int(row[0]), int(row[1])
+    held = select(func.count()).select_from(embeddings).where(is_in(embeddings, states.Embedding.HELD))
+    return connection.execute(select(func.count(packs.c.id))).scalar_one(), connection.execute(
+        held
+    ).scalar_one()
 
 
 def hold(tx: Tx, pack_id: int, profile_id: int, found: Sequence[PackedEmbedding]) -> None:
     """These vectors are here: nothing of them is to be paid again."""
-    rows = [(each.key, profile_id, each.vectors, tx.now, pack_id, each.row) for each in found]
+    ids = _embeddings(tx, profile_id, [(each.key, each.vectors, 0) for each in found])
+    embedding_rows.hold(tx, pack_id, [(each.row, ids[each.key]) for each in found])
+
+
+# Purpose: embeddings that were wanted by a state that was lost.
+_KNOWN = text(
+    "INSERT INTO embeddings (key, profile_id, state, vectors, tokens, wanted_at)"
+    f" VALUES (:key, :profile, {WANTED}, :vectors, :tokens, :now) ON CONFLICT (key) DO NOTHING"
+)
+
+
+def _embeddings(tx: Tx, profile_id: int, found: Sequence[tuple[bytes, int, int]]) -> dict[bytes, int]:
+    """The embeddings with these (key, vectors, tokens), made as wanted where they are not known: key -> id."""
+    now = {"profile": profile_id, "now": tx.now}
+    rows = [{"key": key, "vectors": vectors, "tokens": tokens, **now} for key, vectors, tokens in found]
     if rows:
-        tx.connection.exec_driver_sql(_HOLD, rows)
+        tx.connection.execute(_KNOWN, rows)
+    return embedding_rows.ids_of(tx.connection, [key for key, _, _ in found])
 
 
 def note_found_pack(tx: Tx, name: str, count: int) -> None:
@@ -96,7 +94,9 @@ def close_by_pack(tx: Tx, batch: BatchRow, pack_id: int, tokens: int) -> None:
     sent_at_once = batch.is_sync and batch.state is Batch.CREATING
     way = (Batch.ENDED, Batch.COLLECTED) if sent_at_once else _PATHS_TO_THE_END[batch.state]
     _walk(tx, batch, way, cause)
-    tx.connection.exec_driver_sql(_ANSWERED, (batch.id, pack_id))
+    answered = lines.c.embedding_id.in_(select(embeddings.c.id).where(embeddings.c.pack_id == pack_id))
+    still = (lines.c.batch_id == batch.id) & (lines.c.outcome == embedding_rows.OPEN)
+    tx.connection.execute(update(lines).where(still, answered).values(outcome=embedding_rows.SUCCESS))
     if batch.cancel_asked_at is not None:
         embedding_rows.give_up(tx, batch.id)
     embedding_rows.give_back(tx, batch.id)
@@ -121,54 +121,36 @@ _PATHS_TO_THE_END: dict[Batch, tuple[Batch, ...]] = {
 
 def count_known(connection: Connection, keys: Sequence[bytes]) -> int:
     """How many of these keys were ever wanted here."""
-    known = 0
-    for at in range(0, len(keys), _SLICE):
-        part = tuple(keys[at : at + _SLICE])
-        marks = ",".join("?" * len(part))
-        sql = f"SELECT COUNT(*) FROM embeddings WHERE key IN ({marks})"
-        known += int(connection.exec_driver_sql(sql, part).scalar_one())
-    return known
-
-
-# Purpose: open batches with lines that ask for these keys.
-_ASKED = (
-    "SELECT DISTINCT l.batch_id FROM embeddings e JOIN lines l ON l.embedding_id = e.id"
-    " WHERE e.key IN ({marks}) AND l.outcome = 0"
-)
-# Purpose: is there a line in a batch whose embedding does not wait for it?
-_OUTDATED = (
-    "SELECT EXISTS (SELECT 1 FROM lines l JOIN embeddings e ON e.id = l.embedding_id"
-    " WHERE l.batch_id = ? AND e.state != 1)"
-)
+    return len(embedding_rows.ids_of(connection, keys))
 
 
 def asked_in(connection: Connection, keys: Sequence[bytes]) -> list[BatchRow]:
     """The open batches that ask for any of these keys."""
     ids: set[int] = set()
-    for at in range(0, len(keys), _SLICE):
-        part = tuple(keys[at : at + _SLICE])
-        sql = _ASKED.format(marks=",".join("?" * len(part)))
-        ids.update(connection.exec_driver_sql(sql, part).scalars())
+    for part in slices(keys):
+        asked = select(lines.c.batch_id).join(embeddings, embeddings.c.id == lines.c.embedding_id)
+        asked = asked.where(embeddings.c.key.in_(part), lines.c.outcome == embedding_rows.OPEN)
+        ids.update(connection.execute(asked).scalars())
     return [batch_rows.get(connection, batch_id) for batch_id in sorted(ids)]
 
 
 def is_outdated(connection: Connection, batch: BatchRow) -> bool:
     """Whether a batch asks for something that is held already, or that nobody wants from it."""
-    return bool(connection.exec_driver_sql(_OUTDATED, (batch.id,)).scalar_one())
+    packed = is_in(embeddings, states.Embedding.PACKED)
+    other = exists().where(lines.c.batch_id == batch.id, embeddings.c.id == lines.c.embedding_id, ~packed)
+    return bool(connection.execute(select(other)).scalar_one())
 
 
 def add_job(
-    tx: Tx, ref: str, profile_id: int, lines: Sequence[JobLine], price: float | None, params: str
+    tx: Tx, ref: str, profile_id: int, asked: Sequence[JobLine], price: float | None, params: str
 ) -> BatchRow:
     """A batch in state `packed` for a job of ours that this state does not know, with its lines and reservation."""
-    tokens = sum(line.tokens for line in lines)
-    inputs = sum(line.vectors for line in lines)
+    tokens = sum(line.tokens for line in asked)
+    inputs = sum(line.vectors for line in asked)
     batch_id = batch_rows.create(tx, ref, profile_id, inputs, tokens, price, params)
-    tx.connection.exec_driver_sql(
-        _TAKE, [(line.key, profile_id, line.vectors, line.tokens, tx.now) for line in lines]
-    )
-    tx.connection.exec_driver_sql(_LINE, [(batch_id, at, line.key) for at, line in enumerate(lines)])
-    embedding_rows.attribute(tx, batch_id)
+    ids = _embeddings(tx, profile_id, [(line.key, line.vectors, line.tokens) for line in asked])
+    embedding_rows.add_lines(tx, batch_id, [ids[line.key] for line in asked])
+    embedding_rows.take_back(tx, batch_id)
     ledger.reserve(tx, batch_id, tokens, price)
     return batch_rows.get(tx.connection, batch_id)
 

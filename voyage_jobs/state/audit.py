@@ -8,29 +8,40 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam, case, exists, func, select, text
 
 from voyage_jobs import states
+from voyage_jobs.state.dialect import hexadecimal
+from voyage_jobs.state.embeddings import OPEN
 from voyage_jobs.state.ledger import BILLED
 from voyage_jobs.state.orders import LOST_ANSWER
+from voyage_jobs.state.schema import (
+    FAILED,
+    HELD,
+    PACKED,
+    PATH,
+    chunks,
+    documents,
+    embeddings,
+    is_in,
+    metadata,
+    packs,
+    versions,
+)
+from voyage_jobs.state.statements import LOOK_UP, plain, slices
 from voyage_jobs.usage import MOST_LINE_TOKENS
 
-_SLICE = 500  # parameters per look-up
-_PATH = "CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END"
-_NAMED = f"s.name || ':' || {_PATH}"
+_NAMED = f"s.name || ':' || {PATH}"
 _PLACE = (
     " JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
     " JOIN sources s ON s.id = d.source_id "
 )
 _OVER = "('collected', 'closed', 'refused', 'cancelled')"
-_OF = "(SELECT COUNT(*) FROM chunks c JOIN embeddings e ON e.id = c.embedding_id WHERE c.version_id = v.id{and_})"
-
-
-def _raw(connection: Connection) -> Any:
-    """The driver's connection, for statements with a row per chunk: SQLAlchemy's rows cost more than the query."""
-    return connection.connection.driver_connection
+_OF = (
+    "(SELECT COUNT(*) FROM chunks c JOIN embeddings e ON e.id = c.embedding_id WHERE c.version_id = v.id AND "
+)
 
 
 VERIFIED = "verify: "
@@ -40,8 +51,8 @@ VERIFIED = "verify: "
 _COUNTS = (
     f"SELECT id, words FROM (SELECT v.id AS id, {_NAMED} AS words, v.state AS state, v.chunks AS chunks,"
     " v.open_chunks AS open, v.failed_chunks AS failed,"
-    f" {_OF.format(and_=' AND e.state NOT IN (2, 3)')} AS really_open,"
-    f" {_OF.format(and_=' AND e.state = 3')} AS really_failed"
+    f" {_OF}e.state NOT IN ({HELD}, {FAILED})) AS really_open,"
+    f" {_OF}e.state = {FAILED}) AS really_failed"
     f" FROM versions v{_PLACE} WHERE v.state IN ('waiting', 'ready'))"
     " WHERE open != really_open OR failed != really_failed OR (state = 'ready' AND open > 0)"
     " OR (state = 'waiting' AND open = 0 AND (failed < chunks OR chunks = 0))"
@@ -64,14 +75,14 @@ _LEFTOVERS = (
 )
 # Purpose: embeddings that count as packed, and no line of an open batch asks for them.
 _ASTRAY = (
-    "SELECT e.id, lower(hex(e.key)) FROM embeddings e WHERE e.state = 1 AND NOT EXISTS"
+    f"SELECT e.id, {hexadecimal('e.key')} FROM embeddings e WHERE e.state = {PACKED} AND NOT EXISTS"
     " (SELECT 1 FROM lines l JOIN batches b ON b.id = l.batch_id"
-    f"  WHERE l.embedding_id = e.id AND l.outcome = 0 AND b.state NOT IN {_OVER})"
+    f"  WHERE l.embedding_id = e.id AND l.outcome = {OPEN} AND b.state NOT IN {_OVER})"
 )
 # Purpose: batches that are over, with lines whose end is not known.
 _OPEN_LINES = (
     f"SELECT b.id, 'batch ' || b.ref FROM batches b WHERE b.state IN {_OVER}"
-    " AND EXISTS (SELECT 1 FROM lines l WHERE l.batch_id = b.id AND l.outcome = 0)"
+    f" AND EXISTS (SELECT 1 FROM lines l WHERE l.batch_id = b.id AND l.outcome = {OPEN})"
 )
 # Purpose: documents whose present content is neither published nor on its way there.
 _UNVERSIONED = (
@@ -127,27 +138,13 @@ SUMS = ("spend_wrong",)
 
 def broken(connection: Connection, rule: str) -> Iterator[tuple[int, str]]:
     """(subject, words) of everything that one of `STATE_RULES` finds."""
-    for row in connection.exec_driver_sql(STATE_RULES[rule]):
-        yield int(row[0]), str(row[1])
-
-
-_MOST_DAMAGE = 20
-
-
-def file_damage(connection: Connection) -> list[str]:
-    """What SQLite itself finds wrong with the file, a line each; empty if nothing."""
-    found = [str(row[0]) for row in connection.exec_driver_sql(f"PRAGMA quick_check({_MOST_DAMAGE})")]
-    wrong = [line for line in found if line != "ok"]
-    for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
-        wrong.append(f"{table} row {row} refers to a row of {parent} that is not there")
-        if len(wrong) >= _MOST_DAMAGE:
-            break
-    return wrong
+    for subject, words in connection.execute(text(STATE_RULES[rule])):
+        yield int(subject), str(words)
 
 
 # --- history ---
 
-_KINDS: dict[str, tuple[str, type[states.State]]] = {
+KINDS: dict[str, tuple[str, type[states.State]]] = {
     "source": ("sources", states.Source),
     "document": ("documents", states.Document),
     "version": ("versions", states.Version),
@@ -159,15 +156,17 @@ _NOT_ON_RECORD = (
     " AND NOT EXISTS (SELECT 1 FROM transitions k WHERE k.kind = t.kind AND k.subject = t.subject"
     f" AND k.id >= t.id AND k.cause LIKE '{VERIFIED}%')"
 )
-_PAIRS = "SELECT DISTINCT kind, origin, target FROM transitions WHERE origin IS NOT NULL AND origin != target"
-_MOVED = (
-    "SELECT DISTINCT t.kind, t.subject FROM transitions t WHERE t.kind = ? AND t.origin = ? AND t.target = ?"
+_PAIRS = text(
+    "SELECT DISTINCT kind, origin, target FROM transitions WHERE origin IS NOT NULL AND origin != target"
+)
+_MOVED = text(
+    "SELECT DISTINCT t.subject FROM transitions t WHERE t.kind = :kind AND t.origin = :origin AND t.target = :target"
     + _NOT_ON_RECORD
 )
-_CHAINS = (
+_CHAINS = text(
     "SELECT DISTINCT t.kind, t.subject, t.before, t.origin FROM (SELECT id, kind, subject, origin,"
     " LAG(target) OVER (PARTITION BY kind, subject ORDER BY id) AS before FROM transitions WHERE kind != 'embedding') t"
-    " WHERE t.before IS NOT NULL AND t.origin IS NOT t.before" + _NOT_ON_RECORD
+    " WHERE t.before IS NOT NULL AND t.origin IS DISTINCT FROM t.before" + _NOT_ON_RECORD
 )
 _LAST = (
     "SELECT id, state, last FROM (SELECT r.id AS id, r.state AS state, (SELECT t.target FROM transitions t"
@@ -187,19 +186,20 @@ class Break:
 
 def broken_histories(connection: Connection) -> Iterator[Break]:
     """Moves that the table of moves forbids, moves that do not follow from the one before, states no move led to."""
-    for kind, origin, target in connection.exec_driver_sql(_PAIRS).all():
-        if kind in _KINDS and not _legal(kind, origin, target):
-            for row in connection.exec_driver_sql(_MOVED, (kind, origin, target)):
-                yield Break(row[0], row[1], f"{kind} {row[1]}: {origin} -> {target} is not a legal move")
-    for kind, subject, before, origin in connection.exec_driver_sql(_CHAINS):
+    for pair in connection.execute(_PAIRS).all():
+        kind, origin, target = pair
+        if kind in KINDS and not _legal(kind, origin, target):
+            for (subject,) in connection.execute(_MOVED, dict(pair._mapping)):
+                yield Break(kind, subject, f"{kind} {subject}: {origin} -> {target} is not a legal move")
+    for kind, subject, before, origin in connection.execute(_CHAINS):
         yield Break(kind, subject, f"{kind} {subject}: moved from {origin}, but was {before}")
-    for kind, (table, _) in _KINDS.items():
-        for subject, state, last in connection.exec_driver_sql(_LAST.format(kind=kind, table=table)):
+    for kind, (table, _) in KINDS.items():
+        for subject, state, last in connection.execute(text(_LAST.format(kind=kind, table=table))):
             yield Break(kind, subject, f"{kind} {subject}: is {state}, its last move went to {last}")
 
 
 def _legal(kind: str, origin: str, target: str) -> bool:
-    words = _KINDS[kind][1]
+    words = KINDS[kind][1]
     try:
         states.check(words(origin), words(target))
     except (ValueError, states.IllegalMoveError):
@@ -209,12 +209,14 @@ def _legal(kind: str, origin: str, target: str) -> bool:
 
 def current_state(connection: Connection, kind: str, subject: int) -> str | None:
     """The state a row is in now, and None if there is no such row."""
-    table = _KINDS[kind][0]
-    row = connection.exec_driver_sql(f"SELECT state FROM {table} WHERE id = ?", (subject,)).first()
-    return None if row is None else str(row[0])
+    table = metadata.tables[KINDS[kind][0]]
+    return connection.execute(select(table.c.state).where(table.c.id == subject)).scalar()
 
 
 # --- packs ---
+
+
+_HELD = is_in(embeddings, states.Embedding.HELD)
 
 
 class HeldEmbedding(NamedTuple):
@@ -229,38 +231,34 @@ class HeldEmbedding(NamedTuple):
 
 def held(connection: Connection) -> Iterator[HeldEmbedding]:
     """Every held embedding, by pack and row."""
-    sql = "SELECT pack_id, pack_row, vectors, key, id FROM embeddings WHERE state = 2 ORDER BY pack_id, pack_row"
-    for row in _raw(connection).execute(sql):
+    place = (embeddings.c.pack_id, embeddings.c.pack_row)
+    query = select(*place, embeddings.c.vectors, embeddings.c.key, embeddings.c.id)
+    for row in plain(connection, query.where(_HELD).order_by(*place)):
         yield HeldEmbedding._make(row)
 
 
 def tokens_of_packs(connection: Connection, pack_ids: Sequence[int]) -> int:
     """The estimated tokens of everything that these packs hold: what it would cost to embed it again."""
-    total = 0
-    for pack_id in pack_ids:
-        sql = f"SELECT COALESCE(SUM(MIN(tokens, {MOST_LINE_TOKENS})), 0) FROM embeddings WHERE pack_id = ?"
-        total += int(connection.exec_driver_sql(sql, (pack_id,)).scalar_one())
-    return total
+    few = embeddings.c.tokens < MOST_LINE_TOKENS
+    tokens = func.sum(case((few, embeddings.c.tokens), else_=MOST_LINE_TOKENS))
+    query = select(func.coalesce(tokens, 0)).where(embeddings.c.pack_id == bindparam("pack"))
+    return sum(int(connection.execute(query, {"pack": each}).scalar_one()) for each in pack_ids)
 
 
 def is_needed(connection: Connection, pack_id: int) -> bool:
     """Whether any embedding is held in a pack."""
-    sql = "SELECT EXISTS (SELECT 1 FROM embeddings WHERE pack_id = ?)"
-    return bool(connection.exec_driver_sql(sql, (pack_id,)).scalar_one())
+    found = exists(select(embeddings.c.id).where(embeddings.c.pack_id == pack_id))
+    return bool(connection.execute(select(found)).scalar_one())
 
 
 def vector_places(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, tuple[str, int]]:
     """key -> (pack, first row) of those of these embeddings that are held."""
+    query = select(embeddings.c.key, packs.c.name, embeddings.c.pack_row)
+    held = query.join(packs, packs.c.id == embeddings.c.pack_id).where(_HELD)
     found: dict[bytes, tuple[str, int]] = {}
-    raw = _raw(connection)
-    for at in range(0, len(keys), _SLICE):
-        part = keys[at : at + _SLICE]
-        marks = ",".join("?" * len(part))
-        sql = (
-            "SELECT e.key, p.name, e.pack_row FROM embeddings e JOIN packs p ON p.id = e.pack_id"
-            f" WHERE e.state = 2 AND e.key IN ({marks})"
-        )
-        found.update((key, (name, row)) for key, name, row in raw.execute(sql, part))
+    for part in slices(keys):
+        rows = plain(connection, held.where(embeddings.c.key.in_(part)))
+        found.update((key, (name, row)) for key, name, row in rows)
     return found
 
 
@@ -300,23 +298,33 @@ _SETTLED = (
     " WHERE n.document_id = v.document_id AND n.state IN ('waiting', 'ready') AND n.publication_id IS NOT NULL)"
 )
 _SERVED = (
-    f"SELECT v.id, d.doc_key, s.name, {_PATH}, v.content_hash, v.title, v.modified_at, v.sections, v.metadata"
+    f"SELECT v.id, d.doc_key, s.name, {PATH}, v.content_hash, v.title, v.modified_at, v.sections, v.metadata"
     f" FROM versions v{_PLACE} WHERE{_SETTLED}"
 )
+# Purpose: their chunks.
 _SERVED_CHUNKS = (
-    'SELECT c.version_id, c.ordinal, c.start, c."end", c.section, c.tokens, e.key, c.slot, e.state = 2'
-    " FROM chunks c JOIN embeddings e ON e.id = c.embedding_id WHERE c.version_id IN ({marks})"
-    " ORDER BY c.version_id, c.ordinal"
+    select(
+        *(chunks.c[name] for name in ("version_id", "ordinal", "start", "end", "section", "tokens")),
+        embeddings.c.key,
+        chunks.c.slot,
+        _HELD,
+    )
+    .join(embeddings, embeddings.c.id == chunks.c.embedding_id)
+    .where(chunks.c.version_id.in_(bindparam("versions", expanding=True)))
+    .order_by(chunks.c.version_id, chunks.c.ordinal)
 )
 Served = tuple[ServedVersion, list[ServedChunk]]
+
+
+_NEXT_SERVED = text(f"{_SERVED} AND v.id > :after ORDER BY v.id LIMIT {LOOK_UP}")
+_SERVED_BY_KEY = text(f"{_SERVED} AND d.doc_key IN :keys").bindparams(bindparam("keys", expanding=True))
 
 
 def served(connection: Connection) -> Iterator[Served]:
     """Every version that the table should show just as it is, with its chunks."""
     last = 0
     while True:
-        sql = f"{_SERVED} AND v.id > ? ORDER BY v.id LIMIT {_SLICE}"
-        page = [ServedVersion(*row) for row in connection.exec_driver_sql(sql, (last,))]
+        page = [ServedVersion(*row) for row in connection.execute(_NEXT_SERVED, {"after": last})]
         if not page:
             return
         last = page[-1].id
@@ -326,10 +334,8 @@ def served(connection: Connection) -> Iterator[Served]:
 def served_by_key(connection: Connection, doc_keys: Sequence[bytes]) -> dict[bytes, Served]:
     """The same for some documents, by the key of the document; those with nothing settled are left out."""
     found: dict[bytes, Served] = {}
-    for at in range(0, len(doc_keys), _SLICE):
-        part = tuple(doc_keys[at : at + _SLICE])
-        sql = f"{_SERVED} AND d.doc_key IN ({','.join('?' * len(part))})"
-        page = [ServedVersion(*row) for row in connection.exec_driver_sql(sql, part)]
+    for part in slices(doc_keys):
+        page = [ServedVersion(*row) for row in connection.execute(_SERVED_BY_KEY, {"keys": part})]
         found.update(
             (version.doc_key, (version, chunks)) for version, chunks in _with_chunks(connection, page)
         )
@@ -337,35 +343,36 @@ def served_by_key(connection: Connection, doc_keys: Sequence[bytes]) -> dict[byt
 
 
 def _with_chunks(connection: Connection, page: Sequence[ServedVersion]) -> Iterator[Served]:
-    chunks: dict[int, list[ServedChunk]] = {version.id: [] for version in page}
-    sql = _SERVED_CHUNKS.format(marks=",".join("?" * len(page)))
-    for row in _raw(connection).execute(sql, tuple(chunks)):
-        chunks[row[0]].append(ServedChunk._make(row[1:]))
+    found: dict[int, list[ServedChunk]] = {version.id: [] for version in page}
+    for row in plain(connection, _SERVED_CHUNKS, {"versions": list(found)}):
+        found[row[0]].append(ServedChunk._make(row[1:]))
     for version in page:
-        yield version, chunks[version.id]
+        yield version, found[version.id]
 
 
 # Purpose: documents of which the table may show anything for now: something about them is under way.
 _MOVING = (
-    "SELECT DISTINCT d.doc_key FROM versions v JOIN documents d ON d.id = v.document_id"
-    " WHERE v.state IN ('waiting', 'ready') OR (v.state = 'published' AND (v.retire = 1 OR v.doubtful = 1))"
+    select(documents.c.doc_key)
+    .join(versions, versions.c.document_id == documents.c.id)
+    .where(
+        is_in(versions, states.Version.WAITING, states.Version.READY)
+        | (
+            is_in(versions, states.Version.PUBLISHED)
+            & ((versions.c.retire == 1) | (versions.c.doubtful == 1))
+        )
+    )
+    .distinct()
 )
 
 
 def moving(connection: Connection) -> Iterator[bytes]:
     """The keys of documents that a publication or a removal will bring in order."""
-    for row in connection.exec_driver_sql(_MOVING):
-        yield row[0]
+    yield from connection.execute(_MOVING).scalars()
 
 
 def is_moving(connection: Connection, doc_key: bytes) -> bool:
     """The same for one document."""
-    sql = (
-        "SELECT EXISTS (SELECT 1 FROM versions v JOIN documents d ON d.id = v.document_id WHERE d.doc_key = ?"
-        " AND (v.state IN ('waiting', 'ready')"
-        "  OR (v.state = 'published' AND (v.retire = 1 OR v.doubtful = 1))))"
-    )
-    return bool(connection.exec_driver_sql(sql, (doc_key,)).scalar_one())
+    return connection.execute(_MOVING.where(documents.c.doc_key == doc_key)).first() is not None
 
 
 # --- folders ---
@@ -373,11 +380,7 @@ def is_moving(connection: Connection, doc_key: bytes) -> bool:
 
 def contents(connection: Connection, folder_id: int) -> dict[str, tuple[int, str, bytes | None]]:
     """name -> (document, state, hash of what was last read) of what is remembered of one folder."""
-    sql = (
-        "SELECT name, id, state, content_hash FROM documents"
-        " WHERE folder_id = ? AND state IN ('present', 'skipped')"
-    )
-    return {
-        name: (row, state, digest)
-        for name, row, state, digest in connection.exec_driver_sql(sql, (folder_id,))
-    }
+    columns = (documents.c[name] for name in ("name", "id", "state", "content_hash"))
+    here = is_in(documents, states.Document.PRESENT, states.Document.SKIPPED)
+    rows = connection.execute(select(*columns).where(documents.c.folder_id == folder_id, here))
+    return {name: (row, state, digest) for name, row, state, digest in rows}

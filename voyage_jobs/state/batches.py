@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Select, bindparam, delete, exists, func, insert, select, text, update
 
 from voyage_jobs import states
 from voyage_jobs.state import moves, notes, troubles
-from voyage_jobs.state.schema import attempts, batches, downloads, packs, remote_files, transitions
+from voyage_jobs.state.schema import (
+    attempts,
+    batches,
+    downloads,
+    is_in,
+    lines,
+    packs,
+    remote_files,
+    transitions,
+)
+from voyage_jobs.state.statements import new_id
 from voyage_jobs.state.store import Tx
 
 
@@ -83,11 +94,16 @@ TORN = "torn"  # its results lack lines that are paid: what is there is held
 UNUSABLE = "unusable"  # its results are paid, and cannot be read: nothing more is sent for its profile
 SEND_REFUSED = "send_refused"  # the provider refused its upload or its job
 
-_COLUMNS = ", ".join(field.name for field in fields(BatchRow))
+_BATCH = select(*(batches.c[field.name] for field in fields(BatchRow)))
+_IS_OPEN = ~is_in(batches, states.Batch.CLOSED)
 
 
-def _batch(row: Any) -> BatchRow:
-    return BatchRow(**{**row, "state": states.Batch(row["state"]), "mode": states.Mode(row["mode"])})
+def _all(connection: Connection, query: Select[Any], **values: object) -> list[BatchRow]:
+    rows = connection.execute(query, values).mappings()
+    return [
+        BatchRow(**{**row, "state": states.Batch(row["state"]), "mode": states.Mode(row["mode"])})
+        for row in rows
+    ]
 
 
 @dataclass(frozen=True)
@@ -118,21 +134,19 @@ def create(
     if order is not None:
         ordered = {"order_ref": order.ref, "asked_by": order.who, "document_id": order.document_id}
         cause += f", asked for by {order.who}"
-    done = tx.connection.execute(
-        insert(batches).values(
-            ref=ref,
-            state=str(states.Batch.PACKED),
-            profile_id=profile_id,
-            inputs=inputs,
-            tokens_estimated=tokens,
-            usd_per_million=price,
-            request_params=params,
-            created_at=tx.now,
-            mode=str(mode),
-            **ordered,
-        )
+    row = insert(batches).values(
+        ref=ref,
+        state=str(states.Batch.PACKED),
+        profile_id=profile_id,
+        inputs=inputs,
+        tokens_estimated=tokens,
+        usd_per_million=price,
+        request_params=params,
+        created_at=tx.now,
+        mode=str(mode),
+        **ordered,
     )
-    batch_id = int(done.lastrowid)
+    batch_id = new_id(tx.connection, row)
     moves.record(tx, "batch", batch_id, None, states.Batch.PACKED, cause, batch_id)
     return batch_id
 
@@ -197,9 +211,13 @@ def count_duplicates(connection: Connection) -> int:
     )
 
 
+_BY_ID = _BATCH.where(batches.c.id == bindparam("id"))
+
+
 def get(connection: Connection, batch_id: int) -> BatchRow:
     """One batch by its row id."""
-    return _batch(connection.execute(select(batches).where(batches.c.id == batch_id)).mappings().one())
+    (found,) = _all(connection, _BY_ID, id=batch_id)
+    return found
 
 
 # Purpose: how long the latest batches took at the vendor, but for those that were refused or cancelled there.
@@ -218,31 +236,24 @@ def durations_s(connection: Connection, most: int) -> list[float]:
 def find(connection: Connection, word: str) -> list[BatchRow]:
     """Batches whose ref begins with `word`, or whose id at the vendor is `word`."""
     where = batches.c.ref.startswith(word, autoescape=True) | (batches.c.remote_id == word)
-    rows = connection.execute(select(batches).where(where).order_by(batches.c.id)).mappings()
-    return [_batch(row) for row in rows]
+    return _all(connection, _BATCH.where(where).order_by(batches.c.id))
+
+
+@functools.cache
+def _in_state(*wanted: states.Batch) -> Select[Any]:
+    """Asked several times a turn: one constant for each set of states, which SQLAlchemy need not fill in."""
+    return _BATCH.where(is_in(batches, *wanted), _IS_OPEN).order_by(batches.c.id)
 
 
 def in_state(connection: Connection, *wanted: states.Batch) -> list[BatchRow]:
     """Batches in any of these states, oldest first."""
-    # Asked several times a turn: plain SQL spares SQLAlchemy's work on an IN of changing length, ten times the query's.
-    words = ", ".join(f"'{word}'" for word in wanted)
-    sql = f"SELECT {_COLUMNS} FROM batches WHERE state IN ({words}) AND state != 'closed' ORDER BY id"
-    return [_batch(row) for row in connection.exec_driver_sql(sql).mappings()]
-
-
-# Purpose: open batches that hold texts of one source.
-_WITH_LINES_OF = (
-    "SELECT DISTINCT b.id FROM batches b JOIN lines l ON l.batch_id = b.id"
-    " WHERE b.state IN ({words}) AND b.state != 'closed' AND l.source_id = ?"
-)
+    return _all(connection, _in_state(*wanted))
 
 
 def with_lines_of(connection: Connection, source_id: int, among: Iterable[states.Batch]) -> list[BatchRow]:
     """Batches in some states with at least one line on the bill of a source, oldest first."""
-    among = tuple(among)
-    words = ", ".join(f"'{word}'" for word in among)
-    ids = {row[0] for row in connection.exec_driver_sql(_WITH_LINES_OF.format(words=words), (source_id,))}
-    return [batch for batch in in_state(connection, *among) if batch.id in ids]
+    mine = exists().where(lines.c.batch_id == batches.c.id, lines.c.source_id == source_id)
+    return _all(connection, _in_state(*among).where(mine))
 
 
 _CANCELLED_FOR = "cancelled_for.{}"  # in meta: the sources for whose sake a batch was cancelled
@@ -270,8 +281,7 @@ def cancelled_sources(connection: Connection, batch_id: int) -> tuple[int, ...] 
 
 def newest(connection: Connection, most: int) -> list[BatchRow]:
     """The latest batches, newest first."""
-    query = select(batches).order_by(batches.c.id.desc()).limit(most)
-    return [_batch(row) for row in connection.execute(query).mappings()]
+    return _all(connection, _BATCH.order_by(batches.c.id.desc()).limit(most))
 
 
 # Purpose: how the latest jobs ended.
@@ -289,19 +299,17 @@ def refused_in_a_row(connection: Connection, but: int, reason: str, most: int) -
 
 def by_remote_id(connection: Connection, remote_id: str) -> BatchRow | None:
     """The batch that owns this job, if any."""
-    row = connection.execute(select(batches).where(batches.c.remote_id == remote_id)).mappings().first()
-    return None if row is None else _batch(row)
+    return next(iter(_all(connection, _BATCH.where(batches.c.remote_id == remote_id))), None)
 
 
 def by_ref(connection: Connection, ref: str) -> BatchRow | None:
     """The batch with this ref, if any."""
-    row = connection.execute(select(batches).where(batches.c.ref == ref)).mappings().first()
-    return None if row is None else _batch(row)
+    return next(iter(_all(connection, _BATCH.where(batches.c.ref == ref))), None)
 
 
 def due_no_later(tx: Tx, latest: int) -> None:
     """Let nothing wait beyond a time (after the clock was set back)."""
-    where = (batches.c.due_at > latest) & (batches.c.state != "closed")
+    where = (batches.c.due_at > latest) & _IS_OPEN
     tx.connection.execute(update(batches).where(where).values(due_at=latest))
     files = (remote_files.c.due_at > latest) & remote_files.c.deleted_at.is_(None)
     tx.connection.execute(update(remote_files).where(files).values(due_at=latest))
@@ -319,7 +327,7 @@ def in_flight(connection: Connection) -> tuple[int, int]:
     busy = [str(word) for word in (*states.BEFORE_THE_JOB, *states.AT_THE_VENDOR)]
     row = connection.execute(
         select(func.count(), func.coalesce(func.sum(batches.c.tokens_estimated), 0)).where(
-            batches.c.state.in_(busy), batches.c.state != "closed", batches.c.mode == str(states.Mode.BATCH)
+            batches.c.state.in_(busy), _IS_OPEN, batches.c.mode == str(states.Mode.BATCH)
         )
     ).one()
     return int(row[0]), int(row[1])
@@ -330,18 +338,16 @@ def open_attempt(tx: Tx, batch: BatchRow, vendor_now: int | None) -> AttemptRow:
     number = 1 + int(
         tx.connection.execute(select(func.count()).where(attempts.c.batch_id == batch.id)).scalar_one()
     )
-    done = tx.connection.execute(
-        insert(attempts).values(
-            batch_id=batch.id,
-            number=number,
-            state=str(states.Attempt.OPEN),
-            sent_at=tx.now,
-            vendor_sent_at=vendor_now,
-            epoch=tx.epoch,
-            input_file_id=batch.input_file_id,
-        )
+    row = insert(attempts).values(
+        batch_id=batch.id,
+        number=number,
+        state=str(states.Attempt.OPEN),
+        sent_at=tx.now,
+        vendor_sent_at=vendor_now,
+        epoch=tx.epoch,
+        input_file_id=batch.input_file_id,
     )
-    attempt_id = int(done.lastrowid)
+    attempt_id = new_id(tx.connection, row)
     what = "request" if batch.is_sync else "create call"
     moves.record(tx, "attempt", attempt_id, None, states.Attempt.OPEN, f"{what} {number}", batch.id)
     file_id = batch.input_file_id
@@ -356,20 +362,10 @@ def close_attempt(tx: Tx, attempt: AttemptRow, target: states.Attempt, detail: s
 
 def attempts_of(connection: Connection, batch_id: int) -> list[AttemptRow]:
     """The create calls of a batch, first to last."""
-    query = select(attempts).where(attempts.c.batch_id == batch_id).order_by(attempts.c.number)
-    return [
-        AttemptRow(
-            row["id"],
-            row["batch_id"],
-            row["number"],
-            states.Attempt(row["state"]),
-            row["sent_at"],
-            row["vendor_sent_at"],
-            row["input_file_id"],
-            row["detail"],
-        )
-        for row in connection.execute(query).mappings()
-    ]
+    columns = (attempts.c[field.name] for field in fields(AttemptRow))
+    query = select(*columns).where(attempts.c.batch_id == batch_id).order_by(attempts.c.number)
+    rows = connection.execute(query).mappings()
+    return [AttemptRow(**{**row, "state": states.Attempt(row["state"])}) for row in rows]
 
 
 def attempts_in_a_row(connection: Connection, batch_id: int, state: states.Attempt) -> list[AttemptRow]:
@@ -448,12 +444,16 @@ def note_file(tx: Tx, file_id: str, **values: object) -> None:
     tx.connection.execute(update(remote_files).where(remote_files.c.file_id == file_id).values(**values))
 
 
+_DOWNLOAD = text(
+    "INSERT INTO downloads (batch_id, kind, bytes, sha256) VALUES (:batch, :kind, :bytes, :sha256)"
+    " ON CONFLICT (batch_id, kind) DO UPDATE SET bytes = excluded.bytes, sha256 = excluded.sha256"
+)
+
+
 def note_download(tx: Tx, batch_id: int, kind: str, size: int, sha256: str) -> None:
     """A result file is whole and on disk. `kind` is output or error."""
-    tx.connection.exec_driver_sql(
-        "INSERT OR REPLACE INTO downloads (batch_id, kind, bytes, sha256) VALUES (?, ?, ?, ?)",
-        (batch_id, kind, size, sha256),
-    )
+    values = {"batch": batch_id, "kind": kind, "bytes": size, "sha256": sha256}
+    tx.connection.execute(_DOWNLOAD, values)
 
 
 GONE = "gone"
@@ -518,7 +518,7 @@ def add_pack(
         tx.connection.execute(update(packs).where(packs.c.id == found).values(**facts))
         return int(found)
     values = {"name": name, "profile_id": profile_id, "batch_id": batch_id, "created_at": tx.now, **facts}
-    return int(tx.connection.execute(insert(packs).values(**values)).lastrowid)
+    return new_id(tx.connection, insert(packs).values(**values))
 
 
 def all_packs(connection: Connection) -> Sequence[PackRow]:

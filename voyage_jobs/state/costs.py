@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
+from voyage_jobs.state.dialect import day_of, json_field
 from voyage_jobs.state.ledger import BILLED
 
 BY = ("day", "source", "model", "batch")
 
 # A name for the group of a row of `spend`, by what is asked for. A day is one of UTC.
 _GROUPS = {
-    "day": "date(p.at / 1000000, 'unixepoch')",
+    "day": day_of("p.at"),
     "source": "s.name",
-    "model": "json_extract(COALESCE(f.body, (SELECT value FROM meta WHERE key = 'profile')), '$.model')",
+    "model": json_field("COALESCE(f.body, (SELECT value FROM meta WHERE key = 'profile'))", "model"),
     "batch": "b.ref",
 }
-_SUM = "SUM({0} * p.tokens), SUM({0} * p.usd), SUM({0} AND p.usd IS NULL AND p.tokens > 0)"
-_ASSUMED = "SUM(p.assumed), SUM(p.usd * p.assumed / p.tokens), SUM(p.usd IS NULL AND p.assumed > 0)"
+_SUM = (
+    "SUM(p.tokens) FILTER (WHERE {0}), SUM(p.usd) FILTER (WHERE {0}),"
+    " COUNT(*) FILTER (WHERE {0} AND p.usd IS NULL AND p.tokens > 0)"
+)
+_ASSUMED = "SUM(p.assumed), SUM(p.usd * p.assumed / p.tokens), COUNT(*) FILTER (WHERE p.usd IS NULL AND p.assumed > 0)"
 # Purpose: money and tokens by group. What is reserved counts until its batch is over; what is neither a reservation,
 # its release, a saving nor in doubt was paid.
 _COSTS = (
@@ -28,7 +32,7 @@ _COSTS = (
     + " FROM (SELECT *, kind NOT IN ('reserved', 'released', 'saved', 'maybe_paid') AS paid, kind = 'saved' AS saved,"
     "   kind = 'expedited' AS expedited, kind = 'maybe_paid' AS maybe,"
     "   kind = 'reserved' AND NOT EXISTS (SELECT 1 FROM spend r WHERE r.batch_id = spend.batch_id"
-    "    AND r.kind = 'released') AS open FROM spend WHERE at >= ?) p"
+    "    AND r.kind = 'released') AS open FROM spend WHERE at >= :since) p"
     " LEFT JOIN batches b ON b.id = p.batch_id LEFT JOIN profiles f ON f.id = b.profile_id"
     " LEFT JOIN sources s ON s.id = p.source_id"
     " WHERE paid OR saved OR open OR maybe GROUP BY grouped ORDER BY {order}"
@@ -64,7 +68,7 @@ def costs(connection: Connection, by: str, since: int) -> list[Cost]:
     order = "MIN(p.id)" if by == "batch" else "grouped"
     sql = _COSTS.format(group=_GROUPS[by], order=order)
     found = []
-    for name, batches, *sums in connection.exec_driver_sql(sql, (since,)):
+    for name, batches, *sums in connection.execute(text(sql), {"since": since}):
         paid, reserved, saved, expedited, maybe, assumed = (
             _money(*sums[at : at + 3]) for at in range(0, len(sums), 3)
         )
@@ -89,8 +93,8 @@ class Mismatch:
 
 
 # Purpose: what is booked for a batch and source, beside what its lines say at the price of the batch.
-_RECOMPUTED = (
-    "SELECT b.ref, s.name, SUM(x.booked), SUM(x.counted), TOTAL(x.booked_usd), b.usd_per_million FROM"
+_RECOMPUTED = text(
+    "SELECT b.ref, s.name, SUM(x.booked), SUM(x.counted), COALESCE(SUM(x.booked_usd), 0.0), b.usd_per_million FROM"
     " (SELECT batch_id, source_id, tokens AS booked, 0 AS counted, usd AS booked_usd FROM spend"
     f"  WHERE kind IN {BILLED} AND batch_id IS NOT NULL"
     "  UNION ALL SELECT batch_id, source_id, 0, tokens, 0 FROM lines WHERE tokens > 0) x"
@@ -103,7 +107,7 @@ _CENT_OF_A_CENT = 0.0001
 
 def recompute(connection: Connection) -> Iterator[tuple[Mismatch, bool]]:
     """Every batch and source that was settled, and whether the books and the lines agree. Reads all lines."""
-    for ref, source, booked, counted, booked_usd, price in connection.exec_driver_sql(_RECOMPUTED):
+    for ref, source, booked, counted, booked_usd, price in connection.execute(_RECOMPUTED):
         line_usd = None if price is None else counted * price / 1_000_000
         told_usd = None if price is None else booked_usd
         same = booked == counted and (line_usd is None or abs(booked_usd - line_usd) < _CENT_OF_A_CENT)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import orjson
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam, update
 
 from voyage_jobs.state import notes
-from voyage_jobs.state.embeddings import WantedEmbedding
+from voyage_jobs.state.schema import chunks, embeddings, is_in
+from voyage_jobs.state.statements import many
 from voyage_jobs.state.store import Tx
+from voyage_jobs.states import Embedding
 
 _NOTE = "tokens_counted"
 ESTIMATE = "estimate"
@@ -44,30 +46,14 @@ def note(tx: Tx, value: Counted) -> None:
     notes.put(tx, _NOTE, orjson.dumps(asdict(value)).decode())
 
 
-# Purpose: what waits to be sent and was not counted anew yet, with the place of (the first of) its text.
-_NEXT = (
-    'SELECT e.id, e.key, e.vectors, e.tokens, MIN(c.version_id), c.start, c."end" FROM embeddings e'
-    " JOIN chunks c ON c.embedding_id = e.id WHERE e.state = 0 AND e.profile_id = ? AND e.id > ?"
-    " GROUP BY e.id ORDER BY e.id LIMIT ?"
-)
-
-
-def to_recount(connection: Connection, profile_id: int, after: int, most: int) -> list[WantedEmbedding]:
-    """The next wanted embeddings after an id."""
-    rows = connection.exec_driver_sql(_NEXT, (profile_id, after, most))
-    return [WantedEmbedding(*row) for row in rows]
-
-
 def recount(tx: Tx, found: Sequence[tuple[int, Sequence[int]]]) -> None:
     """Set the tokens of embeddings that still wait, and of the chunks they answer for: (id, tokens by slot)."""
-    tx.raw.executemany(
-        "UPDATE embeddings SET tokens = ? WHERE id = ? AND state = 0",
-        [(sum(slots), key) for key, slots in found],
-    )
-    tx.raw.executemany(
-        "UPDATE chunks SET tokens = ? WHERE embedding_id = ? AND slot = ?",
-        [(tokens, key, slot) for key, slots in found for slot, tokens in enumerate(slots)],
-    )
+    mine = (embeddings.c.id == bindparam("of_id")) & is_in(embeddings, Embedding.WANTED)
+    rows: Iterable[tuple[int, ...]] = ((sum(slots), row_id) for row_id, slots in found)
+    many(tx.connection, update(embeddings).where(mine), ("tokens", "of_id"), rows)
+    theirs = (chunks.c.embedding_id == bindparam("of_id")) & (chunks.c.slot == bindparam("of_slot"))
+    rows = ((tokens, row_id, slot) for row_id, slots in found for slot, tokens in enumerate(slots))
+    many(tx.connection, update(chunks).where(theirs), ("tokens", "of_id", "of_slot"), rows)
 
 
 def advance(tx: Tx, after: int | None) -> None:

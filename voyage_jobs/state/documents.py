@@ -6,26 +6,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
 from voyage_jobs import states
 from voyage_jobs.profile import document_key
 from voyage_jobs.state import moves
-from voyage_jobs.state.schema import documents, folders, sources
+from voyage_jobs.state.schema import PATH, documents, folders, is_in, sources, transitions, versions
+from voyage_jobs.state.statements import RAW, many, new_id, plain, slices
 from voyage_jobs.state.store import Tx
-from voyage_jobs.state.versions import UNSETTLED_MTIME, FilePlace, let_text_go, supersede
-
-# Purpose: what the state remembers of one folder; the hot path of a rescan, hence plain tuples.
-_KNOWN = (
-    "SELECT name, size, mtime_ns, inode FROM documents"
-    " WHERE folder_id = ? AND state IN ('present', 'skipped')"
-)
+from voyage_jobs.state.texts import FilePlace, let_text_go
+from voyage_jobs.state.versions import UNSETTLED_MTIME, supersede
 
 # Purpose: by what the newest version of each file of a folder was made that is wanted or served, if there is one.
-_MADE_BY = (
+_MADE_BY = text(
     "SELECT d.name, d.state, (SELECT v.splitter FROM versions v WHERE v.document_id = d.id"
     "  AND v.state IN ('waiting', 'ready', 'published') ORDER BY v.id DESC LIMIT 1)"
-    " FROM documents d WHERE d.folder_id = ? AND d.state IN ('present', 'skipped')"
+    " FROM documents d WHERE d.folder_id = :folder AND d.state IN ('present', 'skipped')"
 )
 
 # The reason of a missing document that stays: a person said so, or its source keeps everything.
@@ -59,27 +55,22 @@ def folder_ids(connection: Connection, source_id: int) -> dict[str, int]:
 
 def known(connection: Connection, folder_id: int) -> Mapping[str, tuple[int, int, int]]:
     """name -> (size, mtime_ns, inode) of everything remembered in one folder."""
-    raw = connection.connection.driver_connection
-    assert raw is not None  # noqa: S101 - for the type checker: an open connection has one
-    return {row[0]: row[1:] for row in raw.execute(_KNOWN, (folder_id,))}
+    return {row[0]: row[1:] for row in RAW["files of a folder"].rows(connection, folder_id)}
 
 
 def made_by(connection: Connection, folder_id: int) -> Iterator[tuple[str, str | None]]:
     """(name, form fingerprint of its newest live version) of what is remembered in one folder; None for a skipped file
     and for one without a live version."""
-    for name, state, made in connection.exec_driver_sql(_MADE_BY, (folder_id,)):
+    for name, state, made in plain(connection, _MADE_BY, {"folder": folder_id}):
         yield name, made if state == states.Document.PRESENT else None
-
-
-# Purpose: a folder in which something was found for the first time.
-_NEW_FOLDER = "INSERT INTO folders (source_id, path) VALUES (?, ?) RETURNING id"
 
 
 def ensure_folders(tx: Tx, source_id: int, known: dict[str, int], paths: Iterable[str]) -> None:
     """Add to `known` (relative path -> id) the folders that are not in it yet."""
     for path in paths:
         if path not in known:
-            known[path] = int(tx.raw.execute(_NEW_FOLDER, (source_id, path)).fetchone()[0])
+            row = {"source_id": source_id, "path": path}
+            known[path] = new_id(tx.connection, insert(folders).values(row))
 
 
 @dataclass(frozen=True)
@@ -106,18 +97,32 @@ class Seen:
         return states.Document.SKIPPED if self.reason else states.Document.PRESENT
 
 
-# Purpose: what is known of one file.
-_FIND = "SELECT id, state FROM documents WHERE folder_id = ? AND name = ?"
-# Purpose: a file that was never seen before.
-_INSERT = (
-    "INSERT INTO documents (id, source_id, folder_id, name, doc_key, state, reason, detail, size, mtime_ns, inode,"
-    " content_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# Purpose: what is known of these files of a folder.
+_FILES = select(documents.c.name, documents.c.id, documents.c.state).where(
+    documents.c.folder_id == bindparam("folder"), documents.c.name.in_(bindparam("names", expanding=True))
 )
+
+
+def _known_files(tx: Tx, folder_ids: dict[str, int], seen: Iterable[Seen]) -> dict[tuple[str, str], Any]:
+    """(folder, name) -> (id, state) of the files that were seen before."""
+    names: dict[str, list[str]] = {}
+    for each in seen:
+        names.setdefault(each.folder, []).append(each.name)
+    found: dict[tuple[str, str], Any] = {}
+    for folder, those in names.items():
+        for part in slices(those):
+            values = {"folder": folder_ids[folder], "names": part}
+            found.update(((folder, name), at) for name, *at in plain(tx.connection, _FILES, values))
+    return found
+
+
 # Purpose: a known file, looked at again; a skipped one keeps the hash of what was last read of it.
-_UPDATE = (
-    "UPDATE documents SET reason = ?, detail = ?, size = ?, mtime_ns = ?, inode = ?,"
-    " content_hash = COALESCE(?, content_hash), missing_at = NULL WHERE id = ?"
+_SEEN_AGAIN = (
+    update(documents)
+    .where(documents.c.id == bindparam("of_id"))
+    .values(content_hash=func.coalesce(bindparam("new_hash"), documents.c.content_hash), missing_at=None)
 )
+_FACTS = ("reason", "detail", "size", "mtime_ns", "inode")
 
 
 def save(tx: Tx, source_id: int, source: str, folder_ids: dict[str, int], seen: Sequence[Seen]) -> list[int]:
@@ -130,8 +135,9 @@ def save(tx: Tx, source_id: int, source: str, folder_ids: dict[str, int], seen: 
     new: list[tuple[int, Seen]] = []
     known: list[tuple[int, Seen]] = []
     fresh = newest_id(tx.connection)
+    before = _known_files(tx, folder_ids, seen)
     for each in seen:
-        row = tx.raw.execute(_FIND, (folder_ids[each.folder], each.name)).fetchone()
+        row = before.get((each.folder, each.name))
         if row is None:
             fresh += 1
             new.append((fresh, each))
@@ -146,42 +152,40 @@ def save(tx: Tx, source_id: int, source: str, folder_ids: dict[str, int], seen: 
             if each.state is states.Document.PRESENT:
                 let_text_go(tx, row[0])
     _insert(tx, source_id, source, folder_ids, new)
-    tx.raw.executemany(
-        _UPDATE, [(d.reason, d.detail, d.size, d.mtime_ns, d.inode, d.content_hash, i) for i, d in known]
-    )
+    again = ((d.reason, d.detail, d.size, d.mtime_ns, d.inode, d.content_hash, i) for i, d in known)
+    many(tx.connection, _SEEN_AGAIN, (*_FACTS, "new_hash", "of_id"), again)
     return ids
 
 
 def _insert(
     tx: Tx, source_id: int, source: str, folder_ids: dict[str, int], new: Sequence[tuple[int, Seen]]
 ) -> None:
-    tx.raw.executemany(
-        _INSERT,
-        [
-            (
-                document_id,
-                source_id,
-                folder_ids[each.folder],
-                each.name,
-                document_key(source, each.path),
-                str(each.state),
-                each.reason,
-                each.detail,
-                each.size,
-                each.mtime_ns,
-                each.inode,
-                each.content_hash,
-            )
-            for document_id, each in new
-        ],
+    names = ("id", "source_id", "folder_id", "name", "doc_key", "state", *_FACTS, "content_hash")
+    rows = (
+        (
+            document_id,
+            source_id,
+            folder_ids[each.folder],
+            each.name,
+            document_key(source, each.path),
+            str(each.state),
+            each.reason,
+            each.detail,
+            each.size,
+            each.mtime_ns,
+            each.inode,
+            each.content_hash,
+        )
+        for document_id, each in new
     )
+    many(tx.connection, insert(documents), names, rows)
     causes = ((document_id, each.state, each.reason or "found") for document_id, each in new)
     moves.record_births(tx, "document", causes)
 
 
 def forget_skips(tx: Tx, source_id: int) -> None:
     """Have every skipped file of a source looked at again (the rules or limits changed)."""
-    where = (documents.c.source_id == source_id) & (documents.c.state == str(states.Document.SKIPPED))
+    where = (documents.c.source_id == source_id) & (is_in(documents, states.Document.SKIPPED))
     tx.connection.execute(update(documents).where(where).values(mtime_ns=UNSETTLED_MTIME))
 
 
@@ -207,7 +211,7 @@ class Vanished:
 # Purpose: a file that vanished and a file that came, came back or was written over in the same scan, with the same
 # content: that is a move.
 _VANISHED = text(
-    "SELECT d.id, d.state, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END AS path,"
+    f"SELECT d.id, d.state, {PATH} AS path,"
     " EXISTS (SELECT 1 FROM versions p WHERE p.document_id = d.id AND p.retire = 0"
     "  AND p.state IN ('waiting', 'ready', 'published')) AS served,"
     " (SELECT MIN(n.id) FROM documents n WHERE n.content_hash = d.content_hash AND n.source_id = d.source_id"
@@ -229,9 +233,9 @@ class Mark:
 
 def mark(connection: Connection) -> Mark:
     """Now; what is recorded later can be told from what was there."""
-    newest = "SELECT (SELECT MAX(id) FROM transitions), (SELECT MAX(id) FROM versions)"
-    transition, version = connection.exec_driver_sql(newest).one()
-    return Mark(transition or 0, version or 0)
+    newest = [select(func.coalesce(func.max(each.c.id), 0)) for each in (transitions, versions)]
+    transition, version = (int(connection.execute(query).scalar_one()) for query in newest)
+    return Mark(transition, version)
 
 
 def vanished(connection: Connection, folder_id: int, name: str, since: Mark) -> Vanished:
@@ -279,7 +283,7 @@ def expire_missing(tx: Tx, source_id: int, missing_before: int) -> int:
     """Give up documents that have been missing since before `missing_before` (microseconds)."""
     tx.connection.execute(_NOT_IN_THE_FUTURE, {"now": tx.now, "source": source_id})
     due = (documents.c.source_id == source_id) & (documents.c.missing_at <= missing_before) & _NOT_KEPT
-    ids = select(documents.c.id).where(due, documents.c.state == str(states.Document.MISSING))
+    ids = select(documents.c.id).where(due, is_in(documents, states.Document.MISSING))
     retire(tx, list(tx.connection.execute(ids).scalars()))
     return moves.move_where(
         tx, documents, due, states.Document.MISSING, states.Document.GONE, "grace period over"
@@ -288,9 +292,7 @@ def expire_missing(tx: Tx, source_id: int, missing_before: int) -> int:
 
 def keep_missing(tx: Tx, source_id: int, cause: str) -> int:
     """Keep every missing document of a source, whatever its grace period. Returns how many are kept from now on."""
-    where = (
-        (documents.c.source_id == source_id) & (documents.c.state == str(states.Document.MISSING)) & _NOT_KEPT
-    )
+    where = (documents.c.source_id == source_id) & (is_in(documents, states.Document.MISSING)) & _NOT_KEPT
     chosen = list(tx.connection.execute(select(documents.c.id).where(where)).scalars())
     for document_id in chosen:
         keep_one(tx, document_id, cause)
@@ -299,7 +301,7 @@ def keep_missing(tx: Tx, source_id: int, cause: str) -> int:
 
 def keep_one(tx: Tx, document_id: int, cause: str) -> int:
     """Keep one missing document. Returns 1, or 0 if it was kept already."""
-    mine = (documents.c.id == document_id) & (documents.c.state == str(states.Document.MISSING)) & _NOT_KEPT
+    mine = (documents.c.id == document_id) & (is_in(documents, states.Document.MISSING)) & _NOT_KEPT
     if not tx.connection.execute(update(documents).where(mine).values(reason=KEPT)).rowcount:
         return 0
     missing = states.Document.MISSING
@@ -355,14 +357,14 @@ def let_go(tx: Tx, source_id: int) -> None:
 def count_kept(connection: Connection, source_id: int) -> int:
     """Documents that are missing from a source, or are no text any more, and stay in the table."""
     where = (documents.c.source_id == source_id) & (documents.c.reason == KEPT)
-    missing = documents.c.state == str(states.Document.MISSING)
+    missing = is_in(documents, states.Document.MISSING)
     kept = int(connection.execute(select(func.count()).where(where, missing)).scalar_one())
     return kept + len(spoilt(connection, source_id))
 
 
 def count_gone(connection: Connection, source_id: int) -> int:
     """Documents of a source that have left the table."""
-    gone = (documents.c.source_id == source_id) & (documents.c.state == str(states.Document.GONE))
+    gone = (documents.c.source_id == source_id) & (is_in(documents, states.Document.GONE))
     return int(connection.execute(select(func.count()).select_from(documents).where(gone)).scalar_one())
 
 
@@ -381,21 +383,19 @@ def spoilt(connection: Connection, source_id: int) -> list[int]:
     return list(connection.execute(_SPOILT, {"source": source_id}).scalars())
 
 
-# Purpose: nothing of these documents is wanted any more; the publish step takes their rows out of the table.
-_RETIRE = text("UPDATE versions SET retire = 1 WHERE document_id = :id AND state = 'published'")
-
-
 def retire(tx: Tx, document_ids: Sequence[int]) -> None:
     """Have the published rows of these documents removed, and forget what was waiting for them."""
     for document_id in document_ids:
         supersede(tx, document_id, "the document is gone")
-        tx.connection.execute(_RETIRE, {"id": document_id})
+    for part in slices(document_ids):  # the publish step takes their rows out of the table
+        served = versions.c.document_id.in_(part) & is_in(versions, states.Version.PUBLISHED)
+        tx.connection.execute(update(versions).where(served).values(retire=1))
 
 
 def retire_source(tx: Tx, source_id: int, cause: str) -> int:
     """Give up every document of a source that left the configuration. Returns how many."""
     ids = select(documents.c.id).where(
-        documents.c.source_id == source_id, documents.c.state != str(states.Document.GONE)
+        documents.c.source_id == source_id, ~is_in(documents, states.Document.GONE)
     )
     chosen = list(tx.connection.execute(ids).scalars())
     retire(tx, chosen)
@@ -407,7 +407,7 @@ def retire_source(tx: Tx, source_id: int, cause: str) -> int:
 
 # Purpose: documents of which no row belongs into any table.
 _WITHOUT_ROWS = text(
-    "SELECT s.name, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END FROM documents d"
+    f"SELECT s.name, {PATH} FROM documents d"
     " JOIN folders f ON f.id = d.folder_id JOIN sources s ON s.id = d.source_id WHERE NOT EXISTS"
     " (SELECT 1 FROM versions v WHERE v.document_id = d.id AND v.retire = 0"
     "  AND v.state IN ('waiting', 'ready', 'published'))"

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
 
-from voyage_jobs import states
 from voyage_jobs.state import batches, moves
-from voyage_jobs.state.schema import DROPPED, FAILED, HELD, PACKED, WANTED
+from voyage_jobs.state.schema import (
+    DROPPED,
+    EMBEDDING_CODES,
+    FAILED,
+    chunks,
+    embeddings,
+    is_in,
+    lines,
+    texts,
+    versions,
+)
+from voyage_jobs.state.statements import RAW, many, plain, slices
 from voyage_jobs.state.store import Tx
+from voyage_jobs.states import Embedding
 
 # How a line ended, as stored in `lines.outcome`.
 OPEN, SUCCESS, TRANSIENT, REFUSED, MISSING, MALFORMED, RETURNED, CANCELLED = range(8)
@@ -28,7 +53,7 @@ OUTCOME_WORDS = {
 
 # Whether a batch still has an embedding, once the lines of the batch at hand are not open any more. Two may have it
 # where an operator wanted at once what was in flight.
-_ELSEWHERE = f"EXISTS (SELECT 1 FROM lines l WHERE l.embedding_id = embeddings.id AND l.outcome = {OPEN})"
+_ELSEWHERE = exists().where(lines.c.embedding_id == embeddings.c.id, lines.c.outcome == OPEN)
 
 
 @dataclass(frozen=True)
@@ -46,13 +71,38 @@ class WantedEmbedding:
     """The source of that version: whose money is spent."""
 
 
+_OTHER, _THEIRS = chunks.alias("other"), versions.alias("theirs")
+_OTHERS = select(_OTHER.c.version_id, _OTHER.c.ordinal).where(_OTHER.c.embedding_id == embeddings.c.id)
+
+
+def _is_first(others: Select[tuple[int, int]] = _OTHERS) -> ColumnElement[bool]:
+    """Whether a chunk is the first of its embedding (of `others`): in the oldest version that has it."""
+    first = others.order_by(_OTHER.c.version_id, _OTHER.c.ordinal).limit(1).scalar_subquery()
+    return tuple_(chunks.c.version_id, chunks.c.ordinal) == first
+
+
+# A request to be, with the place of (the first of) its text.
+_REQUEST = select(
+    *(embeddings.c[name] for name in ("id", "key", "vectors", "tokens")),
+    *(chunks.c[name] for name in ("version_id", "start", "end")),
+).join(chunks, chunks.c.embedding_id == embeddings.c.id)
+_WAITS = is_in(embeddings, Embedding.WANTED) & (embeddings.c.profile_id == bindparam("profile"))
+
 # Purpose: what to pack next: oldest versions first, in reading order, each embedding once, never one that no live
 # version needs. Those that were in a job that failed validation go by themselves (`refusals`).
 _WANTED = (
-    'SELECT e.id, e.key, e.vectors, e.tokens, MIN(c.version_id) AS version_id, c.start, c."end", v.source_id'
-    " FROM embeddings e CROSS JOIN chunks c ON c.embedding_id = e.id CROSS JOIN versions v ON v.id = c.version_id"
-    " WHERE e.state = 0 AND e.profile_id = ? AND e.refusals = ? AND v.source_id NOT IN ({without})"
-    " GROUP BY e.id ORDER BY version_id, e.id LIMIT ?"
+    _REQUEST.add_columns(versions.c.source_id)
+    .join(versions, versions.c.id == chunks.c.version_id)
+    .where(_WAITS, embeddings.c.refusals == bindparam("refusals"))
+    .where(
+        _is_first(
+            _OTHERS.join(_THEIRS, _THEIRS.c.id == _OTHER.c.version_id).where(
+                _THEIRS.c.source_id.not_in(bindparam("without", expanding=True))
+            )
+        )
+    )
+    .order_by(chunks.c.version_id, embeddings.c.id)
+    .limit(bindparam("most"))
 )
 
 
@@ -63,9 +113,29 @@ def wanted(
 
     Texts that only sources in `without` need are left out.
     """
-    sql = _WANTED.format(without=", ".join(map(str, map(int, without))))
-    for row in connection.exec_driver_sql(sql, (profile_id, refusals, most)):
+    values = {"profile": profile_id, "refusals": refusals, "most": most, "without": list(without)}
+    for row in plain(connection, _WANTED, values):
         yield WantedEmbedding(*row)
+
+
+# Purpose: the wanted embeddings after one, each with the place of its text.
+_NEXT = (
+    _REQUEST.where(_WAITS, embeddings.c.id > bindparam("after"), _is_first())
+    .order_by(embeddings.c.id)
+    .limit(bindparam("most"))
+)
+
+
+def wanted_after(connection: Connection, profile_id: int, after: int, most: int) -> list[WantedEmbedding]:
+    """Up to `most` wanted embeddings after an id, by id."""
+    values = {"profile": profile_id, "after": after, "most": most}
+    return [WantedEmbedding(*row) for row in plain(connection, _NEXT, values)]
+
+
+def ids_of(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, int]:
+    """Key -> id of those of these embeddings that were ever wanted."""
+    found = (row for part in slices(keys) for row in RAW["embeddings by key"].rows(connection, *part))
+    return {key: row_id for row_id, key, _ in found}
 
 
 @dataclass(frozen=True)
@@ -79,67 +149,60 @@ class Backlog:
 
 
 # Purpose: is it worth a batch yet?
-_BACKLOG = text(
-    "SELECT COUNT(*) AS embeddings, COALESCE(SUM(tokens), 0) AS tokens, MIN(wanted_at) AS oldest_at"
-    " FROM embeddings WHERE state = 0 AND profile_id = :profile"
-)
-_REFUSALS = text(
-    "SELECT DISTINCT refusals FROM embeddings WHERE state = 0 AND profile_id = :profile ORDER BY refusals"
-)
+_BACKLOG = select(
+    func.count(), func.coalesce(func.sum(embeddings.c.tokens), 0), func.min(embeddings.c.wanted_at)
+).where(_WAITS)
+_REFUSALS = select(embeddings.c.refusals).where(_WAITS).distinct().order_by(embeddings.c.refusals)
 
 
 def backlog(connection: Connection, profile_id: int) -> Backlog:
     """What waits to be sent under one profile."""
     row = connection.execute(_BACKLOG, {"profile": profile_id}).one()
     refusals = tuple(connection.execute(_REFUSALS, {"profile": profile_id}).scalars())
-    return Backlog(row.embeddings, row.tokens, row.oldest_at, refusals)
+    return Backlog(row[0], row[1], row[2], refusals)
 
 
 # Purpose: the tokens that wait to be sent, by the source that would pay.
 _BY_SOURCE = (
-    "SELECT source_id, SUM(tokens) FROM (SELECT e.tokens, v.source_id, MIN(c.version_id) FROM embeddings e"
-    " JOIN chunks c ON c.embedding_id = e.id JOIN versions v ON v.id = c.version_id"
-    " WHERE e.state = 0 AND e.profile_id = ? GROUP BY e.id) GROUP BY source_id"
+    select(versions.c.source_id, func.sum(embeddings.c.tokens))
+    .select_from(embeddings)
+    .join(chunks, chunks.c.embedding_id == embeddings.c.id)
+    .join(versions, versions.c.id == chunks.c.version_id)
+    .where(_WAITS, _is_first())
+    .group_by(versions.c.source_id)
 )
 
 
 def waiting_by_source(connection: Connection, profile_id: int) -> dict[int, int]:
     """Source -> tokens that wait to be sent."""
-    rows = connection.exec_driver_sql(_BY_SOURCE, (profile_id,))
+    rows = connection.execute(_BY_SOURCE, {"profile": profile_id})
     return {source_id: int(tokens) for source_id, tokens in rows}
 
 
-# Purpose: how many wanted embeddings go before one (about: they go by the age of their oldest version).
-_AHEAD = text(
-    "SELECT COUNT(*) FROM embeddings e WHERE e.state = 0 AND e.profile_id ="
-    " (SELECT profile_id FROM embeddings WHERE id = :id)"
-    " AND (e.refusals < :refusals OR (e.refusals = :refusals AND e.id < :id))"
-)
-
-
 def ahead_of(connection: Connection, embedding_id: int, refusals: int) -> int:
-    """About how many embeddings are sent before this one."""
-    return int(connection.execute(_AHEAD, {"id": embedding_id, "refusals": refusals}).scalar_one())
+    """How many embeddings are sent before this one: about, since they go by the age of their oldest version."""
+    mine = embeddings.alias()
+    profile = select(mine.c.profile_id).where(mine.c.id == embedding_id).scalar_subquery()
+    before = tuple_(embeddings.c.refusals, embeddings.c.id) < tuple_(refusals, embedding_id)
+    where = is_in(embeddings, Embedding.WANTED) & (embeddings.c.profile_id == profile) & before
+    return int(connection.execute(select(func.count()).where(where)).scalar_one())
 
 
-# Purpose: nobody needs these any more: their text changed before it was sent. State by state, since each has an index
-# of its own: what is held, which is most, is not looked at.
-_DROP = [
-    text(
-        f"UPDATE embeddings SET state = 4 WHERE state = {state} AND NOT EXISTS"
-        " (SELECT 1 FROM chunks c WHERE c.embedding_id = embeddings.id)"
-    )
-    for state in (WANTED, FAILED)
-]
+_UNNEEDED = ~exists().where(chunks.c.embedding_id == embeddings.c.id)
 
 
-_UNNEEDED = "NOT EXISTS (SELECT 1 FROM chunks c WHERE c.embedding_id = e.id)"
+def _is_there(*where: ColumnElement[bool]) -> ColumnElement[bool]:
+    return exists(select(embeddings.c.id).where(*where, _UNNEEDED))
+
+
 # Purpose: is there something that nobody asks for any more and no other step will drop: what has failed, or waits under
 # a profile that is not in force? (Two ranges, so that the index finds them.)
-_FORGOTTEN = text(
-    f"SELECT EXISTS (SELECT 1 FROM embeddings e WHERE e.state = 3 AND {_UNNEEDED})"
-    f" OR EXISTS (SELECT 1 FROM embeddings e WHERE e.state = 0 AND e.profile_id < :profile AND {_UNNEEDED})"
-    f" OR EXISTS (SELECT 1 FROM embeddings e WHERE e.state = 0 AND e.profile_id > :profile AND {_UNNEEDED})"
+_FORGOTTEN = select(
+    or_(
+        _is_there(is_in(embeddings, Embedding.FAILED)),
+        _is_there(is_in(embeddings, Embedding.WANTED), embeddings.c.profile_id < bindparam("profile")),
+        _is_there(is_in(embeddings, Embedding.WANTED), embeddings.c.profile_id > bindparam("profile")),
+    )
 )
 
 
@@ -149,11 +212,15 @@ def any_forgotten(connection: Connection, profile_id: int) -> bool:
 
 
 def drop_unneeded(tx: Tx) -> int:
-    """Drop wanted and failed embeddings that no chunk points to."""
-    dropped = sum(tx.connection.execute(each).rowcount for each in _DROP)
+    """Drop wanted and failed embeddings that no chunk points to: their text changed before it was sent."""
+    # State by state, since each has an index of its own: what is held, which is most, is not looked at.
+    dropped = sum(
+        moves.move_set(tx, embeddings, _UNNEEDED, origin, Embedding.DROPPED)
+        for origin in (Embedding.WANTED, Embedding.FAILED)
+    )
     if dropped:
         cause = f"{dropped} that nothing needs any more"
-        moves.record(tx, "embedding", 0, states.Embedding.WANTED, states.Embedding.DROPPED, cause)
+        moves.record(tx, "embedding", 0, Embedding.WANTED, Embedding.DROPPED, cause)
     return dropped
 
 
@@ -166,32 +233,42 @@ class TextPlace:
     end: int
 
 
-# Purpose: where the texts of one embedding stand, in the live version that is most likely to still have its text.
+# Purpose: where the texts of one embedding stand, in the oldest version that still has its text, else in the oldest.
 _PLACES = (
-    'SELECT c.version_id, c.start, c."end" FROM chunks c WHERE c.embedding_id = ? AND c.version_id ='
-    " (SELECT COALESCE(MIN(CASE WHEN t.version_id IS NOT NULL THEN c2.version_id END), MIN(c2.version_id))"
-    "  FROM chunks c2 LEFT JOIN texts t ON t.version_id = c2.version_id WHERE c2.embedding_id = ?)"
-    " GROUP BY c.slot ORDER BY c.slot"
+    select(chunks.c.version_id, chunks.c.slot, chunks.c.start, chunks.c.end)
+    .where(
+        chunks.c.embedding_id == bindparam("id"),
+        chunks.c.version_id
+        == select(_OTHER.c.version_id)
+        .outerjoin(texts, texts.c.version_id == _OTHER.c.version_id)
+        .where(_OTHER.c.embedding_id == bindparam("id"))
+        .order_by(texts.c.version_id.is_(None), _OTHER.c.version_id)
+        .limit(1)
+        .scalar_subquery(),
+    )
+    .order_by(chunks.c.slot, chunks.c.ordinal.desc())
 )
 
 
 def places(connection: Connection, embedding_id: int, vectors: int) -> list[TextPlace]:
     """The places of the `vectors` texts of one embedding, in slot order; empty if no chunk needs it."""
-    rows = connection.exec_driver_sql(_PLACES, (embedding_id, embedding_id)).all()
-    return [TextPlace(*row) for row in rows] if len(rows) == vectors else []
+    found = connection.execute(_PLACES, {"id": embedding_id})
+    # The last of a slot is the first place in the text, where a version has the same text twice.
+    by_slot = {slot: TextPlace(version_id, start, end) for version_id, slot, start, end in found}
+    return list(by_slot.values()) if len(by_slot) == vectors else []
 
 
 # Purpose: the lines of an input file to be written, each with the place of (the first of) its text.
 _TO_WRITE = (
-    'SELECT e.id, e.key, e.vectors, e.tokens, MIN(c.version_id), c.start, c."end" FROM lines l'
-    " JOIN embeddings e ON e.id = l.embedding_id JOIN chunks c ON c.embedding_id = e.id"
-    " WHERE l.batch_id = ? GROUP BY l.line ORDER BY l.line"
+    _REQUEST.join(lines, lines.c.embedding_id == embeddings.c.id)
+    .where(lines.c.batch_id == bindparam("batch"), _is_first())
+    .order_by(lines.c.line)
 )
 
 
 def to_write(connection: Connection, batch_id: int) -> Iterator[WantedEmbedding]:
     """The embeddings of a batch in the order of its lines; one that no chunk needs any more is left out."""
-    for row in connection.exec_driver_sql(_TO_WRITE, (batch_id,)):
+    for row in plain(connection, _TO_WRITE, {"batch": batch_id}):
         yield WantedEmbedding(*row)
 
 
@@ -209,80 +286,87 @@ class Line:
 
 def count_lines(connection: Connection, batch_id: int) -> int:
     """How many lines a batch has."""
-    sql = "SELECT COUNT(*) FROM lines WHERE batch_id = ?"
-    return int(connection.exec_driver_sql(sql, (batch_id,)).scalar_one())
+    return int(connection.execute(select(func.count()).where(lines.c.batch_id == batch_id)).scalar_one())
 
 
 _LINES = (
-    "SELECT l.line, e.id, e.key, e.vectors, e.tokens, e.attempts FROM lines l"
-    " JOIN embeddings e ON e.id = l.embedding_id WHERE l.batch_id = ? ORDER BY l.line"
+    select(lines.c.line, *(embeddings.c[name] for name in ("id", "key", "vectors", "tokens", "attempts")))
+    .join(embeddings, embeddings.c.id == lines.c.embedding_id)
+    .where(lines.c.batch_id == bindparam("batch"))
+    .order_by(lines.c.line)
 )
 
 
 def lines_of(connection: Connection, batch_id: int) -> Iterator[Line]:
     """The lines of a batch, in the order of its input file."""
-    for row in connection.exec_driver_sql(_LINES, (batch_id,)):
+    for row in plain(connection, _LINES, {"batch": batch_id}):
         yield Line(*row)
 
 
 def take(
     tx: Tx, batch_id: int, embedding_ids: Sequence[int], *, source_id: int | None = None, in_flight: int = 0
 ) -> None:
-    """Make these embeddings the lines of a batch, in this order, each on the bill of a source: `source_id`, if given.
+    """Wanted embeddings are packed: they become the lines of a batch, in this order; see `add_lines`.
 
     `in_flight` is how many of them are in another batch, too, because an operator wants it so.
     """
-    tx.connection.exec_driver_sql(
-        "INSERT INTO lines (batch_id, line, embedding_id, source_id) VALUES (?, ?, ?, ?)",
-        [(batch_id, line, embedding_id, source_id) for line, embedding_id in enumerate(embedding_ids)],
-    )
-    if source_id is None:
-        attribute(tx, batch_id)
-    changed = tx.connection.exec_driver_sql(
-        f"UPDATE embeddings SET state = {PACKED} WHERE state = {WANTED} AND id IN"
-        " (SELECT embedding_id FROM lines WHERE batch_id = ?)",
-        (batch_id,),
-    ).rowcount
+    add_lines(tx, batch_id, embedding_ids, source_id)
+    changed = moves.move_set(tx, embeddings, in_batch(batch_id), Embedding.WANTED, Embedding.PACKED)
     if changed + in_flight != len(embedding_ids):
         raise moves.StaleMoveError(
             f"{len(embedding_ids)} embeddings were to be packed, {changed} were still wanted"
         )
 
 
-# Purpose: whose texts the lines of a batch are.
-_ATTRIBUTE = (
-    "UPDATE lines SET source_id = (SELECT v.source_id FROM chunks c JOIN versions v ON v.id = c.version_id"
-    "  WHERE c.embedding_id = lines.embedding_id ORDER BY c.version_id LIMIT 1) WHERE batch_id = ?"
-)
+def take_back(tx: Tx, batch_id: int) -> None:
+    """The lines of a batch are at the vendor already: what is not held waits for them, whatever became of it here."""
+    mine = in_batch(batch_id)
+    moves.move_set(tx, embeddings, mine, (Embedding.FAILED, Embedding.DROPPED), Embedding.WANTED)
+    moves.move_set(tx, embeddings, mine, Embedding.WANTED, Embedding.PACKED)
+
+
+def add_lines(tx: Tx, batch_id: int, embedding_ids: Sequence[int], source_id: int | None = None) -> None:
+    """Make these embeddings the lines of a batch, in this order.
+
+    They are on the bill of `source_id`, or, without one, each on that of the source of its text.
+    """
+    rows = ((batch_id, line, embedding_id, source_id) for line, embedding_id in enumerate(embedding_ids))
+    many(tx.connection, insert(lines), ("batch_id", "line", "embedding_id", "source_id"), rows)
+    if source_id is None:
+        attribute(tx, batch_id)
+
+
+def in_batch(batch_id: int, *where: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether an embedding is asked for by a line (such as `where` says) of a batch."""
+    return embeddings.c.id.in_(select(lines.c.embedding_id).where(lines.c.batch_id == batch_id, *where))
 
 
 def attribute(tx: Tx, batch_id: int) -> None:
     """Put each line of a batch on the bill of a source: that of its text's first chunk, as far as there is one."""
-    tx.connection.exec_driver_sql(_ATTRIBUTE, (batch_id,))
+    whose = (
+        select(versions.c.source_id)
+        .join(chunks, chunks.c.version_id == versions.c.id)
+        .where(chunks.c.embedding_id == lines.c.embedding_id)
+        .order_by(chunks.c.version_id)
+        .limit(1)
+    )
+    mine = lines.c.batch_id == batch_id
+    tx.connection.execute(update(lines).where(mine).values(source_id=whose.scalar_subquery()))
 
 
 def give_back(tx: Tx, batch_id: int) -> int:
     """Everything of this batch that is still packed is wanted again: nothing was sent, or nothing was done."""
-    tx.connection.exec_driver_sql(
-        "UPDATE lines SET outcome = ? WHERE batch_id = ? AND outcome = ?", (RETURNED, batch_id, OPEN)
-    )
-    return int(
-        tx.connection.exec_driver_sql(
-            f"UPDATE embeddings SET state = {WANTED} WHERE state = {PACKED} AND NOT {_ELSEWHERE} AND id IN"
-            " (SELECT embedding_id FROM lines WHERE batch_id = ?)",
-            (batch_id,),
-        ).rowcount
-    )
+    still = (lines.c.batch_id == batch_id) & (lines.c.outcome == OPEN)
+    tx.connection.execute(update(lines).where(still).values(outcome=RETURNED))
+    mine = in_batch(batch_id) & ~_ELSEWHERE
+    return moves.move_set(tx, embeddings, mine, Embedding.PACKED, Embedding.WANTED)
 
 
-def suspect(tx: Tx, batch_id: int, lines: Sequence[int] | None) -> None:
+def suspect(tx: Tx, batch_id: int, suspects: Sequence[int] | None) -> None:
     """After a failed validation: the named lines, or all of them, will travel in smaller company."""
-    where = "" if lines is None else f" AND line IN ({','.join(map(str, map(int, lines)))})"
-    tx.connection.exec_driver_sql(
-        "UPDATE embeddings SET refusals = refusals + 1 WHERE id IN"
-        f" (SELECT embedding_id FROM lines WHERE batch_id = ?{where})",
-        (batch_id,),
-    )
+    named = () if suspects is None else (lines.c.line.in_(suspects),)
+    one_more = update(embeddings).values(refusals=embeddings.c.refusals + 1)
+    tx.connection.execute(one_more.where(in_batch(batch_id, *named)))
 
 
 @dataclass(frozen=True)
@@ -303,38 +387,48 @@ class Settled:
 
 def note_outcomes(tx: Tx, batch_id: int, settled: Sequence[Settled]) -> None:
     """Record how lines ended, and leave their embeddings in the batch."""
-    if settled:
-        tx.connection.exec_driver_sql(
-            "UPDATE lines SET outcome = ?, tokens = ?, detail = ?, assumed = ? WHERE batch_id = ? AND line = ?",
-            [(s.outcome, s.tokens, s.detail, int(s.assumed), batch_id, s.line) for s in settled],
-        )
+    mine = (lines.c.batch_id == bindparam("of_batch")) & (lines.c.line == bindparam("of_line"))
+    names = ("outcome", "tokens", "detail", "assumed", "of_batch", "of_line")
+    rows = ((s.outcome, s.tokens, s.detail, int(s.assumed), batch_id, s.line) for s in settled)
+    many(tx.connection, update(lines).where(mine), names, rows)
+
+
+_THIS = embeddings.c.id == bindparam("of_id")
+_LEFT = _THIS & ~_ELSEWHERE
 
 
 def settle(tx: Tx, batch_id: int, pack_id: int | None, settled: Sequence[Settled], max_attempts: int) -> None:
     """Record how lines ended, and move their embeddings: held, wanted again, or failed."""
     note_outcomes(tx, batch_id, settled)
-    held = [(pack_id, s.pack_row, s.embedding_id, pack_id) for s in settled if s.outcome == SUCCESS]
-    if held:
-        tx.connection.exec_driver_sql(
-            f"UPDATE embeddings SET state = {HELD}, pack_id = ?, pack_row = ?"
-            f" WHERE id = ? AND (state != {HELD} OR pack_id = ?)",  # a pack that is written again has other rows
-            held,
-        )
+    hold(tx, pack_id, [(s.pack_row, s.embedding_id) for s in settled if s.outcome == SUCCESS])
     again = [(s.embedding_id,) for s in settled if s.outcome in (TRANSIENT, MISSING, MALFORMED)]
-    if again:
-        tx.connection.exec_driver_sql(
-            f"UPDATE embeddings SET attempts = attempts + 1, state = CASE WHEN {_ELSEWHERE} THEN {PACKED}"
-            f" WHEN attempts + 1 < {int(max_attempts)} THEN {WANTED} ELSE {FAILED} END"
-            f" WHERE id = ? AND state = {PACKED}",
-            again,
-        )
     refused = [(s.embedding_id,) for s in settled if s.outcome == REFUSED]
-    if refused:
-        tx.connection.exec_driver_sql(
-            f"UPDATE embeddings SET attempts = attempts + 1, state = CASE WHEN {_ELSEWHERE} THEN {PACKED}"
-            f" ELSE {FAILED} END WHERE id = ? AND state = {PACKED}",
-            refused,
-        )
+    one_more = {"attempts": embeddings.c.attempts + 1}
+    stays = (
+        update(embeddings).where(_THIS, is_in(embeddings, Embedding.SUBMITTED), _ELSEWHERE).values(one_more)
+    )
+    many(tx.connection, stays, ("of_id",), again + refused)
+    for rows, where, target in (
+        (again, _LEFT & (embeddings.c.attempts + 1 >= max_attempts), Embedding.FAILED),
+        (again, _LEFT, Embedding.WANTED),  # those that the line above has left
+        (refused, _LEFT, Embedding.FAILED),
+    ):
+        moves.move_each(tx, embeddings, where, Embedding.SUBMITTED, target, ("of_id",), rows, **one_more)
+
+
+NOT_HELD = (Embedding.WANTED, Embedding.SUBMITTED, Embedding.FAILED, Embedding.DROPPED)
+
+
+def hold(tx: Tx, pack_id: int | None, places_: Sequence[tuple[int | None, int]]) -> None:
+    """The vectors of these embeddings are in a pack: (first row, embedding). What another pack holds stays there."""
+    there: dict[str, Any] = {"pack_id": bindparam("new_pack"), "pack_row": bindparam("new_row")}
+    names = ("new_pack", "new_row", "of_id")
+    rows = [(pack_id, row, embedding_id) for row, embedding_id in places_]
+    moved = moves.move_each(tx, embeddings, _THIS, NOT_HELD, Embedding.HELD, names, rows, **there)
+    if moved < len(rows):  # a pack that is written again has other rows
+        of_pack = embeddings.c.pack_id == bindparam("new_pack")
+        rewritten = update(embeddings).where(of_pack, _THIS).values(pack_row=bindparam("new_row"))
+        many(tx.connection, rewritten, names, rows)
 
 
 def give_up(tx: Tx, batch_id: int) -> int:
@@ -343,51 +437,44 @@ def give_up(tx: Tx, batch_id: int) -> int:
     If it was cancelled for the sake of some sources, the lines of others are wanted again.
     """
     only = batches.cancelled_sources(tx.connection, batch_id)
-    where = "" if only is None else f" AND source_id IN ({', '.join(map(str, only))})"
-    tx.connection.exec_driver_sql(
-        f"UPDATE lines SET outcome = ? WHERE batch_id = ? AND outcome IN (?, ?, ?, ?){where}",
-        (CANCELLED, batch_id, OPEN, MISSING, TRANSIENT, MALFORMED),
-    )
-    dropped = tx.connection.exec_driver_sql(
-        f"UPDATE embeddings SET state = {DROPPED} WHERE state IN ({WANTED}, {PACKED}) AND NOT {_ELSEWHERE} AND id IN"
-        " (SELECT embedding_id FROM lines WHERE batch_id = ? AND outcome = ?)",
-        (batch_id, CANCELLED),
-    ).rowcount
+    where = [lines.c.batch_id == batch_id, lines.c.outcome.in_((OPEN, MISSING, TRANSIENT, MALFORMED))]
+    if only is not None:
+        where.append(lines.c.source_id.in_(only))
+    tx.connection.execute(update(lines).where(*where).values(outcome=CANCELLED))
+    given_up = in_batch(batch_id, lines.c.outcome == CANCELLED) & ~_ELSEWHERE
+    origins = (Embedding.WANTED, Embedding.PACKED)
+    dropped = moves.move_set(tx, embeddings, given_up, origins, Embedding.DROPPED)
     if only is not None:
         give_back(tx, batch_id)
-    return int(dropped)
+    return dropped
 
 
-_FOR_IT_ALONE = (
-    f" WHERE state = {WANTED} AND EXISTS"
-    " (SELECT 1 FROM chunks c JOIN versions v ON v.id = c.version_id"
-    "  WHERE c.embedding_id = embeddings.id AND v.source_id = :source)"
-    " AND NOT EXISTS (SELECT 1 FROM chunks c JOIN versions v ON v.id = c.version_id"
-    "  WHERE c.embedding_id = embeddings.id AND v.source_id != :source)"
-)
-# Purpose: what waits to be sent for one source, and for no other.
-_GIVE_UP_WAITING = text(f"UPDATE embeddings SET state = {DROPPED}{_FOR_IT_ALONE}")
-# Purpose: how much that is.
-_WAITING_FOR = text(f"SELECT COUNT(*) FROM embeddings{_FOR_IT_ALONE}")
+def _for_it_alone(source_id: int) -> ColumnElement[bool]:
+    """Whether an embedding is needed by one source and by no other."""
+    needing = exists().where(chunks.c.embedding_id == embeddings.c.id, versions.c.id == chunks.c.version_id)
+    return needing.where(versions.c.source_id == source_id) & ~needing.where(
+        versions.c.source_id != source_id
+    )
 
 
 def give_up_waiting(tx: Tx, source_id: int, cause: str) -> int:
     """What waits to be sent for this source alone is not asked for until `retry`. Returns how many."""
-    dropped = int(tx.connection.execute(_GIVE_UP_WAITING, {"source": source_id}).rowcount)
+    dropped = moves.move_set(tx, embeddings, _for_it_alone(source_id), Embedding.WANTED, Embedding.DROPPED)
     if dropped:
-        moves.record(tx, "embedding", 0, states.Embedding.WANTED, states.Embedding.DROPPED, cause)
+        moves.record(tx, "embedding", 0, Embedding.WANTED, Embedding.DROPPED, cause)
     return dropped
 
 
 def count_waiting_for(connection: Connection, source_id: int) -> int:
     """How much waits to be sent for this source alone."""
-    return int(connection.execute(_WAITING_FOR, {"source": source_id}).scalar_one())
+    where = is_in(embeddings, Embedding.WANTED) & _for_it_alone(source_id)
+    return int(connection.execute(select(func.count()).select_from(embeddings).where(where)).scalar_one())
 
 
 def count_lines_for(connection: Connection, batch_id: int, source_id: int) -> int:
     """How many lines of a batch are on the bill of a source."""
-    sql = "SELECT COUNT(*) FROM lines WHERE batch_id = ? AND source_id = ?"
-    return int(connection.exec_driver_sql(sql, (batch_id, source_id)).scalar_one())
+    where = (lines.c.batch_id == batch_id) & (lines.c.source_id == source_id)
+    return int(connection.execute(select(func.count()).where(where)).scalar_one())
 
 
 @dataclass(frozen=True)
@@ -407,8 +494,8 @@ class Stuck:
 
 # Purpose: what `retry` is about: failed, or cancelled while something still needs it, as far as it fits what is asked.
 _STUCK = text(
-    "SELECT e.id, e.state FROM embeddings e WHERE (e.state = 3"
-    "  OR (NOT :failed AND e.state = 4 AND EXISTS (SELECT 1 FROM chunks c WHERE c.embedding_id = e.id)))"
+    f"SELECT e.id, e.state FROM embeddings e WHERE (e.state = {FAILED}"
+    f"  OR (NOT :failed AND e.state = {DROPPED} AND EXISTS (SELECT 1 FROM chunks c WHERE c.embedding_id = e.id)))"
     " AND (:batch IS NULL OR EXISTS (SELECT 1 FROM lines l WHERE l.embedding_id = e.id AND l.batch_id = :batch))"
     " AND (:embedding IS NULL OR e.id = :embedding)"
     " AND (:source IS NULL AND :document IS NULL OR EXISTS (SELECT 1 FROM chunks c"
@@ -432,45 +519,40 @@ def stuck(connection: Connection, which: Stuck) -> list[tuple[int, int]]:
     return [(int(row[0]), int(row[1])) for row in connection.execute(_STUCK, values)]
 
 
-# Purpose: as if for the first time.
-_WANT_AGAIN = (
-    "UPDATE embeddings SET state = 0, attempts = 0, refusals = 0, wanted_at = ? WHERE id = ? AND state = ?"
-)
-
-
 def want_again(tx: Tx, stuck_ones: Sequence[tuple[int, int]], cause: str) -> None:
     """Failed and cancelled embeddings (id, stored state) are wanted again, as if for the first time."""
-    tx.raw.executemany(_WANT_AGAIN, [(tx.now, row_id, stored) for row_id, stored in stuck_ones])
-    origins = {FAILED: states.Embedding.FAILED, DROPPED: states.Embedding.DROPPED}
-    moves.record_each(
-        tx,
-        "embedding",
-        states.Embedding.WANTED,
-        cause,
-        ((row_id, origins[stored]) for row_id, stored in stuck_ones),
-    )
+    words = {code: state for state, code in EMBEDDING_CODES.items()}
+    moved = [(row_id, words[stored]) for row_id, stored in stuck_ones]
+    want(tx, (row_id for row_id, _ in moved))
+    moves.record_each(tx, "embedding", Embedding.WANTED, cause, moved)
 
 
-# Purpose: how much each pack holds.
-_BY_PACK = text("SELECT pack_id, COUNT(*) FROM embeddings WHERE state = 2 GROUP BY pack_id")
+def want(tx: Tx, ids: Iterable[int]) -> None:
+    """Embeddings that have failed, or that nothing needed for a while, are wanted as if for the first time."""
+    origins = (Embedding.FAILED, Embedding.DROPPED)
+    fresh = {"attempts": 0, "refusals": 0, "wanted_at": tx.now}
+    rows = ((row_id,) for row_id in ids)
+    moves.move_each(tx, embeddings, _THIS, origins, Embedding.WANTED, ("of_id",), rows, **fresh)
 
 
 def by_pack(connection: Connection) -> dict[int, int]:
     """Pack -> how many embeddings it holds. Looks at all embeddings."""
-    return {pack_id: int(count) for pack_id, count in connection.execute(_BY_PACK)}
+    held = select(embeddings.c.pack_id, func.count()).where(is_in(embeddings, Embedding.HELD))
+    rows = connection.execute(held.group_by(embeddings.c.pack_id))
+    return {pack_id: int(count) for pack_id, count in rows}
 
 
-# Where an embedding goes that is not held any more: back into the batch that still has it, else in line.
-UNHELD = f"CASE WHEN {_ELSEWHERE} THEN {PACKED} ELSE {WANTED} END"
-# Purpose: a pack is damaged: what it held is to be claimed or paid again.
-_UNHOLD = text(
-    f"UPDATE embeddings SET state = {UNHELD}, pack_id = NULL, pack_row = NULL, wanted_at = :now"
-    " WHERE pack_id = :pack"
-)
+def unhold(tx: Tx, where: ColumnElement[bool]) -> int:
+    """Vectors are lost: their embeddings go back into the batch that still has them, else in line. Returns how many."""
+    gone = {"pack_id": None, "pack_row": None, "wanted_at": tx.now}
+    return sum(
+        moves.move_set(tx, embeddings, where & which, Embedding.HELD, target, **gone)
+        for which, target in ((_ELSEWHERE, Embedding.PACKED), (~_ELSEWHERE, Embedding.WANTED))
+    )
 
 
 def lose_pack(tx: Tx, pack_id: int, cause: str) -> int:
     """Everything a damaged pack held is wanted again."""
-    lost = int(tx.connection.execute(_UNHOLD, {"now": tx.now, "pack": pack_id}).rowcount)
-    moves.record(tx, "embedding", 0, states.Embedding.HELD, states.Embedding.WANTED, f"{lost}: {cause}")
+    lost = unhold(tx, embeddings.c.pack_id == pack_id)
+    moves.record(tx, "embedding", 0, Embedding.HELD, Embedding.WANTED, f"{lost}: {cause}")
     return lost

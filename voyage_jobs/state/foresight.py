@@ -11,14 +11,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, delete, func, select, text, update
 
-from voyage_jobs.state import batches, documents
+from voyage_jobs.state import batches, documents, moves
 from voyage_jobs.state.embeddings import WantedEmbedding, waiting_by_source
-from voyage_jobs.state.schema import profiles
+from voyage_jobs.state.schema import FAILED, PACKED, PATH, WANTED, embeddings, is_in, lanes, profiles
+from voyage_jobs.state.schema import batches as batch_table
+from voyage_jobs.state.statements import RAW, slices
 from voyage_jobs.state.store import Tx
-
-_SLICE = 500  # parameters per look-up
+from voyage_jobs.states import Batch, Embedding
 
 
 @dataclass(frozen=True)
@@ -32,20 +33,13 @@ class Since:
     profile: int
 
 
-# Purpose: mark what waits or is on its way as older than the plan; and let nothing keep it back that is over some day
-# (a wait after failures, a batch that waits for an operator).
-_BEGIN = (
-    "UPDATE embeddings SET wanted_at = 0 WHERE state = 0",
-    "UPDATE embeddings SET wanted_at = 0 WHERE state = 1",
-    "DELETE FROM lanes",
-    "UPDATE batches SET state = 'closed' WHERE state = 'parked'",
-)
-
-
 def begin(tx: Tx, profile_id: int) -> Since:
     """From here on, what is found is the plan's."""
-    for statement in _BEGIN:
-        tx.connection.exec_driver_sql(statement)
+    older = is_in(embeddings, Embedding.WANTED, Embedding.PACKED)
+    tx.connection.execute(update(embeddings).where(older).values(wanted_at=0))
+    # Nothing keeps it back that is over some day: a wait after failures, a batch that waits for an operator.
+    tx.connection.execute(delete(lanes))
+    moves.pretend(tx, batch_table, is_in(batch_table, Batch.PARKED), Batch.CLOSED)
     mark = documents.mark(tx.connection)
     newest = batches.newest(tx.connection, 1)
     batch = newest[0].id if newest else 0
@@ -58,7 +52,7 @@ _IS_NEW = (
     "(d.id > :document OR EXISTS (SELECT 1 FROM transitions t WHERE t.kind = 'document' AND t.subject = d.id"
     " AND t.target = 'present' AND t.origin IN ('missing', 'gone') AND t.id > :transition))"
 )
-_AT = "CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END AS path"
+_AT = f"{PATH} AS path"
 # What a source has now: documents with another content, and those that came back with the content that they had.
 _FOUND = (
     f"SELECT {_AT}, v.content_hash, {_IS_NEW} AS is_new, v.id AS version_id FROM versions v"
@@ -70,7 +64,7 @@ _FOUND = (
     "  AND NOT EXISTS (SELECT 1 FROM versions n WHERE n.document_id = d.id AND n.id > :version)"
 )
 # Purpose: how many files were not there before (never seen, missing, given up), and how many had another content.
-_COUNT_FOUND = text(f"SELECT COALESCE(SUM(is_new), 0), COALESCE(SUM(NOT is_new), 0) FROM ({_FOUND})")
+_COUNT_FOUND = text(f"SELECT COALESCE(SUM(is_new), 0), COALESCE(SUM(1 - is_new), 0) FROM ({_FOUND})")
 # Purpose: whether one file was not there before.
 _IS_ONE_NEW = text(f"SELECT {_IS_NEW} FROM documents d WHERE d.id = :id")
 
@@ -89,7 +83,7 @@ def is_new(connection: Connection, document_id: int, since: Since) -> bool:
 # Purpose: which chunks of new versions have failed before, and are not sent again by themselves.
 _FAILED = text(
     "SELECT COUNT(*), COALESCE(SUM(c.tokens), 0) FROM embeddings e CROSS JOIN chunks c ON c.embedding_id = e.id"
-    " JOIN versions v ON v.id = c.version_id WHERE e.state = 3 AND v.id > :version AND v.source_id = :source"
+    f" JOIN versions v ON v.id = c.version_id WHERE e.state = {FAILED} AND v.id > :version AND v.source_id = :source"
 )
 
 
@@ -109,12 +103,13 @@ class Waited(NamedTuple):
 # Purpose: what waits since before, and is in no batch.
 _WAITING = text(
     "SELECT COUNT(*), COALESCE(SUM(tokens), 0) FROM embeddings"
-    " WHERE state = 0 AND profile_id = :profile AND wanted_at = 0"
+    f" WHERE state = {WANTED} AND profile_id = :profile AND wanted_at = 0"
 )
 # Purpose: that of it for which the state keeps no text.
-_TEXTLESS = (
+_TEXTLESS = text(
     'SELECT e.id, e.key, e.vectors, e.tokens, MIN(c.version_id), c.start, c."end" FROM embeddings e'
-    " CROSS JOIN chunks c ON c.embedding_id = e.id WHERE e.state = 0 AND e.profile_id = ? AND e.wanted_at = 0"
+    f" CROSS JOIN chunks c ON c.embedding_id = e.id WHERE e.state = {WANTED} AND e.profile_id = :profile"
+    " AND e.wanted_at = 0"
     " AND NOT EXISTS (SELECT 1 FROM chunks k JOIN texts t ON t.version_id = k.version_id"
     "  WHERE k.embedding_id = e.id) GROUP BY e.id"
 )
@@ -127,55 +122,50 @@ def waiting(connection: Connection, since: Since) -> Waited:
 
 def textless(connection: Connection, since: Since) -> Iterator[WantedEmbedding]:
     """That of it whose text can only be had from a file, if at all."""
-    for row in connection.exec_driver_sql(_TEXTLESS, (since.profile,)):
+    for row in connection.execute(_TEXTLESS, {"profile": since.profile}):
         yield WantedEmbedding(*row)
 
 
 # Purpose: what of a batch waits since before.
-_WAITED_FOR = (
+_WAITED_FOR = text(
     "SELECT COUNT(*), COALESCE(SUM(e.tokens), 0) FROM lines l"
-    " JOIN embeddings e ON e.id = l.embedding_id WHERE l.batch_id = ? AND e.wanted_at = 0"
+    " JOIN embeddings e ON e.id = l.embedding_id WHERE l.batch_id = :batch AND e.wanted_at = 0"
 )
 
 
 def waited_for(connection: Connection, batch_id: int) -> Waited:
     """What of a batch waits since before the plan."""
-    return Waited(*connection.exec_driver_sql(_WAITED_FOR, (batch_id,)).one())
+    return Waited(*connection.execute(_WAITED_FOR, {"batch": batch_id}).one())
 
 
 # Purpose: what the plan has packed, by the source that pays.
-_PACKED = (
+_PACKED = text(
     "SELECT l.source_id, SUM(e.tokens) FROM lines l JOIN embeddings e ON e.id = l.embedding_id"
-    " WHERE l.batch_id > ? GROUP BY l.source_id"
+    " WHERE l.batch_id > :batch GROUP BY l.source_id"
 )
 
 
 def asked_by_source(connection: Connection, since: Since) -> dict[int, int]:
     """Tokens that budgets are asked for: what the plan has packed and what it had to leave, by the source that pays."""
     asked = Counter(waiting_by_source(connection, since.profile))
-    asked.update({row[0]: int(row[1]) for row in connection.exec_driver_sql(_PACKED, (since.batch,))})
+    asked.update({row[0]: int(row[1]) for row in connection.execute(_PACKED, {"batch": since.batch})})
     return dict(asked)
 
 
 # --- sending ---
 
-# Purpose: this batch is at work at the provider, as far as the plan goes.
-_SENT = text("UPDATE batches SET state = 'running', remote_id = ref, input_file_id = ref WHERE id = :id")
-# Purpose: the oldest job is over: there is room for the next.
-_OVER = text(
-    "UPDATE batches SET state = 'closed' WHERE id ="
-    " (SELECT MIN(id) FROM batches WHERE state IN ('creating', 'running'))"
-)
-
 
 def sent(tx: Tx, batch_id: int) -> None:
     """A batch has become a job."""
-    tx.connection.execute(_SENT, {"id": batch_id})
+    ref = batch_table.c.ref
+    this = batch_table.c.id == batch_id
+    moves.pretend(tx, batch_table, this, Batch.RUNNING, remote_id=ref, input_file_id=ref)
 
 
 def end_oldest_job(tx: Tx) -> bool:
     """The job that has been at work for longest ends, if there is one. What it costs stays reserved."""
-    return tx.connection.execute(_OVER).rowcount > 0
+    running = select(func.min(batch_table.c.id)).where(is_in(batch_table, Batch.CREATING, Batch.RUNNING))
+    return moves.pretend(tx, batch_table, batch_table.c.id == running.scalar_subquery(), Batch.CLOSED) > 0
 
 
 # --- one by one, for the plan's file ---
@@ -195,15 +185,15 @@ class FoundDocument(NamedTuple):
 
 
 # Purpose: what of a new version was packed, and was not needed by a version before it.
-_SENT_FOR = (
+_SENT_FOR = text(
     "SELECT DISTINCT e.key, e.tokens FROM chunks c JOIN embeddings e ON e.id = c.embedding_id"
-    " WHERE c.version_id = ? AND e.state = 1 AND e.wanted_at > 0 AND NOT EXISTS (SELECT 1 FROM chunks o"
-    "  WHERE o.embedding_id = e.id AND o.version_id > ? AND o.version_id < c.version_id) ORDER BY c.ordinal"
+    f" WHERE c.version_id = :version AND e.state = {PACKED} AND e.wanted_at > 0 AND NOT EXISTS (SELECT 1 FROM chunks o"
+    "  WHERE o.embedding_id = e.id AND o.version_id > :since AND o.version_id < c.version_id) ORDER BY c.ordinal"
 )
 # Purpose: the same, one by one.
-_WAITED = (
+_WAITED = text(
     "SELECT e.key, e.tokens FROM lines l JOIN embeddings e ON e.id = l.embedding_id"
-    " WHERE l.batch_id = ? AND e.wanted_at = 0 ORDER BY l.line"
+    " WHERE l.batch_id = :batch AND e.wanted_at = 0 ORDER BY l.line"
 )
 
 
@@ -215,13 +205,13 @@ def documents_found(connection: Connection, source_id: int, since: Since) -> Ite
 
 def sent_for(connection: Connection, version_id: int, since: Since) -> Iterator[tuple[bytes, int]]:
     """(key, tokens) of what was packed because of a new version."""
-    for row in connection.exec_driver_sql(_SENT_FOR, (version_id, since.version)):
+    for row in connection.execute(_SENT_FOR, {"version": version_id, "since": since.version}):
         yield row[0], row[1]
 
 
 def waited_in(connection: Connection, batch_id: int) -> Iterator[tuple[bytes, int]]:
     """(key, tokens) of what is in a batch and waited before the plan."""
-    for row in connection.exec_driver_sql(_WAITED, (batch_id,)):
+    for row in connection.execute(_WAITED, {"batch": batch_id}):
         yield row[0], row[1]
 
 
@@ -230,13 +220,8 @@ def waited_in(connection: Connection, batch_id: int) -> Iterator[tuple[bytes, in
 
 def embedding_states(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, int]:
     """Key -> stored state of those embeddings that are known."""
-    found: dict[bytes, int] = {}
-    for at in range(0, len(keys), _SLICE):
-        part = tuple(keys[at : at + _SLICE])
-        marks = ",".join("?" * len(part))
-        rows = connection.exec_driver_sql(f"SELECT key, state FROM embeddings WHERE key IN ({marks})", part)
-        found.update((row[0], row[1]) for row in rows)
-    return found
+    found = (row for part in slices(keys) for row in RAW["embeddings by key"].rows(connection, *part))
+    return {key: state for _, key, state in found}
 
 
 def profile_row(connection: Connection, fingerprint: str) -> int | None:

@@ -1,4 +1,4 @@
-"""Facts about the file `state.db` itself, for `doctor`: which SQLite, which settings, which schema, how large."""
+"""The file `state.db` itself, for `doctor` and `verify`: which settings, which schema, how large, and what is wrong."""
 
 from __future__ import annotations
 
@@ -36,3 +36,17 @@ def file_facts(connection: Connection) -> FileFacts:
         bytes=page * int(pragma("page_count")),
         free_bytes=page * int(pragma("freelist_count")),
     )
+
+
+_MOST_DAMAGE = 20
+
+
+def file_damage(connection: Connection) -> list[str]:
+    """What SQLite itself finds wrong with the file, a line each; empty if nothing."""
+    found = [str(row[0]) for row in connection.exec_driver_sql(f"PRAGMA quick_check({_MOST_DAMAGE})")]
+    wrong = [line for line in found if line != "ok"]
+    for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+        wrong.append(f"{table} row {row} refers to a row of {parent} that is not there")
+        if len(wrong) >= _MOST_DAMAGE:
+            break
+    return wrong

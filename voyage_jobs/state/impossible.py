@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, CursorResult, text
 
 from voyage_jobs.state import mending
+from voyage_jobs.state.dialect import greatest, hexadecimal, least
 from voyage_jobs.state.embeddings import MALFORMED, SUCCESS
 from voyage_jobs.state.store import Tx
 from voyage_jobs.usage import MOST_BATCH_TOKENS, MOST_LINE_TOKENS
@@ -37,7 +38,7 @@ class _Place(NamedTuple):
 
 _OF_CHUNK = "'chunk ' || ordinal || ' of version ' || version_id"
 _PLACES = (
-    _Place("embeddings", "tokens", MOST_LINE_TOKENS, "'embedding ' || lower(hex(key))"),
+    _Place("embeddings", "tokens", MOST_LINE_TOKENS, f"'embedding ' || {hexadecimal('key')}"),
     _Place("chunks", "tokens", MOST_LINE_TOKENS, _OF_CHUNK),
     _Place("shelf", "tokens", MOST_LINE_TOKENS, _OF_CHUNK),
     _Place("lines", "tokens", MOST_LINE_TOKENS, "'line ' || line || ' of batch ' || batch_id"),
@@ -52,7 +53,7 @@ def find(connection: Connection) -> Iterator[str]:
     """Every number of tokens that cannot be, in words. Reads all lines, chunks and embeddings; adds up nothing."""
     for place in _PLACES:
         sql = f"SELECT {place.named}, {place.column} FROM {place.table} WHERE {place.wrong}"
-        for name, value in connection.exec_driver_sql(sql):
+        for name, value in connection.execute(text(sql)):
             yield f"{name}: {place.column} {value}"
 
 
@@ -67,18 +68,22 @@ _BATCHES = (
     f" AND ({_WRONG['spend', 'tokens']} OR {_WRONG['spend', 'assumed']})"
 )
 # Purpose: a text's tokens by its length, as the estimate has it for plain text (see tokens.py).
-_CHUNKS = 'UPDATE {table} SET tokens = MAX(1, ("end" - start + 2) / 3) WHERE {wrong}'
+_BY_LENGTH = greatest("1", '("end" - start + 2) / 3')
+_CHUNKS = f"UPDATE {{table}} SET tokens = {_BY_LENGTH} WHERE {{wrong}}"
 # Purpose: what its chunks have, each once; 1 where no chunk needs it.
+_SUM_OF_CHUNKS = (
+    "COALESCE((SELECT SUM(slot_tokens) FROM (SELECT MIN(c.tokens) AS slot_tokens FROM chunks c"
+    " WHERE c.embedding_id = embeddings.id GROUP BY c.slot) AS each_slot), 1)"
+)
 _TEXTS = (
-    f"UPDATE embeddings SET tokens = MIN({MOST_LINE_TOKENS}, MAX(1, COALESCE((SELECT SUM(slot_tokens) FROM"
-    " (SELECT MIN(c.tokens) AS slot_tokens FROM chunks c WHERE c.embedding_id = embeddings.id GROUP BY c.slot)), 1)))"
+    f"UPDATE embeddings SET tokens = {least(str(MOST_LINE_TOKENS), greatest('1', _SUM_OF_CHUNKS))}"
     f" WHERE {_WRONG['embeddings', 'tokens']}"
 )
 _PAID = f"outcome IN ({SUCCESS}, {MALFORMED})"
 # Purpose: what ran is assumed to have cost what was reserved for it; what did not run cost nothing.
 _LINES = (
-    f"UPDATE lines SET assumed = {_PAID}, tokens = CASE WHEN {_PAID} THEN"
-    f" (SELECT MAX(1, e.tokens) FROM embeddings e WHERE e.id = lines.embedding_id) END"
+    f"UPDATE lines SET assumed = CASE WHEN {_PAID} THEN 1 ELSE 0 END, tokens = CASE WHEN {_PAID} THEN"
+    f" (SELECT {greatest('1', 'e.tokens')} FROM embeddings e WHERE e.id = lines.embedding_id) END"
     f" WHERE {_WRONG['lines', 'tokens']}"
 )
 # Purpose: a batch reserves what its texts count, and is billed what its lines are.
@@ -86,7 +91,7 @@ _OF_BATCH = (
     "UPDATE batches SET tokens_estimated = (SELECT COALESCE(SUM(e.tokens), 0) FROM lines l"
     "  JOIN embeddings e ON e.id = l.embedding_id WHERE l.batch_id = batches.id),"
     " tokens_settled = CASE WHEN tokens_settled IS NOT NULL THEN"
-    "  (SELECT COALESCE(SUM(tokens), 0) FROM lines WHERE batch_id = batches.id) END WHERE id = ?"
+    "  (SELECT COALESCE(SUM(tokens), 0) FROM lines WHERE batch_id = batches.id) END WHERE id = :id"
 )
 # Purpose: what a reuse saved cannot be told afterwards, and is in no budget.
 _SAVED = (
@@ -106,7 +111,10 @@ class Replaced:
 
 def replace(tx: Tx) -> Replaced:
     """Put estimates in the place of every number of tokens that cannot be. Costs what `find` does."""
-    run = tx.connection.exec_driver_sql
+
+    def run(sql: str, **values: int) -> CursorResult[Any]:
+        return tx.connection.execute(text(sql), values)
+
     numbers = sum(1 for _ in find(tx.connection))
     batch_ids = [int(row[0]) for row in run(_BATCHES)]
     for table in ("chunks", "shelf"):
@@ -114,7 +122,7 @@ def replace(tx: Tx) -> Replaced:
     for sql in (_TEXTS, _LINES, _SAVED):
         run(sql)
     for batch_id in batch_ids:
-        run(_OF_BATCH, (batch_id,))
+        run(_OF_BATCH, id=batch_id)
     mending.book_again(tx, batch_ids)
     for batch_id in batch_ids:
         mending.note(tx, "batch", batch_id, _CAUSE)

@@ -6,9 +6,9 @@ creates that fail alike, refusals); `disk` what is written. steps/lanes.py decid
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from sqlalchemy import Connection, delete, text, update
+from sqlalchemy import Connection, delete, select, text, update
 
 from voyage_jobs.state.schema import lanes
 from voyage_jobs.state.store import Tx
@@ -66,10 +66,10 @@ def due_no_later(tx: Tx, latest: int) -> None:
     tx.connection.execute(update(lanes).where(lanes.c.until_at > latest).values(until_at=latest))
 
 
-# Purpose: every shared circuit that is open. Asked many times a turn: plain SQL spares SQLAlchemy's work on it.
-_CLOSED = "SELECT name, until_at, failures, since_at, code, message, hint FROM lanes"
+# Purpose: every shared circuit that is open. Asked many times a turn.
+_CLOSED = select(*(lanes.c[field.name] for field in fields(Lane)))
 
 
 def closed(connection: Connection) -> dict[str, Lane]:
     """Every lane in trouble, by name (one whose time is over is due for another try)."""
-    return {row[0]: Lane(*row) for row in connection.exec_driver_sql(_CLOSED)}
+    return {row[0]: Lane(*row) for row in connection.execute(_CLOSED)}

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import Connection, func, insert, select, text
+from sqlalchemy import Connection, TextClause, func, insert, select, text
 
 from voyage_jobs.state.schema import batches, spend
 from voyage_jobs.state.store import Tx
@@ -46,24 +46,24 @@ class Share(NamedTuple):
 
 
 # Purpose: what the lines of a batch may cost, by source.
-_COUNTED = (
+_COUNTED = text(
     "SELECT l.source_id, SUM(e.tokens) FROM lines l JOIN embeddings e ON e.id = l.embedding_id"
-    " WHERE l.batch_id = ? GROUP BY l.source_id"
+    " WHERE l.batch_id = :batch GROUP BY l.source_id"
 )
 # Purpose: what was set aside for a batch, by source.
-_RESERVED = (
+_RESERVED = text(
     "SELECT source_id, SUM(CASE kind WHEN 'reserved' THEN tokens ELSE -tokens END) FROM spend"
-    " WHERE batch_id = ? AND kind IN ('reserved', 'released') GROUP BY source_id"
+    " WHERE batch_id = :batch AND kind IN ('reserved', 'released') GROUP BY source_id"
 )
 # Purpose: what the lines of a batch did cost, by source.
-_BILLED = (
-    "SELECT source_id, SUM(tokens), SUM(assumed * tokens) FROM lines WHERE batch_id = ? AND tokens > 0"
+_BILLED = text(
+    "SELECT source_id, SUM(tokens), SUM(assumed * tokens) FROM lines WHERE batch_id = :batch AND tokens > 0"
     " GROUP BY source_id"
 )
 
 # Purpose: what was booked as the bill of a batch, with the other sign, by source.
-_TAKEN_BACK = (
-    f"SELECT source_id, -SUM(tokens), -SUM(assumed) FROM spend WHERE batch_id = ? AND kind IN {BILLED}"
+_TAKEN_BACK = text(
+    f"SELECT source_id, -SUM(tokens), -SUM(assumed) FROM spend WHERE batch_id = :batch AND kind IN {BILLED}"
     " GROUP BY source_id"
 )
 
@@ -75,7 +75,7 @@ def reserve(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
 
 def release(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
     """Give a batch's reservation back, once: it was settled, or came to nothing."""
-    if not sum(int(share) for _, share in tx.connection.exec_driver_sql(_RESERVED, (batch_id,))):
+    if not sum(int(share) for _, share in tx.connection.execute(_RESERVED, {"batch": batch_id})):
         return  # its results were settled before they were given up
     _book(tx, batch_id, "released", tokens, price, _RESERVED)
 
@@ -121,9 +121,9 @@ def settle_found(tx: Tx, kind: str, tokens: int, price: float | None, at: int) -
     tx.connection.execute(insert(spend).values(**row))
 
 
-def _book(tx: Tx, batch_id: int, kind: str, tokens: int, price: float | None, shares_of: str) -> None:
+def _book(tx: Tx, batch_id: int, kind: str, tokens: int, price: float | None, shares_of: TextClause) -> None:
     """Book `tokens` in the shares that a statement finds; without a source where these do not come to that sum."""
-    found = tx.connection.exec_driver_sql(shares_of, (batch_id,))
+    found = tx.connection.execute(shares_of, {"batch": batch_id})
     shares = [Share(*row) for row in found if row[1]]
     if sum(share.tokens for share in shares) != tokens or not shares:
         shares = [Share(None, tokens, min(tokens, sum(share.assumed for share in shares)))]
@@ -160,8 +160,8 @@ class Totals:
 
 # Purpose: sums by kind, and whether any row of that kind has no price.
 _TOTALS = text(
-    "SELECT kind, SUM(tokens) AS tokens, SUM(usd) AS usd, SUM(usd IS NULL AND tokens > 0) AS unpriced,"
-    " SUM(assumed) AS assumed FROM spend WHERE at >= :since GROUP BY kind"
+    "SELECT kind, SUM(tokens) AS tokens, SUM(usd) AS usd, SUM(assumed) AS assumed,"
+    " COUNT(*) FILTER (WHERE usd IS NULL AND tokens > 0) AS unpriced FROM spend WHERE at >= :since GROUP BY kind"
 )
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, update
+from sqlalchemy import bindparam, delete, select, text, update
 
 from voyage_jobs import states
 from voyage_jobs.state import audit, ledger, moves, versions
-from voyage_jobs.state.embeddings import OPEN, RETURNED, UNHELD
+from voyage_jobs.state import embeddings as embedding_rows
+from voyage_jobs.state.embeddings import OPEN, RETURNED
 from voyage_jobs.state.orders import LOST_ANSWER
-from voyage_jobs.state.schema import HELD, PACKED, WANTED, batches, spend, texts
+from voyage_jobs.state.schema import batches, documents, embeddings, lines, packs, spend, texts
 from voyage_jobs.state.schema import versions as version_table
+from voyage_jobs.state.statements import slices
 from voyage_jobs.state.store import Tx
 from voyage_jobs.state.versions import UNSETTLED_MTIME
 
@@ -30,24 +32,26 @@ def drop_leftovers(tx: Tx, version_ids: Sequence[int]) -> None:
 
 def want_astray(tx: Tx, embedding_ids: Sequence[int]) -> None:
     """Packed embeddings that no open batch has are wanted again."""
-    sql = f"UPDATE embeddings SET state = {WANTED}, wanted_at = ? WHERE id = ? AND state = {PACKED}"
-    tx.raw.executemany(sql, [(tx.now, embedding_id) for embedding_id in embedding_ids])
+    mine = embeddings.c.id == bindparam("of_id")
+    packed, wanted = states.Embedding.PACKED, states.Embedding.WANTED
+    rows = ((embedding_id,) for embedding_id in embedding_ids)
+    moves.move_each(tx, embeddings, mine, packed, wanted, ("of_id",), rows, wanted_at=tx.now)
 
 
 def close_lines(tx: Tx, batch_ids: Sequence[int]) -> None:
     """Lines of batches that are over, and that have no end, came to nothing."""
-    sql = "UPDATE lines SET outcome = ? WHERE batch_id = ? AND outcome = ?"
-    tx.raw.executemany(sql, [(RETURNED, batch_id, OPEN) for batch_id in batch_ids])
+    for part in slices(batch_ids):
+        still = lines.c.batch_id.in_(part) & (lines.c.outcome == OPEN)
+        tx.connection.execute(update(lines).where(still).values(outcome=RETURNED))
 
 
 def make_anew(tx: Tx, version_ids: Sequence[int], cause: str) -> None:
     """Have versions replaced by new ones of the same content: in doubt until then, and their files read again."""
     for version_id in version_ids:
-        row = tx.connection.exec_driver_sql(
-            "SELECT document_id, state FROM versions WHERE id = ?", (version_id,)
-        ).one()
+        where = version_table.c.id == version_id
+        found = select(version_table.c.document_id, version_table.c.state).where(where)
+        row = tx.connection.execute(found).one()
         if row.state == states.Version.PUBLISHED:
-            where = version_table.c.id == version_id
             tx.connection.execute(update(version_table).where(where).values(doubtful=1))
             versions.discard(tx, [version_id])
         else:
@@ -57,14 +61,15 @@ def make_anew(tx: Tx, version_ids: Sequence[int], cause: str) -> None:
 
 def forget_stats(tx: Tx, document_ids: Sequence[int]) -> None:
     """Have these documents read again by the next scan."""
-    sql = "UPDATE documents SET mtime_ns = ? WHERE id = ?"
-    tx.raw.executemany(sql, [(UNSETTLED_MTIME, document_id) for document_id in document_ids])
+    for part in slices(document_ids):
+        unsettled = update(documents).where(documents.c.id.in_(part)).values(mtime_ns=UNSETTLED_MTIME)
+        tx.connection.execute(unsettled)
 
 
 # Purpose: is a newer version of the same document on its way?
-_OVERTAKEN = (
+_OVERTAKEN = text(
     "SELECT 1 FROM versions v JOIN versions n ON n.document_id = v.document_id"
-    " WHERE v.id = ? AND n.state IN ('waiting', 'ready')"
+    " WHERE v.id = :id AND n.state IN ('waiting', 'ready')"
 )
 
 
@@ -78,7 +83,7 @@ def publish_again(tx: Tx, version_ids: Sequence[int], cause: str) -> None:
         state = audit.current_state(tx.connection, "version", version_id)
         if state != states.Version.PUBLISHED:
             continue
-        if tx.connection.exec_driver_sql(_OVERTAKEN, (version_id,)).first() is not None:
+        if tx.connection.execute(_OVERTAKEN, {"id": version_id}).first() is not None:
             overtaken.append(version_id)
             continue
         ready, published = states.Version.READY, states.Version.PUBLISHED
@@ -89,42 +94,38 @@ def publish_again(tx: Tx, version_ids: Sequence[int], cause: str) -> None:
 
 def move_held(tx: Tx, embedding_id: int, row: int | None) -> None:
     """The vectors of a held embedding lie elsewhere in its pack, or nowhere: then it is wanted again."""
+    mine = embeddings.c.id == embedding_id
     if row is None:
-        sql = (
-            f"UPDATE embeddings SET state = {UNHELD}, pack_id = NULL, pack_row = NULL, wanted_at = ?"
-            f" WHERE id = ? AND state = {HELD}"
-        )
-        tx.raw.execute(sql, (tx.now, embedding_id))
+        embedding_rows.unhold(tx, mine)
         held, wanted = states.Embedding.HELD, states.Embedding.WANTED
         moves.record(tx, "embedding", embedding_id, held, wanted, "its pack does not hold it")
     else:
-        tx.raw.execute("UPDATE embeddings SET pack_row = ? WHERE id = ?", (row, embedding_id))
+        tx.connection.execute(update(embeddings).where(mine).values(pack_row=row))
 
 
 def pack_and_key(tx: Tx, embedding_id: int) -> tuple[str, bytes] | None:
     """The pack a held embedding is said to be in, and its key; None if it is not held."""
-    row = tx.connection.exec_driver_sql(
-        "SELECT p.name, e.key FROM embeddings e JOIN packs p ON p.id = e.pack_id WHERE e.id = ?",
-        (embedding_id,),
-    ).first()
+    held = select(packs.c.name, embeddings.c.key).join(packs, packs.c.id == embeddings.c.pack_id)
+    row = tx.connection.execute(held.where(embeddings.c.id == embedding_id)).first()
     return None if row is None else (row[0], row[1])
+
+
+# Purpose: what a batch says of its money, and its lines.
+_MONEY = text(
+    "SELECT state, tokens_estimated AS estimated, usd_per_million AS price, created_at,"
+    " COALESCE(collected_at, ended_at) AS ended_at, tokens_settled AS settled, mode,"
+    f" mode = 'sync' AND {LOST_ANSWER} AS is_lost,"
+    " (SELECT SUM(tokens) FROM lines WHERE batch_id = b.id) AS of_lines FROM batches b WHERE id = :id"
+)
 
 
 def book_again(tx: Tx, batch_ids: Sequence[int]) -> None:
     """Replace what is booked for batches by what they and their lines say."""
     for batch_id in batch_ids:
-        batch = tx.connection.exec_driver_sql(
-            "SELECT state, tokens_estimated AS estimated, usd_per_million AS price, created_at,"
-            " COALESCE(collected_at, ended_at) AS ended_at, tokens_settled AS settled, mode,"
-            f" mode = 'sync' AND {LOST_ANSWER} AS is_lost,"
-            " (SELECT SUM(tokens) FROM lines WHERE batch_id = b.id) AS of_lines FROM batches b WHERE id = ?",
-            (batch_id,),
-        ).one()
+        batch = tx.connection.execute(_MONEY, {"id": batch_id}).one()
         wrong = spend.c.batch_id == batch_id
-        if (
-            batch.mode == states.Mode.BATCH
-        ):  # that of a job that an operator gave up is known by its booking alone
-            wrong &= spend.c.kind != "maybe_paid"
+        if batch.mode == states.Mode.BATCH:
+            wrong &= spend.c.kind != "maybe_paid"  # a job that was given up is known by its booking alone
         tx.connection.execute(delete(spend).where(wrong))
         ledger.reserve(tx, batch_id, batch.estimated, batch.price)
         if batch.state in _OVER or batch.settled is not None:  # or parked, with results that cannot be used
@@ -142,11 +143,11 @@ def book_again(tx: Tx, batch_ids: Sequence[int]) -> None:
 
 def _at_their_time(tx: Tx, batch_id: int, created_at: int, ended_at: int | None) -> None:
     """Budgets count by day: what is booked again belongs to the day on which it was spent."""
-    sql = "UPDATE spend SET at = ? WHERE batch_id = ? AND kind = 'reserved'"
-    tx.raw.execute(sql, (created_at, batch_id))
-    if ended_at is not None:
-        sql = "UPDATE spend SET at = ? WHERE batch_id = ? AND kind != 'reserved'"
-        tx.raw.execute(sql, (ended_at, batch_id))
+    reserved = spend.c.kind == "reserved"
+    for at, kinds in ((created_at, reserved), (ended_at, ~reserved)):
+        if at is not None:
+            which = (spend.c.batch_id == batch_id) & kinds
+            tx.connection.execute(update(spend).where(which).values(at=at))
 
 
 def put_on_record(tx: Tx, kind: str, subject: int) -> None:
@@ -158,5 +159,5 @@ def note(tx: Tx, kind: str, subject: int, cause: str) -> None:
     """Put something into the history of a row without moving it."""
     state = audit.current_state(tx.connection, kind, subject)
     if state is not None:
-        sql = "INSERT INTO transitions (kind, subject, origin, target, at, epoch, cause) VALUES (?, ?, ?, ?, ?, ?, ?)"
-        tx.raw.execute(sql, (kind, subject, state, state, tx.now, tx.epoch, cause))
+        here = audit.KINDS[kind][1](state)
+        moves.record(tx, kind, subject, here, here, cause)

@@ -9,6 +9,7 @@ import orjson
 from sqlalchemy import Connection, bindparam, delete, exists, insert, select, text, update
 
 from voyage_jobs.state.schema import daemon, meta, requests
+from voyage_jobs.state.statements import new_id
 from voyage_jobs.state.store import Tx
 
 PROFILE = "profile"
@@ -41,13 +42,13 @@ _HERE = text(
 )
 
 
-# Purpose: one fact. Asked many times a turn, like the next ones in lanes.py and pauses.py.
-_GET = "SELECT value FROM meta WHERE key = ?"
+# Purpose: one fact. Asked many times a turn.
+_GET = select(meta.c.value).where(meta.c.key == bindparam("key"))
 
 
 def get(connection: Connection, key: str) -> str | None:
     """One fact, or None."""
-    return connection.exec_driver_sql(_GET, (key,)).scalar()
+    return connection.execute(_GET, {"key": key}).scalar()
 
 
 def put(tx: Tx, key: str, value: str) -> None:
@@ -142,7 +143,7 @@ def ask(tx: Tx, who_: str, command: str, arguments: Mapping[str, object]) -> int
     """Leave a request for the process that holds the lock."""
     body = orjson.dumps(dict(arguments)).decode()
     values = {"asked_at": tx.now, "who": who_, "command": command, "arguments": body}
-    return int(tx.connection.execute(insert(requests).values(**values)).lastrowid)
+    return new_id(tx.connection, insert(requests).values(**values))
 
 
 _OPEN_REQUESTS = select(requests).where(requests.c.done_at.is_(None)).order_by(requests.c.id)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
 
-from voyage_jobs.state.schema import deliveries, notices
+from voyage_jobs.state.schema import FAILED, deliveries, notices
+from voyage_jobs.state.statements import new_id
 from voyage_jobs.state.store import Tx
 
 
@@ -58,7 +59,7 @@ def tell(
         "body": body,
     }
     row = insert(notices).values(**values, over_at=tx.now if over else None)
-    notice_id = int(tx.connection.execute(row).lastrowid)
+    notice_id = new_id(tx.connection, row)
     for sink in sinks:
         tx.connection.execute(insert(deliveries).values(notice_id=notice_id, sink=sink, due_at=tx.now))
     return notice_id
@@ -184,7 +185,7 @@ class Untold:
 
 # Purpose: sinks that have failed several times in a row, or messages that were given up.
 _TROUBLE = text(
-    "SELECT sink, SUM(done_at IS NULL) AS waiting, SUM(done_at IS NOT NULL) AS given_up, MAX(error) AS error"
+    "SELECT sink, COUNT(*) FILTER (WHERE done_at IS NULL) AS waiting, COUNT(done_at) AS given_up, MAX(error) AS error"
     " FROM deliveries WHERE error IS NOT NULL AND"
     " ((done_at IS NULL AND failures >= :failures) OR done_at >= :since) GROUP BY sink ORDER BY sink"
 )
@@ -198,7 +199,7 @@ def untold(connection: Connection, failures: int, since: int) -> list[Untold]:
 
 # Purpose: what was refused for good and is still in a document.
 _FAILED = text(
-    "SELECT COUNT(*) FROM embeddings e WHERE e.state = 3"
+    f"SELECT COUNT(*) FROM embeddings e WHERE e.state = {FAILED}"
     " AND EXISTS (SELECT 1 FROM chunks c WHERE c.embedding_id = e.id)"
 )
 

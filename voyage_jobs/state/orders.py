@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 
 from voyage_jobs import states
 from voyage_jobs.state import batches
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.state.embeddings import MALFORMED, SUCCESS
-from voyage_jobs.state.identity import Made
+from voyage_jobs.state.embeddings import MALFORMED, OPEN, SUCCESS
+from voyage_jobs.state.schema import PACKED
+from voyage_jobs.state.schema import batches as batch_table
+from voyage_jobs.state.versions import Made
 
 LOST_ANSWER = "EXISTS (SELECT 1 FROM attempts a WHERE a.batch_id = b.id AND a.state = 'lost')"
 """Whether the answer to the batch `b`, which was sent at once, is lost: a condition of SQL."""
@@ -19,14 +21,14 @@ LOST_ANSWER = "EXISTS (SELECT 1 FROM attempts a WHERE a.batch_id = b.id AND a.st
 
 def batches_of(connection: Connection, order_ref: str) -> list[BatchRow]:
     """The batches of one order, first to last."""
-    ids = connection.exec_driver_sql("SELECT id FROM batches WHERE order_ref = ? ORDER BY id", (order_ref,))
-    return [batches.get(connection, batch_id) for (batch_id,) in ids.all()]
+    ids = select(batch_table.c.id).where(batch_table.c.order_ref == order_ref).order_by(batch_table.c.id)
+    return [batches.get(connection, batch_id) for batch_id in connection.execute(ids).scalars().all()]
 
 
 def batches_about(connection: Connection, document_id: int) -> list[int]:
     """The ids of the batches that were ordered for a document."""
-    sql = "SELECT id FROM batches WHERE document_id = ? ORDER BY id"
-    return list(connection.exec_driver_sql(sql, (document_id,)).scalars())
+    ids = select(batch_table.c.id).where(batch_table.c.document_id == document_id).order_by(batch_table.c.id)
+    return list(connection.execute(ids).scalars())
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Outcome:
 # Purpose: what came of one order. (`outcome` is that of a line.)
 _OUTCOME = text(
     "SELECT (SELECT COUNT(*) FROM attempts a JOIN batches b ON b.id = a.batch_id WHERE b.order_ref = :order),"
-    f" TOTAL(e.vectors * (l.outcome = {SUCCESS})), TOTAL(e.vectors * (l.outcome = {MALFORMED}))"
+    f" COALESCE(SUM(e.vectors) FILTER (WHERE l.outcome = {SUCCESS}), 0),"
+    f" COALESCE(SUM(e.vectors) FILTER (WHERE l.outcome = {MALFORMED}), 0)"
     " FROM batches b JOIN lines l ON l.batch_id = b.id JOIN embeddings e ON e.id = l.embedding_id"
     " WHERE b.order_ref = :order"
 )
@@ -52,10 +55,13 @@ def outcome_of(connection: Connection, order_ref: str) -> Outcome:
     return Outcome(*map(int, connection.execute(_OUTCOME, {"order": order_ref}).one()))
 
 
+# Purpose: is the answer to one batch lost?
+_IS_LOST = text(f"SELECT {LOST_ANSWER} FROM batches b WHERE b.id = :id")
+
+
 def is_lost(connection: Connection, batch_id: int) -> bool:
     """Whether the answer to a batch that was sent at once is lost."""
-    sql = f"SELECT {LOST_ANSWER} FROM batches b WHERE b.id = ?"
-    return bool(connection.exec_driver_sql(sql, (batch_id,)).scalar_one())
+    return bool(connection.execute(_IS_LOST, {"id": batch_id}).scalar_one())
 
 
 @dataclass(frozen=True)
@@ -74,43 +80,46 @@ class NeededEmbedding:
     batch_ref: str | None
 
 
-# What is expected of an embedding by an open batch, if it is in one.
+# What is expected of an embedding by an open batch, the first that it is in, if it is in one.
 _TRAVELS = (
-    " LEFT JOIN lines l ON l.embedding_id = e.id AND l.outcome = 0 AND e.state = 1"
+    f" LEFT JOIN lines l ON l.embedding_id = e.id AND l.outcome = {OPEN} AND e.state = {PACKED}"
+    f"  AND l.batch_id = (SELECT MIN(o.batch_id) FROM lines o WHERE o.embedding_id = e.id AND o.outcome = {OPEN})"
     " LEFT JOIN batches b ON b.id = l.batch_id"
 )
 # Purpose: what the newest content of a document needs, in reading order, and the open batch that each travels in.
-_NEEDED = (
+_NEEDED = text(
     'SELECT e.id, e.key, e.vectors, e.tokens, e.state, c.version_id, c.start, c."end", b.id, b.ref FROM versions v'
     f" JOIN chunks c ON c.version_id = v.id JOIN embeddings e ON e.id = c.embedding_id{_TRAVELS}"
-    " WHERE v.document_id = ? AND v.state IN ('waiting', 'ready', 'published') AND v.retire = 0 AND v.doubtful = 0"
+    " WHERE v.document_id = :document AND v.state IN ('waiting', 'ready', 'published')"
+    "  AND v.retire = 0 AND v.doubtful = 0"
     "  AND v.id = (SELECT MAX(n.id) FROM versions n WHERE n.document_id = v.document_id"
     "   AND n.state IN ('waiting', 'ready', 'published'))"
-    " GROUP BY e.id ORDER BY MIN(c.ordinal)"
+    "  AND c.ordinal = (SELECT MIN(f.ordinal) FROM chunks f WHERE f.version_id = v.id AND f.embedding_id = e.id)"
+    " ORDER BY c.ordinal"
 )
 # Purpose: how one embedding stands, and the open batch that it travels in.
-_KNOWN = f"SELECT e.state, b.ref FROM embeddings e{_TRAVELS} WHERE e.key = ?"
+_KNOWN = text(f"SELECT e.state, b.ref FROM embeddings e{_TRAVELS} WHERE e.key = :key")
 # Purpose: where a document's newest content stands.
-_STANDS = (
-    "SELECT state, content_hash, text_hash, splitter FROM versions WHERE document_id = ?"
+_STANDS = text(
+    "SELECT state, content_hash, text_hash, splitter FROM versions WHERE document_id = :document"
     " AND state IN ('waiting', 'ready', 'published') ORDER BY id DESC LIMIT 1"
 )
 
 
 def needed(connection: Connection, document_id: int) -> list[NeededEmbedding]:
     """The embeddings of the newest live version of a document, each once."""
-    return [NeededEmbedding(*row) for row in connection.exec_driver_sql(_NEEDED, (document_id,))]
+    return [NeededEmbedding(*row) for row in connection.execute(_NEEDED, {"document": document_id})]
 
 
 def known(connection: Connection, key: bytes) -> tuple[int, str | None] | None:
     """(stored state, ref of the open batch it is in) of an embedding; None if it was never wanted."""
-    row = connection.exec_driver_sql(_KNOWN, (key,)).first()
+    row = connection.execute(_KNOWN, {"key": key}).first()
     return None if row is None else (int(row[0]), row[1])
 
 
 def newest_content(connection: Connection, document_id: int) -> tuple[states.Version, Made] | None:
     """(state, identity) of the newest live version of a document, if it has one."""
-    row = connection.exec_driver_sql(_STANDS, (document_id,)).first()
+    row = connection.execute(_STANDS, {"document": document_id}).first()
     return None if row is None else (states.Version(row[0]), Made(*row[1:]))
 
 
@@ -127,7 +136,8 @@ class Tally:
 # Purpose: requests whose answer is lost.
 _LOST = text(
     "SELECT COUNT(*) AS calls, COALESCE(SUM(b.inputs), 0) AS inputs, COALESCE(SUM(b.tokens_estimated), 0) AS tokens,"
-    " SUM(b.tokens_estimated * b.usd_per_million / 1000000.0) AS usd, SUM(b.usd_per_million IS NULL) AS unpriced"
+    " SUM(b.tokens_estimated * b.usd_per_million / 1000000.0) AS usd,"
+    " COUNT(*) FILTER (WHERE b.usd_per_million IS NULL) AS unpriced"
     " FROM attempts a JOIN batches b ON b.id = a.batch_id"
     " WHERE b.mode = 'sync' AND a.state = 'lost' AND a.closed_at >= :since"
 )
@@ -135,7 +145,7 @@ _LOST = text(
 _TWICE = text(
     "SELECT COUNT(DISTINCT l.batch_id) AS calls, COALESCE(SUM(e.vectors), 0) AS inputs,"
     " COALESCE(SUM(o.tokens), 0) AS tokens, SUM(o.tokens * t.usd_per_million / 1000000.0) AS usd,"
-    " SUM(t.usd_per_million IS NULL) AS unpriced"
+    " COUNT(*) FILTER (WHERE t.usd_per_million IS NULL) AS unpriced"
     " FROM batches b JOIN lines l ON l.batch_id = b.id JOIN lines o ON o.embedding_id = l.embedding_id"
     " JOIN batches t ON t.id = o.batch_id JOIN embeddings e ON e.id = l.embedding_id"
     f" WHERE b.mode = 'sync' AND l.outcome = {SUCCESS} AND t.mode = 'batch' AND o.tokens > 0"

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import orjson
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from voyage_jobs.clock import iso
 from voyage_jobs.state import notes
+from voyage_jobs.state.schema import meta
 from voyage_jobs.state.store import Tx
 
 EVERYTHING = "everything"
@@ -17,9 +18,8 @@ SENDING = "sending"
 _SOURCE = "source:"
 _PREFIX = "pause."
 
-# Purpose: every pause. Keys are the table's order: a short look, taken several times a turn, hence in plain SQL.
-_ALL = "SELECT value FROM meta WHERE key BETWEEN ? AND ?"
-_BOUNDS = (_PREFIX, _PREFIX + "\U0010ffff")
+# Purpose: every pause. Keys are the table's order: a short look.
+_ALL = select(meta.c.value).where(meta.c.key.between(_PREFIX, _PREFIX + "\U0010ffff"))
 
 
 @dataclass(frozen=True)
@@ -87,5 +87,5 @@ def end(tx: Tx, what: str) -> None:
 
 def now(connection: Connection, now_us: int) -> Pauses:
     """What rests now; a pause whose time is over is none."""
-    found = [Pause(**orjson.loads(row[0])) for row in connection.exec_driver_sql(_ALL, _BOUNDS)]
+    found = [Pause(**orjson.loads(row[0])) for row in connection.execute(_ALL)]
     return Pauses({each.what: each for each in found if each.until_at is None or each.until_at > now_us})

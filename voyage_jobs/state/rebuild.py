@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import orjson
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, func, select, text
 
 from voyage_jobs import states
 from voyage_jobs.profile import Profile
-from voyage_jobs.state import embeddings, moves, notes
-from voyage_jobs.state.schema import HELD
+from voyage_jobs.state import embeddings as embedding_rows
+from voyage_jobs.state import moves, notes
+from voyage_jobs.state.schema import PATH, chunks, embeddings, is_in, profiles
 from voyage_jobs.state.schema import versions as version_table
 from voyage_jobs.state.store import Tx
 
@@ -108,9 +109,10 @@ class Progress:
 
 # Purpose: what is wanted under the target.
 _WANTED = text(
-    "SELECT COUNT(*) AS documents, COALESCE(SUM(state = 'ready'), 0) AS ready, COALESCE(SUM(chunks), 0) AS chunks,"
+    "SELECT COUNT(*) AS documents, COUNT(*) FILTER (WHERE state = 'ready') AS ready,"
+    " COALESCE(SUM(chunks), 0) AS chunks,"
     " COALESCE(SUM(open_chunks), 0) AS open_chunks, COALESCE(SUM(failed_chunks), 0) AS failed_chunks,"
-    " COALESCE(SUM(state = 'waiting' AND open_chunks = 0), 0) AS refused"
+    " COUNT(*) FILTER (WHERE state = 'waiting' AND open_chunks = 0) AS refused"
     " FROM versions WHERE state IN ('waiting', 'ready') AND profile_id = :profile"
 )
 # What the table shows: also what is to be published anew there, and has not been.
@@ -157,7 +159,7 @@ def surely_open(connection: Connection, profile_id: int) -> bool:
 
 # Purpose: the paths of documents that would be left out, for a person to look at.
 _UNREAD_PATHS = text(
-    "SELECT DISTINCT s.name || ':' || CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END FROM versions v"
+    f"SELECT DISTINCT s.name || ':' || {PATH} FROM versions v"
     " JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
     " JOIN sources s ON s.id = d.source_id"
     f" WHERE {_SHOWN} AND v.profile_id != :profile"
@@ -187,7 +189,7 @@ _SPENT = text(
     " SUM(CASE p.kind WHEN 'settled' THEN p.usd END),"
     " COALESCE(SUM(CASE p.kind WHEN 'reserved' THEN p.tokens WHEN 'released' THEN -p.tokens ELSE 0 END), 0),"
     " SUM(CASE p.kind WHEN 'reserved' THEN p.usd WHEN 'released' THEN -p.usd END),"
-    " COALESCE(SUM(p.usd IS NULL), 0)"
+    " COUNT(*) FILTER (WHERE p.usd IS NULL)"
     " FROM batches b JOIN spend p ON p.batch_id = b.id WHERE b.profile_id = :profile AND b.created_at >= :since"
 )
 
@@ -203,27 +205,23 @@ def spent(connection: Connection, profile_id: int, since: int) -> Spent:
     return Spent(int(settled), settled_usd, max(0, int(reserved)), reserved_usd)
 
 
-# Purpose: the tokens of everything that is shown or on its way there: of every chunk, or of every text that ever was.
-_LIVE_TOKENS = text(
-    "SELECT MIN((SELECT COALESCE(SUM(tokens), 0) FROM chunks),"
-    " (SELECT COALESCE(SUM(e.tokens), 0) FROM embeddings e JOIN profiles f ON f.id = e.profile_id"
-    "  WHERE f.fingerprint = :fingerprint AND e.state != 4))"
-)
-# Purpose: what is paid for under a profile already.
-_HELD_TOKENS = text(
-    "SELECT COALESCE(SUM(e.tokens), 0) FROM embeddings e JOIN profiles f ON f.id = e.profile_id"
-    f" WHERE f.fingerprint = :fingerprint AND e.state = {HELD}"
+_UNDER = select(func.coalesce(func.sum(embeddings.c.tokens), 0)).where(
+    embeddings.c.profile_id
+    == select(profiles.c.id).where(profiles.c.fingerprint == bindparam("fingerprint")).scalar_subquery()
 )
 
 
 def live_tokens(connection: Connection, fingerprint: str) -> int:
     """Tokens of all live texts, embedded under a profile; rather too many, since it reads no file."""
-    return int(connection.execute(_LIVE_TOKENS, {"fingerprint": fingerprint}).scalar_one())
+    of_chunks = connection.execute(select(func.coalesce(func.sum(chunks.c.tokens), 0))).scalar_one()
+    ever = _UNDER.where(~is_in(embeddings, states.Embedding.DROPPED))
+    return int(min(of_chunks, connection.execute(ever, {"fingerprint": fingerprint}).scalar_one()))
 
 
 def held_tokens(connection: Connection, fingerprint: str) -> int:
     """Tokens whose vectors are in packs under a profile, needed or not."""
-    return int(connection.execute(_HELD_TOKENS, {"fingerprint": fingerprint}).scalar_one())
+    held = _UNDER.where(is_in(embeddings, states.Embedding.HELD))
+    return int(connection.execute(held, {"fingerprint": fingerprint}).scalar_one())
 
 
 # --- beginning and giving up ---
@@ -260,7 +258,7 @@ def give_up_waiting(tx: Tx, cause: str, *, but: int | None) -> int:
         for origin in (states.Version.WAITING, states.Version.READY)
     )
     _let_go_of_chunks(tx)
-    embeddings.drop_unneeded(tx)
+    embedding_rows.drop_unneeded(tx)
     return given_up
 
 

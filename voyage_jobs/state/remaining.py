@@ -11,19 +11,19 @@ from voyage_jobs.state import batches, lanes, ledger, pauses, setback, sources
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.lanes import Lane
 from voyage_jobs.state.pauses import Pauses
-from voyage_jobs.state.schema import publications
+from voyage_jobs.state.schema import DROPPED, FAILED, WANTED, publications
 from voyage_jobs.state.sources import SourceRow
 
 # Purpose: what only `retry` moves on: failed, or cancelled while something still needs it.
 _STUCK = text(
-    "SELECT (SELECT COUNT(*) FROM embeddings e WHERE e.state = 3 AND EXISTS"
+    f"SELECT (SELECT COUNT(*) FROM embeddings e WHERE e.state = {FAILED} AND EXISTS"
     "  (SELECT 1 FROM chunks c WHERE c.embedding_id = e.id)) AS failed,"
-    " (SELECT COUNT(*) FROM embeddings e WHERE e.state = 4 AND EXISTS"
+    f" (SELECT COUNT(*) FROM embeddings e WHERE e.state = {DROPPED} AND EXISTS"
     "  (SELECT 1 FROM chunks c WHERE c.embedding_id = e.id)) AS cancelled"
 )
 # Purpose: what waits to be sent, to be shown, to be taken out.
 _WAITING = text(
-    "SELECT (SELECT COUNT(*) FROM embeddings WHERE state = 0 AND profile_id = :profile) AS wanted,"
+    f"SELECT (SELECT COUNT(*) FROM embeddings WHERE state = {WANTED} AND profile_id = :profile) AS wanted,"
     " (SELECT COUNT(*) FROM versions WHERE state = 'ready' AND state IN ('waiting', 'ready')) AS ready,"
     " (SELECT COUNT(*) FROM versions INDEXED BY ix_versions_retire"
     "  WHERE retire = 1 AND state = 'published') AS retiring"

@@ -8,13 +8,16 @@ corpus and are kept lean: `chunks` (about 40 bytes a row), `embeddings` (about 1
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import (
     BLOB,
     REAL,
     CheckConstraint,
     Column,
+    ColumnElement,
     ForeignKey,
+    FromClause,
     Index,
     Integer,
     MetaData,
@@ -22,6 +25,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
     text,
 )
 from sqlalchemy.schema import SchemaItem
@@ -44,12 +48,40 @@ EMBEDDING_CODES = {
     states.Embedding.FAILED: 3,
     states.Embedding.DROPPED: 4,
 }
-WANTED, PACKED, HELD, FAILED, DROPPED = range(5)
+WANTED, PACKED, HELD, FAILED, DROPPED = EMBEDDING_CODES.values()
+
+
+PATH = "CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END"
+"""How statements put the path of a document `d` in a folder `f` together."""
+
+
+def stored(state: states.State) -> str | int:
+    """What the column `state` holds for a state."""
+    if not isinstance(state, states.Embedding):  # words of two kinds may be equal
+        return str(state)
+    return EMBEDDING_CODES[states.Embedding.PACKED if state is states.Embedding.SUBMITTED else state]
+
+
+def is_in(table: FromClause, *wanted: states.State) -> ColumnElement[bool]:
+    """Whether a row is in one of these states. The words are part of the statement: partial indexes go by them."""
+    column: ColumnElement[Any] = table.c.state
+    words = dict.fromkeys(map(stored, wanted))
+    left_out = [word for word in dict.fromkeys(map(stored, type(wanted[0]))) if word not in words]
+    if len(left_out) == 1:  # an IN of several costs SQLite a table of its own each time it runs
+        return column != literal_column(repr(left_out[0]))
+    values: list[ColumnElement[Any]] = [literal_column(repr(word)) for word in words]
+    return column == values[0] if len(values) == 1 else column.in_(values)
 
 
 def _state(words: type[StrEnum]) -> CheckConstraint:
     listed = ", ".join(f"'{word}'" for word in words)
     return CheckConstraint(f"state IN ({listed})", name="state")
+
+
+def _index(name: str, *columns: Column[Any], where: str, unique: bool = False) -> Index:
+    """An index of a few rows, in whichever dialect: without its condition a unique one would refuse what is right."""
+    few = text(where)
+    return Index(name, *columns, unique=unique, sqlite_where=few, postgresql_where=few)
 
 
 def _table(name: str, *items: SchemaItem, rowid: bool = True) -> Table:
@@ -122,18 +154,10 @@ documents = _table(
     CheckConstraint("state != 'missing' OR missing_at IS NOT NULL", name="missing_says_since"),
 )
 Index("ix_documents_content_hash", documents.c.content_hash)
-Index(
-    "ix_documents_moved_from",
-    documents.c.source_id,
-    documents.c.moved_from,
-    sqlite_where=text("moved_from IS NOT NULL"),
+_index(
+    "ix_documents_moved_from", documents.c.source_id, documents.c.moved_from, where="moved_from IS NOT NULL"
 )
-Index(
-    "ix_documents_not_present",
-    documents.c.source_id,
-    documents.c.state,
-    sqlite_where=text("state != 'present'"),
-)
+_index("ix_documents_not_present", documents.c.source_id, documents.c.state, where="state != 'present'")
 
 versions = _table(
     "versions",
@@ -163,28 +187,15 @@ versions = _table(
     CheckConstraint("state != 'published' OR published_at IS NOT NULL", name="published_says_when"),
     CheckConstraint("open_chunks >= 0 AND failed_chunks >= 0", name="counts"),
 )
-Index(
-    "uq_versions_wanted",
-    versions.c.document_id,
-    unique=True,
-    sqlite_where=text("state IN ('waiting', 'ready')"),
-)
-Index(
-    "uq_versions_published",
-    versions.c.document_id,
-    unique=True,
-    sqlite_where=text("state = 'published'"),
-)
+_index("uq_versions_wanted", versions.c.document_id, where="state IN ('waiting', 'ready')", unique=True)
+_index("uq_versions_published", versions.c.document_id, where="state = 'published'", unique=True)
 Index("ix_versions_document_id", versions.c.document_id)
-Index(
-    "ix_versions_unpublished",
-    versions.c.state,
-    versions.c.source_id,
-    sqlite_where=text("state IN ('waiting', 'ready')"),
+_index(
+    "ix_versions_unpublished", versions.c.state, versions.c.source_id, where="state IN ('waiting', 'ready')"
 )
 
 Index("ix_versions_publication_id", versions.c.publication_id)
-Index("ix_versions_retire", versions.c.id, sqlite_where=text("retire = 1"))
+_index("ix_versions_retire", versions.c.id, where="retire = 1")
 
 texts = _table(
     "texts",
@@ -205,51 +216,45 @@ embeddings = _table(
     Column("wanted_at", Integer, nullable=False),
     Column("pack_id", Integer, ForeignKey("packs.id")),
     Column("pack_row", Integer),
-    CheckConstraint("state BETWEEN 0 AND 4", name="state"),
-    CheckConstraint("(state = 2) = (pack_id IS NOT NULL)", name="held_has_a_pack"),
+    CheckConstraint(f"state BETWEEN {WANTED} AND {DROPPED}", name="state"),
+    CheckConstraint(f"(state = {HELD}) = (pack_id IS NOT NULL)", name="held_has_a_pack"),
 )
-Index(  # covers what the backlog is asked for many times a turn
+# covers what the backlog is asked for many times a turn
+_index(
     "ix_embeddings_wanted",
     embeddings.c.profile_id,
     embeddings.c.refusals,
     embeddings.c.id,
     embeddings.c.tokens,
     embeddings.c.wanted_at,
-    sqlite_where=text("state = 0"),
+    where=f"state = {WANTED}",
 )
-Index("ix_embeddings_dropped", embeddings.c.id, sqlite_where=text("state = 4"))
-Index("ix_embeddings_failed", embeddings.c.id, sqlite_where=text("state = 3"))
-Index("ix_embeddings_packed", embeddings.c.id, sqlite_where=text("state = 1"))
+_index("ix_embeddings_dropped", embeddings.c.id, where=f"state = {DROPPED}")
+_index("ix_embeddings_failed", embeddings.c.id, where=f"state = {FAILED}")
+_index("ix_embeddings_packed", embeddings.c.id, where=f"state = {PACKED}")
 
-chunks = _table(
-    "chunks",
-    Column("version_id", Integer, ForeignKey("versions.id"), nullable=False),
-    Column("ordinal", Integer, nullable=False),
-    Column("embedding_id", Integer, ForeignKey("embeddings.id"), nullable=False),
-    Column("slot", Integer, nullable=False),
-    Column("start", Integer, nullable=False),
-    Column("end", Integer, nullable=False),
-    Column("section", Integer, nullable=False),
-    Column("tokens", Integer, nullable=False),
-    PrimaryKeyConstraint("version_id", "ordinal"),
-    rowid=False,
-)
+
+def _chunks(name: str) -> Table:
+    return _table(
+        name,
+        Column("version_id", Integer, ForeignKey("versions.id"), nullable=False),
+        Column("ordinal", Integer, nullable=False),
+        Column("embedding_id", Integer, ForeignKey("embeddings.id"), nullable=False),
+        Column("slot", Integer, nullable=False),
+        Column("start", Integer, nullable=False),
+        Column("end", Integer, nullable=False),
+        Column("section", Integer, nullable=False),
+        Column("tokens", Integer, nullable=False),
+        PrimaryKeyConstraint("version_id", "ordinal"),
+        rowid=False,
+    )
+
+
+chunks = _chunks("chunks")
 Index("ix_chunks_embedding_id", chunks.c.embedding_id)
 
 # The chunks of the versions that the table showed before a `reprofile`, as long as it can be switched back.
-shelf = _table(
-    "shelf",
-    Column("version_id", Integer, ForeignKey("versions.id"), nullable=False),
-    Column("ordinal", Integer, nullable=False),
-    Column("embedding_id", Integer, ForeignKey("embeddings.id"), nullable=False),
-    Column("slot", Integer, nullable=False),
-    Column("start", Integer, nullable=False),
-    Column("end", Integer, nullable=False),
-    Column("section", Integer, nullable=False),
-    Column("tokens", Integer, nullable=False),
-    PrimaryKeyConstraint("version_id", "ordinal"),
-    rowid=False,
-)
+shelf = _chunks("shelf")
 
 batches = _table(
     "batches",
@@ -305,10 +310,10 @@ batches = _table(
     ),
     CheckConstraint("state != 'parked' OR (reason IS NOT NULL AND hint IS NOT NULL)", name="parked_says_why"),
 )
-Index("ix_batches_open", batches.c.state, sqlite_where=text("state != 'closed'"))
+_index("ix_batches_open", batches.c.state, where="state != 'closed'")
 Index("ix_batches_remote_id", batches.c.remote_id)
-Index("ix_batches_order_ref", batches.c.order_ref, sqlite_where=text("order_ref IS NOT NULL"))
-Index("ix_batches_document_id", batches.c.document_id, sqlite_where=text("document_id IS NOT NULL"))
+_index("ix_batches_order_ref", batches.c.order_ref, where="order_ref IS NOT NULL")
+_index("ix_batches_document_id", batches.c.document_id, where="document_id IS NOT NULL")
 
 attempts = _table(
     "attempts",
@@ -366,7 +371,7 @@ remote_files = _table(
     Column("failures", Integer, nullable=False, server_default="0"),
     rowid=False,
 )
-Index("ix_remote_files_live", remote_files.c.batch_id, sqlite_where=text("deleted_at IS NULL"))
+_index("ix_remote_files_live", remote_files.c.batch_id, where="deleted_at IS NULL")
 
 downloads = _table(
     "downloads",
@@ -388,7 +393,7 @@ publications = _table(
     Column("documents", Integer, nullable=False),
     Column("rows", Integer),
 )
-Index("ix_publications_open", publications.c.id, sqlite_where=text("done_at IS NULL"))
+_index("ix_publications_open", publications.c.id, where="done_at IS NULL")
 
 spend = _table(
     "spend",
@@ -451,7 +456,7 @@ requests = _table(
     Column("done_at", Integer),
     Column("result", Text),  # JSON
 )
-Index("ix_requests_open", requests.c.id, sqlite_where=text("done_at IS NULL"))
+_index("ix_requests_open", requests.c.id, where="done_at IS NULL")
 
 transitions = _table(
     "transitions",
@@ -491,7 +496,7 @@ notices = _table(
     Column("over_at", Integer),  # null: the fact still holds
     Column("body", BLOB, nullable=False),  # the message, JSON
 )
-Index("uq_notices_open", notices.c.event, notices.c.key, unique=True, sqlite_where=text("over_at IS NULL"))
+_index("uq_notices_open", notices.c.event, notices.c.key, where="over_at IS NULL", unique=True)
 
 deliveries = _table(
     "deliveries",
@@ -504,4 +509,4 @@ deliveries = _table(
     PrimaryKeyConstraint("notice_id", "sink"),
     rowid=False,
 )
-Index("ix_deliveries_waiting", deliveries.c.due_at, sqlite_where=text("done_at IS NULL"))
+_index("ix_deliveries_waiting", deliveries.c.due_at, where="done_at IS NULL")

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, text
 from voyage_jobs import states
 from voyage_jobs.profile import Profile
 from voyage_jobs.state import embeddings, moves, notes, rebuild, sources, versions
-from voyage_jobs.state.schema import DROPPED, FAILED, HELD, shelf
+from voyage_jobs.state.schema import DROPPED, FAILED, HELD, PATH, shelf
 from voyage_jobs.state.schema import versions as version_table
 from voyage_jobs.state.store import Tx
 
@@ -103,7 +103,7 @@ _REVIVE_CHUNKS = text(
     " FROM ranked r JOIN shelf s ON s.version_id = r.version_id"
 )
 _PUBLISHED = text(
-    "SELECT s.name, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END"
+    f"SELECT s.name, {PATH}"
     " FROM versions v JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
     " JOIN sources s ON s.id = d.source_id WHERE v.state = 'published'"
 )
@@ -117,7 +117,7 @@ _OWN = text(
     " v.sections, v.metadata, v.text_hash"
     " FROM documents d JOIN folders f ON f.id = d.folder_id JOIN sources s ON s.id = d.source_id"
     " JOIN versions v ON v.document_id = d.id"
-    " WHERE s.name = :source AND CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END = :path"
+    f" WHERE s.name = :source AND {PATH} = :path"
     " AND v.profile_id = :profile ORDER BY v.id DESC LIMIT 1"
 )
 _LAST = text("SELECT COALESCE(MAX(id), 0) FROM versions")

@@ -11,6 +11,7 @@ from voyage_jobs import states
 from voyage_jobs.profile import Profile
 from voyage_jobs.state import moves
 from voyage_jobs.state.schema import profiles, sources
+from voyage_jobs.state.statements import new_id
 from voyage_jobs.state.store import Tx
 
 
@@ -62,8 +63,8 @@ def configure(tx: Tx, wanted: Sequence[tuple[str, str]]) -> None:
         row = known.pop(name, None)
         if row is None:
             values = {"name": name, "path": path, "state": str(states.Source.ACTIVE), "configured": 1}
-            done = tx.connection.execute(insert(sources).values(values))
-            moves.record(tx, "source", int(done.lastrowid), None, states.Source.ACTIVE, "configured")
+            row_id = new_id(tx.connection, insert(sources).values(values))
+            moves.record(tx, "source", row_id, None, states.Source.ACTIVE, "configured")
             continue
         values = {"configured": 1, "scan_due_at": 0}
         if row.path != path:

@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -26,7 +25,7 @@ _EPOCH = text("SELECT value FROM meta WHERE key = 'epoch'")
 # Purpose: an instance takes over; whoever was before stops at its next transaction.
 _TAKE_EPOCH = text(
     "INSERT INTO meta (key, value) VALUES ('epoch', '1')"
-    " ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT) RETURNING value"
+    " ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(meta.value AS INTEGER) + 1 AS TEXT) RETURNING value"
 )
 # Purpose: an instance goes on under a higher number, above that of another one that it learned of.
 _SET_EPOCH = text("UPDATE meta SET value = :epoch WHERE key = 'epoch'")
@@ -46,11 +45,6 @@ class Tx:
     connection: Connection
     now: int
     epoch: int
-
-    @property
-    def raw(self) -> Any:
-        """The driver's own connection, inside the same transaction: for statements that run once per file or chunk."""
-        return self.connection.connection.driver_connection
 
 
 def _make_private(path: Path) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, text
 
 from voyage_jobs import states
 from voyage_jobs.profile import KEY_BYTES
-from voyage_jobs.state.embeddings import OUTCOME_WORDS
+from voyage_jobs.state.embeddings import OPEN, OUTCOME_WORDS, SUCCESS
 from voyage_jobs.state.schema import EMBEDDING_CODES
 
 View = Connection
@@ -121,9 +121,7 @@ class ChunkStory:
 
 
 # The batch that still has an embedding, else the last that had it: two may where one was sent at once.
-_LAST = (
-    "(SELECT batch_id FROM lines WHERE embedding_id = e.id ORDER BY outcome = 0 DESC, batch_id DESC LIMIT 1)"
-)
+_LAST = f"(SELECT batch_id FROM lines WHERE embedding_id = e.id ORDER BY outcome = {OPEN} DESC, batch_id DESC LIMIT 1)"
 # Purpose: the chunks of a version, each with what became of it.
 _CHUNKS = text(
     'SELECT c.ordinal, c.start, c."end", c.section, c.tokens, e.key, c.slot, e.state, e.attempts, e.wanted_at,'
@@ -174,7 +172,8 @@ _EMBEDDING = text(
 # Purpose: every line that ever asked for an embedding; one that still does comes last.
 _LINES = text(
     "SELECT b.id AS batch_id, b.ref, b.state AS batch_state, l.line, l.outcome, l.tokens, l.detail"
-    " FROM lines l JOIN batches b ON b.id = l.batch_id WHERE l.embedding_id = :id ORDER BY l.outcome = 0, l.batch_id"
+    " FROM lines l JOIN batches b ON b.id = l.batch_id"
+    f" WHERE l.embedding_id = :id ORDER BY l.outcome = {OPEN}, l.batch_id"
 )
 
 
@@ -249,7 +248,7 @@ _OUTCOMES = text(
 # Purpose: the lines that brought no vector, in the vendor's words.
 _BAD = text(
     "SELECT l.line, e.key, l.outcome, l.detail FROM lines l JOIN embeddings e ON e.id = l.embedding_id"
-    " WHERE l.batch_id = :id AND l.outcome > 1 ORDER BY l.line LIMIT :most"
+    f" WHERE l.batch_id = :id AND l.outcome > {SUCCESS} ORDER BY l.line LIMIT :most"
 )
 # Purpose: the pack that holds what a batch brought.
 _PACKS = text("SELECT name FROM packs WHERE batch_id = :id ORDER BY id")

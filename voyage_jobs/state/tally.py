@@ -7,12 +7,16 @@ those only the smaller part: what is still to be sent, or what is at the vendor;
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sqlalchemy import Connection, TextClause, text
 
 from voyage_jobs.state.documents import KEPT
+from voyage_jobs.state.embeddings import OPEN
+from voyage_jobs.state.schema import DROPPED, FAILED, PACKED, PATH, WANTED
+from voyage_jobs.states import AT_THE_VENDOR, BEFORE_THE_JOB, Attempt, Batch, Embedding
 
 PLACES = ("waiting", "packed", "submitted", "held", "published", "failed")
 """Where a chunk can be, in the order it gets there."""
@@ -51,36 +55,50 @@ _PUBLISHED = text(
     "SELECT source_id, COUNT(*), SUM(chunks - failed_chunks), SUM(failed_chunks) FROM versions"
     " WHERE state = 'published' GROUP BY source_id"
 )
-# Purpose: what is on its way to the table: held chunks are those that are neither open nor failed. (The document is
-# that of the row with the smallest `seen_at`: so SQLite promises for a bare column beside one MIN.)
+# Purpose: what is on its way to the table: held chunks are those that are neither open nor failed.
 _UNPUBLISHED = text(
     "SELECT source_id, COUNT(*), SUM(chunks - open_chunks - failed_chunks), SUM(failed_chunks), SUM(open_chunks),"
-    " MIN(seen_at), document_id FROM versions WHERE state IN ('waiting', 'ready') GROUP BY source_id"
+    " MIN(seen_at) FROM versions WHERE state IN ('waiting', 'ready') GROUP BY source_id"
+)
+# Purpose: the document that has been on its way for longest.
+_OLDEST = text(
+    "SELECT document_id FROM versions WHERE state IN ('waiting', 'ready') AND source_id = :source AND seen_at = :at"
+    " ORDER BY id LIMIT 1"
 )
 # Purpose: how many embeddings wait, and how many are in batches: which of the two is the smaller part.
 _SIZES = text(
-    "SELECT (SELECT COUNT(*) FROM embeddings WHERE state = 0), (SELECT COUNT(*) FROM embeddings WHERE state = 1)"
+    f"SELECT (SELECT COUNT(*) FROM embeddings WHERE state = {WANTED}),"
+    f" (SELECT COUNT(*) FROM embeddings WHERE state = {PACKED})"
 )
+
+
 # (CROSS JOIN and the plus sign hold the planner to the order written: from the few, by row id, to their versions.)
-_OF_EMBEDDINGS = (
-    "SELECT v.source_id, COUNT(*) FROM embeddings e CROSS JOIN chunks c ON c.embedding_id = e.id"
-    " CROSS JOIN versions v ON v.id = c.version_id"
-    " WHERE e.state = {state} AND +v.state IN ('waiting', 'ready') GROUP BY v.source_id"
-)
-_OF_BATCHES = (
-    "SELECT v.source_id, COUNT(*) FROM batches b CROSS JOIN lines l ON l.batch_id = b.id"
-    " CROSS JOIN chunks c ON c.embedding_id = l.embedding_id CROSS JOIN versions v ON v.id = c.version_id"
-    " WHERE b.state IN ({states}) AND b.state != 'closed' AND l.outcome = 0 AND +v.state IN ('waiting', 'ready')"
-    " GROUP BY v.source_id"
-)
+def _of_embeddings(state: int) -> TextClause:
+    return text(
+        "SELECT v.source_id, COUNT(*) FROM embeddings e CROSS JOIN chunks c ON c.embedding_id = e.id"
+        " CROSS JOIN versions v ON v.id = c.version_id"
+        f" WHERE e.state = {state} AND +v.state IN ('waiting', 'ready') GROUP BY v.source_id"
+    )
+
+
+def _of_batches(*wanted: Batch) -> TextClause:
+    words = ", ".join(f"'{state}'" for state in wanted)
+    return text(
+        "SELECT v.source_id, COUNT(*) FROM batches b CROSS JOIN lines l ON l.batch_id = b.id"
+        " CROSS JOIN chunks c ON c.embedding_id = l.embedding_id CROSS JOIN versions v ON v.id = c.version_id"
+        f" WHERE b.state IN ({words}) AND b.state != 'closed' AND l.outcome = {OPEN}"
+        " AND +v.state IN ('waiting', 'ready') GROUP BY v.source_id"
+    )
+
+
 # Purpose: chunks whose embedding nobody has asked for yet.
-_WAITING = text(_OF_EMBEDDINGS.format(state=0))
+_WAITING = _of_embeddings(WANTED)
 # Purpose: chunks whose embedding a person cancelled: only `retry` moves them on.
-_CANCELLED = text(_OF_EMBEDDINGS.format(state=4))
+_CANCELLED = _of_embeddings(DROPPED)
 # Purpose: chunks in batches that are not at the vendor.
-_PACKED = text(_OF_BATCHES.format(states="'packed', 'spooled', 'uploading', 'uploaded', 'parked'"))
+_PACKED = _of_batches(*BEFORE_THE_JOB, Batch.PARKED)
 # Purpose: chunks in batches that are, or may be, at the vendor, or whose results are on their way.
-_SUBMITTED = text(_OF_BATCHES.format(states="'creating', 'running', 'ended'"))
+_SUBMITTED = _of_batches(*AT_THE_VENDOR, Batch.ENDED)
 
 
 def by_source(connection: Connection) -> Mapping[int, SourceTally]:
@@ -106,9 +124,10 @@ def by_source(connection: Connection) -> Mapping[int, SourceTally]:
 
 def _add_unpublished(connection: Connection, tallies: Mapping[int, SourceTally]) -> None:
     unsent: Counter[int] = Counter()
-    for source, documents, held, failed, waiting, oldest, document in connection.execute(_UNPUBLISHED):
+    for source, documents, held, failed, waiting, oldest in connection.execute(_UNPUBLISHED).all():
         tally = tallies[source]
-        tally.waiting_documents, tally.oldest_seen_at, tally.oldest_document = documents, oldest, document
+        tally.waiting_documents, tally.oldest_seen_at = documents, oldest
+        tally.oldest_document = connection.execute(_OLDEST, {"source": source, "at": oldest}).scalar()
         tally.chunks["held"] = held
         tally.chunks["failed"] += failed
         unsent[source] = waiting
@@ -142,8 +161,12 @@ class Waiting:
 
 
 # Purpose: what is to be sent, and what it may cost.
-_BACKLOG = text("SELECT COUNT(*), COALESCE(SUM(tokens), 0), MIN(wanted_at) FROM embeddings WHERE state = 0")
-_FIRST = text("SELECT tokens FROM embeddings WHERE state = 0 ORDER BY profile_id, refusals, id LIMIT 1")
+_BACKLOG = text(
+    f"SELECT COUNT(*), COALESCE(SUM(tokens), 0), MIN(wanted_at) FROM embeddings WHERE state = {WANTED}"
+)
+_FIRST = text(
+    f"SELECT tokens FROM embeddings WHERE state = {WANTED} ORDER BY profile_id, refusals, id LIMIT 1"
+)
 
 
 def waiting(connection: Connection) -> Waiting:
@@ -164,7 +187,7 @@ def batches_by_state(connection: Connection) -> dict[str, int]:
 # Purpose: why embeddings failed, in the vendor's words; a look at the first thousand is enough to tell.
 _REASONS = text(
     "SELECT COALESCE(l.detail, 'no reason given') AS detail, COUNT(*) AS times FROM"
-    " (SELECT id FROM embeddings WHERE state = 3 ORDER BY id LIMIT 1000) e"
+    f" (SELECT id FROM embeddings WHERE state = {FAILED} ORDER BY id LIMIT 1000) e"
     " JOIN lines l ON l.embedding_id = e.id AND l.batch_id ="
     "  (SELECT MAX(batch_id) FROM lines WHERE embedding_id = e.id)"
     " GROUP BY detail ORDER BY times DESC, detail LIMIT :most"
@@ -178,7 +201,7 @@ def failure_reasons(connection: Connection, most: int) -> list[str]:
 
 # Purpose: since when a batch is in its state.
 _SINCE = text(
-    "SELECT MAX(at) FROM transitions WHERE kind = 'batch' AND subject = :id AND origin IS NOT target"
+    "SELECT MAX(at) FROM transitions WHERE kind = 'batch' AND subject = :id AND origin IS DISTINCT FROM target"
 )
 # Purpose: the version that has been ready for the table for longest, and since when.
 _READY = text(
@@ -199,14 +222,11 @@ def ready_since(connection: Connection) -> int | None:
 
 
 # Purpose: the path of one document.
-_PATH = text(
-    "SELECT CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END FROM documents d"
-    " JOIN folders f ON f.id = d.folder_id WHERE d.id = :id"
-)
+_PATH = text(f"SELECT {PATH} FROM documents d JOIN folders f ON f.id = d.folder_id WHERE d.id = :id")
 # Purpose: batches that are over and not closed yet, and since when they are.
 _UNCLOSED = text(
     "SELECT b.ref, b.state, (SELECT MAX(t.at) FROM transitions t WHERE t.kind = 'batch' AND t.subject = b.id"
-    "  AND t.origin IS NOT t.target) AS since FROM batches b"
+    "  AND t.origin IS DISTINCT FROM t.target) AS since FROM batches b"
     " WHERE b.state IN ('collected', 'refused', 'cancelled') AND b.state != 'closed' ORDER BY b.id"
 )
 # Purpose: since when the first of the documents that are to leave the table is gone.
@@ -248,3 +268,84 @@ def missing_since(connection: Connection) -> dict[int, int]:
 def asked_since(connection: Connection) -> int | None:
     """When the oldest request that is not carried out yet was made (microseconds)."""
     return connection.execute(_ASKED).scalar()
+
+
+# --- what failed ---
+
+# Purpose: the first failed embeddings with the vendor's last word on each and the documents that wait for it.
+_FAILED_CHUNKS = text(
+    "SELECT COALESCE(l.detail, 'no reason given') AS reason, s.name AS source, f.path AS folder, d.name AS name"
+    f" FROM (SELECT id FROM embeddings WHERE state = {FAILED} ORDER BY id LIMIT :most) e"
+    " CROSS JOIN chunks c ON c.embedding_id = e.id CROSS JOIN versions v ON v.id = c.version_id"
+    " CROSS JOIN documents d ON d.id = v.document_id CROSS JOIN folders f ON f.id = d.folder_id"
+    " CROSS JOIN sources s ON s.id = d.source_id"
+    " LEFT JOIN lines l ON l.embedding_id = e.id AND l.batch_id ="
+    "  (SELECT MAX(batch_id) FROM lines WHERE embedding_id = e.id)"
+    " WHERE +v.state IN ('waiting', 'ready', 'published')"
+)
+# Purpose: whether there are more of them than were looked at.
+_HOW_MANY_FAILED = text(f"SELECT COUNT(*) FROM embeddings WHERE state = {FAILED}")
+
+
+class FailedChunk(NamedTuple):
+    """One chunk whose embedding failed; `path` is relative to its source."""
+
+    reason: str
+    source: str
+    path: str
+
+
+def failed_chunks(connection: Connection, most: int) -> Iterator[FailedChunk]:
+    """The chunks of the first `most` failed embeddings."""
+    for row in connection.execute(_FAILED_CHUNKS, {"most": most}):
+        yield FailedChunk(row.reason, row.source, f"{row.folder}/{row.name}" if row.folder else row.name)
+
+
+def count_failed(connection: Connection) -> int:
+    """How many embeddings have failed."""
+    return int(connection.execute(_HOW_MANY_FAILED).scalar_one())
+
+
+# --- for metrics: indexes answer it, nothing walks through what is published ---
+
+# Purpose: embeddings that are on their way or in trouble: partial indexes have just these.
+_FEW = text(
+    "SELECT "
+    + ", ".join(
+        f"(SELECT COUNT(*) FROM embeddings WHERE state = {code})"
+        for code in (WANTED, PACKED, FAILED, DROPPED)
+    )
+)
+# Purpose: all embeddings ever (the shortest index is counted).
+_EVER = text("SELECT COUNT(*) FROM embeddings")
+# Purpose: what became of the calls that create jobs; one row a batch.
+_ATTEMPTS = text(
+    "SELECT attempts.state, COUNT(*) AS times FROM attempts JOIN batches ON batches.id = attempts.batch_id"
+    " WHERE batches.mode = 'batch' GROUP BY attempts.state"
+)
+# Purpose: bytes of the packs, without touching the folder.
+_PACKS = text("SELECT COALESCE(SUM(bytes), 0) FROM packs")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One moment: embeddings by state (packed stands for submitted, too), create attempts by state, bytes of packs."""
+
+    embeddings: dict[str, int]
+    attempts: dict[str, int]
+    pack_bytes: int
+
+
+def figures(connection: Connection) -> Figures:
+    """Count them."""
+    wanted, packed, failed, dropped = connection.execute(_FEW).one()
+    held = int(connection.execute(_EVER).scalar_one()) - wanted - packed - failed - dropped
+    states = (Embedding.WANTED, Embedding.PACKED, Embedding.HELD, Embedding.FAILED, Embedding.DROPPED)
+    counts = (wanted, packed, held, failed, dropped)
+    attempts = {str(state): 0 for state in Attempt}
+    attempts.update((row.state, row.times) for row in connection.execute(_ATTEMPTS))
+    return Figures(
+        dict(zip(map(str, states), counts, strict=True)),
+        attempts,
+        int(connection.execute(_PACKS).scalar_one()),
+    )

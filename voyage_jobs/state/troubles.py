@@ -37,12 +37,13 @@ class Trouble:
     over_at: int | None
 
 
+_THE_SAME = "troubles.over_at IS NULL AND troubles.code = excluded.code"
 # Purpose: note an error: one more of the same, or another one in place of the last.
 _NOTE = text(
     "INSERT INTO troubles (step, code, message, hint, times, first_at, last_at)"
     " VALUES (:step, :code, :message, :hint, 1, :now, :now) ON CONFLICT (step) DO UPDATE SET"
-    " times = CASE WHEN over_at IS NULL AND code = excluded.code THEN times + 1 ELSE 1 END,"
-    " first_at = CASE WHEN over_at IS NULL AND code = excluded.code THEN first_at ELSE excluded.first_at END,"
+    f" times = CASE WHEN {_THE_SAME} THEN troubles.times + 1 ELSE 1 END,"
+    f" first_at = CASE WHEN {_THE_SAME} THEN troubles.first_at ELSE excluded.first_at END,"
     " code = excluded.code, message = excluded.message, hint = excluded.hint, last_at = excluded.last_at,"
     " over_at = NULL"
 )
@@ -83,7 +84,7 @@ def recent(connection: Connection, now: int) -> list[Trouble]:
 
 # Purpose: count one more.
 _COUNT = text(
-    "INSERT INTO counters (name, value) VALUES (:name, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
+    "INSERT INTO counters (name, value) VALUES (:name, 1) ON CONFLICT (name) DO UPDATE SET value = counters.value + 1"
 )
 
 

@@ -6,38 +6,77 @@ when a chunk points to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-import zstandard
-from sqlalchemy import Connection, bindparam, delete, exists, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    ScalarSelect,
+    Table,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from voyage_jobs import states
+from voyage_jobs.state import embeddings as embedding_rows
 from voyage_jobs.state import moves
-from voyage_jobs.state.identity import Identity, Made
-from voyage_jobs.state.schema import DROPPED, WANTED, chunks, documents, texts, versions
+from voyage_jobs.state import texts as version_texts
+from voyage_jobs.state.schema import (
+    DROPPED,
+    WANTED,
+    chunks,
+    documents,
+    embeddings,
+    is_in,
+    lines,
+    sources,
+    stored,
+    texts,
+    versions,
+)
+from voyage_jobs.state.statements import RAW, many, plain, slices
 from voyage_jobs.state.store import Tx
-
-_SLICE = 500  # parameters per look-up
-_ZSTD_LEVEL = -1  # texts live for hours: speed over size
-
 
 UNSETTLED_MTIME = -1
 """In `documents.mtime_ns`: the file is read again, whatever its own time says."""
 
 
-@dataclass(frozen=True)
-class FilePlace:
-    """Where a content was read: the encoded root and relative path, and the hashes of its bytes and of its text.
+class Made(NamedTuple):
+    """The identity of a version on record. `text_hash` is None where an older release made it."""
 
-    `text_hash` is None where the text is to be split again, or an older release read it.
-    """
-
-    root: str
-    path: str
     content_hash: bytes
-    text_hash: bytes | None = None
+    text_hash: bytes | None
+    splitter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The identity that a version of a file would have now."""
+
+    content_hash: bytes
+    """Of the file's bytes."""
+    text_hash: bytes
+    """Of the text that was split: offsets into another text would cut other chunks."""
+    splitter: str
+    """The fingerprint of the form that read and split it."""
+    older: tuple[str, ...] = ()
+    """What earlier releases called the very same form."""
+
+    def is_that_of(self, made: Made) -> bool:
+        """Whether a version on record is this one."""
+        return (
+            made.content_hash == self.content_hash
+            and made.text_hash in (None, self.text_hash)
+            and (made.splitter == self.splitter or made.splitter in self.older)
+        )
 
 
 @dataclass(frozen=True)
@@ -82,34 +121,53 @@ class Added:
 
 def add(tx: Tx, source_id: int, profile_id: int, wanted: Sequence[NewVersion]) -> Added:
     """Record new versions, each overtaking what was waiting for its document; what the table serves adds nothing."""
-    fresh = [version for version in wanted if not _already_there(tx, profile_id, version)]
+    live = _live(tx, [version.document_id for version in wanted])
+    fresh = [v for v in wanted if not _already_there(tx, profile_id, v, live.get(v.document_id, ()))]
     if not fresh:
         return Added(0, 0, 0, 0, 0, 0)
     ids, added = _want_embeddings(tx, profile_id, fresh)
-    first = int(tx.connection.exec_driver_sql("SELECT COALESCE(MAX(id), 0) + 1 FROM versions").scalar_one())
+    first = _next_id(tx, versions)
     _insert_versions(tx, source_id, profile_id, first, fresh)
     _insert_chunks(tx, first, fresh, ids)
     recount(tx, first, first + len(fresh) - 1)
     return added
 
 
-# Purpose: what of this document is live: at most one wanted and one published version.
-_LIVE = (
-    "SELECT id, state, publication_id, doubtful, profile_id, content_hash, text_hash, splitter FROM versions"
-    " WHERE document_id = ? AND state IN ('waiting', 'ready', 'published')"
-)
-# Purpose: a document came back before its rows were taken out.
-_KEEP = "UPDATE versions SET retire = 0 WHERE id = ?"
+def _next_id(tx: Tx, table: Table) -> int:
+    """The id of the next row: there is one writer, and what is inserted together is numbered by it."""
+    return int(tx.connection.execute(select(func.coalesce(func.max(table.c.id), 0))).scalar_one()) + 1
 
 
-def _already_there(tx: Tx, profile_id: int, version: NewVersion) -> bool:
+_LIVE = is_in(versions, *states.LIVE_VERSIONS)
+PUBLISHED = is_in(versions, states.Version.PUBLISHED)
+_ON_ITS_WAY = is_in(versions, states.Version.WAITING, states.Version.READY)
+# Purpose: what of these documents is live: at most one wanted and one published version of each.
+_LIVE_ONES = select(
+    *(
+        versions.c[name]
+        for name in ("document_id", "id", "state", "publication_id", "doubtful", "profile_id")
+    ),
+    *(versions.c[name] for name in ("content_hash", "text_hash", "splitter")),
+).where(_LIVE, versions.c.document_id.in_(bindparam("documents", expanding=True)))
+
+
+def _live(tx: Tx, document_ids: Sequence[int]) -> dict[int, list[Any]]:
+    """Document -> what of it is live: (id, state, publication, doubtful, profile, content, text, form)."""
+    found: dict[int, list[Any]] = {}
+    for part in slices(document_ids):
+        for document_id, *version in plain(tx.connection, _LIVE_ONES, {"documents": part}):
+            found.setdefault(document_id, []).append(version)
+    return found
+
+
+def _already_there(tx: Tx, profile_id: int, version: NewVersion, live: Iterable[Any]) -> bool:
     """Whether this very content is wanted or published already; if not, what was waiting is superseded."""
     waiting = published = in_doubt = False
-    for row in tx.raw.execute(_LIVE, (version.document_id,)).fetchall():
-        version_id, state, publication_id, doubtful, profile, *made = row
+    for version_id, state, publication_id, doubtful, profile, *made in live:
         same = profile == profile_id and version.identity.is_that_of(Made(*made))
         if state == states.Version.PUBLISHED:
-            tx.raw.execute(_KEEP, (version_id,))
+            # The document came back before its rows were taken out.
+            tx.connection.execute(update(versions).where(versions.c.id == version_id).values(retire=0))
             published = same and not doubtful
         elif same:
             waiting = True
@@ -119,24 +177,17 @@ def _already_there(tx: Tx, profile_id: int, version: NewVersion) -> bool:
     return waiting or (published and not in_doubt)
 
 
-# Purpose: its rows were to leave the table, and have not.
-_STAY = "UPDATE versions SET retire = 0 WHERE document_id = ? AND state = 'published' AND retire = 1 AND doubtful = 0"
-
-
 def stay(tx: Tx, document_id: int) -> None:
     """What the table serves of a document stays there after all."""
-    tx.raw.execute(_STAY, (document_id,))
+    leaving = (versions.c.document_id == document_id) & PUBLISHED & (versions.c.retire == 1)
+    tx.connection.execute(update(versions).where(leaving, versions.c.doubtful == 0).values(retire=0))
 
 
 def supersede(tx: Tx, document_id: int, cause: str) -> None:
     """Forget what is waiting for a document; what is published stays."""
-    for version_id, state, publication_id, *_ in tx.raw.execute(_LIVE, (document_id,)).fetchall():
+    for version_id, state, publication_id, *_ in _live(tx, [document_id]).get(document_id, ()):
         if state != states.Version.PUBLISHED:
             _overtake(tx, document_id, version_id, state, publication_id, cause)
-
-
-# Purpose: what the table serves of a document, as far as is known.
-_SERVED = "SELECT id FROM versions WHERE document_id = ? AND state = 'published'"
 
 
 def _overtake(
@@ -154,8 +205,12 @@ def _overtake(
         moves.move(tx, versions, version_id, origin, states.Version.SUPERSEDED, cause)
         discard(tx, [version_id])
         return False
-    served = [row[0] for row in tx.raw.execute(_SERVED, (document_id,)).fetchall()]
-    _retire_rows(tx, served, f"publication {publication_id} may have replaced it")
+    served = select(versions.c.id).where(versions.c.document_id == document_id, PUBLISHED)
+    retire_rows(
+        tx,
+        list(tx.connection.execute(served).scalars()),
+        f"publication {publication_id} may have replaced it",
+    )
     cause = f"{cause}, but publication {publication_id} may have reached the table"
     published = states.Version.PUBLISHED
     moves.move(tx, versions, version_id, origin, published, cause, doubtful=1, published_at=tx.now)
@@ -166,42 +221,32 @@ def _overtake(
 def discard(tx: Tx, version_ids: Sequence[int]) -> None:
     """Let go of the chunks and texts of versions that nobody wants any more."""
     for table in (chunks, texts):
-        statement = delete(table).where(table.c.version_id == bindparam("gone"))
-        tx.connection.execute(statement, [{"gone": version_id} for version_id in version_ids])
+        gone = delete(table).where(table.c.version_id == bindparam("of_version"))
+        many(tx.connection, gone, ("of_version",), [(version_id,) for version_id in version_ids])
 
 
 def _want_embeddings(tx: Tx, profile_id: int, fresh: Sequence[NewVersion]) -> tuple[dict[bytes, int], Added]:
     """Find or make the embeddings of these chunks. Returns key -> id, and the tally of reuse."""
     asked = {chunk.key: chunk for version in fresh for chunk in version.chunks}
     keys = list(asked)
-    ids: dict[bytes, int] = {}
-    revived: list[tuple[int, int]] = []
-    for at in range(0, len(keys), _SLICE):
-        part = keys[at : at + _SLICE]
-        marks = ",".join("?" * len(part))
-        sql = f"SELECT id, key, state FROM embeddings WHERE key IN ({marks})"
-        for row_id, key, state in tx.raw.execute(sql, part):
-            ids[key] = row_id
-            if state == DROPPED:
-                revived.append((tx.now, row_id))
+    found = [row for part in slices(keys) for row in RAW["embeddings by key"].rows(tx.connection, *part)]
+    ids = {key: row_id for row_id, key, _ in found}
+    revived = {row_id for row_id, _, state in found if state == DROPPED}
     missing = [asked[key] for key in keys if key not in ids]
-    first = int(tx.connection.exec_driver_sql("SELECT COALESCE(MAX(id), 0) + 1 FROM embeddings").scalar_one())
-    if missing:
-        tx.raw.executemany(
-            "INSERT INTO embeddings (id, key, profile_id, state, vectors, tokens, wanted_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [
-                (first + i, c.key, profile_id, WANTED, c.request_vectors, c.request_tokens, tx.now)
-                for i, c in enumerate(missing)
-            ],
-        )
-        ids.update((chunk.key, first + i) for i, chunk in enumerate(missing))
-    if revived:
-        tx.connection.exec_driver_sql(
-            "UPDATE embeddings SET state = 0, wanted_at = ?, attempts = 0, refusals = 0 WHERE id = ?", revived
-        )
-    revived_ids = {row_id for _, row_id in revived}
-    paid = {key for key in keys if ids[key] >= first or ids[key] in revived_ids}
+    first = _next_id(tx, embeddings)
+    names = ("id", "key", "profile_id", "state", "vectors", "tokens", "wanted_at")
+    many(
+        tx.connection,
+        insert(embeddings),
+        names,
+        [
+            (first + i, c.key, profile_id, WANTED, c.request_vectors, c.request_tokens, tx.now)
+            for i, c in enumerate(missing)
+        ],
+    )
+    ids.update((chunk.key, first + i) for i, chunk in enumerate(missing))
+    embedding_rows.want(tx, revived)
+    paid = {key for key in keys if ids[key] >= first or ids[key] in revived}
     return ids, _tally(fresh, asked, paid)
 
 
@@ -221,103 +266,74 @@ def _tally(fresh: Sequence[NewVersion], asked: dict[bytes, NewChunk], paid: set[
 def _insert_versions(
     tx: Tx, source_id: int, profile_id: int, first: int, fresh: Sequence[NewVersion]
 ) -> None:
-    tx.raw.executemany(
-        "INSERT INTO versions (id, document_id, source_id, profile_id, content_hash, splitter, state, chunks,"
-        " open_chunks, failed_chunks, seen_at, modified_at, title, sections, metadata, text_hash)"
-        " VALUES (?, ?, ?, ?, ?, ?, 'waiting', ?, 0, 0, ?, ?, ?, ?, ?, ?)",
-        [
-            (
-                first + i,
-                v.document_id,
-                source_id,
-                profile_id,
-                v.identity.content_hash,
-                v.identity.splitter,
-                len(v.chunks),
-                tx.now,
-                v.modified_at,
-                v.title,
-                v.sections,
-                v.metadata,
-                v.identity.text_hash,
-            )
-            for i, v in enumerate(fresh)
-        ],
-    )
+    facts = {"source_id": source_id, "profile_id": profile_id, "state": stored(states.Version.WAITING)}
+    rows = [
+        {
+            "id": first + i,
+            "document_id": v.document_id,
+            "content_hash": v.identity.content_hash,
+            "text_hash": v.identity.text_hash,
+            "splitter": v.identity.splitter,
+            "chunks": len(v.chunks),
+            "open_chunks": 0,
+            "failed_chunks": 0,
+            "seen_at": tx.now,
+            "modified_at": v.modified_at,
+            "title": v.title,
+            "sections": v.sections,
+            "metadata": v.metadata,
+            **facts,
+        }
+        for i, v in enumerate(fresh)
+    ]
+    many(tx.connection, insert(versions), list(rows[0]), [tuple(row.values()) for row in rows])
     born = ((first + i, states.Version.WAITING, "found") for i in range(len(fresh)))
     moves.record_births(tx, "version", born)
-    compress = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress
-    tx.raw.executemany(
-        "INSERT INTO texts (version_id, body) VALUES (?, ?)",
-        [(first + i, compress(v.text.encode())) for i, v in enumerate(fresh)],
-    )
+    version_texts.add(tx, ((first + i, v.text) for i, v in enumerate(fresh)))
 
 
 def _insert_chunks(tx: Tx, first: int, fresh: Sequence[NewVersion], ids: dict[bytes, int]) -> None:
-    rows = [
+    rows = (
         (first + i, ordinal, ids[c.key], c.slot, c.start, c.end, c.section, c.tokens)
         for i, version in enumerate(fresh)
         for ordinal, c in enumerate(version.chunks)
-    ]
-    if rows:
-        tx.raw.executemany(
-            'INSERT INTO chunks (version_id, ordinal, embedding_id, slot, start, "end", section, tokens)'
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            rows,
-        )
+    )
+    many(tx.connection, insert(chunks), chunks.c.keys(), rows)
 
 
-_COUNTS = (
-    "(SELECT COUNT(*) FROM chunks c JOIN embeddings e ON e.id = c.embedding_id"
-    " WHERE c.version_id = versions.id AND e.state {states})"
+def _count(*which: ColumnElement[bool]) -> ScalarSelect[int]:
+    mine = select(func.count()).join_from(chunks, embeddings, embeddings.c.id == chunks.c.embedding_id)
+    return mine.where(chunks.c.version_id == versions.c.id, *which).scalar_subquery()
+
+
+_OVER = is_in(embeddings, states.Embedding.HELD, states.Embedding.FAILED)
+# Purpose: which of the chunks of some versions still wait for a vector.
+_RECOUNT = update(versions).values(
+    open_chunks=_count(~_OVER), failed_chunks=_count(is_in(embeddings, states.Embedding.FAILED))
 )
-_RECOUNT = (
-    f"UPDATE versions SET open_chunks = {_COUNTS.format(states='NOT IN (2, 3)')},"
-    f" failed_chunks = {_COUNTS.format(states='= 3')} "
-)
-# Purpose: after new versions came in: which of their chunks still wait for a vector.
-_RECOUNT_RANGE = text(_RECOUNT + "WHERE id BETWEEN :first AND :last")
-_OF_BATCH = (
-    "versions.id IN (SELECT c.version_id FROM lines l JOIN chunks c ON c.embedding_id = l.embedding_id"
-    " WHERE l.batch_id = :batch)"
-)
-_LIVE_ONES = "WHERE state IN ('waiting', 'ready', 'published') AND "
-# Purpose: after the embeddings of a batch changed state: the same for every version that uses one of them.
-_RECOUNT_BATCH = text(_RECOUNT + _LIVE_ONES + _OF_BATCH)
 
 
 def recount(tx: Tx, first: int, last: int) -> None:
     """Count the open and failed chunks of a range of versions, and make ready what has none open."""
-    tx.connection.execute(_RECOUNT_RANGE, {"first": first, "last": last})
-    _settle(tx, versions.c.id.between(first, last), "every vector is held", None)
+    _recount(tx, versions.c.id.between(first, last), "every vector is held")
 
 
 def recount_batch(tx: Tx, batch_id: int) -> None:
     """Count anew for every version that uses an embedding of this batch."""
-    tx.connection.execute(_RECOUNT_BATCH, {"batch": batch_id})
-    _settle(tx, text(_OF_BATCH).bindparams(batch=batch_id), "its last vector arrived", batch_id)
+    using = select(chunks.c.version_id).join(lines, lines.c.embedding_id == chunks.c.embedding_id)
+    mine = versions.c.id.in_(using.where(lines.c.batch_id == batch_id))
+    _recount(tx, _LIVE & mine, "its last vector arrived", batch_id)
 
 
 def recount_all(tx: Tx) -> None:
     """Count anew for everything that is on its way (after a pack was lost)."""
-    tx.connection.execute(text(_RECOUNT + "WHERE state IN ('waiting', 'ready')"))
-    _settle(tx, versions.c.id > 0, "counted anew", None)
+    _recount(tx, _ON_ITS_WAY, "counted anew")
 
 
-# Purpose: which versions use these embeddings. Begins with the chunks.
-_USING = "SELECT DISTINCT version_id FROM chunks WHERE embedding_id IN ({ids})"
-# Purpose: chunks that had failed are wanted again: these versions are to be published anew once they have arrived.
-_MENDED = (
-    "SELECT v.id FROM versions v WHERE v.id IN ({ids}) AND v.state = 'published' AND v.retire = 0"
-    " AND NOT EXISTS (SELECT 1 FROM versions n WHERE n.document_id = v.document_id"
-    "  AND n.state IN ('waiting', 'ready'))"
-)
-# Purpose: the same where another version waits already: if its document goes back to what is published, that is to be
-# published all the same.
-_DOUBTED = (
-    "UPDATE versions SET doubtful = 1 WHERE id IN ({ids}) AND state = 'published'"
-    " AND EXISTS (SELECT 1 FROM versions n WHERE n.document_id = versions.document_id"
-    "  AND n.state IN ('waiting', 'ready'))"
+_NEWER = versions.alias("newer")
+IS_OVERTAKEN = exists().where(
+    _NEWER.c.document_id == versions.c.document_id,
+    is_in(_NEWER, states.Version.WAITING, states.Version.READY),
 )
 
 
@@ -326,34 +342,26 @@ def publish_again(tx: Tx, embedding_ids: Sequence[int], cause: str) -> int:
 
     The table goes on serving what it has until then, since a publication replaces a document's rows whatever they are.
     """
-    run = tx.connection.exec_driver_sql
     using: set[int] = set()
-    for part in _slices(embedding_ids):
-        using.update(run(_USING.format(ids=_listed(part))).scalars())
+    for part in slices(embedding_ids):
+        asked = select(chunks.c.version_id).where(chunks.c.embedding_id.in_(part)).distinct()
+        using.update(tx.connection.execute(asked).scalars())
     mended = 0
-    for part in _slices(sorted(using)):
-        run(_DOUBTED.format(ids=_listed(part)))
-        ids = list(run(_MENDED.format(ids=_listed(part))).scalars())
+    for part in slices(sorted(using)):
+        mine = versions.c.id.in_(part)
+        # Where another version waits already, and its document goes back to what is published, that is to be published.
+        doubted = update(versions).where(mine, PUBLISHED, IS_OVERTAKEN).values(doubtful=1)
+        tx.connection.execute(doubted)
         published, waiting = states.Version.PUBLISHED, states.Version.WAITING
-        for version_id in ids:
-            moves.move(tx, versions, version_id, published, waiting, cause, published_at=None)
-        mended += len(ids)
-        run(f"{_RECOUNT}{_LIVE_ONES}versions.id IN ({_listed(part)})")
-        _settle(tx, versions.c.id.in_(part), cause, None)
+        where = mine & (versions.c.retire == 0) & ~IS_OVERTAKEN
+        mended += moves.move_where(tx, versions, where, published, waiting, cause, published_at=None)
+        _recount(tx, _LIVE & mine, cause)
     return mended
 
 
-def _slices(ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    for at in range(0, len(ids), _SLICE):
-        yield ids[at : at + _SLICE]
-
-
-def _listed(ids: Sequence[int]) -> str:
-    return ", ".join(map(str, map(int, ids)))
-
-
-def _settle(tx: Tx, where: Any, cause: str, batch_id: int | None) -> None:
-    """Move versions to where their counts say they belong."""
+def _recount(tx: Tx, where: ColumnElement[bool], cause: str, batch_id: int | None = None) -> None:
+    """Count the open and failed chunks of versions, and move these to where their counts say they belong."""
+    tx.connection.execute(_RECOUNT.where(where))
     waiting, ready = states.Version.WAITING, states.Version.READY
     whole = (versions.c.open_chunks == 0) & (
         (versions.c.failed_chunks < versions.c.chunks) | (versions.c.chunks == 0)
@@ -362,70 +370,6 @@ def _settle(tx: Tx, where: Any, cause: str, batch_id: int | None) -> None:
     moves.move_where(
         tx, versions, where & (versions.c.open_chunks > 0), ready, waiting, "a vector is wanted again"
     )
-
-
-# Purpose: the text of a version; asked for once or twice for every document that is sent.
-_TEXT_OF = text("SELECT body FROM texts WHERE version_id = :id")
-
-
-def text_of(connection: Connection, version_id: int) -> str | None:
-    """The decoded text of a version, if the state still has it."""
-    body = connection.execute(_TEXT_OF, {"id": version_id}).scalar()
-    return None if body is None else zstandard.ZstdDecompressor().decompress(body).decode()
-
-
-@dataclass(frozen=True)
-class Orphan:
-    """A version that the table serves, whose file cannot be read any more and whose text the state let go."""
-
-    id: int
-    source: str
-    path: str
-    content_hash: bytes
-    profile_id: int
-    chunks: int
-
-
-# Purpose: what is served of files that are missing or no text any more, without a text to publish it again from. One
-# that lacks a chunk in the table (it failed) is left out: its text is not there to be had.
-_ORPHANS = text(
-    "SELECT v.id, s.name AS source, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END AS path,"
-    " v.content_hash, v.profile_id, v.chunks FROM documents d JOIN versions v ON v.document_id = d.id"
-    " JOIN folders f ON f.id = d.folder_id JOIN sources s ON s.id = d.source_id"
-    " WHERE d.state != 'present' AND d.state IN ('missing', 'skipped') AND v.state = 'published' AND v.retire = 0"
-    " AND v.doubtful = 0 AND v.failed_chunks = 0 AND v.chunks > 0 AND v.id > :after"
-    " AND NOT EXISTS (SELECT 1 FROM texts t WHERE t.version_id = v.id) ORDER BY v.id LIMIT :most"
-)
-# Purpose: put a text back, if it is still the last word on its document.
-_KEEP_TEXT = text(
-    "INSERT INTO texts (version_id, body) SELECT v.id, :body FROM versions v JOIN documents d ON d.id = v.document_id"
-    " WHERE v.id = :id AND v.state = 'published' AND v.retire = 0 AND d.state IN ('missing', 'skipped')"
-    " ON CONFLICT (version_id) DO NOTHING"
-)
-
-
-def orphans(connection: Connection, after: int, most: int) -> list[Orphan]:
-    """Up to `most` versions after an id whose text can only be had from the table."""
-    rows = connection.execute(_ORPHANS, {"after": after, "most": most}).mappings()
-    return [Orphan(**row) for row in rows]
-
-
-def keep_text(tx: Tx, version_id: int, text_: str) -> bool:
-    """Keep the text of a version whose file is gone. Whether it was needed."""
-    body = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(text_.encode())
-    return bool(tx.connection.execute(_KEEP_TEXT, {"id": version_id, "body": body}).rowcount)
-
-
-# Purpose: the file is back, and with it the text.
-_LET_TEXT_GO = (
-    "DELETE FROM texts WHERE version_id IN"
-    " (SELECT id FROM versions WHERE document_id = ? AND state = 'published')"
-)
-
-
-def let_text_go(tx: Tx, document_id: int) -> None:
-    """The text of what the table serves of a document is in its file again."""
-    tx.raw.execute(_LET_TEXT_GO, (document_id,))
 
 
 def using(connection: Connection, embedding_id: int, profile_id: int) -> list[int]:
@@ -463,8 +407,7 @@ def window_of(connection: Connection, version_id: int, embedding_id: int) -> lis
 # Purpose: the request for half a window, unless somebody asks for the very same already.
 _ASK = text(
     "INSERT INTO embeddings (key, profile_id, state, vectors, tokens, wanted_at)"
-    " VALUES (:key, :profile, 0, :vectors, :tokens, :now)"
-    " ON CONFLICT (key) DO UPDATE SET state = CASE state WHEN 4 THEN 0 ELSE state END RETURNING id"
+    f" VALUES (:key, :profile, {WANTED}, :vectors, :tokens, :now) ON CONFLICT (key) DO NOTHING"
 )
 
 
@@ -473,172 +416,17 @@ def ask_anew(
 ) -> None:
     """Let these chunks of a version be answered by another request."""
     values = {"key": key, "profile": profile_id, "vectors": len(window), "tokens": tokens, "now": tx.now}
-    embedding_id = tx.connection.execute(_ASK, values).scalar_one()
+    tx.connection.execute(_ASK, values)
+    embedding_id = embedding_rows.ids_of(tx.connection, [key])[key]
+    mine = embeddings.c.id == embedding_id
+    moves.move_set(tx, embeddings, mine, states.Embedding.DROPPED, states.Embedding.WANTED)
     for slot, chunk in enumerate(window):
         where = (chunks.c.version_id == version_id) & (chunks.c.ordinal == chunk.ordinal)
         tx.connection.execute(update(chunks).where(where).values(embedding_id=embedding_id, slot=slot))
 
 
-def has_text(connection: Connection, version_id: int) -> bool:
-    """Whether the state still has the text of a version."""
-    found = connection.execute(select(texts.c.version_id).where(texts.c.version_id == version_id)).scalar()
-    return found is not None
-
-
-# Purpose: where to read a version again whose text the state let go.
-_FILE = text(
-    "SELECT s.path AS root, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END AS path, v.content_hash,"
-    " v.text_hash FROM versions v JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
-    " JOIN sources s ON s.id = v.source_id WHERE v.id = :id"
-)
-
-
-def file_of(connection: Connection, version_id: int) -> FilePlace | None:
-    """The file that a version was read from."""
-    row = connection.execute(_FILE, {"id": version_id}).mappings().one_or_none()
-    return None if row is None else FilePlace(**row)
-
-
-# Purpose: have the files of versions read by the next scan, whatever their stats say.
-_READ_SOON = (
-    "UPDATE documents SET mtime_ns = ? WHERE id = (SELECT document_id FROM versions WHERE id = ?)",
-    "UPDATE sources SET scan_due_at = ? WHERE id = (SELECT source_id FROM versions WHERE id = ?)",
-)
-
-
-def read_soon(tx: Tx, version_ids: Sequence[int]) -> None:
-    """Have the files of these versions read again by scans that are due at once."""
-    for statement, value in zip(_READ_SOON, (UNSETTLED_MTIME, 0), strict=True):
-        tx.raw.executemany(statement, [(value, version_id) for version_id in version_ids])
-
-
-@dataclass(frozen=True)
-class ReadyVersion:
-    """A version to publish, with what its rows need."""
-
-    id: int
-    document_id: int
-    doc_key: bytes
-    source: str
-    folder: str
-    name: str
-    content_hash: bytes
-    modified_at: int
-    title: str
-    sections: str
-    metadata: str
-    chunks: int
-
-    @property
-    def path(self) -> str:
-        """The path relative to the source."""
-        return f"{self.folder}/{self.name}" if self.folder else self.name
-
-
-# Purpose: what is ready for the table, oldest first. By source, as the index of what is not published goes (which
-# SQLite takes only where its condition is repeated): a look costs what is ready, not what was ever published.
-_READY = text(
-    "SELECT v.id, v.document_id, d.doc_key, s.name AS source, f.path AS folder, d.name, v.content_hash,"
-    " v.modified_at, v.title, v.sections, v.metadata, v.chunks"
-    " FROM sources s CROSS JOIN versions v ON v.id IN"
-    "  (SELECT r.id FROM versions r WHERE r.state = 'ready' AND r.state IN ('waiting', 'ready')"
-    "   AND r.source_id = s.id AND r.id > :after AND (:profile IS NULL OR r.profile_id = :profile)"
-    "   ORDER BY r.id LIMIT :most)"
-    " JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
-    " ORDER BY v.id LIMIT :most"
-)
-
-
-def ready(connection: Connection, after: int, most: int, profile_id: int | None = None) -> list[ReadyVersion]:
-    """Up to `most` versions that are ready to be published (under one profile), by id, after a given id."""
-    values = {"after": after, "most": most, "profile": profile_id}
-    rows = connection.execute(_READY, values).mappings()
-    return [ReadyVersion(**row) for row in rows]
-
-
-@dataclass(frozen=True)
-class PublishChunk:
-    """One chunk of a version to publish. `pack` is None when its embedding failed for good."""
-
-    ordinal: int
-    start: int
-    end: int
-    section: int
-    tokens: int
-    key: bytes
-    slot: int
-    pack: str | None
-    pack_row: int | None
-
-
-# Purpose: the chunks of one version with the place of their vectors, in order.
-_CHUNKS = (
-    'SELECT c.ordinal, c.start, c."end", c.section, c.tokens, e.key, c.slot, p.name, e.pack_row FROM chunks c'
-    " JOIN embeddings e ON e.id = c.embedding_id LEFT JOIN packs p ON p.id = e.pack_id"
-    " WHERE c.version_id = ? ORDER BY c.ordinal"
-)
-
-
-def chunks_of(connection: Connection, version_id: int) -> Iterator[PublishChunk]:
-    """The chunks of one version, in order; `pack_row` is the row of the chunk's own slot."""
-    for row in connection.exec_driver_sql(_CHUNKS, (version_id,)):
-        ordinal, start, end, section, tokens, key, slot, pack, first = row
-        place = None if first is None else first + slot
-        yield PublishChunk(ordinal, start, end, section, tokens, key, slot, pack, place)
-
-
-def take_up(tx: Tx, version_ids: Sequence[int], publication_id: int) -> None:
-    """Note, before the table is touched, which publication is about to serve these versions."""
-    statement = (
-        update(versions).where(versions.c.id == bindparam("taken")).values(publication_id=publication_id)
-    )
-    tx.connection.execute(statement, [{"taken": version_id} for version_id in version_ids])
-
-
-def take_out(tx: Tx, version_ids: Sequence[int], publication_id: int) -> None:
-    """Note, before the table is touched, which publication is about to remove the rows of these versions.
-
-    From now on it is in doubt whether the table shows them: a document that comes back is published anew.
-    """
-    take_up(tx, version_ids, publication_id)
-    tx.connection.execute(
-        update(versions).where(versions.c.id == bindparam("taken")).values(doubtful=1),
-        [{"taken": version_id} for version_id in version_ids],
-    )
-
-
-# Purpose: the versions that a publication is about to replace.
-_REPLACED = text(
-    "SELECT o.id FROM versions n JOIN versions o ON o.document_id = n.document_id"
-    " WHERE n.publication_id = :publication AND n.state = 'ready' AND o.state = 'published'"
-)
-
-
-def mark_published(tx: Tx, publication_id: int) -> int:
-    """The table serves the versions of this publication; those they replace are retired, texts are let go."""
-    cause = f"publication {publication_id}"
-    replaced = list(tx.connection.execute(_REPLACED, {"publication": publication_id}).scalars())
-    _retire_rows(tx, replaced, f"replaced by {cause}")
-    mine = versions.c.publication_id == publication_id
-    ready_now = versions.c.state == str(states.Version.READY)
-    on_disk = (documents.c.id == versions.c.document_id) & (documents.c.state == str(states.Document.PRESENT))
-    ours = select(versions.c.id).where(
-        mine, ready_now, exists().where(on_disk)
-    )  # else the file is not to be had
-    tx.connection.execute(delete(texts).where(texts.c.version_id.in_(ours)))
-    ready_, published = states.Version.READY, states.Version.PUBLISHED
-    return moves.move_where(tx, versions, mine, ready_, published, cause, published_at=tx.now)
-
-
-def mark_retired(tx: Tx, publication_id: int) -> int:
-    """The rows of the versions of this publication have left the table."""
-    where = (versions.c.publication_id == publication_id) & (versions.c.retire == 1)
-    ids = list(tx.connection.execute(select(versions.c.id).where(where)).scalars())
-    _retire_rows(tx, ids, f"publication {publication_id}: its document is gone")
-    return len(ids)
-
-
-def _retire_rows(tx: Tx, version_ids: Sequence[int], cause: str) -> None:
+def retire_rows(tx: Tx, version_ids: Sequence[int], cause: str) -> None:
+    """The table does not show these published versions any more."""
     for version_id in version_ids:
         moves.move(
             tx, versions, version_id, states.Version.PUBLISHED, states.Version.RETIRED, cause, retire=0
@@ -647,48 +435,11 @@ def _retire_rows(tx: Tx, version_ids: Sequence[int], cause: str) -> None:
         discard(tx, version_ids)
 
 
-@dataclass(frozen=True)
-class RetiringVersion:
-    """A published version whose document is gone."""
-
-    id: int
-    source: str
-    path: str
-
-
-# Purpose: what is to leave the table. The rows of a moved document stay until its new place is served: that may take
-# a job, where another suffix means other chunks.
-_RETIRING = text(
-    "SELECT v.id, s.name AS source, CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END AS path"
-    " FROM versions v JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
-    " JOIN sources s ON s.id = v.source_id"
-    " WHERE v.retire = 1 AND v.state = 'published' AND NOT EXISTS"
-    "  (SELECT 1 FROM documents n JOIN versions w ON w.document_id = n.id"
-    "   WHERE n.source_id = d.source_id AND n.state = 'present' AND w.state IN ('waiting', 'ready')"
-    "   AND n.moved_from = CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END"
-    "   AND (w.content_hash = v.content_hash"
-    "    OR NOT EXISTS (SELECT 1 FROM versions p WHERE p.document_id = n.id AND p.state = 'published')))"
-    " ORDER BY v.id LIMIT :most"
-)
-
-
-def retiring(connection: Connection, most: int) -> list[RetiringVersion]:
-    """Up to `most` published versions whose rows are to be removed."""
-    return [RetiringVersion(**row) for row in connection.execute(_RETIRING, {"most": most}).mappings()]
-
-
-# Purpose: when the table has to be built again, what a newer version is about to replace is not published again.
-_OVERTAKEN = text(
-    "SELECT p.id FROM versions p WHERE p.state = 'published' AND (p.retire = 1 OR p.doubtful = 1 OR EXISTS"
-    " (SELECT 1 FROM versions n WHERE n.document_id = p.document_id AND n.state IN ('waiting', 'ready')))"
-)
-
-
-def unpublish_all(tx: Tx, cause: str) -> int:
-    """The table is lost, or is another one now: everything it served is to be published again, at no cost."""
-    _retire_rows(tx, list(tx.connection.execute(_OVERTAKEN).scalars()), cause)
-    tx.connection.execute(update(versions).values(publication_id=None))
-    everything = versions.c.id > 0
-    return moves.move_where(
-        tx, versions, everything, states.Version.PUBLISHED, states.Version.READY, cause, published_at=None
-    )
+def read_soon(tx: Tx, version_ids: Sequence[int]) -> None:
+    """Have the files of these versions read again by scans that are due at once."""
+    for part in slices(version_ids):
+        mine = versions.c.id.in_(part)
+        theirs = documents.c.id.in_(select(versions.c.document_id).where(mine))
+        tx.connection.execute(update(documents).where(theirs).values(mtime_ns=UNSETTLED_MTIME))
+        whose = sources.c.id.in_(select(versions.c.source_id).where(mine))
+        tx.connection.execute(update(sources).where(whose).values(scan_due_at=0))

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from voyage_jobs.profile import KeyMaker
-from voyage_jobs.state import sources, versions
-from voyage_jobs.state.versions import Orphan
+from voyage_jobs.state import publications, sources
+from voyage_jobs.state import texts as version_texts
+from voyage_jobs.state.texts import Orphan
 from voyage_jobs.steps.context import Context
 
 _PAGE = 200
@@ -33,13 +34,13 @@ def keep_texts(context: Context) -> bool:
     after, kept = 0, 0
     while True:
         with context.store.read() as connection:
-            page = versions.orphans(connection, after, _PAGE)
+            page = version_texts.orphans(connection, after, _PAGE)
         if not page:
             break
         after = page[-1].id
         texts = _from_table(context, page)
         with context.store.write() as tx:
-            kept += sum(versions.keep_text(tx, version_id, text) for version_id, text in texts)
+            kept += sum(version_texts.keep_text(tx, version_id, text) for version_id, text in texts)
         context.progress("keeping texts", kept, None)
     context.texts_to_keep = False
     if kept:
@@ -72,7 +73,7 @@ def _is_what_was_embedded(context: Context, version: Orphan, text: str) -> bool:
     requests: list[tuple[bytes, list[str]]] = []
     with context.store.read() as connection:
         keys = KeyMaker(sources.load_profile(connection, version.profile_id))
-        for chunk in versions.chunks_of(connection, version.id):
+        for chunk in publications.chunks_of(connection, version.id):
             if chunk.slot == 0 or not requests:
                 requests.append((chunk.key, []))
             requests[-1][1].append(text[chunk.start : chunk.end])

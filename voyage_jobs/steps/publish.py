@@ -13,7 +13,8 @@ from voyage_jobs.clock import now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.state import batches, embeddings, publications, versions
-from voyage_jobs.state.versions import ReadyVersion
+from voyage_jobs.state import texts as version_texts
+from voyage_jobs.state.publications import ReadyVersion
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.reformat import is_older, let_go_if_due, raise_format
@@ -50,7 +51,7 @@ def _choose(context: Context, texts: Texts) -> list[ReadyVersion]:
     chunks = after = 0
     while len(chosen) < PUBLICATION_DOCUMENTS:
         with context.store.read() as connection:
-            page = versions.ready(connection, after, _PAGE)
+            page = publications.ready(connection, after, _PAGE)
         for version in page:
             after = version.id
             if version.id in context.without_text or not _has_text(context, texts, version):
@@ -67,7 +68,7 @@ def _choose(context: Context, texts: Texts) -> list[ReadyVersion]:
 def _has_text(context: Context, texts: Texts, version: ReadyVersion) -> bool:
     """A version whose text cannot be had waits for scans that read its file again; the first is due at once."""
     with context.store.read() as connection:
-        if versions.has_text(connection, version.id):
+        if version_texts.has_text(connection, version.id):
             return True
     if texts.of_version(version.id) is not None:
         return True
@@ -95,7 +96,7 @@ def _flip(context: Context, texts: Texts, chosen: Sequence[ReadyVersion]) -> boo
     table = context.open_table()
     with context.store.write() as tx:
         publication_id = publications.begin(tx, publications.FLIP, len(chosen))
-        versions.take_up(tx, [version.id for version in chosen], publication_id)
+        publications.take_up(tx, [version.id for version in chosen], publication_id)
     crash_point("publish.intent.committed")
     maker = RowMaker(context, texts, chosen, now_us(context.clock))
     documents = [(version.source, version.path) for version in chosen]
@@ -114,7 +115,7 @@ def _flip(context: Context, texts: Texts, chosen: Sequence[ReadyVersion]) -> boo
     crash_point("publish.table.synced")
     demand_rows(table.keys(documents), maker.rows)
     with context.store.write() as tx:
-        versions.mark_published(tx, publication_id)
+        publications.mark_published(tx, publication_id)
         publications.finish(tx, publication_id, table_version, maker.rows)
     crash_point("publish.committed")
     context.log.info(
@@ -142,20 +143,20 @@ def lose_pack(context: Context, name: str, error: CorruptionError) -> None:
 def _retire(context: Context) -> bool:
     """Take the rows of documents that are gone out of the table."""
     with context.store.read() as connection:
-        gone = versions.retiring(connection, RETIRE_DOCUMENTS)
+        gone = publications.retiring(connection, RETIRE_DOCUMENTS)
     if not gone:
         return False
     table = context.open_table()
     with context.store.write() as tx:
         publication_id = publications.begin(tx, publications.DELETE, len(gone))
-        versions.take_out(tx, [version.id for version in gone], publication_id)
+        publications.take_out(tx, [version.id for version in gone], publication_id)
     documents = [(version.source, version.path) for version in gone]
     table_version = table.delete(documents)
     crash_point("retire.table.done")
     table.sync()
     demand_rows(table.keys(documents), 0)
     with context.store.write() as tx:
-        versions.mark_retired(tx, publication_id)
+        publications.mark_retired(tx, publication_id)
         publications.finish(tx, publication_id, table_version, 0)
     crash_point("retire.committed")
     context.log.info("retired", documents=len(gone), table_version=table_version)

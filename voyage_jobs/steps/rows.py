@@ -9,9 +9,9 @@ import orjson
 
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.profile import Profile, embedding_key
-from voyage_jobs.state import versions
+from voyage_jobs.state import publications
 from voyage_jobs.state.audit import ServedChunk, ServedVersion
-from voyage_jobs.state.versions import PublishChunk, ReadyVersion
+from voyage_jobs.state.publications import PublishChunk, ReadyVersion
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.texts import Texts
 from voyage_jobs.table.batch import make_batch
@@ -89,7 +89,7 @@ class RowMaker:
             raise CorruptionError(f"The text of {version.source}:{version.path} is gone.")
         sections = orjson.loads(version.sections)
         with self._context.store.read() as connection:
-            for chunk in versions.chunks_of(connection, version.id):
+            for chunk in publications.chunks_of(connection, version.id):
                 if chunk.pack is not None and chunk.pack_row is not None:
                     cut = text[chunk.start : chunk.end]
                     self._facts.append(

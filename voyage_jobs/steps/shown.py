@@ -26,7 +26,7 @@ def demand_rows(batches_read: Iterator[pa.RecordBatch], rows: int) -> None:
 def publish_again(context: Context, cause: str) -> None:
     """The table was lost, or is not what was published: everything that was is ready again, at no cost."""
     with context.store.write() as tx:
-        count = versions.unpublish_all(tx, cause)
+        count = publications.unpublish_all(tx, cause)
         versions.recount_all(tx)  # vectors may be lost, too
         publications.forget_versions(tx)
     if count:

@@ -11,8 +11,7 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.profile import KeyMaker, Profile
 from voyage_jobs.splitting import fingerprints
 from voyage_jobs.splitting.split import Chunk, SplitOptions, split
-from voyage_jobs.state.identity import Identity
-from voyage_jobs.state.versions import NewChunk, NewVersion
+from voyage_jobs.state.versions import Identity, NewChunk, NewVersion
 from voyage_jobs.steps.reading import ReadDocument
 from voyage_jobs.tokens import Count, estimate_each
 

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import CorruptionError
-from voyage_jobs.state import publications, rebuild, shelf, versions
+from voyage_jobs.state import publications, rebuild, shelf
+from voyage_jobs.state.publications import ReadyVersion
 from voyage_jobs.state.rebuild import Build, Progress
 from voyage_jobs.state.shelf import Previous
-from voyage_jobs.state.versions import ReadyVersion
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.publish import lose_pack, wait_for_text
@@ -114,7 +114,7 @@ def _ready(context: Context) -> Iterator[ReadyVersion]:
     after = 0
     while True:
         with context.store.read() as connection:
-            page = versions.ready(connection, after, _PAGE, context.profile_id)
+            page = publications.ready(connection, after, _PAGE, context.profile_id)
         yield from page
         if len(page) < _PAGE:
             return
@@ -134,7 +134,7 @@ def _note(context: Context, build: Build, version: int, rows: int) -> None:
         rebuild.switch(
             tx, build.target, context.profile_id, f"publication {build.publication} switched the table"
         )
-        documents = versions.mark_published(tx, build.publication)
+        documents = publications.mark_published(tx, build.publication)
         publications.finish(tx, build.publication, version, rows)
         if served is not None:
             shelf.note_previous(tx, Previous(served, build.kept, tx.now, tx.now + keep_us))

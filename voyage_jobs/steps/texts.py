@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from voyage_jobs.sources import names
 from voyage_jobs.sources.folder import FolderSource
 from voyage_jobs.state import embeddings, versions
+from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state.door import Reader
 from voyage_jobs.state.embeddings import WantedEmbedding
-from voyage_jobs.state.versions import FilePlace
+from voyage_jobs.state.texts import FilePlace
 from voyage_jobs.steps.reading import ReadDocument, read_now
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ class Texts:
             self._kept.move_to_end(version_id)
             return self._kept[version_id]
         with self._store.read() as connection:
-            text = versions.text_of(connection, version_id)
-            place = None if text is not None else versions.file_of(connection, version_id)
+            text = version_texts.text_of(connection, version_id)
+            place = None if text is not None else version_texts.file_of(connection, version_id)
         if place is not None:
             read = read_file_again(place)
             if read is not None and not is_text_of(place, read):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state import versions
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps.context import Context
@@ -14,7 +15,7 @@ def split_window(context: Context, tx: Tx, embedding_id: int) -> int:
     """
     done = 0
     for version_id in versions.using(tx.connection, embedding_id, context.profile_id):
-        text = versions.text_of(tx.connection, version_id)
+        text = version_texts.text_of(tx.connection, version_id)
         chunks = versions.window_of(tx.connection, version_id, embedding_id)
         if text is None or len(chunks) < 2:
             continue

@@ -1,0 +1,113 @@
+"""The texts of versions: kept until what they say is in the table, or where no file has them any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import zstandard
+from sqlalchemy import Connection, delete, exists, insert, select, text
+
+from voyage_jobs import states
+from voyage_jobs.state.schema import PATH, is_in, texts, versions
+from voyage_jobs.state.statements import many
+from voyage_jobs.state.store import Tx
+
+
+@dataclass(frozen=True)
+class FilePlace:
+    """Where a content was read: the encoded root and relative path, and the hashes of its bytes and of its text.
+
+    `text_hash` is None where the text is to be split again, or an older release read it.
+    """
+
+    root: str
+    path: str
+    content_hash: bytes
+    text_hash: bytes | None = None
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    return zstandard.ZstdCompressor(level=-1)  # texts live for hours: speed over size
+
+
+def add(tx: Tx, found: Iterable[tuple[int, str]]) -> None:
+    """Keep the texts of new versions: (version, text)."""
+    compress = _compressor().compress
+    rows = ((version_id, compress(text_.encode())) for version_id, text_ in found)
+    many(tx.connection, insert(texts), ("version_id", "body"), rows)
+
+
+def text_of(connection: Connection, version_id: int) -> str | None:
+    """The decoded text of a version, if the state still has it."""
+    body = connection.execute(select(texts.c.body).where(texts.c.version_id == version_id)).scalar()
+    return None if body is None else zstandard.ZstdDecompressor().decompress(body).decode()
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """A version that the table serves, whose file cannot be read any more and whose text the state let go."""
+
+    id: int
+    source: str
+    path: str
+    content_hash: bytes
+    profile_id: int
+    chunks: int
+
+
+# Purpose: what is served of files that are missing or no text any more, without a text to publish it again from. One
+# that lacks a chunk in the table (it failed) is left out: its text is not there to be had.
+_ORPHANS = text(
+    f"SELECT v.id, s.name AS source, {PATH} AS path,"
+    " v.content_hash, v.profile_id, v.chunks FROM documents d JOIN versions v ON v.document_id = d.id"
+    " JOIN folders f ON f.id = d.folder_id JOIN sources s ON s.id = d.source_id"
+    " WHERE d.state != 'present' AND d.state IN ('missing', 'skipped') AND v.state = 'published' AND v.retire = 0"
+    " AND v.doubtful = 0 AND v.failed_chunks = 0 AND v.chunks > 0 AND v.id > :after"
+    " AND NOT EXISTS (SELECT 1 FROM texts t WHERE t.version_id = v.id) ORDER BY v.id LIMIT :most"
+)
+# Purpose: put a text back, if it is still the last word on its document.
+_KEEP_TEXT = text(
+    "INSERT INTO texts (version_id, body) SELECT v.id, :body FROM versions v JOIN documents d ON d.id = v.document_id"
+    " WHERE v.id = :id AND v.state = 'published' AND v.retire = 0 AND d.state IN ('missing', 'skipped')"
+    " ON CONFLICT (version_id) DO NOTHING"
+)
+
+
+def orphans(connection: Connection, after: int, most: int) -> list[Orphan]:
+    """Up to `most` versions after an id whose text can only be had from the table."""
+    rows = connection.execute(_ORPHANS, {"after": after, "most": most}).mappings()
+    return [Orphan(**row) for row in rows]
+
+
+def keep_text(tx: Tx, version_id: int, text_: str) -> bool:
+    """Keep the text of a version whose file is gone. Whether it was needed."""
+    body = _compressor().compress(text_.encode())
+    return bool(tx.connection.execute(_KEEP_TEXT, {"id": version_id, "body": body}).rowcount)
+
+
+def let_text_go(tx: Tx, document_id: int) -> None:
+    """The text of what the table serves of a document is in its file again."""
+    served = select(versions.c.id).where(
+        versions.c.document_id == document_id, is_in(versions, states.Version.PUBLISHED)
+    )
+    tx.connection.execute(delete(texts).where(texts.c.version_id.in_(served)))
+
+
+def has_text(connection: Connection, version_id: int) -> bool:
+    """Whether the state still has the text of a version."""
+    return bool(connection.execute(select(exists().where(texts.c.version_id == version_id))).scalar_one())
+
+
+# Purpose: where to read a version again whose text the state let go.
+_FILE = text(
+    f"SELECT s.path AS root, {PATH} AS path, v.content_hash,"
+    " v.text_hash FROM versions v JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
+    " JOIN sources s ON s.id = v.source_id WHERE v.id = :id"
+)
+
+
+def file_of(connection: Connection, version_id: int) -> FilePlace | None:
+    """The file that a version was read from."""
+    row = connection.execute(_FILE, {"id": version_id}).mappings().one_or_none()
+    return None if row is None else FilePlace(**row)
