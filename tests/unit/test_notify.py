@@ -37,6 +37,7 @@ from voyage_jobs.notify.teller import GIVE_UP_S, LOOK_S, Teller
 from voyage_jobs.report.status import look
 from voyage_jobs.signals import Signals
 from voyage_jobs.state import batches, notices
+from voyage_jobs.states import Batch
 from voyage_jobs.sync import Sync
 
 SECRET = "a-secret-of-thirty-two-characters"
@@ -145,7 +146,7 @@ def test_a_parked_batch_is_told_by_its_ref(tmp_path):
     later(world)
     [message] = [body for _, body in world.post.sent if body["event"] == "parked"]
     with world.worker() as context, context.store.read() as connection:
-        [batch] = batches.in_state(connection, "parked")
+        [batch] = batches.in_state(connection, Batch.PARKED)
     assert message["ref"] == message["key"] == batch.ref
     assert "voyage-5" not in repr(message)
 
