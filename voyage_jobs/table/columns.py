@@ -2,8 +2,8 @@
 
 A column says its name, its kind, what it means to a reader, and how a row gets it: out of the facts of its chunk
 (`value`), out of other columns (`made`), or, for the vector, from elsewhere. Adding one is one entry here with the
-format it came with (`since`) and what rows of older tables have in it (`absent`, `made` or `was`), one line in
-docs/table.md (a test holds the two together) and a new `FORMAT_VERSION`.
+format it came with (`since`: one more than the present one) and what rows of older tables have in it (`absent`, `made`
+or `was`), and one line in docs/table.md (a test holds the two together). `FORMAT_VERSION` follows.
 """
 
 from __future__ import annotations

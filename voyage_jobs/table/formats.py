@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from voyage_jobs.profile import Profile
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = max(column.since for column in COLUMNS)
+"""The format that this program writes: that of its newest column."""
 
 _FORMER: dict[int, dict[str, Kind]] = {1: {"metadata": STRING}}
 """By format: columns that have come to be something else, as they were."""
