@@ -462,7 +462,8 @@ def test_a_key_that_stands_in_the_wrong_place_is_not_shown():
     assert "***" in line
 
 
-def test_a_list_in_a_variable_that_is_no_json_is_told():
-    (line,) = complaints(SOURCE, VOYAGE_JOBS_SERVER__HOSTS="example.test, localhost")
+@pytest.mark.parametrize("value", ["example.test, localhost", "[" * 3_000 + "]" * 3_000])
+def test_a_list_in_a_variable_that_is_no_json_is_told(value):
+    (line,) = complaints(SOURCE, VOYAGE_JOBS_SERVER__HOSTS=value)
     assert line == 'environment: VOYAGE_JOBS_SERVER__HOSTS: is a list; write it as JSON, such as ["a", "b"].'
     assert load(SOURCE, VOYAGE_JOBS_SERVER__HOSTS='["example.test"]').server.hosts == ("example.test",)

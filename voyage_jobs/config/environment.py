@@ -71,7 +71,7 @@ def _nested(values: Mapping[str, str]) -> dict[str, Any]:
 def _is_readable(name: str, value: str) -> bool:
     try:
         _nested({name: value})
-    except SettingsError:
+    except (SettingsError, RecursionError):  # lists in lists in lists
         return False
     return True
 
