@@ -213,6 +213,19 @@ def test_a_death_is_counted_and_the_daemon_is_missed_until_it_is_started_again(t
         assert died["over_at"] is not None
 
 
+def test_what_was_sent_at_once_is_among_the_tokens_billed(tmp_path):
+    world = World(tmp_path)
+    world.write("a.md", "text")
+    world.run()
+    world.write("b.md", "another text")
+    with world.worker() as context:
+        order = {"order": "1", "source": "docs", "path": "b.md", "also_in_flight": False}
+        acts.perform(context, "expedite", order, "me")
+    told = look(world)
+    assert told["tokens"]["expedited"] == world.ledger.sync_tokens > 0
+    assert told["counters"]["tokens_billed"] == told["tokens"]["settled"]
+
+
 def test_parked_batches_are_counted(tmp_path):
     world = World(tmp_path, options={"retired_models": {"voyage-4": "voyage-5"}})
     world.write("a.md", "text")
