@@ -393,6 +393,7 @@ def test_a_batch_that_is_over_says_what_came_of_it(run):
         assert (found["kind"], found["reason"], found["published"]) == ("batch", "closed", None)
     assert "1 success" in found["paragraph"]
     assert "tokens were billed" in found["paragraph"]
+    assert found["next"] == f"`voyage-jobs history {batch['ref']}` shows its way."  # no line is left to list
 
 
 def test_what_was_expedited_says_so(run):

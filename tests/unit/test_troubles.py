@@ -15,6 +15,7 @@ from voyage_jobs.diagnosis import stuck
 from voyage_jobs.diagnosis.blocker import shown
 from voyage_jobs.diagnosis.causes import blockers
 from voyage_jobs.diagnosis.snapshot import gather
+from voyage_jobs.errors import ConfigError
 from voyage_jobs.report import headline, outlook, status
 from voyage_jobs.state import batches, troubles
 from voyage_jobs.state.lanes import Lane
@@ -211,6 +212,30 @@ def test_a_death_is_counted_and_the_daemon_is_missed_until_it_is_started_again(t
         died = errors(world)["process"]
         assert (died["code"], "(run)" in died["message"]) == ("died", True)
         assert died["over_at"] is not None
+
+
+@pytest.mark.parametrize("mode", ["act", "sync"])
+def test_a_command_that_is_told_no_has_not_died(tmp_path, mode):
+    world = World(tmp_path)
+    world.write("a.md", "text")
+    with pytest.raises(ConfigError), world.worker(mode=mode) as context:
+        acts.perform(context, "retry", {"ref": "nothing"}, "me")
+    world.run()
+    assert look(world)["counters"]["deaths"] == 0
+    assert "process" not in errors(world)
+
+
+def test_what_was_sent_at_once_is_among_the_tokens_billed(tmp_path):
+    world = World(tmp_path)
+    world.write("a.md", "text")
+    world.run()
+    world.write("b.md", "another text")
+    with world.worker() as context:
+        order = {"order": "1", "source": "docs", "path": "b.md", "also_in_flight": False}
+        acts.perform(context, "expedite", order, "me")
+    told = look(world)
+    assert told["tokens"]["expedited"] == world.ledger.sync_tokens > 0
+    assert told["counters"]["tokens_billed"] == told["tokens"]["settled"]
 
 
 def test_parked_batches_are_counted(tmp_path):

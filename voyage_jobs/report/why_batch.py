@@ -34,9 +34,8 @@ def batch(connection: View, moment: Moment, row: BatchRow) -> Answer:
             said = f"It holds {counted(row.inputs, 'text')} and was made {_at(row.created_at, moment)}."
             text = f"{wait.text} {said}"
             return Answer("batch", row.ref, wait.code, None, text, wait.next, wait.until, facts)
-    return Answer(
-        "batch", row.ref, str(row.state), None, _over(connection, moment, row), _after(row), facts=facts
-    )
+    text, after = _over(connection, moment, row), _after(connection, row)
+    return Answer("batch", row.ref, str(row.state), None, text, after, facts=facts)
 
 
 def _at(at: int, moment: Moment) -> str:
@@ -59,8 +58,10 @@ def _over(connection: View, moment: Moment, row: BatchRow) -> str:
     return said + (f" {row.tokens_settled:,} tokens were billed." if row.tokens_settled is not None else "")
 
 
-def _after(row: BatchRow) -> str:
-    return f"`voyage-jobs history {row.ref}` lists the lines that brought no vector."
+def _after(connection: View, row: BatchRow) -> str:
+    came_to = set(story.outcomes_of(connection, row.id))
+    what = "shows its way" if came_to == {SUCCESS} else "lists the lines that brought no vector"
+    return f"`voyage-jobs history {row.ref}` {what}."
 
 
 # --- embeddings ---

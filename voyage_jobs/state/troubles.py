@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select, text, update
 
 from voyage_jobs.clock import US
 from voyage_jobs.redact import redact
+from voyage_jobs.state.ledger import BILLED
 from voyage_jobs.state.schema import counters, troubles
 from voyage_jobs.state.store import Tx
 
@@ -114,7 +115,7 @@ class Counters:
 _SENT = text(
     "SELECT COUNT(*) AS batches, COALESCE(SUM(inputs), 0) AS inputs FROM batches WHERE submitted_at IS NOT NULL"
 )
-_BILLED = text("SELECT COALESCE(SUM(tokens), 0) FROM spend WHERE kind = 'settled'")
+_BILLED = text(f"SELECT COALESCE(SUM(tokens), 0) FROM spend WHERE kind IN {BILLED}")
 _SHOWN = text(
     "SELECT kind, COUNT(*) AS times, SUM(documents) AS documents, SUM(rows) AS chunks FROM publications"
     " WHERE rows IS NOT NULL GROUP BY kind"
