@@ -18,6 +18,7 @@ from step_doors import (
 from verify_doors import found
 from world import World
 
+from voyage_jobs import crash
 from voyage_jobs.simulator import FaultScript
 from voyage_jobs.state import embeddings, lanes
 from voyage_jobs.states import Batch, Mode
@@ -25,6 +26,18 @@ from voyage_jobs.steps import synchronous
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.collect import collect
 from voyage_jobs.steps.submit import submit
+
+
+class Death(BaseException):
+    """The process is gone."""
+
+
+def dies_at(point):
+    def hook(name):
+        if name == point:
+            raise Death(name)
+
+    return hook
 
 
 def world_of(root, **options):
@@ -177,3 +190,24 @@ def test_one_request_is_one_line_of_the_costs(tmp_path):
         assert query(context, "SELECT SUM(tokens), MIN(tokens) > 0 FROM lines") == [
             (world.ledger.sync_tokens, 1)
         ]
+
+
+def test_a_pack_that_is_whole_is_taken_in_though_the_answer_that_it_was_made_of_is_damaged(tmp_path):
+    world = world_of(tmp_path)
+    with world.worker() as context:
+        batch = make(context)
+        submit(context)
+        submit(context)
+        crash.arm(dies_at("vectors.renamed"))
+        with pytest.raises(Death):
+            collect(context)
+        crash.arm(None)
+        path = context.result_path(batch.ref, synchronous.RESULT)
+        path.write_bytes(bytes(path.stat().st_size))
+    with world.worker() as context:
+        settle(world, context)
+        (batch,) = all_batches(context)
+        assert batch.tokens_settled == money(context).expedited_tokens == world.ledger.sync_tokens
+        assert money(context).maybe_paid_tokens == money(context).reserved_tokens == 0
+    assert len(shown(world)["a.md"]) == 3
+    assert found(world) == {}

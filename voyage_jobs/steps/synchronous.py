@@ -160,9 +160,13 @@ def has_answer(context: Context, batch: BatchRow) -> bool:
 
 
 def lose_answer(context: Context, batch: BatchRow) -> None:
-    """The answer of an ended batch is not what was written (a disk restored, a folder cleaned)."""
+    """The answer of an ended batch is not what was written (a disk restored, a folder cleaned).
+
+    Its pack may be whole all the same, if the process died between that and its record.
+    """
     remove(_result(context, batch))
-    _lose(context, batch, "it is not on disk any more as it was written")
+    if not take_in_pack_of(context, batch):
+        _lose(context, batch, "it is not on disk any more as it was written")
 
 
 # --- outcomes ---
