@@ -211,3 +211,28 @@ def test_a_pack_that_is_whole_is_taken_in_though_the_answer_that_it_was_made_of_
         assert money(context).maybe_paid_tokens == money(context).reserved_tokens == 0
     assert len(shown(world)["a.md"]) == 3
     assert found(world) == {}
+
+
+def test_an_answer_that_is_on_the_bill_and_lost_later_is_not_booked_as_maybe_paid_besides(tmp_path):
+    """It could not be read, and vanished when a later release wanted to read it."""
+    world = World(tmp_path, faults={"answer_spoilt": {"how": "nan"}})
+    world.write("a.md", prose("a", 1))
+    with world.worker() as context:
+        make(context)
+        for _ in range(2):
+            submit(context)
+        collect(context)
+        parked = newest(context)
+        assert (parked.state, parked.code) == (Batch.PARKED, "unusable")
+        with context.store.write() as tx:
+            tx.connection.exec_driver_sql("UPDATE batches SET error = '0.0.1', due_at = 0")
+        collect(context)
+        assert newest(context).state is Batch.ENDED
+        context.result_path(parked.ref, synchronous.RESULT).unlink()
+        collect(context)
+        assert newest(context).state is Batch.CANCELLED
+        assert money(context).expedited_tokens == parked.tokens_settled > 0
+        assert (money(context).maybe_paid_tokens, money(context).reserved_tokens) == (0, 0)
+        world.sim.faults = FaultScript.from_dict({"faults": {}})
+        settle(world, context)
+    assert found(world) == {}

@@ -181,14 +181,17 @@ def _answered(context: Context, batch: BatchRow, written: WrittenFile) -> None:
 
 
 def _lose(context: Context, batch: BatchRow, why: str) -> None:
-    """Nobody can tell whether it was billed."""
-    cause = f"its answer was lost; maybe paid: {why}"
+    """Nobody can tell whether it was billed, unless it was read and booked before (and could not be used)."""
+    is_booked = batch.tokens_settled is not None
+    cause = f"its answer was lost{'' if is_booked else '; maybe paid'}: {why}"
     with context.store.write() as tx:
-        _close_attempt(tx, batch, Attempt.LOST, why)
+        if not is_booked:
+            _close_attempt(tx, batch, Attempt.LOST, why)
         batches.move(tx, batch, Batch.CANCELLED, cause, reason=cause, ended_at=tx.now)
         is_cancelled = batch.cancel_asked_at is not None
         (embeddings.give_up if is_cancelled else embeddings.give_back)(tx, batch.id)
-        ledger.lose(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
+        if not is_booked:
+            ledger.lose(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
     crash_point("sync.committed")
     context.log.error("call.unknown", ref=batch.ref, inputs=batch.inputs, error=why)
 
