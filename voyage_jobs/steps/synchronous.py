@@ -38,6 +38,7 @@ MOST_TOKENS = 120_000
 MOST_BYTES = 8 * 1024 * 1024
 RESULT = "output"
 """The kind of the result file that an answer becomes."""
+_ENDED = "the process that sent it ended"
 
 
 def limits(context: Context) -> Limits:
@@ -137,13 +138,24 @@ def settle_if_interrupted(context: Context, batch: BatchRow) -> bool:
     return False
 
 
+def foresee_interrupted(context: Context) -> None:
+    """What `settle_interrupted` would come to, for a plan: packs were taken in, and no file is touched."""
+    with context.store.read() as connection:
+        open_ones = batches.in_state(connection, Batch.PACKED, Batch.SPOOLED, Batch.CREATING)
+    for batch in open_ones:
+        if batch.state is not Batch.CREATING:
+            settle_if_interrupted(context, batch)
+        elif batch.is_sync and not _result(context, batch).exists():
+            _lose(context, batch, _ENDED)
+
+
 def _settle(context: Context, batch: BatchRow) -> None:
     path = _result(context, batch)
     try:
         found = path.read_bytes()
     except FileNotFoundError:
         if not take_in_pack_of(context, batch):
-            _lose(context, batch, "the process that sent it ended")
+            _lose(context, batch, _ENDED)
     else:  # it has its name, so it is whole
         _answered(context, batch, WrittenFile(path, len(found), 0, hashlib.sha256(found).hexdigest()))
 
