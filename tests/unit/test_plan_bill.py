@@ -10,6 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from older_state import as_of
 from step_doors import prose, query, scan
 from test_expedite_step import Death, dies_at
 from tokenizer_file import make_tokenizer
@@ -20,7 +21,7 @@ from voyage_jobs.planning.input_files import InputFiles
 from voyage_jobs.planning.plan import plan
 from voyage_jobs.planning.rehearsal import rehearsal
 from voyage_jobs.signals import Signals
-from voyage_jobs.state import embeddings, engine
+from voyage_jobs.state import embeddings
 from voyage_jobs.state.door import open_state
 from voyage_jobs.steps import synchronous
 from voyage_jobs.steps.acts import perform
@@ -351,10 +352,7 @@ def test_a_state_of_an_older_release_is_planned_and_left_as_it_is(tmp_path):
     world = make_world(tmp_path)
     world.run()
     file = open_state(world.settings()).place
-    older = engine.sqlite_module().connect(file, isolation_level=None)
-    older.execute("ALTER TABLE versions DROP COLUMN text_hash")
-    older.execute("UPDATE alembic_version SET version_num = '0009'")
-    older.close()
+    as_of(world, "0009")
     before = file.read_bytes()
     planned = plan(world.settings(), world.clock)
     assert (planned["tokens"]["to_send"], planned["sources"][0]["unchanged"]) == (0, 7)
