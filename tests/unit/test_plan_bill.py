@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from older_state import as_0_1_0_left_it
 from step_doors import prose, query, scan
+from test_expedite_step import Death, dies_at
 from tokenizer_file import make_tokenizer
 from world import World
 
@@ -20,7 +21,9 @@ from voyage_jobs.planning.input_files import InputFiles
 from voyage_jobs.planning.plan import plan
 from voyage_jobs.planning.rehearsal import rehearsal
 from voyage_jobs.signals import Signals
+from voyage_jobs.state import embeddings
 from voyage_jobs.state.door import open_state
+from voyage_jobs.steps import synchronous
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.context import no_progress
 from voyage_jobs.steps.pack import pack
@@ -121,6 +124,33 @@ def test_a_plan_is_what_a_run_is_billed(tmp_path, before, batching):
     planned = plan_and_sync(world)
     assert planned["tokens"]["to_send"] == planned["batches"]["tokens"] > 0
     assert plan(world.settings(), world.clock)["tokens"]["to_send"] == 0
+
+
+@pytest.mark.parametrize("point", [
+    "pack.committed", "spool.committed", "sync.attempt.committed", "sync.spooled", "sync.committed",
+    "vectors.renamed",
+])  # fmt: skip
+def test_what_was_to_be_sent_at_once_as_the_process_died_is_planned_as_it_is_billed(tmp_path, point):
+    world = make_world(tmp_path)
+    with pytest.raises(Death), world.worker() as context:
+        scan(context)
+        dies_at(world, context, point, path="copy.md")
+        raise Death
+    world.write("new.md", prose("a new one"))
+    at_once = world.ledger.sync_tokens
+    plan_and_sync(world)
+    assert world.ledger.sync_tokens == at_once
+
+
+def test_a_batch_that_goes_at_once_without_an_order_is_planned(tmp_path):
+    world = make_world(tmp_path)
+    with world.worker() as context:
+        scan(context)
+        with context.store.read() as connection:
+            wanted = list(embeddings.wanted(connection, context.profile_id, 0, 2))
+        with context.store.write() as tx:
+            synchronous.make(context, tx, wanted)
+    assert plan(world.settings(), world.clock)["batches"]["count"] == 2
 
 
 def test_where_room_in_flight_cuts_batches_the_tokens_are_those_of_the_bill(tmp_path):

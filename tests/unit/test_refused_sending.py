@@ -88,6 +88,17 @@ def test_three_batches_that_are_refused_stop_sending_and_one_is_tried_every_hour
     assert not world.ledger.billed_more_than_once()
 
 
+def test_the_one_batch_that_is_tried_stays_the_only_one_for_days(refusing):
+    """Its own wait may have grown beyond that of the circuit."""
+    world, sick = refusing
+    with world.worker(batching=ONE_EACH) as context:
+        turns(world, context, 30, idle_s=10)
+        turns(world, context, 400, idle_s=300)
+        assert len(all_batches(context)) == 3
+        gaps = [later - earlier for earlier, later in itertools.pairwise(sick.at[2:])]
+        assert min(gaps) >= 0.8 * HOUR_S
+
+
 def test_jobs_that_run_are_collected_while_what_is_new_is_refused(tmp_path):
     world = SickWorld(tmp_path, 2, batch_seconds=1000)
     with world.worker(batching=ONE_EACH) as context:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from silent import Silent
 from sim.speed import empty_state
 from small_world import Small, quick
 from step_doors import all_batches, money, newest, prose, query, settle, turns, until
-from verify_doors import found, state
+from verify_doors import found, repaired, sql, state
 
 from voyage_jobs import generation
 from voyage_jobs.doctor.data import check_data
@@ -209,6 +210,33 @@ def test_a_batch_that_was_collected_since_is_over_and_on_the_bill(tmp_path, poin
         assert money(context).settled_tokens == small.ledger.batch_tokens
     assert small.ledger.billed_more_than_once() == {}
     assert damage(small) == set()
+
+
+@pytest.mark.parametrize("point", ["pack.committed", "attempt.committed", "create.committed", "never"])
+def test_what_no_answer_reported_is_marked_in_a_bill_that_a_pack_tells(tmp_path, point):
+    small = Small(tmp_path)
+    small.transport = Silent(small.sim)
+    small.write("a.md", prose("a", 2))
+    if point == "never":
+        small.run()
+        keep(small)
+        small.write("b.md", prose("b", 2))
+    else:
+        small.dies_at(point)
+        keep(small)
+    small.run()
+    before = sql(small, "SELECT SUM(tokens), SUM(assumed) FROM spend WHERE kind = 'settled'")
+    put_back(small, whole=False)
+    with small.worker() as context:
+        settle(small, context)
+        assert money(context).settled_tokens == money(context).assumed_tokens > small.ledger.batch_tokens
+    told = "SELECT SUM(tokens), SUM(assumed) FROM spend WHERE kind = 'settled'"
+    assert sql(small, told) == before
+    assert damage(small) == set()
+    sql(small, "UPDATE spend SET tokens = tokens + 5, assumed = assumed + 5 WHERE kind = 'settled'")
+    if point != "never":  # then no batch is known
+        assert repaired(small)[0]["spend_wrong"] == 1
+        assert sql(small, told) == before
 
 
 # --- the whole folder ---

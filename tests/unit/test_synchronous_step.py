@@ -18,6 +18,7 @@ from step_doors import (
 from verify_doors import found
 from world import World
 
+from voyage_jobs import crash
 from voyage_jobs.simulator import FaultScript
 from voyage_jobs.state import embeddings, lanes
 from voyage_jobs.states import Batch, Mode
@@ -25,6 +26,18 @@ from voyage_jobs.steps import synchronous
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.collect import collect
 from voyage_jobs.steps.submit import submit
+
+
+class Death(BaseException):
+    """The process is gone."""
+
+
+def dies_at(point):
+    def hook(name):
+        if name == point:
+            raise Death(name)
+
+    return hook
 
 
 def world_of(root, **options):
@@ -177,3 +190,49 @@ def test_one_request_is_one_line_of_the_costs(tmp_path):
         assert query(context, "SELECT SUM(tokens), MIN(tokens) > 0 FROM lines") == [
             (world.ledger.sync_tokens, 1)
         ]
+
+
+def test_a_pack_that_is_whole_is_taken_in_though_the_answer_that_it_was_made_of_is_damaged(tmp_path):
+    world = world_of(tmp_path)
+    with world.worker() as context:
+        batch = make(context)
+        submit(context)
+        submit(context)
+        crash.arm(dies_at("vectors.renamed"))
+        with pytest.raises(Death):
+            collect(context)
+        crash.arm(None)
+        path = context.result_path(batch.ref, synchronous.RESULT)
+        path.write_bytes(bytes(path.stat().st_size))
+    with world.worker() as context:
+        settle(world, context)
+        (batch,) = all_batches(context)
+        assert batch.tokens_settled == money(context).expedited_tokens == world.ledger.sync_tokens
+        assert money(context).maybe_paid_tokens == money(context).reserved_tokens == 0
+    assert len(shown(world)["a.md"]) == 3
+    assert found(world) == {}
+
+
+def test_an_answer_that_is_on_the_bill_and_lost_later_is_not_booked_as_maybe_paid_besides(tmp_path):
+    """It could not be read, and vanished when a later release wanted to read it."""
+    world = World(tmp_path, faults={"answer_spoilt": {"how": "nan"}})
+    world.write("a.md", prose("a", 1))
+    with world.worker() as context:
+        make(context)
+        for _ in range(2):
+            submit(context)
+        collect(context)
+        parked = newest(context)
+        assert (parked.state, parked.code) == (Batch.PARKED, "unusable")
+        with context.store.write() as tx:
+            tx.connection.exec_driver_sql("UPDATE batches SET error = '0.0.1', due_at = 0")
+        collect(context)
+        assert newest(context).state is Batch.ENDED
+        context.result_path(parked.ref, synchronous.RESULT).unlink()
+        collect(context)
+        assert newest(context).state is Batch.CANCELLED
+        assert money(context).expedited_tokens == parked.tokens_settled > 0
+        assert (money(context).maybe_paid_tokens, money(context).reserved_tokens) == (0, 0)
+        world.sim.faults = FaultScript.from_dict({"faults": {}})
+        settle(world, context)
+    assert found(world) == {}

@@ -81,8 +81,11 @@ class Blocker:
         return sentence(f"{self.text}: {words}" if words else self.text)
 
     def is_tried(self, now: int) -> bool:
-        """Whether its wait is over, so that the next call finds out: it keeps nothing back at this moment."""
-        waits = self.circuit is not None and self.moved_by is not Mover.ACCOUNT
+        """Whether its wait is over, so that the next call finds out: it keeps nothing back at this moment.
+
+        Where you alone move it on, only what was chosen for the try finds out.
+        """
+        waits = self.circuit is not None and self.moved_by not in (Mover.ACCOUNT, Mover.DECISION)
         return waits and self.until is not None and self.until <= now
 
     def as_dict(self) -> dict[str, Any]:

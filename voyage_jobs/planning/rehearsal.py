@@ -39,6 +39,7 @@ from voyage_jobs.steps.recovery import lose_missing_packs
 from voyage_jobs.steps.reprofile import BEGIN, reprofile, take_up_profile
 from voyage_jobs.steps.scan import Scan
 from voyage_jobs.steps.submit import input_lines
+from voyage_jobs.steps.synchronous import foresee_interrupted
 from voyage_jobs.table import LanceDoor
 
 _EVERYTHING = 1 << 62
@@ -200,6 +201,7 @@ def rehearsal(
                 pauses.end(tx, what)
         adopt_packs(context)
         lose_missing_packs(context)
+        foresee_interrupted(context)
         with store.write() as tx:
             since = foresight.begin(tx, context.profile_id)
             rows = [row for row in sources.all_sources(tx.connection) if row.configured]

@@ -31,6 +31,7 @@ _GENERATION_KEY = b"voyage_jobs.generation"
 _MODE_KEY = b"voyage_jobs.mode"
 _BILLED_KEY = b"voyage_jobs.billed_tokens"  # in the schema: of what was sent at once, by an older release
 _BILLED_AT_KEY = b"voyage_jobs.billed_at"
+_ASSUMED_KEY = b"voyage_jobs.assumed_tokens"
 
 _FOLDER_HEX_DIGITS = 12
 _MOST_DIGITS = 18  # what SQLite holds; a damaged file may say more
@@ -41,10 +42,14 @@ _NAME = re.compile(r"[0-9a-f]{12}/[A-Za-z0-9_-]{1,200}\.arrow")
 
 @dataclass(frozen=True, slots=True)
 class Billed:
-    """What was billed for everything that was asked for along with a pack, and when (microseconds UTC)."""
+    """What was billed for everything that was asked for along with a pack, and when (microseconds UTC).
+
+    `assumed` are those of the tokens that no answer reported.
+    """
 
     tokens: int
     at: int
+    assumed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +131,18 @@ def stamp_of(schema: pa.Schema) -> Stamp | None:
 
 def bill(billed: Billed) -> dict[bytes, bytes]:
     """What the last record batch of a pack carries: all of it is known only when the last vector is written."""
-    return {_BILLED_KEY: str(billed.tokens).encode(), _BILLED_AT_KEY: str(billed.at).encode()}
+    facts = {_BILLED_KEY: billed.tokens, _BILLED_AT_KEY: billed.at}
+    if billed.assumed:
+        facts[_ASSUMED_KEY] = billed.assumed
+    return {key: str(number).encode() for key, number in facts.items()}
 
 
 def billed_in(last: Mapping[bytes, bytes] | None) -> Billed | None:
     """The bill in the metadata of the last record batch, if there is one."""
     tokens, at = _number(last or {}, _BILLED_KEY), _number(last or {}, _BILLED_AT_KEY)
-    return None if tokens is None or at is None else Billed(tokens, at)
+    if tokens is None or at is None:
+        return None
+    return Billed(tokens, at, min(tokens, _number(last or {}, _ASSUMED_KEY) or 0))
 
 
 def _number(metadata: Mapping[bytes, bytes], key: bytes) -> int | None:

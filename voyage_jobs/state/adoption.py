@@ -80,11 +80,12 @@ def note_found_pack(tx: Tx, name: str, count: int) -> None:
     moves.record(tx, "embedding", 0, None, states.Embedding.HELD, f"{count} found in pack {name}")
 
 
-def close_by_pack(tx: Tx, batch: BatchRow, pack_id: int, tokens: int) -> None:
+def close_by_pack(tx: Tx, batch: BatchRow, pack_id: int, tokens: int, assumed: int) -> None:
     """The pack of an open batch is here already (this state is older than the pack): the batch is over.
 
-    `tokens` are what the pack says was billed for the batch. What became of lines that the pack does not hold is not
-    known any more: they are wanted again, or given up if the batch was cancelled.
+    `tokens` are what the pack says was billed for the batch, `assumed` those of them that no answer reported. What
+    became of lines that the pack does not hold is not known any more: they are wanted again, or given up if the batch
+    was cancelled.
     """
     cause = "its pack is here already"
     if batch.state is Batch.CREATING:
@@ -102,7 +103,7 @@ def close_by_pack(tx: Tx, batch: BatchRow, pack_id: int, tokens: int) -> None:
     embedding_rows.give_back(tx, batch.id)
     ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
     if tokens and batch.tokens_settled is None:
-        ledger.settle(tx, batch.id, tokens, batch.usd_per_million)
+        ledger.settle(tx, batch.id, tokens, batch.usd_per_million, assumed)
         batch_rows.note(tx, batch.id, tokens_settled=tokens)
 
 

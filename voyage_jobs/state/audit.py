@@ -103,6 +103,7 @@ _RESERVED, _RELEASED, _SETTLED, _MAYBE_PAID = (
     _SUM.format(kinds=kinds) for kinds in ("('reserved')", "('released')", BILLED, "('maybe_paid')")
 )
 _LINE_TOKENS = "(SELECT SUM(tokens) FROM lines WHERE batch_id = b.id)"
+_ASSUMED = "COALESCE((SELECT SUM(assumed) FROM spend WHERE batch_id = b.id), 0)"
 # Purpose: batches whose money does not add up: reserved at packing, released at the end, settled as its lines say, and
 # maybe paid where the answer of one that was sent at once is lost.
 _SPEND = (
@@ -115,8 +116,8 @@ _SPEND = (
     f" OR {_LINE_TOKENS} > COALESCE(b.tokens_settled, 0)"
     f" OR ({_LINE_TOKENS} < b.tokens_settled AND NOT EXISTS (SELECT 1 FROM transitions t WHERE t.batch_id = b.id"
     "  AND t.kind = 'batch' AND t.target = 'collected' AND t.cause LIKE '%ignored'))"
-    " OR COALESCE((SELECT SUM(assumed) FROM spend WHERE batch_id = b.id), 0)"
-    "  != COALESCE((SELECT SUM(tokens) FROM lines WHERE batch_id = b.id AND assumed = 1), 0)"
+    f" OR CASE WHEN {_LINE_TOKENS} IS NULL THEN {_ASSUMED} NOT BETWEEN 0 AND COALESCE(b.tokens_settled, 0)"
+    f"  ELSE {_ASSUMED} != COALESCE((SELECT SUM(tokens) FROM lines WHERE batch_id = b.id AND assumed = 1), 0) END"
     " OR EXISTS (SELECT 1 FROM spend p WHERE p.batch_id = b.id AND b.usd_per_million IS NOT NULL"
     "  AND ABS(COALESCE(p.usd, -1) - p.tokens * b.usd_per_million / 1000000) > 0.00000001)"
 )

@@ -19,7 +19,7 @@ from voyage_jobs.state.schema import FAILED, PACKED, PATH, WANTED, embeddings, i
 from voyage_jobs.state.schema import batches as batch_table
 from voyage_jobs.state.statements import RAW, slices
 from voyage_jobs.state.store import Tx
-from voyage_jobs.states import Batch, Embedding
+from voyage_jobs.states import Batch, Embedding, Mode
 
 
 @dataclass(frozen=True)
@@ -156,10 +156,13 @@ def asked_by_source(connection: Connection, since: Since) -> dict[int, int]:
 
 
 def sent(tx: Tx, batch_id: int) -> None:
-    """A batch has become a job."""
-    ref = batch_table.c.ref
+    """A batch has become a job, or was answered at once."""
+    ref, mode = batch_table.c.ref, batch_table.c.mode
     this = batch_table.c.id == batch_id
-    moves.pretend(tx, batch_table, this, Batch.RUNNING, remote_id=ref, input_file_id=ref)
+    moves.pretend(tx, batch_table, this & (mode == Mode.SYNC), Batch.ENDED)
+    moves.pretend(
+        tx, batch_table, this & (mode == Mode.BATCH), Batch.RUNNING, remote_id=ref, input_file_id=ref
+    )
 
 
 def end_oldest_job(tx: Tx) -> bool:

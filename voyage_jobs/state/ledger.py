@@ -94,11 +94,11 @@ def lose(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
     _book(tx, batch_id, "maybe_paid", tokens, price, _COUNTED)
 
 
-def settle(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
-    """Record what the vendor bills for a batch. Its lines are settled."""
+def settle(tx: Tx, batch_id: int, tokens: int, price: float | None, assumed: int = 0) -> None:
+    """Record what the vendor bills for a batch. Its lines are settled; where they tell nothing, `assumed` does."""
     mode = tx.connection.execute(select(batches.c.mode).where(batches.c.id == batch_id)).scalar_one()
     kind = "expedited" if mode == Mode.SYNC else "settled"
-    _book(tx, batch_id, kind, tokens, price, _BILLED)
+    _book(tx, batch_id, kind, tokens, price, _BILLED, assumed)
 
 
 def settle_anew(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
@@ -115,18 +115,30 @@ def save(tx: Tx, tokens: int, price: float | None, source_id: int | None = None)
     _add(tx, None, "saved", [Share(source_id, tokens)], price)
 
 
-def settle_found(tx: Tx, kind: str, tokens: int, price: float | None, at: int) -> None:
+def settle_found(tx: Tx, kind: str, tokens: int, price: float | None, at: int, assumed: int) -> None:
     """Record what was billed, at that time, for a pack whose batch is not on record: `settled` or `expedited`."""
-    row = {"at": at, "kind": kind, "tokens": tokens, "usd": usd(tokens, price)}
+    row = {"at": at, "kind": kind, "tokens": tokens, "usd": usd(tokens, price), "assumed": assumed}
     tx.connection.execute(insert(spend).values(**row))
 
 
-def _book(tx: Tx, batch_id: int, kind: str, tokens: int, price: float | None, shares_of: TextClause) -> None:
-    """Book `tokens` in the shares that a statement finds; without a source where these do not come to that sum."""
+def _book(
+    tx: Tx,
+    batch_id: int,
+    kind: str,
+    tokens: int,
+    price: float | None,
+    shares_of: TextClause,
+    assumed: int = 0,
+) -> None:
+    """Book `tokens` in the shares that a statement finds; without a source where these do not come to that sum.
+
+    Where it finds none, `assumed` tells how many of them no answer reported.
+    """
     found = tx.connection.execute(shares_of, {"batch": batch_id})
     shares = [Share(*row) for row in found if row[1]]
     if sum(share.tokens for share in shares) != tokens or not shares:
-        shares = [Share(None, tokens, min(tokens, sum(share.assumed for share in shares)))]
+        assumed = sum(share.assumed for share in shares) if shares else assumed
+        shares = [Share(None, tokens, min(tokens, assumed))]
     _add(tx, batch_id, kind, shares, price)
 
 

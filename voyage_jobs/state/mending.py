@@ -115,7 +115,8 @@ _MONEY = text(
     "SELECT state, tokens_estimated AS estimated, usd_per_million AS price, created_at,"
     " COALESCE(collected_at, ended_at) AS ended_at, tokens_settled AS settled, mode,"
     f" mode = 'sync' AND {LOST_ANSWER} AS is_lost,"
-    " (SELECT SUM(tokens) FROM lines WHERE batch_id = b.id) AS of_lines FROM batches b WHERE id = :id"
+    " (SELECT SUM(tokens) FROM lines WHERE batch_id = b.id) AS of_lines,"
+    " (SELECT COALESCE(SUM(assumed), 0) FROM spend WHERE batch_id = b.id) AS assumed FROM batches b WHERE id = :id"
 )
 
 
@@ -137,7 +138,10 @@ def book_again(tx: Tx, batch_ids: Sequence[int]) -> None:
             tx.connection.execute(
                 update(batches).where(batches.c.id == batch_id).values(tokens_settled=settled)
             )
-            ledger.settle(tx, batch_id, settled, batch.price)
+            assumed = min(
+                settled, max(0, batch.assumed)
+            )  # of a bill that a pack told, only its booking knows
+            ledger.settle(tx, batch_id, settled, batch.price, assumed)
         _at_their_time(tx, batch_id, batch.created_at, batch.ended_at)
 
 

@@ -221,7 +221,8 @@ def _take_in(context: Context, batch: BatchRow) -> None:
         if torn and not retry.is_over("download", tries):
             _fetch_again(context, batch)
             return
-        written = writer.close(Billed(intake.tokens, now_us(context.clock))) if intake.rows else None
+        bill = Billed(intake.tokens, now_us(context.clock), sum(intake.assumed))
+        written = writer.close(bill) if intake.rows else None
     finally:
         writer.abort()
     if torn:

@@ -131,7 +131,9 @@ def _hold(tx: Tx, found: AdoptedPack, batch: BatchRow | None) -> int:
     adoption.hold(tx, pack_id, profile_id, embeddings)
     adoption.note_found_pack(tx, written.name, len(embeddings))
     if batch is not None and batch.state in _OPEN:
-        adoption.close_by_pack(tx, batch, pack_id, 0 if reader.billed is None else reader.billed.tokens)
+        billed = reader.billed
+        tokens, assumed = (0, 0) if billed is None else (billed.tokens, billed.assumed)
+        adoption.close_by_pack(tx, batch, pack_id, tokens, assumed)
     return len(embeddings)
 
 
@@ -145,7 +147,8 @@ def _book(context: Context, tx: Tx, reader: PackReader, batch: BatchRow | None) 
         kind, price = "expedited", sync_price(settings)
     booked = 0 if batch is None else ledger.of_batch(tx.connection, batch.id).get(kind, 0)
     if reader.billed.tokens > booked:
-        ledger.settle_found(tx, kind, reader.billed.tokens - booked, price, reader.billed.at)
+        left, billed = reader.billed.tokens - booked, reader.billed
+        ledger.settle_found(tx, kind, left, price, billed.at, min(left, billed.assumed))
 
 
 def embeddings_in(reader: PackReader) -> Iterator[PackedEmbedding]:

@@ -38,6 +38,7 @@ MOST_TOKENS = 120_000
 MOST_BYTES = 8 * 1024 * 1024
 RESULT = "output"
 """The kind of the result file that an answer becomes."""
+_ENDED = "the process that sent it ended"
 
 
 def limits(context: Context) -> Limits:
@@ -137,13 +138,24 @@ def settle_if_interrupted(context: Context, batch: BatchRow) -> bool:
     return False
 
 
+def foresee_interrupted(context: Context) -> None:
+    """What `settle_interrupted` would come to, for a plan: packs were taken in, and no file is touched."""
+    with context.store.read() as connection:
+        open_ones = batches.in_state(connection, Batch.PACKED, Batch.SPOOLED, Batch.CREATING)
+    for batch in open_ones:
+        if batch.state is not Batch.CREATING:
+            settle_if_interrupted(context, batch)
+        elif batch.is_sync and not _result(context, batch).exists():
+            _lose(context, batch, _ENDED)
+
+
 def _settle(context: Context, batch: BatchRow) -> None:
     path = _result(context, batch)
     try:
         found = path.read_bytes()
     except FileNotFoundError:
         if not take_in_pack_of(context, batch):
-            _lose(context, batch, "the process that sent it ended")
+            _lose(context, batch, _ENDED)
     else:  # it has its name, so it is whole
         _answered(context, batch, WrittenFile(path, len(found), 0, hashlib.sha256(found).hexdigest()))
 
@@ -160,9 +172,13 @@ def has_answer(context: Context, batch: BatchRow) -> bool:
 
 
 def lose_answer(context: Context, batch: BatchRow) -> None:
-    """The answer of an ended batch is not what was written (a disk restored, a folder cleaned)."""
+    """The answer of an ended batch is not what was written (a disk restored, a folder cleaned).
+
+    Its pack may be whole all the same, if the process died between that and its record.
+    """
     remove(_result(context, batch))
-    _lose(context, batch, "it is not on disk any more as it was written")
+    if not take_in_pack_of(context, batch):
+        _lose(context, batch, "it is not on disk any more as it was written")
 
 
 # --- outcomes ---
@@ -177,14 +193,17 @@ def _answered(context: Context, batch: BatchRow, written: WrittenFile) -> None:
 
 
 def _lose(context: Context, batch: BatchRow, why: str) -> None:
-    """Nobody can tell whether it was billed."""
-    cause = f"its answer was lost; maybe paid: {why}"
+    """Nobody can tell whether it was billed, unless it was read and booked before (and could not be used)."""
+    is_booked = batch.tokens_settled is not None
+    cause = f"its answer was lost{'' if is_booked else '; maybe paid'}: {why}"
     with context.store.write() as tx:
-        _close_attempt(tx, batch, Attempt.LOST, why)
+        if not is_booked:
+            _close_attempt(tx, batch, Attempt.LOST, why)
         batches.move(tx, batch, Batch.CANCELLED, cause, reason=cause, ended_at=tx.now)
         is_cancelled = batch.cancel_asked_at is not None
         (embeddings.give_up if is_cancelled else embeddings.give_back)(tx, batch.id)
-        ledger.lose(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
+        if not is_booked:
+            ledger.lose(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
     crash_point("sync.committed")
     context.log.error("call.unknown", ref=batch.ref, inputs=batch.inputs, error=why)
 
