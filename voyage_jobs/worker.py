@@ -18,8 +18,7 @@ from voyage_jobs.observe import NOBODY, Observer
 from voyage_jobs.pace import Pace
 from voyage_jobs.segments import PackStore
 from voyage_jobs.state import notes
-from voyage_jobs.state.door import open_state
-from voyage_jobs.state.store import Store
+from voyage_jobs.state.door import Writer, open_state
 from voyage_jobs.steps.context import Context, Progress, no_progress
 from voyage_jobs.steps.recovery import recover
 from voyage_jobs.table import LanceDoor, TableDoor
@@ -81,7 +80,7 @@ def working(
             store.close()
 
 
-def _take_leave(store: Store) -> None:
+def _take_leave(store: Writer) -> None:
     with store.write() as tx:
         notes.leave(tx)
 

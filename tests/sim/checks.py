@@ -317,6 +317,10 @@ class Checker:
             chosen = dict(connection.exec_driver_sql(_CHOSEN_AGAIN).all())
             written_off = connection.exec_driver_sql(_WRITTEN_OFF).scalar_one()
             unclaimed = self._billed_unclaimed(setback.jobs_left(connection))
+            made_again = self._made_again(connection)
+        unclaimed += sum(made_again.values())
+        for key in self._asked_by(made_again):
+            chosen[key] = chosen.get(key, 0) + 1
         allowed = self._allowed(chosen)
         twice = sim.ledger.billed_more_than_once()
         beyond = {name: times for name, times in twice.items() if times > allowed[name.rpartition("/")[2]]}
@@ -327,6 +331,34 @@ class Checker:
         billed = (sim.ledger.batch_tokens, sim.ledger.spoilt_tokens)
         if not billed[0] - written_off - unclaimed <= settled <= sum(billed) + totals.assumed_tokens:
             self._broken(f"{settled} tokens are settled, the vendor billed {billed} (good, spoilt)")
+
+    def _made_again(self, connection: Connection) -> dict[str, int]:
+        """Tokens of jobs whose create call got no answer and which the vendor then hid from its list, by batch.
+
+        Nobody can find such a job, so it is made again (docs: "What is not promised").
+        """
+        sim = self._life.sim
+        if not sim.faults.fired["job_deleted"]:
+            return {}
+        kept = dict(connection.exec_driver_sql("SELECT ref, remote_id FROM batches").all())
+        billed = sim.ledger.export()["batches"]
+        again: dict[str, int] = {}
+        for job in sim.state()["batches"]:
+            ref = (job["metadata"] or {}).get(METADATA_REF)
+            if kept.get(ref, job["id"]) not in (None, job["id"]):
+                again[ref] = again.get(ref, 0) + billed.get(job["id"], {}).get("tokens", 0)
+        return again
+
+    def _asked_by(self, refs: Mapping[str, int]) -> Iterator[bytes]:
+        """The keys that these batches ask for."""
+        assert self._life.context is not None
+        with self._life.context.store.read() as connection:
+            for ref in refs:
+                yield from connection.exec_driver_sql(
+                    "SELECT e.key FROM lines l JOIN batches b ON b.id = l.batch_id"
+                    " JOIN embeddings e ON e.id = l.embedding_id WHERE b.ref = ?",
+                    (ref,),
+                ).scalars()
 
     def _billed_unclaimed(self, refs: frozenset[str]) -> int:
         """Tokens of jobs that an older copy of the folder forgot and, its settings being others, could not claim.

@@ -186,8 +186,9 @@ def put_off(tx: Tx, batch: BatchRow, policy: str, failures: int, due_at: int, er
 
 
 def remark(tx: Tx, batch: BatchRow, cause: str) -> None:
-    """Put on record what happened to a batch without moving it."""
-    moves.record(tx, "batch", batch.id, batch.state, batch.state, cause, batch.id)
+    """Put on record what happened to a batch without moving it, wherever it is by now."""
+    state = get(tx.connection, batch.id).state
+    moves.record(tx, "batch", batch.id, state, state, cause, batch.id)
 
 
 DUPLICATE = "a second job for the same batch: "
