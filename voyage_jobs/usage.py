@@ -43,12 +43,15 @@ def billed(reported: int | None, reserved: int, most: int = MOST_LINE_TOKENS) ->
 
 
 def shares(total: int, weights: Sequence[int]) -> list[int] | None:
-    """A reported total spread over the texts of one request by their weights (at least 1 each): whole numbers that add
-    up to it. None if it cannot be the total of so many texts, since every text has a token at least.
+    """A reported total spread over the texts of one request by their weights: whole numbers that add up to it.
+
+    A text that nobody has counted (0) weighs as one token. None if it cannot be the total of so many texts, since every
+    text has a token at least.
     """
     left = total - len(weights)
     if left < 0:
         return None
+    weights = [max(1, weight) for weight in weights]
     heavy, before, found = sum(weights), 0, []
     for weight in weights:
         found.append(1 + left * (before + weight) // heavy - left * before // heavy)

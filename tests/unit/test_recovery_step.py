@@ -201,6 +201,24 @@ def test_a_pack_that_is_gone_is_missed_once(filled):
     assert len(filled.log.named("pack.damaged")) == 1
 
 
+def test_vectors_that_a_new_state_took_in_and_lost_again_are_counted_before_they_are_paid(filled):
+    """Else they would go past every budget: nobody counts what comes out of a pack."""
+    tokens = "SELECT key, tokens FROM embeddings ORDER BY key"
+    with filled.worker() as context:
+        (pack,), before = context.packs.names(), query(context, tokens)
+    for file in filled.data_dir.glob("state.db*"):
+        file.unlink()
+    filled.run()
+    with filled.worker() as context:
+        assert query(context, "SELECT SUM(tokens) FROM embeddings") == [(0,)]
+        context.packs.remove(pack)
+    with filled.worker() as context:
+        assert embeddings_by_state(context) == {"wanted": 6}
+        assert query(context, tokens) == before
+        settle(filled, context)
+        assert newest(context).tokens_estimated >= newest(context).tokens_settled > 0
+
+
 def test_half_a_pack_is_swept(filled):
     (pack,) = (filled.data_dir / "vectors").rglob("*.arrow")
     half = pack.with_name("half.arrow.tmp")

@@ -236,3 +236,28 @@ def test_an_answer_that_is_on_the_bill_and_lost_later_is_not_booked_as_maybe_pai
         world.sim.faults = FaultScript.from_dict({"faults": {}})
         settle(world, context)
     assert found(world) == {}
+
+
+def test_texts_whose_tokens_nobody_counted_are_answered_like_any_other(tmp_path):
+    """Their vectors came out of a pack that this state did not know, and that an older release lost."""
+    world = world_of(tmp_path)
+    world.run()
+    with world.worker() as context:
+        (pack,) = context.packs.names()
+    for file in world.data_dir.glob("state.db*"):
+        file.unlink()
+    world.run()
+    with world.worker() as context:
+        assert query(context, "SELECT SUM(tokens) FROM embeddings") == [(0,)]
+        context.packs.remove(pack)
+    with world.worker() as context:
+        assert embeddings_by_state(context) == {"wanted": 3}
+        with context.store.write() as tx:
+            tx.connection.exec_driver_sql("UPDATE embeddings SET tokens = 0")
+        make(context)
+        for _ in range(2):
+            submit(context)
+        assert newest(context).state is Batch.ENDED
+        settle(world, context)
+        assert newest(context).tokens_settled == world.ledger.sync_tokens
+    assert found(world) == {}

@@ -22,10 +22,12 @@ from sqlalchemy import (
 )
 
 from voyage_jobs.state import batches, moves
+from voyage_jobs.state.dialect import least
 from voyage_jobs.state.schema import (
     DROPPED,
     EMBEDDING_CODES,
     FAILED,
+    WANTED,
     chunks,
     embeddings,
     is_in,
@@ -36,6 +38,7 @@ from voyage_jobs.state.schema import (
 from voyage_jobs.state.statements import RAW, many, plain, slices
 from voyage_jobs.state.store import Tx
 from voyage_jobs.states import Embedding
+from voyage_jobs.usage import MOST_LINE_TOKENS
 
 # How a line ended, as stored in `lines.outcome`.
 OPEN, SUCCESS, TRANSIENT, REFUSED, MISSING, MALFORMED, RETURNED, CANCELLED = range(8)
@@ -542,13 +545,27 @@ def by_pack(connection: Connection) -> dict[int, int]:
     return {pack_id: int(count) for pack_id, count in rows}
 
 
+SUM_OF_CHUNKS = (
+    "COALESCE((SELECT SUM(slot_tokens) FROM (SELECT MIN(c.tokens) AS slot_tokens FROM chunks c"
+    " WHERE c.embedding_id = embeddings.id GROUP BY c.slot) AS each_slot), 1)"
+)
+"""The tokens of an embedding by its chunks, each once; 1 where no chunk needs it. SQL."""
+# Purpose: what came out of a pack was never counted, and is to be paid now.
+_COUNT = text(
+    f"UPDATE embeddings SET tokens = {least(str(MOST_LINE_TOKENS), SUM_OF_CHUNKS)}"
+    f" WHERE state = {WANTED} AND tokens = 0"
+)
+
+
 def unhold(tx: Tx, where: ColumnElement[bool]) -> int:
     """Vectors are lost: their embeddings go back into the batch that still has them, else in line. Returns how many."""
     gone = {"pack_id": None, "pack_row": None, "wanted_at": tx.now}
-    return sum(
+    moved = sum(
         moves.move_set(tx, embeddings, where & which, Embedding.HELD, target, **gone)
         for which, target in ((_ELSEWHERE, Embedding.PACKED), (~_ELSEWHERE, Embedding.WANTED))
     )
+    tx.connection.execute(_COUNT)
+    return moved
 
 
 def lose_pack(tx: Tx, pack_id: int, cause: str) -> int:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, CursorResult, text
 
 from voyage_jobs.state import mending
 from voyage_jobs.state.dialect import greatest, hexadecimal, least
-from voyage_jobs.state.embeddings import MALFORMED, SUCCESS
+from voyage_jobs.state.embeddings import MALFORMED, SUCCESS, SUM_OF_CHUNKS
 from voyage_jobs.state.store import Tx
 from voyage_jobs.usage import MOST_BATCH_TOKENS, MOST_LINE_TOKENS
 
@@ -70,13 +70,8 @@ _BATCHES = (
 # Purpose: a text's tokens by its length, as the estimate has it for plain text (see tokens.py).
 _BY_LENGTH = greatest("1", '("end" - start + 2) / 3')
 _CHUNKS = f"UPDATE {{table}} SET tokens = {_BY_LENGTH} WHERE {{wrong}}"
-# Purpose: what its chunks have, each once; 1 where no chunk needs it.
-_SUM_OF_CHUNKS = (
-    "COALESCE((SELECT SUM(slot_tokens) FROM (SELECT MIN(c.tokens) AS slot_tokens FROM chunks c"
-    " WHERE c.embedding_id = embeddings.id GROUP BY c.slot) AS each_slot), 1)"
-)
 _TEXTS = (
-    f"UPDATE embeddings SET tokens = {least(str(MOST_LINE_TOKENS), greatest('1', _SUM_OF_CHUNKS))}"
+    f"UPDATE embeddings SET tokens = {least(str(MOST_LINE_TOKENS), greatest('1', SUM_OF_CHUNKS))}"
     f" WHERE {_WRONG['embeddings', 'tokens']}"
 )
 _PAID = f"outcome IN ({SUCCESS}, {MALFORMED})"
