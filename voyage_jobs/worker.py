@@ -12,12 +12,13 @@ from voyage_jobs.clock import Clock
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.provider import connect
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.errors import VoyageJobsError
 from voyage_jobs.memory import keep_large_blocks_apart
 from voyage_jobs.observe import NOBODY, Observer
 from voyage_jobs.pace import Pace
 from voyage_jobs.segments import PackStore
 from voyage_jobs.state import notes
-from voyage_jobs.state.door import open_state
+from voyage_jobs.state.door import Writer, open_state
 from voyage_jobs.steps.context import Context, Progress, no_progress
 from voyage_jobs.steps.recovery import recover
 from voyage_jobs.table import LanceDoor, TableDoor
@@ -65,12 +66,23 @@ def working(
                     pace=pace,
                     observer=observer,
                 )
-                recover(context, mode)
-                yield context
-                with store.write() as tx:
-                    notes.leave(tx)
+                try:
+                    recover(context, mode)
+                    yield context
+                except VoyageJobsError:
+                    # What was asked for cannot be, and a person hears why: no death. A daemon is missed all the same.
+                    if mode != "run":
+                        with contextlib.suppress(VoyageJobsError):
+                            _take_leave(store)
+                    raise
+                _take_leave(store)
         finally:
             store.close()
+
+
+def _take_leave(store: Writer) -> None:
+    with store.write() as tx:
+        notes.leave(tx)
 
 
 def _keep_others_out(settings: Settings, log: Any) -> None:
