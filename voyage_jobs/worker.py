@@ -12,7 +12,7 @@ from voyage_jobs.clock import Clock
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.provider import connect
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.errors import ConfigError, NeedsPersonError, VoyageJobsError
+from voyage_jobs.errors import VoyageJobsError
 from voyage_jobs.memory import keep_large_blocks_apart
 from voyage_jobs.observe import NOBODY, Observer
 from voyage_jobs.pace import Pace
@@ -69,7 +69,7 @@ def working(
                 try:
                     recover(context, mode)
                     yield context
-                except (ConfigError, NeedsPersonError):
+                except VoyageJobsError:
                     # What was asked for cannot be, and a person hears why: no death. A daemon is missed all the same.
                     if mode != "run":
                         with contextlib.suppress(VoyageJobsError):

@@ -15,7 +15,7 @@ from voyage_jobs.diagnosis import stuck
 from voyage_jobs.diagnosis.blocker import shown
 from voyage_jobs.diagnosis.causes import blockers
 from voyage_jobs.diagnosis.snapshot import gather
-from voyage_jobs.errors import ConfigError
+from voyage_jobs.errors import ConfigError, VoyageJobsError
 from voyage_jobs.report import headline, outlook, status
 from voyage_jobs.state import batches, troubles
 from voyage_jobs.state.lanes import Lane
@@ -215,11 +215,12 @@ def test_a_death_is_counted_and_the_daemon_is_missed_until_it_is_started_again(t
 
 
 @pytest.mark.parametrize("mode", ["act", "sync"])
-def test_a_command_that_is_told_no_has_not_died(tmp_path, mode):
+@pytest.mark.parametrize("kind", [ConfigError, VoyageJobsError])
+def test_a_command_that_is_told_no_has_not_died(tmp_path, mode, kind):
     world = World(tmp_path)
     world.write("a.md", "text")
-    with pytest.raises(ConfigError), world.worker(mode=mode) as context:
-        acts.perform(context, "retry", {"ref": "nothing"}, "me")
+    with pytest.raises(kind), world.worker(mode=mode):
+        raise kind("There is no such thing.")
     world.run()
     assert look(world)["counters"]["deaths"] == 0
     assert "process" not in errors(world)
