@@ -137,6 +137,15 @@ def plant_illegal_move(world):
     )
 
 
+def plant_move_without_a_job(world):
+    """One that only a batch of mode sync may make."""
+    sql(
+        world,
+        "DELETE FROM transitions WHERE kind = 'batch' AND origin = 'running' AND target = 'ended'",
+        "UPDATE transitions SET target = 'ended' WHERE kind = 'batch' AND origin = 'creating'",
+    )
+
+
 STATE = {
     "counts": (plant_counts, {"counts_wrong": 1}),
     "chunks": (plant_chunks, {"chunks_wrong": 1, "rows_extra": 1}),
@@ -152,6 +161,7 @@ STATE = {
     "reservation": (plant_reservation, {"spend_wrong": 1}),
     "state": (plant_state, {"history_wrong": 1}),
     "illegal move": (plant_illegal_move, {"history_wrong": 2}),
+    "no job": (plant_move_without_a_job, {"history_wrong": 1}),
 }
 
 
