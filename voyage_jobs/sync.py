@@ -26,7 +26,7 @@ from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.rebuild import progress
 from voyage_jobs.state.remaining import Remaining, Work, count_stuck, mark, remaining, work_since
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
-from voyage_jobs.steps import budget
+from voyage_jobs.steps import budget, known_jobs
 from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pausing import resting
@@ -162,7 +162,8 @@ class Sync:
 
     def _can_move(self, rest: Remaining) -> bool:
         """Whether time alone will bring something that this run is to wait for."""
-        waits_to_send = rest.claiming or self._context.jobs_awaited
+        awaited = self._context.jobs_awaited and (self._wait or not known_jobs.has_failed(self._context))
+        waits_to_send = rest.claiming or awaited
         if self._unscanned() or (waits_to_send and not rest.pauses.by_what):
             return True
         if not self._wait:

@@ -17,12 +17,14 @@ from voyage_jobs.errors import VendorError
 from voyage_jobs.report.status import status
 from voyage_jobs.retry import POLICIES
 from voyage_jobs.segments import PackReader, PackStore
+from voyage_jobs.signals import Signals
 from voyage_jobs.simulator import FaultScript
 from voyage_jobs.state import audit
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.known_jobs import as_far_as_needed
 from voyage_jobs.steps.pipeline import Pipeline
+from voyage_jobs.sync import Ending, Sync
 from voyage_jobs.vendors.remote import Phase, RemoteBatch
 
 MOST_TRIES = POLICIES["jobs_at_start"].tries
@@ -470,6 +472,20 @@ def test_a_list_that_cannot_be_read_does_not_block_for_ever(small):
     small.write("c.md", prose("c"))
     small.run()
     assert "jobs_unchecked" not in problems(small)
+
+
+def test_a_run_that_does_not_wait_ends_where_voyage_cannot_be_reached(small):
+    small.run()
+    small.sim.faults = FaultScript.from_dict({"faults": {"request_lost": {"as": "connect_error"}}})
+    small.write("b.md", prose("b"))
+    began = small.clock.mono()
+    with small.worker(mode="sync") as context:
+        outcome = Sync(context, Signals(), wait=False).run()
+    assert outcome.ending is Ending.UNFINISHED
+    assert "still to be sent" in outcome.problems[0].text
+    assert small.clock.mono() - began < 60
+    assert small.log.named("jobs.unread")
+    assert "could not be reached" in str(status(small.settings(), small.clock)["last_errors"])
 
 
 def test_tries_count_over_restarts(small):

@@ -135,15 +135,23 @@ def _not_read(context: Context, error: VendorError) -> bool:
     """The list fails. An account that is refused, or no network, keeps every call from working; else it has an end."""
     lane.failed(context, LIST, error)
     lane.let_rest(context, JOBS, "jobs_at_start")
-    if isinstance(error, AuthError | QuotaError | NotSentError):
-        return False
-    tries = note_unread(context, error, PATIENCE_S)
-    if context.jobs_known:
-        return True
+    if isinstance(error, AuthError | QuotaError):
+        return False  # the circuit says so
+    if isinstance(error, NotSentError):
+        tries, _ = context.resting[JOBS]
+    else:
+        tries = note_unread(context, error, PATIENCE_S)
+        if context.jobs_known:
+            return True
     with context.store.write() as tx:
         mishaps.note(context, tx, context.step, lane.code_of(error), error.message, error.hint)
     context.log.warning("jobs.unread", tries=tries, error=error.message)
     return False
+
+
+def has_failed(context: Context) -> bool:
+    """Whether the list could not be read when it was last tried, and is not yet tried again."""
+    return context.jobs_awaited and lane.rests(context, JOBS)
 
 
 def note_unread(context: Context, error: VendorError, patience_s: float) -> int:
