@@ -37,6 +37,15 @@ MANIFEST = "manifest.json"
 TABLE = "lancedb"
 VECTORS = "vectors"
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+_NO_PLACE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EROFS,
+    errno.ENAMETOOLONG,
+}
 
 
 @dataclass
@@ -70,9 +79,8 @@ def backup(
     part = folder.with_name(f"{folder.name}.part-{clock.token()}")
     report = BackupReport(folder)
     with durable.no_room_is_one_error(str(folder)):
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        _make(part)
         try:
-            part.mkdir(mode=private.FOLDER)
             entries = list(_fill(settings, part, report, with_table=with_table, progress=progress))
             with durable.writing(part / MANIFEST, private=True) as out:
                 out.write(_manifest(settings, clock, part, entries, report))
@@ -85,6 +93,20 @@ def backup(
             shutil.rmtree(part, ignore_errors=True)
             raise
     return report
+
+
+def _make(part: Path) -> None:
+    """Make the folder that becomes the backup. Raises ConfigError for a place where none can be."""
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.mkdir(mode=private.FOLDER)
+    except OSError as exc:
+        if exc.errno not in _NO_PLACE:
+            raise
+        raise ConfigError(
+            f"No folder can be made in {part.parent}: {exc.strerror}.",
+            hint="Name a new folder in a place that this user may write to.",
+        ) from exc
 
 
 def _demand_new(folder: Path) -> None:

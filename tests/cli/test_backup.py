@@ -47,6 +47,14 @@ def test_a_damaged_pack_ends_with_3_and_is_named(world):
     assert "Not in it:" in result.stderr
 
 
+@pytest.mark.parametrize("place", ["/proc/copy", "a.txt/copy"])
+def test_a_place_where_no_folder_can_be_made_is_an_answer(world, place):
+    (world.root / "a.txt").write_text("a file")
+    result = call(world, "backup", world.root / place)
+    assert result.exit_code == 2
+    assert "No folder can be made in" in result.stderr
+
+
 def test_backup_beside_a_process_at_work(world):
     with world.worker():
         assert call(world, "backup", world.root / "copy").exit_code == 0
