@@ -76,10 +76,11 @@ _RESERVED = (
     " FROM spend) - (SELECT COALESCE(SUM(tokens_estimated), 0) FROM batches"
     " WHERE state NOT IN ('collected', 'closed', 'refused', 'cancelled') AND tokens_settled IS NULL)"
 )
-# How often an operator chose to pay again: for what was in a batch whose results could not be had, or used.
+# How often an operator chose to pay again: for what was in a batch whose results could not be had, or used. Where it
+# was given up for the sake of one source (6), what it held of others (7) is wanted again.
 _CHOSEN_AGAIN = (
     "SELECT e.key, COUNT(*) FROM lines l JOIN batches b ON b.id = l.batch_id JOIN embeddings e ON e.id = l.embedding_id"
-    " WHERE b.remote_id IS NOT NULL AND l.outcome = 6 AND EXISTS (SELECT 1 FROM transitions t"
+    " WHERE b.remote_id IS NOT NULL AND l.outcome IN (6, 7) AND EXISTS (SELECT 1 FROM transitions t"
     "  WHERE t.batch_id = b.id AND t.kind = 'batch' AND t.origin = 'parked' AND t.target = 'cancelled') GROUP BY e.id"
 )
 _WRITTEN_OFF = (
