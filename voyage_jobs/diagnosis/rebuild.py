@@ -9,7 +9,7 @@ from typing import Any
 
 from voyage_jobs.clock import US, iso
 from voyage_jobs.config.prices import batch_price
-from voyage_jobs.config.profile import profile_of, with_profile
+from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.profile import Profile
 from voyage_jobs.state import batches, foresight, ledger, rebuild, shelf
@@ -77,11 +77,6 @@ def look(connection: View, settings: Settings, now: int) -> Vectors:
         change_tokens=change_tokens,
         change_usd=None if change_tokens is None else ledger.usd(change_tokens, batch_price(settings)),
     )
-
-
-def working_settings(settings: Settings, found: Vectors) -> Settings:
-    """The settings with the profile that is in force: price and limits of the work go by it."""
-    return settings if found.in_force is None else with_profile(settings, found.in_force)
 
 
 def _likely_at(
