@@ -244,23 +244,25 @@ class Facts(Moment):
         return bool(self.open) or on_the_way or self.build is not None
 
 
-def gate(context: Context, connection: Any) -> Gate:
-    """What a step that sends asks."""
+def gate(context: Context, connection: Any, unsent: list[BatchRow] | None = None) -> Gate:
+    """What a step that sends asks. `unsent` are the batches in one of those states, if they are at hand."""
+    now = now_us(context.clock)
+    found = batches.in_state(connection, *UNSENT) if unsent is None else unsent
     return Gate(
-        now=now_us(context.clock),
+        now=now,
         settings=context.settings,
         asked=context.asked,
         active=context.profile,
         build=context.build,
         profile_id=context.profile_id,
-        **_of_gate(connection, now_us(context.clock), UNSENT),
+        **_of_gate(connection, now, found),
     )
 
 
-def _of_gate(connection: Any, now: int, states: Sequence[Batch]) -> dict[str, Any]:
+def _of_gate(connection: Any, now: int, found: list[BatchRow]) -> dict[str, Any]:
     return {
         "lanes": lane_store.closed(connection),
-        "open": batches.in_state(connection, *states),
+        "open": found,
         "in_flight": batches.in_flight(connection),
         "pauses": pause_store.now(connection, now),
         "claiming": setback.is_claim_due(connection) or setback.unread(connection) is not None,
@@ -288,7 +290,7 @@ def moment(connection: Any, settings: Settings, now: int) -> Moment:
         active=active,
         build=builds.build(connection),
         profile_id=profile_id or 0,
-        **_of_gate(connection, now, OPEN),
+        **_of_gate(connection, now, batches.in_state(connection, *OPEN)),
         holder=lock.holder(settings.paths.lock),
         here=notes.who(connection),
         sources=sources.all_sources(connection),

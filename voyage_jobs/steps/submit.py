@@ -56,7 +56,7 @@ def submit(context: Context) -> bool:
         waiting = batches.in_state(connection, *UNSENT)
         if not waiting:
             return False
-        known = gate(context, connection)
+        known = gate(context, connection, waiting)
     # A circuit is asked before each call: one of them may be a try.
     resting = is_kept_back(replace(known, lanes={}), SUBMIT)
     did, calls = False, lane.Calls(context)
