@@ -1,4 +1,4 @@
-"""Collect: a results file becomes a pack.
+"""Collect: a results file becomes a segment.
 
     python -m benchmarks.bench_collect [--lines 100000] [--dimension 1024] [--naive-lines 20000] [--folder
     DIR]
@@ -6,8 +6,8 @@
 *Naive* is the same job as a tutorial does it: read the whole file, split it into lines, `json.loads` each, keep
 lists of floats, make an Arrow table of them and write that, synced. It gets slower the more it holds, so measuring
 it on fewer lines (`--naive-lines`) flatters it.
-*Floor* is reading the file line by line and writing as many ready bytes as the pack has, synced. Ours reads,
-checks every vector, hashes, writes and syncs the pack. Every figure is the median of fresh processes, taken
+*Floor* is reading the file line by line and writing as many ready bytes as the segment has, synced. Ours reads,
+checks every vector, hashes, writes and syncs the segment. Every figure is the median of fresh processes, taken
 in turns; memory is their peak.
 
 Numbers come as a server may write them: *short*, as few digits as tell a float32 (0.0093272925), or *long*, a
@@ -73,18 +73,18 @@ def write_results(path: Path, lines: int, dimension: int, encoding: str) -> None
 
 
 def ours(results: str, folder: str, dimension: int) -> tuple[float, int]:
-    from voyage_jobs.segments import PackStore
+    from voyage_jobs.segments import SegmentStore
     from voyage_jobs.vendors.result_block import Expectation
     from voyage_jobs.vendors.voyage import careful_reader, quick_reader  # noqa: F401 - before the clock starts
     from voyage_jobs.vendors.voyage.results import read_results
 
     profile = Profile(EMBEDDINGS, "voyage-4", dimension, "float", "document")
     start = time.perf_counter()
-    with PackStore(Path(folder)).writer(profile, REF) as pack:
+    with SegmentStore(Path(folder)).writer(profile, REF) as segment:
         for block in read_results(results, Expectation(profile, lambda _: 1)):
             assert not block.problems
-            pack.append(block.keys(), block.slots(), block.vectors)
-        rows = pack.close().rows
+            segment.append(block.keys(), block.slots(), block.vectors)
+        rows = segment.close().rows
     return time.perf_counter() - start, rows
 
 

@@ -76,7 +76,7 @@ def daemon(config: Path, log: Path) -> Iterator[int]:
     with log.open("w") as out:
         process = subprocess.Popen(command(config, "run"), stderr=out, env=environment())
     try:
-        wait_for(log, "scan.done")
+        wait_for(log, "scan.finished")
         yield process.pid
     finally:
         process.send_signal(signal.SIGTERM)
@@ -85,10 +85,10 @@ def daemon(config: Path, log: Path) -> Iterator[int]:
 
 def freshness_s(docs: Path, log: Path) -> float:
     """From the end of a write until the scan that has found it is over."""
-    scans = log.read_text().count('"event": "scan.done"')
+    scans = log.read_text().count('"event": "scan.finished"')
     (docs / "folder0000" / "file000.md").write_text(f"# Changed\n\nat {time.time()}\n", encoding="utf-8")
     began = time.monotonic()
-    wait_for(log, "scan.done", beyond=scans)
+    wait_for(log, "scan.finished", beyond=scans)
     return time.monotonic() - began
 
 

@@ -114,14 +114,14 @@ def settle(store: Store, open_share: float) -> None:
             members = list(embeddings.wanted(tx.connection, profile_id, 0, 100_000))
             batch_id = batches.create(tx, ref, profile_id, len(members), 1, 0.04, "{}")
             embeddings.take(tx, batch_id, [member.id for member in members])
-            pack = batches.add_pack(
+            segment = batches.add_segment(
                 tx, f"abcdefabcdef/{ref}.arrow", profile_id, batch_id, len(members), 1, "0" * 64
             )
             settled = [
                 embeddings.Settled(line, member.id, embeddings.SUCCESS, 350, None, line)
                 for line, member in enumerate(members)
             ]
-            embeddings.settle(tx, batch_id, pack, settled, 5)
+            embeddings.settle(tx, batch_id, segment, settled, 5)
             versions.recount_batch(tx, batch_id)
         done += len(members)
         with store.write() as tx:

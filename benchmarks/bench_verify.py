@@ -4,7 +4,7 @@
 
 The floor of `verify` is reading once what it compares: every row of the table with its vector, the SHA-256 of every
 pack, and one `stat` a file. The floor of `backup` is copying the same bytes. All run in one process each, whose peak
-memory is shown: resident pages of the packs, which are mapped, are counted in it.
+memory is shown: resident pages of the segments, which are mapped, are counted in it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from voyage_jobs.steps.recover_all import scan_all
 from voyage_jobs.table import PublishedTable
 from voyage_jobs.worker import working
 
-PACK_ROWS = 50_000
+SEGMENT_ROWS = 50_000
 DIMENSION = 256
 
 
@@ -67,16 +67,16 @@ def hold_everything(context: Context) -> None:
     random = np.random.default_rng(1)
     with context.store.read() as connection:
         wanted = connection.exec_driver_sql("SELECT id, key FROM embeddings ORDER BY id").all()
-    for start in range(0, len(wanted), PACK_ROWS):
-        part = wanted[start : start + PACK_ROWS]
-        writer = context.packs.writer(context.profile, f"{start:020x}")
+    for start in range(0, len(wanted), SEGMENT_ROWS):
+        part = wanted[start : start + SEGMENT_ROWS]
+        writer = context.segments.writer(context.profile, f"{start:020x}")
         keys = np.frombuffer(b"".join(key for _, key in part), np.uint8).reshape(-1, 20)
         vectors = random.standard_normal((len(part), DIMENSION), dtype=np.float32)
         writer.append(keys, np.zeros(len(part), np.int32), vectors)
-        pack = writer.close()
+        segment = writer.close()
         with context.store.write() as tx:
-            pack_id = batches.add_pack(
-                tx, pack.name, context.profile_id, None, pack.rows, pack.bytes, pack.sha256
+            pack_id = batches.add_segment(
+                tx, segment.name, context.profile_id, None, segment.rows, segment.bytes, segment.sha256
             )
             embeddings.hold(tx, pack_id, [(at, each.id) for at, each in enumerate(part)])
     with context.store.write() as tx:

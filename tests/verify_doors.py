@@ -74,6 +74,6 @@ def plain_table(world: World) -> Any:
     return lancedb.connect(str(world.data_dir / "lancedb")).open_table("chunks")
 
 
-def pack_files(world: World) -> list[Path]:
-    """The packs on disk."""
+def segment_files(world: World) -> list[Path]:
+    """The segments on disk."""
     return sorted(world.data_dir.glob("vectors/*/*.arrow"))

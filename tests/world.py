@@ -1,6 +1,6 @@
 """A small world for tests: a folder of documents, settings, a virtual clock and the simulated vendor.
 
-Everything is real (SQLite, packs, LanceDB, the client) but the network and the time.
+Everything is real (SQLite, segments, LanceDB, the client) but the network and the time.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 from voyage_jobs.clock import VirtualClock
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.notify.courier import Delivered
-from voyage_jobs.notify.teller import Teller
+from voyage_jobs.notify.delivery import Delivered
+from voyage_jobs.notify.notifier import Notifier
 from voyage_jobs.simulator import FaultScript, Ledger, Options, Simulator
 from voyage_jobs.simulator.transport import SimulatorTransport
-from voyage_jobs.state import batches, embeddings, notes, publications
+from voyage_jobs.state import batches, embeddings, meta, publications
 from voyage_jobs.state.door import At, State, open_state
 from voyage_jobs.state.sqlite import SqliteState
 from voyage_jobs.states import UNFINISHED, Batch
@@ -157,7 +157,7 @@ class World:
     def leave(self, command: str, **arguments: object) -> int:
         """Ask something of the process at work."""
         with self.state.beside(self.clock) as tx:
-            return notes.ask(tx, "me", command, arguments)
+            return meta.ask(tx, "me", command, arguments)
 
     # --- the settings ---
 
@@ -207,8 +207,8 @@ class World:
         self, context: Context, turns: int = 2_000, *, eager: bool = True, quiet: bool = True
     ) -> int:
         """The same in a context that is open already."""
-        teller = None if self.post is None else Teller(context, self.post)  # type: ignore[arg-type]
-        pipeline = Pipeline(context, eager=eager, teller=teller)
+        notifier = None if self.post is None else Notifier(context, self.post)  # type: ignore[arg-type]
+        pipeline = Pipeline(context, eager=eager, notifier=notifier)
         for turn in range(turns):
             did = pipeline.turn()
             if quiet and not did:

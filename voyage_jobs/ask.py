@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from voyage_jobs import lock
 from voyage_jobs.clock import Clock
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.errors import ConfigError, LockedError, NeedsPersonError, VoyageJobsError
-from voyage_jobs.state import batches, notes
+from voyage_jobs.errors import ConfigError, LockedError, NeedsOperatorError, VoyageJobsError
+from voyage_jobs.state import batches, meta
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.door import open_state
 from voyage_jobs.states import Batch
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 20.0
 _LOOK_S = 0.2
-_ERRORS: dict[object, type[VoyageJobsError]] = {2: ConfigError, 6: NeedsPersonError}
+_ERRORS: dict[object, type[VoyageJobsError]] = {2: ConfigError, 6: NeedsOperatorError}
 
 
 @dataclass(frozen=True)
@@ -75,17 +75,17 @@ def ask(
                 begin_run(context)
             answer = acts.perform(context, command, arguments, who)
             with context.store.write() as tx:
-                notes.answer(tx, notes.ask(tx, who, command, arguments), answer)
+                meta.answer(tx, meta.ask(tx, who, command, arguments), answer)
             _tell_the_vendor(context, answer)
             return Reply(answer, here=True)
     except LockedError:
         state = open_state(settings)
         with state.beside(clock) as tx:
-            request_id = notes.ask(tx, who, command, arguments)
+            request_id = meta.ask(tx, who, command, arguments)
     until = clock.mono() + PATIENCE_S
     while clock.mono() < until or at_leisure is not None:
         with state.read() as connection:
-            given = notes.result_of(connection, request_id)
+            given = meta.result_of(connection, request_id)
         if given is not None:
             _raise_its_error(given)
             return Reply(given, here=False)

@@ -1,12 +1,12 @@
-"""Backups of what cannot be made again: `state.db` as of one moment, and every pack it knows.
+"""Backups of what cannot be made again: `state.db` as of one moment, and every segment it knows.
 
     DIR/manifest.json   what is in it: name, size and SHA-256 of every file; written last
     DIR/state.db        one consistent moment, taken while work goes on
-    DIR/vectors/        the packs; hard links where the file system allows, since packs never change
+    DIR/vectors/        the segments; hard links where the file system allows, since segments never change
     DIR/lancedb/        the table, only if it was asked for: it is a view
 
-The state is copied first: a pack is on disk before the state knows it, so every pack of the copy is there. A backup
-appears under its name whole or not at all.
+The state is copied first: a segment is on disk before the state knows it, so every segment of the copy is there. A
+backup appears under its name whole or not at all.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from voyage_jobs import durable, private
 from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError, StateError
-from voyage_jobs.segments import PackStore
-from voyage_jobs.state import audit, batches, notes
+from voyage_jobs.segments import SegmentStore
+from voyage_jobs.state import audit, batches, meta
 from voyage_jobs.state.door import FILE, At, open_state
 from voyage_jobs.steps.context import Progress, no_progress
 from voyage_jobs.table.engine import table_path
@@ -50,7 +50,7 @@ _NO_PLACE = {
 
 @dataclass
 class BackupReport:
-    """What a backup or restore came to. `missing` names needed packs that are not there, or damaged."""
+    """What a backup or restore came to. `missing` names needed segments that are not there, or damaged."""
 
     folder: Path
     files: int = 0
@@ -123,21 +123,23 @@ def _fill(
     """Put everything into the folder `part`; yields what the manifest says of each file."""
     state = open_state(settings).copy_to(part, lambda done, total: progress("copying the state", done, total))
     yield _entry(part, state, digest_of(state), report)
-    store, packs = open_state(At(part)), PackStore(settings.paths.vectors)
+    store, segments = open_state(At(part)), SegmentStore(settings.paths.vectors)
     with store.read() as connection:
-        needed = [pack for pack in batches.all_packs(connection) if audit.is_needed(connection, pack.id)]
-    for done, pack in enumerate(needed):
+        needed = [
+            segment for segment in batches.all_segments(connection) if audit.is_needed(connection, segment.id)
+        ]
+    for done, segment in enumerate(needed):
         progress("copying packs", done, len(needed))
-        target = part / VECTORS / pack.name
+        target = part / VECTORS / segment.name
         private.make_folder(target.parent)
         try:
-            linked = link_or_copy(packs.path(pack.name), target)
+            linked = link_or_copy(segments.path(segment.name), target)
         except FileNotFoundError:
-            report.missing.append(pack.name)
+            report.missing.append(segment.name)
             continue
         digest = digest_of(target)
-        if digest != pack.sha256:
-            report.missing.append(pack.name)
+        if digest != segment.sha256:
+            report.missing.append(segment.name)
             target.unlink()
             continue
         report.linked += linked
@@ -191,7 +193,7 @@ def _manifest(
     store = open_state(At(part))
     revision = store.revision()
     with store.read() as connection:
-        profile = notes.get(connection, notes.PROFILE)
+        profile = meta.get(connection, meta.PROFILE)
     body = {
         "format": FORMAT,
         "made_at": iso(now_us(clock)),

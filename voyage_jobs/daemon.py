@@ -17,26 +17,26 @@ from voyage_jobs.clock import Clock
 from voyage_jobs.clockwatch import ClockWatch
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.diagnosis.conditions import refs
-from voyage_jobs.doorbell import Doorbell
 from voyage_jobs.errors import ConfigError, DiskFullError
 from voyage_jobs.logs import tell_repeats
-from voyage_jobs.notify.courier import Courier
-from voyage_jobs.notify.teller import Teller
+from voyage_jobs.notify.delivery import Delivery
+from voyage_jobs.notify.notifier import Notifier
 from voyage_jobs.observe import NOBODY, Observer
 from voyage_jobs.pace import Pace
 from voyage_jobs.reload import apply, needs_restart
 from voyage_jobs.report.one_line import one_line
+from voyage_jobs.request_poller import RequestPoller
 from voyage_jobs.schedule import ApSchedule, Notes, Schedule
 from voyage_jobs.signals import Signals
-from voyage_jobs.state import batches, notes, sources
+from voyage_jobs.state import batches, meta, sources
 from voyage_jobs.state.door import open_state
 from voyage_jobs.states import UNFINISHED
-from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.budget import begin_run
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import note_full
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.systemd import Herald, Manager
+from voyage_jobs.systemd import Manager, SystemdNotifier
 from voyage_jobs.watching.watchers import HINT, MakeWatching, Watchers, Watching
 from voyage_jobs.worker import working
 
@@ -72,37 +72,37 @@ def run(
     )
     pace = Pace(clock)
     with (
-        Herald(manager or Manager(), clock, pace, log, signals.stopping) as herald,
+        SystemdNotifier(manager or Manager(), clock, pace, log, signals.stopping) as notifier,
         working(
             settings, clock, log, mode="run", transport=transport, pace=pace, observer=observer
         ) as context,
-        Doorbell(open_state(settings), signals.wake),
+        RequestPoller(open_state(settings), signals.wake),
     ):
         context.stopping = signals.stopping
         left = Notes(signals.wake)
         planned = schedule(left)
         watched = watching(left, clock, log)
-        courier = Courier(signals.wake.set)
-        pipeline = Pipeline(context, teller=Teller(context, courier))
+        delivery = Delivery(signals.wake.set)
+        pipeline = Pipeline(context, notifier=Notifier(context, delivery))
         try:
-            lane.try_again(context)
+            circuit.try_again(context)
             begin_run(context)
             planned.arm(settings)
             watched.arm(settings)
-            log.info("started", epoch=context.store.epoch, profile=context.profile.model)
-            herald.ready()
+            log.info("daemon.started", epoch=context.store.epoch, profile=context.profile.model)
+            notifier.ready()
             if page is not None:
                 page.ready()
-            Daemon(context, pipeline, signals, left, planned, watched, reload, accept, herald, page).loop()
+            Daemon(context, pipeline, signals, left, planned, watched, reload, accept, notifier, page).loop()
         except Exception as exc:
-            log.error("failed", error=f"{type(exc).__name__}: {exc}")  # noqa: TRY400 - the caller tells the rest
+            log.error("daemon.failed", error=f"{type(exc).__name__}: {exc}")  # noqa: TRY400 - the caller tells the rest
             raise
         finally:
             pace.begin("stop")
-            herald.stopping()
+            notifier.stopping()
             planned.close()
             watched.close()
-            courier.close()
+            delivery.close()
         say_what_is_under_way(context)
 
 
@@ -126,7 +126,7 @@ class Daemon:
     watching: Watching
     reload: Callable[[], Settings]
     accept: Callable[[Settings], None]
-    herald: Herald | None = None
+    notifier: SystemdNotifier | None = None
     page: Page | None = None
     _page_problem: str | None = ""  # as it was last noted; at first it is not known what stands there
 
@@ -155,11 +155,11 @@ class Daemon:
         """Take new settings; a service manager hears when that begins and that it is over, however it ended."""
         if self.context.pace is not None:
             self.context.pace.begin("reload")
-        if self.herald is not None:
-            self.herald.reloading()
+        if self.notifier is not None:
+            self.notifier.reloading()
         self.take_new_settings()
-        if self.herald is not None:
-            self.herald.ready()
+        if self.notifier is not None:
+            self.notifier.ready()
 
     def heed_notes(self) -> None:
         """Mark in the state what the scheduler says is due. A source whose scan is under way is not scanned twice."""
@@ -181,7 +181,7 @@ class Daemon:
         if report is not None:
             try:
                 with self.context.store.write() as tx:
-                    notes.put(tx, notes.WATCHING, report)
+                    meta.put(tx, meta.WATCHING, report)
             except DiskFullError as exc:
                 note_full(self.context, exc)
 
@@ -193,9 +193,9 @@ class Daemon:
         try:
             with self.context.store.write() as tx:
                 if problem is None:
-                    notes.forget(tx, notes.PAGE)
+                    meta.forget(tx, meta.PAGE)
                 else:
-                    notes.put(tx, notes.PAGE, problem)
+                    meta.put(tx, meta.PAGE, problem)
         except DiskFullError as exc:
             note_full(self.context, exc)
         else:
@@ -237,7 +237,7 @@ def say_what_is_under_way(context: Context) -> None:
     with context.store.read() as connection:
         waiting = batches.in_state(connection, *UNFINISHED)
     if not waiting:
-        context.log.info("stopped", in_flight=0, message="Nothing is under way at the vendor.")
+        context.log.info("daemon.stopped", in_flight=0, message="Nothing is under way at the vendor.")
         return
     context.log.info(
         "stopped",

@@ -68,7 +68,7 @@ class DiskFullError(VoyageJobsError):
     """There is no room left on the disk."""
 
 
-class NeedsPersonError(VoyageJobsError):
+class NeedsOperatorError(VoyageJobsError):
     """A person must decide before work can go on."""
 
     exit_code = 6

@@ -14,7 +14,7 @@ class ExitCode(enum.IntEnum):
     UNFINISHED = 3
     LOCKED = 4
     REFUSED = 5
-    PERSON = 6
+    OPERATOR = 6
 
 
 MEANINGS = {
@@ -24,5 +24,5 @@ MEANINGS = {
     ExitCode.UNFINISHED: "work remains, or some items have failed",
     ExitCode.LOCKED: "another instance works on this data folder",
     ExitCode.REFUSED: "Voyage refuses (key, quota)",
-    ExitCode.PERSON: "you must act (parked batch, frozen source)",
+    ExitCode.OPERATOR: "you must act (parked batch, frozen source)",
 }

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.clock import Clock
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.doorbell import Doorbell
 from voyage_jobs.errors import VoyageJobsError
 from voyage_jobs.observe import together
 from voyage_jobs.planning.check import demand_unchanged
 from voyage_jobs.planning.file import Plan
+from voyage_jobs.request_poller import RequestPoller
 from voyage_jobs.signals import Signals
-from voyage_jobs.state import notes
+from voyage_jobs.state import meta
+from voyage_jobs.state.backlog import Remaining
 from voyage_jobs.state.door import open_state
-from voyage_jobs.state.remaining import Remaining
 from voyage_jobs.steps.context import Context, Progress, no_progress
 from voyage_jobs.sync import Outcome, Sync
 from voyage_jobs.tracing import tracing
@@ -66,7 +66,7 @@ def sync_once(
         if plan is not None:
             demand_unchanged(plan, context)
             context.only = frozenset(plan.keys)
-        with Doorbell(open_state(settings), signals.wake), _no_death_by_hand(context):
+        with RequestPoller(open_state(settings), signals.wake), _no_death_by_hand(context):
             return Sync(
                 context,
                 signals,
@@ -86,5 +86,5 @@ def _no_death_by_hand(context: Context) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         with contextlib.suppress(VoyageJobsError), context.store.write() as tx:
-            notes.leave(tx)
+            meta.leave(tx)
         raise

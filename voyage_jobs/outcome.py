@@ -14,7 +14,7 @@ _ENDINGS = {
     Ending.DONE: ExitCode.DONE,
     Ending.UNFINISHED: ExitCode.UNFINISHED,
     Ending.REFUSED: ExitCode.REFUSED,
-    Ending.PERSON: ExitCode.PERSON,
+    Ending.OPERATOR: ExitCode.OPERATOR,
 }
 
 

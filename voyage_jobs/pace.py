@@ -18,10 +18,10 @@ DEADLINES_S: dict[str, float] = {
     "start": 4 * _HOUR_S,  # migrations of a large state, and reading the table's key columns
     "idle": 5 * _MINUTE_S,  # a wait lasts seconds; what is asked of the state between two waits, too
     "reload": 10 * _MINUTE_S,
-    "requests": _HOUR_S,  # `recover` reads packs and the vendor's lists to their end
+    "requests": _HOUR_S,  # `recover` reads segments and the vendor's lists to their end
     "scan": 30 * _MINUTE_S,  # one slice of files, from a network folder that hangs
     "recount": 15 * _MINUTE_S,
-    "pack": 15 * _MINUTE_S,
+    "assemble": 15 * _MINUTE_S,
     "submit": _HOUR_S,  # one upload of 50 MB at 15 kB/s
     "poll": 30 * _MINUTE_S,  # a list of jobs, page by page, each waited for as long as `voyage.timeout_s`
     "collect": 30 * _MINUTE_S,  # one transaction over 100,000 lines

@@ -26,9 +26,10 @@ _STORAGE = {"float": "float32", "int8": "int8", "binary": "int8", "uint8": "uint
 class Profile:
     """Endpoint (with leading slash), model, dimension and dtype, input type (None, "query", "document"), provider.
 
-    The words for endpoints and dtypes are ours, after those of the first provider; another one finds its own for them.
-    Every key of a paid vector rests on `to_json`. A field that is added later needs a default that means what was done
-    before it, and is written only where it has another value: then no key changes that is in a state or a pack today.
+    The words for endpoints and dtypes are ours, after those of the first provider; another one finds its own for
+    them. Every key of a paid vector rests on `to_json`. A field that is added later needs a default that means what
+    was done before it, and is written only where it has another value: then no key changes that is in a state or a
+    segment today.
     """
 
     endpoint: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.state import sources
-from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.budget import renew_run
 from voyage_jobs.steps.context import Context, encoded
 from voyage_jobs.steps.reprofile import take_up_profile
@@ -41,4 +41,4 @@ def apply(context: Context, fresh: Settings) -> None:
     renew_run(context)
     with context.store.write() as tx:
         sources.configure(tx, [(source.name, encoded(source.path)) for source in fresh.sources])
-    lane.try_again(context)
+    circuit.try_again(context)

@@ -77,14 +77,14 @@ def _demand_empty(settings: Settings) -> None:
     if held:
         raise ConfigError(
             f"{settings.data_dir} is not empty: it holds {', '.join(held[:3])}.",
-            hint="Move it aside first; its packs may be newer than the backup, and `voyage-jobs recover` knows them.",
+            hint="Move it aside first: its segments may be newer than the backup, and `voyage-jobs recover` reads them.",
         )
 
 
 def _put_back(
     settings: Settings, folder: Path, manifest: dict[str, Any], report: BackupReport, progress: Progress
 ) -> None:
-    """Packs and table first, the state last: without it nothing would be believed to be there."""
+    """Segments and table first, the state last: without it nothing would be believed to be there."""
     for made in filter(None, (settings.paths.vectors, settings.paths.own_table)):
         private.make_folder(made)
     entries = sorted(manifest["files"], key=lambda entry: entry["name"] == FILE)

@@ -3,7 +3,7 @@
 The rule: a failure belongs to the thing it happened to. A batch, a remote file, a list, a delivery each has a count of
 its own, waits of its own and an end of its own, and everybody else goes on. The shared circuits (`voyage`: every
 call; `create`: new jobs; `disk`: what is written) open only when different things fail alike, or when the answer is
-about the account. See steps/lanes.py for when that is.
+about the account. See steps/circuits.py for when that is.
 
 `docs/reliability.md` shows this table; a test compares the two.
 """

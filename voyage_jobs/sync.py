@@ -17,17 +17,17 @@ from voyage_jobs.diagnosis.causes import blockers
 from voyage_jobs.diagnosis.circuits import account_refused
 from voyage_jobs.diagnosis.conditions import text_missing
 from voyage_jobs.diagnosis.snapshot import Moment, Run, gate, moment_of
-from voyage_jobs.notify.courier import Courier
-from voyage_jobs.notify.teller import Teller
+from voyage_jobs.notify.delivery import Delivery
+from voyage_jobs.notify.notifier import Notifier
 from voyage_jobs.plural import counted
 from voyage_jobs.signals import Signals
-from voyage_jobs.state import embeddings, lanes
+from voyage_jobs.state import circuits, embeddings
+from voyage_jobs.state.backlog import Remaining, Work, count_stuck, mark, remaining, work_since
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.rebuild import progress
-from voyage_jobs.state.remaining import Remaining, Work, count_stuck, mark, remaining, work_since
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import budget, known_jobs
-from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pausing import resting
 from voyage_jobs.steps.pipeline import Pipeline
@@ -45,7 +45,7 @@ class Ending(enum.Enum):
     DONE = "done"
     UNFINISHED = "unfinished"  # work remains, or something failed
     REFUSED = "refused"  # the vendor refuses the key or the account
-    PERSON = "person"  # you must decide
+    OPERATOR = "person"  # you must decide
     STOPPED = "stopped"  # a signal asked to stop
 
 
@@ -86,10 +86,10 @@ class Sync:
         self._wait = wait
         self._max_usd, self._max_tokens = max_usd, max_tokens
         self._limited = most_inputs is not None
-        self._courier = Courier(lambda: None)
-        self._teller = Teller(context, self._courier)
+        self._delivery = Delivery(lambda: None)
+        self._notifier = Notifier(context, self._delivery)
         self._pipeline = Pipeline(
-            context, eager=True, most_inputs=most_inputs, scan_once=True, teller=self._teller
+            context, eager=True, most_inputs=most_inputs, scan_once=True, notifier=self._notifier
         )
         self._watch = watch
         self._said: dict[str, int] = {}
@@ -102,7 +102,7 @@ class Sync:
         context.stopping = self._signals.stopping
         if self._deadline is not None:
             context.client.give_up_at = self._deadline + _SLACK_S
-        lane.try_again(context)
+        circuit.try_again(context)
         budget.begin_run(context, self._max_usd, self._max_tokens)
         clock_watch = ClockWatch(context.clock)
         with context.store.read() as connection:
@@ -126,9 +126,9 @@ class Sync:
     def _tell(self, ending: Ending, problems: list[Blocker]) -> None:
         """The last word to whoever is to be told; what cannot be delivered in time stays noted for the next process."""
         words = "; ".join(f"{problem.code}: {problem.next}" for problem in problems)
-        self._teller.pulse.end(good=ending is Ending.DONE, words=words or f"sync: {ending.value}")
-        self._teller.finish(self._context.settings.notify.timeout_s + _DELIVERY_S)
-        self._courier.close()
+        self._notifier.pulse.end(good=ending is Ending.DONE, words=words or f"sync: {ending.value}")
+        self._notifier.finish(self._context.settings.notify.timeout_s + _DELIVERY_S)
+        self._delivery.close()
 
     # --- when to end ---
 
@@ -137,7 +137,7 @@ class Sync:
         if self._signals.stopping.is_set():
             return "stopped"
         with self._context.store.read() as connection:
-            open_circuits = lanes.closed(connection)
+            open_circuits = circuits.tripped(connection)
         if account_refused(open_circuits.values()) is not None:
             return "refused"
         if self._deadline is not None and self._context.clock.mono() >= self._deadline:
@@ -154,10 +154,14 @@ class Sync:
 
     def _say_what_is_waited_for(self, rest: Remaining) -> None:
         """A circuit that is open may stay so for an hour: say so once, and until when."""
-        waits = {each.name: each.until_at for each in rest.lanes.values() if self._is_closed(rest, each.name)}
+        waits = {
+            each.name: each.until_at for each in rest.circuits.values() if self._is_closed(rest, each.name)
+        }
         for name in waits.keys() - self._said.keys():
-            each = rest.lanes[name]
-            self._context.log.info("sync.waits", code=each.code, until=iso(each.until_at), error=each.message)
+            each = rest.circuits[name]
+            self._context.log.info(
+                "sync.deferred", code=each.code, until=iso(each.until_at), error=each.message
+            )
         self._said = waits
 
     def _can_move(self, rest: Remaining) -> bool:
@@ -168,7 +172,7 @@ class Sync:
             return True
         if not self._wait:
             return self._sending_soon(rest)
-        if lanes.DISK in rest.lanes and (rest.wanted or rest.ready or rest.retiring):
+        if circuits.DISK in rest.circuits and (rest.wanted or rest.ready or rest.retiring):
             return True
         if self._moving(rest):
             return True
@@ -198,13 +202,13 @@ class Sync:
 
         If it is just over, what it kept back has its try first.
         """
-        if self._is_closed(rest, lanes.VENDOR):
+        if self._is_closed(rest, circuits.VENDOR):
             return True
-        return not lane.api_answers(self._context) or lanes.VENDOR in rest.lanes
+        return not circuit.api_answers(self._context) or circuits.VENDOR in rest.circuits
 
     def _sending_soon(self, rest: Remaining) -> bool:
         """Without waiting for jobs: whether a batch is on its way to the vendor and only a moment is missing."""
-        held_up = self._is_closed(rest, lanes.CREATE)
+        held_up = self._is_closed(rest, circuits.CREATE)
         soon = now_us(self._context.clock) + int(_SOON_S * US)
         return any(
             batch.state in BEFORE_THE_JOB
@@ -214,7 +218,7 @@ class Sync:
         )
 
     def _is_closed(self, rest: Remaining, name: str) -> bool:
-        return name in rest.lanes and rest.lanes[name].until_at > now_us(self._context.clock)
+        return name in rest.circuits and rest.circuits[name].until_at > now_us(self._context.clock)
 
     def _unscanned(self) -> bool:
         rest = resting(self._context)
@@ -287,7 +291,7 @@ def _ending(over: str, problems: list[Blocker]) -> Ending:
     if Mover.ACCOUNT in movers:
         return Ending.REFUSED
     if Mover.DECISION in movers:
-        return Ending.PERSON
+        return Ending.OPERATOR
     return Ending.UNFINISHED if problems else Ending.DONE
 
 

@@ -78,7 +78,7 @@ def status_line(text: str) -> str:
     return f"STATUS={line[: _LONGEST_STATUS - 1] + '…' if len(line) > _LONGEST_STATUS else line}"
 
 
-class Herald:
+class SystemdNotifier:
     """Speaks for one process from its start to its end. Without a listener it does nothing and has no thread."""
 
     def __init__(
@@ -92,7 +92,7 @@ class Herald:
         self._ready = self._said_stopping = self._said_overdue = False
         self._thread = threading.Thread(target=self._run, name="herald", daemon=True)
 
-    def __enter__(self) -> Herald:
+    def __enter__(self) -> SystemdNotifier:
         self.say("Starting")
         if self._manager.listens:
             self._thread.start()

@@ -76,11 +76,11 @@ class Tracer:
         try:
             yield step
         except BaseException as exc:
-            go.trouble = type(exc).__name__
+            go.last_error = type(exc).__name__
             raise
         finally:
             self._step = None
-            if step.did or go.trouble or go.span is not None:
+            if step.did or go.last_error or go.span is not None:
                 go.end(self._now())
 
     @contextlib.contextmanager
@@ -114,7 +114,7 @@ class Tracer:
     def put_off(self, reason: str) -> None:
         """The step at hand is in trouble."""
         if self._step is not None:
-            self._step.trouble = reason
+            self._step.last_error = reason
 
     def lines(self, outcome: str, count: int) -> None:
         """How a batch came back, on the span of its step."""
@@ -131,7 +131,7 @@ class _Go:
     def __init__(self, tracer: Any, name: str, began: int) -> None:
         self._tracer, self._name, self._began = tracer, name, began
         self.span: Any = None
-        self.trouble: str | None = None
+        self.last_error: str | None = None
         self.lines: dict[str, int] = {}
 
     def context(self) -> Any:
@@ -155,7 +155,7 @@ class _Go:
         span = self._made()
         for outcome, count in self.lines.items():
             span.set_attribute(f"voyage_jobs.lines.{outcome}", count)
-        if self.trouble is not None:
-            span.set_attribute("error.type", self.trouble)
+        if self.last_error is not None:
+            span.set_attribute("error.type", self.last_error)
             span.set_status(Status(StatusCode.ERROR))
         span.end(now)

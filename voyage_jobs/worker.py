@@ -1,4 +1,4 @@
-"""Putting a worker together: lock, state, packs, client, table, recovery; and taking it apart in good order."""
+"""Putting a worker together: lock, state, segments, client, table, recovery; and taking it apart in good order."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from voyage_jobs.errors import VoyageJobsError
 from voyage_jobs.memory import keep_large_blocks_apart
 from voyage_jobs.observe import NOBODY, Observer
 from voyage_jobs.pace import Pace
-from voyage_jobs.segments import PackStore
-from voyage_jobs.state import notes
+from voyage_jobs.segments import SegmentStore
+from voyage_jobs.state import meta
 from voyage_jobs.state.door import Writer, open_state
 from voyage_jobs.steps.context import Context, Progress, no_progress
 from voyage_jobs.steps.recovery import recover
@@ -59,7 +59,7 @@ def working(
                     clock=clock,
                     store=store,
                     client=client,
-                    packs=PackStore(settings.paths.vectors),
+                    segments=SegmentStore(settings.paths.vectors),
                     log=log,
                     table_door=table_door or lance_door(settings),
                     progress=progress,
@@ -82,7 +82,7 @@ def working(
 
 def _take_leave(store: Writer) -> None:
     with store.write() as tx:
-        notes.leave(tx)
+        meta.leave(tx)
 
 
 def _keep_others_out(settings: Settings, log: Any) -> None:

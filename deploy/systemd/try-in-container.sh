@@ -86,7 +86,7 @@ inside systemctl start simulator
 say "start, and publish inside the sandbox"
 inside systemctl start voyage-jobs
 [ "$(shown ActiveState)" = active ] || fail "not active"
-until_ 60 logged '"event": "published"' || fail "never published"
+until_ 60 logged '"event": "documents.published"' || fail "never published"
 until_ 20 eval '[ "$(shown StatusText)" = "Idle: nothing waits" ]' || fail "status: $(shown StatusText)"
 pid=$(shown MainPID)
 inside grep -E '^(Uid|CapBnd|NoNewPrivs|Seccomp):' "/proc/$pid/status"

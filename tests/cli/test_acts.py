@@ -11,7 +11,7 @@ from tests.world import KEY, World, end_after_a_request
 from voyage_jobs import ask, worker
 from voyage_jobs.cli.main import cli
 from voyage_jobs.clock import SystemClock
-from voyage_jobs.state import notes, sqlite
+from voyage_jobs.state import meta, sqlite
 from voyage_jobs.steps import acts
 
 DIMENSION = 256  # the smallest that a configuration file may name
@@ -239,7 +239,7 @@ def test_a_process_that_is_busy_has_taken_note(run):
         assert "has taken note" in result.stdout
         assert run.world.clock.mono() >= ask.PATIENCE_S
         with context.store.read() as connection:
-            (left,) = notes.open_requests(connection)
+            (left,) = meta.open_requests(connection)
         assert (left.command, left.arguments) == ("confirm", {"source": "docs"})
         assert acts.carry_out(context)
 
@@ -259,7 +259,7 @@ def test_an_unsafe_library_writes_nothing(run, monkeypatch):
         assert result.exit_code == 4
         assert "Stop it first" in result.stderr
         with context.store.read() as connection:
-            assert notes.open_requests(connection) == []
+            assert meta.open_requests(connection) == []
 
 
 def test_a_process_that_writes_for_long_is_not_called_another_program(run, monkeypatch):

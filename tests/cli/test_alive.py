@@ -7,7 +7,7 @@ from voyage_jobs import lock
 from voyage_jobs.cli.main import cli
 from voyage_jobs.clock import SystemClock, VirtualClock
 from voyage_jobs.report.alive import FRESH_S, pulse
-from voyage_jobs.state import notes
+from voyage_jobs.state import meta
 
 WIDE = {"voyage": {"output_dimension": 256}}
 
@@ -36,7 +36,7 @@ def test_a_working_process_is_alive_as_long_as_it_gives_signs_of_life(world):
         assert not found.alive
         assert "121 s ago" in found.message
         with context.store.write() as tx:
-            notes.beat(tx, "publish")
+            meta.beat(tx, "publish")
         assert pulse(context.settings, world.clock).alive
     assert not pulse(world.settings(), world.clock).alive
 

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 from click.testing import CliRunner
-from verify_doors import pack_files, settled
+from verify_doors import segment_files, settled
 
 from voyage_jobs.cli.main import cli
 
@@ -41,7 +41,7 @@ def test_there_and_back(world):
 
 
 def test_a_damaged_pack_ends_with_3_and_is_named(world):
-    pack_files(world)[0].unlink()
+    segment_files(world)[0].unlink()
     result = call(world, "backup", world.root / "copy", "--with-table")
     assert result.exit_code == 3
     assert "Not in it:" in result.stderr

@@ -10,7 +10,7 @@ from world import KEY, World, end_after_a_request
 
 from voyage_jobs import ask, worker
 from voyage_jobs.cli.main import cli
-from voyage_jobs.state import notes
+from voyage_jobs.state import meta
 from voyage_jobs.steps import acts
 
 SECTIONS = "\n\n".join(f"# Part {i}\n\nAbout part {i}. " + "word " * 60 for i in range(3))
@@ -336,7 +336,7 @@ def test_a_process_that_is_busy_is_waited_for_until_ctrl_c(run, monkeypatch):
         said = run("expedite", "a.md", "--yes", code=130).stdout
         assert "goes on with it" in said
         with context.store.read() as connection:
-            (left,) = notes.open_requests(connection)
+            (left,) = meta.open_requests(connection)
         assert left.command == "expedite"
         assert acts.carry_out(context)
     assert run.world.sim.calls["embeddings"] == 1

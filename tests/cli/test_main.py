@@ -59,7 +59,7 @@ def failing(error):
         (errors.StateError(), 1),
         (errors.AuthError(), 5),
         (errors.QuotaError(), 5),
-        (errors.NeedsPersonError(), 6),
+        (errors.NeedsOperatorError(), 6),
         (errors.OutcomeUnknownError(), 1),
         (ValueError("odd"), 1),
         (KeyboardInterrupt(), 130),
@@ -82,7 +82,9 @@ def test_an_error_says_what_and_what_next_and_no_secret(run):
 
 
 def test_with_json_an_error_is_json_on_standard_error(run):
-    result = run("status", "--json", command=failing(errors.NeedsPersonError("Frozen.", hint="confirm docs")))
+    result = run(
+        "status", "--json", command=failing(errors.NeedsOperatorError("Frozen.", hint="confirm docs"))
+    )
     assert result.stdout == ""
     assert json.loads(result.stderr) == {
         "error": {"code": "needs_person", "message": "Frozen.", "hint": "confirm docs"}

@@ -125,7 +125,7 @@ def test_it_rests_and_goes_on_as_it_is_told(world, start, monkeypatch):
     run = start()
     run.until("published")
     assert order("pause", "--sending")["what"] == "sending"
-    assert run.until("pause.begins")["who"]
+    assert run.until("pause.begun")["who"]
     world.write("b.md", "# B\n\nThe second.\n")
     assert run.until("scan.recorded")["new"] == 1
     assert order("retry", "--failed")["embeddings"] == 0
@@ -134,7 +134,7 @@ def test_it_rests_and_goes_on_as_it_is_told(world, start, monkeypatch):
     assert order("retry", "--source", "docs")["embeddings"] == 1
     assert run.until("published")["documents"] == 1
     names = [event["event"] for event in run.events]
-    assert "batch.packed" not in names[names.index("pause.begins") : names.index("pause.ends")]
+    assert "batch.assembled" not in names[names.index("pause.begun") : names.index("pause.ended")]
     assert run.end() == 0
 
 
@@ -163,7 +163,7 @@ def test_an_interrupt_ends_it_with_0_too(start):
 
 def test_after_a_kill_the_next_one_goes_on(world, start):
     first = start()
-    first.until("batch.packed")
+    first.until("batch.assembled")
     assert first.end(signal.SIGKILL) == -signal.SIGKILL
     second = start()
     assert second.until("published")["documents"] == 1

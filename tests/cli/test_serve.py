@@ -108,7 +108,7 @@ def test_run_serves_while_it_works_and_ends_in_good_order(world):
     ) as run:
         line = run.until(r'"event": "page.listening"')
         port = int(re.search(r":(\d+)/", line.string)[1])
-        run.until(r'"event": "started"')
+        run.until(r'"event": "daemon.started"')
         head = {"Authorization": f"Bearer {token}"}
         assert get(port, "/api/status")[0] == 401
         code, body = get(port, "/metrics", **head)
@@ -124,7 +124,7 @@ def test_run_goes_on_without_its_page(world):
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         with Process(world, "run", server={"listen": listen}) as run:
             run.until(r'"event": "page.not_served"')
-            run.until(r'"event": "started"')
+            run.until(r'"event": "daemon.started"')
             assert run.end(signal.SIGTERM) == 0
 
 

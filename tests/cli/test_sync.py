@@ -122,7 +122,7 @@ def test_a_parked_batch_needs_a_person_and_the_rest_is_done(tmp_path):
     world = World(tmp_path, faults={"input_file_not_found": 1.0})
     fill(world)
     outcome = sync(world)
-    assert outcome.ending is Ending.PERSON
+    assert outcome.ending is Ending.OPERATOR
     assert codes(outcome) == ["parked"]
     assert "retry" in outcome.problems[0].next
 
@@ -141,7 +141,7 @@ def test_a_frozen_source_needs_a_person_and_the_others_go_on(world, tmp_path):
     other.rmdir()
     world.write("new.md", "# New\n\nA new one.")
     outcome = sync(world, sections=both)
-    assert outcome.ending is Ending.PERSON
+    assert outcome.ending is Ending.OPERATOR
     assert codes(outcome) == ["frozen"]
     assert "voyage-jobs confirm-deletes other" in outcome.problems[0].next
     assert {row["path"] for row in world.table_rows("path")} >= {"new.md", "x.md"}
@@ -190,7 +190,7 @@ def test_a_removed_source_is_named_until_its_documents_are_let_go(world, tmp_pat
         sync(world, sections={"sources": [docs, {"name": "other", "path": str(other)}]}).ending is Ending.DONE
     )
     outcome = sync(world)
-    assert outcome.ending is Ending.PERSON
+    assert outcome.ending is Ending.OPERATOR
     assert codes(outcome) == ["not_configured"]
 
 

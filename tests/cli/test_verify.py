@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from verify_doors import pack_files, plain_table, settled, sql
+from verify_doors import plain_table, segment_files, settled, sql
 
 from voyage_jobs.audit.catalog import CATALOG
 from voyage_jobs.cli.main import cli
@@ -35,7 +35,7 @@ def test_before_the_first_run_there_is_nothing_to_verify(world):
 def test_a_clean_folder_says_so(world):
     result = verify(world)
     assert result.exit_code == 0
-    assert result.stdout == "Checked: 3 files, 1 packs, 6 embeddings, 6 rows.\nEverything agrees.\n"
+    assert result.stdout == "Checked: 3 files, 1 segments, 6 embeddings, 6 rows.\nEverything agrees.\n"
     report = json.loads(verify(world, "--json").stdout)
     assert report["clean"] is True
     assert report["findings"] == []
@@ -68,7 +68,7 @@ def test_damage_is_told_with_examples_and_mended(world):
 
 
 def test_a_dry_run_names_the_price_and_mends_nothing(world):
-    pack_files(world)[0].unlink()
+    segment_files(world)[0].unlink()
     result = verify(world, "--repair", "--dry-run")
     assert result.exit_code == 3
     assert "tokens to be paid again" in result.stdout

@@ -33,7 +33,7 @@ from .stage import Stage, end, limit_file_size
 
 # Where the disk fills up, and what is written next.
 SITES = {
-    "pack.committed": "spool",
+    "assemble.committed": "spool",
     "poll.committed": "download",
     "download.committed": "pack of vectors",
     "publish.intent.committed": "table",
@@ -204,7 +204,7 @@ def wait_for(what: str, seconds: float, holds) -> None:
 
 
 def published(stage: Stage) -> bool:
-    return '"event": "published"' in stage.tail(1000)
+    return '"event": "documents.published"' in stage.tail(1000)
 
 
 def in_step(stage: Stage) -> bool:

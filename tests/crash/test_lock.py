@@ -31,7 +31,7 @@ def started(stage: Stage) -> subprocess.Popen[str]:
     """A daemon that holds the lock."""
     daemon = stage.start("run")
     until = time.monotonic() + 60
-    while '"event": "started"' not in stage.tail(1000):
+    while '"event": "daemon.started"' not in stage.tail(1000):
         assert time.monotonic() < until, stage.tail()
         time.sleep(0.1)
     return daemon

@@ -93,7 +93,7 @@ def test_a_torn_table_is_kept_beside_the_new_one_and_the_log_says_so(published):
     assert list((Path(told["kept_as"]) / "data").iterdir())
 
 
-# --- the packs ---
+# --- the segments ---
 
 
 @pytest.mark.parametrize("how", DAMAGES)
@@ -114,7 +114,7 @@ def test_the_vectors_of_a_lost_pack_are_asked_for_again_and_no_others(published,
 
 
 def test_a_half_written_pack_of_a_killed_process_is_swept_away(machine):
-    machine.run_until_killed("vectors.written")
+    machine.run_until_killed("segment.written")
     left = only(machine.world.data_dir / "vectors", "*.tmp")
     damage(left, "cut")
     machine.run()
@@ -134,7 +134,7 @@ def test_a_torn_input_file_is_written_again(machine, how):
 
 @pytest.mark.parametrize("how", DAMAGES)
 def test_a_torn_result_file_is_fetched_again(machine, how):
-    machine.run_until_killed("vectors.renamed")
+    machine.run_until_killed("segment.renamed")
     damage(only(machine.world.data_dir / "spool", "*.output.jsonl"), how)
     fetched = machine.world.sim.calls["file_content"]
     machine.run()

@@ -15,12 +15,12 @@ from tests.splits import split
 from voyage_jobs import states
 from voyage_jobs.clock import now_us
 from voyage_jobs.profile import KeyMaker, Profile
-from voyage_jobs.segments import PackStore
+from voyage_jobs.segments import SegmentStore
 from voyage_jobs.simulator.catalog import MODELS
 from voyage_jobs.simulator.endpoints import list_digest, text_digest
 from voyage_jobs.simulator.vectors import Embedder, in_context
 from voyage_jobs.splitting.split import SplitOptions
-from voyage_jobs.state import lanes, ledger, setback
+from voyage_jobs.state import circuits, ledger, setback
 from voyage_jobs.steps.context import profile_of
 from voyage_jobs.vendors.remote import METADATA_REF
 
@@ -43,7 +43,7 @@ _OPEN_LINES = (
 )
 # An embedding is with the vendor, or on its way, exactly when one line of one open batch asks for it. But for those
 # that somebody wanted at once although a batch had them: one line more, of a batch of mode sync; and once one of the
-# two has brought the vector, it is held while the other is open. And for those that an older state finds in packs.
+# two has brought the vector, it is held while the other is open. And for those that an older state finds in segments.
 _ASTRAY = (
     "SELECT COUNT(*) FROM (SELECT e.id AS wanted, e.state, COUNT(b.id) AS open,"
     "  COALESCE(SUM(b.mode = 'sync'), 0) AS at_once FROM embeddings e"
@@ -299,7 +299,7 @@ class Checker:
         with life.context.store.read() as connection:
             self._check_history(connection)
             self._check_at_rest(connection)
-            self._check_packs(connection)
+            self._check_segments(connection)
         if life.door.table is not None:
             rows = [row for rows in life.door.table.documents.values() for row in rows]
             keys = [row["embedding_key"].partition("/") for row in rows]
@@ -446,9 +446,11 @@ class Checker:
             if found:
                 self._broken(f"at rest, {rule}: {found}")
         now = now_us(self._life.clock)
-        shut = {name: lane for name, lane in lanes.closed(connection).items() if lane.until_at > now}
+        shut = {
+            name: circuit for name, circuit in circuits.tripped(connection).items() if circuit.until_at > now
+        }
         if shut:
-            self._broken(f"at rest, lanes are closed: {shut}")
+            self._broken(f"at rest, circuits are closed: {shut}")
 
     def check_told(self, connection: Connection) -> None:
         """Whatever was worth telling was told, or given up on record."""
@@ -462,9 +464,9 @@ class Checker:
         if len(set(noted) - sent) > int(given_up or 0):
             self._broken("people are told of everything")
 
-    def _check_packs(self, connection: Connection) -> None:
+    def _check_segments(self, connection: Connection) -> None:
         """Every held embedding lies where the state says, and is what the vendor gives for its text."""
-        packs = PackStore(self._life.data_dir / "vectors")
+        segments = SegmentStore(self._life.data_dir / "vectors")
         sql = (
             "SELECT e.key, e.vectors, p.name, e.pack_row FROM embeddings e JOIN packs p ON p.id = e.pack_id"
             " WHERE e.state = 2"
@@ -472,7 +474,7 @@ class Checker:
         places, vectors = [], []
         for key, count, name, row in connection.exec_driver_sql(sql).all():
             places += [(key, slot) for slot in range(count)]
-            vectors += list(packs.open(name).take(np.arange(row, row + count)))
+            vectors += list(segments.open(name).take(np.arange(row, row + count)))
         self._check_vectors(places, vectors)
 
     def _check_vectors(self, places: list[tuple[bytes, int]], vectors: list[Any]) -> None:

@@ -18,15 +18,15 @@ from voyage_jobs import crash, durable
 from voyage_jobs.clock import US, VirtualClock, now_us
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.diagnosis.blocker import PACK
+from voyage_jobs.diagnosis.blocker import SEGMENT
 from voyage_jobs.diagnosis.causes import is_kept_back
 from voyage_jobs.diagnosis.snapshot import gate
 from voyage_jobs.errors import EpochLostError, VoyageJobsError
-from voyage_jobs.notify.teller import Teller
+from voyage_jobs.notify.notifier import Notifier
 from voyage_jobs.simulator import Simulator
 from voyage_jobs.simulator.fault_catalog import CATALOG
 from voyage_jobs.simulator.transport import SimulatorTransport
-from voyage_jobs.state import batches, documents, embeddings, lanes, notes, pauses, publications, sources
+from voyage_jobs.state import batches, circuits, documents, embeddings, meta, pauses, publications, sources
 from voyage_jobs.state.batches import UNUSABLE
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.engine import sqlite_module
@@ -316,7 +316,7 @@ class Life:
             return
         arguments = {"source": source, "path": path, **order}
         with open_state(context.settings).beside(self.clock) as tx:
-            notes.ask(tx, "the simulation", "expedite", arguments)
+            meta.ask(tx, "the simulation", "expedite", arguments)
 
     def _undelete(self) -> None:
         """Keep all that is missing from a source, or one document, wherever it has gone."""
@@ -369,15 +369,17 @@ class Life:
         kept = self.base / "kept"
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(self.data_dir, kept)
-        since, packs = self._what_is_nowhere_else(), self._packs()
+        since, segments = self._what_is_nowhere_else(), self._segments()
         for _ in range(self.rng.randint(1, 3)):
             self._edit()
             self._pass_time(self.rng.randint(1, 20))
         if since != self._what_is_nowhere_else():
             return
         self._drop(orderly=self.rng.random() < 0.5)
-        whole = packs == self._packs() and self.rng.random() < 0.7  # what was collected would be lost with it
-        self.log.say("SET BACK", whole=whole, packs=len(self._packs() - packs))
+        whole = (
+            segments == self._segments() and self.rng.random() < 0.7
+        )  # what was collected would be lost with it
+        self.log.say("SET BACK", whole=whole, segments=len(self._segments() - segments))
         self.tally.acts["set back whole" if whole else "set back state"] += 1
         self._put_back(kept, whole=whole)
         self.door.drop()
@@ -402,8 +404,8 @@ class Life:
         calls = (self.sim.calls["embeddings"], self.sim.calls["contextualized_embeddings"])
         return (*calls, self.sim.ledger.sync_tokens, table and table.replaced, table and table.profile)
 
-    def _packs(self) -> set[str]:
-        """The names of all packs."""
+    def _segments(self) -> set[str]:
+        """The names of all segments."""
         return {path.name for path in (self.data_dir / "vectors").rglob("*.arrow")}
 
     def _reprofile(self) -> None:
@@ -452,7 +454,7 @@ class Life:
         context = self._working()
         if context is None or what == "nothing":
             return
-        self.log.say("REPROFILE", do=what, asked=context.asked.dimension, in_force=context.profile.dimension)
+        self.log.say("REPROFILE", do=what, asked=context.asked.dimension, active=context.profile.dimension)
         done = self._perform(context, "reprofile", do=what, target=context.asked.to_json())
         self.leaving_out |= done and what == "accept_failures"
         self.going_back |= what == "switch_back"  # it may also die, and go back at the next start
@@ -515,8 +517,8 @@ class Life:
         # A death takes with it what was delivered and not noted, as that of threads does.
         self.post = Post(lambda _sink: "odd" if not self.at_peace and self.rng.random() < 0.2 else None)
         self.posts.append(self.post)
-        teller = Teller(self.context, self.post)  # type: ignore[arg-type]
-        self.pipeline = Pipeline(self.context, eager=self.rng.random() < 0.5, teller=teller)
+        notifier = Notifier(self.context, self.post)  # type: ignore[arg-type]
+        self.pipeline = Pipeline(self.context, eager=self.rng.random() < 0.5, notifier=notifier)
         self.checker.note_rebuilds()
 
     def _settings(self) -> Settings:
@@ -650,7 +652,7 @@ class Life:
         for _ in range(MOST_TURNS):
             if self._turn():
                 continue
-            self._answer_for_a_person()
+            self._answer_for_the_operator()
             if self._is_quiet() and self.checker.table_is_right():
                 break
             self.clock.advance(PEACE_S)
@@ -659,7 +661,7 @@ class Life:
         self.checker.at_the_end()
         self._nothing_more_happens()
 
-    def _answer_for_a_person(self) -> None:
+    def _answer_for_the_operator(self) -> None:
         context = self._working()
         assert context is not None
         if not context.may_send:
@@ -701,7 +703,7 @@ class Life:
             if any(row.frozen_reason for row in sources.all_sources(connection)):
                 return False
             now = now_us(self.clock)
-            if any(lane.until_at > now for lane in lanes.closed(connection).values()):
+            if any(circuit.until_at > now for circuit in circuits.tripped(connection).values()):
                 return False  # faults have ended, the last wait for one has not
             if batches.deletable_files(connection, sys.maxsize, 1) or pauses.now(connection, now).by_what:
                 return False
@@ -727,7 +729,7 @@ class Life:
 def healthy_and_waiting(context: Context, connection: Connection) -> str | None:
     """Something that nothing is wrong with, and that waits; None if there is nothing."""
     now = now_us(context.clock)
-    if lanes.CREATE in lanes.closed(connection) or pauses.now(connection, now).by_what:
+    if circuits.CREATE in circuits.tripped(connection) or pauses.now(connection, now).by_what:
         return None
     known = gate(context, connection)
     rests = any(known.keeps_all_back(each) for each in known.open)
@@ -737,7 +739,7 @@ def healthy_and_waiting(context: Context, connection: Connection) -> str | None:
         at_work = batch.state is Batch.RUNNING and now < (batch.deadline_at or 0) + HOUR_S * US
         if not batch.failures and not at_work and batch.profile_id == context.profile_id:
             return f"batch {batch.ref} ({batch.state})"
-    blocked = context.build is not None or is_kept_back(known, PACK)
+    blocked = context.build is not None or is_kept_back(known, SEGMENT)
     if not blocked and embeddings.backlog(connection, context.profile_id).embeddings:
         return "what is to be sent"
     return None

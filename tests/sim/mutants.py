@@ -19,8 +19,8 @@ from voyage_jobs.state import batches, documents, publications
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.store import Store, Tx
 from voyage_jobs.states import Batch
+from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps import collect, reconcile, scan, submit, synchronous
-from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 
 from .memory_table import MemoryTable
@@ -41,13 +41,13 @@ class Mutant:
 def _no_attempt_row() -> AbstractContextManager[Any]:
     """Record the create call after its answer."""
 
-    def create(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
+    def create(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
         if not calls.more("vendor", "create"):
             return False
         try:
             remote = context.client.create_batch(submit.job_of(context, batch))
         except VendorError as exc:
-            lane.failed(context, f"create {batch.ref}", exc)
+            circuit.failed(context, f"create {batch.ref}", exc)
             return True
         submit.crash_point("create.answered")
         with context.store.write() as tx:
@@ -68,7 +68,7 @@ def _no_quarantine() -> AbstractContextManager[Any]:
 def _blind_retry() -> AbstractContextManager[Any]:
     """Create again without looking for the job."""
 
-    def again(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
+    def again(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
         del calls
         with context.store.read() as connection:
             attempt = batches.attempts_of(connection, batch.id)[-1]
@@ -100,10 +100,10 @@ def _any_version() -> AbstractContextManager[Any]:
 
 
 @contextlib.contextmanager
-def _pack_last() -> Iterator[None]:
-    """Record what became of the lines, and only then give the pack its name."""
+def _segment_last() -> Iterator[None]:
+    """Record what became of the lines, and only then give the segment its name."""
     late: list[Callable[[], Any]] = []
-    close, record = collect.PackWriter.close, collect._record
+    close, record = collect.SegmentWriter.close, collect._record
 
     def close_later(writer: Any) -> Any:
         temp, path = writer._temp, writer._path
@@ -120,7 +120,7 @@ def _pack_last() -> Iterator[None]:
             finish()
 
     with (
-        mock.patch.object(collect.PackWriter, "close", close_later),
+        mock.patch.object(collect.SegmentWriter, "close", close_later),
         mock.patch.object(collect, "_record", record_first),
     ):
         yield
@@ -142,7 +142,7 @@ def _append_only() -> AbstractContextManager[Any]:
 
 
 def _no_fsync() -> AbstractContextManager[Any]:
-    """Give a pack its name without having synced it."""
+    """Give a segment its name without having synced it."""
 
     def close(file: FileBehind) -> None:
         file.hand_over()
@@ -184,7 +184,7 @@ MUTANTS = {
         _lost_is_never_sent, Plan(only=NO_FAULTS, dies_at="sync.answered", often=("expedite",))
     ),
     "stale version published": Mutant(_any_version, Plan(only=NO_FAULTS)),
-    "pack after the outcomes": Mutant(_pack_last, Plan(only=NO_FAULTS, dies_at="collect.committed")),
+    "pack after the outcomes": Mutant(_segment_last, Plan(only=NO_FAULTS, dies_at="collect.committed")),
     "append instead of flip": Mutant(_append_only, Plan(only=NO_FAULTS)),
     "pack not synced": Mutant(_no_fsync, Plan(only=NO_FAULTS, often=("power loss",))),
     "epoch not checked": Mutant(_no_epoch, Plan(only=NO_FAULTS, often=("takeover",))),

@@ -15,14 +15,14 @@ from voyage_jobs.state.schema import transitions
 from voyage_jobs.state.store import Store, Tx
 
 PROFILE = Profile(EMBEDDINGS, "voyage-4", 8, "float", "document")
-REFUSED_BY_PERSON = {"reason": "r", "hint": "h"}
+REFUSED_BY_OPERATOR = {"reason": "r", "hint": "h"}
 # What a batch must have on record to be in a state at all.
 NEEDS: dict[states.Batch, dict[str, Any]] = {
     states.Batch.UPLOADED: {"input_file_id": "file-1"},
     states.Batch.CREATING: {"input_file_id": "file-1"},
     states.Batch.RUNNING: {"input_file_id": "file-1", "remote_id": "batch-1"},
     states.Batch.ENDED: {"remote_id": "batch-1"},
-    states.Batch.PARKED: REFUSED_BY_PERSON,
+    states.Batch.PARKED: REFUSED_BY_OPERATOR,
 }
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from world import World, is_quiet
 
 from voyage_jobs.retry import POLICIES
-from voyage_jobs.state import batches, documents, lanes, ledger, sources
+from voyage_jobs.state import batches, circuits, documents, ledger, sources
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.states import Batch
@@ -91,7 +91,7 @@ def parked_in_doubt(world: World, context: Context) -> BatchRow:
 
 def put_off(world: World, code: str) -> list[dict[str, Any]]:
     """The waits of single batches by one policy, as they were logged."""
-    return [each for each in world.log.named("batch.put_off") if each["code"] == code]
+    return [each for each in world.log.named("batch.deferred") if each["code"] == code]
 
 
 def newest(context: Context) -> BatchRow | None:
@@ -150,10 +150,10 @@ def source_row(context: Context, name: str = "docs") -> sources.SourceRow:
     return found
 
 
-def closed_lanes(context: Context) -> dict[str, lanes.Lane]:
+def tripped(context: Context) -> dict[str, circuits.Circuit]:
     """Lanes in trouble."""
     with context.store.read() as connection:
-        return lanes.closed(connection)
+        return circuits.tripped(connection)
 
 
 def money(context: Context) -> ledger.Totals:

@@ -20,10 +20,10 @@ from world import World
 
 from voyage_jobs.clock import US
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.state import lanes, notes
+from voyage_jobs.state import circuits, meta
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import carry_out, perform
-from voyage_jobs.steps.pack import pack
+from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.submit import submit
 
 
@@ -34,7 +34,7 @@ def packed(world):
     world.write("b.md", prose("b"))
     with world.worker() as context:
         scan(context)
-        pack(context, eager=True)
+        assemble(context, eager=True)
         yield world, context
 
 
@@ -93,7 +93,7 @@ def test_a_word_that_fits_two_batches_is_told(world):
     with world.worker(batching={"max_inputs": 1}) as context:
         scan(context)
         for _ in range(40):
-            pack(context, eager=True)
+            assemble(context, eager=True)
             for _ in range(5):
                 submit(context)
         firsts = [batch.ref[0] for batch in all_batches(context)]
@@ -105,8 +105,8 @@ def test_a_word_that_fits_two_batches_is_told(world):
 def test_a_retry_opens_every_lane(packed):
     _, context = packed
     with context.store.write() as tx:
-        for name in (lanes.VENDOR, lanes.CREATE, lanes.DISK):
-            lanes.close(tx, name, tx.now + 900 * US, 5, "x", "closed", None)
+        for name in (circuits.VENDOR, circuits.CREATE, circuits.DISK):
+            circuits.trip(tx, name, tx.now + 900 * US, 5, "x", "closed", None)
     perform(context, "retry", {}, "me")
     assert query(context, "SELECT COUNT(*) FROM lanes") == [(0,)]
 
@@ -138,12 +138,12 @@ def test_requests_are_carried_out_and_answered_in_order(packed):
     _, context = packed
     ref = newest(context).ref
     with context.store.write() as tx:
-        first = notes.ask(tx, "anna", "cancel", {"ref": ref})
-        second = notes.ask(tx, "ben", "cancel", {"ref": ref})
-        third = notes.ask(tx, "ben", "retry", {})
+        first = meta.ask(tx, "anna", "cancel", {"ref": ref})
+        second = meta.ask(tx, "ben", "cancel", {"ref": ref})
+        third = meta.ask(tx, "ben", "retry", {})
     assert carry_out(context)
     with context.store.read() as connection:
-        answers = [notes.result_of(connection, number) for number in (first, second, third)]
+        answers = [meta.result_of(connection, number) for number in (first, second, third)]
     assert answers[0] == {"ref": ref, "state": "cancelled", "texts": 2, "answered": 0}
     assert "nothing to cancel" in answers[1]["error"]
     assert answers[1]["exit_code"] == 2
@@ -154,10 +154,10 @@ def test_requests_are_carried_out_and_answered_in_order(packed):
 def test_a_request_of_another_version_is_answered_and_stops_nothing(world):
     with world.worker() as context:
         with context.store.write() as tx:
-            asked = notes.ask(tx, "me", "juggle", {})
+            asked = meta.ask(tx, "me", "juggle", {})
         assert carry_out(context)
         with context.store.read() as connection:
-            assert "does not know how to juggle" in notes.result_of(connection, asked)["error"]
+            assert "does not know how to juggle" in meta.result_of(connection, asked)["error"]
 
 
 def test_a_retry_of_many_is_a_matter_of_few_statements(world):

@@ -293,7 +293,7 @@ def test_it_logs_to_the_standard_module_and_is_silent_by_default(world, caplog, 
         project_of(world).sync()
     named = {record.event: record for record in caplog.records}
     assert named["batch.submitted"].fields["ref"]
-    assert named["scan.done"].getMessage().startswith("scan.done source=docs")
+    assert named["scan.finished"].getMessage().startswith("scan.finished source=docs")
     assert KEY not in caplog.text
     assert (root.handlers, root.level) == (handlers, level)
 

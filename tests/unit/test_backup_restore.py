@@ -8,7 +8,7 @@ import os
 import shutil
 
 import pytest
-from verify_doors import found, pack_files, prose, settled, sql
+from verify_doors import found, prose, segment_files, settled, sql
 from world import World
 
 from voyage_jobs.backup import MANIFEST, backup, read_manifest
@@ -82,8 +82,8 @@ def test_a_backup_has_the_state_and_the_packs_and_says_what_is_in_it(world, copy
 
 
 def test_packs_are_linked_where_that_can_be_and_copied_where_not(world, copy, monkeypatch):
-    (pack,) = pack_files(world)
-    assert pack.stat().st_nlink == 2
+    (segment,) = segment_files(world)
+    assert segment.stat().st_nlink == 2
 
     def other_disk(source, target):
         raise OSError(errno.EXDEV, "another device")
@@ -91,16 +91,16 @@ def test_packs_are_linked_where_that_can_be_and_copied_where_not(world, copy, mo
     monkeypatch.setattr(os, "link", other_disk)
     report = backup(world.settings(), world.clock, world.root / "other")
     assert (report.files, report.linked) == (2, 0)
-    assert pack.stat().st_nlink == 2
+    assert segment.stat().st_nlink == 2
 
 
 @pytest.mark.parametrize("damage", ["missing", "changed"])
 def test_a_pack_that_is_damaged_is_named_and_the_rest_is_saved(world, damage):
-    (pack,) = pack_files(world)
-    data = pack.read_bytes()
-    pack.unlink() if damage == "missing" else pack.write_bytes(data[:-1] + b"x")
+    (segment,) = segment_files(world)
+    data = segment.read_bytes()
+    segment.unlink() if damage == "missing" else segment.write_bytes(data[:-1] + b"x")
     report = backup(world.settings(), world.clock, world.root / "copy")
-    assert report.missing == [f"{pack.parent.name}/{pack.name}"]
+    assert report.missing == [f"{segment.parent.name}/{segment.name}"]
     assert names(world.root / "copy") == [MANIFEST, "state.db"]
 
 

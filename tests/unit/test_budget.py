@@ -14,7 +14,7 @@ from voyage_jobs.state import ledger
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.acts import perform
-from voyage_jobs.steps.pack import pack
+from voyage_jobs.steps.assemble import assemble
 
 DAY_S = 86_400
 
@@ -60,17 +60,17 @@ def test_a_budget_stops_packing_before_it_is_overdrawn(world, span, unit):
         assert [batch.inputs for batch in all_batches(context)] == [2]
         assert money(context).settled_tokens + money(context).reserved_tokens <= limit
         until(world, context, Batch.CLOSED)
-        while pack(context, eager=True):  # what the estimate left over
+        while assemble(context, eager=True):  # what the estimate left over
             until(world, context, Batch.CLOSED)
         spent = money(context)
         assert 0 < spent.settled_tokens <= limit
         assert spent.reserved_tokens == 0
         before = len(all_batches(context))
         world.clock.advance(DAY_S)
-        assert pack(context, eager=True) is (span == "daily")
+        assert assemble(context, eager=True) is (span == "daily")
         if span == "monthly":
             world.clock.advance(31 * DAY_S)
-            assert pack(context, eager=True)
+            assert assemble(context, eager=True)
         assert len(all_batches(context)) == before + 1
 
 
@@ -79,7 +79,7 @@ def test_what_is_reserved_counts_as_spent(world):
     tokens, _ = price_of_one(world)
     with world.worker(budget={"daily_tokens": 10 * tokens}) as context:
         before = rooms(context)["daily_tokens"]
-        assert pack(context, eager=True, most_inputs=2)
+        assert assemble(context, eager=True, most_inputs=2)
         reserved = money(context).reserved_tokens
         assert reserved > 0
         assert rooms(context)["daily_tokens"] == before - reserved
@@ -90,7 +90,7 @@ def test_a_reservation_of_yesterday_still_counts_today(world):
     fill(world, 2)
     tokens, _ = price_of_one(world)
     with world.worker(budget={"daily_tokens": 10 * tokens}) as context:
-        pack(context, eager=True, most_inputs=1)
+        assemble(context, eager=True, most_inputs=1)
         reserved = money(context).reserved_tokens
         world.clock.advance(DAY_S)
         assert rooms(context)["daily_tokens"] == 10 * tokens - reserved
@@ -107,7 +107,7 @@ def test_a_budget_in_dollars_needs_a_price(world):
     with world.worker(voyage={"model": "voyage-9-unheard-of"}, budget={"daily_usd": 100}) as context:
         assert context.price is None
         scan(context)
-        assert not pack(context, eager=True)
+        assert not assemble(context, eager=True)
         assert rooms(context) == {"daily_usd": 0}
 
 
@@ -115,7 +115,7 @@ def test_a_budget_in_tokens_does_not_need_one(world):
     fill(world, 1)
     with world.worker(voyage={"model": "voyage-9-unheard-of"}, budget={"daily_tokens": 10_000}) as context:
         scan(context)
-        assert pack(context, eager=True)
+        assert assemble(context, eager=True)
         with context.store.read() as connection:
             totals = ledger.totals(connection)
         assert totals.reserved_usd is None  # not known, and not 0
@@ -125,7 +125,7 @@ def test_a_budget_of_nothing_sends_nothing(world):
     fill(world, 1)
     with world.worker(budget={"daily_tokens": 0}) as context:
         scan(context)
-        assert not pack(context, eager=True)
+        assert not assemble(context, eager=True)
 
 
 def test_settling_gives_the_reservation_back(world):
@@ -144,7 +144,7 @@ def test_cancelling_gives_the_reservation_back(world):
     fill(world, 2)
     with world.worker() as context:
         scan(context)
-        pack(context, eager=True)
+        assemble(context, eager=True)
         assert money(context).reserved_tokens > 0
         perform(context, "cancel", {"ref": all_batches(context)[0].ref}, "me")
         assert money(context).reserved_tokens == 0

@@ -16,7 +16,7 @@ from voyage_jobs.signals import Signals
 from voyage_jobs.state import ledger
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import budget
-from voyage_jobs.steps.pack import pack
+from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.sync import Ending, Sync
 
 DAY_S = 86_400
@@ -135,13 +135,13 @@ def test_other_limits_are_taken_up_and_what_was_sent_still_counts(exact):
     tokens = one_text(exact)
     with exact.worker(budget={"run_tokens": 2 * tokens}) as context:
         budget.begin_run(context)
-        assert pack(context, eager=True)
+        assert assemble(context, eager=True)
         settle(exact, context, left=4)
         apply(context, exact.settings(budget={"run_tokens": 3 * tokens}))
-        assert pack(context, eager=True)
+        assert assemble(context, eager=True)
         settle(exact, context, left=3)
         apply(context, exact.settings())
-        assert pack(context, eager=True)
+        assert assemble(context, eager=True)
         assert [batch.inputs for batch in all_batches(context)] == [2, 1, 3]
 
 
@@ -215,11 +215,11 @@ def test_what_was_packed_meanwhile_is_seen_when_the_batch_is_reserved(exact, mon
                     ledger.reserve(tx, None, 2 * tokens, PRICE)  # as if another had been packed
             return found
 
-        monkeypatch.setattr("voyage_jobs.steps.pack.budget.allowance", between)
-        assert not pack(context, eager=True)
+        monkeypatch.setattr("voyage_jobs.steps.assemble.budget.allowance", between)
+        assert not assemble(context, eager=True)
         assert all_batches(context) == []
         monkeypatch.undo()
-        assert pack(context, eager=True)
+        assert assemble(context, eager=True)
         assert all_batches(context)[0].inputs == 2
 
 
@@ -250,6 +250,6 @@ def test_a_price_of_ones_own_is_what_counts(exact):
     }
     with exact.worker(**sections) as context:
         assert context.price == 1_000_000
-        assert pack(context, eager=True)
+        assert assemble(context, eager=True)
         with context.store.read() as connection:
             assert ledger.used_since(connection, 0) == (2 * tokens, 2.0 * tokens)

@@ -14,7 +14,7 @@ from world import World
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.explain.history import history
 from voyage_jobs.report.cost import cost, recompute
-from voyage_jobs.segments import Billed, PackStore
+from voyage_jobs.segments import Billed, SegmentStore
 from voyage_jobs.simulator.vectors import Embedder
 from voyage_jobs.state import orders, sources
 from voyage_jobs.steps.acts import perform
@@ -36,14 +36,14 @@ def older(tmp_path):
     return world
 
 
-def pack(world, ref, rows, billed):
+def segment(world, ref, rows, billed):
     """Write the pack of a call: the vectors of these embeddings."""
     profile = profile_of(world.settings())
     texts = prose("a", 6).split("\n\n# ")
     texts = [texts[0], *("# " + text for text in texts[1:])]
     keys = sql(world, "SELECT id, key FROM embeddings WHERE state = 0 ORDER BY id")
     chosen = [(key, texts[at].strip()) for at, (row_id, key) in enumerate(keys) if row_id in rows]
-    with PackStore(world.data_dir / "vectors").writer(profile, ref) as writer:
+    with SegmentStore(world.data_dir / "vectors").writer(profile, ref) as writer:
         writer.append(
             np.frombuffer(b"".join(key for key, _ in chosen), np.uint8).reshape(len(chosen), 20),
             np.zeros(len(chosen), np.int32),
@@ -121,13 +121,13 @@ def connection_of(world, statement, rows):
 def filled(world):
     """Calls with every outcome, two of them open: the pack of one was written. The ids of the six embeddings."""
     rows = [row for (row,) in sql(world, "SELECT id FROM embeddings WHERE state = 0 ORDER BY id")]
-    written = pack(world, f"{1:020}", rows[:1], 31)
+    written = segment(world, f"{1:020}", rows[:1], 31)
     call(world, 1, "answered", rows[:2], billed=31, outcomes=[1, 5])
     call(world, 2, "not_happened", rows[2:3])
     call(world, 3, "unknown", rows[1:4])
     call(world, 4, "open", rows[3:5])
     call(world, 5, "open", rows[5:])
-    pack(world, f"{5:020}", rows[5:], 17)
+    segment(world, f"{5:020}", rows[5:], 17)
     sql(
         world,
         "INSERT INTO packs (name, profile_id, rows, bytes, sha256, created_at)"

@@ -237,7 +237,7 @@ def test_a_success_counts_whatever_else_is_said_of_the_line(tmp_path):
         assert outcomes(context, batch) == ["success", "success"]
         assert newest(context).tokens_settled == 14
         (name,) = query(context, "SELECT name FROM packs")[0]
-        vectors = context.packs.open(name).take(np.array([0, 1]))
+        vectors = context.segments.open(name).take(np.array([0, 1]))
         assert (vectors == np.array(UNIT, np.float32)).all()  # the first success, not the second
 
 

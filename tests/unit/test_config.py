@@ -283,7 +283,7 @@ def test_variables_that_are_none_of_ours_are_left_alone():
         VOYAGE_JOBS_PORT="tcp://10.0.0.1:80",
         VOYAGE_JOBS_PORT_80_TCP_ADDR="10.0.0.1",
         VOYAGE_JOBS_DEBUG="1",
-        VOYAGE_JOBS_CRASH_AT="pack.committed:1",
+        VOYAGE_JOBS_CRASH_AT="assemble.committed:1",
         VOYAGE_API_KEY="whatever",
     )
 

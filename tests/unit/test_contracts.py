@@ -24,7 +24,7 @@ PLANTED = {
     "steps/tidy.py": "from voyage_jobs import simulator\n",
     "steps/texts.py": "def late() -> None:\n    from voyage_jobs.vendors.voyage import models\n",
     "segments/reader.py": "import voyage_jobs.segments.store\n",
-    "watching/eye.py": None,
+    "watching/file_events.py": None,
 }
 """By file: what is written at its end; None empties it."""
 

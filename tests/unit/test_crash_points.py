@@ -17,7 +17,7 @@ from voyage_jobs.config.profile import profile_of
 from voyage_jobs.state import batches
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
-from voyage_jobs.steps.pack import pack
+from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.submit import submit
 
 PACKAGE = Path(crash.__file__).parent
@@ -30,17 +30,17 @@ def disarmed():
 
 
 def test_nothing_happens_unless_armed():
-    crash.crash_point("pack.committed")
+    crash.crash_point("assemble.committed")
     crash.crash_point("no such point")  # not even looked at
 
 
 def test_an_armed_hook_is_told_the_name():
     passed = []
     crash.arm(passed.append)
-    crash.crash_point("pack.committed")
+    crash.crash_point("assemble.committed")
     crash.arm(None)
-    crash.crash_point("pack.committed")
-    assert passed == ["pack.committed"]
+    crash.crash_point("assemble.committed")
+    assert passed == ["assemble.committed"]
 
 
 def test_an_unknown_point_is_a_bug():
@@ -59,10 +59,10 @@ def test_the_points_in_the_code_are_those_in_the_list():
 
 
 @pytest.mark.parametrize(("spec", "passages", "code"), [
-    ("pack.committed:3", 3, 137),
-    ("pack.committed:3", 2, 0),
-    ("pack.committed", 1, 137),
-    ("pack.before_commit:1", 5, 0),
+    ("assemble.committed:3", 3, 137),
+    ("assemble.committed:3", 2, 0),
+    ("assemble.committed", 1, 137),
+    ("assemble.before_commit:1", 5, 0),
 ])  # fmt: skip
 def test_the_environment_kills_at_the_nth_passage(spec, passages, code):
     script = f"""
@@ -71,7 +71,7 @@ from voyage_jobs import crash
 crash.arm_from_environment()
 try:
     for _ in range({passages}):
-        crash.crash_point("pack.committed")
+        crash.crash_point("assemble.committed")
 finally:
     print("cleaned up", flush=True)
 """
@@ -109,7 +109,7 @@ def test_an_ordinary_life_passes_every_point(tmp_path):
 
         world.write("d.md", prose("d"))
         scan(context)
-        assert pack(context, eager=True)
+        assert assemble(context, eager=True)
         with context.store.write() as tx:
             batches.note(tx, newest(context).id, cancel_asked_at=tx.now)
         submit(context)

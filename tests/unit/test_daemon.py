@@ -8,7 +8,7 @@ from voyage_jobs.errors import ConfigError, LockedError, StateError
 from voyage_jobs.report.status import status
 from voyage_jobs.schedule import Note
 from voyage_jobs.signals import Signals
-from voyage_jobs.state import lanes, sources
+from voyage_jobs.state import circuits, sources
 
 
 class Handmade:
@@ -132,13 +132,13 @@ def test_what_no_step_can_live_with_is_logged_and_raised(world, monkeypatch):
     monkeypatch.setattr("voyage_jobs.steps.pipeline.poll", breaks)
     with pytest.raises(RuntimeError):
         Run(world, {1: nothing})
-    assert world.log.named("failed") == [{"error": "RuntimeError: odd"}]
+    assert world.log.named("daemon.failed") == [{"error": "RuntimeError: odd"}]
 
 
 def test_it_keeps_the_table_in_step_and_stops_when_asked(world):
     Run(world, {40: nothing})
     assert [row["path"] for row in world.table_rows("path")] == ["a.md"]
-    assert world.log.named("stopped")[-1]["in_flight"] == 0
+    assert world.log.named("daemon.stopped")[-1]["in_flight"] == 0
 
 
 def test_a_request_ends_its_wait(world):
@@ -153,7 +153,7 @@ def test_a_request_ends_its_wait(world):
 
 def test_on_stopping_it_says_what_is_under_way_and_the_next_one_goes_on(world):
     run = Run(world, {2: nothing})
-    (said,) = world.log.named("stopped")
+    (said,) = world.log.named("daemon.stopped")
     assert (said["in_flight"], said["inputs"]) == (1, 1)
     assert said["refs"] in {
         job["metadata"]["voyage_jobs_ref"] for job in world.sim.jobs.all(world.sim.now_us())
@@ -169,7 +169,7 @@ def test_a_refused_key_is_waited_out(tmp_path):
     world = World(tmp_path, batching={"linger_s": 0}, faults={"auth_outage": {"until_s": 1800}})
     world.write("a.md", "# A\n\nThe first.\n")
     Run(world, {280: nothing})
-    assert world.log.named("vendor.closed")[0]["code"] == "auth"
+    assert world.log.named("circuit.opened")[0]["code"] == "auth"
     assert len(world.table_rows()) == 1
 
 
@@ -195,7 +195,7 @@ def test_a_note_has_a_source_scanned_before_its_time(world):
         run.schedule.notes.leave(Note("scan", "docs"))
 
     Run(world, {15: add, 40: nothing})
-    assert len(world.log.named("scan.done")) == 3, (
+    assert len(world.log.named("scan.finished")) == 3, (
         "the first, the one asked for, and the one that was due by then"
     )
     assert {row["path"] for row in world.table_rows("path")} == {"a.md", "b.md"}
@@ -280,7 +280,7 @@ def test_new_settings_are_a_reason_to_try_again(tmp_path):
         open_after.append(world.clock.mono())
 
     Run(world, {2: look, 3: nothing}, reload=world.settings)
-    assert sum(fields["code"] == "auth" for fields in world.log.named("vendor.closed")) == 2
+    assert sum(fields["code"] == "auth" for fields in world.log.named("circuit.opened")) == 2
     assert world.clock.mono() < 60, "the second try did not wait for the minute to pass"
 
 
@@ -329,7 +329,7 @@ def test_a_scan_at_hand_is_begun_anew_with_the_new_settings(world):
             pipeline.turn()
         assert pipeline.scans["docs"].frozen is not None or pipeline.scans["docs"].changed <= 1
         with context.store.read() as connection:
-            assert lanes.closed(connection) == {}
+            assert circuits.tripped(connection) == {}
 
 
 def test_the_key_is_in_no_event(world):
@@ -344,14 +344,14 @@ class FakePage:
     """A page whose trouble the test decides."""
 
     def __init__(self):
-        self.trouble, self.is_ready = None, False
+        self.last_error, self.is_ready = None, False
 
     def ready(self):
         self.is_ready = True
 
     @property
     def page(self):
-        return daemon.Page(ready=self.ready, problem=lambda: self.trouble)
+        return daemon.Page(ready=self.ready, problem=lambda: self.last_error)
 
 
 def codes(world):
@@ -364,20 +364,20 @@ def test_a_page_that_cannot_be_served_is_a_problem_until_it_can(world):
     def breaks(run):
         assert fake.is_ready
         seen.append(codes(world))
-        fake.trouble = "127.0.0.1:8765 cannot be listened on: Address already in use."
+        fake.last_error = "127.0.0.1:8765 cannot be listened on: Address already in use."
 
     def heals(run):
         seen.append(codes(world))
-        fake.trouble = None
+        fake.last_error = None
 
     Run(world, {2: breaks, 4: heals, 6: lambda run: seen.append(codes(world))}, page=fake.page)
     assert ["page_not_served" in each for each in seen] == [False, True, False]
-    assert world.log.named("failed") == []
+    assert world.log.named("daemon.failed") == []
 
 
 def test_trouble_of_a_page_that_is_no_longer_wanted_is_forgotten(world):
     fake, seen = FakePage(), []
-    fake.trouble = "taken"
+    fake.last_error = "taken"
     Run(world, {2: nothing}, page=fake.page)
     assert "page_not_served" not in codes(world)  # nobody is at work
     Run(world, {2: lambda run: seen.append(codes(world))})

@@ -9,27 +9,27 @@ from world import World
 
 from voyage_jobs.clock import US
 from voyage_jobs.diagnosis import causes, conditions, stuck
-from voyage_jobs.diagnosis.blocker import EVERY_STEP, PACK, Blocker, Mover, keeping
+from voyage_jobs.diagnosis.blocker import EVERY_STEP, ASSEMBLE, Blocker, Mover, keeping
 from voyage_jobs.diagnosis.causes import CODES, blockers
 from voyage_jobs.diagnosis.entry import entered_in
 from voyage_jobs.diagnosis.rooms import Room
 from voyage_jobs.diagnosis.snapshot import Run, gather
-from voyage_jobs.notify.facts import EVENT_OF, troubles
+from voyage_jobs.notify.facts import EVENT_OF, last_errors
 from voyage_jobs.report import waits
 from voyage_jobs.report.one_line import one_line
 from voyage_jobs.report.status import look
 from voyage_jobs.signals import Signals
 from voyage_jobs.state.batches import UNUSABLE
-from voyage_jobs.state.lanes import Lane
+from voyage_jobs.state.circuits import Circuit
+from voyage_jobs.state.last_errors import FATAL, LastError
 from voyage_jobs.state.notices import Untold
 from voyage_jobs.state.pauses import Pause, Pauses
 from voyage_jobs.state.rebuild import Build, Progress
 from voyage_jobs.state.setback import SetBack
 from voyage_jobs.state.sources import NOT_CONFIGURED
-from voyage_jobs.state.tally import SourceTally, Waiting
-from voyage_jobs.state.troubles import FATAL, Trouble
+from voyage_jobs.state.stats import SourceTally, Waiting
 from voyage_jobs.states import BEFORE_THE_JOB, Batch, Mode
-from voyage_jobs.steps.pack import pack
+from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.sync import Ending, Sync
 from voyage_jobs.vendors import registry
 
@@ -51,12 +51,12 @@ def facts(world):
     return replace(found, holder=77, here=replace(found.here, mode="run", heartbeat_at=found.now))
 
 
-def lane(name, code, until):
-    return Lane(name, until, 9, 0, code, f"It is {code}", None)
+def circuit(name, code, until):
+    return Circuit(name, until, 9, 0, code, f"It is {code}", None)
 
 
 def closed(facts, *pairs):
-    return {"lanes": {name: lane(name, code, facts.now + HOUR) for name, code in pairs}}
+    return {"lanes": {name: circuit(name, code, facts.now + HOUR) for name, code in pairs}}
 
 
 def situations(facts):
@@ -69,7 +69,7 @@ def situations(facts):
         documents=1, ready=1, refused=0, unread=0, chunks=2, open_chunks=1, failed_chunks=0,
         unscanned_sources=(), frozen_sources=(),
     )  # fmt: skip
-    fatal = Trouble("publish", FATAL, "It fell.", None, 1, 0, 0, None)
+    fatal = LastError("publish", FATAL, "It fell.", None, 1, 0, 0, None)
     waiting = Waiting(1, 10, now, 10)
     yield {"asked": target}
     yield {"build": build, "progress": progress}
@@ -173,7 +173,7 @@ def test_the_words_of_an_error_are_kept_apart():
 ENTRY = []
 
 
-@entered_in(ENTRY)("full_moon", moved_by=Mover.DECISION, stops=(PACK,))
+@entered_in(ENTRY)("full_moon", moved_by=Mover.DECISION, stops=(ASSEMBLE,))
 def stopped_by_the_moon(gate, say):
     yield say(f"The moon is full over {gate.settings.lancedb.table}", "Wait, or `voyage-jobs doctor`.")
 
@@ -188,15 +188,15 @@ def test_one_entry_stops_the_step_and_is_told_behind_every_door(tmp_path, full_m
     world.write("a.md", "# a\n\ntext")
     with Signals() as signals, world.worker() as context:
         outcome = Sync(context, signals).run()
-        assert not pack(context, eager=True)
+        assert not assemble(context, eager=True)
         assert one_line(context).startswith("full_moon; ")
         with context.store.read() as connection:
             monkeypatch.setitem(EVENT_OF, "full_moon", "parked")
-            assert [fact.message for fact in troubles(context, connection)] == [
+            assert [fact.message for fact in last_errors(context, connection)] == [
                 "The moon is full over chunks."
             ]
     assert world.sim.calls["create_batch"] == 0
-    assert outcome.ending is Ending.PERSON
+    assert outcome.ending is Ending.OPERATOR
     [problem] = outcome.problems
     assert problem.message == "1 embedding still to be sent: The moon is full over chunks."
     report, found = look(world.settings(), world.clock)
@@ -221,13 +221,13 @@ def test_unusable_results_of_another_profile_keep_nothing_back(facts):
     other = replace(facts.open[0], state=Batch.PARKED, code=UNUSABLE, profile_id=facts.profile_id + 1)
     found = blockers(replace(facts, open=[other]))
     assert "unusable_results" in {each.code for each in found}
-    assert list(keeping(found, PACK)) == []
+    assert list(keeping(found, ASSEMBLE)) == []
 
 
 @pytest.mark.parametrize("name", ["vendor", "disk", "create"])
 def test_a_circuit_whose_wait_is_over_lets_the_next_call_try(facts, name):
-    open_circuit = {name: lane(name, "unavailable", facts.now - 1)}
-    found = blockers(replace(facts, lanes=open_circuit))
+    open_circuit = {name: circuit(name, "unavailable", facts.now - 1)}
+    found = blockers(replace(facts, circuits=open_circuit))
     assert [each.circuit for each in found if each.circuit] == [name]
     assert not [each for each in keeping(found, *EVERY_STEP, now=facts.now) if each.circuit]
     assert [each for each in keeping(found, *EVERY_STEP) if each.circuit]
@@ -256,6 +256,6 @@ def test_a_batch_without_a_job_is_not_waited_for_while_other_vectors_are_asked_f
         assert batch.state in BEFORE_THE_JOB
     with Signals() as signals, world.worker(voyage={"output_dimension": 16}) as context:
         outcome = Sync(context, signals, timeout_s=HOUR / US).run()
-    assert outcome.ending is Ending.PERSON
+    assert outcome.ending is Ending.OPERATOR
     assert [problem.code for problem in outcome.problems] == ["profile_changed", "in_flight"]
     assert outcome.elapsed_s < 60

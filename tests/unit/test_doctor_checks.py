@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint
 import lancedb
 import pytest
 from readers_in_use import use
-from verify_doors import pack_files, settled, sql
+from verify_doors import segment_files, settled, sql
 from world import KEY, World
 
 from voyage_jobs import lock
@@ -280,7 +280,7 @@ def test_a_data_folder_that_this_user_may_not_use(sound, monkeypatch, there):
 
 
 def test_damage_in_the_state_packs_and_table(sound):
-    pack_files(sound)[0].unlink()
+    segment_files(sound)[0].unlink()
     (sound.data_dir / "lancedb" / "chunks.lance").rename(sound.root / "aside.lance")
     assert wrong(checks(sound)) == {"packs", "table"}
     sql(sound, "PRAGMA wal_checkpoint(TRUNCATE)")

@@ -7,7 +7,7 @@ import threading
 import pytest
 from world import World
 
-from voyage_jobs.doorbell import Doorbell
+from voyage_jobs.request_poller import RequestPoller
 
 PATIENCE_S = 20
 
@@ -36,14 +36,14 @@ class Looks:
 
 def test_it_rings_for_a_request(world):
     wake = threading.Event()
-    with Doorbell(world.state, wake, look_s=0.01):
+    with RequestPoller(world.state, wake, look_s=0.01):
         world.leave("retry")
         assert wake.wait(PATIENCE_S)
 
 
 def test_it_is_silent_where_nobody_asks(world):
     looks, wake = Looks(world, 5), threading.Event()
-    with Doorbell(looks, wake, look_s=0.001):
+    with RequestPoller(looks, wake, look_s=0.001):
         assert looks.enough.wait(PATIENCE_S)
     assert not wake.is_set()
 
@@ -52,7 +52,7 @@ def test_a_state_that_cannot_be_read_does_not_end_it(world, tmp_path):
     looks, wake = Looks(world, 3), threading.Event()
     path, aside = world.state.place, tmp_path / "aside.db"
     path.rename(aside)
-    with Doorbell(looks, wake, look_s=0.001):
+    with RequestPoller(looks, wake, look_s=0.001):
         assert looks.enough.wait(PATIENCE_S)
         assert not wake.is_set()
         aside.rename(path)

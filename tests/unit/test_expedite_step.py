@@ -20,14 +20,14 @@ from verify_doors import found, repaired, sql
 from world import World
 
 from voyage_jobs import crash
-from voyage_jobs.errors import ConfigError, DiskFullError, NeedsPersonError
-from voyage_jobs.state import notes, orders
+from voyage_jobs.errors import ConfigError, DiskFullError, NeedsOperatorError
+from voyage_jobs.state import meta, orders
 from voyage_jobs.states import Mode
 from voyage_jobs.steps import expedite as step
 from voyage_jobs.steps import synchronous
 from voyage_jobs.steps.acts import carry_out, perform
+from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.collect import collect
-from voyage_jobs.steps.pack import pack
 from voyage_jobs.steps.submit import submit
 
 BUDGET_USD = 0.06 / 1e6  # a token of voyage-4 at the full price
@@ -117,8 +117,8 @@ def test_nothing_is_sent_before_lost_jobs_are_claimed(tmp_path):
     with world.worker() as context:
         scan(context)
         with context.store.write() as tx:
-            notes.put(tx, notes.CLAIM, notes.CLAIM_DUE)
-        with pytest.raises(NeedsPersonError, match="not claimed yet"):
+            meta.put(tx, meta.CLAIM, meta.CLAIM_DUE)
+        with pytest.raises(NeedsOperatorError, match="not claimed yet"):
             ask(world, context)
 
 
@@ -456,7 +456,7 @@ def travelling(tmp_path):
     world = world_of(tmp_path)
     with world.worker() as context:
         scan(context)
-        pack(context, eager=True)
+        assemble(context, eager=True)
         while newest(context).remote_id is None:
             submit(context)
         yield world, context
@@ -489,12 +489,12 @@ def test_who_insists_pays_twice_and_it_is_counted(travelling):
 def test_a_pack_that_is_lost_while_the_batch_is_under_way_waits_for_the_batch(travelling):
     world, context = travelling
     ask(world, context, also_in_flight=True)
-    (pack_name,) = context.packs.names()
-    context.packs.path(pack_name).unlink()
+    (segment_name,) = context.segments.names()
+    context.segments.path(segment_name).unlink()
     from voyage_jobs.errors import CorruptionError
-    from voyage_jobs.steps.publish import lose_pack
+    from voyage_jobs.steps.publish import lose_segment
 
-    lose_pack(context, pack_name, CorruptionError("gone"))
+    lose_segment(context, segment_name, CorruptionError("gone"))
     assert embeddings_by_state(context) == {"packed": 3}
     settle(world, context)
     assert embeddings_by_state(context) == {"held": 3}
@@ -524,7 +524,7 @@ def dies_at(world, context, point, **more):
     crash.arm(None)
 
 
-@pytest.mark.parametrize("point", ["pack.committed", "spool.written", "spool.renamed", "spool.committed"])
+@pytest.mark.parametrize("point", ["assemble.committed", "spool.written", "spool.renamed", "spool.committed"])
 def test_dying_before_the_request_costs_nothing_and_sends_nothing(tmp_path, point):
     world = world_of(tmp_path)
     arguments = order(world)
@@ -561,7 +561,7 @@ def test_dying_before_the_answer_is_on_disk_loses_it(tmp_path, point):
 
 @pytest.mark.parametrize(
     "point",
-    ["sync.spooled", "sync.committed", "vectors.written", "vectors.renamed", "collect.before_commit"],
+    ["sync.spooled", "sync.committed", "segment.written", "segment.renamed", "collect.before_commit"],
 )
 def test_dying_once_the_answer_is_on_disk_loses_nothing(tmp_path, point):
     world = world_of(tmp_path)
@@ -619,7 +619,7 @@ def test_an_answer_that_is_damaged_on_disk_counts_as_lost(tmp_path):
         assert [row[0] for row in calls(context)] == ["lost"]
         assert embeddings_by_state(context) == {"wanted": 3}
         assert (spent(context, "maybe_paid") > 0, nothing_reserved(context)) == (True, True)
-        assert context.packs.names() == []
+        assert context.segments.names() == []
         settle(world, context)
     assert world.ledger.billed_more_than_once() == {}
 
@@ -630,14 +630,14 @@ def test_the_next_process_tells_what_came_of_the_order_and_sends_nothing(tmp_pat
     with pytest.raises(Death), world.worker() as context:
         scan(context)
         with context.store.write() as tx:
-            asked = notes.ask(tx, "anna", "expedite", arguments)
+            asked = meta.ask(tx, "anna", "expedite", arguments)
         crash.arm(lambda name: (_ for _ in ()).throw(Death()) if name == "sync.answered" else None)
         carry_out(context)
     crash.arm(None)
     with world.worker() as context:
         assert carry_out(context)
         with context.store.read() as connection:
-            answer = notes.result_of(connection, asked)
+            answer = meta.result_of(connection, asked)
     assert (answer["interrupted"], answer["maybe_paid"]["texts"], answer["expedited"]["texts"]) == (
         True,
         4,
@@ -690,7 +690,7 @@ def test_a_state_that_only_ever_expedited_is_not_taken_for_a_new_one(tmp_path):
     with world.worker() as context:
         assert world.log.named("state.lost") == []
         with context.store.read() as connection:
-            assert notes.get(connection, notes.CLAIM) is None
+            assert meta.get(connection, meta.CLAIM) is None
 
 
 def test_a_lost_state_finds_what_was_expedited(tmp_path):

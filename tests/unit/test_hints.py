@@ -162,7 +162,7 @@ def test_the_daemon_heeds_hints_and_tells_the_watching_what_it_scans(world):
     assert run.watching.begun == ["docs", "docs"]
     assert run.watching.swept == [("docs", 1)]
     assert run.watching.closed
-    assert [done["hinted"] for done in world.log.named("scan.done")] == [False, True]
+    assert [done["hinted"] for done in world.log.named("scan.finished")] == [False, True]
 
 
 def test_status_shows_how_the_watching_goes_while_the_daemon_runs(world):

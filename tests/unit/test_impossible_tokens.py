@@ -132,8 +132,8 @@ def test_before_that_no_command_ends_in_a_traceback(tmp_path, monkeypatch, comma
 def test_a_dry_run_adds_up_nothing_that_cannot_be(tmp_path):
     world = settled(tmp_path)
     poison(world)
-    for pack in (world.data_dir / "vectors").glob("*/*.arrow"):
-        pack.unlink()
+    for segment in (world.data_dir / "vectors").glob("*/*.arrow"):
+        segment.unlink()
     findings = verify(world.settings(), world.clock, Scope())
     would = foretell(findings, open_state(world.settings()), 1.0)
     assert {each["class"] for each in would} >= {"tokens_impossible", "pack_missing"}

@@ -8,7 +8,7 @@ import pytest
 
 from tests.splits import split
 from voyage_jobs.splitting.split import SplitOptions
-from voyage_jobs.steps.keepsakes import put_together
+from voyage_jobs.steps.retained_texts import put_together
 
 
 def test_no_pieces_are_an_empty_text():

@@ -14,7 +14,7 @@ from voyage_jobs.retry import POLICIES
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import collect
 from voyage_jobs.steps.acts import perform
-from voyage_jobs.steps.recover_packs import embeddings_in
+from voyage_jobs.steps.recover_segments import embeddings_in
 from voyage_jobs.vendors.result_block import LineOutcome, LineProblem
 from voyage_jobs.vendors.voyage.results import read_results
 from voyage_jobs.vendors.voyage.vendor import Voyage
@@ -57,9 +57,9 @@ def misplaced(context):
     )
     wrong = 0
     for name in {row[2] for row in rows}:
-        reader = context.packs.adopt_one(name).reader
+        reader = context.segments.adopt_one(name).reader
         places = {found.key.hex().upper(): found.row for found in embeddings_in(reader)}
-        wrong += sum(places.get(key) != row for key, row, pack in rows if pack == name)
+        wrong += sum(places.get(key) != row for key, row, segment in rows if segment == name)
     return wrong
 
 
@@ -78,7 +78,7 @@ def test_recover_leaves_a_batch_alone_that_is_parked_with_its_results(tmp_path, 
 
 
 def test_the_hint_does_not_promise_what_a_later_release_cannot_do(tmp_path, monkeypatch):
-    """Part of it is held in a pack, which is not written again."""
+    """Part of it is held in a segment, which is not written again."""
     world = SickWorld(tmp_path, 12)
     monkeypatch.setattr(Voyage, "read", HalfReader(4))
     with world.worker() as context:

@@ -17,7 +17,7 @@ from voyage_jobs.repeats import MOST_OF_A_KIND
 CODE = logged_by_the_code()
 PAGE = documented()
 ABOUT_A_BATCH = ("batch.", "create.", "cancel.", "job.", "results.", "call.")
-ABOUT_ALL_BATCHES = {"create.waits"}
+ABOUT_ALL_BATCHES = {"create.deferred"}
 TEXT = "The heron on the weir has never paid a bill in all its life."
 
 
@@ -83,7 +83,7 @@ def test_a_life_full_of_trouble_leaves_no_key_and_no_text_in_its_log(tmp_path, s
     world.write("b.md", f"# B\n\n{TEXT.upper()}\n")
     world.run()
     events = {line["event"] for line in lines(stream)}
-    assert {"vendor.closed", "batch.collected", "published", "create.unknown"} <= events
+    assert {"circuit.opened", "batch.collected", "documents.published", "create.unknown"} <= events
     assert KEY not in stream.getvalue()
     assert "heron on the weir" not in stream.getvalue().lower()
 
@@ -95,9 +95,9 @@ def test_everything_about_a_batch_can_be_found_by_its_ref(tmp_path, stream):
     world.write("a.md", f"# A\n\n{TEXT}\n")
     world.run()
     told = lines(stream)
-    [ref] = {line["ref"] for line in told if line["event"] == "batch.packed"}
+    [ref] = {line["ref"] for line in told if line["event"] == "batch.assembled"}
     story = [line["event"] for line in told if line.get("ref") == ref]
-    for event in ("batch.packed", "batch.uploaded", "batch.submitted", "batch.ended", "batch.collected"):
+    for event in ("batch.assembled", "batch.uploaded", "batch.submitted", "batch.ended", "batch.collected"):
         assert event in story
 
 
@@ -113,9 +113,9 @@ def logged(stream, log, **options):
 
 def test_while_a_batch_is_worked_on_everything_is_about_it(stream):
     def log(log, clock):
-        log.info("lane.open", lane="vendor")
+        log.info("circuit.closed", circuit="vendor")
         with about("r1"):
-            log.info("lane.open", lane="vendor")
+            log.info("circuit.closed", circuit="vendor")
             log.info("cancel.sent", ref="r2", batch_id="b")
 
     assert [line.get("ref") for line in logged(stream, log)] == [None, "r1", "r2"]
@@ -136,16 +136,16 @@ def test_what_an_error_quotes_at_length_is_left_out(stream):
 # --- repeats ---
 
 
-def trouble(log, failures):
+def last_error(log, failures):
     log.warning(
-        "vendor.closed", code="unreachable", failures=failures, wait_s=failures * 2.0, error=f"no {failures}"
+        "circuit.opened", code="unreachable", failures=failures, wait_s=failures * 2.0, error=f"no {failures}"
     )
 
 
 def test_the_same_trouble_is_told_once_and_then_counted(stream):
     def log(log, clock):
         for failures in range(1, 11):
-            trouble(log, failures)
+            last_error(log, failures)
             clock.advance(40)
             logs.tell_repeats()
 
@@ -156,7 +156,7 @@ def test_the_same_trouble_is_told_once_and_then_counted(stream):
 def test_what_was_held_back_is_told_at_the_end(stream):
     def log(log, clock):
         for failures in range(1, 5):
-            trouble(log, failures)
+            last_error(log, failures)
         logs.tell_repeats()
         logs.tell_repeats(all_of_them=True)
         logs.tell_repeats(all_of_them=True)
@@ -168,10 +168,10 @@ def test_what_was_held_back_is_told_at_the_end(stream):
 
 def test_the_next_line_after_the_interval_says_what_was_held_back(stream):
     def log(log, clock):
-        trouble(log, 1)
-        trouble(log, 2)
+        last_error(log, 1)
+        last_error(log, 2)
         clock.advance(301)
-        trouble(log, 3)
+        last_error(log, 3)
 
     assert [line.get("held_back") for line in logged(stream, log, repeat_s=300)] == [None, 1]
 
@@ -181,23 +181,23 @@ def test_other_troubles_are_told(stream):
         for ref in ("r1", "r2", "r1"):
             log.error("batch.parked", ref=ref, reason="odd")
         log.error("batch.refused", ref="r1", batch_id="b", reason="odd")
-        trouble(log, 1)
-        log.error("vendor.closed", code="auth", failures=1, wait_s=1, error="no")
+        last_error(log, 1)
+        log.error("circuit.opened", code="auth", failures=1, wait_s=1, error="no")
 
     told = [(line["event"], line.get("ref")) for line in logged(stream, log, repeat_s=300)]
     assert told == [
         ("batch.parked", "r1"),
         ("batch.parked", "r2"),
         ("batch.refused", "r1"),
-        ("vendor.closed", None),
-        ("vendor.closed", None),
+        ("circuit.opened", None),
+        ("circuit.opened", None),
     ]
 
 
 def test_below_warning_a_line_with_any_news_is_told(stream):
     def log(log, clock):
         for unchanged in (5, 5, 6):
-            log.info("scan.done", source="docs", unchanged=unchanged)
+            log.info("scan.finished", source="docs", unchanged=unchanged)
 
     assert [line["unchanged"] for line in logged(stream, log, repeat_s=300)] == [5, 6]
 
@@ -217,8 +217,8 @@ def test_of_one_kind_no_more_than_so_many_are_told(stream):
 def test_what_is_remembered_is_bounded(stream):
     def log(log, clock):
         for number in range(5_000):
-            log.info("scan.done", source="docs", unchanged=number)
-        log.info("scan.done", source="docs", unchanged=4_999)
+            log.info("scan.finished", source="docs", unchanged=number)
+        log.info("scan.finished", source="docs", unchanged=4_999)
 
     assert len(logged(stream, log, repeat_s=300)) == 5_000
     assert len(logs._held_back.repeats._told) <= 1_000
@@ -227,6 +227,6 @@ def test_what_is_remembered_is_bounded(stream):
 def test_without_an_interval_every_line_is_told(stream):
     def log(log, clock):
         for _ in range(3):
-            trouble(log, 1)
+            last_error(log, 1)
 
     assert len(logged(stream, log)) == 3

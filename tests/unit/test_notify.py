@@ -21,9 +21,10 @@ from voyage_jobs.clock import SystemClock
 from voyage_jobs.config import parse_settings
 from voyage_jobs.config.secret import SecretSource
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.notify import teller as teller_module
-from voyage_jobs.notify.courier import Courier, attempt
-from voyage_jobs.notify.events import MEANINGS, TROUBLE
+from voyage_jobs.notify import notifier as notifier_module
+from voyage_jobs.notify.delivery import Delivery, attempt
+from voyage_jobs.notify.events import PROBLEMS, MEANINGS
+from voyage_jobs.notify.notifier import GIVE_UP_S, LOOK_S, Notifier
 from voyage_jobs.notify.sinks import (
     SIGNATURE_HEADER,
     TIMESTAMP_HEADER,
@@ -33,7 +34,6 @@ from voyage_jobs.notify.sinks import (
     WebhookSink,
     signature,
 )
-from voyage_jobs.notify.teller import GIVE_UP_S, LOOK_S, Teller
 from voyage_jobs.report.status import look
 from voyage_jobs.signals import Signals
 from voyage_jobs.state import batches, notices
@@ -63,7 +63,7 @@ def quiet_turns(world, context, count=3):
     """Turns far enough apart that each looks."""
     from voyage_jobs.steps.pipeline import Pipeline
 
-    pipeline = Pipeline(context, teller=Teller(context, world.post))
+    pipeline = Pipeline(context, notifier=Notifier(context, world.post))
     for _ in range(count):
         while pipeline.turn():
             pass
@@ -270,7 +270,7 @@ def test_after_a_day_it_is_given_up_and_status_says_so(tmp_path):
 
 
 def test_what_waits_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(teller_module, "MOST_WAITING", 2)
+    monkeypatch.setattr(notifier_module, "MOST_WAITING", 2)
     world = told_world(tmp_path, notify={"events": ["frozen"]})
     world.post.refuse = lambda sink: "no"
     world.run()
@@ -342,7 +342,7 @@ def test_a_full_disk_is_lived_with(tmp_path, monkeypatch):
     def full(self):
         raise DiskFullError
 
-    monkeypatch.setattr(Teller, "look", full)
+    monkeypatch.setattr(Notifier, "look", full)
     world.run()
     assert len(world.table_rows()) == 1
     assert world.log.named("disk.paused")
@@ -351,12 +351,12 @@ def test_a_full_disk_is_lived_with(tmp_path, monkeypatch):
 def test_a_delivery_that_is_due_wakes_the_loop(tmp_path):
     world = told_world(tmp_path)
     with world.worker() as context:
-        teller = Teller(context, world.post)
-        assert teller.due_s() == 0
-        teller.turn()
-        assert 0 < teller.due_s() <= LOOK_S
+        notifier = Notifier(context, world.post)
+        assert notifier.due_s() == 0
+        notifier.turn()
+        assert 0 < notifier.due_s() <= LOOK_S
     with world.worker(notify={"command": []}) as context:
-        assert Teller(context, world.post).due_s() == float("inf")
+        assert Notifier(context, world.post).due_s() == float("inf")
 
 
 # --- the pulse ---
@@ -428,22 +428,22 @@ class Quick:
 
 def test_a_sink_that_hangs_keeps_nobody_waiting():
     woken = threading.Event()
-    courier, slow = Courier(woken.set), Slow()
-    courier.hand(slow, 1, b"good")
-    courier.hand(slow, 2, b"bad")
+    delivery, slow = Delivery(woken.set), Slow()
+    delivery.hand(slow, 1, b"good")
+    delivery.hand(slow, 2, b"bad")
     assert slow.begun.wait(PATIENCE_S)
-    assert courier.take() == []
-    courier.hand(Quick(), 3, b"")
+    assert delivery.take() == []
+    delivery.hand(Quick(), 3, b"")
     assert woken.wait(PATIENCE_S)
-    assert [each.job for each in courier.take()] == [3]
+    assert [each.job for each in delivery.take()] == [3]
     slow.go.set()
     done = []
     until = time.monotonic() + PATIENCE_S
     while len(done) < 2 and time.monotonic() < until:
-        done += courier.take()
+        done += delivery.take()
         time.sleep(0.01)
     assert [(each.job, each.error) for each in done] == [(1, None), (2, "RuntimeError: odd")]
-    courier.close()
+    delivery.close()
 
 
 # --- the command ---
@@ -657,7 +657,7 @@ def test_every_event_may_be_asked_for_and_is_explained():
     settings = settings_of(f"events = {json.dumps([event.upper() for event in MEANINGS])}")
     assert settings.notify.events == tuple(MEANINGS)
     assert settings_of("").notify.events == tuple(MEANINGS)
-    assert set(TROUBLE) < set(MEANINGS)
+    assert set(PROBLEMS) < set(MEANINGS)
 
 
 def test_the_environment_can_set_it():

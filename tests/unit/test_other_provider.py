@@ -11,7 +11,7 @@ from step_doors import newest, prose, until
 from voyage_jobs.clock import US
 from voyage_jobs.config.prices import batch_price
 from voyage_jobs.errors import ConfigError, OutcomeUnknownError
-from voyage_jobs.state import embeddings, lanes
+from voyage_jobs.state import circuits, embeddings
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import poll
 from voyage_jobs.steps.acts import perform
@@ -93,7 +93,7 @@ def test_a_job_for_which_there_was_no_room_goes_again_whole(small):
         poll.poll(context)
         assert newest(context).state is Batch.REFUSED
         with context.store.read() as connection:
-            closed = lanes.closed(connection)[lanes.CREATE]
+            closed = circuits.tripped(connection)[circuits.CREATE]
             waiting = embeddings.backlog(connection, context.profile_id)
         assert closed.until_at - small.clock.wall() * US >= (abacus.FULL_S - 1) * US
         assert (waiting.embeddings, set(waiting.refusals)) == (3, {0}), "no line of it is suspected"

@@ -9,7 +9,6 @@ import pytest
 from step_doors import (
     all_batches,
     attempts,
-    closed_lanes,
     embeddings_by_state,
     money,
     newest,
@@ -18,6 +17,7 @@ from step_doors import (
     scan,
     settle,
     shown,
+    tripped,
     turns,
     until,
 )
@@ -27,8 +27,8 @@ from voyage_jobs.errors import DiskFullError
 from voyage_jobs.state import batches
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
+from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.disk import note_full
-from voyage_jobs.steps.pack import pack
 from voyage_jobs.steps.submit import submit
 
 
@@ -45,10 +45,10 @@ def sent(world, context):
         return batches.in_state(connection, Batch.RUNNING)
 
 
-def pack_all(world, context, most=50):
+def assemble_all(world, context, most=50):
     """Pack and send until nothing more goes; the batches that were made."""
     for _ in range(most):
-        if not pack(context, eager=True):
+        if not assemble(context, eager=True):
             break
         sent(world, context)
     return all_batches(context)
@@ -61,7 +61,7 @@ def test_a_batch_holds_no_more_inputs_than_allowed(world):
     fill(world, 7)
     with world.worker(batching={"max_inputs": 3}) as context:
         scan(context)
-        assert [batch.inputs for batch in pack_all(world, context)] == [3, 3, 1]
+        assert [batch.inputs for batch in assemble_all(world, context)] == [3, 3, 1]
 
 
 def test_a_batch_holds_no_more_bytes_than_allowed(world):
@@ -69,7 +69,7 @@ def test_a_batch_holds_no_more_bytes_than_allowed(world):
         world.write(f"{number}.md", f"# {number}\n\n" + f"{number} word " * 2800)
     with world.worker(batching={"max_bytes": 65_536}, splitting={"max_chars": 8000}) as context:
         scan(context)
-        made = pack_all(world, context)
+        made = assemble_all(world, context)
         assert len(made) > 1
         assert all(batch.spool_bytes <= 65_536 for batch in made)
         assert sum(batch.inputs for batch in made) == query(context, "SELECT COUNT(*) FROM embeddings")[0][0]
@@ -85,7 +85,7 @@ def test_tokens_in_flight_are_limited_and_go_on_when_a_job_ends(world):
         scan(context)
         (each,) = query(context, "SELECT MAX(tokens) FROM embeddings")[0]
     with world.worker(batching={"max_in_flight_tokens": 4 * each}) as context:
-        pack_all(world, context)
+        assemble_all(world, context)
         flying = sum(batch.tokens_estimated for batch in all_batches(context))
         assert 2 * each < flying <= 4 * each
         assert embeddings_by_state(context)["wanted"] > 0
@@ -97,8 +97,8 @@ def test_jobs_in_flight_are_limited_and_go_on_when_a_job_ends(world):
     fill(world, 5)
     with world.worker(batching={"max_in_flight_batches": 2, "max_inputs": 1}) as context:
         scan(context)
-        assert len(pack_all(world, context)) == 2
-        assert not pack(context, eager=True)
+        assert len(assemble_all(world, context)) == 2
+        assert not assemble(context, eager=True)
         settle(world, context)
         assert len(all_batches(context)) == 5
     assert len(shown(world)) == 5
@@ -119,12 +119,12 @@ def test_a_few_chunks_linger_and_many_go_at_once(world):
     fill(world, 3)
     with world.worker(batching={"min_inputs": 5, "linger_s": 300}) as context:
         scan(context)
-        assert not pack(context)
+        assert not assemble(context)
         world.clock.advance(299)
-        assert not pack(context)
+        assert not assemble(context)
         fill(world, 6)
         scan(context)
-        assert pack(context)
+        assert assemble(context)
         assert newest(context).inputs == 6
 
 
@@ -133,7 +133,7 @@ def test_the_oldest_does_not_wait_longer_than_the_linger_time(world):
     with world.worker(batching={"min_inputs": 5, "linger_s": 300}) as context:
         scan(context)
         world.clock.advance(300)
-        assert pack(context)
+        assert assemble(context)
 
 
 def test_a_clock_set_back_does_not_make_it_linger_for_hours(world):
@@ -141,26 +141,26 @@ def test_a_clock_set_back_does_not_make_it_linger_for_hours(world):
     with world.worker() as context:
         scan(context)
         world.clock.step(-7200)
-        assert pack(context)
+        assert assemble(context)
 
 
 def test_one_batch_at_a_time(world):
     fill(world, 4)
     with world.worker(batching={"max_inputs": 2}) as context:
         scan(context)
-        assert pack(context, eager=True)
-        assert not pack(context, eager=True)  # the first is not on its way yet
+        assert assemble(context, eager=True)
+        assert not assemble(context, eager=True)  # the first is not on its way yet
         submit(context)
-        assert not pack(context, eager=True)
+        assert not assemble(context, eager=True)
         sent(world, context)
-        assert pack(context, eager=True)
+        assert assemble(context, eager=True)
 
 
 def test_a_small_first_try(world):
     fill(world, 5)
     with world.worker() as context:
         scan(context)
-        assert pack(context, eager=True, most_inputs=2)
+        assert assemble(context, eager=True, most_inputs=2)
         assert newest(context).inputs == 2
 
 
@@ -170,12 +170,12 @@ def test_what_nothing_needs_any_more_is_dropped_not_sent(world):
         scan(context)
         world.write("000.md", prose("other"))
         scan(context)
-        pack_all(world, context)
+        assemble_all(world, context)
         assert embeddings_by_state(context) == {"packed": 2, "dropped": 1}
 
 
 def test_texts_that_cannot_be_had_do_not_keep_back_those_behind_them(world):
-    """The pack is lost, and the first file has changed since it was published: its old texts are nowhere."""
+    """The segment is lost, and the first file has changed since it was published: its old texts are nowhere."""
     world.write("a.md", prose("a", 3))
     world.write("b.md", prose("b", 2))
     world.run()
@@ -193,7 +193,7 @@ def test_a_dropped_chunk_that_is_needed_again_is_wanted_again(world):
         world.write("000.md", prose("other"))
         scan(context)
         sent(world, context)
-        pack_all(world, context)
+        assemble_all(world, context)
         fill(world, 1)
         scan(context)
         assert embeddings_by_state(context)["wanted"] == 1
@@ -226,7 +226,7 @@ def test_a_batch_whose_text_is_gone_before_it_was_written_gives_its_lines_back(w
     fill(world, 2)
     with world.worker() as context:
         scan(context)
-        assert pack(context, eager=True)
+        assert assemble(context, eager=True)
         world.write("000.md", prose("other"))  # overtakes what was packed
         scan(context)
         submit(context)
@@ -241,7 +241,7 @@ def test_an_input_file_that_is_lost_is_written_again(world):
     fill(world, 2)
     with world.worker() as context:
         scan(context)
-        pack(context, eager=True)
+        assemble(context, eager=True)
         submit(context)
         path = context.input_path(newest(context).ref)
         before = path.read_bytes()
@@ -258,12 +258,12 @@ def test_a_short_disk_pauses_packing_and_is_told_and_goes_on_by_itself(world):
         scan(context)
         turns(world, context, 20)
         assert not all_batches(context)
-        lane = closed_lanes(context)["disk"]
-        assert (lane.code, lane.failures > 1) == ("paused_disk", True)
-        assert "GiB are needed" in lane.message
+        circuit = tripped(context)["disk"]
+        assert (circuit.code, circuit.failures > 1) == ("paused_disk", True)
+        assert "GiB are needed" in circuit.message
         context.free_bytes = None
         settle(world, context)
-        assert not closed_lanes(context)
+        assert not tripped(context)
     assert len(shown(world)) == 2
 
 
@@ -274,9 +274,9 @@ def test_a_short_disk_is_over_when_there_is_room_though_nothing_is_to_be_written
         settle(world, context)
         note_full(context, DiskFullError("No room left on the disk while tidying."))
         turns(world, context, 1)
-        assert closed_lanes(context)["disk"].code == "paused_disk"
+        assert tripped(context)["disk"].code == "paused_disk"
         turns(world, context, 2, idle_s=10)
-        assert closed_lanes(context) == {}
+        assert tripped(context) == {}
 
 
 def test_results_wait_for_room_while_polling_goes_on(world):

@@ -1,4 +1,4 @@
-"""Packs: written whole or not at all, read by row, and never wrong in silence when damaged."""
+"""Segments: written whole or not at all, read by row, and never wrong in silence when damaged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from voyage_jobs.crash import arm
 from voyage_jobs.errors import CorruptionError, DiskFullError
 from voyage_jobs.profile import EMBEDDINGS, Profile
-from voyage_jobs.segments import ROWS_PER_BATCH, PackReader, PackStore, PackWriter
+from voyage_jobs.segments import ROWS_PER_BATCH, SegmentReader, SegmentStore, SegmentWriter
 
 PROFILE = Profile(endpoint=EMBEDDINGS, model="voyage-4", dimension=8, dtype="float", input_type="document")
 REF = "ref1"
@@ -34,7 +34,7 @@ def some_rows(count, profile=PROFILE, first=0):
     return keys, (number % 7).astype(np.int32), vectors
 
 
-def write_pack(store, count, ref=REF, profile=PROFILE, portions=1000):
+def write_segment(store, count, ref=REF, profile=PROFILE, portions=1000):
     with store.writer(profile, ref) as writer:
         for first in range(0, count, portions):
             writer.append(*some_rows(min(portions, count - first), profile, first))
@@ -43,7 +43,7 @@ def write_pack(store, count, ref=REF, profile=PROFILE, portions=1000):
 
 @pytest.fixture
 def store(tmp_path):
-    return PackStore(tmp_path / "vectors")
+    return SegmentStore(tmp_path / "vectors")
 
 
 @contextmanager
@@ -67,10 +67,10 @@ def files_below(folder: Path) -> list[str]:
 @pytest.mark.parametrize("rows", [10, 500_000 // 32])
 def test_no_room_is_one_error_and_leaves_nothing(store, tmp_path, rows):
     with pytest.raises(DiskFullError, match=REF), file_size_limit(2048):
-        write_pack(store, rows)
+        write_segment(store, rows)
 
     assert files_below(tmp_path) == []
-    assert write_pack(store, rows).rows == rows
+    assert write_segment(store, rows).rows == rows
 
 
 def test_an_error_between_appends_leaves_nothing(store, tmp_path):
@@ -86,7 +86,7 @@ def test_an_error_between_appends_leaves_nothing(store, tmp_path):
 
 
 def test_an_abandoned_writer_does_not_touch_the_pack_it_would_have_replaced(store):
-    written = write_pack(store, 10)
+    written = write_segment(store, 10)
     with store.writer(PROFILE, REF) as writer:
         writer.append(*some_rows(3))
 
@@ -122,13 +122,13 @@ def test_rows_of_another_shape_or_type_are_refused(store, keys, slots, vectors):
 )
 def test_only_names_of_packs_are_ever_touched(store, name):
     for act in (store.path, store.open, store.remove, store.set_aside):
-        with pytest.raises(ValueError, match="not the name of a pack"):
+        with pytest.raises(ValueError, match="not the name of a segment"):
             act(name)
 
 
 @pytest.mark.parametrize("ref", ["", "a/b", "..", "x" * 201, "new\nline"])
 def test_a_ref_that_is_no_file_name_is_refused(store, ref):
-    with pytest.raises(ValueError, match="no pack can be named"):
+    with pytest.raises(ValueError, match="no segment can be named"):
         store.writer(PROFILE, ref)
 
 
@@ -140,15 +140,15 @@ def test_the_crash_points_lie_around_the_rename(store):
     name = f"{PROFILE.fingerprint[:12]}/{REF}.arrow"
     arm(lambda point: seen.append((point, store.path(name).exists())))
     try:
-        write_pack(store, 10)
+        write_segment(store, 10)
     finally:
         arm(None)
 
-    assert seen == [("vectors.written", False), ("vectors.renamed", True)]
+    assert seen == [("segment.written", False), ("segment.renamed", True)]
 
 
-@pytest.mark.parametrize(("point", "packs"), [("vectors.written", 0), ("vectors.renamed", 1)])
-def test_a_killed_writer_leaves_the_whole_pack_or_a_file_that_is_discarded(store, tmp_path, point, packs):
+@pytest.mark.parametrize(("point", "packs"), [("segment.written", 0), ("segment.renamed", 1)])
+def test_a_killed_writer_leaves_the_whole_pack_or_a_file_that_is_discarded(store, tmp_path, point, segments):
     script = f"""
 import sys
 sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}
@@ -162,10 +162,10 @@ write_pack(PackStore(Path({str(tmp_path / "vectors")!r})), 3000)
     done = subprocess.run([sys.executable, "-c", script], env=env, check=False)
 
     assert done.returncode == 137
-    assert len(store.names()) == packs
-    assert store.discard_unfinished() == 1 - packs
-    assert len(files_below(tmp_path)) == packs
-    assert write_pack(store, 3000).rows == store.open(store.names()[0]).rows == 3000
+    assert len(store.names()) == segments
+    assert store.discard_unfinished() == 1 - segments
+    assert len(files_below(tmp_path)) == segments
+    assert write_segment(store, 3000).rows == store.open(store.names()[0]).rows == 3000
 
 
 # Reading what was written
@@ -174,7 +174,7 @@ write_pack(PackStore(Path({str(tmp_path / "vectors")!r})), 3000)
 @pytest.mark.parametrize("count", [0, 1, 1023, 1024, 1025, 5000])
 @pytest.mark.parametrize("portions", [7, 700, 1024, 5000])
 def test_every_row_comes_back(store, count, portions):
-    written = write_pack(store, count, portions=portions)
+    written = write_segment(store, count, portions=portions)
     reader = store.open(written.name)
 
     keys, slots, vectors = some_rows(count)
@@ -191,7 +191,7 @@ def test_every_row_comes_back(store, count, portions):
 )
 def test_a_pack_knows_its_profile_and_ref(store, dtype, dimension):
     profile = Profile(EMBEDDINGS, "voyage-4", dimension, dtype, None)
-    reader = store.open(write_pack(store, 100, profile=profile).name)
+    reader = store.open(write_segment(store, 100, profile=profile).name)
 
     assert (reader.profile, reader.ref) == (profile, REF)
     assert reader.take(np.arange(100)).dtype == profile.storage_dtype
@@ -199,8 +199,8 @@ def test_a_pack_knows_its_profile_and_ref(store, dtype, dimension):
 
 
 def test_rows_that_are_written_in_other_portions_make_the_same_file(store):
-    first = write_pack(store, 5000, "a", portions=1)
-    again = write_pack(store, 5000, "a", portions=1024)
+    first = write_segment(store, 5000, "a", portions=1)
+    again = write_segment(store, 5000, "a", portions=1024)
 
     assert first == again
     data = store.path(first.name).read_bytes()
@@ -212,8 +212,8 @@ def test_rows_that_are_written_in_other_portions_make_the_same_file(store):
     rows=st.lists(st.integers(0, 4999), max_size=60)
     | st.integers(0, 4000).map(lambda i: list(range(i, i + 900)))
 )
-def test_take_answers_in_the_order_asked(pack_of_5000, rows):
-    found = pack_of_5000.take(np.array(rows, np.int64))
+def test_take_answers_in_the_order_asked(segment_of_5000, rows):
+    found = segment_of_5000.take(np.array(rows, np.int64))
 
     assert found.flags.c_contiguous
     assert found.shape == (len(rows), PROFILE.width)
@@ -221,22 +221,22 @@ def test_take_answers_in_the_order_asked(pack_of_5000, rows):
 
 
 @pytest.fixture(scope="module")
-def pack_of_5000(tmp_path_factory):
-    store = PackStore(tmp_path_factory.mktemp("packs") / "vectors")
-    return store.open(write_pack(store, 5000).name)
+def segment_of_5000(tmp_path_factory):
+    store = SegmentStore(tmp_path_factory.mktemp("packs") / "vectors")
+    return store.open(write_segment(store, 5000).name)
 
 
-def test_consecutive_rows_are_a_view_that_cannot_be_written(pack_of_5000):
-    view = pack_of_5000.take(np.arange(2048, 2060))
+def test_consecutive_rows_are_a_view_that_cannot_be_written(segment_of_5000):
+    view = segment_of_5000.take(np.arange(2048, 2060))
 
     assert not view.flags.owndata
     assert not view.flags.writeable
 
 
 @pytest.mark.parametrize("rows", [[-1], [5000], [0, 10**12]])
-def test_a_row_that_is_not_there_is_corruption(pack_of_5000, rows):
+def test_a_row_that_is_not_there_is_corruption(segment_of_5000, rows):
     with pytest.raises(CorruptionError, match="ref1"):
-        pack_of_5000.take(np.array(rows, np.int64))
+        segment_of_5000.take(np.array(rows, np.int64))
 
 
 # Damage
@@ -251,7 +251,7 @@ def damaged(store, name, data):
 
 @pytest.mark.parametrize("rows", [0, 3, 3000])
 def test_a_cut_pack_is_corruption_wherever_it_was_cut(store, rows):
-    written = write_pack(store, rows)
+    written = write_segment(store, rows)
     data = store.path(written.name).read_bytes()
     cuts = {
         *range(min(200, len(data))),
@@ -261,40 +261,44 @@ def test_a_cut_pack_is_corruption_wherever_it_was_cut(store, rows):
     for cut in sorted(cuts):
         path = damaged(store, written.name, data[:cut])
         with pytest.raises(CorruptionError, match=REF):
-            PackReader(path)
+            SegmentReader(path)
         assert not store.check(written.name, written.sha256)
 
 
 @pytest.mark.parametrize("rows", [3, 3000])
 def test_a_tail_of_zeros_is_corruption(store, rows):
-    written = write_pack(store, rows)
+    written = write_segment(store, rows)
     data = store.path(written.name).read_bytes()
     for lost in sorted({1, 5, 6, 7, 10, 11, 100, 500, 512, 4096, len(data) // 2, len(data)}):
         if lost <= len(data):
             path = damaged(store, written.name, data[: len(data) - lost] + bytes(lost))
             with pytest.raises(CorruptionError, match=REF):
-                PackReader(path)
+                SegmentReader(path)
 
 
 def test_foreign_files_are_corruption(store):
     import pyarrow as pa
 
-    name = write_pack(store, 10).name
+    name = write_segment(store, 10).name
     path = store.path(name)
     wrong = pa.schema([("key", pa.binary(20)), ("slot", pa.int32()), ("vector", pa.list_(pa.float32(), 8))])
-    for schema in (pa.schema([("x", pa.int32())]), wrong, wrong.with_metadata(PackSchema.of(path).metadata)):
+    for schema in (
+        pa.schema([("x", pa.int32())]),
+        wrong,
+        wrong.with_metadata(SegmentSchema.of(path).metadata),
+    ):
         path.unlink()
         pa.ipc.new_file(str(path), schema).close()
         with pytest.raises(CorruptionError, match=REF):
-            PackReader(path)
+            SegmentReader(path)
     for data in (b"", b"ARROW1", b"ARROW1ARROW1", b"<html>" * 100, b"ARROW1\0\0" + bytes(5000) + b"ARROW1"):
         damaged(store, name, data)
-        with pytest.raises(CorruptionError, match="not a whole pack"):
-            PackReader(path)
+        with pytest.raises(CorruptionError, match="not a whole segment"):
+            SegmentReader(path)
 
 
-class PackSchema:
-    """The Arrow schema of a pack on disk, as any Arrow reader sees it."""
+class SegmentSchema:
+    """The Arrow schema of a segment on disk, as any Arrow reader sees it."""
 
     @staticmethod
     def of(path):
@@ -319,22 +323,22 @@ class PackSchema:
 def test_a_pack_whose_metadata_does_not_fit_is_corruption(store, key, value):
     import pyarrow as pa
 
-    path = store.path(write_pack(store, 10).name)
-    schema = PackSchema.of(path)
+    path = store.path(write_segment(store, 10).name)
+    schema = SegmentSchema.of(path)
     metadata = {**schema.metadata, key: value}
     path.unlink()
     schema = schema.with_metadata({k: v for k, v in metadata.items() if v is not None})
     pa.ipc.new_file(str(path), schema).close()
 
     with pytest.raises(CorruptionError, match=REF):
-        PackReader(path)
+        SegmentReader(path)
 
 
 def test_batches_of_other_sizes_are_corruption(store):
     """Otherwise a row number would lead to another row's vector."""
     import pyarrow as pa
 
-    path = store.path(write_pack(store, 3000).name)
+    path = store.path(write_segment(store, 3000).name)
     with pa.OSFile(str(path)) as file:
         table = pa.ipc.open_file(file).read_all()
     path.unlink()
@@ -342,11 +346,11 @@ def test_batches_of_other_sizes_are_corruption(store):
         writer.write_table(table, max_chunksize=1000)
 
     with pytest.raises(CorruptionError, match="record batch 1 follows one that is not full"):
-        PackReader(path)
+        SegmentReader(path)
 
 
 def test_a_damaged_footer_never_leads_to_other_vectors(store):
-    written = write_pack(store, 2100)
+    written = write_segment(store, 2100)
     data = store.path(written.name).read_bytes()
     footer = int.from_bytes(data[-10:-6], "little") + 10
     random = np.random.default_rng(20_260_102)
@@ -357,14 +361,14 @@ def test_a_damaged_footer_never_leads_to_other_vectors(store):
             broken[at] = random.integers(256)
         path = damaged(store, written.name, bytes(broken))
         try:
-            reader = PackReader(path)
+            reader = SegmentReader(path)
         except CorruptionError:
             continue
         assert np.array_equal(reader.take(np.arange(2100)), some_rows(2100)[2])
 
 
 def test_flipped_bytes_never_crash_and_are_found_by_the_checksum(store):
-    written = write_pack(store, 1500)
+    written = write_segment(store, 1500)
     data = store.path(written.name).read_bytes()
     random = np.random.default_rng(20_260_101)
     print("seed 20260101")
@@ -375,7 +379,7 @@ def test_flipped_bytes_never_crash_and_are_found_by_the_checksum(store):
         path = damaged(store, written.name, bytes(flipped))
         assert not store.check(written.name, written.sha256)
         try:
-            reader = PackReader(path)
+            reader = SegmentReader(path)
         except CorruptionError:
             continue
         assert reader.take(np.arange(reader.rows)).shape == (reader.rows, PROFILE.width)
@@ -395,7 +399,7 @@ def test_a_missing_pack_is_corruption_and_no_match(store):
 
 
 def test_trouble_of_the_system_is_not_mistaken_for_damage(store):
-    name = write_pack(store, 10).name
+    name = write_segment(store, 10).name
     path = store.path(name)
     path.unlink()
     path.mkdir()
@@ -405,25 +409,25 @@ def test_trouble_of_the_system_is_not_mistaken_for_damage(store):
 
 
 def test_check_knows_the_bytes_that_were_written(store):
-    written = write_pack(store, 2000)
+    written = write_segment(store, 2000)
 
     assert store.check(written.name, written.sha256)
     assert not store.check(written.name, "00" * 32)
 
 
 def test_a_replaced_pack_is_read_anew_and_old_views_stay(store):
-    name = write_pack(store, 10).name
+    name = write_segment(store, 10).name
     before = store.open(name)
     view = before.take(np.arange(10))
     assert store.open(name) is before
-    write_pack(store, 20)
+    write_segment(store, 20)
 
     assert store.open(name).rows == 20
     assert view[:, 0].tolist() == [float(i + 1) for i in range(10)]
 
 
 def test_a_pack_that_vanished_is_not_read_from_memory(store):
-    name = write_pack(store, 10).name
+    name = write_segment(store, 10).name
     store.open(name)
     store.path(name).unlink()
 
@@ -432,8 +436,8 @@ def test_a_pack_that_vanished_is_not_read_from_memory(store):
 
 
 def test_few_packs_are_kept_open(tmp_path):
-    store = PackStore(tmp_path / "vectors", max_open=2)
-    names = [write_pack(store, 10, f"ref{i}").name for i in range(4)]
+    store = SegmentStore(tmp_path / "vectors", max_open=2)
+    names = [write_segment(store, 10, f"ref{i}").name for i in range(4)]
     readers = [store.open(name) for name in names]
 
     assert store.open(names[3]) is readers[3]
@@ -442,27 +446,27 @@ def test_few_packs_are_kept_open(tmp_path):
 
 
 def test_set_aside_and_remove(store, tmp_path):
-    name = write_pack(store, 10).name
+    name = write_segment(store, 10).name
     asides = [store.set_aside(name)]
     assert store.names() == []
-    write_pack(store, 10)
+    write_segment(store, 10)
     asides.append(store.set_aside(name))
 
     assert [path.name for path in asides] == [f"{REF}.arrow.damaged", f"{REF}.arrow.damaged-2"]
-    write_pack(store, 10)
+    write_segment(store, 10)
     store.remove(name)
     store.remove(name)
     assert files_below(tmp_path) == [path.name for path in asides]
 
 
 def test_adopt_tells_all_there_is_to_know_and_names_the_damaged(store):
-    written = [write_pack(store, rows, f"ref{rows}") for rows in (10, 2000, 3000)]
+    written = [write_segment(store, rows, f"ref{rows}") for rows in (10, 2000, 3000)]
     store.path(written[1].name).write_bytes(b"ARROW1 no more")
     bad = []
     adopted = list(store.adopt(store.names(), lambda name, error: bad.append((name, error))))
 
-    assert [pack.written for pack in adopted] == [written[0], written[2]]
-    assert sum(len(keys) for pack in adopted for keys, _ in pack.reader.keys()) == 3010  # noqa: SIM118
+    assert [segment.written for segment in adopted] == [written[0], written[2]]
+    assert sum(len(keys) for segment in adopted for keys, _ in segment.reader.keys()) == 3010  # noqa: SIM118
     assert [name for name, _ in bad] == [written[1].name]
     assert isinstance(bad[0][1], CorruptionError)
 
@@ -479,10 +483,10 @@ def test_importing_packs_and_results_is_cheap():
 def test_a_writer_can_be_made_by_path(tmp_path):
     path = tmp_path / "0123456789ab" / "direct.arrow"
     path.parent.mkdir()
-    with PackWriter(path, PROFILE, "direct") as writer:
+    with SegmentWriter(path, PROFILE, "direct") as writer:
         for first in range(0, 20_000, 1024):
             writer.append(*some_rows(1024, first=first))
         written = writer.close()
 
     assert written.name == "0123456789ab/direct.arrow"
-    assert PackReader(path).ref == "direct"
+    assert SegmentReader(path).ref == "direct"

@@ -25,8 +25,8 @@ from voyage_jobs.state import embeddings
 from voyage_jobs.state.door import open_state
 from voyage_jobs.steps import synchronous
 from voyage_jobs.steps.acts import perform
+from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.context import no_progress
-from voyage_jobs.steps.pack import pack
 from voyage_jobs.sync import Sync
 
 
@@ -97,7 +97,7 @@ def edited_before_it_was_sent(world):
 def packed_and_not_sent(world):
     with world.worker() as context:
         scan(context)
-        assert pack(context, eager=True, most_inputs=5)
+        assert assemble(context, eager=True, most_inputs=5)
     world.write("new.md", prose("a new one"))
 
 
@@ -127,8 +127,8 @@ def test_a_plan_is_what_a_run_is_billed(tmp_path, before, batching):
 
 
 @pytest.mark.parametrize("point", [
-    "pack.committed", "spool.committed", "sync.attempt.committed", "sync.spooled", "sync.committed",
-    "vectors.renamed",
+    "assemble.committed", "spool.committed", "sync.attempt.committed", "sync.spooled", "sync.committed",
+    "segment.renamed",
 ])  # fmt: skip
 def test_what_was_to_be_sent_at_once_as_the_process_died_is_planned_as_it_is_billed(tmp_path, point):
     world = make_world(tmp_path)

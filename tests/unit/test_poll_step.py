@@ -8,7 +8,6 @@ import pytest
 from step_doors import (
     all_batches,
     attempts,
-    closed_lanes,
     document,
     embeddings_by_state,
     newest,
@@ -17,6 +16,7 @@ from step_doors import (
     query,
     settle,
     shown,
+    tripped,
     turns,
     until,
 )
@@ -328,7 +328,7 @@ def test_a_poll_that_fails_says_nothing_about_the_job_and_keeps_back_no_other_ca
         assert batch.failures
         assert batch.error
         assert batch.failing_since
-        assert not closed_lanes(context)
+        assert not tripped(context)
         settle(world, context)
         assert newest(context).error is None
     assert len(shown(world)) == 1
@@ -346,9 +346,9 @@ def test_a_poll_that_is_refused_because_of_the_account_makes_every_call_wait(tmp
         until(world, context, Batch.RUNNING)
         turns(world, context, 4, idle_s=20)
         assert newest(context).state is Batch.RUNNING
-        assert closed_lanes(context)["vendor"].failures
+        assert tripped(context)["vendor"].failures
         settle(world, context)
-        assert not closed_lanes(context)
+        assert not tripped(context)
     assert len(shown(world)) == 1
     assert not world.ledger.billed_more_than_once()
 

@@ -102,10 +102,10 @@ def test_a_folder_that_was_left_open_is_closed_at_the_next_start(worked):
 
 
 def test_nothing_is_looked_at_where_the_folder_is_closed(worked):
-    pack = next((worked.data_dir / "vectors").rglob("*.arrow"))
-    pack.chmod(0o644)
+    segment = next((worked.data_dir / "vectors").rglob("*.arrow"))
+    segment.chmod(0o644)
     with worked.worker():
-        assert mode(pack) == 0o644
+        assert mode(segment) == 0o644
     assert worked.log.named("data_dir.closed") == []
 
 

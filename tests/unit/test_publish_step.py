@@ -1,4 +1,4 @@
-"""publish: whole documents, with what could be embedded, and nothing lost when a pack, a text or the disk is."""
+"""publish: whole documents, with what could be embedded, and nothing lost when a segment, a text or the disk is."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_failed_chunk_that_an_edit_removes_is_forgotten(tmp_path):
 # Damage.
 
 
-def packs_of(world):
+def segments_of(world):
     return sorted((world.data_dir / "vectors").rglob("*.arrow"), key=lambda path: path.stat().st_mtime_ns)
 
 
@@ -154,15 +154,15 @@ def test_a_damaged_pack_is_set_aside_and_its_vectors_fetched_anew(world):
         world.clock.advance(500)
         poll(context)
         collect(context)
-        (pack,) = packs_of(world)
-        size = pack.stat().st_size
-        with open(pack, "r+b") as file:
+        (segment,) = segments_of(world)
+        size = segment.stat().st_size
+        with open(segment, "r+b") as file:
             file.seek(size // 2)
             file.write(os.urandom(1) * (size // 4))
         assert publish(context)
         assert shown(world) == {}
         assert embeddings_by_state(context) == {"wanted": 3}
-        assert list(pack.parent.glob("*.damaged*"))
+        assert list(segment.parent.glob("*.damaged*"))
         settle(world, context)
     assert len(shown(world)["a.md"]) == 3
 
@@ -171,11 +171,11 @@ def test_a_damaged_pack_is_set_aside_and_its_vectors_fetched_anew(world):
 def test_a_pack_that_is_missing_or_cut_is_noticed_at_the_start(world, how):
     world.write("a.md", prose("a", 3))
     world.run()
-    (pack,) = packs_of(world)
+    (segment,) = segments_of(world)
     if how == "missing":
-        pack.unlink()
+        segment.unlink()
     else:
-        os.truncate(pack, pack.stat().st_size - 1)
+        os.truncate(segment, segment.stat().st_size - 1)
     before = shown(world)
     with world.worker() as context:
         assert embeddings_by_state(context) == {"wanted": 3}
@@ -193,7 +193,7 @@ def test_pack_and_table_lost_together_end_in_whole_documents(world):
     world.write("b.md", prose("b", 2))
     world.run()
     before = shown(world)
-    packs_of(world)[0].unlink()
+    segments_of(world)[0].unlink()
     shutil.rmtree(world.data_dir / "lancedb")
     with world.worker() as context:
         settle(world, context)

@@ -1,4 +1,4 @@
-"""Damage that is seldom seen: in the state, in packs, in rows on their way into the table, in the installation."""
+"""Damage that is seldom seen: in the state, in segments, in rows on their way into the table, in the installation."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from voyage_jobs.doctor.examine import examine
 from voyage_jobs.errors import CorruptionError, StateError
 from voyage_jobs.profile import EMBEDDINGS, KEY_BYTES, Profile
 from voyage_jobs.report.status import status
-from voyage_jobs.segments import PackStore
-from voyage_jobs.segments.format import pack_name, pack_schema
-from voyage_jobs.state import embeddings, engine, mending, migrate, moves, notes
+from voyage_jobs.segments import SegmentStore
+from voyage_jobs.segments.format import segment_name, segment_schema
+from voyage_jobs.state import embeddings, engine, mending, meta, migrate, moves
 from voyage_jobs.states import Batch
 from voyage_jobs.table.documents import DocumentSet, Incoming
 
@@ -132,10 +132,10 @@ def test_another_program_that_keeps_the_state_locked_is_told_of(tmp_path, monkey
     other = engine.sqlite_module().connect(str(store.path), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StateError, match="is locked by another program"), store.write() as tx:
-        notes.put(tx, "color", "blue")
+        meta.put(tx, "color", "blue")
     other.execute("COMMIT")
     with store.write() as tx:
-        notes.put(tx, "color", "blue")
+        meta.put(tx, "color", "blue")
     other.close()
     store.close()
 
@@ -194,14 +194,14 @@ def test_a_missing_file_counts_as_missing_while_its_grace_lasts(tmp_path):
         assert "a.md" in small.served()
 
 
-# --- packs ---
+# --- segments ---
 
 
 def test_a_pack_with_a_hole_in_it_is_not_read(tmp_path):
-    store = PackStore(tmp_path)
-    path = store.path(pack_name(PROFILE.fingerprint, "ref1"))
+    store = SegmentStore(tmp_path)
+    path = store.path(segment_name(PROFILE.fingerprint, "ref1"))
     path.parent.mkdir(parents=True)
-    schema = pack_schema(PROFILE, "ref1")
+    schema = segment_schema(PROFILE, "ref1")
     numbers = pa.array(np.ones(16, np.float32))
     columns = [
         pa.array([b"k" * KEY_BYTES, None], schema.field("key").type),
@@ -211,7 +211,7 @@ def test_a_pack_with_a_hole_in_it_is_not_read(tmp_path):
     with pa.OSFile(str(path), "wb") as out, pa.ipc.new_file(out, schema) as writer:
         writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
     with pytest.raises(CorruptionError, match="not laid out as written"):
-        store.open(pack_name(PROFILE.fingerprint, "ref1"))
+        store.open(segment_name(PROFILE.fingerprint, "ref1"))
 
 
 # --- rows on their way into the table ---

@@ -8,7 +8,6 @@ from step_doors import (
     UNREADABLE_LIST,
     all_batches,
     attempts,
-    closed_lanes,
     embeddings_by_state,
     money,
     newest,
@@ -18,6 +17,7 @@ from step_doors import (
     scan,
     settle,
     source_row,
+    tripped,
     turns,
     until,
     versions_of,
@@ -30,8 +30,8 @@ from voyage_jobs.states import Batch
 from voyage_jobs.steps import rows, texts
 from voyage_jobs.steps import scan as scanning
 from voyage_jobs.steps.acts import perform
+from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.collect import collect
-from voyage_jobs.steps.pack import pack
 from voyage_jobs.steps.poll import poll
 from voyage_jobs.steps.publish import publish
 from voyage_jobs.steps.recover_all import scan_all
@@ -59,7 +59,7 @@ def test_a_stop_leaves_batches_where_they_are(small):
     small.write("a.md", prose("a"))
     with small.worker() as context:
         scan(context)
-        pack(context, eager=True)
+        assemble(context, eager=True)
         context.stopping.set()
         assert not submit(context)
         assert newest(context).state is Batch.PACKED
@@ -110,7 +110,7 @@ def test_a_look_at_a_job_that_is_refused_says_nothing_about_the_others(tmp_path)
         batch = newest(context)
         assert (batch.state, batch.code, batch.failures) == (Batch.RUNNING, "poll", 1)
         assert "422" in batch.error
-        assert not closed_lanes(context)
+        assert not tripped(context)
         settle(small, context)
     assert list(small.served()) == ["a.md"]
 
@@ -168,7 +168,7 @@ def test_a_late_job_is_looked_for_again_when_the_list_cannot_be_had(tmp_path):
             submit(context)
             assert small.sim.calls["list_batches"] == looks + more
             assert newest(context).state is Batch.PARKED
-        assert not closed_lanes(context)
+        assert not tripped(context)
 
 
 # --- texts and files that have gone ---
@@ -191,7 +191,7 @@ def one_refused(tmp_path):
 def edited_after_a_retry(small, context):
     """The chunk that failed is wanted again, and its text is neither in the state nor in the file."""
     perform(context, "retry", {}, "me")
-    pack(context, eager=True)
+    assemble(context, eager=True)
     assert newest(context).state is Batch.PACKED
 
 
@@ -228,7 +228,7 @@ def test_a_window_of_which_a_chunk_is_lost_is_not_sent_by_halves(tmp_path):
     small.write("a.md", prose("a", 3))
     with small.worker() as context:
         scan(context)
-        pack(context, eager=True)
+        assemble(context, eager=True)
         with context.store.write() as tx:  # damage, as `verify` finds and mends it
             tx.connection.exec_driver_sql("DELETE FROM chunks WHERE ordinal = 1")
         assert submit(context)
@@ -310,7 +310,7 @@ def test_a_pack_that_is_damaged_when_its_rows_are_made_is_fetched_anew(small):
         for path in small.data_dir.glob("vectors/*/*.arrow"):
             path.write_bytes(path.read_bytes()[:100])
         assert publish(context)
-        assert small.log.named("pack.damaged")
+        assert small.log.named("segment.damaged")
         assert versions_of(context, "a.md") == ["waiting"]
         settle(small, context)
     assert list(small.served()) == ["a.md"]

@@ -1,4 +1,4 @@
-"""After a loss of state nothing is paid twice: packs are taken in, jobs are claimed, others' jobs are left alone."""
+"""After a loss of state nothing is paid twice: segments are taken in, jobs are claimed, others' jobs are left alone."""
 
 import shutil
 
@@ -8,7 +8,7 @@ from tests.world import World
 from voyage_jobs.ask import ask
 from voyage_jobs.config.provider import request_params
 from voyage_jobs.signals import Signals
-from voyage_jobs.state import batches, embeddings, notes
+from voyage_jobs.state import batches, embeddings, meta
 from voyage_jobs.states import Batch
 from voyage_jobs.sync import Ending, Sync
 from voyage_jobs.vendors.remote import JobSpec
@@ -53,7 +53,7 @@ def settled(world, expected_rows):
     assert len(world.table_rows()) == expected_rows
     with world.worker() as context, context.store.read() as connection:
         assert batches.in_state(connection, *(state for state in Batch if state is not Batch.CLOSED)) == []
-        assert notes.get(connection, notes.CLAIM) != notes.CLAIM_DUE
+        assert meta.get(connection, meta.CLAIM) != meta.CLAIM_DUE
 
 
 @pytest.fixture
@@ -72,8 +72,8 @@ def test_a_damaged_pack_is_told_and_the_rest_is_taken_in(world):
     sync(world)
     write_some(world, "second")
     sync(world)
-    packs = sorted(world.data_dir.glob("vectors/*/*.arrow"))
-    packs[0].write_bytes(packs[0].read_bytes()[:100])
+    segments = sorted(world.data_dir.glob("vectors/*/*.arrow"))
+    segments[0].write_bytes(segments[0].read_bytes()[:100])
     lose_state(world)
     answer = recover(world)
     assert (answer["packs"], answer["embeddings"], len(answer["damaged_packs"])) == (1, ROWS, 1)
@@ -118,7 +118,7 @@ def create_again(world, job, **metadata):
 
 @pytest.mark.parametrize("mark", ["../../elsewhere", "a/b", "a.b", "\n"])
 def test_a_job_whose_mark_cannot_be_the_name_of_a_file_is_left_alone(world, mark):
-    """A mark names files in the spool and among the packs; whoever shares the account may write any mark."""
+    """A mark names files in the spool and among the segments; whoever shares the account may write any mark."""
     sync(world, wait=False)
     (job,) = world.sim.jobs.all(world.sim.now_us())
     create_again(world, job, voyage_jobs_ref=mark)
@@ -284,7 +284,7 @@ def test_a_batch_that_was_sent_after_the_copy_is_not_sent_again(world, state, co
         pipeline = Pipeline(context, eager=True)
         for _ in range(50):
             pipeline._scan()
-            pipeline._pack()
+            pipeline._segment()
             with context.store.read() as connection:
                 if batches.in_state(connection, Batch.PACKED):
                     break

@@ -14,7 +14,7 @@ from verify_doors import state
 from world import World
 
 from voyage_jobs.config.provider import request_params
-from voyage_jobs.segments import PackStore
+from voyage_jobs.segments import SegmentStore
 from voyage_jobs.simulator import FaultScript
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
@@ -183,8 +183,8 @@ def test_a_pack_without_rows_is_none(world):
     write_some(world, "first")
     sync(world)
     with world.worker() as context:
-        packs = PackStore(context.settings.paths.vectors)
-        with packs.writer(context.profile, "0123456789abcdef0123") as writer:
+        segments = SegmentStore(context.settings.paths.vectors)
+        with segments.writer(context.profile, "0123456789abcdef0123") as writer:
             writer.close()
     lose_state(world)
     answer = recover(world)

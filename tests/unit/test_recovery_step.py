@@ -9,7 +9,6 @@ import lance
 import pytest
 from step_doors import (
     all_batches,
-    closed_lanes,
     embeddings_by_state,
     money,
     newest,
@@ -18,6 +17,7 @@ from step_doors import (
     settle,
     shown,
     source_row,
+    tripped,
     turns,
 )
 from world import World
@@ -25,7 +25,7 @@ from world import World
 from voyage_jobs.clock import US
 from voyage_jobs.crash import arm
 from voyage_jobs.errors import ConfigError, LockedError
-from voyage_jobs.state import lanes
+from voyage_jobs.state import circuits
 
 DAY_S = 86_400
 
@@ -190,28 +190,28 @@ def test_files_of_batches_that_are_over_leave_the_spool(filled):
 
 def test_a_pack_that_is_gone_is_missed_once(filled):
     """It stays on record; each later start would look for its vectors again, and write down that none were lost."""
-    for pack in filled.data_dir.glob("vectors/*/*.arrow"):
-        pack.unlink()
+    for segment in filled.data_dir.glob("vectors/*/*.arrow"):
+        segment.unlink()
     filled.run()
     count = "SELECT COUNT(*) FROM transitions WHERE kind = 'embedding' AND origin = 'held'"
     with filled.worker() as context:
         assert query(context, count) == [(1,)]
     with filled.worker() as context:
         assert query(context, count) == [(1,)]
-    assert len(filled.log.named("pack.damaged")) == 1
+    assert len(filled.log.named("segment.damaged")) == 1
 
 
 def test_vectors_that_a_new_state_took_in_and_lost_again_are_counted_before_they_are_paid(filled):
-    """Else they would go past every budget: nobody counts what comes out of a pack."""
+    """Else they would go past every budget: nobody counts what comes out of a segment."""
     tokens = "SELECT key, tokens FROM embeddings ORDER BY key"
     with filled.worker() as context:
-        (pack,), before = context.packs.names(), query(context, tokens)
+        (segment,), before = context.segments.names(), query(context, tokens)
     for file in filled.data_dir.glob("state.db*"):
         file.unlink()
     filled.run()
     with filled.worker() as context:
         assert query(context, "SELECT SUM(tokens) FROM embeddings") == [(0,)]
-        context.packs.remove(pack)
+        context.segments.remove(segment)
     with filled.worker() as context:
         assert embeddings_by_state(context) == {"wanted": 6}
         assert query(context, tokens) == before
@@ -220,12 +220,12 @@ def test_vectors_that_a_new_state_took_in_and_lost_again_are_counted_before_they
 
 
 def test_half_a_pack_is_swept(filled):
-    (pack,) = (filled.data_dir / "vectors").rglob("*.arrow")
-    half = pack.with_name("half.arrow.tmp")
+    (segment,) = (filled.data_dir / "vectors").rglob("*.arrow")
+    half = segment.with_name("half.arrow.tmp")
     half.write_bytes(b"ARROW1")
     with filled.worker():
         assert not half.exists()
-        assert pack.exists()
+        assert segment.exists()
 
 
 def test_a_restart_in_the_middle_of_a_download_goes_on_from_there(tmp_path):
@@ -252,10 +252,10 @@ def test_a_clock_set_back_while_nothing_ran_does_not_keep_a_lane_closed(world):
     world.write("a.md", prose("a"))
     with world.worker() as context:
         with context.store.write() as tx:
-            lanes.close(tx, lanes.VENDOR, tx.now + 600 * US, 9, "unreachable", "no network", None)
+            circuits.trip(tx, circuits.VENDOR, tx.now + 600 * US, 9, "unreachable", "no network", None)
     world.clock.step(-5 * DAY_S)
     with world.worker() as context:
-        wait = closed_lanes(context)["vendor"].until_at / US - world.clock.wall()
+        wait = tripped(context)["vendor"].until_at / US - world.clock.wall()
         assert wait <= context.settings.voyage.create_retry_s
         assert source_row(context).scan_due_at <= world.clock.wall() * US
     world.run()

@@ -10,11 +10,11 @@ from small_world import quick
 from step_doors import (
     all_batches,
     attempts,
-    closed_lanes,
     embeddings_by_state,
     money,
     newest,
     query,
+    tripped,
     turns,
     until,
 )
@@ -65,10 +65,10 @@ def test_three_batches_that_are_refused_stop_sending_and_one_is_tried_every_hour
         for parked in all_batches(context)[:2]:
             assert WORDS in parked.reason
             assert "voyage-jobs retry" in parked.hint
-        lane = closed_lanes(context)["create"]
-        assert lane.code == "send_refused"
-        assert WORDS in lane.message
-        assert "voyage-jobs retry" in lane.hint
+        circuit = tripped(context)["create"]
+        assert circuit.code == "send_refused"
+        assert WORDS in circuit.message
+        assert "voyage-jobs retry" in circuit.hint
         assert sick.calls == 3
 
         turns(world, context, 100, idle_s=300)  # five hours and more
@@ -80,7 +80,7 @@ def test_three_batches_that_are_refused_stop_sending_and_one_is_tried_every_hour
 
         sick.is_well = True  # the account may use the model now: nobody needs to do anything
         turns_until(world, context, lambda: len(world.names()) == 4, idle_s=300)
-        assert not closed_lanes(context)
+        assert not tripped(context)
         assert states(context)[:2] == [Batch.PARKED, Batch.PARKED]
         assert perform(context, "retry", {}, "me")["batches"] == 2
         turns_until(world, context, lambda: len(world.names()) == 6, idle_s=60)
@@ -105,9 +105,9 @@ def test_jobs_that_run_are_collected_while_what_is_new_is_refused(tmp_path):
         turns_until(world, context, lambda: states(context) == [Batch.RUNNING] * 2)
         world.fill(6, first=2)
         world.sick("POST", "/batches", lambda: refusal(422, WORDS))
-        turns_until(world, context, lambda: "create" in closed_lanes(context), idle_s=30)
+        turns_until(world, context, lambda: "create" in tripped(context), idle_s=30)
         turns_until(world, context, lambda: world.names() == {"0.md", "1.md"}, idle_s=30)
-        assert closed_lanes(context)["create"].code == "send_refused"
+        assert tripped(context)["create"].code == "send_refused"
         assert len(all_batches(context)) == 5
 
 
@@ -117,13 +117,13 @@ def test_one_batch_that_is_refused_among_others_is_parked_alone(tmp_path):
     with world.worker(batching=ONE_EACH) as context:
         turns_until(world, context, lambda: len(world.names()) == 4, idle_s=30)
         assert sorted(states(context)).count(Batch.PARKED) == 1
-        assert not closed_lanes(context)
+        assert not tripped(context)
 
 
 def test_sync_ends_and_says_so_and_status_and_why_name_it(refusing):
     world, sick = refusing
     outcome = sync(world)
-    assert outcome.ending is Ending.PERSON
+    assert outcome.ending is Ending.OPERATOR
     told = {problem.code: problem for problem in outcome.problems}
     assert WORDS in told["send_refused"].message
     assert "voyage-jobs retry" in told["send_refused"].next
@@ -153,13 +153,13 @@ def test_a_probe_that_is_cancelled_is_followed_by_another(refusing):
     with world.worker(batching=ONE_EACH) as context:
         turns(world, context, 30, idle_s=10)
         assert perform(context, "cancel", {"ref": newest(context).ref}, "me")["state"] == "cancelled"
-        calls, until_at = sick.calls, closed_lanes(context)["create"].until_at
+        calls, until_at = sick.calls, tripped(context)["create"].until_at
         turns_until(world, context, lambda: sick.calls > calls, idle_s=60)
         assert world.clock.wall() * US >= until_at
         assert len(all_batches(context)) == 4
         sick.is_well = True
         turns_until(world, context, lambda: len(world.names()) == 3, idle_s=300)
-        assert not closed_lanes(context)
+        assert not tripped(context)
 
 
 # --- too large ---

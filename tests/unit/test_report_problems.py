@@ -10,8 +10,8 @@ from voyage_jobs.diagnosis import conditions
 from voyage_jobs.diagnosis.blocker import Mover, shown
 from voyage_jobs.diagnosis.causes import blockers
 from voyage_jobs.diagnosis.snapshot import gather
-from voyage_jobs.state.lanes import Lane
-from voyage_jobs.state.tally import SourceTally, Waiting
+from voyage_jobs.state.circuits import Circuit
+from voyage_jobs.state.stats import SourceTally, Waiting
 from voyage_jobs.states import Batch
 
 HOUR = 3600 * US
@@ -44,12 +44,12 @@ def one(world, facts, **changes):
 CIRCUITS = {"in_flight_limit": "create", "paused_disk": "disk"}
 
 
-def lane(code, failures=1):
-    return Lane(CIRCUITS.get(code, "vendor"), 0, failures, 0, code, f"it is {code}", None)
+def circuit(code, failures=1):
+    return Circuit(CIRCUITS.get(code, "vendor"), 0, failures, 0, code, f"it is {code}", None)
 
 
-def closed(*lanes):
-    return {each.name: each for each in lanes}
+def closed(*circuits):
+    return {each.name: each for each in circuits}
 
 
 def batch_in(facts, state, **values):
@@ -82,7 +82,7 @@ def test_a_process_without_a_sign_of_life_is_a_problem(world, facts):
     ],
 )
 def test_a_closed_lane_is_a_problem_unless_it_passes_by_itself(world, facts, code, failures, severity):
-    problem = one(world, facts, lanes=closed(lane(code, failures)))
+    problem = one(world, facts, circuits=closed(circuit(code, failures)))
     assert (problem.code, problem.severity) == (code, severity)
 
 
@@ -98,7 +98,9 @@ def test_a_batch_that_does_not_get_on_is_stuck(world, facts, state):
 
 def test_what_a_closed_lane_explains_is_not_told_twice(world, facts):
     stuck = batch_in(facts, Batch.ENDED)
-    assert one(world, facts, open=stuck, since={stuck[0].id: 0}, lanes=closed(lane("auth"))).code == "auth"
+    assert (
+        one(world, facts, open=stuck, since={stuck[0].id: 0}, circuits=closed(circuit("auth"))).code == "auth"
+    )
 
 
 def test_a_job_past_its_window_is_a_problem(world, facts):
@@ -159,7 +161,7 @@ def test_what_the_vendor_refuses_comes_before_persons_before_the_rest_before_not
         world,
         facts,
         open=parked,
-        lanes=closed(lane("in_flight_limit"), lane("paused_disk"), lane("auth")),
+        circuits=closed(circuit("in_flight_limit"), circuit("paused_disk"), circuit("auth")),
         table_exists=None,
     )
     assert [p.code for p in told] == ["auth", "parked", "paused_disk", "table_unreadable", "in_flight_limit"]

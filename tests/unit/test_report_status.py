@@ -8,7 +8,7 @@ from world import World
 
 from voyage_jobs.diagnosis.blocker import Mover
 from voyage_jobs.report.status import look, status
-from voyage_jobs.state import tally
+from voyage_jobs.state import stats
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.engine import sqlite_module
 from voyage_jobs.steps import acts
@@ -249,7 +249,7 @@ def naive(connection):
 
 def counted(world):
     with open_state(world.settings()).read() as connection:
-        found = tally.by_source(connection)
+        found = stats.by_source(connection)
         return {p: sum(t.chunks[p] for t in found.values()) for p in PLACES}, naive(connection)
 
 
@@ -279,7 +279,7 @@ def test_no_question_walks_through_what_is_published(world):
     world.run(1, quiet=False)
     allowed = {"versions", "f", "folders", "batches", "attempts", "packs"}
     with open_state(world.settings()).read() as connection:
-        for name, statement in vars(tally).items():
+        for name, statement in vars(stats).items():
             if not name.startswith("_") or not hasattr(statement, "bindparams"):
                 continue
             sql = re.sub(r":\w+", "1", f"EXPLAIN QUERY PLAN {statement}")

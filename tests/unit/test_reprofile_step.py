@@ -15,7 +15,7 @@ from voyage_jobs.config.profile import profile_of
 from voyage_jobs.errors import ConfigError, DiskFullError
 from voyage_jobs.signals import Signals
 from voyage_jobs.simulator import FaultScript
-from voyage_jobs.state import publications, rebuild, shelf
+from voyage_jobs.state import previous_table, publications, rebuild
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.sync import Ending, Sync
@@ -116,7 +116,7 @@ def test_what_was_sent_is_collected_and_shown_and_nothing_more_is_sent(filled):
     filled.write("late.md", prose("late"))
     calls = filled.sim.calls["create_batch"]
     outcome = sync(filled, voyage=OTHER)
-    assert outcome.ending is Ending.PERSON
+    assert outcome.ending is Ending.OPERATOR
     assert [problem.code for problem in outcome.problems] == ["profile_changed"]
     assert "reprofile" in outcome.problems[0].next
     shown = Table(filled)
@@ -343,7 +343,7 @@ def refuse_a_line(world: World) -> None:
 
 def blocked(world: World, **sections):
     outcome = sync(world, voyage=OTHER, **sections)
-    assert outcome.ending is Ending.PERSON
+    assert outcome.ending is Ending.OPERATOR
     return {problem.code: problem for problem in outcome.problems}
 
 
@@ -570,14 +570,14 @@ def test_a_pack_that_is_damaged_is_made_again_before_the_switch(filled):
             if point == "collect.committed":
                 crash.arm(None)
                 (path,) = [
-                    context.packs.path(name) for name in context.packs.names() if name.startswith(mine)
+                    context.segments.path(name) for name in context.segments.names() if name.startswith(mine)
                 ]
                 path.chmod(0o600)
                 os.truncate(path, path.stat().st_size - 8)
 
         crash.arm(spoil)
         filled.take_turns(context)
-        assert filled.log.named("pack.damaged")
+        assert filled.log.named("segment.damaged")
     assert (Table(filled).width, len(Table(filled).texts)) == (NEW, FILES)
     sound(filled, voyage=OTHER)
 
@@ -594,7 +594,7 @@ def test_what_was_paid_for_an_abandoned_build_serves_the_next_one(filled):
     filled.write("added.md", prose("added"))
     answer = act(filled, "abandon")
     assert answer["state"] == "abandoned"
-    assert sync(filled, voyage=OTHER).ending is Ending.PERSON, (
+    assert sync(filled, voyage=OTHER).ending is Ending.OPERATOR, (
         "the configuration still asks for the other vectors"
     )
     filled.run()
@@ -735,17 +735,17 @@ def test_the_table_of_before_is_kept_through_upkeep_and_let_go_after_its_time(fi
     table = Table(filled)
     with filled.worker(voyage=OTHER, **keep) as context:
         with context.store.read() as connection:
-            previous = shelf.previous(connection)
+            previous = previous_table.previous(connection)
         assert (previous.until_at - previous.switched_at) / 1e6 == 3 * 86_400
         assert context.open_table().is_kept(previous.table_version)
         filled.clock.advance(2 * 86_400)
         filled.take_turns(context)
         with context.store.read() as connection:
-            assert shelf.previous(connection) == previous
+            assert previous_table.previous(connection) == previous
         filled.clock.advance(86_400)
         filled.take_turns(context)
         with context.store.read() as connection:
-            assert shelf.previous(connection) is None
+            assert previous_table.previous(connection) is None
             assert connection.exec_driver_sql("SELECT COUNT(*) FROM shelf").scalar_one() == 0
     with pytest.raises(ConfigError, match="nothing to switch back to"):
         act(filled, "switch_back", **keep)
@@ -780,7 +780,7 @@ def test_a_death_while_it_is_let_go_does_no_harm(filled):
     filled.run(voyage=OTHER, **keep)
     assert Table(filled).width == NEW
     with filled.worker(voyage=OTHER, **keep) as context, context.store.read() as connection:
-        assert shelf.previous(connection) is None
+        assert previous_table.previous(connection) is None
 
 
 def test_a_table_that_was_lost_since_cannot_come_back_but_its_vectors_can(filled):

@@ -16,7 +16,7 @@ from voyage_jobs.doctor.data import check_data
 from voyage_jobs.errors import VendorError
 from voyage_jobs.report.status import status
 from voyage_jobs.retry import POLICIES
-from voyage_jobs.segments import PackReader, PackStore
+from voyage_jobs.segments import SegmentReader, SegmentStore
 from voyage_jobs.signals import Signals
 from voyage_jobs.simulator import FaultScript
 from voyage_jobs.state import audit
@@ -197,7 +197,7 @@ def test_a_state_of_before_a_loss_claims_what_its_follower_sent(small):
 
 @pytest.mark.parametrize("point", ["create.committed", "download.written", "download.committed"])
 def test_a_batch_that_was_collected_since_is_over_and_on_the_bill(tmp_path, point):
-    """Its result files are gone at the vendor and on disk: its pack says what it held and what it cost."""
+    """Its result files are gone at the vendor and on disk: its segment says what it held and what it cost."""
     small = Small(tmp_path, faults={"line_refused": {"contains": "part 1", "times": 1}})
     small.write("a.md", prose("a", 2))
     small.dies_at(point)
@@ -214,7 +214,7 @@ def test_a_batch_that_was_collected_since_is_over_and_on_the_bill(tmp_path, poin
     assert damage(small) == set()
 
 
-@pytest.mark.parametrize("point", ["pack.committed", "attempt.committed", "create.committed", "never"])
+@pytest.mark.parametrize("point", ["assemble.committed", "attempt.committed", "create.committed", "never"])
 def test_what_no_answer_reported_is_marked_in_a_bill_that_a_pack_tells(tmp_path, point):
     small = Small(tmp_path)
     small.transport = Silent(small.sim)
@@ -270,7 +270,7 @@ def test_jobs_whose_entries_show_nothing_but_an_id_are_claimed_too(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "point", ["pack.committed", "spool.committed", "upload.committed", "attempt.committed"]
+    "point", ["assemble.committed", "spool.committed", "upload.committed", "attempt.committed"]
 )
 def test_a_batch_that_was_sent_since_is_not_sent_again(small, point):
     small.dies_at(point)
@@ -399,7 +399,7 @@ def test_five_thousand_known_packs_cost_one_listing(small, monkeypatch):
         )
         connection.execute("COMMIT")
     listings = []
-    names = PackStore.names
+    names = SegmentStore.names
 
     def listed(self):
         listings.append(1)
@@ -408,8 +408,8 @@ def test_five_thousand_known_packs_cost_one_listing(small, monkeypatch):
     def opened(self, path):
         raise AssertionError(f"{path} was opened")
 
-    monkeypatch.setattr(PackStore, "names", listed)
-    monkeypatch.setattr(PackReader, "__init__", opened)
+    monkeypatch.setattr(SegmentStore, "names", listed)
+    monkeypatch.setattr(SegmentReader, "__init__", opened)
     with small.worker():
         pass
     assert len(listings) == 1
@@ -527,10 +527,10 @@ def test_nothing_is_sent_at_the_full_price_before_the_list_was_read(small):
     assert small.ledger.sync_tokens
 
 
-# --- packs of a batch that is being collected ---
+# --- segments of a batch that is being collected ---
 
 
-@pytest.mark.parametrize("point", ["vectors.renamed", "collect.before_commit"])
+@pytest.mark.parametrize("point", ["segment.renamed", "collect.before_commit"])
 def test_a_pack_whose_batch_is_about_to_be_collected_is_left_to_that(tmp_path, point):
     """Only the results tell what was refused, and what it cost."""
     small = Small(tmp_path, faults={"line_refused": {"contains": "part 1", "times": 1}})
@@ -557,7 +557,7 @@ def test_an_unknown_file_that_cannot_be_read_is_named_and_nothing_else(small, od
     small.write("b.md", prose("b"))
     small.run()
     assert sorted(small.served()) == ["a.md", "b.md"]
-    assert {each["pack"] for each in small.log.named("pack.damaged")} == {f"{folder.name}/{path.name}"}
+    assert {each["segment"] for each in small.log.named("segment.damaged")} == {f"{folder.name}/{path.name}"}
     assert "state_set_back" not in problems(small)
 
 
@@ -567,7 +567,7 @@ def test_dying_while_packs_are_taken_in_counts_them_all(small, monkeypatch):
     for name in ("b.md", "c.md"):
         send(small, name, Batch.CLOSED)
     put_back(small, whole=False)
-    adopt_one = PackStore.adopt_one
+    adopt_one = SegmentStore.adopt_one
     seen = []
 
     def dies(self, name):
@@ -577,7 +577,7 @@ def test_dying_while_packs_are_taken_in_counts_them_all(small, monkeypatch):
         return adopt_one(self, name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(PackStore, "adopt_one", dies)
+        patch.setattr(SegmentStore, "adopt_one", dies)
         with pytest.raises(KeyboardInterrupt), small.worker():
             pass
     paid_once(small, "a.md", "b.md", "c.md")

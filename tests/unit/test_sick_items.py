@@ -8,7 +8,7 @@ import httpx
 import pytest
 from sick_vendor import ONE_EACH, SickWorld, batch_of, running, turns_until
 from small_world import quick
-from step_doors import all_batches, closed_lanes, newest, put_off, turns
+from step_doors import all_batches, newest, put_off, tripped, turns
 
 from voyage_jobs.retry import POLICIES
 from voyage_jobs.signals import Signals
@@ -50,7 +50,7 @@ def test_results_that_cannot_be_had_keep_back_no_others(tmp_path):
         world.clock.advance(context.settings.polling.max_interval_s)
         turns(world, context, 6)
         assert world.names() == names(1, 2, 3, 4, 5)
-        assert not closed_lanes(context)
+        assert not tripped(context)
 
         turns_until(world, context, lambda: batch_of(context, sick_one.ref).state is Batch.PARKED, idle_s=60)
         assert sick.calls == POLICIES["download"].tries
@@ -98,7 +98,7 @@ def test_a_job_that_cannot_be_looked_at_keeps_back_no_others(tmp_path):
         sick = world.sick("GET", f"/batches/{first.remote_id}")
         turns_until(world, context, lambda: world.names() == names(1, 2, 3, 4), idle_s=30)
         assert world.clock.mono() < 2 * JOB_S
-        assert not closed_lanes(context)
+        assert not tripped(context)
         turns_until(world, context, lambda: batch_of(context, first.ref).failures >= 6, idle_s=10)
         assert (batch_of(context, first.ref).state, batch_of(context, first.ref).code) == (
             Batch.RUNNING,
@@ -130,7 +130,7 @@ def test_a_list_that_cannot_be_read_keeps_back_no_job(tmp_path):
     with world.worker(batching=ONE_EACH) as context:
         running(world, context, 5)
         turns_until(world, context, lambda: len(world.names()) == 5, idle_s=30)
-        assert not closed_lanes(context)
+        assert not tripped(context)
     assert world.clock.mono() < 2 * JOB_S
     assert 1 <= world.sim.calls["list_batches"] < 8  # it is asked for ever more seldom
     assert world.log.named("list.failed")
@@ -149,7 +149,7 @@ def test_a_job_that_somebody_deleted_is_parked_and_what_is_new_goes(tmp_path):
         assert "paid again" in lost.hint
         assert [each["failures"] for each in put_off(world, "job_gone")] == [1, 2, 3, 4]
     assert world.names() == names(1, 2, 3)
-    assert outcome.ending is Ending.PERSON
+    assert outcome.ending is Ending.OPERATOR
     (problem,) = outcome.problems  # and nothing is said to be left that is not
     assert problem.code == "parked"
     assert problem.message.startswith(f"Batch {lost.ref} is parked with 1 text: ")
@@ -165,7 +165,7 @@ def test_an_upload_that_is_always_reset_keeps_nothing_waiting(tmp_path):
     with world.worker(batching=ONE_EACH) as context:
         turns_until(world, context, lambda: world.names() == names(1, 2, 3), idle_s=30)
         assert world.clock.mono() < 3 * JOB_S
-        assert not closed_lanes(context)
+        assert not tripped(context)
         world.fill(6, first=4)  # what comes later goes as well
         turns_until(world, context, lambda: world.names() == names(1, 2, 3, 4, 5), idle_s=30)
         ill = all_batches(context)[0]
@@ -188,7 +188,7 @@ def test_uploads_that_fail_alike_stop_calls_for_a_while_and_never_those_that_are
     world.sick("POST", "/files", lambda: httpx.ReadError("reset"), b"number 1,")
     with world.worker(batching=ONE_EACH) as context:
         turns_until(world, context, lambda: world.names() == names(2, 3, 4), idle_s=30)
-        assert world.log.named("vendor.closed")
+        assert world.log.named("circuit.opened")
     assert bought_once(world, 3)
 
 
@@ -220,7 +220,7 @@ def test_a_file_that_cannot_be_deleted_keeps_no_other_from_being_deleted(tmp_pat
         turns_until(world, context, lambda: len(world.names()) == 4, idle_s=60)
         turns(world, context, 10, idle_s=60)
         assert world.sim.state()["files"] == 1
-        assert not closed_lanes(context)
+        assert not tripped(context)
         tried = sick.calls
         turns(world, context, 60, idle_s=600)
         assert tried < sick.calls < 14  # ten hours later
@@ -257,7 +257,7 @@ def test_sync_waits_for_the_end_of_an_outage_however_often_calls_fail(tmp_path, 
 
     with Signals() as signals, world.worker(batching=ONE_EACH) as context:
         outcome = Sync(context, signals, watch=watch).run()
-        assert not closed_lanes(context)
+        assert not tripped(context)
     assert outage_s < world.clock.mono() < outage_s + 2_700  # though single calls waited an hour by then
     assert outcome.ending is Ending.DONE
     assert len(world.names()) == texts

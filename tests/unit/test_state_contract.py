@@ -10,7 +10,7 @@ import pytest
 
 from voyage_jobs.clock import VirtualClock
 from voyage_jobs.errors import EpochLostError, LockedError, StateError
-from voyage_jobs.state import door, notes
+from voyage_jobs.state import door, meta
 from voyage_jobs.state.door import KINDS, At, open_state
 
 PACKAGE = Path(door.__file__).parents[1]
@@ -37,12 +37,12 @@ def writing(state, clock):
 
 def fact(state):
     with state.read() as connection:
-        return notes.get(connection, "fact")
+        return meta.get(connection, "fact")
 
 
 def put(store, value):
     with store.write() as tx:
-        notes.put(tx, "fact", value)
+        meta.put(tx, "fact", value)
 
 
 def test_where_there_is_none_looking_says_so_and_makes_none(state, clock):
@@ -60,12 +60,12 @@ def test_what_a_writer_commits_is_seen_and_nothing_else(state, clock):
     with writing(state, clock) as store:
         put(store, "committed")
         with pytest.raises(RuntimeError, match="half-way"), store.write() as tx:
-            notes.put(tx, "fact", "half")
+            meta.put(tx, "fact", "half")
             assert fact(state) == "committed"
             raise RuntimeError("half-way")
         assert fact(state) == "committed"
         with store.read() as connection:
-            assert notes.get(connection, "fact") == "committed"
+            assert meta.get(connection, "fact") == "committed"
     assert state.exists()
     assert state.disk_bytes() > 0
     state.demand()
@@ -76,9 +76,9 @@ def test_a_view_stays_as_it_was(state, clock):
     with writing(state, clock) as store:
         put(store, "old")
         with state.read() as connection:
-            assert notes.get(connection, "fact") == "old"
+            assert meta.get(connection, "fact") == "old"
             put(store, "new")
-            assert notes.get(connection, "fact") == "old"
+            assert meta.get(connection, "fact") == "old"
         assert fact(state) == "new"
 
 
@@ -106,11 +106,11 @@ def test_a_later_writer_fences_the_one_before(state, clock):
 def test_a_request_beside_the_writer_leaves_its_epoch(state, clock):
     with writing(state, clock) as store:
         with state.beside(clock) as tx:
-            number = notes.ask(tx, "me", "pause", {})
+            number = meta.ask(tx, "me", "pause", {})
             assert tx.epoch < store.epoch
         put(store, "still the writer")
         with state.read() as connection:
-            assert [each.id for each in notes.open_requests(connection)] == [number]
+            assert [each.id for each in meta.open_requests(connection)] == [number]
 
 
 def test_a_request_beside_a_long_transaction_is_not_let_in(state, clock, monkeypatch):
@@ -127,7 +127,7 @@ def test_a_copy_is_one_moment_and_a_state_of_its_own(state, clock, tmp_path):
     with writing(state, clock) as store:
         put(store, "then")
         with store.write() as tx:
-            notes.put(tx, "fact", "uncommitted")
+            meta.put(tx, "fact", "uncommitted")
             made = state.copy_to(folder, lambda done, total: heard.append((done, total)))
         put(store, "now")
     copy = open_state(At(folder))

@@ -150,11 +150,11 @@ def test_sets_move_as_the_table_of_moves_allows_and_from_where_they_are_expected
 def test_submitted_is_stored_as_packed_and_each_row_moves_with_its_values(tx):
     first, second, third = wanted(tx, 3)
     moves.move_set(tx, table, table.c.id != third, Embedding.WANTED, Embedding.PACKED)
-    pack_id = batches.add_pack(tx, "p", sources.profile_id(tx, PROFILE), None, 3, 1, "0" * 64)
+    pack_id = batches.add_segment(tx, "p", sources.profile_id(tx, PROFILE), None, 3, 1, "0" * 64)
     embeddings.hold(tx, pack_id, [(7, second), (5, first)])
-    other = batches.add_pack(tx, "q", sources.profile_id(tx, PROFILE), None, 3, 1, "0" * 64)
-    embeddings.hold(tx, other, [(0, second), (1, third)])  # what another pack holds stays there
-    embeddings.hold(tx, pack_id, [(9, first)])  # written again: the same pack, another row
+    other = batches.add_segment(tx, "q", sources.profile_id(tx, PROFILE), None, 3, 1, "0" * 64)
+    embeddings.hold(tx, other, [(0, second), (1, third)])  # what another segment holds stays there
+    embeddings.hold(tx, pack_id, [(9, first)])  # written again: the same segment, another row
     rows = tx.connection.execute(select(table.c.pack_id, table.c.pack_row).order_by(table.c.id)).all()
     assert rows == [(pack_id, 9), (pack_id, 7), (other, 1)]
 
@@ -168,7 +168,7 @@ def test_what_two_batches_have_stays_packed_until_both_are_over(tx):
     )
     embeddings.take(tx, slow, mine[:3])
     embeddings.take(tx, quick, mine, in_flight=3)
-    pack_id = batches.add_pack(tx, "p", profile_id, quick, 4, 1, "0" * 64)
+    pack_id = batches.add_segment(tx, "p", profile_id, quick, 4, 1, "0" * 64)
     outcomes = (embeddings.SUCCESS, embeddings.MALFORMED, embeddings.REFUSED, embeddings.REFUSED)
     ends = [
         Settled(line, row_id, outcome, 1, None, line)

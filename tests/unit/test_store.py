@@ -14,7 +14,7 @@ from state_rows import new_batch, opened
 
 from voyage_jobs.clock import VirtualClock
 from voyage_jobs.errors import DiskFullError, EpochLostError, StateError
-from voyage_jobs.state import batches, migrate, notes
+from voyage_jobs.state import batches, meta, migrate
 from voyage_jobs.state.door import At, open_state
 from voyage_jobs.state.engine import library_is_safe, library_version, sqlite_module
 from voyage_jobs.state.schema import lines
@@ -75,12 +75,12 @@ def test_any_folder_name_will_do(tmp_path, name):
     folder.mkdir()
     store = opened(folder)
     with store.write() as tx:
-        notes.put(tx, "here", "yes")
+        meta.put(tx, "here", "yes")
     with store.read() as connection:
-        assert notes.get(connection, "here") == "yes"
+        assert meta.get(connection, "here") == "yes"
     store.close()
     with open_state(At(folder)).read() as connection:
-        assert notes.get(connection, "here") == "yes"
+        assert meta.get(connection, "here") == "yes"
     assert (folder / "state.db").stat().st_size
     assert os.listdir(os.fsencode(tmp_path)) == [os.fsencode(name)]
 
@@ -90,23 +90,23 @@ def test_any_folder_name_will_do(tmp_path, name):
 
 def test_a_reader_sees_commits_and_nothing_before(store):
     with store.write() as tx:
-        notes.put(tx, "color", "blue")
+        meta.put(tx, "color", "blue")
         with store.read() as connection:
-            assert notes.get(connection, "color") is None
+            assert meta.get(connection, "color") is None
     with store.read() as connection:
-        assert notes.get(connection, "color") == "blue"
+        assert meta.get(connection, "color") == "blue"
 
 
 def test_a_reader_sees_one_state_for_as_long_as_it_reads(store):
     with store.write() as tx:
-        notes.put(tx, "color", "blue")
+        meta.put(tx, "color", "blue")
     with store.read() as connection:
-        assert notes.get(connection, "color") == "blue"
+        assert meta.get(connection, "color") == "blue"
         with store.write() as tx:
-            notes.put(tx, "color", "red")
-        assert notes.get(connection, "color") == "blue"
+            meta.put(tx, "color", "red")
+        assert meta.get(connection, "color") == "blue"
     with store.read() as connection:
-        assert notes.get(connection, "color") == "red"
+        assert meta.get(connection, "color") == "red"
 
 
 def test_a_reader_that_stays_does_not_block_the_writer_or_its_checkpoint(store):
@@ -114,10 +114,10 @@ def test_a_reader_that_stays_does_not_block_the_writer_or_its_checkpoint(store):
         connection.execute(text("SELECT * FROM meta")).all()
         for number in range(20):
             with store.write() as tx:
-                notes.put(tx, "number", str(number))
+                meta.put(tx, "number", str(number))
         store.checkpoint()  # would wait half a minute for the reader otherwise
     with store.read() as connection:
-        assert notes.get(connection, "number") == "19"
+        assert meta.get(connection, "number") == "19"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_reader_cannot_write(store, statement):
     with pytest.raises(StateError, match="cannot be written"), store.read() as connection:
         connection.exec_driver_sql(statement)
     with store.read() as connection:
-        assert notes.get(connection, "epoch") == "1"
+        assert meta.get(connection, "epoch") == "1"
         assert pragma(connection, "user_version") == 0
 
 
@@ -175,14 +175,14 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
     assert "recover" in caught.value.hint
     assert path.read_bytes() == b"Dear diary, " * 1000
     with pytest.raises(StateError, match="damaged"), open_state(At(tmp_path)).read() as connection:
-        notes.get(connection, "epoch")
+        meta.get(connection, "epoch")
 
 
 def test_a_damaged_database_is_told_in_a_sentence(tmp_path):
     store = opened(tmp_path)
     with store.write() as tx:
         for number in range(300):
-            notes.put(tx, f"key {number}", "x" * 200)
+            meta.put(tx, f"key {number}", "x" * 200)
     store.close()
     path = tmp_path / "state.db"
     size = path.stat().st_size
@@ -253,24 +253,24 @@ def limit_pages(store: Store, extra: int | None) -> None:
 
 def test_a_full_disk_loses_nothing_and_work_goes_on_when_there_is_room(store):
     with store.write() as tx:
-        notes.put(tx, "color", "blue")
+        meta.put(tx, "color", "blue")
     limit_pages(store, 4)
     with pytest.raises(DiskFullError, match="disk full") as caught, store.write() as tx:
-        notes.put(tx, "color", "red")
-        notes.put(tx, "large", "x" * 400_000)
+        meta.put(tx, "color", "red")
+        meta.put(tx, "large", "x" * 400_000)
     assert "Free some space" in caught.value.hint
 
     with store.read() as connection:
-        assert notes.get(connection, "color") == "blue"
-        assert notes.get(connection, "large") is None
+        assert meta.get(connection, "color") == "blue"
+        assert meta.get(connection, "large") is None
     with store.write() as tx:  # what fits still goes in
-        notes.put(tx, "color", "green")
+        meta.put(tx, "color", "green")
     limit_pages(store, None)
     with store.write() as tx:
-        notes.put(tx, "large", "x" * 400_000)
+        meta.put(tx, "large", "x" * 400_000)
     with store.read() as connection:
-        assert notes.get(connection, "color") == "green"
-        assert len(notes.get(connection, "large")) == 400_000
+        assert meta.get(connection, "color") == "green"
+        assert len(meta.get(connection, "large")) == 400_000
         assert pragma(connection, "integrity_check") == "ok"
 
 
@@ -278,7 +278,7 @@ def test_a_full_disk_in_the_middle_of_many_rows_takes_all_of_them_back(store):
     limit_pages(store, 3)
     with pytest.raises(DiskFullError), store.write() as tx:
         for number in range(10_000):
-            notes.put(tx, f"key {number}", "x" * 100)
+            meta.put(tx, f"key {number}", "x" * 100)
     limit_pages(store, None)
     with store.read() as connection:
         assert (
@@ -292,7 +292,7 @@ def test_a_full_disk_in_the_middle_of_many_rows_takes_all_of_them_back(store):
 def test_freed_pages_leave_the_file_again(store):
     with store.write() as tx:
         for number in range(200):
-            notes.put(tx, f"key {number}", "x" * 4000)
+            meta.put(tx, f"key {number}", "x" * 4000)
     store.checkpoint()
     full = store.path.stat().st_size
     with store.write() as tx:
@@ -303,7 +303,7 @@ def test_freed_pages_leave_the_file_again(store):
 
 def test_closing_folds_the_log_in(store):
     with store.write() as tx:
-        notes.put(tx, "color", "blue")
+        meta.put(tx, "color", "blue")
     store.close()
     assert not list(store.path.parent.glob("state.db-*"))
     alone = sqlite3.connect(store.path)

@@ -7,10 +7,10 @@ from step_doors import newest, prose, query, scan, until
 from world import World
 
 from voyage_jobs import crash
-from voyage_jobs.state import notes
+from voyage_jobs.state import meta
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
-from voyage_jobs.steps.pack import pack
+from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.submit import submit
 from voyage_jobs.steps.tidy import tidy
 
@@ -52,7 +52,7 @@ def test_after_a_death_between_upload_and_its_record_nothing_stays_at_the_vendor
     world.run()
     assert world.sim.calls["upload_file"] == 2
     assert left(world) == []
-    assert world.log.named("strays.found") == [{"files": 1}]
+    assert world.log.named("files.orphaned") == [{"files": 1}]
 
 
 def test_after_a_lost_answer_nothing_stays_at_the_vendor(tmp_path):
@@ -92,13 +92,13 @@ def test_while_batches_are_under_way_the_look_waits_for_the_quarantine(world):
 def test_files_of_other_folders_and_of_other_programs_are_left_alone(world):
     with world.worker() as context:
         path = world.write("x.jsonl", "{}\n", folder=world.root)
-        for name in ("voyage-jobs-0123456789abcdef0123.jsonl", "mine.jsonl", "voyage-jobs-notes.jsonl"):
+        for name in ("voyage-jobs-0123456789abcdef0123.jsonl", "mine.jsonl", "voyage-jobs-meta.jsonl"):
             context.client.upload(path, name)
         with context.store.write() as tx:
-            notes.put(tx, notes.STRAYS, str(tx.now))
+            meta.put(tx, meta.ORPHANED_FILES, str(tx.now))
         world.take_turns(context)
     assert len(left(world)) == 3
-    assert world.log.named("strays.found") == [{"files": 0}]
+    assert world.log.named("files.orphaned") == [{"files": 0}]
 
 
 def test_a_list_that_cannot_be_had_is_asked_for_again(tmp_path):
@@ -121,7 +121,7 @@ def test_an_upload_under_way_keeps_the_look_waiting(world):
     with world.worker() as context:
         world.clock.advance(context.settings.voyage.quarantine_s + 1)
         scan(context)
-        pack(context, eager=True)
+        assemble(context, eager=True)
         assert newest(context).state is Batch.UPLOADING
         assert tidy(context) is False
         submit(context)

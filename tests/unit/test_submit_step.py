@@ -6,7 +6,6 @@ import pytest
 from step_doors import (
     all_batches,
     attempts,
-    closed_lanes,
     embeddings_by_state,
     newest,
     prose,
@@ -15,6 +14,7 @@ from step_doors import (
     scan,
     settle,
     shown,
+    tripped,
     turns,
     until,
 )
@@ -26,7 +26,7 @@ from voyage_jobs.errors import RefusedError
 from voyage_jobs.retry import POLICIES
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
-from voyage_jobs.steps.pack import pack
+from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.submit import submit
 
 QUARANTINE_S = 900
@@ -62,7 +62,7 @@ def test_a_network_that_is_away_at_create_is_tried_again_by_itself(tmp_path):
     waits = put_off(world, "create_call")
     assert [each["failures"] for each in waits] == [1, 2, 3]
     assert waits[-1]["wait_s"] > 2 * waits[0]["wait_s"]
-    assert not world.log.named("vendor.closed")  # one call that fails says nothing about the others
+    assert not world.log.named("circuit.opened")  # one call that fails says nothing about the others
     assert len(jobs(world)) == 1
     assert published_once(world)
 
@@ -135,12 +135,12 @@ def test_too_many_jobs_in_flight_wait_while_polling_goes_on(tmp_path):
         first = until(world, context, Batch.RUNNING)
         for _ in range(30):
             turns(world, context, 1)
-            if "create" in closed_lanes(context):
+            if "create" in tripped(context):
                 break
-        lane = closed_lanes(context)["create"]
-        assert lane.code == "in_flight_limit"
-        assert lane.until_at == pytest.approx((world.clock.wall() + 1800) * 1e6, abs=30e6)
-        assert "vendor" not in closed_lanes(context)
+        circuit = tripped(context)["create"]
+        assert circuit.code == "in_flight_limit"
+        assert circuit.until_at == pytest.approx((world.clock.wall() + 1800) * 1e6, abs=30e6)
+        assert "vendor" not in tripped(context)
         assert attempts(context, newest(context)) == ["not_happened"]
         calls, polls = world.sim.calls["create_batch"], world.sim.calls["retrieve_batch"]
 
@@ -149,7 +149,7 @@ def test_too_many_jobs_in_flight_wait_while_polling_goes_on(tmp_path):
         assert world.sim.calls["retrieve_batch"] > polls
         assert next(b.state for b in all_batches(context) if b.ref == first.ref) is Batch.CLOSED
         settle(world, context)
-        assert not closed_lanes(context)
+        assert not tripped(context)
     assert published_once(world, 2)
 
 
@@ -181,13 +181,13 @@ def test_a_refused_key_or_account_pauses_and_goes_on_by_itself(tmp_path, fault, 
     world = world_of(tmp_path, fault)
     with world.worker() as context:
         turns(world, context, 20, idle_s=60)
-        lane = closed_lanes(context)["vendor"]
-        assert (lane.code, bool(lane.hint)) == (code, True)
+        circuit = tripped(context)["vendor"]
+        assert (circuit.code, bool(circuit.hint)) == (code, True)
         assert newest(context).state in (Batch.SPOOLED, Batch.UPLOADING)
         calls = world.sim.calls.total()
         assert calls < 15  # it waits, and ever longer
         settle(world, context)
-        assert not closed_lanes(context)
+        assert not tripped(context)
     assert published_once(world)
 
 
@@ -207,7 +207,7 @@ def test_a_missing_key_pauses_and_goes_on_when_there_is_one(world, monkeypatch):
     world.write("a.md", prose("a"))
     with world.worker() as context:
         turns(world, context, 20)
-        assert closed_lanes(context)["vendor"].code == "auth"
+        assert tripped(context)["vendor"].code == "auth"
         assert world.sim.calls.total() == 0
         secret.write_text(key)
         settle(world, context)
@@ -244,7 +244,7 @@ def test_a_login_page_in_between_is_waited_out_and_nobody_is_called(tmp_path, op
     world = world_of(tmp_path, {"server_error": fault})
     with world.worker() as context:
         settle(world, context)
-        assert not closed_lanes(context)
+        assert not tripped(context)
     assert published_once(world)
     assert len(world.ledger.export()["batches"]) == 1
 
@@ -280,7 +280,7 @@ def test_a_restart_in_any_state_goes_on_where_it_was(world, state):
     world.write("a.md", prose("a"))
     with world.worker() as context:
         scan(context)
-        assert pack(context, eager=True)
+        assert assemble(context, eager=True)
         while newest(context).state not in (state, Batch.RUNNING):
             submit(context)
         if newest(context).state is not state:

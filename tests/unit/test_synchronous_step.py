@@ -20,7 +20,7 @@ from world import World
 
 from voyage_jobs import crash
 from voyage_jobs.simulator import FaultScript
-from voyage_jobs.state import embeddings, lanes
+from voyage_jobs.state import circuits, embeddings
 from voyage_jobs.states import Batch, Mode
 from voyage_jobs.steps import synchronous
 from voyage_jobs.steps.acts import perform
@@ -175,7 +175,7 @@ def test_answers_that_cannot_be_used_are_paid_once_and_stop_sending(tmp_path):
         perform(context, "retry", {"ref": parked.ref}, "anna")
         settle(world, context)
         with context.store.read() as connection:
-            assert lanes.closed(connection) == {}
+            assert circuits.tripped(connection) == {}
     assert len(shown(world)["a.md"]) == 1
     assert found(world) == {}
 
@@ -198,7 +198,7 @@ def test_a_pack_that_is_whole_is_taken_in_though_the_answer_that_it_was_made_of_
         batch = make(context)
         submit(context)
         submit(context)
-        crash.arm(dies_at("vectors.renamed"))
+        crash.arm(dies_at("segment.renamed"))
         with pytest.raises(Death):
             collect(context)
         crash.arm(None)
@@ -239,17 +239,17 @@ def test_an_answer_that_is_on_the_bill_and_lost_later_is_not_booked_as_maybe_pai
 
 
 def test_texts_whose_tokens_nobody_counted_are_answered_like_any_other(tmp_path):
-    """Their vectors came out of a pack that this state did not know, and that an older release lost."""
+    """Their vectors came out of a segment that this state did not know, and that an older release lost."""
     world = world_of(tmp_path)
     world.run()
     with world.worker() as context:
-        (pack,) = context.packs.names()
+        (segment,) = context.segments.names()
     for file in world.data_dir.glob("state.db*"):
         file.unlink()
     world.run()
     with world.worker() as context:
         assert query(context, "SELECT SUM(tokens) FROM embeddings") == [(0,)]
-        context.packs.remove(pack)
+        context.segments.remove(segment)
     with world.worker() as context:
         assert embeddings_by_state(context) == {"wanted": 3}
         with context.store.write() as tx:

@@ -15,7 +15,7 @@ from voyage_jobs.pace import DEADLINES_S, Pace
 from voyage_jobs.redact import remember
 from voyage_jobs.signals import Signals
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.systemd import Herald, Manager, status_line
+from voyage_jobs.systemd import Manager, SystemdNotifier, status_line
 
 
 class Ear:
@@ -66,7 +66,9 @@ class Speaker:
 
     def __init__(self, ear, clock, watchdog_s=30.0):
         self.pace, self.log, self.stopping = Pace(clock), Log(), threading.Event()
-        self.herald = Herald(Manager(ear.address, watchdog_s), clock, self.pace, self.log, self.stopping)
+        self.notifier = SystemdNotifier(
+            Manager(ear.address, watchdog_s), clock, self.pace, self.log, self.stopping
+        )
 
 
 # --- the environment ---
@@ -77,8 +79,8 @@ def test_without_the_variable_nobody_is_told(clock):
     assert not manager.listens
     assert manager.watchdog_s is None
     assert not manager.tell("READY=1")
-    with Herald(manager, clock, Pace(clock), Log(), threading.Event()) as herald:
-        herald.ready()
+    with SystemdNotifier(manager, clock, Pace(clock), Log(), threading.Event()) as notifier:
+        notifier.ready()
         assert not any(thread.name == "herald" for thread in threading.enumerate())
 
 
@@ -116,18 +118,18 @@ def test_a_message_that_cannot_be_delivered_is_lost_without_harm(address):
 
 def test_it_says_ready_then_feeds_the_watchdog(ear, clock):
     speaker = Speaker(ear, clock)
-    speaker.herald.tick()
+    speaker.notifier.tick()
     assert ear.heard() == [["EXTEND_TIMEOUT_USEC=60000000"]]
-    speaker.herald.ready()
-    speaker.herald.tick()
+    speaker.notifier.ready()
+    speaker.notifier.tick()
     assert ear.heard() == [["READY=1"], ["WATCHDOG=1"]]
 
 
 def test_a_reload_carries_the_monotonic_time(ear, clock):
     clock.advance(12.5)
     speaker = Speaker(ear, clock)
-    speaker.herald.reloading()
-    speaker.herald.ready()
+    speaker.notifier.reloading()
+    speaker.notifier.ready()
     assert ear.heard() == [
         ["RELOADING=1", "MONOTONIC_USEC=12500000"],
         ["STATUS=Reading the configuration again"],
@@ -137,10 +139,10 @@ def test_a_reload_carries_the_monotonic_time(ear, clock):
 
 def test_the_status_is_what_the_step_tells_and_is_said_once(ear, clock):
     speaker = Speaker(ear, clock)
-    speaker.herald.ready()
+    speaker.notifier.ready()
     speaker.pace.begin("scan", "Scanning docs: 1,200")
-    speaker.herald.tick()
-    speaker.herald.tick()
+    speaker.notifier.tick()
+    speaker.notifier.tick()
     assert [line for line in ear.lines() if line.startswith("STATUS")] == ["STATUS=Scanning docs: 1,200"]
 
 
@@ -157,10 +159,10 @@ def test_a_name_that_is_no_text_is_sent_all_the_same(ear):
 
 def test_stopping_is_said_once_as_soon_as_it_is_asked_for(ear, clock):
     speaker = Speaker(ear, clock)
-    speaker.herald.ready()
+    speaker.notifier.ready()
     speaker.stopping.set()
-    speaker.herald.tick()
-    speaker.herald.stopping()
+    speaker.notifier.tick()
+    speaker.notifier.stopping()
     assert ear.lines().count("STOPPING=1") == 1
 
 
@@ -170,14 +172,14 @@ def test_stopping_is_said_once_as_soon_as_it_is_asked_for(ear, clock):
 @pytest.mark.parametrize("step", sorted(DEADLINES_S))
 def test_it_is_fed_only_within_the_deadline_of_the_step(ear, clock, step):
     speaker = Speaker(ear, clock)
-    speaker.herald.ready()
+    speaker.notifier.ready()
     speaker.pace.begin(step, "at it")
     clock.advance(DEADLINES_S[step])
-    speaker.herald.tick()
+    speaker.notifier.tick()
     assert "WATCHDOG=1" in ear.lines()
     clock.advance(1)
-    speaker.herald.tick()
-    speaker.herald.tick()
+    speaker.notifier.tick()
+    speaker.notifier.tick()
     lines = ear.lines()
     assert "WATCHDOG=1" not in lines
     assert any(line.startswith(f"STATUS=Stuck in {step}: no sign of progress for") for line in lines)
@@ -188,25 +190,25 @@ def test_it_is_fed_only_within_the_deadline_of_the_step(ear, clock, step):
 
 def test_a_sign_of_progress_sets_the_deadline_anew(ear, clock):
     speaker = Speaker(ear, clock)
-    speaker.herald.ready()
+    speaker.notifier.ready()
     speaker.pace.begin("publish")
     for _ in range(3):
         clock.advance(DEADLINES_S["publish"] - 1)
         speaker.pace.sign("Publishing: 1")
-        speaker.herald.tick()
+        speaker.notifier.tick()
     assert ear.lines().count("WATCHDOG=1") == 3
     clock.advance(DEADLINES_S["publish"] + 1)
-    speaker.herald.tick()
+    speaker.notifier.tick()
     assert "WATCHDOG=1" not in ear.lines()
     speaker.pace.sign("Publishing: 2")
-    speaker.herald.tick()
+    speaker.notifier.tick()
     assert "WATCHDOG=1" in ear.lines()
 
 
 def test_a_start_that_hangs_is_given_no_more_time(ear, clock):
     speaker = Speaker(ear, clock)
     clock.advance(DEADLINES_S["start"] + 1)
-    speaker.herald.tick()
+    speaker.notifier.tick()
     assert not any(line.startswith("EXTEND") for line in ear.lines())
 
 

@@ -247,11 +247,11 @@ def test_same_id_in_two_batches_is_found(tmp_path: Path) -> None:
 def test_errors_of_the_caller_come_back_as_they_are(tmp_path: Path) -> None:
     table = opened(tmp_path)
 
-    def torn_pack() -> None:
-        raise CorruptionError("this pack is damaged")
+    def torn_segment() -> None:
+        raise CorruptionError("this segment is damaged")
 
-    with pytest.raises(CorruptionError, match="this pack is damaged"):
-        table.flip([A], slowly(iter([batch(version(A, "one", 2))] * 2), 1, torn_pack))
+    with pytest.raises(CorruptionError, match="this segment is damaged"):
+        table.flip([A], slowly(iter([batch(version(A, "one", 2))] * 2), 1, torn_segment))
 
     assert table.rows() == 0
 

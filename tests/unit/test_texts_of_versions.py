@@ -33,11 +33,11 @@ def test_a_text_that_is_read_otherwise_is_not_cut_by_the_old_offsets(world, monk
 
 
 def test_a_text_that_is_read_otherwise_is_not_sent(world, monkeypatch):
-    """A pack is lost, and its texts are to be read from their files again."""
+    """A segment is lost, and its texts are to be read from their files again."""
     world.write("a.md", prose("a", 3))
     world.run()
-    (pack,) = (world.data_dir / "vectors").glob("*/*.arrow")
-    pack.unlink()
+    (segment,) = (world.data_dir / "vectors").glob("*/*.arrow")
+    segment.unlink()
     shift(monkeypatch)
     with world.worker() as context:
         settle(world, context)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from step_doors import (
     all_batches,
-    closed_lanes,
     newest,
     prose,
     query,
     scan,
     settle,
     shown,
+    tripped,
     turns,
     until,
 )
@@ -20,7 +20,7 @@ from world import World
 from voyage_jobs.state.store import Store
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
-from voyage_jobs.steps.pack import pack
+from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.steps.submit import submit
 from voyage_jobs.steps.tidy import tend
@@ -75,7 +75,7 @@ def test_a_deletion_that_fails_is_made_again(tmp_path, fault):
     world = world_of(tmp_path, fault)
     with world.worker() as context:
         settle(world, context)
-        assert not closed_lanes(context)
+        assert not tripped(context)
         assert newest(context).state is Batch.CLOSED
     assert files_there(world) == 0
     assert len(shown(world)) == 2
@@ -108,7 +108,7 @@ def test_a_cancelled_batch_takes_its_upload_away(tmp_path):
     world = world_of(tmp_path)
     with world.worker() as context:
         scan(context)
-        pack(context, eager=True)
+        assemble(context, eager=True)
         while newest(context).state is not Batch.UPLOADED:
             submit(context)
         assert files_there(world) == 1

@@ -13,7 +13,7 @@ from voyage_jobs.reload import apply
 from voyage_jobs.report.status import status as report_status
 from voyage_jobs.splitting.split import SplitOptions
 from voyage_jobs.state import counts
-from voyage_jobs.steps.pack import pack
+from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.recount import SLICE, recount
 from voyage_jobs.tokens import estimate_each
 from voyage_jobs.vendors.tokenizer import ESTIMATE, TokenCounter
@@ -135,7 +135,7 @@ def test_what_waits_is_counted_anew_before_it_is_packed(world, estimated):
     count = TokenCounter(make_tokenizer(cached(world)))
     with world.worker() as context:
         assert not counted(context).exact
-        assert not pack(context, eager=True)
+        assert not assemble(context, eager=True)
         assert recount(context)
         while recount(context):
             pass
@@ -147,7 +147,7 @@ def test_what_waits_is_counted_anew_before_it_is_packed(world, estimated):
         ]
         assert tokens(context) == chunk_tokens(context) == sum(count([text.strip() for text in texts]))
         assert tokens(context) < estimated
-        assert pack(context, eager=True)
+        assert assemble(context, eager=True)
     assert world.log.named("tokens.exact")
 
 
@@ -221,7 +221,7 @@ def test_a_broken_one_is_in_the_log_and_nothing_stops(world, estimated):
     cached(world).parent.mkdir()
     cached(world).write_text("{}")
     with world.worker() as context:
-        assert pack(context, eager=True)
+        assert assemble(context, eager=True)
     assert world.log.named("tokens.estimated")
 
 

@@ -17,10 +17,10 @@ from voyage_jobs.diagnosis.causes import blockers
 from voyage_jobs.diagnosis.snapshot import gather
 from voyage_jobs.errors import ConfigError, VoyageJobsError
 from voyage_jobs.report import headline, outlook, status
-from voyage_jobs.state import batches, troubles
-from voyage_jobs.state.lanes import Lane
-from voyage_jobs.state.tally import Waiting
-from voyage_jobs.state.troubles import Trouble
+from voyage_jobs.state import batches, last_errors
+from voyage_jobs.state.circuits import Circuit
+from voyage_jobs.state.last_errors import LastError
+from voyage_jobs.state.stats import Waiting
 from voyage_jobs.states import Batch
 from voyage_jobs.steps import acts, poll
 
@@ -45,12 +45,12 @@ def store(tmp_path, clock):
 
 def recent(store, clock):
     with store.read() as connection:
-        return troubles.recent(connection, int(clock.wall() * US))
+        return last_errors.recent(connection, int(clock.wall() * US))
 
 
 def note(store, step, code, message="it broke"):
     with store.write() as tx:
-        troubles.note(tx, step, code, message)
+        last_errors.note(tx, step, code, message)
 
 
 def test_one_row_a_step_counts_the_same_error_and_forgets_another(store, clock):
@@ -67,11 +67,11 @@ def test_one_row_a_step_counts_the_same_error_and_forgets_another(store, clock):
 def test_an_error_that_is_over_is_shown_for_a_week_and_begins_anew(store, clock):
     note(store, "poll", "unreachable")
     with store.write() as tx:
-        troubles.over(tx, "poll")
+        last_errors.over(tx, "poll")
     assert recent(store, clock)[0].over_at is not None
     with store.read() as connection:
-        assert troubles.lasting(connection) == {}
-    clock.advance(troubles.SHOWN_S + 1)
+        assert last_errors.lasting(connection) == {}
+    clock.advance(last_errors.SHOWN_S + 1)
     assert recent(store, clock) == []
     note(store, "poll", "unreachable")
     assert (recent(store, clock)[0].times, recent(store, clock)[0].over_at) == (1, None)
@@ -82,14 +82,14 @@ def test_a_message_is_cut_to_its_first_line_and_has_no_secrets(store, clock):
     note(store, "scan", "x", "y" * 5000)
     found = {each.step: each.message for each in recent(store, clock)}
     assert found["publish"] == "bad pa-***"
-    assert len(found["scan"]) == troubles.MOST_CHARS
+    assert len(found["scan"]) == last_errors.MOST_CHARS
 
 
 def test_counters_only_grow(store):
     note(store, "poll", "a")
     note(store, "poll", "b")
     with store.read() as connection:
-        found = troubles.counted(connection)
+        found = last_errors.counted(connection)
     assert (found.errors, found.starts, found.tokens_billed, found.batches_parked) == (2, 0, 0, 0)
 
 
@@ -175,7 +175,7 @@ def test_an_error_at_the_start_is_on_record(tmp_path, monkeypatch):
         broken.setattr("voyage_jobs.steps.recovery.lose_missing_packs", _fall)
         world.run()
     found = errors(world)["start"]
-    assert (found["code"], found["over_at"]) == (troubles.FATAL, None)
+    assert (found["code"], found["over_at"]) == (last_errors.FATAL, None)
     world.run(2, quiet=False)
     assert errors(world)["start"]["over_at"] is not None
 
@@ -326,8 +326,8 @@ def test_nothing_is_past_its_limit_at_first(running, facts):
         ({"asked_since": -HOUR}, ("request_stuck", "requests", None)),
         ({"unclosed": [("abc", "collected", -3 * DAY)]}, ("not_tidied", "tidy", None)),
         ({"missing_since": {1: -2 * DAY}}, ("removal_stuck", "scan", None)),
-        ({"waiting": Waiting(5, 100, -3 * HOUR, 20), "open": []}, ("not_sent", "pack", None)),
-        ({"waiting": Waiting(5, 100, -3 * HOUR, 20)}, ("not_sent", "pack", "in_flight")),
+        ({"waiting": Waiting(5, 100, -3 * HOUR, 20), "open": []}, ("not_sent", "assemble", None)),
+        ({"waiting": Waiting(5, 100, -3 * HOUR, 20)}, ("not_sent", "assemble", "in_flight")),
     ],
 )
 def test_each_kind_of_thing_has_a_limit_and_a_step(running, facts, changes, expected):
@@ -350,9 +350,9 @@ def test_each_kind_of_thing_has_a_limit_and_a_step(running, facts, changes, expe
 def test_what_explains_it_is_named(running, facts):
     since = {facts.open[0].id: facts.now - 3 * HOUR}
     for state, name, code in ((Batch.ENDED, "disk", "paused_disk"), (Batch.SPOOLED, "vendor", "auth")):
-        shut = {name: Lane(name, 0, 1, 0, code, "shut", None)}
+        shut = {name: Circuit(name, 0, 1, 0, code, "shut", None)}
         open_ = [replace(facts.open[0], state=state)]
-        assert one(running, facts, open=open_, since=since, lanes=shut)[2] == code
+        assert one(running, facts, open=open_, since=since, circuits=shut)[2] == code
         assert one(running, facts, open=open_, since=since)[2] is None
 
 
@@ -375,7 +375,9 @@ def test_the_outlook_is_unknown_for_a_reason_and_else_a_time(running, facts):
     assert said(holder=None)["unknown_because"] == "daemon_not_running"
     assert said(took=[1e6])["likely_at"] is not None
     assert said(took=[60.0], now=facts.now + HOUR)["unknown_because"] == "longer_than_ever"
-    assert said(lanes={"vendor": Lane("vendor", 0, 1, 0, "auth", "no", None)})["unknown_because"] == "auth"
+    assert (
+        said(circuits={"vendor": Circuit("vendor", 0, 1, 0, "auth", "no", None)})["unknown_because"] == "auth"
+    )
     assert said(open=[replace(facts.open[0], state=Batch.PARKED)])["unknown_because"] == "parked"
     assert said(open=[], tallies={})["unknown_because"] == "nothing_waits"
     more = said(took=[1e6], waiting=Waiting(10**9, 1, facts.now, 1))
@@ -410,13 +412,13 @@ def test_the_headline_is_the_worst_fact(running, facts):
         "waiting",
         "resting: 0 chunks published, 1 on their way, and no process is running.",
     )
-    shut = Lane("vendor", facts.now + HOUR, 1, 0, "unreachable", "The line is cut.", None)
-    assert said(lanes={"vendor": shut}) == (
+    shut = Circuit("vendor", facts.now + HOUR, 1, 0, "unreachable", "The line is cut.", None)
+    assert said(circuits={"vendor": shut}) == (
         "waiting",
         "held up: 0 chunks published, 1 on their way. Calls to Voyage wait: The line is cut.",
     )
     assert said(table_exists=None)[0] == "problem"
     assert said(open=[], tallies={}, holder=None)[1].startswith("healthy as of")
     assert said(open=[], tallies={})[1] == "healthy: 0 chunks published, nothing is waiting."
-    failed = Trouble("publish", troubles.FATAL, "It fell.", None, 1, 0, 0, None)
-    assert "ended by an error in step publish" in said(holder=None, troubles=[failed])[1]
+    failed = LastError("publish", last_errors.FATAL, "It fell.", None, 1, 0, 0, None)
+    assert "ended by an error in step publish" in said(holder=None, last_errors=[failed])[1]

@@ -83,13 +83,13 @@ def test_sync_ends_and_says_why_nothing_more_is_sent(tmp_path):
     world = SickWorld(tmp_path, 3, faults=ALL_UNUSABLE)
     with Signals() as signals, world.worker() as context:
         first = Sync(context, signals).run()
-    assert first.ending is Ending.PERSON
+    assert first.ending is Ending.OPERATOR
     assert [problem.code for problem in first.problems] == ["unusable_results"]
     world.fill(6, first=3)
     with Signals() as signals, world.worker() as context:
         second = Sync(context, signals).run()
         ref = newest(context).ref
-    assert second.ending is Ending.PERSON
+    assert second.ending is Ending.OPERATOR
     told = {problem.code: problem for problem in second.problems}
     assert set(told) == {"unusable_results"}
     assert told["unusable_results"].message.startswith("3 embeddings still to be sent: ")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from client_doubles import job_spec
 from step_doors import prose, until
-from verify_doors import found, pack_files, plain_table, repaired, settled, sql
+from verify_doors import found, plain_table, repaired, segment_files, settled, sql
 from world import World, is_quiet
 
 from voyage_jobs.audit.catalog import CATALOG
@@ -199,20 +199,20 @@ SOURCES = {
 }
 
 
-# --- the packs against the state ---
+# --- the segments against the state ---
 
 
-def plant_missing_pack(world):
-    pack_files(world)[0].unlink()
+def plant_missing_segment(world):
+    segment_files(world)[0].unlink()
 
 
-def plant_cut_pack(world):
-    path = pack_files(world)[0]
+def plant_cut_segment(world):
+    path = segment_files(world)[0]
     os.truncate(path, path.stat().st_size - 10)
 
 
-def plant_changed_pack(world):
-    path = pack_files(world)[0]
+def plant_changed_segment(world):
+    path = segment_files(world)[0]
     data = bytearray(path.read_bytes())
     (vector,) = plain_table(world).search().select(["vector"]).limit(1).to_arrow()["vector"].to_pylist()
     at = data.index(np.array(vector, np.float32).tobytes())
@@ -220,13 +220,13 @@ def plant_changed_pack(world):
     path.write_bytes(data)
 
 
-def plant_strange_pack(world):
-    first = pack_files(world)[0]
+def plant_strange_segment(world):
+    first = segment_files(world)[0]
     first.with_name("0123456789abcdef0123.arrow").write_bytes(first.read_bytes())
 
 
-def plant_unreadable_pack(world):
-    pack_files(world)[0].with_name("0123456789abcdef0123.arrow").write_bytes(b"nothing")
+def plant_unreadable_segment(world):
+    segment_files(world)[0].with_name("0123456789abcdef0123.arrow").write_bytes(b"nothing")
 
 
 def plant_swapped_rows(world):
@@ -241,12 +241,12 @@ def plant_row_beyond(world):
     sql(world, "UPDATE embeddings SET pack_row = 1000 WHERE id = 1")
 
 
-PACKS = {
-    "missing pack": (plant_missing_pack, {"pack_missing": 1}),
-    "cut pack": (plant_cut_pack, {"pack_cut": 1}),
-    "changed pack": (plant_changed_pack, {"pack_changed": 1}),
-    "strange pack": (plant_strange_pack, {"pack_unknown": 1}),
-    "unreadable pack": (plant_unreadable_pack, {"pack_unreadable": 1}),
+SEGMENTS = {
+    "missing pack": (plant_missing_segment, {"pack_missing": 1}),
+    "cut pack": (plant_cut_segment, {"pack_cut": 1}),
+    "changed pack": (plant_changed_segment, {"pack_changed": 1}),
+    "strange pack": (plant_strange_segment, {"pack_unknown": 1}),
+    "unreadable pack": (plant_unreadable_segment, {"pack_unreadable": 1}),
     "swapped rows": (plant_swapped_rows, {"pack_rows": 2, "rows_vector": 2}),
     "row beyond": (plant_row_beyond, {"pack_rows": 1}),
 }
@@ -347,7 +347,7 @@ TABLE = {
     "other vector": (plant_other_vector, {"rows_vector": 1}),
 }
 
-DAMAGE = {**STATE, **SOURCES, **PACKS, **TABLE}
+DAMAGE = {**STATE, **SOURCES, **SEGMENTS, **TABLE}
 
 
 @pytest.mark.parametrize("name", DAMAGE)

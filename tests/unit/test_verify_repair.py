@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 from step_doors import prose, scan, until
-from test_verify_damage import create, plant_changed_pack, plant_missing_rows, plant_unknown_rows, upload
-from verify_doors import counts, found, pack_files, plain_table, repaired, settled, sql
+from test_verify_damage import create, plant_changed_segment, plant_missing_rows, plant_unknown_rows, upload
+from verify_doors import counts, found, plain_table, repaired, segment_files, settled, sql
 from world import World
 
 from voyage_jobs.audit.repair import compare, foretell, verify_and_repair
@@ -83,7 +83,7 @@ def test_damage_is_mended_though_the_file_has_changed_since(world):
 
 
 def test_a_dry_run_tells_the_price_and_does_nothing(world):
-    plant_changed_pack(world)
+    plant_changed_segment(world)
     plant_missing_rows(world)
     findings = verify(world.settings(), world.clock, Scope())
     told = foretell(findings, open_state(world.settings()), 1.0)
@@ -98,7 +98,7 @@ def test_a_dry_run_tells_the_price_and_does_nothing(world):
 
 def test_a_lost_pack_is_paid_again_and_nothing_else_is(world):
     billed = world.ledger.batch_tokens
-    pack_files(world)[0].unlink()
+    segment_files(world)[0].unlink()
     _, left = repaired(world)
     assert left == {}
     assert world.ledger.batch_tokens == billed, "a repair pays nothing itself"

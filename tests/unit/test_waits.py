@@ -14,10 +14,10 @@ from voyage_jobs.report import eta, waits
 from voyage_jobs.report.words import ranges, span, when
 from voyage_jobs.state import batches
 from voyage_jobs.state.batches import NOT_FETCHED, SEND_REFUSED, UNUSABLE
+from voyage_jobs.state.circuits import Circuit
 from voyage_jobs.state.door import open_state
-from voyage_jobs.state.lanes import Lane
 from voyage_jobs.state.pauses import Pause, Pauses
-from voyage_jobs.state.tally import Waiting
+from voyage_jobs.state.stats import Waiting
 from voyage_jobs.states import Batch
 
 MINUTE = 60 * US
@@ -48,8 +48,8 @@ def batch(found):
     return found[1]
 
 
-def lane(moment, name, code="unreachable", seconds=60):
-    return {name: Lane(name, moment.now + seconds * US, 1, 0, code, f"it is {code}", None)}
+def circuit(moment, name, code="unreachable", seconds=60):
+    return {name: Circuit(name, moment.now + seconds * US, 1, 0, code, f"it is {code}", None)}
 
 
 def unsent(world, moment, text=None, **changes):
@@ -70,7 +70,7 @@ def test_the_first_reason_is_what_only_a_person_moves_on(world, moment, batch):
         "asked": replace(moment.asked, dimension=16),
         "pauses": Pauses({"sending": Pause("sending", moment.now, None, "me")}),
         "open": [*parked, replace(batch, state=Batch.SPOOLED, due_at=0)],
-        "lanes": {**lane(moment, "vendor", "auth"), **lane(moment, "disk", "paused_disk")},
+        "lanes": {**circuit(moment, "vendor", "auth"), **circuit(moment, "disk", "paused_disk")},
         "rooms": [room],
         "holder": None,
         "here": replace(moment.here, mode="run"),
@@ -124,7 +124,7 @@ def test_a_batch_that_is_parked_for_another_cause_keeps_no_text_waiting(world, m
 
 
 def test_a_vendor_that_refuses_one_batch_after_another_is_the_reason_and_says_what_helps(world, moment):
-    wait = unsent(world, moment, lanes=lane(moment, "create", SEND_REFUSED))
+    wait = unsent(world, moment, circuits=circuit(moment, "create", SEND_REFUSED))
     assert (wait.code, wait.until) == (SEND_REFUSED, moment.now + MINUTE)
     assert "Voyage refuses one batch after another" in wait.text
     assert "it is send_refused" in wait.text
@@ -136,11 +136,13 @@ def test_a_batch_that_fails_alone_keeps_no_other_waiting(world, moment, batch):
 
 
 def test_a_closed_lane_says_until_when_and_an_open_one_nothing(world, moment):
-    wait = unsent(world, moment, lanes=lane(moment, "vendor"))
+    wait = unsent(world, moment, circuits=circuit(moment, "vendor"))
     assert (wait.code, wait.until) == ("unreachable", moment.now + MINUTE)
     assert "(in 1 m)" in wait.text
-    assert unsent(world, moment, lanes=lane(moment, "vendor", seconds=-1)).code == "next"
-    assert unsent(world, moment, lanes=lane(moment, "create", "in_flight_limit")).code == "in_flight_limit"
+    assert unsent(world, moment, circuits=circuit(moment, "vendor", seconds=-1)).code == "next"
+    assert (
+        unsent(world, moment, circuits=circuit(moment, "create", "in_flight_limit")).code == "in_flight_limit"
+    )
 
 
 def test_a_budget_counts_for_its_source_and_a_run_only_while_it_lasts(world, moment):
@@ -180,7 +182,7 @@ def test_every_open_batch_waits_for_something(world, moment, batch, state, value
 @pytest.mark.parametrize("state", [Batch.SPOOLED, Batch.CREATING, Batch.ENDED])
 def test_a_batch_on_its_way_is_held_up_by_a_closed_lane_or_by_nobody_at_work(world, moment, batch, state):
     row = replace(batch, state=state)
-    shut = replace(moment, lanes=lane(moment, "vendor"))
+    shut = replace(moment, circuits=circuit(moment, "vendor"))
     assert waits.of_batch(shut, row).code == "unreachable"
     assert waits.of_batch(replace(moment, holder=None), row).code == "daemon_not_running"
 
@@ -192,7 +194,7 @@ def test_a_batch_that_is_over_waits_for_nothing(world, moment, batch):
 def test_a_version_that_is_ready_waits_for_its_text_the_disk_or_the_next_publication(moment):
     assert waits.to_be_published(moment, has_text=True).code == "ready"
     assert waits.to_be_published(moment, has_text=False).code == "text_missing"
-    full = replace(moment, lanes=lane(moment, "disk", "paused_disk"))
+    full = replace(moment, circuits=circuit(moment, "disk", "paused_disk"))
     assert waits.to_be_published(full, has_text=True).code == "paused_disk"
     assert waits.to_be_published(replace(moment, holder=None), has_text=True).code == "daemon_not_running"
 

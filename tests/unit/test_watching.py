@@ -19,7 +19,14 @@ from voyage_jobs.schedule import Note, Notes
 from voyage_jobs.sources.folders import folders
 from voyage_jobs.sources.rules import PathRules
 from voyage_jobs.sources.source import RootMissing
-from voyage_jobs.watching.eye import ADDED, DELETED, MODIFIED, EyeError, EyeLimitError, open_eye
+from voyage_jobs.watching.file_events import (
+    ADDED,
+    DELETED,
+    MODIFIED,
+    WatchError,
+    WatchLimitError,
+    open_file_events,
+)
 from voyage_jobs.watching.news import MANY, News, judge
 from voyage_jobs.watching.settling import Settling
 from voyage_jobs.watching.silence import GRACE_S, Silence
@@ -132,7 +139,7 @@ def test_a_folder_that_cannot_be_listed_is_left_out(tmp_path, monkeypatch):
 # --- a watcher, with an eye that sees what the test says ---
 
 
-class Eyes:
+class ManyFileEvents:
     """Opens eyes that see `script`, item by item: changes, None, or an error; `[]` lets it wait for the next."""
 
     def __init__(self, *script, opening=()):
@@ -163,9 +170,9 @@ class Eyes:
 class Listener:
     """One watcher and what it says."""
 
-    def __init__(self, root, eyes, settle_s=0.0, poll_s=None):
+    def __init__(self, root, events, settle_s=0.0, poll_s=None):
         self.hints, self.news = [], threading.Event()
-        self.states, self.opened_by_then, self.eyes = [], [], eyes
+        self.states, self.opened_by_then, self.events = [], [], events
         source = SourceSettings(name="docs", path=root)
         self.watcher = Watcher(
             source,
@@ -174,12 +181,12 @@ class Listener:
             poll_s=poll_s,
             hint=self.hinted,
             told=self.told,
-            opening=eyes,
+            opening=events,
             retry_s=0.01,
         )
 
     def hinted(self, name):
-        self.opened_by_then.append(len(getattr(self.eyes, "opened", ())))
+        self.opened_by_then.append(len(getattr(self.events, "opened", ())))
         self.hints.append(name)
         self.news.set()
 
@@ -210,68 +217,68 @@ def codes(listener):
 
 
 def test_a_change_is_hinted_at(tmp_path):
-    eyes = Eyes([(MODIFIED, str(tmp_path / "a.md"))], [(MODIFIED, str(tmp_path / "a.png"))])
-    with Listener(tmp_path, eyes) as listener:
-        listener.until(lambda: listener.hints and not eyes.script)
+    events = ManyFileEvents([(MODIFIED, str(tmp_path / "a.md"))], [(MODIFIED, str(tmp_path / "a.png"))])
+    with Listener(tmp_path, events) as listener:
+        listener.until(lambda: listener.hints and not events.script)
     assert listener.hints == ["docs"]
-    assert eyes.opened == [([str(tmp_path)], None)]
-    assert eyes.closed == 1
+    assert events.opened == [([str(tmp_path)], None)]
+    assert events.closed == 1
 
 
 def test_new_folders_are_watched_before_they_are_scanned(tmp_path):
     (tmp_path / "new").mkdir()
-    eyes = Eyes([(ADDED, str(tmp_path / "new"))])
-    with Listener(tmp_path, eyes) as listener:
+    events = ManyFileEvents([(ADDED, str(tmp_path / "new"))])
+    with Listener(tmp_path, events) as listener:
         listener.until(lambda: listener.hints)
     assert listener.opened_by_then == [2]
-    assert eyes.opened[1][0] == [str(tmp_path), str(tmp_path / "new")]
-    assert eyes.closed == 2
+    assert events.opened[1][0] == [str(tmp_path), str(tmp_path / "new")]
+    assert events.closed == 2
 
 
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (EyeLimitError("OS file watch limit reached."), "watch_limit"),
-        (EyeError("odd"), "watch_failed"),
+        (WatchLimitError("OS file watch limit reached."), "watch_limit"),
+        (WatchError("odd"), "watch_failed"),
         (RuntimeError("odder"), "watch_failed"),
     ],
 )
 def test_what_keeps_it_from_watching_is_said_and_tried_again(tmp_path, error, code):
-    eyes = Eyes(opening=[error, error, None])
-    with Listener(tmp_path, eyes) as listener:
+    events = ManyFileEvents(opening=[error, error, None])
+    with Listener(tmp_path, events) as listener:
         listener.until(lambda: None in codes(listener))
     assert codes(listener)[:3] == [code, code, None]
     assert listener.states[2].folders == 1
 
 
 def test_a_watch_that_breaks_is_set_up_again_and_the_source_is_scanned(tmp_path):
-    eyes = Eyes(EyeError("the kernel has gone away"))
-    with Listener(tmp_path, eyes) as listener:
+    events = ManyFileEvents(WatchError("the kernel has gone away"))
+    with Listener(tmp_path, events) as listener:
         listener.until(lambda: listener.hints)
     assert codes(listener) == [None, "watch_failed", None]
     assert "gone away" in listener.states[1].message
 
 
 def test_a_name_that_is_no_text_blinds_the_eye_so_another_is_opened(tmp_path):
-    eyes = Eyes(None)
-    with Listener(tmp_path, eyes) as listener:
+    events = ManyFileEvents(None)
+    with Listener(tmp_path, events) as listener:
         listener.until(lambda: listener.hints)
-    assert len(eyes.opened) == 2
+    assert len(events.opened) == 2
     assert codes(listener) == [None, None]
 
 
 def test_folders_that_vanish_under_the_hand_are_listed_again(tmp_path):
-    with Listener(tmp_path, eyes := Eyes(opening=[FileNotFoundError(), None])) as listener:
+    with Listener(tmp_path, events := ManyFileEvents(opening=[FileNotFoundError(), None])) as listener:
         listener.until(lambda: codes(listener) == [None])
-    assert len(eyes.opened) == 1
-    with Listener(tmp_path, Eyes(opening=[FileNotFoundError()] * 5)) as listener:
+    assert len(events.opened) == 1
+    with Listener(tmp_path, ManyFileEvents(opening=[FileNotFoundError()] * 5)) as listener:
         listener.until(lambda: None in codes(listener))
     assert codes(listener) == ["watch_failed", None]
 
 
 def test_a_folder_that_is_missing_is_waited_for(tmp_path):
     root = tmp_path / "docs"
-    with Listener(root, Eyes()) as listener:
+    with Listener(root, ManyFileEvents()) as listener:
         listener.until(lambda: "watch_waiting" in codes(listener))
         root.mkdir()
         listener.until(lambda: None in codes(listener))
@@ -281,8 +288,8 @@ def test_a_folder_that_goes_away_is_scanned_at_once_so_that_its_source_freezes(t
     monkeypatch.setattr("voyage_jobs.watching.watcher.CHECK_S", 0.0)
     root = tmp_path / "docs"
     root.mkdir()
-    with Listener(root, eyes := Eyes()) as listener:
-        listener.until(lambda: eyes.opened)
+    with Listener(root, events := ManyFileEvents()) as listener:
+        listener.until(lambda: events.opened)
         root.rename(tmp_path / "away")
         listener.until(lambda: "watch_waiting" in codes(listener))
         listener.until(lambda: codes(listener).count("watch_waiting") > 2)
@@ -293,12 +300,12 @@ def test_a_root_that_is_another_folder_now_is_watched_anew(tmp_path, monkeypatch
     monkeypatch.setattr("voyage_jobs.watching.watcher.CHECK_S", 0.0)
     root = tmp_path / "docs"
     root.mkdir()
-    with Listener(root, eyes := Eyes()) as listener:
-        listener.until(lambda: eyes.opened)
+    with Listener(root, events := ManyFileEvents()) as listener:
+        listener.until(lambda: events.opened)
         root.rename(tmp_path / "old")
         root.mkdir()
         listener.until(lambda: listener.hints)
-    assert eyes.closed == len(eyes.opened) == 2
+    assert events.closed == len(events.opened) == 2
 
 
 # --- real events ---
@@ -312,7 +319,7 @@ def writes(root, count):
 
 
 def test_a_burst_of_ten_thousand_files_is_one_hint(tmp_path):
-    with Listener(tmp_path, open_eye, settle_s=4.0) as listener:
+    with Listener(tmp_path, open_file_events, settle_s=4.0) as listener:
         listener.until(lambda: codes(listener) == [None])
         writes(tmp_path, 10_000)
         listener.until(lambda: listener.hints)
@@ -325,7 +332,7 @@ def test_a_burst_of_ten_thousand_files_is_one_hint(tmp_path):
 
 
 def test_polling_hears_of_it_too(tmp_path):
-    with Listener(tmp_path, open_eye, settle_s=0.1, poll_s=0.1) as listener:
+    with Listener(tmp_path, open_file_events, settle_s=0.1, poll_s=0.1) as listener:
         listener.until(lambda: codes(listener) == [None])
         (tmp_path / "a.md").write_text("x")
         listener.until(lambda: listener.hints)
@@ -333,7 +340,7 @@ def test_polling_hears_of_it_too(tmp_path):
 
 
 def test_a_real_name_that_is_no_text(tmp_path):
-    with Listener(tmp_path, open_eye, settle_s=0.1) as listener:
+    with Listener(tmp_path, open_file_events, settle_s=0.1) as listener:
         listener.until(lambda: codes(listener) == [None])
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.md")).write_text("x")
         listener.until(lambda: listener.hints)
@@ -345,7 +352,7 @@ def test_a_real_name_that_is_no_text(tmp_path):
 
 LIMITED = """
 import sys
-from voyage_jobs.watching.eye import EyeLimitError, open_eye
+from voyage_jobs.watching.file_events import EyeLimitError, open_eye
 try:
     open_eye(sys.argv[1:], None)
 except EyeLimitError as exc:
@@ -370,7 +377,7 @@ def test_the_kernels_own_limits_are_told_apart(tmp_path, limit):
 
 def test_folders_that_are_not_there_are_no_limit(tmp_path):
     with pytest.raises(FileNotFoundError):
-        open_eye([str(tmp_path / "gone")], None)
+        open_file_events([str(tmp_path / "gone")], None)
 
 
 # --- silence ---
@@ -433,10 +440,10 @@ class Log:
 class Many:
     """Watchers over settings, with notes and a log."""
 
-    def __init__(self, *eyes):
+    def __init__(self, *events):
         self.wake, self.log = threading.Event(), Log()
         self.notes = Notes(self.wake)
-        waiting = deque(eyes)
+        waiting = deque(events)
 
         def opening(found, poll_s):
             return waiting.popleft()(found, poll_s)
@@ -476,7 +483,7 @@ def test_each_source_is_watched_as_it_is_configured(tmp_path, monkeypatch):
 
 
 def test_what_is_watched_follows_the_settings(tmp_path):
-    with Many(Eyes(), Eyes()) as many:
+    with Many(ManyFileEvents(), ManyFileEvents()) as many:
         many.watchers.arm(settings_of(tmp_path / "docs"))
         told = many.until_told(None)
         assert (told["mode"], told["folders"], told["left_out"]) == ("events", 1, 0)
@@ -491,7 +498,7 @@ def test_what_is_watched_follows_the_settings(tmp_path):
 
 
 def test_hints_come_as_notes(tmp_path):
-    with Many(Eyes([(MODIFIED, str(tmp_path / "docs" / "a.md"))])) as many:
+    with Many(ManyFileEvents([(MODIFIED, str(tmp_path / "docs" / "a.md"))])) as many:
         settings = settings_of(tmp_path / "docs")
         many.watchers.arm(
             settings.model_copy(update={"watch": settings.watch.model_copy(update={"settle_s": 0})})
@@ -508,8 +515,8 @@ def test_hints_come_as_notes(tmp_path):
 
 def test_trouble_is_logged_once_and_told(tmp_path, monkeypatch):
     monkeypatch.setattr("voyage_jobs.watching.watcher.RETRY_S", 0.01)
-    trouble = Eyes(opening=[EyeLimitError("no more")])
-    with Many(trouble, trouble, Eyes()) as many:
+    last_error = ManyFileEvents(opening=[WatchLimitError("no more")])
+    with Many(last_error, last_error, ManyFileEvents()) as many:
         many.watchers.arm(settings_of(tmp_path / "docs"))
         many.until_told("watch_limit")
         many.watchers.report()
@@ -519,7 +526,7 @@ def test_trouble_is_logged_once_and_told(tmp_path, monkeypatch):
 
 def test_a_silent_watch_is_told_of_and_set_up_anew(tmp_path, monkeypatch):
     monkeypatch.setattr("voyage_jobs.watching.silence.GRACE_S", 0.0)
-    with Many(first := Eyes(), second := Eyes()) as many:
+    with Many(first := ManyFileEvents(), second := ManyFileEvents()) as many:
         many.watchers.arm(settings_of(tmp_path / "docs"))
         many.until_told(None)
         for changed in (0, 2):
@@ -538,7 +545,7 @@ def test_a_silent_watch_is_told_of_and_set_up_anew(tmp_path, monkeypatch):
 
 
 def test_polling_is_never_called_silent(tmp_path):
-    with Many(Eyes()) as many:
+    with Many(ManyFileEvents()) as many:
         many.watchers.arm(settings_of(tmp_path / "docs", watch="poll"))
         many.until_told(None)
         for changed in (0, 2):
@@ -548,7 +555,7 @@ def test_polling_is_never_called_silent(tmp_path):
 
 
 def test_a_thread_that_has_ended_is_told_of(tmp_path):
-    with Many(Eyes()) as many:
+    with Many(ManyFileEvents()) as many:
         many.watchers.arm(settings_of(tmp_path / "docs"))
         many.until_told(None)
         watcher = many.watchers._running["docs"]

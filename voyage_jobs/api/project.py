@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import httpx
 
     from voyage_jobs.api.items import Items
-    from voyage_jobs.state.remaining import Remaining
+    from voyage_jobs.state.backlog import Remaining
 
 AnyPath = str | os.PathLike[str]
 ApiKey = Callable[[], str]

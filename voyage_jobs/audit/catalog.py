@@ -15,7 +15,7 @@ class Damage:
     person: bool = False
 
 
-_REBUILD = "publish everything again from the packs, at no cost"
+_REBUILD = "publish everything again from the segments, at no cost"
 _REPUBLISH = "publish the document again, at no cost"
 _RESCAN = "scan the source"
 _REMAKE = "cut the document anew; its vectors are here already"
@@ -52,7 +52,7 @@ CATALOG: dict[str, Damage] = {
     "file_unknown": Damage("files", "on disk, and no scan has seen them", _RESCAN),
     "file_gone": Damage("files", "known, and not on disk any more", _RESCAN),
     "file_stale": Damage("files", "not what they were when they were last read", _RESCAN),
-    # the packs against the state
+    # the segments against the state
     "pack_missing": Damage("packs", "not on disk", "have their vectors made again, which costs"),
     "pack_cut": Damage(
         "packs", "not of the recorded size, or not whole", "have their vectors made again, which costs"
@@ -62,10 +62,10 @@ CATALOG: dict[str, Damage] = {
     "pack_unreadable": Damage("packs", "on disk, not on record, not readable", "set them aside"),
     "pack_rows": Damage(
         "embeddings",
-        "the pack has another vector at their place",
-        "find them in the pack, or have them made again",
+        "the segment has another vector at their place",
+        "find them in the segment, or have them made again",
     ),
-    # the table against the state and the packs
+    # the table against the state and the segments
     "table_missing": Damage("tables", "not there", _REBUILD),
     "table_torn": Damage("tables", "cannot be read whole", "set it aside, and " + _REBUILD),
     "table_behind": Damage("tables", "lost commits that were acknowledged", _REBUILD),
@@ -80,7 +80,7 @@ CATALOG: dict[str, Damage] = {
     "rows_duplicate": Damage("rows", "in the table more than once", _REPUBLISH),
     "rows_unknown": Damage("rows", "of documents that the state does not know", "delete them"),
     "rows_wrong": Damage("rows", "text, id, place or metadata are not those on record", _REPUBLISH),
-    "rows_vector": Damage("rows", "the vector is not the one in its pack", _REPUBLISH),
+    "rows_vector": Damage("rows", "the vector is not the one in its segment", _REPUBLISH),
     # the vendor against the state
     "job_orphan": Damage(
         "jobs", "ours by their mark, and not on record", "take them on, if they answer texts of ours"

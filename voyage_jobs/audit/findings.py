@@ -47,7 +47,7 @@ class Findings:
     def __init__(self) -> None:
         self._found: dict[str, Finding] = {}
         self.checked: dict[str, int] = {}
-        """What was looked at: how many files, packs, rows ..."""
+        """What was looked at: how many files, segments, rows ..."""
 
     def add(self, code: str, example: str, subject: Hashable | None = None) -> None:
         """Count one thing of a class of `CATALOG`."""

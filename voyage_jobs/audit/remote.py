@@ -22,7 +22,7 @@ from voyage_jobs.steps.known_jobs import METADATA_STATE
 from voyage_jobs.vendors.base import Client
 from voyage_jobs.vendors.remote import LIVING, METADATA_REF, Phase, RemoteBatch, RemoteFile, ref_of
 
-STRAY_S = 86_400
+ORPHANED_FILE_S = 86_400
 
 
 @dataclass
@@ -102,7 +102,7 @@ def _file(store: Reader, file: RemoteFile, seen: _Seen, now: int, found: Finding
         batch = batches.by_ref(connection, ref)
         on_record = batches.knows_file(connection, file.id)
     if batch is None:
-        old = file.created_at_us is not None and now - file.created_at_us > STRAY_S * US
+        old = file.created_at_us is not None and now - file.created_at_us > ORPHANED_FILE_S * US
         orphan = old and file.id not in seen.used
     else:
         orphan = _is_left(batch, file, on_record=on_record)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from voyage_jobs import lock
 from voyage_jobs.audit.catalog import CATALOG
 from voyage_jobs.audit.findings import Finding, Findings
-from voyage_jobs.audit.packs import first_rows
+from voyage_jobs.audit.segments import first_rows
 from voyage_jobs.audit.verify import Audit, Scope, verify
 from voyage_jobs.clock import Clock
 from voyage_jobs.config.settings import Settings
@@ -23,10 +23,10 @@ from voyage_jobs.state import audit, batches, documents, impossible, mending, ve
 from voyage_jobs.state.door import Reader, open_state
 from voyage_jobs.state.ledger import usd
 from voyage_jobs.steps.context import Context, Progress, no_progress
-from voyage_jobs.steps.publish import lose_pack, publish
+from voyage_jobs.steps.publish import lose_segment, publish
 from voyage_jobs.steps.recover_all import scan_all
-from voyage_jobs.steps.recover_packs import adopt_packs
 from voyage_jobs.steps.recover_remote import adopt_jobs
+from voyage_jobs.steps.recover_segments import adopt_segments
 from voyage_jobs.worker import working
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _CAUSE = "verify found damage"
 _SCANNED = ("file_unknown", "file_gone", "file_stale", "documents_unversioned", "chunks_wrong")
 _ROWS = ("rows_missing", "rows_extra", "rows_duplicate", "rows_wrong", "rows_vector")
 _PUBLISHED = ("table_missing", "table_torn", "table_behind", *_ROWS, "documents_unretired", *_SCANNED)
-_LOST_PACKS = ("pack_cut", "pack_changed", "pack_missing")
+_LOST_SEGMENTS = ("pack_cut", "pack_changed", "pack_missing")
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Repair:
             context.settings,
             context.clock,
             context.store,
-            context.packs,
+            context.segments,
             context.table_door,
             client,
             self.scope,
@@ -77,9 +77,9 @@ class Repair:
     def _mend(self, found: Findings) -> None:
         """One round. What later roads need is mended by the earlier ones."""
         roads: tuple[tuple[tuple[str, ...], Callable[[Findings], None]], ...] = (
-            (("pack_unreadable", *_LOST_PACKS), self._packs),
-            (("pack_rows",), self._pack_rows),
-            (("pack_unknown",), lambda _: _ignored(adopt_packs(self.context))),
+            (("pack_unreadable", *_LOST_SEGMENTS), self._segments),
+            (("pack_rows",), self._segment_rows),
+            (("pack_unknown",), lambda _: _ignored(adopt_segments(self.context))),
             (tuple(audit.STATE_RULES), self._state),
             (("history_wrong",), self._history),
             (_SCANNED, self._scan),
@@ -116,25 +116,25 @@ class Repair:
             mending.forget_stats(tx, found.of("file_stale", "documents_unversioned"))
         scan_all(self.context)
 
-    # --- packs ---
+    # --- segments ---
 
-    def _packs(self, found: Findings) -> None:
-        for name in found.of(*_LOST_PACKS):
-            lose_pack(self.context, name, CorruptionError(f"{name} is damaged."))
+    def _segments(self, found: Findings) -> None:
+        for name in found.of(*_LOST_SEGMENTS):
+            lose_segment(self.context, name, CorruptionError(f"{name} is damaged."))
         for name in found.of("pack_unreadable"):
-            if self.context.packs.path(name).exists():
-                self.context.packs.set_aside(name)
+            if self.context.segments.path(name).exists():
+                self.context.segments.set_aside(name)
 
-    def _pack_rows(self, found: Findings) -> None:
+    def _segment_rows(self, found: Findings) -> None:
         rows: dict[str, dict[bytes, int]] = {}
         with self.context.store.write() as tx:
             for embedding_id in found.of("pack_rows"):
-                place = mending.pack_and_key(tx, embedding_id)
+                place = mending.segment_and_key(tx, embedding_id)
                 if place is None:
                     continue
                 name, key = place
                 if name not in rows:
-                    rows = {name: first_rows(self.context.packs.open(name))}
+                    rows = {name: first_rows(self.context.segments.open(name))}
                 mending.move_held(tx, embedding_id, rows[name].get(key))
             versions.recount_all(tx)
 
@@ -151,10 +151,10 @@ class Repair:
             mending.make_anew(tx, sorted(stubborn), _CAUSE)
         if stubborn:
             scan_all(self.context)
-        strays = [each for each in named if not isinstance(each, int)]
-        if strays:
+        orphaned_files = [each for each in named if not isinstance(each, int)]
+        if orphaned_files:
             table = self.context.open_table()
-            table.delete(strays)
+            table.delete(orphaned_files)
             table.sync()
 
     def _publish(self, _found: Findings) -> None:
@@ -200,11 +200,11 @@ def foretell(found: Findings, store: Reader, price: float | None) -> list[dict[s
 def _told(finding: Finding, store: Reader, price: float | None) -> dict[str, Any]:
     damage = CATALOG[finding.code]
     tokens = 0
-    if finding.code in _LOST_PACKS:
+    if finding.code in _LOST_SEGMENTS:
         names = set(finding.subjects)
         with store.read() as connection:
-            ids = [pack.id for pack in batches.all_packs(connection) if pack.name in names]
-            tokens = audit.tokens_of_packs(connection, ids)
+            ids = [segment.id for segment in batches.all_segments(connection) if segment.name in names]
+            tokens = audit.tokens_of_segments(connection, ids)
     return {
         "class": finding.code,
         "count": finding.count,

@@ -1,4 +1,4 @@
-"""One row of the table: what it says, what the state says that it must, and whether its vector is that of its pack."""
+"""One row of the table: what it says, what the state requires, and whether its vector is that of its segment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import orjson
 
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.profile import KeyMaker, Profile, chunk_id, document_key
-from voyage_jobs.segments import PackStore
+from voyage_jobs.segments import SegmentStore
 from voyage_jobs.state import audit
 from voyage_jobs.state.audit import Served
 from voyage_jobs.state.door import Reader
@@ -88,35 +88,35 @@ READ = (*NAMED, *(column.name for column in (*MADE, *AUDITED)), VECTOR)
 
 
 class VectorCheck:
-    """Compares vectors with their packs; what lies in a pack that cannot be relied on is not compared."""
+    """Compares vectors with their segments; what lies in a segment that cannot be relied on is not compared."""
 
-    def __init__(self, store: Reader, packs: PackStore, bad: set[str]) -> None:
+    def __init__(self, store: Reader, segments: SegmentStore, bad: set[str]) -> None:
         self._store = store
-        self._packs = packs
+        self._segments = segments
         self._bad = bad
 
     def differ(self, rows: list[Row], vectors: pa.Array) -> np.ndarray:
-        """For each row: is its vector another than the one in its pack?"""
+        """For each row: is its vector another than the one in its segment?"""
         import numpy as np
 
         keys = [_key_and_slot(str(row.said[_KEY])) for row in rows]
         with self._store.read() as connection:
             places = audit.vector_places(connection, list({key for key, _ in keys}))
-        by_pack: dict[str, tuple[list[int], list[int]]] = {}
+        by_segment: dict[str, tuple[list[int], list[int]]] = {}
         for at, (key, slot) in enumerate(keys):
             if key in places and places[key][0] not in self._bad:
                 name, first = places[key]
-                at_rows = by_pack.setdefault(name, ([], []))
+                at_rows = by_segment.setdefault(name, ([], []))
                 at_rows[0].append(at)
                 at_rows[1].append(first + slot)
         wrong = np.zeros(len(rows), bool)
         width = vectors.type.list_size
         shown = vectors.flatten().to_numpy(zero_copy_only=False).reshape(len(rows), width)
-        for name, (ats, places_there) in by_pack.items():
+        for name, (ats, places_there) in by_segment.items():
             try:
-                kept = self._packs.open(name).take(np.asarray(places_there, np.int64))
+                kept = self._segments.open(name).take(np.asarray(places_there, np.int64))
             except CorruptionError:
-                continue  # told by the audit of the packs
+                continue  # told by the audit of the segments
             pairs = np.ascontiguousarray(shown[ats]).view(np.uint8), np.ascontiguousarray(kept).view(np.uint8)
             wrong[ats] = (pairs[0] != pairs[1]).any(axis=1)
         return wrong

@@ -1,8 +1,8 @@
-"""The table against the state and the packs: a fast look at every row, then a close one at what looks odd.
+"""The table against the state and the segments: a fast look at every row, then a close one at what looks odd.
 
 The fast look adds up a hash of each row per document and compares it with the same sum over what the state says; so
 rows and chunks need not come in the same order, and four numbers a document are all that is kept. Every row is also
-checked against itself (its id and its embedding key say which text it must have) and its vector against its pack.
+checked against itself (its id and its embedding key say which text it must have) and its vector against its segment.
 Documents that do not agree are then judged row by row, by the state of that moment: what has been moving in the
 meantime is looked at as it is now.
 """
@@ -17,7 +17,7 @@ from voyage_jobs.audit.findings import Findings
 from voyage_jobs.audit.judge import Judge
 from voyage_jobs.audit.row import READ, Document, VectorCheck, expected_facts, rows_of
 from voyage_jobs.profile import KeyMaker, Profile
-from voyage_jobs.segments import PackStore
+from voyage_jobs.segments import SegmentStore
 from voyage_jobs.state import audit
 from voyage_jobs.state.door import Reader
 from voyage_jobs.steps.context import Progress
@@ -130,15 +130,15 @@ def _find(sorted_keys: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.nda
 
 def audit_rows(
     store: Reader,
-    packs: PackStore,
+    segments: SegmentStore,
     table: PublishedTable | None,
     profile: Profile,
     found: Findings,
-    bad_packs: set[str],
+    bad_segments: set[str],
     progress: Progress,
 ) -> None:
     """Compare every row of the table with the state. Raises CorruptionError if the table cannot be read."""
-    vectors = VectorCheck(store, packs, bad_packs)
+    vectors = VectorCheck(store, segments, bad_segments)
     screen = Screen(Expected.read(store, profile, progress), vectors, profile)
     done = 0
     for batch in table.all_rows(READ) if table is not None else ():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from voyage_jobs import lock, worker
 from voyage_jobs.audit.findings import Findings
 from voyage_jobs.audit.folders import audit_folders
-from voyage_jobs.audit.packs import audit_packs
+from voyage_jobs.audit.segments import audit_segments
 from voyage_jobs.audit.state import audit_state
 from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.profile import profile_of
@@ -17,9 +17,9 @@ from voyage_jobs.config.provider import connect
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.profile import Profile
-from voyage_jobs.segments import PackStore
+from voyage_jobs.segments import SegmentStore
 from voyage_jobs.served import settings_of_table
-from voyage_jobs.state import notes, publications, rebuild
+from voyage_jobs.state import meta, publications, rebuild
 from voyage_jobs.state.door import Reader, open_state
 from voyage_jobs.steps.context import Progress, no_progress
 from voyage_jobs.table import TableDoor
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from voyage_jobs.vendors.base import Client
 
 
-_PACKS_OPEN = 4  # rows come in the order of their packs, mostly, and an open pack is mapped whole
+_SEGMENTS_OPEN = 4  # rows come in the order of their segments, mostly, and an open pack is mapped whole
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Audit:
     settings: Settings
     clock: Clock
     store: Reader
-    packs: PackStore
+    segments: SegmentStore
     table_door: TableDoor
     client: Client | None
     scope: Scope
@@ -63,9 +63,9 @@ class Audit:
         if not sound:
             return found
         audit_folders(self.store, self.settings, found, self.progress, deep=self.scope.deep)
-        bad_packs = audit_packs(self.store, self.packs, found, self.progress)
+        bad_segments = audit_segments(self.store, self.segments, found, self.progress)
         if self._table_is_sound(found):
-            self._rows(profile, found, bad_packs)
+            self._rows(profile, found, bad_segments)
         if self.client is not None:
             from voyage_jobs.audit.remote import audit_remote
 
@@ -76,7 +76,7 @@ class Audit:
         """Whether there is a table that can be read, or none and none is needed."""
         with self.store.read() as connection:
             acknowledged = publications.last_table_version(connection)
-            filled = notes.get(connection, notes.TABLE)
+            filled = meta.get(connection, meta.TABLE)
         place = self.table_door.place
         if not self.table_door.exists():
             if acknowledged is not None:
@@ -94,12 +94,12 @@ class Audit:
             return False
         return True
 
-    def _rows(self, profile: Profile, found: Findings, bad_packs: set[str]) -> None:
+    def _rows(self, profile: Profile, found: Findings, bad_segments: set[str]) -> None:
         from voyage_jobs.audit.rows import audit_rows
 
         table = self.table_door.open() if self.table_door.exists() else None
         try:
-            audit_rows(self.store, self.packs, table, profile, found, bad_packs, self.progress)
+            audit_rows(self.store, self.segments, table, profile, found, bad_segments, self.progress)
         except CorruptionError as exc:
             found.add("table_torn", exc.message)
 
@@ -125,7 +125,7 @@ def verify(
             settings,
             clock,
             state,
-            PackStore(settings.paths.vectors, max_open=_PACKS_OPEN),
+            SegmentStore(settings.paths.vectors, max_open=_SEGMENTS_OPEN),
             door,
             client,
             scope,

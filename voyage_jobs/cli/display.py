@@ -12,7 +12,7 @@ from voyage_jobs.cli.output import console, duration, number, printable, size
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from voyage_jobs.state.remaining import Remaining
+    from voyage_jobs.state.backlog import Remaining
 
 _MOST_BARS = 5
 _JOBS = "jobs"
@@ -66,7 +66,7 @@ class Display:
         lines = sum(batch.remote_total or batch.inputs for batch in rest.open_batches)
         done = sum((batch.remote_completed or 0) + (batch.remote_failed or 0) for batch in rest.open_batches)
         text = f"{_JOBS}: {over} of {len(self._seen)} over{left}"
-        stopped = max((each.until_at for each in rest.lanes.values()), default=0)
+        stopped = max((each.until_at for each in rest.circuits.values()), default=0)
         if stopped > now:
             text += f"; calls resume in {duration((stopped - now) / US)}"
         self._show(_JOBS, text, done, lines, f"{number(done)} of {number(lines)}")

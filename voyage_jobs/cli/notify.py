@@ -58,10 +58,10 @@ def notify(ctx: click.Context, test: bool, event: str | None, as_json: bool) -> 
 def _test(settings: Settings, event: str, as_json: bool) -> ExitCode:
     from voyage_jobs.clock import SystemClock, now_us
     from voyage_jobs.errors import ConfigError
-    from voyage_jobs.notify.courier import attempt
+    from voyage_jobs.notify.delivery import attempt
     from voyage_jobs.notify.message import message, sample
+    from voyage_jobs.notify.notifier import sinks_of
     from voyage_jobs.notify.sinks import PingSink
-    from voyage_jobs.notify.teller import sinks_of
     from voyage_jobs.redact import redact
 
     clock, wanted = SystemClock(), settings.notify

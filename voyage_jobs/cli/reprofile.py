@@ -77,7 +77,7 @@ def _begin(ctx: click.Context, settings: Settings, yes: bool, as_json: bool) -> 
         return _show_status(settings, as_json)
     change = found.build is None and found.changed
     if change and not yes and not _confirmed(settings, found, as_json):
-        return ExitCode.PERSON
+        return ExitCode.OPERATOR
     return _tell(_ask(ctx, settings, {"do": "begin", "target": profile_of(settings).to_json()}), as_json)
 
 

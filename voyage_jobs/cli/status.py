@@ -145,7 +145,7 @@ def exit_code(report: dict[str, Any], problems: list[Blocker]) -> ExitCode:
     if Mover.ACCOUNT in movers:
         return ExitCode.REFUSED
     if Mover.DECISION in movers:
-        return ExitCode.PERSON
+        return ExitCode.OPERATOR
     if any(problem.code == "state_unreadable" for problem in real):
         return ExitCode.UNEXPECTED
     remains = report["open_batches"] or any(report["chunks"][place] != 0 for place in _ON_THE_WAY)

@@ -1,4 +1,4 @@
-"""`voyage-jobs verify`: do folders, state, packs, table and vendor agree, and if not, mend it."""
+"""`voyage-jobs verify`: do folders, state, segments, table and vendor agree, and if not, mend it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def exit_code(told: dict[str, Any]) -> ExitCode:
     if told["clean"]:
         return ExitCode.DONE
     person = any(finding["person"] for finding in told["findings"])
-    return ExitCode.PERSON if person else ExitCode.UNFINISHED
+    return ExitCode.OPERATOR if person else ExitCode.UNFINISHED
 
 
 def _show(told: dict[str, Any]) -> None:

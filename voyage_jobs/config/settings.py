@@ -59,7 +59,7 @@ class Paths:
 
     @property
     def vectors(self) -> Path:
-        """The packs: every vector that was paid for."""
+        """The segments: every vector that was paid for."""
         return self.data_dir / "vectors"
 
     @property

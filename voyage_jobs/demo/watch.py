@@ -22,7 +22,7 @@ _ONLY_WITHOUT_TERMINAL = ("batch.progress",)
 _SHOWN: dict[str, tuple[str, ...]] = {
     "started": ("epoch", "profile"),
     "scan.recorded": ("versions", "chunks", "new", "reused"),
-    "batch.packed": ("ref", "inputs"),
+    "batch.assembled": ("ref", "inputs"),
     "batch.uploaded": ("ref", "bytes"),
     "create.unknown": ("error",),
     "batch.submitted": ("ref", "cause", "inputs"),

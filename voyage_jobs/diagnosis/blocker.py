@@ -11,13 +11,13 @@ from voyage_jobs.clock import iso
 
 Severity = Literal["problem", "info", "wait"]
 
-PACK, SUBMIT, CREATE = "pack", "submit", "create"
-SENDING = frozenset({PACK, SUBMIT, CREATE})
+ASSEMBLE, SUBMIT, CREATE = "assemble", "submit", "create"
+SENDING = frozenset({ASSEMBLE, SUBMIT, CREATE})
 """What lies between a text and its job: choose a batch; write and upload it; create its job."""
 RECONCILE = "reconcile"
 CALLS = frozenset({SUBMIT, CREATE, RECONCILE, "poll", "collect", "tidy"})
 """What calls the provider."""
-WRITES = frozenset({PACK, "collect", "publish"})
+WRITES = frozenset({ASSEMBLE, "collect", "publish"})
 """What writes much."""
 OF_A_BATCH = CALLS - {"tidy"}
 EVERY_STEP = SENDING | CALLS | WRITES | {"scan", "requests"}

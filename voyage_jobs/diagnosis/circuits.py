@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from voyage_jobs.clock import iso
 from voyage_jobs.diagnosis.blocker import CALLS, CREATE, WRITES, Blocker, Mover
 from voyage_jobs.diagnosis.snapshot import Gate, Moment
-from voyage_jobs.state import lanes
+from voyage_jobs.state import circuits
 from voyage_jobs.state.batches import SEND_REFUSED
-from voyage_jobs.state.lanes import Lane
+from voyage_jobs.state.circuits import Circuit
 
 PASSING_FAILURES = 3  # in a row, before a network or server trouble is more than an info
 
@@ -18,9 +18,9 @@ _TEXTS = {
     "quota": "{provider} keeps this account to the limits of one without a payment method",
     "in_flight_limit": "{provider} takes no further job now",
     SEND_REFUSED: "{provider} refuses one batch after another; none is sent",
-    lanes.VENDOR: "Calls to {provider} wait",
-    lanes.CREATE: "New jobs wait",
-    lanes.DISK: "Nothing large is written",
+    circuits.VENDOR: "Calls to {provider} wait",
+    circuits.CREATE: "New jobs wait",
+    circuits.DISK: "Nothing large is written",
 }
 """By code, or by circuit: what it keeps back. The words of the error say why."""
 MOVERS = {
@@ -30,40 +30,40 @@ MOVERS = {
     "paused_disk": Mover.OPERATOR,
 }
 """Who ends it, where that is not the provider; such a thing is a problem at once, the rest only if it lasts."""
-_STOPS = {lanes.VENDOR: CALLS, lanes.DISK: WRITES, lanes.CREATE: frozenset({CREATE})}
+_STOPS = {circuits.VENDOR: CALLS, circuits.DISK: WRITES, circuits.CREATE: frozenset({CREATE})}
 
 
 ACCOUNT_CODES = frozenset(code for code, mover in MOVERS.items() if mover is Mover.ACCOUNT)
 
 
-def blocker_of(gate: Gate, lane: Lane, stops: frozenset[str] | None = None) -> Blocker:
+def blocker_of(gate: Gate, circuit: Circuit, stops: frozenset[str] | None = None) -> Blocker:
     """An open circuit as a reason; `stops` where it does not keep back what its kind does."""
-    mover = MOVERS.get(lane.code, Mover.PROVIDER)
-    passing = lane.code == "in_flight_limit" or lane.failures < PASSING_FAILURES
-    hint = lane.hint
+    mover = MOVERS.get(circuit.code, Mover.PROVIDER)
+    passing = circuit.code == "in_flight_limit" or circuit.failures < PASSING_FAILURES
+    hint = circuit.hint
     if hint is None and isinstance(gate, Moment) and gate.holder is None:
         hint = "It is tried again as soon as a process runs; nothing is lost."
     return Blocker(
-        code=lane.code,
-        text=_TEXTS.get(lane.code, _TEXTS[lane.name]).format(provider=gate.provider),
-        words=lane.message,
+        code=circuit.code,
+        text=_TEXTS.get(circuit.code, _TEXTS[circuit.name]).format(provider=gate.provider),
+        words=circuit.message,
         next=hint
-        or f"It is tried again at {iso(lane.until_at)}; nothing is lost and nothing needs to be done.",
+        or f"It is tried again at {iso(circuit.until_at)}; nothing is lost and nothing needs to be done.",
         moved_by=mover,
         severity="info" if passing and mover is Mover.PROVIDER else "problem",
-        stops=_STOPS[lane.name] if stops is None else stops,
-        circuit=lane.name,
-        since=lane.since_at,
-        until=lane.until_at,
+        stops=_STOPS[circuit.name] if stops is None else stops,
+        circuit=circuit.name,
+        since=circuit.since_at,
+        until=circuit.until_at,
     )
 
 
-def account_refused(open_circuits: Iterable[Lane]) -> Lane | None:
+def account_refused(open_circuits: Iterable[Circuit]) -> Circuit | None:
     """The circuit that is open because the key or the account is refused."""
     return next((each for each in open_circuits if MOVERS.get(each.code) is Mover.ACCOUNT), None)
 
 
-def sending_refused(open_circuits: Mapping[str, Lane]) -> Lane | None:
+def sending_refused(open_circuits: Mapping[str, Circuit]) -> Circuit | None:
     """The circuit that is open because the provider refuses one batch after another."""
-    found = open_circuits.get(lanes.CREATE)
+    found = open_circuits.get(circuits.CREATE)
     return found if found is not None and found.code == SEND_REFUSED else None

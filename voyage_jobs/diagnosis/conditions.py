@@ -10,8 +10,8 @@ from voyage_jobs.diagnosis.blocker import (
     CREATE,
     EVERY_STEP,
     OF_A_BATCH,
-    PACK,
     RECONCILE,
+    ASSEMBLE,
     SUBMIT,
     Blocker,
     Mover,
@@ -261,7 +261,7 @@ def _text_missing(moment: Moment, _say: Say) -> Blockers:
 def text_missing(text: str) -> Blocker:
     """What is to be sent or shown has no text: its file is not what it was when it was read."""
     hint = "Nothing to do: the next scan that finds the files reads them again."
-    stops = frozenset({PACK, "publish"})
+    stops = frozenset({ASSEMBLE, "publish"})
     return Blocker(text, hint, "text_missing", Mover.PROCESS, "wait", stops=stops)
 
 

@@ -12,9 +12,9 @@ from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.profile import Profile
-from voyage_jobs.state import batches, foresight, ledger, rebuild, shelf
+from voyage_jobs.state import batches, foresight, ledger, previous_table, rebuild
+from voyage_jobs.state.previous_table import Previous
 from voyage_jobs.state.rebuild import Build, Progress, Spent
-from voyage_jobs.state.shelf import Previous
 from voyage_jobs.state.story import View
 from voyage_jobs.states import UNFINISHED
 
@@ -38,14 +38,14 @@ class Vectors:
     change_usd: float | None
 
     @property
-    def in_force(self) -> Profile | None:
+    def active(self) -> Profile | None:
         """Under which texts are embedded."""
         return self.table if self.build is None else self.build.target
 
     @property
     def changed(self) -> bool:
         """Whether the configuration asks for something else."""
-        return self.in_force is not None and self.in_force != self.asked
+        return self.active is not None and self.active != self.asked
 
 
 def look(connection: View, settings: Settings, now: int) -> Vectors:
@@ -73,7 +73,7 @@ def look(connection: View, settings: Settings, now: int) -> Vectors:
         spent=spent,
         unread_paths=paths,
         likely_at=likely_at,
-        previous=shelf.previous(connection),
+        previous=previous_table.previous(connection),
         change_tokens=change_tokens,
         change_usd=None if change_tokens is None else ledger.usd(change_tokens, batch_price(settings)),
     )

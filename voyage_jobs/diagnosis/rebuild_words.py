@@ -20,12 +20,16 @@ BLOCKED_HINT = (
 BUILDING_HINT = "`voyage-jobs reprofile --status` tells more; `voyage-jobs reprofile --abandon` gives it up."
 
 
-def changed(asked: Profile, in_force: Profile, build: Build | None, cost: str = "") -> tuple[str, str]:
+def changed(asked: Profile, active: Profile, build: Build | None, cost: str = "") -> tuple[str, str]:
     """(message, hint): the configuration asks for other vectors than those in force. `cost`: what that takes."""
     if build is not None:
-        message = f"[voyage] asks for {asked.told}, and a table for {in_force.told} is being built: nothing is sent."
+        message = (
+            f"[voyage] asks for {asked.told}, and a table for {active.told} is being built: nothing is sent."
+        )
         return message, BUILD_CHANGED_HINT
-    message = f"[voyage] asks for {asked.told}; the table has {in_force.told}. Nothing is sent until that is settled."
+    message = (
+        f"[voyage] asks for {asked.told}; the table has {active.told}. Nothing is sent until that is settled."
+    )
     return message + (f" The change would cost {cost}." if cost else ""), CHANGED_HINT
 
 
@@ -52,9 +56,9 @@ def building(build: Build, found: Progress | None) -> str:
     return f"A table for {build.target.told} is being built: {left}."
 
 
-def plan_warning(asked: Profile, in_force: Profile) -> str:
+def plan_warning(asked: Profile, active: Profile) -> str:
     """What a plan is about while the configuration asks for other vectors than those in force."""
     return (
         f"This is what it costs to embed everything for {asked.told}, as [voyage] asks; the table has, or will have,"
-        f" {in_force.told}: `sync` and `run` send nothing of it until `voyage-jobs reprofile`."
+        f" {active.told}: `sync` and `run` send nothing of it until `voyage-jobs reprofile`."
     )

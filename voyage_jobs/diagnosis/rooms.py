@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from voyage_jobs.clock import US
 from voyage_jobs.config.sections import BudgetSettings, SourceSettings
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.state import ledger, notes, sources
+from voyage_jobs.state import ledger, meta, sources
 
 _SPANS = ("daily", "monthly")
 
@@ -60,7 +60,7 @@ def next_start_us(now: int, *, month: bool) -> int:
 
 
 def _run_rooms(connection: Any, price: float | None) -> Iterator[Room]:
-    note = notes.get(connection, notes.RUN_BUDGET)
+    note = meta.get(connection, meta.RUN_BUDGET)
     run = {} if note is None else json.loads(note)
     if run.get("usd") is None and run.get("tokens") is None:
         return

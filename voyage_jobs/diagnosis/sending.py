@@ -10,7 +10,7 @@ from voyage_jobs.diagnosis.blocker import (
     EVERY_STEP,
     NOTHING_TO_DO,
     OF_A_BATCH,
-    PACK,
+    ASSEMBLE,
     SUBMIT,
     Mover,
 )
@@ -18,10 +18,10 @@ from voyage_jobs.diagnosis.entry import Blockers, Cause, Say, entered_in
 from voyage_jobs.diagnosis.rebuild import Vectors
 from voyage_jobs.diagnosis.snapshot import Facts, Gate, Moment
 from voyage_jobs.plural import counted
-from voyage_jobs.state import lanes
+from voyage_jobs.state import circuits as circuit_store
 from voyage_jobs.state.batches import SEND_REFUSED, UNUSABLE
+from voyage_jobs.state.last_errors import FATAL
 from voyage_jobs.state.pauses import EVERYTHING, SENDING
-from voyage_jobs.state.troubles import FATAL
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
 
 MOST_HELD_UP = 4
@@ -35,7 +35,7 @@ cause = entered_in(CAUSES)
 # --- what only you move on ---
 
 
-@cause("profile_changed", moved_by=Mover.DECISION, stops=(PACK, SUBMIT))
+@cause("profile_changed", moved_by=Mover.DECISION, stops=(ASSEMBLE, SUBMIT))
 def _other_profile(gate: Gate, say: Say) -> Blockers:
     if gate.active is not None and gate.active != gate.asked:
         cost = _cost(gate.vectors) if isinstance(gate, Facts) else ""
@@ -74,7 +74,7 @@ def _unusable(gate: Gate, say: Say) -> Blockers:
                 f"The results of batch {batch.ref} cannot be used{rest}",
                 batch.hint or f"`voyage-jobs history {batch.ref}`",
                 words=batch.reason,
-                stops=frozenset({PACK, SUBMIT}) if all_ else OF_A_BATCH,
+                stops=frozenset({ASSEMBLE, SUBMIT}) if all_ else OF_A_BATCH,
                 batch=None if all_ else batch.ref,
                 name=batch.ref,
                 since=batch.failing_since,
@@ -84,31 +84,31 @@ def _unusable(gate: Gate, say: Say) -> Blockers:
 
 @cause(*sorted(circuits.ACCOUNT_CODES))
 def _account(gate: Gate, _say: Say) -> Blockers:
-    found = circuits.account_refused(gate.lanes.values())
+    found = circuits.account_refused(gate.circuits.values())
     if found is not None:
         yield circuits.blocker_of(gate, found)
 
 
 @cause(SEND_REFUSED)
 def _refused_alike(gate: Gate, _say: Say) -> Blockers:
-    found = circuits.sending_refused(gate.lanes)
+    found = circuits.sending_refused(gate.circuits)
     if found is None:
         return
     # The batch that is tried every hour may have been cancelled: then another is chosen when it is time for a try.
     has_probe = any(batch.state in BEFORE_THE_JOB or batch.state is Batch.CREATING for batch in gate.open)
-    stops = frozenset({PACK, SUBMIT, CREATE} if has_probe or found.until_at > gate.now else ())
+    stops = frozenset({ASSEMBLE, SUBMIT, CREATE} if has_probe or found.until_at > gate.now else ())
     yield circuits.blocker_of(gate, found, stops)
 
 
 @cause("paused", moved_by=Mover.OPERATOR, severity="info")
 def _pauses(gate: Gate, say: Say) -> Blockers:
     """An operator wants it so: an info, which the headline repeats."""
-    of = {EVERYTHING: frozenset({"scan", PACK, SUBMIT}), SENDING: frozenset({PACK, SUBMIT})}
+    of = {EVERYTHING: frozenset({"scan", ASSEMBLE, SUBMIT}), SENDING: frozenset({ASSEMBLE, SUBMIT})}
     for pause in gate.pauses.by_what.values():
         yield say(
             str(pause),
             f"`{pause.ended_by}` lets it resume.",
-            stops=of.get(pause.what, frozenset({"scan", PACK})),
+            stops=of.get(pause.what, frozenset({"scan", ASSEMBLE})),
             source=pause.source,
             name=None if pause.source else pause.what,
             since=pause.since_at,
@@ -116,13 +116,13 @@ def _pauses(gate: Gate, say: Say) -> Blockers:
         )
 
 
-@cause("max_inputs", needs=Moment, moved_by=Mover.PROCESS, stops=(PACK,))
+@cause("max_inputs", needs=Moment, moved_by=Mover.PROCESS, stops=(ASSEMBLE,))
 def _most_inputs(moment: Moment, say: Say) -> Blockers:
     if moment.run is not None and moment.run.most_inputs_reached and moment.waiting.embeddings:
         yield say("--max-inputs is reached", "`voyage-jobs sync` sends the rest.")
 
 
-@cause("budget_reached", needs=Moment, moved_by=Mover.TIME, stops=(PACK,))
+@cause("budget_reached", needs=Moment, moved_by=Mover.TIME, stops=(ASSEMBLE,))
 def _budgets(moment: Moment, say: Say) -> Blockers:
     for room in filter(moment.is_tight, moment.rooms):
         tokens = moment.tokens_kept_by(room)
@@ -144,7 +144,7 @@ def _budgets(moment: Moment, say: Say) -> Blockers:
 
 @cause("process_failed", needs=Facts, moved_by=Mover.OPERATOR)
 def _process_failed(facts: Facts, say: Say) -> Blockers:
-    failed = next((each for each in facts.troubles if each.code == FATAL and each.over_at is None), None)
+    failed = next((each for each in facts.last_errors if each.code == FATAL and each.over_at is None), None)
     if facts.holder is None and failed is not None:
         yield say(
             f"The last process ended by an error in step {failed.step} at {iso(failed.last_at)}",
@@ -182,7 +182,7 @@ def _last_sign(moment: Moment) -> str:
 
 @cause("unreachable", "unavailable", "intercepted", "rate_limited", "bad_answer", "paused_disk")
 def _circuits(gate: Gate, _say: Say) -> Blockers:
-    found = (gate.lanes.get(name) for name in (lanes.VENDOR, lanes.DISK))
+    found = (gate.circuits.get(name) for name in (circuit_store.VENDOR, circuit_store.DISK))
     for each in found:
         if each is not None and each.code not in circuits.ACCOUNT_CODES:
             yield circuits.blocker_of(gate, each)
@@ -198,14 +198,14 @@ def _claiming(gate: Gate, say: Say) -> Blockers:
         yield say(f"The jobs at {gate.provider} are looked through first: {why}", NOTHING_TO_DO)
 
 
-@cause("recounting", moved_by=Mover.PROCESS, severity="wait", stops=(PACK,))
+@cause("recounting", moved_by=Mover.PROCESS, severity="wait", stops=(ASSEMBLE,))
 def _recounting(gate: Gate, say: Say) -> Blockers:
     if gate.recounting:
         text = "A new tokenizer is in use: what waits is counted again before anything is sent"
         yield say(text, NOTHING_TO_DO)
 
 
-@cause("in_flight_full", moved_by=Mover.PROVIDER, severity="wait", stops=(PACK,))
+@cause("in_flight_full", moved_by=Mover.PROVIDER, severity="wait", stops=(ASSEMBLE,))
 def _in_flight_full(gate: Gate, say: Say) -> Blockers:
     (jobs, tokens), batching = gate.in_flight, gate.settings.batching
     first = gate.next_tokens if isinstance(gate, Moment) else 1
@@ -222,12 +222,12 @@ def _in_flight_full(gate: Gate, say: Say) -> Blockers:
 @cause("in_flight_limit")
 def _create(gate: Gate, _say: Say) -> Blockers:
     """New jobs wait, all else goes on."""
-    found = gate.lanes.get(lanes.CREATE)
+    found = gate.circuits.get(circuit_store.CREATE)
     if found is not None and found.code != SEND_REFUSED:
         yield circuits.blocker_of(gate, found)
 
 
-@cause("one_at_a_time", moved_by=Mover.PROCESS, severity="wait", stops=(PACK,))
+@cause("one_at_a_time", moved_by=Mover.PROCESS, severity="wait", stops=(ASSEMBLE,))
 def _one_at_a_time(gate: Gate, say: Say) -> Blockers:
     for batch in gate.open:
         if batch.state in BEFORE_THE_JOB and batch.due_at <= gate.now:
@@ -238,7 +238,7 @@ def _one_at_a_time(gate: Gate, say: Say) -> Blockers:
             return
 
 
-@cause("held_up", moved_by=Mover.TIME, severity="wait", stops=(PACK,))
+@cause("held_up", moved_by=Mover.TIME, severity="wait", stops=(ASSEMBLE,))
 def _held_up(gate: Gate, say: Say) -> Blockers:
     """Batches that cannot be sent now wait aside, but not too many of them."""
     aside = [
@@ -255,7 +255,7 @@ def _held_up(gate: Gate, say: Say) -> Blockers:
         )
 
 
-@cause("gathering", needs=Moment, moved_by=Mover.TIME, severity="wait", stops=(PACK,))
+@cause("gathering", needs=Moment, moved_by=Mover.TIME, severity="wait", stops=(ASSEMBLE,))
 def _gathering(moment: Moment, say: Say) -> Blockers:
     batching, waiting = moment.settings.batching, moment.waiting
     if waiting.oldest_at is None or waiting.embeddings >= batching.min_inputs:
@@ -267,7 +267,7 @@ def _gathering(moment: Moment, say: Say) -> Blockers:
         yield say(text, "Nothing to do; `voyage-jobs sync` sends it at once.", until=until)
 
 
-@cause("not_planned", needs=Moment, moved_by=Mover.PROCESS, severity="wait", stops=(PACK,))
+@cause("not_planned", needs=Moment, moved_by=Mover.PROCESS, severity="wait", stops=(ASSEMBLE,))
 def _not_planned(moment: Moment, say: Say) -> Blockers:
     if moment.run is not None and moment.run.planned and moment.waiting.embeddings:
         yield say("the plan does not name them", "`voyage-jobs sync` sends the rest.")

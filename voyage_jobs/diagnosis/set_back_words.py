@@ -33,10 +33,12 @@ _COPIES = 2  # times in a week that only the provider's list of jobs told
 def found(what: SetBack, provider: str, *, claiming: bool) -> str:
     """What it was, and what was taken in and claimed."""
     cause = _WHAT.get(what.cause, "state.db is older than the stored vectors").format(provider=provider)
-    verb = "was" if what.packs == 1 else "were"
-    packs = f"{counted(what.packs, 'file')} with {counted(what.embeddings, 'embedding')} {verb} taken in"
+    verb = "was" if what.segments == 1 else "were"
+    segments = (
+        f"{counted(what.segments, 'file')} with {counted(what.embeddings, 'embedding')} {verb} taken in"
+    )
     goes_on = f" Jobs at {provider} are looked through before anything is sent." if claiming else ""
-    return f"{cause}: {packs}; {counted(what.jobs, 'job')} claimed.{goes_on}"
+    return f"{cause}: {segments}; {counted(what.jobs, 'job')} claimed.{goes_on}"
 
 
 def is_copied(what: SetBack) -> bool:

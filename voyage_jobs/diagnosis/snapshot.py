@@ -29,31 +29,31 @@ from voyage_jobs.state import (
     counts,
     embeddings,
     foresight,
+    last_errors,
     ledger,
-    notes,
+    meta,
     notices,
     publications,
     setback,
     sources,
-    tally,
-    troubles,
+    stats,
 )
-from voyage_jobs.state import lanes as lane_store
+from voyage_jobs.state import circuits as circuit_store
 from voyage_jobs.state import pauses as pause_store
 from voyage_jobs.state import rebuild as builds
 from voyage_jobs.state.batches import UNUSABLE, BatchRow
+from voyage_jobs.state.circuits import Circuit
 from voyage_jobs.state.counts import Counted
 from voyage_jobs.state.door import open_state
-from voyage_jobs.state.lanes import Lane
+from voyage_jobs.state.last_errors import Counters, LastError
 from voyage_jobs.state.ledger import Totals
-from voyage_jobs.state.notes import Here
+from voyage_jobs.state.meta import Here
 from voyage_jobs.state.notices import Untold
 from voyage_jobs.state.pauses import Pauses
 from voyage_jobs.state.rebuild import Build, Progress
 from voyage_jobs.state.setback import SetBack
 from voyage_jobs.state.sources import SourceRow
-from voyage_jobs.state.tally import SourceTally, Waiting
-from voyage_jobs.state.troubles import Counters, Trouble
+from voyage_jobs.state.stats import SourceTally, Waiting
 from voyage_jobs.states import BEFORE_THE_JOB, UNFINISHED, Batch
 from voyage_jobs.vendors.base import Vendor
 
@@ -83,7 +83,7 @@ class Gate:
     active: Profile | None
     build: Build | None
     profile_id: int
-    lanes: Mapping[str, Lane]
+    circuits: Mapping[str, Circuit]
     open: Sequence[BatchRow]
     """Unfinished and parked batches; for a step that sends only those that are not known to have a job."""
     in_flight: tuple[int, int]
@@ -207,7 +207,7 @@ class Facts(Moment):
     """The format of the table, while it is being brought to the present one."""
     watching: Mapping[str, Mapping[str, object]]
     """By source, how its watching goes; empty where no daemon runs."""
-    troubles: Sequence[Trouble]
+    last_errors: Sequence[LastError]
     counters: Counters
     daemon_died: bool
     """Whether the last `run` is not there and did not take leave."""
@@ -261,7 +261,7 @@ def gate(context: Context, connection: Any, unsent: list[BatchRow] | None = None
 
 def _of_gate(connection: Any, now: int, found: list[BatchRow]) -> dict[str, Any]:
     return {
-        "lanes": lane_store.closed(connection),
+        "lanes": circuit_store.tripped(connection),
         "open": found,
         "in_flight": batches.in_flight(connection),
         "pauses": pause_store.now(connection, now),
@@ -278,7 +278,7 @@ def moment_of(context: Context, connection: Any) -> Moment:
 
 def moment(connection: Any, settings: Settings, now: int) -> Moment:
     """A moment. `settings` are those of the configuration."""
-    active = builds.in_force(connection)
+    active = builds.active(connection)
     working = settings if active is None else with_profile(settings, active)
     profile_id = None if active is None else foresight.profile_row(connection, active.fingerprint)
     rooms = list(every_room(connection, working, batch_price(working), now))
@@ -292,9 +292,9 @@ def moment(connection: Any, settings: Settings, now: int) -> Moment:
         profile_id=profile_id or 0,
         **_of_gate(connection, now, batches.in_state(connection, *OPEN)),
         holder=lock.holder(settings.paths.lock),
-        here=notes.who(connection),
+        here=meta.who(connection),
         sources=sources.all_sources(connection),
-        waiting=tally.waiting(connection),
+        waiting=stats.waiting(connection),
         waiting_by_source=embeddings.waiting_by_source(connection, profile_id or 0) if by_source else {},
         rooms=rooms,
         took=batches.durations_s(connection, HISTORY),
@@ -306,7 +306,7 @@ def gather(settings: Settings, clock: Clock) -> Facts:
     now = now_us(clock)
     with open_state(settings).read() as connection:
         base = moment(connection, settings, now)
-        tallies = tally.by_source(connection)
+        tallies = stats.by_source(connection)
         vectors = rebuild.look(connection, settings, now)
         known = {each.name: getattr(base, each.name) for each in fields(base)}
         failed = sum(each.chunks["failed"] for each in tallies.values())
@@ -315,33 +315,33 @@ def gather(settings: Settings, clock: Clock) -> Facts:
         known["progress"], known["noun"] = vectors.progress, "chunk"
         return Facts(
             **known,
-            page_problem=notes.get(connection, notes.PAGE),
+            page_problem=meta.get(connection, meta.PAGE),
             vectors=vectors,
             price=batch_price(base.settings),
             tallies=tallies,
-            batches_by_state=tally.batches_by_state(connection),
+            batches_by_state=stats.batches_by_state(connection),
             refused=batches.in_state(connection, Batch.REFUSED),
-            since=tally.in_state_since(connection, [batch.id for batch in base.open]),
+            since=stats.in_state_since(connection, [batch.id for batch in base.open]),
             totals=ledger.totals(connection),
             duplicates=batches.count_duplicates(connection),
-            failure_reasons=tally.failure_reasons(connection, _REASONS) if failed else [],
-            ready_since=tally.ready_since(connection),
+            failure_reasons=stats.failure_reasons(connection, _REASONS) if failed else [],
+            ready_since=stats.ready_since(connection),
             counted=counts.counted(connection),
             table_version=publications.last_table_version(connection),
             table_exists=_table_exists(settings),
             set_back=setback.recent(connection, now),
             unchecked_since=setback.unchecked_since(connection),
-            older_format=notes.get(connection, notes.FORMAT),
+            older_format=meta.get(connection, meta.FORMAT),
             untold=notices.untold(connection, UNTOLD_FAILURES, now - int(UNTOLD_S * US)),
-            watching=notes.watching(connection, base.holder),
-            troubles=troubles.recent(connection, now),
-            counters=troubles.counted(connection),
-            daemon_died=notes.get(connection, notes.DAEMON) is not None,
-            unclosed=tally.unclosed(connection),
-            leaving_since=tally.leaving_since(connection),
-            missing_since=tally.missing_since(connection),
-            asked_since=tally.asked_since(connection),
-            oldest=tally.paths(connection, {k: t.oldest_document for k, t in tallies.items()}),
+            watching=meta.watching(connection, base.holder),
+            last_errors=last_errors.recent(connection, now),
+            counters=last_errors.counted(connection),
+            daemon_died=meta.get(connection, meta.DAEMON) is not None,
+            unclosed=stats.unclosed(connection),
+            leaving_since=stats.leaving_since(connection),
+            missing_since=stats.missing_since(connection),
+            asked_since=stats.asked_since(connection),
+            oldest=stats.paths(connection, {k: t.oldest_document for k, t in tallies.items()}),
         )
 
 

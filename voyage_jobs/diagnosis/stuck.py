@@ -169,7 +169,7 @@ def _unsent(facts: Facts, found: Found) -> Iterator[Stuck]:
     since, limit_s = facts.waiting.oldest_at, facts.settings.batching.linger_s + STUCK_S
     message = f"Not sent since {iso(since)}: {counted(facts.waiting.embeddings, 'embedding')}."
     hint = "Look at the log of the running process; files that changed or vanished are taken up by the next scan."
-    about = ("not_sent", "embedding", None, "wanted", "pack")
+    about = ("not_sent", "embedding", None, "wanted", "assemble")
     yield from _past(facts, about, since, limit_s, because, message, hint)
 
 

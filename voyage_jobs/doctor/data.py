@@ -1,4 +1,4 @@
-"""The data folder and what lies in it: lock, state, packs, table."""
+"""The data folder and what lies in it: lock, state, segments, table."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from voyage_jobs.diagnosis import rebuild_words, set_back_words
 from voyage_jobs.diagnosis.conditions import HEARTBEAT_OLD_S
 from voyage_jobs.doctor.check import Check, bad, good, note, told
 from voyage_jobs.errors import ConfigError, StateError, VoyageJobsError
-from voyage_jobs.segments import PackStore
-from voyage_jobs.state import audit, batches, health, notes, publications, rebuild, setback
+from voyage_jobs.segments import SegmentStore
+from voyage_jobs.state import audit, batches, health, meta, publications, rebuild, setback
 from voyage_jobs.state.door import Reader, open_state
 from voyage_jobs.state.engine import SAFE_LIBRARY, library_is_safe, library_version
 from voyage_jobs.table import TableDoor
@@ -49,7 +49,7 @@ def check_data(settings: Settings, clock: Clock, door: TableDoor) -> Iterator[Ch
         yield from _state(state)
         yield from _set_back(state, settings, clock)
         yield _profile(state, settings)
-        yield _packs(state, PackStore(settings.paths.vectors))
+        yield _segments(state, SegmentStore(settings.paths.vectors))
         yield _table(state, door)
     except StateError as exc:
         yield told("state", exc)
@@ -106,7 +106,7 @@ def _holder(settings: Settings, clock: Clock) -> Check:
         return note("process", "none is at work here")
     try:
         with open_state(settings).read() as connection:
-            here = notes.who(connection)
+            here = meta.who(connection)
     except StateError:
         here = None
     if here is None:
@@ -155,9 +155,9 @@ def _profile(store: Reader, settings: Settings) -> Check:
     asked = profile_of(settings)
     with store.read() as connection:
         served, build = rebuild.served(connection), rebuild.build(connection)
-    in_force = served if build is None else build.target
-    if in_force is not None and in_force != asked:
-        message, hint = rebuild_words.changed(asked, in_force, build)
+    active = served if build is None else build.target
+    if active is not None and active != asked:
+        message, hint = rebuild_words.changed(asked, active, build)
         return bad("profile", message.removesuffix("."), hint, exit_code=6)
     if build is not None and served is not None:
         return note(
@@ -166,19 +166,21 @@ def _profile(store: Reader, settings: Settings) -> Check:
     return good("profile", asked.told)
 
 
-def _packs(store: Reader, packs: PackStore) -> Check:
+def _segments(store: Reader, segments: SegmentStore) -> Check:
     with store.read() as connection:
-        known = [pack for pack in batches.all_packs(connection) if audit.is_needed(connection, pack.id)]
-    wrong = [pack.name for pack in known if _size(packs, pack.name) != pack.bytes]
+        known = [
+            segment for segment in batches.all_segments(connection) if audit.is_needed(connection, segment.id)
+        ]
+    wrong = [segment.name for segment in known if _size(segments, segment.name) != segment.bytes]
     if wrong:
-        why = f"{len(wrong)} of {len(known)} packs are missing or cut: {', '.join(wrong[:3])}"
+        why = f"{len(wrong)} of {len(known)} segments are missing or cut: {', '.join(wrong[:3])}"
         return bad("packs", why, "`voyage-jobs verify --repair --dry-run` tells what it takes to mend that.")
-    return good("packs", f"{len(known)}, {sum(pack.bytes for pack in known):,} bytes, all there")
+    return good("packs", f"{len(known)}, {sum(segment.bytes for segment in known):,} bytes, all there")
 
 
-def _size(packs: PackStore, name: str) -> int | None:
+def _size(segments: SegmentStore, name: str) -> int | None:
     try:
-        return packs.path(name).stat().st_size
+        return segments.path(name).stat().st_size
     except OSError:
         return None
 
@@ -197,4 +199,4 @@ def _table(store: Reader, door: TableDoor) -> Check:
     if found.reason == "foreign":
         return told("table", ConfigError(found.detail, hint="Name another table in [lancedb] table."))
     why = found.detail or f"{door.place} went back to version {found.version} of {acknowledged}"
-    return bad("table", why, "The next sync or run publishes everything again from the packs, at no cost.")
+    return bad("table", why, "The next sync or run publishes everything again from the segments, at no cost.")

@@ -54,7 +54,7 @@ def of_batch(connection: View, batch: BatchRow) -> History:
         "input_bytes": batch.spool_bytes,
         "input_sha256": batch.spool_sha256,
         "request_params": orjson.loads(batch.request_params),
-        "packs": story.packs_of(connection, batch.id),
+        "packs": story.segments_of(connection, batch.id),
         "spend_tokens": ledger.of_batch(connection, batch.id),
     }
     outcomes = story.outcomes_of(connection, batch.id)
@@ -120,7 +120,7 @@ def of_embedding(connection: View, ref: EmbeddingRef) -> History:
             "tokens_estimated": found.tokens,
             "attempts": found.attempts,
             "refusals": found.refusals,
-            "pack": found.pack,
+            "pack": found.segment,
         },
         moments=[
             (found.wanted_at, 0, "wanted"),

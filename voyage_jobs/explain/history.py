@@ -10,7 +10,7 @@ from voyage_jobs.explain.document import of_chunk, of_document
 from voyage_jobs.explain.record import History
 from voyage_jobs.report import why_file
 from voyage_jobs.report.find import ChunkRef, EmbeddingRef, Meaning, OnDisk, find
-from voyage_jobs.state import notes
+from voyage_jobs.state import meta
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.story import View
@@ -49,7 +49,7 @@ def acts(settings: Settings, most: int) -> list[dict[str, object]]:
     Raises `StateError` if there is no state.
     """
     with open_state(settings).read() as connection:
-        found = notes.acts(connection, most)
+        found = meta.acts(connection, most)
     return [
         {
             "asked_at": iso(act.asked_at),

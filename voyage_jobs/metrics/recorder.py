@@ -11,7 +11,7 @@ from voyage_jobs.metrics.catalog import METRICS, Metric
 from voyage_jobs.observe import Call, Step
 
 # Put off by the way of things, not by trouble: the step that meets it has not failed.
-_NO_TROUBLE = {"in_flight_limit", "quarantined"}
+_NO_LAST_ERROR = {"in_flight_limit", "quarantined"}
 
 
 class Recorder:
@@ -23,7 +23,7 @@ class Recorder:
         self.registry: Any = CollectorRegistry()
         self._clock = clock
         self._kept = {metric.name: self._made(metric) for metric in METRICS if metric.of == "process"}
-        self._trouble = False
+        self._last_error = False
 
     def _made(self, metric: Metric) -> Any:
         from prometheus_client import Counter, Gauge, Histogram
@@ -36,16 +36,16 @@ class Recorder:
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[Step]:
         """Time it if it did anything; note whether it ended well."""
-        step, began, self._trouble = Step(name), self._clock.mono(), False
+        step, began, self._last_error = Step(name), self._clock.mono(), False
         try:
             yield step
         except BaseException:
-            self._trouble = True
+            self._last_error = True
             raise
         finally:
-            if step.did or self._trouble:
+            if step.did or self._last_error:
                 self._kept["step_seconds"].labels(name).observe(self._clock.mono() - began)
-            if self._trouble:
+            if self._last_error:
                 self._kept["step_failures_total"].labels(name).inc()
             else:
                 self._kept["step_last_success_timestamp_seconds"].labels(name).set(self._clock.wall())
@@ -62,7 +62,7 @@ class Recorder:
 
     def put_off(self, reason: str) -> None:
         """Count it; the step at hand is in trouble."""
-        self._trouble = self._trouble or reason not in _NO_TROUBLE
+        self._last_error = self._last_error or reason not in _NO_LAST_ERROR
         self._kept["retries_total"].labels(reason).inc()
 
     def lines(self, outcome: str, count: int) -> None:

@@ -19,7 +19,7 @@ from voyage_jobs.errors import StateError
 from voyage_jobs.metrics.catalog import BY_NAME
 from voyage_jobs.report.status import Report, examine
 from voyage_jobs.state.door import open_state
-from voyage_jobs.state.tally import Figures, figures
+from voyage_jobs.state.stats import Figures, figures
 from voyage_jobs.states import Attempt, Batch
 from voyage_jobs.table import TableFigures
 from voyage_jobs.version import __version__
@@ -87,7 +87,7 @@ class StateCollector:
         yield "table_versions", {}, None if table is None else table.versions
         yield "table_fragments", {}, None if table is None else table.fragments
         yield "disk_used_bytes", {"part": "state"}, open_state(settings).disk_bytes()
-        yield "disk_used_bytes", {"part": "vectors"}, counted.pack_bytes
+        yield "disk_used_bytes", {"part": "vectors"}, counted.segment_bytes
         yield "disk_used_bytes", {"part": "spool"}, _files_in(paths.spool)
         yield "disk_used_bytes", {"part": "table"}, None if table is None else table.bytes
         yield "disk_free_bytes", {}, _free(settings.data_dir)
@@ -100,8 +100,8 @@ def _health(report: Report, problems: list[Blocker], facts: Facts) -> Iterator[S
         yield "problems", {"code": code, "severity": severity}, count
     yield "worker_running", {}, float(report["daemon"]["running"])
     yield "worker_heartbeat_age_seconds", {}, report["daemon"]["heartbeat_age_s"]
-    for lane in facts.lanes.values():
-        yield "lane_closed", {"lane": lane.name, "code": lane.code}, 1
+    for circuit in facts.circuits.values():
+        yield "lane_closed", {"lane": circuit.name, "code": circuit.code}, 1
 
 
 def _corpus(report: Report, facts: Facts, counted: Figures) -> Iterator[Sample]:

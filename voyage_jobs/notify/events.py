@@ -17,7 +17,7 @@ MEANINGS = {
 """Every event, and what it means."""
 
 # What a person, or time, must mend before all is well again.
-TROUBLE = ("failed", "parked", "frozen", "budget", "stale", "refused")
+PROBLEMS = ("failed", "parked", "frozen", "budget", "stale", "refused")
 
 
 @dataclass(frozen=True)

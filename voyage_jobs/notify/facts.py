@@ -16,7 +16,7 @@ from voyage_jobs.diagnosis.snapshot import moment_of
 from voyage_jobs.notify.events import Fact
 from voyage_jobs.plural import counted
 from voyage_jobs.state import notices
-from voyage_jobs.state.remaining import Work
+from voyage_jobs.state.backlog import Work
 from voyage_jobs.steps.context import Context
 
 EVENT_OF = {
@@ -32,7 +32,7 @@ EVENT_OF = {
 """The event by which each code is told; the other codes are for who looks at `status`."""
 
 
-def troubles(context: Context, connection: Any) -> Iterator[Fact]:
+def last_errors(context: Context, connection: Any) -> Iterator[Fact]:
     """Everything that is wrong."""
     moment = replace(moment_of(context, connection), failed=notices.count_failed(connection))
     yield from (_fact(each) for each in blockers(moment) if each.code in EVENT_OF)

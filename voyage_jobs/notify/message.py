@@ -9,7 +9,7 @@ import orjson
 
 from voyage_jobs.clock import iso
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.notify.events import MEANINGS, TROUBLE, Fact
+from voyage_jobs.notify.events import PROBLEMS, MEANINGS, Fact
 from voyage_jobs.redact import redact
 from voyage_jobs.version import __version__
 
@@ -20,7 +20,7 @@ def message(fact: Fact, notice_id: str, now: int, settings: Settings, *, test: b
         "id": notice_id,
         "event": fact.event,
         "key": fact.key,
-        "severity": "problem" if fact.event in TROUBLE else "info",
+        "severity": "problem" if fact.event in PROBLEMS else "info",
         "message": fact.message,
         "hint": fact.hint,
         "at": iso(now),

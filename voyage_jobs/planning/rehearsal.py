@@ -20,7 +20,7 @@ from voyage_jobs.diagnosis.rooms import Room
 from voyage_jobs.diagnosis.rooms import rooms as all_rooms
 from voyage_jobs.planning.input_files import InputFiles
 from voyage_jobs.profile import Profile
-from voyage_jobs.segments import PackStore
+from voyage_jobs.segments import SegmentStore
 from voyage_jobs.state import batches, embeddings, foresight, pauses, rebuild, sources
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.documents import Vanished
@@ -30,12 +30,12 @@ from voyage_jobs.state.pauses import Pauses
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.states import BEFORE_THE_JOB
 from voyage_jobs.steps import budget
+from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.context import Context, Progress, encoded
 from voyage_jobs.steps.ending import abandon
-from voyage_jobs.steps.pack import pack
 from voyage_jobs.steps.recount import recount
-from voyage_jobs.steps.recover_packs import adopt_packs
-from voyage_jobs.steps.recovery import lose_missing_packs
+from voyage_jobs.steps.recover_segments import adopt_segments
+from voyage_jobs.steps.recovery import lose_missing_segments
 from voyage_jobs.steps.reprofile import BEGIN, reprofile, take_up_profile
 from voyage_jobs.steps.scan import Scan
 from voyage_jobs.steps.submit import input_lines
@@ -66,7 +66,7 @@ class Rehearsal:
 
     context: Context
     since: Since
-    in_force: Profile | None
+    active: Profile | None
     paused: Pauses
     rooms: list[Room]
     rows: list[SourceRow]
@@ -84,8 +84,8 @@ class Rehearsal:
             yield self._scan(row, on_skip)
             if at == 0:
                 self._send_older(files)
-            self._pack(files)  # once: then `sync` begins the scan of the next
-        while self._pack(files) or self._wait():
+            self._assemble(files)  # once: then `sync` begins the scan of the next
+        while self._assemble(files) or self._wait():
             pass
         files.drop()
         with self.context.store.write() as tx:
@@ -120,13 +120,13 @@ class Rehearsal:
                 files.take(batch)
             self._send(batch)
 
-    def _pack(self, files: InputFiles) -> bool:
+    def _assemble(self, files: InputFiles) -> bool:
         """Pack one batch if there is something to pack and room for it, and send it."""
         while recount(self.context):
             pass
         if self.most_inputs is not None and self.most_inputs <= 0:
             return False
-        did = pack(self.context, eager=True, most_inputs=self.most_inputs)
+        did = assemble(self.context, eager=True, most_inputs=self.most_inputs)
         for batch in self._packed():
             files.take(batch)
             self._send(batch)
@@ -184,7 +184,7 @@ def rehearsal(
             clock=clock,
             store=store,
             client=cast(Any, NoVendor()),
-            packs=PackStore(settings.paths.vectors),
+            segments=SegmentStore(settings.paths.vectors),
             log=NoLog(),
             table_door=LanceDoor(settings.lancedb.uri, settings.lancedb.table, profile_of(settings)),
             progress=progress,
@@ -192,15 +192,15 @@ def rehearsal(
             rehearsal=True,
         )
         with store.read() as connection:
-            in_force = rebuild.in_force(connection)
+            active = rebuild.active(connection)
             paused = pauses.now(connection, now_us(clock))
         _take_up(context)
         with store.write() as tx:
             sources.configure(tx, [(source.name, encoded(source.path)) for source in settings.sources])
             for what in paused.by_what:
                 pauses.end(tx, what)
-        adopt_packs(context)
-        lose_missing_packs(context)
+        adopt_segments(context)
+        lose_missing_segments(context)
         foresee_interrupted(context)
         with store.write() as tx:
             since = foresight.begin(tx, context.profile_id)
@@ -208,7 +208,7 @@ def rehearsal(
         budget.begin_run(context)
         with store.read() as connection:
             rooms = list(all_rooms(connection, context.settings, context.price, now_us(clock)))
-        yield Rehearsal(context, since, in_force, paused, rooms, rows, most_inputs)
+        yield Rehearsal(context, since, active, paused, rooms, rows, most_inputs)
 
 
 def _take_up(context: Context) -> None:

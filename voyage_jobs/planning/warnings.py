@@ -41,8 +41,8 @@ def warnings(
 def _about_settings(tried: Rehearsal) -> Iterator[str]:
     profile, count = tried.context.asked, tried.context.count
     yield from tried.context.vendor.doubts(profile)
-    if tried.in_force is not None and tried.in_force != profile:
-        yield plan_warning(profile, tried.in_force)
+    if tried.active is not None and tried.active != profile:
+        yield plan_warning(profile, tried.active)
     if count.flaw is not None:
         yield f"Tokens are estimated: {count.flaw}."
 

@@ -8,7 +8,7 @@ from voyage_jobs import lock
 from voyage_jobs.clock import US, Clock, now_us
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import StateError
-from voyage_jobs.state import notes
+from voyage_jobs.state import meta
 from voyage_jobs.state.door import open_state
 
 FRESH_S = 120.0
@@ -29,7 +29,7 @@ def pulse(settings: Settings, clock: Clock) -> Pulse:
         return Pulse(False, f"No process works on {settings.data_dir}.")
     try:
         with open_state(settings).read() as connection:
-            here = notes.who(connection)
+            here = meta.who(connection)
     except StateError as exc:
         return Pulse(False, f"Process {holder} holds the lock; {exc.message}")
     if here is None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.state import tally as store
+from voyage_jobs.state import stats as store
 from voyage_jobs.state.door import open_state
 
 _LOOKED_AT = 1_000

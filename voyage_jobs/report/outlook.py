@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from voyage_jobs.clock import US, iso
-from voyage_jobs.diagnosis.blocker import PACK, SUBMIT, Blocker, keeping
+from voyage_jobs.diagnosis.blocker import ASSEMBLE, SUBMIT, Blocker, keeping
 from voyage_jobs.diagnosis.snapshot import Facts
 from voyage_jobs.report import eta
 from voyage_jobs.report.eta import Expected
@@ -53,7 +53,7 @@ def unknown_because(facts: Facts, found: Sequence[Blocker]) -> str | None:
     if facts.open and all(batch.state is Batch.PARKED for batch in facts.open):
         return "parked"
     unsent = facts.waiting.embeddings or any(batch.state in BEFORE_THE_JOB for batch in facts.open)
-    steps = {"poll", "collect", *((PACK, SUBMIT) if unsent else ())}
+    steps = {"poll", "collect", *((ASSEMBLE, SUBMIT) if unsent else ())}
     held = next((each for each in keeping(found, *steps) if each.severity != "wait" and not each.batch), None)
     if held is not None:
         return held.code

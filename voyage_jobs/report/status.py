@@ -19,10 +19,10 @@ from voyage_jobs.sources import names
 from voyage_jobs.state import ledger
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.door import open_state
+from voyage_jobs.state.last_errors import LastError
 from voyage_jobs.state.pauses import Pause
 from voyage_jobs.state.sources import SourceRow
-from voyage_jobs.state.tally import PLACES, SourceTally
-from voyage_jobs.state.troubles import Trouble
+from voyage_jobs.state.stats import PLACES, SourceTally
 
 Report = dict[str, Any]
 
@@ -111,7 +111,7 @@ def _report(settings: Settings, facts: Facts, found: list[Blocker], told: list[B
         "table": _table(settings, _rows(facts), facts.table_version),
         "eta": outlook.outlook(facts, found),
         "stuck": [each.as_dict() for each in stuck.find(facts, found)],
-        "last_errors": [_error(each) for each in facts.troubles],
+        "last_errors": [_error(each) for each in facts.last_errors],
         "counters": asdict(facts.counters),
         "profile": rebuild.as_dict(facts.vectors),
         "problems": [problem.as_dict() for problem in told],
@@ -159,18 +159,18 @@ _MORE = {
 }
 
 
-def _error(trouble: Trouble) -> Report:
+def _error(last_error: LastError) -> Report:
     """The last error of a step, and the command that tells more."""
     return {
-        "step": trouble.step,
-        "code": trouble.code,
-        "message": trouble.message,
-        "hint": trouble.hint,
-        "times": trouble.times,
-        "first_at": iso(trouble.first_at),
-        "last_at": iso(trouble.last_at),
-        "over_at": iso(trouble.over_at),
-        "more": _MORE.get(trouble.step, "voyage-jobs doctor"),
+        "step": last_error.step,
+        "code": last_error.code,
+        "message": last_error.message,
+        "hint": last_error.hint,
+        "times": last_error.times,
+        "first_at": iso(last_error.first_at),
+        "last_at": iso(last_error.last_at),
+        "over_at": iso(last_error.over_at),
+        "more": _MORE.get(last_error.step, "voyage-jobs doctor"),
     }
 
 

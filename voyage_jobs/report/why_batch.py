@@ -76,13 +76,14 @@ def embedding(connection: View, moment: Moment, ref: EmbeddingRef) -> Answer:
     state = story.told_state(found.stored, last)
     uses = [u for u in story.uses_of(connection, found.id, _MOST_USES) if ref.slot in (None, u.slot)]
     facts = {
-        "embedding": _embedding(found.key.hex(), state, found.attempts, found.pack, lines),
+        "embedding": _embedding(found.key.hex(), state, found.attempts, found.segment, lines),
         "used_by": _uses(uses),
     }
     said = f"Embedding {key[:12]} {_needed(uses)}."
     if state is Embedding.HELD:
-        came = f"line {last.line} of batch {last.ref}" if last and last.outcome == SUCCESS else "a pack"
-        said += f" Its {'vector is' if found.vectors == 1 else 'vectors are'} here: from {came}, in pack {found.pack}."
+        came = f"line {last.line} of batch {last.ref}" if last and last.outcome == SUCCESS else "a segment"
+        are = "vector is" if found.vectors == 1 else "vectors are"
+        said += f" Its {are} here: from {came}, in segment {found.segment}."
         shown = sum(use.version_state == "published" for use in uses)
         published = None if not uses else shown > 0
         first = f"`voyage-jobs why {uses[0].source}:{names.display(uses[0].path)}`" if uses else NOTHING_TO_DO
@@ -131,13 +132,13 @@ def _needed(uses: list[Use]) -> str:
 
 
 def _embedding(
-    key: str, state: Embedding, attempts: int, pack: str | None, lines: list[LineStory]
+    key: str, state: Embedding, attempts: int, segment: str | None, lines: list[LineStory]
 ) -> dict[str, Any]:
     return {
         "key": key,
         "state": str(state),
         "attempts": attempts,
-        "pack": pack,
+        "pack": segment,
         "lines": [line_as_dict(line) for line in lines],
     }
 

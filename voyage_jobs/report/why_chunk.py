@@ -56,5 +56,5 @@ def chunk(connection: View, moment: Moment, ref: ChunkRef) -> Answer:
 
 def _came(found: ChunkStory) -> str:
     if found.last is None or found.last.outcome != SUCCESS:
-        return "Its vector came from a call of its own, or was taken in from a pack."
+        return "Its vector came from a call of its own, or was taken in from a segment."
     return f"Its vector came in line {found.last.line} of batch {found.last.ref}."

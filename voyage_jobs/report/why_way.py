@@ -77,7 +77,7 @@ def _provenance(wanted: VersionStory, chunks: Sequence[ChunkStory]) -> str:
         parts.append(f"{len(lines):,} went into batch {ref} ({word} {ranges(lines)})")
     at_once = [each for each in chunks if each.state is Embedding.HELD and each not in (*reused, *sent)]
     if at_once:
-        parts.append(f"{len(at_once):,} came from a pack")
+        parts.append(f"{len(at_once):,} came from a segment")
     return ": " + ", ".join(parts) if parts else ""
 
 

@@ -16,7 +16,7 @@ _MAX_BEHIND = 4  # hand-overs; of one record batch each
 
 
 class FileBehind:
-    """What pyarrow writes a pack to. `write` only notes a piece; `hand_over` sends the noted pieces to the thread.
+    """What pyarrow writes a segment to. `write` only notes a piece; `hand_over` sends the noted pieces to the thread.
 
     Writing, hashing and parsing then share two cores, and the disk is busy before the last byte is known.
     Pieces must not change once noted. An error of the disk comes up at a later `hand_over` or at
@@ -28,7 +28,7 @@ class FileBehind:
         self._hash = hashlib.sha256()
         self._noted: list[Any] = []
         self._behind: deque[Future[None]] = deque()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pack")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="segment")
         self.size = 0
 
     @property

@@ -1,4 +1,4 @@
-"""What a pack looks like on disk: its schema, its metadata and its name."""
+"""What a segment looks like on disk: its schema, its metadata and its name."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _NAME = re.compile(r"[0-9a-f]{12}/[A-Za-z0-9_-]{1,200}\.arrow")
 
 @dataclass(frozen=True, slots=True)
 class Billed:
-    """What was billed for everything that was asked for along with a pack, and when (microseconds UTC).
+    """What was billed for everything that was asked for along with a segment, and when (microseconds UTC).
 
     `assumed` are those of the tokens that no answer reported.
     """
@@ -53,8 +53,8 @@ class Billed:
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenPack:
-    """What `state.db` remembers of a pack. `name` is relative to the pack store; `bytes` is its size."""
+class WrittenSegment:
+    """What `state.db` remembers of a segment. `name` is relative to the segment store; `bytes` is its size."""
 
     name: str
     rows: int
@@ -62,10 +62,10 @@ class WrittenPack:
     sha256: str
 
 
-def pack_name(fingerprint: str, ref: str) -> str:
-    """The name of the pack of batch `ref`, relative to the store; ValueError if a part is unfit for one."""
+def segment_name(fingerprint: str, ref: str) -> str:
+    """The name of the segment of batch `ref`, relative to the store; ValueError if a part is unfit for one."""
     if not _FINGERPRINT.fullmatch(fingerprint) or not is_ref(ref):
-        raise ValueError(f"no pack can be named after fingerprint {fingerprint!r} and ref {ref!r}")
+        raise ValueError(f"no segment can be named after fingerprint {fingerprint!r} and ref {ref!r}")
     return f"{fingerprint[:_FOLDER_HEX_DIGITS]}/{ref}{SUFFIX}"
 
 
@@ -74,18 +74,20 @@ def is_ref(word: str) -> bool:
     return _REF.fullmatch(word) is not None
 
 
-def is_pack_name(name: str) -> bool:
+def is_segment_name(name: str) -> bool:
     """Whether `name` is one that `pack_name` could have made; nothing else is ever opened or removed."""
     return _NAME.fullmatch(name) is not None
 
 
 def name_of(path: Path) -> str:
-    """The name, relative to its store, of the pack at `path`."""
+    """The name, relative to its store, of the segment at `path`."""
     return f"{path.parent.name}/{path.name}"
 
 
-def pack_schema(profile: Profile, ref: str, mode: Mode = Mode.BATCH, stamp: Stamp | None = None) -> pa.Schema:
-    """The Arrow schema of a pack of such vectors. `mode`: how they were asked for, hence at which price."""
+def segment_schema(
+    profile: Profile, ref: str, mode: Mode = Mode.BATCH, stamp: Stamp | None = None
+) -> pa.Schema:
+    """The Arrow schema of a segment of such vectors. `mode`: how they were asked for, hence at which price."""
     sent = {} if mode is Mode.BATCH else {_MODE_KEY: str(mode)}
     stamped = {} if stamp is None else {_STATE_KEY: stamp.state, _GENERATION_KEY: str(stamp.generation)}
     metadata = {
@@ -100,7 +102,7 @@ def pack_schema(profile: Profile, ref: str, mode: Mode = Mode.BATCH, stamp: Stam
 
 
 def read_head(schema: pa.Schema) -> tuple[Profile, str]:
-    """Profile and ref of a pack; raises ValueError, TypeError or KeyError if no pack has such a schema."""
+    """Profile and ref of a segment; raises ValueError, TypeError or KeyError if no segment has such a schema."""
     metadata: Mapping[bytes, bytes] = schema.metadata or {}
     found = metadata.get(_FORMAT_KEY, b"none").decode("ascii", "replace")
     if found != FORMAT:
@@ -114,14 +116,14 @@ def read_head(schema: pa.Schema) -> tuple[Profile, str]:
 
 
 def mode_of(schema: pa.Schema) -> Mode:
-    """How the vectors of a pack were asked for."""
+    """How the vectors of a segment were asked for."""
     metadata = schema.metadata or {}
     at_once = metadata.get(_MODE_KEY) == str(Mode.SYNC).encode() or _BILLED_KEY in metadata
     return Mode.SYNC if at_once else Mode.BATCH
 
 
 def stamp_of(schema: pa.Schema) -> Stamp | None:
-    """Which state wrote a pack, if it says so."""
+    """Which state wrote a segment, if it says so."""
     metadata = schema.metadata or {}
     state, generation = metadata.get(_STATE_KEY, b""), _number(metadata, _GENERATION_KEY)
     if generation is None or not is_ref(state.decode("ascii", "replace")):
@@ -130,7 +132,7 @@ def stamp_of(schema: pa.Schema) -> Stamp | None:
 
 
 def bill(billed: Billed) -> dict[bytes, bytes]:
-    """What the last record batch of a pack carries: all of it is known only when the last vector is written."""
+    """What the last record batch of a segment carries: all of it is known only when the last vector is written."""
     facts = {_BILLED_KEY: billed.tokens, _BILLED_AT_KEY: billed.at}
     if billed.assumed:
         facts[_ASSUMED_KEY] = billed.assumed

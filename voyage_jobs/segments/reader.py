@@ -1,4 +1,4 @@
-"""Reading a pack: memory-mapped, checked when opened, addressed by row number."""
+"""Reading a segment: memory-mapped, checked when opened, addressed by row number."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _HEAD_BYTES = 8  # the magic word, padded; an Arrow stream follows
-_HINT = "The pack is set aside and its vectors are fetched again while the vendor keeps the results."
+_HINT = "The segment is set aside and its vectors are fetched again while the vendor keeps the results."
 
 
-class PackReader:
+class SegmentReader:
     """One pack, opened for reading: `profile` of its vectors, `ref` of what brought them, `rows`.
 
     `stamp` tells which state wrote it, `billed` what was paid for it; None where it does not say. `mode` tells how
@@ -53,11 +53,11 @@ class PackReader:
             self.stamp = stamp_of(stream.schema)
             self._batches, self.billed = _load(stream, footer, self.profile)
         except FileNotFoundError as exc:
-            raise CorruptionError(f"The pack {path} is missing.", hint=_HINT) from exc
+            raise CorruptionError(f"The segment {path} is missing.", hint=_HINT) from exc
         except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as exc:
             if isinstance(exc, OSError) and exc.errno is not None:
                 raise  # the disk's or the system's trouble; Arrow's own OSError has no number
-            raise CorruptionError(f"{path} is not a whole pack: {exc}", hint=_HINT) from exc
+            raise CorruptionError(f"{path} is not a whole segment: {exc}", hint=_HINT) from exc
         self._rows = sum(len(batch.slots) for batch in self._batches)
         self.identity = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
@@ -75,7 +75,7 @@ class PackReader:
         """The vectors of these row numbers, in the order asked, as a contiguous (m, width) array.
 
         Consecutive rows of one record batch come as a read-only view of the file without a copy; everything
-        else is copied once. Raises `CorruptionError` if the pack has no such row: then it is not the pack
+        else is copied once. Raises `CorruptionError` if the segment has no such row: then it is not the segment
         that was recorded.
         """
         import numpy as np
@@ -85,7 +85,7 @@ class PackReader:
             return np.empty((0, self.profile.width), self.profile.storage_dtype)
         if rows.min() < 0 or rows.max() >= self.rows:
             raise CorruptionError(
-                f"The pack {self.path} has {self.rows} rows; row {rows.min()} or {rows.max()} was asked for.",
+                f"The segment {self.path} has {self.rows} rows; row {rows.min()} or {rows.max()} was asked for.",
                 hint=_HINT,
             )
         if rows[0] // ROWS_PER_BATCH == rows[-1] // ROWS_PER_BATCH and (np.diff(rows) == 1).all():

@@ -1,4 +1,4 @@
-"""Writing a pack: batches of a fixed size into a temporary file that becomes the pack in one rename."""
+"""Writing a segment: batches of a fixed size into a temporary file that becomes the segment in one rename."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from voyage_jobs.segments.behind import FileBehind
 from voyage_jobs.segments.format import (
     ROWS_PER_BATCH,
     Billed,
-    WrittenPack,
+    WrittenSegment,
     bill,
     name_of,
-    pack_schema,
+    segment_schema,
 )
 from voyage_jobs.states import Mode
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class PackWriter:
-    """Writes one pack; a context manager. Leaving it without `close` leaves nothing behind.
+class SegmentWriter:
+    """Writes one segment; a context manager. Leaving it without `close` leaves nothing behind.
 
     Memory is a few record batches, whatever is appended: the last one is held back until `close` tells what was billed.
     Writing to a name that exists replaces it in one
@@ -49,7 +49,7 @@ class PackWriter:
 
         self._path = path
         self._temp = path.with_name(path.name + ".tmp")
-        self._schema = pack_schema(profile, ref, mode, stamp)
+        self._schema = segment_schema(profile, ref, mode, stamp)
         self._width, self._dtype = profile.width, profile.storage_dtype
         self._rows = 0
         self._filled = 0
@@ -66,21 +66,21 @@ class PackWriter:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        """Discard what was written unless `close` has made it the pack."""
+        """Discard what was written unless `close` has made it the segment."""
         self.abort()
 
     def append(self, keys: np.ndarray, slots: np.ndarray, vectors: np.ndarray) -> None:
         """Add m rows: keys (m, 20) uint8, slots (m,) integers, vectors (m, width) of the storage type.
 
         They must not be changed afterwards: they may be written later. Raises ValueError if a shape or type
-        is wrong: a pack never converts numbers.
+        is wrong: a segment never converts numbers.
         """
         count = len(keys)
         shapes = (keys.shape, slots.shape, vectors.shape)
         if shapes != ((count, KEY_BYTES), (count,), (count, self._width)):
-            raise ValueError(f"rows of shapes {shapes} do not fit this pack")
+            raise ValueError(f"rows of shapes {shapes} do not fit this segment")
         if keys.dtype != "uint8" or vectors.dtype != self._dtype:
-            raise ValueError(f"keys of {keys.dtype} and vectors of {vectors.dtype} do not fit this pack")
+            raise ValueError(f"keys of {keys.dtype} and vectors of {vectors.dtype} do not fit this segment")
         with no_room_is_one_error(str(self._path)):
             for start, end in self._portions(count):
                 part = slice(start, end)
@@ -89,8 +89,8 @@ class PackWriter:
                 else:
                     self._gather(keys[part], slots[part], vectors[part])
 
-    def close(self, billed: Billed | None = None) -> WrittenPack:
-        """Sync the pack and give it its name. Only after this do its vectors exist. `billed` is noted in it."""
+    def close(self, billed: Billed | None = None) -> WrittenSegment:
+        """Sync the segment and give it its name. Only after this do its vectors exist. `billed` is noted in it."""
         with no_room_is_one_error(str(self._path)):
             if self._filled:
                 self._write_gathered()
@@ -98,12 +98,12 @@ class PackWriter:
                 self._write_last(None if billed is None else bill(billed))
             self._arrow.close()
             self._file.sync_and_close()
-            crash_point("vectors.written")
+            crash_point("segment.written")
             os.replace(self._temp, self._path)
             self._open = False
             sync_dir(self._path.parent)
-        crash_point("vectors.renamed")
-        return WrittenPack(name_of(self._path), self._rows, self._file.size, self._file.sha256())
+        crash_point("segment.renamed")
+        return WrittenSegment(name_of(self._path), self._rows, self._file.size, self._file.sha256())
 
     def abort(self) -> None:
         """Discard what was written so far; does nothing after `close`."""

@@ -1,4 +1,4 @@
-"""Questions of `verify` to the state: what contradicts itself in it, and what table, packs and folders should hold.
+"""Questions of `verify` to the state: what contradicts itself in it, and what table, segments and folders should hold.
 
 Every rule is one statement whose rows are the damage: (subject, words). Answers are streamed, so that a state of a
 million documents is audited in flat memory.
@@ -27,7 +27,7 @@ from voyage_jobs.state.schema import (
     embeddings,
     is_in,
     metadata,
-    packs,
+    segments,
     versions,
 )
 from voyage_jobs.state.statements import LOOK_UP, plain, slices
@@ -220,14 +220,14 @@ def current_state(connection: Connection, kind: str, subject: int) -> str | None
     return connection.execute(select(table.c.state).where(table.c.id == subject)).scalar()
 
 
-# --- packs ---
+# --- segments ---
 
 
 _HELD = is_in(embeddings, states.Embedding.HELD)
 
 
 class HeldEmbedding(NamedTuple):
-    """Where the state says that the vectors of a held embedding lie: `vectors` rows of a pack, from `row` on."""
+    """Where the state says that the vectors of a held embedding lie: `vectors` rows of a segment, from `row` on."""
 
     pack_id: int
     row: int
@@ -237,15 +237,15 @@ class HeldEmbedding(NamedTuple):
 
 
 def held(connection: Connection) -> Iterator[HeldEmbedding]:
-    """Every held embedding, by pack and row."""
+    """Every held embedding, by segment and row."""
     place = (embeddings.c.pack_id, embeddings.c.pack_row)
     query = select(*place, embeddings.c.vectors, embeddings.c.key, embeddings.c.id)
     for row in plain(connection, query.where(_HELD).order_by(*place)):
         yield HeldEmbedding._make(row)
 
 
-def tokens_of_packs(connection: Connection, pack_ids: Sequence[int]) -> int:
-    """The estimated tokens of everything that these packs hold: what it would cost to embed it again."""
+def tokens_of_segments(connection: Connection, pack_ids: Sequence[int]) -> int:
+    """The estimated tokens of everything that these segments hold: what it would cost to embed it again."""
     few = embeddings.c.tokens < MOST_LINE_TOKENS
     tokens = func.sum(case((few, embeddings.c.tokens), else_=MOST_LINE_TOKENS))
     query = select(func.coalesce(tokens, 0)).where(embeddings.c.pack_id == bindparam("pack"))
@@ -253,15 +253,15 @@ def tokens_of_packs(connection: Connection, pack_ids: Sequence[int]) -> int:
 
 
 def is_needed(connection: Connection, pack_id: int) -> bool:
-    """Whether any embedding is held in a pack."""
+    """Whether any embedding is held in a segment."""
     found = exists(select(embeddings.c.id).where(embeddings.c.pack_id == pack_id))
     return bool(connection.execute(select(found)).scalar_one())
 
 
 def vector_places(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, tuple[str, int]]:
     """key -> (pack, first row) of those of these embeddings that are held."""
-    query = select(embeddings.c.key, packs.c.name, embeddings.c.pack_row)
-    held = query.join(packs, packs.c.id == embeddings.c.pack_id).where(_HELD)
+    query = select(embeddings.c.key, segments.c.name, embeddings.c.pack_row)
+    held = query.join(segments, segments.c.id == embeddings.c.pack_id).where(_HELD)
     found: dict[bytes, tuple[str, int]] = {}
     for part in slices(keys):
         rows = plain(connection, held.where(embeddings.c.key.in_(part)))

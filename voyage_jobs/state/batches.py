@@ -11,15 +11,15 @@ from typing import Any
 from sqlalchemy import Connection, Select, bindparam, delete, exists, func, insert, select, text, update
 
 from voyage_jobs import states
-from voyage_jobs.state import moves, notes, troubles
+from voyage_jobs.state import last_errors, meta, moves
 from voyage_jobs.state.schema import (
     attempts,
     batches,
     downloads,
     is_in,
     lines,
-    packs,
     remote_files,
+    segments,
     transitions,
 )
 from voyage_jobs.state.statements import new_id
@@ -160,7 +160,7 @@ def move(tx: Tx, batch: BatchRow, target: states.Batch, cause: str, **values: ob
     fresh: dict[str, object] = {"due_at": 0, **_WELL, **values}
     moves.move(tx, batches, batch.id, batch.state, target, cause, batch_id=batch.id, **fresh)
     if target is states.Batch.PARKED:
-        troubles.count(tx, troubles.PARKED)
+        last_errors.count(tx, last_errors.PARKED)
 
 
 def note(tx: Tx, batch_id: int, **values: object) -> None:
@@ -262,7 +262,7 @@ _CANCELLED_FOR = "cancelled_for.{}"  # in meta: the sources for whose sake a bat
 
 def cancel_for_all(tx: Tx, batch_id: int) -> None:
     """Everything in a batch is cancelled, whatever was asked for before."""
-    notes.forget(tx, _CANCELLED_FOR.format(batch_id))
+    meta.forget(tx, _CANCELLED_FOR.format(batch_id))
 
 
 def cancel_for(tx: Tx, batch: BatchRow, source_id: int) -> None:
@@ -271,12 +271,12 @@ def cancel_for(tx: Tx, batch: BatchRow, source_id: int) -> None:
     if before is None and batch.cancel_asked_at is not None:
         return
     ids = sorted({*(before or ()), source_id})
-    notes.put(tx, _CANCELLED_FOR.format(batch.id), ",".join(map(str, ids)))
+    meta.put(tx, _CANCELLED_FOR.format(batch.id), ",".join(map(str, ids)))
 
 
 def cancelled_sources(connection: Connection, batch_id: int) -> tuple[int, ...] | None:
     """The sources for whose sake a batch was cancelled; None if it was for all that is in it."""
-    noted = notes.get(connection, _CANCELLED_FOR.format(batch_id))
+    noted = meta.get(connection, _CANCELLED_FOR.format(batch_id))
     return None if noted is None else tuple(map(int, noted.split(",")))
 
 
@@ -488,16 +488,16 @@ def is_short(connection: Connection, batch_id: int) -> bool:
     return bool(connection.execute(_IS_SHORT, {"batch": batch_id}).scalar_one())
 
 
-def has_pack(connection: Connection, profile_id: int, batch_id: int | None = None) -> bool:
-    """Whether a pack with vectors of a profile (of this batch) is on record."""
-    where = packs.c.profile_id == profile_id
+def has_segment(connection: Connection, profile_id: int, batch_id: int | None = None) -> bool:
+    """Whether a segment with vectors of a profile (of this batch) is on record."""
+    where = segments.c.profile_id == profile_id
     if batch_id is not None:
-        where &= packs.c.batch_id == batch_id
-    return connection.execute(select(packs.c.id).where(where).limit(1)).first() is not None
+        where &= segments.c.batch_id == batch_id
+    return connection.execute(select(segments.c.id).where(where).limit(1)).first() is not None
 
 
 @dataclass(frozen=True)
-class PackRow:
+class SegmentRow:
     """One pack file."""
 
     id: int
@@ -509,20 +509,24 @@ class PackRow:
     sha256: str
 
 
-def add_pack(
+def add_segment(
     tx: Tx, name: str, profile_id: int, batch_id: int | None, rows: int, size: int, sha256: str
 ) -> int:
-    """Record a pack that is on disk. The same name again is the same batch collected again: its facts are replaced."""
+    """Record a segment on disk. The same name is the same batch collected again: its facts are replaced."""
     facts: dict[str, object] = {"rows": rows, "bytes": size, "sha256": sha256}
-    found = tx.connection.execute(select(packs.c.id).where(packs.c.name == name)).scalar()
+    found = tx.connection.execute(select(segments.c.id).where(segments.c.name == name)).scalar()
     if found is not None:
-        tx.connection.execute(update(packs).where(packs.c.id == found).values(**facts))
+        tx.connection.execute(update(segments).where(segments.c.id == found).values(**facts))
         return int(found)
     values = {"name": name, "profile_id": profile_id, "batch_id": batch_id, "created_at": tx.now, **facts}
-    return new_id(tx.connection, insert(packs).values(**values))
+    return new_id(tx.connection, insert(segments).values(**values))
 
 
-def all_packs(connection: Connection) -> Sequence[PackRow]:
+def all_segments(connection: Connection) -> Sequence[SegmentRow]:
     """Every pack on record, oldest first."""
-    columns = [packs.c[name] for name in ("id", "name", "profile_id", "batch_id", "rows", "bytes", "sha256")]
-    return [PackRow(**row) for row in connection.execute(select(*columns).order_by(packs.c.id)).mappings()]
+    columns = [
+        segments.c[name] for name in ("id", "name", "profile_id", "batch_id", "rows", "bytes", "sha256")
+    ]
+    return [
+        SegmentRow(**row) for row in connection.execute(select(*columns).order_by(segments.c.id)).mappings()
+    ]

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 import orjson
 from sqlalchemy import Connection, bindparam, update
 
-from voyage_jobs.state import notes
+from voyage_jobs.state import meta
 from voyage_jobs.state.schema import chunks, embeddings, is_in
 from voyage_jobs.state.statements import many
 from voyage_jobs.state.store import Tx
@@ -37,13 +37,13 @@ class Counted:
 
 def counted(connection: Connection) -> Counted:
     """By what the tokens of this state were counted."""
-    found = notes.get(connection, _NOTE)
+    found = meta.get(connection, _NOTE)
     return Counted() if found is None else Counted(**orjson.loads(found))
 
 
 def note(tx: Tx, value: Counted) -> None:
     """Set it."""
-    notes.put(tx, _NOTE, orjson.dumps(asdict(value)).decode())
+    meta.put(tx, _NOTE, orjson.dumps(asdict(value)).decode())
 
 
 def recount(tx: Tx, found: Sequence[tuple[int, Sequence[int]]]) -> None:

@@ -423,14 +423,14 @@ NOT_HELD = (Embedding.WANTED, Embedding.SUBMITTED, Embedding.FAILED, Embedding.D
 
 
 def hold(tx: Tx, pack_id: int | None, places_: Sequence[tuple[int | None, int]]) -> None:
-    """The vectors of these embeddings are in a pack: (first row, embedding). What another pack holds stays there."""
+    """The vectors of these embeddings are in a segment: (first row, embedding). What another holds stays there."""
     there: dict[str, Any] = {"pack_id": bindparam("new_pack"), "pack_row": bindparam("new_row")}
     names = ("new_pack", "new_row", "of_id")
     rows = [(pack_id, row, embedding_id) for row, embedding_id in places_]
     moved = moves.move_each(tx, embeddings, _THIS, NOT_HELD, Embedding.HELD, names, rows, **there)
-    if moved < len(rows):  # a pack that is written again has other rows
-        of_pack = embeddings.c.pack_id == bindparam("new_pack")
-        rewritten = update(embeddings).where(of_pack, _THIS).values(pack_row=bindparam("new_row"))
+    if moved < len(rows):  # a segment that is written again has other rows
+        of_segment = embeddings.c.pack_id == bindparam("new_pack")
+        rewritten = update(embeddings).where(of_segment, _THIS).values(pack_row=bindparam("new_row"))
         many(tx.connection, rewritten, names, rows)
 
 
@@ -538,7 +538,7 @@ def want(tx: Tx, ids: Iterable[int]) -> None:
     moves.move_each(tx, embeddings, _THIS, origins, Embedding.WANTED, ("of_id",), rows, **fresh)
 
 
-def by_pack(connection: Connection) -> dict[int, int]:
+def by_segment(connection: Connection) -> dict[int, int]:
     """Pack -> how many embeddings it holds. Looks at all embeddings."""
     held = select(embeddings.c.pack_id, func.count()).where(is_in(embeddings, Embedding.HELD))
     rows = connection.execute(held.group_by(embeddings.c.pack_id))
@@ -550,7 +550,7 @@ SUM_OF_CHUNKS = (
     " WHERE c.embedding_id = embeddings.id GROUP BY c.slot) AS each_slot), 1)"
 )
 """The tokens of an embedding by its chunks, each once; 1 where no chunk needs it. SQL."""
-# Purpose: what came out of a pack was never counted, and is to be paid now.
+# Purpose: what came out of a segment was never counted, and is to be paid now.
 _COUNT = text(
     f"UPDATE embeddings SET tokens = {least(str(MOST_LINE_TOKENS), SUM_OF_CHUNKS)}"
     f" WHERE state = {WANTED} AND tokens = 0"
@@ -568,8 +568,8 @@ def unhold(tx: Tx, where: ColumnElement[bool]) -> int:
     return moved
 
 
-def lose_pack(tx: Tx, pack_id: int, cause: str) -> int:
-    """Everything a damaged pack held is wanted again."""
+def lose_segment(tx: Tx, pack_id: int, cause: str) -> int:
+    """Everything a damaged segment held is wanted again."""
     lost = unhold(tx, embeddings.c.pack_id == pack_id)
     moves.record(tx, "embedding", 0, Embedding.HELD, Embedding.WANTED, f"{lost}: {cause}")
     return lost

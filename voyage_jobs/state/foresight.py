@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete, func, select, text, update
 
 from voyage_jobs.state import batches, documents, moves
 from voyage_jobs.state.embeddings import WantedEmbedding, waiting_by_source
-from voyage_jobs.state.schema import FAILED, PACKED, PATH, WANTED, embeddings, is_in, lanes, profiles
+from voyage_jobs.state.schema import FAILED, PACKED, PATH, WANTED, circuits, embeddings, is_in, profiles
 from voyage_jobs.state.schema import batches as batch_table
 from voyage_jobs.state.statements import RAW, slices
 from voyage_jobs.state.store import Tx
@@ -38,7 +38,7 @@ def begin(tx: Tx, profile_id: int) -> Since:
     older = is_in(embeddings, Embedding.WANTED, Embedding.PACKED)
     tx.connection.execute(update(embeddings).where(older).values(wanted_at=0))
     # Nothing keeps it back that is over some day: a wait after failures, a batch that waits for an operator.
-    tx.connection.execute(delete(lanes))
+    tx.connection.execute(delete(circuits))
     moves.pretend(tx, batch_table, is_in(batch_table, Batch.PARKED), Batch.CLOSED)
     mark = documents.mark(tx.connection)
     newest = batches.newest(tx.connection, 1)

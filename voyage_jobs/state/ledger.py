@@ -116,7 +116,7 @@ def save(tx: Tx, tokens: int, price: float | None, source_id: int | None = None)
 
 
 def settle_found(tx: Tx, kind: str, tokens: int, price: float | None, at: int, assumed: int) -> None:
-    """Record what was billed, at that time, for a pack whose batch is not on record: `settled` or `expedited`."""
+    """Record what was billed, at that time, for a segment whose batch is not on record: `settled` or `expedited`."""
     row = {"at": at, "kind": kind, "tokens": tokens, "usd": usd(tokens, price), "assumed": assumed}
     tx.connection.execute(insert(spend).values(**row))
 

@@ -11,7 +11,7 @@ from voyage_jobs.state import audit, ledger, moves, versions
 from voyage_jobs.state import embeddings as embedding_rows
 from voyage_jobs.state.embeddings import OPEN, RETURNED
 from voyage_jobs.state.orders import LOST_ANSWER
-from voyage_jobs.state.schema import batches, documents, embeddings, lines, packs, spend, texts
+from voyage_jobs.state.schema import batches, documents, embeddings, lines, segments, spend, texts
 from voyage_jobs.state.schema import versions as version_table
 from voyage_jobs.state.statements import slices
 from voyage_jobs.state.store import Tx
@@ -67,7 +67,7 @@ def forget_stats(tx: Tx, document_ids: Sequence[int]) -> None:
 
 
 # Purpose: is a newer version of the same document on its way?
-_OVERTAKEN = text(
+_SUPERSEDED = text(
     "SELECT 1 FROM versions v JOIN versions n ON n.document_id = v.document_id"
     " WHERE v.id = :id AND n.state IN ('waiting', 'ready')"
 )
@@ -78,34 +78,34 @@ def publish_again(tx: Tx, version_ids: Sequence[int], cause: str) -> None:
 
     Those that a newer version is about to replace are marked as in doubt instead: whatever comes next replaces them.
     """
-    overtaken: list[int] = []
+    superseded: list[int] = []
     for version_id in version_ids:
         state = audit.current_state(tx.connection, "version", version_id)
         if state != states.Version.PUBLISHED:
             continue
-        if tx.connection.execute(_OVERTAKEN, {"id": version_id}).first() is not None:
-            overtaken.append(version_id)
+        if tx.connection.execute(_SUPERSEDED, {"id": version_id}).first() is not None:
+            superseded.append(version_id)
             continue
         ready, published = states.Version.READY, states.Version.PUBLISHED
         moves.move(tx, version_table, version_id, published, ready, cause, published_at=None)
         versions.recount(tx, version_id, version_id)
-    make_anew(tx, overtaken, cause)
+    make_anew(tx, superseded, cause)
 
 
 def move_held(tx: Tx, embedding_id: int, row: int | None) -> None:
-    """The vectors of a held embedding lie elsewhere in its pack, or nowhere: then it is wanted again."""
+    """The vectors of a held embedding lie elsewhere in its segment, or nowhere: then it is wanted again."""
     mine = embeddings.c.id == embedding_id
     if row is None:
         embedding_rows.unhold(tx, mine)
         held, wanted = states.Embedding.HELD, states.Embedding.WANTED
-        moves.record(tx, "embedding", embedding_id, held, wanted, "its pack does not hold it")
+        moves.record(tx, "embedding", embedding_id, held, wanted, "its segment does not hold it")
     else:
         tx.connection.execute(update(embeddings).where(mine).values(pack_row=row))
 
 
-def pack_and_key(tx: Tx, embedding_id: int) -> tuple[str, bytes] | None:
-    """The pack a held embedding is said to be in, and its key; None if it is not held."""
-    held = select(packs.c.name, embeddings.c.key).join(packs, packs.c.id == embeddings.c.pack_id)
+def segment_and_key(tx: Tx, embedding_id: int) -> tuple[str, bytes] | None:
+    """The segment a held embedding is said to be in, and its key; None if it is not held."""
+    held = select(segments.c.name, embeddings.c.key).join(segments, segments.c.id == embeddings.c.pack_id)
     row = tx.connection.execute(held.where(embeddings.c.id == embedding_id)).first()
     return None if row is None else (row[0], row[1])
 
@@ -140,7 +140,7 @@ def book_again(tx: Tx, batch_ids: Sequence[int]) -> None:
             )
             assumed = min(
                 settled, max(0, batch.assumed)
-            )  # of a bill that a pack told, only its booking knows
+            )  # of a bill that a segment told, only its booking knows
             ledger.settle(tx, batch_id, settled, batch.price, assumed)
         _at_their_time(tx, batch_id, batch.created_at, batch.ended_at)
 

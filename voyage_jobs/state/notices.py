@@ -184,7 +184,7 @@ class Untold:
 
 
 # Purpose: sinks that have failed several times in a row, or messages that were given up.
-_TROUBLE = text(
+_LAST_ERROR = text(
     "SELECT sink, COUNT(*) FILTER (WHERE done_at IS NULL) AS waiting, COUNT(done_at) AS given_up, MAX(error) AS error"
     " FROM deliveries WHERE error IS NOT NULL AND"
     " ((done_at IS NULL AND failures >= :failures) OR done_at >= :since) GROUP BY sink ORDER BY sink"
@@ -193,7 +193,7 @@ _TROUBLE = text(
 
 def untold(connection: Connection, failures: int, since: int) -> list[Untold]:
     """Sinks with messages that failed so often, or that were given up since a time."""
-    rows = connection.execute(_TROUBLE, {"failures": failures, "since": since})
+    rows = connection.execute(_LAST_ERROR, {"failures": failures, "since": since})
     return [Untold(row.sink, int(row.waiting), int(row.given_up), row.error) for row in rows]
 
 

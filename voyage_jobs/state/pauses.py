@@ -9,8 +9,8 @@ import orjson
 from sqlalchemy import Connection, select
 
 from voyage_jobs.clock import iso
-from voyage_jobs.state import notes
-from voyage_jobs.state.schema import meta
+from voyage_jobs.state import meta
+from voyage_jobs.state.schema import meta as table
 from voyage_jobs.state.store import Tx
 
 EVERYTHING = "everything"
@@ -19,7 +19,7 @@ _SOURCE = "source:"
 _PREFIX = "pause."
 
 # Purpose: every pause. Keys are the table's order: a short look.
-_ALL = select(meta.c.value).where(meta.c.key.between(_PREFIX, _PREFIX + "\U0010ffff"))
+_ALL = select(table.c.value).where(table.c.key.between(_PREFIX, _PREFIX + "\U0010ffff"))
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ def about(source: str | None, *, sending: bool = False) -> str:
 
 def put(tx: Tx, pause: Pause) -> None:
     """Begin a pause, or set a new end to one."""
-    notes.put(tx, _PREFIX + pause.what, orjson.dumps(asdict(pause)).decode())
+    meta.put(tx, _PREFIX + pause.what, orjson.dumps(asdict(pause)).decode())
 
 
 def end(tx: Tx, what: str) -> None:
     """End a pause."""
-    notes.forget(tx, _PREFIX + what)
+    meta.forget(tx, _PREFIX + what)
 
 
 def now(connection: Connection, now_us: int) -> Pauses:

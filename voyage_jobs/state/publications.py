@@ -15,8 +15,8 @@ from voyage_jobs.state.schema import (
     documents,
     embeddings,
     is_in,
-    packs,
     publications,
+    segments,
     texts,
     versions,
 )
@@ -117,7 +117,7 @@ class PublishChunk:
     tokens: int
     key: bytes
     slot: int
-    pack: str | None
+    segment: str | None
     pack_row: int | None
 
 
@@ -127,11 +127,11 @@ _CHUNKS = (
         *(chunks.c[name] for name in ("ordinal", "start", "end", "section", "tokens")),
         embeddings.c.key,
         chunks.c.slot,
-        packs.c.name,
+        segments.c.name,
         embeddings.c.pack_row + chunks.c.slot,
     )
     .join(embeddings, embeddings.c.id == chunks.c.embedding_id)
-    .outerjoin(packs, packs.c.id == embeddings.c.pack_id)
+    .outerjoin(segments, segments.c.id == embeddings.c.pack_id)
     .where(chunks.c.version_id == bindparam("version"))
     .order_by(chunks.c.ordinal)
 )

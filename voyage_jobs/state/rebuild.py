@@ -1,6 +1,6 @@
 """Which profile the table has, and which one is being built beside it.
 
-`notes.PROFILE` names the profile of the vectors in the table. While a build is under way, versions under its target
+`meta.PROFILE` names the profile of the vectors in the table. While a build is under way, versions under its target
 wait beside the published ones; nothing of it reaches the table before the switch.
 """
 
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, func, select, text
 from voyage_jobs import states
 from voyage_jobs.profile import Profile
 from voyage_jobs.state import embeddings as embedding_rows
-from voyage_jobs.state import moves, notes
+from voyage_jobs.state import meta, moves
 from voyage_jobs.state.schema import PATH, chunks, embeddings, is_in, profiles
 from voyage_jobs.state.schema import versions as version_table
 from voyage_jobs.state.store import Tx
@@ -38,20 +38,20 @@ class Build:
 
 def served(connection: Connection) -> Profile | None:
     """The profile of the vectors in the table; None for a folder in which nothing was done yet."""
-    known = notes.get(connection, notes.PROFILE)
+    known = meta.get(connection, meta.PROFILE)
     return None if known is None else Profile.from_json(known)
 
 
 def build(connection: Connection) -> Build | None:
     """The build that is under way, if one is."""
-    known = notes.get(connection, _BUILD)
+    known = meta.get(connection, _BUILD)
     if known is None:
         return None
     values = orjson.loads(known)
     return Build(**{**values, "target": Profile(**values["target"])})
 
 
-def in_force(connection: Connection) -> Profile | None:
+def active(connection: Connection) -> Profile | None:
     """The profile under which texts are embedded: that of the build, else that of the table."""
     under_way = build(connection)
     return served(connection) if under_way is None else under_way.target
@@ -59,12 +59,12 @@ def in_force(connection: Connection) -> Profile | None:
 
 def note_build(tx: Tx, value: Build) -> None:
     """Set what is known of the build."""
-    notes.put(tx, _BUILD, orjson.dumps(value).decode())
+    meta.put(tx, _BUILD, orjson.dumps(value).decode())
 
 
 def forget_build(tx: Tx) -> None:
     """No build is under way any more."""
-    notes.forget(tx, _BUILD)
+    meta.forget(tx, _BUILD)
 
 
 # --- how far a build is ---
@@ -219,7 +219,7 @@ def live_tokens(connection: Connection, fingerprint: str) -> int:
 
 
 def held_tokens(connection: Connection, fingerprint: str) -> int:
-    """Tokens whose vectors are in packs under a profile, needed or not."""
+    """Tokens whose vectors are in segments under a profile, needed or not."""
     held = _UNDER.where(is_in(embeddings, states.Embedding.HELD))
     return int(connection.execute(held, {"fingerprint": fingerprint}).scalar_one())
 
@@ -308,6 +308,6 @@ def switch(tx: Tx, target: Profile, profile_id: int, cause: str) -> None:
     others = version_table.c.profile_id != profile_id
     published, retired = states.Version.PUBLISHED, states.Version.RETIRED
     moves.move_where(tx, version_table, others, published, retired, cause, retire=0)
-    notes.put(tx, notes.PROFILE, target.to_json())
+    meta.put(tx, meta.PROFILE, target.to_json())
     forget_build(tx)
     give_up_waiting(tx, cause, but=profile_id)

@@ -347,7 +347,7 @@ lines = _table(
 )
 Index("ix_lines_embedding_id", lines.c.embedding_id)
 
-packs = _table(
+segments = _table(
     "packs",
     Column("id", Integer, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
@@ -413,7 +413,7 @@ spend = _table(
 Index("ix_spend_at", spend.c.at)
 Index("ix_spend_batch_id", spend.c.batch_id)
 
-lanes = _table(
+circuits = _table(
     "lanes",
     Column("name", Text, primary_key=True),
     Column("until_at", Integer, nullable=False),  # closed until then
@@ -426,7 +426,7 @@ lanes = _table(
 )
 
 # The last error of each step, and what is counted for ever: see troubles.py.
-troubles = _table(
+last_errors = _table(
     "troubles",
     Column("step", Text, primary_key=True),
     Column("code", Text, nullable=False),

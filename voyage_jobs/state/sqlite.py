@@ -23,7 +23,7 @@ from voyage_jobs.state.engine import (
     sqlite_module,
     writing_engine,
 )
-from voyage_jobs.state.store import NOT_OPENED_HINT, Store, Tx, is_overflow, told_plainly
+from voyage_jobs.state.store import NOT_OPENED_HINT, Store, Tx, is_overflow, plain_errors
 
 _NO_EPOCH = 0  # an instance's epoch is at least 1
 _SQLITE_ERROR = 1
@@ -63,7 +63,7 @@ class SqliteState:
         self.demand()
         try:
             with (
-                told_plainly(self.place),
+                plain_errors(self.place),
                 _other_schema(self.place),
                 self._reader.connect() as connection,
             ):
@@ -104,7 +104,7 @@ class SqliteState:
         self.revision()  # a writing engine would make a file where there is none
         engine = writing_engine(self.place)
         try:
-            with told_plainly(self.place), engine.begin() as connection:
+            with plain_errors(self.place), engine.begin() as connection:
                 yield Tx(connection, now_us(clock), _NO_EPOCH)
         except BusyError:
             raise LockedError(
@@ -127,7 +127,7 @@ class SqliteState:
         nobody waits for it.
         """
         target = folder / self.place.name
-        with told_plainly(self.place), durable.no_room_is_one_error(str(target)):
+        with plain_errors(self.place), durable.no_room_is_one_error(str(target)):
             with contextlib.closing(sqlite_module().connect(str(target), isolation_level=None)) as writer:
                 copy_pages(self.place, writer, progress)
                 # One file, without a log beside it; the first start turns logging on again.

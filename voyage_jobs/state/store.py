@@ -73,7 +73,7 @@ class Store:
         from voyage_jobs.state.migrate import upgrade  # Alembic costs 0.1 s; readers do without
 
         engine = writing_engine(path)
-        with told_plainly(path):
+        with plain_errors(path):
             _make_private(path)
             upgrade(engine)
             with engine.begin() as connection:
@@ -83,7 +83,7 @@ class Store:
     @contextlib.contextmanager
     def write(self) -> Iterator[Tx]:
         """One transaction, begun with a write lock; commits at the end, rolls back on any exception."""
-        with told_plainly(self.path), self._writer.begin() as connection:
+        with plain_errors(self.path), self._writer.begin() as connection:
             if int(connection.execute(_EPOCH).scalar_one()) != self.epoch:
                 raise EpochLostError
             yield Tx(connection, now_us(self.clock), self.epoch)
@@ -96,7 +96,7 @@ class Store:
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """A view of the last committed state."""
-        with told_plainly(self.path), self._reader.connect() as connection:
+        with plain_errors(self.path), self._reader.connect() as connection:
             yield connection
 
     def checkpoint(self) -> None:
@@ -106,7 +106,7 @@ class Store:
         taken for the planner: taken of a young folder they say that tables have one row, and the first large scan after
         that is planned by them. The schema's indexes are chosen such that it plans well without.
         """
-        with told_plainly(self.path):
+        with plain_errors(self.path):
             raw = self._writer.raw_connection()
             try:
                 cursor = raw.cursor()
@@ -120,7 +120,7 @@ class Store:
 
     def shrink(self) -> None:
         """Let go of the pages that SQLite keeps in memory, 64 MiB a connection or less; they are read again."""
-        with told_plainly(self.path):
+        with plain_errors(self.path):
             raw = self._writer.raw_connection()
             try:
                 raw.execute("PRAGMA shrink_memory").fetchall()
@@ -147,7 +147,7 @@ def is_overflow(exc: Exception) -> bool:
 
 
 @contextlib.contextmanager
-def told_plainly(path: Path) -> Iterator[None]:
+def plain_errors(path: Path) -> Iterator[None]:
     """Turn the driver's errors into ours, by result code and never by text (but see `is_overflow`)."""
     try:
         yield

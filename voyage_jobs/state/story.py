@@ -161,12 +161,12 @@ class EmbeddingStory:
     attempts: int
     refusals: int
     wanted_at: int
-    pack: str | None
+    segment: str | None
 
 
 # Purpose: one embedding by its key.
 _EMBEDDING = text(
-    "SELECT e.id, e.key, e.state AS stored, e.vectors, e.tokens, e.attempts, e.refusals, e.wanted_at, p.name AS pack"
+    "SELECT e.id, e.key, e.state AS stored, e.vectors, e.tokens, e.attempts, e.refusals, e.wanted_at, p.name AS segment"
     " FROM embeddings e LEFT JOIN packs p ON p.id = e.pack_id WHERE e.key = :key"
 )
 # Purpose: every line that ever asked for an embedding; one that still does comes last.
@@ -250,8 +250,8 @@ _BAD = text(
     "SELECT l.line, e.key, l.outcome, l.detail FROM lines l JOIN embeddings e ON e.id = l.embedding_id"
     f" WHERE l.batch_id = :id AND l.outcome > {SUCCESS} ORDER BY l.line LIMIT :most"
 )
-# Purpose: the pack that holds what a batch brought.
-_PACKS = text("SELECT name FROM packs WHERE batch_id = :id ORDER BY id")
+# Purpose: the segment that holds what a batch brought.
+_SEGMENTS = text("SELECT name FROM packs WHERE batch_id = :id ORDER BY id")
 
 
 def batches_of(connection: Connection, version_id: int) -> list[int]:
@@ -279,9 +279,9 @@ def bad_lines(connection: Connection, batch_id: int, most: int) -> list[BadLine]
     return [BadLine(*row) for row in connection.execute(_BAD, {"id": batch_id, "most": most})]
 
 
-def packs_of(connection: Connection, batch_id: int) -> list[str]:
-    """The packs that hold what a batch brought."""
-    return list(connection.execute(_PACKS, {"id": batch_id}).scalars())
+def segments_of(connection: Connection, batch_id: int) -> list[str]:
+    """The segments that hold what a batch brought."""
+    return list(connection.execute(_SEGMENTS, {"id": batch_id}).scalars())
 
 
 # Purpose: documents of that file name, wherever they are.

@@ -24,7 +24,7 @@ from voyage_jobs.clock import Clock, now_us
 from voyage_jobs.errors import DiskFullError
 from voyage_jobs.state.engine import CACHE_KIB, copy_pages, sqlite_module
 from voyage_jobs.state.schema import metadata
-from voyage_jobs.state.store import Store, Tx, told_plainly
+from voyage_jobs.state.store import Store, Tx, plain_errors
 
 _ON_DISK = Path("/var", "tmp")
 # Nothing is ever undone or found again here, so nothing is journaled or synced. Foreign keys are what the real state
@@ -50,7 +50,7 @@ class ThrowAwayStore(Store):
     @contextlib.contextmanager
     def write(self) -> Iterator[Tx]:
         """One transaction. An error leaves it open: there is no way back."""
-        with told_plainly(self.path):
+        with plain_errors(self.path):
             self._one.exec_driver_sql("BEGIN")
             yield Tx(self._one, now_us(self.clock), self.epoch)
             self._one.exec_driver_sql("COMMIT")
@@ -58,7 +58,7 @@ class ThrowAwayStore(Store):
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """The same connection: it sees what was written last."""
-        with told_plainly(self.path):
+        with plain_errors(self.path):
             yield self._one
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ def throw_away(
 def _open(
     state: Path | None, clock: Clock, folder: Path, progress: Callable[[int, int], None]
 ) -> ThrowAwayStore:
-    with told_plainly(folder):
+    with plain_errors(folder):
         descriptor, raw = _nameless(folder)
         try:
             if state is not None:
@@ -136,7 +136,7 @@ def _demand_room(state: Path, folder: Path) -> None:
 
 
 def _copy(state: Path, raw: Any, descriptor: int, progress: Callable[[int, int], None]) -> None:
-    with told_plainly(state):
+    with plain_errors(state):
         copy_pages(state, raw, progress)
     if os.pread(descriptor, len(_LOG), _LOG_BYTES) == _LOG:
         # A log would need a name. What SQLite has read of the page that says so is to be read again.

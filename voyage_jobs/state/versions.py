@@ -326,7 +326,7 @@ def recount_batch(tx: Tx, batch_id: int) -> None:
 
 
 def recount_all(tx: Tx) -> None:
-    """Count anew for everything that is on its way (after a pack was lost)."""
+    """Count anew for everything that is on its way (after a segment was lost)."""
     _recount(tx, _ON_ITS_WAY, "counted anew")
 
 

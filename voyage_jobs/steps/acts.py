@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from voyage_jobs.errors import ConfigError, VoyageJobsError
-from voyage_jobs.state import notes
+from voyage_jobs.state import meta
 from voyage_jobs.steps.cancelling import cancel
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.deleting import confirm_deletes, undelete
@@ -24,14 +24,14 @@ Answer = dict[str, object]
 def carry_out(context: Context) -> bool:
     """Do everything that was asked for and not done yet."""
     with context.store.read() as connection:
-        asked = notes.open_requests(connection)
+        asked = meta.open_requests(connection)
     for request in asked:
         try:
             answer = perform(context, request.command, request.arguments, request.who)
         except VoyageJobsError as exc:
             answer = {"error": exc.message, "hint": exc.hint, "exit_code": exc.exit_code}
         with context.store.write() as tx:
-            notes.answer(tx, request.id, answer)
+            meta.answer(tx, request.id, answer)
         context.log.info("request.done", command=request.command, who=request.who, **answer)
     return bool(asked)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.clock import now_us
 from voyage_jobs.diagnosis.rooms import Room, rooms
-from voyage_jobs.state import batches, notes
+from voyage_jobs.state import batches, meta
 
 if TYPE_CHECKING:
     from voyage_jobs.steps.context import Context
@@ -25,17 +25,17 @@ def begin_run(context: Context, usd: float | None = None, tokens: int | None = N
             "usd": tighter(usd, limits.run_usd),
             "tokens": tighter(tokens, limits.run_tokens),
         }
-        notes.put(tx, notes.RUN_BUDGET, json.dumps(run))
+        meta.put(tx, meta.RUN_BUDGET, json.dumps(run))
 
 
 def renew_run(context: Context) -> None:
     """Take up other limits of a run in the middle of it; what it has sent still counts."""
     limits = context.settings.budget
     with context.store.write() as tx:
-        note = notes.get(tx.connection, notes.RUN_BUDGET)
+        note = meta.get(tx.connection, meta.RUN_BUDGET)
         if note is not None:
             run = {**json.loads(note), "usd": limits.run_usd, "tokens": limits.run_tokens}
-            notes.put(tx, notes.RUN_BUDGET, json.dumps(run))
+            meta.put(tx, meta.RUN_BUDGET, json.dumps(run))
 
 
 def tighter(one: float | None, other: float | None) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.state import batches, embeddings, ledger, notes
+from voyage_jobs.state import batches, embeddings, ledger, meta
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.store import Tx
 from voyage_jobs.state.story import View
@@ -37,7 +37,7 @@ def _cancel_one(tx: Tx, batch: BatchRow, who: str) -> str:
         batches.remark(tx, batch, f"its cancellation was asked for by {who}")
         return "cancelling"
     if batch.state is Batch.UPLOADING:  # the file may be there already
-        notes.put(tx, notes.STRAYS, str(tx.now))
+        meta.put(tx, meta.ORPHANED_FILES, str(tx.now))
     batches.move(tx, batch, Batch.CANCELLED, f"cancelled by {who}")
     embeddings.give_up(tx, batch.id)
     ledger.write_off(tx, batch)

@@ -1,8 +1,8 @@
 """collect: bring the results of an ended job home.
 
-Fetch output and error file (fetching.py), judge every line by its content, write the vectors into a pack, and only then
-record in one transaction what became of each line, what was paid and where each vector lies. Dying before that
-transaction repeats the step from the downloaded files and writes the same pack again; nothing is asked twice.
+Fetch output and error file (fetching.py), judge every line by its content, write the vectors into a segment, and only
+then record in one transaction what became of each line, what was paid and where each vector lies. Dying before that
+transaction repeats the step from the downloaded files and writes the same segment again; nothing is asked twice.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from voyage_jobs.clock import now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import BadAnswerError
 from voyage_jobs.observe import about
-from voyage_jobs.segments import Billed, PackWriter, WrittenPack
-from voyage_jobs.state import batches, embeddings, lanes, ledger, sources, versions
+from voyage_jobs.segments import Billed, SegmentWriter, WrittenSegment
+from voyage_jobs.state import batches, circuits, embeddings, ledger, sources, versions
 from voyage_jobs.state.batches import NOT_FETCHED, UNUSABLE, BatchRow
 from voyage_jobs.state.embeddings import (
     MALFORMED,
@@ -32,7 +32,7 @@ from voyage_jobs.state.embeddings import (
 )
 from voyage_jobs.state.store import Tx
 from voyage_jobs.states import Batch
-from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.fetching import (
     Download,
@@ -78,9 +78,9 @@ def collect(context: Context) -> bool:
     with context.store.read() as connection:
         ended = batches.in_state(connection, Batch.ENDED, Batch.PARKED)
     now, did = now_us(context.clock), False
-    calls = lane.Calls(context)
-    for batch in lane.healthiest_first([batch for batch in ended if batch.due_at <= now]):
-        if context.stopping.is_set() or not lane.is_open(context, lanes.DISK):
+    calls = circuit.Calls(context)
+    for batch in circuit.healthiest_first([batch for batch in ended if batch.due_at <= now]):
+        if context.stopping.is_set() or not circuit.may_pass(context, circuits.DISK):
             break
         with about(batch.ref):
             if batch.state is Batch.ENDED:
@@ -90,7 +90,7 @@ def collect(context: Context) -> bool:
     return did
 
 
-def collect_one(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
+def collect_one(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
     """Collect one ended batch, if that can be done now. True if anything was done."""
     if batch.is_sync and not has_answer(context, batch):
         lose_answer(context, batch)
@@ -101,12 +101,12 @@ def collect_one(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
     return done is not Download.WAITING
 
 
-def _look_at_parked(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
+def _look_at_parked(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
     """Results that could not be had, or read, are paid for: fetch them now and then, and read them by a new release."""
     if batch.code == UNUSABLE and batch.error != __version__ and can_be_read_again(context, batch):
         _resume(context, batch, f"read again by voyage-jobs {__version__}")
     elif batch.code in (NOT_FETCHED, batches.TORN):
-        if not lane.is_open(context, lanes.VENDOR):
+        if not circuit.may_pass(context, circuits.VENDOR):
             return False
         if batch.code == batches.TORN:
             forget_results(context, batch)
@@ -205,15 +205,15 @@ class Intake:
 
 
 def _take_in(context: Context, batch: BatchRow) -> None:
-    """Read the result files into a pack, then record everything in one transaction."""
+    """Read the result files into a segment, then record everything in one transaction."""
     with context.store.read() as connection:
         intake = Intake({line.key.hex(): line for line in embeddings.lines_of(connection, batch.id)})
         profile = sources.load_profile(connection, batch.profile_id)
-    writer = context.packs.writer(profile, batch.ref, batch.mode)
+    writer = context.segments.writer(profile, batch.ref, batch.mode)
     try:
         expectation = Expectation(profile=profile, count_of=intake.count_of)
         for block in _blocks(context, batch, expectation):
-            _pack_block(writer, intake, block)
+            _segment_block(writer, intake, block)
             context.progress(f"reading results of {batch.ref[:8]}", len(intake.settled), len(intake.lines))
         settled = intake.complete()
         torn = _is_torn(context, batch, settled)
@@ -271,7 +271,7 @@ def _is_unusable(context: Context, batch: BatchRow, intake: Intake, settled: lis
     if good or not bad or bad < len(settled):
         return False
     with context.store.read() as connection:
-        return not batches.has_pack(connection, batch.profile_id)
+        return not batches.has_segment(connection, batch.profile_id)
 
 
 def _blocks(context: Context, batch: BatchRow, expectation: Expectation) -> Iterator[ResultBlock]:
@@ -281,7 +281,7 @@ def _blocks(context: Context, batch: BatchRow, expectation: Expectation) -> Iter
             yield from context.vendor.read(path, expectation)
 
 
-def _pack_block(writer: PackWriter, intake: Intake, block: ResultBlock) -> None:
+def _segment_block(writer: SegmentWriter, intake: Intake, block: ResultBlock) -> None:
     wanted = intake.good(block)
     for problem in block.problems:
         intake.bad(problem)
@@ -291,7 +291,7 @@ def _pack_block(writer: PackWriter, intake: Intake, block: ResultBlock) -> None:
 
 
 def _record(
-    context: Context, batch: BatchRow, intake: Intake, settled: list[Settled], written: WrittenPack | None
+    context: Context, batch: BatchRow, intake: Intake, settled: list[Settled], written: WrittenSegment | None
 ) -> None:
     """Lines, embeddings, versions, money and the batch itself: all or nothing."""
     tally = {word: sum(s.outcome == word for s in settled) for word in (SUCCESS, REFUSED)}
@@ -299,7 +299,7 @@ def _record(
     vectors = {line.line: line.vectors for line in intake.lines.values()}
     windows = [s for s in settled if s.outcome == REFUSED and vectors[s.line] > 1]
     with context.store.write() as tx:
-        pack_id = _record_pack(tx, batch, written)
+        pack_id = _record_segment(tx, batch, written)
         embeddings.settle(tx, batch.id, pack_id, settled, context.settings.batching.max_attempts)
         if batch.cancel_asked_at is not None:
             embeddings.give_up(tx, batch.id)
@@ -333,10 +333,10 @@ def _say_what_is_assumed(context: Context, batch: BatchRow, intake: Intake) -> N
         context.log.warning("usage.assumed", ref=batch.ref, lines=len(assumed), tokens=sum(assumed))
 
 
-def _record_pack(tx: Tx, batch: BatchRow, written: WrittenPack | None) -> int | None:
+def _record_segment(tx: Tx, batch: BatchRow, written: WrittenSegment | None) -> int | None:
     if written is None:
         return None
-    return batches.add_pack(
+    return batches.add_segment(
         tx, written.name, batch.profile_id, batch.id, written.rows, written.bytes, written.sha256
     )
 
@@ -355,7 +355,7 @@ def _keep_the_rest(
     batch: BatchRow,
     intake: Intake,
     settled: list[Settled],
-    written: WrittenPack | None,
+    written: WrittenSegment | None,
     code: str,
 ) -> None:
     """What is good is held, the bill is booked, the batch is parked: the rest stays in it and is not asked again."""
@@ -364,7 +364,7 @@ def _keep_the_rest(
     kept = [replace(each, outcome=OPEN) for each in bad]
     reason, hint = _why_kept(code, bad, len(settled), whole=written is None)
     with context.store.write() as tx:
-        pack_id = _record_pack(tx, batch, written)
+        pack_id = _record_segment(tx, batch, written)
         embeddings.settle(tx, batch.id, pack_id, good, context.settings.batching.max_attempts)
         embeddings.note_outcomes(tx, batch.id, kept)
         versions.recount_batch(tx, batch.id)

@@ -18,9 +18,9 @@ from voyage_jobs.generation import Stamp
 from voyage_jobs.observe import NOBODY, Observer
 from voyage_jobs.pace import Pace
 from voyage_jobs.profile import KeyMaker, Profile
-from voyage_jobs.segments import PackStore
+from voyage_jobs.segments import SegmentStore
 from voyage_jobs.sources import names
-from voyage_jobs.state import troubles
+from voyage_jobs.state import last_errors
 from voyage_jobs.state.door import Writer
 from voyage_jobs.state.rebuild import Build
 from voyage_jobs.vendors.base import Client, Vendor
@@ -46,7 +46,7 @@ class Context:
     clock: Clock
     store: Writer
     client: Client
-    packs: PackStore
+    segments: SegmentStore
     log: Any
     table_door: TableDoor
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -58,7 +58,7 @@ class Context:
     attempts_here: dict[int, float] = field(default_factory=dict)
     """Monotonic time at which this process sent each create call whose outcome is open."""
     failing: dict[tuple[str, str], set[str]] = field(default_factory=dict)
-    """(Circuit, kind of error) -> the items that failed so since the last success: see steps/lanes.py."""
+    """(Circuit, kind of error) -> the items that failed so since the last success: see steps/circuits.py."""
     resting: dict[str, tuple[int, float]] = field(default_factory=dict)
     """Item without a row of its own -> its failures in a row, and until when (monotonic) it waits."""
     probing: set[str] = field(default_factory=set)
@@ -75,9 +75,9 @@ class Context:
     """Whether this is a plan, at work on a throw-away state: files in the data folder are looked at and left alone."""
     on_line: Callable[[bytes], None] | None = None
     """Hears every line of a batch that is packed, in their order: a plan counts and writes them."""
-    step: str = troubles.START
+    step: str = last_errors.START
     """The step at work: whose error it is."""
-    troubled: dict[str, str] = field(default_factory=dict)
+    failing_steps: dict[str, str] = field(default_factory=dict)
     """Step -> code of the errors on record that are not over."""
     format_looked_at: bool = False
     """Whether the table was seen to be of the present format, or to be missing."""
@@ -88,7 +88,7 @@ class Context:
     profile_id: int = 0
     """Row of the profile in force; set by recovery."""
     state_id: str = ""
-    """Who this state is, which its jobs and packs carry; set by recovery."""
+    """Who this state is, which its jobs and segments carry; set by recovery."""
     new_state: bool = False
     """Whether it got its id at this start: nothing can carry it yet."""
     jobs_known: bool = False
@@ -118,7 +118,7 @@ class Context:
 
     @property
     def stamp(self) -> Stamp:
-        """What jobs and packs of this process carry."""
+        """What jobs and segments of this process carry."""
         return Stamp(self.state_id, self.store.epoch)
 
     @property

@@ -5,10 +5,10 @@ from __future__ import annotations
 from voyage_jobs import retry
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.errors import VoyageJobsError
-from voyage_jobs.state import lanes
-from voyage_jobs.steps import mishaps
+from voyage_jobs.state import circuits
+from voyage_jobs.steps import step_errors
+from voyage_jobs.steps.circuits import fine
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.lanes import fine
 
 
 def room_for(context: Context, size: int) -> bool:
@@ -16,7 +16,7 @@ def room_for(context: Context, size: int) -> bool:
     needed = size + context.settings.disk.min_free_bytes
     free = context.free_disk_bytes()
     if free >= needed:
-        fine(context, lanes.DISK)
+        fine(context, circuits.DISK)
         return True
     pause(
         context,
@@ -29,7 +29,7 @@ def room_for(context: Context, size: int) -> bool:
 def look_again(context: Context) -> None:
     """Go on if there is room again and no step has found out: nothing large may be due for hours, or ever."""
     with context.store.read() as connection:
-        closed = lanes.closed(connection).get(lanes.DISK)
+        closed = circuits.tripped(connection).get(circuits.DISK)
     if closed is not None and closed.until_at <= now_us(context.clock):
         room_for(context, 0)
 
@@ -37,13 +37,13 @@ def look_again(context: Context) -> None:
 def pause(context: Context, message: str) -> None:
     """Note that the disk is short. Polling goes on; what is written goes on when there is room."""
     with context.store.read() as connection:
-        before = lanes.closed(connection).get(lanes.DISK)
+        before = circuits.tripped(connection).get(circuits.DISK)
     failures = before.failures + 1 if before else 1
     with context.store.write() as tx:
         until = tx.now + int(retry.wait_s("disk", failures, context.clock) * US)
         hint = "Free some space, or lower disk.min_free_bytes; it goes on by itself."
-        lanes.close(tx, lanes.DISK, until, failures, "paused_disk", message, hint)
-        mishaps.note(context, tx, lanes.DISK, "paused_disk", message, hint)
+        circuits.trip(tx, circuits.DISK, until, failures, "paused_disk", message, hint)
+        step_errors.note(context, tx, circuits.DISK, "paused_disk", message, hint)
     context.observer.put_off("paused_disk")
     context.log.error("disk.paused", message=message)
 

@@ -15,11 +15,11 @@ REFUSED_HINT = (
 )
 
 
-def abandon(context: Context, batch: BatchRow, cause: str, *, by_person: bool = False) -> bool:
+def abandon(context: Context, batch: BatchRow, cause: str, *, by_operator: bool = False) -> bool:
     """End a batch that has no job: its lines are wanted again, or given up if a person said so."""
     with context.store.write() as tx:
         batches.move(tx, batch, Batch.CANCELLED, cause, reason=cause)
-        (embeddings.give_up if by_person else embeddings.give_back)(tx, batch.id)
+        (embeddings.give_up if by_operator else embeddings.give_back)(tx, batch.id)
         ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
     crash_point("cancel.committed")
     context.log.info("batch.cancelled", ref=batch.ref, cause=cause)

@@ -17,13 +17,13 @@ from voyage_jobs.crash import crash_point
 from voyage_jobs.diagnosis import rebuild_words
 from voyage_jobs.errors import (
     ConfigError,
-    NeedsPersonError,
+    NeedsOperatorError,
     RateLimitedError,
     VendorError,
     VoyageJobsError,
 )
 from voyage_jobs.sources import names
-from voyage_jobs.state import batches, documents, lanes, ledger, orders, pauses, setback, sources
+from voyage_jobs.state import batches, circuits, documents, ledger, orders, pauses, setback, sources
 from voyage_jobs.state.batches import BatchRow, Order
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.embeddings import WantedEmbedding
@@ -31,7 +31,7 @@ from voyage_jobs.state.orders import NeededEmbedding
 from voyage_jobs.state.schema import DROPPED, FAILED, HELD, PACKED, WANTED
 from voyage_jobs.states import Batch, Version
 from voyage_jobs.steps import budget, known_jobs, synchronous
-from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.collect import collect_one
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
@@ -89,7 +89,7 @@ def _take_in_what_came(context: Context) -> None:
     with context.store.read() as connection:
         ended = [batch for batch in batches.in_state(connection, Batch.ENDED) if batch.is_sync]
     for batch in ended:
-        collect_one(context, batch, lane.Calls(context))
+        collect_one(context, batch, circuit.Calls(context))
 
 
 # --- before ---
@@ -137,7 +137,7 @@ def _demand_claimed(context: Context) -> None:
     with context.store.read() as connection:
         due = setback.is_claim_due(connection)
     if due:
-        raise NeedsPersonError(
+        raise NeedsOperatorError(
             f"The state was lost, or is an older one: jobs at {provider} that may hold these texts are not claimed"
             " yet.",
             hint="`voyage-jobs recover`, or a running `voyage-jobs run`, claims them; then ask again.",
@@ -267,8 +267,8 @@ class Expedition:
                 return None
             members = [_wanted(each) for each in group]
             batch = synchronous.make(context, tx, members, self.order, in_flight=in_flight)
-        crash_point("pack.committed")
-        context.log.info("batch.packed", ref=batch.ref, inputs=rows, tokens_estimated=tokens)
+        crash_point("assemble.committed")
+        context.log.info("batch.assembled", ref=batch.ref, inputs=rows, tokens_estimated=tokens)
         return batch
 
     def _carry_out(self, batch: BatchRow) -> bool:
@@ -285,7 +285,7 @@ class Expedition:
         if batch.state is Batch.SPOOLED:
             abandon(context, batch, "nothing was sent, and the order has ended")
         elif batch.state is Batch.ENDED:
-            collect_one(context, batch, lane.Calls(context))
+            collect_one(context, batch, circuit.Calls(context))
         return self.done.stopped is None
 
     def _now(self, batch: BatchRow) -> BatchRow:
@@ -324,7 +324,7 @@ def _wanted(each: NeededEmbedding) -> WantedEmbedding:
 def _show(context: Context, document: DocumentRow) -> None:
     """Let the table show it, and whatever else is ready."""
     for _ in range(_MOST_PUBLICATIONS):
-        if context.stopping.is_set() or not lane.is_open(context, lanes.DISK):
+        if context.stopping.is_set() or not circuit.may_pass(context, circuits.DISK):
             return
         with context.store.read() as connection:
             newest = orders.newest_content(connection, document.id)
@@ -389,7 +389,7 @@ def _left(needed: Sequence[NeededEmbedding]) -> dict[str, Any]:
 def _stopped(done: Done, lost: Sequence[BatchRow]) -> dict[str, Any] | None:
     """Why it did not go on, and what to do about it."""
     if isinstance(done.stopped, VoyageJobsError):
-        code = "unknown" if lost else lane.code_of(done.stopped)
+        code = "unknown" if lost else circuit.code_of(done.stopped)
         return {"code": code, "message": done.stopped.message, "hint": done.stopped.hint}
     if done.stopped is not None:
         return {"code": "stopped", "message": done.stopped, "hint": None}

@@ -18,7 +18,7 @@ from voyage_jobs.state import batches
 from voyage_jobs.state.batches import NOT_FETCHED, BatchRow
 from voyage_jobs.state.store import Tx
 from voyage_jobs.states import Batch
-from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.ending import park
@@ -49,7 +49,7 @@ class Download(Enum):
     WAITING = "waiting"  # no call may be made now, or the disk is short
 
 
-def fetch_all(context: Context, batch: BatchRow, calls: lane.Calls) -> Download:
+def fetch_all(context: Context, batch: BatchRow, calls: circuit.Calls) -> Download:
     """Bring both result files onto the disk."""
     with context.store.read() as connection:
         have = batches.downloaded(connection, batch.id)
@@ -62,7 +62,7 @@ def fetch_all(context: Context, batch: BatchRow, calls: lane.Calls) -> Download:
             if not _download(context, batch, kind, file_id):
                 return Download.WAITING
         except RefusedError as exc:
-            lane.fine(context)  # the API itself has answered
+            circuit.fine(context)  # the API itself has answered
             _refused(context, batch, kind, exc)
             return Download.TRIED
         except _NoRoomError as exc:
@@ -73,7 +73,7 @@ def fetch_all(context: Context, batch: BatchRow, calls: lane.Calls) -> Download:
             put_off(context, batch, exc)
             return Download.TRIED
         else:
-            lane.fine(context)
+            circuit.fine(context)
     return Download.COMPLETE
 
 
@@ -94,9 +94,9 @@ def forget_results(context: Context, batch: BatchRow) -> None:
 
 
 def can_be_read_again(context: Context, batch: BatchRow) -> bool:
-    """Whether its files are here and brought nothing: a pack of what was good would be overwritten."""
+    """Whether its files are here and brought nothing: a segment of what was good would be overwritten."""
     with context.store.read() as connection:
-        if batches.has_pack(connection, batch.profile_id, batch.id):
+        if batches.has_segment(connection, batch.profile_id, batch.id):
             return False
     with context.store.read() as connection:
         have = batches.downloaded(connection, batch.id)
@@ -161,8 +161,8 @@ def put_off(context: Context, batch: BatchRow, error: VendorError) -> None:
     """The results cannot be had now: this batch waits alone. Parked if that lasts and other calls are answered."""
     with context.store.write() as tx:
         failures = _wait(context, tx, batch, "download", error)
-        lane.failed_in(context, tx, f"results of {batch.ref}", error)
-    if retry.is_over("download", failures) and lane.api_answers(context):
+        circuit.failed_in(context, tx, f"results of {batch.ref}", error)
+    if retry.is_over("download", failures) and circuit.api_answers(context):
         reason = f"its results could not be fetched in {failures} tries: {error.message}"
         _park(context, batch, reason)
 
@@ -170,7 +170,7 @@ def put_off(context: Context, batch: BatchRow, error: VendorError) -> None:
 def _wait(context: Context, tx: Tx, batch: BatchRow, policy: str, error: VendorError) -> int:
     """The batch waits by its policy; a parked one keeps its reason. Returns its failures in a row, 0 if parked."""
     if batch.state is not Batch.PARKED:
-        return lane.put_off(context, tx, batch, policy, error)
+        return circuit.put_off(context, tx, batch, policy, error)
     batches.note(tx, batch.id, due_at=next_look(context, tx))
     return 0
 

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator
 from voyage_jobs import retry
 from voyage_jobs.clock import US
 from voyage_jobs.errors import AuthError, NotSentError, QuotaError, VendorError
-from voyage_jobs.segments.format import is_ref, pack_name
-from voyage_jobs.state import batches, lanes, setback
+from voyage_jobs.segments.format import is_ref, segment_name
+from voyage_jobs.state import batches, circuits, setback
 from voyage_jobs.states import BEFORE_THE_JOB
-from voyage_jobs.steps import lanes as lane
-from voyage_jobs.steps import mishaps
+from voyage_jobs.steps import circuits as circuit
+from voyage_jobs.steps import step_errors
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.reconcile import LIST, jobs_looked_at
 from voyage_jobs.steps.set_back import tell
@@ -61,13 +61,13 @@ def all_known(context: Context) -> bool:
         context.jobs_known = True
         return True
     context.jobs_awaited = True
-    if not lane.is_open(context, lanes.VENDOR) or lane.rests(context, JOBS):
+    if not circuit.may_pass(context, circuits.VENDOR) or circuit.rests(context, JOBS):
         return False
     try:
         unknown = _unknown_refs(context)
     except VendorError as exc:
         return _not_read(context, exc)
-    lane.fine(context)
+    circuit.fine(context)
     if unknown:
         tell(context, setback.JOBS)
         return False
@@ -124,8 +124,8 @@ def is_missing(context: Context, job: RemoteBatch, left: frozenset[str] = frozen
 
 
 def is_here(context: Context, ref: str) -> bool:
-    """Whether the results of a batch are in a pack already."""
-    return context.packs.path(pack_name(context.profile.fingerprint, ref)).exists()
+    """Whether the results of a batch are in a segment already."""
+    return context.segments.path(segment_name(context.profile.fingerprint, ref)).exists()
 
 
 # --- a list that cannot be read ---
@@ -133,8 +133,8 @@ def is_here(context: Context, ref: str) -> bool:
 
 def _not_read(context: Context, error: VendorError) -> bool:
     """The list fails. An account that is refused, or no network, keeps every call from working; else it has an end."""
-    lane.failed(context, LIST, error)
-    lane.let_rest(context, JOBS, "jobs_at_start")
+    circuit.failed(context, LIST, error)
+    circuit.let_rest(context, JOBS, "jobs_at_start")
     if isinstance(error, AuthError | QuotaError):
         return False  # the circuit says so
     if isinstance(error, NotSentError):
@@ -144,14 +144,14 @@ def _not_read(context: Context, error: VendorError) -> bool:
         if context.jobs_known:
             return True
     with context.store.write() as tx:
-        mishaps.note(context, tx, context.step, lane.code_of(error), error.message, error.hint)
+        step_errors.note(context, tx, context.step, circuit.code_of(error), error.message, error.hint)
     context.log.warning("jobs.unread", tries=tries, error=error.message)
     return False
 
 
 def has_failed(context: Context) -> bool:
     """Whether the list could not be read when it was last tried, and is not yet tried again."""
-    return context.jobs_awaited and lane.rests(context, JOBS)
+    return context.jobs_awaited and circuit.rests(context, JOBS)
 
 
 def note_unread(context: Context, error: VendorError, patience_s: float) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from voyage_jobs.clock import US, iso, now_us
-from voyage_jobs.state import batches, embeddings, ledger, notes, pauses
+from voyage_jobs.state import batches, embeddings, ledger, meta, pauses
 from voyage_jobs.state.pauses import Pause, Pauses
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.store import Tx
@@ -36,7 +36,7 @@ def pause(context: Context, arguments: Mapping[str, object], who: str) -> dict[s
             for batch in batches.with_lines_of(tx.connection, source.id, BEFORE_THE_JOB):
                 _unpack(tx, batch, f"source {source.name} is paused by {who}")
                 unpacked += 1
-    context.log.warning("pause.begins", what=what, who=who, until=iso(until))
+    context.log.warning("pause.begun", what=what, who=who, until=iso(until))
     return {"what": what, "state": "paused", "until": iso(until), "unpacked": unpacked}
 
 
@@ -51,7 +51,7 @@ def resume(context: Context, arguments: Mapping[str, object], who: str) -> dict[
             pauses.end(tx, what)
         left = sorted(found.keys() - set(ended))
     for what in ended:
-        context.log.warning("pause.ends", what=what, who=who)
+        context.log.warning("pause.ended", what=what, who=who)
     return {"ended": sorted(ended), "left": left}
 
 
@@ -66,7 +66,7 @@ def _meant(context: Context, arguments: Mapping[str, object]) -> tuple[str, Sour
 def _unpack(tx: Tx, batch: batches.BatchRow, cause: str) -> None:
     """Nothing of it has a job: its lines are wanted again, those of other sources go into the next batch."""
     if batch.state is Batch.UPLOADING:  # the file may be there already
-        notes.put(tx, notes.STRAYS, str(tx.now))
+        meta.put(tx, meta.ORPHANED_FILES, str(tx.now))
     batches.move(tx, batch, Batch.CANCELLED, cause)
     embeddings.give_back(tx, batch.id)
     ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)

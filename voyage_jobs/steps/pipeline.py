@@ -15,29 +15,29 @@ from typing import TYPE_CHECKING
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.errors import DiskFullError
-from voyage_jobs.state import batches, embeddings, lanes, notes, notices, setback, sources
+from voyage_jobs.state import batches, circuits, embeddings, meta, notices, setback, sources
 from voyage_jobs.state.pauses import Pauses
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
-from voyage_jobs.steps import acts, mishaps
-from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps import acts, step_errors
+from voyage_jobs.steps import circuits as circuit
+from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.collect import collect
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import look_again, note_full
-from voyage_jobs.steps.keepsakes import keep_texts
-from voyage_jobs.steps.pack import pack
 from voyage_jobs.steps.pausing import resting
 from voyage_jobs.steps.poll import poll
 from voyage_jobs.steps.publish import publish
 from voyage_jobs.steps.recount import recount
 from voyage_jobs.steps.recover_remote import claim_if_lost
+from voyage_jobs.steps.retained_texts import keep_texts
 from voyage_jobs.steps.scan import Scan, ScanResult
 from voyage_jobs.steps.submit import submit
 from voyage_jobs.steps.switch import switch_if_complete
 from voyage_jobs.steps.tidy import TEND_INTERVAL_S, rest, tend, tidy
 
 if TYPE_CHECKING:
-    from voyage_jobs.notify.teller import Teller
+    from voyage_jobs.notify.notifier import Notifier
 
 HEARTBEAT_S = 10.0
 LONGEST_IDLE_S = 15.0  # requests from the command line are looked for at least this often
@@ -62,7 +62,7 @@ class Pipeline:
     """Told of every scan that begins."""
     on_sweep: Callable[[ScanResult], None] = lambda _result: None
     """Told what a scan that was not made for a hint has found."""
-    teller: Teller | None = None
+    notifier: Notifier | None = None
     """Tells people what has happened, between the steps."""
     _running: tuple[Scan, Iterator[None]] | None = None
     _hints: dict[str, float] = field(default_factory=dict)
@@ -88,14 +88,17 @@ class Pipeline:
         """Give every step one go. True if any of them did something, so that another turn is worth it at once."""
         self._tell()
         did = False
-        lane.begin_turn(self.context)
+        circuit.begin_turn(self.context)
         for name, step in self._steps():
             if self.context.stopping.is_set():
                 return False
             try:
                 self._begin(name)
                 self.beat(name)
-                with mishaps.fatal_ones_noted(self.context, name), self.context.observer.step(name) as look:
+                with (
+                    step_errors.fatal_ones_noted(self.context, name),
+                    self.context.observer.step(name) as look,
+                ):
                     look.did = step()
                 did |= look.did
             except DiskFullError as exc:
@@ -107,10 +110,10 @@ class Pipeline:
         return did
 
     def _tell(self) -> None:
-        if self.teller is None:
+        if self.notifier is None:
             return
         try:
-            self.teller.turn()
+            self.notifier.turn()
         except DiskFullError as exc:
             note_full(self.context, exc)
 
@@ -121,10 +124,10 @@ class Pipeline:
             # What is paid comes first: nothing that is on its way out may keep it waiting.
             ("poll", lambda: poll(context)),
             ("collect", lambda: collect(context)),
-            ("publish", lambda: self._lane_open(lanes.DISK) and self._publish()),
+            ("publish", lambda: self._may_pass(circuits.DISK) and self._publish()),
             ("scan", self._scan),
             ("recount", lambda: recount(context)),
-            ("pack", self._pack),
+            ("assemble", self._assemble),
             ("submit", lambda: submit(context)),
             ("tidy", lambda: tidy(context)),
         )
@@ -135,7 +138,7 @@ class Pipeline:
         if now - self._beat_at >= HEARTBEAT_S:
             self._beat_at = now
             with self.context.store.write() as tx:
-                notes.beat(tx, step)
+                meta.beat(tx, step)
 
     def _begin(self, step: str) -> None:
         if self.context.pace is not None:
@@ -221,9 +224,9 @@ class Pipeline:
 
     # --- packing ---
 
-    def _pack(self) -> bool:
+    def _assemble(self) -> bool:
         """Not while a scan runs under `sync`: bigger batches are fewer batches."""
-        if self.most_inputs == 0 or not self._lane_open(lanes.DISK) or (self.eager and self._running):
+        if self.most_inputs == 0 or not self._may_pass(circuits.DISK) or (self.eager and self._running):
             return False
         with self.context.store.read() as connection:
             due = setback.is_claim_due(connection)
@@ -233,7 +236,7 @@ class Pipeline:
             self._claimed_for = self.context.profile_id
         if not self.context.may_send:
             return False
-        did = pack(self.context, eager=self.eager, most_inputs=self.most_inputs)
+        did = assemble(self.context, eager=self.eager, most_inputs=self.most_inputs)
         if did and self.most_inputs is not None:
             with self.context.store.read() as connection:
                 self.most_inputs -= batches.newest(connection, 1)[0].inputs
@@ -245,9 +248,9 @@ class Pipeline:
             for source in self.context.settings.sources
         )
 
-    def _lane_open(self, name: str) -> bool:
+    def _may_pass(self, name: str) -> bool:
         with self.context.store.read() as connection:
-            closed = lanes.closed(connection).get(name)
+            closed = circuits.tripped(connection).get(name)
         return closed is None or closed.until_at <= now_us(self.context.clock)
 
     # --- idling ---
@@ -277,8 +280,10 @@ class Pipeline:
         with self.context.store.read() as connection:
             due = [row.scan_due_at for row in sources.all_sources(connection) if row.configured]
             waiting = (*BEFORE_THE_JOB, Batch.CREATING, Batch.RUNNING, Batch.ENDED)
-            closed = lanes.closed(connection)
-            floor = max((each.until_at for each in closed.values() if each.name == lanes.VENDOR), default=0)
+            closed = circuits.tripped(connection)
+            floor = max(
+                (each.until_at for each in closed.values() if each.name == circuits.VENDOR), default=0
+            )
             due += [max(batch.due_at, floor) for batch in batches.in_state(connection, *waiting)]
             oldest = embeddings.backlog(connection, self.context.profile_id).oldest_at
         if oldest is not None:
@@ -287,8 +292,8 @@ class Pipeline:
         due += [now + int((at - mono) * US) for at in self._hints.values()]
         soonest = min((at for at in due if at > now), default=now + int(LONGEST_IDLE_S * US))
         idle_s = (soonest - now) / US
-        if self.teller is not None:
-            idle_s = min(idle_s, self.teller.due_s())
+        if self.notifier is not None:
+            idle_s = min(idle_s, self.notifier.due_s())
         return min(LONGEST_IDLE_S, max(SHORTEST_IDLE_S, idle_s))
 
     def clock_was_set_back(self) -> None:
@@ -296,7 +301,7 @@ class Pipeline:
         with self.context.store.write() as tx:
             batches.due_no_later(tx, tx.now)
             sources.due_no_later(tx, tx.now)
-            lanes.due_no_later(tx, tx.now)
+            circuits.due_no_later(tx, tx.now)
             notices.due_no_later(tx, tx.now)
 
 

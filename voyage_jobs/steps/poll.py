@@ -13,10 +13,10 @@ from voyage_jobs.clock import US, jittered, now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import RefusedError, VendorError
 from voyage_jobs.observe import about
-from voyage_jobs.state import batches, lanes
+from voyage_jobs.state import batches, circuits
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.states import Attempt, Batch
-from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.ending import park
 from voyage_jobs.steps.reconcile import LIST, cancel_duplicates, is_ours, list_jobs
@@ -47,9 +47,9 @@ def poll(context: Context) -> bool:
     now = now_us(context.clock)
     with context.store.read() as connection:
         running = [b for b in batches.in_state(connection, Batch.RUNNING, Batch.PARKED) if is_looked_at(b)]
-    due = lane.healthiest_first([batch for batch in running if batch.due_at <= now])
-    calls = lane.Calls(context)
-    if not due or not lane.is_open(context, lanes.VENDOR):
+    due = circuit.healthiest_first([batch for batch in running if batch.due_at <= now])
+    calls = circuit.Calls(context)
+    if not due or not circuit.may_pass(context, circuits.VENDOR):
         return False
     _cancel_where_asked(context, due, calls)
     seen = _listed(context, running, due, calls)
@@ -68,7 +68,7 @@ def _ask(context: Context, batch: BatchRow) -> None:
     try:
         remote = context.client.get_batch(batch.remote_id or "")
     except RefusedError as exc:
-        lane.fine(context)  # the API itself has answered
+        circuit.fine(context)  # the API itself has answered
         if not exc.is_gone:
             _put_off(context, batch, exc)
             return
@@ -76,7 +76,7 @@ def _ask(context: Context, batch: BatchRow) -> None:
     except VendorError as exc:
         _put_off(context, batch, exc)
     else:
-        lane.fine(context)
+        circuit.fine(context)
         _take_note(context, batch, remote)
 
 
@@ -86,17 +86,17 @@ def _put_off(context: Context, batch: BatchRow, error: VendorError) -> None:
             wait_s = retry.wait_s("parked_job", 1, context.clock)
             batches.note(tx, batch.id, due_at=tx.now + int(wait_s * US))
         else:
-            lane.put_off(context, tx, batch, "poll", error)
-        lane.failed_in(context, tx, f"job {batch.remote_id}", error)
+            circuit.put_off(context, tx, batch, "poll", error)
+        circuit.failed_in(context, tx, f"job {batch.remote_id}", error)
     late_s = _overdue_s(context, batch, None)
-    if batch.state is Batch.RUNNING and late_s > OVERDUE_S and lane.api_answers(context):
+    if batch.state is Batch.RUNNING and late_s > OVERDUE_S and circuit.api_answers(context):
         hours = int(late_s // 3600)
         reason = f"{hours} h past its window job {batch.remote_id} still cannot be looked at: {error.message}"
         park(context, batch, reason, VendorError(reason, hint=_OVERDUE_HINT.format(ref=batch.ref)))
 
 
 def _listed(
-    context: Context, running: list[BatchRow], due: list[BatchRow], calls: lane.Calls
+    context: Context, running: list[BatchRow], due: list[BatchRow], calls: circuit.Calls
 ) -> dict[int, RemoteBatch]:
     """What the list of jobs says, by batch row, where one list serves better than single questions.
 
@@ -104,16 +104,16 @@ def _listed(
     """
     doubtful = _may_have_a_second_job(context, due)
     wanted = doubtful or len(due) > FEW
-    if not wanted or lane.rests(context, LIST) or not calls.more():
+    if not wanted or circuit.rests(context, LIST) or not calls.more():
         return {}
     try:
         found = _from_list(context, running, due, to_the_end=doubtful)
     except VendorError as exc:
         context.log.warning("list.failed", error=exc.message)
-        lane.failed(context, LIST, exc)
-        lane.let_rest(context, LIST, "list")
+        circuit.failed(context, LIST, exc)
+        circuit.let_rest(context, LIST, "list")
         return {}
-    lane.fine(context)
+    circuit.fine(context)
     context.resting.pop(LIST, None)
     return found
 
@@ -153,7 +153,7 @@ def _from_list(
     return found
 
 
-def _cancel_where_asked(context: Context, due: list[BatchRow], calls: lane.Calls) -> None:
+def _cancel_where_asked(context: Context, due: list[BatchRow], calls: circuit.Calls) -> None:
     """Pass an operator's wish on to the provider; it takes up to ten minutes to come true."""
     for batch in due:
         if batch.cancel_asked_at is None or context.vendor.phase(batch.remote_status or "") in STOPPED:
@@ -165,13 +165,13 @@ def _cancel_where_asked(context: Context, due: list[BatchRow], calls: lane.Calls
                 remote = context.client.cancel_batch(batch.remote_id or "")
         except RefusedError as exc:  # over already: the poll will tell
             context.log.info("cancel.refused", ref=batch.ref, error=exc.message)
-            lane.fine(context)
+            circuit.fine(context)
             continue
         except VendorError as exc:  # asked for again with the next look
             context.log.warning("cancel.failed", ref=batch.ref, error=exc.message)
-            lane.failed(context, f"cancel {batch.remote_id}", exc)
+            circuit.failed(context, f"cancel {batch.remote_id}", exc)
             continue
-        lane.fine(context)
+        circuit.fine(context)
         crash_point("cancel.sent")
         with context.store.write() as tx:
             batches.note(tx, batch.id, remote_status=remote.status)
@@ -256,7 +256,7 @@ def _gone(context: Context, batch: BatchRow) -> None:
         park(context, batch, f"the provider no longer knows job {batch.remote_id}", error)
         return
     with context.store.write() as tx:
-        lane.put_off(context, tx, batch, "job_gone", error)
+        circuit.put_off(context, tx, batch, "job_gone", error)
 
 
 def _lacks_its_results(remote: RemoteBatch) -> bool:
@@ -269,7 +269,7 @@ def _wait_for_results(context: Context, batch: BatchRow, remote: RemoteBatch) ->
     error = VendorError(f"Job {remote.id} is over and does not name its results yet.")
     with context.store.write() as tx:
         batches.note(tx, batch.id, **_facts(remote))
-        lane.put_off(context, tx, batch, "results_late", error)
+        circuit.put_off(context, tx, batch, "results_late", error)
 
 
 def _facts(remote: RemoteBatch) -> dict[str, object]:

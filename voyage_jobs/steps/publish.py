@@ -105,8 +105,8 @@ def _flip(context: Context, texts: Texts, chosen: Sequence[ReadyVersion]) -> boo
     except CorruptionError as exc:
         if maker.without_text is not None:  # its file was edited this very moment: the others go without it
             wait_for_text(context, maker.without_text)
-        elif maker.damaged_pack is not None:
-            lose_pack(context, maker.damaged_pack, exc)
+        elif maker.damaged_segment is not None:
+            lose_segment(context, maker.damaged_segment, exc)
         else:
             raise
         return True
@@ -128,16 +128,16 @@ def _flip(context: Context, texts: Texts, chosen: Sequence[ReadyVersion]) -> boo
     return True
 
 
-def lose_pack(context: Context, name: str, error: CorruptionError) -> None:
-    """A pack is damaged or missing: set it aside and have its vectors fetched again."""
+def lose_segment(context: Context, name: str, error: CorruptionError) -> None:
+    """A segment is damaged or missing: set it aside and have its vectors fetched again."""
     with context.store.read() as connection:
-        (pack,) = (pack for pack in batches.all_packs(connection) if pack.name == name)
-    if context.packs.path(name).exists():
-        context.packs.set_aside(name)
+        (segment,) = (segment for segment in batches.all_segments(connection) if segment.name == name)
+    if context.segments.path(name).exists():
+        context.segments.set_aside(name)
     with context.store.write() as tx:
-        lost = embeddings.lose_pack(tx, pack.id, f"pack {name} is damaged")
+        lost = embeddings.lose_segment(tx, segment.id, f"pack {name} is damaged")
         versions.recount_all(tx)
-    context.log.error("pack.damaged", pack=name, embeddings=lost, error=error.message)
+    context.log.error("segment.damaged", segment=name, embeddings=lost, error=error.message)
 
 
 def _retire(context: Context) -> bool:
@@ -159,5 +159,5 @@ def _retire(context: Context) -> bool:
         publications.mark_retired(tx, publication_id)
         publications.finish(tx, publication_id, table_version, 0)
     crash_point("retire.committed")
-    context.log.info("retired", documents=len(gone), table_version=table_version)
+    context.log.info("documents.retired", documents=len(gone), table_version=table_version)
     return True

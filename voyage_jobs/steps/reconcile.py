@@ -19,7 +19,7 @@ from voyage_jobs.errors import RefusedError, VendorError
 from voyage_jobs.state import batches, ledger
 from voyage_jobs.state.batches import AttemptRow, BatchRow
 from voyage_jobs.states import Attempt, Batch
-from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.vendors.remote import LIVING, METADATA_REF, Phase, RemoteBatch, ref_of
 
@@ -34,7 +34,7 @@ _PARKED_HINT = (
 )
 
 
-def reconcile(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
+def reconcile(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
     """Settle the open attempt of a batch in state `creating`, if that can be done now."""
     if not calls.more():
         return False
@@ -47,7 +47,7 @@ def reconcile(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
         _list_failed(context, batch, exc)
         return True
     crash_point("reconcile.listed")
-    lane.fine(context)
+    circuit.fine(context)
     if matches:
         adopt(context, batch, attempt, matches[0], "found at the vendor")
         cancel_duplicates(context, batch, matches[1:])
@@ -61,8 +61,8 @@ def reconcile(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
 def _list_failed(context: Context, batch: BatchRow, error: VendorError) -> None:
     """Without the whole list there is no sure *no*: wait. After a week an operator has to look."""
     with context.store.write() as tx:
-        failures = lane.put_off(context, tx, batch, "reconcile", error)
-        lane.failed_in(context, tx, LIST, error)
+        failures = circuit.put_off(context, tx, batch, "reconcile", error)
+        circuit.failed_in(context, tx, LIST, error)
         if retry.is_over("reconcile", failures):
             attempt = batches.attempts_of(tx.connection, batch.id)[-1]
             batches.close_attempt(tx, attempt, Attempt.LOST, "the list of jobs could not be read")
@@ -72,7 +72,7 @@ def _list_failed(context: Context, batch: BatchRow, error: VendorError) -> None:
             context.log.error("batch.parked", ref=batch.ref, reason=reason)
 
 
-def look_for_late_job(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
+def look_for_late_job(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
     """See now and then whether the job of a parked batch shows up after all, if a create call of it was ever lost."""
     if batch.remote_id is not None:
         return False
@@ -84,10 +84,10 @@ def look_for_late_job(context: Context, batch: BatchRow, calls: lane.Calls) -> b
     try:
         matches = find_jobs(context, batch)
     except VendorError as exc:
-        lane.failed(context, LIST, exc)
+        circuit.failed(context, LIST, exc)
         matches = []
     else:
-        lane.fine(context)
+        circuit.fine(context)
     if matches:
         adopt(context, batch, lost[-1], matches[0], "showed up late")
         cancel_duplicates(context, batch, matches[1:])

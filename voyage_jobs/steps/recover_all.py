@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from voyage_jobs.errors import VoyageJobsError
-from voyage_jobs.state import adoption, sources
+from voyage_jobs.state import claims, sources
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.recover_packs import adopt_packs
 from voyage_jobs.steps.recover_remote import adopt_jobs, note_claim
+from voyage_jobs.steps.recover_segments import adopt_segments
 from voyage_jobs.steps.scan import Scan
 
 
 def recover_all(context: Context) -> dict[str, object]:
-    """Take in packs, scan every source, take on jobs. What the vendor does not let us see is told, not raised."""
+    """Take in segments, scan every source, take on jobs. What the vendor does not let us see is told, not raised."""
     with context.store.read() as connection:
-        strangers = not adoption.has_batches(connection)
-    found_packs = adopt_packs(context)
+        strangers = not claims.has_batches(connection)
+    found_segments = adopt_segments(context)
     scan_all(context)
     with context.store.read() as connection:
-        packs, held = adoption.count_held(connection)
+        segments, held = claims.count_held(connection)
     answer: dict[str, object] = {
-        "packs": packs,
+        "packs": segments,
         "embeddings": held,
-        "damaged_packs": found_packs.damaged,
+        "damaged_packs": found_segments.damaged,
         "jobs": [],
         "jobs_left": {},
         "vendor": None,

@@ -23,11 +23,11 @@ from voyage_jobs.durable import remove
 from voyage_jobs.errors import RefusedError, VendorError
 from voyage_jobs.profile import KEY_BYTES
 from voyage_jobs.segments.format import is_ref
-from voyage_jobs.state import adoption, batches, embeddings, lanes, notes, setback
-from voyage_jobs.state.adoption import JobLine
+from voyage_jobs.state import batches, circuits, claims, embeddings, meta, setback
 from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.claims import JobLine
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
-from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.ending import abandon
 from voyage_jobs.steps.known_jobs import (
@@ -76,7 +76,7 @@ def marked_jobs(context: Context) -> dict[str, list[RemoteBatch]]:
 def adopt_jobs(context: Context, *, strangers: bool = False) -> FoundJobs:
     """Take on every job of ours that this state should know and does not. Sends nothing. Raises VendorError.
 
-    Every source must have been scanned, and every pack been taken in. `strangers`: this state is new, and may claim
+    Every source must have been scanned, and every segment been taken in. `strangers`: this state is new, and may claim
     what another one sent that was lost with its whole folder.
     """
     tally = FoundJobs()
@@ -130,9 +130,9 @@ def _give_back_outdated(context: Context) -> None:
     """Batches that were not sent, and ask for what has come meanwhile: what they lack is packed anew."""
     with context.store.read() as connection:
         unsent = batches.in_state(connection, *BEFORE_THE_JOB)
-        outdated = [batch for batch in unsent if adoption.is_outdated(connection, batch)]
+        outdated = [batch for batch in unsent if claims.is_outdated(connection, batch)]
     for batch in outdated:
-        abandon(context, batch, "some of its texts were sent already", by_person=False)
+        abandon(context, batch, "some of its texts were sent already", by_operator=False)
 
 
 def claim_if_lost(context: Context, *, scanned: bool) -> bool:
@@ -160,16 +160,16 @@ def _claim(context: Context, *, scanned: bool) -> bool:
     """Take on jobs, if that can be done now. Whether all that can be taken on was."""
     if (
         not scanned
-        or lane.rests(context, LIST)
-        or not lane.is_open(context, lanes.VENDOR)
+        or circuit.rests(context, LIST)
+        or not circuit.may_pass(context, circuits.VENDOR)
         or not _are_over(context)
     ):
         return False
     try:
         found = adopt_jobs(context)
     except VendorError as exc:
-        lane.failed(context, LIST, exc)
-        lane.let_rest(context, LIST, "list")
+        circuit.failed(context, LIST, exc)
+        circuit.let_rest(context, LIST, "list")
         note_unread(context, exc, CLAIM_PATIENCE_S)
         return context.jobs_known
     context.resting.pop(LIST, None)
@@ -201,14 +201,14 @@ def note_claim(context: Context, found: FoundJobs) -> bool:
 
 def _end_claim(context: Context) -> None:
     with context.store.write() as tx:
-        notes.put(tx, notes.CLAIM, notes.CLAIM_DONE)
+        meta.put(tx, meta.CLAIM, meta.CLAIM_DONE)
     context.jobs_known, context.jobs_awaited = True, False
 
 
 def _take_on_known(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
     """This state packed the batch and did not live to see that it was sent."""
     with context.store.write() as tx:
-        adoption.to_running(
+        claims.to_running(
             tx, batch, f"job {remote.id} was found at the vendor", **_facts(context, remote, tx.now)
         )
         batches.remember_file(tx, remote.input_file_id or "", batch.id, "batch", None)
@@ -234,7 +234,7 @@ def _take_on_unknown(
         return "its files are no longer at the vendor"
     keys = [line.key for line in lines]
     with context.store.read() as connection:
-        known = adoption.count_known(connection, keys)
+        known = claims.count_known(connection, keys)
     if not ours and known < len(lines) * OURS_SHARE:
         return f"{known} of its {len(lines)} texts are known here: it seems to be another data folder's"
     earlier = _asked_already(context, keys)
@@ -244,8 +244,8 @@ def _take_on_unknown(
     with context.store.write() as tx:
         if maker is not None and not ours:
             setback.note_former(tx, maker)
-        batch = adoption.add_job(tx, ref, context.profile_id, lines, context.price, params)
-        adoption.to_running(
+        batch = claims.add_job(tx, ref, context.profile_id, lines, context.price, params)
+        claims.to_running(
             tx, batch, f"job {remote.id} was found at the vendor", **_facts(context, remote, tx.now)
         )
         if remote.input_file_id:
@@ -266,10 +266,10 @@ def _was_here(context: Context, maker: str) -> bool:
 def _asked_already(context: Context, keys: list[bytes]) -> list[BatchRow]:
     """Open batches that were sent, and ask for the same texts: they came first. Unsent ones let go of them."""
     with context.store.read() as connection:
-        found = adoption.asked_in(connection, keys)
+        found = claims.asked_in(connection, keys)
     for batch in found:
         if is_without_job(batch):  # a parked one was given up, or its texts would not have been sent again
-            abandon(context, batch, "some of its texts were sent already", by_person=False)
+            abandon(context, batch, "some of its texts were sent already", by_operator=False)
     return [batch for batch in found if batch.state in _HOLD_TEXTS]
 
 

@@ -13,22 +13,22 @@ from voyage_jobs.durable import no_room_is_one_error, remove
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.state import (
     batches,
+    circuits,
     documents,
     embeddings,
-    lanes,
-    notes,
+    last_errors,
+    meta,
     notices,
     publications,
     sources,
-    troubles,
     versions,
 )
-from voyage_jobs.state.notes import Here
+from voyage_jobs.state.meta import Here
 from voyage_jobs.state.store import Tx
 from voyage_jobs.states import Batch
-from voyage_jobs.steps import mishaps
+from voyage_jobs.steps import step_errors
 from voyage_jobs.steps.context import Context, encoded
-from voyage_jobs.steps.recover_packs import adopt_packs
+from voyage_jobs.steps.recover_segments import adopt_segments
 from voyage_jobs.steps.reprofile import take_up_profile
 from voyage_jobs.steps.set_back import name_state, note_generation, recognise
 from voyage_jobs.steps.shown import publish_again
@@ -36,14 +36,14 @@ from voyage_jobs.steps.switch import serve_at_once, settle_switch
 from voyage_jobs.steps.synchronous import settle_interrupted
 from voyage_jobs.table import Health
 
-STRAY_S = 86_400
+ORPHANED_FILE_S = 86_400
 
 
 def recover(context: Context, mode: str) -> None:
-    """Bring state, packs, spool and table into agreement. Raises ConfigError if the settings do not fit this folder."""
+    """Bring state, segments, spool and table into agreement. Raises ConfigError if settings and folder disagree."""
     with context.store.read() as connection:
-        context.troubled.update(troubles.lasting(connection))
-    with mishaps.fatal_ones_noted(context, troubles.START):
+        context.failing_steps.update(last_errors.lasting(connection))
+    with step_errors.fatal_ones_noted(context, last_errors.START):
         _recover(context, mode)
 
 
@@ -55,77 +55,77 @@ def _recover(context: Context, mode: str) -> None:
     take_up_profile(context)
     wanted = [(source.name, encoded(source.path)) for source in context.settings.sources]
     with context.store.write() as tx:
-        _note_a_death(tx, notes.arrive(tx, os.getpid(), mode), mode)
+        _note_a_death(tx, meta.arrive(tx, os.getpid(), mode), mode)
         name_state(context, tx)
         sources.configure(tx, wanted)
         publications.forget_open(tx)
         # A clock that was set back while nothing ran would keep everything waiting.
         batches.due_no_later(tx, tx.now + int(context.settings.polling.max_interval_s * US))
-        lanes.due_no_later(tx, tx.now + int(context.settings.voyage.create_retry_s * US))
+        circuits.due_no_later(tx, tx.now + int(context.settings.voyage.create_retry_s * US))
         notices.due_no_later(tx, tx.now)
     if settle_switch(context):
         take_up_profile(context)
-    context.packs.discard_unfinished()
+    context.segments.discard_unfinished()
     recognise(context)
     settle_interrupted(context)
-    adopt_packs(context)
+    adopt_segments(context)
     note_generation(context)
-    lose_missing_packs(context)
-    _stray_spool(context)
+    lose_missing_segments(context)
+    _orphaned_file_spool(context)
     _table(context)
 
 
 def _note_a_death(tx: Tx, dead: Here | None, mode: str) -> None:
     """Whoever worked here before did not take leave: killed, crashed, or the power was lost."""
     if mode != "act":
-        troubles.count(tx, troubles.STARTS)
+        last_errors.count(tx, last_errors.STARTS)
     if dead is None:
         return
-    troubles.count(tx, troubles.DEATHS)
+    last_errors.count(tx, last_errors.DEATHS)
     last = f"its last sign of life was at {iso(dead.heartbeat_at)}" + (
         f", at step {dead.step}" if dead.step else ""
     )
     message = f"Process {dead.pid} ({dead.mode}) was killed, crashed, or lost power; {last}."
-    troubles.note(tx, troubles.PROCESS, "died", message)
-    troubles.over(tx, troubles.PROCESS)  # by this start
+    last_errors.note(tx, last_errors.PROCESS, "died", message)
+    last_errors.over(tx, last_errors.PROCESS)  # by this start
 
 
-def lose_missing_packs(context: Context) -> None:
-    """A pack that is on record and not on disk, or cut, cannot be published from: fetch its vectors anew."""
+def lose_missing_segments(context: Context) -> None:
+    """A segment that is on record and not on disk, or cut, cannot be published from: fetch its vectors anew."""
     with context.store.read() as connection:
-        missing = [pack for pack in batches.all_packs(connection) if not _is_whole(context, pack)]
-        held = embeddings.by_pack(connection) if missing else {}
-    for pack in missing:
-        if not context.rehearsal and context.packs.path(pack.name).exists():
-            context.packs.set_aside(pack.name)
+        missing = [segment for segment in batches.all_segments(connection) if not _is_whole(context, segment)]
+        held = embeddings.by_segment(connection) if missing else {}
+    for segment in missing:
+        if not context.rehearsal and context.segments.path(segment.name).exists():
+            context.segments.set_aside(segment.name)
     lost = [
-        pack for pack in missing if held.get(pack.id)
+        segment for segment in missing if held.get(segment.id)
     ]  # the others were lost before, and are still on record
     if not lost:
         return
     with context.store.write() as tx:
-        for pack in lost:
-            embeddings.lose_pack(tx, pack.id, f"pack {pack.name} is missing or cut")
+        for segment in lost:
+            embeddings.lose_segment(tx, segment.id, f"pack {segment.name} is missing or cut")
         versions.recount_all(tx)
-    for pack in lost:
-        context.log.error("pack.damaged", pack=pack.name, embeddings=held[pack.id])
+    for segment in lost:
+        context.log.error("segment.damaged", segment=segment.name, embeddings=held[segment.id])
 
 
-def _is_whole(context: Context, pack: batches.PackRow) -> bool:
+def _is_whole(context: Context, segment: batches.SegmentRow) -> bool:
     try:
-        return context.packs.path(pack.name).stat().st_size == pack.bytes
+        return context.segments.path(segment.name).stat().st_size == segment.bytes
     except FileNotFoundError:
         return False
 
 
-def _stray_spool(context: Context) -> None:
+def _orphaned_file_spool(context: Context) -> None:
     """Files in the spool that no open batch owns, and that have been there for a day."""
     over = (Batch.CLOSED,)
     with context.store.read() as connection:
         for entry in list(os.scandir(context.spool)):
             ref = entry.name.split(".", 1)[0]
             batch = batches.by_ref(connection, ref)
-            old = context.clock.wall() - entry.stat().st_mtime > STRAY_S
+            old = context.clock.wall() - entry.stat().st_mtime > ORPHANED_FILE_S
             if (batch is None and old) or (batch is not None and batch.state in over):
                 remove(context.spool / entry.name)
 
@@ -134,13 +134,13 @@ def _table(context: Context) -> None:
     """The table is a view: if it is missing, torn or not the one that was filled, it is filled again at no cost."""
     place = context.table_door.place
     with context.store.read() as connection:
-        filled = notes.get(connection, notes.TABLE)
+        filled = meta.get(connection, meta.TABLE)
         version = publications.last_table_version(connection)
     moved = filled is not None and filled != place
     if moved or version is not None or context.table_door.exists():
         _check_table(context, version or 0, f"the table is {place} now" if moved else None)
     with context.store.write() as tx:
-        notes.put(tx, notes.TABLE, place)
+        meta.put(tx, meta.TABLE, place)
 
 
 def _check_table(context: Context, acknowledged: int, cause: str | None) -> None:

@@ -16,7 +16,7 @@ import orjson
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import CorruptionError
-from voyage_jobs.state import notes, publications
+from voyage_jobs.state import meta, publications
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.shown import demand_rows, publish_again
@@ -46,13 +46,13 @@ def _note(context: Context, found: int | None) -> None:
     """Let `status` say so, or say so no more."""
     value = None if found is None else str(found)
     with context.store.read() as connection:
-        if notes.get(connection, notes.FORMAT) == value:
+        if meta.get(connection, meta.FORMAT) == value:
             return
     with context.store.write() as tx:
         if value is None:
-            notes.forget(tx, notes.FORMAT)
+            meta.forget(tx, meta.FORMAT)
         else:
-            notes.put(tx, notes.FORMAT, value)
+            meta.put(tx, meta.FORMAT, value)
 
 
 def raise_format(context: Context) -> bool:
@@ -84,7 +84,7 @@ def raise_format(context: Context) -> bool:
     demand_rows(table.keys(), rows)
     with context.store.write() as tx:
         publications.finish(tx, publication, version, rows)
-        notes.forget(tx, notes.FORMAT)
+        meta.forget(tx, meta.FORMAT)
         _keep_until(tx, kept)
     crash_point("publish.committed")
     context.log.info(
@@ -102,7 +102,7 @@ def _fill_again(context: Context, why: str) -> None:
 
 def _kept(connection: Connection) -> tuple[int, int] | None:
     """The version in the former format, and until when it is kept."""
-    found = notes.get(connection, notes.OLD_FORMAT)
+    found = meta.get(connection, meta.OLD_FORMAT)
     if found is None:
         return None
     version, until = orjson.loads(found)
@@ -110,7 +110,7 @@ def _kept(connection: Connection) -> tuple[int, int] | None:
 
 
 def _keep_until(tx: Tx, version: int) -> None:
-    notes.put(tx, notes.OLD_FORMAT, orjson.dumps([version, tx.now + LEAST_KEEP_S * US]).decode())
+    meta.put(tx, meta.OLD_FORMAT, orjson.dumps([version, tx.now + LEAST_KEEP_S * US]).decode())
 
 
 def let_go_if_due(context: Context) -> bool:
@@ -122,5 +122,5 @@ def let_go_if_due(context: Context) -> bool:
     if context.table_door.exists():
         context.open_table().let_go(kept[0])
     with context.store.write() as tx:
-        notes.forget(tx, notes.OLD_FORMAT)
+        meta.forget(tx, meta.OLD_FORMAT)
     return True

@@ -5,7 +5,7 @@ else that of the table. Where the configuration asks for something else, the wor
 nothing is sent: it would be paid for, and might not be meant.
 
 A build needs no second folder. Versions of another profile wait beside the published ones as those of an edited file
-do; their vectors go into packs of their own; only publishing is held back until everything is there. See `switch.py`
+do; their vectors go into segments of their own; only publishing is held back until everything is there. See `switch.py`
 for the one commit that then replaces the table.
 """
 
@@ -18,7 +18,7 @@ from voyage_jobs.crash import crash_point
 from voyage_jobs.diagnosis import rebuild_words
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.profile import Profile
-from voyage_jobs.state import batches, notes, rebuild, shelf, sources
+from voyage_jobs.state import batches, meta, previous_table, rebuild, sources
 from voyage_jobs.state.rebuild import Build
 from voyage_jobs.states import AT_THE_VENDOR
 from voyage_jobs.steps.context import Context
@@ -36,7 +36,7 @@ def take_up_profile(context: Context) -> None:
     if served is None:
         served = _of_a_lost_state(context) or context.asked
         with context.store.write() as tx:
-            notes.put(tx, notes.PROFILE, served.to_json())
+            meta.put(tx, meta.PROFILE, served.to_json())
     context.build, context.look_at_build_at = build, float("-inf")
     context.work_under(served if build is None else build.target)
     context.table_door = context.table_door.under(served)
@@ -49,14 +49,14 @@ def take_up_profile(context: Context) -> None:
 
 
 def _of_a_lost_state(context: Context) -> Profile | None:
-    """What a new state goes by where the one before it was lost: what the table has, if packs of that are here."""
-    if not context.packs.names():
+    """What a new state goes by where the one before it was lost: what the table has, if segments of that are here."""
+    if not context.segments.names():
         return None
     found = context.table_door.profile()
     if found is None or found == context.asked:
         return None
     mine = f"{found.fingerprint[:12]}/"
-    return found if any(name.startswith(mine) for name in context.packs.names()) else None
+    return found if any(name.startswith(mine) for name in context.segments.names()) else None
 
 
 # --- the acts ---
@@ -91,9 +91,9 @@ def _begin(context: Context, target: Profile, who: str) -> Answer:
         rebuild.note_build(tx, Build(target, tx.now, who))
         rebuild.read_again(tx, everything=True)
         if (
-            notes.get(tx.connection, notes.CLAIM) is not None
+            meta.get(tx.connection, meta.CLAIM) is not None
         ):  # jobs of this profile, too, may be there to be claimed
-            notes.put(tx, notes.CLAIM, notes.CLAIM_DUE)
+            meta.put(tx, meta.CLAIM, meta.CLAIM_DUE)
     crash_point("reprofile.committed")
     take_up_profile(context)
     context.log.info("reprofile.begun", who=who, target=target.told)
@@ -101,7 +101,7 @@ def _begin(context: Context, target: Profile, who: str) -> Answer:
 
 
 def _abandon(context: Context, who: str) -> Answer:
-    """Give the build up. The table is what it was; jobs under way are cancelled; paid vectors stay in their packs."""
+    """Give the build up. The table is what it was; running jobs are cancelled; paid vectors stay in their segments."""
     if context.build is None:
         raise ConfigError(
             "No table is being built: there is nothing to abandon.", hint="`voyage-jobs status`"
@@ -158,7 +158,7 @@ def _back(context: Context, who: str) -> Answer:
             hint="`voyage-jobs reprofile --abandon` gives the new one up.",
         )
     with context.store.read() as connection:
-        previous = shelf.previous(connection)
+        previous = previous_table.previous(connection)
     if previous is None:
         raise ConfigError(
             "No table of before is kept: there is nothing to switch back to.",
@@ -172,7 +172,7 @@ def _back(context: Context, who: str) -> Answer:
             hint="Set [voyage] back and run `voyage-jobs reprofile`: only what has changed since is paid.",
         )
     with context.store.write() as tx:
-        shelf.begin_to_go_back(tx, previous)
+        previous_table.begin_to_go_back(tx, previous)
     crash_point("switch_back.intent.committed")
     go_back(context, previous, f"switched back by {who}")
     take_up_profile(context)

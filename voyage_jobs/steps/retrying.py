@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from voyage_jobs.state import batches, embeddings, lanes, ledger, versions
+from voyage_jobs.state import batches, circuits, embeddings, ledger, versions
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.embeddings import Stuck
 from voyage_jobs.state.store import Tx
@@ -27,8 +27,8 @@ def retry(context: Context, arguments: Mapping[str, object], who: str) -> dict[s
         stuck = embeddings.stuck(tx.connection, which)
         embeddings.want_again(tx, stuck, cause)
         versions.publish_again(tx, [embedding_id for embedding_id, _ in stuck], cause)
-        for name in (lanes.VENDOR, lanes.CREATE, lanes.DISK):
-            lanes.reopen(tx, name)
+        for name in (circuits.VENDOR, circuits.CREATE, circuits.DISK):
+            circuits.reset(tx, name)
     return {"batches": len(chosen), "embeddings": len(stuck)}
 
 

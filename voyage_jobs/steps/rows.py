@@ -56,7 +56,7 @@ def facts_of(
 class RowMaker:
     """Makes the rows of some versions. `rows` counts them.
 
-    Where it broke off, `damaged_pack` names the pack that could not be read, or `without_text` is the version whose
+    Where it broke off, `damaged_pack` names the segment that could not be read, or `without_text` is the version whose
     file has changed since it was chosen.
     """
 
@@ -64,7 +64,7 @@ class RowMaker:
         self, context: Context, texts: Texts, chosen: Iterable[ReadyVersion], published_at: int
     ) -> None:
         self.rows = 0
-        self.damaged_pack: str | None = None
+        self.damaged_segment: str | None = None
         self.without_text: ReadyVersion | None = None
         self._context = context
         self._texts = texts
@@ -90,12 +90,12 @@ class RowMaker:
         sections = orjson.loads(version.sections)
         with self._context.store.read() as connection:
             for chunk in publications.chunks_of(connection, version.id):
-                if chunk.pack is not None and chunk.pack_row is not None:
+                if chunk.segment is not None and chunk.pack_row is not None:
                     cut = text[chunk.start : chunk.end]
                     self._facts.append(
                         facts_of(version, chunk, sections, cut, self._context.profile, self._published_at)
                     )
-                    self._places.append((chunk.pack, chunk.pack_row))
+                    self._places.append((chunk.segment, chunk.pack_row))
 
     def _flush(self) -> pa.RecordBatch:
         batch = make_batch(self._context.profile, self._facts, self._vectors())
@@ -105,20 +105,20 @@ class RowMaker:
         return batch
 
     def _vectors(self) -> np.ndarray:
-        """The vectors of the gathered rows, in order, whichever packs they lie in."""
+        """The vectors of the gathered rows, in order, whichever segments they lie in."""
         import numpy as np
 
         profile = self._context.profile
         out = np.empty((len(self._places), profile.width), profile.storage_dtype)
-        by_pack: dict[str, tuple[list[int], list[int]]] = {}
-        for at, (pack, row) in enumerate(self._places):
-            places = by_pack.setdefault(pack, ([], []))
+        by_segment: dict[str, tuple[list[int], list[int]]] = {}
+        for at, (segment, row) in enumerate(self._places):
+            places = by_segment.setdefault(segment, ([], []))
             places[0].append(at)
             places[1].append(row)
-        for pack, (ats, rows) in by_pack.items():
+        for segment, (ats, rows) in by_segment.items():
             try:
-                out[ats] = self._context.packs.open(pack).take(np.asarray(rows, np.int64))
+                out[ats] = self._context.segments.open(segment).take(np.asarray(rows, np.int64))
             except CorruptionError:
-                self.damaged_pack = pack
+                self.damaged_segment = segment
                 raise
         return out

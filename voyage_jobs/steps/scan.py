@@ -419,7 +419,7 @@ class Scan:
             later=self._later,
         )
         self.context.log.info(
-            "scan.done",
+            "scan.finished",
             source=self.row.name,
             unchanged=self._unchanged,
             changed=self._changed,

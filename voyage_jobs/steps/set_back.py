@@ -1,9 +1,9 @@
 """An older copy of the state was put back: tell it at the start, by what lies beside it.
 
-Three things tell. The file `generation` names a later start of the same state. Packs lie here that the state does not
-know (see recover_packs.py). Jobs at the provider carry its id and are not on record (see known_jobs.py): all that is
-left to tell where an older copy of the whole folder was put back. Whichever it is, packs are taken in and jobs are
-claimed before anything is sent.
+Three things tell. The file `generation` names a later start of the same state. Segments lie here that the state does
+not know (see recover_packs.py). Jobs at the provider carry its id and are not on record (see known_jobs.py): all that
+is left to tell where an older copy of the whole folder was put back. Whichever it is, segments are taken in and jobs
+are claimed before anything is sent.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from voyage_jobs import generation
 from voyage_jobs.errors import DiskFullError
 from voyage_jobs.generation import Stamp
-from voyage_jobs.state import adoption, notes, setback, sources
+from voyage_jobs.state import claims, meta, setback, sources
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps.context import Context
 
@@ -32,7 +32,7 @@ def name_state(context: Context, tx: Tx) -> None:
 
 
 def recognise(context: Context) -> None:
-    """Compare the state with the file beside it. For the process that holds the lock, before packs are looked at."""
+    """Compare the state with the file beside it. For the process that holds the lock, before segments are looked at."""
     there = generation.read(context.settings.paths.generation)
     if _is_lost(context, there):
         context.log.warning(
@@ -43,17 +43,17 @@ def recognise(context: Context) -> None:
         tell(context, setback.REPLACED, there)
     elif there is not None and there.generation >= context.store.epoch:
         tell(context, setback.GENERATION, there)
-    context.packs.stamp = context.stamp
+    context.segments.stamp = context.stamp
 
 
 def _is_lost(context: Context, there: Stamp | None) -> bool:
     """Whether a state that never sent anything stands in a folder that has seen another one."""
     with context.store.read() as connection:
-        if adoption.has_batches(connection) or notes.get(connection, notes.CLAIM) is not None:
+        if claims.has_batches(connection) or meta.get(connection, meta.CLAIM) is not None:
             return False
     if there is not None and there.state != context.state_id:
         return True
-    return bool(context.packs.names()) or any(context.spool.glob("*.jsonl"))
+    return bool(context.segments.names()) or any(context.spool.glob("*.jsonl"))
 
 
 def tell(context: Context, cause: str, there: Stamp | None = None) -> None:

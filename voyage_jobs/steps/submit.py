@@ -30,13 +30,13 @@ from voyage_jobs.errors import (
     VendorError,
 )
 from voyage_jobs.observe import about
-from voyage_jobs.state import batches, embeddings, lanes, ledger, notes, versions
+from voyage_jobs.state import batches, circuits, embeddings, ledger, meta, versions
 from voyage_jobs.state.batches import AttemptRow, BatchRow
 from voyage_jobs.state.embeddings import REFUSED, Settled
 from voyage_jobs.state.store import Tx
 from voyage_jobs.states import BEFORE_THE_JOB, Attempt, Batch
+from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps import known_jobs, synchronous
-from voyage_jobs.steps import lanes as lane
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.ending import REFUSED_HINT, abandon, park
 from voyage_jobs.steps.reconcile import adopt, look_for_late_job, reconcile, vendor_now_us
@@ -58,9 +58,9 @@ def submit(context: Context) -> bool:
             return False
         known = gate(context, connection, waiting)
     # A circuit is asked before each call: one of them may be a try.
-    resting = is_kept_back(replace(known, lanes={}), SUBMIT)
-    did, calls = False, lane.Calls(context)
-    for batch in lane.healthiest_first(waiting):
+    resting = is_kept_back(replace(known, circuits={}), SUBMIT)
+    did, calls = False, circuit.Calls(context)
+    for batch in circuit.healthiest_first(waiting):
         if context.stopping.is_set():
             break
         if settle_if_interrupted(context, batch):
@@ -82,15 +82,15 @@ def _of_another_profile(context: Context, batch: BatchRow) -> bool:
     """Nobody wants these vectors any more, and no job was created: it never comes to one."""
     if batch.state is Batch.UPLOADING:  # the file may be there already
         with context.store.write() as tx:
-            notes.put(tx, notes.STRAYS, str(tx.now))
+            meta.put(tx, meta.ORPHANED_FILES, str(tx.now))
     return abandon(context, batch, "other vectors are wanted now")
 
 
-def spool(context: Context, batch: BatchRow, calls: lane.Calls | None = None) -> bool:
+def spool(context: Context, batch: BatchRow, calls: circuit.Calls | None = None) -> bool:
     """Write the input file; the same members make the same bytes."""
     del calls
     if batch.cancel_asked_at is not None:
-        return abandon(context, batch, "cancelled before it was sent", by_person=True)
+        return abandon(context, batch, "cancelled before it was sent", by_operator=True)
     try:
         written = write_input(context.input_path(batch.ref), input_lines(context, batch))
     except LookupError:
@@ -123,10 +123,10 @@ def input_lines(context: Context, batch: BatchRow) -> Iterator[bytes]:
             raise LookupError(batch.ref)
 
 
-def _upload(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
+def _upload(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
     """Upload the input file. Doing it twice costs nothing; the stray is deleted later."""
     if batch.cancel_asked_at is not None:
-        return abandon(context, batch, "cancelled before it was sent", by_person=True)
+        return abandon(context, batch, "cancelled before it was sent", by_operator=True)
     if not _file_is_whole(context, batch):
         return _write_again(context, batch)
     if _sending_is_refused(context) or not calls.more():
@@ -136,7 +136,7 @@ def _upload(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
             batches.move(tx, batch, Batch.UPLOADING, "upload begins")
             batch = batches.get(tx.connection, batch.id)
         else:
-            notes.put(tx, notes.STRAYS, str(tx.now))
+            meta.put(tx, meta.ORPHANED_FILES, str(tx.now))
     crash_point("upload.before")
     context.progress(f"uploading {batch.ref[:8]}", batch.spool_bytes or 0, None)
     try:
@@ -145,7 +145,7 @@ def _upload(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
         too_large(context, batch, exc)
         return True
     except RefusedError as exc:
-        lane.fine(context)  # the API itself has answered
+        circuit.fine(context)  # the API itself has answered
         with context.store.write() as tx:
             _refused_to_send(context, tx, batch, exc, "upload")
         return True
@@ -153,7 +153,7 @@ def _upload(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
         _upload_failed(context, batch, exc)
         return True
     crash_point("upload.answered")
-    lane.fine(context)
+    circuit.fine(context)
     with context.store.write() as tx:
         batches.remember_file(tx, remote.id, batch.id, "batch", remote.bytes)
         batches.move(tx, batch, Batch.UPLOADED, f"file {remote.id}", input_file_id=remote.id)
@@ -165,9 +165,9 @@ def _upload(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
 def _upload_failed(context: Context, batch: BatchRow, error: VendorError) -> None:
     """The upload did not come through: this batch tries again, alone. Nothing is lost and nothing is paid by it."""
     with context.store.write() as tx:
-        failures = lane.put_off(context, tx, batch, "upload", error)
-        lane.failed_in(context, tx, f"upload {batch.ref}", error)
-    if retry.is_over("upload", failures) and lane.api_answers(context):
+        failures = circuit.put_off(context, tx, batch, "upload", error)
+        circuit.failed_in(context, tx, f"upload {batch.ref}", error)
+    if retry.is_over("upload", failures) and circuit.api_answers(context):
         reason = f"its input file could not be uploaded in {failures} tries: {error.message}"
         with context.store.read() as connection:
             batch = batches.get(connection, batch.id)
@@ -184,8 +184,8 @@ def _refused_to_send(context: Context, tx: Tx, batch: BatchRow, error: RefusedEr
     if batch.state is Batch.CREATING:
         batches.move(tx, batch, Batch.UPLOADED, error.message)
         batch = batches.get(tx.connection, batch.id)
-    lane.put_off(context, tx, batch, policy, error)
-    lane.sending_is_refused(context, tx, error)
+    circuit.put_off(context, tx, batch, policy, error)
+    circuit.sending_is_refused(context, tx, error)
 
 
 def _file_is_whole(context: Context, batch: BatchRow) -> bool:
@@ -206,43 +206,43 @@ def _write_again(context: Context, batch: BatchRow) -> bool:
     return True
 
 
-def _send_at_once(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
+def _send_at_once(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
     """Send a batch of mode `sync`: one attempt row, one request, one judgement."""
     if batch.cancel_asked_at is not None:
-        return abandon(context, batch, "cancelled before it was sent", by_person=True)
+        return abandon(context, batch, "cancelled before it was sent", by_operator=True)
     if not _file_is_whole(context, batch):
         return _write_again(context, batch)
     if not calls.more() or not known_jobs.all_known(context):
         return False
     error = synchronous.send(context, batch)
     if error is None or isinstance(error, RefusedError):
-        lane.fine(context)  # the API itself has answered
+        circuit.fine(context)  # the API itself has answered
     if error is None:
         return True
     with context.store.write() as tx:
         batch = batches.get(tx.connection, batch.id)
         if batch.state is not Batch.SPOOLED:  # its answer is lost
-            lane.failed_in(context, tx, f"request {batch.ref}", error)
+            circuit.failed_in(context, tx, f"request {batch.ref}", error)
         elif isinstance(error, RefusedError):
             _refused_to_send(context, tx, batch, error, "create_call")
         else:
-            lane.put_off(context, tx, batch, "create_call", error)
-            lane.failed_in(context, tx, f"request {batch.ref}", error)
+            circuit.put_off(context, tx, batch, "create_call", error)
+            circuit.failed_in(context, tx, f"request {batch.ref}", error)
     return True
 
 
-def _create(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
+def _create(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
     """Create the job: one attempt row, one call, one judgement."""
     if batch.cancel_asked_at is not None:
-        return abandon(context, batch, "cancelled before its job was created", by_person=True)
-    if not calls.more(lanes.VENDOR, lanes.CREATE) or not known_jobs.all_known(context):
+        return abandon(context, batch, "cancelled before its job was created", by_operator=True)
+    if not calls.more(circuits.VENDOR, circuits.CREATE) or not known_jobs.all_known(context):
         return False
     try:
         vendor_now = vendor_now_us(context)
     except VendorError as exc:
         with context.store.write() as tx:
-            lane.put_off(context, tx, batch, "create_call", exc)
-            lane.failed_in(context, tx, "the clock of the provider", exc)
+            circuit.put_off(context, tx, batch, "create_call", exc)
+            circuit.failed_in(context, tx, "the clock of the provider", exc)
         return True
     with context.store.write() as tx:
         attempt = batches.open_attempt(tx, batch, vendor_now)
@@ -256,8 +256,8 @@ def _create(context: Context, batch: BatchRow, calls: lane.Calls) -> bool:
         _judge(context, batch, attempt, exc)
         return True
     crash_point("create.answered")
-    lane.fine(context)
-    lane.fine(context, lanes.CREATE)
+    circuit.fine(context)
+    circuit.fine(context, circuits.CREATE)
     adopt(context, batch, attempt, remote, "created")
     return True
 
@@ -279,8 +279,8 @@ def _judge(context: Context, batch: BatchRow, attempt: AttemptRow, error: Vendor
     if isinstance(error, OutcomeUnknownError | BadAnswerError):
         context.log.warning("create.unknown", ref=batch.ref, attempt=attempt.number, error=error.message)
         with context.store.write() as tx:
-            lane.put_off(context, tx, batch, "reconcile", error)
-            lane.failed_in(context, tx, item, error, lanes.CREATE)
+            circuit.put_off(context, tx, batch, "reconcile", error)
+            circuit.failed_in(context, tx, item, error, circuits.CREATE)
         return
     with context.store.write() as tx:
         if isinstance(error, RefusedError):
@@ -288,7 +288,7 @@ def _judge(context: Context, batch: BatchRow, attempt: AttemptRow, error: Vendor
         else:
             _not_happened(context, tx, batch, attempt, error)
     if isinstance(error, RefusedError):
-        lane.fine(context)  # the API itself has answered
+        circuit.fine(context)  # the API itself has answered
     context.attempts_here.pop(attempt.id, None)
 
 
@@ -297,15 +297,15 @@ def _not_happened(context: Context, tx: Tx, batch: BatchRow, attempt: AttemptRow
     batches.close_attempt(tx, attempt, Attempt.NOT_HAPPENED, error.message)
     if isinstance(error, RateLimitedError):
         batches.move(tx, batch, Batch.UPLOADED, error.message)
-        lane.create_must_wait(context, tx, error)
+        circuit.create_must_wait(context, tx, error)
         return
     values: dict[str, object] = {}
-    if not lane.is_about_the_account(error):
+    if not circuit.is_about_the_account(error):
         alike = batches.attempts_in_a_row(tx.connection, batch.id, Attempt.NOT_HAPPENED)
         values = {"code": "create_call", "failures": len(alike) - 1, "failing_since": alike[-1].sent_at}
     batches.move(tx, batch, Batch.UPLOADED, error.message, **values)
-    lane.put_off(context, tx, batches.get(tx.connection, batch.id), "create_call", error)
-    lane.failed_in(context, tx, f"create {batch.ref}", error)
+    circuit.put_off(context, tx, batches.get(tx.connection, batch.id), "create_call", error)
+    circuit.failed_in(context, tx, f"create {batch.ref}", error)
 
 
 def _refused(context: Context, tx: Tx, batch: BatchRow, attempt: AttemptRow, error: RefusedError) -> None:
@@ -330,8 +330,8 @@ def _refused(context: Context, tx: Tx, batch: BatchRow, attempt: AttemptRow, err
 def _sending_is_refused(context: Context) -> bool:
     """Whether the provider refuses one batch after another, and it is not yet time for the next probe."""
     with context.store.read() as connection:
-        found = sending_refused(lanes.closed(connection))
-    return found is not None and not lane.is_open(context, lanes.CREATE)
+        found = sending_refused(circuits.tripped(connection))
+    return found is not None and not circuit.may_pass(context, circuits.CREATE)
 
 
 def too_large(context: Context, batch: BatchRow, error: TooLargeError) -> None:
@@ -340,8 +340,8 @@ def too_large(context: Context, batch: BatchRow, error: TooLargeError) -> None:
     reason = f"{error.message} It has {size:,} bytes."
     with context.store.write() as tx:
         lines = list(embeddings.lines_of(tx.connection, batch.id))
-        notes.learn_upload_limit(tx, max(1, size // 2), context.settings.batching.max_bytes)
-        notes.put(tx, notes.STRAYS, str(tx.now))
+        meta.learn_upload_limit(tx, max(1, size // 2), context.settings.batching.max_bytes)
+        meta.put(tx, meta.ORPHANED_FILES, str(tx.now))
         batches.move(tx, batch, Batch.REFUSED, reason, reason=reason)
         ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
         if len(lines) == 1:
@@ -366,7 +366,7 @@ _NOT_FOUND_HINT = (
 )
 
 
-_ADVANCE: dict[Batch, Callable[[Context, BatchRow, lane.Calls], bool]] = {
+_ADVANCE: dict[Batch, Callable[[Context, BatchRow, circuit.Calls], bool]] = {
     Batch.PACKED: spool,
     Batch.SPOOLED: _upload,
     Batch.UPLOADING: _upload,

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import CorruptionError
-from voyage_jobs.state import publications, rebuild, shelf
+from voyage_jobs.state import previous_table, publications, rebuild
+from voyage_jobs.state.previous_table import Previous
 from voyage_jobs.state.publications import ReadyVersion
 from voyage_jobs.state.rebuild import Build, Progress
-from voyage_jobs.state.shelf import Previous
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
-from voyage_jobs.steps.publish import lose_pack, wait_for_text
+from voyage_jobs.steps.publish import lose_segment, wait_for_text
 from voyage_jobs.steps.rows import RowMaker
 from voyage_jobs.steps.shown import demand_rows
 from voyage_jobs.steps.texts import Texts
@@ -85,8 +85,8 @@ def _switch(context: Context, build: Build, found: Progress) -> bool:
         _break_off(context, begun)
         if maker.without_text is not None:
             wait_for_text(context, maker.without_text)
-        elif maker.damaged_pack is not None:
-            lose_pack(context, maker.damaged_pack, exc)
+        elif maker.damaged_segment is not None:
+            lose_segment(context, maker.damaged_segment, exc)
         else:
             raise
         return True
@@ -128,16 +128,16 @@ def _note(context: Context, build: Build, version: int, rows: int) -> None:
     assert build.kept is not None  # noqa: S101
     with context.store.write() as tx:
         served = rebuild.served(tx.connection)
-        before = shelf.previous(tx.connection)
-        shelf.forget_previous(tx)
-        shelf.shelve(tx, context.profile_id)
+        before = previous_table.previous(tx.connection)
+        previous_table.forget_previous(tx)
+        previous_table.shelve(tx, context.profile_id)
         rebuild.switch(
             tx, build.target, context.profile_id, f"publication {build.publication} switched the table"
         )
         documents = publications.mark_published(tx, build.publication)
         publications.finish(tx, build.publication, version, rows)
         if served is not None:
-            shelf.note_previous(tx, Previous(served, build.kept, tx.now, tx.now + keep_us))
+            previous_table.note_previous(tx, Previous(served, build.kept, tx.now, tx.now + keep_us))
     crash_point("switch.committed")
     context.build = None
     context.table_door = context.table_door.under(build.target)
@@ -153,7 +153,7 @@ def serve_at_once(context: Context, cause: str) -> None:
     build = context.build
     assert build is not None  # noqa: S101 - for the type checker: the callers have looked
     with context.store.write() as tx:
-        shelf.forget_previous(tx)
+        previous_table.forget_previous(tx)
         rebuild.switch(tx, build.target, context.profile_id, cause)
         publications.forget_versions(tx)
     crash_point("switch.committed")
@@ -179,7 +179,7 @@ def go_back(context: Context, previous: Previous, cause: str) -> None:
     demand_rows(_noting(shown, table.keys()), rows)
     with context.store.write() as tx:
         publication = publications.begin(tx, publications.FLIP, len(shown))
-        shelf.switch_back(tx, previous, publication, shown, cause)
+        previous_table.switch_back(tx, previous, publication, shown, cause)
         publications.finish(tx, publication, version, rows)
     crash_point("switch_back.committed")
     table.let_go(previous.table_version)
@@ -196,7 +196,7 @@ def _noting(shown: set[tuple[str, str]], batches: Iterator[pa.RecordBatch]) -> I
 def release_if_over(context: Context) -> bool:
     """Let go of the table of before once its time is over."""
     with context.store.read() as connection:
-        previous = shelf.previous(connection)
+        previous = previous_table.previous(connection)
     if previous is None or now_us(context.clock) < previous.until_at:
         return False
     release(context, previous)
@@ -204,12 +204,12 @@ def release_if_over(context: Context) -> bool:
 
 
 def release(context: Context, previous: Previous) -> None:
-    """Nothing can be switched back to any more. The packs stay: they are paid for."""
+    """Nothing can be switched back to any more. The segments stay: they are paid for."""
     if context.table_door.exists():
         context.open_table().let_go(previous.table_version)
     crash_point("previous.released")
     with context.store.write() as tx:
-        shelf.forget_previous(tx)
+        previous_table.forget_previous(tx)
     context.log.info("reprofile.released", table_version=previous.table_version)
 
 
@@ -236,7 +236,7 @@ def settle_switch(context: Context) -> bool:
         _break_off(context, build)
         return True
     with context.store.read() as connection:
-        back = shelf.going_back(connection)
+        back = previous_table.going_back(connection)
     if back is not None:
         _go_back_again(context, back)
     return back is not None
@@ -254,5 +254,5 @@ def _go_back_again(context: Context, back: Previous) -> None:
         go_back(context, back, "switched back after a restart")
         return
     with context.store.write() as tx:
-        shelf.forget_previous(tx)
+        previous_table.forget_previous(tx)
     context.log.error("reprofile.not_back", message="The table of before is gone; the present one goes on.")

@@ -28,7 +28,7 @@ from voyage_jobs.states import Attempt, Batch, Mode
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.ending import abandon
 from voyage_jobs.steps.filling import Limits
-from voyage_jobs.steps.recover_packs import take_in_pack_of
+from voyage_jobs.steps.recover_segments import take_in_segment_of
 from voyage_jobs.vendors.base import Wanted
 from voyage_jobs.vendors.input_file import WrittenFile, write_input
 
@@ -139,7 +139,7 @@ def settle_if_interrupted(context: Context, batch: BatchRow) -> bool:
 
 
 def foresee_interrupted(context: Context) -> None:
-    """What `settle_interrupted` would come to, for a plan: packs were taken in, and no file is touched."""
+    """What `settle_interrupted` would come to, for a plan: segments were taken in, and no file is touched."""
     with context.store.read() as connection:
         open_ones = batches.in_state(connection, Batch.PACKED, Batch.SPOOLED, Batch.CREATING)
     for batch in open_ones:
@@ -154,7 +154,7 @@ def _settle(context: Context, batch: BatchRow) -> None:
     try:
         found = path.read_bytes()
     except FileNotFoundError:
-        if not take_in_pack_of(context, batch):
+        if not take_in_segment_of(context, batch):
             _lose(context, batch, _ENDED)
     else:  # it has its name, so it is whole
         _answered(context, batch, WrittenFile(path, len(found), 0, hashlib.sha256(found).hexdigest()))
@@ -177,7 +177,7 @@ def lose_answer(context: Context, batch: BatchRow) -> None:
     Its pack may be whole all the same, if the process died between that and its record.
     """
     remove(_result(context, batch))
-    if not take_in_pack_of(context, batch):
+    if not take_in_segment_of(context, batch):
         _lose(context, batch, "it is not on disk any more as it was written")
 
 

@@ -14,9 +14,9 @@ from voyage_jobs.memory import give_back
 from voyage_jobs.state import batches, embeddings
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.states import Batch
-from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.strays import find_strays
+from voyage_jobs.steps.orphaned_files import find_orphaned_files
 from voyage_jobs.steps.switch import release_if_over
 
 FILES_PER_TURN = 20
@@ -27,7 +27,7 @@ def tidy(context: Context) -> bool:
     """Delete what is done with and close batches. True if anything was done."""
     did = False
     if context.settings.voyage.delete_remote_files:
-        did = find_strays(context)
+        did = find_orphaned_files(context)
         did |= _delete_remote(context)
     did |= _forget_failures(context)
     did |= release_if_over(context)
@@ -47,7 +47,7 @@ def _forget_failures(context: Context) -> bool:
 def _delete_remote(context: Context) -> bool:
     with context.store.read() as connection:
         files = batches.deletable_files(connection, now_us(context.clock), FILES_PER_TURN)
-    calls, did = lane.Calls(context), False
+    calls, did = circuit.Calls(context), False
     for file in files:
         if context.stopping.is_set() or not calls.more():
             break
@@ -57,13 +57,13 @@ def _delete_remote(context: Context) -> bool:
         except RefusedError as exc:
             ref = _ref_of(context, file)
             context.log.warning("remote_file.refused", ref=ref, file_id=file.file_id, error=exc.message)
-            lane.fine(context)
+            circuit.fine(context)
             deleted = False
         except VendorError as exc:
-            lane.failed(context, f"file {file.file_id}", exc)
+            circuit.failed(context, f"file {file.file_id}", exc)
             deleted = False
         else:
-            lane.fine(context)
+            circuit.fine(context)
         crash_point("remote_delete.done")
         _note_deletion(context, file, deleted=deleted)
     return did

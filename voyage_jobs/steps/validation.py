@@ -21,7 +21,7 @@ from voyage_jobs.state import batches, embeddings, ledger, versions
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.embeddings import REFUSED, Settled
 from voyage_jobs.states import Batch
-from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.ending import park
 from voyage_jobs.steps.windows import split_window
@@ -62,7 +62,7 @@ def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
             embeddings.give_up(tx, batch.id)
         elif verdict.blame is Blame.NOBODY:
             embeddings.give_back(tx, batch.id)
-            lane.create_must_wait(context, tx, VendorError(reason, retry_after_s=verdict.wait_s))
+            circuit.create_must_wait(context, tx, VendorError(reason, retry_after_s=verdict.wait_s))
         elif len(lines) == 1:
             only = Settled(0, lines[0].embedding_id, REFUSED, None, reason, None)
             embeddings.settle(tx, batch.id, None, [only], context.settings.batching.max_attempts)

@@ -1,6 +1,6 @@
 """The published table: a LanceDB table that shows each document whole, at its old version or at its new one.
 
-The table is a view. Every row can be made again from the sources, `state.db` and the packs, at no cost, so
+The table is a view. Every row can be made again from the sources, `state.db` and the segments, at no cost, so
 nothing here is precious except what a reader sees while it changes. Three rules follow.
 
 1. **One commit per flip.** `PublishedTable.flip` replaces the rows of any number of documents in a single

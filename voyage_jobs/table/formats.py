@@ -1,9 +1,10 @@
 """Tables of an older format: what they look like, and their rows as they are in the present one.
 
-A table is brought to the present format out of its own rows, in one commit that replaces all of them. The rows have all
-that is needed: what a new column says is made from other columns, or is what was true of every row before it. So
-nothing is embedded, no text is looked for (files may have changed since, or gone), no pack is read, and memory is that
-of a few batches. Until that is done, everything that reads gets the old rows in the present form, by the same function.
+A table is brought to the present format out of its own rows, in one commit that replaces all of them. The rows have
+all that is needed: what a new column says is made from other columns, or is what was true of every row before it. So
+nothing is embedded, no text is looked for (files may have changed since, or gone), no segment is read, and memory is
+that of a few batches. Until that is done, everything that reads gets the old rows in the present form, by the same
+function.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from voyage_jobs.sources import names
 from voyage_jobs.sources.source import Source
-from voyage_jobs.watching.eye import ADDED, MODIFIED, Change
+from voyage_jobs.watching.file_events import ADDED, MODIFIED, Change
 
 # The kernel forgets events beyond its queue (16,384 by default) without the library saying so; after so many at once
 # folders may have come that nobody has heard of.

@@ -19,7 +19,13 @@ from voyage_jobs.retry import POLICIES
 from voyage_jobs.sources import names
 from voyage_jobs.sources.source import RootMissing
 from voyage_jobs.steps.reading import source_of
-from voyage_jobs.watching.eye import Eye, EyeError, EyeLimitError, OpenEye, open_eye
+from voyage_jobs.watching.file_events import (
+    FileEvents,
+    OpenFileEvents,
+    WatchError,
+    WatchLimitError,
+    open_file_events,
+)
 from voyage_jobs.watching.news import judge
 from voyage_jobs.watching.settling import Settling
 
@@ -64,7 +70,7 @@ class Watcher:
         poll_s: float | None,
         hint: Callable[[str], None],
         told: Callable[[], None],
-        opening: OpenEye = open_eye,
+        opening: OpenFileEvents = open_file_events,
         retry_s: float = RETRY_S,
     ) -> None:
         self.source = source
@@ -118,7 +124,7 @@ class Watcher:
                     self._ripe()  # it was there: the scan freezes the source, and a person hears of it now
                 self._say("watch_waiting", exc.message)
                 wait_s = min(CHECK_S, self._retry_s)
-            except EyeLimitError as exc:
+            except WatchLimitError as exc:
                 self._say("watch_limit", exc.message)
             except Exception as exc:  # noqa: BLE001 - whatever it is, the periodic scans go on and status tells
                 self._say("watch_failed", f"{type(exc).__name__}: {exc}")
@@ -128,18 +134,18 @@ class Watcher:
     def _watch(self) -> None:
         """Set up and listen until something ends it."""
         identity = self._documents.identity()
-        eye = self._open()
+        events = self._open()
         try:
             if self.watched.setups > 1:
                 self._ripe()  # nobody knows what changed while nothing was watched
             checked = self._clock.mono()
             while not self._stopping.is_set():
-                if not self._listen(eye):
-                    eye = self._instead_of(eye)
+                if not self._listen(events):
+                    events = self._instead_of(events)
                 now = self._clock.mono()
                 if self._settling.take(now):
                     if self._folders_changed:
-                        eye = self._instead_of(eye)
+                        events = self._instead_of(events)
                     self._ripe()
                 if self._renew.is_set():
                     self._renew.clear()
@@ -149,12 +155,12 @@ class Watcher:
                     if self._documents.identity() != identity:
                         raise _Elsewhere
         finally:
-            eye.close()
+            events.close()
 
-    def _listen(self, eye: Eye) -> bool:
+    def _listen(self, events: FileEvents) -> bool:
         """Look for a while and note what is heard; False if this eye has seen a name that blinds it."""
         left_s = self._settling.left_s(self._clock.mono())
-        changes = eye.look(CHECK_S if left_s is None else left_s, self._stopping)
+        changes = events.look(CHECK_S if left_s is None else left_s, self._stopping)
         if changes is None:
             self._heard()
             self._stopping.wait(self._settle_s)  # whoever writes under such a name may do so all day
@@ -169,19 +175,19 @@ class Watcher:
         self._settling.heard(self._clock.mono())
         self.watched = replace(self.watched, heard=self.watched.heard + 1)
 
-    def _instead_of(self, eye: Eye) -> Eye:
+    def _instead_of(self, events: FileEvents) -> FileEvents:
         """A new eye on the folders that there are now; the old one looks until it is open."""
         fresh = self._open()
-        eye.close()
+        events.close()
         return fresh
 
-    def _open(self) -> Eye:
+    def _open(self) -> FileEvents:
         """List the folders and watch them."""
         for _ in range(_TRIES):
             self._folders_changed = False
             found, left_out = self._folders()
             with contextlib.suppress(FileNotFoundError):
-                eye = self._opening(found, self._poll_s)
+                events = self._opening(found, self._poll_s)
                 self._names = frozenset(found)
                 setups = self.watched.setups + 1
                 heard = self.watched.heard
@@ -189,8 +195,8 @@ class Watcher:
                     self.watched.mode, None, "", len(found), left_out, setups=setups, heard=heard
                 )
                 self._told()
-                return eye
-        raise EyeError("folders vanish faster than they can be watched")
+                return events
+        raise WatchError("folders vanish faster than they can be watched")
 
     def _folders(self) -> tuple[list[str], int]:
         found, left_out = [], 0

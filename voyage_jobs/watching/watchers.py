@@ -12,7 +12,7 @@ from voyage_jobs.clock import Clock
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.schedule import Note, Notes
-from voyage_jobs.watching.eye import OpenEye, open_eye
+from voyage_jobs.watching.file_events import OpenFileEvents, open_file_events
 from voyage_jobs.watching.silence import Silence
 from voyage_jobs.watching.watcher import Watched, Watcher
 
@@ -42,7 +42,9 @@ class Watching(Protocol):
 class Watchers:
     """`Watching` with a thread for each source."""
 
-    def __init__(self, notes: Notes, clock: Clock, log: Any, *, opening: OpenEye = open_eye) -> None:
+    def __init__(
+        self, notes: Notes, clock: Clock, log: Any, *, opening: OpenFileEvents = open_file_events
+    ) -> None:
         self._notes, self._clock, self._log = notes, clock, log
         self._opening = opening
         self._running: dict[str, Watcher] = {}

@@ -1,4 +1,4 @@
-"""The packs against the state: are they here, are they what was written, and does each hold what the state says?"""
+"""The segments against the state: are they here, are they what was written, and does each hold what the state says?"""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from voyage_jobs.audit.findings import Findings
 from voyage_jobs.errors import CorruptionError
-from voyage_jobs.segments import PackReader, PackStore
+from voyage_jobs.segments import SegmentReader, SegmentStore
 from voyage_jobs.state import audit, batches
 from voyage_jobs.state.audit import HeldEmbedding
-from voyage_jobs.state.batches import PackRow
+from voyage_jobs.state.batches import SegmentRow
 from voyage_jobs.state.door import Reader
 from voyage_jobs.steps.context import Progress
 
@@ -19,59 +19,59 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def audit_packs(store: Reader, packs: PackStore, found: Findings, progress: Progress) -> set[str]:
-    """Look at every pack on disk and on record; the names of those whose vectors cannot be relied on."""
+def audit_segments(store: Reader, segments: SegmentStore, found: Findings, progress: Progress) -> set[str]:
+    """Look at every segment on disk and on record; the names of those whose vectors cannot be relied on."""
     with store.read() as connection:
-        known = {pack.id: pack for pack in batches.all_packs(connection)}
+        known = {segment.id: segment for segment in batches.all_segments(connection)}
         bad: set[str] = set()
         for done, (pack_id, group) in enumerate(groupby(audit.held(connection), lambda each: each.pack_id)):
-            pack = known[pack_id]
+            segment = known[pack_id]
             progress("checking packs", done, len(known))
             found.looked_at("packs")
             held = list(group)
             found.looked_at("embeddings", len(held))
-            if not _is_sound(packs, pack, found):
-                bad.add(pack.name)
+            if not _is_sound(segments, segment, found):
+                bad.add(segment.name)
                 continue
-            for each in misplaced(packs.open(pack.name), held):
-                found.add("pack_rows", f"{each.key.hex()} in {pack.name}", each.id)
-    _audit_strangers(packs, {pack.name for pack in known.values()}, found)
+            for each in misplaced(segments.open(segment.name), held):
+                found.add("pack_rows", f"{each.key.hex()} in {segment.name}", each.id)
+    _audit_strangers(segments, {segment.name for segment in known.values()}, found)
     return bad
 
 
-def _is_sound(packs: PackStore, pack: PackRow, found: Findings) -> bool:
+def _is_sound(segments: SegmentStore, segment: SegmentRow, found: Findings) -> bool:
     try:
-        size = packs.path(pack.name).stat().st_size
+        size = segments.path(segment.name).stat().st_size
     except FileNotFoundError:
-        found.add("pack_missing", pack.name, pack.name)
+        found.add("pack_missing", segment.name, segment.name)
         return False
     try:
-        rows = packs.open(pack.name).rows
+        rows = segments.open(segment.name).rows
     except CorruptionError:
         rows = -1
-    if size != pack.bytes or rows != pack.rows:
-        found.add("pack_cut", pack.name, pack.name)
+    if size != segment.bytes or rows != segment.rows:
+        found.add("pack_cut", segment.name, segment.name)
         return False
-    if not packs.check(pack.name, pack.sha256):
-        found.add("pack_changed", pack.name, pack.name)
+    if not segments.check(segment.name, segment.sha256):
+        found.add("pack_changed", segment.name, segment.name)
         return False
     return True
 
 
-def _audit_strangers(packs: PackStore, known: set[str], found: Findings) -> None:
-    for name in packs.names():
+def _audit_strangers(segments: SegmentStore, known: set[str], found: Findings) -> None:
+    for name in segments.names():
         if name not in known:
             found.looked_at("packs")
             try:
-                packs.open(name)
+                segments.open(name)
             except CorruptionError:
                 found.add("pack_unreadable", name, name)
             else:
                 found.add("pack_unknown", name, name)
 
 
-def misplaced(reader: PackReader, held: Iterable[HeldEmbedding]) -> Iterator[HeldEmbedding]:
-    """Those of these embeddings (all of one pack) whose rows there are not theirs."""
+def misplaced(reader: SegmentReader, held: Iterable[HeldEmbedding]) -> Iterator[HeldEmbedding]:
+    """Those of these embeddings (all of one segment) whose rows there are not theirs."""
     keys, slots = _columns(reader)
     for each in held:
         end = each.row + each.vectors
@@ -91,14 +91,14 @@ def _is_run(keys: np.ndarray, slots: np.ndarray) -> bool:
     return bool((keys == keys[0]).all() and (slots == np.arange(len(slots))).all())
 
 
-def first_rows(reader: PackReader) -> dict[bytes, int]:
-    """key -> its first row, of everything that a pack holds."""
+def first_rows(reader: SegmentReader) -> dict[bytes, int]:
+    """key -> its first row, of everything that a segment holds."""
     keys, slots = _columns(reader)
     return {keys[row].tobytes(): row for row in range(reader.rows) if slots[row] == 0}
 
 
-def _columns(reader: PackReader) -> tuple[np.ndarray, np.ndarray]:
-    """Keys and slots of a whole pack: 24 bytes a row, at most 100,000 rows or so."""
+def _columns(reader: SegmentReader) -> tuple[np.ndarray, np.ndarray]:
+    """Keys and slots of a whole segment: 24 bytes a row, at most 100,000 rows or so."""
     import numpy as np
 
     keys = [np.empty((0, 20), np.uint8)]

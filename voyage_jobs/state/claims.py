@@ -1,4 +1,4 @@
-"""What a `state.db` that was lost, or is older than the world, learns again: vectors in packs, lines of jobs."""
+"""What a `state.db` that was lost, or is older than the world, learns again: vectors in segments, lines of jobs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from voyage_jobs.state import batches as batch_rows
 from voyage_jobs.state import embeddings as embedding_rows
 from voyage_jobs.state import ledger, moves
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.state.schema import WANTED, batches, embeddings, is_in, lines, packs
+from voyage_jobs.state.schema import WANTED, batches, embeddings, is_in, lines, segments
 from voyage_jobs.state.statements import slices
 from voyage_jobs.state.store import Tx
 from voyage_jobs.states import Batch
@@ -22,8 +22,8 @@ _TO_THE_JOB = (Batch.PACKED, Batch.SPOOLED, Batch.UPLOADING, Batch.UPLOADED, Bat
 
 
 @dataclass(frozen=True)
-class PackedEmbedding:
-    """An embedding found in a pack: its key, how many vectors, and the row of the first."""
+class StoredEmbedding:
+    """An embedding found in a segment: its key, how many vectors, and the row of the first."""
 
     key: bytes
     vectors: int
@@ -46,14 +46,14 @@ def has_batches(connection: Connection) -> bool:
 
 
 def count_held(connection: Connection) -> tuple[int, int]:
-    """(packs on record, embeddings held in them)."""
+    """(segments on record, embeddings held in them)."""
     held = select(func.count()).select_from(embeddings).where(is_in(embeddings, states.Embedding.HELD))
-    return connection.execute(select(func.count(packs.c.id))).scalar_one(), connection.execute(
+    return connection.execute(select(func.count(segments.c.id))).scalar_one(), connection.execute(
         held
     ).scalar_one()
 
 
-def hold(tx: Tx, pack_id: int, profile_id: int, found: Sequence[PackedEmbedding]) -> None:
+def hold(tx: Tx, pack_id: int, profile_id: int, found: Sequence[StoredEmbedding]) -> None:
     """These vectors are here: nothing of them is to be paid again."""
     ids = _embeddings(tx, profile_id, [(each.key, each.vectors, 0) for each in found])
     embedding_rows.hold(tx, pack_id, [(each.row, ids[each.key]) for each in found])
@@ -75,19 +75,19 @@ def _embeddings(tx: Tx, profile_id: int, found: Sequence[tuple[bytes, int, int]]
     return embedding_rows.ids_of(tx.connection, [key for key, _, _ in found])
 
 
-def note_found_pack(tx: Tx, name: str, count: int) -> None:
-    """Put the adoption of a pack on record."""
-    moves.record(tx, "embedding", 0, None, states.Embedding.HELD, f"{count} found in pack {name}")
+def note_found_segment(tx: Tx, name: str, count: int) -> None:
+    """Put the adoption of a segment on record."""
+    moves.record(tx, "embedding", 0, None, states.Embedding.HELD, f"{count} found in segment {name}")
 
 
-def close_by_pack(tx: Tx, batch: BatchRow, pack_id: int, tokens: int, assumed: int) -> None:
-    """The pack of an open batch is here already (this state is older than the pack): the batch is over.
+def close_by_segment(tx: Tx, batch: BatchRow, pack_id: int, tokens: int, assumed: int) -> None:
+    """The segment of an open batch is here already (this state is older than the segment): the batch is over.
 
-    `tokens` are what the pack says was billed for the batch, `assumed` those of them that no answer reported. What
-    became of lines that the pack does not hold is not known any more: they are wanted again, or given up if the batch
-    was cancelled.
+    `tokens` are what the segment says was billed for the batch, `assumed` those of them that no answer reported. What
+    became of lines that the segment does not hold is not known any more: they are wanted again, or given up if the
+    batch was cancelled.
     """
-    cause = "its pack is here already"
+    cause = "its segment is here already"
     if batch.state is Batch.CREATING:
         for attempt in batch_rows.attempts_of(tx.connection, batch.id):
             if attempt.state is states.Attempt.OPEN:

@@ -1,7 +1,7 @@
 """Lanes: kinds of vendor calls that are closed for a while, and why. Kept in the database so that `status` can tell.
 
 `vendor` closes everything (wrong key, no network, overload); `create` closes only new jobs (the in-flight limit,
-creates that fail alike, refusals); `disk` what is written. steps/lanes.py decides when.
+creates that fail alike, refusals); `disk` what is written. steps/circuits.py decides when.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 
 from sqlalchemy import Connection, delete, select, text, update
 
-from voyage_jobs.state.schema import lanes
+from voyage_jobs.state.schema import circuits
 from voyage_jobs.state.store import Tx
 
 VENDOR = "vendor"
@@ -19,8 +19,8 @@ DISK = "disk"
 
 
 @dataclass(frozen=True)
-class Lane:
-    """A closed lane: until when (microseconds UTC), since when, after how many failures in a row, and why."""
+class Circuit:
+    """A open circuit: until when (microseconds UTC), since when, after how many failures in a row, and why."""
 
     name: str
     until_at: int
@@ -31,7 +31,7 @@ class Lane:
     hint: str | None
 
 
-# Purpose: close a lane, or keep it closed for longer; `since_at` is when the trouble began.
+# Purpose: close a circuit, or keep it closed for longer; `since_at` is when the trouble began.
 _CLOSE = text(
     "INSERT INTO lanes (name, until_at, failures, since_at, code, message, hint)"
     " VALUES (:name, :until, :failures, :now, :code, :message, :hint)"
@@ -40,8 +40,8 @@ _CLOSE = text(
 )
 
 
-def close(tx: Tx, name: str, until_at: int, failures: int, code: str, message: str, hint: str | None) -> None:
-    """Close a lane until a time."""
+def trip(tx: Tx, name: str, until_at: int, failures: int, code: str, message: str, hint: str | None) -> None:
+    """Close a circuit until a time."""
     tx.connection.execute(
         _CLOSE,
         {
@@ -56,20 +56,20 @@ def close(tx: Tx, name: str, until_at: int, failures: int, code: str, message: s
     )
 
 
-def reopen(tx: Tx, name: str) -> None:
+def reset(tx: Tx, name: str) -> None:
     """The trouble is over."""
-    tx.connection.execute(delete(lanes).where(lanes.c.name == name))
+    tx.connection.execute(delete(circuits).where(circuits.c.name == name))
 
 
 def due_no_later(tx: Tx, latest: int) -> None:
     """Let no lane stay closed beyond a time (after the clock was set back)."""
-    tx.connection.execute(update(lanes).where(lanes.c.until_at > latest).values(until_at=latest))
+    tx.connection.execute(update(circuits).where(circuits.c.until_at > latest).values(until_at=latest))
 
 
 # Purpose: every shared circuit that is open. Asked many times a turn.
-_CLOSED = select(*(lanes.c[field.name] for field in fields(Lane)))
+_CLOSED = select(*(circuits.c[field.name] for field in fields(Circuit)))
 
 
-def closed(connection: Connection) -> dict[str, Lane]:
+def tripped(connection: Connection) -> dict[str, Circuit]:
     """Every lane in trouble, by name (one whose time is over is due for another try)."""
-    return {row[0]: Lane(*row) for row in connection.execute(_CLOSED)}
+    return {row[0]: Circuit(*row) for row in connection.execute(_CLOSED)}

@@ -20,7 +20,7 @@ OLD_FORMAT = (
 )
 PAGE = "page_problem"  # why the page of the daemon at work cannot be served
 RUN_BUDGET = "run_budget"  # what the run at work, or the last one, may send
-STRAYS = "strays"  # since when an upload may have left a file at the vendor that is not on record
+ORPHANED_FILES = "strays"  # since when an upload may have left a file at the vendor that is not on record
 UPLOAD_LIMIT = (
     "upload_limit"  # bytes of an input file that the provider may still take, after it refused a larger one
 )

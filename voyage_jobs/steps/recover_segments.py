@@ -1,4 +1,4 @@
-"""Packs on disk that the state does not know: it was lost, or a copy from before they came was put back."""
+"""Segments on disk that the state does not know: it was lost, or a copy from before they came was put back."""
 
 from __future__ import annotations
 
@@ -8,68 +8,68 @@ from dataclasses import dataclass, field
 from voyage_jobs.config.prices import batch_price, sync_price
 from voyage_jobs.config.profile import with_profile
 from voyage_jobs.errors import CorruptionError
-from voyage_jobs.segments import AdoptedPack, PackReader
-from voyage_jobs.segments.format import pack_name
-from voyage_jobs.state import adoption, batches, ledger, setback, sources, versions
-from voyage_jobs.state.adoption import PackedEmbedding
+from voyage_jobs.segments import AdoptedSegment, SegmentReader
+from voyage_jobs.segments.format import segment_name
+from voyage_jobs.state import batches, claims, ledger, setback, sources, versions
 from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.claims import StoredEmbedding
 from voyage_jobs.state.store import Tx
 from voyage_jobs.states import UNFINISHED, Batch, Mode
 from voyage_jobs.steps.context import Context
 
 
 @dataclass
-class AdoptedPacks:
-    """What was found: packs and embeddings taken in, and the names of packs that cannot be read."""
+class AdoptedSegments:
+    """What was found: segments and embeddings taken in, and the names of segments that cannot be read."""
 
-    packs: int = 0
+    segments: int = 0
     embeddings: int = 0
     damaged: list[str] = field(default_factory=list)
 
 
-def adopt_packs(context: Context) -> AdoptedPacks:
-    """Take in every pack that is not on record: what it holds is held, and never paid again.
+def adopt_segments(context: Context) -> AdoptedSegments:
+    """Take in every segment that is not on record: what it holds is held, and never paid again.
 
     One listing of the folder, and nothing more where all are known. Jobs are claimed after that before anything is
-    sent: whoever does not know its packs may not know its jobs either.
+    sent: whoever does not know its segments may not know its jobs either.
     """
-    tally = AdoptedPacks()
+    tally = AdoptedSegments()
     with context.store.read() as connection:
-        known = {pack.name for pack in batches.all_packs(connection)}
+        known = {segment.name for segment in batches.all_segments(connection)}
         to_count = setback.is_to_count(connection)
-    unknown = set(context.packs.names()) - known
+    unknown = set(context.segments.names()) - known
     if not unknown and not to_count:
         return tally
 
     def damaged(name: str, error: CorruptionError) -> None:
         tally.damaged.append(name)
-        context.log.error("pack.damaged", pack=name, error=error.message)
+        context.log.error("segment.damaged", segment=name, error=error.message)
 
     unknown -= _about_to_be_collected(context)
-    for found in context.packs.adopt(sorted(unknown), damaged):
-        tally.packs += 1
+    for found in context.segments.adopt(sorted(unknown), damaged):
+        tally.segments += 1
         tally.embeddings += _take_in(context, found)
-        context.progress("reading packs", tally.packs, len(unknown))
-    if tally.packs or to_count:
+        context.progress("reading packs", tally.segments, len(unknown))
+    if tally.segments or to_count:
         with context.store.write() as tx:
             versions.recount_all(tx)
             setback.has_counted(tx)
-        context.log.info("packs.adopted", packs=tally.packs, embeddings=tally.embeddings)
+        context.log.info("segments.adopted", segments=tally.segments, embeddings=tally.embeddings)
     return tally
 
 
-def take_in_pack_of(context: Context, batch: BatchRow) -> bool:
-    """Take in the pack of an open batch whose results are not here; False if there is none that is whole."""
+def take_in_segment_of(context: Context, batch: BatchRow) -> bool:
+    """Take in the segment of an open batch whose results are not here; False if there is none that is whole."""
     with context.store.read() as connection:
         profile = sources.load_profile(connection, batch.profile_id)
-    name = pack_name(profile.fingerprint, batch.ref)
-    if not context.packs.path(name).exists():
+    name = segment_name(profile.fingerprint, batch.ref)
+    if not context.segments.path(name).exists():
         return False
     try:
-        found = context.packs.adopt_one(name)
+        found = context.segments.adopt_one(name)
     except CorruptionError as exc:
-        context.packs.set_aside(name)
-        context.log.error("pack.damaged", pack=name, error=exc.message)  # noqa: TRY400 - told, not a bug
+        context.segments.set_aside(name)
+        context.log.error("segment.damaged", segment=name, error=exc.message)  # noqa: TRY400 - told, not a bug
         return False
     with context.store.write() as tx:
         _hold(tx, found, batch)
@@ -78,10 +78,11 @@ def take_in_pack_of(context: Context, batch: BatchRow) -> bool:
 
 
 def _about_to_be_collected(context: Context) -> set[str]:
-    """Names of packs that `collect` writes again: it died between the pack and its record, and has the results here.
+    """Names of segments that `collect` writes again: it died between the segment and its record, and has the results
+    here.
 
-    Only they tell what became of lines that brought no vector. Without them (this state is older than the pack, and
-    what it was made from is gone) the pack is all there is.
+    Only they tell what became of lines that brought no vector. Without them (this state is older than the segment, and
+    what it was made from is gone) the segment is all there is.
     """
     names = set()
     with context.store.read() as connection:
@@ -90,7 +91,7 @@ def _about_to_be_collected(context: Context) -> set[str]:
             have = batches.downloaded(connection, batch.id).items()
             sizes = {kind: size for kind, (size, sha256) in have if sha256 != batches.GONE}
             if any(_has_size(context, batch, kind, size) for kind, size in sizes.items()):
-                names.add(pack_name(profile.fingerprint, batch.ref))
+                names.add(segment_name(profile.fingerprint, batch.ref))
     return names
 
 
@@ -101,7 +102,7 @@ def _has_size(context: Context, batch: BatchRow, kind: str, size: int) -> bool:
         return False
 
 
-def _take_in(context: Context, found: AdoptedPack) -> int:
+def _take_in(context: Context, found: AdoptedSegment) -> int:
     reader = found.reader
     with context.store.write() as tx:
         batch = batches.by_ref(tx.connection, reader.ref)
@@ -109,8 +110,8 @@ def _take_in(context: Context, found: AdoptedPack) -> int:
         if batch is None or batch.state not in _OPEN:
             _book(context, tx, reader, batch)
         setback.ask_to_count(tx)
-        setback.note(tx, setback.PACKS)
-        setback.add(tx, packs=1, embeddings=count)
+        setback.note(tx, setback.SEGMENTS)
+        setback.add(tx, segments=1, embeddings=count)
         if reader.stamp is not None:
             setback.note_former(tx, reader.stamp.state)
     return count
@@ -119,26 +120,26 @@ def _take_in(context: Context, found: AdoptedPack) -> int:
 _OPEN = (*UNFINISHED, Batch.PARKED)
 
 
-def _hold(tx: Tx, found: AdoptedPack, batch: BatchRow | None) -> int:
-    """What a pack has is held; its batch is over, if it is open. How many embeddings that are."""
+def _hold(tx: Tx, found: AdoptedSegment, batch: BatchRow | None) -> int:
+    """What a segment has is held; its batch is over, if it is open. How many embeddings that are."""
     written, reader = found.written, found.reader
     embeddings = list(embeddings_in(reader))
     profile_id = sources.profile_id(tx, reader.profile)
     batch_id = None if batch is None else batch.id
-    pack_id = batches.add_pack(
+    pack_id = batches.add_segment(
         tx, written.name, profile_id, batch_id, written.rows, written.bytes, written.sha256
     )
-    adoption.hold(tx, pack_id, profile_id, embeddings)
-    adoption.note_found_pack(tx, written.name, len(embeddings))
+    claims.hold(tx, pack_id, profile_id, embeddings)
+    claims.note_found_segment(tx, written.name, len(embeddings))
     if batch is not None and batch.state in _OPEN:
         billed = reader.billed
         tokens, assumed = (0, 0) if billed is None else (billed.tokens, billed.assumed)
-        adoption.close_by_pack(tx, batch, pack_id, tokens, assumed)
+        claims.close_by_segment(tx, batch, pack_id, tokens, assumed)
     return len(embeddings)
 
 
-def _book(context: Context, tx: Tx, reader: PackReader, batch: BatchRow | None) -> None:
-    """Put on the bill what the pack says it cost, as far as the books do not have it, on the day on which it did."""
+def _book(context: Context, tx: Tx, reader: SegmentReader, batch: BatchRow | None) -> None:
+    """Put on the bill what the segment says it cost, as far as the books do not have it, on the day on which it did."""
     if reader.billed is None:
         return
     settings = with_profile(context.settings, reader.profile)
@@ -151,8 +152,8 @@ def _book(context: Context, tx: Tx, reader: PackReader, batch: BatchRow | None) 
         ledger.settle_found(tx, kind, left, price, billed.at, min(left, billed.assumed))
 
 
-def embeddings_in(reader: PackReader) -> Iterator[PackedEmbedding]:
-    """The embeddings of a pack: each is a run of rows that begins with slot 0."""
+def embeddings_in(reader: SegmentReader) -> Iterator[StoredEmbedding]:
+    """The embeddings of a segment: each is a run of rows that begins with slot 0."""
     row = first = 0
     key: bytes | None = None
     parts = reader.keys()
@@ -160,8 +161,8 @@ def embeddings_in(reader: PackReader) -> Iterator[PackedEmbedding]:
         for raw, slot in zip(keys, slots.tolist(), strict=True):
             if slot == 0:
                 if key is not None:
-                    yield PackedEmbedding(key, row - first, first)
+                    yield StoredEmbedding(key, row - first, first)
                 key, first = raw.tobytes(), row
             row += 1
     if key is not None:
-        yield PackedEmbedding(key, row - first, first)
+        yield StoredEmbedding(key, row - first, first)

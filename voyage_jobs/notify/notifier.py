@@ -21,13 +21,13 @@ from voyage_jobs.clock import US, Clock, now_us
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.crash import crash_point
 from voyage_jobs.notify import facts
-from voyage_jobs.notify.courier import Courier, Delivered
+from voyage_jobs.notify.delivery import Delivered, Delivery
 from voyage_jobs.notify.events import Fact
+from voyage_jobs.notify.heartbeat import Pulse
 from voyage_jobs.notify.message import message
-from voyage_jobs.notify.pulse import Pulse
 from voyage_jobs.notify.sinks import CommandSink, Sink, WebhookSink
-from voyage_jobs.state import notes, notices
-from voyage_jobs.state.remaining import Mark, Remaining, mark, remaining, work_since
+from voyage_jobs.state import meta, notices
+from voyage_jobs.state.backlog import Mark, Remaining, mark, remaining, work_since
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps.context import Context
 
@@ -50,19 +50,19 @@ def sinks_of(settings: Settings, clock: Clock) -> dict[str, Sink]:
     return {sink.name: sink for sink in found}
 
 
-class Teller:
+class Notifier:
     """One for the life of a process; it does nothing while the settings name no sink."""
 
-    def __init__(self, context: Context, courier: Courier) -> None:
+    def __init__(self, context: Context, delivery: Delivery) -> None:
         self._context = context
-        self._courier = courier
+        self._delivery = delivery
         self._under_way: set[tuple[int, str]] = set()
         self._look_at = -math.inf
-        self.pulse = Pulse(context, courier)
+        self.pulse = Pulse(context, delivery)
 
     def turn(self) -> None:
         """What is to be done now; takes no longer than a few questions to the state."""
-        self._settle(self._courier.take())
+        self._settle(self._delivery.take())
         now = self._context.clock.mono()
         if now >= self._look_at:
             self._look_at = now + LOOK_S
@@ -101,7 +101,7 @@ class Teller:
         until = context.clock.mono() + patience_s
         while (self._under_way or self.pulse.under_way) and context.clock.mono() < until:
             context.clock.wait(_POLL_S)
-            self._settle(self._courier.take())
+            self._settle(self._delivery.take())
 
     # --- look ---
 
@@ -114,10 +114,10 @@ class Teller:
             return
         with context.store.read() as connection:
             now = now_us(context.clock)
-            found = list(facts.troubles(context, connection))
+            found = list(facts.last_errors(context, connection))
             told = {(each.event, each.key): each for each in notices.open_notices(connection)}
             rest = remaining(connection, context.profile_id, now)
-            up_to = notes.get(connection, notes.TOLD_UP_TO)
+            up_to = meta.get(connection, meta.TOLD_UP_TO)
             here = mark(connection)
         self.pulse.see(found)
         if not sinks:
@@ -151,14 +151,14 @@ class Teller:
         busy = rest.wanted or rest.ready or rest.retiring or rest.open_batches or rest.claiming
         if told is None:
             with self._context.store.write() as tx:
-                notes.put(tx, notes.TOLD_UP_TO, body)
+                meta.put(tx, meta.TOLD_UP_TO, body)
         elif told != body and not busy:
             self._note_end(Mark(**orjson.loads(told)), body, sinks)
 
     def _note_end(self, then: Mark, body: str, sinks: list[str]) -> None:
         fact = None
         with self._context.store.write() as tx:
-            notes.put(tx, notes.TOLD_UP_TO, body)
+            meta.put(tx, meta.TOLD_UP_TO, body)
             work = work_since(tx.connection, then)
             worth_it = work.documents_published or work.documents_removed or work.batches_collected
             if worth_it and "finished" in self._context.settings.notify.events:
@@ -211,7 +211,7 @@ class Teller:
             job = (each.notice_id, each.sink)
             if each.sink in sinks and job not in self._under_way and each.due_at <= now:
                 self._under_way.add(job)
-                self._courier.hand(sinks[each.sink], each, each.body)
+                self._delivery.hand(sinks[each.sink], each, each.body)
 
     def _settle(self, delivered: list[Delivered]) -> None:
         for each in delivered:

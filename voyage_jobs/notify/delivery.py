@@ -22,7 +22,7 @@ class Delivered:
     error: str | None
 
 
-class Courier:
+class Delivery:
     """Takes jobs for sinks and brings back what came of them. `woken` is called after each, from another thread."""
 
     def __init__(self, woken: Callable[[], None]) -> None:

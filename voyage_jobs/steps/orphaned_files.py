@@ -8,40 +8,44 @@ from __future__ import annotations
 
 from voyage_jobs.clock import US
 from voyage_jobs.errors import VendorError
-from voyage_jobs.state import batches, lanes, notes
+from voyage_jobs.state import batches, circuits, meta
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.store import Tx
 from voyage_jobs.states import UNFINISHED, Batch
-from voyage_jobs.steps import lanes as lane
+from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.vendors.remote import RemoteFile, ref_of
 
 FILES = "the list of files"
 
 
-def find_strays(context: Context) -> bool:
+def find_orphaned_files(context: Context) -> bool:
     """Look for strays if there may be some and now is the time. True if the vendor was asked."""
     with context.store.read() as connection:
-        since = notes.get(connection, notes.STRAYS)
+        since = meta.get(connection, meta.ORPHANED_FILES)
         if since is None:
             return False
         under_way = {batch.state for batch in batches.in_state(connection, *UNFINISHED)}
-    if Batch.UPLOADING in under_way or lane.rests(context, FILES) or not lane.is_open(context, lanes.VENDOR):
+    if (
+        Batch.UPLOADING in under_way
+        or circuit.rests(context, FILES)
+        or not circuit.may_pass(context, circuits.VENDOR)
+    ):
         return False
     if under_way and not _quarantine_is_over(context, int(since)):
         return False  # an upload may still take effect, and there is no hurry
     try:
         ours = [file for file in context.client.list_files() if ref_of(file) is not None]
     except VendorError as exc:
-        lane.failed(context, FILES, exc)
-        lane.let_rest(context, FILES, "list_files")
+        circuit.failed(context, FILES, exc)
+        circuit.let_rest(context, FILES, "list_files")
         return True
-    lane.fine(context)
+    circuit.fine(context)
     context.resting.pop(FILES, None)
     with context.store.write() as tx:
         found = sum(_take_note(tx, file) for file in ours)
-        notes.forget(tx, notes.STRAYS)
-    context.log.info("strays.found", files=found)
+        meta.forget(tx, meta.ORPHANED_FILES)
+    context.log.info("files.orphaned", files=found)
     return True
 
 

@@ -25,10 +25,10 @@ from voyage_jobs.errors import (
     RefusedError,
     VendorError,
 )
-from voyage_jobs.state import batches, lanes
+from voyage_jobs.state import batches, circuits
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.store import Tx
-from voyage_jobs.steps import mishaps
+from voyage_jobs.steps import step_errors
 from voyage_jobs.steps.context import Context
 
 OUTAGE = 5
@@ -73,7 +73,7 @@ def put_off(context: Context, tx: Tx, batch: BatchRow, policy: str, error: Vendo
     batches.put_off(tx, batch, policy, failures, tx.now + int(wait_s * US), error.message)
     context.observer.put_off(policy)
     context.log.warning(
-        "batch.put_off",
+        "batch.deferred",
         ref=batch.ref,
         code=policy,
         failures=failures,
@@ -106,14 +106,16 @@ def begin_turn(context: Context) -> None:
     """A circuit whose wait is over is probed in this turn, by one call of each step."""
     now = now_us(context.clock)
     with context.store.read() as connection:
-        context.probing = {each.name for each in lanes.closed(connection).values() if each.until_at <= now}
+        context.probing = {
+            each.name for each in circuits.tripped(connection).values() if each.until_at <= now
+        }
 
 
 def calls_allowed(context: Context, *names: str) -> int:
     """How many calls a step may make now: none, one (a probe), or as many as it likes."""
     now = now_us(context.clock)
     with context.store.read() as connection:
-        closed = lanes.closed(connection)
+        closed = circuits.tripped(connection)
     shut = [closed[name] for name in names if name in closed]
     if not shut:
         return sys.maxsize
@@ -129,7 +131,7 @@ class Calls:
 
     def more(self, *names: str) -> bool:
         """Whether another call may be made through these circuits (`vendor` if none is named)."""
-        names = names or (lanes.VENDOR,)
+        names = names or (circuits.VENDOR,)
         allowed = calls_allowed(self._context, *names)
         if allowed == 1:  # a circuit is probed: a first success closes it, and the rest may go
             allowed = int(names not in self._probed)
@@ -137,26 +139,26 @@ class Calls:
         return allowed > 0
 
 
-def is_open(context: Context, *names: str) -> bool:
+def may_pass(context: Context, *names: str) -> bool:
     """Whether calls through these circuits may be made now."""
     return calls_allowed(context, *names) > 0
 
 
-def failed(context: Context, item: str, error: VendorError, name: str = lanes.VENDOR) -> None:
+def failed(context: Context, item: str, error: VendorError, name: str = circuits.VENDOR) -> None:
     """A call about `item` failed: see whether the cause is shared."""
     with context.store.write() as tx:
         failed_in(context, tx, item, error, name)
 
 
-def failed_in(context: Context, tx: Tx, item: str, error: VendorError, name: str = lanes.VENDOR) -> None:
+def failed_in(context: Context, tx: Tx, item: str, error: VendorError, name: str = circuits.VENDOR) -> None:
     """The same inside an open transaction."""
     if isinstance(error, AuthError | QuotaError):
-        _open(context, tx, lanes.VENDOR, "account", error)
+        _open(context, tx, circuits.VENDOR, "account", error)
     elif isinstance(error, RateLimitedError):
-        _open(context, tx, lanes.VENDOR, "voyage", error)
+        _open(context, tx, circuits.VENDOR, "voyage", error)
     elif isinstance(error, RefusedError):
         return  # about this item, in the API's own words
-    elif name in lanes.closed(tx.connection):
+    elif name in circuits.tripped(tx.connection):
         _open(context, tx, name, _POLICY_OF[name], error)
     else:
         alike = context.failing.setdefault((name, code_of(error)), set())
@@ -165,22 +167,27 @@ def failed_in(context: Context, tx: Tx, item: str, error: VendorError, name: str
             _open(context, tx, name, _POLICY_OF[name], error)
 
 
-_POLICY_OF = {lanes.VENDOR: "voyage", lanes.CREATE: "create"}
+_POLICY_OF = {circuits.VENDOR: "voyage", circuits.CREATE: "create"}
 
 
 def _open(context: Context, tx: Tx, name: str, policy: str, error: VendorError) -> None:
-    before = lanes.closed(tx.connection).get(name)
+    before = circuits.tripped(tx.connection).get(name)
     if before is not None and before.until_at > tx.now:
         return  # another step of this turn has found out already
     failures = before.failures + 1 if before else 1
     wait_s = max(retry.wait_s(policy, failures, context.clock), error.retry_after_s or 0.0)
     code = code_of(error)
-    lanes.close(tx, name, tx.now + int(wait_s * US), failures, code, error.message, error.hint)
-    mishaps.note(context, tx, context.step, code, error.message, error.hint)
+    circuits.trip(tx, name, tx.now + int(wait_s * US), failures, code, error.message, error.hint)
+    step_errors.note(context, tx, context.step, code, error.message, error.hint)
     context.observer.put_off(code)
     log = context.log.error if policy == "account" else context.log.warning
     log(
-        "vendor.closed", lane=name, code=code, failures=failures, wait_s=round(wait_s, 1), error=error.message
+        "circuit.opened",
+        circuit=name,
+        code=code,
+        failures=failures,
+        wait_s=round(wait_s, 1),
+        error=error.message,
     )
 
 
@@ -195,7 +202,7 @@ def create_must_wait(context: Context, tx: Tx, error: VendorError) -> None:
 
 def sending_is_refused(context: Context, tx: Tx, error: VendorError) -> None:
     """The provider refuses one batch after another: no other is sent until one of them goes through."""
-    before = lanes.closed(tx.connection).get(lanes.CREATE)
+    before = circuits.tripped(tx.connection).get(circuits.CREATE)
     wait_s = retry.wait_s("create_refused", before.failures + 1 if before else 1, context.clock)
     hint = (
         "Correct the [voyage] settings by these words, then `voyage-jobs retry`. One batch is tried every hour;"
@@ -207,26 +214,26 @@ def sending_is_refused(context: Context, tx: Tx, error: VendorError) -> None:
 def _stop_creating(
     context: Context, tx: Tx, wait_s: float, code: str, message: str, hint: str | None
 ) -> None:
-    before = lanes.closed(tx.connection).get(lanes.CREATE)
+    before = circuits.tripped(tx.connection).get(circuits.CREATE)
     failures = before.failures + 1 if before else 1
-    lanes.close(tx, lanes.CREATE, tx.now + int(wait_s * US), failures, code, message, hint)
+    circuits.trip(tx, circuits.CREATE, tx.now + int(wait_s * US), failures, code, message, hint)
     context.observer.put_off(code)
-    context.log.warning("create.waits", code=code, wait_s=round(wait_s), error=message)
+    context.log.warning("create.deferred", code=code, wait_s=round(wait_s), error=message)
 
 
-def fine(context: Context, name: str = lanes.VENDOR) -> None:
+def fine(context: Context, name: str = circuits.VENDOR) -> None:
     """A call succeeded: the cause, if there was one, is over."""
-    mishaps.over(context, context.step if name == lanes.VENDOR else name)
+    step_errors.over(context, context.step if name == circuits.VENDOR else name)
     for key in [key for key in context.failing if key[0] == name]:
         del context.failing[key]
     with context.store.read() as connection:
-        was = lanes.closed(connection).get(name)
+        was = circuits.tripped(connection).get(name)
     if was is not None:
         with context.store.write() as tx:
-            lanes.reopen(tx, name)
+            circuits.reset(tx, name)
             if was.failures >= OUTAGE:
                 batches.due_again(tx)
-        context.log.info("lane.open", lane=name)
+        context.log.info("circuit.closed", circuit=name)
 
 
 def api_answers(context: Context) -> bool:
@@ -246,5 +253,5 @@ def api_answers(context: Context) -> bool:
 def try_again(context: Context) -> None:
     """Somebody started us, or changed the settings: what was refused, unreachable or full before may be mended."""
     with context.store.write() as tx:
-        lanes.reopen(tx, lanes.VENDOR)
-        lanes.reopen(tx, lanes.DISK)
+        circuits.reset(tx, circuits.VENDOR)
+        circuits.reset(tx, circuits.DISK)

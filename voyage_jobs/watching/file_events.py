@@ -23,15 +23,15 @@ _STEP_MS = 500
 _GATHER_MS = 1_600
 
 
-class EyeError(VoyageJobsError):
+class WatchError(VoyageJobsError):
     """The folder cannot be watched."""
 
 
-class EyeLimitError(EyeError):
+class WatchLimitError(WatchError):
     """The system's limit for watched folders is reached."""
 
 
-class Eye(Protocol):
+class FileEvents(Protocol):
     """Looks at folders until it is closed."""
 
     def look(self, wait_s: float, stopping: threading.Event) -> Sequence[Change] | None:
@@ -44,11 +44,11 @@ class Eye(Protocol):
         """Look no more."""
 
 
-OpenEye = Callable[[Sequence[str], float | None], Eye]
+OpenFileEvents = Callable[[Sequence[str], float | None], FileEvents]
 """Opens an eye on folders: `open(folders, poll_s)`; `poll_s` is None for the kernel's events."""
 
 
-def open_eye(folders: Sequence[str], poll_s: float | None) -> Eye:
+def open_file_events(folders: Sequence[str], poll_s: float | None) -> FileEvents:
     """An eye on exactly these folders, not on those below. Raises FileNotFoundError if one has gone, or EyeError."""
     from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
@@ -58,18 +58,18 @@ def open_eye(folders: Sequence[str], poll_s: float | None) -> Eye:
         raise
     except (OSError, WatchfilesRustInternalError) as exc:
         raise _told(exc) from exc
-    return _RustEye(rust, WatchfilesRustInternalError)
+    return _RustFileEvents(rust, WatchfilesRustInternalError)
 
 
-def _told(error: Exception) -> EyeError:
+def _told(error: Exception) -> WatchError:
     """The library's words end in names of folders, which may be many."""
     text = str(error).partition(" about [")[0]
     if "watch limit" in text or "os error 24" in text or "os error 28" in text:
-        return EyeLimitError(text)
-    return EyeError(text)
+        return WatchLimitError(text)
+    return WatchError(text)
 
 
-class _RustEye:
+class _RustFileEvents:
     def __init__(self, rust: object, broken: type[Exception]) -> None:
         self._rust = rust
         self._broken = broken
@@ -81,7 +81,7 @@ class _RustEye:
         except self._broken as exc:
             if "decode path" in str(exc):  # a name that is no text: this eye says nothing else from now on
                 return None
-            raise EyeError(str(exc)) from exc
+            raise WatchError(str(exc)) from exc
         return () if isinstance(seen, str) else tuple(seen)
 
     def close(self) -> None:

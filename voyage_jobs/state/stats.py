@@ -323,17 +323,17 @@ _ATTEMPTS = text(
     "SELECT attempts.state, COUNT(*) AS times FROM attempts JOIN batches ON batches.id = attempts.batch_id"
     " WHERE batches.mode = 'batch' GROUP BY attempts.state"
 )
-# Purpose: bytes of the packs, without touching the folder.
-_PACKS = text("SELECT COALESCE(SUM(bytes), 0) FROM packs")
+# Purpose: bytes of the segments, without touching the folder.
+_SEGMENTS = text("SELECT COALESCE(SUM(bytes), 0) FROM packs")
 
 
 @dataclass(frozen=True)
 class Figures:
-    """One moment: embeddings by state (packed stands for submitted, too), create attempts by state, bytes of packs."""
+    """One moment: embeddings by state (packed: submitted, too), create attempts by state, bytes of segments."""
 
     embeddings: dict[str, int]
     attempts: dict[str, int]
-    pack_bytes: int
+    segment_bytes: int
 
 
 def figures(connection: Connection) -> Figures:
@@ -347,5 +347,5 @@ def figures(connection: Connection) -> Figures:
     return Figures(
         dict(zip(map(str, states), counts, strict=True)),
         attempts,
-        int(connection.execute(_PACKS).scalar_one()),
+        int(connection.execute(_SEGMENTS).scalar_one()),
     )

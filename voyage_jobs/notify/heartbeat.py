@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 from voyage_jobs import retry
-from voyage_jobs.notify.courier import Courier, Delivered
+from voyage_jobs.notify.delivery import Delivered, Delivery
 from voyage_jobs.notify.events import Fact
 from voyage_jobs.notify.sinks import PingSink
 from voyage_jobs.steps.context import Context
@@ -21,19 +21,19 @@ _WORDS = 20  # facts named in one beat
 class Pulse:
     """Beats where the settings name an address."""
 
-    def __init__(self, context: Context, courier: Courier) -> None:
+    def __init__(self, context: Context, delivery: Delivery) -> None:
         self._context = context
-        self._courier = courier
+        self._delivery = delivery
         self._started = False
         self._next_at = -math.inf
         self._seen: bytes | None = None
         self._told: bytes | None = None
         self.under_way = 0
 
-    def see(self, troubles: Sequence[Fact]) -> None:
+    def see(self, last_errors: Sequence[Fact]) -> None:
         """What is wrong at the moment."""
-        if troubles:
-            words = "; ".join(f"{fact.event}: {fact.message}" for fact in troubles[:_WORDS])
+        if last_errors:
+            words = "; ".join(f"{fact.event}: {fact.message}" for fact in last_errors[:_WORDS])
             self._seen = b"fail\n" + words.encode("utf-8", "backslashreplace")
         else:
             self._seen = b"success\nvoyage-jobs is well"
@@ -75,7 +75,7 @@ class Pulse:
     def _beat(self, body: bytes) -> None:
         self.under_way += 1
         wanted = self._context.settings.notify
-        self._courier.hand(PingSink(wanted.ping, wanted.timeout_s), "ping", body)
+        self._delivery.hand(PingSink(wanted.ping, wanted.timeout_s), "ping", body)
 
 
 def _kind(body: bytes | None) -> bytes:

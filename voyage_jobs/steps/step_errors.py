@@ -6,23 +6,23 @@ import contextlib
 from collections.abc import Iterator
 
 from voyage_jobs.errors import DiskFullError, EpochLostError, VoyageJobsError
-from voyage_jobs.state import troubles
+from voyage_jobs.state import last_errors
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps.context import Context
 
 
 def note(context: Context, tx: Tx, step: str, code: str, message: str, hint: str | None = None) -> None:
     """Put an error on record."""
-    troubles.note(tx, step, code, message, hint)
-    context.troubled[step] = code
+    last_errors.note(tx, step, code, message, hint)
+    context.failing_steps[step] = code
 
 
 def over(context: Context, step: str) -> None:
     """The step has come through: its error, if there is one on record, is over."""
-    if step in context.troubled:
+    if step in context.failing_steps:
         with context.store.write() as tx:
-            troubles.over(tx, step)
-        del context.troubled[step]
+            last_errors.over(tx, step)
+        del context.failing_steps[step]
 
 
 @contextlib.contextmanager
@@ -45,7 +45,7 @@ def fatal_ones_noted(context: Context, step: str) -> Iterator[None]:
         if lost is not None:
             raise lost from exc
         raise
-    if context.troubled.get(step) == troubles.FATAL:
+    if context.failing_steps.get(step) == last_errors.FATAL:
         over(context, step)
 
 
@@ -53,7 +53,7 @@ def _noted(context: Context, step: str, told: str, hint: str | None) -> EpochLos
     """Put it on record if that can be done. What keeps it from that is returned if another instance has taken over."""
     try:
         with context.store.write() as tx:
-            note(context, tx, step, troubles.FATAL, told, hint)
+            note(context, tx, step, last_errors.FATAL, told, hint)
     except EpochLostError as lost:
         return lost
     except Exception:  # noqa: BLE001 - what this was about is worse, and is raised on

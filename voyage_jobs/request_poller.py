@@ -10,13 +10,13 @@ import threading
 from types import TracebackType
 
 from voyage_jobs.errors import VoyageJobsError
-from voyage_jobs.state import notes
+from voyage_jobs.state import meta
 from voyage_jobs.state.door import Reader
 
 LOOK_S = 1.0
 
 
-class Doorbell:
+class RequestPoller:
     """Sets `wake` as long as a request is open, from `with` to its end."""
 
     def __init__(self, state: Reader, wake: threading.Event, look_s: float = LOOK_S) -> None:
@@ -24,7 +24,7 @@ class Doorbell:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="doorbell", daemon=True)
 
-    def __enter__(self) -> Doorbell:
+    def __enter__(self) -> RequestPoller:
         self._thread.start()
         return self
 
@@ -38,7 +38,7 @@ class Doorbell:
         while not self._over.wait(self._look_s):
             try:
                 with self._state.read() as connection:
-                    rung = notes.any_open(connection)
+                    rung = meta.any_open(connection)
             except VoyageJobsError:  # the steps tell what is wrong with the state; this only misses a look
                 continue
             if rung:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select, text
 
 from voyage_jobs import states
-from voyage_jobs.state import batches, lanes, ledger, pauses, setback, sources
+from voyage_jobs.state import batches, circuits, ledger, pauses, setback, sources
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.state.lanes import Lane
+from voyage_jobs.state.circuits import Circuit
 from voyage_jobs.state.pauses import Pauses
 from voyage_jobs.state.schema import DROPPED, FAILED, WANTED, publications
 from voyage_jobs.state.sources import SourceRow
@@ -43,7 +43,7 @@ class Remaining:
     parked: list[BatchRow]
     frozen: list[SourceRow]
     """Frozen sources that still have something to lose."""
-    lanes: dict[str, Lane]
+    circuits: dict[str, Circuit]
     claiming: bool
     """The state was lost, and the jobs that it knew are not claimed yet."""
     pauses: Pauses
@@ -59,7 +59,7 @@ def remaining(connection: Connection, profile_id: int, now: int) -> Remaining:
         open_batches=batches.in_state(connection, *states.UNFINISHED),
         parked=batches.in_state(connection, states.Batch.PARKED),
         frozen=[row for row in sources.all_sources(connection) if _is_frozen(connection, row)],
-        lanes=lanes.closed(connection),
+        circuits=circuits.tripped(connection),
         claiming=setback.is_claim_due(connection),
         pauses=pauses.now(connection, now),
     )

@@ -15,10 +15,10 @@ import orjson
 from voyage_jobs.clock import US, now_us
 from voyage_jobs.config.provider import request_params
 from voyage_jobs.crash import crash_point
-from voyage_jobs.diagnosis.blocker import PACK
+from voyage_jobs.diagnosis.blocker import ASSEMBLE
 from voyage_jobs.diagnosis.causes import is_kept_back
 from voyage_jobs.diagnosis.snapshot import gate
-from voyage_jobs.state import batches, embeddings, ledger, notes, pauses, sources
+from voyage_jobs.state import batches, embeddings, ledger, meta, pauses, sources
 from voyage_jobs.state.embeddings import Backlog, WantedEmbedding
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import budget
@@ -33,11 +33,11 @@ SHRINK = 10
 _EVERYTHING = 1 << 60
 
 
-def pack(context: Context, *, eager: bool = False, most_inputs: int | None = None) -> bool:
+def assemble(context: Context, *, eager: bool = False, most_inputs: int | None = None) -> bool:
     """Make one batch if it is time to. `eager` does not linger; `most_inputs` caps this batch for a first small try."""
     with context.store.read() as connection:
         # Before anything is counted: while the vendor is full, this is asked at every turn.
-        if is_kept_back(gate(context, connection), PACK):
+        if is_kept_back(gate(context, connection), ASSEMBLE):
             return False
         waiting = embeddings.backlog(connection, context.profile_id)
     if not waiting.embeddings or not (eager or _worth_it(context, waiting)):
@@ -49,7 +49,7 @@ def pack(context: Context, *, eager: bool = False, most_inputs: int | None = Non
             waiting = embeddings.backlog(tx.connection, context.profile_id)
     for refusals in waiting.refusals:
         limits = limits_now(context, refusals, most_inputs)
-        if limits is not None and _pack_group(context, refusals, limits):
+        if limits is not None and _segment_group(context, refusals, limits):
             return True
     return False
 
@@ -85,11 +85,11 @@ def limits_now(context: Context, refusals: int, most_inputs: int | None) -> Limi
 def _most_bytes(context: Context) -> int:
     """Of an input file: as configured, or what the provider may still take after it refused a larger one."""
     with context.store.read() as connection:
-        learnt = notes.upload_limit(connection, context.settings.batching.max_bytes)
+        learnt = meta.upload_limit(connection, context.settings.batching.max_bytes)
     return context.settings.batching.max_bytes if learnt is None else learnt
 
 
-def _pack_group(context: Context, refusals: int, limits: Limits) -> bool:
+def _segment_group(context: Context, refusals: int, limits: Limits) -> bool:
     """Fix the members of one batch and commit them. False if nothing fits or no text can be had."""
     members = _members(context, refusals, limits)
     if not members:
@@ -104,9 +104,9 @@ def _pack_group(context: Context, refusals: int, limits: Limits) -> bool:
         batch_id = batches.create(tx, ref, context.profile_id, inputs, tokens, context.price, params)
         embeddings.take(tx, batch_id, [member.id for member in members])
         ledger.reserve(tx, batch_id, tokens, context.price)
-        crash_point("pack.before_commit")
-    crash_point("pack.committed")
-    context.log.info("batch.packed", ref=ref, inputs=inputs, tokens_estimated=tokens)
+        crash_point("assemble.before_commit")
+    crash_point("assemble.committed")
+    context.log.info("batch.assembled", ref=ref, inputs=inputs, tokens_estimated=tokens)
     return True
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, text
 
 from voyage_jobs import states
 from voyage_jobs.profile import Profile
-from voyage_jobs.state import embeddings, moves, notes, rebuild, sources, versions
+from voyage_jobs.state import embeddings, meta, moves, rebuild, sources, versions
 from voyage_jobs.state.schema import DROPPED, FAILED, HELD, PATH, shelf
 from voyage_jobs.state.schema import versions as version_table
 from voyage_jobs.state.store import Tx
@@ -34,12 +34,12 @@ class Previous:
 
 def previous(connection: Connection) -> Previous | None:
     """What can be switched back to, if anything can."""
-    return _previous(notes.get(connection, _PREVIOUS))
+    return _previous(meta.get(connection, _PREVIOUS))
 
 
 def going_back(connection: Connection) -> Previous | None:
     """What a switch back that was begun is to bring back."""
-    return _previous(notes.get(connection, _GOING_BACK))
+    return _previous(meta.get(connection, _GOING_BACK))
 
 
 def _previous(known: str | None) -> Previous | None:
@@ -51,13 +51,13 @@ def _previous(known: str | None) -> Previous | None:
 
 def begin_to_go_back(tx: Tx, value: Previous) -> None:
     """Note, before the table is touched, that it is to become what it was."""
-    notes.put(tx, _GOING_BACK, orjson.dumps(value).decode())
+    meta.put(tx, _GOING_BACK, orjson.dumps(value).decode())
 
 
 def forget_previous(tx: Tx) -> None:
     """There is nothing to switch back to any more."""
-    notes.forget(tx, _PREVIOUS)
-    notes.forget(tx, _GOING_BACK)
+    meta.forget(tx, _PREVIOUS)
+    meta.forget(tx, _GOING_BACK)
     tx.connection.execute(delete(shelf))
 
 
@@ -77,7 +77,7 @@ def shelve(tx: Tx, profile_id: int) -> None:
 
 def note_previous(tx: Tx, value: Previous) -> None:
     """Set what can be switched back to."""
-    notes.put(tx, _PREVIOUS, orjson.dumps(value).decode())
+    meta.put(tx, _PREVIOUS, orjson.dumps(value).decode())
 
 
 _RANKED = (
@@ -141,7 +141,7 @@ def switch_back(
     newest = int(tx.connection.execute(_LAST).scalar_one())
     moves.record_births(tx, "version", ((row_id, published, cause) for row_id in range(last + 1, newest + 1)))
     _want_what_is_lacking(tx, tx.connection.execute(_LACKING).all(), cause)
-    notes.put(tx, notes.PROFILE, value.profile.to_json())
+    meta.put(tx, meta.PROFILE, value.profile.to_json())
     forget_previous(tx)
     rebuild.read_again(tx, everything=False)
 

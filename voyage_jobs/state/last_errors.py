@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select, text, update
 from voyage_jobs.clock import US
 from voyage_jobs.redact import redact
 from voyage_jobs.state.ledger import BILLED
-from voyage_jobs.state.schema import counters, troubles
+from voyage_jobs.state.schema import counters, last_errors
 from voyage_jobs.state.store import Tx
 
 PROCESS = "process"  # the step of a death: nobody knows at which it was
@@ -25,7 +25,7 @@ STARTS, DEATHS, ERRORS, PARKED = "starts", "deaths", "errors", "parked"
 
 
 @dataclass(frozen=True)
-class Trouble:
+class LastError:
     """The last error of a step: how often in a row, since when, last when, and when it was over (None: it is not)."""
 
     step: str
@@ -65,22 +65,28 @@ def _short(message: str) -> str:
 
 def over(tx: Tx, step: str) -> None:
     """The step has come through since."""
-    where = (troubles.c.step == step) & troubles.c.over_at.is_(None)
-    tx.connection.execute(update(troubles).where(where).values(over_at=tx.now))
+    where = (last_errors.c.step == step) & last_errors.c.over_at.is_(None)
+    tx.connection.execute(update(last_errors).where(where).values(over_at=tx.now))
 
 
 def lasting(connection: Connection) -> dict[str, str]:
     """Step -> code of the errors that are not over."""
-    rows = connection.execute(select(troubles.c.step, troubles.c.code).where(troubles.c.over_at.is_(None)))
+    rows = connection.execute(
+        select(last_errors.c.step, last_errors.c.code).where(last_errors.c.over_at.is_(None))
+    )
     return {row.step: row.code for row in rows}
 
 
-def recent(connection: Connection, now: int) -> list[Trouble]:
+def recent(connection: Connection, now: int) -> list[LastError]:
     """Errors that last, then those that were over in the last week; latest first."""
     since = now - SHOWN_S * US
-    where = troubles.c.over_at.is_(None) | (troubles.c.over_at >= since)
-    query = select(troubles).where(where).order_by(troubles.c.over_at.is_not(None), troubles.c.last_at.desc())
-    return [Trouble(**row) for row in connection.execute(query).mappings()]
+    where = last_errors.c.over_at.is_(None) | (last_errors.c.over_at >= since)
+    query = (
+        select(last_errors)
+        .where(where)
+        .order_by(last_errors.c.over_at.is_not(None), last_errors.c.last_at.desc())
+    )
+    return [LastError(**row) for row in connection.execute(query).mappings()]
 
 
 # Purpose: count one more.
