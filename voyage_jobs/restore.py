@@ -77,7 +77,7 @@ def _demand_empty(settings: Settings) -> None:
     if held:
         raise ConfigError(
             f"{settings.data_dir} is not empty: it holds {', '.join(held[:3])}.",
-            hint="Move it aside first: its segments may be newer than the backup, and `voyage-jobs recover` reads them.",
+            hint="Move it aside first: its segments may be newer than the backup; `voyage-jobs recover` reads them.",
         )
 
 

@@ -9,7 +9,7 @@ from world import World
 
 from voyage_jobs.clock import US
 from voyage_jobs.diagnosis import causes, conditions, stuck
-from voyage_jobs.diagnosis.blocker import EVERY_STEP, ASSEMBLE, Blocker, Mover, keeping
+from voyage_jobs.diagnosis.blocker import ASSEMBLE, EVERY_STEP, Blocker, Mover, keeping
 from voyage_jobs.diagnosis.causes import CODES, blockers
 from voyage_jobs.diagnosis.entry import entered_in
 from voyage_jobs.diagnosis.rooms import Room

@@ -23,7 +23,7 @@ from voyage_jobs.config.secret import SecretSource
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.notify import notifier as notifier_module
 from voyage_jobs.notify.delivery import Delivery, attempt
-from voyage_jobs.notify.events import PROBLEMS, MEANINGS
+from voyage_jobs.notify.events import MEANINGS, PROBLEMS
 from voyage_jobs.notify.notifier import GIVE_UP_S, LOOK_S, Notifier
 from voyage_jobs.notify.sinks import (
     SIGNATURE_HEADER,

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from voyage_jobs.clock import US, iso
 from voyage_jobs.diagnosis import set_back_words
 from voyage_jobs.diagnosis.blocker import (
+    ASSEMBLE,
     CREATE,
     EVERY_STEP,
     OF_A_BATCH,
     RECONCILE,
-    ASSEMBLE,
     SUBMIT,
     Blocker,
     Mover,

@@ -6,11 +6,11 @@ from voyage_jobs.clock import US, iso
 from voyage_jobs.diagnosis import circuits
 from voyage_jobs.diagnosis import rebuild_words as words
 from voyage_jobs.diagnosis.blocker import (
+    ASSEMBLE,
     CREATE,
     EVERY_STEP,
     NOTHING_TO_DO,
     OF_A_BATCH,
-    ASSEMBLE,
     SUBMIT,
     Mover,
 )

@@ -9,7 +9,7 @@ import orjson
 
 from voyage_jobs.clock import iso
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.notify.events import PROBLEMS, MEANINGS, Fact
+from voyage_jobs.notify.events import MEANINGS, PROBLEMS, Fact
 from voyage_jobs.redact import redact
 from voyage_jobs.version import __version__
 
