@@ -68,7 +68,9 @@ def run(
     work, if it is.
     """
     log.info(
-        "starting", data_dir=str(settings.data_dir), sources=[source.name for source in settings.sources]
+        "daemon.starting",
+        data_dir=str(settings.data_dir),
+        sources=[source.name for source in settings.sources],
     )
     pace = Pace(clock)
     with (
@@ -240,7 +242,7 @@ def say_what_is_under_way(context: Context) -> None:
         context.log.info("daemon.stopped", in_flight=0, message="Nothing is under way at the vendor.")
         return
     context.log.info(
-        "stopped",
+        "daemon.stopped",
         in_flight=len(waiting),
         inputs=sum(batch.inputs for batch in waiting),
         refs=refs(waiting),

@@ -336,12 +336,15 @@ class Checker:
     def _made_again(self, connection: Connection) -> dict[str, int]:
         """Tokens of jobs whose create call got no answer and which the vendor then hid from its list, by batch.
 
-        Nobody can find such a job, so it is made again (docs: "What is not promised").
+        Nobody can find such a job, so it is made again, or its batch is given up (docs: "What is not promised").
         """
         sim = self._life.sim
         if not sim.faults.fired["job_deleted"]:
             return {}
-        kept = dict(connection.exec_driver_sql("SELECT ref, remote_id FROM batches").all())
+        closed = f"CASE WHEN state = '{states.Batch.CLOSED}' THEN '' END"
+        kept = dict(
+            connection.exec_driver_sql(f"SELECT ref, COALESCE(remote_id, {closed}) FROM batches").all()
+        )
         billed = sim.ledger.export()["batches"]
         again: dict[str, int] = {}
         for job in sim.state()["batches"]:

@@ -18,7 +18,7 @@ from voyage_jobs import crash, durable
 from voyage_jobs.clock import US, VirtualClock, now_us
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.diagnosis.blocker import SEGMENT
+from voyage_jobs.diagnosis.blocker import ASSEMBLE
 from voyage_jobs.diagnosis.causes import is_kept_back
 from voyage_jobs.diagnosis.snapshot import gate
 from voyage_jobs.errors import EpochLostError, VoyageJobsError
@@ -34,6 +34,7 @@ from voyage_jobs.states import BEFORE_THE_JOB, UNFINISHED, Batch
 from voyage_jobs.steps import acts
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
+from voyage_jobs.steps.texts import Texts
 from voyage_jobs.worker import working
 
 from . import faults
@@ -57,6 +58,7 @@ PEACE_S = 3600.0
 PATIENCE = 20
 HOUR_S = 3600
 CONVALESCENCE_S = 900.0
+MOST_LOOKED_AT = 10_000
 MOST_IDLE_TURNS = 24
 """Six hours in which nothing moves: longer than any wait of something that is well."""
 
@@ -739,10 +741,20 @@ def healthy_and_waiting(context: Context, connection: Connection) -> str | None:
         at_work = batch.state is Batch.RUNNING and now < (batch.deadline_at or 0) + HOUR_S * US
         if not batch.failures and not at_work and batch.profile_id == context.profile_id:
             return f"batch {batch.ref} ({batch.state})"
-    blocked = context.build is not None or is_kept_back(known, SEGMENT)
-    if not blocked and embeddings.backlog(connection, context.profile_id).embeddings:
+    blocked = context.build is not None or is_kept_back(known, ASSEMBLE)
+    if not blocked and any(_can_be_sent(context, connection)):
         return "what is to be sent"
     return None
+
+
+def _can_be_sent(context: Context, connection: Connection) -> Iterator[bool]:
+    """Of what waits: whether its text can be had. While a folder is away, that of a text tried again cannot."""
+    texts = Texts(context.store)
+    for refusals in embeddings.backlog(connection, context.profile_id).refusals:
+        for wanted in embeddings.wanted(
+            connection, context.profile_id, refusals, MOST_LOOKED_AT, frozenset()
+        ):
+            yield texts.of_embedding(wanted) is not None
 
 
 def live(seed: int, plan: Plan | None = None, *, story: bool = False) -> Tally:

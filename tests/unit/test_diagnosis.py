@@ -56,7 +56,7 @@ def circuit(name, code, until):
 
 
 def closed(facts, *pairs):
-    return {"lanes": {name: circuit(name, code, facts.now + HOUR) for name, code in pairs}}
+    return {"circuits": {name: circuit(name, code, facts.now + HOUR) for name, code in pairs}}
 
 
 def situations(facts):
@@ -93,7 +93,7 @@ def situations(facts):
     yield {"rooms": [Room("daily_tokens", 0, now + HOUR)], "waiting": waiting}
     yield {"holder": None}
     yield {"holder": None, "daemon_died": True}
-    yield {"holder": None, "troubles": [fatal]}
+    yield {"holder": None, "last_errors": [fatal]}
     yield {"claiming": True, "recounting": True, "in_flight": (10**6, 0), "waiting": waiting}
     run = Run(quiet=True, timed_out=True, most_inputs_reached=True, planned=True)
     yield {"run": run, "waiting": waiting}

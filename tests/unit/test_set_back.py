@@ -282,12 +282,28 @@ def test_a_batch_that_was_sent_since_is_not_sent_again(small, point):
     assert small.sim.calls["create_batch"] == 1
 
 
+@pytest.mark.parametrize("point", ["assemble.committed", "spool.committed", "upload.committed"])
+def test_a_cancellation_waits_until_it_is_known_whether_the_batch_has_a_job(small, point):
+    small.dies_at(point)
+    keep(small)
+    with small.worker() as context:
+        until(small, context, Batch.RUNNING)
+    put_back(small, whole=True)
+    with small.worker() as context:
+        answer = perform(context, "cancel", {"ref": newest(context).ref}, "me")
+        assert answer["state"] == "cancelling"
+        settle(small, context)
+        perform(context, "retry", {}, "me")
+    paid_once(small, "a.md")
+
+
 @pytest.mark.parametrize("whole", [True, False])
 def test_texts_of_an_unsent_batch_that_went_in_another_one_are_sent_once(small, whole):
     send(small, "a.md", Batch.UPLOADED)
     keep(small)
     with small.worker() as context:
         perform(context, "cancel", {"ref": newest(context).ref}, "me")
+        nth(small, context, 1, Batch.CLOSED)
         perform(context, "retry", {}, "me")
         second(small, context, Batch.RUNNING if whole else Batch.CLOSED)
     put_back(small, whole=whole)

@@ -20,7 +20,7 @@ _SENTENCES = ("cause", "error", "message")
 _ONLY_WITHOUT_TERMINAL = ("batch.progress",)
 # What is shown of a log entry; entries that are not named here would bore.
 _SHOWN: dict[str, tuple[str, ...]] = {
-    "started": ("epoch", "profile"),
+    "daemon.started": ("epoch", "profile"),
     "scan.recorded": ("versions", "chunks", "new", "reused"),
     "batch.assembled": ("ref", "inputs"),
     "batch.uploaded": ("ref", "bytes"),
@@ -29,8 +29,8 @@ _SHOWN: dict[str, tuple[str, ...]] = {
     "batch.progress": ("remote_status", "completed"),
     "batch.ended": ("remote_status", "completed", "failed"),
     "batch.collected": ("held", "tokens"),
-    "published": ("documents", "rows", "table_version"),
-    "stopped": ("message",),
+    "documents.published": ("documents", "rows", "table_version"),
+    "daemon.stopped": ("message",),
 }
 
 

@@ -261,7 +261,7 @@ def gate(context: Context, connection: Any, unsent: list[BatchRow] | None = None
 
 def _of_gate(connection: Any, now: int, found: list[BatchRow]) -> dict[str, Any]:
     return {
-        "lanes": circuit_store.tripped(connection),
+        "circuits": circuit_store.tripped(connection),
         "open": found,
         "in_flight": batches.in_flight(connection),
         "pauses": pause_store.now(connection, now),

@@ -26,13 +26,18 @@ def cancel(context: Context, arguments: Mapping[str, object], who: str) -> dict[
         _demand_cancellable(batch)
         batches.cancel_for_all(tx, batch.id)
         answered = _answered(batch)
-        state = _cancel_one(tx, batch, who)
+        state = _cancel_one(context, tx, batch, who)
         return {"ref": batch.ref, "state": state, "texts": batch.inputs - answered, "answered": answered}
 
 
-def _cancel_one(tx: Tx, batch: BatchRow, who: str) -> str:
-    """`cancelled` at once where there is no job, else `cancelling`: the vendor is told with the next look at it."""
-    if batch.state in (Batch.CREATING, Batch.RUNNING):
+def _cancel_one(context: Context, tx: Tx, batch: BatchRow, who: str) -> str:
+    """`cancelled` at once where there is no job, else `cancelling`: the vendor is told with the next look at it.
+
+    An older copy of the folder does not remember its newest jobs. Until the list of jobs was read, a batch that seems
+    to have none is only marked: given up now, its texts would be bought again beside a job that runs.
+    """
+    unsure = batch.state in BEFORE_THE_JOB and not (context.jobs_known or context.new_state)
+    if unsure or batch.state in (Batch.CREATING, Batch.RUNNING):
         batches.note(tx, batch.id, cancel_asked_at=batch.cancel_asked_at or tx.now, due_at=0)
         batches.remark(tx, batch, f"its cancellation was asked for by {who}")
         return "cancelling"
@@ -52,7 +57,7 @@ def _cancel_source(context: Context, name: str, who: str) -> dict[str, object]:
         for batch in batches.with_lines_of(tx.connection, source.id, _CANCELLABLE):
             texts += embeddings.count_lines_for(tx.connection, batch.id, source.id)
             batches.cancel_for(tx, batch, source.id)
-            states[batch.ref] = _cancel_one(tx, batch, who)
+            states[batch.ref] = _cancel_one(context, tx, batch, who)
         waiting = embeddings.give_up_waiting(tx, source.id, f"cancelled by {who}")
     under_way = [ref for ref, state in states.items() if state == "cancelling"]
     return {

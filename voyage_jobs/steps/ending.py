@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from voyage_jobs.crash import crash_point
 from voyage_jobs.errors import VendorError
-from voyage_jobs.state import batches, embeddings, ledger
+from voyage_jobs.state import batches, embeddings, ledger, meta
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.states import Batch
 from voyage_jobs.steps.context import Context
@@ -16,8 +16,10 @@ REFUSED_HINT = (
 
 
 def abandon(context: Context, batch: BatchRow, cause: str, *, by_operator: bool = False) -> bool:
-    """End a batch that has no job: its lines are wanted again, or given up if a person said so."""
+    """End a batch that has no job: its lines are wanted again, or given up if an operator said so."""
     with context.store.write() as tx:
+        if batch.state is Batch.UPLOADING:  # the file may be there already
+            meta.put(tx, meta.ORPHANED_FILES, str(tx.now))
         batches.move(tx, batch, Batch.CANCELLED, cause, reason=cause)
         (embeddings.give_up if by_operator else embeddings.give_back)(tx, batch.id)
         ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)

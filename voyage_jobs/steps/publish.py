@@ -119,7 +119,7 @@ def _flip(context: Context, texts: Texts, chosen: Sequence[ReadyVersion]) -> boo
         publications.finish(tx, publication_id, table_version, maker.rows)
     crash_point("publish.committed")
     context.log.info(
-        "published",
+        "documents.published",
         documents=len(chosen),
         rows=maker.rows,
         table_version=table_version,

@@ -68,7 +68,9 @@ def submit(context: Context) -> bool:
             continue
         if batch.state in BEFORE_THE_JOB:
             if batch.profile_id != context.profile_id:
-                did |= _of_another_profile(context, batch)
+                did |= abandon(
+                    context, batch, "other vectors are wanted now"
+                )  # no job was created: it needs none
                 continue
             if resting and batch.cancel_asked_at is None:
                 continue  # what is in doubt is looked for all the same: money hangs on it
@@ -78,19 +80,18 @@ def submit(context: Context) -> bool:
     return did
 
 
-def _of_another_profile(context: Context, batch: BatchRow) -> bool:
-    """Nobody wants these vectors any more, and no job was created: it never comes to one."""
-    if batch.state is Batch.UPLOADING:  # the file may be there already
-        with context.store.write() as tx:
-            meta.put(tx, meta.ORPHANED_FILES, str(tx.now))
-    return abandon(context, batch, "other vectors are wanted now")
+def _cancelled(context: Context, batch: BatchRow) -> bool:
+    """Give up a batch that an operator cancelled, as soon as it is certain that it has no job."""
+    if not known_jobs.all_known(context):
+        return False
+    return abandon(context, batch, "cancelled before it was sent", by_operator=True)
 
 
 def spool(context: Context, batch: BatchRow, calls: circuit.Calls | None = None) -> bool:
     """Write the input file; the same members make the same bytes."""
     del calls
     if batch.cancel_asked_at is not None:
-        return abandon(context, batch, "cancelled before it was sent", by_operator=True)
+        return _cancelled(context, batch)
     try:
         written = write_input(context.input_path(batch.ref), input_lines(context, batch))
     except LookupError:
@@ -126,7 +127,7 @@ def input_lines(context: Context, batch: BatchRow) -> Iterator[bytes]:
 def _upload(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
     """Upload the input file. Doing it twice costs nothing; the stray is deleted later."""
     if batch.cancel_asked_at is not None:
-        return abandon(context, batch, "cancelled before it was sent", by_operator=True)
+        return _cancelled(context, batch)
     if not _file_is_whole(context, batch):
         return _write_again(context, batch)
     if _sending_is_refused(context) or not calls.more():
@@ -209,7 +210,7 @@ def _write_again(context: Context, batch: BatchRow) -> bool:
 def _send_at_once(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
     """Send a batch of mode `sync`: one attempt row, one request, one judgement."""
     if batch.cancel_asked_at is not None:
-        return abandon(context, batch, "cancelled before it was sent", by_operator=True)
+        return _cancelled(context, batch)
     if not _file_is_whole(context, batch):
         return _write_again(context, batch)
     if not calls.more() or not known_jobs.all_known(context):
@@ -234,7 +235,7 @@ def _send_at_once(context: Context, batch: BatchRow, calls: circuit.Calls) -> bo
 def _create(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
     """Create the job: one attempt row, one call, one judgement."""
     if batch.cancel_asked_at is not None:
-        return abandon(context, batch, "cancelled before its job was created", by_operator=True)
+        return _cancelled(context, batch)
     if not calls.more(circuits.VENDOR, circuits.CREATE) or not known_jobs.all_known(context):
         return False
     try:
