@@ -147,16 +147,16 @@ def test_the_crash_points_lie_around_the_rename(store):
     assert seen == [("segment.written", False), ("segment.renamed", True)]
 
 
-@pytest.mark.parametrize(("point", "packs"), [("segment.written", 0), ("segment.renamed", 1)])
+@pytest.mark.parametrize(("point", "segments"), [("segment.written", 0), ("segment.renamed", 1)])
 def test_a_killed_writer_leaves_the_whole_pack_or_a_file_that_is_discarded(store, tmp_path, point, segments):
     script = f"""
 import sys
 sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}
 from pathlib import Path
-from test_packs import PackStore, write_pack
+from test_segments import SegmentStore, write_segment
 from voyage_jobs.crash import arm_from_environment
 arm_from_environment()
-write_pack(PackStore(Path({str(tmp_path / "vectors")!r})), 3000)
+write_segment(SegmentStore(Path({str(tmp_path / "vectors")!r})), 3000)
 """
     env = {**os.environ, "VOYAGE_JOBS_CRASH_AT": f"{point}:1"}
     done = subprocess.run([sys.executable, "-c", script], env=env, check=False)
@@ -222,7 +222,7 @@ def test_take_answers_in_the_order_asked(segment_of_5000, rows):
 
 @pytest.fixture(scope="module")
 def segment_of_5000(tmp_path_factory):
-    store = SegmentStore(tmp_path_factory.mktemp("packs") / "vectors")
+    store = SegmentStore(tmp_path_factory.mktemp("segments") / "vectors")
     return store.open(write_segment(store, 5000).name)
 
 
