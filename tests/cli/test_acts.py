@@ -297,5 +297,5 @@ def test_recover_without_a_key_takes_in_the_packs_and_says_what_it_could_not_do(
     monkeypatch.delenv("VOYAGE_API_KEY")
     said = run("recover")
     assert said.exit_code == 0
-    assert "Held: 1 paid embedding in 1 pack" in said.stdout
+    assert "Held: 1 paid embedding in 1 segment." in said.stdout
     assert "could not be looked for" in said.stdout

@@ -87,7 +87,7 @@ def test_with_json_an_error_is_json_on_standard_error(run):
     )
     assert result.stdout == ""
     assert json.loads(result.stderr) == {
-        "error": {"code": "needs_person", "message": "Frozen.", "hint": "confirm docs"}
+        "error": {"code": "needs_operator", "message": "Frozen.", "hint": "confirm docs"}
     }
     result = run("status", "--json", command=failing(RuntimeError("odd")))
     assert json.loads(result.stderr)["error"]["code"] == "unexpected"

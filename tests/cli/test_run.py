@@ -107,7 +107,7 @@ def test_without_a_key_it_does_not_start(world, monkeypatch):
 
 def test_a_second_one_ends_with_4(world, start, monkeypatch):
     monkeypatch.setenv("VOYAGE_API_KEY", KEY)
-    start().until("started")
+    start().until("daemon.started")
     result = CliRunner().invoke(cli, ["--config", str(world.config_file()), "run"])
     assert result.exit_code == 4
 
@@ -123,7 +123,7 @@ def test_it_rests_and_goes_on_as_it_is_told(world, start, monkeypatch):
         return answer
 
     run = start()
-    run.until("published")
+    run.until("documents.published")
     assert order("pause", "--sending")["what"] == "sending"
     assert run.until("pause.begun")["who"]
     world.write("b.md", "# B\n\nThe second.\n")
@@ -132,7 +132,7 @@ def test_it_rests_and_goes_on_as_it_is_told(world, start, monkeypatch):
     assert order("cancel", "--source", "docs")["waiting"] == 1
     assert order("resume")["ended"] == ["sending"]
     assert order("retry", "--source", "docs")["embeddings"] == 1
-    assert run.until("published")["documents"] == 1
+    assert run.until("documents.published")["documents"] == 1
     names = [event["event"] for event in run.events]
     assert "batch.assembled" not in names[names.index("pause.begun") : names.index("pause.ended")]
     assert run.end() == 0
@@ -140,9 +140,9 @@ def test_it_rests_and_goes_on_as_it_is_told(world, start, monkeypatch):
 
 def test_it_publishes_what_comes_takes_new_settings_and_ends_with_0(world, start):
     run = start()
-    assert run.until("published")["documents"] == 1
+    assert run.until("documents.published")["documents"] == 1
     world.write("b.md", "# B\n\nThe second.\n")
-    assert run.until("published")["documents"] == 1
+    assert run.until("documents.published")["documents"] == 1
     world.config_file(splitting={"max_chars": 1000})
     run.process.send_signal(signal.SIGHUP)
     assert run.until("config.reloaded")["sources"] == ["docs"]
@@ -150,14 +150,14 @@ def test_it_publishes_what_comes_takes_new_settings_and_ends_with_0(world, start
     run.process.send_signal(signal.SIGHUP)
     assert "restart" in run.until("config.refused")["hint"]
     assert run.end() == 0
-    assert run.until("stopped")["in_flight"] == 0
+    assert run.until("daemon.stopped")["in_flight"] == 0
     assert KEY not in json.dumps(run.events)
     assert {row["path"] for row in world.table_rows("path")} == {"a.md", "b.md"}
 
 
 def test_an_interrupt_ends_it_with_0_too(start):
     run = start()
-    run.until("started")
+    run.until("daemon.started")
     assert run.end(signal.SIGINT) == 0
 
 
@@ -166,7 +166,7 @@ def test_after_a_kill_the_next_one_goes_on(world, start):
     first.until("batch.assembled")
     assert first.end(signal.SIGKILL) == -signal.SIGKILL
     second = start()
-    assert second.until("published")["documents"] == 1
+    assert second.until("documents.published")["documents"] == 1
     assert second.end() == 0
     assert len(world.table_rows()) == 1
 

@@ -53,13 +53,13 @@ CATALOG: dict[str, Damage] = {
     "file_gone": Damage("files", "known, and not on disk any more", _RESCAN),
     "file_stale": Damage("files", "not what they were when they were last read", _RESCAN),
     # the segments against the state
-    "pack_missing": Damage("packs", "not on disk", "have their vectors made again, which costs"),
+    "pack_missing": Damage("segments", "not on disk", "have their vectors made again, which costs"),
     "pack_cut": Damage(
-        "packs", "not of the recorded size, or not whole", "have their vectors made again, which costs"
+        "segments", "not of the recorded size, or not whole", "have their vectors made again, which costs"
     ),
-    "pack_changed": Damage("packs", "their bytes have changed", "have their vectors made again, which costs"),
-    "pack_unknown": Damage("packs", "on disk, and not on record", "take in what they hold"),
-    "pack_unreadable": Damage("packs", "on disk, not on record, not readable", "set them aside"),
+    "pack_changed": Damage("segments", "their bytes have changed", "have their vectors made again, which costs"),
+    "pack_unknown": Damage("segments", "on disk, and not on record", "take in what they hold"),
+    "pack_unreadable": Damage("segments", "on disk, not on record, not readable", "set them aside"),
     "pack_rows": Damage(
         "embeddings",
         "the segment has another vector at their place",

@@ -8,6 +8,7 @@ import click
 
 from voyage_jobs.cli.context import json_option, settings_of, start_logging
 from voyage_jobs.cli.exits import ExitCode
+from voyage_jobs.plural import counted
 
 
 @click.command()
@@ -75,9 +76,7 @@ def _show(told: dict[str, Any]) -> None:
     for each in told["mended"] or ():
         done = "mended" if not each["left"] else f"{number(each['left'])} left"
         click.echo(f"{each['class']}: {number(each['count'])}, {done} ({each['do']})")
-    checked = ", ".join(
-        f"{number(count)} {what.replace('_', ' ')}" for what, count in told["checked"].items()
-    )
+    checked = ", ".join(_counted(what, count) for what, count in told["checked"].items())
     click.echo(f"Checked: {checked or 'nothing'}.")
     if told["clean"]:
         click.echo("Everything agrees.")
@@ -97,3 +96,9 @@ def _show(told: dict[str, Any]) -> None:
         click.echo(f"Process {told['at_work']} is at work: what is moving just now may be counted here.")
     if told["mended"] is None and any(not finding["person"] for finding in told["findings"]):
         click.echo("`voyage-jobs verify --repair` mends it; with --dry-run it says what it would do.")
+
+
+def _counted(what: str, count: int) -> str:
+    """`packs`, the name of segments in the JSON of the first release, is not a word for people."""
+    noun = {"packs": "segments"}.get(what, what).replace("_", " ").removesuffix("s")
+    return counted(count, noun)
