@@ -31,6 +31,7 @@ from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pausing import resting
 from voyage_jobs.steps.pipeline import Pipeline
+from voyage_jobs.steps.set_back import Jobs
 
 _DELIVERY_S = 2.0
 _GIVES_UP = 8
@@ -166,7 +167,9 @@ class Sync:
 
     def _can_move(self, rest: Remaining) -> bool:
         """Whether time alone will bring something that this run is to wait for."""
-        awaited = self._context.jobs_awaited and (self._wait or not known_jobs.has_failed(self._context))
+        awaited = self._context.memory(Jobs).awaited and (
+            self._wait or not known_jobs.has_failed(self._context)
+        )
         waits_to_send = rest.claiming or awaited
         if self._unscanned() or (waits_to_send and not rest.pauses.by_what):
             return True

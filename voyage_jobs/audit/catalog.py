@@ -57,7 +57,9 @@ CATALOG: dict[str, Damage] = {
     "pack_cut": Damage(
         "segments", "not of the recorded size, or not whole", "have their vectors made again, which costs"
     ),
-    "pack_changed": Damage("segments", "their bytes have changed", "have their vectors made again, which costs"),
+    "pack_changed": Damage(
+        "segments", "their bytes have changed", "have their vectors made again, which costs"
+    ),
     "pack_unknown": Damage("segments", "on disk, and not on record", "take in what they hold"),
     "pack_unreadable": Damage("segments", "on disk, not on record, not readable", "set them aside"),
     "pack_rows": Damage(

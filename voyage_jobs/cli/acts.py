@@ -257,7 +257,9 @@ def _source_cancelled(answer: dict[str, Any]) -> str:
 
 
 def _recovered(answer: dict[str, Any]) -> str:
-    told = f"Held: {counted(answer['embeddings'], 'paid embedding')} in {counted(answer['packs'], 'segment')}. "
+    told = (
+        f"Held: {counted(answer['embeddings'], 'paid embedding')} in {counted(answer['packs'], 'segment')}. "
+    )
     if answer["vendor"]:
         return told + f"Jobs at the vendor could not be looked for: {answer['vendor']}"
     left = f" Not ours to take: {counted(len(answer['jobs_left']), 'other')}." if answer["jobs_left"] else ""

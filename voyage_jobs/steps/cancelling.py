@@ -11,6 +11,7 @@ from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.store import Tx
 from voyage_jobs.state.story import View
 from voyage_jobs.states import BEFORE_THE_JOB, Batch
+from voyage_jobs.steps import known_jobs
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.naming import batch_called, source_called
 
@@ -36,7 +37,7 @@ def _cancel_one(context: Context, tx: Tx, batch: BatchRow, who: str) -> str:
     An older copy of the folder does not remember its newest jobs. Until the list of jobs was read, a batch that seems
     to have none is only marked: given up now, its texts would be bought again beside a job that runs.
     """
-    unsure = batch.state in BEFORE_THE_JOB and not (context.jobs_known or context.new_state)
+    unsure = batch.state in BEFORE_THE_JOB and not known_jobs.are_known(context)
     if unsure or batch.state in (Batch.CREATING, Batch.RUNNING):
         batches.note(tx, batch.id, cancel_asked_at=batch.cancel_asked_at or tx.now, due_at=0)
         batches.remark(tx, batch, f"its cancellation was asked for by {who}")

@@ -12,6 +12,7 @@ on the item that has failed least, so that a sick item cannot keep the circuit o
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, field
 
 from voyage_jobs import retry
 from voyage_jobs.clock import US, now_us
@@ -83,15 +84,39 @@ def put_off(context: Context, tx: Tx, batch: BatchRow, policy: str, error: Vendo
     return failures
 
 
+@dataclass
+class Failures:
+    """What this process remembers of calls that failed."""
+
+    alike: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    """(Circuit, kind of error) -> the items that failed so since the last success."""
+    resting: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """Item without a row of its own -> its failures in a row, and until when (monotonic) it waits."""
+    probing: set[str] = field(default_factory=set)
+    """The circuits that are probed in this turn."""
+
+
 def rests(context: Context, item: str) -> bool:
     """Whether something that has no row of its own, a list for example, waits after a failure."""
-    return item in context.resting and context.clock.mono() < context.resting[item][1]
+    _, until = context.memory(Failures).resting.get(item, (0, float("-inf")))
+    return context.clock.mono() < until
+
+
+def tries(context: Context, item: str) -> int:
+    """How often in a row something without a row of its own has failed."""
+    return context.memory(Failures).resting.get(item, (0, 0.0))[0]
+
+
+def end_rest(context: Context, item: str) -> None:
+    """It has come through: it waits no more."""
+    context.memory(Failures).resting.pop(item, None)
 
 
 def let_rest(context: Context, item: str, policy: str) -> None:
     """The same for such a thing: it failed, and waits by its policy, as long as this process lives."""
-    failures = context.resting.get(item, (0, 0.0))[0] + 1
-    context.resting[item] = (failures, context.clock.mono() + retry.wait_s(policy, failures, context.clock))
+    failures = tries(context, item) + 1
+    until = context.clock.mono() + retry.wait_s(policy, failures, context.clock)
+    context.memory(Failures).resting[item] = (failures, until)
 
 
 def healthiest_first(found: list[BatchRow]) -> list[BatchRow]:
@@ -106,7 +131,7 @@ def begin_turn(context: Context) -> None:
     """A circuit whose wait is over is probed in this turn, by one call of each step."""
     now = now_us(context.clock)
     with context.store.read() as connection:
-        context.probing = {
+        context.memory(Failures).probing = {
             each.name for each in circuits.tripped(connection).values() if each.until_at <= now
         }
 
@@ -119,7 +144,7 @@ def calls_allowed(context: Context, *names: str) -> int:
     shut = [closed[name] for name in names if name in closed]
     if not shut:
         return sys.maxsize
-    return int(all(each.until_at <= now or each.name in context.probing for each in shut))
+    return int(all(each.until_at <= now or each.name in context.memory(Failures).probing for each in shut))
 
 
 class Calls:
@@ -161,7 +186,7 @@ def failed_in(context: Context, tx: Tx, item: str, error: VendorError, name: str
     elif name in circuits.tripped(tx.connection):
         _open(context, tx, name, _POLICY_OF[name], error)
     else:
-        alike = context.failing.setdefault((name, code_of(error)), set())
+        alike = context.memory(Failures).alike.setdefault((name, code_of(error)), set())
         alike.add(item)
         if len(alike) >= ALIKE:
             _open(context, tx, name, _POLICY_OF[name], error)
@@ -178,7 +203,7 @@ def _open(context: Context, tx: Tx, name: str, policy: str, error: VendorError) 
     wait_s = max(retry.wait_s(policy, failures, context.clock), error.retry_after_s or 0.0)
     code = code_of(error)
     circuits.trip(tx, name, tx.now + int(wait_s * US), failures, code, error.message, error.hint)
-    step_errors.note(context, tx, context.step, code, error.message, error.hint)
+    step_errors.note(context, tx, step_errors.step_now(context), code, error.message, error.hint)
     context.observer.put_off(code)
     log = context.log.error if policy == "account" else context.log.warning
     log(
@@ -223,9 +248,10 @@ def _stop_creating(
 
 def fine(context: Context, name: str = circuits.VENDOR) -> None:
     """A call succeeded: the cause, if there was one, is over."""
-    step_errors.over(context, context.step if name == circuits.VENDOR else name)
-    for key in [key for key in context.failing if key[0] == name]:
-        del context.failing[key]
+    step_errors.over(context, step_errors.step_now(context) if name == circuits.VENDOR else name)
+    alike = context.memory(Failures).alike
+    for key in [key for key in alike if key[0] == name]:
+        del alike[key]
     with context.store.read() as connection:
         was = circuits.tripped(connection).get(name)
     if was is not None:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from voyage_jobs.clock import Clock
 from voyage_jobs.config.prices import batch_price, sync_price
@@ -20,7 +20,6 @@ from voyage_jobs.pace import Pace
 from voyage_jobs.profile import KeyMaker, Profile
 from voyage_jobs.segments import SegmentStore
 from voyage_jobs.sources import names
-from voyage_jobs.state import last_errors
 from voyage_jobs.state.door import Writer
 from voyage_jobs.state.rebuild import Build
 from voyage_jobs.vendors.base import Client, Vendor
@@ -29,6 +28,8 @@ from voyage_jobs.vendors.tokenizer import TokenCounter
 
 if TYPE_CHECKING:
     from voyage_jobs.table import PublishedTable, TableDoor
+
+Memory = TypeVar("Memory")
 
 Progress = Callable[[str, int, int | None], None]
 """Told (what, done, total or None) as long work goes on."""
@@ -55,32 +56,12 @@ class Context:
     """Told which step is at work and that it gets on; None: nobody asks."""
     observer: Observer = NOBODY
     free_bytes: Callable[[], int] | None = None
-    attempts_here: dict[int, float] = field(default_factory=dict)
-    """Monotonic time at which this process sent each create call whose outcome is open."""
-    failing: dict[tuple[str, str], set[str]] = field(default_factory=dict)
-    """(Circuit, kind of error) -> the items that failed so since the last success: see steps/circuits.py."""
-    resting: dict[str, tuple[int, float]] = field(default_factory=dict)
-    """Item without a row of its own -> its failures in a row, and until when (monotonic) it waits."""
-    probing: set[str] = field(default_factory=set)
-    """The circuits that are probed in this turn."""
-    without_text: set[int] = field(default_factory=set)
-    """Ready versions whose text cannot be had until a scan has read their files again."""
-    scanned_for_text: set[int] = field(default_factory=set)
-    """Those for which such a scan was asked for out of turn: once, lest a missing file keeps it scanning for ever."""
-    texts_to_keep: bool = True
-    """Whether files may have gone since the texts of what is served without them were last looked for."""
     only: frozenset[bytes] | None = None
     """The keys that may be sent, where a run carries out a plan; None: any."""
     rehearsal: bool = False
     """Whether this is a plan, at work on a throw-away state: files in the data folder are looked at and left alone."""
     on_line: Callable[[bytes], None] | None = None
     """Hears every line of a batch that is packed, in their order: a plan counts and writes them."""
-    step: str = last_errors.START
-    """The step at work: whose error it is."""
-    failing_steps: dict[str, str] = field(default_factory=dict)
-    """Step -> code of the errors on record that are not over."""
-    format_looked_at: bool = False
-    """Whether the table was seen to be of the present format, or to be missing."""
     profile: Profile = field(init=False)
     keys: KeyMaker = field(init=False)
     vendor: Vendor = field(init=False)
@@ -89,20 +70,11 @@ class Context:
     """Row of the profile in force; set by recovery."""
     state_id: str = ""
     """Who this state is, which its jobs and segments carry; set by recovery."""
-    new_state: bool = False
-    """Whether it got its id at this start: nothing can carry it yet."""
-    jobs_known: bool = False
-    """Whether this process knows that no job of this state is at the provider which is not on record."""
-    jobs_awaited: bool = False
-    """Whether something is to be sent as soon as that is known."""
-    claim_waits_for: frozenset[int] = frozenset()
-    """Batches that have to be over before jobs with the same texts can be claimed."""
     asked: Profile = field(init=False)
     """The profile that the configuration names. Another one may be in force: see `steps.reprofile`."""
-    look_at_build_at: float = float("-inf")
-    """Monotonic time before which a build that is not complete is not looked at closely again."""
     build: Build | None = None
     """The table in the making, if there is one: nothing of it is published one by one."""
+    _memories: dict[type, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.asked = profile_of(self.settings)
@@ -115,6 +87,13 @@ class Context:
         self.keys = KeyMaker(profile)
         self.vendor = by_type(profile.vendor)
         self.count = self.vendor.tokenizer(self.settings.tokenizer_file)
+
+    def memory(self, kind: type[Memory]) -> Memory:
+        """What one step remembers while this process lives, by its own class; made at first use."""
+        found = self._memories.get(kind)
+        if found is None:
+            found = self._memories[kind] = kind()
+        return cast(Memory, found)
 
     @property
     def stamp(self) -> Stamp:

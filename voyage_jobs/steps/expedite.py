@@ -39,6 +39,7 @@ from voyage_jobs.steps.ending import abandon
 from voyage_jobs.steps.filling import Filling
 from voyage_jobs.steps.publish import publish
 from voyage_jobs.steps.scan import Scan
+from voyage_jobs.steps.set_back import Jobs
 from voyage_jobs.steps.submit import spool
 from voyage_jobs.steps.texts import Texts
 
@@ -131,7 +132,7 @@ def _demand_fresh(context: Context, arguments: Mapping[str, object]) -> None:
 def _demand_claimed(context: Context) -> None:
     """After a loss of state, or where an older one was put back, a job may have been asked for these texts."""
     known, provider = known_jobs.all_known(context), context.vendor.title
-    context.jobs_awaited = False
+    context.memory(Jobs).awaited = False
     if known:
         return
     with context.store.read() as connection:

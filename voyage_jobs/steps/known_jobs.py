@@ -20,7 +20,7 @@ from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps import step_errors
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.reconcile import LIST, jobs_looked_at
-from voyage_jobs.steps.set_back import tell
+from voyage_jobs.steps.set_back import Jobs, tell
 from voyage_jobs.vendors.remote import METADATA_REF, Phase, RemoteBatch
 
 METADATA_STATE = "voyage_jobs_state"
@@ -45,6 +45,12 @@ def marks(context: Context) -> dict[str, str]:
     return {METADATA_STATE: stamp.state, METADATA_GENERATION: str(stamp.generation)}
 
 
+def are_known(context: Context) -> bool:
+    """The same without asking: whether this process has read the list, or never sent anything under this state."""
+    jobs = context.memory(Jobs)
+    return jobs.known or jobs.of_new_state
+
+
 def all_known(context: Context) -> bool:
     """Whether it is known that no job of this state is missing on record, so that texts may be sent.
 
@@ -55,12 +61,11 @@ def all_known(context: Context) -> bool:
             connection
         ):  # or again: `recover` may have found more while this process runs
             return False
-    if context.jobs_known:
+    jobs = context.memory(Jobs)
+    jobs.known |= jobs.of_new_state
+    if jobs.known:
         return True
-    if context.new_state:
-        context.jobs_known = True
-        return True
-    context.jobs_awaited = True
+    jobs.awaited = True
     if not circuit.may_pass(context, circuits.VENDOR) or circuit.rests(context, JOBS):
         return False
     try:
@@ -82,7 +87,8 @@ def has_read(context: Context) -> None:
     if noted is not None:
         with context.store.write() as tx:
             setback.has_read(tx)
-    context.jobs_known, context.jobs_awaited = True, False
+    jobs = context.memory(Jobs)
+    jobs.known, jobs.awaited = True, False
 
 
 def _unknown_refs(context: Context) -> set[str]:
@@ -138,20 +144,22 @@ def _not_read(context: Context, error: VendorError) -> bool:
     if isinstance(error, AuthError | QuotaError):
         return False  # the circuit says so
     if isinstance(error, NotSentError):
-        tries, _ = context.resting[JOBS]
+        tries = circuit.tries(context, JOBS)
     else:
         tries = note_unread(context, error, PATIENCE_S)
-        if context.jobs_known:
+        if context.memory(Jobs).known:
             return True
     with context.store.write() as tx:
-        step_errors.note(context, tx, context.step, circuit.code_of(error), error.message, error.hint)
+        step_errors.note(
+            context, tx, step_errors.step_now(context), circuit.code_of(error), error.message, error.hint
+        )
     context.log.warning("jobs.unread", tries=tries, error=error.message)
     return False
 
 
 def has_failed(context: Context) -> bool:
     """Whether the list could not be read when it was last tried, and is not yet tried again."""
-    return context.jobs_awaited and circuit.rests(context, JOBS)
+    return context.memory(Jobs).awaited and circuit.rests(context, JOBS)
 
 
 def note_unread(context: Context, error: VendorError, patience_s: float) -> int:
@@ -163,6 +171,7 @@ def note_unread(context: Context, error: VendorError, patience_s: float) -> int:
         if over:
             setback.go_on_unchecked(tx)
     if over:
-        context.jobs_known, context.jobs_awaited = True, False
+        jobs = context.memory(Jobs)
+        jobs.known, jobs.awaited = True, False
         context.log.error("jobs.unchecked", tries=found.tries, error=error.message)
     return found.tries

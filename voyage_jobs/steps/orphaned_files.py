@@ -41,7 +41,7 @@ def find_orphaned_files(context: Context) -> bool:
         circuit.let_rest(context, FILES, "list_files")
         return True
     circuit.fine(context)
-    context.resting.pop(FILES, None)
+    circuit.end_rest(context, FILES)
     with context.store.write() as tx:
         found = sum(_take_note(tx, file) for file in ours)
         meta.forget(tx, meta.ORPHANED_FILES)

@@ -34,6 +34,7 @@ from voyage_jobs.steps.retained_texts import keep_texts
 from voyage_jobs.steps.scan import Scan, ScanResult
 from voyage_jobs.steps.submit import submit
 from voyage_jobs.steps.switch import switch_if_complete
+from voyage_jobs.steps.texts import NotHad
 from voyage_jobs.steps.tidy import TEND_INTERVAL_S, rest, tend, tidy
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ class Pipeline:
             next(progress)
         except StopIteration:
             self._running = None
-            self.context.without_text.clear()
+            self.context.memory(NotHad).now.clear()
             if scan.result is not None:
                 self._scanned(scan.result)
         return True

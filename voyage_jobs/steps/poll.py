@@ -114,7 +114,7 @@ def _listed(
         circuit.let_rest(context, LIST, "list")
         return {}
     circuit.fine(context)
-    context.resting.pop(LIST, None)
+    circuit.end_rest(context, LIST)
     return found
 
 

@@ -20,7 +20,7 @@ from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.reformat import is_older, let_go_if_due, raise_format
 from voyage_jobs.steps.rows import RowMaker
 from voyage_jobs.steps.shown import demand_rows
-from voyage_jobs.steps.texts import Texts
+from voyage_jobs.steps.texts import NotHad, Texts
 
 PUBLICATION_CHUNKS = 50_000
 PUBLICATION_DOCUMENTS = 20_000
@@ -54,7 +54,7 @@ def _choose(context: Context, texts: Texts) -> list[ReadyVersion]:
             page = publications.ready(connection, after, _PAGE)
         for version in page:
             after = version.id
-            if version.id in context.without_text or not _has_text(context, texts, version):
+            if version.id in context.memory(NotHad).now or not _has_text(context, texts, version):
                 continue
             chosen.append(version)
             chunks += version.chunks
@@ -81,9 +81,10 @@ def wait_for_text(context: Context, version: ReadyVersion) -> None:
 
     The scan reads it also where its stat is what it was: its bytes, or what they are read as, may be others.
     """
-    context.without_text.add(version.id)
-    if version.id not in context.scanned_for_text:
-        context.scanned_for_text.add(version.id)
+    not_had = context.memory(NotHad)
+    not_had.now.add(version.id)
+    if version.id not in not_had.scanned_for:
+        not_had.scanned_for.add(version.id)
         with context.store.write() as tx:
             versions.read_soon(tx, [version.id])
         context.log.warning("publish.no_text", source=version.source, path=version.path)

@@ -10,7 +10,7 @@ call gives the job of the first, there is nothing to wait for.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from voyage_jobs import retry
 from voyage_jobs.clock import US
@@ -32,6 +32,14 @@ _PARKED_HINT = (
     " with this ref in its metadata. If there is none, `voyage-jobs retry` sends the lines in a new batch (if there is"
     " one, they are paid twice); one that shows up in the list is adopted by itself."
 )
+
+
+@dataclass
+class Sent:
+    """Create calls that this process sent."""
+
+    at: dict[int, float] = field(default_factory=dict)
+    """Attempt -> monotonic time at which it was sent, while its outcome is open."""
 
 
 def reconcile(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
@@ -170,12 +178,12 @@ def _seconds_left(context: Context, attempt: AttemptRow) -> float:
     if context.vendor.traits.idempotent_create:
         return 0.0
     quarantine_s = context.settings.voyage.quarantine_s
-    sent = context.attempts_here.get(attempt.id)
+    sent = context.memory(Sent).at.get(attempt.id)
     if sent is not None:
         return quarantine_s - (context.clock.mono() - sent)
     there = vendor_now_us(context) if attempt.vendor_sent_at is not None else None
     if there is None or attempt.vendor_sent_at is None:
-        context.attempts_here[attempt.id] = context.clock.mono()
+        context.memory(Sent).at[attempt.id] = context.clock.mono()
         return quarantine_s
     return quarantine_s + VENDOR_CLOCK_S - (there - attempt.vendor_sent_at) / US
 
@@ -203,7 +211,7 @@ def _give_up_attempt(context: Context, batch: BatchRow, attempt: AttemptRow) -> 
         values = {"code": "create_lost", "failures": len(lost), "error": cause, "failing_since": since}
         batches.move(tx, batch, Batch.UPLOADED, cause, due_at=tx.now + int(wait_s * US), **values)
     crash_point("reconcile.committed")
-    context.attempts_here.pop(attempt.id, None)
+    context.memory(Sent).at.pop(attempt.id, None)
     context.log.warning("create.lost", ref=batch.ref, attempt=attempt.number, wait_s=round(wait_s))
 
 
@@ -247,7 +255,7 @@ def adopt(context: Context, batch: BatchRow, attempt: AttemptRow, remote: Remote
             hint=None,
         )
     crash_point("create.committed")
-    context.attempts_here.pop(attempt.id, None)
+    context.memory(Sent).at.pop(attempt.id, None)
     context.log.info("batch.submitted", ref=batch.ref, batch_id=remote.id, cause=cause, inputs=batch.inputs)
 
 

@@ -38,6 +38,7 @@ from voyage_jobs.steps.known_jobs import (
     note_unread,
 )
 from voyage_jobs.steps.reconcile import LIST, cancel_duplicates, end_of_window, jobs_looked_at
+from voyage_jobs.steps.set_back import Jobs
 from voyage_jobs.vendors.remote import METADATA_REF, Phase, RemoteBatch
 
 # Folders of one account may share some texts (a licence, a footer), hardly this many.
@@ -145,7 +146,7 @@ def claim_if_lost(context: Context, *, scanned: bool) -> bool:
         due = setback.is_claim_due(connection)
         waits = _is_to_be_sent(context, connection) if not due else True
     if not waits:
-        context.jobs_awaited = False
+        context.memory(Jobs).awaited = False
         return False
     return _claim(context, scanned=scanned) if due else all_known(context)
 
@@ -171,8 +172,8 @@ def _claim(context: Context, *, scanned: bool) -> bool:
         circuit.failed(context, LIST, exc)
         circuit.let_rest(context, LIST, "list")
         note_unread(context, exc, CLAIM_PATIENCE_S)
-        return context.jobs_known
-    context.resting.pop(LIST, None)
+        return context.memory(Jobs).known
+    circuit.end_rest(context, LIST)
     return note_claim(context, found)
 
 
@@ -182,12 +183,12 @@ def _are_over(context: Context) -> bool:
         if batches.in_state(connection, Batch.CREATING):
             return False  # a job of theirs may show up; until then nobody knows whether their texts were sent
         waiting = {batch.id for batch in batches.in_state(connection, *_HOLD_TEXTS)}
-    return not waiting & context.claim_waits_for
+    return not waiting & context.memory(Jobs).claim_waits_for
 
 
 def note_claim(context: Context, found: FoundJobs) -> bool:
     """Put on record what was claimed. Whether that is all, so that texts may be sent."""
-    context.claim_waits_for = frozenset(found.waits_for)
+    context.memory(Jobs).claim_waits_for = frozenset(found.waits_for)
     with context.store.write() as tx:
         setback.add(tx, jobs=len(found.adopted))
         doubtful = batches.in_state(tx.connection, Batch.CREATING)
@@ -202,7 +203,8 @@ def note_claim(context: Context, found: FoundJobs) -> bool:
 def _end_claim(context: Context) -> None:
     with context.store.write() as tx:
         meta.put(tx, meta.CLAIM, meta.CLAIM_DONE)
-    context.jobs_known, context.jobs_awaited = True, False
+    jobs = context.memory(Jobs)
+    jobs.known, jobs.awaited = True, False
 
 
 def _take_on_known(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:

@@ -32,6 +32,7 @@ from voyage_jobs.steps.recover_segments import adopt_segments
 from voyage_jobs.steps.reprofile import take_up_profile
 from voyage_jobs.steps.set_back import name_state, note_generation, recognise
 from voyage_jobs.steps.shown import publish_again
+from voyage_jobs.steps.step_errors import Errors
 from voyage_jobs.steps.switch import serve_at_once, settle_switch
 from voyage_jobs.steps.synchronous import settle_interrupted
 from voyage_jobs.table import Health
@@ -42,7 +43,7 @@ ORPHANED_FILE_S = 86_400
 def recover(context: Context, mode: str) -> None:
     """Bring state, segments, spool and table into agreement. Raises ConfigError if settings and folder disagree."""
     with context.store.read() as connection:
-        context.failing_steps.update(last_errors.lasting(connection))
+        context.memory(Errors).failing.update(last_errors.lasting(connection))
     with step_errors.fatal_ones_noted(context, last_errors.START):
         _recover(context, mode)
 

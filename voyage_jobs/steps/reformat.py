@@ -9,6 +9,7 @@ see the old rows or the new ones. The old version is kept for an hour, for reade
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import orjson
@@ -29,15 +30,22 @@ if TYPE_CHECKING:
     from voyage_jobs.state.store import Tx
 
 
+@dataclass
+class Format:
+    """Whether the table was seen to be of the present format, or to be missing."""
+
+    looked_at: bool = False
+
+
 def is_older(context: Context) -> bool:
     """Whether there is a table of an older format. The table is asked once, and again after it was brought back."""
-    if context.format_looked_at:
+    if context.memory(Format).looked_at:
         return False
     found = context.open_table().format_version() if context.table_door.exists() else FORMAT_VERSION
     if found != FORMAT_VERSION:
         _note(context, found)
         return True
-    context.format_looked_at = True
+    context.memory(Format).looked_at = True
     _note(context, None)
     return False
 

@@ -23,7 +23,7 @@ from voyage_jobs.state.rebuild import Build
 from voyage_jobs.states import AT_THE_VENDOR
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.recount import notice_tokenizer
-from voyage_jobs.steps.switch import go_back, release, settle_switch
+from voyage_jobs.steps.switch import Looks, go_back, release, settle_switch
 
 Answer = dict[str, object]
 BEGIN, ABANDON, ACCEPT, BACK = "begin", "abandon", "accept_failures", "switch_back"
@@ -37,7 +37,7 @@ def take_up_profile(context: Context) -> None:
         served = _of_a_lost_state(context) or context.asked
         with context.store.write() as tx:
             meta.put(tx, meta.PROFILE, served.to_json())
-    context.build, context.look_at_build_at = build, float("-inf")
+    context.build, context.memory(Looks).again_at = build, float("-inf")
     context.work_under(served if build is None else build.target)
     context.table_door = context.table_door.under(served)
     with context.store.write() as tx:
@@ -143,7 +143,7 @@ def _accept(context: Context, who: str) -> Answer:
         raise ConfigError("No table is being built: there is nothing to accept.", hint="`voyage-jobs status`")
     with context.store.write() as tx:
         rebuild.note_build(tx, replace(build, leave_out=True))
-    context.build, context.look_at_build_at = replace(build, leave_out=True), float("-inf")
+    context.build, context.memory(Looks).again_at = replace(build, leave_out=True), float("-inf")
     with context.store.read() as connection:
         found = rebuild.progress(connection, context.profile_id)
     context.log.info("reprofile.accepted", who=who, chunks=found.failed_chunks, documents=found.unread)

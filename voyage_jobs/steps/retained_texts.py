@@ -12,6 +12,7 @@ each is a hash of the very texts that were embedded.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from voyage_jobs.profile import KeyMaker
 from voyage_jobs.state import publications, sources
@@ -27,9 +28,16 @@ Piece = tuple[int, int, str]
 """Start and end in characters of the decoded file, and the text between them."""
 
 
+@dataclass
+class Retained:
+    """Whether files may have gone since the texts of what is served without them were last looked for."""
+
+    due: bool = True
+
+
 def keep_texts(context: Context) -> bool:
     """Keep the texts of everything that lost its file since the last look. True if any was kept."""
-    if not context.texts_to_keep:
+    if not context.memory(Retained).due:
         return False
     after, kept = 0, 0
     while True:
@@ -42,7 +50,7 @@ def keep_texts(context: Context) -> bool:
         with context.store.write() as tx:
             kept += sum(version_texts.keep_text(tx, version_id, text) for version_id, text in texts)
         context.progress("keeping texts", kept, None)
-    context.texts_to_keep = False
+    context.memory(Retained).due = False
     if kept:
         context.log.info("texts.kept", documents=kept)
     return kept > 0

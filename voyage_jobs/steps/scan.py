@@ -26,6 +26,7 @@ from voyage_jobs.state.versions import Added
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.reading import ReadDocument, read_document, source_of
 from voyage_jobs.steps.rereading import Rereading
+from voyage_jobs.steps.retained_texts import Retained
 from voyage_jobs.steps.splitting import split_options, to_version
 
 # Keys are random, so a commit rewrites pages all over their index: large slices write each page less often.
@@ -406,7 +407,7 @@ class Scan:
         self._done(reason)
 
     def _done(self, frozen: str | None) -> None:
-        self.context.texts_to_keep = True
+        self.context.memory(Retained).due = True
         self.result = ScanResult(
             self.row.name,
             self._unchanged,

@@ -8,6 +8,8 @@ are claimed before anything is sent.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from voyage_jobs import generation
 from voyage_jobs.errors import DiskFullError
 from voyage_jobs.generation import Stamp
@@ -22,10 +24,24 @@ _MESSAGES = {
 }
 
 
+@dataclass
+class Jobs:
+    """What this process knows of the jobs of its state."""
+
+    of_new_state: bool = False
+    """Whether the state got its id at this start: no job can carry it yet."""
+    known: bool = False
+    """Whether no job of this state is at the provider which is not on record."""
+    awaited: bool = False
+    """Whether something is to be sent as soon as that is known."""
+    claim_waits_for: frozenset[int] = frozenset()
+    """Batches that have to be over before jobs with the same texts can be claimed."""
+
+
 def name_state(context: Context, tx: Tx) -> None:
     """Learn the id of the state, or give it one if it has none yet."""
     known = setback.state_id(tx.connection)
-    context.new_state = known is None
+    context.memory(Jobs).of_new_state = known is None
     context.state_id = known or context.clock.token()
     if known is None:
         setback.name_state(tx, context.state_id)
@@ -73,7 +89,7 @@ def _note(context: Context, cause: str, there: Stamp | None) -> None:
             context.store.outgrow(tx, there.generation)
         for row in sources.all_sources(tx.connection):
             sources.scan_soon(tx, row.name)  # what is wanted must be known before jobs are claimed
-    context.jobs_known = False
+    context.memory(Jobs).known = False
 
 
 def note_generation(context: Context) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from voyage_jobs.errors import DiskFullError, EpochLostError, VoyageJobsError
 from voyage_jobs.state import last_errors
@@ -11,18 +12,33 @@ from voyage_jobs.state.store import Tx
 from voyage_jobs.steps.context import Context
 
 
+@dataclass
+class Errors:
+    """What this process knows of the errors of its steps."""
+
+    step: str = last_errors.START
+    """The step at work: whose error it is."""
+    failing: dict[str, str] = field(default_factory=dict)
+    """Step -> code of the errors on record that are not over."""
+
+
+def step_now(context: Context) -> str:
+    """The step at work."""
+    return context.memory(Errors).step
+
+
 def note(context: Context, tx: Tx, step: str, code: str, message: str, hint: str | None = None) -> None:
     """Put an error on record."""
     last_errors.note(tx, step, code, message, hint)
-    context.failing_steps[step] = code
+    context.memory(Errors).failing[step] = code
 
 
 def over(context: Context, step: str) -> None:
     """The step has come through: its error, if there is one on record, is over."""
-    if step in context.failing_steps:
+    if step in context.memory(Errors).failing:
         with context.store.write() as tx:
             last_errors.over(tx, step)
-        del context.failing_steps[step]
+        del context.memory(Errors).failing[step]
 
 
 @contextlib.contextmanager
@@ -32,7 +48,7 @@ def fatal_ones_noted(context: Context, step: str) -> Iterator[None]:
     What cannot be put on record, for a full disk, is in the log alone. Whatever fails in an instance that was
     overtaken, over a file that the other one has renamed for example, fails for that: raises `EpochLostError` instead.
     """
-    context.step = step
+    context.memory(Errors).step = step
     try:
         yield
     except DiskFullError:
@@ -45,7 +61,7 @@ def fatal_ones_noted(context: Context, step: str) -> Iterator[None]:
         if lost is not None:
             raise lost from exc
         raise
-    if context.failing_steps.get(step) == last_errors.FATAL:
+    if context.memory(Errors).failing.get(step) == last_errors.FATAL:
         over(context, step)
 
 

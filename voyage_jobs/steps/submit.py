@@ -39,7 +39,7 @@ from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps import known_jobs, synchronous
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.ending import REFUSED_HINT, abandon, park
-from voyage_jobs.steps.reconcile import adopt, look_for_late_job, reconcile, vendor_now_us
+from voyage_jobs.steps.reconcile import Sent, adopt, look_for_late_job, reconcile, vendor_now_us
 from voyage_jobs.steps.synchronous import settle_if_interrupted
 from voyage_jobs.steps.texts import Texts
 from voyage_jobs.steps.windows import split_window
@@ -249,7 +249,7 @@ def _create(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
         attempt = batches.open_attempt(tx, batch, vendor_now)
         batches.move(tx, batch, Batch.CREATING, f"attempt {attempt.number}")
         batch = batches.get(tx.connection, batch.id)
-    context.attempts_here[attempt.id] = context.clock.mono()
+    context.memory(Sent).at[attempt.id] = context.clock.mono()
     crash_point("attempt.committed")
     try:
         remote = context.client.create_batch(job_of(context, batch))
@@ -290,7 +290,7 @@ def _judge(context: Context, batch: BatchRow, attempt: AttemptRow, error: Vendor
             _not_happened(context, tx, batch, attempt, error)
     if isinstance(error, RefusedError):
         circuit.fine(context)  # the API itself has answered
-    context.attempts_here.pop(attempt.id, None)
+    context.memory(Sent).at.pop(attempt.id, None)
 
 
 def _not_happened(context: Context, tx: Tx, batch: BatchRow, attempt: AttemptRow, error: VendorError) -> None:

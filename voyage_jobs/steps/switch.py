@@ -15,7 +15,7 @@ the same with the kept version in place of new rows: nothing is embedded, nothin
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from voyage_jobs.clock import US, now_us
@@ -28,6 +28,7 @@ from voyage_jobs.state.rebuild import Build, Progress
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.publish import lose_segment, wait_for_text
+from voyage_jobs.steps.reformat import Format
 from voyage_jobs.steps.rows import RowMaker
 from voyage_jobs.steps.shown import demand_rows
 from voyage_jobs.steps.texts import Texts
@@ -37,6 +38,13 @@ if TYPE_CHECKING:
 
 LOOK_INTERVAL_S = 30.0
 _PAGE = 500
+
+
+@dataclass
+class Looks:
+    """When a build that is not complete is looked at closely again, in monotonic time."""
+
+    again_at: float = float("-inf")
 
 
 def switch_if_complete(context: Context) -> bool:
@@ -54,12 +62,12 @@ def switch_if_complete(context: Context) -> bool:
         if rebuild.surely_open(connection, context.profile_id):
             return False
     now = context.clock.mono()
-    if now < context.look_at_build_at:
+    if now < context.memory(Looks).again_at:
         return False
     with context.store.read() as connection:
         found = rebuild.progress(connection, context.profile_id)
     if not found.complete(leave_out=build.leave_out):
-        context.look_at_build_at = now + LOOK_INTERVAL_S
+        context.memory(Looks).again_at = now + LOOK_INTERVAL_S
         return False
     return _switch(context, build, found)
 
@@ -172,7 +180,7 @@ def go_back(context: Context, previous: Previous, cause: str) -> None:
     crash_point("switch_back.table.done")
     context.table_door = context.table_door.under(previous.profile)
     table = context.open_table()
-    context.format_looked_at = False  # it may be from before the present format
+    context.memory(Format).looked_at = False  # it may be from before the present format
     table.sync()
     rows = table.rows()
     shown: set[tuple[str, str]] = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from voyage_jobs.sources import names
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
     from voyage_jobs.steps.context import Context
 
 _KEPT = 8  # versions are asked for in order: a few are enough
+
+
+@dataclass
+class NotHad:
+    """Versions whose text could not be had."""
+
+    now: set[int] = field(default_factory=set)
+    """Ready versions without it until a scan has read their files again."""
+    scanned_for: set[int] = field(default_factory=set)
+    """Those for which a scan was asked for out of turn: once, lest a missing file keeps it scanning for ever."""
 
 
 class Texts:
@@ -81,9 +92,10 @@ def is_text_of(place: FilePlace, read: ReadDocument) -> bool:
 
 def read_otherwise(context: Context, texts: Texts) -> None:
     """Have files read and split again whose bytes are as they were and whose text is not: no stat would tell a scan."""
-    found = texts.reads_otherwise - context.scanned_for_text
+    asked = context.memory(NotHad).scanned_for
+    found = texts.reads_otherwise - asked
     if found:
-        context.scanned_for_text |= found
+        asked |= found
         with context.store.write() as tx:
             versions.read_soon(tx, sorted(found))
         context.log.warning("texts.read_otherwise", versions=len(found))
