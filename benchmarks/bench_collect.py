@@ -33,7 +33,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import harness
-from voyage_jobs.profile import EMBEDDINGS, Profile
+from voyage_jobs.core.profile import EMBEDDINGS, Profile
 
 REF = "bench"
 

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.bench_rescan import make_tree
-from voyage_jobs.clock import SystemClock
+from voyage_jobs.core.clock import SystemClock
 from voyage_jobs.simulator import Simulator
 from voyage_jobs.simulator.server import HttpServer
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from benchmarks.bench_state import fill, settle, short_text
 from tests.browser.chromium import BINARY, Browser
-from voyage_jobs.clock import SystemClock
 from voyage_jobs.config.address import Address
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.clock import SystemClock
 from voyage_jobs.server.door import Door
 from voyage_jobs.server.ready import OthersReadiness
 from voyage_jobs.state.store import Store

@@ -31,7 +31,7 @@ SEED = 7
 
 
 def profile() -> Any:
-    from voyage_jobs.profile import EMBEDDINGS, Profile
+    from voyage_jobs.core.profile import EMBEDDINGS, Profile
 
     return Profile(EMBEDDINGS, "voyage-4", DIMENSION, "float", "document")
 
@@ -71,7 +71,7 @@ class Rows:
         return make_batch(profile(), facts, vectors)
 
     def _facts(self, document: tuple[str, str], ordinal: int, cut: int, edition: int) -> Any:
-        from voyage_jobs.profile import document_key
+        from voyage_jobs.core.profile import document_key
         from voyage_jobs.table.columns import Facts
 
         return Facts(

@@ -14,14 +14,14 @@ import time
 from pathlib import Path
 
 from benchmarks.harness import measure_together, row
-from voyage_jobs.clock import VirtualClock
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.logs import get_logger
+from voyage_jobs.core.clock import VirtualClock
+from voyage_jobs.service.worker import working
 from voyage_jobs.state import sources
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.scan import Scan
-from voyage_jobs.worker import working
+from voyage_jobs.telemetry.logs import get_logger
 
 
 def make_tree(root: Path, files: int, folders: int) -> None:

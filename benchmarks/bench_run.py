@@ -18,14 +18,14 @@ from typing import Any
 import httpx
 
 from benchmarks.harness import peak_rss_mib
-from voyage_jobs.clock import VirtualClock
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.logs import get_logger
+from voyage_jobs.core.clock import VirtualClock
+from voyage_jobs.service.worker import working
 from voyage_jobs.simulator import Simulator
 from voyage_jobs.simulator.transport import SimulatorTransport
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.worker import working
+from voyage_jobs.telemetry.logs import get_logger
 
 SECTIONS = 8
 WORDS = "configure install the service with a table of vectors and search documents by meaning not by word".split()

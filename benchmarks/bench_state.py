@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from voyage_jobs.clock import SystemClock
-from voyage_jobs.profile import Profile
+from voyage_jobs.core.clock import SystemClock
+from voyage_jobs.core.profile import Profile
 from voyage_jobs.state import batches, documents, embeddings, publications, sources, versions
 from voyage_jobs.state.documents import Seen
 from voyage_jobs.state.store import Store

@@ -15,8 +15,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from benchmarks.bench_split import DEFAULT_FOLDERS, Texts, generated, load, markdown_files
 from benchmarks.harness import header, measure_together, peak_rss_mib, row
 from tests.splits import split
+from voyage_jobs.core.tokens import Count, estimate_each
 from voyage_jobs.splitting.split import SplitOptions
-from voyage_jobs.tokens import Count, estimate_each
 from voyage_jobs.vendors.tokenizer import TokenCounter
 
 MOST_CHARS = 30_000_000

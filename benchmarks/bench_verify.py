@@ -20,20 +20,20 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import header, measure, peak_rss_mib, row
-from voyage_jobs.audit.verify import Scope, verify
-from voyage_jobs.backup import backup
-from voyage_jobs.clock import VirtualClock
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.export import export
-from voyage_jobs.logs import get_logger
+from voyage_jobs.core.clock import VirtualClock
+from voyage_jobs.maintenance.audit.verify import Scope, verify
+from voyage_jobs.maintenance.backup import backup
+from voyage_jobs.maintenance.export import export
+from voyage_jobs.service.worker import working
 from voyage_jobs.state import batches, embeddings, versions
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.publish import publish
 from voyage_jobs.steps.recover_all import scan_all
 from voyage_jobs.table import PublishedTable
-from voyage_jobs.worker import working
+from voyage_jobs.telemetry.logs import get_logger
 
 SEGMENT_ROWS = 50_000
 DIMENSION = 256

@@ -17,8 +17,10 @@ from typing import Any, Self
 import numpy as np
 import orjson
 
-from voyage_jobs import durable
-from voyage_jobs.clock import US
+from voyage_jobs.core import durable
+from voyage_jobs.core.clock import US
+from voyage_jobs.core.profile import EMBEDDINGS, Profile
+from voyage_jobs.core.tokens import estimate_tokens
 from voyage_jobs.errors import (
     AuthError,
     BadAnswerError,
@@ -27,8 +29,6 @@ from voyage_jobs.errors import (
     RefusedError,
     VendorError,
 )
-from voyage_jobs.profile import EMBEDDINGS, Profile
-from voyage_jobs.tokens import estimate_tokens
 from voyage_jobs.vendors.base import (
     Access,
     Embedded,

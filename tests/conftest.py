@@ -9,8 +9,9 @@ import log_events
 import pytest
 from world import KEY, World
 
-from voyage_jobs import logs, redact
 from voyage_jobs.cli.main import COMMANDS
+from voyage_jobs.core import redact
+from voyage_jobs.telemetry import logs
 
 # Loaded before any test puts another clock in the place of the system's: a module that is first loaded then keeps it.
 for _entry in COMMANDS.values():

@@ -36,11 +36,9 @@ class Layer:
 
 
 def contract(pyproject: str, kind: str) -> Mapping[str, Any]:
-    """The one contract of this type."""
-    [found] = [
-        each for each in tomllib.loads(pyproject)["tool"]["importlinter"]["contracts"] if each["type"] == kind
-    ]
-    return found
+    """The first contract of this type: the layers of the whole package stand before those inside a folder."""
+    listed = tomllib.loads(pyproject)["tool"]["importlinter"]["contracts"]
+    return next(each for each in listed if each["type"] == kind)
 
 
 def layers(pyproject: str) -> list[Layer]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from voyage_jobs.core.tokens import Count, estimate_each
 from voyage_jobs.readers.reader import Text
 from voyage_jobs.readers.registry import reader_of
 from voyage_jobs.splitting.split import SplitDocument, SplitOptions
 from voyage_jobs.splitting.split import split as split_document
-from voyage_jobs.tokens import Count, estimate_each
 
 
 def split(text: str, path: str, options: SplitOptions, count: Count = estimate_each) -> SplitDocument:

@@ -10,9 +10,9 @@ from typing import Any
 
 from world import World
 
-from voyage_jobs.audit.findings import Findings
-from voyage_jobs.audit.repair import verify_and_repair
-from voyage_jobs.audit.verify import Scope, verify
+from voyage_jobs.maintenance.audit.findings import Findings
+from voyage_jobs.maintenance.audit.repair import verify_and_repair
+from voyage_jobs.maintenance.audit.verify import Scope, verify
 
 
 def prose(name: str, sections: int = 1) -> str:

@@ -12,20 +12,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from voyage_jobs.clock import VirtualClock
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.clock import VirtualClock
+from voyage_jobs.core.states import UNFINISHED, Batch
 from voyage_jobs.notify.delivery import Delivered
 from voyage_jobs.notify.notifier import Notifier
+from voyage_jobs.service.worker import working
 from voyage_jobs.simulator import FaultScript, Ledger, Options, Simulator
 from voyage_jobs.simulator.transport import SimulatorTransport
 from voyage_jobs.state import batches, embeddings, meta, publications
 from voyage_jobs.state.door import At, State, open_state
 from voyage_jobs.state.sqlite import SqliteState
-from voyage_jobs.states import UNFINISHED, Batch
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.worker import working
 
 LOGS: list[Log] = []
 """Every log of this test that keeps its events; conftest.py looks at them when the test is over."""

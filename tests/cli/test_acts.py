@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from tests.world import KEY, World, end_after_a_request
-from voyage_jobs import ask, worker
 from voyage_jobs.cli.main import cli
-from voyage_jobs.clock import SystemClock
+from voyage_jobs.core.clock import SystemClock
+from voyage_jobs.service import ask, worker
 from voyage_jobs.state import meta, sqlite
 from voyage_jobs.steps import acts
 
@@ -24,7 +24,7 @@ class Commands:
         self.world = World(root, dimension=DIMENSION, **world)
         self.world.write("a.md", "# A\n\nThe first.\n")
         monkeypatch.setenv("VOYAGE_API_KEY", KEY)
-        monkeypatch.setattr("voyage_jobs.clock.SystemClock", lambda: self.world.clock)
+        monkeypatch.setattr("voyage_jobs.core.clock.SystemClock", lambda: self.world.clock)
         client, transport = worker.connect, self.world.transport
         monkeypatch.setattr(
             worker,

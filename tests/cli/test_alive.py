@@ -3,9 +3,9 @@
 import pytest
 from click.testing import CliRunner
 
-from voyage_jobs import lock
 from voyage_jobs.cli.main import cli
-from voyage_jobs.clock import SystemClock, VirtualClock
+from voyage_jobs.core import lock
+from voyage_jobs.core.clock import SystemClock, VirtualClock
 from voyage_jobs.report.alive import FRESH_S, pulse
 from voyage_jobs.state import meta
 

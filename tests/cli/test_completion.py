@@ -110,10 +110,10 @@ def test_a_tab_for_a_command_imports_no_command():
         "voyage_jobs.cli.main",
         "voyage_jobs.cli.context",
         "voyage_jobs.cli.exits",
-        "voyage_jobs.crash",
+        "voyage_jobs.core.crash",
         "voyage_jobs.errors",
-        "voyage_jobs.exit_codes",
-        "voyage_jobs.redact",
+        "voyage_jobs.core.exit_codes",
+        "voyage_jobs.core.redact",
         "voyage_jobs.version",
     }
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from voyage_jobs.cli.main import cli
-from voyage_jobs.clock import VirtualClock
+from voyage_jobs.core.clock import VirtualClock
 from voyage_jobs.demo import documents
 from voyage_jobs.demo.acts import Play
 from voyage_jobs.demo.narrator import COLUMNS, DemoError, Narrator

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 from world import KEY, World, end_after_a_request
 
-from voyage_jobs import ask, worker
 from voyage_jobs.cli.main import cli
+from voyage_jobs.service import ask, worker
 from voyage_jobs.state import meta
 from voyage_jobs.steps import acts
 
@@ -28,7 +28,7 @@ class Commands:
         self.world.write("a.md", SECTIONS)
         self.before = self.world.ledger.batch_tokens
         monkeypatch.setenv("VOYAGE_API_KEY", KEY)
-        monkeypatch.setattr("voyage_jobs.clock.SystemClock", lambda: self.world.clock)
+        monkeypatch.setattr("voyage_jobs.core.clock.SystemClock", lambda: self.world.clock)
         monkeypatch.setattr("voyage_jobs.cli.cost.SystemClock", lambda: self.world.clock)
         client, transport = worker.connect, self.world.transport
         monkeypatch.setattr(worker, "connect", lambda settings, clock, *_: client(settings, clock, transport))
@@ -272,7 +272,7 @@ def test_vectors_that_are_here_are_published_without_a_price(tmp_path, monkeypat
     again = Commands.__new__(Commands)
     again.__dict__.update(run.__dict__)
     monkeypatch.setenv("VOYAGE_API_KEY", KEY)
-    monkeypatch.setattr("voyage_jobs.clock.SystemClock", lambda: run.world.clock)
+    monkeypatch.setattr("voyage_jobs.core.clock.SystemClock", lambda: run.world.clock)
     assert "The table shows the document" in again("expedite", "a.md").stdout
     assert run.world.sim.calls["embeddings"] == 1
 
@@ -300,7 +300,7 @@ def at_work(run):
 
 
 def test_the_process_at_work_does_it(at_work, monkeypatch):
-    monkeypatch.setattr("voyage_jobs.ask._LOOK_S", 0.0)
+    monkeypatch.setattr("voyage_jobs.service.ask._LOOK_S", 0.0)
     monkeypatch.setattr(at_work.world.clock, "wait", lambda *_: time.sleep(0.01))
     said = at_work("expedite", "a.md", "--yes").stdout
     assert "Embedded 3 texts" in said
@@ -323,7 +323,7 @@ def test_a_process_that_is_busy_is_waited_for_until_ctrl_c(run, monkeypatch):
         def is_set(self):
             return True
 
-    from voyage_jobs import signals
+    from voyage_jobs.service import signals
 
     made = signals.Signals.__init__
 

@@ -6,7 +6,7 @@ import re
 import pytest
 from looking import Looking
 
-from voyage_jobs.states import Batch
+from voyage_jobs.core.states import Batch
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from tests.silent import Silent
 from tests.tokenizer_file import make_tokenizer
 from tests.world import KEY, World
-from voyage_jobs import worker
 from voyage_jobs.cli.main import cli
-from voyage_jobs.clock import now_us
+from voyage_jobs.core.clock import now_us
+from voyage_jobs.service import worker
 from voyage_jobs.state.store import Store
 from voyage_jobs.vendors.voyage import hub
 
@@ -29,7 +29,7 @@ class Commands:
             self.world.write(f"{number}.md", f"# Document {number}\n\nAbout the number {number}.\n")
         monkeypatch.setenv("VOYAGE_API_KEY", KEY)
         monkeypatch.setenv("COLUMNS", "80")
-        for module in ("clock", "cli.plan", "cli.cost"):
+        for module in ("core.clock", "cli.plan", "cli.cost"):
             monkeypatch.setattr(f"voyage_jobs.{module}.SystemClock", lambda: self.world.clock)
         client = worker.connect
         monkeypatch.setattr(

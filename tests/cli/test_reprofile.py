@@ -11,9 +11,9 @@ from crash.stage import Stage, end
 from looking import WIDTH
 from world import KEY, World
 
-from voyage_jobs import worker
 from voyage_jobs.cli.main import cli
-from voyage_jobs.clock import SystemClock
+from voyage_jobs.core.clock import SystemClock
+from voyage_jobs.service import worker
 from voyage_jobs.table import PublishedTable
 
 OLD, NEW = 256, 512
@@ -29,7 +29,7 @@ class Commands:
             self.world.write(f"{name}.md", f"# {name}\n\nAbout {name}.\n\n## More\n\nMore about {name}.\n")
         monkeypatch.setenv("VOYAGE_API_KEY", KEY)
         monkeypatch.setattr("voyage_jobs.cli.output._PLAIN_WIDTH", WIDTH)
-        monkeypatch.setattr("voyage_jobs.clock.SystemClock", lambda: self.world.clock)
+        monkeypatch.setattr("voyage_jobs.core.clock.SystemClock", lambda: self.world.clock)
         client, transport = worker.connect, self.world.transport
         monkeypatch.setattr(
             worker,

@@ -12,13 +12,13 @@ import pytest
 from click.testing import CliRunner
 
 from tests.world import KEY, World
-from voyage_jobs import worker
 from voyage_jobs.cli.display import Display
 from voyage_jobs.cli.main import cli
-from voyage_jobs.clock import now_us
-from voyage_jobs.signals import Signals
+from voyage_jobs.core.clock import now_us
+from voyage_jobs.service import worker
+from voyage_jobs.service.signals import Signals
+from voyage_jobs.service.sync import Ending, Sync
 from voyage_jobs.simulator import FaultScript
-from voyage_jobs.sync import Ending, Sync
 
 BIG = 256  # the smallest dimension that a configuration file may name
 
@@ -294,7 +294,7 @@ def command(tmp_path, monkeypatch):
     world = World(tmp_path, dimension=BIG)
     fill(world)
     monkeypatch.setenv("VOYAGE_API_KEY", KEY)
-    monkeypatch.setattr("voyage_jobs.clock.SystemClock", lambda: world.clock)
+    monkeypatch.setattr("voyage_jobs.core.clock.SystemClock", lambda: world.clock)
     client = worker.connect
     monkeypatch.setattr(
         worker,
@@ -406,7 +406,7 @@ def test_elsewhere_nothing_is_drawn(capsys):
 SYNC = """
 import sys
 from voyage_jobs.cli.main import main
-from voyage_jobs.sync import Sync
+from voyage_jobs.service.sync import Sync
 before = Sync._can_move
 def told(self, rest):
     print("waiting", flush=True)

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 from verify_doors import plain_table, segment_files, settled, sql
 
-from voyage_jobs.audit.catalog import CATALOG
 from voyage_jobs.cli.main import cli
+from voyage_jobs.maintenance.audit.catalog import CATALOG
 
 
 @pytest.fixture

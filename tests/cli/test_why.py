@@ -7,7 +7,7 @@ import pytest
 from looking import Looking
 from step_doors import scan
 
-from voyage_jobs import crash
+from voyage_jobs.core import crash
 from voyage_jobs.steps.acts import perform
 
 

@@ -8,7 +8,7 @@ import openai
 import orjson
 import pytest
 
-from voyage_jobs.clock import VirtualClock
+from voyage_jobs.core.clock import VirtualClock
 from voyage_jobs.simulator import FaultScript, Options, Simulator
 from voyage_jobs.simulator.server import HttpServer
 

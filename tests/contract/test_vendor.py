@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from client_doubles import FixedKey
 
-from voyage_jobs.clock import VirtualClock
+from voyage_jobs.core.clock import VirtualClock
+from voyage_jobs.core.observe import NOBODY
+from voyage_jobs.core.profile import EMBEDDINGS, Profile
 from voyage_jobs.errors import AuthError, InputFileMissingError, NotSentError, RefusedError
-from voyage_jobs.observe import NOBODY
-from voyage_jobs.profile import EMBEDDINGS, Profile
 from voyage_jobs.simulator import Options, Simulator
 from voyage_jobs.simulator.server import HttpServer
 from voyage_jobs.simulator.transport import SimulatorTransport

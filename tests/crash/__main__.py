@@ -20,8 +20,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from crash import kills, machine, points
-from voyage_jobs import crash as crash_points
-from voyage_jobs.clock import SystemClock
+from voyage_jobs.core import crash as crash_points
+from voyage_jobs.core.clock import SystemClock
 
 KILLS_A_LIFE = 20
 _FIRST_LIFE = 100

@@ -11,10 +11,10 @@ import log_events
 import numpy as np
 
 from tests.splits import split
-from voyage_jobs import states
-from voyage_jobs.clock import Clock, SystemClock
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core import states
+from voyage_jobs.core.clock import Clock, SystemClock
 from voyage_jobs.report.status import status
 from voyage_jobs.simulator import Simulator
 from voyage_jobs.simulator.vectors import Embedder

@@ -11,8 +11,8 @@ import sys
 from collections import Counter
 
 from crash.hurried import hurry
-from voyage_jobs import crash
 from voyage_jobs.cli.main import main
+from voyage_jobs.core import crash
 
 passed: Counter[str] = Counter()
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from voyage_jobs import retry
 from voyage_jobs.cli.main import main
+from voyage_jobs.core import retry
 
 _FIRST_S, _CAP_S = 1.0, 2.0
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from world import World
 
-from voyage_jobs import crash
 from voyage_jobs.config.profile import profile_of
+from voyage_jobs.core import crash
 from voyage_jobs.steps.acts import perform
 
 from . import checks

@@ -15,8 +15,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from voyage_jobs.clock import SystemClock
 from voyage_jobs.config import load_settings
+from voyage_jobs.core.clock import SystemClock
 
 STEADY = "steady.md"
 EVERY_S = 0.1

@@ -15,9 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from voyage_jobs.clock import SystemClock
 from voyage_jobs.config import load_settings
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.clock import SystemClock
 from voyage_jobs.simulator import FaultScript, Simulator
 from voyage_jobs.simulator.server import HttpServer
 

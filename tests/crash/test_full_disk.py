@@ -19,10 +19,10 @@ from unittest import mock
 import pytest
 from world import World
 
-from voyage_jobs import crash
+from voyage_jobs.core import crash
+from voyage_jobs.core.states import Batch
 from voyage_jobs.report.status import status
 from voyage_jobs.state import batches
-from voyage_jobs.states import Batch
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
 

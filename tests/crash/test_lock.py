@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from voyage_jobs import lock
+from voyage_jobs.core import lock
 
 from . import checks
 from .documents import Author

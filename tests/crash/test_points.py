@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from voyage_jobs import crash
+from voyage_jobs.core import crash
 
 from . import checks
 from .documents import Author

@@ -7,7 +7,7 @@ import contextlib
 import pytest
 from world import Post
 
-from voyage_jobs import crash
+from voyage_jobs.core import crash
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.report.status import status
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fuzz.answers import BIG, BODIES, DEEP, TEXTS, TIMES, VALUES
+from voyage_jobs.core.profile import CONTEXTUALIZED, EMBEDDINGS, Profile
 from voyage_jobs.errors import VendorError
-from voyage_jobs.profile import CONTEXTUALIZED, EMBEDDINGS, Profile
 from voyage_jobs.vendors.voyage import wire
 
 STATUS = st.sampled_from(

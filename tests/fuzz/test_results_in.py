@@ -19,8 +19,8 @@ from small_world import Small, quick
 from step_doors import all_batches, embeddings_by_state, money, prose, query
 
 from fuzz.vendor import Changed, rewritten
+from voyage_jobs.core.states import Batch
 from voyage_jobs.state.batches import UNUSABLE
-from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 
 SECTIONS = 3  # in each document; under a contextualized model they travel as one line

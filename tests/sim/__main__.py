@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 
-from voyage_jobs import crash
-from voyage_jobs.clock import SystemClock
+from voyage_jobs.core import crash
+from voyage_jobs.core.clock import SystemClock
 
 from . import faults
 from .life import live

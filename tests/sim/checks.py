@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tests.splits import split
-from voyage_jobs import states
-from voyage_jobs.clock import now_us
-from voyage_jobs.profile import KeyMaker, Profile
+from voyage_jobs.core import states
+from voyage_jobs.core.clock import now_us
+from voyage_jobs.core.profile import KeyMaker, Profile
 from voyage_jobs.segments import SegmentStore
 from voyage_jobs.simulator.catalog import MODELS
 from voyage_jobs.simulator.endpoints import list_digest, text_digest

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from voyage_jobs.clock import VirtualClock
+from voyage_jobs.core.clock import VirtualClock
 
 Document = tuple[str, str]
 NAMES = ("a.md", "b.md", "c.txt", "d/e.md", "d/f ' \" %.md", "d/g/h.txt")

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from tests.world import Post
-from voyage_jobs import crash, durable
-from voyage_jobs.clock import US, VirtualClock, now_us
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core import crash, durable
+from voyage_jobs.core.clock import US, VirtualClock, now_us
+from voyage_jobs.core.states import BEFORE_THE_JOB, UNFINISHED, Batch
 from voyage_jobs.diagnosis.blocker import ASSEMBLE
 from voyage_jobs.diagnosis.causes import is_kept_back
 from voyage_jobs.diagnosis.snapshot import gate
 from voyage_jobs.errors import EpochLostError, VoyageJobsError
 from voyage_jobs.notify.notifier import Notifier
+from voyage_jobs.service.worker import working
 from voyage_jobs.simulator import Simulator
 from voyage_jobs.simulator.fault_catalog import CATALOG
 from voyage_jobs.simulator.transport import SimulatorTransport
@@ -30,12 +32,10 @@ from voyage_jobs.state import batches, circuits, documents, embeddings, meta, pa
 from voyage_jobs.state.batches import UNUSABLE
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.engine import sqlite_module
-from voyage_jobs.states import BEFORE_THE_JOB, UNFINISHED, Batch
 from voyage_jobs.steps import acts
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.steps.texts import Texts
-from voyage_jobs.worker import working
 
 from . import faults
 from .checks import DIMENSIONS, Checker
@@ -185,7 +185,7 @@ class Life:
             fast_stores(),
             self.power.watched(),
             mock.patch("voyage_jobs.steps.pipeline.LONGEST_IDLE_S", IDLE_S),
-            mock.patch("voyage_jobs.lock.file_system_of", return_value=None),
+            mock.patch("voyage_jobs.core.lock.file_system_of", return_value=None),
             # Whoever gives up on a list that fails may pay twice; here it comes back, however the clock is set.
             mock.patch("voyage_jobs.steps.known_jobs.PATIENCE_S", math.inf),
             mock.patch("voyage_jobs.steps.known_jobs.CLAIM_PATIENCE_S", math.inf),
@@ -478,7 +478,7 @@ class Life:
             return
         self.log.say("TAKEOVER")
         self.pipeline = self.context = self._worker = None
-        with mock.patch("voyage_jobs.lock.held", return_value=contextlib.nullcontext()):
+        with mock.patch("voyage_jobs.core.lock.held", return_value=contextlib.nullcontext()):
             self._start()
         with contextlib.closing(sqlite_module().connect(self.data_dir / "state.db")) as watching:
             before = watching.execute("PRAGMA data_version").fetchone()

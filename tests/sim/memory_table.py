@@ -13,8 +13,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from voyage_jobs.core.profile import Profile
 from voyage_jobs.errors import ConfigError, CorruptionError
-from voyage_jobs.profile import Profile
 from voyage_jobs.table import FORMAT_VERSION, KEY_COLUMNS, Health
 from voyage_jobs.table.upkeep import Tended
 

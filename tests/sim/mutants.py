@@ -12,13 +12,13 @@ from unittest import mock
 
 from sqlalchemy import true
 
-from voyage_jobs.clock import now_us
+from voyage_jobs.core.clock import now_us
+from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import VendorError
 from voyage_jobs.segments.behind import FileBehind
 from voyage_jobs.state import batches, documents, publications
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.store import Store, Tx
-from voyage_jobs.states import Batch
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps import collect, reconcile, scan, submit, synchronous
 from voyage_jobs.steps.context import Context

@@ -16,7 +16,7 @@ from unittest import mock
 
 from sqlalchemy import Engine
 
-from voyage_jobs.clock import VirtualClock
+from voyage_jobs.core.clock import VirtualClock
 from voyage_jobs.state import sqlite
 from voyage_jobs.state import store as stores
 from voyage_jobs.state.store import Store

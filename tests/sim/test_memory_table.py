@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from voyage_jobs.profile import Profile, document_key
+from voyage_jobs.core.profile import Profile, document_key
 from voyage_jobs.table import LanceDoor, PublishedTable
 from voyage_jobs.table.batch import make_batch
 from voyage_jobs.table.columns import Facts

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import voyage_jobs
-from voyage_jobs import crash
+from voyage_jobs.core import crash
 
 from .life import live
 

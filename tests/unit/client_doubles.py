@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import httpx
 
-from voyage_jobs.clock import VirtualClock
-from voyage_jobs.profile import EMBEDDINGS
+from voyage_jobs.core.clock import VirtualClock
+from voyage_jobs.core.profile import EMBEDDINGS
 from voyage_jobs.vendors.remote import METADATA_REF, JobSpec
 from voyage_jobs.vendors.voyage.client import VoyageClient
 

@@ -8,10 +8,10 @@ import json
 
 from world import KEY
 
-from voyage_jobs.clock import SystemClock
 from voyage_jobs.config.address import Address
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.page_token import PageToken
+from voyage_jobs.core.clock import SystemClock
 from voyage_jobs.server.door import Door
 from voyage_jobs.server.ready import OthersReadiness
 

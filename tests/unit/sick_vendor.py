@@ -10,9 +10,9 @@ import orjson
 from small_world import Small
 from step_doors import all_batches, prose, turns
 
+from voyage_jobs.core.states import Batch
 from voyage_jobs.simulator.transport import SimulatorTransport
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.states import Batch
 from voyage_jobs.steps.context import Context
 
 ONE_EACH = {"max_inputs": 1}

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import orjson
 
-from voyage_jobs.clock import VirtualClock
+from voyage_jobs.core.clock import VirtualClock
 from voyage_jobs.simulator import FaultScript, Options, Simulator
 from voyage_jobs.simulator.transport import SimulatorTransport
 

@@ -10,8 +10,8 @@ from sim.memory_table import MemoryDoor
 from sim.speed import empty_state, fast_stores
 from world import World
 
-from voyage_jobs import crash
-from voyage_jobs.worker import working
+from voyage_jobs.core import crash
+from voyage_jobs.service.worker import working
 
 
 class Death(BaseException):

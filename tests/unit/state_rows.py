@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import select
 
-from voyage_jobs import states
-from voyage_jobs.clock import VirtualClock
-from voyage_jobs.profile import EMBEDDINGS, Profile
+from voyage_jobs.core import states
+from voyage_jobs.core.clock import VirtualClock
+from voyage_jobs.core.profile import EMBEDDINGS, Profile
 from voyage_jobs.state import batches, sources
 from voyage_jobs.state.schema import transitions
 from voyage_jobs.state.store import Store, Tx

@@ -7,11 +7,11 @@ from typing import Any
 from sqlalchemy import text
 from world import World, is_quiet
 
-from voyage_jobs.retry import POLICIES
+from voyage_jobs.core.retry import POLICIES
+from voyage_jobs.core.states import Batch
 from voyage_jobs.state import batches, circuits, documents, ledger, sources
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.documents import DocumentRow
-from voyage_jobs.states import Batch
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.steps.scan import Scan, ScanResult

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from voyage_jobs.profile import EMBEDDINGS, Profile, document_key
+from voyage_jobs.core.profile import EMBEDDINGS, Profile, document_key
 from voyage_jobs.table import PublishedTable, schema
 from voyage_jobs.table.batch import make_batch
 from voyage_jobs.table.columns import Facts

@@ -18,10 +18,10 @@ from step_doors import (
 )
 from world import World
 
-from voyage_jobs.clock import US
+from voyage_jobs.core.clock import US
+from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.state import circuits, meta
-from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import carry_out, perform
 from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.submit import submit

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from voyage_jobs.core.profile import Profile
+from voyage_jobs.core.usage import shares
 from voyage_jobs.errors import BadAnswerError
-from voyage_jobs.profile import Profile
-from voyage_jobs.usage import shares
 from voyage_jobs.vendors.base import Wanted
 from voyage_jobs.vendors.result_block import Expectation
 from voyage_jobs.vendors.voyage.answer import call_body, result_lines

@@ -12,9 +12,10 @@ from click.testing import CliRunner
 
 import voyage_jobs
 from tests.world import KEY, World
-from voyage_jobs import errors, lock
+from voyage_jobs import errors
 from voyage_jobs.api.project import WAITING, Project
 from voyage_jobs.cli.main import cli
+from voyage_jobs.core import lock
 from voyage_jobs.planning.plan import plan
 from voyage_jobs.report.batches import listing
 from voyage_jobs.report.cost import cost

@@ -12,7 +12,7 @@ from readers_in_use import use
 
 import voyage_jobs
 from tests.world import KEY
-from voyage_jobs.clock import SystemClock
+from voyage_jobs.core.clock import SystemClock
 from voyage_jobs.simulator import Simulator
 from voyage_jobs.simulator.server import HttpServer
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from tests.splits import split
 from tests.world import World
-from voyage_jobs import crash, errors
+from voyage_jobs import errors
 from voyage_jobs.api.project import Project
 from voyage_jobs.config import load_settings
+from voyage_jobs.core import crash
 from voyage_jobs.items import Item
 from voyage_jobs.items.item import decode, encode, file_of
 from voyage_jobs.splitting.split import SplitOptions

@@ -11,11 +11,11 @@ import pytest
 from verify_doors import found, prose, segment_files, settled, sql
 from world import World
 
-from voyage_jobs.backup import MANIFEST, backup, read_manifest
+from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import ConfigError, CorruptionError, DiskFullError, LockedError, StateError
-from voyage_jobs.restore import restore
+from voyage_jobs.maintenance.backup import MANIFEST, backup, read_manifest
+from voyage_jobs.maintenance.restore import restore
 from voyage_jobs.state import batches
-from voyage_jobs.states import Batch
 from voyage_jobs.steps.pipeline import Pipeline
 
 

@@ -11,9 +11,9 @@ import orjson
 import pytest
 from client_doubles import FixedKey, job_spec
 
-from voyage_jobs.clock import SystemClock, VirtualClock
+from voyage_jobs.core.clock import SystemClock, VirtualClock
+from voyage_jobs.core.profile import EMBEDDINGS, Profile
 from voyage_jobs.errors import NotSentError, OutcomeUnknownError
-from voyage_jobs.profile import EMBEDDINGS, Profile
 from voyage_jobs.vendors.base import Wanted
 from voyage_jobs.vendors.voyage import bounded
 from voyage_jobs.vendors.voyage.client import VoyageClient

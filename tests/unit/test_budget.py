@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import pytest
 from step_doors import all_batches, money, prose, query, scan, shown, until
 
-from voyage_jobs.clock import US, now_us
+from voyage_jobs.core.clock import US, now_us
+from voyage_jobs.core.states import Batch
 from voyage_jobs.diagnosis.rooms import next_start_us
 from voyage_jobs.diagnosis.rooms import rooms as every_room
 from voyage_jobs.state import ledger
-from voyage_jobs.states import Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.assemble import assemble

@@ -9,15 +9,15 @@ from step_doors import all_batches, money, prose, query, scan, until
 from tokenizer_file import make_tokenizer
 from world import World
 
+from voyage_jobs.core.states import Batch
 from voyage_jobs.diagnosis.causes import blockers
 from voyage_jobs.diagnosis.snapshot import gather
-from voyage_jobs.reload import apply
-from voyage_jobs.signals import Signals
+from voyage_jobs.service.reload import apply
+from voyage_jobs.service.signals import Signals
+from voyage_jobs.service.sync import Ending, Sync
 from voyage_jobs.state import ledger
-from voyage_jobs.states import Batch
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.assemble import assemble
-from voyage_jobs.sync import Ending, Sync
 
 DAY_S = 86_400
 PRICE = 0.0402  # USD for a million tokens of voyage-4 by batch

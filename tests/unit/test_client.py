@@ -9,7 +9,8 @@ import pytest
 from client_doubles import BASE, DATE, DATE_US, KEY, Body, FixedKey, RawServer, client_of, job_spec
 
 from voyage_jobs import __version__
-from voyage_jobs.clock import VirtualClock
+from voyage_jobs.core.clock import VirtualClock
+from voyage_jobs.core.profile import Profile
 from voyage_jobs.errors import (
     AuthError,
     BadAnswerError,
@@ -24,7 +25,6 @@ from voyage_jobs.errors import (
     TooLargeError,
     VoyageJobsError,
 )
-from voyage_jobs.profile import Profile
 from voyage_jobs.vendors.voyage import client as client_module
 from voyage_jobs.vendors.voyage import wire
 from voyage_jobs.vendors.voyage.client import VoyageClient

@@ -7,7 +7,8 @@ import orjson
 import pytest
 from client_doubles import KEY, FixedKey, job_spec
 
-from voyage_jobs.clock import VirtualClock
+from voyage_jobs.core.clock import VirtualClock
+from voyage_jobs.core.profile import Profile
 from voyage_jobs.errors import (
     AuthError,
     InputFileMissingError,
@@ -16,7 +17,6 @@ from voyage_jobs.errors import (
     RateLimitedError,
     RefusedError,
 )
-from voyage_jobs.profile import Profile
 from voyage_jobs.simulator import FaultScript, Options, Simulator
 from voyage_jobs.simulator.transport import SimulatorTransport
 from voyage_jobs.vendors.remote import METADATA_REF, Phase

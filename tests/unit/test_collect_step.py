@@ -21,9 +21,9 @@ from step_doors import (
 )
 from world import World, is_quiet
 
-from voyage_jobs.retry import POLICIES
+from voyage_jobs.core.retry import POLICIES
+from voyage_jobs.core.states import Batch
 from voyage_jobs.state import batches
-from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.collect import collect
 from voyage_jobs.steps.pipeline import Pipeline

@@ -3,8 +3,8 @@
 import pytest
 
 from voyage_jobs.config import KeySource
+from voyage_jobs.core.redact import redact
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.redact import redact
 
 SECRET = "pa-NotARealKey0123456789abcdefghijklmnop"
 

@@ -14,17 +14,17 @@ from tests import layers
 PACKAGE = layers.ROOT / "voyage_jobs"
 
 PLANTED = {
-    "worker.py": "import sqlalchemy\n",
+    "service/worker.py": "import sqlalchemy\n",
     "state/engine.py": "import voyage_jobs.cli.main\n",
     "state/costs.py": "def late() -> None:\n    import voyage_jobs.table\n",
-    "clock.py": "from voyage_jobs import __version__\n",
+    "core/clock.py": "from voyage_jobs import __version__\n",
     "newcomer.py": "",
     "newcomers/__init__.py": "",
     "server/views.py": "import requests\n",
     "steps/tidy.py": "from voyage_jobs import simulator\n",
     "steps/texts.py": "def late() -> None:\n    from voyage_jobs.vendors.voyage import models\n",
     "segments/reader.py": "import voyage_jobs.segments.store\n",
-    "watching/file_events.py": None,
+    "service/watching/file_events.py": None,
 }
 """By file: what is written at its end; None empties it."""
 
@@ -34,9 +34,9 @@ REPORTED = {
     "a module without a place": "- voyage_jobs.newcomer\n",
     "a folder without a place": "- voyage_jobs.newcomers\n",
     "a circle between modules": "No cycles are allowed in voyage_jobs.segments.",
-    "a library outside its home": "voyage_jobs.worker imports sqlalchemy, whose home is state",
+    "a library outside its home": "voyage_jobs.service.worker imports sqlalchemy, whose home is state",
     "a library without a rule": "voyage_jobs.server.views imports requests, which has no rule",
-    "a home that needs its library no more": "watchfiles is not imported in its home watching.eye",
+    "a home that needs its library no more": "watchfiles is not imported in its home service.watching.file_events",
     "the simulator in production": "Illegal imports of protected package voyage_jobs.simulator:",
     "a provider past the port": "Illegal imports of protected package voyage_jobs.vendors.voyage.models",
     "the public face from inside": "Illegal imports of protected package voyage_jobs:",

@@ -12,15 +12,15 @@ import pytest
 from step_doors import newest, prose, scan, until
 from world import Post, World
 
-from voyage_jobs import crash
 from voyage_jobs.config.profile import profile_of
+from voyage_jobs.core import crash
+from voyage_jobs.core.states import Batch
 from voyage_jobs.state import batches
-from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.submit import submit
 
-PACKAGE = Path(crash.__file__).parent
+PACKAGE = Path(crash.__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ def test_the_points_in_the_code_are_those_in_the_list():
 def test_the_environment_kills_at_the_nth_passage(spec, passages, code):
     script = f"""
 import sys
-from voyage_jobs import crash
+from voyage_jobs.core import crash
 crash.arm_from_environment()
 try:
     for _ in range({passages}):

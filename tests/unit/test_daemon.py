@@ -3,11 +3,11 @@
 import pytest
 
 from tests.world import KEY, World
-from voyage_jobs import daemon
 from voyage_jobs.errors import ConfigError, LockedError, StateError
 from voyage_jobs.report.status import status
-from voyage_jobs.schedule import Note
-from voyage_jobs.signals import Signals
+from voyage_jobs.service import daemon
+from voyage_jobs.service.schedule import Note
+from voyage_jobs.service.signals import Signals
 from voyage_jobs.state import circuits, sources
 
 

@@ -8,10 +8,10 @@ import time
 import pytest
 
 from tests.world import World
-from voyage_jobs.clock import VirtualClock
-from voyage_jobs.clockwatch import ClockWatch
-from voyage_jobs.schedule import ApSchedule, Note, Notes
-from voyage_jobs.signals import Signals
+from voyage_jobs.core.clock import VirtualClock
+from voyage_jobs.service.clockwatch import ClockWatch
+from voyage_jobs.service.schedule import ApSchedule, Note, Notes
+from voyage_jobs.service.signals import Signals
 
 PATIENCE_S = 10
 

@@ -7,7 +7,8 @@ from test_docs import demand_known
 from test_named_commands import named
 from world import World
 
-from voyage_jobs.clock import US
+from voyage_jobs.core.clock import US
+from voyage_jobs.core.states import BEFORE_THE_JOB, Batch, Mode
 from voyage_jobs.diagnosis import causes, conditions, stuck
 from voyage_jobs.diagnosis.blocker import ASSEMBLE, EVERY_STEP, Blocker, Mover, keeping
 from voyage_jobs.diagnosis.causes import CODES, blockers
@@ -18,7 +19,8 @@ from voyage_jobs.notify.facts import EVENT_OF, last_errors
 from voyage_jobs.report import waits
 from voyage_jobs.report.one_line import one_line
 from voyage_jobs.report.status import look
-from voyage_jobs.signals import Signals
+from voyage_jobs.service.signals import Signals
+from voyage_jobs.service.sync import Ending, Sync
 from voyage_jobs.state.batches import UNUSABLE
 from voyage_jobs.state.circuits import Circuit
 from voyage_jobs.state.last_errors import FATAL, LastError
@@ -28,9 +30,7 @@ from voyage_jobs.state.rebuild import Build, Progress
 from voyage_jobs.state.setback import SetBack
 from voyage_jobs.state.sources import NOT_CONFIGURED
 from voyage_jobs.state.stats import SourceTally, Waiting
-from voyage_jobs.states import BEFORE_THE_JOB, Batch, Mode
 from voyage_jobs.steps.assemble import assemble
-from voyage_jobs.sync import Ending, Sync
 from voyage_jobs.vendors import registry
 
 HOUR = 3600 * US

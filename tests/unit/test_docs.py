@@ -12,9 +12,9 @@ from voyage_jobs.cli.exits import MEANINGS
 from voyage_jobs.config import parse_settings
 from voyage_jobs.config.environment import _NO_SETTINGS, _known_variables
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.profile import Profile
 from voyage_jobs.diagnosis import sending
 from voyage_jobs.diagnosis.causes import CODES
-from voyage_jobs.profile import Profile
 from voyage_jobs.table import schema
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,12 +13,12 @@ from readers_in_use import use
 from verify_doors import segment_files, settled, sql
 from world import KEY, World
 
-from voyage_jobs import lock
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.page_token import PageToken
 from voyage_jobs.config.secret import SecretSource
-from voyage_jobs.doctor.check import Verdict, bad, exit_code, good, note
-from voyage_jobs.doctor.examine import examine
+from voyage_jobs.core import lock
+from voyage_jobs.maintenance.doctor.check import Verdict, bad, exit_code, good, note
+from voyage_jobs.maintenance.doctor.examine import examine
 from voyage_jobs.readers.registry import GROUP
 from voyage_jobs.state import engine
 
@@ -348,7 +348,7 @@ def test_an_old_sqlite(sound, monkeypatch):
     Module = namedtuple("Module", "sqlite_version sqlite_version_info Error DatabaseError")
     old = Module("3.45.0", (3, 45, 0), sqlite3.Error, sqlite3.DatabaseError)
     monkeypatch.setattr(engine, "sqlite_module", lambda: old)
-    from voyage_jobs.doctor.data import check_library
+    from voyage_jobs.maintenance.doctor.data import check_library
 
     check = check_library()
     assert check.verdict is Verdict.BAD

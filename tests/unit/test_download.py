@@ -9,8 +9,8 @@ import httpx
 import pytest
 from client_doubles import BASE, KEY, Body, FixedKey, RawServer, client_of
 
-from voyage_jobs import crash
-from voyage_jobs.clock import VirtualClock
+from voyage_jobs.core import crash
+from voyage_jobs.core.clock import VirtualClock
 from voyage_jobs.errors import (
     AuthError,
     BadAnswerError,

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from voyage_jobs import durable
+from voyage_jobs.core import durable
 from voyage_jobs.errors import DiskFullError
 
 

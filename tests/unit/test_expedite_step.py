@@ -19,10 +19,10 @@ from step_doors import (
 from verify_doors import found, repaired, sql
 from world import World
 
-from voyage_jobs import crash
+from voyage_jobs.core import crash
+from voyage_jobs.core.states import Mode
 from voyage_jobs.errors import ConfigError, DiskFullError, NeedsOperatorError
 from voyage_jobs.state import meta, orders
-from voyage_jobs.states import Mode
 from voyage_jobs.steps import expedite as step
 from voyage_jobs.steps import synchronous
 from voyage_jobs.steps.acts import carry_out, perform

@@ -8,9 +8,9 @@ import pytest
 from verify_doors import prose, settled
 from world import World
 
-from voyage_jobs import export as export_module
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.export import export
+from voyage_jobs.maintenance import export as export_module
+from voyage_jobs.maintenance.export import export
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from world import World
 
 from tests.unit.test_daemon import Run, nothing
 from voyage_jobs.report.status import status
-from voyage_jobs.schedule import Note
+from voyage_jobs.service.schedule import Note
 from voyage_jobs.state import sources
 from voyage_jobs.state.pauses import Pauses
 from voyage_jobs.steps.pipeline import Pipeline

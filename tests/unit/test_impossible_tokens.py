@@ -11,10 +11,10 @@ from test_expedite_step import ask
 from verify_doors import counts, found, prose, repaired, settled, sql
 from world import KEY, World
 
-from voyage_jobs.audit.repair import foretell
-from voyage_jobs.audit.verify import Scope, verify
 from voyage_jobs.cli.main import cli
 from voyage_jobs.errors import StateError
+from voyage_jobs.maintenance.audit.repair import foretell
+from voyage_jobs.maintenance.audit.verify import Scope, verify
 from voyage_jobs.state.door import open_state
 
 HUGE = 2**62 + 2**61

@@ -10,8 +10,8 @@ from sick_vendor import SickWorld, altered_json, failure, refusal, running, turn
 from small_world import quick
 from step_doors import all_batches, embeddings_by_state, money, newest, query, turns
 
-from voyage_jobs.retry import POLICIES
-from voyage_jobs.states import Batch
+from voyage_jobs.core.retry import POLICIES
+from voyage_jobs.core.states import Batch
 from voyage_jobs.steps import collect
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.recover_segments import embeddings_in

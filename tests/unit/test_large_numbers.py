@@ -17,10 +17,10 @@ from pydantic import BaseModel
 from small_world import Small, quick
 from world import KEY, World
 
-from voyage_jobs.bounds import LONGEST_S, MOST, MOST_USD
 from voyage_jobs.cli.main import cli
 from voyage_jobs.config.problems import section_of
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.bounds import LONGEST_S, MOST, MOST_USD
 from voyage_jobs.vendors.base import most_tokens
 from voyage_jobs.vendors.voyage.models import find
 

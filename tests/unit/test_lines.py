@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voyage_jobs.crash import arm
-from voyage_jobs.profile import CONTEXTUALIZED, EMBEDDINGS
+from voyage_jobs.core.crash import arm
+from voyage_jobs.core.profile import CONTEXTUALIZED, EMBEDDINGS
 from voyage_jobs.vendors.input_file import write_input
 from voyage_jobs.vendors.voyage.lines import input_line
 

@@ -8,15 +8,15 @@ import sys
 
 import pytest
 
-from voyage_jobs import lock
-from voyage_jobs.clock import VirtualClock
+from voyage_jobs.core import lock
+from voyage_jobs.core.clock import VirtualClock
 from voyage_jobs.errors import ConfigError, LockedError
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from voyage_jobs import lock
-from voyage_jobs.clock import SystemClock
+from voyage_jobs.core import lock
+from voyage_jobs.core.clock import SystemClock
 with lock.held(Path(sys.argv[1]), SystemClock()):
     print("held", flush=True)
     time.sleep(60)

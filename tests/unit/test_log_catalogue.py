@@ -8,11 +8,11 @@ import pytest
 from log_events import documented, logged_by_the_code
 from world import KEY, World
 
-from voyage_jobs import logs
-from voyage_jobs.clock import VirtualClock
-from voyage_jobs.observe import about
-from voyage_jobs.redact import remember
-from voyage_jobs.repeats import MOST_OF_A_KIND
+from voyage_jobs.core.clock import VirtualClock
+from voyage_jobs.core.observe import about
+from voyage_jobs.core.redact import remember
+from voyage_jobs.telemetry import logs
+from voyage_jobs.telemetry.repeats import MOST_OF_A_KIND
 
 CODE = logged_by_the_code()
 PAGE = documented()

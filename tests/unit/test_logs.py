@@ -7,9 +7,9 @@ import logging
 import pytest
 import structlog
 
-from voyage_jobs import logs
-from voyage_jobs.clock import VirtualClock
-from voyage_jobs.redact import remember
+from voyage_jobs.core.clock import VirtualClock
+from voyage_jobs.core.redact import remember
+from voyage_jobs.telemetry import logs
 
 SECRET = "pa-NotARealKey0123456789abcdefghijklmnop"
 
@@ -128,4 +128,7 @@ def test_a_new_level_reaches_loggers_that_exist_already():
     assert logged(lambda: log.info("x"), level="warning") == ""
     assert "x" in logged(lambda: log.debug("x"), level="debug")
     logged(lambda: None, level="info")
-    assert len([h for h in logging.getLogger().handlers if type(h).__module__ == "voyage_jobs.logs"]) == 1
+    assert (
+        len([h for h in logging.getLogger().handlers if type(h).__module__ == "voyage_jobs.telemetry.logs"])
+        == 1
+    )

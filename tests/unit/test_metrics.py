@@ -13,13 +13,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from world import KEY, World
 
 from voyage_jobs.cli.main import cli
-from voyage_jobs.metrics.catalog import METRICS, PREFIX, series_names
-from voyage_jobs.metrics.recorder import Recorder
-from voyage_jobs.metrics.state import StateCollector
-from voyage_jobs.metrics.text import Metrics
-from voyage_jobs.observe import NOBODY, Several, about, current_ref, together
+from voyage_jobs.core.observe import NOBODY, Several, about, current_ref, together
+from voyage_jobs.service.worker import working
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.worker import working
+from voyage_jobs.telemetry.metrics.catalog import METRICS, PREFIX, series_names
+from voyage_jobs.telemetry.metrics.recorder import Recorder
+from voyage_jobs.telemetry.metrics.state import StateCollector
+from voyage_jobs.telemetry.metrics.text import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"

@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, event, inspect
 from state_rows import new_batch, opened
 
-from voyage_jobs.clock import VirtualClock
+from voyage_jobs.core.clock import VirtualClock
 from voyage_jobs.errors import StateError
 from voyage_jobs.state import batches, migrate
 from voyage_jobs.state.engine import sqlite_module, writing_engine

@@ -1,7 +1,7 @@
 import pytest
 
 from voyage_jobs.config.prices import price_of
-from voyage_jobs.profile import Profile
+from voyage_jobs.core.profile import Profile
 from voyage_jobs.vendors.voyage import models
 
 

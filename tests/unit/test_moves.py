@@ -9,12 +9,12 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 from state_rows import NEEDS, history, new_batch, opened
 
-from voyage_jobs import states
+from voyage_jobs.core import states
+from voyage_jobs.core.states import MOVES, Batch, IllegalMoveError
 from voyage_jobs.state import batches, moves, sources
 from voyage_jobs.state.moves import StaleMoveError
 from voyage_jobs.state.schema import batches as batch_table
 from voyage_jobs.state.schema import transitions
-from voyage_jobs.states import MOVES, Batch, IllegalMoveError
 
 
 @pytest.fixture

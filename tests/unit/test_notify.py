@@ -17,9 +17,10 @@ from click.testing import CliRunner
 from world import KEY, Post, World
 
 from voyage_jobs.cli.main import cli
-from voyage_jobs.clock import SystemClock
 from voyage_jobs.config import parse_settings
 from voyage_jobs.config.secret import SecretSource
+from voyage_jobs.core.clock import SystemClock
+from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.notify import notifier as notifier_module
 from voyage_jobs.notify.delivery import Delivery, attempt
@@ -35,10 +36,9 @@ from voyage_jobs.notify.sinks import (
     signature,
 )
 from voyage_jobs.report.status import look
-from voyage_jobs.signals import Signals
+from voyage_jobs.service.signals import Signals
+from voyage_jobs.service.sync import Sync
 from voyage_jobs.state import batches, notices
-from voyage_jobs.states import Batch
-from voyage_jobs.sync import Sync
 
 SECRET = "a-secret-of-thirty-two-characters"
 TEXT = "The quick brown fox is nobody's business."
@@ -393,7 +393,7 @@ def test_sync_ends_with_success_or_failure(tmp_path, monkeypatch):
         root = tmp_path / last
         root.mkdir()
         world = told_world(root, notify={"ping": "https://example.com/ping"}, faults=faults)
-        monkeypatch.setattr("voyage_jobs.sync.Courier", lambda woken, post=world.post: post)
+        monkeypatch.setattr("voyage_jobs.service.sync.Courier", lambda woken, post=world.post: post)
         with world.worker() as context:
             Sync(context, Signals()).run()
         pings = [body for sink, body in world.post.sent if sink == "ping"]

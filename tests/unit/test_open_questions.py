@@ -6,7 +6,7 @@ import pytest
 from small_world import Small, quick
 from step_doors import all_batches, until
 
-from voyage_jobs.states import Batch
+from voyage_jobs.core.states import Batch
 from voyage_jobs.steps.acts import perform
 
 TEXTS = {f"d{number}.md": f"text number {number}" for number in range(5)}

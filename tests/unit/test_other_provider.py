@@ -8,11 +8,11 @@ from sim.speed import empty_state
 from small_world import Small, quick
 from step_doors import newest, prose, until
 
-from voyage_jobs.clock import US
 from voyage_jobs.config.prices import batch_price
+from voyage_jobs.core.clock import US
+from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import ConfigError, OutcomeUnknownError
 from voyage_jobs.state import circuits, embeddings
-from voyage_jobs.states import Batch
 from voyage_jobs.steps import poll
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.vendors import registry

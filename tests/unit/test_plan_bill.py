@@ -20,14 +20,14 @@ from voyage_jobs.errors import DiskFullError
 from voyage_jobs.planning.input_files import InputFiles
 from voyage_jobs.planning.plan import plan
 from voyage_jobs.planning.rehearsal import rehearsal
-from voyage_jobs.signals import Signals
+from voyage_jobs.service.signals import Signals
+from voyage_jobs.service.sync import Sync
 from voyage_jobs.state import embeddings
 from voyage_jobs.state.door import open_state
 from voyage_jobs.steps import synchronous
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.context import no_progress
-from voyage_jobs.sync import Sync
 
 
 def make_world(tmp_path, **sections):
@@ -287,7 +287,7 @@ def test_a_plan_that_is_killed_leaves_nothing_behind(tmp_path, temporary):
     script = textwrap.dedent(f"""
         import os, signal
         from pathlib import Path
-        from voyage_jobs.clock import SystemClock
+        from voyage_jobs.core.clock import SystemClock
         from voyage_jobs.config.load import load_settings
         from voyage_jobs.planning.rehearsal import rehearsal
         from voyage_jobs.steps.context import no_progress

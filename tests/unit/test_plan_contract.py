@@ -15,8 +15,8 @@ from voyage_jobs.errors import ConfigError
 from voyage_jobs.planning.check import demand_unchanged
 from voyage_jobs.planning.file import read_plan
 from voyage_jobs.planning.plan import plan as make_plan
-from voyage_jobs.signals import Signals
-from voyage_jobs.sync import Ending, Sync
+from voyage_jobs.service.signals import Signals
+from voyage_jobs.service.sync import Ending, Sync
 
 
 @pytest.fixture

@@ -22,10 +22,10 @@ from step_doors import (
 )
 from world import World
 
-from voyage_jobs.clock import US
-from voyage_jobs.retry import POLICIES
+from voyage_jobs.core.clock import US
+from voyage_jobs.core.retry import POLICIES
+from voyage_jobs.core.states import Batch
 from voyage_jobs.simulator.batches import Batch as RemoteJob
-from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.poll import next_look_s, poll
 

@@ -9,9 +9,9 @@ import pytest
 from step_doors import prose
 from world import World
 
-from voyage_jobs import private
-from voyage_jobs.backup import backup
-from voyage_jobs.restore import restore
+from voyage_jobs.core import private
+from voyage_jobs.maintenance.backup import backup
+from voyage_jobs.maintenance.restore import restore
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from dataclasses import field, make_dataclass, replace
 
 import pytest
 
-from voyage_jobs.profile import (
+from voyage_jobs.core.profile import (
     ALWAYS,
     CONTEXTUALIZED,
     EMBEDDINGS,

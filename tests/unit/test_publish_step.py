@@ -23,8 +23,8 @@ from step_doors import (
 )
 from world import World
 
+from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import CorruptionError
-from voyage_jobs.states import Batch
 from voyage_jobs.steps import rows, texts
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.poll import poll

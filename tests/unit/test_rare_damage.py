@@ -19,14 +19,14 @@ from table_rows import opened as opened_table
 from table_rows import put, reader, vector, version
 from verify_doors import found, repaired, settled, sql
 
-from voyage_jobs.doctor.examine import examine
+from voyage_jobs.core.profile import EMBEDDINGS, KEY_BYTES, Profile
+from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import CorruptionError, StateError
-from voyage_jobs.profile import EMBEDDINGS, KEY_BYTES, Profile
+from voyage_jobs.maintenance.doctor.examine import examine
 from voyage_jobs.report.status import status
 from voyage_jobs.segments import SegmentStore
 from voyage_jobs.segments.format import segment_name, segment_schema
 from voyage_jobs.state import embeddings, engine, mending, meta, migrate, moves
-from voyage_jobs.states import Batch
 from voyage_jobs.table.documents import DocumentSet, Incoming
 
 A, B = ("docs", "a.md"), ("docs", "b.md")

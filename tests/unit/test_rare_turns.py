@@ -23,10 +23,10 @@ from step_doors import (
     versions_of,
 )
 
+from voyage_jobs.core.retry import POLICIES
+from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import CorruptionError
-from voyage_jobs.retry import POLICIES
 from voyage_jobs.simulator.transport import SimulatorTransport
-from voyage_jobs.states import Batch
 from voyage_jobs.steps import rows, texts
 from voyage_jobs.steps import scan as scanning
 from voyage_jobs.steps.acts import perform

@@ -9,8 +9,8 @@ from client_doubles import job_spec
 from step_doors import UNREADABLE_LIST, attempts, newest, parked_in_doubt, prose, settle, shown, turns, until
 from world import World
 
+from voyage_jobs.core.states import Batch
 from voyage_jobs.state import batches
-from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 
 QUARANTINE_S = 900

@@ -5,12 +5,12 @@ import shutil
 import pytest
 
 from tests.world import World
-from voyage_jobs.ask import ask
 from voyage_jobs.config.provider import request_params
-from voyage_jobs.signals import Signals
+from voyage_jobs.core.states import Batch
+from voyage_jobs.service.ask import ask
+from voyage_jobs.service.signals import Signals
+from voyage_jobs.service.sync import Ending, Sync
 from voyage_jobs.state import batches, embeddings, meta
-from voyage_jobs.states import Batch
-from voyage_jobs.sync import Ending, Sync
 from voyage_jobs.vendors.remote import JobSpec
 
 

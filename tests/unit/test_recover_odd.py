@@ -14,12 +14,12 @@ from verify_doors import state
 from world import World
 
 from voyage_jobs.config.provider import request_params
+from voyage_jobs.core.states import Batch
 from voyage_jobs.segments import SegmentStore
+from voyage_jobs.service.sync import Ending
 from voyage_jobs.simulator import FaultScript
-from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.recover_all import recover_all
-from voyage_jobs.sync import Ending
 from voyage_jobs.vendors.remote import JobSpec
 
 WINDOWS = {"model": "voyage-context-3", "endpoint": "/v1/contextualizedembeddings"}

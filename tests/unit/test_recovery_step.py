@@ -22,8 +22,8 @@ from step_doors import (
 )
 from world import World
 
-from voyage_jobs.clock import US
-from voyage_jobs.crash import arm
+from voyage_jobs.core.clock import US
+from voyage_jobs.core.crash import arm
 from voyage_jobs.errors import ConfigError, LockedError
 from voyage_jobs.state import circuits
 

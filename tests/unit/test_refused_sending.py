@@ -19,16 +19,16 @@ from step_doors import (
     until,
 )
 
-from voyage_jobs.clock import US
+from voyage_jobs.core.clock import US
+from voyage_jobs.core.states import Batch
 from voyage_jobs.diagnosis.snapshot import Text, moment
 from voyage_jobs.errors import TooLargeError
 from voyage_jobs.report import status
 from voyage_jobs.report.waits import to_be_sent
-from voyage_jobs.signals import Signals
+from voyage_jobs.service.signals import Signals
+from voyage_jobs.service.sync import Ending, Sync
 from voyage_jobs.state.door import open_state
-from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
-from voyage_jobs.sync import Ending, Sync
 
 WORDS = "Argument 'model' is not one that you may use."
 HOUR_S = 3600.0

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 from world import World
 
-from voyage_jobs.clock import US
+from voyage_jobs.core.clock import US
+from voyage_jobs.core.states import Batch
 from voyage_jobs.diagnosis import conditions
 from voyage_jobs.diagnosis.blocker import Mover, shown
 from voyage_jobs.diagnosis.causes import blockers
 from voyage_jobs.diagnosis.snapshot import gather
 from voyage_jobs.state.circuits import Circuit
 from voyage_jobs.state.stats import SourceTally, Waiting
-from voyage_jobs.states import Batch
 
 HOUR = 3600 * US
 

@@ -9,16 +9,16 @@ import pytest
 from step_doors import all_batches, newest, prose, scan, until
 from world import World
 
-from voyage_jobs import crash
-from voyage_jobs.audit.verify import Scope, verify
 from voyage_jobs.config.profile import profile_of
+from voyage_jobs.core import crash
+from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import ConfigError, DiskFullError
-from voyage_jobs.signals import Signals
+from voyage_jobs.maintenance.audit.verify import Scope, verify
+from voyage_jobs.service.signals import Signals
+from voyage_jobs.service.sync import Ending, Sync
 from voyage_jobs.simulator import FaultScript
 from voyage_jobs.state import previous_table, publications, rebuild
-from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
-from voyage_jobs.sync import Ending, Sync
 from voyage_jobs.table import PublishedTable, exists
 
 OLD, NEW = 8, 16

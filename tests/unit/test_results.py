@@ -12,7 +12,7 @@ from fuzzing import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voyage_jobs.profile import CONTEXTUALIZED, EMBEDDINGS, Profile
+from voyage_jobs.core.profile import CONTEXTUALIZED, EMBEDDINGS, Profile
 from voyage_jobs.vendors.result_block import (
     BlockBuilder,
     Expectation,

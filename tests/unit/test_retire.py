@@ -3,7 +3,7 @@
 import pytest
 
 from tests.world import World
-from voyage_jobs import crash
+from voyage_jobs.core import crash
 
 
 class Died(BaseException):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from voyage_jobs.clock import VirtualClock
-from voyage_jobs.retry import POLICIES, SIZE_TRIES, is_over, wait_s
+from voyage_jobs.core.clock import VirtualClock
+from voyage_jobs.core.retry import POLICIES, SIZE_TRIES, is_over, wait_s
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reliability.md").read_text()
 UNITS_S = {"s": 1, "min": 60, "h": 3600}

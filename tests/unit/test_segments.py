@@ -16,9 +16,9 @@ from fuzzing import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voyage_jobs.crash import arm
+from voyage_jobs.core.crash import arm
+from voyage_jobs.core.profile import EMBEDDINGS, Profile
 from voyage_jobs.errors import CorruptionError, DiskFullError
-from voyage_jobs.profile import EMBEDDINGS, Profile
 from voyage_jobs.segments import ROWS_PER_BATCH, SegmentReader, SegmentStore, SegmentWriter
 
 PROFILE = Profile(endpoint=EMBEDDINGS, model="voyage-4", dimension=8, dtype="float", input_type="document")
@@ -154,7 +154,7 @@ import sys
 sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}
 from pathlib import Path
 from test_segments import SegmentStore, write_segment
-from voyage_jobs.crash import arm_from_environment
+from voyage_jobs.core.crash import arm_from_environment
 arm_from_environment()
 write_segment(SegmentStore(Path({str(tmp_path / "vectors")!r})), 3000)
 """
@@ -312,11 +312,11 @@ class SegmentSchema:
     [
         (b"voyage_jobs.format", b"2"),
         (b"voyage_jobs.fingerprint", b"00" * 20),
-        (b"voyage_jobs.profile", b"{}"),
-        (b"voyage_jobs.profile", b"not json"),
-        (b"voyage_jobs.profile", b"[1]"),
-        (b"voyage_jobs.profile", PROFILE.to_json().replace("8", '"8"').encode()),
-        (b"voyage_jobs.profile", b"\xff"),
+        (b"voyage_jobs.core.profile", b"{}"),
+        (b"voyage_jobs.core.profile", b"not json"),
+        (b"voyage_jobs.core.profile", b"[1]"),
+        (b"voyage_jobs.core.profile", PROFILE.to_json().replace("8", '"8"').encode()),
+        (b"voyage_jobs.core.profile", b"\xff"),
         (b"voyage_jobs.ref", None),
     ],
 )

@@ -11,17 +11,17 @@ import pytest
 from served import PATIENCE_S, TOKEN, Served
 from world import World
 
-from voyage_jobs.clock import SystemClock
 from voyage_jobs.config.address import Address
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.page_token import PageToken
-from voyage_jobs.metrics.recorder import Recorder
+from voyage_jobs.core.clock import SystemClock
 from voyage_jobs.report.status import status
 from voyage_jobs.server import app, attempts, door, views
 from voyage_jobs.server.door import Door
 from voyage_jobs.server.guard import COOKIE
 from voyage_jobs.server.ready import OwnReadiness
 from voyage_jobs.table.text_search import find_text
+from voyage_jobs.telemetry.metrics.recorder import Recorder
 
 ASSETS = Path(app.__file__).parent / "assets"
 HOSTILE = "<img src=x onerror=alert(1)>.md"

@@ -10,7 +10,7 @@ import pytest
 from served import PATIENCE_S, TOKEN, Served
 from world import Log
 
-from voyage_jobs.clock import VirtualClock
+from voyage_jobs.core.clock import VirtualClock
 from voyage_jobs.server import attempts
 from voyage_jobs.server.attempts import DELAYS_S, FORGOTTEN_S, LOCKED_S, MOST_CLIENTS, Attempts
 from voyage_jobs.server.guard import COOKIE, Kind, Proof, client_of, cookie_for

@@ -5,16 +5,16 @@ from pathlib import Path
 import pytest
 from world import World
 
-from voyage_jobs import redact
-from voyage_jobs.clock import SystemClock
 from voyage_jobs.config import parse_settings
 from voyage_jobs.config.address import Address
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.page_token import PageToken
+from voyage_jobs.core import redact
+from voyage_jobs.core.clock import SystemClock
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.reload import needs_restart
 from voyage_jobs.server.door import Door
 from voyage_jobs.server.guard import COOKIE, Guard, Verdict, cookie_for, same
+from voyage_jobs.service.reload import needs_restart
 
 ORIGIN = Path("/etc/voyage-jobs.toml")
 TOKEN = "0123456789abcdef0123456789abcdef"

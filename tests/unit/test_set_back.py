@@ -11,20 +11,20 @@ from small_world import Small, quick
 from step_doors import all_batches, money, newest, prose, query, settle, turns, until
 from verify_doors import found, repaired, sql, state
 
-from voyage_jobs import generation
-from voyage_jobs.doctor.data import check_data
+from voyage_jobs.core import generation
+from voyage_jobs.core.retry import POLICIES
+from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import VendorError
+from voyage_jobs.maintenance.doctor.data import check_data
 from voyage_jobs.report.status import status
-from voyage_jobs.retry import POLICIES
 from voyage_jobs.segments import SegmentReader, SegmentStore
-from voyage_jobs.signals import Signals
+from voyage_jobs.service.signals import Signals
+from voyage_jobs.service.sync import Ending, Sync
 from voyage_jobs.simulator import FaultScript
 from voyage_jobs.state import audit
-from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.known_jobs import as_far_as_needed
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.sync import Ending, Sync
 from voyage_jobs.vendors.remote import Phase, RemoteBatch
 
 MOST_TRIES = POLICIES["jobs_at_start"].tries

@@ -10,10 +10,10 @@ from sick_vendor import ONE_EACH, SickWorld, batch_of, running, turns_until
 from small_world import quick
 from step_doors import all_batches, newest, put_off, tripped, turns
 
-from voyage_jobs.retry import POLICIES
-from voyage_jobs.signals import Signals
-from voyage_jobs.states import Batch
-from voyage_jobs.sync import Ending, Sync
+from voyage_jobs.core.retry import POLICIES
+from voyage_jobs.core.states import Batch
+from voyage_jobs.service.signals import Signals
+from voyage_jobs.service.sync import Ending, Sync
 
 JOB_S = 600.0
 

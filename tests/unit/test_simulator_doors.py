@@ -11,7 +11,7 @@ import httpx
 import pytest
 from simulator_door import PARAMS, jsonl, texts
 
-from voyage_jobs.clock import VirtualClock
+from voyage_jobs.core.clock import VirtualClock
 from voyage_jobs.simulator import FaultScript, Options, Simulator
 from voyage_jobs.simulator.server import HttpServer
 from voyage_jobs.simulator.transport import SimulatorTransport

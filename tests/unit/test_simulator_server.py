@@ -15,7 +15,7 @@ import httpx
 import pytest
 from simulator_door import PARAMS, jsonl, texts
 
-from voyage_jobs.clock import VirtualClock
+from voyage_jobs.core.clock import VirtualClock
 from voyage_jobs.simulator import FaultScript, Options, Request, Simulator
 from voyage_jobs.simulator.server import HttpServer
 
@@ -170,7 +170,7 @@ def test_work_is_done_between_looks() -> None:
 
 def test_memory_stays_flat_while_large_files_come_and_go() -> None:
     program = (
-        "from voyage_jobs.clock import SystemClock\n"
+        "from voyage_jobs.core.clock import SystemClock\n"
         "from voyage_jobs.simulator import Simulator\n"
         "from voyage_jobs.simulator.server import serve\n"
         "serve(Simulator(SystemClock()), '127.0.0.1', 0, lambda port: print(port, flush=True))\n"
@@ -208,7 +208,7 @@ def most_memory_mib(pid: int) -> int:
 
 def test_serve_ends_on_sigterm_with_connections_open() -> None:
     program = (
-        "from voyage_jobs.clock import SystemClock\n"
+        "from voyage_jobs.core.clock import SystemClock\n"
         "from voyage_jobs.simulator import Simulator\n"
         "from voyage_jobs.simulator.server import serve\n"
         "serve(Simulator(SystemClock()), '127.0.0.1', 0, lambda port: print(port, flush=True))\n"

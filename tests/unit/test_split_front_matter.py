@@ -14,8 +14,8 @@ from fuzzing import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
+from voyage_jobs.core.toml_text import has_longer_keys
 from voyage_jobs.splitting.frontmatter import ERROR_KEY, FrontMatter, front_matter
-from voyage_jobs.toml_text import has_longer_keys
 
 
 def yaml_of(block: str) -> dict[str, Any]:

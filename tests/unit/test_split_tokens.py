@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voyage_jobs.tokens import estimate_tokens, max_tokens
+from voyage_jobs.core.tokens import estimate_tokens, max_tokens
 
 
 @pytest.mark.parametrize(

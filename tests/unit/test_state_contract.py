@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from voyage_jobs.clock import VirtualClock
+from voyage_jobs.core.clock import VirtualClock
 from voyage_jobs.errors import EpochLostError, LockedError, StateError
 from voyage_jobs.state import door, meta
 from voyage_jobs.state.door import KINDS, At, open_state

@@ -12,13 +12,13 @@ from sqlalchemy import insert, select
 from state_rows import PROFILE, opened
 
 from voyage_jobs import state
+from voyage_jobs.core.states import Embedding, IllegalMoveError, Mode
 from voyage_jobs.state import batches, embeddings, moves, sources
 from voyage_jobs.state.embeddings import Settled
 from voyage_jobs.state.schema import FAILED, HELD, PACKED, WANTED
 from voyage_jobs.state.schema import embeddings as table
 from voyage_jobs.state.statements import RAW, many
 from voyage_jobs.state.store import Tx
-from voyage_jobs.states import Embedding, IllegalMoveError, Mode
 
 FOLDER = Path(state.__file__).parent
 MOVES = "moves.py"  # where states change

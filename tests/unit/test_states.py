@@ -7,9 +7,8 @@ import re
 
 import pytest
 
-from voyage_jobs import states
-from voyage_jobs.state.schema import EMBEDDING_CODES, metadata
-from voyage_jobs.states import (
+from voyage_jobs.core import states
+from voyage_jobs.core.states import (
     AT_THE_VENDOR,
     BEFORE_THE_JOB,
     LIVE_VERSIONS,
@@ -20,6 +19,7 @@ from voyage_jobs.states import (
     IllegalMoveError,
     Version,
 )
+from voyage_jobs.state.schema import EMBEDDING_CODES, metadata
 
 KINDS = (
     states.Source,

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, OperationalError
 from state_rows import new_batch, opened
 
-from voyage_jobs.clock import VirtualClock
+from voyage_jobs.core.clock import VirtualClock
 from voyage_jobs.errors import DiskFullError, EpochLostError, StateError
 from voyage_jobs.state import batches, meta, migrate
 from voyage_jobs.state.door import At, open_state

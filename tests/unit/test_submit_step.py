@@ -20,11 +20,11 @@ from step_doors import (
 )
 from world import World
 
-from voyage_jobs import reload
 from voyage_jobs.config.key import KeySource
+from voyage_jobs.core.retry import POLICIES
+from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import RefusedError
-from voyage_jobs.retry import POLICIES
-from voyage_jobs.states import Batch
+from voyage_jobs.service import reload
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.submit import submit

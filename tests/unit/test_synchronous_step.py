@@ -18,10 +18,10 @@ from step_doors import (
 from verify_doors import found
 from world import World
 
-from voyage_jobs import crash
+from voyage_jobs.core import crash
+from voyage_jobs.core.states import Batch, Mode
 from voyage_jobs.simulator import FaultScript
 from voyage_jobs.state import circuits, embeddings
-from voyage_jobs.states import Batch, Mode
 from voyage_jobs.steps import synchronous
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.collect import collect

@@ -8,14 +8,14 @@ import threading
 import pytest
 
 from tests.world import World
-from voyage_jobs import daemon
-from voyage_jobs.clock import VirtualClock
+from voyage_jobs.core.clock import VirtualClock
+from voyage_jobs.core.pace import DEADLINES_S, Pace
+from voyage_jobs.core.redact import remember
 from voyage_jobs.errors import LockedError
-from voyage_jobs.pace import DEADLINES_S, Pace
-from voyage_jobs.redact import remember
-from voyage_jobs.signals import Signals
+from voyage_jobs.service import daemon
+from voyage_jobs.service.signals import Signals
+from voyage_jobs.service.systemd import Manager, SystemdNotifier, status_line
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.systemd import Manager, SystemdNotifier, status_line
 
 
 class Ear:
@@ -264,7 +264,7 @@ def hang_up(signals):
 def test_the_daemon_is_ready_only_after_lock_migration_and_recovery(tmp_path, ear, monkeypatch):
     world = World(tmp_path, batching={"linger_s": 0})
     before = []
-    from voyage_jobs import worker
+    from voyage_jobs.service import worker
 
     for name in ("recover",):
         real = getattr(worker, name)

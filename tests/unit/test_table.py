@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 from table_rows import NAME, PROFILE, batch, content, opened, put, reader, seen, slowly, version
 
+from voyage_jobs.core.profile import Profile
 from voyage_jobs.errors import ConfigError, CorruptionError
-from voyage_jobs.profile import Profile
 from voyage_jobs.table import PublishedTable, exists, schema
 
 A, B, C = ("docs", "a.md"), ("docs", "b.md"), ("docs", "c.md")
@@ -73,7 +73,7 @@ def test_columns_are_the_contract(tmp_path: Path) -> None:
         ("vector", pa.list_(pa.float32(), 16), False),
     ]
     assert found.metadata[b"voyage_jobs.format_version"] == b"2"
-    assert found.metadata[b"voyage_jobs.profile"].decode() == PROFILE.fingerprint
+    assert found.metadata[b"voyage_jobs.core.profile"].decode() == PROFILE.fingerprint
 
 
 @pytest.mark.parametrize(

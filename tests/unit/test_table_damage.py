@@ -17,9 +17,9 @@ import pyarrow as pa
 import pytest
 from table_rows import NAME, PROFILE, batch, content, opened, put, version
 
-from voyage_jobs.durable import sync_file
+from voyage_jobs.core.durable import sync_file
+from voyage_jobs.core.profile import Profile
 from voyage_jobs.errors import CorruptionError, DiskFullError
-from voyage_jobs.profile import Profile
 from voyage_jobs.table import PublishedTable, check, exists, set_aside
 from voyage_jobs.table import sync as sync_module
 

@@ -15,9 +15,9 @@ from small_world import Death, Small
 from step_doors import prose
 from verify_doors import found
 
-from voyage_jobs import crash
 from voyage_jobs.config.profile import profile_of
-from voyage_jobs.export import export
+from voyage_jobs.core import crash
+from voyage_jobs.maintenance.export import export
 from voyage_jobs.report.search import search
 from voyage_jobs.report.status import status
 from voyage_jobs.steps.publish import publish

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from table_rows import PROFILE, batch, opened, vector
 
+from voyage_jobs.core.profile import Profile
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.profile import Profile
 from voyage_jobs.table import PublishedTable, Upkeep
 
 A, B = ("docs", "a.md"), ("docs", "b.md")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from table_rows import content, opened, put, reader
 
-from voyage_jobs.profile import Profile
+from voyage_jobs.core.profile import Profile
 from voyage_jobs.table import PublishedTable, Tended, Upkeep
 from voyage_jobs.table import upkeep as upkeep_module
 

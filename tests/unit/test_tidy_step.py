@@ -17,8 +17,8 @@ from step_doors import (
 )
 from world import World
 
+from voyage_jobs.core.states import Batch
 from voyage_jobs.state.store import Store
-from voyage_jobs.states import Batch
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.pipeline import Pipeline

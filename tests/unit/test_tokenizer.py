@@ -9,13 +9,13 @@ from tokenizer_file import make_tokenizer
 from tokenizers import Tokenizer
 
 from tests.splits import split
-from voyage_jobs.reload import apply
+from voyage_jobs.core.tokens import estimate_each
 from voyage_jobs.report.status import status as report_status
+from voyage_jobs.service.reload import apply
 from voyage_jobs.splitting.split import SplitOptions
 from voyage_jobs.state import counts
 from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.recount import SLICE, recount
-from voyage_jobs.tokens import estimate_each
 from voyage_jobs.vendors.tokenizer import ESTIMATE, TokenCounter
 from voyage_jobs.vendors.voyage import hub
 from voyage_jobs.vendors.voyage.hub import NoTokenizerError, fetch_tokenizer

@@ -8,10 +8,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 from world import KEY, World
 
+from voyage_jobs.core.observe import together
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.observe import together
-from voyage_jobs.tracing import tracing
-from voyage_jobs.worker import working
+from voyage_jobs.service.worker import working
+from voyage_jobs.telemetry.tracing import tracing
 
 
 def spans_of(world, *, turns=2_000, quiet=True):

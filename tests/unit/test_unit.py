@@ -10,7 +10,7 @@ import pytest
 
 from voyage_jobs.cli.exits import ExitCode
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.unit import GROWING_DELAY_SINCE, REFERENCE, Unit, template_text, timed_text, words
+from voyage_jobs.service.unit import GROWING_DELAY_SINCE, REFERENCE, Unit, template_text, timed_text, words
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy" / "systemd"
 ANALYZE = shutil.which("systemd-analyze")

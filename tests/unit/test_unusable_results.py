@@ -10,15 +10,15 @@ from sick_vendor import SickWorld, altered_content, altered_json, running, turns
 from small_world import quick
 from step_doors import all_batches, embeddings_by_state, money, newest, put_off, query, turns
 
-from voyage_jobs.retry import POLICIES, SIZE_TRIES
-from voyage_jobs.signals import Signals
+from voyage_jobs.core.retry import POLICIES, SIZE_TRIES
+from voyage_jobs.core.states import Batch
+from voyage_jobs.service.signals import Signals
+from voyage_jobs.service.sync import Ending, Sync
 from voyage_jobs.simulator.batches import Batch as RemoteJob
 from voyage_jobs.state import costs
 from voyage_jobs.state.audit import STATE_RULES
-from voyage_jobs.states import Batch
 from voyage_jobs.steps import collect
 from voyage_jobs.steps.acts import perform
-from voyage_jobs.sync import Ending, Sync
 from voyage_jobs.vendors.result_block import LineOutcome, LineProblem
 from voyage_jobs.vendors.voyage.results import read_results
 from voyage_jobs.vendors.voyage.vendor import Voyage

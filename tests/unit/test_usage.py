@@ -10,11 +10,11 @@ from test_expedite_step import Death, ask, dies_at
 from verify_doors import found, repaired, sql
 from world import World
 
-from voyage_jobs import crash
+from voyage_jobs.core import crash
+from voyage_jobs.core.states import Batch
+from voyage_jobs.core.usage import MOST_LINE_TOKENS, billed, plausible
 from voyage_jobs.state import ledger
-from voyage_jobs.states import Batch
 from voyage_jobs.steps.collect import collect
-from voyage_jobs.usage import MOST_LINE_TOKENS, billed, plausible
 
 
 @pytest.fixture(autouse=True)

@@ -11,13 +11,13 @@ from step_doors import prose, until
 from verify_doors import found, plain_table, repaired, segment_files, settled, sql
 from world import World, is_quiet
 
-from voyage_jobs.audit.catalog import CATALOG
-from voyage_jobs.audit.findings import EXAMPLES, Findings
-from voyage_jobs.audit.verify import Scope, verify
 from voyage_jobs.config.key import KeySource
+from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import AuthError, StateError
+from voyage_jobs.maintenance.audit.catalog import CATALOG
+from voyage_jobs.maintenance.audit.findings import EXAMPLES, Findings
+from voyage_jobs.maintenance.audit.verify import Scope, verify
 from voyage_jobs.simulator.vectors import Embedder
-from voyage_jobs.states import Batch
 from voyage_jobs.steps.pipeline import Pipeline
 
 

@@ -10,11 +10,11 @@ from test_verify_damage import create, plant_changed_segment, plant_missing_rows
 from verify_doors import counts, found, plain_table, repaired, segment_files, settled, sql
 from world import World
 
-from voyage_jobs.audit.repair import compare, foretell, verify_and_repair
-from voyage_jobs.audit.verify import Scope, verify
+from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import LockedError, StateError
+from voyage_jobs.maintenance.audit.repair import compare, foretell, verify_and_repair
+from voyage_jobs.maintenance.audit.verify import Scope, verify
 from voyage_jobs.state.door import open_state
-from voyage_jobs.states import Batch
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ def test_what_a_repair_did_is_told_by_class(world):
 
 
 def test_more_damage_than_one_round_takes_is_mended_in_the_next(world, monkeypatch):
-    monkeypatch.setattr("voyage_jobs.audit.findings.MOST_SUBJECTS", 2)
+    monkeypatch.setattr("voyage_jobs.maintenance.audit.findings.MOST_SUBJECTS", 2)
     plain_table(world).delete("ordinal = 0")
     assert repaired(world) == ({"rows_missing": 4}, {})
 

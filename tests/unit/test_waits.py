@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 from world import World
 
-from voyage_jobs.clock import US
+from voyage_jobs.core.clock import US
+from voyage_jobs.core.plural import counted
+from voyage_jobs.core.states import Batch
 from voyage_jobs.diagnosis import snapshot
 from voyage_jobs.diagnosis.rooms import Room
 from voyage_jobs.diagnosis.snapshot import Text
-from voyage_jobs.plural import counted
 from voyage_jobs.report import eta, waits
 from voyage_jobs.report.words import ranges, span, when
 from voyage_jobs.state import batches
@@ -18,7 +19,6 @@ from voyage_jobs.state.circuits import Circuit
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.pauses import Pause, Pauses
 from voyage_jobs.state.stats import Waiting
-from voyage_jobs.states import Batch
 
 MINUTE = 60 * US
 

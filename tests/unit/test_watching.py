@@ -13,13 +13,10 @@ from pathlib import Path
 import pytest
 from world import World
 
-from voyage_jobs.clock import SystemClock
 from voyage_jobs.config.sections import SourceSettings
-from voyage_jobs.schedule import Note, Notes
-from voyage_jobs.sources.folders import folders
-from voyage_jobs.sources.rules import PathRules
-from voyage_jobs.sources.source import RootMissing
-from voyage_jobs.watching.file_events import (
+from voyage_jobs.core.clock import SystemClock
+from voyage_jobs.service.schedule import Note, Notes
+from voyage_jobs.service.watching.file_events import (
     ADDED,
     DELETED,
     MODIFIED,
@@ -27,11 +24,14 @@ from voyage_jobs.watching.file_events import (
     WatchLimitError,
     open_file_events,
 )
-from voyage_jobs.watching.news import MANY, News, judge
-from voyage_jobs.watching.settling import Settling
-from voyage_jobs.watching.silence import GRACE_S, Silence
-from voyage_jobs.watching.watcher import Watcher
-from voyage_jobs.watching.watchers import HINT, LOOK, Watchers, how_to_watch
+from voyage_jobs.service.watching.news import MANY, News, judge
+from voyage_jobs.service.watching.settling import Settling
+from voyage_jobs.service.watching.silence import GRACE_S, Silence
+from voyage_jobs.service.watching.watcher import Watcher
+from voyage_jobs.service.watching.watchers import HINT, LOOK, Watchers, how_to_watch
+from voyage_jobs.sources.folders import folders
+from voyage_jobs.sources.rules import PathRules
+from voyage_jobs.sources.source import RootMissing
 
 PATIENCE_S = 30
 NOTHING = News(worth_a_scan=False, folders=False)
@@ -285,7 +285,7 @@ def test_a_folder_that_is_missing_is_waited_for(tmp_path):
 
 
 def test_a_folder_that_goes_away_is_scanned_at_once_so_that_its_source_freezes(tmp_path, monkeypatch):
-    monkeypatch.setattr("voyage_jobs.watching.watcher.CHECK_S", 0.0)
+    monkeypatch.setattr("voyage_jobs.service.watching.watcher.CHECK_S", 0.0)
     root = tmp_path / "docs"
     root.mkdir()
     with Listener(root, events := ManyFileEvents()) as listener:
@@ -297,7 +297,7 @@ def test_a_folder_that_goes_away_is_scanned_at_once_so_that_its_source_freezes(t
 
 
 def test_a_root_that_is_another_folder_now_is_watched_anew(tmp_path, monkeypatch):
-    monkeypatch.setattr("voyage_jobs.watching.watcher.CHECK_S", 0.0)
+    monkeypatch.setattr("voyage_jobs.service.watching.watcher.CHECK_S", 0.0)
     root = tmp_path / "docs"
     root.mkdir()
     with Listener(root, events := ManyFileEvents()) as listener:
@@ -352,7 +352,7 @@ def test_a_real_name_that_is_no_text(tmp_path):
 
 LIMITED = """
 import sys
-from voyage_jobs.watching.file_events import EyeLimitError, open_eye
+from voyage_jobs.service.watching.file_events import EyeLimitError, open_eye
 try:
     open_eye(sys.argv[1:], None)
 except EyeLimitError as exc:
@@ -478,7 +478,7 @@ def test_each_source_is_watched_as_it_is_configured(tmp_path, monkeypatch):
     assert how_to_watch(source, settings)[:2] == (2, None)
     assert how_to_watch(source.model_copy(update={"watch": "poll"}), settings)[1] == 30
     assert how_to_watch(source.model_copy(update={"watch": False}), settings) is None
-    monkeypatch.setattr("voyage_jobs.lock.file_system_of", lambda path: "nfs4")
+    monkeypatch.setattr("voyage_jobs.core.lock.file_system_of", lambda path: "nfs4")
     assert how_to_watch(source, settings)[1] == 30, "events of other machines do not come"
 
 
@@ -514,7 +514,7 @@ def test_hints_come_as_notes(tmp_path):
 
 
 def test_trouble_is_logged_once_and_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("voyage_jobs.watching.watcher.RETRY_S", 0.01)
+    monkeypatch.setattr("voyage_jobs.service.watching.watcher.RETRY_S", 0.01)
     last_error = ManyFileEvents(opening=[WatchLimitError("no more")])
     with Many(last_error, last_error, ManyFileEvents()) as many:
         many.watchers.arm(settings_of(tmp_path / "docs"))
@@ -525,7 +525,7 @@ def test_trouble_is_logged_once_and_told(tmp_path, monkeypatch):
 
 
 def test_a_silent_watch_is_told_of_and_set_up_anew(tmp_path, monkeypatch):
-    monkeypatch.setattr("voyage_jobs.watching.silence.GRACE_S", 0.0)
+    monkeypatch.setattr("voyage_jobs.service.watching.silence.GRACE_S", 0.0)
     with Many(first := ManyFileEvents(), second := ManyFileEvents()) as many:
         many.watchers.arm(settings_of(tmp_path / "docs"))
         many.until_told(None)

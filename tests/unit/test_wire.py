@@ -5,8 +5,8 @@ from fuzzing import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
+from voyage_jobs.core.profile import CONTEXTUALIZED, EMBEDDINGS, Profile
 from voyage_jobs.errors import BadAnswerError
-from voyage_jobs.profile import CONTEXTUALIZED, EMBEDDINGS, Profile
 from voyage_jobs.vendors.remote import METADATA_REF, JobSpec, Phase
 from voyage_jobs.vendors.voyage import wire
 

@@ -1,6 +1,6 @@
 """The log of the library: the standard module's logger `voyage_jobs`, silent until the program says who is to hear it.
 
-The command line logs through structlog (`voyage_jobs.logs`), which configures it for the whole process; a library must
+The command line logs through structlog (`telemetry/logs.py`), which configures it for the whole process; a library must
 not. Events, fields and levels are the same, and what must not be written is masked in the same way.
 """
 
@@ -10,8 +10,8 @@ import json
 import logging
 from typing import Any
 
-from voyage_jobs.observe import current_ref
-from voyage_jobs.redact import clean_fields
+from voyage_jobs.core.observe import current_ref
+from voyage_jobs.core.redact import clean_fields
 
 NAME = "voyage_jobs"
 logging.getLogger(NAME).addHandler(logging.NullHandler())

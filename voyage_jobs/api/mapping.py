@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.api import results
 from voyage_jobs.items.item import ITEM_KEY
-from voyage_jobs.outcome import summary
 from voyage_jobs.report.batches import batch_as_dict
+from voyage_jobs.service.outcome import summary
 from voyage_jobs.vendors.tokenizer import ESTIMATE
 
 if TYPE_CHECKING:
     from voyage_jobs.config.settings import Settings
     from voyage_jobs.report.search import Hit
-    from voyage_jobs.sync import Outcome
+    from voyage_jobs.service.sync import Outcome
 
 Report = Mapping[str, Any]
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from voyage_jobs.api import results
-from voyage_jobs.bounds import MOST
-from voyage_jobs.clock import US, Clock, SystemClock, now_us
 from voyage_jobs.config.item_sources import is_item_source, item_source, with_item_sources
 from voyage_jobs.config.key import FILE_VARIABLE, KeySource
 from voyage_jobs.config.load import load_settings, settings_of_values
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.bounds import MOST
+from voyage_jobs.core.clock import US, Clock, SystemClock, now_us
+from voyage_jobs.core.redact import remember
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.redact import remember
 
 if TYPE_CHECKING:
     import httpx
@@ -176,8 +176,8 @@ class Project:
         """
         from voyage_jobs.api import mapping
         from voyage_jobs.api.log import LibraryLog
-        from voyage_jobs.once import sync_once
-        from voyage_jobs.signals import Signals
+        from voyage_jobs.service.once import sync_once
+        from voyage_jobs.service.signals import Signals
         from voyage_jobs.steps.context import no_progress
 
         _demand_whole("max_inputs", max_inputs, 1)

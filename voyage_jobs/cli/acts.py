@@ -14,7 +14,7 @@ import click
 from voyage_jobs.cli.context import json_option, settings_of, start_logging
 from voyage_jobs.cli.exits import ExitCode
 from voyage_jobs.cli.output import number
-from voyage_jobs.plural import counted
+from voyage_jobs.core.plural import counted
 
 _SYNC = " `voyage-jobs sync` goes on with it."
 
@@ -178,10 +178,10 @@ def carry_out(
     as_json: bool,
 ) -> int:
     """Have an act carried out, here or by the process at work, and tell what came of it (`told` puts it in words)."""
-    from voyage_jobs.ask import ask
     from voyage_jobs.cli.output import emit_json, printable
-    from voyage_jobs.clock import SystemClock
-    from voyage_jobs.logs import get_logger
+    from voyage_jobs.core.clock import SystemClock
+    from voyage_jobs.service.ask import ask
+    from voyage_jobs.telemetry.logs import get_logger
 
     settings = settings_of(ctx)
     start_logging(ctx, "error")

@@ -9,7 +9,7 @@ import click
 
 from voyage_jobs.cli.context import json_option, settings_of, start_logging
 from voyage_jobs.cli.exits import ExitCode
-from voyage_jobs.plural import counted
+from voyage_jobs.core.plural import counted
 
 
 @click.command()
@@ -23,9 +23,9 @@ def backup(ctx: click.Context, folder: Path, with_table: bool, as_json: bool) ->
     On the same file system the vectors become hard links and take no space. Ends with 3 if a file of vectors is
     missing or damaged: the rest is backed up.
     """
-    from voyage_jobs.backup import backup as make
     from voyage_jobs.cli.output import progress
-    from voyage_jobs.clock import SystemClock
+    from voyage_jobs.core.clock import SystemClock
+    from voyage_jobs.maintenance.backup import backup as make
 
     with progress() as bar:
         report = make(settings_of(ctx), SystemClock(), folder, with_table=with_table, progress=bar)
@@ -44,8 +44,8 @@ def restore(ctx: click.Context, folder: Path, as_json: bool) -> ExitCode:
     continues. Never let two copies of one data folder work at the same time.
     """
     from voyage_jobs.cli.output import progress
-    from voyage_jobs.clock import SystemClock
-    from voyage_jobs.restore import restore as put_back
+    from voyage_jobs.core.clock import SystemClock
+    from voyage_jobs.maintenance.restore import restore as put_back
 
     settings = settings_of(ctx)
     start_logging(ctx, "error")
@@ -82,7 +82,7 @@ def export(
 ) -> None:
     """Write every row of the table, as of one moment, to a Parquet file (zstd)."""
     from voyage_jobs.cli.output import emit_json, printable, progress, size
-    from voyage_jobs.export import export as write
+    from voyage_jobs.maintenance.export import export as write
 
     with progress() as bar:
         done = write(settings_of(ctx), path, source=source, vectors=not no_vectors, force=force, progress=bar)

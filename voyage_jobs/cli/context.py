@@ -66,7 +66,7 @@ def load_again(ctx: click.Context) -> Settings:
 
 def start_logging(ctx: click.Context, level: str | None = None) -> None:
     """Log as the settings say, or from `level` up; `-v` logs everything. Commands that do work call this."""
-    from voyage_jobs.logs import configure
+    from voyage_jobs.telemetry.logs import configure
 
     logging = settings_of(ctx).logging
     if frame_of(ctx).verbose:

@@ -13,8 +13,8 @@ import click
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of
 from voyage_jobs.cli.exits import ExitCode
-from voyage_jobs.clock import US, SystemClock
-from voyage_jobs.plural import counted
+from voyage_jobs.core.clock import US, SystemClock
+from voyage_jobs.core.plural import counted
 
 _BY = ("day", "source", "model", "batch")
 _BAR_WIDTH = 12

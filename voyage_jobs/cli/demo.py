@@ -29,7 +29,7 @@ def demo(docs: Path | None, keep: Path | None, fast: bool) -> None:
     move that sends nothing, and the bill: on a simulated Voyage API with a ledger, with the real commands. Everything
     that is claimed is checked; if something is not true, it says so and ends with exit code 1.
     """
-    from voyage_jobs.clock import SystemClock
+    from voyage_jobs.core.clock import SystemClock
     from voyage_jobs.demo.acts import perform
 
     perform(docs, keep, sys.stdout, SystemClock(), fast=fast)

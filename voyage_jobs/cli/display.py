@@ -52,8 +52,8 @@ class Display:
 
     def waiting(self, rest: Remaining, now: int) -> None:
         """Nothing to do but to wait for these jobs; bars of steps that are over go."""
-        from voyage_jobs.clock import US
-        from voyage_jobs.sync import deadline_s
+        from voyage_jobs.core.clock import US
+        from voyage_jobs.service.sync import deadline_s
 
         for what in [what for what in self._tasks if what != _JOBS]:
             self._bars.remove_task(self._tasks.pop(what))

@@ -11,7 +11,7 @@ from voyage_jobs.cli.context import json_option, settings_of
 from voyage_jobs.errors import ConfigError
 
 if TYPE_CHECKING:
-    from voyage_jobs.doctor.check import Check
+    from voyage_jobs.maintenance.doctor.check import Check
 
 _MARKS = {"good": ("ok", "green"), "bad": ("BAD", "red"), "note": ("-", None)}
 
@@ -31,8 +31,8 @@ def doctor(ctx: click.Context, probe: bool, as_json: bool) -> int:
                 3  something else is bad
                 5  Voyage refuses the key
     """
-    from voyage_jobs.clock import SystemClock, iso, now_us
-    from voyage_jobs.doctor.check import Verdict, exit_code, told
+    from voyage_jobs.core.clock import SystemClock, iso, now_us
+    from voyage_jobs.maintenance.doctor.check import Verdict, exit_code, told
 
     clock = SystemClock()
     checks: list[Check] = []
@@ -41,7 +41,7 @@ def doctor(ctx: click.Context, probe: bool, as_json: bool) -> int:
     except ConfigError as exc:
         found: Iterable[Check] = [told("configuration", exc)]
     else:
-        from voyage_jobs.doctor.examine import examine
+        from voyage_jobs.maintenance.doctor.examine import examine
 
         found = examine(settings, clock, probe=probe)
     for check in found:
@@ -66,7 +66,7 @@ def doctor(ctx: click.Context, probe: bool, as_json: bool) -> int:
 
 def _show(check: Check) -> None:
     from voyage_jobs.cli.output import printable
-    from voyage_jobs.redact import redact
+    from voyage_jobs.core.redact import redact
 
     mark, colour = _MARKS[str(check.verdict)]
     lines = [printable(line) for line in redact(check.why).splitlines()]

@@ -18,9 +18,9 @@ from collections.abc import Callable
 import click
 
 from voyage_jobs.cli.context import Frame
+from voyage_jobs.core.exit_codes import MEANINGS, ExitCode
+from voyage_jobs.core.redact import redact
 from voyage_jobs.errors import VoyageJobsError
-from voyage_jobs.exit_codes import MEANINGS, ExitCode
-from voyage_jobs.redact import redact
 
 __all__ = ["BROKEN_PIPE", "INTERRUPTED", "MEANINGS", "ExitCode", "run_command"]
 
@@ -56,7 +56,7 @@ def _and_its_log(call: Callable[[], object]) -> object:
     try:
         return call()
     finally:
-        logs = sys.modules.get("voyage_jobs.logs")  # no log was begun otherwise
+        logs = sys.modules.get("voyage_jobs.telemetry.logs")  # no log was begun otherwise
         if logs is not None:
             logs.tell_repeats(all_of_them=True)
 

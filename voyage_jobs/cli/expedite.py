@@ -12,7 +12,7 @@ import click
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of, start_logging
 from voyage_jobs.cli.exits import ExitCode
-from voyage_jobs.plural import counted
+from voyage_jobs.core.plural import counted
 
 if TYPE_CHECKING:
     from voyage_jobs.config import Settings
@@ -56,9 +56,9 @@ def expedite(
                 5  the vendor refuses the key or the account
               130  stopped by Ctrl-C, 143 by SIGTERM
     """
-    from voyage_jobs.clock import SystemClock
+    from voyage_jobs.core.clock import SystemClock
     from voyage_jobs.report.expedite import preview
-    from voyage_jobs.signals import EXIT_BASE
+    from voyage_jobs.service.signals import EXIT_BASE
 
     settings, clock = settings_of(ctx), SystemClock()
     told = preview(settings, clock, path, source, also_in_flight=also_in_flight)
@@ -151,11 +151,11 @@ def _carry_out(
     settings: Settings, clock: Any, told: dict[str, Any], *, also_in_flight: bool
 ) -> tuple[dict[str, Any] | None, int | None]:
     """What came of it (None: it goes on elsewhere), and the signal that ended the waiting."""
-    from voyage_jobs.ask import Leisure, ask
     from voyage_jobs.cli.acts import who
-    from voyage_jobs.clock import now_us
-    from voyage_jobs.logs import get_logger
-    from voyage_jobs.signals import Signals
+    from voyage_jobs.core.clock import now_us
+    from voyage_jobs.service.ask import Leisure, ask
+    from voyage_jobs.service.signals import Signals
+    from voyage_jobs.telemetry.logs import get_logger
 
     order = clock.token()
     arguments = {

@@ -9,7 +9,7 @@ import click
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of, short_lived
 from voyage_jobs.cli.numbers import MOST_SHOWN, Whole
-from voyage_jobs.clock import US, SystemClock, moment
+from voyage_jobs.core.clock import US, SystemClock, moment
 
 if TYPE_CHECKING:
     from voyage_jobs.explain.record import History

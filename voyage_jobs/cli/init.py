@@ -45,7 +45,7 @@ def init(path: Path, folders: tuple[Path, ...], force: bool, as_json: bool) -> N
     """
     from voyage_jobs.config import KeySource, parse_settings
     from voyage_jobs.config.example import example_with
-    from voyage_jobs.durable import writing
+    from voyage_jobs.core.durable import writing
 
     path = Path(os.path.abspath(os.path.expanduser(path)))
     if path.exists() and not force:

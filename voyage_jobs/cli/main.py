@@ -16,9 +16,9 @@ from typing import NamedTuple
 import click
 from click.shell_completion import CompletionItem
 
-from voyage_jobs import crash
 from voyage_jobs.cli.context import Frame
 from voyage_jobs.cli.exits import MEANINGS, run_command
+from voyage_jobs.core import crash
 from voyage_jobs.version import __version__
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from voyage_jobs.cli.exits import ExitCode
-from voyage_jobs.clock import Clock
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.durable import writing
+from voyage_jobs.core.clock import Clock
+from voyage_jobs.core.durable import writing
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.metrics.state import StateCollector
-from voyage_jobs.metrics.text import Metrics
+from voyage_jobs.telemetry.metrics.state import StateCollector
+from voyage_jobs.telemetry.metrics.text import Metrics
 
 
 def metrics(settings: Settings, clock: Clock, out: Path | None) -> ExitCode:

@@ -56,13 +56,13 @@ def notify(ctx: click.Context, test: bool, event: str | None, as_json: bool) -> 
 
 
 def _test(settings: Settings, event: str, as_json: bool) -> ExitCode:
-    from voyage_jobs.clock import SystemClock, now_us
+    from voyage_jobs.core.clock import SystemClock, now_us
+    from voyage_jobs.core.redact import redact
     from voyage_jobs.errors import ConfigError
     from voyage_jobs.notify.delivery import attempt
     from voyage_jobs.notify.message import message, sample
     from voyage_jobs.notify.notifier import sinks_of
     from voyage_jobs.notify.sinks import PingSink
-    from voyage_jobs.redact import redact
 
     clock, wanted = SystemClock(), settings.notify
     settings.demand_notify_secret()
@@ -101,7 +101,7 @@ def _show_try(result: dict[str, Any]) -> None:
 
 
 def _report(settings: Settings) -> dict[str, Any]:
-    from voyage_jobs.clock import iso
+    from voyage_jobs.core.clock import iso
     from voyage_jobs.errors import StateError
     from voyage_jobs.state import notices
     from voyage_jobs.state.door import open_state

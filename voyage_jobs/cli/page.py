@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from voyage_jobs.clock import Clock
     from voyage_jobs.config import Settings
-    from voyage_jobs.daemon import Page
-    from voyage_jobs.observe import Observer
+    from voyage_jobs.core.clock import Clock
+    from voyage_jobs.core.observe import Observer
+    from voyage_jobs.service.daemon import Page
 
 
 @contextlib.contextmanager
@@ -20,10 +20,10 @@ def page_of(settings: Settings, clock: Clock, log: Any) -> Iterator[tuple[Page |
         yield None, []
         return
     from voyage_jobs.config.address import Address
-    from voyage_jobs.daemon import Page
-    from voyage_jobs.metrics.recorder import Recorder
     from voyage_jobs.server.door import Door
     from voyage_jobs.server.ready import OwnReadiness
+    from voyage_jobs.service.daemon import Page
+    from voyage_jobs.telemetry.metrics.recorder import Recorder
 
     ready, recorder = OwnReadiness(), Recorder(clock)
     address = Address.parse(settings.server.listen)

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from voyage_jobs.bounds import LONGEST_S
 from voyage_jobs.cli.acts import carry_out
 from voyage_jobs.cli.context import json_option
-from voyage_jobs.plural import counted
+from voyage_jobs.core.bounds import LONGEST_S
+from voyage_jobs.core.plural import counted
 
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd])")

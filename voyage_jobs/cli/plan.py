@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from voyage_jobs.bounds import MOST
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of
 from voyage_jobs.cli.numbers import Whole
-from voyage_jobs.clock import SystemClock
-from voyage_jobs.plural import counted
+from voyage_jobs.core.bounds import MOST
+from voyage_jobs.core.clock import SystemClock
+from voyage_jobs.core.plural import counted
 from voyage_jobs.vendors.tokenizer import ESTIMATE
 
 

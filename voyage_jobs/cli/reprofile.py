@@ -10,7 +10,7 @@ import click
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of, start_logging
 from voyage_jobs.cli.exits import ExitCode
-from voyage_jobs.plural import counted
+from voyage_jobs.core.plural import counted
 
 if TYPE_CHECKING:
     from voyage_jobs.config import Settings
@@ -82,7 +82,7 @@ def _begin(ctx: click.Context, settings: Settings, yes: bool, as_json: bool) -> 
 
 
 def _look(settings: Settings) -> Vectors:
-    from voyage_jobs.clock import SystemClock, now_us
+    from voyage_jobs.core.clock import SystemClock, now_us
     from voyage_jobs.diagnosis.rebuild import look
     from voyage_jobs.state.door import open_state
 
@@ -92,10 +92,10 @@ def _look(settings: Settings) -> Vectors:
 
 def _ask(ctx: click.Context, settings: Settings, arguments: dict[str, object]) -> dict[str, Any]:
     """Have it done, here or by the process at work."""
-    from voyage_jobs.ask import ask
     from voyage_jobs.cli.acts import who
-    from voyage_jobs.clock import SystemClock
-    from voyage_jobs.logs import get_logger
+    from voyage_jobs.core.clock import SystemClock
+    from voyage_jobs.service.ask import ask
+    from voyage_jobs.telemetry.logs import get_logger
 
     start_logging(ctx, "error")
     reply = ask(settings, SystemClock(), get_logger(), "reprofile", arguments, who())
@@ -111,7 +111,7 @@ def _ask(ctx: click.Context, settings: Settings, arguments: dict[str, object]) -
 
 def _confirmed(settings: Settings, found: Vectors, as_json: bool) -> bool:
     """Say what it costs, and ask where there is somebody to ask."""
-    from voyage_jobs.clock import SystemClock
+    from voyage_jobs.core.clock import SystemClock
     from voyage_jobs.diagnosis.rebuild import as_dict
     from voyage_jobs.planning.plan import plan
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from voyage_jobs.bounds import LONGEST_S, MOST, MOST_USD
 from voyage_jobs.cli.context import (
     frame_of,
     json_option,
@@ -18,7 +17,8 @@ from voyage_jobs.cli.context import (
     start_logging,
 )
 from voyage_jobs.cli.numbers import Finite, Whole
-from voyage_jobs.plural import counted
+from voyage_jobs.core.bounds import LONGEST_S, MOST, MOST_USD
+from voyage_jobs.core.plural import counted
 
 if TYPE_CHECKING:
     from voyage_jobs.config import Settings
@@ -85,12 +85,12 @@ def sync(
               130  stopped by Ctrl-C, 143 by SIGTERM
     """
     from voyage_jobs.cli.display import Display
-    from voyage_jobs.clock import SystemClock, now_us
-    from voyage_jobs.logs import get_logger
-    from voyage_jobs.once import sync_once
-    from voyage_jobs.outcome import exit_code, summary
+    from voyage_jobs.core.clock import SystemClock, now_us
     from voyage_jobs.planning.file import read_plan
-    from voyage_jobs.signals import Signals
+    from voyage_jobs.service.once import sync_once
+    from voyage_jobs.service.outcome import exit_code, summary
+    from voyage_jobs.service.signals import Signals
+    from voyage_jobs.telemetry.logs import get_logger
 
     if plan_file is not None and max_inputs is not None:
         raise click.UsageError("--max-inputs belongs to `plan --out`: a plan is carried out as it is.")
@@ -130,14 +130,14 @@ def run(ctx: click.Context) -> None:
     next start. Ctrl-C twice: end at once (130). SIGHUP: read the configuration again. A kill at any moment does no
     harm.
     """
-    from voyage_jobs import daemon
     from voyage_jobs.cli.page import page_of
-    from voyage_jobs.clock import SystemClock
-    from voyage_jobs.logs import get_logger
-    from voyage_jobs.observe import together
-    from voyage_jobs.signals import Signals
-    from voyage_jobs.systemd import Manager
-    from voyage_jobs.tracing import tracing
+    from voyage_jobs.core.clock import SystemClock
+    from voyage_jobs.core.observe import together
+    from voyage_jobs.service import daemon
+    from voyage_jobs.service.signals import Signals
+    from voyage_jobs.service.systemd import Manager
+    from voyage_jobs.telemetry.logs import get_logger
+    from voyage_jobs.telemetry.tracing import tracing
 
     settings = settings_of(ctx)
     settings.demand_secrets()

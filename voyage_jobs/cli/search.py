@@ -10,7 +10,7 @@ import click
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of
 from voyage_jobs.cli.numbers import Whole
-from voyage_jobs.clock import SystemClock
+from voyage_jobs.core.clock import SystemClock
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from voyage_jobs.cli.context import settings_of, start_logging
-from voyage_jobs.clock import SystemClock
+from voyage_jobs.core.clock import SystemClock
 
 _DEFAULT = "127.0.0.1:8765"
 _PATIENCE_S = 30.0
@@ -27,10 +27,10 @@ def serve(ctx: click.Context, listen: str | None) -> None:
     """
     from voyage_jobs.config.address import Address
     from voyage_jobs.errors import ConfigError
-    from voyage_jobs.logs import get_logger
     from voyage_jobs.server.door import Door
     from voyage_jobs.server.ready import OthersReadiness
-    from voyage_jobs.signals import Signals
+    from voyage_jobs.service.signals import Signals
+    from voyage_jobs.telemetry.logs import get_logger
 
     settings, clock = settings_of(ctx), SystemClock()
     try:

@@ -18,7 +18,7 @@ from voyage_jobs.errors import ConfigError
 
 if TYPE_CHECKING:
     from voyage_jobs.config import Settings
-    from voyage_jobs.unit import Unit
+    from voyage_jobs.service.unit import Unit
 
 _SYSTEM = Path("/etc/systemd/system")
 
@@ -67,7 +67,7 @@ def install_service(
     The unit has a tight sandbox and systemd's watchdog, and restarts after a failure. Nothing is started or enabled:
     the commands for that are printed with it. The API key is never in the unit.
     """
-    from voyage_jobs.unit import template_text
+    from voyage_jobs.service.unit import template_text
 
     if template:
         click.echo(template_text(), nl=False)
@@ -97,7 +97,7 @@ def install_service(
 def unit_for(settings: Settings, *, of_user: bool, run_as: str | None, key_file: Path | None) -> Unit:
     """The unit that fits these settings and this installation. `ConfigError` if they cannot be had by a service."""
     from voyage_jobs.config.environment import setting_variables
-    from voyage_jobs.unit import NAME, Unit, is_below
+    from voyage_jobs.service.unit import NAME, Unit, is_below
 
     config = settings.origin
     if config is None:
@@ -164,7 +164,7 @@ def next_steps(unit: Unit, path: Path, *, written: bool) -> list[str]:
 
 
 def _write(path: Path, text: str, force: bool) -> None:
-    from voyage_jobs.durable import writing
+    from voyage_jobs.core.durable import writing
 
     if path.exists() and path.read_text(errors="replace") != text and not force:
         raise ConfigError(
@@ -233,7 +233,7 @@ def _exists(user: str) -> bool:
 
 def systemd_version() -> int:
     """The version of systemd on this machine; where there is none, one that knows everything in the unit."""
-    from voyage_jobs.unit import GROWING_DELAY_SINCE
+    from voyage_jobs.service.unit import GROWING_DELAY_SINCE
 
     systemctl = shutil.which("systemctl")
     if systemctl is None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
-from voyage_jobs.bounds import LONGEST_S
 from voyage_jobs.cli.context import json_option
 from voyage_jobs.cli.numbers import Finite, Whole
+from voyage_jobs.core.bounds import LONGEST_S
+from voyage_jobs.core.redact import is_key
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.redact import is_key
 
 _ANY_KEY = "simulated"
 
@@ -78,7 +78,7 @@ def simulate(
     It has files, batches, embeddings, contextualized embeddings and rerank. A search in its results makes sense, but
     they are worth nothing elsewhere: keep them in a data folder of their own, as the printed lines do.
     """
-    from voyage_jobs.clock import SystemClock
+    from voyage_jobs.core.clock import SystemClock
     from voyage_jobs.simulator import FaultScript, Options, Simulator
     from voyage_jobs.simulator.server import serve
     from voyage_jobs.simulator.tokens import tokens_of

@@ -15,11 +15,11 @@ from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of, short_lived
 from voyage_jobs.cli.exits import ExitCode
 from voyage_jobs.cli.numbers import MOST_SHOWN, Finite, Whole
-from voyage_jobs.clock import SystemClock
+from voyage_jobs.core.clock import SystemClock
 
 if TYPE_CHECKING:
-    from voyage_jobs.clock import Clock
     from voyage_jobs.config import Settings
+    from voyage_jobs.core.clock import Clock
     from voyage_jobs.diagnosis.blocker import Blocker
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.cli.output import duration, number, printable, table, usd
-from voyage_jobs.plural import counted
+from voyage_jobs.core.plural import counted
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType

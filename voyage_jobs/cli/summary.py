@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from voyage_jobs.cli import output
-from voyage_jobs.clock import Clock
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.clock import Clock
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.report.markdown import page
 from voyage_jobs.report.status import status

@@ -25,9 +25,9 @@ def fetch_tokenizer(ctx: click.Context, as_json: bool, hub: str | None) -> None:
     Voyage publishes it on the Hugging Face hub as voyageai/MODEL; it is kept in data_dir. No key is sent. `plan` counts
     by it at once, a running daemon from its next start or SIGHUP on; what waits to be sent is then counted again.
     """
-    from voyage_jobs import private
     from voyage_jobs.config.provider import vendor_of
-    from voyage_jobs.lock import make_data_dir
+    from voyage_jobs.core import private
+    from voyage_jobs.core.lock import make_data_dir
 
     settings = settings_of(ctx)
     if settings.voyage.tokenizer:

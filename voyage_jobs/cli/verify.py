@@ -8,7 +8,7 @@ import click
 
 from voyage_jobs.cli.context import json_option, settings_of, start_logging
 from voyage_jobs.cli.exits import ExitCode
-from voyage_jobs.plural import counted
+from voyage_jobs.core.plural import counted
 
 
 @click.command()
@@ -32,14 +32,14 @@ def verify(
                 4  --repair, and another process is running
                 6  something differs that only you can repair
     """
-    from voyage_jobs.audit.repair import compare, foretell, verify_and_repair
-    from voyage_jobs.audit.verify import Scope, report
-    from voyage_jobs.audit.verify import verify as audit
     from voyage_jobs.cli.output import emit_json, progress
-    from voyage_jobs.clock import SystemClock
     from voyage_jobs.config.prices import batch_price
-    from voyage_jobs.logs import get_logger
+    from voyage_jobs.core.clock import SystemClock
+    from voyage_jobs.maintenance.audit.repair import compare, foretell, verify_and_repair
+    from voyage_jobs.maintenance.audit.verify import Scope, report
+    from voyage_jobs.maintenance.audit.verify import verify as audit
     from voyage_jobs.state.door import open_state
+    from voyage_jobs.telemetry.logs import get_logger
 
     if dry_run and not repair:
         raise click.UsageError("--dry-run goes with --repair.")

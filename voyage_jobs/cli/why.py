@@ -6,7 +6,7 @@ import click
 
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of, short_lived
-from voyage_jobs.clock import SystemClock, now_us
+from voyage_jobs.core.clock import SystemClock, now_us
 
 
 @click.command()

@@ -19,7 +19,7 @@ from pydantic_settings import EnvSettingsSource, SettingsError
 from voyage_jobs.config import find, page_token
 from voyage_jobs.config.problems import Loc, is_secret_name, section_by_name, section_of
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.redact import redact
+from voyage_jobs.core.redact import redact
 
 ENV_PREFIX = "VOYAGE_JOBS_"
 ENV_DELIMITER = "__"

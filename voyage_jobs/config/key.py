@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from voyage_jobs.core.redact import remember
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.redact import remember
 
 VARIABLE = "VOYAGE_API_KEY"
 FILE_VARIABLE = "VOYAGE_API_KEY_FILE"

@@ -26,9 +26,9 @@ from voyage_jobs.config.page_token import PageToken
 from voyage_jobs.config.problems import Loc, Problem, from_pydantic
 from voyage_jobs.config.secret import SecretSource
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.redact import remember
+from voyage_jobs.core.toml_text import has_longer_keys
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.redact import remember
-from voyage_jobs.toml_text import has_longer_keys
 
 _MOST_KEY_PARTS = 32
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from voyage_jobs.core.redact import remember
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.redact import remember
 
 VARIABLE = "VOYAGE_JOBS_SERVER_TOKEN"
 FILE_VARIABLE = "VOYAGE_JOBS_SERVER_TOKEN_FILE"

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from voyage_jobs.redact import MASK, is_key, redact
+from voyage_jobs.core.redact import MASK, is_key, redact
 
 Loc = tuple[int | str, ...]
 UNSET: Any = object()

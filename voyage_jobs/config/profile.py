@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.profile import Profile
+from voyage_jobs.core.profile import Profile
 
 
 def profile_of(settings: Settings) -> Profile:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voyage_jobs.clock import Clock
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.observe import NOBODY, Observer
+from voyage_jobs.core.clock import Clock
+from voyage_jobs.core.observe import NOBODY, Observer
 from voyage_jobs.vendors.base import Access, Client, Vendor
 from voyage_jobs.vendors.registry import by_type
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from voyage_jobs.core.redact import remember
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.redact import remember
 
 _DOCKER_SECRETS = Path("/run/secrets")
 _MAX_BYTES = 4096

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from voyage_jobs.bounds import LONGEST_S, MOST, MOST_USD
+from voyage_jobs.core.bounds import LONGEST_S, MOST, MOST_USD
 from voyage_jobs.vendors.registry import VENDORS, by_type
 
 DEFAULT_MODEL = "voyage-4"

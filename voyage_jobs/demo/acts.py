@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import TextIO
 
-from voyage_jobs.clock import Clock
+from voyage_jobs.core.clock import Clock
 from voyage_jobs.demo import documents
 from voyage_jobs.demo.narrator import DemoError, Narrator
 from voyage_jobs.demo.stage import CONFIG_NAME, KEY, Stage, set_up

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from voyage_jobs.clock import Clock
+from voyage_jobs.core.clock import Clock
 from voyage_jobs.demo.narrator import DemoError, Narrator
 from voyage_jobs.demo.stage import Stage
 from voyage_jobs.report.status import status

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from voyage_jobs.clock import iso
+from voyage_jobs.core.clock import iso
 
 Severity = Literal["problem", "info", "wait"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from voyage_jobs.clock import iso
+from voyage_jobs.core.clock import iso
 from voyage_jobs.diagnosis.blocker import CALLS, CREATE, WRITES, Blocker, Mover
 from voyage_jobs.diagnosis.snapshot import Gate, Moment
 from voyage_jobs.state import circuits

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from voyage_jobs.clock import US, iso
+from voyage_jobs.core.clock import US, iso
+from voyage_jobs.core.plural import counted
+from voyage_jobs.core.states import BEFORE_THE_JOB, UNFINISHED, Batch
 from voyage_jobs.diagnosis import set_back_words
 from voyage_jobs.diagnosis.blocker import (
     ASSEMBLE,
@@ -20,12 +22,10 @@ from voyage_jobs.diagnosis.blocker import (
 from voyage_jobs.diagnosis.circuits import PASSING_FAILURES
 from voyage_jobs.diagnosis.entry import Blockers, Cause, Say, entered_in
 from voyage_jobs.diagnosis.snapshot import Facts, Gate, Moment
-from voyage_jobs.plural import counted
 from voyage_jobs.sources import names
 from voyage_jobs.state.batches import UNUSABLE, BatchRow
 from voyage_jobs.state.engine import SAFE_LIBRARY, library_is_safe, library_version
 from voyage_jobs.state.sources import NOT_CONFIGURED
-from voyage_jobs.states import BEFORE_THE_JOB, UNFINISHED, Batch
 from voyage_jobs.vendors.remote import Phase
 
 HEARTBEAT_OLD_S = 600

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from voyage_jobs.clock import US, iso
 from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.profile import Profile
+from voyage_jobs.core.clock import US, iso
+from voyage_jobs.core.profile import Profile
+from voyage_jobs.core.states import UNFINISHED
 from voyage_jobs.state import batches, foresight, ledger, previous_table, rebuild
 from voyage_jobs.state.previous_table import Previous
 from voyage_jobs.state.rebuild import Build, Progress, Spent
 from voyage_jobs.state.story import View
-from voyage_jobs.states import UNFINISHED
 
 _HISTORY = 200  # batches by which the finish is foretold
 _PATHS = 20

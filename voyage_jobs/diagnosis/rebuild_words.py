@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from voyage_jobs.plural import counted
-from voyage_jobs.profile import Profile
+from voyage_jobs.core.plural import counted
+from voyage_jobs.core.profile import Profile
 from voyage_jobs.state.rebuild import Build, Progress
 
 CHANGED_HINT = (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from voyage_jobs.clock import US, iso
+from voyage_jobs.core.clock import US, iso
+from voyage_jobs.core.plural import counted
+from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.diagnosis import circuits
 from voyage_jobs.diagnosis import rebuild_words as words
 from voyage_jobs.diagnosis.blocker import (
@@ -17,12 +19,10 @@ from voyage_jobs.diagnosis.blocker import (
 from voyage_jobs.diagnosis.entry import Blockers, Cause, Say, entered_in
 from voyage_jobs.diagnosis.rebuild import Vectors
 from voyage_jobs.diagnosis.snapshot import Facts, Gate, Moment
-from voyage_jobs.plural import counted
 from voyage_jobs.state import circuits as circuit_store
 from voyage_jobs.state.batches import SEND_REFUSED, UNUSABLE
 from voyage_jobs.state.last_errors import FATAL
 from voyage_jobs.state.pauses import EVERYTHING, SENDING
-from voyage_jobs.states import BEFORE_THE_JOB, Batch
 
 MOST_HELD_UP = 4
 ONE_MORE_S = 3_600.0

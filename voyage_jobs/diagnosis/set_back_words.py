@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from voyage_jobs.clock import iso
-from voyage_jobs.plural import counted
+from voyage_jobs.core.clock import iso
+from voyage_jobs.core.plural import counted
 from voyage_jobs.state import setback
 from voyage_jobs.state.setback import SetBack
 

@@ -11,19 +11,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from voyage_jobs import lock
 from voyage_jobs import table as published
-from voyage_jobs.clock import US, Clock, now_us
 from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.profile import profile_of, with_profile
 from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core import lock
+from voyage_jobs.core.clock import US, Clock, now_us
+from voyage_jobs.core.profile import Profile
+from voyage_jobs.core.states import BEFORE_THE_JOB, UNFINISHED, Batch
 from voyage_jobs.diagnosis import rebuild
 from voyage_jobs.diagnosis.rebuild import Vectors
 from voyage_jobs.diagnosis.rooms import Room
 from voyage_jobs.diagnosis.rooms import rooms as every_room
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.profile import Profile
 from voyage_jobs.state import (
     batches,
     counts,
@@ -54,7 +55,6 @@ from voyage_jobs.state.rebuild import Build, Progress
 from voyage_jobs.state.setback import SetBack
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.stats import SourceTally, Waiting
-from voyage_jobs.states import BEFORE_THE_JOB, UNFINISHED, Batch
 from voyage_jobs.vendors.base import Vendor
 
 if TYPE_CHECKING:

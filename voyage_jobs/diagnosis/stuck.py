@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from voyage_jobs.clock import US, iso
+from voyage_jobs.core.clock import US, iso
+from voyage_jobs.core.plural import counted
+from voyage_jobs.core.states import Batch
 from voyage_jobs.diagnosis.blocker import EVERY_STEP, RECONCILE, SENDING, SUBMIT, Blocker, Mover, keeping
 from voyage_jobs.diagnosis.conditions import DEADLINE_GRACE_S, MOVED_ON_BY, has_unknown_status
 from voyage_jobs.diagnosis.snapshot import Facts
-from voyage_jobs.plural import counted
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.states import Batch
 
 STUCK_S = 3_600  # in a state that takes minutes
 OVERDUE_INTERVALS = 3

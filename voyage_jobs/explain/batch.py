@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 
-from voyage_jobs.clock import iso
+from voyage_jobs.core.clock import iso
+from voyage_jobs.core.states import Batch, Embedding
 from voyage_jobs.diagnosis.snapshot import OPEN
 from voyage_jobs.explain.record import STANDS, History, batch_move
 from voyage_jobs.report.batches import batch_as_dict
@@ -15,7 +16,6 @@ from voyage_jobs.state import batches, ledger, story
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.embeddings import OUTCOME_WORDS
 from voyage_jobs.state.story import View, line_as_dict
-from voyage_jobs.states import Batch, Embedding
 
 MOST_LINES = 20
 MOST_USES = 20

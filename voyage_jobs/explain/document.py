@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from voyage_jobs.clock import iso
+from voyage_jobs.core.clock import iso
+from voyage_jobs.core.plural import counted
+from voyage_jobs.core.profile import chunk_id, document_key
+from voyage_jobs.core.states import Document, Embedding, Version
 from voyage_jobs.explain.record import STANDS, History, Moment
-from voyage_jobs.plural import counted
-from voyage_jobs.profile import chunk_id, document_key
 from voyage_jobs.report.find import ChunkRef
 from voyage_jobs.sources import names
 from voyage_jobs.state import orders, story
@@ -16,7 +17,6 @@ from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.embeddings import OUTCOME_WORDS, SUCCESS
 from voyage_jobs.state.story import ChunkStory, Move, VersionStory, View, line_as_dict
-from voyage_jobs.states import Document, Embedding, Version
 from voyage_jobs.steps.texts import read_again
 
 _DOCUMENT_MOVES = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.clock import Clock, iso, now_us
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.explain.batch import of_batch, of_embedding
 from voyage_jobs.explain.document import of_chunk, of_document

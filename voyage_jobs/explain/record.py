@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from voyage_jobs.clock import US, moment
+from voyage_jobs.core.clock import US, moment
+from voyage_jobs.core.states import Embedding
 from voyage_jobs.diagnosis.snapshot import OPEN
 from voyage_jobs.state import batches, story
 from voyage_jobs.state.story import Move, View
-from voyage_jobs.states import Embedding
 
 STANDS = {
     Embedding.WANTED: "waits to be sent",

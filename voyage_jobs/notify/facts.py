@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from voyage_jobs.clock import US
+from voyage_jobs.core.clock import US
+from voyage_jobs.core.plural import counted
 from voyage_jobs.diagnosis.blocker import Blocker, sentence
 from voyage_jobs.diagnosis.causes import blockers
 from voyage_jobs.diagnosis.snapshot import moment_of
 from voyage_jobs.notify.events import Fact
-from voyage_jobs.plural import counted
 from voyage_jobs.state import notices
 from voyage_jobs.state.backlog import Work
 from voyage_jobs.steps.context import Context

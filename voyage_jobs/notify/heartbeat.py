@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from voyage_jobs import retry
+from voyage_jobs.core import retry
 from voyage_jobs.notify.delivery import Delivered, Delivery
 from voyage_jobs.notify.events import Fact
 from voyage_jobs.notify.sinks import PingSink

@@ -7,10 +7,10 @@ from typing import Any
 
 import orjson
 
-from voyage_jobs.clock import iso
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.clock import iso
+from voyage_jobs.core.redact import redact
 from voyage_jobs.notify.events import MEANINGS, PROBLEMS, Fact
-from voyage_jobs.redact import redact
 from voyage_jobs.version import __version__
 
 

@@ -16,10 +16,10 @@ from dataclasses import asdict
 
 import orjson
 
-from voyage_jobs import retry
-from voyage_jobs.clock import US, Clock, now_us
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.crash import crash_point
+from voyage_jobs.core import retry
+from voyage_jobs.core.clock import US, Clock, now_us
+from voyage_jobs.core.crash import crash_point
 from voyage_jobs.notify import facts
 from voyage_jobs.notify.delivery import Delivered, Delivery
 from voyage_jobs.notify.events import Fact

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from voyage_jobs.clock import Clock
 from voyage_jobs.config.problems import is_secret_name
+from voyage_jobs.core.clock import Clock
+from voyage_jobs.core.redact import redact
 from voyage_jobs.errors import VoyageJobsError
-from voyage_jobs.redact import redact
 from voyage_jobs.version import __version__
 
 TIMESTAMP_HEADER = "X-Voyage-Jobs-Timestamp"

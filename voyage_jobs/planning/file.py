@@ -19,12 +19,12 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.clock import Clock, iso, now_us
+from voyage_jobs.core.profile import KEY_BYTES
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.profile import KEY_BYTES
 
 FORMAT = "voyage-jobs plan"
 VERSION = 1

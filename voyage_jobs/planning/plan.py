@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from voyage_jobs.clock import US, Clock, iso, now_us
 from voyage_jobs.config.prices import batch_price, price_of, prices_as_of, sync_price
 from voyage_jobs.config.provider import request_params, vendor_of
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.durable import writing
+from voyage_jobs.core.clock import US, Clock, iso, now_us
+from voyage_jobs.core.durable import writing
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.planning.file import PlanWriter, Sink
 from voyage_jobs.planning.input_files import InputFiles

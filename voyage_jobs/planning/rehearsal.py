@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
-from voyage_jobs.clock import Clock, now_us
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.clock import Clock, now_us
+from voyage_jobs.core.profile import Profile
+from voyage_jobs.core.states import BEFORE_THE_JOB
 from voyage_jobs.diagnosis.rooms import Room
 from voyage_jobs.diagnosis.rooms import rooms as all_rooms
 from voyage_jobs.planning.input_files import InputFiles
-from voyage_jobs.profile import Profile
 from voyage_jobs.segments import SegmentStore
 from voyage_jobs.state import batches, embeddings, foresight, pauses, rebuild, sources
 from voyage_jobs.state.batches import BatchRow
@@ -28,7 +29,6 @@ from voyage_jobs.state.door import open_state
 from voyage_jobs.state.foresight import Since
 from voyage_jobs.state.pauses import Pauses
 from voyage_jobs.state.sources import SourceRow
-from voyage_jobs.states import BEFORE_THE_JOB
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.context import Context, Progress, encoded

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from voyage_jobs.clock import iso
+from voyage_jobs.core.clock import iso
+from voyage_jobs.core.plural import counted
 from voyage_jobs.diagnosis.rebuild_words import plan_warning
 from voyage_jobs.diagnosis.rooms import Room
-from voyage_jobs.plural import counted
 from voyage_jobs.sources.files import SkipReason
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from voyage_jobs import lock
-from voyage_jobs.clock import US, Clock, now_us
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core import lock
+from voyage_jobs.core.clock import US, Clock, now_us
 from voyage_jobs.errors import StateError
 from voyage_jobs.state import meta
 from voyage_jobs.state.door import open_state

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from voyage_jobs.clock import iso
+from voyage_jobs.core.clock import iso
 from voyage_jobs.report.waits import Wait
 
 

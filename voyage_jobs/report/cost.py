@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.prices import batch_price, prices_as_of, sync_price
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.clock import Clock, iso, now_us
 from voyage_jobs.state import costs, orders
 from voyage_jobs.state.costs import Cost
 from voyage_jobs.state.door import open_state

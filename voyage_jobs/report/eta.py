@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from voyage_jobs.clock import US
+from voyage_jobs.core.clock import US
 
 
 @dataclass(frozen=True)

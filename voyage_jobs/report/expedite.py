@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.prices import batch_price, sync_price
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.clock import Clock, iso, now_us
+from voyage_jobs.core.profile import KeyMaker
 from voyage_jobs.diagnosis.rooms import rooms as all_rooms
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.profile import KeyMaker
 from voyage_jobs.report import why_file
 from voyage_jobs.report.find import OnDisk, find
 from voyage_jobs.state import counts, documents, ledger, orders, sources

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from voyage_jobs.clock import Clock, iso, now_us
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.clock import Clock, iso, now_us
 from voyage_jobs.state import stats as store
 from voyage_jobs.state.door import open_state
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.profile import KEY_BYTES
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.profile import KEY_BYTES
 from voyage_jobs.sources import names
 from voyage_jobs.state import batches, documents, story
 from voyage_jobs.state.batches import BatchRow

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from voyage_jobs.plural import counted
+from voyage_jobs.core.plural import counted
 from voyage_jobs.report.words import about
 
 if TYPE_CHECKING:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from voyage_jobs.core.plural import counted
+from voyage_jobs.core.states import UNFINISHED
 from voyage_jobs.diagnosis.blocker import shown
 from voyage_jobs.diagnosis.causes import blockers
 from voyage_jobs.diagnosis.snapshot import moment_of
-from voyage_jobs.plural import counted
-from voyage_jobs.states import UNFINISHED
 from voyage_jobs.steps.context import Context
 
 

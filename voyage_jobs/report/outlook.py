@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from voyage_jobs.clock import US, iso
+from voyage_jobs.core.clock import US, iso
+from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.diagnosis.blocker import ASSEMBLE, SUBMIT, Blocker, keeping
 from voyage_jobs.diagnosis.snapshot import Facts
 from voyage_jobs.report import eta
 from voyage_jobs.report.eta import Expected
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.states import BEFORE_THE_JOB, Batch
 
 
 def of_batch(facts: Facts, batch: BatchRow) -> Expected:

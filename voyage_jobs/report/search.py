@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from voyage_jobs.clock import Clock
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.provider import connect
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.clock import Clock
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.served import settings_of_table
+from voyage_jobs.report.served import settings_of_table
 from voyage_jobs.table import PublishedTable, exists
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from voyage_jobs.clock import iso
 from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.core.clock import iso
+from voyage_jobs.core.states import Embedding, Version
 from voyage_jobs.diagnosis.blocker import NOTHING_TO_DO
 from voyage_jobs.diagnosis.snapshot import Moment
 from voyage_jobs.report import waits, why_file
@@ -22,7 +23,6 @@ from voyage_jobs.state.embeddings import OUTCOME_WORDS
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.story import ChunkStory, VersionStory, View
 from voyage_jobs.state.versions import UNSETTLED_MTIME
-from voyage_jobs.states import Embedding, Version
 
 _LIVE = (Version.WAITING, Version.READY, Version.PUBLISHED)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from voyage_jobs.clock import US, Clock, iso, now_us
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.clock import US, Clock, iso, now_us
 from voyage_jobs.diagnosis import rebuild, stuck
 from voyage_jobs.diagnosis.blocker import Blocker, Mover, shown
 from voyage_jobs.diagnosis.causes import blockers

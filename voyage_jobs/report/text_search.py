@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from voyage_jobs.clock import Clock
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.clock import Clock
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.report.search import snippet
 from voyage_jobs.table import exists

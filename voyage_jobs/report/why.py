@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from voyage_jobs.clock import Clock, now_us
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.clock import Clock, now_us
 from voyage_jobs.diagnosis.snapshot import moment
 from voyage_jobs.errors import StateError
 from voyage_jobs.report import why_batch, why_chunk, why_document, why_file

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from voyage_jobs.clock import US
+from voyage_jobs.core.clock import US
+from voyage_jobs.core.plural import counted
+from voyage_jobs.core.states import UNFINISHED, Batch, Embedding
 from voyage_jobs.diagnosis.blocker import NOTHING_TO_DO
 from voyage_jobs.diagnosis.snapshot import Moment, Text
-from voyage_jobs.plural import counted
 from voyage_jobs.report import waits
 from voyage_jobs.report.answer import Answer, waiting
 from voyage_jobs.report.batches import batch_as_dict
@@ -19,7 +20,6 @@ from voyage_jobs.state import batches, embeddings, story
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.embeddings import OUTCOME_WORDS, SUCCESS
 from voyage_jobs.state.story import LineStory, Use, View, line_as_dict
-from voyage_jobs.states import UNFINISHED, Batch, Embedding
 
 _MOST_USES = 20
 

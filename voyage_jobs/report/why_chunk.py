@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from voyage_jobs.core.states import Document, Embedding, Version
 from voyage_jobs.diagnosis.snapshot import Moment
 from voyage_jobs.report import why_document
 from voyage_jobs.report.answer import Answer, waiting
@@ -16,7 +17,6 @@ from voyage_jobs.report.why_way import of_group
 from voyage_jobs.state import story
 from voyage_jobs.state.embeddings import SUCCESS
 from voyage_jobs.state.story import ChunkStory, View
-from voyage_jobs.states import Document, Embedding, Version
 
 
 def chunk(connection: View, moment: Moment, ref: ChunkRef) -> Answer:

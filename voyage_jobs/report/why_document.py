@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from voyage_jobs.clock import US
+from voyage_jobs.core.clock import US
+from voyage_jobs.core.plural import counted
+from voyage_jobs.core.states import Document, Embedding
 from voyage_jobs.diagnosis.blocker import NOTHING_TO_DO
 from voyage_jobs.diagnosis.snapshot import Moment
-from voyage_jobs.plural import counted
 from voyage_jobs.report import why_file
 from voyage_jobs.report.answer import Answer
 from voyage_jobs.report.standing import (
@@ -23,7 +24,6 @@ from voyage_jobs.sources import names
 from voyage_jobs.state import documents, story
 from voyage_jobs.state.documents import KEPT, DocumentRow
 from voyage_jobs.state.story import VersionStory, View
-from voyage_jobs.states import Document, Embedding
 
 
 def document(connection: View, moment: Moment, row: DocumentRow) -> Answer:

@@ -6,10 +6,10 @@ import os
 import stat
 from dataclasses import dataclass
 
-from voyage_jobs.clock import iso
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.plural import counted
+from voyage_jobs.core.clock import iso
+from voyage_jobs.core.plural import counted
 from voyage_jobs.report.find import OnDisk
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from voyage_jobs.core.plural import counted
+from voyage_jobs.core.states import Embedding, Version
 from voyage_jobs.diagnosis.snapshot import Moment, Text
-from voyage_jobs.plural import counted
 from voyage_jobs.report import waits
 from voyage_jobs.report.answer import Answer, waiting
 from voyage_jobs.report.standing import (
@@ -22,7 +23,6 @@ from voyage_jobs.state import batches, embeddings, story
 from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state.embeddings import OUTCOME_WORDS
 from voyage_jobs.state.story import ChunkStory, VersionStory, View
-from voyage_jobs.states import Embedding, Version
 
 _MOST_GROUPS = 3
 

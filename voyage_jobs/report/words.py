@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from voyage_jobs.clock import US, moment
+from voyage_jobs.core.clock import US, moment
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"))
 _DAY_S = 86_400

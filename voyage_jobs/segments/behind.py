@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from voyage_jobs import private
+from voyage_jobs.core import private
 
 _MAX_BEHIND = 4  # hand-overs; of one record batch each
 

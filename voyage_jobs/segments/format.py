@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voyage_jobs.generation import Stamp
-from voyage_jobs.profile import KEY_BYTES, Profile
-from voyage_jobs.states import Mode
+from voyage_jobs.core.generation import Stamp
+from voyage_jobs.core.profile import KEY_BYTES, Profile
+from voyage_jobs.core.states import Mode
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,10 +24,10 @@ SUFFIX = ".arrow"
 MAGIC = b"ARROW1"
 _FORMAT_KEY = b"voyage_jobs.format"
 _FINGERPRINT_KEY = b"voyage_jobs.fingerprint"
-_PROFILE_KEY = b"voyage_jobs.profile"
+_PROFILE_KEY = b"voyage_jobs.core.profile"
 _REF_KEY = b"voyage_jobs.ref"
 _STATE_KEY = b"voyage_jobs.state"
-_GENERATION_KEY = b"voyage_jobs.generation"
+_GENERATION_KEY = b"voyage_jobs.core.generation"
 _MODE_KEY = b"voyage_jobs.mode"
 _BILLED_KEY = b"voyage_jobs.billed_tokens"  # in the schema: of what was sent at once, by an older release
 _BILLED_AT_KEY = b"voyage_jobs.billed_at"

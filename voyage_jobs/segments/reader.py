@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from voyage_jobs.core.profile import KEY_BYTES, Profile
 from voyage_jobs.errors import CorruptionError
-from voyage_jobs.profile import KEY_BYTES, Profile
 from voyage_jobs.segments.format import (
     MAGIC,
     ROWS_PER_BATCH,

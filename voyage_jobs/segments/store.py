@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from voyage_jobs import durable, private
+from voyage_jobs.core import durable, private
+from voyage_jobs.core.generation import Stamp
+from voyage_jobs.core.profile import Profile
+from voyage_jobs.core.states import Mode
 from voyage_jobs.errors import CorruptionError
-from voyage_jobs.generation import Stamp
-from voyage_jobs.profile import Profile
 from voyage_jobs.segments.format import SUFFIX, WrittenSegment, is_segment_name, segment_name
 from voyage_jobs.segments.reader import SegmentReader
 from voyage_jobs.segments.writer import SegmentWriter
-from voyage_jobs.states import Mode
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from voyage_jobs.crash import crash_point
-from voyage_jobs.durable import no_room_is_one_error, sync_dir
-from voyage_jobs.generation import Stamp
-from voyage_jobs.profile import KEY_BYTES, Profile
+from voyage_jobs.core.crash import crash_point
+from voyage_jobs.core.durable import no_room_is_one_error, sync_dir
+from voyage_jobs.core.generation import Stamp
+from voyage_jobs.core.profile import KEY_BYTES, Profile
+from voyage_jobs.core.states import Mode
 from voyage_jobs.segments.behind import FileBehind
 from voyage_jobs.segments.format import (
     ROWS_PER_BATCH,
@@ -22,7 +23,6 @@ from voyage_jobs.segments.format import (
     name_of,
     segment_schema,
 )
-from voyage_jobs.states import Mode
 
 if TYPE_CHECKING:
     import numpy as np

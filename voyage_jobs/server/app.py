@@ -21,10 +21,10 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from voyage_jobs.errors import ConfigError, StateError, VoyageJobsError
-from voyage_jobs.metrics.text import CONTENT_TYPE
 from voyage_jobs.server.attempts import Attempts
 from voyage_jobs.server.guard import COOKIE, COOKIE_S, Guard, Kind, Proof, Verdict, client_of
 from voyage_jobs.server.views import BusyError, Views
+from voyage_jobs.telemetry.metrics.text import CONTENT_TYPE
 
 HEADERS = {
     "Content-Security-Policy": (

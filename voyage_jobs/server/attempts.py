@@ -14,7 +14,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
-from voyage_jobs.clock import Clock
+from voyage_jobs.core.clock import Clock
 from voyage_jobs.server.guard import Kind, Proof
 
 DELAYS_S = (1.0, 2.0, 4.0, 8.0)

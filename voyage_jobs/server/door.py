@@ -8,14 +8,14 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from voyage_jobs.clock import Clock
 from voyage_jobs.config.address import Address
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.clock import Clock
+from voyage_jobs.core.retry import POLICIES
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.metrics.recorder import Recorder
-from voyage_jobs.retry import POLICIES
 from voyage_jobs.server.guard import Guard
 from voyage_jobs.server.views import Views
+from voyage_jobs.telemetry.metrics.recorder import Recorder
 
 if TYPE_CHECKING:
     from voyage_jobs.server.connections import Limits

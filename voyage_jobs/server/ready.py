@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from voyage_jobs.clock import Clock
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.clock import Clock
 from voyage_jobs.report.alive import pulse
 
 

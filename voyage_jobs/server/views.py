@@ -8,18 +8,18 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from voyage_jobs.clock import Clock
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.clock import Clock
 from voyage_jobs.errors import ConfigError, VoyageJobsError
 from voyage_jobs.explain.history import history
-from voyage_jobs.metrics.recorder import Recorder
-from voyage_jobs.metrics.state import StateCollector
-from voyage_jobs.metrics.text import Metrics
 from voyage_jobs.report.batches import listing
 from voyage_jobs.report.failures import failures
 from voyage_jobs.report.status import status
 from voyage_jobs.report.text_search import find
 from voyage_jobs.sources import names
+from voyage_jobs.telemetry.metrics.recorder import Recorder
+from voyage_jobs.telemetry.metrics.state import StateCollector
+from voyage_jobs.telemetry.metrics.text import Metrics
 
 LONGEST_QUESTION = 1_000
 _BATCHES = 60

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from voyage_jobs.clock import US
+from voyage_jobs.core.clock import US
 from voyage_jobs.simulator.endpoints import Endpoint
 from voyage_jobs.simulator.faults import Hit, Item
 from voyage_jobs.simulator.options import Options

@@ -6,7 +6,7 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 
-from voyage_jobs.clock import US
+from voyage_jobs.core.clock import US
 from voyage_jobs.simulator.answers import about_sick
 from voyage_jobs.simulator.faults import FaultParams, FaultScript, Hit
 from voyage_jobs.simulator.files import StoredFile

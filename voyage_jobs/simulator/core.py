@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from voyage_jobs.clock import US, Clock, SystemClock, now_us
+from voyage_jobs.core.clock import US, Clock, SystemClock, now_us
 from voyage_jobs.simulator.answers import (
     about_sick,
     intercepted,

@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from voyage_jobs.clock import US
+from voyage_jobs.core.clock import US
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.simulator.fault_catalog import CATALOG, OPERATIONS, TRIGGERS_OF, Fault
 from voyage_jobs.simulator.messages import Loss

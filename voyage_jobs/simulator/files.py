@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from voyage_jobs.clock import US
+from voyage_jobs.core.clock import US
 from voyage_jobs.simulator.blobs import Blob
 from voyage_jobs.simulator.faults import FaultScript, Item
 from voyage_jobs.simulator.messages import ApiError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from voyage_jobs.clock import US
+from voyage_jobs.core.clock import US
 from voyage_jobs.simulator.answers import about_sick
 from voyage_jobs.simulator.batches import CANCELLABLE, IN_FLIGHT, Batch, make_plan
 from voyage_jobs.simulator.endpoints import ENDPOINTS, Endpoint

@@ -20,8 +20,8 @@ from typing import Any, TypeAlias
 
 import yaml
 
+from voyage_jobs.core.toml_text import has_longer_keys
 from voyage_jobs.readers.reader import Json
-from voyage_jobs.toml_text import has_longer_keys
 
 Scalar: TypeAlias = bool | int | float | str | None
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from voyage_jobs.core.tokens import Count, estimate_each
 from voyage_jobs.readers.reader import Heading, Json, Text
 from voyage_jobs.sources import names
 from voyage_jobs.splitting.forms import FORMS, Form
@@ -17,7 +18,6 @@ from voyage_jobs.splitting.frontmatter import FrontMatter, bounded, front_matter
 from voyage_jobs.splitting.headings import plain_line
 from voyage_jobs.splitting.pieces import pieces, with_overlap
 from voyage_jobs.splitting.sections import regions
-from voyage_jobs.tokens import Count, estimate_each
 
 MIN_MAX_CHARS = 100
 

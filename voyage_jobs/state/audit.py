@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, case, exists, func, select, text
 
-from voyage_jobs import states
+from voyage_jobs.core import states
+from voyage_jobs.core.usage import MOST_LINE_TOKENS
 from voyage_jobs.state.dialect import hexadecimal
 from voyage_jobs.state.embeddings import OPEN
 from voyage_jobs.state.ledger import BILLED
@@ -31,7 +32,6 @@ from voyage_jobs.state.schema import (
     versions,
 )
 from voyage_jobs.state.statements import LOOK_UP, plain, slices
-from voyage_jobs.usage import MOST_LINE_TOKENS
 
 _NAMED = f"s.name || ':' || {PATH}"
 _PLACE = (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select, text
 
-from voyage_jobs import states
+from voyage_jobs.core import states
 from voyage_jobs.state import batches, circuits, ledger, pauses, setback, sources
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.circuits import Circuit

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, delete, exists, func, insert, select, text, update
 
-from voyage_jobs import states
+from voyage_jobs.core import states
 from voyage_jobs.state import last_errors, meta, moves
 from voyage_jobs.state.schema import (
     attempts,

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, exists, func, select, text, update
 
-from voyage_jobs import states
+from voyage_jobs.core import states
+from voyage_jobs.core.states import Batch
 from voyage_jobs.state import batches as batch_rows
 from voyage_jobs.state import embeddings as embedding_rows
 from voyage_jobs.state import ledger, moves
@@ -15,7 +16,6 @@ from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.schema import WANTED, batches, embeddings, is_in, lines, segments
 from voyage_jobs.state.statements import slices
 from voyage_jobs.state.store import Tx
-from voyage_jobs.states import Batch
 
 # The way of a batch to the vendor, state by state.
 _TO_THE_JOB = (Batch.PACKED, Batch.SPOOLED, Batch.UPLOADING, Batch.UPLOADED, Batch.CREATING, Batch.RUNNING)

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, replace
 import orjson
 from sqlalchemy import Connection, bindparam, update
 
+from voyage_jobs.core.states import Embedding
 from voyage_jobs.state import meta
 from voyage_jobs.state.schema import chunks, embeddings, is_in
 from voyage_jobs.state.statements import many
 from voyage_jobs.state.store import Tx
-from voyage_jobs.states import Embedding
 
 _NOTE = "tokens_counted"
 ESTIMATE = "estimate"

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
-from voyage_jobs import states
-from voyage_jobs.profile import document_key
+from voyage_jobs.core import states
+from voyage_jobs.core.profile import document_key
 from voyage_jobs.state import moves
 from voyage_jobs.state.schema import PATH, documents, folders, is_in, sources, transitions, versions
 from voyage_jobs.state.statements import RAW, many, new_id, plain, slices

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from voyage_jobs.clock import Clock
+    from voyage_jobs.core.clock import Clock
     from voyage_jobs.state.store import Tx
 
 FILE = "state.db"

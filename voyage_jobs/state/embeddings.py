@@ -21,6 +21,8 @@ from sqlalchemy import (
     update,
 )
 
+from voyage_jobs.core.states import Embedding
+from voyage_jobs.core.usage import MOST_LINE_TOKENS
 from voyage_jobs.state import batches, moves
 from voyage_jobs.state.dialect import least
 from voyage_jobs.state.schema import (
@@ -37,8 +39,6 @@ from voyage_jobs.state.schema import (
 )
 from voyage_jobs.state.statements import RAW, many, plain, slices
 from voyage_jobs.state.store import Tx
-from voyage_jobs.states import Embedding
-from voyage_jobs.usage import MOST_LINE_TOKENS
 
 # How a line ended, as stored in `lines.outcome`.
 OPEN, SUCCESS, TRANSIENT, REFUSED, MISSING, MALFORMED, RETURNED, CANCELLED = range(8)

@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, func, select, text, update
 
+from voyage_jobs.core.states import Batch, Embedding, Mode
 from voyage_jobs.state import batches, documents, moves
 from voyage_jobs.state.embeddings import WantedEmbedding, waiting_by_source
 from voyage_jobs.state.schema import FAILED, PACKED, PATH, WANTED, circuits, embeddings, is_in, profiles
 from voyage_jobs.state.schema import batches as batch_table
 from voyage_jobs.state.statements import RAW, slices
 from voyage_jobs.state.store import Tx
-from voyage_jobs.states import Batch, Embedding, Mode
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, CursorResult, text
 
+from voyage_jobs.core.usage import MOST_BATCH_TOKENS, MOST_LINE_TOKENS
 from voyage_jobs.state import mending
 from voyage_jobs.state.dialect import greatest, hexadecimal, least
 from voyage_jobs.state.embeddings import MALFORMED, SUCCESS, SUM_OF_CHUNKS
 from voyage_jobs.state.store import Tx
-from voyage_jobs.usage import MOST_BATCH_TOKENS, MOST_LINE_TOKENS
 
 
 class _Place(NamedTuple):

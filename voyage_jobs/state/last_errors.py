@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select, text, update
 
-from voyage_jobs.clock import US
-from voyage_jobs.redact import redact
+from voyage_jobs.core.clock import US
+from voyage_jobs.core.redact import redact
 from voyage_jobs.state.ledger import BILLED
 from voyage_jobs.state.schema import counters, last_errors
 from voyage_jobs.state.store import Tx

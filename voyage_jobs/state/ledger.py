@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, TextClause, func, insert, select, text
 
+from voyage_jobs.core.states import Mode
 from voyage_jobs.state.schema import batches, spend
 from voyage_jobs.state.store import Tx
-from voyage_jobs.states import Mode
 
 if TYPE_CHECKING:
     from voyage_jobs.state.batches import BatchRow

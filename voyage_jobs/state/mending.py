@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import bindparam, delete, select, text, update
 
-from voyage_jobs import states
+from voyage_jobs.core import states
 from voyage_jobs.state import audit, ledger, moves, versions
 from voyage_jobs.state import embeddings as embedding_rows
 from voyage_jobs.state.embeddings import OPEN, RETURNED

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Table, Update, insert, literal, literal_column, select, update
 
-from voyage_jobs import states
+from voyage_jobs.core import states
 from voyage_jobs.errors import StateError
 from voyage_jobs.state.schema import is_in, stored, transitions
 from voyage_jobs.state.statements import many

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, text
 
-from voyage_jobs import states
+from voyage_jobs.core import states
 from voyage_jobs.state import batches
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.embeddings import MALFORMED, OPEN, SUCCESS

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import orjson
 from sqlalchemy import Connection, select
 
-from voyage_jobs.clock import iso
+from voyage_jobs.core.clock import iso
 from voyage_jobs.state import meta
 from voyage_jobs.state.schema import meta as table
 from voyage_jobs.state.store import Tx

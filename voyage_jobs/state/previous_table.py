@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import orjson
 from sqlalchemy import Connection, delete, text
 
-from voyage_jobs import states
-from voyage_jobs.profile import Profile
+from voyage_jobs.core import states
+from voyage_jobs.core.profile import Profile
 from voyage_jobs.state import embeddings, meta, moves, rebuild, sources, versions
 from voyage_jobs.state.schema import DROPPED, FAILED, HELD, PATH, shelf
 from voyage_jobs.state.schema import versions as version_table

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, text, update
 
-from voyage_jobs import states
+from voyage_jobs.core import states
 from voyage_jobs.state import moves
 from voyage_jobs.state.schema import (
     PATH,

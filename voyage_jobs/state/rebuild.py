@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import orjson
 from sqlalchemy import Connection, bindparam, func, select, text
 
-from voyage_jobs import states
-from voyage_jobs.profile import Profile
+from voyage_jobs.core import states
+from voyage_jobs.core.profile import Profile
 from voyage_jobs.state import embeddings as embedding_rows
 from voyage_jobs.state import meta, moves
 from voyage_jobs.state.schema import PATH, chunks, embeddings, is_in, profiles

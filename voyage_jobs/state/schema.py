@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import SchemaItem
 
-from voyage_jobs import states
+from voyage_jobs.core import states
 
 metadata = MetaData(
     naming_convention={

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, func, select
 
-from voyage_jobs.clock import US
+from voyage_jobs.core.clock import US
 from voyage_jobs.state import meta
 from voyage_jobs.state.last_errors import SHOWN_S
 from voyage_jobs.state.schema import batches

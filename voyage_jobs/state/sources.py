@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select, text, update
 
-from voyage_jobs import states
-from voyage_jobs.profile import Profile
+from voyage_jobs.core import states
+from voyage_jobs.core.profile import Profile
 from voyage_jobs.state import moves
 from voyage_jobs.state.schema import profiles, sources
 from voyage_jobs.state.statements import new_id

@@ -12,8 +12,8 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from voyage_jobs import durable
-from voyage_jobs.clock import Clock, now_us
+from voyage_jobs.core import durable
+from voyage_jobs.core.clock import Clock, now_us
 from voyage_jobs.errors import BusyError, LockedError, StateError
 from voyage_jobs.state.engine import (
     copy_pages,

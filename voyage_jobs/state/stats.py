@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, TextClause, text
 
+from voyage_jobs.core.states import AT_THE_VENDOR, BEFORE_THE_JOB, Attempt, Batch, Embedding
 from voyage_jobs.state.documents import KEPT
 from voyage_jobs.state.embeddings import OPEN
 from voyage_jobs.state.schema import DROPPED, FAILED, PACKED, PATH, WANTED
-from voyage_jobs.states import AT_THE_VENDOR, BEFORE_THE_JOB, Attempt, Batch, Embedding
 
 PLACES = ("waiting", "packed", "submitted", "held", "published", "failed")
 """Where a chunk can be, in the order it gets there."""

@@ -15,8 +15,8 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from voyage_jobs import private
-from voyage_jobs.clock import Clock, now_us
+from voyage_jobs.core import private
+from voyage_jobs.core.clock import Clock, now_us
 from voyage_jobs.errors import BusyError, DiskFullError, EpochLostError, StateError
 from voyage_jobs.state.engine import BUSY_TIMEOUT_MS, reading_engine, sqlite_module, writing_engine
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
 
-from voyage_jobs import states
-from voyage_jobs.profile import KEY_BYTES
+from voyage_jobs.core import states
+from voyage_jobs.core.profile import KEY_BYTES
 from voyage_jobs.state.embeddings import OPEN, OUTCOME_WORDS, SUCCESS
 from voyage_jobs.state.schema import EMBEDDING_CODES
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import zstandard
 from sqlalchemy import Connection, delete, exists, insert, select, text
 
-from voyage_jobs import states
+from voyage_jobs.core import states
 from voyage_jobs.state.schema import PATH, is_in, texts, versions
 from voyage_jobs.state.statements import many
 from voyage_jobs.state.store import Tx

@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.pool import StaticPool
 
-from voyage_jobs.clock import Clock, now_us
+from voyage_jobs.core.clock import Clock, now_us
 from voyage_jobs.errors import DiskFullError
 from voyage_jobs.state.engine import CACHE_KIB, copy_pages, sqlite_module
 from voyage_jobs.state.schema import metadata

@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from voyage_jobs import states
+from voyage_jobs.core import states
 from voyage_jobs.state import embeddings as embedding_rows
 from voyage_jobs.state import moves
 from voyage_jobs.state import texts as version_texts

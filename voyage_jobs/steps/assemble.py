@@ -12,9 +12,9 @@ from typing import Any
 
 import orjson
 
-from voyage_jobs.clock import US, now_us
 from voyage_jobs.config.provider import request_params
-from voyage_jobs.crash import crash_point
+from voyage_jobs.core.clock import US, now_us
+from voyage_jobs.core.crash import crash_point
 from voyage_jobs.diagnosis.blocker import ASSEMBLE
 from voyage_jobs.diagnosis.causes import is_kept_back
 from voyage_jobs.diagnosis.snapshot import gate

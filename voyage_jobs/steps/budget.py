@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from voyage_jobs.clock import now_us
+from voyage_jobs.core.clock import now_us
 from voyage_jobs.diagnosis.rooms import Room, rooms
 from voyage_jobs.state import batches, meta
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 
-from voyage_jobs import retry
-from voyage_jobs.clock import US, now_us
+from voyage_jobs.core import retry
+from voyage_jobs.core.clock import US, now_us
 from voyage_jobs.errors import (
     AuthError,
     BadAnswerError,

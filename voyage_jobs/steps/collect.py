@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from voyage_jobs import retry, usage
-from voyage_jobs.clock import now_us
-from voyage_jobs.crash import crash_point
+from voyage_jobs.core import retry, usage
+from voyage_jobs.core.clock import now_us
+from voyage_jobs.core.crash import crash_point
+from voyage_jobs.core.observe import about
+from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import BadAnswerError
-from voyage_jobs.observe import about
 from voyage_jobs.segments import Billed, SegmentWriter, WrittenSegment
 from voyage_jobs.state import batches, circuits, embeddings, ledger, sources, versions
 from voyage_jobs.state.batches import NOT_FETCHED, UNUSABLE, BatchRow
@@ -31,7 +32,6 @@ from voyage_jobs.state.embeddings import (
     Settled,
 )
 from voyage_jobs.state.store import Tx
-from voyage_jobs.states import Batch
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.fetching import (

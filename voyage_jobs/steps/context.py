@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from voyage_jobs.clock import Clock
 from voyage_jobs.config.prices import batch_price, sync_price
 from voyage_jobs.config.profile import profile_of, with_profile
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.generation import Stamp
-from voyage_jobs.observe import NOBODY, Observer
-from voyage_jobs.pace import Pace
-from voyage_jobs.profile import KeyMaker, Profile
+from voyage_jobs.core.clock import Clock
+from voyage_jobs.core.generation import Stamp
+from voyage_jobs.core.observe import NOBODY, Observer
+from voyage_jobs.core.pace import Pace
+from voyage_jobs.core.profile import KeyMaker, Profile
 from voyage_jobs.segments import SegmentStore
 from voyage_jobs.sources import names
 from voyage_jobs.state.door import Writer

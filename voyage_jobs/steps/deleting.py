@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from voyage_jobs.core.states import Document
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.readers.registry import reader_of
 from voyage_jobs.sources import names
@@ -13,7 +14,6 @@ from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.schema import HELD
 from voyage_jobs.state.store import Tx
 from voyage_jobs.state.versions import NewVersion
-from voyage_jobs.states import Document
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.naming import source_called
 from voyage_jobs.steps.splitting import split_options, to_version

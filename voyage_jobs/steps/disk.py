@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from voyage_jobs import retry
-from voyage_jobs.clock import US, now_us
+from voyage_jobs.core import retry
+from voyage_jobs.core.clock import US, now_us
 from voyage_jobs.errors import VoyageJobsError
 from voyage_jobs.state import circuits
 from voyage_jobs.steps import step_errors

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from voyage_jobs.crash import crash_point
+from voyage_jobs.core.crash import crash_point
+from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import VendorError
 from voyage_jobs.state import batches, embeddings, ledger, meta
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.states import Batch
 from voyage_jobs.steps.context import Context
 
 REFUSED_HINT = (

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from voyage_jobs.clock import US, now_us
-from voyage_jobs.crash import crash_point
+from voyage_jobs.core.clock import US, now_us
+from voyage_jobs.core.crash import crash_point
+from voyage_jobs.core.states import Batch, Version
 from voyage_jobs.diagnosis import rebuild_words
 from voyage_jobs.errors import (
     ConfigError,
@@ -29,7 +30,6 @@ from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.embeddings import WantedEmbedding
 from voyage_jobs.state.orders import NeededEmbedding
 from voyage_jobs.state.schema import DROPPED, FAILED, HELD, PACKED, WANTED
-from voyage_jobs.states import Batch, Version
 from voyage_jobs.steps import budget, known_jobs, synchronous
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.collect import collect_one

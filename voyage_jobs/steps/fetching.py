@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from enum import Enum
 
-from voyage_jobs import retry
-from voyage_jobs.clock import US, now_us
-from voyage_jobs.crash import crash_point
-from voyage_jobs.durable import remove
+from voyage_jobs.core import retry
+from voyage_jobs.core.clock import US, now_us
+from voyage_jobs.core.crash import crash_point
+from voyage_jobs.core.durable import remove
+from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import RefusedError, VendorError
 from voyage_jobs.state import batches
 from voyage_jobs.state.batches import NOT_FETCHED, BatchRow
 from voyage_jobs.state.store import Tx
-from voyage_jobs.states import Batch
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from voyage_jobs import retry
-from voyage_jobs.clock import US
+from voyage_jobs.core import retry
+from voyage_jobs.core.clock import US
+from voyage_jobs.core.states import BEFORE_THE_JOB
 from voyage_jobs.errors import AuthError, NotSentError, QuotaError, VendorError
 from voyage_jobs.segments.format import is_ref, segment_name
 from voyage_jobs.state import batches, circuits, setback
-from voyage_jobs.states import BEFORE_THE_JOB
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps import step_errors
 from voyage_jobs.steps.context import Context

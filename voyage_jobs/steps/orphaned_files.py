@@ -6,12 +6,12 @@ name, so it is found in the list of files, and from then on it is one more file 
 
 from __future__ import annotations
 
-from voyage_jobs.clock import US
+from voyage_jobs.core.clock import US
+from voyage_jobs.core.states import UNFINISHED, Batch
 from voyage_jobs.errors import VendorError
 from voyage_jobs.state import batches, circuits, meta
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.store import Tx
-from voyage_jobs.states import UNFINISHED, Batch
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.vendors.remote import RemoteFile, ref_of

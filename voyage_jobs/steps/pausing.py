@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from voyage_jobs.clock import US, iso, now_us
+from voyage_jobs.core.clock import US, iso, now_us
+from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.state import batches, embeddings, ledger, meta, pauses
 from voyage_jobs.state.pauses import Pause, Pauses
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.store import Tx
-from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.naming import source_called
 

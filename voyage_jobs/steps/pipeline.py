@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from voyage_jobs.clock import US, now_us
 from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.core.clock import US, now_us
+from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.errors import DiskFullError
 from voyage_jobs.state import batches, circuits, embeddings, meta, notices, setback, sources
 from voyage_jobs.state.pauses import Pauses
 from voyage_jobs.state.sources import SourceRow
-from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import acts, step_errors
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.assemble import assemble

@@ -8,14 +8,14 @@ the window one that is still not over is parked. It is asked about on, now and t
 
 from __future__ import annotations
 
-from voyage_jobs import retry
-from voyage_jobs.clock import US, jittered, now_us
-from voyage_jobs.crash import crash_point
+from voyage_jobs.core import retry
+from voyage_jobs.core.clock import US, jittered, now_us
+from voyage_jobs.core.crash import crash_point
+from voyage_jobs.core.observe import about
+from voyage_jobs.core.states import Attempt, Batch
 from voyage_jobs.errors import RefusedError, VendorError
-from voyage_jobs.observe import about
 from voyage_jobs.state import batches, circuits
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.states import Attempt, Batch
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.ending import park

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from voyage_jobs.clock import now_us
-from voyage_jobs.crash import crash_point
+from voyage_jobs.core.clock import now_us
+from voyage_jobs.core.crash import crash_point
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.state import batches, embeddings, publications, versions
 from voyage_jobs.state import texts as version_texts

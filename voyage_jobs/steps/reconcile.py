@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from voyage_jobs import retry
-from voyage_jobs.clock import US
-from voyage_jobs.crash import crash_point
+from voyage_jobs.core import retry
+from voyage_jobs.core.clock import US
+from voyage_jobs.core.crash import crash_point
+from voyage_jobs.core.states import Attempt, Batch
 from voyage_jobs.errors import RefusedError, VendorError
 from voyage_jobs.state import batches, ledger
 from voyage_jobs.state.batches import AttemptRow, BatchRow
-from voyage_jobs.states import Attempt, Batch
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.vendors.remote import LIVING, METADATA_REF, Phase, RemoteBatch, ref_of

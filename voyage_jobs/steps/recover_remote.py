@@ -19,14 +19,14 @@ from typing import Any
 import orjson
 
 from voyage_jobs.config.provider import request_params
-from voyage_jobs.durable import remove
+from voyage_jobs.core.durable import remove
+from voyage_jobs.core.profile import KEY_BYTES
+from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.errors import RefusedError, VendorError
-from voyage_jobs.profile import KEY_BYTES
 from voyage_jobs.segments.format import is_ref
 from voyage_jobs.state import batches, circuits, claims, embeddings, meta, setback
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.claims import JobLine
-from voyage_jobs.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.ending import abandon

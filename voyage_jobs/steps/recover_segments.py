@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from voyage_jobs.config.prices import batch_price, sync_price
 from voyage_jobs.config.profile import with_profile
+from voyage_jobs.core.states import UNFINISHED, Batch, Mode
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.segments import AdoptedSegment, SegmentReader
 from voyage_jobs.segments.format import segment_name
@@ -14,7 +15,6 @@ from voyage_jobs.state import batches, claims, ledger, setback, sources, version
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.claims import StoredEmbedding
 from voyage_jobs.state.store import Tx
-from voyage_jobs.states import UNFINISHED, Batch, Mode
 from voyage_jobs.steps.context import Context
 
 

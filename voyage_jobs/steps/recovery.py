@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 
-from voyage_jobs import private
-from voyage_jobs.clock import US, iso, now_us
-from voyage_jobs.durable import no_room_is_one_error, remove
+from voyage_jobs.core import private
+from voyage_jobs.core.clock import US, iso, now_us
+from voyage_jobs.core.durable import no_room_is_one_error, remove
+from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.state import (
     batches,
@@ -25,7 +26,6 @@ from voyage_jobs.state import (
 )
 from voyage_jobs.state.meta import Here
 from voyage_jobs.state.store import Tx
-from voyage_jobs.states import Batch
 from voyage_jobs.steps import step_errors
 from voyage_jobs.steps.context import Context, encoded
 from voyage_jobs.steps.recover_segments import adopt_segments

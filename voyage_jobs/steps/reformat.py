@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from voyage_jobs.clock import US, now_us
-from voyage_jobs.crash import crash_point
+from voyage_jobs.core.clock import US, now_us
+from voyage_jobs.core.crash import crash_point
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.state import meta, publications
 from voyage_jobs.steps.context import Context

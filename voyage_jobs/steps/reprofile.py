@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from voyage_jobs.crash import crash_point
+from voyage_jobs.core.crash import crash_point
+from voyage_jobs.core.profile import Profile
+from voyage_jobs.core.states import AT_THE_VENDOR
 from voyage_jobs.diagnosis import rebuild_words
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.profile import Profile
 from voyage_jobs.state import batches, meta, previous_table, rebuild, sources
 from voyage_jobs.state.rebuild import Build
-from voyage_jobs.states import AT_THE_VENDOR
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.recount import notice_tokenizer
 from voyage_jobs.steps.switch import Looks, go_back, release, settle_switch

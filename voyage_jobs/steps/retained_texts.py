@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from voyage_jobs.profile import KeyMaker
+from voyage_jobs.core.profile import KeyMaker
 from voyage_jobs.state import publications, sources
 from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state.texts import Orphan

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from voyage_jobs.core.states import Batch
 from voyage_jobs.state import batches, circuits, embeddings, ledger, versions
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.embeddings import Stuck
 from voyage_jobs.state.store import Tx
-from voyage_jobs.states import Batch
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.naming import batch_called, source_called
 

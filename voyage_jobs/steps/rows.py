@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from voyage_jobs.core.profile import Profile, embedding_key
 from voyage_jobs.errors import CorruptionError
-from voyage_jobs.profile import Profile, embedding_key
 from voyage_jobs.state import publications
 from voyage_jobs.state.audit import ServedChunk, ServedVersion
 from voyage_jobs.state.publications import PublishChunk, ReadyVersion

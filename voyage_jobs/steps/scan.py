@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from voyage_jobs.clock import US
 from voyage_jobs.config.sections import SourceSettings
-from voyage_jobs.crash import crash_point
+from voyage_jobs.core.clock import US
+from voyage_jobs.core.crash import crash_point
 from voyage_jobs.items.folder import Removals, forget_removals, removals
 from voyage_jobs.readers.reader import Refusal
 from voyage_jobs.sources import names

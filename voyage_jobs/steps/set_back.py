@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from voyage_jobs import generation
+from voyage_jobs.core import generation
+from voyage_jobs.core.generation import Stamp
 from voyage_jobs.errors import DiskFullError
-from voyage_jobs.generation import Stamp
 from voyage_jobs.state import claims, meta, setback, sources
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps.context import Context

@@ -8,12 +8,12 @@ from typing import Protocol
 import orjson
 
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.profile import KeyMaker, Profile
+from voyage_jobs.core.profile import KeyMaker, Profile
+from voyage_jobs.core.tokens import Count, estimate_each
 from voyage_jobs.splitting import fingerprints
 from voyage_jobs.splitting.split import Chunk, SplitOptions, split
 from voyage_jobs.state.versions import Identity, NewChunk, NewVersion
 from voyage_jobs.steps.reading import ReadDocument
-from voyage_jobs.tokens import Count, estimate_each
 
 # One inner list of /v1/contextualizedembeddings holds at most 32,000 tokens (Voyage API reference). The estimate
 # over-counts, so this leaves room.

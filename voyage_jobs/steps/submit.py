@@ -13,9 +13,11 @@ from dataclasses import replace
 
 import orjson
 
-from voyage_jobs import retry
-from voyage_jobs.clock import US, now_us
-from voyage_jobs.crash import crash_point
+from voyage_jobs.core import retry
+from voyage_jobs.core.clock import US, now_us
+from voyage_jobs.core.crash import crash_point
+from voyage_jobs.core.observe import about
+from voyage_jobs.core.states import BEFORE_THE_JOB, Attempt, Batch
 from voyage_jobs.diagnosis.blocker import SUBMIT
 from voyage_jobs.diagnosis.causes import is_kept_back
 from voyage_jobs.diagnosis.circuits import sending_refused
@@ -29,12 +31,10 @@ from voyage_jobs.errors import (
     TooLargeError,
     VendorError,
 )
-from voyage_jobs.observe import about
 from voyage_jobs.state import batches, circuits, embeddings, ledger, meta, versions
 from voyage_jobs.state.batches import AttemptRow, BatchRow
 from voyage_jobs.state.embeddings import REFUSED, Settled
 from voyage_jobs.state.store import Tx
-from voyage_jobs.states import BEFORE_THE_JOB, Attempt, Batch
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps import known_jobs, synchronous
 from voyage_jobs.steps.context import Context

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from voyage_jobs.clock import US, now_us
-from voyage_jobs.crash import crash_point
+from voyage_jobs.core.clock import US, now_us
+from voyage_jobs.core.crash import crash_point
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.state import previous_table, publications, rebuild
 from voyage_jobs.state.previous_table import Previous

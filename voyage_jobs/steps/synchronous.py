@@ -17,14 +17,14 @@ from pathlib import Path
 import orjson
 
 from voyage_jobs.config.provider import request_params
-from voyage_jobs.crash import crash_point
-from voyage_jobs.durable import remove
+from voyage_jobs.core.crash import crash_point
+from voyage_jobs.core.durable import remove
+from voyage_jobs.core.states import Attempt, Batch, Mode
 from voyage_jobs.errors import BadAnswerError, DiskFullError, OutcomeUnknownError, VendorError
 from voyage_jobs.state import batches, embeddings, ledger
 from voyage_jobs.state.batches import AttemptRow, BatchRow, Order
 from voyage_jobs.state.embeddings import WantedEmbedding
 from voyage_jobs.state.store import Tx
-from voyage_jobs.states import Attempt, Batch, Mode
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.ending import abandon
 from voyage_jobs.steps.filling import Limits

@@ -5,15 +5,15 @@ Nothing here is urgent or needed for correct answers; every part is repeated unt
 
 from __future__ import annotations
 
-from voyage_jobs import retry
-from voyage_jobs.clock import US, now_us
-from voyage_jobs.crash import crash_point
-from voyage_jobs.durable import remove
+from voyage_jobs.core import retry
+from voyage_jobs.core.clock import US, now_us
+from voyage_jobs.core.crash import crash_point
+from voyage_jobs.core.durable import remove
+from voyage_jobs.core.memory import give_back
+from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import RefusedError, VendorError
-from voyage_jobs.memory import give_back
 from voyage_jobs.state import batches, embeddings
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.states import Batch
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.orphaned_files import find_orphaned_files

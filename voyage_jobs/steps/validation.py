@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from voyage_jobs.crash import crash_point
+from voyage_jobs.core.crash import crash_point
+from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import VendorError
 from voyage_jobs.state import batches, embeddings, ledger, versions
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.embeddings import REFUSED, Settled
-from voyage_jobs.states import Batch
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.ending import park

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from voyage_jobs.profile import Profile
+    from voyage_jobs.core.profile import Profile
 
 
 def make_batch(profile: Profile, facts: Sequence[Facts], vectors: np.ndarray[Any, Any]) -> pa.RecordBatch:

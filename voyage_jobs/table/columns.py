@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from voyage_jobs.profile import KEY_DIGITS, chunk_id
+from voyage_jobs.core.profile import KEY_DIGITS, chunk_id
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from voyage_jobs.profile import Profile
+    from voyage_jobs.core.profile import Profile
 
 VECTOR = "vector"
 _BETWEEN_HEADINGS = " > "

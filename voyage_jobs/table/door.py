@@ -8,7 +8,7 @@ from voyage_jobs.table import health
 from voyage_jobs.table.health import Health
 
 if TYPE_CHECKING:
-    from voyage_jobs.profile import Profile
+    from voyage_jobs.core.profile import Profile
     from voyage_jobs.table.table import PublishedTable
 
 

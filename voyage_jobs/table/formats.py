@@ -18,7 +18,7 @@ from voyage_jobs.table.columns import COLUMNS, STRING, Column, Kind, array_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from voyage_jobs.profile import Profile
+    from voyage_jobs.core.profile import Profile
 
 FORMAT_VERSION = max(column.since for column in COLUMNS)
 """The format that this program writes: that of its newest column."""

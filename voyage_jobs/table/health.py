@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from voyage_jobs.durable import sync_dir
+from voyage_jobs.core.durable import sync_dir
+from voyage_jobs.core.profile import Profile
 from voyage_jobs.errors import ConfigError, CorruptionError
-from voyage_jobs.profile import Profile
 from voyage_jobs.table.documents import SCAN_ROWS
 from voyage_jobs.table.engine import newest_manifest, open_dataset, open_reading, table_path
 from voyage_jobs.table.schema import KEY_COLUMNS, demand_ours, profile_in

@@ -15,12 +15,12 @@ from voyage_jobs.table.formats import FORMAT_VERSION, fields_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from voyage_jobs.profile import Profile
+    from voyage_jobs.core.profile import Profile
 
 KEY_COLUMNS = ("source", "path", "chunk_id", "embedding_key")
 
 _FORMAT = b"voyage_jobs.format_version"
-_FINGERPRINT = b"voyage_jobs.profile"
+_FINGERPRINT = b"voyage_jobs.core.profile"
 _PROFILE = b"voyage_jobs.profile_json"
 # Lance's own mark for "these values are unique, nobody enforces it"; the single writer does.
 _PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
@@ -108,7 +108,7 @@ def users_own(found: pa.Schema, profile: Profile) -> list[pa.Field]:
 
 def profile_in(found: pa.Schema) -> Profile | None:
     """The profile that a table's metadata name, if they do."""
-    from voyage_jobs.profile import Profile
+    from voyage_jobs.core.profile import Profile
 
     try:
         return Profile.from_json((found.metadata or {})[_PROFILE].decode())

@@ -22,7 +22,7 @@ from voyage_jobs.table.engine import brief, open_reading
 if TYPE_CHECKING:
     import numpy as np
 
-    from voyage_jobs.profile import Profile
+    from voyage_jobs.core.profile import Profile
 
 _SCAN_ROWS = 4_096
 _PROBES = 32  # partitions of an index to look into

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from voyage_jobs.durable import no_room_is_one_error, sync_dir, sync_file
+from voyage_jobs.core.durable import no_room_is_one_error, sync_dir, sync_file
 
 _MANIFESTS = "_versions"
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from voyage_jobs.durable import no_room_is_one_error
+from voyage_jobs.core.durable import no_room_is_one_error
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.table.columns import VECTOR
 from voyage_jobs.table.documents import SCAN_ROWS, STREAM_ROWS, DocumentSet, Incoming, rows_at
@@ -29,7 +29,7 @@ from voyage_jobs.table.upkeep import Stats, Tended, Upkeep, measure, tend
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from voyage_jobs.profile import Profile
+    from voyage_jobs.core.profile import Profile
 
 
 _READ_AHEAD_BYTES = 64 << 20  # Lance would read 2 GiB ahead of a slower writer

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
-from voyage_jobs.profile import Profile
-from voyage_jobs.usage import MOST_LINE_TOKENS
+from voyage_jobs.core.profile import Profile
+from voyage_jobs.core.usage import MOST_LINE_TOKENS
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from voyage_jobs.clock import Clock
-    from voyage_jobs.observe import Observer
+    from voyage_jobs.core.clock import Clock
+    from voyage_jobs.core.observe import Observer
     from voyage_jobs.vendors.remote import Downloaded, JobSpec, Phase, RemoteBatch, RemoteFile, Verdict
     from voyage_jobs.vendors.result_block import Expectation, ResultBlock
     from voyage_jobs.vendors.tokenizer import TokenCounter

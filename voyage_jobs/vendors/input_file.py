@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from voyage_jobs import durable
-from voyage_jobs.crash import crash_point
+from voyage_jobs.core import durable
+from voyage_jobs.core.crash import crash_point
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from voyage_jobs.profile import Profile
+from voyage_jobs.core.profile import Profile
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voyage_jobs.tokens import estimate_each
+from voyage_jobs.core.tokens import estimate_each
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

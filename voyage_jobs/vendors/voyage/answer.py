@@ -11,9 +11,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from voyage_jobs.core.profile import Profile
+from voyage_jobs.core.usage import plausible, shares
 from voyage_jobs.errors import BadAnswerError
-from voyage_jobs.profile import Profile
-from voyage_jobs.usage import plausible, shares
 from voyage_jobs.vendors.base import Wanted, most_tokens
 from voyage_jobs.vendors.voyage.models import find
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from voyage_jobs.clock import Clock
+from voyage_jobs.core.clock import Clock
 
 _SLICE_BYTES = 64 * 1024  # of a request: between two of them the time is looked at
 

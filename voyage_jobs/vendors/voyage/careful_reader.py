@@ -9,8 +9,8 @@ from typing import Any, Never
 import numpy as np
 import pybase64
 
-from voyage_jobs.redact import redact
-from voyage_jobs.usage import plausible
+from voyage_jobs.core.redact import redact
+from voyage_jobs.core.usage import plausible
 from voyage_jobs.vendors.base import most_tokens
 from voyage_jobs.vendors.result_block import Expectation, GoodLine, LineOutcome, LineProblem
 from voyage_jobs.vendors.voyage.models import find, lengths

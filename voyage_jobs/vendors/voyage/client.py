@@ -18,7 +18,9 @@ from urllib.parse import quote
 import httpx
 import orjson
 
-from voyage_jobs.clock import US, Clock
+from voyage_jobs.core.clock import US, Clock
+from voyage_jobs.core.observe import LOST, NOBODY, NOT_SENT, Observer
+from voyage_jobs.core.profile import Profile
 from voyage_jobs.errors import (
     AuthError,
     BadAnswerError,
@@ -27,8 +29,6 @@ from voyage_jobs.errors import (
     OutcomeUnknownError,
     RefusedError,
 )
-from voyage_jobs.observe import LOST, NOBODY, NOT_SENT, Observer
-from voyage_jobs.profile import Profile
 from voyage_jobs.vendors.base import Embedded, KeySource, Wanted
 from voyage_jobs.vendors.remote import Downloaded, JobSpec, RemoteBatch, RemoteFile
 from voyage_jobs.vendors.voyage import bounded, wire

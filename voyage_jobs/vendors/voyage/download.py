@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from voyage_jobs import private
-from voyage_jobs.crash import crash_point
-from voyage_jobs.durable import no_room_is_one_error, remove, sync_dir, sync_file
+from voyage_jobs.core import private
+from voyage_jobs.core.crash import crash_point
+from voyage_jobs.core.durable import no_room_is_one_error, remove, sync_dir, sync_file
 from voyage_jobs.errors import BadAnswerError, DiskFullError, InterceptedError, OutcomeUnknownError
 from voyage_jobs.vendors.remote import Downloaded
 from voyage_jobs.vendors.voyage.bounded import read_until

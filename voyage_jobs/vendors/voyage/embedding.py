@@ -10,8 +10,8 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from voyage_jobs.core.profile import Profile
 from voyage_jobs.errors import BadAnswerError
-from voyage_jobs.profile import Profile
 from voyage_jobs.vendors.base import Embedded
 
 _ID = "0"

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import httpx
 
-from voyage_jobs.durable import writing
+from voyage_jobs.core.durable import writing
 from voyage_jobs.errors import VoyageJobsError
 from voyage_jobs.vendors.tokenizer import load
 from voyage_jobs.version import __version__

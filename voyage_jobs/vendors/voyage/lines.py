@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from voyage_jobs.profile import CONTEXTUALIZED, EMBEDDINGS, Profile
+from voyage_jobs.core.profile import CONTEXTUALIZED, EMBEDDINGS, Profile
 from voyage_jobs.vendors.base import Wanted
 
 # Legal inside a JSON string, yet taken for the end of a line by tools that split text the Unicode way.

@@ -20,7 +20,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 
-from voyage_jobs.profile import CONTEXTUALIZED, EMBEDDINGS, Profile
+from voyage_jobs.core.profile import CONTEXTUALIZED, EMBEDDINGS, Profile
 from voyage_jobs.vendors.base import Flaw, Model
 
 PRICES_AS_OF = "2026-09"

@@ -13,7 +13,7 @@ import numpy as np
 import pybase64
 import simdjson
 
-from voyage_jobs.usage import plausible
+from voyage_jobs.core.usage import plausible
 from voyage_jobs.vendors.base import most_tokens
 from voyage_jobs.vendors.result_block import BlockBuilder, Expectation, NumberedLine
 from voyage_jobs.vendors.voyage.models import find, lengths

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voyage_jobs.profile import Profile
+from voyage_jobs.core.profile import Profile
 from voyage_jobs.vendors.base import Access, Client, KeyDoubt, Limits, Traits, Vendor, Wanted
 from voyage_jobs.vendors.remote import Blame, Phase, RemoteBatch, Verdict
 from voyage_jobs.vendors.voyage import lines, models

@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from voyage_jobs.clock import US
+from voyage_jobs.core.clock import US
+from voyage_jobs.core.redact import MASK, redact
 from voyage_jobs.errors import (
     AuthError,
     InputFileMissingError,
@@ -30,7 +31,6 @@ from voyage_jobs.errors import (
     TooLargeError,
     VendorError,
 )
-from voyage_jobs.redact import MASK, redact
 from voyage_jobs.vendors.voyage.wire import as_text, http_date_us, kind_of_body, shorten
 
 MAX_RETRY_AFTER_S = 3600.0  # a header must not put the daemon to sleep for longer; voyage.max_retry_after_s

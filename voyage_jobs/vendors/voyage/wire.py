@@ -18,10 +18,10 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
 
-from voyage_jobs.bounds import MOST
-from voyage_jobs.clock import US
+from voyage_jobs.core.bounds import MOST
+from voyage_jobs.core.clock import US
+from voyage_jobs.core.profile import EMBEDDINGS, Profile
 from voyage_jobs.errors import BadAnswerError
-from voyage_jobs.profile import EMBEDDINGS, Profile
 from voyage_jobs.vendors.remote import METADATA_REF, JobError, JobSpec, Phase, RemoteBatch, RemoteFile
 from voyage_jobs.vendors.voyage.models import (
     COMPLETION_WINDOW,

@@ -1,0 +1,1 @@
+"""Care of what is kept: compare and repair, examine, save, restore, hand out."""

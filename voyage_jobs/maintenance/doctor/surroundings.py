@@ -1,0 +1,81 @@
+"""Disk, sources, watches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.errors import StateError
+from voyage_jobs.maintenance.doctor.check import Check, bad, good, note
+from voyage_jobs.sources import names
+from voyage_jobs.sources.source import RootMissing
+from voyage_jobs.state import sources
+from voyage_jobs.state.door import open_state
+from voyage_jobs.state.sources import SourceRow
+from voyage_jobs.steps.reading import source_of
+
+_WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
+
+
+def check_surroundings(settings: Settings) -> Iterator[Check]:
+    """What must be around the data folder."""
+    yield _disk(settings)
+    rows = _known(settings)
+    for source in settings.sources:
+        yield _source(source, rows.get(source.name))
+    yield from _watches()
+
+
+def _disk(settings: Settings) -> Check:
+    folder = next(path for path in (settings.data_dir, *settings.data_dir.parents) if path.exists())
+    found = os.statvfs(folder)
+    free, least = found.f_bavail * found.f_frsize, settings.disk.min_free_bytes
+    why = f"{free / 2**30:.1f} GiB are free under {folder}"
+    if free >= least:
+        return good("disk", why)
+    fix = "Free some space, or lower disk.min_free_bytes."
+    return bad("disk", f"{why}; {least / 2**30:.1f} GiB are to stay free, so nothing is sent", fix)
+
+
+def _known(settings: Settings) -> dict[str, SourceRow]:
+    if not open_state(settings).exists():
+        return {}
+    try:
+        with open_state(settings).read() as connection:
+            return {row.name: row for row in sources.all_sources(connection)}
+    except StateError:
+        return {}
+
+
+def _source(source: SourceSettings, row: SourceRow | None) -> Check:
+    """There, readable, the same folder as before, and not frozen."""
+    name = f"source {source.name}"
+    try:
+        identity = source_of(source).identity()
+        with os.scandir(source.path) as entries:
+            empty = next(entries, None) is None
+    except RootMissing as exc:
+        return bad(name, exc.message, "Mount it, or correct its path; until then nothing of it is deleted.")
+    except OSError as exc:
+        return bad(name, f"{source.path} cannot be listed: {exc.strerror}", "Give this user access to it.")
+    if row is not None and row.frozen_reason is not None:
+        fix = f"`voyage-jobs confirm-deletes {source.name}` if that is meant; else bring the files back."
+        return bad(name, f"frozen: {row.frozen_reason}", fix)
+    if row is not None and row.device is not None and row.device != identity.device:
+        why = f"{source.path} is on another device than at the last scan"
+        return note(name, why, "Is something not mounted? Nothing is deleted in doubt.")
+    if empty:
+        return note(name, f"{source.path} is empty", "Is something not mounted?")
+    return good(name, names.display(names.encode(os.fsencode(source.path))))
+
+
+def _watches() -> Iterator[Check]:
+    """For information: folders are scanned at intervals, and no watch is needed for that."""
+    try:
+        limit = int(_WATCHES.read_text())
+    except (OSError, ValueError):
+        return
+    yield note("watches", f"the system allows {limit:,} inotify watches for this user; scans need none")

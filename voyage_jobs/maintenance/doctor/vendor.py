@@ -1,0 +1,50 @@
+"""One call to the vendor that costs nothing: does it answer, does it take the key, what time has it?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from voyage_jobs.config.provider import connect
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.clock import US, Clock, now_us
+from voyage_jobs.errors import AuthError, NotSentError, VendorError
+from voyage_jobs.maintenance.doctor.check import Check, bad, good, note, told
+
+if TYPE_CHECKING:
+    import httpx
+
+MOST_SKEW_S = 120.0
+_UNREACHABLE = (
+    "Check the network, proxy settings and voyage.base_url; work goes on by itself when it answers."
+)
+
+
+def check_vendor(
+    settings: Settings, clock: Clock, transport: httpx.BaseTransport | None = None
+) -> Iterator[Check]:
+    """Ask for one page of the list of jobs, and compare the clocks."""
+    try:
+        with connect(settings, clock, transport) as client:
+            theirs = client.probe()
+    except NotSentError as exc:
+        yield bad("probe", exc.message, _UNREACHABLE)
+    except AuthError as exc:
+        yield bad("probe", exc.message, exc.hint, exit_code=5)
+    except VendorError as exc:
+        yield told("probe", exc)
+    else:
+        yield good("probe", f"{settings.voyage.base_url} answers and takes the key")
+        yield _clock(theirs, clock)
+
+
+def _clock(theirs: int | None, clock: Clock) -> Check:
+    if theirs is None:
+        return note("clock", "the vendor does not tell its time")
+    skew_s = (now_us(clock) - theirs) / US
+    why = f"{abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} the vendor's"
+    if abs(skew_s) <= MOST_SKEW_S:
+        return good("clock", why)
+    return bad(
+        "clock", why, "Set this machine's clock (NTP); budgets count by day, and certificates need it, too."
+    )
