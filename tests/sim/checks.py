@@ -22,6 +22,7 @@ from voyage_jobs.simulator.vectors import Embedder, in_context
 from voyage_jobs.splitting.split import SplitOptions
 from voyage_jobs.state import circuits, ledger, setback
 from voyage_jobs.steps.context import profile_of
+from voyage_jobs.steps.known_jobs import are_known
 from voyage_jobs.vendors.remote import METADATA_REF
 
 from .folders import Document
@@ -317,7 +318,9 @@ class Checker:
             again = dict(connection.exec_driver_sql(_BOUGHT_AGAIN).all())
             chosen = dict(connection.exec_driver_sql(_CHOSEN_AGAIN).all())
             written_off = connection.exec_driver_sql(_WRITTEN_OFF).scalar_one()
-            unclaimed = self._billed_unclaimed(setback.jobs_left(connection))
+            unclaimed = self._billed_unclaimed(
+                setback.jobs_left(connection) | self._never_asked_about(connection)
+            )
             made_again = self._made_again(connection)
         unclaimed += sum(made_again.values())
         for key in self._asked_by(made_again):
@@ -364,8 +367,18 @@ class Checker:
                     (ref,),
                 ).scalars()
 
+    def _never_asked_about(self, connection: Connection) -> frozenset[str]:
+        """Jobs that an older copy of the folder forgot, while it had nothing to send and so never read the list."""
+        assert self._life.context is not None
+        if are_known(self._life.context):
+            return frozenset()
+        known = set(connection.exec_driver_sql("SELECT ref FROM batches").scalars())
+        made = {(job["metadata"] or {}).get(METADATA_REF) for job in self._life.sim.state()["batches"]}
+        return frozenset(ref for ref in made - known if ref)
+
     def _billed_unclaimed(self, refs: frozenset[str]) -> int:
-        """Tokens of jobs that an older copy of the folder forgot and, its settings being others, could not claim.
+        """Tokens of jobs that an older copy of the folder forgot and did not claim: its settings were others, or it had
+        nothing to send.
 
         Such a job is on record by its ref; what it cost, the state cannot know (docs: "What is not promised").
         """

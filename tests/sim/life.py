@@ -19,7 +19,7 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.core import crash, durable
 from voyage_jobs.core.clock import US, VirtualClock, now_us
 from voyage_jobs.core.states import BEFORE_THE_JOB, UNFINISHED, Batch
-from voyage_jobs.diagnosis.blocker import ASSEMBLE
+from voyage_jobs.diagnosis.blocker import ASSEMBLE, SUBMIT
 from voyage_jobs.diagnosis.causes import is_kept_back
 from voyage_jobs.diagnosis.snapshot import gate
 from voyage_jobs.errors import EpochLostError, VoyageJobsError
@@ -734,7 +734,7 @@ def healthy_and_waiting(context: Context, connection: Connection) -> str | None:
     if circuits.CREATE in circuits.tripped(connection) or pauses.now(connection, now).by_what:
         return None
     known = gate(context, connection)
-    rests = any(known.keeps_all_back(each) for each in known.open)
+    rests = is_kept_back(known, SUBMIT) or any(known.keeps_all_back(each) for each in known.open)
     for batch in batches.in_state(connection, *UNFINISHED):
         if rests and batch.state in BEFORE_THE_JOB:
             continue

@@ -176,7 +176,7 @@ def test_what_fails_in_an_instance_that_was_overtaken_fails_for_that(tmp_path, m
 
     monkeypatch.setattr("voyage_jobs.steps.pipeline.submit", gone)
     monkeypatch.setattr(Pipeline, "_scan", lambda _pipeline: False)
-    monkeypatch.setattr(Pipeline, "_pack", lambda _pipeline: False)
+    monkeypatch.setattr(Pipeline, "_assemble", lambda _pipeline: False)
     monkeypatch.setattr(Pipeline, "beat", lambda _pipeline, _step: None)
     with (
         pytest.raises(EpochLostError, match="taken over") as caught,

@@ -202,3 +202,16 @@ def test_no_number_in_the_file_of_the_generation_ends_a_start(tmp_path, digits):
     world.run()
     world.run()
     assert len(world.names()) == 2
+
+
+@pytest.mark.parametrize("command", ["cancel", "retry"])
+def test_what_was_short_and_is_given_up_may_be_on_the_bill(tmp_path, command):
+    world = SickWorld(tmp_path, 12, faults={"results_sick": {"how": "short", "keep_share": 0.5}})
+    with world.worker() as context:
+        turns(world, context, 200, idle_s=1500)
+        batch = newest(context)
+        assert (batch.state, batch.code) == (Batch.PARKED, "torn")
+        perform(context, command, {"ref": batch.ref}, "me")
+        totals = money(context)
+        assert totals.settled_tokens <= world.ledger.batch_tokens
+        assert totals.settled_tokens + totals.maybe_paid_tokens >= world.ledger.batch_tokens

@@ -172,7 +172,7 @@ def test_an_error_at_the_start_is_on_record(tmp_path, monkeypatch):
     world.write("a.md", "text")
     world.run()
     with monkeypatch.context() as broken, pytest.raises(RuntimeError):
-        broken.setattr("voyage_jobs.steps.recovery.lose_missing_packs", _fall)
+        broken.setattr("voyage_jobs.steps.recovery.lose_missing_segments", _fall)
         world.run()
     found = errors(world)["start"]
     assert (found["code"], found["over_at"]) == (last_errors.FATAL, None)

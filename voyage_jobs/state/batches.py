@@ -90,7 +90,6 @@ class AttemptRow:
 
 # What a batch is parked for, where the steps act on it (`code`).
 NOT_FETCHED = "not_fetched"  # its results are paid, and cannot be had
-TORN = "torn"  # its results lack lines that are paid: what is there is held
 UNUSABLE = "unusable"  # its results are paid, and cannot be read: nothing more is sent for its profile
 SEND_REFUSED = "send_refused"  # the provider refused its upload or its job
 

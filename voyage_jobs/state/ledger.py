@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 BILLED = "('settled', 'expedited')"
 """The kinds of what a batch was billed, by its mode: as a list of SQL."""
+TORN = "torn"
+"""The code of a batch that is parked because its results lack lines that are paid: what is there is held."""
 MAY_HAVE_RUN = "may_have_run"
 """The code of a batch that is parked because nobody can tell whether its create call made a job."""
 
@@ -49,6 +51,11 @@ class Share(NamedTuple):
 _COUNTED = text(
     "SELECT l.source_id, SUM(e.tokens) FROM lines l JOIN embeddings e ON e.id = l.embedding_id"
     " WHERE l.batch_id = :batch GROUP BY l.source_id"
+)
+# Purpose: what the lines of a batch whose results could not be read may have cost, by source.
+_NOT_ANSWERED = text(
+    "SELECT l.source_id, SUM(e.tokens) FROM lines l JOIN embeddings e ON e.id = l.embedding_id"
+    " WHERE l.batch_id = :batch AND l.outcome = :unread AND l.tokens IS NULL GROUP BY l.source_id"
 )
 # Purpose: what was set aside for a batch, by source.
 _RESERVED = text(
@@ -80,12 +87,19 @@ def release(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
     _book(tx, batch_id, "released", tokens, price, _RESERVED)
 
 
-def write_off(tx: Tx, batch: BatchRow) -> None:
-    """An operator gives up a batch that is parked. What its job did may be on the bill; nobody knows how much."""
+def write_off(tx: Tx, batch: BatchRow, unread: int) -> None:
+    """An operator gives up a batch that is parked. What its job did may be on the bill; nobody knows how much.
+
+    Of a batch whose results were short, what was read is settled, and what was not may be on the bill all the same.
+    `unread` is the outcome of such lines; called before they are closed.
+    """
     if (batch.remote_id is not None or batch.code == MAY_HAVE_RUN) and batch.tokens_settled is None:
         lose(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
-    else:
-        release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
+        return
+    release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
+    if batch.code == TORN:
+        found = tx.connection.execute(_NOT_ANSWERED, {"batch": batch.id, "unread": unread}).all()
+        _add(tx, batch.id, "maybe_paid", [Share(*row) for row in found], batch.usd_per_million)
 
 
 def lose(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
@@ -145,7 +159,8 @@ def _book(
 def _add(tx: Tx, batch_id: int | None, kind: str, shares: Sequence[Share], price: float | None) -> None:
     about = {"batch_id": batch_id, "at": tx.now, "kind": kind}
     rows = [{**about, **share._asdict(), "usd": usd(share.tokens, price)} for share in shares]
-    tx.connection.execute(insert(spend), rows)
+    if rows:
+        tx.connection.execute(insert(spend), rows)
 
 
 @dataclass(frozen=True)

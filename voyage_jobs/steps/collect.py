@@ -105,10 +105,10 @@ def _look_at_parked(context: Context, batch: BatchRow, calls: circuit.Calls) -> 
     """Results that could not be had, or read, are paid for: fetch them now and then, and read them by a new release."""
     if batch.code == UNUSABLE and batch.error != __version__ and can_be_read_again(context, batch):
         _resume(context, batch, f"read again by voyage-jobs {__version__}")
-    elif batch.code in (NOT_FETCHED, batches.TORN):
+    elif batch.code in (NOT_FETCHED, ledger.TORN):
         if not circuit.may_pass(context, circuits.VENDOR):
             return False
-        if batch.code == batches.TORN:
+        if batch.code == ledger.TORN:
             forget_results(context, batch)
         done = fetch_all(context, batch, calls)
         if done is Download.COMPLETE:
@@ -226,7 +226,7 @@ def _take_in(context: Context, batch: BatchRow) -> None:
     finally:
         writer.abort()
     if torn:
-        _keep_the_rest(context, batch, intake, settled, written, batches.TORN)
+        _keep_the_rest(context, batch, intake, settled, written, ledger.TORN)
     elif _is_unusable(context, batch, intake, settled):
         _keep_the_rest(context, batch, intake, settled, written, UNUSABLE)
     else:
@@ -386,7 +386,7 @@ def _keep_the_rest(
 
 def _why_kept(code: str, bad: list[Settled], count: int, *, whole: bool) -> tuple[str, str]:
     """Reason and hint. `whole`: nothing of the batch was good, so that a later release may read all of it."""
-    if code == batches.TORN:
+    if code == ledger.TORN:
         return f"its result files are short: {len(bad):,} of its {count:,} results are lacking", _TORN_HINT
     word = next((each.detail for each in bad if each.outcome == MALFORMED), None) or "the ids are not ours"
     reason = f"{len(bad):,} of its {count:,} results cannot be used: {word}"
