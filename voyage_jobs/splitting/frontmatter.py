@@ -3,8 +3,12 @@
 It comes from files that anybody may have written, and it goes with every chunk. So it is bounded: what a parser could
 be made to build (the aliases of YAML, the dotted keys of TOML, nesting in both) is looked at before a value is built,
 for a few hundred bytes can stand for gigabytes; how many values there are and how long they are as JSON, afterwards.
-What is over a bound is treated as what cannot be parsed: it is front matter, with the reason under `ERROR_KEY`, and the
-document is split and embedded without it. A block longer than `_MAX_CHARS` is no front matter but text.
+What is over a bound, or cannot be parsed, is taken entry by entry (`front_lines.py`), with the reason under `ERROR_KEY`:
+each value that can be read, any other as it is written. What does not look like entries, and a block longer than
+`_MAX_CHARS`, is no front matter but text: nothing is left out in silence.
+
+Values stand as they are written: `1.20`, `0123`, `12:30`, `NO` and dates are text. A number is one only where nothing of
+how it is written is lost by that.
 """
 
 from __future__ import annotations
@@ -16,12 +20,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, time
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import yaml
 
 from voyage_jobs.core.toml_text import has_longer_keys
 from voyage_jobs.readers.reader import Json
+from voyage_jobs.splitting.front_lines import as_written, entries, repeated_keys
 
 Scalar: TypeAlias = bool | int | float | str | None
 
@@ -42,7 +47,23 @@ _CLOSE = {
 # What the YAML constructors let through when a value is not what its tag or its form promises.
 _BAD_VALUE = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError)
 # The parser in C is many times as fast; not every build of PyYAML has it.
-_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Fast: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Fast):  # type: ignore[valid-type,misc]
+    """Safe, and takes for more than text only what loses nothing by it."""
+
+    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}
+
+
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("int", r"-?[1-9][0-9]{0,17}|0", "-0123456789"),
+    ("float", r"-?(?:0|[1-9][0-9]*)\.(?:0|[0-9]*[1-9])(?:e[-+][0-9]+)?", "-0123456789"),
+    ("merge", r"<<", "<"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), list(_first))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +81,8 @@ class _Refused(Exception):  # noqa: N818 - an answer, not a fault
 def front_matter(text: str) -> FrontMatter:
     """The front matter of a Markdown text, if it has any.
 
-    A block that cannot be read counts as front matter, too, with the reason under `ERROR_KEY`. A block that
-    is no mapping is not front matter but text between two rules.
+    A block that cannot be read whole but looks like front matter counts as such, with the reason under `ERROR_KEY`
+    beside what can be read. A block that is no mapping is not front matter but text between two rules.
     """
     opening = _OPEN.match(text)
     if opening is None:
@@ -69,22 +90,59 @@ def front_matter(text: str) -> FrontMatter:
     closing = _CLOSE[opening.group(1)].search(text, opening.end(), opening.end() + _MAX_CHARS)
     if closing is None or not (closing.group().endswith(("\n", "\r")) or closing.end() == len(text)):
         return FrontMatter()
-    block = text[opening.end() : closing.start()]
+    block, toml = text[opening.end() : closing.start()], opening.group(1) == "+++"
     try:
-        value = _read_toml(block) if opening.group(1) == "+++" else _read_yaml(block)
-        if value is not None and not isinstance(value, Mapping):
-            return FrontMatter()
+        metadata = _whole(block, toml=toml)
     except _Refused as refused:
-        return FrontMatter(closing.end(), _told(refused))
-    return FrontMatter(closing.end(), bounded(value or {}))
+        metadata = _by_entries(block, refused, toml=toml)
+    return FrontMatter() if metadata is None else FrontMatter(closing.end(), metadata)
+
+
+def _whole(block: str, *, toml: bool) -> dict[str, Json] | None:
+    """The block read as it should be; None if it is text."""
+    value = _read_toml(block) if toml else _read_yaml(block)
+    if value is None:
+        return {} if not block.strip() else None
+    if not isinstance(value, Mapping):
+        return None
+    doubled = next(repeated_keys(block), None) if not toml else None
+    if doubled is not None:
+        raise _Refused(f"YAML: {doubled!r} stands there twice")
+    return _as_json(value) if value or not block.strip() else None
+
+
+def _by_entries(block: str, refused: _Refused, *, toml: bool) -> dict[str, Json] | None:
+    """Each value that can be read, those of a key that stands twice as a list; None if the block is text."""
+    found = entries(block, toml=toml)
+    if found is None:
+        return None
+    values: dict[str, Any] = _told(refused)
+    for key, entry in found:
+        value = _value(key, entry, toml=toml)
+        values[key] = [values[key], value] if key in values else value
+    return bounded(values)
+
+
+def _value(key: str, entry: str, *, toml: bool) -> object:
+    try:
+        read = _read_toml(entry) if toml else _read_yaml(entry)
+        if isinstance(read, Mapping) and len(read) == 1 and key in read:
+            return _as_json(read)[key]
+    except _Refused:
+        pass
+    return as_written(entry)
 
 
 def bounded(values: Mapping[Any, object]) -> dict[str, Json]:
     """The values as JSON; only the reason, under `ERROR_KEY`, if they are over a bound or JSON cannot hold them."""
     try:
-        metadata = _Converter().json(values)
+        return _as_json(values)
     except _Refused as refused:
         return _told(refused)
+
+
+def _as_json(values: Mapping[Any, object]) -> dict[str, Json]:
+    metadata = _Converter().json(values)
     assert isinstance(metadata, dict)  # noqa: S101 - a mapping stays one; said for the type checker
     return metadata
 
