@@ -27,6 +27,7 @@ from voyage_jobs.state.last_errors import FATAL, LastError
 from voyage_jobs.state.notices import Untold
 from voyage_jobs.state.pauses import Pause, Pauses
 from voyage_jobs.state.rebuild import Build, Progress
+from voyage_jobs.state.scan_notes import ScanNotes
 from voyage_jobs.state.setback import SetBack
 from voyage_jobs.state.sources import NOT_CONFIGURED
 from voyage_jobs.state.stats import SourceTally, Waiting
@@ -100,6 +101,7 @@ def situations(facts):
     yield {"sources": [replace(docs, frozen_reason="its root is gone"), other]}
     yield {"sources": []}
     yield {"tallies": {docs.id: SourceTally(skipped={"unreadable": 3})}, "failed": 2, "cancelled": 1}
+    yield {"scan_notes": {docs.id: ScanNotes(1, ("locked",), 2)}}
     for code in ("watch_limit", "watch_failed", "watch_silent"):
         yield {"watching": {docs.name: {"code": code, "message": "odd"}}}
     yield {"refused": [replace(batch, state=Batch.REFUSED)], "duplicates": 2}

@@ -91,8 +91,10 @@ def test_what_does_not_look_like_front_matter_is_text(block: str, fence: str) ->
 
 def test_values_stand_as_they_are_written() -> None:
     assert yaml_of(
-        "title: 1.20\ncountry: NO\ncode: 0123\ntime: 12:30\ndate: 2024-02-30\nday: 2024-02-03\nid: 1e5\nphone: +49123\n"
-        "hex: 0x1F\nlong: 1234567890123456789012\nyes: yes\nn: -3\nx: 1.5\nb: true\nnone: null\nempty:"
+        "title: 1.20\ncountry: NO\ncode: 0123\ntime: 12:30\ndate: 2024-02-30\nday: 2024-02-03\nid: 1e5\n"
+        "phone: +49123\n"
+        "hex: 0x1F\nlong: 1234567890123456789012\nyes: yes\n"
+        "n: -3\nx: 1.5\nb: true\nnone: null\nempty:"
     ) == {
         "title": "1.20",
         "country": "NO",

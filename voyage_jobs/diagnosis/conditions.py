@@ -40,6 +40,7 @@ MOVED_ON_BY: dict[Batch, tuple[str, ...]] = {
 """What must not be kept back for an open batch to move on."""
 _RESUMES = "The next `voyage-jobs sync` or `voyage-jobs run` resumes it."
 _REFS = 5  # refs named in one message
+_FOLDERS = 5
 
 CAUSES: list[Cause] = []
 cause = entered_in(CAUSES)
@@ -89,6 +90,30 @@ def _unreadable(facts: Facts, say: Say) -> Blockers:
         if count:
             text = f"{counted(count, 'file')} of source {row.name} cannot be read"
             yield say(text, "Let this user read them; the next scan takes them up.", source=row.name)
+
+
+@cause("folder_unreadable", needs=Moment, moved_by=Mover.OPERATOR)
+def _folder_unreadable(moment: Moment, say: Say) -> Blockers:
+    for row in moment.sources:
+        notes = moment.scan_notes.get(row.id)
+        if row.configured and notes is not None and notes.unreadable:
+            listed = ", ".join(
+                names.display(path) or "its own" for path in notes.unreadable_folders[:_FOLDERS]
+            )
+            text = f"{counted(notes.unreadable, 'folder')} of source {row.name} cannot be listed ({listed})"
+            hint = "Let this user list them, or exclude them; what is known of them is served as it was."
+            yield say(text, hint, source=row.name)
+
+
+@cause("front_matter", needs=Facts, moved_by=Mover.OPERATOR, severity="info")
+def _front_matter(facts: Facts, say: Say) -> Blockers:
+    for row in facts.sources:
+        notes = facts.scan_notes.get(row.id)
+        if row.configured and notes is not None and notes.broken_front_matter:
+            files = counted(notes.broken_front_matter, "file")
+            text = f"{files} of source {row.name}: front matter cannot be read whole"
+            hint = "`_front_matter_error` in the table's `front_matter` names the line; what can be read is there."
+            yield say(text, hint, source=row.name)
 
 
 _WATCHES = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs import table as published
@@ -35,6 +35,7 @@ from voyage_jobs.state import (
     meta,
     notices,
     publications,
+    scan_notes,
     setback,
     sources,
     stats,
@@ -52,6 +53,7 @@ from voyage_jobs.state.meta import Here
 from voyage_jobs.state.notices import Untold
 from voyage_jobs.state.pauses import Pauses
 from voyage_jobs.state.rebuild import Build, Progress
+from voyage_jobs.state.scan_notes import ScanNotes
 from voyage_jobs.state.setback import SetBack
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.stats import SourceTally, Waiting
@@ -146,6 +148,8 @@ class Moment(Gate):
     noun: str = "embedding"
     progress: Progress | None = None
     """How far a build is, where that was looked at."""
+    scan_notes: Mapping[int, ScanNotes] = field(default_factory=dict)
+    """By source, what its last scan could not see or read whole."""
     asking: Text | None = None
     """The text that somebody asks about; None: whatever waits."""
     run: Run | None = None
@@ -298,6 +302,7 @@ def moment(connection: Any, settings: Settings, now: int) -> Moment:
         waiting_by_source=embeddings.waiting_by_source(connection, profile_id or 0) if by_source else {},
         rooms=rooms,
         took=batches.durations_s(connection, HISTORY),
+        scan_notes=scan_notes.by_source(connection),
     )
 
 

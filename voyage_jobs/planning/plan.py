@@ -20,7 +20,7 @@ from voyage_jobs.planning.input_files import InputFiles
 from voyage_jobs.planning.rehearsal import Rehearsal, Scanned, rehearsal
 from voyage_jobs.planning.warnings import warnings
 from voyage_jobs.sources import names
-from voyage_jobs.state import batches, foresight
+from voyage_jobs.state import batches, foresight, scan_notes
 from voyage_jobs.state.story import View
 from voyage_jobs.steps.context import Progress, no_progress
 from voyage_jobs.steps.texts import Texts
@@ -42,6 +42,7 @@ class SourcePlan:
     unchanged: int
     skipped: dict[str, int]
     unreadable_folders: int
+    broken_front_matter: int
     chunks: int
     reused_chunks: int
     failed_chunks: int
@@ -145,6 +146,7 @@ def _numbers(tried: Rehearsal, connection: View, each: Scanned) -> SourcePlan:
         unchanged=result.unchanged + scan.read - new - changed,
         skipped=dict(sorted(each.skipped.items())),
         unreadable_folders=len(scan.unreadable_folders),
+        broken_front_matter=scan_notes.broken_front_matter(connection, row.id),
         chunks=sum(part.chunks for part in added),
         reused_chunks=sum(part.reused_chunks for part in added) - failed_chunks,
         failed_chunks=failed_chunks,

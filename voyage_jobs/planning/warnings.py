@@ -54,6 +54,8 @@ def _about_source(plan: SourcePlan) -> Iterator[str]:
         yield f"Source {plan.name} would be frozen, and nothing of it deleted: {plan.would_freeze}."
     if plan.unreadable_folders:
         yield f"{counted(plan.unreadable_folders, 'folder')} of source {plan.name} cannot be read."
+    if plan.broken_front_matter:
+        yield f"{counted(plan.broken_front_matter, 'file')} of source {plan.name}: front matter cannot be read whole."
     large = plan.skipped.get(SkipReason.TOO_LARGE, 0)
     if large:
         yield f"Larger than the max_file_bytes of source {plan.name}, and not taken: {counted(large, 'file')}."

@@ -148,6 +148,11 @@ def since_then(view: Standing) -> Wait | None:
     path = os.path.join(names.decode(view.place.root), names.decode(view.row.path))
     try:
         now = FileStat.of("", os.stat(path, follow_symlinks=source.follow_symlinks))
+    except PermissionError:
+        said = "But a folder on the way to its file cannot be entered by this user: nothing below it is read."
+        return Wait(
+            "folder_unreadable", said, None, "Let this user enter it; the next scan takes up what is there."
+        )
     except OSError:
         frozen = view.source is not None and view.source.frozen_reason is not None
         if frozen and view.source is not None:

@@ -3,12 +3,12 @@
 It comes from files that anybody may have written, and it goes with every chunk. So it is bounded: what a parser could
 be made to build (the aliases of YAML, the dotted keys of TOML, nesting in both) is looked at before a value is built,
 for a few hundred bytes can stand for gigabytes; how many values there are and how long they are as JSON, afterwards.
-What is over a bound, or cannot be parsed, is taken entry by entry (`front_lines.py`), with the reason under `ERROR_KEY`:
-each value that can be read, any other as it is written. What does not look like entries, and a block longer than
-`_MAX_CHARS`, is no front matter but text: nothing is left out in silence.
+What is over a bound, or cannot be parsed, is taken entry by entry (`front_lines.py`), with the reason under
+`ERROR_KEY`: each value that can be read, any other as it is written. What does not look like entries, and a block
+longer than `_MAX_CHARS`, is no front matter but text: nothing is left out in silence.
 
-Values stand as they are written: `1.20`, `0123`, `12:30`, `NO` and dates are text. A number is one only where nothing of
-how it is written is lost by that.
+Values stand as they are written: `1.20`, `0123`, `12:30`, `NO` and dates are text. A number is one only where nothing
+of how it is written is lost by that.
 """
 
 from __future__ import annotations

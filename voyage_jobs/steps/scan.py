@@ -18,7 +18,7 @@ from voyage_jobs.readers.reader import Refusal
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip, SkipReason
 from voyage_jobs.sources.source import FolderScan, Known, RootIdentity, RootMissing
-from voyage_jobs.state import documents, ledger, sources, versions
+from voyage_jobs.state import documents, ledger, scan_notes, sources, versions
 from voyage_jobs.state.documents import Seen, Vanished
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.store import Tx
@@ -370,6 +370,7 @@ class Scan:
         return any(root in ("", path) or path.startswith(root + "/") for root in self.unreadable_folders)
 
     def _note_done(self, tx: Tx, identity: RootIdentity) -> None:
+        self._note_unseen(tx)
         sources.note(
             tx,
             self.row.id,
@@ -381,6 +382,12 @@ class Scan:
             scanned_at=tx.now,
             **self._used_up(tx),
         )
+
+    def _note_unseen(self, tx: Tx) -> None:
+        if not self.hinted or self.unreadable_folders:
+            scan_notes.put(
+                tx, self.row.id, self.unreadable_folders, count=bool(self._changed or self._vanished)
+            )
 
     @property
     def _compared(self) -> bool:
@@ -402,6 +409,7 @@ class Scan:
     def _freeze(self, reason: str) -> None:
         with self.context.store.write() as tx:
             sources.freeze(tx, self.row.id, reason)
+            self._note_unseen(tx)
             sources.note(tx, self.row.id, **self._used_up(tx))
         self.context.log.error("source.frozen", source=self.row.name, reason=reason)
         self._done(reason)
