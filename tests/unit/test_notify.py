@@ -393,7 +393,7 @@ def test_sync_ends_with_success_or_failure(tmp_path, monkeypatch):
         root = tmp_path / last
         root.mkdir()
         world = told_world(root, notify={"ping": "https://example.com/ping"}, faults=faults)
-        monkeypatch.setattr("voyage_jobs.service.sync.Courier", lambda woken, post=world.post: post)
+        monkeypatch.setattr("voyage_jobs.service.sync.Delivery", lambda woken, post=world.post: post)
         with world.worker() as context:
             Sync(context, Signals()).run()
         pings = [body for sink, body in world.post.sent if sink == "ping"]
@@ -402,7 +402,7 @@ def test_sync_ends_with_success_or_failure(tmp_path, monkeypatch):
         assert world.post.told() == (["finished"] if last == "success" else ["refused"])
 
 
-# --- the courier ---
+# --- deliveries ---
 
 
 class Slow:

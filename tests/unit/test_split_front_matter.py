@@ -170,7 +170,8 @@ def test_toml_that_cannot_be_read_says_so(block: str) -> None:
 def test_values_are_json() -> None:
     found = yaml_of(
         "date: !!timestamp 2024-05-06\nnan: !!float .nan\ninf: !!float -.inf\n"
-        "big: !!int 123456789012345678901234567890\nraw: !!binary aGk=\nset: !!set {b, a}\npairs: !!pairs [x: 1]\n7: one\ntrue: true\nnull: ~\n2.5: f\n"
+        "big: !!int 123456789012345678901234567890\nraw: !!binary aGk=\nset: !!set {b, a}\n"
+        "pairs: !!pairs [x: 1]\n7: one\ntrue: true\nnull: ~\n2.5: f\n"
         "2024-01-01: d\nplain: text"
     )
 

@@ -41,10 +41,9 @@ _ALL = select(facts.c.key, facts.c.value).where(facts.c.key.startswith(_KEY, aut
 def put(tx: Tx, source_id: int, unreadable_folders: Sequence[str], *, count: bool) -> None:
     """Note what a scan that came to its end met; `count` the front matter again, or keep what one counted before."""
     known = by_source(tx.connection).get(source_id)
-    if count or known is None:
-        broken = broken_front_matter(tx.connection, source_id)
-    else:
-        broken = known.broken_front_matter
+    broken = (
+        known.broken_front_matter if known and not count else broken_front_matter(tx.connection, source_id)
+    )
     notes = ScanNotes(len(unreadable_folders), sorted(unreadable_folders)[:_SHOWN], broken)
     meta.put(tx, f"{_KEY}{source_id}", orjson.dumps(asdict(notes)).decode())
 
