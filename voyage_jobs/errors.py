@@ -5,7 +5,7 @@
     +-- LockedError                 4   another instance works on this data_dir
     +-- StateError                  1   state.db cannot be used (newer, damaged, read-only, written to for long)
     +-- DiskFullError               1   no room: nothing was lost, work goes on when there is
-    +-- NeedsPersonError            6   a person must decide (frozen source, parked batch)
+    +-- NeedsOperatorError          6   an operator must decide (frozen source, parked batch)
     +-- CorruptionError             1   a file or table is not what was written
     +-- VendorError                     the vendor's side; split by what is known to have happened
         +-- AuthError               5   401/403: the key or the host is refused

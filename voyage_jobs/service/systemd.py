@@ -3,8 +3,8 @@
 The protocol of sd_notify(3): lines of `NAME=value` in one datagram to the socket that `$NOTIFY_SOCKET` names. Without
 that variable nobody listens, and nothing is sent. A message that cannot be delivered is lost without harm.
 
-    Manager    the socket
-    Herald     a thread that feeds the watchdog, only while the step at hand is within its own deadline (see pace.py)
+    Manager            the socket
+    SystemdNotifier    a thread that feeds the watchdog, only while the step at hand is within its own deadline (see pace.py)
 """
 
 from __future__ import annotations
