@@ -4,7 +4,7 @@ The protocol of sd_notify(3): lines of `NAME=value` in one datagram to the socke
 that variable nobody listens, and nothing is sent. A message that cannot be delivered is lost without harm.
 
     Manager            the socket
-    SystemdNotifier    a thread that feeds the watchdog, only while the step at hand is within its own deadline (see pace.py)
+    SystemdNotifier    a thread that feeds the watchdog, only while the step is within its own deadline (see pace.py)
 """
 
 from __future__ import annotations
