@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from voyage_jobs.splitting.markdown import headings, inline_text
+from voyage_jobs.splitting.markdown import headings, html_title, inline_text
 
 LINES = st.lists(
     st.sampled_from(
@@ -166,3 +166,49 @@ def test_the_scan_starts_where_it_is_told() -> None:
 )
 def test_inline_text(source: str, text: str) -> None:
     assert inline_text(source) == text.strip()
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        "{#id}",
+        "{#id .c}",
+        "{ #id }",
+        "{.c}",
+        "{: .c}",
+        "{/*the-id*/}",
+        '{ id="x" .c }',
+        "{% raw %}",
+        "{#a} {.b}",
+    ],
+)
+def test_attributes_of_a_heading_are_no_part_of_its_text(attributes: str) -> None:
+    assert inline_text(f"Set the *value* {attributes}") == "Set the value"
+    assert [each.text for each in headings(f"## Head{attributes}\n\ntext")] == ["Head"]
+
+
+@pytest.mark.parametrize(
+    "text", ["Use {name} of it", "Type {string}", "f {x: 1}", "Call {{ x }}", "{#id} is first", "a {b=c}"]
+)
+def test_a_brace_in_running_text_stays(text: str) -> None:
+    assert inline_text(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ('<h1 align="center">Small *Tool*</h1>\n\ntext', "Small Tool"),
+        ('<!-- a --><p>\n\n<img src="x">\n<H1>Small <b>Tool</b>\n</H1>', "Small Tool"),
+        ("text\n<h1>no</h1>", ""),
+        ("<h1>never closed", ""),
+        ("<!-- <h1>no</h1>", ""),
+        ("```\n<h1>no</h1>\n```", ""),
+    ],
+)
+def test_an_h1_that_a_text_begins_with_is_its_title(text: str, title: str) -> None:
+    assert html_title(text) == title
+
+
+def test_looking_for_an_h1_takes_no_time() -> None:
+    for hostile in ("<!--" * 1_000, "<!-- -->" * 500, "<a" * 2_000, "<p>" * 1_300, " " * 4_000):
+        assert html_title(hostile) == ""

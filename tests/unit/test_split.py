@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.splits import split
+from voyage_jobs.readers.registry import reader_of
 from voyage_jobs.splitting import markdown
 from voyage_jobs.splitting.split import MIN_MAX_CHARS, Chunk, SplitDocument, SplitOptions
 
@@ -273,3 +274,15 @@ def test_front_matter_is_metadata_and_not_text() -> None:
     assert document.metadata == {"tags": ["a", "b"]}
     assert document.chunks == [Chunk(0, 22, 27, 0, 2)]
     assert split(text, "a.txt", SplitOptions()).metadata == {}
+
+
+def test_an_h1_of_html_is_the_title_rather_than_a_later_heading() -> None:
+    document = split("<h1>Small Tool</h1>\n\nWords.\n\n## Installation\n\nRun it.", "a.md", SplitOptions())
+    assert document.title == "Small Tool"
+    named = split("---\ntitle: 1.20\n---\n<h1>Small Tool</h1>\n", "a.md", SplitOptions())
+    assert named.title == "1.20"
+
+
+@pytest.mark.parametrize("path", ["a.qmd", "a.Rmd", "a.mdc", "a.livemd"])
+def test_dialects_of_markdown_are_read_as_markdown(path: str) -> None:
+    assert reader_of(path).reader.forms == ("markdown",)

@@ -27,7 +27,11 @@ class TextReader(Reader):
         yield Text(decoded(file.read()), self.forms[0])
 
 
-MARKDOWN = TextReader("markdown", "markdown", (".md", ".markdown", ".mdown", ".mkd", ".mdx"))
+MARKDOWN = TextReader(
+    "markdown",
+    "markdown",
+    (".md", ".markdown", ".mdown", ".mkd", ".mdx", ".qmd", ".rmd", ".mdc", ".livemd"),
+)
 RST = TextReader("rst", "rst", (".rst", ".rest"))
 TEXT = TextReader("text", "plain")
 """Takes what no other reader claims."""

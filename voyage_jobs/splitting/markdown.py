@@ -39,8 +39,14 @@ _LITERAL = re.compile(r"\\([!-/:-@\[-`{-~])|(?<!`)(`{1,3})(?!`)[ ]?(.+?)[ ]?(?<!
 _MARKUP = re.compile(r"[\\`*_~\[<&{]")
 _KEPT = re.compile("\0(\\d+)\0")
 _LINK = re.compile(r"!?\[([^\[\]]*)\](?:\([^()]*(?:\([^()]*\)[^()]*)?\)|\[[^\[\]]*\])")
+# An anchor, classes and quoted values, a comment of JSX or a tag of a template; any other brace is text.
+_ATTRIBUTES = r"""[ \t]*(?:[#.:]|[\w-]+=["'])[^{}]*|/\*[^{}]*\*/|%[^{}]*%"""
+_HTML_TITLE = re.compile(
+    r"(?:\s|<!--(?>.*?-->)|<(?!!--|h1\b)[^<>]*>)*+<h1\b[^<>]*>(.*?)</h1>", re.IGNORECASE | re.DOTALL
+)
+_MAX_HTML_CHARS = 4_000
 _INLINE: list[tuple[re.Pattern[str], str]] = [
-    (re.compile(r"[ \t]*\{[#.:][^{}]*\}[ \t]*$"), ""),  # {#anchor .class}
+    (re.compile(rf"(?:[ \t]*\{{(?:{_ATTRIBUTES})\}})+[ \t]*$"), ""),
     (re.compile(r"!?\[([^\[\]]*)\](?:\([^()]*(?:\([^()]*\)[^()]*)?\)|\[[^\[\]]*\])"), r"\1"),
     (
         re.compile(r"!?\[([^\[\]]*)\](?:\([^()]*(?:\([^()]*\)[^()]*)?\)|\[[^\[\]]*\])"),
@@ -56,6 +62,12 @@ _INLINE: list[tuple[re.Pattern[str], str]] = [
 def headings(text: str, start: int = 0) -> list[Heading]:
     """The top-level headings from `start` on, which must be the start of a line, in order."""
     return _Scan(scannable(text), start).run()
+
+
+def html_title(text: str, start: int = 0) -> str:
+    """The text of an `<h1>` from `start` on with nothing but tags before it; empty if there is none."""
+    found = _HTML_TITLE.match(text[start : start + _MAX_HTML_CHARS])
+    return inline_text(found[1]) if found else ""
 
 
 class _Scan:

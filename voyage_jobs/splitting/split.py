@@ -16,6 +16,7 @@ from voyage_jobs.sources import names
 from voyage_jobs.splitting.forms import FORMS, Form
 from voyage_jobs.splitting.frontmatter import FrontMatter, bounded, front_matter
 from voyage_jobs.splitting.headings import plain_line
+from voyage_jobs.splitting.markdown import html_title
 from voyage_jobs.splitting.pieces import pieces, with_overlap
 from voyage_jobs.splitting.sections import regions
 
@@ -59,7 +60,8 @@ class SplitDocument:
     """A document taken apart."""
 
     title: str
-    """The reader's, else that of the metadata, else the first heading, else the file's name without its suffix."""
+    """The reader's, else that of the metadata, else an `<h1>` that the text begins with, else the first heading,
+    else the file's name without its suffix."""
     metadata: dict[str, Json]
     """The front matter, or what the reader gave in its place."""
     sections: list[tuple[str, ...]]
@@ -86,7 +88,7 @@ def split(document: Text, path: str, options: SplitOptions, count: Count = estim
             spans.append((start, end, section))
     tokens = count([text[start:end] for start, end, _ in spans])
     chunks = [Chunk(at, *span, tokens[at]) for at, span in enumerate(spans)]
-    return SplitDocument(_title(document, front, found, path), front.metadata, list(sections), chunks)
+    return SplitDocument(_title(document, front, found, path, form), front.metadata, list(sections), chunks)
 
 
 def _front(document: Text, form: Form) -> FrontMatter:
@@ -100,12 +102,15 @@ def _plain(given: Sequence[Heading]) -> list[Heading]:
     return [replace(heading, text=plain_line(heading.text)) for heading in given]
 
 
-def _title(document: Text, front: FrontMatter, found: Sequence[Heading], path: str) -> str:
+def _title(document: Text, front: FrontMatter, found: Sequence[Heading], path: str, form: Form) -> str:
     for given in (document.title, front.metadata.get("title")):
         if isinstance(given, (str, int, float)) and not isinstance(given, bool):
             title = plain_line(str(given))
             if title:
                 return title
+    drawn = html_title(document.text, front.end) if form.markdown and document.headings is None else ""
+    if drawn:
+        return drawn
     name = path.rsplit("/", 1)[-1]
     stem = name.rpartition(".")[0] or name
     return next((heading.text for heading in found if heading.text), plain_line(names.display(stem)))
