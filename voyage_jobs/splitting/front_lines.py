@@ -17,6 +17,7 @@ _TOML_TABLE = re.compile(r"\[{1,2}[ \t]*(?P<key>[^\[\]]+?)[ \t]*\]{1,2}[ \t]*(?:
 # What may go on from the line before, in YAML: indented, an item of a list, the end of a list, a template, a comment.
 _GOES_ON = re.compile(r"[ \t]|-(?:[ \t]|$)|[\]})]|\{[{%]|<%|#|$|\?[ \t]|:[ \t]")
 _LINE_END = re.compile(r"\r\n|\r|\n")
+_IN_BRACES = re.compile(r"\s*\{(?![{%])")
 _MAX_REPEATS = 1
 
 
@@ -25,7 +26,7 @@ def entries(block: str, *, toml: bool) -> list[tuple[str, str]] | None:
 
     What is one mapping in braces is front matter without an entry that could be told apart.
     """
-    if not toml and block.lstrip().startswith("{"):
+    if not toml and _IN_BRACES.match(block):
         return []
     found: list[tuple[str, list[str]]] = []
     in_table = False
