@@ -378,3 +378,36 @@ def test_a_package_that_registers_its_reader_while_it_is_loaded_is_no_circle(mon
     use(monkeypatch, installed=[Loads()])
     assert reader_of("a.other").name == "other"
     assert reader_of("a.cap").name == "captions"
+
+
+LOG = b"2024-05-06 07:08:09 INFO the pump was started, all is well here\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        LOG * 20 + b"\0" * 512 + LOG * 20,
+        b"\0" * 5_000 + LOG * 9,
+        LOG * 9 + b"\0" * 4_000,
+        LOG * 9 + b"the end\0\n",
+    ],
+    ids=["hole", "head", "tail", "one"],
+)
+def test_a_few_zero_bytes_in_a_log_are_blanks_and_move_no_offset(data):
+    assert decoded(data) == data.decode().replace("\0", " ")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        LOG.decode().encode("utf-16-le") * 20,
+        b"\0a" * 200,
+        LOG * 9 + b"\0\1\2\3\4\5\6\7\x0e\x0f\0",
+        b"%PDF-" + LOG * 9 + b"\0",
+    ],
+    ids=["utf-16", "records", "signs", "pdf"],
+)
+def test_many_zero_bytes_are_binary(data):
+    with pytest.raises(Refused) as refused:
+        decoded(data)
+    assert refused.value.reason == Refusal.BINARY

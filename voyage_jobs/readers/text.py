@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
@@ -11,6 +12,9 @@ from voyage_jobs.readers.reader import Json, Reader, Refusal, Refused, Text
 # What names itself in its first bytes, and may hold no zero byte that would give it away.
 _BINARY_HEADS = (b"%PDF-", b"PK\x03\x04", b"\x1f\x8b", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"{\\rtf")
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_ZEROS = re.compile(rb"\0+")
+_NO_TEXT = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_CHARS_PER_FAULT = 64
 
 
 class TextReader(Reader):
@@ -43,7 +47,7 @@ def decoded(data: bytes) -> str:
     if encoding == "utf-8":
         zero = data.find(b"\0")
         if zero >= 0:
-            raise Refused(Refusal.BINARY, f"a zero byte at offset {zero}")
+            data = _without_zeros(data, zero)
         if data.startswith(_BINARY_HEADS):
             raise Refused(Refusal.BINARY, "starts as a binary format does")
     try:
@@ -57,3 +61,14 @@ def decoded(data: bytes) -> str:
     if "\0" in text:
         raise Refused(Refusal.BINARY, f"a zero character at offset {text.index(chr(0))}")
     return text
+
+
+def _without_zeros(data: bytes, first: int) -> bytes:
+    """Blanks in place of the few zero bytes of a log that was cut or not written whole, so that no offset moves.
+
+    Raises Refused where there are more of them, or of other signs that no text has: that is a binary file.
+    """
+    faults = len(_ZEROS.findall(data)) + len(_NO_TEXT.findall(data))
+    if faults > (len(data) - data.count(0)) // _CHARS_PER_FAULT:
+        raise Refused(Refusal.BINARY, f"a zero byte at offset {first}")
+    return data.replace(b"\0", b" ")
