@@ -312,11 +312,11 @@ class SegmentSchema:
     [
         (b"voyage_jobs.format", b"2"),
         (b"voyage_jobs.fingerprint", b"00" * 20),
-        (b"voyage_jobs.core.profile", b"{}"),
-        (b"voyage_jobs.core.profile", b"not json"),
-        (b"voyage_jobs.core.profile", b"[1]"),
-        (b"voyage_jobs.core.profile", PROFILE.to_json().replace("8", '"8"').encode()),
-        (b"voyage_jobs.core.profile", b"\xff"),
+        (b"voyage_jobs.profile", b"{}"),
+        (b"voyage_jobs.profile", b"not json"),
+        (b"voyage_jobs.profile", b"[1]"),
+        (b"voyage_jobs.profile", PROFILE.to_json().replace("8", '"8"').encode()),
+        (b"voyage_jobs.profile", b"\xff"),
         (b"voyage_jobs.ref", None),
     ],
 )

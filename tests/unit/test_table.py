@@ -73,7 +73,7 @@ def test_columns_are_the_contract(tmp_path: Path) -> None:
         ("vector", pa.list_(pa.float32(), 16), False),
     ]
     assert found.metadata[b"voyage_jobs.format_version"] == b"2"
-    assert found.metadata[b"voyage_jobs.core.profile"].decode() == PROFILE.fingerprint
+    assert found.metadata[b"voyage_jobs.profile"].decode() == PROFILE.fingerprint
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 KEY_COLUMNS = ("source", "path", "chunk_id", "embedding_key")
 
 _FORMAT = b"voyage_jobs.format_version"
-_FINGERPRINT = b"voyage_jobs.core.profile"
+_FINGERPRINT = b"voyage_jobs.profile"
 _PROFILE = b"voyage_jobs.profile_json"
 # Lance's own mark for "these values are unique, nobody enforces it"; the single writer does.
 _PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
