@@ -18,24 +18,17 @@ from voyage_jobs.splitting.split import SplitOptions
 OPTIONS = SplitOptions()
 
 
-MARKDOWN_NOW = "markdown:dd1ef4b975970b73bb6991c2583b3079"
-RST_NOW, TEXT_NOW = "rst:6c77fa5ec78bf4888a324790ef49783a", "text:f07e0ca3fb28794793ccfb3f314b5dfc"
-
-
-@pytest.fixture
-def as_0_1_0(monkeypatch):
-    """Every form is split as 0.1.0 did."""
-    for form in NAMES:
-        monkeypatch.setitem(FORMS, form, replace(FORMS[form], splitter=1))
-
-
 @pytest.mark.parametrize(
     ("path", "made"),
-    [("a.md", "markdown:69ebb09ead5cfdd439f9976f6c881d1c"), ("a.rst", RST_NOW), ("a.txt", TEXT_NOW)],
+    [
+        ("a.md", "markdown:69ebb09ead5cfdd439f9976f6c881d1c"),
+        ("a.rst", "rst:6c77fa5ec78bf4888a324790ef49783a"),
+        ("a.txt", "text:f07e0ca3fb28794793ccfb3f314b5dfc"),
+    ],
     ids=["markdown", "rst", "text"],
 )
-@pytest.mark.usefixtures("as_0_1_0")
-def test_the_first_splitters_have_the_fingerprint_that_they_always_had(path, made):
+def test_a_file_has_the_fingerprint_that_it_always_had(path, made):
+    """A literal that has to be changed here is a version that users read, split and perhaps pay for again."""
     reader = reader_of(path)
     assert fingerprint(reader, OPTIONS) == made
     assert older(reader, OPTIONS) == (OLDER,)
@@ -43,11 +36,12 @@ def test_the_first_splitters_have_the_fingerprint_that_they_always_had(path, mad
     assert is_made_by(OLDER, reader, OPTIONS)
 
 
-def test_an_upgrade_compares_markdown_again_and_nothing_else(monkeypatch):
-    """A literal that has to be changed here is a version that users read, split and perhaps pay for again."""
+def test_a_source_that_was_compared_is_not_compared_again_by_an_upgrade(monkeypatch):
     use(monkeypatch, MARKDOWN, RST, TEXT)
-    assert marker(OPTIONS) == f"{MARKDOWN_NOW} {RST_NOW} {TEXT_NOW} suffixes:5e9d5cd892562b3e3ac501459cf2ce2d"
-    assert [each.name for each in unchanged(OLDER, OPTIONS)] == ["rst", "text"]
+    assert marker(OPTIONS) == (
+        "markdown:69ebb09ead5cfdd439f9976f6c881d1c rst:6c77fa5ec78bf4888a324790ef49783a "
+        "text:f07e0ca3fb28794793ccfb3f314b5dfc suffixes:5e9d5cd892562b3e3ac501459cf2ce2d"
+    )
 
 
 def test_the_last_reader_takes_what_no_other_claims():
@@ -84,7 +78,7 @@ def test_everything_that_changes_the_result_changes_the_fingerprint(monkeypatch)
     made += [fingerprint(Registered(copy_of(MARKDOWN, version=2)), OPTIONS)]
     made += [fingerprint(Registered(copy_of(MARKDOWN, forms=("plain", "markdown"))), OPTIONS)]
     made += [fingerprint(Registered(MARKDOWN, options={"select": "main"}), OPTIONS)]
-    monkeypatch.setitem(FORMS, "markdown", replace(FORMS["markdown"], splitter=99))
+    monkeypatch.setitem(FORMS, "markdown", replace(FORMS["markdown"], splitter=2))
     made += [fingerprint(markdown, OPTIONS)]
     assert len(set(made)) == len(made) == 11
 
@@ -97,7 +91,7 @@ def test_what_an_older_release_made_is_not_taken_for_a_newer_reader(changed):
 
 
 def test_what_an_older_release_made_is_not_taken_for_a_newer_splitter(monkeypatch):
-    monkeypatch.setitem(FORMS, "markdown", replace(FORMS["markdown"], splitter=99))
+    monkeypatch.setitem(FORMS, "markdown", replace(FORMS["markdown"], splitter=2))
     assert not is_made_by(OLDER, reader_of("a.md"), OPTIONS)
     assert is_made_by(OLDER, reader_of("a.rst"), OPTIONS)
 
@@ -109,7 +103,6 @@ class More(SplitOptions):
     min_chars: int = 0
 
 
-@pytest.mark.usefixtures("as_0_1_0")
 def test_a_new_option_counts_for_the_forms_that_use_it_and_only_where_it_is_set(monkeypatch):
     before, rst = fingerprint(reader_of("a.md"), OPTIONS), fingerprint(reader_of("a.rst"), OPTIONS)
     uses = replace(FORMS["markdown"], options=(*FORMS["markdown"].options, "min_chars"))
@@ -128,7 +121,6 @@ def test_a_form_that_does_not_use_a_size_does_not_look_at_it(monkeypatch):
     assert fingerprint(whole, SplitOptions(2000, 100)) == fingerprint(whole, SplitOptions())
 
 
-@pytest.mark.usefixtures("as_0_1_0")
 def test_a_source_knows_which_readers_it_was_compared_with(monkeypatch):
     use(monkeypatch, MARKDOWN, RST, TEXT)
     before = marker(OPTIONS)

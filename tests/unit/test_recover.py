@@ -284,7 +284,7 @@ def test_a_batch_that_was_sent_after_the_copy_is_not_sent_again(world, state, co
         pipeline = Pipeline(context, eager=True)
         for _ in range(50):
             pipeline._scan()
-            pipeline._segment()
+            pipeline._assemble()
             with context.store.read() as connection:
                 if batches.in_state(connection, Batch.PACKED):
                     break

@@ -39,9 +39,8 @@ def opened(monkeypatch):
 
 
 @pytest.fixture
-def filled(world, monkeypatch):
+def filled(world):
     """Published: two Markdown files, two of reStructuredText, one text; and one of each that is none."""
-    monkeypatch.setitem(FORMS, "markdown", replace(FORMS["markdown"], splitter=1))  # as 0.1.0 had it
     world.write("a.md", prose("a", 3))
     world.write("deep/b.md", prose("b"))
     world.write("c.rst", RST_TEXT)
@@ -57,7 +56,7 @@ EVERYTHING = ["a.md", "b.md", "c.rst", "d.rst", "e.txt", "empty.md", "empty.rst"
 
 
 def raise_splitter(monkeypatch, form):
-    monkeypatch.setitem(FORMS, form, replace(FORMS[form], splitter=99))
+    monkeypatch.setitem(FORMS, form, replace(FORMS[form], splitter=2))
 
 
 # An upgrade.
@@ -75,18 +74,6 @@ def test_an_upgrade_reads_nothing_and_costs_nothing(filled, opened):
     assert opened == []
     assert filled.table_rows() == before
     assert filled.ledger.units() == billed
-
-
-def test_another_splitter_that_cuts_no_file_otherwise_reads_its_form_and_costs_nothing(
-    filled, opened, monkeypatch
-):
-    before, billed = filled.table_rows(), filled.ledger.units()
-    as_0_1_0_left_it(filled)
-    raise_splitter(monkeypatch, "markdown")
-    filled.run()
-    assert sorted(set(opened)) == ["a.md", "b.md", "empty.md"]
-    assert filled.ledger.units() == billed
-    assert len(filled.table_rows()) == len(before)
 
 
 def test_a_file_that_an_upgrade_finds_touched_is_the_same_version(filled, opened):

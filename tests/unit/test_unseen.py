@@ -12,6 +12,8 @@ from voyage_jobs.diagnosis.snapshot import gather, moment_of
 from voyage_jobs.planning.plan import plan
 from voyage_jobs.report.status import status
 from voyage_jobs.report.why import why
+from voyage_jobs.service.signals import Signals
+from voyage_jobs.service.sync import Ending, Sync
 from voyage_jobs.sources import folder as folders
 from voyage_jobs.sources.source import FolderScan
 
@@ -64,6 +66,14 @@ def test_a_folder_that_cannot_be_listed_is_a_problem_until_it_can(world, lock):
     world.run()
     assert "folder_unreadable" not in codes(world)
     assert any("yet another" in row["text"] for row in world.table_rows())
+
+
+def test_sync_says_that_a_folder_was_not_listed(world, lock):
+    world.clock.advance(10_000)
+    with world.worker() as context:
+        outcome = Sync(context, Signals()).run()
+    assert outcome.ending is Ending.UNFINISHED
+    assert [each.code for each in outcome.problems] == ["folder_unreadable"]
 
 
 def test_why_says_that_a_folder_on_the_way_cannot_be_entered(world, monkeypatch):

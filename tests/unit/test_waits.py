@@ -70,7 +70,7 @@ def test_the_first_reason_is_what_only_a_person_moves_on(world, moment, batch):
         "asked": replace(moment.asked, dimension=16),
         "pauses": Pauses({"sending": Pause("sending", moment.now, None, "me")}),
         "open": [*parked, replace(batch, state=Batch.SPOOLED, due_at=0)],
-        "lanes": {**circuit(moment, "vendor", "auth"), **circuit(moment, "disk", "paused_disk")},
+        "circuits": {**circuit(moment, "vendor", "auth"), **circuit(moment, "disk", "paused_disk")},
         "rooms": [room],
         "holder": None,
         "here": replace(moment.here, mode="run"),
@@ -97,7 +97,7 @@ def test_the_first_reason_is_what_only_a_person_moves_on(world, moment, batch):
     for key, value in mended.items():
         order.append(unsent(world, moment, **everything).code)
         if key in ("vendor", "disk"):
-            everything["lanes"] = {k: v for k, v in everything["lanes"].items() if k != key}
+            everything["circuits"] = {k: v for k, v in everything["circuits"].items() if k != key}
         else:
             everything[key.strip()] = value
     assert order == [

@@ -352,10 +352,10 @@ def test_a_real_name_that_is_no_text(tmp_path):
 
 LIMITED = """
 import sys
-from voyage_jobs.service.watching.file_events import EyeLimitError, open_eye
+from voyage_jobs.service.watching.file_events import WatchLimitError, open_file_events
 try:
-    open_eye(sys.argv[1:], None)
-except EyeLimitError as exc:
+    open_file_events(sys.argv[1:], None)
+except WatchLimitError as exc:
     print("limit:", exc.message)
 """
 

@@ -92,7 +92,7 @@ def _unreadable(facts: Facts, say: Say) -> Blockers:
             yield say(text, "Let this user read them; the next scan takes them up.", source=row.name)
 
 
-@cause("folder_unreadable", needs=Moment, moved_by=Mover.OPERATOR)
+@cause("folder_unreadable", needs=Moment, moved_by=Mover.OPERATOR, stops=("delete",))
 def _folder_unreadable(moment: Moment, say: Say) -> Blockers:
     for row in moment.sources:
         notes = moment.scan_notes.get(row.id)

@@ -34,10 +34,6 @@ class Form:
     """The fields of `SplitOptions` that this form uses."""
 
 
-_ALL = (
-    Form("markdown", markdown.headings, markdown=True, splitter=2),
-    Form("rst", rst.headings),
-    Form("plain"),
-)
+_ALL = (Form("markdown", markdown.headings, markdown=True), Form("rst", rst.headings), Form("plain"))
 FORMS: dict[str, Form] = {name: form for name in NAMES for form in _ALL if form.name == name}
 """What the forms share (`pieces.py`, `sections.py`) raises the splitter of each form whose results it changes."""

@@ -37,7 +37,7 @@ class FileEvents(Protocol):
     def look(self, wait_s: float, stopping: threading.Event) -> Sequence[Change] | None:
         """What changed within `wait_s`, maybe nothing; None: something did, and it cannot be told what.
 
-        Raises EyeError if nothing will be seen any more. Comes back soon once `stopping` is set.
+        Raises WatchError if nothing will be seen any more. Comes back soon once `stopping` is set.
         """
 
     def close(self) -> None:
@@ -49,7 +49,7 @@ OpenFileEvents = Callable[[Sequence[str], float | None], FileEvents]
 
 
 def open_file_events(folders: Sequence[str], poll_s: float | None) -> FileEvents:
-    """An eye on exactly these folders, not on those below. Raises FileNotFoundError if one has gone, or EyeError."""
+    """Watches exactly these folders, not on those below. Raises FileNotFoundError if one has gone, or WatchError."""
     from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
     try:
