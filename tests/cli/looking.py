@@ -6,7 +6,7 @@ from click.testing import CliRunner
 from world import KEY, World
 
 from voyage_jobs.cli.main import cli
-from voyage_jobs.report import search
+from voyage_jobs.retrieval import retriever
 
 MODULES = ("status", "plan", "search", "why", "history")
 WIDTH = 80
@@ -21,8 +21,10 @@ class Looking:
         monkeypatch.setattr("voyage_jobs.cli.output._PLAIN_WIDTH", WIDTH)
         for module in MODULES:
             monkeypatch.setattr(f"voyage_jobs.cli.{module}.SystemClock", lambda: self.world.clock)
-        connect, transport = search.connect, self.world.transport
-        monkeypatch.setattr(search, "connect", lambda settings, clock, _: connect(settings, clock, transport))
+        connect, transport = retriever.connect, self.world.transport
+        monkeypatch.setattr(
+            retriever, "connect", lambda settings, clock, _: connect(settings, clock, transport)
+        )
 
     def __call__(self, *args, code=0, **sections):
         """Run a command; its result, with the exit code checked."""

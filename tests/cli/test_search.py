@@ -1,9 +1,11 @@
 """`search`: by meaning, for a few tokens, with errors that tell a missing table from a refused key."""
 
+import re
+
 import pytest
 from looking import Looking
 
-from voyage_jobs.report.search import snippet, words_of
+from voyage_jobs.retrieval.snippets import snippet, words_of
 
 
 @pytest.fixture
@@ -31,19 +33,62 @@ def test_an_empty_question_and_an_unknown_source_cost_nothing(run):
     assert len(run.world.transport.requests) == asked
 
 
-def test_a_refused_key_has_its_own_code(run, monkeypatch):
+@pytest.mark.parametrize("mode", ["hybrid", "vector"])
+def test_a_refused_key_leaves_the_words(run, monkeypatch, mode):
     run.world.run()
     monkeypatch.setenv("VOYAGE_API_KEY", "wrong-key-of-somebody-else")
-    result = run("search", "soup", code=5)
+    result = run("search", "soup", "--mode", mode)
+    assert "Warning: Searched by words alone" in result.stderr
     assert "refuses the API key" in result.stderr
     assert "somebody" not in result.stderr
+    assert "soup.md" in result.stdout
+
+
+def test_without_a_key_words_answer_and_by_words_nobody_is_asked(run, monkeypatch):
+    run.world.run()
+    monkeypatch.delenv("VOYAGE_API_KEY")
+    asked = len(run.world.transport.requests)
+    found = run.json("search", "leeks potatoes")
+    assert (found["mode"], found["hits"][0]["path"], len(found["warnings"])) == ("words", "soup.md", 1)
+    silent = run("search", "leeks", "--mode", "words")
+    assert not silent.stderr
+    assert len(run.world.transport.requests) == asked
+
+
+def test_a_spent_budget_leaves_the_words(run):
+    run.world.run()
+    asked = len(run.world.transport.requests)
+    found = run.json("search", "leeks", budget={"daily_tokens": 1})
+    assert found["warnings"] == ["Searched by words alone: a budget is spent."]
+    assert found["hits"][0]["path"] == "soup.md"
+    assert len(run.world.transport.requests) == asked
+
+
+@pytest.mark.parametrize("where", ["nonsense = 1", "1=1) OR (1=1", "ordinal = ", "source = 'x' -- y", "'"])
+def test_a_filter_without_sense_is_one_sentence(run, where):
+    run.world.run()
+    told = run("search", "soup", "--where", where, code=2).stderr
+    assert "cannot be used" in told
+    assert "Traceback" not in told
+
+
+def test_filters_explain_and_expand(run):
+    run.world.run()
+    assert {hit["path"] for hit in run.json("search", "soup", "--path", "s*.md")["hits"]} == {"soup.md"}
+    assert run.json("search", "soup", "--where", "path = 'cert.md'")["hits"][0]["path"] == "cert.md"
+    assert run.json("search", "soup", "--since", "2999-01-01")["hits"] == []
+    explained = run.text("search", "leeks", "--explain", "--expand", "section")
+    assert "vector" in explained
+    assert "words" in explained
+    assert "Mode hybrid" in explained
+    assert "tokens" in explained
 
 
 def test_the_nearest_chunk_comes_first_with_its_place(run):
     run.world.run()
     shown = run.text("search", "How to renew a certificate before it ends.")
     first = shown.splitlines()[0]
-    assert first.startswith("1. 0.")
+    assert re.match(r"1\. [01]\.[0-9]{3} ", first)
     assert "docs:cert.md" in first
     assert "Renewal" in first
     assert "renew a certificate" in shown

@@ -16,7 +16,7 @@ import pyarrow as pa
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.errors import ConfigError, CorruptionError
 from voyage_jobs.table import FORMAT_VERSION, KEY_COLUMNS, Health
-from voyage_jobs.table.upkeep import Tended
+from voyage_jobs.table.upkeep import Tended, Upkeep
 
 Document = tuple[str, str]
 Row = dict[str, Any]
@@ -174,7 +174,7 @@ class MemoryTable:
         if rows:
             yield pa.RecordBatch.from_pylist(rows)
 
-    def tend(self) -> Tended:
+    def tend(self, _policy: Upkeep | None = None) -> Tended:
         """Nothing: memory needs no upkeep."""
         return Tended()
 

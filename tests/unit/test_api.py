@@ -19,9 +19,10 @@ from voyage_jobs.core import lock
 from voyage_jobs.planning.plan import plan
 from voyage_jobs.report.batches import listing
 from voyage_jobs.report.cost import cost
-from voyage_jobs.report.search import search
 from voyage_jobs.report.status import status
 from voyage_jobs.report.why import why
+from voyage_jobs.retrieval.result import Query
+from voyage_jobs.retrieval.retriever import Retriever
 
 HEAVY = ("lancedb", "lance", "pyarrow", "sqlalchemy", "pydantic", "httpx", "structlog", "click", "numpy")
 
@@ -187,8 +188,8 @@ def test_plan_sync_status_why_search_cost(world):
     assert (answer.reason, answer.published, answer.expected_at) == ("published", True, None)
 
     hits = project.search("Wie man ein Zertifikat erneuert.", k=1)
-    again = search(settings, clock, "Wie man ein Zertifikat erneuert.", 1, transport=world.transport)
-    assert [hit.as_dict() for hit in hits] == [hit.as_dict() for hit in again]
+    again = Retriever(settings, clock, world.transport).search(Query("Wie man ein Zertifikat erneuert.", 1))
+    assert [hit.as_dict() for hit in hits] == [hit.as_dict() for hit in again.hits]
     assert (hits[0].path, hits[0].section, hits[0].metadata) == ("a.md", ("Zertifikate",), {"lang": "de"})
     assert project.search("bread", source="docs")[0].source == "docs"
 

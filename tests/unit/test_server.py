@@ -15,12 +15,12 @@ from voyage_jobs.config.address import Address
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.page_token import PageToken
 from voyage_jobs.core.clock import SystemClock
+from voyage_jobs.errors import ConfigError
 from voyage_jobs.report.status import status
 from voyage_jobs.server import app, attempts, door, views
 from voyage_jobs.server.door import Door
 from voyage_jobs.server.guard import COOKIE
 from voyage_jobs.server.ready import OwnReadiness
-from voyage_jobs.table.text_search import find_text
 from voyage_jobs.telemetry.metrics.recorder import Recorder
 
 ASSETS = Path(app.__file__).parent / "assets"
@@ -122,9 +122,9 @@ def test_only_one_search_runs_at_a_time(full, monkeypatch):
     def slow(*_):
         inside.set()
         assert go_on.wait(PATIENCE_S)
-        return {}
+        raise ConfigError("no matter")
 
-    monkeypatch.setattr(views, "find", slow)
+    monkeypatch.setattr(views.Retriever, "search", slow)
     with Served(full) as ask:
         first = threading.Thread(target=ask, args=("/api/search?q=a",))
         first.start()
@@ -236,14 +236,26 @@ def test_batches_failures_history_and_search(full):
         assert (group["chunks"], group["reason"][:8]) == (1, "http_400")
         assert ask.json("/api/history?ref=guide.md&source=docs")["kind"] == "document"
         found = ask.json("/api/search?q=CERTIFICATE%20renew")
-        assert [hit["path"] for hit in found["hits"]] == ["guide.md"]
+        assert found["hits"][0]["path"] == "guide.md"
+        assert "certificate" in found["hits"][0]["snippet"].lower()
+        assert (found["mode"], found["cost"]["tokens"]) == ("words", 0)
         assert (found["complete"], found["looked_at"]) == (True, 5)
         assert {hit["path"][:3] for hit in ask.json("/api/search?q=certificate")["hits"]} == {
             "gui",
             "<im",
             "caf",
         }
-        assert ask.json(f"/api/search?q={quote(chr(39) + ' OR 1=1 --')}")["hits"] == []
+        assert ask.json(f"/api/search?q={quote(chr(39) + ' --')}")["hits"] == []
+        assert ask.json("/api/search?q=certificate&path=guide*&k=1")["hits"][0]["path"] == "guide.md"
+        assert ask.json("/api/search?q=certificate&since=2999-01-01")["hits"] == []
+        for wrong in ("where=1%3D1", "mode=psychic", "k=0", "since=yesterday", "source=none", "expand=x"):
+            assert ask.json(f"/api/search?q=certificate&{wrong}", 400)["error"]["message"]
+
+
+def test_by_meaning_the_provider_is_asked_and_without_a_key_a_warning_says_so(full):
+    with Served(full) as ask:
+        found = ask.json("/api/search?q=certificate&mode=hybrid")
+    assert (found["mode"], bool(found["hits"]), len(found["warnings"])) == ("words", True, 1)
 
 
 def test_a_name_that_is_no_text_leads_to_its_history(full):
@@ -252,13 +264,6 @@ def test_a_name_that_is_no_text_leads_to_its_history(full):
         told = ask.json(f"/api/history?ref={quote('docs:' + path)}")
         assert told["facts"]["path"] == path
         assert "%F4%8F" in quote(path)
-
-
-def test_a_search_that_takes_too_long_says_how_far_it_came(full):
-    lance = full.settings().lancedb
-    found = find_text(lance.uri, lance.table, ["certificate"], lambda: False)
-    assert found.looked_at > 0
-    assert found.complete == (found.looked_at == 5)
 
 
 def test_nothing_is_asked_of_the_vendor(full):

@@ -40,5 +40,5 @@ def test_columns_are_told_as_they_are() -> None:
 def test_limits_of_upkeep_are_the_ones_told() -> None:
     policy = Upkeep()
 
-    assert policy == Upkeep(8, 0.1, 300_000, 20, 3_600, 50_000, 20_000)
+    assert policy == Upkeep(8, 0.1, 300_000, 20, 3_600, 50_000, 20_000, 1_000)
     assert ROWS_PER_FRAGMENT // 2 == 50_000

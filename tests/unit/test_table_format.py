@@ -18,8 +18,9 @@ from verify_doors import found
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.core import crash
 from voyage_jobs.maintenance.export import export
-from voyage_jobs.report.search import search
 from voyage_jobs.report.status import status
+from voyage_jobs.retrieval.result import Query
+from voyage_jobs.retrieval.retriever import Retriever
 from voyage_jobs.steps.publish import publish
 from voyage_jobs.steps.reprofile import BACK, BEGIN, reprofile
 from voyage_jobs.table import FORMAT_VERSION, LanceDoor, PublishedTable
@@ -102,7 +103,8 @@ def test_a_folder_of_the_first_release_is_taken_over_for_nothing(old):
 
 def test_what_reads_reads_the_older_table_as_if_it_were_the_present_one(old):
     assert format_of(old) == 1
-    [hit] = search(old.settings(), old.clock, "Renew the certificate", 1, "docs", transport=old.transport)
+    asked = Query("Renew the certificate", 1, sources=("docs",))
+    [hit] = Retriever(old.settings(), old.clock, old.transport).search(asked).hits
     assert hit.text
     export(old.settings(), old.root / "out.parquet")
     exported = pq.read_table(old.root / "out.parquet").to_pylist()

@@ -14,7 +14,7 @@ from voyage_jobs.vendors.tokenizer import ESTIMATE
 
 if TYPE_CHECKING:
     from voyage_jobs.config.settings import Settings
-    from voyage_jobs.report.search import Hit
+    from voyage_jobs.retrieval.result import Hit, Result
     from voyage_jobs.service.sync import Outcome
 
 Report = Mapping[str, Any]
@@ -142,6 +142,13 @@ def hit(found: Hit, item_sources: Container[str]) -> results.Hit:
     metadata = dict(values.pop("front_matter"))
     item_id = metadata.pop(ITEM_KEY, None) if found.source in item_sources else None
     return results.Hit(found.as_dict(), item_id=item_id, metadata=metadata, **values)
+
+
+def hits(found: Result, item_sources: Container[str]) -> results.Hits:
+    """Of a whole search."""
+    return results.Hits(
+        (hit(each, item_sources) for each in found.hits), found.mode, found.warnings, found.tokens
+    )
 
 
 def cost(report: Report) -> results.Cost:

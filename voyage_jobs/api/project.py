@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import httpx
 
     from voyage_jobs.api.items import Items
+    from voyage_jobs.retrieval.retriever import Retriever
     from voyage_jobs.state.backlog import Remaining
 
 AnyPath = str | os.PathLike[str]
@@ -102,6 +103,7 @@ class Project:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._transport = transport
+        self._retriever: Retriever | None = None
 
     @property
     def _now(self) -> Settings:
@@ -232,20 +234,46 @@ class Project:
         answer = why(self._now, self._clock, os.fspath(ref), source)
         return mapping.why(answer.as_dict(now_us(self._clock)))
 
-    def search(self, query: str, k: int = 5, *, source: str | None = None) -> list[results.Hit]:
-        """The `k` chunks nearest to `query` by meaning, best first, of all sources or of one.
+    def search(
+        self,
+        query: str,
+        k: int = 5,
+        *,
+        mode: Literal["hybrid", "vector", "words"] = "hybrid",
+        source: str | Sequence[str] | None = None,
+        path: str | Sequence[str] | None = None,
+        where: str | None = None,
+        since: datetime | None = None,
+        expand: int | Literal["section"] = 0,
+        per_document: int | None = None,
+    ) -> results.Hits:
+        """The `k` best chunks for `query`, best first: by meaning and by words, or by one of them.
 
-        The query is embedded by one synchronous call, which costs a few tokens; the table is only read. Raises
-        `ConfigError` where there is no table yet, no such source or nothing to look for, and `VendorError`.
+        They are of these sources, at a path that one of these globs matches, of files modified since a moment (an aware
+        datetime), and such that the SQL `where` holds for the row. `expand` gives each hit its neighbours or section
+        as `context`; `per_document` is the most of one document. The table is only read, by a handle that is kept.
+
+        Unless by words, the query is embedded by one synchronous call, which costs a few tokens. Where that cannot be
+        done the words alone answer, and `warnings` say so. Raises `ConfigError` where there is no table yet, no such
+        source or nothing to look for.
         """
         from voyage_jobs.api import mapping
-        from voyage_jobs.report.search import search
+        from voyage_jobs.retrieval.result import Query
+        from voyage_jobs.retrieval.retriever import Retriever
 
         _demand_whole("k", k, 1, _MOST_HITS)
+        _demand_whole("per_document", per_document, 1, _MOST_HITS)
+        if expand != "section":
+            _demand_whole("expand", expand, 0, _MOST_HITS)
+        if since is not None and since.tzinfo is None:
+            raise ConfigError("since has no time zone; give an aware datetime.")
         settings = self._now
-        found = search(settings, self._clock, query, k, source, self._transport)
+        if self._retriever is None:
+            self._retriever = Retriever(self._settings, self._clock, self._transport)
+        asked = Query(query, k, mode, _several(source), _several(path), where, since, expand, per_document)
+        found = self._retriever.search(asked, self.sources)
         item_sources = {each.name for each in settings.sources if is_item_source(settings, each)}
-        return [mapping.hit(each, item_sources) for each in found]
+        return mapping.hits(found, item_sources)
 
     def batches(self, *, everything: bool = False, limit: int = 50) -> list[results.Batch]:
         """The open batches, oldest first; with `everything` closed ones too, newest first. At most `limit`.
@@ -283,6 +311,12 @@ def _tell_wait(rest: Remaining, progress: results.Progress) -> None:
     if rest.open_batches:
         done = sum((batch.remote_completed or 0) + (batch.remote_failed or 0) for batch in rest.open_batches)
         progress(WAITING, done, sum(batch.remote_total or batch.inputs for batch in rest.open_batches))
+
+
+def _several(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _demand_whole(name: str, value: object, least: int, most: int = MOST) -> None:

@@ -8,7 +8,7 @@ with `--json`; docs/status.md and docs/money.md tell of every key, and the datac
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -237,7 +237,7 @@ class Hit(_Result):
     """One chunk that a search found."""
 
     score: float
-    """The cosine: 1 for the same direction."""
+    """What it was ranked by: 1 for what is first by meaning and by words; the cosine in mode `vector`."""
     source: str
     path: str
     """The document, relative to its source."""
@@ -251,10 +251,32 @@ class Hit(_Result):
     end: int
     chunk_id: str
     text: str
+    context: str
+    """The text around it that `expand` asked for, itself included; else the same as `text`."""
+    place: str
+    """Where in the document, in the words of its format, as in `p. 12`."""
+    page: int
+    url: str
+    modified_at: datetime
+    scores: Mapping[str, float] = field(hash=False)
+    """By ranking, `vector` (the cosine) and `words` (BM25), and `fused`."""
+    ranks: Mapping[str, int] = field(hash=False)
+    """The place in each ranking, from 1."""
     item_id: str | None
     """The id of the item, where the source is a set of items."""
     metadata: Mapping[str, Any] = field(hash=False)
     """The item's metadata; of another document its front matter."""
+
+
+class Hits(list[Hit]):
+    """The hits of one search, best first, and what is to be said of it.
+
+    `mode` is how they were found, `warnings` why that is not how they were asked for; `tokens` were billed.
+    """
+
+    def __init__(self, hits: Iterable[Hit], mode: str, warnings: tuple[str, ...], tokens: int | None) -> None:
+        super().__init__(hits)
+        self.mode, self.warnings, self.tokens = mode, warnings, tokens
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,36 @@
-"""`search QUERY`: the nearest chunks of the table."""
+"""`search QUERY`: the best chunks of the table, by meaning and by words."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of
+from voyage_jobs.cli.cost import Since
 from voyage_jobs.cli.numbers import Whole
 from voyage_jobs.core.clock import SystemClock
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from voyage_jobs.report.search import Hit
+    from voyage_jobs.retrieval.result import Hit, Result
 
 _MARK = "bold yellow"
+_MOST_AROUND = 100
+
+
+class _Around(click.ParamType[Any]):
+    """A number of chunks, or the word `section`."""
+
+    name = "around"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number or the word."""
+        return value if value == "section" else Whole(0, _MOST_AROUND).convert(value, param, ctx)
 
 
 @click.command()
@@ -26,29 +39,83 @@ _MARK = "bold yellow"
 @click.option(
     "-k", "k", type=Whole(1, 1000), metavar="N", default=5, show_default=True, help="Show the best N chunks."
 )
-@click.option("--source", metavar="NAME", help="Search in this source only.")
+@click.option(
+    "--mode",
+    type=click.Choice(("hybrid", "vector", "words")),
+    default="hybrid",
+    show_default=True,
+    help="By vectors (meaning), by words, or both. Words cost nothing.",
+)
+@click.option(
+    "--source", "sources", multiple=True, metavar="NAME", help="Search in this source only; repeatable."
+)
+@click.option(
+    "--path", "paths", multiple=True, metavar="GLOB", help="Only paths such as 'guides/**'; repeatable."
+)
+@click.option("--where", metavar="SQL", help='Only rows for which this holds, as in "ordinal = 0".')
+@click.option("--since", type=Since(), metavar="DAY", help="Only files modified since a day, or 30d back.")
+@click.option(
+    "--expand", type=_Around(), metavar="N|section", default=0, help="Show N chunks around, or the section."
+)
+@click.option("--per-document", type=Whole(1, 1000), metavar="N", help="At most N chunks of one document.")
+@click.option("--explain", is_flag=True, help="Show ranks and scores, what it cost and how long it took.")
 @click.pass_context
-def search(ctx: click.Context, query: str, as_json: bool, k: int, source: str | None) -> None:
-    """Search the table for QUERY, by meaning.
+def search(
+    ctx: click.Context,
+    /,
+    query: str,
+    *,
+    as_json: bool,
+    explain: bool,
+    sources: tuple[str, ...],
+    paths: tuple[str, ...],
+    since: datetime | None,
+    **options: Any,
+) -> None:
+    """Search the table for QUERY, by meaning and by words.
 
-    The query is embedded by one synchronous call, which costs a few tokens; the table is only read.
+    The query is embedded by one synchronous call, which costs a few tokens; the table is only read. What cannot be done
+    (no key, no network, no word index yet) is told as a warning, and the rest answers.
     """
-    from voyage_jobs.report import search as report
+    from voyage_jobs.retrieval.result import Query
+    from voyage_jobs.retrieval.retriever import Retriever
 
-    hits = report.search(settings_of(ctx), SystemClock(), query, k, source)
+    question = Query(query, sources=sources, paths=paths, since=since, **options)
+    found = Retriever(settings_of(ctx), SystemClock()).search(question)
     if as_json:
-        output.emit_json({"query": query, "hits": [hit.as_dict() for hit in hits]})
+        output.emit_json(found.as_dict())
         return
-    if not hits:
-        click.echo(
-            "Nothing is published yet." if source is None else f"Nothing of {source} is published yet."
-        )
-    words = report.words_of(query)
-    for rank, hit in enumerate(hits, 1):
-        output.show(_shown(rank, hit, report.snippet(hit.text, words), words))
+    for warning in found.warnings:
+        click.echo(f"Warning: {output.printable(warning)}", err=True)
+    if not found.hits:
+        click.echo(_nothing(found))
+    _show(found, explain)
 
 
-def _shown(rank: int, hit: Hit, snippet: str, words: list[str]) -> Text:
+def _nothing(found: Result) -> str:
+    asked = found.query
+    narrowed = asked.sources or asked.paths or asked.since or asked.where
+    if not narrowed:
+        return "Nothing was found." if found.looked_at else "Nothing is published yet."
+    if len(asked.sources) == 1 and not (asked.paths or asked.since or asked.where):
+        return f"Nothing of {asked.sources[0]} was found."
+    return "Nothing that the filters leave was found."
+
+
+def _show(found: Result, explain: bool) -> None:
+    from voyage_jobs.retrieval.snippets import snippet, words_of
+
+    words = words_of(found.query.text)
+    for rank, hit in enumerate(found.hits, 1):
+        body = hit.context if found.query.expand else snippet(hit.text, words)
+        output.show(_shown(rank, hit, body, words, explain))
+    if explain:
+        cost = "no cost" if not found.tokens and found.usd == 0 else f"{found.tokens} tokens"
+        took = ", ".join(f"{step} {ms:,.0f} ms" for step, ms in found.took_ms.items())
+        click.echo(f"Mode {found.mode}; {cost}; {took}.")
+
+
+def _shown(rank: int, hit: Hit, body: str, words: list[str], explain: bool) -> Text:
     from rich.text import Text
 
     from voyage_jobs.sources.names import display
@@ -56,7 +123,10 @@ def _shown(rank: int, hit: Hit, snippet: str, words: list[str]) -> Text:
     place = display(hit.path) + (f"  {' > '.join(hit.section)}" if hit.section else "")
     shown = Text(f"{rank}. {hit.score:.3f}  ", style="bold")
     shown.append(output.printable(f"{hit.source}:{place}"), style="cyan")
-    body = Text(output.printable(snippet))
+    if explain:
+        parts = [f"{name} {hit.scores[name]:.3f} (place {place})" for name, place in hit.ranks.items()]
+        shown.append("\n" + ", ".join(parts), style="dim")
+    text = Text("\n".join(map(output.printable, body.splitlines())))
     if words:
-        body.highlight_regex(r"(?i)\b(" + "|".join(map(re.escape, words)) + r")\b", _MARK)
-    return shown.append("\n").append_text(body).append("\n")
+        text.highlight_regex(r"(?i)\b(" + "|".join(map(re.escape, words)) + r")\b", _MARK)
+    return shown.append("\n").append_text(text).append("\n")

@@ -254,6 +254,18 @@ class ServerSettings(Section):
     hosts: tuple[Annotated[str, BeforeValidator(_lower), Field(min_length=1)], ...] = ()
 
 
+Language = Literal[
+    "none", "Arabic", "Danish", "Dutch", "English", "Finnish", "French", "German", "Greek", "Hungarian", "Italian",
+    "Norwegian", "Portuguese", "Romanian", "Russian", "Spanish", "Swedish", "Tamil", "Turkish"
+]  # fmt: skip
+
+
+class SearchSettings(Section):
+    """`[search]`: the language whose word forms count as one word."""
+
+    language: Language = "English"
+
+
 class TracingSettings(Section):
     """`[tracing]`: spans for OpenTelemetry; where they go is said by the usual OTEL_* variables."""
 

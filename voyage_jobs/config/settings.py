@@ -24,6 +24,7 @@ from voyage_jobs.config.sections import (
     PollingSettings,
     PriceSettings,
     ProviderSettings,
+    SearchSettings,
     ServerSettings,
     SourceSettings,
     SplittingSettings,
@@ -115,6 +116,7 @@ class Settings(BaseModel):
     disk: DiskSettings = Field(default_factory=DiskSettings)
     notify: NotifySettings = Field(default_factory=NotifySettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
+    search: SearchSettings = Field(default_factory=SearchSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
     tracing: TracingSettings = Field(default_factory=TracingSettings)
 

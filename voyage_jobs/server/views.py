@@ -15,7 +15,9 @@ from voyage_jobs.explain.history import history
 from voyage_jobs.report.batches import listing
 from voyage_jobs.report.failures import failures
 from voyage_jobs.report.status import status
-from voyage_jobs.report.text_search import find
+from voyage_jobs.retrieval.result import Query
+from voyage_jobs.retrieval.retriever import Retriever
+from voyage_jobs.retrieval.snippets import snippet, words_of
 from voyage_jobs.sources import names
 from voyage_jobs.telemetry.metrics.recorder import Recorder
 from voyage_jobs.telemetry.metrics.state import StateCollector
@@ -23,6 +25,7 @@ from voyage_jobs.telemetry.metrics.text import Metrics
 
 LONGEST_QUESTION = 1_000
 _BATCHES = 60
+_SNIPPET_CHARS = 300
 _LEAST_KEPT_S = 1.0
 _KEPT_TIMES = 10  # as long as it took: at most a tenth of a core, however many ask
 
@@ -62,6 +65,7 @@ class Views:
         collector = StateCollector(settings, clock, wait_for_table=False)
         self._table = collector.table
         self._searching = threading.Lock()
+        self._retriever = Retriever(settings, clock)
         self.status = Kept(lambda: status(settings, clock), clock)
         """The report of `status --json`."""
         self.batches = Kept(lambda: listing(settings, clock, everything=True, limit=_BATCHES), clock)
@@ -82,10 +86,17 @@ class Views:
             ref = os.fsdecode(names.decode(_demanded(ref, "ref")))
         return history(self._settings, self._clock, _demanded(ref, "ref"), source).as_dict()
 
-    def find(self, query: str) -> dict[str, Any]:
-        """Rows that hold these words. Raises BusyError while another search runs, ConfigError, CorruptionError."""
+    def find(self, query: Query) -> dict[str, Any]:
+        """The report of `search --json`, with a snippet for each hit and the words to mark.
+
+        Raises BusyError while another search runs, ConfigError, CorruptionError.
+        """
+        words = words_of(_demanded(query.text, "q"))
         with self._one_at_a_time():
-            return find(self._settings, self._clock, _demanded(query, "q"))
+            found = self._retriever.search(query).as_dict()
+        for hit in found["hits"]:
+            hit["snippet"] = snippet(hit["text"], words, _SNIPPET_CHARS)
+        return {**found, "words": words}
 
     @contextlib.contextmanager
     def _one_at_a_time(self) -> Iterator[None]:

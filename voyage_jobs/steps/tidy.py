@@ -18,6 +18,7 @@ from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.orphaned_files import find_orphaned_files
 from voyage_jobs.steps.switch import release_if_over
+from voyage_jobs.table import Upkeep
 
 FILES_PER_TURN = 20
 TEND_INTERVAL_S = 900.0
@@ -121,7 +122,7 @@ def _remove_spool(context: Context, batch: BatchRow) -> None:
 def tend(context: Context) -> None:
     """Keep the table in shape by its own statistics, and fold the database's log in. For idle moments."""
     if context.table_door.exists():
-        done = context.open_table().tend()
+        done = context.open_table().tend(Upkeep(language=context.settings.search.language))
         context.log.debug("table.tended", **vars(done))
     context.store.checkpoint()
     rest(context)

@@ -46,9 +46,11 @@ def newest_manifest(path: str) -> str | None:
     return os.path.join(path, "_versions", min(names)) if names else None
 
 
-def open_dataset(path: str) -> Any:
-    """The newest version of the table at `path` as a Lance dataset. Raises `CorruptionError` if it is
-    torn."""
+def open_dataset(path: str, *, cache_bytes: int = _CACHE_BYTES, session: Any = None) -> Any:
+    """The newest version of the table at `path` as a Lance dataset. Raises `CorruptionError` if it is torn.
+
+    `cache_bytes` is for indexes that are searched; `session` is that of an older version, with what it has cached.
+    """
     quiet_logs()
     manifest = newest_manifest(path)
     if manifest is None:
@@ -61,9 +63,9 @@ def open_dataset(path: str) -> Any:
     import lance
 
     with open_reading(path):
-        return lance.dataset(
-            path, index_cache_size_bytes=_CACHE_BYTES, metadata_cache_size_bytes=_CACHE_BYTES
-        )
+        if session is not None:
+            return lance.dataset(path, session=session)
+        return lance.dataset(path, index_cache_size_bytes=cache_bytes, metadata_cache_size_bytes=_CACHE_BYTES)
 
 
 def quiet_logs() -> None:

@@ -1,9 +1,8 @@
 """Nearest chunks to a vector, best first, with a score that means the same for every kind of vector.
 
-The score is the cosine of the two vectors, 1 for the same direction. Floats are searched by LanceDB, with the
-vector index where there is one. LanceDB 0.40 cannot search int8 vectors at all and uint8 ones by Hamming
-distance only, so these are compared exactly, streamed through numpy: a quarter or less of the bytes of
-floats.
+The score is the cosine of the two vectors, 1 for the same direction. Floats are searched by Lance, with the vector
+index where there is one. Lance cannot search int8 vectors at all and uint8 ones by Hamming distance only, so these are
+compared exactly, streamed through numpy: a quarter or less of the bytes of floats.
 
 - int8: the cosine of the numbers. uint8: the same after taking 128 away, which is how the vendor shifts them.
 - binary and ubinary: 1 - 2 * (bits that differ) / (bits), the cosine of vectors of plus and minus one.
@@ -11,13 +10,12 @@ floats.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from voyage_jobs.errors import ConfigError
 from voyage_jobs.table.documents import rows_at
-from voyage_jobs.table.engine import brief, open_reading
+from voyage_jobs.table.engine import open_reading
+from voyage_jobs.table.filters import demand_sense, reading_with
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,10 +25,18 @@ if TYPE_CHECKING:
 _SCAN_ROWS = 4_096
 _PROBES = 32  # partitions of an index to look into
 _REFINE = 4  # times k candidates of the index that are compared exactly
+_NOWHERE = "the query points nowhere: its numbers are all zero, or one of them is not finite"
 
 
 def nearest(
-    dataset: Any, profile: Profile, vector: Sequence[float], *, k: int, where: str | None, columns: list[str]
+    dataset: Any,
+    profile: Profile,
+    vector: Sequence[float],
+    *,
+    k: int,
+    where: str | None,
+    columns: list[str],
+    use_index: bool = True,
 ) -> list[dict[str, Any]]:
     """The `k` rows nearest to `vector` among those that match the SQL filter `where`, each with its `score`.
 
@@ -40,38 +46,34 @@ def nearest(
     if len(vector) != profile.width:
         raise ValueError(f"the query has {len(vector)} numbers, the table's vectors have {profile.width}")
     if where is not None:
-        _demand_sense(dataset, where)
+        demand_sense(dataset, where)
     if profile.storage_dtype == "float32":
-        return _by_lancedb(dataset.uri, vector, k=k, where=where, columns=columns)
+        return _by_lance(dataset, vector, k=k, where=where, columns=columns, use_index=use_index)
     return _exact(dataset, profile, vector, k=k, where=where, columns=columns)
 
 
-def _demand_sense(dataset: Any, where: str) -> None:
-    try:
-        dataset.scanner(columns=["chunk_id"], filter=where).explain_plan()
-    except (OSError, ValueError) as exc:
-        raise ConfigError(
-            f"The filter {where!r} cannot be used: {brief(exc)}",
-            hint="It is SQL over the table's columns, for example: source = 'docs' AND ordinal = 0.",
-        ) from exc
-
-
-def _by_lancedb(
-    path: str, vector: Sequence[float], *, k: int, where: str | None, columns: list[str]
+def _by_lance(
+    dataset: Any, vector: Sequence[float], *, k: int, where: str | None, columns: list[str], use_index: bool
 ) -> list[dict[str, Any]]:
-    import lancedb
     import numpy as np
 
     wanted = np.asarray(vector, dtype=np.float32)
     if not (np.isfinite(wanted).all() and wanted.any()):
-        raise ValueError("the query points nowhere: its numbers are all zero, or one of them is not finite")
-    table = lancedb.connect(os.path.dirname(path)).open_table(os.path.basename(path).removesuffix(".lance"))
-    query = table.search(wanted, vector_column_name="vector")
-    query = query.distance_type("cosine").nprobes(_PROBES).refine_factor(_REFINE).limit(k)
-    if where is not None:
-        query = query.where(where, prefilter=True)
-    with open_reading(path):
-        found: list[dict[str, Any]] = query.select([*columns, "_distance"]).to_list()
+        raise ValueError(_NOWHERE)
+    asked = {
+        "column": "vector",
+        "q": wanted,
+        "k": k,
+        "metric": "cosine",
+        "nprobes": _PROBES,
+        "refine_factor": _REFINE,
+        "use_index": use_index,
+    }
+    scanner = dataset.scanner(
+        columns=[*columns, "_distance"], nearest=asked, filter=where, prefilter=where is not None
+    )
+    with reading_with(dataset.uri, where):
+        found: list[dict[str, Any]] = scanner.to_table().to_pylist()
     for row in found:
         row["score"] = 1.0 - row.pop("_distance")
     return found
@@ -86,15 +88,23 @@ def _exact(
     score = _scorer(profile, np.asarray(vector))
     best, addresses = np.empty(0, dtype=np.float32), np.empty(0, dtype=np.uint64)
     scanner = dataset.scanner(columns=["vector"], filter=where, with_row_address=True, batch_size=_SCAN_ROWS)
-    with open_reading(dataset.uri):
+    with reading_with(dataset.uri, where):
         for batch in scanner.to_batches():
             vectors = batch.column("vector").flatten().to_numpy().reshape(-1, profile.width)
             best = np.concatenate([best, score(vectors)])
             addresses = np.concatenate([addresses, batch.column("_rowaddr").to_numpy()])
             order = np.argsort(-best, kind="stable")[:k]
             best, addresses = best[order], addresses[order]
-    scores = dict(zip(addresses.tolist(), best.tolist(), strict=True))
-    found = [row for batch in rows_at(dataset, np.sort(addresses), columns) for row in batch.to_pylist()]
+    return scored_rows(dataset, dict(zip(addresses.tolist(), best.tolist(), strict=True)), columns)
+
+
+def scored_rows(dataset: Any, scores: dict[int, float], columns: list[str]) -> list[dict[str, Any]]:
+    """The rows at these addresses, the best score first, each with its `score`."""
+    import numpy as np
+
+    at = np.sort(np.fromiter(scores, dtype=np.uint64, count=len(scores)))
+    with open_reading(dataset.uri):
+        found = [row for batch in rows_at(dataset, at, columns) for row in batch.to_pylist()]
     for row in found:
         row["score"] = scores[row.pop("_rowaddr")]
     return sorted(found, key=lambda row: -row["score"])

@@ -1,7 +1,7 @@
-"""Upkeep by the table's own statistics: few files, few deleted rows, old versions gone, the index up to date.
+"""Upkeep by the table's own statistics: few files, few deleted rows, old versions gone, the indexes up to date.
 
 Nothing here is needed for correct answers, and nothing happens unless the statistics ask for it. Compaction
-is bounded by rows, so that one call takes seconds and the next one goes on. Building the index is the one
+is bounded by rows, so that one call takes seconds and the next one goes on. Building an index (`indexes.py`) is the one
 long step; it happens once, and later rows are added to it.
 """
 
@@ -14,13 +14,12 @@ from typing import Any
 
 from voyage_jobs.table.engine import open_writing
 from voyage_jobs.table.flip import ROWS_PER_FRAGMENT
+from voyage_jobs.table.indexes import INDEX, WORD_INDEX, coverage, kinds, tend_index
 
-INDEX = "vector_idx"
 LEAST_KEEP_S = 3600
 # Lance plans groups of up to three target fragments and skips a group that is over the limit.
 _LEAST_ROWS_PER_CALL = 3 * ROWS_PER_FRAGMENT
 _COMPACT_BATCH_ROWS = 1_024  # with 8,192, Lance's own choice, 810 MiB instead of 670
-_SAMPLES_PER_PARTITION = 64  # with 256, Lance's own choice, 1,190 MiB instead of 920 at 500K rows
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,9 @@ class Upkeep:
     `small_fragments`: merge once so many hold less than half of a full fragment. `deleted_share`: rewrite a
     fragment once this share of its rows is deleted. `rows_per_call`: compact at most so many rows in one
     call. `versions`: remove old versions once there are so many that are older than `keep_s` seconds (at
-    least an hour: readers may still hold them). `index_from_rows`: build a vector index from here on;
-    `unindexed_rows`: add rows to it once so many are outside.
+    least an hour: readers may still hold them). `index_from_rows`: build the indexes of vectors and of what is filtered
+    from here on, `words_from_rows`: that of words, whose stems are of `language`; `unindexed_rows`: add rows to one
+    once so many are outside, to that of words at a tenth of the table already.
     """
 
     small_fragments: int = 8
@@ -41,6 +41,8 @@ class Upkeep:
     keep_s: int = LEAST_KEEP_S
     index_from_rows: int = 50_000
     unindexed_rows: int = 20_000
+    words_from_rows: int = 1_000
+    language: str = "English"
 
     def __post_init__(self) -> None:
         if self.keep_s < LEAST_KEEP_S:
@@ -65,6 +67,8 @@ class Stats:
     deleted_rows: int
     indexed: bool
     unindexed_rows: int
+    words_indexed: bool
+    words_unindexed_rows: int
     bytes: int
 
 
@@ -76,6 +80,8 @@ class Tended:
     fragments_added: int = 0
     index_built: bool = False
     rows_indexed: int = 0
+    words_index_built: bool = False
+    words_rows_indexed: int = 0
     versions_removed: int = 0
     bytes_removed: int = 0
 
@@ -85,16 +91,12 @@ def measure(dataset: Any) -> Stats:
     fragments = [fragment.metadata for fragment in dataset.get_fragments()]
     deleted = [fragment.num_deletions for fragment in fragments]
     live = {fragment.id: fragment.num_rows for fragment in fragments}
-    covered: set[int] = set()
-    indexed = False
-    for index in dataset.describe_indices():
-        if index.name == INDEX:
-            indexed = True
-            covered.update(*(segment.fragment_ids for segment in index.segments))
+    indexes = coverage(dataset)
+    rows = sum(live.values())
     return Stats(
         version=dataset.version,
         versions=len(dataset.version_refs()),
-        rows=sum(live.values()),
+        rows=rows,
         fragments=len(fragments),
         small_fragments=sum(rows < ROWS_PER_FRAGMENT // 2 for rows in live.values()),
         worst_deleted_share=max(
@@ -102,8 +104,10 @@ def measure(dataset: Any) -> Stats:
             default=0.0,
         ),
         deleted_rows=sum(deleted),
-        indexed=indexed,
-        unindexed_rows=sum(rows for fragment, rows in live.items() if fragment not in covered),
+        indexed=INDEX in indexes,
+        unindexed_rows=indexes[INDEX].outside if INDEX in indexes else rows,
+        words_indexed=WORD_INDEX in indexes,
+        words_unindexed_rows=indexes[WORD_INDEX].outside if WORD_INDEX in indexes else rows,
         bytes=sum(file.file_size_bytes or 0 for fragment in fragments for file in fragment.files),
     )
 
@@ -116,10 +120,17 @@ def tend(dataset: Any, policy: Upkeep, sync: Callable[[], object], *, floats: bo
     before = measure(dataset)
     with open_writing(dataset.uri):
         removed, added = _compact(dataset, before, policy)
-        built, rows_indexed = _index(dataset, before, policy) if floats else (False, 0)
+        wanted = kinds(
+            floats=floats,
+            vectors_from=policy.index_from_rows,
+            words_from=policy.words_from_rows,
+            language=policy.language,
+        )
+        done = {kind.name: tend_index(dataset, kind, before.rows, policy.unindexed_rows) for kind in wanted}
         versions_removed, bytes_removed = _clean(dataset, before, policy, sync)
     sync()
-    return Tended(removed, added, built, rows_indexed, versions_removed, bytes_removed)
+    vectors, words = done.get(INDEX, (False, 0)), done[WORD_INDEX]
+    return Tended(removed, added, *vectors, *words, versions_removed, bytes_removed)
 
 
 def _compact(dataset: Any, before: Stats, policy: Upkeep) -> tuple[int, int]:
@@ -134,19 +145,6 @@ def _compact(dataset: Any, before: Stats, policy: Upkeep) -> tuple[int, int]:
         batch_size=_COMPACT_BATCH_ROWS,
     )
     return done.fragments_removed, done.fragments_added
-
-
-def _index(dataset: Any, before: Stats, policy: Upkeep) -> tuple[bool, int]:
-    if before.indexed:
-        if before.unindexed_rows < policy.unindexed_rows:
-            return False, 0
-        dataset.optimize.optimize_indices(index_names=[INDEX])
-        return False, before.unindexed_rows
-    if before.rows < policy.index_from_rows:
-        return False, 0
-    # Scalar quantisation: built in seconds and almost exact, where product quantisation is neither.
-    dataset.create_index("vector", "IVF_SQ", name=INDEX, metric="cosine", sample_rate=_SAMPLES_PER_PARTITION)
-    return True, before.rows
 
 
 def _clean(dataset: Any, before: Stats, policy: Upkeep, sync: Callable[[], object]) -> tuple[int, int]:

@@ -327,12 +327,12 @@ function cell(value) {
 
 // --- the table ---
 
-async function search(query) {
+async function search(query, mode) {
   const box = $("hits");
   box.setAttribute("aria-busy", "true");
   box.replaceChildren(el("p", { class: "muted" }, "Searching ..."));
   try {
-    const { body } = await ask(`/api/search?q=${encodeURIComponent(query)}`);
+    const { body } = await ask(`/api/search?q=${encodeURIComponent(query)}&mode=${mode}`);
     box.replaceChildren(...found(body));
   } catch (error) {
     box.replaceChildren(sorry(error));
@@ -340,10 +340,12 @@ async function search(query) {
   box.removeAttribute("aria-busy");
 }
 
-function found({ hits, words, more, complete, looked_at }) {
+function found({ hits, words, more, complete, looked_at, warnings }) {
+  const told = warnings.map((warning) => el("p", { class: "muted" }, plain(warning)));
   const where = complete ? `${number(looked_at)} rows` : `the first ${number(looked_at)} rows: the time for one search was over`;
-  if (!hits.length) return [el("p", {}, `No row holds all of these words. Looked at ${where}.`)];
+  if (!hits.length) return [...told, el("p", {}, `Nothing was found. Looked at ${where}.`)];
   return [
+    ...told,
     el("p", { class: "muted" }, `${hits.length}${more ? " best of more" : ""} found; looked at ${where}.`),
     el(
       "ol",
@@ -386,7 +388,7 @@ $("lookup-form").addEventListener("submit", (event) => {
 $("find-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const query = $("q").value.trim();
-  if (query) search(query);
+  if (query) search(query, $("mode").value);
 });
 $("pause").addEventListener("click", () => {
   paused = !paused;

@@ -1,0 +1,282 @@
+"""Search: filters against brute force, fusion, hostile questions, answers without a key, readers beside a writer."""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+from datetime import UTC, datetime, timedelta
+from fnmatch import translate
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from table_rows import PROFILE, batch, opened, vector, version
+from world import World
+
+from voyage_jobs.errors import ConfigError, CorruptionError
+from voyage_jobs.retrieval import retriever as retriever_module
+from voyage_jobs.retrieval.fusion import fuse
+from voyage_jobs.retrieval.result import Query
+from voyage_jobs.retrieval.retriever import Retriever
+from voyage_jobs.table import PublishedTable, Upkeep
+from voyage_jobs.table.filters import combined, glob_regex
+from voyage_jobs.table.view import Views
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+PATHS = [
+    "a.md",
+    "guides/a.md",
+    "guides/x/b.md",
+    'it\'s [a] "b"\\c.md',
+    "100%_x.md",
+    "ä/ü.md",
+    "x\ny.md",
+    "-a^.md",
+]
+GLOBS = [
+    "*",
+    "**",
+    "*.md",
+    "**/*.md",
+    "guides/**",
+    "*/a.md",
+    "?.md",
+    "[ax]*",
+    "[!a]*",
+    "it's*",
+    '*"b"\\c.md',
+    "100%_*",
+]
+
+
+def asked(view: Any, query: str, where: str | None = None, k: int = 1_000) -> list[dict[str, Any]]:
+    return view.by_words(query, k, where, lambda: True).rows
+
+
+# --- filters ---
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, list[dict[str, Any]]]:
+    """Rows of two sources at odd paths, with the word index and without; one publication after the index was built."""
+    folder = tmp_path_factory.mktemp("many")
+    dice = random.Random(1)
+    table = opened(folder)
+    rows: list[dict[str, Any]] = []
+    for number, path in enumerate(PATHS):
+        for source in ("docs", "other"):
+            doc = (source, path)
+            when = T0 + timedelta(days=dice.randrange(100))
+            made = [(doc, ordinal, f"needle {number} {ordinal}") for ordinal in range(dice.randrange(1, 9))]
+            rows += [{"source": source, "path": path, "ordinal": o, "modified_at": when} for _, o, _ in made]
+            table.flip([doc], iter([batch(made, modified_at=[when] * len(made))]))
+            if number == len(PATHS) // 2:
+                table.tend(Upkeep(words_from_rows=1, index_from_rows=1, unindexed_rows=10**9))
+    view = Views(str(folder), "chunks").newest()
+    plain = opened(folder / "plain")
+    plain.flip(
+        {(row["source"], row["path"]) for row in rows},
+        (each.select(pa.schema(each.schema).names) for each in table.all_rows()),
+    )
+    return view, Views(str(folder / "plain"), "chunks").newest(), rows
+
+
+@settings(max_examples=250, deadline=None)
+@given(
+    sources=st.lists(st.sampled_from(["docs", "other"]), max_size=2, unique=True),
+    paths=st.lists(st.sampled_from(GLOBS), max_size=2, unique=True),
+    days=st.none() | st.integers(0, 100),
+    least=st.none() | st.integers(0, 8),
+)
+def test_filters_leave_what_brute_force_leaves(many, sources, paths, days, least) -> None:
+    since = None if days is None else T0 + timedelta(days=days)
+    where = combined(sources, paths, since, None if least is None else f"ordinal >= {least} OR ordinal < 0")
+
+    indexed, plain, rows = many
+    expected = sorted(
+        (row["source"], row["path"], row["ordinal"])
+        for row in rows
+        if (not sources or row["source"] in sources)
+        and (not paths or any(matches(each, row["path"]) for each in paths))
+        and (since is None or row["modified_at"] >= since)
+        and (least is None or row["ordinal"] >= least)
+    )
+    for found in (
+        asked(indexed, "needle", where),
+        asked(plain, "needle", where),
+        indexed.by_vector(vector(PROFILE, 3).tolist(), 1_000, where),
+    ):
+        assert sorted((row["source"], row["path"], row["ordinal"]) for row in found) == expected
+
+
+def matches(pattern: str, path: str) -> bool:
+    """Folder by folder, by `fnmatch`: another way than ours."""
+    return _folders(pattern.split("/"), path.split("/"))
+
+
+def _folders(pattern: list[str], path: list[str]) -> bool:
+    if not pattern:
+        return not path
+    if pattern[0] == "**":
+        return any(_folders(pattern[1:], path[at:]) for at in range(len(path) + 1)) or pattern[1:] == []
+    return bool(path) and bool(re.match(translate(pattern[0]), path[0])) and _folders(pattern[1:], path[1:])
+
+
+def test_a_set_in_a_glob_stays_in_its_name() -> None:
+    assert glob_regex("a[!b]c") == r"(?s)\Aa[^/b]c\z"
+    assert glob_regex("[") == r"(?s)\A\[\z"
+
+
+@pytest.mark.parametrize("where", ["1=1) OR (1=1", "1=1; x", "1=1 --", "(1=1", "/* */ 1=1", "a = 'b", '"'])
+def test_what_would_leave_its_brackets_is_refused(where: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be used"):
+        combined(["docs"], where=where)
+
+
+def test_a_filter_that_fails_on_a_row_is_told_as_one(many) -> None:
+    with pytest.raises(ConfigError, match="cannot be used"):
+        asked(many[0], "needle", "CAST(path AS INT) = 1")
+
+
+# --- words, fusion ---
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "'",
+        '"',
+        "\\",
+        "a AND b:(c",
+        "😀",
+        "needle " * 1_500,
+        "x" * 10_000,
+        "needle\0",
+        "-needle +x ~y^2",
+        "%_",
+        "*",
+    ],
+)
+def test_hostile_questions_have_answers(many, query: str) -> None:
+    for view in many[:2]:
+        found = asked(view, query, k=3)
+        assert len(found) == (3 if "needle" in query else len(found))
+
+
+def test_what_is_first_in_all_rankings_is_one() -> None:
+    assert fuse({"a": ["x", "y"], "b": ["x", "z"]})[0] == ("x", 1.0)
+    assert [name for name, _ in fuse({"a": ["x", "y", "z"], "b": ["y", "w"]})] == ["y", "x", "w", "z"]
+    assert fuse({"a": [], "b": []}) == []
+    assert fuse({"a": ["x", "x", "y"]}) == fuse({"a": ["x", "y"]})
+
+
+def test_the_word_index_follows_upkeep_and_language(tmp_path: Path) -> None:
+    table = opened(tmp_path)
+    texts = [f"the certificates were renewed {n}" for n in range(40)]
+    table.flip([("docs", "a")], iter([batch([(("docs", "a"), n, text) for n, text in enumerate(texts)])]))
+    assert table.tend(Upkeep(words_from_rows=41)).words_index_built is False
+    done = table.tend(Upkeep(words_from_rows=40))
+    assert (done.words_index_built, table.stats().words_indexed) == (True, True)
+    views = Views(str(tmp_path), "chunks")
+    assert asked(views.newest(), "renewing certificate", k=1)
+    table.flip([("docs", "b")], iter([batch([(("docs", "b"), n, f"leeks {n}") for n in range(10)])]))
+    assert {row["path"] for row in asked(views.newest(), "leek")} == {"b"}
+    assert table.stats().words_unindexed_rows == 10
+    assert table.tend(Upkeep(words_from_rows=40)).words_rows_indexed == 10
+    assert table.stats().words_unindexed_rows == 0
+    assert table.tend(Upkeep(words_from_rows=40, language="none")).words_index_built is True
+    assert asked(views.newest(), "renewing") == []
+
+
+# --- degrading ---
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path, dimension=256)
+    world.write(
+        "soup.md", "# Soup\n\n" + "\n\n".join(f"## Step {n}\n\nBoil leek number {n}." for n in range(6))
+    )
+    world.write("cert.md", "# Certificates\n\nRenew them.")
+    world.run()
+    return world
+
+
+@pytest.mark.parametrize("number", [0.0, float("nan"), float("inf")])
+def test_a_vector_that_points_nowhere_is_refused_with_words(world, monkeypatch, number: float) -> None:
+    monkeypatch.setattr(Retriever, "_embedded", lambda *_: [number] * 256)
+    found = Retriever(world.settings(), world.clock, world.transport).search(Query("leek", mode="vector"))
+    assert (found.mode, len(found.warnings)) == ("words", 1)
+    assert "points nowhere" in found.warnings[0]
+    assert found.hits[0].path == "soup.md"
+
+
+def test_a_broken_search_by_words_leaves_the_vectors(world, monkeypatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise CorruptionError("The word index cannot be read.")
+
+    monkeypatch.setattr("voyage_jobs.table.view.holding", broken)
+    found = Retriever(world.settings(), world.clock, world.transport).search(Query("leek"))
+    assert (found.mode, bool(found.hits)) == ("vector", True)
+    assert found.warnings == ("Searched by vectors alone: The word index cannot be read.",)
+
+
+def test_reading_that_takes_too_long_says_how_far_it_came(world, monkeypatch) -> None:
+    monkeypatch.setattr(retriever_module, "LONGEST_READING_S", -1.0)
+    monkeypatch.setattr("voyage_jobs.table.words.STREAM_ROWS", 1)
+    found = Retriever(world.settings(), world.clock).search(Query("leek", mode="words"))
+    assert (found.complete, found.looked_at) == (False, 1)
+    assert "There is no word index yet" in found.warnings[0]
+
+
+def test_neighbours_are_shown_once_and_documents_are_bounded(world) -> None:
+    retriever = Retriever(world.settings(), world.clock, world.transport)
+    text = (world.docs / "soup.md").read_text()
+    found = retriever.search(Query("leek number 3", mode="words", k=50, expand=100))
+    assert [hit.path for hit in found.hits] == ["soup.md"]
+    assert found.hits[0].context.split() == text.split()
+    one = retriever.search(Query("leek", k=50, per_document=1))
+    assert sorted(hit.path for hit in one.hits) == ["cert.md", "soup.md"]
+
+
+# --- beside a writer ---
+
+
+def test_readers_beside_publications_see_whole_documents(tmp_path: Path) -> None:
+    docs = [("docs", f"{n}.md") for n in range(4)]
+    table = opened(tmp_path)
+    put(table, docs, "e0")
+    views, over, wrong = Views(str(tmp_path), "chunks"), threading.Event(), []
+    rounds = []
+
+    def read() -> None:
+        try:
+            while not over.is_set():
+                rows = asked(views.newest(), "e0 e1 e2 e3 e4 e5 e6 e7")
+                editions = {(row["path"], row["text"].split()[0]) for row in rows}
+                if len(rows) != 20 or len(editions) != 4:
+                    wrong.append(editions)
+                rounds.append(1)
+        except Exception as exc:
+            wrong.append(exc)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for each in readers:
+        each.start()
+    for number in range(1, 8):
+        put(table, docs, f"e{number}")
+        table.tend(Upkeep(words_from_rows=1, small_fragments=3, unindexed_rows=1))
+    over.set()
+    for each in readers:
+        each.join()
+    assert not wrong
+    assert rounds
+
+
+def put(table: PublishedTable, docs: list[tuple[str, str]], edition: str) -> None:
+    rows = [row for doc in docs for row in version(doc, edition, 5)]
+    table.flip(docs, iter([batch(rows)]))

@@ -1,0 +1,232 @@
+"""`Retriever`: asks one table, as often as wanted, from as many threads as wanted.
+
+What costs nothing always answers. Whatever keeps a query from being embedded (no key, no provider, a budget, a vector
+that is none) leaves the search by words, and whatever is wrong with words leaves the one by vectors; a warning says so.
+Only a question that makes no sense, and a table that cannot be read, is an error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from voyage_jobs.config.prices import batch_price, price_of, sync_price
+from voyage_jobs.config.profile import with_profile
+from voyage_jobs.config.provider import connect
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.clock import Clock, now_us
+from voyage_jobs.errors import ConfigError, CorruptionError, StateError, VendorError
+from voyage_jobs.retrieval.fusion import fuse
+from voyage_jobs.retrieval.result import LONGEST_QUERY, MODES, Hit, Mode, Query, Result
+from voyage_jobs.retrieval.widen import widened
+from voyage_jobs.table.filters import combined
+from voyage_jobs.table.view import View, Views
+
+if TYPE_CHECKING:
+    import httpx
+
+LONGEST_READING_S = 5.0
+"""How long texts are read where there is no word index."""
+_MS = 1_000.0
+
+
+@dataclass
+class _Work:
+    """One search on its way."""
+
+    rankings: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    took_ms: dict[str, float] = field(default_factory=dict)
+    tokens: int | None = 0
+    usd: float | None = 0.0
+    looked_at: int = 0
+    complete: bool = True
+
+
+class Retriever:
+    """Searches the table of a project. Holds one table handle, which follows new versions; threads may share it."""
+
+    def __init__(
+        self, settings: Settings, clock: Clock, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self._settings, self._clock, self._transport = settings, clock, transport
+        self._views = Views(settings.lancedb.uri, settings.lancedb.table)
+
+    def search(self, query: Query, sources: Sequence[str] | None = None) -> Result:
+        """Answer one question. `sources` are the names that there are, where they are more than those of the settings.
+
+        In the modes `hybrid` and `vector` the query is embedded by one synchronous call, which costs a few tokens.
+        Raises `ConfigError` for a question or filter that makes no sense and where there is no table,
+        `CorruptionError` for a table that cannot be read.
+        """
+        _demand_sense(query, sources or [each.name for each in self._settings.sources])
+        where = combined(query.sources, query.paths, query.since, query.where)
+        view, work = self._views.newest(), _Work()
+        if query.where is not None:
+            view.check(query.where)
+        deep = max(query.candidates, query.k * (4 if query.per_document else 1))
+        if query.mode != "words":
+            self._ask_vectors(view, query, deep, where, work)
+        if query.mode != "vector" or "vector" not in work.rankings:
+            self._ask_words(view, query, deep, where, work)
+        with self._timed(work, "fuse"):
+            found = _ranked(query, work)
+            hits = found[: query.k]
+            hits = widened(hits, query.expand, view)
+        used = view.profile.model if "vector" in work.rankings else None
+        return Result(
+            query,
+            _mode_of(work),
+            tuple(hits),
+            tuple(work.warnings),
+            used,
+            work.tokens,
+            work.usd,
+            work.took_ms,
+            work.looked_at or view.dataset.count_rows(),
+            work.complete,
+            more=len(found) > query.k,
+        )
+
+    def _ask_vectors(self, view: View, query: Query, deep: int, where: str | None, work: _Work) -> None:
+        try:
+            with self._timed(work, "embed"):
+                vector = self._embedded(view, query.text, work)
+            with self._timed(work, "vector"):
+                work.rankings["vector"] = view.by_vector(vector, deep, where)
+        except VendorError as exc:
+            work.warnings.append(f"Searched by words alone, for the query was not embedded: {exc.message}")
+        except _NotEmbeddedError as exc:
+            work.warnings.append(f"Searched by words alone: {exc}")
+        except ValueError as exc:
+            work.warnings.append(f"Searched by words alone, for the vector of the query was refused: {exc}.")
+
+    def _embedded(self, view: View, text: str, work: _Work) -> Sequence[float]:
+        settings = with_profile(self._settings, view.profile)
+        if self._budget_is_spent(settings):
+            raise _NotEmbeddedError("a budget is spent.")
+        asked = view.profile
+        if asked.input_type is not None:
+            asked = replace(asked, input_type="query")
+        try:
+            with connect(settings, self._clock, self._transport) as client:
+                embedded = client.embed([text], asked)
+        except ConfigError as exc:
+            raise _NotEmbeddedError(f"the provider cannot be asked: {exc.message}") from exc
+        work.tokens = embedded.tokens
+        work.usd = None if embedded.tokens is None else price_of(embedded.tokens, sync_price(settings))
+        vector: Sequence[float] = embedded.vectors[0]
+        return vector
+
+    def _budget_is_spent(self, settings: Settings) -> bool:
+        """Whether a day's or month's limit allows no token more. The limit of a run is of that run."""
+        budget = settings.budget.model_dump(exclude_none=True)
+        if not any(key.startswith(("daily", "monthly")) for key in budget):
+            return False  # and no database is loaded
+        from voyage_jobs.diagnosis.rooms import rooms
+        from voyage_jobs.state.door import open_state
+
+        state = open_state(settings)
+        if not state.exists():
+            return False
+        try:
+            with state.read() as connection:
+                found = rooms(connection, settings, batch_price(settings), now_us(self._clock))
+                return any(room.tokens <= 0 and room.anew_at and room.source_id is None for room in found)
+        except StateError:
+            return True
+
+    def _ask_words(self, view: View, query: Query, deep: int, where: str | None, work: _Work) -> None:
+        over_at = self._clock.mono() + LONGEST_READING_S
+        try:
+            with self._timed(work, "words"):
+                found = view.by_words(query.text, deep, where, lambda: self._clock.mono() < over_at)
+        except CorruptionError as exc:
+            if "vector" not in work.rankings:
+                raise
+            work.warnings.append(f"Searched by vectors alone: {exc.message}")
+            return
+        if found.looked_at or "vector" not in work.rankings:
+            work.rankings["words"] = found.rows
+        work.looked_at, work.complete = found.looked_at, found.complete
+        if not found.complete:
+            work.warnings.append(
+                f"There is no word index yet; the words were looked for in the first {found.looked_at:,} rows."
+            )
+
+    @contextmanager
+    def _timed(self, work: _Work, step: str) -> Iterator[None]:
+        began = self._clock.mono()
+        try:
+            yield
+        finally:
+            work.took_ms[step] = round((self._clock.mono() - began) * _MS, 1)
+
+
+class _NotEmbeddedError(Exception):
+    """The query has no vector, and nobody was asked for one."""
+
+
+def _demand_sense(query: Query, names: Sequence[str]) -> None:
+    if not query.text.strip():
+        raise ConfigError("There is nothing to look for.")
+    if len(query.text) > LONGEST_QUERY:
+        raise ConfigError(
+            f"The query has {len(query.text):,} characters; at most {LONGEST_QUERY:,} are allowed."
+        )
+    if query.mode not in MODES:
+        raise ConfigError(f"mode is {query.mode!r}; it must be one of {', '.join(MODES)}.")
+    for source in query.sources:
+        if source not in names:
+            there = ", ".join(names)
+            raise ConfigError(f"There is no source {source!r} in the configuration; there is {there}.")
+
+
+def _mode_of(work: _Work) -> Mode:
+    if len(work.rankings) == 1:
+        return "vector" if "vector" in work.rankings else "words"
+    return "hybrid"
+
+
+def _ranked(query: Query, work: _Work) -> list[Hit]:
+    """All hits, best first, at most `per_document` of each document."""
+    rows: dict[str, dict[str, Any]] = {}
+    scores: dict[str, dict[str, float]] = {}
+    ranks: dict[str, dict[str, int]] = {}
+    for name, ranking in work.rankings.items():
+        for rank, row in enumerate(ranking, 1):
+            chunk = row["chunk_id"]
+            rows[chunk] = row
+            scores.setdefault(chunk, {})[name] = float(row["score"])
+            ranks.setdefault(chunk, {})[name] = rank
+    order = fuse({name: [row["chunk_id"] for row in ranking] for name, ranking in work.rankings.items()})
+    only = next(iter(work.rankings)) if len(work.rankings) == 1 else None
+    seen: Counter[tuple[str, str]] = Counter()
+    found = []
+    for chunk, fused in order:
+        row = rows[chunk]
+        seen[row["source"], row["path"]] += 1
+        if query.per_document is None or seen[row["source"], row["path"]] <= query.per_document:
+            all_scores = scores[chunk] if only else {**scores[chunk], "fused": fused}
+            found.append(_hit(row, all_scores[only or "fused"], all_scores, ranks[chunk]))
+    return found
+
+
+_PLAIN = ("source", "path", "title", "ordinal", "start", "end", "chunk_id", "text", "place", "page", "url")
+
+
+def _hit(row: dict[str, Any], score: float, scores: dict[str, float], ranks: dict[str, int]) -> Hit:
+    return Hit(
+        score=score,
+        section=tuple(row["section"]),
+        context=row["text"],
+        modified_at=row["modified_at"],
+        scores=scores,
+        ranks=ranks,
+        front_matter=json.loads(row["front_matter"]),
+        **{name: row[name] for name in _PLAIN},
+    )

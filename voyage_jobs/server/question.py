@@ -1,0 +1,53 @@
+"""A search as the address bar asks for it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from voyage_jobs.errors import ConfigError
+from voyage_jobs.retrieval.result import Query
+
+_MOST_HITS = 100
+_MOST_AROUND = 100
+_SHOWN = 20
+
+
+def asked_in(params: Any) -> Query:
+    """The question in `?q=&k=&mode=&source=&path=&since=&expand=&per_document=`. Raises `ConfigError`.
+
+    Filters in SQL are for the command line: whoever may look at the page need not be let near a query engine.
+    """
+    if "where" in params:
+        raise ConfigError("where is not taken here; `voyage-jobs search --where` takes it.")
+    expand = params.get("expand", "0")
+    return Query(
+        params.get("q", ""),
+        k=_whole(params, "k", _SHOWN, _MOST_HITS),
+        mode=params.get("mode", "words"),
+        sources=tuple(params.getlist("source")),
+        paths=tuple(params.getlist("path")),
+        since=_since(params.get("since")),
+        expand="section" if expand == "section" else _whole(params, "expand", 0, _MOST_AROUND, least=0),
+        per_document=_whole(params, "per_document", 0, _MOST_HITS) or None,
+    )
+
+
+def _whole(params: Any, name: str, default: int, most: int, least: int = 1) -> int:
+    text = params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
+        raise ConfigError(f"{name} must be a whole number from {least} to {most}.")
+    return int(text)
+
+
+def _since(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        if text.endswith("d") and text[:-1].isdigit() and len(text) <= 6:
+            return datetime.now(UTC) - timedelta(days=int(text[:-1]))
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError as exc:
+        raise ConfigError("since must be a day such as 2026-03-01, or a span such as 30d.") from exc

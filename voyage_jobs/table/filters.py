@@ -1,0 +1,104 @@
+"""Filters in Lance's SQL: values quoted, globs as regular expressions, and a check of what a user wrote.
+
+Lance reads a filter up to the first bracket too many and forgets the rest, so what a user wrote is looked through
+before it stands beside conditions of ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from voyage_jobs.errors import ConfigError, CorruptionError
+from voyage_jobs.table.engine import brief, open_reading
+
+_SQL = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|--|/\*|[()';\"`]")
+_GLOB = re.compile(r"\*\*/|\*\*|\*|\?|\[[!^]?\]?[^\]/]*\]|.", re.DOTALL)
+_HINT = "It is SQL over the table's columns, for example: source = 'docs' AND ordinal = 0."
+
+
+def quoted(text: str) -> str:
+    """A text as a value of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def glob_regex(pattern: str) -> str:
+    """A path's pattern as a regular expression for whole paths: `**` stands for any folders, `*` and `?` for what is
+    within one name, `[ab]` for a set."""
+    parts = []
+    for found in _GLOB.finditer(pattern):
+        piece = found.group()
+        if piece in ("**/", "**", "*", "?"):
+            parts.append({"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}[piece])
+        elif len(piece) > 1:
+            parts.append(_set_of(piece[1:-1]))
+        else:
+            parts.append(re.escape(piece))
+    return r"(?s)\A" + "".join(parts) + r"\z"
+
+
+def _set_of(inside: str) -> str:
+    negated = inside[0] in "!^"
+    members = re.sub(r"[\\\[\]^&~|]", r"\\\g<0>", inside[negated:])
+    return f"[^/{members}]" if negated else f"[{members}]"
+
+
+def combined(
+    sources: Iterable[str] = (),
+    paths: Iterable[str] = (),
+    since: datetime | None = None,
+    where: str | None = None,
+) -> str | None:
+    """One filter: of these sources, at one of these paths' globs, modified since, and whatever `where` says.
+
+    Raises `ConfigError` for a `where` that does not hold together.
+    """
+    parts = []
+    if named := [quoted(source) for source in sources]:
+        parts.append(f"source IN ({', '.join(named)})")
+    if globs := [f"regexp_like(path, {quoted(glob_regex(each))})" for each in paths]:
+        parts.append(f"({' OR '.join(globs)})")
+    if since is not None:
+        parts.append(f"modified_at >= timestamp '{since.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}'")
+    if where is not None:
+        _demand_whole(where)
+        parts.append(f"({where})")
+    return " AND ".join(parts) or None
+
+
+def _demand_whole(where: str) -> None:
+    depth = 0
+    for found in _SQL.finditer(where):
+        sign = found.group()
+        depth += (sign == "(") - (sign == ")")
+        if depth < 0 or sign in ("--", "/*", ";", "'", '"', "`"):
+            raise _unusable(where, f"{sign!r} at character {found.start() + 1} does not belong there")
+    if depth:
+        raise _unusable(where, "a bracket is not closed")
+
+
+def demand_sense(dataset: Any, where: str) -> None:
+    """Raise `ConfigError` for a filter that Lance cannot make sense of for this table."""
+    try:
+        dataset.scanner(columns=["chunk_id"], filter=where).explain_plan()
+    except (OSError, ValueError) as exc:
+        raise _unusable(where, brief(exc)) from exc
+
+
+@contextlib.contextmanager
+def reading_with(path: str, where: str | None) -> Iterator[None]:
+    """As `open_reading`; `ConfigError` where a filter fails on a row, as a cast may."""
+    try:
+        with open_reading(path):
+            yield
+    except CorruptionError as exc:
+        if where is not None and "Error applying filter" in str(exc):
+            raise _unusable(where, brief(exc.__cause__ or exc)) from exc
+        raise
+
+
+def _unusable(where: str, why: str) -> ConfigError:
+    return ConfigError(f"The filter {where!r} cannot be used: {why}", hint=_HINT)

@@ -1,0 +1,116 @@
+"""The table as searches see it: one version of it at a time, found anew when there is a newer one."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from voyage_jobs.errors import ConfigError, CorruptionError
+from voyage_jobs.table.columns import VECTOR
+from voyage_jobs.table.engine import newest_manifest, open_dataset, open_reading, table_path
+from voyage_jobs.table.filters import demand_sense
+from voyage_jobs.table.formats import Reading
+from voyage_jobs.table.schema import demand_ours, format_of, profile_in, schema
+from voyage_jobs.table.search import nearest
+from voyage_jobs.table.words import Found, holding
+
+if TYPE_CHECKING:
+    from voyage_jobs.core.profile import Profile
+
+_SEARCH_CACHE_BYTES = 256 << 20  # the vector index of 250,000 rows of 1024 numbers stays in it
+_MOST_NEIGHBOURS = 2_000
+
+
+@dataclass(frozen=True)
+class View:
+    """One version of the table. Threads may ask at once: every answer is of this version."""
+
+    dataset: Any
+    profile: Profile
+
+    def check(self, where: str) -> None:
+        """Raise `ConfigError` for a filter that makes no sense for this table."""
+        demand_sense(self.dataset, where)
+
+    def by_vector(self, vector: Sequence[float], k: int, where: str | None) -> list[dict[str, Any]]:
+        """The `k` nearest rows, best first, with their cosine as `score`; read without the index if that is broken.
+
+        Raises `ValueError` for a vector of another width or one that points nowhere, `ConfigError`, `CorruptionError`.
+        """
+        ask = functools.partial(
+            nearest, self.dataset, self.profile, vector, k=k, where=where, columns=self._columns
+        )
+        try:
+            return self._lifted(ask())
+        except CorruptionError:
+            return self._lifted(ask(use_index=False))
+
+    def by_words(self, query: str, k: int, where: str | None, go_on: Callable[[], bool]) -> Found:
+        """The `k` best rows that hold words of `query`. `go_on` bounds the reading where there is no word index."""
+        found = holding(self.dataset, query, k=k, where=where, columns=self._columns, go_on=go_on)
+        return Found(self._lifted(found.rows), found.looked_at, found.complete, found.by_index)
+
+    def around(self, wanted: Sequence[tuple[str, int, int]]) -> list[dict[str, Any]]:
+        """Rows of documents, by the document's part of their `chunk_id` and the first and last ordinal."""
+        spans = [
+            f"(chunk_id LIKE '{document}%' AND ordinal BETWEEN {first} AND {last})"
+            for document, first, last in wanted
+        ]
+        if not spans:
+            return []
+        scanner = self.dataset.scanner(
+            columns=self._columns, filter=" OR ".join(spans), limit=_MOST_NEIGHBOURS
+        )
+        with open_reading(self.dataset.uri):
+            found: list[dict[str, Any]] = scanner.to_table().to_pylist()
+        return self._lifted(found)
+
+    @property
+    def _reading(self) -> Reading:
+        names = [name for name in schema(self.profile).names if name not in (VECTOR, "metadata", "id")]
+        return Reading.plan(names, format_of(self.dataset.schema), self.profile)
+
+    @property
+    def _columns(self) -> list[str]:
+        return list(self._reading.stored)
+
+    def _lifted(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return self._reading.lift_rows(rows, self.dataset.schema)
+
+
+class Views:
+    """The way to the newest version of one table. Keeps one handle, with what it has cached; threads may share it."""
+
+    def __init__(self, uri: str, name: str) -> None:
+        self._uri, self._name = uri, name
+        self._lock = threading.Lock()
+        self._known: tuple[str, View] | None = None
+
+    def newest(self) -> View:
+        """The newest version. Raises `ConfigError` where there is no table of ours, `CorruptionError`."""
+        path = table_path(self._uri, self._name)
+        with self._lock:
+            manifest = newest_manifest(path)
+            if manifest is None:
+                raise ConfigError(
+                    f"There is no table {self._name!r} in {self._uri} yet.",
+                    hint="`voyage-jobs sync` fills it; `voyage-jobs status` shows how far it is.",
+                )
+            if self._known is None or self._known[0] != manifest:
+                self._known = (manifest, self._opened(path, manifest))
+            return self._known[1]
+
+    def _opened(self, path: str, manifest: str) -> View:
+        # Manifests are numbered downwards. A lower version is another table, for which no cache is right.
+        later = self._known is not None and os.path.basename(manifest) < os.path.basename(self._known[0])
+        session = self._known[1].dataset.session() if later and self._known else None
+        dataset = open_dataset(path, cache_bytes=_SEARCH_CACHE_BYTES, session=session)
+        demand_ours(dataset.schema, None, path)
+        profile = profile_in(dataset.schema)
+        if profile is None:
+            raise CorruptionError(f"The table at {path} does not say what its vectors are.")
+        return View(dataset, profile)

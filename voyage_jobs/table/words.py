@@ -1,0 +1,150 @@
+"""Rows that hold the words of a query, best first: by the word index, or by reading the text where there is none.
+
+Without an index the texts are read for `go_on`'s time at most, and a row's worth is worked out as the index does it
+(BM25), with words that begin like those of the query. A query is never part of a filter: it has no operators.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from voyage_jobs.errors import CorruptionError
+from voyage_jobs.table.documents import STREAM_ROWS
+from voyage_jobs.table.filters import demand_sense, reading_with
+from voyage_jobs.table.indexes import WORD_INDEX
+from voyage_jobs.table.search import scored_rows
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+_SEARCHED = ("text", "title", "path")
+_WORD = re.compile(r"\w+")
+_MOST_WORDS = 64  # of a query: a page that was pasted in asks for no more
+_MOST_READ = 16  # without an index, each word costs a pass over the text
+_LONGEST = 40  # characters; the index has no longer words
+_K1, _B = 1.2, 0.75  # BM25 as the index has them
+
+
+@dataclass(frozen=True)
+class Found:
+    """Rows with their `score`; how many were looked at, whether that were all, and how they were found."""
+
+    rows: list[dict[str, Any]]
+    looked_at: int
+    complete: bool
+    by_index: bool
+
+
+def words_in(query: str) -> list[str]:
+    """The words of a query, each once, in lower case and in order: no more than an index is asked for."""
+    words = (word.lower() for word in _WORD.findall(query))
+    return list(dict.fromkeys(word for word in words if len(word) <= _LONGEST))[:_MOST_WORDS]
+
+
+def holding(
+    dataset: Any, query: str, *, k: int, where: str | None, columns: list[str], go_on: Callable[[], bool]
+) -> Found:
+    """The `k` best of the rows that hold a word of `query`. `go_on` is asked between pieces of a table that is read.
+
+    Raises `ConfigError` for a filter that makes no sense, `CorruptionError` for a table that cannot be read.
+    """
+    if where is not None:
+        demand_sense(dataset, where)
+    words, total = words_in(query), dataset.count_rows()
+    if not words:
+        return Found([], 0, complete=True, by_index=True)
+    if any(index.name == WORD_INDEX for index in dataset.describe_indices()):
+        try:
+            found = _by_index(dataset, words, k=k, where=where, columns=columns)
+            return Found(found, total, complete=True, by_index=True)
+        except CorruptionError:  # of the index, maybe: then the text is whole and answers
+            pass
+    return _by_reading(dataset, words[:_MOST_READ], k=k, where=where, columns=columns, go_on=go_on)
+
+
+def _by_index(
+    dataset: Any, words: Sequence[str], *, k: int, where: str | None, columns: list[str]
+) -> list[dict[str, Any]]:
+    scanner = dataset.scanner(
+        columns=[*columns, "_score"],
+        full_text_query={"query": " ".join(words), "columns": ["text"]},
+        limit=k,
+        filter=where,
+        prefilter=where is not None,
+    )
+    with reading_with(dataset.uri, where):
+        rows: list[dict[str, Any]] = scanner.to_table().to_pylist()
+    for row in rows:
+        row["score"] = row.pop("_score")
+    return sorted(rows, key=lambda row: -row["score"])
+
+
+def _by_reading(
+    dataset: Any,
+    words: Sequence[str],
+    *,
+    k: int,
+    where: str | None,
+    columns: list[str],
+    go_on: Callable[[], bool],
+) -> Found:
+    import numpy as np
+
+    scanner = dataset.scanner(
+        columns=list(_SEARCHED),
+        filter=where,
+        with_row_address=True,
+        batch_size=STREAM_ROWS,
+        batch_readahead=2,
+        fragment_readahead=1,
+    )
+    looked_at, complete, chars = 0, True, 0
+    hits = [np.empty((0, len(words) + 2))]  # of each row with a hit: how often each word, length, address
+    with reading_with(dataset.uri, where):
+        for batch in scanner.to_batches():
+            table = _counted(batch, words)
+            looked_at, chars = looked_at + batch.num_rows, chars + int(table[:, -2].sum())
+            hits.append(table[table[:, :-2].any(axis=1)])
+            if not go_on():
+                complete = looked_at >= dataset.count_rows()
+                break
+    scores = _bm25(np.concatenate(hits), looked_at, chars / max(1, looked_at), k)
+    return Found(scored_rows(dataset, scores, columns), looked_at, complete, by_index=False)
+
+
+def _counted(batch: pa.RecordBatch, words: Sequence[str]) -> np.ndarray[Any, Any]:
+    import numpy as np
+    import pyarrow.compute as pc
+
+    whole = pc.binary_join_element_wise(*(batch.column(name) for name in _SEARCHED), "\n")
+    counts = [
+        pc.count_substring_regex(whole, pattern=_beginning(word), ignore_case=True).to_numpy(
+            zero_copy_only=False
+        )
+        for word in words
+    ]
+    length = pc.utf8_length(whole).to_numpy(zero_copy_only=False)
+    # Addresses are fragment and row: below 2^53, so a float has them exactly, up to two million fragments.
+    return np.stack([*counts, length, batch.column("_rowaddr").to_numpy()], axis=1).astype(np.float64)
+
+
+def _beginning(word: str) -> str:
+    """Words that begin so. Where letters are no ASCII, RE2 knows no beginning, and many scripts have no spaces."""
+    return (r"\b" if word[0].isascii() else "") + re.escape(word)
+
+
+def _bm25(hits: np.ndarray[Any, Any], rows: int, usual: float, k: int) -> dict[int, float]:
+    import numpy as np
+
+    counts, length, addresses = hits[:, :-2], hits[:, -2:-1], hits[:, -1]
+    having = (counts > 0).sum(axis=0)
+    rare = np.array([math.log(1 + (rows - n + 0.5) / (n + 0.5)) for n in having.tolist()])
+    worth = rare * counts * (_K1 + 1) / (counts + _K1 * (1 - _B + _B * length / max(1.0, usual)))
+    scores = worth.sum(axis=1)
+    best = np.argsort(-scores, kind="stable")[:k]
+    return {int(addresses[at]): float(scores[at]) for at in best.tolist()}
