@@ -16,6 +16,7 @@ ORDER = (
     "jsonl",
     "collect",
     "publish",
+    "search",
     "state",
     "page",
     "verify",

@@ -1,0 +1,147 @@
+"""How long a search takes over a table of random vectors and made-up texts: served by one process, and as a command.
+
+    python -m benchmarks.bench_search --rows 100000
+
+The provider's call is left out: the query's vector is at hand. The command is run by words, which asks nobody, against
+a script of bare LanceDB that opens the same table and asks the same index.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from voyage_jobs.config.load import settings_of_values
+from voyage_jobs.core.clock import SystemClock
+from voyage_jobs.core.profile import EMBEDDINGS, Profile, document_key
+from voyage_jobs.retrieval.result import Query
+from voyage_jobs.retrieval.retriever import Retriever
+from voyage_jobs.table import PublishedTable
+from voyage_jobs.table.batch import make_batch
+from voyage_jobs.table.columns import Facts
+
+PROFILE = Profile(EMBEDDINGS, "voyage-4", 1024, "float", "document")
+_PER_DOCUMENT = 100
+_BARE = """
+import lancedb
+table = lancedb.connect({uri!r}).open_table("chunks")
+print(len(table.search({query!r}, query_type="fts", fts_columns="text").limit(5).to_list()))
+"""
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="search", description=__doc__)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--queries", type=int, default=100)
+    args = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        report(Path(folder), args.rows, args.queries)
+
+
+def report(folder: Path, rows: int, queries: int) -> None:
+    words = [f"w{number:05d}" for number in range(20_000)]
+    dice, uri = random.Random(1), str(folder / "lancedb")
+    table = PublishedTable.open(uri, "chunks", PROFILE, create=True)
+    table.flip(_documents(rows), _batches(rows, words))
+    began = time.process_time()
+    print(f"upkeep: {table.tend()}; {time.process_time() - began:.1f} CPU s")
+    docs = folder / "docs"
+    docs.mkdir()
+    values: dict[str, Any] = {
+        "data_dir": str(folder / "data"),
+        "sources": [{"name": "docs", "path": str(docs)}],
+        "lancedb": {"uri": uri, "table": "chunks"},
+    }
+    retriever = _Given(settings_of_values(values, {}, None), SystemClock())
+    for mode in ("words", "vector", "hybrid"):
+        asked = [Query(" ".join(dice.sample(words, 3)), 10, mode) for _ in range(queries)]  # type: ignore[arg-type]
+        print(f"{mode}: {_timed(retriever, asked)}")
+    print(f"peak of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB")
+    config = folder / "voyage-jobs.toml"
+    config.write_text(
+        f"data_dir = {json.dumps(values['data_dir'])}\n[lancedb]\nuri = {json.dumps(uri)}\ntable = 'chunks'\n"
+        f"[[sources]]\nname = 'docs'\npath = {json.dumps(str(docs))}\n"
+    )
+    query = " ".join(words[:3])
+    command = [
+        sys.executable,
+        "-m",
+        "voyage_jobs",
+        "--config",
+        str(config),
+        "search",
+        query,
+        "--mode",
+        "words",
+    ]
+    bare = [sys.executable, "-c", _BARE.format(uri=uri, query=query)]
+    for name, each in (("voyage-jobs search", command), ("bare LanceDB", bare)):
+        print(f"{name}, cold process: {_processes(each)}")
+
+
+class _Given(Retriever):
+    """With the vector of a query at hand."""
+
+    def _embedded(self, *_: Any) -> Any:
+        return np.random.default_rng().standard_normal(PROFILE.width, dtype=np.float32)
+
+
+def _timed(retriever: Retriever, asked: list[Query]) -> str:
+    retriever.search(asked[0])
+    took, cpu = [], time.process_time()
+    for each in asked:
+        began = time.perf_counter()
+        found = retriever.search(each)
+        took.append((time.perf_counter() - began) * 1_000)
+        assert found.hits
+        assert not found.warnings
+    cpu_ms = (time.process_time() - cpu) / len(asked) * 1_000
+    return f"p50 {statistics.median(took):.1f} ms, p95 {sorted(took)[-len(took) // 20]:.1f} ms, {cpu_ms:.1f} CPU ms"
+
+
+def _documents(rows: int) -> list[tuple[str, str]]:
+    return [("docs", f"d{number}.md") for number in range(-(-rows // _PER_DOCUMENT))]
+
+
+def _batches(rows: int, words: list[str]) -> Iterator[Any]:
+    dice, numbers = random.Random(2), np.random.default_rng(2)
+    for document in range(-(-rows // _PER_DOCUMENT)):
+        texts = [" ".join(dice.choices(words, k=150)) for _ in range(_PER_DOCUMENT)]
+        facts = [_facts(f"d{document}.md", ordinal, text) for ordinal, text in enumerate(texts)]
+        yield make_batch(PROFILE, facts, numbers.standard_normal((_PER_DOCUMENT, 1024), dtype=np.float32))
+
+
+def _facts(path: str, ordinal: int, text: str) -> Facts:
+    return Facts(
+        source="docs", path=path, doc_key=document_key("docs", path), ordinal=ordinal, text=text, title="T",
+        section=["S"], start=0, end=len(text), tokens=1, content_hash=b"\0", modified_at=1_780_000_000_000_000,
+        embedding_key=f"{path}{ordinal}", model="voyage-4", published_at=1_780_000_000_000_001, front_matter="{}",
+    )  # fmt: skip
+
+
+def _processes(command: list[str]) -> str:
+    took = []
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    for _ in range(5):
+        began = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        took.append(time.perf_counter() - began)
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = (now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime) / len(took)
+    return f"median {statistics.median(took):.2f} s, {cpu:.2f} CPU s"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
