@@ -8,7 +8,7 @@ What is over a bound, or cannot be parsed, is taken entry by entry (`front_lines
 longer than `_MAX_CHARS`, is no front matter but text: nothing is left out in silence.
 
 Values stand as they are written: `1.20`, `0123`, `12:30`, `NO` and dates are text. A number is one only where nothing
-of how it is written is lost by that.
+of how it is written is lost by that: an integer of up to 19 digits, which holds whatever has 64 bits.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class _Loader(_Fast):  # type: ignore[valid-type,misc]
 for _tag, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("int", r"-?[1-9][0-9]{0,17}|0", "-0123456789"),
+    ("int", r"-?[1-9][0-9]{0,18}|0", "-0123456789"),
     ("float", r"-?(?:0|[1-9][0-9]*)\.(?:0|[0-9]*[1-9])(?:e[-+][0-9]+)?", "-0123456789"),
     ("merge", r"<<", "<"),
 ):
