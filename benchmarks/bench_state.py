@@ -18,7 +18,7 @@ from pathlib import Path
 
 from voyage_jobs.core.clock import SystemClock
 from voyage_jobs.core.profile import Profile
-from voyage_jobs.state import batches, documents, embeddings, publications, sources, versions
+from voyage_jobs.state import batches, documents, embeddings, outcomes, publications, sources, versions
 from voyage_jobs.state.documents import Seen
 from voyage_jobs.state.store import Store
 from voyage_jobs.state.versions import Identity, NewChunk, NewVersion
@@ -118,7 +118,7 @@ def settle(store: Store, open_share: float) -> None:
                 tx, f"abcdefabcdef/{ref}.arrow", profile_id, batch_id, len(members), 1, "0" * 64
             )
             settled = [
-                embeddings.Settled(line, member.id, embeddings.SUCCESS, 350, None, line)
+                embeddings.Settled(line, member.id, outcomes.SUCCESS, 350, None, line)
                 for line, member in enumerate(members)
             ]
             embeddings.settle(tx, batch_id, segment, settled, 5)

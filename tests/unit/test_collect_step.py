@@ -44,7 +44,7 @@ def world_of(tmp_path, faults=None, documents=5, **sections):
 
 def outcomes(context, batch):
     """How each line of a batch ended, in the words of the store."""
-    from voyage_jobs.state.embeddings import OUTCOME_WORDS
+    from voyage_jobs.state.outcomes import OUTCOME_WORDS
 
     rows = query(context, "SELECT outcome FROM lines WHERE batch_id = :b ORDER BY line", b=batch.id)
     return [OUTCOME_WORDS[code] for (code,) in rows]

@@ -13,7 +13,7 @@ from state_rows import PROFILE, opened
 
 from voyage_jobs import state
 from voyage_jobs.core.states import Embedding, IllegalMoveError, Mode
-from voyage_jobs.state import batches, embeddings, moves, sources
+from voyage_jobs.state import batches, embeddings, moves, outcomes, sources
 from voyage_jobs.state.embeddings import Settled
 from voyage_jobs.state.schema import FAILED, HELD, PACKED, WANTED
 from voyage_jobs.state.schema import embeddings as table
@@ -169,10 +169,10 @@ def test_what_two_batches_have_stays_packed_until_both_are_over(tx):
     embeddings.take(tx, slow, mine[:3])
     embeddings.take(tx, quick, mine, in_flight=3)
     pack_id = batches.add_segment(tx, "p", profile_id, quick, 4, 1, "0" * 64)
-    outcomes = (embeddings.SUCCESS, embeddings.MALFORMED, embeddings.REFUSED, embeddings.REFUSED)
+    ended = (outcomes.SUCCESS, outcomes.MALFORMED, outcomes.REFUSED, outcomes.REFUSED)
     ends = [
         Settled(line, row_id, outcome, 1, None, line)
-        for line, (row_id, outcome) in enumerate(zip(mine, outcomes, strict=True))
+        for line, (row_id, outcome) in enumerate(zip(mine, ended, strict=True))
     ]
     embeddings.settle(tx, quick, pack_id, ends, max_attempts=1)
     assert stored_states(tx) == [HELD, PACKED, PACKED, FAILED]

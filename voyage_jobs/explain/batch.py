@@ -14,7 +14,7 @@ from voyage_jobs.report.batches import batch_as_dict
 from voyage_jobs.report.find import EmbeddingRef
 from voyage_jobs.state import batches, ledger, story
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.state.embeddings import OUTCOME_WORDS
+from voyage_jobs.state.outcomes import OUTCOME_WORDS
 from voyage_jobs.state.story import View, line_as_dict
 
 MOST_LINES = 20

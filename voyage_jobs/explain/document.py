@@ -15,7 +15,7 @@ from voyage_jobs.sources import names
 from voyage_jobs.state import orders, story
 from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state.documents import DocumentRow
-from voyage_jobs.state.embeddings import OUTCOME_WORDS, SUCCESS
+from voyage_jobs.state.outcomes import OUTCOME_WORDS, SUCCESS
 from voyage_jobs.state.story import ChunkStory, Move, VersionStory, View, line_as_dict
 from voyage_jobs.steps.texts import read_again
 

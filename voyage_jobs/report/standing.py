@@ -19,7 +19,7 @@ from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat
 from voyage_jobs.state import documents, sources, story
 from voyage_jobs.state.documents import DocumentRow, Place
-from voyage_jobs.state.embeddings import OUTCOME_WORDS
+from voyage_jobs.state.outcomes import OUTCOME_WORDS
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.story import ChunkStory, VersionStory, View
 from voyage_jobs.state.versions import UNSETTLED_MTIME

@@ -18,7 +18,7 @@ from voyage_jobs.report.words import span, when
 from voyage_jobs.sources import names
 from voyage_jobs.state import batches, embeddings, story
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.state.embeddings import OUTCOME_WORDS, SUCCESS
+from voyage_jobs.state.outcomes import OUTCOME_WORDS, SUCCESS
 from voyage_jobs.state.story import LineStory, Use, View, line_as_dict
 
 _MOST_USES = 20

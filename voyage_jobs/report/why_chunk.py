@@ -15,7 +15,7 @@ from voyage_jobs.report.standing import (
 )
 from voyage_jobs.report.why_way import of_group
 from voyage_jobs.state import story
-from voyage_jobs.state.embeddings import SUCCESS
+from voyage_jobs.state.outcomes import SUCCESS
 from voyage_jobs.state.story import ChunkStory, View
 
 

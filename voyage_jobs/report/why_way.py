@@ -21,7 +21,7 @@ from voyage_jobs.report.waits import Wait
 from voyage_jobs.report.words import clock_time, ranges
 from voyage_jobs.state import batches, embeddings, story
 from voyage_jobs.state import texts as version_texts
-from voyage_jobs.state.embeddings import OUTCOME_WORDS
+from voyage_jobs.state.outcomes import OUTCOME_WORDS
 from voyage_jobs.state.story import ChunkStory, VersionStory, View
 
 _MOST_GROUPS = 3

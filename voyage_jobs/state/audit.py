@@ -15,9 +15,9 @@ from sqlalchemy import Connection, bindparam, case, exists, func, select, text
 from voyage_jobs.core import states
 from voyage_jobs.core.usage import MOST_LINE_TOKENS
 from voyage_jobs.state.dialect import hexadecimal
-from voyage_jobs.state.embeddings import OPEN
 from voyage_jobs.state.ledger import BILLED
 from voyage_jobs.state.orders import LOST_ANSWER
+from voyage_jobs.state.outcomes import OPEN
 from voyage_jobs.state.schema import (
     FAILED,
     HELD,

@@ -11,7 +11,7 @@ from voyage_jobs.core import states
 from voyage_jobs.core.states import Batch
 from voyage_jobs.state import batches as batch_rows
 from voyage_jobs.state import embeddings as embedding_rows
-from voyage_jobs.state import ledger, moves
+from voyage_jobs.state import ledger, moves, outcomes
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.schema import WANTED, batches, embeddings, is_in, lines, segments
 from voyage_jobs.state.statements import slices
@@ -96,8 +96,8 @@ def close_by_segment(tx: Tx, batch: BatchRow, pack_id: int, tokens: int, assumed
     way = (Batch.ENDED, Batch.COLLECTED) if sent_at_once else _PATHS_TO_THE_END[batch.state]
     _walk(tx, batch, way, cause)
     answered = lines.c.embedding_id.in_(select(embeddings.c.id).where(embeddings.c.pack_id == pack_id))
-    still = (lines.c.batch_id == batch.id) & (lines.c.outcome == embedding_rows.OPEN)
-    tx.connection.execute(update(lines).where(still, answered).values(outcome=embedding_rows.SUCCESS))
+    still = (lines.c.batch_id == batch.id) & (lines.c.outcome == outcomes.OPEN)
+    tx.connection.execute(update(lines).where(still, answered).values(outcome=outcomes.SUCCESS))
     if batch.cancel_asked_at is not None:
         embedding_rows.give_up(tx, batch.id)
     embedding_rows.give_back(tx, batch.id)
@@ -130,7 +130,7 @@ def asked_in(connection: Connection, keys: Sequence[bytes]) -> list[BatchRow]:
     ids: set[int] = set()
     for part in slices(keys):
         asked = select(lines.c.batch_id).join(embeddings, embeddings.c.id == lines.c.embedding_id)
-        asked = asked.where(embeddings.c.key.in_(part), lines.c.outcome == embedding_rows.OPEN)
+        asked = asked.where(embeddings.c.key.in_(part), lines.c.outcome == outcomes.OPEN)
         ids.update(connection.execute(asked).scalars())
     return [batch_rows.get(connection, batch_id) for batch_id in sorted(ids)]
 

@@ -25,6 +25,16 @@ from voyage_jobs.core.states import Embedding
 from voyage_jobs.core.usage import MOST_LINE_TOKENS
 from voyage_jobs.state import batches, moves
 from voyage_jobs.state.dialect import least
+from voyage_jobs.state.outcomes import (
+    CANCELLED,
+    MALFORMED,
+    MISSING,
+    OPEN,
+    REFUSED,
+    RETURNED,
+    SUCCESS,
+    TRANSIENT,
+)
 from voyage_jobs.state.schema import (
     DROPPED,
     EMBEDDING_CODES,
@@ -39,20 +49,6 @@ from voyage_jobs.state.schema import (
 )
 from voyage_jobs.state.statements import RAW, many, plain, slices
 from voyage_jobs.state.store import Tx
-
-# How a line ended, as stored in `lines.outcome`.
-OPEN, SUCCESS, TRANSIENT, REFUSED, MISSING, MALFORMED, RETURNED, CANCELLED = range(8)
-OUTCOME_WORDS = {
-    OPEN: "open",
-    SUCCESS: "success",
-    TRANSIENT: "failed for a passing reason",
-    REFUSED: "refused",
-    MISSING: "missing from the results",
-    MALFORMED: "answered with something that is not a vector",
-    RETURNED: "not answered; sent anew",
-    CANCELLED: "cancelled",
-}
-
 
 # Whether a batch still has an embedding, once the lines of the batch at hand are not open any more. Two may have it
 # where an operator wanted at once what was in flight.

@@ -18,7 +18,8 @@ from sqlalchemy import Connection, CursorResult, text
 from voyage_jobs.core.usage import MOST_BATCH_TOKENS, MOST_LINE_TOKENS
 from voyage_jobs.state import mending
 from voyage_jobs.state.dialect import greatest, hexadecimal, least
-from voyage_jobs.state.embeddings import MALFORMED, SUCCESS, SUM_OF_CHUNKS
+from voyage_jobs.state.embeddings import SUM_OF_CHUNKS
+from voyage_jobs.state.outcomes import MALFORMED, SUCCESS
 from voyage_jobs.state.store import Tx
 
 

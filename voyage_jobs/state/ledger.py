@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import Connection, TextClause, func, insert, select, text
 
 from voyage_jobs.core.states import Mode
+from voyage_jobs.state.outcomes import OPEN
 from voyage_jobs.state.schema import batches, spend
 from voyage_jobs.state.store import Tx
 
@@ -55,7 +56,7 @@ _COUNTED = text(
 # Purpose: what the lines of a batch whose results could not be read may have cost, by source.
 _NOT_ANSWERED = text(
     "SELECT l.source_id, SUM(e.tokens) FROM lines l JOIN embeddings e ON e.id = l.embedding_id"
-    " WHERE l.batch_id = :batch AND l.outcome = :unread AND l.tokens IS NULL GROUP BY l.source_id"
+    f" WHERE l.batch_id = :batch AND l.outcome = {OPEN} AND l.tokens IS NULL GROUP BY l.source_id"
 )
 # Purpose: what was set aside for a batch, by source.
 _RESERVED = text(
@@ -87,18 +88,18 @@ def release(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
     _book(tx, batch_id, "released", tokens, price, _RESERVED)
 
 
-def write_off(tx: Tx, batch: BatchRow, unread: int) -> None:
+def write_off(tx: Tx, batch: BatchRow) -> None:
     """An operator gives up a batch that is parked. What its job did may be on the bill; nobody knows how much.
 
     Of a batch whose results were short, what was read is settled, and what was not may be on the bill all the same.
-    `unread` is the outcome of such lines; called before they are closed.
+    Called before its lines are closed.
     """
     if (batch.remote_id is not None or batch.code == MAY_HAVE_RUN) and batch.tokens_settled is None:
         lose(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
         return
     release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
     if batch.code == TORN:
-        found = tx.connection.execute(_NOT_ANSWERED, {"batch": batch.id, "unread": unread}).all()
+        found = tx.connection.execute(_NOT_ANSWERED, {"batch": batch.id}).all()
         _add(tx, batch.id, "maybe_paid", [Share(*row) for row in found], batch.usd_per_million)
 
 

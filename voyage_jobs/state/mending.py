@@ -9,8 +9,8 @@ from sqlalchemy import bindparam, delete, select, text, update
 from voyage_jobs.core import states
 from voyage_jobs.state import audit, ledger, moves, versions
 from voyage_jobs.state import embeddings as embedding_rows
-from voyage_jobs.state.embeddings import OPEN, RETURNED
 from voyage_jobs.state.orders import LOST_ANSWER
+from voyage_jobs.state.outcomes import OPEN, RETURNED
 from voyage_jobs.state.schema import batches, documents, embeddings, lines, segments, spend, texts
 from voyage_jobs.state.schema import versions as version_table
 from voyage_jobs.state.statements import slices

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select, text
 from voyage_jobs.core import states
 from voyage_jobs.state import batches
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.state.embeddings import MALFORMED, OPEN, SUCCESS
+from voyage_jobs.state.outcomes import MALFORMED, OPEN, SUCCESS
 from voyage_jobs.state.schema import PACKED
 from voyage_jobs.state.schema import batches as batch_table
 from voyage_jobs.state.versions import Made

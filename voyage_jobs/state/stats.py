@@ -15,7 +15,7 @@ from sqlalchemy import Connection, TextClause, text
 
 from voyage_jobs.core.states import AT_THE_VENDOR, BEFORE_THE_JOB, Attempt, Batch, Embedding
 from voyage_jobs.state.documents import KEPT
-from voyage_jobs.state.embeddings import OPEN
+from voyage_jobs.state.outcomes import OPEN
 from voyage_jobs.state.schema import DROPPED, FAILED, PACKED, PATH, WANTED
 
 PLACES = ("waiting", "packed", "submitted", "held", "published", "failed")

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, text
 
 from voyage_jobs.core import states
 from voyage_jobs.core.profile import KEY_BYTES
-from voyage_jobs.state.embeddings import OPEN, OUTCOME_WORDS, SUCCESS
+from voyage_jobs.state.outcomes import OPEN, OUTCOME_WORDS, SUCCESS
 from voyage_jobs.state.schema import EMBEDDING_CODES
 
 View = Connection
@@ -80,7 +80,7 @@ def versions_of(connection: Connection, document_id: int) -> list[VersionStory]:
 
 @dataclass(frozen=True)
 class LineStory:
-    """One line of a batch that asked for an embedding; `outcome` is a code of `embeddings.OUTCOME_WORDS`."""
+    """One line of a batch that asked for an embedding; `outcome` is a code of `outcomes.OUTCOME_WORDS`."""
 
     batch_id: int
     ref: str

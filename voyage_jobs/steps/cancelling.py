@@ -45,7 +45,7 @@ def _cancel_one(context: Context, tx: Tx, batch: BatchRow, who: str) -> str:
     if batch.state is Batch.UPLOADING:  # the file may be there already
         meta.put(tx, meta.ORPHANED_FILES, str(tx.now))
     batches.move(tx, batch, Batch.CANCELLED, f"cancelled by {who}")
-    ledger.write_off(tx, batch, embeddings.OPEN)
+    ledger.write_off(tx, batch)
     embeddings.give_up(tx, batch.id)
     return "cancelled"
 

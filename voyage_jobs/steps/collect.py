@@ -21,16 +21,8 @@ from voyage_jobs.errors import BadAnswerError
 from voyage_jobs.segments import Billed, SegmentWriter, WrittenSegment
 from voyage_jobs.state import batches, circuits, embeddings, ledger, sources, versions
 from voyage_jobs.state.batches import NOT_FETCHED, UNUSABLE, BatchRow
-from voyage_jobs.state.embeddings import (
-    MALFORMED,
-    MISSING,
-    OPEN,
-    REFUSED,
-    SUCCESS,
-    TRANSIENT,
-    Line,
-    Settled,
-)
+from voyage_jobs.state.embeddings import Line, Settled
+from voyage_jobs.state.outcomes import MALFORMED, MISSING, OPEN, REFUSED, SUCCESS, TRANSIENT
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context

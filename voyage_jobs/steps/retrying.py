@@ -57,5 +57,5 @@ def _number(arguments: Mapping[str, object], name: str) -> int | None:
 
 def _unpark(tx: Tx, batch: BatchRow, cause: str) -> None:
     batches.move(tx, batch, Batch.CANCELLED, cause)
-    ledger.write_off(tx, batch, embeddings.OPEN)
+    ledger.write_off(tx, batch)
     embeddings.give_back(tx, batch.id)

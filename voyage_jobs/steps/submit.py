@@ -33,7 +33,8 @@ from voyage_jobs.errors import (
 )
 from voyage_jobs.state import batches, circuits, embeddings, ledger, meta, versions
 from voyage_jobs.state.batches import AttemptRow, BatchRow
-from voyage_jobs.state.embeddings import REFUSED, Settled
+from voyage_jobs.state.embeddings import Settled
+from voyage_jobs.state.outcomes import REFUSED
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps import known_jobs, synchronous

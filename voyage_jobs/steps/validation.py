@@ -20,7 +20,8 @@ from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import VendorError
 from voyage_jobs.state import batches, embeddings, ledger, versions
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.state.embeddings import REFUSED, Settled
+from voyage_jobs.state.embeddings import Settled
+from voyage_jobs.state.outcomes import REFUSED
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.ending import park
