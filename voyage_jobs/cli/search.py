@@ -13,6 +13,7 @@ from voyage_jobs.cli.context import json_option, settings_of
 from voyage_jobs.cli.cost import Since
 from voyage_jobs.cli.numbers import Whole
 from voyage_jobs.core.clock import SystemClock
+from voyage_jobs.retrieval.result import MODES
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -41,7 +42,7 @@ class _Around(click.ParamType[Any]):
 )
 @click.option(
     "--mode",
-    type=click.Choice(("hybrid", "vector", "words")),
+    type=click.Choice(MODES),
     default="hybrid",
     show_default=True,
     help="By vectors (meaning), by words, or both. Words cost nothing.",

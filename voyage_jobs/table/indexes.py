@@ -64,9 +64,13 @@ def coverage(dataset: Any) -> dict[str, Covered]:
     return found
 
 
-def tend_index(dataset: Any, kind: Kind, rows: int, unindexed_rows: int) -> tuple[bool, int]:
-    """Build one index or extend it, if there are enough rows for that: (built, rows that were added to it)."""
-    there = coverage(dataset).get(kind.name)
+def tend_index(
+    dataset: Any, kind: Kind, there: Covered | None, rows: int, unindexed_rows: int
+) -> tuple[bool, int]:
+    """Build one index or extend it, if there are enough rows for that: (built, rows that were added to it).
+
+    `there` is what it covers now, if it is there.
+    """
     if (
         there is None
         or there.inside == 0

@@ -126,7 +126,11 @@ def tend(dataset: Any, policy: Upkeep, sync: Callable[[], object], *, floats: bo
             words_from=policy.words_from_rows,
             language=policy.language,
         )
-        done = {kind.name: tend_index(dataset, kind, before.rows, policy.unindexed_rows) for kind in wanted}
+        covered = coverage(dataset)  # again: compaction has moved rows
+        done = {
+            kind.name: tend_index(dataset, kind, covered.get(kind.name), before.rows, policy.unindexed_rows)
+            for kind in wanted
+        }
         versions_removed, bytes_removed = _clean(dataset, before, policy, sync)
     sync()
     vectors, words = done.get(INDEX, (False, 0)), done[WORD_INDEX]

@@ -52,7 +52,7 @@ class View:
     def by_words(self, query: str, k: int, where: str | None, go_on: Callable[[], bool]) -> Found:
         """The `k` best rows that hold words of `query`. `go_on` bounds the reading where there is no word index."""
         found = holding(self.dataset, query, k=k, where=where, columns=self._columns, go_on=go_on)
-        return Found(self._lifted(found.rows), found.looked_at, found.complete, found.by_index)
+        return Found(self._lifted(found.rows), found.looked_at, found.complete)
 
     def around(self, wanted: Sequence[tuple[str, int, int]]) -> list[dict[str, Any]]:
         """Rows of documents, by the document's part of their `chunk_id` and the first and last ordinal."""

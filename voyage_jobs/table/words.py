@@ -32,12 +32,11 @@ _K1, _B = 1.2, 0.75  # BM25 as the index has them
 
 @dataclass(frozen=True)
 class Found:
-    """Rows with their `score`; how many were looked at, whether that were all, and how they were found."""
+    """Rows with their `score`; how many were looked at, and whether that were all."""
 
     rows: list[dict[str, Any]]
     looked_at: int
     complete: bool
-    by_index: bool
 
 
 def words_in(query: str) -> list[str]:
@@ -57,11 +56,11 @@ def holding(
         demand_sense(dataset, where)
     words, total = words_in(query), dataset.count_rows()
     if not words:
-        return Found([], 0, complete=True, by_index=True)
+        return Found([], 0, complete=True)
     if any(index.name == WORD_INDEX for index in dataset.describe_indices()):
         try:
             found = _by_index(dataset, words, k=k, where=where, columns=columns)
-            return Found(found, total, complete=True, by_index=True)
+            return Found(found, total, complete=True)
         except CorruptionError:  # of the index, maybe: then the text is whole and answers
             pass
     return _by_reading(dataset, words[:_MOST_READ], k=k, where=where, columns=columns, go_on=go_on)
@@ -114,7 +113,7 @@ def _by_reading(
                 complete = looked_at >= dataset.count_rows()
                 break
     scores = _bm25(np.concatenate(hits), looked_at, chars / max(1, looked_at), k)
-    return Found(scored_rows(dataset, scores, columns), looked_at, complete, by_index=False)
+    return Found(scored_rows(dataset, scores, columns), looked_at, complete)
 
 
 def _counted(batch: pa.RecordBatch, words: Sequence[str]) -> np.ndarray[Any, Any]:
