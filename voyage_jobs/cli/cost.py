@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-import re
 import sys
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import click
@@ -13,7 +12,7 @@ import click
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of
 from voyage_jobs.cli.exits import ExitCode
-from voyage_jobs.core.clock import US, SystemClock
+from voyage_jobs.core.clock import US, SystemClock, day_or_span
 from voyage_jobs.core.plural import counted
 
 _BY = ("day", "source", "model", "batch")
@@ -46,14 +45,10 @@ class Since(click.ParamType[datetime]):
         """The moment that is meant."""
         if isinstance(value, datetime):
             return value
-        span = re.fullmatch(r"([0-9]{1,5})d", value)
-        if span:
-            return datetime.fromtimestamp(SystemClock().wall(), UTC) - timedelta(days=int(span[1]))
         try:
-            day = date.fromisoformat(value)
+            return day_or_span(value, SystemClock())
         except ValueError:
             self.fail(f"{value!r} is neither a day such as 2026-03-01 nor a span such as 30d.", param, ctx)
-        return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 @click.command()

@@ -7,10 +7,11 @@ Stored times are UTC wall time in integer microseconds (`now_us`); durations ins
 from __future__ import annotations
 
 import random
+import re
 import secrets
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Protocol
 
 US = 1_000_000
@@ -128,3 +129,12 @@ class VirtualClock:
     def token(self) -> str:
         """A repeatable identifier of 20 hex digits."""
         return f"{self._random.getrandbits(80):020x}"
+
+
+def day_or_span(text: str, clock: Clock) -> datetime:
+    """The moment that people mean by a day (2026-03-01) or a span back from now (30d), in UTC. Raises ValueError."""
+    span = re.fullmatch(r"([0-9]{1,5})d", text)
+    if span:
+        return datetime.fromtimestamp(clock.wall(), UTC) - timedelta(days=int(span[1]))
+    day = date.fromisoformat(text)
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)

@@ -23,7 +23,6 @@ from starlette.routing import Route
 from voyage_jobs.errors import ConfigError, StateError, VoyageJobsError
 from voyage_jobs.server.attempts import Attempts
 from voyage_jobs.server.guard import COOKIE, COOKIE_S, Guard, Kind, Proof, Verdict, client_of
-from voyage_jobs.server.question import asked_in
 from voyage_jobs.server.views import BusyError, Views
 from voyage_jobs.telemetry.metrics.text import CONTENT_TYPE
 
@@ -258,7 +257,7 @@ class _Paths:
 
     async def search(self, request: Request) -> Response:
         """`?q=`, and what narrows it down. By words, which costs nothing, unless `mode` says otherwise."""
-        return _json(await run_in_threadpool(self._views.find, asked_in(request.query_params)))
+        return _json(await run_in_threadpool(self._views.find, request.query_params))
 
     async def login(self, request: Request) -> Response:
         """The form, and what it sends. A wrong token costs time, and too many lock the client out."""

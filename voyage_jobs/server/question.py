@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
+from voyage_jobs.core.clock import Clock, day_or_span
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.retrieval.result import Query
 
@@ -13,7 +14,7 @@ _MOST_AROUND = 100
 _SHOWN = 20
 
 
-def asked_in(params: Any) -> Query:
+def asked_in(params: Any, clock: Clock) -> Query:
     """The question in `?q=&k=&mode=&source=&path=&since=&expand=&per_document=`. Raises `ConfigError`.
 
     Filters in SQL are for the command line: whoever may look at the page need not be let near a query engine.
@@ -27,7 +28,7 @@ def asked_in(params: Any) -> Query:
         mode=params.get("mode", "words"),
         sources=tuple(params.getlist("source")),
         paths=tuple(params.getlist("path")),
-        since=_since(params.get("since")),
+        since=_since(params.get("since"), clock),
         expand="section" if expand == "section" else _whole(params, "expand", 0, _MOST_AROUND, least=0),
         per_document=_whole(params, "per_document", 0, _MOST_HITS) or None,
     )
@@ -42,12 +43,10 @@ def _whole(params: Any, name: str, default: int, most: int, least: int = 1) -> i
     return int(text)
 
 
-def _since(text: str | None) -> datetime | None:
+def _since(text: str | None, clock: Clock) -> datetime | None:
     if text is None:
         return None
     try:
-        if text.endswith("d") and text[:-1].isdigit() and len(text) <= 6:
-            return datetime.now(UTC) - timedelta(days=int(text[:-1]))
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+        return day_or_span(text, clock)
     except ValueError as exc:
         raise ConfigError("since must be a day such as 2026-03-01, or a span such as 30d.") from exc

@@ -15,9 +15,9 @@ from voyage_jobs.explain.history import history
 from voyage_jobs.report.batches import listing
 from voyage_jobs.report.failures import failures
 from voyage_jobs.report.status import status
-from voyage_jobs.retrieval.result import Query
 from voyage_jobs.retrieval.retriever import Retriever
 from voyage_jobs.retrieval.snippets import snippet, words_of
+from voyage_jobs.server.question import asked_in
 from voyage_jobs.sources import names
 from voyage_jobs.telemetry.metrics.recorder import Recorder
 from voyage_jobs.telemetry.metrics.state import StateCollector
@@ -86,11 +86,12 @@ class Views:
             ref = os.fsdecode(names.decode(_demanded(ref, "ref")))
         return history(self._settings, self._clock, _demanded(ref, "ref"), source).as_dict()
 
-    def find(self, query: Query) -> dict[str, Any]:
-        """The report of `search --json`, with a snippet for each hit and the words to mark.
+    def find(self, params: Any) -> dict[str, Any]:
+        """The report of `search --json` for what an address asks, with a snippet for each hit and the words to mark.
 
         Raises BusyError while another search runs, ConfigError, CorruptionError.
         """
+        query = asked_in(params, self._clock)
         words = words_of(_demanded(query.text, "q"))
         with self._one_at_a_time():
             found = self._retriever.search(query).as_dict()
