@@ -5,7 +5,7 @@ import re
 import pytest
 from looking import Looking
 
-from voyage_jobs.retrieval.snippets import snippet, words_of
+from voyage_jobs.retrieval.passage import snippet, words_of
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from world import World
 
 from voyage_jobs.errors import ConfigError, CorruptionError
 from voyage_jobs.retrieval import retriever as retriever_module
-from voyage_jobs.retrieval.fusion import fuse
+from voyage_jobs.retrieval.ranking import fuse
 from voyage_jobs.retrieval.result import Query
 from voyage_jobs.retrieval.retriever import Retriever
 from voyage_jobs.table import PublishedTable, Upkeep

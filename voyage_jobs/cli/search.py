@@ -104,7 +104,7 @@ def _nothing(found: Result) -> str:
 
 
 def _show(found: Result, explain: bool) -> None:
-    from voyage_jobs.retrieval.snippets import snippet, words_of
+    from voyage_jobs.retrieval.passage import snippet, words_of
 
     words = words_of(found.query.text)
     for rank, hit in enumerate(found.hits, 1):

@@ -7,8 +7,6 @@ Only a question that makes no sense, and a table that cannot be read, is an erro
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,9 +18,9 @@ from voyage_jobs.config.provider import connect
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import Clock, now_us
 from voyage_jobs.errors import ConfigError, CorruptionError, StateError, VendorError
-from voyage_jobs.retrieval.fusion import fuse
-from voyage_jobs.retrieval.result import LONGEST_QUERY, MODES, Hit, Mode, Query, Result
-from voyage_jobs.retrieval.widen import widened
+from voyage_jobs.retrieval.passage import widened
+from voyage_jobs.retrieval.ranking import ranked
+from voyage_jobs.retrieval.result import LONGEST_QUERY, MODES, Mode, Query, Result
 from voyage_jobs.table.filters import combined
 from voyage_jobs.table.view import View, Views
 
@@ -74,7 +72,7 @@ class Retriever:
         if query.mode != "vector" or "vector" not in work.rankings:
             self._ask_words(view, query, deep, where, work)
         with self._timed(work, "fuse"):
-            found = _ranked(query, work)
+            found = ranked(work.rankings, query.per_document)
             hits = found[: query.k]
             hits = widened(hits, query.expand, view)
         used = view.profile.model if "vector" in work.rankings else None
@@ -190,43 +188,3 @@ def _mode_of(work: _Work) -> Mode:
     if len(work.rankings) == 1:
         return "vector" if "vector" in work.rankings else "words"
     return "hybrid"
-
-
-def _ranked(query: Query, work: _Work) -> list[Hit]:
-    """All hits, best first, at most `per_document` of each document."""
-    rows: dict[str, dict[str, Any]] = {}
-    scores: dict[str, dict[str, float]] = {}
-    ranks: dict[str, dict[str, int]] = {}
-    for name, ranking in work.rankings.items():
-        for rank, row in enumerate(ranking, 1):
-            chunk = row["chunk_id"]
-            rows[chunk] = row
-            scores.setdefault(chunk, {})[name] = float(row["score"])
-            ranks.setdefault(chunk, {})[name] = rank
-    order = fuse({name: [row["chunk_id"] for row in ranking] for name, ranking in work.rankings.items()})
-    only = next(iter(work.rankings)) if len(work.rankings) == 1 else None
-    seen: Counter[tuple[str, str]] = Counter()
-    found = []
-    for chunk, fused in order:
-        row = rows[chunk]
-        seen[row["source"], row["path"]] += 1
-        if query.per_document is None or seen[row["source"], row["path"]] <= query.per_document:
-            all_scores = scores[chunk] if only else {**scores[chunk], "fused": fused}
-            found.append(_hit(row, all_scores[only or "fused"], all_scores, ranks[chunk]))
-    return found
-
-
-_PLAIN = ("source", "path", "title", "ordinal", "start", "end", "chunk_id", "text", "place", "page", "url")
-
-
-def _hit(row: dict[str, Any], score: float, scores: dict[str, float], ranks: dict[str, int]) -> Hit:
-    return Hit(
-        score=score,
-        section=tuple(row["section"]),
-        context=row["text"],
-        modified_at=row["modified_at"],
-        scores=scores,
-        ranks=ranks,
-        front_matter=json.loads(row["front_matter"]),
-        **{name: row[name] for name in _PLAIN},
-    )

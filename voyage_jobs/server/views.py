@@ -15,8 +15,8 @@ from voyage_jobs.explain.history import history
 from voyage_jobs.report.batches import listing
 from voyage_jobs.report.failures import failures
 from voyage_jobs.report.status import status
+from voyage_jobs.retrieval.passage import snippet, words_of
 from voyage_jobs.retrieval.retriever import Retriever
-from voyage_jobs.retrieval.snippets import snippet, words_of
 from voyage_jobs.server.question import asked_in
 from voyage_jobs.sources import names
 from voyage_jobs.telemetry.metrics.recorder import Recorder

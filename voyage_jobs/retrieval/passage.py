@@ -1,14 +1,18 @@
-"""The text around a hit: neighbouring chunks of the same version of the table, each text once."""
+"""What is shown of a hit: a few lines around the words that were asked for, or its neighbours in the document."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 from voyage_jobs.core.profile import KEY_DIGITS
 from voyage_jobs.retrieval.result import Hit
 
+_SNIPPET_CHARS = 230  # about three lines of a terminal
+_WORD = re.compile(r"\w+")
+_SHORTEST_WORD = 3
 _SECTION_CHUNKS = 20  # of a section, on either side
 
 
@@ -68,3 +72,22 @@ def _joined(rows: Sequence[dict[str, Any]]) -> str:
             text += ("\n\n" if text else "") + row["text"]
         end = max(end, row["end"])
     return text
+
+
+def words_of(query: str) -> list[str]:
+    """The words of a question that are worth marking, in lower case."""
+    return [word.lower() for word in _WORD.findall(query) if len(word) >= _SHORTEST_WORD]
+
+
+def snippet(text: str, words: Iterable[str], limit: int = _SNIPPET_CHARS) -> str:
+    """About `limit` characters of a chunk on one line, from a little before the first of the words."""
+    plain = " ".join(text.split())
+    if len(plain) <= limit:
+        return plain
+    low = plain.lower()
+    found = [at for word in words if (at := low.find(word)) >= 0]
+    start = max(0, min(found, default=0) - limit // 4)
+    start = plain.rfind(" ", 0, start) + 1 if start else 0
+    end = plain.rfind(" ", start, start + limit)
+    end = end if end > start else start + limit
+    return ("... " if start else "") + plain[start:end] + (" ..." if end < len(plain) else "")
