@@ -75,8 +75,8 @@ def search(
 ) -> None:
     """Search the table for QUERY, by meaning and by words.
 
-    The query is embedded by one synchronous call, which costs a few tokens; the table is only read. What cannot be done
-    (no key, no network, no word index yet) is told as a warning, and the rest answers.
+    The query is embedded by one synchronous call, which costs a few tokens; the table is only read. Without a key, a
+    network or a word index a warning says so, and the rest answers.
     """
     from voyage_jobs.retrieval.result import Query
     from voyage_jobs.retrieval.retriever import Retriever

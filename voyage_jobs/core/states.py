@@ -26,7 +26,7 @@ again is a new version, whose embeddings are held already and cost nothing.
 `submitted` is the batch's own move (a batch of 100,000 lines does not rewrite 100,000 rows to say so): in the
 database both are one stored word, and the batch tells which it is. A line's outcome then makes it `held` (its vectors
 are in a segment), `wanted` again (expired, lost, failed for a passing reason), or `failed` (refused by the vendor, or
-tried too often). `dropped` means that nothing needs it, or that a person cancelled it; if something needs it again,
+tried too often). `dropped` means that nothing needs it, or that an operator cancelled it; if something needs it again,
 or the person says `retry`, it is simply `wanted`. `held -> wanted` happens only when a segment is damaged and the
 vendor no longer has the result; `held -> packed` if a batch is still to bring it. Without a job of its batch: `packed
 -> held` if its vectors turn up in a segment or a batch of mode `sync` brings them, `packed -> failed` if it was alone

@@ -129,7 +129,7 @@ def _fill(
             segment for segment in batches.all_segments(connection) if audit.is_needed(connection, segment.id)
         ]
     for done, segment in enumerate(needed):
-        progress("copying packs", done, len(needed))
+        progress("copying segments", done, len(needed))
         target = part / VECTORS / segment.name
         private.make_folder(target.parent)
         try:

@@ -127,7 +127,7 @@ def _plan(
 
 
 def _numbers(tried: Rehearsal, connection: View, each: Scanned) -> SourcePlan:
-    """Count a source after everything was scanned and packed."""
+    """Count a source after everything was scanned and assembled."""
     row, scan, since = each.row, each.scan, tried.since
     result, added = scan.result, scan.added
     assert result is not None  # noqa: S101 - for the type checker: it came to its end
@@ -168,7 +168,7 @@ class _Waiting:
 
     @classmethod
     def count(cls, tried: Rehearsal, connection: View, files: InputFiles) -> _Waiting:
-        """Count what was packed now, and what is left."""
+        """Count what was assembled now, and what is left."""
         texts = Texts(tried.context.store)
         lost = [
             each.tokens

@@ -1,4 +1,4 @@
-"""A run without consequences: scan, recount and pack at work on a throw-away copy of the state.
+"""A run without consequences: scan, recount and assemble at work on a throw-away copy of the state.
 
 Nothing outside that copy is written, no lock is taken, and whoever tries to call the provider meets `NoVendor`. What
 only time or an operator keeps back (pauses, waits after failures, a full provider, batches that are parked) is taken
@@ -72,10 +72,10 @@ class Rehearsal:
     rows: list[SourceRow]
     """The configured sources as they were before they were scanned."""
     most_inputs: int | None = None
-    """How many inputs may still be packed; None: any number."""
+    """How many inputs may still be assembled; None: any number."""
 
     def run(self, files: InputFiles, on_skip: OnSkip) -> Iterator[Scanned]:
-        """Scan source after source and pack, in the order in which `sync` does.
+        """Scan source after source and assemble, in the order in which `sync` does.
 
         `files` hears of every batch, `on_skip` (source, path, reason) of every file that is not taken.
         """
@@ -106,7 +106,7 @@ class Rehearsal:
         return Scanned(row, scan, skipped)
 
     def _send_older(self, files: InputFiles) -> None:
-        """Send what an earlier run packed, as far as it would be sent."""
+        """Send what an earlier run assembled, as far as it would be sent."""
         context = self.context
         for batch in self._packed():
             if batch.profile_id == context.profile_id and batch.cancel_asked_at is None:
@@ -121,7 +121,7 @@ class Rehearsal:
             self._send(batch)
 
     def _assemble(self, files: InputFiles) -> bool:
-        """Pack one batch if there is something to pack and room for it, and send it."""
+        """Assemble one batch if there is something to send and room for it, and send it."""
         while recount(self.context):
             pass
         if self.most_inputs is not None and self.most_inputs <= 0:

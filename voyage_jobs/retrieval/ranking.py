@@ -13,7 +13,7 @@ _K = 60  # of the paper (Cormack and others, 2009): the first places do not deci
 
 
 def fuse(rankings: Mapping[str, Sequence[str]]) -> list[tuple[str, float]]:
-    """What stands in any of the rankings, best first, with a score: 1 for what is first in all of them.
+    """Every name in any of the rankings, best first, with its score: 1 for the first of all of them.
 
     Equal scores keep the order of the first ranking that has them.
     """

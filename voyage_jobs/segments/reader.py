@@ -28,7 +28,7 @@ _HINT = "The segment is set aside and its vectors are fetched again while the ve
 
 
 class SegmentReader:
-    """One pack, opened for reading: `profile` of its vectors, `ref` of what brought them, `rows`.
+    """One segment, opened for reading: `profile` of its vectors, `ref` of what brought them, `rows`.
 
     `stamp` tells which state wrote it, `billed` what was paid for it; None where it does not say. `mode` tells how
     its vectors were asked for.

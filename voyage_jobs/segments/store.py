@@ -98,13 +98,13 @@ class SegmentStore:
                 yield found
 
     def adopt_one(self, name: str) -> AdoptedSegment:
-        """One pack on disk. Raises `CorruptionError` if it is missing or damaged."""
+        """One segment on disk. Raises `CorruptionError` if it is missing or damaged."""
         reader = self.open(name)
         size, sha256 = self._digest(name)
         return AdoptedSegment(WrittenSegment(name, reader.rows, size, sha256), reader)
 
     def set_aside(self, name: str) -> Path:
-        """Take a damaged segment out of use by renaming it; its new path. It is kept for a person to look at."""
+        """Take a damaged segment out of use by renaming it; its new path. It is kept for you to look at."""
         path = self.path(name)
         aside = path.with_name(path.name + ".damaged")
         count = 1

@@ -64,14 +64,10 @@ def run(
     `reload` reads the configuration again, for SIGHUP; `accept` hears which new settings are in force then. Raises
     LockedError, ConfigError, StateError at the start, and whatever no step can live with. `schedule`, `watching` and
     `transport` stand in for time, the kernel's events and the network in tests. `manager` is the service manager that
-    started this process, if one did; `observer` looks on; `page` is served beside the
-    work, if it is.
+    started this process, if one did; `observer` looks on; `page` is served beside the work, if it is.
     """
-    log.info(
-        "daemon.starting",
-        data_dir=str(settings.data_dir),
-        sources=[source.name for source in settings.sources],
-    )
+    names = [source.name for source in settings.sources]
+    log.info("daemon.starting", data_dir=str(settings.data_dir), sources=names)
     pace = Pace(clock)
     with (
         SystemdNotifier(manager or Manager(), clock, pace, log, signals.stopping) as notifier,

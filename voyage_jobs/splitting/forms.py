@@ -36,4 +36,7 @@ class Form:
 
 _ALL = (Form("markdown", markdown.headings, markdown=True), Form("rst", rst.headings), Form("plain"))
 FORMS: dict[str, Form] = {name: form for name in NAMES for form in _ALL if form.name == name}
-"""What the forms share (`pieces.py`, `sections.py`) raises the splitter of each form whose results it changes."""
+"""Front matter was read otherwise once without a raise: it would have shown every Markdown document of older folders
+again, and dropped the values of users' own columns. Such files are read the new way when they change.
+
+What the forms share (`pieces.py`, `sections.py`) raises the splitter of each form whose results it changes."""

@@ -104,8 +104,8 @@ _RESERVED, _RELEASED, _SETTLED, _MAYBE_PAID = (
 )
 _LINE_TOKENS = "(SELECT SUM(tokens) FROM lines WHERE batch_id = b.id)"
 _ASSUMED = "COALESCE((SELECT SUM(assumed) FROM spend WHERE batch_id = b.id), 0)"
-# Purpose: batches whose money does not add up: reserved at packing, released at the end, settled as its lines say, and
-# maybe paid where the answer of one that was sent at once is lost.
+# Purpose: batches whose money does not add up: reserved as they are assembled, released at the end, settled as their
+# lines say, and maybe paid where the answer of one that was sent at once is lost.
 _SPEND = (
     "SELECT b.id, 'batch ' || b.ref FROM batches b"
     f" WHERE {_RESERVED} != b.tokens_estimated"
@@ -259,7 +259,7 @@ def is_needed(connection: Connection, pack_id: int) -> bool:
 
 
 def vector_places(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, tuple[str, int]]:
-    """key -> (pack, first row) of those of these embeddings that are held."""
+    """key -> (segment, first row) of those of these embeddings that are held."""
     query = select(embeddings.c.key, segments.c.name, embeddings.c.pack_row)
     held = query.join(segments, segments.c.id == embeddings.c.pack_id).where(_HELD)
     found: dict[bytes, tuple[str, int]] = {}

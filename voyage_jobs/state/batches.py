@@ -497,7 +497,7 @@ def has_segment(connection: Connection, profile_id: int, batch_id: int | None = 
 
 @dataclass(frozen=True)
 class SegmentRow:
-    """One pack file."""
+    """One segment file."""
 
     id: int
     name: str
@@ -522,7 +522,7 @@ def add_segment(
 
 
 def all_segments(connection: Connection) -> Sequence[SegmentRow]:
-    """Every pack on record, oldest first."""
+    """Every segment on record, oldest first."""
     columns = [
         segments.c[name] for name in ("id", "name", "profile_id", "batch_id", "rows", "bytes", "sha256")
     ]

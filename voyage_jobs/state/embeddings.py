@@ -87,7 +87,7 @@ _REQUEST = select(
 ).join(chunks, chunks.c.embedding_id == embeddings.c.id)
 _WAITS = is_in(embeddings, Embedding.WANTED) & (embeddings.c.profile_id == bindparam("profile"))
 
-# Purpose: what to pack next: oldest versions first, in reading order, each embedding once, never one that no live
+# Purpose: what to send next: oldest versions first, in reading order, each embedding once, never one that no live
 # version needs. Those that were in a job that failed validation go by themselves (`refusals`).
 _WANTED = (
     _REQUEST.add_columns(versions.c.source_id)
@@ -305,7 +305,7 @@ def lines_of(connection: Connection, batch_id: int) -> Iterator[Line]:
 def take(
     tx: Tx, batch_id: int, embedding_ids: Sequence[int], *, source_id: int | None = None, in_flight: int = 0
 ) -> None:
-    """Wanted embeddings are packed: they become the lines of a batch, in this order; see `add_lines`.
+    """Wanted embeddings are assembled: they become the lines of a batch, in this order; see `add_lines`.
 
     `in_flight` is how many of them are in another batch, too, because an operator wants it so.
     """
@@ -313,7 +313,7 @@ def take(
     changed = moves.move_set(tx, embeddings, in_batch(batch_id), Embedding.WANTED, Embedding.PACKED)
     if changed + in_flight != len(embedding_ids):
         raise moves.StaleMoveError(
-            f"{len(embedding_ids)} embeddings were to be packed, {changed} were still wanted"
+            f"{len(embedding_ids)} embeddings were to be assembled, {changed} were still wanted"
         )
 
 

@@ -138,7 +138,7 @@ def waited_for(connection: Connection, batch_id: int) -> Waited:
     return Waited(*connection.execute(_WAITED_FOR, {"batch": batch_id}).one())
 
 
-# Purpose: what the plan has packed, by the source that pays.
+# Purpose: what the plan has assembled, by the source that pays.
 _PACKED = text(
     "SELECT l.source_id, SUM(e.tokens) FROM lines l JOIN embeddings e ON e.id = l.embedding_id"
     " WHERE l.batch_id > :batch GROUP BY l.source_id"
@@ -146,7 +146,7 @@ _PACKED = text(
 
 
 def asked_by_source(connection: Connection, since: Since) -> dict[int, int]:
-    """Tokens that budgets are asked for: what the plan has packed and what it had to leave, by the source that pays."""
+    """Tokens that budgets are asked for: what the plan has sent and what it had to leave, by the source that pays."""
     asked = Counter(waiting_by_source(connection, since.profile))
     asked.update({row[0]: int(row[1]) for row in connection.execute(_PACKED, {"batch": since.batch})})
     return dict(asked)
@@ -187,7 +187,7 @@ class FoundDocument(NamedTuple):
     version_id: int | None
 
 
-# Purpose: what of a new version was packed, and was not needed by a version before it.
+# Purpose: what of a new version was assembled, and was not needed by a version before it.
 _SENT_FOR = text(
     "SELECT DISTINCT e.key, e.tokens FROM chunks c JOIN embeddings e ON e.id = c.embedding_id"
     f" WHERE c.version_id = :version AND e.state = {PACKED} AND e.wanted_at > 0 AND NOT EXISTS (SELECT 1 FROM chunks o"
@@ -207,7 +207,7 @@ def documents_found(connection: Connection, source_id: int, since: Since) -> Ite
 
 
 def sent_for(connection: Connection, version_id: int, since: Since) -> Iterator[tuple[bytes, int]]:
-    """(key, tokens) of what was packed because of a new version."""
+    """(key, tokens) of what was assembled because of a new version."""
     for row in connection.execute(_SENT_FOR, {"version": version_id, "since": since.version}):
         yield row[0], row[1]
 

@@ -1,4 +1,4 @@
-"""Money: what was reserved when a batch was packed, settled when it was collected, released when it came to nothing.
+"""Money: what was reserved when a batch was assembled, settled when it was collected, released when it came to nothing.
 
 What a batch of mode `sync` is billed has a kind of its own, `expedited`. `maybe_paid` is one of which nobody knows
 whether it was answered; so is a job that was given up before its results could be had.
@@ -244,7 +244,7 @@ def used_since(connection: Connection, since: int, source_id: int | None = None)
 
 
 def used_by_batches(connection: Connection, after_batch_id: int) -> tuple[int, float]:
-    """(tokens, USD) paid for, or at stake in, batches that were packed after this one."""
+    """(tokens, USD) paid for, or at stake in, batches that were assembled after this one."""
     row = connection.execute(_USED_BY_BATCHES, {"after": after_batch_id}).one()
     return int(row.tokens), float(row.usd)
 

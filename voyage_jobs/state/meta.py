@@ -25,7 +25,7 @@ UPLOAD_LIMIT = (
     "upload_limit"  # bytes of an input file that the provider may still take, after it refused a larger one
 )
 DAEMON = "daemon"  # the pid of a `run` that has begun, and has not ended in good order
-CLAIM = "claim"  # the state was lost: whether jobs are to be claimed before anything is packed, or were
+CLAIM = "claim"  # the state was lost: whether jobs are to be claimed before anything is assembled, or were
 WATCHING = "watching"  # how the watching of the sources goes, as JSON; by the daemon that is named below
 TOLD_UP_TO = "told_up_to"  # where the history stood when people were last told of an end of work
 CLAIM_DUE, CLAIM_DONE = "due", "done"

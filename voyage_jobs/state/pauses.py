@@ -57,7 +57,7 @@ class Pauses:
 
     @property
     def all_sending(self) -> bool:
-        """Whether nothing may be packed, uploaded or created."""
+        """Whether nothing may be assembled, uploaded or created."""
         return EVERYTHING in self.by_what or SENDING in self.by_what
 
     @property

@@ -264,7 +264,7 @@ batches = _table(
     Column("profile_id", Integer, ForeignKey("profiles.id"), nullable=False),
     Column("inputs", Integer, nullable=False),
     Column("tokens_estimated", Integer, nullable=False),
-    Column("usd_per_million", REAL),  # at the time of packing; null: price unknown
+    Column("usd_per_million", REAL),  # at the time of assembling; null: price unknown
     Column("request_params", Text, nullable=False),
     Column("created_at", Integer, nullable=False),
     Column("spool_bytes", Integer),
@@ -340,7 +340,7 @@ lines = _table(
     Column("outcome", Integer, nullable=False, server_default="0"),
     Column("tokens", Integer),  # as billed
     Column("detail", Text),
-    Column("source_id", Integer, ForeignKey("sources.id")),  # that of its first chunk when it was packed
+    Column("source_id", Integer, ForeignKey("sources.id")),  # that of its first chunk when it was assembled
     Column("assumed", Integer, nullable=False, server_default="0"),  # its answer does not say what it billed
     PrimaryKeyConstraint("batch_id", "line"),
     rowid=False,

@@ -1,8 +1,8 @@
-"""pack: gather wanted embeddings of the profile into one batch, within the vendor's caps and ours.
+"""assemble: gather wanted embeddings of the profile into one batch, within the provider's caps and ours.
 
-One batch is packed at a time and sent before the next. One that cannot be sent now, or that may or may not have become
-a job, does not keep back the others; but at most a few such input files wait on the disk. `diagnosis/sending.py` has
-every reason for which nothing is packed.
+One batch is assembled at a time and sent before the next. One that cannot be sent now, or that may or may not have
+become a job, does not keep back the others; but at most a few such input files wait on the disk. `diagnosis/sending.py`
+has every reason for which nothing is assembled.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def assemble(context: Context, *, eager: bool = False, most_inputs: int | None =
             waiting = embeddings.backlog(tx.connection, context.profile_id)
     for refusals in waiting.refusals:
         limits = limits_now(context, refusals, most_inputs)
-        if limits is not None and _segment_group(context, refusals, limits):
+        if limits is not None and _assemble_group(context, refusals, limits):
             return True
     return False
 
@@ -89,7 +89,7 @@ def _most_bytes(context: Context) -> int:
     return context.settings.batching.max_bytes if learnt is None else learnt
 
 
-def _segment_group(context: Context, refusals: int, limits: Limits) -> bool:
+def _assemble_group(context: Context, refusals: int, limits: Limits) -> bool:
     """Fix the members of one batch and commit them. False if nothing fits or no text can be had."""
     members = _members(context, refusals, limits)
     if not members:
@@ -162,7 +162,7 @@ def _fitting(
             line = context.vendor.line(wanted.key.hex(), found, context.profile)
             if not filling.take(wanted.vectors, len(line), wanted.tokens):
                 return
-            context.progress("packing", filling.inputs, None)
+            context.progress("assembling", filling.inputs, None)
             if context.on_line is not None:
                 context.on_line(line)
             yield wanted

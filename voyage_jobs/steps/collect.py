@@ -151,7 +151,7 @@ class Intake:
         return None if line is None else line.vectors
 
     def good(self, block: ResultBlock) -> list[bool]:
-        """Note the successes of a block; which of them are to be packed (each embedding once)."""
+        """Note the successes of a block; which of them are to be assembled (each embedding once)."""
         wanted = []
         for custom_id, count, tokens in zip(block.custom_ids, block.counts, block.tokens, strict=True):
             line = self.lines[custom_id]
@@ -205,7 +205,7 @@ def _take_in(context: Context, batch: BatchRow) -> None:
     try:
         expectation = Expectation(profile=profile, count_of=intake.count_of)
         for block in _blocks(context, batch, expectation):
-            _segment_block(writer, intake, block)
+            _write_block(writer, intake, block)
             context.progress(f"reading results of {batch.ref[:8]}", len(intake.settled), len(intake.lines))
         settled = intake.complete()
         torn = _is_torn(context, batch, settled)
@@ -273,7 +273,7 @@ def _blocks(context: Context, batch: BatchRow, expectation: Expectation) -> Iter
             yield from context.vendor.read(path, expectation)
 
 
-def _segment_block(writer: SegmentWriter, intake: Intake, block: ResultBlock) -> None:
+def _write_block(writer: SegmentWriter, intake: Intake, block: ResultBlock) -> None:
     wanted = intake.good(block)
     for problem in block.problems:
         intake.bad(problem)

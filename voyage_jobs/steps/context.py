@@ -61,7 +61,7 @@ class Context:
     rehearsal: bool = False
     """Whether this is a plan, at work on a throw-away state: files in the data folder are looked at and left alone."""
     on_line: Callable[[bytes], None] | None = None
-    """Hears every line of a batch that is packed, in their order: a plan counts and writes them."""
+    """Hears every line of a batch that is assembled, in their order: a plan counts and writes them."""
     profile: Profile = field(init=False)
     keys: KeyMaker = field(init=False)
     vendor: Vendor = field(init=False)

@@ -1,4 +1,4 @@
-"""What one batch may hold: shared by packing and by the plan that foretells it. Pure."""
+"""What one batch may hold: shared by assembling and by the plan that foretells it. Pure."""
 
 from __future__ import annotations
 

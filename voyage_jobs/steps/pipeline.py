@@ -48,7 +48,7 @@ REST_AFTER_S = 10.0  # so long nothing was done: what the work left in memory is
 
 @dataclass
 class Pipeline:
-    """`eager`: send what there is without lingering (`sync`). `most_inputs`: how much may still be packed, or None.
+    """`eager`: send what there is without lingering (`sync`). `most_inputs`: how much may still be assembled, or None.
 
     `scan_once`: scan each source once, and again only where that is asked for, so that `sync` comes to an end.
     """
@@ -223,7 +223,7 @@ class Pipeline:
         """At most one commit of the table a turn; texts are taken back from it when it shows all there is."""
         return switch_if_complete(self.context) or publish(self.context) or keep_texts(self.context)
 
-    # --- packing ---
+    # --- assembling ---
 
     def _assemble(self) -> bool:
         """Not while a scan runs under `sync`: bigger batches are fewer batches."""

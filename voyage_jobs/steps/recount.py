@@ -1,7 +1,7 @@
 """recount: when another tokenizer comes (or goes), count anew what waits to be sent, a bounded part at a time.
 
 Texts are counted once, when they are found. What was sent before keeps its count: it is on the bill already. Nothing
-is packed in between, so that no reservation rests on two ways of counting.
+is assembled in between, so that no reservation rests on two ways of counting.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ def _taken(context: Context, tally: FoundJobs, ref: str, batch: BatchRow, others
 
 
 def _give_back_outdated(context: Context) -> None:
-    """Batches that were not sent, and ask for what has come meanwhile: what they lack is packed anew."""
+    """Batches that were not sent, and ask for what has come meanwhile: what they lack is assembled anew."""
     with context.store.read() as connection:
         unsent = batches.in_state(connection, *BEFORE_THE_JOB)
         outdated = [batch for batch in unsent if claims.is_outdated(connection, batch)]
@@ -137,10 +137,10 @@ def _give_back_outdated(context: Context) -> None:
 
 
 def claim_if_lost(context: Context, *, scanned: bool) -> bool:
-    """Before anything is packed: whether every job of this state is on record. Claims those that are not.
+    """Before anything is assembled: whether every job of this state is on record. Claims those that are not.
 
     `scanned`: every source has been scanned, so that what is wanted here is known. Nothing is asked of the provider
-    while nothing is to be sent; then nothing is to be packed either.
+    while nothing is to be sent; then nothing is to be assembled either.
     """
     with context.store.read() as connection:
         due = setback.is_claim_due(connection)

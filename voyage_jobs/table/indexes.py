@@ -1,4 +1,4 @@
-"""The table's indexes: which there are, when each is built, extended, merged and made anew.
+"""The table's indexes: which there are, when each is built, extended, merged and rebuilt.
 
 All of them only make answers faster: rows outside an index are read beside it, and rows that are gone never come back.
 Later rows go into a segment of their own, so that a small publication does not write the whole index again; a few
@@ -31,7 +31,7 @@ class Covered:
 
 @dataclass(frozen=True)
 class Kind:
-    """An index that upkeep makes: its name, from how many rows it is built, how, and the options that it tells."""
+    """An index that upkeep makes: its name, from how many rows it is built, how, and the options that it reports."""
 
     name: str
     from_rows: int

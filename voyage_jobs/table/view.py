@@ -1,4 +1,4 @@
-"""The table as searches see it: one version of it at a time, found anew when there is a newer one."""
+"""The table as searches see it: one version of it at a time, looked up again when there is a newer one."""
 
 from __future__ import annotations
 

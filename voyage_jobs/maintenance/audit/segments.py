@@ -26,7 +26,7 @@ def audit_segments(store: Reader, segments: SegmentStore, found: Findings, progr
         bad: set[str] = set()
         for done, (pack_id, group) in enumerate(groupby(audit.held(connection), lambda each: each.pack_id)):
             segment = known[pack_id]
-            progress("checking packs", done, len(known))
+            progress("checking segments", done, len(known))
             found.looked_at("packs")
             held = list(group)
             found.looked_at("embeddings", len(held))

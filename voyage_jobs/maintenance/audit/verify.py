@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from voyage_jobs.vendors.base import Client
 
 
-_SEGMENTS_OPEN = 4  # rows come in the order of their segments, mostly, and an open pack is mapped whole
+_SEGMENTS_OPEN = 4  # rows come in the order of their segments, mostly, and an open segment is mapped whole
 
 
 @dataclass(frozen=True)

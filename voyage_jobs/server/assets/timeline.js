@@ -74,7 +74,7 @@ function row(batch, times, { now, asOf, place, lines, look }) {
   const told = times.over
     ? `ended ${ago(batch.collected_at ?? batch.ended_at, asOf)}`
     : !sent
-      ? `packed ${ago(batch.created_at, asOf)}, not at Voyage yet`
+      ? `assembled ${ago(batch.created_at, asOf)}, not at Voyage yet`
       : late
         ? `past its window by ${duration(now - times.to)}`
         : `${duration(times.to - now)} left of its window`;
