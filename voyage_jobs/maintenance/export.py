@@ -12,7 +12,7 @@ from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core import durable
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.report.served import settings_of_table
+from voyage_jobs.maintenance.served import settings_of_table
 from voyage_jobs.steps.context import Progress, no_progress
 from voyage_jobs.table import PublishedTable, schema
 

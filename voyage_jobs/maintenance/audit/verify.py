@@ -17,7 +17,7 @@ from voyage_jobs.maintenance.audit.findings import Findings
 from voyage_jobs.maintenance.audit.folders import audit_folders
 from voyage_jobs.maintenance.audit.segments import audit_segments
 from voyage_jobs.maintenance.audit.state import audit_state
-from voyage_jobs.report.served import settings_of_table
+from voyage_jobs.maintenance.served import settings_of_table
 from voyage_jobs.segments import SegmentStore
 from voyage_jobs.service import worker
 from voyage_jobs.state import meta, publications, rebuild

@@ -14,7 +14,7 @@ from voyage_jobs.maintenance.doctor.secrets import check_secret_files
 from voyage_jobs.maintenance.doctor.settings import check_settings
 from voyage_jobs.maintenance.doctor.surroundings import check_surroundings
 from voyage_jobs.maintenance.doctor.vendor import check_vendor
-from voyage_jobs.report.served import settings_of_table
+from voyage_jobs.maintenance.served import settings_of_table
 from voyage_jobs.service import worker
 
 if TYPE_CHECKING:
