@@ -313,7 +313,7 @@ def take(
     changed = moves.move_set(tx, embeddings, in_batch(batch_id), Embedding.WANTED, Embedding.PACKED)
     if changed + in_flight != len(embedding_ids):
         raise moves.StaleMoveError(
-            f"{len(embedding_ids)} embeddings were to be assembled, {changed} were still wanted"
+            f"{len(embedding_ids)} embeddings were to be packed, {changed} were still wanted"
         )
 
 
