@@ -6,9 +6,10 @@ from click.testing import CliRunner
 from world import KEY, World
 
 from voyage_jobs.cli.main import cli
+from voyage_jobs.evaluation import query_vectors
 from voyage_jobs.retrieval import retriever
 
-MODULES = ("status", "plan", "search", "why", "history")
+MODULES = ("status", "plan", "search", "why", "history", "eval")
 WIDTH = 80
 
 
@@ -22,9 +23,10 @@ class Looking:
         for module in MODULES:
             monkeypatch.setattr(f"voyage_jobs.cli.{module}.SystemClock", lambda: self.world.clock)
         connect, transport = retriever.connect, self.world.transport
-        monkeypatch.setattr(
-            retriever, "connect", lambda settings, clock, _: connect(settings, clock, transport)
-        )
+        for module in (retriever, query_vectors):
+            monkeypatch.setattr(
+                module, "connect", lambda settings, clock, _: connect(settings, clock, transport)
+            )
 
     def __call__(self, *args, code=0, **sections):
         """Run a command; its result, with the exit code checked."""

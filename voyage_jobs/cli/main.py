@@ -45,6 +45,7 @@ GROUPS: dict[str, dict[str, Entry]] = {
         "batches": Entry("status:batches", "List the batches, with their jobs and deadlines."),
         "cost": Entry("cost:cost", "Show what was paid, by day, source, model or batch."),
         "search": Entry("search:search", "Search the table."),
+        "eval": Entry("eval:evaluate", "Measure how well searches answer questions."),
         "serve": Entry("serve:serve", "Serve a web page that shows all this, and metrics; read-only."),
     },
     "Act": {

@@ -74,6 +74,11 @@ class Paths:
         return self.data_dir / "items"
 
     @property
+    def queries(self) -> Path:
+        """The vectors of queries that `eval` asks: kept so that none is paid for twice."""
+        return self.data_dir / "queries"
+
+    @property
     def own_table(self) -> Path | None:
         """The table's folder if it lies in the data folder itself; elsewhere, or behind a link, the operator says who
         reads it."""
@@ -92,6 +97,7 @@ class Paths:
             self.vectors,
             self.tokenizers,
             self.items,
+            self.queries,
             self.own_table,
         ]
         return (*FILES, *(path.name for path in mine if path is not None))

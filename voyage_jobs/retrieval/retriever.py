@@ -17,6 +17,7 @@ from voyage_jobs.config.profile import with_profile
 from voyage_jobs.config.provider import connect
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import Clock, now_us
+from voyage_jobs.core.profile import Profile
 from voyage_jobs.errors import ConfigError, CorruptionError, StateError, VendorError
 from voyage_jobs.retrieval.passage import widened
 from voyage_jobs.retrieval.ranking import ranked
@@ -46,29 +47,39 @@ class _Work:
 
 
 class Retriever:
-    """Searches the table of a project. Holds one table handle, which follows new versions; threads may share it."""
+    """Searches the table of a project. Holds one table handle, which follows new versions; threads may share it.
+
+    With a `view` it searches that one version, whatever is published meanwhile.
+    """
 
     def __init__(
-        self, settings: Settings, clock: Clock, transport: httpx.BaseTransport | None = None
+        self,
+        settings: Settings,
+        clock: Clock,
+        transport: httpx.BaseTransport | None = None,
+        view: View | None = None,
     ) -> None:
         self._settings, self._clock, self._transport = settings, clock, transport
-        self._views = Views(settings.lancedb.uri, settings.lancedb.table)
+        self._view, self._views = view, Views(settings.lancedb.uri, settings.lancedb.table)
 
-    def search(self, query: Query, sources: Sequence[str] | None = None) -> Result:
+    def search(
+        self, query: Query, sources: Sequence[str] | None = None, vector: Sequence[float] | None = None
+    ) -> Result:
         """Answer one question. `sources` are the names that there are, where they are more than those of the settings.
 
-        In the modes `hybrid` and `vector` the query is embedded by one synchronous call, which costs a few tokens.
+        In the modes `hybrid` and `vector` the query is embedded by one synchronous call, which costs a few tokens;
+        where its `vector` is given nobody is asked.
         Raises `ConfigError` for a question or filter that makes no sense and where there is no table,
         `CorruptionError` for a table that cannot be read.
         """
         _demand_sense(query, sources or [each.name for each in self._settings.sources])
         where = combined(query.sources, query.paths, query.since, query.where)
-        view, work = self._views.newest(), _Work()
+        view, work = self._view or self._views.newest(), _Work()
         if query.where is not None:
             view.check(query.where)
         deep = max(query.candidates, query.k * (4 if query.per_document else 1))
         if query.mode != "words":
-            self._ask_vectors(view, query, deep, where, work)
+            self._ask_vectors(view, query, deep, where, work, vector)
         if query.mode != "vector" or "vector" not in work.rankings:
             self._ask_words(view, query, deep, where, work)
         with self._timed(work, "fuse"):
@@ -90,10 +101,19 @@ class Retriever:
             more=len(found) > query.k,
         )
 
-    def _ask_vectors(self, view: View, query: Query, deep: int, where: str | None, work: _Work) -> None:
+    def _ask_vectors(
+        self,
+        view: View,
+        query: Query,
+        deep: int,
+        where: str | None,
+        work: _Work,
+        vector: Sequence[float] | None,
+    ) -> None:
         try:
             with self._timed(work, "embed"):
-                vector = self._embedded(view, query.text, work)
+                if vector is None:
+                    vector = self._embedded(view, query.text, work)
             with self._timed(work, "vector"):
                 work.rankings["vector"] = view.by_vector(vector, deep, where)
         except VendorError as exc:
@@ -107,12 +127,9 @@ class Retriever:
         settings = with_profile(self._settings, view.profile)
         if self._budget_is_spent(settings):
             raise _NotEmbeddedError("a budget is spent.")
-        asked = view.profile
-        if asked.input_type is not None:
-            asked = replace(asked, input_type="query")
         try:
             with connect(settings, self._clock, self._transport) as client:
-                embedded = client.embed([text], asked)
+                embedded = client.embed([text], query_profile(view.profile))
         except ConfigError as exc:
             raise _NotEmbeddedError(f"the provider cannot be asked: {exc.message}") from exc
         work.tokens = embedded.tokens
@@ -163,6 +180,11 @@ class Retriever:
             yield
         finally:
             work.took_ms[step] = round((self._clock.mono() - began) * _MS, 1)
+
+
+def query_profile(profile: Profile) -> Profile:
+    """What makes the vector of a query to a table of `profile`."""
+    return profile if profile.input_type is None else replace(profile, input_type="query")
 
 
 class _NotEmbeddedError(Exception):

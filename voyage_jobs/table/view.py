@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.errors import ConfigError, CorruptionError
 from voyage_jobs.table.columns import VECTOR
-from voyage_jobs.table.engine import newest_manifest, open_dataset, open_reading, table_path
+from voyage_jobs.table.documents import SCAN_ROWS
+from voyage_jobs.table.engine import brief, newest_manifest, open_dataset, open_reading, table_path
 from voyage_jobs.table.filters import demand_sense
 from voyage_jobs.table.formats import Reading
 from voyage_jobs.table.schema import demand_ours, format_of, profile_in, schema
@@ -70,6 +71,19 @@ class View:
         return self._lifted(found)
 
     @property
+    def version(self) -> int:
+        """The number of this version of the table."""
+        return int(self.dataset.version)
+
+    def places(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+        """Source, path and section of every row, read as they are asked for. Raises `CorruptionError`."""
+        scanner = self.dataset.scanner(columns=["source", "path", "section"], batch_size=SCAN_ROWS)
+        with open_reading(self.dataset.uri):
+            for batch in scanner.to_batches():
+                source, path, section = (column.to_pylist() for column in batch.columns)
+                yield from zip(source, path, map(tuple, section), strict=True)
+
+    @property
     def _reading(self) -> Reading:
         names = [name for name in schema(self.profile).names if name not in (VECTOR, "metadata", "id")]
         return Reading.plan(names, format_of(self.dataset.schema), self.profile)
@@ -80,6 +94,27 @@ class View:
 
     def _lifted(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return self._reading.lift_rows(rows, self.dataset.schema)
+
+
+def view_of(uri: str, name: str, version: int | None = None) -> View:
+    """One version of a table (None: the newest of now), whatever is published meanwhile.
+
+    Raises `ConfigError` where there is no such table, or version, `CorruptionError`.
+    """
+    newest = Views(uri, name).newest()
+    if version is None or version == newest.version:
+        return newest
+    try:
+        dataset = newest.dataset.checkout_version(version)
+    except (OSError, ValueError) as exc:
+        raise ConfigError(
+            f"The table has no version {version} any more: {brief(exc)}",
+            hint="The upkeep removes versions that are older than an hour.",
+        ) from exc
+    profile = profile_in(dataset.schema)
+    if profile is None:
+        raise CorruptionError(f"Version {version} of the table does not say what its vectors are.")
+    return View(dataset, profile)
 
 
 class Views:

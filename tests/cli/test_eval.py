@@ -1,0 +1,202 @@
+"""`eval`: questions with known answers, what they cost, and how it ends in CI."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from looking import Looking
+
+DOCUMENTS = {
+    "cert.md": "# Certificates\n\n## Renewal\n\nRenew a certificate before it ends.\n\n## Loss\n\nRevoke a key.",
+    "soup.md": "# Soup\n\n## Leek\n\nBoil leeks and potatoes.\n\n## Onion\n\nFry onions in butter.",
+    "bread.md": "# Bread\n\n## Dough\n\nKnead flour with water.\n\n## Oven\n\nBake it hot.",
+}
+QUESTIONS = [
+    {"query": "Renew a certificate before it ends.", "relevant": "cert.md#Renewal"},
+    {"query": "Boil leeks and potatoes.", "relevant": ["soup.md#Leek"]},
+    {"query": "Knead flour with water.", "relevant": {"bread.md#Dough": 2, "bread.md#Oven": 1}},
+]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    looking = Looking(tmp_path, monkeypatch)
+    for path, text in DOCUMENTS.items():
+        looking.world.write(path, text)
+    looking.world.run()
+    return looking
+
+
+def written(run, questions=QUESTIONS, name="q.jsonl"):
+    path = run.world.root / name
+    path.write_text("".join(json.dumps(each) + "\n" for each in questions))
+    return path
+
+
+def calls(run):
+    return [request.path for request in run.world.transport.requests].count("/v1/embeddings")
+
+
+def test_what_is_found_first_is_worth_one(run):
+    told = run.json("eval", written(run), "--run", "words", "--run", "vector", "--run", "hybrid")
+    assert [each["run"] for each in told["runs"]] == ["words", "vector", "hybrid"]
+    for each in told["runs"]:
+        assert each["metrics"]["mrr@10"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+        assert each["metrics"]["recall@100"]["value"] <= 1
+        assert each["warnings"] == []
+        assert each["rows"] == 6
+    assert told["collection"] == {
+        "name": str(run.world.root / "q.jsonl"),
+        "questions": 3,
+        "relevant_places": 4,
+        "by": "section",
+        "left_out": [],
+        "not_in_table": [],
+    }
+    [first, *_] = told["questions"]
+    assert first["runs"]["hybrid"]["first_relevant"] == 1
+    assert first["runs"]["words"]["metrics"]["ndcg@10"] == 1.0
+    assert told["notes"][0].startswith("3 questions are too few")
+
+
+def test_a_ranking_is_worth_what_its_grades_say(run):
+    questions = [{"query": "onions leeks", "relevant": {"soup.md#Onion": 1, "cert.md": 3}}]
+    told = run.json("eval", written(run, questions), "--run", "words", "--metrics", "ndcg@10,map,recall@1")
+    [only] = told["runs"]
+    found = [hit["section"][-1] for hit in run.json("search", "onions leeks", "--mode", "words")["hits"]]
+    rank = found.index("Onion") + 1
+    ideal = 3 + 1 / math.log2(3)
+    assert only["metrics"]["ndcg@10"]["value"] == pytest.approx(1 / math.log2(rank + 1) / ideal, abs=1e-6)
+    assert only["metrics"]["map"]["value"] == pytest.approx(1 / rank / 2, abs=1e-6)
+
+
+def test_each_query_is_paid_for_once(run):
+    before = calls(run)
+    first = run("eval", written(run), "--run", "vector")
+    assert "To embed: 3 queries, about" in first.stderr
+    assert "$" in first.stderr
+    assert calls(run) == before + 1, "one call for all of them"
+    again = run("eval", written(run), "--run", "vector", "--run", "hybrid")
+    assert "To embed" not in again.stderr
+    more = written(run, [*QUESTIONS, {"query": "new", "relevant": "soup.md"}])
+    [bill] = run.json("eval", more)["cost"]
+    assert (bill["texts"], bill["held"]) == (1, 3)
+    assert calls(run) == before + 2
+
+
+def test_words_cost_nothing_and_need_no_key(run, monkeypatch):
+    monkeypatch.delenv("VOYAGE_API_KEY")
+    before = calls(run)
+    assert run.json("eval", written(run), "--run", "words")["cost"] == []
+    assert calls(run) == before
+
+
+def test_a_dry_run_tells_the_price_and_sends_nothing(run):
+    before = calls(run)
+    told = run.json("eval", written(run), "--dry-run")
+    assert told["dry_run"]
+    assert told["cost"][0]["usd"] > 0
+    assert "To embed: 3 queries" in run("eval", written(run), "--dry-run").stderr
+    assert calls(run) == before
+
+
+def test_what_a_budget_does_not_allow_is_not_sent(run):
+    before = calls(run)
+    result = run("eval", written(run), code=2, budget={"daily_tokens": 1})
+    assert "budget.daily_tokens allows 0 tokens" in result.stderr
+    assert "Nothing was sent" in result.stderr
+    assert calls(run) == before
+    run("eval", written(run), budget={"daily_tokens": 1_000_000})
+
+
+def test_a_refused_key_is_an_error_here_not_a_search_by_words(run, monkeypatch):
+    monkeypatch.setenv("VOYAGE_API_KEY", "wrong-key-of-somebody-else")
+    assert "refuses the API key" in run("eval", written(run), code=5).stderr
+
+
+def test_damaged_vectors_of_queries_are_asked_for_again(run):
+    run("eval", written(run))
+    [segment] = (run.world.data_dir / "queries").glob("*/*.arrow")
+    segment.write_bytes(segment.read_bytes()[:100])
+    assert "To embed: 3 queries" in run("eval", written(run)).stderr
+
+
+def test_a_long_list_of_queries_goes_in_several_calls(run):
+    questions = [{"query": f"question {number}", "relevant": "soup.md"} for number in range(300)]
+    before = calls(run)
+    told = run.json("eval", written(run, questions), "--run", "vector", "--metrics", "mrr")
+    assert calls(run) == before + 3
+    assert told["notes"] == []
+    assert len(told["questions"]) == 300
+
+
+def test_a_bound_that_does_not_hold_ends_with_1(run):
+    path = written(run, [*QUESTIONS, {"query": "nothing of the kind", "relevant": "gone.md"}])
+    result = run(
+        "eval", path, "--run", "words", "--fail-under", "mrr@10=0.9", "--fail-under", "map=0.1", code=1
+    )
+    assert "Failed: words has mrr@10 0.7500, less than 0.9." in result.stderr
+    told = run.json("eval", path, "--run", "words", "--fail-under", "mrr@10=0.9", code=1)
+    assert [(each["run"], each["metric"], each["bound"]) for each in told["failed"]] == [
+        ("words", "mrr@10", 0.9)
+    ]
+    run("eval", path, "--run", "words", "--fail-under", "mrr@10=0.75")
+
+
+def test_people_see_the_runs_and_the_worst_questions(run):
+    path = written(run, [*QUESTIONS, {"query": "nothing of the kind", "relevant": "gone.md#Away"}])
+    shown = run.text("eval", path, "--run", "words")
+    assert "4 questions, 5 relevant sections" in " ".join(shown.split())
+    assert "Not in the table: gone.md#Away. No search can find them." in shown
+    assert "words" in shown
+    assert "0.000" in shown
+    assert "none" in shown
+    assert "nothing of the kind" in shown
+    assert "too few" in shown
+
+
+def test_whole_documents_may_count(run):
+    questions = [{"query": "Fry onions in butter.", "relevant": "soup.md#Leek"}]
+    section = run.json("eval", written(run, questions), "--run", "words")
+    assert section["runs"][0]["metrics"]["mrr@10"]["value"] < 1
+    document = run.json("eval", written(run, questions), "--run", "words", "--by", "document")
+    assert document["collection"]["by"] == "document"
+    assert document["runs"][0]["metrics"]["mrr@10"]["value"] == 1
+
+
+def test_an_older_version_of_the_table_is_asked_as_it_was(run):
+    version = run.json("eval", written(run), "--run", "words")["runs"][0]["table_version"]
+    run.world.write("soup.md", "# Soup\n\nGone.")
+    run.world.run()
+    told = run.json("eval", written(run), "--run", f"words@{version}", "--run", "words")
+    old, new = told["runs"]
+    assert (old["run"], old["table_version"], old["metrics"]["mrr@10"]["value"]) == (
+        f"words@{version}",
+        version,
+        1.0,
+    )
+    assert new["metrics"]["mrr@10"]["value"] < 1
+    assert "no version 9999" in run("eval", written(run), "--run", "words@9999", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--run", "semantic"), "'semantic' is no run"),
+        (("--run", "words@"), "'words@' is no run"),
+        (("--metrics", "precision@5"), "'precision@5' is no metric"),
+        (("--fail-under", "mrr"), "is not METRIC=VALUE"),
+        (("--fail-under", "mrr=2"), "is not between 0 and 1"),
+        (("--fail-under", "mrr=nan"), "is not between 0 and 1"),
+        (("--fail-under", "accuracy=0.5"), "'accuracy' is no metric"),
+    ],
+)
+def test_what_makes_no_sense_is_one_sentence(run, options, said):
+    assert said in " ".join(run("eval", written(run), *options, code=2).stderr.split())
+
+
+def test_without_a_table_it_says_what_fills_it(tmp_path, monkeypatch):
+    run = Looking(tmp_path, monkeypatch)
+    assert "There is no table 'chunks'" in run("eval", written(run), code=2).stderr

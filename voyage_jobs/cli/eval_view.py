@@ -1,0 +1,78 @@
+"""What `eval` shows to people: the collection, a table of runs, and the questions that were answered worst."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from voyage_jobs.cli import output
+from voyage_jobs.core.plural import counted
+
+if TYPE_CHECKING:
+    from voyage_jobs.evaluation.collection import Collection
+    from voyage_jobs.evaluation.places import Target
+
+_WORST = 10
+_NAMED = 3
+
+
+def show_collection(collection: Collection, absent: Sequence[Target]) -> None:
+    """What is asked, and what no search can find."""
+    by = "sections" if collection.by_section else "documents"
+    click.echo(
+        output.wrapped(
+            f"{collection.name}: {counted(len(collection.questions), 'question')},"
+            f" {len(collection.targets):,} relevant {by}."
+        )
+    )
+    for reason in collection.left_out:
+        click.echo(output.wrapped(f"Left out: {reason}."))
+    if absent:
+        named = ", ".join(each.told for each in absent[:_NAMED])
+        more = f" and {len(absent) - _NAMED:,} more" if len(absent) > _NAMED else ""
+        click.echo(output.wrapped(f"Not in the table: {named}{more}. No search can find them."))
+
+
+def show(told: dict[str, Any]) -> None:
+    """The report."""
+    click.echo()
+    metrics = list(told["runs"][0]["metrics"])
+    rows = [[run["run"], *(_cell(run["metrics"][name]) for name in metrics)] for run in told["runs"]]
+    output.show(output.table(["run", *metrics], rows, right=metrics))
+    click.echo(f"Mean of {counted(told['collection']['questions'], 'question')}, with its 95 % interval.")
+    for run in told["runs"]:
+        for warning in run["warnings"]:
+            click.echo(output.wrapped(f"Warning: {run['run']}: {warning}"), err=True)
+    _show_worst(told, told["runs"][0]["run"], metrics[0])
+    for note in told["notes"]:
+        click.echo()
+        click.echo(output.wrapped(note))
+    for failure in told["failed"]:
+        click.echo(output.wrapped(f"Failed: {failure['message']}"), err=True)
+
+
+def _cell(value: dict[str, float]) -> str:
+    return f"{value['value']:.3f} {value['low']:.2f}-{value['high']:.2f}"
+
+
+def _show_worst(told: dict[str, Any], run: str, metric: str) -> None:
+    def value(question: dict[str, Any]) -> float:
+        return float(question["runs"][run]["metrics"][metric])
+
+    worst = [question for question in sorted(told["questions"], key=value) if value(question) < 1][:_WORST]
+    if not worst:
+        return
+    click.echo(f"\nAnswered worst by {run}, with {metric} and the place of the first answer:")
+    rows = ([f"{value(each):.3f}", _place(each["runs"][run]), each["query"]] for each in worst)
+    _show_questions(rows)
+
+
+def _place(found: dict[str, Any]) -> str:
+    return "none" if found["first_relevant"] is None else f"{found['first_relevant']}."
+
+
+def _show_questions(rows: Iterable[Sequence[str]]) -> None:
+    for value, place, query in rows:
+        click.echo(output.hanging(f"  {value:>6}  {place:>5}  ", query))
