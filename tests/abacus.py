@@ -40,6 +40,7 @@ from voyage_jobs.vendors.base import (
     Vendor,
     Wanted,
 )
+from voyage_jobs.vendors.no_jobs import NoJobs
 from voyage_jobs.vendors.remote import (
     Blame,
     Downloaded,
@@ -342,4 +343,28 @@ class AbacusClient:
         return None
 
 
+class AbacusNow(Abacus):
+    """The same without jobs: it answers at once, and that is all it does."""
+
+    name = "abacus-now"
+    traits = Traits(sync_only=True)
+
+    def connect(self, access: Access) -> AbacusClient:
+        return NowClient(access, SERVER)
+
+
+class NowClient(NoJobs, AbacusClient):
+    """Its calls. `Server.loses` are errors of the next synchronous calls; a text with `unbearable` is refused."""
+
+    def embed_now(self, wanted: Sequence[Wanted], params: Mapping[str, Any], profile: Profile) -> bytes:
+        if any("unbearable" in text for each in wanted for text in each.texts):
+            self._called("embed_now")
+            raise RefusedError("Abacus cannot bear a text.", status=400)
+        if self.server.loses:
+            self._called("embed_now")
+            raise self.server.loses.pop(0)
+        return super().embed_now(wanted, params, profile)
+
+
 ABACUS: Vendor = Abacus()
+NOW: Vendor = AbacusNow()

@@ -9,7 +9,9 @@ CONFIGURED = "configuration"
 
 
 def batch_price(settings: Settings) -> float | None:
-    """USD per million tokens by batch, or None where it is not known."""
+    """USD per million tokens by batch, or None where it is not known. Without jobs it is that of a synchronous call."""
+    if vendor_of(settings).traits.sync_only:
+        return sync_price(settings)
     model = settings.voyage.model
     given = settings.prices.get(model)
     if given is not None and given.batch_usd_per_million is not None:
@@ -24,8 +26,9 @@ def sync_price(settings: Settings) -> float | None:
     given = settings.prices.get(model)
     if given is not None and given.sync_usd_per_million is not None:
         return given.sync_usd_per_million
-    listed = vendor_of(settings).find(model)
-    return None if listed is None else listed.sync_usd_per_million
+    vendor = vendor_of(settings)
+    listed = vendor.find(model)
+    return vendor.traits.unlisted_usd_per_million if listed is None else listed.sync_usd_per_million
 
 
 def price_of(tokens: int, usd_per_million: float | None) -> float | None:
@@ -36,5 +39,6 @@ def price_of(tokens: int, usd_per_million: float | None) -> float | None:
 def prices_as_of(settings: Settings) -> str:
     """Where the batch price comes from: the month of the list, or the configuration."""
     given = settings.prices.get(settings.voyage.model)
-    own = given is not None and given.batch_usd_per_million is not None
-    return CONFIGURED if own else vendor_of(settings).prices_as_of
+    vendor = vendor_of(settings)
+    which = "sync_usd_per_million" if vendor.traits.sync_only else "batch_usd_per_million"
+    return CONFIGURED if getattr(given, which, None) is not None else vendor.prices_as_of

@@ -148,7 +148,10 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _provider_decides_limits(cls, values: Any) -> Any:
-        """What is not said of batches is our default, or what the provider takes if that is less."""
+        """What is not said of batches is our default, or what the provider takes if that is less.
+
+        Where each request is answered at once, nothing is gained by waiting for more.
+        """
         if not isinstance(values, dict):
             return values
         provider, batching = values.get("provider", {}), values.get("batching", {})
@@ -157,9 +160,14 @@ class Settings(BaseModel):
         name = provider.get("type", ProviderSettings().type)
         if name not in VENDORS:
             return values
-        limits, known = by_type(name).limits, BatchingSettings()
+        vendor, known = by_type(name), BatchingSettings()
+        limits = vendor.limits
         most = {key: getattr(limits, limit) for key, limit in PROVIDERS_LIMITS.items() if key not in batching}
         less = {key: value for key, value in most.items() if value < getattr(known, key)}
+        if vendor.traits.sync_only:
+            less |= {
+                key: value for key, value in {"linger_s": 0, "min_inputs": 1}.items() if key not in batching
+            }
         return {**values, "batching": {**batching, **less}} if less else values
 
     def attach(

@@ -209,6 +209,7 @@ MOVES: Mapping[type[StrEnum], Mapping[State, frozenset[State]]] = {
 ONLY_SYNC = frozenset(
     {
         (Batch.SPOOLED, Batch.CREATING),
+        (Batch.SPOOLED, Batch.REFUSED),
         (Batch.CREATING, Batch.ENDED),
         (Batch.CREATING, Batch.CANCELLED),
         (Batch.ENDED, Batch.CANCELLED),
@@ -227,8 +228,8 @@ LIVE_VERSIONS = (Version.WAITING, Version.READY, Version.PUBLISHED)
 
 def check(current: State, target: State) -> None:
     """Raise `IllegalMoveError` unless `current -> target` stands in the table."""
-    legal = type(current) is type(target) and target in MOVES[type(current)][current]
-    if not legal and (current, target) not in ONLY_SYNC:
+    legal = target in MOVES[type(current)][current] or (current, target) in ONLY_SYNC
+    if type(current) is not type(target) or not legal:
         raise IllegalMoveError(f"{type(current).__name__.lower()}: {current} -> {target} is not a legal move")
 
 

@@ -19,9 +19,10 @@ from voyage_jobs.diagnosis.blocker import ASSEMBLE
 from voyage_jobs.diagnosis.causes import is_kept_back
 from voyage_jobs.diagnosis.snapshot import gate
 from voyage_jobs.state import batches, embeddings, ledger, meta, pauses, sources
+from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.embeddings import Backlog, WantedEmbedding
 from voyage_jobs.state.store import Tx
-from voyage_jobs.steps import budget
+from voyage_jobs.steps import budget, synchronous
 from voyage_jobs.steps.budget import Allowance
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
@@ -76,10 +77,15 @@ def limits_now(context: Context, refusals: int, most_inputs: int | None) -> Limi
         left = budget.tokens_left(context, connection)
     if left is not None:
         room = min(room, left)
-    inputs = max(1, batching.max_inputs // SHRINK**refusals)
+    at_once = synchronous.limits(context) if context.vendor.traits.sync_only else None
+    inputs = max(1, (at_once.inputs if at_once else batching.max_inputs) // SHRINK**refusals)
     if most_inputs is not None:
         inputs = min(inputs, most_inputs)
-    return Limits(inputs=inputs, bytes=_most_bytes(context), tokens=room) if room > 0 and inputs > 0 else None
+    if room <= 0 or inputs <= 0:
+        return None
+    if at_once is not None:
+        return Limits(inputs, at_once.bytes, min(room, at_once.tokens))
+    return Limits(inputs=inputs, bytes=_most_bytes(context), tokens=room)
 
 
 def _most_bytes(context: Context) -> int:
@@ -94,20 +100,28 @@ def _assemble_group(context: Context, refusals: int, limits: Limits) -> bool:
     members = _members(context, refusals, limits)
     if not members:
         return False
-    ref = context.clock.token()
-    tokens = sum(member.tokens for member in members)
-    inputs = sum(member.vectors for member in members)
-    params = orjson.dumps(request_params(context.settings)).decode()
     with context.store.write() as tx:
         if not _allowed(context, tx, members):
             return False
-        batch_id = batches.create(tx, ref, context.profile_id, inputs, tokens, context.price, params)
-        embeddings.take(tx, batch_id, [member.id for member in members])
-        ledger.reserve(tx, batch_id, tokens, context.price)
+        batch = (synchronous.make if context.vendor.traits.sync_only else _make)(context, tx, members)
         crash_point("assemble.before_commit")
     crash_point("assemble.committed")
-    context.log.info("batch.assembled", ref=ref, inputs=inputs, tokens_estimated=tokens)
+    context.log.info(
+        "batch.assembled", ref=batch.ref, inputs=batch.inputs, tokens_estimated=batch.tokens_estimated
+    )
     return True
+
+
+def _make(context: Context, tx: Tx, members: Sequence[WantedEmbedding]) -> BatchRow:
+    """A batch that becomes a job, with its cost set aside."""
+    tokens, inputs = sum(each.tokens for each in members), sum(each.vectors for each in members)
+    params = orjson.dumps(request_params(context.settings)).decode()
+    batch_id = batches.create(
+        tx, context.clock.token(), context.profile_id, inputs, tokens, context.price, params
+    )
+    embeddings.take(tx, batch_id, [each.id for each in members])
+    ledger.reserve(tx, batch_id, tokens, context.price)
+    return batches.get(tx.connection, batch_id)
 
 
 def _allowed(context: Context, tx: Tx, members: Sequence[WantedEmbedding]) -> bool:

@@ -37,7 +37,7 @@ from voyage_jobs.state.embeddings import Settled
 from voyage_jobs.state.outcomes import REFUSED
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import circuits as circuit
-from voyage_jobs.steps import known_jobs, synchronous
+from voyage_jobs.steps import known_jobs, synchronous, validation
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.ending import REFUSED_HINT, abandon, park
 from voyage_jobs.steps.reconcile import Sent, adopt, look_for_late_job, reconcile, vendor_now_us
@@ -45,8 +45,9 @@ from voyage_jobs.steps.synchronous import settle_if_interrupted
 from voyage_jobs.steps.texts import Texts
 from voyage_jobs.steps.windows import split_window
 from voyage_jobs.vendors.input_file import write_input
-from voyage_jobs.vendors.remote import METADATA_REF, UPLOAD_NAME, JobSpec
+from voyage_jobs.vendors.remote import METADATA_REF, UPLOAD_NAME, JobError, JobSpec, Phase, RemoteBatch
 
+_ABOUT_TEXTS = (400, 413, 422)
 REFUSED_ALIKE = 3
 """So many batches that are refused one after another, with none accepted in between, are not about the batches."""
 
@@ -225,12 +226,23 @@ def _send_at_once(context: Context, batch: BatchRow, calls: circuit.Calls) -> bo
         batch = batches.get(tx.connection, batch.id)
         if batch.state is not Batch.SPOOLED:  # its answer is lost
             circuit.failed_in(context, tx, f"request {batch.ref}", error)
-        elif isinstance(error, RefusedError):
+        elif isinstance(error, RefusedError) and not _is_about_texts(context, error):
             _refused_to_send(context, tx, batch, error, "create_call")
-        else:
+        elif not isinstance(error, RefusedError):
             circuit.put_off(context, tx, batch, "create_call", error)
             circuit.failed_in(context, tx, f"request {batch.ref}", error)
+    if batch.state is Batch.SPOOLED and _is_about_texts(context, error):
+        refusal = RemoteBatch("", "refused", Phase.FAILED, errors=[JobError(None, None, error.message)])
+        validation.refuse(context, batch, refusal)
     return True
+
+
+def _is_about_texts(context: Context, error: VendorError) -> bool:
+    """Whether a refused call is looked through for a text to blame, as a job that failed validation is.
+
+    Only where there are no jobs: an order of an operator is a few texts, and says what it was told.
+    """
+    return context.vendor.traits.sync_only and error.status in _ABOUT_TEXTS
 
 
 def _create(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:

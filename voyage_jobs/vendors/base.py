@@ -48,11 +48,15 @@ class Traits:
 
     `lists_metadata`: the list of jobs shows what a job was given; else a job is known by its input file's name.
     `idempotent_create`: a repeated create call with the same `JobSpec.token` gives the job of the first, so that a
-    lost answer needs no quarantine.
+    lost answer needs no quarantine. `sync_only`: there are no jobs, only calls that are answered at once, so every
+    batch is of mode `sync`. `unlisted_usd_per_million` is what a model costs of which no list tells a price; None: not
+    known.
     """
 
     lists_metadata: bool = True
     idempotent_create: bool = False
+    sync_only: bool = False
+    unlisted_usd_per_million: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
