@@ -15,6 +15,7 @@ import abacus
 import numpy as np
 import pytest
 from client_doubles import FixedKey
+from openai_server import OpenAIServer
 
 from voyage_jobs.core.clock import VirtualClock
 from voyage_jobs.core.observe import NOBODY
@@ -114,6 +115,35 @@ PROVIDERS = {
 }
 
 
+@contextlib.contextmanager
+def openai_sync() -> Iterator[Provider]:
+    vendor, clock, server = by_type("openai-sync"), VirtualClock(), OpenAIServer(key=KEY)
+    profile = Profile(EMBEDDINGS, server.model, server.width, "float", None, "openai-sync")
+    with contextlib.ExitStack() as stack:
+
+        def connect(key: FixedKey) -> Client:
+            access = Access("http://127.0.0.1:8000/v1", key, clock, 10.0, 3600.0, server.transport, NOBODY)
+            return stack.enter_context(vendor.connect(access))
+
+        yield Provider(vendor, profile, clock, connect, connect(FixedKey(KEY)))
+
+
+AT_ONCE = {"openai-sync": openai_sync}
+"""Providers without jobs."""
+
+
+@pytest.fixture(params=[*PROVIDERS, *AT_ONCE])
+def any_provider(request: pytest.FixtureRequest) -> Iterator[Provider]:
+    with {**PROVIDERS, **AT_ONCE}[request.param]() as found:
+        yield found
+
+
+@pytest.fixture(params=AT_ONCE)
+def at_once(request: pytest.FixtureRequest) -> Iterator[Provider]:
+    with AT_ONCE[request.param]() as found:
+        yield found
+
+
 @pytest.fixture(params=PROVIDERS)
 def provider(request: pytest.FixtureRequest) -> Iterator[Provider]:
     with PROVIDERS[request.param]() as found:
@@ -123,12 +153,12 @@ def provider(request: pytest.FixtureRequest) -> Iterator[Provider]:
 # --- what is known without asking ---
 
 
-def test_a_line_says_what_it_asks_for(provider: Provider) -> None:
-    line = provider.vendor.line("ab" * 20, ["two\nlines\u2028here"], provider.profile)
+def test_a_line_says_what_it_asks_for(any_provider: Provider) -> None:
+    line = any_provider.vendor.line("ab" * 20, ["two\nlines\u2028here"], any_provider.profile)
 
     assert line.endswith(b"\n")
     assert len(line.splitlines()) == 1
-    assert provider.vendor.asked_in(line) == Wanted("ab" * 20, ["two\nlines\u2028here"])
+    assert any_provider.vendor.asked_in(line) == Wanted("ab" * 20, ["two\nlines\u2028here"])
 
 
 def test_a_model_that_is_not_known_is_doubted_and_not_forbidden(provider: Provider) -> None:
@@ -149,13 +179,13 @@ def test_prices_are_per_million_and_a_batch_is_not_dearer(provider: Provider) ->
     assert provider.vendor.prices_as_of
 
 
-def test_a_word_that_nobody_knows_is_unknown(provider: Provider) -> None:
-    assert provider.vendor.phase("hibernating") is Phase.UNKNOWN
-    assert provider.vendor.phase("") is Phase.UNKNOWN
+def test_a_word_that_nobody_knows_is_unknown(any_provider: Provider) -> None:
+    assert any_provider.vendor.phase("hibernating") is Phase.UNKNOWN
+    assert any_provider.vendor.phase("") is Phase.UNKNOWN
 
 
-def test_limits_are_numbers_to_work_by(provider: Provider) -> None:
-    limits = provider.vendor.limits
+def test_limits_are_numbers_to_work_by(any_provider: Provider) -> None:
+    limits = any_provider.vendor.limits
 
     assert min(limits.inputs, limits.jobs_in_flight, limits.tokens_in_flight) > 0
     assert limits.window_s is None or limits.window_s > 0
@@ -221,8 +251,8 @@ def test_a_job_needs_its_input_file(provider: Provider) -> None:
         provider.client.create_batch(provider.spec("file-nowhere"))
 
 
-def test_the_judgement_of_a_failed_job_is_one_that_the_steps_know(provider: Provider) -> None:
-    verdict = provider.vendor.judge(RemoteBatch("job-1", "failed", Phase.FAILED))
+def test_the_judgement_of_a_failed_job_is_one_that_the_steps_know(any_provider: Provider) -> None:
+    verdict = any_provider.vendor.judge(RemoteBatch("job-1", "failed", Phase.FAILED))
 
     assert isinstance(verdict.blame, Blame)
     assert verdict.wait_s >= 0
@@ -251,8 +281,8 @@ def test_a_file_is_deleted_once_and_stays_deleted(provider: Provider, tmp_path: 
     assert file_id not in {file.id for file in provider.client.list_files()}
 
 
-def test_a_refused_key_is_an_error_of_its_own(provider: Provider) -> None:
-    stranger = provider.connect(FixedKey("xx-not-the-key"))
+def test_a_refused_key_is_an_error_of_its_own(any_provider: Provider) -> None:
+    stranger = any_provider.connect(FixedKey("xx-not-the-key"))
 
     with pytest.raises(AuthError):
         stranger.probe()
@@ -261,14 +291,16 @@ def test_a_refused_key_is_an_error_of_its_own(provider: Provider) -> None:
 # --- at once ---
 
 
-def test_a_synchronous_call_answers_text_by_text(provider: Provider, tmp_path: Path) -> None:
+def test_a_synchronous_call_answers_text_by_text(any_provider: Provider, tmp_path: Path) -> None:
     wanted = [Wanted(key, [text]) for key, text in TEXTS.items()]
-    params = provider.vendor.params(provider.profile, "")
+    params = any_provider.vendor.params(any_provider.profile, "")
 
-    answer = provider.client.embed_now(wanted, params, provider.profile)
+    answer = any_provider.client.embed_now(wanted, params, any_provider.profile)
     path = tmp_path / "answer"
-    path.write_bytes(b"".join(provider.vendor.result_lines(answer, wanted, provider.profile)))
-    blocks = list(provider.vendor.read(path, Expectation(provider.profile, dict.fromkeys(TEXTS, 1).get)))
+    path.write_bytes(b"".join(any_provider.vendor.result_lines(answer, wanted, any_provider.profile)))
+    blocks = list(
+        any_provider.vendor.read(path, Expectation(any_provider.profile, dict.fromkeys(TEXTS, 1).get))
+    )
 
     assert [custom_id for block in blocks for custom_id in block.custom_ids] == list(TEXTS)
     assert not [problem for block in blocks for problem in block.problems]
@@ -285,15 +317,46 @@ def test_both_ways_give_the_same_vectors(provider: Provider, tmp_path: Path) -> 
     assert (embedded.tokens or 0) > 0
 
 
-def test_no_call_is_made_past_the_end(provider: Provider) -> None:
-    provider.client.give_up_at = provider.clock.mono() - 1
+def test_no_call_is_made_past_the_end(any_provider: Provider) -> None:
+    any_provider.client.give_up_at = any_provider.clock.mono() - 1
 
     with pytest.raises(NotSentError):
-        provider.client.probe()
+        any_provider.client.probe()
 
 
-def test_the_clock_of_the_provider_is_near_if_it_tells(provider: Provider) -> None:
-    told = provider.client.probe()
+def test_the_clock_of_the_provider_is_near_if_it_tells(any_provider: Provider) -> None:
+    told = any_provider.client.probe()
 
-    assert told is None or abs(told / 1_000_000 - provider.clock.wall()) < 5
-    assert provider.client.vendor_now_us() is None or told is not None
+    assert told is None or abs(told / 1_000_000 - any_provider.clock.wall()) < 5
+    assert any_provider.client.vendor_now_us() is None or told is not None
+
+
+def test_a_provider_without_jobs_has_none_to_be_found(at_once: Provider, tmp_path: Path) -> None:
+    client = at_once.client
+
+    assert at_once.vendor.traits.sync_only
+    assert (list(client.list_batches()), list(client.list_files())) == ([], [])
+    assert client.delete_file("file-nowhere")
+    for call in (
+        lambda: client.create_batch(at_once.spec("file-nowhere")),
+        lambda: client.cancel_batch("job-nowhere"),
+        lambda: client.get_batch("job-nowhere"),
+        lambda: client.get_file("file-nowhere"),
+        lambda: client.upload(tmp_path / "in", "in"),
+        lambda: client.download("file-nowhere", tmp_path / "out", expected_bytes=None),
+    ):
+        with pytest.raises(RefusedError) as caught:
+            call()
+        assert caught.value.is_gone
+
+
+def test_both_ways_at_once_give_the_same_vectors(at_once: Provider, tmp_path: Path) -> None:
+    wanted = [Wanted(key, [text]) for key, text in TEXTS.items()]
+    answer = at_once.client.embed_now(wanted, at_once.vendor.params(at_once.profile, ""), at_once.profile)
+    path = tmp_path / "answer"
+    path.write_bytes(b"".join(at_once.vendor.result_lines(answer, wanted, at_once.profile)))
+    [block] = at_once.vendor.read(path, Expectation(at_once.profile, dict.fromkeys(TEXTS, 1).get))
+
+    embedded = at_once.client.embed(list(TEXTS.values()), at_once.profile)
+
+    assert np.allclose(block.vectors, embedded.vectors, atol=1e-6)

@@ -178,7 +178,7 @@ def test_what_settings_ask_for_is_judged_by_the_provider(small):
 
 
 def test_a_provider_that_is_not_there_is_refused(small):
-    with pytest.raises(ConfigError, match="There is no provider 'nobody'; there is voyage, abacus"):
+    with pytest.raises(ConfigError, match=r"There is no provider 'nobody'; there is voyage, .*abacus"):
         registry.by_type("nobody")
-    with pytest.raises(ValueError, match="must be abacus or voyage"):
+    with pytest.raises(ValueError, match=r"must be abacus or .*voyage"):
         small.settings(provider={"type": "nobody"})

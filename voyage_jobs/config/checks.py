@@ -16,7 +16,7 @@ from voyage_jobs.config.problems import Loc, Problem
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.sections import PROVIDERS_LIMITS, SourceSettings
-from voyage_jobs.config.settings import Settings
+from voyage_jobs.config.settings import OPENAI_SYNC, Settings
 from voyage_jobs.errors import ConfigError
 
 _TOKENS_PER_CHAR = 4  # a tokenizer that falls back to bytes makes at most one token of each UTF-8 byte
@@ -69,7 +69,8 @@ def is_local(url: str) -> bool:
 
 
 def _base_url(settings: Settings) -> Iterator[Problem]:
-    url, loc = settings.voyage.base_url, ("voyage", "base_url")
+    section = "openai_sync" if settings.provider.type == OPENAI_SYNC else "voyage"
+    url, loc = settings.voyage.base_url, (section, "base_url")
     try:
         parts = urlsplit(url)
         host = parts.hostname
@@ -108,6 +109,8 @@ def _notify(settings: Settings) -> Iterator[Problem]:
 
 def _model(settings: Settings) -> Iterator[Problem]:
     voyage = settings.voyage
+    if settings.provider.type == OPENAI_SYNC and not settings.openai_sync.model:
+        yield Problem(("openai_sync", "model"), "names no model; write the name that the server gives it.")
     dimension, dtype = _SETTING["dimension"], _SETTING["dtype"]
     if voyage.output_dtype in ("binary", "ubinary") and voyage.output_dimension % 8:
         text = f"must be divisible by 8 for {voyage.output_dtype} vectors, which pack eight into a byte."

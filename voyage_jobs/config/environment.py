@@ -94,7 +94,7 @@ def _unknown(name: str, known: set[str]) -> str:
     if is_secret_name(name.removeprefix(ENV_PREFIX).rpartition(ENV_DELIMITER)[2]):
         return "the API key is read from VOYAGE_API_KEY or from the file named by VOYAGE_API_KEY_FILE."
     key = name.removeprefix(ENV_PREFIX)
-    near = [each for each in sorted(known) if each.endswith(f"{ENV_DELIMITER}{key}")]
+    near = [each for each in _known_variables() if each.endswith(f"{ENV_DELIMITER}{key}")]
     near = near or difflib.get_close_matches(name, sorted(known), n=1)
     meant = f"did you mean {near[0]}?" if near else f"write {ENV_PREFIX}<SECTION>{ENV_DELIMITER}<KEY>."
     return f"no such setting; {meant}"

@@ -24,6 +24,7 @@ _HINT = (
 class KeySource:
     """Call it to get the key. Order: the variable, the named file, systemd's credential, Docker's secret.
 
+    `variable` is the variable's name, from which those of the files follow; where the key is `optional`, none is "".
     A program may hand in a function that gives the key: then it alone is asked, at every use.
     """
 
@@ -33,18 +34,22 @@ class KeySource:
         docker_secret: Path = _DOCKER_SECRET,
         *,
         ask: Callable[[], str] | None = None,
+        variable: str = VARIABLE,
+        optional: bool = False,
     ) -> None:
-        self._ask = ask
+        self._ask, self._variable, self._optional = ask, variable, optional
         environ = environ if ask is None else {}
-        value = environ.get(VARIABLE, "").strip()
+        value = environ.get(variable, "").strip()
         self._value = SecretStr(value) if value else None
-        self._named = Path(named) if (named := environ.get(FILE_VARIABLE, "")) else None
+        self._named = Path(named) if (named := environ.get(f"{variable}_FILE", "")) else None
         credentials = environ.get("CREDENTIALS_DIRECTORY", "")
-        self._usual = [Path(credentials) / FILE_NAME] if credentials else []
-        self._usual.append(docker_secret)
+        self._usual = [Path(credentials) / variable.lower()] if credentials else []
+        self._usual.append(docker_secret.with_name(variable.lower()))
 
     def __call__(self) -> str:
         """The key. `ConfigError` if there is none, or if what is there cannot be one; never shows it."""
+        if self._optional and not (self._value or self._named or self._usual_file()):
+            return ""
         key = self._now()
         if not key:
             raise ConfigError(f"{self.describe()} is empty.", hint=_HINT)
@@ -78,9 +83,9 @@ class KeySource:
         if self._ask is not None:
             return "the program's own function"
         if self._value:
-            return f"the variable {VARIABLE}"
+            return f"the variable {self._variable}"
         if self._named:
-            return f"the file {self._named} (named by {FILE_VARIABLE})"
+            return f"the file {self._named} (named by {self._variable}_FILE)"
         found = self._usual_file()
         return f"the file {found}" if found else "nowhere (no API key is set)"
 
@@ -108,3 +113,9 @@ def _read(path: Path) -> str:
             return file.read(_MAX_BYTES).decode("ascii", "replace").strip()
     except OSError as exc:
         raise ConfigError(f"The API key cannot be read from {path}: {exc.strerror}.", hint=_HINT) from exc
+
+
+def openai_sync_key(environ: Mapping[str, str]) -> KeySource:
+    """The key of an OpenAI-compatible server, if it wants one. Its names are its own: the key of one provider is never
+    sent to another."""
+    return KeySource(environ, variable="OPENAI_SYNC_API_KEY", optional=True)

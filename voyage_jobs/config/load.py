@@ -21,11 +21,11 @@ from voyage_jobs.config import checks
 from voyage_jobs.config.environment import read_environment, variable_of
 from voyage_jobs.config.find import default_data_dir, find_config, usual_places
 from voyage_jobs.config.item_sources import with_item_sources
-from voyage_jobs.config.key import KeySource
+from voyage_jobs.config.key import KeySource, openai_sync_key
 from voyage_jobs.config.page_token import PageToken
 from voyage_jobs.config.problems import Loc, Problem, from_pydantic
 from voyage_jobs.config.secret import SecretSource
-from voyage_jobs.config.settings import Settings
+from voyage_jobs.config.settings import OPENAI_SYNC, Settings
 from voyage_jobs.core.redact import remember
 from voyage_jobs.core.toml_text import has_longer_keys
 from voyage_jobs.errors import ConfigError
@@ -59,14 +59,14 @@ def parse_settings(
     may_lack_sources: bool = False,
 ) -> Settings:
     """The same for a file's text that is at hand; relative paths are relative to `origin`'s folder."""
-    key = key or KeySource(environ)
+    given, key = key, key or KeySource(environ)
     key.mask()  # it may stand in the wrong place, which is told with what stands there
     inputs, lines = _Inputs.read(text, origin, environ)
     settings, problems = _build(inputs.merged, may_lack_sources)
     lines += [problem.line(inputs.where(problem.loc)) for problem in problems]
     if lines or settings is None:
         raise _refusal(lines, None if origin else _no_file_hint(environ))
-    return _attached(settings, origin, environ, key)
+    return _attached(settings, origin, environ, given or _key_of(settings, environ))
 
 
 def settings_of_values(
@@ -76,14 +76,18 @@ def settings_of_values(
 
     Relative paths are relative to the working directory. A program may have no sources yet. Raises `ConfigError`.
     """
-    key = key or KeySource(environ)
+    given, key = key, key or KeySource(environ)
     key.mask()
     merged = {"data_dir": str(default_data_dir(environ)), **copy.deepcopy(dict(values))}
     _anchor(merged, Path.cwd())
     settings, problems = _build(merged, may_lack_sources=True)
     if problems or settings is None:
         raise _refusal([problem.line("project") for problem in problems], None)
-    return _attached(settings, None, environ, key)
+    return _attached(settings, None, environ, given or _key_of(settings, environ))
+
+
+def _key_of(settings: Settings, environ: Mapping[str, str]) -> KeySource:
+    return openai_sync_key(environ) if settings.provider.type == OPENAI_SYNC else KeySource(environ)
 
 
 def _refusal(lines: list[str], hint: str | None) -> ConfigError:
@@ -186,9 +190,10 @@ def _anchor(values: dict[str, Any], base: Path) -> None:
     for source in sources if isinstance(sources, list) else ():
         if isinstance(source, dict) and "path" in source:
             source["path"] = anchored(source["path"])
-    voyage = values.get("voyage")
-    if isinstance(voyage, dict) and "tokenizer" in voyage:
-        voyage["tokenizer"] = anchored(voyage["tokenizer"])
+    for name in ("voyage", "openai_sync"):
+        section = values.get(name)
+        if isinstance(section, dict) and "tokenizer" in section:
+            section["tokenizer"] = anchored(section["tokenizer"])
     table = values.get("lancedb")
     if isinstance(table, dict) and isinstance(uri := table.get("uri"), str) and "://" not in uri:
         table["uri"] = anchored(uri)

@@ -131,7 +131,9 @@ def unknown_key(loc: Loc, value: Any, root: type[BaseModel]) -> Problem:
 
 
 def _elsewhere(name: str, keys: Iterable[str]) -> str | None:
-    by_last = {key.rpartition(".")[2]: key for key in keys}
+    by_last: dict[str, str] = {}
+    for key in keys:  # of several sections the first: that is the default provider's
+        by_last.setdefault(key.rpartition(".")[2], key)
     near = difflib.get_close_matches(name, by_last, n=1)
     return by_last[near[0]] if near else None
 

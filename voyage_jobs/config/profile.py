@@ -16,6 +16,7 @@ def profile_of(settings: Settings) -> Profile:
         dtype=voyage.output_dtype,
         input_type=voyage.input_type or None,
         vendor=settings.provider.type,
+        document_prefix=settings.document_prefix,
     )
 
 
@@ -32,5 +33,6 @@ def with_profile(settings: Settings, profile: Profile) -> Settings:
             "input_type": profile.input_type or "",
         }
     )
+    own = settings.openai_sync.model_copy(update={"document_prefix": profile.document_prefix})
     provider = settings.provider.model_copy(update={"type": profile.vendor})
-    return settings.model_copy(update={"voyage": voyage, "provider": provider})
+    return settings.model_copy(update={"voyage": voyage, "openai_sync": own, "provider": provider})

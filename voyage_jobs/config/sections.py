@@ -145,6 +145,20 @@ class VoyageSettings(Section):
         }
 
 
+class OpenAISyncSettings(Section):
+    """`[openai_sync]`: an OpenAI-compatible server that embeds at once, for `[provider] type = "openai-sync"`."""
+
+    base_url: str = "http://127.0.0.1:8000/v1"
+    model: str = ""
+    output_dimension: Annotated[int, BeforeValidator(_number), Field(ge=1, le=65536)] = DEFAULT_DIMENSION
+    document_prefix: str = ""
+    query_prefix: str = ""
+    texts_per_request: Annotated[Count, Field(le=2048)] = 32
+    timeout_s: Annotated[Interval, Field(le=3600)] = 60
+    max_retry_after_s: Annotated[Duration, Field(le=86_400)] = 3600
+    tokenizer: Place = ""
+
+
 class SourceSettings(Section):
     """`[[sources]]`: one folder that should be searchable. Empty `include` means the usual text formats."""
 

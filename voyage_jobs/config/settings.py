@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.page_token import PageToken
@@ -21,6 +21,7 @@ from voyage_jobs.config.sections import (
     LanceSettings,
     LoggingSettings,
     NotifySettings,
+    OpenAISyncSettings,
     PollingSettings,
     PriceSettings,
     ProviderSettings,
@@ -34,6 +35,8 @@ from voyage_jobs.config.sections import (
 )
 from voyage_jobs.state.door import FILES
 from voyage_jobs.vendors.registry import VENDORS, by_type
+
+OPENAI_SYNC = "openai-sync"
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,11 @@ class Paths:
         return (*FILES, *(path.name for path in mine if path is not None))
 
 
+def _is_openai_sync(provider: Any) -> bool:
+    kind = provider.get("type") if isinstance(provider, dict) else getattr(provider, "type", None)
+    return bool(kind == OPENAI_SYNC)
+
+
 class Settings(BaseModel):
     """The configuration. Made by `load_settings`; made directly (tests) it knows no file, key or warnings."""
 
@@ -112,6 +120,7 @@ class Settings(BaseModel):
     sources: tuple[SourceSettings, ...] = ()
     provider: ProviderSettings = Field(default_factory=ProviderSettings)
     voyage: VoyageSettings = Field(default_factory=VoyageSettings)
+    openai_sync: OpenAISyncSettings = Field(default_factory=OpenAISyncSettings)
     splitting: SplittingSettings = Field(default_factory=SplittingSettings)
     batching: BatchingSettings = Field(default_factory=BatchingSettings)
     polling: PollingSettings = Field(default_factory=PollingSettings)
@@ -144,6 +153,19 @@ class Settings(BaseModel):
             return values
         table = Path(data_dir).expanduser().absolute() / "lancedb"
         return {**values, "lancedb": {**section, "uri": str(table)}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _provider_decides_section(cls, values: Any) -> Any:
+        """What is asked of the provider in use is always found in `voyage`, whichever section said it."""
+        if not isinstance(values, dict) or not _is_openai_sync(values.get("provider")):
+            return values
+        try:
+            own = OpenAISyncSettings.model_validate(values.get("openai_sync", {}))
+        except ValidationError:
+            return values  # the section's own check says what is wrong with it
+        shared = own.model_dump(include=VoyageSettings.model_fields.keys() & OpenAISyncSettings.model_fields)
+        return {**values, "voyage": {**shared, "model": own.model or "unnamed", "input_type": ""}}
 
     @model_validator(mode="before")
     @classmethod
@@ -184,6 +206,21 @@ class Settings(BaseModel):
         self._page_token = page_token or self._page_token
         self._notify_secret = notify_secret or self._notify_secret
         return self
+
+    @property
+    def document_prefix(self) -> str:
+        """What is put before each text of a document, where the provider knows no input type."""
+        return self.openai_sync.document_prefix if self.provider.type == OPENAI_SYNC else ""
+
+    @property
+    def query_prefix(self) -> str:
+        """The same before a question."""
+        return self.openai_sync.query_prefix if self.provider.type == OPENAI_SYNC else ""
+
+    @property
+    def texts_per_request(self) -> int | None:
+        """The most texts of one synchronous call, where the settings say."""
+        return self.openai_sync.texts_per_request if self.provider.type == OPENAI_SYNC else None
 
     @property
     def tokenizer_file(self) -> Path:

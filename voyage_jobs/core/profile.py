@@ -24,7 +24,8 @@ _STORAGE = {"float": "float32", "int8": "int8", "binary": "int8", "uint8": "uint
 
 @dataclass(frozen=True)
 class Profile:
-    """Endpoint (with leading slash), model, dimension and dtype, input type (None, "query", "document"), provider.
+    """Endpoint (with leading slash), model, dimension and dtype, input type (None, "query", "document"), provider,
+    and what stands before each text where the provider knows no input type.
 
     The words for endpoints and dtypes are ours, after those of the first provider; another one finds its own for
     them. Every key of a paid vector rests on `to_json`. A field that is added later needs a default that means what
@@ -38,6 +39,7 @@ class Profile:
     dtype: str
     input_type: str | None
     vendor: str = "voyage"
+    document_prefix: str = ""
 
     @property
     def fingerprint(self) -> str:

@@ -129,7 +129,7 @@ class Retriever:
             raise _NotEmbeddedError("a budget is spent.")
         try:
             with connect(settings, self._clock, self._transport) as client:
-                embedded = client.embed([text], query_profile(view.profile))
+                embedded = client.embed([settings.query_prefix + text], query_profile(view.profile))
         except ConfigError as exc:
             raise _NotEmbeddedError(f"the provider cannot be asked: {exc.message}") from exc
         work.tokens = embedded.tokens

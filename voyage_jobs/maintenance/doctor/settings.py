@@ -28,7 +28,7 @@ def _host(settings: Settings) -> str:
 
 def _vendor(settings: Settings) -> Check:
     url = settings.voyage.base_url
-    if is_local(url):
+    if is_local(url) and not vendor_of(settings).traits.sync_only:
         return note(
             "vendor",
             f"{url} is on this machine or a private network: a simulator or a proxy, not"
@@ -44,6 +44,8 @@ def _key(settings: Settings) -> Check:
     except ConfigError as exc:
         return told("key", exc)
     where = settings.api_key.describe()
+    if not key:
+        return note("key", "none is set; a server of your own may want none")
     doubt = vendor_of(settings).key_doubt(key, where, _host(settings))
     if doubt is not None and doubt.hint is not None:
         return bad("key", doubt.text, doubt.hint, exit_code=5)

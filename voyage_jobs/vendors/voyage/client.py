@@ -81,7 +81,7 @@ class VoyageClient:
         self.base_url = _checked(base_url)
         self.observer = observer
         self.host = self.base_url.host
-        self.name = _named(self.base_url)
+        self.name = self.named(self.base_url)
         self.timeout_s = timeout_s
         self.max_retry_after_s = max_retry_after_s
         self.clock = clock
@@ -127,6 +127,11 @@ class VoyageClient:
     @give_up_at.setter
     def give_up_at(self, mono_s: float | None) -> None:
         self._bounds.give_up_at = mono_s
+
+    @staticmethod
+    def named(url: httpx.URL) -> str:
+        """What messages call whoever answers at an address."""
+        return f"Voyage ({url.host})"
 
     # --- files ---
 
@@ -269,11 +274,11 @@ class VoyageClient:
         The key goes along only to the origin (scheme, host and port) of `base_url`.
         """
         if self._bounds.is_over():
-            raise NotSentError(f"{_named(url)} was not asked to {operation}: the time given is over.")
+            raise NotSentError(f"{self.named(url)} was not asked to {operation}: the time given is over.")
         head = dict(headers or {})
         ours = self.is_ours(url)
-        if ours:
-            head["Authorization"] = f"Bearer {self._usable_key()}"
+        if ours and (key := self._usable_key()):
+            head["Authorization"] = f"Bearer {key}"
         with self.observer.call(method, self._endpoint(url)) as call:
             try:
                 with self._opened(method, url, head, content) as response:
@@ -285,11 +290,11 @@ class VoyageClient:
             except _NOT_SENT as exc:
                 call.code = NOT_SENT
                 raise NotSentError(
-                    f"{_named(url)} could not be reached to {operation}: {_told(exc)}"
+                    f"{self.named(url)} could not be reached to {operation}: {_told(exc)}"
                 ) from exc
             except httpx.RequestError as exc:
                 call.code = LOST
-                lost = f"The answer of {_named(url)} to the call to {operation} was lost: {_told(exc)}"
+                lost = f"The answer of {self.named(url)} to the call to {operation} was lost: {_told(exc)}"
                 raise OutcomeUnknownError(lost) from exc
             except OutcomeUnknownError:  # the reader of the body gave up
                 call.code = LOST
@@ -347,7 +352,7 @@ class VoyageClient:
             status,
             headers,
             body,
-            host=self.host,
+            name=self.name,
             operation=operation,
             secret=key,
             max_retry_after_s=self.max_retry_after_s,
@@ -454,10 +459,6 @@ def _checked(base_url: str) -> httpx.URL:
             hint=_BASE_URL_HINT,
         )
     return url
-
-
-def _named(url: httpx.URL) -> str:
-    return f"Voyage ({url.host})"
 
 
 def _path(collection: str, name: str) -> str:

@@ -1,0 +1,161 @@
+"""`type = "openai-sync"`: documents go their whole way through a server that is not Voyage's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import httpx
+import pytest
+from openai_server import OpenAIServer, vector
+from step_doors import all_batches, prose, query
+from world import World
+
+from voyage_jobs.config import parse_settings
+from voyage_jobs.config.key import openai_sync_key
+from voyage_jobs.config.prices import batch_price
+from voyage_jobs.config.profile import profile_of, with_profile
+from voyage_jobs.core.states import Mode
+from voyage_jobs.errors import ConfigError
+from voyage_jobs.maintenance.doctor.check import Verdict
+from voyage_jobs.maintenance.doctor.settings import check_settings
+from voyage_jobs.maintenance.doctor.vendor import check_vendor
+from voyage_jobs.retrieval.result import Query
+from voyage_jobs.retrieval.retriever import Retriever
+
+OWN = {
+    "base_url": "http://127.0.0.1:8000/v1",
+    "model": "tiny",
+    "output_dimension": 8,
+    "document_prefix": "passage: ",
+    "query_prefix": "query: ",
+    "texts_per_request": 4,
+}
+
+
+class OwnWorld(World):
+    """A world whose provider is a server of one's own; keys are found in `environ`."""
+
+    environ: Mapping[str, str] = MappingProxyType({})
+
+    def settings(self, **sections):
+        return (
+            super()
+            .settings(**sections)
+            .attach(origin=None, warnings=(), api_key=openai_sync_key(self.environ))
+        )
+
+
+@pytest.fixture
+def server():
+    return OpenAIServer()
+
+
+@pytest.fixture
+def world(tmp_path, server):
+    found = OwnWorld(tmp_path, provider={"type": "openai-sync"}, openai_sync=OWN)
+    found.transport = server.transport
+    return found
+
+
+def texts_seen(server):
+    return [text for texts in server.seen for text in texts]
+
+
+def test_documents_go_their_whole_way_and_are_found(world, server):
+    world.write("a.md", prose("a", 6))
+    world.write("b.md", prose("b"))
+    world.run()
+
+    rows = world.table_rows("path", "text", "vector")
+    assert sorted(row["path"] for row in rows) == ["a.md"] * 6 + ["b.md"]
+    assert all(row["vector"] == pytest.approx(vector("passage: " + row["text"], 8), abs=1e-6) for row in rows)
+    assert [len(texts) for texts in server.seen] == [4, 3]
+    assert not world.sim.calls
+    assert "authorization" not in server.headers[0]
+
+    asks = Retriever(world.settings(), world.clock, server.transport)
+    found = asks.search(Query("what is it?", k=3, mode="vector"))
+    assert (found.mode, len(found.hits), found.usd) == ("vector", 3, 0)
+    assert server.seen[-1] == ["query: what is it?"]
+    with world.worker() as context:
+        assert {batch.mode for batch in all_batches(context)} == {Mode.SYNC}
+        assert query(context, "SELECT COALESCE(SUM(usd), 0) FROM spend")[0][0] == 0
+
+
+def test_nothing_is_asked_twice(world, server):
+    world.write("a.md", prose("a", 6))
+    world.run()
+    world.write("b.md", prose("a", 6))
+    world.run()
+
+    assert len(texts_seen(server)) == len(set(texts_seen(server)))
+
+
+def test_a_text_that_is_refused_keeps_no_other_back(world, server):
+    world.write("a.md", prose("a", 6))
+    world.write("b.md", "# b\n\nAn unbearable text. " + "word " * 60)
+    world.run()
+
+    assert {row["path"] for row in world.table_rows("path")} == {"a.md"}
+
+
+def test_a_server_that_is_busy_or_breaks_off_is_asked_again(world, server):
+    server.next_answers = [
+        httpx.Response(429, headers={"retry-after": "30"}, json={"error": {"message": "busy"}}),
+        httpx.ReadTimeout("too slow"),
+        httpx.Response(200, json={"object": "list", "data": []}),
+    ]
+    world.write("a.md", prose("a", 3))
+    begun = world.clock.wall()
+    world.run()
+
+    assert len(world.table_rows("path")) == 3
+    assert world.clock.wall() - begun >= 30
+
+
+def test_messages_name_the_server_and_never_voyage(world, server):
+    server.next_answers = [httpx.ConnectError("refused")]
+    world.write("a.md", prose("a", 3))
+    world.run()
+
+    said = [fields["error"] for fields in world.log.named("call.refused")]
+    assert said
+    assert all("OpenAI-compatible server at 127.0.0.1:8000" in each and "Voyage" not in each for each in said)
+
+
+def test_a_key_goes_along_where_one_is_set_and_never_that_of_voyage(world, server):
+    server.key = "own-key-0123456789"
+    world.environ = {"VOYAGE_API_KEY": "pa-not-for-you-0123456789"}
+    [refused] = check_vendor(world.settings(), world.clock, server.transport)
+    world.environ = {"OPENAI_SYNC_API_KEY": server.key}
+    answers, *_ = check_vendor(world.settings(), world.clock, server.transport)
+
+    assert (refused.verdict, answers.verdict) == (Verdict.BAD, Verdict.GOOD)
+    assert "OPENAI_SYNC_API_KEY" in refused.fix
+    assert not any("pa-not" in head.get("authorization", "") for head in server.headers)
+
+
+def test_settings_come_from_its_section(tmp_path):
+    text = (
+        f'data_dir = "{tmp_path}/data"\n[provider]\ntype = "openai-sync"\n[openai_sync]\nmodel = "tiny"\n'
+        f'output_dimension = 8\n[[sources]]\nname = "docs"\npath = "{tmp_path}/docs"\n'
+    )
+    settings = parse_settings(text, tmp_path / "c.toml", {"VOYAGE_JOBS_OPENAI_SYNC__DOCUMENT_PREFIX": "p: "})
+    profile = profile_of(settings)
+
+    assert (profile.model, profile.dimension, profile.vendor) == ("tiny", 8, "openai-sync")
+    assert (profile.input_type, profile.document_prefix) == (None, "p: ")
+    assert batch_price(settings) == 0
+    assert settings.api_key() == ""
+    assert with_profile(settings, profile) == settings
+    assert Verdict.BAD not in {check.verdict for check in check_settings(settings)}
+
+
+def test_a_section_without_a_model_is_refused(tmp_path):
+    text = (
+        f'data_dir = "{tmp_path}/data"\n[provider]\ntype = "openai-sync"\n[[sources]]\nname = "docs"\n'
+        f'path = "{tmp_path}/docs"\n'
+    )
+    with pytest.raises(ConfigError, match=r"openai_sync\.model: names no model"):
+        parse_settings(text, tmp_path / "c.toml", {})
