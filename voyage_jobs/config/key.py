@@ -31,7 +31,7 @@ class KeySource:
     def __init__(
         self,
         environ: Mapping[str, str],
-        docker_secret: Path = _DOCKER_SECRET,
+        docker_secret: Path | None = None,
         *,
         ask: Callable[[], str] | None = None,
         variable: str = VARIABLE,
@@ -44,7 +44,7 @@ class KeySource:
         self._named = Path(named) if (named := environ.get(f"{variable}_FILE", "")) else None
         credentials = environ.get("CREDENTIALS_DIRECTORY", "")
         self._usual = [Path(credentials) / variable.lower()] if credentials else []
-        self._usual.append(docker_secret.with_name(variable.lower()))
+        self._usual.append(docker_secret or _DOCKER_SECRET.with_name(variable.lower()))
 
     def __call__(self) -> str:
         """The key. `ConfigError` if there is none, or if what is there cannot be one; never shows it."""

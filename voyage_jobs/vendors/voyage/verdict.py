@@ -63,7 +63,8 @@ def judge(
     headers: Mapping[str, str],
     body: bytes,
     *,
-    name: str = "Voyage",
+    host: str = "the API",
+    name: str | None = None,
     operation: str = "answer",
     secret: str = "",
     max_retry_after_s: float = MAX_RETRY_AFTER_S,
@@ -84,7 +85,7 @@ def judge(
     else:
         tail = f": {detail}" if detail else "."
     return error(
-        message.format(voyage=name, operation=operation, status=status) + tail,
+        message.format(voyage=name or f"Voyage ({host})", operation=operation, status=status) + tail,
         hint=_hint(error, status),
         status=status,
         retry_after_s=retry_after_s(head, max_retry_after_s),
