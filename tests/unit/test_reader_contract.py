@@ -49,6 +49,9 @@ FILES = {
     "markdown": b"---\ntitle: A\n---\n# One\n\ntext\n\n## Two\n\nmore caf\xc3\xa9\n",
     "rst": b"\xef\xbb\xbfOne\n===\n\ntext\n\nTwo\n---\n\nmore\n",
     "text": b"\xff\xfe" + "Plain é🙂\r\n\r\n".encode("utf-16-le"),
+    "html": b"<title>A page</title><nav>menu</nav><main><h1>One</h1><p>text</p><pre>a\n b</pre></main>",
+    "notebook": b'{"nbformat": 4, "cells": [{"cell_type": "markdown", "source": ["# One\\n", "text"]}, '
+    b'{"cell_type": "code", "source": "1 + 1", "outputs": [{"text": "2"}]}]}',
     "captions": b"CAP The film\n1 INTRO\n5 hello there\n9 END\n12 bye\n",
 }
 READERS = [Registered(each) for each in (*BUILT_IN, Captions())]
@@ -339,7 +342,8 @@ def test_an_installed_reader_that_cannot_be_used_is_left_out_and_told(value, why
         ({"heads": b"CAP"}, "the heads of captions"),
         ({"forms": ("html",)}, "the forms of captions"),
         ({"forms": ()}, "the forms of captions"),
-        ({"isolated": True}, "captions must run in a process of its own"),
+        ({"isolated": None}, "whether captions is isolated is not said"),
+        ({"needs": "lxml"}, "what captions needs is not a tuple of names of modules"),
         ({"read": None}, "captions has no method `read`"),
         ({"name": "text"}, "there is a reader called text already"),
     ],

@@ -22,6 +22,11 @@ class Refusal(StrEnum):
     UNDECODABLE = "undecodable"  # neither UTF-8 nor UTF-16 with a byte order mark
     FAILED = "reader_failed"  # an error in the reader itself
     NO_READER = "no_reader"  # its reader, or a library of it, is not installed here
+    BROKEN = "broken"  # it is not what its suffix says, or only a part of it
+    LIMIT = "reader_limit"  # it has more in it than its reader takes
+    TIMEOUT = "reader_timeout"  # these three of readers in a process of their own
+    MEMORY = "reader_memory"
+    CRASHED = "reader_crashed"
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
@@ -87,7 +92,13 @@ class Reader(Protocol):
     forms: tuple[str, ...] = ("plain",)
     """The forms that its texts may have."""
     isolated: bool = False
-    """Whether it must run in a process of its own, as parsers of hostile formats must."""
+    """Whether it must run in a process of its own, as parsers of hostile formats must. Its class is imported there, and
+    made without arguments."""
+    needs: tuple[str, ...] = ()
+    """The modules of libraries without which it cannot read: where one is missing, its files are skipped as
+    `no_reader`, and taken by the first scan after it was installed."""
+    extra: str = ""
+    """What of this package brings them: `pip install 'voyage-jobs[EXTRA]'`."""
 
     def read(self, file: BinaryIO, options: Mapping[str, Json]) -> Iterator[Text]:
         """The text of a file, which is at its start and can seek; the same for the same bytes and options, always.

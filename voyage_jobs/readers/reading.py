@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice, pairwise
 from typing import BinaryIO
 
+from voyage_jobs.readers.isolation import read_isolated
 from voyage_jobs.readers.reader import Heading, Place, Refusal, Refused, Text
 from voyage_jobs.readers.registry import Registered
 
@@ -16,33 +17,46 @@ _MAX_DETAIL_CHARS = 200
 
 
 def read_text(chosen: Registered, file: BinaryIO) -> Text:
-    """The text of a file by its reader. Raises Refused, and nothing else."""
+    """The text of a file by its reader, in a process of its own if it asks for one. Raises Refused alone."""
+    if not chosen.reader.isolated:
+        return _checked(chosen, file, _by_reader)
+    try:
+        return _checked(chosen, file, read_isolated)
+    except MemoryError:
+        raise Refused(Refusal.MEMORY, "its text does not fit into memory") from None
+
+
+def read_here(chosen: Registered, file: BinaryIO) -> Text:
+    """The same in this process. A reader that eats all memory raises MemoryError, if the process has a limit."""
+    return _checked(chosen, file, _by_reader)
+
+
+def _checked(chosen: Registered, file: BinaryIO, read: Callable[[Registered, BinaryIO], Text]) -> Text:
     name = chosen.name
     try:
-        return _read(chosen, file)
+        return _read(chosen, file, read)
     except Refused as refused:
         raise _worded(refused) from None
     except UnicodeDecodeError as exc:
         raise Refused(Refusal.UNDECODABLE, f"not {exc.encoding.upper()} at byte {exc.start}") from None
     except ImportError as exc:
-        raise Refused(Refusal.NO_READER, f"reader {name} needs {exc.name or 'a library'}") from exc
+        raise Refused(Refusal.NO_READER, chosen.lacking(exc.name or "a library")) from exc
+    except MemoryError:
+        if chosen.reader.isolated:
+            raise
+        raise Refused(Refusal.FAILED, f"{name}: MemoryError") from None
     except Exception as exc:  # a reader is anybody's code, and the file anybody's bytes
         raise Refused(Refusal.FAILED, f"{name}: {_where(exc)}") from exc
 
 
-def _read(chosen: Registered, file: BinaryIO) -> Text:
+def _read(chosen: Registered, file: BinaryIO, read: Callable[[Registered, BinaryIO], Text]) -> Text:
     reader = chosen.reader
     if reader.heads:
         head = file.read(max(map(len, reader.heads)))
         file.seek(0)
         if not head.startswith(reader.heads):
             raise Refused(Refusal.BINARY, f"does not begin as a file of reader {reader.name}")
-    texts = list(islice(reader.read(file, chosen.options), 2))
-    if not texts:
-        raise Refused(Refusal.EMPTY, "no text")
-    if len(texts) > 1:
-        raise Refused(Refusal.FAILED, f"{reader.name} found more than one text, and a file is one document")
-    [found] = texts
+    found = read(chosen, file)
     fault = _fault(found, reader.forms)
     if fault is not None:
         raise Refused(Refusal.FAILED, f"{reader.name} gave {fault}")
@@ -51,6 +65,16 @@ def _read(chosen: Registered, file: BinaryIO) -> Text:
     if "\0" in found.text:
         raise Refused(Refusal.BINARY, f"a zero character at offset {found.text.index(chr(0))}")
     return found
+
+
+def _by_reader(chosen: Registered, file: BinaryIO) -> Text:
+    reader = chosen.reader
+    texts = list(islice(reader.read(file, chosen.options), 2))
+    if not texts:
+        raise Refused(Refusal.EMPTY, "no text")
+    if len(texts) > 1:
+        raise Refused(Refusal.FAILED, f"{reader.name} found more than one text, and a file is one document")
+    return texts[0]
 
 
 def _worded(refused: Refused) -> Refused:

@@ -11,10 +11,14 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from typing import TypeVar
 
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.readers.html import HTML
+from voyage_jobs.readers.notebook import NOTEBOOK
 from voyage_jobs.readers.reader import FORMS, Json, Reader
 from voyage_jobs.readers.text import MARKDOWN, RST, TEXT
 
@@ -23,6 +27,8 @@ GROUP = "voyage_jobs.readers"
 BUILT_IN: tuple[Reader, ...] = (
     MARKDOWN,
     RST,
+    HTML,
+    NOTEBOOK,
     TEXT,  # the last takes what no suffix claims
 )
 OURS, BY_PROGRAM = "built in", "registered by this program"
@@ -43,6 +49,18 @@ class Registered:
     def name(self) -> str:
         """That of the reader."""
         return self.reader.name
+
+    @cached_property
+    def missing(self) -> str:
+        """The first library that it needs and that is not installed; empty if it can read."""
+        needs: tuple[str, ...] = getattr(self.reader, "needs", ())
+        return next((each for each in needs if not _is_installed(each)), "")
+
+    def lacking(self, library: str) -> str:
+        """What to say where this library is missing."""
+        extra = getattr(self.reader, "extra", "")
+        how = f": pip install 'voyage-jobs[{extra}]'" if extra else ""
+        return f"reader {self.name} needs {library}{how}"
 
 
 @dataclass(frozen=True)
@@ -68,7 +86,8 @@ class Registry:
         self._loaded = False
         self._broken: tuple[Broken, ...] = ()
         self._readers = tuple(Registered(reader) for reader in built_in)
-        self._fallback = self._readers[-1]
+        self.fallback = self._readers[-1]
+        """Takes what no suffix claims."""
         self._take(self._readers)
 
     @property
@@ -86,12 +105,12 @@ class Registry:
     def of(self, path: str) -> Registered:
         """The reader of a file, by its suffix."""
         self._load()
-        return self._by_suffix.get(path[path.rfind(".") :].lower(), self._fallback)
+        return self._by_suffix.get(path[path.rfind(".") :].lower(), self.fallback)
 
     def has(self, name: str) -> bool:
-        """Whether there is a reader of this name."""
+        """Whether there is a reader of this name, with the libraries that it needs."""
         self._load()
-        return name in self._names
+        return any(each.name == name and not each.missing for each in self._readers)
 
     def register(self, reader: Reader, options: Mapping[str, Json] | None = None) -> None:
         """Add a reader of this program's own, or put it in place of the one that it registered under this name."""
@@ -109,7 +128,6 @@ class Registry:
 
     def _take(self, readers: tuple[Registered, ...]) -> None:
         self._by_suffix = {suffix: each for each in readers for suffix in each.reader.suffixes}
-        self._names = frozenset(each.name for each in readers)
         self._readers = readers
 
     def _load(self) -> None:
@@ -150,13 +168,18 @@ def reader_of(path: str) -> Registered:
     return _registry.of(path)
 
 
+def fallback() -> Registered:
+    """The reader that takes what no suffix claims."""
+    return _registry.fallback
+
+
 def readers() -> tuple[Registered, ...]:
     """All readers that can be used."""
     return _registry.readers
 
 
 def is_here(name: str) -> bool:
-    """Whether there is a reader of this name."""
+    """Whether there is a reader of this name, with the libraries that it needs."""
     return _registry.has(name)
 
 
@@ -196,14 +219,25 @@ def _fault(reader: Reader, others: Sequence[Registered]) -> str | None:
         return f"the forms of {name} are not a tuple of some of {', '.join(FORMS)}"
     if _all(bytes, reader, "heads") is None:
         return f"the heads of {name} are not a tuple of bytes"
-    if getattr(reader, "isolated", None) is not False:
-        return f"{name} must run in a process of its own, which this release does not offer"
+    if not isinstance(getattr(reader, "isolated", None), bool):
+        return f"whether {name} is isolated is not said"
+    if reader.isolated and type(reader).__module__ == "__main__":
+        return f"{name} is to run in a process of its own, which cannot import its class from a script"
+    if _all(str, reader, "needs") is None and hasattr(reader, "needs"):
+        return f"what {name} needs is not a tuple of names of modules"
     if not callable(getattr(reader, "read", None)):
         return f"{name} has no method `read`"
     if any(each.name == name for each in others):
         return f"there is a reader called {name} already"
     taken = {suffix: each.name for each in others for suffix in each.reader.suffixes}
     return next((f"{each} belongs to reader {taken[each]}" for each in suffixes if each in taken), None)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # its package is missing, or broken
+        return False
 
 
 def _all(kind: type[_T], reader: Reader, attribute: str) -> tuple[_T, ...] | None:

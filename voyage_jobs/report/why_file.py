@@ -38,6 +38,14 @@ SKIPPED = {
         "its reader failed",
         "Tell whoever wrote the reader; the next scan after an edit tries again.",
     ),
+    "reader_timeout": ("its reader found no end", "Exclude it, or save it in a simpler form."),
+    "reader_memory": ("its reader needs more memory than it may have", "Exclude it, or take it apart."),
+    "reader_crashed": (
+        "its reader crashed",
+        "Exclude it, or save it again; the next scan after that tries again.",
+    ),
+    "reader_limit": ("it has more in it than its reader takes", "Take it apart, or exclude it."),
+    "broken": ("it is not what its ending says, or only a part of it", "Save it again, or exclude it."),
     "changing": ("it was being written when it was read", _SCANS),
     "vanished": ("it was gone before it could be read", _SCANS),
 }

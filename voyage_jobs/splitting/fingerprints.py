@@ -13,12 +13,13 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
-from voyage_jobs.readers.registry import Registered, is_here, readers
+from voyage_jobs.readers.registry import Registered, fallback, is_here, readers
 from voyage_jobs.splitting.forms import FORMS, SIZES
 from voyage_jobs.splitting.split import SplitOptions
 
 _FIRST_READERS = ("markdown", "rst", "text")
 """Those that shared one fingerprint until 0.1.0, at reader and splitter 1. This tuple never changes."""
+_LATECOMERS = ("notebook",)
 
 
 def fingerprint(made_by: Registered, options: SplitOptions) -> str:
@@ -32,7 +33,13 @@ def older(made_by: Registered, options: SplitOptions) -> tuple[str, ...]:
 
 
 def is_made_by(known: str, reader: Registered, options: SplitOptions) -> bool:
-    """Whether what has the fingerprint `known` was made as this reader and its splitter would make it now."""
+    """Whether what has the fingerprint `known` was made as this reader and its splitter would make it now.
+
+    Or as plain text is, where the reader came with this package later and needs nothing to be installed: nobody has
+    asked for what such a file would cost as another text, so it stays as it is until it changes.
+    """
+    if reader.name in _LATECOMERS and is_made_by(known, fallback(), options):
+        return True
     return known == fingerprint(reader, options) or known in older(reader, options)
 
 
@@ -45,13 +52,23 @@ def lacks_reader(known: str) -> bool:
 def marker(options: SplitOptions) -> str:
     """What a source says once each of its documents was compared with all readers under these options."""
     claimed = sorted((suffix, each.name) for each in readers() for suffix in each.reader.suffixes)
-    return " ".join([*(fingerprint(each, options) for each in readers()), f"suffixes:{_digest(claimed)}"])
+    return " ".join([*(named(each, options) for each in readers()), f"suffixes:{_digest(claimed)}"])
+
+
+def named(each: Registered, options: SplitOptions) -> str:
+    """A reader as a marker names it. That a library is missing is said, too: once it is installed, the files that were
+    skipped are read."""
+    return f"{each.name}:needs:{each.missing}" if each.missing else fingerprint(each, options)
 
 
 def unchanged(before: str | None, options: SplitOptions) -> Sequence[Registered]:
     """The readers that a source was compared with already, by its marker."""
     known = (before or "").split()
-    return [each for each in readers() if any(is_made_by(one, each, options) for one in known)]
+    return [
+        each
+        for each in readers()
+        if named(each, options) in known or any(one in known for one in older(each, options))
+    ]
 
 
 def _splitters(made_by: Registered) -> tuple[int, ...]:

@@ -54,10 +54,12 @@ def read_document(
 
     `reader`: another one than the path asks for.
     """
+    reader = reader or reader_of(path)
+    if reader.missing:
+        return Skip(expected.name, Refusal.NO_READER, reader.lacking(reader.missing), expected)
     opened = source.open(path, expected)
     if isinstance(opened, Skip):
         return opened
-    reader = reader or reader_of(path)
     try:
         document = read_text(reader, opened.file)
     except Refused as refused:

@@ -5,7 +5,8 @@ a scan goes by stats alone. Else it compares document by document, by the finger
 one scan has been through the whole source.
 
 What was made by a reader that is not here (a package that was removed, or cannot be loaded) is left as it is: another
-reader would make other chunks of it, which would be paid for, and paid for once more when the reader is back.
+reader would make other chunks of it, which would be paid for, and paid for once more when the reader is back. So is
+what an older release took for plain text, and belongs to a reader now whose library is not installed.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Rereading:
         """What the source says until then, lest readers that change back are taken for compared."""
         if not self.due:
             return self.marker
-        return " ".join(fingerprints.fingerprint(each, self._options) for each in self._unchanged) or None
+        return " ".join(fingerprints.named(each, self._options) for each in self._unchanged) or None
 
     def known(self, connection: Connection, folder_id: int) -> Known:
         """What is remembered of one folder; without a stat that a file could have, what is to be read again."""
@@ -50,7 +51,9 @@ class Rereading:
             return found
         made_by = dict(documents.made_by(connection, folder_id))
         self.without_reader = frozenset(
-            name for name, made in made_by.items() if made is not None and fingerprints.lacks_reader(made)
+            name
+            for name, made in made_by.items()
+            if made is not None and (fingerprints.lacks_reader(made) or reader_of(name).missing)
         )
         self.all_readers_here = self.all_readers_here and not self.without_reader
         stale = {name for name, made in made_by.items() if self._is_stale(name, made)} - self.without_reader

@@ -14,6 +14,7 @@ from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.core.clock import US
 from voyage_jobs.core.crash import crash_point
 from voyage_jobs.items.folder import Removals, forget_removals, removals
+from voyage_jobs.readers.isolation import rest
 from voyage_jobs.readers.reader import Refusal
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip, SkipReason
@@ -33,23 +34,29 @@ from voyage_jobs.steps.splitting import split_options, to_version
 SLICE_DOCUMENTS = 2_000
 SLICE_CHARS = 16_000_000
 SLICE_FOLDERS = 2_000
+# Readers may take their time: other steps have a turn once a slice has taken this long.
+SLICE_S = 5.0
 # A file written this shortly before it was read may change again without its mtime showing it.
 SETTLE_S = 2.0
+# Without a stat: what is true now may not be so at the next scan.
+_LATER = (SkipReason.CHANGING, SkipReason.VANISHED, Refusal.NO_READER)
 
 
 @dataclass
 class Slice:
     """What one transaction will record."""
 
+    until: float
+    """By the monotonic clock; then it is full, whatever is in it."""
     read: list[tuple[Seen, ReadDocument]] = field(default_factory=list)
     skipped: list[Seen] = field(default_factory=list)
     chars: int = 0
     folders: int = 0
 
-    @property
-    def full(self) -> bool:
-        """Whether it is time to commit."""
-        return len(self.read) + len(self.skipped) >= SLICE_DOCUMENTS or self.chars >= SLICE_CHARS
+    def full(self, now: float) -> bool:
+        """Whether it is time to commit, unless it is empty."""
+        count = len(self.read) + len(self.skipped)
+        return count >= SLICE_DOCUMENTS or self.chars >= SLICE_CHARS or (count > 0 and now >= self.until)
 
     @property
     def worth_a_pause(self) -> bool:
@@ -124,19 +131,25 @@ class Scan:
     def run(self) -> Iterator[None]:
         """Walk, compare, record; yields between slices."""
         try:
+            yield from self._run()
+        finally:
+            rest()
+
+    def _run(self) -> Iterator[None]:
+        try:
             identity = self._source.identity()
         except RootMissing as exc:
             self._freeze(f"its folder is missing: {exc.message}")
             return
         self._begin()
-        part = Slice()
+        part = self._slice()
         for folder in self._walk():
             part.folders += 1
             for found in self._visit(folder):
                 self._take(part, folder.path, found)
-                if part.full:  # one folder may hold any number of files
+                if part.full(self.context.clock.mono()):  # one folder may hold any number of files
                     self._commit(part)
-                    part = Slice()
+                    part = self._slice()
                     yield
             if part.worth_a_pause:
                 part.folders = 0
@@ -164,12 +177,15 @@ class Scan:
         stat = self._source.revision(path)
         if stat is None:
             return False
-        part = Slice()
+        part = self._slice()
         self._take(part, folder, stat)
         if not part.read:
             return False
         self._commit(part)
         return True
+
+    def _slice(self) -> Slice:
+        return Slice(self.context.clock.mono() + SLICE_S)
 
     # --- beginning ---
 
@@ -248,7 +264,7 @@ class Scan:
 
     def _skip(self, part: Slice, folder: str, skip: Skip) -> None:
         self._on_skip(f"{folder}/{skip.name}" if folder else skip.name, str(skip.reason))
-        if skip.reason in (SkipReason.CHANGING, SkipReason.VANISHED, Refusal.NO_READER):
+        if skip.stat is None and skip.reason in _LATER:
             self._unread = True
             self.context.log.info(
                 "file.later", source=self.row.name, name=names.display(skip.name), why=skip.reason

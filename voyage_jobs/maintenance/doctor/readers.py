@@ -18,7 +18,8 @@ def check_readers() -> Iterator[Check]:
 
 def _named(each: registry.Registered) -> str:
     """Name and version, and where it comes from if it is not ours."""
-    own = each.origin == registry.OURS
-    return (
-        f"{each.name} {each.reader.version}" if own else f"{each.name} {each.reader.version} ({each.origin})"
-    )
+    notes = [] if each.origin == registry.OURS else [each.origin]
+    if each.missing:
+        _, _, how = each.lacking(each.missing).partition(": ")
+        notes.append(f"not in use: {how or f'it needs {each.missing}'}")
+    return " ".join([each.name, str(each.reader.version), *(f"({note})" for note in notes)])

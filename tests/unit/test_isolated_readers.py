@@ -1,0 +1,218 @@
+"""Readers in a process of their own: whatever happens there is a text or a reason here, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hostile_readers import Hostile
+from readers_in_use import copy_of, use
+from step_doors import prose, query, scan, shown
+
+from voyage_jobs.maintenance.doctor.readers import check_readers
+from voyage_jobs.readers import isolation
+from voyage_jobs.readers.reader import Refused
+from voyage_jobs.readers.reading import read_text
+from voyage_jobs.readers.registry import BUILT_IN, Registered
+from voyage_jobs.report.why_file import judge
+
+HOSTILE = Registered(Hostile(), options={"title": "A title"})
+
+
+@pytest.fixture(autouse=True)
+def rested():
+    yield
+    isolation.rest()
+
+
+def read(act: str):
+    return read_text(HOSTILE, io.BytesIO(act.encode()))
+
+
+def refusal(act: str) -> tuple[str, str]:
+    with pytest.raises(Refused) as refused:
+        read(act)
+    return refused.value.reason, refused.value.detail
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def is_gone(pid: int) -> bool:
+    until = time.monotonic() + 20
+    while is_running(pid) and time.monotonic() < until:
+        time.sleep(0.02)
+    return not is_running(pid)
+
+
+def group_of(pid: int) -> list[int]:
+    found = []
+    for each in Path("/proc").iterdir():
+        if each.name.isdigit() and is_running(int(each.name)):
+            try:
+                if os.getpgid(int(each.name)) == pid:
+                    found.append(int(each.name))
+            except ProcessLookupError:
+                continue
+    return found
+
+
+@pytest.mark.parametrize(
+    ("act", "expected"),
+    [
+        ("segfault", ("reader_crashed", "signal 11")),
+        ("exit", ("reader_crashed", "exit code 3")),
+        ("allocate", ("reader_memory", "more than 1,073,741,824 bytes")),
+        ("long", ("reader_limit", "its text has more than 33,554,432 characters")),
+        ("refuse", ("encrypted", "it needs a password")),
+        ("surrogate", ("reader_failed", "hostile gave a text with a lone surrogate")),
+    ],
+)
+def test_what_happens_there_is_a_reason_here_and_the_next_file_is_read(act, expected):
+    assert refusal(act) == expected
+    assert read("nothing").text == "after nothing"
+
+
+def test_an_error_is_told_by_its_place():
+    assert refusal("raise")[1].startswith("hostile: ZeroDivisionError in hostile_readers.py, line ")
+    assert refusal("write")[1].startswith("hostile: OSError in hostile_readers.py, line ")
+    assert not Path("/tmp/never-written").exists() or not Path("/tmp/never-written").stat().st_size
+
+
+def test_what_never_ends_is_ended_once_it_has_had_a_second_try(monkeypatch):
+    monkeypatch.setattr(isolation, "DEADLINE_S", 1.0)
+    begun = time.monotonic()
+    assert refusal("hang") == ("reader_timeout", "no text within 1 seconds")
+    assert time.monotonic() - begun >= 2.0
+    monkeypatch.undo()
+    assert read("nothing").text == "after nothing"
+
+
+def test_what_it_prints_is_no_answer():
+    found = read("print")
+    assert (found.text, found.title) == ("after print", "A title")
+
+
+@pytest.mark.parametrize("act", ["fork", "fork and return", "start"])
+def test_processes_that_it_starts_end_with_the_file(act):
+    pid = int(read("who").text.split()[0])
+    assert read(act).text == f"after {act}"
+    assert read("nothing").text == "after nothing"
+    assert int(read("who").text.split()[0]) != pid
+    assert group_of(pid) == []
+
+
+def test_one_child_reads_many_files_and_one_that_was_killed_is_replaced():
+    pid = int(read("who").text.split()[0])
+    assert int(read("who").text.split()[0]) == pid
+    os.kill(pid, signal.SIGKILL)
+    assert int(read("who").text.split()[0]) != pid
+    isolation.rest()
+    assert is_gone(pid)
+
+
+def test_it_knows_no_key(monkeypatch):
+    monkeypatch.setenv("VOYAGE_API_KEY", "pa-secret")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    isolation.rest()
+    names = set(read("environment").text.split())
+    assert not {name for name in names if "KEY" in name or name.startswith("VOYAGE")}
+
+
+PARENT = """
+import io, sys, threading, time
+sys.path.insert(0, {tests!r})
+from hostile_readers import Hostile
+from voyage_jobs.readers.reading import read_text
+from voyage_jobs.readers.registry import Registered
+chosen = Registered(Hostile())
+print(read_text(chosen, io.BytesIO(b"who")).text, flush=True)
+read_text(chosen, io.BytesIO({act!r}))
+"""
+
+
+@pytest.mark.parametrize("act", [b"hang", b"fork"])
+def test_it_dies_with_its_parent_even_while_it_is_busy(act):
+    code = PARENT.format(tests=str(Path(__file__).parent), act=act) + "time.sleep(1000)\n"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        pid = int(parent.stdout.readline().split()[0])
+        if act == b"fork":  # until there are two
+            until = time.monotonic() + 20
+            while len(group_of(pid)) < 2 and time.monotonic() < until:
+                time.sleep(0.02)
+        parent.kill()
+    assert is_gone(pid)
+    assert group_of(pid) == []
+
+
+# In a whole run.
+
+
+def sources(world):
+    return [{"name": "docs", "path": str(world.docs), "include": ["*.md", "*.bad"]}]
+
+
+def test_a_scan_takes_what_can_be_read_and_tells_of_the_rest(world, monkeypatch):
+    use(monkeypatch, Hostile(), *BUILT_IN)
+    world.write("a.md", prose("a"))
+    world.write("good.bad", "nothing")
+    world.write("ill.bad", "segfault")
+    world.run(sources=sources(world))
+    assert shown(world)["good.bad"] == ["after nothing"]
+    assert "ill.bad" not in shown(world)
+    with world.worker(sources=sources(world)) as context:
+        assert scan(context).changed == 0
+    assert isolation._child is None
+
+
+HINT = "reader hostile needs no_such_library: pip install 'voyage-jobs[hostile]'"
+
+
+def lacking() -> Hostile:
+    return copy_of(Hostile(), needs=("no_such_library",), extra="hostile")
+
+
+def test_a_missing_library_is_a_reason_with_the_way_to_install_it(world, monkeypatch):
+    use(monkeypatch, lacking(), *BUILT_IN)
+    world.write("a.md", prose("a"))
+    world.write("b.bad", "nothing")
+    world.run(sources=sources(world))
+    settings = world.settings(sources=sources(world))
+    found = judge(settings.sources[0], "b.bad")
+    assert (found.code, HINT in found.text) == ("no_reader", True)
+    with world.worker(sources=sources(world)) as context:
+        assert query(context, "select reason, detail from documents where name = 'b.bad'") == [
+            ("no_reader", HINT)
+        ]
+    [line] = [each for each in check_readers() if each.name == "readers"]
+    assert "hostile 1 (not in use: pip install 'voyage-jobs[hostile]')" in line.text
+    use(monkeypatch, Hostile(), *BUILT_IN)  # it is installed
+    world.run(sources=sources(world))
+    assert shown(world)["b.bad"] == ["after nothing"]
+
+
+def test_what_was_plain_text_before_a_reader_came_stays_served_until_its_library_is_there(world, monkeypatch):
+    use(monkeypatch, *BUILT_IN)
+    world.write("b.bad", "nothing")
+    world.run(sources=sources(world))
+    billed = world.ledger.units()
+    use(monkeypatch, lacking(), *BUILT_IN)
+    world.run(sources=sources(world))
+    assert shown(world)["b.bad"] == ["nothing"]
+    world.write("b.bad", "print")
+    world.run(sources=sources(world))
+    assert shown(world)["b.bad"] == ["nothing"]
+    assert world.ledger.units() == billed
+    use(monkeypatch, Hostile(), *BUILT_IN)
+    world.run(sources=sources(world))
+    assert shown(world)["b.bad"] == ["after print"]

@@ -1,0 +1,125 @@
+"""The process in which isolated readers run: `python -m voyage_jobs.readers.child SOCKET LIFELINE`.
+
+It reads what it is sent, and answers; all else is taken from it: memory, CPU time, files to write, the way to gain
+rights. A document that breaks its parser meets a process with nothing to take.
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import fcntl
+import importlib
+import operator
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+from typing import Any
+
+import orjson
+
+from voyage_jobs.readers.reader import Reader, Refusal, Refused
+from voyage_jobs.readers.reading import read_here
+from voyage_jobs.readers.registry import Registered
+
+MEMORY_BYTES = 1 << 30
+CPU_S = 30
+MOST_CHARS = 32 << 20
+MOST_FILES = 500
+SPENT_BYTES = 512 << 20
+_HEADER_BYTES = 8
+_NO_NEW_PRIVS = 38
+
+
+def main() -> None:
+    """Answer until nobody asks any more."""
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    _die_with_parent(int(sys.argv[2]))
+    _give_up_rights()
+    for served in range(1, MOST_FILES + 1):
+        asked = _asked(channel)
+        if asked is None:
+            return
+        _allow_cpu()
+        answer = _answer(*asked)
+        if answer.get("spent") is None:
+            answer["spent"] = served == MOST_FILES or _is_spent()
+        data = orjson.dumps(answer)
+        channel.sendall(len(data).to_bytes(_HEADER_BYTES, "big") + data)
+
+
+def _die_with_parent(lifeline: int) -> None:
+    """Have the kernel end our process group once the parent's end of the pipe closes, whatever we are doing."""
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([lifeline], [], [], 0)[0]:  # it closed before we were listening
+        sys.exit()
+
+
+def _give_up_rights() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.CDLL(None).prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def _allow_cpu() -> None:
+    """For this file, on top of what was used up to now."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + 1 + CPU_S, hard))
+
+
+def _is_spent() -> bool:
+    """Whether another process had better take the next file: it has grown, or a reader has started processes."""
+    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > SPENT_BYTES:
+        return True
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _asked(channel: socket.socket) -> tuple[bytes, int] | None:
+    """The next request, with its open file."""
+    room = socket.CMSG_SPACE(array.array("i").itemsize)
+    header, ancillary, _, _ = channel.recvmsg(_HEADER_BYTES, room)
+    if not header:
+        return None
+    files = array.array("i")
+    files.frombytes(ancillary[0][2])
+    return channel.recv(int.from_bytes(header, "big"), socket.MSG_WAITALL), files[0]
+
+
+def _answer(request: bytes, descriptor: int) -> dict[str, Any]:
+    own = os.getpid()
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            found = read_here(_registered(request), file)
+            if len(found.text) > MOST_CHARS:
+                return {"refused": [Refusal.LIMIT, f"its text has more than {MOST_CHARS:,} characters"]}
+            return {"text": found}
+        except Refused as refused:
+            return {"refused": [refused.reason, refused.detail]}
+        except MemoryError:
+            return {"refused": [Refusal.MEMORY, f"more than {MEMORY_BYTES:,} bytes"], "spent": True}
+        finally:
+            if os.getpid() != own:  # a reader has forked, and this is the other one
+                os._exit(0)
+
+
+def _registered(request: bytes) -> Registered:
+    """The reader that is asked for, by where its class is."""
+    module, name, options = orjson.loads(request)
+    kind = operator.attrgetter(name)(importlib.import_module(module))
+    reader: Reader = kind()
+    return Registered(reader, options=options)
+
+
+if __name__ == "__main__":
+    main()

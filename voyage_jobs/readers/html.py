@@ -1,0 +1,122 @@
+"""Pages of HTML: the main content as Markdown, without what surrounds it on every page of a site."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, BinaryIO
+
+from voyage_jobs.readers.reader import Json, Reader, Refusal, Refused, Text
+from voyage_jobs.readers.text import decoded
+
+if TYPE_CHECKING:
+    from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+MOST_BYTES = 20_000_000
+"""A parsed page takes up to 70 times the room of its file."""
+MOST_DEPTH = 2_000
+"""Of nested elements: parsers recurse, and no page is so deep."""
+_CHARSET = re.compile(rb"charset\s*=\s*[\"']?([A-Za-z0-9._-]{1,32})", re.IGNORECASE)
+# What has to be closed; a page may leave open any number of paragraphs, items and cells.
+_NESTING = re.compile(
+    rb"<(/?)(?:div|span|section|article|ul|ol|dl|table|blockquote|pre|code|font|center|main|details|[abisu]|em|strong"
+    rb"|small|big|sub|sup|tt|kbd)(?=[\s>/])",
+    re.IGNORECASE,
+)
+SELECT = ("main", "article", "[role=main]", ".body", "#content", "body")
+"""The first of these that a page has is what it says; of several that fit, the longest."""
+DROP = (
+    *("nav", "header", "footer", "aside", "script", "style", "template", "noscript", "form", "dialog", "svg"),
+    *(".headerlink", ".sphinxsidebar", "[role=navigation]", "[role=search]", "[hidden]"),
+)
+
+
+class HtmlReader(Reader):
+    """Options: `select` and `drop`, lists of CSS selectors, in place of `SELECT`, and besides `DROP`."""
+
+    name = "html"
+    version = 1
+    suffixes = (".html", ".htm", ".xhtml")
+    forms = ("markdown",)
+    isolated = True
+    needs = ("selectolax", "html_to_markdown")
+    extra = "html"
+
+    def read(self, file: BinaryIO, options: Mapping[str, Json]) -> Iterator[Text]:
+        """The main content. Raises Refused for what is no text, and for pages that are too large or too deep."""
+        from selectolax.lexbor import LexborHTMLParser
+
+        data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise Refused(Refusal.LIMIT, f"more than {MOST_BYTES:,} bytes of HTML")
+        if _is_deep(data):
+            raise Refused(Refusal.LIMIT, f"elements nested more than {MOST_DEPTH} deep")
+        page = LexborHTMLParser(_decoded(data))
+        title, url = _title(page), _url(page)
+        main = _main(page, _selectors(options, "select") or SELECT)
+        if main is None:
+            raise Refused(Refusal.EMPTY, "nothing of it is selected")
+        for node in main.css(", ".join((*DROP, *_selectors(options, "drop")))):
+            node.decompose()
+        metadata: dict[str, Json] = {"url": url} if url else {}
+        yield Text(_markdown(main.html or ""), "markdown", title=title, metadata=metadata)
+
+
+def _selectors(options: Mapping[str, Json], name: str) -> tuple[str, ...]:
+    given = options.get(name)
+    return tuple(map(str, given)) if isinstance(given, list) else ()
+
+
+def _decoded(data: bytes) -> str:
+    """As any text, else as the page itself says."""
+    try:
+        return decoded(data)
+    except Refused as refused:
+        said = _CHARSET.search(data, 0, 2048)
+        if refused.reason != Refusal.UNDECODABLE or said is None:
+            raise
+        try:
+            return data.decode(said[1].decode())
+        except (LookupError, UnicodeDecodeError):
+            raise refused from None
+
+
+def _is_deep(data: bytes) -> bool:
+    """Whether elements are nested too deep, told before parsing: a parser needs the square of the depth for that."""
+    depth = 0
+    for tag in _NESTING.finditer(data):
+        depth = max(depth - 1, 0) if tag[1] else depth + 1
+        if depth > MOST_DEPTH:
+            return True
+    return False
+
+
+def _main(page: LexborHTMLParser, select: tuple[str, ...]) -> LexborNode | None:
+    for selector in select:
+        found = page.css(selector)
+        if found:
+            return max(found, key=lambda node: len(node.html or ""))
+    return None
+
+
+def _title(page: LexborHTMLParser) -> str:
+    social = page.css_first('meta[property="og:title"]')
+    given = social.attributes.get("content") if social is not None else None
+    title = page.css_first("head title")
+    return " ".join((given or (title.text() if title is not None else "")).split())
+
+
+def _url(page: LexborHTMLParser) -> str:
+    link = page.css_first('link[rel="canonical"]')
+    url = (link.attributes.get("href") if link is not None else None) or ""
+    return url if url.startswith(("https://", "http://")) else ""
+
+
+def _markdown(html: str) -> str:
+    from html_to_markdown import ConversionOptions, convert
+
+    found = convert(html, ConversionOptions(extract_metadata=False, skip_images=True, heading_style="atx"))
+    return found.content or ""
+
+
+HTML = HtmlReader()
