@@ -195,7 +195,7 @@ def test_a_missing_library_is_a_reason_with_the_way_to_install_it(world, monkeyp
             ("no_reader", HINT)
         ]
     [line] = [each for each in check_readers() if each.name == "readers"]
-    assert "hostile 1 (not in use: pip install 'voyage-jobs[hostile]')" in line.text
+    assert "hostile 1 (not in use: pip install 'voyage-jobs[hostile]')" in line.why
     use(monkeypatch, Hostile(), *BUILT_IN)  # it is installed
     world.run(sources=sources(world))
     assert shown(world)["b.bad"] == ["after nothing"]

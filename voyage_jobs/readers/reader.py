@@ -79,7 +79,11 @@ class Text:
 
 
 class Reader(Protocol):
-    """Reads one kind of file. A class of its own may inherit from this one for the defaults."""
+    """Reads one kind of file. A class of its own may inherit from this one for the defaults.
+
+    It may have `needs`, a tuple of the modules without which it cannot read (where one is missing, its files are
+    skipped as `no_reader`, and taken by the first scan after it was installed), and `extra`, what of ours brings them.
+    """
 
     name: str
     """Lower case; part of the identity of what it has read."""
@@ -94,11 +98,6 @@ class Reader(Protocol):
     isolated: bool = False
     """Whether it must run in a process of its own, as parsers of hostile formats must. Its class is imported there, and
     made without arguments."""
-    needs: tuple[str, ...] = ()
-    """The modules of libraries without which it cannot read: where one is missing, its files are skipped as
-    `no_reader`, and taken by the first scan after it was installed."""
-    extra: str = ""
-    """What of this package brings them: `pip install 'voyage-jobs[EXTRA]'`."""
 
     def read(self, file: BinaryIO, options: Mapping[str, Json]) -> Iterator[Text]:
         """The text of a file, which is at its start and can seek; the same for the same bytes and options, always.
