@@ -30,7 +30,7 @@ def opened(monkeypatch):
 
     def opens(path, *args, **kwargs):
         name = os.path.basename(os.fsencode(path)).decode(errors="replace")
-        if name.endswith((".md", ".rst", ".txt")):
+        if name.endswith((".md", ".rst", ".txt", ".html", ".ipynb")):
             names.append(name)
         return real(path, *args, **kwargs)
 
@@ -90,6 +90,59 @@ def test_an_upgrade_with_another_option_reads_everything_that_it_concerns(filled
     filled.run(splitting={"max_chars": 300})
     assert sorted(set(opened)) == EVERYTHING
     assert max(len(text) for texts in shown(filled).values() for text in texts) <= 300
+    assert not filled.ledger.billed_more_than_once()
+
+
+# Files that were plain text before their readers came.
+
+PAGE = "<title>Page</title><nav>Menu</nav><main><h1>One</h1><p>" + "word " * 60 + "</p></main>"
+NOTEBOOK = (
+    '{"nbformat": 4, "cells": [{"cell_type": "markdown", "source": "# One\\n\\n' + "word " * 60 + '"}]}'
+)
+
+
+@pytest.fixture(params=[True, False], ids=["0.1.0", "later"])
+def with_pages(filled, monkeypatch, request):
+    """A page and a notebook that were taken as plain text; the sources of this world."""
+    sources = [{"name": "docs", "path": str(filled.docs), "include": [*DEFAULT_INCLUDE, "*.html", "*.ipynb"]}]
+    filled.write("page.html", PAGE)
+    filled.write("book.ipynb", NOTEBOOK)
+    with monkeypatch.context() as patched:
+        use(patched, MARKDOWN, RST, TEXT)
+        filled.run(sources=sources)
+    assert "<nav>" in shown(filled)["page.html"][0]
+    if request.param:
+        as_0_1_0_left_it(filled)
+    return sources
+
+
+def test_what_was_plain_text_before_its_reader_came_stays_so(filled, with_pages, opened):
+    before, billed = filled.table_rows(), filled.ledger.units()
+    filled.run(sources=with_pages)
+    assert opened == []
+    filled.write("page.html", PAGE)  # touched, or checked out once more
+    filled.write("book.ipynb", NOTEBOOK)
+    filled.run(sources=with_pages)
+    assert set(opened) == {"page.html", "book.ipynb"}
+    assert filled.table_rows() == before
+    assert filled.ledger.units() == billed
+
+
+def test_a_lost_table_is_filled_again_with_it(filled, with_pages):
+    before, billed = shown(filled), filled.ledger.units()
+    shutil.rmtree(filled.data_dir / "lancedb")
+    filled.run(sources=with_pages)
+    assert shown(filled) == before
+    assert filled.ledger.units() == billed
+
+
+def test_it_is_read_by_its_reader_once_it_changes(filled, with_pages):
+    filled.write("page.html", PAGE.replace("One", "Two"))
+    filled.write("book.ipynb", NOTEBOOK.replace("One", "Two"))
+    filled.run(sources=with_pages)
+    texts = shown(filled)
+    assert texts["page.html"][0].startswith("# Two")
+    assert texts["book.ipynb"][0].startswith("# Two")
     assert not filled.ledger.billed_more_than_once()
 
 

@@ -13,13 +13,14 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
-from voyage_jobs.readers.registry import Registered, fallback, is_here, readers
+from voyage_jobs.readers.registry import Registered, fallback, is_here, reader_of, readers
 from voyage_jobs.splitting.forms import FORMS, SIZES
 from voyage_jobs.splitting.split import SplitOptions
 
 _FIRST_READERS = ("markdown", "rst", "text")
 """Those that shared one fingerprint until 0.1.0, at reader and splitter 1. This tuple never changes."""
-_LATECOMERS = ("notebook",)
+_LATECOMERS = ("html", "notebook")
+"""Those whose files were plain text before they came."""
 
 
 def fingerprint(made_by: Registered, options: SplitOptions) -> str:
@@ -33,14 +34,27 @@ def older(made_by: Registered, options: SplitOptions) -> tuple[str, ...]:
 
 
 def is_made_by(known: str, reader: Registered, options: SplitOptions) -> bool:
-    """Whether what has the fingerprint `known` was made as this reader and its splitter would make it now.
+    """Whether what has the fingerprint `known` was made as this reader and its splitter would make it now, or stays
+    as it is until its file changes."""
+    names = (fingerprint(reader, options), *older(reader, options), *as_plain_text(reader, options))
+    return known in names
 
-    Or as plain text is, where the reader came with this package later and needs nothing to be installed: nobody has
-    asked for what such a file would cost as another text, so it stays as it is until it changes.
-    """
-    if reader.name in _LATECOMERS and is_made_by(known, fallback(), options):
-        return True
-    return known == fingerprint(reader, options) or known in older(reader, options)
+
+def as_plain_text(reader: Registered, options: SplitOptions) -> tuple[str, ...]:
+    """What the files of a reader were made as before it came with this package: nobody has asked for what they would
+    cost as another text, so they stay so while their bytes do. Empty for any other reader."""
+    if reader.name not in _LATECOMERS:
+        return ()
+    return (fingerprint(fallback(), options), *older(fallback(), options))
+
+
+def maker_of(known: str | None, path: str) -> Registered:
+    """The reader that made what has this fingerprint, else that of the path: only its text has the same offsets."""
+    name, colon, _ = (known or "").partition(":")
+    reader = reader_of(path)
+    if colon:
+        return next((each for each in readers() if each.name == name), reader)
+    return fallback() if known and reader.name not in _FIRST_READERS else reader
 
 
 def lacks_reader(known: str) -> bool:

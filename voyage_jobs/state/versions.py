@@ -69,14 +69,16 @@ class Identity:
     """The fingerprint of the form that read and split it."""
     older: tuple[str, ...] = ()
     """What earlier releases called the very same form."""
+    stays: tuple[str, ...] = ()
+    """Forms that made another text of the same bytes, which stays as it is until these change."""
 
     def is_that_of(self, made: Made) -> bool:
-        """Whether a version on record is this one."""
-        return (
-            made.content_hash == self.content_hash
-            and made.text_hash in (None, self.text_hash)
-            and (made.splitter == self.splitter or made.splitter in self.older)
-        )
+        """Whether a version on record is this one, or stays in its place."""
+        if made.content_hash != self.content_hash:
+            return False
+        if made.splitter in self.stays:
+            return True
+        return made.text_hash in (None, self.text_hash) and made.splitter in (self.splitter, *self.older)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,9 @@ def split_options(settings: Settings) -> SplitOptions:
 def identity_of(read: ReadDocument, options: SplitOptions) -> Identity:
     """Which version this is: the bytes, the text, and what read and split it."""
     made = fingerprints.fingerprint(read.reader, options)
-    return Identity(read.content_hash, read.text_hash, made, fingerprints.older(read.reader, options))
+    older = fingerprints.older(read.reader, options)
+    stays = fingerprints.as_plain_text(read.reader, options)
+    return Identity(read.content_hash, read.text_hash, made, older, stays)
 
 
 def to_version(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from voyage_jobs.sources import names
 from voyage_jobs.sources.folder import FolderSource
+from voyage_jobs.splitting.fingerprints import maker_of
 from voyage_jobs.state import embeddings, versions
 from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state.door import Reader
@@ -102,6 +103,7 @@ def read_otherwise(context: Context, texts: Texts) -> None:
 
 
 def read_file_again(place: FilePlace, reader: Registered | None = None) -> ReadDocument | None:
-    """A file with the bytes that it had, by its reader or another; None if it is not what it was."""
+    """A file with the bytes that it had, by the reader that made its text or another; None if it is not what it was."""
+    reader = reader or maker_of(place.splitter, place.path)
     read = read_now(FolderSource(names.decode(place.root), follow_symlinks=True), place.path, reader)
     return read if read is not None and read.content_hash == place.content_hash else None
