@@ -50,10 +50,9 @@ def test_it_never_overwrites_unless_told_to(here):
 
 
 def test_what_would_not_load_is_not_written(here, tmp_path):
-    (tmp_path / "home").mkdir()
-    result = init("--source", str(tmp_path / "home"))
+    result = init("--source", str(tmp_path))  # the data folder would be in sight
     assert result.exit_code == 2
-    assert "lies inside source home" in result.stderr
+    assert "lies inside source" in result.stderr
     assert not (here / "voyage-jobs.toml").exists()
 
 
@@ -115,7 +114,53 @@ def test_json(here, monkeypatch):
     assert json.loads(result.stdout) == {
         "path": str(here / "voyage-jobs.toml"),
         "sources": [{"name": "docs", "path": str(here / "docs"), "exists": True}],
-        "data_dir": str(Path.home() / ".local/share/voyage-jobs"),
+        "data_dir": str(here / ".voyage-jobs"),
         "key": {"found": True, "from": "the variable VOYAGE_API_KEY"},
         "next": ["voyage-jobs plan", "voyage-jobs sync"],
     }
+
+
+def data_dir(path, **environ):
+    return load_settings(path, {"HOME": "/home/me", **environ}).data_dir
+
+
+def test_each_project_has_a_data_folder_of_its_own_even_where_the_folder_itself_is_the_source(here):
+    (here / "a.md").write_text("# x")
+    (here / "other").mkdir()
+    assert init().exit_code == 0
+    assert init("--path", "other/voyage-jobs.toml", "--source", "other").exit_code == 0
+    assert data_dir(here / "voyage-jobs.toml") == here / ".voyage-jobs"
+    assert data_dir(here / "other" / "voyage-jobs.toml") == here / "other" / ".voyage-jobs"
+
+
+def test_under_systemd_the_data_folder_is_the_services(here, monkeypatch):
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/vj")
+    assert init().exit_code == 0
+    assert data_dir(here / "voyage-jobs.toml", STATE_DIRECTORY="/var/lib/vj") == Path("/var/lib/vj")
+
+
+@pytest.mark.parametrize(
+    ("old", "kept"),
+    [
+        ('data_dir = "/elsewhere"', "/elsewhere"),
+        ("", "/home/me/.local/share/voyage-jobs"),
+        ("not toml", "/home/me/.local/share/voyage-jobs"),
+    ],
+)
+def test_a_file_that_is_overwritten_keeps_the_folder_with_what_was_paid(here, old, kept):
+    file = here / "voyage-jobs.toml"
+    file.write_text(old)
+    assert init("--force").exit_code == 0
+    assert data_dir(file) == Path(kept)
+
+
+def test_the_short_file_lists_what_most_projects_decide_and_the_full_one_everything(here):
+    assert init("--path", "short.toml").exit_code == 0
+    assert init("--path", "full.toml", "--full").exit_code == 0
+    short, full = ((here / name).read_text() for name in ("short.toml", "full.toml"))
+    assert len(short.splitlines()) < 70
+    for key in ("data_dir", "model", "path", "exclude", "monthly_usd", "listen"):
+        assert f"{key} = " in short
+    assert "quarantine_s" not in short
+    assert "quarantine_s" in full
+    assert load_settings(here / "short.toml", {}).voyage == load_settings(here / "full.toml", {}).voyage

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from voyage_jobs.cli.context import json_option
 from voyage_jobs.errors import ConfigError
 
 _DEFAULT_PATH = "voyage-jobs.toml"
+_DATA_DIR = ".voyage-jobs"
 _TEXT_SUFFIXES = (".md", ".markdown", ".mdx", ".rst", ".txt")
 _LOOKED_AT = 2000  # names; enough to see whether a folder holds documents without walking a disk
 _NAME_CHARS = 64
@@ -36,12 +38,14 @@ _NAME_CHARS = 64
     metavar="DIR",
     help="A folder of documents; may be repeated.  [default: docs, or this folder]",
 )
+@click.option("--full", is_flag=True, help="List every setting, not only those that most projects decide.")
 @click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
 @json_option
-def init(path: Path, folders: tuple[Path, ...], force: bool, as_json: bool) -> None:
-    """Write a commented configuration that lists every setting.
+def init(path: Path, folders: tuple[Path, ...], full: bool, force: bool, as_json: bool) -> None:
+    """Write a commented configuration.
 
-    It asks nothing: the folders are those given, else `docs`, else this folder if it holds documents.
+    It asks nothing: the folders are those given, else `docs`, else this folder if it holds documents. State and table
+    are kept in `.voyage-jobs` beside the file; a file that is overwritten keeps its data folder.
     """
     from voyage_jobs.config import KeySource, parse_settings
     from voyage_jobs.config.example import example_with
@@ -53,7 +57,7 @@ def init(path: Path, folders: tuple[Path, ...], force: bool, as_json: bool) -> N
             f"{path} is there already.", hint="Use --force to overwrite it, or --path for another."
         )
     sources = _named(list(folders) or [_proposal(Path.cwd())], path.parent)
-    text = example_with(sources)
+    text = example_with(sources, data_dir=_data_dir(path, os.environ), full=full)
     settings = parse_settings(text, path, os.environ)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,6 +99,20 @@ def _tell(report: dict[str, Any], as_json: bool) -> None:
         click.echo("API key: none yet; set VOYAGE_API_KEY, or VOYAGE_API_KEY_FILE to a file that holds it.")
     plan, sync = report["next"]
     click.echo(f"Next:\n  {plan}   what would be sent, and its price; sends nothing\n  {sync}   do it")
+
+
+def _data_dir(path: Path, environ: Mapping[str, str]) -> str | None:
+    """The data folder to write: one beside the file, or that of the file which is overwritten; None: the default.
+
+    A file that names none has its paid vectors in the user's data folder: another folder would pay for them again.
+    """
+    try:
+        said = tomllib.loads(path.read_text(encoding="utf-8")).get("data_dir")
+    except FileNotFoundError:
+        return None if environ.get("STATE_DIRECTORY") else _DATA_DIR
+    except (OSError, ValueError):
+        return None
+    return said if isinstance(said, str) else None
 
 
 def _proposal(here: Path) -> Path:

@@ -32,7 +32,7 @@ class Entry(NamedTuple):
 GROUPS: dict[str, dict[str, Entry]] = {
     "Start": {
         "demo": Entry("demo:demo", "See the whole thing work on your machine, without a key."),
-        "init": Entry("init:init", "Write a configuration file, every setting explained."),
+        "init": Entry("init:init", "Write a configuration file to start from."),
         "plan": Entry("plan:plan", "Show what would be sent and what it would cost; send nothing."),
         "sync": Entry("run:sync", "Bring the table up to date once, then end."),
         "run": Entry("run:run", "Keep the table up to date until stopped (the daemon)."),

@@ -199,12 +199,18 @@ def _own_data_in_source(settings: Settings) -> Iterator[Problem]:
         own.append((("lancedb", "uri"), paths.lancedb))
     for loc, folder in own:
         for index, source in enumerate(settings.sources):
-            if _inside(folder, source.path):
+            if _inside(folder, source.path) and not _out_of_sight(folder, source):
                 text = (
                     f"lies inside source {source.name} ({source.path}), so voyage-jobs would read its own "
                     "files; move one of the two."
                 )
                 yield Problem(loc, text, str(folder), (("sources", index, "path"),))
+
+
+def _out_of_sight(folder: Path, source: SourceSettings) -> bool:
+    """Whether a folder is below a hidden one at the top of a source that takes nothing hidden."""
+    below = folder.relative_to(source.path).parts
+    return not source.hidden and not source.follow_symlinks and bool(below) and below[0].startswith(".")
 
 
 def _nested(sources: tuple[SourceSettings, ...]) -> Iterator[tuple[SourceSettings, SourceSettings]]:

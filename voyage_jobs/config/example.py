@@ -8,6 +8,16 @@ from importlib import resources
 from pathlib import Path
 
 _NAME = "config.example.toml"
+_KEY = re.compile(r"^#?(\w+) = ")
+_SHORT = {
+    "": ("data_dir",),
+    "[voyage]": ("model", "output_dimension", "output_dtype", "input_type"),
+    "[[sources]]": ("name", "path", "include", "exclude"),
+    "[lancedb]": ("uri",),
+    "[budget]": ("daily_usd", "monthly_usd"),
+    "[server]": ("listen",),
+}
+"""The keys that most projects decide, by section; `init --full` lists the others as well."""
 _SOURCE_BLOCK = re.compile(r"^\[\[sources\]\]\n.*?(?=^\[)", re.MULTILINE | re.DOTALL)
 
 
@@ -19,9 +29,35 @@ def example_text() -> str:
     return (Path(__file__).resolve().parents[2] / _NAME).read_text(encoding="utf-8")
 
 
-def example_with(sources: list[tuple[str, str]]) -> str:
-    """The example with these sources (name, path) in place of its own; explanations stand with the first."""
-    text = example_text()
+def short_example() -> str:
+    """The head of the example, and of its keys those that most projects decide, each with its explanation."""
+    head, _, rest = example_text().partition("\n\n")
+    kept, said, section = [head, ""], [], ""
+    for line in rest.splitlines():
+        key = _KEY.match(line)
+        if line.startswith("["):
+            section = line
+            if section in _SHORT:
+                kept += ["", *said, line]
+            said = []
+        elif key is None:
+            said = [*said, line] if line else []
+        else:
+            if key[1] in _SHORT.get(section, ()):
+                kept += [*said, line]
+            said = []
+    return "\n".join(kept) + "\n"
+
+
+def example_with(sources: list[tuple[str, str]], *, data_dir: str | None = None, full: bool = True) -> str:
+    """The example with these sources (name, path) in place of its own; explanations stand with the first.
+
+    `data_dir` is written where it is given. Without `full` only the keys that most projects decide are listed.
+    """
+    text = example_text() if full else short_example()
+    if data_dir is not None:
+        line = f"data_dir = {_quoted(data_dir)}"
+        text = re.sub(r"^#data_dir = .*$", lambda _: line, text, count=1, flags=re.MULTILINE)
     block = _SOURCE_BLOCK.search(text)
     if block is None:
         raise AssertionError(f"{_NAME} has no [[sources]] block")
