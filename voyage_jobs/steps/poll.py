@@ -23,6 +23,8 @@ from voyage_jobs.steps.reconcile import LIST, cancel_duplicates, is_ours, list_j
 from voyage_jobs.steps.validation import refuse
 from voyage_jobs.vendors.remote import ENDS, STOPPED, Phase, RemoteBatch
 
+# A job's first look; each further one comes when the job is twice as old, until `polling.interval_s` is reached.
+FIRST_LOOK_S = 5.0
 # Up to this many jobs are asked about one by one: a list may be pages long.
 FEW = 2
 # Past the window nothing runs at the vendor. A job with a word that nobody knows and with results is over by then.
@@ -312,8 +314,14 @@ def _goes_on(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
 
 
 def next_look_s(context: Context, batch: BatchRow, now: int) -> float:
-    """Seconds until the next look: a tenth of the job's age with jitter, between the configured bounds."""
+    """Seconds until the next look: 5, 10, 20, 40, then a tenth of the job's age between the bounds.
+
+    A job that seems to be younger than nothing (the clock was set back) is looked at every `polling.interval_s`.
+    """
     polling = context.settings.polling
-    age_s = max(0, now - (batch.submitted_at or now)) / US
+    age_s = (now - (batch.submitted_at or now)) / US
+    early_s = FIRST_LOOK_S + age_s
+    if age_s >= 0 and early_s < polling.interval_s:
+        return early_s
     wished_s = jittered(context.clock, max(polling.interval_s, age_s / 10), 0.1)
     return max(polling.interval_s, min(polling.max_interval_s, wished_s))
