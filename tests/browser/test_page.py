@@ -114,7 +114,7 @@ def test_bytes_that_are_no_text_and_marks_of_direction_are_seen(page, browser):
 def test_what_is_not_there_is_told_with_a_hint(page, browser):
     ask(browser, "lookup-form", "ref", "nope")
     browser.wait("document.querySelector('#story .bad')")
-    assert "Nothing here is called nope" in text(browser, "#story")
+    assert "No document, chunk, batch or key named nope" in text(browser, "#story")
 
 
 # --- what it shows ---

@@ -59,7 +59,10 @@ def run(tmp_path, monkeypatch):
 
 
 def test_a_word_that_means_nothing(run):
-    assert "Nothing here is called nosuch.md" in run("expedite", "nosuch.md", "--yes", code=2).stderr
+    assert (
+        "No document, chunk, batch or key named nosuch.md"
+        in run("expedite", "nosuch.md", "--yes", code=2).stderr
+    )
 
 
 def test_a_batch_is_no_document(run):

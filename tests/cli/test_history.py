@@ -22,7 +22,7 @@ def flat(shown):
 def test_what_means_nothing_ends_with_usage(run):
     run.world.run(2, quiet=False)
     result = run("history", "nope", code=2)
-    assert "Nothing here is called nope" in result.stderr
+    assert "No document, chunk, batch or key named nope" in result.stderr
     assert result.stdout == ""
     assert '"code": "config"' in run("history", "nope", "--json", code=2).stderr
 

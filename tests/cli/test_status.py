@@ -58,7 +58,8 @@ def test_when_all_is_done_the_headline_says_so(run):
     run.world.run()
     shown = run.text("status")
     assert (
-        shown.splitlines()[0] == "healthy as of 2 m ago: 3 chunks published, nothing waits, nobody at work."
+        shown.splitlines()[0]
+        == "up to date (checked 2 m ago): 3 chunks published, nothing waits; not running."
     )
     assert "docs" in shown
     assert "paid for" in shown
@@ -76,7 +77,7 @@ def test_while_a_batch_is_under_way_it_shows_progress_and_the_time_left(run):
     assert "(run)" in shown
     assert "3 at Voyage" in shown
     assert re.search(r"batch-\S+ +\w+ +3 +\S+ +11 h", shown), shown
-    assert run.text("status").startswith("resting:")
+    assert run.text("status").startswith("idle:")
 
 
 def test_check_tells_refusals_from_persons_from_remaining_work(tmp_path, monkeypatch):
@@ -117,7 +118,7 @@ def test_the_last_errors_and_what_is_held_up_have_a_line_each(tmp_path, monkeypa
     assert re.search(
         r"^Held up\n  batch \w{10} \w+ for 2 h: step submit waits \(unreachable\)", shown, re.MULTILINE
     )
-    assert "Done    not known when: it is held up (unreachable)." in shown
+    assert "Done    ETA unknown: it is held up (unreachable)." in shown
     assert "Ever    0 texts sent in 0 batches" in shown
     assert run.json("status")["sources"][0]["oldest_unpublished"] == "sub/a.md"
 

@@ -390,7 +390,7 @@ def test_a_terminal_sees_each_step_and_the_jobs(world, monkeypatch):
         watch = lambda rest: (display.waiting(rest, now_us(world.clock)), display._bars.refresh())  # noqa: E731
         Sync(context, signals, watch=watch).run()
     shown = terminal.getvalue()
-    assert "jobs: 0 of 1 over, 12 h left" in shown
+    assert "batches: 0 of 1 finished (deadline in 12 h)" in shown
     assert "of 3" in shown
     assert max(map(len, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).splitlines())) <= 80
 

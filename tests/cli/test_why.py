@@ -52,7 +52,7 @@ def test_what_means_nothing_ends_with_usage(run):
     assert "no state yet" in run("why", "nope", code=1).stderr
     run.world.run(3, quiet=False)
     for command in ("why", "history"):
-        assert "Nothing here is called nope" in run(command, "nope", code=2).stderr
+        assert "No document, chunk, batch or key named nope" in run(command, "nope", code=2).stderr
         assert '"code": "config"' in run(command, "nope", "--json", code=2).stderr
         assert run(command, "nope", "--source", "other", code=2).stdout == ""
     assert "Missing argument" in run("why", code=2).stderr

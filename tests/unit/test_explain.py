@@ -39,7 +39,7 @@ def test_without_a_state_it_says_so(told):
 def test_a_word_that_means_nothing_names_what_it_could_have_been(world, told):
     world.write("sub/a.md", "a")
     world.run(3, quiet=False)
-    with pytest.raises(ConfigError, match=r"Nothing here is called other\.md") as caught:
+    with pytest.raises(ConfigError, match=r"No document, chunk, batch or key named other\.md") as caught:
         told("other.md")
     assert "chunk_id" in caught.value.hint
     with pytest.raises(ConfigError, match=r"called a\.md") as caught:

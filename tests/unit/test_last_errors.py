@@ -410,7 +410,7 @@ def test_the_headline_is_the_worst_fact(running, facts):
     assert said()[0] == "working"
     assert said(holder=None) == (
         "waiting",
-        "resting: 0 chunks published, 1 on their way, and no process is running.",
+        "idle: 0 chunks published, 1 on their way, and no process is running.",
     )
     shut = Circuit("vendor", facts.now + HOUR, 1, 0, "unreachable", "The line is cut.", None)
     assert said(circuits={"vendor": shut}) == (
@@ -418,7 +418,7 @@ def test_the_headline_is_the_worst_fact(running, facts):
         "held up: 0 chunks published, 1 on their way. Calls to Voyage wait: The line is cut.",
     )
     assert said(table_exists=None)[0] == "problem"
-    assert said(open=[], tallies={}, holder=None)[1].startswith("healthy as of")
+    assert said(open=[], tallies={}, holder=None)[1].startswith("up to date (checked")
     assert said(open=[], tallies={})[1] == "healthy: 0 chunks published, nothing is waiting."
     failed = LastError("publish", last_errors.FATAL, "It fell.", None, 1, 0, 0, None)
     assert "ended by an error in step publish" in said(holder=None, last_errors=[failed])[1]

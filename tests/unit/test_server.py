@@ -99,7 +99,10 @@ def test_an_error_inside_is_an_answer_and_a_line_in_the_log(world, monkeypatch):
 
 def test_questions_that_make_no_sense_are_told(full):
     with Served(full) as ask:
-        assert "Nothing here is called" in ask.json("/api/history?ref=nope", 400)["error"]["message"]
+        assert (
+            "No document, chunk, batch or key named"
+            in ask.json("/api/history?ref=nope", 400)["error"]["message"]
+        )
         for path in (
             "/api/history",
             "/api/search",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from voyage_jobs.state.backlog import Remaining
 
 _MOST_BARS = 5
-_JOBS = "jobs"
+_JOBS = "batches"
 
 
 class Display:
@@ -62,10 +62,10 @@ class Display:
         self._seen.update(batch.id for batch in rest.open_batches)
         over = len(self._seen) - len(rest.open_batches)
         left_s = deadline_s(rest.open_batches, now)
-        left = "" if left_s is None else f", {duration(left_s)} left"
+        left = "" if left_s is None else f" (deadline in {duration(left_s)})"
         lines = sum(batch.remote_total or batch.inputs for batch in rest.open_batches)
         done = sum((batch.remote_completed or 0) + (batch.remote_failed or 0) for batch in rest.open_batches)
-        text = f"{_JOBS}: {over} of {len(self._seen)} over{left}"
+        text = f"{_JOBS}: {over} of {len(self._seen)} finished{left}"
         stopped = max((each.until_at for each in rest.circuits.values()), default=0)
         if stopped > now:
             text += f"; calls resume in {duration((stopped - now) / US)}"

@@ -206,7 +206,10 @@ def _tell(report: dict[str, Any], as_json: bool) -> None:
         ("sent", f"{counted(report['embeddings_sent'], 'embedding')} in {counted(batches['sent'], 'batch')}"),
         ("collected", f"{counted(batches['collected'], 'batch')}"),
         ("paid", f"{number(tokens['settled'])} tokens, {usd(cost['settled'])}"),
-        ("reused", f"{number(tokens['saved'])} tokens, {usd(cost['saved'])} not paid again"),
+        (
+            "reused",
+            f"{number(tokens['saved'])} tokens, {usd(cost['saved'])} saved: repeated texts are sent once",
+        ),
         ("table", f"{report['table']['name']} in {printable(report['table']['uri'])}"),
     ]
     head = _HEADS[report["result"]]
@@ -223,7 +226,7 @@ def _tell(report: dict[str, Any], as_json: bool) -> None:
 _HEADS = {
     "done": "Done after {}.",
     "unfinished": "Work remains, after {}.",
-    "refused": "The vendor refuses, after {}.",
+    "refused": "Voyage refuses the key or the account ({}).",
     "person": "Needs your decision. Everything else is done ({}).",
     "stopped": "Stopped after {}; nothing is lost.",
 }

@@ -174,7 +174,7 @@ def _expected(report: Report) -> str:
         return ""
     if eta["likely_at"] is None:
         why = _UNKNOWN.get(eta["unknown_because"], f"it is held up ({eta['unknown_because']})")
-        return f"Done    not known when: {why}."
+        return f"Done    ETA unknown: {why}."
     likely, late = (_in(eta[key], report["as_of"]) for key in ("likely_at", "late_at"))
     if not moving and not eta["jobs_known"]:
         return "Done    at once."
@@ -201,7 +201,7 @@ def _ever(ever: Report) -> str:
     return (
         f"Ever    {counted(ever['inputs_sent'], 'text')} sent in {counted(ever['batches_sent'], 'batch')},"
         f" {counted(ever['chunks_published'], 'chunk')} published,\n        {counted(ever['starts'], 'start')},"
-        f" {counted(ever['deaths'], 'death')}, {counted(ever['errors'], 'error')}."
+        f" {counted(ever['deaths'], 'crash')}, {counted(ever['errors'], 'error')}."
     )
 
 

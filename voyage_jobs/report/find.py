@@ -173,9 +173,9 @@ def _unknown(connection: View, settings: Settings, word: str, source: str | None
     named = story.named(connection, names.from_argument(word).rpartition("/")[2], _SHOWN)
     if named:
         near = ", ".join(f"{s}:{names.display(p)}" for s, p in named)
-        return ConfigError(f"Nothing here is called {shown}.", hint=f"Did you mean {near}?")
+        return ConfigError(f"No document, chunk, batch or key named {shown}.", hint=f"Did you mean {near}?")
     return ConfigError(
-        f"Nothing here is called {shown}.",
+        f"No document, chunk, batch or key named {shown}.",
         hint="It may be a document's path, a chunk_id, a batch's ref,"
         f" {vendor_of(settings).title}'s id of a job, or an embedding key.",
     )

@@ -44,7 +44,7 @@ def headline(facts: Facts, found: Sequence[Blocker]) -> Headline:
     if moving or facts.open:
         on_the_way = f"{served}, {moving:,} on their way"
         if facts.holder is None:
-            return "waiting", f"resting: {on_the_way}, and no process is running."
+            return "waiting", f"idle: {on_the_way}, and no process is running."
         held_up = [each for each in found if each.circuit and not each.is_tried(facts.now)]
         if held_up:
             return "waiting", f"held up: {on_the_way}. {held_up[0].message}"
@@ -53,7 +53,7 @@ def headline(facts: Facts, found: Sequence[Blocker]) -> Headline:
         return "waiting", f"unfinished: {served}, and a source has not been scanned whole."
     if facts.holder is None and (scanned := _oldest_scan(facts)) is not None:
         ago = about(max(0, facts.now - scanned) / 1_000_000)
-        return "good", f"healthy as of {ago} ago: {served}, nothing waits, nobody at work."
+        return "good", f"up to date (checked {ago} ago): {served}, nothing waits; not running."
     return "good", f"healthy: {served}, nothing is waiting."
 
 

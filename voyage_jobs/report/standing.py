@@ -156,7 +156,7 @@ def since_then(view: Standing) -> Wait | None:
     except OSError:
         frozen = view.source is not None and view.source.frozen_reason is not None
         if frozen and view.source is not None:
-            said = f"Its file is not to be seen, and the source is frozen: {view.source.frozen_reason}."
+            said = f"Its file is missing, and the source is frozen: {view.source.frozen_reason}."
             return Wait(
                 "frozen", said, None, f"Bring it back, or `voyage-jobs confirm-deletes {view.row.source}`."
             )

@@ -162,7 +162,7 @@ function meter({ key, source, unit, limit, used, anew_at }, asOf) {
       { class: "bar", role: "meter", "aria-label": name, "aria-valuemin": "0", "aria-valuemax": limit, "aria-valuenow": Math.min(used, limit), "aria-valuetext": `${told}, ${share}` },
       el("span", { vars: { part } }),
     ),
-    el("div", { class: "line" }, el("span", { class: "muted" }, anew_at ? `begins anew ${ago(anew_at, asOf)}` : "for one run")),
+    el("div", { class: "line" }, el("span", { class: "muted" }, anew_at ? `resets ${ago(anew_at, asOf)}` : "for one run")),
   );
 }
 
