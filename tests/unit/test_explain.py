@@ -42,7 +42,7 @@ def test_a_word_that_means_nothing_names_what_it_could_have_been(world, told):
     with pytest.raises(ConfigError, match=r"No document, chunk, batch or key named other\.md") as caught:
         told("other.md")
     assert "chunk_id" in caught.value.hint
-    with pytest.raises(ConfigError, match=r"called a\.md") as caught:
+    with pytest.raises(ConfigError, match=r"named a\.md") as caught:
         told("a.md")
     assert "Did you mean docs:sub/a.md?" in caught.value.hint
     with pytest.raises(ConfigError, match="no source 'nope'"):

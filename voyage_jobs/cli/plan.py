@@ -67,7 +67,7 @@ def _show(plan: dict[str, Any], out: Path | None) -> None:
     exact = plan["tokens_counted_by"] != ESTIMATE
     click.echo(
         f"\n{counted(plan['chunks'], 'chunk')} in new and changed documents;"
-        f" {output.number(plan['reused_chunks'])} repeat a text already counted or embedded."
+        f" {output.number(plan['reused_chunks'])} repeat a known text."
     )
     click.echo(
         f"{'to send':<16}{counted(sent['to_send'], 'embedding')}, {tokens_told(tokens['to_send'], exact)}"

@@ -32,7 +32,8 @@ def example_text() -> str:
 def short_example() -> str:
     """The head of the example, and of its keys those that most projects decide, each with its explanation."""
     head, _, rest = example_text().partition("\n\n")
-    kept, said, section = [head, ""], [], ""
+    kept, section = [head, ""], ""
+    said: list[str] = []
     for line in rest.splitlines():
         key = _KEY.match(line)
         if line.startswith("["):
