@@ -200,3 +200,54 @@ def test_what_makes_no_sense_is_one_sentence(run, options, said):
 def test_without_a_table_it_says_what_fills_it(tmp_path, monkeypatch):
     run = Looking(tmp_path, monkeypatch)
     assert "There is no table 'chunks'" in run("eval", written(run), code=2).stderr
+
+
+# --- comparing ---
+
+
+def test_modes_side_by_side_are_compared_with_the_first(run):
+    told = run.json("eval", written(run), "--run", "words", "--run", "vector", "--run", "hybrid")
+    pairs = [(each["run"], each["baseline"], each["questions"]) for each in told["comparisons"]]
+    assert pairs == [("vector", "words", 3), ("hybrid", "words", 3)]
+    shown = run.text("eval", written(run), "--run", "words", "--run", "hybrid")
+    assert "hybrid against words, 3 questions:" in shown
+    assert "95 % interval" in shown
+
+
+def worse(run):
+    """The answers lose their words, and what was no answer gets them."""
+    run.world.write(
+        "soup.md", "# Soup\n\n## Onion\n\nBoil leeks and potatoes.\n\n## Leek\n\nSomething with leeks."
+    )
+    run.world.run()
+
+
+def test_a_change_that_makes_answers_worse_is_noticed(run):
+    base = run.world.root / "base.trec"
+    path = written(run)
+    run("eval", path, "--run", "words", "--save", base)
+    assert base.read_text().splitlines()[0].split()[5] == "words"
+    against = ("eval", path, "--run", "words", "--against", base)
+    run(*against, "--max-drop", "mrr@10=0.01")
+    worse(run)
+    result = run(*against, "--max-drop", "mrr@10=0.01", "--save", base, code=1)
+    assert "words lost 0.1667 of mrr@10 against words, more than 0.01" in " ".join(result.stderr.split())
+    assert "Boil leeks and potatoes." in result.stdout
+    assert "1. -> 2." in result.stdout
+    told = run.json(*against, "--max-drop", "mrr@10=0.01", code=1)
+    assert told["comparisons"][0]["metrics"]["mrr@10"]["worse"] == 1, "what failed was not kept"
+    run(*against, "--max-drop", "mrr@10=0.9", "--save", base)
+    run(*against, "--max-drop", "mrr@10=0.01")
+
+
+def test_a_drop_needs_something_to_compare_with(run):
+    assert (
+        "--against FILE, or a second --run"
+        in run("eval", written(run), "--max-drop", "mrr=0.1", code=2).stderr
+    )
+    other = run.world.root / "other.trec"
+    other.write_text("unknown Q0 a.md 1 1 bm25\n")
+    assert (
+        "none of the questions"
+        in run("eval", written(run), "--run", "words", "--against", other, code=2).stderr
+    )

@@ -68,6 +68,26 @@ class _Bound(click.ParamType[Bound]):
     "--fail-under", "fail_under", type=_Bound(), multiple=True, metavar="METRIC=VALUE",
     help="End with 1 if a run is worse; repeatable.",
 )  # fmt: skip
+@click.option(
+    "--save",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Keep what was found, in the format of TREC, unless a bound fails.",
+)
+@click.option(
+    "--against",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Compare with runs that were saved; else with the first --run.",
+)
+@click.option(
+    "--max-drop",
+    "max_drop",
+    type=_Bound(),
+    multiple=True,
+    metavar="METRIC=VALUE",
+    help="End with 1 if a run loses more, and that is not chance; repeatable.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be embedded, and its price; send nothing.")
 @json_option
 @click.pass_context
@@ -81,6 +101,9 @@ def evaluate(
     by: str | None,
     depth: int,
     fail_under: tuple[Bound, ...],
+    save: Path | None,
+    against: Path | None,
+    max_drop: tuple[Bound, ...],
     dry_run: bool,
     as_json: bool,
 ) -> int:
@@ -92,22 +115,30 @@ def evaluate(
 
     \b
     Exit codes: 0  done
-                1  a run is worse than --fail-under allows
+                1  a run is worse than --fail-under or --max-drop allows
                 2  wrong use, unusable files, or over budget; nothing was sent
                 5  the vendor refuses the key or the account
     """
     from voyage_jobs.cli import eval_view
+    from voyage_jobs.evaluation import run_file
     from voyage_jobs.evaluation.collection import load
+    from voyage_jobs.evaluation.comparison import comparisons_of
     from voyage_jobs.evaluation.evaluate import Evaluation
-    from voyage_jobs.evaluation.report import Scored, report
+    from voyage_jobs.evaluation.report import report
     from voyage_jobs.evaluation.run import Asked
+    from voyage_jobs.evaluation.scored import Scored
 
-    wanted = _metrics([*metrics.split(","), *(bound.metric for bound in fail_under)])
+    wanted = _metrics([*metrics.split(","), *(bound.metric for bound in (*fail_under, *max_drop))])
     settings = settings_of(ctx)
     collection = load(queries, qrels, [source.name for source in settings.sources])
     if by == "document":
         collection = collection.of_documents()
     asked = list(dict.fromkeys(map(Asked.parse, runs)))
+    saved = None if against is None else run_file.read(against)
+    if max_drop and saved is None and len(asked) == 1:
+        raise click.UsageError(
+            "--max-drop needs something to compare with: --against FILE, or a second --run."
+        )
     evaluation = Evaluation(settings, SystemClock(), collection, asked, depth)
     bills, absent = evaluation.bills(), evaluation.missing()
     if not as_json:
@@ -120,12 +151,17 @@ def evaluate(
     with output.progress() as progress:
         found = evaluation.run(progress)
     scored = [Scored.of(run, collection, wanted) for run in found]
-    told = report(collection, absent, bills, scored, [(b.metric, b.value) for b in fail_under])
+    comparisons = comparisons_of(scored, saved, collection, wanted)
+    told = report(collection, absent, bills, scored, comparisons, fail_under, max_drop)
     if as_json:
         output.emit_json(told)
     else:
         eval_view.show(told)
-    return _FAILED if told["failed"] else 0
+    if told["failed"]:
+        return _FAILED
+    if save is not None:
+        run_file.save(save, found)
+    return 0
 
 
 def _metrics(names: list[str]) -> list[Any]:

@@ -45,6 +45,8 @@ def show(told: dict[str, Any]) -> None:
     for run in told["runs"]:
         for warning in run["warnings"]:
             click.echo(output.wrapped(f"Warning: {run['run']}: {warning}"), err=True)
+    for comparison in told["comparisons"]:
+        _show_comparison(comparison)
     _show_worst(told, told["runs"][0]["run"], metrics[0])
     for note in told["notes"]:
         click.echo()
@@ -55,6 +57,35 @@ def show(told: dict[str, Any]) -> None:
 
 def _cell(value: dict[str, float]) -> str:
     return f"{value['value']:.3f} {value['low']:.2f}-{value['high']:.2f}"
+
+
+def _show_comparison(found: dict[str, Any]) -> None:
+    unlike = f", {found['not_in_both']:,} left out that only one was asked" if found["not_in_both"] else ""
+    click.echo()
+    click.echo(
+        output.wrapped(
+            f"{found['run']} against {found['baseline']}, {counted(found['questions'], 'question')}{unlike}:"
+        )
+    )
+    columns = ["metric", "difference", "95 % interval", "p", "better", "same", "worse", ""]
+    rows = [[name, *_difference(each)] for name, each in found["metrics"].items()]
+    output.show(output.table(columns, rows, right=columns[1:-1]))
+    if found["changed"]:
+        click.echo("Changed most, with the place of the first answer before and after:")
+    for each in found["changed"]:
+        before, after = ("none" if place is None else f"{place}." for place in each["first_relevant"])
+        click.echo(output.hanging(f"  {each['difference']:+.3f}  {before:>5} -> {after:<5}  ", each["query"]))
+
+
+def _difference(each: dict[str, Any]) -> list[str]:
+    word = "" if not each["significant"] else "better" if each["difference"] > 0 else "worse"
+    return [
+        f"{each['difference']:+.4f}",
+        f"{each['low']:+.3f} to {each['high']:+.3f}",
+        f"{each['p']:.4f}",
+        *(f"{each[name]:,}" for name in ("better", "same", "worse")),
+        word,
+    ]
 
 
 def _show_worst(told: dict[str, Any], run: str, metric: str) -> None:

@@ -9,8 +9,7 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import Clock
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.evaluation.collection import Collection
-from voyage_jobs.evaluation.metrics import Metric, values
-from voyage_jobs.evaluation.places import Place, Target, grades, missing
+from voyage_jobs.evaluation.places import Place, Target, missing
 from voyage_jobs.evaluation.query_vectors import Bill, Progress, QueryVectors
 from voyage_jobs.evaluation.run import Asked, Run, ask
 from voyage_jobs.retrieval.retriever import Retriever
@@ -18,7 +17,6 @@ from voyage_jobs.table.view import View, view_of
 
 if TYPE_CHECKING:
     import httpx
-    import numpy as np
 
 
 class Evaluation:
@@ -87,15 +85,3 @@ class Evaluation:
             "took_s": round(self._clock.mono() - began, 3),
         }
         return Run(asked.name, rankings, facts, warnings)
-
-
-def scores(run: Run, collection: Collection, metrics: Sequence[Metric]) -> dict[str, np.ndarray]:
-    """The values of every question, in the order of the collection, by the name of the metric."""
-    judged = {question.id: question.grades for question in collection.questions}
-    found = {
-        question.id: grades(
-            run.rankings.get(question.id, ()), question.judged, by_section=collection.by_section
-        )
-        for question in collection.questions
-    }
-    return {metric.name: values(metric, found, judged) for metric in metrics}

@@ -2,59 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from voyage_jobs.evaluation.collection import Collection, Question
-from voyage_jobs.evaluation.evaluate import scores
-from voyage_jobs.evaluation.metrics import Metric
-from voyage_jobs.evaluation.places import Target, units
+from voyage_jobs.evaluation.collection import Collection
+from voyage_jobs.evaluation.comparison import dropped
+from voyage_jobs.evaluation.places import Target
 from voyage_jobs.evaluation.query_vectors import Bill
-from voyage_jobs.evaluation.run import Run
-from voyage_jobs.evaluation.significance import LEAST_QUERIES, interval
+from voyage_jobs.evaluation.scored import Scored, first_relevant, rounded
+from voyage_jobs.evaluation.significance import LEAST_QUERIES
 
-if TYPE_CHECKING:
-    import numpy as np
-
-_DIGITS = 6
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A run with its values: one for every question, in the order of the collection, by the name of a metric."""
-
-    run: Run
-    values: Mapping[str, np.ndarray]
-
-    @classmethod
-    def of(cls, run: Run, collection: Collection, metrics: Sequence[Metric]) -> Scored:
-        """A run over a collection."""
-        return cls(run, scores(run, collection, metrics))
-
-    def mean(self, metric: str) -> float:
-        """The mean over all questions."""
-        return float(self.values[metric].mean())
-
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        return {
-            "run": self.run.name,
-            **self.run.facts,
-            "metrics": {name: summary(values) for name, values in self.values.items()},
-            "warnings": list(self.run.warnings),
-        }
-
-
-def summary(values: np.ndarray) -> dict[str, float]:
-    """The mean of values, and its 95 % interval."""
-    low, high = interval(values)
-    return {"value": rounded(values.mean()), "low": rounded(low), "high": rounded(high)}
-
-
-def rounded(number: float) -> float:
-    """As it is printed."""
-    return round(float(number), _DIGITS)
+Bounds = Sequence[tuple[str, float]]
+"""Metrics, each with the value that it is held to."""
 
 
 def per_question(collection: Collection, scored: Sequence[Scored]) -> list[dict[str, Any]]:
@@ -75,12 +34,6 @@ def per_question(collection: Collection, scored: Sequence[Scored]) -> list[dict[
     ]
 
 
-def first_relevant(run: Run, question: Question, *, by_section: bool) -> int | None:
-    """The place (from 1) of the first answer; None if none was found."""
-    found = units(run.rankings.get(question.id, ()), question.judged, by_section=by_section)
-    return next((rank for rank, (_, grade) in enumerate(found, 1) if grade > 0), None)
-
-
 def too_few(collection: Collection) -> str | None:
     """A word where nothing can be concluded."""
     count = len(collection.questions)
@@ -97,21 +50,29 @@ def report(
     absent: Sequence[Target],
     bills: Sequence[Bill],
     scored: Sequence[Scored],
-    least: Sequence[tuple[str, float]] = (),
+    comparisons: Sequence[dict[str, Any]],
+    least: Bounds,
+    most_drop: Bounds,
 ) -> dict[str, Any]:
-    """All of it. `absent` are relevant places that the table lacks; `least` the values that every run must have."""
+    """All of it. `absent` are relevant places that the table lacks; `least` the values that every run must have, and
+    `most_drop` what it may lose against its baseline.
+    """
     notes = [note for note in (too_few(collection),) if note]
     return {
         "collection": collection_as_dict(collection, absent),
         "cost": [bill.as_dict() for bill in bills],
         "runs": [each.as_dict() for each in scored],
+        "comparisons": list(comparisons),
         "questions": per_question(collection, scored),
         "notes": notes,
-        "failed": [failure for each in scored for failure in _below(each, least)],
+        "failed": [
+            *(failure for each in scored for failure in _below(each, least)),
+            *(failure for each in comparisons for failure in _lost(each, most_drop)),
+        ],
     }
 
 
-def _below(scored: Scored, least: Sequence[tuple[str, float]]) -> Iterator[dict[str, Any]]:
+def _below(scored: Scored, least: Bounds) -> Iterator[dict[str, Any]]:
     for metric, value in least:
         mean = scored.mean(metric)
         if mean < value:
@@ -134,3 +95,10 @@ def collection_as_dict(collection: Collection, absent: Sequence[Target]) -> dict
         "left_out": list(collection.left_out),
         "not_in_table": [each.told for each in absent],
     }
+
+
+def _lost(comparison: dict[str, Any], most_drop: Bounds) -> Iterator[dict[str, Any]]:
+    for metric, most in most_drop:
+        failure = dropped(comparison, metric, most)
+        if failure is not None:
+            yield failure
