@@ -51,7 +51,7 @@ class Log:
 
 
 class Post:
-    """A courier that delivers at once, to nobody: `sent` holds (sink, message); `refuse(sink)` may give an error."""
+    """A delivery that delivers at once, to nobody: `sent` holds (sink, message); `refuse(sink)` may give an error."""
 
     def __init__(self, refuse: Callable[[str], str | None] = lambda _sink: None) -> None:
         self.sent: list[tuple[str, Any]] = []

@@ -136,12 +136,12 @@ def at_rest(state: sqlite3.Connection) -> None:
 
 
 def history_is_legal(state: sqlite3.Connection) -> None:
-    """Every row came to its state by legal moves, all on record, none by an instance that was overtaken."""
+    """Every row came to its state by legal moves, all on record, none by an instance that was superseded."""
     last: dict[tuple[str, int], Any] = {}
     newest = 0
     sql = "SELECT kind, subject, origin, target, epoch FROM transitions ORDER BY id"
     for kind, subject, origin, target, epoch in state.execute(sql):
-        assert epoch >= newest, f"an overtaken instance moved {kind} {subject} to {target}"
+        assert epoch >= newest, f"a superseded instance moved {kind} {subject} to {target}"
         newest = epoch
         if kind == "embedding":
             continue

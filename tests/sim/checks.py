@@ -412,14 +412,14 @@ class Checker:
                 self._broken(f"{name} was paid {times} times")
 
     def _check_history(self, connection: Connection) -> None:
-        """Every row came to its state by legal moves, all on record, none by an instance that was overtaken."""
+        """Every row came to its state by legal moves, all on record, none by an instance that was superseded."""
         last: dict[tuple[str, int], str] = {}
         newest = 0
         at_once = set(connection.exec_driver_sql("SELECT id FROM batches WHERE mode = 'sync'").scalars())
         sql = "SELECT kind, subject, origin, target, epoch FROM transitions ORDER BY id"
         for kind, subject, origin, target, epoch in connection.exec_driver_sql(sql):
             if epoch < newest:
-                self._broken(f"an overtaken instance moved {kind} {subject} to {target}")
+                self._broken(f"a superseded instance moved {kind} {subject} to {target}")
             newest = epoch
             if kind == "embedding":
                 continue

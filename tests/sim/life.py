@@ -488,7 +488,7 @@ class Life:
             after = watching.execute("PRAGMA data_version").fetchone()
         self._leave(old)
         if before != after:
-            raise Violation("an instance that was overtaken went on writing")
+            raise Violation("an instance that was superseded went on writing")
 
     # --- the worker ---
 

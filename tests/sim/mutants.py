@@ -90,7 +90,7 @@ def _lost_is_never_sent() -> AbstractContextManager[Any]:
 
 
 def _any_version() -> AbstractContextManager[Any]:
-    """Publish versions that were overtaken, too."""
+    """Publish versions that were superseded, too."""
     state = r"(\w+)\.state = 'ready'(?: AND \1\.state IN \([^)]*\))?"
     anything, changed = re.subn(
         state, r"\1.state IN ('ready', 'retired', 'superseded')", str(publications._READY)
@@ -155,7 +155,7 @@ def _no_fsync() -> AbstractContextManager[Any]:
 
 
 def _no_epoch() -> AbstractContextManager[Any]:
-    """Let an instance that was overtaken go on writing."""
+    """Let an instance that was superseded go on writing."""
 
     @contextlib.contextmanager
     def write(store: Store) -> Iterator[Tx]:

@@ -144,7 +144,7 @@ def test_it_keeps_the_table_in_step_and_stops_when_asked(world):
 def test_a_request_ends_its_wait(world):
     def ask(run):
         world.leave("pause")
-        assert run.signals.wake.wait(20), "the doorbell did not ring"
+        assert run.signals.wake.wait(20), "the request poller did not wake it"
 
     Run(world, {3: ask, 4: nothing})
     (done,) = world.log.named("request.done")

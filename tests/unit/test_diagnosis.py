@@ -30,7 +30,7 @@ from voyage_jobs.state.rebuild import Build, Progress
 from voyage_jobs.state.scan_notes import ScanNotes
 from voyage_jobs.state.setback import SetBack
 from voyage_jobs.state.sources import NOT_CONFIGURED
-from voyage_jobs.state.stats import SourceTally, Waiting
+from voyage_jobs.state.stats import SourceStats, Waiting
 from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.vendors import registry
 
@@ -100,7 +100,7 @@ def situations(facts):
     yield {"run": run, "waiting": waiting}
     yield {"sources": [replace(docs, frozen_reason="its root is gone"), other]}
     yield {"sources": []}
-    yield {"tallies": {docs.id: SourceTally(skipped={"unreadable": 3})}, "failed": 2, "cancelled": 1}
+    yield {"source_stats": {docs.id: SourceStats(skipped={"unreadable": 3})}, "failed": 2, "cancelled": 1}
     yield {"scan_notes": {docs.id: ScanNotes(1, ("locked",), 2)}}
     for code in ("watch_limit", "watch_failed", "watch_silent"):
         yield {"watching": {docs.name: {"code": code, "message": "odd"}}}
@@ -110,7 +110,7 @@ def situations(facts):
     yield {"table_exists": None}
     yield {
         "table_exists": False,
-        "tallies": {docs.id: SourceTally(chunks={**SourceTally().chunks, "published": 1})},
+        "source_stats": {docs.id: SourceStats(chunks={**SourceStats().chunks, "published": 1})},
     }
     yield {"older_format": "1", "table_exists": True}
     yield {"untold": [Untold("webhook", 1, 0, "No.")]}

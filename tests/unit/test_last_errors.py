@@ -379,7 +379,7 @@ def test_the_outlook_is_unknown_for_a_reason_and_else_a_time(running, facts):
         said(circuits={"vendor": Circuit("vendor", 0, 1, 0, "auth", "no", None)})["unknown_because"] == "auth"
     )
     assert said(open=[replace(facts.open[0], state=Batch.PARKED)])["unknown_because"] == "parked"
-    assert said(open=[], tallies={})["unknown_because"] == "nothing_waits"
+    assert said(open=[], source_stats={})["unknown_because"] == "nothing_waits"
     more = said(took=[1e6], waiting=Waiting(10**9, 1, facts.now, 1))
     assert more["likely_at"] > said(took=[1e6])["likely_at"]
 
@@ -418,7 +418,7 @@ def test_the_headline_is_the_worst_fact(running, facts):
         "held up: 0 chunks published, 1 on their way. Calls to Voyage wait: The line is cut.",
     )
     assert said(table_exists=None)[0] == "problem"
-    assert said(open=[], tallies={}, holder=None)[1].startswith("up to date (checked")
-    assert said(open=[], tallies={})[1] == "healthy: 0 chunks published, nothing is waiting."
+    assert said(open=[], source_stats={}, holder=None)[1].startswith("up to date (checked")
+    assert said(open=[], source_stats={})[1] == "healthy: 0 chunks published, nothing is waiting."
     failed = LastError("publish", last_errors.FATAL, "It fell.", None, 1, 0, 0, None)
     assert "ended by an error in step publish" in said(holder=None, last_errors=[failed])[1]

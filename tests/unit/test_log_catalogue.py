@@ -147,7 +147,7 @@ def test_the_same_trouble_is_told_once_and_then_counted(stream):
         for failures in range(1, 11):
             last_error(log, failures)
             clock.advance(40)
-            logs.tell_repeats()
+            logs.log_repeats()
 
     told = logged(stream, log, repeat_s=300)
     assert [(line["failures"], line.get("held_back")) for line in told] == [(1, None), (8, 7), (9, None)]
@@ -157,9 +157,9 @@ def test_what_was_held_back_is_told_at_the_end(stream):
     def log(log, clock):
         for failures in range(1, 5):
             last_error(log, failures)
-        logs.tell_repeats()
-        logs.tell_repeats(all_of_them=True)
-        logs.tell_repeats(all_of_them=True)
+        logs.log_repeats()
+        logs.log_repeats(all_of_them=True)
+        logs.log_repeats(all_of_them=True)
 
     told = logged(stream, log, repeat_s=300)
     assert [(line["failures"], line.get("held_back")) for line in told] == [(1, None), (4, 3)]
@@ -207,7 +207,7 @@ def test_of_one_kind_no_more_than_so_many_are_told(stream):
         for number in range(MOST_OF_A_KIND + 50):
             log.warning("folder.unreadable", source="docs", path=f"f{number}", error="no")
         clock.advance(301)
-        logs.tell_repeats()
+        logs.log_repeats()
 
     told = logged(stream, log, repeat_s=300)
     assert len(told) == MOST_OF_A_KIND + 1
@@ -221,7 +221,7 @@ def test_what_is_remembered_is_bounded(stream):
         log.info("scan.finished", source="docs", unchanged=4_999)
 
     assert len(logged(stream, log, repeat_s=300)) == 5_000
-    assert len(logs._held_back.repeats._told) <= 1_000
+    assert len(logs._held_back.repeats._entries) <= 1_000
 
 
 def test_without_an_interval_every_line_is_told(stream):

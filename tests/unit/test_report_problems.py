@@ -12,7 +12,7 @@ from voyage_jobs.diagnosis.blocker import Mover, shown
 from voyage_jobs.diagnosis.causes import blockers
 from voyage_jobs.diagnosis.snapshot import gather
 from voyage_jobs.state.circuits import Circuit
-from voyage_jobs.state.stats import SourceTally, Waiting
+from voyage_jobs.state.stats import SourceStats, Waiting
 
 HOUR = 3600 * US
 
@@ -123,8 +123,8 @@ def test_a_refused_batch_and_second_jobs_are_notes(world, facts):
 
 def test_files_that_cannot_be_read_are_a_problem_and_other_skips_are_not(world, facts):
     row = facts.sources[0].id
-    skipped = SourceTally(skipped={"unreadable": 3, "binary": 9})
-    problem = one(world, facts, tallies={row: skipped})
+    skipped = SourceStats(skipped={"unreadable": 3, "binary": 9})
+    problem = one(world, facts, source_stats={row: skipped})
     assert (problem.code, "3 files" in problem.message) == ("unreadable", True)
 
 

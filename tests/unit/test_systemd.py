@@ -62,7 +62,7 @@ class Log:
 
 
 class Speaker:
-    """A herald whose thread is not started: the test ticks."""
+    """A notifier whose thread is not started: the test ticks."""
 
     def __init__(self, ear, clock, watchdog_s=30.0):
         self.pace, self.log, self.stopping = Pace(clock), Log(), threading.Event()
@@ -81,7 +81,7 @@ def test_without_the_variable_nobody_is_told(clock):
     assert not manager.tell("READY=1")
     with SystemdNotifier(manager, clock, Pace(clock), Log(), threading.Event()) as notifier:
         notifier.ready()
-        assert not any(thread.name == "herald" for thread in threading.enumerate())
+        assert not any(thread.name == "systemd-notifier" for thread in threading.enumerate())
 
 
 def test_the_variables_are_taken_out_of_the_environment(ear):
@@ -236,7 +236,7 @@ def run(world, ear, *, waits=40, at=None):
                 (at or {}).get(len(seen), lambda _: None)(signals)
                 if len(seen) >= waits:
                     signals.stop()
-            elif wake is not None:  # the herald's thread: the test has no use for it
+            elif wake is not None:  # the notifier's thread: the test has no use for it
                 wake.wait()
                 return True
             return own(clock, seconds, wake)

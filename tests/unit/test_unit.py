@@ -111,7 +111,7 @@ def test_restarts_are_told_as_the_program_ends():
     assert values(text, "Restart") == ["on-failure"]
     assert values(text, "Type") == ["notify"]
     (watchdog_s,) = values(text, "WatchdogSec")
-    assert int(watchdog_s) >= 15, "the herald ticks every 5 s"
+    assert int(watchdog_s) >= 15, "the notifier ticks every 5 s"
 
 
 def test_an_old_systemd_gets_a_delay_it_knows():

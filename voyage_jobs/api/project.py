@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from voyage_jobs.api.items import Items
     from voyage_jobs.retrieval.retriever import Retriever
-    from voyage_jobs.state.backlog import Remaining
+    from voyage_jobs.state.backlog import Backlog
 
 AnyPath = str | os.PathLike[str]
 ApiKey = Callable[[], str]
@@ -199,7 +199,7 @@ class Project:
             max_tokens=max_tokens,
             timeout_s=timeout_s,
             progress=progress or no_progress,
-            watch=None if progress is None else lambda rest: _tell_wait(rest, progress),
+            watch=None if progress is None else lambda rest: _report_wait(rest, progress),
             transport=self._transport,
         )
         return mapping.sync_result(outcome, settings)
@@ -306,7 +306,7 @@ class Project:
         return mapping.cost(cost(self._now, self._clock, by, began))
 
 
-def _tell_wait(rest: Remaining, progress: results.Progress) -> None:
+def _report_wait(rest: Backlog, progress: results.Progress) -> None:
     """Nothing to do but to wait for jobs."""
     if rest.open_batches:
         done = sum((batch.remote_completed or 0) + (batch.remote_failed or 0) for batch in rest.open_batches)

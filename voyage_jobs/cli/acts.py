@@ -97,16 +97,16 @@ def _ask_first(ctx: click.Context, arguments: dict[str, object]) -> None:
 
     with open_state(settings_of(ctx)).read() as connection:
         found = affected(connection, arguments)
-    told = f"Cancel {counted(found.unanswered, 'text')}"
+    said = f"Cancel {counted(found.unanswered, 'text')}"
     if found.waiting:
-        told += (
+        said += (
             f" in {counted(found.batches, 'batch')} and {counted(found.waiting, 'text')} that wait to be sent"
         )
     elif "source" in arguments:
-        told += f" in {counted(found.batches, 'batch')}"
+        said += f" in {counted(found.batches, 'batch')}"
     if found.answered:
-        told += f" ({number(found.answered)} are answered already: kept and paid)"
-    click.confirm(f"{told}?", abort=True)
+        said += f" ({number(found.answered)} are answered already: kept and paid)"
+    click.confirm(f"{said}?", abort=True)
 
 
 @click.command("confirm-deletes")
@@ -174,7 +174,7 @@ def carry_out(
     ctx: click.Context,
     command: str,
     arguments: dict[str, object],
-    told: Callable[[dict[str, Any]], str],
+    describe: Callable[[dict[str, Any]], str],
     as_json: bool,
 ) -> int:
     """Have an act carried out, here or by the process at work, and tell what came of it (`told` puts it in words)."""
@@ -194,7 +194,7 @@ def carry_out(
         click.echo("The process at work has taken note and will do it when its present step is over.")
     else:
         click.echo(
-            printable(told(reply.answer)) + (_SYNC if reply.here and _left_to_do(reply.answer) else "")
+            printable(describe(reply.answer)) + (_SYNC if reply.here and _left_to_do(reply.answer) else "")
         )
     return ExitCode.DONE if done else ExitCode.UNFINISHED
 
@@ -244,26 +244,26 @@ def _cancelled(answer: dict[str, Any]) -> str:
 
 def _source_cancelled(answer: dict[str, Any]) -> str:
     stopped, under_way, texts = len(answer["refs"]), len(answer["under_way"]), answer["texts"]
-    told = (
+    said = (
         f"Source {answer['source']}: {counted(stopped, 'batch')} cancelled, up to {counted(texts, 'text')}"
         if stopped
         else "Nothing was under way"
     )
     if under_way:
         when = "in up to ten minutes" if answer.get("told_vendor") else "with the next look at them"
-        told += f", {under_way} of them at the vendor {when}; what is answered until then is kept"
+        said += f", {under_way} of them at the vendor {when}; what is answered until then is kept"
     waited = "text that waited is" if answer["waiting"] == 1 else "texts that waited are"
-    return f"{told}. {number(answer['waiting'])} {waited} not sent until `voyage-jobs retry`."
+    return f"{said}. {number(answer['waiting'])} {waited} not sent until `voyage-jobs retry`."
 
 
 def _recovered(answer: dict[str, Any]) -> str:
-    told = (
+    said = (
         f"Held: {counted(answer['embeddings'], 'paid embedding')} in {counted(answer['packs'], 'segment')}. "
     )
     if answer["vendor"]:
-        return told + f"Jobs at the vendor could not be looked for: {answer['vendor']}"
+        return said + f"Jobs at the vendor could not be looked for: {answer['vendor']}"
     left = f" Not ours to take: {counted(len(answer['jobs_left']), 'other')}." if answer["jobs_left"] else ""
-    return told + f"Taken on: {counted(len(answer['jobs']), 'job')} at the vendor.{left}"
+    return said + f"Taken on: {counted(len(answer['jobs']), 'job')} at the vendor.{left}"
 
 
 def _confirmed(answer: dict[str, Any]) -> str:

@@ -89,7 +89,7 @@ def cost(
     settings, clock = settings_of(ctx), SystemClock()
     if recompute:
         found = report.recompute(settings, clock)
-        output.emit_json(found) if as_json else _tell_recomputed(found)
+        output.emit_json(found) if as_json else _show_recomputed(found)
         return ExitCode.DONE if found["equal"] else ExitCode.UNFINISHED
     found = report.cost(settings, clock, by, 0 if since is None else int(since.timestamp() * US))
     if as_json:
@@ -156,7 +156,7 @@ def _bar(value: float | None, most: float) -> str:
     return "" if not value or not most else "█" * max(1, round(_BAR_WIDTH * value / most))
 
 
-def _tell_recomputed(found: dict[str, Any]) -> None:
+def _show_recomputed(found: dict[str, Any]) -> None:
     click.echo(
         f"{counted(found['batches'], 'batch')}: {output.number(found['booked_tokens'])} tokens booked,"
         f" {output.number(found['line_tokens'])} tokens in their lines."

@@ -58,7 +58,7 @@ def _and_its_log(call: Callable[[], object]) -> object:
     finally:
         logs = sys.modules.get("voyage_jobs.telemetry.logs")  # no log was begun otherwise
         if logs is not None:
-            logs.tell_repeats(all_of_them=True)
+            logs.log_repeats(all_of_them=True)
 
 
 def _say(frame: Frame, code: str, message: str, hint: str | None, exc: Exception) -> None:

@@ -61,22 +61,22 @@ def expedite(
     from voyage_jobs.service.signals import EXIT_BASE
 
     settings, clock = settings_of(ctx), SystemClock()
-    told = preview(settings, clock, path, source, also_in_flight=also_in_flight)
+    offer = preview(settings, clock, path, source, also_in_flight=also_in_flight)
     if not as_json:
-        _show(told)
-    if dry_run or not (told["send"]["texts"] or told["changed_since_scan"] or told["state"] == "ready"):
+        _show(offer)
+    if dry_run or not (offer["send"]["texts"] or offer["changed_since_scan"] or offer["state"] == "ready"):
         if as_json:
-            output.emit_json({"dry_run": dry_run, "preview": told, "result": None})
+            output.emit_json({"dry_run": dry_run, "preview": offer, "result": None})
         elif not dry_run:
             click.echo("There is nothing to send.")
-        return ExitCode.DONE if dry_run else _code_of_nothing(told)
-    _demand_consent(told, yes=yes, as_json=as_json)
-    if told["send"]["texts"]:
+        return ExitCode.DONE if dry_run else _code_of_nothing(offer)
+    _demand_consent(offer, yes=yes, as_json=as_json)
+    if offer["send"]["texts"]:
         settings.api_key()  # none: say so before anything is done
     start_logging(ctx, "error")
-    answer, stopped_by = _carry_out(settings, clock, told, also_in_flight=also_in_flight)
+    answer, stopped_by = _carry_out(settings, clock, offer, also_in_flight=also_in_flight)
     if as_json:
-        output.emit_json({"dry_run": False, "preview": told, "result": answer})
+        output.emit_json({"dry_run": False, "preview": offer, "result": answer})
     else:
         _tell(answer)
     return _code_of(answer) if stopped_by is None else EXIT_BASE + stopped_by
@@ -85,13 +85,13 @@ def expedite(
 # --- beforehand ---
 
 
-def _show(told: dict[str, Any]) -> None:
+def _show(offer: dict[str, Any]) -> None:
     from voyage_jobs.sources.names import display
 
-    send = told["send"]
+    send = offer["send"]
     about = "" if send["exact"] else "about "
-    click.echo(f"{told['source']}:{output.printable(display(told['path']))}")
-    if told["changed_since_scan"]:
+    click.echo(f"{offer['source']}:{output.printable(display(offer['path']))}")
+    if offer["changed_since_scan"]:
         click.echo("  its file is new or has changed since the last scan: it is read as it is now")
     click.echo(
         f"  to send     {counted(send['texts'], 'text')}, {about}{output.number(send['tokens'])} tokens"
@@ -99,22 +99,22 @@ def _show(told: dict[str, Any]) -> None:
     if send["texts"]:
         price, batch = output.usd(send["usd"]), output.usd(send["usd_by_batch"])
         click.echo(f"  price       {price} now, at the full price; {batch} by batch")
-    if told["paid_twice"] and told["paid_twice"]["texts"]:
-        twice = told["paid_twice"]
+    if offer["paid_twice"] and offer["paid_twice"]["texts"]:
+        twice = offer["paid_twice"]
         click.echo(
             f"  paid twice  {counted(twice['texts'], 'text')} of these, {output.number(twice['tokens'])} tokens:"
         )
         click.echo("              a batch has them, and its results are paid all the same")
-    for ref, texts in told["in_batches"].items():
+    for ref, texts in offer["in_batches"].items():
         click.echo(f"  not sent    {counted(texts, 'text')}: in batch {ref}")
-    if told["in_batches"]:
+    if offer["in_batches"]:
         click.echo("              (--also-in-flight sends these, too, and pays them twice)")
-    if told["failed"] or told["cancelled"]:
-        stuck = told["failed"] + told["cancelled"]
+    if offer["failed"] or offer["cancelled"]:
+        stuck = offer["failed"] + offer["cancelled"]
         click.echo(f"  not sent    {counted(stuck, 'text')}: failed or cancelled; see `voyage-jobs retry`")
-    if told["held"]:
-        click.echo(f"  here        {counted(told['held'], 'text')} with vectors already")
-    for limit in told["over_budget"]:
+    if offer["held"]:
+        click.echo(f"  here        {counted(offer['held'], 'text')} with vectors already")
+    for limit in offer["over_budget"]:
         left = output.number(limit["tokens_left"])
         click.echo(f"  budget      {limit['limit']} allows {left} tokens at this price")
 
@@ -124,17 +124,17 @@ def at_a_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def _demand_consent(told: dict[str, Any], *, yes: bool, as_json: bool) -> None:
+def _demand_consent(offer: dict[str, Any], *, yes: bool, as_json: bool) -> None:
     from voyage_jobs.errors import ConfigError
 
-    if told["over_budget"]:
-        limit = told["over_budget"][0]
+    if offer["over_budget"]:
+        limit = offer["over_budget"][0]
         raise ConfigError(
             f"{limit['limit']} allows {limit['tokens_left']:,} tokens at the full price,"
-            f" {told['send']['tokens']:,} are to be sent. Nothing was sent.",
+            f" {offer['send']['tokens']:,} are to be sent. Nothing was sent.",
             hint="Raise it, or leave the document to the batches.",
         )
-    if yes or not told["send"]["tokens"]:
+    if yes or not offer["send"]["tokens"]:
         return
     if as_json or not at_a_terminal():
         raise ConfigError(
@@ -148,7 +148,7 @@ def _demand_consent(told: dict[str, Any], *, yes: bool, as_json: bool) -> None:
 
 
 def _carry_out(
-    settings: Settings, clock: Any, told: dict[str, Any], *, also_in_flight: bool
+    settings: Settings, clock: Any, offer: dict[str, Any], *, also_in_flight: bool
 ) -> tuple[dict[str, Any] | None, int | None]:
     """What came of it (None: it goes on elsewhere), and the signal that ended the waiting."""
     from voyage_jobs.cli.acts import who
@@ -161,10 +161,10 @@ def _carry_out(
     arguments = {
         "order": order,
         "asked_at": now_us(clock),
-        "source": told["source"],
-        "path": told["path"],
+        "source": offer["source"],
+        "path": offer["path"],
         "also_in_flight": also_in_flight,
-        "most_tokens": told["send"]["tokens"],
+        "most_tokens": offer["send"]["tokens"],
     }
     with output.progress() as progress, Signals() as signals:
         leisure = Leisure(progress, signals.stopping, _watcher(settings, order, progress, signals.stopping))
@@ -217,11 +217,11 @@ def _tell(answer: dict[str, Any] | None) -> None:
         click.echo(f"{stopped['code']}: {output.printable(stopped['message'])}", err=True)
         if stopped["hint"]:
             click.echo(f"  {output.printable(stopped['hint'])}", err=True)
-    _tell_left(left)
+    _show_left(left)
     click.echo(_STANDS.get(answer["state"] or "", "Nothing of it is wanted."))
 
 
-def _tell_left(left: dict[str, Any]) -> None:
+def _show_left(left: dict[str, Any]) -> None:
     for ref, texts in left["in_batches"].items():
         click.echo(f"To come with batch {ref}: {counted(texts, 'text')}.")
     if left["malformed"]:
@@ -244,9 +244,9 @@ _STANDS = {
 }
 
 
-def _code_of_nothing(told: dict[str, Any]) -> ExitCode:
+def _code_of_nothing(offer: dict[str, Any]) -> ExitCode:
     """Nothing is to be sent: done if nothing is lacking either."""
-    lacking = told["in_batches"] or told["failed"] or told["cancelled"]
+    lacking = offer["in_batches"] or offer["failed"] or offer["cancelled"]
     return ExitCode.UNFINISHED if lacking else ExitCode.DONE
 
 

@@ -126,10 +126,10 @@ def _show_events(found: History) -> None:
 
 
 def _row(row: dict[str, Any]) -> str:
-    told = [
+    parts = [
         f"{key.replace('_', ' ')} {_plain(value)}" for key, value in row.items() if value not in (None, "")
     ]
-    return ", ".join(told)
+    return ", ".join(parts)
 
 
 def _plain(value: Any) -> str:

@@ -129,9 +129,9 @@ def _only(ways: dict[str, bool], *, check: bool, pages: Path | None, out: Path |
 
 
 def _alive(settings: Settings, clock: Clock) -> ExitCode:
-    from voyage_jobs.report.alive import pulse
+    from voyage_jobs.report.alive import health
 
-    found = pulse(settings, clock)
+    found = health(settings, clock)
     click.echo(found.message)
     return ExitCode.DONE if found.alive else ExitCode.UNEXPECTED
 

@@ -52,49 +52,49 @@ def verify(
             mended = compare(before, found)
         else:
             found = audit(settings, clock, scope, progress=bar)
-    told = report(found, clock, settings, scope, mended=mended)
+    result = report(found, clock, settings, scope, mended=mended)
     if dry_run:
-        told["would"] = foretell(found, open_state(settings), batch_price(settings))
+        result["would"] = foretell(found, open_state(settings), batch_price(settings))
     if as_json:
-        emit_json(told)
+        emit_json(result)
     else:
-        _show(told)
-    return exit_code(told)
+        _show(result)
+    return exit_code(result)
 
 
-def exit_code(told: dict[str, Any]) -> ExitCode:
+def exit_code(result: dict[str, Any]) -> ExitCode:
     """The worst finding decides."""
-    if told["clean"]:
+    if result["clean"]:
         return ExitCode.DONE
-    person = any(finding["person"] for finding in told["findings"])
+    person = any(finding["person"] for finding in result["findings"])
     return ExitCode.OPERATOR if person else ExitCode.UNFINISHED
 
 
-def _show(told: dict[str, Any]) -> None:
+def _show(result: dict[str, Any]) -> None:
     from voyage_jobs.cli.output import number, printable, usd
 
-    for each in told["mended"] or ():
+    for each in result["mended"] or ():
         done = "mended" if not each["left"] else f"{number(each['left'])} left"
         click.echo(f"{each['class']}: {number(each['count'])}, {done} ({each['do']})")
-    checked = ", ".join(_counted(what, count) for what, count in told["checked"].items())
+    checked = ", ".join(_counted(what, count) for what, count in result["checked"].items())
     click.echo(f"Checked: {checked or 'nothing'}.")
-    if told["clean"]:
+    if result["clean"]:
         click.echo("Everything agrees.")
         return
-    for finding in told["findings"]:
+    for finding in result["findings"]:
         click.echo(f"\n{finding['class']}: {number(finding['count'])} {finding['unit']}: {finding['means']}")
         for example in finding["examples"]:
             click.echo(f"  {printable(example)}")
         click.echo(f"  -> {finding['mend']}" + (" (a person must)" if finding["person"] else ""))
-    for each in told.get("would", ()):
+    for each in result.get("would", ()):
         if each["tokens"]:
             click.echo(
                 f"\n{each['class']}: about {number(each['tokens'])} tokens to be paid again, {usd(each['cost_usd'])}."
             )
     click.echo("")
-    if told["at_work"] is not None:
-        click.echo(f"Process {told['at_work']} is at work: what is moving just now may be counted here.")
-    if told["mended"] is None and any(not finding["person"] for finding in told["findings"]):
+    if result["at_work"] is not None:
+        click.echo(f"Process {result['at_work']} is at work: what is moving just now may be counted here.")
+    if result["mended"] is None and any(not finding["person"] for finding in result["findings"]):
         click.echo("`voyage-jobs verify --repair` mends it; with --dry-run it says what it would do.")
 
 

@@ -17,7 +17,7 @@ one whose rows can be had at no cost.
 of its embeddings is held or has failed for good (and at least one is held); then `ready` to be published; `published`
 when the table serves it; `retired` when the table does not serve it any more. A version that a newer one overtakes
 before it was ever published is `superseded`. `published -> ready` happens when the table has to be built again, or
-when a failed chunk was mended. A `waiting` or `ready` version that is overtaken while the table may show it (its
+when a failed chunk was mended. A `waiting` or `ready` version that is superseded while the table may show it (its
 publication broke off, or it was being mended) becomes `published`, marked doubtful, until what follows has replaced it:
 otherwise nobody would take its rows out. `retired`/`superseded` versions are never revived: the same content found
 again is a new version, whose embeddings are held already and cost nothing.

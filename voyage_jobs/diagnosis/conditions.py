@@ -85,8 +85,8 @@ def _never_scanned(facts: Facts, say: Say) -> Blockers:
 @cause("unreadable", needs=Facts, moved_by=Mover.OPERATOR)
 def _unreadable(facts: Facts, say: Say) -> Blockers:
     for row in facts.sources:
-        tally = facts.tallies.get(row.id)
-        count = 0 if tally is None else tally.skipped.get("unreadable", 0)
+        stats = facts.source_stats.get(row.id)
+        count = 0 if stats is None else stats.skipped.get("unreadable", 0)
         if count:
             text = f"{counted(count, 'file')} of source {row.name} cannot be read"
             yield say(text, "Let this user read them; the next scan takes them up.", source=row.name)

@@ -13,10 +13,10 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import US, iso
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.core.states import UNFINISHED
-from voyage_jobs.state import batches, foresight, ledger, previous_table, rebuild
+from voyage_jobs.state import batches, ledger, plan_state, previous_table, rebuild
+from voyage_jobs.state.history import View
 from voyage_jobs.state.previous_table import Previous
 from voyage_jobs.state.rebuild import Build, Progress, Spent
-from voyage_jobs.state.story import View
 
 _HISTORY = 200  # batches by which the finish is foretold
 _PATHS = 20
@@ -55,7 +55,7 @@ def look(connection: View, settings: Settings, now: int) -> Vectors:
     progress = spent = likely_at = change_tokens = None
     paths: tuple[str, ...] = ()
     if build is not None:
-        profile_id = foresight.profile_row(connection, build.target.fingerprint) or 0
+        profile_id = plan_state.profile_row(connection, build.target.fingerprint) or 0
         progress = rebuild.progress(connection, profile_id)
         spent = rebuild.spent(connection, profile_id, build.began_at)
         likely_at = _likely_at(connection, settings, progress, profile_id, now)

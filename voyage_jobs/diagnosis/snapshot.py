@@ -29,11 +29,11 @@ from voyage_jobs.state import (
     batches,
     counts,
     embeddings,
-    foresight,
     last_errors,
     ledger,
     meta,
     notices,
+    plan_state,
     publications,
     scan_notes,
     setback,
@@ -56,7 +56,7 @@ from voyage_jobs.state.rebuild import Build, Progress
 from voyage_jobs.state.scan_notes import ScanNotes
 from voyage_jobs.state.setback import SetBack
 from voyage_jobs.state.sources import SourceRow
-from voyage_jobs.state.stats import SourceTally, Waiting
+from voyage_jobs.state.stats import SourceStats, Waiting
 from voyage_jobs.vendors.base import Vendor
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class Facts(Moment):
     page_problem: str | None
     vectors: Vectors
     price: float | None
-    tallies: Mapping[int, SourceTally]
+    source_stats: Mapping[int, SourceStats]
     batches_by_state: Mapping[str, int]
     refused: Sequence[BatchRow]
     since: Mapping[int, int]
@@ -234,7 +234,7 @@ class Facts(Moment):
 
     def chunks(self, place: str) -> int:
         """How many chunks are in one place, over all sources."""
-        return sum(each.chunks[place] for each in self.tallies.values())
+        return sum(each.chunks[place] for each in self.source_stats.values())
 
     @property
     def table_name(self) -> str:
@@ -284,7 +284,7 @@ def moment(connection: Any, settings: Settings, now: int) -> Moment:
     """A moment. `settings` are those of the configuration."""
     active = builds.active(connection)
     working = settings if active is None else with_profile(settings, active)
-    profile_id = None if active is None else foresight.profile_row(connection, active.fingerprint)
+    profile_id = None if active is None else plan_state.profile_row(connection, active.fingerprint)
     rooms = list(every_room(connection, working, batch_price(working), now))
     by_source = any(room.source_id is not None for room in rooms)
     return Moment(
@@ -311,11 +311,11 @@ def gather(settings: Settings, clock: Clock) -> Facts:
     now = now_us(clock)
     with open_state(settings).read() as connection:
         base = moment(connection, settings, now)
-        tallies = stats.by_source(connection)
+        source_stats = stats.by_source(connection)
         vectors = rebuild.look(connection, settings, now)
         known = {each.name: getattr(base, each.name) for each in fields(base)}
-        failed = sum(each.chunks["failed"] for each in tallies.values())
-        known["cancelled"] = sum(each.cancelled for each in tallies.values())
+        failed = sum(each.chunks["failed"] for each in source_stats.values())
+        known["cancelled"] = sum(each.cancelled for each in source_stats.values())
         known["failed"] = failed - known["cancelled"]
         known["progress"], known["noun"] = vectors.progress, "chunk"
         return Facts(
@@ -323,7 +323,7 @@ def gather(settings: Settings, clock: Clock) -> Facts:
             page_problem=meta.get(connection, meta.PAGE),
             vectors=vectors,
             price=batch_price(base.settings),
-            tallies=tallies,
+            source_stats=source_stats,
             batches_by_state=stats.batches_by_state(connection),
             refused=batches.in_state(connection, Batch.REFUSED),
             since=stats.in_state_since(connection, [batch.id for batch in base.open]),
@@ -346,7 +346,7 @@ def gather(settings: Settings, clock: Clock) -> Facts:
             leaving_since=stats.leaving_since(connection),
             missing_since=stats.missing_since(connection),
             asked_since=stats.asked_since(connection),
-            oldest=stats.paths(connection, {k: t.oldest_document for k, t in tallies.items()}),
+            oldest=stats.paths(connection, {k: t.oldest_document for k, t in source_stats.items()}),
         )
 
 

@@ -12,10 +12,10 @@ from voyage_jobs.diagnosis.snapshot import OPEN
 from voyage_jobs.explain.record import STANDS, History, batch_move
 from voyage_jobs.report.batches import batch_as_dict
 from voyage_jobs.report.find import EmbeddingRef
-from voyage_jobs.state import batches, ledger, story
+from voyage_jobs.state import batches, history, ledger
 from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.history import View, line_as_dict
 from voyage_jobs.state.outcomes import OUTCOME_WORDS
-from voyage_jobs.state.story import View, line_as_dict
 
 MOST_LINES = 20
 MOST_USES = 20
@@ -54,10 +54,10 @@ def of_batch(connection: View, batch: BatchRow) -> History:
         "input_bytes": batch.spool_bytes,
         "input_sha256": batch.spool_sha256,
         "request_params": orjson.loads(batch.request_params),
-        "packs": story.segments_of(connection, batch.id),
+        "packs": history.segments_of(connection, batch.id),
         "spend_tokens": ledger.of_batch(connection, batch.id),
     }
-    outcomes = story.outcomes_of(connection, batch.id)
+    outcomes = history.outcomes_of(connection, batch.id)
     parts: dict[str, list[dict[str, Any]]] = {
         "attempts": [
             {"number": a.number, "state": str(a.state), "sent_at": iso(a.sent_at), "detail": a.detail}
@@ -71,11 +71,11 @@ def of_batch(connection: View, batch: BatchRow) -> History:
                 "outcome": OUTCOME_WORDS[bad.outcome],
                 "detail": bad.detail,
             }
-            for bad in story.bad_lines(connection, batch.id, MOST_LINES)
+            for bad in history.bad_lines(connection, batch.id, MOST_LINES)
         ],
     }
     moments = [
-        (move.at, move.id, batch_move(move)) for move in story.moves_of(connection, "batch", [batch.id])
+        (move.at, move.id, batch_move(move)) for move in history.moves_of(connection, "batch", [batch.id])
     ]
     return History(
         "batch", batch.ref, _summary(batch), batch.hint, facts, moments, parts, under_way=batch.state in OPEN
@@ -99,17 +99,17 @@ def _summary(batch: BatchRow) -> str:
 def of_embedding(connection: View, ref: EmbeddingRef) -> History:
     """The history of one embedding; of one vector of a window, if `ref` names its slot."""
     found, slot = ref.embedding, ref.slot
-    lines = story.lines_for(connection, found.id)
-    state = story.told_state(found.stored, lines[-1] if lines else None)
-    uses = story.uses_of(connection, found.id, MOST_USES)
+    lines = history.lines_for(connection, found.id)
+    state = history.told_state(found.stored, lines[-1] if lines else None)
+    uses = history.uses_of(connection, found.id, MOST_USES)
     if slot is not None:
         uses = [use for use in uses if use.slot == slot]
     said = f"It {STANDS[state]}."
     if not uses:
         said += " No chunk needs it now; what was paid for is kept."
     again = uses and state in (Embedding.FAILED, Embedding.DROPPED)
-    moves = story.moves_of(connection, "embedding", [found.id])
-    history = History(
+    moves = history.moves_of(connection, "embedding", [found.id])
+    record = History(
         "embedding",
         found.key.hex() if slot is None else f"{found.key.hex()}/{slot}",
         said,
@@ -128,5 +128,5 @@ def of_embedding(connection: View, ref: EmbeddingRef) -> History:
         ],
         parts={"lines": [line_as_dict(line) for line in lines], "chunks": [use.as_dict() for use in uses]},
     )
-    history.add_batches(connection, [line.batch_id for line in lines])
-    return history
+    record.add_batches(connection, [line.batch_id for line in lines])
+    return record

@@ -12,11 +12,11 @@ from voyage_jobs.core.states import Document, Embedding, Version
 from voyage_jobs.explain.record import STANDS, History, Moment
 from voyage_jobs.report.find import ChunkRef
 from voyage_jobs.sources import names
-from voyage_jobs.state import orders, story
+from voyage_jobs.state import history, orders
 from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state.documents import DocumentRow
+from voyage_jobs.state.history import ChunkHistory, Move, VersionHistory, View, line_as_dict
 from voyage_jobs.state.outcomes import OUTCOME_WORDS, SUCCESS
-from voyage_jobs.state.story import ChunkStory, Move, VersionStory, View, line_as_dict
 from voyage_jobs.steps.texts import read_again
 
 _DOCUMENT_MOVES = {
@@ -33,7 +33,7 @@ _VERSION_MOVES = {
     Version.SUPERSEDED: "superseded",
 }
 _NEXT = "`voyage-jobs sync`, or a running `voyage-jobs run`, continues with it."
-Chunks = dict[int, list[ChunkStory]]
+Chunks = dict[int, list[ChunkHistory]]
 """The chunks of live versions, by the id of the version."""
 
 
@@ -41,7 +41,7 @@ def of_document(connection: View, document: DocumentRow) -> History:
     """The history of one document, with all its versions and the chunks of the live ones."""
     known, live, chunks = _versions(connection, document)
     summary, hint = _standing(document, live, chunks)
-    history = History(
+    record = History(
         "document",
         f"{document.source}:{document.path}",
         summary,
@@ -64,9 +64,9 @@ def of_document(connection: View, document: DocumentRow) -> History:
         },
         under_way=_under_way(live),
     )
-    made = {b for v in live for b in story.batches_of(connection, v.id)}
-    history.add_batches(connection, sorted({*made, *orders.batches_about(connection, document.id)}))
-    return history
+    made = {b for v in live for b in history.batches_of(connection, v.id)}
+    record.add_batches(connection, sorted({*made, *orders.batches_about(connection, document.id)}))
+    return record
 
 
 def of_chunk(connection: View, ref: ChunkRef) -> History:
@@ -75,38 +75,38 @@ def of_chunk(connection: View, ref: ChunkRef) -> History:
     _, live, chunks = _versions(connection, document)
     about, hint = _standing(document, live, chunks)
     facts = {"source": document.source, "path": document.path, "ordinal": ref.ordinal}
-    history = History("chunk", ref.word, "", hint, facts, under_way=_under_way(live))
+    record = History("chunk", ref.word, "", hint, facts, under_way=_under_way(live))
     said, carriers = [], set()
     for version, chunk in [(v, c) for v in live for c in chunks[v.id] if c.ordinal == ref.ordinal]:
         now = _chunk_id(connection, document, version.id, chunk)
-        history.parts.setdefault("chunks", []).append(_chunk(version, chunk) | {"chunk_id": now})
+        record.parts.setdefault("chunks", []).append(_chunk(version, chunk) | {"chunk_id": now})
         if now in (None, ref.word):
             doubt = " (its text cannot be had now, so this is by its place alone)" if now is None else ""
             said.append(f"In the {version.state} version it {_chunk_words(chunk)}{doubt}.")
-            embedding = story.embedding(connection, chunk.key)
-            lines = [] if embedding is None else story.lines_for(connection, embedding.id)
+            embedding = history.embedding(connection, chunk.key)
+            lines = [] if embedding is None else history.lines_for(connection, embedding.id)
             carriers |= {line.batch_id for line in lines}
-    history.add_batches(connection, sorted(carriers))
+    record.add_batches(connection, sorted(carriers))
     missing = "No live version has this chunk any more: its text, or its place, is another now."
     place = f"Chunk {ref.ordinal} of {document.source}:{names.display(document.path)}."
-    history.summary = " ".join([place, *(said or [missing]), "Its document:", about])
-    return history
+    record.summary = " ".join([place, *(said or [missing]), "Its document:", about])
+    return record
 
 
 def _versions(
     connection: View, document: DocumentRow
-) -> tuple[list[VersionStory], list[VersionStory], Chunks]:
+) -> tuple[list[VersionHistory], list[VersionHistory], Chunks]:
     """All versions of a document, the live ones, and the chunks of those."""
-    known = story.versions_of(connection, document.id)
+    known = history.versions_of(connection, document.id)
     live = [v for v in known if v.state in (Version.WAITING, Version.READY, Version.PUBLISHED)]
-    return known, live, {each.id: list(story.chunks_of(connection, each.id)) for each in live}
+    return known, live, {each.id: list(history.chunks_of(connection, each.id)) for each in live}
 
 
-def _under_way(live: list[VersionStory]) -> bool:
+def _under_way(live: list[VersionHistory]) -> bool:
     return any(version.state is not Version.PUBLISHED for version in live)
 
 
-def _chunk_id(connection: View, document: DocumentRow, version_id: int, chunk: ChunkStory) -> str | None:
+def _chunk_id(connection: View, document: DocumentRow, version_id: int, chunk: ChunkHistory) -> str | None:
     """The id that the chunk at this place has now; None if its text cannot be had."""
     text = version_texts.text_of(connection, version_id)
     place = None if text is not None else version_texts.file_of(connection, version_id)
@@ -116,16 +116,16 @@ def _chunk_id(connection: View, document: DocumentRow, version_id: int, chunk: C
     return None if text is None else chunk_id(key, chunk.ordinal, text[chunk.start : chunk.end])
 
 
-def _moves(connection: View, document: DocumentRow, known: list[VersionStory]) -> list[Moment]:
+def _moves(connection: View, document: DocumentRow, known: list[VersionHistory]) -> list[Moment]:
     """The moves of a document and of its versions."""
     moments = [
         (move.at, move.id, _told(_DOCUMENT_MOVES[Document(move.target)], move))
-        for move in story.moves_of(connection, "document", [document.id])
+        for move in history.moves_of(connection, "document", [document.id])
     ]
     heads = {v.id: f"version {v.content_hash.hex()[:8]} ({counted(v.chunks, 'chunk')})" for v in known}
     return moments + [
         (move.at, move.id, f"{heads[move.subject]}: {_told(_VERSION_MOVES[Version(move.target)], move)}")
-        for move in story.moves_of(connection, "version", list(heads))
+        for move in history.moves_of(connection, "version", list(heads))
     ]
 
 
@@ -139,7 +139,7 @@ def _told(words: str, move: Move) -> str:
 # --- how it stands ---
 
 
-def _standing(document: DocumentRow, live: list[VersionStory], chunks: Chunks) -> tuple[str, str | None]:
+def _standing(document: DocumentRow, live: list[VersionHistory], chunks: Chunks) -> tuple[str, str | None]:
     """One sentence about where the document is, and the next command if there is one."""
     served = next((version for version in live if version.state is Version.PUBLISHED), None)
     wanted = next((version for version in live if version.state is not Version.PUBLISHED), None)
@@ -155,7 +155,7 @@ def _standing(document: DocumentRow, live: list[VersionStory], chunks: Chunks) -
     return said, hint
 
 
-def _on_disk(document: DocumentRow, served: VersionStory | None) -> tuple[str, str | None]:
+def _on_disk(document: DocumentRow, served: VersionHistory | None) -> tuple[str, str | None]:
     if document.state == Document.SKIPPED:
         detail = f" ({document.detail})" if document.detail else ""
         stays = " What was published of it stays." if served is not None else ""
@@ -168,7 +168,7 @@ def _on_disk(document: DocumentRow, served: VersionStory | None) -> tuple[str, s
     return "It is on disk.", None
 
 
-def _served(version: VersionStory) -> tuple[str, str | None]:
+def _served(version: VersionHistory) -> tuple[str, str | None]:
     number = "" if version.table_version is None else f", table version {version.table_version}"
     shown = counted(version.chunks - version.failed_chunks, "chunk")
     said = f"Published at {iso(version.published_at)}{number}: {shown}."
@@ -182,7 +182,7 @@ def _served(version: VersionStory) -> tuple[str, str | None]:
     return said, None
 
 
-def _on_its_way(version: VersionStory, chunks: list[ChunkStory]) -> tuple[str, str | None]:
+def _on_its_way(version: VersionHistory, chunks: list[ChunkHistory]) -> tuple[str, str | None]:
     """Why a version is not in the table, exactly."""
     if version.state is Version.READY:
         return "All its vectors are there; the next publication brings it into the table.", _NEXT
@@ -214,7 +214,7 @@ def _plural(state: Embedding, count: int) -> str:
 # --- rows ---
 
 
-def _version(version: VersionStory) -> dict[str, Any]:
+def _version(version: VersionHistory) -> dict[str, Any]:
     return {
         "content_hash": version.content_hash.hex(),
         "state": str(version.state),
@@ -228,7 +228,7 @@ def _version(version: VersionStory) -> dict[str, Any]:
     }
 
 
-def _chunk(version: VersionStory, chunk: ChunkStory) -> dict[str, Any]:
+def _chunk(version: VersionHistory, chunk: ChunkHistory) -> dict[str, Any]:
     """A chunk with its embedding; `start` and `end` are characters of the decoded file, `tokens` are estimated."""
     last = chunk.last
     return {
@@ -245,7 +245,7 @@ def _chunk(version: VersionStory, chunk: ChunkStory) -> dict[str, Any]:
     }
 
 
-def _chunk_words(chunk: ChunkStory) -> str:
+def _chunk_words(chunk: ChunkHistory) -> str:
     """One chunk in a sentence's half."""
     last = chunk.last
     if last is None:

@@ -13,7 +13,7 @@ from voyage_jobs.report.find import ChunkRef, EmbeddingRef, Meaning, OnDisk, fin
 from voyage_jobs.state import meta
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.door import open_state
-from voyage_jobs.state.story import View
+from voyage_jobs.state.history import View
 
 
 def history(settings: Settings, clock: Clock, word: str, source: str | None = None) -> History:

@@ -10,8 +10,8 @@ from typing import Any
 from voyage_jobs.core.clock import US, moment
 from voyage_jobs.core.states import Embedding
 from voyage_jobs.diagnosis.snapshot import OPEN
-from voyage_jobs.state import batches, story
-from voyage_jobs.state.story import Move, View
+from voyage_jobs.state import batches, history
+from voyage_jobs.state.history import Move, View
 
 STANDS = {
     Embedding.WANTED: "waits to be sent",
@@ -59,7 +59,7 @@ class History:
         """Every move of the batches that carried it, told with their refs."""
         for batch_id in batch_ids:
             batch = batches.get(connection, batch_id)
-            moves = story.moves_of(connection, "batch", [batch_id])
+            moves = history.moves_of(connection, "batch", [batch_id])
             self.moments += [(move.at, move.id, f"batch {batch.ref}: {batch_move(move)}") for move in moves]
             self.under_way |= batch.state in OPEN
 

@@ -18,7 +18,7 @@ from voyage_jobs.steps.context import Context
 _WORDS = 20  # facts named in one beat
 
 
-class Pulse:
+class Heartbeat:
     """Beats where the settings name an address."""
 
     def __init__(self, context: Context, delivery: Delivery) -> None:
@@ -27,7 +27,7 @@ class Pulse:
         self._started = False
         self._next_at = -math.inf
         self._seen: bytes | None = None
-        self._told: bytes | None = None
+        self._sent: bytes | None = None
         self.under_way = 0
 
     def see(self, last_errors: Sequence[Fact]) -> None:
@@ -41,7 +41,7 @@ class Pulse:
     def end(self, *, good: bool, words: str) -> None:
         """The last beat of a process that comes to its end by itself."""
         self._seen = (b"success\n" if good else b"fail\n") + words.encode("utf-8", "backslashreplace")
-        self._told = None
+        self._sent = None
 
     def due_s(self) -> float:
         """How long until the next beat."""
@@ -59,9 +59,9 @@ class Pulse:
             self._beat(b"start\nvoyage-jobs has started")
             return
         now = self._context.clock.mono()
-        if now >= self._next_at or _kind(self._seen) != _kind(self._told):
+        if now >= self._next_at or _kind(self._seen) != _kind(self._sent):
             self._next_at = now + wanted.ping_interval_s
-            self._told = self._seen
+            self._sent = self._seen
             self._beat(self._seen)
 
     def delivered(self, each: Delivered) -> None:

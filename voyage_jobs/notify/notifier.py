@@ -1,7 +1,7 @@
-"""The teller: looks now and then which facts hold, notes those that are new, and has them delivered.
+"""The notifier: looks now and then which facts hold, notes those that are new, and has them delivered.
 
     look    facts that hold, against those that were told: new ones become a notice, over ones end   (one transaction)
-    hand    what is due goes to the courier, whose threads deliver
+    hand    what is due goes to the delivery, whose threads deliver
     settle  what came back is noted: taken, to be tried again, or given up
 
 Notes are in the state before anything is sent, so a restart neither repeats what was taken nor loses what was not.
@@ -23,11 +23,11 @@ from voyage_jobs.core.crash import crash_point
 from voyage_jobs.notify import facts
 from voyage_jobs.notify.delivery import Delivered, Delivery
 from voyage_jobs.notify.events import Fact
-from voyage_jobs.notify.heartbeat import Pulse
+from voyage_jobs.notify.heartbeat import Heartbeat
 from voyage_jobs.notify.message import message
 from voyage_jobs.notify.sinks import CommandSink, Sink, WebhookSink
 from voyage_jobs.state import meta, notices
-from voyage_jobs.state.backlog import Mark, Remaining, mark, remaining, work_since
+from voyage_jobs.state.backlog import Backlog, Mark, backlog_of, mark, work_since
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps.context import Context
 
@@ -58,7 +58,7 @@ class Notifier:
         self._delivery = delivery
         self._under_way: set[tuple[int, str]] = set()
         self._look_at = -math.inf
-        self.pulse = Pulse(context, delivery)
+        self.heartbeat = Heartbeat(context, delivery)
 
     def turn(self) -> None:
         """What is to be done now; takes no longer than a few questions to the state."""
@@ -91,7 +91,7 @@ class Notifier:
             for each in waiting
             if (each.notice_id, each.sink) not in self._under_way
         ]
-        return max(0.0, min([self._look_at - now, self.pulse.due_s(), *due]))
+        return max(0.0, min([self._look_at - now, self.heartbeat.due_s(), *due]))
 
     def finish(self, patience_s: float) -> None:
         """Look once more, and give what is under way so much time to be delivered; what is not stays noted."""
@@ -99,7 +99,7 @@ class Notifier:
         self.look()
         self._hand()
         until = context.clock.mono() + patience_s
-        while (self._under_way or self.pulse.under_way) and context.clock.mono() < until:
+        while (self._under_way or self.heartbeat.under_way) and context.clock.mono() < until:
             context.clock.wait(_POLL_S)
             self._settle(self._delivery.take())
 
@@ -115,29 +115,29 @@ class Notifier:
         with context.store.read() as connection:
             now = now_us(context.clock)
             found = list(facts.last_errors(context, connection))
-            told = {(each.event, each.key): each for each in notices.open_notices(connection)}
-            rest = remaining(connection, context.profile_id, now)
+            known = {(each.event, each.key): each for each in notices.open_notices(connection)}
+            rest = backlog_of(connection, context.profile_id, now)
             up_to = meta.get(connection, meta.TOLD_UP_TO)
             here = mark(connection)
-        self.pulse.see(found)
+        self.heartbeat.see(found)
         if not sinks:
             return
         self._note_work(rest, up_to, here, sinks)
-        self._note_facts([fact for fact in found if fact.event in wanted.events], told, sinks)
+        self._note_facts([fact for fact in found if fact.event in wanted.events], known, sinks)
 
     def _note_facts(
-        self, found: list[Fact], told: Mapping[tuple[str, str], notices.OpenNotice], sinks: list[str]
+        self, found: list[Fact], known: Mapping[tuple[str, str], notices.OpenNotice], sinks: list[str]
     ) -> None:
         held = {(fact.event, fact.key) for fact in found}
-        over = [each for key, each in told.items() if key not in held]
-        new = [fact for fact in found if _is_news(fact, told.get((fact.event, fact.key)))]
+        over = [each for key, each in known.items() if key not in held]
+        new = [fact for fact in found if _is_news(fact, known.get((fact.event, fact.key)))]
         if not over and not new:
             return
         with self._context.store.write() as tx:
             for each in over:
                 notices.end(tx, each.id)
             for fact in new:
-                before = told.get((fact.event, fact.key))
+                before = known.get((fact.event, fact.key))
                 if before is not None:
                     notices.end(tx, before.id)
                 self._tell(tx, fact, sinks, over=False)
@@ -145,15 +145,15 @@ class Notifier:
         crash_point("notice.committed")
         self._say(new)
 
-    def _note_work(self, rest: Remaining, told: str | None, here: Mark, sinks: list[str]) -> None:
+    def _note_work(self, rest: Backlog, known: str | None, here: Mark, sinks: list[str]) -> None:
         """At rest, what was done since people were last told of an end of work is told, whichever process did it."""
         body = orjson.dumps(asdict(here)).decode()
         busy = rest.wanted or rest.ready or rest.retiring or rest.open_batches or rest.claiming
-        if told is None:
+        if known is None:
             with self._context.store.write() as tx:
                 meta.put(tx, meta.TOLD_UP_TO, body)
-        elif told != body and not busy:
-            self._note_end(Mark(**orjson.loads(told)), body, sinks)
+        elif known != body and not busy:
+            self._note_end(Mark(**orjson.loads(known)), body, sinks)
 
     def _note_end(self, then: Mark, body: str, sinks: list[str]) -> None:
         fact = None
@@ -182,8 +182,8 @@ class Notifier:
             over=over,
         )
 
-    def _say(self, told: list[Fact]) -> None:
-        for fact in told:
+    def _say(self, known: list[Fact]) -> None:
+        for fact in known:
             self._context.log.info(
                 "notice.told", about=fact.event, key=fact.key, ref=fact.ref, source=fact.source
             )
@@ -193,7 +193,7 @@ class Notifier:
     def _hand(self) -> None:
         context = self._context
         sinks = self._sinks()
-        self.pulse.turn()
+        self.heartbeat.turn()
         with context.store.read() as connection:
             waiting = notices.waiting(connection)
         now = now_us(context.clock)
@@ -216,7 +216,7 @@ class Notifier:
     def _settle(self, delivered: list[Delivered]) -> None:
         for each in delivered:
             if not isinstance(each.job, notices.Waiting):
-                self.pulse.delivered(each)
+                self.heartbeat.delivered(each)
                 continue
             self._under_way.discard((each.job.notice_id, each.job.sink))
             crash_point("notice.delivered")
@@ -252,7 +252,7 @@ class Notifier:
         self._context.log.error("notice.given_up", sink=job.sink, about=job.event, error=error)
 
 
-def _is_news(fact: Fact, told: notices.OpenNotice | None) -> bool:
-    if told is None:
+def _is_news(fact: Fact, known: notices.OpenNotice | None) -> bool:
+    if known is None:
         return True
-    return fact.size is not None and told.size is not None and fact.size >= GROWN * told.size
+    return fact.size is not None and known.size is not None and fact.size >= GROWN * known.size

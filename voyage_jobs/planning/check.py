@@ -11,9 +11,9 @@ from voyage_jobs.errors import ConfigError
 from voyage_jobs.planning import plan as planning
 from voyage_jobs.planning.file import Plan, Send, Sink, planned_settings
 from voyage_jobs.sources import names
-from voyage_jobs.state import documents, foresight
+from voyage_jobs.state import documents, plan_state
+from voyage_jobs.state.history import View
 from voyage_jobs.state.schema import DROPPED, WANTED
-from voyage_jobs.state.story import View
 from voyage_jobs.steps.context import Context
 
 _NAMED = 10
@@ -101,7 +101,7 @@ class _Differences(Sink):
             known = _document(connection, source, path)
             if known is not None and known.state == "present":
                 self.add(f"{_place(source, path)} is back")
-        known_keys = foresight.embedding_states(connection, list(self._waiting))
+        known_keys = plan_state.embedding_states(connection, list(self._waiting))
         for key in self._waiting:
             if known_keys.get(key, DROPPED) in (DROPPED, WANTED):
                 self.add(f"text {key.hex()} is no longer needed")

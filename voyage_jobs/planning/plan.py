@@ -20,8 +20,8 @@ from voyage_jobs.planning.input_files import InputFiles
 from voyage_jobs.planning.rehearsal import Rehearsal, Scanned, rehearsal
 from voyage_jobs.planning.warnings import warnings
 from voyage_jobs.sources import names
-from voyage_jobs.state import batches, foresight, scan_notes
-from voyage_jobs.state.story import View
+from voyage_jobs.state import batches, plan_state, scan_notes
+from voyage_jobs.state.history import View
 from voyage_jobs.steps.context import Progress, no_progress
 from voyage_jobs.steps.texts import Texts
 
@@ -111,7 +111,7 @@ def _plan(
             report = _report(context.settings, plans, waiting, files)
             report["tokens_counted_by"] = context.count.name
             report["finish"] = _finish(connection, context.settings, clock, len(files.taken))
-            asked = foresight.asked_by_source(connection, tried.since)
+            asked = plan_state.asked_by_source(connection, tried.since)
         limited = max_inputs is not None and files.inputs >= max_inputs
         warned = list(warnings(tried, plans, report, {} if limited else asked))
     return {
@@ -131,14 +131,14 @@ def _numbers(tried: Rehearsal, connection: View, each: Scanned) -> SourcePlan:
     row, scan, since = each.row, each.scan, tried.since
     result, added = scan.result, scan.added
     assert result is not None  # noqa: S101 - for the type checker: it came to its end
-    new, changed = foresight.new_and_changed(connection, row.id, since)
+    new, changed = plan_state.new_and_changed(connection, row.id, since)
     gone = Counter(change for change, _ in each.gone)
     places = {vanished.moved_to for _, vanished in each.gone if vanished.moved_to is not None}
-    failed_chunks, failed_tokens = foresight.failed_again(connection, row.id, since)
+    failed_chunks, failed_tokens = plan_state.failed_again(connection, row.id, since)
     return SourcePlan(
         name=row.name,
         path=names.display(row.path),
-        new=new - sum(foresight.is_new(connection, place, since) for place in places),
+        new=new - sum(plan_state.is_new(connection, place, since) for place in places),
         changed=changed,
         moved=gone["moved"],
         vanished=gone["vanished"],
@@ -172,11 +172,11 @@ class _Waiting:
         texts = Texts(tried.context.store)
         lost = [
             each.tokens
-            for each in foresight.textless(connection, tried.since)
+            for each in plan_state.textless(connection, tried.since)
             if texts.of_embedding(each) is None
         ]
-        left = foresight.waiting(connection, tried.since)
-        sent = [foresight.waited_for(connection, batch_id) for batch_id in files.taken]
+        left = plan_state.waiting(connection, tried.since)
+        sent = [plan_state.waited_for(connection, batch_id) for batch_id in files.taken]
         return cls(
             left.embeddings - len(lost) + sum(each.embeddings for each in sent),
             left.tokens - sum(lost) + sum(each.tokens for each in sent),
@@ -189,12 +189,12 @@ def _tell(
 ) -> None:
     """Tell all that was found, but for what was skipped: that was told as it was met."""
     for batch_id in files.taken:
-        for key, tokens in foresight.waited_in(connection, batch_id):
+        for key, tokens in plan_state.waited_in(connection, batch_id):
             sink.waiting(key, tokens)
     for each in scanned:
         name = each.row.name
-        for found in foresight.documents_found(connection, each.row.id, tried.since):
-            send = found.version_id and foresight.sent_for(connection, found.version_id, tried.since)
+        for found in plan_state.documents_found(connection, each.row.id, tried.since):
+            send = found.version_id and plan_state.sent_for(connection, found.version_id, tried.since)
             change = "new" if found.is_new else "changed"
             sink.document(change, name, found.path, found.content_hash, list(send or ()))
         for change, gone in each.gone:

@@ -22,12 +22,12 @@ from voyage_jobs.diagnosis.rooms import Room
 from voyage_jobs.diagnosis.rooms import rooms as all_rooms
 from voyage_jobs.planning.input_files import InputFiles
 from voyage_jobs.segments import SegmentStore
-from voyage_jobs.state import batches, embeddings, foresight, pauses, rebuild, sources
+from voyage_jobs.state import batches, embeddings, pauses, plan_state, rebuild, sources
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.documents import Vanished
 from voyage_jobs.state.door import open_state
-from voyage_jobs.state.foresight import Since
 from voyage_jobs.state.pauses import Pauses
+from voyage_jobs.state.plan_state import Since
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.steps import budget
 from voyage_jobs.steps.assemble import assemble
@@ -137,7 +137,7 @@ class Rehearsal:
     def _wait(self) -> bool:
         """Let time pass until a job is over. False if there is none."""
         with self.context.store.write() as tx:
-            return foresight.end_oldest_job(tx)
+            return plan_state.end_oldest_job(tx)
 
     def _packed(self) -> list[BatchRow]:
         with self.context.store.read() as connection:
@@ -145,7 +145,7 @@ class Rehearsal:
 
     def _send(self, batch: BatchRow) -> None:
         with self.context.store.write() as tx:
-            foresight.sent(tx, batch.id)
+            plan_state.sent(tx, batch.id)
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def rehearsal(
         lose_missing_segments(context)
         foresee_interrupted(context)
         with store.write() as tx:
-            since = foresight.begin(tx, context.profile_id)
+            since = plan_state.begin(tx, context.profile_id)
             rows = [row for row in sources.all_sources(tx.connection) if row.configured]
         budget.begin_run(context)
         with store.read() as connection:

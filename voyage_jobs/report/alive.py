@@ -15,24 +15,24 @@ FRESH_S = 120.0
 
 
 @dataclass(frozen=True)
-class Pulse:
+class Health:
     """Whether it is alive, and the facts in one sentence."""
 
     alive: bool
     message: str
 
 
-def pulse(settings: Settings, clock: Clock) -> Pulse:
+def health(settings: Settings, clock: Clock) -> Health:
     """Alive is: the lock is held, and the last heartbeat is younger than `FRESH_S`. Work that waits is no illness."""
     holder = lock.holder(settings.paths.lock)
     if holder is None:
-        return Pulse(False, f"No process works on {settings.data_dir}.")
+        return Health(False, f"No process works on {settings.data_dir}.")
     try:
         with open_state(settings).read() as connection:
             here = meta.who(connection)
     except StateError as exc:
-        return Pulse(False, f"Process {holder} holds the lock; {exc.message}")
+        return Health(False, f"Process {holder} holds the lock; {exc.message}")
     if here is None:
-        return Pulse(False, f"Process {holder} holds the lock and has given no sign of life yet.")
+        return Health(False, f"Process {holder} holds the lock and has given no sign of life yet.")
     age_s = (now_us(clock) - here.heartbeat_at) / US
-    return Pulse(age_s < FRESH_S, f"Process {holder} gave its last sign of life {max(0, int(age_s))} s ago.")
+    return Health(age_s < FRESH_S, f"Process {holder} gave its last sign of life {max(0, int(age_s))} s ago.")

@@ -19,8 +19,8 @@ from voyage_jobs.report.find import OnDisk, find
 from voyage_jobs.state import counts, documents, ledger, orders, sources
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.door import open_state
+from voyage_jobs.state.history import View
 from voyage_jobs.state.schema import DROPPED, FAILED, HELD, PACKED, WANTED
-from voyage_jobs.state.story import View
 from voyage_jobs.steps.reading import read_now, source_of
 from voyage_jobs.steps.splitting import identity_of, split_options, to_version
 

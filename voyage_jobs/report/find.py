@@ -13,10 +13,10 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.profile import KEY_BYTES
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.sources import names
-from voyage_jobs.state import batches, documents, story
+from voyage_jobs.state import batches, documents, history
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.documents import DocumentRow
-from voyage_jobs.state.story import EmbeddingStory, View
+from voyage_jobs.state.history import EmbeddingHistory, View
 
 _KEY = re.compile(rf"([0-9a-f]{{4,{2 * KEY_BYTES}}})(?:/(\d+))?")
 _CHUNK = re.compile(r"([0-9a-f]{16})-(\d+)-[0-9a-f]{16}")
@@ -28,7 +28,7 @@ _SHOWN = 5
 class EmbeddingRef:
     """An embedding; `slot` names one vector of a window."""
 
-    embedding: EmbeddingStory
+    embedding: EmbeddingHistory
     slot: int | None
 
 
@@ -117,8 +117,8 @@ def _batches(connection: View, word: str) -> list[BatchRow]:
 
 def _embeddings(connection: View, word: str) -> Iterator[EmbeddingRef]:
     match = _KEY.fullmatch(word)
-    for key in story.keys_beginning(connection, match[1], _SHOWN) if match else ():
-        found = story.embedding(connection, key)
+    for key in history.keys_beginning(connection, match[1], _SHOWN) if match else ():
+        found = history.embedding(connection, key)
         if found is not None and match is not None:
             yield EmbeddingRef(found, int(match[2]) if match[2] is not None else None)
 
@@ -170,7 +170,7 @@ def _unknown(connection: View, settings: Settings, word: str, source: str | None
     shown = names.display(names.from_argument(word))
     if source is not None and source not in {each.name for each in settings.sources}:
         return ConfigError(f"There is no source {source!r} in the configuration.")
-    named = story.named(connection, names.from_argument(word).rpartition("/")[2], _SHOWN)
+    named = history.named(connection, names.from_argument(word).rpartition("/")[2], _SHOWN)
     if named:
         near = ", ".join(f"{s}:{names.display(p)}" for s, p in named)
         return ConfigError(f"No document, chunk, batch or key named {shown}.", hint=f"Did you mean {near}?")

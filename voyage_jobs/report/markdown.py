@@ -156,14 +156,14 @@ def _batches(status: Report, number: Words) -> Iterator[str]:
 
 
 def _cost(status: Report, number: Words, usd: Words) -> Iterator[str]:
-    told = {
+    labels = {
         "settled": "paid",
         "reserved": "in batches under way",
         "estimated": "waits to be sent",
         "saved": "saved by reuse",
     }
     rows = [
-        (words, number(status["tokens"][key]), usd(status["cost_usd"][key])) for key, words in told.items()
+        (words, number(status["tokens"][key]), usd(status["cost_usd"][key])) for key, words in labels.items()
     ]
     yield from _table(("", "tokens", "USD"), rows)
 

@@ -16,8 +16,8 @@ def one_line(context: Context) -> str:
         moment = moment_of(context, connection)
     about: dict[str, list[str]] = {}
     for each in shown(blockers(moment)):
-        told = each.message.removesuffix(".") if each.circuit else each.subject
-        about.setdefault(each.code, []).extend([told] if told else [])
+        text = each.message.removesuffix(".") if each.circuit else each.subject
+        about.setdefault(each.code, []).extend([text] if text else [])
     parts = [f"{code}: {', '.join(subjects)}" if subjects else code for code, subjects in about.items()]
     in_flight = [batch.inputs for batch in moment.open if batch.state in UNFINISHED]
     if in_flight:

@@ -17,11 +17,11 @@ from voyage_jobs.report.waits import Wait
 from voyage_jobs.report.words import ranges, when
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat
-from voyage_jobs.state import documents, sources, story
+from voyage_jobs.state import documents, history, sources
 from voyage_jobs.state.documents import DocumentRow, Place
+from voyage_jobs.state.history import ChunkHistory, VersionHistory, View
 from voyage_jobs.state.outcomes import OUTCOME_WORDS
 from voyage_jobs.state.sources import SourceRow
-from voyage_jobs.state.story import ChunkStory, VersionStory, View
 from voyage_jobs.state.versions import UNSETTLED_MTIME
 
 _LIVE = (Version.WAITING, Version.READY, Version.PUBLISHED)
@@ -34,7 +34,7 @@ class Group:
     state: Embedding
     ref: str | None
     batch_id: int | None
-    chunks: Sequence[ChunkStory]
+    chunks: Sequence[ChunkHistory]
 
     @property
     def lines(self) -> str:
@@ -42,9 +42,9 @@ class Group:
         return ranges([chunk.last.line for chunk in self.chunks if chunk.last is not None])
 
 
-def groups(chunks: Iterable[ChunkStory]) -> list[Group]:
+def groups(chunks: Iterable[ChunkHistory]) -> list[Group]:
     """Chunks by how they stand; what only a person moves on comes first, what is held last."""
-    found: dict[tuple[Embedding, str | None], list[ChunkStory]] = {}
+    found: dict[tuple[Embedding, str | None], list[ChunkHistory]] = {}
     for each in chunks:
         in_batch = each.state in (Embedding.PACKED, Embedding.SUBMITTED)
         ref = each.last.ref if in_batch and each.last is not None else None
@@ -78,15 +78,15 @@ class Standing:
     place: Place
     source: SourceRow | None
     configured: SourceSettings | None
-    live: Sequence[VersionStory]
+    live: Sequence[VersionHistory]
 
     @property
-    def served(self) -> VersionStory | None:
+    def served(self) -> VersionHistory | None:
         """What the table shows."""
         return next((each for each in self.live if each.state is Version.PUBLISHED), None)
 
     @property
-    def wanted(self) -> VersionStory | None:
+    def wanted(self) -> VersionHistory | None:
         """What it is to show."""
         return next((each for each in self.live if each.state is not Version.PUBLISHED), None)
 
@@ -109,7 +109,7 @@ def look(connection: View, moment: Moment, row: DocumentRow) -> Standing:
         documents.place_of(connection, row.id),
         sources.by_name(connection, row.source),
         next((each for each in moment.settings.sources if each.name == row.source), None),
-        [each for each in story.versions_of(connection, row.id) if each.state in _LIVE],
+        [each for each in history.versions_of(connection, row.id) if each.state in _LIVE],
     )
 
 
@@ -174,7 +174,7 @@ def since_then(view: Standing) -> Wait | None:
 # --- for programs ---
 
 
-def chunk_facts(each: ChunkStory) -> dict[str, Any]:
+def chunk_facts(each: ChunkHistory) -> dict[str, Any]:
     """One chunk, for programs."""
     return {
         "ordinal": each.ordinal,
@@ -191,7 +191,7 @@ def chunk_facts(each: ChunkStory) -> dict[str, Any]:
 def facts_of(view: Standing) -> dict[str, Any]:
     """The document, for programs."""
     version = view.wanted or view.served
-    chunks = [] if version is None else list(story.chunks_of(view.connection, version.id))
+    chunks = [] if version is None else list(history.chunks_of(view.connection, version.id))
     reused = (
         0
         if version is None

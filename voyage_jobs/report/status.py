@@ -22,7 +22,7 @@ from voyage_jobs.state.door import open_state
 from voyage_jobs.state.last_errors import LastError
 from voyage_jobs.state.pauses import Pause
 from voyage_jobs.state.sources import SourceRow
-from voyage_jobs.state.stats import PLACES, SourceTally
+from voyage_jobs.state.stats import PLACES, SourceStats
 
 Report = dict[str, Any]
 
@@ -47,8 +47,8 @@ def examine(settings: Settings, clock: Clock) -> tuple[Report, list[Blocker], Fa
         found = [Blocker(code=code, text=exc.message, next=hint, moved_by=Mover.OPERATOR)]
         return _without_state(settings, clock, found), found, None
     found = blockers(facts)
-    told = shown(found)
-    return _report(settings, facts, found, told), told, facts
+    listed = shown(found)
+    return _report(settings, facts, found, listed), listed, facts
 
 
 def _without_state(settings: Settings, clock: Clock, found: list[Blocker]) -> Report:
@@ -77,12 +77,12 @@ def _without_state(settings: Settings, clock: Clock, found: list[Blocker]) -> Re
     }
 
 
-def _report(settings: Settings, facts: Facts, found: list[Blocker], told: list[Blocker]) -> Report:
+def _report(settings: Settings, facts: Facts, found: list[Blocker], listed: list[Blocker]) -> Report:
     price, totals = facts.price, facts.totals
     return {
         "as_of": iso(facts.now),
-        "healthy": not any(problem.severity == "problem" for problem in told),
-        "headline": _headline(headline.headline(facts, told)),
+        "healthy": not any(problem.severity == "problem" for problem in listed),
+        "headline": _headline(headline.headline(facts, listed)),
         "daemon": _daemon(facts),
         "sources": _sources(settings, facts),
         "chunks": {place: facts.chunks(place) for place in PLACES},
@@ -114,7 +114,7 @@ def _report(settings: Settings, facts: Facts, found: list[Blocker], told: list[B
         "last_errors": [_error(each) for each in facts.last_errors],
         "counters": asdict(facts.counters),
         "profile": rebuild.as_dict(facts.vectors),
-        "problems": [problem.as_dict() for problem in told],
+        "problems": [problem.as_dict() for problem in listed],
     }
 
 
@@ -189,7 +189,7 @@ def _sources(settings: Settings, facts: Facts) -> list[Report]:
     """Every source that is configured or that the state knows."""
     known = {row.name: row for row in facts.sources}
     listed = [
-        _source(row.name, names.display(row.path), row, _tally(facts, row), facts.now)
+        _source(row.name, names.display(row.path), row, _stats(facts, row), facts.now)
         | {"watch": facts.watching.get(row.name), "oldest_unpublished": facts.oldest.get(row.id)}
         for row in facts.sources
     ]
@@ -197,28 +197,28 @@ def _sources(settings: Settings, facts: Facts) -> list[Report]:
     return [*listed, *(_source(s.name, names.display(str(s.path)), None, None, facts.now) for s in new)]
 
 
-def _tally(facts: Facts, row: SourceRow) -> SourceTally | None:
+def _stats(facts: Facts, row: SourceRow) -> SourceStats | None:
     """None until a scan was complete, as long as nothing has come in either."""
-    if row.id in facts.tallies:
-        return facts.tallies[row.id]
-    return None if row.scanned_at is None else SourceTally()
+    if row.id in facts.source_stats:
+        return facts.source_stats[row.id]
+    return None if row.scanned_at is None else SourceStats()
 
 
-def _source(name: str, path: str, row: SourceRow | None, tally: SourceTally | None, now: int) -> Report:
-    oldest = tally.oldest_seen_at if tally else None
+def _source(name: str, path: str, row: SourceRow | None, stats: SourceStats | None, now: int) -> Report:
+    oldest = stats.oldest_seen_at if stats else None
     return {
         "name": name,
         "path": path,
         "configured": row is None or row.configured,
         "frozen": row.frozen_reason if row else None,
-        "documents": tally and tally.present,
-        "chunks": dict(tally.chunks) if tally else dict.fromkeys(PLACES),
+        "documents": stats and stats.present,
+        "chunks": dict(stats.chunks) if stats else dict.fromkeys(PLACES),
         "oldest_unpublished_s": None if oldest is None else max(0.0, (now - oldest) / US),
-        "published_documents": tally and tally.published_documents,
-        "unpublished_documents": tally and tally.waiting_documents,
-        "missing": tally and tally.missing,
-        "kept": tally and tally.kept,
-        "skipped": dict(sorted(tally.skipped.items())) if tally else None,
+        "published_documents": stats and stats.published_documents,
+        "unpublished_documents": stats and stats.waiting_documents,
+        "missing": stats and stats.missing,
+        "kept": stats and stats.kept,
+        "skipped": dict(sorted(stats.skipped.items())) if stats else None,
         "scanned_at": iso(row.scanned_at) if row else None,
         "next_scan_at": iso(row.scan_due_at) if row and row.scan_due_at else None,
         "watch": None,

@@ -11,7 +11,7 @@ from voyage_jobs.report.answer import Answer
 from voyage_jobs.report.find import ChunkRef, EmbeddingRef, Meaning, OnDisk, find, on_disk
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.door import open_state
-from voyage_jobs.state.story import View
+from voyage_jobs.state.history import View
 
 
 def why(settings: Settings, clock: Clock, word: str, source: str | None = None) -> Answer:

@@ -16,10 +16,10 @@ from voyage_jobs.report.find import EmbeddingRef
 from voyage_jobs.report.why_way import of_batch_id
 from voyage_jobs.report.words import span, when
 from voyage_jobs.sources import names
-from voyage_jobs.state import batches, embeddings, story
+from voyage_jobs.state import batches, embeddings, history
 from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.history import LineHistory, Use, View, line_as_dict
 from voyage_jobs.state.outcomes import OUTCOME_WORDS, SUCCESS
-from voyage_jobs.state.story import LineStory, Use, View, line_as_dict
 
 _MOST_USES = 20
 
@@ -45,21 +45,21 @@ def _at(at: int, moment: Moment) -> str:
 def _over(connection: View, moment: Moment, row: BatchRow) -> str:
     """What came of a batch that is over."""
     said = f"Batch {row.ref} held {counted(row.inputs, 'text')} and was made {_at(row.created_at, moment)}."
-    outcomes = {OUTCOME_WORDS[code]: n for code, n in story.outcomes_of(connection, row.id).items()}
-    told = ", ".join(f"{n:,} {word}" for word, n in outcomes.items())
+    outcomes = {OUTCOME_WORDS[code]: n for code, n in history.outcomes_of(connection, row.id).items()}
+    text = ", ".join(f"{n:,} {word}" for word, n in outcomes.items())
     if row.state in (Batch.REFUSED, Batch.CANCELLED) or row.collected_at is None:
         what = f"{moment.provider} refused it" if row.state is Batch.REFUSED else "It brought no results"
         why = f": {row.reason.rstrip('.')}" if row.reason else ""
-        return f"{said} {what}{why}. Its lines: {told}."
+        return f"{said} {what}{why}. Its lines: {text}."
     if row.submitted_at is not None and row.ended_at is not None:
         took = span((row.ended_at - row.submitted_at) / US)
         said += f" {moment.provider} worked on it for {took} as job {row.remote_id}, which ended {row.remote_status!r}."
-    said += f" Its results came in {_at(row.collected_at, moment)}: {told}."
+    said += f" Its results came in {_at(row.collected_at, moment)}: {text}."
     return said + (f" {row.tokens_settled:,} tokens were billed." if row.tokens_settled is not None else "")
 
 
 def _after(connection: View, row: BatchRow) -> str:
-    came_to = set(story.outcomes_of(connection, row.id))
+    came_to = set(history.outcomes_of(connection, row.id))
     what = "shows its way" if came_to == {SUCCESS} else "lists the lines that brought no vector"
     return f"`voyage-jobs history {row.ref}` {what}."
 
@@ -71,10 +71,10 @@ def embedding(connection: View, moment: Moment, ref: EmbeddingRef) -> Answer:
     """How an embedding stands, and who needs it."""
     found = ref.embedding
     key = found.key.hex() if ref.slot is None else f"{found.key.hex()}/{ref.slot}"
-    lines = story.lines_for(connection, found.id)
+    lines = history.lines_for(connection, found.id)
     last = lines[-1] if lines else None
-    state = story.told_state(found.stored, last)
-    uses = [u for u in story.uses_of(connection, found.id, _MOST_USES) if ref.slot in (None, u.slot)]
+    state = history.told_state(found.stored, last)
+    uses = [u for u in history.uses_of(connection, found.id, _MOST_USES) if ref.slot in (None, u.slot)]
     facts = {
         "embedding": _embedding(found.key.hex(), state, found.attempts, found.segment, lines),
         "used_by": _uses(uses),
@@ -103,7 +103,7 @@ def embedding(connection: View, moment: Moment, ref: EmbeddingRef) -> Answer:
 
 
 def _given_up(
-    key: str, state: Embedding, said: str, last: LineStory | None, uses: list[Use], facts: dict[str, Any]
+    key: str, state: Embedding, said: str, last: LineHistory | None, uses: list[Use], facts: dict[str, Any]
 ) -> Answer:
     if state is Embedding.FAILED:
         words = "" if last is None else f": {last.detail or OUTCOME_WORDS[last.outcome]}"
@@ -132,7 +132,7 @@ def _needed(uses: list[Use]) -> str:
 
 
 def _embedding(
-    key: str, state: Embedding, attempts: int, segment: str | None, lines: list[LineStory]
+    key: str, state: Embedding, attempts: int, segment: str | None, lines: list[LineHistory]
 ) -> dict[str, Any]:
     return {
         "key": key,

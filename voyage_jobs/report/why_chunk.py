@@ -14,9 +14,9 @@ from voyage_jobs.report.standing import (
     look,
 )
 from voyage_jobs.report.why_way import of_group
-from voyage_jobs.state import story
+from voyage_jobs.state import history
+from voyage_jobs.state.history import ChunkHistory, View
 from voyage_jobs.state.outcomes import SUCCESS
-from voyage_jobs.state.story import ChunkStory, View
 
 
 def chunk(connection: View, moment: Moment, ref: ChunkRef) -> Answer:
@@ -26,7 +26,7 @@ def chunk(connection: View, moment: Moment, ref: ChunkRef) -> Answer:
     wanted = view.wanted or view.served
     found = None
     if wanted is not None and view.row.state == Document.PRESENT:
-        chunks = story.chunks_of(connection, wanted.id)
+        chunks = history.chunks_of(connection, wanted.id)
         found = next((each for each in chunks if each.ordinal == ref.ordinal), None)
     if wanted is None or found is None:
         answer = why_document.document(connection, moment, ref.document)
@@ -54,7 +54,7 @@ def chunk(connection: View, moment: Moment, ref: ChunkRef) -> Answer:
     )
 
 
-def _came(found: ChunkStory) -> str:
+def _came(found: ChunkHistory) -> str:
     if found.last is None or found.last.outcome != SUCCESS:
         return "Its vector came from a call of its own, or was taken in from a segment."
     return f"Its vector came in line {found.last.line} of batch {found.last.ref}."

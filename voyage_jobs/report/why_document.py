@@ -21,9 +21,9 @@ from voyage_jobs.report.standing import (
 from voyage_jobs.report.why_way import on_its_way, words_of
 from voyage_jobs.report.words import when
 from voyage_jobs.sources import names
-from voyage_jobs.state import documents, story
+from voyage_jobs.state import documents, history
 from voyage_jobs.state.documents import KEPT, DocumentRow
-from voyage_jobs.state.story import VersionStory, View
+from voyage_jobs.state.history import VersionHistory, View
 
 
 def document(connection: View, moment: Moment, row: DocumentRow) -> Answer:
@@ -70,7 +70,7 @@ def _still_served(view: Standing) -> str:
 def _skipped(view: Standing) -> Answer:
     row = view.row
     why = why_file.skipped(row.reason or "", row.detail, row.source)
-    moves = story.moves_of(view.connection, "document", [row.id])
+    moves = history.moves_of(view.connection, "document", [row.id])
     at = f" {when(moves[-1].at, view.moment.now)}" if moves else ""
     said = f"{view.name} was looked at{at} and is not taken: {why.text}.{_still_served(view)}"
     next_ = why.next or "Nothing to do; or exclude it, and it is not looked at any more."
@@ -114,7 +114,7 @@ def _missing(view: Standing) -> Answer:
 
 def _gone(view: Standing) -> Answer:
     row = view.row
-    moves = story.moves_of(view.connection, "document", [row.id])
+    moves = history.moves_of(view.connection, "document", [row.id])
     cause, at = (moves[-1].cause, moves[-1].at) if moves else ("", None)
     when_ = "" if at is None else f" {view.at(at)}"
     to = documents.moved_to(view.connection, row) if cause == "moved" else None
@@ -135,7 +135,7 @@ def _gone(view: Standing) -> Answer:
 # --- what is in the table ---
 
 
-def _published(view: Standing, served: VersionStory) -> Answer:
+def _published(view: Standing, served: VersionHistory) -> Answer:
     row = view.row
     at = served.published_at or view.moment.now
     shown = served.chunks - served.failed_chunks
@@ -150,8 +150,8 @@ def _published(view: Standing, served: VersionStory) -> Answer:
         said += f" {since.text}"
         return Answer("document", ref_of(row), since.code, True, said, since.next, since.until)
     if served.failed_chunks:
-        told = groups(story.chunks_of(view.connection, served.id))
-        failed = [each for each in told if each.state is Embedding.FAILED]
+        grouped = groups(history.chunks_of(view.connection, served.id))
+        failed = [each for each in grouped if each.state is Embedding.FAILED]
         words = words_of(failed, view.moment.provider)
         said += f" {counted(served.failed_chunks, 'chunk')} more could not be embedded{words}."
         return Answer(

@@ -15,8 +15,8 @@ from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip
 from voyage_jobs.sources.rules import PathRules
 from voyage_jobs.state import documents, sources
+from voyage_jobs.state.history import View
 from voyage_jobs.state.sources import SourceRow
-from voyage_jobs.state.story import View
 from voyage_jobs.steps.reading import read_document, source_of
 
 _SHOWN = 5
@@ -107,8 +107,8 @@ def judge(source: SourceSettings, inside: str) -> Unseen | None:
 def skipped(reason: str, detail: str | None, source: str) -> Unseen:
     """A reason for which a file is skipped, in words."""
     said, hint = SKIPPED.get(reason, (reason, None))
-    told = f"{said} ({detail})" if detail else said
-    return Unseen(reason, told, hint.format(source=source) if hint else None)
+    text = f"{said} ({detail})" if detail else said
+    return Unseen(reason, text, hint.format(source=source) if hint else None)
 
 
 def by_rules(source: SourceSettings, inside: str) -> Unseen | None:
@@ -192,5 +192,5 @@ def _scans(connection: View | None, row: SourceRow | None) -> str:
         return f": the source is frozen ({row.frozen_reason})"
     if row.scanned_at is None:
         return ": the first scan of the source has not come to its end"
-    told = f": the last whole one ended at {iso(row.scanned_at)}"
-    return told + (f", the next is due at {iso(row.scan_due_at)}" if row.scan_due_at else "")
+    text = f": the last whole one ended at {iso(row.scanned_at)}"
+    return text + (f", the next is due at {iso(row.scan_due_at)}" if row.scan_due_at else "")

@@ -19,29 +19,29 @@ from voyage_jobs.report.standing import (
 )
 from voyage_jobs.report.waits import Wait
 from voyage_jobs.report.words import clock_time, ranges
-from voyage_jobs.state import batches, embeddings, story
+from voyage_jobs.state import batches, embeddings, history
 from voyage_jobs.state import texts as version_texts
+from voyage_jobs.state.history import ChunkHistory, VersionHistory, View
 from voyage_jobs.state.outcomes import OUTCOME_WORDS
-from voyage_jobs.state.story import ChunkStory, VersionStory, View
 
 _MOST_GROUPS = 3
 
 
-def on_its_way(view: Standing, wanted: VersionStory) -> Answer:
+def on_its_way(view: Standing, wanted: VersionHistory) -> Answer:
     """Why a version that is waiting or ready is not published."""
     row = view.row
-    chunks = list(story.chunks_of(view.connection, wanted.id))
-    told = groups(chunks)
+    chunks = list(history.chunks_of(view.connection, wanted.id))
+    grouped = groups(chunks)
     said = f"{view.name} was seen {view.at(wanted.seen_at)} and split into {counted(wanted.chunks, 'chunk')}"
     said += f"{_provenance(wanted, chunks)}. It is not in the table yet."
     before = ""
     if view.served is not None and view.served.published_at is not None:
         before = f" Until then the table serves the version of {clock_time(view.served.published_at, view.moment.now)}."
-    if wanted.state is Version.READY or not [each for each in told if each.state is not Embedding.HELD]:
+    if wanted.state is Version.READY or not [each for each in grouped if each.state is not Embedding.HELD]:
         wait = waits.to_be_published(view.moment, has_text=_has_text(view, wanted))
         answer = waiting("document", ref_of(row), said, wait)
     else:
-        open_ = [each for each in told if each.state is not Embedding.HELD]
+        open_ = [each for each in grouped if each.state is not Embedding.HELD]
         reasons = [of_group(view, each, alone=len(open_) == 1) for each in open_[:_MOST_GROUPS]]
         latest = [each.until for each in reasons]
         text = " ".join(each.text for each in reasons)
@@ -55,13 +55,13 @@ def on_its_way(view: Standing, wanted: VersionStory) -> Answer:
     return answer
 
 
-def _has_text(view: Standing, version: VersionStory) -> bool:
+def _has_text(view: Standing, version: VersionHistory) -> bool:
     if version_texts.has_text(view.connection, version.id):
         return True
     return since_then(view) is None
 
 
-def _provenance(wanted: VersionStory, chunks: Sequence[ChunkStory]) -> str:
+def _provenance(wanted: VersionHistory, chunks: Sequence[ChunkHistory]) -> str:
     """Where the vectors come from: which were reused, which were sent, in which batches and lines."""
     reused = [each for each in chunks if each.state is Embedding.HELD and each.wanted_at < wanted.seen_at]
     sent = [each for each in chunks if each not in reused and each.last is not None]
@@ -110,7 +110,7 @@ def of_batch_id(connection: View, moment: Moment, batch_id: int) -> Wait:
 
 
 def _to_be_sent(view: Standing, group: Group) -> Wait:
-    first = story.embedding(view.connection, group.chunks[0].key)
+    first = history.embedding(view.connection, group.chunks[0].key)
     if first is None:
         return Wait("unknown", "Its embedding is not on record.", None, "`voyage-jobs verify` finds out.")
     ahead = embeddings.ahead_of(view.connection, first.id, first.refusals)
@@ -118,7 +118,7 @@ def _to_be_sent(view: Standing, group: Group) -> Wait:
     return waits.to_be_sent(view.moment, text)
 
 
-def _tried(chunks: Sequence[ChunkStory]) -> str:
+def _tried(chunks: Sequence[ChunkHistory]) -> str:
     """What came of the tries before."""
     tries = max((each.attempts for each in chunks), default=0)
     last = next((each.last for each in chunks if each.attempts and each.last is not None), None)

@@ -39,8 +39,8 @@ def clock_time(at: int, now: int) -> str:
 def when(at: int, now: int) -> str:
     """A time and how far it is from now: `14:05 UTC (3 m ago)`, `15:00 UTC (in 52 m)`."""
     away_s = (at - now) / US
-    told = f"in {span(away_s)}" if away_s >= 1 else f"{span(-away_s)} ago" if away_s <= -1 else "now"
-    return f"{clock_time(at, now)} ({told})"
+    text = f"in {span(away_s)}" if away_s >= 1 else f"{span(-away_s)} ago" if away_s <= -1 else "now"
+    return f"{clock_time(at, now)} ({text})"
 
 
 def ranges(numbers: list[int], most: int = 4) -> str:
@@ -51,5 +51,5 @@ def ranges(numbers: list[int], most: int = 4) -> str:
             runs[-1][1] = number
         else:
             runs.append([number, number])
-    told = [str(a) if a == b else f"{a} to {b}" for a, b in runs[:most]]
-    return ", ".join(told) + (" and others" if len(runs) > most else "")
+    text = [str(a) if a == b else f"{a} to {b}" for a, b in runs[:most]]
+    return ", ".join(text) + (" and others" if len(runs) > most else "")

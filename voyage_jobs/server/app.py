@@ -229,9 +229,9 @@ class _Paths:
 
     async def readyz(self, _request: Request) -> Response:
         """Lock held, state migrated, recovery done. In a thread apart: those of the pool may all be waiting."""
-        is_ready, told = await to_thread.run_sync(self._ready, limiter=self._probes)
+        is_ready, text = await to_thread.run_sync(self._ready, limiter=self._probes)
         headers = {"Cache-Control": "no-store"}
-        return PlainTextResponse(f"{told}\n", 200 if is_ready else 503, headers=headers)
+        return PlainTextResponse(f"{text}\n", 200 if is_ready else 503, headers=headers)
 
     async def metrics(self, _request: Request) -> Response:
         """For Prometheus."""
@@ -276,8 +276,8 @@ class _Paths:
         answer.set_cookie(COOKIE, cookie, max_age=COOKIE_S, path="/", httponly=True, samesite="strict")
         return answer
 
-    def _login_again(self, status: int, told: str, wait_s: int = 0) -> Response:
-        body = self._files["login.html"].replace(b"<!--wrong-->", _WRONG.format(told).encode())
+    def _login_again(self, status: int, text: str, wait_s: int = 0) -> Response:
+        body = self._files["login.html"].replace(b"<!--wrong-->", _WRONG.format(text).encode())
         headers = {"Cache-Control": "no-store"} | ({"Retry-After": str(wait_s)} if wait_s else {})
         return Response(body, status, media_type=_ASSETS["login.html"], headers=headers)
 

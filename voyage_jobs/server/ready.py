@@ -6,7 +6,7 @@ import threading
 
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import Clock
-from voyage_jobs.report.alive import pulse
+from voyage_jobs.report.alive import health
 
 
 class OwnReadiness:
@@ -34,5 +34,5 @@ class OthersReadiness:
 
     def __call__(self) -> tuple[bool, str]:
         """(ready, a sentence)."""
-        found = pulse(self._settings, self._clock)
+        found = health(self._settings, self._clock)
         return found.alive, found.message

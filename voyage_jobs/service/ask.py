@@ -76,7 +76,7 @@ def ask(
             answer = acts.perform(context, command, arguments, who)
             with context.store.write() as tx:
                 meta.answer(tx, meta.ask(tx, who, command, arguments), answer)
-            _tell_the_vendor(context, answer)
+            _cancel_at_provider(context, answer)
             return Reply(answer, here=True)
     except LockedError:
         state = open_state(settings)
@@ -97,7 +97,7 @@ def ask(
     return Reply(None, here=False)
 
 
-def _tell_the_vendor(context: Context, answer: dict[str, object]) -> None:
+def _cancel_at_provider(context: Context, answer: dict[str, object]) -> None:
     """A cancellation is passed on at once where there is a key; if not, the next `sync` or `run` does it."""
     if answer.get("state") != "cancelling" or not context.settings.api_key.available():
         return
@@ -105,12 +105,12 @@ def _tell_the_vendor(context: Context, answer: dict[str, object]) -> None:
     under_way = answer.get("under_way") or [answer.get("ref")]
     refs = under_way if isinstance(under_way, list) else []
     with context.store.read() as connection:
-        told = [_is_told(batches.by_ref(connection, str(ref)), context.vendor) for ref in refs]
-    if all(told):
+        informed = [_knows(batches.by_ref(connection, str(ref)), context.vendor) for ref in refs]
+    if all(informed):
         answer["told_vendor"] = True
 
 
-def _is_told(batch: BatchRow | None, vendor: Vendor) -> bool:
+def _knows(batch: BatchRow | None, vendor: Vendor) -> bool:
     """Whether the vendor knows that a batch is to be cancelled, or it is over."""
     return batch is not None and (
         batch.state is not Batch.RUNNING or vendor.phase(batch.remote_status or "") in STOPPED

@@ -38,7 +38,7 @@ from voyage_jobs.steps.budget import begin_run
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import note_full
 from voyage_jobs.steps.pipeline import Pipeline
-from voyage_jobs.telemetry.logs import tell_repeats
+from voyage_jobs.telemetry.logs import log_repeats
 
 if TYPE_CHECKING:
     import httpx
@@ -139,7 +139,7 @@ class Daemon:
             if self.signals.hangup.is_set():
                 self.signals.hangup.clear()
                 self.heed_hangup()
-            tell_repeats()
+            log_repeats()
             self.heed_notes()
             self.heed_watching()
             self.heed_page()

@@ -1,4 +1,4 @@
-"""One `sync` from lock to leave: the worker, its doorbell and its traces are put together here for every caller.
+"""One `sync` from lock to leave: the worker, its request poller and its traces are put together here for every caller.
 
 The command line and the Python API both call `sync_once`. It installs no signal handlers and configures no logs:
 whoever calls it has done so, or wants none.
@@ -21,7 +21,7 @@ from voyage_jobs.service.signals import Signals
 from voyage_jobs.service.sync import Outcome, Sync
 from voyage_jobs.service.worker import working
 from voyage_jobs.state import meta
-from voyage_jobs.state.backlog import Remaining
+from voyage_jobs.state.backlog import Backlog
 from voyage_jobs.state.door import open_state
 from voyage_jobs.steps.context import Context, Progress, no_progress
 from voyage_jobs.telemetry.tracing import tracing
@@ -43,7 +43,7 @@ def sync_once(
     max_tokens: int | None = None,
     timeout_s: float | None = None,
     progress: Progress = no_progress,
-    watch: Callable[[Remaining], None] | None = None,
+    watch: Callable[[Backlog], None] | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> Outcome:
     """Take the lock, do what there is to do, let go. The limits are those of `Sync`; with `plan` exactly that is sent.

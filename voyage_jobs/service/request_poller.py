@@ -22,7 +22,7 @@ class RequestPoller:
     def __init__(self, state: Reader, wake: threading.Event, look_s: float = LOOK_S) -> None:
         self._state, self._wake, self._look_s = state, wake, look_s
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._listen, name="doorbell", daemon=True)
+        self._thread = threading.Thread(target=self._listen, name="request-poller", daemon=True)
 
     def __enter__(self) -> RequestPoller:
         self._thread.start()

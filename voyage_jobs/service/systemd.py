@@ -90,7 +90,7 @@ class SystemdNotifier:
         self._lock = threading.Lock()
         self._status = ""
         self._ready = self._said_stopping = self._said_overdue = False
-        self._thread = threading.Thread(target=self._run, name="herald", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="systemd-notifier", daemon=True)
 
     def __enter__(self) -> SystemdNotifier:
         self.say("Starting")

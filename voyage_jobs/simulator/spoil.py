@@ -44,8 +44,8 @@ def with_usage(body: dict[str, Any], value: str) -> dict[str, Any]:
         return {key: part for key, part in body.items() if key != "usage"}
     if value == "null":
         return body | {"usage": None}
-    told = {"string": str(tokens), "negative": -tokens, "huge": _HUGE, "zero": 0}
-    return body | {"usage": {"total_tokens": told[value]}}
+    values = {"string": str(tokens), "negative": -tokens, "huge": _HUGE, "zero": 0}
+    return body | {"usage": {"total_tokens": values[value]}}
 
 
 def spoilt_line(hit: Hit, body: dict[str, Any], write: Callable[[dict[str, Any]], bytes]) -> bytes:

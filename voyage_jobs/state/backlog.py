@@ -33,7 +33,7 @@ _SERVED = text("SELECT EXISTS (SELECT 1 FROM versions WHERE source_id = :id AND 
 
 
 @dataclass(frozen=True)
-class Remaining:
+class Backlog:
     """Counts of embeddings (`wanted`), versions (`ready`, `retiring`), and everything that is open or in trouble."""
 
     wanted: int
@@ -49,10 +49,10 @@ class Remaining:
     pauses: Pauses
 
 
-def remaining(connection: Connection, profile_id: int, now: int) -> Remaining:
+def backlog_of(connection: Connection, profile_id: int, now: int) -> Backlog:
     """What is left to do under a profile."""
     waiting = connection.execute(_WAITING, {"profile": profile_id}).one()
-    return Remaining(
+    return Backlog(
         wanted=waiting.wanted,
         ready=waiting.ready,
         retiring=waiting.retiring,

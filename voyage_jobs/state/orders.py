@@ -124,7 +124,7 @@ def newest_content(connection: Connection, document_id: int) -> tuple[states.Ver
 
 
 @dataclass(frozen=True)
-class Tally:
+class Usage:
     """Requests and texts in numbers; USD is None where a price is not known."""
 
     calls: int
@@ -153,17 +153,17 @@ _TWICE = text(
 )
 
 
-def never_known(connection: Connection, since: int = 0) -> Tally:
+def never_known(connection: Connection, since: int = 0) -> Usage:
     """The requests that may have been paid, since a time in microseconds."""
-    return _tally(connection, _LOST, since)
+    return _usage(connection, _LOST, since)
 
 
-def paid_twice(connection: Connection, since: int = 0) -> Tally:
+def paid_twice(connection: Connection, since: int = 0) -> Usage:
     """What batches billed for texts that were sent at once while they were in them."""
-    return _tally(connection, _TWICE, since)
+    return _usage(connection, _TWICE, since)
 
 
-def _tally(connection: Connection, statement: Any, since: int) -> Tally:
+def _usage(connection: Connection, statement: Any, since: int) -> Usage:
     row = connection.execute(statement, {"since": since}).one()
     usd = None if row.unpriced else float(row.usd or 0.0)
-    return Tally(int(row.calls), int(row.inputs), int(row.tokens), usd)
+    return Usage(int(row.calls), int(row.inputs), int(row.tokens), usd)

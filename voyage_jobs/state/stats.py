@@ -26,7 +26,7 @@ Chunks = dict[str, int]
 
 
 @dataclass
-class SourceTally:
+class SourceStats:
     """One source in numbers. `oldest_seen_at`: since when its oldest unpublished version is known (microseconds)."""
 
     present: int = 0
@@ -101,35 +101,35 @@ _PACKED = _of_batches(*BEFORE_THE_JOB, Batch.PARKED)
 _SUBMITTED = _of_batches(*AT_THE_VENDOR, Batch.ENDED)
 
 
-def by_source(connection: Connection) -> Mapping[int, SourceTally]:
+def by_source(connection: Connection) -> Mapping[int, SourceStats]:
     """Every source in numbers, by its row."""
-    tallies: defaultdict[int, SourceTally] = defaultdict(SourceTally)
+    source_stats: defaultdict[int, SourceStats] = defaultdict(SourceStats)
     for source, seen in connection.execute(_SEEN):
-        tallies[source].present = seen
+        source_stats[source].present = seen
     for source, state, reason, count in connection.execute(_NOT_PRESENT):
-        tally = tallies[source]
-        tally.present -= count
+        one = source_stats[source]
+        one.present -= count
         if state == "missing":
-            tally.missing += count
-            tally.kept += count if reason == KEPT else 0
+            one.missing += count
+            one.kept += count if reason == KEPT else 0
         elif state == "skipped":
-            tally.skipped[reason] = count
+            one.skipped[reason] = count
     for source, documents, served, failed in connection.execute(_PUBLISHED):
-        tally = tallies[source]
-        tally.published_documents = documents
-        tally.chunks["published"], tally.chunks["failed"] = served, failed
-    _add_unpublished(connection, tallies)
-    return tallies
+        one = source_stats[source]
+        one.published_documents = documents
+        one.chunks["published"], one.chunks["failed"] = served, failed
+    _add_unpublished(connection, source_stats)
+    return source_stats
 
 
-def _add_unpublished(connection: Connection, tallies: Mapping[int, SourceTally]) -> None:
+def _add_unpublished(connection: Connection, source_stats: Mapping[int, SourceStats]) -> None:
     unsent: Counter[int] = Counter()
     for source, documents, held, failed, waiting, oldest in connection.execute(_UNPUBLISHED).all():
-        tally = tallies[source]
-        tally.waiting_documents, tally.oldest_seen_at = documents, oldest
-        tally.oldest_document = connection.execute(_OLDEST, {"source": source, "at": oldest}).scalar()
-        tally.chunks["held"] = held
-        tally.chunks["failed"] += failed
+        one = source_stats[source]
+        one.waiting_documents, one.oldest_seen_at = documents, oldest
+        one.oldest_document = connection.execute(_OLDEST, {"source": source, "at": oldest}).scalar()
+        one.chunks["held"] = held
+        one.chunks["failed"] += failed
         unsent[source] = waiting
     if not unsent.total():
         return
@@ -138,12 +138,12 @@ def _add_unpublished(connection: Connection, tallies: Mapping[int, SourceTally])
     known, counted = ("waiting", _WAITING) if wanted <= in_batches else ("submitted", _SUBMITTED)
     other = "submitted" if known == "waiting" else "waiting"
     part = _count(connection, counted)
-    for source, tally in tallies.items():
-        tally.cancelled = cancelled[source]
-        tally.chunks["failed"] += cancelled[source]
-        tally.chunks["packed"] = packed[source]
-        tally.chunks[known] = part[source]
-        tally.chunks[other] = max(0, unsent[source] - cancelled[source] - packed[source] - part[source])
+    for source, one in source_stats.items():
+        one.cancelled = cancelled[source]
+        one.chunks["failed"] += cancelled[source]
+        one.chunks["packed"] = packed[source]
+        one.chunks[known] = part[source]
+        one.chunks[other] = max(0, unsent[source] - cancelled[source] - packed[source] - part[source])
 
 
 def _count(connection: Connection, statement: TextClause) -> Counter[int]:
@@ -328,7 +328,7 @@ _SEGMENTS = text("SELECT COALESCE(SUM(bytes), 0) FROM packs")
 
 
 @dataclass(frozen=True)
-class Figures:
+class TableStats:
     """One moment: embeddings by state (packed: submitted, too), create attempts by state, bytes of segments."""
 
     embeddings: dict[str, int]
@@ -336,7 +336,7 @@ class Figures:
     segment_bytes: int
 
 
-def figures(connection: Connection) -> Figures:
+def figures(connection: Connection) -> TableStats:
     """Count them."""
     wanted, packed, failed, dropped = connection.execute(_FEW).one()
     held = int(connection.execute(_EVER).scalar_one()) - wanted - packed - failed - dropped
@@ -344,7 +344,7 @@ def figures(connection: Connection) -> Figures:
     counts = (wanted, packed, held, failed, dropped)
     attempts = {str(state): 0 for state in Attempt}
     attempts.update((row.state, row.times) for row in connection.execute(_ATTEMPTS))
-    return Figures(
+    return TableStats(
         dict(zip(map(str, states), counts, strict=True)),
         attempts,
         int(connection.execute(_SEGMENTS).scalar_one()),

@@ -174,7 +174,7 @@ def _already_there(tx: Tx, profile_id: int, version: NewVersion, live: Iterable[
         elif same:
             waiting = True
         else:
-            cause = "overtaken by a newer version"
+            cause = "superseded by a newer version"
             in_doubt = _overtake(tx, version.document_id, version_id, state, publication_id, cause)
     return waiting or (published and not in_doubt)
 
@@ -249,10 +249,10 @@ def _want_embeddings(tx: Tx, profile_id: int, fresh: Sequence[NewVersion]) -> tu
     ids.update((chunk.key, first + i) for i, chunk in enumerate(missing))
     embedding_rows.want(tx, revived)
     paid = {key for key in keys if ids[key] >= first or ids[key] in revived}
-    return ids, _tally(fresh, asked, paid)
+    return ids, _added(fresh, asked, paid)
 
 
-def _tally(fresh: Sequence[NewVersion], asked: dict[bytes, NewChunk], paid: set[bytes]) -> Added:
+def _added(fresh: Sequence[NewVersion], asked: dict[bytes, NewChunk], paid: set[bytes]) -> Added:
     everything = [chunk for version in fresh for chunk in version.chunks]
     new_tokens = sum(asked[key].request_tokens for key in paid)
     return Added(

@@ -9,8 +9,8 @@ from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.state import batches, embeddings, ledger, meta
 from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.history import View
 from voyage_jobs.state.store import Tx
-from voyage_jobs.state.story import View
 from voyage_jobs.steps import known_jobs
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.naming import batch_called, source_called

@@ -286,8 +286,8 @@ def _record(
     context: Context, batch: BatchRow, intake: Intake, settled: list[Settled], written: WrittenSegment | None
 ) -> None:
     """Lines, embeddings, versions, money and the batch itself: all or nothing."""
-    tally = {word: sum(s.outcome == word for s in settled) for word in (SUCCESS, REFUSED)}
-    other = len(settled) - sum(tally.values())
+    counts = {word: sum(s.outcome == word for s in settled) for word in (SUCCESS, REFUSED)}
+    other = len(settled) - sum(counts.values())
     vectors = {line.line: line.vectors for line in intake.lines.values()}
     windows = [s for s in settled if s.outcome == REFUSED and vectors[s.line] > 1]
     with context.store.write() as tx:
@@ -299,7 +299,7 @@ def _record(
             split_window(context, tx, each.embedding_id)
         versions.recount_batch(tx, batch.id)
         _record_money(tx, batch, intake)
-        cause = f"{tally[SUCCESS]} held, {tally[REFUSED]} refused, {other} to be sent again"
+        cause = f"{counts[SUCCESS]} held, {counts[REFUSED]} refused, {other} to be sent again"
         if intake.duplicates or intake.foreign:
             cause += f"; {intake.duplicates} repeated and {intake.foreign} unknown lines ignored"
         batches.move(tx, batch, Batch.COLLECTED, cause, collected_at=tx.now, tokens_settled=intake.tokens)
@@ -310,8 +310,8 @@ def _record(
     context.log.info(
         "batch.collected",
         ref=batch.ref,
-        held=tally[SUCCESS],
-        refused=tally[REFUSED],
+        held=counts[SUCCESS],
+        refused=counts[REFUSED],
         again=other,
         repeated=intake.duplicates,
         unknown=intake.foreign,

@@ -9,7 +9,7 @@ from voyage_jobs.core.states import Document
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.readers.registry import reader_of
 from voyage_jobs.sources import names
-from voyage_jobs.state import documents, foresight, sources, versions
+from voyage_jobs.state import documents, plan_state, sources, versions
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.schema import HELD
 from voyage_jobs.state.store import Tx
@@ -115,7 +115,7 @@ def _publish_a_copy(context: Context, row: DocumentRow, cause: str) -> None:
 
 def _demand_held(tx: Tx, row: DocumentRow, fresh: NewVersion) -> None:
     keys = list({chunk.key for chunk in fresh.chunks})
-    held = foresight.embedding_states(tx.connection, keys)
+    held = plan_state.embedding_states(tx.connection, keys)
     lacking = sum(held.get(key) != HELD for key in keys)
     if lacking:
         raise ConfigError(

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.state import batches, sources
 from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.history import View
 from voyage_jobs.state.sources import SourceRow
-from voyage_jobs.state.story import View
 
 _LOOKED_AT = 1_000  # of the newest batches, for a ref that was mistyped
 

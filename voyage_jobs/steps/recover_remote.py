@@ -80,12 +80,12 @@ def adopt_jobs(context: Context, *, strangers: bool = False) -> FoundJobs:
     Every source must have been scanned, and every segment been taken in. `strangers`: this state is new, and may claim
     what another one sent that was lost with its whole folder.
     """
-    tally = FoundJobs()
+    claimed = FoundJobs()
     found = marked_jobs(context)
     for ref in [
         ref for ref in found if not is_ref(ref)
     ]:  # it names files: one with a slash would lead out of ours
-        tally.left[ref] = "its mark is not one that voyage-jobs makes"
+        claimed.left[ref] = "its mark is not one that voyage-jobs makes"
         del found[ref]
     unknown: list[str] = []
     for ref, jobs in found.items():
@@ -95,24 +95,24 @@ def adopt_jobs(context: Context, *, strangers: bool = False) -> FoundJobs:
             unknown.append(ref)
         elif batch is not None and is_without_job(batch) and jobs[0].phase is not Phase.FAILED:
             _take_on_known(context, batch, jobs[0])
-            _taken(context, tally, ref, batch, jobs[1:])
+            _taken(context, claimed, ref, batch, jobs[1:])
     _give_back_outdated(context)
     for ref in sorted(
         unknown, key=lambda each: found[each][0].created_at_us or 0
     ):  # what is asked again came later
         taken = _take_on_unknown(context, ref, found[ref][0], strangers=strangers)
         if isinstance(taken, BatchRow):
-            _taken(context, tally, ref, taken, found[ref][1:])
+            _taken(context, claimed, ref, taken, found[ref][1:])
         elif isinstance(taken, str):
-            tally.left[ref] = taken
+            claimed.left[ref] = taken
             if _maker(found[ref][0]) == context.state_id:
-                tally.ours_left.add(ref)
+                claimed.ours_left.add(ref)
         else:
             names = ", ".join(batch.ref for batch in taken)
-            tally.left[ref] = f"some of its texts are in {names}: it is claimed when that is over"
-            tally.waits_for.update(batch.id for batch in taken)
-    context.log.info("jobs.adopted", adopted=tally.adopted, left=tally.left)
-    return tally
+            claimed.left[ref] = f"some of its texts are in {names}: it is claimed when that is over"
+            claimed.waits_for.update(batch.id for batch in taken)
+    context.log.info("jobs.adopted", adopted=claimed.adopted, left=claimed.left)
+    return claimed
 
 
 def is_without_job(batch: BatchRow) -> bool:
@@ -120,8 +120,10 @@ def is_without_job(batch: BatchRow) -> bool:
     return batch.state in BEFORE_THE_JOB or (batch.state is Batch.PARKED and batch.remote_id is None)
 
 
-def _taken(context: Context, tally: FoundJobs, ref: str, batch: BatchRow, others: list[RemoteBatch]) -> None:
-    tally.adopted.append(ref)
+def _taken(
+    context: Context, claimed: FoundJobs, ref: str, batch: BatchRow, others: list[RemoteBatch]
+) -> None:
+    claimed.adopted.append(ref)
     with context.store.read() as connection:
         batch = batches.get(connection, batch.id)  # as it is now: what is said of it is put on record
     cancel_duplicates(context, batch, [job for job in others if job.phase is not Phase.FAILED])

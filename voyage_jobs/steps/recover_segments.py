@@ -33,29 +33,29 @@ def adopt_segments(context: Context) -> AdoptedSegments:
     One listing of the folder, and nothing more where all are known. Jobs are claimed after that before anything is
     sent: whoever does not know its segments may not know its jobs either.
     """
-    tally = AdoptedSegments()
+    adopted = AdoptedSegments()
     with context.store.read() as connection:
         known = {segment.name for segment in batches.all_segments(connection)}
         to_count = setback.is_to_count(connection)
     unknown = set(context.segments.names()) - known
     if not unknown and not to_count:
-        return tally
+        return adopted
 
     def damaged(name: str, error: CorruptionError) -> None:
-        tally.damaged.append(name)
+        adopted.damaged.append(name)
         context.log.error("segment.damaged", segment=name, error=error.message)
 
     unknown -= _about_to_be_collected(context)
     for found in context.segments.adopt(sorted(unknown), damaged):
-        tally.segments += 1
-        tally.embeddings += _take_in(context, found)
-        context.progress("reading packs", tally.segments, len(unknown))
-    if tally.segments or to_count:
+        adopted.segments += 1
+        adopted.embeddings += _take_in(context, found)
+        context.progress("reading packs", adopted.segments, len(unknown))
+    if adopted.segments or to_count:
         with context.store.write() as tx:
             versions.recount_all(tx)
             setback.has_counted(tx)
-        context.log.info("segments.adopted", segments=tally.segments, embeddings=tally.embeddings)
-    return tally
+        context.log.info("segments.adopted", segments=adopted.segments, embeddings=adopted.embeddings)
+    return adopted
 
 
 def take_in_segment_of(context: Context, batch: BatchRow) -> bool:

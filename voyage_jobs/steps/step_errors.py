@@ -46,7 +46,7 @@ def fatal_ones_noted(context: Context, step: str) -> Iterator[None]:
     """Put on record what ends the process, so that `status` can tell when nobody is left; it is raised on.
 
     What cannot be put on record, for a full disk, is in the log alone. Whatever fails in an instance that was
-    overtaken, over a file that the other one has renamed for example, fails for that: raises `EpochLostError` instead.
+    superseded, over a file that the other one has renamed for example, fails for that: raises `EpochLostError` instead.
     """
     context.memory(Errors).step = step
     try:

@@ -34,7 +34,7 @@ ALL_ALIKE = 8
 
 def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
     """Record the refusal and put its lines back in line; a line that was alone has failed, or is cut in two."""
-    reason, verdict = told(remote.errors) or "the vendor gave no reason", context.vendor.judge(remote)
+    reason, verdict = complaints(remote.errors) or "the vendor gave no reason", context.vendor.judge(remote)
     with context.store.read() as connection:
         lines = list(embeddings.lines_of(connection, batch.id))
         alike = batches.refused_in_a_row(connection, batch.id, reason, ALL_ALIKE)
@@ -90,7 +90,7 @@ def suspects(errors: Iterable[JobError], count: int) -> list[int] | None:
     return lines if lines and len(lines) <= max(2, count // 2) else None
 
 
-def told(errors: Iterable[JobError]) -> str:
+def complaints(errors: Iterable[JobError]) -> str:
     """The vendor's complaints in one line."""
     said = [f"line {e.line}: {e.message}" if e.line is not None else e.message for e in errors]
     more = f" (and {len(said) - 3} more)" if len(said) > 3 else ""

@@ -25,23 +25,23 @@ Importing this package loads none of them.
 """
 
 from voyage_jobs.table.door import LanceDoor, TableDoor
-from voyage_jobs.table.figures import Figures, TableFigures
 from voyage_jobs.table.formats import FORMAT_VERSION
 from voyage_jobs.table.health import Health, check, exists, set_aside
 from voyage_jobs.table.schema import KEY_COLUMNS, schema
+from voyage_jobs.table.stats import TableStats, TableStatsReader
 from voyage_jobs.table.table import PublishedTable
 from voyage_jobs.table.upkeep import Stats, Tended, Upkeep
 
 __all__ = [
     "FORMAT_VERSION",
     "KEY_COLUMNS",
-    "Figures",
     "Health",
     "LanceDoor",
     "PublishedTable",
     "Stats",
     "TableDoor",
-    "TableFigures",
+    "TableStats",
+    "TableStatsReader",
     "Tended",
     "Upkeep",
     "check",

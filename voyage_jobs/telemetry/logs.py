@@ -49,7 +49,7 @@ def configure(
     `level` is debug, info, warning or error; `form` is console, json, or auto (console on a terminal). Within
     `repeat_s` seconds the same is not written twice (see repeats.py); with 0 every line is.
     """
-    tell_repeats(all_of_them=True)
+    log_repeats(all_of_them=True)
     clock = clock or SystemClock()
     _held_back.repeats = Repeats(clock, repeat_s)
     _configure_ours(level, form, _Stream(stream), clock)
@@ -69,7 +69,7 @@ class _HeldBack:
 _held_back = _HeldBack()
 
 
-def tell_repeats(*, all_of_them: bool = False) -> None:
+def log_repeats(*, all_of_them: bool = False) -> None:
     """Write how often things were held back, where their interval is over: to be called now and then, and at last."""
     if _held_back.repeats is None:
         return

@@ -44,7 +44,7 @@ _ABOUT = (
 
 
 @dataclass
-class _Told:
+class _Entry:
     """One thing that was told: since when (monotonic), how many lines of it, how many were held back, and the last."""
 
     since: float
@@ -61,7 +61,7 @@ class Repeats:
         self._clock = clock
         self._interval_s = interval_s
         self._lock = threading.Lock()
-        self._told: OrderedDict[Hashable, _Told] = OrderedDict()
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
 
     def passes(self, level: str, event: MutableMapping[str, Any]) -> bool:
         """Whether the line is to be written; `held_back` is added to it if others like it were held back before."""
@@ -80,41 +80,41 @@ class Repeats:
     def _allowed(
         self, known: Hashable, most: int, level: str, event: MutableMapping[str, Any], now: float
     ) -> bool:
-        told = self._told.get(known)
-        if told is None or now - told.since >= self._interval_s:
-            if told is not None and told.held:
-                event["held_back"] = told.held
-            self._told[known] = told = _Told(now, known=known)
-            self._told.move_to_end(known)
+        entry = self._entries.get(known)
+        if entry is None or now - entry.since >= self._interval_s:
+            if entry is not None and entry.held:
+                event["held_back"] = entry.held
+            self._entries[known] = entry = _Entry(now, known=known)
+            self._entries.move_to_end(known)
             self._forget()
-        if told.lines < most:
-            told.lines += 1
+        if entry.lines < most:
+            entry.lines += 1
             return True
-        told.held += 1
-        told.last = (level, dict(event))
+        entry.held += 1
+        entry.last = (level, dict(event))
         return False
 
     def _forget(self) -> None:
         """The oldest go first; those that hold something back stay until it is told."""
-        for known in list(self._told)[: max(0, len(self._told) - _MOST_KNOWN)]:
-            if not self._told[known].held:
-                del self._told[known]
+        for known in list(self._entries)[: max(0, len(self._entries) - _MOST_KNOWN)]:
+            if not self._entries[known].held:
+                del self._entries[known]
 
     def summaries(self, *, all_of_them: bool = False) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """(level, last line with `held_back`) of what was held back in intervals that are over, or at all."""
         now = self._clock.mono()
         with self._lock:
             over = [
-                told
-                for told in self._told.values()
-                if told.held and (all_of_them or now - told.since >= self._interval_s)
+                entry
+                for entry in self._entries.values()
+                if entry.held and (all_of_them or now - entry.since >= self._interval_s)
             ]
-            for told in over:
-                del self._told[told.known]
-        for told in over:
-            if told.last is not None:
-                level, event = told.last
-                yield level, {**event, "held_back": told.held}
+            for entry in over:
+                del self._entries[entry.known]
+        for entry in over:
+            if entry.last is not None:
+                level, event = entry.last
+                yield level, {**event, "held_back": entry.held}
 
 
 def _same(level: str, event: Mapping[str, Any]) -> Hashable:

@@ -19,8 +19,8 @@ from voyage_jobs.diagnosis.snapshot import Facts
 from voyage_jobs.errors import StateError
 from voyage_jobs.report.status import Report, examine
 from voyage_jobs.state.door import open_state
-from voyage_jobs.state.stats import Figures, figures
-from voyage_jobs.table import TableFigures
+from voyage_jobs.state.stats import TableStats, figures
+from voyage_jobs.table import TableStatsReader
 from voyage_jobs.telemetry.metrics.catalog import BY_NAME
 from voyage_jobs.version import __version__
 
@@ -34,7 +34,7 @@ class StateCollector:
     def __init__(self, settings: Settings, clock: Clock, *, wait_for_table: bool = True) -> None:
         self._settings, self._clock = settings, clock
         self._wait_for_table = wait_for_table
-        self.table = TableFigures(settings.lancedb.uri, settings.lancedb.table)
+        self.table = TableStatsReader(settings.lancedb.uri, settings.lancedb.table)
         self.readable = False
         """Whether the last `collect` could read the state."""
 
@@ -71,14 +71,14 @@ class StateCollector:
             yield from self._places(report, counted)
         yield "scrape_seconds", {}, self._clock.mono() - began
 
-    def _figures(self) -> Figures | None:
+    def _figures(self) -> TableStats | None:
         try:
             with open_state(self._settings).read() as connection:
                 return figures(connection)
         except StateError:
             return None
 
-    def _places(self, report: Report, counted: Figures) -> Iterator[Sample]:
+    def _places(self, report: Report, counted: TableStats) -> Iterator[Sample]:
         """The table, and room on the disk."""
         settings, paths = self._settings, self._settings.paths
         table = self.table.read(wait=self._wait_for_table)
@@ -104,7 +104,7 @@ def _health(report: Report, problems: list[Blocker], facts: Facts) -> Iterator[S
         yield "lane_closed", {"lane": circuit.name, "code": circuit.code}, 1
 
 
-def _corpus(report: Report, facts: Facts, counted: Figures) -> Iterator[Sample]:
+def _corpus(report: Report, facts: Facts, counted: TableStats) -> Iterator[Sample]:
     for source in report["sources"]:
         about = {"source": source["name"]}
         skipped = source["skipped"]
@@ -131,7 +131,7 @@ def _corpus(report: Report, facts: Facts, counted: Figures) -> Iterator[Sample]:
         yield "embeddings", {"state": state}, count
 
 
-def _batches(facts: Facts, counted: Figures) -> Iterator[Sample]:
+def _batches(facts: Facts, counted: TableStats) -> Iterator[Sample]:
     for state in Batch:
         yield "batches", {"state": str(state)}, facts.batches_by_state.get(state, 0)
     inputs: Counter[str] = Counter()

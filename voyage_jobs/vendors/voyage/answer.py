@@ -35,9 +35,9 @@ def result_lines(body: bytes, wanted: Sequence[Wanted], profile: Profile) -> Ite
     usage = said.get("usage")
     reported = usage.get("total_tokens") if isinstance(usage, dict) else None
     total = plausible(reported, most_tokens(find(profile.model)))
-    told = None if total is None else shares(total, [each.tokens for each in wanted])
+    billed = None if total is None else shares(total, [each.tokens for each in wanted])
     for index, row in rows:
-        yield _line(wanted[index].custom_id, row, None if told is None else told[index], profile)
+        yield _line(wanted[index].custom_id, row, None if billed is None else billed[index], profile)
 
 
 def _rows(body: bytes, count: int) -> tuple[dict[str, Any], list[tuple[int, dict[str, Any]]]]:

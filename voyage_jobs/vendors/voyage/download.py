@@ -72,10 +72,10 @@ def download(
     part = part_of(dest)
     try:
         with no_room_is_one_error(str(part)):
-            tally = _resumable(part, expected_bytes)
-            if not tally.bytes or tally.bytes != expected_bytes:
-                tally = _Fetch(client, file_id, part, expected_bytes, on_progress).run(tally)
-            _check_size(client, part, tally.bytes, expected_bytes)
+            received = _resumable(part, expected_bytes)
+            if not received.bytes or received.bytes != expected_bytes:
+                received = _Fetch(client, file_id, part, expected_bytes, on_progress).run(received)
+            _check_size(client, part, received.bytes, expected_bytes)
             sync_file(part)
             crash_point("download.written")
             os.replace(part, dest)
@@ -84,10 +84,10 @@ def download(
         remove(part)
         raise
     crash_point("download.renamed")
-    return tally.done()
+    return received.done()
 
 
-class _Tally:
+class _Received:
     """Size, hash and newlines of what has passed."""
 
     def __init__(self) -> None:
@@ -123,19 +123,19 @@ class _Fetch:
         self._expected = expected_bytes
         self._on_progress = on_progress
 
-    def run(self, tally: _Tally) -> _Tally:
+    def run(self, received: _Received) -> _Received:
         """Fetch what is missing; from the beginning if the rest cannot be had on its own."""
-        if tally.bytes:
-            with self._asked(tally.bytes) as response:
-                if response.status_code == 206 and self._continues(response, tally.bytes):
-                    return self._append(response, tally)
+        if received.bytes:
+            with self._asked(received.bytes) as response:
+                if response.status_code == 206 and self._continues(response, received.bytes):
+                    return self._append(response, received)
                 if response.status_code == 200:
-                    return self._append(response, _Tally())
+                    return self._append(response, _Received())
         with self._asked(0) as response:
             if response.status_code != 200:
                 odd = f"{self._client.name} answered the call to {_OPERATION} with {response.status_code}."
                 raise BadAnswerError(odd, status=response.status_code)
-            return self._append(response, _Tally())
+            return self._append(response, _Received())
 
     @contextlib.contextmanager
     def _asked(self, offset: int) -> Iterator[httpx.Response]:
@@ -184,30 +184,30 @@ class _Fetch:
             return False
         return match[3] == "*" or self._expected is None or int(match[3]) == self._expected
 
-    def _append(self, response: httpx.Response, tally: _Tally) -> _Tally:
+    def _append(self, response: httpx.Response, received: _Received) -> _Received:
         """Write the body behind what `tally` has seen; on any break what came is kept for the next try."""
         blocks = self._no_page(response)
         stall = _Stall(response, self._client, max(STALL_WINDOW_S, 2 * self._client.timeout_s))
-        begun = told = tally.bytes
-        mode = "ab" if tally.bytes else "wb"
+        begun = reported = received.bytes
+        mode = "ab" if received.bytes else "wb"
         with open(self._part, mode, buffering=_BLOCK_BYTES, opener=private.opener) as out:
             for block in blocks:
                 out.write(block)
-                tally.add(block)
+                received.add(block)
                 stall.check(len(block))
-                if self._expected is not None and tally.bytes > self._expected:
-                    return tally  # no use in reading on: the size check refuses it
-                if self._on_progress is not None and tally.bytes - told >= PROGRESS_BYTES:
-                    told = tally.bytes
-                    self._on_progress(told)
+                if self._expected is not None and received.bytes > self._expected:
+                    return received  # no use in reading on: the size check refuses it
+                if self._on_progress is not None and received.bytes - reported >= PROGRESS_BYTES:
+                    reported = received.bytes
+                    self._on_progress(reported)
         if self._on_progress is not None:
-            self._on_progress(tally.bytes)
-        if self._is_cut(response, tally.bytes - begun, tally.bytes):
+            self._on_progress(received.bytes)
+        if self._is_cut(response, received.bytes - begun, received.bytes):
             raise OutcomeUnknownError(
-                f"{self._client.name} broke off the result file after {tally.bytes} bytes.",
+                f"{self._client.name} broke off the result file after {received.bytes} bytes.",
                 hint="The next try goes on from there.",
             )
-        return tally
+        return received
 
     def _no_page(self, response: httpx.Response) -> Iterator[bytes]:
         """The body, unless it is a web page: then nothing is written, and what a former try left is kept."""
@@ -274,26 +274,26 @@ class _Stall:
         self._begin(now)
 
 
-def _resumable(part: Path, expected_bytes: int | None) -> _Tally:
+def _resumable(part: Path, expected_bytes: int | None) -> _Received:
     """What a former try left behind; nothing, and no file, if it cannot be the beginning of this one.
 
     Result files are JSON lines and hold no NUL byte: one that does was cut by a power loss, whose holes
     read as zeros.
     """
-    tally = _Tally()
+    received = _Received()
     try:
         size = os.path.getsize(part)
     except FileNotFoundError:
-        return tally
+        return received
     if expected_bytes is None or size <= expected_bytes:
         for block in _blocks(part):
             if b"\0" in block:
                 break
-            tally.add(block)
+            received.add(block)
         else:
-            return tally
+            return received
     remove(part)
-    return _Tally()
+    return _Received()
 
 
 def _check_size(client: VoyageClient, part: Path, size: int, expected_bytes: int | None) -> None:

@@ -11,7 +11,7 @@ from voyage_jobs.table.engine import newest_manifest, open_dataset, table_path
 
 
 @dataclass(frozen=True)
-class Figures:
+class TableStats:
     """Versions that are kept, fragments of the newest, and bytes of the whole folder."""
 
     versions: int
@@ -19,15 +19,15 @@ class Figures:
     bytes: int
 
 
-class TableFigures:
+class TableStatsReader:
     """Keeps the figures of one table. Safe to ask from several threads; only one of them reads."""
 
     def __init__(self, uri: str, name: str) -> None:
         self._uri, self._name = uri, name
         self._lock = threading.Lock()
-        self._known: tuple[str, Figures] | None = None
+        self._known: tuple[str, TableStats] | None = None
 
-    def read(self, *, wait: bool = True) -> Figures | None:
+    def read(self, *, wait: bool = True) -> TableStats | None:
         """The figures; None if there is no table, it cannot be read, or another thread reads and `wait` is off.
 
         The first call loads Lance, which takes a second.
@@ -41,13 +41,13 @@ class TableFigures:
         finally:
             self._lock.release()
 
-    def _read(self) -> Figures | None:
+    def _read(self) -> TableStats | None:
         path = table_path(self._uri, self._name)
         manifest = newest_manifest(path)
         if manifest is None:
             return None
         if self._known is None or self._known[0] != manifest:
-            found = Figures(
+            found = TableStats(
                 versions=len(os.listdir(os.path.dirname(manifest))),
                 fragments=len(open_dataset(path).get_fragments()),
                 bytes=_bytes_below(path),

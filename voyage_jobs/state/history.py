@@ -47,7 +47,7 @@ def moves_of(connection: Connection, kind: str, subjects: Sequence[int]) -> list
 
 
 @dataclass(frozen=True)
-class VersionStory:
+class VersionHistory:
     """One version and the publication that served it last (`table_version` is None if none was acknowledged)."""
 
     id: int
@@ -72,14 +72,14 @@ _VERSIONS = text(
 )
 
 
-def versions_of(connection: Connection, document_id: int) -> list[VersionStory]:
+def versions_of(connection: Connection, document_id: int) -> list[VersionHistory]:
     """All versions of a document, oldest first."""
     rows = connection.execute(_VERSIONS, {"id": document_id}).mappings()
-    return [VersionStory(**{**row, "state": states.Version(row["state"])}) for row in rows]
+    return [VersionHistory(**{**row, "state": states.Version(row["state"])}) for row in rows]
 
 
 @dataclass(frozen=True)
-class LineStory:
+class LineHistory:
     """One line of a batch that asked for an embedding; `outcome` is a code of `outcomes.OUTCOME_WORDS`."""
 
     batch_id: int
@@ -91,7 +91,7 @@ class LineStory:
     detail: str | None
 
 
-def line_as_dict(line: LineStory) -> dict[str, Any]:
+def line_as_dict(line: LineHistory) -> dict[str, Any]:
     """A line of a batch, for `--json`; `line` counts from 0 as in the input file."""
     return {
         "batch": line.ref,
@@ -104,7 +104,7 @@ def line_as_dict(line: LineStory) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class ChunkStory:
+class ChunkHistory:
     """One chunk with its embedding and the last line that asked for it. `start` and `end` are characters."""
 
     ordinal: int
@@ -117,7 +117,7 @@ class ChunkStory:
     state: states.Embedding
     attempts: int
     wanted_at: int
-    last: LineStory | None
+    last: LineHistory | None
 
 
 # The batch that still has an embedding, else the last that had it: two may where one was sent at once.
@@ -132,15 +132,15 @@ _CHUNKS = text(
 )
 
 
-def chunks_of(connection: Connection, version_id: int) -> Iterator[ChunkStory]:
+def chunks_of(connection: Connection, version_id: int) -> Iterator[ChunkHistory]:
     """The chunks of one live version, in order."""
     for row in connection.execute(_CHUNKS, {"id": version_id}):
         batch_id, ref, batch_state, *line = row[10:]
-        last = None if batch_id is None else LineStory(batch_id, ref, states.Batch(batch_state), *line)
-        yield ChunkStory(*(*row[:7], told_state(row[7], last), *row[8:10], last))
+        last = None if batch_id is None else LineHistory(batch_id, ref, states.Batch(batch_state), *line)
+        yield ChunkHistory(*(*row[:7], told_state(row[7], last), *row[8:10], last))
 
 
-def told_state(stored: int, last: LineStory | None) -> states.Embedding:
+def told_state(stored: int, last: LineHistory | None) -> states.Embedding:
     """The state of an embedding: what is stored as packed is submitted once its batch is at the vendor."""
     state = _STATES[stored]
     sent = (*states.AT_THE_VENDOR, states.Batch.ENDED)
@@ -150,7 +150,7 @@ def told_state(stored: int, last: LineStory | None) -> states.Embedding:
 
 
 @dataclass(frozen=True)
-class EmbeddingStory:
+class EmbeddingHistory:
     """One embedding: `tokens` are estimated, `pack` is the file its vectors are in."""
 
     id: int
@@ -188,16 +188,16 @@ def keys_beginning(connection: Connection, prefix: str, most: int) -> list[bytes
     return list(connection.execute(_BEGINNING, {**ends, "most": most}).scalars())
 
 
-def embedding(connection: Connection, key: bytes) -> EmbeddingStory | None:
+def embedding(connection: Connection, key: bytes) -> EmbeddingHistory | None:
     """The embedding with this key, or None."""
     row = connection.execute(_EMBEDDING, {"key": key}).mappings().one_or_none()
-    return None if row is None else EmbeddingStory(**row)
+    return None if row is None else EmbeddingHistory(**row)
 
 
-def lines_for(connection: Connection, embedding_id: int) -> list[LineStory]:
+def lines_for(connection: Connection, embedding_id: int) -> list[LineHistory]:
     """The lines that asked for an embedding, first to last."""
     rows = connection.execute(_LINES, {"id": embedding_id}).mappings()
-    return [LineStory(**{**row, "batch_state": states.Batch(row["batch_state"])}) for row in rows]
+    return [LineHistory(**{**row, "batch_state": states.Batch(row["batch_state"])}) for row in rows]
 
 
 @dataclass(frozen=True)
