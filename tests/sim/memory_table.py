@@ -29,13 +29,16 @@ class Content:
     profile: Profile | None
     documents: dict[Document, list[Row]]
     format: int = FORMAT_VERSION
+    owner: str = ""
 
 
 class MemoryTable:
     """One table: rows by document, the version of the last commit, and what of it would survive a power loss."""
 
-    def __init__(self, profile: Profile | None = None) -> None:
+    def __init__(self, profile: Profile | None = None, owner: str = "") -> None:
         self.profile = profile
+        self.owner = owner
+        """The id of the state that it belongs to; empty: an older release made it."""
         self.documents: dict[Document, list[Row]] = {}
         self.format = FORMAT_VERSION
         self.flipped_at: dict[Document, int] = {}
@@ -83,7 +86,7 @@ class MemoryTable:
         for batch in batches:
             for row in batch.to_pylist():
                 documents.setdefault((row["source"], row["path"]), []).append(row)
-        self._replace(Content(profile, documents))
+        self._replace(Content(profile, documents, owner=self.owner))
         return self._version
 
     def format_version(self) -> int:
@@ -93,17 +96,17 @@ class MemoryTable:
     def raise_format(self, progress: Callable[[int], None] = lambda rows: None) -> int:
         """Bring all rows to the present format."""
         replaced, flipped_at = self.replaced, dict(self.flipped_at)
-        self._replace(Content(self.profile, self.documents))
+        self._replace(Content(self.profile, self.documents, owner=self.owner))
         self.replaced, self.flipped_at = replaced, flipped_at  # a reader sees no other row than before
         progress(self.rows())
         return self._version
 
     def be_older(self) -> None:
         """Be what a release with an older format would have left here."""
-        self.format = FORMAT_VERSION - 1
+        self.format, self.owner = FORMAT_VERSION - 1, ""
         if self._synced is not None:
             version, content, kept = self._synced
-            self._synced = (version, replace(content, format=self.format), kept)
+            self._synced = (version, replace(content, format=self.format, owner=""), kept)
 
     def stats(self) -> Any:
         """As far as anybody asks."""
@@ -113,13 +116,14 @@ class MemoryTable:
         self._version += 1
         self.replaced += 1
         self.profile, self.documents, self.format = content.profile, content.documents, content.format
+        self.owner = content.owner
         self.flipped_at = dict.fromkeys(content.documents, self._version)
 
     def keep(self, version: int) -> None:
         """Keep the newest version, or one that is kept."""
         if version not in self._kept:
             assert version == self._version, "only what is there can be kept"
-            self._kept[version] = Content(self.profile, self.documents, self.format)
+            self._kept[version] = self._content
 
     def let_go(self, version: int) -> None:
         """Keep it no more."""
@@ -136,7 +140,7 @@ class MemoryTable:
 
     def sync(self) -> int:
         """Make everything so far survive a power loss."""
-        self._synced = (self._version, Content(self.profile, self.documents, self.format), dict(self._kept))
+        self._synced = (self._version, self._content, dict(self._kept))
         return 1
 
     def lose_power(self) -> bool:
@@ -145,8 +149,19 @@ class MemoryTable:
             return False
         self._version, content, kept = self._synced
         self.profile, self.documents, self._kept = content.profile, content.documents, dict(kept)
-        self.format = content.format
+        self.format, self.owner = content.format, content.owner
         return True
+
+    @property
+    def _content(self) -> Content:
+        return Content(self.profile, self.documents, self.format, self.owner)
+
+    def mark(self, owner: str) -> None:
+        """Let it carry this id from now on."""
+        if owner != self.owner:
+            self._version += 1
+            self.owner = owner
+        self.sync()
 
     @property
     def is_synced(self) -> bool:
@@ -223,13 +238,31 @@ class WayIn:
 
     place = MemoryDoor.place
 
-    def __init__(self, disk: MemoryDoor, profile: Profile) -> None:
+    def __init__(self, disk: MemoryDoor, profile: Profile, state: str = "") -> None:
         self._disk = disk
         self._profile = profile
+        self._state = state
 
     def under(self, profile: Profile) -> WayIn:
         """The way to the same table for vectors of another profile."""
-        return WayIn(self._disk, profile)
+        return WayIn(self._disk, profile, self._state)
+
+    def of(self, state: str) -> WayIn:
+        """The way to the same table for another state."""
+        return WayIn(self._disk, self._profile, state)
+
+    def owner(self) -> str | None:
+        """Whose it is, if it can be read."""
+        return None if self._disk.table is None or self._disk.torn else self._disk.table.owner
+
+    def mark(self) -> None:
+        """Let the table carry the id of the state."""
+        if self._disk.table is not None:
+            self._disk.table.mark(self._state)
+
+    def revision(self) -> str | None:
+        """Which version is the newest."""
+        return None if self._disk.table is None else str(self._disk.table.version())
 
     def profile(self) -> Profile | None:
         """The profile of the vectors in the table, if it can be read."""
@@ -262,7 +295,7 @@ class WayIn:
         if self._disk.torn:
             raise CorruptionError("Its newest manifest is empty.")
         if self._disk.table is None:
-            self._disk.table = MemoryTable(self._profile)
+            self._disk.table = MemoryTable(self._profile, self._state)
         if self._disk.table.profile != self._profile:
             raise ConfigError(f"It has vectors of {self._disk.table.profile}.")
         return self._disk.table

@@ -15,6 +15,7 @@ from voyage_jobs.diagnosis.causes import CODES, blockers
 from voyage_jobs.diagnosis.entry import entered_in
 from voyage_jobs.diagnosis.rooms import Room
 from voyage_jobs.diagnosis.snapshot import Run, gather
+from voyage_jobs.diagnosis.table_rows import TableRows
 from voyage_jobs.notify.facts import EVENT_OF, last_errors
 from voyage_jobs.report import waits
 from voyage_jobs.report.one_line import one_line
@@ -113,6 +114,8 @@ def situations(facts):
         "source_stats": {docs.id: SourceStats(chunks={**SourceStats().chunks, "published": 1})},
     }
     yield {"older_format": "1", "table_exists": True}
+    yield {"table_rows": TableRows(3, 2)}
+    yield {"table_rows": TableRows(3, 2, of_another=True)}
     yield {"untold": [Untold("webhook", 1, 0, "No.")]}
     yield {"unclosed": [("abc", "collected", now - 3 * DAY)], "ready_since": 0, "asked_since": 0}
     yield {"waiting": replace(waiting, oldest_at=0, embeddings=10**6), "open": []}

@@ -1,4 +1,4 @@
-"""`voyage-jobs backup`, `restore` and `export`: copies of what is here."""
+"""`voyage-jobs backup`, `restore` and `export`: copies of what is here; `take-over`: whose the table is."""
 
 from __future__ import annotations
 
@@ -90,3 +90,37 @@ def export(
         emit_json({"path": str(done.path), "rows": done.rows, "bytes": done.bytes})
     else:
         click.echo(f"{counted(done.rows, 'row')}, {size(done.bytes)}, in {printable(str(done.path))}.")
+
+
+@click.command("take-over")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@click.pass_context
+def take_over(ctx: click.Context, yes: bool, as_json: bool) -> None:
+    """Make the table of the configuration this data folder's own, where another data folder made it.
+
+    A table belongs to one data folder, since two would overwrite each other's rows; `sync` and `run` of the other one
+    are refused from then on. The next `sync` publishes everything of this one into it, at no cost. Rows of documents
+    that are not known here stay until `voyage-jobs verify --repair` takes them out.
+    """
+    from voyage_jobs.cli.acts import on_terminal
+    from voyage_jobs.cli.output import emit_json, printable, progress
+    from voyage_jobs.core.clock import SystemClock
+    from voyage_jobs.maintenance.take_over import take_over as take
+    from voyage_jobs.telemetry.logs import get_logger
+
+    settings = settings_of(ctx)
+    start_logging(ctx, "error")
+    table = printable(f"{settings.lancedb.table} in {settings.lancedb.uri}")
+    if not yes and not as_json and on_terminal():
+        click.confirm(f"Have {table} from now on, and not the data folder that made it?", abort=True)
+    with progress() as bar:
+        done = take(settings, SystemClock(), get_logger(), progress=bar)
+    if as_json:
+        emit_json({"table": done.table, "rows": done.rows})
+        return
+    click.echo(f"The table {table} belongs to this data folder. It has {counted(done.rows, 'row')}.")
+    click.echo(
+        "`voyage-jobs sync` publishes into it, at no cost; then `voyage-jobs verify` names rows of documents that are"
+        " not known here."
+    )

@@ -64,6 +64,7 @@ GROUPS: dict[str, dict[str, Entry]] = {
         "recover": Entry("acts:recover", "Find paid vectors and jobs again after a loss of state.db."),
         "backup": Entry("backup:backup", "Back up state and vectors, while work goes on."),
         "restore": Entry("backup:restore", "Put a backup into an empty data_dir."),
+        "take-over": Entry("backup:take_over", "Have a table that another data folder made."),
         "export": Entry("backup:export", "Write the rows of the table to a Parquet file."),
         "fetch-tokenizer": Entry(
             "tokenizer:fetch_tokenizer", "Fetch the model's tokenizer, to count tokens exactly."

@@ -26,6 +26,7 @@ from voyage_jobs.sources import names
 from voyage_jobs.state.batches import UNUSABLE, BatchRow
 from voyage_jobs.state.engine import SAFE_LIBRARY, library_is_safe, library_version
 from voyage_jobs.state.sources import NOT_CONFIGURED
+from voyage_jobs.table import of_another
 from voyage_jobs.vendors.remote import Phase
 
 HEARTBEAT_OLD_S = 600
@@ -355,6 +356,25 @@ def _table_missing(facts: Facts, say: Say) -> Blockers:
     if facts.table_exists is False and facts.chunks("published"):
         hint = "Start `voyage-jobs sync` (or restart `run`): it is built again at no cost."
         yield say(f"The table {facts.table_name} is gone", hint)
+
+
+@cause("table_of_another", needs=Facts, moved_by=Mover.OPERATOR)
+def _table_of_another(facts: Facts, say: Say) -> Blockers:
+    if facts.table_rows is not None and facts.table_rows.of_another:
+        error = of_another(facts.table_name)
+        yield say(error.message.rstrip("."), error.hint)
+
+
+@cause("table_rows", needs=Facts, moved_by=Mover.OPERATOR)
+def _table_rows(facts: Facts, say: Say) -> Blockers:
+    rows = facts.table_rows
+    if rows is not None and rows.differ and not rows.of_another and facts.build is None:
+        yield say(
+            f"The table {facts.table_name} has {counted(rows.found, 'row')}, and {rows.expected:,} are published:"
+            " another program has changed it",
+            "`voyage-jobs verify` names the rows, `voyage-jobs verify --repair` mends them at no cost.",
+            numbers={"found": rows.found, "expected": rows.expected or 0},
+        )
 
 
 @cause("table_reformatting", needs=Facts, moved_by=Mover.PROCESS, severity="info")

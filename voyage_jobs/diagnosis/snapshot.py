@@ -24,6 +24,7 @@ from voyage_jobs.diagnosis import rebuild
 from voyage_jobs.diagnosis.rebuild import Vectors
 from voyage_jobs.diagnosis.rooms import Room
 from voyage_jobs.diagnosis.rooms import rooms as every_room
+from voyage_jobs.diagnosis.table_rows import Account, TableRows
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.state import (
     batches,
@@ -207,6 +208,8 @@ class Facts(Moment):
     counted: Counted
     table_version: int | None
     table_exists: bool | None
+    table_rows: TableRows | None
+    """How many rows the table has, and should have; None if that is not known."""
     older_format: str | None
     """The format of the table, while it is being brought to the present one."""
     watching: Mapping[str, Mapping[str, object]]
@@ -318,6 +321,7 @@ def gather(settings: Settings, clock: Clock) -> Facts:
         known["cancelled"] = sum(each.cancelled for each in source_stats.values())
         known["failed"] = failed - known["cancelled"]
         known["progress"], known["noun"] = vectors.progress, "chunk"
+        account = Account.read(connection)
         return Facts(
             **known,
             page_problem=meta.get(connection, meta.PAGE),
@@ -334,6 +338,7 @@ def gather(settings: Settings, clock: Clock) -> Facts:
             counted=counts.counted(connection),
             table_version=publications.last_table_version(connection),
             table_exists=_table_exists(settings),
+            table_rows=account.compare(settings),
             set_back=setback.recent(connection, now),
             unchecked_since=setback.unchecked_since(connection),
             older_format=meta.get(connection, meta.FORMAT),

@@ -67,7 +67,7 @@ def _without_state(settings: Settings, clock: Clock, found: list[Blocker]) -> Re
         "cost_usd": nothing,
         "budgets": None,
         "paused": None,
-        "table": _table(settings, None, None),
+        "table": _table(settings, None, None, None),
         "eta": None,
         "stuck": None,
         "last_errors": None,
@@ -108,7 +108,7 @@ def _report(settings: Settings, facts: Facts, found: list[Blocker], listed: list
         },
         "budgets": [_budget(facts, room) for room in facts.rooms],
         "paused": [_pause(each) for each in facts.pauses.by_what.values()],
-        "table": _table(settings, _rows(facts), facts.table_version),
+        "table": _table(settings, _rows(facts), facts.table_version, _rows_found(facts)),
         "eta": outlook.outlook(facts, found),
         "stuck": [each.as_dict() for each in stuck.find(facts, found)],
         "last_errors": [_error(each) for each in facts.last_errors],
@@ -232,6 +232,10 @@ def _rows(facts: Facts) -> int | None:
     return served if facts.table_exists or not served else None
 
 
-def _table(settings: Settings, rows: int | None, version: int | None) -> Report:
+def _rows_found(facts: Facts) -> int | None:
+    return None if facts.table_rows is None else facts.table_rows.found
+
+
+def _table(settings: Settings, rows: int | None, version: int | None, found: int | None) -> Report:
     lance = settings.lancedb
-    return {"uri": lance.uri, "name": lance.table, "rows": rows, "version": version}
+    return {"uri": lance.uri, "name": lance.table, "rows": rows, "rows_found": found, "version": version}

@@ -42,11 +42,13 @@ def working(
     table_door: TableDoor | None = None,
     pace: Pace | None = None,
     observer: Observer = NOBODY,
+    take_over: bool = False,
 ) -> Iterator[Context]:
     """A recovered context, for as long as the lock is held. `mode` is run, sync or act.
 
     Raises `LockedError`, `ConfigError`, `StateError`. `transport` stands in for the network and
     `table_door` for the table in tests; `pace` hears which step is at work, `observer` looks on.
+    `take_over`: have the table even if it belongs to another data folder, which is an error otherwise.
     """
     keep_large_blocks_apart()
     with lock.held(settings.paths.lock, clock):
@@ -67,7 +69,7 @@ def working(
                     observer=observer,
                 )
                 try:
-                    recover(context, mode)
+                    recover(context, mode, take_over=take_over)
                     yield context
                 except VoyageJobsError:
                     # What was asked for cannot be, and a person hears why: no death. A daemon is missed all the same.

@@ -137,6 +137,15 @@ def ids_of(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, int]:
     return {key: row_id for row_id, key, _ in found}
 
 
+def holds_any(connection: Connection, keys: Iterable[bytes]) -> bool:
+    """Whether the vector of any of these embeddings is in a segment."""
+    held = is_in(embeddings, Embedding.HELD)
+    return any(
+        connection.execute(select(exists().where(embeddings.c.key.in_(part), held))).scalar_one()
+        for part in slices(sorted(keys))
+    )
+
+
 @dataclass(frozen=True)
 class Backlog:
     """How much waits to be sent. `oldest_at` is None when nothing does."""

@@ -14,6 +14,10 @@ from voyage_jobs.state.store import Tx
 
 PROFILE = "profile"
 TABLE = "table"
+TAKEN_OVER = (
+    ""  # of TABLE: no place, so that the next start fills the table as one that it has not filled yet
+)
+TABLE_ROWS = "table_rows"  # place and revision of the table, and how many rows it then showed, as JSON
 FORMAT = "table_format"  # the format from which the table is being brought to the present one
 OLD_FORMAT = (
     "table_format_kept"  # the version in the former format, and until when it is kept (microseconds UTC)

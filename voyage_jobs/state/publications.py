@@ -54,6 +54,27 @@ def last_table_version(connection: Connection) -> int | None:
     return connection.execute(select(func.max(publications.c.table_version))).scalar()
 
 
+def newest(connection: Connection) -> int | None:
+    """The newest publication, made or not; None if there is none."""
+    return connection.execute(select(func.max(publications.c.id))).scalar()
+
+
+# Purpose: the rows of what is published; none where the table may show something else at this moment.
+_SETTLED = text(
+    "SELECT COALESCE(SUM(chunks - failed_chunks), 0) FROM versions WHERE state = 'published'"
+    " HAVING COALESCE(SUM(doubtful), 0) = 0"
+    " AND NOT EXISTS (SELECT 1 FROM versions w WHERE w.state IN ('waiting', 'ready') AND w.publication_id IS NOT NULL)"
+    " AND NOT EXISTS (SELECT 1 FROM publications p WHERE p.id = (SELECT MAX(id) FROM publications)"
+    "  AND p.done_at IS NULL)"
+)
+
+
+def settled_rows(connection: Connection) -> int | None:
+    """How many rows the table must have; None while a publication is being made or is in doubt."""
+    found = connection.execute(_SETTLED).scalar()
+    return None if found is None else int(found)
+
+
 def forget_versions(tx: Tx) -> None:
     """The table was lost or is another one: its version numbers mean nothing any more."""
     tx.connection.execute(update(publications).values(table_version=None))

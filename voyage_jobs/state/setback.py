@@ -68,6 +68,11 @@ def former_states(connection: Connection) -> frozenset[str]:
     return frozenset((meta.get(connection, _FORMER) or "").split())
 
 
+def own_ids(connection: Connection) -> frozenset[str | None]:
+    """The ids of this state and of those before it: whatever carries one of them is this data folder's."""
+    return former_states(connection) | {state_id(connection)}
+
+
 def note_former(tx: Tx, former: str) -> None:
     """Another state worked on this folder before."""
     known = former_states(tx.connection)

@@ -32,6 +32,7 @@ from voyage_jobs.steps.recount import recount
 from voyage_jobs.steps.recover_remote import claim_if_lost
 from voyage_jobs.steps.retained_texts import keep_texts
 from voyage_jobs.steps.scan import Scan, ScanResult
+from voyage_jobs.steps.shown import note_rows
 from voyage_jobs.steps.submit import submit
 from voyage_jobs.steps.switch import switch_if_complete
 from voyage_jobs.steps.texts import NotHad
@@ -221,7 +222,10 @@ class Pipeline:
 
     def _publish(self) -> bool:
         """At most one commit of the table a turn; texts are taken back from it when it shows all there is."""
-        return switch_if_complete(self.context) or publish(self.context) or keep_texts(self.context)
+        did = switch_if_complete(self.context) or publish(self.context)
+        if did:
+            note_rows(self.context)
+        return did or keep_texts(self.context)
 
     # --- assembling ---
 

@@ -28,10 +28,11 @@ from voyage_jobs.state.meta import Here
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import step_errors
 from voyage_jobs.steps.context import Context, encoded
+from voyage_jobs.steps.owner import demand_own_if_switching, own_table
 from voyage_jobs.steps.recover_segments import adopt_segments
 from voyage_jobs.steps.reprofile import take_up_profile
 from voyage_jobs.steps.set_back import name_state, note_generation, recognise
-from voyage_jobs.steps.shown import publish_again
+from voyage_jobs.steps.shown import note_rows, publish_again
 from voyage_jobs.steps.step_errors import Errors
 from voyage_jobs.steps.switch import serve_at_once, settle_switch
 from voyage_jobs.steps.synchronous import settle_interrupted
@@ -40,15 +41,18 @@ from voyage_jobs.table import Health
 ORPHANED_FILE_S = 86_400
 
 
-def recover(context: Context, mode: str) -> None:
-    """Bring state, segments, spool and table into agreement. Raises ConfigError if settings and folder disagree."""
+def recover(context: Context, mode: str, *, take_over: bool = False) -> None:
+    """Bring state, segments, spool and table into agreement. Raises ConfigError if settings and folder disagree.
+
+    `take_over`: have the table even if it belongs to another state, which is an error otherwise.
+    """
     with context.store.read() as connection:
         context.memory(Errors).failing.update(last_errors.lasting(connection))
     with step_errors.fatal_ones_noted(context, last_errors.START):
-        _recover(context, mode)
+        _recover(context, mode, take_over=take_over)
 
 
-def _recover(context: Context, mode: str) -> None:
+def _recover(context: Context, mode: str, *, take_over: bool) -> None:
     paths = context.settings.paths
     for folder in filter(None, (paths.spool, paths.vectors, paths.own_table)):
         with no_room_is_one_error(str(folder)):
@@ -64,6 +68,7 @@ def _recover(context: Context, mode: str) -> None:
         batches.due_no_later(tx, tx.now + int(context.settings.polling.max_interval_s * US))
         circuits.due_no_later(tx, tx.now + int(context.settings.voyage.create_retry_s * US))
         notices.due_no_later(tx, tx.now)
+    demand_own_if_switching(context, take_over=take_over)
     if settle_switch(context):
         take_up_profile(context)
     context.segments.discard_unfinished()
@@ -73,7 +78,9 @@ def _recover(context: Context, mode: str) -> None:
     note_generation(context)
     lose_missing_segments(context)
     _orphaned_file_spool(context)
+    own_table(context, take_over=take_over)
     _table(context)
+    note_rows(context)
 
 
 def _note_a_death(tx: Tx, dead: Here | None, mode: str) -> None:

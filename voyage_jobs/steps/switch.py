@@ -176,13 +176,14 @@ def serve_at_once(context: Context, cause: str) -> None:
 def go_back(context: Context, previous: Previous, cause: str) -> None:
     """Bring the kept version of the table back, and the state to what it was then. Can be done twice."""
     table = context.open_table()
-    version = table.bring_back(previous.table_version)
+    table.bring_back(previous.table_version)
     crash_point("switch_back.table.done")
     context.table_door = context.table_door.under(previous.profile)
+    context.table_door.mark()  # the version that was kept may be from before tables had owners
     table = context.open_table()
     context.memory(Format).looked_at = False  # it may be from before the present format
     table.sync()
-    rows = table.rows()
+    version, rows = table.version(), table.rows()
     shown: set[tuple[str, str]] = set()
     demand_rows(_noting(shown, table.keys()), rows)
     with context.store.write() as tx:

@@ -17,6 +17,7 @@ from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.orphaned_files import find_orphaned_files
+from voyage_jobs.steps.shown import note_rows
 from voyage_jobs.steps.switch import release_if_over
 from voyage_jobs.table import Upkeep
 
@@ -123,6 +124,7 @@ def tend(context: Context) -> None:
     """Keep the table in shape by its own statistics, and fold the database's log in. For idle moments."""
     if context.table_door.exists():
         done = context.open_table().tend(Upkeep(language=context.settings.search.language))
+        note_rows(context)
         context.log.debug("table.tended", **vars(done))
     context.store.checkpoint()
     rest(context)

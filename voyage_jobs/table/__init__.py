@@ -27,8 +27,8 @@ Importing this package loads none of them.
 from voyage_jobs.table.door import LanceDoor, TableDoor
 from voyage_jobs.table.formats import FORMAT_VERSION
 from voyage_jobs.table.health import Health, check, exists, set_aside
-from voyage_jobs.table.schema import KEY_COLUMNS, schema
-from voyage_jobs.table.stats import TableStats, TableStatsReader
+from voyage_jobs.table.schema import KEY_COLUMNS, of_another, schema
+from voyage_jobs.table.stats import Seen, TableStats, TableStatsReader, revision, see
 from voyage_jobs.table.table import PublishedTable
 from voyage_jobs.table.upkeep import Stats, Tended, Upkeep
 
@@ -38,6 +38,7 @@ __all__ = [
     "Health",
     "LanceDoor",
     "PublishedTable",
+    "Seen",
     "Stats",
     "TableDoor",
     "TableStats",
@@ -46,6 +47,9 @@ __all__ = [
     "Upkeep",
     "check",
     "exists",
+    "of_another",
+    "revision",
     "schema",
+    "see",
     "set_aside",
 ]

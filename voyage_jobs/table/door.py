@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from voyage_jobs.table import health
+from voyage_jobs.table import health, owner, stats
 from voyage_jobs.table.health import Health
 
 if TYPE_CHECKING:
@@ -21,6 +21,21 @@ class TableDoor(Protocol):
 
     def under(self, profile: Profile) -> TableDoor:
         """The way to the same table, as one that holds vectors of `profile`."""
+
+    def of(self, state: str) -> TableDoor:
+        """The way to the same table, for the state with this id: what is made or replaced by this way carries it."""
+
+    def owner(self) -> str | None:
+        """The id of the state that the table belongs to, empty where it carries none.
+
+        None if there is no table of ours that can be read.
+        """
+
+    def mark(self) -> None:
+        """Let the table carry the id of this way's state, durable on return."""
+
+    def revision(self) -> str | None:
+        """Which version of which table is the newest; None if there is no table. Cheap."""
 
     def profile(self) -> Profile | None:
         """The profile of the vectors in the table; None if there is no table of ours that can be read."""
@@ -44,10 +59,11 @@ class TableDoor(Protocol):
 class LanceDoor:
     """The way to the LanceDB table `name` under `uri`. The table is opened once, since loading takes seconds."""
 
-    def __init__(self, uri: str, name: str, profile: Profile) -> None:
+    def __init__(self, uri: str, name: str, profile: Profile, state: str | None = None) -> None:
         self._uri = uri
         self._name = name
         self._profile = profile
+        self._state = state
         self._table: PublishedTable | None = None
 
     @property
@@ -57,7 +73,25 @@ class LanceDoor:
 
     def under(self, profile: Profile) -> LanceDoor:
         """This door, or another to the same table for vectors of another profile."""
-        return self if profile == self._profile else LanceDoor(self._uri, self._name, profile)
+        return self if profile == self._profile else LanceDoor(self._uri, self._name, profile, self._state)
+
+    def of(self, state: str) -> LanceDoor:
+        """This door, or another to the same table for another state."""
+        return self if state == self._state else LanceDoor(self._uri, self._name, self._profile, state)
+
+    def owner(self) -> str | None:
+        """What the newest version's metadata say; loads LanceDB's format library if there is a table."""
+        return owner.owner_of(self._uri, self._name)
+
+    def mark(self) -> None:
+        """Write the id into the metadata of the table, as a version of its own."""
+        if self._state is None:
+            raise ValueError("nobody has said whose the table is to be")
+        owner.mark(self._uri, self._name, self._state)
+
+    def revision(self) -> str | None:
+        """The newest manifest, by name and stat."""
+        return stats.revision(self._uri, self._name)
 
     def profile(self) -> Profile | None:
         """What the newest version's metadata say; loads LanceDB's format library if there is a table."""
@@ -81,5 +115,7 @@ class LanceDoor:
         if self._table is None:
             from voyage_jobs.table.table import PublishedTable
 
-            self._table = PublishedTable.open(self._uri, self._name, self._profile, create=True)
+            self._table = PublishedTable.open(
+                self._uri, self._name, self._profile, create=True, owner=self._state
+            )
         return self._table

@@ -22,12 +22,15 @@ KEY_COLUMNS = ("source", "path", "chunk_id", "embedding_key")
 _FORMAT = b"voyage_jobs.format_version"
 _FINGERPRINT = b"voyage_jobs.profile"
 _PROFILE = b"voyage_jobs.profile_json"
+_OWNER = b"voyage_jobs.state"
+OWNER = _OWNER.decode()
+"""The key, in the metadata of the table's schema, of the id of the state that the table belongs to."""
 # Lance's own mark for "these values are unique, nobody enforces it"; the single writer does.
 _PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
 
 
-def schema(profile: Profile) -> pa.Schema:
-    """The table's Arrow schema for vectors of this profile; its metadata names format version and profile."""
+def schema(profile: Profile, owner: str | None = None) -> pa.Schema:
+    """The table's Arrow schema for vectors of this profile; its metadata names format version, profile and owner."""
     import pyarrow as pa
 
     fields = [
@@ -45,6 +48,7 @@ def schema(profile: Profile) -> pa.Schema:
             _FORMAT: str(FORMAT_VERSION).encode(),
             _FINGERPRINT: profile.fingerprint.encode(),
             _PROFILE: profile.to_json().encode(),
+            **({_OWNER: owner.encode()} if owner else {}),
         },
     )
 
@@ -93,6 +97,27 @@ def _demand_columns(found: pa.Schema, profile: Profile, where: str) -> None:
             hint=f"Take it out with table.drop_columns([{strict[0]!r}]), and add one that may be null:"
             f" table.add_columns(pa.field({strict[0]!r}, ...)).",
         )
+
+
+def owner_in(found: pa.Schema) -> str:
+    """The id of the state that a table belongs to; empty: an older release made it, and it carries none."""
+    carried: bytes = (found.metadata or {}).get(_OWNER, b"")
+    return carried.decode(errors="replace")
+
+
+def demand_owner(found: pa.Schema, owner: str | None, where: str) -> None:
+    """Raise `ConfigError` for a table that carries the id of another state than `owner` (None: any will do)."""
+    if owner and owner_in(found) not in ("", owner):
+        raise of_another(where)
+
+
+def of_another(where: str) -> ConfigError:
+    """What is said of a table that another data folder keeps up to date, with the two ways out."""
+    return ConfigError(
+        f"The table {where} belongs to another data folder of voyage-jobs: two would overwrite each other's rows.",
+        hint="Name another table in [lancedb] table; or, if this data folder is to have it from now on, run"
+        " `voyage-jobs take-over`. What is published goes into either at no cost.",
+    )
 
 
 def format_of(found: pa.Schema) -> int:

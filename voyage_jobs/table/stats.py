@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from voyage_jobs.errors import ConfigError, CorruptionError
 from voyage_jobs.table.engine import newest_manifest, open_dataset, table_path
+from voyage_jobs.table.schema import owner_in
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,35 @@ class TableStats:
     versions: int
     fragments: int
     bytes: int
+
+
+def revision(uri: str, name: str) -> str | None:
+    """Which version of which table is the newest, by its manifest; None if there is no table. Loads no library."""
+    manifest = newest_manifest(table_path(uri, name))
+    if manifest is None:
+        return None
+    try:
+        found = os.stat(manifest)
+    except FileNotFoundError:  # a newer one came, and an upkeep took this one
+        return ""
+    return f"{os.path.basename(manifest)} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How many rows a reader of the newest version sees, and the id of the state it belongs to (empty: none)."""
+
+    rows: int
+    owner: str
+
+
+def see(uri: str, name: str) -> Seen | None:
+    """Look into the newest version; None if there is none that can be read. Loads Lance, which takes a second."""
+    try:
+        dataset = open_dataset(table_path(uri, name))
+        return Seen(int(dataset.count_rows()), owner_in(dataset.schema))
+    except (OSError, ConfigError, CorruptionError):
+        return None
 
 
 class TableStatsReader:

@@ -21,7 +21,7 @@ from voyage_jobs.table.engine import (
 from voyage_jobs.table.flip import remake, replace
 from voyage_jobs.table.formats import FORMAT_VERSION, Reading, carried_name
 from voyage_jobs.table.kept import bring_back, is_kept, keep, let_go
-from voyage_jobs.table.schema import KEY_COLUMNS, demand_ours, format_of, schema, users_own
+from voyage_jobs.table.schema import KEY_COLUMNS, demand_ours, demand_owner, format_of, schema, users_own
 from voyage_jobs.table.search import nearest
 from voyage_jobs.table.sync import Syncer
 from voyage_jobs.table.upkeep import Stats, Tended, Upkeep, measure, tend
@@ -41,14 +41,19 @@ class PublishedTable:
     Every method sees the newest version. Not for use by several threads at once; one writer at a time in all.
     """
 
-    def __init__(self, path: str, profile: Profile) -> None:
+    def __init__(self, path: str, profile: Profile, owner: str | None = None) -> None:
         self.path = path
         self._profile = profile
+        self._owner = owner
         self._syncer = Syncer(path)
 
     @classmethod
-    def open(cls, uri: str, name: str, profile: Profile, *, create: bool = False) -> PublishedTable:
+    def open(
+        cls, uri: str, name: str, profile: Profile, *, create: bool = False, owner: str | None = None
+    ) -> PublishedTable:
         """Open the table `name` under the folder `uri`; `create` makes an empty one where there is none.
+
+        `owner` is the id of the state that is going to write: it is refused once the table carries another one.
 
         Raises `ConfigError` if there is none, or if it holds vectors of another profile; `CorruptionError` if
         its newest version cannot be read.
@@ -60,9 +65,9 @@ class PublishedTable:
                     f"There is no table {name!r} in {uri}.",
                     hint="The first publication makes it: voyage-jobs sync.",
                 )
-            _create(path, profile)
+            _create(path, profile, owner)
         demand_ours(open_dataset(path).schema, profile, path)
-        return cls(path, profile)
+        return cls(path, profile, owner)
 
     def flip(self, documents: Iterable[tuple[str, str]], batches: Iterable[pa.RecordBatch]) -> int:
         """Let each (source, path) in `documents` have exactly the rows in `batches`; the new table version.
@@ -78,7 +83,7 @@ class PublishedTable:
         """
         named = DocumentSet(documents)
         incoming = Incoming(schema(self._profile), named, batches)
-        found = open_dataset(self.path).schema
+        found = self._demand_owner()
         demand_ours(found, self._profile, self.path)
         if format_of(found) != FORMAT_VERSION:
             raise ValueError(f"the table has format {format_of(found)}: raise it before rows are added")
@@ -86,7 +91,14 @@ class PublishedTable:
 
     def delete(self, documents: Iterable[tuple[str, str]]) -> int:
         """Remove these documents' rows in one commit; the new table version."""
+        self._demand_owner()
         return int(replace(self.path, DocumentSet(documents), None).version)
+
+    def _demand_owner(self) -> pa.Schema:
+        """The schema of the newest version. Raises `ConfigError` if another state has taken the table over."""
+        found = open_dataset(self.path).schema
+        demand_owner(found, self._owner, self.path)
+        return found
 
     def remake(self, profile: Profile, batches: Iterable[pa.RecordBatch]) -> int:
         """Let the table have exactly the rows in `batches`, with vectors of `profile`; the new table version.
@@ -95,9 +107,9 @@ class PublishedTable:
         the two profiles. Rows are streamed. What was there stays in the version before: `keep` it to `bring_back`.
         This object is of no more use afterwards: open the table anew. Raises as `flip` does.
         """
-        extra = users_own(open_dataset(self.path).schema, self._profile)
+        extra = users_own(self._demand_owner(), self._profile)
         named = [field.with_name(carried_name(field.name)) for field in extra]
-        return int(remake(self.path, Incoming(schema(profile), None, batches, named)).version)
+        return int(remake(self.path, Incoming(schema(profile, self._owner), None, batches, named)).version)
 
     def format_version(self) -> int:
         """The format of the newest version. An older one can be read, and rows be deleted; it takes no new rows."""
@@ -168,6 +180,7 @@ class PublishedTable:
     def tend(self, policy: Upkeep | None = None) -> Tended:
         """Compact, index and clean up as far as the statistics ask for it; durable on return. May take
         seconds."""
+        self._demand_owner()
         floats = self._profile.storage_dtype == "float32"
         return tend(open_dataset(self.path), policy or Upkeep(), self.sync, floats=floats)
 
@@ -226,7 +239,7 @@ class PublishedTable:
         return reading.lift_rows(found, dataset.schema)
 
 
-def _create(path: str, profile: Profile) -> None:
+def _create(path: str, profile: Profile, owner: str | None) -> None:
     quiet_logs()
     import lancedb
 
@@ -234,4 +247,4 @@ def _create(path: str, profile: Profile) -> None:
     with no_room_is_one_error(path):
         os.makedirs(folder, exist_ok=True)
     with open_writing(path):
-        lancedb.connect(folder).create_table(file.removesuffix(".lance"), schema=schema(profile))
+        lancedb.connect(folder).create_table(file.removesuffix(".lance"), schema=schema(profile, owner))

@@ -77,6 +77,12 @@ CATALOG: dict[str, Damage] = {
         "name another table in [lancedb] table",
         person=True,
     ),
+    "table_of_another": Damage(
+        "tables",
+        "belong to another data folder",
+        "name another table in [lancedb] table, or `voyage-jobs take-over`",
+        person=True,
+    ),
     "rows_missing": Damage("rows", "published, and not in the table", _REPUBLISH),
     "rows_extra": Damage("rows", "of known documents that do not have them", "publish again, or delete them"),
     "rows_duplicate": Damage("rows", "in the table more than once", _REPUBLISH),

@@ -76,7 +76,7 @@ def _job(store: Reader, job: RemoteBatch, seen: _Seen, found: Findings) -> None:
         return
     with store.read() as connection:
         batch = batches.by_ref(connection, ref)
-        ours = {setback.state_id(connection), *setback.former_states(connection)}
+        ours = setback.own_ids(connection)
     if batch is None and job.metadata.get(METADATA_STATE) not in (None, *ours):
         return  # another data folder's
     alive = job.phase in LIVING

@@ -28,6 +28,7 @@ from voyage_jobs.steps.publish import lose_segment, publish
 from voyage_jobs.steps.recover_all import scan_all
 from voyage_jobs.steps.recover_remote import adopt_jobs
 from voyage_jobs.steps.recover_segments import adopt_segments
+from voyage_jobs.steps.shown import note_rows
 
 if TYPE_CHECKING:
     import httpx
@@ -160,6 +161,7 @@ class Repair:
     def _publish(self, _found: Findings) -> None:
         while not self.context.stopping.is_set() and publish(self.context):
             pass
+        note_rows(self.context)
 
     # --- vendor ---
 

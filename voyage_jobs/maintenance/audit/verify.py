@@ -20,7 +20,7 @@ from voyage_jobs.maintenance.audit.state import audit_state
 from voyage_jobs.maintenance.served import settings_of_table
 from voyage_jobs.segments import SegmentStore
 from voyage_jobs.service import worker
-from voyage_jobs.state import meta, publications, rebuild
+from voyage_jobs.state import meta, publications, rebuild, setback
 from voyage_jobs.state.door import Reader, open_state
 from voyage_jobs.steps.context import Progress, no_progress
 from voyage_jobs.table import TableDoor
@@ -78,11 +78,16 @@ class Audit:
         with self.store.read() as connection:
             acknowledged = publications.last_table_version(connection)
             filled = meta.get(connection, meta.TABLE)
+            ours = setback.own_ids(connection)
         place = self.table_door.place
         if not self.table_door.exists():
             if acknowledged is not None:
                 found.add("table_missing", place)
             return acknowledged is None
+        owner = self.table_door.owner()
+        if owner and owner not in ours:
+            found.add("table_of_another", place)
+            return False
         if acknowledged is not None and filled not in (None, place):
             found.add("table_missing", f"{place}: what is published went to {filled}")
             return False

@@ -21,7 +21,7 @@ from voyage_jobs.segments import SegmentStore
 from voyage_jobs.state import audit, batches, health, meta, publications, rebuild, setback
 from voyage_jobs.state.door import Reader, open_state
 from voyage_jobs.state.engine import SAFE_LIBRARY, library_is_safe, library_version
-from voyage_jobs.table import TableDoor
+from voyage_jobs.table import TableDoor, of_another
 
 
 def check_library() -> Check:
@@ -188,9 +188,13 @@ def _size(segments: SegmentStore, name: str) -> int | None:
 def _table(store: Reader, door: TableDoor) -> Check:
     with store.read() as connection:
         acknowledged = publications.last_table_version(connection)
+        ours = setback.own_ids(connection)
     try:
         if not door.exists() and acknowledged is None:
             return note("table", f"{door.place} is not there yet; the first publication makes it")
+        owner = door.owner()
+        if owner and owner not in ours:
+            return told("table", of_another(door.place))
         found = door.check()
     except (OSError, VoyageJobsError) as exc:
         return told("table", exc)
