@@ -35,7 +35,11 @@ def test_before_the_first_run_there_is_nothing_to_verify(world):
 def test_a_clean_folder_says_so(world):
     result = verify(world)
     assert result.exit_code == 0
-    assert result.stdout == "Checked: 3 files, 1 segment, 6 embeddings, 6 rows.\nEverything agrees.\n"
+    assert result.stdout == (
+        "Checked: 3 files, 1 segment, 6 embeddings, 6 rows.\n"
+        "Files were compared by size, times and inode; --deep reads them.\nEverything agrees.\n"
+    )
+    assert "Every file was read.\n" in verify(world, "--deep").stdout
     report = json.loads(verify(world, "--json").stdout)
     assert report["clean"] is True
     assert report["findings"] == []

@@ -6,6 +6,7 @@ import errno
 import os
 
 import pytest
+from older_state import as_of
 from step_doors import (
     document,
     embeddings_by_state,
@@ -17,6 +18,9 @@ from step_doors import (
     versions_of,
 )
 from world import World
+
+from voyage_jobs.state import sources
+from voyage_jobs.steps.scan import Scan
 
 
 @pytest.fixture
@@ -35,7 +39,63 @@ def unreadable(monkeypatch):
     return names
 
 
+def source_row(context):
+    with context.store.read() as connection:
+        return sources.by_name(connection, "docs")
+
+
 # New, changed, unchanged.
+
+
+def in_place(path, text):
+    """Overwrite a file as `cp -p` does: same size, same time, same inode."""
+    before = path.stat()
+    with path.open("r+") as file:
+        assert len(text) == before.st_size
+        file.write(text)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat()[:8] == before[:8]
+
+
+def test_a_file_overwritten_in_place_with_its_size_and_time_is_taken(world):
+    path = world.write("a.md", "# A\n\nThe price is 10.\n")
+    world.run()
+    in_place(path, "# A\n\nThe price is 99.\n")
+    world.run()
+    assert [row["text"] for row in world.table_rows("text")] == ["# A\n\nThe price is 99."]
+
+
+def test_another_time_of_change_alone_costs_one_reading_and_no_money(world):
+    path = world.write("a.md", prose("a", 2))
+    world.run()
+    paid = world.ledger.units()
+    path.chmod(0o640)
+    with world.worker() as context:
+        look = Scan(context, source_row(context), context.settings.sources[0])
+        list(look.run())
+        assert (look.read, look.result.changed) == (1, 0)
+        look = Scan(context, source_row(context), context.settings.sources[0])
+        list(look.run())
+        assert (look.read, look.result.unchanged) == (0, 1)
+    world.run()
+    assert world.ledger.units() == paid
+
+
+def test_a_state_that_remembers_no_time_of_change_reads_nothing_and_remembers_it_from_then_on(world):
+    path = world.write("a.md", "# A\n\nThe price is 10.\n")
+    world.write("deep/b.md", prose("b", 1))
+    world.write("no.md", b"\0" * 99)
+    world.run()
+    as_of(world, "0012")
+    with world.worker() as context:
+        assert query(context, "SELECT COUNT(ctime_ns) FROM documents") == [(0,)]
+        look = Scan(context, source_row(context), context.settings.sources[0])
+        list(look.run())
+        assert (look.read, look.result.changed, look.result.unchanged) == (0, 0, 3)
+        assert query(context, "SELECT COUNT(ctime_ns) FROM documents") == [(3,)]
+    in_place(path, "# A\n\nThe price is 99.\n")
+    world.run()
+    assert "# A\n\nThe price is 99." in [row["text"] for row in world.table_rows("text")]
 
 
 def test_new_documents_are_wanted_chunk_by_chunk(world):

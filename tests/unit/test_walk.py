@@ -153,7 +153,7 @@ def test_new_changed_vanished_and_returned(tmp_path: Path) -> None:
     assert changed(state.scan()) == {"b.md"}
 
 
-@pytest.mark.parametrize("what", ["size", "time", "inode"])
+@pytest.mark.parametrize("what", ["size", "time", "inode", "ctime"])
 def test_each_part_of_the_stat_counts(tmp_path: Path, what: str) -> None:
     write(tmp_path, a_md="1")
     state = State(tmp_path)
@@ -164,6 +164,8 @@ def test_each_part_of_the_stat_counts(tmp_path: Path, what: str) -> None:
     if what == "inode":
         write(tmp_path, b_md="2")
         (tmp_path / "b.md").rename(tmp_path / "a.md")
+    if what == "ctime":
+        (tmp_path / "a.md").write_text("3")
     os.utime(tmp_path / "a.md", ns=(0, old.st_mtime_ns + (what == "time")))
 
     assert changed(state.scan()) == {"a.md"}
@@ -507,8 +509,8 @@ def test_a_folder_turned_into_a_link_while_the_walk_is_on_is_not_entered(tmp_pat
 
 
 def test_numbers_fit_sqlite() -> None:
-    far = {"st_mtime_ns": 1 << 63}
+    far = {"st_mtime_ns": 1 << 63, "st_ctime_ns": 7}
     huge = os.stat_result((0o100644, (1 << 64) - 1, 1, 1, 0, 0, 5, 0, 0, 0), far)
     stat = FileStat.of("a", huge)
 
-    assert stat.key == (5, -(1 << 63), -1)
+    assert stat.key == (5, -(1 << 63), -1, 7)

@@ -78,6 +78,9 @@ def _show(result: dict[str, Any]) -> None:
         click.echo(f"{each['class']}: {number(each['count'])}, {done} ({each['do']})")
     checked = ", ".join(_counted(what, count) for what, count in result["checked"].items())
     click.echo(f"Checked: {checked or 'nothing'}.")
+    if result["checked"].get("files"):
+        by = f"Files were compared by {result['compared_by']}; --deep reads them."
+        click.echo("Every file was read." if result["deep"] else by)
     if result["clean"]:
         click.echo("Everything agrees.")
         return

@@ -161,11 +161,9 @@ def since_then(view: Standing) -> Wait | None:
                 "frozen", said, None, f"Bring it back, or `voyage-jobs confirm-deletes {view.row.source}`."
             )
         return Wait("file_gone", f"But its file is not there now. {scan} notices.", until, next_)
-    if view.place.mtime_ns != UNSETTLED_MTIME and now.key != (
-        view.place.size,
-        view.place.mtime_ns,
-        view.place.inode,
-    ):
+    place = view.place
+    was = (place.size, place.mtime_ns, place.inode, place.ctime_ns)
+    if place.mtime_ns != UNSETTLED_MTIME and not now.is_as(was):
         said = f"The file has been written to since. {scan} reads it; if its text has changed, that goes out then."
         return Wait("changed_since", said, until, next_)
     return None

@@ -21,27 +21,38 @@ class SkipReason(StrEnum):
     TOO_LARGE = "too_large"
 
 
+Revision = tuple[int, int, int, int | None]
+"""Size, mtime_ns, inode and ctime_ns of a file; the last is None where an older release read it."""
+
+
 class FileStat(NamedTuple):
     """A file's name in its folder, and its revision: what changes when its content does.
 
-    `size` is in bytes, `mtime_ns` when it was last written to. `inode` is the source's own: of a file its inode,
-    elsewhere any number that is another for another content. All fit in 64 signed bits.
+    `size` is in bytes, `mtime_ns` when it was last written to, by its own account. `inode` is the source's own: of a
+    file its inode, elsewhere any number that is another for another content. `ctime_ns` is when the system last changed
+    anything about it, which no program can set back; None where the source has no such time. All fit in 64 signed bits.
     """
 
     name: str
     size: int
     mtime_ns: int
     inode: int
+    ctime_ns: int | None = None
 
     @classmethod
     def of(cls, name: str, stat: os.stat_result) -> FileStat:
         """The part of `stat` that is compared from scan to scan."""
-        return cls(name, stat.st_size, _signed64(stat.st_mtime_ns), _signed64(stat.st_ino))
+        times = _signed64(stat.st_mtime_ns), _signed64(stat.st_ctime_ns)
+        return cls(name, stat.st_size, times[0], _signed64(stat.st_ino), times[1])
 
     @property
-    def key(self) -> tuple[int, int, int]:
-        """(size, mtime_ns, inode): equal means unchanged."""
+    def key(self) -> Revision:
+        """What is remembered of it from scan to scan."""
         return self[1:]
+
+    def is_as(self, was: Revision | None) -> bool:
+        """Whether it is as it was; a time of change that was not remembered is taken for the same."""
+        return was is not None and was[:3] == self[1:4] and was[3] in (None, self.ctime_ns)
 
 
 @dataclass(frozen=True, slots=True)

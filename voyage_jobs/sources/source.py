@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple, Protocol
 
 from voyage_jobs.errors import VoyageJobsError
-from voyage_jobs.sources.files import FileStat, Skip
+from voyage_jobs.sources.files import FileStat, Revision, Skip
 
-Known = Mapping[str, tuple[int, int, int]]
+Known = Mapping[str, Revision]
 """What is remembered of one folder: name -> revision (`FileStat.key`), of documents and of skipped files."""
 
 
@@ -38,6 +38,8 @@ class FolderScan:
     """The file system that it is on; below a mount point another than the root's."""
     unchanged: int = 0
     """How many known names are as they were."""
+    unnoted: list[FileStat] = field(default_factory=list)
+    """Those of them whose time of change is not remembered yet."""
     changed: list[FileStat] = field(default_factory=list)
     """Wanted files that are new or not as they were."""
     vanished: list[str] = field(default_factory=list)

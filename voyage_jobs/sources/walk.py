@@ -94,21 +94,26 @@ class _Look:
         kind = now.st_mode & _TYPE
         if kind != _REGULAR:
             self.skip(name, SkipReason.SPECIAL, _SPECIAL.get(kind, "not a file"), FileStat.of(name, now))
-        elif not self._as_before(FileStat.of(name, now)):
+        elif not self.is_as_before(FileStat.of(name, now)):
             self.scan.changed.append(FileStat.of(name, now))
 
     def skip(self, name: str, reason: SkipReason, detail: str, now: FileStat | None = None) -> None:
-        if now is None or not self._as_before(now):
+        if now is None or not self.is_as_before(now):
             self.scan.skipped.append(Skip(name, reason, detail, now))
             if now is None and name in self.known:
                 self.settled.append(name)
 
-    def _as_before(self, now: FileStat) -> bool:
+    def is_as_before(self, now: FileStat) -> bool:
+        """Whether it is known as it is now, which is counted."""
         was = self.known.get(now.name)
-        if was is not None:
-            self.settled.append(now.name)
-        self.scan.unchanged += was == now.key
-        return was == now.key
+        if was is None:
+            return False
+        self.settled.append(now.name)
+        same = now.is_as(was)
+        self.scan.unchanged += same
+        if same and was[3] is None:
+            self.scan.unnoted.append(now)
+        return same
 
 
 class _Walk:
@@ -185,7 +190,8 @@ class _Walk:
                         rest.append((name, entry))
                         continue
                     if (
-                        now.st_mtime_ns == was[1]
+                        now.st_ctime_ns == was[3]
+                        and now.st_mtime_ns == was[1]
                         and now.st_size == was[0]
                         and now.st_ino == was[2]
                         and now.st_mode & _TYPE == _REGULAR

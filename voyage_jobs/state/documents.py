@@ -53,8 +53,8 @@ def folder_ids(connection: Connection, source_id: int) -> dict[str, int]:
     return {row.path: row.id for row in rows}
 
 
-def known(connection: Connection, folder_id: int) -> Mapping[str, tuple[int, int, int]]:
-    """name -> (size, mtime_ns, inode) of everything remembered in one folder."""
+def known(connection: Connection, folder_id: int) -> Mapping[str, tuple[int, int, int, int | None]]:
+    """name -> (size, mtime_ns, inode, ctime_ns) of everything remembered in one folder."""
     return {row[0]: row[1:] for row in RAW["files of a folder"].rows(connection, folder_id)}
 
 
@@ -85,6 +85,7 @@ class Seen:
     content_hash: bytes | None = None
     reason: str | None = None
     detail: str | None = None
+    ctime_ns: int | None = None
 
     @property
     def path(self) -> str:
@@ -122,7 +123,7 @@ _SEEN_AGAIN = (
     .where(documents.c.id == bindparam("of_id"))
     .values(content_hash=func.coalesce(bindparam("new_hash"), documents.c.content_hash), missing_at=None)
 )
-_FACTS = ("reason", "detail", "size", "mtime_ns", "inode")
+_FACTS = ("reason", "detail", "size", "mtime_ns", "inode", "ctime_ns")
 
 
 def save(tx: Tx, source_id: int, source: str, folder_ids: dict[str, int], seen: Sequence[Seen]) -> list[int]:
@@ -152,7 +153,7 @@ def save(tx: Tx, source_id: int, source: str, folder_ids: dict[str, int], seen: 
             if each.state is states.Document.PRESENT:
                 let_text_go(tx, row[0])
     _insert(tx, source_id, source, folder_ids, new)
-    again = ((d.reason, d.detail, d.size, d.mtime_ns, d.inode, d.content_hash, i) for i, d in known)
+    again = ((*(getattr(each, fact) for fact in _FACTS), each.content_hash, i) for i, each in known)
     many(tx.connection, _SEEN_AGAIN, (*_FACTS, "new_hash", "of_id"), again)
     return ids
 
@@ -169,11 +170,7 @@ def _insert(
             each.name,
             document_key(source, each.path),
             str(each.state),
-            each.reason,
-            each.detail,
-            each.size,
-            each.mtime_ns,
-            each.inode,
+            *(getattr(each, fact) for fact in _FACTS),
             each.content_hash,
         )
         for document_id, each in new
@@ -181,6 +178,19 @@ def _insert(
     many(tx.connection, insert(documents), names, rows)
     causes = ((document_id, each.state, each.reason or "found") for document_id, each in new)
     moves.record_births(tx, "document", causes)
+
+
+# Purpose: when the system last changed a file that an older release read, and that is as it was.
+_CHANGED_AT = (
+    update(documents)
+    .where(documents.c.folder_id == bindparam("of_folder"), documents.c.name == bindparam("of_name"))
+    .values(ctime_ns=bindparam("at"))
+)
+
+
+def note_ctimes(tx: Tx, found: Iterable[tuple[int, str, int | None]]) -> None:
+    """Remember (folder id, name, ctime_ns) of files that are as they were and whose time of change is not on record."""
+    many(tx.connection, _CHANGED_AT, ("of_folder", "of_name", "at"), found)
 
 
 def forget_skips(tx: Tx, source_id: int) -> None:
@@ -484,6 +494,7 @@ class Place:
     size: int
     mtime_ns: int
     inode: int
+    ctime_ns: int | None
     source_id: int
     seen_at: int | None
     """When a scan first recorded it."""
@@ -491,7 +502,7 @@ class Place:
 
 # Purpose: how a document's file looked, and when it was first seen.
 _PLACE = text(
-    "SELECT s.path AS root, d.size, d.mtime_ns, d.inode, d.source_id, (SELECT MIN(t.at) FROM transitions t"
+    "SELECT s.path AS root, d.size, d.mtime_ns, d.inode, d.ctime_ns, d.source_id, (SELECT MIN(t.at) FROM transitions t"
     "  WHERE t.kind = 'document' AND t.subject = d.id) AS seen_at"
     " FROM documents d JOIN sources s ON s.id = d.source_id WHERE d.id = :id"
 )

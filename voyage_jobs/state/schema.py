@@ -148,6 +148,7 @@ documents = _table(
     Column("content_hash", BLOB),
     Column("missing_at", Integer),
     Column("moved_from", Text),  # path it had before, where a move was recognised
+    Column("ctime_ns", Integer),  # null: last looked at by an older release
     UniqueConstraint("folder_id", "name"),
     _state(states.Document),
     CheckConstraint("state != 'skipped' OR reason IS NOT NULL", name="skipped_says_why"),

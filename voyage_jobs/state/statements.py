@@ -89,7 +89,8 @@ class Raw:
 
 RAW = {
     "files of a folder": Raw(
-        "SELECT name, size, mtime_ns, inode FROM documents WHERE folder_id = ? AND state IN ('present', 'skipped')",
+        "SELECT name, size, mtime_ns, inode, ctime_ns FROM documents"
+        " WHERE folder_id = ? AND state IN ('present', 'skipped')",
         "a rescan asks it for every folder: 17 us of the 80 us that 100 files take",
     ),
     "embeddings by key": Raw(

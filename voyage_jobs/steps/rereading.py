@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from voyage_jobs.readers.registry import reader_of
+from voyage_jobs.sources.files import Revision
 from voyage_jobs.sources.source import Known
 from voyage_jobs.splitting import fingerprints
 from voyage_jobs.splitting.split import SplitOptions
@@ -66,7 +67,7 @@ class Rereading:
         return not fingerprints.is_made_by(made, reader, self._options)
 
 
-def unsettled(stat: tuple[int, int, int]) -> tuple[int, int, int]:
+def unsettled(stat: Revision) -> Revision:
     """The same with a time that no file has, so that the file is read again."""
-    size, _, inode = stat
-    return size, versions.UNSETTLED_MTIME, inode
+    size, _, inode, ctime_ns = stat
+    return size, versions.UNSETTLED_MTIME, inode, ctime_ns

@@ -50,12 +50,14 @@ class Slice:
     """By the monotonic clock; then it is full, whatever is in it."""
     read: list[tuple[Seen, ReadDocument]] = field(default_factory=list)
     skipped: list[Seen] = field(default_factory=list)
+    unnoted: list[tuple[str, FileStat]] = field(default_factory=list)
+    """Files by their folder that are as they were; when they were last changed is not on record."""
     chars: int = 0
     folders: int = 0
 
     def full(self, now: float) -> bool:
         """Whether it is time to commit, unless it is empty."""
-        count = len(self.read) + len(self.skipped)
+        count = len(self.read) + len(self.skipped) + len(self.unnoted)
         return count >= SLICE_DOCUMENTS or self.chars >= SLICE_CHARS or (count > 0 and now >= self.until)
 
     @property
@@ -145,16 +147,21 @@ class Scan:
         part = self._slice()
         for folder in self._walk():
             part.folders += 1
+            part.unnoted.extend((folder.path, stat) for stat in folder.unnoted)
             for found in self._visit(folder):
                 self._take(part, folder.path, found)
                 if part.full(self.context.clock.mono()):  # one folder may hold any number of files
                     self._commit(part)
                     part = self._slice()
                     yield
+            if part.full(self.context.clock.mono()):
+                self._commit(part)
+                part = self._slice()
+                yield
             if part.worth_a_pause:
                 part.folders = 0
                 yield
-        if part.read or part.skipped:
+        if part.read or part.skipped or part.unnoted:
             self._commit(part)
             yield
         self._finish(identity)
@@ -254,6 +261,7 @@ class Scan:
         if self._age_s(mtime_ns) < SETTLE_S:
             mtime_ns = versions.UNSETTLED_MTIME
         seen = Seen(folder, stat.name, found.stat.size, mtime_ns, found.stat.inode, found.content_hash)
+        seen = replace(seen, ctime_ns=found.stat.ctime_ns)
         self.read += 1
         part.read.append((seen, found))
         part.chars += len(found.text)
@@ -280,6 +288,7 @@ class Scan:
                 stat.inode,
                 reason=str(skip.reason),
                 detail=skip.detail or None,
+                ctime_ns=stat.ctime_ns,
             )
         )
 
@@ -290,6 +299,8 @@ class Scan:
         split = [to_version(context, 0, seen.path, read, self._options) for seen, read in part.read]
         with context.store.write() as tx:
             self._save(tx, part.skipped)
+            noted = ((self._folder_ids[folder], stat.name, stat.ctime_ns) for folder, stat in part.unnoted)
+            documents.note_ctimes(tx, noted)
             ids = self._save(tx, [seen for seen, _ in part.read])
             fresh = [replace(version, document_id=i) for i, version in zip(ids, split, strict=True)]
             added = versions.add(tx, self.row.id, context.profile_id, fresh)

@@ -156,6 +156,7 @@ def report(
         "as_of": iso(now_us(clock)),
         "clean": not found.total,
         "deep": scope.deep,
+        "compared_by": "content" if scope.deep else "size, times and inode",
         "remote": scope.remote,
         "at_work": lock.holder(settings.paths.lock),
         "checked": dict(found.checked),
