@@ -18,7 +18,17 @@ from pathlib import Path
 
 from voyage_jobs.core.clock import SystemClock
 from voyage_jobs.core.profile import Profile
-from voyage_jobs.state import batches, documents, embeddings, outcomes, publications, sources, versions
+from voyage_jobs.state import (
+    batch_lines,
+    batches,
+    documents,
+    embeddings,
+    outcomes,
+    publications,
+    segment_rows,
+    sources,
+    versions,
+)
 from voyage_jobs.state.documents import Seen
 from voyage_jobs.state.store import Store
 from voyage_jobs.state.versions import Identity, NewChunk, NewVersion
@@ -114,11 +124,11 @@ def settle(store: Store, open_share: float) -> None:
             members = list(embeddings.wanted(tx.connection, profile_id, 0, 100_000))
             batch_id = batches.create(tx, ref, profile_id, len(members), 1, 0.04, "{}")
             embeddings.take(tx, batch_id, [member.id for member in members])
-            segment = batches.add_segment(
+            segment = segment_rows.add_segment(
                 tx, f"abcdefabcdef/{ref}.arrow", profile_id, batch_id, len(members), 1, "0" * 64
             )
             settled = [
-                embeddings.Settled(line, member.id, outcomes.SUCCESS, 350, None, line)
+                batch_lines.Settled(line, member.id, outcomes.SUCCESS, 350, None, line)
                 for line, member in enumerate(members)
             ]
             embeddings.settle(tx, batch_id, segment, settled, 5)

@@ -28,7 +28,7 @@ from voyage_jobs.maintenance.audit.verify import Scope, verify
 from voyage_jobs.maintenance.backup import backup
 from voyage_jobs.maintenance.export import export
 from voyage_jobs.service.worker import working
-from voyage_jobs.state import batches, embeddings, versions
+from voyage_jobs.state import embeddings, segment_rows, versions
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.publish import publish
 from voyage_jobs.steps.recover_all import scan_all
@@ -75,7 +75,7 @@ def hold_everything(context: Context) -> None:
         writer.append(keys, np.zeros(len(part), np.int32), vectors)
         segment = writer.close()
         with context.store.write() as tx:
-            pack_id = batches.add_segment(
+            pack_id = segment_rows.add_segment(
                 tx, segment.name, context.profile_id, None, segment.rows, segment.bytes, segment.sha256
             )
             embeddings.hold(tx, pack_id, [(at, each.id) for at, each in enumerate(part)])

@@ -28,7 +28,17 @@ from voyage_jobs.service.worker import working
 from voyage_jobs.simulator import Simulator
 from voyage_jobs.simulator.fault_catalog import CATALOG
 from voyage_jobs.simulator.transport import SimulatorTransport
-from voyage_jobs.state import batches, circuits, documents, embeddings, meta, pauses, publications, sources
+from voyage_jobs.state import (
+    batches,
+    circuits,
+    embeddings,
+    meta,
+    missing,
+    pauses,
+    provider_files,
+    publications,
+    sources,
+)
 from voyage_jobs.state.batches import UNUSABLE
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.engine import sqlite_module
@@ -671,7 +681,7 @@ class Life:
             return
         with context.store.read() as connection:
             rows = sources.all_sources(connection)
-            frozen = [row for row in rows if row.frozen_reason or documents.count_kept(connection, row.id)]
+            frozen = [row for row in rows if row.frozen_reason or missing.count_kept(connection, row.id)]
             parked = batches.in_state(connection, Batch.PARKED)
             stuck = embeddings.stuck(connection, embeddings.Stuck())
             resting = pauses.now(connection, now_us(context.clock)).by_what
@@ -707,7 +717,10 @@ class Life:
             now = now_us(self.clock)
             if any(circuit.until_at > now for circuit in circuits.tripped(connection).values()):
                 return False  # faults have ended, the last wait for one has not
-            if batches.deletable_files(connection, sys.maxsize, 1) or pauses.now(connection, now).by_what:
+            if (
+                provider_files.deletable_files(connection, sys.maxsize, 1)
+                or pauses.now(connection, now).by_what
+            ):
                 return False
             return embeddings.backlog(connection, self.context.profile_id).embeddings == 0
 

@@ -16,7 +16,7 @@ from voyage_jobs.core.clock import now_us
 from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import VendorError
 from voyage_jobs.segments.behind import FileBehind
-from voyage_jobs.state import batches, documents, publications
+from voyage_jobs.state import batches, create_calls, missing, publications
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.store import Store, Tx
 from voyage_jobs.steps import circuits as circuit
@@ -51,7 +51,7 @@ def _no_attempt_row() -> AbstractContextManager[Any]:
             return True
         submit.crash_point("create.answered")
         with context.store.write() as tx:
-            attempt = batches.open_attempt(tx, batch, None)
+            attempt = create_calls.open_attempt(tx, batch, None)
             batches.move(tx, batch, Batch.CREATING, "attempt 1")
             batch = batches.get(tx.connection, batch.id)
         reconcile.adopt(context, batch, attempt, remote, "created")
@@ -71,7 +71,7 @@ def _blind_retry() -> AbstractContextManager[Any]:
     def again(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
         del calls
         with context.store.read() as connection:
-            attempt = batches.attempts_of(connection, batch.id)[-1]
+            attempt = create_calls.attempts_of(connection, batch.id)[-1]
         reconcile._give_up_attempt(context, batch, attempt)
         return True
 
@@ -83,7 +83,7 @@ def _lost_is_never_sent() -> AbstractContextManager[Any]:
 
     def settle(context: Context, batch: BatchRow) -> None:
         with context.store.read() as connection:
-            attempt = batches.attempts_of(connection, batch.id)[-1]
+            attempt = create_calls.attempts_of(connection, batch.id)[-1]
         synchronous._not_happened(context, batch, attempt, VendorError("It was never sent."))
 
     return mock.patch.object(synchronous, "_settle", settle)
@@ -172,7 +172,7 @@ def _no_guard() -> AbstractContextManager[Any]:
 
 def _kept_let_go() -> AbstractContextManager[Any]:
     """Forget, when grace periods end, what was to be kept."""
-    return mock.patch.object(documents, "_NOT_KEPT", true())
+    return mock.patch.object(missing, "_NOT_KEPT", true())
 
 
 NO_FAULTS = frozenset[str]()

@@ -9,7 +9,7 @@ from world import World, is_quiet
 
 from voyage_jobs.core.retry import POLICIES
 from voyage_jobs.core.states import Batch
-from voyage_jobs.state import batches, circuits, documents, ledger, sources
+from voyage_jobs.state import batches, circuits, create_calls, documents, ledger, sources
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.steps.context import Context
@@ -110,7 +110,7 @@ def all_batches(context: Context) -> list[BatchRow]:
 def attempts(context: Context, batch: BatchRow) -> list[str]:
     """How the create calls of a batch ended."""
     with context.store.read() as connection:
-        return [str(each.state) for each in batches.attempts_of(connection, batch.id)]
+        return [str(each.state) for each in create_calls.attempts_of(connection, batch.id)]
 
 
 def document(context: Context, path: str, source: str = "docs") -> DocumentRow:

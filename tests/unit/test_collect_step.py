@@ -23,7 +23,7 @@ from world import World, is_quiet
 
 from voyage_jobs.core.retry import POLICIES
 from voyage_jobs.core.states import Batch
-from voyage_jobs.state import batches
+from voyage_jobs.state import batches, provider_files
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.collect import collect
 from voyage_jobs.steps.pipeline import Pipeline
@@ -183,7 +183,7 @@ def give(context, batch, *, output=(), error=()):
         for kind, lines in (("output", output), ("error", error)):
             data = b"".join(each + b"\n" for each in lines)
             context.result_path(batch.ref, kind).write_bytes(data)
-            batches.note_download(tx, batch.id, kind, len(data), "")
+            provider_files.note_download(tx, batch.id, kind, len(data), "")
         batches.note(tx, batch.id, output_file_id="file-o", error_file_id="file-e")
 
 

@@ -11,7 +11,7 @@ from state_rows import NEEDS, history, new_batch, opened
 
 from voyage_jobs.core import states
 from voyage_jobs.core.states import MOVES, Batch, IllegalMoveError
-from voyage_jobs.state import batches, moves, sources
+from voyage_jobs.state import batches, create_calls, moves, sources
 from voyage_jobs.state.moves import StaleMoveError
 from voyage_jobs.state.schema import batches as batch_table
 from voyage_jobs.state.schema import transitions
@@ -173,11 +173,11 @@ def test_a_source_is_frozen_once_and_thawed_once(store):
 def test_an_attempt_ends_once(store):
     with store.write() as tx:
         batch = put_into(tx, new_batch(tx), Batch.UPLOADED)
-        attempt = batches.open_attempt(tx, batch, None)
-        batches.close_attempt(tx, attempt, states.Attempt.LOST, "no answer")
+        attempt = create_calls.open_attempt(tx, batch, None)
+        create_calls.close_attempt(tx, attempt, states.Attempt.LOST, "no answer")
         with pytest.raises(StaleMoveError):
-            batches.close_attempt(tx, attempt, states.Attempt.CREATED, "it was there after all")
-        assert [(a.number, a.state, a.detail) for a in batches.attempts_of(tx.connection, batch.id)] == [
+            create_calls.close_attempt(tx, attempt, states.Attempt.CREATED, "it was there after all")
+        assert [(a.number, a.state, a.detail) for a in create_calls.attempts_of(tx.connection, batch.id)] == [
             (1, states.Attempt.LOST, "no answer")
         ]
-        assert batches.open_attempt(tx, batch, None).number == 2
+        assert create_calls.open_attempt(tx, batch, None).number == 2

@@ -10,7 +10,7 @@ from step_doors import UNREADABLE_LIST, attempts, newest, parked_in_doubt, prose
 from world import World
 
 from voyage_jobs.core.states import Batch
-from voyage_jobs.state import batches
+from voyage_jobs.state import batches, create_calls
 from voyage_jobs.steps.acts import perform
 
 QUARANTINE_S = 900
@@ -35,7 +35,7 @@ def jobs(world):
 def times_of_creates(context):
     """Seconds since the first, and the outcome, of every create call."""
     with context.store.read() as connection:
-        found = batches.attempts_of(connection, newest(context).id)
+        found = create_calls.attempts_of(connection, newest(context).id)
     return [(each.sent_at - found[0].sent_at) / 1e6 for each in found], [str(each.state) for each in found]
 
 

@@ -13,8 +13,8 @@ from state_rows import PROFILE, opened
 
 from voyage_jobs import state
 from voyage_jobs.core.states import Embedding, IllegalMoveError, Mode
-from voyage_jobs.state import batches, embeddings, moves, outcomes, sources
-from voyage_jobs.state.embeddings import Settled
+from voyage_jobs.state import batches, embeddings, moves, outcomes, segment_rows, sources
+from voyage_jobs.state.batch_lines import Settled
 from voyage_jobs.state.schema import FAILED, HELD, PACKED, WANTED
 from voyage_jobs.state.schema import embeddings as table
 from voyage_jobs.state.statements import RAW, many
@@ -150,9 +150,9 @@ def test_sets_move_as_the_table_of_moves_allows_and_from_where_they_are_expected
 def test_submitted_is_stored_as_packed_and_each_row_moves_with_its_values(tx):
     first, second, third = wanted(tx, 3)
     moves.move_set(tx, table, table.c.id != third, Embedding.WANTED, Embedding.PACKED)
-    pack_id = batches.add_segment(tx, "p", sources.profile_id(tx, PROFILE), None, 3, 1, "0" * 64)
+    pack_id = segment_rows.add_segment(tx, "p", sources.profile_id(tx, PROFILE), None, 3, 1, "0" * 64)
     embeddings.hold(tx, pack_id, [(7, second), (5, first)])
-    other = batches.add_segment(tx, "q", sources.profile_id(tx, PROFILE), None, 3, 1, "0" * 64)
+    other = segment_rows.add_segment(tx, "q", sources.profile_id(tx, PROFILE), None, 3, 1, "0" * 64)
     embeddings.hold(tx, other, [(0, second), (1, third)])  # what another segment holds stays there
     embeddings.hold(tx, pack_id, [(9, first)])  # written again: the same segment, another row
     rows = tx.connection.execute(select(table.c.pack_id, table.c.pack_row).order_by(table.c.id)).all()
@@ -168,7 +168,7 @@ def test_what_two_batches_have_stays_packed_until_both_are_over(tx):
     )
     embeddings.take(tx, slow, mine[:3])
     embeddings.take(tx, quick, mine, in_flight=3)
-    pack_id = batches.add_segment(tx, "p", profile_id, quick, 4, 1, "0" * 64)
+    pack_id = segment_rows.add_segment(tx, "p", profile_id, quick, 4, 1, "0" * 64)
     ended = (outcomes.SUCCESS, outcomes.MALFORMED, outcomes.REFUSED, outcomes.REFUSED)
     ends = [
         Settled(line, row_id, outcome, 1, None, line)

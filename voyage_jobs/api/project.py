@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from voyage_jobs.api.items import Items
     from voyage_jobs.retrieval.retriever import Retriever
-    from voyage_jobs.state.backlog import Backlog
+    from voyage_jobs.state.open_work import OpenWork
 
 AnyPath = str | os.PathLike[str]
 ApiKey = Callable[[], str]
@@ -306,7 +306,7 @@ class Project:
         return mapping.cost(cost(self._now, self._clock, by, began))
 
 
-def _report_wait(rest: Backlog, progress: results.Progress) -> None:
+def _report_wait(rest: OpenWork, progress: results.Progress) -> None:
     """Nothing to do but to wait for jobs."""
     if rest.open_batches:
         done = sum((batch.remote_completed or 0) + (batch.remote_failed or 0) for batch in rest.open_batches)

@@ -12,7 +12,7 @@ from voyage_jobs.cli.output import console, duration, number, printable, size
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from voyage_jobs.state.backlog import Backlog
+    from voyage_jobs.state.open_work import OpenWork
 
 _MOST_BARS = 5
 _JOBS = "batches"
@@ -50,7 +50,7 @@ class Display:
         told = size if what.startswith(("downloading", "uploading")) else number
         self._show(what, what, done, total, told(done) if total is None else f"{told(done)} of {told(total)}")
 
-    def waiting(self, rest: Backlog, now: int) -> None:
+    def waiting(self, rest: OpenWork, now: int) -> None:
         """Nothing to do but to wait for these jobs; bars of steps that are over go."""
         from voyage_jobs.core.clock import US
         from voyage_jobs.service.sync import deadline_s

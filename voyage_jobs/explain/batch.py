@@ -12,7 +12,7 @@ from voyage_jobs.diagnosis.snapshot import OPEN
 from voyage_jobs.explain.record import STANDS, History, batch_move
 from voyage_jobs.report.batches import batch_as_dict
 from voyage_jobs.report.find import EmbeddingRef
-from voyage_jobs.state import batches, history, ledger
+from voyage_jobs.state import create_calls, history, ledger
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.history import View, line_as_dict
 from voyage_jobs.state.outcomes import OUTCOME_WORDS
@@ -61,7 +61,7 @@ def of_batch(connection: View, batch: BatchRow) -> History:
     parts: dict[str, list[dict[str, Any]]] = {
         "attempts": [
             {"number": a.number, "state": str(a.state), "sent_at": iso(a.sent_at), "detail": a.detail}
-            for a in batches.attempts_of(connection, batch.id)
+            for a in create_calls.attempts_of(connection, batch.id)
         ],
         "outcomes": [{"outcome": OUTCOME_WORDS[code], "lines": n} for code, n in outcomes.items()],
         "bad_lines": [

@@ -26,7 +26,7 @@ from voyage_jobs.core import durable, private
 from voyage_jobs.core.clock import Clock, iso, now_us
 from voyage_jobs.errors import ConfigError, StateError
 from voyage_jobs.segments import SegmentStore
-from voyage_jobs.state import audit, batches, meta
+from voyage_jobs.state import audit, meta, segment_rows
 from voyage_jobs.state.door import FILE, At, open_state
 from voyage_jobs.steps.context import Progress, no_progress
 from voyage_jobs.table.engine import table_path
@@ -126,7 +126,9 @@ def _fill(
     store, segments = open_state(At(part)), SegmentStore(settings.paths.vectors)
     with store.read() as connection:
         needed = [
-            segment for segment in batches.all_segments(connection) if audit.is_needed(connection, segment.id)
+            segment
+            for segment in segment_rows.all_segments(connection)
+            if audit.is_needed(connection, segment.id)
         ]
     for done, segment in enumerate(needed):
         progress("copying segments", done, len(needed))

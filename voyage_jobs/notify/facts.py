@@ -16,7 +16,7 @@ from voyage_jobs.diagnosis.causes import blockers
 from voyage_jobs.diagnosis.snapshot import moment_of
 from voyage_jobs.notify.events import Fact
 from voyage_jobs.state import notices
-from voyage_jobs.state.backlog import Work
+from voyage_jobs.state.open_work import Work
 from voyage_jobs.steps.context import Context
 
 EVENT_OF = {

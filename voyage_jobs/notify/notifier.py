@@ -27,7 +27,7 @@ from voyage_jobs.notify.heartbeat import Heartbeat
 from voyage_jobs.notify.message import message
 from voyage_jobs.notify.sinks import CommandSink, Sink, WebhookSink
 from voyage_jobs.state import meta, notices
-from voyage_jobs.state.backlog import Backlog, Mark, backlog_of, mark, work_since
+from voyage_jobs.state.open_work import Mark, OpenWork, mark, open_work, work_since
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps.context import Context
 
@@ -116,7 +116,7 @@ class Notifier:
             now = now_us(context.clock)
             found = list(facts.last_errors(context, connection))
             known = {(each.event, each.key): each for each in notices.open_notices(connection)}
-            rest = backlog_of(connection, context.profile_id, now)
+            rest = open_work(connection, context.profile_id, now)
             up_to = meta.get(connection, meta.TOLD_UP_TO)
             here = mark(connection)
         self.heartbeat.see(found)
@@ -145,7 +145,7 @@ class Notifier:
         crash_point("notice.committed")
         self._say(new)
 
-    def _note_work(self, rest: Backlog, known: str | None, here: Mark, sinks: list[str]) -> None:
+    def _note_work(self, rest: OpenWork, known: str | None, here: Mark, sinks: list[str]) -> None:
         """At rest, what was done since people were last told of an end of work is told, whichever process did it."""
         body = orjson.dumps(asdict(here)).decode()
         busy = rest.wanted or rest.ready or rest.retiring or rest.open_batches or rest.claiming

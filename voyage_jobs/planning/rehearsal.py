@@ -24,8 +24,8 @@ from voyage_jobs.planning.input_files import InputFiles
 from voyage_jobs.segments import SegmentStore
 from voyage_jobs.state import batches, embeddings, pauses, plan_state, rebuild, sources
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.state.documents import Vanished
 from voyage_jobs.state.door import open_state
+from voyage_jobs.state.missing import Vanished
 from voyage_jobs.state.pauses import Pauses
 from voyage_jobs.state.plan_state import Since
 from voyage_jobs.state.sources import SourceRow

@@ -16,7 +16,7 @@ from voyage_jobs.report.find import EmbeddingRef
 from voyage_jobs.report.why_way import of_batch_id
 from voyage_jobs.report.words import span, when
 from voyage_jobs.sources import names
-from voyage_jobs.state import batches, embeddings, history
+from voyage_jobs.state import create_calls, embeddings, history
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.history import LineHistory, Use, View, line_as_dict
 from voyage_jobs.state.outcomes import OUTCOME_WORDS, SUCCESS
@@ -28,7 +28,7 @@ def batch(connection: View, moment: Moment, row: BatchRow) -> Answer:
     """How a batch stands: what it waits for, or what came of it."""
     facts = {"batch": batch_as_dict(row)}
     if row.state in (*UNFINISHED, Batch.PARKED):
-        calls = batches.attempts_of(connection, row.id)
+        calls = create_calls.attempts_of(connection, row.id)
         wait = waits.of_batch(moment, row, calls[-1].sent_at if calls else None)
         if wait is not None:
             said = f"It holds {counted(row.inputs, 'text')} and was made {_at(row.created_at, moment)}."

@@ -19,7 +19,7 @@ from voyage_jobs.report.standing import (
 )
 from voyage_jobs.report.waits import Wait
 from voyage_jobs.report.words import clock_time, ranges
-from voyage_jobs.state import batches, embeddings, history
+from voyage_jobs.state import batches, create_calls, embeddings, history
 from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state.history import ChunkHistory, VersionHistory, View
 from voyage_jobs.state.outcomes import OUTCOME_WORDS
@@ -102,7 +102,7 @@ def of_group(view: Standing, group: Group, *, alone: bool) -> Wait:
 def of_batch_id(connection: View, moment: Moment, batch_id: int) -> Wait:
     """What a batch waits for, as the reason of what is in it."""
     batch = batches.get(connection, batch_id)
-    calls = batches.attempts_of(connection, batch_id)
+    calls = create_calls.attempts_of(connection, batch_id)
     wait = waits.of_batch(moment, batch, calls[-1].sent_at if calls else None)
     if wait is None:  # over, and its lines not recorded: only verify can tell
         return Wait("batch_over", f"Batch {batch.ref} is over.", None, "`voyage-jobs verify` finds out.")

@@ -21,8 +21,8 @@ from voyage_jobs.service.signals import Signals
 from voyage_jobs.service.sync import Outcome, Sync
 from voyage_jobs.service.worker import working
 from voyage_jobs.state import meta
-from voyage_jobs.state.backlog import Backlog
 from voyage_jobs.state.door import open_state
+from voyage_jobs.state.open_work import OpenWork
 from voyage_jobs.steps.context import Context, Progress, no_progress
 from voyage_jobs.telemetry.tracing import tracing
 
@@ -43,7 +43,7 @@ def sync_once(
     max_tokens: int | None = None,
     timeout_s: float | None = None,
     progress: Progress = no_progress,
-    watch: Callable[[Backlog], None] | None = None,
+    watch: Callable[[OpenWork], None] | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> Outcome:
     """Take the lock, do what there is to do, let go. The limits are those of `Sync`; with `plan` exactly that is sent.

@@ -23,8 +23,8 @@ from voyage_jobs.notify.notifier import Notifier
 from voyage_jobs.service.clockwatch import ClockWatch
 from voyage_jobs.service.signals import Signals
 from voyage_jobs.state import circuits, embeddings
-from voyage_jobs.state.backlog import Backlog, Work, backlog_of, count_stuck, mark, work_since
 from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.open_work import OpenWork, Work, count_stuck, mark, open_work, work_since
 from voyage_jobs.state.rebuild import progress
 from voyage_jobs.steps import budget, known_jobs
 from voyage_jobs.steps import circuits as circuit
@@ -80,7 +80,7 @@ class Sync:
         max_usd: float | None = None,
         max_tokens: int | None = None,
         timeout_s: float | None = None,
-        watch: Callable[[Backlog], None] | None = None,
+        watch: Callable[[OpenWork], None] | None = None,
     ) -> None:
         self._context = context
         self._signals = signals
@@ -153,7 +153,7 @@ class Sync:
             self._watch(rest)
         return None
 
-    def _say_what_is_waited_for(self, rest: Backlog) -> None:
+    def _say_what_is_waited_for(self, rest: OpenWork) -> None:
         """A circuit that is open may stay so for an hour: say so once, and until when."""
         waits = {
             each.name: each.until_at for each in rest.circuits.values() if self._is_closed(rest, each.name)
@@ -165,7 +165,7 @@ class Sync:
             )
         self._said = waits
 
-    def _can_move(self, rest: Backlog) -> bool:
+    def _can_move(self, rest: OpenWork) -> bool:
         """Whether time alone will bring something that this run is to wait for."""
         awaited = self._context.memory(Jobs).awaited and (
             self._wait or not known_jobs.has_failed(self._context)
@@ -190,7 +190,7 @@ class Sync:
             found = blockers(gate(self._context, connection))
         return any(each.moved_by in (Mover.DECISION, Mover.OPERATOR) for each in keeping(found, SUBMIT))
 
-    def _moving(self, rest: Backlog) -> list[BatchRow]:
+    def _moving(self, rest: OpenWork) -> list[BatchRow]:
         """Open batches that time moves on within reason."""
         at_voyage = [batch for batch in rest.open_batches if batch.state not in BEFORE_THE_JOB]
         unsent = [
@@ -200,7 +200,7 @@ class Sync:
         ]
         return at_voyage if unsent and self._is_stopped() else at_voyage + unsent
 
-    def _is_outage(self, rest: Backlog) -> bool:
+    def _is_outage(self, rest: OpenWork) -> bool:
         """Whether the provider answers nobody: that is waited for, however often a batch fails meanwhile.
 
         If it is just over, what it kept back has its try first.
@@ -209,7 +209,7 @@ class Sync:
             return True
         return not circuit.api_answers(self._context) or circuits.VENDOR in rest.circuits
 
-    def _sending_soon(self, rest: Backlog) -> bool:
+    def _sending_soon(self, rest: OpenWork) -> bool:
         """Without waiting for jobs: whether a batch is on its way to the vendor and only a moment is missing."""
         held_up = self._is_closed(rest, circuits.CREATE)
         soon = now_us(self._context.clock) + int(_SOON_S * US)
@@ -220,7 +220,7 @@ class Sync:
             for batch in self._moving(rest)
         )
 
-    def _is_closed(self, rest: Backlog, name: str) -> bool:
+    def _is_closed(self, rest: OpenWork, name: str) -> bool:
         return name in rest.circuits and rest.circuits[name].until_at > now_us(self._context.clock)
 
     def _unscanned(self) -> bool:
@@ -234,13 +234,13 @@ class Sync:
             return idle_s
         return max(0.0, min(idle_s, self._deadline - self._context.clock.mono()))
 
-    def _rest(self) -> Backlog:
+    def _rest(self) -> OpenWork:
         with self._context.store.read() as connection:
-            return backlog_of(connection, self._context.profile_id, now_us(self._context.clock))
+            return open_work(connection, self._context.profile_id, now_us(self._context.clock))
 
     # --- what is left ---
 
-    def _problems(self, rest: Backlog, over: str) -> list[Blocker]:
+    def _problems(self, rest: OpenWork, over: str) -> list[Blocker]:
         """The reasons that keep something back of what is left; of those that are the ordinary course the first."""
         quiet, found = over == "quiet", blockers(self._moment(rest, over))
         busy = bool(rest.open_batches or rest.wanted or rest.ready or rest.retiring)
@@ -254,7 +254,7 @@ class Sync:
             left.append(text_missing(f"{what} cannot be shown: vectors are here, files changed or gone"))
         return worst_first(replace(each, severity="problem") for each in left)
 
-    def _moment(self, rest: Backlog, over: str) -> Moment:
+    def _moment(self, rest: OpenWork, over: str) -> Moment:
         context = self._context
         with context.store.read() as connection:
             found = moment_of(context, connection)

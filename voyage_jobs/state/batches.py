@@ -1,25 +1,22 @@
-"""Batches, the create attempts behind them, and the files they left at the vendor."""
+"""Batches: what was assembled, where it stands, and what it waits for."""
 
 from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, delete, exists, func, insert, select, text, update
+from sqlalchemy import Connection, Select, bindparam, exists, func, insert, select, text, update
 
 from voyage_jobs.core import states
 from voyage_jobs.state import last_errors, meta, moves
 from voyage_jobs.state.schema import (
-    attempts,
     batches,
-    downloads,
     is_in,
     lines,
     remote_files,
-    segments,
     transitions,
 )
 from voyage_jobs.state.statements import new_id
@@ -72,20 +69,6 @@ class BatchRow:
     def is_sync(self) -> bool:
         """Whether it is sent as one request that is answered at once."""
         return self.mode is states.Mode.SYNC
-
-
-@dataclass(frozen=True)
-class AttemptRow:
-    """One create call, or one request of a batch of mode `sync`."""
-
-    id: int
-    batch_id: int
-    number: int
-    state: states.Attempt
-    sent_at: int
-    vendor_sent_at: int | None
-    input_file_id: str | None
-    detail: str | None
 
 
 # What a batch is parked for, where the steps act on it (`code`).
@@ -333,47 +316,6 @@ def in_flight(connection: Connection) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
-def open_attempt(tx: Tx, batch: BatchRow, vendor_now: int | None) -> AttemptRow:
-    """The last durable act before a create call or request. `vendor_now` is the vendor's time of it, if known."""
-    number = 1 + int(
-        tx.connection.execute(select(func.count()).where(attempts.c.batch_id == batch.id)).scalar_one()
-    )
-    row = insert(attempts).values(
-        batch_id=batch.id,
-        number=number,
-        state=str(states.Attempt.OPEN),
-        sent_at=tx.now,
-        vendor_sent_at=vendor_now,
-        epoch=tx.epoch,
-        input_file_id=batch.input_file_id,
-    )
-    attempt_id = new_id(tx.connection, row)
-    what = "request" if batch.is_sync else "create call"
-    moves.record(tx, "attempt", attempt_id, None, states.Attempt.OPEN, f"{what} {number}", batch.id)
-    file_id = batch.input_file_id
-    return AttemptRow(attempt_id, batch.id, number, states.Attempt.OPEN, tx.now, vendor_now, file_id, None)
-
-
-def close_attempt(tx: Tx, attempt: AttemptRow, target: states.Attempt, detail: str) -> None:
-    """Record how a create call ended."""
-    values: dict[str, object] = {"closed_at": tx.now, "detail": detail}
-    moves.move(tx, attempts, attempt.id, attempt.state, target, detail, batch_id=attempt.batch_id, **values)
-
-
-def attempts_of(connection: Connection, batch_id: int) -> list[AttemptRow]:
-    """The create calls of a batch, first to last."""
-    columns = (attempts.c[field.name] for field in fields(AttemptRow))
-    query = select(*columns).where(attempts.c.batch_id == batch_id).order_by(attempts.c.number)
-    rows = connection.execute(query).mappings()
-    return [AttemptRow(**{**row, "state": states.Attempt(row["state"])}) for row in rows]
-
-
-def attempts_in_a_row(connection: Connection, batch_id: int, state: states.Attempt) -> list[AttemptRow]:
-    """The latest create calls of a batch that all ended in this way, newest first."""
-    latest = reversed(attempts_of(connection, batch_id))
-    return list(itertools.takewhile(lambda attempt: attempt.state is state, latest))
-
-
 # Purpose: the batches that the provider refused to take, since it last took one.
 _REFUSED_SINCE = text(
     "SELECT COUNT(*) FROM batches WHERE state = 'parked' AND code = :code AND id >"
@@ -384,148 +326,3 @@ _REFUSED_SINCE = text(
 def refused_since_the_last_job(connection: Connection) -> int:
     """How many batches the provider refused to take, with none accepted in between."""
     return int(connection.execute(_REFUSED_SINCE, {"code": SEND_REFUSED}).scalar_one())
-
-
-# Purpose: remember a file of ours at the vendor, so that it is deleted when it is done with.
-_REMOTE_FILE = text(
-    "INSERT INTO remote_files (file_id, batch_id, purpose, bytes, seen_at)"
-    " VALUES (:file_id, :batch_id, :purpose, :bytes, :now) ON CONFLICT (file_id) DO NOTHING"
-)
-
-
-def remember_file(tx: Tx, file_id: str, batch_id: int | None, purpose: str, size: int | None) -> None:
-    """Note a file that we made, or that a job of ours made, at the vendor."""
-    tx.connection.execute(
-        _REMOTE_FILE,
-        {"file_id": file_id, "batch_id": batch_id, "purpose": purpose, "bytes": size, "now": tx.now},
-    )
-
-
-def knows_file(connection: Connection, file_id: str) -> bool:
-    """Whether a file at the vendor is on record, deleted or not."""
-    where = remote_files.c.file_id == file_id
-    return connection.execute(select(remote_files.c.file_id).where(where)).first() is not None
-
-
-@dataclass(frozen=True)
-class RemoteFileRow:
-    """A file at the vendor that may be deleted now."""
-
-    file_id: str
-    batch_id: int | None
-    failures: int
-
-
-# Purpose: files whose batch is done with them: everything of a batch that is over, and input files that a later upload
-# of the same batch has replaced.
-_DELETABLE = text(
-    "SELECT r.file_id, r.batch_id, r.failures FROM remote_files r LEFT JOIN batches b ON b.id = r.batch_id"
-    " WHERE r.deleted_at IS NULL AND r.due_at <= :now AND (b.id IS NULL"
-    "  OR b.state IN ('collected', 'closed', 'cancelled', 'refused')"
-    "  OR (r.purpose = 'batch' AND b.state IN ('running', 'ended') AND r.file_id != b.input_file_id))"
-    " ORDER BY r.seen_at LIMIT :most"
-)
-
-
-def deletable_files(connection: Connection, now: int, most: int) -> list[RemoteFileRow]:
-    """Files at the vendor that nothing needs any more."""
-    rows = connection.execute(_DELETABLE, {"now": now, "most": most}).mappings()
-    return [RemoteFileRow(**row) for row in rows]
-
-
-def live_files(connection: Connection, batch_id: int) -> int:
-    """How many files of a batch are still at the vendor."""
-    where = (remote_files.c.batch_id == batch_id) & remote_files.c.deleted_at.is_(None)
-    return int(connection.execute(select(func.count()).where(where)).scalar_one())
-
-
-def note_file(tx: Tx, file_id: str, **values: object) -> None:
-    """Set columns of a file at the vendor (deleted_at, due_at, failures)."""
-    tx.connection.execute(update(remote_files).where(remote_files.c.file_id == file_id).values(**values))
-
-
-_DOWNLOAD = text(
-    "INSERT INTO downloads (batch_id, kind, bytes, sha256) VALUES (:batch, :kind, :bytes, :sha256)"
-    " ON CONFLICT (batch_id, kind) DO UPDATE SET bytes = excluded.bytes, sha256 = excluded.sha256"
-)
-
-
-def note_download(tx: Tx, batch_id: int, kind: str, size: int, sha256: str) -> None:
-    """A result file is whole and on disk. `kind` is output or error."""
-    values = {"batch": batch_id, "kind": kind, "bytes": size, "sha256": sha256}
-    tx.connection.execute(_DOWNLOAD, values)
-
-
-GONE = "gone"
-
-
-def note_gone(tx: Tx, batch_id: int, kind: str) -> None:
-    """A result file is no longer at the provider, and is done without."""
-    note_download(tx, batch_id, kind, 0, GONE)
-
-
-def downloaded(connection: Connection, batch_id: int) -> dict[str, tuple[int, str]]:
-    """kind -> (bytes, sha256) of the result files that are on disk, or `GONE` in place of the hash."""
-    rows = connection.execute(select(downloads).where(downloads.c.batch_id == batch_id)).mappings()
-    return {row["kind"]: (row["bytes"], row["sha256"]) for row in rows}
-
-
-def forget_downloads(tx: Tx, batch_id: int) -> None:
-    """The result files of a batch are not what they should be: they are to be fetched again."""
-    tx.connection.execute(delete(downloads).where(downloads.c.batch_id == batch_id))
-
-
-# Purpose: is a result file of a batch smaller than its file object says?
-_IS_SHORT = text(
-    "SELECT EXISTS (SELECT 1 FROM downloads d JOIN remote_files r ON r.batch_id = d.batch_id AND r.purpose = d.kind"
-    " WHERE d.batch_id = :batch AND d.sha256 != 'gone' AND r.bytes > d.bytes)"
-)
-
-
-def is_short(connection: Connection, batch_id: int) -> bool:
-    """Whether a result file that is on disk is smaller than the provider says."""
-    return bool(connection.execute(_IS_SHORT, {"batch": batch_id}).scalar_one())
-
-
-def has_segment(connection: Connection, profile_id: int, batch_id: int | None = None) -> bool:
-    """Whether a segment with vectors of a profile (of this batch) is on record."""
-    where = segments.c.profile_id == profile_id
-    if batch_id is not None:
-        where &= segments.c.batch_id == batch_id
-    return connection.execute(select(segments.c.id).where(where).limit(1)).first() is not None
-
-
-@dataclass(frozen=True)
-class SegmentRow:
-    """One segment file."""
-
-    id: int
-    name: str
-    profile_id: int
-    batch_id: int | None
-    rows: int
-    bytes: int
-    sha256: str
-
-
-def add_segment(
-    tx: Tx, name: str, profile_id: int, batch_id: int | None, rows: int, size: int, sha256: str
-) -> int:
-    """Record a segment on disk. The same name is the same batch collected again: its facts are replaced."""
-    facts: dict[str, object] = {"rows": rows, "bytes": size, "sha256": sha256}
-    found = tx.connection.execute(select(segments.c.id).where(segments.c.name == name)).scalar()
-    if found is not None:
-        tx.connection.execute(update(segments).where(segments.c.id == found).values(**facts))
-        return int(found)
-    values = {"name": name, "profile_id": profile_id, "batch_id": batch_id, "created_at": tx.now, **facts}
-    return new_id(tx.connection, insert(segments).values(**values))
-
-
-def all_segments(connection: Connection) -> Sequence[SegmentRow]:
-    """Every segment on record, oldest first."""
-    columns = [
-        segments.c[name] for name in ("id", "name", "profile_id", "batch_id", "rows", "bytes", "sha256")
-    ]
-    return [
-        SegmentRow(**row) for row in connection.execute(select(*columns).order_by(segments.c.id)).mappings()
-    ]

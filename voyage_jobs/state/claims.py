@@ -9,9 +9,9 @@ from sqlalchemy import Connection, exists, func, select, text, update
 
 from voyage_jobs.core import states
 from voyage_jobs.core.states import Batch
+from voyage_jobs.state import batch_lines, create_calls, ledger, moves, outcomes
 from voyage_jobs.state import batches as batch_rows
 from voyage_jobs.state import embeddings as embedding_rows
-from voyage_jobs.state import ledger, moves, outcomes
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.schema import WANTED, batches, embeddings, is_in, lines, segments
 from voyage_jobs.state.statements import slices
@@ -89,9 +89,9 @@ def close_by_segment(tx: Tx, batch: BatchRow, pack_id: int, tokens: int, assumed
     """
     cause = "its segment is here already"
     if batch.state is Batch.CREATING:
-        for attempt in batch_rows.attempts_of(tx.connection, batch.id):
+        for attempt in create_calls.attempts_of(tx.connection, batch.id):
             if attempt.state is states.Attempt.OPEN:
-                batch_rows.close_attempt(tx, attempt, states.Attempt.CREATED, cause)
+                create_calls.close_attempt(tx, attempt, states.Attempt.CREATED, cause)
     sent_at_once = batch.is_sync and batch.state is Batch.CREATING
     way = (Batch.ENDED, Batch.COLLECTED) if sent_at_once else _PATHS_TO_THE_END[batch.state]
     _walk(tx, batch, way, cause)
@@ -150,7 +150,7 @@ def add_job(
     inputs = sum(line.vectors for line in asked)
     batch_id = batch_rows.create(tx, ref, profile_id, inputs, tokens, price, params)
     ids = _embeddings(tx, profile_id, [(line.key, line.vectors, line.tokens) for line in asked])
-    embedding_rows.add_lines(tx, batch_id, [ids[line.key] for line in asked])
+    batch_lines.add_lines(tx, batch_id, [ids[line.key] for line in asked])
     embedding_rows.take_back(tx, batch_id)
     ledger.reserve(tx, batch_id, tokens, price)
     return batch_rows.get(tx.connection, batch_id)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, delete, func, select, text, update
 
 from voyage_jobs.core.states import Batch, Embedding, Mode
-from voyage_jobs.state import batches, documents, moves
+from voyage_jobs.state import batches, documents, missing, moves
 from voyage_jobs.state.embeddings import WantedEmbedding, waiting_by_source
 from voyage_jobs.state.schema import FAILED, PACKED, PATH, WANTED, circuits, embeddings, is_in, profiles
 from voyage_jobs.state.schema import batches as batch_table
@@ -40,7 +40,7 @@ def begin(tx: Tx, profile_id: int) -> Since:
     # Nothing keeps it back that is over some day: a wait after failures, a batch that waits for an operator.
     tx.connection.execute(delete(circuits))
     moves.pretend(tx, batch_table, is_in(batch_table, Batch.PARKED), Batch.CLOSED)
-    mark = documents.mark(tx.connection)
+    mark = missing.mark(tx.connection)
     newest = batches.newest(tx.connection, 1)
     batch = newest[0].id if newest else 0
     return Since(documents.newest_id(tx.connection), mark.transition, mark.version, batch, profile_id)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.state import batches, embeddings, ledger, meta
+from voyage_jobs.state import batch_lines, batches, embeddings, ledger, meta
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.history import View
 from voyage_jobs.state.store import Tx
@@ -56,7 +56,7 @@ def _cancel_source(context: Context, name: str, who: str) -> dict[str, object]:
         source = source_called(tx.connection, name)
         states, texts = {}, 0
         for batch in batches.with_lines_of(tx.connection, source.id, _CANCELLABLE):
-            texts += embeddings.count_lines_for(tx.connection, batch.id, source.id)
+            texts += batch_lines.count_lines_for(tx.connection, batch.id, source.id)
             batches.cancel_for(tx, batch, source.id)
             states[batch.ref] = _cancel_one(context, tx, batch, who)
         waiting = embeddings.give_up_waiting(tx, source.id, f"cancelled by {who}")
@@ -90,7 +90,7 @@ def affected(connection: View, arguments: Mapping[str, object]) -> Affected:
     if arguments.get("source"):
         source = source_called(connection, arguments["source"])
         chosen = batches.with_lines_of(connection, source.id, _CANCELLABLE)
-        lines = sum(embeddings.count_lines_for(connection, batch.id, source.id) for batch in chosen)
+        lines = sum(batch_lines.count_lines_for(connection, batch.id, source.id) for batch in chosen)
         return Affected(len(chosen), lines, 0, embeddings.count_waiting_for(connection, source.id))
     batch = batch_called(connection, arguments.get("ref"))
     _demand_cancellable(batch)

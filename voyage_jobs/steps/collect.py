@@ -19,9 +19,19 @@ from voyage_jobs.core.observe import about
 from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import BadAnswerError
 from voyage_jobs.segments import Billed, SegmentWriter, WrittenSegment
-from voyage_jobs.state import batches, circuits, embeddings, ledger, sources, versions
+from voyage_jobs.state import (
+    batch_lines,
+    batches,
+    circuits,
+    embeddings,
+    ledger,
+    provider_files,
+    segment_rows,
+    sources,
+    versions,
+)
+from voyage_jobs.state.batch_lines import Line, Settled
 from voyage_jobs.state.batches import NOT_FETCHED, UNUSABLE, BatchRow
-from voyage_jobs.state.embeddings import Line, Settled
 from voyage_jobs.state.outcomes import MALFORMED, MISSING, OPEN, REFUSED, SUCCESS, TRANSIENT
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import circuits as circuit
@@ -199,7 +209,7 @@ class Intake:
 def _take_in(context: Context, batch: BatchRow) -> None:
     """Read the result files into a segment, then record everything in one transaction."""
     with context.store.read() as connection:
-        intake = Intake({line.key.hex(): line for line in embeddings.lines_of(connection, batch.id)})
+        intake = Intake({line.key.hex(): line for line in batch_lines.lines_of(connection, batch.id)})
         profile = sources.load_profile(connection, batch.profile_id)
     writer = context.segments.writer(profile, batch.ref, batch.mode)
     try:
@@ -236,7 +246,7 @@ def _is_torn(context: Context, batch: BatchRow, settled: list[Settled]) -> bool:
     if whole:
         return False
     with context.store.read() as connection:
-        return batches.is_short(connection, batch.id)
+        return provider_files.is_short(connection, batch.id)
 
 
 def _fetch_again(context: Context, batch: BatchRow) -> None:
@@ -263,7 +273,7 @@ def _is_unusable(context: Context, batch: BatchRow, intake: Intake, settled: lis
     if good or not bad or bad < len(settled):
         return False
     with context.store.read() as connection:
-        return not batches.has_segment(connection, batch.profile_id)
+        return not segment_rows.has_segment(connection, batch.profile_id)
 
 
 def _blocks(context: Context, batch: BatchRow, expectation: Expectation) -> Iterator[ResultBlock]:
@@ -328,7 +338,7 @@ def _say_what_is_assumed(context: Context, batch: BatchRow, intake: Intake) -> N
 def _record_segment(tx: Tx, batch: BatchRow, written: WrittenSegment | None) -> int | None:
     if written is None:
         return None
-    return batches.add_segment(
+    return segment_rows.add_segment(
         tx, written.name, batch.profile_id, batch.id, written.rows, written.bytes, written.sha256
     )
 
@@ -358,7 +368,7 @@ def _keep_the_rest(
     with context.store.write() as tx:
         pack_id = _record_segment(tx, batch, written)
         embeddings.settle(tx, batch.id, pack_id, good, context.settings.batching.max_attempts)
-        embeddings.note_outcomes(tx, batch.id, kept)
+        batch_lines.note_outcomes(tx, batch.id, kept)
         versions.recount_batch(tx, batch.id)
         _record_money(tx, batch, intake)
         batches.note(tx, batch.id, tokens_settled=intake.tokens)

@@ -9,7 +9,7 @@ from voyage_jobs.core.states import Document
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.readers.registry import reader_of
 from voyage_jobs.sources import names
-from voyage_jobs.state import documents, plan_state, sources, versions
+from voyage_jobs.state import documents, missing, plan_state, sources, versions
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.schema import HELD
 from voyage_jobs.state.store import Tx
@@ -29,7 +29,7 @@ def confirm_deletes(context: Context, arguments: Mapping[str, object], who: str)
         if row.frozen_reason is not None and not row.configured:
             retired = documents.retire_source(tx, row.id, f"confirmed by {who}")
             return {"source": row.name, "state": "removed", "documents": retired}
-        if row.frozen_reason is None and not documents.count_kept(tx.connection, row.id):
+        if row.frozen_reason is None and not missing.count_kept(tx.connection, row.id):
             return {"source": row.name, "state": "active"}
         sources.note(tx, row.id, confirmed_at=tx.now, scan_due_at=0)
     return {"source": row.name, "state": "confirmed"}
@@ -46,11 +46,11 @@ def undelete(context: Context, arguments: Mapping[str, object], who: str) -> dic
         return _undelete_one(context, int(str(arguments["document_id"])), cause)
     with context.store.write() as tx:
         row = source_called(tx.connection, arguments.get("source"))
-        kept = documents.keep_missing(tx, row.id, cause)
+        kept = missing.keep_missing(tx, row.id, cause)
         for document_id in documents.leaving(tx.connection, source_id=row.id):
             _stay(tx, document_id, cause)
             kept += 1
-        gone = documents.count_gone(tx.connection, row.id)
+        gone = missing.count_gone(tx.connection, row.id)
     return {"source": row.name, "kept": kept, "gone": gone}
 
 
@@ -59,7 +59,7 @@ def _undelete_one(context: Context, document_id: int, cause: str) -> dict[str, o
         row = documents.by_id(tx.connection, document_id)
         answer = {"source": row.source, "path": row.path, "kept": 1, "gone": 0, "how": "missing"}
         if row.state == Document.MISSING:
-            return {**answer, "kept": documents.keep_one(tx, row.id, cause)}
+            return {**answer, "kept": missing.keep_one(tx, row.id, cause)}
         if row.state != Document.GONE:
             raise ConfigError(f"{_named(row)} is {row.state}, not missing: there is nothing to undelete.")
         if documents.leaving(tx.connection, document_id=row.id):
@@ -75,7 +75,7 @@ def _undelete_one(context: Context, document_id: int, cause: str) -> dict[str, o
 
 def _stay(tx: Tx, document_id: int, cause: str) -> None:
     """It was given up, and its rows are still in the table."""
-    documents.bring_back(tx, document_id, cause)
+    missing.bring_back(tx, document_id, cause)
     versions.stay(tx, document_id)
 
 
@@ -109,7 +109,7 @@ def _publish_a_copy(context: Context, row: DocumentRow, cause: str) -> None:
     with context.store.write() as tx:
         _demand_held(tx, row, fresh)
         source = source_called(tx.connection, row.source)
-        documents.bring_back(tx, row.id, cause)
+        missing.bring_back(tx, row.id, cause)
         versions.add(tx, source.id, context.profile_id, [fresh])
 
 

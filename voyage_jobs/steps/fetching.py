@@ -15,7 +15,7 @@ from voyage_jobs.core.crash import crash_point
 from voyage_jobs.core.durable import remove
 from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import RefusedError, VendorError
-from voyage_jobs.state import batches
+from voyage_jobs.state import batches, provider_files, segment_rows
 from voyage_jobs.state.batches import NOT_FETCHED, BatchRow
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import circuits as circuit
@@ -52,7 +52,7 @@ class Download(Enum):
 def fetch_all(context: Context, batch: BatchRow, calls: circuit.Calls) -> Download:
     """Bring both result files onto the disk."""
     with context.store.read() as connection:
-        have = batches.downloaded(connection, batch.id)
+        have = provider_files.downloaded(connection, batch.id)
     for kind, file_id in _files_of(batch):
         if _is_here(context, batch, kind, have):
             continue
@@ -88,7 +88,7 @@ def _files_of(batch: BatchRow) -> list[tuple[str, str]]:
 def forget_results(context: Context, batch: BatchRow) -> None:
     """What was fetched is not what it should be: it is to be fetched again."""
     with context.store.write() as tx:
-        batches.forget_downloads(tx, batch.id)
+        provider_files.forget_downloads(tx, batch.id)
     for kind, _ in _files_of(batch):
         remove(context.result_path(batch.ref, kind))
 
@@ -96,17 +96,17 @@ def forget_results(context: Context, batch: BatchRow) -> None:
 def can_be_read_again(context: Context, batch: BatchRow) -> bool:
     """Whether its files are here and brought nothing: a segment of what was good would be overwritten."""
     with context.store.read() as connection:
-        if batches.has_segment(connection, batch.profile_id, batch.id):
+        if segment_rows.has_segment(connection, batch.profile_id, batch.id):
             return False
     with context.store.read() as connection:
-        have = batches.downloaded(connection, batch.id)
+        have = provider_files.downloaded(connection, batch.id)
     return bool(have) and all(_is_here(context, batch, kind, have) for kind, _ in _files_of(batch))
 
 
 def _is_here(context: Context, batch: BatchRow, kind: str, have: dict[str, tuple[int, str]]) -> bool:
     if kind not in have:
         return False
-    if have[kind][1] == batches.GONE:
+    if have[kind][1] == provider_files.GONE:
         return True
     try:
         return context.result_path(batch.ref, kind).stat().st_size == have[kind][0]
@@ -134,10 +134,10 @@ def _download(context: Context, batch: BatchRow, kind: str, file_id: str) -> boo
     expected = None if tried else described.bytes
     got = context.client.download(file_id, path, expected_bytes=expected, on_progress=on_progress)
     with context.store.write() as tx:
-        batches.note_download(tx, batch.id, kind, got.bytes, got.sha256)
+        provider_files.note_download(tx, batch.id, kind, got.bytes, got.sha256)
         if described.bytes not in (None, got.bytes):
             batches.remark(tx, batch, f"{kind} file: {described.bytes} bytes promised, {got.bytes} came")
-        batches.note_file(tx, file_id, bytes=described.bytes)
+        provider_files.note_file(tx, file_id, bytes=described.bytes)
     crash_point("download.committed")
     context.log.info("batch.downloaded", ref=batch.ref, kind=kind, bytes=got.bytes, lines=got.lines)
     return True
@@ -191,7 +191,7 @@ def _refused(context: Context, batch: BatchRow, kind: str, error: RefusedError) 
     with context.store.write() as tx:
         failures = _wait(context, tx, batch, "results_refused", error)
         if gone and is_parked:
-            batches.note_gone(tx, batch.id, kind)
+            provider_files.note_gone(tx, batch.id, kind)
     if is_parked:
         return
     if not retry.is_over("results_refused", failures):
@@ -202,5 +202,5 @@ def _refused(context: Context, batch: BatchRow, kind: str, error: RefusedError) 
         _park(context, batch, f"{context.vendor.title} refuses the {kind} file: {error.message}")
         return
     with context.store.write() as tx:  # the other file has tries of its own
-        batches.note_gone(tx, batch.id, kind)
+        provider_files.note_gone(tx, batch.id, kind)
         batches.well(tx, batch.id, due_at=0)

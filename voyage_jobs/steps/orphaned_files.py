@@ -9,7 +9,7 @@ from __future__ import annotations
 from voyage_jobs.core.clock import US
 from voyage_jobs.core.states import UNFINISHED, Batch
 from voyage_jobs.errors import VendorError
-from voyage_jobs.state import batches, circuits, meta
+from voyage_jobs.state import batches, circuits, meta, provider_files
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import circuits as circuit
@@ -56,7 +56,7 @@ def _quarantine_is_over(context: Context, since: int) -> bool:
 def _take_note(tx: Tx, file: RemoteFile) -> bool:
     """Whether the file belongs to a batch of this folder and was not known yet."""
     batch: BatchRow | None = batches.by_ref(tx.connection, ref_of(file) or "")
-    if batch is None or batches.knows_file(tx.connection, file.id):
+    if batch is None or provider_files.knows_file(tx.connection, file.id):
         return False
-    batches.remember_file(tx, file.id, batch.id, "batch", file.bytes)
+    provider_files.remember_file(tx, file.id, batch.id, "batch", file.bytes)
     return True

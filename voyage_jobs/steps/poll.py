@@ -14,7 +14,7 @@ from voyage_jobs.core.crash import crash_point
 from voyage_jobs.core.observe import about
 from voyage_jobs.core.states import Attempt, Batch
 from voyage_jobs.errors import RefusedError, VendorError
-from voyage_jobs.state import batches, circuits
+from voyage_jobs.state import batches, circuits, create_calls, provider_files
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
@@ -123,7 +123,7 @@ def _listed(
 def _may_have_a_second_job(context: Context, due: list[BatchRow]) -> bool:
     """Whether a create call of any of these was ever lost: what it asked for may still show up."""
     with context.store.read() as connection:
-        attempts = [each for batch in due for each in batches.attempts_of(connection, batch.id)]
+        attempts = [each for batch in due for each in create_calls.attempts_of(connection, batch.id)]
     return any(attempt.state is Attempt.LOST for attempt in attempts)
 
 
@@ -290,7 +290,7 @@ def _ended(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
         batches.move(tx, batch, Batch.ENDED, remote.status, ended_at=tx.now, **_facts(remote))
         for purpose, file_id in (("output", remote.output_file_id), ("error", remote.error_file_id)):
             if file_id is not None:
-                batches.remember_file(tx, file_id, batch.id, purpose, None)
+                provider_files.remember_file(tx, file_id, batch.id, purpose, None)
     crash_point("poll.committed")
     context.log.info(
         "batch.ended",

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from voyage_jobs.core.clock import now_us
 from voyage_jobs.core.crash import crash_point
 from voyage_jobs.errors import CorruptionError
-from voyage_jobs.state import batches, embeddings, publications, versions
+from voyage_jobs.state import embeddings, publications, segment_rows, versions
 from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state.publications import ReadyVersion
 from voyage_jobs.steps.context import Context
@@ -132,7 +132,7 @@ def _flip(context: Context, texts: Texts, chosen: Sequence[ReadyVersion]) -> boo
 def lose_segment(context: Context, name: str, error: CorruptionError) -> None:
     """A segment is damaged or missing: set it aside and have its vectors fetched again."""
     with context.store.read() as connection:
-        (segment,) = (segment for segment in batches.all_segments(connection) if segment.name == name)
+        (segment,) = (segment for segment in segment_rows.all_segments(connection) if segment.name == name)
     if context.segments.path(name).exists():
         context.segments.set_aside(name)
     with context.store.write() as tx:

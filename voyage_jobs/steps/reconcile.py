@@ -17,8 +17,9 @@ from voyage_jobs.core.clock import US
 from voyage_jobs.core.crash import crash_point
 from voyage_jobs.core.states import Attempt, Batch
 from voyage_jobs.errors import RefusedError, VendorError
-from voyage_jobs.state import batches, ledger
-from voyage_jobs.state.batches import AttemptRow, BatchRow
+from voyage_jobs.state import batches, create_calls, ledger
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.create_calls import AttemptRow
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.vendors.remote import LIVING, METADATA_REF, Phase, RemoteBatch, ref_of
@@ -47,7 +48,7 @@ def reconcile(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
     if not calls.more():
         return False
     with context.store.read() as connection:
-        attempt = batches.attempts_of(connection, batch.id)[-1]
+        attempt = create_calls.attempts_of(connection, batch.id)[-1]
     try:
         left_s = _seconds_left(context, attempt)
         matches = find_jobs(context, batch)
@@ -72,8 +73,8 @@ def _list_failed(context: Context, batch: BatchRow, error: VendorError) -> None:
         failures = circuit.put_off(context, tx, batch, "reconcile", error)
         circuit.failed_in(context, tx, LIST, error)
         if retry.is_over("reconcile", failures):
-            attempt = batches.attempts_of(tx.connection, batch.id)[-1]
-            batches.close_attempt(tx, attempt, Attempt.LOST, "the list of jobs could not be read")
+            attempt = create_calls.attempts_of(tx.connection, batch.id)[-1]
+            create_calls.close_attempt(tx, attempt, Attempt.LOST, "the list of jobs could not be read")
             reason = f"the list of jobs could not be read to its end in {failures} tries: {error.message}"
             values = {"code": ledger.MAY_HAVE_RUN, "reason": reason, "hint": _PARKED_HINT}
             batches.move(tx, batch, Batch.PARKED, reason, **values)
@@ -85,7 +86,7 @@ def look_for_late_job(context: Context, batch: BatchRow, calls: circuit.Calls) -
     if batch.remote_id is not None:
         return False
     with context.store.read() as connection:
-        attempts = batches.attempts_of(connection, batch.id)
+        attempts = create_calls.attempts_of(connection, batch.id)
     lost = [attempt for attempt in attempts if attempt.state is Attempt.LOST]
     if not lost or not calls.more():
         return False
@@ -204,8 +205,8 @@ def _give_up_attempt(context: Context, batch: BatchRow, attempt: AttemptRow) -> 
     """
     cause = "no job was found after the quarantine"
     with context.store.write() as tx:
-        batches.close_attempt(tx, attempt, Attempt.LOST, cause)
-        lost = batches.attempts_in_a_row(tx.connection, batch.id, Attempt.LOST)
+        create_calls.close_attempt(tx, attempt, Attempt.LOST, cause)
+        lost = create_calls.attempts_in_a_row(tx.connection, batch.id, Attempt.LOST)
         wait_s = retry.wait_s("create_lost", len(lost), context.clock)
         since = lost[-1].sent_at
         values = {"code": "create_lost", "failures": len(lost), "error": cause, "failing_since": since}
@@ -238,7 +239,7 @@ def adopt(context: Context, batch: BatchRow, attempt: AttemptRow, remote: Remote
     """The vendor has a job for this batch: take it on."""
     interval_us = int(context.settings.polling.interval_s * US)
     with context.store.write() as tx:
-        batches.close_attempt(tx, attempt, Attempt.CREATED, f"job {remote.id}")
+        create_calls.close_attempt(tx, attempt, Attempt.CREATED, f"job {remote.id}")
         created = _created_us(remote, attempt, tx.now)
         batches.move(
             tx,

@@ -24,7 +24,7 @@ from voyage_jobs.core.profile import KEY_BYTES
 from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.errors import RefusedError, VendorError
 from voyage_jobs.segments.format import is_ref
-from voyage_jobs.state import batches, circuits, claims, embeddings, meta, setback
+from voyage_jobs.state import batches, circuits, claims, embeddings, meta, provider_files, setback
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.claims import JobLine
 from voyage_jobs.steps import circuits as circuit
@@ -215,7 +215,7 @@ def _take_on_known(context: Context, batch: BatchRow, remote: RemoteBatch) -> No
         claims.to_running(
             tx, batch, f"job {remote.id} was found at the vendor", **_facts(context, remote, tx.now)
         )
-        batches.remember_file(tx, remote.input_file_id or "", batch.id, "batch", None)
+        provider_files.remember_file(tx, remote.input_file_id or "", batch.id, "batch", None)
 
 
 def _take_on_unknown(
@@ -253,7 +253,7 @@ def _take_on_unknown(
             tx, batch, f"job {remote.id} was found at the vendor", **_facts(context, remote, tx.now)
         )
         if remote.input_file_id:
-            batches.remember_file(tx, remote.input_file_id, batch.id, "batch", None)
+            provider_files.remember_file(tx, remote.input_file_id, batch.id, "batch", None)
     return batch
 
 

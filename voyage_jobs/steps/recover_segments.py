@@ -11,7 +11,16 @@ from voyage_jobs.core.states import UNFINISHED, Batch, Mode
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.segments import AdoptedSegment, SegmentReader
 from voyage_jobs.segments.format import segment_name
-from voyage_jobs.state import batches, claims, ledger, setback, sources, versions
+from voyage_jobs.state import (
+    batches,
+    claims,
+    ledger,
+    provider_files,
+    segment_rows,
+    setback,
+    sources,
+    versions,
+)
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.claims import StoredEmbedding
 from voyage_jobs.state.store import Tx
@@ -35,7 +44,7 @@ def adopt_segments(context: Context) -> AdoptedSegments:
     """
     adopted = AdoptedSegments()
     with context.store.read() as connection:
-        known = {segment.name for segment in batches.all_segments(connection)}
+        known = {segment.name for segment in segment_rows.all_segments(connection)}
         to_count = setback.is_to_count(connection)
     unknown = set(context.segments.names()) - known
     if not unknown and not to_count:
@@ -88,8 +97,8 @@ def _about_to_be_collected(context: Context) -> set[str]:
     with context.store.read() as connection:
         for batch in batches.in_state(connection, Batch.ENDED):
             profile = sources.load_profile(connection, batch.profile_id)
-            have = batches.downloaded(connection, batch.id).items()
-            sizes = {kind: size for kind, (size, sha256) in have if sha256 != batches.GONE}
+            have = provider_files.downloaded(connection, batch.id).items()
+            sizes = {kind: size for kind, (size, sha256) in have if sha256 != provider_files.GONE}
             if any(_has_size(context, batch, kind, size) for kind, size in sizes.items()):
                 names.add(segment_name(profile.fingerprint, batch.ref))
     return names
@@ -126,7 +135,7 @@ def _hold(tx: Tx, found: AdoptedSegment, batch: BatchRow | None) -> int:
     embeddings = list(embeddings_in(reader))
     profile_id = sources.profile_id(tx, reader.profile)
     batch_id = None if batch is None else batch.id
-    pack_id = batches.add_segment(
+    pack_id = segment_rows.add_segment(
         tx, written.name, profile_id, batch_id, written.rows, written.bytes, written.sha256
     )
     claims.hold(tx, pack_id, profile_id, embeddings)

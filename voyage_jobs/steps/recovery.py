@@ -21,6 +21,7 @@ from voyage_jobs.state import (
     meta,
     notices,
     publications,
+    segment_rows,
     sources,
     versions,
 )
@@ -101,7 +102,9 @@ def _note_a_death(tx: Tx, dead: Here | None, mode: str) -> None:
 def lose_missing_segments(context: Context) -> None:
     """A segment that is on record and not on disk, or cut, cannot be published from: fetch its vectors anew."""
     with context.store.read() as connection:
-        missing = [segment for segment in batches.all_segments(connection) if not _is_whole(context, segment)]
+        missing = [
+            segment for segment in segment_rows.all_segments(connection) if not _is_whole(context, segment)
+        ]
         held = embeddings.by_segment(connection) if missing else {}
     for segment in missing:
         if not context.rehearsal and context.segments.path(segment.name).exists():
@@ -119,7 +122,7 @@ def lose_missing_segments(context: Context) -> None:
         context.log.error("segment.damaged", segment=segment.name, embeddings=held[segment.id])
 
 
-def _is_whole(context: Context, segment: batches.SegmentRow) -> bool:
+def _is_whole(context: Context, segment: segment_rows.SegmentRow) -> bool:
     try:
         return context.segments.path(segment.name).stat().st_size == segment.bytes
     except FileNotFoundError:

@@ -19,8 +19,9 @@ from voyage_jobs.readers.reader import Refusal
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip, SkipReason
 from voyage_jobs.sources.source import FolderScan, Known, RootIdentity, RootMissing
-from voyage_jobs.state import documents, ledger, scan_notes, sources, versions
-from voyage_jobs.state.documents import Seen, Vanished
+from voyage_jobs.state import documents, ledger, missing, scan_notes, sources, versions
+from voyage_jobs.state.documents import Seen
+from voyage_jobs.state.missing import Vanished
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.store import Tx
 from voyage_jobs.state.versions import Added
@@ -123,7 +124,7 @@ class Scan:
         self._vanished: list[tuple[str, str]] = []
         self._unchanged = 0
         self._changed = 0
-        self._begun = documents.Mark(0, 0)
+        self._begun = missing.Mark(0, 0)
         self._removed: Removals = {}
         self._lost = 0
         self._moved = 0
@@ -199,7 +200,7 @@ class Scan:
     def _begin(self) -> None:
         with self.context.store.read() as connection:
             self._folder_ids = documents.folder_ids(connection, self.row.id)
-            self._begun = documents.mark(connection)
+            self._begun = missing.mark(connection)
         self._removed = removals(self.context.settings, self.settings)
         if self._rules_changed and limits_of(self.row.rules_fingerprint) != limits_of(
             self._rules_fingerprint
@@ -332,7 +333,7 @@ class Scan:
             self._add_vanished_folders(connection)
             live = documents.count_live(connection, self.row.id)
             gone = self.gone = [
-                documents.vanished(connection, self._folder_ids[folder], name, self._begun)
+                missing.vanished(connection, self._folder_ids[folder], name, self._begun)
                 for folder, name in self._vanished
             ]
             spoilt = documents.spoilt(connection, self.row.id)
@@ -357,7 +358,7 @@ class Scan:
             return
         with self.context.store.write() as tx:
             for each in gone:
-                documents.mark_vanished(tx, each, on_purpose=each.id in on_purpose)
+                missing.mark_vanished(tx, each, on_purpose=each.id in on_purpose)
             if confirmed or not self.settings.keep:
                 documents.retire(tx, spoilt)
             self._let_go(tx, confirmed=confirmed)
@@ -375,11 +376,11 @@ class Scan:
         if confirmed:
             documents.let_go(tx, self.row.id)
         elif self.settings.keep:
-            documents.keep_missing(tx, self.row.id, "its source keeps what has gone")
+            missing.keep_missing(tx, self.row.id, "its source keeps what has gone")
             return
         at_once = confirmed and self.settings.keep
         grace_us = 0 if at_once else int(self.settings.delete_grace_s * US)
-        documents.expire_missing(tx, self.row.id, tx.now - grace_us)
+        missing.expire_missing(tx, self.row.id, tx.now - grace_us)
 
     def _not_yet(self) -> None:
         """What vanished may be among what is being written: a move is told as one by a scan that has read all."""

@@ -31,9 +31,20 @@ from voyage_jobs.errors import (
     TooLargeError,
     VendorError,
 )
-from voyage_jobs.state import batches, circuits, embeddings, ledger, meta, versions
-from voyage_jobs.state.batches import AttemptRow, BatchRow
-from voyage_jobs.state.embeddings import Settled
+from voyage_jobs.state import (
+    batch_lines,
+    batches,
+    circuits,
+    create_calls,
+    embeddings,
+    ledger,
+    meta,
+    provider_files,
+    versions,
+)
+from voyage_jobs.state.batch_lines import Settled
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.create_calls import AttemptRow
 from voyage_jobs.state.outcomes import REFUSED
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import circuits as circuit
@@ -122,7 +133,7 @@ def input_lines(context: Context, batch: BatchRow) -> Iterator[bytes]:
                 raise LookupError(wanted.id)
             yield context.vendor.line(wanted.key.hex(), found, context.profile)
             written += 1
-        if written != embeddings.count_lines(connection, batch.id):
+        if written != batch_lines.count_lines(connection, batch.id):
             raise LookupError(batch.ref)
 
 
@@ -158,7 +169,7 @@ def _upload(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
     crash_point("upload.answered")
     circuit.fine(context)
     with context.store.write() as tx:
-        batches.remember_file(tx, remote.id, batch.id, "batch", remote.bytes)
+        provider_files.remember_file(tx, remote.id, batch.id, "batch", remote.bytes)
         batches.move(tx, batch, Batch.UPLOADED, f"file {remote.id}", input_file_id=remote.id)
     crash_point("upload.committed")
     context.log.info("batch.uploaded", ref=batch.ref, file_id=remote.id, bytes=batch.spool_bytes)
@@ -259,7 +270,7 @@ def _create(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
             circuit.failed_in(context, tx, "the clock of the provider", exc)
         return True
     with context.store.write() as tx:
-        attempt = batches.open_attempt(tx, batch, vendor_now)
+        attempt = create_calls.open_attempt(tx, batch, vendor_now)
         batches.move(tx, batch, Batch.CREATING, f"attempt {attempt.number}")
         batch = batches.get(tx.connection, batch.id)
     context.memory(Sent).at[attempt.id] = context.clock.mono()
@@ -308,14 +319,14 @@ def _judge(context: Context, batch: BatchRow, attempt: AttemptRow, error: Vendor
 
 def _not_happened(context: Context, tx: Tx, batch: BatchRow, attempt: AttemptRow, error: VendorError) -> None:
     """A refused key, an account without means, a limit, a network that is away: the batch may be created again."""
-    batches.close_attempt(tx, attempt, Attempt.NOT_HAPPENED, error.message)
+    create_calls.close_attempt(tx, attempt, Attempt.NOT_HAPPENED, error.message)
     if isinstance(error, RateLimitedError):
         batches.move(tx, batch, Batch.UPLOADED, error.message)
         circuit.create_must_wait(context, tx, error)
         return
     values: dict[str, object] = {}
     if not circuit.is_about_the_account(error):
-        alike = batches.attempts_in_a_row(tx.connection, batch.id, Attempt.NOT_HAPPENED)
+        alike = create_calls.attempts_in_a_row(tx.connection, batch.id, Attempt.NOT_HAPPENED)
         values = {"code": "create_call", "failures": len(alike) - 1, "failing_since": alike[-1].sent_at}
     batches.move(tx, batch, Batch.UPLOADED, error.message, **values)
     circuit.put_off(context, tx, batches.get(tx.connection, batch.id), "create_call", error)
@@ -324,13 +335,13 @@ def _not_happened(context: Context, tx: Tx, batch: BatchRow, attempt: AttemptRow
 
 def _refused(context: Context, tx: Tx, batch: BatchRow, attempt: AttemptRow, error: RefusedError) -> None:
     """A 4xx in the API's own words: no job was made. A missing input file may turn up; anything else is refused."""
-    batches.close_attempt(tx, attempt, Attempt.REFUSED, error.message)
+    create_calls.close_attempt(tx, attempt, Attempt.REFUSED, error.message)
     context.observer.put_off("create_refused")
     context.log.warning("create.refused", ref=batch.ref, attempt=attempt.number, error=error.message)
     if not isinstance(error, InputFileMissingError):
         _refused_to_send(context, tx, batch, error, "create_call")
         return
-    tries = sum(a.state is Attempt.REFUSED for a in batches.attempts_of(tx.connection, batch.id))
+    tries = sum(a.state is Attempt.REFUSED for a in create_calls.attempts_of(tx.connection, batch.id))
     rounds, within = divmod(tries, retry.POLICIES["input_file"].tries or 1)
     if within:
         wait_s = retry.wait_s("input_file", within, context.clock)
@@ -353,7 +364,7 @@ def too_large(context: Context, batch: BatchRow, error: TooLargeError) -> None:
     size = batch.spool_bytes or 0
     reason = f"{error.message} It has {size:,} bytes."
     with context.store.write() as tx:
-        lines = list(embeddings.lines_of(tx.connection, batch.id))
+        lines = list(batch_lines.lines_of(tx.connection, batch.id))
         meta.learn_upload_limit(tx, max(1, size // 2), context.settings.batching.max_bytes)
         meta.put(tx, meta.ORPHANED_FILES, str(tx.now))
         batches.move(tx, batch, Batch.REFUSED, reason, reason=reason)

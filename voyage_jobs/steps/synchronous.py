@@ -21,8 +21,9 @@ from voyage_jobs.core.crash import crash_point
 from voyage_jobs.core.durable import remove
 from voyage_jobs.core.states import Attempt, Batch, Mode
 from voyage_jobs.errors import BadAnswerError, DiskFullError, OutcomeUnknownError, VendorError
-from voyage_jobs.state import batches, embeddings, ledger
-from voyage_jobs.state.batches import AttemptRow, BatchRow, Order
+from voyage_jobs.state import batch_lines, batches, create_calls, embeddings, ledger, provider_files
+from voyage_jobs.state.batches import BatchRow, Order
+from voyage_jobs.state.create_calls import AttemptRow
 from voyage_jobs.state.embeddings import WantedEmbedding
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps.context import Context
@@ -78,7 +79,7 @@ def send(context: Context, batch: BatchRow) -> VendorError | None:
     wanted = _request(context, batch)
     params = orjson.loads(batch.request_params)
     with context.store.write() as tx:
-        attempt = batches.open_attempt(tx, batch, None)
+        attempt = create_calls.open_attempt(tx, batch, None)
         batches.move(tx, batch, Batch.CREATING, f"attempt {attempt.number}")
         batch = batches.get(tx.connection, batch.id)
     crash_point("sync.attempt.committed")
@@ -102,7 +103,7 @@ def send(context: Context, batch: BatchRow) -> VendorError | None:
 
 def _request(context: Context, batch: BatchRow) -> list[Wanted]:
     with context.store.read() as connection:
-        tokens = {line.key.hex(): line.tokens for line in embeddings.lines_of(connection, batch.id)}
+        tokens = {line.key.hex(): line.tokens for line in batch_lines.lines_of(connection, batch.id)}
     lines = context.input_path(batch.ref).read_bytes().splitlines()
     asked = [each for each in map(context.vendor.asked_in, lines) if each is not None]
     return [replace(each, tokens=tokens[each.custom_id]) for each in asked]
@@ -163,7 +164,7 @@ def _settle(context: Context, batch: BatchRow) -> None:
 def has_answer(context: Context, batch: BatchRow) -> bool:
     """Whether the answer of an ended batch is on disk as it was written."""
     with context.store.read() as connection:
-        noted = batches.downloaded(connection, batch.id).get(RESULT)
+        noted = provider_files.downloaded(connection, batch.id).get(RESULT)
     try:
         found = _result(context, batch).read_bytes()
     except FileNotFoundError:
@@ -187,7 +188,7 @@ def lose_answer(context: Context, batch: BatchRow) -> None:
 def _answered(context: Context, batch: BatchRow, written: WrittenFile) -> None:
     with context.store.write() as tx:
         _close_attempt(tx, batch, Attempt.CREATED, "answered")
-        batches.note_download(tx, batch.id, RESULT, written.bytes, written.sha256_hex)
+        provider_files.note_download(tx, batch.id, RESULT, written.bytes, written.sha256_hex)
         batches.move(tx, batch, Batch.ENDED, "answered", ended_at=tx.now)
     crash_point("sync.committed")
 
@@ -210,12 +211,12 @@ def _lose(context: Context, batch: BatchRow, why: str) -> None:
 
 def _not_happened(context: Context, batch: BatchRow, attempt: AttemptRow, error: VendorError) -> None:
     with context.store.write() as tx:
-        batches.close_attempt(tx, attempt, Attempt.NOT_HAPPENED, error.message)
+        create_calls.close_attempt(tx, attempt, Attempt.NOT_HAPPENED, error.message)
         batches.move(tx, batch, Batch.SPOOLED, error.message)
     crash_point("sync.committed")
     context.log.warning("call.refused", ref=batch.ref, error=error.message)
 
 
 def _close_attempt(tx: Tx, batch: BatchRow, outcome: Attempt, detail: str) -> None:
-    attempt = batches.attempts_of(tx.connection, batch.id)[-1]
-    batches.close_attempt(tx, attempt, outcome, detail)
+    attempt = create_calls.attempts_of(tx.connection, batch.id)[-1]
+    create_calls.close_attempt(tx, attempt, outcome, detail)

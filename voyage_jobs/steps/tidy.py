@@ -12,7 +12,7 @@ from voyage_jobs.core.durable import remove
 from voyage_jobs.core.memory import give_back
 from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import RefusedError, VendorError
-from voyage_jobs.state import batches, embeddings
+from voyage_jobs.state import batches, embeddings, provider_files
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
@@ -48,7 +48,7 @@ def _forget_failures(context: Context) -> bool:
 
 def _delete_remote(context: Context) -> bool:
     with context.store.read() as connection:
-        files = batches.deletable_files(connection, now_us(context.clock), FILES_PER_TURN)
+        files = provider_files.deletable_files(connection, now_us(context.clock), FILES_PER_TURN)
     calls, did = circuit.Calls(context), False
     for file in files:
         if context.stopping.is_set() or not calls.more():
@@ -71,7 +71,7 @@ def _delete_remote(context: Context) -> bool:
     return did
 
 
-def _ref_of(context: Context, file: batches.RemoteFileRow) -> str | None:
+def _ref_of(context: Context, file: provider_files.RemoteFileRow) -> str | None:
     """The batch that a file belongs to, if it is known to belong to one."""
     if file.batch_id is None:
         return None
@@ -79,14 +79,14 @@ def _ref_of(context: Context, file: batches.RemoteFileRow) -> str | None:
         return batches.get(connection, file.batch_id).ref
 
 
-def _note_deletion(context: Context, file: batches.RemoteFileRow, *, deleted: bool) -> None:
+def _note_deletion(context: Context, file: provider_files.RemoteFileRow, *, deleted: bool) -> None:
     with context.store.write() as tx:
         if deleted:
-            batches.note_file(tx, file.file_id, deleted_at=tx.now)
+            provider_files.note_file(tx, file.file_id, deleted_at=tx.now)
         else:
             wait_s = retry.wait_s("delete_file", file.failures + 1, context.clock)
             due = tx.now + int(wait_s * US)
-            batches.note_file(tx, file.file_id, due_at=due, failures=file.failures + 1)
+            provider_files.note_file(tx, file.file_id, due_at=due, failures=file.failures + 1)
     crash_point("remote_delete.committed")
 
 
@@ -95,7 +95,8 @@ def _close(context: Context) -> bool:
     over = (Batch.COLLECTED, Batch.REFUSED, Batch.CANCELLED)
     with context.store.read() as connection:
         waiting = [
-            (batch, batches.live_files(connection, batch.id)) for batch in batches.in_state(connection, *over)
+            (batch, provider_files.live_files(connection, batch.id))
+            for batch in batches.in_state(connection, *over)
         ]
     did = False
     for batch, live in waiting:

@@ -18,9 +18,9 @@ from collections.abc import Iterable
 from voyage_jobs.core.crash import crash_point
 from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import VendorError
-from voyage_jobs.state import batches, embeddings, ledger, versions
+from voyage_jobs.state import batch_lines, batches, embeddings, ledger, provider_files, versions
+from voyage_jobs.state.batch_lines import Settled
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.state.embeddings import Settled
 from voyage_jobs.state.outcomes import REFUSED
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
@@ -36,7 +36,7 @@ def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
     """Record the refusal and put its lines back in line; a line that was alone has failed, or is cut in two."""
     reason, verdict = complaints(remote.errors) or "the vendor gave no reason", context.vendor.judge(remote)
     with context.store.read() as connection:
-        lines = list(embeddings.lines_of(connection, batch.id))
+        lines = list(batch_lines.lines_of(connection, batch.id))
         alike = batches.refused_in_a_row(connection, batch.id, reason, ALL_ALIKE)
     named = suspects(remote.errors, len(lines))
     all_alike = alike >= ALL_ALIKE and named is None and len(lines) > 1 and verdict.blame is Blame.LINES
@@ -57,7 +57,7 @@ def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
         )
         for purpose, file_id in (("output", remote.output_file_id), ("error", remote.error_file_id)):
             if file_id is not None:
-                batches.remember_file(tx, file_id, batch.id, purpose, None)
+                provider_files.remember_file(tx, file_id, batch.id, purpose, None)
         ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
         if batch.cancel_asked_at is not None:
             embeddings.give_up(tx, batch.id)

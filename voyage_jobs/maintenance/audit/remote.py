@@ -14,7 +14,7 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import US, Clock, now_us
 from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.maintenance.audit.findings import Findings
-from voyage_jobs.state import batches, setback
+from voyage_jobs.state import batches, provider_files, setback
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.door import Reader
 from voyage_jobs.steps.context import Progress
@@ -100,7 +100,7 @@ def _file(store: Reader, file: RemoteFile, seen: _Seen, now: int, found: Finding
         return
     with store.read() as connection:
         batch = batches.by_ref(connection, ref)
-        on_record = batches.knows_file(connection, file.id)
+        on_record = provider_files.knows_file(connection, file.id)
     if batch is None:
         old = file.created_at_us is not None and now - file.created_at_us > ORPHANED_FILE_S * US
         orphan = old and file.id not in seen.used

@@ -20,7 +20,15 @@ from voyage_jobs.maintenance.audit.findings import Finding, Findings
 from voyage_jobs.maintenance.audit.segments import first_rows
 from voyage_jobs.maintenance.audit.verify import Audit, Scope, verify
 from voyage_jobs.service.worker import working
-from voyage_jobs.state import audit, batches, documents, impossible, mending, versions
+from voyage_jobs.state import (
+    audit,
+    documents,
+    impossible,
+    mending,
+    provider_files,
+    segment_rows,
+    versions,
+)
 from voyage_jobs.state.door import Reader, open_state
 from voyage_jobs.state.ledger import usd
 from voyage_jobs.steps.context import Context, Progress, no_progress
@@ -173,7 +181,7 @@ class Repair:
         for file_id in found.of("file_orphan"):
             if self.context.client.delete_file(file_id):
                 with self.context.store.write() as tx:
-                    batches.note_file(tx, file_id, deleted_at=tx.now)
+                    provider_files.note_file(tx, file_id, deleted_at=tx.now)
 
 
 def _replace_tokens(settings: Settings, clock: Clock, log: Any) -> None:
@@ -205,7 +213,7 @@ def _told(finding: Finding, store: Reader, price: float | None) -> dict[str, Any
     if finding.code in _LOST_SEGMENTS:
         names = set(finding.subjects)
         with store.read() as connection:
-            ids = [segment.id for segment in batches.all_segments(connection) if segment.name in names]
+            ids = [segment.id for segment in segment_rows.all_segments(connection) if segment.name in names]
             tokens = audit.tokens_of_segments(connection, ids)
     return {
         "class": finding.code,

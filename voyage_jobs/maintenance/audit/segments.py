@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.maintenance.audit.findings import Findings
 from voyage_jobs.segments import SegmentReader, SegmentStore
-from voyage_jobs.state import audit, batches
+from voyage_jobs.state import audit, segment_rows
 from voyage_jobs.state.audit import HeldEmbedding
-from voyage_jobs.state.batches import SegmentRow
 from voyage_jobs.state.door import Reader
+from voyage_jobs.state.segment_rows import SegmentRow
 from voyage_jobs.steps.context import Progress
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def audit_segments(store: Reader, segments: SegmentStore, found: Findings, progress: Progress) -> set[str]:
     """Look at every segment on disk and on record; the names of those whose vectors cannot be relied on."""
     with store.read() as connection:
-        known = {segment.id: segment for segment in batches.all_segments(connection)}
+        known = {segment.id: segment for segment in segment_rows.all_segments(connection)}
         bad: set[str] = set()
         for done, (pack_id, group) in enumerate(groupby(audit.held(connection), lambda each: each.pack_id)):
             segment = known[pack_id]

@@ -18,7 +18,7 @@ from voyage_jobs.diagnosis.conditions import HEARTBEAT_OLD_S
 from voyage_jobs.errors import ConfigError, StateError, VoyageJobsError
 from voyage_jobs.maintenance.doctor.check import Check, bad, good, note, told
 from voyage_jobs.segments import SegmentStore
-from voyage_jobs.state import audit, batches, health, meta, publications, rebuild, setback
+from voyage_jobs.state import audit, health, meta, publications, rebuild, segment_rows, setback
 from voyage_jobs.state.door import Reader, open_state
 from voyage_jobs.state.engine import SAFE_LIBRARY, library_is_safe, library_version
 from voyage_jobs.table import TableDoor, of_another
@@ -169,7 +169,9 @@ def _profile(store: Reader, settings: Settings) -> Check:
 def _segments(store: Reader, segments: SegmentStore) -> Check:
     with store.read() as connection:
         known = [
-            segment for segment in batches.all_segments(connection) if audit.is_needed(connection, segment.id)
+            segment
+            for segment in segment_rows.all_segments(connection)
+            if audit.is_needed(connection, segment.id)
         ]
     wrong = [segment.name for segment in known if _size(segments, segment.name) != segment.bytes]
     if wrong:

@@ -33,7 +33,7 @@ _SERVED = text("SELECT EXISTS (SELECT 1 FROM versions WHERE source_id = :id AND 
 
 
 @dataclass(frozen=True)
-class Backlog:
+class OpenWork:
     """Counts of embeddings (`wanted`), versions (`ready`, `retiring`), and everything that is open or in trouble."""
 
     wanted: int
@@ -49,10 +49,10 @@ class Backlog:
     pauses: Pauses
 
 
-def backlog_of(connection: Connection, profile_id: int, now: int) -> Backlog:
+def open_work(connection: Connection, profile_id: int, now: int) -> OpenWork:
     """What is left to do under a profile."""
     waiting = connection.execute(_WAITING, {"profile": profile_id}).one()
-    return Backlog(
+    return OpenWork(
         wanted=waiting.wanted,
         ready=waiting.ready,
         retiring=waiting.retiring,
