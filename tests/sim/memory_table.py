@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.errors import ConfigError, CorruptionError
-from voyage_jobs.table import FORMAT_VERSION, KEY_COLUMNS, Health
+from voyage_jobs.table import FORMAT_VERSION, KEY_COLUMNS, Covered, Health
 from voyage_jobs.table.upkeep import Tended, Upkeep
 
 Document = tuple[str, str]
@@ -192,6 +192,14 @@ class MemoryTable:
     def tend(self, _policy: Upkeep | None = None) -> Tended:
         """Nothing: memory needs no upkeep."""
         return Tended()
+
+    def indexes(self) -> list[Covered]:
+        """None: memory is read as it is."""
+        return []
+
+    def index_faults(self) -> dict[str, str]:
+        """None."""
+        return {}
 
 
 class MemoryDoor:

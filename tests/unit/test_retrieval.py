@@ -108,7 +108,7 @@ def test_filters_leave_what_brute_force_leaves(many, sources, paths, days, least
     for found in (
         asked(indexed, "needle", where),
         asked(plain, "needle", where),
-        indexed.by_vector(vector(PROFILE, 3).tolist(), 1_000, where),
+        indexed.by_vector(vector(PROFILE, 3).tolist(), 1_000, where).rows,
     ):
         assert sorted((row["source"], row["path"], row["ordinal"]) for row in found) == expected
 
@@ -230,7 +230,7 @@ def test_reading_that_takes_too_long_says_how_far_it_came(world, monkeypatch) ->
     monkeypatch.setattr("voyage_jobs.table.words.STREAM_ROWS", 1)
     found = Retriever(world.settings(), world.clock).search(Query("leek", mode="words"))
     assert (found.complete, found.looked_at) == (False, 1)
-    assert "There is no word index yet" in found.warnings[0]
+    assert "Without a word index" in found.warnings[0]
 
 
 def test_neighbours_are_shown_once_and_documents_are_bounded(world) -> None:

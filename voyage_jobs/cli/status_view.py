@@ -26,6 +26,7 @@ _SEGMENTS = (
 )
 _ON_THE_WAY = ("waiting", "packed", "submitted", "held")
 _REF_SHOWN = 10
+_SHOWN_INDEXES = ("text_idx", "vector_idx")
 
 
 def view(report: Report) -> Group:
@@ -80,7 +81,21 @@ def _process(report: Report) -> str:
     version = "" if lance["version"] is None else f", version {lance['version']}"
     shown = "- rows" if lance["rows"] is None else counted(lance["rows"], "row")
     rows = f"{shown} in {printable(lance['uri'])}"
-    return f"{who}\nTable {printable(lance['name'])}{version}: {rows}"
+    return f"{who}\nTable {printable(lance['name'])}{version}: {rows}{_indexes(report)}"
+
+
+def _indexes(report: Report) -> str:
+    """A line on the table's indexes, where an upkeep has seen to them."""
+    table = report["table"]
+    if table["indexes"] is None:
+        return ""
+    told = [
+        f"{each['name']} {number(each['rows'])}"
+        + (f" ({number(each['unindexed_rows'])} rows outside)" if each["unindexed_rows"] else "")
+        for each in table["indexes"]
+        if each["name"] in _SHOWN_INDEXES
+    ]
+    return f"\nIndexes {', '.join(told) or 'none yet'}, {_passed(table['indexes_as_of'], report['as_of'])}"
 
 
 def _source_table(report: Report) -> Table:

@@ -40,6 +40,7 @@ from voyage_jobs.state import (
     setback,
     sources,
     stats,
+    table_indexes,
 )
 from voyage_jobs.state import circuits as circuit_store
 from voyage_jobs.state import pauses as pause_store
@@ -58,6 +59,7 @@ from voyage_jobs.state.scan_notes import ScanNotes
 from voyage_jobs.state.setback import SetBack
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.stats import SourceStats, Waiting
+from voyage_jobs.state.table_indexes import Indexes
 from voyage_jobs.vendors.base import Vendor
 
 if TYPE_CHECKING:
@@ -210,6 +212,8 @@ class Facts(Moment):
     table_exists: bool | None
     table_rows: TableRows | None
     """How many rows the table has, and should have; None if that is not known."""
+    indexes: Indexes | None
+    """The table's indexes as the last upkeep left them."""
     older_format: str | None
     """The format of the table, while it is being brought to the present one."""
     watching: Mapping[str, Mapping[str, object]]
@@ -339,6 +343,7 @@ def gather(settings: Settings, clock: Clock) -> Facts:
             table_version=publications.last_table_version(connection),
             table_exists=_table_exists(settings),
             table_rows=account.compare(settings),
+            indexes=table_indexes.noted(connection),
             set_back=setback.recent(connection, now),
             unchecked_since=setback.unchecked_since(connection),
             older_format=meta.get(connection, meta.FORMAT),

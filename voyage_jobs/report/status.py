@@ -23,6 +23,7 @@ from voyage_jobs.state.last_errors import LastError
 from voyage_jobs.state.pauses import Pause
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.stats import PLACES, SourceStats
+from voyage_jobs.state.table_indexes import Indexes
 
 Report = dict[str, Any]
 
@@ -67,7 +68,7 @@ def _without_state(settings: Settings, clock: Clock, found: list[Blocker]) -> Re
         "cost_usd": nothing,
         "budgets": None,
         "paused": None,
-        "table": _table(settings, None, None, None),
+        "table": _table(settings, None, None),
         "eta": None,
         "stuck": None,
         "last_errors": None,
@@ -108,7 +109,7 @@ def _report(settings: Settings, facts: Facts, found: list[Blocker], listed: list
         },
         "budgets": [_budget(facts, room) for room in facts.rooms],
         "paused": [_pause(each) for each in facts.pauses.by_what.values()],
-        "table": _table(settings, _rows(facts), facts.table_version, _rows_found(facts)),
+        "table": _table(settings, _rows(facts), facts.table_version, _rows_found(facts), facts.indexes),
         "eta": outlook.outlook(facts, found),
         "stuck": [each.as_dict() for each in stuck.find(facts, found)],
         "last_errors": [_error(each) for each in facts.last_errors],
@@ -236,6 +237,20 @@ def _rows_found(facts: Facts) -> int | None:
     return None if facts.table_rows is None else facts.table_rows.found
 
 
-def _table(settings: Settings, rows: int | None, version: int | None, found: int | None) -> Report:
+def _table(
+    settings: Settings,
+    rows: int | None,
+    version: int | None,
+    found: int | None = None,
+    indexes: Indexes | None = None,
+) -> Report:
     lance = settings.lancedb
-    return {"uri": lance.uri, "name": lance.table, "rows": rows, "rows_found": found, "version": version}
+    return {
+        "uri": lance.uri,
+        "name": lance.table,
+        "rows": rows,
+        "rows_found": found,
+        "version": version,
+        "indexes": indexes and [asdict(each) for each in indexes.each],
+        "indexes_as_of": indexes and iso(indexes.at),
+    }

@@ -115,7 +115,10 @@ class Retriever:
                 if vector is None:
                     vector = self._embedded(view, query.text, work)
             with self._timed(work, "vector"):
-                work.rankings["vector"] = view.by_vector(vector, deep, where)
+                found = view.by_vector(vector, deep, where)
+            work.rankings["vector"] = found.rows
+            if found.damaged:
+                work.warnings.append(_damaged("vector", "every vector was compared"))
         except VendorError as exc:
             work.warnings.append(f"Searched by words alone, for the query was not embedded: {exc.message}")
         except _NotEmbeddedError as exc:
@@ -168,9 +171,11 @@ class Retriever:
         if found.looked_at or "vector" not in work.rankings:
             work.rankings["words"] = found.rows
         work.looked_at, work.complete = found.looked_at, found.complete
+        if found.damaged:
+            work.warnings.append(_damaged("word", "the texts were read"))
         if not found.complete:
             work.warnings.append(
-                f"There is no word index yet; the words were looked for in the first {found.looked_at:,} rows."
+                f"Without a word index, the words were looked for in the first {found.looked_at:,} rows only."
             )
 
     @contextmanager
@@ -204,6 +209,13 @@ def _demand_sense(query: Query, names: Sequence[str]) -> None:
         if source not in names:
             there = ", ".join(names)
             raise ConfigError(f"There is no source {source!r} in the configuration; there is {there}.")
+
+
+def _damaged(index: str, instead: str) -> str:
+    return (
+        f"The {index} index, or one of a filter, cannot be read: {instead} instead."
+        " `voyage-jobs verify --repair` builds it again, at no cost."
+    )
 
 
 def _mode_of(work: _Work) -> Mode:

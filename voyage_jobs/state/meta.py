@@ -32,6 +32,9 @@ DAEMON = "daemon"  # the pid of a `run` that has begun, and has not ended in goo
 CLAIM = "claim"  # the state was lost: whether jobs are to be claimed before anything is assembled, or were
 WATCHING = "watching"  # how the watching of the sources goes, as JSON; by the daemon that is named below
 TOLD_UP_TO = "told_up_to"  # where the history stood when people were last told of an end of work
+INDEXES = (
+    "indexes"  # the table's indexes as the last upkeep left them, as JSON; unset once the table is another
+)
 CLAIM_DUE, CLAIM_DONE = "due", "done"
 
 # Purpose: set one fact.

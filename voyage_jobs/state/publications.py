@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, text, update
 
 from voyage_jobs.core import states
-from voyage_jobs.state import moves
+from voyage_jobs.state import moves, table_indexes
 from voyage_jobs.state.schema import (
     PATH,
     chunks,
@@ -78,6 +78,7 @@ def settled_rows(connection: Connection) -> int | None:
 def forget_versions(tx: Tx) -> None:
     """The table was lost or is another one: its version numbers mean nothing any more."""
     tx.connection.execute(update(publications).values(table_version=None))
+    table_indexes.forget(tx)
 
 
 # --- what is published, and taken out ---

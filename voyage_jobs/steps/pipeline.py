@@ -36,7 +36,7 @@ from voyage_jobs.steps.shown import note_rows
 from voyage_jobs.steps.submit import submit
 from voyage_jobs.steps.switch import switch_if_complete
 from voyage_jobs.steps.texts import NotHad
-from voyage_jobs.steps.tidy import TEND_INTERVAL_S, rest, tend, tidy
+from voyage_jobs.steps.tidy import TEND_INTERVAL_S, is_new, rest, tend, tidy
 
 if TYPE_CHECKING:
     from voyage_jobs.notify.notifier import Notifier
@@ -264,7 +264,7 @@ class Pipeline:
         now = self.context.clock.mono()
         try:
             look_again(self.context)
-            if now >= self._tend_at:
+            if now >= self._tend_at or is_new(self.context):
                 self._tend_at = now + TEND_INTERVAL_S
                 self._begin("tend")
                 tend(self.context)

@@ -17,7 +17,7 @@ import orjson
 from voyage_jobs.core.clock import US, now_us
 from voyage_jobs.core.crash import crash_point
 from voyage_jobs.errors import CorruptionError
-from voyage_jobs.state import meta, publications
+from voyage_jobs.state import meta, publications, table_indexes
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.shown import demand_rows, publish_again
@@ -92,6 +92,7 @@ def raise_format(context: Context) -> bool:
     demand_rows(table.keys(), rows)
     with context.store.write() as tx:
         publications.finish(tx, publication, version, rows)
+        table_indexes.forget(tx)
         meta.forget(tx, meta.FORMAT)
         _keep_until(tx, kept)
     crash_point("publish.committed")

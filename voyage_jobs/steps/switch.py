@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from voyage_jobs.core.clock import US, now_us
 from voyage_jobs.core.crash import crash_point
 from voyage_jobs.errors import CorruptionError
-from voyage_jobs.state import previous_table, publications, rebuild
+from voyage_jobs.state import previous_table, publications, rebuild, table_indexes
 from voyage_jobs.state.previous_table import Previous
 from voyage_jobs.state.publications import ReadyVersion
 from voyage_jobs.state.rebuild import Build, Progress
@@ -144,6 +144,7 @@ def _note(context: Context, build: Build, version: int, rows: int) -> None:
         )
         documents = publications.mark_published(tx, build.publication)
         publications.finish(tx, build.publication, version, rows)
+        table_indexes.forget(tx)
         if served is not None:
             previous_table.note_previous(tx, Previous(served, build.kept, tx.now, tx.now + keep_us))
     crash_point("switch.committed")
@@ -190,6 +191,7 @@ def go_back(context: Context, previous: Previous, cause: str) -> None:
         publication = publications.begin(tx, publications.FLIP, len(shown))
         previous_table.switch_back(tx, previous, publication, shown, cause)
         publications.finish(tx, publication, version, rows)
+        table_indexes.forget(tx)
     crash_point("switch_back.committed")
     table.let_go(previous.table_version)
     context.log.info("reprofile.switched_back", cause=cause, table_version=version, rows=rows)

@@ -12,8 +12,9 @@ from voyage_jobs.core.durable import remove
 from voyage_jobs.core.memory import give_back
 from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import RefusedError, VendorError
-from voyage_jobs.state import batches, embeddings, provider_files
+from voyage_jobs.state import batches, embeddings, provider_files, table_indexes
 from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.table_indexes import Indexed
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.orphaned_files import find_orphaned_files
@@ -124,11 +125,25 @@ def _remove_spool(context: Context, batch: BatchRow) -> None:
 def tend(context: Context) -> None:
     """Keep the table in shape by its own statistics, and fold the database's log in. For idle moments."""
     if context.table_door.exists():
-        done = context.open_table().tend(Upkeep(language=context.settings.search.language))
+        table = context.open_table()
+        done = table.tend(Upkeep(language=context.settings.search.language))
         note_rows(context)
         context.log.debug("table.tended", **vars(done))
+        found = [
+            Indexed(each.name, each.column, each.inside, each.outside, each.segments)
+            for each in table.indexes()
+        ]
+        with context.store.write() as tx:
+            table_indexes.note(tx, found)
     context.store.checkpoint()
     rest(context)
+
+
+def is_new(context: Context) -> bool:
+    """Whether there is a table that has had no upkeep since it was made or replaced: it may lack its indexes."""
+    with context.store.read() as connection:
+        noted = table_indexes.noted(connection)
+    return noted is None and context.table_door.exists()
 
 
 def rest(context: Context) -> None:

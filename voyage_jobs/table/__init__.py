@@ -27,6 +27,7 @@ Importing this package loads none of them.
 from voyage_jobs.table.door import LanceDoor, TableDoor
 from voyage_jobs.table.formats import FORMAT_VERSION
 from voyage_jobs.table.health import Health, check, exists, set_aside
+from voyage_jobs.table.indexes import Covered
 from voyage_jobs.table.schema import KEY_COLUMNS, of_another, schema
 from voyage_jobs.table.stats import Seen, TableStats, TableStatsReader, revision, see
 from voyage_jobs.table.table import PublishedTable
@@ -35,6 +36,7 @@ from voyage_jobs.table.upkeep import Stats, Tended, Upkeep
 __all__ = [
     "FORMAT_VERSION",
     "KEY_COLUMNS",
+    "Covered",
     "Health",
     "LanceDoor",
     "PublishedTable",

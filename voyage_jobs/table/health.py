@@ -11,6 +11,7 @@ from voyage_jobs.core.profile import Profile
 from voyage_jobs.errors import ConfigError, CorruptionError
 from voyage_jobs.table.documents import SCAN_ROWS
 from voyage_jobs.table.engine import newest_manifest, open_dataset, open_reading, table_path
+from voyage_jobs.table.indexes import Covered, coverage
 from voyage_jobs.table.schema import KEY_COLUMNS, demand_ours, profile_in
 
 Reason = Literal["missing", "torn", "foreign"]
@@ -23,7 +24,7 @@ class Health:
     missing: there is no table; the next publication makes it. torn: `set_aside` it and publish anew. foreign:
     another program's table, or one for other vectors; a person must name another table. `version` and `rows`
     are what a reader would see; a version below the one last acknowledged means that commits were lost with
-    the power.
+    the power. `indexes` are those that there are: a damaged one leaves the table sound.
     """
 
     ok: bool
@@ -31,6 +32,7 @@ class Health:
     detail: str = ""
     version: int | None = None
     rows: int | None = None
+    indexes: tuple[Covered, ...] = ()
 
 
 def exists(uri: str, name: str) -> bool:
@@ -57,7 +59,7 @@ def check(uri: str, name: str, profile: Profile | None = None, *, deep: bool = F
         return Health(False, "torn", exc.message)
     except ConfigError as exc:
         return Health(False, "foreign", exc.message)
-    return Health(True, version=dataset.version, rows=rows)
+    return Health(True, version=dataset.version, rows=rows, indexes=tuple(coverage(dataset).values()))
 
 
 def profile_of_table(uri: str, name: str) -> Profile | None:

@@ -2,14 +2,19 @@
 
 All of them only make answers faster: rows outside an index are read beside it, and rows that are gone never come back.
 Later rows go into a segment of their own, so that a small publication does not write the whole index again; a few
-segments are merged into one. The word index is built again where `[search] language` has changed.
+segments are merged into one. The word index is built again where `[search] language` has changed, and any index of
+which files are missing, cut or not readable: nothing is in it that the rows do not have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from voyage_jobs.errors import CorruptionError
+from voyage_jobs.table.engine import open_reading
 
 INDEX = "vector_idx"
 WORD_INDEX = "text_idx"
@@ -21,12 +26,18 @@ _NO_STEMS = "none"
 
 @dataclass(frozen=True)
 class Covered:
-    """One index: its segments, live rows outside it, live rows in it, and the options it was made with."""
+    """One index: of which column, its segments, live rows outside and inside, and the options it was made with.
 
+    `damage` says what of its files is missing or cut; empty if all are there.
+    """
+
+    name: str
+    column: str
     segments: int
     outside: int
     inside: int
     options: Mapping[str, Any]
+    damage: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,16 +63,59 @@ def kinds(*, floats: bool, vectors_from: int, words_from: int, language: str) ->
 
 
 def coverage(dataset: Any) -> dict[str, Covered]:
-    """What each index covers, from the manifest alone."""
+    """What each index covers, and whether its files are there: from the manifest and the sizes of files alone."""
     live = {fragment.fragment_id: fragment.metadata.num_rows for fragment in dataset.get_fragments()}
     found = {}
     for index in dataset.describe_indices():
         covered: set[int] = set().union(*(segment.fragment_ids for segment in index.segments))
         inside = sum(rows for fragment, rows in live.items() if fragment in covered)
         found[index.name] = Covered(
-            len(index.segments), sum(live.values()) - inside, inside, index.details or {}
+            index.name,
+            ", ".join(index.field_names),
+            len(index.segments),
+            sum(live.values()) - inside,
+            inside,
+            index.details or {},
+            _damage(dataset.uri, index.segments),
         )
     return found
+
+
+def _damage(path: str, segments: Iterable[Any]) -> str:
+    for segment in segments:
+        there = _size(os.path.join(path, "_indices", str(segment.uuid)))
+        if segment.size_bytes is not None and there != segment.size_bytes:
+            return f"{there:,} of {segment.size_bytes:,} bytes are there"
+    return ""
+
+
+def _size(folder: str) -> int:
+    try:
+        return sum(entry.stat().st_size for entry in os.scandir(folder))
+    except FileNotFoundError:
+        return 0
+
+
+def faults(dataset: Any) -> dict[str, str]:
+    """Each index that cannot be read, and why not. Reads all of them, which takes as long as that."""
+    found = {}
+    for name, each in coverage(dataset).items():
+        try:
+            with open_reading(dataset.uri):
+                dataset.prewarm_index(name)
+        except CorruptionError as exc:
+            found[name] = each.damage or exc.message
+        else:
+            if each.damage:
+                found[name] = each.damage
+    return found
+
+
+def drop(dataset: Any, names: Iterable[str]) -> None:
+    """Take indexes out of the newest version; the next upkeep makes those that it wants."""
+    for name in names:
+        if any(index.name == name for index in dataset.describe_indices()):
+            dataset.drop_index(name)
 
 
 def tend_index(
@@ -86,6 +140,11 @@ def tend_index(
         return False, 0
     merge = {} if there.segments >= _MOST_SEGMENTS or kind.name == INDEX else {"num_indices_to_merge": 0}
     dataset.optimize.optimize_indices(index_names=[kind.name], **merge)
+    if (
+        coverage(dataset)[kind.name].outside >= there.outside
+    ):  # Lance passes over what it cannot read, silently
+        kind.build(dataset)
+        return True, rows
     return False, there.outside
 
 

@@ -40,8 +40,8 @@ def nearest(
 ) -> list[dict[str, Any]]:
     """The `k` rows nearest to `vector` among those that match the SQL filter `where`, each with its `score`.
 
-    Raises `ConfigError` for a filter that makes no sense and `ValueError` for a vector of another width, or one of
-    floats that points nowhere.
+    Without `use_index` no index is touched, neither that of vectors nor those of filters. Raises `ConfigError` for a
+    filter that makes no sense and `ValueError` for a vector of another width, or one that points nowhere.
     """
     if len(vector) != profile.width:
         raise ValueError(f"the query has {len(vector)} numbers, the table's vectors have {profile.width}")
@@ -49,7 +49,7 @@ def nearest(
         demand_sense(dataset, where)
     if profile.storage_dtype == "float32":
         return _by_lance(dataset, vector, k=k, where=where, columns=columns, use_index=use_index)
-    return _exact(dataset, profile, vector, k=k, where=where, columns=columns)
+    return _exact(dataset, profile, vector, k=k, where=where, columns=columns, use_index=use_index)
 
 
 def _by_lance(
@@ -70,7 +70,11 @@ def _by_lance(
         "use_index": use_index,
     }
     scanner = dataset.scanner(
-        columns=[*columns, "_distance"], nearest=asked, filter=where, prefilter=where is not None
+        columns=[*columns, "_distance"],
+        nearest=asked,
+        filter=where,
+        prefilter=where is not None,
+        use_scalar_index=use_index,
     )
     with reading_with(dataset.uri, where):
         found: list[dict[str, Any]] = scanner.to_table().to_pylist()
@@ -80,14 +84,27 @@ def _by_lance(
 
 
 def _exact(
-    dataset: Any, profile: Profile, vector: Sequence[float], *, k: int, where: str | None, columns: list[str]
+    dataset: Any,
+    profile: Profile,
+    vector: Sequence[float],
+    *,
+    k: int,
+    where: str | None,
+    columns: list[str],
+    use_index: bool,
 ) -> list[dict[str, Any]]:
     """Compare with every row, in batches; only the best `k` addresses are kept."""
     import numpy as np
 
     score = _scorer(profile, np.asarray(vector))
     best, addresses = np.empty(0, dtype=np.float32), np.empty(0, dtype=np.uint64)
-    scanner = dataset.scanner(columns=["vector"], filter=where, with_row_address=True, batch_size=_SCAN_ROWS)
+    scanner = dataset.scanner(
+        columns=["vector"],
+        filter=where,
+        with_row_address=True,
+        batch_size=_SCAN_ROWS,
+        use_scalar_index=use_index,
+    )
     with reading_with(dataset.uri, where):
         for batch in scanner.to_batches():
             vectors = batch.column("vector").flatten().to_numpy().reshape(-1, profile.width)
@@ -122,7 +139,10 @@ def _scorer(profile: Profile, query: np.ndarray[Any, Any]) -> Callable[[Any], An
         )
     shift = np.float32(128 if profile.dtype == "uint8" else 0)
     wanted = query.astype(np.float32) - shift
-    wanted /= max(float(np.linalg.norm(wanted)), 1e-12)
+    length = float(np.linalg.norm(wanted))
+    if not np.isfinite(length) or not length:
+        raise ValueError(_NOWHERE)
+    wanted /= length
 
     def cosine(rows: Any) -> Any:
         numbers = rows.astype(np.float32) - shift

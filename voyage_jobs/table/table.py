@@ -20,6 +20,7 @@ from voyage_jobs.table.engine import (
 )
 from voyage_jobs.table.flip import remake, replace
 from voyage_jobs.table.formats import FORMAT_VERSION, Reading, carried_name
+from voyage_jobs.table.indexes import Covered, coverage, drop, faults
 from voyage_jobs.table.kept import bring_back, is_kept, keep, let_go
 from voyage_jobs.table.schema import KEY_COLUMNS, demand_ours, demand_owner, format_of, schema, users_own
 from voyage_jobs.table.search import nearest
@@ -183,6 +184,18 @@ class PublishedTable:
         self._demand_owner()
         floats = self._profile.storage_dtype == "float32"
         return tend(open_dataset(self.path), policy or Upkeep(), self.sync, floats=floats)
+
+    def indexes(self) -> list[Covered]:
+        """The indexes that there are, and what they cover."""
+        return list(coverage(open_dataset(self.path)).values())
+
+    def index_faults(self) -> dict[str, str]:
+        """Each index that cannot be read, and why not. Reads all of them."""
+        return faults(open_dataset(self.path))
+
+    def drop_indexes(self, names: Iterable[str]) -> None:
+        """Take indexes out; the next `tend` makes those that it wants. Searches do without them meanwhile."""
+        drop(open_dataset(self.path), names)
 
     def keys(
         self,

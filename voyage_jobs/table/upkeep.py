@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from voyage_jobs.table.engine import open_writing
+from voyage_jobs.errors import CorruptionError
+from voyage_jobs.table.engine import open_reading, open_writing
 from voyage_jobs.table.flip import ROWS_PER_FRAGMENT
-from voyage_jobs.table.indexes import INDEX, WORD_INDEX, coverage, kinds, tend_index
+from voyage_jobs.table.indexes import INDEX, WORD_INDEX, coverage, drop, faults, kinds, tend_index
 
 LEAST_KEEP_S = 3600
 # Lance plans groups of up to three target fragments and skips a group that is over the limit.
@@ -118,7 +119,30 @@ def tend(dataset: Any, policy: Upkeep, sync: Callable[[], object], *, floats: bo
     `floats`: whether a vector index makes sense; other vectors are searched exactly.
     """
     before = measure(dataset)
+    drop(dataset, [name for name, each in coverage(dataset).items() if each.damage])
+    try:
+        removed, added, done = _reshape(dataset, before, policy, floats=floats)
+    except CorruptionError:
+        damaged = faults(dataset)  # files of the right size that nevertheless cannot be read
+        if not damaged:
+            raise
+        drop(dataset, damaged)
+        removed, added, done = _reshape(dataset, before, policy, floats=floats)
     with open_writing(dataset.uri):
+        versions_removed, bytes_removed = _clean(dataset, before, policy, sync)
+    sync()
+    vectors, words = done.get(INDEX, (False, 0)), done[WORD_INDEX]
+    return Tended(removed, added, *vectors, *words, versions_removed, bytes_removed)
+
+
+def _reshape(
+    dataset: Any, before: Stats, policy: Upkeep, *, floats: bool
+) -> tuple[int, int, dict[str, tuple[bool, int]]]:
+    """Compact, then see to the indexes: fragments that went and came, and what was done to each index.
+
+    Both read the indexes that there are. Raises `CorruptionError` if one cannot be read.
+    """
+    with open_reading(dataset.uri), open_writing(dataset.uri):
         removed, added = _compact(dataset, before, policy)
         wanted = kinds(
             floats=floats,
@@ -131,10 +155,7 @@ def tend(dataset: Any, policy: Upkeep, sync: Callable[[], object], *, floats: bo
             kind.name: tend_index(dataset, kind, covered.get(kind.name), before.rows, policy.unindexed_rows)
             for kind in wanted
         }
-        versions_removed, bytes_removed = _clean(dataset, before, policy, sync)
-    sync()
-    vectors, words = done.get(INDEX, (False, 0)), done[WORD_INDEX]
-    return Tended(removed, added, *vectors, *words, versions_removed, bytes_removed)
+    return removed, added, done
 
 
 def _compact(dataset: Any, before: Stats, policy: Upkeep) -> tuple[int, int]:

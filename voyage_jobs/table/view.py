@@ -6,7 +6,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.errors import ConfigError, CorruptionError
@@ -37,23 +37,24 @@ class View:
         """Raise `ConfigError` for a filter that makes no sense for this table."""
         demand_sense(self.dataset, where)
 
-    def by_vector(self, vector: Sequence[float], k: int, where: str | None) -> list[dict[str, Any]]:
-        """The `k` nearest rows, best first, with their cosine as `score`; read without the index if that is broken.
+    def by_vector(self, vector: Sequence[float], k: int, where: str | None) -> Found:
+        """The `k` nearest rows, best first, with their cosine as `score`; without an index if one is damaged.
 
         Raises `ValueError` for a vector of another width or one that points nowhere, `ConfigError`, `CorruptionError`.
         """
         ask = functools.partial(
             nearest, self.dataset, self.profile, vector, k=k, where=where, columns=self._columns
         )
+        total = self.dataset.count_rows()
         try:
-            return self._lifted(ask())
+            return Found(self._lifted(ask()), total, complete=True)
         except CorruptionError:
-            return self._lifted(ask(use_index=False))
+            return Found(self._lifted(ask(use_index=False)), total, complete=True, damaged=True)
 
     def by_words(self, query: str, k: int, where: str | None, go_on: Callable[[], bool]) -> Found:
         """The `k` best rows that hold words of `query`. `go_on` bounds the reading where there is no word index."""
         found = holding(self.dataset, query, k=k, where=where, columns=self._columns, go_on=go_on)
-        return Found(self._lifted(found.rows), found.looked_at, found.complete)
+        return replace(found, rows=self._lifted(found.rows))
 
     def around(self, wanted: Sequence[tuple[str, int, int]]) -> list[dict[str, Any]]:
         """Rows of documents, by the document's part of their `chunk_id` and the first and last ordinal."""

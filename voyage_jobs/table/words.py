@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.errors import CorruptionError
@@ -32,11 +32,15 @@ _K1, _B = 1.2, 0.75  # BM25 as the index has them
 
 @dataclass(frozen=True)
 class Found:
-    """Rows with their `score`; how many were looked at, and whether that were all."""
+    """Rows with their `score`; how many were looked at, and whether that were all.
+
+    `damaged`: there is an index that should have answered and cannot be read; the rows were found without it.
+    """
 
     rows: list[dict[str, Any]]
     looked_at: int
     complete: bool
+    damaged: bool = False
 
 
 def words_in(query: str) -> list[str]:
@@ -57,13 +61,14 @@ def holding(
     words, total = words_in(query), dataset.count_rows()
     if not words:
         return Found([], 0, complete=True)
+    damaged = False
     if any(index.name == WORD_INDEX for index in dataset.describe_indices()):
         try:
-            found = _by_index(dataset, words, k=k, where=where, columns=columns)
-            return Found(found, total, complete=True)
-        except CorruptionError:  # of the index, maybe: then the text is whole and answers
-            pass
-    return _by_reading(dataset, words[:_MOST_READ], k=k, where=where, columns=columns, go_on=go_on)
+            return Found(_by_index(dataset, words, k=k, where=where, columns=columns), total, complete=True)
+        except CorruptionError:  # of an index, maybe: then the text is whole and answers
+            damaged = True
+    found = _by_reading(dataset, words[:_MOST_READ], k=k, where=where, columns=columns, go_on=go_on)
+    return replace(found, damaged=damaged)
 
 
 def _by_index(
@@ -101,6 +106,7 @@ def _by_reading(
         batch_size=STREAM_ROWS,
         batch_readahead=2,
         fragment_readahead=1,
+        use_scalar_index=False,  # every row is read anyway, and such an index may be what is damaged
     )
     looked_at, complete, chars = 0, True, 0
     hits = [np.empty((0, len(words) + 2))]  # of each row with a hit: how often each word, length, address

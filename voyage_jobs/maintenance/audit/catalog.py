@@ -83,6 +83,12 @@ CATALOG: dict[str, Damage] = {
         "name another table in [lancedb] table, or `voyage-jobs take-over`",
         person=True,
     ),
+    "index_damaged": Damage(
+        "indexes", "cannot be read: searches do without them", "build them again, at no cost"
+    ),
+    "index_empty": Damage(
+        "indexes", "cover no row of the table: searches read every row", "build them again, at no cost"
+    ),
     "rows_missing": Damage("rows", "published, and not in the table", _REPUBLISH),
     "rows_extra": Damage("rows", "of known documents that do not have them", "publish again, or delete them"),
     "rows_duplicate": Damage("rows", "in the table more than once", _REPUBLISH),

@@ -37,6 +37,7 @@ from voyage_jobs.steps.recover_all import scan_all
 from voyage_jobs.steps.recover_remote import adopt_jobs
 from voyage_jobs.steps.recover_segments import adopt_segments
 from voyage_jobs.steps.shown import note_rows
+from voyage_jobs.steps.tidy import tend
 
 if TYPE_CHECKING:
     import httpx
@@ -46,6 +47,7 @@ _CAUSE = "verify found damage"
 _SCANNED = ("file_unknown", "file_gone", "file_stale", "documents_unversioned", "chunks_wrong")
 _ROWS = ("rows_missing", "rows_extra", "rows_duplicate", "rows_wrong", "rows_vector")
 _PUBLISHED = ("table_missing", "table_torn", "table_behind", *_ROWS, "documents_unretired", *_SCANNED)
+_INDEXES = ("index_damaged", "index_empty")
 _LOST_SEGMENTS = ("pack_cut", "pack_changed", "pack_missing")
 
 
@@ -94,6 +96,7 @@ class Repair:
             (_SCANNED, self._scan),
             (("rows_unknown", *_ROWS), self._rows),
             (_PUBLISHED, self._publish),
+            (_INDEXES, self._indexes),
             (("job_orphan",), lambda _: _ignored(adopt_jobs(self.context))),
             (("job_twice",), self._cancel),
             (("file_orphan",), self._delete_files),
@@ -170,6 +173,10 @@ class Repair:
         while not self.context.stopping.is_set() and publish(self.context):
             pass
         note_rows(self.context)
+
+    def _indexes(self, found: Findings) -> None:
+        self.context.open_table().drop_indexes(found.of(*_INDEXES))
+        tend(self.context)
 
     # --- vendor ---
 

@@ -66,6 +66,7 @@ class Audit:
         audit_folders(self.store, self.settings, found, self.progress, deep=self.scope.deep)
         bad_segments = audit_segments(self.store, self.segments, found, self.progress)
         if self._table_is_sound(found):
+            self._indexes(found)
             self._rows(profile, found, bad_segments)
         if self.client is not None:
             from voyage_jobs.maintenance.audit.remote import audit_remote
@@ -99,6 +100,20 @@ class Audit:
             found.add("table_behind", f"{place}: version {health.version} of {acknowledged}")
             return False
         return True
+
+    def _indexes(self, found: Findings) -> None:
+        if not self.table_door.exists():
+            return
+        table = self.table_door.open()
+        faults = table.index_faults()
+        for name, why in faults.items():
+            found.add("index_damaged", f"{name}: {why}", name)
+        indexes = table.indexes()
+        for each in indexes:
+            if each.outside and not each.inside and each.name not in faults:
+                found.add("index_empty", f"{each.name}: {each.outside:,} rows outside", each.name)
+        if indexes:
+            found.looked_at("indexes", len(indexes))
 
     def _rows(self, profile: Profile, found: Findings, bad_segments: set[str]) -> None:
         from voyage_jobs.maintenance.audit.rows import audit_rows

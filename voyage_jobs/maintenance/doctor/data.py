@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from voyage_jobs.config.profile import profile_of
@@ -21,7 +21,7 @@ from voyage_jobs.segments import SegmentStore
 from voyage_jobs.state import audit, health, meta, publications, rebuild, segment_rows, setback
 from voyage_jobs.state.door import Reader, open_state
 from voyage_jobs.state.engine import SAFE_LIBRARY, library_is_safe, library_version
-from voyage_jobs.table import TableDoor, of_another
+from voyage_jobs.table import Covered, TableDoor, of_another
 
 
 def check_library() -> Check:
@@ -50,7 +50,7 @@ def check_data(settings: Settings, clock: Clock, door: TableDoor) -> Iterator[Ch
         yield from _set_back(state, settings, clock)
         yield _profile(state, settings)
         yield _segments(state, SegmentStore(settings.paths.vectors))
-        yield _table(state, door)
+        yield from _table(state, door)
     except StateError as exc:
         yield told("state", exc)
 
@@ -187,22 +187,44 @@ def _size(segments: SegmentStore, name: str) -> int | None:
         return None
 
 
-def _table(store: Reader, door: TableDoor) -> Check:
+def _table(store: Reader, door: TableDoor) -> Iterator[Check]:
     with store.read() as connection:
         acknowledged = publications.last_table_version(connection)
         ours = setback.own_ids(connection)
     try:
         if not door.exists() and acknowledged is None:
-            return note("table", f"{door.place} is not there yet; the first publication makes it")
+            yield note("table", f"{door.place} is not there yet; the first publication makes it")
+            return
         owner = door.owner()
         if owner and owner not in ours:
-            return told("table", of_another(door.place))
+            yield told("table", of_another(door.place))
+            return
         found = door.check()
     except (OSError, VoyageJobsError) as exc:
-        return told("table", exc)
+        yield told("table", exc)
+        return
     if found.ok and (found.version or 0) >= (acknowledged or 0):
-        return good("table", f"{found.rows:,} rows, version {found.version}, in {door.place}")
-    if found.reason == "foreign":
-        return told("table", ConfigError(found.detail, hint="Name another table in [lancedb] table."))
-    why = found.detail or f"{door.place} went back to version {found.version} of {acknowledged}"
-    return bad("table", why, "The next sync or run publishes everything again from the segments, at no cost.")
+        yield good("table", f"{found.rows:,} rows, version {found.version}, in {door.place}")
+        yield _indexes(found.indexes)
+    elif found.reason == "foreign":
+        yield told("table", ConfigError(found.detail, hint="Name another table in [lancedb] table."))
+    else:
+        why = found.detail or f"{door.place} went back to version {found.version} of {acknowledged}"
+        fix = "The next sync or run publishes everything again from the segments, at no cost."
+        yield bad("table", why, fix)
+
+
+def _indexes(found: Sequence[Covered]) -> Check:
+    damaged = [f"{each.name} is damaged ({each.damage})" for each in found if each.damage]
+    if damaged:
+        why = ", ".join(damaged) + "; searches do without it"
+        return bad(
+            "indexes", why, "`voyage-jobs verify --repair`, or the next upkeep of `run`, builds it again."
+        )
+    if not found:
+        return note("indexes", "none yet; small tables need none, the upkeep of `sync` and `run` builds them")
+    covered = [
+        f"{each.name} {each.inside:,} rows" + (f" of {each.inside + each.outside:,}" if each.outside else "")
+        for each in found
+    ]
+    return good("indexes", ", ".join(covered))
