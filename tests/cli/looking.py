@@ -7,7 +7,7 @@ from world import KEY, World
 
 from voyage_jobs.cli.main import cli
 from voyage_jobs.evaluation import query_vectors
-from voyage_jobs.retrieval import retriever
+from voyage_jobs.retrieval import calls
 
 MODULES = ("status", "plan", "search", "why", "history", "eval")
 WIDTH = 80
@@ -22,8 +22,8 @@ class Looking:
         monkeypatch.setattr("voyage_jobs.cli.output._PLAIN_WIDTH", WIDTH)
         for module in MODULES:
             monkeypatch.setattr(f"voyage_jobs.cli.{module}.SystemClock", lambda: self.world.clock)
-        connect, transport = retriever.connect, self.world.transport
-        for module in (retriever, query_vectors):
+        connect, transport = calls.connect, self.world.transport
+        for module in (calls, query_vectors):
             monkeypatch.setattr(
                 module, "connect", lambda settings, clock, _: connect(settings, clock, transport)
             )

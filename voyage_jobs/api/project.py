@@ -93,8 +93,9 @@ def _key_source(api_key: ApiKey | None, api_key_file: AnyPath | None) -> KeySour
 class Project:
     """One data folder, its sources, its table. Made by `voyage_jobs.open` and `voyage_jobs.project`.
 
-    It holds no file, lock or connection: there is nothing to close, and it may be used by several threads at once. The
-    methods that look never wait for a process that works on the same data folder; `sync` alone takes its lock.
+    It holds no file and no lock, and connections of a search close by themselves: there is nothing to close, and it may
+    be used by several threads at once. The methods that look never wait for a process that works on the same data
+    folder; `sync` alone takes its lock.
     """
 
     def __init__(
@@ -246,15 +247,18 @@ class Project:
         since: datetime | None = None,
         expand: int | Literal["section"] = 0,
         per_document: int | None = None,
+        rerank: bool | str | None = None,
     ) -> results.Hits:
         """The `k` best chunks for `query`, best first: by meaning and by words, or by one of them.
 
         They are of these sources, at a path that one of these globs matches, of files modified since a moment (an aware
         datetime), and such that the SQL `where` holds for the row. `expand` gives each hit its neighbours or section
-        as `context`; `per_document` is the most of one document. The table is only read, by a handle that is kept.
+        as `context`; `per_document` is the most of one document. `rerank` has a model put the best 50 into a better
+        order, the configured one or that which it names; None: as configured. The table is only read.
 
         Unless by words, the query is embedded by one synchronous call, which costs a few tokens. Where that cannot be
-        done the words alone answer, and `warnings` say so. Raises `ConfigError` where there is no table yet, no such
+        done the words alone answer, and `warnings` say so. Reranking is booked and kept to the budgets; where it cannot
+        be done the order stands. Raises `ConfigError` where there is no table yet, no such
         source or nothing to look for.
         """
         from voyage_jobs.api import mapping
@@ -270,7 +274,18 @@ class Project:
         settings = self._now
         if self._retriever is None:
             self._retriever = Retriever(self._settings, self._clock, self._transport)
-        asked = Query(query, k, mode, _several(source), _several(path), where, since, expand, per_document)
+        asked = Query(
+            query,
+            k,
+            mode,
+            _several(source),
+            _several(path),
+            where,
+            since,
+            expand,
+            per_document,
+            rerank=rerank,
+        )
         found = self._retriever.search(asked, self.sources)
         item_sources = {each.name for each in settings.sources if is_item_source(settings, each)}
         return mapping.hits(found, item_sources)

@@ -237,7 +237,8 @@ class Hit(_Result):
     """One chunk that a search found."""
 
     score: float
-    """What it was ranked by: 1 for what is first by meaning and by words; the cosine in mode `vector`."""
+    """What it was ranked by: 1 for what is first by meaning and by words; the cosine in mode `vector`; of what was
+    reranked the reranker's."""
     source: str
     path: str
     """The document, relative to its source."""
@@ -259,7 +260,7 @@ class Hit(_Result):
     url: str
     modified_at: datetime
     scores: Mapping[str, float] = field(hash=False)
-    """By ranking, `vector` (the cosine) and `words` (BM25), and `fused`."""
+    """By ranking, `vector` (the cosine), `words` (BM25), `fused` and `rerank`."""
     ranks: Mapping[str, int] = field(hash=False)
     """The place in each ranking, from 1."""
     item_id: str | None

@@ -59,6 +59,12 @@ class _Around(click.ParamType[Any]):
     "--expand", type=_Around(), metavar="N|section", default=0, help="Show N chunks around, or the section."
 )
 @click.option("--per-document", type=Whole(1, 1000), metavar="N", help="At most N chunks of one document.")
+@click.option(
+    "--rerank/--no-rerank",
+    default=None,
+    help="Have a model reorder the best 50, at their texts' price. Default: as configured.",
+)
+@click.option("--rerank-model", metavar="MODEL", help="Rerank by this model, as in rerank-2.5-lite.")
 @click.option("--explain", is_flag=True, help="Show ranks and scores, what it cost and how long it took.")
 @click.pass_context
 def search(
@@ -71,17 +77,22 @@ def search(
     sources: tuple[str, ...],
     paths: tuple[str, ...],
     since: datetime | None,
+    rerank: bool | None,
+    rerank_model: str | None,
     **options: Any,
 ) -> None:
     """Search the table for QUERY, by meaning and by words.
 
     The query is embedded by one synchronous call, which costs a few tokens; the table is only read. Without a key, a
-    network or a word index a warning says so, and the rest answers.
+    network or a word index a warning says so, and the rest answers. Reranking is booked, and kept to the budgets.
     """
     from voyage_jobs.retrieval.result import Query
     from voyage_jobs.retrieval.retriever import Retriever
 
-    question = Query(query, sources=sources, paths=paths, since=since, **options)
+    if rerank is False and rerank_model:
+        raise click.UsageError("--no-rerank and --rerank-model contradict each other.")
+    asked = rerank_model or rerank
+    question = Query(query, sources=sources, paths=paths, since=since, rerank=asked, **options)
     found = Retriever(settings_of(ctx), SystemClock()).search(question)
     if as_json:
         output.emit_json(found.as_dict())
@@ -111,9 +122,14 @@ def _show(found: Result, explain: bool) -> None:
         body = hit.context if found.query.expand else snippet(hit.text, words)
         output.show(_shown(rank, hit, body, words, explain))
     if explain:
-        cost = "no cost" if not found.tokens and found.usd == 0 else f"{found.tokens} tokens"
+        free = not found.tokens and found.usd == 0
+        cost = "no cost for the query" if free else f"{found.tokens} tokens for the query"
         took = ", ".join(f"{step} {ms:,.0f} ms" for step, ms in found.took_ms.items())
         click.echo(f"Mode {found.mode}; {cost}; {took}.")
+        if found.reranking is not None:
+            done = found.reranking
+            price = output.usd(done.usd)
+            click.echo(f"Reranked {done.candidates} by {done.model}: {done.tokens:,} tokens, {price}.")
 
 
 def _shown(rank: int, hit: Hit, body: str, words: list[str], explain: bool) -> Text:

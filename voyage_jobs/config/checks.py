@@ -27,6 +27,7 @@ def problems(settings: Settings, *, may_lack_sources: bool = False) -> Iterator[
     """Everything that makes these settings unusable. A program may give its texts later: it needs no source yet."""
     yield from _base_url(settings)
     yield from _model(settings)
+    yield from _search(settings)
     yield from _limits(settings)
     yield from _splitting(settings)
     yield from _schedule(settings)
@@ -119,6 +120,14 @@ def _model(settings: Settings) -> Iterator[Problem]:
     for flaw in vendor_of(settings).flaws(profile):
         beside = () if flaw.beside is None else (_SETTING[flaw.beside],)
         yield Problem(_SETTING[flaw.setting], flaw.text, getattr(profile, flaw.setting), beside)
+
+
+def _search(settings: Settings) -> Iterator[Problem]:
+    """A model that is known for something else would be refused at every search."""
+    name = settings.search.rerank_model
+    model = vendor_of(settings).find(name) if name else None
+    if model is not None and not model.reranks:
+        yield Problem(("search", "rerank_model"), "is no reranker; use rerank-2.5, for example.", name)
 
 
 _SETTING: dict[str, Loc] = {

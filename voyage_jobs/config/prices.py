@@ -20,9 +20,10 @@ def batch_price(settings: Settings) -> float | None:
     return None if listed is None else listed.batch_usd_per_million
 
 
-def sync_price(settings: Settings) -> float | None:
-    """USD per million tokens by the synchronous endpoint, or None where it is not known."""
-    model = settings.voyage.model
+def sync_price(settings: Settings, model: str | None = None) -> float | None:
+    """USD per million tokens by the synchronous endpoint, or None where it is not known; of the configured model, or
+    another."""
+    model = model or settings.voyage.model
     given = settings.prices.get(model)
     if given is not None and given.sync_usd_per_million is not None:
         return given.sync_usd_per_million

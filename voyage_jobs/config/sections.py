@@ -275,9 +275,10 @@ Language = Literal[
 
 
 class SearchSettings(Section):
-    """`[search]`: the language whose word forms count as one word."""
+    """`[search]`: the language whose word forms count as one word, and the model that reranks; empty: none does."""
 
     language: Language = "English"
+    rerank_model: str = ""
 
 
 class TracingSettings(Section):

@@ -21,7 +21,7 @@ from voyage_jobs.core.profile import KEY_BYTES, KeyMaker, Profile
 from voyage_jobs.core.states import Mode
 from voyage_jobs.diagnosis.rooms import rooms
 from voyage_jobs.errors import ConfigError, CorruptionError
-from voyage_jobs.retrieval.retriever import query_profile
+from voyage_jobs.retrieval.calls import query_profile
 from voyage_jobs.segments.format import Billed
 from voyage_jobs.segments.store import SegmentStore
 from voyage_jobs.state.door import open_state

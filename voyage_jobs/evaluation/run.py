@@ -67,7 +67,7 @@ def ask(
     for done, question in enumerate(questions):
         progress(f"asking {asked.name}", done, len(questions))
         given = None if asked.mode == "words" else vector(question.text)
-        query = Query(question.text, k=depth, mode=asked.mode)
+        query = Query(question.text, k=depth, mode=asked.mode, rerank=False)
         found = retriever.search(query, vector=given)
         rankings[question.id] = tuple(Place(hit.source, hit.path, hit.section) for hit in found.hits)
         warnings.update(found.warnings)

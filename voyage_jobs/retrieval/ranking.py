@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from voyage_jobs.retrieval.result import Hit
@@ -24,8 +25,8 @@ def fuse(rankings: Mapping[str, Sequence[str]]) -> list[tuple[str, float]]:
     return sorted(scores.items(), key=lambda item: -item[1])
 
 
-def ranked(rankings: Mapping[str, list[dict[str, Any]]], per_document: int | None) -> list[Hit]:
-    """All hits, best first, at most `per_document` of each document."""
+def ranked(rankings: Mapping[str, list[dict[str, Any]]]) -> list[Hit]:
+    """All hits, best first."""
     rows: dict[str, dict[str, Any]] = {}
     scores: dict[str, dict[str, float]] = {}
     ranks: dict[str, dict[str, int]] = {}
@@ -37,15 +38,33 @@ def ranked(rankings: Mapping[str, list[dict[str, Any]]], per_document: int | Non
             ranks.setdefault(chunk, {})[name] = rank
     order = fuse({name: [row["chunk_id"] for row in ranking] for name, ranking in rankings.items()})
     only = next(iter(rankings)) if len(rankings) == 1 else None
-    seen: Counter[tuple[str, str]] = Counter()
     found = []
     for chunk, fused in order:
-        row = rows[chunk]
-        seen[row["source"], row["path"]] += 1
-        if per_document is None or seen[row["source"], row["path"]] <= per_document:
-            all_scores = scores[chunk] if only else {**scores[chunk], "fused": fused}
-            found.append(_hit(row, all_scores[only or "fused"], all_scores, ranks[chunk]))
+        all_scores = scores[chunk] if only else {**scores[chunk], "fused": fused}
+        found.append(_hit(rows[chunk], all_scores[only or "fused"], all_scores, ranks[chunk]))
     return found
+
+
+def reranked(hits: Sequence[Hit], scores: Sequence[float]) -> list[Hit]:
+    """The hits in the order of other scores, best first; equal ones stay as they were."""
+    order = sorted(zip(hits, scores, strict=True), key=lambda pair: -pair[1])
+    return [
+        replace(hit, score=score, scores={**hit.scores, "rerank": score}, ranks={**hit.ranks, "rerank": rank})
+        for rank, (hit, score) in enumerate(order, 1)
+    ]
+
+
+def limited(hits: Sequence[Hit], per_document: int | None) -> list[Hit]:
+    """At most so many hits of each document, the best; None: all."""
+    if per_document is None:
+        return list(hits)
+    seen: Counter[tuple[str, str]] = Counter()
+    kept = []
+    for hit in hits:
+        seen[hit.source, hit.path] += 1
+        if seen[hit.source, hit.path] <= per_document:
+            kept.append(hit)
+    return kept
 
 
 _PLAIN = ("source", "path", "title", "ordinal", "start", "end", "chunk_id", "text", "place", "page", "url")

@@ -19,7 +19,8 @@ class Query:
     `sources`: names, any of which will do; `paths`: globs, any of which must match; `where`: SQL over the table's
     columns; `since`: modified then or later. `candidates` are taken of each ranking before they are fused.
     `per_document`: at most so many hits of one document. `expand`: so many neighbouring chunks on either side, or the
-    whole section, become the `context` of a hit; hits whose contexts overlap become one.
+    whole section, become the `context` of a hit; hits whose contexts overlap become one. `rerank`: whether a model puts
+    the first `candidates` into a better order, or which one; None: as configured, unless by words.
     """
 
     text: str
@@ -32,6 +33,7 @@ class Query:
     expand: int | Literal["section"] = 0
     per_document: int | None = None
     candidates: int = 50
+    rerank: bool | str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,22 @@ class Hit:
 
 
 @dataclass(frozen=True)
+class Reranking:
+    """That the first hits were put into the order of a model: how many it saw, what that was billed and its price."""
+
+    model: str
+    candidates: int
+    tokens: int
+    usd: float | None
+
+
+@dataclass(frozen=True)
 class Result:
     """The hits, best first; in which mode they were found, and what kept it from being the one that was asked for.
 
     `looked_at` rows were searched; `complete` is False if time ran out before all were. `tokens` are those that the
-    provider billed for the query (None: it did not say), `usd` their price, where it is known; `took_ms` by step.
+    provider billed for the query's vector (None: it did not say), `usd` their price, where it is known; `reranking`
+    says what the reranker did, None if none did; `took_ms` by step.
     """
 
     query: Query
@@ -83,6 +96,7 @@ class Result:
     model: str | None = None
     tokens: int | None = 0
     usd: float | None = 0.0
+    reranking: Reranking | None = None
     took_ms: dict[str, float] = field(default_factory=dict)
     looked_at: int = 0
     complete: bool = True
@@ -97,6 +111,7 @@ class Result:
             "hits": [hit.as_dict() for hit in self.hits],
             "warnings": list(self.warnings),
             "cost": {"model": self.model, "tokens": self.tokens, "usd": self.usd},
+            "reranking": None if self.reranking is None else vars(self.reranking),
             "took_ms": self.took_ms,
             "looked_at": self.looked_at,
             "complete": self.complete,

@@ -1,27 +1,25 @@
 """`Retriever`: asks one table, as often as wanted, from as many threads as wanted.
 
 What costs nothing always answers. Whatever keeps a query from being embedded (no key, no provider, a budget, a vector
-that is none) leaves the search by words, and whatever is wrong with words leaves the one by vectors; a warning says so.
-Only a question that makes no sense, and a table that cannot be read, is an error.
+that is none) leaves the search by words, whatever is wrong with words leaves the one by vectors, and where nothing
+reranks, the order stands; a warning says so. Only a question that makes no sense, and a table that cannot be read, is
+an error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from voyage_jobs.config.prices import batch_price, price_of, sync_price
-from voyage_jobs.config.profile import with_profile
-from voyage_jobs.config.provider import connect
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.core.clock import Clock, now_us
-from voyage_jobs.core.profile import Profile
-from voyage_jobs.errors import ConfigError, CorruptionError, StateError, VendorError
+from voyage_jobs.core.clock import Clock
+from voyage_jobs.errors import ConfigError, CorruptionError, VendorError
+from voyage_jobs.retrieval.calls import Calls, NotAskedError
 from voyage_jobs.retrieval.passage import widened
-from voyage_jobs.retrieval.ranking import ranked
-from voyage_jobs.retrieval.result import LONGEST_QUERY, MODES, Mode, Query, Result
+from voyage_jobs.retrieval.ranking import limited, ranked, reranked
+from voyage_jobs.retrieval.result import LONGEST_QUERY, MODES, Hit, Mode, Query, Reranking, Result
 from voyage_jobs.table.filters import combined
 from voyage_jobs.table.view import View, Views
 
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
 
 LONGEST_READING_S = 5.0
 """How long texts are read where there is no word index."""
+DEFAULT_RERANK_MODEL = "rerank-2.5"
 _MS = 1_000.0
 
 
@@ -42,6 +41,7 @@ class _Work:
     took_ms: dict[str, float] = field(default_factory=dict)
     tokens: int | None = 0
     usd: float | None = 0.0
+    reranking: Reranking | None = None
     looked_at: int = 0
     complete: bool = True
 
@@ -59,8 +59,9 @@ class Retriever:
         transport: httpx.BaseTransport | None = None,
         view: View | None = None,
     ) -> None:
-        self._settings, self._clock, self._transport = settings, clock, transport
+        self._settings, self._clock = settings, clock
         self._view, self._views = view, Views(settings.lancedb.uri, settings.lancedb.table)
+        self._calls = Calls(settings, clock, transport)
 
     def search(
         self, query: Query, sources: Sequence[str] | None = None, vector: Sequence[float] | None = None
@@ -68,9 +69,9 @@ class Retriever:
         """Answer one question. `sources` are the names that there are, where they are more than those of the settings.
 
         In the modes `hybrid` and `vector` the query is embedded by one synchronous call, which costs a few tokens;
-        where its `vector` is given nobody is asked.
-        Raises `ConfigError` for a question or filter that makes no sense and where there is no table,
-        `CorruptionError` for a table that cannot be read.
+        where its `vector` is given nobody is asked for that. Reranking is another call, which costs as much as the
+        candidates are long. Raises `ConfigError` for a question or filter that makes no sense and where there is no
+        table, `CorruptionError` for a table that cannot be read.
         """
         _demand_sense(query, sources or [each.name for each in self._settings.sources])
         where = combined(query.sources, query.paths, query.since, query.where)
@@ -83,9 +84,10 @@ class Retriever:
         if query.mode != "vector" or "vector" not in work.rankings:
             self._ask_words(view, query, deep, where, work)
         with self._timed(work, "fuse"):
-            found = ranked(work.rankings, query.per_document)
-            hits = found[: query.k]
-            hits = widened(hits, query.expand, view)
+            found = ranked(work.rankings)
+        found = self._reranked(query, found, work)
+        found = limited(found, query.per_document)
+        hits = widened(found[: query.k], query.expand, view)
         used = view.profile.model if "vector" in work.rankings else None
         return Result(
             query,
@@ -95,6 +97,7 @@ class Retriever:
             used,
             work.tokens,
             work.usd,
+            work.reranking,
             work.took_ms,
             work.looked_at or view.dataset.count_rows(),
             work.complete,
@@ -121,42 +124,15 @@ class Retriever:
                 work.warnings.append(_damaged("vector", "every vector was compared"))
         except VendorError as exc:
             work.warnings.append(f"Searched by words alone, for the query was not embedded: {exc.message}")
-        except _NotEmbeddedError as exc:
+        except NotAskedError as exc:
             work.warnings.append(f"Searched by words alone: {exc}")
         except ValueError as exc:
             work.warnings.append(f"Searched by words alone, for the vector of the query was refused: {exc}.")
 
     def _embedded(self, view: View, text: str, work: _Work) -> Sequence[float]:
-        settings = with_profile(self._settings, view.profile)
-        if self._budget_is_spent(settings):
-            raise _NotEmbeddedError("a budget is spent.")
-        try:
-            with connect(settings, self._clock, self._transport) as client:
-                embedded = client.embed([settings.query_prefix + text], query_profile(view.profile))
-        except ConfigError as exc:
-            raise _NotEmbeddedError(f"the provider cannot be asked: {exc.message}") from exc
-        work.tokens = embedded.tokens
-        work.usd = None if embedded.tokens is None else price_of(embedded.tokens, sync_price(settings))
-        vector: Sequence[float] = embedded.vectors[0]
-        return vector
-
-    def _budget_is_spent(self, settings: Settings) -> bool:
-        """Whether a day's or month's limit allows no token more. The limit of a run is of that run."""
-        budget = settings.budget.model_dump(exclude_none=True)
-        if not any(key.startswith(("daily", "monthly")) for key in budget):
-            return False  # and no database is loaded
-        from voyage_jobs.diagnosis.rooms import rooms
-        from voyage_jobs.state.door import open_state
-
-        state = open_state(settings)
-        if not state.exists():
-            return False
-        try:
-            with state.read() as connection:
-                found = rooms(connection, settings, batch_price(settings), now_us(self._clock))
-                return any(room.tokens <= 0 and room.anew_at and room.source_id is None for room in found)
-        except StateError:
-            return True
+        found = self._calls.embed(text, view.profile)
+        work.tokens, work.usd = found.tokens, found.usd
+        return found.numbers
 
     def _ask_words(self, view: View, query: Query, deep: int, where: str | None, work: _Work) -> None:
         over_at = self._clock.mono() + LONGEST_READING_S
@@ -178,6 +154,24 @@ class Retriever:
                 f"Without a word index, the words were looked for in the first {found.looked_at:,} rows only."
             )
 
+    def _reranked(self, query: Query, found: list[Hit], work: _Work) -> list[Hit]:
+        """The same hits, the first of them by the reranker's scores, if one was asked for and answers."""
+        model = _rerank_model(query, self._settings)
+        if model is None or not found:
+            return found
+        first = found[: max(query.candidates, query.k)]
+        try:
+            with self._timed(work, "rerank"):
+                order = self._calls.rerank(query.text, [hit.text for hit in first], model)
+        except VendorError as exc:
+            work.warnings.append(f"Not reranked by {model}: {exc.message}")
+            return found
+        except NotAskedError as exc:
+            work.warnings.append(f"Not reranked by {model}: {exc}")
+            return found
+        work.reranking = Reranking(model, len(first), order.tokens, order.usd)
+        return reranked(first, order.scores) + found[len(first) :]
+
     @contextmanager
     def _timed(self, work: _Work, step: str) -> Iterator[None]:
         began = self._clock.mono()
@@ -187,13 +181,14 @@ class Retriever:
             work.took_ms[step] = round((self._clock.mono() - began) * _MS, 1)
 
 
-def query_profile(profile: Profile) -> Profile:
-    """What makes the vector of a query to a table of `profile`."""
-    return profile if profile.input_type is None else replace(profile, input_type="query")
-
-
-class _NotEmbeddedError(Exception):
-    """The query has no vector, and nobody was asked for one."""
+def _rerank_model(query: Query, settings: Settings) -> str | None:
+    """The model that is to rerank; None if none is. A search by words costs nothing unless it is told to."""
+    configured = settings.search.rerank_model
+    if isinstance(query.rerank, str):
+        return query.rerank
+    if query.rerank is None:
+        return configured or None if query.mode != "words" else None
+    return (configured or DEFAULT_RERANK_MODEL) if query.rerank else None
 
 
 def _demand_sense(query: Query, names: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ _SHOWN = 20
 
 
 def asked_in(params: Any, clock: Clock) -> Query:
-    """The question in `?q=&k=&mode=&source=&path=&since=&expand=&per_document=`. Raises `ConfigError`.
+    """The question in `?q=&k=&mode=&source=&path=&since=&expand=&per_document=&rerank=`. Raises `ConfigError`.
 
     Filters in SQL are for the command line: whoever may look at the page need not be let near a query engine.
     """
@@ -31,6 +31,7 @@ def asked_in(params: Any, clock: Clock) -> Query:
         since=_since(params.get("since"), clock),
         expand="section" if expand == "section" else _whole(params, "expand", 0, _MOST_AROUND, least=0),
         per_document=_whole(params, "per_document", 0, _MOST_HITS) or None,
+        rerank=params.get("rerank", "0") in ("1", "true"),
     )
 
 

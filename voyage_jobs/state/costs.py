@@ -16,7 +16,9 @@ BY = ("day", "source", "model", "batch")
 _GROUPS = {
     "day": day_of("p.at"),
     "source": "s.name",
-    "model": json_field("COALESCE(f.body, (SELECT value FROM meta WHERE key = 'profile'))", "model"),
+    "model": "CASE p.kind WHEN 'query' THEN 'search (rerank)' ELSE "
+    + json_field("COALESCE(f.body, (SELECT value FROM meta WHERE key = 'profile'))", "model")
+    + " END",
     "batch": "b.ref",
 }
 _SUM = (

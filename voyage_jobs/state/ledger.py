@@ -1,7 +1,8 @@
 """Money: what was reserved when a batch was assembled, settled when it was collected, released when it came to nothing.
 
 What a batch of mode `sync` is billed has a kind of its own, `expedited`. `maybe_paid` is one of which nobody knows
-whether it was answered; so is a job that was given up before its results could be had.
+whether it was answered; so is a job that was given up before its results could be had. A search that reranks is of the
+kind `query`, and of no batch.
 
 Every row is a fact that never changes. Reserved minus released is what is still at stake: `release` gives back the
 whole reservation of a batch at the moment its real cost is settled. Each amount is booked source by source, as the
@@ -130,6 +131,29 @@ def save(tx: Tx, tokens: int, price: float | None, source_id: int | None = None)
     _add(tx, None, "saved", [Share(source_id, tokens)], price)
 
 
+def query_asked(tx: Tx, tokens: int, price: float | None) -> None:
+    """A search is about to make a call of its own: what that may cost counts from here on."""
+    _add(tx, None, "query", [Share(None, tokens)], price)
+
+
+def query_answered(tx: Tx, asked: int, billed: int | None, price: float | None) -> None:
+    """It was answered: what it was billed takes the place of what was asked; None: the answer does not say."""
+    query_not_asked(tx, asked, price)
+    tokens = asked if billed is None else billed
+    _add(tx, None, "query", [Share(None, tokens, asked if billed is None else 0)], price)
+
+
+def query_not_asked(tx: Tx, asked: int, price: float | None) -> None:
+    """It was refused, or did not go out: nothing is billed."""
+    _add(tx, None, "query", [Share(None, -asked)], price)
+
+
+def query_lost(tx: Tx, asked: int, price: float | None) -> None:
+    """Nobody can tell whether it was billed."""
+    query_not_asked(tx, asked, price)
+    _add(tx, None, "maybe_paid", [Share(None, asked)], price)
+
+
 def settle_found(tx: Tx, kind: str, tokens: int, price: float | None, at: int, assumed: int) -> None:
     """Record what was billed, at that time, for a segment whose batch is not on record: `settled` or `expedited`."""
     row = {"at": at, "kind": kind, "tokens": tokens, "usd": usd(tokens, price), "assumed": assumed}
@@ -168,7 +192,7 @@ def _add(tx: Tx, batch_id: int | None, kind: str, shares: Sequence[Share], price
 class Totals:
     """Sums in tokens and USD. `reserved` is what is at stake now; a USD figure is None if any part has no price.
 
-    `settled` is all that the vendor billed, `expedited` the part of it that was asked for at once;
+    `settled` is all that the vendor billed, searches included, `expedited` the part of it that was asked for at once;
     `maybe_paid` comes on top: what batches may have cost whose answer was lost. `assumed` is the part of `settled` that
     no answer reported.
     """
@@ -206,14 +230,14 @@ def totals(connection: Connection, since: int = 0) -> Totals:
         return None if rows[kind].unpriced else float(rows[kind].usd)
 
     reserved, released = money("reserved"), money("released")
-    settled, expedited = money("settled"), money("expedited")
+    settled, expedited, queries = money("settled"), money("expedited"), money("query")
     at_stake = None if reserved is None or released is None else max(0.0, reserved - released)
     return Totals(
         reserved_tokens=max(0, tokens("reserved") - tokens("released")),
-        settled_tokens=tokens("settled") + tokens("expedited"),
+        settled_tokens=tokens("settled") + tokens("expedited") + tokens("query"),
         saved_tokens=tokens("saved"),
         reserved_usd=at_stake,
-        settled_usd=None if None in (settled, expedited) else (settled or 0.0) + (expedited or 0.0),
+        settled_usd=_sum(settled, expedited, queries),
         saved_usd=money("saved"),
         expedited_tokens=tokens("expedited"),
         expedited_usd=expedited,
@@ -221,6 +245,12 @@ def totals(connection: Connection, since: int = 0) -> Totals:
         maybe_paid_usd=money("maybe_paid"),
         assumed_tokens=sum(int(row.assumed) for row in rows.values()),
     )
+
+
+def _sum(*parts: float | None) -> float | None:
+    """None if a part of it is not known."""
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
 
 
 # Purpose: what was paid since a time, and what is at stake now, of everything or of one source.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, runtime_checkable
 
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.core.usage import MOST_LINE_TOKENS
@@ -82,6 +82,11 @@ class Model:
     batch_share: float = 1.0
 
     @property
+    def reranks(self) -> bool:
+        """Whether it scores texts for a query, and makes no vectors."""
+        return self.endpoint.endswith("/rerank")
+
+    @property
     def batch_usd_per_million(self) -> float | None:
         """List price less the batch discount; None where no page says that the model runs in batch."""
         if self.sync_usd_per_million is None or self.in_batch is False:
@@ -124,7 +129,15 @@ class Embedded:
     tokens: int | None
 
 
-# --- the two protocols ---
+@dataclass(frozen=True, slots=True)
+class Reranked:
+    """How well each text answers a query, in the order of the texts; tokens billed, None if not named."""
+
+    scores: Sequence[float]
+    tokens: int | None
+
+
+# --- the protocols ---
 
 
 class KeySource(Protocol):
@@ -296,6 +309,14 @@ class Client(Protocol):
 
     def vendor_now_us(self) -> int | None:
         """The provider's clock now, told from a late answer; None if there was none, or it did not say."""
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """What the `Client` of a provider with a reranker can do, too."""
+
+    def rerank(self, query: str, texts: Sequence[str], model: str) -> Reranked:
+        """Score a few texts at once and at the full price. Billed when it is answered; never repeated in here."""
 
 
 def most_tokens(model: Model | None) -> int:

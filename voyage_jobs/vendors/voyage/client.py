@@ -29,12 +29,13 @@ from voyage_jobs.errors import (
     OutcomeUnknownError,
     RefusedError,
 )
-from voyage_jobs.vendors.base import Embedded, KeySource, Wanted
+from voyage_jobs.vendors.base import Embedded, KeySource, Reranked, Wanted
 from voyage_jobs.vendors.remote import Downloaded, JobSpec, RemoteBatch, RemoteFile
 from voyage_jobs.vendors.voyage import bounded, wire
 from voyage_jobs.vendors.voyage.answer import call_body
 from voyage_jobs.vendors.voyage.embedding import embed_bodies, read_embedded
-from voyage_jobs.vendors.voyage.models import BATCHES_PER_PAGE, FILES_PER_PAGE
+from voyage_jobs.vendors.voyage.models import BATCHES_PER_PAGE, FILES_PER_PAGE, RERANK
+from voyage_jobs.vendors.voyage.reranking import read_reranked, rerank_body
 from voyage_jobs.vendors.voyage.verdict import MAX_RETRY_AFTER_S, judge, key_hint
 from voyage_jobs.version import __version__
 
@@ -256,6 +257,17 @@ class VoyageClient:
         """
         body = call_body(wanted, params, profile)
         return self._ask("embed texts", "POST", profile.endpoint.removeprefix("/v1"), json=body)
+
+    def rerank(self, query: str, texts: Sequence[str], model: str) -> Reranked:
+        """Score texts by how well they answer a query. Billed when it is answered, so never repeated here.
+
+        An OutcomeUnknownError or a BadAnswerError may have been billed; every other error was not.
+        """
+        operation = "rerank texts"
+        answer = self._ask(
+            operation, "POST", RERANK.removeprefix("/v1"), json=rerank_body(query, texts, model)
+        )
+        return self._understand(operation, read_reranked, answer, len(texts))
 
     # --- how every call is made ---
 
