@@ -72,6 +72,7 @@ GROUPS: dict[str, dict[str, Entry]] = {
     },
     "Connect": {
         "install-service": Entry("service:install_service", "Print or write a systemd unit for `run`."),
+        "mcp": Entry("mcp:mcp", "Let language models search the table (MCP); read-only."),
         "notify": Entry("notify:notify", "Show which notifications were sent, and send a test."),
         "completion": Entry("completion:completion", "Print the script that completes commands in a shell."),
         "simulate": Entry("simulate:simulate", "Serve a simulated Voyage API, to try things out."),

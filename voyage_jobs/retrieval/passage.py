@@ -47,7 +47,7 @@ def widened(hits: Sequence[Hit], by: int | Literal["section"], view: Rows) -> li
         around = [(document, ordinal) for ordinal in range(first, last + 1)]
         shown.update(around)
         kept.append(
-            replace(hit, context=_joined([chunks[key] for key in around if key in chunks]) or hit.text)
+            replace(hit, context=joined([chunks[key] for key in around if key in chunks]) or hit.text)
         )
     return kept
 
@@ -62,8 +62,8 @@ def _belongs(
     return row is not None and key not in shown and (section is None or list(row["section"]) == section)
 
 
-def _joined(rows: Sequence[dict[str, Any]]) -> str:
-    """The texts in order; what two chunks share, as their offsets say, stands once."""
+def joined(rows: Sequence[dict[str, Any]]) -> str:
+    """The texts of rows that are in order; what two chunks share, as their offsets say, stands once."""
     text, end = "", 0
     for row in rows:
         if text and row["start"] < end:

@@ -75,7 +75,7 @@ class Retriever:
         """
         _demand_sense(query, sources or [each.name for each in self._settings.sources])
         where = combined(query.sources, query.paths, query.since, query.where)
-        view, work = self._view or self._views.newest(), _Work()
+        view, work = self.view(), _Work()
         if query.where is not None:
             view.check(query.where)
         deep = max(query.candidates, query.k * (4 if query.per_document else 1))
@@ -103,6 +103,10 @@ class Retriever:
             work.complete,
             more=len(found) > query.k,
         )
+
+    def view(self) -> View:
+        """The version that is searched: the newest. Raises `ConfigError` where there is none, `CorruptionError`."""
+        return self._view or self._views.newest()
 
     def _ask_vectors(
         self,
