@@ -108,8 +108,12 @@ def test_floats_that_point_nowhere_are_refused(tmp_path: Path, number: float) ->
         table.search([number] * 64)
 
 
-def test_zero_query_is_no_error(tmp_path: Path) -> None:
-    assert len(filled(tmp_path, profile_of("int8"), 10).search([0] * 64, k=3)) == 3
+@pytest.mark.parametrize(("dtype", "nothing"), [("int8", 0), ("uint8", 128)])
+def test_whole_numbers_that_point_nowhere_are_refused_too(tmp_path: Path, dtype: str, nothing: int) -> None:
+    table = filled(tmp_path, profile_of(dtype), 10)
+
+    with pytest.raises(ValueError, match="points nowhere"):
+        table.search([nothing] * 64)
 
 
 def test_index_gives_the_same_answers_and_no_stale_rows(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def _show(found: Result, explain: bool) -> None:
         output.show(_shown(rank, hit, body, words, explain))
     if explain:
         free = not found.tokens and found.usd == 0
-        cost = "no cost for the query" if free else f"{found.tokens} tokens for the query"
+        cost = "no cost" if free else f"{found.tokens} tokens"
         took = ", ".join(f"{step} {ms:,.0f} ms" for step, ms in found.took_ms.items())
         click.echo(f"Mode {found.mode}; {cost}; {took}.")
         if found.reranking is not None:
