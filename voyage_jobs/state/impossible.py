@@ -24,18 +24,24 @@ from voyage_jobs.state.store import Tx
 
 
 class _Place(NamedTuple):
-    """A column that counts tokens, the most and the least that it can hold, and how a row of its table is named."""
+    """A column that counts tokens, the most that it can hold, and how a row of its table is named.
+
+    `unless` is a condition under which anything of that size is right, with either sign.
+    """
 
     table: str
     column: str
     most: int
     named: str
-    least: int = 0
+    unless: str | None = None
 
     @property
     def wrong(self) -> str:
         """The condition that a row is wrong. NULL is not: nobody has counted."""
-        return f"{self.column} NOT BETWEEN {self.least} AND {self.most}"
+        wrong = f"{self.column} NOT BETWEEN 0 AND {self.most}"
+        if self.unless is None:
+            return wrong
+        return f"({wrong} AND NOT ({self.unless} AND {self.column} BETWEEN {-self.most} AND 0))"
 
 
 _OF_CHUNK = "'chunk ' || ordinal || ' of version ' || version_id"
@@ -46,9 +52,9 @@ _PLACES = (
     _Place("lines", "tokens", MOST_LINE_TOKENS, "'line ' || line || ' of batch ' || batch_id"),
     _Place("batches", "tokens_estimated", MOST_BATCH_TOKENS, "'batch ' || ref"),
     _Place("batches", "tokens_settled", MOST_BATCH_TOKENS, "'batch ' || ref"),
-    # What was booked and turned out to be another sum is taken back by a row of the other sign.
-    _Place("spend", "tokens", MOST_BATCH_TOKENS, "kind || ' of spend row ' || id", -MOST_BATCH_TOKENS),
-    _Place("spend", "assumed", MOST_BATCH_TOKENS, "kind || ' of spend row ' || id", -MOST_BATCH_TOKENS),
+    # What a search was about to pay is taken back by a row of the other sign.
+    _Place("spend", "tokens", MOST_BATCH_TOKENS, "kind || ' of spend row ' || id", "kind = 'query'"),
+    _Place("spend", "assumed", MOST_BATCH_TOKENS, "kind || ' of spend row ' || id"),
 )
 
 
