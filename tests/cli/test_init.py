@@ -113,11 +113,20 @@ def test_json(here, monkeypatch):
     result = init("--json")
     assert json.loads(result.stdout) == {
         "path": str(here / "voyage-jobs.toml"),
-        "sources": [{"name": "docs", "path": str(here / "docs"), "exists": True}],
+        "sources": [{"name": "docs", "path": str(here / "docs"), "exists": True, "repository": False}],
         "data_dir": str(here / ".voyage-jobs"),
         "key": {"found": True, "from": "the variable VOYAGE_API_KEY"},
         "next": ["voyage-jobs plan", "voyage-jobs sync"],
     }
+
+
+def test_the_root_of_a_repository_is_pointed_out(here):
+    (here / "a.md").write_text("# x")
+    assert "root of a repository" not in init().stdout
+    (here / ".git").mkdir()
+    told = init("--force").stdout
+    assert "root of a repository" in told
+    assert max(map(len, told.splitlines())) <= 100
 
 
 def data_dir(path, **environ):

@@ -19,6 +19,8 @@ NO_DEFAULT = {
     "sources.name",
     "sources.path",
     "prices",  # by model
+    "sources.gitignore",  # on where the source is new
+    "sources.default_exclude",
     "sources.daily_usd",
     "sources.daily_tokens",
     "sources.monthly_usd",
@@ -86,8 +88,9 @@ def test_it_loads_as_it_is_and_with_every_line_in_force():
     assert plain.warnings == full.warnings == ()
     assert plain.voyage == full.voyage
     assert plain.batching == full.batching
-    no_limits = dict.fromkeys(("daily_usd", "daily_tokens", "monthly_usd", "monthly_tokens"))
-    assert plain.sources == tuple(source.model_copy(update=no_limits) for source in full.sources)
+    without = {name.removeprefix("sources."): None for name in NO_DEFAULT if name.startswith("sources.")}
+    left_open = {name: value for name, value in without.items() if name not in ("name", "path")}
+    assert plain.sources == tuple(source.model_copy(update=left_open) for source in full.sources)
     assert full.budget.monthly_tokens == 500_000_000
 
 

@@ -15,6 +15,11 @@ import click
 from voyage_jobs.cli.context import json_option
 from voyage_jobs.errors import ConfigError
 
+_REPOSITORY = (
+    "    That is the root of a repository: it may hold more than documents. What .gitignore names and\n"
+    "    what tools make is left out, and `plan` lists the folders that cost most. Perhaps you mean a\n"
+    "    folder in it, such as docs; or name in `exclude` what you do not mean."
+)
 _DEFAULT_PATH = "voyage-jobs.toml"
 _DATA_DIR = ".voyage-jobs"
 _TEXT_SUFFIXES = (".md", ".markdown", ".mdx", ".rst", ".txt")
@@ -72,7 +77,12 @@ def init(path: Path, folders: tuple[Path, ...], full: bool, force: bool, as_json
     report = {
         "path": str(path),
         "sources": [
-            {"name": source.name, "path": str(source.path), "exists": source.path.is_dir()}
+            {
+                "name": source.name,
+                "path": str(source.path),
+                "exists": source.path.is_dir(),
+                "repository": (source.path / ".git").exists(),
+            }
             for source in settings.sources
         ],
         "data_dir": str(settings.data_dir),
@@ -92,6 +102,8 @@ def _tell(report: dict[str, Any], as_json: bool) -> None:
     for source in report["sources"]:
         absent = "" if source["exists"] else "  (not there yet: correct it in the file)"
         click.echo(f"  source {source['name']}: {printable(source['path'])}{absent}")
+        if source["repository"]:
+            click.echo(_REPOSITORY)
     click.echo(f"  data   {printable(report['data_dir'])}")
     if report["key"]["found"]:
         click.echo(f"API key: from {report['key']['from']}.")

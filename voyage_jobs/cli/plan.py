@@ -80,6 +80,7 @@ def _show(plan: dict[str, Any], out: Path | None) -> None:
         f"{'in':<16}{counted(batches['count'], 'batch')}, {counted(batches['inputs'], 'input')},"
         f" {output.size(batches['bytes'])}, {tokens_told(batches['tokens'], exact)}"
     )
+    _show_dearest(plan["dearest"], exact)
     show_price(plan["price_usd"])
     show_finish(plan["finish"], plan["as_of"], batches["count"])
     if plan["written"]:
@@ -107,8 +108,26 @@ def _show_sources(plan: dict[str, Any]) -> None:
         if source["skipped"]:
             told = ", ".join(f"{count} {reason}" for reason, count in source["skipped"].items())
             click.echo(f"Not taken from {source['name']}: {told}")
+        if source["left_out"]:
+            told = ", ".join(
+                _LEFT_OUT[rule].format(counted(count, "path")) for rule, count in source["left_out"].items()
+            )
+            click.echo(f"Left out of {source['name']}: {told}")
         if source["kept"]:
             click.echo(f"Kept of {source['name']} though they have gone: {output.number(source['kept'])}")
+
+
+_LEFT_OUT = {"gitignored": "{} by .gitignore", "generated": "{} that tools have made"}
+
+
+def _show_dearest(dearest: dict[str, Any], exact: bool) -> None:
+    """Where most of it is spent; nothing where there is one file, or no folder."""
+    for what in ("folders", "files"):
+        if what == "folders" or len(dearest["files"]) > 1:
+            for at, each in enumerate(dearest[what]):
+                name = output.printable(f"{each['source']}:{each['path']}")
+                head = "" if at else f"dearest {what}"
+                click.echo(f"{head:<16}{tokens_told(each['tokens'], exact)}  {name}")
 
 
 def show_price(price: dict[str, Any]) -> None:

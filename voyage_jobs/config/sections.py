@@ -168,6 +168,9 @@ class SourceSettings(Section):
     exclude: tuple[str, ...] = ()
     hidden: bool = False
     follow_symlinks: bool = False
+    gitignore: bool | None = None
+    """None: on, but for a source that a release without it began with."""
+    default_exclude: bool | None = None
     scan_interval_s: Interval = 300
     delete_grace_s: Duration = 3600
     max_delete_share: Annotated[float, BeforeValidator(_number), Field(gt=0, le=1)] = 0.3

@@ -15,6 +15,7 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import US, Clock, iso, now_us
 from voyage_jobs.core.durable import writing
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.planning.dearest import dearest
 from voyage_jobs.planning.file import PlanWriter, Sink
 from voyage_jobs.planning.input_files import InputFiles
 from voyage_jobs.planning.rehearsal import Rehearsal, Scanned, rehearsal
@@ -41,6 +42,7 @@ class SourcePlan:
     kept: int
     unchanged: int
     skipped: dict[str, int]
+    left_out: dict[str, int]
     unreadable_folders: int
     broken_front_matter: int
     chunks: int
@@ -109,6 +111,7 @@ def _plan(
             if sink is not None:
                 _tell(tried, connection, files, scanned, sink)
             report = _report(context.settings, plans, waiting, files)
+            report["dearest"] = dearest(connection, tried.since)
             report["tokens_counted_by"] = context.count.name
             report["finish"] = _finish(connection, context.settings, clock, len(files.taken))
             asked = plan_state.asked_by_source(connection, tried.since)
@@ -145,6 +148,7 @@ def _numbers(tried: Rehearsal, connection: View, each: Scanned) -> SourcePlan:
         kept=gone["kept"],
         unchanged=result.unchanged + scan.read - new - changed,
         skipped=dict(sorted(each.skipped.items())),
+        left_out=dict(sorted(scan.left_out.items())),
         unreadable_folders=len(scan.unreadable_folders),
         broken_front_matter=scan_notes.broken_front_matter(connection, row.id),
         chunks=sum(part.chunks for part in added),

@@ -10,6 +10,9 @@ from voyage_jobs.core.plural import counted
 from voyage_jobs.diagnosis.rebuild_words import plan_warning
 from voyage_jobs.diagnosis.rooms import Room
 from voyage_jobs.sources.files import SkipReason
+from voyage_jobs.state import documents
+from voyage_jobs.state.sources import DEFAULTS
+from voyage_jobs.steps.reading import LEFT_OPEN, source_of
 
 if TYPE_CHECKING:
     from voyage_jobs.planning.plan import SourcePlan
@@ -29,6 +32,7 @@ def warnings(
         yield f"{pause} What it keeps back is in the plan."
     for each in plans:
         yield from _about_source(each)
+    yield from _about_older_sources(tried)
     for room in tried.rooms:
         yield from _about_budget(room, asked)
     most = settings.batching.max_in_flight_batches
@@ -59,6 +63,25 @@ def _about_source(plan: SourcePlan) -> Iterator[str]:
     large = plan.skipped.get(SkipReason.TOO_LARGE, 0)
     if large:
         yield f"Larger than the max_file_bytes of source {plan.name}, and not taken: {counted(large, 'file')}."
+
+
+def _about_older_sources(tried: Rehearsal) -> Iterator[str]:
+    """A source of an older release takes what a new one leaves out, until its settings say so."""
+    configured = {source.name: source for source in tried.context.settings.sources}
+    for row in tried.rows:
+        source = configured[row.name]
+        left_open = [name for name in LEFT_OPEN if getattr(source, name) is None]
+        if row.defaults >= DEFAULTS or not left_open:
+            continue
+        rules = source_of(source).rules
+        with tried.context.store.read() as connection:
+            count = sum(not rules.keeps(path) for path in documents.present_paths(connection, row.id))
+        if count:
+            keys = " and ".join(f"{name} = true" for name in left_open)
+            yield (
+                f"Source {row.name} began with an older release and takes {counted(count, 'document')} that a new one"
+                f" leaves out (.gitignore, what tools have made). They stay until you say {keys} for it."
+            )
 
 
 def _about_budget(room: Room, asked: Mapping[int, int]) -> Iterator[str]:

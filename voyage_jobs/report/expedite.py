@@ -21,7 +21,7 @@ from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.history import View
 from voyage_jobs.state.schema import DROPPED, FAILED, HELD, PACKED, WANTED
-from voyage_jobs.steps.reading import read_now, source_of
+from voyage_jobs.steps.reading import read_now, source_of, with_defaults
 from voyage_jobs.steps.splitting import identity_of, split_options, to_version
 
 
@@ -126,9 +126,11 @@ def _document(
 
 def _may_be_taken(connection: View, file: OnDisk) -> bool:
     """Whether a file that no scan has seen may be read out of turn."""
-    if file.source is None or not source_of(file.source).keeps(file.inside):
+    if file.source is None:
         return False
     row = sources.by_name(connection, file.source.name)
+    if not source_of(with_defaults(file.source, row)).keeps(file.inside):
+        return False
     folder = file.inside.rpartition("/")[0]
     known = row is not None and folder in documents.folder_ids(connection, row.id)
     return known and read_now(source_of(file.source), file.inside) is not None

@@ -23,6 +23,7 @@ from voyage_jobs.state.history import ChunkHistory, VersionHistory, View
 from voyage_jobs.state.outcomes import OUTCOME_WORDS
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.versions import UNSETTLED_MTIME
+from voyage_jobs.steps.reading import with_defaults
 
 _LIVE = (Version.WAITING, Version.READY, Version.PUBLISHED)
 
@@ -141,7 +142,7 @@ def since_then(view: Standing) -> Wait | None:
         scan += f", due {view.at(due)},"
     next_ = NOTHING_TO_DO if held is None else held.next
     until = due if due > view.moment.now and held is None else None
-    refused = why_file.by_rules(source, view.row.path)
+    refused = why_file.by_rules(with_defaults(source, view.source), view.row.path)
     if refused is not None:
         said = f"But {refused.text}: {scan.lower() if scan == 'The next scan' else scan} takes it out."
         return Wait(refused.code, said, until, next_)

@@ -13,15 +13,19 @@ from voyage_jobs.core.plural import counted
 from voyage_jobs.report.find import OnDisk
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip
-from voyage_jobs.sources.rules import PathRules
+from voyage_jobs.sources.ignored import GENERATED, GITIGNORED
 from voyage_jobs.state import documents, sources
 from voyage_jobs.state.history import View
 from voyage_jobs.state.sources import SourceRow
-from voyage_jobs.steps.reading import read_document, source_of
+from voyage_jobs.steps.reading import read_document, source_of, with_defaults
 
 _SHOWN = 5
 _SCANS = "`voyage-jobs sync` scans it; a running `voyage-jobs run` does so by itself."
 
+_LEFT_OUT = {
+    GITIGNORED: ("gitignore", "{by} ignores {what}"),
+    GENERATED: ("default_exclude", "{what} is what a tool has made (told by {by})"),
+}
 # Why a file that the rules want is not taken: what it is, and what one could do.
 SKIPPED = {
     "symlink": ("it is, or lies below, a symbolic link", "Set follow_symlinks of source {source} to true."),
@@ -63,7 +67,7 @@ class Unseen:
 def unseen(connection: View | None, settings: Settings, file: OnDisk) -> Unseen:
     """Why the state knows nothing of what is on the disk there. `connection` is None where there is no state."""
     shown = names.display(file.path)
-    source = file.source
+    source = None if file.source is None else in_force(connection, file.source)
     if source is None:
         listed = ", ".join(
             f"{each.name} ({names.display(names.encode(os.fsencode(each.path)))})"
@@ -83,6 +87,11 @@ def unseen(connection: View | None, settings: Settings, file: OnDisk) -> Unseen:
         return _folder(connection, file, where)
     row = _row(connection, source.name)
     return Unseen("not_scanned", f"{where}, but no scan has seen it yet{_scans(connection, row)}.", _SCANS)
+
+
+def in_force(connection: View | None, source: SourceSettings) -> SourceSettings:
+    """The settings of a source as scans go by them."""
+    return with_defaults(source, _row(connection, source.name))
 
 
 def judge(source: SourceSettings, inside: str) -> Unseen | None:
@@ -117,7 +126,7 @@ def by_rules(source: SourceSettings, inside: str) -> Unseen | None:
 
 
 def _by_rules(source: SourceSettings, inside: str, folder: bool | None = None) -> Unseen | None:
-    rules = PathRules(source.include, source.exclude, source.hidden)
+    rules = source_of(source).rules
     path = os.path.join(os.fsencode(source.path), names.decode(inside))
     is_folder = os.path.isdir(path) if folder is None else folder
     refused = rules.why_not(f"{inside}/" if is_folder else inside)
@@ -136,6 +145,14 @@ def _by_rules(source: SourceSettings, inside: str, folder: bool | None = None) -
             "excluded",
             f"the exclude pattern {refused.pattern!r} of source {source.name} fits {what}",
             f"Change exclude of source {source.name}, then `voyage-jobs sync`.",
+        )
+    if refused.rule in _LEFT_OUT:
+        key, said = _LEFT_OUT[refused.rule]
+        what = "it" if refused.part.rstrip("/") == inside else f"the folder {part}"
+        return Unseen(
+            refused.rule,
+            said.format(what=what, by=refused.pattern),
+            f"Set {key} = false for source {source.name} to take it, then `voyage-jobs sync`.",
         )
     kinds = (
         "none of its include patterns" if source.include else "none of the usual endings (*.md, *.rst, ...)"

@@ -38,6 +38,7 @@ from voyage_jobs.steps.budget import begin_run
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import note_full
 from voyage_jobs.steps.pipeline import Pipeline
+from voyage_jobs.steps.reading import sources_in_force
 from voyage_jobs.telemetry.logs import log_repeats
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def run(
             circuit.try_again(context)
             begin_run(context)
             planned.arm(settings)
-            watched.arm(settings)
+            watched.arm(_in_force(context, settings))
             log.info("daemon.started", epoch=context.store.epoch, profile=context.profile.model)
             notifier.ready()
             if page is not None:
@@ -225,7 +226,7 @@ class Daemon:
         self.pipeline.drop_scan()
         apply(self.context, fresh)
         self.schedule.arm(fresh)
-        self.watching.arm(fresh)
+        self.watching.arm(_in_force(self.context, fresh))
         self.accept(fresh)
         log.info("config.reloaded", sources=[source.name for source in fresh.sources])
 
@@ -244,3 +245,9 @@ def say_what_is_under_way(context: Context) -> None:
         refs=refs(waiting),
         message="Nothing is lost: the vendor works on, and `voyage-jobs run` or `sync` goes on from here.",
     )
+
+
+def _in_force(context: Context, settings: Settings) -> Settings:
+    """The settings of sources as scans go by them, for those who watch."""
+    with context.store.read() as connection:
+        return sources_in_force(connection, settings)

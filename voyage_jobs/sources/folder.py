@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip, SkipReason
 from voyage_jobs.sources.folders import folders
+from voyage_jobs.sources.ignored import Ignored
 from voyage_jobs.sources.rules import PathRules
 from voyage_jobs.sources.source import FolderScan, Known, Opened, RootIdentity
 from voyage_jobs.sources.walk import root_identity, walk
@@ -32,7 +33,8 @@ _GONE = {errno.ENOENT, errno.ENOTDIR}
 class FolderSource:
     """The files below `root` that `include` and `exclude` want, as long as they have at most `max_bytes`.
 
-    `include`, `exclude` and `hidden` are those of `PathRules`.
+    `include`, `exclude` and `hidden` are those of `PathRules`; `gitignore` and `default_exclude` leave out what
+    `Ignored` names. What it read of that it remembers: make another one to see it as it is later.
     """
 
     def __init__(
@@ -42,11 +44,14 @@ class FolderSource:
         exclude: Sequence[str] = (),
         *,
         hidden: bool = False,
+        gitignore: bool = False,
+        default_exclude: bool = False,
         follow_symlinks: bool = False,
         max_bytes: int = sys.maxsize,
     ) -> None:
         self.root = root
-        self._patterns = (include, exclude, hidden)
+        ignored = Ignored(root, gitignore=gitignore, generated=default_exclude)
+        self._patterns = (include, exclude, hidden, ignored)
         self._follow_symlinks = follow_symlinks
         self._max_bytes = max_bytes
 

@@ -17,6 +17,10 @@ from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
 MAX_PATTERN_CHARS = 1_024  # Linux allows paths of 4,096 bytes; time grows with both
 
+# A file name may hold a line end, which the regular expressions behind the patterns cannot match. It is shown to them
+# as the one code point of our name mapping that no name can contain.
+LINE_END = "\U0010ff0a"
+
 # As pathspec writes them. None of these can come from a file's name or from a set: both are without `/`.
 _STAR = "[^/]*"
 _ANY_CHAR = "[^/]"

@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from pathspec import GitIgnoreSpec
 
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.sources.globs import SteadyPattern
+from voyage_jobs.sources.globs import LINE_END, SteadyPattern
+from voyage_jobs.sources.ignored import Ignored
 
 DEFAULT_INCLUDE: tuple[str, ...] = (
     "*.md",
@@ -43,13 +44,12 @@ DEFAULT_INCLUDE: tuple[str, ...] = (
 _RULES_VERSION = 2  # raise it when the same patterns come to keep other files
 _LONGEST_SHOWN = 80
 _SUFFIX = re.compile(r"(?:\*\*/)?\*([\w.+-]+)", re.ASCII)
-# A file name may hold a line end, which the regular expressions behind the patterns cannot match. It is
-# shown to them as the one code point of our name mapping that no name can contain.
-_LINE_END = "\U0010ff0a"
 
 
 class Refusal(NamedTuple):
-    """Why a file is not wanted: `rule` is hidden, excluded (by `pattern`, by way of `part`) or not_included."""
+    """Why a file is not wanted: `rule` is hidden, excluded (by `pattern`, by way of `part`), not_included, or one of
+    `ignored` (`pattern` is then what tells).
+    """
 
     rule: str
     pattern: str | None
@@ -59,17 +59,27 @@ class Refusal(NamedTuple):
 class PathRules:
     """The rules of one source. Paths are relative to the source, with `/`, as `names.encode` makes them."""
 
-    def __init__(self, include: Sequence[str], exclude: Sequence[str], hidden: bool = False) -> None:
-        """Empty `include` means `DEFAULT_INCLUDE`. `hidden` takes names with a leading dot, too.
+    def __init__(
+        self,
+        include: Sequence[str],
+        exclude: Sequence[str],
+        hidden: bool = False,
+        ignored: Ignored | None = None,
+    ) -> None:
+        """Empty `include` means `DEFAULT_INCLUDE`. `hidden` takes names with a leading dot, too; `ignored` is what is
+        left out besides.
 
         Raises ConfigError for a pattern that is none.
         """
         self._include = _Patterns(include or DEFAULT_INCLUDE)
         self._exclude = _Patterns(exclude)
         self._hidden = hidden
+        self._ignored = ignored or None
         self._folder = ""
         self._in_folder = self._rule_of("")
-        described = [_RULES_VERSION, list(include or DEFAULT_INCLUDE), list(exclude), hidden]
+        described: list[object] = [_RULES_VERSION, list(include or DEFAULT_INCLUDE), list(exclude), hidden]
+        if self._ignored is not None:
+            described.append(self._ignored.described)
         self.fingerprint: str = hashlib.blake2b(json.dumps(described).encode(), digest_size=16).hexdigest()
 
     def keeps(self, rel_path: str) -> bool:
@@ -85,6 +95,8 @@ class PathRules:
             above = [rel_path[: at + 1] for at, char in enumerate(rel_path) if char == "/"]
             folder = next((each for each in above if self._exclude.match(each) is not None), rel_path)
             return Refusal("excluded", excluded, folder)
+        if self._ignored is not None and (left_out := self._ignored.why(rel_path)) is not None:
+            return Refusal(left_out.rule, left_out.by, left_out.part)
         if self._include.match(rel_path) is None:
             return Refusal("not_included", None, rel_path)
         return None
@@ -95,7 +107,18 @@ class PathRules:
             return True
         if not self._hidden and _is_hidden(rel_dir):
             return False
-        return not self._exclude.whole_folder(rel_dir)
+        if self._exclude.whole_folder(rel_dir):
+            return False
+        return self._ignored is None or self._ignored.folder(rel_dir) is None
+
+    def may_change_in(self, rel_dir: str) -> bool:
+        """Whether a file that was wanted in the folder may not be any more although the patterns are the same."""
+        return self._ignored is not None and self._ignored.speaks_of(rel_dir)
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """How many folders and files were left out so far that the patterns want, by rule."""
+        return {} if self._ignored is None else self._ignored.counted
 
     def in_folder(self, rel_dir: str) -> Callable[[str], bool]:
         """`keeps` for the names of one folder, with all that the folder decides decided already."""
@@ -109,6 +132,7 @@ class PathRules:
             return _nothing
         included = self._include.in_folder(rel_dir)
         excluded = self._exclude.in_folder(rel_dir) if self._exclude else None
+        ignored = None if self._ignored is None else self._ignored.in_folder(rel_dir)
         hidden = self._hidden
 
         def keeps_name(name: str) -> bool:
@@ -116,6 +140,7 @@ class PathRules:
                 included(name)
                 and (hidden or not name.startswith("."))
                 and (excluded is None or not excluded(name))
+                and (ignored is None or not ignored(name))
             )
 
         return keeps_name
@@ -126,7 +151,7 @@ class _Patterns:
 
     def __init__(self, lines: Sequence[str]) -> None:
         self._lines = tuple(lines)
-        lines = [line.replace("\n", _LINE_END) for line in lines]
+        lines = [line.replace("\n", LINE_END) for line in lines]
         self._spec = _compiled(lines)
         # With a `!` pattern the order counts, and a file may be wanted in an unwanted folder: no short cuts
         # then.
@@ -186,7 +211,7 @@ def _pattern(line: str) -> SteadyPattern:
 
 
 def _safe(path: str) -> str:
-    return path.replace("\n", _LINE_END)
+    return path.replace("\n", LINE_END)
 
 
 def _is_hidden(path: str) -> bool:

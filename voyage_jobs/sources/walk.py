@@ -174,7 +174,8 @@ class _Walk:
     def _compare(self, fd: int, look: _Look) -> list[tuple[str, os.DirEntry[str]]]:
         """Count the files that are as they were; return all else, sorted. Every file of a rescan comes
         here."""
-        was_of = (_NOTHING_KNOWN if self._rules_changed else look.known).get
+        asked_again = self._rules_changed or self._rules.may_change_in(look.scan.path)
+        was_of = (_NOTHING_KNOWN if asked_again else look.known).get
         settle = look.settled.append
         rest: list[tuple[str, os.DirEntry[str]]] = []
         with os.scandir(fd) as entries:

@@ -65,6 +65,18 @@ def made_by(connection: Connection, folder_id: int) -> Iterator[tuple[str, str |
         yield name, made if state == states.Document.PRESENT else None
 
 
+# Purpose: the paths of what a source has now.
+_PRESENT = text(
+    f"SELECT {PATH} FROM documents d JOIN folders f ON f.id = d.folder_id"
+    " WHERE d.source_id = :source AND d.state = 'present' ORDER BY f.id"
+)
+
+
+def present_paths(connection: Connection, source_id: int) -> Iterator[str]:
+    """The paths of the documents that a source has, folder by folder."""
+    yield from connection.execute(_PRESENT, {"source": source_id}).scalars()
+
+
 def ensure_folders(tx: Tx, source_id: int, known: dict[str, int], paths: Iterable[str]) -> None:
     """Add to `known` (relative path -> id) the folders that are not in it yet."""
     for path in paths:

@@ -93,6 +93,46 @@ def failed_again(connection: Connection, source_id: int, since: Since) -> tuple[
     return chunks, tokens
 
 
+# Purpose: the text that goes out because of a document, each text counted for the first version that needs it.
+_OF_DOCUMENTS = (
+    "SELECT d.id AS document, d.folder_id AS folder, SUM(x.tokens) AS tokens FROM"
+    " (SELECT e.tokens, MIN(c.version_id) AS version FROM embeddings e JOIN chunks c ON c.embedding_id = e.id"
+    f"  WHERE e.state IN ({WANTED}, {PACKED}) AND e.profile_id = :profile AND (e.wanted_at > 0 OR e.state = {WANTED}"
+    "   OR EXISTS (SELECT 1 FROM lines l WHERE l.embedding_id = e.id AND l.batch_id > :batch)) GROUP BY e.id) x"
+    " JOIN versions v ON v.id = x.version JOIN documents d ON d.id = v.document_id GROUP BY d.id"
+)
+# Purpose: the documents for which most is sent.
+_DEAREST = text(
+    f"SELECT s.name AS source, {PATH} AS path, t.tokens FROM ({_OF_DOCUMENTS} ORDER BY 3 DESC, 1 LIMIT :most) t"
+    " JOIN documents d ON d.id = t.document JOIN folders f ON f.id = d.folder_id JOIN sources s ON s.id = d.source_id"
+    " ORDER BY t.tokens DESC, d.id"
+)
+# Purpose: what is sent by folder.
+_BY_FOLDER = text(
+    f"SELECT s.name AS source, f.path, SUM(t.tokens) AS tokens FROM ({_OF_DOCUMENTS}) t"
+    " JOIN folders f ON f.id = t.folder JOIN sources s ON s.id = f.source_id GROUP BY f.id"
+)
+
+
+class Cost(NamedTuple):
+    """What is to be sent for a document, or for all right in a folder."""
+
+    source: str
+    path: str
+    tokens: int
+
+
+def dearest(connection: Connection, since: Since, most: int) -> list[Cost]:
+    """The documents for which most tokens are to be sent, first the dearest."""
+    return [Cost(*row) for row in connection.execute(_DEAREST, {**vars(since), "most": most})]
+
+
+def cost_by_folder(connection: Connection, since: Since) -> Iterator[Cost]:
+    """What is to be sent for the documents right in each folder."""
+    for row in connection.execute(_BY_FOLDER, vars(since)):
+        yield Cost(*row)
+
+
 class Waited(NamedTuple):
     """Embeddings that wait since before the plan, and their tokens."""
 

@@ -120,6 +120,9 @@ sources = _table(
     Column("scanned_at", Integer),  # end of the last complete scan
     Column("scan_due_at", Integer, nullable=False, server_default="0"),
     Column("confirmed_at", Integer),  # a person confirmed what the next scan will find
+    Column(
+        "defaults", Integer, nullable=False, server_default="0"
+    ),  # those that it began with (state/sources.py)
     _state(states.Source),
     CheckConstraint("state != 'frozen' OR frozen_reason IS NOT NULL", name="frozen_says_why"),
 )

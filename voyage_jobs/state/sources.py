@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, insert, select, text, update
 
@@ -33,8 +34,12 @@ class SourceRow:
     scanned_at: int | None
     scan_due_at: int
     confirmed_at: int | None
+    defaults: int = 0
+    """Which of the settings' defaults hold where nothing is set: those of the release that it began with."""
 
 
+DEFAULTS = 1
+"""Those of a source that is new: 0 took what .gitignore and the default excludes leave out."""
 NOT_CONFIGURED = "it is no longer in the configuration"
 
 
@@ -62,7 +67,13 @@ def configure(tx: Tx, wanted: Sequence[tuple[str, str]]) -> None:
     for name, path in wanted:
         row = known.pop(name, None)
         if row is None:
-            values = {"name": name, "path": path, "state": str(states.Source.ACTIVE), "configured": 1}
+            values: dict[str, Any] = {
+                "name": name,
+                "path": path,
+                "state": str(states.Source.ACTIVE),
+                "configured": 1,
+            }
+            values["defaults"] = DEFAULTS
             row_id = new_id(tx.connection, insert(sources).values(values))
             moves.record(tx, "source", row_id, None, states.Source.ACTIVE, "configured")
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.readers.reader import Refusal, Refused, Text
@@ -12,6 +13,13 @@ from voyage_jobs.readers.registry import Registered, reader_of
 from voyage_jobs.sources.files import FileStat, Skip
 from voyage_jobs.sources.folder import CONTENT_HASH_BYTES, FolderSource
 from voyage_jobs.sources.source import Source
+from voyage_jobs.state import sources
+from voyage_jobs.state.sources import SourceRow
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from voyage_jobs.config.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +43,33 @@ class ReadDocument:
         return hashlib.blake2b(self.text.encode(), digest_size=CONTENT_HASH_BYTES).digest()
 
 
+LEFT_OPEN = ("gitignore", "default_exclude")
+"""Settings of a source that are on where it is new, unless they are set."""
+
+
+def with_defaults(settings: SourceSettings, row: SourceRow | None) -> SourceSettings:
+    """The same with every default filled in that depends on when the source began; `row` is None before that."""
+    new = row is None or row.defaults >= sources.DEFAULTS
+    left_open = {name: new for name in LEFT_OPEN if getattr(settings, name) is None}
+    return settings.model_copy(update=left_open) if left_open else settings
+
+
+def sources_in_force(connection: Connection, settings: Settings) -> Settings:
+    """The settings with every default of a source filled in as scans go by it."""
+    rows = {row.name: row for row in sources.all_sources(connection)}
+    filled = tuple(with_defaults(each, rows.get(each.name)) for each in settings.sources)
+    return settings.model_copy(update={"sources": filled})
+
+
 def source_of(settings: SourceSettings) -> FolderSource:
-    """The source that these settings describe."""
+    """The source that these settings describe, with all defaults filled in."""
     return FolderSource(
         bytes(settings.path),
         settings.include,
         settings.exclude,
         hidden=settings.hidden,
+        gitignore=settings.gitignore is not False,
+        default_exclude=settings.default_exclude is not False,
         follow_symlinks=settings.follow_symlinks,
         max_bytes=settings.max_file_bytes,
     )

@@ -7,7 +7,7 @@ scan that came to its end says that something vanished, and only if the guard ag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from voyage_jobs.config.sections import SourceSettings
@@ -26,7 +26,7 @@ from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.store import Tx
 from voyage_jobs.state.versions import Added
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.reading import ReadDocument, read_document, source_of
+from voyage_jobs.steps.reading import ReadDocument, read_document, source_of, with_defaults
 from voyage_jobs.steps.rereading import Rereading
 from voyage_jobs.steps.retained_texts import Retained
 from voyage_jobs.steps.splitting import split_options, to_version
@@ -102,7 +102,7 @@ class Scan:
     ) -> None:
         self.context = context
         self.row = row
-        self.settings = settings
+        self.settings = settings = with_defaults(settings, row)
         self.hinted = hinted
         self.profile_id = context.profile_id
         self.result: ScanResult | None = None
@@ -166,6 +166,11 @@ class Scan:
             self._commit(part)
             yield
         self._finish(identity)
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """How many folders and wanted files were left out by ignore files, or as what tools have made."""
+        return self._source.rules.left_out
 
     def take_one(self, path: str) -> bool:
         """Read one file out of turn and record what is new in it. False where that is for a whole scan to do.

@@ -14,7 +14,7 @@ from voyage_jobs.state import audit, documents, sources
 from voyage_jobs.state.door import Reader
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.steps.context import Progress
-from voyage_jobs.steps.reading import read_document, source_of
+from voyage_jobs.steps.reading import read_document, source_of, with_defaults
 
 
 class FolderAudit:
@@ -25,7 +25,7 @@ class FolderAudit:
         self._source = source
         self._found = found
         self._deep = deep
-        self._documents = source_of(source)
+        self._documents = source_of(source)  # as configured, until the state has said since when it has it
         self._folder_ids: dict[str, int] = {}
         self._visited: set[str] = set()
         self._unseen: list[str] = []
@@ -34,6 +34,7 @@ class FolderAudit:
         """Walk it and compare."""
         with self._store.read() as connection:
             row = sources.by_name(connection, self._source.name)
+            self._documents = source_of(with_defaults(self._source, row))
             if row is not None:
                 self._folder_ids = documents.folder_ids(connection, row.id)
         try:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from voyage_jobs.service.watching.file_events import ADDED, MODIFIED, Change
 from voyage_jobs.sources import names
+from voyage_jobs.sources.ignored import IGNORE_FILE
 from voyage_jobs.sources.source import Source
 
 # The kernel forgets events beyond its queue (16,384 by default) without the library saying so; after so many at once
@@ -32,7 +33,9 @@ def judge(changes: Sequence[Change], root: str, source: Source, watched: Collect
         if path in watched:
             if kind != MODIFIED:  # that of a folder only says that something in it came or went
                 return News(worth_a_scan=True, folders=True)
-        elif kind == ADDED and source.enters(below) and os.path.isdir(path):
+        elif (kind == ADDED and source.enters(below) and os.path.isdir(path)) or os.path.basename(
+            path
+        ) == IGNORE_FILE:
             return News(worth_a_scan=True, folders=True)
         elif not files:
             files = source.keeps(below)

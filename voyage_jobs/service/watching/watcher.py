@@ -185,6 +185,7 @@ class Watcher:
         """List the folders and watch them."""
         for _ in range(_TRIES):
             self._folders_changed = False
+            self._documents = source_of(self.source)  # another .gitignore may have come
             found, left_out = self._folders()
             with contextlib.suppress(FileNotFoundError):
                 events = self._opening(found, self._poll_s)
