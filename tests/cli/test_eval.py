@@ -7,6 +7,13 @@ import math
 
 import pytest
 from looking import Looking
+from test_reprofile_step import sync
+
+from voyage_jobs.config.profile import profile_of
+from voyage_jobs.service.sync import Ending
+from voyage_jobs.simulator import FaultScript
+from voyage_jobs.state.throwaway import folder_for_copies
+from voyage_jobs.steps.acts import perform
 
 DOCUMENTS = {
     "cert.md": "# Certificates\n\n## Renewal\n\nRenew a certificate before it ends.\n\n## Loss\n\nRevoke a key.",
@@ -186,6 +193,7 @@ def test_an_older_version_of_the_table_is_asked_as_it_was(run):
     [
         (("--run", "semantic"), "'semantic' is no run"),
         (("--run", "words@"), "'words@' is no run"),
+        (("--run", "words@nowhere"), "nowhere"),
         (("--metrics", "precision@5"), "'precision@5' is no metric"),
         (("--fail-under", "mrr"), "is not METRIC=VALUE"),
         (("--fail-under", "mrr=2"), "is not between 0 and 1"),
@@ -251,3 +259,92 @@ def test_a_drop_needs_something_to_compare_with(run):
         "none of the questions"
         in run("eval", written(run), "--run", "words", "--against", other, code=2).stderr
     )
+
+
+# --- other tables ---
+
+
+OTHER = {"voyage": {"output_dimension": 512}}
+
+
+def begin(run):
+    target = profile_of(run.world.settings(**OTHER)).to_json()
+    with run.world.worker(**OTHER) as context:
+        perform(context, "reprofile", {"do": "begin", "target": target}, "me")
+
+
+def test_a_new_model_is_measured_before_the_switch(run):
+    """All that is there of it: a text that is refused keeps the switch back."""
+    new = ("eval", written(run), "--run", "hybrid", "--run", "hybrid@new", "--run", "words@new")
+    assert "No table is being built" in run(*new, code=2).stderr
+    begin(run)
+    assert "Nothing of the table for voyage-4, 512 x float" in run(*new, code=2, **OTHER).stderr
+    run.world.write("late.md", "# Late\n\nA text that is refused.")
+    rule = {"line_refused": {"contains": "A text that is refused"}}
+    run.world.sim.faults.rules = FaultScript.from_dict({"faults": rule}).rules
+    assert sync(run.world, **OTHER).ending is Ending.OPERATOR
+    told = run.json(*new, **OTHER)
+    now, vectors, words = told["runs"]
+    assert (now["profile"], now["rows"]) == ("voyage-4, 256 x float, input_type document", 6)
+    assert (vectors["profile"], vectors["rows"]) == ("voyage-4, 512 x float, input_type document", 6)
+    assert vectors["metrics"]["mrr@10"]["value"] == words["metrics"]["mrr@10"]["value"] == 1.0
+    assert "not complete: 3 of 4 documents are in it" in vectors["warnings"][0]
+    assert [each["held"] for each in told["cost"]] == [0, 0], "each model has vectors of its own"
+    assert [each["held"] for each in run.json(*new, **OTHER)["cost"]] == [3, 3]
+    assert list(folder_for_copies().glob("voyage-jobs-eval-*")) == []
+
+
+def test_the_table_of_before_a_switch_is_there_as_long_as_it_is_kept(run):
+    assert (
+        "No table of before a switch" in run("eval", written(run), "--run", "words@previous", code=2).stderr
+    )
+    begin(run)
+    run.world.run(**OTHER)
+    told = run.json("eval", written(run), "--run", "vector@previous", "--run", "vector", **OTHER)
+    assert [each["profile"][10:13] for each in told["runs"]] == ["256", "512"]
+    assert [each["metrics"]["mrr@10"]["value"] for each in told["runs"]] == [1.0, 1.0]
+
+
+def test_another_configuration_is_another_table(run):
+    """As for two splitters: a data folder of its own."""
+    data = run.world.root / "other"
+    sections = {"data_dir": str(data), "splitting": {"max_chars": 200}}
+    run.world.write("soup.md", "# Soup\n\n## Leek\n\nBoil leeks and potatoes.\n\n" + "More words. " * 30)
+    run.world.run()
+    run.world.data_dir, kept = data, run.world.data_dir
+    run.world.run(**sections)
+    file = run.world.config_file(**sections)
+    other = file.rename(file.with_name("other.toml"))
+    run.world.data_dir = kept
+    told = run.json("eval", written(run), "--run", "hybrid", "--run", f"hybrid@{other}")
+    one, two = told["runs"]
+    assert two["rows"] > one["rows"]
+    assert two["run"] == f"hybrid@{other}"
+    assert len(told["cost"]) == 1, "the same model: paid for once"
+    assert not (data / "queries").exists()
+    assert (
+        "'nowhere.toml' is no table"
+        in run("eval", written(run), "--run", "words@nowhere.toml", code=2).stderr
+    )
+
+
+# --- making a file of questions ---
+
+
+def test_sections_are_drawn_and_questions_written(run):
+    path = run.world.root / "made.jsonl"
+    assert "4 sections in" in run("eval", "make", path, "-n", 4).stdout
+    made = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len({each["relevant"] for each in made}) == 4
+    assert all(each["query"] == "" and each["about"] for each in made)
+    assert "4 questions not written yet" in run("eval", path, code=2).stderr
+    made[0]["query"] = made[0]["about"]
+    told = run.json("eval", written(run, made), "--run", "words")
+    assert told["runs"][0]["metrics"]["mrr@10"]["value"] == 1.0
+    assert told["collection"]["not_in_table"] == []
+    assert "is there already" in run("eval", "make", path, code=2).stderr
+    again = run.json("eval", "make", path, "-n", 100, "--force")
+    assert again["sections"] == 6
+    kept = {json.loads(line)["relevant"] for line in path.read_text().splitlines()}
+    assert {each["relevant"] for each in made} <= kept
+    assert "there is docs" in run("eval", "make", path, "--source", "dosc", "--force", code=2).stderr

@@ -8,6 +8,8 @@ import pytest
 from log_events import documented as documented_events
 
 from voyage_jobs.cli import main
+from voyage_jobs.cli.eval import OrMake
+from voyage_jobs.cli.eval_make import make
 from voyage_jobs.cli.exits import MEANINGS
 from voyage_jobs.config import parse_settings
 from voyage_jobs.config.environment import _NO_SETTINGS, _known_variables
@@ -15,6 +17,10 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.diagnosis import sending
 from voyage_jobs.diagnosis.causes import CODES
+from voyage_jobs.evaluation.collection import load
+from voyage_jobs.evaluation.places import Place, missing
+from voyage_jobs.readers.reader import Text
+from voyage_jobs.splitting.split import SplitOptions, split
 from voyage_jobs.table import schema
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,6 +89,8 @@ def demand_known(words, call):
         return
     assert words[0] in main.COMMANDS, call
     command = main.cli.get_command(click.Context(main.cli), words[0])
+    if isinstance(command, OrMake) and words[1:2] == ["make"]:
+        command = make
     options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
     assert {word for word in words if re.fullmatch(r"--?[a-z][a-z-]*", word)} <= options, call
 
@@ -151,3 +159,17 @@ def test_every_reason_is_explained():
     told = set(SPAN.findall(page.split("`reason` is one of", 1)[1].split("\n## ")[0]))
     of_a_run = {"max_inputs", "not_planned", "process_failed", "daemon_died", "reprofile_blocked"}
     assert {code for entry in sending.CAUSES for code in entry.codes} - of_a_run <= told
+
+
+def test_the_questions_about_these_pages_have_their_answers_in_them():
+    """A heading that changed is changed in docs/questions.yaml, too; a page that is new deserves a question."""
+    there = [
+        Place("docs", page.name, document.sections[chunk.section])
+        for page in (ROOT / "docs").glob("*.md")
+        for document in (split(Text(page.read_text(), "markdown"), page.name, SplitOptions()),)
+        for chunk in document.chunks
+    ]
+    collection = load(ROOT / "docs" / "questions.yaml", None, [])
+    assert len(collection.questions) >= 60
+    assert not collection.left_out
+    assert [place.told for place in missing(collection.targets, there)] == []

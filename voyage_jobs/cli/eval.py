@@ -9,14 +9,20 @@ import click
 
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of
+from voyage_jobs.cli.eval_make import make
 from voyage_jobs.cli.numbers import Whole
 from voyage_jobs.core.clock import SystemClock
 
 if TYPE_CHECKING:
-    from voyage_jobs.evaluation.query_vectors import Bill
+    from voyage_jobs.config import Settings
+    from voyage_jobs.evaluation.collection import Collection
+    from voyage_jobs.evaluation.query_vectors import Bill, Progress
+    from voyage_jobs.evaluation.run import Run
 
 _METRICS = "ndcg@10,recall@10,recall@100,mrr@10"
 _FAILED = 1  # as test runners end: what CI looks for
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_OUT = click.Path(dir_okay=False, path_type=Path)
 
 
 class Bound(NamedTuple):
@@ -45,44 +51,73 @@ class _Bound(click.ParamType[Bound]):
         return bound
 
 
-@click.command("eval")
+class OrMake(click.Command):
+    """A command whose first word may be `make`: then it is another command."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """The context of the command that is meant."""
+        if args[:1] == ["make"]:
+            return make.make_context(f"{info_name} make", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command("eval", cls=OrMake)
 @click.argument("queries", type=click.Path(exists=True, path_type=Path))
 @click.option(
-    "--qrels", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
-    help="The judgements, in the format of BEIR or TREC, where they are not beside the queries.",
-)  # fmt: skip
+    "--qrels",
+    type=_FILE,
+    metavar="FILE",
+    help="Judgements in the format of BEIR or TREC, where they are not beside the queries.",
+)
 @click.option(
-    "--run", "runs", multiple=True, metavar="RUN", default=("hybrid",), show_default=True,
-    help="hybrid, vector or words, of the table as it is now or @VERSION; repeatable.",
-)  # fmt: skip
+    "--run",
+    "runs",
+    multiple=True,
+    metavar="RUN",
+    default=("hybrid",),
+    show_default=True,
+    help="hybrid, vector or words, of the table as it is now, or of that @VERSION, @new, @previous, or of a"
+    " configuration @FILE; repeatable.",
+)
 @click.option(
-    "--metrics", metavar="LIST", default=_METRICS, show_default=True,
+    "--metrics",
+    metavar="LIST",
+    default=_METRICS,
+    show_default=True,
     help="Of ndcg@K, recall@K, mrr@K, map@K, ndcg, mrr, map.",
-)  # fmt: skip
+)
 @click.option("--by", type=click.Choice(["section", "document"]), help="Count whole documents as answers.")
 @click.option(
-    "--depth", type=Whole(1, 1000), metavar="N", default=100, show_default=True,
+    "--depth",
+    type=Whole(1, 1000),
+    metavar="N",
+    default=100,
+    show_default=True,
     help="Take the best N chunks of each search, as -k does.",
-)  # fmt: skip
-@click.option(
-    "--fail-under", "fail_under", type=_Bound(), multiple=True, metavar="METRIC=VALUE",
-    help="End with 1 if a run is worse; repeatable.",
-)  # fmt: skip
+)
 @click.option(
     "--save",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_OUT,
     metavar="FILE",
     help="Keep what was found, in the format of TREC, unless a bound fails.",
 )
 @click.option(
     "--against",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=_FILE,
     metavar="FILE",
     help="Compare with runs that were saved; else with the first --run.",
 )
 @click.option(
+    "--fail-under",
+    type=_Bound(),
+    multiple=True,
+    metavar="METRIC=VALUE",
+    help="End with 1 if a run is worse; repeatable.",
+)
+@click.option(
     "--max-drop",
-    "max_drop",
     type=_Bound(),
     multiple=True,
     metavar="METRIC=VALUE",
@@ -91,27 +126,12 @@ class _Bound(click.ParamType[Bound]):
 @click.option("--dry-run", is_flag=True, help="Say what would be embedded, and its price; send nothing.")
 @json_option
 @click.pass_context
-def evaluate(
-    ctx: click.Context,
-    *,
-    queries: Path,
-    qrels: Path | None,
-    runs: tuple[str, ...],
-    metrics: str,
-    by: str | None,
-    depth: int,
-    fail_under: tuple[Bound, ...],
-    save: Path | None,
-    against: Path | None,
-    max_drop: tuple[Bound, ...],
-    dry_run: bool,
-    as_json: bool,
-) -> int:
+def evaluate(ctx: click.Context, /, **options: Any) -> int:
     """Measure how well searches answer the questions in QUERIES, whose answers are known.
 
     QUERIES is a file of questions (JSONL or YAML) or a folder in the format of BEIR; `voyage-jobs help evaluation`
-    shows both. Queries without a vector are embedded by synchronous calls at a price that is said first; their vectors
-    are kept. The table is only read.
+    shows both, and `voyage-jobs eval make FILE` begins one. Queries without a vector are embedded by synchronous calls
+    at a price that is said first; their vectors are kept. The table is only read.
 
     \b
     Exit codes: 0  done
@@ -119,55 +139,83 @@ def evaluate(
                 2  wrong use, unusable files, or over budget; nothing was sent
                 5  the vendor refuses the key or the account
     """
+    from voyage_jobs.evaluation.tables import Tables
+
+    settings, clock = settings_of(ctx), SystemClock()
+    with output.progress() as progress, Tables(settings, clock, progress) as tables:
+        return _measured(settings, clock, tables, progress, options)
+
+
+def _measured(
+    settings: Settings, clock: Any, tables: Any, progress: Progress, options: dict[str, Any]
+) -> int:
     from voyage_jobs.cli import eval_view
     from voyage_jobs.evaluation import run_file
-    from voyage_jobs.evaluation.collection import load
-    from voyage_jobs.evaluation.comparison import comparisons_of
     from voyage_jobs.evaluation.evaluate import Evaluation
-    from voyage_jobs.evaluation.report import report
     from voyage_jobs.evaluation.run import Asked
-    from voyage_jobs.evaluation.scored import Scored
 
-    wanted = _metrics([*metrics.split(","), *(bound.metric for bound in (*fail_under, *max_drop))])
-    settings = settings_of(ctx)
-    collection = load(queries, qrels, [source.name for source in settings.sources])
-    if by == "document":
-        collection = collection.of_documents()
-    asked = list(dict.fromkeys(map(Asked.parse, runs)))
+    as_json, against = options["as_json"], options["against"]
+    collection = _collection(settings, options)
+    metrics = _metrics(options)
+    asked = list(dict.fromkeys(map(Asked.parse, options["runs"])))
     saved = None if against is None else run_file.read(against)
-    if max_drop and saved is None and len(asked) == 1:
+    if options["max_drop"] and saved is None and len(asked) == 1:
         raise click.UsageError(
             "--max-drop needs something to compare with: --against FILE, or a second --run."
         )
-    evaluation = Evaluation(settings, SystemClock(), collection, asked, depth)
+    evaluation = Evaluation(settings, clock, collection, asked, tables, options["depth"])
     bills, absent = evaluation.bills(), evaluation.missing()
     if not as_json:
         eval_view.show_collection(collection, absent)
     _tell_price(bills)
-    if dry_run:
+    if options["dry_run"]:
         if as_json:
             output.emit_json({"dry_run": True, "cost": [bill.as_dict() for bill in bills]})
         return 0
-    with output.progress() as progress:
-        found = evaluation.run(progress)
-    scored = [Scored.of(run, collection, wanted) for run in found]
-    comparisons = comparisons_of(scored, saved, collection, wanted)
-    told = report(collection, absent, bills, scored, comparisons, fail_under, max_drop)
+    found = evaluation.run(progress)
+    told = _report(collection, absent, bills, found, saved, metrics, options)
     if as_json:
         output.emit_json(told)
     else:
         eval_view.show(told)
     if told["failed"]:
         return _FAILED
-    if save is not None:
-        run_file.save(save, found)
+    if options["save"] is not None:
+        run_file.save(options["save"], found)
     return 0
 
 
-def _metrics(names: list[str]) -> list[Any]:
+def _report(
+    collection: Collection,
+    absent: Any,
+    bills: list[Bill],
+    found: list[Run],
+    saved: list[Run] | None,
+    metrics: list[Any],
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    from voyage_jobs.evaluation.comparison import comparisons_of
+    from voyage_jobs.evaluation.report import report
+    from voyage_jobs.evaluation.scored import Scored
+
+    scored = [Scored.of(run, collection, metrics) for run in found]
+    comparisons = comparisons_of(scored, saved, collection, metrics)
+    return report(collection, absent, bills, scored, comparisons, options["fail_under"], options["max_drop"])
+
+
+def _collection(settings: Settings, options: dict[str, Any]) -> Collection:
+    from voyage_jobs.evaluation.collection import load
+
+    collection = load(options["queries"], options["qrels"], [source.name for source in settings.sources])
+    return collection.of_documents() if options["by"] == "document" else collection
+
+
+def _metrics(options: dict[str, Any]) -> list[Any]:
     from voyage_jobs.evaluation.metrics import Metric
 
+    bounds = (*options["fail_under"], *options["max_drop"])
     try:
+        names = [*options["metrics"].split(","), *(bound.metric for bound in bounds)]
         return list(dict.fromkeys(map(Metric.parse, names)))
     except ValueError as exc:
         raise click.UsageError(f"{exc}.") from exc

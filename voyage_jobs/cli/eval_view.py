@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from voyage_jobs.evaluation.places import Target
 
 _WORST = 10
+_COLUMNS = 79
 _NAMED = 3
 
 
@@ -74,7 +75,7 @@ def _show_comparison(found: dict[str, Any]) -> None:
         click.echo("Changed most, with the place of the first answer before and after:")
     for each in found["changed"]:
         before, after = ("none" if place is None else f"{place}." for place in each["first_relevant"])
-        click.echo(output.hanging(f"  {each['difference']:+.3f}  {before:>5} -> {after:<5}  ", each["query"]))
+        click.echo(_line(f"  {each['difference']:+.3f}  {before:>5} -> {after:<5}  ", each["query"]))
 
 
 def _difference(each: dict[str, Any]) -> list[str]:
@@ -106,4 +107,10 @@ def _place(found: dict[str, Any]) -> str:
 
 def _show_questions(rows: Iterable[Sequence[str]]) -> None:
     for value, place, query in rows:
-        click.echo(output.hanging(f"  {value:>6}  {place:>5}  ", query))
+        click.echo(_line(f"  {value:>6}  {place:>5}  ", query))
+
+
+def _line(head: str, query: str) -> str:
+    """As much of a query as one line has room for; `--json` has all of it."""
+    shown, room = output.printable(query), _COLUMNS - len(head)
+    return head + (shown if len(shown) <= room else shown[: room - 4] + " ...")

@@ -1,4 +1,4 @@
-"""An evaluation: what it will cost, its runs, and what they are worth by every metric."""
+"""An evaluation: what it will cost, and its runs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from voyage_jobs.evaluation.collection import Collection
 from voyage_jobs.evaluation.places import Place, Target, missing
 from voyage_jobs.evaluation.query_vectors import Bill, Progress, QueryVectors
 from voyage_jobs.evaluation.run import Asked, Run, ask
+from voyage_jobs.evaluation.tables import Table, Tables
 from voyage_jobs.retrieval.retriever import Retriever
-from voyage_jobs.table.view import View, view_of
 
 if TYPE_CHECKING:
     import httpx
 
 
 class Evaluation:
-    """The runs that are asked for over one collection; every table is opened once, and stays the version that it is."""
+    """The runs that are asked for over one collection; every table stays the version that it was when it was opened."""
 
     def __init__(
         self,
@@ -28,21 +28,19 @@ class Evaluation:
         clock: Clock,
         collection: Collection,
         asked: Sequence[Asked],
+        tables: Tables,
         depth: int,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._settings, self._clock, self._transport = settings, clock, transport
+        self._clock, self._transport = clock, transport
         self._collection, self._asked, self._depth = collection, asked, depth
-        self._views = {each.where: self._view(each.where) for each in asked}
+        self._tables = {each: tables.at(each.where) for each in asked}
         self._vectors: dict[Profile, QueryVectors] = {}
-        for each in asked:
-            profile = self._views[each.where].profile
+        for each, table in self._tables.items():
+            profile = table.view.profile
             if each.mode != "words" and profile not in self._vectors:
-                self._vectors[profile] = QueryVectors(settings, profile, clock, transport)
-
-    def _view(self, where: str) -> View:
-        version = int(where) if where else None
-        return view_of(self._settings.lancedb.uri, self._settings.lancedb.table, version)
+                folder = settings.paths.queries
+                self._vectors[profile] = QueryVectors(table.settings, profile, folder, clock, transport)
 
     @property
     def _texts(self) -> list[str]:
@@ -54,19 +52,19 @@ class Evaluation:
 
     def missing(self) -> list[Target]:
         """Relevant places that the table of the first run does not have: no search can find them."""
-        view = next(iter(self._views.values()))
+        view = self._tables[self._asked[0]].view
         return missing(self._collection.targets, [Place(*place) for place in set(view.places())])
 
     def run(self, progress: Progress) -> list[Run]:
         """Embed what is lacking, then ask everything. Raises ConfigError, VendorError, CorruptionError."""
         for vectors in self._vectors.values():
             vectors.fetch(self._texts, progress)
-        return [self._run(asked, progress) for asked in self._asked]
+        return [self._run(asked, table, progress) for asked, table in self._tables.items()]
 
-    def _run(self, asked: Asked, progress: Progress) -> Run:
-        view = self._views[asked.where]
+    def _run(self, asked: Asked, table: Table, progress: Progress) -> Run:
+        view = table.view
         vectors = self._vectors.get(view.profile)
-        retriever = Retriever(self._settings, self._clock, self._transport, view)
+        retriever = Retriever(table.settings, self._clock, self._transport, view)
         began = self._clock.mono()
         rankings, warnings = ask(
             retriever,
@@ -84,4 +82,4 @@ class Evaluation:
             "depth": self._depth,
             "took_s": round(self._clock.mono() - began, 3),
         }
-        return Run(asked.name, rankings, facts, warnings)
+        return Run(asked.name, rankings, facts, (*table.notes, *warnings))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,21 +54,22 @@ class Bill:
 
 
 class QueryVectors:
-    """The vectors of queries to tables of one profile."""
+    """The vectors of queries to tables of one profile, in `folder`. `settings` say who is asked for them."""
 
     def __init__(
         self,
         settings: Settings,
         profile: Profile,
+        folder: Path,
         clock: Clock,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._settings = with_profile(settings, profile)
         self._profile = query_profile(profile)
         self._clock, self._transport = clock, transport
-        self._keys = KeyMaker(self._profile)
+        self._keys, self._prefix = KeyMaker(self._profile), self._settings.query_prefix
         self._count = vendor_of(self._settings).tokenizer(self._settings.tokenizer_file)
-        self._store = SegmentStore(settings.paths.queries)
+        self._store = SegmentStore(folder)
         self._places: dict[bytes, tuple[str, int]] = {}
         for name in self._store.names():
             if name.startswith(f"{self._profile.fingerprint[:12]}/"):
@@ -75,18 +77,18 @@ class QueryVectors:
 
     def of(self, text: str) -> np.ndarray:
         """The vector of a query that is held. KeyError for one that is not."""
-        name, row = self._places[self._keys.key([text])]
+        name, row = self._places[self._key(text)]
         vector: np.ndarray = self._store.open(name).take(np.array([row]))[0]
         return vector
 
     def lacking(self, texts: Sequence[str]) -> list[str]:
         """Those that have no vector yet, each once."""
-        return [text for text in dict.fromkeys(texts) if self._keys.key([text]) not in self._places]
+        return [text for text in dict.fromkeys(texts) if self._key(text) not in self._places]
 
     def bill(self, texts: Sequence[str]) -> Bill:
         """What `fetch` would send, and its price."""
         lacking = self.lacking(texts)
-        tokens = sum(self._count(lacking)) if lacking else 0
+        tokens = sum(self._counted(lacking))
         usd = price_of(tokens, sync_price(self._settings))
         held = len(set(texts)) - len(lacking)
         return Bill(self._profile.model, len(lacking), tokens, self._count.exact, usd, held)
@@ -100,21 +102,27 @@ class QueryVectors:
         lacking = self.lacking(texts)
         if not lacking:
             return 0
-        counts = self._count(lacking)
+        counts = self._counted(lacking)
         self._demand_room(sum(counts))
         billed: list[int | None] = []
         done = 0
         with connect(self._settings, self._clock, self._transport) as client:
             for part in _calls(lacking, counts):
                 progress("embedding queries", done, len(lacking))
-                found = client.embed(part, self._profile)
+                found = client.embed([self._prefix + text for text in part], self._profile)
                 self._keep(part, found.vectors, found.tokens)
                 billed.append(found.tokens)
                 done += len(part)
         return None if None in billed else sum(filter(None, billed))
 
+    def _key(self, text: str) -> bytes:
+        return self._keys.key([self._prefix + text])
+
+    def _counted(self, texts: Sequence[str]) -> list[int]:
+        return self._count([self._prefix + text for text in texts]) if texts else []
+
     def _keep(self, texts: Sequence[str], vectors: np.ndarray, tokens: int | None) -> None:
-        keys = np.frombuffer(b"".join(self._keys.key([text]) for text in texts), np.uint8)
+        keys = np.frombuffer(b"".join(map(self._key, texts)), np.uint8)
         with self._store.writer(self._profile, f"queries-{self._clock.token()}", Mode.SYNC) as segment:
             segment.append(
                 keys.reshape(-1, KEY_BYTES),

@@ -27,12 +27,15 @@ class Asked:
 
     @classmethod
     def parse(cls, word: str) -> Asked:
-        """`hybrid`, `vector@3` and the like. Raises ConfigError."""
+        """`hybrid`, `vector@3`, `words@other.toml` and the like. Raises ConfigError."""
         mode, at, where = word.partition("@")
         for known in MODES:
-            if mode == known and (where.isdecimal() if at else not where):
+            if mode == known and bool(at) == bool(where):
                 return cls(known, where)
-        raise ConfigError(f"{word!r} is no run. A run is {', '.join(MODES)}, or one of them with @VERSION.")
+        raise ConfigError(
+            f"{word!r} is no run. A run is {', '.join(MODES)}, or one of them with @VERSION, @new, @previous or"
+            " @FILE, a configuration."
+        )
 
     @property
     def name(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import orjson
 
@@ -11,8 +11,9 @@ from voyage_jobs.core.profile import Profile, embedding_key
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.state import publications
 from voyage_jobs.state.audit import ServedChunk, ServedVersion
+from voyage_jobs.state.door import Reader
 from voyage_jobs.state.publications import PublishChunk, ReadyVersion
-from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.context import Progress
 from voyage_jobs.steps.texts import Texts
 from voyage_jobs.table.batch import make_batch
 from voyage_jobs.table.columns import Facts
@@ -21,7 +22,42 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from voyage_jobs.segments import SegmentStore
+
 BATCH_ROWS = 1_024
+_PAGE = 500
+
+
+class Making(Protocol):
+    """What rows are made with: a `Context` is one."""
+
+    @property
+    def store(self) -> Reader:
+        """The state."""
+
+    @property
+    def segments(self) -> SegmentStore:
+        """The paid vectors."""
+
+    @property
+    def profile(self) -> Profile:
+        """What the rows' vectors are of."""
+
+    @property
+    def progress(self) -> Progress:
+        """Told how many rows there are."""
+
+
+def ready_versions(store: Reader, profile_id: int) -> Iterator[ReadyVersion]:
+    """Everything that is ready under a profile, in the order of publication."""
+    after = 0
+    while True:
+        with store.read() as connection:
+            page = publications.ready(connection, after, _PAGE, profile_id)
+        yield from page
+        if len(page) < _PAGE:
+            return
+        after = page[-1].id
 
 
 def facts_of(
@@ -61,12 +97,12 @@ class RowMaker:
     """
 
     def __init__(
-        self, context: Context, texts: Texts, chosen: Iterable[ReadyVersion], published_at: int
+        self, making: Making, texts: Texts, chosen: Iterable[ReadyVersion], published_at: int
     ) -> None:
         self.rows = 0
         self.damaged_segment: str | None = None
         self.without_text: ReadyVersion | None = None
-        self._context = context
+        self._making = making
         self._texts = texts
         self._chosen = chosen
         self._published_at = published_at
@@ -88,19 +124,19 @@ class RowMaker:
             self.without_text = version
             raise CorruptionError(f"The text of {version.source}:{version.path} is gone.")
         sections = orjson.loads(version.sections)
-        with self._context.store.read() as connection:
+        with self._making.store.read() as connection:
             for chunk in publications.chunks_of(connection, version.id):
                 if chunk.segment is not None and chunk.pack_row is not None:
                     cut = text[chunk.start : chunk.end]
                     self._facts.append(
-                        facts_of(version, chunk, sections, cut, self._context.profile, self._published_at)
+                        facts_of(version, chunk, sections, cut, self._making.profile, self._published_at)
                     )
                     self._places.append((chunk.segment, chunk.pack_row))
 
     def _flush(self) -> pa.RecordBatch:
-        batch = make_batch(self._context.profile, self._facts, self._vectors())
+        batch = make_batch(self._making.profile, self._facts, self._vectors())
         self.rows += batch.num_rows
-        self._context.progress("publishing", self.rows, None)
+        self._making.progress("publishing", self.rows, None)
         self._facts, self._places = [], []
         return batch
 
@@ -108,7 +144,7 @@ class RowMaker:
         """The vectors of the gathered rows, in order, whichever segments they lie in."""
         import numpy as np
 
-        profile = self._context.profile
+        profile = self._making.profile
         out = np.empty((len(self._places), profile.width), profile.storage_dtype)
         by_segment: dict[str, tuple[list[int], list[int]]] = {}
         for at, (segment, row) in enumerate(self._places):
@@ -117,7 +153,7 @@ class RowMaker:
             places[1].append(row)
         for segment, (ats, rows) in by_segment.items():
             try:
-                out[ats] = self._context.segments.open(segment).take(np.asarray(rows, np.int64))
+                out[ats] = self._making.segments.open(segment).take(np.asarray(rows, np.int64))
             except CorruptionError:
                 self.damaged_segment = segment
                 raise

@@ -23,13 +23,12 @@ from voyage_jobs.core.crash import crash_point
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.state import previous_table, publications, rebuild, table_indexes
 from voyage_jobs.state.previous_table import Previous
-from voyage_jobs.state.publications import ReadyVersion
 from voyage_jobs.state.rebuild import Build, Progress
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.publish import lose_segment, wait_for_text
 from voyage_jobs.steps.reformat import Format
-from voyage_jobs.steps.rows import RowMaker
+from voyage_jobs.steps.rows import RowMaker, ready_versions
 from voyage_jobs.steps.shown import demand_rows
 from voyage_jobs.steps.texts import Texts
 
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LOOK_INTERVAL_S = 30.0
-_PAGE = 500
 
 
 @dataclass
@@ -86,7 +84,7 @@ def _switch(context: Context, build: Build, found: Progress) -> bool:
     table.keep(kept)
     crash_point("switch.kept")
     texts = Texts(context.store)
-    maker = RowMaker(context, texts, _ready(context), now_us(context.clock))
+    maker = RowMaker(context, texts, ready_versions(context.store, context.profile_id), now_us(context.clock))
     try:
         version = table.remake(context.profile, maker.batches())
     except CorruptionError as exc:
@@ -115,18 +113,6 @@ def _break_off(context: Context, build: Build) -> None:
     with context.store.write() as tx:
         rebuild.break_off(tx, build, context.profile_id)
     context.build = replace(build, publication=None, kept=None)
-
-
-def _ready(context: Context) -> Iterator[ReadyVersion]:
-    """Everything that is ready, in the order of publication."""
-    after = 0
-    while True:
-        with context.store.read() as connection:
-            page = publications.ready(connection, after, _PAGE, context.profile_id)
-        yield from page
-        if len(page) < _PAGE:
-            return
-        after = page[-1].id
 
 
 def _note(context: Context, build: Build, version: int, rows: int) -> None:

@@ -13,7 +13,7 @@ from voyage_jobs.errors import ConfigError, CorruptionError
 from voyage_jobs.table.columns import VECTOR
 from voyage_jobs.table.documents import SCAN_ROWS
 from voyage_jobs.table.engine import brief, newest_manifest, open_dataset, open_reading, table_path
-from voyage_jobs.table.filters import demand_sense
+from voyage_jobs.table.filters import demand_sense, quoted
 from voyage_jobs.table.formats import Reading
 from voyage_jobs.table.schema import demand_ours, format_of, profile_in, schema
 from voyage_jobs.table.search import nearest
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _SEARCH_CACHE_BYTES = 256 << 20  # the vector index of 250,000 rows of 1024 numbers stays in it
 _MOST_NEIGHBOURS = 2_000
+_FILTERED = 50  # documents that one filter names
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,25 @@ class View:
             for batch in scanner.to_batches():
                 source, path, section = (column.to_pylist() for column in batch.columns)
                 yield from zip(source, path, map(tuple, section), strict=True)
+
+    def beginnings(self, places: Sequence[tuple[str, str, tuple[str, ...]]]) -> list[str]:
+        """The text of the first chunk at each of these places (source, path, section). Raises `CorruptionError`."""
+        documents = list(dict.fromkeys((source, path) for source, path, _ in places))
+        first: dict[tuple[str, str, tuple[str, ...]], tuple[int, str]] = {}
+        for at in range(0, len(documents), _FILTERED):
+            named = (
+                f"(source = {quoted(source)} AND path = {quoted(path)})"
+                for source, path in documents[at : at + _FILTERED]
+            )
+            columns = ["source", "path", "section", "ordinal", "text"]
+            scanner = self.dataset.scanner(columns=columns, filter=" OR ".join(named))
+            with open_reading(self.dataset.uri):
+                rows = scanner.to_table().to_pylist()
+            for row in rows:
+                place = (row["source"], row["path"], tuple(row["section"]))
+                found = (row["ordinal"], row["text"])
+                first[place] = min(first.get(place, found), found)
+        return [first[place][1] for place in places]
 
     @property
     def _reading(self) -> Reading:
