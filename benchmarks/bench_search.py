@@ -2,13 +2,16 @@
 
     python -m benchmarks.bench_search --rows 100000
 
-The provider's call is left out: the query's vector is at hand. The command is run by words, which asks nobody, against
-a script of bare LanceDB that opens the same table and asks the same index.
+The provider's call is left out: the query's vector is at hand. The process that serves is another than the one that
+built the table, and has what a page loads, so its memory is its own. The command is run by words, which asks nobody,
+against a script of bare LanceDB that opens the same table and asks the same index.
 """
 
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
+import importlib
 import json
 import random
 import resource
@@ -33,7 +36,9 @@ from voyage_jobs.table.batch import make_batch
 from voyage_jobs.table.columns import Facts
 
 PROFILE = Profile(EMBEDDINGS, "voyage-4", 1024, "float", "document")
+WORDS = [f"w{number:05d}" for number in range(20_000)]
 _PER_DOCUMENT = 100
+_THREADS = 4
 _BARE = """
 import lancedb
 table = lancedb.connect({uri!r}).open_table("chunks")
@@ -45,36 +50,31 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="search", description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=100)
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
+    if args.serve:
+        serve(args.serve, args.queries)
+        return
     with tempfile.TemporaryDirectory() as folder:
         report(Path(folder), args.rows, args.queries)
 
 
 def report(folder: Path, rows: int, queries: int) -> None:
-    words = [f"w{number:05d}" for number in range(20_000)]
-    dice, uri = random.Random(1), str(folder / "lancedb")
+    uri = str(folder / "lancedb")
     table = PublishedTable.open(uri, "chunks", PROFILE, create=True)
-    table.flip(_documents(rows), _batches(rows, words))
+    table.flip(_documents(rows), _batches(rows, WORDS))
     began = time.process_time()
     print(f"upkeep: {table.tend()}; {time.process_time() - began:.1f} CPU s")
-    docs = folder / "docs"
-    docs.mkdir()
-    values: dict[str, Any] = {
-        "data_dir": str(folder / "data"),
-        "sources": [{"name": "docs", "path": str(docs)}],
-        "lancedb": {"uri": uri, "table": "chunks"},
-    }
-    retriever = _Given(settings_of_values(values, {}, None), SystemClock())
-    for mode in ("words", "vector", "hybrid"):
-        asked = [Query(" ".join(dice.sample(words, 3)), 10, mode) for _ in range(queries)]  # type: ignore[arg-type]
-        print(f"{mode}: {_timed(retriever, asked)}")
-    print(f"peak of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB")
+    (folder / "docs").mkdir()
+    child = ["-m", "benchmarks.bench_search", "--serve", str(folder), "--queries", str(queries)]
+    subprocess.run([sys.executable, *child], check=True)
+    values = _values(folder)
     config = folder / "voyage-jobs.toml"
     config.write_text(
         f"data_dir = {json.dumps(values['data_dir'])}\n[lancedb]\nuri = {json.dumps(uri)}\ntable = 'chunks'\n"
-        f"[[sources]]\nname = 'docs'\npath = {json.dumps(str(docs))}\n"
+        f"[[sources]]\nname = 'docs'\npath = {json.dumps(str(folder / 'docs'))}\n"
     )
-    query = " ".join(words[:3])
+    query = " ".join(WORDS[:3])
     command = [
         sys.executable,
         "-m",
@@ -89,6 +89,33 @@ def report(folder: Path, rows: int, queries: int) -> None:
     bare = [sys.executable, "-c", _BARE.format(uri=uri, query=query)]
     for name, each in (("voyage-jobs search", command), ("bare LanceDB", bare)):
         print(f"{name}, cold process: {_processes(each)}")
+
+
+def serve(folder: Path, queries: int) -> None:
+    """Search as a serving process does, and tell its time and memory."""
+    for name in ("voyage_jobs.server.app", "voyage_jobs.server.door", "uvicorn"):
+        importlib.import_module(name)
+    dice = random.Random(1)
+    retriever = _Given(settings_of_values(_values(folder), {}, None), SystemClock())
+    print(f"before the first search: {_peak_mib()} MiB")
+    for mode in ("words", "vector", "hybrid"):
+        asked = [Query(" ".join(dice.sample(WORDS, 3)), 10, mode) for _ in range(queries)]  # type: ignore[arg-type]
+        print(f"{mode}: {_timed(retriever, asked)}; peak {_peak_mib()} MiB")
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(retriever.search, asked))
+    print(f"hybrid by {_THREADS} threads at once: peak {_peak_mib()} MiB")
+
+
+def _values(folder: Path) -> dict[str, Any]:
+    return {
+        "data_dir": str(folder / "data"),
+        "sources": [{"name": "docs", "path": str(folder / "docs")}],
+        "lancedb": {"uri": str(folder / "lancedb"), "table": "chunks"},
+    }
+
+
+def _peak_mib() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 class _Given(Retriever):
