@@ -144,3 +144,46 @@ def test_snippets_begin_a_little_before_the_first_word_asked_for():
     assert len(cut) <= 240
     assert snippet("short  text\n\nhere", ["x"]) == "short text here"
     assert len(snippet("x" * 1000, ["y"])) <= 240
+
+
+def test_queries_may_be_embedded_by_a_model_of_the_same_space(tmp_path, monkeypatch):
+    run = Looking(tmp_path, monkeypatch, voyage={"model": "voyage-4-large"})
+    run.world.write("soup.md", "# Soup\n\nBoil leeks and potatoes.")
+    run.world.write("cert.md", "# Certificates\n\nRenew them.")
+    run.world.run()
+    cheap = {"search": {"query_model": "voyage-4-lite"}}
+    found = run.json("search", "leeks and potatoes", "--mode", "vector", **cheap)
+    assert found["hits"][0]["path"] == "soup.md"
+    assert found["hits"][0]["score"] > found["hits"][1]["score"]
+    assert found["cost"]["model"] == "voyage-4-lite"
+    assert found["cost"]["usd"] == pytest.approx(found["cost"]["tokens"] * 0.02 / 1e6)
+    own = run.json("search", "leeks and potatoes", "--mode", "vector")
+    assert own["hits"][0]["score"] == pytest.approx(found["hits"][0]["score"], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "model", ["voyage-code-4", "voyage-3.5-lite", "voyage-context-4", "rerank-2.5", "nobodys"]
+)
+def test_other_models_for_queries_are_refused(run, model):
+    told = run("search", "soup", search={"query_model": model}, code=2).stderr
+    assert "search.query_model" in told
+    assert "voyage-4-lite" in told
+
+
+def test_a_table_of_another_model_is_asked_with_its_own(tmp_path, monkeypatch):
+    run = Looking(tmp_path, monkeypatch, voyage={"model": "voyage-3.5"})
+    run.world.write("soup.md", "leek soup")
+    run.world.run()
+    later = {"voyage": {"model": "voyage-4"}, "search": {"query_model": "voyage-4-lite"}}
+    found = run.json("search", "soup", **later)
+    assert (found["mode"], found["cost"]["model"], found["warnings"]) == ("hybrid", "voyage-3.5", [])
+
+
+def test_it_is_the_model_for_queries_that_is_asked(tmp_path, monkeypatch):
+    retired = {"retired_models": {"voyage-4-lite": "another"}}
+    run = Looking(tmp_path, monkeypatch, options=retired)
+    run.world.write("soup.md", "leek soup")
+    run.world.run()
+    found = run.json("search", "soup", search={"query_model": "voyage-4-lite"})
+    assert found["mode"] == "words"
+    assert "voyage-4-lite is retired" in found["warnings"][0]

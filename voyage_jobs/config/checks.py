@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from voyage_jobs.config.address import Address
 from voyage_jobs.config.problems import Loc, Problem
 from voyage_jobs.config.profile import profile_of
-from voyage_jobs.config.provider import vendor_of
+from voyage_jobs.config.provider import shares_space, vendor_of
 from voyage_jobs.config.sections import PROVIDERS_LIMITS, SourceSettings
 from voyage_jobs.config.settings import OPENAI_SYNC, Settings
 from voyage_jobs.errors import ConfigError
@@ -123,11 +123,18 @@ def _model(settings: Settings) -> Iterator[Problem]:
 
 
 def _search(settings: Settings) -> Iterator[Problem]:
-    """A model that is known for something else would be refused at every search."""
-    name = settings.search.rerank_model
-    model = vendor_of(settings).find(name) if name else None
+    """A model that is known for something else would be refused at every search, or find nothing that is near."""
+    vendor, search = vendor_of(settings), settings.search
+    model = vendor.find(search.rerank_model) if search.rerank_model else None
     if model is not None and not model.reranks:
-        yield Problem(("search", "rerank_model"), "is no reranker; use rerank-2.5, for example.", name)
+        text = "is no reranker; use rerank-2.5, for example."
+        yield Problem(("search", "rerank_model"), text, search.rerank_model)
+    if search.query_model and not shares_space(vendor, settings.voyage.model, search.query_model):
+        text = (
+            f"is not known to make vectors that can be compared with those of {settings.voyage.model}; leave it out,"
+            " or choose models that share a space: voyage-4-large, voyage-4, voyage-4-lite."
+        )
+        yield Problem(("search", "query_model"), text, search.query_model, (("voyage", "model"),))
 
 
 _SETTING: dict[str, Loc] = {

@@ -20,6 +20,12 @@ def vendor_of(settings: Settings) -> Vendor:
     return by_type(settings.provider.type)
 
 
+def shares_space(vendor: Vendor, one: str, other: str) -> bool:
+    """Whether vectors of two models can be compared, as far as the provider's documentation says."""
+    first, second = vendor.find(one), vendor.find(other)
+    return one == other or (first is not None and second is not None and first.shares_space(second))
+
+
 def connect(
     settings: Settings,
     clock: Clock,

@@ -278,9 +278,11 @@ Language = Literal[
 
 
 class SearchSettings(Section):
-    """`[search]`: the language whose word forms count as one word, and the model that reranks; empty: none does."""
+    """`[search]`: the language whose word forms count as one word, the model that embeds queries (empty: that of the
+    documents), and the one that reranks (empty: none does)."""
 
     language: Language = "English"
+    query_model: str = ""
     rerank_model: str = ""
 
 

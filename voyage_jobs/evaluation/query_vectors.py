@@ -64,8 +64,8 @@ class QueryVectors:
         clock: Clock,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._settings = with_profile(settings, profile)
-        self._profile = query_profile(profile)
+        self._profile = query_profile(profile, with_profile(settings, profile))
+        self._settings = with_profile(settings, self._profile)
         self._clock, self._transport = clock, transport
         self._keys, self._prefix = KeyMaker(self._profile), self._settings.query_prefix
         self._count = vendor_of(self._settings).tokenizer(self._settings.tokenizer_file)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.config.prices import price_of, sync_price
 from voyage_jobs.config.profile import with_profile
-from voyage_jobs.config.provider import connect, vendor_of
+from voyage_jobs.config.provider import connect, shares_space, vendor_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import Clock, now_us
 from voyage_jobs.core.tokens import estimate_tokens
@@ -45,9 +45,10 @@ class NotAskedError(Exception):
 
 @dataclass(frozen=True)
 class Vector:
-    """The vector of a query, with the tokens that were billed (None: not known) and their price."""
+    """The vector of a query and what made it, with the tokens that were billed (None: not known) and their price."""
 
     numbers: Sequence[float]
+    model: str
     tokens: int | None
     usd: float | None
 
@@ -77,12 +78,13 @@ class Calls:
     def embed(self, text: str, profile: Profile) -> Vector:
         """The vector of a query for a table of this profile. Raises NotAskedError, VendorError."""
         settings = with_profile(self._settings, profile)
-        price = sync_price(settings)
+        asked = query_profile(profile, settings)
+        price = sync_price(settings, asked.model)
         if self._limited and not self._has_room(settings, price, 1):
             raise NotAskedError("a budget is spent.")
-        embedded = self._client_of(settings).embed([settings.query_prefix + text], query_profile(profile))
+        embedded = self._client_of(settings).embed([settings.query_prefix + text], asked)
         usd = None if embedded.tokens is None else price_of(embedded.tokens, price)
-        return Vector(embedded.vectors[0], embedded.tokens, usd)
+        return Vector(embedded.vectors[0], asked.model, embedded.tokens, usd)
 
     def rerank(self, query: str, texts: Sequence[str], model: str) -> Order:
         """How well each text answers the query, by this model. Raises NotAskedError, VendorError."""
@@ -168,8 +170,15 @@ class Calls:
             raise NotAskedError(f"it could not be booked: {getattr(exc, 'message', exc)}") from exc
 
 
-def query_profile(profile: Profile) -> Profile:
-    """What makes the vector of a query to a table of `profile`."""
+def query_profile(profile: Profile, settings: Settings) -> Profile:
+    """What makes the vector of a query to a table of `profile`.
+
+    `[search] query_model` does if its vectors can be compared with the table's: the table may be of another model than
+    the configuration asks for, until `reprofile`.
+    """
+    model = settings.search.query_model
+    if model and shares_space(vendor_of(settings), profile.model, model):
+        profile = replace(profile, model=model)
     return profile if profile.input_type is None else replace(profile, input_type="query")
 
 

@@ -39,6 +39,7 @@ class _Work:
     rankings: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     took_ms: dict[str, float] = field(default_factory=dict)
+    model: str | None = None
     tokens: int | None = 0
     usd: float | None = 0.0
     reranking: Reranking | None = None
@@ -88,7 +89,7 @@ class Retriever:
         found = self._reranked(query, found, work)
         found = limited(found, query.per_document)
         hits = widened(found[: query.k], query.expand, view)
-        used = view.profile.model if "vector" in work.rankings else None
+        used = (work.model or view.profile.model) if "vector" in work.rankings else None
         return Result(
             query,
             _mode_of(work),
@@ -135,7 +136,7 @@ class Retriever:
 
     def _embedded(self, view: View, text: str, work: _Work) -> Sequence[float]:
         found = self._calls.embed(text, view.profile)
-        work.tokens, work.usd = found.tokens, found.usd
+        work.model, work.tokens, work.usd = found.model, found.tokens, found.usd
         return found.numbers
 
     def _ask_words(self, view: View, query: Query, deep: int, where: str | None, work: _Work) -> None:

@@ -67,7 +67,7 @@ class Model:
     caps the sum of tokens of one request, hence of one line of a batch. `in_batch` is True if the provider names the
     model as one for batches, False if it does not, and None if the model is newer than its guide. `unit_length`
     says that its float vectors have length 1 at every dimension. `batch_share` is the part of the list price that
-    batches cost.
+    batches cost. `space` names the vector space that it shares with others; empty: nobody says that it shares one.
     """
 
     name: str
@@ -80,6 +80,11 @@ class Model:
     in_batch: bool | None
     unit_length: bool = True
     batch_share: float = 1.0
+    space: str = ""
+
+    def shares_space(self, other: Model) -> bool:
+        """Whether a vector of one can be compared with a vector of the other."""
+        return self.name == other.name or bool(self.space and self.space == other.space)
 
     @property
     def reranks(self) -> bool:

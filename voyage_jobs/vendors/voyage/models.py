@@ -12,7 +12,7 @@ without a price, because the vendor's list grows faster than ours. Sources, all 
     [price]  docs.voyageai.com/docs/pricing                         synchronous list price
     [old]    github.com/voyage-ai/openapi and older SDK comments    caps that the current pages no longer name
     [other]  getmaxim.ai/bifrost model library                      a third party's price list, unconfirmed
-    [faq]    docs.voyageai.com/docs/faq                             embeddings have length 1
+    [faq]    docs.voyageai.com/docs/faq                             embeddings have length 1; models that share a space
 """
 
 from __future__ import annotations
@@ -52,11 +52,18 @@ UNIT_LENGTHS = (0.9, 1.1)
 
 
 _model = functools.partial(Model, batch_share=_BATCH_SHARE)
+_series_4 = functools.partial(
+    _model, space="voyage-4"
+)  # [emb][faq]: these three alone are said to share a space
 _TABLE = (
     # name, endpoint, context, dimensions, quantized, line tokens, sync price, in batch
-    _model("voyage-4-large", EMBEDDINGS, 32_000, _FLEXIBLE, True, 120_000, 0.12, True),  # [emb][text][price]
-    _model("voyage-4", EMBEDDINGS, 32_000, _FLEXIBLE, True, 320_000, 0.06, True),  # [emb][text][price]
-    _model("voyage-4-lite", EMBEDDINGS, 32_000, _FLEXIBLE, True, 1_000_000, 0.02, True),  # [emb][text][price]
+    _series_4(
+        "voyage-4-large", EMBEDDINGS, 32_000, _FLEXIBLE, True, 120_000, 0.12, True
+    ),  # [emb][text][price]
+    _series_4("voyage-4", EMBEDDINGS, 32_000, _FLEXIBLE, True, 320_000, 0.06, True),  # [emb][text][price]
+    _series_4(
+        "voyage-4-lite", EMBEDDINGS, 32_000, _FLEXIBLE, True, 1_000_000, 0.02, True
+    ),  # [emb][text][price]
     _model(
         "voyage-code-4", EMBEDDINGS, 32_000, _FLEXIBLE, True, 320_000, 0.12, None
     ),  # [text], price [other]
