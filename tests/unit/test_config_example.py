@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from voyage_jobs.config import Settings, parse_settings
 from voyage_jobs.config.example import example_text, example_with
@@ -46,7 +47,8 @@ def all_keys() -> dict[str, object]:
             keys[name] = None
             continue
         for key, inner in section.model_fields.items():
-            keys[f"{name}.{key}"] = inner.default
+            table = isinstance(inner.default, BaseModel)
+            keys[f"{name}.{key}"] = inner.default.model_dump(mode="json") if table else inner.default
     return keys
 
 

@@ -42,14 +42,13 @@ PAGE = """<!doctype html><html><head><title> A &amp; B </title>
 
 def test_a_page_is_its_main_content_as_markdown():
     found = html(PAGE)
-    assert (found.title, found.metadata) == ("A & B", {"url": "https://docs.example.com/a"})
+    assert (found.title, found.metadata, found.url) == ("A & B", {}, "https://docs.example.com/a")
     for left_out in ("Site", "Home", "Ad", "Imprint", "¶", "var x", "{}"):
         assert left_out not in found.text
     assert "````\ndef f():\n    return 1\n\n```\n````" in found.text
     assert "2\\|3" in found.text
     document = split(found, "a.html", SplitOptions())
     assert document.sections == [("One",), ("One", "Two")]
-    assert document.metadata["url"] == "https://docs.example.com/a"
 
 
 @pytest.mark.parametrize(

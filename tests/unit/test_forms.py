@@ -38,7 +38,7 @@ def test_a_file_has_the_fingerprint_that_it_always_had(path, made):
 
 def test_a_source_that_was_compared_is_not_compared_again_by_an_upgrade(monkeypatch):
     use(monkeypatch, MARKDOWN, RST, TEXT)
-    assert marker(OPTIONS) == (
+    assert marker(OPTIONS, readers()) == (
         "markdown:69ebb09ead5cfdd439f9976f6c881d1c rst:6c77fa5ec78bf4888a324790ef49783a "
         "text:f07e0ca3fb28794793ccfb3f314b5dfc suffixes:5e9d5cd892562b3e3ac501459cf2ce2d"
     )
@@ -123,18 +123,18 @@ def test_a_form_that_does_not_use_a_size_does_not_look_at_it(monkeypatch):
 
 def test_a_source_knows_which_readers_it_was_compared_with(monkeypatch):
     use(monkeypatch, MARKDOWN, RST, TEXT)
-    before = marker(OPTIONS)
-    assert list(unchanged(before, OPTIONS)) == list(readers())
-    assert list(unchanged(OLDER, OPTIONS)) == list(readers())
-    assert list(unchanged(None, OPTIONS)) == []
-    assert list(unchanged(before, SplitOptions(1999))) == []
+    before = marker(OPTIONS, readers())
+    assert list(unchanged(before, OPTIONS, readers())) == list(readers())
+    assert list(unchanged(OLDER, OPTIONS, readers())) == list(readers())
+    assert list(unchanged(None, OPTIONS, readers())) == []
+    assert list(unchanged(before, SplitOptions(1999), readers())) == []
 
     use(monkeypatch, MARKDOWN, copy_of(RST, version=2), TEXT)
-    assert marker(OPTIONS) != before
-    assert [each.reader for each in unchanged(before, OPTIONS)] == [MARKDOWN, TEXT]
+    assert marker(OPTIONS, readers()) != before
+    assert [each.reader for each in unchanged(before, OPTIONS, readers())] == [MARKDOWN, TEXT]
 
 
 def test_a_suffix_that_another_reader_takes_is_a_reason_to_compare(monkeypatch):
-    before = marker(OPTIONS)
+    before = marker(OPTIONS, readers())
     use(monkeypatch, MARKDOWN, copy_of(RST, suffixes=(*RST.suffixes, ".txt")), TEXT)
-    assert marker(OPTIONS) != before
+    assert marker(OPTIONS, readers()) != before

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from voyage_jobs.core.bounds import LONGEST_S, MOST, MOST_USD
+from voyage_jobs.readers.reader import Json, ReaderOptions
 from voyage_jobs.vendors.registry import VENDORS, by_type
 
 DEFAULT_MODEL = "voyage-4"
@@ -159,6 +160,16 @@ class OpenAISyncSettings(Section):
     tokenizer: Place = ""
 
 
+Selectors = tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...]
+
+
+class HtmlSettings(Section):
+    """`html` of a source: CSS selectors of what a page says, in place of the usual ones, and of what is left out."""
+
+    select: Selectors = ()
+    drop: Selectors = ()
+
+
 class SourceSettings(Section):
     """`[[sources]]`: one folder that should be searchable. Empty `include` means the usual text formats."""
 
@@ -178,11 +189,18 @@ class SourceSettings(Section):
     same_device: bool = True
     keep: bool = False
     max_file_bytes: Count = 20_000_000
+    html: HtmlSettings = HtmlSettings()
     watch: Annotated[Literal[True, False, "poll"], BeforeValidator(_switch)] = True
     daily_usd: Limit = None
     daily_tokens: TokenLimit = None
     monthly_usd: Limit = None
     monthly_tokens: TokenLimit = None
+
+    @property
+    def reader_options(self) -> ReaderOptions:
+        """What readers are told for this source, by the reader's name."""
+        html: dict[str, Json] = {name: list(given) for name, given in self.html if given}
+        return {"html": html} if html else {}
 
     @property
     def limited(self) -> bool:

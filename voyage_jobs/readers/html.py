@@ -58,8 +58,7 @@ class HtmlReader(Reader):
             raise Refused(Refusal.EMPTY, "nothing of it is selected")
         for node in main.css(", ".join((*DROP, *_selectors(options, "drop")))):
             node.decompose()
-        metadata: dict[str, Json] = {"url": url} if url else {}
-        yield Text(_markdown(main.html or ""), "markdown", title=title, metadata=metadata)
+        yield Text(_markdown(main.html or ""), "markdown", title=title, metadata={}, url=url)
 
 
 def _selectors(options: Mapping[str, Json], name: str) -> tuple[str, ...]:

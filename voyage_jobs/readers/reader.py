@@ -10,6 +10,9 @@ from typing import BinaryIO, Protocol, TypeAlias, Union
 # A name that stands in its own definition must be quoted, which `|` does not take.
 Json: TypeAlias = Union[bool, int, float, str, list["Json"], dict[str, "Json"], None]  # noqa: UP007
 
+ReaderOptions: TypeAlias = Mapping[str, Mapping[str, Json]]
+"""What readers are told besides what they were registered with, by name."""
+
 FORMS = ("markdown", "rst", "plain")
 """What a text can be written in: the form decides how it is split (`splitting/forms.py`)."""
 
@@ -74,6 +77,8 @@ class Text:
     """In order. None: found by the form."""
     places: Sequence[Place] = ()
     """In order."""
+    url: str = ""
+    """Its address. Empty: none is known."""
     record: str | None = None
     """Its id, where a file holds many."""
 

@@ -19,7 +19,7 @@ from typing import TypeVar
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.readers.html import HTML
 from voyage_jobs.readers.notebook import NOTEBOOK
-from voyage_jobs.readers.reader import FORMS, Json, Reader
+from voyage_jobs.readers.reader import FORMS, Json, Reader, ReaderOptions
 from voyage_jobs.readers.text import MARKDOWN, RST, TEXT
 
 _T = TypeVar("_T")
@@ -31,6 +31,7 @@ BUILT_IN: tuple[Reader, ...] = (
     NOTEBOOK,
     TEXT,  # the last takes what no suffix claims
 )
+NO_OPTIONS: ReaderOptions = {}
 OURS, BY_PROGRAM = "built in", "registered by this program"
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
@@ -86,6 +87,7 @@ class Registry:
         self._loaded = False
         self._broken: tuple[Broken, ...] = ()
         self._readers = tuple(Registered(reader) for reader in built_in)
+        self._told: dict[tuple[Registered, str], Registered] = {}
         self.fallback = self._readers[-1]
         """Takes what no suffix claims."""
         self._take(self._readers)
@@ -106,6 +108,15 @@ class Registry:
         """The reader of a file, by its suffix."""
         self._load()
         return self._by_suffix.get(path[path.rfind(".") :].lower(), self.fallback)
+
+    def told(self, each: Registered, options: Mapping[str, Json]) -> Registered:
+        """The same reader with further options; the very same object for the same ones."""
+        if not options:
+            return each
+        every = {**each.options, **options}
+        key = each, json.dumps(every, sort_keys=True)
+        with self._lock:
+            return self._told.setdefault(key, Registered(each.reader, each.origin, every))
 
     def has(self, name: str) -> bool:
         """Whether there is a reader of this name, with the libraries that it needs."""
@@ -163,9 +174,15 @@ class Registry:
 _registry = Registry()
 
 
-def reader_of(path: str) -> Registered:
-    """The reader of a file, by its suffix."""
-    return _registry.of(path)
+def reader_of(path: str, options: ReaderOptions = NO_OPTIONS) -> Registered:
+    """The reader of a file, by its suffix, and what it is told."""
+    found = _registry.of(path)
+    return told(found, options.get(found.name, {}))
+
+
+def told(reader: Registered, options: Mapping[str, Json]) -> Registered:
+    """The same reader with further options."""
+    return _registry.told(reader, options)
 
 
 def fallback() -> Registered:
@@ -173,9 +190,9 @@ def fallback() -> Registered:
     return _registry.fallback
 
 
-def readers() -> tuple[Registered, ...]:
-    """All readers that can be used."""
-    return _registry.readers
+def readers(options: ReaderOptions = NO_OPTIONS) -> tuple[Registered, ...]:
+    """All readers that can be used, and what they are told."""
+    return tuple(told(each, options.get(each.name, {})) for each in _registry.readers)
 
 
 def is_here(name: str) -> bool:

@@ -21,7 +21,7 @@ from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.history import View
 from voyage_jobs.state.schema import DROPPED, FAILED, HELD, PACKED, WANTED
-from voyage_jobs.steps.reading import read_now, source_of, with_defaults
+from voyage_jobs.steps.reading import read_now, reader_for, source_of, with_defaults
 from voyage_jobs.steps.splitting import identity_of, split_options, to_version
 
 
@@ -133,7 +133,8 @@ def _may_be_taken(connection: View, file: OnDisk) -> bool:
         return False
     folder = file.inside.rpartition("/")[0]
     known = row is not None and folder in documents.folder_ids(connection, row.id)
-    return known and read_now(source_of(file.source), file.inside) is not None
+    reader = reader_for(file.source, file.inside)
+    return known and read_now(source_of(file.source), file.inside, reader) is not None
 
 
 # --- what it needs ---
@@ -155,7 +156,7 @@ def _pieces(
         )
     options = split_options(settings)
     known = None if document is None else orders.newest_content(connection, document.id)
-    read = read_now(source_of(source), path)
+    read = read_now(source_of(source), path, reader_for(source, path))
     if read is not None and (known is None or not identity_of(read, options).is_that_of(known[1])):
         version = to_version(keys, 0, path, read, options)
         first = {chunk.key: chunk for chunk in reversed(version.chunks)}

@@ -17,7 +17,7 @@ from voyage_jobs.sources.ignored import GENERATED, GITIGNORED
 from voyage_jobs.state import documents, sources
 from voyage_jobs.state.history import View
 from voyage_jobs.state.sources import SourceRow
-from voyage_jobs.steps.reading import read_document, source_of, with_defaults
+from voyage_jobs.steps.reading import read_document, reader_for, source_of, with_defaults
 
 _SHOWN = 5
 _SCANS = "`voyage-jobs sync` scans it; a running `voyage-jobs run` does so by itself."
@@ -109,7 +109,7 @@ def judge(source: SourceSettings, inside: str) -> Unseen | None:
     if not stat.S_ISREG(now.st_mode):
         return skipped("special", None, source.name)
     looked = FileStat.of(names.encode(os.path.basename(path)), now)
-    read = read_document(source_of(source), inside, looked)
+    read = read_document(source_of(source), inside, looked, reader_for(source, inside))
     return skipped(str(read.reason), read.detail, source.name) if isinstance(read, Skip) else None
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 
-from voyage_jobs.readers.registry import Registered, fallback, is_here, reader_of, readers
+from voyage_jobs.readers.reader import Json
+from voyage_jobs.readers.registry import Registered, fallback, is_here, reader_of, readers, told
 from voyage_jobs.splitting.forms import FORMS, SIZES
 from voyage_jobs.splitting.split import SplitOptions
 
@@ -48,12 +49,13 @@ def as_plain_text(reader: Registered, options: SplitOptions) -> tuple[str, ...]:
     return (fingerprint(fallback(), options), *older(fallback(), options))
 
 
-def maker_of(known: str | None, path: str) -> Registered:
-    """The reader that made what has this fingerprint, else that of the path: only its text has the same offsets."""
+def maker_of(known: str | None, path: str, options: Mapping[str, Json]) -> Registered:
+    """The reader that made what has this fingerprint with these options, else that of the path: only its text has the
+    same offsets."""
     name, colon, _ = (known or "").partition(":")
     reader = reader_of(path)
     if colon:
-        return next((each for each in readers() if each.name == name), reader)
+        return told(next((each for each in readers() if each.name == name), reader), options)
     return fallback() if known and reader.name not in _FIRST_READERS else reader
 
 
@@ -63,10 +65,10 @@ def lacks_reader(known: str) -> bool:
     return bool(colon) and not is_here(name)
 
 
-def marker(options: SplitOptions) -> str:
-    """What a source says once each of its documents was compared with all readers under these options."""
-    claimed = sorted((suffix, each.name) for each in readers() for suffix in each.reader.suffixes)
-    return " ".join([*(named(each, options) for each in readers()), f"suffixes:{_digest(claimed)}"])
+def marker(options: SplitOptions, used: Sequence[Registered]) -> str:
+    """What a source says once each of its documents was compared with all the readers that it uses."""
+    claimed = sorted((suffix, each.name) for each in used for suffix in each.reader.suffixes)
+    return " ".join([*(named(each, options) for each in used), f"suffixes:{_digest(claimed)}"])
 
 
 def named(each: Registered, options: SplitOptions) -> str:
@@ -75,12 +77,12 @@ def named(each: Registered, options: SplitOptions) -> str:
     return f"{each.name}:needs:{each.missing}" if each.missing else fingerprint(each, options)
 
 
-def unchanged(before: str | None, options: SplitOptions) -> Sequence[Registered]:
-    """The readers that a source was compared with already, by its marker."""
+def unchanged(before: str | None, options: SplitOptions, used: Sequence[Registered]) -> Sequence[Registered]:
+    """Those of the readers that a source was compared with already, by its marker."""
     known = (before or "").split()
     return [
         each
-        for each in readers()
+        for each in used
         if named(each, options) in known or any(one in known for one in older(each, options))
     ]
 

@@ -273,7 +273,7 @@ def vector_places(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, 
 
 
 class ServedVersion(NamedTuple):
-    """A published version as its rows tell of it. `sections` is JSON; `modified_at` microseconds."""
+    """A published version as its rows tell of it. `sections` and `reading` are JSON; `modified_at` microseconds."""
 
     id: int
     doc_key: bytes
@@ -284,6 +284,7 @@ class ServedVersion(NamedTuple):
     modified_at: int
     sections: str
     metadata: str
+    reading: str | None
 
 
 class ServedChunk(NamedTuple):
@@ -305,7 +306,8 @@ _SETTLED = (
     " WHERE n.document_id = v.document_id AND n.state IN ('waiting', 'ready') AND n.publication_id IS NOT NULL)"
 )
 _SERVED = (
-    f"SELECT v.id, d.doc_key, s.name, {PATH}, v.content_hash, v.title, v.modified_at, v.sections, v.metadata"
+    f"SELECT v.id, d.doc_key, s.name, {PATH}, v.content_hash, v.title, v.modified_at, v.sections, v.metadata,"
+    " v.reading"
     f" FROM versions v{_PLACE} WHERE{_SETTLED}"
 )
 # Purpose: their chunks.

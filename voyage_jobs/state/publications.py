@@ -99,6 +99,7 @@ class ReadyVersion:
     title: str
     sections: str
     metadata: str
+    reading: str | None
     chunks: int
 
     @property
@@ -111,7 +112,7 @@ class ReadyVersion:
 # SQLite takes only where its condition is repeated): a look costs what is ready, not what was ever published.
 _READY = text(
     "SELECT v.id, v.document_id, d.doc_key, s.name AS source, f.path AS folder, d.name, v.content_hash,"
-    " v.modified_at, v.title, v.sections, v.metadata, v.chunks"
+    " v.modified_at, v.title, v.sections, v.metadata, v.reading, v.chunks"
     " FROM sources s CROSS JOIN versions v ON v.id IN"
     "  (SELECT r.id FROM versions r WHERE r.state = 'ready' AND r.state IN ('waiting', 'ready')"
     "   AND r.source_id = s.id AND r.id > :after AND (:profile IS NULL OR r.profile_id = :profile)"

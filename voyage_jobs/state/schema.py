@@ -187,6 +187,9 @@ versions = _table(
     Column("sections", Text, nullable=False),  # JSON: distinct section paths, chunks point into it
     Column("metadata", Text, nullable=False),  # JSON
     Column("text_hash", BLOB),  # of the text that was split; null: by an older release
+    Column(
+        "reading", Text
+    ),  # JSON: what its reader was told, its address, its places; null: nothing of these
     _state(states.Version),
     CheckConstraint("state != 'published' OR published_at IS NOT NULL", name="published_says_when"),
     CheckConstraint("open_chunks >= 0 AND failed_chunks >= 0", name="counts"),

@@ -19,7 +19,7 @@ class FilePlace:
     """Where a content was read: the encoded root and relative path, and the hashes of its bytes and of its text.
 
     `text_hash` is None where the text is to be split again, or an older release read it; `splitter` is the fingerprint
-    of what read and split it, None where the text is to be split again.
+    of what read and split it, None where the text is to be split again, and `reading` what `versions.reading` has.
     """
 
     root: str
@@ -27,6 +27,7 @@ class FilePlace:
     content_hash: bytes
     text_hash: bytes | None = None
     splitter: str | None = None
+    reading: str | None = None
 
 
 def _compressor() -> zstandard.ZstdCompressor:
@@ -104,7 +105,7 @@ def has_text(connection: Connection, version_id: int) -> bool:
 # Purpose: where to read a version again whose text the state let go.
 _FILE = text(
     f"SELECT s.path AS root, {PATH} AS path, v.content_hash,"
-    " v.text_hash, v.splitter FROM versions v JOIN documents d ON d.id = v.document_id"
+    " v.text_hash, v.splitter, v.reading FROM versions v JOIN documents d ON d.id = v.document_id"
     " JOIN folders f ON f.id = d.folder_id JOIN sources s ON s.id = v.source_id WHERE v.id = :id"
 )
 

@@ -97,7 +97,8 @@ class NewChunk:
 
 @dataclass(frozen=True)
 class NewVersion:
-    """One content of a document, split. `sections` and `metadata` are JSON texts; `modified_at` microseconds."""
+    """One content of a document, split. `sections`, `metadata` and `reading` are JSON texts; `modified_at` in
+    microseconds. `reading`: what its reader was told, its address and its places; None for nothing of these."""
 
     document_id: int
     identity: Identity
@@ -107,6 +108,7 @@ class NewVersion:
     metadata: str
     text: str
     chunks: Sequence[NewChunk]
+    reading: str | None = None
 
 
 @dataclass(frozen=True)
@@ -284,6 +286,7 @@ def _insert_versions(
             "title": v.title,
             "sections": v.sections,
             "metadata": v.metadata,
+            "reading": v.reading,
             **facts,
         }
         for i, v in enumerate(fresh)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from voyage_jobs.core.states import Document
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.readers.registry import reader_of
+from voyage_jobs.readers.registry import NO_OPTIONS, reader_of
 from voyage_jobs.sources import names
 from voyage_jobs.state import documents, missing, plan_state, sources, versions
 from voyage_jobs.state.documents import DocumentRow
@@ -98,7 +98,9 @@ def _publish_a_copy(context: Context, row: DocumentRow, cause: str) -> None:
     """Another file has the same content, and every vector of it is here: publish it once more. Else ConfigError."""
     with context.store.read() as connection:
         places = documents.copies(connection, row.id, _MOST_COPIES)
-    reader = reader_of(row.path)  # a copy may have another suffix
+    source = context.source_settings(row.source)
+    told = source.reader_options if source is not None else NO_OPTIONS
+    reader = reader_of(row.path, told)  # a copy may have another suffix
     read = next(filter(None, (read_file_again(place, reader) for place in places)), None)
     if read is None:
         raise ConfigError(
@@ -108,9 +110,9 @@ def _publish_a_copy(context: Context, row: DocumentRow, cause: str) -> None:
     fresh = to_version(context, row.id, row.path, read, split_options(context.settings))
     with context.store.write() as tx:
         _demand_held(tx, row, fresh)
-        source = source_called(tx.connection, row.source)
+        source_id = source_called(tx.connection, row.source).id
         missing.bring_back(tx, row.id, cause)
-        versions.add(tx, source.id, context.profile_id, [fresh])
+        versions.add(tx, source_id, context.profile_id, [fresh])
 
 
 def _demand_held(tx: Tx, row: DocumentRow, fresh: NewVersion) -> None:

@@ -75,14 +75,13 @@ def source_of(settings: SourceSettings) -> FolderSource:
     )
 
 
-def read_document(
-    source: Source, path: str, expected: FileStat, reader: Registered | None = None
-) -> ReadDocument | Skip:
-    """Read the document at `path`, which looked as `expected`; never raises for what it may be or do.
+def reader_for(settings: SourceSettings, path: str) -> Registered:
+    """The reader of a document of this source, with what the source tells it."""
+    return reader_of(path, settings.reader_options)
 
-    `reader`: another one than the path asks for.
-    """
-    reader = reader or reader_of(path)
+
+def read_document(source: Source, path: str, expected: FileStat, reader: Registered) -> ReadDocument | Skip:
+    """Read the document at `path`, which looked as `expected`; never raises for what it may be or do."""
     if reader.missing:
         return Skip(expected.name, Refusal.NO_READER, reader.lacking(reader.missing), expected)
     opened = source.open(path, expected)
@@ -97,7 +96,7 @@ def read_document(
     return ReadDocument(document, reader, opened.content_hash, opened.stat)
 
 
-def read_now(source: Source, path: str, reader: Registered | None = None) -> ReadDocument | None:
+def read_now(source: Source, path: str, reader: Registered) -> ReadDocument | None:
     """The document as it is now; None if there is none that could be taken."""
     now = source.revision(path)
     read = None if now is None else read_document(source, path, now, reader)

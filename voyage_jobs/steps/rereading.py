@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voyage_jobs.readers.registry import reader_of
+from voyage_jobs.readers.reader import ReaderOptions
+from voyage_jobs.readers.registry import NO_OPTIONS, reader_of, readers
 from voyage_jobs.sources.files import Revision
 from voyage_jobs.sources.source import Known
 from voyage_jobs.splitting import fingerprints
@@ -27,11 +28,13 @@ if TYPE_CHECKING:
 class Rereading:
     """The comparison for one source, by its marker (None: it was never compared, or it is in doubt)."""
 
-    def __init__(self, marker: str | None, options: SplitOptions) -> None:
-        self.marker = fingerprints.marker(options)
+    def __init__(self, marker: str | None, options: SplitOptions, told: ReaderOptions = NO_OPTIONS) -> None:
+        used = readers(told)
+        self.marker = fingerprints.marker(options, used)
         """What the source says once this is done."""
         self._options = options
-        self._unchanged = fingerprints.unchanged(marker, options)
+        self._told = told
+        self._unchanged = fingerprints.unchanged(marker, options, used)
         self.due = marker != self.marker
         self.without_reader: frozenset[str] = frozenset()
         """The names, in the folder that was asked for last, of documents whose reader is not here."""
@@ -61,7 +64,7 @@ class Rereading:
         return {name: unsettled(stat) if name in stale else stat for name, stat in found.items()}
 
     def _is_stale(self, name: str, made: str | None) -> bool:
-        reader = reader_of(name)
+        reader = reader_of(name, self._told)
         if made is None:  # a file that was not taken, say: another reader of its kind might
             return reader not in self._unchanged
         return not fingerprints.is_made_by(made, reader, self._options)

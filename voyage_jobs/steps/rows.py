@@ -14,6 +14,7 @@ from voyage_jobs.state.audit import ServedChunk, ServedVersion
 from voyage_jobs.state.door import Reader
 from voyage_jobs.state.publications import PublishChunk, ReadyVersion
 from voyage_jobs.steps.context import Progress
+from voyage_jobs.steps.places import Reading, reading_of
 from voyage_jobs.steps.texts import Texts
 from voyage_jobs.table.batch import make_batch
 from voyage_jobs.table.columns import Facts
@@ -64,11 +65,14 @@ def facts_of(
     version: ReadyVersion | ServedVersion,
     chunk: PublishChunk | ServedChunk,
     sections: list[list[str]],
+    reading: Reading,
     text: str,
     profile: Profile,
     published_at: int,
 ) -> Facts:
-    """What one chunk's row is made of. `sections` are those of the version; `published_at` in microseconds UTC."""
+    """What one chunk's row is made of. `sections` and `reading` are those of the version; `published_at` in
+    microseconds UTC."""
+    place, page = reading.place_at(chunk.start)
     return Facts(
         source=version.source,
         path=version.path,
@@ -86,6 +90,9 @@ def facts_of(
         model=profile.model,
         published_at=published_at,
         front_matter=version.metadata,
+        place=place,
+        page=page,
+        url=reading.url,
     )
 
 
@@ -123,14 +130,13 @@ class RowMaker:
         if text is None:
             self.without_text = version
             raise CorruptionError(f"The text of {version.source}:{version.path} is gone.")
-        sections = orjson.loads(version.sections)
+        sections, reading = orjson.loads(version.sections), reading_of(version.reading)
         with self._making.store.read() as connection:
             for chunk in publications.chunks_of(connection, version.id):
                 if chunk.segment is not None and chunk.pack_row is not None:
                     cut = text[chunk.start : chunk.end]
-                    self._facts.append(
-                        facts_of(version, chunk, sections, cut, self._making.profile, self._published_at)
-                    )
+                    profile, at = self._making.profile, self._published_at
+                    self._facts.append(facts_of(version, chunk, sections, reading, cut, profile, at))
                     self._places.append((chunk.segment, chunk.pack_row))
 
     def _flush(self) -> pa.RecordBatch:

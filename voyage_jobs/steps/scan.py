@@ -26,7 +26,7 @@ from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.store import Tx
 from voyage_jobs.state.versions import Added
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.reading import ReadDocument, read_document, source_of, with_defaults
+from voyage_jobs.steps.reading import ReadDocument, read_document, reader_for, source_of, with_defaults
 from voyage_jobs.steps.rereading import Rereading
 from voyage_jobs.steps.retained_texts import Retained
 from voyage_jobs.steps.splitting import split_options, to_version
@@ -118,7 +118,7 @@ class Scan:
         self._source = source_of(settings)
         self._rules_fingerprint = self._source.fingerprint
         self._rules_changed = row.rules_fingerprint != self._rules_fingerprint
-        self._rereading = Rereading(row.splitter_fingerprint, self._options)
+        self._rereading = Rereading(row.splitter_fingerprint, self._options, settings.reader_options)
         self._folder_ids: dict[str, int] = {}
         self._visited: set[str] = set()
         self._vanished: list[tuple[str, str]] = []
@@ -259,7 +259,8 @@ class Scan:
         if self.hinted and self._age_s(stat.mtime_ns) < self.context.settings.watch.settle_s:
             self._later += 1
             return
-        found = read_document(self._source, f"{folder}/{stat.name}" if folder else stat.name, stat)
+        path = f"{folder}/{stat.name}" if folder else stat.name
+        found = read_document(self._source, path, stat, reader_for(self.settings, path))
         if isinstance(found, Skip):
             self._skip(part, folder, found)
             return

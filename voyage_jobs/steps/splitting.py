@@ -13,6 +13,7 @@ from voyage_jobs.core.tokens import Count, estimate_each
 from voyage_jobs.splitting import fingerprints
 from voyage_jobs.splitting.split import Chunk, SplitOptions, split
 from voyage_jobs.state.versions import Identity, NewChunk, NewVersion
+from voyage_jobs.steps.places import stored_reading
 from voyage_jobs.steps.reading import ReadDocument
 
 # One inner list of /v1/contextualizedembeddings holds at most 32,000 tokens (Voyage API reference). The estimate
@@ -61,6 +62,7 @@ def to_version(
         metadata=orjson.dumps(document.metadata).decode(),
         text=read.text,
         chunks=requests_for(context, read.text, document.chunks),
+        reading=stored_reading(read.document, read.reader.options),
     )
 
 

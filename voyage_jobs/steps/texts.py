@@ -14,6 +14,7 @@ from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state.door import Reader
 from voyage_jobs.state.embeddings import WantedEmbedding
 from voyage_jobs.state.texts import FilePlace
+from voyage_jobs.steps.places import reading_of
 from voyage_jobs.steps.reading import ReadDocument, read_now
 
 if TYPE_CHECKING:
@@ -104,6 +105,6 @@ def read_otherwise(context: Context, texts: Texts) -> None:
 
 def read_file_again(place: FilePlace, reader: Registered | None = None) -> ReadDocument | None:
     """A file with the bytes that it had, by the reader that made its text or another; None if it is not what it was."""
-    reader = reader or maker_of(place.splitter, place.path)
+    reader = reader or maker_of(place.splitter, place.path, reading_of(place.reading).options)
     read = read_now(FolderSource(names.decode(place.root), follow_symlinks=True), place.path, reader)
     return read if read is not None and read.content_hash == place.content_hash else None

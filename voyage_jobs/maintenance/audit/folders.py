@@ -14,7 +14,7 @@ from voyage_jobs.state import audit, documents, sources
 from voyage_jobs.state.door import Reader
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.steps.context import Progress
-from voyage_jobs.steps.reading import read_document, source_of, with_defaults
+from voyage_jobs.steps.reading import read_document, reader_for, source_of, with_defaults
 
 
 class FolderAudit:
@@ -97,7 +97,7 @@ class FolderAudit:
             self._found.add("file_unknown", self._named(folder, stat.name))
             return
         path = f"{folder}/{stat.name}" if folder else stat.name
-        read = read_document(self._documents, path, stat)
+        read = read_document(self._documents, path, stat, reader_for(self._source, path))
         if isinstance(read, Skip):
             same = (
                 known[1] == "skipped" or read.stat is None

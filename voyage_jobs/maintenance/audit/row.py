@@ -14,6 +14,7 @@ from voyage_jobs.segments import SegmentStore
 from voyage_jobs.state import audit
 from voyage_jobs.state.audit import Served
 from voyage_jobs.state.door import Reader
+from voyage_jobs.steps.places import reading_of
 from voyage_jobs.steps.rows import facts_of
 from voyage_jobs.table.columns import (
     AUDITED,
@@ -39,9 +40,9 @@ Said = tuple[Hashable, ...]
 def expected_facts(served: Served, profile: Profile) -> Iterator[Said]:
     """What the rows of a version must say, but for text and vector."""
     version, chunks = served
-    sections = orjson.loads(version.sections)
+    sections, reading = orjson.loads(version.sections), reading_of(version.reading)
     for chunk in chunks:
-        yield audited_facts(facts_of(version, chunk, sections, "", profile, 0))
+        yield audited_facts(facts_of(version, chunk, sections, reading, "", profile, 0))
 
 
 @dataclass(frozen=True)
