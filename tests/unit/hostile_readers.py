@@ -58,6 +58,7 @@ ACTS = {
     "write": _write,
     "refuse": _refuse,
     "raise": lambda: 1 // 0,
+    "wait": lambda: time.sleep(2),
     "nothing": lambda: None,
 }
 

@@ -98,9 +98,9 @@ def test_selectors_that_are_none_are_an_error_of_the_reader():
 def test_a_page_is_read_in_a_process_of_its_own():
     try:
         assert read_text(reader_of("a.HTML"), io.BytesIO(PAGE.encode())) == html(PAGE)
-        pid = isolation._child._process.pid
+        (child,) = isolation._idle
         assert read_text(reader_of("b.htm"), io.BytesIO(PAGE.encode())) == html(PAGE)
-        assert isolation._child._process.pid == pid
+        assert isolation._idle == [child]
     finally:
         isolation.rest()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hostile_readers import Hostile
 from readers_in_use import copy_of, use
-from step_doors import prose, query, scan, shown
+from step_doors import prose, query, scan, shown, source_row, versions_of
 
 from voyage_jobs.maintenance.doctor.readers import check_readers
 from voyage_jobs.readers import isolation
@@ -21,6 +21,7 @@ from voyage_jobs.readers.reader import Refused
 from voyage_jobs.readers.reading import read_text
 from voyage_jobs.readers.registry import BUILT_IN, Registered
 from voyage_jobs.report.why_file import judge
+from voyage_jobs.steps.scan import Scan
 
 HOSTILE = Registered(Hostile(), options={"title": "A title"})
 
@@ -89,11 +90,15 @@ def test_an_error_is_told_by_its_place():
     assert not Path("/tmp/never-written").exists() or not Path("/tmp/never-written").stat().st_size
 
 
-def test_what_never_ends_is_ended_once_it_has_had_a_second_try(monkeypatch):
+@pytest.mark.parametrize(("before", "tries"), [(False, 1), (True, 2)], ids=["alone", "after another file"])
+def test_what_never_ends_is_ended_and_tried_again_where_it_was_not_alone(monkeypatch, before, tries):
+    if before:
+        read("nothing")
     monkeypatch.setattr(isolation, "DEADLINE_S", 1.0)
     begun = time.monotonic()
     assert refusal("hang") == ("reader_timeout", "no text within 1 seconds")
-    assert time.monotonic() - begun >= 2.0
+    assert time.monotonic() - begun >= tries
+    assert isolation._idle == []
     monkeypatch.undo()
     assert read("nothing").text == "after nothing"
 
@@ -172,7 +177,59 @@ def test_a_scan_takes_what_can_be_read_and_tells_of_the_rest(world, monkeypatch)
     assert "ill.bad" not in shown(world)
     with world.worker(sources=sources(world)) as context:
         assert scan(context).changed == 0
-    assert isolation._child is None
+    assert isolation._idle == []
+
+
+def test_others_go_on_while_a_file_takes_its_time(world, monkeypatch):
+    """What was read before it is on record at once; given up, it is not tried again as long as it stays as it is."""
+    monkeypatch.setattr(isolation, "DEADLINE_S", 2.0)
+    use(monkeypatch, Hostile(), *BUILT_IN)
+    world.write("a.md", prose("a"))
+    world.write("b.bad", "hang")
+    world.write("c.md", prose("c"))
+    with world.worker(sources=sources(world)) as context:
+        scanning = Scan(context, source_row(context), context.source_settings("docs"))
+        turns, waits, begun = scanning.run(), [], time.monotonic()
+        for _ in turns:
+            waits.append(time.monotonic() - begun)
+            begun = time.monotonic()
+            if len(waits) == 1:
+                assert versions_of(context, "a.md") == ["waiting"]
+                assert query(context, "select count(*) from documents") == [(1,)]
+        assert len(waits) >= 3
+        assert query(context, "select reason, detail from documents where name = 'b.bad'") == [
+            ("reader_timeout", "no text within 2 seconds")
+        ]
+        assert versions_of(context, "c.md") == ["waiting"]
+        monkeypatch.setattr(isolation, "reading_isolated", None)  # nobody asks again
+        assert scan(context).changed == 0
+
+
+def test_a_scan_that_is_given_up_leaves_no_process(world, monkeypatch):
+    use(monkeypatch, Hostile(), *BUILT_IN)
+    world.write("b.bad", "hang")
+    begun = []
+    real = isolation._Child.__init__
+    monkeypatch.setattr(isolation._Child, "__init__", lambda child: (real(child), begun.append(child))[0])
+    with world.worker(sources=sources(world)) as context:
+        turns = Scan(context, source_row(context), context.source_settings("docs")).run()
+        next(turns)
+        turns.close()
+    [child] = begun
+    assert is_gone(child._process.pid)
+    assert isolation._idle == []
+
+
+def test_a_file_that_changes_while_it_is_read_is_left_to_the_next_scan(world, monkeypatch):
+    use(monkeypatch, Hostile(), *BUILT_IN)
+    world.write("b.bad", "wait")
+    with world.worker(sources=sources(world)) as context:
+        turns = Scan(context, source_row(context), context.source_settings("docs")).run()
+        next(turns)
+        world.write("b.bad", "nothing")
+        assert list(turns) is not None
+        assert query(context, "select count(*) from documents") == [(0,)]
+        assert scan(context).changed == 1
 
 
 HINT = "reader hostile needs no_such_library: pip install 'voyage-jobs[hostile]'"

@@ -53,14 +53,14 @@ def test_a_row_says_where_it_stands_and_at_which_address(filled):
 
 def test_what_a_source_tells_of_its_pages_reads_its_pages_only(filled, monkeypatch):
     read = []
-    real = "voyage_jobs.steps.scan.read_document"
+    real = "voyage_jobs.steps.scan.reading_document"
     from voyage_jobs.steps import scan as scanning
 
     def reads(source, path, *args):
         read.append(path)
         return original(source, path, *args)
 
-    original = scanning.read_document
+    original = scanning.reading_document
     monkeypatch.setattr(real, reads)
     notes = sources(filled, select=[".notes"])
     with filled.worker(sources=notes) as context:

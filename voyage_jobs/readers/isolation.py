@@ -1,8 +1,9 @@
 """Running readers of hostile formats in a process of their own, which can be killed.
 
-One child serves the whole process, one file at a time; it gets an open descriptor, never a path or a key. Whatever it
-does (hangs, crashes, eats memory, prints, forks) ends in a text or a reason, and it dies with its parent, whatever that
-dies of: the child's process group is signalled when the parent's end of a pipe closes, even while a parser is busy.
+A child serves one file at a time and is kept for the next one; it gets an open descriptor, never a path or a key.
+Whatever it does (hangs, crashes, eats memory, prints, forks) ends in a text or a reason, and it dies with its parent,
+whatever that dies of: the child's process group is signalled when the parent's end of a pipe closes, even while a
+parser is busy.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Generator
 from typing import Any, BinaryIO
 
 import orjson
@@ -31,14 +34,18 @@ MOST_BYTES = 64 * 1024 * 1024
 _HEADER_BYTES = 8
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
 _MOMENT_S = 0.5
+"""How long whoever waits for an answer is kept at most before it may do something else."""
 
 
 class _Child:
     """A running child. Raises OSError if none can be started."""
 
     def __init__(self) -> None:
+        self.is_fresh = True
+        """Whether it has answered nothing yet, so that no file before can be the cause of what it does."""
         self._late = False
         self._socket, theirs = socket.socketpair()
+        self._socket.settimeout(_MOMENT_S)
         lifeline, self._lifeline = os.pipe()
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
@@ -66,24 +73,22 @@ class _Child:
             theirs.close()
             os.close(lifeline)
 
-    def ask(self, request: bytes, file: int) -> dict[str, Any]:
-        """Its answer about one file. Raises EOFError if it is lost, Refused for an answer that is too long."""
-        timer = threading.Timer(DEADLINE_S, self._expire)
-        timer.daemon = True
-        timer.start()
+    def ask(self, request: bytes, file: int) -> Generator[None, None, dict[str, Any]]:
+        """Its answer about one file; yields while there is none. Raises EOFError if it is lost, Refused for an answer
+        that is too long."""
+        until = time.monotonic() + DEADLINE_S
         try:
             socket.send_fds(self._socket, [len(request).to_bytes(_HEADER_BYTES, "big")], [file])
             self._socket.sendall(request)
-            size = int.from_bytes(self._receive(_HEADER_BYTES), "big")
+            size = int.from_bytes((yield from self._receive(_HEADER_BYTES, until)), "big")
             if size > MOST_BYTES:
                 raise Refused(Refusal.LIMIT, f"its text has more than {MOST_BYTES:,} bytes")
-            answer = orjson.loads(self._receive(size))
+            answer = orjson.loads((yield from self._receive(size, until)))
         except OSError as exc:
             raise EOFError from exc
-        finally:
-            timer.cancel()
         if not isinstance(answer, dict):
             raise TypeError(type(answer).__name__)
+        self.is_fresh = False
         return answer
 
     def end(self) -> int:
@@ -100,14 +105,18 @@ class _Child:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
-    def _expire(self) -> None:
-        self._late = True
-        self._kill()
-
-    def _receive(self, size: int) -> bytes:
+    def _receive(self, size: int, until: float) -> Generator[None, None, bytes]:
         parts = bytearray()
         while len(parts) < size:
-            part = self._socket.recv(min(size - len(parts), 1 << 20))
+            try:
+                part = self._socket.recv(min(size - len(parts), 1 << 20))
+            except TimeoutError:
+                if time.monotonic() >= until:  # looked at after the socket: others may have had a long turn
+                    self._late = True
+                    self._kill()
+                    raise EOFError from None
+                yield
+                continue
             if not part:
                 raise EOFError
             parts += part
@@ -122,23 +131,26 @@ class _Child:
 
 
 _lock = threading.Lock()
-_child: _Child | None = None
+_idle: list[_Child] = []
 
 
-def read_isolated(chosen: Registered, file: BinaryIO) -> Text:
-    """The text of a file by its reader, in the child; tried once more, in a fresh child, if the first one is lost.
+def reading_isolated(chosen: Registered, file: BinaryIO) -> Generator[None, None, Text]:
+    """The text of a file by its reader, in a child; yields while that is busy. Where the child is lost, the file is
+    tried once more in a fresh one, unless it was alone with that, too, and took all the time there is.
 
     Raises Refused. What is given is the child's word: it is for the caller to check.
     """
     kind = type(chosen.reader)
     request = orjson.dumps([kind.__module__, kind.__qualname__, chosen.options])
-    with _lock, _in_memory(file) as copy:
+    with _in_memory(file) as copy:
+        child = _taken()
+        alone = child.is_fresh
         try:
-            answer = _ask(request, copy.fileno())
+            answer = yield from _ask(child, request, copy.fileno())
         except Refused as refused:
-            if refused.reason == Refusal.LIMIT:
+            if refused.reason == Refusal.LIMIT or (alone and refused.reason == Refusal.TIMEOUT):
                 raise
-            answer = _ask(request, copy.fileno())
+            answer = yield from _ask(_Child(), request, copy.fileno())
     if "refused" in answer:
         reason, detail = answer["refused"]
         raise Refused(str(reason), str(detail))
@@ -146,38 +158,39 @@ def read_isolated(chosen: Registered, file: BinaryIO) -> Text:
 
 
 def rest() -> None:
-    """End the child, if there is one; the next file starts another."""
+    """End the children that wait for a file; the next file starts another."""
     with _lock:
-        _end()
+        children, _idle[:] = [*_idle], []
+    for child in children:
+        child.end()
 
 
 atexit.register(rest)
 
 
-def _ask(request: bytes, file: int) -> dict[str, Any]:
-    global _child  # noqa: PLW0603 - one child for the process is the point
+def _taken() -> _Child:
+    """A child that nobody else asks meanwhile."""
+    with _lock:
+        return _idle.pop() if _idle else _Child()
+
+
+def _ask(child: _Child, request: bytes, file: int) -> Generator[None, None, dict[str, Any]]:
     os.lseek(file, 0, os.SEEK_SET)
-    child = _child = _child or _Child()
     try:
-        answer = child.ask(request, file)
+        answer = yield from child.ask(request, file)
     except EOFError:
-        _child = None
         raise child.why_lost() from None
     except (
         BaseException
-    ):  # an answer that is none, or a signal to us: what it says next is not for the next file
-        _end()
+    ):  # no answer, or nobody waits for it any more: what it says next is not for the next file
+        child.end()
         raise
     if answer.get("spent"):
-        _end()
-    return answer
-
-
-def _end() -> None:
-    global _child
-    child, _child = _child, None
-    if child is not None:
         child.end()
+    else:
+        with _lock:
+            _idle.append(child)
+    return answer
 
 
 def _in_memory(file: BinaryIO) -> BinaryIO:

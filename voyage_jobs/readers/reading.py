@@ -2,39 +2,61 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from itertools import islice, pairwise
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
-from voyage_jobs.readers.isolation import read_isolated
-from voyage_jobs.readers.reader import Heading, Place, Refusal, Refused, Text
+from voyage_jobs.readers.isolation import reading_isolated
+from voyage_jobs.readers.reader import Heading, Place, Reader, Refusal, Refused, Text
 from voyage_jobs.readers.registry import Registered
 
+_T = TypeVar("_T")
 _REASON = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _MAX_DETAIL_CHARS = 200
 
 
 def read_text(chosen: Registered, file: BinaryIO) -> Text:
     """The text of a file by its reader, in a process of its own if it asks for one. Raises Refused alone."""
+    return finished(reading_text(chosen, file))
+
+
+def reading_text(chosen: Registered, file: BinaryIO) -> Generator[None, None, Text]:
+    """The same; yields while another process is busy with it, so that something else can be done."""
     if not chosen.reader.isolated:
-        return _checked(chosen, file, _by_reader)
+        return read_here(chosen, file)
     try:
-        return _checked(chosen, file, read_isolated)
+        with _in_words(chosen):
+            _demand_head(chosen.reader, file)
+            return _checked(chosen.reader, (yield from reading_isolated(chosen, file)))
     except MemoryError:
         raise Refused(Refusal.MEMORY, "its text does not fit into memory") from None
 
 
 def read_here(chosen: Registered, file: BinaryIO) -> Text:
     """The same in this process. A reader that eats all memory raises MemoryError, if the process has a limit."""
-    return _checked(chosen, file, _by_reader)
+    with _in_words(chosen):
+        _demand_head(chosen.reader, file)
+        return _checked(chosen.reader, _by_reader(chosen, file))
 
 
-def _checked(chosen: Registered, file: BinaryIO, read: Callable[[Registered, BinaryIO], Text]) -> Text:
-    name = chosen.name
+def finished(steps: Generator[None, None, _T]) -> _T:
+    """What a generator returns, once it has been through all its steps."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: _T = end.value
+            return found
+
+
+@contextlib.contextmanager
+def _in_words(chosen: Registered) -> Iterator[None]:
+    """Have whatever is raised come out as Refused, or as MemoryError."""
     try:
-        return _read(chosen, file, read)
+        yield
     except Refused as refused:
         raise _worded(refused) from None
     except UnicodeDecodeError as exc:
@@ -44,19 +66,21 @@ def _checked(chosen: Registered, file: BinaryIO, read: Callable[[Registered, Bin
     except MemoryError:
         if chosen.reader.isolated:
             raise
-        raise Refused(Refusal.FAILED, f"{name}: MemoryError") from None
+        raise Refused(Refusal.FAILED, f"{chosen.name}: MemoryError") from None
     except Exception as exc:  # a reader is anybody's code, and the file anybody's bytes
-        raise Refused(Refusal.FAILED, f"{name}: {_where(exc)}") from exc
+        raise Refused(Refusal.FAILED, f"{chosen.name}: {_where(exc)}") from exc
 
 
-def _read(chosen: Registered, file: BinaryIO, read: Callable[[Registered, BinaryIO], Text]) -> Text:
-    reader = chosen.reader
+def _demand_head(reader: Reader, file: BinaryIO) -> None:
     if reader.heads:
         head = file.read(max(map(len, reader.heads)))
         file.seek(0)
         if not head.startswith(reader.heads):
             raise Refused(Refusal.BINARY, f"does not begin as a file of reader {reader.name}")
-    found = read(chosen, file)
+
+
+def _checked(reader: Reader, found: Text) -> Text:
+    """What a reader gave, if it is a text. Raises Refused."""
     fault = _fault(found, reader.forms)
     if fault is not None:
         raise Refused(Refusal.FAILED, f"{reader.name} gave {fault}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.readers.reader import Refusal, Refused, Text
-from voyage_jobs.readers.reading import read_text
+from voyage_jobs.readers.reading import finished, reading_text
 from voyage_jobs.readers.registry import Registered, reader_of
 from voyage_jobs.sources.files import FileStat, Skip
 from voyage_jobs.sources.folder import CONTENT_HASH_BYTES, FolderSource
@@ -80,20 +81,28 @@ def reader_for(settings: SourceSettings, path: str) -> Registered:
     return reader_of(path, settings.reader_options)
 
 
-def read_document(source: Source, path: str, expected: FileStat, reader: Registered) -> ReadDocument | Skip:
-    """Read the document at `path`, which looked as `expected`; never raises for what it may be or do."""
+def reading_document(
+    source: Source, path: str, expected: FileStat, reader: Registered
+) -> Generator[None, None, ReadDocument | Skip]:
+    """Read the document at `path`, which looked as `expected`; never raises for what it may be or do. Yields while
+    another process is busy with it."""
     if reader.missing:
         return Skip(expected.name, Refusal.NO_READER, reader.lacking(reader.missing), expected)
     opened = source.open(path, expected)
     if isinstance(opened, Skip):
         return opened
     try:
-        document = read_text(reader, opened.file)
+        document = yield from reading_text(reader, opened.file)
     except Refused as refused:
         # What is not installed may be so tomorrow; any other answer stays until the file or its reader changes.
         settled = None if refused.reason == Refusal.NO_READER else opened.stat
         return Skip(expected.name, refused.reason, refused.detail, settled)
     return ReadDocument(document, reader, opened.content_hash, opened.stat)
+
+
+def read_document(source: Source, path: str, expected: FileStat, reader: Registered) -> ReadDocument | Skip:
+    """The same at once."""
+    return finished(reading_document(source, path, expected, reader))
 
 
 def read_now(source: Source, path: str, reader: Registered) -> ReadDocument | None:

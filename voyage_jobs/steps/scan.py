@@ -7,8 +7,10 @@ scan that came to its end says that something vanished, and only if the guard ag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.core.clock import US
@@ -16,6 +18,7 @@ from voyage_jobs.core.crash import crash_point
 from voyage_jobs.items.folder import Removals, forget_removals, removals
 from voyage_jobs.readers.isolation import rest
 from voyage_jobs.readers.reader import Refusal
+from voyage_jobs.readers.reading import finished
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip, SkipReason
 from voyage_jobs.sources.source import FolderScan, Known, RootIdentity, RootMissing
@@ -26,11 +29,12 @@ from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.store import Tx
 from voyage_jobs.state.versions import Added
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.reading import ReadDocument, read_document, reader_for, source_of, with_defaults
+from voyage_jobs.steps.reading import ReadDocument, reader_for, reading_document, source_of, with_defaults
 from voyage_jobs.steps.rereading import Rereading
 from voyage_jobs.steps.retained_texts import Retained
 from voyage_jobs.steps.splitting import split_options, to_version
 
+_T = TypeVar("_T")
 # Keys are random, so a commit rewrites pages all over their index: large slices write each page less often.
 SLICE_DOCUMENTS = 2_000
 SLICE_CHARS = 16_000_000
@@ -55,6 +59,11 @@ class Slice:
     """Files by their folder that are as they were; when they were last changed is not on record."""
     chars: int = 0
     folders: int = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to record."""
+        return not (self.read or self.skipped or self.unnoted)
 
     def full(self, now: float) -> bool:
         """Whether it is time to commit, unless it is empty."""
@@ -130,6 +139,7 @@ class Scan:
         self._moved = 0
         self._later = 0
         self._unread = False
+        self._part = self._slice()
 
     def run(self) -> Iterator[None]:
         """Walk, compare, record; yields between slices."""
@@ -145,25 +155,23 @@ class Scan:
             self._freeze(f"its folder is missing: {exc.message}")
             return
         self._begin()
-        part = self._slice()
+        self._part = self._slice()
         for folder in self._walk():
-            part.folders += 1
-            part.unnoted.extend((folder.path, stat) for stat in folder.unnoted)
+            self._part.folders += 1
+            self._part.unnoted.extend((folder.path, stat) for stat in folder.unnoted)
             for found in self._visit(folder):
-                self._take(part, folder.path, found)
-                if part.full(self.context.clock.mono()):  # one folder may hold any number of files
-                    self._commit(part)
-                    part = self._slice()
+                yield from self._take(folder.path, found)
+                if self._part.full(self.context.clock.mono()):  # one folder may hold any number of files
+                    self._commit()
                     yield
-            if part.full(self.context.clock.mono()):
-                self._commit(part)
-                part = self._slice()
+            if self._part.full(self.context.clock.mono()):
+                self._commit()
                 yield
-            if part.worth_a_pause:
-                part.folders = 0
+            if self._part.worth_a_pause:
+                self._part.folders = 0
                 yield
-        if part.read or part.skipped or part.unnoted:
-            self._commit(part)
+        if not self._part.empty:
+            self._commit()
             yield
         self._finish(identity)
 
@@ -190,11 +198,11 @@ class Scan:
         stat = self._source.revision(path)
         if stat is None:
             return False
-        part = self._slice()
-        self._take(part, folder, stat)
-        if not part.read:
+        self._part = self._slice()
+        finished(self._take(folder, stat))
+        if not self._part.read:
             return False
-        self._commit(part)
+        self._commit()
         return True
 
     def _slice(self) -> Slice:
@@ -247,22 +255,27 @@ class Scan:
         self._vanished.extend((folder.path, name) for name in (*folder.vanished, *folder.excluded))
         return (*folder.skipped, *folder.changed)
 
-    def _take(self, part: Slice, folder: str, found: Skip | FileStat) -> None:
+    def _take(self, folder: str, found: Skip | FileStat) -> Generator[None, None, None]:
         if isinstance(found, Skip):
-            self._skip(part, folder, found)
+            self._skip(folder, found)
         elif found.name in self._rereading.without_reader:
-            self._skip(part, folder, Skip(found.name, Refusal.NO_READER))
+            self._skip(folder, Skip(found.name, Refusal.NO_READER))
         else:
-            self._read(part, folder, found)
+            yield from self._read(folder, found)
 
-    def _read(self, part: Slice, folder: str, stat: FileStat) -> None:
+    def _read(self, folder: str, stat: FileStat) -> Generator[None, None, None]:
         if self.hinted and self._age_s(stat.mtime_ns) < self.context.settings.watch.settle_s:
             self._later += 1
             return
         path = f"{folder}/{stat.name}" if folder else stat.name
-        found = read_document(self._source, path, stat, reader_for(self.settings, path))
+        reader = reader_for(self.settings, path)
+        found = yield from self._giving_way(reading_document(self._source, path, stat, reader))
         if isinstance(found, Skip):
-            self._skip(part, folder, found)
+            self._skip(folder, found)
+            return
+        now = self._source.revision(path) if reader.reader.isolated else found.stat
+        if now is None or not now.is_as(found.stat.key):  # others may have recorded something newer meanwhile
+            self._skip(folder, Skip(stat.name, SkipReason.CHANGING))
             return
         mtime_ns = found.stat.mtime_ns
         if self._age_s(mtime_ns) < SETTLE_S:
@@ -270,14 +283,28 @@ class Scan:
         seen = Seen(folder, stat.name, found.stat.size, mtime_ns, found.stat.inode, found.content_hash)
         seen = replace(seen, ctime_ns=found.stat.ctime_ns)
         self.read += 1
-        part.read.append((seen, found))
-        part.chars += len(found.text)
+        self._part.read.append((seen, found))
+        self._part.chars += len(found.text)
+
+    def _giving_way(self, reading: Generator[None, None, _T]) -> Generator[None, None, _T]:
+        """Have other steps go on while a process is busy with a file: with all on record that was read before, since
+        they may have to do with it."""
+        with contextlib.closing(reading):
+            while True:
+                try:
+                    next(reading)
+                except StopIteration as end:
+                    found: _T = end.value
+                    return found
+                if not self._part.empty:
+                    self._commit()
+                yield
 
     def _age_s(self, mtime_ns: int) -> float:
         """Seconds between its last change and now; a time in the future is as far off as one in the past."""
         return abs(self.context.clock.wall() - mtime_ns / 1e9)
 
-    def _skip(self, part: Slice, folder: str, skip: Skip) -> None:
+    def _skip(self, folder: str, skip: Skip) -> None:
         self._on_skip(f"{folder}/{skip.name}" if folder else skip.name, str(skip.reason))
         if skip.stat is None and skip.reason in _LATER:
             self._unread = True
@@ -286,7 +313,7 @@ class Scan:
             )
             return
         stat = skip.stat or FileStat(skip.name, 0, versions.UNSETTLED_MTIME, 0)
-        part.skipped.append(
+        self._part.skipped.append(
             Seen(
                 folder,
                 skip.name,
@@ -301,8 +328,9 @@ class Scan:
 
     # --- one slice ---
 
-    def _commit(self, part: Slice) -> None:
-        context = self.context
+    def _commit(self) -> None:
+        context, part = self.context, self._part
+        self._part = self._slice()
         split = [to_version(context, 0, seen.path, read, self._options) for seen, read in part.read]
         with context.store.write() as tx:
             self._save(tx, part.skipped)
