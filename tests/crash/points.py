@@ -46,6 +46,7 @@ THE_WAY_OF_A_BATCH = (
     "spool_delete.done",
     "close.committed",
 )
+OF_A_READING = ("read.asked", "read.answered")
 OF_A_REMOVAL = ("retire.table.done", "retire.committed")
 OF_A_NOTICE = ("notice.committed", "notice.delivered", "notice.settled")
 OF_A_CANCELLATION = ("cancel.sent", "cancel.committed")
@@ -102,7 +103,8 @@ def die_once(root: Path, point: str, number: int, seed: int) -> bool:
             stage.write("now.md", f"# Now\n\nWanted at once, with seed {seed}.\n")
             ended = stage.run("expedite", "now.md", "--yes", crash_at=f"{point}:{number}")
         else:
-            ended = stage.sync(crash_at=f"{point}:{number}")
+            module = "crash.isolated" if point in OF_A_READING else "crash.hurried"
+            ended = stage.sync(crash_at=f"{point}:{number}", module=module)
         if cancelling:
             _let_cancellations_end(stage)
         checks.converge(stage)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
+from pathlib import Path
+
 from voyage_jobs.core import crash
 
 from . import checks
@@ -9,6 +13,7 @@ from .documents import Author
 from .points import (
     OF_A_CANCELLATION,
     OF_A_NOTICE,
+    OF_A_READING,
     OF_A_REMOVAL,
     OF_AN_EXPEDITE,
     OF_OTHER_VECTORS,
@@ -26,8 +31,8 @@ def die(stage: Stage, point: str) -> None:
 
 
 def test_every_point_is_on_the_way():
-    listed = {*THE_WAY_OF_A_BATCH, *OF_A_REMOVAL, *OF_A_NOTICE, *OF_A_CANCELLATION, *OF_AN_EXPEDITE}
-    assert {*listed, *OF_OTHER_VECTORS} == crash.POINTS
+    listed = {*OF_A_READING, *THE_WAY_OF_A_BATCH, *OF_A_REMOVAL, *OF_A_NOTICE, *OF_A_CANCELLATION}
+    assert {*listed, *OF_AN_EXPEDITE, *OF_OTHER_VECTORS} == crash.POINTS
 
 
 def test_processes_that_die_at_every_point_get_it_done_together(tmp_path):
@@ -41,6 +46,35 @@ def test_processes_that_die_at_every_point_get_it_done_together(tmp_path):
             die(stage, point)
         checks.converge(stage)
         assert stage.sim.calls["create_batch"] == 2
+
+
+def test_processes_that_die_while_a_file_is_read_lose_nothing_and_leave_no_reader(tmp_path, monkeypatch):
+    mark = str(tmp_path / "bin")  # the only thing of ours that a reading process knows
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{mark}")
+    with Stage(tmp_path, batch_seconds=0.2) as stage:
+        author = Author(stage, seed=1)
+        author.begin()
+        for point in OF_A_READING:
+            ended = stage.sync(crash_at=f"{point}:2", module="crash.isolated")
+            assert ended.code == DIED_AT_A_POINT, f"not at {point}: {ended}"
+            until = time.monotonic() + 20
+            while readers_with(mark) and time.monotonic() < until:
+                time.sleep(0.05)
+            assert readers_with(mark) == []
+        author.every_act()
+        checks.converge(stage)
+
+
+def readers_with(mark: str) -> list[int]:
+    """The processes that read for somebody with this in the environment."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and b"voyage_jobs.readers.child" in (folder / "cmdline").read_bytes():
+                found += [int(folder.name)] * (mark.encode() in (folder / "environ").read_bytes())
+        except OSError:  # it ended meanwhile
+            continue
+    return found
 
 
 def test_processes_that_die_while_they_tell_somebody_tell_it_in_the_end(tmp_path):

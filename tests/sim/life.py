@@ -52,6 +52,7 @@ from .checks import DIMENSIONS, Checker
 from .folders import SOURCES, Folders
 from .memory_table import MemoryDoor
 from .power import Power
+from .reading import isolated
 from .speed import empty_state, fast_stores, scratch
 from .story import Death, Log, Plan, Tally, Violation
 
@@ -193,6 +194,7 @@ class Life:
     def _surroundings(self) -> Iterator[None]:
         with (
             fast_stores(),
+            isolated(self.seed),
             self.power.watched(),
             mock.patch("voyage_jobs.steps.pipeline.LONGEST_IDLE_S", IDLE_S),
             mock.patch("voyage_jobs.core.lock.file_system_of", return_value=None),

@@ -98,7 +98,12 @@ def test_an_ordinary_life_passes_every_point(tmp_path):
     crash.arm(passed.add)
     world.write("a.md", prose("a"))
     world.write("b.md", prose("b"))
-    world.run()
+    world.write("book.ipynb", '{"nbformat": 4, "cells": [{"cell_type": "markdown", "source": "words"}]}')
+    world.run(
+        sources=[
+            {"name": "docs", "path": str(world.docs), "include": ["*.md", "*.ipynb"], "delete_grace_s": 0}
+        ]
+    )
 
     world.remove("b.md")
     world.write("c.md", prose("c"))

@@ -220,6 +220,21 @@ def test_a_scan_that_is_given_up_leaves_no_process(world, monkeypatch):
     assert isolation._idle == []
 
 
+def test_a_process_that_is_killed_while_it_reads_costs_nothing_but_time(world, monkeypatch):
+    use(monkeypatch, Hostile(), *BUILT_IN)
+    world.write("b.bad", "wait")
+    begun = []
+    real = isolation._Child.__init__
+    monkeypatch.setattr(isolation._Child, "__init__", lambda child: (real(child), begun.append(child))[0])
+    with world.worker(sources=sources(world)) as context:
+        turns = Scan(context, source_row(context), context.source_settings("docs")).run()
+        next(turns)
+        os.kill(begun[0]._process.pid, signal.SIGKILL)
+        assert [None for _ in turns]
+        assert versions_of(context, "b.bad") == ["waiting"]
+    assert len(begun) == 2
+
+
 def test_a_file_that_changes_while_it_is_read_is_left_to_the_next_scan(world, monkeypatch):
     use(monkeypatch, Hostile(), *BUILT_IN)
     world.write("b.bad", "wait")

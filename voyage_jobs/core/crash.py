@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 POINTS: frozenset[str] = frozenset(
     {
+        "read.asked",
+        "read.answered",
         "scan.slice.before_commit",
         "scan.slice.committed",
         "scan.finish.committed",

@@ -24,6 +24,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from voyage_jobs.core.crash import crash_point
 from voyage_jobs.readers.reader import Heading, Place, Refusal, Refused, Text
 from voyage_jobs.readers.registry import Registered
 
@@ -73,13 +74,19 @@ class _Child:
             theirs.close()
             os.close(lifeline)
 
-    def ask(self, request: bytes, file: int) -> Generator[None, None, dict[str, Any]]:
-        """Its answer about one file; yields while there is none. Raises EOFError if it is lost, Refused for an answer
-        that is too long."""
-        until = time.monotonic() + DEADLINE_S
+    def ask(self, request: bytes, file: int) -> None:
+        """Ask it about one file. Raises EOFError if it is lost."""
         try:
             socket.send_fds(self._socket, [len(request).to_bytes(_HEADER_BYTES, "big")], [file])
             self._socket.sendall(request)
+        except OSError as exc:
+            raise EOFError from exc
+
+    def answer(self) -> Generator[None, None, dict[str, Any]]:
+        """What it says; yields while there is nothing. Raises EOFError if it is lost, Refused for an answer that is too
+        long."""
+        until = time.monotonic() + DEADLINE_S
+        try:
             size = int.from_bytes((yield from self._receive(_HEADER_BYTES, until)), "big")
             if size > MOST_BYTES:
                 raise Refused(Refusal.LIMIT, f"its text has more than {MOST_BYTES:,} bytes")
@@ -177,7 +184,10 @@ def _taken() -> _Child:
 def _ask(child: _Child, request: bytes, file: int) -> Generator[None, None, dict[str, Any]]:
     os.lseek(file, 0, os.SEEK_SET)
     try:
-        answer = yield from child.ask(request, file)
+        child.ask(request, file)
+        crash_point("read.asked")
+        answer = yield from child.answer()
+        crash_point("read.answered")
     except EOFError:
         raise child.why_lost() from None
     except (
