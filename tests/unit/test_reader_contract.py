@@ -13,6 +13,7 @@ import pytest
 from fuzzing import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from pdf_files import pdf
 from readers_in_use import copy_of, use
 
 from voyage_jobs.errors import ConfigError
@@ -52,6 +53,7 @@ FILES = {
     "html": b"<title>A page</title><nav>menu</nav><main><h1>One</h1><p>text</p><pre>a\n b</pre></main>",
     "notebook": b'{"nbformat": 4, "cells": [{"cell_type": "markdown", "source": ["# One\\n", "text"]}, '
     b'{"cell_type": "code", "source": "1 + 1", "outputs": [{"text": "2"}]}]}',
+    "pdf": pdf([["One", "text, and more text"], ["Two", "text, and still more"]], outline=[("Two", 1)]),
     "captions": b"CAP The film\n1 INTRO\n5 hello there\n9 END\n12 bye\n",
 }
 READERS = [Registered(each) for each in (*BUILT_IN, Captions())]

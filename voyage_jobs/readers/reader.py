@@ -27,6 +27,9 @@ class Refusal(StrEnum):
     NO_READER = "no_reader"  # its reader, or a library of it, is not installed here
     BROKEN = "broken"  # it is not what its suffix says, or only a part of it
     LIMIT = "reader_limit"  # it has more in it than its reader takes
+    ENCRYPTED = "encrypted"
+    NO_TEXT = "no_text"  # pictures of text: a scan
+    GARBLED = "garbled"  # signs that stand for no letters
     TIMEOUT = "reader_timeout"  # these three of readers in a process of their own
     MEMORY = "reader_memory"
     CRASHED = "reader_crashed"

@@ -19,6 +19,7 @@ from typing import TypeVar
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.readers.html import HTML
 from voyage_jobs.readers.notebook import NOTEBOOK
+from voyage_jobs.readers.pdf import PDF
 from voyage_jobs.readers.reader import FORMS, Json, Reader, ReaderOptions
 from voyage_jobs.readers.text import MARKDOWN, RST, TEXT
 
@@ -29,6 +30,7 @@ BUILT_IN: tuple[Reader, ...] = (
     RST,
     HTML,
     NOTEBOOK,
+    PDF,
     TEXT,  # the last takes what no suffix claims
 )
 NO_OPTIONS: ReaderOptions = {}
@@ -193,6 +195,12 @@ def fallback() -> Registered:
 def readers(options: ReaderOptions = NO_OPTIONS) -> tuple[Registered, ...]:
     """All readers that can be used, and what they are told."""
     return tuple(told(each, options.get(each.name, {})) for each in _registry.readers)
+
+
+def extra_for(path: str) -> str:
+    """What of ours would have to be installed to read a file, by its suffix ("pdf", say); empty if nothing has."""
+    found = reader_of(path)
+    return str(getattr(found.reader, "extra", "")) if found.missing else ""
 
 
 def is_here(name: str) -> bool:

@@ -49,6 +49,15 @@ SKIPPED = {
         "Exclude it, or save it again; the next scan after that tries again.",
     ),
     "reader_limit": ("it has more in it than its reader takes", "Take it apart, or exclude it."),
+    "encrypted": ("it needs a password", "Save it without one, or exclude it."),
+    "no_text": (
+        "there is no text in it, but pictures of text perhaps",
+        "Give it a text layer (OCR), or exclude it.",
+    ),
+    "garbled": (
+        "its fonts do not say which letters they draw",
+        "Save it again from its source, or exclude it.",
+    ),
     "broken": ("it is not what its ending says, or only a part of it", "Save it again, or exclude it."),
     "changing": ("it was being written when it was read", _SCANS),
     "vanished": ("it was gone before it could be read", _SCANS),
