@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import random
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 from fuzzing import examples
@@ -46,6 +47,7 @@ class Captions(Reader):
         yield Text(text, title=first[3:], metadata={"lines": len(lines)}, headings=headings, places=places)
 
 
+DATA = Path(__file__).parents[1] / "data"
 FILES = {
     "markdown": b"---\ntitle: A\n---\n# One\n\ntext\n\n## Two\n\nmore caf\xc3\xa9\n",
     "rst": b"\xef\xbb\xbfOne\n===\n\ntext\n\nTwo\n---\n\nmore\n",
@@ -54,6 +56,8 @@ FILES = {
     "notebook": b'{"nbformat": 4, "cells": [{"cell_type": "markdown", "source": ["# One\\n", "text"]}, '
     b'{"cell_type": "code", "source": "1 + 1", "outputs": [{"text": "2"}]}]}',
     "pdf": pdf([["One", "text, and more text"], ["Two", "text, and still more"]], outline=[("Two", 1)]),
+    "office": (DATA / "small.docx").read_bytes(),
+    "sheets": (DATA / "small.xlsx").read_bytes(),
     "captions": b"CAP The film\n1 INTRO\n5 hello there\n9 END\n12 bye\n",
 }
 READERS = [Registered(each) for each in (*BUILT_IN, Captions())]

@@ -5,6 +5,8 @@ text      the readers of text files: Markdown, reStructuredText, anything else
 html      pages of HTML
 notebook  Jupyter notebooks
 pdf       PDF
+office    documents and slides of Office
+sheets    spreadsheets
 registry  which reader takes which file: ours, those of installed packages, those that a program registers
 reading   calling one with care: whatever the bytes and whoever wrote the reader, a text or a reason
 isolation calling one in a child process, for formats whose parsers can hang or crash; child is that process

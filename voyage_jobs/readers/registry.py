@@ -19,8 +19,10 @@ from typing import TypeVar
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.readers.html import HTML
 from voyage_jobs.readers.notebook import NOTEBOOK
+from voyage_jobs.readers.office import OFFICE
 from voyage_jobs.readers.pdf import PDF
 from voyage_jobs.readers.reader import FORMS, Json, Reader, ReaderOptions
+from voyage_jobs.readers.sheets import SHEETS
 from voyage_jobs.readers.text import MARKDOWN, RST, TEXT
 
 _T = TypeVar("_T")
@@ -31,6 +33,8 @@ BUILT_IN: tuple[Reader, ...] = (
     HTML,
     NOTEBOOK,
     PDF,
+    OFFICE,
+    SHEETS,
     TEXT,  # the last takes what no suffix claims
 )
 NO_OPTIONS: ReaderOptions = {}
