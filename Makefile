@@ -11,12 +11,13 @@ KILLS ?= 200
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz coverage check lint format types contracts bench sim soak wheel lock clean
+.PHONY: help demo test test-integrations fuzz coverage check lint format types contracts bench sim soak wheel lock clean
 
 help:
 	@echo "make demo     scan, submit, a kill -9, a restart, publish, search: on the bundled simulator, no key needed"
 	@echo "make test     the test suite (sets up .venv first)"
 	@echo "make fuzz     the property tests with TIMES=20 times as many examples, others each time"
+	@echo "make test-integrations  test the retrievers with LangChain and LlamaIndex, which it installs"
 	@echo "make coverage the branches that the suite takes in the parts everything rests on; fails below 95 %"
 	@echo "make check    lint, format, types and import contracts"
 	@echo "make bench    measure speed and memory, with ratios against the naive way (ARGS=--quick for a short run)"
@@ -44,6 +45,10 @@ test: $(VENV)/dev.ready
 
 fuzz: $(VENV)/dev.ready
 	FUZZ=$(TIMES) $(BIN)/python -m pytest -q -n 2 --dist worksteal -m hypothesis --timeout 7200 $(ARGS)
+
+test-integrations: $(VENV)/dev.ready
+	$(BIN)/pip install --quiet -r tests/integrations/requirements.txt
+	$(BIN)/python -m pytest -q tests/integrations $(ARGS)
 
 coverage: $(VENV)/dev.ready
 	$(BIN)/coverage erase
