@@ -12,9 +12,10 @@ from step_doors import all_batches, prose, query
 from world import World
 
 from voyage_jobs.config import parse_settings
-from voyage_jobs.config.key import openai_sync_key
+from voyage_jobs.config.key import key_of
 from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.profile import profile_of, with_profile
+from voyage_jobs.core.profile import EMBEDDINGS, Profile
 from voyage_jobs.core.states import Mode
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.maintenance.doctor.check import Verdict
@@ -42,7 +43,7 @@ class OwnWorld(World):
         return (
             super()
             .settings(**sections)
-            .attach(origin=None, warnings=(), api_key=openai_sync_key(self.environ))
+            .attach(origin=None, warnings=(), api_key=key_of("openai-sync", self.environ))
         )
 
 
@@ -145,11 +146,29 @@ def test_settings_come_from_its_section(tmp_path):
     profile = profile_of(settings)
 
     assert (profile.model, profile.dimension, profile.vendor) == ("tiny", 8, "openai-sync")
-    assert (profile.input_type, profile.document_prefix) == (None, "p: ")
+    assert (profile.input_type, profile.prefix) == (None, "p: ")
     assert batch_price(settings) == 0
     assert settings.api_key() == ""
-    assert with_profile(settings, profile) == settings
+    assert with_profile(settings, profile) is settings
     assert Verdict.BAD not in {check.verdict for check in check_settings(settings)}
+
+
+def test_each_provider_has_its_own_address_and_key_whichever_is_in_use(tmp_path):
+    text = (
+        f'data_dir = "{tmp_path}/data"\n[provider]\ntype = "openai-sync"\n[openai_sync]\nmodel = "tiny"\n'
+        'base_url = "http://10.0.0.7/v1"\n[voyage]\nbase_url = "https://ai.mongodb.com/v1"\ntimeout_s = 90\n'
+        f'[[sources]]\nname = "docs"\npath = "{tmp_path}/docs"\n'
+    )
+    environ = {"VOYAGE_API_KEY": "pa-voyage-0123456789", "OPENAI_SYNC_API_KEY": "own-key-0123456789"}
+    settings = parse_settings(text, tmp_path / "c.toml", environ)
+    of_table = Profile(EMBEDDINGS, "voyage-4-lite", 256, "int8", "document")
+    there = with_profile(settings, of_table)
+    back = with_profile(there, profile_of(settings))
+
+    assert (settings.section.base_url, settings.api_key()) == ("http://10.0.0.7/v1", "own-key-0123456789")
+    assert (there.section.base_url, there.api_key()) == ("https://ai.mongodb.com/v1", "pa-voyage-0123456789")
+    assert (there.section.timeout_s, profile_of(there)) == (90, of_table)
+    assert (back.section, back.api_key()) == (settings.section, settings.api_key())
 
 
 def test_a_section_without_a_model_is_refused(tmp_path):

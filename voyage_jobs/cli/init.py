@@ -52,7 +52,7 @@ def init(path: Path, folders: tuple[Path, ...], full: bool, force: bool, as_json
     It asks nothing: the folders are those given, else `docs`, else this folder if it holds documents. State and table
     are kept in `.voyage-jobs` beside the file; a file that is overwritten keeps its data folder.
     """
-    from voyage_jobs.config import KeySource, parse_settings
+    from voyage_jobs.config import parse_settings
     from voyage_jobs.config.example import example_with
     from voyage_jobs.core.durable import writing
 
@@ -72,7 +72,7 @@ def init(path: Path, folders: tuple[Path, ...], full: bool, force: bool, as_json
         raise ConfigError(
             f"{path} cannot be written: {exc.strerror}.", hint="Use --path for another place."
         ) from exc
-    key = KeySource(os.environ)
+    key = settings.api_key
     option = "" if path == Path.cwd() / _DEFAULT_PATH else f" --config {path}"
     report = {
         "path": str(path),

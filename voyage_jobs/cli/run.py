@@ -172,12 +172,12 @@ def _announce(settings: Settings) -> None:
     from voyage_jobs.cli.output import printable
     from voyage_jobs.version import __version__
 
-    voyage, lance = settings.voyage, settings.lancedb
+    asked, lance = settings.section, settings.lancedb
     rows = [
         ("config", str(settings.origin) if settings.origin else "from the environment"),
         ("data", str(settings.data_dir)),
         *((f"source {source.name}", str(source.path)) for source in settings.sources),
-        ("model", f"{voyage.model}, {voyage.output_dimension} x {voyage.output_dtype}, at {voyage.base_url}"),
+        ("model", f"{asked.model}, {asked.output_dimension} x {asked.output_dtype}, at {asked.base_url}"),
         ("table", f"{lance.table} in {lance.uri}"),
         ("key", f"from {settings.api_key.describe()}"),
         *([("page", f"http://{settings.server.listen}/")] if settings.server.listen else []),

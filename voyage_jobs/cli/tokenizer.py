@@ -30,12 +30,13 @@ def fetch_tokenizer(ctx: click.Context, as_json: bool, hub: str | None) -> None:
     from voyage_jobs.core.lock import make_data_dir
 
     settings = settings_of(ctx)
-    if settings.voyage.tokenizer:
+    if settings.section.tokenizer:
         raise ConfigError(
-            f"[voyage] tokenizer names a file of yours, {settings.voyage.tokenizer}: nothing is fetched.",
+            f"[{settings.section_name}] tokenizer names a file of yours, {settings.section.tokenizer}: nothing is"
+            " fetched.",
             hint="Take the setting out to use the one of the hub.",
         )
-    target, model = settings.tokenizer_file, settings.voyage.model
+    target, model = settings.tokenizer_file, settings.section.model
     make_data_dir(settings.data_dir)
     private.make_folder(target.parent)
     size = vendor_of(settings).fetch_tokenizer(model, target, hub or os.environ.get("HF_ENDPOINT"))

@@ -16,7 +16,7 @@ from voyage_jobs.config.problems import Loc, Problem
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.provider import shares_space, vendor_of
 from voyage_jobs.config.sections import PROVIDERS_LIMITS, SourceSettings
-from voyage_jobs.config.settings import OPENAI_SYNC, Settings
+from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
 
 _TOKENS_PER_CHAR = 4  # a tokenizer that falls back to bytes makes at most one token of each UTF-8 byte
@@ -43,15 +43,16 @@ def problems(settings: Settings, *, may_lack_sources: bool = False) -> Iterator[
 
 def warnings(settings: Settings) -> Iterator[str]:
     """What is allowed but probably not meant, a sentence each."""
-    voyage = settings.voyage
-    yield from vendor_of(settings).doubts(profile_of(settings))
-    if voyage.quarantine_s <= voyage.timeout_s and not is_local(voyage.base_url):
+    section, name, vendor = settings.section, settings.section_name, vendor_of(settings)
+    yield from vendor.doubts(profile_of(settings))
+    has_jobs = not (vendor.traits.sync_only or is_local(section.base_url))
+    if has_jobs and section.quarantine_s <= section.timeout_s:
         yield (
-            "voyage.quarantine_s is not longer than voyage.timeout_s: a batch whose creation is still "
+            f"{name}.quarantine_s is not longer than {name}.timeout_s: a batch whose creation is still "
             "under way may be created, and paid, a second time."
         )
-    if voyage.input_type == "query":
-        yield 'voyage.input_type is "query": documents are normally embedded as "document".'
+    if section.input_type == "query":
+        yield f'{name}.input_type is "query": documents are normally embedded as "document".'
     for outer, inner in _nested(settings.sources):
         yield (
             f"Source {inner.name} ({inner.path}) lies inside source {outer.name} ({outer.path}): its files "
@@ -70,8 +71,7 @@ def is_local(url: str) -> bool:
 
 
 def _base_url(settings: Settings) -> Iterator[Problem]:
-    section = "openai_sync" if settings.provider.type == OPENAI_SYNC else "voyage"
-    url, loc = settings.voyage.base_url, (section, "base_url")
+    url, loc = settings.section.base_url, (settings.section_name, "base_url")
     try:
         parts = urlsplit(url)
         host = parts.hostname
@@ -80,7 +80,8 @@ def _base_url(settings: Settings) -> Iterator[Problem]:
         yield Problem(loc, "is not a URL; write https://host/v1.", url)
         return
     if "@" in parts.netloc:
-        yield Problem(loc, "must not hold a user name or password; the key comes from VOYAGE_API_KEY.")
+        variable = vendor_of(settings).traits.key_variable
+        yield Problem(loc, f"must not hold a user name or password; the key comes from {variable}.")
     elif parts.scheme not in ("https", "http") or not host or parts.query or parts.fragment:
         yield Problem(loc, "is not the address of an API; write https://host/v1.", url)
     elif parts.scheme == "http" and not is_local(url):
@@ -109,17 +110,16 @@ def _notify(settings: Settings) -> Iterator[Problem]:
 
 
 def _model(settings: Settings) -> Iterator[Problem]:
-    voyage = settings.voyage
-    if settings.provider.type == OPENAI_SYNC and not settings.openai_sync.model:
-        yield Problem(("openai_sync", "model"), "names no model; write the name that the server gives it.")
-    dimension, dtype = _SETTING["dimension"], _SETTING["dtype"]
-    if voyage.output_dtype in ("binary", "ubinary") and voyage.output_dimension % 8:
-        text = f"must be divisible by 8 for {voyage.output_dtype} vectors, which pack eight into a byte."
-        yield Problem(dimension, text, voyage.output_dimension, (dtype,))
-    profile = profile_of(settings)
+    section, profile = settings.section, profile_of(settings)
+    if not section.model:
+        yield Problem(_said(settings, "model"), "names no model; write the name that the provider gives it.")
+    if section.output_dtype in ("binary", "ubinary") and section.output_dimension % 8:
+        text = f"must be divisible by 8 for {section.output_dtype} vectors, which pack eight into a byte."
+        dimension, dtype = _said(settings, "dimension"), _said(settings, "dtype")
+        yield Problem(dimension, text, section.output_dimension, (dtype,))
     for flaw in vendor_of(settings).flaws(profile):
-        beside = () if flaw.beside is None else (_SETTING[flaw.beside],)
-        yield Problem(_SETTING[flaw.setting], flaw.text, getattr(profile, flaw.setting), beside)
+        beside = () if flaw.beside is None else (_said(settings, flaw.beside),)
+        yield Problem(_said(settings, flaw.setting), flaw.text, getattr(profile, flaw.setting), beside)
 
 
 def _search(settings: Settings) -> Iterator[Problem]:
@@ -129,21 +129,18 @@ def _search(settings: Settings) -> Iterator[Problem]:
     if model is not None and not model.reranks:
         text = "is no reranker; use rerank-2.5, for example."
         yield Problem(("search", "rerank_model"), text, search.rerank_model)
-    if search.query_model and not shares_space(vendor, settings.voyage.model, search.query_model):
+    if search.query_model and not shares_space(vendor, settings.section.model, search.query_model):
         text = (
-            f"is not known to make vectors that can be compared with those of {settings.voyage.model}; leave it out,"
+            f"is not known to make vectors that can be compared with those of {settings.section.model}; leave it out,"
             " or choose models that share a space: voyage-4-large, voyage-4, voyage-4-lite."
         )
         yield Problem(("search", "query_model"), text, search.query_model, (("voyage", "model"),))
 
 
-_SETTING: dict[str, Loc] = {
-    "model": ("voyage", "model"),
-    "endpoint": ("voyage", "endpoint"),
-    "dimension": ("voyage", "output_dimension"),
-    "dtype": ("voyage", "output_dtype"),
-}
-"""Where the settings say what a profile is made of."""
+def _said(settings: Settings, part: str) -> Loc:
+    """Where the settings say this part of the profile."""
+    key = {"dimension": "output_dimension", "dtype": "output_dtype"}.get(part, part)
+    return (settings.section_name, key)
 
 
 def _limits(settings: Settings) -> Iterator[Problem]:
@@ -156,13 +153,13 @@ def _limits(settings: Settings) -> Iterator[Problem]:
 
 
 def _splitting(settings: Settings) -> Iterator[Problem]:
-    splitting, model = settings.splitting, vendor_of(settings).find(settings.voyage.model)
+    splitting, model = settings.splitting, vendor_of(settings).find(settings.section.model)
     loc = ("splitting", "max_chars")
     if model and model.context_tokens and splitting.max_chars * _TOKENS_PER_CHAR > model.context_tokens:
         most = model.context_tokens // _TOKENS_PER_CHAR
-        reads = f"{settings.voyage.model} reads ({model.context_tokens:,} tokens)"
+        reads = f"{settings.section.model} reads ({model.context_tokens:,} tokens)"
         text = f"may be more than {reads}; use {most} or less."
-        yield Problem(loc, text, splitting.max_chars, (("voyage", "model"),))
+        yield Problem(loc, text, splitting.max_chars, (_said(settings, "model"),))
     if splitting.overlap_chars * 2 >= splitting.max_chars:
         text = f"must be less than half of splitting.max_chars ({splitting.max_chars})."
         yield Problem(("splitting", "overlap_chars"), text, splitting.overlap_chars, (loc,))

@@ -9,22 +9,19 @@ from pydantic import SecretStr
 
 from voyage_jobs.core.redact import remember
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.vendors.registry import by_type
 
 VARIABLE = "VOYAGE_API_KEY"
 FILE_VARIABLE = "VOYAGE_API_KEY_FILE"
-FILE_NAME = "voyage_api_key"
-_DOCKER_SECRET = Path("/run/secrets") / FILE_NAME
+_DOCKER_SECRETS = Path("/run/secrets")
 _MAX_BYTES = 4096
-_HINT = (
-    f"Set {VARIABLE}, or {FILE_VARIABLE} to a file that holds the key "
-    f"(systemd: LoadCredential={FILE_NAME}:..., Docker: a secret named {FILE_NAME})."
-)
 
 
 class KeySource:
     """Call it to get the key. Order: the variable, the named file, systemd's credential, Docker's secret.
 
-    `variable` is the variable's name, from which those of the files follow; where the key is `optional`, none is "".
+    `variable` is the variable's name, from which those of the files follow. The key of `title` may be `optional`: then
+    none is "".
     A program may hand in a function that gives the key: then it alone is asked, at every use.
     """
 
@@ -35,16 +32,17 @@ class KeySource:
         *,
         ask: Callable[[], str] | None = None,
         variable: str = VARIABLE,
+        title: str = "Voyage",
         optional: bool = False,
     ) -> None:
-        self._ask, self._variable, self._optional = ask, variable, optional
+        self._ask, self._variable, self._title, self._optional = ask, variable, title, optional
         environ = environ if ask is None else {}
         value = environ.get(variable, "").strip()
         self._value = SecretStr(value) if value else None
         self._named = Path(named) if (named := environ.get(f"{variable}_FILE", "")) else None
         credentials = environ.get("CREDENTIALS_DIRECTORY", "")
         self._usual = [Path(credentials) / variable.lower()] if credentials else []
-        self._usual.append(docker_secret or _DOCKER_SECRET.with_name(variable.lower()))
+        self._usual.append(docker_secret or _DOCKER_SECRETS / variable.lower())
 
     def __call__(self) -> str:
         """The key. `ConfigError` if there is none, or if what is there cannot be one; never shows it."""
@@ -52,10 +50,10 @@ class KeySource:
             return ""
         key = self._now()
         if not key:
-            raise ConfigError(f"{self.describe()} is empty.", hint=_HINT)
+            raise ConfigError(f"{self.describe()} is empty.", hint=self.hint)
         if not (key.isascii() and key.isprintable()) or " " in key:
             raise ConfigError(
-                f"{self.describe()} does not hold a key: it has blanks or control characters.", hint=_HINT
+                f"{self.describe()} does not hold a key: it has blanks or control characters.", hint=self.hint
             )
         remember(key)
         return key
@@ -63,7 +61,7 @@ class KeySource:
     def _now(self) -> str:
         if self._ask is not None:
             return str(self._ask()).strip()
-        return self._value.get_secret_value() if self._value else _read(self._file())
+        return self._value.get_secret_value() if self._value else self._read(self._file())
 
     def mask(self) -> None:
         """Have the key masked wherever it turns up from now on, if it stands in the variable. Reads no file."""
@@ -90,6 +88,15 @@ class KeySource:
         return f"the file {found}" if found else "nowhere (no API key is set)"
 
     @property
+    def hint(self) -> str:
+        """How to give the key."""
+        name = self._variable.lower()
+        return (
+            f"Set {self._variable}, or {self._variable}_FILE to a file that holds the key "
+            f"(systemd: LoadCredential={name}:..., Docker: a secret named {name})."
+        )
+
+    @property
     def named_file(self) -> Path | None:
         """The file that the operator named, if the key comes from there; credentials are their makers' business."""
         return None if self._value else self._named
@@ -100,22 +107,23 @@ class KeySource:
     def _file(self) -> Path:
         found = self._named or self._usual_file()
         if found is None:
-            raise ConfigError("There is no Voyage API key.", hint=_HINT)
+            raise ConfigError(f"There is no {self._title} API key.", hint=self.hint)
         return found
+
+    def _read(self, path: Path) -> str:
+        try:
+            with open(path, "rb") as file:
+                return file.read(_MAX_BYTES).decode("ascii", "replace").strip()
+        except OSError as exc:
+            problem = f"The API key cannot be read from {path}: {exc.strerror}."
+            raise ConfigError(problem, hint=self.hint) from exc
 
     def __repr__(self) -> str:
         return f"KeySource(from {self.describe()})"
 
 
-def _read(path: Path) -> str:
-    try:
-        with open(path, "rb") as file:
-            return file.read(_MAX_BYTES).decode("ascii", "replace").strip()
-    except OSError as exc:
-        raise ConfigError(f"The API key cannot be read from {path}: {exc.strerror}.", hint=_HINT) from exc
-
-
-def openai_sync_key(environ: Mapping[str, str]) -> KeySource:
-    """The key of an OpenAI-compatible server, if it wants one. Its names are its own: the key of one provider is never
-    sent to another."""
-    return KeySource(environ, variable="OPENAI_SYNC_API_KEY", optional=True)
+def key_of(provider: str, environ: Mapping[str, str]) -> KeySource:
+    """Where the key of one provider is looked for. Its names are its own: no other one is ever sent it."""
+    vendor = by_type(provider)
+    traits = vendor.traits
+    return KeySource(environ, variable=traits.key_variable, title=vendor.title, optional=not traits.needs_key)

@@ -21,14 +21,15 @@ from voyage_jobs.config import checks
 from voyage_jobs.config.environment import read_environment, variable_of
 from voyage_jobs.config.find import default_data_dir, find_config, usual_places
 from voyage_jobs.config.item_sources import with_item_sources
-from voyage_jobs.config.key import KeySource, openai_sync_key
+from voyage_jobs.config.key import KeySource, key_of
 from voyage_jobs.config.page_token import PageToken
 from voyage_jobs.config.problems import Loc, Problem, from_pydantic
 from voyage_jobs.config.secret import SecretSource
-from voyage_jobs.config.settings import OPENAI_SYNC, Settings
+from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.redact import remember
 from voyage_jobs.core.toml_text import has_longer_keys
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.vendors.registry import VENDORS
 
 _MOST_KEY_PARTS = 32
 
@@ -59,14 +60,15 @@ def parse_settings(
     may_lack_sources: bool = False,
 ) -> Settings:
     """The same for a file's text that is at hand; relative paths are relative to `origin`'s folder."""
-    given, key = key, key or KeySource(environ)
-    key.mask()  # it may stand in the wrong place, which is told with what stands there
+    keys = _masked_keys(
+        environ, key
+    )  # one may stand in the wrong place, which is told with what stands there
     inputs, lines = _Inputs.read(text, origin, environ)
     settings, problems = _build(inputs.merged, may_lack_sources)
     lines += [problem.line(inputs.where(problem.loc)) for problem in problems]
     if lines or settings is None:
         raise _refusal(lines, None if origin else _no_file_hint(environ))
-    return _attached(settings, origin, environ, given or _key_of(settings, environ))
+    return _attached(settings, origin, environ, key, keys)
 
 
 def settings_of_values(
@@ -76,18 +78,21 @@ def settings_of_values(
 
     Relative paths are relative to the working directory. A program may have no sources yet. Raises `ConfigError`.
     """
-    given, key = key, key or KeySource(environ)
-    key.mask()
+    keys = _masked_keys(environ, key)
     merged = {"data_dir": str(default_data_dir(environ)), **copy.deepcopy(dict(values))}
     _anchor(merged, Path.cwd())
     settings, problems = _build(merged, may_lack_sources=True)
     if problems or settings is None:
         raise _refusal([problem.line("project") for problem in problems], None)
-    return _attached(settings, None, environ, given or _key_of(settings, environ))
+    return _attached(settings, None, environ, key, keys)
 
 
-def _key_of(settings: Settings, environ: Mapping[str, str]) -> KeySource:
-    return openai_sync_key(environ) if settings.provider.type == OPENAI_SYNC else KeySource(environ)
+def _masked_keys(environ: Mapping[str, str], given: KeySource | None) -> dict[str, KeySource]:
+    """Where the key of each provider is looked for, by type. None of them is shown from now on, nor is `given`."""
+    keys = {name: key_of(name, environ) for name in VENDORS}
+    for key in (*keys.values(), *([given] if given else [])):
+        key.mask()
+    return keys
 
 
 def _refusal(lines: list[str], hint: str | None) -> ConfigError:
@@ -96,15 +101,20 @@ def _refusal(lines: list[str], hint: str | None) -> ConfigError:
 
 
 def _attached(
-    settings: Settings, origin: Path | None, environ: Mapping[str, str], key: KeySource
+    settings: Settings,
+    origin: Path | None,
+    environ: Mapping[str, str],
+    key: KeySource | None,
+    keys: Mapping[str, KeySource],
 ) -> Settings:
-    """The settings with what is no configuration itself."""
+    """The settings with what is no configuration itself. `key` comes before that of the environment."""
     for address in (settings.notify.webhook, settings.notify.ping):
         remember(address)  # whoever knows it can speak there
     return settings.attach(
         origin=origin,
         warnings=tuple(checks.warnings(settings)),
-        api_key=key,
+        api_key=key or keys[settings.provider.type],
+        other_keys=keys,
         page_token=PageToken(environ),
         notify_secret=SecretSource(environ, "notify_secret"),
     )
@@ -190,8 +200,7 @@ def _anchor(values: dict[str, Any], base: Path) -> None:
     for source in sources if isinstance(sources, list) else ():
         if isinstance(source, dict) and "path" in source:
             source["path"] = anchored(source["path"])
-    for name in ("voyage", "openai_sync"):
-        section = values.get(name)
+    for section in values.values():
         if isinstance(section, dict) and "tokenizer" in section:
             section["tokenizer"] = anchored(section["tokenizer"])
     table = values.get("lancedb")

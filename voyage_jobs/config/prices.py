@@ -12,7 +12,7 @@ def batch_price(settings: Settings) -> float | None:
     """USD per million tokens by batch, or None where it is not known. Without jobs it is that of a synchronous call."""
     if vendor_of(settings).traits.sync_only:
         return sync_price(settings)
-    model = settings.voyage.model
+    model = settings.section.model
     given = settings.prices.get(model)
     if given is not None and given.batch_usd_per_million is not None:
         return given.batch_usd_per_million
@@ -23,7 +23,7 @@ def batch_price(settings: Settings) -> float | None:
 def sync_price(settings: Settings, model: str | None = None) -> float | None:
     """USD per million tokens by the synchronous endpoint, or None where it is not known; of the configured model, or
     another."""
-    model = model or settings.voyage.model
+    model = model or settings.section.model
     given = settings.prices.get(model)
     if given is not None and given.sync_usd_per_million is not None:
         return given.sync_usd_per_million
@@ -39,7 +39,7 @@ def price_of(tokens: int, usd_per_million: float | None) -> float | None:
 
 def prices_as_of(settings: Settings) -> str:
     """Where the batch price comes from: the month of the list, or the configuration."""
-    given = settings.prices.get(settings.voyage.model)
+    given = settings.prices.get(settings.section.model)
     vendor = vendor_of(settings)
     which = "sync_usd_per_million" if vendor.traits.sync_only else "batch_usd_per_million"
     return CONFIGURED if getattr(given, which, None) is not None else vendor.prices_as_of

@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.profile import Profile
 
 
 def profile_of(settings: Settings) -> Profile:
     """What makes a vector under these settings."""
-    voyage = settings.voyage
+    section = settings.section
     return Profile(
-        endpoint=voyage.endpoint,
-        model=voyage.model,
-        dimension=voyage.output_dimension,
-        dtype=voyage.output_dtype,
-        input_type=voyage.input_type or None,
+        endpoint=section.endpoint,
+        model=section.model,
+        dimension=section.output_dimension,
+        dtype=section.output_dtype,
+        input_type=section.input_type or None,
         vendor=settings.provider.type,
-        document_prefix=settings.document_prefix,
+        prefix=section.document_prefix,
     )
 
 
 def with_profile(settings: Settings, profile: Profile) -> Settings:
-    """The same settings, asking for `profile`: model, price and tokenizer go with it."""
+    """The same settings, asking for `profile`: price and tokenizer go with the model, address and key with the
+    provider."""
     if profile_of(settings) == profile:
         return settings
-    voyage = settings.voyage.model_copy(
-        update={
-            "endpoint": profile.endpoint,
-            "model": profile.model,
-            "output_dimension": profile.dimension,
-            "output_dtype": profile.dtype,
-            "input_type": profile.input_type or "",
-        }
-    )
-    own = settings.openai_sync.model_copy(update={"document_prefix": profile.document_prefix})
     provider = settings.provider.model_copy(update={"type": profile.vendor})
-    return settings.model_copy(update={"voyage": voyage, "openai_sync": own, "provider": provider})
+    there = settings.model_copy(update={"provider": provider})
+    asked = {
+        "endpoint": profile.endpoint,
+        "model": profile.model,
+        "output_dimension": profile.dimension,
+        "output_dtype": profile.dtype,
+        "input_type": profile.input_type or "",
+        "document_prefix": profile.prefix,
+    }
+    section: Any = there.section
+    known = {key: value for key, value in asked.items() if key in type(section).model_fields}
+    return there.model_copy(update={there.section_name: section.model_copy(update=known)})

@@ -33,13 +33,13 @@ def connect(
     observer: Observer = NOBODY,
 ) -> Client:
     """What makes the calls; close it. `transport` stands in for the network in tests. Raises ConfigError."""
-    voyage = settings.voyage
+    section = settings.section
     access = Access(
-        voyage.base_url,
+        section.base_url,
         settings.api_key,
         clock,
-        voyage.timeout_s,
-        voyage.max_retry_after_s,
+        section.timeout_s,
+        section.max_retry_after_s,
         transport,
         observer,
     )
@@ -48,4 +48,4 @@ def connect(
 
 def request_params(settings: Settings) -> dict[str, Any]:
     """Everything about a request but its texts, as it goes on record with a batch."""
-    return vendor_of(settings).params(profile_of(settings), settings.voyage.encoding_format)
+    return vendor_of(settings).params(profile_of(settings), settings.section.encoding_format)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from voyage_jobs.core.bounds import LONGEST_S, MOST, MOST_USD
+from voyage_jobs.core.profile import EMBEDDINGS
 from voyage_jobs.readers.reader import Json, ReaderOptions
 from voyage_jobs.vendors.registry import VENDORS, by_type
 
@@ -117,6 +118,10 @@ class ProviderSettings(Section):
 class VoyageSettings(Section):
     """`[voyage]`: where the provider is and what is asked of it."""
 
+    document_prefix: ClassVar[str] = ""
+    query_prefix: ClassVar[str] = ""
+    texts_per_request: ClassVar[int | None] = None
+
     base_url: str = "https://api.voyageai.com/v1"
     model: Annotated[str, Field(min_length=1)] = DEFAULT_MODEL
     output_dimension: Annotated[int, BeforeValidator(_number), Field(ge=1, le=65536)] = DEFAULT_DIMENSION
@@ -146,7 +151,19 @@ class VoyageSettings(Section):
         }
 
 
-class OpenAISyncSettings(Section):
+class _WithoutJobs(Section):
+    """What is settled for a provider that has no jobs: plain floats, and nothing that would outlive its call."""
+
+    output_dtype: ClassVar[str] = "float"
+    input_type: ClassVar[str] = ""
+    endpoint: ClassVar[str] = EMBEDDINGS
+    encoding_format: ClassVar[str] = ""
+    quarantine_s: ClassVar[float] = 900.0
+    create_retry_s: ClassVar[float] = 1_800.0
+    delete_remote_files: ClassVar[bool] = True
+
+
+class OpenAISyncSettings(_WithoutJobs):
     """`[openai_sync]`: an OpenAI-compatible server that embeds at once, for `[provider] type = "openai-sync"`."""
 
     base_url: str = "http://127.0.0.1:8000/v1"
@@ -158,6 +175,14 @@ class OpenAISyncSettings(Section):
     timeout_s: Annotated[Interval, Field(le=3600)] = 60
     max_retry_after_s: Annotated[Duration, Field(le=86_400)] = 3600
     tokenizer: Place = ""
+
+
+ProviderSection = VoyageSettings | OpenAISyncSettings
+"""The section of any provider. Each tells the same, be it a setting there or settled.
+
+`document_prefix` and `query_prefix` stand before each text of a document and before a question, where a provider knows
+no input type; `texts_per_request` is the most texts of one synchronous call, None: any number.
+"""
 
 
 Selectors = tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
-from voyage_jobs.config.key import KeySource
+from voyage_jobs.config.key import KeySource, key_of
 from voyage_jobs.config.page_token import PageToken
 from voyage_jobs.config.secret import SecretSource
 from voyage_jobs.config.sections import (
@@ -24,6 +25,7 @@ from voyage_jobs.config.sections import (
     OpenAISyncSettings,
     PollingSettings,
     PriceSettings,
+    ProviderSection,
     ProviderSettings,
     SearchSettings,
     ServerSettings,
@@ -35,8 +37,6 @@ from voyage_jobs.config.sections import (
 )
 from voyage_jobs.state.door import FILES
 from voyage_jobs.vendors.registry import VENDORS, by_type
-
-OPENAI_SYNC = "openai-sync"
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,6 @@ class Paths:
         return (*FILES, *(path.name for path in mine if path is not None))
 
 
-def _is_openai_sync(provider: Any) -> bool:
-    kind = provider.get("type") if isinstance(provider, dict) else getattr(provider, "type", None)
-    return bool(kind == OPENAI_SYNC)
-
-
 class Settings(BaseModel):
     """The configuration. Made by `load_settings`; made directly (tests) it knows no file, key or warnings."""
 
@@ -137,7 +132,7 @@ class Settings(BaseModel):
 
     _origin: Path | None = PrivateAttr(default=None)
     _warnings: tuple[str, ...] = PrivateAttr(default=())
-    _api_key: KeySource = PrivateAttr(default_factory=lambda: KeySource({}))
+    _keys: Mapping[str, KeySource] = PrivateAttr(default_factory=dict)
     _page_token: PageToken = PrivateAttr(default_factory=lambda: PageToken({}))
     _notify_secret: SecretSource = PrivateAttr(default_factory=lambda: SecretSource({}, "notify_secret"))
 
@@ -153,19 +148,6 @@ class Settings(BaseModel):
             return values
         table = Path(data_dir).expanduser().absolute() / "lancedb"
         return {**values, "lancedb": {**section, "uri": str(table)}}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _provider_decides_section(cls, values: Any) -> Any:
-        """What is asked of the provider in use is always found in `voyage`, whichever section said it."""
-        if not isinstance(values, dict) or not _is_openai_sync(values.get("provider")):
-            return values
-        try:
-            own = OpenAISyncSettings.model_validate(values.get("openai_sync", {}))
-        except ValidationError:
-            return values  # the section's own check says what is wrong with it
-        shared = own.model_dump(include=VoyageSettings.model_fields.keys() & OpenAISyncSettings.model_fields)
-        return {**values, "voyage": {**shared, "model": own.model or "unnamed", "input_type": ""}}
 
     @model_validator(mode="before")
     @classmethod
@@ -198,36 +180,38 @@ class Settings(BaseModel):
         origin: Path | None,
         warnings: tuple[str, ...],
         api_key: KeySource,
+        other_keys: Mapping[str, KeySource] | None = None,
         page_token: PageToken | None = None,
         notify_secret: SecretSource | None = None,
     ) -> Self:
-        """Remember what is not configuration itself; for `load_settings`."""
-        self._origin, self._warnings, self._api_key = origin, warnings, api_key
+        """Remember what is not configuration itself; for `load_settings`.
+
+        `api_key` is that of the provider in use, `other_keys` has those of the others by type.
+        """
+        self._origin, self._warnings = origin, warnings
+        self._keys = {**(other_keys or {}), self.provider.type: api_key}
         self._page_token = page_token or self._page_token
         self._notify_secret = notify_secret or self._notify_secret
         return self
 
     @property
-    def document_prefix(self) -> str:
-        """What is put before each text of a document, where the provider knows no input type."""
-        return self.openai_sync.document_prefix if self.provider.type == OPENAI_SYNC else ""
+    def section_name(self) -> str:
+        """The section with the settings of the provider in use: called after it, or `voyage`."""
+        name = self.provider.type.replace("-", "_")
+        return name if name in type(self).model_fields else "voyage"
 
     @property
-    def query_prefix(self) -> str:
-        """The same before a question."""
-        return self.openai_sync.query_prefix if self.provider.type == OPENAI_SYNC else ""
-
-    @property
-    def texts_per_request(self) -> int | None:
-        """The most texts of one synchronous call, where the settings say."""
-        return self.openai_sync.texts_per_request if self.provider.type == OPENAI_SYNC else None
+    def section(self) -> ProviderSection:
+        """The settings of the provider in use."""
+        found: ProviderSection = getattr(self, self.section_name)
+        return found
 
     @property
     def tokenizer_file(self) -> Path:
         """Where the model's tokenizer is, or would be if it were fetched."""
-        if self.voyage.tokenizer:
-            return Path(self.voyage.tokenizer)
-        return self.paths.tokenizers / f"{quote(self.voyage.model, safe='')}.json"
+        if self.section.tokenizer:
+            return Path(self.section.tokenizer)
+        return self.paths.tokenizers / f"{quote(self.section.model, safe='')}.json"
 
     @property
     def origin(self) -> Path | None:
@@ -241,8 +225,9 @@ class Settings(BaseModel):
 
     @property
     def api_key(self) -> KeySource:
-        """Call it to get the API key; reading it is the first moment a missing key is an error."""
-        return self._api_key
+        """Call it to get the API key of the provider in use; reading it is the first moment a missing key is an
+        error."""
+        return self._keys.get(self.provider.type) or key_of(self.provider.type, {})
 
     @property
     def page_token(self) -> PageToken:

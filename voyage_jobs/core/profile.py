@@ -39,7 +39,7 @@ class Profile:
     dtype: str
     input_type: str | None
     vendor: str = "voyage"
-    document_prefix: str = ""
+    prefix: str = ""
 
     @property
     def fingerprint(self) -> str:

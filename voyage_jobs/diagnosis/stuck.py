@@ -105,7 +105,7 @@ def _because(found: Found, *steps: str, source: str | None = None, batch: str | 
 
 
 def _batches(facts: Facts, found: Found) -> Iterator[Stuck]:
-    usual_s = max(STUCK_S, 2 * facts.settings.voyage.quarantine_s)
+    usual_s = max(STUCK_S, 2 * facts.settings.section.quarantine_s)
     for batch in facts.open:
         ref, state, since = batch.ref, str(batch.state), facts.since.get(batch.id)
         if batch.state is Batch.RUNNING:

@@ -67,7 +67,7 @@ class QueryVectors:
         self._profile = query_profile(profile, with_profile(settings, profile))
         self._settings = with_profile(settings, self._profile)
         self._clock, self._transport = clock, transport
-        self._keys, self._prefix = KeyMaker(self._profile), self._settings.query_prefix
+        self._keys = KeyMaker(self._profile)
         self._count = vendor_of(self._settings).tokenizer(self._settings.tokenizer_file)
         self._store = SegmentStore(folder)
         self._places: dict[bytes, tuple[str, int]] = {}
@@ -109,17 +109,17 @@ class QueryVectors:
         with connect(self._settings, self._clock, self._transport) as client:
             for part in _calls(lacking, counts):
                 progress("embedding queries", done, len(lacking))
-                found = client.embed([self._prefix + text for text in part], self._profile)
+                found = client.embed(part, self._profile)
                 self._keep(part, found.vectors, found.tokens)
                 billed.append(found.tokens)
                 done += len(part)
         return None if None in billed else sum(filter(None, billed))
 
     def _key(self, text: str) -> bytes:
-        return self._keys.key([self._prefix + text])
+        return self._keys.key([text])
 
     def _counted(self, texts: Sequence[str]) -> list[int]:
-        return self._count([self._prefix + text for text in texts]) if texts else []
+        return self._count([self._profile.prefix + text for text in texts]) if texts else []
 
     def _keep(self, texts: Sequence[str], vectors: np.ndarray, tokens: int | None) -> None:
         keys = np.frombuffer(b"".join(map(self._key, texts)), np.uint8)

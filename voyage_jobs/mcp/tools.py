@@ -86,7 +86,7 @@ class Tools:
             "healthy": report["healthy"],
             "headline": report["headline"]["text"],
             "rows": report["table"]["rows"],
-            "model": self._settings.voyage.model,
+            "model": self._settings.section.model,
             "sources": [{key: each[key] for key in _SOURCE_KEYS} for each in report["sources"]],
             "problems": [each["message"] for each in report["problems"]],
         }

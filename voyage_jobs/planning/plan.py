@@ -218,8 +218,8 @@ def _report(
     price, dear = batch_price(settings), sync_price(settings)
     batch_usd, sync_usd = price_of(files.tokens, price), price_of(files.tokens, dear)
     return {
-        "model": settings.voyage.model,
-        "endpoint": settings.voyage.endpoint,
+        "model": settings.section.model,
+        "endpoint": settings.section.endpoint,
         "sources": [asdict(each) for each in plans],
         "chunks": sum(each.chunks for each in plans),
         "reused_chunks": sum(each.reused_chunks for each in plans),

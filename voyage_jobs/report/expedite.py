@@ -69,7 +69,7 @@ def preview(
         "as_of": iso(now_us(clock)),
         "source": name,
         "path": path,
-        "model": settings.voyage.model,
+        "model": settings.section.model,
         "changed_since_scan": changed,
         "state": None if newest is None else str(newest[0]),
         "send": {

@@ -110,7 +110,7 @@ def _in_doubt(m: Moment, batch: BatchRow, sent_at: int | None, found: Wait | Non
     said = (
         f"The call that creates the job of batch {batch.ref} got no answer; it is looked for at {m.provider}"
     )
-    until = None if sent_at is None else sent_at + int(m.settings.voyage.quarantine_s * US)
+    until = None if sent_at is None else sent_at + int(m.settings.section.quarantine_s * US)
     said += "." if until is None else f", and sent again only after {clock_time(until, m.now)}."
     return _then(said, found) if found else Wait("in_doubt", said, until, NOTHING_TO_DO)
 

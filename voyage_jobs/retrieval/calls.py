@@ -68,10 +68,7 @@ class Calls:
     def __init__(
         self, settings: Settings, clock: Clock, transport: httpx.BaseTransport | None = None
     ) -> None:
-        timeout_s = min(settings.voyage.timeout_s, LONGEST_WAIT_S)
-        patient = settings.voyage.model_copy(update={"timeout_s": timeout_s})
-        self._settings = settings.model_copy(update={"voyage": patient})
-        self._clock, self._transport = clock, transport
+        self._settings, self._clock, self._transport = settings, clock, transport
         self._lock = threading.Lock()
         self._clients: dict[str, Client] = {}
 
@@ -82,7 +79,7 @@ class Calls:
         price = sync_price(settings, asked.model)
         if self._limited and not self._has_room(settings, price, 1):
             raise NotAskedError("a budget is spent.")
-        embedded = self._client_of(settings).embed([settings.query_prefix + text], asked)
+        embedded = self._client_of(settings).embed([text], asked)
         usd = None if embedded.tokens is None else price_of(embedded.tokens, price)
         return Vector(embedded.vectors[0], asked.model, embedded.tokens, usd)
 
@@ -112,7 +109,7 @@ class Calls:
         with self._lock:
             if kind not in self._clients:
                 try:
-                    client = connect(settings, self._clock, self._transport)
+                    client = connect(_in_haste(settings), self._clock, self._transport)
                 except ConfigError as exc:
                     raise NotAskedError(f"the provider cannot be asked: {exc.message}") from exc
                 self._clients[kind] = client
@@ -170,6 +167,15 @@ class Calls:
             raise NotAskedError(f"it could not be booked: {getattr(exc, 'message', exc)}") from exc
 
 
+def _in_haste(settings: Settings) -> Settings:
+    """The same, with no wait that is too long for somebody who searches."""
+    section: Any = settings.section
+    if "timeout_s" not in type(section).model_fields:
+        return settings
+    hasty = section.model_copy(update={"timeout_s": min(section.timeout_s, LONGEST_WAIT_S)})
+    return settings.model_copy(update={settings.section_name: hasty})
+
+
 def query_profile(profile: Profile, settings: Settings) -> Profile:
     """What makes the vector of a query to a table of `profile`.
 
@@ -179,7 +185,8 @@ def query_profile(profile: Profile, settings: Settings) -> Profile:
     model = settings.search.query_model
     if model and shares_space(vendor_of(settings), profile.model, model):
         profile = replace(profile, model=model)
-    return profile if profile.input_type is None else replace(profile, input_type="query")
+    side = None if profile.input_type is None else "query"
+    return replace(profile, input_type=side, prefix=settings.section.query_prefix)
 
 
 def _fits(connection: Any, settings: Settings, price: float | None, tokens: int, now: int) -> bool:

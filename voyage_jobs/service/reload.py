@@ -11,7 +11,8 @@ from voyage_jobs.steps.context import Context, encoded
 from voyage_jobs.steps.reprofile import take_up_profile
 
 # Open connections, the lock and the table were made from these.
-_FIXED_VOYAGE = ("base_url", "timeout_s")
+_FIXED = ("base_url", "timeout_s")
+_SECTIONS = ("voyage", "openai_sync")
 
 
 def needs_restart(old: Settings, fresh: Settings) -> list[str]:
@@ -20,7 +21,10 @@ def needs_restart(old: Settings, fresh: Settings) -> list[str]:
     if fresh.data_dir != old.data_dir:
         fixed.append("data_dir")
     fixed += [
-        f"voyage.{key}" for key in _FIXED_VOYAGE if getattr(old.voyage, key) != getattr(fresh.voyage, key)
+        f"{name}.{key}"
+        for name in _SECTIONS
+        for key in _FIXED
+        if getattr(getattr(old, name), key) != getattr(getattr(fresh, name), key)
     ]
     if (fresh.lancedb.uri, fresh.lancedb.table) != (old.lancedb.uri, old.lancedb.table):
         fixed.append("lancedb")
@@ -36,7 +40,7 @@ def apply(context: Context, fresh: Settings) -> None:
     Where they ask for other vectors, the work goes on for those of before, and nothing is sent: see `steps.reprofile`.
     """
     context.settings, context.asked = fresh, profile_of(fresh)
-    context.client.max_retry_after_s = fresh.voyage.max_retry_after_s
+    context.client.max_retry_after_s = fresh.section.max_retry_after_s
     take_up_profile(context)
     renew_run(context)
     with context.store.write() as tx:

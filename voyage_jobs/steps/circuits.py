@@ -218,7 +218,7 @@ def _open(context: Context, tx: Tx, name: str, policy: str, error: VendorError) 
 
 def create_must_wait(context: Context, tx: Tx, error: VendorError) -> None:
     """The provider takes no other job now: the rest goes on, new jobs wait."""
-    wait_s = max(context.settings.voyage.create_retry_s, error.retry_after_s or 0.0)
+    wait_s = max(context.settings.section.create_retry_s, error.retry_after_s or 0.0)
     hint = (
         "Nothing to do: jobs that end make room. Lower batching.max_in_flight_* if others share the account."
     )

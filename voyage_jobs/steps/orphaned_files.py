@@ -50,7 +50,7 @@ def find_orphaned_files(context: Context) -> bool:
 
 
 def _quarantine_is_over(context: Context, since: int) -> bool:
-    return (context.clock.wall() - since / US) > context.settings.voyage.quarantine_s
+    return (context.clock.wall() - since / US) > context.settings.section.quarantine_s
 
 
 def _take_note(tx: Tx, file: RemoteFile) -> bool:

@@ -178,7 +178,7 @@ def _seconds_left(context: Context, attempt: AttemptRow) -> float:
     """
     if context.vendor.traits.idempotent_create:
         return 0.0
-    quarantine_s = context.settings.voyage.quarantine_s
+    quarantine_s = context.settings.section.quarantine_s
     sent = context.memory(Sent).at.get(attempt.id)
     if sent is not None:
         return quarantine_s - (context.clock.mono() - sent)

@@ -67,7 +67,7 @@ def _recover(context: Context, mode: str, *, take_over: bool) -> None:
         publications.forget_open(tx)
         # A clock that was set back while nothing ran would keep everything waiting.
         batches.due_no_later(tx, tx.now + int(context.settings.polling.max_interval_s * US))
-        circuits.due_no_later(tx, tx.now + int(context.settings.voyage.create_retry_s * US))
+        circuits.due_no_later(tx, tx.now + int(context.settings.section.create_retry_s * US))
         notices.due_no_later(tx, tx.now)
     demand_own_if_switching(context, take_over=take_over)
     if settle_switch(context):

@@ -46,7 +46,7 @@ def limits(context: Context) -> Limits:
     """What one request may hold."""
     known = context.vendor.find(context.profile.model)
     cap = min(MOST_TOKENS, (known and known.line_tokens) or MOST_TOKENS)
-    return Limits(context.settings.texts_per_request or MOST_INPUTS, MOST_BYTES, cap)
+    return Limits(context.settings.section.texts_per_request or MOST_INPUTS, MOST_BYTES, cap)
 
 
 def make(

@@ -29,7 +29,7 @@ TEND_INTERVAL_S = 900.0
 def tidy(context: Context) -> bool:
     """Delete what is done with and close batches. True if anything was done."""
     did = False
-    if context.settings.voyage.delete_remote_files:
+    if context.settings.section.delete_remote_files:
         did = find_orphaned_files(context)
         did |= _delete_remote(context)
     did |= _forget_failures(context)
@@ -102,7 +102,7 @@ def _close(context: Context) -> bool:
     did = False
     for batch, live in waiting:
         _remove_spool(context, batch)  # at once: the vendor may refuse to delete its files for ever
-        if live and context.settings.voyage.delete_remote_files:
+        if live and context.settings.section.delete_remote_files:
             continue
         with context.store.write() as tx:
             batches.move(tx, batch, Batch.CLOSED, "nothing is left to do")

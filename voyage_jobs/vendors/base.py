@@ -50,13 +50,17 @@ class Traits:
     `idempotent_create`: a repeated create call with the same `JobSpec.token` gives the job of the first, so that a
     lost answer needs no quarantine. `sync_only`: there are no jobs, only calls that are answered at once, so every
     batch is of mode `sync`. `unlisted_usd_per_million` is what a model costs of which no list tells a price; None: not
-    known.
+    known. `key_variable` is the environment variable with the API key, from which the names of its file and of its
+    secrets follow: no provider is sent the key of another. Where a call `needs_key` and there is none, it is refused
+    here; else the key is "".
     """
 
     lists_metadata: bool = True
     idempotent_create: bool = False
     sync_only: bool = False
     unlisted_usd_per_million: float | None = None
+    key_variable: str = "VOYAGE_API_KEY"
+    needs_key: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ def audit_remote(
         found.looked_at("remote_files")
         progress("reading the vendor's files", found.checked["remote_files"], None)
         files.add(file.id)
-        if settings.voyage.delete_remote_files:
+        if settings.section.delete_remote_files:
             _file(store, file, seen, now_us(clock), found)
     for job in seen.unknown:
         results = {job.output_file_id, job.error_file_id} & files

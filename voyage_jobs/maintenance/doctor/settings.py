@@ -23,18 +23,18 @@ def check_settings(settings: Settings) -> Iterator[Check]:
 
 
 def _host(settings: Settings) -> str:
-    return urlsplit(settings.voyage.base_url).hostname or ""
+    return urlsplit(settings.section.base_url).hostname or ""
 
 
 def _vendor(settings: Settings) -> Check:
-    url = settings.voyage.base_url
+    url = settings.section.base_url
     if is_local(url) and not vendor_of(settings).traits.sync_only:
         return note(
             "vendor",
             f"{url} is on this machine or a private network: a simulator or a proxy, not"
             f" {vendor_of(settings).title} itself",
         )
-    return good("vendor", f"{url}, model {settings.voyage.model}")
+    return good("vendor", f"{url}, model {settings.section.model}")
 
 
 def _key(settings: Settings) -> Check:
@@ -49,6 +49,6 @@ def _key(settings: Settings) -> Check:
     doubt = vendor_of(settings).key_doubt(key, where, _host(settings))
     if doubt is not None and doubt.hint is not None:
         return bad("key", doubt.text, doubt.hint, exit_code=5)
-    if doubt is not None and not is_local(settings.voyage.base_url):
+    if doubt is not None and not is_local(settings.section.base_url):
         return note("key", doubt.text)
     return good("key", f"from {where}")

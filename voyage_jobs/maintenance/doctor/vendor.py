@@ -34,7 +34,7 @@ def check_vendor(
     except VendorError as exc:
         yield told("probe", exc)
     else:
-        yield good("probe", f"{settings.voyage.base_url} answers and takes the key")
+        yield good("probe", f"{settings.section.base_url} answers and takes the key")
         yield _clock(theirs, clock)
 
 

@@ -58,13 +58,14 @@ class OpenAISyncClient(NoJobs, VoyageClient):
         return self.server_date_us
 
     def embed_now(self, wanted: Sequence[Wanted], params: Mapping[str, Any], profile: Profile) -> bytes:
-        """Post texts, each with the prefix of documents; the answer as it came."""
-        texts = [profile.document_prefix + each.texts[0] for each in wanted]
+        """Post texts, each with the prefix of the profile; the answer as it came."""
+        texts = [profile.prefix + each.texts[0] for each in wanted]
         return self._ask("embed texts", "POST", _PATH, json={**params, "input": texts})
 
     def embed(self, texts: Sequence[str], profile: Profile) -> Embedded:
-        """Embed a few texts as they are: the prefix of queries is put before them by whoever asks."""
-        operation, body = "embed a text", {"model": profile.model, "input": list(texts)}
+        """Embed a few texts, each with the prefix of the profile."""
+        asked = [profile.prefix + text for text in texts]
+        operation, body = "embed a text", {"model": profile.model, "input": asked}
         answer = self._ask(operation, "POST", _PATH, json=body)
         return self._understand(operation, read_embedded, answer, len(texts), profile)
 

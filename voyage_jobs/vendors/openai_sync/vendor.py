@@ -23,7 +23,13 @@ class OpenAISync(Voyage):
     name = "openai-sync"
     title = "OpenAI-compatible server"
     limits = Limits(inputs=100_000, jobs_in_flight=1_000, tokens_in_flight=1_000_000_000, window_s=None)
-    traits = Traits(lists_metadata=False, sync_only=True, unlisted_usd_per_million=0.0)
+    traits = Traits(
+        lists_metadata=False,
+        sync_only=True,
+        unlisted_usd_per_million=0.0,
+        key_variable="OPENAI_SYNC_API_KEY",
+        needs_key=False,
+    )
     prices_as_of = "your own server"
 
     def find(self, model: str) -> Model | None:
