@@ -216,7 +216,7 @@ class Daemon:
         except ConfigError as exc:
             log.error("config.refused", error=exc.message, hint="The old settings go on.")  # noqa: TRY400
             return
-        fixed = needs_restart(self.context.settings, fresh)
+        fixed = needs_restart(self.context.loaded, fresh)
         if fixed:
             hint = "The old settings go on; restart voyage-jobs to take up the new ones."
             log.error(

@@ -39,8 +39,8 @@ def apply(context: Context, fresh: Settings) -> None:
 
     Where they ask for other vectors, the work goes on for those of before, and nothing is sent: see `steps.reprofile`.
     """
-    context.settings, context.asked = fresh, profile_of(fresh)
-    context.client.max_retry_after_s = fresh.section.max_retry_after_s
+    context.settings = context.loaded = fresh
+    context.asked = profile_of(fresh)
     take_up_profile(context)
     renew_run(context)
     with context.store.write() as tx:

@@ -22,6 +22,7 @@ from voyage_jobs.state.door import Writer, open_state
 from voyage_jobs.steps.context import Context, Progress, no_progress
 from voyage_jobs.steps.recovery import recover
 from voyage_jobs.table import LanceDoor, TableDoor
+from voyage_jobs.vendors.base import Client
 
 if TYPE_CHECKING:
     import httpx
@@ -55,12 +56,14 @@ def working(
         _keep_others_out(settings, log)
         store = open_state(settings).writer(clock)
         try:
-            with connect(settings, clock, transport, observer) as client:
+            with contextlib.ExitStack() as open_clients:
+                reach = _Reach(open_clients, clock, transport, observer)
                 context = Context(
                     settings=settings,
                     clock=clock,
                     store=store,
-                    client=client,
+                    client=reach(settings),
+                    reach=reach,
                     segments=SegmentStore(settings.paths.vectors),
                     log=log,
                     table_door=table_door or lance_door(settings),
@@ -80,6 +83,27 @@ def working(
                 _take_leave(store)
         finally:
             store.close()
+
+
+class _Reach:
+    """The clients of one process, one for each provider: the one that is worked with may be another than the
+    configuration names, and is reached by its own address and key."""
+
+    def __init__(
+        self,
+        open_clients: contextlib.ExitStack,
+        clock: Clock,
+        transport: httpx.BaseTransport | None,
+        observer: Observer,
+    ) -> None:
+        self._open, self._known = open_clients, dict[str, Client]()
+        self._how = (clock, transport, observer)
+
+    def __call__(self, settings: Settings) -> Client:
+        kind = settings.provider.type
+        if kind not in self._known:
+            self._known[kind] = self._open.enter_context(connect(settings, *self._how))
+        return self._known[kind]
 
 
 def _take_leave(store: Writer) -> None:

@@ -276,6 +276,13 @@ def api_answers(context: Context) -> bool:
     return True
 
 
+def forget_all(context: Context) -> None:
+    """Another provider is worked with: what kept calls or new jobs back is not known of it."""
+    try_again(context)
+    with context.store.write() as tx:
+        circuits.reset(tx, circuits.CREATE)
+
+
 def try_again(context: Context) -> None:
     """Somebody started us, or changed the settings: what was refused, unreachable or full before may be mended."""
     with context.store.write() as tx:

@@ -55,6 +55,8 @@ class Context:
     pace: Pace | None = None
     """Told which step is at work and that it gets on; None: nobody asks."""
     observer: Observer = NOBODY
+    reach: Callable[[Settings], Client] | None = None
+    """Gives the client of the provider that settings name; None: there is no other than `client`."""
     free_bytes: Callable[[], int] | None = None
     only: frozenset[bytes] | None = None
     """The keys that may be sent, where a run carries out a plan; None: any."""
@@ -70,6 +72,8 @@ class Context:
     """Row of the profile in force; set by recovery."""
     state_id: str = ""
     """Who this state is, which its jobs and segments carry; set by recovery."""
+    loaded: Settings = field(init=False)
+    """The settings as they were read, whatever is worked under."""
     asked: Profile = field(init=False)
     """The profile that the configuration names. Another one may be in force: see `steps.reprofile`."""
     build: Build | None = None
@@ -77,16 +81,22 @@ class Context:
     _memories: dict[type, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.asked = profile_of(self.settings)
+        self.loaded, self.asked = self.settings, profile_of(self.settings)
         self.work_under(self.asked)
 
     def work_under(self, profile: Profile) -> None:
-        """Embed under this profile from now on, whatever the configuration asks for: model, price and tokenizer too."""
+        """Embed under this profile from now on, whatever the configuration asks for: provider, model, price and
+        tokenizer too."""
         self.settings = with_profile(self.settings, profile)
         self.profile = profile
         self.keys = KeyMaker(profile)
         self.vendor = by_type(profile.vendor)
         self.count = self.vendor.tokenizer(self.settings.tokenizer_file)
+        if self.reach is not None:
+            client = self.reach(self.settings)
+            client.give_up_at = self.client.give_up_at
+            client.max_retry_after_s = self.settings.section.max_retry_after_s
+            self.client = client
 
     def memory(self, kind: type[Memory]) -> Memory:
         """What one step remembers while this process lives, by its own class; made at first use."""

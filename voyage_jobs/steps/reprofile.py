@@ -7,6 +7,9 @@ nothing is sent: it would be paid for, and might not be meant.
 A build needs no second folder. Versions of another profile wait beside the published ones as those of an edited file
 do; their vectors go into segments of their own; only publishing is held back until everything is there. See `switch.py`
 for the one commit that then replaces the table.
+
+A process works with one provider, that of the profile in force, by its own section and key. What is paid there can be
+fetched there alone: so the acts that change the provider are refused while a batch is open at the one that is left.
 """
 
 from __future__ import annotations
@@ -15,14 +18,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from voyage_jobs.core.crash import crash_point
+from voyage_jobs.core.plural import counted
 from voyage_jobs.core.profile import Profile
-from voyage_jobs.core.states import AT_THE_VENDOR
+from voyage_jobs.core.states import AT_THE_VENDOR, Attempt, Batch
 from voyage_jobs.diagnosis import rebuild_words
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.state import batches, meta, previous_table, rebuild, sources
+from voyage_jobs.state import batches, create_calls, meta, previous_table, rebuild, sources
+from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.history import View
 from voyage_jobs.state.rebuild import Build
+from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.recount import notice_tokenizer
+from voyage_jobs.steps.set_back import Jobs
 from voyage_jobs.steps.switch import Looks, go_back, release, settle_switch
 
 Answer = dict[str, object]
@@ -59,6 +67,38 @@ def _of_a_lost_state(context: Context) -> Profile | None:
     return found if any(name.startswith(mine) for name in context.segments.names()) else None
 
 
+def _go_over(context: Context) -> None:
+    """Take up the profile that is in force since an act. What another provider refused says nothing of this one."""
+    before = context.vendor.name
+    take_up_profile(context)
+    if context.vendor.name != before:
+        context.memory(Jobs).known = context.memory(Jobs).of_new_state = False
+        circuit.forget_all(context)
+
+
+def _demand_none_open(context: Context, connection: View, target: Profile) -> None:
+    """Raise ConfigError if the provider is to change, and something that may be paid is open at the present one."""
+    if target.vendor == context.profile.vendor:
+        return
+    found = batches.in_state(connection, *AT_THE_VENDOR, Batch.ENDED, Batch.PARKED)
+    still = [batch for batch in found if _may_be_paid(connection, batch)]
+    if still:
+        raise ConfigError(
+            f"{counted(len(still), 'batch')} at {context.vendor.title} must be over before the provider"
+            f" changes: what is paid there can be fetched only there.",
+            hint="`voyage-jobs sync` fetches the results with that provider's own settings and key, and sends nothing"
+            " new while [provider] names another; `voyage-jobs cancel` gives a batch up.",
+        )
+
+
+def _may_be_paid(connection: View, batch: BatchRow) -> bool:
+    """Whether a batch has, or may have, a job or an answer."""
+    if batch.state is not Batch.PARKED or batch.remote_id is not None:
+        return True
+    sent = (Attempt.OPEN, Attempt.CREATED, Attempt.LOST)
+    return any(attempt.state in sent for attempt in create_calls.attempts_of(connection, batch.id))
+
+
 # --- the acts ---
 
 
@@ -83,11 +123,17 @@ def _begin(context: Context, target: Profile, who: str) -> Answer:
             f"A table for {context.build.target.told} is being built already.",
             hint="Give that up first: `voyage-jobs reprofile --abandon`. What it has paid for is kept.",
         )
+    if target.vendor != context.loaded.provider.type:
+        raise ConfigError(
+            "The process at work was started with another [provider], and does not know where this one is.",
+            hint="Restart it, then ask again.",
+        )
     context.asked = target  # a process at work may have read its configuration before it was changed
     if context.build is not None or target == served:
         context.log.info("reprofile.already", target=target.told)
         return {"state": "building" if context.build is not None else "nothing to do", "target": target.told}
     with context.store.write() as tx:
+        _demand_none_open(context, tx.connection, target)
         rebuild.note_build(tx, Build(target, tx.now, who))
         rebuild.read_again(tx, everything=True)
         if (
@@ -95,7 +141,7 @@ def _begin(context: Context, target: Profile, who: str) -> Answer:
         ):  # jobs of this profile, too, may be there to be claimed
             meta.put(tx, meta.CLAIM, meta.CLAIM_DUE)
     crash_point("reprofile.committed")
-    take_up_profile(context)
+    _go_over(context)
     context.log.info("reprofile.begun", who=who, target=target.told)
     return {"state": "begun", "target": target.told}
 
@@ -113,6 +159,9 @@ def _abandon(context: Context, who: str) -> Answer:
             hint="`voyage-jobs reprofile --switch-back` brings the table of before back, at no cost.",
         )
     with context.store.write() as tx:
+        served = rebuild.served(tx.connection)
+        if served is not None:
+            _demand_none_open(context, tx.connection, served)
         jobs = [
             batch
             for batch in batches.in_state(tx.connection, *AT_THE_VENDOR)
@@ -121,12 +170,11 @@ def _abandon(context: Context, who: str) -> Answer:
         for batch in jobs:
             batches.note(tx, batch.id, cancel_asked_at=batch.cancel_asked_at or tx.now, due_at=0)
         rebuild.forget_build(tx)
-        served = rebuild.served(tx.connection)
         kept = None if served is None else sources.profile_id(tx, served)
         rebuild.give_up_waiting(tx, f"the new table was abandoned by {who}", but=kept)
         rebuild.read_again(tx, everything=False)
     crash_point("abandon.committed")
-    take_up_profile(context)
+    _go_over(context)
     context.log.info("reprofile.abandoned", who=who, target=target.told, cancelled=len(jobs))
     return {
         "state": "abandoned",
@@ -172,8 +220,9 @@ def _back(context: Context, who: str) -> Answer:
             hint="Set [voyage] back and run `voyage-jobs reprofile`: only what has changed since is paid.",
         )
     with context.store.write() as tx:
+        _demand_none_open(context, tx.connection, previous.profile)
         previous_table.begin_to_go_back(tx, previous)
     crash_point("switch_back.intent.committed")
     go_back(context, previous, f"switched back by {who}")
-    take_up_profile(context)
+    _go_over(context)
     return {"state": "switched back", "table": context.profile.told}

@@ -17,7 +17,7 @@ from voyage_jobs.maintenance.audit.findings import Findings
 from voyage_jobs.maintenance.audit.folders import audit_folders
 from voyage_jobs.maintenance.audit.segments import audit_segments
 from voyage_jobs.maintenance.audit.state import audit_state
-from voyage_jobs.maintenance.served import settings_of_table
+from voyage_jobs.maintenance.served import settings_in_force, settings_of_table
 from voyage_jobs.segments import SegmentStore
 from voyage_jobs.service import worker
 from voyage_jobs.state import meta, publications, rebuild, setback
@@ -141,7 +141,7 @@ def verify(
     state = open_state(settings)
     state.demand()
     door = table_door or worker.lance_door(settings_of_table(settings))
-    with _client(settings, clock, scope, transport) as client:
+    with _client(settings_in_force(settings), clock, scope, transport) as client:
         return Audit(
             settings,
             clock,
