@@ -4,6 +4,7 @@ import re
 
 import pytest
 from looking import Looking
+from pdf_files import pdf
 
 from voyage_jobs.retrieval.passage import snippet, words_of
 
@@ -23,6 +24,18 @@ def test_without_a_table_it_says_what_fills_it(run):
     assert "There is no table 'chunks'" in result.stderr
     assert "voyage-jobs sync" in result.stderr
     assert not run.world.transport.requests
+
+
+def test_a_hit_says_where_it_stands_and_at_which_address(run):
+    run.world.write("manual.pdf", pdf([["Cover", "of a manual"], ["How to descale a kettle with vinegar"]]))
+    page = "<main><h1>Pans</h1><p>How to season a skillet with oil.</p></main>"
+    run.world.write("pans.html", f'<link rel="canonical" href="https://cook.example.com/pans">{page}')
+    docs = [{"name": "docs", "path": str(run.world.docs), "include": ["*.pdf", "*.html"]}]
+    run.world.run(sources=docs, splitting={"max_chars": 200})
+    assert "docs:manual.pdf, p. 1" in run.text("search", "kettle vinegar", "--mode", "words")
+    found = run.text("search", "skillet", "--mode", "words")
+    assert "docs:pans.html  Pans\nhttps://cook.example.com/pans\n" in found
+    assert run.json("search", "kettle", "--mode", "words")["hits"][0]["page"] == 1
 
 
 def test_an_empty_question_and_an_unknown_source_cost_nothing(run):

@@ -72,7 +72,7 @@ def test_a_title_that_a_program_gave_is_none(title):
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (pdf([WORDS], password="secret"), "encrypted: it needs a password"),
+        (pdf([WORDS], password="secret"), "encrypted"),
         (pdf([[], [], ["x"]]), "no_text: 3 of 3 pages have no text: scanned?"),
         (pdf([['!"#$% &/()= ?+*~ <>|,;'] * 9]), "garbled: most of its signs are no letters or digits"),
         (pdf([WORDS])[:300], "broken: no PDF that can be opened"),

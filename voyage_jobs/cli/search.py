@@ -137,9 +137,12 @@ def _shown(rank: int, hit: Hit, body: str, words: list[str], explain: bool) -> T
 
     from voyage_jobs.sources.names import display
 
-    place = display(hit.path) + (f"  {' > '.join(hit.section)}" if hit.section else "")
+    place = ", ".join(filter(None, (display(hit.path), hit.place)))
+    place += f"  {' > '.join(hit.section)}" if hit.section else ""
     shown = Text(f"{rank}. {hit.score:.3f}  ", style="bold")
     shown.append(output.printable(f"{hit.source}:{place}"), style="cyan")
+    if hit.url:
+        shown.append("\n" + output.printable(hit.url), style="dim")
     if explain:
         parts = [f"{name} {hit.scores[name]:.3f} (place {place})" for name, place in hit.ranks.items()]
         shown.append("\n" + ", ".join(parts), style="dim")

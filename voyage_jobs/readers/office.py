@@ -44,7 +44,7 @@ def opened_archive(file: BinaryIO) -> bytes:
     if not data.lstrip(b"\xef\xbb\xbf").strip():
         raise Refused(Refusal.EMPTY, "no bytes")
     if data.startswith(OLE) and _ENCRYPTED in data:
-        raise Refused(Refusal.ENCRYPTED, "it needs a password")
+        raise Refused(Refusal.ENCRYPTED)
     file.seek(0)
     try:
         with zipfile.ZipFile(file) as archive:

@@ -53,7 +53,7 @@ class PdfReader(Reader):
             document = PdfDocument(data)
         except PdfiumError as exc:
             if exc.err_code == _PASSWORD:
-                raise Refused(Refusal.ENCRYPTED, "it needs a password") from None
+                raise Refused(Refusal.ENCRYPTED) from None
             raise Refused(Refusal.BROKEN, "no PDF that can be opened") from None
         pages, unreadable = _pages(document)
         _demand_text(pages)

@@ -58,7 +58,7 @@ class SheetsReader(Reader):
                     places.append(Place(len(text), "sheet", name))
                     text += f"{head}{body}\n\n"
         except PasswordError:
-            raise Refused(Refusal.ENCRYPTED, "it needs a password") from None
+            raise Refused(Refusal.ENCRYPTED) from None
         except CalamineError:
             raise Refused(Refusal.BROKEN, "no sheets that can be opened") from None
         yield Text(text, "markdown", metadata={}, headings=headings, places=places)
