@@ -22,6 +22,7 @@ ORDER = (
     "verify",
     "liveness",
     "run",
+    "whole",
     "idle",
 )
 
