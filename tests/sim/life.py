@@ -764,7 +764,7 @@ def healthy_and_waiting(context: Context, connection: Connection) -> str | None:
 
 def _can_be_sent(context: Context, connection: Connection) -> Iterator[bool]:
     """Of what waits: whether its text can be had. While a folder is away, that of a text tried again cannot."""
-    texts = Texts(context.store)
+    texts = Texts(connection)
     for refusals in embeddings.backlog(connection, context.profile_id).refusals:
         for wanted in embeddings.wanted(
             connection, context.profile_id, refusals, MOST_LOOKED_AT, frozenset()

@@ -25,7 +25,7 @@ from world import World
 
 from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import CorruptionError
-from voyage_jobs.steps import rows, texts
+from voyage_jobs.steps import rows
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.poll import poll
 from voyage_jobs.steps.publish import publish
@@ -305,7 +305,6 @@ def test_a_file_that_is_edited_while_the_table_is_filled_again_waits_and_the_res
 
     with world.worker() as context:
         monkeypatch.setattr(rows.RowMaker, "batches", batches)
-        monkeypatch.setattr(texts, "_KEPT", 0)
         world.take_turns(context)
     assert "edited" in shown(world)["a.md"][0]
     assert "About b" in shown(world)["b.md"][0]

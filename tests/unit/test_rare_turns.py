@@ -27,7 +27,7 @@ from voyage_jobs.core.retry import POLICIES
 from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.simulator.transport import SimulatorTransport
-from voyage_jobs.steps import rows, texts
+from voyage_jobs.steps import rows
 from voyage_jobs.steps import scan as scanning
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.assemble import assemble
@@ -292,7 +292,6 @@ def test_a_file_that_is_edited_between_the_choice_and_its_rows_waits(small, monk
 
     with small.worker() as context:
         monkeypatch.setattr(rows.RowMaker, "batches", batches)
-        monkeypatch.setattr(texts, "_KEPT", 0)
         assert publish(context)
         assert small.served() == {}
         assert [each["path"] for each in small.log.named("publish.no_text")] == ["a.md"]

@@ -61,6 +61,7 @@ def test_raw_statements_are_heard_and_read_no_table_through(tmp_path, asked):
         asked.clear()
         world.write("b.md", prose("b", 2))
         scan(context)
+        settle(world, context)
         wanted = tuple(each.sql.partition("{marks}")[0] for each in RAW.values())
         raw = {statement: values for statement, values in asked.items() if statement.startswith(wanted)}
         assert len(raw) == len(RAW)

@@ -22,7 +22,6 @@ from voyage_jobs.state import plan_state, previous_table, rebuild
 from voyage_jobs.state.door import Reader, open_state
 from voyage_jobs.state.throwaway import folder_for_copies
 from voyage_jobs.steps.rows import RowMaker, ready_versions
-from voyage_jobs.steps.texts import Texts
 from voyage_jobs.table import PublishedTable, Upkeep
 from voyage_jobs.table.view import View, view_of
 
@@ -123,7 +122,7 @@ def new_table(settings: Settings, clock: Clock, progress: Progress) -> Iterator[
             hint="`voyage-jobs sync` builds it; `voyage-jobs reprofile --status` shows how far it is.",
         )
     making = _Making(state, SegmentStore(settings.paths.vectors), build.target, progress)
-    rows = RowMaker(making, Texts(state), ready_versions(state, profile_id), now_us(clock))
+    rows = RowMaker(making, ready_versions(state, profile_id), now_us(clock))
     with tempfile.TemporaryDirectory(prefix="voyage-jobs-eval-", dir=folder_for_copies()) as folder:
         empty = PublishedTable.open(folder, settings.lancedb.table, build.target, create=True)
         empty.remake(build.target, rows.batches())

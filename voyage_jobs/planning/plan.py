@@ -173,7 +173,7 @@ class _Waiting:
     @classmethod
     def count(cls, tried: Rehearsal, connection: View, files: InputFiles) -> _Waiting:
         """Count what was assembled now, and what is left."""
-        texts = Texts(tried.context.store)
+        texts = Texts(connection)
         lost = [
             each.tokens
             for each in plan_state.textless(connection, tried.since)

@@ -305,14 +305,17 @@ def due_again(tx: Tx) -> None:
     tx.connection.execute(update(batches).where(where).values(due_at=tx.now))
 
 
+# Purpose: what is, or may be, at the provider. Asked several times a turn.
+_IN_FLIGHT = select(func.count(), func.coalesce(func.sum(batches.c.tokens_estimated), 0)).where(
+    batches.c.state.in_([str(word) for word in (*states.BEFORE_THE_JOB, *states.AT_THE_VENDOR)]),
+    _IS_OPEN,
+    batches.c.mode == str(states.Mode.BATCH),
+)
+
+
 def in_flight(connection: Connection) -> tuple[int, int]:
     """(jobs, estimated tokens) that are, or may be, at the vendor or on their way there; none is sent at once."""
-    busy = [str(word) for word in (*states.BEFORE_THE_JOB, *states.AT_THE_VENDOR)]
-    row = connection.execute(
-        select(func.count(), func.coalesce(func.sum(batches.c.tokens_estimated), 0)).where(
-            batches.c.state.in_(busy), _IS_OPEN, batches.c.mode == str(states.Mode.BATCH)
-        )
-    ).one()
+    row = connection.execute(_IN_FLIGHT).one()
     return int(row[0]), int(row[1])
 
 

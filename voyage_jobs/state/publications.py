@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, text, update
 
@@ -129,9 +130,8 @@ def ready(connection: Connection, after: int, most: int, profile_id: int | None 
     return [ReadyVersion(**row) for row in rows]
 
 
-@dataclass(frozen=True)
-class PublishChunk:
-    """One chunk of a version to publish. `pack` is None when its embedding failed for good."""
+class PublishChunk(NamedTuple):
+    """One chunk of a version to publish. `segment` is None when its embedding failed for good."""
 
     ordinal: int
     start: int
@@ -144,9 +144,10 @@ class PublishChunk:
     pack_row: int | None
 
 
-# Purpose: the chunks of one version with the place of their vectors, in order.
+# Purpose: the chunks of some versions with the place of their vectors, each version's in order.
 _CHUNKS = (
     select(
+        chunks.c.version_id,
         *(chunks.c[name] for name in ("ordinal", "start", "end", "section", "tokens")),
         embeddings.c.key,
         chunks.c.slot,
@@ -155,14 +156,18 @@ _CHUNKS = (
     )
     .join(embeddings, embeddings.c.id == chunks.c.embedding_id)
     .outerjoin(segments, segments.c.id == embeddings.c.pack_id)
-    .where(chunks.c.version_id == bindparam("version"))
-    .order_by(chunks.c.ordinal)
+    .where(chunks.c.version_id.in_(bindparam("versions", expanding=True)))
+    .order_by(chunks.c.version_id, chunks.c.ordinal)
 )
 
 
-def chunks_of(connection: Connection, version_id: int) -> Iterator[PublishChunk]:
-    """The chunks of one version, in order; `pack_row` is the row of the chunk's own slot."""
-    return (PublishChunk(*row) for row in plain(connection, _CHUNKS, {"version": version_id}))
+def chunks_of(connection: Connection, version_ids: Sequence[int]) -> dict[int, list[PublishChunk]]:
+    """The chunks of each of these versions, in order; `pack_row` is the row of the chunk's own slot."""
+    found: dict[int, list[PublishChunk]] = {version_id: [] for version_id in version_ids}
+    for part in slices(version_ids):
+        for version_id, *chunk in plain(connection, _CHUNKS, {"versions": part}):
+            found[version_id].append(PublishChunk._make(chunk))
+    return found
 
 
 def take_up(tx: Tx, version_ids: Sequence[int], publication_id: int) -> None:

@@ -138,7 +138,7 @@ def _members(context: Context, refusals: int, limits: Limits) -> list[WantedEmbe
     with context.store.read() as connection:
         allowance = budget.allowance(context, connection)
         allowance.shut |= _resting_sources(context, connection)
-        texts = Texts(context.store)
+        texts = Texts(connection)
         while True:
             shut = set(allowance.shut)
             members = list(_fitting(context, connection, texts, refusals, limits, allowance))

@@ -221,7 +221,9 @@ class Expedition:
     def run(self, chosen: Sequence[NeededEmbedding]) -> Done:
         """Have these embedded, batch by batch, until all are or something stands in the way."""
         total, sent = sum(each.vectors for each in chosen), 0
-        for group in self._groups(chosen):
+        with self.context.store.read() as connection:
+            groups = list(self._groups(Texts(connection), chosen))
+        for group in groups:
             self.context.progress("expediting", sent, total)
             batch = self._make(group)
             if batch is None or not self._carry_out(batch):
@@ -230,10 +232,10 @@ class Expedition:
         self.context.progress("expediting", sent, total)
         return self.done
 
-    def _groups(self, chosen: Sequence[NeededEmbedding]) -> Iterator[list[NeededEmbedding]]:
+    def _groups(self, texts: Texts, chosen: Sequence[NeededEmbedding]) -> Iterator[list[NeededEmbedding]]:
         """In the order of the document, cut by what one request may hold."""
         limits = synchronous.limits(self.context)
-        texts, group, filling = Texts(self.context.store), list[NeededEmbedding](), Filling(limits)
+        group, filling = list[NeededEmbedding](), Filling(limits)
         for each in chosen:
             found = texts.of_embedding(_wanted(each))
             if found is None:

@@ -38,23 +38,29 @@ def publish(context: Context) -> bool:
         return raise_format(context)
     if let_go_if_due(context):
         return True
-    texts = Texts(context.store)
-    chosen = _choose(context, texts) if context.build is None else []  # else the switch shows it all at once
+    chosen = _choose(context) if context.build is None else []  # else the switch shows it all at once
     if chosen:
-        return _flip(context, texts, chosen)
+        return _flip(context, chosen)
     return _retire(context)
 
 
-def _choose(context: Context, texts: Texts) -> list[ReadyVersion]:
+def _choose(context: Context) -> list[ReadyVersion]:
     """Ready versions, oldest first, up to the size of one publication; those without a text are passed over."""
     chosen: list[ReadyVersion] = []
+    not_had = context.memory(NotHad).now
     chunks = after = 0
     while len(chosen) < PUBLICATION_DOCUMENTS:
         with context.store.read() as connection:
             page = publications.ready(connection, after, _PAGE)
+            wanted = [version.id for version in page if version.id not in not_had]
+            without = set(wanted) - version_texts.stored_of(connection, wanted)
+            texts = Texts(connection)
+            without = {version_id for version_id in without if texts.of_version(version_id) is None}
         for version in page:
             after = version.id
-            if version.id in context.memory(NotHad).now or not _has_text(context, texts, version):
+            if version.id in without:
+                wait_for_text(context, version)
+            if version.id in not_had:
                 continue
             chosen.append(version)
             chunks += version.chunks
@@ -63,17 +69,6 @@ def _choose(context: Context, texts: Texts) -> list[ReadyVersion]:
         if len(page) < _PAGE:
             return chosen
     return chosen
-
-
-def _has_text(context: Context, texts: Texts, version: ReadyVersion) -> bool:
-    """A version whose text cannot be had waits for scans that read its file again; the first is due at once."""
-    with context.store.read() as connection:
-        if version_texts.has_text(connection, version.id):
-            return True
-    if texts.of_version(version.id) is not None:
-        return True
-    wait_for_text(context, version)
-    return False
 
 
 def wait_for_text(context: Context, version: ReadyVersion) -> None:
@@ -90,7 +85,7 @@ def wait_for_text(context: Context, version: ReadyVersion) -> None:
         context.log.warning("publish.no_text", source=version.source, path=version.path)
 
 
-def _flip(context: Context, texts: Texts, chosen: Sequence[ReadyVersion]) -> bool:
+def _flip(context: Context, chosen: Sequence[ReadyVersion]) -> bool:
     chunks = sum(version.chunks for version in chosen)
     if not room_for(context, chunks * (context.profile.width * 8 + 4_000)):
         return False
@@ -99,7 +94,7 @@ def _flip(context: Context, texts: Texts, chosen: Sequence[ReadyVersion]) -> boo
         publication_id = publications.begin(tx, publications.FLIP, len(chosen))
         publications.take_up(tx, [version.id for version in chosen], publication_id)
     crash_point("publish.intent.committed")
-    maker = RowMaker(context, texts, chosen, now_us(context.clock))
+    maker = RowMaker(context, chosen, now_us(context.clock))
     documents = [(version.source, version.path) for version in chosen]
     try:
         table_version = table.flip(documents, maker.batches())

@@ -38,8 +38,8 @@ def recount(context: Context) -> bool:
         if after is None:
             return False
         part = embeddings.wanted_after(connection, context.profile_id, after, SLICE)
-    texts = Texts(context.store)
-    found = [(each.id, text) for each in part if (text := texts.of_embedding(each)) is not None]
+        texts = Texts(connection)
+        found = [(each.id, text) for each in part if (text := texts.of_embedding(each)) is not None]
     tokens = iter(context.count([text for _, several in found for text in several]))
     counted = [(key, [next(tokens) for _ in several]) for key, several in found]
     with context.store.write() as tx:

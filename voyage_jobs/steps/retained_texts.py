@@ -81,7 +81,7 @@ def _is_what_was_embedded(context: Context, version: Orphan, text: str) -> bool:
     requests: list[tuple[bytes, list[str]]] = []
     with context.store.read() as connection:
         keys = KeyMaker(sources.load_profile(connection, version.profile_id))
-        for chunk in publications.chunks_of(connection, version.id):
+        for chunk in publications.chunks_of(connection, [version.id])[version.id]:
             if chunk.slot == 0 or not requests:
                 requests.append((chunk.key, []))
             requests[-1][1].append(text[chunk.start : chunk.end])

@@ -96,48 +96,62 @@ def facts_of(
     )
 
 
+def pages(versions: Iterable[ReadyVersion], rows: int) -> Iterator[list[ReadyVersion]]:
+    """Runs of versions, each with at least so many chunks, or so many versions, but for the last."""
+    page: list[ReadyVersion] = []
+    chunks = 0
+    for version in versions:
+        page.append(version)
+        chunks += version.chunks
+        if max(chunks, len(page)) >= rows:
+            yield page
+            page, chunks = [], 0
+    if page:
+        yield page
+
+
 class RowMaker:
     """Makes the rows of some versions. `rows` counts them.
 
-    Where it broke off, `damaged_pack` names the segment that could not be read, or `without_text` is the version whose
-    file has changed since it was chosen.
+    Where it broke off, `damaged_segment` names the segment that could not be read, or `without_text` is the version
+    whose file has changed since it was chosen.
     """
 
-    def __init__(
-        self, making: Making, texts: Texts, chosen: Iterable[ReadyVersion], published_at: int
-    ) -> None:
+    def __init__(self, making: Making, chosen: Iterable[ReadyVersion], published_at: int) -> None:
         self.rows = 0
         self.damaged_segment: str | None = None
         self.without_text: ReadyVersion | None = None
         self._making = making
-        self._texts = texts
         self._chosen = chosen
         self._published_at = published_at
         self._facts: list[Facts] = []
         self._places: list[tuple[str, int]] = []
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """All rows, a document's chunks together and in order, about `BATCH_ROWS` at a time."""
-        for version in self._chosen:
-            self._add(version)
-            if len(self._places) >= BATCH_ROWS:
-                yield self._flush()
-        if self._places:
-            yield self._flush()
+        """All rows, a document's chunks together and in order, about `BATCH_ROWS` at a time.
 
-    def _add(self, version: ReadyVersion) -> None:
-        text = self._texts.of_version(version.id)
+        A page is read in one transaction, which is over before Lance is handed the rows.
+        """
+        for page in pages(self._chosen, BATCH_ROWS):
+            with self._making.store.read() as connection:
+                chunks = publications.chunks_of(connection, [version.id for version in page])
+                texts = Texts(connection)
+                for version in page:
+                    self._add(version, texts.of_version(version.id), chunks[version.id])
+            if self._places:
+                yield self._flush()
+
+    def _add(self, version: ReadyVersion, text: str | None, chunks: Iterable[PublishChunk]) -> None:
         if text is None:
             self.without_text = version
             raise CorruptionError(f"The text of {version.source}:{version.path} is gone.")
         sections, reading = orjson.loads(version.sections), reading_of(version.reading)
-        with self._making.store.read() as connection:
-            for chunk in publications.chunks_of(connection, version.id):
-                if chunk.segment is not None and chunk.pack_row is not None:
-                    cut = text[chunk.start : chunk.end]
-                    profile, at = self._making.profile, self._published_at
-                    self._facts.append(facts_of(version, chunk, sections, reading, cut, profile, at))
-                    self._places.append((chunk.segment, chunk.pack_row))
+        profile, at = self._making.profile, self._published_at
+        for chunk in chunks:
+            if chunk.segment is not None and chunk.pack_row is not None:
+                cut = text[chunk.start : chunk.end]
+                self._facts.append(facts_of(version, chunk, sections, reading, cut, profile, at))
+                self._places.append((chunk.segment, chunk.pack_row))
 
     def _flush(self) -> pa.RecordBatch:
         batch = make_batch(self._making.profile, self._facts, self._vectors())

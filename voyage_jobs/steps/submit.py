@@ -124,9 +124,8 @@ def spool(context: Context, batch: BatchRow, calls: circuit.Calls | None = None)
 
 def input_lines(context: Context, batch: BatchRow) -> Iterator[bytes]:
     """The lines of the input file of a batch. LookupError if texts of it cannot be had any more."""
-    texts = Texts(context.store)
     with context.store.read() as connection:
-        written = 0
+        texts, written = Texts(connection), 0
         for wanted in embeddings.to_write(connection, batch.id):
             found = texts.of_embedding(wanted)
             if found is None:

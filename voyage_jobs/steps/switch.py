@@ -30,7 +30,6 @@ from voyage_jobs.steps.publish import lose_segment, wait_for_text
 from voyage_jobs.steps.reformat import Format
 from voyage_jobs.steps.rows import RowMaker, ready_versions
 from voyage_jobs.steps.shown import demand_rows
-from voyage_jobs.steps.texts import Texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,8 +82,7 @@ def _switch(context: Context, build: Build, found: Progress) -> bool:
     crash_point("switch.intent.committed")
     table.keep(kept)
     crash_point("switch.kept")
-    texts = Texts(context.store)
-    maker = RowMaker(context, texts, ready_versions(context.store, context.profile_id), now_us(context.clock))
+    maker = RowMaker(context, ready_versions(context.store, context.profile_id), now_us(context.clock))
     try:
         version = table.remake(context.profile, maker.batches())
     except CorruptionError as exc:

@@ -11,13 +11,14 @@ from voyage_jobs.sources.folder import FolderSource
 from voyage_jobs.splitting.fingerprints import maker_of
 from voyage_jobs.state import embeddings, versions
 from voyage_jobs.state import texts as version_texts
-from voyage_jobs.state.door import Reader
 from voyage_jobs.state.embeddings import WantedEmbedding
 from voyage_jobs.state.texts import FilePlace
 from voyage_jobs.steps.places import reading_of
 from voyage_jobs.steps.reading import ReadDocument, read_now
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from voyage_jobs.readers.registry import Registered
     from voyage_jobs.steps.context import Context
 
@@ -35,10 +36,11 @@ class NotHad:
 
 
 class Texts:
-    """Looks texts up by version; keeps the last few decoded."""
+    """Looks texts up by version, in a view of the state that is held as long as this is; keeps the last few decoded."""
 
-    def __init__(self, store: Reader) -> None:
-        self._store = store
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._unpacker = version_texts.Unpacker()
         self._kept: OrderedDict[int, str | None] = OrderedDict()
         self.reads_otherwise: set[int] = set()
         """Versions whose files have the bytes that they had, and are read as another text now."""
@@ -49,9 +51,8 @@ class Texts:
         if version_id in self._kept:
             self._kept.move_to_end(version_id)
             return self._kept[version_id]
-        with self._store.read() as connection:
-            text = version_texts.text_of(connection, version_id)
-            place = None if text is not None else version_texts.file_of(connection, version_id)
+        text = self._unpacker.text_of(self._connection, version_id)
+        place = None if text is not None else version_texts.file_of(self._connection, version_id)
         if place is not None:
             read = read_file_again(place)
             if read is not None and not is_text_of(place, read):
@@ -71,8 +72,7 @@ class Texts:
         )
 
     def _wherever(self, embedding_id: int, vectors: int) -> list[str] | None:
-        with self._store.read() as connection:
-            places = embeddings.places(connection, embedding_id, vectors)
+        places = embeddings.places(self._connection, embedding_id, vectors)
         if len(places) != vectors:
             return None
         text = self.of_version(places[0].version_id)
