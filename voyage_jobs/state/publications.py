@@ -85,8 +85,7 @@ def forget_versions(tx: Tx) -> None:
 # --- what is published, and taken out ---
 
 
-@dataclass(frozen=True)
-class ReadyVersion:
+class ReadyVersion(NamedTuple):
     """A version to publish, with what its rows need."""
 
     id: int
@@ -126,8 +125,7 @@ _READY = text(
 def ready(connection: Connection, after: int, most: int, profile_id: int | None = None) -> list[ReadyVersion]:
     """Up to `most` versions that are ready to be published (under one profile), by id, after a given id."""
     values = {"after": after, "most": most, "profile": profile_id}
-    rows = connection.execute(_READY, values).mappings()
-    return [ReadyVersion(**row) for row in rows]
+    return [ReadyVersion._make(row) for row in plain(connection, _READY, values)]
 
 
 class PublishChunk(NamedTuple):
