@@ -8,6 +8,7 @@ from step_doors import document, prose, query, scan, shown, source_row
 from world import World
 
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.report.status import look
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.scan import Scan
 
@@ -292,3 +293,35 @@ def test_one_frozen_source_does_not_stop_another(tmp_path):
     world.write("c.md", prose("c"), folder=two)
     world.run(sources=both)
     assert sorted(shown(world)) == ["a.md", "c.md"]
+
+
+def test_another_path_without_the_documents_asks_and_says_that_it_is_another_folder(world):
+    filled(world, 3)
+    other = world.root / "other"
+    world.write("00.md", prose("number 0"), folder=other)
+    world.write("new.md", prose("a new one"), folder=other)
+    moved = settings_of(world, path=str(other))
+    with world.worker(sources=moved) as context:
+        reason = scan(context).frozen
+        assert (
+            reason
+            == "2 of 3 documents are not there any more: its path was changed, and they are not in that folder"
+        )
+        world.take_turns(context)
+        assert retired(context) == 0
+        assert source_row(context).state == "frozen"
+    told = look(world.settings(sources=moved), world.clock)[0]["problems"][0]
+    assert told["hint"] == "Set its `path` back, or, if that is meant, `voyage-jobs confirm-deletes docs`."
+    world.run(sources=moved, quiet=False, turns=20)
+    with world.worker() as context:
+        assert scan(context).frozen is None
+        assert source_row(context).state == "active"
+
+
+def test_another_path_with_the_same_documents_asks_nothing(world):
+    filled(world, 3)
+    world.docs.rename(world.root / "other")
+    with world.worker(sources=settings_of(world, path=str(world.root / "other"))) as context:
+        assert scan(context).frozen is None
+        assert source_row(context).device is not None
+    assert len(shown(world)) == 3

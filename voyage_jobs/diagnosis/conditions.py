@@ -25,7 +25,7 @@ from voyage_jobs.diagnosis.snapshot import Facts, Gate, Moment
 from voyage_jobs.sources import names
 from voyage_jobs.state.batches import UNUSABLE, BatchRow
 from voyage_jobs.state.engine import SAFE_LIBRARY, library_is_safe, library_version
-from voyage_jobs.state.sources import NOT_CONFIGURED
+from voyage_jobs.state.sources import ANOTHER_FOLDER, NOT_CONFIGURED
 from voyage_jobs.table import of_another
 from voyage_jobs.vendors.remote import Phase
 
@@ -55,9 +55,12 @@ def _frozen(moment: Moment, say: Say) -> Blockers:
     for row in moment.sources:
         if row.frozen_reason not in (None, NOT_CONFIGURED):
             reason, path = names.display(row.frozen_reason or ""), names.display(row.path)
+            undo = f"Bring {path} back"
+            if ANOTHER_FOLDER in reason:
+                undo = "Set its `path` back"
             yield say(
                 f"Source {row.name} is frozen, nothing of it is deleted: {reason}",
-                f"Bring {path} back, or, if that is meant, `voyage-jobs confirm-deletes {row.name}`.",
+                f"{undo}, or, if that is meant, `voyage-jobs confirm-deletes {row.name}`.",
                 source=row.name,
             )
 

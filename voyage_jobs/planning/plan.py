@@ -17,6 +17,7 @@ from voyage_jobs.core.durable import writing
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.planning.dearest import dearest
 from voyage_jobs.planning.file import PlanWriter, Sink
+from voyage_jobs.planning.folders import demand_folders
 from voyage_jobs.planning.input_files import InputFiles
 from voyage_jobs.planning.rehearsal import Rehearsal, Scanned, rehearsal
 from voyage_jobs.planning.warnings import warnings
@@ -67,12 +68,14 @@ def plan(
 ) -> dict[str, Any]:
     """The plan as plain data, in the shape that docs/money.md promises.
 
-    `max_inputs` is how much would be sent at most; `folder` gets the input files, the file `out` the plan that
-    `sync --plan` carries out; `sink` hears of every entry of it. Memory is flat; what the scan finds goes into a
-    throw-away copy of the state, on the disk for temporary files. Raises `ConfigError` for a folder that is not empty,
-    `StateError` for a state that cannot be read, `DiskFullError` where there is no room for the copy.
+    `max_inputs` is how much would be sent at most; `folder` gets the input files, the file `out` the plan that `sync
+    --plan` carries out; `sink` hears of every entry of it. Memory is flat; what the scan finds goes into a throw-away
+    copy of the state, on the disk for temporary files. Raises `ConfigError` for a folder that is not empty and for a
+    source that is not there and never was, `StateError` for a state that cannot be read, `DiskFullError` where there is
+    no room for the copy.
     """
     files = InputFiles(folder)
+    demand_folders(settings)
     if out is None:
         return _plan(settings, clock, max_inputs, files, sink, progress)
     with _writing(out) as file:

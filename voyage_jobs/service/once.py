@@ -16,6 +16,7 @@ from voyage_jobs.core.observe import together
 from voyage_jobs.errors import VoyageJobsError
 from voyage_jobs.planning.check import demand_unchanged
 from voyage_jobs.planning.file import Plan
+from voyage_jobs.planning.folders import demand_folders
 from voyage_jobs.service.request_poller import RequestPoller
 from voyage_jobs.service.signals import Signals
 from voyage_jobs.service.sync import Outcome, Sync
@@ -48,9 +49,10 @@ def sync_once(
 ) -> Outcome:
     """Take the lock, do what there is to do, let go. The limits are those of `Sync`; with `plan` exactly that is sent.
 
-    Raises LockedError, ConfigError, StateError, and what the steps cannot live with. `transport` stands in for the
-    network in tests.
+    Raises ConfigError for a source that is not there and never was, LockedError, StateError, and what the steps cannot
+    live with. `transport` stands in for the network in tests.
     """
+    demand_folders(settings)
     with (
         tracing(settings, clock) as observers,
         working(

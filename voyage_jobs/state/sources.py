@@ -41,6 +41,7 @@ class SourceRow:
 DEFAULTS = 1
 """Those of a source that is new: 0 took what .gitignore and the default excludes leave out."""
 NOT_CONFIGURED = "it is no longer in the configuration"
+ANOTHER_FOLDER = "its path was changed, and they are not in that folder"
 
 
 _ALL = select(sources).order_by(sources.c.name)

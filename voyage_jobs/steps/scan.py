@@ -25,7 +25,7 @@ from voyage_jobs.sources.source import FolderScan, Known, RootIdentity, RootMiss
 from voyage_jobs.state import documents, ledger, missing, scan_notes, sources, versions
 from voyage_jobs.state.documents import Seen
 from voyage_jobs.state.missing import Vanished
-from voyage_jobs.state.sources import SourceRow
+from voyage_jobs.state.sources import ANOTHER_FOLDER, SourceRow
 from voyage_jobs.state.store import Tx
 from voyage_jobs.state.versions import Added
 from voyage_jobs.steps.context import Context
@@ -385,7 +385,12 @@ class Scan:
             moved = self.row.device is not None and self.row.device != identity.device
             elsewhere = moved and self.settings.same_device
             reason = why_freeze(
-                self._lost - meant, live - meant, self.settings, elsewhere=elsewhere, spoilt=len(spoilt)
+                self._lost - meant,
+                live - meant,
+                self.settings,
+                elsewhere=elsewhere,
+                another=self.row.scanned_at is not None and self.row.device is None,
+                spoilt=len(spoilt),
             )
         if reason is not None:
             self._freeze(reason)
@@ -511,12 +516,19 @@ SMALL_LOSS = 10
 
 
 def why_freeze(
-    vanished: int, live: int, settings: SourceSettings, *, elsewhere: bool, spoilt: int = 0
+    vanished: int,
+    live: int,
+    settings: SourceSettings,
+    *,
+    elsewhere: bool,
+    another: bool = False,
+    spoilt: int = 0,
 ) -> str | None:
     """Why a scan that did not find `vanished` of `live` documents must not delete them; None if it may.
 
-    `elsewhere`: the root is on another device than before, as when something is not mounted. `spoilt`: as many more are
-    there and no text any more; they are lost like those that vanished.
+    `elsewhere`: the root is on another device than before, as when something is not mounted. `another`: the
+    configuration names another folder since the last scan. `spoilt`: as many more are there and no text any more; they
+    are lost like those that vanished.
     """
     lost = vanished + spoilt
     if lost == 0:
@@ -532,6 +544,8 @@ def why_freeze(
         return f"{found}: nothing is left of it"
     if lost > settings.max_delete_count:
         return f"{found}, more than max_delete_count = {settings.max_delete_count}"
+    if another and vanished:
+        return f"{found}: {ANOTHER_FOLDER}"
     if lost > SMALL_LOSS and lost > settings.max_delete_share * live:
         return f"{found}, more than max_delete_share = {settings.max_delete_share:g}"
     return None
