@@ -107,13 +107,34 @@ def test_it_says_what_comes_next_and_where_the_key_goes(here, monkeypatch):
     assert f"voyage-jobs --config {here}/sub/other.toml plan" in text
 
 
+def test_it_says_what_it_sees(here):
+    (here / "docs").mkdir()
+    assert "no documents: the folder is empty" in init().stdout
+    for name in ("a.md", "b.md", "page.html", "c.html", "Makefile"):
+        (here / "docs" / name).write_text("# x")
+    told = " ".join(init("--force").stdout.split())
+    assert "2 documents; passed over: 3 other files (2 .html, 1 with no ending)" in told
+
+
 def test_json(here, monkeypatch):
     (here / "docs").mkdir()
+    (here / "docs" / "a.md").write_text("# x")
+    (here / "docs" / "b.png").write_text("x")
     monkeypatch.setenv("VOYAGE_API_KEY", SECRET)
     result = init("--json")
     assert json.loads(result.stdout) == {
         "path": str(here / "voyage-jobs.toml"),
-        "sources": [{"name": "docs", "path": str(here / "docs"), "exists": True, "repository": False}],
+        "sources": [
+            {
+                "name": "docs",
+                "path": str(here / "docs"),
+                "exists": True,
+                "repository": False,
+                "documents": 1,
+                "passed_over": {".png": 1},
+                "more": False,
+            }
+        ],
         "data_dir": str(here / ".voyage-jobs"),
         "key": {"found": True, "from": "the variable VOYAGE_API_KEY"},
         "next": ["voyage-jobs plan", "voyage-jobs sync"],

@@ -27,7 +27,7 @@ def test_it_needs_no_key_and_no_state(run, monkeypatch):
     assert "(estimated)" in shown
     assert "$0.0402 per million tokens" in shown
     assert "saved by batch" in shown
-    assert "Not taken from docs: 1 binary" in shown
+    assert "Skipped in docs: 1 binary" in shown
     assert not run.world.data_dir.exists()
 
 
@@ -49,3 +49,39 @@ def test_json_holds_the_numbers_and_warnings(run):
     assert found["embeddings"]["to_send"] == 0
     assert any("would be frozen" in warning for warning in found["warnings"])
     assert "would be frozen" in run.text("plan")
+
+
+def test_what_is_passed_over_is_counted_by_kind_and_an_empty_source_is_said(run, tmp_path):
+    for name in ("a.html", "b.html", "Makefile"):
+        run.world.write(name, b"x")
+    assert run.json("plan")["sources"][0]["passed_over"] == {".html": 2, "no ending": 1}
+    assert "Passed over in docs: 3 other files (2 .html, 1 with no ending)" in run.text("plan")
+    (tmp_path / "empty").mkdir()
+    sources = [{"name": "empty", "path": str(tmp_path / "empty")}]
+    assert "has no documents: it is empty." in " ".join(run.text("plan", sources=sources).split())
+
+
+@pytest.mark.parametrize("command", ["plan", "sync"])
+def test_a_folder_that_never_was_is_an_error_with_its_path(run, tmp_path, command):
+    wrong = [{"name": name, "path": str(tmp_path / name)} for name in ("dcos", "note.md")]
+    (tmp_path / "note.md").write_text("a file in its place")
+    told = run(command, sources=wrong, code=2).stderr
+    assert f"Source dcos: {tmp_path}/dcos: No such file" in told
+    assert f"source note.md: {tmp_path}/note.md is not a folder" in told
+    assert "voyage-jobs.toml" in told
+    assert not run.world.data_dir.exists()
+
+
+def test_a_path_that_was_changed_to_nothing_is_an_error_and_one_that_went_is_frozen(run, tmp_path):
+    run.world.run()
+    wrong = [{"name": "docs", "path": str(tmp_path / "dcos")}]
+    assert "dcos: No such file" in run("sync", sources=wrong, code=2).stderr
+    run.world.docs.rename(tmp_path / "away")
+    assert "would be frozen" in run.text("plan")
+
+
+def test_a_state_that_cannot_be_read_is_named_by_whoever_opens_it(run, tmp_path):
+    run.world.data_dir.mkdir()
+    (run.world.data_dir / "state.db").write_bytes(b"no database at all" * 100)
+    run.world.docs.rename(tmp_path / "away")
+    assert "state.db" in run("plan", code=1).stderr

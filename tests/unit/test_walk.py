@@ -133,7 +133,24 @@ def test_what_is_unchanged_is_only_counted(tmp_path: Path) -> None:
 
     again = state.scan()
     assert list(again) == ["", "docs", "docs/deep"]
-    assert all(scan == FolderScan(scan.path, scan.device, unchanged=1) for scan in again.values())
+    for path, scan in again.items():
+        others = {} if path else {".png": 1}
+        assert scan == FolderScan(path, scan.device, unchanged=1, passed_over=others)
+
+
+def test_files_that_include_does_not_name_are_counted_by_kind_and_excluded_and_hidden_ones_are_not(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "drafts").mkdir()
+    for name in ("a.md", "page.html", "Other.HTML", "no.txt", ".hidden.html", "sub/e.png", "drafts/d.html"):
+        (tmp_path / name).write_text("1")
+    (tmp_path / "link.html").symlink_to("page.html")
+    state = State(tmp_path, exclude=("drafts/", "*.txt"))
+    assert {path: scan.passed_over for path, scan in state.scan().items()} == {
+        "": {".html": 3},
+        "sub": {".png": 1},
+    }
 
 
 def test_new_changed_vanished_and_returned(tmp_path: Path) -> None:

@@ -8,12 +8,15 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from voyage_jobs.cli.context import json_option
 from voyage_jobs.errors import ConfigError
+
+if TYPE_CHECKING:
+    from voyage_jobs.config.sections import SourceSettings
 
 _REPOSITORY = (
     "    That is the root of a repository: it may hold more than documents. What .gitignore names and\n"
@@ -23,7 +26,7 @@ _REPOSITORY = (
 _DEFAULT_PATH = "voyage-jobs.toml"
 _DATA_DIR = ".voyage-jobs"
 _TEXT_SUFFIXES = (".md", ".markdown", ".mdx", ".rst", ".txt")
-_LOOKED_AT = 2000  # names; enough to see whether a folder holds documents without walking a disk
+_LOOKED_AT = 20_000  # names; enough to see what a folder holds without walking a disk
 _NAME_CHARS = 64
 
 
@@ -82,6 +85,7 @@ def init(path: Path, folders: tuple[Path, ...], full: bool, force: bool, as_json
                 "path": str(source.path),
                 "exists": source.path.is_dir(),
                 "repository": (source.path / ".git").exists(),
+                **_found(source),
             }
             for source in settings.sources
         ],
@@ -93,15 +97,15 @@ def init(path: Path, folders: tuple[Path, ...], full: bool, force: bool, as_json
 
 
 def _tell(report: dict[str, Any], as_json: bool) -> None:
-    from voyage_jobs.cli.output import emit_json, printable
+    from voyage_jobs.cli.output import emit_json, printable, wrapped
 
     if as_json:
         emit_json(report)
         return
     click.echo(f"Wrote {printable(report['path'])}")
     for source in report["sources"]:
-        absent = "" if source["exists"] else "  (not there yet: correct it in the file)"
-        click.echo(f"  source {source['name']}: {printable(source['path'])}{absent}")
+        click.echo(f"  source {source['name']}: {printable(source['path'])}")
+        click.echo(wrapped(f"    {_found_told(source)}", indent=4))
         if source["repository"]:
             click.echo(_REPOSITORY)
     click.echo(f"  data   {printable(report['data_dir'])}")
@@ -111,6 +115,39 @@ def _tell(report: dict[str, Any], as_json: bool) -> None:
         click.echo("API key: none yet; set VOYAGE_API_KEY, or VOYAGE_API_KEY_FILE to a file that holds it.")
     plan, sync = report["next"]
     click.echo(f"Next:\n  {plan}   what would be sent, and its price; sends nothing\n  {sync}   do it")
+
+
+def _found(source: SourceSettings) -> dict[str, Any]:
+    """What a scan would find there now; of a large folder only its first part is looked at."""
+    from voyage_jobs.sources.kinds import Kinds
+    from voyage_jobs.sources.source import RootMissing
+    from voyage_jobs.steps.reading import source_of
+
+    documents, kinds, seen, more = 0, Kinds(), 0, False
+    try:
+        for folder in source_of(source).discover(lambda _: {}):
+            documents += len(folder.changed)
+            kinds.add(folder.passed_over)
+            seen += 1 + len(folder.changed) + sum(folder.passed_over.values())
+            if more := seen > _LOOKED_AT:
+                break
+    except RootMissing:
+        return {"documents": None, "passed_over": None, "more": False}
+    return {"documents": documents, "passed_over": kinds.as_dict(), "more": more}
+
+
+def _found_told(source: dict[str, Any]) -> str:
+    from voyage_jobs.core.plural import counted
+    from voyage_jobs.sources.kinds import told
+
+    if not source["exists"]:
+        return "not there yet: correct it in the file"
+    least = "at least " if source["more"] else ""
+    documents = counted(source["documents"], "document") if source["documents"] else "no documents"
+    others = told(source["passed_over"])
+    if not source["documents"] and not others:
+        return "no documents: the folder is empty"
+    return least + documents + (f"; passed over: {others}" if others else "")
 
 
 def _data_dir(path: Path, environ: Mapping[str, str]) -> str | None:

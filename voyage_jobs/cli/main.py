@@ -43,6 +43,9 @@ GROUPS: dict[str, dict[str, Entry]] = {
         "why": Entry("why:why", "Say why something is, or is not, in the table, and what to do."),
         "history": Entry("history:history", "Show what happened to a document, chunk or batch, and when."),
         "batches": Entry("status:batches", "List the batches, with their jobs and deadlines."),
+        "documents": Entry(
+            "documents:documents", "List documents: how each stands, and why some are not taken."
+        ),
         "cost": Entry("cost:cost", "Show what was paid, by day, source, model or batch."),
         "search": Entry("search:search", "Search the table."),
         "eval": Entry("eval:evaluate", "Measure how well searches answer questions."),

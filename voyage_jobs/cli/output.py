@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 UNKNOWN = "?"  # could not be read: never shown as 0
 _WIDTH = 79  # columns of running text
+_NARROWEST = 30
 _PLAIN_WIDTH = 100  # columns where there is no terminal to ask
 _STEPS = ((86_400 * 2, 86_400, "d"), (3_600 * 2, 3_600, "h"), (60 * 2, 60, "m"))
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
@@ -44,19 +46,34 @@ def printable(text: str) -> str:
     return text.translate(_CONTROLS).encode("utf-8", "backslashreplace").decode()
 
 
-def wrapped(text: str) -> str:
-    """A paragraph of 79 columns; words that are longer, such as paths, stay whole."""
-    return textwrap.fill(printable(text), _WIDTH, break_long_words=False, break_on_hyphens=False)
+def wrapped(text: str, *, indent: int = 0) -> str:
+    """A paragraph as wide as the window, of 79 columns at most; words that are longer, such as paths, stay whole.
+
+    `indent` is how far lines after the first are set in.
+    """
+    return textwrap.fill(
+        printable(text),
+        width(),
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def width() -> int:
+    """How wide running text may be: as the window, 79 columns at most; 79 where there is none."""
+    columns = shutil.get_terminal_size((_WIDTH + 1, 24)).columns
+    return max(_NARROWEST, min(columns - 1, _WIDTH))
 
 
 def hanging(head: str, text: str) -> str:
     """The text behind its head; below it where it has a word, such as a hash, that finds no room beside it."""
     shown, above, indent = printable(text), "", len(head)
-    if max(map(len, shown.split()), default=0) > _WIDTH - indent:
+    if max(map(len, shown.split()), default=0) > width() - indent:
         above, head, indent = head.rstrip() + "\n", "  ", 2
     return above + textwrap.fill(
         shown,
-        _WIDTH,
+        width(),
         initial_indent=head,
         subsequent_indent=" " * indent,
         break_long_words=False,

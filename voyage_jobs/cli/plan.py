@@ -14,6 +14,7 @@ from voyage_jobs.cli.numbers import Whole
 from voyage_jobs.core.bounds import MOST
 from voyage_jobs.core.clock import SystemClock
 from voyage_jobs.core.plural import counted
+from voyage_jobs.sources.kinds import told
 from voyage_jobs.vendors.tokenizer import ESTIMATE
 
 
@@ -106,13 +107,17 @@ def _show_sources(plan: dict[str, Any]) -> None:
     output.show(output.table(columns, rows, right=columns[1:]))
     for source in plan["sources"]:
         if source["skipped"]:
-            told = ", ".join(f"{count} {reason}" for reason, count in source["skipped"].items())
-            click.echo(f"Not taken from {source['name']}: {told}")
+            reasons = ", ".join(f"{count} {reason}" for reason, count in source["skipped"].items())
+            click.echo(output.wrapped(f"Skipped in {source['name']}: {reasons}"))
         if source["left_out"]:
-            told = ", ".join(
+            rules = ", ".join(
                 _LEFT_OUT[rule].format(counted(count, "path")) for rule, count in source["left_out"].items()
             )
-            click.echo(f"Left out of {source['name']}: {told}")
+            click.echo(output.wrapped(f"Left out of {source['name']}: {rules}"))
+        if others := told(source["passed_over"]):
+            click.echo(
+                output.wrapped(f"Passed over in {source['name']}: {others}; `include` says what is taken")
+            )
         if source["kept"]:
             click.echo(f"Kept of {source['name']} though they have gone: {output.number(source['kept'])}")
 

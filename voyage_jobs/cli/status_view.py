@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from voyage_jobs.cli.output import duration, number, printable, table, usd
+from voyage_jobs.cli.output import duration, number, printable, table, usd, wrapped
 from voyage_jobs.core.plural import counted
+from voyage_jobs.sources.kinds import told
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -27,6 +28,7 @@ _SEGMENTS = (
 _ON_THE_WAY = ("waiting", "packed", "submitted", "held")
 _REF_SHOWN = 10
 _SHOWN_INDEXES = ("text_idx", "vector_idx")
+_MOST_LEFT_OUT = 6
 
 
 def view(report: Report) -> Group:
@@ -36,6 +38,8 @@ def view(report: Report) -> Group:
 
     parts: list[RenderableType] = [_headline(report), Text(_process(report), style="dim"), Text()]
     parts.append(_source_table(report))
+    if left_out := _left_out(report):
+        parts += [Text(), Text(left_out, style="dim")]
     if any(report["chunks"].values()):
         parts += [Text(), _bar(report["chunks"])]
     if report["open_batches"]:
@@ -117,6 +121,20 @@ def _source_table(report: Report) -> Table:
         )
     columns = ("source", "documents", "skipped", "published", "on the way", "failed", "oldest", "scanned")
     return table(columns, rows, right=columns[1:])
+
+
+def _left_out(report: Report) -> str:
+    """What of the first sources is not taken, why, and the command that lists it."""
+    lines = []
+    for source in report["sources"]:
+        if source["skipped"]:
+            reasons = ", ".join(f"{number(count)} {reason}" for reason, count in source["skipped"].items())
+            command = f"`voyage-jobs documents {source['name']} --state skipped`"
+            lines.append(f"Skipped in {source['name']}: {reasons}; {command} lists them.")
+        if others := told(source["passed_over"] or {}):
+            lines.append(f"Passed over in {source['name']}: {others}; `include` says what is taken.")
+    more = len(lines) - _MOST_LEFT_OUT
+    return "\n".join([*map(wrapped, lines[:_MOST_LEFT_OUT]), *([f"({more} more lines)"] if more > 0 else [])])
 
 
 def _rests(source: Report, report: Report) -> str:

@@ -82,6 +82,10 @@ class Source(StrEnum):
     FROZEN = "frozen"
 
 
+DOCUMENT_STANDINGS = ("published", "waiting", "skipped", "missing", "gone")
+"""How a document stands, its versions seen: `waiting` has one on its way, whether the table serves another or not."""
+
+
 class Document(StrEnum):
     """States of a document."""
 

@@ -86,6 +86,27 @@ def _never_scanned(facts: Facts, say: Say) -> Blockers:
             yield say(text, "`voyage-jobs sync` or `voyage-jobs run` scans it.", source=source.name)
 
 
+@cause("no_documents", needs=Facts, moved_by=Mover.OPERATOR, severity="info")
+def _no_documents(facts: Facts, say: Say) -> Blockers:
+    for row in facts.sources:
+        notes = facts.scan_notes.get(row.id)
+        if not row.configured or row.scanned_at is None or row.frozen_reason is not None or notes is None:
+            continue
+        if row.id not in facts.source_stats and not notes.unreadable:
+            others = sum(notes.passed_over.values())
+            what = (
+                f"none of its {counted(others, 'file')} fits its `include`"
+                if others
+                else "its folder is empty"
+            )
+            path = names.display(row.path)
+            yield say(
+                f"Source {row.name} has no documents: {what}",
+                f"Put documents into {path}, or correct its `path` or `include`.",
+                source=row.name,
+            )
+
+
 @cause("unreadable", needs=Facts, moved_by=Mover.OPERATOR)
 def _unreadable(facts: Facts, say: Say) -> Blockers:
     for row in facts.sources:

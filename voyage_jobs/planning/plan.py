@@ -44,6 +44,7 @@ class SourcePlan:
     unchanged: int
     skipped: dict[str, int]
     left_out: dict[str, int]
+    passed_over: dict[str, int]
     unreadable_folders: int
     broken_front_matter: int
     chunks: int
@@ -74,8 +75,8 @@ def plan(
     source that is not there and never was, `StateError` for a state that cannot be read, `DiskFullError` where there is
     no room for the copy.
     """
-    files = InputFiles(folder)
     demand_folders(settings)
+    files = InputFiles(folder)
     if out is None:
         return _plan(settings, clock, max_inputs, files, sink, progress)
     with _writing(out) as file:
@@ -152,6 +153,7 @@ def _numbers(tried: Rehearsal, connection: View, each: Scanned) -> SourcePlan:
         unchanged=result.unchanged + scan.read - new - changed,
         skipped=dict(sorted(each.skipped.items())),
         left_out=dict(sorted(scan.left_out.items())),
+        passed_over=scan.passed_over.as_dict(),
         unreadable_folders=len(scan.unreadable_folders),
         broken_front_matter=scan_notes.broken_front_matter(connection, row.id),
         chunks=sum(part.chunks for part in added),

@@ -52,6 +52,12 @@ def _about_settings(tried: Rehearsal) -> Iterator[str]:
 
 
 def _about_source(plan: SourcePlan) -> Iterator[str]:
+    if not (
+        plan.new or plan.changed or plan.moved or plan.unchanged or plan.vanished or plan.kept or plan.skipped
+    ):
+        others = sum(plan.passed_over.values())
+        what = f"none of its {counted(others, 'file')} fits its `include`" if others else "it is empty"
+        yield f"Source {plan.name} ({plan.path}) has no documents: {what}."
     if plan.frozen:
         yield f"Source {plan.name} is frozen: {plan.frozen}."
     elif plan.would_freeze:

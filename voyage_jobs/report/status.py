@@ -192,10 +192,16 @@ def _sources(settings: Settings, facts: Facts) -> list[Report]:
     listed = [
         _source(row.name, names.display(row.path), row, _stats(facts, row), facts.now)
         | {"watch": facts.watching.get(row.name), "oldest_unpublished": facts.oldest.get(row.id)}
+        | {"passed_over": _passed_over(facts, row)}
         for row in facts.sources
     ]
     new = [source for source in settings.sources if source.name not in known]
     return [*listed, *(_source(s.name, names.display(str(s.path)), None, None, facts.now) for s in new)]
+
+
+def _passed_over(facts: Facts, row: SourceRow) -> dict[str, int] | None:
+    notes = facts.scan_notes.get(row.id)
+    return None if notes is None or row.scanned_at is None else dict(notes.passed_over)
 
 
 def _stats(facts: Facts, row: SourceRow) -> SourceStats | None:
@@ -220,6 +226,7 @@ def _source(name: str, path: str, row: SourceRow | None, stats: SourceStats | No
         "missing": stats and stats.missing,
         "kept": stats and stats.kept,
         "skipped": dict(sorted(stats.skipped.items())) if stats else None,
+        "passed_over": None,
         "scanned_at": iso(row.scanned_at) if row else None,
         "next_scan_at": iso(row.scan_due_at) if row and row.scan_due_at else None,
         "watch": None,

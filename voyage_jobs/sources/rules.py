@@ -76,7 +76,7 @@ class PathRules:
         self._hidden = hidden
         self._ignored = ignored or None
         self._folder = ""
-        self._in_folder = self._rule_of("")
+        self._in_folder = self._rules_of("")
         described: list[object] = [_RULES_VERSION, list(include or DEFAULT_INCLUDE), list(exclude), hidden]
         if self._ignored is not None:
             described.append(self._ignored.described)
@@ -122,28 +122,33 @@ class PathRules:
 
     def in_folder(self, rel_dir: str) -> Callable[[str], bool]:
         """`keeps` for the names of one folder, with all that the folder decides decided already."""
+        return self._decided(rel_dir)[0]
+
+    def allows_in_folder(self, rel_dir: str) -> Callable[[str], bool]:
+        """For the names of one folder: whether `include` alone may keep them out, so neither a dot nor `exclude`."""
+        return self._decided(rel_dir)[1]
+
+    def _decided(self, rel_dir: str) -> tuple[Callable[[str], bool], Callable[[str], bool]]:
         if rel_dir != self._folder:
-            self._in_folder = self._rule_of(rel_dir)
+            self._in_folder = self._rules_of(rel_dir)
             self._folder = rel_dir
         return self._in_folder
 
-    def _rule_of(self, rel_dir: str) -> Callable[[str], bool]:
+    def _rules_of(self, rel_dir: str) -> tuple[Callable[[str], bool], Callable[[str], bool]]:
         if not self.enters(rel_dir):
-            return _nothing
+            return _nothing, _nothing
         included = self._include.in_folder(rel_dir)
         excluded = self._exclude.in_folder(rel_dir) if self._exclude else None
         ignored = None if self._ignored is None else self._ignored.in_folder(rel_dir)
         hidden = self._hidden
 
-        def keeps_name(name: str) -> bool:
-            return (
-                included(name)
-                and (hidden or not name.startswith("."))
-                and (excluded is None or not excluded(name))
-                and (ignored is None or not ignored(name))
-            )
+        def allows_name(name: str) -> bool:
+            return (hidden or not name.startswith(".")) and (excluded is None or not excluded(name))
 
-        return keeps_name
+        def keeps_name(name: str) -> bool:
+            return included(name) and allows_name(name) and (ignored is None or not ignored(name))
+
+        return keeps_name, allows_name
 
 
 class _Patterns:

@@ -48,6 +48,8 @@ class FolderScan:
     """Known names that are still there, but that the rules do not keep (any more)."""
     skipped: list[Skip] = field(default_factory=list)
     """Wanted names that are not taken, if that is news."""
+    passed_over: dict[str, int] = field(default_factory=dict)
+    """How many files `include` does not name, by kind; hidden and excluded ones are not counted."""
     unreadable: str | None = None
     """Why the folder cannot be listed; then all else is empty, and nothing at or below `path` has
     vanished."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip, SkipReason
+from voyage_jobs.sources.kinds import kind_of
 from voyage_jobs.sources.links import LinkRefused, Links
 from voyage_jobs.sources.rules import PathRules
 from voyage_jobs.sources.source import FolderScan, Known, RootIdentity, RootMissing
@@ -76,6 +77,7 @@ class _Look:
     scan: FolderScan
     known: Known
     keeps: Callable[[str], bool]
+    allows: Callable[[str], bool]
     above: tuple[RootIdentity, ...]
     settled: list[str] = field(default_factory=list)
     """Known names that have found their place; those left over in the end have vanished."""
@@ -85,6 +87,9 @@ class _Look:
         """Whether the rules keep the file; a known one that they do not is put into `excluded`."""
         if self.keeps(name):
             return True
+        if self.allows(name):
+            kind = kind_of(name)
+            self.scan.passed_over[kind] = self.scan.passed_over.get(kind, 0) + 1
         if name in self.known:
             self.scan.excluded.append(name)
             self.settled.append(name)
@@ -159,7 +164,8 @@ class _Walk:
                 raise OSError(errno.ESTALE, "the link was turned while it was followed")
             scan.device = here.device
             above = (*folder.above, here) if self._links else ()
-            look = _Look(scan, self._known(folder.path), self._rules.in_folder(folder.path), above)
+            keeps, allows = self._rules.in_folder(folder.path), self._rules.allows_in_folder(folder.path)
+            look = _Look(scan, self._known(folder.path), keeps, allows, above)
             last = None
             for name, entry in self._compare(fd, look):
                 if name != last:  # a folder that is being written to may list a name twice

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 import orjson
 from sqlalchemy import Connection, bindparam, func, select
@@ -26,6 +26,8 @@ class ScanNotes:
     unreadable_folders: Sequence[str] = ()
     broken_front_matter: int = 0
     """Live versions whose front matter could not be read whole."""
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    """Files that `include` does not name, by kind."""
 
 
 # Purpose: how many live versions of a source have front matter that could not be read whole.
@@ -38,13 +40,24 @@ _BROKEN = select(func.count()).where(
 _ALL = select(facts.c.key, facts.c.value).where(facts.c.key.startswith(_KEY, autoescape=True))
 
 
-def put(tx: Tx, source_id: int, unreadable_folders: Sequence[str], *, count: bool) -> None:
-    """Note what a scan that came to its end met; `count` the front matter again, or keep what one counted before."""
+def put(
+    tx: Tx,
+    source_id: int,
+    unreadable_folders: Sequence[str],
+    *,
+    count: bool,
+    passed_over: Mapping[str, int] | None,
+) -> None:
+    """Note what a scan that came to its end met; `count` the front matter again, or keep what one counted before.
+
+    `passed_over` is None where the scan saw no folder: what was noted before stays.
+    """
     known = by_source(tx.connection).get(source_id)
     broken = (
         known.broken_front_matter if known and not count else broken_front_matter(tx.connection, source_id)
     )
-    notes = ScanNotes(len(unreadable_folders), sorted(unreadable_folders)[:_SHOWN], broken)
+    kinds = passed_over if passed_over is not None else known.passed_over if known else {}
+    notes = ScanNotes(len(unreadable_folders), sorted(unreadable_folders)[:_SHOWN], broken, kinds)
     meta.put(tx, f"{_KEY}{source_id}", orjson.dumps(asdict(notes)).decode())
 
 

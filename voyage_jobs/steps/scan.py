@@ -21,6 +21,7 @@ from voyage_jobs.readers.reader import Refusal
 from voyage_jobs.readers.reading import finished
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip, SkipReason
+from voyage_jobs.sources.kinds import Kinds
 from voyage_jobs.sources.source import FolderScan, Known, RootIdentity, RootMissing
 from voyage_jobs.state import documents, ledger, missing, scan_notes, sources, versions
 from voyage_jobs.state.documents import Seen
@@ -120,6 +121,8 @@ class Scan:
         self.added: list[Added] = []
         """What each slice brought."""
         self.unreadable_folders: list[str] = []
+        self.passed_over = Kinds()
+        """Files that `include` does not name."""
         self.gone: Sequence[Vanished] = ()
         """What was not found any more, once the scan has come to its end."""
         self._on_skip = on_skip
@@ -252,6 +255,7 @@ class Scan:
             return ()
         self._visited.add(folder.path)
         self._unchanged += folder.unchanged
+        self.passed_over.add(folder.passed_over)
         self._vanished.extend((folder.path, name) for name in (*folder.vanished, *folder.excluded))
         return (*folder.skipped, *folder.changed)
 
@@ -453,7 +457,11 @@ class Scan:
     def _note_unseen(self, tx: Tx) -> None:
         if not self.hinted or self.unreadable_folders:
             scan_notes.put(
-                tx, self.row.id, self.unreadable_folders, count=bool(self._changed or self._vanished)
+                tx,
+                self.row.id,
+                self.unreadable_folders,
+                count=bool(self._changed or self._vanished),
+                passed_over=self.passed_over.as_dict() if self._visited else None,
             )
 
     @property
@@ -536,6 +544,8 @@ def why_freeze(
     found = f"{lost} of {live} documents are not there any more"
     if spoilt:
         found = f"{lost} of {live} documents are not there any more, or no text any more ({spoilt})"
+    if another and vanished:
+        return f"{found}: {ANOTHER_FOLDER}"
     if elsewhere and vanished:
         return f"{found}, and its folder is on another device than before (is something not mounted?)"
     if lost == live and not spoilt:
@@ -544,8 +554,6 @@ def why_freeze(
         return f"{found}: nothing is left of it"
     if lost > settings.max_delete_count:
         return f"{found}, more than max_delete_count = {settings.max_delete_count}"
-    if another and vanished:
-        return f"{found}: {ANOTHER_FOLDER}"
     if lost > SMALL_LOSS and lost > settings.max_delete_share * live:
         return f"{found}, more than max_delete_share = {settings.max_delete_share:g}"
     return None

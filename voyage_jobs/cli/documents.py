@@ -1,0 +1,71 @@
+"""`documents`: which documents there are, how each stands, and why some are not taken."""
+
+from __future__ import annotations
+
+import click
+
+from voyage_jobs.cli import output
+from voyage_jobs.cli.context import json_option, settings_of, short_lived
+from voyage_jobs.cli.numbers import MOST_SHOWN, Whole
+from voyage_jobs.core.clock import SystemClock
+from voyage_jobs.core.states import DOCUMENT_STANDINGS
+
+
+@click.command()
+@click.argument("source", required=False)
+@click.option("--state", type=click.Choice(DOCUMENT_STANDINGS), help="Only those that stand so.")
+@click.option(
+    "--limit",
+    type=Whole(1, MOST_SHOWN),
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="Show at most N.",
+)
+@json_option
+@click.pass_context
+def documents(ctx: click.Context, source: str | None, state: str | None, limit: int, as_json: bool) -> None:
+    """List documents, all or those of SOURCE, by path: how each stands, and why some are not taken.
+
+    \b
+    published  the table shows it
+    waiting    a version is on its way
+    skipped    `include` names it, and it cannot be taken
+    missing    its file is gone, and the table still has it
+    gone       it has left the table; listed only with --state gone
+    """
+    with short_lived():
+        from voyage_jobs.report.documents import documents as listing
+        from voyage_jobs.sources.kinds import told
+
+        settings = settings_of(ctx)
+        report = listing(settings, SystemClock(), source=source, state=state, limit=limit)
+    if as_json:
+        output.emit_json(report)
+        return
+    if report["documents"]:
+        output.show(
+            output.table(
+                ("document", "state", "chunks", "why"), map(_row, report["documents"]), right=("chunks",)
+            )
+        )
+    else:
+        click.echo(f"No document is {state}." if state else "There are no documents yet.")
+    if report["more"]:
+        click.echo(f"\nThere are more; --limit {limit * 2} shows more of them.")
+    for name, kinds in report["passed_over"].items():
+        if others := told(kinds):
+            click.echo(output.wrapped(f"Passed over in {name}: {others}; `include` says what is taken"))
+
+
+def _row(document: dict[str, object]) -> tuple[str, str, str, str]:
+    chunks, failed = document["chunks"], document["failed_chunks"]
+    why = str(document["why"] or "")
+    if failed:
+        why = f"{failed} chunks failed; `voyage-jobs why {document['source']}:{document['path']}`"
+    return (
+        f"{document['source']}:{document['path']}",
+        str(document["state"]),
+        "-" if chunks is None else str(chunks),
+        why,
+    )

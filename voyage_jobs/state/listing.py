@@ -1,0 +1,58 @@
+"""Documents, one row each, for people who want to see which there are and how they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from voyage_jobs.state.schema import PATH
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One document. `path` is as `names.encode` makes it; times are microseconds."""
+
+    source: str
+    path: str
+    state: str
+    reason: str | None
+    detail: str | None
+    chunks: int | None
+    """In the table; None where it serves nothing of it."""
+    failed_chunks: int | None
+    published_at: int | None
+    missing_at: int | None
+
+
+_COLUMNS = (
+    f"SELECT s.name AS source, {PATH} AS path, d.reason, d.detail, p.chunks - p.failed_chunks AS chunks,"
+    " p.failed_chunks, p.published_at, d.missing_at, CASE WHEN d.state != 'present' THEN d.state"
+    "  WHEN w.id IS NULL AND p.id IS NOT NULL THEN 'published' ELSE 'waiting' END AS state"
+    " FROM sources s JOIN folders f ON f.source_id = s.id JOIN documents d ON d.folder_id = f.id"
+    " LEFT JOIN versions p ON p.document_id = d.id AND p.state = 'published'"
+    " LEFT JOIN versions w ON w.document_id = d.id AND w.state IN ('waiting', 'ready')"
+    " WHERE (:source IS NULL OR s.name = :source)"
+)
+_ORDER = " ORDER BY s.name, f.path, d.name LIMIT :most"
+_PRESENT = " AND d.state = 'present' AND "
+# Purpose: the documents of one or all sources that stand in one way, in the order of their paths.
+_BY_STATE = {
+    "published": text(_COLUMNS + _PRESENT + "w.id IS NULL AND p.id IS NOT NULL" + _ORDER),
+    "waiting": text(_COLUMNS + _PRESENT + "(w.id IS NOT NULL OR p.id IS NULL)" + _ORDER),
+    # (the first condition is that of the index of these few)
+    **{
+        state: text(f"{_COLUMNS} AND d.state != 'present' AND d.state = '{state}'{_ORDER}")
+        for state in ("skipped", "missing", "gone")
+    },
+}
+# Purpose: all that are there or served, in the same order.
+_ALL = text(f"{_COLUMNS} AND d.state != 'gone'{_ORDER}")
+
+
+def documents(connection: Connection, source: str | None, state: str | None, most: int) -> Sequence[Listed]:
+    """Up to `most` documents by source and path: those in one of `DOCUMENT_STANDINGS`, or all but what has gone."""
+    query = _ALL if state is None else _BY_STATE[state]
+    rows = connection.execute(query, {"source": source, "most": most}).mappings()
+    return [Listed(**row) for row in rows]
