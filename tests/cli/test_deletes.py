@@ -182,7 +182,7 @@ def test_many_files_that_turn_binary_at_once_freeze_the_source(run):
     assert json.loads(run("plan", "--json").stdout)["sources"][0]["would_freeze"]
     result = run("sync")
     assert result.exit_code == 6
-    assert "18 of 21 documents are not there any more" in result.stderr
+    assert "18 of 21 documents are gone" in result.stderr
     assert len(served(run)) == 21
     run.world.clock.advance(DAY_S)
     assert run("sync").exit_code == 6  # still so at the next scan, which finds nothing new
@@ -276,7 +276,7 @@ def test_a_document_whose_texts_would_be_paid_anew_is_not_brought_back(run):
     smaller = {**grace, "splitting": {"max_chars": 200}}
     result = run("undelete", "docs:3.md", **smaller)
     assert result.exit_code == 2
-    assert "would be paid anew" in result.stderr
+    assert "would be paid again" in result.stderr
     assert run.world.ledger.billed_more_than_once() == {}
 
 

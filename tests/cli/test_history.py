@@ -39,6 +39,16 @@ def test_a_document_tells_how_it_stands_what_happened_and_its_chunks(run):
     assert all(event["at"].endswith("Z") for event in found["events"])
 
 
+def test_a_file_that_is_gone_is_not_said_to_be_on_disk(run):
+    path = run.world.write("a.md", "# One\n\nfirst")
+    run.world.run()
+    path.unlink()
+    assert run.json("history", "a.md")["summary"].startswith(
+        "Its file is gone; no scan has recorded that yet."
+    )
+    assert "Its file is gone" in flat(run.text("history", "a.md", "--timeline"))
+
+
 def test_a_long_list_is_cut_for_people_and_whole_for_programs(run):
     run.world.write("a.md", "\n\n".join(f"# Part {i}\n\nwords {i}" for i in range(30)))
     run.world.run()

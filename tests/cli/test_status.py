@@ -73,7 +73,7 @@ def test_while_a_batch_is_under_way_it_shows_progress_and_the_time_left(run):
         run.world.clock.advance(100)
         shown = run.text("status")
         assert run("status", "--check", code=3)
-    assert shown.startswith("working: 0 chunks published, 3 on their way.")
+    assert shown.startswith("working: 0 chunks published, 3 at Voyage.")
     assert "(run)" in shown
     assert "3 at Voyage" in shown
     assert re.search(r"batch-\S+ +\w+ +3 +\S+ +11 h", shown), shown
@@ -111,7 +111,7 @@ def test_the_last_errors_and_what_is_held_up_have_a_line_each(tmp_path, monkeypa
         run.world.clock.advance(2 * 3600)
         run.world.take_turns(context, 2, quiet=False)
         shown = run.text("status")
-    assert shown.startswith("held up: 0 chunks published, 2 on their way. Calls to Voyage wait: Voyage")
+    assert shown.startswith("held up: 0 chunks published, 2 not sent yet. Calls to Voyage wait: Voyage")
     assert re.search(r"^docs .* 2 h  ", shown, re.MULTILINE)
     assert re.search(r"^  submit, \d+ s ago x\d: Voyage", shown, re.MULTILINE)
     assert "  More: `voyage-jobs doctor --probe`\n" in shown
@@ -188,7 +188,7 @@ def test_watching_ends_with_q_and_leaves_the_terminal_as_it_was(run):
     ]
     watching = subprocess.Popen(command, stdin=inner, stdout=inner, stderr=inner)
     shown = b""
-    while b"on their way" not in shown:
+    while b"at Voyage" not in shown:
         shown += os.read(outer, 4096)
     os.write(outer, b"q")
     assert watching.wait(timeout=20) == 0
@@ -208,3 +208,13 @@ def test_neither_lancedb_nor_the_migrations_are_loaded(run):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+def test_before_the_first_run_it_is_one_line(run):
+    (run.world.data_dir / "state.db").unlink(missing_ok=True)
+    shown = run.text("status")
+    assert "?" not in shown
+    assert " ".join(shown.split()) == (
+        "Nothing yet: voyage-jobs has not worked with this configuration."
+        " Run `voyage-jobs sync` or `voyage-jobs run` first."
+    )

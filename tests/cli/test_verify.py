@@ -75,7 +75,12 @@ def test_a_dry_run_names_the_price_and_mends_nothing(world):
     segment_files(world)[0].unlink()
     result = verify(world, "--repair", "--dry-run")
     assert result.exit_code == 3
+    assert (
+        "--repair would, in this order:\n  pack_missing, 1: have their vectors made again, which costs"
+        in result.stdout
+    )
     assert "tokens to be paid again" in result.stdout
+    assert "with --dry-run it says" not in result.stdout
     report = json.loads(verify(world, "--repair", "--dry-run", "--json").stdout)
     (told,) = report["would"]
     assert told["class"] == "pack_missing"
@@ -95,7 +100,7 @@ def test_repair_beside_a_process_at_work_is_refused_and_looking_is_not(world):
         assert verify(world, "--repair").exit_code == 4
         result = verify(world)
     assert result.exit_code == 3
-    assert f"Process {os.getpid()} is at work" in result.stdout
+    assert f"Process {os.getpid()} is running" in result.stdout
 
 
 def test_what_a_person_must_mend_has_its_own_exit_code(world):
@@ -103,7 +108,7 @@ def test_what_a_person_must_mend_has_its_own_exit_code(world):
     result = verify(world, "--repair")
     assert result.exit_code == 6
     assert "source_missing: 1 sources" in result.stdout
-    assert "(a person must)" in result.stdout
+    assert "(only you can)" in result.stdout
 
 
 def test_the_vendor_is_asked_only_with_a_key(world):
@@ -123,3 +128,15 @@ def test_every_class_of_damage_stands_on_its_page():
     page = (Path(__file__).parents[2] / "docs" / "verify.md").read_text()
     for code, damage in CATALOG.items():
         assert f"| `{code}` | {damage.unit} | {damage.means} | {damage.mend} |" in page
+
+
+def test_what_is_gone_from_a_frozen_source_waits_for_you_and_not_for_a_scan(world):
+    for path in world.docs.rglob("d*.md"):
+        path.unlink()
+    world.run(quiet=False, turns=4)
+    result = verify(world)
+    assert result.exit_code == 6
+    assert "bring them back, or `voyage-jobs confirm-deletes NAME` (only you can)" in result.stdout
+    assert "verify --repair" not in result.stdout
+    told = verify(world, "--repair", "--dry-run").stdout
+    assert "file_frozen, 2: leave it to you" in told

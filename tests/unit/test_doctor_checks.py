@@ -341,7 +341,7 @@ def test_who_is_at_work_and_whether_it_hangs(sound):
 def test_a_lock_without_a_state(tmp_path):
     world = World(tmp_path)
     with lock.held(world.settings().paths.lock, world.clock):
-        assert one(checks(world), "process").why == f"process {os.getpid()} is at work"
+        assert one(checks(world), "process").why == f"process {os.getpid()} is running"
 
 
 def test_an_old_sqlite(sound, monkeypatch):

@@ -410,12 +410,12 @@ def test_the_headline_is_the_worst_fact(running, facts):
     assert said()[0] == "working"
     assert said(holder=None) == (
         "waiting",
-        "idle: 0 chunks published, 1 on their way, and no process is running.",
+        "idle: 0 chunks published, 1 at Voyage, and no process is running.",
     )
     shut = Circuit("vendor", facts.now + HOUR, 1, 0, "unreachable", "The line is cut.", None)
     assert said(circuits={"vendor": shut}) == (
         "waiting",
-        "held up: 0 chunks published, 1 on their way. Calls to Voyage wait: The line is cut.",
+        "held up: 0 chunks published, 1 at Voyage. Calls to Voyage wait: The line is cut.",
     )
     assert said(table_exists=None)[0] == "problem"
     assert said(open=[], source_stats={}, holder=None)[1].startswith("up to date (checked")

@@ -54,7 +54,7 @@ def test_a_mass_delete_is_not_forced_by_a_repair(world):
     for path in world.docs.rglob("d*.md"):
         path.unlink()
     before, left = repaired(world)
-    assert before == left == {"file_gone": 4}
+    assert (before, left) == ({"file_gone": 4}, {"file_frozen": 4})
     assert len(world.table_rows("path")) == 12
     assert sql(world, "SELECT state FROM sources") == [("frozen",)]
 

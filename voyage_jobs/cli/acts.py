@@ -191,7 +191,7 @@ def carry_out(
         by = "this call" if reply.here else "running process"
         emit_json({"command": command, "done": done, "by": by, **(reply.answer or {})})
     elif reply.answer is None:
-        click.echo("The process at work has taken note and will do it when its present step is over.")
+        click.echo("The running process has taken note and will do it when its present step is over.")
     else:
         click.echo(
             printable(describe(reply.answer)) + (_SYNC if reply.here and _left_to_do(reply.answer) else "")
@@ -247,7 +247,7 @@ def _source_cancelled(answer: dict[str, Any]) -> str:
     said = (
         f"Source {answer['source']}: {counted(stopped, 'batch')} cancelled, up to {counted(texts, 'text')}"
         if stopped
-        else "Nothing was under way"
+        else "No batch was open"
     )
     if under_way:
         when = "in up to ten minutes" if answer.get("told_vendor") else "with the next look at them"

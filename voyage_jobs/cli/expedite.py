@@ -186,7 +186,7 @@ def _watcher(
             done = sum(batch.inputs for batch in made if batch.ended_at is not None)
             progress("expediting", done, None)
         else:
-            progress("waiting for the process at work", 0, None)
+            progress("waiting for the running process", 0, None)
         return stopping.is_set()
 
     return waits
@@ -197,12 +197,12 @@ def _watcher(
 
 def _tell(answer: dict[str, Any] | None) -> None:
     if answer is None:
-        click.echo("The process at work goes on with it; `voyage-jobs history` tells the rest.")
+        click.echo("The running process continues with it; `voyage-jobs history` tells the rest.")
         return
     done, maybe, left = answer["expedited"], answer["maybe_paid"], answer["left"]
     if answer["interrupted"]:
         click.echo(
-            "The process that did it ended in the middle. This is what is on record; nothing was sent anew."
+            "The process that did it ended in the middle. This is what is on record; nothing was sent again."
         )
     if done["texts"] or done["tokens"]:
         paid = f"{output.number(done['tokens'])} tokens, {output.usd(done['usd'])}"

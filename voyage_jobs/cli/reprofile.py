@@ -70,7 +70,7 @@ def _begin(ctx: click.Context, settings: Settings, yes: bool, as_json: bool) -> 
     found = _look(settings)
     if found.table is None:
         raise StateError(
-            f"Nothing was embedded in {settings.data_dir} yet: there is nothing to embed anew.",
+            f"Nothing was embedded in {settings.data_dir} yet: there is nothing to embed again.",
             hint="`voyage-jobs sync` begins with what [voyage] asks for.",
         )
     if found.build is not None and not found.changed:
@@ -226,7 +226,7 @@ def _building_rows(found: Vectors, building: dict[str, Any]) -> list[tuple[str, 
     if building["likely_at"]:
         rows.append(("likely complete", building["likely_at"]))
     if building["blocked"]:
-        rows.append(("switch", "waits for a person: `retry`, or `reprofile --accept-failures`"))
+        rows.append(("switch", "waits for you: `retry`, or `reprofile --accept-failures`"))
     else:
         rows.append(("switch", "by itself, once everything is there"))
     return rows
@@ -239,7 +239,7 @@ def _tell(answer: dict[str, Any], as_json: bool) -> int:
     if as_json:
         output.emit_json({"command": "reprofile", **answer})
     elif not answer["done"]:
-        click.echo("The process at work has taken note and will do it when its present step is over.")
+        click.echo("The running process has taken note and will do it when its present step is over.")
     else:
         click.echo(click.wrap_text(output.printable(_told(answer)), 79))
     return ExitCode.DONE if answer["done"] else ExitCode.UNFINISHED
@@ -249,7 +249,7 @@ def _told(answer: dict[str, Any]) -> str:
     here = answer["by"] == "this call"
     match answer["state"]:
         case "begun":
-            goes_on = _GOES_ON if here else "The process at work builds it now."
+            goes_on = _GOES_ON if here else "The running process builds it now."
             return f"Begun: a table for {answer['target']}. {goes_on}"
         case "building":
             return f"A table for {answer['target']} is being built already."

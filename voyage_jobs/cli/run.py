@@ -206,12 +206,11 @@ def _tell(report: dict[str, Any], as_json: bool) -> None:
         ("sent", f"{counted(report['embeddings_sent'], 'embedding')} in {counted(batches['sent'], 'batch')}"),
         ("collected", f"{counted(batches['collected'], 'batch')}"),
         ("paid", f"{number(tokens['settled'])} tokens, {usd(cost['settled'])}"),
-        (
-            "reused",
-            f"{number(tokens['saved'])} tokens, {usd(cost['saved'])} saved: repeated texts are sent once",
-        ),
         ("table", f"{report['table']['name']} in {printable(report['table']['uri'])}"),
     ]
+    if tokens["saved"]:
+        saved = f"{number(tokens['saved'])} tokens, {usd(cost['saved'])}: repeated texts are sent once"
+        rows.insert(-1, ("saved", saved))
     head = _HEADS[report["result"]]
     if report["result"] == "person" and any(p["moved_by"] != "decision" for p in report["problems"]):
         head = _HEAD_OF_BOTH

@@ -36,6 +36,9 @@ def view(report: Report) -> Group:
     from rich.console import Group
     from rich.text import Text
 
+    if [each["code"] for each in report["problems"]] == ["no_state"]:
+        said = printable(f"{report['headline']['text']} {report['problems'][0]['hint']}")
+        return Group(Text(said, style="bold yellow"))
     parts: list[RenderableType] = [_headline(report), Text(_process(report), style="dim"), Text()]
     parts.append(_source_table(report))
     if left_out := _left_out(report):
@@ -220,7 +223,7 @@ _UNKNOWN = {
     "longer_than_ever": "a job is out longer than any before",
     "parked": "a batch is parked",
     "budget_reached": "a budget is used up",
-    "paused": "a person has paused what it takes",
+    "paused": "it is paused",
 }
 
 

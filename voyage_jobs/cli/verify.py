@@ -88,17 +88,24 @@ def _show(result: dict[str, Any]) -> None:
         click.echo(f"\n{finding['class']}: {number(finding['count'])} {finding['unit']}: {finding['means']}")
         for example in finding["examples"]:
             click.echo(f"  {printable(example)}")
-        click.echo(f"  -> {finding['mend']}" + (" (a person must)" if finding["person"] else ""))
-    for each in result.get("would", ()):
-        if each["tokens"]:
-            click.echo(
-                f"\n{each['class']}: about {number(each['tokens'])} tokens to be paid again, {usd(each['cost_usd'])}."
-            )
+        click.echo(f"  -> {finding['mend']}" + (" (only you can)" if finding["person"] else ""))
     click.echo("")
+    if "would" in result:
+        click.echo("--repair would, in this order:")
+    for each in result.get("would", ()):
+        done = "leave it to you" if each["person"] else each["do"]
+        click.echo(f"  {each['class']}, {number(each['count'])}: {done}")
+        if each["tokens"]:
+            paid = f"about {number(each['tokens'])} tokens to be paid again, {usd(each['cost_usd'])}"
+            click.echo(f"    {paid}")
     if result["at_work"] is not None:
-        click.echo(f"Process {result['at_work']} is at work: what is moving just now may be counted here.")
-    if result["mended"] is None and any(not finding["person"] for finding in result["findings"]):
-        click.echo("`voyage-jobs verify --repair` mends it; with --dry-run it says what it would do.")
+        click.echo(f"Process {result['at_work']} is running: what is moving just now may be counted here.")
+    if result["mended"] is not None or all(finding["person"] for finding in result["findings"]):
+        return
+    if "would" in result:
+        click.echo("Nothing was changed; without --dry-run it is done.")
+    else:
+        click.echo("`voyage-jobs verify --repair` repairs it; with --dry-run it says what it would do.")
 
 
 def _counted(what: str, count: int) -> str:

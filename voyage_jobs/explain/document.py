@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import Any
 
@@ -12,7 +13,7 @@ from voyage_jobs.core.states import Document, Embedding, Version
 from voyage_jobs.explain.record import STANDS, History, Moment
 from voyage_jobs.report.find import ChunkRef
 from voyage_jobs.sources import names
-from voyage_jobs.state import history, orders
+from voyage_jobs.state import documents, history, orders
 from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.history import ChunkHistory, Move, VersionHistory, View, line_as_dict
@@ -40,7 +41,7 @@ Chunks = dict[int, list[ChunkHistory]]
 def of_document(connection: View, document: DocumentRow) -> History:
     """The history of one document, with all its versions and the chunks of the live ones."""
     known, live, chunks = _versions(connection, document)
-    summary, hint = _standing(document, live, chunks)
+    summary, hint = _standing(document, live, chunks, is_there=_is_there(connection, document))
     record = History(
         "document",
         f"{document.source}:{document.path}",
@@ -73,7 +74,7 @@ def of_chunk(connection: View, ref: ChunkRef) -> History:
     """The history of the chunk with the id `ref.word`: the one at its place, if its text is still that."""
     document = ref.document
     _, live, chunks = _versions(connection, document)
-    about, hint = _standing(document, live, chunks)
+    about, hint = _standing(document, live, chunks, is_there=_is_there(connection, document))
     facts = {"source": document.source, "path": document.path, "ordinal": ref.ordinal}
     record = History("chunk", ref.word, "", hint, facts, under_way=_under_way(live))
     said, carriers = [], set()
@@ -139,11 +140,13 @@ def _told(words: str, move: Move) -> str:
 # --- how it stands ---
 
 
-def _standing(document: DocumentRow, live: list[VersionHistory], chunks: Chunks) -> tuple[str, str | None]:
+def _standing(
+    document: DocumentRow, live: list[VersionHistory], chunks: Chunks, *, is_there: bool
+) -> tuple[str, str | None]:
     """One sentence about where the document is, and the next command if there is one."""
     served = next((version for version in live if version.state is Version.PUBLISHED), None)
     wanted = next((version for version in live if version.state is not Version.PUBLISHED), None)
-    said, hint = _on_disk(document, served)
+    said, hint = _on_disk(document, served, is_there)
     if wanted is not None:
         more, hint = _on_its_way(wanted, chunks[wanted.id])
         said += f" {more}"
@@ -155,7 +158,19 @@ def _standing(document: DocumentRow, live: list[VersionHistory], chunks: Chunks)
     return said, hint
 
 
-def _on_disk(document: DocumentRow, served: VersionHistory | None) -> tuple[str, str | None]:
+def _is_there(connection: View, document: DocumentRow) -> bool:
+    """Whether its file is on disk now; what may not be looked at counts as there."""
+    root = documents.place_of(connection, document.id).root
+    try:
+        os.lstat(os.path.join(names.decode(root), names.decode(document.path)))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _on_disk(document: DocumentRow, served: VersionHistory | None, is_there: bool) -> tuple[str, str | None]:
     if document.state == Document.SKIPPED:
         detail = f" ({document.detail})" if document.detail else ""
         stays = " What was published of it stays." if served is not None else ""
@@ -165,6 +180,8 @@ def _on_disk(document: DocumentRow, served: VersionHistory | None) -> tuple[str,
         return f"It is missing on disk since {iso(document.missing_at)}.", None
     if document.state == Document.GONE:
         return "It is gone: deleted or moved away.", None
+    if not is_there:
+        return "Its file is gone; no scan has recorded that yet.", None
     return "It is on disk.", None
 
 

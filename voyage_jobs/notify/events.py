@@ -9,7 +9,7 @@ MEANINGS = {
     "finished": "everything that was to be done is done and in the table",
     "failed": "chunks could not be embedded",
     "parked": "a batch cannot go on by itself",
-    "frozen": "a source may not lose documents until a person has looked",
+    "frozen": "a source may not lose documents until you have looked",
     "budget": "a limit of the budget is used up, and texts wait for it",
     "stale": "changes of a source have not reached the table for longer than notify.stale_s",
     "refused": "the vendor refuses the key or the account",

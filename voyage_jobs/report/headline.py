@@ -30,19 +30,19 @@ def headline(facts: Facts, found: Sequence[Blocker]) -> Headline:
         return "problem", _wrong(real)
     served = f"{counted(facts.chunks('published'), 'chunk')} published"
     moving = sum(facts.chunks(place) for place in ("waiting", "packed", "submitted", "held"))
+    on_the_way = _on_the_way(facts)
     codes = {problem.code for problem in found}
     if "paused" in codes:
         rest = (each for each in found if each.code == "paused")
         what = ", ".join(f"source {each.source}" if each.source else str(each.name) for each in rest)
-        return "waiting", f"paused ({what}): {served}, {moving:,} on their way."
+        return "waiting", f"paused ({what}): {on_the_way}."
     if "reprofiling" in codes:
-        building = f"building a table for other vectors: {served}, {moving:,} on their way"
+        building = f"building a table for other vectors: {on_the_way}"
         nobody = facts.holder is None
         return (
             ("waiting", f"{building}, and no process is running.") if nobody else ("working", f"{building}.")
         )
     if moving or facts.open:
-        on_the_way = f"{served}, {moving:,} on their way"
         if facts.holder is None:
             return "waiting", f"idle: {on_the_way}, and no process is running."
         held_up = [each for each in found if each.circuit and not each.is_tried(facts.now)]
@@ -55,6 +55,17 @@ def headline(facts: Facts, found: Sequence[Blocker]) -> Headline:
         ago = about(max(0, facts.now - scanned) / 1_000_000)
         return "good", f"up to date (checked {ago} ago): {served}, nothing waits; not running."
     return "good", f"healthy: {served}, nothing is waiting."
+
+
+def _on_the_way(facts: Facts) -> str:
+    """`195 chunks published, 36,586 not sent yet, 1,697 at Voyage`: what was sent, and what was not."""
+    parts = [
+        (facts.chunks("waiting") + facts.chunks("packed"), "not sent yet"),
+        (facts.chunks("submitted"), f"at {facts.provider}"),
+        (facts.chunks("held"), "to be published"),
+    ]
+    served = f"{counted(facts.chunks('published'), 'chunk')} published"
+    return ", ".join([served, *(f"{count:,} {words}" for count, words in parts if count)])
 
 
 def _wrong(real: Sequence[Blocker]) -> str:

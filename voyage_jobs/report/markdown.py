@@ -28,7 +28,7 @@ def page(
         parts += ["### This run", "", *_sync(sync, number, usd, duration), ""]
     parts += ["### Sources", "", *_sources(status, number, duration), ""]
     if status["open_batches"]:
-        parts += ["### Batches under way", "", *_batches(status, number), ""]
+        parts += ["### Open batches", "", *_batches(status, number), ""]
     parts += ["### Cost so far", "", *_cost(status, number, usd), ""]
     problems = _all_problems(status, sync)
     if problems:
@@ -158,7 +158,7 @@ def _batches(status: Report, number: Words) -> Iterator[str]:
 def _cost(status: Report, number: Words, usd: Words) -> Iterator[str]:
     labels = {
         "settled": "paid",
-        "reserved": "in batches under way",
+        "reserved": "for open batches",
         "estimated": "waits to be sent",
         "saved": "saved by reuse",
     }

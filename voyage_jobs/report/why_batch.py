@@ -115,7 +115,7 @@ def _given_up(
     if not uses:
         said += " It was not sent, or not answered, and is not asked for again until something needs it."
         return Answer("embedding", key, "not_needed", None, said, NOTHING_TO_DO, facts=facts)
-    said += " A person cancelled the batch that it was in."
+    said += " An operator cancelled the batch that it was in."
     return Answer(
         "embedding", key, "cancelled", False, said, "`voyage-jobs retry` sends it after all.", facts=facts
     )

@@ -40,7 +40,7 @@ def perform(context: Context, command: str, arguments: Mapping[str, object], who
     """Carry out one act. Raises ConfigError if it makes no sense."""
     if command not in _ACTS:
         raise ConfigError(
-            f"The process at work does not know how to {command}.",
+            f"The running process does not know how to {command}.",
             hint="It is of another version: restart it, then ask again.",
         )
     return _ACTS[command](context, arguments, who)

@@ -121,7 +121,7 @@ def _demand_held(tx: Tx, row: DocumentRow, fresh: NewVersion) -> None:
     lacking = sum(held.get(key) != HELD for key in keys)
     if lacking:
         raise ConfigError(
-            f"{_named(row)} has left the table, and {lacking} of its {len(keys)} texts would be paid anew: they were"
+            f"{_named(row)} has left the table, and {lacking} of its {len(keys)} texts would be paid again: they were"
             " cut or embedded in another way.",
             hint="If that is meant, put the file back: the next scan sends them.",
         )

@@ -125,7 +125,7 @@ def _demand_fresh(context: Context, arguments: Mapping[str, object]) -> None:
     asked_at = arguments.get("asked_at")
     if isinstance(asked_at, int) and not 0 <= (now_us(context.clock) - asked_at) / US + _SLACK_S <= LASTS_S:
         raise ConfigError(
-            "This was asked for too long ago: nothing was sent.", hint="`voyage-jobs expedite` asks anew."
+            "This was asked for too long ago: nothing was sent.", hint="`voyage-jobs expedite` asks again."
         )
 
 
@@ -181,7 +181,7 @@ def _demand_agreed(chosen: Sequence[NeededEmbedding], arguments: Mapping[str, ob
         raise ConfigError(
             f"{tokens:,} tokens would be sent, and {agreed:,} were agreed to: the document, or what has become of its"
             " texts, has changed since. Nothing was sent.",
-            hint="Ask again; the price is said anew.",
+            hint="Ask again; the price is shown again.",
         )
 
 

@@ -39,7 +39,7 @@ _OVERDUE_HINT = (
     " `voyage-jobs cancel {ref}` gives them up."
 )
 _GONE_HINT = (
-    "The vendor no longer knows this job, so its results cannot be had. `voyage-jobs retry` sends its lines anew (they"
+    "The vendor no longer knows this job, so its results cannot be had. `voyage-jobs retry` sends its lines again (they"
     " are paid again); `voyage-jobs cancel` gives them up."
 )
 

@@ -110,7 +110,7 @@ def reprofile(context: Context, arguments: Mapping[str, object], who: str) -> An
     acts = {ABANDON: _abandon, ACCEPT: _accept, BACK: _back}
     if what not in acts:
         raise ConfigError(
-            f"The process at work does not know how to {what}.", hint="Restart it, then ask again."
+            f"The running process does not know how to {what}.", hint="Restart it, then ask again."
         )
     return acts[str(what)](context, who)
 

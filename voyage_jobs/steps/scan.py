@@ -541,9 +541,9 @@ def why_freeze(
     lost = vanished + spoilt
     if lost == 0:
         return None
-    found = f"{lost} of {live} documents are not there any more"
+    found = f"{lost} of {live} documents are gone"
     if spoilt:
-        found = f"{lost} of {live} documents are not there any more, or no text any more ({spoilt})"
+        found = f"{lost} of {live} documents are gone, or no longer text ({spoilt})"
     if another and vanished:
         return f"{found}: {ANOTHER_FOLDER}"
     if elsewhere and vanished:

@@ -18,7 +18,7 @@ class Damage:
 _REBUILD = "publish everything again from the segments, at no cost"
 _REPUBLISH = "publish the document again, at no cost"
 _RESCAN = "scan the source"
-_REMAKE = "cut the document anew; its vectors are here already"
+_REMAKE = "cut the document again; its vectors are here already"
 
 CATALOG: dict[str, Damage] = {
     # state.db against itself
@@ -51,6 +51,12 @@ CATALOG: dict[str, Damage] = {
     "folder_unreadable": Damage("folders", "cannot be listed", "give this user access", person=True),
     "file_unknown": Damage("files", "on disk, and no scan has seen them", _RESCAN),
     "file_gone": Damage("files", "known, and not on disk any more", _RESCAN),
+    "file_frozen": Damage(
+        "files",
+        "gone from a frozen source, and still served: no scan deletes them",
+        "bring them back, or `voyage-jobs confirm-deletes NAME`",
+        person=True,
+    ),
     "file_stale": Damage("files", "not what they were when they were last read", _RESCAN),
     # the segments against the state
     "pack_missing": Damage("segments", "not on disk", "have their vectors made again, which costs"),

@@ -29,6 +29,7 @@ class FolderAudit:
         self._folder_ids: dict[str, int] = {}
         self._visited: set[str] = set()
         self._unseen: list[str] = []
+        self._gone = "file_gone"
 
     def run(self, progress: Progress) -> None:
         """Walk it and compare."""
@@ -37,6 +38,8 @@ class FolderAudit:
             self._documents = source_of(with_defaults(self._source, row))
             if row is not None:
                 self._folder_ids = documents.folder_ids(connection, row.id)
+                if row.frozen_reason is not None:  # a scan would not take note of it
+                    self._gone = "file_frozen"
         try:
             for folder in self._folders(row):
                 self._compare(folder)
@@ -86,7 +89,7 @@ class FolderAudit:
             here = {stat.name for stat in folder.changed} | {skip.name for skip in folder.skipped}
             gone = sorted(contents.keys() - here)
         for name in gone:
-            self._add("file_gone", folder.path, name, contents)
+            self._add(self._gone, folder.path, name, contents)
 
     def _changed(
         self, folder: str, stat: FileStat, contents: dict[str, tuple[int, str, bytes | None]]
@@ -118,7 +121,7 @@ class FolderAudit:
                 continue
             contents = self._contents(path)
             for name in contents:
-                self._add("file_gone", path, name, contents)
+                self._add(self._gone, path, name, contents)
 
     def _out_of_sight(self, path: str) -> bool:
         return any(root in ("", path) or path.startswith(root + "/") for root in self._unseen)

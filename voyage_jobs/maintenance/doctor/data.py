@@ -103,14 +103,14 @@ def _to_be_made(settings: Settings) -> Check:
 def _holder(settings: Settings, clock: Clock) -> Check:
     pid = lock.holder(settings.paths.lock)
     if pid is None:
-        return note("process", "none is at work here")
+        return note("process", "none is running here")
     try:
         with open_state(settings).read() as connection:
             here = meta.who(connection)
     except StateError:
         here = None
     if here is None:
-        return note("process", f"process {pid} is at work")
+        return note("process", f"process {pid} is running")
     silent_s = (now_us(clock) - here.heartbeat_at) / US
     who = f"process {pid} ({here.mode}, at step {here.step or '?'}), last sign of life {max(0, int(silent_s))} s ago"
     if silent_s > HEARTBEAT_OLD_S:

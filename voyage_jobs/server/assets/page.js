@@ -72,7 +72,7 @@ function showStatus(report) {
   const { daemon } = report;
   const beat = daemon.heartbeat_age_s === null ? "" : `, last sign of life ${duration(daemon.heartbeat_age_s)} ago`;
   const at = daemon.step ? `, at ${daemon.step}` : "";
-  say($("process"), daemon.running ? `Process ${daemon.pid}${daemon.mode ? ` (${daemon.mode})` : ""}${at}${beat}` : "No process is at work");
+  say($("process"), daemon.running ? `Process ${daemon.pid}${daemon.mode ? ` (${daemon.mode})` : ""}${at}${beat}` : "No process is running");
   say($("as-of"), `as of ${moment(report.as_of)}`);
   showProblems(report.problems);
   showFlow(report);

@@ -59,9 +59,7 @@ METRICS: tuple[Metric, ...] = (
         "Age of the oldest change that the table does not show yet; 0 if it shows all.",
         _SOURCE,
     ),
-    Metric(
-        "source_frozen", "gauge", "1 if nothing of the source is deleted until a person confirms.", _SOURCE
-    ),
+    Metric("source_frozen", "gauge", "1 if nothing of the source is deleted until you confirm.", _SOURCE),
     Metric(
         "source_last_scan_timestamp_seconds",
         "gauge",
