@@ -11,6 +11,7 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.profile import KeyMaker, Profile
 from voyage_jobs.core.tokens import Count, estimate_each
 from voyage_jobs.splitting import fingerprints
+from voyage_jobs.splitting.dates import changed_us
 from voyage_jobs.splitting.split import Chunk, SplitOptions, split
 from voyage_jobs.state.versions import Identity, NewChunk, NewVersion
 from voyage_jobs.steps.places import stored_reading
@@ -53,10 +54,11 @@ def to_version(
 ) -> NewVersion:
     """Split a document and name the embeddings its chunks need."""
     document = split(read.document, path, options, context.count)
+    told_us = changed_us(document.metadata)
     return NewVersion(
         document_id=document_id,
         identity=identity_of(read, options),
-        modified_at=read.stat.mtime_ns // 1000,
+        modified_at=read.stat.mtime_ns // 1000 if told_us is None else told_us,
         title=document.title,
         sections=orjson.dumps([list(section) for section in document.sections]).decode(),
         metadata=orjson.dumps(document.metadata).decode(),

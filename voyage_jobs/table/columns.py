@@ -243,7 +243,13 @@ COLUMNS = (
         lambda facts: facts.content_hash.hex(),
         audited=True,
     ),
-    Column("modified_at", TIME, "the file's modification time", _of("modified_at"), audited=True),
+    Column(
+        "modified_at",
+        TIME,
+        "when the document says that it was changed last, else the file's modification time",
+        _of("modified_at"),
+        audited=True,
+    ),
     Column(
         "embedding_key",
         STRING,

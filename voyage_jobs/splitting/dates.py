@@ -1,0 +1,56 @@
+"""When a document says that it was changed last, by its front matter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from voyage_jobs.readers.reader import Json
+
+KEYS = (
+    "last_modified_at",
+    "last_modified",
+    "lastmod",
+    "last_update",
+    "modified_at",
+    "modified",
+    "updated_at",
+    "updated",
+    "date",
+)
+"""The usual names, the more telling ones first: `date` is when a page was written, where it says nothing else."""
+_MOST_CHARS = 40
+_US = 1_000_000
+
+
+def changed_us(metadata: Mapping[str, Json]) -> int | None:
+    """Microseconds since 1970 UTC by the first of `KEYS` that holds a date; None if none does.
+
+    A date is as in ISO 8601, with or without a time, in UTC where it names no zone. `last_update` may be a mapping with
+    a `date`.
+    """
+    values = {key.lower().replace("-", "_"): value for key, value in metadata.items()}
+    for key in KEYS:
+        value = values.get(key)
+        if isinstance(value, dict):
+            value = value.get("date")
+        if isinstance(value, str) and (found := _moment_us(value.strip())) is not None:
+            return found
+    return None
+
+
+def _moment_us(text: str) -> int | None:
+    if not 10 <= len(text) <= _MOST_CHARS:  # a year, or a month, is no date
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        try:  # `2024-03-01 12:00:00 +0100`, as Jekyll and Hugo write it
+            found = datetime.strptime(text, "%Y-%m-%d %H:%M:%S %z")
+        except ValueError:
+            return None
+    try:
+        told_us = round((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * _US)
+    except (OverflowError, ValueError):
+        return None
+    return told_us if told_us >= 0 else None  # `0001-01-01` stands for no date
