@@ -337,7 +337,7 @@ def test_a_process_that_is_busy_is_waited_for_until_ctrl_c(run, monkeypatch):
     with run.world.worker() as context:
         monkeypatch.setattr(signals.Signals, "__init__", stopped)
         said = run("expedite", "a.md", "--yes", code=130).stdout
-        assert "goes on with it" in said
+        assert "continues with it" in said
         with context.store.read() as connection:
             (left,) = meta.open_requests(connection)
         assert left.command == "expedite"

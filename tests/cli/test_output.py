@@ -123,3 +123,52 @@ def test_progress_draws_one_bar_for_each_thing(monkeypatch):
         report("publishing", 1, 3)
     assert "splitting" in stream.getvalue()
     assert "publishing" in stream.getvalue()
+
+
+COLUMNS = ("source", "documents", "published", "scanned")
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        ("80", COLUMNS),
+        ("40", ("source", "documents", "published")),
+        ("34", ("source", "published")),
+        ("25", ("source",)),
+    ],
+)
+def test_in_a_narrow_window_columns_go_and_the_name_stays_whole(capsys, monkeypatch, columns, shown):
+    monkeypatch.setenv("COLUMNS", columns)
+    rows = [("a-long-name-of-17", "1,234", "5,678", "51 s ago")]
+    output.show(output.table(COLUMNS, rows, right=COLUMNS[1:], spare=("scanned", "documents", "published")))
+    head, row = capsys.readouterr().out.splitlines()
+    assert tuple(head.split()) == shown
+    assert row.startswith("a-long-name-of-17")
+    assert max(len(head.rstrip()), len(row.rstrip())) <= int(columns)
+
+
+def test_paragraphs_are_as_wide_as_the_window(monkeypatch):
+    text = "word " * 60
+    for columns, most in (("200", 79), ("60", 59), ("10", 30)):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert max(map(len, output.wrapped(text).splitlines())) in range(most - 5, most + 1)
+        assert max(map(len, output.hanging("label   ", text).splitlines())) <= most
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"LANG": "en_US.UTF-8", "TERM": "xterm"}, True),
+        ({"LANG": "de_DE.utf8"}, True),
+        ({}, True),
+        ({"LANG": "en_US.UTF-8", "LC_ALL": "C"}, False),
+        ({"LANG": "de_DE.ISO-8859-1"}, False),
+        ({"LANG": "en_US.UTF-8", "TERM": "dumb"}, False),
+    ],
+)
+def test_block_characters_are_for_terminals_that_have_them(monkeypatch, variables, expected):
+    for name in ("LC_ALL", "LC_CTYPE", "LANG", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert output.blocks() is expected

@@ -30,7 +30,10 @@ def status(run):
     ("args", "said"),
     [
         (("pause", "--source", "doc"), "Did you mean docs?"),
-        (("pause", "--sending", "--source", "docs"), "Either --sending or --source"),
+        (("pause", "--sending", "--source", "docs"), "Either --sending or a source"),
+        (("pause", "doc"), "Did you mean docs?"),
+        (("pause", "docs", "--source", "docs"), "Name the source once"),
+        (("resume", "docs", "--sending"), "Either --sending or a source"),
         (("pause", "--for", "soon"), "write it like 90s, 30m, 2h or 1d"),
         (("pause", "--for", "0s"), "is not a length of time"),
         (("resume", "--source", "doc"), "Did you mean docs?"),
@@ -54,7 +57,7 @@ def test_nothing_to_resume_is_said(run):
 
 
 def test_nothing_is_scanned_or_sent_while_everything_rests(run):
-    assert "Everything rests until `voyage-jobs resume`." in run("pause").stdout
+    assert "Everything is paused until `voyage-jobs resume`." in run("pause").stdout
     result = run("sync", "--json")
     assert result.exit_code == 3
     (problem,) = json.loads(result.stdout)["problems"]
@@ -63,7 +66,7 @@ def test_nothing_is_scanned_or_sent_while_everything_rests(run):
     assert uploads(run) == 0
     assert status(run)["sources"][0]["scanned_at"] is None
 
-    assert run("resume").stdout == "Everything goes on.\n"
+    assert run("resume").stdout == "Everything resumed.\n"
     assert run("sync").exit_code == 0
     assert len(run.world.table_rows()) == 1
 
@@ -115,7 +118,7 @@ def test_scanning_goes_on_while_sending_rests(run):
     assert "voyage-jobs resume --sending" in result.stderr
 
     assert run("resume", "--source", "docs").stdout == "Nothing of that was paused.\n"
-    assert run("resume", "--sending").stdout == "Sending goes on.\n"
+    assert run("resume", "--sending").stdout == "Sending resumed.\n"
     assert run("sync").exit_code == 0
 
 
@@ -139,7 +142,7 @@ def test_only_the_paused_source_rests(run):
     run("pause", "--sending", **both)
     run("sync", **both)  # the texts of both wait
     run("resume", **both)
-    assert "Source more rests" in run("pause", "--source", "more", **both).stdout
+    assert "Source more is paused" in run("pause", "more", **both).stdout
     assert run("sync", **both).exit_code == 3
     assert {row["path"] for row in run.world.table_rows()} == {"a.md"}
     run("resume", "--source", "more", **both)

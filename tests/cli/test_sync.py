@@ -395,10 +395,36 @@ def test_a_terminal_sees_each_step_and_the_jobs(world, monkeypatch):
     assert max(map(len, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).splitlines())) <= 80
 
 
+def test_who_wants_it_quiet_sees_nothing_drawn(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with Display(quiet=True) as display:
+        display.report("scanning docs", 5, None)
+    assert terminal.getvalue() == ""
+
+
 def test_elsewhere_nothing_is_drawn(capsys):
     with Display() as display:
         display.report("scanning docs", 5, None)
     assert capsys.readouterr().err == ""
+
+
+def test_a_dry_run_is_a_plan(world, tmp_path):
+    config = str(World(tmp_path / "other", dimension=BIG).config_file())
+    (tmp_path / "other" / "docs" / "a.md").write_text("# One\n\ntext")
+
+    def run(*args):
+        return CliRunner().invoke(cli, ["--config", config, "sync", *args], env={"VOYAGE_API_KEY": ""})
+
+    result = run("--dry-run", "--write", str(tmp_path / "out"), "--max-inputs", "5")
+    assert result.exit_code == 0
+    assert "1 embedding" in result.stdout
+    assert "nothing was sent" in result.stdout
+    [line] = (tmp_path / "out" / "batch-0001.jsonl").read_text().splitlines()
+    assert json.loads(line)["body"]["input"] == ["# One\n\ntext"]
+    assert json.loads(run("--dry-run", "--json").stdout)["batches"]["count"] == 1
+    assert "--write goes with --dry-run" in run("--write", "x").stderr
+    assert "--dry-run and --max-usd do not go together" in run("--dry-run", "--max-usd", "1").stderr
+    assert not (tmp_path / "other" / "data").exists()
 
 
 # --- signals, in a real process ---
@@ -451,3 +477,29 @@ def test_a_signal_stops_it_in_good_order(served, number, code):
     assert "Stopped" in out
     assert "In flight: 1 batch with 3 inputs" in err
     assert "Nothing is lost" in err
+
+
+def test_its_log_is_for_people_unless_json_is_asked_for_and_quiet_has_none(served):
+    def run(*options):
+        command = [
+            sys.executable,
+            "-m",
+            "voyage_jobs",
+            "--config",
+            str(served),
+            "sync",
+            "--no-wait",
+            *options,
+        ]
+        environ = {**os.environ, "VOYAGE_API_KEY": KEY}
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=environ, timeout=60)
+        assert done.returncode in (0, 3), done.stderr
+        return done
+
+    told = run().stderr
+    assert "scan.finished" in told
+    assert '{"time"' not in told
+    assert '"event": "scan.finished"' in run("--json").stderr
+    quiet = run("--quiet")
+    assert quiet.stdout == ""
+    assert "scan.finished" not in quiet.stderr

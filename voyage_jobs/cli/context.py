@@ -64,15 +64,19 @@ def load_again(ctx: click.Context) -> Settings:
     return fresh
 
 
-def start_logging(ctx: click.Context, level: str | None = None) -> None:
-    """Log as the settings say, or from `level` up; `-v` logs everything. Commands that do work call this."""
+def start_logging(ctx: click.Context, level: str | None = None, *, daemon: bool = False) -> None:
+    """Log as the settings say, or from `level` up; `-v` logs everything. Commands that do work call this.
+
+    With `format = "auto"` a line is JSON for a `daemon` without a terminal, and where the report is JSON, too.
+    """
     from voyage_jobs.telemetry.logs import configure
 
-    logging = settings_of(ctx).logging
-    if frame_of(ctx).verbose:
-        configure("debug", logging.format)
+    logging, frame = settings_of(ctx).logging, frame_of(ctx)
+    form = "console" if logging.format == "auto" and not daemon and not frame.json else logging.format
+    if frame.verbose:
+        configure("debug", form)
     else:
-        configure(level or logging.level, logging.format, repeat_s=logging.repeat_s)
+        configure(level or logging.level, form, repeat_s=logging.repeat_s)
 
 
 def _note_json(ctx: click.Context, _param: click.Parameter, value: bool) -> bool:

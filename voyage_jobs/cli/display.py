@@ -21,15 +21,15 @@ _JOBS = "batches"
 class Display:
     """Bars for what the steps report, the latest few, and one for the jobs that are waited for.
 
-    Where standard error is not a terminal it draws nothing.
+    Where standard error is not a terminal, and with `quiet`, it draws nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         count = TextColumn("{task.fields[count]}", justify="right")
         columns = (TextColumn("{task.description}"), BarColumn(16), count, TimeElapsedColumn())
-        self.shown = sys.stderr.isatty()
+        self.shown = sys.stderr.isatty() and not quiet
         self._bars = Progress(*columns, console=console(stderr=True), transient=True, disable=not self.shown)
         self._tasks: OrderedDict[str, TaskID] = OrderedDict()
         self._seen: set[int] = set()

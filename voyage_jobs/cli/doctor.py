@@ -65,13 +65,14 @@ def doctor(ctx: click.Context, probe: bool, as_json: bool) -> int:
 
 
 def _show(check: Check) -> None:
-    from voyage_jobs.cli.output import printable
+    from voyage_jobs.cli.output import hanging
     from voyage_jobs.core.redact import redact
 
     mark, colour = _MARKS[str(check.verdict)]
-    lines = [printable(line) for line in redact(check.why).splitlines()]
-    click.echo(f"{click.style(f'{mark:<4}', fg=colour)}{check.name}: {lines[0]}")
-    for line in lines[1:]:
-        click.echo(f"      {line}")
+    first, *more = redact(check.why).splitlines()
+    told = hanging(f"{mark:<4}", f"{check.name}: {first}")
+    click.echo(click.style(mark, fg=colour) + told[len(mark) :])
+    for line in more:
+        click.echo(hanging(" " * 6, line))
     if check.fix:
-        click.echo(f"      -> {printable(redact(check.fix))}")
+        click.echo(hanging(" " * 6 + "-> ", redact(check.fix)))

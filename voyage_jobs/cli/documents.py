@@ -46,7 +46,10 @@ def documents(ctx: click.Context, source: str | None, state: str | None, limit: 
     if report["documents"]:
         output.show(
             output.table(
-                ("document", "state", "chunks", "why"), map(_row, report["documents"]), right=("chunks",)
+                ("document", "state", "chunks", "why"),
+                map(_row, report["documents"]),
+                right=("chunks",),
+                spare=("chunks",),
             )
         )
     else:

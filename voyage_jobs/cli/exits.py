@@ -66,11 +66,20 @@ def _say(frame: Frame, code: str, message: str, hint: str | None, exc: Exception
     if frame.json:
         text = json.dumps({"error": {"code": code, "message": message, "hint": hint}})
     else:
-        text = f"error: {message}" + (f"\nhint: {hint}" if hint else "")
+        text = _for_people("error: ", message) + (f"\n{_for_people('hint: ', hint)}" if hint else "")
     if frame.verbose or os.environ.get("VOYAGE_JOBS_DEBUG"):
         text = redact("".join(traceback.format_exception(exc))) + text
     with contextlib.suppress(OSError):
         click.echo(text, err=True)
+
+
+def _for_people(head: str, text: str) -> str:
+    """Wrapped at words where standard error is a terminal; whole elsewhere, so that scripts find what they look for."""
+    if not sys.stderr.isatty():
+        return head + text
+    from voyage_jobs.cli.output import hanging
+
+    return "\n".join(hanging(head if at == 0 else "  ", line) for at, line in enumerate(text.splitlines()))
 
 
 def _code_of(exc: VoyageJobsError) -> str:

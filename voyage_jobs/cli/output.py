@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 UNKNOWN = "?"  # could not be read: never shown as 0
 _WIDTH = 79  # columns of running text
 _NARROWEST = 30
+_NAME_WIDTH = 20  # of the first column of a table, however narrow the window is
 _PLAIN_WIDTH = 100  # columns where there is no terminal to ask
 _STEPS = ((86_400 * 2, 86_400, "d"), (3_600 * 2, 3_600, "h"), (60 * 2, 60, "m"))
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
@@ -58,6 +59,14 @@ def wrapped(text: str, *, indent: int = 0) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def blocks() -> bool:
+    """Whether standard output can be expected to show block characters: not in a C locale, nor on a dumb terminal."""
+    locale = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_CTYPE", "LANG"))), "UTF-8").lower()
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
+    is_utf8 = "utf-8" in encoding and ("utf-8" in locale or "utf8" in locale)
+    return is_utf8 and os.environ.get("TERM") != "dumb"
 
 
 def width() -> int:
@@ -141,23 +150,50 @@ def show(renderable: RenderableType) -> None:
     console().print(renderable)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> Table:
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    spare: Sequence[str] = (),
+) -> Table:
     """A plain table: one header line, no frame; the columns named in `right` are right-aligned.
 
-    The first column folds rather than being cut, so that names can be copied whole.
+    Where the window is too narrow, the columns named in `spare` are left out, the first of them first; then the first
+    column folds rather than being cut, so that names can be copied whole.
     """
     from rich.table import Table
     from rich.text import Text
 
+    cells = [[printable(cell) for cell in row] for row in rows]
+    shown = _that_fit(columns, cells, spare, console().width)
     result = Table(box=None, pad_edge=False, header_style="bold")
-    for index, column in enumerate(columns):
+    for index in shown:
+        column = columns[index]
         justify: Any = "right" if column in right else "left"
         result.add_column(
-            column, justify=justify, no_wrap=column in right, overflow="fold" if index == 0 else "ellipsis"
+            column,
+            justify=justify,
+            no_wrap=column in right,
+            overflow="fold" if index == 0 else "ellipsis",
+            min_width=min(_NAME_WIDTH, max(len(row[0]) for row in cells)) if cells and index == 0 else None,
         )
-    for row in rows:
-        result.add_row(*(Text(printable(cell)) for cell in row))
+    for row in cells:
+        result.add_row(*(Text(row[index]) for index in shown))
     return result
+
+
+def _that_fit(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], spare: Sequence[str], room: int
+) -> list[int]:
+    """The columns to show in so many characters, two between any two."""
+    widths = [max(map(len, (name, *(row[at] for row in rows)))) + 2 for at, name in enumerate(columns)]
+    shown = list(range(len(columns)))
+    for name in spare:
+        if sum(widths[at] for at in shown) - 2 <= room:
+            break
+        shown.remove(columns.index(name))
+    return shown
 
 
 @contextlib.contextmanager

@@ -37,20 +37,31 @@ class Span(click.ParamType[float]):
 
 
 @click.command()
+@click.argument("name", required=False)
 @click.option("--sending", is_flag=True, help="Keep scanning, but send nothing.")
-@click.option("--source", metavar="NAME", help="Only this source: it is neither scanned nor sent.")
+@click.option(
+    "--source", metavar="NAME", help="As NAME: only this source, which is neither scanned nor sent."
+)
 @click.option(
     "--for", "for_s", type=Span(), metavar="TIME", help="Resume after this time, as in 30m, 2h or 1d."
 )
 @json_option
 @click.pass_context
-def pause(ctx: click.Context, sending: bool, source: str | None, for_s: float | None, as_json: bool) -> int:
-    """Stop scanning and sending until `voyage-jobs resume`, across restarts.
+def pause(
+    ctx: click.Context,
+    *,
+    name: str | None,
+    sending: bool,
+    source: str | None,
+    for_s: float | None,
+    as_json: bool,
+) -> int:
+    """Stop scanning and sending, of source NAME or of all, until `voyage-jobs resume`, across restarts.
 
     Batches at Voyage are still polled, collected and published: they are paid. Nothing new is sent, and a batch that
     has no job yet stays here.
     """
-    _one_of(sending, source)
+    source = _one_of(sending, name, source)
     arguments = _arguments(sending, source)
     if for_s is not None:
         arguments["for_s"] = for_s
@@ -58,21 +69,27 @@ def pause(ctx: click.Context, sending: bool, source: str | None, for_s: float | 
 
 
 @click.command()
+@click.argument("name", required=False)
 @click.option("--sending", is_flag=True, help="End the pause of sending.")
-@click.option("--source", metavar="NAME", help="End the pause of this source.")
+@click.option("--source", metavar="NAME", help="As NAME: end the pause of this source.")
 @json_option
 @click.pass_context
-def resume(ctx: click.Context, sending: bool, source: str | None, as_json: bool) -> int:
-    """End one pause, or, if none is named, all of them."""
-    _one_of(sending, source)
+def resume(ctx: click.Context, *, name: str | None, sending: bool, source: str | None, as_json: bool) -> int:
+    """End the pause of source NAME, or, if none is named, all of them."""
+    source = _one_of(sending, name, source)
     return carry_out(ctx, "resume", _arguments(sending, source), _resumed, as_json)
 
 
-def _one_of(sending: bool, source: str | None) -> None:
+def _one_of(sending: bool, name: str | None, source: str | None) -> str | None:
+    """The source that is meant, if one is."""
+    if name is not None and source is not None:
+        raise click.UsageError("Name the source once: NAME is --source.")
+    source = name or source
     if sending and source is not None:
         raise click.UsageError(
-            "Either --sending or --source, not both: a source that is paused sends nothing."
+            "Either --sending or a source, not both: a source that is paused sends nothing."
         )
+    return source
 
 
 def _arguments(sending: bool, source: str | None) -> dict[str, object]:
@@ -83,15 +100,19 @@ def _paused(answer: dict[str, Any]) -> str:
     what, until = _named(answer["what"]), answer["until"]
     rest = f"until {until}" if until else "until `voyage-jobs resume`"
     unpacked = answer["unpacked"]
-    back = f" Unpacked: {counted(unpacked, 'batch')} without a job." if unpacked else ""
-    return f"{what} rests {rest}. What is at the vendor is brought home all the same.{back}"
+    back = (
+        f" {counted(unpacked, 'batch')} without a job: taken apart, to be assembled again."
+        if unpacked
+        else ""
+    )
+    return f"{what} is paused {rest}. What is at Voyage is still collected and published.{back}"
 
 
 def _resumed(answer: dict[str, Any]) -> str:
     if not answer["ended"]:
         return "Nothing of that was paused." if answer["left"] else "Nothing was paused."
     left = f" Still paused: {', '.join(answer['left'])}." if answer["left"] else ""
-    return f"{', '.join(map(_named, answer['ended']))} goes on.{left}"
+    return f"{', '.join(map(_named, answer['ended']))} resumed.{left}"
 
 
 def _named(what: str) -> str:

@@ -66,20 +66,22 @@ def _show(plan: dict[str, Any], out: Path | None) -> None:
     _show_sources(plan)
     batches, tokens, sent = plan["batches"], plan["tokens"], plan["embeddings"]
     exact = plan["tokens_counted_by"] != ESTIMATE
+    click.echo()
     click.echo(
-        f"\n{counted(plan['chunks'], 'chunk')} in new and changed documents;"
-        f" {output.number(plan['reused_chunks'])} repeat a known text."
+        output.wrapped(
+            f"{counted(plan['chunks'], 'chunk')} in new and changed documents;"
+            f" {output.number(plan['reused_chunks'])} repeat a known text."
+        )
     )
-    click.echo(
-        f"{'to send':<16}{counted(sent['to_send'], 'embedding')}, {tokens_told(tokens['to_send'], exact)}"
-    )
+    _line("to send", f"{counted(sent['to_send'], 'embedding')}, {tokens_told(tokens['to_send'], exact)}")
     if sent["already_waiting"]:
-        click.echo(f"{'':<16}{output.number(sent['already_waiting'])} of them wait since earlier scans")
+        _line("", f"{output.number(sent['already_waiting'])} of them wait since earlier scans")
     if plan["max_inputs"] is not None:
-        click.echo(f"{'at most':<16}{counted(plan['max_inputs'], 'input')} now (--max-inputs)")
-    click.echo(
-        f"{'in':<16}{counted(batches['count'], 'batch')}, {counted(batches['inputs'], 'input')},"
-        f" {output.size(batches['bytes'])}, {tokens_told(batches['tokens'], exact)}"
+        _line("at most", f"{counted(plan['max_inputs'], 'input')} now (--max-inputs)")
+    _line(
+        "in",
+        f"{counted(batches['count'], 'batch')}, {counted(batches['inputs'], 'input')},"
+        f" {output.size(batches['bytes'])}, {tokens_told(batches['tokens'], exact)}",
     )
     _show_dearest(plan["dearest"], exact)
     show_price(plan["price_usd"])
@@ -91,9 +93,12 @@ def _show(plan: dict[str, Any], out: Path | None) -> None:
             f"\nThe plan is in {output.printable(str(out))}: `voyage-jobs sync --plan` carries it out."
         )
     if not exact:
-        click.echo("\nTokens are estimated on the high side. Exact ones: `voyage-jobs fetch-tokenizer`")
+        click.echo()
+        click.echo(
+            output.wrapped("Tokens are estimated on the high side. Exact ones: `voyage-jobs fetch-tokenizer`")
+        )
     for warning in plan["warnings"]:
-        click.echo("\n" + click.wrap_text(output.printable(warning), 79, "! ", "  "))
+        click.echo("\n" + output.hanging("! ", warning))
 
 
 def _show_sources(plan: dict[str, Any]) -> None:
@@ -104,7 +109,8 @@ def _show_sources(plan: dict[str, Any]) -> None:
         numbers = [output.number(source[name]) for name in counts]
         rows.append((source["name"], *numbers, output.number(skipped), output.number(source["chunks"])))
     columns = ("source", *counts, "skipped", "chunks")
-    output.show(output.table(columns, rows, right=columns[1:]))
+    spare = ("unchanged", "moved", "skipped", "vanished", "changed")
+    output.show(output.table(columns, rows, right=columns[1:], spare=spare))
     for source in plan["sources"]:
         if source["skipped"]:
             reasons = ", ".join(f"{count} {reason}" for reason, count in source["skipped"].items())
@@ -138,18 +144,16 @@ def _show_dearest(dearest: dict[str, Any], exact: bool) -> None:
 def show_price(price: dict[str, Any]) -> None:
     """The lines about the price of a plan."""
     if price["batch"] is None:
-        click.echo(f"{'price':<16}not known for this model (table of {price['as_of']})")
+        _line("price", f"not known for this model (table of {price['as_of']})")
         return
-    click.echo(
-        f"{'price':<16}{output.usd(price['batch'])} by batch"
-        f" (${price['batch_per_million']:g} per million tokens, {price['as_of']})"
+    _line(
+        "price",
+        f"{output.usd(price['batch'])} by batch (${price['batch_per_million']:g} per million tokens, {price['as_of']})",
     )
-    click.echo(
-        f"{'':<16}{output.usd(price['synchronous'])} by the synchronous endpoint:"
-        f" {output.usd(price['saved_by_batch'])} saved by batch"
-    )
+    dear, saved = output.usd(price["synchronous"]), output.usd(price["saved_by_batch"])
+    _line("", f"{dear} by the synchronous endpoint: {saved} saved by batch")
     if price["saved_by_reuse"]:
-        click.echo(f"{'':<16}{output.usd(price['saved_by_reuse'])} saved by reuse of what is known")
+        _line("", f"{output.usd(price['saved_by_reuse'])} saved by reuse of what is known")
 
 
 def show_finish(finish: dict[str, Any], as_of: str, count: int) -> None:
@@ -157,17 +161,19 @@ def show_finish(finish: dict[str, Any], as_of: str, count: int) -> None:
     if not count:
         return
     if finish["likely_at"] is None:
-        click.echo(f"{'finish':<16}unknown: no batch has ended here yet (at most 12 h each)")
+        _line("finish", "unknown: no batch has ended here yet (at most 12 h each)")
         return
     now = datetime.fromisoformat(as_of)
     likely, late = (
         output.duration((datetime.fromisoformat(finish[key]) - now).total_seconds())
         for key in ("likely_at", "late_at")
     )
-    click.echo(
-        f"{'finish':<16}likely in {likely}, {late} at the 90th percentile of"
-        f" {counted(finish['batches_known'], 'batch')}"
-    )
+    known = counted(finish["batches_known"], "batch")
+    _line("finish", f"likely in {likely}, {late} at the 90th percentile of {known}")
+
+
+def _line(label: str, text: str) -> None:
+    click.echo(output.hanging(f"{label:<16}", text))
 
 
 def tokens_told(count: int, exact: bool) -> str:

@@ -25,6 +25,16 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option(
+    "--dry-run", is_flag=True, help="Show what would be sent, and its price; send nothing (`plan`)."
+)
+@click.option(
+    "--write",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="With --dry-run: leave the exact JSONL files that would be uploaded in this (new or empty) folder.",
+)
 @click.option("--no-wait", is_flag=True, help="Send and collect what is possible now; wait for no job.")
 @click.option(
     "--max-inputs",
@@ -58,11 +68,15 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="End after this time, whatever remains.  [default: no limit]",
 )
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but what is wrong.")
 @json_option
 @click.pass_context
 def sync(
     ctx: click.Context,
     *,
+    dry_run: bool,
+    folder: Path | None,
+    quiet: bool,
     no_wait: bool,
     max_inputs: int | None,
     plan_file: Path | None,
@@ -92,14 +106,24 @@ def sync(
     from voyage_jobs.service.signals import Signals
     from voyage_jobs.telemetry.logs import get_logger
 
+    if folder is not None and not dry_run:
+        raise click.UsageError("--write goes with --dry-run.")
+    if dry_run:
+        _demand_a_plan(
+            no_wait=no_wait, plan=plan_file, max_usd=max_usd, max_tokens=max_tokens, timeout=timeout_s
+        )
+        from voyage_jobs.cli.plan import plan as dry
+
+        ctx.invoke(dry, as_json=as_json, folder=folder, out=None, max_inputs=max_inputs)
+        return 0
     if plan_file is not None and max_inputs is not None:
         raise click.UsageError("--max-inputs belongs to `plan --out`: a plan is carried out as it is.")
     settings = settings_of(ctx)
     settings.demand_secrets()
     plan = None if plan_file is None else read_plan(plan_file)
     clock = SystemClock()
-    with Display() as display, Signals() as signals:
-        start_logging(ctx, "warning" if display.shown else None)
+    with Display(quiet=quiet) as display, Signals() as signals:
+        start_logging(ctx, "error" if quiet else "warning" if display.shown else None)
         outcome = sync_once(
             settings,
             clock,
@@ -114,7 +138,7 @@ def sync(
             progress=display.report,
             watch=lambda rest: display.waiting(rest, now_us(clock)),
         )
-    _tell(summary(outcome, settings, signals.stopped_by), as_json)
+    _tell(summary(outcome, settings, signals.stopped_by), as_json, quiet)
     return exit_code(outcome.ending, signals.stopped_by)
 
 
@@ -141,14 +165,14 @@ def run(ctx: click.Context) -> None:
 
     settings = settings_of(ctx)
     settings.demand_secrets()
-    start_logging(ctx)
+    start_logging(ctx, daemon=True)
     if sys.stderr.isatty():
         _announce(settings)
     log, clock = get_logger(), SystemClock()
 
     def accept(fresh: Settings) -> None:
         frame_of(ctx).settings = fresh
-        start_logging(ctx)
+        start_logging(ctx, daemon=True)
 
     with (
         tracing(settings, clock) as traced,
@@ -190,7 +214,14 @@ def _announce(settings: Settings) -> None:
         click.echo(f"  {name:<14} {printable(text)}", err=True)
 
 
-def _tell(report: dict[str, Any], as_json: bool) -> None:
+def _demand_a_plan(**others: object) -> None:
+    """Raise UsageError for an option that a plan does not know."""
+    for name, value in others.items():
+        if value not in (None, False):
+            raise click.UsageError(f"--dry-run and --{name.replace('_', '-')} do not go together.")
+
+
+def _tell(report: dict[str, Any], as_json: bool, quiet: bool) -> None:
     from voyage_jobs.cli.output import duration, emit_json, number, printable, usd
 
     if as_json:
@@ -214,9 +245,10 @@ def _tell(report: dict[str, Any], as_json: bool) -> None:
     head = _HEADS[report["result"]]
     if report["result"] == "person" and any(p["moved_by"] != "decision" for p in report["problems"]):
         head = _HEAD_OF_BOTH
-    click.echo(head.format(duration(report["elapsed_s"])))
-    for name, text in rows:
-        click.echo(f"  {name:<10} {text}")
+    if not quiet:
+        click.echo(head.format(duration(report["elapsed_s"])))
+        for name, text in rows:
+            click.echo(f"  {name:<10} {text}")
     for problem in report["problems"]:
         click.echo(f"{problem['code']}: {printable(problem['message'])}", err=True)
         click.echo(f"  {printable(problem['hint'])}", err=True)

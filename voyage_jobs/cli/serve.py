@@ -37,7 +37,7 @@ def serve(ctx: click.Context, listen: str | None) -> None:
         address = Address.parse(listen or settings.server.listen or _DEFAULT)
     except ValueError as exc:
         raise click.UsageError(f"--listen {exc}.") from exc
-    start_logging(ctx, "error")
+    start_logging(ctx, "error", daemon=True)
     ready = OthersReadiness(settings, clock)
     with Signals() as signals, Door(settings, address, clock, get_logger(), ready=ready) as door:
         door.wait_settled(_PATIENCE_S)

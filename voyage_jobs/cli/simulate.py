@@ -20,7 +20,7 @@ _ANY_KEY = "simulated"
 
 @click.command()
 @click.option(
-    "--port", type=Whole(0, 65535), metavar="N", default=8765, show_default=True, help="0: any free one."
+    "--port", type=Whole(0, 65535), metavar="N", default=8766, show_default=True, help="0: any free one."
 )
 @click.option(
     "--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="The address to listen on."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from voyage_jobs.cli.output import duration, number, printable, table, usd, wrapped
+from voyage_jobs.cli.output import blocks, duration, number, printable, table, usd, wrapped
 from voyage_jobs.core.plural import counted
 from voyage_jobs.sources.kinds import told
 
@@ -18,12 +18,12 @@ Report = dict[str, Any]
 
 _BAR_WIDTH = 40
 _SEGMENTS = (
-    ("published", "█", "green", "published"),
-    ("held", "▓", "cyan", "paid, not yet in the table"),
-    ("submitted", "▒", "blue", "at Voyage"),
-    ("packed", "░", "blue", "packed"),
-    ("waiting", "·", "yellow", "waiting to be sent"),
-    ("failed", "x", "red", "failed"),
+    ("published", "█#", "green", "published"),
+    ("held", "▓=", "cyan", "paid, not yet in the table"),
+    ("submitted", "▒-", "blue", "at Voyage"),
+    ("packed", "░:", "blue", "packed"),
+    ("waiting", "·.", "yellow", "waiting to be sent"),
+    ("failed", "xx", "red", "failed"),
 )
 _ON_THE_WAY = ("waiting", "packed", "submitted", "held")
 _REF_SHOWN = 10
@@ -123,7 +123,8 @@ def _source_table(report: Report) -> Table:
             )
         )
     columns = ("source", "documents", "skipped", "published", "on the way", "failed", "oldest", "scanned")
-    return table(columns, rows, right=columns[1:])
+    spare = ("oldest", "scanned", "skipped", "documents", "failed", "on the way")
+    return table(columns, rows, right=columns[1:], spare=spare)
 
 
 def _left_out(report: Report) -> str:
@@ -153,8 +154,8 @@ def _bar(chunks: dict[str, int]) -> Text:
 
     total = sum(chunks.values())
     line, legend = Text(), []
-    for place, mark, style, words in _SEGMENTS:
-        count = chunks[place]
+    for place, marks, style, words in _SEGMENTS:
+        count, mark = chunks[place], marks[0 if blocks() else 1]
         if not count:
             continue
         line.append(mark * max(1, round(_BAR_WIDTH * count / total)), style=style)
@@ -182,7 +183,8 @@ def batch_table(rows: list[Report], as_of: str) -> Table:
             )
         )
     columns = ("batch", "job at Voyage", "state", "inputs", "done", "left", "cost")
-    return table(columns, shown, right=("inputs", "done", "left", "cost"))
+    spare = ("job at Voyage", "cost", "done", "left")
+    return table(columns, shown, right=("inputs", "done", "left", "cost"), spare=spare)
 
 
 def progress(batch: Report) -> str:

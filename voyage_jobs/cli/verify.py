@@ -71,7 +71,7 @@ def exit_code(result: dict[str, Any]) -> ExitCode:
 
 
 def _show(result: dict[str, Any]) -> None:
-    from voyage_jobs.cli.output import number, printable, usd
+    from voyage_jobs.cli.output import number, printable, usd, wrapped
 
     for each in result["mended"] or ():
         done = "mended" if not each["left"] else f"{number(each['left'])} left"
@@ -105,7 +105,9 @@ def _show(result: dict[str, Any]) -> None:
     if "would" in result:
         click.echo("Nothing was changed; without --dry-run it is done.")
     else:
-        click.echo("`voyage-jobs verify --repair` repairs it; with --dry-run it says what it would do.")
+        click.echo(
+            wrapped("`voyage-jobs verify --repair` repairs it; with --dry-run it says what it would do.")
+        )
 
 
 def _counted(what: str, count: int) -> str:

@@ -255,11 +255,14 @@ def _duplicates(facts: Facts, say: Say) -> Blockers:
 @cause("in_flight", needs=Moment, moved_by=Mover.PROVIDER, stops=("embed",))
 def _in_flight(moment: Moment, say: Say) -> Blockers:
     """The ordinary course of things; at the end of a `sync` it is what remains."""
-    jobs = [batch for batch in moment.open if batch.state in UNFINISHED]
-    if jobs:
+    unsent = [batch for batch in moment.open if batch.state in BEFORE_THE_JOB]
+    sent = [batch for batch in moment.open if batch.state in UNFINISHED and batch.state not in BEFORE_THE_JOB]
+    for words, jobs in (("In flight", sent), ("Not sent yet", unsent)):
+        if not jobs:
+            continue
         inputs = counted(sum(batch.inputs for batch in jobs), "input")
         yield say(
-            f"In flight: {counted(len(jobs), 'batch')} with {inputs}: {refs(jobs)}",
+            f"{words}: {counted(len(jobs), 'batch')} with {inputs}: {refs(jobs)}",
             f"Nothing is lost. {_RESUMES}",
             severity="wait" if moment.run is None else "info",
         )
