@@ -103,7 +103,11 @@ def situations(facts):
     yield {"sources": []}
     yield {"source_stats": {docs.id: SourceStats(skipped={"unreadable": 3})}, "failed": 2, "cancelled": 1}
     yield {"scan_notes": {docs.id: ScanNotes(1, ("locked",), 2)}}
-    yield {"scan_notes": {docs.id: ScanNotes()}, "source_stats": {}, "sources": [replace(docs, scanned_at=now)]}
+    yield {
+        "scan_notes": {docs.id: ScanNotes()},
+        "source_stats": {},
+        "sources": [replace(docs, scanned_at=now)],
+    }
     for code in ("watch_limit", "watch_failed", "watch_silent"):
         yield {"watching": {docs.name: {"code": code, "message": "odd"}}}
     yield {"refused": [replace(batch, state=Batch.REFUSED)], "duplicates": 2}
