@@ -55,7 +55,9 @@ def test_what_is_passed_over_is_counted_by_kind_and_an_empty_source_is_said(run,
     for name in ("a.html", "b.html", "Makefile"):
         run.world.write(name, b"x")
     assert run.json("plan")["sources"][0]["passed_over"] == {".html": 2, "no ending": 1}
-    assert "Passed over in docs: 3 other files (2 .html, 1 with no ending)" in run.text("plan")
+    shown = " ".join(run.text("plan").split())
+    assert "Passed over in docs: 3 other files (2 .html, 1 with no ending)." in shown
+    assert "Add *.html to `include` to have 2 of them read" in shown
     (tmp_path / "empty").mkdir()
     sources = [{"name": "empty", "path": str(tmp_path / "empty")}]
     assert "has no documents: it is empty." in " ".join(run.text("plan", sources=sources).split())

@@ -36,7 +36,7 @@ def documents(ctx: click.Context, source: str | None, state: str | None, limit: 
     """
     with short_lived():
         from voyage_jobs.report.documents import documents as listing
-        from voyage_jobs.sources.kinds import told
+        from voyage_jobs.report.passed_over import passed_over
 
         settings = settings_of(ctx)
         report = listing(settings, SystemClock(), source=source, state=state, limit=limit)
@@ -57,8 +57,8 @@ def documents(ctx: click.Context, source: str | None, state: str | None, limit: 
     if report["more"]:
         click.echo(f"\nThere are more; --limit {limit * 2} shows more of them.")
     for name, kinds in report["passed_over"].items():
-        if others := told(kinds):
-            click.echo(output.wrapped(f"Passed over in {name}: {others}; `include` says what is taken"))
+        if others := passed_over(name, kinds):
+            click.echo(output.wrapped(others))
 
 
 def _row(document: dict[str, object]) -> tuple[str, str, str, str]:

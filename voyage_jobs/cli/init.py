@@ -138,6 +138,7 @@ def _found(source: SourceSettings) -> dict[str, Any]:
 
 def _found_told(source: dict[str, Any]) -> str:
     from voyage_jobs.core.plural import counted
+    from voyage_jobs.report.passed_over import how_to_take
     from voyage_jobs.sources.kinds import told
 
     if not source["exists"]:
@@ -147,7 +148,11 @@ def _found_told(source: dict[str, Any]) -> str:
     others = told(source["passed_over"])
     if not source["documents"] and not others:
         return "no documents: the folder is empty"
-    return least + documents + (f"; passed over: {others}" if others else "")
+    return (
+        least
+        + documents
+        + (f"; passed over: {others}. {how_to_take(source['passed_over'])}" if others else "")
+    )
 
 
 def _data_dir(path: Path, environ: Mapping[str, str]) -> str | None:

@@ -14,7 +14,6 @@ from voyage_jobs.cli.numbers import Whole
 from voyage_jobs.core.bounds import MOST
 from voyage_jobs.core.clock import SystemClock
 from voyage_jobs.core.plural import counted
-from voyage_jobs.sources.kinds import told
 from voyage_jobs.vendors.tokenizer import ESTIMATE
 
 
@@ -102,6 +101,8 @@ def _show(plan: dict[str, Any], out: Path | None) -> None:
 
 
 def _show_sources(plan: dict[str, Any]) -> None:
+    from voyage_jobs.report.passed_over import passed_over
+
     counts = ("new", "changed", "moved", "vanished", "unchanged")
     rows = []
     for source in plan["sources"]:
@@ -120,10 +121,8 @@ def _show_sources(plan: dict[str, Any]) -> None:
                 _LEFT_OUT[rule].format(counted(count, "path")) for rule, count in source["left_out"].items()
             )
             click.echo(output.wrapped(f"Left out of {source['name']}: {rules}"))
-        if others := told(source["passed_over"]):
-            click.echo(
-                output.wrapped(f"Passed over in {source['name']}: {others}; `include` says what is taken")
-            )
+        if others := passed_over(source["name"], source["passed_over"]):
+            click.echo(output.wrapped(others))
         if source["kept"]:
             click.echo(f"Kept of {source['name']} though they have gone: {output.number(source['kept'])}")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.cli.output import blocks, duration, number, printable, table, usd, wrapped
 from voyage_jobs.core.plural import counted
-from voyage_jobs.sources.kinds import told
+from voyage_jobs.report.passed_over import passed_over
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -135,8 +135,8 @@ def _left_out(report: Report) -> str:
             reasons = ", ".join(f"{number(count)} {reason}" for reason, count in source["skipped"].items())
             command = f"`voyage-jobs documents {source['name']} --state skipped`"
             lines.append(f"Skipped in {source['name']}: {reasons}; {command} lists them.")
-        if others := told(source["passed_over"] or {}):
-            lines.append(f"Passed over in {source['name']}: {others}; `include` says what is taken.")
+        if others := passed_over(source["name"], source["passed_over"] or {}):
+            lines.append(others)
     more = len(lines) - _MOST_LEFT_OUT
     return "\n".join([*map(wrapped, lines[:_MOST_LEFT_OUT]), *([f"({more} more lines)"] if more > 0 else [])])
 

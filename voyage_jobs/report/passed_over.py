@@ -1,0 +1,26 @@
+"""Files that `include` does not name, in words: how many of which kind, and what would read some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from voyage_jobs.readers.registry import fallback, reader_of
+from voyage_jobs.sources.kinds import told
+
+
+def passed_over(source: str, kinds: Mapping[str, int]) -> str:
+    """One or two sentences about the files of a source; empty without any."""
+    others = told(kinds)
+    return f"Passed over in {source}: {others}. {how_to_take(kinds)}" if others else ""
+
+
+def how_to_take(kinds: Mapping[str, int]) -> str:
+    """What to write into `include` to have files of these kinds, and what has to be installed for it."""
+    readable = {kind: reader_of(f"x{kind}") for kind in kinds if kind.startswith(".")}
+    known = {kind: reader for kind, reader in readable.items() if reader is not fallback()}
+    if not known:
+        return "`include` says what is taken."
+    patterns = ", ".join(f"*{kind}" for kind in known)
+    lacking = dict.fromkeys(each.lacking(each.missing) for each in known.values() if each.missing)
+    needs = "".join(f"; {each}" for each in lacking)
+    return f"Add {patterns} to `include` to have {sum(kinds[kind] for kind in known):,} of them read{needs}."
