@@ -535,8 +535,8 @@ def why_freeze(
     """Why a scan that did not find `vanished` of `live` documents must not delete them; None if it may.
 
     `elsewhere`: the root is on another device than before, as when something is not mounted. `another`: the
-    configuration names another folder since the last scan. `spoilt`: as many more are there and no text any more; they
-    are lost like those that vanished.
+    configuration names another folder since the last scan, so a small source is no exception. `spoilt`: as many more
+    are there and no text any more; they are lost like those that vanished.
     """
     lost = vanished + spoilt
     if lost == 0:
@@ -544,7 +544,7 @@ def why_freeze(
     found = f"{lost} of {live} documents are gone"
     if spoilt:
         found = f"{lost} of {live} documents are gone, or no longer text ({spoilt})"
-    if another and vanished:
+    if another and lost > settings.max_delete_share * live:
         return f"{found}: {ANOTHER_FOLDER}"
     if elsewhere and vanished:
         return f"{found}, and its folder is on another device than before (is something not mounted?)"
