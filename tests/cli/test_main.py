@@ -93,6 +93,14 @@ def test_with_json_an_error_is_json_on_standard_error(run):
     assert json.loads(result.stderr)["error"]["code"] == "unexpected"
 
 
+def test_a_wrong_command_line_is_told_as_any_other_error(run):
+    first, second = run("status", "--wach").stderr.splitlines()
+    assert first.startswith("error: No such option '--wach'.")
+    assert second == "hint: `voyage-jobs status --help` has the usage."
+    told = json.loads(run("status", "--json", "--wach").stderr)["error"]
+    assert (told["code"], told["hint"]) == ("usage", "`voyage-jobs status --help` has the usage.")
+
+
 def test_the_unexpected_is_one_line_and_with_v_a_traceback(run, monkeypatch):
     monkeypatch.delenv("VOYAGE_JOBS_DEBUG", raising=False)
     error = RuntimeError(f"odd {SECRET}")
@@ -205,7 +213,9 @@ def test_settings_are_loaded_once_and_their_warnings_said_once(run, tmp_path):
     result = run("--config", str(file), "status", command=status)
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{tmp_path}/a\n"
-    assert result.stderr.count("warning: voyage-99") == 1
+    assert "warning" not in result.stderr  # whoever looks has heard of it
+    assert run("--config", str(file), "sync", command=status).stderr.count("warning: voyage-99") == 1
+    assert run("--config", "/dev/null", "status", command=status).exit_code == 2  # it names no source
     missing = run("--config", str(tmp_path / "none.toml"), "status", command=status)
     assert missing.exit_code == 2
     assert "none.toml: there is no such file (named by --config)" in missing.stderr

@@ -78,7 +78,7 @@ def test_batches_under_way_and_problems_are_named(world):
         world.take_turns(context, 3, quiet=False)
     page = call(world, "status", "--markdown").stdout
     assert "on the way" in page.splitlines()[0] or "attention" in page.splitlines()[0]
-    assert section(page, "Batches under way").count("| `") == 1
+    assert section(page, "Open batches").count("| `") == 1
     assert "**frozen**" in section(page, "Problems")
     assert "docs (frozen)" in section(page, "Sources")
 

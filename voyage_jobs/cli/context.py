@@ -28,6 +28,9 @@ def short_lived() -> Iterator[None]:
             gc.enable()
 
 
+_WARNING = ("plan", "sync", "run", "reprofile", "expedite", "doctor")
+
+
 @dataclass
 class Frame:
     """The group's options, whether the command reports in JSON, and the settings once they are loaded."""
@@ -44,13 +47,16 @@ def frame_of(ctx: click.Context) -> Frame:
 
 
 def settings_of(ctx: click.Context) -> Settings:
-    """The settings in force, loaded once; warnings about them go to standard error. Raises ConfigError."""
+    """The settings in force, loaded once. Raises ConfigError.
+
+    Warnings about them go to standard error, of commands that go by what is warned of: not at every look.
+    """
     frame = frame_of(ctx)
     if frame.settings is None:
         from voyage_jobs.config import load_settings
 
         frame.settings = load_settings(frame.config, os.environ)
-        for warning in frame.settings.warnings:
+        for warning in frame.settings.warnings if ctx.info_name in _WARNING else ():
             click.echo(f"warning: {warning}", err=True)
     return frame.settings
 

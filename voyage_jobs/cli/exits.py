@@ -42,7 +42,12 @@ def run_command(call: Callable[[], object], frame: Frame) -> int:
     except BrokenPipeError:
         _leave_stdout()
         return BROKEN_PIPE
-    except (click.ClickException, click.exceptions.Exit):
+    except click.ClickException as exc:
+        context = exc.ctx if isinstance(exc, click.UsageError) else None
+        hint = None if context is None else f"`{context.command_path} --help` has the usage."
+        _say(frame, "usage", exc.format_message(), hint, exc)
+        return exc.exit_code
+    except click.exceptions.Exit:
         raise
     except Exception as exc:  # noqa: BLE001 - the last stop: everything else is told and becomes code 1
         hint = None if frame.verbose else "Run it again as `voyage-jobs -v ...` to see where."

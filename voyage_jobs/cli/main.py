@@ -149,6 +149,9 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> None:
         """Run the command and leave with its exit code."""
         frame = ctx.obj = Frame(config=ctx.params["config"], verbose=ctx.params["verbose"])
+        frame.json = (
+            "--json" in ctx.args
+        )  # known before the rest is, so that a wrong option is told as JSON, too
         run = super().invoke
         ctx.exit(run_command(lambda: run(ctx), frame))
 

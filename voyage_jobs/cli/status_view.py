@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from voyage_jobs.cli.output import blocks, duration, number, printable, table, usd, wrapped
+from voyage_jobs.cli.output import blocks, duration, hanging, number, printable, table, usd, width, wrapped
 from voyage_jobs.core.plural import counted
 from voyage_jobs.report.passed_over import passed_over
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Report = dict[str, Any]
 
 _BAR_WIDTH = 40
+_LABEL = 8  # columns of `Money   ` and the like
 _SEGMENTS = (
     ("published", "█#", "green", "published"),
     ("held", "▓=", "cyan", "paid, not yet in the table"),
@@ -153,12 +154,12 @@ def _bar(chunks: dict[str, int]) -> Text:
     from rich.text import Text
 
     total = sum(chunks.values())
-    line, legend = Text(), []
+    line, legend, room = Text(), [], min(_BAR_WIDTH, width() - _LABEL)
     for place, marks, style, words in _SEGMENTS:
         count, mark = chunks[place], marks[0 if blocks() else 1]
         if not count:
             continue
-        line.append(mark * max(1, round(_BAR_WIDTH * count / total)), style=style)
+        line.append(mark * max(1, round(room * count / total)), style=style)
         legend.append(f"{mark} {number(count)} {words}")
     return Text("Chunks  ").append_text(line).append("\n        " + "\n        ".join(legend))
 
@@ -183,7 +184,7 @@ def batch_table(rows: list[Report], as_of: str) -> Table:
             )
         )
     columns = ("batch", "job at Voyage", "state", "inputs", "done", "left", "cost")
-    spare = ("job at Voyage", "cost", "done", "left")
+    spare = ("cost", "job at Voyage", "done", "left")
     return table(columns, shown, right=("inputs", "done", "left", "cost"), spare=spare)
 
 
@@ -212,11 +213,12 @@ def _expected(report: Report) -> str:
         return ""
     if eta["likely_at"] is None:
         why = _UNKNOWN.get(eta["unknown_because"], f"it is held up ({eta['unknown_because']})")
-        return f"Done    ETA unknown: {why}."
+        return hanging("Done    ", f"ETA unknown: {why}.")
     likely, late = (_in(eta[key], report["as_of"]) for key in ("likely_at", "late_at"))
     if not moving and not eta["jobs_known"]:
         return "Done    at once."
-    return f"Done    likely {likely}, nine in ten {late}, by the {counted(eta['jobs_known'], 'job')} that ended here."
+    known = counted(eta["jobs_known"], "job")
+    return hanging("Done    ", f"likely {likely}, nine in ten {late}, by the {known} that ended here.")
 
 
 _UNKNOWN = {
@@ -236,10 +238,11 @@ def _in(then: str, now: str) -> str:
 
 def _ever(ever: Report) -> str:
     """What only grows."""
-    return (
-        f"Ever    {counted(ever['inputs_sent'], 'text')} sent in {counted(ever['batches_sent'], 'batch')},"
-        f" {counted(ever['chunks_published'], 'chunk')} published,\n        {counted(ever['starts'], 'start')},"
-        f" {counted(ever['deaths'], 'crash')}, {counted(ever['errors'], 'error')}."
+    return hanging(
+        "Ever    ",
+        f"{counted(ever['inputs_sent'], 'text')} sent in {counted(ever['batches_sent'], 'batch')},"
+        f" {counted(ever['chunks_published'], 'chunk')} published, {counted(ever['starts'], 'start')},"
+        f" {counted(ever['deaths'], 'crash')}, {counted(ever['errors'], 'error')}.",
     )
 
 
@@ -289,13 +292,14 @@ def _money(report: Report) -> Text:
         f"{usd(cost['estimated'])} {'to come' if tokens['exact'] else 'estimated'} for what waits",
         f"{usd(cost['saved'])} saved by reuse",
     ]
-    said = f"Money   {parts[0]}, {parts[1]},\n        {parts[2]}, {parts[3]}."
+    said = [hanging("Money   ", ", ".join(parts) + ".")]
     if tokens["assumed"]:
-        said += f"\n        Of what was paid, {number(tokens['assumed'])} tokens assumed: Voyage reported no usage."
+        assumed = f"Of what was paid, {number(tokens['assumed'])} tokens assumed: Voyage reported no usage."
+        said.append(hanging(" " * _LABEL, assumed))
     if tokens["maybe_paid"]:
         maybe = f"{usd(cost['maybe_paid'])} for {number(tokens['maybe_paid'])} tokens"
-        said += f"\n        Maybe paid on top: {maybe} (answers were lost)."
-    return Text(said)
+        said.append(hanging(" " * _LABEL, f"Maybe paid on top: {maybe} (answers were lost)."))
+    return Text("\n".join(said))
 
 
 def _problem(problem: Report) -> list[RenderableType]:

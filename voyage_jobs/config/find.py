@@ -20,7 +20,7 @@ def find_config(given: Path | None, environ: Mapping[str, str]) -> Path | None:
     named = given or (Path(environ[VARIABLE]) if environ.get(VARIABLE) else None)
     if named is not None:
         path = Path(os.path.abspath(os.path.expanduser(named)))
-        if not path.is_file():
+        if not path.exists() or path.is_dir():  # `/dev/null` is an empty one
             by = "--config" if given else VARIABLE
             raise ConfigError(
                 f"{path}: there is no such file (named by {by}).",
