@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
-from voyage_jobs.readers.office import OLE, opened_archive
+from voyage_jobs.readers.office import opened_archive
 from voyage_jobs.readers.reader import Heading, Json, Place, Reader, Refusal, Refused, Text
 
 _TABLE_CHARS = 1_500
@@ -39,9 +39,7 @@ class SheetsReader(Reader):
             SheetVisibleEnum,
         )
 
-        if file.read(len(OLE)) != OLE:
-            file.seek(0)
-            opened_archive(file)
+        opened_archive(file, older=True)
         file.seek(0)
         text, headings, places = "", [], []
         try:
