@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.harness import peak_of_this_process_mib
 from voyage_jobs.config.load import settings_of_values
 from voyage_jobs.core.clock import SystemClock
 from voyage_jobs.core.profile import EMBEDDINGS, Profile, document_key
@@ -97,13 +98,13 @@ def serve(folder: Path, queries: int) -> None:
         importlib.import_module(name)
     dice = random.Random(1)
     retriever = _Given(settings_of_values(_values(folder), {}, None), SystemClock())
-    print(f"before the first search: {_peak_mib()} MiB")
+    print(f"before the first search: {round(peak_of_this_process_mib())} MiB")
     for mode in ("words", "vector", "hybrid"):
         asked = [Query(" ".join(dice.sample(WORDS, 3)), 10, mode) for _ in range(queries)]  # type: ignore[arg-type]
-        print(f"{mode}: {_timed(retriever, asked)}; peak {_peak_mib()} MiB")
+        print(f"{mode}: {_timed(retriever, asked)}; peak {round(peak_of_this_process_mib())} MiB")
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
         list(pool.map(retriever.search, asked))
-    print(f"hybrid by {_THREADS} threads at once: peak {_peak_mib()} MiB")
+    print(f"hybrid by {_THREADS} threads at once: peak {round(peak_of_this_process_mib())} MiB")
 
 
 def _values(folder: Path) -> dict[str, Any]:
@@ -112,10 +113,6 @@ def _values(folder: Path) -> dict[str, Any]:
         "sources": [{"name": "docs", "path": str(folder / "docs")}],
         "lancedb": {"uri": str(folder / "lancedb"), "table": "chunks"},
     }
-
-
-def _peak_mib() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 class _Given(Retriever):
