@@ -152,8 +152,24 @@ def test_words_that_were_looked_for_are_marked(page, browser):
     browser.wait("document.querySelector('#hits mark')")
     marked = browser.run("[...document.querySelectorAll('#hits mark')].map((e) => e.innerText)")
     assert marked == ["renew", "certificate"]
-    ask(browser, "find-form", "q", "nowhere at all")
-    browser.wait("document.querySelector('#hits').innerText.startsWith('No row')")
+    ask(browser, "find-form", "q", "renewing certification")
+    browser.wait("document.querySelector('#hits mark')")
+    ask(browser, "find-form", "q", "nowhere")
+    browser.wait("document.querySelector('#hits').innerText.startsWith('Nothing was found')")
+
+
+def test_hits_are_reached_by_keys_alone_and_narrowed_down(page, browser):
+    browser.press("/", 191, "/")
+    assert browser.run("document.activeElement.id") == "q"
+    ask(browser, "find-form", "q", "certificate")
+    browser.wait("document.querySelector('#hits .hits button')")
+    browser.press("ArrowDown", 40)
+    assert browser.run("document.activeElement === document.querySelector('#hits .hits button')")
+    browser.press("ArrowDown", 40)
+    assert browser.run("document.activeElement === document.querySelectorAll('#hits .hits button')[1]")
+    browser.press("ArrowUp", 38)
+    assert browser.run("document.activeElement === document.querySelector('#hits .hits button')")
+    assert browser.run("document.querySelectorAll('#hits a:not([href^=http])').length") == 0
 
 
 def test_it_can_be_paused(page, browser):

@@ -6,7 +6,7 @@ import pytest
 from looking import Looking
 from pdf_files import pdf
 
-from voyage_jobs.retrieval.passage import snippet, words_of
+from voyage_jobs.retrieval.passage import pattern_of, snippet, words_of
 
 
 @pytest.fixture
@@ -146,6 +146,22 @@ def test_text_that_plays_tricks_is_shown_plainly(run):
     shown = run.text("search", "red words")
     assert "\\x1b" in shown
     assert "\x07" not in shown
+
+
+def test_facets_count_all_candidates(run):
+    for number in range(4):
+        run.world.write(f"guides/{number}.md", f"leek soup {number}")
+    run.world.run()
+    found = run.json("search", "soup", "--mode", "words", "-k", "1")
+    assert found["facets"] == {"source": {"docs": 5}, "folder": {"guides": 4}}
+
+
+def test_words_are_marked_with_their_other_endings():
+    pattern = pattern_of(words_of("renewing the leeks of a c++ cat"))
+    text = "Renewed, renewal; leek Leeks leeky; the there; cats cat, catalogue"
+    assert re.findall(pattern, text) == ["Renewed", "renewal", "leek", "Leeks", "leeky", "the", "cat"]
+    assert pattern_of([]) is None
+    assert snippet("x " * 300 + "it was renewed", ["renewing"]).endswith("it was renewed")
 
 
 def test_snippets_begin_a_little_before_the_first_word_asked_for():

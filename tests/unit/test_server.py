@@ -243,6 +243,7 @@ def test_batches_failures_history_and_search(full):
         assert "certificate" in found["hits"][0]["snippet"].lower()
         assert (found["mode"], found["cost"]["tokens"]) == ("words", 0)
         assert (found["complete"], found["looked_at"]) == (True, 5)
+        assert found["facets"]["source"] == {"docs": 3}
         assert {hit["path"][:3] for hit in ask.json("/api/search?q=certificate")["hits"]} == {
             "gui",
             "<im",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +134,7 @@ def _show(found: Result, explain: bool) -> None:
 def _shown(rank: int, hit: Hit, body: str, words: list[str], explain: bool) -> Text:
     from rich.text import Text
 
+    from voyage_jobs.retrieval.passage import pattern_of
     from voyage_jobs.sources.names import display
 
     place = ", ".join(filter(None, (display(hit.path), hit.place)))
@@ -147,6 +147,6 @@ def _shown(rank: int, hit: Hit, body: str, words: list[str], explain: bool) -> T
         parts = [f"{name} {hit.scores[name]:.3f} (place {place})" for name, place in hit.ranks.items()]
         shown.append("\n" + ", ".join(parts), style="dim")
     text = Text("\n".join(map(output.printable, body.splitlines())))
-    if words:
-        text.highlight_regex(r"(?i)\b(" + "|".join(map(re.escape, words)) + r")\b", _MARK)
+    if pattern := pattern_of(words):
+        text.highlight_regex(pattern, _MARK)
     return shown.append("\n").append_text(text).append("\n")

@@ -13,6 +13,7 @@ from voyage_jobs.retrieval.result import Hit
 _SNIPPET_CHARS = 230  # about three lines of a terminal
 _WORD = re.compile(r"\w+")
 _SHORTEST_WORD = 3
+_WHOLE_CHARS, _ENDING_CHARS = 4, 3
 _SECTION_CHUNKS = 20  # of a section, on either side
 
 
@@ -79,15 +80,29 @@ def words_of(query: str) -> list[str]:
     return [word.lower() for word in _WORD.findall(query) if len(word) >= _SHORTEST_WORD]
 
 
+def stem_of(word: str) -> str:
+    """What a word has in common with its other endings: all of a short one, a longer one without its last letters."""
+    return word[: max(_WHOLE_CHARS, len(word) - _ENDING_CHARS)]
+
+
+def pattern_of(words: Iterable[str]) -> str | None:
+    """A regular expression for those words in a text, longer ones with other endings, too; None for none."""
+    parts = [
+        re.escape(stem_of(word)) + r"\w*" if len(word) > _WHOLE_CHARS else re.escape(word) + r"\b"
+        for word in words
+    ]
+    return r"(?i)\b(?:" + "|".join(parts) + ")" if parts else None
+
+
 def snippet(text: str, words: Iterable[str], limit: int = _SNIPPET_CHARS) -> str:
     """About `limit` characters of a chunk on one line, from a little before the first of the words."""
     plain = " ".join(text.split())
     if len(plain) <= limit:
         return plain
     low = plain.lower()
-    found = [at for word in words if (at := low.find(word)) >= 0]
+    found = [at for word in words if (at := low.find(stem_of(word))) >= 0]
     start = max(0, min(found, default=0) - limit // 4)
     start = plain.rfind(" ", 0, start) + 1 if start else 0
-    end = plain.rfind(" ", start, start + limit)
+    end = plain.rfind(" ", start, start + limit) if start + limit < len(plain) else len(plain)
     end = end if end > start else start + limit
     return ("... " if start else "") + plain[start:end] + (" ..." if end < len(plain) else "")

@@ -67,6 +67,19 @@ def limited(hits: Sequence[Hit], per_document: int | None) -> list[Hit]:
     return kept
 
 
+_MOST_FACETS = 12
+
+
+def facets(hits: Sequence[Hit]) -> dict[str, dict[str, int]]:
+    """How many of the hits are of each source, and below each top folder; the most frequent of them."""
+    sources = Counter(hit.source for hit in hits)
+    folders = Counter(hit.path.partition("/")[0] for hit in hits if "/" in hit.path)
+    return {
+        "source": dict(sources.most_common(_MOST_FACETS)),
+        "folder": dict(folders.most_common(_MOST_FACETS)),
+    }
+
+
 _PLAIN = ("source", "path", "title", "ordinal", "start", "end", "chunk_id", "text", "place", "page", "url")
 
 

@@ -86,7 +86,8 @@ class Result:
 
     `looked_at` rows were searched; `complete` is False if time ran out before all were. `tokens` are those that the
     provider billed for the query's vector (None: it did not say), `usd` their price, where it is known; `reranking`
-    says what the reranker did, None if none did; `took_ms` by step.
+    says what the reranker did, None if none did; `took_ms` by step. `facets` count all candidates,
+    those that are no hits included, by source and by top folder.
     """
 
     query: Query
@@ -101,6 +102,7 @@ class Result:
     looked_at: int = 0
     complete: bool = True
     more: bool = False
+    facets: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -116,4 +118,5 @@ class Result:
             "looked_at": self.looked_at,
             "complete": self.complete,
             "more": self.more,
+            "facets": self.facets,
         }

@@ -18,7 +18,7 @@ from voyage_jobs.core.clock import Clock
 from voyage_jobs.errors import ConfigError, CorruptionError, VendorError
 from voyage_jobs.retrieval.calls import Calls, NotAskedError
 from voyage_jobs.retrieval.passage import widened
-from voyage_jobs.retrieval.ranking import limited, ranked, reranked
+from voyage_jobs.retrieval.ranking import facets, limited, ranked, reranked
 from voyage_jobs.retrieval.result import LONGEST_QUERY, MODES, Hit, Mode, Query, Reranking, Result
 from voyage_jobs.table.filters import combined
 from voyage_jobs.table.view import View, Views
@@ -103,6 +103,7 @@ class Retriever:
             work.looked_at or view.dataset.count_rows(),
             work.complete,
             more=len(found) > query.k,
+            facets=facets(found),
         )
 
     def view(self) -> View:

@@ -42,7 +42,9 @@ _ASSETS = {
     "page.html": "text/html; charset=utf-8",
     "login.html": "text/html; charset=utf-8",
     "page.css": "text/css; charset=utf-8",
-    **dict.fromkeys(("page.js", "dom.js", "words.js", "timeline.js"), "text/javascript; charset=utf-8"),
+    **dict.fromkeys(
+        ("page.js", "dom.js", "words.js", "marks.js", "timeline.js"), "text/javascript; charset=utf-8"
+    ),
     "icon.svg": "image/svg+xml",
 }
 # What everybody may have: probes, and what a login looks like.

@@ -1,6 +1,7 @@
 // The page: asks for the same reports that the command line prints, and shows them. It changes nothing.
 
 import { el, fill, say, table } from "./dom.js";
+import { address, pieces } from "./marks.js";
 import { chosen, timeline } from "./timeline.js";
 import { UNKNOWN, ago, counted, duration, moment, number, plain, usd } from "./words.js";
 
@@ -327,55 +328,93 @@ function cell(value) {
 
 // --- the table ---
 
-async function search(query, mode) {
+const FACETS = { source: "Source", folder: "Folder" };
+
+/** Search; `narrowed` holds what was chosen of the facets. */
+async function search(query, mode, narrowed = {}) {
   const box = $("hits");
   box.setAttribute("aria-busy", "true");
-  box.replaceChildren(el("p", { class: "muted" }, "Searching ..."));
+  if (!box.childElementCount) box.replaceChildren(el("p", { class: "muted" }, "Searching ..."));
+  const asked = new URLSearchParams({ q: query, mode });
+  if (narrowed.source !== undefined) asked.set("source", narrowed.source);
+  if (narrowed.folder !== undefined) asked.set("path", `${literal(narrowed.folder)}/**`);
   try {
-    const { body } = await ask(`/api/search?q=${encodeURIComponent(query)}&mode=${mode}`);
-    box.replaceChildren(...found(body));
+    const { body } = await ask(`/api/search?${asked}`);
+    const again = (name, value) => {
+      const { [name]: before, ...rest } = narrowed;
+      search(query, mode, before === value ? rest : { ...narrowed, [name]: value });
+    };
+    const held = document.activeElement?.closest("#hits .facets") ? document.activeElement.dataset.key : null;
+    box.replaceChildren(...found(body, narrowed, again));
+    if (held) [...box.querySelectorAll(".facets button")].find((each) => each.dataset.key === held)?.focus();
   } catch (error) {
     box.replaceChildren(sorry(error));
   }
   box.removeAttribute("aria-busy");
 }
 
-function found({ hits, words, more, complete, looked_at, warnings }) {
+/** A name as a glob that matches it alone. */
+const literal = (name) => name.replace(/[*?[]/g, "[$&]");
+
+function facets(counts, narrowed, again) {
+  return Object.entries(FACETS).map(([name, title]) => {
+    const values = Object.entries(counts[name] ?? {});
+    if (values.length < 2 && narrowed[name] === undefined) return null;
+    return el(
+      "p",
+      { class: "facets", role: "group", "aria-label": title },
+      el("span", { class: "muted" }, title),
+      values.map(([value, count]) =>
+        el("button", { type: "button", "data-key": `${name} ${value}`, "aria-pressed": String(narrowed[name] === value), on: () => again(name, value) }, `${plain(value)} (${number(count)})`),
+      ),
+    );
+  });
+}
+
+function found({ hits, words, more, complete, looked_at, warnings, facets: counts }, narrowed, again) {
   const told = warnings.map((warning) => el("p", { class: "muted" }, plain(warning)));
   const where = complete ? `${number(looked_at)} rows` : `the first ${number(looked_at)} rows: the time for one search was over`;
-  if (!hits.length) return [...told, el("p", {}, `Nothing was found. Looked at ${where}.`)];
+  const choice = facets(counts, narrowed, again).filter(Boolean);
+  if (!hits.length) return [...told, ...choice, el("p", {}, `Nothing was found. Looked at ${where}.`)];
   return [
     ...told,
+    ...choice,
     el("p", { class: "muted" }, `${hits.length}${more ? " best of more" : ""} found; looked at ${where}.`),
     el(
       "ol",
       { class: "hits" },
-      hits.map((hit) =>
-        el(
-          "li",
-          {},
-          reference(`${hit.source}:${hit.path}`),
-          hit.section.length ? el("span", { class: "muted" }, ` ${hit.section.map(plain).join(" > ")}`) : null,
-          el("p", {}, marked(plain(hit.snippet), words)),
-        ),
-      ),
+      hits.map((hit) => el("li", {}, reference(`${hit.source}:${hit.path}`), section(hit), el("p", {}, marked(plain(hit.snippet), words)))),
     ),
   ];
 }
 
+/** The headings above a hit; a link where the document, or its section, has an address. */
+function section(hit) {
+  const told = hit.section.map(plain).join(" > ") || (address(hit.url) ? plain(hit.title) || "open" : "");
+  if (!told) return null;
+  const link = address(hit.url);
+  return el("span", { class: "muted" }, " ", link ? el("a", { href: link, target: "_blank", rel: "noopener noreferrer" }, told) : told);
+}
+
 /** The text in pieces, with the words that were looked for marked. */
-function marked(text, words) {
-  const low = text.toLowerCase();
-  if (low.length !== text.length) return [text]; // a letter that changes its length: do without
-  const pieces = [];
-  let at = 0;
-  while (at < text.length) {
-    const next = words.map((word) => [low.indexOf(word, at), word.length]).filter(([place]) => place >= 0).sort((a, b) => a[0] - b[0] || b[1] - a[1])[0];
-    if (!next) break;
-    pieces.push(text.slice(at, next[0]), el("mark", {}, text.slice(next[0], next[0] + next[1])));
-    at = next[0] + next[1];
+const marked = (text, words) => pieces(text, words).map(([part, is]) => (is ? el("mark", {}, part) : part));
+
+/** `/` leads to the search, the arrows from hit to hit. */
+function byKey(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const typing = event.target.closest("input, select, textarea");
+  if (event.key === "/" && !typing) {
+    event.preventDefault();
+    $("q").focus();
   }
-  return [...pieces, text.slice(at)];
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (!step || !event.target.closest("#hits, #q")) return;
+  const all = [...document.querySelectorAll("#hits .hits > li > button")];
+  const next = all[all.indexOf(event.target.closest("li")?.querySelector("button")) + step];
+  if (next) {
+    event.preventDefault();
+    next.focus();
+  }
 }
 
 // --- begin ---
@@ -390,6 +429,7 @@ $("find-form").addEventListener("submit", (event) => {
   const query = $("q").value.trim();
   if (query) search(query, $("mode").value);
 });
+document.addEventListener("keydown", byKey);
 $("pause").addEventListener("click", () => {
   paused = !paused;
   $("pause").setAttribute("aria-pressed", String(paused));
