@@ -151,6 +151,14 @@ def test_what_was_reranked_counts_in_budgets_and_on_the_bill(run) -> None:
     assert run.json("verify")["clean"] is True
 
 
+def test_a_model_that_is_refused_leaves_no_doubt_on_the_bill(run) -> None:
+    found = run.json("search", QUESTION, "--rerank-model", "nobodys")
+    assert "nobodys is not supported" in found["warnings"][0]
+    assert spent(run, "query") == 0
+    assert run.json("cost", "--by", "model")["total"]["paid_usd"] is not None
+    assert run.json("status")["cost_usd"]["settled"] is not None
+
+
 def test_where_nothing_can_be_booked_nobody_is_asked(run) -> None:
     (run.world.data_dir / "state.db").rename(run.world.root / "aside.db")
     found = run.json("search", QUESTION, "--rerank", "--mode", "words")

@@ -23,7 +23,7 @@ _GROUPS = {
 }
 _SUM = (
     "SUM(p.tokens) FILTER (WHERE {0}), SUM(p.usd) FILTER (WHERE {0}),"
-    " COUNT(*) FILTER (WHERE {0} AND p.usd IS NULL AND p.tokens > 0)"
+    " COALESCE(SUM(p.tokens) FILTER (WHERE {0} AND p.usd IS NULL), 0) > 0"  # what was taken back has no price, either
 )
 _ASSUMED = "SUM(p.assumed), SUM(p.usd * p.assumed / p.tokens), COUNT(*) FILTER (WHERE p.usd IS NULL AND p.assumed > 0)"
 # Purpose: money and tokens by group. What is reserved counts until its batch is over; what is neither a reservation,

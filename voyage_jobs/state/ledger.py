@@ -213,7 +213,7 @@ class Totals:
 # Purpose: sums by kind, and whether any row of that kind has no price.
 _TOTALS = text(
     "SELECT kind, SUM(tokens) AS tokens, SUM(usd) AS usd, SUM(assumed) AS assumed,"
-    " COUNT(*) FILTER (WHERE usd IS NULL AND tokens > 0) AS unpriced FROM spend WHERE at >= :since GROUP BY kind"
+    " COALESCE(SUM(tokens) FILTER (WHERE usd IS NULL), 0) > 0 AS unpriced FROM spend WHERE at >= :since GROUP BY kind"
 )
 
 
@@ -227,7 +227,7 @@ def totals(connection: Connection, since: int = 0) -> Totals:
     def money(kind: str) -> float | None:
         if kind not in rows:
             return 0.0
-        return None if rows[kind].unpriced else float(rows[kind].usd)
+        return None if rows[kind].unpriced else float(rows[kind].usd or 0.0)
 
     reserved, released = money("reserved"), money("released")
     settled, expedited, queries = money("settled"), money("expedited"), money("query")
