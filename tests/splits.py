@@ -5,10 +5,23 @@ from __future__ import annotations
 from voyage_jobs.core.tokens import Count, estimate_each
 from voyage_jobs.readers.reader import Text
 from voyage_jobs.readers.registry import reader_of
-from voyage_jobs.splitting.split import SplitDocument, SplitOptions
+from voyage_jobs.splitting.forms import RULES
+from voyage_jobs.splitting.header import embedded_part
+from voyage_jobs.splitting.split import TITLE_AND_SECTION, SplitDocument, SplitOptions
 from voyage_jobs.splitting.split import split as split_document
 
 
 def split(text: str, path: str, options: SplitOptions, count: Count = estimate_each) -> SplitDocument:
     """The document that a file with this decoded text is."""
     return split_document(Text(text, reader_of(path).reader.forms[0]), path, options, count)
+
+
+def of_new_state(max_chars: int = 2000, *, contextualized: bool = False) -> SplitOptions:
+    """The options of a state that begins now, where the configuration says no more than a size."""
+    return SplitOptions(max_chars, rules=RULES, context="" if contextualized else TITLE_AND_SECTION)
+
+
+def sent(text: str, path: str, options: SplitOptions) -> list[str]:
+    """What is embedded for each chunk of such a file."""
+    document = split(text, path, options)
+    return [embedded_part(text, c.start, c.end, document.headers, c.section) for c in document.chunks]

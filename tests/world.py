@@ -129,6 +129,11 @@ class World:
         self._dimension = dimension
         self._writes = 0
 
+    def by_rules(self, rules: int) -> World:
+        """This world, splitting by these rules: 1 are those of older data folders, which embed bare texts."""
+        self._sections["splitting"] = {**self._sections.get("splitting", {}), "rules": rules}
+        return self
+
     # --- the folder ---
 
     def write(self, path: str | bytes, text: str | bytes, *, folder: Path | None = None) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 import log_events
 import numpy as np
 
-from tests.splits import split
+from tests.splits import sent, split
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core import states
@@ -18,6 +18,7 @@ from voyage_jobs.core.clock import Clock, SystemClock
 from voyage_jobs.report.status import status
 from voyage_jobs.simulator import Simulator
 from voyage_jobs.simulator.vectors import Embedder
+from voyage_jobs.splitting.forms import RULES
 from voyage_jobs.steps.splitting import split_options
 from voyage_jobs.table import PublishedTable
 
@@ -86,7 +87,7 @@ def everything_is_right(settings: Settings, sim: Simulator, clock: Clock, *, pai
 
 def expected(settings: Settings) -> dict[tuple[str, int], tuple[str, str]]:
     """(path, ordinal) -> (text, content hash) of every chunk of the files as they are now."""
-    docs, options = settings.sources[0].path, split_options(settings)
+    docs, options = settings.sources[0].path, split_options(settings, RULES)
     found = {}
     for file in sorted(docs.rglob("*.md")):
         if file.name.startswith("."):
@@ -95,6 +96,17 @@ def expected(settings: Settings) -> dict[tuple[str, int], tuple[str, str]]:
         for chunk in split(text, path, options).chunks:
             found[path, chunk.ordinal] = (text[chunk.start : chunk.end], content_hash(text))
     return found
+
+
+def embedded(settings: Settings) -> dict[tuple[str, int], str]:
+    """(path, ordinal) -> what is embedded for it: its text with the header."""
+    docs, options = settings.sources[0].path, split_options(settings, RULES)
+    return {
+        (path, at): text
+        for file in sorted(docs.rglob("*.md"))
+        for path in (file.relative_to(docs).as_posix(),)
+        for at, text in enumerate(sent(file.read_text(), path, options))
+    }
 
 
 def content_hash(text: str) -> str:
@@ -108,12 +120,13 @@ def shown(settings: Settings) -> dict[tuple[str, int], tuple[str, str]]:
     table = PublishedTable.open(settings.lancedb.uri, settings.lancedb.table, profile)
     found: dict[tuple[str, int], tuple[str, str]] = {}
     embedder = Embedder(profile.model, profile.dimension)
+    header_and_text = embedded(settings)
     for batch in table.keys(None, ("path", "ordinal", "text", "content_hash", "vector")):
         for row in batch.to_pylist():
             key = (row["path"], row["ordinal"])
             assert key not in found, f"{key} is there twice"
             found[key] = (row["text"], row["content_hash"])
-        texts = batch.column("text").to_pylist()
+        texts = [header_and_text.get((row["path"], row["ordinal"]), row["text"]) for row in batch.to_pylist()]
         vectors = np.array(batch.column("vector").to_pylist(), np.float32)
         if texts:
             assert np.allclose(embedder.embed(texts), vectors, atol=1e-5), "a vector is not that of its text"

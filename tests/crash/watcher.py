@@ -9,8 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tests.splits import split
-from voyage_jobs.splitting.split import SplitOptions
+from tests.splits import of_new_state, split
 
 from . import checks
 from .documents import Author
@@ -36,7 +35,7 @@ def watched(stage: Stage, author: Author, tally: Tally) -> Iterator[None]:
         (
             path,
             checks.content_hash(text),
-            tuple(chunk.ordinal for chunk in split(text, path, SplitOptions()).chunks),
+            tuple(chunk.ordinal for chunk in split(text, path, of_new_state()).chunks),
         )
         for path, texts in author.history.items()
         for text in texts

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tests.splits import split
+from tests.splits import of_new_state, sent, split
 from voyage_jobs.core import states
 from voyage_jobs.core.clock import now_us
 from voyage_jobs.core.profile import KeyMaker, Profile
@@ -19,7 +19,6 @@ from voyage_jobs.segments import SegmentStore
 from voyage_jobs.simulator.catalog import MODELS
 from voyage_jobs.simulator.endpoints import list_digest, text_digest
 from voyage_jobs.simulator.vectors import Embedder, in_context
-from voyage_jobs.splitting.split import SplitOptions
 from voyage_jobs.state import circuits, ledger, setback
 from voyage_jobs.steps.context import profile_of
 from voyage_jobs.steps.known_jobs import are_known
@@ -201,7 +200,7 @@ class Checker:
         text = history[hashes.pop()]
         shown = [(row["ordinal"], row["text"]) for row in rows]
         for size in SPLITS:
-            wanted = list(enumerate(chunks(text, document[1], size)))
+            wanted = list(enumerate(chunks(text, document[1], size, self.profile.contextualized)))
             lacking = [each for each in wanted if each not in shown]
             fits = [each for each in wanted if each in shown] == shown
             refused = self._refused(text, document[1], size)
@@ -220,7 +219,7 @@ class Checker:
 
     def _windows(self, text: str, path: str, size: int) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Every request that a version may make: (number of its first chunk, its texts)."""
-        cut = chunks(text, path, size)
+        cut = requests(text, path, size, self.profile.contextualized)
         if not self.profile.contextualized:
             yield from ((at, (chunk,)) for at, chunk in enumerate(cut))
             return
@@ -282,7 +281,7 @@ class Checker:
         shown = {} if table is None else table.documents
         size = self._life.max_chars
         wanted = {
-            document: list(chunks(text, document[1], size))
+            document: list(chunks(text, document[1], size, self.profile.contextualized))
             for document, text in self._life.folders.texts.items()
         }
         served = {document: [row["text"] for row in rows] for document, rows in shown.items()}
@@ -527,9 +526,17 @@ def _hash(text: str) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
-def chunks(text: str, path: str, max_chars: int) -> tuple[str, ...]:
+def chunks(text: str, path: str, max_chars: int, contextualized: bool) -> tuple[str, ...]:
     """The chunk texts of a document."""
     if not text.strip():
         return ()
-    found = split(text, path, SplitOptions(max_chars=max_chars)).chunks
+    found = split(text, path, of_new_state(max_chars, contextualized=contextualized)).chunks
     return tuple(text[chunk.start : chunk.end] for chunk in found)
+
+
+@functools.lru_cache(maxsize=4096)
+def requests(text: str, path: str, max_chars: int, contextualized: bool) -> tuple[str, ...]:
+    """What is embedded for each of them."""
+    if not text.strip():
+        return ()
+    return tuple(sent(text, path, of_new_state(max_chars, contextualized=contextualized)))

@@ -27,7 +27,10 @@ def made_at(path: Path, revision: str) -> None:
 
 
 def as_of(world: World, revision: str) -> None:
-    """Take the state back to an older schema, with everything that has a place in it."""
+    """Take the state back to an older schema, with everything that has a place in it.
+
+    Before 0016 there were no headers: what has some (it was split by rules above 1) would be a state that never was.
+    """
     now, older = world.data_dir / "state.db", world.root / "older.db"
     made_at(older, revision)
     raw = sqlite_module().connect(str(older))
@@ -44,6 +47,7 @@ def as_of(world: World, revision: str) -> None:
         shared = ", ".join(f'"{column}"' for (column,) in columns[0] & columns[1])
         raw.execute(f"DELETE FROM main.{name}")
         raw.execute(f"INSERT INTO main.{name} ({shared}) SELECT {shared} FROM now.{name}")
+    raw.execute("DELETE FROM main.meta WHERE key = 'splitting_rules'")
     raw.commit()
     raw.execute("DETACH now")
     raw.execute("PRAGMA journal_mode = DELETE")

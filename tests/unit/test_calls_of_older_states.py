@@ -26,7 +26,7 @@ PRICE = 0.06
 @pytest.fixture
 def older(tmp_path):
     """Six texts that wait, and one document that is published; the state is one of the schema before."""
-    world = World(tmp_path)
+    world = World(tmp_path).by_rules(1)
     world.write("b.md", prose("b"))
     world.run()
     world.write("a.md", prose("a", 6))

@@ -349,7 +349,7 @@ def test_a_disk_without_room_for_the_copy_is_told_before_it_is_filled(tmp_path, 
 
 
 def test_a_state_of_an_older_release_is_planned_and_left_as_it_is(tmp_path):
-    world = make_world(tmp_path)
+    world = make_world(tmp_path).by_rules(1)
     world.run()
     as_0_1_0_left_it(world)
     file = open_state(world.settings()).place

@@ -43,6 +43,7 @@ def world(tmp_path):
 
 @pytest.fixture
 def filled(world):
+    world.by_rules(1)
     for number in range(FILES):
         world.write(f"{number}.md", prose(str(number), 2))
     world.run()

@@ -184,6 +184,7 @@ def test_a_file_written_just_now_is_read_again_next_time(world):
 
 
 def test_other_options_of_the_splitter_send_only_chunks_that_changed(world):
+    world.by_rules(1)
     world.write("small.md", prose("small", 3))
     world.write("large.md", "# Large\n\n" + "\n\n".join(f"Paragraph {i}. " + "word " * 50 for i in range(12)))
     world.run()

@@ -34,6 +34,7 @@ def test_a_text_that_is_read_otherwise_is_not_cut_by_the_old_offsets(world, monk
 
 def test_a_text_that_is_read_otherwise_is_not_sent(world, monkeypatch):
     """A segment is lost, and its texts are to be read from their files again."""
+    world.by_rules(1)
     world.write("a.md", prose("a", 3))
     world.run()
     (segment,) = (world.data_dir / "vectors").glob("*/*.arrow")
@@ -49,6 +50,7 @@ def test_a_text_that_is_read_otherwise_is_not_sent(world, monkeypatch):
 
 
 def test_what_an_older_release_split_is_read_by_its_bytes(world):
+    world.by_rules(1)
     world.write("a.md", prose("a", 3))
     world.run()
     before = shown(world)

@@ -11,6 +11,7 @@ from step_doors import prose, until
 from verify_doors import found, plain_table, repaired, segment_files, settled, sql
 from world import World, is_quiet
 
+from tests.splits import of_new_state, sent
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import AuthError, StateError
@@ -366,9 +367,10 @@ def test_planted_damage_is_found_and_mended(world, name):
 def assert_serves_its_folder(world):
     """The table shows what is on disk, each chunk once, with the vectors of its text."""
     shown = {}
-    for row in world.table_rows("path", "text", "vector"):
+    for row in world.table_rows("path", "ordinal", "text", "vector"):
         shown.setdefault(row["path"], []).append(row["text"])
-        (expected,) = Embedder("voyage-4", 8).embed([row["text"]])
+        text = (world.docs / row["path"]).read_text()
+        (expected,) = Embedder("voyage-4", 8).embed([sent(text, row["path"], of_new_state())[row["ordinal"]]])
         assert np.allclose(expected, row["vector"], atol=1e-5)
     files = {
         str(p.relative_to(world.docs)): p.read_text() for p in world.docs.rglob("*.md") if p.stat().st_size

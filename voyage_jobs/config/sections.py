@@ -52,6 +52,11 @@ def _switch(value: Any) -> Any:
     return known
 
 
+def _digits(value: Any) -> Any:
+    """A number as the environment has it."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
 def _nameable(path: Any) -> Any:
     """A path that a disk can have; whether it does is seen later."""
     name = os.fsencode(path)
@@ -239,6 +244,8 @@ class SplittingSettings(Section):
 
     max_chars: Annotated[int, BeforeValidator(_number), Field(ge=200, le=8000)] = 2000
     overlap_chars: Size = 0
+    rules: Annotated[Literal["auto", 1, 2], BeforeValidator(_digits)] = "auto"
+    context: Literal["auto", "title > section", "none"] = "auto"
 
 
 class BatchingSettings(Section):

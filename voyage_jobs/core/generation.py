@@ -2,6 +2,8 @@
 
 Each start of a process that writes makes the number grow, in the state (its epoch) and, after that, in this file. So a
 state whose number is not above that of the file is an older copy that was put back.
+
+The file also says by which rules the state splits, for one that is made again where the state was lost.
 """
 
 from __future__ import annotations
@@ -25,17 +27,31 @@ class Stamp:
 
 def read(path: Path) -> Stamp | None:
     """What the file says; None if there is none, or none that can be understood."""
-    try:
-        with open(path, "rb") as file:
-            words = file.read(_MOST_BYTES).decode("ascii", "replace").split()
-    except OSError:
-        return None
-    if len(words) != 2 or not words[1].isdecimal() or int(words[1]) > MOST:
+    words = _words(path)
+    if len(words) not in (2, 3) or not all(map(_is_number, words[1:])):
         return None
     return Stamp(words[0], int(words[1]))
 
 
-def write(path: Path, stamp: Stamp) -> None:
+def rules(path: Path) -> int | None:
+    """The rules of splitting that the file names; None if it names none, as that of an older release."""
+    words = _words(path)
+    return int(words[2]) if len(words) == 3 and _is_number(words[2]) else None
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_MOST_BYTES).decode("ascii", "replace").split()
+    except OSError:
+        return []
+
+
+def _is_number(word: str) -> bool:
+    return word.isdecimal() and int(word) <= MOST
+
+
+def write(path: Path, stamp: Stamp, rules: int) -> None:
     """Note the stamp, durable on return. Raises DiskFullError."""
     with durable.writing(path, private=True) as out:
-        out.write(f"{stamp.state} {stamp.generation}\n".encode())
+        out.write(f"{stamp.state} {stamp.generation} {rules}\n".encode())

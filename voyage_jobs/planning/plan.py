@@ -47,6 +47,7 @@ class SourcePlan:
     passed_over: dict[str, int]
     unreadable_folders: int
     broken_front_matter: int
+    cut_again: int
     chunks: int
     reused_chunks: int
     failed_chunks: int
@@ -156,6 +157,7 @@ def _numbers(tried: Rehearsal, connection: View, each: Scanned) -> SourcePlan:
         passed_over=scan.passed_over.as_dict(),
         unreadable_folders=len(scan.unreadable_folders),
         broken_front_matter=scan_notes.broken_front_matter(connection, row.id),
+        cut_again=plan_state.cut_again(connection, row.id, since),
         chunks=sum(part.chunks for part in added),
         reused_chunks=sum(part.reused_chunks for part in added) - failed_chunks,
         failed_chunks=failed_chunks,

@@ -38,6 +38,7 @@ from voyage_jobs.steps.recover_segments import adopt_segments
 from voyage_jobs.steps.recovery import lose_missing_segments
 from voyage_jobs.steps.reprofile import BEGIN, reprofile, take_up_profile
 from voyage_jobs.steps.scan import Scan
+from voyage_jobs.steps.splitting import take_up_rules
 from voyage_jobs.steps.submit import input_lines
 from voyage_jobs.steps.synchronous import foresee_interrupted
 from voyage_jobs.table import LanceDoor
@@ -195,6 +196,7 @@ def rehearsal(
             active = rebuild.active(connection)
             paused = pauses.now(connection, now_us(clock))
         _take_up(context)
+        take_up_rules(context)
         with store.write() as tx:
             sources.configure(tx, [(source.name, encoded(source.path)) for source in settings.sources])
             for what in paused.by_what:

@@ -66,6 +66,9 @@ def _about_source(plan: SourcePlan) -> Iterator[str]:
         yield f"{counted(plan.unreadable_folders, 'folder')} of source {plan.name} cannot be read."
     if plan.broken_front_matter:
         yield f"{counted(plan.broken_front_matter, 'file')} of source {plan.name}: front matter cannot be read whole."
+    if plan.cut_again:
+        documents = f"{counted(plan.cut_again, 'unchanged document')} of source {plan.name}"
+        yield f"[splitting] or a reader has changed: {documents} would be cut again, and embedded where that differs."
     large = plan.skipped.get(SkipReason.TOO_LARGE, 0)
     if large:
         yield f"Larger than the max_file_bytes of source {plan.name}, and not taken: {counted(large, 'file')}."

@@ -16,13 +16,14 @@ from voyage_jobs.diagnosis.rooms import rooms as all_rooms
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.report import why_file
 from voyage_jobs.report.find import OnDisk, find
+from voyage_jobs.splitting.forms import RULES
 from voyage_jobs.state import counts, documents, ledger, orders, sources
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.history import View
 from voyage_jobs.state.schema import DROPPED, FAILED, HELD, PACKED, WANTED
 from voyage_jobs.steps.reading import read_now, reader_for, source_of, with_defaults
-from voyage_jobs.steps.splitting import identity_of, split_options, to_version
+from voyage_jobs.steps.splitting import identity_of, rules_of, split_options, to_version
 
 
 class Keys:
@@ -154,7 +155,7 @@ def _pieces(
         raise ConfigError(
             f"Source {name} has left the configuration.", hint="Put it back, or name another document."
         )
-    options = split_options(settings)
+    options = split_options(settings, rules_of(connection) or RULES)
     known = None if document is None else orders.newest_content(connection, document.id)
     read = read_now(source_of(source), path, reader_for(source, path))
     if read is not None and (known is None or not identity_of(read, options).is_that_of(known[1])):

@@ -6,4 +6,5 @@ cut as Markdown is, and reading may happen in another process, while cutting goe
 forms         what a text may be written in, and how each is taken apart
 fingerprints  which reader and which splitter made a version, and whether they would make the same today
 split         a text into chunks: sections, then pieces
+header        what goes with a chunk to the provider: its title and section
 """

@@ -26,12 +26,12 @@ _LATECOMERS = ("html", "notebook")
 
 def fingerprint(made_by: Registered, options: SplitOptions) -> str:
     """Tells apart what gives other texts or chunks of the same bytes: the reader's name, and a digest."""
-    return _fingerprint(made_by, options, _splitters(made_by))
+    return _fingerprint(made_by, options, _splitters(made_by, options))
 
 
 def older(made_by: Registered, options: SplitOptions) -> tuple[str, ...]:
     """What earlier releases called the very same result."""
-    return _older(made_by, options, _splitters(made_by))
+    return _older(made_by, options, _splitters(made_by, options))
 
 
 def is_made_by(known: str, reader: Registered, options: SplitOptions) -> bool:
@@ -87,14 +87,16 @@ def unchanged(before: str | None, options: SplitOptions, used: Sequence[Register
     ]
 
 
-def _splitters(made_by: Registered) -> tuple[int, ...]:
-    return tuple(FORMS[form].splitter for form in made_by.reader.forms)
+def _splitters(made_by: Registered, options: SplitOptions) -> tuple[int, ...]:
+    forms = FORMS[options.rules]
+    return tuple(forms[form].splitter for form in made_by.reader.forms)
 
 
 @functools.lru_cache(maxsize=256)
 def _fingerprint(made_by: Registered, options: SplitOptions, splitters: tuple[int, ...]) -> str:
     reader = made_by.reader
-    used = {name for form in reader.forms for name in FORMS[form].options}
+    forms = FORMS[options.rules]
+    used = {name for form in reader.forms for name in forms[form].options}
     described: list[object] = [
         reader.name,
         reader.version,
@@ -121,7 +123,8 @@ def _further(made_by: Registered, options: SplitOptions) -> dict[str, object]:
 
 
 def _not_default(made_by: Registered, options: SplitOptions) -> Iterator[tuple[str, object]]:
-    used = {name for form in made_by.reader.forms for name in FORMS[form].options if name not in SIZES}
+    forms = FORMS[options.rules]
+    used = {name for form in made_by.reader.forms for name in forms[form].options if name not in SIZES}
     for each in fields(options):
         if each.name in used and getattr(options, each.name) != each.default:
             yield each.name, getattr(options, each.name)

@@ -12,6 +12,10 @@ from voyage_jobs.splitting import markdown, rst
 SIZES = ("max_chars", "overlap_chars")
 """The options that every fingerprint ever made has in it. Any other is in it only where it is not the default."""
 
+RULES = 2
+"""The newest rules of splitting: what a new state begins with. A state keeps those that it began with until its owner
+asks for others, since whatever is cut otherwise is paid for again."""
+
 
 def _no_headings(_text: str, _start: int) -> list[Heading]:
     return []
@@ -30,13 +34,20 @@ class Form:
     """Raise it when the same text comes to give other chunks, titles, sections or metadata: every document of this
     form is then read and split again, and what differs is embedded again. A new version of the splitting library does
     not raise it by itself, else every update would be paid for; documents keep their chunks until they change."""
-    options: tuple[str, ...] = SIZES
+    options: tuple[str, ...] = (*SIZES, "context")
     """The fields of `SplitOptions` that this form uses."""
 
 
-_ALL = (Form("markdown", markdown.headings, markdown=True), Form("rst", rst.headings), Form("plain"))
-FORMS: dict[str, Form] = {name: form for name in NAMES for form in _ALL if form.name == name}
-"""Front matter was read otherwise once without a raise: it would have shown every Markdown document of older folders
+def _named(*forms: Form) -> dict[str, Form]:
+    return {name: form for name in NAMES for form in forms if form.name == name}
+
+
+_FIRST = _named(Form("markdown", markdown.headings, markdown=True), Form("rst", rst.headings), Form("plain"))
+FORMS: dict[int, dict[str, Form]] = {1: _FIRST, 2: _FIRST}
+"""By rules, then by name. Rules that were released never change but by a raise of `splitter`: what is to be cut
+otherwise for new states alone gets rules of its own, and for a form that they leave as it is, the entry of before.
+
+Front matter was read otherwise once without a raise: it would have shown every Markdown document of older folders
 again, and dropped the values of users' own columns. Such files are read the new way when they change.
 
 What the forms share (`pieces.py`, `sections.py`) raises the splitter of each form whose results it changes."""

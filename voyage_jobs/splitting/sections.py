@@ -23,6 +23,8 @@ class Region:
     end: int
     path: tuple[str, ...]
     """The headings that it stands under, its own last."""
+    above: tuple[str, ...] = ()
+    """Those of them that are not in it."""
 
 
 def regions(text: str, start: int, headings: Sequence[Heading], max_head_chars: int) -> Iterator[Region]:
@@ -44,7 +46,9 @@ def regions(text: str, start: int, headings: Sequence[Heading], max_head_chars: 
         bare_from = None
         is_last = number + 1 == len(headings)
         if is_last or _has_text(text, heading.end, end) or end - begin > max_head_chars:
-            yield Region(begin, heading.end, end, tuple(each.text for each in above if each.text))
+            named = [each for each in above if each.text]
+            outside = tuple(each.text for each in named if each.start < begin)
+            yield Region(begin, heading.end, end, tuple(each.text for each in named), outside)
         else:
             bare_from = begin
 

@@ -15,12 +15,16 @@ from voyage_jobs.readers.reader import Heading, Json, Text
 from voyage_jobs.sources import names
 from voyage_jobs.splitting.forms import FORMS, Form
 from voyage_jobs.splitting.frontmatter import FrontMatter, bounded, front_matter
+from voyage_jobs.splitting.header import embedded, room_of, trail
 from voyage_jobs.splitting.headings import plain_line
 from voyage_jobs.splitting.markdown import html_title
 from voyage_jobs.splitting.pieces import pieces, with_overlap
-from voyage_jobs.splitting.sections import regions
+from voyage_jobs.splitting.sections import Region, regions
 
 MIN_MAX_CHARS = 100
+TITLE_AND_SECTION = "title > section"
+"""The `context` in which title and headings go with a chunk to the provider."""
+_MOST_OF_A_CHUNK = 4  # a header takes at most this part of max_chars
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +35,22 @@ class SplitOptions:
     """
 
     max_chars: int = 2000
-    """No chunk is longer, overlap included."""
+    """No chunk is longer, overlap and header included."""
     overlap_chars: int = 0
     """By how much a chunk may reach back into the one before it in its section; at most half of
     `max_chars`."""
+    rules: int = 1
+    """Whose forms are used: see `forms.RULES`."""
+    context: str = ""
+    """What goes with a chunk where it is embedded: TITLE_AND_SECTION, or nothing."""
 
     def __post_init__(self) -> None:
         if self.max_chars < MIN_MAX_CHARS:
             raise ValueError(f"max_chars is {self.max_chars}, less than {MIN_MAX_CHARS}")
         if not 0 <= self.overlap_chars <= self.max_chars // 2:
             raise ValueError(f"overlap_chars is {self.overlap_chars}, not within 0 and half of max_chars")
+        if self.rules not in FORMS:
+            raise ValueError(f"there are no rules {self.rules}")
 
 
 class Chunk(NamedTuple):
@@ -50,9 +60,9 @@ class Chunk(NamedTuple):
     start: int
     end: int
     section: int
-    """Index into the document's `sections`."""
+    """Index into the document's `sections` and `headers`."""
     tokens: int
-    """As counted by who split it; estimated if nobody said how to count."""
+    """With its header, as counted by who split it; estimated if nobody said how to count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +75,9 @@ class SplitDocument:
     metadata: dict[str, Json]
     """The front matter, or what the reader gave in its place."""
     sections: list[tuple[str, ...]]
-    """The distinct section paths: the headings that a chunk stands under, its own last."""
+    """The section paths: the headings that a chunk stands under, its own last."""
+    headers: list[str]
+    """What goes before the chunks of each where they are embedded; a path may be there once for each header."""
     chunks: list[Chunk]
 
 
@@ -74,21 +86,34 @@ def split(document: Text, path: str, options: SplitOptions, count: Count = estim
 
     `count` counts tokens and has no say in how a document is cut.
     """
-    text, form = document.text, FORMS[document.form]
+    text, form = document.text, FORMS[options.rules][document.form]
     front = _front(document, form)
     found = form.headings(text, front.end) if document.headings is None else _plain(document.headings)
-    sections: dict[tuple[str, ...], int] = {}
+    title, name = _title(document, front, found, form), _name(path)
+    # A log that is rotated has another name and the same text, while a note may have no other title than its name.
+    told = title or (name if form.markdown else "")
+    places: dict[tuple[tuple[str, ...], str], int] = {}
     spans: list[tuple[int, int, int]] = []
     size = options.max_chars - options.overlap_chars
     for region in regions(text, front.end, found, size // 2):
-        section = sections.setdefault(region.path, len(sections))
-        for start, end in with_overlap(
-            text, pieces(text, region, size, form.markdown), options.overlap_chars
-        ):
-            spans.append((start, end, section))
-    tokens = count([text[start:end] for start, end, _ in spans])
+        first, later = _headers(told, region, options)
+        cut = pieces(text, region, size - max(room_of(first), room_of(later)), form.markdown)
+        for at, (start, end) in enumerate(with_overlap(text, cut, options.overlap_chars)):
+            header = later if at else first
+            spans.append((start, end, places.setdefault((region.path, header), len(places))))
+    sections, headers = [section for section, _ in places], [header for _, header in places]
+    tokens = count([embedded(headers[at], text[start:end]) for start, end, at in spans])
     chunks = [Chunk(at, *span, tokens[at]) for at, span in enumerate(spans)]
-    return SplitDocument(_title(document, front, found, path, form), front.metadata, list(sections), chunks)
+    return SplitDocument(title or name, front.metadata, sections, headers, chunks)
+
+
+def _headers(title: str, region: Region, options: SplitOptions) -> tuple[str, str]:
+    """The header of the first piece of a region, in which its own headings stand, and that of all others."""
+    if options.context != TITLE_AND_SECTION:
+        return "", ""
+    most = options.max_chars // _MOST_OF_A_CHUNK
+    path = region.path
+    return trail(title, path, region.above, most), trail(title, path, path, most)
 
 
 def _front(document: Text, form: Form) -> FrontMatter:
@@ -102,7 +127,8 @@ def _plain(given: Sequence[Heading]) -> list[Heading]:
     return [replace(heading, text=plain_line(heading.text)) for heading in given]
 
 
-def _title(document: Text, front: FrontMatter, found: Sequence[Heading], path: str, form: Form) -> str:
+def _title(document: Text, front: FrontMatter, found: Sequence[Heading], form: Form) -> str:
+    """The title that the document itself says; empty if it has none."""
     for given in (document.title, front.metadata.get("title")):
         if isinstance(given, (str, int, float)) and not isinstance(given, bool):
             title = plain_line(str(given))
@@ -111,6 +137,9 @@ def _title(document: Text, front: FrontMatter, found: Sequence[Heading], path: s
     drawn = html_title(document.text, front.end) if form.markdown and document.headings is None else ""
     if drawn:
         return drawn
+    return next((heading.text for heading in found if heading.text), "")
+
+
+def _name(path: str) -> str:
     name = path.rsplit("/", 1)[-1]
-    stem = name.rpartition(".")[0] or name
-    return next((heading.text for heading in found if heading.text), plain_line(names.display(stem)))
+    return plain_line(names.display(name.rpartition(".")[0] or name))

@@ -6,10 +6,11 @@ million documents is audited in flat memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import orjson
 from sqlalchemy import Connection, bindparam, case, exists, func, select, text
 
 from voyage_jobs.core import states
@@ -357,6 +358,22 @@ def _with_chunks(connection: Connection, page: Sequence[ServedVersion]) -> Itera
         found[row[0]].append(ServedChunk._make(row[1:]))
     for version in page:
         yield version, found[version.id]
+
+
+# Purpose: what goes before the chunks of settled versions where they are embedded. An audit may look at a state of an
+# older schema, in which nothing does.
+_HEADERS = text(
+    f"SELECT d.doc_key, v.* FROM versions v{_PLACE} WHERE{_SETTLED} AND d.doc_key IN :keys"
+).bindparams(bindparam("keys", expanding=True))
+
+
+def headers(connection: Connection, doc_keys: Collection[bytes]) -> Iterator[tuple[bytes, list[str], str]]:
+    """(document, section path, header) of the versions that the table should show just as they are."""
+    for part in slices(list(doc_keys)):
+        for row in connection.execute(_HEADERS, {"keys": part}).mappings():
+            if (found := row.get("headers")) is not None:
+                for path, header in zip(orjson.loads(row["sections"]), orjson.loads(found), strict=True):
+                    yield row["doc_key"], path, header
 
 
 # Purpose: documents of which the table may show anything for now: something about them is under way.

@@ -66,6 +66,7 @@ class WantedEmbedding:
     version_id: int
     start: int
     end: int
+    section: int
     source_id: int | None = None
     """The source of that version: whose money is spent."""
 
@@ -83,7 +84,7 @@ def _is_first(others: Select[tuple[int, int]] = _OTHERS) -> ColumnElement[bool]:
 # A request to be, with the place of (the first of) its text.
 _REQUEST = select(
     *(embeddings.c[name] for name in ("id", "key", "vectors", "tokens")),
-    *(chunks.c[name] for name in ("version_id", "start", "end")),
+    *(chunks.c[name] for name in ("version_id", "start", "end", "section")),
 ).join(chunks, chunks.c.embedding_id == embeddings.c.id)
 _WAITS = is_in(embeddings, Embedding.WANTED) & (embeddings.c.profile_id == bindparam("profile"))
 
@@ -239,11 +240,12 @@ class TextPlace:
     version_id: int
     start: int
     end: int
+    section: int
 
 
 # Purpose: where the texts of one embedding stand, in the oldest version that still has its text, else in the oldest.
 _PLACES = (
-    select(chunks.c.version_id, chunks.c.slot, chunks.c.start, chunks.c.end)
+    select(*(chunks.c[name] for name in ("slot", "version_id", "start", "end", "section")))
     .where(
         chunks.c.embedding_id == bindparam("id"),
         chunks.c.version_id
@@ -262,7 +264,7 @@ def places(connection: Connection, embedding_id: int, vectors: int) -> list[Text
     """The places of the `vectors` texts of one embedding, in slot order; empty if no chunk needs it."""
     found = connection.execute(_PLACES, {"id": embedding_id})
     # The last of a slot is the first place in the text, where a version has the same text twice.
-    by_slot = {slot: TextPlace(version_id, start, end) for version_id, slot, start, end in found}
+    by_slot = {slot: TextPlace(*place) for slot, *place in found}
     return list(by_slot.values()) if len(by_slot) == vectors else []
 
 

@@ -35,6 +35,9 @@ TOLD_UP_TO = "told_up_to"  # where the history stood when people were last told 
 INDEXES = (
     "indexes"  # the table's indexes as the last upkeep left them, as JSON; unset once the table is another
 )
+SPLITTING_RULES = (
+    "splitting_rules"  # by which the state began to split; a state before them has 1, by a migration
+)
 CLAIM_DUE, CLAIM_DONE = "due", "done"
 
 # Purpose: set one fact.

@@ -76,6 +76,7 @@ class NeededEmbedding:
     version_id: int
     start: int
     end: int
+    section: int
     batch_id: int | None
     batch_ref: str | None
 
@@ -88,7 +89,8 @@ _TRAVELS = (
 )
 # Purpose: what the newest content of a document needs, in reading order, and the open batch that each travels in.
 _NEEDED = text(
-    'SELECT e.id, e.key, e.vectors, e.tokens, e.state, c.version_id, c.start, c."end", b.id, b.ref FROM versions v'
+    'SELECT e.id, e.key, e.vectors, e.tokens, e.state, c.version_id, c.start, c."end", c.section, b.id, b.ref'
+    " FROM versions v"
     f" JOIN chunks c ON c.version_id = v.id JOIN embeddings e ON e.id = c.embedding_id{_TRAVELS}"
     " WHERE v.document_id = :document AND v.state IN ('waiting', 'ready', 'published')"
     "  AND v.retire = 0 AND v.doubtful = 0"

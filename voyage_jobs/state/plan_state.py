@@ -80,6 +80,19 @@ def is_new(connection: Connection, document_id: int, since: Since) -> bool:
     return bool(connection.execute(_IS_ONE_NEW, {**vars(since), "id": document_id}).scalar_one())
 
 
+# Purpose: documents that have the content that the table shows, and are cut or read in another way now.
+_CUT_AGAIN = text(
+    "SELECT COUNT(*) FROM versions v WHERE v.id > :version AND v.source_id = :source AND EXISTS"
+    " (SELECT 1 FROM versions o WHERE o.document_id = v.document_id AND o.id <= :version AND o.state = 'published'"
+    "  AND o.content_hash = v.content_hash AND o.profile_id = v.profile_id AND o.splitter != v.splitter)"
+)
+
+
+def cut_again(connection: Connection, source_id: int, since: Since) -> int:
+    """How many documents of a source have not changed, and come to other chunks by their reader or splitter."""
+    return int(connection.execute(_CUT_AGAIN, {**vars(since), "source": source_id}).scalar_one())
+
+
 # Purpose: which chunks of new versions have failed before, and are not sent again by themselves.
 _FAILED = text(
     "SELECT COUNT(*), COALESCE(SUM(c.tokens), 0) FROM embeddings e CROSS JOIN chunks c ON c.embedding_id = e.id"
@@ -147,7 +160,7 @@ _WAITING = text(
 )
 # Purpose: that of it for which the state keeps no text.
 _TEXTLESS = text(
-    'SELECT e.id, e.key, e.vectors, e.tokens, MIN(c.version_id), c.start, c."end" FROM embeddings e'
+    'SELECT e.id, e.key, e.vectors, e.tokens, MIN(c.version_id), c.start, c."end", c.section FROM embeddings e'
     f" CROSS JOIN chunks c ON c.embedding_id = e.id WHERE e.state = {WANTED} AND e.profile_id = :profile"
     " AND e.wanted_at = 0"
     " AND NOT EXISTS (SELECT 1 FROM chunks k JOIN texts t ON t.version_id = k.version_id"

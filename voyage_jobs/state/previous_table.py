@@ -89,11 +89,11 @@ _RANKED = (
 _REVIVE = text(
     "INSERT INTO versions (id, document_id, source_id, profile_id, content_hash, splitter, state, chunks, open_chunks,"
     " failed_chunks, seen_at, modified_at, published_at, publication_id, retire, doubtful, title, sections, metadata,"
-    " text_hash, reading) "
+    " text_hash, reading, headers) "
     + _RANKED
     + "SELECT :last + r.number, v.document_id, v.source_id, v.profile_id, v.content_hash, v.splitter, 'published',"
     " v.chunks, 0, v.failed_chunks, v.seen_at, v.modified_at, COALESCE(v.published_at, :now), :publication,"
-    " d.state = 'gone', v.doubtful, v.title, v.sections, v.metadata, v.text_hash, v.reading"
+    " d.state = 'gone', v.doubtful, v.title, v.sections, v.metadata, v.text_hash, v.reading, v.headers"
     " FROM ranked r JOIN versions v ON v.id = r.version_id JOIN documents d ON d.id = v.document_id"
 )
 _REVIVE_CHUNKS = text(
@@ -112,9 +112,10 @@ _PUBLISHED = text(
 _OWN = text(
     "INSERT INTO versions (document_id, source_id, profile_id, content_hash, splitter, state, chunks, open_chunks,"
     " failed_chunks, seen_at, modified_at, published_at, publication_id, retire, doubtful, title, sections, metadata,"
-    " text_hash, reading) SELECT v.document_id, v.source_id, v.profile_id, v.content_hash, v.splitter, 'published',"
+    " text_hash, reading, headers)"
+    " SELECT v.document_id, v.source_id, v.profile_id, v.content_hash, v.splitter, 'published',"
     " v.chunks, 0, v.failed_chunks, v.seen_at, v.modified_at, :now, :publication, d.state = 'gone', 1, v.title,"
-    " v.sections, v.metadata, v.text_hash, v.reading"
+    " v.sections, v.metadata, v.text_hash, v.reading, v.headers"
     " FROM documents d JOIN folders f ON f.id = d.folder_id JOIN sources s ON s.id = d.source_id"
     " JOIN versions v ON v.document_id = d.id"
     f" WHERE s.name = :source AND {PATH} = :path"

@@ -190,6 +190,9 @@ versions = _table(
     Column(
         "reading", Text
     ),  # JSON: what its reader was told, its address, its places; null: nothing of these
+    Column(
+        "headers", Text
+    ),  # JSON: what goes before the chunks of each section to the provider; null: nothing
     _state(states.Version),
     CheckConstraint("state != 'published' OR published_at IS NOT NULL", name="published_says_when"),
     CheckConstraint("open_chunks >= 0 AND failed_chunks >= 0", name="counts"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import orjson
 import zstandard
 from sqlalchemy import Connection, bindparam, delete, exists, insert, select, text
 
@@ -57,6 +58,12 @@ class Unpacker:
 def text_of(connection: Connection, version_id: int) -> str | None:
     """The decoded text of one version, if the state still has it."""
     return Unpacker().text_of(connection, version_id)
+
+
+def headers_of(connection: Connection, version_id: int) -> list[str]:
+    """What goes before the chunks of a version where they are embedded, by their section; empty: nothing does."""
+    found = connection.execute(select(versions.c.headers).where(versions.c.id == version_id)).scalar()
+    return [] if found is None else list(orjson.loads(found))
 
 
 @dataclass(frozen=True)

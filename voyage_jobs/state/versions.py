@@ -97,8 +97,9 @@ class NewChunk:
 
 @dataclass(frozen=True)
 class NewVersion:
-    """One content of a document, split. `sections`, `metadata` and `reading` are JSON texts; `modified_at` in
-    microseconds. `reading`: what its reader was told, its address and its places; None for nothing of these."""
+    """One content of a document, split. `sections`, `metadata`, `reading`, `headers` are JSON texts; `modified_at` in
+    microseconds. `reading`: what its reader was told, its address and its places; None for nothing of these. `headers`
+    has what goes with the chunks of each section where they are embedded, by the same index; None: nothing does."""
 
     document_id: int
     identity: Identity
@@ -109,6 +110,7 @@ class NewVersion:
     text: str
     chunks: Sequence[NewChunk]
     reading: str | None = None
+    headers: str | None = None
 
 
 @dataclass(frozen=True)
@@ -287,6 +289,7 @@ def _insert_versions(
             "sections": v.sections,
             "metadata": v.metadata,
             "reading": v.reading,
+            "headers": v.headers,
             **facts,
         }
         for i, v in enumerate(fresh)
@@ -396,13 +399,14 @@ class WindowChunk:
     start: int
     end: int
     tokens: int
+    section: int
 
 
 def window_of(connection: Connection, version_id: int, embedding_id: int) -> list[WindowChunk]:
     """The chunks of a version that one request answers for, in order."""
     c = chunks.c
     query = (
-        select(c.ordinal, c.start, c.end, c.tokens)
+        select(c.ordinal, c.start, c.end, c.tokens, c.section)
         .where(c.version_id == version_id, c.embedding_id == embedding_id)
         .order_by(c.ordinal)
     )

@@ -72,6 +72,8 @@ class Context:
     """Row of the profile in force; set by recovery."""
     state_id: str = ""
     """Who this state is, which its jobs and segments carry; set by recovery."""
+    rules: int = 1
+    """By which documents are split where the configuration does not say; set by recovery (`steps.splitting`)."""
     loaded: Settings = field(init=False)
     """The settings as they were read, whatever is worked under."""
     asked: Profile = field(init=False)

@@ -107,7 +107,7 @@ def _publish_a_copy(context: Context, row: DocumentRow, cause: str) -> None:
             f"{_named(row)} has left the table, and no file has its text any more.",
             hint="Put the file back: the next scan publishes it again from the stored vectors, at no cost.",
         )
-    fresh = to_version(context, row.id, row.path, read, split_options(context.settings))
+    fresh = to_version(context, row.id, row.path, read, split_options(context.settings, context.rules))
     with context.store.write() as tx:
         _demand_held(tx, row, fresh)
         source_id = source_called(tx.connection, row.source).id

@@ -317,7 +317,7 @@ class Expedition:
 
 def _wanted(each: NeededEmbedding) -> WantedEmbedding:
     return WantedEmbedding(
-        each.id, each.key, each.vectors, each.tokens, each.version_id, each.start, each.end
+        each.id, each.key, each.vectors, each.tokens, each.version_id, each.start, each.end, each.section
     )
 
 

@@ -34,6 +34,7 @@ from voyage_jobs.steps.recover_segments import adopt_segments
 from voyage_jobs.steps.reprofile import take_up_profile
 from voyage_jobs.steps.set_back import name_state, note_generation, recognise
 from voyage_jobs.steps.shown import note_rows, publish_again
+from voyage_jobs.steps.splitting import take_up_rules
 from voyage_jobs.steps.step_errors import Errors
 from voyage_jobs.steps.switch import serve_at_once, settle_switch
 from voyage_jobs.steps.synchronous import settle_interrupted
@@ -59,6 +60,7 @@ def _recover(context: Context, mode: str, *, take_over: bool) -> None:
         with no_room_is_one_error(str(folder)):
             private.make_folder(folder)
     take_up_profile(context)
+    take_up_rules(context)
     wanted = [(source.name, encoded(source.path)) for source in context.settings.sources]
     with context.store.write() as tx:
         _note_a_death(tx, meta.arrive(tx, os.getpid(), mode), mode)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from voyage_jobs.core.profile import KeyMaker
+from voyage_jobs.splitting.header import embedded_part
 from voyage_jobs.state import publications, sources
 from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state.texts import Orphan
@@ -77,14 +78,17 @@ def _from_table(context: Context, page: Sequence[Orphan]) -> list[tuple[int, str
 
 
 def _is_what_was_embedded(context: Context, version: Orphan, text: str) -> bool:
-    """Whether every chunk of a version, cut out of this text, has the key of the embedding that answers for it."""
+    """Whether every chunk of a version, cut out of this text, has with its header the key of the embedding that answers
+    for it."""
     requests: list[tuple[bytes, list[str]]] = []
     with context.store.read() as connection:
         keys = KeyMaker(sources.load_profile(connection, version.profile_id))
+        headers = version_texts.headers_of(connection, version.id)
         for chunk in publications.chunks_of(connection, [version.id])[version.id]:
             if chunk.slot == 0 or not requests:
                 requests.append((chunk.key, []))
-            requests[-1][1].append(text[chunk.start : chunk.end])
+            sent = embedded_part(text, chunk.start, chunk.end, headers, chunk.section)
+            requests[-1][1].append(sent)
     return all(keys.key(texts) == key for key, texts in requests)
 
 

@@ -126,7 +126,7 @@ class Scan:
         self.gone: Sequence[Vanished] = ()
         """What was not found any more, once the scan has come to its end."""
         self._on_skip = on_skip
-        self._options = split_options(context.settings)
+        self._options = split_options(context.settings, context.rules)
         self._source = source_of(settings)
         self._rules_fingerprint = self._source.fingerprint
         self._rules_changed = row.rules_fingerprint != self._rules_fingerprint

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import orjson
 
+from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core import generation
 from voyage_jobs.core.profile import KeyMaker, Profile
 from voyage_jobs.core.tokens import Count, estimate_each
 from voyage_jobs.splitting import fingerprints
 from voyage_jobs.splitting.dates import changed_us
-from voyage_jobs.splitting.split import Chunk, SplitOptions, split
+from voyage_jobs.splitting.forms import RULES
+from voyage_jobs.splitting.header import embedded_part
+from voyage_jobs.splitting.split import TITLE_AND_SECTION, Chunk, SplitDocument, SplitOptions, split
+from voyage_jobs.state import meta
 from voyage_jobs.state.versions import Identity, NewChunk, NewVersion
 from voyage_jobs.steps.places import stored_reading
 from voyage_jobs.steps.reading import ReadDocument
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from voyage_jobs.steps.context import Context
 
 # One inner list of /v1/contextualizedembeddings holds at most 32,000 tokens (Voyage API reference). The estimate
 # over-counts, so this leaves room.
@@ -34,10 +44,39 @@ class Keyed(Protocol):
         """Counts tokens."""
 
 
-def split_options(settings: Settings) -> SplitOptions:
-    """How documents are split under these settings."""
+def take_up_rules(context: Context) -> None:
+    """Learn by which rules documents are split where the configuration does not say, and note it for a new state.
+
+    Where the state was lost and its vectors are here, those rules go on by which they were made.
+    """
+    with context.store.read() as connection:
+        known = rules_of(connection)
+    if known is None:
+        lost = bool(context.segments.names())
+        known = generation.rules(context.settings.paths.generation) or 1 if lost else RULES
+        with context.store.write() as tx:
+            meta.put(tx, meta.SPLITTING_RULES, str(known))
+    context.rules = known
+
+
+def rules_of(connection: Connection) -> int | None:
+    """The rules that this state began with; None before its first start."""
+    known = meta.get(connection, meta.SPLITTING_RULES)
+    return None if known is None else int(known)
+
+
+def split_options(settings: Settings, began_with: int) -> SplitOptions:
+    """How documents are split under these settings, in a state that began with these rules."""
+    chosen = settings.splitting
+    rules = began_with if chosen.rules == "auto" else chosen.rules
+    named = chosen.context == TITLE_AND_SECTION or (chosen.context == "auto" and rules > 1)
+    if profile_of(settings).contextualized:
+        named = False  # chunks see each other, title and headings among them
     return SplitOptions(
-        max_chars=settings.splitting.max_chars, overlap_chars=settings.splitting.overlap_chars
+        max_chars=chosen.max_chars,
+        overlap_chars=chosen.overlap_chars,
+        rules=rules,
+        context=TITLE_AND_SECTION if named else "",
     )
 
 
@@ -63,17 +102,19 @@ def to_version(
         sections=orjson.dumps([list(section) for section in document.sections]).decode(),
         metadata=orjson.dumps(document.metadata).decode(),
         text=read.text,
-        chunks=requests_for(context, read.text, document.chunks),
+        chunks=requests_for(context, read.text, document),
         reading=stored_reading(read.document, read.reader.options),
+        headers=orjson.dumps(document.headers).decode() if any(document.headers) else None,
     )
 
 
-def requests_for(context: Keyed, text: str, chunks: Sequence[Chunk]) -> list[NewChunk]:
+def requests_for(context: Keyed, text: str, document: SplitDocument) -> list[NewChunk]:
     """Group chunks into requests: one each, or windows of neighbours where vectors see their context."""
+    chunks, headers = document.chunks, document.headers
     if not context.profile.contextualized:
-        return [_request(context, text, [chunk])[0] for chunk in chunks]
+        return [_request(context, text, headers, [chunk])[0] for chunk in chunks]
     sizes = estimate_each([text[chunk.start : chunk.end] for chunk in chunks])
-    return [new for window in windows(chunks, sizes) for new in _request(context, text, window)]
+    return [new for window in windows(chunks, sizes) for new in _request(context, text, headers, window)]
 
 
 def windows(
@@ -95,8 +136,8 @@ def windows(
     return cut
 
 
-def _request(context: Keyed, text: str, window: Sequence[Chunk]) -> list[NewChunk]:
-    key = context.keys.key([text[chunk.start : chunk.end] for chunk in window])
+def _request(context: Keyed, text: str, headers: Sequence[str], window: Sequence[Chunk]) -> list[NewChunk]:
+    key = context.keys.key([embedded_part(text, c.start, c.end, headers, c.section) for c in window])
     tokens = sum(chunk.tokens for chunk in window)
     return [
         NewChunk(key, slot, chunk.start, chunk.end, chunk.section, chunk.tokens, len(window), tokens)

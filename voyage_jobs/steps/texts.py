@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from voyage_jobs.sources import names
 from voyage_jobs.sources.folder import FolderSource
 from voyage_jobs.splitting.fingerprints import maker_of
+from voyage_jobs.splitting.header import embedded_part
 from voyage_jobs.state import embeddings, versions
 from voyage_jobs.state import texts as version_texts
-from voyage_jobs.state.embeddings import WantedEmbedding
+from voyage_jobs.state.embeddings import TextPlace, WantedEmbedding
 from voyage_jobs.state.texts import FilePlace
 from voyage_jobs.steps.places import reading_of
 from voyage_jobs.steps.reading import ReadDocument, read_now
@@ -42,6 +43,7 @@ class Texts:
         self._connection = connection
         self._unpacker = version_texts.Unpacker()
         self._kept: OrderedDict[int, str | None] = OrderedDict()
+        self._headers: tuple[int, list[str]] = (0, [])
         self.reads_otherwise: set[int] = set()
         """Versions whose files have the bytes that they had, and are read as another text now."""
 
@@ -65,11 +67,10 @@ class Texts:
         return text
 
     def of_embedding(self, wanted: WantedEmbedding) -> list[str] | None:
-        """The texts of one embedding in slot order; None if they cannot be had (any more)."""
+        """What is sent for one embedding, in slot order: texts with their headers; None if they cannot be had (any
+        more)."""
         text = self.of_version(wanted.version_id) if wanted.vectors == 1 else None
-        return (
-            self._wherever(wanted.id, wanted.vectors) if text is None else [text[wanted.start : wanted.end]]
-        )
+        return self._wherever(wanted.id, wanted.vectors) if text is None else [self._embedded(text, wanted)]
 
     def _wherever(self, embedding_id: int, vectors: int) -> list[str] | None:
         places = embeddings.places(self._connection, embedding_id, vectors)
@@ -78,7 +79,12 @@ class Texts:
         text = self.of_version(places[0].version_id)
         if text is None:
             return None
-        return [text[place.start : place.end] for place in places]
+        return [self._embedded(text, place) for place in places]
+
+    def _embedded(self, text: str, place: TextPlace | WantedEmbedding) -> str:
+        if self._headers[0] != place.version_id:
+            self._headers = place.version_id, version_texts.headers_of(self._connection, place.version_id)
+        return embedded_part(text, place.start, place.end, self._headers[1], place.section)
 
 
 def read_again(place: FilePlace) -> str | None:

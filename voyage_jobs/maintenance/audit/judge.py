@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from voyage_jobs.core.profile import KeyMaker, Profile, document_key
+from voyage_jobs.core.profile import Profile, document_key
 from voyage_jobs.maintenance.audit.findings import Findings
-from voyage_jobs.maintenance.audit.row import Document, Row, VectorCheck, expected_facts, ordinal_of, rows_of
+from voyage_jobs.maintenance.audit.row import (
+    Document,
+    Keys,
+    Row,
+    VectorCheck,
+    expected_facts,
+    ordinal_of,
+    rows_of,
+)
 from voyage_jobs.sources import names
 from voyage_jobs.state import audit, documents
 from voyage_jobs.state.audit import Served
@@ -26,7 +34,7 @@ class Judge:
         self._vectors = vectors
         self._profile = profile
         self._found = found
-        self._keys = KeyMaker(profile)
+        self._keys = Keys(store, profile)
 
     def documents(self, wanted: Sequence[Document], batches: Iterable[pa.RecordBatch]) -> None:
         """Judge these documents by all of their rows."""
@@ -37,7 +45,7 @@ class Judge:
             known = {key for key in keys if key in served or documents.by_key(connection, key) is not None}
         cases = {key: Case(served[key], self._profile) for key in served}
         for batch in batches:
-            rows = rows_of(batch, self._profile, self._keys)
+            rows = rows_of(batch, self._keys)
             differ = self._vectors.differ(rows, batch.column("vector"))
             for row, wrong_vector in zip(rows, differ.tolist(), strict=True):
                 if row.doc_key in cases:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import orjson
 from voyage_jobs.core.profile import KeyMaker, Profile, chunk_id, document_key
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.segments import SegmentStore
+from voyage_jobs.splitting.header import embedded
 from voyage_jobs.state import audit
 from voyage_jobs.state.audit import Served
 from voyage_jobs.state.door import Reader
@@ -19,6 +20,7 @@ from voyage_jobs.steps.rows import facts_of
 from voyage_jobs.table.columns import (
     AUDITED,
     MADE,
+    STRINGS,
     VECTOR,
     audited_facts,
     audited_rows,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-_ORDINAL, _KEY = position("ordinal"), position("embedding_key")
+_ORDINAL, _KEY, _SECTION = (position(name) for name in ("ordinal", "embedding_key", "section"))
 
 Document = tuple[str, str]
 Said = tuple[Hashable, ...]
@@ -66,21 +68,44 @@ def ordinal_of(said: Said) -> int:
     return int(said[_ORDINAL])  # type: ignore[call-overload, no-any-return]
 
 
-def rows_of(batch: pa.RecordBatch, profile: Profile, keys: KeyMaker) -> list[Row]:
+class Keys:
+    """Says whether a row's text is the one that its embedding key was made of, with the header that the state knows."""
+
+    def __init__(self, store: Reader, profile: Profile) -> None:
+        self._store = store
+        self._keys = KeyMaker(profile)
+        self._contextualized = profile.contextualized  # there a key is made of several texts
+        self._headers: dict[tuple[bytes, Hashable], set[str]] = {}
+
+    def look_up(self, doc_keys: Collection[bytes]) -> None:
+        """Have the headers of these documents at hand, and of no others."""
+        self._headers = {}
+        if self._contextualized:
+            return
+        with self._store.read() as connection:
+            for doc_key, path, header in audit.headers(connection, doc_keys):
+                self._headers.setdefault((doc_key, STRINGS.comparable(path)), set()).add(header)
+
+    def fit(self, doc_key: bytes, said: Said, text: str) -> bool:
+        """Whether the key of a row is that of its text."""
+        headers = self._headers.get((doc_key, said[_SECTION]), ("",))
+        return self._contextualized or any(
+            said[_KEY] == self._keys.key([embedded(header, text)]).hex() for header in headers
+        )
+
+
+def rows_of(batch: pa.RecordBatch, keys: Keys) -> list[Row]:
     """The rows of a batch of the columns `READ`."""
-    rows: list[Row] = []
-    last: Document | None = None
-    doc_key = b""
+    sources, paths, row_ids, texts = (batch.column(name).to_pylist() for name in NAMED)
+    named: list[Document] = list(zip(sources, paths, strict=True))
+    doc_keys = {document: document_key(*document) for document in dict.fromkeys(named)}
+    keys.look_up(doc_keys.values())
     wrong = miscopied(batch)
-    named = zip(*(batch.column(name).to_pylist() for name in NAMED), strict=True)
-    for (source, path, row_id, text), said in zip(named, audited_rows(batch), strict=True):
-        if (source, path) != last:
-            last = (source, path)
-            doc_key = document_key(source, path)
+    rows: list[Row] = []
+    for document, row_id, text, said in zip(named, row_ids, texts, audited_rows(batch), strict=True):
+        doc_key = doc_keys[document]
         sound = row_id == chunk_id(doc_key, ordinal_of(said), text) and len(rows) not in wrong
-        if sound and not profile.contextualized:
-            sound = said[_KEY] == keys.key([text]).hex()
-        rows.append(Row(last, doc_key, row_id, said, sound))
+        rows.append(Row(document, doc_key, row_id, said, sound and keys.fit(doc_key, said, text)))
     return rows
 
 
@@ -92,7 +117,7 @@ class VectorCheck:
     """Compares vectors with their segments; what lies in a segment that cannot be relied on is not compared."""
 
     def __init__(self, store: Reader, segments: SegmentStore, bad: set[str]) -> None:
-        self._store = store
+        self.store = store
         self._segments = segments
         self._bad = bad
 
@@ -101,7 +126,7 @@ class VectorCheck:
         import numpy as np
 
         keys = [_key_and_slot(str(row.said[_KEY])) for row in rows]
-        with self._store.read() as connection:
+        with self.store.read() as connection:
             places = audit.vector_places(connection, list({key for key, _ in keys}))
         by_segment: dict[str, tuple[list[int], list[int]]] = {}
         for at, (key, slot) in enumerate(keys):

@@ -13,10 +13,10 @@ from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from voyage_jobs.core.profile import KeyMaker, Profile
+from voyage_jobs.core.profile import Profile
 from voyage_jobs.maintenance.audit.findings import Findings
 from voyage_jobs.maintenance.audit.judge import Judge
-from voyage_jobs.maintenance.audit.row import READ, Document, VectorCheck, expected_facts, rows_of
+from voyage_jobs.maintenance.audit.row import READ, Document, Keys, VectorCheck, expected_facts, rows_of
 from voyage_jobs.segments import SegmentStore
 from voyage_jobs.state import audit
 from voyage_jobs.state.door import Reader
@@ -80,7 +80,7 @@ class Screen:
     def __post_init__(self) -> None:
         import numpy as np
 
-        self._keys = KeyMaker(self.profile)
+        self._keys = Keys(self.vectors.store, self.profile)
         self._counts = np.zeros(len(self.expected.keys), np.int64)
         self._sums = np.zeros(len(self.expected.keys), np.uint64)
         self._rows_differ = np.zeros(len(self.expected.keys), bool)
@@ -89,7 +89,7 @@ class Screen:
         """Take in one batch of rows."""
         import numpy as np
 
-        rows = rows_of(batch, self.profile, self._keys)
+        rows = rows_of(batch, self._keys)
         keys = np.array([int.from_bytes(row.doc_key, "big") for row in rows], np.uint64)
         hashes = np.array([hash(row.said) & _MASK for row in rows], np.uint64)
         at, here = _find(self.expected.keys, keys)
