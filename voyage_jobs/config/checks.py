@@ -15,7 +15,7 @@ from voyage_jobs.config.address import Address
 from voyage_jobs.config.problems import Loc, Problem
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.provider import shares_space, vendor_of
-from voyage_jobs.config.sections import PROVIDERS_LIMITS, SourceSettings
+from voyage_jobs.config.sections import LOCAL_MODEL, PROVIDERS_LIMITS, SourceSettings
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import ConfigError
 
@@ -28,6 +28,7 @@ def problems(settings: Settings, *, may_lack_sources: bool = False) -> Iterator[
     yield from _base_url(settings)
     yield from _model(settings)
     yield from _search(settings)
+    yield from _local(settings)
     yield from _limits(settings)
     yield from _splitting(settings)
     yield from _schedule(settings)
@@ -71,6 +72,8 @@ def is_local(url: str) -> bool:
 
 
 def _base_url(settings: Settings) -> Iterator[Problem]:
+    if vendor_of(settings).traits.in_process:
+        return
     url, loc = settings.section.base_url, (settings.section_name, "base_url")
     try:
         parts = urlsplit(url)
@@ -135,6 +138,22 @@ def _search(settings: Settings) -> Iterator[Problem]:
             " or choose models that share a space: voyage-4-large, voyage-4, voyage-4-lite."
         )
         yield Problem(("search", "query_model"), text, search.query_model, (("voyage", "model"),))
+
+
+def _local(settings: Settings) -> Iterator[Problem]:
+    """A name stands for the same vectors for ever: that of the packaged model is for no other."""
+    local = settings.local
+    if settings.provider.type != "local" or bool(local.model_dir) != (local.model == LOCAL_MODEL):
+        return
+    loc, beside = ("local", "model"), (("local", "model_dir"),)
+    if local.model_dir:
+        yield Problem(
+            loc, "is the model that the extra brings; give yours a name of its own.", local.model, beside
+        )
+    else:
+        yield Problem(
+            loc, f"is in no folder: name it in local.model_dir, or use {LOCAL_MODEL}.", local.model, beside
+        )
 
 
 def _said(settings: Settings, part: str) -> Loc:

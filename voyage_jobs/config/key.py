@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -126,4 +127,6 @@ def key_of(provider: str, environ: Mapping[str, str]) -> KeySource:
     """Where the key of one provider is looked for. Its names are its own: no other one is ever sent it."""
     vendor = by_type(provider)
     traits = vendor.traits
+    if traits.in_process:
+        return KeySource({}, Path(os.devnull), title=vendor.title, optional=True)
     return KeySource(environ, variable=traits.key_variable, title=vendor.title, optional=not traits.needs_key)

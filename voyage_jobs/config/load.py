@@ -201,8 +201,10 @@ def _anchor(values: dict[str, Any], base: Path) -> None:
         if isinstance(source, dict) and "path" in source:
             source["path"] = anchored(source["path"])
     for section in values.values():
-        if isinstance(section, dict) and "tokenizer" in section:
-            section["tokenizer"] = anchored(section["tokenizer"])
+        if isinstance(section, dict):
+            section.update(
+                {key: anchored(section[key]) for key in ("tokenizer", "model_dir") if key in section}
+            )
     table = values.get("lancedb")
     if isinstance(table, dict) and isinstance(uri := table.get("uri"), str) and "://" not in uri:
         table["uri"] = anchored(uri)

@@ -8,6 +8,7 @@ from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import Clock
 from voyage_jobs.core.observe import NOBODY, Observer
+from voyage_jobs.errors import ConfigError
 from voyage_jobs.vendors.base import Access, Client, Vendor
 from voyage_jobs.vendors.registry import by_type
 
@@ -24,6 +25,15 @@ def shares_space(vendor: Vendor, one: str, other: str) -> bool:
     """Whether vectors of two models can be compared, as far as the provider's documentation says."""
     first, second = vendor.find(one), vendor.find(other)
     return one == other or (first is not None and second is not None and first.shares_space(second))
+
+
+def is_installed(provider: str) -> bool:
+    """Whether all that a provider takes by default is on this machine. Asks nobody."""
+    try:
+        by_type(provider).demand("")
+    except ConfigError:
+        return False
+    return True
 
 
 def connect(

@@ -19,6 +19,7 @@ from voyage_jobs.vendors.registry import VENDORS, by_type
 
 DEFAULT_MODEL = "voyage-4"
 DEFAULT_DIMENSION = 1024
+LOCAL_MODEL, LOCAL_DIMENSION = "all-MiniLM-L6-v2-int8", 384
 _NAME_BYTES = 255
 _PATH_BYTES = 3_800  # 4,095 less what we put below it
 _SOURCE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -182,7 +183,27 @@ class OpenAISyncSettings(_WithoutJobs):
     tokenizer: Place = ""
 
 
-ProviderSection = VoyageSettings | OpenAISyncSettings
+class LocalSettings(_WithoutJobs):
+    """`[local]`: a model that runs in this process. Without `model_dir` it is the one that the extra brings."""
+
+    texts_per_request: ClassVar[int | None] = 32
+    timeout_s: ClassVar[float] = 60.0
+    max_retry_after_s: ClassVar[float] = 3600.0
+    tokenizer: ClassVar[str] = ""
+
+    model_dir: Place = ""
+    model: Annotated[str, Field(min_length=1)] = LOCAL_MODEL
+    output_dimension: Annotated[int, BeforeValidator(_number), Field(ge=1, le=65536)] = LOCAL_DIMENSION
+    document_prefix: str = ""
+    query_prefix: str = ""
+
+    @property
+    def base_url(self) -> str:
+        """Where it is: a folder."""
+        return self.model_dir
+
+
+ProviderSection = VoyageSettings | OpenAISyncSettings | LocalSettings
 """The section of any provider. Each tells the same, be it a setting there or settled.
 
 `document_prefix` and `query_prefix` stand before each text of a document and before a question, where a provider knows

@@ -20,6 +20,7 @@ from voyage_jobs.config.sections import (
     DiskSettings,
     Folder,
     LanceSettings,
+    LocalSettings,
     LoggingSettings,
     NotifySettings,
     OpenAISyncSettings,
@@ -116,6 +117,7 @@ class Settings(BaseModel):
     provider: ProviderSettings = Field(default_factory=ProviderSettings)
     voyage: VoyageSettings = Field(default_factory=VoyageSettings)
     openai_sync: OpenAISyncSettings = Field(default_factory=OpenAISyncSettings)
+    local: LocalSettings = Field(default_factory=LocalSettings)
     splitting: SplittingSettings = Field(default_factory=SplittingSettings)
     batching: BatchingSettings = Field(default_factory=BatchingSettings)
     polling: PollingSettings = Field(default_factory=PollingSettings)
@@ -246,7 +248,9 @@ class Settings(BaseModel):
         return Paths(data_dir=self.data_dir, lancedb=None if "://" in uri else Path(uri))
 
     def demand_secrets(self) -> None:
-        """Say so before anything is done if there is no key, or nothing to sign webhooks with. Raises ConfigError."""
+        """Say so before anything is done if there is no key, no model, or nothing to sign webhooks with. Raises
+        ConfigError."""
+        by_type(self.provider.type).demand(self.section.base_url)
         self.api_key()
         self.demand_notify_secret()
 

@@ -11,8 +11,11 @@ from voyage_jobs.steps.context import Context, encoded
 from voyage_jobs.steps.reprofile import take_up_profile
 
 # Open connections, the lock and the table were made from these.
-_FIXED = ("base_url", "timeout_s")
-_SECTIONS = ("voyage", "openai_sync")
+_FIXED = {
+    "voyage": ("base_url", "timeout_s"),
+    "openai_sync": ("base_url", "timeout_s"),
+    "local": ("model_dir",),
+}
 
 
 def needs_restart(old: Settings, fresh: Settings) -> list[str]:
@@ -22,8 +25,8 @@ def needs_restart(old: Settings, fresh: Settings) -> list[str]:
         fixed.append("data_dir")
     fixed += [
         f"{name}.{key}"
-        for name in _SECTIONS
-        for key in _FIXED
+        for name, keys in _FIXED.items()
+        for key in keys
         if getattr(getattr(old, name), key) != getattr(getattr(fresh, name), key)
     ]
     if (fresh.lancedb.uri, fresh.lancedb.table) != (old.lancedb.uri, old.lancedb.table):

@@ -52,7 +52,7 @@ class Traits:
     batch is of mode `sync`. `unlisted_usd_per_million` is what a model costs of which no list tells a price; None: not
     known. `key_variable` is the environment variable with the API key, from which the names of its file and of its
     secrets follow: no provider is sent the key of another. Where a call `needs_key` and there is none, it is refused
-    here; else the key is "".
+    here; else the key is "". What is computed `in_process` has no address, no key and no clock.
     """
 
     lists_metadata: bool = True
@@ -61,6 +61,7 @@ class Traits:
     unlisted_usd_per_million: float | None = None
     key_variable: str = "VOYAGE_API_KEY"
     needs_key: bool = True
+    in_process: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +165,10 @@ class KeySource(Protocol):
 
 @dataclass(frozen=True)
 class Access:
-    """How to reach a provider. `timeout_s` bounds each wait for the network, and the time to the head of an answer.
+    """How to reach a provider. `base_url` is its address, or the folder of a model that runs here.
 
-    `max_retry_after_s` bounds the wait that the provider may ask for; `transport` stands in for the network in tests.
+    `timeout_s` bounds each wait for the network, and the time to the head of an answer; `max_retry_after_s` bounds the
+    wait that the provider may ask for; `transport` stands in for the network in tests.
     """
 
     base_url: str
@@ -250,6 +252,9 @@ class Vendor(Protocol):
 
     def fetch_tokenizer(self, model: str, path: Path, hub: str | None) -> int:
         """Put a model's tokenizer at `path`; its size in bytes. Raises VoyageJobsError. `hub` is a mirror's address."""
+
+    def demand(self, place: str) -> None:
+        """Raise ConfigError if something that it takes is not on this machine. `place` is as in `Access.base_url`."""
 
     def connect(self, access: Access) -> Client:
         """What makes the calls. Raises ConfigError for an address that cannot be one."""

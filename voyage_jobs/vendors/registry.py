@@ -10,6 +10,7 @@ from voyage_jobs.vendors.base import Vendor
 VENDORS = {
     "voyage": "voyage_jobs.vendors.voyage.vendor:VOYAGE",
     "openai-sync": "voyage_jobs.vendors.openai_sync.vendor:OPENAI_SYNC",
+    "local": "voyage_jobs.vendors.local.vendor:LOCAL",
 }
 """By name, as in `[provider] type` and in profiles: where the `Vendor` is."""
 

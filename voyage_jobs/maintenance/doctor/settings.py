@@ -27,8 +27,10 @@ def _host(settings: Settings) -> str:
 
 
 def _vendor(settings: Settings) -> Check:
-    url = settings.section.base_url
-    if is_local(url) and not vendor_of(settings).traits.sync_only:
+    url, traits = settings.section.base_url, vendor_of(settings).traits
+    if traits.in_process:
+        return good("vendor", f"the model {settings.section.model}, in this process")
+    if is_local(url) and not traits.sync_only:
         return note(
             "vendor",
             f"{url} is on this machine or a private network: a simulator or a proxy, not"
@@ -39,6 +41,8 @@ def _vendor(settings: Settings) -> Check:
 
 def _key(settings: Settings) -> Check:
     """Where the key comes from and whether it is one for this host; the key is not shown."""
+    if vendor_of(settings).traits.in_process:
+        return good("key", "none is needed")
     try:
         key = settings.api_key()
     except ConfigError as exc:

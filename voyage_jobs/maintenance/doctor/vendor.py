@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from voyage_jobs.config.provider import connect
+from voyage_jobs.config.provider import connect, vendor_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import US, Clock, now_us
 from voyage_jobs.errors import AuthError, NotSentError, VendorError
@@ -28,12 +28,15 @@ def check_vendor(
         with connect(settings, clock, transport) as client:
             theirs = client.probe()
     except NotSentError as exc:
-        yield bad("probe", exc.message, _UNREACHABLE)
+        yield bad("probe", exc.message, exc.hint or _UNREACHABLE)
     except AuthError as exc:
         yield bad("probe", exc.message, exc.hint, exit_code=5)
     except VendorError as exc:
         yield told("probe", exc)
     else:
+        if vendor_of(settings).traits.in_process:
+            yield good("probe", f"{settings.section.model} was loaded and answers")
+            return
         yield good("probe", f"{settings.section.base_url} answers and takes the key")
         yield _clock(theirs, clock)
 

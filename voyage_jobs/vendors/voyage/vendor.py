@@ -101,6 +101,10 @@ class Voyage:
 
         return hubs.fetch_tokenizer(model, path, hub=hub or hubs.HUB)
 
+    def demand(self, place: str) -> None:
+        """Nothing."""
+        del place
+
     def connect(self, access: Access) -> Client:
         """The HTTP client."""
         from voyage_jobs.vendors.voyage.client import VoyageClient
