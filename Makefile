@@ -37,7 +37,11 @@ $(VENV)/dev.ready: $(VENV)/run.ready requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
-demo: $(VENV)/run.ready
+$(VENV)/local.ready: $(VENV)/run.ready requirements-local.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-local.lock
+	@touch $@
+
+demo: $(VENV)/local.ready
 	$(BIN)/voyage-jobs demo $(ARGS)
 
 test: $(VENV)/dev.ready
@@ -92,6 +96,8 @@ lock:
 		--custom-compile-command "make lock" -o requirements-build.lock requirements-build.in
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make lock" --extra local -c requirements.lock -o requirements-local.lock pyproject.toml
 	uv lock --quiet --no-config --default-index https://pypi.org/simple
 
 clean:

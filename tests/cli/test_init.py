@@ -37,6 +37,12 @@ def sources(path):
     return [(source.name, source.path) for source in load_settings(path, {"HOME": "/home/me"}).sources]
 
 
+@pytest.fixture(autouse=True)
+def no_local_model(monkeypatch):
+    """As where the extra is not installed, whatever this environment has."""
+    monkeypatch.setattr("voyage_jobs.config.provider.is_installed", lambda provider: False)
+
+
 def test_it_never_overwrites_unless_told_to(here):
     file = here / "voyage-jobs.toml"
     file.write_text("mine")
@@ -136,7 +142,9 @@ def test_json(here, monkeypatch):
             }
         ],
         "data_dir": str(here / ".voyage-jobs"),
-        "key": {"found": True, "from": "the variable VOYAGE_API_KEY"},
+        "provider": "voyage",
+        "model": "voyage-4",
+        "key": {"needed": True, "found": True, "from": "the variable VOYAGE_API_KEY"},
         "next": ["voyage-jobs plan", "voyage-jobs sync"],
     }
 
@@ -194,3 +202,15 @@ def test_the_short_file_lists_what_most_projects_decide_and_the_full_one_everyth
     assert "quarantine_s" not in short
     assert "quarantine_s" in full
     assert load_settings(here / "short.toml", {}).voyage == load_settings(here / "full.toml", {}).voyage
+
+
+def test_without_a_key_the_local_model_is_taken_where_it_is_installed(here, monkeypatch):
+    monkeypatch.setattr("voyage_jobs.config.provider.is_installed", lambda provider: provider == "local")
+    text = init().stdout
+    assert "all-MiniLM-L6-v2-int8, on this machine: no key, no price" in text
+    assert "VOYAGE_API_KEY" not in text
+    assert load_settings(here / "voyage-jobs.toml", {}).provider.type == "local"
+
+    monkeypatch.setenv("VOYAGE_API_KEY", SECRET)
+    assert "API key: from" in init("--force").stdout
+    assert load_settings(here / "voyage-jobs.toml", {}).provider.type == "voyage"

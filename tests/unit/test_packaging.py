@@ -64,7 +64,7 @@ def test_the_lock_of_uv_names_no_registry_but_the_public_one():
     assert hosts == {"pypi.org", "files.pythonhosted.org"}
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock", "requirements-local.lock"])
 def test_the_locks_agree_on_versions_and_hashes(name):
     text = (ROOT / name).read_text()
     in_uv = {(package["name"], package.get("version")): package for package in LOCK["package"]}

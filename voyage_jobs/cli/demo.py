@@ -26,8 +26,9 @@ def demo(docs: Path | None, keep: Path | None, fast: bool) -> None:
     """Watch the whole thing on your machine, without a key, in about half a minute.
 
     Scan, submit, a `kill -9` at the worst moment, a restart, publish, search, an edit that sends only what changed, a
-    move that sends nothing, and the bill: on a simulated Voyage API with a ledger, with the real commands. Everything
-    that is claimed is checked; if something is not true, it says so and ends with exit code 1.
+    move that sends nothing, and the bill: on a simulated Voyage API with a ledger, with the real commands. With the
+    extra [local] a real model answers a question by its meaning, too. Everything that is claimed is checked; if
+    something is not true, it says so and ends with exit code 1.
     """
     from voyage_jobs.core.clock import SystemClock
     from voyage_jobs.demo.acts import perform

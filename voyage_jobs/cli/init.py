@@ -53,10 +53,12 @@ def init(path: Path, folders: tuple[Path, ...], full: bool, force: bool, as_json
     """Write a commented configuration.
 
     It asks nothing: the folders are those given, else `docs`, else this folder if it holds documents. State and table
-    are kept in `.voyage-jobs` beside the file; a file that is overwritten keeps its data folder.
+    are kept in `.voyage-jobs` beside the file; a file that is overwritten keeps its data folder. Without
+    an API key, and with the extra [local], the provider is the local model.
     """
     from voyage_jobs.config import parse_settings
     from voyage_jobs.config.example import example_with
+    from voyage_jobs.config.provider import is_installed, vendor_of
     from voyage_jobs.core.durable import writing
 
     path = Path(os.path.abspath(os.path.expanduser(path)))
@@ -65,8 +67,12 @@ def init(path: Path, folders: tuple[Path, ...], full: bool, force: bool, as_json
             f"{path} is there already.", hint="Use --force to overwrite it, or --path for another."
         )
     sources = _named(list(folders) or [_proposal(Path.cwd())], path.parent)
-    text = example_with(sources, data_dir=_data_dir(path, os.environ), full=full)
+    data_dir = _data_dir(path, os.environ)
+    text = example_with(sources, data_dir=data_dir, full=full)
     settings = parse_settings(text, path, os.environ)
+    if not settings.api_key.available() and is_installed("local"):
+        text = example_with(sources, data_dir=data_dir, provider="local", full=full)
+        settings = parse_settings(text, path, os.environ)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with writing(path) as out:
@@ -90,7 +96,13 @@ def init(path: Path, folders: tuple[Path, ...], full: bool, force: bool, as_json
             for source in settings.sources
         ],
         "data_dir": str(settings.data_dir),
-        "key": {"found": key.available(), "from": key.describe()},
+        "provider": settings.provider.type,
+        "model": settings.section.model,
+        "key": {
+            "needed": vendor_of(settings).traits.needs_key,
+            "found": key.available() and bool(key()),
+            "from": key.describe(),
+        },
         "next": [f"voyage-jobs{option} plan", f"voyage-jobs{option} sync"],
     }
     _tell(report, as_json)
@@ -109,7 +121,9 @@ def _tell(report: dict[str, Any], as_json: bool) -> None:
         if source["repository"]:
             click.echo(_REPOSITORY)
     click.echo(f"  data   {printable(report['data_dir'])}")
-    if report["key"]["found"]:
+    if not report["key"]["needed"]:
+        click.echo(f"  model  {report['model']}, on this machine: no key, no price")
+    elif report["key"]["found"]:
         click.echo(f"API key: from {report['key']['from']}.")
     else:
         click.echo("API key: none yet; set VOYAGE_API_KEY, or VOYAGE_API_KEY_FILE to a file that holds it.")

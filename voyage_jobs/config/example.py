@@ -11,6 +11,7 @@ _NAME = "config.example.toml"
 _KEY = re.compile(r"^#?(\w+) = ")
 _SHORT = {
     "": ("data_dir",),
+    "[provider]": ("type",),
     "[voyage]": ("model", "output_dimension", "output_dtype", "input_type"),
     "[[sources]]": ("name", "path", "include", "exclude"),
     "[lancedb]": ("uri",),
@@ -50,15 +51,25 @@ def short_example() -> str:
     return "\n".join(kept) + "\n"
 
 
-def example_with(sources: list[tuple[str, str]], *, data_dir: str | None = None, full: bool = True) -> str:
+def example_with(
+    sources: list[tuple[str, str]],
+    *,
+    data_dir: str | None = None,
+    provider: str | None = None,
+    full: bool = True,
+) -> str:
     """The example with these sources (name, path) in place of its own; explanations stand with the first.
 
-    `data_dir` is written where it is given. Without `full` only the keys that most projects decide are listed.
+    `data_dir` and `provider` are written where they are given. Without `full` only the keys that most projects decide
+    are listed.
     """
     text = example_text() if full else short_example()
     if data_dir is not None:
         line = f"data_dir = {_quoted(data_dir)}"
         text = re.sub(r"^#data_dir = .*$", lambda _: line, text, count=1, flags=re.MULTILINE)
+    if provider is not None:
+        line = f"type = {_quoted(provider)}"
+        text = re.sub(r"^#type = .*$", lambda _: line, text, count=1, flags=re.MULTILINE)
     block = _SOURCE_BLOCK.search(text)
     if block is None:
         raise AssertionError(f"{_NAME} has no [[sources]] block")

@@ -7,16 +7,28 @@ import signal
 from pathlib import Path
 from typing import TextIO
 
+from voyage_jobs.config.provider import is_installed
 from voyage_jobs.core.clock import Clock
 from voyage_jobs.demo import documents
 from voyage_jobs.demo.narrator import DemoError, Narrator
-from voyage_jobs.demo.stage import CONFIG_NAME, KEY, Stage, set_up
+from voyage_jobs.demo.stage import CONFIG_NAME, KEY, LOCAL_CONFIG_NAME, Stage, set_up
 from voyage_jobs.demo.vendor import Bill
 from voyage_jobs.demo.watch import Report, Watch
 
 BATCH_S = 6.0
 FAST_BATCH_S = 2.0
 _QUESTION = "Can it pay twice if the create call is lost?"
+_MEANT, _MEANT_IN = "Can I start it automatically when the machine boots?", "systemd.md"
+_LIBRARY = (
+    "systemd.md",
+    "docker.md",
+    "kubernetes.md",
+    "watching.md",
+    "notifications.md",
+    "ci.md",
+    "glossary.md",
+)
+_LIBRARY_BYTES = 30_000
 _MOVED = "moved-by-the-demo"
 _HITS = 3
 _MOST_NEW = 3  # texts that one new section may make
@@ -34,6 +46,8 @@ def perform(docs: Path | None, keep: Path | None, out: TextIO, clock: Clock, *, 
         play.send_and_die()
         play.start_again()
         play.search()
+        if is_installed("local"):
+            play.search_by_meaning()
         play.edit()
         play.move()
         play.bill()
@@ -133,6 +147,28 @@ class Play:
                 else "The table answers."
             )
             tell.claim(answer, holds=bool(paths))
+
+    def search_by_meaning(self) -> None:
+        """A real search, by the model of the extra: one whose quality may fail."""
+        tell, stage = self._narrator, self._stage
+        names = _LIBRARY if self._own else ()
+        count = documents.stage_some(stage.docs, stage.open_library(), _LIBRARY_BYTES, names)
+        tell.act("Ask by meaning, on this machine")
+        tell.say(
+            f"""The simulator's vectors know words alone. The local model reads {count} of the documents now, without a
+            key or a network: the same commands, and [provider] type = "local" in {LOCAL_CONFIG_NAME}."""
+        )
+        config = ("--config", LOCAL_CONFIG_NAME)
+        self._command(*config, "sync")
+        found = documents.a_question(stage.folder / "library")
+        question = _MEANT if self._own else found[0] if found else "What is this about?"
+        asked = ("search", question, "--mode", "vector", "-k", str(_HITS))
+        self._command(*config, *asked)
+        paths = [hit["path"] for hit in stage.ask(*config, *asked)["hits"]]
+        if self._own:
+            tell.claim(f"{_MEANT_IN} answers first.", holds=paths[:1] == [_MEANT_IN])
+        else:
+            tell.claim("The table answers.", holds=bool(paths))
 
     def edit(self) -> None:
         """Only what changed is paid."""

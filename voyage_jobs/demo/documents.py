@@ -72,6 +72,23 @@ def stage_copies(folder: Path, target: Path) -> int:
     return count
 
 
+def stage_some(folder: Path, target: Path, most_bytes: int, names: tuple[str, ...] = ()) -> int:
+    """Copy documents of `folder` into `target`, flat: those of these names, or else the smallest, one at least and more
+    up to a size together. Their number."""
+    target.mkdir(parents=True)
+    found = [path for path in _editable(folder) if path.name in names] or _editable(folder)
+    count = total = 0
+    for path in sorted(found, key=lambda each: (each.stat().st_size, each.name)):
+        total += path.stat().st_size
+        if total > most_bytes and count and not names:
+            break
+        count += 1
+        shutil.copyfile(
+            path, target / f"{count}-{path.name}" if (target / path.name).exists() else target / path.name
+        )
+    return count
+
+
 def add_section(folder: Path) -> Edit:
     """Put a new section into the middle of the document with the most sections."""
     path, headings = max(

@@ -47,6 +47,20 @@ max_interval_s = 1
 [disk]
 min_free_bytes = 0
 """
+LOCAL_CONFIG_NAME = "local.toml"
+_LOCAL_CONFIG = """\
+data_dir = "data-local"
+
+[provider]
+type = "local"
+
+[[sources]]
+name = "library"
+path = "library"
+
+[disk]
+min_free_bytes = 0
+"""
 
 
 class Stage:
@@ -85,6 +99,11 @@ class Stage:
         self.vendor = Vendor(base_url)
         (self.folder / CONFIG_NAME).write_text(_CONFIG.format(base_url=base_url), encoding="utf-8")
         self.settings = load_settings(self.folder / CONFIG_NAME, self.env)
+
+    def open_library(self) -> Path:
+        """Write the configuration of a search by the local model; the folder that its documents go to."""
+        (self.folder / LOCAL_CONFIG_NAME).write_text(_LOCAL_CONFIG, encoding="utf-8")
+        return self.folder / "library"
 
     def start_daemon(self) -> subprocess.Popen[Any]:
         """Start `voyage-jobs run`, its log appended to `log`."""
