@@ -1,4 +1,6 @@
-"""`make bench`: every benchmark in turn, each in its own process. `--quick` for smaller sizes, names to choose."""
+"""`make bench`: every benchmark in turn, each in its own process. `--quick` for smaller sizes, names to choose;
+
+what else is given goes to each of them."""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ ORDER = (
     "walk",
     "rescan",
     "split",
+    "splitting",
     "tokens",
     "jsonl",
     "collect",
@@ -32,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*ORDER, []], default=[])
     parser.add_argument("--quick", action="store_true")
-    arguments = parser.parse_args()
+    arguments, further = parser.parse_known_args()
     here = Path(__file__).parent
     for name in arguments.names or [name for name in ORDER if (here / f"bench_{name}.py").exists()]:
         print(f"\n## {name}\n", flush=True)
@@ -40,7 +43,7 @@ def main() -> None:
         source = (here / f"bench_{name}.py").read_text(encoding="utf-8")
         if arguments.quick and "--quick" in source:
             command.append("--quick")
-        subprocess.run(command, check=True)
+        subprocess.run([*command, *further], check=True)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,14 @@ import os
 import random
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 from semantic_text_splitter import MarkdownSplitter
 
 from benchmarks.harness import header, measure_together, peak_rss_mib, row
-from tests.splits import split
+from tests.splits import of_new_state, split
 from voyage_jobs.splitting.split import SplitOptions
 
 ENOUGH_FILES = 100
@@ -101,7 +102,7 @@ def library(texts: Texts, size: int) -> int:
 
 def one_large(megabytes: int) -> int:
     """A file of one line: the worst case for the library."""
-    return len(split("word " * (megabytes * 200_000), "large.md", SplitOptions()).chunks)
+    return len(split("word " * (megabytes * 200_000), "large.md", of_new_state()).chunks)
 
 
 def main() -> None:
@@ -117,11 +118,11 @@ def main() -> None:
         texts, what = generated(), "generated Markdown"
     size = SplitOptions().max_chars
     chars = sum(len(text) for _, text in texts)
-    chunks = ours(texts, SplitOptions())
+    chunks = ours(texts, of_new_state())
     took = measure_together(
         {
-            "ours": lambda: ours(texts, SplitOptions()),
-            "overlap": lambda: ours(texts, SplitOptions(size, 200)),
+            "ours": lambda: ours(texts, of_new_state()),
+            "overlap": lambda: ours(texts, replace(of_new_state(), overlap_chars=200)),
             "naive": lambda: naive(texts, size),
             "library": lambda: library(texts, size),
         },

@@ -68,7 +68,12 @@ BODIES = st.lists(
     ),
     max_size=12,
 ).map("\n\n".join)
-SMALL = SplitOptions(max_chars=200, overlap_chars=20)
+PATHS = st.sampled_from(["a.md", "a.rst", "a.txt", "a.rst.txt"])
+SMALL = [
+    SplitOptions(max_chars=200, overlap_chars=20),
+    SplitOptions(max_chars=200, overlap_chars=20, rules=2, context="title > section", min_chars=100),
+    SplitOptions(max_chars=100, rules=2),
+]
 
 
 def left_out(text: str, document: SplitDocument) -> str:
@@ -80,12 +85,18 @@ def left_out(text: str, document: SplitDocument) -> str:
 
 
 @examples(300)
-@given(st.sampled_from(["a.md", "a.rst", "a.txt"]), st.sampled_from(["---", "+++"]), HEADS, BODIES)
+@given(
+    st.sampled_from(["a.md", "a.rst", "a.txt"]),
+    st.sampled_from(["---", "+++"]),
+    HEADS,
+    BODIES,
+    st.sampled_from(SMALL),
+)
 def test_every_word_of_a_file_is_in_a_chunk_or_in_its_metadata(
-    path: str, fence: str, head: str, body: str
+    path: str, fence: str, head: str, body: str, options: SplitOptions
 ) -> None:
     text = f"{fence}\n{head}\n{fence}\n{body}"
-    document = split(text, path, SMALL)
+    document = split(text, path, options)
     end = front_matter(text).end if path == "a.md" else 0
 
     assert left_out(text, document) == "".join(text[:end].split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from fuzzing import examples
@@ -38,8 +39,11 @@ MARKDOWN = st.tuples(BLOCKS, st.sampled_from(["\n\n", "\n", "\n\n\n \n", "\r\n\r
 NOISE = st.text(alphabet="#-=`~*_[](){}<>!|&\\:.\t\n\r\x0c \u2028aé漢\u0301😀0", max_size=300)
 TEXTS = MARKDOWN | NOISE | st.text(max_size=300)
 PATHS = st.sampled_from(["a.md", "docs/b.rst", "c.txt", "README"])
-OPTIONS = st.sampled_from(
-    [SMALL, SplitOptions(), SplitOptions(150, 50), SplitOptions(100, 50), SplitOptions(400, 20)]
+FIRST_RULES = [SMALL, SplitOptions(), SplitOptions(150, 50), SplitOptions(100, 50), SplitOptions(400, 20)]
+SECOND_RULES = [replace(options, rules=2) for options in FIRST_RULES]
+UNMERGED = st.sampled_from([*FIRST_RULES, *SECOND_RULES])
+OPTIONS = UNMERGED | st.sampled_from(
+    [replace(options, min_chars=options.max_chars // 3) for options in SECOND_RULES]
 )
 
 
@@ -88,7 +92,7 @@ BODIES = st.lists(st.sampled_from(BODY_BLOCKS), min_size=1, max_size=4).map("\n\
 
 
 @examples(200)
-@given(st.lists(BODIES, min_size=2, max_size=6), BODIES, st.data(), OPTIONS)
+@given(st.lists(BODIES, min_size=2, max_size=6), BODIES, st.data(), UNMERGED)
 def test_editing_one_section_leaves_the_others_alone(
     bodies: list[str], edit: str, data: st.DataObject, options: SplitOptions
 ) -> None:

@@ -267,6 +267,10 @@ class SplittingSettings(Section):
     overlap_chars: Size = 0
     rules: Annotated[Literal["auto", 1, 2], BeforeValidator(_digits)] = "auto"
     context: Literal["auto", "title > section", "none"] = "auto"
+    min_chars: Annotated[Literal["auto"] | Size, BeforeValidator(_digits)] = "auto"
+    window_tokens: Annotated[
+        Literal["auto"] | Annotated[int, Field(ge=1_000, le=30_000)], BeforeValidator(_digits)
+    ] = "auto"
 
 
 class BatchingSettings(Section):

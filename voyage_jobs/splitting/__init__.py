@@ -6,5 +6,9 @@ cut as Markdown is, and reading may happen in another process, while cutting goe
 forms         what a text may be written in, and how each is taken apart
 fingerprints  which reader and which splitter made a version, and whether they would make the same today
 split         a text into chunks: sections, then pieces
+blocks        where a section may be cut, and what of it is kept whole
+cuts          at which of these places: those that the text chooses, so that an edit moves few
+merging       small sections into one piece
+windows       chunks that a contextualized model sees together
 header        what goes with a chunk to the provider: its title and section
 """

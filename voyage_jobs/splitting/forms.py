@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from voyage_jobs.readers.reader import FORMS as NAMES
 from voyage_jobs.readers.reader import Heading
-from voyage_jobs.splitting import markdown, rst
+from voyage_jobs.splitting import blocks, markdown, rst
+from voyage_jobs.splitting.stable import Ranks
 
 SIZES = ("max_chars", "overlap_chars")
 """The options that every fingerprint ever made has in it. Any other is in it only where it is not the default."""
@@ -30,6 +31,8 @@ class Form:
     """Finds them, from a character on, where the reader did not give them. Never raises."""
     markdown: bool = False
     """Whether it has front matter, and blocks that are kept whole."""
+    ranks: Ranks | None = None
+    """Finds where a section may be cut; None: the library fills chunk after chunk, as rules 1 have it."""
     splitter: int = 1
     """Raise it when the same text comes to give other chunks, titles, sections or metadata: every document of this
     form is then read and split again, and what differs is embedded again. A new version of the splitting library does
@@ -43,7 +46,13 @@ def _named(*forms: Form) -> dict[str, Form]:
 
 
 _FIRST = _named(Form("markdown", markdown.headings, markdown=True), Form("rst", rst.headings), Form("plain"))
-FORMS: dict[int, dict[str, Form]] = {1: _FIRST, 2: _FIRST}
+_OPTIONS = (*SIZES, "context", "min_chars", "window_tokens")
+_SECOND = _named(
+    Form("markdown", markdown.headings, markdown=True, ranks=blocks.markdown, splitter=2, options=_OPTIONS),
+    Form("rst", rst.headings_with_marks, ranks=blocks.rst, splitter=2, options=_OPTIONS),
+    Form("plain", ranks=blocks.plain, splitter=2, options=_OPTIONS),
+)
+FORMS: dict[int, dict[str, Form]] = {1: _FIRST, 2: _SECOND}
 """By rules, then by name. Rules that were released never change but by a raise of `splitter`: what is to be cut
 otherwise for new states alone gets rules of its own, and for a form that they leave as it is, the entry of before.
 
@@ -51,3 +60,10 @@ Front matter was read otherwise once without a raise: it would have shown every 
 again, and dropped the values of users' own columns. Such files are read the new way when they change.
 
 What the forms share (`pieces.py`, `sections.py`) raises the splitter of each form whose results it changes."""
+
+
+def form_of(name: str, path: str, rules: int) -> Form:
+    """How a text of this form and name is split. Sphinx keeps its sources as `.rst.txt`, which readers call plain."""
+    if rules > 1 and name == "plain" and path.lower().endswith(".rst.txt"):
+        name = "rst"
+    return FORMS[rules][name]

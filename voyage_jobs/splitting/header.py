@@ -8,25 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-BETWEEN = "\n\n"
-"""Between header and text."""
 _ARROW = " > "
 _LEFT_OUT = "…"
 
 
-def embedded(header: str, text: str) -> str:
-    """What is sent for a chunk, and what its key is made of."""
-    return f"{header}{BETWEEN}{text}" if header else text
+def header_of(line: str, lead: str) -> str:
+    """The header of title and headings, and of the lead of a block that the piece begins in: up to the text."""
+    return (f"{line}\n\n" if line else "") + (f"{lead}\n" if lead else "")
 
 
-def embedded_part(text: str, start: int, end: int, headers: Sequence[str], section: int) -> str:
+def embedded(text: str, start: int, end: int, headers: Sequence[str], section: int) -> str:
     """What is sent for the chunk at `text[start:end]`; no headers at all is an empty one for each."""
-    return embedded(headers[section] if headers else "", text[start:end])
-
-
-def room_of(header: str) -> int:
-    """By how many characters a header makes longer what is sent."""
-    return len(header) + len(BETWEEN) if header else 0
+    return (headers[section] if headers else "") + text[start:end]
 
 
 def trail(title: str, path: Sequence[str], above: Sequence[str], most: int) -> str:

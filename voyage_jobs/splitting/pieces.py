@@ -35,6 +35,11 @@ def pieces(text: str, region: Region, size: int, markdown: bool) -> list[Piece]:
     return _heading_with_text(text, found, region, size, markdown)
 
 
+def starts(text: str, start: int, end: int, size: int) -> list[int]:
+    """Where the pieces begin that the library would make of a text without markup."""
+    return [at for at, _ in _cut(text, start, end, size, markdown=False)]
+
+
 def trimmed(text: str, start: int, end: int) -> Piece:
     """The offsets without the white space at both ends."""
     part = text[start:end]

@@ -7,12 +7,20 @@ means which level is decided by the order in which they first appear, as in docu
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from voyage_jobs.readers.reader import Heading
 from voyage_jobs.splitting.headings import plain_line, raw_title, replace_all, scannable
 
 _ADORNMENT = re.compile(r"\n(?P<mark>[!-/:-@\[-`{-~])(?P=mark)+[ \t]*(?=\n|\Z)")
 _NO_TITLE = re.compile(r"\s|\.\. |[-*+] |>>> ")
+_MARK = re.compile(
+    r"""\.\.(?:[ \t]*$|[ \t]+(?:_|(?:highlight|currentmodule|module|index|program|role|default-role|meta|tags
+    |sectionauthor|moduleauthor|codeauthor|py:module|py:currentmodule|c:namespace)::|(?![\w.:+-]+::|\||\[)\S))""",
+    re.VERBOSE,
+)
+_FIELD = re.compile(r":[^:\s][^:]*:(?:\s|$)")
+_MARKS_CHARS = 4_000
 _SURE_CHARS = 4  # docutils accepts an underline shorter than its title from this length on
 _INLINE: list[tuple[re.Pattern[str], str]] = [
     (re.compile(r":[\w:.+-]+:`([^`]*)`"), r"`\1`"),  # a role
@@ -42,6 +50,34 @@ def headings(text: str, start: int = 0) -> list[Heading]:
         found.append(Heading(title_start, min(title_end, len(text)), level, _plain(source)))
         at = floor = title_end
     return found
+
+
+def headings_with_marks(text: str, start: int = 0) -> list[Heading]:
+    """The same, each beginning where what belongs to it does: labels, comments and what says how to read on, such as
+    `highlight` and `currentmodule`; before the first one also fields (`:orphan:`)."""
+    found: list[Heading] = []
+    floor = start
+    for heading in headings(text, start):
+        begin = _start_of_marks(text, floor, heading.start)
+        found.append(replace(heading, start=begin))
+        floor = heading.end
+    return found
+
+
+def _start_of_marks(text: str, floor: int, title: int) -> int:
+    """Where the marks right above a title begin; the title's own start if there are none."""
+    lines = text[max(floor, title - _MARKS_CHARS) : title].splitlines(keepends=True)
+    begin = at = title
+    while lines:
+        line = lines.pop()
+        at -= len(line)
+        if _MARK.match(line) or (floor == 0 and _FIELD.match(line)):
+            begin = at
+        elif line.strip() and not line[0].isspace():
+            break
+    if begin < title and floor == 0 and not text[:begin].strip():
+        return 0
+    return begin
 
 
 def _overlined(scan: str, over: re.Match[str]) -> tuple[int, int, str, bool] | None:

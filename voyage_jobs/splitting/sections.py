@@ -25,6 +25,8 @@ class Region:
     """The headings that it stands under, its own last."""
     above: tuple[str, ...] = ()
     """Those of them that are not in it."""
+    tail: int | None = None
+    """Where the headings begin with which it ends, below which nothing stands."""
 
 
 def regions(text: str, start: int, headings: Sequence[Heading], max_head_chars: int) -> Iterator[Region]:

@@ -6,20 +6,22 @@ way of cutting is told apart by the version of the form's splitter (`forms.py`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from voyage_jobs.core.tokens import Count, estimate_each
 from voyage_jobs.readers.reader import Heading, Json, Text
 from voyage_jobs.sources import names
-from voyage_jobs.splitting.forms import FORMS, Form
+from voyage_jobs.splitting.forms import FORMS, Form, form_of
 from voyage_jobs.splitting.frontmatter import FrontMatter, bounded, front_matter
-from voyage_jobs.splitting.header import embedded, room_of, trail
+from voyage_jobs.splitting.header import header_of, trail
 from voyage_jobs.splitting.headings import plain_line
 from voyage_jobs.splitting.markdown import html_title
+from voyage_jobs.splitting.merging import merged
 from voyage_jobs.splitting.pieces import pieces, with_overlap
 from voyage_jobs.splitting.sections import Region, regions
+from voyage_jobs.splitting.stable import Part, parts
 
 MIN_MAX_CHARS = 100
 TITLE_AND_SECTION = "title > section"
@@ -43,6 +45,10 @@ class SplitOptions:
     """Whose forms are used: see `forms.RULES`."""
     context: str = ""
     """What goes with a chunk where it is embedded: TITLE_AND_SECTION, or nothing."""
+    min_chars: int = 0
+    """Neighbouring sections that are shorter than this are put together (from rules 2 on)."""
+    window_tokens: int = 0
+    """How much of a document a contextualized model sees at once (from rules 2 on); 0: as rules 1 have it."""
 
     def __post_init__(self) -> None:
         if self.max_chars < MIN_MAX_CHARS:
@@ -86,7 +92,7 @@ def split(document: Text, path: str, options: SplitOptions, count: Count = estim
 
     `count` counts tokens and has no say in how a document is cut.
     """
-    text, form = document.text, FORMS[options.rules][document.form]
+    text, form = document.text, form_of(document.form, path, options.rules)
     front = _front(document, form)
     found = form.headings(text, front.end) if document.headings is None else _plain(document.headings)
     title, name = _title(document, front, found, form), _name(path)
@@ -94,17 +100,36 @@ def split(document: Text, path: str, options: SplitOptions, count: Count = estim
     told = title or (name if form.markdown else "")
     places: dict[tuple[tuple[str, ...], str], int] = {}
     spans: list[tuple[int, int, int]] = []
-    size = options.max_chars - options.overlap_chars
-    for region in regions(text, front.end, found, size // 2):
+    for region in _regions(text, front.end, found, options):
         first, later = _headers(told, region, options)
-        cut = pieces(text, region, size - max(room_of(first), room_of(later)), form.markdown)
-        for at, (start, end) in enumerate(with_overlap(text, cut, options.overlap_chars)):
-            header = later if at else first
+        room = len(header_of(max(first, later, key=len), ""))
+        for at, (start, end, lead) in enumerate(_cut(text, region, options, form, room)):
+            header = header_of(later if at else first, lead)
             spans.append((start, end, places.setdefault((region.path, header), len(places))))
     sections, headers = [section for section, _ in places], [header for _, header in places]
-    tokens = count([embedded(headers[at], text[start:end]) for start, end, at in spans])
+    tokens = count([headers[at] + text[start:end] for start, end, at in spans])
     chunks = [Chunk(at, *span, tokens[at]) for at, span in enumerate(spans)]
     return SplitDocument(title or name, front.metadata, sections, headers, chunks)
+
+
+def _regions(text: str, start: int, headings: Sequence[Heading], options: SplitOptions) -> Iterable[Region]:
+    """What is cut on its own: sections, or several small ones."""
+    size = options.max_chars - options.overlap_chars
+    found = regions(text, start, headings, size // 2)
+    if options.rules == 1:
+        return found
+    return merged(text, found, min(options.min_chars, size // 2), size - size // _MOST_OF_A_CHUNK)
+
+
+def _cut(text: str, region: Region, options: SplitOptions, form: Form, header: int) -> list[Part]:
+    """The parts of a region, of which each has room for so many characters of a header."""
+    size = options.max_chars - options.overlap_chars - header
+    if form.ranks is None:
+        found = [Part(*piece) for piece in pieces(text, region, size, form.markdown)]
+    else:
+        found = parts(text, region, size, form.ranks, leads=bool(options.context))
+    reaching = with_overlap(text, [(part.start, part.end) for part in found], options.overlap_chars)
+    return [part._replace(start=start) for part, (start, _) in zip(found, reaching, strict=True)]
 
 
 def _headers(title: str, region: Region, options: SplitOptions) -> tuple[str, str]:

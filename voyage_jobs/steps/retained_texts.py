@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from voyage_jobs.core.profile import KeyMaker
-from voyage_jobs.splitting.header import embedded_part
+from voyage_jobs.splitting.header import embedded
 from voyage_jobs.state import publications, sources
 from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state.texts import Orphan
@@ -87,7 +87,7 @@ def _is_what_was_embedded(context: Context, version: Orphan, text: str) -> bool:
         for chunk in publications.chunks_of(connection, [version.id])[version.id]:
             if chunk.slot == 0 or not requests:
                 requests.append((chunk.key, []))
-            sent = embedded_part(text, chunk.start, chunk.end, headers, chunk.section)
+            sent = embedded(text, chunk.start, chunk.end, headers, chunk.section)
             requests[-1][1].append(sent)
     return all(keys.key(texts) == key for key, texts in requests)
 

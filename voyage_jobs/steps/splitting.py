@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import orjson
 
@@ -15,8 +15,9 @@ from voyage_jobs.core.tokens import Count, estimate_each
 from voyage_jobs.splitting import fingerprints
 from voyage_jobs.splitting.dates import changed_us
 from voyage_jobs.splitting.forms import RULES
-from voyage_jobs.splitting.header import embedded_part
+from voyage_jobs.splitting.header import embedded
 from voyage_jobs.splitting.split import TITLE_AND_SECTION, Chunk, SplitDocument, SplitOptions, split
+from voyage_jobs.splitting.windows import stable_windows
 from voyage_jobs.state import meta
 from voyage_jobs.state.versions import Identity, NewChunk, NewVersion
 from voyage_jobs.steps.places import stored_reading
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 # over-counts, so this leaves room.
 WINDOW_TOKENS = 30_000
 WINDOW_CHUNKS = 1_000
+# From rules 2 on. An edit pays for its window again, and a third of the room is context enough.
+STABLE_WINDOW_TOKENS = 8_000
+MIN_CHARS = 400
+"""Sections that are shorter are put together, from rules 2 on: docs/splitting.md has what was measured."""
 
 
 class Keyed(Protocol):
@@ -70,14 +75,23 @@ def split_options(settings: Settings, began_with: int) -> SplitOptions:
     chosen = settings.splitting
     rules = began_with if chosen.rules == "auto" else chosen.rules
     named = chosen.context == TITLE_AND_SECTION or (chosen.context == "auto" and rules > 1)
-    if profile_of(settings).contextualized:
+    in_windows = profile_of(settings).contextualized
+    if in_windows:
         named = False  # chunks see each other, title and headings among them
     return SplitOptions(
         max_chars=chosen.max_chars,
         overlap_chars=chosen.overlap_chars,
         rules=rules,
         context=TITLE_AND_SECTION if named else "",
+        min_chars=_of_rules_2(chosen.min_chars, MIN_CHARS) if rules > 1 else 0,
+        window_tokens=_of_rules_2(chosen.window_tokens, STABLE_WINDOW_TOKENS)
+        if rules > 1 and in_windows
+        else 0,
     )
+
+
+def _of_rules_2(chosen: int | Literal["auto"], default: int) -> int:
+    return default if chosen == "auto" else chosen
 
 
 def identity_of(read: ReadDocument, options: SplitOptions) -> Identity:
@@ -102,19 +116,23 @@ def to_version(
         sections=orjson.dumps([list(section) for section in document.sections]).decode(),
         metadata=orjson.dumps(document.metadata).decode(),
         text=read.text,
-        chunks=requests_for(context, read.text, document),
+        chunks=requests_for(context, read.text, document, options),
         reading=stored_reading(read.document, read.reader.options),
         headers=orjson.dumps(document.headers).decode() if any(document.headers) else None,
     )
 
 
-def requests_for(context: Keyed, text: str, document: SplitDocument) -> list[NewChunk]:
+def requests_for(context: Keyed, text: str, document: SplitDocument, options: SplitOptions) -> list[NewChunk]:
     """Group chunks into requests: one each, or windows of neighbours where vectors see their context."""
     chunks, headers = document.chunks, document.headers
     if not context.profile.contextualized:
         return [_request(context, text, headers, [chunk])[0] for chunk in chunks]
     sizes = estimate_each([text[chunk.start : chunk.end] for chunk in chunks])
-    return [new for window in windows(chunks, sizes) for new in _request(context, text, headers, window)]
+    if options.window_tokens:
+        cut = stable_windows(text, document, sizes, options.window_tokens, WINDOW_CHUNKS)
+    else:
+        cut = windows(chunks, sizes)
+    return [new for window in cut for new in _request(context, text, headers, window)]
 
 
 def windows(
@@ -137,7 +155,7 @@ def windows(
 
 
 def _request(context: Keyed, text: str, headers: Sequence[str], window: Sequence[Chunk]) -> list[NewChunk]:
-    key = context.keys.key([embedded_part(text, c.start, c.end, headers, c.section) for c in window])
+    key = context.keys.key([embedded(text, c.start, c.end, headers, c.section) for c in window])
     tokens = sum(chunk.tokens for chunk in window)
     return [
         NewChunk(key, slot, chunk.start, chunk.end, chunk.section, chunk.tokens, len(window), tokens)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from voyage_jobs.sources import names
 from voyage_jobs.sources.folder import FolderSource
 from voyage_jobs.splitting.fingerprints import maker_of
-from voyage_jobs.splitting.header import embedded_part
+from voyage_jobs.splitting.header import embedded
 from voyage_jobs.state import embeddings, versions
 from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state.embeddings import TextPlace, WantedEmbedding
@@ -84,7 +84,7 @@ class Texts:
     def _embedded(self, text: str, place: TextPlace | WantedEmbedding) -> str:
         if self._headers[0] != place.version_id:
             self._headers = place.version_id, version_texts.headers_of(self._connection, place.version_id)
-        return embedded_part(text, place.start, place.end, self._headers[1], place.section)
+        return embedded(text, place.start, place.end, self._headers[1], place.section)
 
 
 def read_again(place: FilePlace) -> str | None:

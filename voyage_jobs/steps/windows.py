@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from voyage_jobs.splitting.header import embedded_part
+from voyage_jobs.splitting.header import embedded
 from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state import versions
 from voyage_jobs.state.store import Tx
@@ -23,7 +23,7 @@ def split_window(context: Context, tx: Tx, embedding_id: int) -> int:
         headers = version_texts.headers_of(tx.connection, version_id)
         middle = len(chunks) // 2
         for half in (chunks[:middle], chunks[middle:]):
-            key = context.keys.key([embedded_part(text, c.start, c.end, headers, c.section) for c in half])
+            key = context.keys.key([embedded(text, c.start, c.end, headers, c.section) for c in half])
             tokens = sum(chunk.tokens for chunk in half)
             versions.ask_anew(tx, context.profile_id, version_id, half, key, tokens)
         versions.recount(tx, version_id, version_id)

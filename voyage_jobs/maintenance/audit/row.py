@@ -11,7 +11,6 @@ import orjson
 from voyage_jobs.core.profile import KeyMaker, Profile, chunk_id, document_key
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.segments import SegmentStore
-from voyage_jobs.splitting.header import embedded
 from voyage_jobs.state import audit
 from voyage_jobs.state.audit import Served
 from voyage_jobs.state.door import Reader
@@ -90,7 +89,7 @@ class Keys:
         """Whether the key of a row is that of its text."""
         headers = self._headers.get((doc_key, said[_SECTION]), ("",))
         return self._contextualized or any(
-            said[_KEY] == self._keys.key([embedded(header, text)]).hex() for header in headers
+            said[_KEY] == self._keys.key([header + text]).hex() for header in headers
         )
 
 

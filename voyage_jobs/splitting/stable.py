@@ -1,0 +1,48 @@
+"""One section cut so that an edit leaves the pieces around it alone: by its blocks, at places that the text chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import NamedTuple
+
+from voyage_jobs.splitting.blocks import Ranked
+from voyage_jobs.splitting.cuts import cut_text, weighted
+from voyage_jobs.splitting.header import header_of
+from voyage_jobs.splitting.pieces import trimmed
+from voyage_jobs.splitting.sections import Region
+
+_LEAST = 4  # a piece of a section has at least this part of what a chunk may have, where its blocks allow it
+_MOST_LEAD = 4  # and a lead takes at most this part
+
+Ranks = Callable[[str, int, int, int], Ranked]
+"""Finds the places at which a text may be cut: (text, start, end, size); see `blocks.py`."""
+
+
+class Part(NamedTuple):
+    """`text[start:end]`, without white space at its ends, and what goes with it from the block that it begins in."""
+
+    start: int
+    end: int
+    lead: str = ""
+
+
+def parts(text: str, region: Region, size: int, ranks: Ranks, *, leads: bool) -> list[Part]:
+    """The parts of a region, each of at most `size` characters with its lead."""
+    start, end = trimmed(text, region.start, region.end)
+    if end - start <= size:
+        return [Part(start, end)] if start < end else []
+    found = ranks(text, region.start, end, size)
+    body, _ = trimmed(text, region.head_end, end)
+    found.keep(body + 1, region.tail or end)
+
+    def lead(at: int) -> str:
+        return found.lead(at)[: size // _MOST_LEAD].rstrip() if leads else ""
+
+    def most(at: int) -> int:
+        return size - len(header_of("", lead(at)))
+
+    cuts = cut_text(text, weighted(text, found.places), start, end, most, size // _LEAST)
+    bounds = [start, *cuts, end]
+    cut = ((*trimmed(text, low, high), lead(low)) for low, high in pairwise(bounds))
+    return [Part(*each) for each in cut if each[0] < each[1]]

@@ -1,0 +1,45 @@
+"""Windows: the runs of neighbouring chunks that a contextualized model sees together, and that are paid together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
+
+from voyage_jobs.splitting.cuts import Places, cut, weighted
+from voyage_jobs.splitting.split import Chunk, SplitDocument
+
+_WITHIN = 99  # the rank of a place within a section; one between sections has the depth of the section below
+_LEAST = 8  # a window has at least this part of what it may have, where its chunks allow it
+
+
+def stable_windows(
+    text: str, document: SplitDocument, sizes: Sequence[int], most_tokens: int, most_chunks: int
+) -> list[list[Chunk]]:
+    """The chunks of a document in runs of at most so many tokens and chunks, cut where the text chooses (`cuts.py`), at
+    sections if there are some: an edit leaves all windows but one or two as they were.
+
+    `sizes` are estimates, whoever counts the tokens: a better count must not cut other windows.
+    """
+    chunks, paths = document.chunks, document.sections
+    if not chunks:
+        return []
+    ends = list(accumulate(sizes))
+    inner = [
+        (chunk.start, len(paths[chunk.section]) if chunk.section != before.section else _WITHIN)
+        for before, chunk in pairwise(chunks)
+    ]
+    places = Places(ends[:-1], weighted(text, inner).weights)
+    found, left = cut(places, 0, ends[-1], lambda _: most_tokens, most_tokens // _LEAST)
+    for low, high in left:
+        found += cut(places, low, high, lambda _: most_tokens, 1)[0]
+    after = set(found)
+    windows: list[list[Chunk]] = [[]]
+    for chunk, end in zip(chunks, ends, strict=True):
+        windows[-1].append(chunk)
+        if end in after:
+            windows.append([])
+    return [part for window in windows for part in _of_at_most(window, most_chunks)]
+
+
+def _of_at_most(window: list[Chunk], most: int) -> Iterator[list[Chunk]]:
+    yield from (window[at : at + most] for at in range(0, len(window), most))
