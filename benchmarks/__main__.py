@@ -20,6 +20,7 @@ ORDER = (
     "collect",
     "publish",
     "search",
+    "eval",
     "state",
     "page",
     "verify",

@@ -63,7 +63,7 @@ def main(argv: list[str]) -> None:
 def report(folder: Path, rows: int, queries: int) -> None:
     uri = str(folder / "lancedb")
     table = PublishedTable.open(uri, "chunks", PROFILE, create=True)
-    table.flip(_documents(rows), _batches(rows, WORDS))
+    table.flip(documents(rows), batches(rows, WORDS))
     began = time.process_time()
     print(f"upkeep: {table.tend()}; {time.process_time() - began:.1f} CPU s")
     (folder / "docs").mkdir()
@@ -135,11 +135,11 @@ def _timed(retriever: Retriever, asked: list[Query]) -> str:
     return f"p50 {statistics.median(took):.1f} ms, p95 {sorted(took)[-len(took) // 20]:.1f} ms, {cpu_ms:.1f} CPU ms"
 
 
-def _documents(rows: int) -> list[tuple[str, str]]:
+def documents(rows: int) -> list[tuple[str, str]]:
     return [("docs", f"d{number}.md") for number in range(-(-rows // _PER_DOCUMENT))]
 
 
-def _batches(rows: int, words: list[str]) -> Iterator[Any]:
+def batches(rows: int, words: list[str]) -> Iterator[Any]:
     dice, numbers = random.Random(2), np.random.default_rng(2)
     for document in range(-(-rows // _PER_DOCUMENT)):
         texts = [" ".join(dice.choices(words, k=150)) for _ in range(_PER_DOCUMENT)]

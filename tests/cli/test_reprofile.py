@@ -285,3 +285,17 @@ class Reader:
     def __exit__(self, *_):
         self._over.set()
         self._thread.join()
+
+
+def test_a_table_that_is_held_back_is_shown_by_a_word(filled):
+    assert "Begun" in filled("reprofile", "--yes", "--hold").stdout
+    synced = filled.json("sync", code=6)
+    assert [each["code"] for each in synced["problems"]] == ["reprofile_held"]
+    assert filled.profile()["building"]["held"]
+    assert "waits for --switch" in filled("reprofile", "--status").stdout
+    told = filled("reprofile", "--hold").stdout
+    assert "not switched to before --switch" in " ".join(told.split())
+    assert "Give one of" in filled("reprofile", "--hold", "--switch", code=2).stderr
+    assert "once everything is there" in " ".join(filled("reprofile", "--switch").stdout.split())
+    assert filled.json("sync")["result"] == "done"
+    assert filled.profile()["table"]["dimension"] == NEW

@@ -76,6 +76,7 @@ def situations(facts):
     yield {"asked": target}
     yield {"build": build, "progress": progress}
     yield {"build": build, "progress": replace(progress, open_chunks=0, failed_chunks=2)}
+    yield {"build": replace(build, hold=True), "progress": replace(progress, open_chunks=0)}
     for state, values in (
         (Batch.PARKED, {"code": UNUSABLE, "reason": "Odd"}),
         (Batch.PARKED, {"reason": "Odd"}),

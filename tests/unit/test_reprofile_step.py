@@ -827,3 +827,41 @@ def test_versions_of_both_profiles_wait_and_show_side_by_side(filled):
         assert not found.complete(leave_out=True)
         assert not found.blocked
     sound(filled, voyage=OTHER)
+
+
+# --- held back ---
+
+
+def held(world: World, **more):
+    target = profile_of(world.settings(voyage=OTHER)).to_json()
+    with world.worker(voyage=OTHER) as context:
+        return perform(context, "reprofile", {"do": "begin", "target": target, "hold": True, **more}, "me")
+
+
+def test_a_switch_that_is_held_back_waits_for_a_word(filled):
+    assert held(filled)["state"] == "begun"
+    assert "reprofile --switch" in blocked(filled)["reprofile_held"].next
+    assert "reprofile_held" in blocked(filled), "whatever is started again"
+    assert Table(filled).width == OLD
+    assert act(filled, "switch")["state"] == "to be switched"
+    assert sync(filled, voyage=OTHER).ending is Ending.DONE
+    assert Table(filled).width == NEW
+
+
+def test_a_build_may_be_held_back_later_and_given_up(filled):
+    with pytest.raises(ConfigError, match="nothing to switch to"):
+        act(filled, "switch")
+    act(filled, "begin")
+    assert held(filled)["state"] == "held"
+    assert "reprofile_held" in blocked(filled)
+    act(filled, "abandon")
+    assert Table(filled).width == OLD
+
+
+def test_a_build_that_is_not_held_is_written_as_before(filled):
+    act(filled, "begin")
+    with filled.state.read() as connection:
+        assert (
+            "hold"
+            not in connection.exec_driver_sql("SELECT value FROM meta WHERE key = 'reprofile'").scalar_one()
+        )

@@ -21,6 +21,8 @@ _GOES_ON = "`voyage-jobs sync` builds it now, `voyage-jobs run` beside its other
 
 @click.command()
 @click.option("--yes", is_flag=True, help="Begin without asking.")
+@click.option("--hold", is_flag=True, help="Build it, and wait with the switch for --switch.")
+@click.option("--switch", is_flag=True, help="Make the switch that --hold keeps back.")
 @click.option("--status", "show", is_flag=True, help="Show how far a new table is, and what it has cost.")
 @click.option("--abandon", is_flag=True, help="Give up the new table. What was paid for is kept.")
 @click.option("--switch-back", is_flag=True, help="Bring back the previous table, at no cost.")
@@ -31,6 +33,8 @@ def reprofile(
     ctx: click.Context,
     *,
     yes: bool,
+    hold: bool,
+    switch: bool,
     show: bool,
     abandon: bool,
     switch_back: bool,
@@ -42,7 +46,8 @@ def reprofile(
     Change model, output_dimension, output_dtype, input_type or endpoint in the configuration first; until you call
     this, nothing is sent. It shows what the change costs, and asks. Readers see the present table, as it is now, until
     every document has its new vectors; then one commit replaces it. The previous table is kept for
-    lancedb.keep_previous_s (7 days), and --switch-back brings it back at no cost.
+    lancedb.keep_previous_s (7 days), and --switch-back brings it back at no cost. With --hold the switch waits, so that
+    `voyage-jobs eval` can compare the two tables first.
 
     \b
     Exit codes: 0  done, or begun
@@ -51,19 +56,26 @@ def reprofile(
     """
     from voyage_jobs.steps import reprofile as acts
 
-    asked = {acts.ABANDON: abandon, acts.BACK: switch_back, acts.ACCEPT: accept_failures}
+    asked = {
+        acts.ABANDON: abandon,
+        acts.BACK: switch_back,
+        acts.ACCEPT: accept_failures,
+        acts.SWITCH: switch,
+    }
     wanted = [what for what, given in asked.items() if given]
-    if len(wanted) + show > 1 or (yes and (wanted or show)):
-        raise click.UsageError("Give one of --yes, --status, --abandon, --switch-back and --accept-failures.")
+    if len(wanted) + show > 1 or ((yes or hold) and (wanted or show)):
+        raise click.UsageError(
+            "Give one of --yes, --status, --abandon, --switch, --switch-back and --accept-failures."
+        )
     settings = settings_of(ctx)
     if show:
         return _show_status(settings, as_json)
     if wanted:
         return _tell(_ask(ctx, settings, {"do": wanted[0]}), as_json)
-    return _begin(ctx, settings, yes, as_json)
+    return _begin(ctx, settings, yes, hold, as_json)
 
 
-def _begin(ctx: click.Context, settings: Settings, yes: bool, as_json: bool) -> int:
+def _begin(ctx: click.Context, settings: Settings, yes: bool, hold: bool, as_json: bool) -> int:
     from voyage_jobs.config.profile import profile_of
     from voyage_jobs.errors import StateError
 
@@ -73,12 +85,13 @@ def _begin(ctx: click.Context, settings: Settings, yes: bool, as_json: bool) -> 
             f"Nothing was embedded in {settings.data_dir} yet: there is nothing to embed again.",
             hint="`voyage-jobs sync` begins with what [voyage] asks for.",
         )
-    if found.build is not None and not found.changed:
+    if found.build is not None and not found.changed and not hold:
         return _show_status(settings, as_json)
     change = found.build is None and found.changed
     if change and not yes and not _confirmed(settings, found, as_json):
         return ExitCode.OPERATOR
-    return _tell(_ask(ctx, settings, {"do": "begin", "target": profile_of(settings).to_json()}), as_json)
+    arguments = {"do": "begin", "target": profile_of(settings).to_json(), "hold": hold}
+    return _tell(_ask(ctx, settings, arguments), as_json)
 
 
 def _look(settings: Settings) -> Vectors:
@@ -225,7 +238,9 @@ def _building_rows(found: Vectors, building: dict[str, Any]) -> list[tuple[str, 
     rows.append(("paid so far", paid))
     if building["likely_at"]:
         rows.append(("likely complete", building["likely_at"]))
-    if building["blocked"]:
+    if building["held"]:
+        rows.append(("switch", "waits for --switch (--hold)"))
+    elif building["blocked"]:
         rows.append(("switch", "waits for you: `retry`, or `reprofile --accept-failures`"))
     else:
         rows.append(("switch", "by itself, once everything is there"))
@@ -253,6 +268,11 @@ def _told(answer: dict[str, Any]) -> str:
             return f"Begun: a table for {answer['target']}. {goes_on}"
         case "building":
             return f"A table for {answer['target']} is being built already."
+        case "held":
+            return f"The table for {answer['target']} is built, and not switched to before --switch."
+        case "to be switched":
+            goes_on = _GOES_ON if here else ""
+            return f"The table for {answer['target']} is switched to once everything is there. {goes_on}"
         case "nothing to do":
             return f"The table has what [voyage] asks for: {answer['target']}."
         case "abandoned":

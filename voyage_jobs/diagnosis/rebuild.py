@@ -125,6 +125,7 @@ def _building(found: Vectors) -> dict[str, Any] | None:
         "by": build.who,
         "failures_accepted": build.leave_out,
         "blocked": progress.blocked and not build.leave_out,
+        "held": build.hold,
         "documents": {
             "read": progress.documents,
             "ready": progress.ready,

@@ -17,6 +17,10 @@ BLOCKED_HINT = (
     "`voyage-jobs retry` tries again; `voyage-jobs reprofile --status` lists what is missing, and `voyage-jobs"
     " reprofile --accept-failures` switches without it."
 )
+HELD_HINT = (
+    "`voyage-jobs eval QUESTIONS --run hybrid --run hybrid@new` compares the two; then `voyage-jobs reprofile --switch`"
+    " switches, or `voyage-jobs reprofile --abandon` gives the new one up."
+)
 BUILDING_HINT = "`voyage-jobs reprofile --status` tells more; `voyage-jobs reprofile --abandon` gives it up."
 
 
@@ -43,6 +47,11 @@ def blocked(found: Progress) -> str:
     if found.frozen_sources:
         lacking.append(f"frozen: {', '.join(found.frozen_sources)}")
     return f"The new table is as complete as it gets, but {', and '.join(lacking)}. It is not switched to by itself."
+
+
+def held(build: Build) -> str:
+    """That a build is complete and waits, as was asked for."""
+    return f"The new table for {build.target.told} is complete, and is not switched to by itself (--hold)."
 
 
 def building(build: Build, found: Progress | None) -> str:

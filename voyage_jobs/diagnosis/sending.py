@@ -55,9 +55,15 @@ def _build_blocked(moment: Moment, say: Say) -> Blockers:
         yield say(words.blocked(moment.progress), words.BLOCKED_HINT)
 
 
+@cause("reprofile_held", needs=Moment, moved_by=Mover.DECISION, stops=("publish",))
+def _build_held(moment: Moment, say: Say) -> Blockers:
+    if moment.build is not None and moment.build_is_held:
+        yield say(words.held(moment.build), words.HELD_HINT)
+
+
 @cause("reprofiling", needs=Moment, moved_by=Mover.PROCESS, severity="info", stops=("publish",))
 def _build(moment: Moment, say: Say) -> Blockers:
-    if moment.build is not None and not moment.build_is_blocked:
+    if moment.build is not None and not (moment.build_is_blocked or moment.build_is_held):
         until = moment.vectors.likely_at if isinstance(moment, Facts) else None
         likely = "" if until is None else f" It is likely to be complete at {iso(until)}."
         text = words.building(moment.build, moment.progress)

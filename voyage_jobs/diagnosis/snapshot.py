@@ -164,6 +164,13 @@ class Moment(Gate):
         return found and not (self.build and self.build.leave_out)
 
     @property
+    def build_is_held(self) -> bool:
+        """Whether a build has everything, and waits because you want to look before the switch."""
+        if self.build is None or self.progress is None or not self.build.hold:
+            return False
+        return self.progress.complete(leave_out=self.build.leave_out)
+
+    @property
     def next_tokens(self) -> int:
         """The tokens of the text that is asked about, or of the first that waits; at least one."""
         return max(1, (self.asking.tokens if self.asking else self.waiting.first_tokens) or 0)

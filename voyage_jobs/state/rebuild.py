@@ -25,7 +25,8 @@ _BUILD = "reprofile"
 @dataclass(frozen=True)
 class Build:
     """A new table in the making. `publication`: the commit that is to switch, once it was begun; `kept`: the table's
-    version before it. `leave_out`: a person accepts what cannot be embedded. Times are microseconds UTC.
+    version before it. `leave_out`: you accept what cannot be embedded. `hold`: you want to look before the switch.
+    Times are microseconds UTC.
     """
 
     target: Profile
@@ -34,6 +35,7 @@ class Build:
     leave_out: bool = False
     publication: int | None = None
     kept: int | None = None
+    hold: bool = False
 
 
 def served(connection: Connection) -> Profile | None:
@@ -58,8 +60,9 @@ def active(connection: Connection) -> Profile | None:
 
 
 def note_build(tx: Tx, value: Build) -> None:
-    """Set what is known of the build."""
-    meta.put(tx, _BUILD, orjson.dumps(value).decode())
+    """Set what is known of the build. What is not held is written as older programs know it."""
+    told = {name: field for name, field in vars(value).items() if name != "hold" or field}
+    meta.put(tx, _BUILD, orjson.dumps(told).decode())
 
 
 def forget_build(tx: Tx) -> None:

@@ -34,7 +34,7 @@ from voyage_jobs.steps.set_back import Jobs
 from voyage_jobs.steps.switch import Looks, go_back, release, settle_switch
 
 Answer = dict[str, object]
-BEGIN, ABANDON, ACCEPT, BACK = "begin", "abandon", "accept_failures", "switch_back"
+BEGIN, ABANDON, ACCEPT, BACK, SWITCH = "begin", "abandon", "accept_failures", "switch_back", "switch"
 
 
 def take_up_profile(context: Context) -> None:
@@ -106,8 +106,9 @@ def reprofile(context: Context, arguments: Mapping[str, object], who: str) -> An
     """What `voyage-jobs reprofile` asks for. Raises ConfigError if it makes no sense now."""
     what = arguments.get("do")
     if what == BEGIN:
-        return _begin(context, Profile.from_json(str(arguments["target"])), who)
-    acts = {ABANDON: _abandon, ACCEPT: _accept, BACK: _back}
+        target = Profile.from_json(str(arguments["target"]))
+        return _begin(context, target, who, hold=arguments.get("hold") is True)
+    acts = {ABANDON: _abandon, ACCEPT: _accept, BACK: _back, SWITCH: _let_switch}
     if what not in acts:
         raise ConfigError(
             f"The running process does not know how to {what}.", hint="Restart it, then ask again."
@@ -115,7 +116,7 @@ def reprofile(context: Context, arguments: Mapping[str, object], who: str) -> An
     return acts[str(what)](context, who)
 
 
-def _begin(context: Context, target: Profile, who: str) -> Answer:
+def _begin(context: Context, target: Profile, who: str, *, hold: bool) -> Answer:
     with context.store.read() as connection:
         served = rebuild.served(connection)
     if context.build is not None and context.build.target != target:
@@ -129,12 +130,15 @@ def _begin(context: Context, target: Profile, who: str) -> Answer:
             hint="Restart it, then ask again.",
         )
     context.asked = target  # a process at work may have read its configuration before it was changed
+    if context.build is not None and hold:
+        _note(context, replace(context.build, hold=True))
+        return {"state": "held", "target": target.told}
     if context.build is not None or target == served:
         context.log.info("reprofile.already", target=target.told)
         return {"state": "building" if context.build is not None else "nothing to do", "target": target.told}
     with context.store.write() as tx:
         _demand_none_open(context, tx.connection, target)
-        rebuild.note_build(tx, Build(target, tx.now, who))
+        rebuild.note_build(tx, Build(target, tx.now, who, hold=hold))
         rebuild.read_again(tx, everything=True)
         if (
             meta.get(tx.connection, meta.CLAIM) is not None
@@ -189,13 +193,29 @@ def _accept(context: Context, who: str) -> Answer:
     build = context.build
     if build is None:
         raise ConfigError("No table is being built: there is nothing to accept.", hint="`voyage-jobs status`")
-    with context.store.write() as tx:
-        rebuild.note_build(tx, replace(build, leave_out=True))
-    context.build, context.memory(Looks).again_at = replace(build, leave_out=True), float("-inf")
+    _note(context, replace(build, leave_out=True))
     with context.store.read() as connection:
         found = rebuild.progress(connection, context.profile_id)
     context.log.info("reprofile.accepted", who=who, chunks=found.failed_chunks, documents=found.unread)
     return {"state": "accepted", "failed_chunks": found.failed_chunks, "unread_documents": found.unread}
+
+
+def _let_switch(context: Context, who: str) -> Answer:
+    """The operator has looked: the switch is made once everything is there."""
+    del who  # the order has it on record
+    if context.build is None:
+        raise ConfigError(
+            "No table is being built: there is nothing to switch to.", hint="`voyage-jobs reprofile --status`"
+        )
+    _note(context, replace(context.build, hold=False))
+    return {"state": "to be switched", "target": context.build.target.told}
+
+
+def _note(context: Context, build: Build) -> None:
+    """Put another decision about the build on record, and look at it soon."""
+    with context.store.write() as tx:
+        rebuild.note_build(tx, build)
+    context.build, context.memory(Looks).again_at = build, float("-inf")
 
 
 def _back(context: Context, who: str) -> Answer:

@@ -63,7 +63,7 @@ def switch_if_complete(context: Context) -> bool:
         return False
     with context.store.read() as connection:
         found = rebuild.progress(connection, context.profile_id)
-    if not found.complete(leave_out=build.leave_out):
+    if build.hold or not found.complete(leave_out=build.leave_out):
         context.memory(Looks).again_at = now + LOOK_INTERVAL_S
         return False
     return _switch(context, build, found)
