@@ -239,7 +239,9 @@ def test_a_change_that_makes_answers_worse_is_noticed(run):
     run(*against, "--max-drop", "mrr@10=0.01")
     worse(run)
     result = run(*against, "--max-drop", "mrr@10=0.01", "--save", base, code=1)
-    assert "words lost 0.1667 of mrr@10 against words, more than 0.01" in " ".join(result.stderr.split())
+    assert "words lost 0.1667 of mrr@10 against words as saved, more than 0.01" in " ".join(
+        result.stderr.split()
+    )
     assert "Boil leeks and potatoes." in result.stdout
     assert "1. -> 2." in result.stdout
     told = run.json(*against, "--max-drop", "mrr@10=0.01", code=1)

@@ -105,7 +105,7 @@ def test_runs_are_compared_with_the_first_or_with_their_like_in_a_file() -> None
     ]
     saved = [ranked("hybrid", [2, 2]), ranked("words", [0, 0])]
     pairs = [(each["run"], each["baseline"]) for each in comparisons_of(runs, saved, collection, METRICS)]
-    assert pairs == [("words", "words"), ("hybrid", "hybrid")]
+    assert pairs == [("words", "words as saved"), ("hybrid", "hybrid as saved")]
     assert baseline_for(runs[0].run, saved[:1]).name == "hybrid"
     with pytest.raises(ConfigError, match="none of them is vector: hybrid, words"):
         baseline_for(ranked("vector", [1]), saved)

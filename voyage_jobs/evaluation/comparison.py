@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,12 @@ def comparisons_of(
     """
     if saved is None:
         return [compared(each, scored[0], collection) for each in scored[1:]]
+    found = [(each, baseline_for(each.run, saved)) for each in scored]
     return [
-        compared(each, Scored.of(baseline_for(each.run, saved), collection, metrics), collection)
-        for each in scored
+        compared(
+            each, Scored.of(replace(base, name=f"{base.name} as saved"), collection, metrics), collection
+        )
+        for each, base in found
     ]
 
 

@@ -89,7 +89,7 @@ class QueryVectors:
         """What `fetch` would send, and its price."""
         lacking = self.lacking(texts)
         tokens = sum(self._counted(lacking))
-        usd = price_of(tokens, sync_price(self._settings))
+        usd = price_of(tokens, sync_price(self._settings, self._profile.model))
         held = len(set(texts)) - len(lacking)
         return Bill(self._profile.model, len(lacking), tokens, self._count.exact, usd, held)
 
@@ -149,7 +149,14 @@ class QueryVectors:
         if not self._settings.budget.model_dump(exclude_none=True) or not state.exists():
             return
         with state.read() as connection:
-            found = list(rooms(connection, self._settings, sync_price(self._settings), now_us(self._clock)))
+            found = list(
+                rooms(
+                    connection,
+                    self._settings,
+                    sync_price(self._settings, self._profile.model),
+                    now_us(self._clock),
+                )
+            )
         # The limit of a run is of that run, that of a source of its documents.
         tight = [room for room in found if room.anew_at and room.source_id is None and room.tokens < tokens]
         if tight:
