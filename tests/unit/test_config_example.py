@@ -22,6 +22,7 @@ NO_DEFAULT = {
     "prices",  # by model
     "sources.gitignore",  # on where the source is new
     "sources.default_exclude",
+    "sources.skip_data",
     "sources.daily_usd",
     "sources.daily_tokens",
     "sources.monthly_usd",

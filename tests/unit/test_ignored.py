@@ -178,8 +178,8 @@ def test_an_ignore_file_that_changes_is_heeded_by_the_next_scan(world):
 
 
 def test_a_source_of_an_older_release_keeps_what_it_has_until_it_is_told(world):
-    both = {"gitignore": False, "default_exclude": False}
-    world.run(sources=[world.sections()["sources"][0] | both])
+    both = {"gitignore": False, "default_exclude": False, "skip_data": False}
+    world.run(sources=[world.sections()["sources"][0] | both], splitting={"rules": 1})
     as_of(world, "0012")
     everything = {"a.md", "old/b.md", "node_modules/pkg/README.md"}
     world.write("node_modules/pkg/MORE.md", prose("more", 1))

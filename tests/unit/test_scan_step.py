@@ -81,11 +81,13 @@ def test_another_time_of_change_alone_costs_one_reading_and_no_money(world):
     assert world.ledger.units() == paid
 
 
-def test_a_state_that_remembers_no_time_of_change_reads_nothing_and_remembers_it_from_then_on(world):
+def test_a_state_that_remembers_no_time_of_change_reads_nothing_and_remembers_it_from_then_on(tmp_path):
+    world = World(tmp_path)
+    older = {"sources": [world.sections()["sources"][0] | {"skip_data": False}], "splitting": {"rules": 1}}
     path = world.write("a.md", "# A\n\nThe price is 10.\n")
     world.write("deep/b.md", prose("b", 1))
     world.write("no.md", b"\0" * 99)
-    world.run()
+    world.run(**older)
     as_of(world, "0012")
     with world.worker() as context:
         assert query(context, "SELECT COUNT(ctime_ns) FROM documents") == [(0,)]

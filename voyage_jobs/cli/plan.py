@@ -123,6 +123,10 @@ def _show_sources(plan: dict[str, Any]) -> None:
             click.echo(output.wrapped(f"Left out of {source['name']}: {rules}"))
         if others := passed_over(source["name"], source["passed_over"]):
             click.echo(output.wrapped(others))
+        if source["data"]["files"]:
+            files, tokens = counted(source["data"]["files"], "file"), output.number(source["data"]["tokens"])
+            data = f"Not embedded of {source['name']}: data in {files}, about {tokens} tokens"
+            click.echo(output.wrapped(data))
         if source["kept"]:
             click.echo(f"Kept of {source['name']} though they have gone: {output.number(source['kept'])}")
 

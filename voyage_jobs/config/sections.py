@@ -14,6 +14,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from voyage_jobs.core.bounds import LONGEST_S, MOST, MOST_USD
 from voyage_jobs.core.profile import EMBEDDINGS
+from voyage_jobs.readers.data import BLANKED
+from voyage_jobs.readers.encodings import AUTO, encoding_called
 from voyage_jobs.readers.reader import Json, ReaderOptions
 from voyage_jobs.vendors.registry import VENDORS, by_type
 
@@ -221,6 +223,16 @@ class HtmlSettings(Section):
     drop: Selectors = ()
 
 
+def _encoding(name: str) -> str:
+    found = name if name in ("", AUTO) else encoding_called(name)
+    if found is None:
+        raise ValueError('is no encoding that is known here: for example "cp1252", "shift_jis", or "auto"')
+    return found
+
+
+_READERS_OF_TEXT = ("notebook", "pdf", "office", "sheets")
+
+
 class SourceSettings(Section):
     """`[[sources]]`: one folder that should be searchable. Empty `include` means the usual text formats."""
 
@@ -233,6 +245,8 @@ class SourceSettings(Section):
     gitignore: bool | None = None
     """None: on, but for a source that a release without it began with."""
     default_exclude: bool | None = None
+    skip_data: bool | None = None
+    encoding: Annotated[str, AfterValidator(_encoding)] = ""
     scan_interval_s: Interval = 300
     delete_grace_s: Duration = 3600
     max_delete_share: Annotated[float, BeforeValidator(_number), Field(gt=0, le=1)] = 0.3
@@ -250,8 +264,12 @@ class SourceSettings(Section):
     @property
     def reader_options(self) -> ReaderOptions:
         """What readers are told for this source, by the reader's name."""
+        every: dict[str, Json] = {} if self.skip_data is False else {"data": BLANKED}
+        text: dict[str, Json] = {"encoding": self.encoding} if self.encoding else {}
         html: dict[str, Json] = {name: list(given) for name, given in self.html if given}
-        return {"html": html} if html else {}
+        own = {"html": html, **dict.fromkeys(("markdown", "rst", "text"), text)}
+        told = {name: {**every, **own.get(name, {})} for name in (*own, *_READERS_OF_TEXT)}
+        return {name: options for name, options in told.items() if options}
 
     @property
     def limited(self) -> bool:

@@ -48,6 +48,7 @@ class SourcePlan:
     unreadable_folders: int
     broken_front_matter: int
     cut_again: int
+    data: dict[str, int]
     chunks: int
     reused_chunks: int
     failed_chunks: int
@@ -158,6 +159,7 @@ def _numbers(tried: Rehearsal, connection: View, each: Scanned) -> SourcePlan:
         unreadable_folders=len(scan.unreadable_folders),
         broken_front_matter=scan_notes.broken_front_matter(connection, row.id),
         cut_again=plan_state.cut_again(connection, row.id, since),
+        data=dict(zip(("files", "tokens"), scan_notes.data_left_out(connection, row.id), strict=True)),
         chunks=sum(part.chunks for part in added),
         reused_chunks=sum(part.reused_chunks for part in added) - failed_chunks,
         failed_chunks=failed_chunks,

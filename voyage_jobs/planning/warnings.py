@@ -79,7 +79,7 @@ def _about_older_sources(tried: Rehearsal) -> Iterator[str]:
     configured = {source.name: source for source in tried.context.settings.sources}
     for row in tried.rows:
         source = configured[row.name]
-        left_open = [name for name in LEFT_OPEN if getattr(source, name) is None]
+        left_open = [name for name in LEFT_OPEN[:2] if getattr(source, name) is None]
         if row.defaults >= DEFAULTS or not left_open:
             continue
         rules = source_of(source).rules

@@ -22,7 +22,10 @@ class Refusal(StrEnum):
 
     EMPTY = "empty"  # no bytes, or nothing but white space
     BINARY = "binary"
-    UNDECODABLE = "undecodable"  # neither UTF-8 nor UTF-16 with a byte order mark
+    UNDECODABLE = (
+        "undecodable"  # not in the encoding of its source, by default UTF-8 or UTF-16 with a byte order mark
+    )
+    ONLY_DATA = "only_data"  # data: addresses, packed or minified text, and nothing else
     FAILED = "reader_failed"  # an error in the reader itself
     NO_READER = "no_reader"  # its reader, or a library of it, is not installed here
     BROKEN = "broken"  # it is not what its suffix says, or only a part of it
@@ -84,6 +87,8 @@ class Text:
     """Its address. Empty: none is known."""
     record: str | None = None
     """Its id, where a file holds many."""
+    data_tokens: int = 0
+    """About how many tokens of it were data, and are blanked (`readers/data.py`)."""
 
 
 class Reader(Protocol):

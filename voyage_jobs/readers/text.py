@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
+from voyage_jobs.readers.encodings import AUTO, guessed, utf16_without_mark
 from voyage_jobs.readers.reader import Json, Reader, Refusal, Refused, Text
 
 # What names itself in its first bytes, and may hold no zero byte that would give it away.
@@ -26,9 +27,11 @@ class TextReader(Reader):
         self.suffixes = suffixes
         self.forms = (form,)
 
-    def read(self, file: BinaryIO, options: Mapping[str, Json]) -> Iterator[Text]:  # noqa: ARG002 - it has none
-        """The whole file; raises Refused if it is no text."""
-        yield Text(decoded(file.read()), self.forms[0])
+    decodes = True
+
+    def read(self, file: BinaryIO, options: Mapping[str, Json]) -> Iterator[Text]:
+        """The whole file; raises Refused if it is no text. The option `encoding` is that of the source, or `auto`."""
+        yield Text(decoded(file.read(), str(options.get("encoding", ""))), self.forms[0])
 
 
 MARKDOWN = TextReader(
@@ -41,9 +44,13 @@ TEXT = TextReader("text", "plain")
 """Takes what no other reader claims."""
 
 
-def decoded(data: bytes) -> str:
-    """The text of a file, without byte order mark; line ends are those of the file. Raises Refused if it is none."""
-    mark, encoding = next(((mark, name) for mark, name in _MARKS if data.startswith(mark)), (b"", "utf-8"))
+def decoded(data: bytes, said: str = "") -> str:
+    """The text of a file, without byte order mark; line ends are those of the file. Raises Refused if it is none.
+
+    A mark says the encoding; without one it is what is `said`, by default UTF-8. `auto`: UTF-8, else what it seems.
+    """
+    default = (utf16_without_mark(data) or "utf-8") if said == AUTO else said or "utf-8"
+    mark, encoding = next(((mark, name) for mark, name in _MARKS if data.startswith(mark)), (b"", default))
     if encoding == "utf-8":
         zero = data.find(b"\0")
         if zero >= 0:
@@ -52,10 +59,12 @@ def decoded(data: bytes) -> str:
             raise Refused(Refusal.BINARY, "starts as a binary format does")
     try:
         text = data[len(mark) :].decode(encoding) if mark else data.decode(encoding)
-    except UnicodeDecodeError as exc:
-        raise Refused(
-            Refusal.UNDECODABLE, f"not {encoding.upper()} at byte {len(mark) + exc.start}"
-        ) from None
+    except UnicodeError as exc:
+        guess = guessed(data) if said == AUTO and not mark else None
+        if guess is None:
+            at = len(mark) + getattr(exc, "start", 0)
+            raise Refused(Refusal.UNDECODABLE, f"not {encoding.upper()} at byte {at}") from None
+        text = guess
     if not text or text.isspace():
         raise Refused(Refusal.EMPTY, "nothing but white space" if text else "no text")
     if "\0" in text:

@@ -134,8 +134,9 @@ def _may_be_taken(connection: View, file: OnDisk) -> bool:
         return False
     folder = file.inside.rpartition("/")[0]
     known = row is not None and folder in documents.folder_ids(connection, row.id)
-    reader = reader_for(file.source, file.inside)
-    return known and read_now(source_of(file.source), file.inside, reader) is not None
+    in_force = with_defaults(file.source, row)
+    reader = reader_for(in_force, file.inside)
+    return known and read_now(source_of(in_force), file.inside, reader) is not None
 
 
 # --- what it needs ---
@@ -157,6 +158,7 @@ def _pieces(
         )
     options = split_options(settings, rules_of(connection) or RULES)
     known = None if document is None else orders.newest_content(connection, document.id)
+    source = with_defaults(source, sources.by_name(connection, name))
     read = read_now(source_of(source), path, reader_for(source, path))
     if read is not None and (known is None or not identity_of(read, options).is_that_of(known[1])):
         version = to_version(keys, 0, path, read, options)

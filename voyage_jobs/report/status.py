@@ -192,7 +192,7 @@ def _sources(settings: Settings, facts: Facts) -> list[Report]:
     listed = [
         _source(row.name, names.display(row.path), row, _stats(facts, row), facts.now)
         | {"watch": facts.watching.get(row.name), "oldest_unpublished": facts.oldest.get(row.id)}
-        | {"passed_over": _passed_over(facts, row)}
+        | {"passed_over": _passed_over(facts, row), "data": _data(facts, row)}
         for row in facts.sources
     ]
     new = [source for source in settings.sources if source.name not in known]
@@ -231,7 +231,14 @@ def _source(name: str, path: str, row: SourceRow | None, stats: SourceStats | No
         "next_scan_at": iso(row.scan_due_at) if row and row.scan_due_at else None,
         "watch": None,
         "oldest_unpublished": None,
+        "data": None,
     }
+
+
+def _data(facts: Facts, row: SourceRow) -> Report | None:
+    """How many documents hold data that is not embedded, and about how many tokens it has."""
+    notes = facts.scan_notes.get(row.id)
+    return None if notes is None else {"files": notes.data_files, "tokens": notes.data_tokens}
 
 
 def _rows(facts: Facts) -> int | None:

@@ -36,7 +36,14 @@ SKIPPED = {
     "too_large": ("it is too large", "Raise max_file_bytes of source {source}; the next scan takes it."),
     "empty": ("it is empty", "Nothing to do: it is taken once there is text in it."),
     "binary": ("it is binary", "Save it as text, or exclude it."),
-    "undecodable": ("it is not UTF-8 (nor UTF-16 with a byte order mark)", "Save it as UTF-8."),
+    "undecodable": (
+        "it cannot be decoded",
+        'Save it as UTF-8, or set encoding of source {source}: by name, or "auto".',
+    ),
+    "only_data": (
+        "it holds data and no words",
+        "Set skip_data of source {source} to false to embed it all the same.",
+    ),
     "no_reader": ("its reader is not installed here", "`voyage-jobs doctor` lists the readers."),
     "reader_failed": (
         "its reader failed",

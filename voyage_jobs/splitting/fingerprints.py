@@ -46,7 +46,9 @@ def as_plain_text(reader: Registered, options: SplitOptions) -> tuple[str, ...]:
     cost as another text, so they stay so while their bytes do. Empty for any other reader."""
     if reader.name not in _LATECOMERS:
         return ()
-    return (fingerprint(fallback(), options), *older(fallback(), options))
+    data = {name: value for name, value in reader.options.items() if name == "data"}
+    plain = told(fallback(), data)
+    return (fingerprint(plain, options), fingerprint(fallback(), options), *older(fallback(), options))
 
 
 def maker_of(known: str | None, path: str, options: Mapping[str, Json]) -> Registered:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import orjson
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, select, text
 
 from voyage_jobs.state import meta
+from voyage_jobs.state.dialect import json_field
 from voyage_jobs.state.schema import meta as facts
 from voyage_jobs.state.schema import versions
 from voyage_jobs.state.store import Tx
 
 _KEY = "scan_notes:"
 _SHOWN = 20
+NOT_EMBEDDED = "_not_embedded_tokens"
+"""In the metadata of a document: about how many tokens of it are data, and were left out."""
 _BROKEN_HEAD = '{"_front_matter_error":'
 
 
@@ -28,6 +31,10 @@ class ScanNotes:
     """Live versions whose front matter could not be read whole."""
     passed_over: Mapping[str, int] = field(default_factory=dict)
     """Files that `include` does not name, by kind."""
+    data_files: int = 0
+    """Live versions that hold data which is not embedded."""
+    data_tokens: int = 0
+    """About how many tokens that data has."""
 
 
 # Purpose: how many live versions of a source have front matter that could not be read whole.
@@ -35,6 +42,12 @@ _BROKEN = select(func.count()).where(
     versions.c.source_id == bindparam("source"),
     versions.c.state.in_(("waiting", "ready", "published")),
     func.substr(versions.c.metadata, 1, len(_BROKEN_HEAD)) == _BROKEN_HEAD,
+)
+# Purpose: the live versions of a source with data that is not embedded, and its tokens.
+_DATA = text(
+    f"SELECT COUNT(*), COALESCE(SUM({json_field('metadata', NOT_EMBEDDED)}), 0) FROM versions"
+    " WHERE source_id = :source AND state IN ('waiting', 'ready', 'published')"
+    f" AND instr(metadata, '\"{NOT_EMBEDDED}\":') > 0"
 )
 # Purpose: the notes of all sources.
 _ALL = select(facts.c.key, facts.c.value).where(facts.c.key.startswith(_KEY, autoescape=True))
@@ -48,17 +61,28 @@ def put(
     count: bool,
     passed_over: Mapping[str, int] | None,
 ) -> None:
-    """Note what a scan that came to its end met; `count` the front matter again, or keep what one counted before.
+    """Note what a scan that came to its end met; `count` the versions again, or keep what one counted before.
 
     `passed_over` is None where the scan saw no folder: what was noted before stays.
     """
     known = by_source(tx.connection).get(source_id)
-    broken = (
-        known.broken_front_matter if known and not count else broken_front_matter(tx.connection, source_id)
-    )
+    notes = known if known and not count else _counted(tx.connection, source_id)
     kinds = passed_over if passed_over is not None else known.passed_over if known else {}
-    notes = ScanNotes(len(unreadable_folders), sorted(unreadable_folders)[:_SHOWN], broken, kinds)
+    folders = sorted(unreadable_folders)[:_SHOWN]
+    notes = replace(notes, unreadable=len(unreadable_folders), unreadable_folders=folders, passed_over=kinds)
     meta.put(tx, f"{_KEY}{source_id}", orjson.dumps(asdict(notes)).decode())
+
+
+def _counted(connection: Connection, source_id: int) -> ScanNotes:
+    files, tokens = data_left_out(connection, source_id)
+    broken = broken_front_matter(connection, source_id)
+    return ScanNotes(broken_front_matter=broken, data_files=files, data_tokens=tokens)
+
+
+def data_left_out(connection: Connection, source_id: int) -> tuple[int, int]:
+    """(live versions, tokens) of data that is not embedded. Looks at every version."""
+    files, tokens = connection.execute(_DATA, {"source": source_id}).one()
+    return int(files), int(tokens)
 
 
 def broken_front_matter(connection: Connection, source_id: int) -> int:

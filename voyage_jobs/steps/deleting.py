@@ -16,6 +16,7 @@ from voyage_jobs.state.store import Tx
 from voyage_jobs.state.versions import NewVersion
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.naming import source_called
+from voyage_jobs.steps.reading import with_defaults
 from voyage_jobs.steps.splitting import split_options, to_version
 from voyage_jobs.steps.texts import read_file_again
 
@@ -98,8 +99,9 @@ def _publish_a_copy(context: Context, row: DocumentRow, cause: str) -> None:
     """Another file has the same content, and every vector of it is here: publish it once more. Else ConfigError."""
     with context.store.read() as connection:
         places = documents.copies(connection, row.id, _MOST_COPIES)
+        known = sources.by_name(connection, row.source)
     source = context.source_settings(row.source)
-    told = source.reader_options if source is not None else NO_OPTIONS
+    told = with_defaults(source, known).reader_options if source is not None else NO_OPTIONS
     reader = reader_of(row.path, told)  # a copy may have another suffix
     read = next(filter(None, (read_file_again(place, reader) for place in places)), None)
     if read is None:

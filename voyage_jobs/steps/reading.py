@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.readers.data import BLANKED, without_data
 from voyage_jobs.readers.reader import Refusal, Refused, Text
 from voyage_jobs.readers.reading import finished, reading_text
 from voyage_jobs.readers.registry import Registered, reader_of
@@ -44,7 +45,7 @@ class ReadDocument:
         return hashlib.blake2b(self.text.encode(), digest_size=CONTENT_HASH_BYTES).digest()
 
 
-LEFT_OPEN = ("gitignore", "default_exclude")
+LEFT_OPEN = ("gitignore", "default_exclude", "skip_data")
 """Settings of a source that are on where it is new, unless they are set."""
 
 
@@ -93,6 +94,8 @@ def reading_document(
         return opened
     try:
         document = yield from reading_text(reader, opened.file)
+        if reader.options.get("data") == BLANKED:
+            document = without_data(document)
     except Refused as refused:
         # What is not installed may be so tomorrow; any other answer stays until the file or its reader changes.
         settled = None if refused.reason == Refusal.NO_READER else opened.stat

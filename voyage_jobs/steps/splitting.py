@@ -19,6 +19,7 @@ from voyage_jobs.splitting.header import embedded
 from voyage_jobs.splitting.split import TITLE_AND_SECTION, Chunk, SplitDocument, SplitOptions, split
 from voyage_jobs.splitting.windows import stable_windows
 from voyage_jobs.state import meta
+from voyage_jobs.state.scan_notes import NOT_EMBEDDED
 from voyage_jobs.state.versions import Identity, NewChunk, NewVersion
 from voyage_jobs.steps.places import stored_reading
 from voyage_jobs.steps.reading import ReadDocument
@@ -108,13 +109,14 @@ def to_version(
     """Split a document and name the embeddings its chunks need."""
     document = split(read.document, path, options, context.count)
     told_us = changed_us(document.metadata)
+    data = {NOT_EMBEDDED: read.document.data_tokens} if read.document.data_tokens else {}
     return NewVersion(
         document_id=document_id,
         identity=identity_of(read, options),
         modified_at=read.stat.mtime_ns // 1000 if told_us is None else told_us,
         title=document.title,
         sections=orjson.dumps([list(section) for section in document.sections]).decode(),
-        metadata=orjson.dumps(document.metadata).decode(),
+        metadata=orjson.dumps({**document.metadata, **data}).decode(),
         text=read.text,
         chunks=requests_for(context, read.text, document, options),
         reading=stored_reading(read.document, read.reader.options),

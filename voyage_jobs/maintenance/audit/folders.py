@@ -35,7 +35,8 @@ class FolderAudit:
         """Walk it and compare."""
         with self._store.read() as connection:
             row = sources.by_name(connection, self._source.name)
-            self._documents = source_of(with_defaults(self._source, row))
+            self._source = with_defaults(self._source, row)
+            self._documents = source_of(self._source)
             if row is not None:
                 self._folder_ids = documents.folder_ids(connection, row.id)
                 if row.frozen_reason is not None:  # a scan would not take note of it

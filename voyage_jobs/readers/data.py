@@ -1,0 +1,78 @@
+"""Data in the middle of a text: what has no words, is paid for like words, and wins searches that it knows nothing of.
+
+It is blanked, character for character, so that every offset stays: the rest is cut and embedded as if there were white
+space. What is taken for data is told by its form alone, in time that grows with the text: `data:` addresses, packed
+drawings, long runs of signs in which hardly a word stands, and long lines as programs write them for programs. A text
+in a script without blanks between its words is none of these.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from voyage_jobs.core.tokens import estimate_tokens
+from voyage_jobs.readers.reader import Refusal, Refused, Text
+
+_ADDRESS = re.compile(r"""data:[\w.+-]+/[\w.+-]+(?:;[\w.+=-]+)*,[^\s"'<>()\[\]]{64,}""", re.ASCII)
+_DRAWING = re.compile(r"^(?:```|~~~)compressed-json[^\n]*\n(.*?)^(?:```|~~~)", re.MULTILINE | re.DOTALL)
+_RUN = re.compile(r"[!-~]{400,}")
+_WORD = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]?[a-z]{2,15}(?![A-Za-z0-9])")
+_LONG_LINE = re.compile(r"[^\n]{2000,}")
+_NOT_LINE_END = re.compile(r"[^\r\n]")
+BLANKED = "blanked"
+"""The option `data` of a reader whose texts are to be without it."""
+_WORDS_SHARE = 0.25
+_BLANKS_SHARE, _BRACKETS_SHARE, _FOREIGN_SHARE = 0.03, 0.02, 0.2
+
+
+def without_data(document: Text) -> Text:
+    """The same document with blanks in the place of data. Raises Refused if nothing else is in it."""
+    text = document.text
+    spans = list(data_in(text))
+    if not spans:
+        return document
+    parts: list[str] = []
+    at = 0
+    for start, end in spans:
+        parts += (text[at:start], _NOT_LINE_END.sub(" ", text[start:end]))
+        at = end
+    blanked = "".join((*parts, text[at:]))
+    if blanked.isspace():
+        raise Refused(Refusal.ONLY_DATA, f"{sum(end - start for start, end in spans):,} characters")
+    tokens = sum(estimate_tokens(text[start:end]) for start, end in spans)
+    return replace(document, text=blanked, data_tokens=tokens)
+
+
+def data_in(text: str) -> Iterator[tuple[int, int]]:
+    """Where data stands, in order and apart from each other."""
+    at = 0
+    for start, end in sorted(_found(text)):
+        if end > at:
+            yield max(start, at), end
+            at = end
+
+
+def _found(text: str) -> Iterator[tuple[int, int]]:
+    if "data:" in text:
+        yield from (found.span() for found in _ADDRESS.finditer(text))
+    if "compressed-json" in text:
+        yield from (found.span(1) for found in _DRAWING.finditer(text))
+    yield from (found.span() for found in _RUN.finditer(text) if not _has_words(found.group()))
+    yield from (found.span() for found in _LONG_LINE.finditer(text) if _is_for_programs(found.group()))
+
+
+def _has_words(run: str) -> bool:
+    """Whether a good part of a run of signs is words, as in a list that is parted by commas alone."""
+    return sum(len(found.group()) for found in _WORD.finditer(run)) >= _WORDS_SHARE * len(run)
+
+
+def _is_for_programs(line: str) -> bool:
+    """Whether a long line is minified JSON or code: hardly a blank, and many brackets."""
+    size = len(line)
+    if line.count(" ") + line.count("\t") >= _BLANKS_SHARE * size:
+        return False
+    if sum(map(line.count, "{}[]()")) < _BRACKETS_SHARE * size:
+        return False
+    return line.isascii() or len(line.encode("ascii", "ignore")) >= (1 - _FOREIGN_SHARE) * size
