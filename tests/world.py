@@ -173,6 +173,7 @@ class World:
             "sources": [{"name": "docs", "path": str(self.docs), "delete_grace_s": 0}],
             "voyage": {"model": "voyage-4", "output_dimension": self._dimension},
             "disk": {"min_free_bytes": 0},
+            "splitting": {"min_chars": 0},  # each section of a test's document is a chunk
         }
         for given in (self._sections, sections):
             for name, value in given.items():
