@@ -88,6 +88,69 @@ def test_what_is_blanked_is_in_order_and_nothing_else_moves(text, times):
         assert now == char if keep or char in "\r\n" else now == " "
 
 
+MDX = """import Tabs from '@theme/Tabs';
+import {
+  Card,
+} from "./card"
+
+export const meta = {
+  title: 'Hidden',
+}
+
+# Guide
+
+import duties are words here.
+
+<Card title="Start" onClick={() => go({ now: true })}>
+
+Text in a card, with `Array<String>` and <b>bold</b>.
+
+</Card>
+
+{/* a note to ourselves */}
+
+<>x</>
+
+```ts
+import a from "a"
+const b: Map<String, Card> = <Card />
+```
+"""
+
+
+def test_what_stands_in_mdx_for_its_compiler_is_no_text():
+    after = without_data(Text(MDX, "markdown"), mdx=True).text
+    assert len(after) == len(MDX)
+    for gone in (
+        "@theme",
+        "./card",
+        "Hidden",
+        "onClick",
+        "now: true",
+        "</Card>\n\n{",
+        "ourselves",
+        "<>",
+        "</>",
+    ):
+        assert gone in MDX
+        assert gone not in after
+    for kept in (
+        "# Guide",
+        "import duties are",
+        "Text in a card, with `Array<String>` and <b>bold</b>.",
+        "x",
+    ):
+        assert kept in after
+    fence = MDX[MDX.index("```ts") :]
+    assert after.endswith(fence)
+    assert without_data(Text(MDX, "markdown")) == Text(MDX, "markdown")
+
+
+def test_many_open_tags_take_no_time():
+    text = "<A b={" * 20_000 + "import x\n" * 5_000
+    assert without_data(Text(text, "markdown"), mdx=True).text.count("import") == 5_000
+
+
 # --- through the doors ---
 
 
@@ -154,6 +217,17 @@ def test_an_older_release_s_source_is_embedded_as_before_until_it_is_told(world)
     world.run(sources=[world.sections()["sources"][0] | {"skip_data": True}])
     assert not any(NOISE[:50] in text for text in texts(world))
     assert found(world, deep=True) == {}
+
+
+def test_in_mdx_only_what_readers_see_is_embedded(tmp_path):
+    world = World(tmp_path)
+    world.write("guide.mdx", MDX)
+    world.run()
+    joined = " ".join(texts(world))
+    assert "Text in a card" in joined
+    assert "@theme" not in joined
+    assert "Hidden" not in joined
+    assert world.table_rows("title")[0]["title"] == "Guide"
 
 
 def test_without_data_in_it_a_text_has_the_keys_that_it_had(tmp_path):

@@ -9,6 +9,7 @@ in a script without blanks between its words is none of these.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -23,14 +24,31 @@ _LONG_LINE = re.compile(r"[^\n]{2000,}")
 _NOT_LINE_END = re.compile(r"[^\r\n]")
 BLANKED = "blanked"
 """The option `data` of a reader whose texts are to be without it."""
+_CODE = re.compile(
+    r"^[ \t>]*(?P<fence>`{3,}|~{3,})[^\n]*\n.*?(?:^[ \t>]*(?P=fence)[`~]*[ \t]*$|\Z)"
+    r"|(?<!`)(?P<ticks>`{1,2})(?!`)[^\n]*?(?<!`)(?P=ticks)(?!`)",
+    re.MULTILINE | re.DOTALL,
+)
+_MODULE = re.compile(
+    r"""^import\s(?:[^'"\n]|\n(?!\n)){0,2000}?['"][^'"\n]+['"];?[ \t]*$"""
+    r"|^export[ \t]+(?:default|const|let|var|function|class|async|\{|\*)[^\n]*(?:\n(?![ \t]*(?:\n|\Z))[^\n]*)*",
+    re.MULTILINE,
+)
+_TAG = re.compile(
+    r"""</?(?:[A-Z][\w.]*(?:\s(?:[^<>{}"']|"[^"]*"|'[^']*'|\{(?:[^{}]|\{[^{}]*\}){0,500}\}){0,2000})?)?/?>"""
+)
+_COMMENT = re.compile(r"\{/\*.{0,5000}?\*/\}", re.DOTALL)
 _WORDS_SHARE = 0.25
 _BLANKS_SHARE, _BRACKETS_SHARE, _FOREIGN_SHARE = 0.03, 0.02, 0.2
 
 
-def without_data(document: Text) -> Text:
-    """The same document with blanks in the place of data. Raises Refused if nothing else is in it."""
+def without_data(document: Text, *, mdx: bool = False) -> Text:
+    """The same document with blanks in the place of data. Raises Refused if nothing else is in it.
+
+    `mdx`: also in that of its `import` and `export` lines, JSX tags and comments, which are no text either.
+    """
     text = document.text
-    spans = list(data_in(text))
+    spans = list(data_in(text, mdx=mdx))
     if not spans:
         return document
     parts: list[str] = []
@@ -45,10 +63,10 @@ def without_data(document: Text) -> Text:
     return replace(document, text=blanked, data_tokens=tokens)
 
 
-def data_in(text: str) -> Iterator[tuple[int, int]]:
+def data_in(text: str, *, mdx: bool = False) -> Iterator[tuple[int, int]]:
     """Where data stands, in order and apart from each other."""
     at = 0
-    for start, end in sorted(_found(text)):
+    for start, end in sorted((*_found(text), *(_of_mdx(text) if mdx else ()))):
         if end > at:
             yield max(start, at), end
             at = end
@@ -61,6 +79,17 @@ def _found(text: str) -> Iterator[tuple[int, int]]:
         yield from (found.span(1) for found in _DRAWING.finditer(text))
     yield from (found.span() for found in _RUN.finditer(text) if not _has_words(found.group()))
     yield from (found.span() for found in _LONG_LINE.finditer(text) if _is_for_programs(found.group()))
+
+
+def _of_mdx(text: str) -> Iterator[tuple[int, int]]:
+    """What stands in an MDX file for its compiler, outside of code."""
+    code = [found.span() for found in _CODE.finditer(text)]
+    begins = [start for start, _ in code]
+    for kind in (_MODULE, _TAG, _COMMENT):
+        for found in kind.finditer(text):
+            before = bisect_right(begins, found.start()) - 1
+            if before < 0 or code[before][1] <= found.start():
+                yield found.span()
 
 
 def _has_words(run: str) -> bool:

@@ -95,7 +95,7 @@ def reading_document(
     try:
         document = yield from reading_text(reader, opened.file)
         if reader.options.get("data") == BLANKED:
-            document = without_data(document)
+            document = without_data(document, mdx=path.endswith(".mdx"))
     except Refused as refused:
         # What is not installed may be so tomorrow; any other answer stays until the file or its reader changes.
         settled = None if refused.reason == Refusal.NO_READER else opened.stat
