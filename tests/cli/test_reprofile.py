@@ -116,7 +116,7 @@ def test_somebody_at_the_terminal_is_asked(filled, monkeypatch):
 
 
 def test_with_the_same_vectors_there_is_nothing_to_do(filled):
-    assert "The table has what [voyage] asks for" in filled("reprofile", "--yes", voyage={}).stdout
+    assert "The table has what the configuration asks for" in filled("reprofile", "--yes", voyage={}).stdout
 
 
 def test_until_then_every_command_says_so_or_goes_by_the_table(filled, tmp_path):
@@ -205,7 +205,7 @@ def test_what_cannot_be_read_is_named_and_left_out_by_a_word(filled):
     told = filled("reprofile", "--status").stdout
     assert "frozen          docs" in told
     assert "cannot be read: docs:c.md" in told
-    assert "waits for a person" in told
+    assert "waits for you" in told
     blocked = [each for each in filled.json("status")["problems"] if each["code"] == "reprofile_blocked"]
     assert "--accept-failures" in blocked[0]["hint"]
     assert "3 documents" in filled("reprofile", "--accept-failures").stdout

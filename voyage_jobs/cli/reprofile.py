@@ -41,7 +41,7 @@ def reprofile(
     accept_failures: bool,
     as_json: bool,
 ) -> int:
-    """Embed everything again for what [voyage] says now, into a new table that replaces this one when it is complete.
+    """Embed everything again as it is configured now, into a new table that replaces this one when it is complete.
 
     Change model, output_dimension, output_dtype, input_type or endpoint in the configuration first; until you call
     this, nothing is sent. It shows what the change costs, and asks. Readers see the present table, as it is now, until
@@ -83,7 +83,7 @@ def _begin(ctx: click.Context, settings: Settings, yes: bool, hold: bool, as_jso
     if found.table is None:
         raise StateError(
             f"Nothing was embedded in {settings.data_dir} yet: there is nothing to embed again.",
-            hint="`voyage-jobs sync` begins with what [voyage] asks for.",
+            hint="`voyage-jobs sync` begins with what the configuration asks for.",
         )
     if found.build is not None and not found.changed and not hold:
         return _show_status(settings, as_json)
@@ -202,7 +202,7 @@ def _show_status(settings: Settings, as_json: bool) -> int:
 def _status_rows(found: Vectors, report: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [("table now", found.table.told if found.table else "none yet")]
     if found.changed:
-        rows.append(("[voyage] asks", f"{found.asked.told}; nothing is sent"))
+        rows.append(("asked for", f"{found.asked.told}; nothing is sent"))
     building = report["building"]
     if building is None:
         rows.append(("being built", "nothing"))
@@ -274,14 +274,14 @@ def _told(answer: dict[str, Any]) -> str:
             goes_on = _GOES_ON if here else ""
             return f"The table for {answer['target']} is switched to once everything is there. {goes_on}"
         case "nothing to do":
-            return f"The table has what [voyage] asks for: {answer['target']}."
+            return f"The table has what the configuration asks for: {answer['target']}."
         case "abandoned":
             cancelled = (
                 f"Being cancelled: {counted(answer['cancelled'], 'job')}; " if answer["cancelled"] else ""
             )
             return (
                 f"Given up. {cancelled}what was paid for is kept. The table goes on with {answer['table']}: set"
-                " [voyage] back to that."
+                " the configuration back to that."
             )
         case "accepted":
             return (
@@ -290,5 +290,5 @@ def _told(answer: dict[str, Any]) -> str:
             )
     return (
         f"The table has {answer['table']} again, as it was before the switch; what has changed since follows. Set"
-        " [voyage] back to that: nothing is sent until then."
+        " the configuration back to that: nothing is sent until then."
     )

@@ -7,11 +7,11 @@ from voyage_jobs.core.profile import Profile
 from voyage_jobs.state.rebuild import Build, Progress
 
 CHANGED_HINT = (
-    "`voyage-jobs reprofile` says what the change costs, and builds a new table beside this one; or set [voyage]"
-    " back."
+    "`voyage-jobs reprofile` says what the change costs, and builds a new table beside this one; or set the"
+    " configuration back."
 )
 BUILD_CHANGED_HINT = (
-    "Set [voyage] to what is being built, or give that up: `voyage-jobs reprofile --abandon`."
+    "Set the configuration to what is being built, or give that up: `voyage-jobs reprofile --abandon`."
 )
 BLOCKED_HINT = (
     "`voyage-jobs retry` tries again; `voyage-jobs reprofile --status` lists what is missing, and `voyage-jobs"
@@ -28,11 +28,13 @@ def changed(asked: Profile, active: Profile, build: Build | None, cost: str = ""
     """(message, hint): the configuration asks for other vectors than those in force. `cost`: what that takes."""
     if build is not None:
         message = (
-            f"[voyage] asks for {asked.told}, and a table for {active.told} is being built: nothing is sent."
+            f"The configuration asks for {asked.told}, and a table for {active.told} is being built: nothing is"
+            " sent."
         )
         return message, BUILD_CHANGED_HINT
     message = (
-        f"[voyage] asks for {asked.told}; the table has {active.told}. Nothing is sent until that is settled."
+        f"The configuration asks for {asked.told}; the table has {active.told}. Nothing is sent until that is"
+        " settled."
     )
     return message + (f" The change would cost {cost}." if cost else ""), CHANGED_HINT
 
@@ -68,6 +70,6 @@ def building(build: Build, found: Progress | None) -> str:
 def plan_warning(asked: Profile, active: Profile) -> str:
     """What a plan is about while the configuration asks for other vectors than those in force."""
     return (
-        f"This is what it costs to embed everything for {asked.told}, as [voyage] asks; the table has, or will have,"
-        f" {active.told}: `sync` and `run` send nothing of it until `voyage-jobs reprofile`."
+        f"This is what it costs to embed everything for {asked.told}, as the configuration asks; the table has, or"
+        f" will have, {active.told}: `sync` and `run` send nothing of it until `voyage-jobs reprofile`."
     )

@@ -112,7 +112,7 @@ def new_table(settings: Settings, clock: Clock, progress: Progress) -> Iterator[
         if build is None:
             raise ConfigError(
                 "No table is being built for another profile.",
-                hint="Change [voyage]; `voyage-jobs reprofile --hold` builds one, and waits with the switch.",
+                hint="Change the configuration; `voyage-jobs reprofile --hold` builds one, and waits with the switch.",
             )
         profile_id = plan_state.profile_row(connection, build.target.fingerprint) or 0
         found = rebuild.progress(connection, profile_id)

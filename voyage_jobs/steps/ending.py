@@ -10,7 +10,7 @@ from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.steps.context import Context
 
 REFUSED_HINT = (
-    "Correct the [voyage] settings by these words, then `voyage-jobs retry`: a new batch is made. Others are sent"
+    "Correct the provider's settings by these words, then `voyage-jobs retry`: a new batch is made. Others are sent"
     " meanwhile."
 )
 

@@ -230,14 +230,14 @@ def _back(context: Context, who: str) -> Answer:
     if previous is None:
         raise ConfigError(
             "No table of before is kept: there is nothing to switch back to.",
-            hint="To embed under other settings, change [voyage] and run `voyage-jobs reprofile`; what was paid for"
-            " under them before is not paid again.",
+            hint="To embed under other settings, change the configuration and run `voyage-jobs reprofile`; what was"
+            " paid for under them before is not paid again.",
         )
     if not context.open_table().is_kept(previous.table_version):
         release(context, previous)
         raise ConfigError(
             f"Version {previous.table_version} of the table, which was kept, is gone with the table.",
-            hint="Set [voyage] back and run `voyage-jobs reprofile`: only what has changed since is paid.",
+            hint="Set the configuration back and run `voyage-jobs reprofile`: only what has changed since is paid.",
         )
     with context.store.write() as tx:
         _demand_none_open(context, tx.connection, previous.profile)

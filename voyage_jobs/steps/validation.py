@@ -78,8 +78,8 @@ def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
 
 
 _ALIKE_HINT = (
-    "The vendor refuses the whole job, as it did with the {count} before it: the cause is not a text. Mend the [voyage]"
-    " settings by its words, then `voyage-jobs retry`: new batches are made. Nothing was billed."
+    "The provider refuses the whole job, as it did with the {count} before it: the cause is not a text. Mend the"
+    " provider's settings by its words, then `voyage-jobs retry`: new batches are made. Nothing was billed."
 )
 
 

@@ -76,7 +76,7 @@ def demand_ours(found: pa.Schema, profile: Profile | None, where: str) -> None:
         theirs = metadata.get(_PROFILE, b"?").decode()
         raise ConfigError(
             f"The table {where} holds vectors of {theirs}; the settings say {profile.to_json()}.",
-            hint="Name another table in [lancedb] table, or set [voyage] back to what the table was made for.",
+            hint="Name another table in [lancedb] table, or set the configuration back to what the table was made for.",
         )
     _demand_columns(found, profile, where)
 
