@@ -1,6 +1,6 @@
 """Fifty jobs, one of them sick: when are the other forty-nine searchable, against a run in which none is?
 
-Time is virtual: what counts is waiting, not the speed of this machine. Every way of being sick lasts for ever.
+Time is virtual: what counts is waiting, not the speed of this machine. Every way of being sick lasts forever.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def run(faults: dict[str, Any]) -> Run:
 def main() -> None:
     """Print the table."""
     print(
-        f"{JOBS} jobs of {TEXTS_A_JOB} texts, one of them sick for ever; virtual seconds until the others are shown"
+        f"{JOBS} jobs of {TEXTS_A_JOB} texts, one of them sick forever; virtual seconds until the others are shown"
     )
     print("| what is sick | virtual s | ratio | turns | calls |")
     print("|---|---|---|---|---|")

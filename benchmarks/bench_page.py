@@ -53,7 +53,7 @@ def measure(settings: Settings, folder: Path) -> None:
             wall, cpu = zip(*told, strict=True)
             print(
                 f"{path}: {statistics.median(wall):.2f} s (best {min(wall):.2f}), {statistics.median(cpu):.2f} s of"
-                f" processor time, median of {TIMES}, each made anew (bar: 1 s)"
+                f" processor time, median of {TIMES}, each made again (bar: 1 s)"
             )
         if BINARY is None:
             print("no Chromium here: first paint not measured")

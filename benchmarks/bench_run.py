@@ -1,4 +1,4 @@
-"""The whole run: chunks from files to the table through the simulated vendor, and where the time goes.
+"""The whole run: chunks from files to the table through the simulated provider, and where the time goes.
 
     python -m benchmarks.bench_run [--chunks N ...]
 

@@ -43,7 +43,7 @@ def peak_rss_mib(fn: Callable[..., Any], *args: Any) -> tuple[float, Any]:
     """Call `fn(*args)` in a fresh interpreter: (its peak resident memory in MiB, what `fn` returned).
 
     `fn` must be a module's top-level function, and it, its arguments and its answer must pickle. The
-    interpreter and its imports are counted, as a person looking at the process would count them.
+    interpreter and its imports are counted, as an operator looking at the process would count them.
     """
     context = multiprocessing.get_context("spawn")  # a fork would start with our own memory
     ours, theirs = context.Pipe(duplex=False)

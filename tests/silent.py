@@ -1,4 +1,4 @@
-"""The simulated vendor without a word on tokens: it bills as ever, and no answer says what."""
+"""The simulated provider without a word on tokens: it bills as ever, and no answer says what."""
 
 from __future__ import annotations
 

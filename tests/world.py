@@ -1,4 +1,4 @@
-"""A small world for tests: a folder of documents, settings, a virtual clock and the simulated vendor.
+"""A small world for tests: a folder of documents, settings, a virtual clock and the simulated provider.
 
 Everything is real (SQLite, segments, LanceDB, the client) but the network and the time.
 """
@@ -181,7 +181,7 @@ class World:
         return values
 
     def settings(self, **sections: Any) -> Settings:
-        """Settings for this world, with the vendor's key."""
+        """Settings for this world, with the provider's key."""
         settings = Settings(**self.sections(**sections))
         return settings.attach(origin=None, warnings=(), api_key=KeySource({"VOYAGE_API_KEY": KEY}))
 
@@ -228,7 +228,7 @@ class World:
 
     @property
     def ledger(self) -> Ledger:
-        """What the vendor billed."""
+        """What the provider billed."""
         self.sim.settle()
         return self.sim.ledger
 

@@ -7,7 +7,7 @@
     +-- DiskFullError               1   no room: nothing was lost, work goes on when there is
     +-- NeedsOperatorError          6   an operator must decide (frozen source, parked batch)
     +-- CorruptionError             1   a file or table is not what was written
-    +-- VendorError                     the vendor's side; split by what is known to have happened
+    +-- VendorError                     the provider's side; split by what is known to have happened
         +-- AuthError               5   401/403: the key or the host is refused
         +-- QuotaError              5   the account's limits are those of an unpaid account
         +-- RefusedError            1   4xx in the API's own words: known NOT to have had an effect
@@ -69,7 +69,7 @@ class DiskFullError(VoyageJobsError):
 
 
 class NeedsOperatorError(VoyageJobsError):
-    """A person must decide before work can go on."""
+    """An operator must decide before work can go on."""
 
     exit_code = 6
 
@@ -79,9 +79,9 @@ class CorruptionError(VoyageJobsError):
 
 
 class VendorError(VoyageJobsError):
-    """The vendor's API did not do what was asked.
+    """The provider's API did not do what was asked.
 
-    `status` is the HTTP status or None; `retry_after_s` is the vendor's own wish, if it named one;
+    `status` is the HTTP status or None; `retry_after_s` is the provider's own wish, if it named one;
     `request_id` is its id for the call, if it named one.
     """
 
@@ -106,7 +106,7 @@ class VendorError(VoyageJobsError):
 
 
 class AuthError(VendorError):
-    """The vendor refuses the API key."""
+    """The provider refuses the API key."""
 
     exit_code = 5
 
@@ -118,7 +118,7 @@ class QuotaError(VendorError):
 
 
 class RefusedError(VendorError):
-    """The vendor refuses the request; nothing happened there."""
+    """The provider refuses the request; nothing happened there."""
 
 
 class TooLargeError(RefusedError):
@@ -130,15 +130,15 @@ class InputFileMissingError(RefusedError):
 
 
 class RateLimitedError(VendorError):
-    """The vendor asks to wait; nothing happened there."""
+    """The provider asks to wait; nothing happened there."""
 
 
 class NotSentError(VendorError):
-    """The vendor could not be reached; nothing happened there."""
+    """The provider could not be reached; nothing happened there."""
 
 
 class OutcomeUnknownError(VendorError):
-    """The vendor's answer was lost; the request may or may not have had an effect."""
+    """The provider's answer was lost; the request may or may not have had an effect."""
 
 
 class InterceptedError(OutcomeUnknownError):
@@ -146,4 +146,4 @@ class InterceptedError(OutcomeUnknownError):
 
 
 class BadAnswerError(VendorError):
-    """The vendor's answer is not what its API promises."""
+    """The provider's answer is not what its API promises."""

@@ -13,7 +13,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# Written out rather than taken from the models: a migration must do the same thing for ever. A test compares the two.
+# Written out rather than taken from the models: a migration must do the same thing forever. A test compares the two.
 STATEMENTS = (
     """
     CREATE TABLE daemon (

@@ -13,7 +13,7 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-# SQLite cannot change a CHECK: the table of spend is made anew, with the kinds that calls are booked as.
+# SQLite cannot change a CHECK: the table of spend is made again, with the kinds that calls are booked as.
 STATEMENTS = (
     """
     CREATE TABLE calls (

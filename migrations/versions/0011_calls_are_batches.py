@@ -1,6 +1,6 @@
 """A synchronous call is a batch of mode `sync`: what `calls` and `call_lines` hold moves to where batches have it
 
-`batches`, `attempts` and `spend` are made anew, since SQLite cannot change a CHECK or a NOT NULL. What refers to a batch
+`batches`, `attempts` and `spend` are made again, since SQLite cannot change a CHECK or a NOT NULL. What refers to a batch
 is left as it is: its foreign keys are looked at when the transaction ends (`defer_foreign_keys`). Old calls stand before
 every batch, with ids below 0, so that the latest line of a text stays the one that it is. What an answer billed as a whole
 is spread over its lines by their tokens. A call that is open waits for the next start to give it its end, as it did.

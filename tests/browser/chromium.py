@@ -87,7 +87,7 @@ class Browser:
             threading.Event().wait(0.02)
 
     def press(self, key: str, code: int, text: str = "") -> None:
-        """A key, as a person presses it."""
+        """A key, as an operator presses it."""
         about = {"key": key, "code": key, "windowsVirtualKeyCode": code, "text": text}
         self("Input.dispatchKeyEvent", type="keyDown", **about)
         self("Input.dispatchKeyEvent", type="keyUp", **{**about, "text": ""})

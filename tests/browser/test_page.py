@@ -17,7 +17,7 @@ TAB, ENTER = ("Tab", 9), ("Enter", 13, "\r")
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """A folder with odd names and texts; one batch closed, one at the vendor, one text refused."""
+    """A folder with odd names and texts; one batch closed, one at the provider, one text refused."""
     world = World(
         tmp_path_factory.mktemp("page"),
         faults={"line_refused": {"contains": "badword", "message": "<b>no</b> & never"}},

@@ -37,7 +37,7 @@ class Looking:
         return result
 
     def text(self, *args, code=0, **sections):
-        """What a person reads; no line is wider than 80 columns, but for paths of this machine."""
+        """What an operator reads; no line is wider than 80 columns, but for paths of this machine."""
         shown = self(*args, code=code, **sections).stdout
         wide = [line for line in shown.splitlines() if len(line.rstrip()) > WIDTH]
         assert all(str(self.world.root) in line for line in wide), wide

@@ -113,7 +113,7 @@ def test_cancel_tells_the_vendor_at_once(run):
     ref = open_ref(run)
     result = run("cancel", ref[:5])
     assert result.exit_code == 0
-    assert "The vendor cancels batch" in result.stdout
+    assert "The provider cancels batch" in result.stdout
     (job,) = run.world.sim.jobs.all(run.world.sim.now_us())
     assert job["status"] in ("cancelling", "cancelled")
     ended = run("sync")

@@ -1,4 +1,4 @@
-"""`batches`: those under way, or all."""
+"""`batches`: those in flight, or all."""
 
 import pytest
 from looking import Looking

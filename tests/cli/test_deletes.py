@@ -1,4 +1,4 @@
-"""What has gone from a folder: kept where that is wished, let go where a person says so, never lost by mistake."""
+"""What has gone from a folder: kept where that is wished, let go where an operator says so, never lost by mistake."""
 
 import json
 import shutil

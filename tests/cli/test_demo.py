@@ -82,8 +82,8 @@ def test_it_plays_to_the_end_and_all_claims_hold(tmp_path):
         "The bill",
     ], out
     assert out.count("\n[ok] ") == 11 + is_installed("local"), out
-    assert "found at the vendor" in out
-    assert "[ok] The vendor has seen one job, not two." in out
+    assert "found at the provider" in out
+    assert "[ok] The provider has seen one job, not two." in out
     assert "[ok] Every text was paid once." in out
     assert re.search(r"\[ok\] (\d+) of \d+ chunks were reused; paid: 1\.", out)
     assert "Where to look next" in out

@@ -151,7 +151,7 @@ def test_a_budget_of_the_source_says_no(run):
     assert "daily_tokens of source docs" in run("expedite", "a.md", "--yes", code=2, sources=[source]).stderr
 
 
-# --- what the vendor says ---
+# --- what the provider says ---
 
 
 def test_a_refused_key_is_exit_code_5(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""`pause` and `resume`: nothing new is sent or scanned, what is under way comes home, and everybody can see it."""
+"""`pause` and `resume`: nothing new is sent or scanned, what is in flight comes home, and everybody can see it."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`reprofile` as a person and a script meet it, here and with a daemon at work that is killed half-way."""
+"""`reprofile` as an operator and a script meet it, here and with a daemon at work that is killed half-way."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ def test_a_daemon_that_knows_nothing_of_it_builds_it_dies_and_builds_on(tmp_path
 
 
 def has_some(stage):
-    """Whether new vectors are under way, or here."""
+    """Whether new vectors are in flight, or here."""
     building = stage.status()["profile"]["building"]
     return building is None or (building["chunks"]["total"] == 24 and building["tokens"]["reserved"] > 0)
 

@@ -157,7 +157,7 @@ def repository(tmp_path):
 
 
 def collected(repository):
-    """Runs until the vendor's answers are in, at most three; all that was written for their summaries."""
+    """Runs until the provider's answers are in, at most three; all that was written for their summaries."""
     told = ""
     for _ in range(3):
         told += repository.run("schedule")
@@ -179,7 +179,7 @@ def test_a_push_sends_a_scheduled_run_collects_and_a_lost_cache_costs_nothing(re
     shutil.rmtree(repository.artifacts)
     repository.write("b.md", "# B\n\nThe second document.\n")
     told = repository.run()
-    assert "Recover" in repository.did, "without a backup, what was paid for is claimed from the vendor"
+    assert "Recover" in repository.did, "without a backup, what was paid for is claimed from the provider"
     assert "| sent | 1 embeddings in 1 batches |" in told
     collected(repository)
 

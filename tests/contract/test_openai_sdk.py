@@ -1,4 +1,4 @@
-"""The unmodified `openai` SDK drives the simulator over real sockets, as the vendor's paths promise."""
+"""The unmodified `openai` SDK drives the simulator over real sockets, as the provider's paths promise."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
 """Real processes, real kills, torn files and full disks: the promises of `tests/sim` with nothing simulated but the
-vendor. `python -m tests.crash` is the long form.
+provider. `python -m tests.crash` is the long form.
 """

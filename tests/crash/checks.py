@@ -1,4 +1,4 @@
-"""What must hold when all is done, whatever happened before: by the files, the table and the vendor's ledger."""
+"""What must hold when all is done, whatever happened before: by the files, the table and the provider's ledger."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _AT_REST = {
     "publications are open": "SELECT COUNT(*) FROM publications WHERE done_at IS NULL",
     "versions wait": "SELECT COUNT(*) FROM versions WHERE state IN ('waiting', 'ready')",
     "removals wait": "SELECT COUNT(*) FROM versions WHERE retire = 1 AND state = 'published'",
-    "files are left at the vendor": "SELECT COUNT(*) FROM remote_files WHERE deleted_at IS NULL",
+    "files are left at the provider": "SELECT COUNT(*) FROM remote_files WHERE deleted_at IS NULL",
     "tokens are reserved": "SELECT COALESCE(SUM(CASE kind WHEN 'reserved' THEN tokens WHEN 'released' THEN -tokens"
     " ELSE 0 END), 0) FROM spend",
     "needed embeddings are not held": "SELECT COUNT(*) FROM embeddings e WHERE e.state != 2"
@@ -46,10 +46,10 @@ _KINDS = {
 
 
 def converge(stage: Stage, calls: int = 3) -> None:
-    """Start again, as a person or a supervisor would, until everything is done; then everything must be right.
+    """Start again, as an operator or a supervisor would, until everything is done; then everything must be right.
 
     More than one call is needed only where files were written while the one before was at work, or where something
-    between here and the vendor kept it from deleting what is no longer needed there: `sync` does not wait for that.
+    between here and the provider kept it from deleting what is no longer needed there: `sync` does not wait for that.
     """
     for _ in range(calls):
         ended = stage.sync()
@@ -67,7 +67,7 @@ def converge(stage: Stage, calls: int = 3) -> None:
 
 
 def everything_is_right(settings: Settings, sim: Simulator, clock: Clock, *, paid_twice: int = 0) -> None:
-    """The promises. `paid_twice`: how many texts the vendor was rightly asked for a second time."""
+    """The promises. `paid_twice`: how many texts the provider was rightly asked for a second time."""
     wanted = expected(settings)
     assert shown(settings) == wanted
     sim.settle()
@@ -134,7 +134,7 @@ def shown(settings: Settings) -> dict[tuple[str, int], tuple[str, str]]:
 
 
 def nothing_is_left(settings: Settings, sim: Simulator) -> None:
-    """No spool file, no half-written file, and nothing at the vendor."""
+    """No spool file, no half-written file, and nothing at the provider."""
     assert [path.name for path in settings.paths.spool.iterdir()] == []
     assert list(settings.paths.vectors.rglob("*.tmp")) == []
     assert [file.filename for file in sim.files._files.values()] == []

@@ -129,4 +129,4 @@ def _unfinished(state_db: Path) -> list[str]:
             ready = state.execute("SELECT COUNT(*) FROM versions WHERE state = 'ready'").fetchone()[0]
         except sqlite3.OperationalError:  # killed before the first migration was committed
             return ["no schema yet"]
-    return sorted({*found, *(["documents ready"] if ready else [])}) or ["nothing under way"]
+    return sorted({*found, *(["documents ready"] if ready else [])}) or ["nothing in flight"]

@@ -63,9 +63,9 @@ class Machine:
             self.world.run(**self.asked)
 
     def act(self, command: str, **arguments: object) -> None:
-        """Do what a person asks for, and no more."""
+        """Do what an operator asks for, and no more."""
         with self.disk.watched(), self.world.worker(**self.asked) as context:
-            perform(context, command, arguments, "a person")
+            perform(context, command, arguments, "an operator")
 
     def ask_for(self, **sections: object) -> None:
         """From now on the configuration says so."""
@@ -127,7 +127,7 @@ class Machine:
         return False
 
     def everything_is_right(self, *, paid_twice: int = 0) -> None:
-        """The promises. `paid_twice`: how many texts the vendor was rightly asked for a second time."""
+        """The promises. `paid_twice`: how many texts the provider was rightly asked for a second time."""
         checks.everything_is_right(
             self.world.settings(**self.asked), self.world.sim, self.world.clock, paid_twice=paid_twice
         )

@@ -137,7 +137,7 @@ def _prepare(stage: Stage, seed: int, cancelling: bool) -> None:
         for batch in stage.status()["open_batches"]:
             assert (
                 stage.run("cancel", batch["ref"], key=False).code == 0
-            )  # without it, the vendor is told later
+            )  # without it, the provider is told later
         stage.jobs_take(_JOB_S)
 
 
@@ -155,7 +155,7 @@ def _let_cancellations_end(stage: Stage) -> None:
 def change_vectors(stage: Stage, author: Author, deadly: tuple[str, ...]) -> int:
     """Go to other vectors, give up, go there, come back, and go there for good; the number of deaths on the way.
 
-    The command that passes a deadly point dies there; then it is called again, as a person would.
+    The command that passes a deadly point dies there; then it is called again, as an operator would.
     """
     deaths = 0
 

@@ -1,4 +1,4 @@
-"""The stage: a folder of documents, a simulated vendor behind a real port, and `voyage-jobs` as processes."""
+"""The stage: a folder of documents, a simulated provider behind a real port, and `voyage-jobs` as processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEY = "pa-test-key-of-the-simulated-vendor"
 DIED_AT_A_POINT = 137
 PATIENCE_S = 120.0
 PACKAGE = Path(__file__).resolve().parent.parent.parent
-QUARANTINE_S = 1.0  # no create call is under way for longer here; the vendor's clock adds two seconds
+QUARANTINE_S = 1.0  # no create call is in flight for longer here; the provider's clock adds two seconds
 _CONFIG = """\
 data_dir = {data_dir}
 [voyage]
@@ -153,7 +153,7 @@ class Stage:
         out: Any = None,
         key: bool = True,
     ) -> subprocess.Popen[str]:
-        """Begin a command, with the vendor's key or without; its standard error goes to `log`.
+        """Begin a command, with the provider's key or without; its standard error goes to `log`.
 
         `crash_at` is a crash point with the number of the passage.
         """

@@ -81,7 +81,7 @@ def limit_at(context: Context, point: str, *, room: int | None) -> None:
 
 
 def ended(context: Context) -> bool:
-    """Whether the job is over, and the vendor has written what there is to download."""
+    """Whether the job is over, and the provider has written what there is to download."""
     with context.store.read() as connection:
         return bool(batches.in_state(connection, Batch.ENDED))
 

@@ -1,4 +1,4 @@
-"""Jobs in flight while nobody is there: the process is killed, and the vendor's time goes on for hours or weeks."""
+"""Jobs in flight while nobody is there: the process is killed, and the provider's time goes on for hours or weeks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DAY_S = 24 * HOUR_S
 
 
 def sleep(stage: Stage, seconds: float) -> None:
-    """Let time pass at the vendor, as `POST /_simulator/advance` does for anybody."""
+    """Let time pass at the provider, as `POST /_simulator/advance` does for anybody."""
     request = urllib.request.Request(
         stage.settings.voyage.base_url.removesuffix("/v1") + "/_simulator/advance",
         json.dumps({"seconds": seconds}).encode(),
@@ -68,5 +68,5 @@ def test_results_that_the_vendor_has_deleted_after_a_month_are_bought_anew(tmp_p
     assert checks.shown(settings) == checks.expected(settings)
     bought = machine.world.ledger.billed_more_than_once()
     assert set(bought.values()) == {2}
-    assert len(bought) == 6, "the one batch that was under way"
+    assert len(bought) == 6, "the one batch that was in flight"
     assert len(machine.world.log.named("results.not_found")) > 2, "it does not give up at the first 404"

@@ -1,4 +1,4 @@
-"""Answers of a vendor that keeps its promises badly, or not at all."""
+"""Answers of a provider that keeps its promises badly, or not at all."""
 
 from __future__ import annotations
 

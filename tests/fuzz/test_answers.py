@@ -1,4 +1,4 @@
-"""Whatever the vendor answers, a call ends in what was asked for or in an error of ours that says so."""
+"""Whatever the provider answers, a call ends in what was asked for or in an error of ours that says so."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_every_call_ends_in_an_answer_or_in_an_error_of_the_vendor(spool, status
 
 
 def failure(call):
-    """The vendor's error that a call ends in, or None; any other goes up."""
+    """The provider's error that a call ends in, or None; any other goes up."""
     try:
         call()
     except VendorError as error:

@@ -1,4 +1,4 @@
-"""Lists of the vendor: every item once, whatever the pages look like; an end, whatever the cursors do."""
+"""Lists of the provider: every item once, whatever the pages look like; an end, whatever the cursors do."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_every_item_once_whatever_the_pages_look_like(kind, count, own_limit, ha
     st.integers(0, 2**32),
 )
 def test_cursors_that_lead_in_circles_come_to_an_end(kind, names, size, has_more, start):
-    """The vendor gives any piece of any list, wherever it was asked to go on."""
+    """The provider gives any piece of any list, wherever it was asked to go on."""
     calls = []
 
     def page(request):

@@ -1,4 +1,4 @@
-"""The simulated vendor behind a hand that changes its answers on the way."""
+"""The simulated provider behind a hand that changes its answers on the way."""
 
 from __future__ import annotations
 

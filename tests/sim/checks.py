@@ -41,7 +41,7 @@ _OPEN_LINES = (
     "SELECT COUNT(*) FROM lines l JOIN batches b ON b.id = l.batch_id WHERE l.outcome = 0"
     " AND b.state IN ('collected', 'closed', 'refused', 'cancelled')"
 )
-# An embedding is with the vendor, or on its way, exactly when one line of one open batch asks for it. But for those
+# An embedding is with the provider, or on its way, exactly when one line of one open batch asks for it. But for those
 # that somebody wanted at once although a batch had them: one line more, of a batch of mode sync; and once one of the
 # two has brought the vector, it is held while the other is open. And for those that an older state finds in segments.
 _ASTRAY = (
@@ -192,7 +192,7 @@ class Checker:
                 self._broken(f"{source}:{path} is kept, and the table does not show it")
 
     def _check_whole(self, document: Document, rows: list[Row]) -> None:
-        """The rows of a document are those of one of its versions, less the chunks the vendor refused."""
+        """The rows of a document are those of one of its versions, less the chunks the provider refused."""
         hashes = {row["content_hash"] for row in rows}
         history = {_hash(text): text for text in self._life.folders.history.get(document, ())}
         if len(hashes) != 1 or not hashes <= history.keys():
@@ -247,7 +247,7 @@ class Checker:
     def _came_or_went(self, document: Document) -> None:
         """The user took a document away, or put one there: it may leave, until a publication that is newer than this.
 
-        One that came back counts anew: what is published meanwhile, or leaves, may be what stood there before.
+        One that came back counts again: what is published meanwhile, or leaves, may be what stood there before.
         """
         table = self._life.door.table
         self._kept.discard(document)
@@ -333,10 +333,10 @@ class Checker:
         settled = totals.settled_tokens - totals.expedited_tokens
         billed = (sim.ledger.batch_tokens, sim.ledger.spoilt_tokens)
         if not billed[0] - written_off - unclaimed <= settled <= sum(billed) + totals.assumed_tokens:
-            self._broken(f"{settled} tokens are settled, the vendor billed {billed} (good, spoilt)")
+            self._broken(f"{settled} tokens are settled, the provider billed {billed} (good, spoilt)")
 
     def _made_again(self, connection: Connection) -> dict[str, int]:
-        """Tokens of jobs whose create call got no answer and which the vendor then hid from its list, by batch.
+        """Tokens of jobs whose create call got no answer and which the provider then hid from its list, by batch.
 
         Nobody can find such a job, so it is made again, or its batch is given up (docs: "What is not promised").
         """
@@ -404,7 +404,7 @@ class Checker:
             <= totals.expedited_tokens + maybe_paid
         ):
             booked = (totals.expedited_tokens, maybe_paid)
-            self._broken(f"{booked} tokens are booked as (expedited, maybe paid), the vendor billed {paid}")
+            self._broken(f"{booked} tokens are booked as (expedited, maybe paid), the provider billed {paid}")
         allowed = self._allowed(again)
         for name, times in billed.billed_at_both_prices().items():
             if times > allowed[name.rpartition("/")[2]]:
@@ -480,7 +480,7 @@ class Checker:
             self._broken("people are told of everything")
 
     def _check_segments(self, connection: Connection) -> None:
-        """Every held embedding lies where the state says, and is what the vendor gives for its text."""
+        """Every held embedding lies where the state says, and is what the provider gives for its text."""
         segments = SegmentStore(self._life.data_dir / "vectors")
         sql = (
             "SELECT e.key, e.vectors, p.name, e.pack_row FROM embeddings e JOIN packs p ON p.id = e.pack_id"

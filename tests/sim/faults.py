@@ -19,7 +19,7 @@ DAY_S = 86_400.0
 # There are no bulk deletions or storage redirects to strike in these lives.
 KINDS = tuple(sorted(CATALOG))
 
-# It stops all sending until a person acts, so few lives can have it.
+# It stops all sending until an operator acts, so few lives can have it.
 SELDOM = frozenset({"job_unusable"})
 
 
@@ -138,7 +138,7 @@ def script(faults: dict[str, Any], seed: int) -> FaultScript:
 
 
 def readings(rng: random.Random) -> Options:
-    """One reading of what the vendor's pages leave open."""
+    """One reading of what the provider's pages leave open."""
     return Options(
         small_dimensions=True,
         timestamps=rng.choice(("rfc3339", "zoneless")),

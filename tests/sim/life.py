@@ -1,4 +1,4 @@
-"""One life: a folder that changes, a worker that dies, a vendor that fails; then peace, and what comes of it."""
+"""One life: a folder that changes, a worker that dies, a provider that fails; then peace, and what comes of it."""
 
 from __future__ import annotations
 
@@ -131,9 +131,9 @@ class Life:
         self.dimension = DIMENSIONS[0]
         self.keep_previous_s = self.rng.choice((0.0, 7 * DAY_S, 7 * DAY_S))
         self.leaving_out = False
-        """Whether a person has accepted that the next switch leaves something out."""
+        """Whether an operator has accepted that the next switch leaves something out."""
         self.going_back = False
-        """Whether the next replacement of the table may be the way back, which shows nothing that came since."""
+        """Whether the next replacement of the table may be the rollback, which shows nothing that came since."""
         self.formats = random.Random(~seed)  # of its own, so that older seeds live as they did
         self.configured = set(SOURCES)
         self.keeping: set[str] = set()
@@ -453,11 +453,11 @@ class Life:
         if self.rng.random() < 0.8:
             context = self._working()
             if context is not None and not context.may_send:
-                self._ask_for_other_vectors()  # a person sets the configuration back
+                self._ask_for_other_vectors()  # an operator sets the configuration back
         self._pass_time(self.rng.randint(0, 25))
 
     def _goes_back(self) -> bool:
-        """Whether this life is to die on the way back, to which a whole change has to lead first."""
+        """Whether this life is to die on the rollback, to which a whole change has to lead first."""
         return self._target.startswith("switch_back.")
 
     def _ask_for_other_vectors(self) -> None:
@@ -656,7 +656,7 @@ class Life:
     # --- the end ---
 
     def _find_peace(self) -> None:
-        """Faults stop, folders come back, a person answers; then everything must become right."""
+        """Faults stop, folders come back, an operator answers; then everything must become right."""
         self.sim.faults.rules = ()
         self.at_peace = True
         self.folders.mount_all()

@@ -1,4 +1,4 @@
-"""What a simulation leaves out because it is slow and proves nothing here: migrations, log folding, compiling anew.
+"""What a simulation leaves out because it is slow and proves nothing here: migrations, log folding, compiling again.
 
 Lives start from one migrated file; the write-ahead log is folded in by SQLite alone; statements that one engine has
 compiled are not compiled again by the next. What is left out has its own tests.

@@ -1,4 +1,4 @@
-"""Doubles for the vendor's side of HTTP: scripted answers in process, and scripted bytes on a real socket."""
+"""Doubles for the provider's side of HTTP: scripted answers in process, and scripted bytes on a real socket."""
 
 import socket
 import threading

@@ -49,7 +49,7 @@ class Sick:
 
 
 class SickTransport(SimulatorTransport):
-    """The simulated vendor behind what fails. `altered` changes answers that are given."""
+    """The simulated provider behind what fails. `altered` changes answers that are given."""
 
     def __init__(self, simulator) -> None:
         super().__init__(simulator)
@@ -88,7 +88,7 @@ class SickWorld(Small):
         return found
 
     def jobs(self) -> list[dict]:
-        """The vendor's jobs as they are now, oldest first."""
+        """The provider's jobs as they are now, oldest first."""
         self.sim.settle()
         return sorted(self.sim.state()["batches"], key=lambda job: job["created_at"])
 
@@ -136,7 +136,7 @@ def altered_json(path: str, change: Callable[[dict], dict]):
 
 
 def altered_content(change: Callable[[bytes], bytes]):
-    """For `altered`: the content of result files, changed, as if it had left the vendor so."""
+    """For `altered`: the content of result files, changed, as if it had left the provider so."""
 
     def alter(request: httpx.Request, answer: httpx.Response) -> httpx.Response:
         if not request.url.path.endswith("/content") or answer.is_error:

@@ -38,7 +38,7 @@ def fill(world, count, sections=1):
 
 
 def sent(world, context):
-    """Let everything that is packed reach the vendor."""
+    """Let everything that is packed reach the provider."""
     for _ in range(8):
         submit(context)
     with context.store.read() as connection:

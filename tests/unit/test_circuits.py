@@ -222,7 +222,7 @@ def test_only_new_jobs_wait_when_too_much_is_in_flight(context):
     assert not circuit.may_pass(context, circuits.CREATE)
     assert circuit.may_pass(context, circuits.VENDOR)
     assert not circuit.may_pass(context, circuits.VENDOR, circuits.CREATE)
-    circuit.fine(context)  # the vendor lane's success says nothing about this one
+    circuit.fine(context)  # the provider lane's success says nothing about this one
     assert "create" in tripped(context)
     circuit.fine(context, circuits.CREATE)
     assert not tripped(context)

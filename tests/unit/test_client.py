@@ -232,7 +232,7 @@ def test_a_body_with_a_broken_encoding_is_an_unknown_outcome():
         client_of(broken).create_batch(CREATE)
 
 
-# --- the vendor refuses ---
+# --- the provider refuses ---
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -1,4 +1,4 @@
-"""The client and the download against the simulator, whose faults stand for the vendor's worse days."""
+"""The client and the download against the simulator, whose faults stand for the provider's worse days."""
 
 import dataclasses
 

@@ -57,7 +57,7 @@ def details(context):
     ]
 
 
-# Lines that the vendor spoils.
+# Lines that the provider spoils.
 
 
 @pytest.mark.parametrize(("fault", "twice"), [
@@ -364,7 +364,7 @@ def test_a_result_file_that_is_gone_for_a_moment_costs_nothing(tmp_path):
 
 @pytest.mark.parametrize("status", [400, 404])
 def test_results_that_are_refused_are_not_bought_again_without_a_person(tmp_path, status):
-    """Unlike a file that the vendor does not list any more, one that is refused is still there, and paid for."""
+    """Unlike a file that the provider does not list any more, one that is refused is still there, and paid for."""
     world = world_of(tmp_path, {"server_error": {"on": "file_content", "status": status}})
     with world.worker() as context:
         batch = until(world, context, Batch.PARKED, idle_s=60)
@@ -416,7 +416,7 @@ def test_float_vectors_are_the_vendors_to_the_last_bit(tmp_path, encoding):
 
 
 class BadTexts:
-    """A vendor that fails every job in which one of these texts stands."""
+    """A provider that fails every job in which one of these texts stands."""
 
     def __init__(self, world, texts, base):
         self.world, self.texts, self.base = world, texts, base

@@ -43,7 +43,7 @@ DAY = 24 * HOUR
 def world(tmp_path_factory):
     world = World(tmp_path_factory.mktemp("world"))
     world.write("a.md", "# a\n\ntext")
-    world.run(12, quiet=False)  # its batch is at the vendor
+    world.run(12, quiet=False)  # its batch is at the provider
     return world
 
 

@@ -149,7 +149,7 @@ def test_a_clock_that_is_wrong_by_an_hour_is_told(sound):
 
     found = list(examine(sound.settings(), Wrong(), probe=True, transport=sound.transport))
     assert one(found, "clock").verdict is Verdict.BAD
-    assert "s ahead of the vendor" in one(found, "clock").why
+    assert "s ahead of the provider" in one(found, "clock").why
 
 
 def test_sources_that_are_missing_unmounted_or_frozen(sound):

@@ -452,7 +452,7 @@ def test_rules_that_have_changed_are_for_a_scan(tmp_path):
 
 @pytest.fixture
 def travelling(tmp_path):
-    """Three texts in a batch that is at the vendor, in an open context."""
+    """Three texts in a batch that is at the provider, in an open context."""
     world = world_of(tmp_path)
     with world.worker() as context:
         scan(context)

@@ -1,4 +1,4 @@
-"""Who reads and splits what, and fingerprints that never change by accident: each change reads and splits anew."""
+"""Who reads and splits what, and fingerprints that never change by accident: each change reads and splits again."""
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ def test_a_confirmation_is_used_up_by_one_scan(world):
 
 
 def test_a_confirmation_of_a_missing_root_does_not_hold_for_an_empty_one(world):
-    """A person who confirms while nothing is mounted has not seen what a later scan would delete."""
+    """An operator who confirms while nothing is mounted has not seen what a later scan would delete."""
     filled(world, 3)
     world.docs.rename(world.root / "away")
     with world.worker() as context:

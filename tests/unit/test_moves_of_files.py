@@ -114,7 +114,7 @@ def test_a_file_moved_over_another(settled):
     world.write("c.txt", prose("c", 2))
     world.run()
     texts = shown(world)["c.txt"]
-    (world.docs / "c.txt").replace(world.docs / "b.md")  # and split anew, being Markdown now
+    (world.docs / "c.txt").replace(world.docs / "b.md")  # and split again, being Markdown now
     with world.worker(sources=with_grace(world)) as context:
         seen = seen_while_working(world, context, 40)
         assert document(context, "b.md").moved_from == "c.txt"

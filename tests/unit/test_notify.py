@@ -137,7 +137,7 @@ def test_failures_are_told_again_when_they_are_ten_times_as_many(tmp_path):
     world.run()
     later(world)
     assert [body["numbers"]["embeddings"] for _, body in world.post.sent] == [1, 16]
-    assert "No poison" not in repr(world.post.sent), "the vendor's words may quote a text"
+    assert "No poison" not in repr(world.post.sent), "the provider's words may quote a text"
 
 
 def test_a_parked_batch_is_told_by_its_ref(tmp_path):

@@ -1,4 +1,4 @@
-"""What the vendor's pages leave open, question by question: however it is answered, all is served and paid once."""
+"""What the provider's pages leave open, question by question: however it is answered, all is served and paid once."""
 
 import json
 
@@ -40,7 +40,7 @@ def serves_all(tmp_path, options=None, faults=None, **sections):
 
 
 def parks_and_goes_on(tmp_path, options, faults=None, mended=None, **sections):
-    """The batch waits for a person, who mends the settings and retries; the words that it was parked with."""
+    """The batch waits for an operator, who mends the settings and retries; the words that it was parked with."""
     small = small_of(tmp_path, options, faults, **sections)
     with small.worker() as context:
         batch = until(small, context, Batch.PARKED)

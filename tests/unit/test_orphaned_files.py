@@ -1,4 +1,4 @@
-"""Strays: an upload whose answer was lost leaves a file at the vendor, and it does not stay there."""
+"""Strays: an upload whose answer was lost leaves a file at the provider, and it does not stay there."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def die_at(name):
 
 
 def left(world):
-    """Names of the files that are at the vendor."""
+    """Names of the files that are at the provider."""
     return [file.filename for file in world.sim.files._files.values()]
 
 

@@ -31,7 +31,7 @@ from voyage_jobs.steps.context import no_progress
 
 
 def make_world(tmp_path, **sections):
-    """A vendor that bills by a tokenizer, settings that name the same, and some files."""
+    """A provider that bills by a tokenizer, settings that name the same, and some files."""
     file = str(make_tokenizer(tmp_path / "tokenizer.json"))
     voyage = {"tokenizer": file, **sections.pop("voyage", {})}
     world = World(tmp_path, options={"tokenizer": file}, voyage=voyage, **sections)

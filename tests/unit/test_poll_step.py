@@ -1,4 +1,4 @@
-"""poll: how often the vendor is asked, and what its words mean."""
+"""poll: how often the provider is asked, and what its words mean."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_a_job_that_never_ends_is_parked_half_a_day_past_the_window(tmp_path, mo
         assert newest(context).state is Batch.PARKED
         assert 1 <= world.sim.calls["retrieve_batch"] - asked <= 3
 
-        monkeypatch.undo()  # the vendor mends its word: nobody needs to do anything
+        monkeypatch.undo()  # the provider mends its word: nobody needs to do anything
         assert until(world, context, Batch.CLOSED, idle_s=300).reason is None
     assert len(shown(world)) == 2
     assert not world.ledger.billed_more_than_once()
@@ -274,7 +274,7 @@ def test_a_job_that_is_there_again_goes_on_by_itself(tmp_path):
 
 @pytest.mark.parametrize("looks", [1, LATE_TRIES - 1])
 def test_a_file_of_results_that_is_named_late_is_waited_for(tmp_path, monkeypatch, looks):
-    """`completed`, five of five, and no output file yet: they are paid for, so nothing is sent anew at once."""
+    """`completed`, five of five, and no output file yet: they are paid for, so nothing is sent again at once."""
     world = world_of(tmp_path, documents=5)
     told = RemoteJob.as_json
     hidden = []
@@ -401,7 +401,7 @@ def test_a_person_cancels_and_what_was_finished_is_kept(tmp_path):
 
 @pytest.mark.parametrize("listed", [True, False])
 def test_a_job_cancelled_by_others_is_collected_and_the_rest_sent_again(tmp_path, listed):
-    """Somebody uses the vendor's dashboard: finished lines are paid and kept, the others are wanted as before."""
+    """Somebody uses the provider's dashboard: finished lines are paid and kept, the others are wanted as before."""
     options = {"cancelled_lines_in_error_file": listed}
     world = world_of(tmp_path, documents=20, batch_seconds=1000, options=options)
     with world.worker() as context:

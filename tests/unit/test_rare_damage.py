@@ -43,7 +43,7 @@ def sound(tmp_path):
 
 @pytest.fixture
 def under_way(sound):
-    """One document has changed and is with the vendor."""
+    """One document has changed and is with the provider."""
     sound.write("part0/d0.md", prose("other", 2))
     with sound.worker() as context:
         until(sound, context, Batch.RUNNING)

@@ -216,7 +216,7 @@ def test_two_jobs_that_show_up_together(tmp_path):
 
 
 def test_a_job_without_our_mark_is_known_by_its_input_file(tmp_path, monkeypatch):
-    """Should the vendor drop the metadata, the input file still belongs to one batch alone."""
+    """Should the provider drop the metadata, the input file still belongs to one batch alone."""
     world = world_of(tmp_path, {"answer_lost": {"on": "create_batch", "nth": 1}})
     monkeypatch.setattr("voyage_jobs.steps.submit.METADATA_REF", "of_another_program")
     resume(world)

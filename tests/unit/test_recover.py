@@ -106,7 +106,7 @@ def test_a_job_whose_files_are_gone_is_left(world):
         world.sim.files.delete(file["id"])
     lose_state(world)
     answer = recover(world)
-    assert list(answer["jobs_left"].values()) == ["its files are no longer at the vendor"]
+    assert list(answer["jobs_left"].values()) == ["its files are no longer at the provider"]
 
 
 def create_again(world, job, **metadata):
@@ -225,7 +225,7 @@ def test_windows_of_contextualized_embeddings_are_taken_on(tmp_path):
 def test_what_changed_meanwhile_is_sent_and_nothing_else(world):
     sync(world, wait=False)
     lose_state(world)
-    world.write("first0.md", "# Anew\n\nQuite another text.")
+    world.write("first0.md", "# Again\n\nQuite another text.")
     assert sync(world).work.embeddings_sent == 1
     settled(world, ROWS - 1)
 

@@ -117,7 +117,7 @@ def test_an_input_file_with_a_line_that_is_not_ours_makes_no_job_of_ours(world, 
 
 
 def test_result_lines_that_say_nothing_are_read_over(tmp_path):
-    """Of a window without vectors it is not known how many it would have had: one, and it is asked for anew."""
+    """Of a window without vectors it is not known how many it would have had: one, and it is asked for again."""
     world = World(tmp_path, voyage=WINDOWS, dimension=256)
     write_some(world, "first")
     sync(world, wait=False)

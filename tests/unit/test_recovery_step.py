@@ -151,7 +151,7 @@ def test_a_publication_that_died_is_made_again(filled):
     ],
 )
 def test_for_other_vectors_nothing_is_sent_and_the_table_goes_on(filled, voyage):
-    """See test_reprofile_step.py for what a person may do about it."""
+    """See test_reprofile_step.py for what an operator may do about it."""
     filled.write("new.md", prose("new"))
     before, calls = shown(filled), filled.sim.calls["create_batch"]
     with filled.worker(voyage=voyage) as context:

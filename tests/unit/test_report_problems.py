@@ -21,7 +21,7 @@ HOUR = 3600 * US
 def world(tmp_path_factory):
     world = World(tmp_path_factory.mktemp("world"))
     world.write("a.md", "# a\n\ntext")
-    world.run(10, quiet=False)  # its batch is at the vendor
+    world.run(10, quiet=False)  # its batch is at the provider
     return world
 
 
@@ -142,7 +142,7 @@ def test_documents_that_are_ready_and_not_published_are_a_problem(world, facts):
 def test_embeddings_that_wait_for_no_reason_are_a_problem(world, facts):
     waiting = Waiting(5, 100, facts.now - 2 * HOUR, 20)
     assert one(world, facts, waiting=waiting, open=[]).code == "not_sent"
-    assert found(world, facts, waiting=waiting) == []  # a batch is under way: they follow
+    assert found(world, facts, waiting=waiting) == []  # a batch is in flight: they follow
 
 
 def test_a_table_that_cannot_be_looked_at_is_a_problem(world, facts):

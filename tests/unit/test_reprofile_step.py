@@ -81,7 +81,7 @@ def reprofiled(world: World, **sections) -> None:
 
 
 def build_half(world: World) -> None:
-    """Until some of the new vectors are here, and some are under way."""
+    """Until some of the new vectors are here, and some are in flight."""
     small = {"batching": {"max_inputs": 5, "max_in_flight_batches": 1}}
     with world.worker(voyage=OTHER, **small) as context:
         first = until(world, context, Batch.RUNNING)

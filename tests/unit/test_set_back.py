@@ -92,7 +92,7 @@ def problems(small):
 
 
 def paid_once(small, *paths):
-    """Everything is shown, nothing was paid twice, and the books say what the vendor billed."""
+    """Everything is shown, nothing was paid twice, and the books say what the provider billed."""
     with small.worker() as context:
         settle(small, context)
         assert money(context).settled_tokens == small.ledger.batch_tokens
@@ -197,7 +197,7 @@ def test_a_state_of_before_a_loss_claims_what_its_follower_sent(small):
 
 @pytest.mark.parametrize("point", ["create.committed", "download.written", "download.committed"])
 def test_a_batch_that_was_collected_since_is_over_and_on_the_bill(tmp_path, point):
-    """Its result files are gone at the vendor and on disk: its segment says what it held and what it cost."""
+    """Its result files are gone at the provider and on disk: its segment says what it held and what it cost."""
     small = Small(tmp_path, faults={"line_refused": {"contains": "part 1", "times": 1}})
     small.write("a.md", prose("a", 2))
     small.dies_at(point)

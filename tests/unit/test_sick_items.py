@@ -132,7 +132,7 @@ def test_a_list_that_cannot_be_read_keeps_back_no_job(tmp_path):
         turns_until(world, context, lambda: len(world.names()) == 5, idle_s=30)
         assert not tripped(context)
     assert world.clock.mono() < 2 * JOB_S
-    assert 1 <= world.sim.calls["list_batches"] < 8  # it is asked for ever more seldom
+    assert 1 <= world.sim.calls["list_batches"] < 8  # it is asked forever more seldom
     assert world.log.named("list.failed")
     assert bought_once(world, 5)
 
@@ -209,7 +209,7 @@ def test_an_outage_of_create_calls_heals_by_itself(tmp_path):
     assert bought_once(world, 5)
 
 
-# --- what is left at the vendor ---
+# --- what is left at the provider ---
 
 
 def test_a_file_that_cannot_be_deleted_keeps_no_other_from_being_deleted(tmp_path):

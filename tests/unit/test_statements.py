@@ -13,7 +13,7 @@ from voyage_jobs.state.statements import RAW, heard
 from voyage_jobs.steps.acts import perform
 
 GROWING = ("versions", "documents", "embeddings", "chunks", "lines", "transitions")
-# Indexes of what is on its way, in trouble or at the vendor: small whatever the table holds.
+# Indexes of what is on its way, in trouble or at the provider: small whatever the table holds.
 SMALL = ("ix_versions_retire", "ix_versions_unpublished", "uq_versions_wanted", "ix_embeddings_failed")
 ASKED_ONCE = "SELECT e.id, e.state FROM embeddings e"  # by `retry`, whatever it finds
 

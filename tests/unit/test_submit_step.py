@@ -1,4 +1,4 @@
-"""submit: from packed to running, whatever the vendor answers, and never a second create call in ignorance."""
+"""submit: from packed to running, whatever the provider answers, and never a second create call in ignorance."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_an_input_file_that_is_lost_twice_needs_a_person(tmp_path):
 
 
 def test_other_failures_do_not_use_up_the_patience_with_a_file_not_found(tmp_path):
-    """Only refusals count: a file not found once, after many other failures, is no reason to call a person."""
+    """Only refusals count: a file not found once, after many other failures, is no reason to call an operator."""
     faults = {
         "request_lost": {"on": "create_batch", "nth": list(range(1, 2 * NOT_FOUND_TRIES))},
         "input_file_not_found": {"nth": 2 * NOT_FOUND_TRIES},
@@ -312,7 +312,7 @@ def test_what_is_on_the_wire_names_the_batch_and_never_the_key_in_a_url(world):
             "voyage_jobs_state": context.state_id,
             "voyage_jobs_generation": "1",
         }
-        with pytest.raises(RefusedError):  # both files are gone from the vendor
+        with pytest.raises(RefusedError):  # both files are gone from the provider
             context.client.get_file(job["output_file_id"])
     key = world.settings().api_key()
     for request in world.transport.requests:

@@ -32,7 +32,7 @@ FOUR = ("publish.intent.committed", "publish.table.done", "publish.table.synced"
 
 @pytest.fixture
 def old(tmp_path):
-    """A folder of release 0.1.0 with a job under way."""
+    """A folder of release 0.1.0 with a job in flight."""
     yield unpacked(tmp_path)
     crash.arm(None)
 

@@ -1,4 +1,4 @@
-"""tidy: nothing of ours stays at the vendor or in the spool, and nothing of others is touched."""
+"""tidy: nothing of ours stays at the provider or in the spool, and nothing of others is touched."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def test_how_tokens_are_counted_changes_no_chunk(tmp_path):
 
 
 def test_windows_of_contextualized_models_stay_the_same(world, tmp_path):
-    """Windows are embeddings: other ones would be paid anew."""
+    """Windows are embeddings: other ones would be paid again."""
     settings = {"voyage": {"model": "voyage-context-3", "endpoint": "/v1/contextualizedembeddings"}}
     world.write("a.md", prose("long", 30))
     with world.worker(**settings) as context:

@@ -38,12 +38,12 @@ def booked(context):
 
 
 def billed(world):
-    """Tokens that the vendor billed, for results that it spoilt as well."""
+    """Tokens that the provider billed, for results that it spoilt as well."""
     return world.ledger.batch_tokens + world.ledger.spoilt_tokens
 
 
 def books_are_right(world, context):
-    """Neither `verify` nor `cost --recompute` finds anything in the state, and the bill is the vendor's."""
+    """Neither `verify` nor `cost --recompute` finds anything in the state, and the bill is the provider's."""
     with context.store.read() as connection:
         found = {code: connection.exec_driver_sql(sql).all() for code, sql in STATE_RULES.items()}
         assert not any(found.values()), found

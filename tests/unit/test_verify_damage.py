@@ -58,7 +58,7 @@ def test_nothing_that_is_under_way_is_taken_for_damage(world):
 
 
 def test_settings_for_other_vectors_are_no_damage(world):
-    """What is compared is the table that is there, until it is built anew on purpose."""
+    """What is compared is the table that is there, until it is built again on purpose."""
     audit = verify(world.settings(voyage={"output_dimension": 16}), world.clock, Scope())
     assert audit.checked["rows"] == 12
     assert audit.all() == []
@@ -458,7 +458,7 @@ def test_vectors_of_other_kinds(tmp_path, dtype):
     assert found(world) == {"rows_vector": 1}
 
 
-# --- the vendor against the state ---
+# --- the provider against the state ---
 
 
 def upload(world, context, name):

@@ -27,7 +27,7 @@ MINUTE = 60 * US
 def world(tmp_path_factory):
     world = World(tmp_path_factory.mktemp("world"))
     world.write("a.md", "# a\n\ntext")
-    world.run(12, quiet=False)  # its batch is at the vendor
+    world.run(12, quiet=False)  # its batch is at the provider
     return world
 
 

@@ -116,7 +116,7 @@ def test_the_folders_are_those_that_a_scan_enters(tmp_path):
     (root / "file.md").write_text("x")
     assert watched_below(root) == [".", "a", "a/b"]
     linked = watched_below(root, follow_symlinks=True)
-    assert len(linked) == 5, "by one link only, or crossing links would go round for ever"
+    assert len(linked) == 5, "by one link only, or crossing links would go round forever"
     assert set(linked) - {"in", "again", "in/x", "again/x"} == {".", "a", "a/b"}
     with pytest.raises(RootMissing):
         watched_below(root / "nowhere")

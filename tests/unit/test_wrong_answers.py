@@ -1,11 +1,11 @@
-"""Late and wrong answers of the vendor, each by name: all is served in the end, and nothing is paid twice."""
+"""Late and wrong answers of the provider, each by name: all is served in the end, and nothing is paid twice."""
 
 import pytest
 from small_world import Small, quick
 
 TEXTS = {f"d{number}.md": f"text number {number}" for number in range(5)}
 
-# name -> faults of the vendor. Each strikes at least once; what it spoils is asked for again.
+# name -> faults of the provider. Each strikes at least once; what it spoils is asked for again.
 FAULTS = {
     "HTML instead of JSON from the list": {
         "answer_lost": {"on": "create_batch", "times": 1},
@@ -59,7 +59,7 @@ FAULTS = {
     "file is not deleted at once": {"not_deleted": {"times": 1}},
 }
 
-# name -> how the vendor reads what its pages leave open.
+# name -> how the provider reads what its pages leave open.
 READINGS = {
     "times without a zone": {"timestamps": "zoneless"},
     "ids with underscores": {"id_separator": "_"},

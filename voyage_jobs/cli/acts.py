@@ -1,4 +1,4 @@
-"""`voyage-jobs retry`, `cancel`, `confirm-deletes` and `recover`: what a person decides or asks for."""
+"""`voyage-jobs retry`, `cancel`, `confirm-deletes` and `recover`: what an operator decides or asks for."""
 
 from __future__ import annotations
 
@@ -236,9 +236,9 @@ def _cancelled(answer: dict[str, Any]) -> str:
         return f"Batch {ref} is cancelled: its {texts} are not sent until `voyage-jobs retry`."
     kept = f" {number(answered)} are answered already: they are kept." if answered else ""
     if answer.get("told_vendor"):
-        return f"The vendor cancels batch {ref}, up to {texts}, in up to ten minutes.{kept}"
+        return f"The provider cancels batch {ref}, up to {texts}, in up to ten minutes.{kept}"
     return (
-        f"Batch {ref} is to be cancelled, up to {texts}; the vendor is told with the next look at it.{kept}"
+        f"Batch {ref} is to be cancelled, up to {texts}; the provider is told with the next look at it.{kept}"
     )
 
 
@@ -251,7 +251,7 @@ def _source_cancelled(answer: dict[str, Any]) -> str:
     )
     if under_way:
         when = "in up to ten minutes" if answer.get("told_vendor") else "with the next look at them"
-        said += f", {under_way} of them at the vendor {when}; what is answered until then is kept"
+        said += f", {under_way} of them at the provider {when}; what is answered until then is kept"
     waited = "text that waited is" if answer["waiting"] == 1 else "texts that waited are"
     return f"{said}. {number(answer['waiting'])} {waited} not sent until `voyage-jobs retry`."
 
@@ -261,9 +261,9 @@ def _recovered(answer: dict[str, Any]) -> str:
         f"Held: {counted(answer['embeddings'], 'paid embedding')} in {counted(answer['packs'], 'segment')}. "
     )
     if answer["vendor"]:
-        return said + f"Jobs at the vendor could not be looked for: {answer['vendor']}"
+        return said + f"Jobs at the provider could not be looked for: {answer['vendor']}"
     left = f" Not ours to take: {counted(len(answer['jobs_left']), 'other')}." if answer["jobs_left"] else ""
-    return said + f"Taken on: {counted(len(answer['jobs']), 'job')} at the vendor.{left}"
+    return said + f"Taken on: {counted(len(answer['jobs']), 'job')} at the provider.{left}"
 
 
 def _confirmed(answer: dict[str, Any]) -> str:

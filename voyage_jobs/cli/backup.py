@@ -53,7 +53,7 @@ def restore(ctx: click.Context, folder: Path, as_json: bool) -> ExitCode:
         report = put_back(settings, SystemClock(), folder, progress=bar)
     _tell(report, "restored to", as_json)
     if not as_json:
-        click.echo("`voyage-jobs sync` goes on from here; `voyage-jobs verify` compares everything.")
+        click.echo("`voyage-jobs sync` continues from here; `voyage-jobs verify` compares everything.")
     return ExitCode.UNFINISHED if report.missing else ExitCode.DONE
 
 

@@ -47,7 +47,7 @@ def frame_of(ctx: click.Context) -> Frame:
 
 
 def settings_of(ctx: click.Context) -> Settings:
-    """The settings in force, loaded once. Raises ConfigError.
+    """The active settings, loaded once. Raises ConfigError.
 
     Warnings about them go to standard error, of commands that go by what is warned of: not at every look.
     """

@@ -137,7 +137,7 @@ def evaluate(ctx: click.Context, /, **options: Any) -> int:
     Exit codes: 0  done
                 1  a run is worse than --fail-under or --max-drop allows
                 2  wrong use, unusable files, or over budget; nothing was sent
-                5  the vendor refuses the key or the account
+                5  the provider refuses the key or the account
     """
     from voyage_jobs.evaluation.tables import Tables
 

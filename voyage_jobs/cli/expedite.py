@@ -53,7 +53,7 @@ def expedite(
     Exit codes: 0  the table shows the document
                 2  wrong use, no --yes, over budget, or changed; nothing was sent
                 3  something of it still waits, or may have been paid in vain
-                5  the vendor refuses the key or the account
+                5  the provider refuses the key or the account
               130  stopped by Ctrl-C, 143 by SIGTERM
     """
     from voyage_jobs.core.clock import SystemClock

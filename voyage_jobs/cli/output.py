@@ -117,7 +117,7 @@ def usd(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`45 s`, `12 m`, `3 h`, `2 d`: one unit, rounded down, as a person would say it."""
+    """`45 s`, `12 m`, `3 h`, `2 d`: one unit, rounded down, as people say it."""
     if seconds is None:
         return UNKNOWN
     for least, unit_s, unit in _STEPS:

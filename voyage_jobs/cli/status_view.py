@@ -1,4 +1,4 @@
-"""The report of `status` as a person likes to see it, in 80 columns, with or without colour. Pure."""
+"""The report of `status` for a terminal, in 80 columns, with or without colour. Pure."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def _bar(chunks: dict[str, int]) -> Text:
 
 
 def batch_table(rows: list[Report], as_of: str) -> Table:
-    """Batches with their progress and the time that is left in the vendor's window."""
+    """Batches with their progress and the time that is left in the provider's window."""
     shown = []
     for batch in rows:
         running = batch["state"] == "running"
@@ -199,7 +199,7 @@ def progress(batch: Report) -> str:
 
 
 def time_left(batch: Report, as_of: str) -> str:
-    """How much of the vendor's window is left to a running job."""
+    """How much of the provider's window is left to a running job."""
     if batch["state"] != "running" or batch["deadline_at"] is None:
         return "-"
     left_s = (_time(batch["deadline_at"]) - _time(as_of)).total_seconds()

@@ -1,4 +1,4 @@
-"""`voyage-jobs verify`: do folders, state, segments, table and vendor agree, and if not, mend it."""
+"""`voyage-jobs verify`: do folders, state, segments, table and provider agree, and if not, mend it."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def warnings(settings: Settings) -> Iterator[str]:
     if has_jobs and section.quarantine_s <= section.timeout_s:
         yield (
             f"{name}.quarantine_s is not longer than {name}.timeout_s: a batch whose creation is still "
-            "under way may be created, and paid, a second time."
+            "in flight may be created, and paid, a second time."
         )
     if section.input_type == "query":
         yield f'{name}.input_type is "query": documents are normally embedded as "document".'
@@ -141,7 +141,7 @@ def _search(settings: Settings) -> Iterator[Problem]:
 
 
 def _local(settings: Settings) -> Iterator[Problem]:
-    """A name stands for the same vectors for ever: that of the packaged model is for no other."""
+    """A name stands for the same vectors forever: that of the packaged model is for no other."""
     local = settings.local
     if settings.provider.type != "local" or bool(local.model_dir) != (local.model == LOCAL_MODEL):
         return

@@ -1,4 +1,4 @@
-"""Where the API key comes from. It is read anew for every use: a rotated file counts at once."""
+"""Where the API key comes from. It is read again for every use: a rotated file counts at once."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class KeySource:
         return True
 
     def describe(self) -> str:
-        """Where the key comes from, in words for a person; never the key."""
+        """Where the key comes from, in words; never the key."""
         if self._ask is not None:
             return "the program's own function"
         if self._value:

@@ -41,7 +41,7 @@ def load_settings(
     key: KeySource | None = None,
     may_lack_sources: bool = False,
 ) -> Settings:
-    """The settings in force. `path` is what `--config` names, if anything; `key` gives the API key in place of the
+    """The active settings. `path` is what `--config` names, if anything; `key` gives the API key in place of the
     environment.
 
     Raises `ConfigError` whose message has one line per problem. A missing API key is none yet: see `api_key`.

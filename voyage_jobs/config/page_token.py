@@ -1,4 +1,4 @@
-"""The token that opens the page to those who are not on this machine. Read anew for every use, like the key."""
+"""The token that opens the page to those who are not on this machine. Read again for every use, like the key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, said so that a person can mend it: file, key, value, what, how."""
+"""What is wrong with a configuration, said so that you can mend it: file, key, value, what, how."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def section_of(annotation: Any) -> type[BaseModel] | None:
 
 
 def section_by_name(annotation: Any) -> type[BaseModel] | None:
-    """The model behind a field's type, if it is a table of tables under names that a person chooses."""
+    """The model behind a field's type, if it is a table of tables under names that an operator chooses."""
     return section_of(get_args(annotation)[1]) if get_origin(annotation) is dict else None
 
 

@@ -1,4 +1,4 @@
-"""Secrets beside the API key, each by a name: read anew for every use, so that a rotated file counts at once."""
+"""Secrets beside the API key, each by a name: read again for every use, so that a rotated file counts at once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class SecretSource:
         return secret
 
     def describe(self) -> str:
-        """Where the secret comes from, in words for a person; never the secret."""
+        """Where the secret comes from, in words; never the secret."""
         if self._value:
             return f"The variable {self.variable}"
         if self._named:

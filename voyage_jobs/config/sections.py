@@ -292,7 +292,7 @@ class SplittingSettings(Section):
 
 
 class BatchingSettings(Section):
-    """`[batching]`: how much goes into one batch, and how much may be under way."""
+    """`[batching]`: how much goes into one batch, and how much may be in flight."""
 
     max_inputs: Count = 100_000
     max_bytes: Annotated[int, BeforeValidator(_number), Field(ge=65_536, le=MOST)] = 50_000_000
@@ -312,7 +312,7 @@ PROVIDERS_LIMITS = {
 
 
 class PollingSettings(Section):
-    """`[polling]`: how often the vendor is asked about open batches."""
+    """`[polling]`: how often the provider is asked about open batches."""
 
     interval_s: Interval = 60
     max_interval_s: Interval = 600

@@ -59,7 +59,7 @@ class Paths:
 
     @property
     def spool(self) -> Path:
-        """Input files on their way to the vendor, results on their way back."""
+        """Input files on their way to the provider, results on their way back."""
         return self.data_dir / "spool"
 
     @property

@@ -119,7 +119,7 @@ class VirtualClock:
         self._mono += seconds
 
     def step(self, seconds: float) -> None:
-        """Set the wall clock forward or back without any time passing (NTP, a person, a resume)."""
+        """Set the wall clock forward or back without any time passing (NTP, an operator, a resume)."""
         self._wall += seconds
 
     def random(self) -> float:

@@ -28,7 +28,7 @@ class Step:
 
 @dataclass
 class Call:
-    """One call to the vendor. `code` is the HTTP status, `NOT_SENT` or `LOST`."""
+    """One call to the provider. `code` is the HTTP status, `NOT_SENT` or `LOST`."""
 
     method: str
     endpoint: str
@@ -42,7 +42,7 @@ class Observer(Protocol):
         """A go of a step, for as long as the block takes."""
 
     def call(self, method: str, endpoint: str) -> contextlib.AbstractContextManager[Call]:
-        """A call to the vendor: `endpoint` is its path with ids left out, such as `/batches/{id}`."""
+        """A call to the provider: `endpoint` is its path with ids left out, such as `/batches/{id}`."""
 
     def put_off(self, reason: str) -> None:
         """Something failed in a way that passes, and will be tried again; `reason` is a short stable word."""

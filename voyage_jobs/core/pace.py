@@ -1,8 +1,8 @@
-"""Whether the work at hand gets on: every step has a deadline, and a sign of progress sets it anew.
+"""Whether the work at hand gets on: every step has a deadline, and a sign of progress sets it again.
 
 A watchdog that is fed by a timer only proves that timers run. Here it is fed as long as the step at hand is within its
 own deadline: how long it may go without a sign, which is well above what it takes on a slow disk and a slow line, and
-far below for ever. Written by the main thread, read by the one that speaks to the service manager.
+far below forever. Written by the main thread, read by the one that speaks to the service manager.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DEADLINES_S: dict[str, float] = {
     "start": 4 * _HOUR_S,  # migrations of a large state, and reading the table's key columns
     "idle": 5 * _MINUTE_S,  # a wait lasts seconds; what is asked of the state between two waits, too
     "reload": 10 * _MINUTE_S,
-    "requests": _HOUR_S,  # `recover` reads segments and the vendor's lists to their end
+    "requests": _HOUR_S,  # `recover` reads segments and the provider's lists to their end
     "scan": 30 * _MINUTE_S,  # one slice of files, from a network folder that hangs
     "recount": 15 * _MINUTE_S,
     "assemble": 15 * _MINUTE_S,

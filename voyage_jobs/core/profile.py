@@ -1,4 +1,4 @@
-"""What makes a vector: the profile, and the keys under which paid vectors are kept for ever.
+"""What makes a vector: the profile, and the keys under which paid vectors are kept forever.
 
 Two requests with equal key would be answered with the same vectors, so the second one is never sent. Everything that
 changes a vector is in the profile; everything else (batching, files, tables) is not.

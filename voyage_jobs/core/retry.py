@@ -37,14 +37,18 @@ _MINUTE, _HOUR, _DAY = 60.0, 3_600.0, 86_400.0
 
 POLICIES: Mapping[str, Retry] = {
     # Shared circuits: after the wait, each step may make one call; the first success closes the circuit.
-    "voyage": Retry(2, 2, 5 * _MINUTE, None, "tried for ever, one call of each step at a time"),
-    "account": Retry(_MINUTE, 2, 5 * _MINUTE, None, "tried for ever: a refused key or an unpaid account"),
-    "create": Retry(_MINUTE, 2, 30 * _MINUTE, None, "tried for ever, one new job at a time"),
-    "create_refused": Retry(_HOUR, 1, _HOUR, None, "tried for ever, one batch at a time"),
-    "disk": Retry(2, 2, 5 * _MINUTE, None, "tried for ever"),
+    "voyage": Retry(2, 2, 5 * _MINUTE, None, "retried without limit, one call of each step at a time"),
+    "account": Retry(
+        _MINUTE, 2, 5 * _MINUTE, None, "retried without limit: a refused key or an unpaid account"
+    ),
+    "create": Retry(_MINUTE, 2, 30 * _MINUTE, None, "retried without limit, one new job at a time"),
+    "create_refused": Retry(_HOUR, 1, _HOUR, None, "retried without limit, one batch at a time"),
+    "disk": Retry(2, 2, 5 * _MINUTE, None, "retried without limit"),
     # One batch on its way out.
     "upload": Retry(5, 2, _HOUR, 60, "parked"),
-    "create_call": Retry(5, 2, 15 * _MINUTE, None, "tried for ever: nothing has happened at the provider"),
+    "create_call": Retry(
+        5, 2, 15 * _MINUTE, None, "retried without limit: nothing has happened at the provider"
+    ),
     "create_lost": Retry(_MINUTE, 2, _HOUR, None, "created again after each sure no"),
     "reconcile": Retry(10, 2, 15 * _MINUTE, 700, "parked: the list of jobs has been unreadable for a week"),
     "quarantine": Retry(_MINUTE, 1, _MINUTE, None, "looked for until the quarantine is over"),
@@ -71,14 +75,14 @@ POLICIES: Mapping[str, Retry] = {
     "results_refused": Retry(30, 2, 30 * _MINUTE, 5, "gone: done without it; refused: parked"),
     "parked_results": Retry(6 * _HOUR, 1, 6 * _HOUR, None, "fetched again as long as it is parked"),
     # What is left at the provider.
-    "delete_file": Retry(_MINUTE, 2, _DAY, None, "tried for ever"),
-    "list_files": Retry(_MINUTE, 2, _HOUR, None, "tried for ever"),
+    "delete_file": Retry(_MINUTE, 2, _DAY, None, "retried without limit"),
+    "list_files": Retry(_MINUTE, 2, _HOUR, None, "retried without limit"),
     # People.
     "notice": Retry(5, 2, 15 * _MINUTE, None, "given up after a day"),
-    "ping": Retry(30, 1, 30, None, "tried for ever"),
+    "ping": Retry(30, 1, 30, None, "retried without limit"),
     # This machine.
-    "page": Retry(30, 1, 30, None, "tried for ever: the page's port"),
-    "watch": Retry(_MINUTE, 1, _MINUTE, None, "tried for ever; the periodic scans find what changes"),
+    "page": Retry(30, 1, 30, None, "retried without limit: the page's port"),
+    "watch": Retry(_MINUTE, 1, _MINUTE, None, "retried without limit; the periodic scans find what changes"),
 }
 
 SIZE_TRIES = 3

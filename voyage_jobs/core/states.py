@@ -5,12 +5,12 @@ Six kinds of things have states. Each starts in the first state of its column be
 writes a row into `transitions` in the same transaction (so the story can be told afterwards).
 
 **source**: `active` sources are scanned and may lose documents. A `frozen` one keeps serving what it has and
-deletes nothing: its root is missing, is another device than before, or would lose too much at once. Only a person,
+deletes nothing: its root is missing, is another device than before, or would lose too much at once. Only an operator,
 or the root coming back as it was, thaws it.
 
 **document**: `present` on disk. `missing` since a scan did not find it: still served, until the grace period is
 over. `gone`: its rows are to leave the table. `skipped`: looked at and not embedded, with the reason kept (binary,
-empty, too large, unreadable ...). A document may come back from anywhere; `gone -> missing` when a person undeletes
+empty, too large, unreadable ...). A document may come back from anywhere; `gone -> missing` when an operator undeletes
 one whose rows can be had at no cost.
 
 **version**: one content of one document, read and split by one form, embedded under one profile. `waiting` until each
@@ -25,10 +25,10 @@ again is a new version, whose embeddings are held already and cost nothing.
 **embedding**: the unit that is paid for. `wanted` until a batch takes it: `packed`. The move from `packed` to
 `submitted` is the batch's own move (a batch of 100,000 lines does not rewrite 100,000 rows to say so): in the
 database both are one stored word, and the batch tells which it is. A line's outcome then makes it `held` (its vectors
-are in a segment), `wanted` again (expired, lost, failed for a passing reason), or `failed` (refused by the vendor, or
+are in a segment), `wanted` again (expired, lost, failed for a passing reason), or `failed` (refused by the provider, or
 tried too often). `dropped` means that nothing needs it, or that an operator cancelled it; if something needs it again,
 or the person says `retry`, it is simply `wanted`. `held -> wanted` happens only when a segment is damaged and the
-vendor no longer has the result; `held -> packed` if a batch is still to bring it. Without a job of its batch: `packed
+provider no longer has the result; `held -> packed` if a batch is still to bring it. Without a job of its batch: `packed
 -> held` if its vectors turn up in a segment or a batch of mode `sync` brings them, `packed -> failed` if it was alone
 in an input file that is too large.
 
@@ -36,21 +36,21 @@ in an input file that is too large.
 
     packed     the members are fixed                         dies -> write the spool file again
     spooled    the JSONL file is whole and on disk           dies -> upload
-    uploading  an upload may be under way                    dies -> upload again (costs nothing; strays are swept)
-    uploaded   the vendor has the file, we have its id       dies -> create
+    uploading  an upload may be in flight                    dies -> upload again (costs nothing; strays are swept)
+    uploaded   the provider has the file, we have its id       dies -> create
     creating   an attempt row is on disk; the create call may or may not have happened
                                                              dies -> look for the job before anything else
-    running    the vendor has the job, we have its id        dies -> poll
+    running    the provider has the job, we have its id        dies -> poll
     ended      the job is over, result ids are known         dies -> download (resumes)
     collected  vectors, outcomes and spend are recorded      dies -> delete remote and local files
     closed     nothing is left to do
 
-`creating -> uploaded` only when it is *known* that no job exists: the vendor said so, or the quarantine passed and
+`creating -> uploaded` only when it is *known* that no job exists: the provider said so, or the quarantine passed and
 the list does not show one. `refused`: the job failed validation, or its file was too large; its lines are wanted
 again or failed. `parked`: only an operator can tell what is right, and nothing but this batch waits for that. `retry`
-gives its lines to a new batch, `cancel` gives them up; if its job shows up at the vendor after all it is adopted, and
+gives its lines to a new batch, `cancel` gives them up; if its job shows up at the provider after all it is adopted, and
 results that could not be fetched, or read, are taken in once they can be (`parked -> ended`). `cancelled`: stopped
-before a job existed (a job that is cancelled at the vendor ends and is collected like any other, because finished
+before a job existed (a job that is cancelled at the provider ends and is collected like any other, because finished
 lines are paid for and kept).
 
 A batch of mode `sync` goes to a synchronous endpoint, which bills when it answers and keeps nothing that could be

@@ -1,1 +1,1 @@
-"""The demonstration: real commands, a real `kill -9`, a simulated vendor, and claims that are checked."""
+"""The demonstration: real commands, a real `kill -9`, a simulated provider, and claims that are checked."""

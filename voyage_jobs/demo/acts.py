@@ -82,11 +82,11 @@ class Play:
         self._narrator.claim("Nothing was sent.", holds=not self._stage.vendor.jobs())
 
     def send_and_die(self) -> None:
-        """The worst moment: the vendor has the job, nobody here knows, and the process is gone."""
+        """The worst moment: the provider has the job, nobody here knows, and the process is gone."""
         tell, stage, watch = self._narrator, self._stage, self._watch
         tell.act("Send it, and die at the worst moment")
         tell.say(
-            """The daemon scans, splits, and sends a batch. The vendor takes it, but its answer is lost on the way (a
+            """The daemon scans, splits, and sends a batch. The provider takes it, but its answer is lost on the way (a
             fault script sees to that), and at that moment the daemon is killed: no clean-up, no goodbye."""
         )
         tell.command("voyage-jobs run &")
@@ -98,7 +98,7 @@ class Play:
         self._command("status")
         tell.claim("The daemon was killed by signal 9.", holds=killed == -signal.SIGKILL)
         tell.claim(
-            "The vendor works on a job whose name nobody here was told.", holds=_unknown(watch.report())
+            "The provider works on a job whose name nobody here was told.", holds=_unknown(watch.report())
         )
 
     def start_again(self) -> None:
@@ -106,7 +106,7 @@ class Play:
         tell, stage, watch = self._narrator, self._stage, self._watch
         tell.act("Start again")
         tell.say(
-            """Sending it again would pay twice. The new daemon asks the vendor for its list of jobs, finds this one by
+            """Sending it again would pay twice. The new daemon asks the provider for its jobs, finds this one by
             the reference that it carries, and takes it over."""
         )
         tell.command("voyage-jobs run &")
@@ -117,7 +117,7 @@ class Play:
         self._chunks = report["chunks"]["published"]
         refs = stage.vendor.refs()
         seen = "one job, not two" if len(refs) == 1 else f"{len(refs)} jobs, none of them twice"
-        tell.claim(f"The vendor has seen {seen}.", holds=0 < len(refs) == len(set(refs)))
+        tell.claim(f"The provider has seen {seen}.", holds=0 < len(refs) == len(set(refs)))
         tell.claim(
             f"All {self._chunks:,} chunks are in the table, and nothing is wrong.",
             holds=bool(report["healthy"]) and self._chunks > 0 and report["table"]["rows"] == self._chunks,
@@ -218,7 +218,7 @@ class Play:
         tell, bill = self._narrator, self._stage.vendor.bill()
         tell.act("The bill")
         tell.say(
-            f"""The vendor's ledger: {bill.tokens:,} tokens for {bill.billed:,} texts in batches, {bill.texts:,} of them
+            f"""The provider's bill: {bill.tokens:,} tokens for {bill.billed:,} texts in batches, {bill.texts:,} of them
             different, {bill.twice} billed more than once; {len(self._stage.vendor.jobs())} jobs."""
         )
         tell.claim("Every text was paid once.", holds=_paid_once(bill))

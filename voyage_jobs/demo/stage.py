@@ -1,4 +1,4 @@
-"""The stage: a scratch folder, a simulated vendor, and the daemon, as processes of their own that never outlive it."""
+"""The stage: a scratch folder, a simulated provider, and the daemon, as processes that never outlive it."""
 
 from __future__ import annotations
 

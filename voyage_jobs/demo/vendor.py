@@ -1,4 +1,4 @@
-"""The simulated vendor as the demonstration sees it: its jobs and its bill, over the simulator's own control calls."""
+"""The simulated provider as the demonstration sees it: its jobs and its bill, over the simulator's control calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for the daemon while the audience watches: its log line by line, and where the vendor's job is."""
+"""Waiting for the daemon while the audience watches: its log line by line, and where the provider's job is."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Watch:
             return ""
         job = max(jobs, key=lambda job: str(job["created_at"]))
         counts = job["request_counts"]
-        return f"; at the vendor: {job['status']}, {counts['completed']} of {counts['total']} lines"
+        return f"; at the provider: {job['status']}, {counts['completed']} of {counts['total']} lines"
 
 
 def _told(event: dict[str, Any]) -> str | None:

@@ -25,7 +25,7 @@ BUILDING_HINT = "`voyage-jobs reprofile --status` tells more; `voyage-jobs repro
 
 
 def changed(asked: Profile, active: Profile, build: Build | None, cost: str = "") -> tuple[str, str]:
-    """(message, hint): the configuration asks for other vectors than those in force. `cost`: what that takes."""
+    """(message, hint): the configuration asks for other vectors than the active ones. `cost`: what that takes."""
     if build is not None:
         message = (
             f"The configuration asks for {asked.told}, and a table for {active.told} is being built: nothing is"
@@ -68,7 +68,7 @@ def building(build: Build, found: Progress | None) -> str:
 
 
 def plan_warning(asked: Profile, active: Profile) -> str:
-    """What a plan is about while the configuration asks for other vectors than those in force."""
+    """What a plan is about while the configuration asks for other vectors than the active ones."""
     return (
         f"This is what it costs to embed everything for {asked.told}, as the configuration asks; the table has, or"
         f" will have, {active.told}: `sync` and `run` send nothing of it until `voyage-jobs reprofile`."

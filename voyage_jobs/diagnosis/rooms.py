@@ -19,7 +19,7 @@ _SPANS = ("daily", "monthly")
 
 
 class Room(NamedTuple):
-    """One limit: its key, the tokens it still allows (below 0: overdrawn), when it starts anew (microseconds UTC).
+    """One limit: its key, the tokens it still allows (below 0: overdrawn), when it starts again (microseconds UTC).
 
     `anew_at` is None for the limit of a run: the next run has its own. `source_id` is None for limits on everything.
     `limit` and `used` are in the unit that the key names; what is reserved counts as used.

@@ -20,7 +20,7 @@ from voyage_jobs.state.batches import BatchRow
 
 STUCK_S = 3_600  # in a state that takes minutes
 OVERDUE_INTERVALS = 3
-TIDY_S = 2 * 86_400  # the vendor's files may be refused to us for a while
+TIDY_S = 2 * 86_400  # the provider's files may be refused to us for a while
 REQUEST_S = 120
 
 CODES = frozenset(

@@ -32,7 +32,7 @@ _BLOCK_BYTES = 1 << 20
 def restore(
     settings: Settings, clock: Clock, folder: Path, *, progress: Progress = no_progress
 ) -> BackupReport:
-    """Put a backup into the empty `data_dir`. What is at the vendor is claimed before anything is sent again.
+    """Put a backup into the empty `data_dir`. What is at the provider is claimed before anything is sent again.
 
     Raises ConfigError if `data_dir` holds anything or `folder` is no backup, CorruptionError if the backup is damaged.
     """

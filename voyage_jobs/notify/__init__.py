@@ -1,1 +1,1 @@
-"""Telling the world what has happened: facts that a person should hear of, each once, by command, webhook and ping."""
+"""Notifications: what an operator should hear of, each once, by command, webhook and ping."""

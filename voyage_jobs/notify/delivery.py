@@ -50,7 +50,7 @@ class Delivery:
         return found
 
     def close(self) -> None:
-        """Take no more. What is under way goes on as long as the process does."""
+        """Take no more. What is in flight goes on as long as the process does."""
         for waiting in self._queues.values():
             waiting.put(None)
 

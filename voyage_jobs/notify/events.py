@@ -1,4 +1,4 @@
-"""What can be told of. Pure words: neither texts of documents nor the vendor's own words, which may quote them."""
+"""What can be told of. Pure words: neither texts of documents nor the provider's own words, which may quote them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MEANINGS = {
     "frozen": "a source may not lose documents until you have looked",
     "budget": "a limit of the budget is used up, and texts wait for it",
     "stale": "changes of a source have not reached the table for longer than notify.stale_s",
-    "refused": "the vendor refuses the key or the account",
+    "refused": "the provider refuses the key or the account",
 }
 """Every event, and what it means."""
 
-# What a person, or time, must mend before all is well again.
+# What an operator, or time, must mend before all is well again.
 PROBLEMS = ("failed", "parked", "frozen", "budget", "stale", "refused")
 
 

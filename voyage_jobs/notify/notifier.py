@@ -94,7 +94,7 @@ class Notifier:
         return max(0.0, min([self._look_at - now, self.heartbeat.due_s(), *due]))
 
     def finish(self, patience_s: float) -> None:
-        """Look once more, and give what is under way so much time to be delivered; what is not stays noted."""
+        """Look once more, and give what is in flight so much time to be delivered; what is not stays noted."""
         context = self._context
         self.look()
         self._hand()

@@ -68,7 +68,7 @@ class PlanWriter(Sink):
         self._out.write(_dump(head)[:-1] + b', "entries": [')
 
     def end(self, report: dict[str, Any]) -> None:
-        """The foot: the report that a person sees."""
+        """The foot: the report that an operator sees."""
         self._out.write(b'\n], "report": ' + _dump(report) + b"}\n")
 
     def document(self, change: str, source: str, path: str, content_hash: bytes, send: Send) -> None:
@@ -102,7 +102,7 @@ def _listed(send: Send) -> list[tuple[str, int]]:
 
 
 def planned_settings(settings: Settings, counted_by: str) -> dict[str, Any]:
-    """What a plan rests on, by the name that a person knows it by."""
+    """What a plan rests on, by the name that an operator knows it by."""
     return {
         "data_dir": str(settings.data_dir),
         "voyage": json.loads(profile_of(settings).to_json()),

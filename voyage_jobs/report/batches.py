@@ -13,7 +13,7 @@ from voyage_jobs.state.door import open_state
 
 
 def batch_as_dict(batch: BatchRow) -> dict[str, Any]:
-    """One batch. Times are RFC 3339 UTC; `completed` and `failed` are the vendor's words as of the last poll."""
+    """One batch. Times are RFC 3339 UTC; `completed` and `failed` are the provider's words as of the last poll."""
     billed = batch.tokens_settled if batch.tokens_settled is not None else batch.tokens_estimated
     return {
         "ref": batch.ref,

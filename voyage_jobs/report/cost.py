@@ -47,7 +47,7 @@ def _total(found: list[Cost]) -> dict[str, Any]:
 
 
 def recompute(settings: Settings, clock: Clock) -> dict[str, Any]:
-    """The settled cost summed up anew from the lines of all batches, and where the books say otherwise."""
+    """The settled cost summed up again from the lines of all batches, and where the books say otherwise."""
     wrong, batches, booked, counted = [], set(), 0, 0
     with open_state(settings).read() as connection:
         for each, same in costs.recompute(connection):

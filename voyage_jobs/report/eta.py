@@ -22,7 +22,7 @@ def quantile(ordered: Sequence[float], share: float) -> float | None:
 
 
 def of_job(took: Sequence[float], submitted_at: int | None, now: int) -> Expected:
-    """When a job that is at the vendor will be over, by the past ones that took longer than it has already.
+    """When a job that is at the provider will be over, by the past ones that took longer than it has already.
 
     `took` are seconds, shortest first. A job that is out longer than any before has no expectation.
     """

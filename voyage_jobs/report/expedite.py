@@ -175,5 +175,5 @@ def _pieces(
 
 
 def _as_new(state: int) -> int:
-    """What is needed anew is wanted again, also where it was dropped."""
+    """What is needed again is wanted again, also where it was dropped."""
     return WANTED if state == DROPPED else state

@@ -1,4 +1,4 @@
-"""What could not be embedded, by the vendor's reason, with documents to look at."""
+"""What could not be embedded, by the provider's reason, with documents to look at."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _SHOWN = 50  # rows of one table; the rest is counted
 def page(
     status: Report, *, plan: Report | None, sync: Report | None, number: Words, usd: Words, duration: Words
 ) -> str:
-    """The page. `number`, `usd` and `duration` write what a person reads; each knows None."""
+    """The page. `number`, `usd` and `duration` write what an operator reads; each knows None."""
     parts = [f"## voyage-jobs: {verdict(status, sync)}", ""]
     if plan is not None:
         parts += ["### Plan", "", *_plan(plan, number, usd), ""]

@@ -61,7 +61,7 @@ def unknown_because(facts: Facts, found: Sequence[Blocker]) -> str | None:
 
 
 def _waiting(facts: Facts) -> Expected:
-    """What is not sent yet goes in as many batches as it needs, in waves of as many as may be under way."""
+    """What is not sent yet goes in as many batches as it needs, in waves of as many as may be in flight."""
     batching = facts.settings.batching
     count = -(-facts.waiting.embeddings // batching.max_inputs)
     waves = -(-count // batching.max_in_flight_batches)

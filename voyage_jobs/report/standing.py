@@ -44,7 +44,7 @@ class Group:
 
 
 def groups(chunks: Iterable[ChunkHistory]) -> list[Group]:
-    """Chunks by how they stand; what only a person moves on comes first, what is held last."""
+    """Chunks by how they stand; what only an operator moves on comes first, what is held last."""
     found: dict[tuple[Embedding, str | None], list[ChunkHistory]] = {}
     for each in chunks:
         in_batch = each.state in (Embedding.PACKED, Embedding.SUBMITTED)
@@ -97,7 +97,7 @@ class Standing:
 
     @property
     def name(self) -> str:
-        """For a person."""
+        """For an operator."""
         return f"{self.row.source}:{names.display(self.row.path)}"
 
 
@@ -115,7 +115,7 @@ def look(connection: View, moment: Moment, row: DocumentRow) -> Standing:
 
 
 def ref_of(row: DocumentRow) -> str:
-    """As a person would name it to a command."""
+    """As an operator names it to a command."""
     return f"{row.source}:{row.path}"
 
 

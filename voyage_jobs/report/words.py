@@ -1,4 +1,4 @@
-"""Times and counts as a person would say them. Pure."""
+"""Times and counts as people say them. Pure."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _HEAD_BYTES = 8  # the magic word, padded; an Arrow stream follows
-_HINT = "The segment is set aside and its vectors are fetched again while the vendor keeps the results."
+_HINT = "The segment is set aside and its vectors are fetched again while the provider keeps the results."
 
 
 class SegmentReader:

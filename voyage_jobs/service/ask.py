@@ -111,7 +111,7 @@ def _cancel_at_provider(context: Context, answer: dict[str, object]) -> None:
 
 
 def _knows(batch: BatchRow | None, vendor: Vendor) -> bool:
-    """Whether the vendor knows that a batch is to be cancelled, or it is over."""
+    """Whether the provider knows that a batch is to be cancelled, or it is over."""
     return batch is not None and (
         batch.state is not Batch.RUNNING or vendor.phase(batch.remote_status or "") in STOPPED
     )

@@ -2,7 +2,7 @@
 
     start   take the lock, bring the state up to date, make sense of what the last process left  (worker.working)
     loop    take a turn of all steps; when nothing is due, wait for a note, a signal or the next due time
-    stop    finish the step at hand, say what is under way at the vendor, let go
+    stop    finish the step at hand, say what is in flight at the provider, let go
 
 It may be killed at any instruction instead of being stopped: the next start is the same.
 """
@@ -62,7 +62,7 @@ def run(
 ) -> None:
     """Keep the table in step until `signals.stopping` is set.
 
-    `reload` reads the configuration again, for SIGHUP; `accept` hears which new settings are in force then. Raises
+    `reload` reads the configuration again, for SIGHUP; `accept` hears which new settings are active then. Raises
     LockedError, ConfigError, StateError at the start, and whatever no step can live with. `schedule`, `watching` and
     `transport` stand in for time, the kernel's events and the network in tests. `manager` is the service manager that
     started this process, if one did; `observer` looks on; `page` is served beside the work, if it is.
@@ -161,7 +161,7 @@ class Daemon:
             self.notifier.ready()
 
     def heed_notes(self) -> None:
-        """Mark in the state what the scheduler says is due. A source whose scan is under way is not scanned twice."""
+        """Mark in the state what the scheduler says is due. A source whose scan is running is not scanned twice."""
         for note in self.notes.take():
             if note.what == "upkeep":
                 self.pipeline.tend_soon()
@@ -236,14 +236,14 @@ def say_what_is_under_way(context: Context) -> None:
     with context.store.read() as connection:
         waiting = batches.in_state(connection, *UNFINISHED)
     if not waiting:
-        context.log.info("daemon.stopped", in_flight=0, message="Nothing is under way at the vendor.")
+        context.log.info("daemon.stopped", in_flight=0, message="Nothing is in flight at the provider.")
         return
     context.log.info(
         "daemon.stopped",
         in_flight=len(waiting),
         inputs=sum(batch.inputs for batch in waiting),
         refs=refs(waiting),
-        message="Nothing is lost: the vendor works on, and `voyage-jobs run` or `sync` goes on from here.",
+        message="Nothing is lost: the provider works on, and `voyage-jobs run` or `sync` continues from here.",
     )
 
 

@@ -50,7 +50,7 @@ class Schedule(Protocol):
     """Fires the coarse jobs."""
 
     def arm(self, settings: Settings) -> None:
-        """Make the jobs anew: at the start, after a reload, and when the clock was set back."""
+        """Make the jobs again: at the start, after a reload, and when the clock was set back."""
 
     def close(self) -> None:
         """Fire no more."""

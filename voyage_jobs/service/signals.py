@@ -1,7 +1,7 @@
 """Signals as events: the handler only leaves a note, a thread of its own reads it and sets the events.
 
 A handler runs between two bytecodes of the main thread, which may just then be waiting on the very event that is to be
-set, with its lock held; setting it there could wait for ever. `SimpleQueue.put` is made for handlers.
+set, with its lock held; setting it there could wait forever. `SimpleQueue.put` is made for handlers.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Ending(enum.Enum):
 
     DONE = "done"
     UNFINISHED = "unfinished"  # work remains, or something failed
-    REFUSED = "refused"  # the vendor refuses the key or the account
+    REFUSED = "refused"  # the provider refuses the key or the account
     OPERATOR = "person"  # you must decide
     STOPPED = "stopped"  # a signal asked to stop
 
@@ -210,7 +210,7 @@ class Sync:
         return not circuit.api_answers(self._context) or circuits.VENDOR in rest.circuits
 
     def _sending_soon(self, rest: OpenWork) -> bool:
-        """Without waiting for jobs: whether a batch is on its way to the vendor and only a moment is missing."""
+        """Without waiting for jobs: whether a batch is on its way to the provider and only a moment is missing."""
         held_up = self._is_closed(rest, circuits.CREATE)
         soon = now_us(self._context.clock) + int(_SOON_S * US)
         return any(
@@ -299,6 +299,6 @@ def _ending(over: str, problems: list[Blocker]) -> Ending:
 
 
 def deadline_s(open_batches: list[BatchRow], now: int) -> float | None:
-    """Seconds until the first of these batches is over by the vendor's promise; None if none runs yet."""
+    """Seconds until the first of these batches is over by the provider's promise; None if none runs yet."""
     deadlines = [batch.deadline_at for batch in open_batches if batch.deadline_at is not None]
     return (min(deadlines) - now) / US if deadlines else None

@@ -160,7 +160,7 @@ After=network-online.target
 [Service]
 Type=oneshot
 ExecStart={words([*REFERENCE.command, "--config", REFERENCE.config, "sync", "--no-wait"], command=True)}
-# 3: jobs are under way, the next call goes on. 4: another process is at it.
+# 3: jobs are in flight, the next call goes on. 4: another process is at it.
 SuccessExitStatus=3 4
 TimeoutStartSec=3600
 User={NAME}
@@ -211,8 +211,8 @@ _KEY_OF_A_USER = """\
 _RESTART = """\
 # Ends with 0 only if it was asked to stop. 2: the command line or the configuration is wrong, and starting again
 # cannot mend it; correct it, then `systemctl start`. Any other end is tried again, also 4 (another process, a `sync`
-# by hand for instance, works on this data folder: this one takes over when it ends). A vendor that refuses the key
-# and what waits for a person (5, 6) do not end it: it waits, and `status` tells.
+# by hand for instance, works on this data folder: this one takes over when it ends). A provider that refuses the key
+# and what waits for an operator (5, 6) do not end it: it waits, and `status` tells.
 Restart=on-failure
 RestartPreventExitStatus=2"""
 
@@ -225,7 +225,7 @@ RestartMaxDelaySec=300
 
 _SANDBOX = """\
 # What it may do: read files, write its data folder, speak to the network. `systemd-analyze security` rates this;
-# what is left: it needs the network (PrivateNetwork=, RestrictAddressFamilies=AF_INET*), and the vendor's addresses
+# what is left: it needs the network (PrivateNetwork=, RestrictAddressFamilies=AF_INET*), and the provider's addresses
 # are not fixed (IPAddressDeny=); it runs from the system's root, where sources may be anywhere (RootDirectory=).
 CapabilityBoundingSet=
 AmbientCapabilities=

@@ -75,7 +75,7 @@ def working(
                     recover(context, mode, take_over=take_over)
                     yield context
                 except VoyageJobsError:
-                    # What was asked for cannot be, and a person hears why: no death. A daemon is missed all the same.
+                    # This cannot be done, and the operator hears why: no crash. A daemon is missed all the same.
                     if mode != "run":
                         with contextlib.suppress(VoyageJobsError):
                             _take_leave(store)

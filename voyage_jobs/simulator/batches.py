@@ -100,7 +100,7 @@ class Batch:
         return self.plan.validated_us if self.invalid else self.plan.ended_us
 
     def status(self, now_us: int) -> str:
-        """The status in the vendor's words, before any fault renames it."""
+        """The status in the provider's words, before any fault renames it."""
         if self.cancelled_us is not None and self.cancel_us is not None and now_us >= self.cancel_us:
             return "cancelled" if now_us >= self.cancelled_us else "cancelling"
         if now_us < self.plan.validated_us:

@@ -1,6 +1,6 @@
 """The models the simulator knows: context length, dimensions, dtypes and tokens per request.
 
-Figures from the vendor's embeddings, contextualized-embeddings and reranker guides. `space` names the vector
+Figures from the provider's embeddings, contextualized-embeddings and reranker guides. `space` names the vector
 space: the voyage-4 models share one, all others have their own.
 """
 

@@ -2,7 +2,7 @@
 
 There is no thread and no timer. Every change is a function of the clock and is worked out when somebody
 looks; a lock makes that safe for a server with many threads. Time is the clock's monotonic time counted
-from its wall time at the start, so that a client whose wall clock is set cannot move the vendor's.
+from its wall time at the start, so that a client whose wall clock is set cannot move the provider's.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _dumped(body: dict[str, Any]) -> bytes:
 
 
 class Simulator:
-    """Stands in for the vendor's Files, Batches, embeddings, contextualized embeddings and rerank APIs.
+    """Stands in for the provider's Files, Batches, embeddings, contextualized embeddings and rerank APIs.
 
     `batch_seconds` is how long a job takes. Without an `api_key` any key is good. `options` go before those
     of the fault script. `storage_dir` takes the bytes of large files (a temporary folder if not given).
@@ -113,12 +113,12 @@ class Simulator:
         self._contents = Contents(ids, self.options, self.faults)
 
     def now_us(self) -> int:
-        """The vendor's time in microseconds since 1970 UTC."""
+        """The provider's time in microseconds since 1970 UTC."""
         passed_s = (self.clock.mono() - self._began_mono) * self.options.speed
         return self._began_us + int(passed_s * US) + self._skipped_us
 
     def advance(self, seconds: float) -> None:
-        """Let time pass at the vendor alone; the clock is not touched."""
+        """Let time pass at the provider alone; the clock is not touched."""
         with self._lock:
             self._skipped_us += int(seconds * US)
 
@@ -171,7 +171,7 @@ class Simulator:
         return self._faulty(hit, route, request, now)
 
     def _begin_call(self, most_lines: int | None) -> int:
-        """Bring the vendor up to the present; the present."""
+        """Bring the provider up to the present; the present."""
         now = self.now_us()
         while self._delayed and self._delayed[0][0] <= now:
             due_us, _, effect = heapq.heappop(self._delayed)

@@ -1,6 +1,6 @@
 """How vectors travel: as numbers or base64, in one of five dtypes.
 
-The vendor's scale for int8 is not published. Here each vector is scaled by its own largest component, which
+The provider's scale for int8 is not published. Here each vector is scaled by its own largest component, which
 leaves cosines alone. uint8 is int8 plus 128. Bits are set for components above zero, most significant bit
 first; `ubinary` is the packed byte and `binary` that byte minus 128 (offset binary, not two's complement).
 """

@@ -157,7 +157,7 @@ class Rerank(Endpoint):
         return [[body["query"]], _strings(body["documents"], "documents")]
 
     def prepare(self, groups: Groups, params: Params) -> Workload:
-        """Query tokens count once per document, as the vendor's formula has it."""
+        """Query tokens count once per document, as the provider's formula has it."""
         query, documents = groups[0][0], groups[1]
         if not query or not all(documents):
             raise ApiError(400, "The query and the documents must not be empty strings.")

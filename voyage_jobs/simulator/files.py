@@ -20,7 +20,7 @@ _MOST_PER_PAGE = 10_000
 
 @dataclass(frozen=True)
 class StoredFile:
-    """One file at the vendor; `job` is the one whose results it holds."""
+    """One file at the provider; `job` is the one whose results it holds."""
 
     id: str
     filename: str

@@ -1,4 +1,4 @@
-"""What the vendor billed, so that a test or a person can see whether anything was paid twice."""
+"""What the provider billed, so that a test or an operator can see whether anything was paid twice."""
 
 from __future__ import annotations
 

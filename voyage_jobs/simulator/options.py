@@ -1,4 +1,4 @@
-"""Where the vendor's pages are silent or contradict one another, each reading is an option here.
+"""Where the provider's pages are silent or contradict one another, each reading is an option here.
 
 The defaults follow the newest reference pages. Clients are well advised to be tested with both readings.
 """

@@ -19,7 +19,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class LineError(Exception):
-    """A line that fails validation. The codes are the simulator's own: the vendor lists none."""
+    """A line that fails validation. The codes are the simulator's own: the provider lists none."""
 
     def __init__(self, code: str, message: str, line: int | None = None, param: str | None = None) -> None:
         self.code, self.message, self.line, self.param = code, message, line, param

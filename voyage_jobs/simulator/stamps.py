@@ -50,7 +50,7 @@ def http_date(us: int) -> str:
 
 
 class Ids:
-    """A repeatable stream of identifiers that look like the vendor's."""
+    """A repeatable stream of identifiers that look like the provider's."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed

@@ -1,4 +1,4 @@
-"""The simulator's token count: a stand-in for the vendor's tokenizers that anybody can do by hand, or a real tokenizer.
+"""The simulator's token count: a stand-in for the provider's tokenizers, done by hand, or a real tokenizer.
 
 It is the simulator's own count, so that a program that counts wrongly is found out.
 """

@@ -61,7 +61,7 @@ def from_argument(argument: str) -> str:
 
 
 def display(path: str) -> str:
-    r"""The path for a person's terminal: bytes that are not text as `\xNN`, other unprintables as escapes.
+    r"""The path for a terminal: bytes that are not text as `\xNN`, other unprintables as escapes.
 
     Control characters, line ends and characters that turn the reading direction cannot play tricks there. A
     backslash is doubled, so that the escapes cannot be forged by a name.

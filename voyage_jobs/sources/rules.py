@@ -88,7 +88,7 @@ class PathRules:
         return self.in_folder(folder)(name)
 
     def why_not(self, rel_path: str) -> Refusal | None:
-        """What keeps a file from being wanted; None if nothing does. For a person: slow and exact."""
+        """What keeps a file from being wanted; None if nothing does. For an operator: slow and exact."""
         if not self._hidden and (part := next((p for p in rel_path.split("/") if p.startswith(".")), None)):
             return Refusal("hidden", None, part)
         if (excluded := self._exclude.match(rel_path)) is not None:

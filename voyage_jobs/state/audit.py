@@ -301,7 +301,7 @@ class ServedChunk(NamedTuple):
     held: bool
 
 
-# Whether nothing about a published version is under way: not leaving, not in doubt, not just being replaced.
+# Whether nothing about a published version is in flight: not leaving, not in doubt, not just being replaced.
 _SETTLED = (
     " v.state = 'published' AND v.retire = 0 AND v.doubtful = 0 AND NOT EXISTS (SELECT 1 FROM versions n"
     " WHERE n.document_id = v.document_id AND n.state IN ('waiting', 'ready') AND n.publication_id IS NOT NULL)"
@@ -376,7 +376,7 @@ def headers(connection: Connection, doc_keys: Collection[bytes]) -> Iterator[tup
                     yield row["doc_key"], path, header
 
 
-# Purpose: documents of which the table may show anything for now: something about them is under way.
+# Purpose: documents of which the table may show anything for now: something about them is in flight.
 _MOVING = (
     select(documents.c.doc_key)
     .join(versions, versions.c.document_id == documents.c.id)

@@ -203,7 +203,7 @@ def get(connection: Connection, batch_id: int) -> BatchRow:
     return found
 
 
-# Purpose: how long the latest batches took at the vendor, but for those that were refused or cancelled there.
+# Purpose: how long the latest batches took at the provider, but for those that were refused or cancelled there.
 _TOOK = text(
     "SELECT (ended_at - submitted_at) / 1000000.0 FROM batches WHERE ended_at > submitted_at"
     " AND collected_at IS NOT NULL AND COALESCE(remote_status, '') NOT LIKE 'cancel%'"
@@ -217,7 +217,7 @@ def durations_s(connection: Connection, most: int) -> list[float]:
 
 
 def find(connection: Connection, word: str) -> list[BatchRow]:
-    """Batches whose ref begins with `word`, or whose id at the vendor is `word`."""
+    """Batches whose ref begins with `word`, or whose id at the provider is `word`."""
     where = batches.c.ref.startswith(word, autoescape=True) | (batches.c.remote_id == word)
     return _all(connection, _BATCH.where(where).order_by(batches.c.id))
 
@@ -314,7 +314,7 @@ _IN_FLIGHT = select(func.count(), func.coalesce(func.sum(batches.c.tokens_estima
 
 
 def in_flight(connection: Connection) -> tuple[int, int]:
-    """(jobs, estimated tokens) that are, or may be, at the vendor or on their way there; none is sent at once."""
+    """(jobs, estimated tokens) that are, or may be, at the provider or on their way there; none is sent at once."""
     row = connection.execute(_IN_FLIGHT).one()
     return int(row[0]), int(row[1])
 

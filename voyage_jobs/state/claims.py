@@ -17,7 +17,7 @@ from voyage_jobs.state.schema import WANTED, batches, embeddings, is_in, lines, 
 from voyage_jobs.state.statements import slices
 from voyage_jobs.state.store import Tx
 
-# The way of a batch to the vendor, state by state.
+# The way of a batch to the provider, state by state.
 _TO_THE_JOB = (Batch.PACKED, Batch.SPOOLED, Batch.UPLOADING, Batch.UPLOADED, Batch.CREATING, Batch.RUNNING)
 
 
@@ -32,7 +32,7 @@ class StoredEmbedding:
 
 @dataclass(frozen=True)
 class JobLine:
-    """A line of a job found at the vendor: the key it asks for, how many vectors, estimated tokens."""
+    """A line of a job found at the provider: the key it asks for, how many vectors, estimated tokens."""
 
     key: bytes
     vectors: int
@@ -157,7 +157,7 @@ def add_job(
 
 
 def to_running(tx: Tx, batch: BatchRow, cause: str, **facts: object) -> None:
-    """Bring a batch to `running`, by the moves it would have made; `facts` are what the vendor says of its job.
+    """Bring a batch to `running`, by the moves it would have made; `facts` are what the provider says of its job.
 
     `facts` must hold `input_file_id` and `remote_id`.
     """

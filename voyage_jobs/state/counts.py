@@ -1,4 +1,4 @@
-"""By what tokens were counted, and counting those anew that wait, when a better counter has come."""
+"""By what tokens were counted, and counting those again that wait, when a better counter has come."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ESTIMATE = "estimate"
 
 @dataclass(frozen=True)
 class Counted:
-    """The counter of the state's tokens: its name, its file's signature, and how far counting anew has come.
+    """The counter of the state's tokens: its name, its file's signature, and how far counting again has come.
 
     `recount_after`: wanted embeddings up to this id are counted by it; None: all of them are.
     """
@@ -57,5 +57,5 @@ def recount(tx: Tx, found: Sequence[tuple[int, Sequence[int]]]) -> None:
 
 
 def advance(tx: Tx, after: int | None) -> None:
-    """Note how far counting anew has come; None: to its end."""
+    """Note how far counting again has come; None: to its end."""
     note(tx, replace(counted(tx.connection), recount_after=after))

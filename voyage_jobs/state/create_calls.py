@@ -32,7 +32,7 @@ class AttemptRow:
 
 
 def open_attempt(tx: Tx, batch: BatchRow, vendor_now: int | None) -> AttemptRow:
-    """The last durable act before a create call or request. `vendor_now` is the vendor's time of it, if known."""
+    """The last durable act before a create call or request. `vendor_now` is the provider's time of it, if known."""
     number = 1 + int(
         tx.connection.execute(select(func.count()).where(attempts.c.batch_id == batch.id)).scalar_one()
     )

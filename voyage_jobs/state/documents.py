@@ -24,7 +24,7 @@ _MADE_BY = text(
     " FROM documents d WHERE d.folder_id = :folder AND d.state IN ('present', 'skipped')"
 )
 
-# The reason of a missing document that stays: a person said so, or its source keeps everything.
+# The reason of a missing document that stays: an operator said so, or its source keeps everything.
 KEPT = "kept"
 
 # A skipped document whose file may be readable again any time: what is published of it stays.

@@ -205,7 +205,7 @@ def _is_there(*where: ColumnElement[bool]) -> ColumnElement[bool]:
 
 
 # Purpose: is there something that nobody asks for any more and no other step will drop: what has failed, or waits under
-# a profile that is not in force? (Two ranges, so that the index finds them.)
+# a profile that is not active? (Two ranges, so that the index finds them.)
 _FORGOTTEN = select(
     or_(
         _is_there(is_in(embeddings, Embedding.FAILED)),
@@ -298,7 +298,7 @@ def take(
 
 
 def take_back(tx: Tx, batch_id: int) -> None:
-    """The lines of a batch are at the vendor already: what is not held waits for them, whatever became of it here."""
+    """The lines of a batch are at the provider already: what is not held waits for them, whatever became of it here."""
     mine = in_batch(batch_id)
     moves.move_set(tx, embeddings, mine, (Embedding.FAILED, Embedding.DROPPED), Embedding.WANTED)
     moves.move_set(tx, embeddings, mine, Embedding.WANTED, Embedding.PACKED)
@@ -363,7 +363,7 @@ def hold(tx: Tx, pack_id: int | None, places_: Sequence[tuple[int | None, int]])
 
 
 def give_up(tx: Tx, batch_id: int) -> int:
-    """A person cancelled this batch: what is not answered is not asked for again until `retry`.
+    """An operator cancelled this batch: what is not answered is not asked for again until `retry`.
 
     If it was cancelled for the sake of some sources, the lines of others are wanted again.
     """

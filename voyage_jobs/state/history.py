@@ -141,7 +141,7 @@ def chunks_of(connection: Connection, version_id: int) -> Iterator[ChunkHistory]
 
 
 def told_state(stored: int, last: LineHistory | None) -> states.Embedding:
-    """The state of an embedding: what is stored as packed is submitted once its batch is at the vendor."""
+    """The state of an embedding: what is stored as packed is submitted once its batch is at the provider."""
     state = _STATES[stored]
     sent = (*states.AT_THE_VENDOR, states.Batch.ENDED)
     if state is states.Embedding.PACKED and last is not None and last.batch_state in sent:
@@ -245,7 +245,7 @@ _BATCHES = text(
 _OUTCOMES = text(
     "SELECT outcome, COUNT(*) AS times FROM lines WHERE batch_id = :id GROUP BY outcome ORDER BY outcome"
 )
-# Purpose: the lines that brought no vector, in the vendor's words.
+# Purpose: the lines that brought no vector, in the provider's words.
 _BAD = text(
     "SELECT l.line, e.key, l.outcome, l.detail FROM lines l JOIN embeddings e ON e.id = l.embedding_id"
     f" WHERE l.batch_id = :id AND l.outcome > {SUCCESS} ORDER BY l.line LIMIT :most"

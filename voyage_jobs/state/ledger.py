@@ -111,7 +111,7 @@ def lose(tx: Tx, batch_id: int, tokens: int, price: float | None) -> None:
 
 
 def settle(tx: Tx, batch_id: int, tokens: int, price: float | None, assumed: int = 0) -> None:
-    """Record what the vendor bills for a batch. Its lines are settled; where they tell nothing, `assumed` does."""
+    """Record what the provider bills for a batch. Its lines are settled; where they tell nothing, `assumed` does."""
     mode = tx.connection.execute(select(batches.c.mode).where(batches.c.id == batch_id)).scalar_one()
     kind = "expedited" if mode == Mode.SYNC else "settled"
     _book(tx, batch_id, kind, tokens, price, _BILLED, assumed)
@@ -192,7 +192,7 @@ def _add(tx: Tx, batch_id: int | None, kind: str, shares: Sequence[Share], price
 class Totals:
     """Sums in tokens and USD. `reserved` is what is at stake now; a USD figure is None if any part has no price.
 
-    `settled` is all that the vendor billed, searches included, `expedited` the part of it that was asked for at once;
+    `settled` is all that the provider billed, searches included, `expedited` the part of it that was asked for at once;
     `maybe_paid` comes on top: what batches may have cost whose answer was lost. `assumed` is the part of `settled` that
     no answer reported.
     """

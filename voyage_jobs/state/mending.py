@@ -74,7 +74,7 @@ _SUPERSEDED = text(
 
 
 def publish_again(tx: Tx, version_ids: Sequence[int], cause: str) -> None:
-    """Put published versions back in line; the table serves what it has until they are published anew.
+    """Put published versions back in line; the table serves what it has until they are published again.
 
     Those that a newer version is about to replace are marked as in doubt instead: whatever comes next replaces them.
     """

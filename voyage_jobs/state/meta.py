@@ -24,7 +24,7 @@ OLD_FORMAT = (
 )
 PAGE = "page_problem"  # why the page of the daemon at work cannot be served
 RUN_BUDGET = "run_budget"  # what the run at work, or the last one, may send
-ORPHANED_FILES = "strays"  # since when an upload may have left a file at the vendor that is not on record
+ORPHANED_FILES = "strays"  # since when an upload may have left a file at the provider that is not on record
 UPLOAD_LIMIT = (
     "upload_limit"  # bytes of an input file that the provider may still take, after it refused a larger one
 )
@@ -141,7 +141,7 @@ def watching(connection: Connection, holder: int | None) -> dict[str, dict[str, 
 
 @dataclass(frozen=True)
 class Request:
-    """Something a person asked for on the command line while the daemon was running."""
+    """Something an operator asked for on the command line while the daemon was running."""
 
     id: int
     command: str
@@ -190,7 +190,7 @@ def result_of(connection: Connection, request_id: int) -> dict[str, object] | No
 
 @dataclass(frozen=True)
 class Act:
-    """Something a person asked for, and what came of it. Times are microseconds UTC; `done_at` None: not yet."""
+    """Something an operator asked for, and what came of it. Times are microseconds UTC; `done_at` None: not yet."""
 
     asked_at: int
     done_at: int | None

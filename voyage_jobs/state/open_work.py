@@ -109,7 +109,7 @@ _MARK = text(
     "SELECT (SELECT COALESCE(MAX(id), 0) FROM publications) AS publication_id,"
     " (SELECT COALESCE(MAX(id), 0) FROM transitions) AS transition_id"
 )
-# Purpose: what `sync` sums up at its end: batches that a create call of ours brought to the vendor, or that came home.
+# Purpose: what `sync` sums up at its end: batches that our create calls brought to the provider, or that came home.
 _BATCHES_SINCE = text(
     "SELECT COUNT(*) AS batches, COALESCE(SUM(b.inputs), 0) AS inputs FROM batches b"
     " WHERE b.id IN (SELECT t.batch_id FROM transitions t"

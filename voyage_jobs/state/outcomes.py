@@ -10,6 +10,6 @@ OUTCOME_WORDS = {
     REFUSED: "refused",
     MISSING: "missing from the results",
     MALFORMED: "answered with something that is not a vector",
-    RETURNED: "not answered; sent anew",
+    RETURNED: "not answered; sent again",
     CANCELLED: "cancelled",
 }

@@ -12,7 +12,7 @@ from voyage_jobs.state.schema import (
 )
 from voyage_jobs.state.store import Tx
 
-# Purpose: remember a file of ours at the vendor, so that it is deleted when it is done with.
+# Purpose: remember a file of ours at the provider, so that it is deleted when it is done with.
 _REMOTE_FILE = text(
     "INSERT INTO remote_files (file_id, batch_id, purpose, bytes, seen_at)"
     " VALUES (:file_id, :batch_id, :purpose, :bytes, :now) ON CONFLICT (file_id) DO NOTHING"
@@ -20,7 +20,7 @@ _REMOTE_FILE = text(
 
 
 def remember_file(tx: Tx, file_id: str, batch_id: int | None, purpose: str, size: int | None) -> None:
-    """Note a file that we made, or that a job of ours made, at the vendor."""
+    """Note a file that we made, or that a job of ours made, at the provider."""
     tx.connection.execute(
         _REMOTE_FILE,
         {"file_id": file_id, "batch_id": batch_id, "purpose": purpose, "bytes": size, "now": tx.now},
@@ -28,14 +28,14 @@ def remember_file(tx: Tx, file_id: str, batch_id: int | None, purpose: str, size
 
 
 def knows_file(connection: Connection, file_id: str) -> bool:
-    """Whether a file at the vendor is on record, deleted or not."""
+    """Whether a file at the provider is on record, deleted or not."""
     where = remote_files.c.file_id == file_id
     return connection.execute(select(remote_files.c.file_id).where(where)).first() is not None
 
 
 @dataclass(frozen=True)
 class RemoteFileRow:
-    """A file at the vendor that may be deleted now."""
+    """A file at the provider that may be deleted now."""
 
     file_id: str
     batch_id: int | None
@@ -54,19 +54,19 @@ _DELETABLE = text(
 
 
 def deletable_files(connection: Connection, now: int, most: int) -> list[RemoteFileRow]:
-    """Files at the vendor that nothing needs any more."""
+    """Files at the provider that nothing needs any more."""
     rows = connection.execute(_DELETABLE, {"now": now, "most": most}).mappings()
     return [RemoteFileRow(**row) for row in rows]
 
 
 def live_files(connection: Connection, batch_id: int) -> int:
-    """How many files of a batch are still at the vendor."""
+    """How many files of a batch are still at the provider."""
     where = (remote_files.c.batch_id == batch_id) & remote_files.c.deleted_at.is_(None)
     return int(connection.execute(select(func.count()).where(where)).scalar_one())
 
 
 def note_file(tx: Tx, file_id: str, **values: object) -> None:
-    """Set columns of a file at the vendor (deleted_at, due_at, failures)."""
+    """Set columns of a file at the provider (deleted_at, due_at, failures)."""
     tx.connection.execute(update(remote_files).where(remote_files.c.file_id == file_id).values(**values))
 
 

@@ -181,7 +181,7 @@ def _note(tx: Tx, version_ids: Sequence[int], **values: object) -> None:
 def take_out(tx: Tx, version_ids: Sequence[int], publication_id: int) -> None:
     """Note, before the table is touched, which publication is about to remove the rows of these versions.
 
-    From now on it is in doubt whether the table shows them: a document that comes back is published anew.
+    From now on it is in doubt whether the table shows them: a document that comes back is published again.
     """
     _note(tx, version_ids, publication_id=publication_id, doubtful=1)
 

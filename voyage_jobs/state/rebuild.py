@@ -1,6 +1,6 @@
 """Which profile the table has, and which one is being built beside it.
 
-`meta.PROFILE` names the profile of the vectors in the table. While a build is under way, versions under its target
+`meta.PROFILE` names the profile of the vectors in the table. While a build is running, versions under its target
 wait beside the published ones; nothing of it reaches the table before the switch.
 """
 
@@ -45,7 +45,7 @@ def served(connection: Connection) -> Profile | None:
 
 
 def build(connection: Connection) -> Build | None:
-    """The build that is under way, if one is."""
+    """The build that is running, if one is."""
     known = meta.get(connection, _BUILD)
     if known is None:
         return None
@@ -66,7 +66,7 @@ def note_build(tx: Tx, value: Build) -> None:
 
 
 def forget_build(tx: Tx) -> None:
-    """No build is under way any more."""
+    """No build is running any more."""
     meta.forget(tx, _BUILD)
 
 
@@ -102,7 +102,7 @@ class Progress:
 
     @property
     def blocked(self) -> bool:
-        """Whether nothing but a person, or a file that comes back, lets it be switched."""
+        """Whether only an operator, or a file that comes back, lets it be switched."""
         return (
             self.scanned
             and not self.open_chunks
@@ -118,7 +118,7 @@ _WANTED = text(
     " COUNT(*) FILTER (WHERE state = 'waiting' AND open_chunks = 0) AS refused"
     " FROM versions WHERE state IN ('waiting', 'ready') AND profile_id = :profile"
 )
-# What the table shows: also what is to be published anew there, and has not been.
+# What the table shows: also what is to be published again there, and has not been.
 _SHOWN = "(v.state = 'published' OR v.state IN ('waiting', 'ready') AND v.publication_id IS NOT NULL) AND v.retire = 0"
 # Purpose: what the table shows and nothing under the target would replace.
 _UNREAD = text(
@@ -160,7 +160,7 @@ def surely_open(connection: Connection, profile_id: int) -> bool:
     return bool(connection.execute(_SURELY_OPEN, {"profile": profile_id}).scalar_one())
 
 
-# Purpose: the paths of documents that would be left out, for a person to look at.
+# Purpose: the paths of documents that would be left out, to look at.
 _UNREAD_PATHS = text(
     f"SELECT DISTINCT s.name || ':' || {PATH} FROM versions v"
     " JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"

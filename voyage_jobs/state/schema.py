@@ -119,7 +119,7 @@ sources = _table(
     Column("profile_id", Integer, ForeignKey("profiles.id")),
     Column("scanned_at", Integer),  # end of the last complete scan
     Column("scan_due_at", Integer, nullable=False, server_default="0"),
-    Column("confirmed_at", Integer),  # a person confirmed what the next scan will find
+    Column("confirmed_at", Integer),  # an operator confirmed what the next scan will find
     Column(
         "defaults", Integer, nullable=False, server_default="0"
     ),  # those that it began with (state/sources.py)
@@ -332,7 +332,7 @@ attempts = _table(
     Column("number", Integer, nullable=False),
     Column("state", Text, nullable=False),
     Column("sent_at", Integer, nullable=False),
-    Column("vendor_sent_at", Integer),  # by the vendor's clock; null where it does not tell
+    Column("vendor_sent_at", Integer),  # by the provider's clock; null where it does not tell
     Column("epoch", Integer, nullable=False),
     Column("input_file_id", Text),  # null: of a batch of mode sync, which uploads nothing
     Column("closed_at", Integer),
@@ -435,7 +435,7 @@ circuits = _table(
     rowid=False,
 )
 
-# The last error of each step, and what is counted for ever: see troubles.py.
+# The last error of each step, and what is counted forever: see troubles.py.
 last_errors = _table(
     "troubles",
     Column("step", Text, primary_key=True),

@@ -1,7 +1,7 @@
 """Counting for `status`: how much is where, without walking through everything that is published.
 
 What is published is summed up from `versions`. Only chunks that wait for a vector are looked at one by one, and of
-those only the smaller part: what is still to be sent, or what is at the vendor; the other part is the difference.
+those only the smaller part: what is still to be sent, or what is at the provider; the other part is the difference.
 """
 
 from __future__ import annotations
@@ -93,11 +93,11 @@ def _of_batches(*wanted: Batch) -> TextClause:
 
 # Purpose: chunks whose embedding nobody has asked for yet.
 _WAITING = _of_embeddings(WANTED)
-# Purpose: chunks whose embedding a person cancelled: only `retry` moves them on.
+# Purpose: chunks whose embedding an operator cancelled: only `retry` moves them on.
 _CANCELLED = _of_embeddings(DROPPED)
-# Purpose: chunks in batches that are not at the vendor.
+# Purpose: chunks in batches that are not at the provider.
 _PACKED = _of_batches(*BEFORE_THE_JOB, Batch.PARKED)
-# Purpose: chunks in batches that are, or may be, at the vendor, or whose results are on their way.
+# Purpose: chunks in batches that are, or may be, at the provider, or whose results are on their way.
 _SUBMITTED = _of_batches(*AT_THE_VENDOR, Batch.ENDED)
 
 
@@ -184,7 +184,7 @@ def batches_by_state(connection: Connection) -> dict[str, int]:
     return {row.state: row.times for row in connection.execute(_BATCHES)}
 
 
-# Purpose: why embeddings failed, in the vendor's words; a look at the first thousand is enough to tell.
+# Purpose: why embeddings failed, in the provider's words; a look at the first thousand is enough to tell.
 _REASONS = text(
     "SELECT COALESCE(l.detail, 'no reason given') AS detail, COUNT(*) AS times FROM"
     f" (SELECT id FROM embeddings WHERE state = {FAILED} ORDER BY id LIMIT 1000) e"
@@ -195,7 +195,7 @@ _REASONS = text(
 
 
 def failure_reasons(connection: Connection, most: int) -> list[str]:
-    """The vendor's most frequent words about what failed, most frequent first."""
+    """The provider's most frequent words about what failed, most frequent first."""
     return [row.detail for row in connection.execute(_REASONS, {"most": most})]
 
 
@@ -272,7 +272,7 @@ def asked_since(connection: Connection) -> int | None:
 
 # --- what failed ---
 
-# Purpose: the first failed embeddings with the vendor's last word on each and the documents that wait for it.
+# Purpose: the first failed embeddings with the provider's last word on each and the documents that wait for it.
 _FAILED_CHUNKS = text(
     "SELECT COALESCE(l.detail, 'no reason given') AS reason, s.name AS source, f.path AS folder, d.name AS name"
     f" FROM (SELECT id FROM embeddings WHERE state = {FAILED} ORDER BY id LIMIT :most) e"

@@ -327,15 +327,15 @@ def recount(tx: Tx, first: int, last: int) -> None:
 
 
 def recount_batch(tx: Tx, batch_id: int) -> None:
-    """Count anew for every version that uses an embedding of this batch."""
+    """Count again for every version that uses an embedding of this batch."""
     using = select(chunks.c.version_id).join(lines, lines.c.embedding_id == chunks.c.embedding_id)
     mine = versions.c.id.in_(using.where(lines.c.batch_id == batch_id))
     _recount(tx, _LIVE & mine, "its last vector arrived", batch_id)
 
 
 def recount_all(tx: Tx) -> None:
-    """Count anew for everything that is on its way (after a segment was lost)."""
-    _recount(tx, _ON_ITS_WAY, "counted anew")
+    """Count again for everything that is on its way (after a segment was lost)."""
+    _recount(tx, _ON_ITS_WAY, "counted again")
 
 
 _NEWER = versions.alias("newer")

@@ -47,7 +47,7 @@ def perform(context: Context, command: str, arguments: Mapping[str, object], who
 
 
 def _recover(context: Context, _arguments: Mapping[str, object], _who: str) -> Answer:
-    """Learn again from disk and vendor what the state does not know."""
+    """Learn again from disk and provider what the state does not know."""
     return recover_all(context)
 
 

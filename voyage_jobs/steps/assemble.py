@@ -37,7 +37,7 @@ _EVERYTHING = 1 << 60
 def assemble(context: Context, *, eager: bool = False, most_inputs: int | None = None) -> bool:
     """Make one batch if it is time to. `eager` does not linger; `most_inputs` caps this batch for a first small try."""
     with context.store.read() as connection:
-        # Before anything is counted: while the vendor is full, this is asked at every turn.
+        # Before anything is counted: while the provider is full, this is asked at every turn.
         if is_kept_back(gate(context, connection), ASSEMBLE):
             return False
         waiting = embeddings.backlog(connection, context.profile_id)
@@ -63,7 +63,7 @@ def _worth_it(context: Context, waiting: Backlog) -> bool:
 
 
 def _room_in_flight(context: Context, connection: Any) -> int:
-    """Tokens that may go to the vendor on top of what is there; none while the jobs there are as many as may be."""
+    """Tokens that may go to the provider on top of what is there; none while the jobs there are as many as may be."""
     batching = context.settings.batching
     jobs, tokens = batches.in_flight(connection)
     return batching.max_in_flight_tokens - tokens if jobs < batching.max_in_flight_batches else 0
@@ -149,7 +149,7 @@ def _members(context: Context, refusals: int, limits: Limits) -> list[WantedEmbe
 
 
 def _resting_sources(context: Context, connection: Any) -> set[int]:
-    """Ids of the sources that a person has paused."""
+    """Ids of the sources that an operator has paused."""
     resting = pauses.now(connection, now_us(context.clock)).sources
     if not resting:
         return set()

@@ -32,7 +32,7 @@ def cancel(context: Context, arguments: Mapping[str, object], who: str) -> dict[
 
 
 def _cancel_one(context: Context, tx: Tx, batch: BatchRow, who: str) -> str:
-    """`cancelled` at once where there is no job, else `cancelling`: the vendor is told with the next look at it.
+    """`cancelled` at once where there is no job, else `cancelling`: the provider is told with the next look at it.
 
     An older copy of the folder does not remember its newest jobs. Until the list of jobs was read, a batch that seems
     to have none is only marked: given up now, its texts would be bought again beside a job that runs.
@@ -75,7 +75,7 @@ def _cancel_source(context: Context, name: str, who: str) -> dict[str, object]:
 class Affected:
     """What a cancellation is about: open batches, their texts without and with an answer, and texts that wait.
 
-    The vendor's own count of answers is by batch and of its last look: what is answered of one source in a batch that
+    The provider's own count of answers is by batch and of its last look: what is answered of one source in a batch that
     it shares is not known, and counts as unanswered.
     """
 
@@ -99,7 +99,7 @@ def affected(connection: View, arguments: Mapping[str, object]) -> Affected:
 
 
 def _answered(batch: BatchRow) -> int:
-    """How many texts of a batch the vendor had answered at the last look."""
+    """How many texts of a batch the provider had answered at the last look."""
     return min(batch.inputs, (batch.remote_completed or 0) + (batch.remote_failed or 0))
 
 

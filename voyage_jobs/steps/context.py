@@ -1,4 +1,4 @@
-"""What every step works with: the four stores, the vendor, the clock and the settings."""
+"""What every step works with: the four stores, the provider, the clock and the settings."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Context:
     vendor: Vendor = field(init=False)
     count: TokenCounter = field(init=False)
     profile_id: int = 0
-    """Row of the profile in force; set by recovery."""
+    """Row of the active profile; set by recovery."""
     state_id: str = ""
     """Who this state is, which its jobs and segments carry; set by recovery."""
     rules: int = 1
@@ -77,7 +77,7 @@ class Context:
     loaded: Settings = field(init=False)
     """The settings as they were read, whatever is worked under."""
     asked: Profile = field(init=False)
-    """The profile that the configuration names. Another one may be in force: see `steps.reprofile`."""
+    """The profile that the configuration names. Another one may be active: see `steps.reprofile`."""
     build: Build | None = None
     """The table in the making, if there is one: nothing of it is published one by one."""
     _memories: dict[type, Any] = field(default_factory=dict)

@@ -34,7 +34,7 @@ _NOT_GIVEN_HINT = (
 
 
 class _FileGoneError(RefusedError):
-    """The vendor says that it has no such file. Only its word counts, not that of a storage host."""
+    """The provider says that it has no such file. Only its word counts, not that of a storage host."""
 
 
 class _NoRoomError(VendorError):

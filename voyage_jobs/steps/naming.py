@@ -1,4 +1,4 @@
-"""What a person's word means: a batch, a source. Raises ConfigError with the nearest name if it means nothing."""
+"""What an operator's word means: a batch, a source. Raises ConfigError with the nearest name if it means nothing."""
 
 from __future__ import annotations
 

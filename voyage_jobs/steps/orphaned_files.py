@@ -1,6 +1,6 @@
-"""Strays: input files that reached the vendor by an upload whose answer we never saw.
+"""Strays: input files that reached the provider by an upload whose answer we never saw.
 
-The upload is simply made again, and the stray would lie there until the vendor forgets it. It carries our ref in its
+The upload is simply made again, and the stray would lie there until the provider forgets it. It carries our ref in its
 name, so it is found in the list of files, and from then on it is one more file of its batch that may be deleted.
 """
 
@@ -20,7 +20,7 @@ FILES = "the list of files"
 
 
 def find_orphaned_files(context: Context) -> bool:
-    """Look for strays if there may be some and now is the time. True if the vendor was asked."""
+    """Look for strays if there may be some and now is the time. True if the provider was asked."""
     with context.store.read() as connection:
         since = meta.get(connection, meta.ORPHANED_FILES)
         if since is None:

@@ -1,4 +1,4 @@
-"""`pause` and `resume`: a person lets scanning and sending rest. What is at the vendor already is brought home.
+"""`pause` and `resume`: an operator lets scanning and sending rest. What is at the provider already is brought home.
 
 A batch that is in doubt is still looked for, since money hangs on it; but no job is created while sending rests.
 """

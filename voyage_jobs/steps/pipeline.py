@@ -1,6 +1,6 @@
 """The steps in their order, one turn at a time: what the daemon, `sync` and the tests all run.
 
-A turn gives every step that is due one bounded go. Troubles that a step can live with (the vendor's, a full disk) are
+A turn gives every step that is due one bounded go. Troubles that a step can live with (the provider's, a full disk) are
 noted where `status` looks and the other steps go on; anything else ends the process, whose restart is the best-tested
 path there is.
 """
@@ -180,7 +180,7 @@ class Pipeline:
     def hint(self, source: str) -> None:
         """The source has changed: scan it at the next opportunity, whenever its next periodic scan is due.
 
-        If a scan of it is under way, another follows: that one may have passed the place already.
+        If a scan of it is running, another follows: that one may have passed the place already.
         """
         self._hints[source] = self.context.clock.mono()
 

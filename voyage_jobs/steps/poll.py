@@ -2,7 +2,7 @@
 
 Times of the next look are kept in SQLite, so a restart does not poll sooner. They grow with the age of a job, never
 beyond the configured longest interval, with jitter. Unknown status words are recorded and mean "keep polling", but not
-for ever: an hour past the window a job that names its results is collected whatever it is called, and half a day past
+forever: an hour past the window a job that names its results is collected whatever it is called, and half a day past
 the window one that is still not over is parked. It is asked about on, now and then, and goes on by itself if it ends.
 """
 
@@ -27,19 +27,19 @@ from voyage_jobs.vendors.remote import ENDS, STOPPED, Phase, RemoteBatch
 FIRST_LOOK_S = 5.0
 # Up to this many jobs are asked about one by one: a list may be pages long.
 FEW = 2
-# Past the window nothing runs at the vendor. A job with a word that nobody knows and with results is over by then.
+# Past the window nothing runs at the provider. A job with a word that nobody knows and with results is over by then.
 UNKNOWN_RESULTS_S = 3_600.0
 # So long is the window of a job where the provider promises none.
 NO_WINDOW_S = 604_800.0
-# A job that is not over so long after its window is a person's matter.
+# A job that is not over so long after its window is for the operator.
 OVERDUE_S = 43_200.0
 _OVERDUE_HINT = (
-    "Look at the job on the vendor's page. If it comes to an end there, its results are taken in by themselves."
+    "Look at the job on the provider's page. If it comes to an end there, its results are taken in by themselves."
     " `voyage-jobs retry {ref}` sends its lines in a new batch (what this job did is then paid twice);"
     " `voyage-jobs cancel {ref}` gives them up."
 )
 _GONE_HINT = (
-    "The vendor no longer knows this job, so its results cannot be had. `voyage-jobs retry` sends its lines again (they"
+    "The provider no longer knows this job, so its results are lost. `voyage-jobs retry` sends its lines again (they"
     " are paid again); `voyage-jobs cancel` gives them up."
 )
 
@@ -181,7 +181,7 @@ def _cancel_where_asked(context: Context, due: list[BatchRow], calls: circuit.Ca
 
 
 def is_looked_at(batch: BatchRow) -> bool:
-    """Whether the vendor is asked about a batch: one that runs, or one that was parked because its job did not end."""
+    """Whether the provider is asked about a batch: one that runs, or was parked because its job did not end."""
     if batch.state is Batch.PARKED:
         return batch.remote_id is not None and batch.ended_at is None
     return batch.state is Batch.RUNNING
@@ -207,7 +207,7 @@ def _take_note(context: Context, batch: BatchRow, remote: RemoteBatch | None) ->
 
 
 def _overdue_s(context: Context, batch: BatchRow, remote: RemoteBatch | None) -> float:
-    """How long ago the window of a job ended, by the vendor's clock; by ours, which may be set, only without that."""
+    """How long ago the window of a job ended, by the provider's clock; by ours, which may be set, only without that."""
     end = batch.deadline_at
     if end is None:
         end = (batch.remote_created_at or now_us(context.clock)) + int(NO_WINDOW_S * US)
@@ -229,10 +229,10 @@ def _waits_too_long(context: Context, batch: BatchRow, remote: RemoteBatch) -> b
 
 
 def _park_overdue(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
-    """It should have ended long ago: nothing but a person can tell whether it ever will."""
+    """It should have ended long ago: only an operator can tell whether it ever will."""
     hours = int(_overdue_s(context, batch, remote) // 3600)
     known = "" if remote.phase is not Phase.UNKNOWN else ", a word that voyage-jobs does not know"
-    reason = f"{hours} h past its window the vendor still says {remote.status!r} of job {remote.id}{known}"
+    reason = f"{hours} h past its window the provider still says {remote.status!r} of job {remote.id}{known}"
     with context.store.write() as tx:
         batches.note(tx, batch.id, **_facts(remote))
     park(context, batch, reason, VendorError(reason, hint=_OVERDUE_HINT.format(ref=batch.ref)))
@@ -246,13 +246,15 @@ def _look_at_parked(context: Context, batch: BatchRow, remote: RemoteBatch | Non
             batches.note(tx, batch.id, due_at=tx.now + int(wait_s * US))
         return
     with context.store.write() as tx:
-        batches.move(tx, batch, Batch.RUNNING, f"the vendor now says {remote.status}", reason=None, hint=None)
+        batches.move(
+            tx, batch, Batch.RUNNING, f"the provider now says {remote.status}", reason=None, hint=None
+        )
     crash_point("poll.committed")
     context.log.info("batch.unparked", ref=batch.ref, batch_id=remote.id, remote_status=remote.status)
 
 
 def _gone(context: Context, batch: BatchRow) -> None:
-    """The vendor says it does not know the job. It may be a lag; it may be another project's key."""
+    """The provider says it does not know the job. It may be a lag; it may be another project's key."""
     error = VendorError("The provider no longer knows this job.", hint=_GONE_HINT)
     if retry.is_over("job_gone", batches.failures_of(batch, "job_gone") + 1):
         park(context, batch, f"the provider no longer knows job {batch.remote_id}", error)

@@ -58,7 +58,7 @@ def reconcile(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
     crash_point("reconcile.listed")
     circuit.fine(context)
     if matches:
-        adopt(context, batch, attempt, matches[0], "found at the vendor")
+        adopt(context, batch, attempt, matches[0], "found at the provider")
         cancel_duplicates(context, batch, matches[1:])
         return True
     if left_s > 0:
@@ -107,7 +107,7 @@ def look_for_late_job(context: Context, batch: BatchRow, calls: circuit.Calls) -
 
 
 def vendor_now_us(context: Context) -> int | None:
-    """The vendor's time, asked for if no late answer told it; None if it does not tell. Raises VendorError."""
+    """The provider's time, asked for if no late answer told it; None if it does not tell. Raises VendorError."""
     known = context.client.vendor_now_us()
     return context.client.probe() if known is None else known
 
@@ -130,7 +130,7 @@ def _marks_of_files(context: Context) -> dict[str | None, dict[str, str]]:
 
 
 def find_jobs(context: Context, batch: BatchRow) -> list[RemoteBatch]:
-    """Jobs at the vendor that carry this batch's mark and belong to no other batch; the one to keep comes first."""
+    """Jobs at the provider that carry this batch's mark and belong to no other batch; the one to keep comes first."""
     found = [remote for remote in jobs_looked_at(context) if is_ours(batch, remote)]
     with context.store.read() as connection:
         owners = [batches.by_remote_id(connection, remote.id) for remote in found]
@@ -171,10 +171,10 @@ def is_ours(batch: BatchRow, remote: RemoteBatch) -> bool:
 
 
 def _seconds_left(context: Context, attempt: AttemptRow) -> float:
-    """Of the quarantine: by this process's monotonic clock if it sent the call, else by the vendor's clock alone.
+    """Of the quarantine: by this process's monotonic clock if it sent the call, else by the provider's clock alone.
 
-    Our wall clock has no say: it may have been set since the call, in either direction. Where the vendor's clock does
-    not tell, the quarantine begins anew with this process's first look.
+    Our wall clock has no say: it may have been set since the call, in either direction. Where the provider's clock does
+    not tell, the quarantine begins again with this process's first look.
     """
     if context.vendor.traits.idempotent_create:
         return 0.0
@@ -236,7 +236,7 @@ def end_of_window(context: Context, created_us: int) -> int | None:
 
 
 def adopt(context: Context, batch: BatchRow, attempt: AttemptRow, remote: RemoteBatch, cause: str) -> None:
-    """The vendor has a job for this batch: take it on."""
+    """The provider has a job for this batch: take it on."""
     interval_us = int(context.settings.polling.interval_s * US)
     with context.store.write() as tx:
         create_calls.close_attempt(tx, attempt, Attempt.CREATED, f"job {remote.id}")

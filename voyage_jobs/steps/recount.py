@@ -1,4 +1,4 @@
-"""recount: when another tokenizer comes (or goes), count anew what waits to be sent, a bounded part at a time.
+"""recount: when another tokenizer comes (or goes), count again what waits to be sent, a bounded part at a time.
 
 Texts are counted once, when they are found. What was sent before keeps its count: it is on the bill already. Nothing
 is assembled in between, so that no reservation rests on two ways of counting.
@@ -15,7 +15,7 @@ SLICE = 1_000
 
 
 def notice_tokenizer(context: Context) -> None:
-    """Note by what tokens are counted from now on; if that changed, what waits is to be counted anew."""
+    """Note by what tokens are counted from now on; if that changed, what waits is to be counted again."""
     count = context.count
     with context.store.read() as connection:
         before = counts.counted(connection)

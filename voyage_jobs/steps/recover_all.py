@@ -1,4 +1,4 @@
-"""`recover`: learn again from disk and vendor what a lost or older `state.db` does not know. Sends and pays nothing."""
+"""`recover`: learn from disk and provider what a lost or older `state.db` does not know. Sends and pays nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from voyage_jobs.steps.scan import Scan
 
 
 def recover_all(context: Context) -> dict[str, object]:
-    """Take in segments, scan every source, take on jobs. What the vendor does not let us see is told, not raised."""
+    """Take in segments, scan every source, take on jobs. What the provider does not let us see is told, not raised."""
     with context.store.read() as connection:
         strangers = not claims.has_batches(connection)
     found_segments = adopt_segments(context)

@@ -1,7 +1,7 @@
-"""Jobs of ours at the vendor that the state does not know: claim them, so that nothing is paid twice.
+"""Jobs of ours at the provider that the state does not know: claim them, so that nothing is paid twice.
 
 Every job carries the ref of its batch in its metadata, and every line the key of the embedding it asks for. So a state
-that was lost, or an older copy that was put back, can learn from the vendor what was sent: the input file says which
+that was lost, or an older copy that was put back, can learn from the provider what was sent: the input file says which
 keys a job was asked for; where it is gone, the result files do. An account may serve other data folders, too. A job
 that carries the id of this state is ours; one that carries that of another state is not, unless that one worked here
 before or this one is new. Without an id, or with one of these, a job is taken on only if at least half of its keys are
@@ -49,7 +49,7 @@ _HOLD_TEXTS = (Batch.CREATING, Batch.RUNNING, Batch.ENDED)
 
 @dataclass
 class FoundJobs:
-    """What was found at the vendor: refs taken on, and why others were not (ref -> reason).
+    """What was found at the provider: refs taken on, and why others were not (ref -> reason).
 
     `ours_left`: those of the others that this state sent for sure. `waits_for`: ids of the batches that have to be over
     before the rest can be taken on.
@@ -130,7 +130,7 @@ def _taken(
 
 
 def _give_back_outdated(context: Context) -> None:
-    """Batches that were not sent, and ask for what has come meanwhile: what they lack is assembled anew."""
+    """Batches that were not sent, and ask for what has come meanwhile: what they lack is assembled again."""
     with context.store.read() as connection:
         unsent = batches.in_state(connection, *BEFORE_THE_JOB)
         outdated = [batch for batch in unsent if claims.is_outdated(connection, batch)]
@@ -213,7 +213,7 @@ def _take_on_known(context: Context, batch: BatchRow, remote: RemoteBatch) -> No
     """This state packed the batch and did not live to see that it was sent."""
     with context.store.write() as tx:
         claims.to_running(
-            tx, batch, f"job {remote.id} was found at the vendor", **_facts(context, remote, tx.now)
+            tx, batch, f"job {remote.id} was found at the provider", **_facts(context, remote, tx.now)
         )
         provider_files.remember_file(tx, remote.input_file_id or "", batch.id, "batch", None)
 
@@ -235,7 +235,7 @@ def _take_on_unknown(
     if lines is None:
         return "it was made under other settings"
     if not lines:
-        return "its files are no longer at the vendor"
+        return "its files are no longer at the provider"
     keys = [line.key for line in lines]
     with context.store.read() as connection:
         known = claims.count_known(connection, keys)
@@ -250,7 +250,7 @@ def _take_on_unknown(
             setback.note_former(tx, maker)
         batch = claims.add_job(tx, ref, context.profile_id, lines, context.price, params)
         claims.to_running(
-            tx, batch, f"job {remote.id} was found at the vendor", **_facts(context, remote, tx.now)
+            tx, batch, f"job {remote.id} was found at the provider", **_facts(context, remote, tx.now)
         )
         if remote.input_file_id:
             provider_files.remember_file(tx, remote.input_file_id, batch.id, "batch", None)
@@ -309,7 +309,7 @@ def _lines_of(context: Context, ref: str, remote: RemoteBatch) -> list[JobLine] 
 
 @contextlib.contextmanager
 def _fetched(context: Context, ref: str, kind: str, file_id: str) -> Iterator[Path | None]:
-    """A file of the vendor's, on disk for a moment; None if it is gone.
+    """A file of the provider's, on disk for a moment; None if it is gone.
 
     Each has a name of its own: the part of one that was cut must not be taken for the beginning of another.
     """
@@ -342,7 +342,7 @@ def _from_input(context: Context, path: Path) -> list[JobLine] | None:
 
 
 def _from_results(context: Context, path: Path) -> Iterator[JobLine]:
-    """The result files name the keys. A line without vectors counts as one vector; it is asked for anew later."""
+    """The result files name the keys. A line without vectors counts as one vector; it is asked for again later."""
     with open(path, "rb") as file:
         for raw in file:
             answered = context.vendor.answered_in(raw, context.profile)

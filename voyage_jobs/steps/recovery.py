@@ -1,6 +1,6 @@
 """What happens before the first step: make sense of whatever the last process left, however it ended.
 
-Nothing here needs the vendor: batches say by their state what is to be done, and the steps do it.
+Nothing here needs the provider: batches say by their state what is to be done, and the steps do it.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _note_a_death(tx: Tx, dead: Here | None, mode: str) -> None:
 
 
 def lose_missing_segments(context: Context) -> None:
-    """A segment that is on record and not on disk, or cut, cannot be published from: fetch its vectors anew."""
+    """A segment that is on record and not on disk, or cut, cannot be published from: fetch its vectors again."""
     with context.store.read() as connection:
         missing = [
             segment for segment in segment_rows.all_segments(connection) if not _is_whole(context, segment)

@@ -1,14 +1,14 @@
-"""reprofile: which profile is in force, and the acts by which a person changes it.
+"""reprofile: which profile is active, and the acts by which an operator changes it.
 
-The configuration *asks* for a profile; the table *has* one; a build *makes* one. What is in force is that of the build,
-else that of the table. Where the configuration asks for something else, the work goes on under what is in force, and
+The configuration *asks* for a profile; the table *has* one; a build *makes* one. What is active is that of the build,
+else that of the table. Where the configuration asks for something else, the work goes on under the active one, and
 nothing is sent: it would be paid for, and might not be meant.
 
 A build needs no second folder. Versions of another profile wait beside the published ones as those of an edited file
 do; their vectors go into segments of their own; only publishing is held back until everything is there. See `switch.py`
 for the one commit that then replaces the table.
 
-A process works with one provider, that of the profile in force, by its own section and key. What is paid there can be
+A process works with one provider, that of the active profile, by its own section and key. What is paid there can be
 fetched there alone: so the acts that change the provider are refused while a batch is open at the one that is left.
 """
 
@@ -38,7 +38,7 @@ BEGIN, ABANDON, ACCEPT, BACK, SWITCH = "begin", "abandon", "accept_failures", "s
 
 
 def take_up_profile(context: Context) -> None:
-    """Work under the profile that is in force by the state, towards the table that there is."""
+    """Work under the active profile of the state, towards the table that there is."""
     with context.store.read() as connection:
         served, build = rebuild.served(connection), rebuild.build(connection)
     if served is None:
@@ -68,7 +68,7 @@ def _of_a_lost_state(context: Context) -> Profile | None:
 
 
 def _go_over(context: Context) -> None:
-    """Take up the profile that is in force since an act. What another provider refused says nothing of this one."""
+    """Take up the active profile since an act. What another provider refused says nothing of this one."""
     before = context.vendor.name
     take_up_profile(context)
     if context.vendor.name != before:
@@ -189,7 +189,7 @@ def _abandon(context: Context, who: str) -> Answer:
 
 
 def _accept(context: Context, who: str) -> Answer:
-    """A person accepts that what cannot be embedded anew is not in the new table."""
+    """An operator accepts that what cannot be embedded again is not in the new table."""
     build = context.build
     if build is None:
         raise ConfigError("No table is being built: there is nothing to accept.", hint="`voyage-jobs status`")

@@ -1,4 +1,4 @@
-"""`retry`: what only a person moves on is wanted again: failed and cancelled embeddings, batches that are parked."""
+"""`retry`: what only an operator moves on is wanted again: failed and cancelled embeddings, batches that are parked."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class Scan:
     """One scan of one source. `run()` yields after every slice; afterwards `result` is set.
 
     A scan that is made because a watch has `hinted` at a change is a whole scan, but for two things: it leaves files
-    that were written to a moment ago for the next one (a periodic scan takes them, so that none waits for ever), and
+    that were written to a moment ago for the next one (a periodic scan takes them, so that none waits forever), and
     it does not put off the periodic scan.
     """
 
@@ -186,7 +186,7 @@ class Scan:
     def take_one(self, path: str) -> bool:
         """Read one file out of turn and record what is new in it. False where that is for a whole scan to do.
 
-        So it is where the folder is new (a scan that is under way may just be adding it), where the rules or the
+        So it is where the folder is new (a scan that is running may just be adding it), where the rules or the
         splitting have changed since the last scan, and where the file cannot be taken.
         """
         if self._rules_changed or self._rereading.due:
@@ -415,7 +415,7 @@ class Scan:
         self._done(None)
 
     def _let_go(self, tx: Tx, *, confirmed: bool) -> None:
-        """Give up what has been missing for long enough; in a source that keeps everything, when a person says so."""
+        """Give up what has been missing for long enough; in a source that keeps everything, when you say so."""
         if confirmed:
             documents.let_go(tx, self.row.id)
         elif self.settings.keep:
@@ -472,7 +472,7 @@ class Scan:
     def _used_up(self, tx: Tx) -> dict[str, object]:
         """When to scan again, and that the confirmation is used up: it was about what was seen then.
 
-        One that was given while this scan was under way is for the next one, which is due at once.
+        One that was given while this scan was running is for the next one, which is due at once.
         """
         now = sources.by_name(tx.connection, self.row.name)
         if now is not None and now.confirmed_at != self.row.confirmed_at:

@@ -143,7 +143,7 @@ def windows(
     """Cut the chunks of a document into runs that fit one request each.
 
     `sizes` are estimates, whoever counts the tokens: a tokenizer that comes later must not cut other windows, which
-    would be other embeddings, paid anew.
+    would be other embeddings, paid again.
     """
     cut: list[list[Chunk]] = []
     tokens = 0

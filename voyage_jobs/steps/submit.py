@@ -1,4 +1,4 @@
-"""submit: bring each batch from `packed` to `running`, knowing at every moment what may have happened at the vendor.
+"""submit: bring each batch from `packed` to `running`, knowing at every moment what may have happened at the provider.
 
 The create call has no idempotency key. Therefore: the attempt row is committed before it, it is sent once, and if its
 outcome is unknown (timeout, cut connection, 5xx, our own death) the list of jobs is asked before anything else. See
@@ -209,7 +209,7 @@ def _file_is_whole(context: Context, batch: BatchRow) -> bool:
 
 
 def _write_again(context: Context, batch: BatchRow) -> bool:
-    """The spooled file is lost or cut (a disk restored, a folder cleaned): the same lines make it anew."""
+    """The spooled file is lost or cut (a disk restored, a folder cleaned): the same lines make it again."""
     try:
         written = write_input(context.input_path(batch.ref), input_lines(context, batch))
     except LookupError:
@@ -385,7 +385,7 @@ _UPLOAD_HINT = (
     " `voyage-jobs retry`: its lines go in new batches. Nothing was paid."
 )
 _NOT_FOUND_HINT = (
-    "The vendor took the upload but does not find the file: check that the key belongs to the project that may use"
+    "The provider took the upload but does not find the file: check that the key belongs to the project that may use"
     " batches, then `voyage-jobs retry`."
 )
 

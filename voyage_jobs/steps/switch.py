@@ -7,8 +7,8 @@
     noted    the table has the new profile; what it showed before is on the shelf                   (state.db)
 
 A reader has one version of the table in hand, so it sees all of the old vectors or all of the new ones. A process that
-dies before *done* leaves the old table, and the switch is made anew; one that dies after it leaves the new table, which
-says by itself for which profile it was made, and the next start notes it before anything else is done. The way back is
+dies before *done* leaves the old table, and the switch is repeated; one that dies after it leaves the new table, which
+says by itself for which profile it was made, and the next start notes it before anything else is done. The rollback is
 the same with the kept version in place of new rows: nothing is embedded, nothing is written but a manifest.
 """
 
@@ -155,7 +155,7 @@ def serve_at_once(context: Context, cause: str) -> None:
     context.log.warning("reprofile.at_once", cause=cause, target=build.target.told)
 
 
-# --- the way back ---
+# --- the rollback ---
 
 
 def go_back(context: Context, previous: Previous, cause: str) -> None:
@@ -214,7 +214,7 @@ def release(context: Context, previous: Previous) -> None:
 def settle_switch(context: Context) -> bool:
     """Find out whether a switch that was begun reached the table, and finish it, either way. Before anything else.
 
-    Whether anything was begun: then another profile may be in force than before.
+    Whether anything was begun: then another profile may be active than before.
     """
     build = context.build
     if build is not None and build.publication is not None:

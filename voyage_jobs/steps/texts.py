@@ -33,7 +33,7 @@ class NotHad:
     now: set[int] = field(default_factory=set)
     """Ready versions without it until a scan has read their files again."""
     scanned_for: set[int] = field(default_factory=set)
-    """Those for which a scan was asked for out of turn: once, lest a missing file keeps it scanning for ever."""
+    """Those for which a scan was asked for out of turn: once, lest a missing file keeps it scanning forever."""
 
 
 class Texts:

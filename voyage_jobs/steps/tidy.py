@@ -92,7 +92,7 @@ def _note_deletion(context: Context, file: provider_files.RemoteFileRow, *, dele
 
 
 def _close(context: Context) -> bool:
-    """Batches that are over lose their spool files, and are closed once nothing of them is left at the vendor."""
+    """Batches that are over lose their spool files, and are closed once nothing of them is left at the provider."""
     over = (Batch.COLLECTED, Batch.REFUSED, Batch.CANCELLED)
     with context.store.read() as connection:
         waiting = [
@@ -101,7 +101,7 @@ def _close(context: Context) -> bool:
         ]
     did = False
     for batch, live in waiting:
-        _remove_spool(context, batch)  # at once: the vendor may refuse to delete its files for ever
+        _remove_spool(context, batch)  # at once: the provider may refuse to delete its files forever
         if live and context.settings.section.delete_remote_files:
             continue
         with context.store.write() as tx:

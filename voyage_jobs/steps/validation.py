@@ -1,11 +1,11 @@
 """A job that failed validation: nothing ran and nothing is billed. Find the lines that are to blame.
 
-If the vendor names lines, those travel in smaller company next time and the rest goes on as before; it does not say
+If the provider names lines, those travel in smaller company next time and the rest goes on as before; it does not say
 whether it counts from 0 or 1, so both readings are suspected. If it names none, all are suspected. Each time a line is
 suspected its next batch is a tenth of the size, until a bad one is alone, and has failed.
 
 If job after job is refused as a whole and in the same words, it is not a text that is to blame but what all of them
-share (a setting, the account): to take them apart would make thousands of jobs for nothing, so they wait for a person.
+share (a setting, the account): to take them apart would make thousands of jobs for nothing, so they wait for you.
 
 Some providers end a job in the same way for want of room. They say whose fault it was (`Vendor.judge`): then the same
 lines go again later, all of them.
@@ -34,7 +34,7 @@ ALL_ALIKE = 8
 
 def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
     """Record the refusal and put its lines back in line; a line that was alone has failed, or is cut in two."""
-    reason, verdict = complaints(remote.errors) or "the vendor gave no reason", context.vendor.judge(remote)
+    reason, verdict = complaints(remote.errors) or "the provider gave no reason", context.vendor.judge(remote)
     with context.store.read() as connection:
         lines = list(batch_lines.lines_of(connection, batch.id))
         alike = batches.refused_in_a_row(connection, batch.id, reason, ALL_ALIKE)
@@ -78,7 +78,7 @@ def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
 
 
 _ALIKE_HINT = (
-    "The provider refuses the whole job, as it did with the {count} before it: the cause is not a text. Mend the"
+    "The provider refuses the whole job, as with the {count} before it: the cause is not a text. Mend the"
     " provider's settings by its words, then `voyage-jobs retry`: new batches are made. Nothing was billed."
 )
 
@@ -91,7 +91,7 @@ def suspects(errors: Iterable[JobError], count: int) -> list[int] | None:
 
 
 def complaints(errors: Iterable[JobError]) -> str:
-    """The vendor's complaints in one line."""
+    """The provider's complaints in one line."""
     said = [f"line {e.line}: {e.message}" if e.line is not None else e.message for e in errors]
     more = f" (and {len(said) - 3} more)" if len(said) > 3 else ""
     return "; ".join(said[:3]) + more

@@ -1,4 +1,4 @@
-"""A window that the vendor refuses is cut in two: each half is asked for by itself."""
+"""A window that the provider refuses is cut in two: each half is asked for by itself."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from voyage_jobs.steps.context import Context
 
 
 def split_window(context: Context, tx: Tx, embedding_id: int) -> int:
-    """Let every live version under the profile in force ask for two halves in place of this window; how many did.
+    """Let every live version under the active profile ask for two halves in place of this window; how many did.
 
-    A version whose text the state let go of keeps the failed window: its next scan makes it anew.
+    A version whose text the state let go of keeps the failed window: its next scan makes it again.
     """
     done = 0
     for version_id in versions.using(tx.connection, embedding_id, context.profile_id):

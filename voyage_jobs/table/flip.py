@@ -22,7 +22,7 @@ _ATTEMPTS = 8
 def replace(path: str, documents: DocumentSet, incoming: Incoming | None) -> Any:
     """Let the documents have the incoming rows (None: none) and no others, in one commit. The dataset as it is then.
 
-    Another program may commit meanwhile, say by compacting; then the deletions are worked out anew against
+    Another program may commit meanwhile, say by compacting; then the deletions are worked out again against
     its version and the rows, already written, are offered again.
     """
     from lance.commit import CommitConflictError

@@ -21,8 +21,8 @@ Reason = Literal["missing", "torn", "foreign"]
 class Health:
     """What `check` found. `reason` is None if all is well.
 
-    missing: there is no table; the next publication makes it. torn: `set_aside` it and publish anew. foreign:
-    another program's table, or one for other vectors; a person must name another table. `version` and `rows`
+    missing: there is no table; the next publication makes it. torn: `set_aside` it and publish again. foreign:
+    another program's table, or one for other vectors; an operator must name another table. `version` and `rows`
     are what a reader would see; a version below the one last acknowledged means that commits were lost with
     the power. `indexes` are those that there are: a damaged one leaves the table sound.
     """

@@ -33,7 +33,7 @@ def let_go(dataset: Any, version: int) -> None:
 
 
 def is_kept(dataset: Any, version: int) -> bool:
-    """Whether the version is kept. The number alone would not do: a table that was made anew has its own."""
+    """Whether the version is kept. The number alone would not do: a table that was made again has its own."""
     return _tag(version) in dataset.tags.list()
 
 

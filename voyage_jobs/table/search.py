@@ -4,7 +4,7 @@ The score is the cosine of the two vectors, 1 for the same direction. Floats are
 index where there is one. Lance cannot search int8 vectors at all and uint8 ones by Hamming distance only, so these are
 compared exactly, streamed through numpy: a quarter or less of the bytes of floats.
 
-- int8: the cosine of the numbers. uint8: the same after taking 128 away, which is how the vendor shifts them.
+- int8: the cosine of the numbers. uint8: the same after taking 128 away, which is how the provider shifts them.
 - binary and ubinary: 1 - 2 * (bits that differ) / (bits), the cosine of vectors of plus and minus one.
 """
 

@@ -1,4 +1,4 @@
-"""The table in a few numbers for whoever asks often: read anew only when there is a new version."""
+"""The table in a few numbers for whoever asks often: read again only when there is a new version."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class PublishedTable:
 
         One commit: a reader sees the table as it was, or as it is now, with all rows and the vector column of one of
         the two profiles. Rows are streamed. What was there stays in the version before: `keep` it to `bring_back`.
-        This object is of no more use afterwards: open the table anew. Raises as `flip` does.
+        This object is of no more use afterwards: open the table again. Raises as `flip` does.
         """
         extra = users_own(self._demand_owner(), self._profile)
         named = [field.with_name(carried_name(field.name)) for field in extra]

@@ -1,7 +1,7 @@
 """OpenTelemetry traces, for those who ask: one span a step that did something, one a vendor call.
 
 An extra (`voyage-jobs[otel]`), loaded only where `tracing.enabled` is set. Spans carry words of ours and the batch's
-`ref`: no texts, no names of files, no ids of the vendor, no key.
+`ref`: no texts, no names of files, no ids of the provider, no key.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class Blame(enum.Enum):
 
     LINES = "lines"  # some of its lines are refused: the others go again, and the bad ones are looked for
     NOBODY = "nobody"  # there was no room for it: the same lines go again, later
-    JOB = "job"  # its parameters or the account: no other job would fare better, so a person has to look
+    JOB = "job"  # its parameters or the account: no other job would fare better, so an operator has to look
 
 
 class Verdict(NamedTuple):

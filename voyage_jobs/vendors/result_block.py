@@ -42,8 +42,8 @@ class Expectation:
 class LineProblem:
     """A line that brings no usable vectors.
 
-    `code` is a short word for the reason: the vendor's own where it gave one, `http_<status>`, or one of
-    ours. `message` is the vendor's text on one line of at most 500 characters, without secrets. `tokens` is
+    `code` is a short word for the reason: the provider's own where it gave one, `http_<status>`, or one of
+    ours. `message` is the provider's text on one line of at most 500 characters, without secrets. `tokens` is
     the usage the line reports even so, None if it reports none that can be.
     """
 

@@ -1,6 +1,6 @@
-"""Counting tokens as the vendor does: with the model's own tokenizer where its file is at hand, else by an estimate.
+"""Counting tokens as the provider does: with the model's own tokenizer where its file is at hand, else by an estimate.
 
-The vendor's SDK counts the same way (truncation off, special tokens as the tokenizer's file has them). Nothing here
+The provider's SDK counts the same way (truncation off, special tokens as the tokenizer's file has them). Nothing here
 touches the network: see `hub.py` for where the file comes from.
 """
 

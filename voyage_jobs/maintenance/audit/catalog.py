@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Damage:
-    """A class of damage. `unit` is what is counted; `mend` what repair does; `person`: nothing but a person can."""
+    """A class of damage. `unit` is what is counted; `mend` what repair does; `person`: only an operator can."""
 
     unit: str
     means: str
@@ -101,16 +101,16 @@ CATALOG: dict[str, Damage] = {
     "rows_unknown": Damage("rows", "of documents that the state does not know", "delete them"),
     "rows_wrong": Damage("rows", "text, id, place or metadata are not those on record", _REPUBLISH),
     "rows_vector": Damage("rows", "the vector is not the one in its segment", _REPUBLISH),
-    # the vendor against the state
+    # the provider against the state
     "job_orphan": Damage(
         "jobs", "ours by their mark, and not on record", "take them on, if they answer texts of ours"
     ),
     "job_twice": Damage("jobs", "run for a batch that has another job, or none any more", "cancel them"),
     "job_lost": Damage(
         "batches",
-        "wait for a job that the vendor does not know",
+        "wait for a job that the provider does not know",
         "`voyage-jobs retry` or `cancel`",
         person=True,
     ),
-    "file_orphan": Damage("files", "left at the vendor, and needed by nobody", "delete them"),
+    "file_orphan": Damage("files", "left at the provider, and needed by nobody", "delete them"),
 }

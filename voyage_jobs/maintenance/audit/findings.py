@@ -24,7 +24,7 @@ class Finding:
 
     @property
     def person(self) -> bool:
-        """Whether nothing but a person can mend it."""
+        """Whether only an operator can mend it."""
         return CATALOG[self.code].person
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The vendor against the state: jobs and files of ours that nobody remembers, and jobs that are not there.
+"""The provider against the state: jobs and files of ours that nobody remembers, and jobs that are not there.
 
 What is ours is known by our mark: the `ref` in a job's metadata and in the name of an input file, and the id of the
 state beside it. Another data folder on the same account uses the same mark with refs of its own, and jobs of older
@@ -49,12 +49,12 @@ def audit_remote(
     seen = _Seen()
     for job in client.list_batches():
         found.looked_at("jobs")
-        progress("reading the vendor's jobs", found.checked["jobs"], None)
+        progress("reading the provider's jobs", found.checked["jobs"], None)
         _job(store, job, seen, found)
     files: set[str] = set()
     for file in client.list_files():
         found.looked_at("remote_files")
-        progress("reading the vendor's files", found.checked["remote_files"], None)
+        progress("reading the provider's files", found.checked["remote_files"], None)
         files.add(file.id)
         if settings.section.delete_remote_files:
             _file(store, file, seen, now_us(clock), found)

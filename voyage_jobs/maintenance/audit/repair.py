@@ -1,4 +1,4 @@
-"""Mending what an audit found, along the roads on which the daily work goes: scan, publish, adopt, count anew.
+"""Mending what an audit found, along the roads on which the daily work goes: scan, publish, adopt, count again.
 
 Each road mends some classes and is safe to take again; so a repair that dies half way is simply started again. Nothing
 is sent to be embedded here: what has to be made again is wanted again, and the next `sync` or `run` sends it.
@@ -153,7 +153,7 @@ class Repair:
     # --- table ---
 
     def _rows(self, found: Findings) -> None:
-        """Versions go back in line; one that is wrong again after that is cut anew. Rows of nobody are deleted."""
+        """Versions go back in line; one that is wrong again after that is cut again. Rows of nobody are deleted."""
         named = found.of("rows_unknown", *_ROWS)
         again = [each for each in named if isinstance(each, int)]
         stubborn = self._published_again.intersection(again)
@@ -207,7 +207,7 @@ def _ignored(_answer: object) -> None:
 
 
 def foretell(found: Findings, store: Reader, price: float | None) -> list[dict[str, Any]]:
-    """What a repair would do, for `--dry-run`: a class, how many, what, and what the vendor may ask for it later.
+    """What a repair would do, for `--dry-run`: a class, how many, what, and what the provider may ask for it later.
 
     `price` is USD per million tokens, or None if it is not known.
     """

@@ -36,7 +36,7 @@ _SEGMENTS_OPEN = 4  # rows come in the order of their segments, mostly, and an o
 
 @dataclass(frozen=True)
 class Scope:
-    """How far to look: `deep` reads every source file and table column, `remote` asks the vendor."""
+    """How far to look: `deep` reads every source file and table column, `remote` asks the provider."""
 
     deep: bool = False
     remote: bool = False
@@ -136,7 +136,7 @@ def verify(
 ) -> Findings:
     """Audit without the lock: nothing is written, and a process at work goes on working.
 
-    Raises StateError if there is no state, VendorError if the vendor was to be asked and does not answer.
+    Raises StateError if there is no state, VendorError if the provider was to be asked and does not answer.
     """
     state = open_state(settings)
     state.demand()

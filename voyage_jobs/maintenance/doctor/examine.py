@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def examine(
     settings: Settings, clock: Clock, *, probe: bool, transport: httpx.BaseTransport | None = None
 ) -> Iterator[Check]:
-    """Look at everything; `probe` allows the one call to the vendor. Creates and changes nothing."""
+    """Look at everything; `probe` allows the one call to the provider. Creates and changes nothing."""
     yield from check_settings(settings)
     yield from check_secret_files(settings)
     yield check_library()

@@ -13,7 +13,7 @@ from voyage_jobs.maintenance.doctor.check import Check, bad, good, note, told
 
 
 def check_settings(settings: Settings) -> Iterator[Check]:
-    """The configuration that was loaded, the vendor it names, and the key."""
+    """The configuration that was loaded, the provider it names, and the key."""
     origin = settings.origin
     yield good("configuration", f"read from {origin}" if origin else "given by the environment")
     for warning in settings.warnings:

@@ -1,4 +1,4 @@
-"""One call to the vendor that costs nothing: does it answer, does it take the key, what time has it?"""
+"""One call to the provider that costs nothing: does it answer, does it take the key, what time has it?"""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def check_vendor(
 
 def _clock(theirs: int | None, clock: Clock) -> Check:
     if theirs is None:
-        return note("clock", "the vendor does not tell its time")
+        return note("clock", "the provider does not tell its time")
     skew_s = (now_us(clock) - theirs) / US
-    why = f"{abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} the vendor's"
+    why = f"{abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} the provider's"
     if abs(skew_s) <= MOST_SKEW_S:
         return good("clock", why)
     return bad(

@@ -1,4 +1,4 @@
-// Making elements. Whatever comes from files, texts or the vendor becomes a text node: there is no other way in here.
+// Making elements. Whatever comes from files, texts or the provider becomes a text node: there is no other way in here.
 
 /** An element with properties and children. Strings become text; null and false are left out. */
 export function el(name, props = {}, ...children) {

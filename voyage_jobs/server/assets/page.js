@@ -6,7 +6,7 @@ import { chosen, timeline } from "./timeline.js";
 import { UNKNOWN, ago, counted, duration, moment, number, plain, usd } from "./words.js";
 
 const LEAST_WAIT_MS = 2000;
-const FRESH_S = 12 * 3600; // a change may take that long by the vendor's promise
+const FRESH_S = 12 * 3600; // a change may take that long by the provider's promise
 const LATE_S = 14 * 3600;
 const $ = (id) => document.getElementById(id);
 
@@ -208,7 +208,7 @@ function state(source) {
   if (source.frozen !== null) return [el("strong", { class: "warn" }, "frozen"), el("div", { class: "muted" }, plain(source.frozen))];
   if (!source.configured) return el("span", { class: "warn" }, "not configured");
   if (!source.scanned_at) return "not scanned yet";
-  return source.unpublished_documents ? "under way" : el("span", { class: "good" }, "in step");
+  return source.unpublished_documents ? "in flight" : el("span", { class: "good" }, "in step");
 }
 
 // --- batches and failures ---

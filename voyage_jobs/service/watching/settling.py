@@ -28,7 +28,7 @@ class Settling:
         return max(0.0, min(self._last + self._settle_s, self._first + self._longest_s) - now)
 
     def take(self, now: float) -> bool:
-        """Whether it is ripe; if so, it begins anew."""
+        """Whether it is ripe; if so, it begins again."""
         if self.left_s(now) != 0.0:
             return False
         self._first = None

@@ -53,7 +53,7 @@ class Watched:
 
 
 class _Elsewhere(Exception):  # noqa: N818 - not a fault
-    """The root is another folder now, or nothing was heard where something should have been: set up anew."""
+    """The root is another folder now, or nothing was heard where something should have been: set up again."""
 
 
 class Watcher:
@@ -121,7 +121,7 @@ class Watcher:
                 wait_s = 0.0
             except RootMissing as exc:
                 if self.watched.code is None:
-                    self._ripe()  # it was there: the scan freezes the source, and a person hears of it now
+                    self._ripe()  # it was there: the scan freezes the source, and an operator hears of it now
                 self._say("watch_waiting", exc.message)
                 wait_s = min(CHECK_S, self._retry_s)
             except WatchLimitError as exc:

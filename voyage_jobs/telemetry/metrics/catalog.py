@@ -73,24 +73,26 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "batch_next_deadline_timestamp_seconds",
         "gauge",
-        "When the first open batch is over by the vendor's promise; absent if none runs.",
+        "When the first open batch is over by the provider's promise; absent if none runs.",
     ),
     Metric(
         "create_attempts_total", "counter", "Calls that create a job, by what became of them.", ("outcome",)
     ),
     Metric("create_in_doubt", "gauge", "Create calls whose outcome is not known yet (quarantine)."),
-    Metric("duplicate_jobs_total", "counter", "Second jobs for one batch that were found at the vendor."),
+    Metric("duplicate_jobs_total", "counter", "Second jobs for one batch that were found at the provider."),
     # --- money ---
     Metric("tokens_waiting", "gauge", "Tokens that wait to be sent, estimated or counted."),
     Metric("tokens_reserved", "gauge", "Tokens in batches whose bill is open."),
-    Metric("tokens_settled_total", "counter", "Tokens that the vendor has billed."),
+    Metric("tokens_settled_total", "counter", "Tokens that the provider has billed."),
     Metric(
         "tokens_assumed_total", "counter", "Those of them that no answer reported: what was reserved counts."
     ),
     Metric("tokens_saved_total", "counter", "Tokens that reuse of vectors spared."),
     Metric("cost_waiting_usd", "gauge", "Price of what waits to be sent; absent if the price is not known."),
     Metric("cost_reserved_usd", "gauge", "Price of what is in open batches; absent if not known."),
-    Metric("cost_settled_usd_total", "counter", "What the vendor has billed; absent if a part has no price."),
+    Metric(
+        "cost_settled_usd_total", "counter", "What the provider has billed; absent if a part has no price."
+    ),
     Metric("cost_saved_usd_total", "counter", "What reuse of vectors spared; absent if a part has no price."),
     Metric("budget_limit_usd", "gauge", "A limit of the configuration in US dollars.", ("limit",)),
     Metric("budget_used_usd", "gauge", "What of it is spent or reserved.", ("limit",)),
@@ -108,7 +110,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "vendor_calls_total",
         "counter",
-        "Calls to the vendor by HTTP status, or not_sent, or lost (sent, no whole answer).",
+        "Calls to the provider by HTTP status, or not_sent, or lost (sent, no whole answer).",
         ("method", "endpoint", "code"),
         of="process",
     ),

@@ -1,7 +1,7 @@
 """Waits for the network that end as a whole.
 
 httpx bounds each wait for a byte, so a head that trickles in at one byte a minute, or informational answers (103)
-without end, keep a call for ever. Here every connection counts the time from the last byte of the request to the
+without end, keep a call forever. Here every connection counts the time from the last byte of the request to the
 end of the answer's head, however many bytes come in between, and no wait at all goes past `give_up_at`. A request
 that is still being sent is bounded by its progress alone: an upload on a slow line takes what it takes.
 """

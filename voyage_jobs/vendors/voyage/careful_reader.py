@@ -29,7 +29,7 @@ class CarefulReader:
         self._count_of = expectation.count_of
         self._nested = expectation.profile.contextualized
         self._width = expectation.profile.width
-        # Base64 carries the numbers in the vendor's byte order, which is little-endian.
+        # Base64 carries the numbers in the provider's byte order, which is little-endian.
         self._dtype = np.dtype(expectation.profile.storage_dtype).newbyteorder("<")
         self._is_float = self._dtype.kind == "f"
         self._lengths = lengths(expectation.profile)

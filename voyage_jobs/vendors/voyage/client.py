@@ -42,8 +42,8 @@ from voyage_jobs.version import __version__
 # 1,000 vectors of 2,048 JSON floats take about 45 MB; the content of files is streamed past this.
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 CONNECT_TIMEOUT_S = 10.0
-FRESH_S = 120.0  # for so long after an answer the vendor's clock is known from our own
-_SHORT_PAGE = 20  # the vendor's default page: a shorter one is the last, even where our `limit` was ignored
+FRESH_S = 120.0  # for so long after an answer the provider's clock is known from our own
+_SHORT_PAGE = 20  # the provider's default page: a shorter one is the last, even where our `limit` was ignored
 _LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")  # a simulator here is not behind the proxy
 _BASE_URL_HINT = "The batch endpoints are documented at https://api.voyageai.com/v1."
 _NOT_SENT = (
@@ -64,7 +64,7 @@ class VoyageClient:
 
     `timeout_s` bounds each wait for the network, the time from the end of a request to the end of the answer's
     head, and the whole body of every answer but file content.
-    `max_retry_after_s` bounds the wait that the vendor may ask for. Methods raise the errors of `VendorError`;
+    `max_retry_after_s` bounds the wait that the provider may ask for. Methods raise the errors of `VendorError`;
     ConfigError comes from a wrong `base_url` alone.
     """
 
@@ -88,7 +88,7 @@ class VoyageClient:
         self.clock = clock
         self._bounds = bounded.Bounds(clock, timeout_s)
         self.server_date_us: int | None = None
-        """The vendor's clock as of its last answer, in microseconds; None if it did not say."""
+        """The provider's clock as of its last answer, in microseconds; None if it did not say."""
         self.skipped_entries = 0
         """Entries of lists that named nothing, over all lists so far."""
         self._heard_at = (0.0, 0.0)
@@ -217,12 +217,12 @@ class VoyageClient:
         return self._about(batch, batch_id, operation)
 
     def probe(self) -> int | None:
-        """Check key and host at no cost. Returns the vendor's clock in microseconds, if it tells."""
+        """Check key and host at no cost. Returns the provider's clock in microseconds, if it tells."""
         self._ask("list the batches", "GET", "/batches", params={"limit": 1})
         return self.server_date_us
 
     def vendor_now_us(self) -> int | None:
-        """The vendor's clock now, in microseconds, told from a late answer; None if there was none, or it did not say.
+        """The provider's clock now, in microseconds, from a late answer; None if there was none, or it did not say.
 
         At most one second slow. Both local clocks must agree that the answer is fresh: neither a wall clock that is set
         nor a monotonic one that stands still while the machine sleeps can mislead it by more than that freshness.

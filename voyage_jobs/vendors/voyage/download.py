@@ -2,7 +2,7 @@
 
 The bytes go to `<name>.part` beside the destination. A download that is cut keeps its part and the next
 try asks for the rest only; whatever does not fit together (another range, another size, a hole left by a
-power loss) starts anew. The vendor's own sample follows redirects on this one call, so they are followed
+power loss) starts again. The provider's own sample follows redirects on this one call, so they are followed
 here, by hand: the key goes to nobody but the API itself.
 """
 

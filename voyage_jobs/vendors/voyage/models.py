@@ -1,7 +1,7 @@
 """What is known of Voyage's models and limits, as data with a date and a source for every column.
 
 Nothing here refuses anything: a model that is not in the table is used all the same, with a warning and
-without a price, because the vendor's list grows faster than ours. Sources, all public:
+without a price, because the provider's list grows faster than ours. Sources, all public:
 
     [emb]    docs.voyageai.com/docs/embeddings                      context, dimensions, dtypes
     [ctx]    docs.voyageai.com/docs/contextualized-chunk-embeddings context, dimensions, caps per request

@@ -1,6 +1,6 @@
 """Reading a results file: line by line, every line judged by what is in it.
 
-The vendor documents an output file of successes and an error file of failures; clients in the wild have met
+The provider documents an output file of successes and an error file of failures; clients in the wild have met
 failures in the first. So both files are read by the same door, and a line is a success only if its vectors
 check out: the right number of them, the right width, finite, not all zero, and of length 1 where the model
 makes such. Nothing in a file can make the reader raise or return vectors of another shape.

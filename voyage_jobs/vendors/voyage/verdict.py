@@ -175,7 +175,7 @@ def retry_after_s(head: Mapping[str, str], most_s: float = MAX_RETRY_AFTER_S) ->
 
 
 def request_id(head: Mapping[str, str]) -> str | None:
-    """The vendor's id for the call (header names in lower case), or None."""
+    """The provider's id for the call (header names in lower case), or None."""
     value = head.get("request-id") or head.get("x-request-id")
     return shorten(value)[:100] if value else None
 

@@ -1,6 +1,6 @@
 """Requests as they are sent and answers as they are understood. Pure: no I/O, no clock.
 
-Answers are read defensively, because the vendor's reference contradicts its own samples: times come with
+Answers are read defensively, because the provider's reference contradicts its own samples: times come with
 and without a zone, lists with and without `has_more`, status words in two spellings. A field that decides
 something (`id`, `status`, `data`) must be there, else `BadAnswerError`; any other nonsense becomes None. An odd
 entry of a list stands for itself alone: a list may hold what others made.
@@ -64,7 +64,7 @@ class HasId(Protocol):
 
     @property
     def id(self) -> str:
-        """The vendor's identifier."""
+        """The provider's identifier."""
 
 
 T = TypeVar("T", bound=HasId)
@@ -109,7 +109,7 @@ def request_params(profile: Profile, encoding: str) -> dict[str, Any]:
 
 
 def create_body(job: JobSpec) -> dict[str, Any]:
-    """The body of a create call. Raises ValueError on metadata beyond the vendor's limits: a bug of ours."""
+    """The body of a create call. Raises ValueError on metadata beyond the provider's limits: a bug of ours."""
     _check_metadata(job.metadata)
     return {
         "endpoint": job.endpoint,
