@@ -66,7 +66,9 @@ def test_a_batch_holds_no_more_inputs_than_allowed(world):
 
 def test_a_batch_holds_no_more_bytes_than_allowed(world):
     for number in range(6):
-        world.write(f"{number}.md", f"# {number}\n\n" + f"{number} word " * 2800)
+        world.write(
+            f"{number}.md", f"# {number}\n\n" + " ".join(f"{number} word {at}" for at in range(2_000))
+        )
     with world.worker(batching={"max_bytes": 65_536}, splitting={"max_chars": 8000}) as context:
         scan(context)
         made = assemble_all(world, context)

@@ -96,12 +96,10 @@ def split(document: Text, path: str, options: SplitOptions, count: Count = estim
     front = _front(document, form)
     found = form.headings(text, front.end) if document.headings is None else _plain(document.headings)
     title, name = _title(document, front, found, form), _name(path)
-    # A log that is rotated has another name and the same text, while a note may have no other title than its name.
-    told = title or (name if form.markdown else "")
     places: dict[tuple[tuple[str, ...], str], int] = {}
     spans: list[tuple[int, int, int]] = []
     for region in _regions(text, front.end, found, options):
-        first, later = _headers(told, region, options)
+        first, later = _headers(title, region, options)
         room = len(header_of(max(first, later, key=len), ""))
         for at, (start, end, lead) in enumerate(_cut(text, region, options, form, room)):
             header = header_of(later if at else first, lead)
