@@ -19,10 +19,12 @@ _MOST_BYTES = 200
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """Who writes: the id of a state, and its generation, which grows with every start."""
+    """Who writes: the id of a state, its generation, which grows with every start, and the rules by which it splits."""
 
     state: str
     generation: int
+    rules: int = 1
+    """1 where it does not say, as those of older releases."""
 
 
 def read(path: Path) -> Stamp | None:
@@ -30,13 +32,7 @@ def read(path: Path) -> Stamp | None:
     words = _words(path)
     if len(words) not in (2, 3) or not all(map(_is_number, words[1:])):
         return None
-    return Stamp(words[0], int(words[1]))
-
-
-def rules(path: Path) -> int | None:
-    """The rules of splitting that the file names; None if it names none, as that of an older release."""
-    words = _words(path)
-    return int(words[2]) if len(words) == 3 and _is_number(words[2]) else None
+    return Stamp(words[0], *map(int, words[1:]))
 
 
 def _words(path: Path) -> list[str]:
@@ -51,7 +47,7 @@ def _is_number(word: str) -> bool:
     return word.isdecimal() and int(word) <= MOST
 
 
-def write(path: Path, stamp: Stamp, rules: int) -> None:
+def write(path: Path, stamp: Stamp) -> None:
     """Note the stamp, durable on return. Raises DiskFullError."""
     with durable.writing(path, private=True) as out:
-        out.write(f"{stamp.state} {stamp.generation} {rules}\n".encode())
+        out.write(f"{stamp.state} {stamp.generation} {stamp.rules}\n".encode())

@@ -28,6 +28,7 @@ _PROFILE_KEY = b"voyage_jobs.profile"
 _REF_KEY = b"voyage_jobs.ref"
 _STATE_KEY = b"voyage_jobs.state"
 _GENERATION_KEY = b"voyage_jobs.generation"
+_RULES_KEY = b"voyage_jobs.rules"
 _MODE_KEY = b"voyage_jobs.mode"
 _BILLED_KEY = b"voyage_jobs.billed_tokens"  # in the schema: of what was sent at once, by an older release
 _BILLED_AT_KEY = b"voyage_jobs.billed_at"
@@ -89,7 +90,7 @@ def segment_schema(
 ) -> pa.Schema:
     """The Arrow schema of a segment of such vectors. `mode`: how they were asked for, hence at which price."""
     sent = {} if mode is Mode.BATCH else {_MODE_KEY: str(mode)}
-    stamped = {} if stamp is None else {_STATE_KEY: stamp.state, _GENERATION_KEY: str(stamp.generation)}
+    stamped = {} if stamp is None else _stamped(stamp)
     metadata = {
         **sent,
         **stamped,
@@ -99,6 +100,14 @@ def segment_schema(
         _REF_KEY: ref,
     }
     return _columns(profile).with_metadata(metadata)
+
+
+def _stamped(stamp: Stamp) -> dict[bytes, str]:
+    return {
+        _STATE_KEY: stamp.state,
+        _GENERATION_KEY: str(stamp.generation),
+        _RULES_KEY: str(stamp.rules),
+    }
 
 
 def read_head(schema: pa.Schema) -> tuple[Profile, str]:
@@ -128,7 +137,7 @@ def stamp_of(schema: pa.Schema) -> Stamp | None:
     state, generation = metadata.get(_STATE_KEY, b""), _number(metadata, _GENERATION_KEY)
     if generation is None or not is_ref(state.decode("ascii", "replace")):
         return None
-    return Stamp(state.decode(), generation)
+    return Stamp(state.decode(), generation, _number(metadata, _RULES_KEY) or 1)
 
 
 def bill(billed: Billed) -> dict[bytes, bytes]:

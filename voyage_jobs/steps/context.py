@@ -110,7 +110,7 @@ class Context:
     @property
     def stamp(self) -> Stamp:
         """What jobs and segments of this process carry."""
-        return Stamp(self.state_id, self.store.epoch)
+        return Stamp(self.state_id, self.store.epoch, self.rules)
 
     @property
     def may_send(self) -> bool:

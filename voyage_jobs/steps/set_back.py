@@ -96,6 +96,6 @@ def _note(context: Context, cause: str, there: Stamp | None) -> None:
 def note_generation(context: Context) -> None:
     """Let the next start know that this one was."""
     try:
-        generation.write(context.settings.paths.generation, context.stamp, context.rules)
+        generation.write(context.settings.paths.generation, context.stamp)
     except DiskFullError as exc:
         context.log.error("disk.full", error=exc.message, also=None)  # noqa: TRY400 - an older number does no harm

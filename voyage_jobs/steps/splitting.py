@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import orjson
@@ -10,8 +11,10 @@ import orjson
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core import generation
+from voyage_jobs.core.generation import Stamp
 from voyage_jobs.core.profile import KeyMaker, Profile
 from voyage_jobs.core.tokens import Count, estimate_each
+from voyage_jobs.errors import CorruptionError
 from voyage_jobs.splitting import fingerprints
 from voyage_jobs.splitting.dates import changed_us
 from voyage_jobs.splitting.forms import RULES
@@ -58,11 +61,26 @@ def take_up_rules(context: Context) -> None:
     with context.store.read() as connection:
         known = rules_of(connection)
     if known is None:
-        lost = bool(context.segments.names())
-        known = generation.rules(context.settings.paths.generation) or 1 if lost else RULES
+        known = _rules_of_the_lost(context) if context.segments.names() else RULES
         with context.store.write() as tx:
             meta.put(tx, meta.SPLITTING_RULES, str(known))
     context.rules = known
+
+
+def _rules_of_the_lost(context: Context) -> int:
+    """Those of the state that worked here last: by the file beside it, else by the segments."""
+    stamp = generation.read(context.settings.paths.generation)
+    if stamp is None:
+        stamp = max(_stamps(context), key=lambda each: each.generation, default=None)
+    return 1 if stamp is None else stamp.rules
+
+
+def _stamps(context: Context) -> Iterator[Stamp]:
+    for name in context.segments.names():
+        with suppress(CorruptionError):  # it is set aside, with words, when segments are adopted
+            stamp = context.segments.open(name).stamp
+            if stamp is not None:
+                yield stamp
 
 
 def rules_of(connection: Connection) -> int | None:
