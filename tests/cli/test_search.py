@@ -46,6 +46,21 @@ def test_an_empty_question_and_an_unknown_source_cost_nothing(run):
     assert len(run.world.transport.requests) == asked
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("caf\udce9",),
+        ("hours", "--path", "caf\udce9/*"),
+        ("hours", "--mode", "words", "--where", "title = '\udce9'"),
+    ],
+)
+def test_a_question_in_another_encoding_is_one_sentence(run, arguments):
+    run.world.run()
+    asked = len(run.world.transport.requests)
+    assert run("search", *arguments, code=2).stderr.startswith("error: The query is not valid UTF-8.")
+    assert len(run.world.transport.requests) == asked
+
+
 @pytest.mark.parametrize("mode", ["hybrid", "vector"])
 def test_a_refused_key_leaves_the_words(run, monkeypatch, mode):
     run.world.run()

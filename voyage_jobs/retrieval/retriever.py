@@ -200,6 +200,11 @@ def _rerank_model(query: Query, settings: Settings) -> str | None:
 def _demand_sense(query: Query, names: Sequence[str]) -> None:
     if not query.text.strip():
         raise ConfigError("There is nothing to look for.")
+    if not all(map(_is_text, (query.text, query.where or "", *query.paths))):
+        raise ConfigError(
+            "The query is not valid UTF-8.",
+            hint="Its terminal or file has another encoding: convert it, with `iconv -t UTF-8` for example.",
+        )
     if len(query.text) > LONGEST_QUERY:
         raise ConfigError(
             f"The query has {len(query.text):,} characters; at most {LONGEST_QUERY:,} are allowed."
@@ -210,6 +215,11 @@ def _demand_sense(query: Query, names: Sequence[str]) -> None:
         if source not in names:
             there = ", ".join(names)
             raise ConfigError(f"There is no source {source!r} in the configuration; there is {there}.")
+
+
+def _is_text(word: str) -> bool:
+    """Whether it can be sent and compared: arguments in another encoding are read with stand-ins for their bytes."""
+    return not any("\ud800" <= character <= "\udfff" for character in word)
 
 
 def _damaged(index: str, instead: str) -> str:
