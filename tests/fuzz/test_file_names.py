@@ -153,7 +153,12 @@ FILES = (
 @given(st.dictionaries(st.sampled_from(["a.md", "b.rst", "c.txt", "d.markdown"]), FILES, min_size=1))
 def test_any_contents_are_cut_where_the_table_says_or_are_skipped_for_a_reason(contents):
     with quick(), tempfile.TemporaryDirectory() as folder:
-        small = Small(Path(folder), splitting={"max_chars": 200})
+        docs = {
+            "name": "docs",
+            "path": str(Path(folder) / "docs"),
+            "skip_data": False,
+        }  # runs of one letter are data
+        small = Small(Path(folder), splitting={"max_chars": 200}, sources=[docs])
         for name, content in contents.items():
             small.write(name, content)
         small.run()
