@@ -218,7 +218,7 @@ def test_another_setting_of_the_largest_file_is_tried_again(tmp_path):
 
 
 def test_a_single_text_that_is_too_large_fails_with_words_and_the_others_go(tmp_path):
-    world = SickWorld(tmp_path, 3)
+    world = SickWorld(tmp_path, 3, splitting={"max_chars": 8_000})
     with world.worker() as context:
         limit = Limit(context, 2_000)
         turns_until(world, context, lambda: len(world.names()) == 3, idle_s=30)
@@ -226,7 +226,7 @@ def test_a_single_text_that_is_too_large_fails_with_words_and_the_others_go(tmp_
         world.fill(9, first=3)
         turns_until(world, context, lambda: len(world.names() - {"large.md"}) == 9, idle_s=60)
         turns(world, context, 10, idle_s=60)
-        assert embeddings_by_state(context) == {"held": 10, "failed": 1}  # of its two chunks one fits
+        assert embeddings_by_state(context) == {"held": 9, "failed": 1}
         ((detail,),) = query(context, "SELECT detail FROM lines WHERE detail IS NOT NULL")
         assert detail.startswith("too_large: ")
         assert "413" in detail
@@ -236,7 +236,7 @@ def test_a_single_text_that_is_too_large_fails_with_words_and_the_others_go(tmp_
         perform(context, "retry", {}, "me")
         turns(world, context, 10, idle_s=60)
         assert len(limit.refused) == tries + 1
-        assert embeddings_by_state(context) == {"held": 10, "failed": 1}  # of its two chunks one fits
+        assert embeddings_by_state(context) == {"held": 9, "failed": 1}
     assert not world.ledger.billed_more_than_once()
 
 
