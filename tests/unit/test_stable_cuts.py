@@ -43,6 +43,13 @@ def log():
     return lines(62_000)
 
 
+@pytest.mark.parametrize("around", [("", ""), ("some words before ", " and behind")])
+def test_a_long_run_of_blanks_is_passed_over_at_once(around):
+    """A log whose disk was full has zero bytes, which are read as blanks: tried from each of them, this never ends."""
+    text = (" " * 400_000).join(around)
+    assert " ".join(sent(text, "app.log", NEW)).split() == text.split()
+
+
 @pytest.mark.parametrize("at", [0, 31_000, 61_990])
 def test_a_line_that_is_inserted_into_four_megabytes_moves_three_chunks_at_most(log, at):
     after = [*log[:at], "2026-11-29 one line more", *log[at:]]

@@ -269,8 +269,8 @@ def test_the_daemon_is_ready_only_after_lock_migration_and_recovery(tmp_path, ea
     for name in ("recover",):
         real = getattr(worker, name)
 
-        def watched(*args, real=real):
-            real(*args)
+        def watched(*args, real=real, **options):
+            real(*args, **options)
             before.extend(ear.lines())
 
         monkeypatch.setattr(worker, name, watched)

@@ -22,7 +22,9 @@ SENTENCE, WORD, CHARACTER = 6, 7, 8
 _RANK_BITS = 32
 _BEFORE, _AFTER = 16, 48  # the characters around a place that its hash is of
 _SENTENCES = re.compile("[.!?\u2026][\"')\\]\u201d\u2019\u00bb]*\\s+(?=\\S)|[\u3002\uff01\uff1f](?=\\S)")
-_WORDS = re.compile(r"\s+(?=\S)")
+_WORDS = re.compile(
+    r"(?<=\s)(?=\S)"
+)  # without a repetition: a long run of blanks would be tried from each of them
 
 Most = Callable[[int], int]
 """How long a piece may be that starts here."""
