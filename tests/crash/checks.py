@@ -115,19 +115,25 @@ def content_hash(text: str) -> str:
 
 
 def shown(settings: Settings) -> dict[tuple[str, int], tuple[str, str]]:
-    """The same of every row of the table, each of whose vectors must be that of its text."""
+    """The same of every row of the table; the vector of each that is what the files have now must be that of its text.
+
+    What stands above an older text is not known any more, and it went into the vector.
+    """
     profile = profile_of(settings)
     table = PublishedTable.open(settings.lancedb.uri, settings.lancedb.table, profile)
     found: dict[tuple[str, int], tuple[str, str]] = {}
     embedder = Embedder(profile.model, profile.dimension)
-    header_and_text = embedded(settings)
+    header_and_text, now = embedded(settings), expected(settings)
     for batch in table.keys(None, ("path", "ordinal", "text", "content_hash", "vector")):
         for row in batch.to_pylist():
             key = (row["path"], row["ordinal"])
             assert key not in found, f"{key} is there twice"
             found[key] = (row["text"], row["content_hash"])
-        texts = [header_and_text.get((row["path"], row["ordinal"]), row["text"]) for row in batch.to_pylist()]
-        vectors = np.array(batch.column("vector").to_pylist(), np.float32)
+        fresh = [
+            row for row in batch.to_pylist() if now.get(key := (row["path"], row["ordinal"])) == found[key]
+        ]
+        texts = [header_and_text[row["path"], row["ordinal"]] for row in fresh]
+        vectors = np.array([row["vector"] for row in fresh], np.float32)
         if texts:
             assert np.allclose(embedder.embed(texts), vectors, atol=1e-5), "a vector is not that of its text"
     return found
