@@ -55,7 +55,9 @@ def _former(context: Context) -> frozenset[str]:
 
 def _shows_ours(context: Context) -> bool:
     """Whether the table shows a vector that this state holds, or shows nothing."""
-    table = context.open_table()
+    door = context.table_door
+    theirs = door.profile()  # in the middle of a switch it may be that of the other side
+    table = (door if theirs is None else door.under(theirs)).open()
     if not table.rows():
         return True
     try:
