@@ -1,14 +1,41 @@
-"""The part of a `Client` that has no jobs: nothing is ever there to be found, fetched or stopped."""
+"""The parts of a `Vendor` and of its `Client` that have no jobs: nothing is there to be found, fetched or stopped."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+from voyage_jobs.core.profile import Profile
 from voyage_jobs.errors import RefusedError
-from voyage_jobs.vendors.remote import Downloaded, JobSpec, RemoteBatch, RemoteFile
+from voyage_jobs.vendors.base import KeyDoubt
+from voyage_jobs.vendors.remote import Downloaded, JobSpec, Phase, RemoteBatch, RemoteFile
 
 _GONE = 404
+
+
+class AnswersAtOnce:
+    """Mix it into a provider whose trait is `sync_only` and of which little is known beforehand."""
+
+    def doubts(self, profile: Profile) -> list[str]:
+        """None: the operator has chosen the model, and knows what it makes."""
+        del profile
+        return []
+
+    def key_doubt(self, key: str, where: str, host: str) -> KeyDoubt | None:
+        """Any key, or none, may be right."""
+        del key, where, host
+        return None
+
+    def params(self, profile: Profile, encoding: str) -> dict[str, Any]:
+        """The model alone: many servers refuse a request that names a dimension."""
+        del encoding
+        return {"model": profile.model}
+
+    def phase(self, status: str) -> Phase:
+        """There are no jobs, hence no words."""
+        del status
+        return Phase.UNKNOWN
 
 
 class NoJobs:

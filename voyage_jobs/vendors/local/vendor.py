@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.core.profile import EMBEDDINGS, Profile
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.vendors.base import Access, Client, Flaw, KeyDoubt, Limits, Model, Traits, Vendor, Wanted
+from voyage_jobs.vendors.base import Access, Client, Flaw, Limits, Model, Traits, Vendor
 from voyage_jobs.vendors.local.models import MODEL
-from voyage_jobs.vendors.remote import Blame, Phase, RemoteBatch, Verdict
-from voyage_jobs.vendors.voyage import lines
-
-if TYPE_CHECKING:
-    from voyage_jobs.vendors.result_block import Expectation, ResultBlock
-    from voyage_jobs.vendors.tokenizer import TokenCounter
+from voyage_jobs.vendors.no_jobs import AnswersAtOnce
+from voyage_jobs.vendors.voyage.shape import VoyageShape
 
 
-class Local:
+class Local(AnswersAtOnce, VoyageShape):
     """What is known of it without loading it."""
 
     name = "local"
@@ -26,9 +21,6 @@ class Local:
     limits = Limits(inputs=128, jobs_in_flight=1, tokens_in_flight=1_000_000, window_s=None)
     traits = Traits(sync_only=True, unlisted_usd_per_million=0.0, needs_key=False, in_process=True)
     prices_as_of = "your own machine"
-
-    asked_in = staticmethod(lines.asked_in)
-    answered_in = staticmethod(lines.answered_in)
 
     def find(self, model: str) -> Model | None:
         """There is one."""
@@ -44,53 +36,6 @@ class Local:
             yield Flaw("dimension", f"{MODEL.name} makes vectors of {MODEL.dimensions[0]} numbers.", "model")
         if profile.dtype != "float":
             yield Flaw("dtype", f'{MODEL.name} makes only float vectors; choose "float".', "model")
-
-    def doubts(self, profile: Profile) -> list[str]:
-        """None: another model is in a folder of the operator's, who knows what it makes."""
-        del profile
-        return []
-
-    def key_doubt(self, key: str, where: str, host: str) -> KeyDoubt | None:
-        """It needs none."""
-        del key, where, host
-        return None
-
-    def params(self, profile: Profile, encoding: str) -> dict[str, Any]:
-        """The model."""
-        del encoding
-        return {"model": profile.model}
-
-    def line(self, custom_id: str, texts: Sequence[str], profile: Profile) -> bytes:
-        """A line with `custom_id` and `body`."""
-        return lines.input_line(custom_id, profile.endpoint, texts)
-
-    def read(self, path: Path, expectation: Expectation) -> Iterator[ResultBlock]:
-        """A result file, block by block."""
-        from voyage_jobs.vendors.voyage.results import read_results
-
-        return read_results(path, expectation)
-
-    def result_lines(self, answer: bytes, wanted: Sequence[Wanted], profile: Profile) -> Iterator[bytes]:
-        """An answer, a line for each of its parts."""
-        from voyage_jobs.vendors.voyage.answer import result_lines
-
-        return result_lines(answer, wanted, profile)
-
-    def phase(self, status: str) -> Phase:
-        """There are no jobs."""
-        del status
-        return Phase.UNKNOWN
-
-    def judge(self, failed: RemoteBatch) -> Verdict:
-        """There are no jobs; what cannot be computed is a text's fault."""
-        del failed
-        return Verdict(Blame.LINES)
-
-    def tokenizer(self, path: Path) -> TokenCounter:
-        """Nothing is paid by the token, so the estimate does, unless a file is named."""
-        from voyage_jobs.vendors.tokenizer import TokenCounter
-
-        return TokenCounter(path)
 
     def fetch_tokenizer(self, model: str, path: Path, hub: str | None) -> int:
         """It is in the package already."""

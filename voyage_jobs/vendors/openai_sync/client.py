@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import httpx
 
 _PATH = "/embeddings"
-_HTTP_ERRORS = 400
 
 
 class OpenAISyncClient(NoJobs, VoyageClient):

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from voyage_jobs.core.profile import EMBEDDINGS, Profile
 from voyage_jobs.errors import VendorError
-from voyage_jobs.vendors.base import Access, Client, Flaw, KeyDoubt, Limits, Model, Traits, Vendor
-from voyage_jobs.vendors.remote import Phase
-from voyage_jobs.vendors.voyage.vendor import Voyage
+from voyage_jobs.vendors.base import Access, Client, Flaw, Limits, Model, Traits, Vendor
+from voyage_jobs.vendors.no_jobs import AnswersAtOnce
+from voyage_jobs.vendors.voyage.shape import VoyageShape
 
 
-class OpenAISync(Voyage):
+class OpenAISync(AnswersAtOnce, VoyageShape):
     """A server that answers at once, and that is all it does."""
 
     name = "openai-sync"
@@ -44,26 +43,6 @@ class OpenAISync(Voyage):
         if profile.dtype != "float":
             yield Flaw("dtype", "has to be float for an OpenAI-compatible server.")
 
-    def doubts(self, profile: Profile) -> list[str]:
-        """None: whoever runs the server knows what it makes."""
-        del profile
-        return []
-
-    def key_doubt(self, key: str, where: str, host: str) -> KeyDoubt | None:
-        """Any key, or none, may be right."""
-        del key, where, host
-        return None
-
-    def params(self, profile: Profile, encoding: str) -> dict[str, Any]:
-        """The model alone: many servers refuse a request that names a dimension."""
-        del encoding
-        return {"model": profile.model}
-
-    def phase(self, status: str) -> Phase:
-        """There are no jobs, hence no words."""
-        del status
-        return Phase.UNKNOWN
-
     def fetch_tokenizer(self, model: str, path: Path, hub: str | None) -> int:
         """There is no place where all of them are."""
         del path, hub
@@ -76,15 +55,7 @@ class OpenAISync(Voyage):
         """The HTTP client."""
         from voyage_jobs.vendors.openai_sync.client import OpenAISyncClient
 
-        return OpenAISyncClient(
-            access.base_url,
-            access.key,
-            clock=access.clock,
-            timeout_s=access.timeout_s,
-            max_retry_after_s=access.max_retry_after_s,
-            transport=access.transport,
-            observer=access.observer,
-        )
+        return OpenAISyncClient.of(access)
 
 
 OPENAI_SYNC: Vendor = OpenAISync()

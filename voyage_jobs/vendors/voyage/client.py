@@ -29,7 +29,7 @@ from voyage_jobs.errors import (
     OutcomeUnknownError,
     RefusedError,
 )
-from voyage_jobs.vendors.base import Embedded, KeySource, Reranked, Wanted
+from voyage_jobs.vendors.base import Access, Embedded, KeySource, Reranked, Wanted
 from voyage_jobs.vendors.remote import Downloaded, JobSpec, RemoteBatch, RemoteFile
 from voyage_jobs.vendors.voyage import bounded, wire
 from voyage_jobs.vendors.voyage.answer import call_body
@@ -103,6 +103,19 @@ class VoyageClient:
         # At INFO it logs every URL, and a redirected download's URL is signed: as good as a key while it
         # lasts.
         logging.getLogger("httpx").setLevel(logging.WARNING)
+
+    @classmethod
+    def of(cls, access: Access) -> Self:
+        """The client for an access."""
+        return cls(
+            access.base_url,
+            access.key,
+            clock=access.clock,
+            timeout_s=access.timeout_s,
+            max_retry_after_s=access.max_retry_after_s,
+            transport=access.transport,
+            observer=access.observer,
+        )
 
     def __repr__(self) -> str:
         return f"VoyageClient({str(self.base_url)!r}, key in {self._key.describe()})"

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from voyage_jobs.core.profile import Profile
-from voyage_jobs.vendors.base import Access, Client, KeyDoubt, Limits, Traits, Vendor, Wanted
-from voyage_jobs.vendors.remote import Blame, Phase, RemoteBatch, Verdict
-from voyage_jobs.vendors.voyage import lines, models
-
-if TYPE_CHECKING:
-    from voyage_jobs.vendors.result_block import Expectation, ResultBlock
-    from voyage_jobs.vendors.tokenizer import TokenCounter
+from voyage_jobs.vendors.base import Access, Client, KeyDoubt, Limits, Traits, Vendor
+from voyage_jobs.vendors.remote import Phase
+from voyage_jobs.vendors.voyage import models
+from voyage_jobs.vendors.voyage.shape import VoyageShape
 
 VOYAGE_PREFIX, ATLAS_PREFIX = "pa-", "al-"
 
 
-class Voyage:
+class Voyage(VoyageShape):
     """The provider that `[voyage]` names: Voyage AI itself, or MongoDB Atlas, which speaks the same."""
 
     name = "voyage"
@@ -35,8 +31,6 @@ class Voyage:
     find = staticmethod(models.find)
     flaws = staticmethod(models.flaws)
     doubts = staticmethod(models.doubts)
-    asked_in = staticmethod(lines.asked_in)
-    answered_in = staticmethod(lines.answered_in)
 
     def key_doubt(self, key: str, where: str, host: str) -> KeyDoubt | None:
         """Keys of Voyage and of Atlas are told by how they begin, and each host takes its own."""
@@ -62,38 +56,11 @@ class Voyage:
 
         return request_params(profile, encoding)
 
-    def line(self, custom_id: str, texts: Sequence[str], profile: Profile) -> bytes:
-        """A line with `custom_id` and `body`."""
-        return lines.input_line(custom_id, profile.endpoint, texts)
-
-    def read(self, path: Path, expectation: Expectation) -> Iterator[ResultBlock]:
-        """A result file, block by block."""
-        from voyage_jobs.vendors.voyage.results import read_results
-
-        return read_results(path, expectation)
-
-    def result_lines(self, answer: bytes, wanted: Sequence[Wanted], profile: Profile) -> Iterator[bytes]:
-        """A synchronous answer, a line for each of its parts."""
-        from voyage_jobs.vendors.voyage.answer import result_lines
-
-        return result_lines(answer, wanted, profile)
-
     def phase(self, status: str) -> Phase:
         """What a status word means."""
         from voyage_jobs.vendors.voyage.wire import phase_of
 
         return phase_of(status)
-
-    def judge(self, failed: RemoteBatch) -> Verdict:
-        """Validation looks at lines alone: in-flight limits are refused at the create call already."""
-        del failed
-        return Verdict(Blame.LINES)
-
-    def tokenizer(self, path: Path) -> TokenCounter:
-        """Voyage publishes its tokenizers as `tokenizer.json`."""
-        from voyage_jobs.vendors.tokenizer import TokenCounter
-
-        return TokenCounter(path)
 
     def fetch_tokenizer(self, model: str, path: Path, hub: str | None) -> int:
         """From the Hugging Face hub."""
@@ -101,23 +68,11 @@ class Voyage:
 
         return hubs.fetch_tokenizer(model, path, hub=hub or hubs.HUB)
 
-    def demand(self, place: str) -> None:
-        """Nothing."""
-        del place
-
     def connect(self, access: Access) -> Client:
         """The HTTP client."""
         from voyage_jobs.vendors.voyage.client import VoyageClient
 
-        return VoyageClient(
-            access.base_url,
-            access.key,
-            clock=access.clock,
-            timeout_s=access.timeout_s,
-            max_retry_after_s=access.max_retry_after_s,
-            transport=access.transport,
-            observer=access.observer,
-        )
+        return VoyageClient.of(access)
 
 
 VOYAGE: Vendor = Voyage()
