@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from voyage_jobs.core.durable import sync_dir
 from voyage_jobs.core.profile import Profile
@@ -13,6 +13,9 @@ from voyage_jobs.table.documents import SCAN_ROWS
 from voyage_jobs.table.engine import newest_manifest, open_dataset, open_reading, table_path
 from voyage_jobs.table.indexes import Covered, coverage
 from voyage_jobs.table.schema import KEY_COLUMNS, demand_ours, profile_in
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Reason = Literal["missing", "torn", "foreign"]
 
@@ -62,8 +65,8 @@ def check(uri: str, name: str, profile: Profile | None = None, *, deep: bool = F
     return Health(True, version=dataset.version, rows=rows, indexes=tuple(coverage(dataset).values()))
 
 
-def profile_of_table(uri: str, name: str) -> Profile | None:
-    """The profile that the newest version was made for; None if there is no table of ours that can be read."""
+def schema_of_table(uri: str, name: str) -> pa.Schema | None:
+    """The schema of the newest version; None if there is no table of ours that can be read."""
     path = table_path(uri, name)
     if not exists(uri, name):
         return None
@@ -72,7 +75,13 @@ def profile_of_table(uri: str, name: str) -> Profile | None:
         demand_ours(found, None, path)
     except (CorruptionError, ConfigError):
         return None
-    return profile_in(found)
+    return found
+
+
+def profile_of_table(uri: str, name: str) -> Profile | None:
+    """The profile that the newest version was made for; None if there is no table of ours that can be read."""
+    found = schema_of_table(uri, name)
+    return None if found is None else profile_in(found)
 
 
 def _compare_sizes(dataset: Any, path: str) -> None:

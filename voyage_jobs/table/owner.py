@@ -6,9 +6,9 @@ table is made with the mark, every version keeps it, and whoever is not its owne
 
 from __future__ import annotations
 
-from voyage_jobs.errors import ConfigError, CorruptionError
-from voyage_jobs.table.engine import newest_manifest, open_dataset, open_writing, table_path
-from voyage_jobs.table.schema import OWNER, demand_ours, owner_in
+from voyage_jobs.table.engine import open_dataset, open_writing, table_path
+from voyage_jobs.table.health import schema_of_table
+from voyage_jobs.table.schema import OWNER, owner_in
 from voyage_jobs.table.sync import Syncer
 
 
@@ -17,15 +17,8 @@ def owner_of(uri: str, name: str) -> str | None:
 
     None if there is no table of ours that can be read.
     """
-    path = table_path(uri, name)
-    if newest_manifest(path) is None:
-        return None
-    try:
-        found = open_dataset(path).schema
-        demand_ours(found, None, path)
-    except (CorruptionError, ConfigError):
-        return None
-    return owner_in(found)
+    found = schema_of_table(uri, name)
+    return None if found is None else owner_in(found)
 
 
 def mark(uri: str, name: str, owner: str) -> None:
