@@ -6,7 +6,7 @@ import click
 
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of, short_lived
-from voyage_jobs.cli.numbers import MOST_SHOWN, Whole
+from voyage_jobs.cli.numbers import limit_option
 from voyage_jobs.core.clock import SystemClock
 from voyage_jobs.core.states import DOCUMENT_STANDINGS
 
@@ -14,14 +14,7 @@ from voyage_jobs.core.states import DOCUMENT_STANDINGS
 @click.command()
 @click.argument("source", required=False)
 @click.option("--state", type=click.Choice(DOCUMENT_STANDINGS), help="Only those that stand so.")
-@click.option(
-    "--limit",
-    type=Whole(1, MOST_SHOWN),
-    default=50,
-    show_default=True,
-    metavar="N",
-    help="Show at most N.",
-)
+@limit_option()
 @json_option
 @click.pass_context
 def documents(ctx: click.Context, source: str | None, state: str | None, limit: int, as_json: bool) -> None:

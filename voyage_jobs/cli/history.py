@@ -8,7 +8,7 @@ import click
 
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of, short_lived
-from voyage_jobs.cli.numbers import MOST_SHOWN, Whole
+from voyage_jobs.cli.numbers import limit_option
 from voyage_jobs.core.clock import US, SystemClock, moment
 
 if TYPE_CHECKING:
@@ -25,14 +25,7 @@ _TIME = 22  # columns of a time and the space after it
 @click.option("--source", metavar="NAME", help="Look for the document in this source only.")
 @click.option("--timeline", is_flag=True, help="Only what happened, and the time in between.")
 @click.option("--acts", is_flag=True, help="List what operators asked for, such as retry, newest first.")
-@click.option(
-    "--limit",
-    type=Whole(1, MOST_SHOWN),
-    metavar="N",
-    default=50,
-    show_default=True,
-    help="With --acts: list at most N.",
-)
+@limit_option("With --acts: list at most N.")
 @click.pass_context
 def history(
     ctx: click.Context,

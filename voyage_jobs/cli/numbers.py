@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -36,3 +37,10 @@ class Finite(click.types.FloatParamType):
         if not self.least <= number <= self.most:
             self.fail(f"{value} is not between {self.least} and {self.most}.", param, ctx)
         return number
+
+
+def limit_option(help_: str = "Show at most N.") -> Callable[[Any], Any]:
+    """`--limit N` for a command that lists, as parameter `limit`."""
+    return click.option(
+        "--limit", type=Whole(1, MOST_SHOWN), default=50, show_default=True, metavar="N", help=help_
+    )

@@ -112,9 +112,7 @@ def sync(
         _demand_a_plan(
             no_wait=no_wait, plan=plan_file, max_usd=max_usd, max_tokens=max_tokens, timeout=timeout_s
         )
-        from voyage_jobs.cli.plan import plan as dry
-
-        ctx.invoke(dry, as_json=as_json, folder=folder, out=None, max_inputs=max_inputs)
+        _plan_instead(ctx, as_json=as_json, folder=folder, max_inputs=max_inputs)
         return 0
     if plan_file is not None and max_inputs is not None:
         raise click.UsageError("--max-inputs belongs to `plan --out`: a plan is carried out as it is.")
@@ -220,6 +218,12 @@ def _demand_a_plan(**others: object) -> None:
     for name, value in others.items():
         if value not in (None, False):
             raise click.UsageError(f"--dry-run and --{name.replace('_', '-')} do not go together.")
+
+
+def _plan_instead(ctx: click.Context, **options: object) -> None:
+    from voyage_jobs.cli.plan import plan
+
+    ctx.invoke(plan, out=None, **options)
 
 
 def _tell(report: dict[str, Any], as_json: bool, quiet: bool) -> None:

@@ -14,7 +14,7 @@ import click
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of, short_lived
 from voyage_jobs.cli.exits import ExitCode
-from voyage_jobs.cli.numbers import MOST_SHOWN, Finite, Whole
+from voyage_jobs.cli.numbers import Finite, limit_option
 from voyage_jobs.core.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -191,14 +191,7 @@ def _keys() -> Iterator[Any]:
 @click.command()
 @json_option
 @click.option("--all", "everything", is_flag=True, help="Closed ones, too, newest first.")
-@click.option(
-    "--limit",
-    type=Whole(1, MOST_SHOWN),
-    default=50,
-    show_default=True,
-    metavar="N",
-    help="Show at most N.",
-)
+@limit_option()
 @click.pass_context
 def batches(ctx: click.Context, as_json: bool, everything: bool, limit: int) -> None:
     """List the open batches, oldest first: their states, jobs, deadlines and what holds them up.
