@@ -28,6 +28,8 @@ HOSTILE = Registered(Hostile(), options={"title": "A title"})
 
 @pytest.fixture(autouse=True)
 def rested():
+    """No child of another test waits here, or is left to one."""
+    isolation.rest()
     yield
     isolation.rest()
 
@@ -205,12 +207,17 @@ def test_others_go_on_while_a_file_takes_its_time(world, monkeypatch):
         assert scan(context).changed == 0
 
 
-def test_a_scan_that_is_given_up_leaves_no_process(world, monkeypatch):
+@pytest.fixture
+def begun(monkeypatch):
+    """The reading processes that were started, first to last."""
+    children, real = [], isolation._Child.__init__
+    monkeypatch.setattr(isolation._Child, "__init__", lambda child: (real(child), children.append(child))[0])
+    return children
+
+
+def test_a_scan_that_is_given_up_leaves_no_process(world, monkeypatch, begun):
     use(monkeypatch, Hostile(), *BUILT_IN)
     world.write("b.bad", "hang")
-    begun = []
-    real = isolation._Child.__init__
-    monkeypatch.setattr(isolation._Child, "__init__", lambda child: (real(child), begun.append(child))[0])
     with world.worker(sources=sources(world)) as context:
         turns = Scan(context, source_row(context), context.source_settings("docs")).run()
         next(turns)
@@ -220,12 +227,9 @@ def test_a_scan_that_is_given_up_leaves_no_process(world, monkeypatch):
     assert isolation._idle == []
 
 
-def test_a_process_that_is_killed_while_it_reads_costs_nothing_but_time(world, monkeypatch):
+def test_a_process_that_is_killed_while_it_reads_costs_nothing_but_time(world, monkeypatch, begun):
     use(monkeypatch, Hostile(), *BUILT_IN)
     world.write("b.bad", "wait")
-    begun = []
-    real = isolation._Child.__init__
-    monkeypatch.setattr(isolation._Child, "__init__", lambda child: (real(child), begun.append(child))[0])
     with world.worker(sources=sources(world)) as context:
         turns = Scan(context, source_row(context), context.source_settings("docs")).run()
         next(turns)
