@@ -348,7 +348,7 @@ IS_OVERTAKEN = exists().where(
 def publish_again(tx: Tx, embedding_ids: Sequence[int], cause: str) -> int:
     """Put published versions that use these embeddings back in line: the table is to get what they lacked.
 
-    The table goes on serving what it has until then, since a publication replaces a document's rows whatever they are.
+    The table keeps serving what it has until then, since a publication replaces a document's rows whatever they are.
     """
     using: set[int] = set()
     for part in slices(embedding_ids):

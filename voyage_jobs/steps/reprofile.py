@@ -1,7 +1,7 @@
 """reprofile: which profile is active, and the acts by which an operator changes it.
 
 The configuration *asks* for a profile; the table *has* one; a build *makes* one. What is active is that of the build,
-else that of the table. Where the configuration asks for something else, the work goes on under the active one, and
+else that of the table. Where the configuration asks for something else, work continues under the active one, and
 nothing is sent: it would be paid for, and might not be meant.
 
 A build needs no second folder. Versions of another profile wait beside the published ones as those of an edited file
