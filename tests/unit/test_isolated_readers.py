@@ -128,6 +128,27 @@ def test_one_child_reads_many_files_and_one_that_was_killed_is_replaced():
     assert is_gone(pid)
 
 
+LARGE_PARENT = """
+import io, sys
+sys.path.insert(0, {tests!r})
+from hostile_readers import Hostile
+from voyage_jobs.readers import child
+from voyage_jobs.readers.reading import read_text
+from voyage_jobs.readers.registry import Registered
+ballast = b"x" * (child.SPENT_BYTES + 1)
+chosen = Registered(Hostile())
+for _ in range(2):
+    print(read_text(chosen, io.BytesIO(b"who")).text.split()[0])
+"""
+
+
+def test_one_child_reads_many_files_for_a_parent_that_is_large():
+    code = LARGE_PARENT.format(tests=str(Path(__file__).parent))
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    first, second = told.split()
+    assert first == second
+
+
 def test_it_knows_no_key(monkeypatch):
     monkeypatch.setenv("VOYAGE_API_KEY", "pa-secret")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")

@@ -17,6 +17,7 @@ import select
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -76,13 +77,19 @@ def _allow_cpu() -> None:
 
 def _is_spent() -> bool:
     """Whether another process had better take the next file: it has grown, or a reader has started processes."""
-    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > SPENT_BYTES:
+    if _resident_bytes() > SPENT_BYTES:
         return True
     try:
         os.waitpid(-1, os.WNOHANG)
     except ChildProcessError:
         return False
     return True
+
+
+def _resident_bytes() -> int:
+    """What it holds now. Not `ru_maxrss`: Linux hands that on to a new program, so a large parent would count."""
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * resource.getpagesize()
 
 
 def _asked(channel: socket.socket) -> tuple[bytes, int] | None:
