@@ -66,6 +66,7 @@ DAY_S = 86_400.0
 YEAR_S = 365 * DAY_S
 IDLE_S = 1800.0
 PEACE_S = 3600.0
+LONGEST_WAIT_S = 7200.0
 PATIENCE = 20
 HOUR_S = 3600
 CONVALESCENCE_S = 900.0
@@ -425,14 +426,14 @@ class Life:
     def _reprofile(self) -> None:
         """Ask for other vectors, and build them, give that up, or go back; then let some time pass over it."""
         if self.rng.random() < 0.9:
-            self._pass_time(120, lambda: self.door.table is not None)
+            self._pass_time(40, lambda: self.door.table is not None)
         context = self._working()
         if context is None or (self.door.table is None and self.rng.random() < 0.9):
             return  # there is nothing to keep showing
         if context.build is None and self.rng.random() < 0.8:
             self._ask_for_other_vectors()
             self._change_vectors("begin")
-            patience = 80 if self._goes_back() else self.rng.choice((0, 3, 80, 80))
+            patience = 40 if self._goes_back() else self.rng.choice((0, 3, 40, 40))
             self._pass_time(patience, lambda: not self._is_building())
         context = self._working()
         if context is None:
@@ -477,11 +478,13 @@ class Life:
         return self.context is None or self.context.build is not None
 
     def _pass_time(self, turns: int, enough: Callable[[], bool] = lambda: False) -> None:
+        idle = 0
         for _ in range(turns):
             if enough():
                 return
-            if not self._turn():
-                self.clock.advance(900)
+            idle = 0 if self._turn() else idle + 1
+            if idle:
+                self.clock.advance(min(idle * IDLE_S / 2, LONGEST_WAIT_S))
 
     def _take_over(self) -> None:
         """A second instance that the lock did not stop: the first must not do anything any more."""
