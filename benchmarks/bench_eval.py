@@ -79,12 +79,12 @@ def _asked(retriever: Retriever, collection: Collection, mode: str) -> Run:
         return numbers.standard_normal(PROFILE.width, dtype=np.float32)
 
     asked = Asked.parse(mode)
-    rankings, warnings = _timed(
+    answers = _timed(
         f"asking {mode}",
-        lambda: ask(retriever, collection.questions, asked, 100, vector, lambda *_: None),
+        lambda: ask(retriever, collection.questions, asked.mode, 100, vector, lambda *_: None),
     )
-    assert not warnings, warnings
-    return Run(asked.name, rankings)
+    assert not answers.warnings, answers.warnings
+    return Run(asked.name, answers.places)
 
 
 def _lacking(view: View, collection: Collection) -> list[Target]:

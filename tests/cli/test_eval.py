@@ -350,3 +350,82 @@ def test_sections_are_drawn_and_questions_written(run):
     kept = {json.loads(line)["relevant"] for line in path.read_text().splitlines()}
     assert {each["relevant"] for each in made} <= kept
     assert "there is docs" in run("eval", "make", path, "--source", "dosc", "--force", code=2).stderr
+
+
+# --- reranking ---
+
+
+def reranks(run):
+    return [request.path for request in run.world.transport.requests].count("/v1/rerank")
+
+
+def test_runs_with_and_without_a_reranker_are_compared_at_a_price_that_is_said_first(run):
+    path = written(run)
+    dry = run.json("eval", path, "--run", "words", "--rerank", "--dry-run")
+    assert [(each["what"], each["model"], each["texts"]) for each in dry["cost"]] == [
+        ("rerank", "rerank-2.5", 3)
+    ]
+    assert dry["cost"][0]["usd"] > 0
+    assert reranks(run) == 0
+    assert "To rerank: 3 queries, about" in run("eval", path, "--rerank", "--dry-run").stderr, (
+        "nothing is known yet"
+    )
+    before = run.world.ledger.sync_tokens
+    told = run.json("eval", path, "--run", "words", "--rerank")
+    assert [(each["run"], each["rerank"]) for each in told["runs"]] == [
+        ("words", None),
+        ("words:rerank", "rerank-2.5"),
+    ]
+    [pair] = told["comparisons"]
+    assert (pair["run"], pair["baseline"]) == ("words:rerank", "words")
+    assert reranks(run) == 3
+    billed = run.world.ledger.sync_tokens - before
+    assert billed == pytest.approx(dry["cost"][0]["tokens"], rel=1.0)
+    with run.world.state.read() as connection:
+        booked = connection.exec_driver_sql("SELECT SUM(tokens) FROM spend WHERE kind = 'query'").scalar()
+    assert booked == billed, "it counts in the budgets, as that of a search does"
+
+
+def test_what_was_reranked_is_paid_for_once_whatever_model_is_named(run):
+    path = written(run)
+    first = run.json("eval", path, "--run", "hybrid:rerank", "--run", "hybrid")
+    again = run.json("eval", path, "--run", "hybrid:rerank-2.5", "--run", "hybrid")
+    assert reranks(run) == 3
+    assert [each["held"] for each in again["cost"]] == [3, 3]
+    assert again["runs"][0]["metrics"] == first["runs"][0]["metrics"]
+    run.json("eval", path, "--run", "hybrid:rerank-2.5-lite")
+    assert reranks(run) == 6, "another model"
+    run.world.write("soup.md", "# Soup\n\n## Leek\n\nBoil leeks and potatoes and carrots.")
+    run.world.run()
+    [_, bill] = run.json("eval", path, "--run", "hybrid:rerank", "--dry-run")["cost"]
+    assert bill["texts"] == 3, "other texts"
+
+
+def test_the_order_is_that_of_search(run):
+    path = written(run, [{"query": "how to fry potatoes", "relevant": "soup.md#Leek"}])
+    out = run.world.root / "run.trec"
+    run("eval", path, "--run", "words:rerank", "--save", out)
+    places = [line.split()[2] for line in out.read_text().splitlines()]
+    hits = run.json("search", "how to fry potatoes", "--mode", "words", "--rerank", "-k", 100)["hits"]
+    assert [place.split("#")[1].replace(">", " > ") for place in places] == [
+        " > ".join(hit["section"]) for hit in hits
+    ]
+
+
+def test_a_provider_that_asks_to_wait_is_asked_again_and_one_that_refuses_keeps_what_has_come(run):
+    path = written(run)
+    limit = {"rate_limited": {"on": "rerank", "times": 2, "retry_after_s": 7}}
+    run.world.sim.faults.rules = FaultScript.from_dict({"faults": limit}).rules
+    told = run.json("eval", path, "--run", "words:rerank")
+    assert told["runs"][0]["warnings"] == []
+    assert reranks(run) == 5
+    result = run("eval", path, "--run", "words:rerank-2.5-lite", code=2, budget={"daily_tokens": 1})
+    assert "Nothing was sent" in result.stderr
+    assert reranks(run) == 5
+
+
+def test_a_provider_without_a_reranker_says_so(run):
+    result = run("eval", written(run), "--run", "words:rerank", code=2, provider={"type": "local"})
+    assert "has no reranker" in result.stderr
+    assert "'words:' is no run" in run("eval", written(run), "--run", "words:", code=2).stderr
+    assert "voyage-4 is no reranker" in run("eval", written(run), "--run", "words:voyage-4", code=2).stderr

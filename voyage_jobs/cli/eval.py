@@ -12,11 +12,12 @@ from voyage_jobs.cli.context import json_option, settings_of
 from voyage_jobs.cli.eval_make import make
 from voyage_jobs.cli.numbers import Whole
 from voyage_jobs.core.clock import SystemClock
+from voyage_jobs.core.plural import counted
 
 if TYPE_CHECKING:
     from voyage_jobs.config import Settings
     from voyage_jobs.evaluation.collection import Collection
-    from voyage_jobs.evaluation.query_vectors import Bill, Progress
+    from voyage_jobs.evaluation.kept import Bill, Progress
     from voyage_jobs.evaluation.run import Run
 
 _METRICS = "ndcg@10,recall@10,recall@100,mrr@10"
@@ -78,8 +79,13 @@ class OrMake(click.Command):
     metavar="RUN",
     default=("hybrid",),
     show_default=True,
-    help="hybrid, vector or words, of the table as it is now, or of that @VERSION, @new, @previous, or of a"
-    " configuration @FILE; repeatable.",
+    help="hybrid, vector or words, maybe with :rerank or :MODEL, of the table as it is now, or of that @VERSION,"
+    " @new, @previous, or of a configuration @FILE; repeatable.",
+)
+@click.option(
+    "--rerank",
+    is_flag=True,
+    help="Run each --run once more with its best 50 reranked, at their texts' price.",
 )
 @click.option(
     "--metrics",
@@ -130,8 +136,8 @@ def evaluate(ctx: click.Context, /, **options: Any) -> int:
     """Measure how well searches answer the questions in QUERIES, whose answers are known.
 
     QUERIES is a file of questions (JSONL or YAML) or a folder in the format of BEIR; `voyage-jobs help evaluation`
-    shows both, and `voyage-jobs eval make FILE` begins one. Queries without a vector are embedded by synchronous calls
-    at a price that is said first; their vectors are kept. The table is only read.
+    shows both, and `voyage-jobs eval make FILE` begins one. Queries without a vector are embedded by synchronous calls,
+    and reranked where that is asked for, at a price that is said first; what was paid is kept. The table is only read.
 
     \b
     Exit codes: 0  done
@@ -152,19 +158,21 @@ def _measured(
     from voyage_jobs.cli import eval_view
     from voyage_jobs.evaluation import run_file
     from voyage_jobs.evaluation.evaluate import Evaluation
-    from voyage_jobs.evaluation.run import Asked
+    from voyage_jobs.evaluation.run import Asked, with_reranked
 
     as_json, against = options["as_json"], options["against"]
     collection = _collection(settings, options)
     metrics = _metrics(options)
     asked = list(dict.fromkeys(map(Asked.parse, options["runs"])))
+    if options["rerank"]:
+        asked = with_reranked(asked)
     saved = None if against is None else run_file.read(against)
     if options["max_drop"] and saved is None and len(asked) == 1:
         raise click.UsageError(
             "--max-drop needs something to compare with: --against FILE, or a second --run."
         )
     evaluation = Evaluation(settings, clock, collection, asked, tables, options["depth"])
-    bills, absent = evaluation.bills(), evaluation.missing()
+    bills, absent = evaluation.bills(progress), evaluation.missing()
     if not as_json:
         eval_view.show_collection(collection, absent)
     _tell_price(bills)
@@ -225,9 +233,6 @@ def _tell_price(bills: list[Bill]) -> None:
     """On standard error, before anything is sent."""
     for bill in bills:
         if bill.texts:
-            about = "" if bill.exact else "about "
-            click.echo(
-                f"To embed: {bill.texts:,} queries, {about}{output.number(bill.tokens)} tokens,"
-                f" {output.usd(bill.usd)} ({bill.model}).",
-                err=True,
-            )
+            queries, about = counted(bill.texts, "query"), "" if bill.exact else "about "
+            price = f"{about}{output.number(bill.tokens)} tokens, {output.usd(bill.usd)} ({bill.model})"
+            click.echo(f"To {bill.what}: {queries}, {price}.", err=True)

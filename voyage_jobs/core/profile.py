@@ -16,6 +16,8 @@ KEY_BYTES = 20  # 160 bits: no accidental collision, and a custom_id of 40 chara
 KEY_DIGITS = 16  # of a document's key in hexadecimal: what a chunk's id begins with
 EMBEDDINGS = "/v1/embeddings"
 CONTEXTUALIZED = "/v1/contextualizedembeddings"
+RERANK = "/v1/rerank"
+"""Makes scores, no vectors: of a profile of it, what is kept under a key is a score of each text."""
 
 ALWAYS = ("endpoint", "model", "dimension", "dtype", "input_type")
 """The fields that every fingerprint ever made has in it. This tuple never changes."""

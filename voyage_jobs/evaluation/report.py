@@ -7,8 +7,8 @@ from typing import Any
 
 from voyage_jobs.evaluation.collection import Collection
 from voyage_jobs.evaluation.comparison import dropped
+from voyage_jobs.evaluation.kept import Bill
 from voyage_jobs.evaluation.places import Target
-from voyage_jobs.evaluation.query_vectors import Bill
 from voyage_jobs.evaluation.scored import Scored, first_relevant, rounded
 from voyage_jobs.evaluation.significance import LEAST_QUERIES
 

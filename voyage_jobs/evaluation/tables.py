@@ -16,7 +16,7 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import Clock, now_us
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.evaluation.query_vectors import Progress
+from voyage_jobs.evaluation.kept import Progress
 from voyage_jobs.segments.store import SegmentStore
 from voyage_jobs.state import plan_state, previous_table, rebuild
 from voyage_jobs.state.door import Reader, open_state

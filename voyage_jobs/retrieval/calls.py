@@ -85,9 +85,7 @@ class Calls:
 
     def rerank(self, query: str, texts: Sequence[str], model: str) -> Order:
         """How well each text answers the query, by this model. Raises NotAskedError, VendorError."""
-        client = self._client_of(self._settings)
-        if not isinstance(client, Reranker):
-            raise NotAskedError(f"{vendor_of(self._settings).title} has no reranker.")
+        client = self._reranker()
         price = sync_price(self._settings, model)
         asked = estimate_tokens(query) * len(texts) + sum(map(estimate_tokens, texts))
         self._reserve(asked, price)
@@ -102,6 +100,16 @@ class Calls:
         self._book("answered", asked, price, found.tokens)
         tokens = asked if found.tokens is None else found.tokens
         return Order(found.scores, tokens, price_of(tokens, price))
+
+    def demand_reranker(self) -> None:
+        """Raise NotAskedError where the provider has none, or cannot be reached with these settings. Asks nobody."""
+        self._reranker()
+
+    def _reranker(self) -> Reranker:
+        client = self._client_of(self._settings)
+        if not isinstance(client, Reranker):
+            raise NotAskedError(f"{vendor_of(self._settings).title} has no reranker.")
+        return client
 
     def _client_of(self, settings: Settings) -> Client:
         """The client of the provider that made the table's vectors, which may be another than the configured one."""

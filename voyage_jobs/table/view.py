@@ -85,6 +85,13 @@ class View:
         """The number of this version of the table."""
         return int(self.dataset.version)
 
+    def usual_tokens(self) -> float:
+        """How many tokens a text has, on average of the first rows; 0 in an empty table. Raises `CorruptionError`."""
+        scanner = self.dataset.scanner(columns=["tokens"], limit=SCAN_ROWS)
+        with open_reading(self.dataset.uri):
+            tokens: list[int] = scanner.to_table().column("tokens").to_pylist()
+        return sum(tokens) / max(1, len(tokens))
+
     def places(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         """Source, path and section of every row, read as they are asked for. Raises `CorruptionError`."""
         scanner = self.dataset.scanner(columns=["source", "path", "section"], batch_size=SCAN_ROWS)

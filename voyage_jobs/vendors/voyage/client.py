@@ -20,7 +20,7 @@ import orjson
 
 from voyage_jobs.core.clock import US, Clock
 from voyage_jobs.core.observe import LOST, NOBODY, NOT_SENT, Observer
-from voyage_jobs.core.profile import Profile
+from voyage_jobs.core.profile import RERANK, Profile
 from voyage_jobs.errors import (
     AuthError,
     BadAnswerError,
@@ -34,7 +34,7 @@ from voyage_jobs.vendors.remote import Downloaded, JobSpec, RemoteBatch, RemoteF
 from voyage_jobs.vendors.voyage import bounded, wire
 from voyage_jobs.vendors.voyage.answer import call_body
 from voyage_jobs.vendors.voyage.embedding import embed_bodies, read_embedded
-from voyage_jobs.vendors.voyage.models import BATCHES_PER_PAGE, FILES_PER_PAGE, RERANK
+from voyage_jobs.vendors.voyage.models import BATCHES_PER_PAGE, FILES_PER_PAGE
 from voyage_jobs.vendors.voyage.reranking import read_reranked, rerank_body
 from voyage_jobs.vendors.voyage.verdict import MAX_RETRY_AFTER_S, judge, key_hint
 from voyage_jobs.version import __version__

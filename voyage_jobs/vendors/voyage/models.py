@@ -20,12 +20,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 
-from voyage_jobs.core.profile import CONTEXTUALIZED, EMBEDDINGS, Profile
+from voyage_jobs.core.profile import CONTEXTUALIZED, EMBEDDINGS, RERANK, Profile
 from voyage_jobs.vendors.base import Flaw, Model
 
 PRICES_AS_OF = "2026-09"
 
-RERANK = "/v1/rerank"
 MULTIMODAL = "/v1/multimodalembeddings"
 
 # Limits of the Batch API. [batch], the section on organization limits
