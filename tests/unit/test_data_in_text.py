@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import re
 import shutil
 from itertools import pairwise
 
@@ -17,7 +18,7 @@ from verify_doors import found
 from world import World
 
 from voyage_jobs.planning.plan import plan
-from voyage_jobs.readers.data import data_in, without_data
+from voyage_jobs.readers.data import _long_lines, _long_runs, data_in, without_data
 from voyage_jobs.readers.reader import Refused, Text
 from voyage_jobs.report.status import status
 from voyage_jobs.report.why import why
@@ -86,6 +87,17 @@ def test_what_is_blanked_is_in_order_and_nothing_else_moves(text, times):
         kept[start:end] = [False] * (end - start)
     for keep, char, now in zip(kept, whole, after, strict=True):
         assert now == char if keep or char in "\r\n" else now == " "
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["a", "x=", " ", "\n", "日", "é ", "\t"]), st.integers(1, 900)), max_size=9
+    )
+)
+def test_long_runs_and_long_lines_are_those_that_an_expression_finds(parts):
+    text = "".join(part * times for part, times in parts)
+    assert list(_long_runs(text)) == [each.span() for each in re.finditer(r"[!-~]{400,}", text)]
+    assert list(_long_lines(text)) == [each.span() for each in re.finditer(r"[^\n]{2000,}", text)]
 
 
 MDX = """import Tabs from '@theme/Tabs';

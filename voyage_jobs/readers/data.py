@@ -18,9 +18,10 @@ from voyage_jobs.readers.reader import Refusal, Refused, Text
 
 _ADDRESS = re.compile(r"""data:[\w.+-]+/[\w.+-]+(?:;[\w.+=-]+)*,[^\s"'<>()\[\]]{64,}""", re.ASCII)
 _DRAWING = re.compile(r"^(?:```|~~~)compressed-json[^\n]*\n(.*?)^(?:```|~~~)", re.MULTILINE | re.DOTALL)
-_RUN = re.compile(r"[!-~]{400,}")
+_RUN_CHARS = 400
+_SIGNS, _NO_SIGNS = re.compile(r"[!-~]+"), re.compile(r"[^!-~]+")
 _WORD = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]?[a-z]{2,15}(?![A-Za-z0-9])")
-_LONG_LINE = re.compile(r"[^\n]{2000,}")
+_LINE_CHARS = 2_000
 _NOT_LINE_END = re.compile(r"[^\r\n]")
 BLANKED = "blanked"
 """The option `data` of a reader whose texts are to be without it."""
@@ -77,8 +78,35 @@ def _found(text: str) -> Iterator[tuple[int, int]]:
         yield from (found.span() for found in _ADDRESS.finditer(text))
     if "compressed-json" in text:
         yield from (found.span(1) for found in _DRAWING.finditer(text))
-    yield from (found.span() for found in _RUN.finditer(text) if not _has_words(found.group()))
-    yield from (found.span() for found in _LONG_LINE.finditer(text) if _is_for_programs(found.group()))
+    yield from (span for span in _long_runs(text) if not _has_words(text[slice(*span)]))
+    yield from (span for span in _long_lines(text) if _is_for_programs(text[slice(*span)]))
+
+
+def _long_runs(text: str) -> Iterator[tuple[int, int]]:
+    """Where so many signs stand without a blank. Looked for from the far end of where one could be, so that prose is
+    passed over in strides: a regular expression would begin once more at every character."""
+    at = 0
+    while at + _RUN_CHARS <= len(text):
+        if (blank := text.rfind(" ", at, at + _RUN_CHARS)) >= 0:
+            at = blank + 1
+        elif (other := _NO_SIGNS.search(text, at, at + _RUN_CHARS)) is not None:
+            at = other.end()
+        elif (run := _SIGNS.match(text, at)) is not None:
+            yield run.span()
+            at = run.end()
+
+
+def _long_lines(text: str) -> Iterator[tuple[int, int]]:
+    """Where long lines stand, in the same strides."""
+    at = 0
+    while at + _LINE_CHARS <= len(text):
+        if (before := text.rfind("\n", at, at + _LINE_CHARS)) >= 0:
+            at = before + 1
+            continue
+        end = text.find("\n", at + _LINE_CHARS)
+        end = len(text) if end < 0 else end
+        yield at, end
+        at = end + 1
 
 
 def _of_mdx(text: str) -> Iterator[tuple[int, int]]:
