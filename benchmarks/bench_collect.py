@@ -74,9 +74,9 @@ def write_results(path: Path, lines: int, dimension: int, encoding: str) -> None
 
 def ours(results: str, folder: str, dimension: int) -> tuple[float, int]:
     from voyage_jobs.segments import SegmentStore
+    from voyage_jobs.vendors.rest import careful_reader, quick_reader  # noqa: F401 - before the clock starts
+    from voyage_jobs.vendors.rest.results import read_results
     from voyage_jobs.vendors.result_block import Expectation
-    from voyage_jobs.vendors.voyage import careful_reader, quick_reader  # noqa: F401 - before the clock starts
-    from voyage_jobs.vendors.voyage.results import read_results
 
     profile = Profile(EMBEDDINGS, "voyage-4", dimension, "float", "document")
     start = time.perf_counter()

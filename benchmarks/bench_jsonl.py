@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import harness
 from voyage_jobs.core.profile import EMBEDDINGS
 from voyage_jobs.vendors.input_file import write_input
-from voyage_jobs.vendors.voyage.lines import input_line
+from voyage_jobs.vendors.rest.lines import input_line
 
 WORDS = [
     "embedding",

@@ -15,7 +15,7 @@ from voyage_jobs.cli.main import cli
 from voyage_jobs.core.clock import now_us
 from voyage_jobs.service import worker
 from voyage_jobs.state.store import Store
-from voyage_jobs.vendors.voyage import hub
+from voyage_jobs.vendors.rest import hub
 
 DIMENSION = 256  # the smallest that a configuration file may name
 

@@ -10,7 +10,7 @@ from fuzz.vendor import Changed, rewritten
 from looking import Looking
 
 from tests.unit.test_server import Served
-from voyage_jobs.vendors.voyage.wire import read_time_us
+from voyage_jobs.vendors.rest.wire import read_time_us
 
 LEAST, MOST = -(2**63), 2**63 - 1
 STORED = [LEAST, MOST, -62_135_683_140_000_000, 253_402_387_140_000_000, -1]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fuzz.answers import BIG, BODIES, DEEP, TEXTS, TIMES, VALUES
 from voyage_jobs.core.profile import CONTEXTUALIZED, EMBEDDINGS, Profile
 from voyage_jobs.errors import VendorError
-from voyage_jobs.vendors.voyage import wire
+from voyage_jobs.vendors.rest import wire
 
 STATUS = st.sampled_from(
     [200, 200, 200, 201, 204, 301, 400, 401, 402, 404, 408, 410, 422, 429, 500, 503, 599]

@@ -15,10 +15,10 @@ from voyage_jobs.core.profile import Profile
 from voyage_jobs.core.usage import shares
 from voyage_jobs.errors import BadAnswerError
 from voyage_jobs.vendors.base import Wanted
+from voyage_jobs.vendors.rest.answer import call_body, result_lines
+from voyage_jobs.vendors.rest.lines import asked_in, input_line
+from voyage_jobs.vendors.rest.results import read_results
 from voyage_jobs.vendors.result_block import Expectation
-from voyage_jobs.vendors.voyage.answer import call_body, result_lines
-from voyage_jobs.vendors.voyage.lines import asked_in, input_line
-from voyage_jobs.vendors.voyage.results import read_results
 
 PLAIN = Profile("/v1/embeddings", "voyage-4", 4, "float", "document")
 NESTED = Profile("/v1/contextualizedembeddings", "voyage-context-3", 4, "float", "document")

@@ -15,9 +15,9 @@ from voyage_jobs.core.clock import SystemClock, VirtualClock
 from voyage_jobs.core.profile import EMBEDDINGS, Profile
 from voyage_jobs.errors import NotSentError, OutcomeUnknownError
 from voyage_jobs.vendors.base import Wanted
-from voyage_jobs.vendors.voyage import bounded
+from voyage_jobs.vendors.rest import bounded
+from voyage_jobs.vendors.rest.download import download
 from voyage_jobs.vendors.voyage.client import VoyageClient
-from voyage_jobs.vendors.voyage.download import download
 
 CREATE = job_spec()
 QUERY = Profile(EMBEDDINGS, "voyage-4", 4, "float", "query")

@@ -25,9 +25,10 @@ from voyage_jobs.errors import (
     TooLargeError,
     VoyageJobsError,
 )
-from voyage_jobs.vendors.voyage import client as client_module
-from voyage_jobs.vendors.voyage import wire
+from voyage_jobs.vendors.rest import client as client_module
+from voyage_jobs.vendors.rest import wire
 from voyage_jobs.vendors.voyage.client import VoyageClient
+from voyage_jobs.vendors.voyage.requests import create_body
 
 CREATE = job_spec()
 PROFILE = Profile("/v1/embeddings", "voyage-4", 4, "float", "query")
@@ -565,7 +566,7 @@ def test_create_posts_its_body_as_it_is():
     [request] = client.script.requests
     assert (batch.id, batch.phase, batch.server_date_us) == ("batch-1", wire.Phase.OPEN, DATE_US)
     assert (request.method, str(request.url)) == ("POST", f"{BASE}/batches")
-    assert orjson.loads(request.content) == wire.create_body(CREATE)
+    assert orjson.loads(request.content) == create_body(CREATE)
     assert request.headers["content-type"] == "application/json"
     assert request.headers["user-agent"] == f"voyage-jobs/{__version__}"
 

@@ -20,8 +20,8 @@ from voyage_jobs.errors import (
 from voyage_jobs.simulator import FaultScript, Options, Simulator
 from voyage_jobs.simulator.transport import SimulatorTransport
 from voyage_jobs.vendors.remote import METADATA_REF, Phase
+from voyage_jobs.vendors.rest.download import download
 from voyage_jobs.vendors.voyage.client import VoyageClient
-from voyage_jobs.vendors.voyage.download import download
 
 LINES = 40
 

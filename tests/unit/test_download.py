@@ -22,8 +22,8 @@ from voyage_jobs.errors import (
     RefusedError,
 )
 from voyage_jobs.vendors.remote import Downloaded
+from voyage_jobs.vendors.rest.download import download, part_of
 from voyage_jobs.vendors.voyage.client import VoyageClient
-from voyage_jobs.vendors.voyage.download import download, part_of
 
 LINES = b"".join(b'{"custom_id":"%d"}\n' % n for n in range(1000))
 WHOLE = Downloaded(len(LINES), hashlib.sha256(LINES).hexdigest(), 1000)

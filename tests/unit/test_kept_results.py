@@ -15,8 +15,8 @@ from voyage_jobs.core.states import Batch
 from voyage_jobs.steps import collect
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.recover_segments import embeddings_in
+from voyage_jobs.vendors.rest.results import read_results
 from voyage_jobs.vendors.result_block import LineOutcome, LineProblem
-from voyage_jobs.vendors.voyage.results import read_results
 from voyage_jobs.vendors.voyage.vendor import Voyage
 
 

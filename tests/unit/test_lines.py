@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from voyage_jobs.core.crash import arm
 from voyage_jobs.core.profile import CONTEXTUALIZED, EMBEDDINGS
 from voyage_jobs.vendors.input_file import write_input
-from voyage_jobs.vendors.voyage.lines import input_line
+from voyage_jobs.vendors.rest.lines import input_line
 
 ID = "ab" * 20
 

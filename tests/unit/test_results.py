@@ -13,6 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voyage_jobs.core.profile import CONTEXTUALIZED, EMBEDDINGS, Profile
+from voyage_jobs.vendors.rest.careful_reader import CarefulReader
+from voyage_jobs.vendors.rest.quick_reader import QuickReader
+from voyage_jobs.vendors.rest.results import read_results
 from voyage_jobs.vendors.result_block import (
     BlockBuilder,
     Expectation,
@@ -20,9 +23,6 @@ from voyage_jobs.vendors.result_block import (
     LineOutcome,
     ResultBlock,
 )
-from voyage_jobs.vendors.voyage.careful_reader import CarefulReader
-from voyage_jobs.vendors.voyage.quick_reader import QuickReader
-from voyage_jobs.vendors.voyage.results import read_results
 
 WIDTH = 8
 VECTOR = [0.5, -0.5, 0.25, 0.0, 0.125, 1e-7, -0.75, 0.0625]

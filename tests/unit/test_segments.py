@@ -472,7 +472,9 @@ def test_adopt_tells_all_there_is_to_know_and_names_the_damaged(store):
 
 
 def test_importing_packs_and_results_is_cheap():
-    code = "import sys, voyage_jobs.segments, voyage_jobs.vendors.voyage.results, voyage_jobs.vendors.voyage.lines\n"
+    code = (
+        "import sys, voyage_jobs.segments, voyage_jobs.vendors.rest.results, voyage_jobs.vendors.rest.lines\n"
+    )
     code += "print([m for m in ('numpy', 'pyarrow', 'simdjson', 'pybase64') if m in sys.modules])"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)

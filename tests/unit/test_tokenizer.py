@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import httpx
 import pytest
 from step_doors import prose, query, scan
@@ -16,9 +18,11 @@ from voyage_jobs.splitting.split import SplitOptions
 from voyage_jobs.state import counts
 from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.recount import SLICE, recount
+from voyage_jobs.vendors.rest import hub
+from voyage_jobs.vendors.rest.hub import NoTokenizerError
 from voyage_jobs.vendors.tokenizer import ESTIMATE, TokenCounter
-from voyage_jobs.vendors.voyage import hub
-from voyage_jobs.vendors.voyage.hub import NoTokenizerError, fetch_tokenizer
+
+fetch_tokenizer = functools.partial(hub.fetch_tokenizer, "voyageai", section="voyage")
 
 TEXTS = ["", "the quick brown fox", "číslo 12345 — 日本語 🦊", "word " * 5_000]
 
@@ -293,4 +297,6 @@ def test_something_endless_is_not_taken(tmp_path, monkeypatch):
 
 
 def test_the_name_of_a_model_cannot_lead_elsewhere():
-    assert hub.tokenizer_url("../x/y").endswith("/voyageai/..%2Fx%2Fy/resolve/main/tokenizer.json")
+    assert hub.tokenizer_url("voyageai", "../x/y").endswith(
+        "/voyageai/..%2Fx%2Fy/resolve/main/tokenizer.json"
+    )

@@ -19,8 +19,8 @@ from voyage_jobs.state import costs
 from voyage_jobs.state.audit import STATE_RULES
 from voyage_jobs.steps import collect
 from voyage_jobs.steps.acts import perform
+from voyage_jobs.vendors.rest.results import read_results
 from voyage_jobs.vendors.result_block import LineOutcome, LineProblem
-from voyage_jobs.vendors.voyage.results import read_results
 from voyage_jobs.vendors.voyage.vendor import Voyage
 
 ALL_UNUSABLE = {"line_wrong_dimension": {"jobs": 1}}

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from voyage_jobs.core.profile import CONTEXTUALIZED, EMBEDDINGS, Profile
 from voyage_jobs.errors import BadAnswerError
 from voyage_jobs.vendors.remote import METADATA_REF, JobSpec, Phase
-from voyage_jobs.vendors.voyage import wire
+from voyage_jobs.vendors.rest import wire
+from voyage_jobs.vendors.voyage import requests
 
 NOON_US = 1_785_585_600_000_000  # 2026-08-01T12:00:00Z
 
@@ -303,7 +304,7 @@ def test_whatever_the_other_fields_are_a_batch_with_id_and_status_is_read(fields
 def test_a_create_body_is_what_the_api_reference_names():
     job = JobSpec("/v1/embeddings", "file-1", {"model": "voyage-4"}, {"ref": "abc"}, "abc")
 
-    assert wire.create_body(job) == {
+    assert requests.create_body(job) == {
         "endpoint": "/v1/embeddings",
         "input_file_id": "file-1",
         "completion_window": "12h",
@@ -313,7 +314,7 @@ def test_a_create_body_is_what_the_api_reference_names():
 
 
 def test_params_carry_everything_that_changes_a_vector():
-    params = wire.request_params(Profile(EMBEDDINGS, "voyage-4", 256, "int8", "document"), "base64")
+    params = requests.request_params(Profile(EMBEDDINGS, "voyage-4", 256, "int8", "document"), "base64")
 
     assert params == {
         "model": "voyage-4",
@@ -326,7 +327,7 @@ def test_params_carry_everything_that_changes_a_vector():
 
 
 def test_what_is_not_asked_for_is_left_out():
-    params = wire.request_params(Profile(EMBEDDINGS, "voyage-4", 256, "float", None), "")
+    params = requests.request_params(Profile(EMBEDDINGS, "voyage-4", 256, "float", None), "")
 
     assert params == {
         "model": "voyage-4",
@@ -337,7 +338,9 @@ def test_what_is_not_asked_for_is_left_out():
 
 
 def test_contextualized_embeddings_know_no_truncation():
-    params = wire.request_params(Profile(CONTEXTUALIZED, "voyage-context-3", 256, "float", "document"), "")
+    params = requests.request_params(
+        Profile(CONTEXTUALIZED, "voyage-context-3", 256, "float", "document"), ""
+    )
 
     assert "truncation" not in params
 
@@ -349,7 +352,7 @@ def test_contextualized_embeddings_know_no_truncation():
 )
 def test_metadata_beyond_the_limits_never_leaves_the_house(metadata):
     with pytest.raises(ValueError, match="metadata"):
-        wire.create_body(JobSpec("/v1/embeddings", "f", {"model": "m"}, metadata, ""))
+        requests.create_body(JobSpec("/v1/embeddings", "f", {"model": "m"}, metadata, ""))
 
 
 def test_a_complaint_about_a_job_may_be_nested_deeper_than_python_can_write():

@@ -1,6 +1,10 @@
+import functools
+
 import orjson
 import pytest
+from client_doubles import FixedKey
 
+from voyage_jobs.core.clock import VirtualClock
 from voyage_jobs.errors import (
     AuthError,
     InputFileMissingError,
@@ -11,7 +15,10 @@ from voyage_jobs.errors import (
     RefusedError,
     TooLargeError,
 )
-from voyage_jobs.vendors.voyage.verdict import judge, key_hint
+from voyage_jobs.vendors.rest.verdict import judge as judged
+from voyage_jobs.vendors.voyage.client import VOYAGE_API, VoyageClient
+
+judge = functools.partial(judged, api=VOYAGE_API)
 
 KEY = "pa-aVerySecretKey_0123456789"
 NO_CARD = (
@@ -187,11 +194,12 @@ def test_anything_like_a_key_is_masked_without_knowing_it():
     [
         ("al-0123456789abcdef", "api.voyageai.com", "MongoDB Atlas"),
         ("pa-0123456789abcdef", "ai.mongodb.com", "https://api.voyageai.com/v1"),
-        ("pa-0123456789abcdef", "api.voyageai.com", "Check the key in VOYAGE_API_KEY"),
+        ("pa-0123456789abcdef", "api.voyageai.com", "Check the key in the variable VOYAGE_API_KEY"),
     ],
 )
 def test_a_key_of_the_other_host_is_told_by_its_prefix(key, host, says):
-    hint = key_hint(key, host, "VOYAGE_API_KEY")
+    client = VoyageClient(f"https://{host}/v1", FixedKey(), clock=VirtualClock())
+    hint = client.key_hint(key)
 
     assert says in hint
     assert key not in hint

@@ -10,10 +10,10 @@ from voyage_jobs.errors import ConfigError
 from voyage_jobs.vendors.base import Access, Client, Flaw, Limits, Model, Traits, Vendor
 from voyage_jobs.vendors.local.models import MODEL
 from voyage_jobs.vendors.no_jobs import AnswersAtOnce
-from voyage_jobs.vendors.voyage.shape import VoyageShape
+from voyage_jobs.vendors.rest.shape import JsonLines
 
 
-class Local(AnswersAtOnce, VoyageShape):
+class Local(AnswersAtOnce, JsonLines):
     """What is known of it without loading it."""
 
     name = "local"

@@ -13,10 +13,10 @@ from voyage_jobs.core.profile import EMBEDDINGS, Profile
 from voyage_jobs.errors import VendorError
 from voyage_jobs.vendors.base import Access, Client, Flaw, Limits, Model, Traits, Vendor
 from voyage_jobs.vendors.no_jobs import AnswersAtOnce
-from voyage_jobs.vendors.voyage.shape import VoyageShape
+from voyage_jobs.vendors.rest.shape import JsonLines
 
 
-class OpenAISync(AnswersAtOnce, VoyageShape):
+class OpenAISync(AnswersAtOnce, JsonLines):
     """A server that answers at once, and that is all it does."""
 
     name = "openai-sync"

@@ -32,23 +32,12 @@ MAX_IN_FLIGHT_BATCHES = 100
 MAX_IN_FLIGHT_TOKENS = 1_000_000_000
 MAX_BATCH_INPUTS = 100_000  # "inputs" may mean lines or texts: keep both below it
 
-# API reference of the batches endpoints: create, list
+# API reference of the batches endpoints: create
 COMPLETION_WINDOW = "12h"
 WINDOW_S = 12 * 3600
-MAX_METADATA_PAIRS = 16
-MAX_METADATA_KEY_CHARS = 64
-MAX_METADATA_VALUE_CHARS = 512
-BATCHES_PER_PAGE = 100
-
-# API reference of the files endpoints: list
-FILES_PER_PAGE = 10_000
 
 _BATCH_SHARE = 0.67  # [batch]: 33 % off. Whether the bill uses 0.67 or two thirds is not stated anywhere
 _FLEXIBLE = (1024, 256, 512, 2048)  # [emb], [ctx]: default first
-
-UNIT_LENGTHS = (0.9, 1.1)
-"""Between these lies the length of every vector that was scaled to length 1, however coarsely it was rounded."""
-
 
 _model = functools.partial(Model, batch_share=_BATCH_SHARE)
 _series_4 = functools.partial(
@@ -104,15 +93,6 @@ MODELS: dict[str, Model] = {model.name: model for model in _TABLE}
 def find(name: str) -> Model | None:
     """The model of that name, or None if the table does not know it (which forbids nothing)."""
     return MODELS.get(name)
-
-
-def lengths(profile: Profile) -> tuple[float, float] | None:
-    """The least and the greatest length of a sound vector; None where no length is promised.
-
-    Whole numbers and bits have no such length, and of a model that the table does not know nothing is known.
-    """
-    model = find(profile.model)
-    return UNIT_LENGTHS if profile.dtype == "float" and model is not None and model.unit_length else None
 
 
 def flaws(profile: Profile) -> Iterator[Flaw]:

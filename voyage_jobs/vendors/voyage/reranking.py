@@ -9,7 +9,7 @@ from typing import Any
 from voyage_jobs.core.usage import plausible
 from voyage_jobs.errors import BadAnswerError
 from voyage_jobs.vendors.base import Reranked
-from voyage_jobs.vendors.voyage.wire import parse_json
+from voyage_jobs.vendors.rest.wire import parse_json
 
 
 def rerank_body(query: str, texts: Sequence[str], model: str) -> dict[str, Any]:

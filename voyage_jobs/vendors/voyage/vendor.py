@@ -8,13 +8,13 @@ from typing import Any
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.vendors.base import Access, Client, KeyDoubt, Limits, Traits, Vendor
 from voyage_jobs.vendors.remote import Phase
+from voyage_jobs.vendors.rest.shape import JsonLines
 from voyage_jobs.vendors.voyage import models
-from voyage_jobs.vendors.voyage.shape import VoyageShape
 
 VOYAGE_PREFIX, ATLAS_PREFIX = "pa-", "al-"
 
 
-class Voyage(VoyageShape):
+class Voyage(JsonLines):
     """The provider that `[voyage]` names: Voyage AI itself, or MongoDB Atlas, which speaks the same."""
 
     name = "voyage"
@@ -52,21 +52,21 @@ class Voyage(VoyageShape):
 
     def params(self, profile: Profile, encoding: str) -> dict[str, Any]:
         """The `request_params` of a job."""
-        from voyage_jobs.vendors.voyage.wire import request_params
+        from voyage_jobs.vendors.voyage.requests import request_params
 
         return request_params(profile, encoding)
 
     def phase(self, status: str) -> Phase:
         """What a status word means."""
-        from voyage_jobs.vendors.voyage.wire import phase_of
+        from voyage_jobs.vendors.rest.wire import phase_of
 
         return phase_of(status)
 
     def fetch_tokenizer(self, model: str, path: Path, hub: str | None) -> int:
         """From the Hugging Face hub."""
-        from voyage_jobs.vendors.voyage import hub as hubs
+        from voyage_jobs.vendors.rest import hub as hubs
 
-        return hubs.fetch_tokenizer(model, path, hub=hub or hubs.HUB)
+        return hubs.fetch_tokenizer("voyageai", model, path, section="voyage", hub=hub or hubs.HUB)
 
     def connect(self, access: Access) -> Client:
         """The HTTP client."""

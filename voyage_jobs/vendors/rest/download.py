@@ -24,11 +24,11 @@ from voyage_jobs.core.crash import crash_point
 from voyage_jobs.core.durable import no_room_is_one_error, remove, sync_dir, sync_file
 from voyage_jobs.errors import BadAnswerError, DiskFullError, InterceptedError, OutcomeUnknownError
 from voyage_jobs.vendors.remote import Downloaded
-from voyage_jobs.vendors.voyage.bounded import read_until
-from voyage_jobs.vendors.voyage.verdict import INTERCEPTED_HINT
+from voyage_jobs.vendors.rest.bounded import read_until
+from voyage_jobs.vendors.rest.verdict import intercepted_hint
 
 if TYPE_CHECKING:
-    from voyage_jobs.vendors.voyage.client import VoyageClient
+    from voyage_jobs.vendors.rest.client import RestClient
 
 MAX_REDIRECTS = 5
 STALL_WINDOW_S = 60.0
@@ -52,7 +52,7 @@ def part_of(dest: Path) -> Path:
 
 
 def download(
-    client: VoyageClient,
+    client: RestClient,
     file_id: str,
     dest: Path,
     *,
@@ -111,7 +111,7 @@ class _Fetch:
 
     def __init__(
         self,
-        client: VoyageClient,
+        client: RestClient,
         file_id: str,
         part: Path,
         expected_bytes: int | None,
@@ -172,7 +172,8 @@ class _Fetch:
             return
         if not self._client.is_ours(response.url) and response.status_code in _LINK_REFUSED:
             raise OutcomeUnknownError(
-                f"The storage host ({response.url.host}) does not take Voyage's link ({response.status_code}).",
+                f"The storage host ({response.url.host}) does not take the link that"
+                f" {self._client.api.title} gave ({response.status_code}).",
                 hint="The next try gets a new link.",
                 status=response.status_code,
             )
@@ -221,9 +222,9 @@ class _Fetch:
                 break
         if first.lstrip(_BLANK).startswith(b"<"):
             raise InterceptedError(
-                f"Something between here and Voyage ({response.url.host}) answered the call to {_OPERATION},"
+                f"Something between here and {self._client.named(response.url)} answered the call to {_OPERATION},"
                 " with an HTML page.",
-                hint=INTERCEPTED_HINT,
+                hint=intercepted_hint(self._client.api),
                 status=response.status_code,
             )
         return itertools.chain([first], blocks)
@@ -244,7 +245,7 @@ class _Fetch:
 class _Stall:
     """Ends a body that only trickles: a read timeout alone is satisfied by one byte a minute."""
 
-    def __init__(self, response: httpx.Response, client: VoyageClient, window_s: float) -> None:
+    def __init__(self, response: httpx.Response, client: RestClient, window_s: float) -> None:
         self._response = response
         self._client = client
         self._clock = client.clock
@@ -296,7 +297,7 @@ def _resumable(part: Path, expected_bytes: int | None) -> _Received:
     return _Received()
 
 
-def _check_size(client: VoyageClient, part: Path, size: int, expected_bytes: int | None) -> None:
+def _check_size(client: RestClient, part: Path, size: int, expected_bytes: int | None) -> None:
     if expected_bytes is not None and size != expected_bytes:
         remove(part)
         raise BadAnswerError(

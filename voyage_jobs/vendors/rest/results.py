@@ -26,7 +26,7 @@ from voyage_jobs.vendors.result_block import (
 )
 
 if TYPE_CHECKING:
-    from voyage_jobs.vendors.voyage.careful_reader import CarefulReader
+    from voyage_jobs.vendors.rest.careful_reader import CarefulReader
 
 BLOCK_ROWS = 1024
 MAX_LINE_BYTES = 64 * 1024 * 1024
@@ -47,8 +47,8 @@ def read_results(
     Never raises for anything the file contains; errors of the disk go up. A line longer than `max_line_bytes`
     is read over and reported as `too_long`. Memory is one block and one line.
     """
-    from voyage_jobs.vendors.voyage.careful_reader import CarefulReader
-    from voyage_jobs.vendors.voyage.quick_reader import QuickReader
+    from voyage_jobs.vendors.rest.careful_reader import CarefulReader
+    from voyage_jobs.vendors.rest.quick_reader import QuickReader
 
     quick, careful = QuickReader(expectation), CarefulReader(expectation)
     block = BlockBuilder(expectation, block_rows)

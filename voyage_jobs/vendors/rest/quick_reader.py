@@ -14,9 +14,8 @@ import pybase64
 import simdjson
 
 from voyage_jobs.core.usage import plausible
-from voyage_jobs.vendors.base import most_tokens
+from voyage_jobs.vendors.rest.known import lengths, most_billed
 from voyage_jobs.vendors.result_block import BlockBuilder, Expectation, NumberedLine
-from voyage_jobs.vendors.voyage.models import find, lengths
 
 _BIG_LINE_BYTES = 1024 * 1024
 
@@ -41,7 +40,7 @@ class QuickReader:
         self._dtype = np.dtype(expectation.profile.storage_dtype).newbyteorder("<")
         self._is_float = self._dtype.kind == "f"
         self._least, self._most = _squares(lengths(expectation.profile))
-        self._most_tokens = most_tokens(find(expectation.profile.model))
+        self._most_tokens = most_billed(expectation.profile)
         self._parser = simdjson.Parser()
 
     def fill(self, lines: Iterator[NumberedLine], block: BlockBuilder) -> NumberedLine | None:

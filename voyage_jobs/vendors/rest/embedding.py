@@ -1,4 +1,4 @@
-"""A synchronous embedding call, as `search` needs for its query: what to send, and what came back. Pure.
+"""The answer of a synchronous embedding call, as `search` needs it for its query. Pure.
 
 The answer of a synchronous call is the `body` of a line of a results file, so it is judged by the same
 reader.
@@ -7,8 +7,6 @@ reader.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from typing import Any
 
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.errors import BadAnswerError
@@ -23,28 +21,10 @@ _FLAWS = {
 """In words, what is wrong with vectors of the right shape; other flaws are told by their code."""
 
 
-def embed_bodies(texts: Sequence[str], profile: Profile) -> list[tuple[dict[str, Any], int]]:
-    """The bodies to post, each with its number of texts.
-
-    Contextualized embeddings get a call per text, because texts of one list would be read as one document.
-    """
-    params: dict[str, Any] = {
-        "model": profile.model,
-        "output_dimension": profile.dimension,
-        "output_dtype": profile.dtype,
-        "encoding_format": "base64",
-    }
-    if profile.input_type is not None:
-        params["input_type"] = profile.input_type
-    if profile.contextualized:
-        return [({"inputs": [[text]], **params}, 1) for text in texts]
-    return [({"input": list(texts), **params}, len(texts))]
-
-
 def read_embedded(answer: bytes, count: int, profile: Profile) -> Embedded:
     """The vectors in an answer. Raises BadAnswerError unless they are `count` sound ones, right in width."""
+    from voyage_jobs.vendors.rest.results import read_results
     from voyage_jobs.vendors.result_block import Expectation
-    from voyage_jobs.vendors.voyage.results import read_results
 
     # Spread over lines it would be several lines; a line break within a JSON text is never part of a value.
     body = answer.replace(b"\n", b" ")

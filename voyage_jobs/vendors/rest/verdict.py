@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,9 +32,9 @@ from voyage_jobs.errors import (
     TooLargeError,
     VendorError,
 )
-from voyage_jobs.vendors.voyage.wire import as_text, http_date_us, kind_of_body, shorten
+from voyage_jobs.vendors.rest.wire import as_text, http_date_us, kind_of_body, shorten
 
-MAX_RETRY_AFTER_S = 3600.0  # a header must not put the daemon to sleep for longer; voyage.max_retry_after_s
+MAX_RETRY_AFTER_S = 3600.0  # a header must not put the daemon to sleep for longer; `max_retry_after_s`
 _GAVE_UP = {408, 425}  # a gateway's word about time, not the API's about the request
 _PROXY_LOGIN = 407
 _NOT_THE_API = {
@@ -42,20 +43,36 @@ _NOT_THE_API = {
 }  # by their definition the word of a proxy, or of a network that wants a login
 _TOO_LARGE = 413  # of nginx, in HTML, before the API has seen the request: the one refusal that needs no JSON
 _KEY = (401, 403)
+_MISSING = (400, 404)
 _REASONS = ("detail", "error", "message")  # where the API, or the framework it is made with, says why
 
-INTERCEPTED_HINT = (
+_INTERCEPTED_HINT = (
     "A proxy, a firewall or a network's login page (captive portal) is in between. Log in to the network, or check the"
-    " proxy settings (HTTPS_PROXY, NO_PROXY) and voyage.base_url."
+    " proxy settings (HTTPS_PROXY, NO_PROXY) and {section}.base_url."
 )
 _REDIRECTED_HINT = (
-    "The API answers without redirects: check voyage.base_url, the proxy settings (HTTPS_PROXY, NO_PROXY), and whether"
-    " the network wants you to log in (captive portal)."
+    "The API answers without redirects: check {section}.base_url, the proxy settings (HTTPS_PROXY, NO_PROXY), and"
+    " whether the network wants you to log in (captive portal)."
 )
 _PROXY_LOGIN_HINT = "The proxy wants a name and a password: check the proxy settings (HTTPS_PROXY, NO_PROXY)."
 
-# What an account without a payment method is told; no waiting helps it.
-_UNPAID = re.compile(r"\b3\s*RPM\b|\b10\s*K\s*TPM\b|payment method", re.IGNORECASE)
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """Whose API it is.
+
+    Messages call it `title`, its settings are in `section`, its keys come from `dashboard` and its address is as a rule
+    `usual_url`. `unpaid` finds what an account without means is told with 429, which no waiting helps; it is `kept_to`.
+    `no_input_file` finds what a create call is told whose file is not visible yet.
+    """
+
+    title: str
+    section: str
+    dashboard: str
+    usual_url: str
+    unpaid: re.Pattern[str]
+    kept_to: str
+    no_input_file: re.Pattern[str]
 
 
 def judge(
@@ -63,6 +80,7 @@ def judge(
     headers: Mapping[str, str],
     body: bytes,
     *,
+    api: Api,
     host: str = "the API",
     name: str | None = None,
     operation: str = "answer",
@@ -79,43 +97,46 @@ def judge(
     head = {name.lower(): value for name, value in headers.items()}
     answer = _parsed(body)
     detail = _detail(answer, secret)
-    error, message = _kind(status, detail, is_empty=not body.strip())
+    error, message = _kind(api, status, detail, is_empty=not body.strip())
     if error is InterceptedError:
         tail = f" and {_met(status, head, answer, body)}."
     else:
         tail = f": {detail}" if detail else "."
     return error(
-        message.format(voyage=name or f"Voyage ({host})", operation=operation, status=status) + tail,
-        hint=_hint(error, status),
+        message.format(
+            api=name or f"{api.title} ({host})", kept_to=api.kept_to, operation=operation, status=status
+        )
+        + tail,
+        hint=_hint(api, error, status),
         status=status,
         retry_after_s=retry_after_s(head, max_retry_after_s),
         request_id=request_id(head),
     )
 
 
-def _kind(status: int, detail: str, *, is_empty: bool) -> tuple[type[VendorError], str]:
+def _kind(api: Api, status: int, detail: str, *, is_empty: bool) -> tuple[type[VendorError], str]:
     """The error and its message; `detail` is what the API itself says, `is_empty` whether the body says nothing."""
-    if status == 402 or (status == 429 and _UNPAID.search(detail)):
+    if status == 402 or (status == 429 and api.unpaid.search(detail)):
         return (
             QuotaError,
-            "{voyage} keeps this account to the rates of one without a payment method ({status})",
+            "{api} {kept_to} ({status})",
         )
     if status == 429:
-        return RateLimitedError, "{voyage} asks to wait before it will {operation} ({status})"
+        return RateLimitedError, "{api} asks to wait before it will {operation} ({status})"
     if status == _TOO_LARGE:
-        return TooLargeError, "{voyage} refuses to {operation} because it is too large ({status})"
+        return TooLargeError, "{api} refuses to {operation} because it is too large ({status})"
     if _is_intercepted(status, detail, is_empty=is_empty):
         return (
             InterceptedError,
-            "Something between here and {voyage} answered the call to {operation}, with {status}",
+            "Something between here and {api} answered the call to {operation}, with {status}",
         )
     if status in _KEY:
-        return AuthError, "{voyage} refuses the API key when asked to {operation} ({status})"
-    if status == 404 and "input file" in detail.lower():  # the one just uploaded is not visible yet
-        return InputFileMissingError, "{voyage} refuses to {operation} ({status})"
+        return AuthError, "{api} refuses the API key when asked to {operation} ({status})"
+    if status in _MISSING and api.no_input_file.search(detail):  # the one just uploaded is not visible yet
+        return InputFileMissingError, "{api} refuses to {operation} ({status})"
     if 400 <= status < 500 and status not in _GAVE_UP:
-        return RefusedError, "{voyage} refuses to {operation} ({status})"
-    return OutcomeUnknownError, "{voyage} failed when asked to {operation} ({status})"
+        return RefusedError, "{api} refuses to {operation} ({status})"
+    return OutcomeUnknownError, "{api} failed when asked to {operation} ({status})"
 
 
 def _is_intercepted(status: int, detail: str, *, is_empty: bool) -> bool:
@@ -144,15 +165,15 @@ def _host_of(location: str) -> str:
         return "nowhere"
 
 
-def _hint(error: type[VendorError], status: int) -> str | None:
+def _hint(api: Api, error: type[VendorError], status: int) -> str | None:
     if error is QuotaError:
-        return "Add a payment method in the Voyage dashboard; sending goes on by itself then."
+        return f"Add a payment method in {api.dashboard}; sending goes on by itself then."
     if error is TooLargeError:
         return "Lower batching.max_bytes, then `voyage-jobs retry`: it is sent again in smaller files."
     if error is InterceptedError:
         if status == _PROXY_LOGIN:
             return _PROXY_LOGIN_HINT
-        return _REDIRECTED_HINT if status < 400 else INTERCEPTED_HINT
+        return _REDIRECTED_HINT.format(section=api.section) if status < 400 else intercepted_hint(api)
     if status == 410:
         return "The model or the file is gone; a retired model's answer names its successor."
     return None
@@ -180,13 +201,9 @@ def request_id(head: Mapping[str, str]) -> str | None:
     return shorten(value)[:100] if value else None
 
 
-def key_hint(key: str, host: str, where: str) -> str:
-    """What to do about a refused key, told from its prefix: `pa-` is Voyage's own, `al-` MongoDB Atlas's."""
-    if key.startswith("al-") and host.endswith("voyageai.com"):
-        return f"The key in {where} begins with al-, as those of MongoDB Atlas do; {host} takes pa- keys."
-    if key.startswith("pa-") and host.endswith("mongodb.com"):
-        return f"The key in {where} begins with pa-: set voyage.base_url to https://api.voyageai.com/v1."
-    return f"Check the key in {where} and voyage.base_url; work goes on by itself once the key is accepted."
+def intercepted_hint(api: Api) -> str:
+    """What to do where something else answered in place of the API."""
+    return _INTERCEPTED_HINT.format(section=api.section)
 
 
 def _parsed(body: bytes) -> Any:

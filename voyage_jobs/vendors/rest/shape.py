@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.vendors.base import Wanted
 from voyage_jobs.vendors.remote import Blame, RemoteBatch, Verdict
-from voyage_jobs.vendors.voyage import lines
+from voyage_jobs.vendors.rest import lines
 
 if TYPE_CHECKING:
     from voyage_jobs.vendors.result_block import Expectation, ResultBlock
     from voyage_jobs.vendors.tokenizer import TokenCounter
 
 
-class VoyageShape:
+class JsonLines:
     """Inherited by Voyage and by all who answer as it does."""
 
     asked_in = staticmethod(lines.asked_in)
@@ -28,13 +28,13 @@ class VoyageShape:
 
     def read(self, path: Path, expectation: Expectation) -> Iterator[ResultBlock]:
         """A result file, block by block."""
-        from voyage_jobs.vendors.voyage.results import read_results
+        from voyage_jobs.vendors.rest.results import read_results
 
         return read_results(path, expectation)
 
     def result_lines(self, answer: bytes, wanted: Sequence[Wanted], profile: Profile) -> Iterator[bytes]:
         """An answer that came at once, a line for each of its parts."""
-        from voyage_jobs.vendors.voyage.answer import result_lines
+        from voyage_jobs.vendors.rest.answer import result_lines
 
         return result_lines(answer, wanted, profile)
 

@@ -11,10 +11,9 @@ import pybase64
 
 from voyage_jobs.core.redact import redact
 from voyage_jobs.core.usage import plausible
-from voyage_jobs.vendors.base import most_tokens
+from voyage_jobs.vendors.rest.known import lengths, most_billed
+from voyage_jobs.vendors.rest.wire import shorten
 from voyage_jobs.vendors.result_block import Expectation, GoodLine, LineOutcome, LineProblem
-from voyage_jobs.vendors.voyage.models import find, lengths
-from voyage_jobs.vendors.voyage.wire import shorten
 
 _MAX_TEXT_CHARS = 4000  # looked at for secrets; what is kept is shorter
 _MAX_CODE_CHARS = 64
@@ -33,7 +32,7 @@ class CarefulReader:
         self._dtype = np.dtype(expectation.profile.storage_dtype).newbyteorder("<")
         self._is_float = self._dtype.kind == "f"
         self._lengths = lengths(expectation.profile)
-        self._most_tokens = most_tokens(find(expectation.profile.model))
+        self._most_tokens = most_billed(expectation.profile)
 
     def read(self, line: bytes, number: int) -> GoodLine | LineProblem | None:
         """What line `number` says, None if it is blank. Never raises for anything a line can contain."""

@@ -20,16 +20,13 @@ import orjson
 
 from voyage_jobs.core.bounds import MOST
 from voyage_jobs.core.clock import US
-from voyage_jobs.core.profile import EMBEDDINGS, Profile
 from voyage_jobs.errors import BadAnswerError
-from voyage_jobs.vendors.remote import METADATA_REF, JobError, JobSpec, Phase, RemoteBatch, RemoteFile
-from voyage_jobs.vendors.voyage.models import (
-    COMPLETION_WINDOW,
-    MAX_METADATA_KEY_CHARS,
-    MAX_METADATA_PAIRS,
-    MAX_METADATA_VALUE_CHARS,
-)
+from voyage_jobs.vendors.remote import METADATA_REF, JobError, Phase, RemoteBatch, RemoteFile
 
+# API references of both, create a batch
+MAX_METADATA_PAIRS = 16
+MAX_METADATA_KEY_CHARS = 64
+MAX_METADATA_VALUE_CHARS = 512
 MAX_MESSAGE_CHARS = 500
 _MOST_DIGITS = 20  # of an integer that fits into 64 bits, with its sign
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -91,36 +88,8 @@ class Page(Generic[T]):
 # --- requests ---
 
 
-def request_params(profile: Profile, encoding: str) -> dict[str, Any]:
-    """All of a request but its texts. What is None is left out, so that the endpoint's own default holds.
-
-    `truncation` is off: chunks are far below the model's context, and if one were not, a visible failure is better than
-    a vector of half a text.
-    """
-    params = {
-        "model": profile.model,
-        "input_type": profile.input_type,
-        "output_dimension": profile.dimension,
-        "output_dtype": profile.dtype,
-        "encoding_format": encoding or None,
-        "truncation": False if profile.endpoint == EMBEDDINGS else None,
-    }
-    return {name: value for name, value in params.items() if value is not None}
-
-
-def create_body(job: JobSpec) -> dict[str, Any]:
-    """The body of a create call. Raises ValueError on metadata beyond the provider's limits: a bug of ours."""
-    _check_metadata(job.metadata)
-    return {
-        "endpoint": job.endpoint,
-        "input_file_id": job.input_file_id,
-        "completion_window": COMPLETION_WINDOW,
-        "request_params": dict(job.params),
-        "metadata": dict(job.metadata),
-    }
-
-
-def _check_metadata(metadata: Mapping[str, str]) -> None:
+def check_metadata(metadata: Mapping[str, str]) -> None:
+    """Raise ValueError for metadata beyond the limits of Voyage and OpenAI: a bug of ours."""
     if len(metadata) > MAX_METADATA_PAIRS:
         raise ValueError(f"metadata has {len(metadata)} pairs, at most {MAX_METADATA_PAIRS} are allowed")
     for key, value in metadata.items():

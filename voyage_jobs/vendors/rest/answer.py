@@ -14,8 +14,8 @@ from typing import Any
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.core.usage import plausible, shares
 from voyage_jobs.errors import BadAnswerError
-from voyage_jobs.vendors.base import Wanted, most_tokens
-from voyage_jobs.vendors.voyage.models import find
+from voyage_jobs.vendors.base import Wanted
+from voyage_jobs.vendors.rest.known import most_billed
 
 
 def call_body(wanted: Sequence[Wanted], params: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def result_lines(body: bytes, wanted: Sequence[Wanted], profile: Profile) -> Ite
     said, rows = _rows(body, len(wanted))
     usage = said.get("usage")
     reported = usage.get("total_tokens") if isinstance(usage, dict) else None
-    total = plausible(reported, most_tokens(find(profile.model)))
+    total = plausible(reported, most_billed(profile))
     billed = None if total is None else shares(total, [each.tokens for each in wanted])
     for index, row in rows:
         yield _line(wanted[index].custom_id, row, None if billed is None else billed[index], profile)

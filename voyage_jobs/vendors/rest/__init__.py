@@ -1,0 +1,1 @@
+"""What Voyage and OpenAI do alike: the calls for files, jobs and vectors, and the lines that are sent and fetched."""
