@@ -22,7 +22,7 @@ from semantic_text_splitter import MarkdownSplitter, TextSplitter
 from tests.splits import of_new_state, split
 from voyage_jobs.core.tokens import estimate_each
 from voyage_jobs.splitting import markdown
-from voyage_jobs.splitting.blocks import lines_of
+from voyage_jobs.splitting.blocks import Lines
 from voyage_jobs.splitting.split import SplitOptions
 
 SIZE = SplitOptions().max_chars
@@ -67,7 +67,7 @@ def document_of(name: str, text: str) -> Document:
     ours = split(text, name, of_new_state())
     if name.endswith(RST):
         return Document(name, text, ours.title, {"literals": literals(text)}, 0, 0)
-    starts = [line.start for line in lines_of(text, 0, len(text))] + [len(text)]
+    starts = Lines.of(text, 0, len(text)).starts
     blocks: dict[str, list[tuple[int, int]]] = {"fences": [], "tables": []}
     titles: list[str] = []
     tokens = MarkdownIt("commonmark").enable("table").parse(body_of(text))
@@ -96,16 +96,16 @@ def body_of(text: str) -> str:
 
 def literals(text: str) -> list[tuple[int, int]]:
     """What is indented below a line that ends in `::`, with that line."""
-    lines, found, at = lines_of(text, 0, len(text)), [], 0
+    lines, found, at = Lines.of(text, 0, len(text)), [], 0
     while at < len(lines):
         last = at
-        if lines[at].text.endswith("::"):
+        if lines.bare[at].endswith("::"):
             for index in range(at + 1, len(lines)):
-                if lines[index].text and lines[index].indent <= lines[at].indent:
+                if lines.bare[index] and lines.indent(index) <= lines.indent(at):
                     break
-                last = index if lines[index].text else last
+                last = index if lines.bare[index] else last
         if last > at:
-            found.append((lines[at].start, lines[last].end))
+            found.append((lines.starts[at], lines.starts[last + 1]))
         at = last + 1
     return found
 

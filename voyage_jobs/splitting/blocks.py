@@ -11,7 +11,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from itertools import accumulate
 
 BLOCK, ITEM, INNER, LINE, DEEP = range(5)
 """Ranks: between paragraphs; between items of a list; between paragraphs within something; between lines; lines of
@@ -23,13 +23,29 @@ _DELIMITER = re.compile(r"[ \t>]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\
 _LEAD_CHARS = 100
 
 
-class Line(NamedTuple):
-    """One line of a text: `text` is without white space at its ends, `indent` what stands before, tabs as eight."""
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The lines of a text between two characters."""
 
-    start: int
-    end: int
-    indent: int
-    text: str
+    starts: list[int]
+    """Where each begins, and at last where the last one ends."""
+    bare: list[str]
+    """Each without white space at its ends."""
+    raw: list[str]
+
+    @classmethod
+    def of(cls, text: str, start: int, end: int) -> Lines:
+        """Those between two characters."""
+        raw = text[start:end].splitlines(keepends=True)
+        return cls([*accumulate(map(len, raw), initial=start)], [line.strip() for line in raw], raw)
+
+    def __len__(self) -> int:
+        return len(self.bare)
+
+    def indent(self, at: int) -> int:
+        """How far a line that is not blank is indented, tabs as eight."""
+        raw, bare = self.raw[at], self.bare[at]
+        return 0 if raw[0] == bare[0] else len(raw[: raw.index(bare[0])].expandtabs(8))
 
 
 @dataclass(slots=True)
@@ -48,99 +64,87 @@ class Ranked:
         self.places = self.places[bisect_left(self.places, (first, 0)) : bisect_left(self.places, (end, 0))]
 
 
-def lines_of(text: str, start: int, end: int) -> list[Line]:
-    """The lines between two characters."""
-    found, at = [], start
-    for raw in text[start:end].splitlines(keepends=True):
-        bare, indent, after = raw.strip(), 0, at + len(raw)
-        if bare and raw[0] != bare[0]:
-            head = raw[: raw.index(bare[0])]
-            indent = len(head.expandtabs(8))
-        found.append(Line(at, after, indent, bare))
-        at = after
-    return found
-
-
 def plain(text: str, start: int, end: int, _size: int) -> Ranked:
     """Of text without markup: between paragraphs, then lines; what is indented goes with what stands above it."""
-    found, after_blank = Ranked(), False
-    for line in lines_of(text, start, end):
-        if line.text:
-            found.places.append((line.start, BLOCK if after_blank else DEEP if line.indent else LINE))
-        after_blank = not line.text
+    found, lines, after_blank = Ranked(), Lines.of(text, start, end), False
+    for at, bare in enumerate(lines.bare):
+        if bare:
+            rank = BLOCK if after_blank else DEEP if lines.indent(at) else LINE
+            found.places.append((lines.starts[at], rank))
+        after_blank = not bare
     return found
 
 
 def markdown(text: str, start: int, end: int, size: int) -> Ranked:
     """Of Markdown: fences and tables that fit are whole."""
-    found, lines = Ranked(), lines_of(text, start, end)
-    at, after_blank, intro = 0, False, False
+    found, lines = Ranked(), Lines.of(text, start, end)
+    starts, at, after_blank, intro = lines.starts, 0, False, False
     while at < len(lines):
-        line = lines[at]
-        if not line.text:
+        bare = lines.bare[at]
+        if not bare:
             after_blank, at = True, at + 1
             continue
-        found.places.append((line.start, _rank(line, after_blank) + intro))
-        last = _fence_end(lines, at) or _table_end(lines, at)
+        found.places.append((starts[at], _rank(lines, at, after_blank) + intro))
+        last = _fence_end(lines, at) if "```" in bare or "~~~" in bare else None
+        if last is None and "|" in bare:
+            last = _table_end(lines, at)
         if last is None:
-            after_blank, intro, at = False, line.text.endswith(":"), at + 1
+            after_blank, intro, at = False, bare[-1] == ":", at + 1
             continue
-        if lines[last].end - line.start > size:
-            found.places += _within(lines, at, last, is_fence=_FENCE.match(line.text) is not None)
-            found.leads.append((line.start, lines[last].end, _lead(lines, at)))
+        if starts[last + 1] - starts[at] > size:
+            found.places += _within(lines, at, last, is_fence=_FENCE.match(bare) is not None)
+            found.leads.append((starts[at], starts[last + 1], _lead(lines, at)))
         after_blank, intro, at = True, False, last + 1
     return found
 
 
-def _rank(line: Line, after_blank: bool) -> int:
-    if _ITEM.match(line.text):
-        return ITEM if line.indent < 2 else INNER
+def _rank(lines: Lines, at: int, after_blank: bool) -> int:
+    if _ITEM.match(lines.bare[at]):
+        return ITEM if lines.indent(at) < 2 else INNER
     if not after_blank:
         return LINE
-    return BLOCK if line.indent < 2 else INNER
+    return BLOCK if lines.indent(at) < 2 else INNER
 
 
-def _fence_end(lines: list[Line], at: int) -> int | None:
+def _fence_end(lines: Lines, at: int) -> int | None:
     """The last line of a fence that opens here; None if none does."""
-    if "```" not in lines[at].text and "~~~" not in lines[at].text:
-        return None
-    opened = _FENCE.match(lines[at].text)
+    opened = _FENCE.match(lines.bare[at])
     if opened is None or (opened["mark"][0] == "`" and "`" in opened["info"]):
         return None
     mark = opened["mark"]
     for index in range(at + 1, len(lines)):
-        bare = lines[index].text
+        bare = lines.bare[index]
         if bare.startswith(mark) and not bare.strip(mark[0]):
             return index
     return len(lines) - 1
 
 
-def _table_end(lines: list[Line], at: int) -> int | None:
+def _table_end(lines: Lines, at: int) -> int | None:
     """The last row of a table whose head stands here; None if it is no head of one."""
-    if "|" not in lines[at].text or at + 1 >= len(lines):
+    if at + 1 >= len(lines):
         return None
-    below = lines[at + 1].text
+    below = lines.bare[at + 1]
     if "-" not in below or _DELIMITER.fullmatch(below) is None:
         return None
     last = at + 1
-    while last + 1 < len(lines) and "|" in lines[last + 1].text:
+    while last + 1 < len(lines) and "|" in lines.bare[last + 1]:
         last += 1
     return last
 
 
-def _within(lines: list[Line], first: int, last: int, *, is_fence: bool) -> Iterator[tuple[int, int]]:
+def _within(lines: Lines, first: int, last: int, *, is_fence: bool) -> Iterator[tuple[int, int]]:
     """The places in a block that is longer than a chunk. What opens and what closes it is not alone."""
     end = last if is_fence else last + 1
     for index in range(first + (2 if is_fence else 3), end):
-        if lines[index].text:
-            yield lines[index].start, INNER if not lines[index - 1].text else LINE
+        if lines.bare[index]:
+            yield lines.starts[index], INNER if not lines.bare[index - 1] else LINE
 
 
-def _lead(lines: list[Line], at: int) -> str:
-    opened = _FENCE.match(lines[at].text)
+def _lead(lines: Lines, at: int) -> str:
+    opened = _FENCE.match(lines.bare[at])
     if opened is not None:
         return f"{opened['mark']}{opened['info'].rstrip()}"[:_LEAD_CHARS]
-    return f"{lines[at].text}\n{lines[at + 1].text}"
+    return f"{lines.bare[at]}\n{lines.bare[at + 1]}"
 
 
 _EXPLICIT = re.compile(r"\.\.(?:[ \t]+|$)")
@@ -148,39 +152,41 @@ _EXPLICIT = re.compile(r"\.\.(?:[ \t]+|$)")
 
 def rst(text: str, start: int, end: int, size: int) -> Ranked:
     """Of reStructuredText: literal blocks and directives that fit are whole, and none is parted from what opens it."""
-    found, lines = Ranked(), lines_of(text, start, end)
-    at, after_blank, held = 0, True, False
+    found, lines = Ranked(), Lines.of(text, start, end)
+    starts, at, after_blank, held = lines.starts, 0, True, False
     while at < len(lines):
-        line = lines[at]
-        if not line.text:
+        bare = lines.bare[at]
+        if not bare:
             after_blank, at = True, at + 1
             continue
         if not held:
-            found.places.append((line.start, _depth(line, after_blank)))
-        last = _body_end(lines, at) if line.text.endswith("::") or _EXPLICIT.match(line.text) else at
-        goes_on = held and line.text.startswith(":")  # an option of the directive above
-        held = goes_on or (last == at and _EXPLICIT.match(line.text) is not None)
-        fits = lines[last].end - line.start <= size
+            found.places.append((starts[at], _depth(lines, at, after_blank)))
+        explicit = bare.startswith("..") and _EXPLICIT.match(bare) is not None
+        last = _body_end(lines, at) if explicit or bare.endswith("::") else at
+        is_option = held and bare.startswith(":")  # of the directive above
+        held = is_option or (last == at and explicit)
+        fits = starts[last + 1] - starts[at] <= size
         if last > at and not fits:
             held = True  # the first line of a body goes with what opens it
-            if "::" in line.text:
-                found.leads.append((line.start, lines[last].end, line.text[:_LEAD_CHARS]))
+            if "::" in bare:
+                found.leads.append((starts[at], starts[last + 1], bare[:_LEAD_CHARS]))
         after_blank, at = False, (last if fits else at) + 1
     return found
 
 
-def _depth(line: Line, after_blank: bool) -> int:
+def _depth(lines: Lines, at: int, after_blank: bool) -> int:
+    indent = lines.indent(at)
     if not after_blank:
-        return ITEM if _ITEM.match(line.text) and not line.indent else DEEP if line.indent else LINE
-    return BLOCK if not line.indent else ITEM if line.indent <= 4 else INNER
+        return ITEM if _ITEM.match(lines.bare[at]) and not indent else DEEP if indent else LINE
+    return BLOCK if not indent else ITEM if indent <= 4 else INNER
 
 
-def _body_end(lines: list[Line], at: int) -> int:
+def _body_end(lines: Lines, at: int) -> int:
     """The last line of what is indented below a line; the line itself if nothing is."""
-    last = at
+    last, indent = at, lines.indent(at)
     for index in range(at + 1, len(lines)):
-        if lines[index].text:
-            if lines[index].indent <= lines[at].indent:
+        if lines.bare[index]:
+            if lines.indent(index) <= indent:
                 break
             last = index
     return last

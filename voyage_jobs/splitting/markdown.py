@@ -15,7 +15,7 @@ import html
 import re
 
 from voyage_jobs.readers.reader import Heading
-from voyage_jobs.splitting.headings import plain_line, raw_title, replace_all, scannable
+from voyage_jobs.splitting.headings import plain_line, raw_title, scannable
 
 _CANDIDATE = re.compile(
     r"""\n(?P<indent>[ ]{0,3})(?:
@@ -36,7 +36,7 @@ _MAX_SETEXT_LINES = 3
 
 _CLOSING_HASHES = re.compile(r"(?:^|[ \t]+)#+[ \t]*$")
 _LITERAL = re.compile(r"\\([!-/:-@\[-`{-~])|(?<!`)(`{1,3})(?!`)[ ]?(.+?)[ ]?(?<!`)\2(?!`)")
-_MARKUP = re.compile(r"[\\`*_~\[<&{]")
+_MARKUP = frozenset("\\`*_~[<&{")
 _KEPT = re.compile("\0(\\d+)\0")
 _LINK = re.compile(r"!?\[([^\[\]]*)\](?:\([^()]*(?:\([^()]*\)[^()]*)?\)|\[[^\[\]]*\])")
 # An anchor, classes and quoted values, a comment of JSX or a tag of a template; any other brace is text.
@@ -45,18 +45,19 @@ _HTML_TITLE = re.compile(
     r"(?:\s|<!--(?>.*?-->)|<(?!!--|h1\b)[^<>]*>)*+<h1\b[^<>]*>(.*?)</h1>", re.IGNORECASE | re.DOTALL
 )
 _MAX_HTML_CHARS = 4_000
-_INLINE: list[tuple[re.Pattern[str], str]] = [
-    (re.compile(rf"(?:[ \t]*\{{(?:{_ATTRIBUTES})\}})+[ \t]*$"), ""),
-    (re.compile(r"!?\[([^\[\]]*)\](?:\([^()]*(?:\([^()]*\)[^()]*)?\)|\[[^\[\]]*\])"), r"\1"),
-    (
-        re.compile(r"!?\[([^\[\]]*)\](?:\([^()]*(?:\([^()]*\)[^()]*)?\)|\[[^\[\]]*\])"),
-        r"\1",
-    ),  # image in a link
-    (re.compile(r"<((?:https?|mailto):[^<>\s]+)>"), r"\1"),
-    (re.compile(r"</?[A-Za-z][^<>]*>"), ""),
-    (re.compile(r"(\*{1,3}|~~)(?=\S)(.+?)(?<=\S)\1"), r"\2"),
-    (re.compile(r"(?<!\w)(_{1,3})(?=\S)(.+?)(?<=\S)\1(?!\w)"), r"\2"),
+# What is replaced by what, where one of the first characters stands in a heading at all.
+_INLINE: list[tuple[str, re.Pattern[str], str]] = [
+    ("}", re.compile(rf"(?:[ \t]*\{{(?:{_ATTRIBUTES})\}})+[ \t]*$"), ""),
+    ("]", _LINK, r"\1"),
+    ("]", _LINK, r"\1"),  # an image in a link
+    ("<", re.compile(r"<((?:https?|mailto):[^<>\s]+)>"), r"\1"),
+    ("<", re.compile(r"</?[A-Za-z][^<>]*>"), ""),
+    ("*~", re.compile(r"(\*{1,3}|~~)(?=\S)(.+?)(?<=\S)\1"), r"\2"),
+    ("_", re.compile(r"(?<!\w)(_{1,3})(?=\S)(.+?)(?<=\S)\1(?!\w)"), r"\2"),
 ]
+
+
+_CLOSED = frozenset("".join(needed for needed, _, _ in _INLINE))
 
 
 def headings(text: str, start: int = 0) -> list[Heading]:
@@ -105,7 +106,9 @@ class _Scan:
 
     def _atx(self, candidate: re.Match[str]) -> None:
         end = self._line_end(candidate.end())
-        source = _CLOSING_HASHES.sub("", raw_title(self._scan[candidate.end() : end]).strip())
+        source = raw_title(self._scan[candidate.end() : end]).strip()
+        if source.endswith("#"):
+            source = _CLOSING_HASHES.sub("", source)
         self._add(candidate.start(), end, len(candidate["atx"]), source)
         self._go_on_from(end)
 
@@ -162,7 +165,8 @@ def _fence_end(char: str, length: int, column: int, in_list: bool) -> re.Pattern
 def inline_text(source: str) -> str:
     """A heading's text without emphasis, links, code marks, tags, escapes and attributes; in one line."""
     source = raw_title(source)
-    if not _MARKUP.search(source):
+    signs = _MARKUP.intersection(source)
+    if not signs:
         return plain_line(source)
     kept: list[str] = []  # escaped characters and code: what stands there is no markup
 
@@ -170,6 +174,12 @@ def inline_text(source: str) -> str:
         kept.append(match[1] or match[3])
         return f"\0{len(kept) - 1}\0"
 
-    line = _LITERAL.sub(keep, " ".join(source.replace("\0", "").split()))
-    line = html.unescape(replace_all(_INLINE, line))
-    return plain_line(_KEPT.sub(lambda match: kept[int(match[1])], line))
+    line = " ".join(source.replace("\0", "").split())
+    if not signs.isdisjoint("\\`"):
+        line = _LITERAL.sub(keep, line)
+    signs = _CLOSED.intersection(line)
+    for needed, pattern, by in _INLINE:
+        if not signs.isdisjoint(needed):
+            line = pattern.sub(by, line)
+    line = html.unescape(line)
+    return plain_line(_KEPT.sub(lambda match: kept[int(match[1])], line) if kept else line)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 
 from voyage_jobs.splitting.cuts import cut, weighted
-from voyage_jobs.splitting.sections import Region
+from voyage_jobs.splitting.sections import Region, has_text
 
 _MOST = 2  # a piece of small sections has at most this many times what a piece should have at least
 
@@ -20,9 +19,10 @@ def merged(text: str, regions: Iterable[Region], least: int, most: int) -> Itera
     run: list[Region] = []
     path: tuple[str, ...] = ()
     for region in _with_bare_ends(text, regions):
-        if _size(region) >= least:
-            yield from _cut(text, run, least, most)
-            run = []
+        if region.end - region.start >= least:
+            if run:
+                yield from _cut(text, run, least, most)
+                run = []
             yield region
         elif run and _go_together(path, region.path):
             run.append(region)
@@ -33,12 +33,9 @@ def merged(text: str, regions: Iterable[Region], least: int, most: int) -> Itera
     yield from _cut(text, run, least, most)
 
 
-def _size(region: Region) -> int:
-    return region.end - region.start
-
-
 def _cut(text: str, run: Sequence[Region], least: int, most: int) -> Iterator[Region]:
-    if not run:
+    if len(run) < 2:
+        yield from run
         return
     size = min(_MOST * least, most)
     places = weighted(text, ((region.start, len(region.path)) for region in run[1:]))
@@ -53,9 +50,11 @@ def _cut(text: str, run: Sequence[Region], least: int, most: int) -> Iterator[Re
 
 
 def _one(group: Sequence[Region]) -> Region:
-    first, path = group[0], _common(group)
-    last = group[-1]
-    return replace(first, end=last.end, path=path, above=first.above[: len(path)], tail=last.tail)
+    first, last = group[0], group[-1]
+    if first is last:
+        return first
+    path = _common(group)
+    return first._replace(end=last.end, path=path, above=first.above[: len(path)], tail=last.tail)
 
 
 def _common(group: Sequence[Region]) -> tuple[str, ...]:
@@ -84,8 +83,8 @@ def _with_bare_ends(text: str, regions: Iterable[Region]) -> Iterator[Region]:
     before: Region | None = None
     for region in regions:
         if before is not None:
-            if not text[region.head_end : region.end].strip():
-                before = replace(before, end=region.end, tail=before.tail or region.start)
+            if not has_text(text, region.head_end, region.end):
+                before = before._replace(end=region.end, tail=before.tail or region.start)
                 continue
             yield before
         before = region

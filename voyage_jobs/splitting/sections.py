@@ -8,13 +8,12 @@ nothing of their own below go with the section after them, since nobody searches
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from voyage_jobs.readers.reader import Heading
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(NamedTuple):
     """What is split on its own: `text[start:end]`."""
 
     start: int
@@ -35,7 +34,7 @@ def regions(text: str, start: int, headings: Sequence[Heading], max_head_chars: 
     Bare headings are kept with what follows as long as they are together no longer than `max_head_chars`.
     """
     first = headings[0].start if headings else len(text)
-    if _has_text(text, start, first):
+    if has_text(text, start, first):
         yield Region(start, start, first, ())
     above: list[Heading] = []
     bare_from: int | None = None
@@ -47,13 +46,14 @@ def regions(text: str, start: int, headings: Sequence[Heading], max_head_chars: 
         begin = heading.start if bare_from is None else bare_from
         bare_from = None
         is_last = number + 1 == len(headings)
-        if is_last or _has_text(text, heading.end, end) or end - begin > max_head_chars:
-            named = [each for each in above if each.text]
-            outside = tuple(each.text for each in named if each.start < begin)
-            yield Region(begin, heading.end, end, tuple(each.text for each in named), outside)
+        if is_last or has_text(text, heading.end, end) or end - begin > max_head_chars:
+            path = tuple([each.text for each in above if each.text])
+            outside = tuple([each.text for each in above if each.text and each.start < begin])
+            yield Region(begin, heading.end, end, path, outside)
         else:
             bare_from = begin
 
 
-def _has_text(text: str, start: int, end: int) -> bool:
+def has_text(text: str, start: int, end: int) -> bool:
+    """Whether there is more than white space between two characters."""
     return start < end and not text[start:end].isspace()

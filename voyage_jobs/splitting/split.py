@@ -126,6 +126,8 @@ def _cut(text: str, region: Region, options: SplitOptions, form: Form, header: i
         found = [Part(*piece) for piece in pieces(text, region, size, form.markdown)]
     else:
         found = parts(text, region, size, form.ranks, leads=bool(options.context))
+    if not options.overlap_chars:
+        return found
     reaching = with_overlap(text, [(part.start, part.end) for part in found], options.overlap_chars)
     return [part._replace(start=start) for part, (start, _) in zip(found, reaching, strict=True)]
 
