@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 from fuzzing import examples
@@ -9,8 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.splits import split
+from voyage_jobs.readers.reader import Refused
+from voyage_jobs.readers.reading import read_text
+from voyage_jobs.readers.registry import reader_of
 from voyage_jobs.splitting.frontmatter import front_matter
 from voyage_jobs.splitting.split import SplitDocument, SplitOptions
+from voyage_jobs.splitting.split import split as split_document
 
 HEADS = st.lists(
     st.sampled_from(
@@ -107,3 +112,44 @@ def test_every_word_of_a_file_is_in_a_chunk_or_in_its_metadata(
     values = [word for line in head.splitlines() if not line.startswith("#") for word in line.split()]
     missing = [word for word in values if word.isalpha() and word not in kept]
     assert missing == []
+
+
+OUTLINES = st.lists(
+    st.sampled_from(
+        [
+            "= Alpha",
+            ":beta: gamma \\",
+            "delta",
+            "Epsilon",
+            "-------",
+            "----",
+            "== Zeta",
+            "// eta",
+            "[theta]",
+            "* TODO Iota :kappa:",
+            "#+TITLE: lambda",
+            "#+begin_src mu",
+            "#+end_src",
+            ":DRAWN:",
+            ":drawn: drawn",
+            ":END:",
+            "#+caption: nu",
+            "",
+        ]
+    ),
+    max_size=14,
+).map("\n".join)
+
+
+@examples(300)
+@given(st.sampled_from(["a.adoc", "a.org"]), OUTLINES)
+def test_what_asciidoc_and_org_blank_is_in_the_metadata_or_counted(path: str, text: str) -> None:
+    try:
+        document = read_text(reader_of(path), io.BytesIO(text.encode()))
+    except Refused:
+        return
+    told = f"{document.text} {json.dumps(document.metadata)}"
+    missing = {word for word in text.split() if word.strip(":\\#+=*") not in told and word[-1] != ":"}
+    assert missing <= ({"drawn", ":DRAWN:", ":END:"} | (set(text.split()) if document.data_tokens else set()))
+    assert not missing or document.data_tokens
+    assert left_out(document.text, split_document(document, path, SMALL[1])) == ""

@@ -52,6 +52,8 @@ FILES = {
     "markdown": b"---\ntitle: A\n---\n# One\n\ntext\n\n## Two\n\nmore caf\xc3\xa9\n",
     "rst": b"\xef\xbb\xbfOne\n===\n\ntext\n\nTwo\n---\n\nmore\n",
     "text": b"\xff\xfe" + "Plain é🙂\r\n\r\n".encode("utf-16-le"),
+    "asciidoc": b"= One\n:a: b\n\ntext\n\n== Two\n\n----\nmore\n----\n",
+    "org": b"#+title: A\n* One\n:X:\n:id: 1\n:END:\ntext\n** Two\nmore\n",
     "html": b"<title>A page</title><nav>menu</nav><main><h1>One</h1><p>text</p><pre>a\n b</pre></main>",
     "notebook": b'{"nbformat": 4, "cells": [{"cell_type": "markdown", "source": ["# One\\n", "text"]}, '
     b'{"cell_type": "code", "source": "1 + 1", "outputs": [{"text": "2"}]}]}',

@@ -30,7 +30,7 @@ def opened(monkeypatch):
 
     def opens(path, *args, **kwargs):
         name = os.path.basename(os.fsencode(path)).decode(errors="replace")
-        if name.endswith((".md", ".rst", ".txt", ".html", ".ipynb")):
+        if name.endswith((".md", ".rst", ".txt", ".html", ".ipynb", ".adoc", ".org")):
             names.append(name)
         return real(path, *args, **kwargs)
 
@@ -102,12 +102,18 @@ NOTEBOOK = (
 )
 
 
+ADOC = "= One\n:toc:\n\n" + "word " * 60 + "\n\n== Two\n\nMore.\n"
+ORG_TEXT = "#+title: A\n* One\n" + "word " * 60 + "\n** Three\nMore.\n"
+
+
 @pytest.fixture(params=[True, False], ids=["0.1.0", "later"])
 def with_pages(filled, monkeypatch, request):
-    """A page and a notebook that were taken as plain text; the sources of this world."""
+    """What was taken as plain text before its reader came; the sources of this world."""
     sources = [{"name": "docs", "path": str(filled.docs), "include": [*DEFAULT_INCLUDE, "*.html", "*.ipynb"]}]
     filled.write("page.html", PAGE)
     filled.write("book.ipynb", NOTEBOOK)
+    filled.write("manual.adoc", ADOC)
+    filled.write("notes.org", ORG_TEXT)
     with monkeypatch.context() as patched:
         use(patched, MARKDOWN, RST, TEXT)
         filled.run(sources=sources)
@@ -123,8 +129,10 @@ def test_what_was_plain_text_before_its_reader_came_stays_so(filled, with_pages,
     assert opened == []
     filled.write("page.html", PAGE)  # touched, or checked out once more
     filled.write("book.ipynb", NOTEBOOK)
+    filled.write("manual.adoc", ADOC)
+    filled.write("notes.org", ORG_TEXT)
     filled.run(sources=with_pages)
-    assert set(opened) == {"page.html", "book.ipynb"}
+    assert set(opened) == {"page.html", "book.ipynb", "manual.adoc", "notes.org"}
     assert filled.table_rows() == before
     assert filled.ledger.units() == billed
 
@@ -140,8 +148,11 @@ def test_a_lost_table_is_filled_again_with_it(filled, with_pages):
 def test_it_is_read_by_its_reader_once_it_changes(filled, with_pages):
     filled.write("page.html", PAGE.replace("One", "Two"))
     filled.write("book.ipynb", NOTEBOOK.replace("One", "Two"))
+    filled.write("notes.org", ORG_TEXT.replace("One", "Two"))
     filled.run(sources=with_pages)
     texts = shown(filled)
+    assert texts["notes.org"][0].startswith("* Two")
+    assert texts["manual.adoc"][0].startswith("= One\n:toc:")
     assert texts["page.html"][0].startswith("# Two")
     assert texts["book.ipynb"][0].startswith("# Two")
     assert not filled.ledger.billed_more_than_once()

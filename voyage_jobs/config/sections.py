@@ -267,7 +267,7 @@ class SourceSettings(Section):
         every: dict[str, Json] = {} if self.skip_data is False else {"data": BLANKED}
         text: dict[str, Json] = {"encoding": self.encoding} if self.encoding else {}
         html: dict[str, Json] = {name: list(given) for name, given in self.html if given}
-        own = {"html": html, **dict.fromkeys(("markdown", "rst", "text"), text)}
+        own = {"html": html, **dict.fromkeys(("markdown", "rst", "asciidoc", "org", "text"), text)}
         told = {name: {**every, **own.get(name, {})} for name in (*own, *_READERS_OF_TEXT)}
         return {name: options for name, options in told.items() if options}
 

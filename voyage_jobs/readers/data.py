@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from voyage_jobs.core.tokens import estimate_tokens
@@ -52,16 +52,21 @@ def without_data(document: Text, *, mdx: bool = False) -> Text:
     spans = list(data_in(text, mdx=mdx))
     if not spans:
         return document
+    found = blanked(text, spans)
+    if found.isspace():
+        raise Refused(Refusal.ONLY_DATA, f"{sum(end - start for start, end in spans):,} characters")
+    tokens = sum(estimate_tokens(text[start:end]) for start, end in spans)
+    return replace(document, text=found, data_tokens=document.data_tokens + tokens)
+
+
+def blanked(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """The text with blanks in place of spans, which are in order and apart."""
     parts: list[str] = []
     at = 0
     for start, end in spans:
         parts += (text[at:start], _NOT_LINE_END.sub(" ", text[start:end]))
         at = end
-    blanked = "".join((*parts, text[at:]))
-    if blanked.isspace():
-        raise Refused(Refusal.ONLY_DATA, f"{sum(end - start for start, end in spans):,} characters")
-    tokens = sum(estimate_tokens(text[start:end]) for start, end in spans)
-    return replace(document, text=blanked, data_tokens=tokens)
+    return "".join((*parts, text[at:]))
 
 
 def data_in(text: str, *, mdx: bool = False) -> Iterator[tuple[int, int]]:

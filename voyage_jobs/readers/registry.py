@@ -17,9 +17,11 @@ from importlib.util import find_spec
 from typing import TypeVar
 
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.readers.asciidoc import ASCIIDOC
 from voyage_jobs.readers.html import HTML
 from voyage_jobs.readers.notebook import NOTEBOOK
 from voyage_jobs.readers.office import OFFICE
+from voyage_jobs.readers.org import ORG
 from voyage_jobs.readers.pdf import PDF
 from voyage_jobs.readers.reader import FORMS, Json, Reader, ReaderOptions
 from voyage_jobs.readers.sheets import SHEETS
@@ -30,6 +32,8 @@ GROUP = "voyage_jobs.readers"
 BUILT_IN: tuple[Reader, ...] = (
     MARKDOWN,
     RST,
+    ASCIIDOC,
+    ORG,
     HTML,
     NOTEBOOK,
     PDF,

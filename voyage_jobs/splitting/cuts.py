@@ -40,12 +40,12 @@ class Places:
 
 def weighted(text: str, ranked: Iterable[tuple[int, int]]) -> Places:
     """Places out of (position, rank) pairs."""
-    pairs = list(ranked)
-    around = [text[max(0, at - _BEFORE) : at + _AFTER] for at, _ in pairs]
-    weights = [
-        rank << _RANK_BITS | crc32(words.encode()) for (_, rank), words in zip(pairs, around, strict=True)
-    ]
-    return Places([at for at, _ in pairs], weights)
+    at, weights = [], []
+    for position, rank in ranked:
+        around = text[max(0, position - _BEFORE) : position + _AFTER]
+        at.append(position)
+        weights.append(rank << _RANK_BITS | crc32(around.encode()))
+    return Places(at, weights)
 
 
 def cut(

@@ -20,8 +20,9 @@ from voyage_jobs.splitting.split import SplitOptions
 
 _FIRST_READERS = ("markdown", "rst", "text")
 """Those that shared one fingerprint until 0.1.0, at reader and splitter 1. This tuple never changes."""
-_LATECOMERS = ("html", "notebook")
+_LATECOMERS = ("html", "notebook", "asciidoc", "org")
 """Those whose files were plain text before they came."""
+_OF_PLAIN_TEXT = ("data", "encoding")
 
 
 def fingerprint(made_by: Registered, options: SplitOptions) -> str:
@@ -46,8 +47,9 @@ def as_plain_text(reader: Registered, options: SplitOptions) -> tuple[str, ...]:
     cost as another text, so they stay so while their bytes do. Empty for any other reader."""
     if reader.name not in _LATECOMERS:
         return ()
-    data = {name: value for name, value in reader.options.items() if name == "data"}
-    plain = told(fallback(), data)
+    plain = told(
+        fallback(), {name: value for name, value in reader.options.items() if name in _OF_PLAIN_TEXT}
+    )
     return (fingerprint(plain, options), fingerprint(fallback(), options), *older(fallback(), options))
 
 
