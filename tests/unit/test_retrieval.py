@@ -225,6 +225,20 @@ def test_a_broken_search_by_words_leaves_the_vectors(world, monkeypatch) -> None
     assert found.warnings == ("Searched by vectors alone: The word index cannot be read.",)
 
 
+def test_texts_that_are_read_answer_a_long_question_by_what_tells_in_it(tmp_path: Path) -> None:
+    """Small words do not stand for all that begin like them, and the longest are looked for where not all can be."""
+    table = opened(tmp_path)
+    texts = ["a forest of itsy bitsy onions, and so forth", "the API: how quotas limit it", "two apis"]
+    for number, text in enumerate(texts):
+        doc = ("docs", f"{number}.md")
+        table.flip([doc], iter([batch([(doc, 0, text)])]))
+    view = Views(str(tmp_path), "chunks").newest()
+    assert [row["path"] for row in asked(view, "api")] == ["2.md", "1.md"], "and its plural"
+    small = "for it so as to be of the an in at or by we do if he up my no"
+    assert asked(view, f"{small} quota")[0]["path"] == "1.md"
+    assert asked(view, "on") == []
+
+
 def test_reading_that_takes_too_long_says_how_far_it_came(world, monkeypatch) -> None:
     monkeypatch.setattr(retriever_module, "LONGEST_READING_S", -1.0)
     monkeypatch.setattr("voyage_jobs.table.words.STREAM_ROWS", 1)

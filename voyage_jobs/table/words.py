@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 _SEARCHED = ("text", "title", "path")
 _WORD = re.compile(r"\w+")
 _MOST_WORDS = 64  # of a query: a page that was pasted in asks for no more
-_MOST_READ = 16  # without an index, each word costs a pass over the text
+_MOST_READ = 16  # without an index, each word costs a pass over the text: the longest say most
+_SHORTEST_STEM, _PLURAL = 4, r"(?:e?s)?\b"
 _LONGEST = 40  # characters; the index has no longer words
 _K1, _B = 1.2, 0.75  # BM25 as the index has them
 
@@ -67,7 +68,8 @@ def holding(
             return Found(_by_index(dataset, words, k=k, where=where, columns=columns), total, complete=True)
         except CorruptionError:  # of an index, maybe: then the text is whole and answers
             damaged = True
-    found = _by_reading(dataset, words[:_MOST_READ], k=k, where=where, columns=columns, go_on=go_on)
+    telling = sorted(words, key=len, reverse=True)[:_MOST_READ]
+    found = _by_reading(dataset, telling, k=k, where=where, columns=columns, go_on=go_on)
     return replace(found, damaged=damaged)
 
 
@@ -139,8 +141,13 @@ def _counted(batch: pa.RecordBatch, words: Sequence[str]) -> np.ndarray[Any, Any
 
 
 def _beginning(word: str) -> str:
-    """Words that begin so. Where letters are no ASCII, RE2 knows no beginning, and many scripts have no spaces."""
-    return (r"\b" if word[0].isascii() else "") + re.escape(word)
+    """Words that begin so. A short one as it is, or its plural: most that begin so are others (`a`, `for`).
+
+    Where letters are no ASCII, RE2 knows no beginning, and many scripts have no spaces.
+    """
+    before = r"\b" if word[0].isascii() else ""
+    after = _PLURAL if word.isascii() and len(word) < _SHORTEST_STEM else ""
+    return before + re.escape(word) + after
 
 
 def _bm25(hits: np.ndarray[Any, Any], rows: int, usual: float, k: int) -> dict[int, float]:
