@@ -1,4 +1,4 @@
-"""A stand-in for Voyage AI's API: one core, driven in process (`transport`) or over HTTP (`server`)."""
+"""A stand-in for Voyage AI's API, or OpenAI's: one core, driven in process (`transport`) or over HTTP (`server`)."""
 
 from voyage_jobs.simulator.core import Simulator
 from voyage_jobs.simulator.endpoints import text_digest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from voyage_jobs.simulator.dialects import Voyage
 from voyage_jobs.simulator.faults import Hit
 from voyage_jobs.simulator.messages import ApiError, InsteadError, Loss, Response
 
@@ -15,10 +16,6 @@ _PORTAL_HEADERS = {
     302: {"location": "http://portal.example/sign-in"},
     407: {"proxy-authenticate": 'Basic realm="proxy"'},
 }
-_UNPAID = (
-    "You have not yet added your payment method in the billing page and will have reduced rate limits of "
-    "3 RPM and 10K TPM. To unlock our standard rate limits, please add a payment method on the billing page."
-)
 _FOREIGN_ID = "batch-of-somebody-else"
 _FOREIGN: dict[str, Any] = {
     "id": _FOREIGN_ID,
@@ -55,10 +52,10 @@ def refused(status: int, detail: str, *, html: bool) -> ApiError:
     return InsteadError(server_error(status)) if html else ApiError(status, detail)
 
 
-def too_many_requests(hit: Hit) -> ApiError:
+def too_many_requests(hit: Hit, speaks: Voyage) -> ApiError:
     """A 429 of either kind."""
     if hit.fault == "unpaid_account":
-        return ApiError(429, _UNPAID)
+        return speaks.unpaid()
     wait_s = hit["retry_after_s"]
     headers = {} if wait_s is None else {"retry-after": f"{wait_s:.15g}"}
     return ApiError(429, "You have reached your rate limit. Please try again later.", headers)

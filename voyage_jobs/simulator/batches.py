@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from voyage_jobs.core.clock import US
+from voyage_jobs.simulator.dialects import dialect
 from voyage_jobs.simulator.endpoints import Endpoint
 from voyage_jobs.simulator.faults import Hit, Item
 from voyage_jobs.simulator.options import Options
@@ -59,7 +60,8 @@ def make_plan(created_us: int, batch_s: float, window_s: float, slow_share: floa
 
 @dataclass
 class Batch:
-    """One job. `done` of its `lines` are worked off, in the order of the runner; `tokens` count as in flight."""
+    """One job. `done` of its `lines` are worked off, in the order of the runner; `tokens` count as in flight, unless it
+    found no room (`is_refused_room`)."""
 
     id: str
     number: int
@@ -72,6 +74,7 @@ class Batch:
     tokens: int
     hits: Mapping[str, Hit] = field(default_factory=dict)
     invalid: list[LineError] = field(default_factory=list)
+    is_refused_room: bool = False
     cancel_us: int | None = None
     cancelled_us: int | None = None
     done: int = 0
@@ -149,7 +152,7 @@ class Batch:
             del shown["model"]
             shown.update(dict.fromkeys(("canceling_at", "canceled_at")))
             shown.update(dict.fromkeys(("partial_finalizing_at", "partially_completed_at")))
-        return shown
+        return dialect(options).batch(shown)
 
     def _times(self, now_us: int, options: Options) -> dict[str, int | None]:
         """Every time of the object, None for what has not happened."""

@@ -1,7 +1,7 @@
 """The models the simulator knows: context length, dimensions, dtypes and tokens per request.
 
-Figures from the provider's embeddings, contextualized-embeddings and reranker guides. `space` names the vector
-space: the voyage-4 models share one, all others have their own.
+Figures from Voyage's embeddings, contextualized-embeddings and reranker guides, and from OpenAI's embeddings guide.
+`space` names the vector space: the voyage-4 models share one, all others have their own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ _K = 1000
 
 @dataclass(frozen=True)
 class Model:
-    """One model; `dimensions` names the default first; `query_tokens` is for rerankers only."""
+    """One model; `dimensions` names the default first; `query_tokens` is for rerankers only.
+
+    A flexible one of OpenAI makes any dimension up to the default; `most_items` are the texts of one request.
+    """
 
     name: str
     kind: Kind
@@ -30,6 +33,8 @@ class Model:
     flexible: bool
     request_tokens: int
     query_tokens: int = 0
+    vendor: str = "voyage"
+    most_items: int = 1000
 
     @property
     def space(self) -> str:
@@ -47,6 +52,10 @@ def _fixed(name: str, context: int, dimension: int, request_tokens: int) -> Mode
 
 def _reranker(name: str, context: int, request_tokens: int, query_tokens: int) -> Model:
     return Model(name, "rerank", context, (1024,), False, request_tokens, query_tokens)
+
+
+def _openai(name: str, dimension: int, *, flexible: bool = True) -> Model:
+    return Model(name, "embedding", 8192, (dimension,), flexible, 300 * _K, vendor="openai", most_items=2048)
 
 
 MODELS = {
@@ -73,8 +82,16 @@ MODELS = {
         _reranker("rerank-2.5-lite", 32_000, 600 * _K, 8_000),
         _reranker("rerank-2", 16_000, 600 * _K, 4_000),
         _reranker("rerank-2-lite", 8_000, 600 * _K, 2_000),
+        _openai("text-embedding-3-small", 1536),
+        _openai("text-embedding-3-large", 3072),
+        _openai("text-embedding-ada-002", 1536, flexible=False),
     )
 }
+
+
+def default_model(options: Options) -> str:
+    """The name of a model of the provider, for a job that names none."""
+    return next(model.name for model in MODELS.values() if model.vendor == options.vendor)
 
 
 def find_model(name: str, kind: Kind, options: Options) -> Model:
@@ -82,7 +99,10 @@ def find_model(name: str, kind: Kind, options: Options) -> Model:
     if name in options.retired_models:
         raise ApiError(410, f"Model {name} is retired. Please use {options.retired_models[name]} instead.")
     model = MODELS.get(name)
-    if model is None or model.kind != kind:
-        served = ", ".join(m.name for m in MODELS.values() if m.kind == kind)
+    if model is None or (model.kind, model.vendor) != (kind, options.vendor):
+        if options.vendor == "openai":
+            told = f"The model `{name}` does not exist or you do not have access to it."
+            raise ApiError(404, told, code="model_not_found")
+        served = ", ".join(m.name for m in MODELS.values() if (m.kind, m.vendor) == (kind, options.vendor))
         raise ApiError(400, f"Model {name} is not supported here. Supported models are {served}.")
     return model

@@ -28,6 +28,7 @@ from voyage_jobs.simulator.answers import (
 )
 from voyage_jobs.simulator.blobs import BlobStore
 from voyage_jobs.simulator.content import Contents, cut
+from voyage_jobs.simulator.dialects import dialect
 from voyage_jobs.simulator.endpoints import ENDPOINTS
 from voyage_jobs.simulator.faults import FaultScript, Hit
 from voyage_jobs.simulator.files import Files
@@ -64,7 +65,8 @@ def _dumped(body: dict[str, Any]) -> bytes:
 
 
 class Simulator:
-    """Stands in for the provider's Files, Batches, embeddings, contextualized embeddings and rerank APIs.
+    """Stands in for Voyage's Files, Batches, embeddings, contextualized embeddings and rerank APIs, or for OpenAI's
+    Files, Batches and embeddings (`Options.vendor`).
 
     `batch_seconds` is how long a job takes. Without an `api_key` any key is good. `options` go before those
     of the fault script. `storage_dir` takes the bytes of large files (a temporary folder if not given).
@@ -86,6 +88,7 @@ class Simulator:
         if self.faults.seed is None:
             self.faults.seed = seed
         self.options = options or self.faults.options or Options()
+        self._dialect = dialect(self.options)
         self.ledger = Ledger()
         self.calls: Counter[str] = Counter()
         self._api_key = api_key
@@ -198,11 +201,12 @@ class Simulator:
         """Answer a call that a fault strikes."""
         match hit.fault:
             case "rate_limited" | "unpaid_account":
-                raise too_many_requests(hit)
+                raise too_many_requests(hit, self._dialect)
             case "too_large":
                 raise refused(413, f"The body is larger than {hit['bytes']} bytes.", html=hit["html"])
             case "input_file_not_found":
-                raise ApiError(404, "Input file not found")
+                asked = read_object(request.body.read()).get("input_file_id")
+                raise self._dialect.no_input_file(str(asked))
             case "not_deleted" if route.operation == "delete_file":
                 return Response.json({"id": route.ident, "object": "file", "deleted": False})
             case "not_deleted":
@@ -314,12 +318,14 @@ class Simulator:
     def _sync(self, operation: str, body: dict[str, Any], hit: Hit | None) -> Response:
         """A synchronous request: the batch endpoints with input and parameters in one body."""
         endpoint = _SYNC[operation]
+        if endpoint.path not in self._dialect.endpoints:
+            raise ApiError(404, "Not Found")
         data = {key: value for key, value in body.items() if key in endpoint.data_keys}
         rest = {key: value for key, value in body.items() if key not in endpoint.data_keys}
         params = parse_params(rest, endpoint.kind, self.options)
         work = endpoint.prepare(endpoint.read(data, params, bare_string=True), params)
         answer = work.answer(self._embed(list(work.texts), params))
-        answer["usage"] = {"total_tokens": work.tokens}
+        answer["usage"] = self._dialect.usage(work.tokens)
         spoils = hit is not None and hit.fault == "answer_spoilt"
         as_line = Hit(f"line_{hit['how']}", {"literal": "NaN"}) if hit is not None and spoils else None
         if as_line is None or as_line.fault in inapplicable(params):
@@ -338,13 +344,7 @@ class Simulator:
     def _refusal(self, error: ApiError) -> Response:
         if isinstance(error, InsteadError):
             return error.response
-        status, detail = error.status, error.detail
-        body: dict[str, Any] = {"detail": detail}
-        if isinstance(error, SchemaError) and self.options.schema_errors != "400":
-            status = 422
-            if self.options.schema_errors == "422_list":
-                where = ["body", error.field_name] if error.field_name else ["body"]
-                body = {"detail": [{"loc": where, "msg": detail, "type": "value_error"}]}
+        status, body = self._dialect.refusal(error, self.options)
         response = Response.json(body, status)
         response.headers.update(error.headers)
         return response
@@ -376,6 +376,7 @@ class Simulator:
                 "now": http_date(now),
                 "batches": self.jobs.all(now),
                 "files": len(self.files),
+                "most_tokens_in_flight": self.jobs.most_tokens_in_flight,
                 "calls": dict(self.calls),
                 "faults_fired": dict(self.faults.fired),
                 "busy_s": round(self._busy_s, 3),

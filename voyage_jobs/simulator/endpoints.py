@@ -202,8 +202,9 @@ def _strings(value: Any, field_name: str) -> list[str]:
 
 def _fitting(texts: list[str], params: Params, limit: int | None = None) -> list[str]:
     """The texts cut to the model's context, or a refusal when they may not be cut."""
-    if len(texts) > MAX_ITEMS and params.model.kind != "context":
-        raise ApiError(400, f"The list has {len(texts)} items; at most {MAX_ITEMS} are allowed.")
+    most_items = params.model.most_items
+    if len(texts) > most_items and params.model.kind != "context":
+        raise ApiError(400, f"The list has {len(texts)} items; at most {most_items} are allowed.")
     if not all(texts):
         raise ApiError(400, "Input cannot contain empty strings or empty lists.")
     most = params.model.context if limit is None else limit

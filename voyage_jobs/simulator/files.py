@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from voyage_jobs.core.clock import US
 from voyage_jobs.simulator.blobs import Blob
+from voyage_jobs.simulator.dialects import dialect
 from voyage_jobs.simulator.faults import FaultScript, Item
 from voyage_jobs.simulator.messages import ApiError
 from voyage_jobs.simulator.options import Options
@@ -32,7 +33,7 @@ class StoredFile:
 
     def as_json(self, options: Options) -> dict[str, Any]:
         """The File object."""
-        return {
+        shown = {
             "id": self.id,
             "object": "file",
             "bytes": self.blob.size,
@@ -41,6 +42,7 @@ class StoredFile:
             "filename": self.filename,
             "purpose": self.purpose,
         }
+        return dialect(options).file(shown)
 
 
 class Files:
@@ -120,7 +122,7 @@ class Files:
         if order == "desc":
             files.reverse()
         if "purpose" in query:
-            files = [f for f in files if f.purpose == query["purpose"]]
+            files = [f for f in files if f.as_json(self._options)["purpose"] == query["purpose"]]
         shown, more = page_of(files, [f.id for f in files], query.get("after"), limit)
         return envelope([self.shown(f, now_us) for f in shown], more)
 

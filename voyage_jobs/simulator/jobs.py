@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from voyage_jobs.core.clock import US
 from voyage_jobs.simulator.answers import about_sick
 from voyage_jobs.simulator.batches import CANCELLABLE, IN_FLIGHT, Batch, make_plan
+from voyage_jobs.simulator.catalog import default_model
+from voyage_jobs.simulator.dialects import Voyage, dialect
 from voyage_jobs.simulator.endpoints import ENDPOINTS, Endpoint
 from voyage_jobs.simulator.faults import FaultScript, Hit
 from voyage_jobs.simulator.files import Files, StoredFile
 from voyage_jobs.simulator.messages import ApiError, SchemaError
 from voyage_jobs.simulator.options import Options
 from voyage_jobs.simulator.pages import envelope, page_of, whole_number
-from voyage_jobs.simulator.params import parse_params
+from voyage_jobs.simulator.params import Params, parse_params
 from voyage_jobs.simulator.runner import Runner
 from voyage_jobs.simulator.scan import LineError, Scan, scan
 from voyage_jobs.simulator.stamps import Ids, strange
 
-_KEYS = frozenset({"endpoint", "input_file_id", "completion_window", "request_params", "metadata"})
 _MOST_PAIRS, _MOST_KEY_CHARS, _MOST_VALUE_CHARS = 16, 64, 512
 _MOST_PER_PAGE, _PER_PAGE = 100, 20
 
@@ -47,6 +48,9 @@ class Jobs:
         self._cancel_us = int(cancel_s * US)
         self._batches: dict[str, Batch] = {}
         self._open: dict[str, Batch] = {}
+        self._dialect = dialect(options)
+        self.most_tokens_in_flight = 0
+        """The most that were in flight at any moment, of jobs that found room."""
 
     def settle(self, now_us: int, most_lines: int | None = None) -> None:
         """Let every job do what is due by now; with `most_lines`, at most that many lines of each."""
@@ -57,8 +61,8 @@ class Jobs:
 
     def create(self, body: Mapping[str, Any], now_us: int) -> dict[str, Any]:
         """Start a job. Raises ApiError: 400, 404 (input file), 410 (model), 429 (limits)."""
-        endpoint, request_params, metadata = _read_create(body)
-        params = parse_params(_batch_params(request_params, self._options), endpoint.kind, self._options)
+        endpoint, request_params, metadata = _read_create(body, self._dialect)
+        shared = None if request_params is None else self._params(request_params, endpoint)
         file = self._input_file(body["input_file_id"])
         refused = self._faults.item("create_refused", self._files.name(file.filename, now_us), now_us)
         if refused is not None:
@@ -69,15 +73,16 @@ class Jobs:
             raise ApiError(
                 429, f"The limit of {self._options.max_in_flight_jobs} in-flight batches is reached."
             )
-        lines = scan(file.blob, endpoint, params, self._options)
-        if sum(b.tokens for b in running) + lines.tokens > self._options.max_in_flight_tokens:
-            most = self._options.max_in_flight_tokens
-            raise ApiError(429, f"The limit of {most} tokens in in-flight batches is reached.")
+        lines = scan(file.blob, endpoint, shared, self._options)
+        params = lines.params or self._params({"model": default_model(self._options)}, endpoint)
+        full = self._full(running, params, lines.tokens)
+        if full is not None and not self._dialect.full_fails_the_job:
+            raise ApiError(429, full)
         number = len(self._batches) + 1
         hits = self._faults.job(number, now_us)
         slow_share = hits["job_slow"]["done_share"] if "job_slow" in hits else None
         batch = Batch(
-            id=f"batch{self._options.id_separator}{self._ids.new()}",
+            id=self._dialect.batch_id.format(separator=self._options.id_separator, made=self._ids.new()),
             number=number,
             endpoint=endpoint,
             params=params,
@@ -87,9 +92,13 @@ class Jobs:
             lines=len(lines),
             tokens=lines.tokens,
             hits=hits,
-            invalid=self._invalid(lines, hits),
+            invalid=self._invalid(lines, hits) if full is None else [LineError("token_limit_exceeded", full)],
+            is_refused_room=full is not None,
         )
         self._batches[batch.id] = self._open[batch.id] = batch
+        if full is None:
+            in_flight = sum(b.tokens for b in running if not b.is_refused_room) + lines.tokens
+            self.most_tokens_in_flight = max(self.most_tokens_in_flight, in_flight)
         self._runner.start(batch, file.blob, lines)
         return self._shown(batch, now_us)
 
@@ -160,10 +169,24 @@ class Jobs:
     def _input_file(self, file_id: str) -> StoredFile:
         file = self._files.find(file_id)
         if file is None:
-            raise ApiError(404, "Input file not found")
+            raise self._dialect.no_input_file(file_id)
         if file.purpose != "batch":
             raise ApiError(400, f"File {file_id} has the purpose '{file.purpose}', not 'batch'.")
         return file
+
+    def _params(self, raw: Mapping[str, Any], endpoint: Endpoint) -> Params:
+        return parse_params(_batch_params(raw, self._options), endpoint.kind, self._options)
+
+    def _full(self, running: Sequence[Batch], params: Params, tokens: int) -> str | None:
+        """Why there is no room for so many tokens; None if there is. OpenAI counts each model for itself."""
+        most, model = self._options.max_in_flight_tokens, params.model.name
+        counted = [
+            b.tokens
+            for b in running
+            if not b.is_refused_room
+            and (not self._dialect.full_fails_the_job or b.params.model.name == model)
+        ]
+        return self._dialect.full(model, most) if sum(counted) + tokens > most else None
 
     def _invalid(self, lines: Scan, hits: Mapping[str, Hit]) -> list[LineError]:
         """The errors that will fail the job's validation."""
@@ -190,22 +213,26 @@ def _batch_params(raw: Mapping[str, Any], options: Options) -> Mapping[str, Any]
     return {key: value for key, value in raw.items() if key != "encoding_format"}
 
 
-def _read_create(body: Mapping[str, Any]) -> tuple[Endpoint, Mapping[str, Any], Mapping[str, str] | None]:
-    """The endpoint, `request_params` and metadata of a create call, all keys checked."""
+def _read_create(
+    body: Mapping[str, Any], speaks: Voyage
+) -> tuple[Endpoint, Mapping[str, Any] | None, Mapping[str, str] | None]:
+    """The endpoint, `request_params` (None where lines have them) and metadata of a create call, all keys checked."""
     for key, kind in (("endpoint", str), ("input_file_id", str), ("completion_window", str)):
         if not isinstance(body.get(key), kind):
             raise SchemaError(f"Argument '{key}' is required and must be of type {kind.__name__}.", key)
-    if not isinstance(body.get("request_params"), dict):
+    if not speaks.params_in_lines and not isinstance(body.get("request_params"), dict):
         raise SchemaError("Argument 'request_params' is required and must be an object.", "request_params")
-    unknown = sorted(set(body) - _KEYS)
+    unknown = sorted(set(body) - speaks.create_keys)
     if unknown:
         raise SchemaError(f"Argument '{unknown[0]}' is not supported by our API.", unknown[0])
-    endpoint = ENDPOINTS.get("/" + body["endpoint"].removeprefix("/"))
-    if endpoint is None:
-        raise ApiError(400, f"Endpoint '{body['endpoint']}' is not one of {', '.join(ENDPOINTS)}.")
-    if body["completion_window"] != "12h":
-        raise ApiError(400, "Argument 'completion_window' must be '12h'.")
-    return endpoint, body["request_params"], _metadata(body.get("metadata"))
+    path = "/" + body["endpoint"].removeprefix("/")
+    if path not in speaks.endpoints:
+        raise ApiError(
+            400, f"Endpoint '{body['endpoint']}' is not one of {', '.join(sorted(speaks.endpoints))}."
+        )
+    if body["completion_window"] != speaks.window:
+        raise ApiError(400, f"Argument 'completion_window' must be '{speaks.window}'.")
+    return ENDPOINTS[path], body.get("request_params"), _metadata(body.get("metadata"))
 
 
 def _metadata(raw: Any) -> Mapping[str, str] | None:

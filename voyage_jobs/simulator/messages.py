@@ -86,11 +86,14 @@ class Response:
 
 
 class ApiError(Exception):
-    """The API refuses: an HTTP status and the text of `detail`."""
+    """The API refuses: an HTTP status, the text of `detail`, and a word for it where it has one."""
 
-    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, detail: str, headers: Mapping[str, str] | None = None, code: str | None = None
+    ) -> None:
         self.status = status
         self.detail = detail
+        self.code = code
         self.headers = dict(headers or {})
         super().__init__(f"{status} {detail}")
 

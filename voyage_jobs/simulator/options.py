@@ -1,6 +1,7 @@
 """Where the provider's pages are silent or contradict one another, each reading is an option here.
 
-The defaults follow the newest reference pages. Clients are well advised to be tested with both readings.
+The defaults follow the newest reference pages of Voyage; `Options.of` has those of the provider that is simulated.
+Clients are well advised to be tested with both readings.
 """
 
 from __future__ import annotations
@@ -15,14 +16,36 @@ from voyage_jobs.errors import ConfigError
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
 
+TIERS: Mapping[int, int] = {1: 3_000_000, 2: 20_000_000, 3: 100_000_000, 4: 500_000_000, 5: 4_000_000_000}
+"""Tokens of one embedding model that an account at OpenAI may have enqueued, by its usage tier."""
+_OWN: Mapping[str, Mapping[str, Any]] = {
+    "voyage": {},
+    "openai": {
+        "timestamps": "unix",
+        "expected_completion_s": DAY_S,
+        "bare_string_input": True,
+        "max_file_bytes": 200 * 1024 * 1024,
+        "overrun_status": "expired",
+        "max_in_flight_jobs": 1_000_000,
+        "max_in_flight_tokens": TIERS[1],
+        "max_inputs": 50_000,
+        "window_s": DAY_S,
+        "file_retention_s": 3650 * DAY_S,
+    },
+}
+
 
 @dataclass(frozen=True)
 class Options:
     """One reading of the API. Every field may stand under `options` in a fault script."""
 
+    vendor: Literal["voyage", "openai"] = "voyage"
+    """Whose API it is."""
+
     # Shapes
-    timestamps: Literal["rfc3339", "zoneless"] = "rfc3339"
-    """Newer samples are RFC 3339 with microseconds, older ones `YYYY-MM-DD HH:MM:SS` without a zone."""
+    timestamps: Literal["rfc3339", "zoneless", "unix"] = "rfc3339"
+    """Newer samples are RFC 3339 with microseconds, older ones `YYYY-MM-DD HH:MM:SS` without a zone; OpenAI counts
+    seconds."""
     id_separator: Literal["-", "_"] = "-"
     """`file-...` and `batch-...`, or the older `file_...` and `batch_...`."""
     legacy_batch_keys: bool = False
@@ -81,6 +104,8 @@ class Options:
     # Limits
     max_in_flight_jobs: int = 100
     max_in_flight_tokens: int = 1_000_000_000
+    tier: int | None = None
+    """The usage tier of an account at OpenAI, 1 to 5: it decides `max_in_flight_tokens`, unless that is named, too."""
     max_inputs: int = 100_000
     window_s: float = 12 * HOUR_S
     file_retention_s: float = 30 * DAY_S
@@ -102,6 +127,17 @@ class Options:
     """Simulated seconds per second of the clock."""
 
     @classmethod
+    def of(cls, vendor: str, **given: Any) -> Options:
+        """Options of a provider: what is not given is as its pages have it. Raises ConfigError for no such tier."""
+        tier = given.get("tier")
+        if tier is not None and tier not in TIERS:
+            raise ConfigError(
+                f"Simulator option 'tier' cannot be {tier!r}; it is {min(TIERS)} to {max(TIERS)}."
+            )
+        own = {**_OWN[vendor], **({} if tier is None else {"max_in_flight_tokens": TIERS[tier]})}
+        return cls(**{**own, **given, "vendor": vendor})
+
+    @classmethod
     def from_mapping(cls, raw: Mapping[str, Any]) -> Options:
         """Options from plain data. Raises ConfigError for an unknown key or an impossible value."""
         known = {f.name for f in fields(cls)}
@@ -112,7 +148,7 @@ class Options:
                 raise ConfigError(f"Unknown simulator option {key!r}; did you mean {near[0]!r}?")
             if not _fits(value, hints[key]):
                 raise ConfigError(f"Simulator option {key!r} cannot be {value!r}; it is {hints[key]}.")
-        return cls(**raw)
+        return cls.of(raw.get("vendor", "voyage"), **{key: raw[key] for key in raw if key != "vendor"})
 
 
 def _fits(value: object, hint: Any) -> bool:

@@ -21,6 +21,7 @@ KEYS: Mapping[Kind, frozenset[str]] = {
     "context": frozenset(_VECTOR_KEYS | {"enable_auto_chunking", "chunk_size", "chunk_overlap"}),
     "rerank": frozenset({"model", "top_k", "return_documents", "truncation"}),
 }
+_OPENAI_KEYS = frozenset({"model", "dimensions", "encoding_format", "user"})
 _MAX_CHUNK_TOKENS = 32_000
 
 T = TypeVar("T")
@@ -53,7 +54,8 @@ class Params:
 
 def parse_params(raw: Mapping[str, Any], kind: Kind, options: Options) -> Params:
     """Check parameters. Raises SchemaError for keys and types, ApiError for values that are not served."""
-    unknown = sorted(set(raw) - KEYS[kind])
+    speaks_openai = options.vendor == "openai"
+    unknown = sorted(set(raw) - (_OPENAI_KEYS if speaks_openai else KEYS[kind]))
     if unknown and options.unknown_params == "reject":
         raise SchemaError(f"Argument '{unknown[0]}' is not supported by our API.", unknown[0])
     reader = _Reader(raw)
@@ -61,6 +63,8 @@ def parse_params(raw: Mapping[str, Any], kind: Kind, options: Options) -> Params
     if name is None:
         raise SchemaError("Argument 'model' is required.", "model")
     model = find_model(name, kind, options)
+    if speaks_openai:
+        return _openai_params(reader, model, options)
     if kind == "rerank":
         top_k = reader.whole("top_k", 1, None)
         documents = bool(reader.get("return_documents", bool))
@@ -90,6 +94,21 @@ def _vector_params(reader: _Reader, model: Model, kind: Kind, options: Options) 
         auto_chunking=auto,
         chunk_size=size,
         chunk_overlap=reader.whole("chunk_overlap", 0, size - 1) or 0,
+        tokens=tokens_of(options.tokenizer),
+    )
+
+
+def _openai_params(reader: _Reader, model: Model, options: Options) -> Params:
+    """Floats, cut to any dimension up to the model's own; a text that is too long is refused."""
+    reader.get("user", str)
+    asked, most = reader.whole("dimensions", 1, model.dimensions[0]), model.dimensions[0]
+    if asked is not None and asked != most and not model.flexible:
+        raise ApiError(400, "This model does not support specifying dimensions.")
+    return Params(
+        model=model,
+        dimension=asked or most,
+        truncation=False,
+        as_base64=reader.choice("encoding_format", ("float", "base64")) == "base64",
         tokens=tokens_of(options.tokenizer),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import orjson
 
 from voyage_jobs.simulator.batches import Batch
 from voyage_jobs.simulator.blobs import Blob, BlobStore
+from voyage_jobs.simulator.dialects import dialect
 from voyage_jobs.simulator.endpoints import Workload
 from voyage_jobs.simulator.faults import FaultParams, FaultScript, Hit
 from voyage_jobs.simulator.files import Files, Purpose
@@ -45,6 +47,7 @@ class _Pending:
     """A request whose vectors are made together with those of its neighbours."""
 
     custom_id: str
+    params: Params
     work: Workload
     hit: Hit | None
 
@@ -68,6 +71,7 @@ class Runner:
         self._options = options
         self._embed = embed
         self._work: dict[str, _Work] = {}
+        self._dialect = dialect(options)
 
     def start(self, batch: Batch, input_blob: Blob, lines: Scan) -> None:
         """Take on a new job."""
@@ -106,9 +110,10 @@ class Runner:
         job = self._work[batch.id]
         raw = job.line(index)
         if index in job.scan.bad:
-            self._fail(batch, _custom_id(raw), _refusal(400, job.scan.bad[index]))
+            self._fail(batch, _custom_id(raw), self._dialect.failure(400, job.scan.bad[index]))
             return None
-        custom_id, groups = read_line(raw, batch.endpoint, batch.params, self._options)
+        shared = None if self._dialect.params_in_lines else batch.params
+        custom_id, groups, params = read_line(raw, batch.endpoint, shared, self._options)
         flat = [text for group in groups for text in group]
         hit = (
             batch.hits.get("job_all_failed")
@@ -116,13 +121,13 @@ class Runner:
             or self._faults.line(batch.number, index + 1, custom_id, flat, inapplicable(batch.params))
         )
         try:
-            work = batch.endpoint.prepare(groups, batch.params)
+            work = batch.endpoint.prepare(groups, params)
         except ApiError as error:
-            self._fail(batch, custom_id, _refusal(error.status, error.detail))
+            self._fail(batch, custom_id, self._dialect.failure(error.status, error.detail))
             return None
         if hit is not None and self._faulty(batch, custom_id, hit):
             return None
-        return _Pending(custom_id, work, hit)
+        return _Pending(custom_id, params, work, hit)
 
     def _unusable(self, batch: Batch, number: int) -> Hit | None:
         """Whether the job spoils this line, for those who look now; the rule's time is that of the job's creation."""
@@ -143,16 +148,16 @@ class Runner:
             case "line_refused":
                 self._refuse(batch, custom_id, hit)
             case "line_server_error" | "job_all_failed":
-                self._fail(batch, custom_id, _refusal(hit["status"], hit["message"]))
+                self._fail(batch, custom_id, self._dialect.failure(hit["status"], hit["message"]))
             case "line_error_in_output":
-                self._fail_in_output(batch, custom_id, _refusal(hit["status"], hit["message"]))
+                self._fail_in_output(batch, custom_id, self._dialect.failure(hit["status"], hit["message"]))
             case _:
                 return False
         return True
 
     def _refuse(self, batch: Batch, custom_id: str, hit: Hit) -> None:
         """A line that is refused, in one of the shapes that the pages leave open."""
-        refusal = _refusal(hit["status"], hit["message"])
+        refusal = self._dialect.failure(hit["status"], hit["message"])
         match self._options.refused_lines:
             case "message":
                 self._fail(batch, custom_id, refusal)
@@ -164,20 +169,23 @@ class Runner:
 
     def _fail_in_output(self, batch: Batch, custom_id: str, outcome: dict[str, Any]) -> None:
         batch.failed += 1
-        self._work[batch.id].output.append(_line(batch, custom_id, outcome))
+        self._work[batch.id].output.append(self._line(batch, custom_id, outcome))
 
     def _answer(self, batch: Batch, pending: Iterable[_Pending]) -> None:
         """Embed the texts of all pending requests at once and write their lines."""
-        pending = list(pending)
-        vectors = self._embed([text for item in pending for text in item.work.texts], batch.params)
+        for params, alike in itertools.groupby(pending, key=lambda item: item.params):
+            self._answer_alike(batch, params, list(alike))
+
+    def _answer_alike(self, batch: Batch, params: Params, pending: list[_Pending]) -> None:
+        vectors = self._embed([text for item in pending for text in item.work.texts], params)
         at = 0
         for item in pending:
             count = len(item.work.texts)
             body = item.work.answer(vectors[at : at + count])
             at += count
-            body["usage"] = {"total_tokens": item.work.tokens}
+            body["usage"] = self._dialect.usage(item.work.tokens)
             spoilt = item.hit is not None and item.hit.fault in SPOILING
-            self._ledger.bill(batch.params.fingerprint, batch.id, item.work.units, spoilt=spoilt)
+            self._ledger.bill(params.fingerprint, batch.id, item.work.units, spoilt=spoilt)
             batch.completed += 1
             self._work[batch.id].output.append(self._lines(batch, item, body))
 
@@ -187,19 +195,25 @@ class Runner:
         if item.hit is not None and fault in SPOILING:
             changed = fault == "job_unusable" and item.hit["how"] == "ids_changed"
             shown_id = f"changed-{item.custom_id}" if changed else item.custom_id
-            return spoilt_line(item.hit, body, lambda b: _line(batch, shown_id, _success(b)))
+            return spoilt_line(
+                item.hit, body, lambda b: self._line(batch, shown_id, self._dialect.success(b))
+            )
         if item.hit is not None and fault == "line_usage":
             body = with_usage(body, item.hit["value"])
-        line = _line(batch, item.custom_id, _success(body))
+        line = self._line(batch, item.custom_id, self._dialect.success(body))
         if fault == "line_duplicate":
             return line + line
         if item.hit is not None and fault == "line_foreign_id":
-            return line + _line(batch, item.hit["custom_id"], _success(body))
+            return line + self._line(batch, item.hit["custom_id"], self._dialect.success(body))
         return line
 
     def _fail(self, batch: Batch, custom_id: str | None, outcome: dict[str, Any]) -> None:
         batch.failed += 1
-        self._work[batch.id].errors.append(_line(batch, custom_id, outcome))
+        self._work[batch.id].errors.append(self._line(batch, custom_id, outcome))
+
+    def _line(self, batch: Batch, custom_id: str | None, outcome: dict[str, Any]) -> bytes:
+        line = self._dialect.line(batch.id, custom_id, outcome)
+        return orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
 
     def _close(self, batch: Batch) -> None:
         """The job is over: give the rest of its lines up and make its result files."""
@@ -266,16 +280,3 @@ def _custom_id(raw: bytes) -> str | None:
     except (orjson.JSONDecodeError, AttributeError):
         return None
     return found if isinstance(found, str) else None
-
-
-def _success(body: dict[str, Any]) -> dict[str, Any]:
-    return {"response": {"status_code": 200, "body": body}, "error": None}
-
-
-def _refusal(status: int, message: str) -> dict[str, Any]:
-    return {"response": {"status_code": status, "message": message}, "error": None}
-
-
-def _line(batch: Batch, custom_id: str | None, outcome: dict[str, Any]) -> bytes:
-    line = {"batch_id": batch.id, "custom_id": custom_id, **outcome}
-    return orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)

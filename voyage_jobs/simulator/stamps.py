@@ -18,17 +18,19 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def stamp(us: int | None, options: Options) -> str | None:
+def stamp(us: int | None, options: Options) -> str | int | None:
     """A time in microseconds as the API prints it."""
     if us is None:
         return None
+    if options.timestamps == "unix":
+        return us // US
     moment = datetime.fromtimestamp(us // US, UTC).replace(microsecond=us % US)
     if options.timestamps == "zoneless":
         return moment.strftime("%Y-%m-%d %H:%M:%S")
     return moment.isoformat(timespec="microseconds")
 
 
-def strange(kind: str, us: int, options: Options) -> str | None:
+def strange(kind: str, us: int, options: Options) -> str | int | None:
     """A time that `us` is not: `year1` lies before the first year there is, once it is brought to UTC."""
     if kind == "year1":
         return _YEAR_1
