@@ -231,6 +231,29 @@ def test_an_older_release_s_source_is_embedded_as_before_until_it_is_told(world)
     assert found(world, deep=True) == {}
 
 
+def test_the_plan_of_an_older_source_says_what_leaving_data_out_would_save(world):
+    world.write("image.md", "One sentence.\n")
+    world.run(
+        **{"sources": [world.sections()["sources"][0] | {"skip_data": False}], "splitting": {"rules": 1}}
+    )
+    as_of(world, "0012")
+    world.run()
+
+    def saved(**sections):
+        return [
+            each for each in plan(world.settings(**sections), world.clock)["warnings"] if "skip_data" in each
+        ]
+
+    assert saved() == []  # nothing is to be sent
+    world.write("new.md", f"Another sentence.\n\n{IMAGE}\n")
+    [said] = saved()
+    data = without_data(Text(f"Another sentence.\n\n{IMAGE}\n")).data_tokens
+    assert f"about {data:,} tokens ($" in said
+    assert said.endswith("skip_data = true would save them.")
+    for decided in (True, False):
+        assert saved(sources=[world.sections()["sources"][0] | {"skip_data": decided}]) == []
+
+
 def test_in_mdx_only_what_readers_see_is_embedded(tmp_path):
     world = World(tmp_path)
     world.write("guide.mdx", MDX)

@@ -82,6 +82,10 @@ def _show(plan: dict[str, Any], out: Path | None) -> None:
         f"{counted(batches['count'], 'batch')}, {counted(batches['inputs'], 'input')},"
         f" {output.size(batches['bytes'])}, {tokens_told(batches['tokens'], exact)}",
     )
+    if plan["windows"]:
+        from voyage_jobs.splitting.windows import insertion_told
+
+        _line("windows", f"{output.number(plan['windows']['count'])}; {insertion_told(plan['windows'])}")
     _show_dearest(plan["dearest"], exact)
     show_price(plan["price_usd"])
     show_finish(plan["finish"], plan["as_of"], batches["count"])

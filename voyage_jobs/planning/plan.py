@@ -22,6 +22,7 @@ from voyage_jobs.planning.input_files import InputFiles
 from voyage_jobs.planning.rehearsal import Rehearsal, Scanned, rehearsal
 from voyage_jobs.planning.warnings import warnings
 from voyage_jobs.sources import names
+from voyage_jobs.splitting.windows import amplification
 from voyage_jobs.state import batches, plan_state, scan_notes
 from voyage_jobs.state.history import View
 from voyage_jobs.steps.context import Progress, no_progress
@@ -118,6 +119,7 @@ def _plan(
                 _tell(tried, connection, files, scanned, sink)
             report = _report(context.settings, plans, waiting, files)
             report["dearest"] = dearest(connection, tried.since)
+            report["windows"] = _windows(tried, connection)
             report["tokens_counted_by"] = context.count.name
             report["finish"] = _finish(connection, context.settings, clock, len(files.taken))
             asked = plan_state.asked_by_source(connection, tried.since)
@@ -260,6 +262,13 @@ def _report(
             "as_of": prices_as_of(settings),
         },
     }
+
+
+def _windows(tried: Rehearsal, connection: View) -> dict[str, Any] | None:
+    """What an insertion into what is new would send; None where each chunk is a request of its own."""
+    if not tried.context.asked.contextualized:
+        return None
+    return amplification(*plan_state.windows(connection, tried.since))
 
 
 def _finish(connection: View, settings: Settings, clock: Clock, count: int) -> dict[str, Any]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from voyage_jobs.config.prices import batch_price, price_of
 from voyage_jobs.core.clock import iso
 from voyage_jobs.core.plural import counted
+from voyage_jobs.core.tokens import estimate_tokens
 from voyage_jobs.diagnosis.rebuild_words import plan_warning
 from voyage_jobs.diagnosis.rooms import Room
+from voyage_jobs.readers.data import data_in
 from voyage_jobs.sources.files import SkipReason
-from voyage_jobs.state import documents
-from voyage_jobs.state.sources import DEFAULTS
+from voyage_jobs.state import documents, plan_state
+from voyage_jobs.state.sources import DEFAULTS, SourceRow
 from voyage_jobs.steps.reading import LEFT_OPEN, source_of
+from voyage_jobs.steps.texts import Texts
 
 if TYPE_CHECKING:
     from voyage_jobs.planning.plan import SourcePlan
@@ -33,6 +37,7 @@ def warnings(
     for each in plans:
         yield from _about_source(each)
     yield from _about_older_sources(tried)
+    yield from _about_data(tried)
     for room in tried.rooms:
         yield from _about_budget(room, asked)
     most = settings.batching.max_in_flight_batches
@@ -91,6 +96,34 @@ def _about_older_sources(tried: Rehearsal) -> Iterator[str]:
                 f"Source {row.name} began with an older release and takes {counted(count, 'document')} that a new one"
                 f" leaves out (.gitignore, what tools have made). They stay until you say {keys} for it."
             )
+
+
+def _about_data(tried: Rehearsal) -> Iterator[str]:
+    """And it embeds the data in its texts: what that costs of what is to be sent."""
+    context = tried.context
+    older = [row for row in tried.rows if row.defaults < DEFAULTS]
+    for row in older:
+        source = next(each for each in context.settings.sources if each.name == row.name)
+        tokens = _data_tokens(tried, row) if source.skip_data is None else 0
+        if tokens:
+            usd = price_of(tokens, batch_price(context.settings))
+            price = "" if usd is None else f" (${usd:,.2f})"
+            yield (
+                f"Source {row.name} began with an older release, so data in its texts (inline images, minified JSON) is"
+                f" embedded: about {tokens:,} tokens{price} of what is to be sent. skip_data = true would save them."
+            )
+
+
+def _data_tokens(tried: Rehearsal, row: SourceRow) -> int:
+    """About how many tokens of what is new or changed in a source are data."""
+    found = 0
+    with tried.context.store.read() as connection:
+        texts = Texts(connection)
+        for each in plan_state.documents_found(connection, row.id, tried.since):
+            text = texts.of_version(each.version_id) if each.version_id is not None else None
+            spans = () if text is None else data_in(text, mdx=each.path.endswith(".mdx"))
+            found += sum(estimate_tokens(text[start:end]) for start, end in spans if text is not None)
+    return found
 
 
 def _about_budget(room: Room, asked: Mapping[int, int]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from voyage_jobs.report.waits import Wait
 from voyage_jobs.report.words import ranges, when
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat
+from voyage_jobs.splitting.windows import amplification_of
 from voyage_jobs.state import documents, history, sources
 from voyage_jobs.state.documents import DocumentRow, Place
 from voyage_jobs.state.history import ChunkHistory, VersionHistory, View
@@ -187,6 +188,16 @@ def chunk_facts(each: ChunkHistory) -> dict[str, Any]:
     }
 
 
+def _windows(chunks: Sequence[ChunkHistory]) -> dict[str, Any] | None:
+    """What an insertion would send, where chunks go out in windows; else None."""
+    if not any(chunk.slot for chunk in chunks):
+        return None
+    windows: dict[bytes, list[int]] = {}
+    for chunk in chunks:
+        windows.setdefault(chunk.key, []).append(chunk.tokens)
+    return amplification_of(windows.values())
+
+
 def facts_of(view: Standing) -> dict[str, Any]:
     """The document, for programs."""
     version = view.wanted or view.served
@@ -210,6 +221,7 @@ def facts_of(view: Standing) -> dict[str, Any]:
         },
         "chunks": {
             "total": len(chunks),
+            "windows": _windows(chunks),
             "reused": reused,
             "by_state": [
                 {"state": str(each.state), "batch": each.ref, "chunks": len(each.chunks)}

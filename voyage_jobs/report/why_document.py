@@ -21,6 +21,7 @@ from voyage_jobs.report.standing import (
 from voyage_jobs.report.why_way import on_its_way, words_of
 from voyage_jobs.report.words import when
 from voyage_jobs.sources import names
+from voyage_jobs.splitting.windows import insertion_told
 from voyage_jobs.state import documents, history
 from voyage_jobs.state.documents import KEPT, DocumentRow
 from voyage_jobs.state.history import VersionHistory, View
@@ -31,6 +32,11 @@ def document(connection: View, moment: Moment, row: DocumentRow) -> Answer:
     view = look(connection, moment, row)
     answer = _stands(view)
     answer.facts = {**facts_of(view), **answer.facts}
+    windows = answer.facts["chunks"]["windows"]
+    if windows is not None and row.state == Document.PRESENT:
+        answer.paragraph += (
+            f" It goes out in {counted(windows['count'], 'window')}: {insertion_told(windows)}."
+        )
     return answer
 
 

@@ -106,6 +106,21 @@ def failed_again(connection: Connection, source_id: int, since: Since) -> tuple[
     return chunks, tokens
 
 
+# Purpose: the windows of new versions: how many, their tokens, and the squares of those of each window and each chunk.
+_WINDOWS = text(
+    "SELECT COUNT(*), COALESCE(SUM(tokens), 0), COALESCE(SUM(tokens * tokens), 0), COALESCE(SUM(squares), 0) FROM"
+    " (SELECT SUM(c.tokens) AS tokens, SUM(c.tokens * c.tokens) AS squares FROM versions v"
+    "  JOIN chunks c ON c.version_id = v.id WHERE v.id > :version AND v.profile_id = :profile"
+    "  GROUP BY c.version_id, c.embedding_id)"
+)
+
+
+def windows(connection: Connection, since: Since) -> tuple[int, int, int, int]:
+    """(windows, tokens, sum of the squares of the tokens of each window, and of each chunk) of new versions."""
+    count, tokens, windows_squared, chunks_squared = connection.execute(_WINDOWS, vars(since)).one()
+    return count, tokens, windows_squared, chunks_squared
+
+
 # Purpose: the text that goes out because of a document, each text counted for the first version that needs it.
 _OF_DOCUMENTS = (
     "SELECT d.id AS document, d.folder_id AS folder, SUM(x.tokens) AS tokens FROM"
