@@ -206,6 +206,7 @@ class AbacusClient:
         self.max_retry_after_s = access.max_retry_after_s
         self.skipped_entries = 0
         self.give_up_at: float | None = None
+        self.send_by: float | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -215,6 +216,8 @@ class AbacusClient:
     def _called(self, call: str) -> None:
         if self.give_up_at is not None and self.access.clock.mono() >= self.give_up_at:
             raise NotSentError(f"Abacus was not asked to {call}: the time given is over.")
+        if self.send_by is not None and self.access.clock.uptime() > self.send_by:
+            raise NotSentError(f"The call to {call} was never sent to Abacus: it is too late for it.")
         self.server.calls.append(call)
         if not self.access.key().startswith("pa-"):
             raise AuthError("Abacus refuses the API key.", status=401)

@@ -344,6 +344,17 @@ def test_no_call_is_made_past_the_end(any_provider: Provider) -> None:
         any_provider.client.probe()
 
 
+def test_what_is_paid_for_is_sent_in_time_or_never(any_provider: Provider) -> None:
+    client, clock = any_provider.client, any_provider.clock
+    client.send_by = clock.uptime() + 600
+    assert client.embed(["in time"], any_provider.profile).vectors.shape[0] == 1
+
+    client.send_by = clock.uptime() - 1
+    late = contextlib.nullcontext() if any_provider.vendor.traits.in_process else pytest.raises(NotSentError)
+    with late:
+        client.embed(["too late"], any_provider.profile)
+
+
 def test_the_clock_of_the_provider_is_near_if_it_tells(any_provider: Provider) -> None:
     told = any_provider.client.probe()
 

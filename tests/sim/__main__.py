@@ -12,7 +12,7 @@ from voyage_jobs.core.clock import SystemClock
 
 from . import faults
 from .life import live
-from .story import Tally, Violation
+from .story import SUSPENDED, Tally, Violation
 
 SLICE = 20
 LONG_RUN = 10_000
@@ -79,7 +79,8 @@ def _report(total: Tally) -> list[str]:
         ("acts", total.acts, set()),
     ):
         print(f"{title}: " + ", ".join(f"{name} {counts[name]}" for name in sorted(names | counts.keys())))
-    idle = sorted((set(faults.KINDS) - total.faults.keys()) | (set(crash.POINTS) - total.died.keys()))
+    lacking = (set(faults.KINDS) - total.faults.keys()) | (set(crash.POINTS) - total.died.keys())
+    idle = sorted(lacking | ({SUSPENDED} - total.acts.keys()))
     if idle:
         print(f"never struck: {', '.join(idle)}")
     return idle

@@ -27,7 +27,6 @@ from voyage_jobs.notify.notifier import Notifier
 from voyage_jobs.service.worker import working
 from voyage_jobs.simulator import Simulator
 from voyage_jobs.simulator.fault_catalog import CATALOG
-from voyage_jobs.simulator.transport import SimulatorTransport
 from voyage_jobs.state import (
     batches,
     circuits,
@@ -53,8 +52,9 @@ from .folders import SOURCES, Folders
 from .memory_table import MemoryDoor
 from .power import Power
 from .reading import isolated
+from .sleep import Sleeper, WatchedTransport
 from .speed import empty_state, fast_stores, scratch
-from .story import Death, Log, Plan, Tally, Violation
+from .story import SUSPENDED, Death, Log, Plan, Tally, Violation
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -122,6 +122,7 @@ class Life:
         self._target = self.plan.dies_at or self._draw_target()
         self._target_left = 1 if self.plan.dies_at or self._target in _SELDOM else self.rng.randint(1, 2)
         self.sim = self._vendor()
+        self.sleeper = Sleeper(self.clock, seed, self.plan.sleeps)
         self.door = MemoryDoor(self._passing)
         self.power = Power()
         self.folders = Folders(base / "sources", self.clock, self.rng)
@@ -521,7 +522,7 @@ class Life:
             self.clock,
             self.log,
             mode="run",
-            transport=SimulatorTransport(self.sim),
+            transport=WatchedTransport(self.sim, self.clock, self.sleeper),
             table_door=self.door,
         )
         self._worker = worker
@@ -585,6 +586,9 @@ class Life:
     def _passing(self, point: str) -> None:
         """A crash point: die here, now and then."""
         self.tally.passed[point] += 1
+        if slept_s := self.sleeper.passes(point, awake=self.at_peace):
+            self.tally.acts[SUSPENDED] += 1
+            self.log.say("SLEEPS", at=point, seconds=slept_s)
         if self.at_rest or not self.plan.crashes:
             return
         # The more often a life comes by, the less likely it dies there: points late on the way get their share.

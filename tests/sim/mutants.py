@@ -22,6 +22,7 @@ from voyage_jobs.state.store import Store, Tx
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps import collect, reconcile, scan, submit, synchronous
 from voyage_jobs.steps.context import Context
+from voyage_jobs.vendors.rest import bounded
 
 from .memory_table import MemoryTable
 from .story import Plan
@@ -87,6 +88,11 @@ def _lost_is_never_sent() -> AbstractContextManager[Any]:
         synchronous._not_happened(context, batch, attempt, VendorError("It was never sent."))
 
     return mock.patch.object(synchronous, "_settle", settle)
+
+
+def _sent_however_late() -> AbstractContextManager[Any]:
+    """Send a call however long ago its attempt was recorded."""
+    return mock.patch.object(bounded.Bounds, "demand_in_time")
 
 
 def _any_version() -> AbstractContextManager[Any]:
@@ -183,6 +189,7 @@ MUTANTS = {
     "lost answer taken for never sent": Mutant(
         _lost_is_never_sent, Plan(only=NO_FAULTS, dies_at="sync.answered", often=("expedite",))
     ),
+    "attempt sent late": Mutant(_sent_however_late, Plan(only=NO_FAULTS, sleeps=0.5)),
     "stale version published": Mutant(_any_version, Plan(only=NO_FAULTS)),
     "pack after the outcomes": Mutant(_segment_last, Plan(only=NO_FAULTS, dies_at="collect.committed")),
     "append instead of flip": Mutant(_append_only, Plan(only=NO_FAULTS)),

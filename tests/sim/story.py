@@ -9,6 +9,9 @@ from typing import Any
 
 from voyage_jobs.core.clock import VirtualClock
 
+SUSPENDED = "suspended before a call"
+"""An act of the machine: it slept between the record of an attempt and its call."""
+
 
 class Death(BaseException):
     """The process is gone at this instruction; nothing in it may catch this."""
@@ -29,6 +32,8 @@ class Plan:
     """The crash point at which it surely dies, if it comes by; None draws one."""
     often: tuple[str, ...] = ()
     """Acts that are ten times as likely as usual."""
+    sleeps: float = 0.05
+    """Chance that the machine sleeps between an attempt and its call."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Overrides of sections of the settings."""
 

@@ -9,6 +9,7 @@ import voyage_jobs
 from voyage_jobs.core import crash
 
 from .life import live
+from .story import SUSPENDED, Plan
 
 SLICE = 8
 
@@ -21,6 +22,10 @@ def test_lives_end_well(first):
 
 def test_a_life_is_repeated_by_its_seed():
     assert live(5) == live(5)
+
+
+def test_machines_sleep_between_an_attempt_and_its_call():
+    assert sum(live(seed, Plan(sleeps=0.5)).acts[SUSPENDED] for seed in range(3)) > 0
 
 
 def test_every_crash_point_stands_somewhere_in_the_code():

@@ -29,6 +29,9 @@ class Clock(Protocol):
     def mono(self) -> float:
         """Seconds that only grow; no meaning across processes."""
 
+    def uptime(self) -> float:
+        """Seconds that only grow, with those for which the machine slept."""
+
     def wait(self, seconds: float, wake: threading.Event | None = None) -> bool:
         """Wait up to `seconds`; True if `wake` was set (it is left set)."""
 
@@ -63,6 +66,10 @@ def jittered(clock: Clock, seconds: float, share: float = 0.2) -> float:
     return seconds * (1 + share * (2 * clock.random() - 1))
 
 
+# Linux has a clock of its own for that; what others call monotonic there goes on while they sleep.
+_WITH_SLEEP = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 class SystemClock:
     """The machine's own clock and randomness."""
 
@@ -73,6 +80,10 @@ class SystemClock:
     def mono(self) -> float:
         """Seconds that only grow."""
         return time.monotonic()
+
+    def uptime(self) -> float:
+        """Seconds that only grow, with those for which the machine slept."""
+        return time.clock_gettime(_WITH_SLEEP)
 
     def wait(self, seconds: float, wake: threading.Event | None = None) -> bool:
         """Wait up to `seconds`; True if `wake` was set."""
@@ -96,6 +107,7 @@ class VirtualClock:
     def __init__(self, start: float = 1_780_000_000.0, seed: int = 0) -> None:
         self._wall = start
         self._mono = 0.0
+        self._slept = 0.0
         self._random = random.Random(seed)  # noqa: S311 - repeatable by design
 
     def wall(self) -> float:
@@ -105,6 +117,10 @@ class VirtualClock:
     def mono(self) -> float:
         """Virtual seconds that only grow."""
         return self._mono
+
+    def uptime(self) -> float:
+        """Virtual seconds that only grow, with those of `suspend`."""
+        return self._mono + self._slept
 
     def wait(self, seconds: float, wake: threading.Event | None = None) -> bool:
         """Move both clocks on by `seconds` at once, unless `wake` is set already."""
@@ -119,8 +135,13 @@ class VirtualClock:
         self._mono += seconds
 
     def step(self, seconds: float) -> None:
-        """Set the wall clock forward or back without any time passing (NTP, an operator, a resume)."""
+        """Set the wall clock forward or back without any time passing (NTP, an operator)."""
         self._wall += seconds
+
+    def suspend(self, seconds: float) -> None:
+        """Let the machine sleep for `seconds`: a monotonic clock stands still, as that of Linux does."""
+        self._wall += seconds
+        self._slept += seconds
 
     def random(self) -> float:
         """A repeatable number in [0, 1)."""

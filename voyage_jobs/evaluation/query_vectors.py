@@ -21,6 +21,7 @@ from voyage_jobs.retrieval.calls import query_profile
 from voyage_jobs.state.door import open_state
 from voyage_jobs.steps.filling import Filling, Limits
 from voyage_jobs.steps.synchronous import MOST_BYTES, MOST_INPUTS, MOST_TOKENS
+from voyage_jobs.vendors.intent import sent_while_young
 
 if TYPE_CHECKING:
     import httpx
@@ -79,7 +80,9 @@ class QueryVectors:
         with connect(self._settings, self._clock, self._transport) as client:
             for part in _calls(lacking, counts):
                 progress("embedding queries", done, len(lacking))
-                found = client.embed(part, self._profile)
+                since = self._clock.uptime()
+                with sent_while_young(client, since, self._settings.section.quarantine_s):
+                    found = client.embed(part, self._profile)
                 rows = [(self._key(text), found.vectors[at : at + 1]) for at, text in enumerate(part)]
                 self._kept.add(rows, found.tokens)
                 billed.append(found.tokens)

@@ -29,6 +29,7 @@ from voyage_jobs.errors import (
     VoyageJobsError,
 )
 from voyage_jobs.vendors.base import Client, Reranker
+from voyage_jobs.vendors.intent import sent_while_young
 
 if TYPE_CHECKING:
     import httpx
@@ -76,10 +77,12 @@ class Calls:
         """The vector of a query for a table of this profile. Raises NotAskedError, VendorError."""
         settings = with_profile(self._settings, profile)
         asked = query_profile(profile, settings)
-        price = sync_price(settings, asked.model)
+        price, since = sync_price(settings, asked.model), self._clock.uptime()
         if self._limited and not self._has_room(settings, price, 1):
             raise NotAskedError("a budget is spent.")
-        embedded = self._client_of(settings).embed([text], asked)
+        client = self._client_of(settings)
+        with self._while_young(client, since):
+            embedded = client.embed([text], asked)
         usd = None if embedded.tokens is None else price_of(embedded.tokens, price)
         return Vector(embedded.vectors[0], asked.model, embedded.tokens, usd)
 
@@ -88,9 +91,11 @@ class Calls:
         client = self._reranker()
         price = sync_price(self._settings, model)
         asked = estimate_tokens(query) * len(texts) + sum(map(estimate_tokens, texts))
+        since = self._clock.uptime()
         self._reserve(asked, price)
         try:
-            found = client.rerank(query, texts, model)
+            with self._while_young(client, since):
+                found = client.rerank(query, texts, model)
         except (OutcomeUnknownError, BadAnswerError):
             self._book("lost", asked, price)
             raise
@@ -123,6 +128,9 @@ class Calls:
                 self._clients[kind] = client
                 weakref.finalize(self, client.__exit__, None, None, None)
             return self._clients[kind]
+
+    def _while_young(self, client: Any, since: float) -> contextlib.AbstractContextManager[None]:
+        return sent_while_young(client, since, self._settings.section.quarantine_s)
 
     # --- money ---
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -23,6 +24,7 @@ from voyage_jobs.sources import names
 from voyage_jobs.state.door import Writer
 from voyage_jobs.state.rebuild import Build
 from voyage_jobs.vendors.base import Client, Vendor
+from voyage_jobs.vendors.intent import sent_while_young
 from voyage_jobs.vendors.registry import by_type
 from voyage_jobs.vendors.tokenizer import TokenCounter
 
@@ -99,6 +101,10 @@ class Context:
             client.give_up_at = self.client.give_up_at
             client.max_retry_after_s = self.settings.section.max_retry_after_s
             self.client = client
+
+    def while_young(self, since: float) -> AbstractContextManager[None]:
+        """Send the paid call in this block while its intent, noted since then (`Clock.uptime`), is young, or never."""
+        return sent_while_young(self.client, since, self.settings.section.quarantine_s)
 
     def memory(self, kind: type[Memory]) -> Memory:
         """What one step remembers while this process lives, by its own class; made at first use."""

@@ -261,6 +261,7 @@ def _create(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
         return _cancelled(context, batch)
     if not calls.more(circuits.VENDOR, circuits.CREATE) or not known_jobs.all_known(context):
         return False
+    since = context.clock.uptime()
     try:
         vendor_now = vendor_now_us(context)
     except VendorError as exc:
@@ -275,7 +276,8 @@ def _create(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
     context.memory(Sent).at[attempt.id] = context.clock.mono()
     crash_point("attempt.committed")
     try:
-        remote = context.client.create_batch(job_of(context, batch))
+        with context.while_young(since):
+            remote = context.client.create_batch(job_of(context, batch))
     except VendorError as exc:
         _judge(context, batch, attempt, exc)
         return True

@@ -4,7 +4,8 @@ There is no second look, so there is no second try. The attempt row is the last 
 is sent once. Its answer becomes a result file in the spool, synced; from there it is collected like any other. An
 answer that is lost (timeout, cut connection, 5xx, nothing that could be read, our own death before the result file is
 whole) is booked as maybe paid, and its texts are wanted again. What is known not to have happened (no connection, 4xx,
-429) leaves the batch as it was.
+429, an attempt that
+was too old to be sent) leaves the batch as it was.
 """
 
 from __future__ import annotations
@@ -78,13 +79,15 @@ def send(context: Context, batch: BatchRow) -> VendorError | None:
     """
     wanted = _request(context, batch)
     params = orjson.loads(batch.request_params)
+    since = context.clock.uptime()
     with context.store.write() as tx:
         attempt = create_calls.open_attempt(tx, batch, None)
         batches.move(tx, batch, Batch.CREATING, f"attempt {attempt.number}")
         batch = batches.get(tx.connection, batch.id)
     crash_point("sync.attempt.committed")
     try:
-        answer = context.client.embed_now(wanted, params, context.profile)
+        with context.while_young(since):
+            answer = context.client.embed_now(wanted, params, context.profile)
         crash_point("sync.answered")
         written = write_input(_result(context, batch), _lines(context, answer, wanted))
     except (OutcomeUnknownError, BadAnswerError) as exc:

@@ -273,6 +273,9 @@ class Client(Protocol):
     """Entries of lists that named nothing, over all lists so far."""
     give_up_at: float | None
     """When every call ends, in monotonic seconds; None: each when its own time is over."""
+    send_by: float | None
+    """Of this thread: by when a request must have gone out, in seconds of `Clock.uptime`, else it never goes
+    (NotSentError); None: whenever. See `intent.py`."""
 
     def __enter__(self) -> Self: ...
 

@@ -31,6 +31,7 @@ class LocalClient(NoJobs):
         self.max_retry_after_s = access.max_retry_after_s
         self.skipped_entries = 0
         self.give_up_at: float | None = None
+        self.send_by: float | None = None  # nothing leaves the process, and nothing is paid for
         self._clock, self._folder = access.clock, access.base_url
 
     def __enter__(self) -> Self:

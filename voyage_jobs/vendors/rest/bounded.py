@@ -3,11 +3,13 @@
 httpx bounds each wait for a byte, so a head that trickles in at one byte a minute, or informational answers (103)
 without end, keep a call forever. Here every connection counts the time from the last byte of the request to the
 end of the answer's head, however many bytes come in between, and no wait at all goes past `give_up_at`. A request
-that is still being sent is bounded by its progress alone: an upload on a slow line takes what it takes.
+that is still being sent is bounded by its progress alone: an upload on a slow line takes what it takes. One that must
+be sent by a certain time is looked at before each piece of it, so what is whole when it arrives was sent by then.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +18,10 @@ import httpx
 from voyage_jobs.core.clock import Clock
 
 _SLICE_BYTES = 64 * 1024  # of a request: between two of them the time is looked at
+
+
+class TooLateError(httpx.TransportError):
+    """The time by which a request had to be sent is over; no more of it is sent, so it is never whole."""
 
 
 class Bounds:
@@ -28,6 +34,23 @@ class Bounds:
         self._clock = clock
         self._head_s = head_s
         self.give_up_at: float | None = None
+        self._of_thread = threading.local()
+
+    @property
+    def send_by(self) -> float | None:
+        """By when this thread's requests must have gone out, in seconds of `Clock.uptime`; None sets no bound."""
+        found: float | None = getattr(self._of_thread, "send_by", None)
+        return found
+
+    @send_by.setter
+    def send_by(self, uptime_s: float | None) -> None:
+        self._of_thread.send_by = uptime_s
+
+    def demand_in_time(self) -> None:
+        """Raise `TooLateError` if what is about to be sent had to be sent before."""
+        late_s = 0.0 if self.send_by is None else self._clock.uptime() - self.send_by
+        if late_s > 0:
+            raise TooLateError(f"it is {late_s:.1f} s too late for it (the machine slept, or was held up)")
 
     def head_until(self) -> float:
         """Until when the head of an answer must be here, if the request left now."""
@@ -69,6 +92,7 @@ class BoundedStream:
             wait_s = self._bounds.within(timeout)
             if wait_s == 0:
                 raise httpx.WriteTimeout("the request was not sent in time")
+            self._bounds.demand_in_time()
             self._stream.write(piece, timeout=wait_s)
         self.until = self._bounds.head_until()
 

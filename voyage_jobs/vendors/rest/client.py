@@ -144,6 +144,18 @@ class RestClient(ABC):
     def give_up_at(self, mono_s: float | None) -> None:
         self._bounds.give_up_at = mono_s
 
+    @property
+    def send_by(self) -> float | None:
+        """By when the requests of this thread must have gone out, in seconds of `Clock.uptime`; None: whenever.
+
+        One that has not is never sent (NotSentError), also where connecting took so long.
+        """
+        return self._bounds.send_by
+
+    @send_by.setter
+    def send_by(self, uptime_s: float | None) -> None:
+        self._bounds.send_by = uptime_s
+
     @classmethod
     def named(cls, url: httpx.URL) -> str:
         """What messages call whoever answers at an address."""
@@ -311,6 +323,10 @@ class RestClient(ABC):
                         self.server_date_us = wire.http_date_us(response.headers.get("date"))
                         self._heard_at = (self.clock.wall(), self.clock.mono())
                     yield response
+            except bounded.TooLateError as exc:
+                call.code = NOT_SENT
+                late = f"The call to {operation} was never sent to {self.named(url)}: {exc}."
+                raise NotSentError(late) from exc
             except _NOT_SENT as exc:
                 call.code = NOT_SENT
                 raise NotSentError(
@@ -329,6 +345,7 @@ class RestClient(ABC):
         self, method: str, url: httpx.URL, head: dict[str, str], content: dict[str, Any]
     ) -> Iterator[httpx.Response]:
         request = self._http.build_request(method, url, headers=head, timeout=self._timeouts(), **content)
+        self._bounds.demand_in_time()
         try:
             response = self._http.send(request, stream=True)
         except (UnicodeError, OverflowError) as exc:  # from the resolver: a host or port that cannot exist
