@@ -30,6 +30,7 @@ from voyage_jobs.state.pauses import Pauses
 from voyage_jobs.state.plan_state import Since
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.steps import budget
+from voyage_jobs.steps.active import Active
 from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.context import Context, Progress, encoded
 from voyage_jobs.steps.ending import abandon
@@ -181,10 +182,10 @@ def rehearsal(
 
     with open_state(settings).throw_away(clock, copied) as store:
         context = Context(
-            settings=settings,
+            loaded=settings,
+            active=Active.of(settings, cast(Any, NoVendor()), profile_of(settings)),
             clock=clock,
             store=store,
-            client=cast(Any, NoVendor()),
             segments=SegmentStore(settings.paths.vectors),
             log=NoLog(),
             table_door=LanceDoor(settings.lancedb.uri, settings.lancedb.table, profile_of(settings)),

@@ -42,7 +42,7 @@ def apply(context: Context, fresh: Settings) -> None:
 
     Where they ask for other vectors, the work goes on for those of before, and nothing is sent: see `steps.reprofile`.
     """
-    context.settings = context.loaded = fresh
+    context.loaded = fresh
     context.asked = profile_of(fresh)
     take_up_profile(context)
     renew_run(context)

@@ -19,6 +19,7 @@ from voyage_jobs.errors import VoyageJobsError
 from voyage_jobs.segments import SegmentStore
 from voyage_jobs.state import meta
 from voyage_jobs.state.door import Writer, open_state
+from voyage_jobs.steps.active import Active
 from voyage_jobs.steps.context import Context, Progress, no_progress
 from voyage_jobs.steps.recovery import recover
 from voyage_jobs.table import LanceDoor, TableDoor
@@ -59,10 +60,10 @@ def working(
             with contextlib.ExitStack() as open_clients:
                 reach = _Reach(open_clients, clock, transport, observer)
                 context = Context(
-                    settings=settings,
+                    loaded=settings,
+                    active=Active.of(settings, reach(settings), profile_of(settings)),
                     clock=clock,
                     store=store,
-                    client=reach(settings),
                     reach=reach,
                     segments=SegmentStore(settings.paths.vectors),
                     log=log,

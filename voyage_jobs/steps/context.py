@@ -6,12 +6,12 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from voyage_jobs.config.prices import batch_price, sync_price
-from voyage_jobs.config.profile import profile_of, with_profile
+from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import Clock
@@ -23,9 +23,9 @@ from voyage_jobs.segments import SegmentStore
 from voyage_jobs.sources import names
 from voyage_jobs.state.door import Writer
 from voyage_jobs.state.rebuild import Build
+from voyage_jobs.steps.active import Active
 from voyage_jobs.vendors.base import Client, Vendor
 from voyage_jobs.vendors.intent import sent_while_young
-from voyage_jobs.vendors.registry import by_type
 from voyage_jobs.vendors.tokenizer import TokenCounter
 
 if TYPE_CHECKING:
@@ -43,12 +43,16 @@ def no_progress(what: str, done: int, total: int | None) -> None:
 
 @dataclass
 class Context:
-    """Handed to every step. `stopping` is set when the process was asked to end: steps finish what they are at."""
+    """Handed to every step: what is fixed while the process lives, what is `active`, and each step's own memory.
 
-    settings: Settings
+    `stopping` is set when the process was asked to end: steps finish what they are at.
+    """
+
+    loaded: Settings
+    """The settings as they were read, whatever is worked under."""
+    active: Active
     clock: Clock
     store: Writer
-    client: Client
     segments: SegmentStore
     log: Any
     table_door: TableDoor
@@ -58,7 +62,7 @@ class Context:
     """Told which step is at work and that it gets on; None: nobody asks."""
     observer: Observer = NOBODY
     reach: Callable[[Settings], Client] | None = None
-    """Gives the client of the provider that settings name; None: there is no other than `client`."""
+    """Gives the client of the provider that settings name; None: there is no other than the one given."""
     free_bytes: Callable[[], int] | None = None
     only: frozenset[bytes] | None = None
     """The keys that may be sent, where a run carries out a plan; None: any."""
@@ -66,18 +70,10 @@ class Context:
     """Whether this is a plan, at work on a throw-away state: files in the data folder are looked at and left alone."""
     on_line: Callable[[bytes], None] | None = None
     """Hears every line of a batch that is assembled, in their order: a plan counts and writes them."""
-    profile: Profile = field(init=False)
-    keys: KeyMaker = field(init=False)
-    vendor: Vendor = field(init=False)
-    count: TokenCounter = field(init=False)
-    profile_id: int = 0
-    """Row of the active profile; set by recovery."""
     state_id: str = ""
     """Who this state is, which its jobs and segments carry; set by recovery."""
     rules: int = 1
     """By which documents are split where the configuration does not say; set by recovery (`steps.splitting`)."""
-    loaded: Settings = field(init=False)
-    """The settings as they were read, whatever is worked under."""
     asked: Profile = field(init=False)
     """The profile that the configuration names. Another one may be active: see `steps.reprofile`."""
     build: Build | None = None
@@ -85,22 +81,52 @@ class Context:
     _memories: dict[type, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.loaded, self.asked = self.settings, profile_of(self.settings)
-        self.work_under(self.asked)
+        self.asked = profile_of(self.loaded)
 
-    def work_under(self, profile: Profile) -> None:
-        """Embed under this profile from now on, whatever the configuration asks for: provider, model, price and
-        tokenizer too."""
-        self.settings = with_profile(self.settings, profile)
-        self.profile = profile
-        self.keys = KeyMaker(profile)
-        self.vendor = by_type(profile.vendor)
-        self.count = self.vendor.tokenizer(self.settings.tokenizer_file)
+    def work_under(self, profile: Profile, profile_id: int) -> None:
+        """Embed under this profile from now on, whatever the configuration asks for."""
+        active = Active.of(self.loaded, self.client, profile, profile_id)
         if self.reach is not None:
-            client = self.reach(self.settings)
+            client = self.reach(active.settings)
             client.give_up_at = self.client.give_up_at
-            client.max_retry_after_s = self.settings.section.max_retry_after_s
-            self.client = client
+            client.max_retry_after_s = active.settings.section.max_retry_after_s
+            active = replace(active, client=client)
+        self.active = active
+
+    @property
+    def settings(self) -> Settings:
+        """Those worked under: see `Active`."""
+        return self.active.settings
+
+    @property
+    def client(self) -> Client:
+        """Of the active profile's provider."""
+        return self.active.client
+
+    @property
+    def profile(self) -> Profile:
+        """The active one."""
+        return self.active.profile
+
+    @property
+    def profile_id(self) -> int:
+        """Row of the active profile."""
+        return self.active.profile_id
+
+    @property
+    def keys(self) -> KeyMaker:
+        """Names embeddings of the active profile."""
+        return self.active.keys
+
+    @property
+    def vendor(self) -> Vendor:
+        """What is known of the active profile's provider without asking it."""
+        return self.active.vendor
+
+    @property
+    def count(self) -> TokenCounter:
+        """Counts tokens as the active profile's model does."""
+        return self.active.count
 
     def while_young(self, since: float) -> AbstractContextManager[None]:
         """Send the paid call in this block while its intent, noted since then (`Clock.uptime`), is young, or never."""

@@ -46,10 +46,11 @@ def take_up_profile(context: Context) -> None:
         with context.store.write() as tx:
             meta.put(tx, meta.PROFILE, served.to_json())
     context.build, context.memory(Looks).again_at = build, float("-inf")
-    context.work_under(served if build is None else build.target)
-    context.table_door = context.table_door.under(served)
+    profile = served if build is None else build.target
     with context.store.write() as tx:
-        context.profile_id = sources.profile_id(tx, context.profile)
+        profile_id = sources.profile_id(tx, profile)
+    context.work_under(profile, profile_id)
+    context.table_door = context.table_door.under(served)
     notice_tokenizer(context)
     if not context.may_send:
         message, hint = rebuild_words.changed(context.asked, context.profile, build)

@@ -45,8 +45,13 @@ MIN_CHARS = 400
 class Keyed(Protocol):
     """What names embeddings and counts their tokens: a step's context, or a plan's."""
 
-    profile: Profile
-    keys: KeyMaker
+    @property
+    def profile(self) -> Profile:
+        """What is asked for."""
+
+    @property
+    def keys(self) -> KeyMaker:
+        """Names embeddings of that profile."""
 
     @property
     def count(self) -> Count:
