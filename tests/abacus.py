@@ -99,7 +99,9 @@ class Abacus:
     def params(self, profile: Profile, encoding: str) -> dict[str, Any]:
         return {"model": profile.model, "numbers": profile.dimension}
 
-    def line(self, custom_id: str, texts: Sequence[str], profile: Profile) -> bytes:
+    def line(
+        self, custom_id: str, texts: Sequence[str], profile: Profile, params: Mapping[str, Any]
+    ) -> bytes:
         [text] = texts
         return orjson.dumps({"id": custom_id, **self.params(profile, ""), "text": text}) + b"\n"
 
@@ -333,7 +335,9 @@ class AbacusClient:
 
     def embed_now(self, wanted: Sequence[Wanted], params: Mapping[str, Any], profile: Profile) -> bytes:
         self._called("embed_now")
-        return self._run(b"".join(ABACUS.line(each.custom_id, each.texts, profile) for each in wanted))
+        return self._run(
+            b"".join(ABACUS.line(each.custom_id, each.texts, profile, params) for each in wanted)
+        )
 
     def embed(self, texts: Sequence[str], profile: Profile) -> Embedded:
         self._called("embed")

@@ -26,12 +26,14 @@ from voyage_jobs.state.door import At, State, open_state
 from voyage_jobs.state.sqlite import SqliteState
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
+from voyage_jobs.vendors.registry import by_type
 
 LOGS: list[Log] = []
 """Every log of this test that keeps its events; conftest.py looks at them when the test is over."""
 WRITTEN: list[str] = []
 """Every text that this test wrote: none may be logged."""
 KEY = "pa-test-key-of-the-simulated-vendor"
+MODELS = {"voyage": "voyage-4", "openai": "text-embedding-3-small"}
 UNTIDY = (Batch.COLLECTED, Batch.REFUSED, Batch.CANCELLED)
 
 
@@ -93,7 +95,8 @@ class World:
     """One data folder, one source `docs` at `root/docs`, one vendor.
 
     Commands read `config_file`, which needs a world of at least 256 dimensions.
-    `faults` is the `faults` object of a fault script; `sections` are overrides of the settings (see `settings`).
+    `vendor` is voyage or openai; `faults` is the `faults` object of a fault script; `sections` are overrides of the
+    settings (see `settings`).
     """
 
     def __init__(
@@ -105,9 +108,11 @@ class World:
         batch_seconds: float = 120.0,
         options: dict[str, Any] | None = None,
         dimension: int = 8,
+        vendor: str = "voyage",
         **sections: Any,
     ) -> None:
         self.root = root
+        self.vendor = vendor
         self.docs = root / "docs"
         self.docs.mkdir(parents=True, exist_ok=True)
         self.data_dir = root / "data"
@@ -118,7 +123,7 @@ class World:
             seed=seed,
             batch_seconds=batch_seconds,
             faults=FaultScript.from_dict({"faults": faults or {}}),
-            options=Options(small_dimensions=True, **(options or {})),
+            options=Options.of(vendor, small_dimensions=True, **(options or {})),
             storage_dir=root / "vendor",
         )
         (root / "vendor").mkdir(exist_ok=True)
@@ -171,7 +176,8 @@ class World:
         values: dict[str, Any] = {
             "data_dir": str(self.data_dir),
             "sources": [{"name": "docs", "path": str(self.docs), "delete_grace_s": 0}],
-            "voyage": {"model": "voyage-4", "output_dimension": self._dimension},
+            "provider": {"type": self.vendor},
+            self.vendor: {"model": MODELS[self.vendor], "output_dimension": self._dimension},
             "disk": {"min_free_bytes": 0},
             "splitting": {"min_chars": 0},  # each section of a test's document is a chunk
         }
@@ -183,7 +189,10 @@ class World:
     def settings(self, **sections: Any) -> Settings:
         """Settings for this world, with the provider's key."""
         settings = Settings(**self.sections(**sections))
-        return settings.attach(origin=None, warnings=(), api_key=KeySource({"VOYAGE_API_KEY": KEY}))
+        variable = by_type(self.vendor).traits.key_variable
+        return settings.attach(
+            origin=None, warnings=(), api_key=KeySource({variable: KEY}, variable=variable)
+        )
 
     def config_file(self, **sections: Any) -> Path:
         """The same settings as a configuration file, for commands."""

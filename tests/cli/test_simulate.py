@@ -104,3 +104,26 @@ def test_for_people_it_prints_lines_to_paste(monkeypatch):
     assert (
         'base_url = "http://[::1]:4711/v1"' in CliRunner().invoke(cli, ["simulate", "--host", "::1"]).stdout
     )
+
+
+def test_another_provider_has_its_own_variables_and_a_tier(monkeypatch):
+    seen = []
+
+    def no_serving(simulator, host, port, ready):
+        seen.append(simulator.options)
+        ready(4711)
+
+    monkeypatch.setattr("voyage_jobs.simulator.server.serve", no_serving)
+    run = CliRunner().invoke
+    text = run(cli, ["simulate", "--provider", "openai", "--tier", "2"]).stdout
+    said = json.loads(run(cli, ["simulate", "--provider", "openai", "--json"]).stdout)
+    environ = {"VOYAGE_JOBS_SOURCES": '[{"name": "a", "path": "/a"}]', **said["environment"]}
+    settings = parse_settings("", None, environ)
+
+    assert [each.max_in_flight_tokens for each in seen] == [20_000_000, 3_000_000]
+    assert "Simulated OpenAI API" in text
+    assert 'type = "openai"' in text
+    assert (settings.provider.type, settings.section.base_url) == ("openai", said["base_url"])
+    assert settings.api_key() == "simulated"
+    refused = run(cli, ["simulate", "--tier", "2"])
+    assert (refused.exit_code, "--provider openai" in refused.stderr) == (2, True)

@@ -1,7 +1,7 @@
 """What the rest of the program relies on in a provider, asked of each: one suite for the port `Vendor`.
 
-Voyage is asked over real sockets and in process, both times the bundled simulator; Abacus is a provider in memory that
-differs where providers may. Who adds a provider adds a line to `PROVIDERS`.
+Voyage and OpenAI are asked over real sockets and in process, both times the bundled simulator; Abacus is a provider in
+memory that differs where providers may. Who adds a provider adds a line to `PROVIDERS`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ class Provider:
         return JobSpec(self.profile.endpoint, file_id, params, {METADATA_REF: ref}, ref)
 
     def upload(self, path: Path, texts: dict[str, str] = TEXTS) -> str:
-        lines = (self.vendor.line(key, [text], self.profile) for key, text in texts.items())
+        params = self.vendor.params(self.profile, "")
+        lines = (self.vendor.line(key, [text], self.profile, params) for key, text in texts.items())
         path.write_bytes(b"".join(lines))
         return self.client.upload(path, UPLOAD_NAME.format(ref="ref-1")).id
 
@@ -79,13 +80,23 @@ class Provider:
         return list(self.vendor.read(path, Expectation(self.profile, dict.fromkeys(TEXTS, 1).get)))
 
 
-@contextlib.contextmanager
-def voyage(*, http: bool) -> Iterator[Provider]:
-    vendor, clock = by_type("voyage"), VirtualClock()
-    simulator = Simulator(clock, api_key=KEY, batch_seconds=JOB_S, options=Options(small_dimensions=True))
+def voyage(*, http: bool) -> contextlib.AbstractContextManager[Provider]:
     profile = Profile(EMBEDDINGS, "voyage-4", 8, "float", "document")
+    return simulated("voyage", "https://api.voyageai.com/v1", profile, http=http)
+
+
+def openai(*, http: bool) -> contextlib.AbstractContextManager[Provider]:
+    profile = Profile(EMBEDDINGS, "text-embedding-3-small", 8, "float", None, "openai")
+    return simulated("openai", "https://api.openai.com/v1", profile, http=http)
+
+
+@contextlib.contextmanager
+def simulated(name: str, url: str, profile: Profile, *, http: bool) -> Iterator[Provider]:
+    vendor, clock = by_type(name), VirtualClock()
+    options = Options.of(name, small_dimensions=True)
+    simulator = Simulator(clock, api_key=KEY, batch_seconds=JOB_S, options=options)
     with contextlib.ExitStack() as stack:
-        url, transport = "https://api.voyageai.com/v1", None if http else SimulatorTransport(simulator)
+        transport = None if http else SimulatorTransport(simulator)
         if http:
             url = f"http://127.0.0.1:{stack.enter_context(HttpServer(simulator)).port}/v1"
 
@@ -112,6 +123,8 @@ def in_memory() -> Iterator[Provider]:
 PROVIDERS = {
     "voyage over http": lambda: voyage(http=True),
     "voyage in process": lambda: voyage(http=False),
+    "openai over http": lambda: openai(http=True),
+    "openai in process": lambda: openai(http=False),
     "abacus": in_memory,
 }
 
@@ -172,7 +185,8 @@ def provider(request: pytest.FixtureRequest) -> Iterator[Provider]:
 
 
 def test_a_line_says_what_it_asks_for(any_provider: Provider) -> None:
-    line = any_provider.vendor.line("ab" * 20, ["two\nlines\u2028here"], any_provider.profile)
+    vendor, profile = any_provider.vendor, any_provider.profile
+    line = vendor.line("ab" * 20, ["two\nlines\u2028here"], profile, vendor.params(profile, ""))
 
     assert line.endswith(b"\n")
     assert len(line.splitlines()) == 1

@@ -78,7 +78,7 @@ GROUPS: dict[str, dict[str, Entry]] = {
         "mcp": Entry("mcp:mcp", "Let language models search the table (MCP); read-only."),
         "notify": Entry("notify:notify", "Show which notifications were sent, and send a test."),
         "completion": Entry("completion:completion", "Print the script that completes commands in a shell."),
-        "simulate": Entry("simulate:simulate", "Serve a simulated Voyage API, to try things out."),
+        "simulate": Entry("simulate:simulate", "Serve a simulated Voyage or OpenAI API, to try things out."),
     },
 }
 COMMANDS: dict[str, Entry] = {name: entry for group in GROUPS.values() for name, entry in group.items()}

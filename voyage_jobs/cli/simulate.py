@@ -1,4 +1,4 @@
-"""`voyage-jobs simulate`: the bundled Voyage simulator as an HTTP server, and the way to it."""
+"""`voyage-jobs simulate`: the bundled simulator of Voyage or OpenAI as an HTTP server, and the way to it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,19 @@ _ANY_KEY = "simulated"
 )
 @click.option(
     "--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="The address to listen on."
+)
+@click.option(
+    "--provider",
+    type=click.Choice(["voyage", "openai"]),
+    default="voyage",
+    show_default=True,
+    help="Whose API to serve.",
+)
+@click.option(
+    "--tier",
+    type=Whole(1, 5),
+    metavar="N",
+    help="OpenAI's usage tier: how many tokens may be enqueued.  [default: 1]",
 )
 @click.option("--api-key", metavar="KEY", help="The only key to accept, a made-up one.  [default: any]")
 @click.option(
@@ -65,6 +78,8 @@ def simulate(
     *,
     port: int,
     host: str,
+    provider: str,
+    tier: int | None,
     api_key: str | None,
     batch_seconds: float,
     faults: Path | None,
@@ -73,10 +88,10 @@ def simulate(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Serve a simulated Voyage API until stopped (Ctrl-C).
+    """Serve a simulated Voyage API, or OpenAI's, until stopped (Ctrl-C).
 
-    It has files, batches, embeddings, contextualized embeddings and rerank. A search in its results makes sense, but
-    they are worth nothing elsewhere: keep them in a data folder of their own, as the printed lines do.
+    It has files, batches and embeddings, and for Voyage contextualized embeddings and rerank. A search in its results
+    makes sense, but they are worth nothing elsewhere: keep them in a data folder of their own, as the printed lines do.
     """
     from voyage_jobs.core.clock import SystemClock
     from voyage_jobs.simulator import FaultScript, Options, Simulator
@@ -89,8 +104,11 @@ def simulate(
         )
     if storage is not None:
         storage.mkdir(parents=True, exist_ok=True)
-    script = FaultScript.from_file(faults) if faults else FaultScript.none()
-    options = script.options or Options()
+    if tier is not None and provider != "openai":
+        raise ConfigError("--tier is for --provider openai.")
+    named = {"vendor": provider} | ({} if tier is None else {"tier": tier})
+    script = FaultScript.from_file(faults, named) if faults else FaultScript.none()
+    options = script.options or Options.from_mapping(named)
     if tokenizer is not None:
         tokens_of(str(tokenizer))  # raises now, not with the first batch
         options = replace(options, tokenizer=str(tokenizer))
@@ -111,7 +129,9 @@ def simulate(
             simulator,
             host,
             port,
-            lambda bound: _announce(f"http://{_reachable(host)}:{bound}/v1", data_dir, api_key, as_json),
+            lambda bound: _announce(
+                provider, f"http://{_reachable(host)}:{bound}/v1", data_dir, api_key, as_json
+            ),
         )
     except BrokenPipeError:  # nobody reads what is announced; that says nothing about the port
         raise
@@ -120,22 +140,27 @@ def simulate(
         raise ConfigError(f"Cannot listen on {host}, port {port}: {exc.strerror}.", hint=hint) from exc
 
 
-def _announce(base_url: str, data_dir: Path, api_key: str | None, as_json: bool) -> None:
+def _announce(provider: str, base_url: str, data_dir: Path, api_key: str | None, as_json: bool) -> None:
     from voyage_jobs.cli.output import emit_json
+    from voyage_jobs.vendors.registry import by_type
 
+    vendor, usual = by_type(provider), provider == "voyage"
     environment = {
-        "VOYAGE_JOBS_VOYAGE__BASE_URL": base_url,
+        **({} if usual else {"VOYAGE_JOBS_PROVIDER__TYPE": provider}),
+        f"VOYAGE_JOBS_{provider.upper()}__BASE_URL": base_url,
         "VOYAGE_JOBS_DATA_DIR": str(data_dir),
-        "VOYAGE_API_KEY": api_key or _ANY_KEY,
+        vendor.traits.key_variable: api_key or _ANY_KEY,
     }
     if as_json:
         emit_json({"base_url": base_url, "environment": environment})
         return
-    click.echo(f"Simulated Voyage API at {base_url}\n\nIn another shell:")
+    click.echo(f"Simulated {vendor.title} API at {base_url}\n\nIn another shell:")
     for name, value in environment.items():
         click.echo(f"  export {name}={value}")
     click.echo("\nor in a configuration of its own:")
-    click.echo(f'  data_dir = "{data_dir}"\n  [voyage]\n  base_url = "{base_url}"\n\nCtrl-C stops it.')
+    chosen = "" if usual else f'  [provider]\n  type = "{provider}"\n'
+    click.echo(f'  data_dir = "{data_dir}"\n{chosen}  [{provider}]\n  base_url = "{base_url}"')
+    click.echo("\nCtrl-C stops it.")
 
 
 def _reachable(host: str) -> str:

@@ -21,6 +21,7 @@ from voyage_jobs.vendors.registry import VENDORS, by_type
 
 DEFAULT_MODEL = "voyage-4"
 DEFAULT_DIMENSION = 1024
+OPENAI_MODEL, OPENAI_DIMENSION = "text-embedding-3-small", 1536
 LOCAL_MODEL, LOCAL_DIMENSION = "all-MiniLM-L6-v2-int8", 384
 _NAME_BYTES = 255
 _PATH_BYTES = 3_800  # 4,095 less what we put below it
@@ -149,14 +150,42 @@ class VoyageSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _model_decides_dimension(cls, values: Any) -> Any:
-        """An absent or null dimension is the model's own default, as a number everybody can rely on."""
-        if not isinstance(values, dict) or _none_word(values.get("output_dimension")) is not None:
-            return values
-        model = by_type("voyage").find(str(values.get("model", DEFAULT_MODEL)))
-        return {
-            **values,
-            "output_dimension": model.dimensions[0] if model and model.dimensions else DEFAULT_DIMENSION,
-        }
+        return _with_dimension(values, "voyage", DEFAULT_MODEL, DEFAULT_DIMENSION)
+
+
+class OpenAISettings(Section):
+    """`[openai]`: OpenAI's batches, or a service that speaks as it does, for `[provider] type = "openai"`."""
+
+    document_prefix: ClassVar[str] = ""
+    query_prefix: ClassVar[str] = ""
+    texts_per_request: ClassVar[int | None] = None
+    output_dtype: ClassVar[str] = "float"
+    input_type: ClassVar[str] = ""
+    endpoint: ClassVar[str] = EMBEDDINGS
+
+    base_url: str = "https://api.openai.com/v1"
+    model: Annotated[str, Field(min_length=1)] = OPENAI_MODEL
+    output_dimension: Annotated[int, BeforeValidator(_number), Field(ge=1, le=65536)] = OPENAI_DIMENSION
+    encoding_format: Annotated[Literal["", "base64"], BeforeValidator(_empty_for_none)] = "base64"
+    timeout_s: Annotated[Interval, Field(le=3600)] = 60
+    quarantine_s: Duration = 900
+    create_retry_s: Duration = 1800
+    max_retry_after_s: Annotated[Duration, Field(le=86_400)] = 3600
+    delete_remote_files: bool = True
+    tokenizer: Place = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _model_decides_dimension(cls, values: Any) -> Any:
+        return _with_dimension(values, "openai", OPENAI_MODEL, OPENAI_DIMENSION)
+
+
+def _with_dimension(values: Any, provider: str, usual: str, otherwise: int) -> Any:
+    """An absent or null dimension is the model's own default, as a number everybody can rely on."""
+    if not isinstance(values, dict) or _none_word(values.get("output_dimension")) is not None:
+        return values
+    model = by_type(provider).find(str(values.get("model", usual)))
+    return {**values, "output_dimension": model.dimensions[0] if model and model.dimensions else otherwise}
 
 
 class _WithoutJobs(Section):
@@ -205,7 +234,7 @@ class LocalSettings(_WithoutJobs):
         return self.model_dir
 
 
-ProviderSection = VoyageSettings | OpenAISyncSettings | LocalSettings
+ProviderSection = VoyageSettings | OpenAISettings | OpenAISyncSettings | LocalSettings
 """The section of any provider. Each tells the same, be it a setting there or settled.
 
 `document_prefix` and `query_prefix` stand before each text of a document and before a question, where a provider knows

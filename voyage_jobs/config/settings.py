@@ -23,6 +23,7 @@ from voyage_jobs.config.sections import (
     LocalSettings,
     LoggingSettings,
     NotifySettings,
+    OpenAISettings,
     OpenAISyncSettings,
     PollingSettings,
     PriceSettings,
@@ -116,6 +117,7 @@ class Settings(BaseModel):
     sources: tuple[SourceSettings, ...] = ()
     provider: ProviderSettings = Field(default_factory=ProviderSettings)
     voyage: VoyageSettings = Field(default_factory=VoyageSettings)
+    openai: OpenAISettings = Field(default_factory=OpenAISettings)
     openai_sync: OpenAISyncSettings = Field(default_factory=OpenAISyncSettings)
     local: LocalSettings = Field(default_factory=LocalSettings)
     splitting: SplittingSettings = Field(default_factory=SplittingSettings)

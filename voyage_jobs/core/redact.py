@@ -1,7 +1,7 @@
 """Keeps secrets out of everything that is written down: logs, errors, reports.
 
 Two nets. Every key that was ever read is remembered for the life of the process and masked wherever it turns
-up; and whatever has the look of a Voyage or Atlas key, or stands behind `Bearer`, is masked even if nobody
+up; and whatever has the look of a key of Voyage, Atlas or OpenAI, or stands behind `Bearer`, is masked even if nobody
 read it here.
 """
 
@@ -15,9 +15,9 @@ MASK = "***"
 _SHORTEST_REMEMBERED = 6  # masking shorter strings would shred ordinary words
 
 _REDACTED = re.compile(
-    r"(?<![A-Za-z0-9])(pa-|al-)(?=[\w-]*[0-9A-Z])[\w-]{16,}|\b(Bearer\s+)[^\s\"',;]+", re.ASCII
+    r"(?<![A-Za-z0-9])(pa-|al-|sk-)(?=[\w-]*[0-9A-Z])[\w-]{16,}|\b(Bearer\s+)[^\s\"',;]+", re.ASCII
 )
-_WHOLE_KEY = re.compile(r"(?:pa|al)-(?=[\w-]*[0-9])(?=[\w-]*[A-Z])[\w-]{24,}", re.ASCII)
+_WHOLE_KEY = re.compile(r"(?:pa|al|sk)-(?=[\w-]*[0-9])(?=[\w-]*[A-Z])[\w-]{24,}", re.ASCII)
 
 # Fields of a log event that hold somebody's words, and what in them may be a piece of a document.
 _WORDS = ("error", "reason", "why", "also", "message", "cause")

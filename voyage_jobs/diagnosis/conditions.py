@@ -23,7 +23,7 @@ from voyage_jobs.diagnosis.circuits import PASSING_FAILURES
 from voyage_jobs.diagnosis.entry import Blockers, Cause, Say, entered_in
 from voyage_jobs.diagnosis.snapshot import Facts, Gate, Moment
 from voyage_jobs.sources import names
-from voyage_jobs.state.batches import UNUSABLE, BatchRow
+from voyage_jobs.state.batches import NO_ROOM, UNUSABLE, BatchRow
 from voyage_jobs.state.engine import SAFE_LIBRARY, library_is_safe, library_version
 from voyage_jobs.state.sources import ANOTHER_FOLDER, NOT_CONFIGURED
 from voyage_jobs.table import of_another
@@ -238,9 +238,13 @@ def is_overdue(batch: BatchRow, now: int) -> bool:
 @cause("refused", needs=Facts, moved_by=Mover.PROCESS, severity="info")
 def _refused(facts: Facts, say: Say) -> Blockers:
     for batch in facts.refused:
+        words, full = batch.reason or "no reason given", batch.code == NO_ROOM
         hint = "Nothing to do: its lines are sent again in smaller batches until the bad one is alone."
-        words = batch.reason or "no reason given"
-        yield say(f"{facts.provider} refused batch {batch.ref}", hint, words=words, batch=batch.ref)
+        text = f"{facts.provider} refused batch {batch.ref}"
+        if full:
+            hint = "Nothing to do: its lines are sent again as jobs end, and no more than there is room for."
+            text = f"{facts.provider} had no room for batch {batch.ref}"
+        yield say(text, hint, words=words, batch=batch.ref)
 
 
 @cause("duplicate_jobs", needs=Facts, moved_by=Mover.TIME, severity="info")

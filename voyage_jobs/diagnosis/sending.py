@@ -219,10 +219,10 @@ def _in_flight_full(gate: Gate, say: Say) -> Blockers:
         yield say(
             f"{jobs:,} jobs in flight are as many as batching.max_in_flight_batches allows", NOTHING_TO_DO
         )
-    elif tokens + first > batching.max_in_flight_tokens:
-        yield say(
-            f"{tokens:,} tokens in flight are as many as batching.max_in_flight_tokens allows", NOTHING_TO_DO
-        )
+    elif tokens + first > gate.most_tokens:
+        learnt = gate.most_tokens < batching.max_in_flight_tokens
+        by = f"{gate.provider} takes from this account" if learnt else "batching.max_in_flight_tokens allows"
+        yield say(f"{tokens:,} tokens in flight are as many as {by}", NOTHING_TO_DO)
 
 
 @cause("in_flight_limit")

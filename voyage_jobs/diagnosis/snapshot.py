@@ -41,6 +41,7 @@ from voyage_jobs.state import (
     sources,
     stats,
     table_indexes,
+    token_limit,
 )
 from voyage_jobs.state import circuits as circuit_store
 from voyage_jobs.state import pauses as pause_store
@@ -92,6 +93,8 @@ class Gate:
     open: Sequence[BatchRow]
     """Unfinished and parked batches; for a step that sends only those that are not known to have a job."""
     in_flight: tuple[int, int]
+    most_tokens: int
+    """The tokens that may be in flight: as configured, or fewer if the provider takes no more."""
     pauses: Pauses
     claiming: bool
     """Whether jobs at the provider are to be claimed, or compared, before anything is sent."""
@@ -273,15 +276,17 @@ def gate(context: Context, connection: Any, unsent: list[BatchRow] | None = None
         active=context.profile,
         build=context.build,
         profile_id=context.profile_id,
-        **_of_gate(connection, now, found),
+        **_of_gate(connection, context.settings, now, found),
     )
 
 
-def _of_gate(connection: Any, now: int, found: list[BatchRow]) -> dict[str, Any]:
+def _of_gate(connection: Any, settings: Settings, now: int, found: list[BatchRow]) -> dict[str, Any]:
+    configured = settings.batching.max_in_flight_tokens
     return {
         "circuits": circuit_store.tripped(connection),
         "open": found,
         "in_flight": batches.in_flight(connection),
+        "most_tokens": token_limit.most(connection, settings.provider.type, configured, now),
         "pauses": pause_store.now(connection, now),
         "claiming": setback.is_claim_due(connection) or setback.unread(connection) is not None,
         "recounting": counts.counted(connection).recount_after is not None,
@@ -308,7 +313,7 @@ def moment(connection: Any, settings: Settings, now: int) -> Moment:
         active=active,
         build=builds.build(connection),
         profile_id=profile_id or 0,
-        **_of_gate(connection, now, batches.in_state(connection, *OPEN)),
+        **_of_gate(connection, working, now, batches.in_state(connection, *OPEN)),
         holder=lock.holder(settings.paths.lock),
         here=meta.who(connection),
         sources=sources.all_sources(connection),

@@ -13,6 +13,7 @@ from voyage_jobs.steps.reprofile import take_up_profile
 # Open connections, the lock and the table were made from these.
 _FIXED = {
     "voyage": ("base_url", "timeout_s"),
+    "openai": ("base_url", "timeout_s"),
     "openai_sync": ("base_url", "timeout_s"),
     "local": ("model_dir",),
 }

@@ -95,11 +95,11 @@ class FaultScript:
         return cls()
 
     @classmethod
-    def from_file(cls, path: Path) -> FaultScript:
-        """A script from a JSON file. Raises ConfigError that names the file."""
+    def from_file(cls, path: Path, options: Mapping[str, Any] | None = None) -> FaultScript:
+        """A script from a JSON file, whose options go before these. Raises ConfigError that names the file."""
         try:
             raw = orjson.loads(path.read_bytes())
-            return cls.from_dict(raw)
+            return cls.from_dict(raw, options)
         except OSError as exc:
             raise ConfigError(f"Cannot read the fault script {path}: {exc.strerror}.") from exc
         except orjson.JSONDecodeError as exc:
@@ -108,7 +108,7 @@ class FaultScript:
             raise ConfigError(f"{path}: {exc.message}") from exc
 
     @classmethod
-    def from_dict(cls, raw: Any) -> FaultScript:
+    def from_dict(cls, raw: Any, given: Mapping[str, Any] | None = None) -> FaultScript:
         """A script from plain data: `seed`, `options` and `faults`, all optional."""
         if not isinstance(raw, dict):
             raise ConfigError("A fault script is a JSON object.")
@@ -119,7 +119,8 @@ class FaultScript:
         if not isinstance(faults, dict):
             raise ConfigError("`faults` maps the names of faults to their rules.")
         rules = [rule for name, value in faults.items() for rule in _rules(name, value)]
-        options = Options.from_mapping(raw["options"]) if "options" in raw else None
+        named = {**(given or {}), **raw["options"]} if "options" in raw else given
+        options = None if named is None else Options.from_mapping(named)
         return cls(rules, seed, options)
 
     def call(

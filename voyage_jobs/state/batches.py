@@ -74,6 +74,7 @@ class BatchRow:
 # What a batch is parked for, where the steps act on it (`code`).
 NOT_FETCHED = "not_fetched"  # its results are paid, and cannot be had
 UNUSABLE = "unusable"  # its results are paid, and cannot be read: nothing more is sent for its profile
+NO_ROOM = "no_room"  # refused because too much was in flight: its texts go again as they are
 SEND_REFUSED = "send_refused"  # the provider refused its upload or its job
 
 _BATCH = select(*(batches.c[field.name] for field in fields(BatchRow)))

@@ -28,6 +28,9 @@ ORPHANED_FILES = "strays"  # since when an upload may have left a file at the pr
 UPLOAD_LIMIT = (
     "upload_limit"  # bytes of an input file that the provider may still take, after it refused a larger one
 )
+MOST_IN_FLIGHT = (
+    "most_in_flight"  # how many tokens may be in flight, after a job was refused for want of room, as JSON
+)
 DAEMON = "daemon"  # the pid of a `run` that has begun, and has not ended in good order
 CLAIM = "claim"  # the state was lost: whether jobs are to be claimed before anything is assembled, or were
 WATCHING = "watching"  # how the watching of the sources goes, as JSON; by the daemon that is named below

@@ -18,7 +18,7 @@ from voyage_jobs.core.crash import crash_point
 from voyage_jobs.diagnosis.blocker import ASSEMBLE
 from voyage_jobs.diagnosis.causes import is_kept_back
 from voyage_jobs.diagnosis.snapshot import gate
-from voyage_jobs.state import batches, embeddings, ledger, meta, pauses, sources
+from voyage_jobs.state import batches, embeddings, ledger, meta, pauses, sources, token_limit
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.embeddings import Backlog, WantedEmbedding
 from voyage_jobs.state.store import Tx
@@ -66,7 +66,10 @@ def _room_in_flight(context: Context, connection: Any) -> int:
     """Tokens that may go to the provider on top of what is there; none while the jobs there are as many as may be."""
     batching = context.settings.batching
     jobs, tokens = batches.in_flight(connection)
-    return batching.max_in_flight_tokens - tokens if jobs < batching.max_in_flight_batches else 0
+    if jobs >= batching.max_in_flight_batches:
+        return 0
+    configured, now = batching.max_in_flight_tokens, now_us(context.clock)
+    return token_limit.most(connection, context.vendor.name, configured, now) - tokens
 
 
 def limits_now(context: Context, refusals: int, most_inputs: int | None) -> Limits | None:
@@ -160,7 +163,7 @@ def _fitting(
     context: Context, connection: Any, texts: Texts, refusals: int, limits: Limits, allowance: Allowance
 ) -> Iterator[WantedEmbedding]:
     """Wanted embeddings, in order, until a limit is met. Those whose text cannot be had are passed over."""
-    filling = Filling(limits)
+    filling, params = Filling(limits), request_params(context.settings)
     shut = frozenset(allowance.shut)
     only = context.only
     seen, most = 0, limits.inputs if only is None else _EVERYTHING
@@ -173,7 +176,7 @@ def _fitting(
             found = texts.of_embedding(wanted)
             if found is None or not allowance.take(wanted.source_id, wanted.tokens):
                 continue
-            line = context.vendor.line(wanted.key.hex(), found, context.profile)
+            line = context.vendor.line(wanted.key.hex(), found, context.profile, params)
             if not filling.take(wanted.vectors, len(line), wanted.tokens):
                 return
             context.progress("assembling", filling.inputs, None)

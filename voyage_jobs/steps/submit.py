@@ -124,13 +124,14 @@ def spool(context: Context, batch: BatchRow, calls: circuit.Calls | None = None)
 
 def input_lines(context: Context, batch: BatchRow) -> Iterator[bytes]:
     """The lines of the input file of a batch. LookupError if texts of it cannot be had any more."""
+    params = orjson.loads(batch.request_params)
     with context.store.read() as connection:
         texts, written = Texts(connection), 0
         for wanted in embeddings.to_write(connection, batch.id):
             found = texts.of_embedding(wanted)
             if found is None:
                 raise LookupError(wanted.id)
-            yield context.vendor.line(wanted.key.hex(), found, context.profile)
+            yield context.vendor.line(wanted.key.hex(), found, context.profile, params)
             written += 1
         if written != batch_lines.count_lines(connection, batch.id):
             raise LookupError(batch.ref)

@@ -18,15 +18,24 @@ from collections.abc import Iterable
 from voyage_jobs.core.crash import crash_point
 from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import VendorError
-from voyage_jobs.state import batch_lines, batches, embeddings, ledger, provider_files, versions
+from voyage_jobs.state import (
+    batch_lines,
+    batches,
+    embeddings,
+    ledger,
+    provider_files,
+    token_limit,
+    versions,
+)
 from voyage_jobs.state.batch_lines import Settled
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.outcomes import REFUSED
+from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.ending import park
 from voyage_jobs.steps.windows import split_window
-from voyage_jobs.vendors.remote import Blame, JobError, RemoteBatch
+from voyage_jobs.vendors.remote import Blame, JobError, RemoteBatch, Verdict
 
 ALL_ALIKE = 8
 """So many jobs in a row that are refused without naming a line, in the same words, are not about their texts."""
@@ -63,7 +72,7 @@ def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
             embeddings.give_up(tx, batch.id)
         elif verdict.blame is Blame.NOBODY:
             embeddings.give_back(tx, batch.id)
-            circuit.create_must_wait(context, tx, VendorError(reason, retry_after_s=verdict.wait_s))
+            _had_no_room(context, tx, batch, reason, verdict)
         elif len(lines) == 1:
             only = Settled(0, lines[0].embedding_id, REFUSED, None, reason, None)
             embeddings.settle(tx, batch.id, None, [only], context.settings.batching.max_attempts)
@@ -74,7 +83,22 @@ def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
             embeddings.give_back(tx, batch.id)
         versions.recount_batch(tx, batch.id)
     crash_point("poll.committed")
-    context.log.error("batch.refused", ref=batch.ref, batch_id=remote.id, reason=reason)
+    if verdict.blame is Blame.NOBODY:
+        context.log.warning("batch.turned_away", ref=batch.ref, batch_id=remote.id, reason=reason)
+    else:
+        context.log.error("batch.refused", ref=batch.ref, batch_id=remote.id, reason=reason)
+
+
+def _had_no_room(context: Context, tx: Tx, batch: BatchRow, reason: str, verdict: Verdict) -> None:
+    """Learn how much may be in flight. Where that explains the refusal, what fits goes at once; else new jobs wait."""
+    batches.note(tx, batch.id, code=batches.NO_ROOM)
+    if verdict.most_tokens is not None:
+        _, others = batches.in_flight(tx.connection)
+        configured = context.settings.batching.max_in_flight_tokens
+        ours = others + batch.tokens_estimated
+        if token_limit.learn(tx, context.vendor.name, configured, verdict.most_tokens, ours):
+            return
+    circuit.create_must_wait(context, tx, VendorError(reason, retry_after_s=verdict.wait_s))
 
 
 _ALIKE_HINT = (

@@ -222,8 +222,13 @@ class Vendor(Protocol):
     def params(self, profile: Profile, encoding: str) -> dict[str, Any]:
         """All of a request but its texts, as it goes on record. `encoding` is of the vectors in results."""
 
-    def line(self, custom_id: str, texts: Sequence[str], profile: Profile) -> bytes:
-        """The line that asks for one embedding, with its newline. Raises ValueError for texts that make no line."""
+    def line(
+        self, custom_id: str, texts: Sequence[str], profile: Profile, params: Mapping[str, Any]
+    ) -> bytes:
+        """The line that asks for one embedding, with its newline. Raises ValueError for texts that make no line.
+
+        `params` are those on record for its batch.
+        """
 
     def asked_in(self, line: bytes) -> Wanted | None:
         """What an input line asks for; None if it is none. The contrary of `line`."""

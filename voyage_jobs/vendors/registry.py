@@ -9,6 +9,7 @@ from voyage_jobs.vendors.base import Vendor
 
 VENDORS = {
     "voyage": "voyage_jobs.vendors.voyage.vendor:VOYAGE",
+    "openai": "voyage_jobs.vendors.openai.vendor:OPENAI",
     "openai-sync": "voyage_jobs.vendors.openai_sync.vendor:OPENAI_SYNC",
     "local": "voyage_jobs.vendors.local.vendor:LOCAL",
 }

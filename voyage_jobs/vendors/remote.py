@@ -102,10 +102,15 @@ class Blame(enum.Enum):
 
 
 class Verdict(NamedTuple):
-    """Why a job failed. `wait_s` is for how long no other job is created where the blame is nobody's."""
+    """Why a job failed. `wait_s` is for how long no other job is created where the blame is nobody's.
+
+    `most_tokens` is given where it would have brought more tokens in flight than the account may have there: the limit,
+    or, if that is not told, any number beyond all limits.
+    """
 
     blame: Blame
     wait_s: float = 0.0
+    most_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,6 +162,9 @@ def _failure(response: Any, error: Any, body: Any) -> tuple[int | None, str, str
     """Status, error code (empty if none is named) and message, from wherever the line has them."""
     response = response if isinstance(response, dict) else {}
     body = body if isinstance(body, dict) else {}
+    told = body.get("error")  # where OpenAI says why a line was refused
+    if not error and isinstance(told, dict):
+        error = told
     details = error if isinstance(error, dict) else {"message": error}
     status = _status(response.get("status_code"))
     code = details.get("code")

@@ -32,8 +32,13 @@ def input_line(custom_id: str, endpoint: str, texts: Sequence[str]) -> bytes:
         body = {"inputs": [list(texts)]}
     else:
         raise ValueError(f"{endpoint} has no line for {len(texts)} texts")
+    return written(custom_id, {"custom_id": custom_id, "body": body}, texts)
+
+
+def written(custom_id: str, asked: dict[str, Any], texts: Sequence[str]) -> bytes:
+    """A line of JSON that no tool takes for two. Raises ValueError for a text that has no UTF-8 form."""
     try:
-        line = orjson.dumps({"custom_id": custom_id, "body": body}, option=orjson.OPT_APPEND_NEWLINE)
+        line = orjson.dumps(asked, option=orjson.OPT_APPEND_NEWLINE)
     except orjson.JSONEncodeError as exc:
         raise ValueError(f"the input of {custom_id} cannot be written as JSON: {exc}") from exc
     for text in texts:

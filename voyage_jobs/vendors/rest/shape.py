@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.vendors.base import Wanted
@@ -22,8 +22,11 @@ class JsonLines:
     asked_in = staticmethod(lines.asked_in)
     answered_in = staticmethod(lines.answered_in)
 
-    def line(self, custom_id: str, texts: Sequence[str], profile: Profile) -> bytes:
+    def line(
+        self, custom_id: str, texts: Sequence[str], profile: Profile, params: Mapping[str, Any]
+    ) -> bytes:
         """A line with `custom_id` and `body`."""
+        del params
         return lines.input_line(custom_id, profile.endpoint, texts)
 
     def read(self, path: Path, expectation: Expectation) -> Iterator[ResultBlock]:

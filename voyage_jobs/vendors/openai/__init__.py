@@ -1,0 +1,1 @@
+"""OpenAI's batches, and services that speak as it does: Azure OpenAI, proxies."""
