@@ -28,6 +28,7 @@ from voyage_jobs.state.last_errors import FATAL, LastError
 from voyage_jobs.state.notices import Untold
 from voyage_jobs.state.pauses import Pause, Pauses
 from voyage_jobs.state.rebuild import Build, Progress
+from voyage_jobs.state.record_files import FROZEN, LeftOut, RecordFile
 from voyage_jobs.state.scan_notes import ScanNotes
 from voyage_jobs.state.setback import SetBack
 from voyage_jobs.state.sources import NOT_CONFIGURED
@@ -104,6 +105,9 @@ def situations(facts):
     yield {"sources": []}
     yield {"source_stats": {docs.id: SourceStats(skipped={"unreadable": 3})}, "failed": 2, "cancelled": 1}
     yield {"scan_notes": {docs.id: ScanNotes(1, ("locked",), 2)}}
+    lacking = {"left_out": {"no_text": LeftOut(1, ("7: SKU1",))}}
+    for told in ({"reason": FROZEN, "detail": "it is short"}, {"reason": "broken"}, lacking):
+        yield {"record_files": {docs.id: [RecordFile(1, "", "a.csv", **told)]}}
     yield {
         "scan_notes": {docs.id: ScanNotes()},
         "source_stats": {},

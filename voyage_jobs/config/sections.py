@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -17,6 +17,8 @@ from voyage_jobs.core.profile import EMBEDDINGS
 from voyage_jobs.readers.data import BLANKED
 from voyage_jobs.readers.encodings import AUTO, encoding_called
 from voyage_jobs.readers.reader import Json, ReaderOptions
+from voyage_jobs.records.recipe import Recipe
+from voyage_jobs.records.template import Template
 from voyage_jobs.vendors.registry import VENDORS, by_type
 
 DEFAULT_MODEL = "voyage-4"
@@ -252,11 +254,40 @@ class HtmlSettings(Section):
     drop: Selectors = ()
 
 
+def _one_or_more(value: Any) -> Any:
+    return (value,) if isinstance(value, str) and value else value
+
+
+def _template(text: str) -> str:
+    Template(text)
+    return text
+
+
 def _encoding(name: str) -> str:
     found = name if name in ("", AUTO) else encoding_called(name)
     if found is None:
         raise ValueError('is no encoding that is known here: for example "cp1252", "shift_jis", or "auto"')
     return found
+
+
+class RecordsSettings(Section):
+    """`[sources.records]`: a row of a file is a document; without `text` every file is one itself."""
+
+    text: Annotated[str, AfterValidator(_template)] = ""
+    id: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
+    title: Annotated[str, AfterValidator(_template)] = ""
+    url: Annotated[str, AfterValidator(_template)] = ""
+    updated_at: str = ""
+    columns: dict[str, Literal["string", "int", "float", "bool", "list<string>"]] = Field(
+        default_factory=dict
+    )
+    delimiter: Annotated[str, Field(max_length=1)] = ""
+
+    @model_validator(mode="after")
+    def _without_text_there_is_nothing(self) -> Self:
+        if not self.text and any(value for _, value in self):
+            raise ValueError('needs text, a template such as "{name}\\n{description}"')
+        return self
 
 
 _READERS_OF_TEXT = ("notebook", "pdf", "office", "sheets")
@@ -284,6 +315,7 @@ class SourceSettings(Section):
     keep: bool = False
     max_file_bytes: Count = 20_000_000
     html: HtmlSettings = HtmlSettings()
+    records: RecordsSettings = RecordsSettings()
     watch: Annotated[Literal[True, False, "poll"], BeforeValidator(_switch)] = True
     daily_usd: Limit = None
     daily_tokens: TokenLimit = None
@@ -299,6 +331,11 @@ class SourceSettings(Section):
         own = {"html": html, **dict.fromkeys(("markdown", "rst", "asciidoc", "org", "text"), text)}
         told = {name: {**every, **own.get(name, {})} for name in (*own, *_READERS_OF_TEXT)}
         return {name: options for name, options in told.items() if options}
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """How rows become records; None: a file is one document."""
+        return Recipe(**dict(self.records), encoding=self.encoding) if self.records.text else None
 
     @property
     def limited(self) -> bool:

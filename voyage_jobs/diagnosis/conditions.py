@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from voyage_jobs.core.clock import US, iso
 from voyage_jobs.core.plural import counted
@@ -22,10 +22,12 @@ from voyage_jobs.diagnosis.blocker import (
 from voyage_jobs.diagnosis.circuits import PASSING_FAILURES
 from voyage_jobs.diagnosis.entry import Blockers, Cause, Say, entered_in
 from voyage_jobs.diagnosis.snapshot import Facts, Gate, Moment
+from voyage_jobs.records.rows import LACKS
 from voyage_jobs.sources import names
 from voyage_jobs.state.batches import NO_ROOM, UNUSABLE, BatchRow
 from voyage_jobs.state.engine import SAFE_LIBRARY, library_is_safe, library_version
-from voyage_jobs.state.sources import ANOTHER_FOLDER, NOT_CONFIGURED
+from voyage_jobs.state.record_files import FROZEN, RecordFile
+from voyage_jobs.state.sources import ANOTHER_FOLDER, NOT_CONFIGURED, SourceRow
 from voyage_jobs.table import of_another
 from voyage_jobs.vendors.remote import Phase
 
@@ -42,6 +44,7 @@ MOVED_ON_BY: dict[Batch, tuple[str, ...]] = {
 _RESUMES = "The next `voyage-jobs sync` or `voyage-jobs run` resumes it."
 _REFS = 5  # refs named in one message
 _FOLDERS = 5
+_FILES = 10
 
 CAUSES: list[Cause] = []
 cause = entered_in(CAUSES)
@@ -128,6 +131,48 @@ def _folder_unreadable(moment: Moment, say: Say) -> Blockers:
             text = f"{counted(notes.unreadable, 'folder')} of source {row.name} cannot be listed ({listed})"
             hint = "Let this user list them, or exclude them; what is known of them is served as it was."
             yield say(text, hint, source=row.name)
+
+
+@cause("records_frozen", needs=Moment, moved_by=Mover.DECISION, stops=("delete",))
+def _records_frozen(moment: Moment, say: Say) -> Blockers:
+    for row, each in _record_files(moment):
+        if each.reason == FROZEN:
+            text = (
+                f"{row.name}:{names.display(each.name)} is frozen, no record of it is deleted: {each.detail}"
+            )
+            hint = f"Make it whole, or, if that is meant, `voyage-jobs confirm-deletes {row.name}`."
+            yield say(text, hint, source=row.name)
+
+
+@cause("records_unread", needs=Moment, moved_by=Mover.OPERATOR, stops=("delete",))
+def _records_unread(moment: Moment, say: Say) -> Blockers:
+    for row, each in _record_files(moment):
+        if each.reason not in (None, FROZEN):
+            why = f"{each.reason} ({names.display(each.detail)})" if each.detail else str(each.reason)
+            text = f"{row.name}:{names.display(each.name)} cannot be read as records: {why}"
+            hint = "Mend it, or `records` of its source; what is known of it is served as it was."
+            yield say(text, hint, source=row.name)
+
+
+@cause("records_left_out", needs=Moment, moved_by=Mover.OPERATOR, severity="info")
+def _records_left_out(moment: Moment, say: Say) -> Blockers:
+    for row, each in _record_files(moment):
+        if each.left_out:
+            name = f"{row.name}:{names.display(each.name)}"
+            told = "; ".join(
+                f"{counted(lack.count, 'row')} {LACKS.get(what, what)} (line {names.display(', '.join(lack.first))})"
+                for what, lack in each.left_out.items()
+            )
+            yield say(
+                f"{name} has {counted(each.records, 'record')}; {told}", "Mend these rows.", source=row.name
+            )
+
+
+def _record_files(moment: Moment) -> Iterator[tuple[SourceRow, RecordFile]]:
+    """The first of them, of each source that is configured."""
+    for row in moment.sources:
+        for each in moment.record_files.get(row.id, ())[:_FILES] if row.configured else ():
+            yield row, each
 
 
 @cause("front_matter", needs=Facts, moved_by=Mover.OPERATOR, severity="info")

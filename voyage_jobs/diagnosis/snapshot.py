@@ -36,6 +36,7 @@ from voyage_jobs.state import (
     notices,
     plan_state,
     publications,
+    record_files,
     scan_notes,
     setback,
     sources,
@@ -56,6 +57,7 @@ from voyage_jobs.state.meta import Here
 from voyage_jobs.state.notices import Untold
 from voyage_jobs.state.pauses import Pauses
 from voyage_jobs.state.rebuild import Build, Progress
+from voyage_jobs.state.record_files import RecordFile
 from voyage_jobs.state.scan_notes import ScanNotes
 from voyage_jobs.state.setback import SetBack
 from voyage_jobs.state.sources import SourceRow
@@ -156,6 +158,8 @@ class Moment(Gate):
     """How far a build is, where that was looked at."""
     scan_notes: Mapping[int, ScanNotes] = field(default_factory=dict)
     """By source, what its last scan could not see or read whole."""
+    record_files: Mapping[int, Sequence[RecordFile]] = field(default_factory=dict)
+    """By source, files of records of which something is to be told."""
     asking: Text | None = None
     """The text that somebody asks about; None: whatever waits."""
     run: Run | None = None
@@ -322,6 +326,7 @@ def moment(connection: Any, settings: Settings, now: int) -> Moment:
         rooms=rooms,
         took=batches.durations_s(connection, HISTORY),
         scan_notes=scan_notes.by_source(connection),
+        record_files=record_files.noted(connection),
     )
 
 

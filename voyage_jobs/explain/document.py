@@ -13,7 +13,7 @@ from voyage_jobs.core.states import Document, Embedding, Version
 from voyage_jobs.explain.record import STANDS, History, Moment
 from voyage_jobs.report.find import ChunkRef
 from voyage_jobs.sources import names
-from voyage_jobs.state import documents, history, orders
+from voyage_jobs.state import documents, history, orders, record_files
 from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.history import ChunkHistory, Move, VersionHistory, View, line_as_dict
@@ -161,8 +161,10 @@ def _standing(
 def _is_there(connection: View, document: DocumentRow) -> bool:
     """Whether its file is on disk now; what may not be looked at counts as there."""
     root = documents.place_of(connection, document.id).root
+    file = record_files.file_of(connection, document.id)
+    path = document.path if file is None else file.name
     try:
-        os.lstat(os.path.join(names.decode(root), names.decode(document.path)))
+        os.lstat(os.path.join(names.decode(root), names.decode(path)))
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:

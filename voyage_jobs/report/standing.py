@@ -16,12 +16,13 @@ from voyage_jobs.report import waits, why_file
 from voyage_jobs.report.waits import Wait
 from voyage_jobs.report.words import ranges, when
 from voyage_jobs.sources import names
-from voyage_jobs.sources.files import FileStat
+from voyage_jobs.sources.files import FileStat, Revision
 from voyage_jobs.splitting.windows import amplification_of
-from voyage_jobs.state import documents, history, sources
+from voyage_jobs.state import documents, history, record_files, sources
 from voyage_jobs.state.documents import DocumentRow, Place
 from voyage_jobs.state.history import ChunkHistory, VersionHistory, View
 from voyage_jobs.state.outcomes import OUTCOME_WORDS
+from voyage_jobs.state.record_files import RecordFile
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.versions import UNSETTLED_MTIME
 from voyage_jobs.steps.reading import with_defaults
@@ -81,6 +82,21 @@ class Standing:
     source: SourceRow | None
     configured: SourceSettings | None
     live: Sequence[VersionHistory]
+    file: RecordFile | None = None
+    """The file of records that it is a row of; None: it is a file itself."""
+
+    @property
+    def path(self) -> str:
+        """The path of its file."""
+        return self.row.path if self.file is None else self.file.name
+
+    @property
+    def revision(self) -> Revision:
+        """How its file looked when it was read last."""
+        place = self.place
+        if self.file is not None:
+            return self.file.revision
+        return place.size, place.mtime_ns, place.inode, place.ctime_ns
 
     @property
     def served(self) -> VersionHistory | None:
@@ -112,6 +128,7 @@ def look(connection: View, moment: Moment, row: DocumentRow) -> Standing:
         sources.by_name(connection, row.source),
         next((each for each in moment.settings.sources if each.name == row.source), None),
         [each for each in history.versions_of(connection, row.id) if each.state in _LIVE],
+        record_files.file_of(connection, row.id),
     )
 
 
@@ -143,11 +160,11 @@ def since_then(view: Standing) -> Wait | None:
         scan += f", due {view.at(due)},"
     next_ = NOTHING_TO_DO if held is None else held.next
     until = due if due > view.moment.now and held is None else None
-    refused = why_file.by_rules(with_defaults(source, view.source), view.row.path)
+    refused = why_file.by_rules(with_defaults(source, view.source), view.path)
     if refused is not None:
         said = f"But {refused.text}: {scan.lower() if scan == 'The next scan' else scan} takes it out."
         return Wait(refused.code, said, until, next_)
-    path = os.path.join(names.decode(view.place.root), names.decode(view.row.path))
+    path = os.path.join(names.decode(view.place.root), names.decode(view.path))
     try:
         now = FileStat.of("", os.stat(path, follow_symlinks=source.follow_symlinks))
     except PermissionError:
@@ -163,9 +180,7 @@ def since_then(view: Standing) -> Wait | None:
                 "frozen", said, None, f"Bring it back, or `voyage-jobs confirm-deletes {view.row.source}`."
             )
         return Wait("file_gone", f"But its file is not there now. {scan} notices.", until, next_)
-    place = view.place
-    was = (place.size, place.mtime_ns, place.inode, place.ctime_ns)
-    if place.mtime_ns != UNSETTLED_MTIME and not now.is_as(was):
+    if view.revision[1] != UNSETTLED_MTIME and not now.is_as(view.revision):
         said = f"The file has been written to since. {scan} reads it; if its text has changed, that goes out then."
         return Wait("changed_since", said, until, next_)
     return None

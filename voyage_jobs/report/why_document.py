@@ -86,7 +86,8 @@ def _skipped(view: Standing) -> Answer:
 def _missing(view: Standing) -> Answer:
     row, source = view.row, view.configured
     since = row.missing_at or view.moment.now
-    said = f"{view.name} is missing from the disk since {when(since, view.moment.now)}.{_still_served(view)}"
+    where = "the disk" if view.file is None else names.display(view.file.name)
+    said = f"{view.name} is missing from {where} since {when(since, view.moment.now)}.{_still_served(view)}"
     if view.source is not None and view.source.frozen_reason is not None:
         said += f" Its source is frozen, so nothing is deleted: {view.source.frozen_reason}."
         return Answer(

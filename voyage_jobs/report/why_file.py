@@ -10,11 +10,13 @@ from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import iso
 from voyage_jobs.core.plural import counted
+from voyage_jobs.records.formats import takes
+from voyage_jobs.records.rows import LACKS
 from voyage_jobs.report.find import OnDisk
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip
 from voyage_jobs.sources.ignored import GENERATED, GITIGNORED
-from voyage_jobs.state import documents, sources
+from voyage_jobs.state import documents, record_files, sources
 from voyage_jobs.state.history import View
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.steps.reading import read_document, reader_for, source_of, with_defaults
@@ -94,6 +96,10 @@ def unseen(connection: View | None, settings: Settings, file: OnDisk) -> Unseen:
             f"{shown} is on disk and outside every source: {listed}.",
             "Add its folder to the configuration as one of [[sources]], then `voyage-jobs sync`.",
         )
+    if source.recipe is not None and takes(file.inside) and connection is not None:
+        found = _records(connection, source, file.inside)
+        if found is not None:
+            return found
     name = names.display(file.inside) or shown
     where = f"{name} is on disk in source {source.name}"
     refused = judge(source, file.inside) if file.inside else None
@@ -103,6 +109,30 @@ def unseen(connection: View | None, settings: Settings, file: OnDisk) -> Unseen:
         return _folder(connection, file, where)
     row = _row(connection, source.name)
     return Unseen("not_scanned", f"{where}, but no scan has seen it yet{_scans(connection, row)}.", _SCANS)
+
+
+def _records(connection: View, source: SourceSettings, inside: str) -> Unseen | None:
+    """What is on record of a file of records; None before it was read."""
+    row = _row(connection, source.name)
+    known = {} if row is None else record_files.of_source(connection, row.id)
+    folder, _, name = inside.rpartition("/")
+    each = known.get((folder, name))
+    if each is None:
+        return None
+    shown = f"{source.name}:{names.display(inside)}"
+    said = f"{shown} holds {counted(each.records, 'record')}, each a document of its own."
+    for what, lack in each.left_out.items():
+        first = names.display(", ".join(lack.first))
+        said += f" {counted(lack.count, 'row')} {LACKS.get(what, what)} (line {first})."
+    if each.reason is None:
+        return Unseen("records", said, f"`voyage-jobs why '{shown}#ID'` for one of them.")
+    if each.reason == record_files.FROZEN:
+        said += f" It is frozen, and no record of it is deleted: {each.detail}."
+        return Unseen(
+            "records_frozen", said, f"Make it whole, or `voyage-jobs confirm-deletes {source.name}`."
+        )
+    said += f" It cannot be read: {skipped(each.reason, each.detail, source.name).text}."
+    return Unseen("records_unread", said, "Mend it, or `records` of its source.")
 
 
 def in_force(connection: View | None, source: SourceSettings) -> SourceSettings:
@@ -125,6 +155,8 @@ def judge(source: SourceSettings, inside: str) -> Unseen | None:
     if not stat.S_ISREG(now.st_mode):
         return skipped("special", None, source.name)
     looked = FileStat.of(names.encode(os.path.basename(path)), now)
+    if source.recipe is not None and takes(inside):
+        return None
     read = read_document(source_of(source), inside, looked, reader_for(source, inside))
     return skipped(str(read.reason), read.detail, source.name) if isinstance(read, Skip) else None
 

@@ -6,6 +6,7 @@ between the walk's look at it and the end of reading: the next scan takes that o
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import hashlib
@@ -88,31 +89,55 @@ class FolderSource:
 
     def open(self, path: str, expected: FileStat) -> Opened | Skip:
         """The file's bytes, if it is and stays as `expected`; files over the limit are not read."""
+        with self._opened(path, expected) as found:
+            return found if isinstance(found, Skip) else self._read(found, expected)
+
+    def stream(self, path: str, expected: FileStat) -> Opened | Skip:
+        """The file, if it is as `expected`, and the hash of all its bytes. Any size will do."""
+        with self._opened(path, expected) as found:
+            if isinstance(found, Skip):
+                return found
+            file = io.BufferedReader(io.FileIO(os.dup(found)), _READ_BYTES)
         try:
-            fd = os.open(
-                self._os_path(path), _OPEN_FILE if self._follow_symlinks else _OPEN_FILE | os.O_NOFOLLOW
-            )
+            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=CONTENT_HASH_BYTES))
+            file.seek(0)
         except OSError as exc:
-            return _cannot_open(expected.name, exc)
-        try:
-            return self._read(fd, expected)
-        except OSError as exc:
+            file.close()
             return Skip(expected.name, SkipReason.UNREADABLE, exc.strerror or str(exc))
+        return Opened(file, digest.digest(), expected)
+
+    @contextlib.contextmanager
+    def _opened(self, path: str, expected: FileStat) -> Iterator[int | Skip]:
+        """A descriptor of the file, if it is as `expected`."""
+        flags = _OPEN_FILE if self._follow_symlinks else _OPEN_FILE | os.O_NOFOLLOW
+        try:
+            fd = os.open(self._os_path(path), flags)
+        except OSError as exc:
+            yield _cannot_open(expected.name, exc)
+            return
+        try:
+            found = os.fstat(fd)
+            now = FileStat.of(expected.name, found)
+            if not stat.S_ISREG(found.st_mode):
+                yield Skip(expected.name, SkipReason.SPECIAL, "not a regular file")
+            elif now != expected:
+                yield Skip(now.name, SkipReason.CHANGING, "changed since it was listed")
+            else:
+                yield fd
         finally:
             os.close(fd)
 
-    def _read(self, fd: int, expected: FileStat) -> Opened | Skip:
-        before = os.fstat(fd)
-        if not stat.S_ISREG(before.st_mode):
-            return Skip(expected.name, SkipReason.SPECIAL, "not a regular file")
-        now, limit = FileStat.of(expected.name, before), self._max_bytes
-        if now.size > limit:
-            return Skip(now.name, SkipReason.TOO_LARGE, f"{now.size:,} bytes; the limit is {limit:,}", now)
-        if now != expected:
-            return Skip(now.name, SkipReason.CHANGING, "changed since it was listed")
-        data = _bytes(fd, now.size)
-        if len(data) != now.size or FileStat.of(now.name, os.fstat(fd)) != now:
-            return Skip(now.name, SkipReason.CHANGING, "changed while it was read")
+    def _read(self, fd: int, now: FileStat) -> Opened | Skip:
+        if now.size > self._max_bytes:
+            return Skip(
+                now.name, SkipReason.TOO_LARGE, f"{now.size:,} bytes; the limit is {self._max_bytes:,}", now
+            )
+        try:
+            data = _bytes(fd, now.size)
+            if len(data) != now.size or FileStat.of(now.name, os.fstat(fd)) != now:
+                return Skip(now.name, SkipReason.CHANGING, "changed while it was read")
+        except OSError as exc:
+            return Skip(now.name, SkipReason.UNREADABLE, exc.strerror or str(exc))
         digest = hashlib.blake2b(data, digest_size=CONTENT_HASH_BYTES).digest()
         return Opened(io.BytesIO(data), digest, now)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import BinaryIO, NamedTuple, Protocol
+from io import BufferedReader, BytesIO, FileIO
+from typing import NamedTuple, Protocol
 
 from voyage_jobs.errors import VoyageJobsError
 from voyage_jobs.sources.files import FileStat, Revision, Skip
@@ -59,7 +60,7 @@ class FolderScan:
 class Opened:
     """The bytes of one document, at one moment: what is written to it meanwhile does not show."""
 
-    file: BinaryIO
+    file: BytesIO | BufferedReader[FileIO]
     content_hash: bytes
     """BLAKE2b, 20 bytes, of the bytes as they are."""
     stat: FileStat
@@ -87,6 +88,10 @@ class Source(Protocol):
 
     def open(self, path: str, expected: FileStat) -> Opened | Skip:
         """The bytes of a document that looked as `expected`. Never raises for what it may be or do."""
+
+    def stream(self, path: str, expected: FileStat) -> Opened | Skip:
+        """The same for a document of any size: it is not taken into memory, so what is written to it meanwhile shows,
+        and `revision` afterwards tells whether it was. Close the file."""
 
     def keeps(self, path: str) -> bool:
         """Whether its rules want a document of this path."""

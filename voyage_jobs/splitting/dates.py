@@ -34,12 +34,13 @@ def changed_us(metadata: Mapping[str, Json]) -> int | None:
         value = values.get(key)
         if isinstance(value, dict):
             value = value.get("date")
-        if isinstance(value, str) and (found := _moment_us(value.strip())) is not None:
+        if isinstance(value, str) and (found := moment_us(value.strip())) is not None:
             return found
     return None
 
 
-def _moment_us(text: str) -> int | None:
+def moment_us(text: str) -> int | None:
+    """Microseconds since 1970 UTC of a date as in ISO 8601, with or without a time; None for anything else."""
     if not 10 <= len(text) <= _MOST_CHARS:  # a year, or a month, is no date
         return None
     try:

@@ -110,6 +110,19 @@ def split(document: Text, path: str, options: SplitOptions, count: Count = estim
     return SplitDocument(title or name, front.metadata, sections, headers, chunks)
 
 
+def split_record(record: Text, options: SplitOptions, count: Count = estimate_each) -> SplitDocument | None:
+    """The same for a plain text that is one chunk, as most records are, in a tenth of the time; None for any other."""
+    text, title = record.text, plain_line(record.title)
+    header = ""
+    if options.context == TITLE_AND_SECTION:
+        header = header_of(trail(title, (), (), options.max_chars // _MOST_OF_A_CHUNK), "")
+    if len(header) + len(text) > options.max_chars - options.overlap_chars or text != text.strip():
+        return None
+    tokens = count([header + text])[0]
+    metadata = bounded(record.metadata or {})
+    return SplitDocument(title, metadata, [()], [header], [Chunk(0, 0, len(text), 0, tokens)])
+
+
 def _regions(text: str, start: int, headings: Sequence[Heading], options: SplitOptions) -> Iterable[Region]:
     """What is cut on its own: sections, or several small ones."""
     size = options.max_chars - options.overlap_chars

@@ -48,8 +48,9 @@ class DocumentRow:
 
 
 def folder_ids(connection: Connection, source_id: int) -> dict[str, int]:
-    """Every folder of a source that ever held a document: relative path -> id."""
-    rows = connection.execute(select(folders.c.path, folders.c.id).where(folders.c.source_id == source_id))
+    """Every folder of a source that ever held a document: relative path -> id. Files of records are none."""
+    mine = (folders.c.source_id == source_id) & (folders.c.file == "")
+    rows = connection.execute(select(folders.c.path, folders.c.id).where(mine))
     return {row.path: row.id for row in rows}
 
 
@@ -98,6 +99,8 @@ class Seen:
     reason: str | None = None
     detail: str | None = None
     ctime_ns: int | None = None
+    group: int | None = None
+    """The row of the file of records that it is in; None: it is a file of its folder."""
 
     @property
     def path(self) -> str:
@@ -116,15 +119,19 @@ _FILES = select(documents.c.name, documents.c.id, documents.c.state).where(
 )
 
 
-def _known_files(tx: Tx, folder_ids: dict[str, int], seen: Iterable[Seen]) -> dict[tuple[str, str], Any]:
-    """(folder, name) -> (id, state) of the files that were seen before."""
-    names: dict[str, list[str]] = {}
+def _folder_of(folder_ids: dict[str, int], each: Seen) -> int:
+    return folder_ids[each.folder] if each.group is None else each.group
+
+
+def _known_files(tx: Tx, folder_ids: dict[str, int], seen: Iterable[Seen]) -> dict[tuple[int, str], Any]:
+    """(folder id, name) -> (id, state) of the files that were seen before."""
+    names: dict[int, list[str]] = {}
     for each in seen:
-        names.setdefault(each.folder, []).append(each.name)
-    found: dict[tuple[str, str], Any] = {}
+        names.setdefault(_folder_of(folder_ids, each), []).append(each.name)
+    found: dict[tuple[int, str], Any] = {}
     for folder, those in names.items():
         for part in slices(those):
-            values = {"folder": folder_ids[folder], "names": part}
+            values = {"folder": folder, "names": part}
             found.update(((folder, name), at) for name, *at in plain(tx.connection, _FILES, values))
     return found
 
@@ -143,14 +150,14 @@ def save(tx: Tx, source_id: int, source: str, folder_ids: dict[str, int], seen: 
 
     `folder_ids` are the known folders of the source; new ones are added to it.
     """
-    ensure_folders(tx, source_id, folder_ids, (each.folder for each in seen))
+    ensure_folders(tx, source_id, folder_ids, (each.folder for each in seen if each.group is None))
     ids: list[int] = []
     new: list[tuple[int, Seen]] = []
     known: list[tuple[int, Seen]] = []
     fresh = newest_id(tx.connection)
     before = _known_files(tx, folder_ids, seen)
     for each in seen:
-        row = before.get((each.folder, each.name))
+        row = before.get((_folder_of(folder_ids, each), each.name))
         if row is None:
             fresh += 1
             new.append((fresh, each))
@@ -178,7 +185,7 @@ def _insert(
         (
             document_id,
             source_id,
-            folder_ids[each.folder],
+            _folder_of(folder_ids, each),
             each.name,
             document_key(source, each.path),
             str(each.state),
@@ -272,8 +279,7 @@ def spoilt(connection: Connection, source_id: int) -> list[int]:
 
 def retire(tx: Tx, document_ids: Sequence[int]) -> None:
     """Have the published rows of these documents removed, and forget what was waiting for them."""
-    for document_id in document_ids:
-        supersede(tx, document_id, "the document is gone")
+    supersede(tx, document_ids, "the document is gone")
     for part in slices(document_ids):  # the publish step takes their rows out of the table
         served = versions.c.document_id.in_(part) & is_in(versions, states.Version.PUBLISHED)
         tx.connection.execute(update(versions).where(served).values(retire=1))

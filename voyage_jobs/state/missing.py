@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, bindparam, func, select, text, update
 
 from voyage_jobs.core import states
 from voyage_jobs.state import moves
 from voyage_jobs.state.documents import KEPT, retire, spoilt
 from voyage_jobs.state.schema import PATH, documents, is_in, transitions, versions
+from voyage_jobs.state.statements import plain, slices
 from voyage_jobs.state.store import Tx
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Vanished:
     """A remembered file that a scan did not find. `moved_to` is the document that has its content now, if it is new.
 
@@ -34,7 +36,7 @@ class Vanished:
 
 # Purpose: a file that vanished and a file that came, came back or was written over in the same scan, with the same
 # content: that is a move.
-_VANISHED = text(
+_VANISHED = (
     f"SELECT d.id, d.state, {PATH} AS path,"
     " EXISTS (SELECT 1 FROM versions p WHERE p.document_id = d.id AND p.retire = 0"
     "  AND p.state IN ('waiting', 'ready', 'published')) AS served,"
@@ -43,8 +45,10 @@ _VANISHED = text(
     "   EXISTS (SELECT 1 FROM transitions t WHERE t.kind = 'document' AND t.subject = n.id AND t.id > :transition"
     "    AND t.target = 'present' AND COALESCE(t.origin, '') != 'present')"
     "   OR EXISTS (SELECT 1 FROM versions v WHERE v.document_id = n.id AND v.id > :version))) AS moved_to"
-    " FROM documents d JOIN folders f ON f.id = d.folder_id WHERE d.folder_id = :folder AND d.name = :name"
+    " FROM documents d JOIN folders f ON f.id = d.folder_id WHERE "
 )
+_VANISHED_NAME = text(f"{_VANISHED} d.folder_id = :folder AND d.name = :name")
+_VANISHED_ONES = text(f"{_VANISHED} d.id IN :documents").bindparams(bindparam("documents", expanding=True))
 
 
 @dataclass(frozen=True)
@@ -65,28 +69,45 @@ def mark(connection: Connection) -> Mark:
 def vanished(connection: Connection, folder_id: int, name: str, since: Mark) -> Vanished:
     """Look a vanished name up; `since` is when the scan began that did not find it."""
     values = {"folder": folder_id, "name": name, "transition": since.transition, "version": since.version}
-    return Vanished(**connection.execute(_VANISHED, values).mappings().one())
+    return Vanished(**connection.execute(_VANISHED_NAME, values).mappings().one())
 
 
-def mark_vanished(tx: Tx, gone: Vanished, *, on_purpose: bool = False) -> None:
+def vanished_ones(connection: Connection, document_ids: Sequence[int], since: Mark) -> Iterator[Vanished]:
+    """The same for many documents at once."""
+    for part in slices(document_ids):
+        values = {"documents": list(part), "transition": since.transition, "version": since.version}
+        for row_id, state, path, served, moved_to in plain(connection, _VANISHED_ONES, values):
+            yield Vanished(row_id, state, path, bool(served), moved_to)
+
+
+def mark_vanished(tx: Tx, gone: Sequence[Vanished], on_purpose: Container[int] = ()) -> None:
     """Moved: its rows leave the table as soon as those of the new place are in it. Else: missing, and still served.
 
     What a program removed `on_purpose` is given up at once.
     """
-    origin, missing = states.Document(gone.state), states.Document.MISSING
-    if on_purpose:
-        moves.move(tx, documents, gone.id, origin, states.Document.GONE, "removed")
-        retire(tx, [gone.id])
-        return
-    if gone.moved_to is None:
-        moves.move(tx, documents, gone.id, origin, missing, "vanished", missing_at=tx.now)
-        return
-    moves.move(tx, documents, gone.id, origin, states.Document.GONE, "moved")
-    retire(tx, [gone.id])
-    moved = documents.c.id == gone.moved_to
-    tx.connection.execute(update(documents).where(moved).values(moved_from=gone.path))
-    found = states.Document.PRESENT
-    moves.record(tx, "document", gone.moved_to, found, found, f"moved from {gone.path}")
+    meant = [each for each in gone if each.id in on_purpose]
+    left = [each for each in gone if each.id not in on_purpose]
+    moved = [each for each in left if each.moved_to is not None]
+    _move_all(tx, meant, states.Document.GONE, "removed")
+    _move_all(tx, moved, states.Document.GONE, "moved")
+    lost = [each for each in left if each.moved_to is None]
+    _move_all(tx, lost, states.Document.MISSING, "vanished", since=tx.now)
+    retire(tx, [each.id for each in (*meant, *moved)])
+    for each in moved:
+        to = documents.c.id == each.moved_to
+        tx.connection.execute(update(documents).where(to).values(moved_from=each.path))
+        found = states.Document.PRESENT
+        moves.record(tx, "document", each.moved_to or 0, found, found, f"moved from {each.path}")
+
+
+def _move_all(
+    tx: Tx, gone: Sequence[Vanished], target: states.Document, cause: str, since: int | None = None
+) -> None:
+    for origin in dict.fromkeys(each.state for each in gone):
+        ids = [each.id for each in gone if each.state == origin]
+        for part in slices(ids):
+            where = documents.c.id.in_(part)
+            moves.move_where(tx, documents, where, states.Document(origin), target, cause, missing_at=since)
 
 
 # Purpose: a clock that was set back must not lengthen anybody's grace period by what it was set.

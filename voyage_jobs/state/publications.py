@@ -23,6 +23,7 @@ from voyage_jobs.state.schema import (
 )
 from voyage_jobs.state.statements import new_id, plain, slices
 from voyage_jobs.state.store import Tx
+from voyage_jobs.state.texts import HAS_A_FILE
 from voyage_jobs.state.versions import IS_OVERTAKEN, PUBLISHED, retire_rows
 
 FLIP = "flip"
@@ -202,7 +203,7 @@ def mark_published(tx: Tx, publication_id: int) -> int:
     ready_now = is_in(versions, states.Version.READY)
     on_disk = (documents.c.id == versions.c.document_id) & is_in(documents, states.Document.PRESENT)
     ours = select(versions.c.id).where(
-        mine, ready_now, exists().where(on_disk)
+        mine, ready_now, HAS_A_FILE, exists().where(on_disk)
     )  # else the file is not to be had
     tx.connection.execute(delete(texts).where(texts.c.version_id.in_(ours)))
     ready_, published = states.Version.READY, states.Version.PUBLISHED

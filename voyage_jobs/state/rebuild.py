@@ -239,6 +239,7 @@ _READ_CHANGED = text(
     " AND v.state = 'published' AND v.doubtful = 0 AND v.content_hash = documents.content_hash)"
 )
 _UNCOMPARED = text("UPDATE sources SET splitter_fingerprint = NULL")
+_READ_RECORDS = text("UPDATE record_files SET mtime_ns = -1, made_by = NULL")
 _SCAN_NOW = text("UPDATE sources SET scan_due_at = 0")
 
 
@@ -248,6 +249,7 @@ def read_again(tx: Tx, *, everything: bool) -> None:
         tx.connection.execute(_UNSCANNED)
     tx.connection.execute(_READ_ALL if everything else _READ_CHANGED)
     tx.connection.execute(_UNCOMPARED)
+    tx.connection.execute(_READ_RECORDS)
     tx.connection.execute(_SCAN_NOW)
 
 

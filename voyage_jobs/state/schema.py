@@ -132,7 +132,26 @@ folders = _table(
     Column("id", Integer, primary_key=True),
     Column("source_id", Integer, ForeignKey("sources.id"), nullable=False),
     Column("path", Text, nullable=False),  # relative, "" is the root
-    UniqueConstraint("source_id", "path"),
+    Column("file", Text, nullable=False, server_default=""),  # of records, whose documents these are; else ""
+    UniqueConstraint("source_id", "path", "file"),
+)
+
+# Files of records: how each looked when it was last read whole, and what that came to.
+record_files = _table(
+    "record_files",
+    Column("folder_id", Integer, ForeignKey("folders.id"), primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("mtime_ns", Integer, nullable=False),
+    Column("inode", Integer, nullable=False),
+    Column("ctime_ns", Integer),
+    Column("content_hash", BLOB),
+    Column("made_by", Text),  # fingerprint of what made records of its rows; null: read it again
+    Column("records", Integer, nullable=False),
+    Column(
+        "left_out", Text, nullable=False
+    ),  # JSON: rows that are no record, by reason, and the first of them
+    Column("reason", Text),  # why nothing of it is deleted, or why it was not read
+    Column("detail", Text),
 )
 
 documents = _table(

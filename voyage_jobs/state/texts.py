@@ -14,6 +14,9 @@ from voyage_jobs.state.schema import PATH, is_in, texts, versions
 from voyage_jobs.state.statements import RAW, many, plain, slices
 from voyage_jobs.state.store import Tx
 
+RECORDS = "records"
+"""What the fingerprints of versions begin with that were made of records: the name of their reader."""
+
 
 @dataclass(frozen=True)
 class FilePlace:
@@ -108,11 +111,15 @@ def keep_text(tx: Tx, version_id: int, text_: str) -> bool:
     return bool(tx.connection.execute(_KEEP_TEXT, {"id": version_id, "body": body}).rowcount)
 
 
+HAS_A_FILE = ~versions.c.splitter.startswith(f"{RECORDS}:", autoescape=True)
+"""Whether the text of a version can be read again from a file that is its own. That of a record is kept for as long as
+somebody wants it: to look it up, the whole of its file would have to be read."""
+
+
 def let_text_go(tx: Tx, document_id: int) -> None:
     """The text of what the table serves of a document is in its file again."""
-    served = select(versions.c.id).where(
-        versions.c.document_id == document_id, is_in(versions, states.Version.PUBLISHED)
-    )
+    published = is_in(versions, states.Version.PUBLISHED)
+    served = select(versions.c.id).where(versions.c.document_id == document_id, published, HAS_A_FILE)
     tx.connection.execute(delete(texts).where(texts.c.version_id.in_(served)))
 
 

@@ -189,11 +189,12 @@ def stay(tx: Tx, document_id: int) -> None:
     tx.connection.execute(update(versions).where(leaving, versions.c.doubtful == 0).values(retire=0))
 
 
-def supersede(tx: Tx, document_id: int, cause: str) -> None:
-    """Forget what is waiting for a document; what is published stays."""
-    for version_id, state, publication_id, *_ in _live(tx, [document_id]).get(document_id, ()):
-        if state != states.Version.PUBLISHED:
-            _overtake(tx, document_id, version_id, state, publication_id, cause)
+def supersede(tx: Tx, document_ids: Sequence[int], cause: str) -> None:
+    """Forget what is waiting for these documents; what is published stays."""
+    for document_id, live in _live(tx, document_ids).items():
+        for version_id, state, publication_id, *_ in live:
+            if state != states.Version.PUBLISHED:
+                _overtake(tx, document_id, version_id, state, publication_id, cause)
 
 
 def _overtake(

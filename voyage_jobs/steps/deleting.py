@@ -9,7 +9,7 @@ from voyage_jobs.core.states import Document
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.readers.registry import NO_OPTIONS, reader_of
 from voyage_jobs.sources import names
-from voyage_jobs.state import documents, missing, plan_state, sources, versions
+from voyage_jobs.state import documents, missing, plan_state, record_files, sources, versions
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.schema import HELD
 from voyage_jobs.state.store import Tx
@@ -30,7 +30,8 @@ def confirm_deletes(context: Context, arguments: Mapping[str, object], who: str)
         if row.frozen_reason is not None and not row.configured:
             retired = documents.retire_source(tx, row.id, f"confirmed by {who}")
             return {"source": row.name, "state": "removed", "documents": retired}
-        if row.frozen_reason is None and not missing.count_kept(tx.connection, row.id):
+        waits = missing.count_kept(tx.connection, row.id) + record_files.count_frozen(tx.connection, row.id)
+        if row.frozen_reason is None and not waits:
             return {"source": row.name, "state": "active"}
         sources.note(tx, row.id, confirmed_at=tx.now, scan_due_at=0)
     return {"source": row.name, "state": "confirmed"}

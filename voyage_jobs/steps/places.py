@@ -1,4 +1,4 @@
-"""What is stored of a reading besides its text: what the reader was told, the address, and the places in the text."""
+"""What is stored of a reading besides its text: what the reader was told, address, record, and places in the text."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Reading:
 
     options: Mapping[str, Json] = field(default_factory=dict)
     url: str = ""
+    record: str = ""
     places: Sequence[tuple[int, str, str]] = ()
 
     def place_at(self, start: int) -> tuple[str, int]:
@@ -42,6 +43,7 @@ def stored_reading(document: Text, options: Mapping[str, Json]) -> str | None:
     found = {
         "options": options,
         "url": document.url,
+        "record": document.record,
         "places": [(place.at, place.kind, place.label) for place in document.places],
     }
     told = {name: value for name, value in found.items() if value}

@@ -93,6 +93,7 @@ def facts_of(
         place=place,
         page=page,
         url=reading.url,
+        record=reading.record,
     )
 
 

@@ -31,6 +31,7 @@ from voyage_jobs.state.store import Tx
 from voyage_jobs.state.versions import Added
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.reading import ReadDocument, reader_for, reading_document, source_of, with_defaults
+from voyage_jobs.steps.record_files import RecordFiles
 from voyage_jobs.steps.rereading import Rereading
 from voyage_jobs.steps.retained_texts import Retained
 from voyage_jobs.steps.splitting import split_options, to_version
@@ -131,6 +132,7 @@ class Scan:
         self._rules_fingerprint = self._source.fingerprint
         self._rules_changed = row.rules_fingerprint != self._rules_fingerprint
         self._rereading = Rereading(row.splitter_fingerprint, self._options, settings.reader_options)
+        self._records = RecordFiles(context, row, settings, self._source, self._options)
         self._folder_ids: dict[str, int] = {}
         self._visited: set[str] = set()
         self._vanished: list[tuple[str, str]] = []
@@ -217,6 +219,7 @@ class Scan:
         with self.context.store.read() as connection:
             self._folder_ids = documents.folder_ids(connection, self.row.id)
             self._begun = missing.mark(connection)
+            self._records.begin(connection)
         self._removed = removals(self.context.settings, self.settings)
         if self._rules_changed and limits_of(self.row.rules_fingerprint) != limits_of(
             self._rules_fingerprint
@@ -235,7 +238,8 @@ class Scan:
 
             def known(folder: str) -> Known:
                 folder_id = self._folder_ids.get(folder)
-                return {} if folder_id is None else self._rereading.known(connection, folder_id)
+                found = {} if folder_id is None else self._rereading.known(connection, folder_id)
+                return self._records.known(folder, found)
 
             yield from self._source.discover(known, rules_changed=self._rules_changed)
 
@@ -254,22 +258,53 @@ class Scan:
             )
             return ()
         self._visited.add(folder.path)
-        self._unchanged += folder.unchanged
+        self._unchanged += folder.unchanged + self._records.visited(folder)
         self.passed_over.add(folder.passed_over)
-        self._vanished.extend((folder.path, name) for name in (*folder.vanished, *folder.excluded))
+        gone = (
+            name
+            for name in (*folder.vanished, *folder.excluded)
+            if not self._records.is_file(folder.path, name)
+        )
+        self._vanished.extend((folder.path, name) for name in gone)
         return (*folder.skipped, *folder.changed)
 
     def _take(self, folder: str, found: Skip | FileStat) -> Generator[None, None, None]:
-        if isinstance(found, Skip):
+        if self._records.takes(found.name):
+            yield from self._take_records(folder, found)
+        elif isinstance(found, Skip):
             self._skip(folder, found)
         elif found.name in self._rereading.without_reader:
             self._skip(folder, Skip(found.name, Refusal.NO_READER))
         else:
             yield from self._read(folder, found)
 
+    def _take_records(self, folder: str, found: Skip | FileStat) -> Generator[None, None, None]:
+        if isinstance(found, Skip):
+            self._records.refuse(folder, found)
+            return
+        if self._is_too_fresh(found):
+            return
+        reading = self._records.read(folder, found, settled=self._age_s(found.mtime_ns) >= SETTLE_S)
+        while True:
+            try:
+                news = next(reading)
+            except StopIteration as end:
+                self._unchanged += end.value
+                return
+            self.read += len(news)
+            self._part.read.extend(news)
+            self._part.chars += sum(len(read.text) for _, read in news)
+            if self._part.full(self.context.clock.mono()):
+                self._commit()
+            yield
+
+    def _is_too_fresh(self, stat: FileStat) -> bool:
+        fresh = self.hinted and self._age_s(stat.mtime_ns) < self.context.settings.watch.settle_s
+        self._later += fresh
+        return fresh
+
     def _read(self, folder: str, stat: FileStat) -> Generator[None, None, None]:
-        if self.hinted and self._age_s(stat.mtime_ns) < self.context.settings.watch.settle_s:
-            self._later += 1
+        if self._is_too_fresh(stat):
             return
         path = f"{folder}/{stat.name}" if folder else stat.name
         reader = reader_for(self.settings, path)
@@ -347,6 +382,7 @@ class Scan:
                 ledger.save(tx, added.reused_tokens, context.price, self.row.id)
             crash_point("scan.slice.before_commit")
         crash_point("scan.slice.committed")
+        self._records.recorded()
         self.added.append(added)
         self._changed += added.versions
         if added.versions or part.skipped:
@@ -372,9 +408,12 @@ class Scan:
             live = documents.count_live(connection, self.row.id)
             gone = self.gone = [
                 missing.vanished(connection, self._folder_ids[folder], name, self._begun)
-                for folder, name in self._vanished
+                for folder, name in dict.fromkeys((*self._vanished, *self._records.plain))
             ]
+            gone += self._records.judge(connection, self._begun, self._is_protected)
             spoilt = documents.spoilt(connection, self.row.id)
+        with self.context.store.write() as tx:
+            self._records.record(tx)
         self._lost = sum(each.is_a_loss for each in gone)
         self._moved = sum(each.moved_to is not None for each in gone)
         if self._later:
@@ -400,8 +439,8 @@ class Scan:
             self._freeze(reason)
             return
         with self.context.store.write() as tx:
-            for each in gone:
-                missing.mark_vanished(tx, each, on_purpose=each.id in on_purpose)
+            missing.mark_vanished(tx, gone, on_purpose)
+            self._records.record_losses(tx, self._is_protected)
             if confirmed or not self.settings.keep:
                 documents.retire(tx, spoilt)
             self._let_go(tx, confirmed=confirmed)
@@ -467,7 +506,7 @@ class Scan:
     @property
     def _compared(self) -> bool:
         """Whether every document was compared with the reader that it has now."""
-        return self._rereading.all_readers_here and not self._unread
+        return self._rereading.all_readers_here and not self._unread and not self._records.unread
 
     def _used_up(self, tx: Tx) -> dict[str, object]:
         """When to scan again, and that the confirmation is used up: it was about what was seen then.

@@ -19,7 +19,14 @@ from voyage_jobs.splitting import fingerprints
 from voyage_jobs.splitting.dates import changed_us
 from voyage_jobs.splitting.forms import RULES
 from voyage_jobs.splitting.header import embedded
-from voyage_jobs.splitting.split import TITLE_AND_SECTION, Chunk, SplitDocument, SplitOptions, split
+from voyage_jobs.splitting.split import (
+    TITLE_AND_SECTION,
+    Chunk,
+    SplitDocument,
+    SplitOptions,
+    split,
+    split_record,
+)
 from voyage_jobs.splitting.windows import stable_windows
 from voyage_jobs.state import meta
 from voyage_jobs.state.scan_notes import NOT_EMBEDDED
@@ -130,14 +137,17 @@ def to_version(
     context: Keyed, document_id: int, path: str, read: ReadDocument, options: SplitOptions
 ) -> NewVersion:
     """Split a document and name the embeddings its chunks need."""
-    document = split(read.document, path, options, context.count)
-    told_us = changed_us(document.metadata)
+    record = read.document.record
+    document = split_record(read.document, options, context.count) if record is not None else None
+    if document is None:
+        document = split(read.document, path, options, context.count)
+    told_us = read.changed_us if record is not None else changed_us(document.metadata)
     data = {NOT_EMBEDDED: read.document.data_tokens} if read.document.data_tokens else {}
     return NewVersion(
         document_id=document_id,
         identity=identity_of(read, options),
         modified_at=read.stat.mtime_ns // 1000 if told_us is None else told_us,
-        title=document.title,
+        title=document.title if record is None else read.document.title or record,
         sections=orjson.dumps([list(section) for section in document.sections]).decode(),
         metadata=orjson.dumps({**document.metadata, **data}).decode(),
         text=read.text,

@@ -239,7 +239,7 @@ COLUMNS = (
     Column(
         "content_hash",
         STRING,
-        "hash of the whole file this version was made from",
+        "hash of the whole file this version was made from, or of all that a record says",
         lambda facts: facts.content_hash.hex(),
         audited=True,
     ),

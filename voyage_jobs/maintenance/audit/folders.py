@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.maintenance.audit.findings import Findings
+from voyage_jobs.records.formats import takes
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip
 from voyage_jobs.sources.source import FolderScan, Known, RootMissing
-from voyage_jobs.state import audit, documents, sources
+from voyage_jobs.state import audit, documents, record_files, sources
 from voyage_jobs.state.door import Reader
+from voyage_jobs.state.record_files import RecordFile
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.steps.context import Progress
 from voyage_jobs.steps.reading import read_document, reader_for, source_of, with_defaults
@@ -27,6 +29,7 @@ class FolderAudit:
         self._deep = deep
         self._documents = source_of(source)  # as configured, until the state has said since when it has it
         self._folder_ids: dict[str, int] = {}
+        self._records: dict[tuple[str, str], RecordFile] = {}
         self._visited: set[str] = set()
         self._unseen: list[str] = []
         self._gone = "file_gone"
@@ -39,6 +42,7 @@ class FolderAudit:
             self._documents = source_of(self._source)
             if row is not None:
                 self._folder_ids = documents.folder_ids(connection, row.id)
+                self._records = record_files.of_source(connection, row.id)
                 if row.frozen_reason is not None:  # a scan would not take note of it
                     self._gone = "file_frozen"
         try:
@@ -57,10 +61,11 @@ class FolderAudit:
 
     def _known(self, folder: str) -> Known:
         folder_id = self._folder_ids.get(folder)
+        files = {name: each.revision for (path, name), each in self._records.items() if path == folder}
         if folder_id is None:
-            return {}
+            return files
         with self._store.read() as connection:
-            return documents.known(connection, folder_id)
+            return {**documents.known(connection, folder_id), **files}
 
     def _contents(self, folder: str) -> dict[str, tuple[int, str, bytes | None]]:
         folder_id = self._folder_ids.get(folder)
@@ -96,6 +101,9 @@ class FolderAudit:
         self, folder: str, stat: FileStat, contents: dict[str, tuple[int, str, bytes | None]]
     ) -> None:
         """A file that looks changed is stale only if its content is: a stat may have been forgotten on purpose."""
+        if self._source.recipe is not None and takes(stat.name):
+            self._changed_records(folder, stat)
+            return
         known = contents.get(stat.name)
         if known is None:
             self._found.add("file_unknown", self._named(folder, stat.name))
@@ -110,6 +118,19 @@ class FolderAudit:
             same = known[1] != "skipped" and read.content_hash == known[2]
         if not same:
             self._add("file_stale", folder, stat.name, contents)
+
+    def _changed_records(self, folder: str, stat: FileStat) -> None:
+        """The same for a file of records: by its bytes, not row by row."""
+        known = self._records.get((folder, stat.name))
+        path = f"{folder}/{stat.name}" if folder else stat.name
+        if known is None:
+            self._found.add("file_unknown", self._named(folder, stat.name))
+            return
+        opened = self._documents.stream(path, stat)
+        if not isinstance(opened, Skip):
+            opened.file.close()
+            if opened.content_hash != known.content_hash:
+                self._found.add("file_stale", self._named(folder, stat.name))
 
     def _skipped(self, folder: str, skip: Skip, contents: dict[str, tuple[int, str, bytes | None]]) -> None:
         known = contents.get(skip.name)

@@ -1,0 +1,437 @@
+"""Records: a file is a folder, a row is a document; what a row costs, and what becomes of bad ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from step_doors import document, query, versions_of
+from world import World
+
+from voyage_jobs.state import record_files, sources
+from voyage_jobs.steps.scan import Scan
+
+HEAD = "sku,name,brand,price,note"
+RECIPE = {
+    "id": "sku",
+    "text": "{name}\n{brand}\n\n{note}",
+    "title": "{name}",
+    "url": "https://shop.example/p/{sku}",
+    "columns": {"price": "float", "brand": "string"},
+}
+
+
+def row(number: int, *, price: float = 1.5, note: str = "") -> str:
+    return f"SKU{number},Lamp {number},Acme,{price},{note or f'It lights room {number}.'}"
+
+
+def csv(*rows: str) -> str:
+    return "\n".join((HEAD, *rows)) + "\n"
+
+
+class Shop(World):
+    """A world whose source holds records."""
+
+    def __init__(self, root: Path, recipe: dict[str, Any] | None = None, **source: Any) -> None:
+        settings = {
+            "name": "docs",
+            "path": str(root / "docs"),
+            "delete_grace_s": 0,
+            "records": recipe or RECIPE,
+        }
+        super().__init__(root, sources=[{**settings, **source}])
+
+    def texts(self) -> dict[str, str]:
+        """The table: path -> text."""
+        return {each["path"]: each["text"] for each in self.table_rows("path", "text")}
+
+    def file(self, name: str = "catalog.csv") -> record_files.RecordFile:
+        """What is on record of a file."""
+        with self.state.read() as connection:
+            source = sources.by_name(connection, "docs")
+            assert source is not None
+            return record_files.of_source(connection, source.id)["", name]
+
+    def lacks(self, name: str = "catalog.csv") -> dict[str, tuple[int, tuple[str, ...]]]:
+        """Reason -> (rows, the first of them) of what is left out of a file."""
+        return {what: (each.count, tuple(each.first)) for what, each in self.file(name).left_out.items()}
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)
+
+
+def test_a_row_is_a_document_with_its_columns(shop: Shop) -> None:
+    shop.write("catalog.csv", csv(row(1), row(2)))
+    shop.run()
+    columns = ("path", "record", "text", "title", "url", "front_matter")
+    first, _ = shop.table_rows(*columns)
+    assert orjson.loads(first.pop("front_matter")) == {"price": 1.5, "brand": "Acme"}
+    assert first == {
+        "path": "catalog.csv#SKU1",
+        "record": "SKU1",
+        "text": "Lamp 1\nAcme\n\nIt lights room 1.",
+        "title": "Lamp 1",
+        "url": "https://shop.example/p/SKU1",
+    }
+    assert shop.file().records == 2
+    assert not shop.lacks()
+
+
+def test_one_changed_row_is_one_embedding_and_one_document(shop: Shop) -> None:
+    shop.write("catalog.csv", csv(*map(row, range(30))))
+    shop.run()
+    paid = shop.ledger.units()
+    shop.write("catalog.csv", csv(*(row(i, note="New." if i == 7 else "") for i in range(30))))
+    shop.run()
+    assert shop.ledger.units() == paid + 1
+    assert shop.texts()["catalog.csv#SKU7"].endswith("New.")
+    assert len(shop.texts()) == 30
+    with shop.worker() as context:
+        assert query(context, "SELECT COUNT(*) FROM versions") == [(31,)]
+
+
+def test_a_row_at_the_top_and_another_order_cost_what_is_new(shop: Shop) -> None:
+    rows = list(map(row, range(30)))
+    shop.write("catalog.csv", csv(*rows))
+    shop.run()
+    paid = shop.ledger.units()
+    shop.write("catalog.csv", csv(row(99), *rows))
+    shop.run()
+    assert shop.ledger.units() == paid + 1
+    shop.write("catalog.csv", csv(*reversed([row(99), *rows])))
+    with shop.worker() as context:
+        assert query(context, "SELECT COUNT(*) FROM versions WHERE state != 'published'") == [(0,)]
+    shop.run()
+    assert shop.ledger.units() == paid + 1
+    assert len(shop.texts()) == 31
+
+
+def test_a_column_that_is_not_in_the_text_changes_the_row_and_embeds_nothing(shop: Shop) -> None:
+    shop.write("catalog.csv", csv(row(1), row(2)))
+    shop.run()
+    paid = shop.ledger.units()
+    shop.write("catalog.csv", csv(row(1, price=9.99), row(2)))
+    shop.run()
+    assert shop.ledger.units() == paid
+    prices = [orjson.loads(each["front_matter"])["price"] for each in shop.table_rows("front_matter")]
+    assert prices == [9.99, 1.5]
+
+
+def test_an_unchanged_file_is_one_look_and_a_touched_one_reads_no_row(shop: Shop, monkeypatch) -> None:
+    shop.write("catalog.csv", csv(row(1), row(2)))
+    shop.run()
+
+    def fails(*_: object) -> None:
+        raise AssertionError("rows were read")
+
+    monkeypatch.setattr("voyage_jobs.steps.record_files.rows_of", fails)
+    with shop.worker() as context:
+        row_ = source_row(context)
+        look = Scan(context, row_, context.settings.sources[0])
+        list(look.run())
+        assert (look.result.unchanged, look.result.changed) == (2, 0)
+        shop.write("catalog.csv", csv(row(1), row(2)))
+        look = Scan(context, row_, context.settings.sources[0])
+        list(look.run())
+        assert (look.result.unchanged, look.result.changed) == (2, 0)
+
+
+def source_row(context: Any) -> Any:
+    with context.store.read() as connection:
+        return sources.by_name(connection, "docs")
+
+
+def test_a_row_that_goes_leaves_the_table_and_comes_back_for_nothing(shop: Shop) -> None:
+    rows = list(map(row, range(20)))
+    shop.write("catalog.csv", csv(*rows))
+    shop.run()
+    paid = shop.ledger.units()
+    shop.write("catalog.csv", csv(*rows[1:]))
+    shop.run()
+    shop.clock.advance(400)
+    shop.run()
+    assert "catalog.csv#SKU0" not in shop.texts()
+    shop.write("catalog.csv", csv(*rows))
+    shop.run()
+    assert "catalog.csv#SKU0" in shop.texts()
+    assert shop.ledger.units() == paid
+
+
+def test_a_row_that_moves_to_another_file_is_a_move(shop: Shop) -> None:
+    shop.write("a.csv", csv(row(1), row(2), row(3)))
+    shop.write("b.csv", csv(row(4)))
+    shop.run()
+    paid = shop.ledger.units()
+    shop.write("a.csv", csv(row(1), row(2)))
+    shop.write("b.csv", csv(row(4), row(3)))
+    shop.run()
+    assert set(shop.texts()) == {"a.csv#SKU1", "a.csv#SKU2", "b.csv#SKU3", "b.csv#SKU4"}
+    assert shop.ledger.units() == paid
+    with shop.worker() as context:
+        assert document(context, "b.csv#SKU3").moved_from == "a.csv#SKU3"
+
+
+@pytest.mark.parametrize(
+    ("cut", "why"),
+    [
+        (lambda text: text[: len(text) // 2], "in the middle of a row"),
+        (lambda text: csv(*text.splitlines()[1:20]), "max_delete_share"),
+        (lambda text: csv(), "all of its 40 records"),
+        (lambda text: text.replace("SKU7,Lamp 7,", "SKU7,"), "cannot be read"),
+    ],
+)
+def test_a_file_that_lost_much_is_frozen_alone_until_it_is_whole_or_meant(shop: Shop, cut, why) -> None:
+    whole = csv(*map(row, range(40)))
+    shop.write("catalog.csv", whole)
+    shop.write("other.csv", csv(row(100), row(101), *map(row, range(200, 300))))
+    shop.run()
+    before = shop.texts()
+    shop.write("catalog.csv", cut(whole))
+    shop.write("other.csv", csv(row(100), *map(row, range(200, 300))))
+    shop.run()
+    shop.clock.advance(400)
+    shop.run()
+    assert shop.texts() == {path: text for path, text in before.items() if path != "other.csv#SKU101"}
+    assert shop.file().reason == record_files.FROZEN
+    assert why in (shop.file().detail or "")
+    shop.write("catalog.csv", whole)
+    shop.run()
+    assert shop.file().reason is None
+    assert len(shop.texts()) == 141
+
+
+def test_a_frozen_file_loses_what_it_lacks_when_that_is_meant(shop: Shop) -> None:
+    from voyage_jobs.steps.acts import perform
+
+    shop.write("catalog.csv", csv(*map(row, range(40))))
+    shop.run()
+    shop.write("catalog.csv", csv(*map(row, range(10))))
+    shop.run()
+    assert len(shop.texts()) == 40
+    with shop.worker() as context:
+        assert perform(context, "confirm", {"source": "docs"}, "me")["state"] == "confirmed"
+        shop.take_turns(context)
+    shop.clock.advance(400)
+    shop.run()
+    assert len(shop.texts()) == 10
+    assert shop.file().reason is None
+
+
+def test_bad_rows_are_counted_named_by_line_and_take_no_other_along(shop: Shop) -> None:
+    shop.write(
+        "catalog.csv",
+        csv(
+            row(1),
+            ",No id,Acme,1,x",
+            row(2),
+            row(1, note="a second one"),
+            "SKU3,,,1,",
+            "SKU4,too,few",
+            'SKU5,"quotes" amiss,Acme,1,x',
+            row(6, price="dear"),
+            row(7),
+        ),
+    )
+    shop.run()
+    assert set(shop.texts()) == {f"catalog.csv#SKU{i}" for i in (1, 2, 6, 7)}
+    assert shop.texts()["catalog.csv#SKU1"].endswith("room 1.")
+    assert shop.lacks() == {
+        "missing_id": (1, ("3",)),
+        "duplicate_id": (1, ("5: SKU1",)),
+        "no_text": (1, ("6: SKU3",)),
+        "broken": (2, ("7: 3 fields; the first line has 5", "8: ',' expected after '\"'")),
+        "wrong_type": (1, ("9: price",)),
+    }
+    assert shop.file().records == 4
+
+
+def test_ids_that_do_not_fit_into_a_path_and_rows_without_ids(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {**RECIPE, "id": ["brand", "sku"], "url": ""})
+    shop.write("catalog.csv", csv("a/b,One,A:B,1,x", "c%,Two,Ä,1,x"))
+    shop.run()
+    assert [(each["path"], each["record"]) for each in shop.table_rows("path", "record")] == [
+        ("catalog.csv#A%253AB:a%2Fb", "A%3AB:a/b"),
+        ("catalog.csv#Ä:c%2525", "Ä:c%25"),
+    ]
+    other = Shop(tmp_path / "other", {"text": "{name} {note}"})
+    other.write("catalog.csv", csv(row(1), row(1), row(2)))
+    other.run()
+    assert len(other.texts()) == 2
+    assert other.lacks()["duplicate_id"][0] == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (csv(row(1)).replace(",", ";"), None),
+        (csv(row(1)).encode("utf-16"), None),
+        (csv(row(1)).encode("utf-8-sig"), None),
+        (csv(row(1)).replace("\n", "\r\n"), None),
+        (
+            csv(row(1)).replace("note", "remark", 1),
+            "it has no field 'note'; it has sku, name, brand, price, remark",
+        ),
+        ("", "no line with names"),
+        (b"\xff\xfe\x00\x01" * 9, "it has no field"),
+    ],
+)
+def test_files_of_many_kinds_are_read_or_refused_in_words(shop: Shop, data, what) -> None:
+    shop.write("catalog.csv", data)
+    shop.run()
+    if what is None:
+        assert list(shop.texts()) == ["catalog.csv#SKU1"]
+    else:
+        assert not shop.texts()
+        assert what in (shop.file().detail or "")
+
+
+def test_json_lines_with_nested_fields(tmp_path: Path) -> None:
+    recipe = {"id": "n", "text": "{a.b} {c}", "columns": {"tags": "list<string>", "a.d": "int"}}
+    shop = Shop(tmp_path, recipe)
+    good = b'{"n": 1, "a": {"b": "x", "d": 4}, "c": ["p", "q"], "tags": ["u", "v"]}\n'
+    shop.write("catalog.jsonl", good + b"[1]\n\n{oops}\n" + b'{"n": 2, "c": "\xff"}\n' + b'{"n": 3, "c"')
+    shop.run()
+    assert shop.texts() == {"catalog.jsonl#1": "x p, q"}
+    (told,) = shop.table_rows("front_matter", "title")
+    assert (orjson.loads(told["front_matter"]), told["title"]) == ({"tags": ["u", "v"], "a.d": 4}, "1")
+    lacks = shop.lacks("catalog.jsonl")
+    assert {what: count for what, (count, _) in lacks.items()} == {"broken": 3, "cut_short": 1}
+
+
+def test_another_template_reads_the_file_again_and_pays_for_what_it_changes(shop: Shop) -> None:
+    shop.write("catalog.csv", csv(row(1), row(2)))
+    shop.run()
+    paid = shop.ledger.units()
+    source = {**shop.settings().sources[0].model_dump(mode="json", exclude_none=True)}
+    more = {**source, "records": {**RECIPE, "columns": {"price": "int"}}}
+    shop.write("other.csv", csv(row(3, price=4)))
+    shop.run(sources=[more])
+    assert shop.ledger.units() == paid + 1
+    assert shop.lacks()["wrong_type"][0] == 2
+    shop.run(sources=[{**source, "records": {**RECIPE, "text": "{name}"}}])
+    assert set(shop.texts().values()) == {"Lamp 1", "Lamp 2", "Lamp 3"}
+
+
+def test_a_file_that_was_a_document_becomes_records(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, include=["*.csv", "*.md"])
+    shop.write("catalog.csv", csv(row(1), row(2)))
+    shop.write("a.md", "# A\n\nText.\n")
+    plain = {"name": "docs", "path": str(shop.docs), "include": ["*.csv", "*.md"], "delete_grace_s": 0}
+    shop.run(sources=[plain])
+    assert set(shop.texts()) == {"catalog.csv", "a.md"}
+    shop.run()
+    shop.clock.advance(400)
+    shop.run()
+    assert set(shop.texts()) == {"catalog.csv#SKU1", "catalog.csv#SKU2", "a.md"}
+
+
+def test_a_lost_table_is_published_again_from_the_state(shop: Shop) -> None:
+    import shutil
+
+    shop.write("catalog.csv", csv(row(1), row(2)))
+    shop.run()
+    before, paid = shop.texts(), shop.ledger.units()
+    (shop.docs / "catalog.csv").unlink()
+    shutil.rmtree(shop.data_dir / "lancedb")
+    shop.run()
+    assert shop.texts() == before
+    assert shop.ledger.units() == paid
+
+
+def test_other_vectors_are_made_of_records_as_well(shop: Shop) -> None:
+    from voyage_jobs.config.profile import profile_of
+    from voyage_jobs.steps.acts import perform
+
+    shop.write("catalog.csv", csv(row(1), row(2)))
+    shop.run()
+    other = {"output_dimension": 16}
+    target = profile_of(shop.settings(voyage=other)).to_json()
+    with shop.worker(voyage=other) as context:
+        perform(context, "reprofile", {"do": "begin", "target": target}, "me")
+        shop.take_turns(context)
+        assert versions_of(context, "catalog.csv#SKU1")[-1] == "published"
+        assert context.profile.dimension == 16
+
+
+def test_a_deleted_file_asks_as_a_deleted_folder_does(shop: Shop) -> None:
+    shop.write("catalog.csv", csv(*map(row, range(5))))
+    shop.write("other.csv", csv(*map(row, range(100, 200))))
+    shop.run()
+    shop.remove("catalog.csv")
+    shop.run()
+    shop.clock.advance(400)
+    shop.run()
+    assert len(shop.texts()) == 100
+    shop.remove("other.csv")
+    shop.run()
+    with shop.worker() as context:
+        assert "looks empty" in source_row(context).frozen_reason
+    assert len(shop.texts()) == 100
+
+
+def test_the_page_about_records_says_what_happens(tmp_path: Path) -> None:
+    import re
+    import tomllib
+
+    page = (Path(__file__).parents[2] / "docs" / "records.md").read_text(encoding="utf-8")
+    blocks = dict(re.findall(r"```(csv|toml|sql)\n(.*?)```", page, re.DOTALL))
+    (source,) = tomllib.loads(blocks["toml"])["sources"]
+    shop = World(tmp_path, sources=[{**source, "name": "docs", "path": str(tmp_path / "docs")}])
+    shop.write("catalog.csv", blocks["csv"])
+    shop.run()
+    rows = shop.table_rows("path", "text", "title", "modified_at", "front_matter")
+    assert [each["path"] for each in rows] == ["catalog.csv#K-9", "catalog.csv#L-1", "catalog.csv#L-2"]
+    lamp = rows[1]
+    assert lamp["text"].startswith("Desk lamp\nLumo\n\nA lamp")
+    assert lamp["title"] == "Desk lamp"
+    assert lamp["modified_at"].isoformat() == "2026-05-01T00:00:00+00:00"
+    assert orjson.loads(lamp["front_matter"]) == {
+        "price": 39.9,
+        "brand": "Lumo",
+        "in_stock": True,
+        "tags": ["office", "light"],
+    }
+    import lancedb
+
+    table = lancedb.connect(shop.settings().lancedb.uri).open_table("chunks")
+    assert [each["record"] for each in table.search().where(blocks["sql"]).to_list()] == ["L-2"]
+
+
+def test_why_and_status_speak_of_records(shop: Shop) -> None:
+    from voyage_jobs.report.status import look
+    from voyage_jobs.report.why import why
+
+    shop.write("catalog.csv", csv(*map(row, range(40))) + "x,y\n")
+    shop.run()
+    settings = shop.settings()
+    assert "is in the table" in why(settings, shop.clock, "catalog.csv#SKU1").paragraph
+    told = why(settings, shop.clock, "catalog.csv")
+    assert "holds 40 records" in told.paragraph
+    assert "1 row broken (line 42: 2 fields" in told.paragraph
+    shop.write("catalog.csv", csv(*map(row, range(10))))
+    assert why(settings, shop.clock, "catalog.csv#SKU1").reason == "changed_since"
+    shop.run()
+    assert why(settings, shop.clock, "catalog.csv").reason == "records_frozen"
+    problems = {each["code"] for each in look(settings, shop.clock)[0]["problems"]}
+    assert "records_frozen" in problems
+
+
+def test_verify_knows_files_of_records(shop: Shop) -> None:
+    from voyage_jobs.maintenance.audit.findings import Findings
+    from voyage_jobs.maintenance.audit.folders import audit_folders
+
+    def found() -> dict[str, int]:
+        findings = Findings()
+        audit_folders(shop.state, shop.settings(), findings, lambda *_: None, deep=True)
+        return {each.code: each.count for each in findings.all()}
+
+    shop.write("catalog.csv", csv(row(1)))
+    shop.run()
+    assert not found()
+    shop.write("catalog.csv", csv(row(2)))
+    shop.write("new.csv", csv(row(3)))
+    assert found() == {"file_stale": 1, "file_unknown": 1}

@@ -1,0 +1,98 @@
+"""CSV and TSV: fields between separators, names in the first line."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import os
+from collections.abc import Iterator
+from functools import partial
+from itertools import chain
+from typing import BinaryIO
+
+from voyage_jobs.readers.encodings import AUTO
+from voyage_jobs.readers.reader import Refusal, Refused
+from voyage_jobs.records.formats.header import demand
+from voyage_jobs.records.recipe import Recipe
+from voyage_jobs.records.rows import MAX_RECORD_BYTES, Fault, Lack, Row
+
+_SEPARATORS = (",", ";", "\t", "|")
+_SAMPLE_BYTES = 1 << 18
+_ENDS_INSIDE = "unexpected end of data"
+
+
+def rows(file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
+    """A row for each line, or for the several lines that a field in quotes takes. Raises Refused."""
+    csv.field_size_limit(MAX_RECORD_BYTES)
+    text = io.TextIOWrapper(file, encoding=_encoding(file, recipe), errors="surrogateescape", newline="")
+    try:
+        yield from _rows(text, file, recipe)
+    finally:
+        text.detach()
+
+
+def _rows(text: io.TextIOWrapper, file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
+    given = iter(partial(text.readline, MAX_RECORD_BYTES), "")
+    first = next((line for line in given if line.strip()), None)
+    if first is None:
+        raise Refused(Refusal.EMPTY, "no line with names")
+    separator = recipe.delimiter or _separator(first, recipe)
+    reader = csv.reader(chain((first,), given), delimiter=separator, strict=True)
+    try:
+        names = [name.strip() for name in next(reader)]
+    except csv.Error as exc:
+        raise Refused(Refusal.BROKEN, f"its first line: {exc}") from None
+    demand(recipe, names)
+    width, last = len(names), None
+    while True:
+        try:
+            found = next(reader)
+        except StopIteration:
+            break
+        except csv.Error as exc:
+            cut = _ENDS_INSIDE in str(exc)
+            if last is not None:
+                yield last
+                last = None
+            yield Fault(reader.line_num, Lack.CUT_SHORT if cut else Lack.BROKEN, str(exc))
+            continue
+        if last is not None:
+            yield last
+            last = None
+        if len(found) == width:
+            yield Row(reader.line_num, dict(zip(names, found, strict=True)))
+        elif found:
+            said = f"{len(found)} fields; the first line has {width}"
+            last = Fault(reader.line_num, Lack.BROKEN, said)
+    if last is not None:
+        yield last if _ends_with_line(file) else last._replace(lack=Lack.CUT_SHORT)
+
+
+def _separator(first: str, recipe: Recipe) -> str:
+    """The one by which the first line has most of the names that are asked for, else most names."""
+
+    def worth(separator: str) -> tuple[int, int]:
+        names = [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
+        return sum(field in names for field in recipe.fields), len(names)
+
+    return max(_SEPARATORS, key=worth)
+
+
+def _encoding(file: BinaryIO, recipe: Recipe) -> str:
+    sample = file.read(_SAMPLE_BYTES)
+    file.seek(0)
+    if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if recipe.encoding not in ("", AUTO):
+        return recipe.encoding
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample)
+    except UnicodeDecodeError:
+        return "cp1252" if recipe.encoding == AUTO else "utf-8-sig"
+    return "utf-8-sig"
+
+
+def _ends_with_line(file: BinaryIO) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) in (b"\n", b"\r")

@@ -1,0 +1,35 @@
+"""Which format a file of records has, by the ending of its name. A new one is an entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from voyage_jobs.records.formats import delimited, lines
+from voyage_jobs.records.recipe import Recipe
+from voyage_jobs.records.rows import Fault, Row
+
+Format = Callable[[BinaryIO, Recipe], Iterator[Row | Fault]]
+"""Reads the rows of a file, which is at its start. Raises Refused for one that has none at all."""
+
+FORMATS: dict[str, Format] = {
+    ".csv": delimited.rows,
+    ".tsv": delimited.rows,
+    ".jsonl": lines.rows,
+    ".ndjson": lines.rows,
+}
+SUFFIXES = tuple(FORMATS)
+
+
+def _suffix(name: str) -> str:
+    return name[max(name.rfind("."), 0) :].lower()
+
+
+def takes(name: str) -> bool:
+    """Whether a file of this name is one of records."""
+    return _suffix(name) in FORMATS
+
+
+def rows_of(name: str, file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
+    """The rows of a file, in order. Raises Refused for one that has none at all."""
+    return FORMATS[_suffix(name)](file, recipe)

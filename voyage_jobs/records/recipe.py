@@ -1,0 +1,162 @@
+"""From a row to a record, as `[sources.records]` says: id, text, title, address, columns, and when it changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import orjson
+
+from voyage_jobs.readers.reader import Json
+from voyage_jobs.records.columns import TYPES
+from voyage_jobs.records.rows import MAX_RECORD_BYTES, Fault, Lack, Row
+from voyage_jobs.records.template import Template, told, value_of
+from voyage_jobs.splitting.dates import moment_us
+
+VERSION = 1
+"""Raise it when the same rows come to make other records: every file is then read again."""
+HASH_BYTES = 20
+_OWN_ID_BYTES = 8
+_MOST_ID_CHARS = 500
+_US = 1_000_000
+_MILLISECONDS = 10**11  # an epoch beyond this (the year 5138) counts milliseconds
+_LATEST_US = 2**62
+
+
+class Record(NamedTuple):
+    """One record. `digest` is another whenever anything of it is; `wrong` are columns whose values are not of their
+    type, and left out."""
+
+    at: int
+    id: str
+    text: str
+    title: str
+    url: str
+    metadata: dict[str, Json]
+    updated_us: int | None
+    digest: bytes
+    wrong: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The settings of records. `id` are the fields that name a record; none: the hash of its text does."""
+
+    text: str
+    id: tuple[str, ...] = ()
+    title: str = ""
+    url: str = ""
+    updated_at: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    delimiter: str = ""
+    query: str = ""
+    encoding: str = ""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Tells apart what makes other records of the same rows."""
+        described = json.dumps([VERSION, asdict(self)], sort_keys=True)
+        return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
+
+    @cached_property
+    def _templates(self) -> tuple[Template, Template, Template]:
+        return Template(self.text), Template(self.title), Template(self.url)
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """Every field that it asks for, each once."""
+        asked = (each for template in self._templates for each in sorted(template.fields))
+        return tuple(dict.fromkeys((*self.id, *asked, *filter(None, (self.updated_at,)), *self.columns)))
+
+    def record(self, row: Row) -> Record | Fault:
+        """The record of a row, or what it lacks."""
+        at, values = row
+        try:
+            text, title, url = (template.render(values) for template in self._templates)
+            if not text:
+                return Fault(at, Lack.NO_TEXT, self._named(values))
+            name = self._id(values, text)
+            if name is None:
+                return Fault(at, Lack.MISSING_ID)
+            metadata, wrong = self._columns(values)
+            updated_us = self._updated_us(values) if self.updated_at else None
+            described = orjson.dumps([text, title, url, updated_us, metadata])
+        except (
+            UnicodeEncodeError,
+            TypeError,
+            ValueError,
+        ) as exc:  # lone surrogates, say: bytes that are no text
+            return Fault(at, Lack.UNDECODABLE, type(exc).__name__)
+        if len(described) > MAX_RECORD_BYTES:
+            return Fault(at, Lack.TOO_LARGE, f"{len(described):,} bytes")
+        if b"\\u0000" in described and "\0" in text + name:
+            return Fault(at, Lack.BROKEN, "a zero character")
+        digest = hashlib.blake2b(described, digest_size=HASH_BYTES).digest()
+        return Record(at, name, text, " ".join(title.split()), url, metadata, updated_us, digest, wrong)
+
+    def _named(self, values: Mapping[str, Any]) -> str:
+        return ":".join(told(value_of(values, each)) for each in self.id)[:_MOST_ID_CHARS]
+
+    def _id(self, values: Mapping[str, Any], text: str) -> str | None:
+        if not self.id:
+            return hashlib.blake2b(text.encode(), digest_size=_OWN_ID_BYTES).hexdigest()
+        parts = [told(value_of(values, each)) for each in self.id]
+        if not all(parts):
+            return None
+        if len(parts) > 1:
+            parts = [part.replace("%", "%25").replace(":", "%3A") for part in parts]
+        name = ":".join(parts)
+        name.encode()
+        return name if len(name) <= _MOST_ID_CHARS else None
+
+    def _columns(self, values: Mapping[str, Any]) -> tuple[dict[str, Json], tuple[str, ...]]:
+        """What is empty is not there; what is not of its type is told."""
+        found: dict[str, Json] = {}
+        wrong: tuple[str, ...] = ()
+        for name, kind in self.columns.items():
+            value = value_of(values, name)
+            value = value.strip() if isinstance(value, str) else value
+            if value is None or value == "":
+                continue
+            try:
+                found[name] = TYPES[kind](value)
+            except (ValueError, TypeError, OverflowError):
+                wrong = (*wrong, name)
+        return found, wrong
+
+    def _updated_us(self, values: Mapping[str, Any]) -> int | None:
+        value = value_of(values, self.updated_at)
+        if isinstance(value, datetime):
+            value = value.isoformat()
+        if isinstance(value, str) and (found := moment_us(value.strip())) is not None:
+            return found
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            return None
+        us = number * (1_000 if abs(number) >= _MILLISECONDS else _US)
+        return round(us) if 0 <= us < _LATEST_US else None
+
+
+def records(recipe: Recipe, rows: Iterator[Row | Fault]) -> Iterator[Record | Fault]:
+    """The records of rows; faults are handed on."""
+    for row in rows:
+        yield row if isinstance(row, Fault) else recipe.record(row)
+
+
+# --- the id in a path ---
+
+_UNFIT = re.compile("[%/\x00-\x1f\x7f\U0010ff00-\U0010ffff]")
+
+
+def name_in(file: str, record_id: str) -> str:
+    """What a record is called in its folder: `catalog.csv#SKU1`. What cannot stand in a path is written `%2F`."""
+    return (
+        f"{file}#{_UNFIT.sub(lambda found: ''.join(f'%{byte:02X}' for byte in found[0].encode()), record_id)}"
+    )
