@@ -8,10 +8,13 @@ BIN := $(VENV)/bin
 SEEDS ?= 10000
 TIMES ?= 20
 KILLS ?= 200
+FILTERS ?= 500
+PUBLICATIONS ?= 200
+SEED ?= 1
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-integrations fuzz coverage check lint format types contracts bench sim soak wheel lock clean
+.PHONY: help demo test test-integrations fuzz coverage check lint format types contracts bench sim search-soak soak wheel lock clean
 
 help:
 	@echo "make demo     scan, submit, a kill -9, a restart, publish, search: on the bundled simulator, no key needed"
@@ -22,6 +25,7 @@ help:
 	@echo "make check    lint, format, types and import contracts"
 	@echo "make bench    measure speed and memory, with ratios against the naive way (ARGS=--quick for a short run)"
 	@echo "make sim      SEEDS=10000 seeded lifetimes with every fault, checked after every step"
+	@echo "make search-soak  FILTERS=500 random filters against brute force, PUBLICATIONS=200 beside four reading processes"
 	@echo "make soak     KILLS=200 real kill -9 against the real stack"
 	@echo "make wheel    build wheel and sdist into dist/"
 	@echo "make lock     renew the lock files (needs uv)"
@@ -84,6 +88,10 @@ sim: $(VENV)/dev.ready
 
 soak: $(VENV)/dev.ready
 	$(BIN)/python -m tests.crash --kills $(KILLS)
+
+search-soak: $(VENV)/dev.ready
+	FILTERS=$(FILTERS) PUBLICATIONS=$(PUBLICATIONS) SEED=$(SEED) $(BIN)/python -m pytest -q -s --timeout 7200 \
+		tests/unit/test_random_filters.py tests/unit/test_readers_beside.py $(ARGS)
 
 wheel: $(VENV)/dev.ready
 	rm -rf dist

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from voyage_jobs.core.profile import Profile
 
 _SCAN_ROWS = 4_096
-_PROBES = 32  # partitions of an index to look into
+_LEAST_PROBES = 32  # partitions of an index to look into, of 8,192 rows each: all of them up to 262,144 rows
+_ROWS_PER_PROBE = 65_536  # an eighth of them where there are more than 2 million rows
 _REFINE = 4  # times k candidates of the index that are compared exactly
 _NOWHERE = "the query points nowhere: its numbers are all zero, or one of them is not finite"
 
@@ -52,6 +53,11 @@ def nearest(
     return _exact(dataset, profile, vector, k=k, where=where, columns=columns, use_index=use_index)
 
 
+def probes(rows: int) -> int:
+    """How many partitions of the index are looked into: more are slower, and find what fewer miss."""
+    return max(_LEAST_PROBES, rows // _ROWS_PER_PROBE)
+
+
 def _by_lance(
     dataset: Any, vector: Sequence[float], *, k: int, where: str | None, columns: list[str], use_index: bool
 ) -> list[dict[str, Any]]:
@@ -65,7 +71,7 @@ def _by_lance(
         "q": wanted,
         "k": k,
         "metric": "cosine",
-        "nprobes": _PROBES,
+        "nprobes": probes(dataset.count_rows()),
         "refine_factor": _REFINE,
         "use_index": use_index,
     }
