@@ -8,6 +8,7 @@ from world import KEY, World
 from voyage_jobs.cli.main import cli
 from voyage_jobs.evaluation import query_vectors
 from voyage_jobs.retrieval import calls
+from voyage_jobs.service import worker
 
 MODULES = ("status", "plan", "search", "why", "history", "eval")
 WIDTH = 80
@@ -23,6 +24,11 @@ class Looking:
         for module in MODULES:
             monkeypatch.setattr(f"voyage_jobs.cli.{module}.SystemClock", lambda: self.world.clock)
         connect, transport = calls.connect, self.world.transport
+        monkeypatch.setattr(
+            worker,
+            "connect",
+            lambda settings, clock, _, observer: connect(settings, clock, transport, observer),
+        )
         for module in (calls, query_vectors):
             monkeypatch.setattr(
                 module, "connect", lambda settings, clock, _: connect(settings, clock, transport)

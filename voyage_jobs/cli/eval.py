@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from voyage_jobs.cli import output
-from voyage_jobs.cli.context import json_option, settings_of
+from voyage_jobs.cli.context import json_option, settings_of, start_logging
 from voyage_jobs.cli.eval_make import make
 from voyage_jobs.cli.numbers import Whole
 from voyage_jobs.core.clock import SystemClock
@@ -17,6 +17,7 @@ from voyage_jobs.core.plural import counted
 if TYPE_CHECKING:
     from voyage_jobs.config import Settings
     from voyage_jobs.evaluation.collection import Collection
+    from voyage_jobs.evaluation.jobs import Working
     from voyage_jobs.evaluation.kept import Bill, Progress
     from voyage_jobs.evaluation.run import Run
 
@@ -129,6 +130,11 @@ class OrMake(click.Command):
     metavar="METRIC=VALUE",
     help="End with 1 if a run loses more, and that is not chance; repeatable.",
 )
+@click.option(
+    "--batch",
+    is_flag=True,
+    help="Embed and rerank by batch jobs, at a third less; wait for them, or call again later.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be embedded, and its price; send nothing.")
 @json_option
 @click.pass_context
@@ -148,8 +154,17 @@ def evaluate(ctx: click.Context, /, **options: Any) -> int:
     from voyage_jobs.evaluation.tables import Tables
 
     settings, clock = settings_of(ctx), SystemClock()
+    options["working"] = _by_jobs(ctx, clock) if options["batch"] else None
     with output.progress() as progress, Tables(settings, clock, progress) as tables:
         return _measured(settings, clock, tables, progress, options)
+
+
+def _by_jobs(ctx: click.Context, clock: Any) -> Working:
+    from voyage_jobs.service.worker import working
+    from voyage_jobs.telemetry.logs import get_logger
+
+    start_logging(ctx, "warning")
+    return lambda settings, progress: working(settings, clock, get_logger(), mode="sync", progress=progress)
 
 
 def _measured(
@@ -171,7 +186,11 @@ def _measured(
         raise click.UsageError(
             "--max-drop needs something to compare with: --against FILE, or a second --run."
         )
-    evaluation = Evaluation(settings, clock, collection, asked, tables, options["depth"])
+    evaluation = Evaluation(
+        settings, clock, collection, asked, tables, options["depth"], working=options["working"]
+    )
+    for without in sorted(evaluation.without_jobs):
+        click.echo(f"{without}: it is asked at once.", err=True)
     bills, absent = evaluation.bills(progress), evaluation.missing()
     if not as_json:
         eval_view.show_collection(collection, absent)

@@ -6,14 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from voyage_jobs.config.profile import with_profile
+from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import Clock
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.evaluation.collection import Collection
+from voyage_jobs.evaluation.jobs import Working, has_jobs
 from voyage_jobs.evaluation.kept import Bill, Progress
 from voyage_jobs.evaluation.places import Place, Target, missing
 from voyage_jobs.evaluation.query_vectors import QueryVectors
-from voyage_jobs.evaluation.rerankings import CANDIDATES, Ask, Rerankings
+from voyage_jobs.evaluation.rerankings import CANDIDATES, Ask, Rerankings, reranker
 from voyage_jobs.evaluation.run import CONFIGURED, Answers, Asked, Run, ask, reordered
 from voyage_jobs.evaluation.tables import Table, Tables
 from voyage_jobs.retrieval.retriever import DEFAULT_RERANK_MODEL, Retriever
@@ -34,7 +37,9 @@ class Evaluation:
         tables: Tables,
         depth: int,
         transport: httpx.BaseTransport | None = None,
+        working: Working | None = None,
     ) -> None:
+        """`working`: what is lacking is asked for by batch jobs, where the provider has them."""
         self._clock, self._transport = clock, transport
         self._collection, self._asked, self._depth = collection, asked, depth
         self._tables = {each: tables.at(each.where) for each in asked}
@@ -43,16 +48,26 @@ class Evaluation:
         self._answers: dict[Asked, Answers] = {}
         folder = settings.paths.queries
         known: dict[tuple[str, str], Rerankings] = {}
+        self.without_jobs: set[str] = set()
+        """What providers have no batch jobs of: they are asked at once."""
         for each, table in self._tables.items():
             profile = table.view.profile
             if each.mode != "words" and profile not in self._vectors:
-                self._vectors[profile] = QueryVectors(table.settings, profile, folder, clock, transport)
+                by = self._by_jobs(with_profile(table.settings, profile), profile, working)
+                self._vectors[profile] = QueryVectors(table.settings, profile, folder, clock, transport, by)
             if each.rerank:
                 model = _reranker(each, table.settings)
-                by = (table.settings.provider.type, model)
-                if by not in known:
-                    known[by] = Rerankings(table.settings, model, folder, clock, transport)
-                self._rerankings[each] = known[by]
+                which = (table.settings.provider.type, model)
+                if which not in known:
+                    by = self._by_jobs(table.settings, reranker(table.settings, model), working)
+                    known[which] = Rerankings(table.settings, model, folder, clock, transport, by)
+                self._rerankings[each] = known[which]
+
+    def _by_jobs(self, settings: Settings, profile: Profile, working: Working | None) -> Working | None:
+        if working is None or has_jobs(settings, profile):
+            return working
+        self.without_jobs.add(f"{vendor_of(settings).title} has no batch jobs of {profile.model}")
+        return None
 
     @property
     def _texts(self) -> list[str]:

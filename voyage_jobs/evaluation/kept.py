@@ -44,23 +44,29 @@ class Bill:
 
 
 class Kept:
-    """What is held of one profile in `folder`: under each key a row for each of its texts."""
+    """What is held of one profile in `folder`, and in `others`: under each key a row for each of its texts."""
 
-    def __init__(self, folder: Path, profile: Profile, clock: Clock) -> None:
+    def __init__(self, folder: Path, profile: Profile, clock: Clock, *others: Path) -> None:
         self._profile, self._clock = profile, clock
         self._store = SegmentStore(folder)
-        self._places: dict[bytes, tuple[str, list[int]]] = {}
-        for name in self._store.names():
-            if name.startswith(f"{profile.fingerprint[:12]}/"):
-                self._note(name)
+        self._stores = [self._store, *map(SegmentStore, others)]
+        self._places: dict[bytes, tuple[SegmentStore, str, list[int]]] = {}
+        self.look()
+
+    def look(self) -> None:
+        """See what is there by now."""
+        for store in self._stores:
+            for name in store.names():
+                if name.startswith(f"{self._profile.fingerprint[:12]}/"):
+                    self._note(store, name)
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._places
 
     def rows(self, key: bytes) -> np.ndarray:
         """The rows under a key, in the order of its texts. KeyError for one that is not held."""
-        name, rows = self._places[key]
-        return self._store.open(name).take(np.array(rows))
+        store, name, rows = self._places[key]
+        return store.open(name).take(np.array(rows))
 
     def add(self, found: Sequence[Rows], tokens: int | None) -> None:
         """Keep what has come, synced to disk. `tokens` were billed for it; None: no answer said."""
@@ -77,14 +83,14 @@ class Kept:
                 keys.reshape(-1, KEY_BYTES), slots, np.ascontiguousarray(vectors, self._profile.storage_dtype)
             )
             written = segment.close(None if tokens is None else Billed(tokens, now_us(self._clock)))
-        self._note(written.name)
+        self._note(self._store, written.name)
 
-    def _note(self, name: str) -> None:
+    def _note(self, store: SegmentStore, name: str) -> None:
         """Know what a segment holds; one that is damaged holds nothing, and its queries are paid for again."""
         found: dict[bytes, dict[int, int]] = {}
         row = 0
         try:
-            batches = self._store.open(name).keys()
+            batches = store.open(name).keys()
             for keys, slots in batches:
                 for key, slot in zip(keys, slots.tolist(), strict=True):
                     found.setdefault(key.tobytes(), {})[slot] = row
@@ -92,4 +98,4 @@ class Kept:
         except CorruptionError:
             return
         for key, by_slot in found.items():
-            self._places[key] = (name, [by_slot[slot] for slot in sorted(by_slot)])
+            self._places[key] = (store, name, [by_slot[slot] for slot in sorted(by_slot)])

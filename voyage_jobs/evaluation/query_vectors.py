@@ -16,6 +16,7 @@ from voyage_jobs.core.clock import Clock, now_us
 from voyage_jobs.core.profile import KeyMaker, Profile
 from voyage_jobs.diagnosis.rooms import rooms
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.evaluation.jobs import Jobs, Request, Working
 from voyage_jobs.evaluation.kept import Bill, Kept, Progress
 from voyage_jobs.retrieval.calls import query_profile
 from voyage_jobs.state.door import open_state
@@ -39,13 +40,15 @@ class QueryVectors:
         folder: Path,
         clock: Clock,
         transport: httpx.BaseTransport | None = None,
+        working: Working | None = None,
     ) -> None:
         self._profile = query_profile(profile, with_profile(settings, profile))
         self._settings = with_profile(settings, self._profile)
         self._clock, self._transport = clock, transport
         self._keys = KeyMaker(self._profile)
         self._count = vendor_of(self._settings).tokenizer(self._settings.tokenizer_file)
-        self._kept = Kept(folder, self._profile, clock)
+        self._jobs = Jobs(self._settings, self._profile, folder, clock, working) if working else None
+        self._kept = Kept(folder, self._profile, clock, *([self._jobs.vectors] if self._jobs else []))
 
     def of(self, text: str) -> np.ndarray:
         """The vector of a query that is held. KeyError for one that is not."""
@@ -60,12 +63,12 @@ class QueryVectors:
         """What `fetch` would send, and its price."""
         lacking = self.lacking(texts)
         tokens = sum(self._counted(lacking))
-        usd = price_of(tokens, sync_price(self._settings, self._profile.model))
+        usd = price_of(tokens, self._price)
         held = len(set(texts)) - len(lacking)
         return Bill("embed", self._profile.model, len(lacking), tokens, self._count.exact, usd, held)
 
     def fetch(self, texts: Sequence[str], progress: Progress) -> int | None:
-        """Embed what is lacking by synchronous calls; the tokens that were billed, None if an answer did not say.
+        """Embed what is lacking; the tokens of synchronous calls that were billed, None if an answer did not say.
 
         What has come is kept, whatever happens after it. Raises ConfigError where a budget has no room for all of it
         (then nothing is sent), VendorError.
@@ -74,7 +77,15 @@ class QueryVectors:
         if not lacking:
             return 0
         counts = self._counted(lacking)
-        demand_room(self._settings, self._profile.model, sum(counts), self._clock)
+        if self._jobs is not None:
+            requests = [
+                Request(self._key(text), [text], [count]) for text, count in zip(lacking, counts, strict=True)
+            ]
+            demand_room(self._settings, self._price, self._jobs.new_tokens(requests), self._clock)
+            self._jobs.fetch(requests, progress)
+            self._kept.look()
+            return 0
+        demand_room(self._settings, self._price, sum(counts), self._clock)
         billed: list[int | None] = []
         done = 0
         with connect(self._settings, self._clock, self._transport) as client:
@@ -89,6 +100,10 @@ class QueryVectors:
                 done += len(part)
         return None if None in billed else sum(filter(None, billed))
 
+    @property
+    def _price(self) -> float | None:
+        return sync_price(self._settings, self._profile.model) if self._jobs is None else self._jobs.price
+
     def _key(self, text: str) -> bytes:
         return self._keys.key([text])
 
@@ -96,13 +111,13 @@ class QueryVectors:
         return self._count([self._profile.prefix + text for text in texts]) if texts else []
 
 
-def demand_room(settings: Settings, model: str, tokens: int, clock: Clock) -> None:
-    """Raise ConfigError where the limit of a day or month has no room for so many tokens of a model."""
+def demand_room(settings: Settings, price: float | None, tokens: int, clock: Clock) -> None:
+    """Raise ConfigError where the limit of a day or month has no room for so many tokens, at this price a million."""
     state = open_state(settings)
     if not settings.budget.model_dump(exclude_none=True) or not state.exists():
         return
     with state.read() as connection:
-        found = list(rooms(connection, settings, sync_price(settings, model), now_us(clock)))
+        found = list(rooms(connection, settings, price, now_us(clock)))
     # The limit of a run is of that run, that of a source of its documents.
     tight = [room for room in found if room.anew_at and room.source_id is None and room.tokens < tokens]
     if tight:

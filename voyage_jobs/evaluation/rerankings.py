@@ -20,6 +20,7 @@ from voyage_jobs.core.clock import Clock
 from voyage_jobs.core.profile import RERANK, KeyMaker, Profile
 from voyage_jobs.core.tokens import estimate_tokens
 from voyage_jobs.errors import ConfigError, RateLimitedError
+from voyage_jobs.evaluation.jobs import Jobs, Request, Working
 from voyage_jobs.evaluation.kept import Bill, Kept, Progress, Rows
 from voyage_jobs.evaluation.query_vectors import demand_room
 from voyage_jobs.retrieval.calls import Calls, NotAskedError, Order
@@ -29,11 +30,17 @@ if TYPE_CHECKING:
 
 CANDIDATES = 50
 """So many of the best are put into another order, as by `search`."""
+_OF_THE_QUERY = 1.0  # what is kept under a key has a row for each of its texts, and the query is the first
 _TOGETHER = 16  # answers that are written at once: a kill pays for so many again
 _TRIES = 8  # of a call that the provider does not take now
 
 Ask = tuple[str, Sequence[str]]
 """A query, and the texts that are to be scored for it."""
+
+
+def reranker(settings: Settings, model: str) -> Profile:
+    """What makes scores: one number for each text."""
+    return Profile(RERANK, model, 1, "float", None, vendor_of(settings).name)
 
 
 class Rerankings:
@@ -46,16 +53,17 @@ class Rerankings:
         folder: Path,
         clock: Clock,
         transport: httpx.BaseTransport | None = None,
+        working: Working | None = None,
     ) -> None:
-        vendor = vendor_of(settings)
-        listed = vendor.find(model)
+        listed = vendor_of(settings).find(model)
         if listed is not None and not listed.reranks:
             raise ConfigError(f"{model} is no reranker; use rerank-2.5, for example.")
         self.model = model
         self._settings, self._clock = settings, clock
-        profile = Profile(RERANK, model, 1, "float", None, vendor.name)
+        profile = reranker(settings, model)
         self._keys = KeyMaker(profile)
-        self._kept = Kept(folder, profile, clock)
+        self._jobs = Jobs(settings, profile, folder, clock, working) if working else None
+        self._kept = Kept(folder, profile, clock, *([self._jobs.vectors] if self._jobs else []))
         self._calls = Calls(settings, clock, transport)
         try:
             self._calls.demand_reranker()
@@ -64,7 +72,7 @@ class Rerankings:
 
     def scores(self, query: str, texts: Sequence[str]) -> list[float]:
         """How well each text answers the query, where that is held. KeyError where it is not."""
-        found: list[float] = self._kept.rows(self._key(query, texts))[:, 0].tolist() if texts else []
+        found: list[float] = self._kept.rows(self._key(query, texts))[1:, 0].tolist() if texts else []
         return found
 
     def bill(self, asks: Iterable[Ask]) -> Bill:
@@ -85,20 +93,40 @@ class Rerankings:
         Raises ConfigError where a budget has no room for all of it (then nothing is sent), VendorError.
         """
         lacking = self._lacking(asks)
-        demand_room(self._settings, self.model, sum(map(_tokens, lacking)), self._clock)
+        if self._jobs is not None:
+            if lacking:
+                self._fetch_by_jobs(self._jobs, lacking, progress)
+            return
+        demand_room(self._settings, self._price, sum(map(_tokens, lacking)), self._clock)
         found: list[Rows] = []
         billed = 0
         try:
             for done, (query, texts) in enumerate(lacking):
                 progress("reranking", done, len(lacking))
                 order = self._asked(query, texts)
-                found.append((self._key(query, texts), np.array(order.scores, np.float32).reshape(-1, 1)))
+                scores = np.array([_OF_THE_QUERY, *order.scores], np.float32)
+                found.append((self._key(query, texts), scores.reshape(-1, 1)))
                 billed += order.tokens
                 if len(found) == _TOGETHER:
                     self._kept.add(found, billed)
                     found, billed = [], 0
         finally:
             self._kept.add(found, billed)
+
+    def _fetch_by_jobs(self, jobs: Jobs, lacking: Sequence[Ask], progress: Progress) -> None:
+        requests = [
+            Request(
+                self._key(query, texts), [query, *texts], [0, *(_tokens((query, [text])) for text in texts)]
+            )
+            for query, texts in lacking
+        ]
+        demand_room(self._settings, self._price, jobs.new_tokens(requests), self._clock)
+        jobs.fetch(requests, progress)
+        self._kept.look()
+
+    @property
+    def _price(self) -> float | None:
+        return sync_price(self._settings, self.model) if self._jobs is None else self._jobs.price
 
     def _asked(self, query: str, texts: Sequence[str]) -> Order:
         """One answer. Where the provider asks to wait, nothing has happened there, and it is asked again."""
@@ -120,7 +148,7 @@ class Rerankings:
         return [ask for key, ask in lacking.items() if key not in self._kept]
 
     def _bill(self, count: int, tokens: int, held: int) -> Bill:
-        usd = price_of(tokens, sync_price(self._settings, self.model))
+        usd = price_of(tokens, self._price)
         return Bill("rerank", self.model, count, tokens, False, usd, held)
 
     def _key(self, query: str, texts: Sequence[str]) -> bytes:

@@ -58,6 +58,8 @@ class Pipeline:
     eager: bool = False
     most_inputs: int | None = None
     scan_once: bool = False
+    only: frozenset[str] | None = None
+    """The steps that are taken, by their names; None: all."""
     scans: dict[str, ScanResult] = field(default_factory=dict)
     """The result of the last complete scan of each source."""
     on_begin: Callable[[str], None] = lambda _source: None
@@ -92,6 +94,8 @@ class Pipeline:
         did = False
         circuit.begin_turn(self.context)
         for name, step in self._steps():
+            if self.only is not None and name not in self.only:
+                continue
             if self.context.stopping.is_set():
                 return False
             try:

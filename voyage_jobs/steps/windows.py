@@ -14,6 +14,8 @@ def split_window(context: Context, tx: Tx, embedding_id: int) -> int:
 
     A version whose text the state let go of keeps the failed window: its next scan makes it again.
     """
+    if not context.profile.contextualized:
+        return 0  # a query and what is scored for it belong together
     done = 0
     for version_id in versions.using(tx.connection, embedding_id, context.profile_id):
         text = version_texts.text_of(tx.connection, version_id)

@@ -60,39 +60,39 @@ class CarefulReader:
         flaw = "no_vectors"
         if (status is None or 200 <= status < 300) and isinstance(body, dict):
             try:
-                return GoodLine(custom_id, self._vectors(body, count), tokens)
-            except _FlawError as exc:
+                return GoodLine(custom_id, self.vectors(body, count), tokens)
+            except FlawError as exc:
                 flaw = exc.code
         outcome = _outcome(status, code)
         if outcome is malformed:
             code = flaw
         return LineProblem(number, custom_id, outcome, code or f"http_{status}", status, message, tokens)
 
-    def _vectors(self, body: dict[str, Any], count: int) -> np.ndarray:
-        """The line's vectors in slot order; `_FlawError` names the first thing that is wrong with them."""
+    def vectors(self, body: dict[str, Any], count: int) -> np.ndarray:
+        """The line's vectors in slot order; `FlawError` names the first thing that is wrong with them."""
         rows = body.get("data")
         if self._nested:
             if not isinstance(rows, list):
-                _flawed("no_vectors")
+                flawed("no_vectors")
             if len(rows) != 1 or not isinstance(rows[0], dict):
-                _flawed("wrong_count")
+                flawed("wrong_count")
             rows = rows[0].get("data")
         if not isinstance(rows, list):
-            _flawed("no_vectors")
+            flawed("no_vectors")
         if not 0 < len(rows) == count:
-            _flawed("wrong_count")
+            flawed("wrong_count")
         slots: list[Any] = [row.get("index") if isinstance(row, dict) else None for row in rows]
         if not all(type(slot) is int for slot in slots) or sorted(slots) != list(range(count)):
-            _flawed("bad_index")
+            flawed("bad_index")
         vectors = np.empty((count, self._width), self._dtype)
         for slot, row in zip(slots, rows, strict=True):
             vectors[slot] = self._vector(row.get("embedding"))
         if self._is_float and not np.isfinite(vectors).all():
-            _flawed("not_finite")
+            flawed("not_finite")
         if not vectors.any(axis=1).all():
-            _flawed("all_zero")
+            flawed("all_zero")
         if self._lengths is not None and not _within(vectors, *self._lengths):
-            _flawed("wrong_length")
+            flawed("wrong_length")
         return vectors
 
     def _vector(self, embedding: Any) -> np.ndarray:
@@ -100,33 +100,33 @@ class CarefulReader:
             try:
                 raw = pybase64.b64decode(embedding, validate=True)
             except (binascii.Error, ValueError):
-                _flawed("bad_base64")
+                flawed("bad_base64")
             if len(raw) != self._width * self._dtype.itemsize:
-                _flawed("wrong_dimension")
+                flawed("wrong_dimension")
             return np.frombuffer(raw, self._dtype)
         if not isinstance(embedding, list):
-            _flawed("no_vectors")
+            flawed("no_vectors")
         if len(embedding) != self._width:
-            _flawed("wrong_dimension")
+            flawed("wrong_dimension")
         if not all(type(number) in (int, float) for number in embedding):
-            _flawed("not_numbers")
+            flawed("not_numbers")
         return self._converted(embedding)
 
     def _converted(self, numbers: list[int | float]) -> np.ndarray:
         try:
             wide = np.array(numbers, np.float64)
         except OverflowError:
-            _flawed("out_of_range")
+            flawed("out_of_range")
         if self._is_float:
             with np.errstate(over="ignore"):
                 return wide.astype(self._dtype)
         if not np.isfinite(wide).all():
-            _flawed("not_finite")
+            flawed("not_finite")
         bounds = np.iinfo(self._dtype)
         if wide.min() < bounds.min or wide.max() > bounds.max:
-            _flawed("out_of_range")
+            flawed("out_of_range")
         if (wide != np.floor(wide)).any():
-            _flawed("not_integers")
+            flawed("not_integers")
         return wide.astype(self._dtype)
 
 
@@ -136,15 +136,16 @@ def _within(vectors: np.ndarray, least: float, most: float) -> bool:
     return bool((lengths_of_rows >= least).all() and (lengths_of_rows <= most).all())
 
 
-class _FlawError(Exception):
+class FlawError(Exception):
     """Vectors that do not check out; `code` is the reason."""
 
     def __init__(self, code: str) -> None:
         self.code = code
 
 
-def _flawed(code: str) -> Never:
-    raise _FlawError(code)
+def flawed(code: str) -> Never:
+    """Refuse what a line brings, for this reason."""
+    raise FlawError(code)
 
 
 def _outcome(status: int | None, code: str) -> LineOutcome:

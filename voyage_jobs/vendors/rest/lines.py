@@ -55,7 +55,7 @@ def _escaped(line: bytes) -> bytes:
 
 def asked_in(line: bytes) -> Wanted | None:
     """What a line of an input file asks for; None if it is none."""
-    read = _object(line)
+    read = object_in(line)
     custom_id, body = read.get("custom_id"), read.get("body")
     if not isinstance(custom_id, str) or not isinstance(body, dict):
         return None
@@ -69,7 +69,7 @@ def asked_in(line: bytes) -> Wanted | None:
 
 def answered_in(line: bytes, profile: Profile) -> tuple[str, int] | None:
     """The id of a line of a result file, and how many vectors it brings: 1 where it brings none; None without an id."""
-    read = _object(line)
+    read = object_in(line)
     custom_id = read.get("custom_id")
     if not isinstance(custom_id, str):
         return None
@@ -81,7 +81,8 @@ def answered_in(line: bytes, profile: Profile) -> tuple[str, int] | None:
         return custom_id, 1
 
 
-def _object(line: bytes) -> dict[str, Any]:
+def object_in(line: bytes) -> dict[str, Any]:
+    """The object in a line of JSON; an empty one if there is none."""
     try:
         read = orjson.loads(line)
     except orjson.JSONDecodeError:

@@ -22,6 +22,7 @@ from voyage_jobs.vendors.result_block import (
     GoodLine,
     LineOutcome,
     LineProblem,
+    NumberedLine,
     ResultBlock,
 )
 
@@ -41,20 +42,23 @@ def read_results(
     *,
     block_rows: int = BLOCK_ROWS,
     max_line_bytes: int = MAX_LINE_BYTES,
+    reader: CarefulReader | None = None,
 ) -> Iterator[ResultBlock]:
     """Read an output or error file to its end as blocks of about `block_rows` vectors or problems.
 
+    `reader` judges every line, where these bring something other than vectors.
     Never raises for anything the file contains; errors of the disk go up. A line longer than `max_line_bytes`
     is read over and reported as `too_long`. Memory is one block and one line.
     """
     from voyage_jobs.vendors.rest.careful_reader import CarefulReader
     from voyage_jobs.vendors.rest.quick_reader import QuickReader
 
-    quick, careful = QuickReader(expectation), CarefulReader(expectation)
+    careful = reader or CarefulReader(expectation)
+    fill = QuickReader(expectation).fill if reader is None else _hand_over
     block = BlockBuilder(expectation, block_rows)
     with _opened(source) as file:
         lines = enumerate(_bounded_lines(file, max_line_bytes), start=1)
-        while (unusual := quick.fill(lines, block)) is not None or not block.room:
+        while (unusual := fill(lines, block)) is not None or not block.room:
             found = None if unusual is None else _judged(careful, *unusual)
             needed = len(found.vectors) if isinstance(found, GoodLine) else 1
             if block.room < needed:
@@ -64,6 +68,11 @@ def read_results(
                 block.add(found)
     if block.lines:
         yield block.done()
+
+
+def _hand_over(lines: Iterator[NumberedLine], block: BlockBuilder) -> NumberedLine | None:
+    """The next line, if the block has room for it: none is usual."""
+    return next(lines, None) if block.room else None
 
 
 def _judged(careful: CarefulReader, number: int, line: bytes | None) -> GoodLine | LineProblem | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from voyage_jobs.core.profile import EMBEDDINGS, Profile
+from voyage_jobs.core.profile import EMBEDDINGS, RERANK, Profile
 from voyage_jobs.vendors.remote import JobSpec
 from voyage_jobs.vendors.rest.wire import check_metadata
 from voyage_jobs.vendors.voyage.models import COMPLETION_WINDOW
@@ -15,8 +15,10 @@ def request_params(profile: Profile, encoding: str) -> dict[str, Any]:
     """All of a request but its texts. What is None is left out, so that the endpoint's own default holds.
 
     `truncation` is off: chunks are far below the model's context, and if one were not, a visible failure is better than
-    a vector of half a text.
+    a vector of half a text. A reranker may read the beginning of a text alone.
     """
+    if profile.endpoint == RERANK:
+        return {"model": profile.model, "truncation": True}
     params = {
         "model": profile.model,
         "input_type": profile.input_type,

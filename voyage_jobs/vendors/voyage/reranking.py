@@ -1,4 +1,4 @@
-"""A rerank call, as `search` makes it: what to send, and what came back. Pure."""
+"""Reranking, in a call as `search` makes it and in batches: what to send, and what came back. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from voyage_jobs.core.profile import RERANK
 from voyage_jobs.core.usage import plausible
 from voyage_jobs.errors import BadAnswerError
-from voyage_jobs.vendors.base import Reranked
+from voyage_jobs.vendors.base import Reranked, Wanted
+from voyage_jobs.vendors.rest.lines import object_in, written
 from voyage_jobs.vendors.rest.wire import parse_json
 
 
@@ -20,7 +22,16 @@ def rerank_body(query: str, texts: Sequence[str], model: str) -> dict[str, Any]:
 def read_reranked(answer: bytes, count: int) -> Reranked:
     """The scores in an answer, in the order of the texts. Raises BadAnswerError unless each text has one."""
     found = parse_json(answer)
-    rows = found.get("data") if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        raise BadAnswerError("it is no object")
+    usage = found.get("usage")
+    tokens = plausible(usage.get("total_tokens")) if isinstance(usage, dict) else None
+    return Reranked(scores_in(found, count), tokens)
+
+
+def scores_in(body: dict[str, Any], count: int) -> list[float]:
+    """The scores in the body of an answer, in the order of the texts. Raises BadAnswerError unless each has one."""
+    rows = body.get("data")
     if not isinstance(rows, list):
         raise BadAnswerError("it has no list of scores")
     scores: dict[int, float] = {}
@@ -35,6 +46,40 @@ def read_reranked(answer: bytes, count: int) -> Reranked:
         scores[index] = float(score)
     if len(scores) != count:
         raise BadAnswerError(f"it has {len(scores)} scores for {count} texts")
-    usage = found.get("usage")
-    tokens = plausible(usage.get("total_tokens")) if isinstance(usage, dict) else None
-    return Reranked([scores[at] for at in range(count)], tokens)
+    return [scores[at] for at in range(count)]
+
+
+# --- in batches: the texts of a line are the query and what is scored for it, and each has a row ---
+
+
+def rerank_line(custom_id: str, texts: Sequence[str]) -> bytes:
+    """The line that asks for scores. Raises ValueError for less than a query and a text."""
+    if len(texts) < 2:
+        raise ValueError(f"{RERANK} has no line for {len(texts)} texts")
+    body = {"query": texts[0], "documents": list(texts[1:])}
+    return written(custom_id, {"custom_id": custom_id, "body": body}, texts)
+
+
+def rerank_asked_in(line: bytes) -> Wanted | None:
+    """What such a line asks for; None if it is none."""
+    read = object_in(line)
+    custom_id, body = read.get("custom_id"), read.get("body")
+    if not isinstance(custom_id, str) or not isinstance(body, dict):
+        return None
+    query, documents = body.get("query"), body.get("documents")
+    if not isinstance(documents, list) or not documents:
+        return None
+    texts = [query, *documents]
+    return Wanted(custom_id, texts) if all(isinstance(text, str) for text in texts) else None
+
+
+def scores_answered_in(line: bytes) -> tuple[str, int] | None:
+    """The id of a line of a result file, and how many rows it brings; None without an id."""
+    read = object_in(line)
+    custom_id = read.get("custom_id")
+    if not isinstance(custom_id, str):
+        return None
+    try:
+        return custom_id, 1 + len(read["response"]["body"]["data"])
+    except (KeyError, IndexError, TypeError):
+        return custom_id, 1

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from voyage_jobs.core.profile import Profile
-from voyage_jobs.vendors.base import Access, Client, KeyDoubt, Limits, Traits, Vendor
+from voyage_jobs.core.profile import RERANK, Profile
+from voyage_jobs.vendors.base import Access, Client, KeyDoubt, Limits, Traits, Vendor, Wanted
 from voyage_jobs.vendors.remote import Phase
+from voyage_jobs.vendors.rest import lines
 from voyage_jobs.vendors.rest.shape import JsonLines
-from voyage_jobs.vendors.voyage import models
+from voyage_jobs.vendors.voyage import models, reranking
+
+if TYPE_CHECKING:
+    from voyage_jobs.vendors.result_block import Expectation, ResultBlock
 
 VOYAGE_PREFIX, ATLAS_PREFIX = "pa-", "al-"
 
@@ -55,6 +60,33 @@ class Voyage(JsonLines):
         from voyage_jobs.vendors.voyage.requests import request_params
 
         return request_params(profile, encoding)
+
+    def line(
+        self, custom_id: str, texts: Sequence[str], profile: Profile, params: Mapping[str, Any]
+    ) -> bytes:
+        """A line with `custom_id` and `body`; of a reranker's profile the first text is the query."""
+        if profile.endpoint == RERANK:
+            return reranking.rerank_line(custom_id, texts)
+        return super().line(custom_id, texts, profile, params)
+
+    def asked_in(self, line: bytes) -> Wanted | None:
+        """What a line asks for."""
+        return lines.asked_in(line) or reranking.rerank_asked_in(line)
+
+    def answered_in(self, line: bytes, profile: Profile) -> tuple[str, int] | None:
+        """The id of a line of results, and its number of rows."""
+        if profile.endpoint == RERANK:
+            return reranking.scores_answered_in(line)
+        return lines.answered_in(line, profile)
+
+    def read(self, path: Path, expectation: Expectation) -> Iterator[ResultBlock]:
+        """A result file, block by block."""
+        if expectation.profile.endpoint != RERANK:
+            return super().read(path, expectation)
+        from voyage_jobs.vendors.rest.results import read_results
+        from voyage_jobs.vendors.voyage.scores import ScoreReader
+
+        return read_results(path, expectation, reader=ScoreReader(expectation))
 
     def phase(self, status: str) -> Phase:
         """What a status word means."""

@@ -1,0 +1,224 @@
+"""Queries by batch jobs, by the same steps as documents and with the same promises: nothing is paid twice.
+
+Each model has a data folder of its own in `queries/jobs/`: a state, a spool, segments, and a lock, so that a daemon may
+be at work on the documents meanwhile. What is asked is a document of that state, whose chunks are the texts of one
+request, and it is never published: the segments are what is read. A process that dies is followed by the same command,
+which goes on. What these jobs cost is booked in the state of the documents as queries, once, whoever dies in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from voyage_jobs.config.prices import batch_price
+from voyage_jobs.config.profile import with_profile
+from voyage_jobs.config.provider import vendor_of
+from voyage_jobs.config.sections import BudgetSettings, LanceSettings, NotifySettings
+from voyage_jobs.config.settings import Settings
+from voyage_jobs.core import private
+from voyage_jobs.core.clock import Clock, now_us
+from voyage_jobs.core.plural import counted
+from voyage_jobs.core.profile import RERANK, Profile
+from voyage_jobs.diagnosis.blocker import SENDING, Mover, keeping
+from voyage_jobs.diagnosis.causes import blockers
+from voyage_jobs.diagnosis.circuits import account_refused
+from voyage_jobs.diagnosis.snapshot import gate
+from voyage_jobs.errors import AuthError, VoyageJobsError
+from voyage_jobs.evaluation.kept import Progress
+from voyage_jobs.report.failures import failures
+from voyage_jobs.state import documents, embeddings, ledger, meta, sources, versions
+from voyage_jobs.state.documents import Seen
+from voyage_jobs.state.door import open_state
+from voyage_jobs.state.open_work import OpenWork, open_work
+from voyage_jobs.state.statements import slices
+from voyage_jobs.state.versions import Identity, NewChunk, NewVersion
+from voyage_jobs.steps import budget
+from voyage_jobs.steps import circuits as circuit
+from voyage_jobs.steps.context import Context, encoded
+from voyage_jobs.steps.pipeline import Pipeline
+from voyage_jobs.steps.retrying import retry
+
+_STEPS = frozenset({"poll", "collect", "assemble", "submit", "tidy"})
+_SOURCE = "queries"
+_FORM = "query"
+"""The splitter of a request: its texts are cut by whoever asks."""
+
+Working = Callable[[Settings, Progress], AbstractContextManager[Context]]
+"""Makes a process the writer of a data folder: `service.worker.working`."""
+
+
+def has_jobs(settings: Settings, profile: Profile) -> bool:
+    """Whether the provider takes batch jobs of this profile: vectors, or what a reranker makes."""
+    vendor = vendor_of(settings)
+    if vendor.traits.sync_only:
+        return False
+    try:
+        vendor.line("", ["query", "text"][: 2 if profile.endpoint == RERANK else 1], profile, {})
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request to be: its key under the profile, its texts, and the tokens of each as they are estimated."""
+
+    key: bytes
+    texts: Sequence[str]
+    tokens: Sequence[int]
+
+
+class Jobs:
+    """The jobs of one profile. `settings` say who is asked, and whose ledger they are on."""
+
+    def __init__(
+        self, settings: Settings, profile: Profile, folder: Path, clock: Clock, working: Working
+    ) -> None:
+        self._books, self._clock, self._working = settings, clock, working
+        self._folder = folder / "jobs" / profile.fingerprint[:12]
+        self._settings = _apart(settings, profile, self._folder)
+
+    @property
+    def vectors(self) -> Path:
+        """Where the segments come to lie."""
+        return self._settings.paths.vectors
+
+    @property
+    def price(self) -> float | None:
+        """USD for a million tokens."""
+        return batch_price(self._settings)
+
+    def new_tokens(self, requests: Sequence[Request]) -> int:
+        """The tokens of those requests that are not on their way already, which an earlier process has booked."""
+        state = open_state(self._settings)
+        if not state.exists():
+            return sum(sum(each.tokens) for each in requests)
+        with state.read() as connection:
+            known = embeddings.ids_of(connection, [each.key for each in requests])
+        return sum(sum(each.tokens) for each in requests if each.key not in known)
+
+    def fetch(self, requests: Sequence[Request], progress: Progress) -> None:
+        """Send the requests, and wait for what they bring. Raises VoyageJobsError for what only you can move on."""
+        private.make_folder(self._folder)
+        with self._working(self._settings, progress) as context:
+            retry(context, {"failed": True}, "eval")
+            _order(context, requests, self._folder)
+            self._book(context, waiting=True)
+            budget.begin_run(context)
+            circuit.try_again(context)
+            _go_on(context)
+            self._book(context)
+        found = failures(self._settings, self._clock)
+        if found["failed_embeddings"]:
+            reason = found["reasons"][0]["reason"] if found["reasons"] else "no reason is known"
+            raise VoyageJobsError(
+                f"{counted(found['failed_embeddings'], 'query')} failed: {reason}",
+                hint="The same command asks for them again. What came is kept.",
+            )
+
+    def _book(self, context: Context, *, waiting: bool = False) -> None:
+        """Have the ledger of the documents say what these jobs cost; `waiting`: with what is not assembled yet."""
+        state = open_state(self._books)
+        if not state.exists():
+            return
+        with context.store.read() as connection:
+            tokens, _ = ledger.used_since(connection, 0)
+            if waiting:
+                tokens += embeddings.backlog(connection, context.profile_id).tokens
+        note = f"query_jobs_{context.state_id}"
+        with state.beside(self._clock) as tx:
+            booked = int(meta.get(tx.connection, note) or 0)
+            if tokens != booked:
+                ledger.query_asked(tx, tokens - booked, self.price)
+                meta.put(tx, note, str(tokens))
+
+
+def _apart(settings: Settings, profile: Profile, folder: Path) -> Settings:
+    """The same provider, at work for this profile in a folder of its own; the limits of the documents' state hold
+    before anything is sent, and tokens are estimated, so that no count waits for another."""
+    there = with_profile(settings, profile)
+    section: Any = there.section
+    if "tokenizer" in type(section).model_fields:
+        there = there.model_copy(update={there.section_name: section.model_copy(update={"tokenizer": ""})})
+    return there.model_copy(
+        update={
+            "data_dir": folder,
+            "sources": (),
+            "budget": BudgetSettings(),
+            "notify": NotifySettings(),
+            "lancedb": LanceSettings(uri=str(folder / "lancedb")),
+        }
+    )
+
+
+def _order(context: Context, requests: Sequence[Request], folder: Path) -> None:
+    """Want these requests; those that are wanted, or were asked for, stay as they are."""
+    with context.store.write() as tx:
+        sources.configure(tx, [(_SOURCE, encoded(folder))])
+        [source] = sources.all_sources(tx.connection)
+    for part in slices(requests):
+        with context.store.write() as tx:
+            seen = [Seen("", each.key.hex(), 0, 0, 0, content_hash=each.key) for each in part]
+            known = documents.folder_ids(tx.connection, source.id)
+            ids = documents.save(tx, source.id, _SOURCE, known, seen)
+            wanted = [_version(each, document_id) for each, document_id in zip(part, ids, strict=True)]
+            versions.add(tx, source.id, context.profile_id, wanted)
+
+
+def _version(request: Request, document_id: int) -> NewVersion:
+    return NewVersion(
+        document_id=document_id,
+        identity=Identity(request.key, request.key, _FORM),
+        modified_at=0,
+        title="",
+        sections="[[]]",
+        metadata="{}",
+        text="".join(request.texts),
+        chunks=list(_chunks(request)),
+    )
+
+
+def _chunks(request: Request) -> Iterator[NewChunk]:
+    start, total = 0, sum(request.tokens)
+    for slot, (text, tokens) in enumerate(zip(request.texts, request.tokens, strict=True)):
+        end = start + len(text)
+        yield NewChunk(request.key, slot, start, end, 0, tokens, len(request.texts), total)
+        start = end
+
+
+def _go_on(context: Context) -> None:
+    """Take turns until nothing is wanted and nothing is at the provider any more."""
+    pipeline = Pipeline(context, eager=True, scan_once=True, only=_STEPS)
+    while True:
+        did = pipeline.turn()
+        with context.store.read() as connection:
+            rest = open_work(connection, context.profile_id, now_us(context.clock))
+        _demand_movable(context, rest)
+        if did:
+            continue
+        if not rest.wanted and not rest.open_batches:
+            return
+        context.progress(f"waiting for {counted(len(rest.open_batches), 'batch')}", 0, None)
+        context.clock.wait(pipeline.idle_s())
+
+
+def _demand_movable(context: Context, rest: OpenWork) -> None:
+    """Raise where time alone moves nothing on."""
+    refused = account_refused(rest.circuits.values())
+    if refused is not None:
+        raise AuthError(refused.message, hint=refused.hint)
+    if rest.parked:
+        batch = rest.parked[0]
+        raise VoyageJobsError(
+            f"Batch {batch.ref} of the queries is parked: {batch.reason}",
+            hint=f"{batch.hint or ''} Its state is in {context.settings.data_dir}; deleting that folder begins again.",
+        )
+    with context.store.read() as connection:
+        found = blockers(gate(context, connection))
+    for each in keeping(found, *SENDING):
+        if each.moved_by in (Mover.DECISION, Mover.OPERATOR):
+            raise VoyageJobsError(each.text, hint=each.next)
