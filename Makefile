@@ -11,6 +11,7 @@ KILLS ?= 200
 FILTERS ?= 500
 PUBLICATIONS ?= 200
 SEED ?= 1
+VENDOR ?= voyage
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -24,8 +25,8 @@ help:
 	@echo "make coverage the branches that the suite takes in the parts everything rests on; fails below 95 %"
 	@echo "make check    lint, format, types and import contracts"
 	@echo "make bench    measure speed and memory, with ratios against the naive way (ARGS=--quick for a short run)"
-	@echo "make sim      SEEDS=10000 seeded lifetimes with every fault, checked after every step"
 	@echo "make search-soak  FILTERS=500 random filters against brute force, PUBLICATIONS=200 beside four reading processes"
+	@echo "make sim      SEEDS=10000 seeded lifetimes with every fault, checked after every step (VENDOR=openai, openai-sync, all)"
 	@echo "make soak     KILLS=200 real kill -9 against the real stack"
 	@echo "make wheel    build wheel and sdist into dist/"
 	@echo "make lock     renew the lock files (needs uv)"
@@ -84,7 +85,7 @@ bench: $(VENV)/dev.ready
 	$(BIN)/python -m benchmarks $(ARGS)
 
 sim: $(VENV)/dev.ready
-	$(BIN)/python -m tests.sim --seeds 0:$(SEEDS) --jobs 2
+	$(BIN)/python -m tests.sim --seeds 0:$(SEEDS) --jobs 2 --vendor $(VENDOR)
 
 soak: $(VENV)/dev.ready
 	$(BIN)/python -m tests.crash --kills $(KILLS)

@@ -6,7 +6,6 @@ import functools
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -129,8 +128,8 @@ class Checker:
         self._pinned: set[int] = set()
         self._rebuilt = 0
         self._failed: set[bytes] = set()
-        self.profile: Profile = profile_of(life._settings())
-        self._profiles = {width: replace(self.profile, dimension=width) for width in DIMENSIONS}
+        self._profiles = {width: profile_of(life.settings(width)) for width in DIMENSIONS}
+        self.profile: Profile = self._profiles[life.dimension]
         self._keys = {width: KeyMaker(profile) for width, profile in self._profiles.items()}
         self._replaced = 0
         life.folders.on_come_or_go = self._came_or_went
@@ -495,8 +494,8 @@ class Checker:
     def _check_vectors(self, places: list[tuple[bytes, int]], vectors: list[Any]) -> None:
         """Vectors by (key, slot) are those of the request with that key."""
         known = self._known()
-        space = MODELS[self.profile.model].space
-        embedders = {width: Embedder(space, width) for width in DIMENSIONS}
+        spaces = {width: MODELS[profile.model].space for width, profile in self._profiles.items()}
+        embedders = {width: Embedder(space, width) for width, space in spaces.items()}
         for (key, slot), vector in zip(places, vectors, strict=True):
             if self._keys[len(vector)].key(known[key]) != key:
                 self._broken(f"a vector of {len(vector)} numbers stands under a key of another profile")

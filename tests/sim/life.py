@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from tests.world import Post
-from voyage_jobs.config.key import KeySource
+from voyage_jobs.config.key import key_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core import crash, durable
 from voyage_jobs.core.clock import US, VirtualClock, now_us
@@ -45,12 +45,14 @@ from voyage_jobs.steps import acts
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.steps.texts import Texts
+from voyage_jobs.vendors.registry import by_type
 
 from . import faults
 from .checks import DIMENSIONS, Checker
 from .folders import SOURCES, Folders
 from .memory_table import MemoryDoor
 from .power import Power
+from .providers import PROVIDERS, of_seed
 from .reading import isolated
 from .sleep import Sleeper, WatchedTransport
 from .speed import empty_state, fast_stores, scratch
@@ -76,7 +78,6 @@ MOST_IDLE_TURNS = 24
 
 
 _OLDER = 0.15  # of the starts find the table as a release with an older format left it
-_CONTEXTUALIZED = {"model": "voyage-context-3", "endpoint": "/v1/contextualizedembeddings"}
 
 
 # Points that few lives pass, and faults that lead there.
@@ -114,6 +115,7 @@ class Life:
     def __init__(self, seed: int, base: Path, plan: Plan | None = None, keep: int = 120) -> None:
         self.seed = seed
         self.plan = plan or Plan()
+        self.provider = PROVIDERS[of_seed(self.plan.vendor, seed)]
         self.rng = random.Random(seed)
         self.base = base
         self.tally = Tally()
@@ -139,7 +141,7 @@ class Life:
         self.formats = random.Random(~seed)  # of its own, so that older seeds live as they did
         self.configured = set(SOURCES)
         self.keeping: set[str] = set()
-        self.kind = _CONTEXTUALIZED if seed % 5 == 4 else {"model": "voyage-4"}
+        self.kind = self.provider.kind(seed)
         self.checker = Checker(self)
         self.context: Context | None = None
         self.pipeline: Pipeline | None = None
@@ -165,7 +167,7 @@ class Life:
             seed=self.seed,
             batch_seconds=self.rng.choice((5.0, 60.0, 600.0, 600.0, 7200.0)),
             faults=faults.script(drawn, self.seed),
-            options=faults.readings(self.rng),
+            options=self.provider.readings(self.rng),
             storage_dir=folder,
         )
 
@@ -270,7 +272,7 @@ class Life:
         """The daemon is down, or the machine asleep, for more than a job's window."""
         if self.rng.random() < 0.5:
             self._stop()
-        self.clock.advance(13 * 3600)
+        self.clock.advance(self.provider.sleep_s)
 
     def _step_clock(self) -> None:
         seconds = self.rng.choice((1.0, 3600.0, YEAR_S)) * self.rng.choice((1, -1))
@@ -518,7 +520,7 @@ class Life:
             self.door.table.be_older()
             self.log.say("OLDER FORMAT", rows=self.door.table.rows())
         worker = working(
-            self._settings(),
+            self.settings(self.dimension),
             self.clock,
             self.log,
             mode="run",
@@ -539,15 +541,12 @@ class Life:
         self.pipeline = Pipeline(self.context, eager=self.rng.random() < 0.5, notifier=notifier)
         self.checker.note_rebuilds()
 
-    def _settings(self) -> Settings:
+    def settings(self, dimension: int) -> Settings:
+        """The settings as they are now, asking for so many numbers."""
+        name = self.provider.name
         sections: dict[str, Any] = {
-            "voyage": {
-                **self.kind,
-                "output_dimension": self.dimension,
-                "base_url": "http://simulator.test/v1",
-                "timeout_s": faults.TIMEOUT_S,
-                "quarantine_s": faults.QUARANTINE_S,
-            },
+            "provider": {"type": name},
+            name.replace("-", "_"): self.provider.section(self.kind, dimension),
             "splitting": {"max_chars": self.max_chars},
             "batching": {"max_inputs": 4 + self.seed % 5, "min_inputs": 3, "linger_s": 60},
             "polling": {"interval_s": 60, "max_interval_s": IDLE_S},
@@ -568,7 +567,8 @@ class Life:
             for source in sorted(self.configured)
         ]
         settings = Settings(data_dir=self.data_dir, sources=listed, **sections)
-        return settings.attach(origin=None, warnings=(), api_key=KeySource({"VOYAGE_API_KEY": KEY}))
+        variable = by_type(name).traits.key_variable
+        return settings.attach(origin=None, warnings=(), api_key=key_of(name, {variable: KEY}))
 
     def _turn(self) -> bool:
         """One turn of the pipeline, and everything that must hold after it."""
@@ -787,7 +787,8 @@ def live(seed: int, plan: Plan | None = None, *, story: bool = False) -> Tally:
         life.run()
     except Violation as exc:
         told = "\n".join(life.log.events)
-        raise Violation(f"{told}\n{exc}\nrepeat: python -m tests.sim --seed {seed}") from exc
+        whose = "" if life.provider.name == "voyage" else f" --vendor {life.provider.name}"
+        raise Violation(f"{told}\n{exc}\nrepeat: python -m tests.sim --seed {seed}{whose}") from exc
     finally:
         if story:
             print("\n".join(life.log.events))

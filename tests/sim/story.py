@@ -36,6 +36,8 @@ class Plan:
     """Chance that the machine sleeps between an attempt and its call."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Overrides of sections of the settings."""
+    vendor: str = "voyage"
+    """The type of its provider, or `all`: by the seed."""
 
 
 @dataclass

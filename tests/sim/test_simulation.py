@@ -9,6 +9,7 @@ import voyage_jobs
 from voyage_jobs.core import crash
 
 from .life import live
+from .providers import ALL
 from .story import SUSPENDED, Plan
 
 SLICE = 8
@@ -18,6 +19,12 @@ SLICE = 8
 def test_lives_end_well(first):
     for seed in range(first, first + SLICE):
         live(seed)
+
+
+@pytest.mark.parametrize("first", range(2_000_000, 2_000_000 + 2 * SLICE, SLICE))
+def test_lives_with_another_provider_end_well(first):
+    for seed in range(first, first + SLICE):
+        live(seed, Plan(vendor=ALL))
 
 
 def test_a_life_is_repeated_by_its_seed():

@@ -23,7 +23,8 @@ _K = 1000
 class Model:
     """One model; `dimensions` names the default first; `query_tokens` is for rerankers only.
 
-    A flexible one of OpenAI makes any dimension up to the default; `most_items` are the texts of one request.
+    A flexible one of OpenAI makes any dimension up to the default, and the tiny ones are there with `small_dimensions`;
+    `most_items` are the texts of one request.
     """
 
     name: str
@@ -85,6 +86,8 @@ MODELS = {
         _openai("text-embedding-3-small", 1536),
         _openai("text-embedding-3-large", 3072),
         _openai("text-embedding-ada-002", 1536, flexible=False),
+        _openai("tiny-8", 8, flexible=False),
+        _openai("tiny-16", 16, flexible=False),
     )
 }
 
@@ -99,7 +102,8 @@ def find_model(name: str, kind: Kind, options: Options) -> Model:
     if name in options.retired_models:
         raise ApiError(410, f"Model {name} is retired. Please use {options.retired_models[name]} instead.")
     model = MODELS.get(name)
-    if model is None or (model.kind, model.vendor) != (kind, options.vendor):
+    hidden = name.startswith("tiny-") and not options.small_dimensions
+    if model is None or hidden or (model.kind, model.vendor) != (kind, options.vendor):
         if options.vendor == "openai":
             told = f"The model `{name}` does not exist or you do not have access to it."
             raise ApiError(404, told, code="model_not_found")
