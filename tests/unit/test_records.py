@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -435,3 +438,99 @@ def test_verify_knows_files_of_records(shop: Shop) -> None:
     shop.write("catalog.csv", csv(row(2)))
     shop.write("new.csv", csv(row(3)))
     assert found() == {"file_stale": 1, "file_unknown": 1}
+
+
+PRODUCTS = [{"n": i, "a": {"b": f"text {i}"}, "c": [i, "x"], "price": i / 4} for i in range(5)]
+NESTED = {"id": "n", "text": "{a.b} {c}", "columns": {"price": "float"}}
+FLAT = {"id": "n", "text": "{body}", "updated_at": "at", "columns": {"price": "float"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "records", "lacks", "reason"),
+    [
+        (json.dumps(PRODUCTS), 5, {}, None),
+        ("\ufeff" + json.dumps(PRODUCTS, indent=2), 5, {}, None),
+        ("[]", 0, {}, None),
+        (json.dumps([*PRODUCTS, 7, "x"]), 5, {"broken": 2}, None),
+        (json.dumps(PRODUCTS)[:-20], 4, {"cut_short": 1}, None),
+        (json.dumps(PRODUCTS)[:-1], 5, {"cut_short": 1}, None),
+        (json.dumps(PRODUCTS).replace("}, {", "} {"), 0, None, "broken"),
+        (json.dumps({"items": PRODUCTS}), 0, None, "broken"),
+        ("[" * 200_000, 0, {"cut_short": 1}, None),
+        ("", 0, None, "broken"),
+    ],
+)
+def test_json_arrays(tmp_path: Path, text: str, records: int, lacks: Any, reason: str | None) -> None:
+    shop = Shop(tmp_path, NESTED)
+    shop.write("catalog.json", text.encode())
+    shop.run()
+    file = shop.file("catalog.json")
+    assert (file.reason, len(shop.texts()) if reason is None else 0) == (reason, records)
+    if reason is None:
+        assert {what: each.count for what, each in file.left_out.items()} == lacks
+
+
+def test_an_array_larger_than_what_is_read_at_a_time_is_read_whole() -> None:
+    from voyage_jobs.records.formats import rows_of
+    from voyage_jobs.records.recipe import Recipe
+
+    wanted = [{"n": i, "body": "x" * 997} for i in range(4_000)]
+    found = rows_of("a.json", io.BytesIO(json.dumps(wanted).encode()), Recipe("{body}"))
+    assert [each.values for each in found] == wanted
+
+
+def test_parquet(tmp_path: Path) -> None:
+    from datetime import UTC, datetime
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    shop = Shop(tmp_path, FLAT)
+    at = pa.array([1_700_000_000_123_456_789, None], pa.timestamp("ns", tz="UTC"))
+    table = pa.table(
+        {"n": [1, 2], "body": ["one", "two"], "at": at, "price": [1.5, None], "more": [b"x", b"y"]}
+    )
+    pq.write_table(table, shop.docs / "catalog.parquet")
+    shop.write("broken.parquet", b"PAR1" + b"x" * 99)
+    shop.write("other.parquet", (shop.docs / "catalog.parquet").read_bytes().replace(b"body", b"bodi"))
+    shop.run()
+    assert shop.texts() == {"catalog.parquet#1": "one", "catalog.parquet#2": "two"}
+    first, second = shop.table_rows("front_matter", "modified_at")
+    assert first["modified_at"] == datetime(2023, 11, 14, 22, 13, 20, 123_456, UTC)
+    assert [orjson.loads(each["front_matter"]) for each in (first, second)] == [{"price": 1.5}, {}]
+    assert shop.file("broken.parquet").reason == shop.file("other.parquet").reason == "broken"
+    assert "no field 'body'" in (shop.file("other.parquet").detail or "")
+
+
+def test_sqlite_by_a_query_that_cannot_write(tmp_path: Path) -> None:
+    import sqlite3
+
+    query = "select id as n, body, price, at from products order by id"
+    shop = Shop(tmp_path, {**FLAT, "query": query})
+    path = shop.docs / "catalog.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("create table products (id integer, body text, price real, at text)")
+        database.executemany(
+            "insert into products values (?, ?, ?, ?)",
+            [(1, "one", 1.5, "2024-05-06"), (2, "two", "dear", None), (3, None, 1, None)],
+        )
+        database.execute("insert into products values (4, cast(x'ff' as text), 1, null)")
+        database.commit()
+    before = path.read_bytes()
+    shop.run()
+    assert shop.texts() == {"catalog.sqlite#1": "one", "catalog.sqlite#2": "two"}
+    lacks = {what: count for what, (count, _) in shop.lacks("catalog.sqlite").items()}
+    assert lacks == {"no_text": 1, "undecodable": 1, "wrong_type": 1}
+    source = {"name": "docs", "path": str(shop.docs), "delete_grace_s": 0}
+    for bad, told in (
+        ("delete from products", "readonly"),
+        ("select nowhere from products", "no such column"),
+    ):
+        shop.run(sources=[{**source, "records": {**FLAT, "query": bad}}])
+        assert told in (shop.file("catalog.sqlite").detail or "")
+    assert path.read_bytes() == before
+    assert [each.name for each in shop.docs.iterdir()] == ["catalog.sqlite"]
+    assert len(shop.texts()) == 2
+    shop.write("note.sqlite", b"no database at all, but text")
+    shop.run()
+    assert shop.file("note.sqlite").reason == "broken"

@@ -282,6 +282,7 @@ class RecordsSettings(Section):
         default_factory=dict
     )
     delimiter: Annotated[str, Field(max_length=1)] = ""
+    query: str = ""
 
     @model_validator(mode="after")
     def _without_text_there_is_nothing(self) -> Self:

@@ -96,7 +96,7 @@ def unseen(connection: View | None, settings: Settings, file: OnDisk) -> Unseen:
             f"{shown} is on disk and outside every source: {listed}.",
             "Add its folder to the configuration as one of [[sources]], then `voyage-jobs sync`.",
         )
-    if source.recipe is not None and takes(file.inside) and connection is not None:
+    if takes(file.inside, source.recipe) and connection is not None:
         found = _records(connection, source, file.inside)
         if found is not None:
             return found
@@ -155,7 +155,7 @@ def judge(source: SourceSettings, inside: str) -> Unseen | None:
     if not stat.S_ISREG(now.st_mode):
         return skipped("special", None, source.name)
     looked = FileStat.of(names.encode(os.path.basename(path)), now)
-    if source.recipe is not None and takes(inside):
+    if takes(inside, source.recipe):
         return None
     read = read_document(source_of(source), inside, looked, reader_for(source, inside))
     return skipped(str(read.reason), read.detail, source.name) if isinstance(read, Skip) else None

@@ -12,7 +12,7 @@ from voyage_jobs.readers.data import BLANKED, without_data
 from voyage_jobs.readers.reader import Refusal, Refused, Text
 from voyage_jobs.readers.reading import finished, reading_text
 from voyage_jobs.readers.registry import Registered, reader_of
-from voyage_jobs.records.formats import SUFFIXES
+from voyage_jobs.records.formats import suffixes
 from voyage_jobs.sources.files import FileStat, Skip
 from voyage_jobs.sources.folder import CONTENT_HASH_BYTES, FolderSource
 from voyage_jobs.sources.source import Source
@@ -71,7 +71,8 @@ def source_of(settings: SourceSettings) -> FolderSource:
     """The source that these settings describe, with all defaults filled in."""
     return FolderSource(
         bytes(settings.path),
-        settings.include or ([f"*{suffix}" for suffix in SUFFIXES] if settings.recipe else ()),
+        settings.include
+        or ([f"*{suffix}" for suffix in suffixes(settings.recipe)] if settings.recipe else ()),
         settings.exclude,
         hidden=settings.hidden,
         gitignore=settings.gitignore is not False,

@@ -159,7 +159,7 @@ class RecordFiles:
 
     def takes(self, name: str) -> bool:
         """Whether a file of this name is one of records."""
-        return self._recipe is not None and takes(name)
+        return takes(name, self._recipe)
 
     def known(self, folder: str, documents: Known) -> Known:
         """What a walk is to know of a folder; its `documents` are those that are files."""

@@ -101,7 +101,7 @@ class FolderAudit:
         self, folder: str, stat: FileStat, contents: dict[str, tuple[int, str, bytes | None]]
     ) -> None:
         """A file that looks changed is stale only if its content is: a stat may have been forgotten on purpose."""
-        if self._source.recipe is not None and takes(stat.name):
+        if takes(stat.name, self._source.recipe):
             self._changed_records(folder, stat)
             return
         known = contents.get(stat.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from voyage_jobs.records.formats import delimited, lines
+from voyage_jobs.records.formats import array, database, delimited, lines, parquet
 from voyage_jobs.records.recipe import Recipe
 from voyage_jobs.records.rows import Fault, Row
 
@@ -17,19 +17,27 @@ FORMATS: dict[str, Format] = {
     ".tsv": delimited.rows,
     ".jsonl": lines.rows,
     ".ndjson": lines.rows,
+    ".json": array.rows,
+    ".parquet": parquet.rows,
 }
-SUFFIXES = tuple(FORMATS)
+DATABASES = (".db", ".sqlite", ".sqlite3")
+"""Files of records where the settings have a query."""
+
+
+def suffixes(recipe: Recipe) -> tuple[str, ...]:
+    """The endings of the files that are records under these settings."""
+    return (*FORMATS, *(DATABASES if recipe.query else ()))
 
 
 def _suffix(name: str) -> str:
     return name[max(name.rfind("."), 0) :].lower()
 
 
-def takes(name: str) -> bool:
-    """Whether a file of this name is one of records."""
-    return _suffix(name) in FORMATS
+def takes(name: str, recipe: Recipe | None) -> bool:
+    """Whether a file of this name is one of records under these settings; None: they have none."""
+    return recipe is not None and _suffix(name) in suffixes(recipe)
 
 
 def rows_of(name: str, file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
     """The rows of a file, in order. Raises Refused for one that has none at all."""
-    return FORMATS[_suffix(name)](file, recipe)
+    return FORMATS.get(_suffix(name), database.rows)(file, recipe)
