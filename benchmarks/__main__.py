@@ -13,6 +13,7 @@ ORDER = (
     "start",
     "walk",
     "rescan",
+    "records",
     "split",
     "splitting",
     "tokens",
