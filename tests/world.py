@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ LOGS: list[Log] = []
 WRITTEN: list[str] = []
 """Every text that this test wrote: none may be logged."""
 KEY = "pa-test-key-of-the-simulated-vendor"
+# No job tries base64, which any refusal of the first one might be about: test_encoding.py is about that.
+NUMBERS: dict[str, dict[str, Any]] = defaultdict(dict, voyage={"encoding_format": ""})
 MODELS = {"voyage": "voyage-4", "openai": "text-embedding-3-small"}
 UNTIDY = (Batch.COLLECTED, Batch.REFUSED, Batch.CANCELLED)
 
@@ -177,7 +180,7 @@ class World:
             "data_dir": str(self.data_dir),
             "sources": [{"name": "docs", "path": str(self.docs), "delete_grace_s": 0}],
             "provider": {"type": self.vendor},
-            self.vendor: {"model": MODELS[self.vendor], "output_dimension": self._dimension},
+            self.vendor: {"model": MODELS[self.vendor], "output_dimension": self._dimension} | NUMBERS[self.vendor],
             "disk": {"min_free_bytes": 0},
             "splitting": {"min_chars": 0},  # each section of a test's document is a chunk
         }

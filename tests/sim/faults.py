@@ -152,4 +152,7 @@ def readings(rng: random.Random) -> Options:
         empty_output_file=rng.random() < 0.3,
         wrong_key_status=rng.choice((401, 403)),
         max_in_flight_jobs=rng.choice((1, 2, 100)),
+        encoding_format=rng.choice(
+            ("honoured", "ignored", "rejected", "rejected_in_job", "rejected_by_line")
+        ),
     )

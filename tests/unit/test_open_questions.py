@@ -102,9 +102,10 @@ def test_a_bad_line_may_fail_its_job_and_be_named_in_any_way(tmp_path, line):
     serves_all(tmp_path, {"bad_line_fails": "job"}, {"job_invalid": {"nth": 1, "line": line}})
 
 
+@pytest.mark.parametrize("asked", ["auto", "base64"])
 @pytest.mark.parametrize("taken", ["honoured", "ignored"])
-def test_an_encoding_may_be_honoured_or_ignored(tmp_path, taken):
-    serves_all(tmp_path, {"encoding_format": taken}, voyage={"encoding_format": "base64"})
+def test_an_encoding_may_be_honoured_or_ignored(tmp_path, taken, asked):
+    serves_all(tmp_path, {"encoding_format": taken}, voyage={"encoding_format": asked})
 
 
 def test_an_encoding_may_be_rejected(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.config.profile import profile_of
+from voyage_jobs.config.sections import AUTO_ENCODING
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import Clock
 from voyage_jobs.core.observe import NOBODY, Observer
@@ -56,6 +57,12 @@ def connect(
     return vendor_of(settings).connect(access)
 
 
-def request_params(settings: Settings) -> dict[str, Any]:
-    """Everything about a request but its texts, as it goes on record with a batch."""
-    return vendor_of(settings).params(profile_of(settings), settings.section.encoding_format)
+def request_params(settings: Settings, encoding: str | None = None) -> dict[str, Any]:
+    """Everything about a request but its texts, as it goes on record with a batch.
+
+    `encoding` is of the vectors in its answer; None: as it is set, and numbers where that is left to the program.
+    """
+    if encoding is None:
+        wished = settings.section.encoding_format
+        encoding = "" if wished == AUTO_ENCODING else wished
+    return vendor_of(settings).params(profile_of(settings), encoding)

@@ -120,6 +120,10 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+AUTO_ENCODING = "auto"
+"""Of `encoding_format`: base64 where the provider takes that, else JSON numbers."""
+
+
 class ProviderSettings(Section):
     """`[provider]`: whose API makes the embeddings."""
 
@@ -141,7 +145,7 @@ class VoyageSettings(Section):
     endpoint: Annotated[
         Literal["/v1/embeddings", "/v1/contextualizedembeddings"], BeforeValidator(_endpoint)
     ] = "/v1/embeddings"
-    encoding_format: Annotated[Literal["", "base64"], BeforeValidator(_empty_for_none)] = ""
+    encoding_format: Annotated[Literal["auto", "", "base64"], BeforeValidator(_empty_for_none)] = "auto"
     timeout_s: Annotated[Interval, Field(le=3600)] = 60
     quarantine_s: Duration = 900
     create_retry_s: Duration = 1800

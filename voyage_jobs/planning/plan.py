@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from voyage_jobs.config.prices import batch_price, price_of, prices_as_of, sync_price
-from voyage_jobs.config.provider import request_params, vendor_of
+from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import US, Clock, iso, now_us
 from voyage_jobs.core.durable import writing
@@ -25,6 +25,7 @@ from voyage_jobs.sources import names
 from voyage_jobs.splitting.windows import amplification
 from voyage_jobs.state import batches, plan_state, scan_notes
 from voyage_jobs.state.history import View
+from voyage_jobs.steps import encoding
 from voyage_jobs.steps.context import Progress, no_progress
 from voyage_jobs.steps.texts import Texts
 
@@ -109,7 +110,8 @@ def _plan(
 ) -> dict[str, Any]:
     with rehearsal(settings, clock, progress, max_inputs) as tried:
         context = tried.context
-        files.write_params(request_params(context.settings))
+        with context.store.read() as connection:
+            files.write_params(encoding.job_params(context, connection))
         skipped = sink.skipped if sink is not None else lambda *_: None
         scanned = list(tried.run(files, skipped))
         with context.store.read() as connection:

@@ -82,6 +82,7 @@ CATALOG: Mapping[str, Fault] = {
     "job_all_failed": Fault("job", {"status": 500, "message": "Internal server error."}),
     "job_hidden": Fault("job", {"seconds": 30.0, "retrieve": True}),
     "job_status": Fault("job", {"instead_of": "completed", "word": "partially_completed"}),
+    "job_encoding": Fault("job"),
     # Lines
     "line_missing": Fault("line"),
     "line_duplicate": Fault("line"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from voyage_jobs.core.clock import US
@@ -17,7 +18,7 @@ from voyage_jobs.simulator.messages import ApiError, SchemaError
 from voyage_jobs.simulator.options import Options
 from voyage_jobs.simulator.pages import envelope, page_of, whole_number
 from voyage_jobs.simulator.params import Params, parse_params
-from voyage_jobs.simulator.runner import Runner
+from voyage_jobs.simulator.runner import NOT_SUPPORTED, Runner
 from voyage_jobs.simulator.scan import LineError, Scan, scan
 from voyage_jobs.simulator.stamps import Ids, strange
 
@@ -81,18 +82,19 @@ class Jobs:
         number = len(self._batches) + 1
         hits = self._faults.job(number, now_us)
         slow_share = hits["job_slow"]["done_share"] if "job_slow" in hits else None
+        invalid = [*self._invalid(lines, hits), *_encoding_errors(params, self._options)]
         batch = Batch(
             id=self._dialect.batch_id.format(separator=self._options.id_separator, made=self._ids.new()),
             number=number,
             endpoint=endpoint,
-            params=params,
+            params=_as_shown(params, hits),
             input_file_id=file.id,
             metadata=metadata,
             plan=make_plan(now_us, self._batch_s, self._options.window_s, slow_share),
             lines=len(lines),
             tokens=lines.tokens,
             hits=hits,
-            invalid=self._invalid(lines, hits) if full is None else [LineError("token_limit_exceeded", full)],
+            invalid=invalid if full is None else [LineError("token_limit_exceeded", full)],
             is_refused_room=full is not None,
         )
         self._batches[batch.id] = self._open[batch.id] = batch
@@ -206,11 +208,21 @@ class Jobs:
 
 def _batch_params(raw: Mapping[str, Any], options: Options) -> Mapping[str, Any]:
     """`request_params` as this reading of the API takes them."""
-    if "encoding_format" not in raw or options.encoding_format == "honoured":
+    if "encoding_format" not in raw or options.encoding_format not in ("ignored", "rejected"):
         return raw
     if options.encoding_format == "rejected":
-        raise SchemaError("Argument 'encoding_format' is not supported by our API.", "encoding_format")
+        raise SchemaError(NOT_SUPPORTED, "encoding_format")
     return {key: value for key, value in raw.items() if key != "encoding_format"}
+
+
+def _encoding_errors(params: Params, options: Options) -> list[LineError]:
+    late = params.as_base64 and options.encoding_format == "rejected_in_job"
+    return [LineError("invalid_request_params", NOT_SUPPORTED)] if late else []
+
+
+def _as_shown(params: Params, hits: Mapping[str, Hit]) -> Params:
+    """The parameters with the encoding in which the results come."""
+    return replace(params, as_base64=not params.as_base64) if "job_encoding" in hits else params
 
 
 def _read_create(

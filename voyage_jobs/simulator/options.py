@@ -82,8 +82,13 @@ class Options:
     """Whether blank lines and a byte order mark are tolerated in an input file."""
     unknown_params: Literal["reject", "ignore"] = "reject"
     """What becomes of unknown keys in `request_params`."""
-    encoding_format: Literal["honoured", "ignored", "rejected"] = "honoured"
-    """What becomes of `encoding_format` in `request_params`: it is documented for synchronous calls alone."""
+    encoding_format: Literal["honoured", "ignored", "rejected", "rejected_in_job", "rejected_by_line"] = (
+        "honoured"
+    )
+    """What becomes of `encoding_format` in `request_params`: it is documented for synchronous calls alone.
+
+    `rejected` at once, by the validation of the job, or by every line of it.
+    """
     refused_lines: Literal["message", "body", "output"] = "message"
     """Where the reason of a refused line stands: `message`, `body.detail`, or a line of the output file."""
     max_file_bytes: int = 1 << 30

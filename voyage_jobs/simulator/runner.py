@@ -26,6 +26,7 @@ from voyage_jobs.simulator.vectors import Floats
 
 _BLOCK_TEXTS = 256
 _GOLDEN = 0.6180339887
+NOT_SUPPORTED = "Argument 'encoding_format' is not supported by our API."
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,9 @@ class Runner:
             or self._unusable(batch, index + 1)
             or self._faults.line(batch.number, index + 1, custom_id, flat, inapplicable(batch.params))
         )
+        if batch.params.as_base64 and self._options.encoding_format == "rejected_by_line":
+            self._fail(batch, custom_id, self._dialect.failure(400, NOT_SUPPORTED))
+            return None
         try:
             work = batch.endpoint.prepare(groups, params)
         except ApiError as error:

@@ -35,6 +35,7 @@ from voyage_jobs.state.batches import NOT_FETCHED, UNUSABLE, BatchRow
 from voyage_jobs.state.outcomes import MALFORMED, MISSING, OPEN, REFUSED, SUCCESS, TRANSIENT
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import circuits as circuit
+from voyage_jobs.steps import encoding
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.fetching import (
     Download,
@@ -217,7 +218,7 @@ def _take_in(context: Context, batch: BatchRow) -> None:
         for block in _blocks(context, batch, expectation):
             _write_block(writer, intake, block)
             context.progress(f"reading results of {batch.ref[:8]}", len(intake.settled), len(intake.lines))
-        settled = intake.complete()
+        settled = encoding.without_blame(context, batch, intake.complete())
         torn = _is_torn(context, batch, settled)
         tries = batches.failures_of(batch, "download") + 1
         if torn and not retry.is_over("download", tries):
@@ -309,6 +310,8 @@ def _record(
             split_window(context, tx, each.embedding_id)
         versions.recount_batch(tx, batch.id)
         _record_money(tx, batch, intake)
+        if intake.rows:
+            encoding.accepted(context, tx, batch)
         cause = f"{counts[SUCCESS]} held, {counts[REFUSED]} refused, {other} to be sent again"
         if intake.duplicates or intake.foreign:
             cause += f"; {intake.duplicates} repeated and {intake.foreign} unknown lines ignored"
@@ -372,6 +375,8 @@ def _keep_the_rest(
         versions.recount_batch(tx, batch.id)
         _record_money(tx, batch, intake)
         batches.note(tx, batch.id, tokens_settled=intake.tokens)
+        if code == UNUSABLE and not intake.rows:
+            encoding.is_why(context, tx, batch, reason)
         values = {
             "code": code,
             "error": __version__,

@@ -48,7 +48,7 @@ from voyage_jobs.state.create_calls import AttemptRow
 from voyage_jobs.state.outcomes import REFUSED
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import circuits as circuit
-from voyage_jobs.steps import known_jobs, synchronous, validation
+from voyage_jobs.steps import encoding, known_jobs, synchronous, validation
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.ending import REFUSED_HINT, abandon, park
 from voyage_jobs.steps.reconcile import Sent, adopt, look_for_late_job, reconcile, vendor_now_us
@@ -272,7 +272,8 @@ def _create(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
         return True
     with context.store.write() as tx:
         attempt = create_calls.open_attempt(tx, batch, vendor_now)
-        batches.move(tx, batch, Batch.CREATING, f"attempt {attempt.number}")
+        params = orjson.dumps(encoding.job_params(context, tx.connection)).decode()
+        batches.move(tx, batch, Batch.CREATING, f"attempt {attempt.number}", request_params=params)
         batch = batches.get(tx.connection, batch.id)
     context.memory(Sent).at[attempt.id] = context.clock.mono()
     crash_point("attempt.committed")
@@ -341,6 +342,9 @@ def _refused(context: Context, tx: Tx, batch: BatchRow, attempt: AttemptRow, err
     context.observer.put_off("create_refused")
     context.log.warning("create.refused", ref=batch.ref, attempt=attempt.number, error=error.message)
     if not isinstance(error, InputFileMissingError):
+        if encoding.is_why(context, tx, batch, error.message):
+            batches.move(tx, batch, Batch.UPLOADED, error.message)
+            return
         _refused_to_send(context, tx, batch, error, "create_call")
         return
     tries = sum(a.state is Attempt.REFUSED for a in create_calls.attempts_of(tx.connection, batch.id))

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import orjson
 
-from voyage_jobs.config.provider import request_params
 from voyage_jobs.core.crash import crash_point
 from voyage_jobs.core.durable import remove
 from voyage_jobs.core.states import Attempt, Batch, Mode
@@ -27,6 +26,7 @@ from voyage_jobs.state.batches import BatchRow, Order
 from voyage_jobs.state.create_calls import AttemptRow
 from voyage_jobs.state.embeddings import WantedEmbedding
 from voyage_jobs.state.store import Tx
+from voyage_jobs.steps import encoding
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.ending import abandon
 from voyage_jobs.steps.filling import Limits
@@ -60,7 +60,7 @@ def make(
 ) -> BatchRow:
     """Fix the members of one batch and set its cost aside. `in_flight` of them are in another batch, too."""
     tokens, inputs = sum(each.tokens for each in members), sum(each.vectors for each in members)
-    params = orjson.dumps(request_params(context.settings)).decode()
+    params = orjson.dumps(encoding.call_params(context)).decode()
     price = context.sync_price
     batch_id = batches.create(
         tx, context.clock.token(), context.profile_id, inputs, tokens, price, params, Mode.SYNC, order

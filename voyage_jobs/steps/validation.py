@@ -32,6 +32,7 @@ from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.outcomes import REFUSED
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import circuits as circuit
+from voyage_jobs.steps import encoding
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.ending import park
 from voyage_jobs.steps.windows import split_window
@@ -73,6 +74,8 @@ def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
         elif verdict.blame is Blame.NOBODY:
             embeddings.give_back(tx, batch.id)
             _had_no_room(context, tx, batch, reason, verdict)
+        elif named is None and encoding.is_why(context, tx, batch, reason):
+            embeddings.give_back(tx, batch.id)
         elif len(lines) == 1:
             only = Settled(0, lines[0].embedding_id, REFUSED, None, reason, None)
             embeddings.settle(tx, batch.id, None, [only], context.settings.batching.max_attempts)
