@@ -51,22 +51,29 @@ class Unpacker:
     def __init__(self) -> None:
         self._decompress = zstandard.ZstdDecompressor().decompress
 
-    def text_of(self, connection: Connection, version_id: int) -> str | None:
-        """The decoded text of a version, if the state still has it."""
-        for (body,) in RAW["text of a version"].rows(connection, version_id):
-            return self._decompress(body).decode()
+    def text_of(self, connection: Connection, version_id: int) -> tuple[str, list[str]] | None:
+        """The decoded text of a version and its headers (see `headers_of`), if the state still has it."""
+        for body, headers in RAW["text of a version"].rows(connection, version_id):
+            return self._decompress(body).decode(), _headers(headers)
         return None
 
 
 def text_of(connection: Connection, version_id: int) -> str | None:
     """The decoded text of one version, if the state still has it."""
-    return Unpacker().text_of(connection, version_id)
+    found = Unpacker().text_of(connection, version_id)
+    return None if found is None else found[0]
+
+
+_HEADERS = select(versions.c.headers).where(versions.c.id == bindparam("id"))
 
 
 def headers_of(connection: Connection, version_id: int) -> list[str]:
     """What goes before the chunks of a version where they are embedded, by their section; empty: nothing does."""
-    found = connection.execute(select(versions.c.headers).where(versions.c.id == version_id)).scalar()
-    return [] if found is None else list(orjson.loads(found))
+    return _headers(connection.execute(_HEADERS, {"id": version_id}).scalar())
+
+
+def _headers(stored: str | None) -> list[str]:
+    return [] if stored is None else list(orjson.loads(stored))
 
 
 @dataclass(frozen=True)

@@ -42,49 +42,53 @@ class Texts:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._unpacker = version_texts.Unpacker()
-        self._kept: OrderedDict[int, str | None] = OrderedDict()
-        self._headers: tuple[int, list[str]] = (0, [])
+        self._kept: OrderedDict[int, tuple[str, list[str]] | None] = OrderedDict()
         self.reads_otherwise: set[int] = set()
         """Versions whose files have the bytes that they had, and are read as another text now."""
 
     def of_version(self, version_id: int) -> str | None:
         """The decoded text of a version; None if the state let go of it and its file is not what it was, or is read as
         another text now: the offsets of the version would cut other chunks out of it."""
+        found = self._of(version_id)
+        return None if found is None else found[0]
+
+    def _of(self, version_id: int) -> tuple[str, list[str]] | None:
+        """The text of a version, and its headers by section."""
         if version_id in self._kept:
             self._kept.move_to_end(version_id)
             return self._kept[version_id]
-        text = self._unpacker.text_of(self._connection, version_id)
-        place = None if text is not None else version_texts.file_of(self._connection, version_id)
-        if place is not None:
-            read = read_file_again(place)
-            if read is not None and not is_text_of(place, read):
-                self.reads_otherwise.add(version_id)
-            elif read is not None:
-                text = read.text
-        self._kept[version_id] = text
+        found = self._unpacker.text_of(self._connection, version_id) or self._in_its_file(version_id)
+        self._kept[version_id] = found
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
-        return text
+        return found
+
+    def _in_its_file(self, version_id: int) -> tuple[str, list[str]] | None:
+        place = version_texts.file_of(self._connection, version_id)
+        read = None if place is None else read_file_again(place)
+        if place is None or read is None:
+            return None
+        if not is_text_of(place, read):
+            self.reads_otherwise.add(version_id)
+            return None
+        return read.text, version_texts.headers_of(self._connection, version_id)
 
     def of_embedding(self, wanted: WantedEmbedding) -> list[str] | None:
         """What is sent for one embedding, in slot order: texts with their headers; None if they cannot be had (any
         more)."""
-        text = self.of_version(wanted.version_id) if wanted.vectors == 1 else None
-        return self._wherever(wanted.id, wanted.vectors) if text is None else [self._embedded(text, wanted)]
+        found = self._of(wanted.version_id) if wanted.vectors == 1 else None
+        return self._wherever(wanted.id, wanted.vectors) if found is None else [_embedded(found, wanted)]
 
     def _wherever(self, embedding_id: int, vectors: int) -> list[str] | None:
         places = embeddings.places(self._connection, embedding_id, vectors)
         if len(places) != vectors:
             return None
-        text = self.of_version(places[0].version_id)
-        if text is None:
-            return None
-        return [self._embedded(text, place) for place in places]
+        found = self._of(places[0].version_id)
+        return None if found is None else [_embedded(found, place) for place in places]
 
-    def _embedded(self, text: str, place: TextPlace | WantedEmbedding) -> str:
-        if self._headers[0] != place.version_id:
-            self._headers = place.version_id, version_texts.headers_of(self._connection, place.version_id)
-        return embedded(text, place.start, place.end, self._headers[1], place.section)
+
+def _embedded(found: tuple[str, list[str]], place: TextPlace | WantedEmbedding) -> str:
+    return embedded(found[0], place.start, place.end, found[1], place.section)
 
 
 def read_again(place: FilePlace) -> str | None:
