@@ -180,7 +180,8 @@ class World:
             "data_dir": str(self.data_dir),
             "sources": [{"name": "docs", "path": str(self.docs), "delete_grace_s": 0}],
             "provider": {"type": self.vendor},
-            self.vendor: {"model": MODELS[self.vendor], "output_dimension": self._dimension} | NUMBERS[self.vendor],
+            self.vendor: {"model": MODELS[self.vendor], "output_dimension": self._dimension}
+            | NUMBERS[self.vendor],
             "disk": {"min_free_bytes": 0},
             "splitting": {"min_chars": 0},  # each section of a test's document is a chunk
         }

@@ -41,6 +41,19 @@ def count_lines(connection: Connection, batch_id: int) -> int:
     return int(connection.execute(select(func.count()).where(lines.c.batch_id == batch_id)).scalar_one())
 
 
+_SLOTS = select(func.count(chunks.c.slot.distinct())).where(chunks.c.embedding_id == embeddings.c.id)
+_NEEDED = (
+    select(func.count())
+    .select_from(lines.join(embeddings, embeddings.c.id == lines.c.embedding_id))
+    .where(lines.c.batch_id == bindparam("batch"), _SLOTS.scalar_subquery() == embeddings.c.vectors)
+)
+
+
+def count_needed(connection: Connection, batch_id: int) -> int:
+    """How many lines of a batch ask for what chunks need, each vector of them."""
+    return int(connection.execute(_NEEDED, {"batch": batch_id}).scalar_one())
+
+
 _LINES = (
     select(lines.c.line, *(embeddings.c[name] for name in ("id", "key", "vectors", "tokens", "attempts")))
     .join(embeddings, embeddings.c.id == lines.c.embedding_id)

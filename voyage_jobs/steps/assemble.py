@@ -7,6 +7,7 @@ has every reason for which nothing is assembled.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,12 +27,14 @@ from voyage_jobs.steps import budget, synchronous
 from voyage_jobs.steps.budget import Allowance
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
+from voyage_jobs.steps.drafts import Draft, drafting
 from voyage_jobs.steps.filling import Filling, Limits
 from voyage_jobs.steps.texts import Texts, read_otherwise
 
 # A line that was in a job that failed validation travels in ever smaller company, until the bad one is alone.
 SHRINK = 10
 _EVERYTHING = 1 << 60
+_TOLD = 100  # texts after which it is told how far it is
 
 
 def assemble(context: Context, *, eager: bool = False, most_inputs: int | None = None) -> bool:
@@ -100,15 +103,19 @@ def _most_bytes(context: Context) -> int:
 
 def _assemble_group(context: Context, refusals: int, limits: Limits) -> bool:
     """Fix the members of one batch and commit them. False if nothing fits or no text can be had."""
-    members = _members(context, refusals, limits)
-    if not members:
-        return False
-    with context.store.write() as tx:
-        if not _allowed(context, tx, members):
+    is_drafted = not (context.rehearsal or context.vendor.traits.sync_only)
+    with drafting(context) if is_drafted else contextlib.nullcontext() as draft:
+        members = _members(context, refusals, limits, draft)
+        if not members:
             return False
-        batch = (synchronous.make if context.vendor.traits.sync_only else _make)(context, tx, members)
-        crash_point("assemble.before_commit")
-    crash_point("assemble.committed")
+        with context.store.write() as tx:
+            if not _allowed(context, tx, members):
+                return False
+            batch = (synchronous.make if context.vendor.traits.sync_only else _make)(context, tx, members)
+            crash_point("assemble.before_commit")
+        crash_point("assemble.committed")
+        if draft is not None:
+            draft.ref = batch.ref
     context.log.info(
         "batch.assembled", ref=batch.ref, inputs=batch.inputs, tokens_estimated=batch.tokens_estimated
     )
@@ -136,15 +143,20 @@ def _allowed(context: Context, tx: Tx, members: Sequence[WantedEmbedding]) -> bo
     return all(allowance.take(member.source_id, member.tokens) for member in members)
 
 
-def _members(context: Context, refusals: int, limits: Limits) -> list[WantedEmbedding]:
-    """What fits. Sources whose budget is used up are left aside, however much of theirs stands first in line."""
+def _members(context: Context, refusals: int, limits: Limits, draft: Draft | None) -> list[WantedEmbedding]:
+    """What fits; its lines go into the draft. Sources whose budget is used up are left aside, however much of theirs
+    stands first in line."""
     with context.store.read() as connection:
         allowance = budget.allowance(context, connection)
         allowance.shut |= _resting_sources(context, connection)
         texts = Texts(connection)
         while True:
             shut = set(allowance.shut)
-            members = list(_fitting(context, connection, texts, refusals, limits, allowance))
+            members = []
+            for wanted, line in _fitting(context, connection, texts, refusals, limits, allowance):
+                members.append(wanted)
+                if draft is not None:
+                    draft.add(line)
             if members or allowance.shut == shut:
                 break
     read_otherwise(context, texts)
@@ -161,8 +173,8 @@ def _resting_sources(context: Context, connection: Any) -> set[int]:
 
 def _fitting(
     context: Context, connection: Any, texts: Texts, refusals: int, limits: Limits, allowance: Allowance
-) -> Iterator[WantedEmbedding]:
-    """Wanted embeddings, in order, until a limit is met. Those whose text cannot be had are passed over."""
+) -> Iterator[tuple[WantedEmbedding, bytes]]:
+    """Wanted embeddings with their lines, in order, until a limit is met. Those without a text are passed over."""
     filling, params = Filling(limits), request_params(context.settings)
     shut = frozenset(allowance.shut)
     only = context.only
@@ -179,10 +191,11 @@ def _fitting(
             line = context.vendor.line(wanted.key.hex(), found, context.profile, params)
             if not filling.take(wanted.vectors, len(line), wanted.tokens):
                 return
-            context.progress("assembling", filling.inputs, None)
+            if filling.inputs % _TOLD == 0:
+                context.progress("assembling", filling.inputs, None)
             if context.on_line is not None:
                 context.on_line(line)
-            yield wanted
+            yield wanted, line
         if asked < most or filling.inputs >= limits.inputs:
             return
         seen, most = asked, 2 * most  # what was passed over must not keep back what stands behind it

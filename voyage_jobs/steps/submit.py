@@ -48,14 +48,14 @@ from voyage_jobs.state.create_calls import AttemptRow
 from voyage_jobs.state.outcomes import REFUSED
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import circuits as circuit
-from voyage_jobs.steps import encoding, known_jobs, synchronous, validation
+from voyage_jobs.steps import drafts, encoding, known_jobs, synchronous, validation
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.ending import REFUSED_HINT, abandon, park
 from voyage_jobs.steps.reconcile import Sent, adopt, look_for_late_job, reconcile, vendor_now_us
 from voyage_jobs.steps.synchronous import settle_if_interrupted
 from voyage_jobs.steps.texts import Texts
 from voyage_jobs.steps.windows import split_window
-from voyage_jobs.vendors.input_file import write_input
+from voyage_jobs.vendors.input_file import WrittenFile, write_input
 from voyage_jobs.vendors.remote import METADATA_REF, UPLOAD_NAME, JobError, JobSpec, Phase, RemoteBatch
 
 _ABOUT_TEXTS = (400, 413, 422)
@@ -106,7 +106,9 @@ def spool(context: Context, batch: BatchRow, calls: circuit.Calls | None = None)
     if batch.cancel_asked_at is not None:
         return _cancelled(context, batch)
     try:
-        written = write_input(context.input_path(batch.ref), input_lines(context, batch))
+        written = _drafted(context, batch) or write_input(
+            context.input_path(batch.ref), input_lines(context, batch)
+        )
     except LookupError:
         return abandon(context, batch, "its texts changed before it was written")
     with context.store.write() as tx:
@@ -120,6 +122,13 @@ def spool(context: Context, batch: BatchRow, calls: circuit.Calls | None = None)
         )
     crash_point("spool.committed")
     return True
+
+
+def _drafted(context: Context, batch: BatchRow) -> WrittenFile | None:
+    """The input file as it was written when the batch was assembled, if nothing of it has been given up since."""
+    with context.store.read() as connection:
+        needed = batch_lines.count_needed(connection, batch.id)
+    return drafts.take(context, batch.ref, context.input_path(batch.ref), needed)
 
 
 def input_lines(context: Context, batch: BatchRow) -> Iterator[bytes]:
