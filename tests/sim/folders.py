@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -14,6 +15,8 @@ from voyage_jobs.core.clock import VirtualClock
 
 Document = tuple[str, str]
 NAMES = ("a.md", "b.md", "c.txt", "d/e.md", "d/f ' \" %.md", "d/g/h.txt")
+RECORDS = ("k.jsonl#1", "k.jsonl#2", "k.jsonl#3", "d/m.jsonl#1")
+"""In some lives, files of records: each of these is a row of one."""
 SOURCES = ("books", "notes")
 _WORDS = "ant bee cat dog elk fox gnu hen ibis jay koi lynx mole newt owl pug quail rat seal".split()  # noqa: SIM905
 
@@ -25,6 +28,7 @@ class Folders:
     base: Path
     clock: VirtualClock
     rng: random.Random
+    names: tuple[str, ...] = NAMES
     texts: dict[Document, str] = field(default_factory=dict)
     history: dict[Document, set[str]] = field(default_factory=dict)
     """Every text a document ever had."""
@@ -94,6 +98,10 @@ class Folders:
         if origin is None or target is None or origin == target:
             return "nothing"
         text = self.texts[origin]
+        if is_record(origin) or is_record(target):
+            self._drop(origin)
+            self._put(target, text, replace=True)
+            return f"move {_named(origin)} to {_named(target)}"
         target_path = self._path(target)
         target_path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(self._path(origin), target_path)
@@ -117,7 +125,7 @@ class Folders:
 
     def _blank(self) -> str:
         document = self._existing()
-        if document is None:
+        if document is None or is_record(document):
             return "nothing"
         self._forget(document)
         self._write_file(self._path(document), "\n \n", replace=False)
@@ -170,15 +178,34 @@ class Folders:
 
     def _somewhere(self) -> Document | None:
         mounted = [source for source in SOURCES if source not in self.unmounted]
-        return (self.rng.choice(mounted), self.rng.choice(NAMES)) if mounted else None
+        return (self.rng.choice(mounted), self.rng.choice(self.names)) if mounted else None
 
     def _existing(self) -> Document | None:
         known = sorted(document for document in self.texts if document[0] not in self.unmounted)
         return self.rng.choice(known) if known else None
 
     def _put(self, document: Document, text: str, *, replace: bool) -> None:
+        if is_record(document):
+            self._want(document, text.strip())
+            self._write_records(document, replace=replace)
+            return
         self._write_file(self._path(document), text, replace=replace)
         self._want(document, text)
+
+    def _write_records(self, document: Document, *, replace: bool) -> None:
+        """Write the file that a record is in, in any order; it goes with its last record."""
+        source, file = document[0], document[1].partition("#")[0]
+        rows = [
+            json.dumps({"id": name.partition("#")[2], "text": text})
+            for (of, name), text in sorted(self.texts.items())
+            if of == source and name.startswith(f"{file}#")
+        ]
+        self.rng.shuffle(rows)
+        path = self.root(source) / file
+        if rows:
+            self._write_file(path, "\n".join(rows) + "\n", replace=replace)
+        else:
+            path.unlink()
 
     def _want(self, document: Document, text: str) -> None:
         if document not in self.texts:
@@ -187,6 +214,10 @@ class Folders:
         self.history.setdefault(document, set()).add(text)
 
     def _drop(self, document: Document) -> None:
+        if is_record(document):
+            self._forget(document)
+            self._write_records(document, replace=True)
+            return
         self._path(document).unlink()
         self._forget(document)
 
@@ -217,6 +248,11 @@ class Folders:
             self._paragraphs.append(self._paragraph(len(self._paragraphs)))
         chosen = self.rng.sample(self._paragraphs[-14:], self.rng.randint(1, 3))
         return "\n\n".join(f"# Part {part}\n\n{text}" for part, text in enumerate(chosen)) + "\n"
+
+
+def is_record(document: Document) -> bool:
+    """Whether it is a row of a file."""
+    return "#" in document[1]
 
 
 def _named(document: Document) -> str:

@@ -36,6 +36,7 @@ from voyage_jobs.state import (
     pauses,
     provider_files,
     publications,
+    record_files,
     sources,
 )
 from voyage_jobs.state.batches import UNUSABLE
@@ -49,7 +50,7 @@ from voyage_jobs.vendors.registry import by_type
 
 from . import faults
 from .checks import DIMENSIONS, Checker
-from .folders import SOURCES, Folders
+from .folders import NAMES, RECORDS, SOURCES, Folders
 from .memory_table import MemoryDoor
 from .power import Power
 from .providers import PROVIDERS, of_seed
@@ -77,6 +78,7 @@ MOST_IDLE_TURNS = 24
 """Six hours in which nothing moves: longer than any wait of something that is well."""
 
 
+_RECORDS = {"id": "id", "text": "{text}"}
 _OLDER = 0.15  # of the starts find the table as a release with an older format left it
 
 
@@ -127,7 +129,8 @@ class Life:
         self.sleeper = Sleeper(self.clock, seed, self.plan.sleeps)
         self.door = MemoryDoor(self._passing)
         self.power = Power()
-        self.folders = Folders(base / "sources", self.clock, self.rng)
+        names = (*NAMES, *RECORDS) if self._has_records else NAMES
+        self.folders = Folders(base / "sources", self.clock, self.rng, names)
         self.data_dir = base / "data"
         self.data_dir.mkdir()
         (self.data_dir / "state.db").write_bytes(empty_state())
@@ -152,6 +155,10 @@ class Life:
         self.at_peace = False
         self._waited = 0
         self.posts: list[Post] = []
+
+    @property
+    def _has_records(self) -> bool:
+        return self.seed % 7 == 6
 
     def _draw_target(self) -> str:
         """The crash point at which this life dies for sure, if it comes by."""
@@ -566,6 +573,9 @@ class Life:
             }
             for source in sorted(self.configured)
         ]
+        if self._has_records:
+            patterns = ["*.md", "*.txt", "*.jsonl"]
+            listed = [{**each, "include": patterns, "records": _RECORDS} for each in listed]
         settings = Settings(data_dir=self.data_dir, sources=listed, **sections)
         variable = by_type(name).traits.key_variable
         return settings.attach(origin=None, warnings=(), api_key=key_of(name, {variable: KEY}))
@@ -690,7 +700,13 @@ class Life:
             return
         with context.store.read() as connection:
             rows = sources.all_sources(connection)
-            frozen = [row for row in rows if row.frozen_reason or missing.count_kept(connection, row.id)]
+            frozen = [
+                row
+                for row in rows
+                if row.frozen_reason
+                or missing.count_kept(connection, row.id)
+                or record_files.count_frozen(connection, row.id)
+            ]
             parked = batches.in_state(connection, Batch.PARKED)
             stuck = embeddings.stuck(connection, embeddings.Stuck())
             resting = pauses.now(connection, now_us(context.clock)).by_what
@@ -721,7 +737,8 @@ class Life:
             open_ = batches.in_state(connection, *(state for state in Batch if state != "closed"))
             if open_ or publications.ready(connection, 0, 1) or publications.retiring(connection, 1):
                 return False
-            if any(row.frozen_reason for row in sources.all_sources(connection)):
+            known = sources.all_sources(connection)
+            if any(row.frozen_reason or record_files.count_frozen(connection, row.id) for row in known):
                 return False
             now = now_us(self.clock)
             if any(circuit.until_at > now for circuit in circuits.tripped(connection).values()):

@@ -534,3 +534,115 @@ def test_sqlite_by_a_query_that_cannot_write(tmp_path: Path) -> None:
     shop.write("note.sqlite", b"no database at all, but text")
     shop.run()
     assert shop.file("note.sqlite").reason == "broken"
+
+
+@pytest.mark.parametrize("rules", [1, 2])
+@pytest.mark.parametrize("context", ["", "title > section"])
+@pytest.mark.parametrize("title", ["", "Lamp", "Lamp \u2028 and *more*", "x" * 900])
+def test_a_record_of_one_chunk_is_cut_as_any_plain_text(rules: int, context: str, title: str) -> None:
+    from voyage_jobs.readers.reader import Text
+    from voyage_jobs.splitting.split import SplitOptions, split, split_record
+
+    options = SplitOptions(rules=rules, context=context, min_chars=400 if rules > 1 else 0)
+    for text in (
+        "a",
+        "Lamp\nAcme\n\nIt lights.",
+        "# none\n\n\n\n1. x\n2. y",
+        "Ä\u3000b",
+        "word " * 300 + "end",
+    ):
+        record = Text(text, title=title, metadata={"price": 1.5}, record="1")
+        quick = split_record(record, options)
+        slow = split(record, "1", options)
+        assert quick is not None
+        assert (quick.chunks, quick.headers, quick.sections) == (slow.chunks, slow.headers, slow.sections)
+        assert (quick.metadata, quick.title or "1") == (slow.metadata, slow.title)
+    assert split_record(Text("word " * 500, record="1", metadata={}), options) is None
+
+
+def test_a_long_record_is_several_chunks_with_all_its_columns(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"id": "n", "text": "{body}", "columns": {"note": "string"}})
+    body = " ".join(f"Word{i}" for i in range(900))
+    shop.write("a.jsonl", json.dumps({"n": 1, "body": body, "note": "x" * 50_000}) + "\n")
+    shop.run()
+    rows = shop.table_rows("text", "front_matter", "title")
+    assert len(rows) > 2
+    assert {each["title"] for each in rows} == {"1"}
+    assert "".join(each["text"].replace(" ", "") for each in rows) == body.replace(" ", "")
+    assert orjson.loads(rows[0]["front_matter"]) == {"note": "x" * 50_000}
+
+
+def test_settings_of_records_without_a_text_or_with_a_broken_template_are_refused(tmp_path: Path) -> None:
+    from pydantic import ValidationError
+
+    for bad in ({"id": "sku"}, {"text": "{name"}, {"text": "{}"}, {"text": "{a}", "columns": {"a": "money"}}):
+        with pytest.raises(ValidationError):
+            Shop(tmp_path, bad).settings()
+
+
+def test_a_file_that_changes_while_it_is_read_deletes_nothing(shop: Shop, monkeypatch) -> None:
+    from voyage_jobs.steps import record_files as step
+
+    shop.write("catalog.csv", csv(*map(row, range(20))))
+    shop.run()
+    real = step.rows_of
+
+    def writes(name: str, file: Any, recipe: Any) -> Any:
+        yield from real(name, file, recipe)
+        shop.write("catalog.csv", csv(*map(row, range(20))))
+        monkeypatch.setattr(step, "rows_of", real)
+
+    monkeypatch.setattr(step, "rows_of", writes)
+    shop.write("catalog.csv", csv(*map(row, range(15))))
+    with shop.worker() as context:
+        look = Scan(context, source_row(context), context.settings.sources[0])
+        list(look.run())
+        assert look.result.vanished == 0
+    shop.run()
+    assert len(shop.texts()) == 20
+
+
+def test_a_death_between_slices_reads_again_and_pays_once(shop: Shop, monkeypatch) -> None:
+    from voyage_jobs.core import crash
+
+    monkeypatch.setattr("voyage_jobs.steps.scan.SLICE_DOCUMENTS", 5)
+    monkeypatch.setattr("voyage_jobs.steps.record_files.LOOK_UP", 4)
+    shop.write("catalog.csv", csv(*map(row, range(30)), row(3), row(29)))
+
+    class Death(BaseException):
+        pass
+
+    def dies(name: str, left: list[int] = [3]) -> None:  # noqa: B006 - counts over all calls
+        left[0] -= name == "scan.slice.committed"
+        if left[0] == 0:
+            raise Death
+
+    crash.arm(dies)
+    try:
+        with pytest.raises(Death):
+            shop.run()
+    finally:
+        crash.arm(None)
+    shop.run()
+    assert len(shop.texts()) == 30
+    assert shop.ledger.units() == 30
+    count, first = shop.lacks()["duplicate_id"]
+    assert (count, sorted(first)) == (2, ["32: SKU3", "33: SKU29"])
+
+
+def test_a_file_that_goes_before_it_was_read_whole_leaves_nothing(shop: Shop, monkeypatch) -> None:
+    monkeypatch.setattr("voyage_jobs.steps.scan.SLICE_DOCUMENTS", 5)
+    monkeypatch.setattr("voyage_jobs.steps.record_files.LOOK_UP", 4)
+    shop.write("other.csv", csv(*map(row, range(100, 200))))
+    shop.run()
+    shop.write("catalog.csv", csv(*map(row, range(20))))
+    with shop.worker() as context:
+        scan = Scan(context, source_row(context), context.settings.sources[0]).run()
+        next(scan), next(scan)
+        scan.close()
+        assert query(context, "SELECT COUNT(*) FROM documents WHERE state = 'present'") > [(100,)]
+    shop.remove("catalog.csv")
+    shop.run()
+    shop.clock.advance(400)
+    shop.run()
+    assert len(shop.texts()) == 100

@@ -77,6 +77,18 @@ def test_what_is_there_is_discovered_folder_by_folder(place):
     assert [[each.name for each in scan.changed] for scan in scans] == [["a.md", "b.md"], [], ["c.md"]]
 
 
+def test_a_stream_has_the_bytes_and_their_hash_if_it_is_what_was_listed(place):
+    place.write("a.csv", b"one\ntwo\n")
+    now = place.source.revision("a.csv")
+    opened, streamed = place.source.open("a.csv", now), place.source.stream("a.csv", now)
+    with streamed.file:
+        assert streamed.file.read() == b"one\ntwo\n"
+    assert streamed.content_hash == opened.content_hash
+    assert place.source.stream("a.csv", now._replace(size=1)).reason == SkipReason.CHANGING
+    place.remove("a.csv")
+    assert place.source.stream("a.csv", now).reason == SkipReason.VANISHED
+
+
 def test_what_is_known_counts_as_unchanged_until_its_revision_changes(place):
     place.write("a.md", b"text")
     place.write("b.md", b"text")

@@ -18,11 +18,13 @@ from voyage_jobs.records.columns import TYPES
 from voyage_jobs.records.rows import MAX_RECORD_BYTES, Fault, Lack, Row
 from voyage_jobs.records.template import Template, told, value_of
 from voyage_jobs.splitting.dates import moment_us
+from voyage_jobs.splitting.frontmatter import bounded
 
 VERSION = 1
 """Raise it when the same rows come to make other records: every file is then read again."""
 HASH_BYTES = 20
 _OWN_ID_BYTES = 8
+_SURELY_BOUNDED = 8_000  # bytes: whatever is in them is within the bounds of metadata
 _MOST_ID_CHARS = 500
 _US = 1_000_000
 _MILLISECONDS = 10**11  # an epoch beyond this (the year 5138) counts milliseconds
@@ -97,6 +99,8 @@ class Recipe:
             return Fault(at, Lack.TOO_LARGE, f"{len(described):,} bytes")
         if b"\\u0000" in described and "\0" in text + name:
             return Fault(at, Lack.BROKEN, "a zero character")
+        if len(described) > _SURELY_BOUNDED:
+            metadata = bounded(metadata)
         digest = hashlib.blake2b(described, digest_size=HASH_BYTES).digest()
         return Record(at, name, text, " ".join(title.split()), url, metadata, updated_us, digest, wrong)
 

@@ -26,9 +26,13 @@ class Template:
         self._lines = [_parsed(line) for line in text.split("\n")]
         self.fields = frozenset(part[0] for line in self._lines for part in line if isinstance(part, tuple))
         """The names of its fields."""
+        parts = [part for line in self._lines for part in line]
+        self._one = parts[0][0] if len(parts) == 1 and isinstance(parts[0], tuple) else ""
 
     def render(self, values: Mapping[str, Any]) -> str:
         """What it says of one row; empty where all its fields are."""
+        if self._one:
+            return told(value_of(values, self._one))
         shown = []
         for line in self._lines:
             empty, said = True, ""

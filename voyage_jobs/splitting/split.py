@@ -111,7 +111,10 @@ def split(document: Text, path: str, options: SplitOptions, count: Count = estim
 
 
 def split_record(record: Text, options: SplitOptions, count: Count = estimate_each) -> SplitDocument | None:
-    """The same for a plain text that is one chunk, as most records are, in a tenth of the time; None for any other."""
+    """The same for a plain text that is one chunk, as most records are, in a tenth of the time; None for any other.
+
+    Its metadata is bounded already.
+    """
     text, title = record.text, plain_line(record.title)
     header = ""
     if options.context == TITLE_AND_SECTION:
@@ -119,8 +122,9 @@ def split_record(record: Text, options: SplitOptions, count: Count = estimate_ea
     if len(header) + len(text) > options.max_chars - options.overlap_chars or text != text.strip():
         return None
     tokens = count([header + text])[0]
-    metadata = bounded(record.metadata or {})
-    return SplitDocument(title, metadata, [()], [header], [Chunk(0, 0, len(text), 0, tokens)])
+    return SplitDocument(
+        title, dict(record.metadata or {}), [()], [header], [Chunk(0, 0, len(text), 0, tokens)]
+    )
 
 
 def _regions(text: str, start: int, headings: Sequence[Heading], options: SplitOptions) -> Iterable[Region]:

@@ -143,6 +143,11 @@ _SEEN_AGAIN = (
     .values(content_hash=func.coalesce(bindparam("new_hash"), documents.c.content_hash), missing_at=None)
 )
 _FACTS = ("reason", "detail", "size", "mtime_ns", "inode", "ctime_ns")
+# In the order of the table: then rows are handed on as they are.
+_NEW = (
+    *("id", "source_id", "folder_id", "name", "doc_key", "state"),
+    *("reason", "detail", "size", "mtime_ns", "inode", "content_hash", "ctime_ns"),
+)
 
 
 def save(tx: Tx, source_id: int, source: str, folder_ids: dict[str, int], seen: Sequence[Seen]) -> list[int]:
@@ -180,7 +185,6 @@ def save(tx: Tx, source_id: int, source: str, folder_ids: dict[str, int], seen: 
 def _insert(
     tx: Tx, source_id: int, source: str, folder_ids: dict[str, int], new: Sequence[tuple[int, Seen]]
 ) -> None:
-    names = ("id", "source_id", "folder_id", "name", "doc_key", "state", *_FACTS, "content_hash")
     rows = (
         (
             document_id,
@@ -189,12 +193,17 @@ def _insert(
             each.name,
             document_key(source, each.path),
             str(each.state),
-            *(getattr(each, fact) for fact in _FACTS),
+            each.reason,
+            each.detail,
+            each.size,
+            each.mtime_ns,
+            each.inode,
             each.content_hash,
+            each.ctime_ns,
         )
         for document_id, each in new
     )
-    many(tx.connection, insert(documents), names, rows)
+    many(tx.connection, insert(documents), _NEW, rows)
     causes = ((document_id, each.state, each.reason or "found") for document_id, each in new)
     moves.record_births(tx, "document", causes)
 

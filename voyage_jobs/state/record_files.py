@@ -76,12 +76,14 @@ def of_source(connection: Connection, source_id: int) -> dict[tuple[str, str], R
 
 
 def ensure(tx: Tx, source_id: int, path: str, file: str) -> int:
-    """The row under which the documents of a file stand."""
+    """The row under which the documents of a file stand. It is on record from then on: a file that is deleted before it
+    was read whole has documents, too."""
     mine = (folders.c.source_id == source_id) & (folders.c.path == path) & (folders.c.file == file)
     known = tx.connection.execute(select(folders.c.id).where(mine)).scalar()
-    if known is not None:
-        return int(known)
-    return new_id(tx.connection, insert(folders).values(source_id=source_id, path=path, file=file))
+    row = {"source_id": source_id, "path": path, "file": file}
+    file_id = new_id(tx.connection, insert(folders).values(row)) if known is None else int(known)
+    put(tx, RecordFile(file_id, path, file))
+    return file_id
 
 
 def put(tx: Tx, each: RecordFile) -> None:

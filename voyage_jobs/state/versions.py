@@ -95,7 +95,7 @@ class NewChunk:
     request_tokens: int
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class NewVersion:
     """One content of a document, split. `sections`, `metadata`, `reading`, `headers` are JSON texts; `modified_at` in
     microseconds. `reading`: what its reader was told, its address and its places; None for nothing of these. `headers`

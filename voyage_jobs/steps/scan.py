@@ -376,8 +376,9 @@ class Scan:
             noted = ((self._folder_ids[folder], stat.name, stat.ctime_ns) for folder, stat in part.unnoted)
             documents.note_ctimes(tx, noted)
             ids = self._save(tx, [seen for seen, _ in part.read])
-            fresh = [replace(version, document_id=i) for i, version in zip(ids, split, strict=True)]
-            added = versions.add(tx, self.row.id, context.profile_id, fresh)
+            for document_id, version in zip(ids, split, strict=True):
+                version.document_id = document_id
+            added = versions.add(tx, self.row.id, context.profile_id, split)
             if added.reused_tokens:
                 ledger.save(tx, added.reused_tokens, context.price, self.row.id)
             crash_point("scan.slice.before_commit")

@@ -133,6 +133,11 @@ def identity_of(read: ReadDocument, options: SplitOptions) -> Identity:
     return Identity(read.content_hash, read.text_hash, made, older, stays)
 
 
+def _identity_of_record(read: ReadDocument, options: SplitOptions) -> Identity:
+    """The same in less time: no earlier release made records."""
+    return Identity(read.content_hash, read.text_hash, fingerprints.fingerprint(read.reader, options))
+
+
 def to_version(
     context: Keyed, document_id: int, path: str, read: ReadDocument, options: SplitOptions
 ) -> NewVersion:
@@ -145,7 +150,7 @@ def to_version(
     data = {NOT_EMBEDDED: read.document.data_tokens} if read.document.data_tokens else {}
     return NewVersion(
         document_id=document_id,
-        identity=identity_of(read, options),
+        identity=identity_of(read, options) if record is None else _identity_of_record(read, options),
         modified_at=read.stat.mtime_ns // 1000 if told_us is None else told_us,
         title=document.title if record is None else read.document.title or record,
         sections=orjson.dumps([list(section) for section in document.sections]).decode(),
