@@ -8,7 +8,7 @@
 # that release's Python 3.11 (the Dockerfile's own base has 3.12 and is built the same way); the image runs as uid 10001
 # with a read-only root file system, no capabilities, no new privileges and the key from a file; the daemon in it scans,
 # sends, collects and publishes against the simulator in a second container; the health check tells the living from the
-# dead; SIGTERM ends it with 0; a kill -9 is followed by a start that goes on and pays nothing twice.
+# dead; SIGTERM ends it with 0; a kill -9 is followed by a start that continues and pays nothing twice.
 # What it does not prove: that a registry's base image is what it says.
 #
 # EXTRA_CA=FILE: certificates of a proxy that the build has to trust.

@@ -170,7 +170,7 @@ def test_cancel_without_a_key_is_left_to_the_next_sync(run, monkeypatch):
     ref = open_ref(run)
     monkeypatch.delenv("VOYAGE_API_KEY")
     said = run("cancel", ref).stdout
-    assert "with the next look" in said
+    assert "at the next poll" in said
     assert "voyage-jobs sync" in said
 
 
@@ -298,4 +298,4 @@ def test_recover_without_a_key_takes_in_the_packs_and_says_what_it_could_not_do(
     said = run("recover")
     assert said.exit_code == 0
     assert "Held: 1 paid embedding in 1 segment." in said.stdout
-    assert "could not be looked for" in said.stdout
+    assert "could not be listed" in said.stdout

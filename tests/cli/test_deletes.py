@@ -137,7 +137,7 @@ def test_a_source_that_keeps_everything_loses_nothing_and_does_not_freeze(run):
     for number in range(20):
         run.world.remove(f"{number}.md")
     assert json.loads(run("plan", "--json", **keep).stdout)["sources"][0]["kept"] == 20
-    assert "Kept of docs though they have gone: 20" in run("plan", **keep).stdout
+    assert "Kept of docs although their files are gone: 20" in run("plan", **keep).stdout
     assert run("sync", **keep).exit_code == 0
     assert later(run, **keep).exit_code == 0
     assert len(served(run)) == 21

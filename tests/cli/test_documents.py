@@ -1,4 +1,4 @@
-"""`documents`: which there are, how each stands, and why some are not taken."""
+"""`documents`: which there are, the state of each, and why some are skipped."""
 
 import pytest
 from looking import Looking

@@ -218,7 +218,7 @@ def test_settings_are_loaded_once_and_their_warnings_said_once(run, tmp_path):
     assert run("--config", "/dev/null", "status", command=status).exit_code == 2  # it names no source
     missing = run("--config", str(tmp_path / "none.toml"), "status", command=status)
     assert missing.exit_code == 2
-    assert "none.toml: there is no such file (named by --config)" in missing.stderr
+    assert "none.toml: no such file (named by --config)" in missing.stderr
 
 
 def test_file_names_that_are_no_text_can_be_printed():

@@ -98,7 +98,7 @@ def test_without_a_yes_the_price_is_said_and_nothing_is_begun(filled):
     assert "to build        voyage-4, 512 x float" in told
     assert "6 embeddings" in told
     assert "by batch" in told
-    assert "Nothing was begun" in told
+    assert "Nothing was started" in told
     assert "this is what it costs" not in told.lower(), "that is what the command is for"
     report = filled.json("reprofile", code=6)
     assert (report["done"], report["state"]) == (False, "to be confirmed")
@@ -109,7 +109,7 @@ def test_without_a_yes_the_price_is_said_and_nothing_is_begun(filled):
 
 def test_somebody_at_the_terminal_is_asked(filled, monkeypatch):
     monkeypatch.setattr("voyage_jobs.cli.reprofile.at_a_terminal", lambda: True)
-    assert "Nothing was begun." in filled("reprofile", code=6, answer="n\n").stdout
+    assert "Nothing was started." in filled("reprofile", code=6, answer="n\n").stdout
     assert filled.profile()["building"] is None
     assert "Begun: a table for voyage-4, 512 x float" in filled("reprofile", answer="y\n").stdout
     assert filled.profile()["building"]["profile"]["dimension"] == NEW

@@ -89,7 +89,7 @@ def test_check_tells_refusals_from_persons_from_remaining_work(tmp_path, monkeyp
     refused.world.write("a.md", "text")
     refused.world.run(6, quiet=False)
     refused("status", "--check", code=5)
-    assert refused.text("status").startswith("1 thing is wrong: Voyage")
+    assert refused.text("status").startswith("1 problem: Voyage")
 
     parked = Looking(tmp_path / "parked", monkeypatch, options={"retired_models": {"voyage-4": "voyage-5"}})
     parked.world.write("a.md", "text")
@@ -115,15 +115,17 @@ def test_the_last_errors_and_what_is_held_up_have_a_line_each(tmp_path, monkeypa
         run.world.clock.advance(2 * 3600)
         run.world.take_turns(context, 2, quiet=False)
         shown = run.text("status")
-    assert shown.startswith("held up: 0 chunks published, 2 not sent yet. Calls to Voyage wait: Voyage")
+    assert shown.startswith(
+        "held up: 0 chunks published, 2 not sent yet. Calls to Voyage are deferred: Voyage"
+    )
     assert re.search(r"^docs .* 2 h  ", shown, re.MULTILINE)
     assert re.search(r"^  submit, \d+ s ago x\d: Voyage", shown, re.MULTILINE)
     assert "  More: `voyage-jobs doctor --probe`\n" in shown
     assert re.search(
         r"^Held up\n  batch \w{10} \w+ for 2 h: step submit waits \(unreachable\)", shown, re.MULTILINE
     )
-    assert "Done    ETA unknown: it is held up (unreachable)." in shown
-    assert "Ever    0 texts sent in 0 batches" in shown
+    assert "ETA     unknown: held up (unreachable)." in shown
+    assert "Totals  0 texts sent in 0 batches" in shown
     assert run.json("status")["sources"][0]["oldest_unpublished"] == "sub/a.md"
 
 

@@ -76,7 +76,7 @@ def test_a_key_is_known_by_its_beginning_unless_that_is_the_beginning_of_others(
     ("name", "content", "reason", "words"),
     [
         ("late.md", "text", "not_scanned", "no scan has seen it yet"),
-        ("code.py", "text", "not_included", "none of the usual endings"),
+        ("code.py", "text", "not_included", "not one of the default endings"),
         (".secret.md", "text", "hidden", "begins with a dot"),
         (".git/a.md", "text", "hidden", "name .git begins"),
         ("drafts/deep/a.md", "text", "excluded", "pattern 'drafts/' of source docs fits the folder drafts/"),
@@ -157,7 +157,7 @@ def test_a_document_at_the_vendor_names_batch_line_job_and_when(run):
         "split into 1 chunk",
         f"batch {batch['ref']} (line 0)",
         batch["batch_id"],
-        "end is not known",
+        "end cannot be predicted",
     ):
         assert words in told
     assert "No voyage-jobs process is running" in told
@@ -178,7 +178,7 @@ def test_what_past_jobs_took_foretells_the_end(run):
     at_the_vendor(run)
     found = run.json("why", "late.md")
     assert found["expected_at"] is not None
-    assert "likely over at about" in found["paragraph"]
+    assert "likely to end at about" in found["paragraph"]
     assert run.json("batches")["batches"][0]["ref"] in found["paragraph"]
     run.world.clock.advance(4 * 3600)
     assert "longer than any before" in run.json("why", "late.md")["paragraph"]
@@ -319,7 +319,9 @@ def test_a_published_document_says_as_of_when_and_what_has_changed_since(run):
     assert found["document"]["published_at"]
     assert "table version" in found["paragraph"]
     assert (
-        run.text("why", "a.md").rstrip().endswith("`voyage-jobs history --timeline docs:a.md` shows its way.")
+        run.text("why", "a.md")
+        .rstrip()
+        .endswith("`voyage-jobs history --timeline docs:a.md` shows its history.")
     )
     run.world.write("a.md", "text, and more")
     assert run.json("why", "a.md")["reason"] == "changed_since"
@@ -393,7 +395,9 @@ def test_a_batch_that_is_over_says_what_came_of_it(run):
         assert (found["kind"], found["reason"], found["published"]) == ("batch", "closed", None)
     assert "1 success" in found["paragraph"]
     assert "tokens were billed" in found["paragraph"]
-    assert found["next"] == f"`voyage-jobs history {batch['ref']}` shows its way."  # no line is left to list
+    assert (
+        found["next"] == f"`voyage-jobs history {batch['ref']}` shows its history."
+    )  # no line is left to list
 
 
 def test_what_was_expedited_says_so(run):

@@ -1,4 +1,4 @@
-"""Synchronous answers: each text is judged by itself, and what cannot be told apart is refused as a whole."""
+"""Synchronous answers: each text is judged by itself, and what cannot be distinguished is refused as a whole."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def found(blocks):
     return told
 
 
-# --- what cannot be told apart ---
+# --- what cannot be distinguished ---
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,7 @@ def test_one_entry_stops_the_step_and_is_told_behind_every_door(tmp_path, full_m
     assert problem.message == "1 embedding still to be sent: The moon is full over chunks."
     report, found = look(world.settings(), world.clock)
     assert report["problems"][0]["code"] == found[0].code == "full_moon"
-    assert report["headline"]["text"] == "1 thing is wrong: The moon is full over chunks."
+    assert report["headline"]["text"] == "1 problem: The moon is full over chunks."
     wait = waits.to_be_sent(gather(world.settings(), world.clock), waits.Text(1, 1))
     assert (wait.code, wait.next) == ("full_moon", "Wait, or `voyage-jobs doctor`.")
 

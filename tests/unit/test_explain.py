@@ -59,7 +59,7 @@ def test_a_file_that_the_state_has_not_heard_of_says_why(world, told):
     (world.docs / "folder").mkdir()
     with pytest.raises(ConfigError, match="no scan has seen it yet"):
         told("late.md")
-    with pytest.raises(ConfigError, match="none of the usual endings"):
+    with pytest.raises(ConfigError, match="not one of the default endings"):
         told(world.docs / "code.py")
     with pytest.raises(ConfigError, match="is a folder"):
         told("folder")

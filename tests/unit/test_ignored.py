@@ -225,3 +225,14 @@ def test_the_plan_names_the_dearest_files_and_the_folder_that_they_are_in(tmp_pa
     assert dearest["folders"][0]["path"] == "web/vendor"
     total = plan(world.settings(), world.clock)["tokens"]["to_send"]
     assert sum(each["tokens"] for each in dearest["files"]) == total
+
+
+def test_what_is_left_out_is_not_said_to_lack_a_pattern(tmp_path):
+    world = World(tmp_path)
+    world.write("a.md", "# A\n\nText.\n")
+    world.write("draft.md", "# Draft\n\nText.\n")
+    world.write("a.json", "{}")
+    world.write(".gitignore", "draft.md\n")
+    [source] = plan(world.settings(), world.clock)["sources"]
+    assert source["left_out"] == {"gitignored": 1}
+    assert source["passed_over"] == {".json": 1}

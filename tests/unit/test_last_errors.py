@@ -359,7 +359,7 @@ def test_what_explains_it_is_named(running, facts):
 def test_a_job_that_is_late_is_not_told_to_be_cancelled_twice(running, facts):
     late = replace(facts.open[0], deadline_at=facts.now - HOUR, cancel_asked_at=facts.now - HOUR)
     [found] = past(running, facts, open=[late])
-    assert (found.code, "stopping it was asked for" in found.message) == ("past_deadline", True)
+    assert (found.code, "its cancellation was requested" in found.message) == ("past_deadline", True)
     assert "voyage-jobs cancel" not in found.next
 
 
@@ -415,7 +415,7 @@ def test_the_headline_is_the_worst_fact(running, facts):
     shut = Circuit("vendor", facts.now + HOUR, 1, 0, "unreachable", "The line is cut.", None)
     assert said(circuits={"vendor": shut}) == (
         "waiting",
-        "held up: 0 chunks published, 1 at Voyage. Calls to Voyage wait: The line is cut.",
+        "held up: 0 chunks published, 1 at Voyage. Calls to Voyage are deferred: The line is cut.",
     )
     assert said(table_exists=None)[0] == "problem"
     assert said(open=[], source_stats={}, holder=None)[1].startswith("up to date (checked")

@@ -716,7 +716,7 @@ def run(tmp_path, monkeypatch):
 def test_notify_shows_what_was_told(run):
     shown = run("notify").stdout
     assert "nobody" in shown
-    assert "Nothing was told yet." in shown
+    assert "No notification yet." in shown
     assert not run.world.data_dir.exists()
     run.world.post = Post(lambda sink: "no" if sink == "webhook" else None)
     run.world.write("a.md", "# A\n\nThe first.\n")
@@ -724,7 +724,7 @@ def test_notify_shows_what_was_told(run):
     run.world.run(notify=notify)
     later(run.world, notify=notify)
     shown = run("notify", notify=notify).stdout
-    assert "Told by: command, webhook" in shown
+    assert "Sinks: command, webhook" in shown
     assert "finished" in shown
     assert max(map(len, shown.splitlines())) <= 80
     report = json.loads(run("notify", "--json", notify=notify).stdout)
@@ -756,7 +756,7 @@ def test_notify_sends_a_test_to_every_sink(run, receiver, tmp_path, monkeypatch)
 
 
 def test_what_keeps_a_test_from_being_sent_is_said(run):
-    assert "names nobody to tell" in run("notify", "--test", code=2).stderr
+    assert "names no sink" in run("notify", "--test", code=2).stderr
     notify = {"webhook": "https://example.com/hook"}
     for command in (("notify", "--test"), ("sync",), ("run",)):
         error = run(*command, code=2, notify=notify).stderr

@@ -260,3 +260,12 @@ def test_an_edit_asks_for_two_windows_again_at_most(sectioned):
     assert len(before) > 8
     for at in (0, 1, 300, 600, 1_199):
         assert len(windows([*prose[:at], "A paragraph more.", *prose[at:]]) - before) <= 2
+
+
+@pytest.mark.parametrize("blanks", [" " * 70_000, "\n" * 3_000, " \n" * 1_500])
+def test_a_sentence_beside_data_that_was_left_out_stays_whole(blanks):
+    text = f"# Wiring\n\nThe red wire goes left. {blanks} The blue wire goes right.\n"
+    assert sent(text, "a.md", NEW) == [
+        "# Wiring\n\nThe red wire goes left.",
+        "Wiring\n\nThe blue wire goes right.",
+    ]

@@ -75,7 +75,7 @@ class Plan(_Result):
     reused_chunks: int
     """Chunks that need no new vector."""
     texts: int
-    """Texts that a sync would send now, those included that wait since earlier scans; at most `max_inputs`, and what
+    """Texts that a sync would send now, those included that were found by earlier scans; at most `max_inputs`, and what
     budgets let through."""
     batches: int
     tokens: int

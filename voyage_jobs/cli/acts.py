@@ -16,7 +16,7 @@ from voyage_jobs.cli.exits import ExitCode
 from voyage_jobs.cli.output import number
 from voyage_jobs.core.plural import counted
 
-_SYNC = " `voyage-jobs sync` goes on with it."
+_SYNC = " `voyage-jobs sync` continues with it."
 
 
 @click.command()
@@ -151,7 +151,9 @@ def _document(ctx: click.Context, word: str) -> dict[str, object]:
     with open_state(settings).read() as connection:
         found = find(connection, settings, word)
     if not isinstance(found, DocumentRow):
-        raise ConfigError(f"{word} is not a document that was ever taken.", hint=f"`voyage-jobs why {word}`")
+        raise ConfigError(
+            f"{word} is not a document that was ever published.", hint=f"`voyage-jobs why {word}`"
+        )
     return {"document_id": found.id}
 
 
@@ -237,9 +239,7 @@ def _cancelled(answer: dict[str, Any]) -> str:
     kept = f" {number(answered)} are answered already: they are kept." if answered else ""
     if answer.get("told_vendor"):
         return f"The provider cancels batch {ref}, up to {texts}, in up to ten minutes.{kept}"
-    return (
-        f"Batch {ref} is to be cancelled, up to {texts}; the provider is told with the next look at it.{kept}"
-    )
+    return f"Batch {ref} will be cancelled (up to {texts}); the provider is asked at the next poll.{kept}"
 
 
 def _source_cancelled(answer: dict[str, Any]) -> str:
@@ -250,7 +250,7 @@ def _source_cancelled(answer: dict[str, Any]) -> str:
         else "No batch was open"
     )
     if under_way:
-        when = "in up to ten minutes" if answer.get("told_vendor") else "with the next look at them"
+        when = "in up to ten minutes" if answer.get("told_vendor") else "at the next poll"
         said += f", {under_way} of them at the provider {when}; what is answered until then is kept"
     waited = "text that waited is" if answer["waiting"] == 1 else "texts that waited are"
     return f"{said}. {number(answer['waiting'])} {waited} not sent until `voyage-jobs retry`."
@@ -261,9 +261,13 @@ def _recovered(answer: dict[str, Any]) -> str:
         f"Held: {counted(answer['embeddings'], 'paid embedding')} in {counted(answer['packs'], 'segment')}. "
     )
     if answer["vendor"]:
-        return said + f"Jobs at the provider could not be looked for: {answer['vendor']}"
-    left = f" Not ours to take: {counted(len(answer['jobs_left']), 'other')}." if answer["jobs_left"] else ""
-    return said + f"Taken on: {counted(len(answer['jobs']), 'job')} at the provider.{left}"
+        return said + f"The provider's jobs could not be listed: {answer['vendor']}"
+    left = (
+        f" Jobs of others, left alone: {counted(len(answer['jobs_left']), 'other')}."
+        if answer["jobs_left"]
+        else ""
+    )
+    return said + f"Claimed: {counted(len(answer['jobs']), 'job')} at the provider.{left}"
 
 
 def _confirmed(answer: dict[str, Any]) -> str:
@@ -272,7 +276,7 @@ def _confirmed(answer: dict[str, Any]) -> str:
         return f"Source {name} is not frozen and keeps nothing that has gone: there is nothing to confirm."
     if answer["state"] == "removed":
         return f"Leaving the table: {counted(answer['documents'], 'document')} of source {name}."
-    return f"Confirmed: the next scan of source {name} lets go of what is not there."
+    return f"Confirmed: the next scan of source {name} removes what is gone."
 
 
 def _undeleted(answer: dict[str, Any]) -> str:

@@ -67,7 +67,7 @@ def _tell(report: Any, what: str, as_json: bool) -> None:
     links = f", {number(report.linked)} of them as hard links" if report.linked else ""
     click.echo(f"{counted(report.files, 'file')}, {size(report.bytes)}, {what} {place}{links}.")
     for name in report.missing:
-        click.echo(f"Not in it: {name} (missing or damaged; `voyage-jobs verify` tells more).", err=True)
+        click.echo(f"Not in it: {name} (missing or damaged; `voyage-jobs verify` says more).", err=True)
 
 
 @click.command()
@@ -113,7 +113,7 @@ def take_over(ctx: click.Context, yes: bool, as_json: bool) -> None:
     start_logging(ctx, "error")
     table = printable(f"{settings.lancedb.table} in {settings.lancedb.uri}")
     if not yes and not as_json and on_terminal():
-        click.confirm(f"Have {table} from now on, and not the data folder that made it?", abort=True)
+        click.confirm(f"Have {table} from now on, in place of the data folder that made it?", abort=True)
     with progress() as bar:
         done = take(settings, SystemClock(), get_logger(), progress=bar)
     if as_json:

@@ -128,7 +128,8 @@ def _show(found: dict[str, Any]) -> None:
     sums = [output.usd(total[f"{word}_usd"]) for word in ("reserved", "saved")]
     rows.append(("total", output.number(total["paid_tokens"]), output.usd(total["paid_usd"]), "", *sums))
     columns = (found["by"], "tokens", "paid", "", "reserved", "saved")
-    output.show(output.table(columns, rows, right=("tokens", "paid", "reserved", "saved")))
+    right, spare = ("tokens", "paid", "reserved", "saved"), ("", "saved", "reserved", "tokens")
+    output.show(output.table(columns, rows, right=right, spare=spare))
     if total["assumed_tokens"]:
         tokens, price = output.number(total["assumed_tokens"]), output.usd(total["assumed_usd"])
         click.echo(f"Of what was paid, {price} for {tokens} tokens is assumed:")
@@ -153,7 +154,11 @@ def _show_calls(found: dict[str, Any]) -> None:
 
 
 def _bar(value: float | None, most: float) -> str:
-    return "" if not value or not most else "█" * max(1, round(_BAR_WIDTH * value / most))
+    return (
+        ""
+        if not value or not most
+        else ("█" if output.blocks() else "#") * max(1, round(_BAR_WIDTH * value / most))
+    )
 
 
 def _show_recomputed(found: dict[str, Any]) -> None:

@@ -64,13 +64,17 @@ def doctor(ctx: click.Context, probe: bool, as_json: bool) -> int:
     return code
 
 
+_CALLED = {"vendor": "provider", "packs": "segments"}
+"""What `--json` calls otherwise, since programs go by it."""
+
+
 def _show(check: Check) -> None:
     from voyage_jobs.cli.output import hanging
     from voyage_jobs.core.redact import redact
 
     mark, colour = _MARKS[str(check.verdict)]
     first, *more = redact(check.why).splitlines()
-    told = hanging(f"{mark:<4}", f"{check.name}: {first}")
+    told = hanging(f"{mark:<4}", f"{_CALLED.get(check.name, check.name)}: {first}")
     click.echo(click.style(mark, fg=colour) + told[len(mark) :])
     for line in more:
         click.echo(hanging(" " * 6, line))

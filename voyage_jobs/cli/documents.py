@@ -1,4 +1,4 @@
-"""`documents`: which documents there are, how each stands, and why some are not taken."""
+"""`documents`: which documents there are, the state of each, and why some are skipped."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from voyage_jobs.core.states import DOCUMENT_STANDINGS
 
 @click.command()
 @click.argument("source", required=False)
-@click.option("--state", type=click.Choice(DOCUMENT_STANDINGS), help="Only those that stand so.")
+@click.option("--state", type=click.Choice(DOCUMENT_STANDINGS), help="Only those in this state.")
 @limit_option()
 @json_option
 @click.pass_context
 def documents(ctx: click.Context, source: str | None, state: str | None, limit: int, as_json: bool) -> None:
-    """List documents, all or those of SOURCE, by path: how each stands, and why some are not taken.
+    """List documents, all or those of SOURCE, by path: the state of each, and why some are skipped.
 
     \b
     published  the table shows it
@@ -48,7 +48,7 @@ def documents(ctx: click.Context, source: str | None, state: str | None, limit: 
     else:
         click.echo(f"No document is {state}." if state else "There are no documents yet.")
     if report["more"]:
-        click.echo(f"\nThere are more; --limit {limit * 2} shows more of them.")
+        click.echo(f"\nMore documents exist; --limit {limit * 2} shows more of them.")
     for name, kinds in report["passed_over"].items():
         if others := passed_over(name, kinds):
             click.echo(output.wrapped(others))

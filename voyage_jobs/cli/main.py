@@ -39,12 +39,12 @@ GROUPS: dict[str, dict[str, Entry]] = {
         "help": Entry("help:show_help", "Read the documentation here, or the help of a command."),
     },
     "See": {
-        "status": Entry("status:status", "Show how everything stands, and what is wrong."),
+        "status": Entry("status:status", "Show the state of everything, and what is wrong."),
         "why": Entry("why:why", "Say why something is, or is not, in the table, and what to do."),
         "history": Entry("history:history", "Show what happened to a document, chunk or batch, and when."),
         "batches": Entry("status:batches", "List the batches, with their jobs and deadlines."),
         "documents": Entry(
-            "documents:documents", "List documents: how each stands, and why some are not taken."
+            "documents:documents", "List documents: the state of each, and why some are skipped."
         ),
         "cost": Entry("cost:cost", "Show what was paid, by day, source, model or batch."),
         "search": Entry("search:search", "Search the table."),
@@ -54,20 +54,20 @@ GROUPS: dict[str, dict[str, Entry]] = {
     "Act": {
         "retry": Entry("acts:retry", "Try failed texts, or a parked batch, again."),
         "cancel": Entry("acts:cancel", "Cancel a batch, or all batches of a source."),
-        "pause": Entry("pause:pause", "Stop scanning and sending for a while."),
+        "pause": Entry("pause:pause", "Pause scanning and sending."),
         "resume": Entry("pause:resume", "End a pause."),
         "expedite": Entry("expedite:expedite", "Embed one document at once, at the full price."),
         "reprofile": Entry("reprofile:reprofile", "Embed everything again, for another model or dimension."),
-        "confirm-deletes": Entry("acts:confirm_deletes", "Let what is gone from a source leave the table."),
+        "confirm-deletes": Entry("acts:confirm_deletes", "Remove what is gone from a source from the table."),
         "undelete": Entry("acts:undelete", "Keep documents in the table whose files are gone."),
     },
     "Care": {
         "doctor": Entry("doctor:doctor", "Check configuration, key, disk, state and table."),
         "verify": Entry("verify:verify", "Compare folders, state, vectors and table; repair them."),
         "recover": Entry("acts:recover", "Find paid vectors and jobs again after a loss of state.db."),
-        "backup": Entry("backup:backup", "Back up state and vectors, while work goes on."),
+        "backup": Entry("backup:backup", "Back up state and vectors; a daemon may keep running."),
         "restore": Entry("backup:restore", "Put a backup into an empty data_dir."),
-        "take-over": Entry("backup:take_over", "Have a table that another data folder made."),
+        "take-over": Entry("backup:take_over", "Take over a table that another data folder made."),
         "export": Entry("backup:export", "Write the rows of the table to a Parquet file."),
         "fetch-tokenizer": Entry(
             "tokenizer:fetch_tokenizer", "Fetch the model's tokenizer, to count tokens exactly."

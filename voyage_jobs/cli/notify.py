@@ -73,7 +73,7 @@ def _test(settings: Settings, event: str, as_json: bool) -> ExitCode:
         tries.append((PingSink(wanted.ping, wanted.timeout_s), kind + b"\nThis is a test of voyage-jobs"))
     if not tries:
         raise ConfigError(
-            "[notify] names nobody to tell.",
+            "[notify] names no sink.",
             hint="Set command, webhook or ping there; see config.example.toml.",
         )
     results: list[dict[str, Any]] = []
@@ -158,14 +158,12 @@ def _state(done_at: int | None, error: str | None) -> str:
 
 
 def _show(report: dict[str, Any]) -> None:
-    click.echo(
-        f"Told by: {', '.join(report['sinks']) or 'nobody; [notify] names no command, webhook or ping'}"
-    )
+    click.echo(f"Sinks: {', '.join(report['sinks']) or 'none ([notify] names no command, webhook or ping)'}")
     click.echo(f"Of:      {', '.join(report['events']) or 'nothing'}")
     if report["notices"] is None:
-        click.echo("What was told cannot be read: see `voyage-jobs status`.")
+        click.echo("Notifications cannot be read: see `voyage-jobs status`.")
     elif not report["notices"]:
-        click.echo("Nothing was told yet.")
+        click.echo("No notification yet.")
     else:
         click.echo()
         rows = [

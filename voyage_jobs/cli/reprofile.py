@@ -21,10 +21,10 @@ _GOES_ON = "`voyage-jobs sync` builds it now, `voyage-jobs run` beside its other
 
 @click.command()
 @click.option("--yes", is_flag=True, help="Begin without asking.")
-@click.option("--hold", is_flag=True, help="Build it, and wait with the switch for --switch.")
-@click.option("--switch", is_flag=True, help="Make the switch that --hold keeps back.")
-@click.option("--status", "show", is_flag=True, help="Show how far a new table is, and what it has cost.")
-@click.option("--abandon", is_flag=True, help="Give up the new table. What was paid for is kept.")
+@click.option("--hold", is_flag=True, help="Build it, but do not switch to it before --switch.")
+@click.option("--switch", is_flag=True, help="Make the switch that --hold deferred.")
+@click.option("--status", "show", is_flag=True, help="Show the progress and cost of a new table.")
+@click.option("--abandon", is_flag=True, help="Abandon the new table. What was paid for is kept.")
 @click.option("--switch-back", is_flag=True, help="Bring back the previous table, at no cost.")
 @click.option("--accept-failures", is_flag=True, help="Switch without what cannot be embedded.")
 @json_option
@@ -135,12 +135,12 @@ def _confirmed(settings: Settings, found: Vectors, as_json: bool) -> bool:
         return False
     _show_cost(settings, found, cost)
     if not at_a_terminal():
-        click.echo("\nNothing was begun. With --yes it begins.")
+        click.echo("\nNothing was started; --yes starts it.")
         return False
     click.echo()
     if click.confirm("Build it?", default=False):
         return True
-    click.echo("Nothing was begun.")
+    click.echo("Nothing was started.")
     return False
 
 
@@ -280,7 +280,7 @@ def _told(answer: dict[str, Any]) -> str:
                 f"Being cancelled: {counted(answer['cancelled'], 'job')}; " if answer["cancelled"] else ""
             )
             return (
-                f"Given up. {cancelled}what was paid for is kept. The table goes on with {answer['table']}: set"
+                f"Abandoned. {cancelled}what was paid for is kept. The table keeps {answer['table']}: set"
                 " the configuration back to that."
             )
         case "accepted":

@@ -68,7 +68,7 @@ def status(
     check: bool,
     **ways: bool,
 ) -> ExitCode | None:
-    """Show how everything stands: sources, chunks, batches, money, problems.
+    """Show the state of everything: sources, chunks, batches, money, problems.
 
     It reads only, and works while the daemon writes. The daemon serves the same at `/` and `/metrics` if [server] is
     set; without one, `serve` does.
@@ -210,6 +210,6 @@ def batches(ctx: click.Context, as_json: bool, everything: bool, limit: int) -> 
     if report["batches"]:
         output.show(batch_table(report["batches"], report["as_of"]))
         if report["more"]:
-            click.echo(f"\nThere are more; --limit {limit * 2} shows more of them.")
+            click.echo(f"\nMore documents exist; --limit {limit * 2} shows more of them.")
     else:
         click.echo("There are no batches." if everything else "No batch is open; --all shows closed ones.")

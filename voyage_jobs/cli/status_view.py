@@ -22,7 +22,7 @@ _SEGMENTS = (
     ("published", "█#", "green", "published"),
     ("held", "▓=", "cyan", "paid, not yet in the table"),
     ("submitted", "▒-", "blue", "at Voyage"),
-    ("packed", "░:", "blue", "packed"),
+    ("packed", "░:", "blue", "assembled, not sent yet"),
     ("waiting", "·.", "yellow", "waiting to be sent"),
     ("failed", "xx", "red", "failed"),
 )
@@ -103,7 +103,8 @@ def _indexes(report: Report) -> str:
         for each in table["indexes"]
         if each["name"] in _SHOWN_INDEXES
     ]
-    return f"\nIndexes {', '.join(told) or 'none yet'}, {_passed(table['indexes_as_of'], report['as_of'])}"
+    checked = _passed(table["indexes_as_of"], report["as_of"])
+    return f"\nIndexes: {', '.join(told) or 'none yet'} (checked {checked})"
 
 
 def _source_table(report: Report) -> Table:
@@ -170,6 +171,8 @@ def batch_table(rows: list[Report], as_of: str) -> Table:
     for batch in rows:
         running = batch["state"] == "running"
         state = batch["remote_status"] if running and batch["remote_status"] else batch["state"]
+        if state == "packed":
+            state = "assembled"
         if batch["cancel_asked_at"] and batch["state"] in ("creating", "running"):
             state = "cancelling"
         shown.append(
@@ -212,19 +215,19 @@ def _expected(report: Report) -> str:
     if eta is None or eta["unknown_because"] == "nothing_waits":
         return ""
     if eta["likely_at"] is None:
-        why = _UNKNOWN.get(eta["unknown_because"], f"it is held up ({eta['unknown_because']})")
-        return hanging("Done    ", f"ETA unknown: {why}.")
+        why = _UNKNOWN.get(eta["unknown_because"], f"held up ({eta['unknown_because']})")
+        return hanging("ETA     ", f"unknown: {why}.")
     likely, late = (_in(eta[key], report["as_of"]) for key in ("likely_at", "late_at"))
     if not moving and not eta["jobs_known"]:
-        return "Done    at once."
+        return "ETA     now."
     known = counted(eta["jobs_known"], "job")
-    return hanging("Done    ", f"likely {likely}, nine in ten {late}, by the {known} that ended here.")
+    return hanging("ETA     ", f"likely {likely}, nine in ten {late}, by the {known} that finished here.")
 
 
 _UNKNOWN = {
     "daemon_not_running": "no process is running",
-    "no_history": "no job has ended here yet",
-    "longer_than_ever": "a job is out longer than any before",
+    "no_history": "no job has finished here yet",
+    "longer_than_ever": "a job has been running longer than any before",
     "parked": "a batch is parked",
     "budget_reached": "a budget is used up",
     "paused": "it is paused",
@@ -239,7 +242,7 @@ def _in(then: str, now: str) -> str:
 def _ever(ever: Report) -> str:
     """What only grows."""
     return hanging(
-        "Ever    ",
+        "Totals  ",
         f"{counted(ever['inputs_sent'], 'text')} sent in {counted(ever['batches_sent'], 'batch')},"
         f" {counted(ever['chunks_published'], 'chunk')} published, {counted(ever['starts'], 'start')},"
         f" {counted(ever['deaths'], 'crash')}, {counted(ever['errors'], 'error')}.",
@@ -251,7 +254,7 @@ _ERROR_WIDTH = 79
 
 
 def _errors(report: Report) -> Text | None:
-    """The last error of each step in one line each, with the command that tells more."""
+    """The last error of each step in one line each, with the command that says more."""
     from rich.text import Text
 
     if not report["last_errors"]:
@@ -262,7 +265,7 @@ def _errors(report: Report) -> Text | None:
         over = ", over" if each["over_at"] is not None else ""
         times = f" x{each['times']}" if each["times"] > 1 else ""
         head = f"  {each['step']}, {_passed(each['last_at'], report['as_of'])}{times}{over}: "
-        room = _ERROR_WIDTH - len(head)
+        room = max(len(head) // 2, min(_ERROR_WIDTH, width()) - len(head))
         message = printable(each["message"])
         lines.append(head + (message if len(message) <= room else message[: room - 3] + "..."))
     more = dict.fromkeys(f"`{each['more']}`" for each in shown)
@@ -304,11 +307,13 @@ def _money(report: Report) -> Text:
 
 def _problem(problem: Report) -> list[RenderableType]:
     from rich.padding import Padding
+    from rich.table import Table
     from rich.text import Text
 
     real = problem["severity"] == "problem"
-    said = Text("! " if real else "- ", style="bold red" if real else "dim")
-    said.append(printable(problem["message"]), style="default")
+    said = Table.grid()
+    mark = Text("! " if real else "- ", style="bold red" if real else "dim")
+    said.add_row(mark, Text(printable(problem["message"])))
     hint = Text(printable(problem["hint"] or ""), style="cyan")
     return [said, Padding(hint, (0, 0, 0, 2))] if problem["hint"] else [said]
 

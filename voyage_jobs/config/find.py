@@ -23,7 +23,7 @@ def find_config(given: Path | None, environ: Mapping[str, str]) -> Path | None:
         if not path.exists() or path.is_dir():  # `/dev/null` is an empty one
             by = "--config" if given else VARIABLE
             raise ConfigError(
-                f"{path}: there is no such file (named by {by}).",
+                f"{path}: no such file (named by {by}).",
                 hint="voyage-jobs init writes a configuration.",
             )
         return path

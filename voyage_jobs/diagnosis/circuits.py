@@ -18,8 +18,8 @@ _TEXTS = {
     "quota": "{provider} keeps this account to the limits of one without a payment method",
     "in_flight_limit": "{provider} takes no further job now",
     SEND_REFUSED: "{provider} refuses one batch after another; none is sent",
-    circuits.VENDOR: "Calls to {provider} wait",
-    circuits.CREATE: "New jobs wait",
+    circuits.VENDOR: "Calls to {provider} are deferred",
+    circuits.CREATE: "New jobs are deferred",
     circuits.DISK: "Nothing large is written",
 }
 """By code, or by circuit: what it keeps back. The words of the error say why."""

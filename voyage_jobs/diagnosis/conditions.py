@@ -73,7 +73,7 @@ def _not_configured(moment: Moment, say: Say) -> Blockers:
     for row in moment.sources:
         if row.frozen_reason == NOT_CONFIGURED:
             yield say(
-                f"Source {row.name} is no longer in the configuration; what the table has of it stays",
+                f"Source {row.name} is no longer in the configuration; its rows stay in the table",
                 f"Put it back, or take its documents out: `voyage-jobs confirm-deletes {row.name}`.",
                 source=row.name,
             )
@@ -85,7 +85,7 @@ def _never_scanned(facts: Facts, say: Say) -> Blockers:
     for source in facts.settings.sources:
         row = known.get(source.name)
         if row is None or (row.scanned_at is None and row.frozen_reason is None):
-            text = f"Source {source.name} has never been scanned whole"
+            text = f"Source {source.name} has not been scanned completely yet"
             yield say(text, "`voyage-jobs sync` or `voyage-jobs run` scans it.", source=source.name)
 
 
@@ -117,7 +117,7 @@ def _unreadable(facts: Facts, say: Say) -> Blockers:
         count = 0 if stats is None else stats.skipped.get("unreadable", 0)
         if count:
             text = f"{counted(count, 'file')} of source {row.name} cannot be read"
-            yield say(text, "Let this user read them; the next scan takes them up.", source=row.name)
+            yield say(text, "Let this user read them; the next scan reads them.", source=row.name)
 
 
 @cause("folder_unreadable", needs=Moment, moved_by=Mover.OPERATOR, stops=("delete",))
@@ -196,7 +196,7 @@ _WATCHES = {
         'It is tried again every minute; or set watch = "poll" or false for it.',
     ),
     "watch_silent": (
-        "changed without its watch hearing of it; {later}",
+        "changed without the watch noticing; {later}",
         'If another machine, or a program with memory-mapped files, writes there: set watch = "poll" for it.',
     ),
 }
@@ -326,7 +326,7 @@ def refs(jobs: Sequence[BatchRow]) -> str:
 @cause("timeout", needs=Moment, moved_by=Mover.PROCESS, stops=tuple(EVERY_STEP))
 def _timeout(moment: Moment, say: Say) -> Blockers:
     if moment.run is not None and moment.run.timed_out:
-        yield say("The time given by --timeout is over", _RESUMES)
+        yield say("The time limit of --timeout was reached", _RESUMES)
 
 
 # --- embeddings ---
@@ -350,7 +350,7 @@ def _failed(moment: Moment, say: Say) -> Blockers:
 def _cancelled(moment: Moment, say: Say) -> Blockers:
     if moment.cancelled:
         what = counted(moment.cancelled, moment.noun)
-        yield say(f"Cancelled and still needed: {what}", "`voyage-jobs retry` sends them after all.")
+        yield say(f"Cancelled and still needed: {what}", "`voyage-jobs retry` sends them again.")
 
 
 @cause("text_missing", needs=Moment)
@@ -375,7 +375,7 @@ def _heartbeat(facts: Facts, say: Say) -> Blockers:
     age_s = (facts.now - facts.here.heartbeat_at) / US if facts.here else 0
     if facts.holder is not None and age_s > HEARTBEAT_OLD_S:
         yield say(
-            f"Process {facts.holder} holds the lock of {facts.settings.data_dir} and has given no sign of life for"
+            f"Process {facts.holder} holds the lock of {facts.settings.data_dir} and has shown no sign of life for"
             f" {int(age_s // 60)} minutes",
             "Look at its log; if it hangs, end it and start it again: any moment is safe for that.",
         )
@@ -387,7 +387,7 @@ def _page(facts: Facts, say: Say) -> Blockers:
     if served and facts.page_problem is not None:
         yield say(
             f"The page and the metrics are not served: {facts.page_problem}",
-            "Free the port, or set server.listen to another and restart; the work goes on without, and it is tried"
+            "Free the port, or set server.listen to another and restart; the work continues without it, and it is tried"
             " again by itself.",
         )
 
@@ -469,8 +469,8 @@ def _untold(facts: Facts, say: Say) -> Blockers:
     for each in facts.untold:
         count, what = (each.waiting, "to be delivered") if each.waiting else (each.given_up, "given up")
         yield say(
-            f"Nobody is told by the {each.sink} of [notify]; {counted(count, 'message')} {what}",
-            "`voyage-jobs notify --test` tries it at once; what waits is tried for a day.",
+            f"The {each.sink} of [notify] fails; {counted(count, 'message')} {what}",
+            "`voyage-jobs notify --test` tries it at once; what waits is retried for a day.",
             words=each.error or "no reason given",
             name=each.sink,
         )

@@ -21,7 +21,7 @@ HELD_HINT = (
     "`voyage-jobs eval QUESTIONS --run hybrid --run hybrid@new` compares the two; then `voyage-jobs reprofile --switch`"
     " switches, or `voyage-jobs reprofile --abandon` gives the new one up."
 )
-BUILDING_HINT = "`voyage-jobs reprofile --status` tells more; `voyage-jobs reprofile --abandon` gives it up."
+BUILDING_HINT = "`voyage-jobs reprofile --status` says more; `voyage-jobs reprofile --abandon` gives it up."
 
 
 def changed(asked: Profile, active: Profile, build: Build | None, cost: str = "") -> tuple[str, str]:

@@ -26,7 +26,7 @@ from voyage_jobs.state.pauses import EVERYTHING, SENDING
 
 MOST_HELD_UP = 4
 ONE_MORE_S = 3_600.0
-"""While that many batches cannot be sent, or are in doubt, one more is chosen an hour: it may fare better."""
+"""While that many batches cannot be sent, or are in doubt, one more is chosen an hour: it may succeed."""
 
 CAUSES: list[Cause] = []
 cause = entered_in(CAUSES)
@@ -164,7 +164,7 @@ def _process_failed(facts: Facts, say: Say) -> Blockers:
 @cause("daemon_died", needs=Facts, moved_by=Mover.OPERATOR)
 def _daemon_died(facts: Facts, say: Say) -> Blockers:
     if facts.holder is None and facts.daemon_died and not any(_process_failed(facts, say)):
-        text = "The daemon was killed, crashed or lost power; nothing keeps the table in step now"
+        text = "The daemon was killed, crashed or lost power; nothing keeps the table up to date now"
         yield say(f"{text}{_last_sign(facts)}", "Start it again: `voyage-jobs run`. Nothing is lost.")
 
 
@@ -201,7 +201,7 @@ def _circuits(gate: Gate, _say: Say) -> Blockers:
 def _claiming(gate: Gate, say: Say) -> Blockers:
     if gate.claiming:
         why = "the state was lost, is older than they are, or could not be compared with them yet"
-        yield say(f"The jobs at {gate.provider} are looked through first: {why}", NOTHING_TO_DO)
+        yield say(f"The jobs at {gate.provider} are checked first: {why}", NOTHING_TO_DO)
 
 
 @cause("recounting", moved_by=Mover.PROCESS, severity="wait", stops=(ASSEMBLE,))
@@ -255,7 +255,7 @@ def _held_up(gate: Gate, say: Say) -> Blockers:
     newest = max((batch.created_at for batch in aside), default=0)
     if len(aside) >= MOST_HELD_UP and 0 <= gate.now - newest < ONE_MORE_S * US:
         yield say(
-            f"{len(aside)} batches cannot be sent, or are in doubt; one more is tried an hour",
+            f"{len(aside)} batches cannot be sent, or are in doubt; one more is tried every hour",
             f"`voyage-jobs why {aside[0].ref}` tells what the first of them waits for.",
             until=newest + int(ONE_MORE_S * US),
         )

@@ -37,7 +37,7 @@ def found(what: SetBack, provider: str, *, claiming: bool) -> str:
     segments = (
         f"{counted(what.segments, 'file')} with {counted(what.embeddings, 'embedding')} {verb} taken in"
     )
-    goes_on = f" Jobs at {provider} are looked through before anything is sent." if claiming else ""
+    goes_on = f" Jobs at {provider} are checked before anything is sent." if claiming else ""
     return f"{cause}: {segments}; {counted(what.jobs, 'job')} claimed.{goes_on}"
 
 

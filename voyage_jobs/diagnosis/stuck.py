@@ -127,7 +127,7 @@ def _late(facts: Facts, found: Found, batch: BatchRow) -> Iterator[Stuck]:
     )
     message = f"Batch {batch.ref} should have ended at {iso(batch.deadline_at)}; {word}"
     if batch.cancel_asked_at is not None:
-        message += ", and stopping it was asked for"
+        message += ", and its cancellation was requested"
         hint = "It is parked half a day after that, and then `voyage-jobs retry` sends its texts again."
     else:
         hint = (
@@ -141,9 +141,7 @@ def _late(facts: Facts, found: Found, batch: BatchRow) -> Iterator[Stuck]:
 def _over(facts: Facts, found: Found) -> Iterator[Stuck]:
     """Batches that are over and cannot be closed: their files cannot be deleted."""
     for ref, state, since in facts.unclosed:
-        message = (
-            f"Batch {ref} is over since {iso(since)}, and its files at {facts.provider} cannot be deleted."
-        )
+        message = f"Batch {ref} has been over since {iso(since)}, and its files at {facts.provider} cannot be deleted."
         hint = "Nothing is lost; let the key delete files, or set voyage.delete_remote_files to false."
         about = ("not_tidied", "batch", ref, state, "tidy")
         yield from _past(facts, about, since, TIDY_S, _because(found, "tidy"), message, hint)
@@ -182,14 +180,14 @@ def _scans(facts: Facts, found: Found) -> Iterator[Stuck]:
             continue
         name, because = row.name, _because(found, "scan", source=row.name)
         late_s = max(STUCK_S, OVERDUE_INTERVALS * source.scan_interval_s)
-        message = f"Source {name} was last scanned whole at {iso(row.scanned_at)}."
+        message = f"Source {name} was last scanned completely at {iso(row.scanned_at)}."
         hint = "Look at the log of the running process for what keeps it from scanning."
         about: About = ("scan_overdue", "source", name, row.state, "scan")
         yield from _past(facts, about, row.scanned_at, late_s, because, message, hint)
         since = facts.missing_since.get(row.id)
         message = f"Documents of source {name} are missing since {iso(since)}, and still served."
         hint = (
-            "Their grace period is over: the next whole scan takes them out. The log says why there is none."
+            "Their grace period is over: the next complete scan removes them. The log says why there is none."
         )
         about = ("removal_stuck", "document", name, "missing", "scan")
         yield from _past(facts, about, since, source.delete_grace_s + late_s, because, message, hint)
@@ -197,8 +195,10 @@ def _scans(facts: Facts, found: Found) -> Iterator[Stuck]:
 
 def _requests(facts: Facts, found: Found) -> Iterator[Stuck]:
     since = facts.asked_since
-    message = f"Something that was asked for at {iso(since)} on the command line has not been done."
-    hint = "It is done between two steps: look at the log of the running process for the step that takes so long."
+    message = f"A request made at {iso(since)} on the command line has not been carried out."
+    hint = (
+        "It is carried out between two steps: the log of the running process shows which step takes so long."
+    )
     about = ("request_stuck", "request", None, "asked", "requests")
     yield from _past(facts, about, since, REQUEST_S, _because(found, "requests"), message, hint)
 

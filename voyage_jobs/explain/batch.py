@@ -90,7 +90,7 @@ def _summary(batch: BatchRow) -> str:
         if batch.deadline_at is not None:
             said += f" The window ends at {iso(batch.deadline_at)}."
     if batch.cancel_asked_at is not None and batch.state in (Batch.CREATING, Batch.RUNNING):
-        said += " Its cancellation was asked for."
+        said += " Its cancellation was requested."
     if batch.due_at > 0 and batch.failures and batch.state is not Batch.CLOSED:
         said += f" {batch.failures} tries have failed; the next is due at {iso(batch.due_at)}."
     return f"{said} {batch.reason}" if batch.reason else said

@@ -24,7 +24,7 @@ _DOCUMENT_MOVES = {
     Document.PRESENT: "found on disk",
     Document.MISSING: "not found by a scan; still served until its grace period is over",
     Document.GONE: "given up",
-    Document.SKIPPED: "looked at and not taken",
+    Document.SKIPPED: "read and skipped",
 }
 _VERSION_MOVES = {
     Version.WAITING: "recorded; its chunks wait for vectors",
@@ -88,7 +88,7 @@ def of_chunk(connection: View, ref: ChunkRef) -> History:
             lines = [] if embedding is None else history.lines_for(connection, embedding.id)
             carriers |= {line.batch_id for line in lines}
     record.add_batches(connection, sorted(carriers))
-    missing = "No live version has this chunk any more: its text, or its place, is another now."
+    missing = "No live version has this chunk any more: its text or its position has changed."
     place = f"Chunk {ref.ordinal} of {document.source}:{names.display(document.path)}."
     record.summary = " ".join([place, *(said or [missing]), "Its document:", about])
     return record
@@ -177,7 +177,7 @@ def _on_disk(document: DocumentRow, served: VersionHistory | None, is_there: boo
         detail = f" ({document.detail})" if document.detail else ""
         stays = " What was published of it stays." if served is not None else ""
         hint = "Let this user read it; the next scan takes it." if document.reason == "unreadable" else None
-        return f"It is not taken: {document.reason}{detail}.{stays}", hint
+        return f"It is skipped: {document.reason}{detail}.{stays}", hint
     if document.state == Document.MISSING:
         return f"It is missing on disk since {iso(document.missing_at)}.", None
     if document.state == Document.GONE:
@@ -269,7 +269,7 @@ def _chunk_words(chunk: ChunkHistory) -> str:
     last = chunk.last
     if last is None:
         return STANDS[chunk.state]
-    said = f"{STANDS[chunk.state]}; last asked for in line {last.line} of batch {last.ref}"
+    said = f"{STANDS[chunk.state]}; last sent in line {last.line} of batch {last.ref}"
     if last.outcome == SUCCESS:
         return said
     detail = f": {last.detail}" if last.detail else ""

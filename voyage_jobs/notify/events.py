@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 MEANINGS = {
-    "finished": "everything that was to be done is done and in the table",
+    "finished": "all work is done and in the table",
     "failed": "chunks could not be embedded",
-    "parked": "a batch cannot go on by itself",
+    "parked": "a batch needs your decision",
     "frozen": "a source may not lose documents until you have looked",
     "budget": "a limit of the budget is used up, and texts wait for it",
     "stale": "changes of a source have not reached the table for longer than notify.stale_s",

@@ -15,7 +15,7 @@ from voyage_jobs.version import __version__
 
 
 def message(fact: Fact, notice_id: str, now: int, settings: Settings, *, test: bool = False) -> bytes:
-    """UTF-8 JSON. `id` is that of the notice: a receiver that sees it twice was told twice."""
+    """UTF-8 JSON. `id` is that of the notice: a receiver that sees it twice got it twice."""
     body: dict[str, Any] = {
         "id": notice_id,
         "event": fact.event,

@@ -33,7 +33,7 @@ def warnings(
     settings = tried.context.settings
     yield from _about_settings(tried)
     for pause in tried.paused.by_what.values():
-        yield f"{pause} What it keeps back is in the plan."
+        yield f"{pause} The plan includes what it holds back."
     for each in plans:
         yield from _about_source(each)
     yield from _about_older_sources(tried)
@@ -44,7 +44,7 @@ def warnings(
     if report["batches"]["count"] > most:
         yield f"At most {most} batches are in flight at a time; the others follow as these end."
     if report["batches"]["tokens"] and report["price_usd"]["batch"]:
-        yield "The price is what the list says: free tokens of an account do not count for batches."
+        yield "This is the list price: an account's free tokens do not apply to batches."
 
 
 def _about_settings(tried: Rehearsal) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`documents`: which documents there are, how each stands, and why some are not taken."""
+"""`documents`: which documents there are, the state of each, and why some are skipped."""
 
 from __future__ import annotations
 

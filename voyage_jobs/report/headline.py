@@ -50,7 +50,7 @@ def headline(facts: Facts, found: Sequence[Blocker]) -> Headline:
             return "waiting", f"held up: {on_the_way}. {held_up[0].message}"
         return "working", f"working: {on_the_way}."
     if "never_scanned" in codes:
-        return "waiting", f"unfinished: {served}, and a source has not been scanned whole."
+        return "waiting", f"unfinished: {served}, and a source has not been scanned completely."
     if facts.holder is None and (scanned := _oldest_scan(facts)) is not None:
         ago = about(max(0, facts.now - scanned) / 1_000_000)
         return "good", f"up to date (checked {ago} ago): {served}, nothing waits; not running."
@@ -69,9 +69,9 @@ def _on_the_way(facts: Facts) -> str:
 
 
 def _wrong(real: Sequence[Blocker]) -> str:
-    things = "1 thing is" if len(real) == 1 else f"{len(real)} things are"
+    things = counted(len(real), "problem")
     first = real[0].message.partition(". ")[0].removesuffix(".")
-    return f"{things} wrong: {first}."
+    return f"{things}: {first}."
 
 
 def _oldest_scan(facts: Facts) -> int | None:

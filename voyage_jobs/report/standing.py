@@ -149,7 +149,9 @@ def since_then(view: Standing) -> Wait | None:
     """What has become of the file since it was read: changed, gone, or not wanted any more by the patterns."""
     source = view.configured
     if source is None:
-        said = f"Its source {view.row.source} is not in the configuration any more; what the table has of it stays."
+        said = (
+            f"Its source {view.row.source} is not in the configuration any more; its rows stay in the table."
+        )
         return Wait(
             "not_configured", said, None, f"Put it back, or `voyage-jobs confirm-deletes {view.row.source}`."
         )
@@ -170,7 +172,7 @@ def since_then(view: Standing) -> Wait | None:
     except PermissionError:
         said = "But a folder on the way to its file cannot be entered by this user: nothing below it is read."
         return Wait(
-            "folder_unreadable", said, None, "Let this user enter it; the next scan takes up what is there."
+            "folder_unreadable", said, None, "Let this user enter it; the next scan picks up what is there."
         )
     except OSError:
         frozen = view.source is not None and view.source.frozen_reason is not None
@@ -181,7 +183,9 @@ def since_then(view: Standing) -> Wait | None:
             )
         return Wait("file_gone", f"But its file is not there now. {scan} notices.", until, next_)
     if view.revision[1] != UNSETTLED_MTIME and not now.is_as(view.revision):
-        said = f"The file has been written to since. {scan} reads it; if its text has changed, that goes out then."
+        said = (
+            f"The file has been written to since. {scan} reads it; if its text has changed, it is sent then."
+        )
         return Wait("changed_since", said, until, next_)
     return None
 

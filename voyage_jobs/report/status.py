@@ -161,7 +161,7 @@ _MORE = {
 
 
 def _error(last_error: LastError) -> Report:
-    """The last error of a step, and the command that tells more."""
+    """The last error of a step, and the command that says more."""
     return {
         "step": last_error.step,
         "code": last_error.code,

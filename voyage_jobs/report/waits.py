@@ -124,11 +124,11 @@ def _running(m: Moment, batch: BatchRow, found: Wait | None) -> Wait:
         if batch.remote_completed is not None:
             said += f", {batch.remote_completed:,} of {batch.remote_total or batch.inputs:,} done"
     if batch.cancel_asked_at is not None:
-        said += "; an operator asked for its cancellation"
+        said += "; an operator requested its cancellation"
     late = batch.deadline_at is not None and batch.deadline_at < m.now
-    timeline = f"`voyage-jobs history --timeline {batch.ref}` shows its way so far."
+    timeline = f"`voyage-jobs history --timeline {batch.ref}` shows its history so far."
     if late:
-        said += f". Its window is over since {when(batch.deadline_at or 0, m.now)}."
+        said += f". Its window ended {when(batch.deadline_at or 0, m.now)}."
         stop = f"`voyage-jobs cancel {batch.ref}`, then `voyage-jobs retry`: what is finished is kept."
         return Wait(
             "unknown_status" if has_unknown_status(m, batch) else "past_deadline",
@@ -138,12 +138,12 @@ def _running(m: Moment, batch: BatchRow, found: Wait | None) -> Wait:
         )
     expected = of_job(m.took, batch.submitted_at, m.now)
     if expected.likely_at is not None and expected.late_at is not None:
-        said += f". By the {len(m.took):,} that ended here it is likely over at about"
+        said += f". By the {len(m.took):,} that finished here it is likely to end at about"
         said += f" {clock_time(expected.likely_at, m.now)} (in {span((expected.likely_at - m.now) / US)}),"
         said += f" nine in ten by {clock_time(expected.late_at, m.now)}."
     else:
-        unknown = "It is out longer than any before" if m.took else "No job has ended here yet"
-        said += f". {unknown}, so its end is not known"
+        unknown = "It has been running longer than any before" if m.took else "No job has finished here yet"
+        said += f". {unknown}, so its end cannot be predicted"
         said += "." if batch.deadline_at is None else f"; its window ends {when(batch.deadline_at, m.now)}."
     if found is not None and found.code == "daemon_not_running":
         return Wait("at_voyage", f"{said} {found.text}", expected.likely_at, found.next)

@@ -113,11 +113,11 @@ def _given_up(
             "embedding", key, "failed", False, said, "`voyage-jobs retry` tries it again.", facts=facts
         )
     if not uses:
-        said += " It was not sent, or not answered, and is not asked for again until something needs it."
+        said += " It was not sent or not answered, and is not sent again until something needs it."
         return Answer("embedding", key, "not_needed", None, said, NOTHING_TO_DO, facts=facts)
     said += " An operator cancelled the batch that it was in."
     return Answer(
-        "embedding", key, "cancelled", False, said, "`voyage-jobs retry` sends it after all.", facts=facts
+        "embedding", key, "cancelled", False, said, "`voyage-jobs retry` sends it again.", facts=facts
     )
 
 

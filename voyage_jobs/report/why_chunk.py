@@ -31,9 +31,9 @@ def chunk(connection: View, moment: Moment, ref: ChunkRef) -> Answer:
     if wanted is None or found is None:
         answer = why_document.document(connection, moment, ref.document)
         answer.kind, answer.ref = "chunk", ref.word
-        said = f"{place} is in no version that is wanted now: its text, or its place, is another."
+        said = f"{place} is in no current version: its text or its position has changed."
         if view.row.state != Document.PRESENT:
-            said = f"{place} went with its document."
+            said = f"{place} is gone with its document."
         answer.reason, answer.published = "no_such_chunk", False
         answer.paragraph = f"{said} {answer.paragraph}"
         return answer
@@ -42,7 +42,7 @@ def chunk(connection: View, moment: Moment, ref: ChunkRef) -> Answer:
         said = (
             f"{place} is in the table, published {view.at(wanted.published_at or moment.now)}. {_came(found)}"
         )
-        next_ = f"`voyage-jobs history --timeline {ref.word}` shows its way."
+        next_ = f"`voyage-jobs history --timeline {ref.word}` shows its history."
         return Answer("chunk", ref.word, "published", True, said, next_, facts=facts)
     if found.state is Embedding.HELD:
         rest = why_document.document(connection, moment, ref.document)
@@ -56,5 +56,5 @@ def chunk(connection: View, moment: Moment, ref: ChunkRef) -> Answer:
 
 def _came(found: ChunkHistory) -> str:
     if found.last is None or found.last.outcome != SUCCESS:
-        return "Its vector came from a call of its own, or was taken in from a segment."
+        return "Its vector came from a synchronous call, or from a segment."
     return f"Its vector came in line {found.last.line} of batch {found.last.ref}."

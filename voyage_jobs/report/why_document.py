@@ -35,7 +35,7 @@ def document(connection: View, moment: Moment, row: DocumentRow) -> Answer:
     windows = answer.facts["chunks"]["windows"]
     if windows is not None and row.state == Document.PRESENT:
         answer.paragraph += (
-            f" It goes out in {counted(windows['count'], 'window')}: {insertion_told(windows)}."
+            f" It is sent in {counted(windows['count'], 'window')}: {insertion_told(windows)}."
         )
     return answer
 
@@ -55,7 +55,7 @@ def _stands(view: Standing) -> Answer:
         return _published(view, served)
     said = f"{view.name} was seen {_first(view)}, and no version of it is on record, which should not be."
     return Answer(
-        "document", ref_of(row), "no_version", False, said, "`voyage-jobs verify` finds out and mends it."
+        "document", ref_of(row), "no_version", False, said, "`voyage-jobs verify` finds and repairs it."
     )
 
 
@@ -78,8 +78,8 @@ def _skipped(view: Standing) -> Answer:
     why = why_file.skipped(row.reason or "", row.detail, row.source)
     moves = history.moves_of(view.connection, "document", [row.id])
     at = f" {when(moves[-1].at, view.moment.now)}" if moves else ""
-    said = f"{view.name} was looked at{at} and is not taken: {why.text}.{_still_served(view)}"
-    next_ = why.next or "Nothing to do; or exclude it, and it is not looked at any more."
+    said = f"{view.name} was read{at} and is skipped: {why.text}.{_still_served(view)}"
+    next_ = why.next or "Nothing to do, or exclude it so that scans ignore it."
     return Answer("document", ref_of(row), why.code, False, said, next_)
 
 
@@ -99,15 +99,15 @@ def _missing(view: Standing) -> Answer:
             f"`voyage-jobs confirm-deletes {row.source}`, or bring it back.",
         )
     if row.reason == KEPT:
-        said += " It is kept: `undelete`, or `keep = true` of its source, saw to that."
-        next_ = f"Nothing to do; `voyage-jobs confirm-deletes {row.source}` takes out all that has gone."
+        said += " It is kept: `undelete`, or `keep = true` of its source, did that."
+        next_ = f"Nothing to do; `voyage-jobs confirm-deletes {row.source}` removes everything that is gone."
         return Answer("document", ref_of(row), "kept", False, said, next_)
     grace_s = source.delete_grace_s if source is not None else 0.0
     until = since + int(grace_s * US)
     if until > view.moment.now:
-        said += f" Its grace period ends {view.at(until)}; the scan after that takes it out."
+        said += f" Its grace period ends {view.at(until)}; the scan after that removes it."
     else:
-        said += " Its grace period is over: the next scan takes it out."
+        said += " Its grace period is over: the next scan removes it."
     return Answer(
         "document",
         ref_of(row),
@@ -135,7 +135,7 @@ def _gone(view: Standing) -> Answer:
     else:
         said += " The table does not show it any more; vectors that were paid for are kept for a while."
     return Answer(
-        "document", ref_of(row), "gone", False, said, "Put the file back, and the next scan takes it up."
+        "document", ref_of(row), "gone", False, said, "Put the file back: the next scan picks it up."
     )
 
 
@@ -170,5 +170,5 @@ def _published(view: Standing, served: VersionHistory) -> Answer:
         "published",
         True,
         said,
-        f"`voyage-jobs history --timeline {word_of(view)}` shows its way.",
+        f"`voyage-jobs history --timeline {word_of(view)}` shows its history.",
     )

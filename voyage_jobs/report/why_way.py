@@ -92,7 +92,7 @@ def of_group(view: Standing, group: Group, *, alone: bool) -> Wait:
         return Wait("failed", text, None, "`voyage-jobs retry` tries again; mend the cause first.")
     if group.state is Embedding.DROPPED:
         text = f"{counted(count, 'chunk')} {'was' if count == 1 else 'were'} in a batch that an operator cancelled."
-        return Wait("cancelled", text, None, "`voyage-jobs retry` sends them after all.")
+        return Wait("cancelled", text, None, "`voyage-jobs retry` sends them again.")
     if group.batch_id is not None:
         return of_batch_id(view.connection, view.moment, group.batch_id)
     wait = _to_be_sent(view, group)
@@ -105,14 +105,14 @@ def of_batch_id(connection: View, moment: Moment, batch_id: int) -> Wait:
     calls = create_calls.attempts_of(connection, batch_id)
     wait = waits.of_batch(moment, batch, calls[-1].sent_at if calls else None)
     if wait is None:  # over, and its lines not recorded: only verify can tell
-        return Wait("batch_over", f"Batch {batch.ref} is over.", None, "`voyage-jobs verify` finds out.")
+        return Wait("batch_over", f"Batch {batch.ref} is over.", None, "`voyage-jobs verify` says more.")
     return wait
 
 
 def _to_be_sent(view: Standing, group: Group) -> Wait:
     first = history.embedding(view.connection, group.chunks[0].key)
     if first is None:
-        return Wait("unknown", "Its embedding is not on record.", None, "`voyage-jobs verify` finds out.")
+        return Wait("unknown", "Its embedding is not on record.", None, "`voyage-jobs verify` says more.")
     ahead = embeddings.ahead_of(view.connection, first.id, first.refusals)
     text = Text(first.tokens, view.place.source_id, first.refusals, ahead)
     return waits.to_be_sent(view.moment, text)

@@ -214,11 +214,11 @@ class Daemon:
         try:
             fresh = self.reload()
         except ConfigError as exc:
-            log.error("config.refused", error=exc.message, hint="The old settings go on.")  # noqa: TRY400
+            log.error("config.refused", error=exc.message, hint="The old settings stay in force.")  # noqa: TRY400
             return
         fixed = needs_restart(self.context.loaded, fresh)
         if fixed:
-            hint = "The old settings go on; restart voyage-jobs to take up the new ones."
+            hint = "The old settings stay in force; restart voyage-jobs to take up the new ones."
             log.error(
                 "config.refused", error=f"cannot be changed while running: {', '.join(fixed)}", hint=hint
             )
@@ -243,7 +243,7 @@ def say_what_is_under_way(context: Context) -> None:
         in_flight=len(waiting),
         inputs=sum(batch.inputs for batch in waiting),
         refs=refs(waiting),
-        message="Nothing is lost: the provider works on, and `voyage-jobs run` or `sync` continues from here.",
+        message="Nothing is lost: the provider keeps working, and `voyage-jobs run` or `sync` continues from here.",
     )
 
 

@@ -160,7 +160,7 @@ After=network-online.target
 [Service]
 Type=oneshot
 ExecStart={words([*REFERENCE.command, "--config", REFERENCE.config, "sync", "--no-wait"], command=True)}
-# 3: jobs are in flight, the next call goes on. 4: another process is at it.
+# 3: jobs are in flight, the next call continues. 4: another process is at it.
 SuccessExitStatus=3 4
 TimeoutStartSec=3600
 User={NAME}

@@ -125,7 +125,7 @@ class PathRules:
         return self._decided(rel_dir)[0]
 
     def allows_in_folder(self, rel_dir: str) -> Callable[[str], bool]:
-        """For the names of one folder: whether `include` alone may keep them out, so neither a dot nor `exclude`."""
+        """For the names of one folder: whether `include` alone keeps them out, so neither a dot nor `exclude`."""
         return self._decided(rel_dir)[1]
 
     def _decided(self, rel_dir: str) -> tuple[Callable[[str], bool], Callable[[str], bool]]:
@@ -148,7 +148,10 @@ class PathRules:
         def keeps_name(name: str) -> bool:
             return included(name) and allows_name(name) and (ignored is None or not ignored(name))
 
-        return keeps_name, allows_name
+        def lacks_pattern(name: str) -> bool:
+            return not included(name) and allows_name(name)
+
+        return keeps_name, lacks_pattern
 
 
 class _Patterns:

@@ -7,6 +7,7 @@ a *lead*: the language of the code, the head of the table, the directive. It sta
 
 from __future__ import annotations
 
+import functools
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -48,6 +49,11 @@ class Lines:
         return 0 if raw[0] == bare[0] else len(raw[: raw.index(bare[0])].expandtabs(8))
 
 
+@functools.lru_cache(maxsize=64)
+def _blanks(least: int) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\s)\s{{{least},}}")
+
+
 @dataclass(slots=True)
 class Ranked:
     """The places of a section: (position, rank) in order, and (start, end, lead) of the blocks that are cut."""
@@ -58,6 +64,13 @@ class Ranked:
     def lead(self, at: int) -> str:
         """What goes with a piece that starts here: that of the innermost block around it."""
         return next((lead for start, end, lead in reversed(self.leads) if start < at < end), "")
+
+    def add_around_blanks(self, text: str, start: int, end: int, least: int) -> None:
+        """Places before and behind each run of at least so many blanks: data that was left out, as a rule."""
+        edges = {at for run in _blanks(least).finditer(text, start, end) for at in run.span()}
+        if edges:
+            known = {at for at, _ in self.places}
+            self.places = sorted(self.places + [(at, BLOCK) for at in edges - known])
 
     def keep(self, first: int, end: int) -> None:
         """The places from `first` on and before `end` alone."""

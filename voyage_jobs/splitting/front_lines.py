@@ -1,4 +1,4 @@
-"""Front matter that no parser takes: its entries one by one, as far as they can be told apart.
+"""Front matter that no parser takes: its entries one by one, as far as they can be distinguished.
 
 A date that is none, a colon in a title or a template's braces make a block unreadable as a whole, while every other
 line of it is plain. What does not even look like entries (a letterhead, minutes, a slide between two rules) is text.

@@ -35,6 +35,7 @@ def parts(text: str, region: Region, size: int, ranks: Ranks, *, leads: bool) ->
     found = ranks(text, region.start, end, size)
     body, _ = trimmed(text, region.head_end, end)
     found.keep(body + 1, region.tail or end)
+    found.add_around_blanks(text, body, end, size // 2)
 
     def lead(at: int) -> str:
         return found.lead(at)[: size // _MOST_LEAD].rstrip() if leads else ""

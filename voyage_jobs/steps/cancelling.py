@@ -32,7 +32,7 @@ def cancel(context: Context, arguments: Mapping[str, object], who: str) -> dict[
 
 
 def _cancel_one(context: Context, tx: Tx, batch: BatchRow, who: str) -> str:
-    """`cancelled` at once where there is no job, else `cancelling`: the provider is told with the next look at it.
+    """`cancelled` at once where there is no job, else `cancelling`: the provider is asked at the next poll.
 
     An older copy of the folder does not remember its newest jobs. Until the list of jobs was read, a batch that seems
     to have none is only marked: given up now, its texts would be bought again beside a job that runs.

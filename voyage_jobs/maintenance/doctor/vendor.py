@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MOST_SKEW_S = 120.0
 _UNREACHABLE = (
-    "Check the network, proxy settings and voyage.base_url; work goes on by itself when it answers."
+    "Check the network, proxy settings and voyage.base_url; work resumes by itself when it answers."
 )
 
 

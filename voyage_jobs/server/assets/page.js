@@ -110,7 +110,7 @@ function showFlow(report) {
   const stages = [
     ["", "Documents", documents, documents === null ? "not scanned yet" : `in ${counted(sources.length, "folder")}`],
     ["waiting", "Waiting", chunks.waiting, report.tokens.estimated ? `${number(report.tokens.estimated)} tokens` : "to be sent"],
-    ["packed", "Packed", chunks.packed, "not at Voyage yet"],
+    ["packed", "Assembled", chunks.packed, "not sent yet"],
     ["submitted", "At Voyage", chunks.submitted, batches === null ? "" : `in ${counted(open, "open batch", "open batches")}`],
     ["held", "Arrived", chunks.held, "to be published"],
     ["published", "In the table", chunks.published, chunks.failed ? `${number(chunks.failed)} failed` : "chunks"],
@@ -125,7 +125,7 @@ function showFlow(report) {
   const bar = $("share");
   bar.setAttribute("aria-label", total ? `${number(total)} chunks: ${places.map(([place, count]) => `${number(count)} ${place}`).join(", ")}` : "No chunks yet");
   fill(bar, places, () => places.map(([place, count]) => el("span", { class: place, vars: { part: count / total } })));
-  say($("flow-note"), total ? `Counted in chunks: pieces of documents. ${number(total)} in all, old versions that the table still serves included.` : "Nothing was scanned yet.");
+  say($("flow-note"), total ? `Counted in chunks. ${number(total)} in all, including old versions that the table still serves.` : "Nothing was scanned yet.");
 }
 
 function showMoney(report) {
@@ -171,9 +171,13 @@ function showSources(report) {
   fill($("source-box"), [report.sources, report.as_of], () =>
     table(
       "Sources: documents, what the table shows of them, and how fresh that is",
-      [["Source", "wide"], ["Documents", "num"], ["In the table", "num"], ["On the way", "num"], ["Skipped", "num"], ["Oldest change not shown", ""], ["Last scan", ""], ["State", "wide"]],
+      [["Source", "wide"], ["Documents", "num"], ["In the table", "num"], ["On the way", "num"], ["Skipped", "num"], ["Oldest unpublished change", ""], ["Last scan", "whole"], ["State", "whole"]],
       report.sources.map((source) => [
-        [source.name, el("div", { class: "muted mono" }, plain(source.path))],
+        [
+          source.name,
+          el("div", { class: "muted mono" }, plain(source.path)),
+          source.frozen === null ? null : el("div", { class: "warn why" }, plain(source.frozen)),
+        ].filter(Boolean),
         number(source.documents),
         number(source.published_documents),
         number(source.unpublished_documents),
@@ -189,14 +193,14 @@ function showSources(report) {
 function skipped(reasons) {
   if (reasons === null) return UNKNOWN;
   const all = Object.values(reasons).reduce((sum, count) => sum + count, 0);
-  const told = Object.entries(reasons).map(([reason, count]) => `${number(count)} ${reason}`).join(", ");
+  const told = Object.entries(reasons).map(([reason, count]) => `${number(count)} ${reason.replaceAll("_", " ")}`).join(", ");
   return all ? [number(all), el("div", { class: "muted" }, told)] : "0";
 }
 
 function freshness(source) {
   if (source.documents === null) return UNKNOWN;
   const age = source.oldest_unpublished_s;
-  if (age === null) return el("span", { class: "good" }, "all shown");
+  if (age === null) return el("span", { class: "good" }, "none");
   const kind = age > LATE_S ? "bad" : age > FRESH_S ? "warn" : "";
   return [
     el("span", { class: `fresh meter ${kind}`, "aria-hidden": "true" }, el("span", { class: "bar" }, el("span", { vars: { part: age / LATE_S } }))),
@@ -205,10 +209,10 @@ function freshness(source) {
 }
 
 function state(source) {
-  if (source.frozen !== null) return [el("strong", { class: "warn" }, "frozen"), el("div", { class: "muted" }, plain(source.frozen))];
+  if (source.frozen !== null) return el("strong", { class: "warn" }, "frozen");
   if (!source.configured) return el("span", { class: "warn" }, "not configured");
   if (!source.scanned_at) return "not scanned yet";
-  return source.unpublished_documents ? "in flight" : el("span", { class: "good" }, "in step");
+  return source.unpublished_documents ? "in flight" : el("span", { class: "good" }, "up to date");
 }
 
 // --- batches and failures ---
@@ -227,7 +231,7 @@ function showFailures(report, status) {
   fill($("failure-box"), [report?.reasons, report?.complete, count], () => {
     if (count === null) return el("p", { class: "muted" }, "Not known.");
     if (!report?.reasons.length) {
-      return el("p", { class: count ? "" : "muted" }, count ? `${counted(count, "chunk")} ${count === 1 ? "was" : "were"} cancelled; retry sends them after all.` : "Nothing has failed.");
+      return el("p", { class: count ? "" : "muted" }, count ? `${counted(count, "chunk")} ${count === 1 ? "was" : "were"} cancelled; retry sends them again.` : "Nothing has failed.");
     }
     return [
       el("p", {}, `${counted(count, "chunk")} could not be embedded. `, el("code", {}, "voyage-jobs retry"), " tries again."),

@@ -74,7 +74,7 @@ function row(batch, times, { now, asOf, place, lines, look }) {
   const told = times.over
     ? `ended ${ago(batch.collected_at ?? batch.ended_at, asOf)}`
     : !sent
-      ? `assembled ${ago(batch.created_at, asOf)}, not at Voyage yet`
+      ? `assembled ${ago(batch.created_at, asOf)}, not sent yet`
       : late
         ? `past its window by ${duration(now - times.to)}`
         : `${duration(times.to - now)} left of its window`;
@@ -82,7 +82,7 @@ function row(batch, times, { now, asOf, place, lines, look }) {
     "tr",
     {},
     el("th", { scope: "row" }, el("button", { type: "button", class: "link mono", "data-key": batch.ref, on: () => look(batch.ref) }, batch.ref.slice(0, 8), el("span", { class: "hush" }, " history"))),
-    el("td", {}, batch.state, batch.remote_status && batch.state === "running" ? el("span", { class: "muted" }, ` ${plain(batch.remote_status)}`) : null),
+    el("td", {}, batch.state === "packed" ? "assembled" : batch.state, batch.remote_status && batch.state === "running" ? el("span", { class: "muted" }, ` ${plain(batch.remote_status)}`) : null),
     el("td", {}, done(batch)),
     el(
       "td",

@@ -408,7 +408,7 @@ class RestClient(ABC):
         """What to do about a refused key."""
         del key
         where, section = self._key.describe(), self.api.section
-        return f"Check the key in {where} and {section}.base_url; work goes on by itself once the key is accepted."
+        return f"Check the key in {where} and {section}.base_url; work resumes by itself once the key is accepted."
 
     def _ask(self, operation: str, method: str, path: str, *, json: Any = None, **content: Any) -> bytes:
         headers = {"Accept": "application/json"}
