@@ -60,7 +60,7 @@ def _over(connection: View, moment: Moment, row: BatchRow) -> str:
 
 def _after(connection: View, row: BatchRow) -> str:
     came_to = set(history.outcomes_of(connection, row.id))
-    what = "shows its way" if came_to == {SUCCESS} else "lists the lines that brought no vector"
+    what = "shows its history" if came_to == {SUCCESS} else "lists the lines that brought no vector"
     return f"`voyage-jobs history {row.ref}` {what}."
 
 
