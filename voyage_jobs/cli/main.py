@@ -19,6 +19,7 @@ from click.shell_completion import CompletionItem
 from voyage_jobs.cli.context import Frame
 from voyage_jobs.cli.exits import MEANINGS, run_command
 from voyage_jobs.core import crash
+from voyage_jobs.core.memory import collect_seldom
 from voyage_jobs.version import __version__
 
 
@@ -189,6 +190,7 @@ def cli(ctx: click.Context, config: Path | None, verbose: bool) -> None:
 
 def main() -> None:
     """The entry point of the console script."""
+    collect_seldom()
     crash.arm_from_environment()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # file names may hold bytes that are no text

@@ -8,19 +8,33 @@ megabytes after one build of an index. With another C library nothing happens he
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import gc
 
 _M_MMAP_THRESHOLD = -3  # from malloc.h
+_YOUNG = 70_000  # new containers after which Python looks for cycles among them; its default is 700
 _MAPPED_ALONE_BYTES = 128 * 1024  # the value that glibc begins with; set once, it stays
 
 
 def keep_large_blocks_apart() -> None:
     """From now on the memory of large blocks goes back to the system when they are freed. Before heavy imports."""
+    import ctypes
+
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MAPPED_ALONE_BYTES)
 
 
+def collect_seldom() -> None:
+    """Look for cycles of garbage a hundredth as often as Python does by default.
+
+    Loading our libraries makes half a million objects that stay, and a scan or a batch holds tens of thousands of rows
+    at a time: going through them again and again took a tenth of a first run, and as much of every start.
+    """
+    gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
+
+
 def give_back() -> None:
     """Hand the pages that nothing uses to the system; takes milliseconds."""
+    import ctypes
+
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -79,9 +79,10 @@ def _state(words: type[StrEnum]) -> CheckConstraint:
 
 
 def _index(name: str, *columns: Column[Any], where: str, unique: bool = False) -> Index:
-    """An index of a few rows, in whichever dialect: without its condition a unique one would refuse what is right."""
+    """An index of a few rows: without its condition a unique one would refuse what is right. (To name a second dialect
+    here is to load it, at every start.)"""
     few = text(where)
-    return Index(name, *columns, unique=unique, sqlite_where=few, postgresql_where=few)
+    return Index(name, *columns, unique=unique, sqlite_where=few)
 
 
 def _table(name: str, *items: SchemaItem, rowid: bool = True) -> Table:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from voyage_jobs.config.sections import SourceSettings
@@ -19,6 +19,7 @@ from voyage_jobs.items.folder import Removals, forget_removals, removals
 from voyage_jobs.readers.isolation import rest
 from voyage_jobs.readers.reader import Refusal
 from voyage_jobs.readers.reading import finished
+from voyage_jobs.readers.registry import reader_of
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip, SkipReason
 from voyage_jobs.sources.kinds import Kinds
@@ -30,7 +31,7 @@ from voyage_jobs.state.sources import ANOTHER_FOLDER, SourceRow
 from voyage_jobs.state.store import Tx
 from voyage_jobs.state.versions import Added
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.reading import ReadDocument, reader_for, reading_document, source_of, with_defaults
+from voyage_jobs.steps.reading import ReadDocument, reading_document, source_of, with_defaults
 from voyage_jobs.steps.record_files import RecordFiles
 from voyage_jobs.steps.rereading import Rereading
 from voyage_jobs.steps.retained_texts import Retained
@@ -128,6 +129,7 @@ class Scan:
         """What was not found any more, once the scan has come to its end."""
         self._on_skip = on_skip
         self._options = split_options(context.settings, context.rules)
+        self._told = settings.reader_options
         self._source = source_of(settings)
         self._rules_fingerprint = self._source.fingerprint
         self._rules_changed = row.rules_fingerprint != self._rules_fingerprint
@@ -307,7 +309,7 @@ class Scan:
         if self._is_too_fresh(stat):
             return
         path = f"{folder}/{stat.name}" if folder else stat.name
-        reader = reader_for(self.settings, path)
+        reader = reader_of(path, self._told)
         found = yield from self._giving_way(reading_document(self._source, path, stat, reader))
         if isinstance(found, Skip):
             self._skip(folder, found)
@@ -319,8 +321,15 @@ class Scan:
         mtime_ns = found.stat.mtime_ns
         if self._age_s(mtime_ns) < SETTLE_S:
             mtime_ns = versions.UNSETTLED_MTIME
-        seen = Seen(folder, stat.name, found.stat.size, mtime_ns, found.stat.inode, found.content_hash)
-        seen = replace(seen, ctime_ns=found.stat.ctime_ns)
+        seen = Seen(
+            folder,
+            stat.name,
+            found.stat.size,
+            mtime_ns,
+            found.stat.inode,
+            found.content_hash,
+            ctime_ns=found.stat.ctime_ns,
+        )
         self.read += 1
         self._part.read.append((seen, found))
         self._part.chars += len(found.text)

@@ -9,6 +9,7 @@ HTTP/2 streams to this host have been reported to stall under large requests.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -95,16 +96,22 @@ class RestClient(ABC):
         """Entries of lists that named nothing, over all lists so far."""
         self._heard_at = (0.0, 0.0)
         self._key = key
-        self._http = httpx.Client(
-            transport=transport,
+        self._transport = transport
+        # At INFO it logs every URL, and a redirected download's URL is signed: as good as a key while it
+        # lasts.
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+
+    @functools.cached_property
+    def _http(self) -> httpx.Client:
+        """Made for the first call: to read the system's certificates takes longer than a scan that finds no news."""
+        made = httpx.Client(
+            transport=self._transport,
             mounts=dict.fromkeys(_LOOPBACK),
             follow_redirects=False,
             headers={"User-Agent": f"voyage-jobs/{__version__}"},
         )
-        bounded.bound(self._http, self._bounds)
-        # At INFO it logs every URL, and a redirected download's URL is signed: as good as a key while it
-        # lasts.
-        logging.getLogger("httpx").setLevel(logging.WARNING)
+        bounded.bound(made, self._bounds)
+        return made
 
     @classmethod
     def of(cls, access: Access) -> Self:
@@ -130,7 +137,8 @@ class RestClient(ABC):
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        if "_http" in vars(self):
+            self._http.close()
 
     @property
     def give_up_at(self) -> float | None:
