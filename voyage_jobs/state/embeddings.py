@@ -88,8 +88,9 @@ _REQUEST = select(
 ).join(chunks, chunks.c.embedding_id == embeddings.c.id)
 _WAITS = is_in(embeddings, Embedding.WANTED) & (embeddings.c.profile_id == bindparam("profile"))
 
-# Purpose: what to send next: oldest versions first, in reading order, each embedding once, never one that no live
-# version needs. Those that were in a job that failed validation go by themselves (`refusals`).
+# Purpose: what to send next: what was wanted first, which is the oldest versions in reading order; each embedding once,
+# never one that no live version needs. Those that were in a job that failed validation go by themselves (`refusals`).
+# `ix_embeddings_wanted` has this order, so that a batch costs the same however much waits.
 _WANTED = (
     _REQUEST.add_columns(versions.c.source_id)
     .join(versions, versions.c.id == chunks.c.version_id)
@@ -101,7 +102,7 @@ _WANTED = (
             )
         )
     )
-    .order_by(chunks.c.version_id, embeddings.c.id)
+    .order_by(embeddings.c.id)
     .limit(bindparam("most"))
 )
 
@@ -189,7 +190,7 @@ def waiting_by_source(connection: Connection, profile_id: int) -> dict[int, int]
 
 
 def ahead_of(connection: Connection, embedding_id: int, refusals: int) -> int:
-    """How many embeddings are sent before this one: about, since they go by the age of their oldest version."""
+    """How many embeddings are sent before this one."""
     mine = embeddings.alias()
     profile = select(mine.c.profile_id).where(mine.c.id == embedding_id).scalar_subquery()
     before = tuple_(embeddings.c.refusals, embeddings.c.id) < tuple_(refusals, embedding_id)
