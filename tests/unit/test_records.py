@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 from step_doors import document, query, versions_of
+from verify_doors import found
 from world import World
 
 from voyage_jobs.state import record_files, sources
@@ -646,3 +647,39 @@ def test_a_file_that_goes_before_it_was_read_whole_leaves_nothing(shop: Shop, mo
     shop.clock.advance(400)
     shop.run()
     assert len(shop.texts()) == 100
+
+
+def test_verify_finds_nothing_wrong_and_a_repair_of_a_record_costs_nothing(shop: Shop) -> None:
+    from voyage_jobs.state import mending
+
+    shop.write("catalog.csv", csv(row(1), row(2)))
+    shop.run()
+    assert not found(shop, deep=True)
+    before, paid = shop.texts(), shop.ledger.units()
+    with shop.worker() as context:
+        versions = [one for (one,) in query(context, "SELECT id FROM versions")]
+        with context.store.write() as tx:
+            mending.drop_leftovers(tx, versions)
+        assert query(context, "SELECT COUNT(*) FROM texts") == [(2,)]
+        with context.store.write() as tx:
+            mending.make_anew(tx, versions[:1], "a test")
+    shop.run()
+    assert shop.texts() == before
+    assert shop.ledger.units() == paid
+    assert not found(shop, deep=True)
+
+
+def test_a_file_of_records_is_not_taken_out_of_turn(shop: Shop) -> None:
+    shop.write("catalog.csv", csv(row(1)))
+    shop.run()
+    shop.write("catalog.csv", csv(row(2)))
+    with shop.worker() as context:
+        assert not Scan(context, source_row(context), context.settings.sources[0]).take_one("catalog.csv")
+
+
+def test_files_that_could_be_records_are_told_how() -> None:
+    from voyage_jobs.report.passed_over import how_to_take
+
+    assert "`records`" in how_to_take({".csv": 2})
+    assert "*.ipynb" in how_to_take({".csv": 2, ".ipynb": 1})
+    assert "records" not in how_to_take({".ipynb": 1})

@@ -14,6 +14,7 @@ from voyage_jobs.core.clock import Clock, iso, now_us
 from voyage_jobs.core.profile import KeyMaker
 from voyage_jobs.diagnosis.rooms import rooms as all_rooms
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.records.formats import takes
 from voyage_jobs.report import why_file
 from voyage_jobs.report.find import OnDisk, find
 from voyage_jobs.splitting.forms import RULES
@@ -132,6 +133,8 @@ def _may_be_taken(connection: View, file: OnDisk) -> bool:
     row = sources.by_name(connection, file.source.name)
     if not source_of(with_defaults(file.source, row)).keeps(file.inside):
         return False
+    if takes(file.inside, file.source.recipe):
+        return False  # its rows are for a whole scan
     folder = file.inside.rpartition("/")[0]
     known = row is not None and folder in documents.folder_ids(connection, row.id)
     in_force = with_defaults(file.source, row)

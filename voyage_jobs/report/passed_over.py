@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from voyage_jobs.readers.registry import fallback, reader_of
 from voyage_jobs.sources.kinds import told
 
+_OF_ROWS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+
 
 def passed_over(source: str, kinds: Mapping[str, int]) -> str:
     """One or two sentences about the files of a source; empty without any."""
@@ -16,6 +18,11 @@ def passed_over(source: str, kinds: Mapping[str, int]) -> str:
 
 def how_to_take(kinds: Mapping[str, int]) -> str:
     """What to write into `include` to have files of these kinds, and what has to be installed for it."""
+    rows = ", ".join(kind for kind in kinds if kind in _OF_ROWS)
+    if rows:
+        others = {kind: count for kind, count in kinds.items() if kind not in _OF_ROWS}
+        more = f" {how_to_take(others)}" if others else ""
+        return f"With `records` in its source, each row of {rows} is a document: see docs/records.md.{more}"
     readable = {kind: reader_of(f"x{kind}") for kind in kinds if kind.startswith(".")}
     known = {kind: reader for kind, reader in readable.items() if reader is not fallback()}
     if not known:

@@ -66,13 +66,13 @@ _CHUNKS = (
     " WHERE v.state IN ('waiting', 'ready', 'published') AND v.retire = 0 AND v.doubtful = 0 AND v.chunks > 0"
     " AND (n.found IS NULL OR n.found != v.chunks OR n.first != 0 OR n.last != v.chunks - 1)"
 )
-# Purpose: chunks and texts that nobody wants any more.
+# Purpose: chunks and texts that nobody wants any more. What is served without a file of its own keeps its text.
 _LEFTOVERS = (
     "SELECT v.id, 'chunks of version ' || v.id FROM versions v WHERE v.state IN ('retired', 'superseded')"
     " AND EXISTS (SELECT 1 FROM chunks c WHERE c.version_id = v.id)"
     " UNION ALL SELECT v.id, 'text of version ' || v.id FROM texts t JOIN versions v ON v.id = t.version_id"
     " JOIN documents d ON d.id = v.document_id WHERE v.state NOT IN ('waiting', 'ready')"
-    " AND NOT (v.state = 'published' AND d.state IN ('missing', 'skipped'))"  # served without its file
+    " AND NOT (v.state = 'published' AND (d.state IN ('missing', 'skipped') OR v.splitter LIKE 'records:%'))"
 )
 # Purpose: embeddings that count as packed, and no line of an open batch asks for them.
 _ASTRAY = (

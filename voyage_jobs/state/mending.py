@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import bindparam, delete, select, text, update
 
 from voyage_jobs.core import states
-from voyage_jobs.state import audit, ledger, moves, versions
+from voyage_jobs.state import audit, ledger, moves, record_files, versions
 from voyage_jobs.state import embeddings as embedding_rows
 from voyage_jobs.state.orders import LOST_ANSWER
 from voyage_jobs.state.outcomes import OPEN, RETURNED
@@ -15,6 +15,7 @@ from voyage_jobs.state.schema import batches, documents, embeddings, lines, segm
 from voyage_jobs.state.schema import versions as version_table
 from voyage_jobs.state.statements import slices
 from voyage_jobs.state.store import Tx
+from voyage_jobs.state.texts import HAS_A_FILE
 from voyage_jobs.state.versions import UNSETTLED_MTIME
 
 _OVER = ("collected", "closed", "refused", "cancelled")
@@ -27,7 +28,8 @@ def drop_leftovers(tx: Tx, version_ids: Sequence[int]) -> None:
         if state in (states.Version.RETIRED, states.Version.SUPERSEDED):
             versions.discard(tx, [version_id])
         elif state == states.Version.PUBLISHED:
-            tx.connection.execute(delete(texts).where(texts.c.version_id == version_id))
+            mine = select(version_table.c.id).where(version_table.c.id == version_id, HAS_A_FILE)
+            tx.connection.execute(delete(texts).where(texts.c.version_id.in_(mine)))
 
 
 def want_astray(tx: Tx, embedding_ids: Sequence[int]) -> None:
@@ -62,8 +64,9 @@ def make_anew(tx: Tx, version_ids: Sequence[int], cause: str) -> None:
 def forget_stats(tx: Tx, document_ids: Sequence[int]) -> None:
     """Have these documents read again by the next scan."""
     for part in slices(document_ids):
-        unsettled = update(documents).where(documents.c.id.in_(part)).values(mtime_ns=UNSETTLED_MTIME)
-        tx.connection.execute(unsettled)
+        mine = documents.c.id.in_(part)
+        tx.connection.execute(update(documents).where(mine).values(mtime_ns=UNSETTLED_MTIME))
+        record_files.read_again(tx, mine)
 
 
 # Purpose: is a newer version of the same document on its way?

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, text
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, text, update
 
 from voyage_jobs.core import states
 from voyage_jobs.state.schema import documents, folders, is_in, record_files
@@ -108,6 +108,12 @@ def put(tx: Tx, each: RecordFile) -> None:
 def forget(tx: Tx, file_id: int) -> None:
     """The file is gone, and its documents are on record as missing."""
     tx.connection.execute(delete(record_files).where(record_files.c.folder_id == file_id))
+
+
+def read_again(tx: Tx, which: ColumnElement[bool]) -> None:
+    """Have the files of these documents read again, row by row, by the next scan."""
+    theirs = record_files.c.folder_id.in_(select(documents.c.folder_id).where(which))
+    tx.connection.execute(update(record_files).where(theirs).values(mtime_ns=-1, made_by=None))
 
 
 # Purpose: what is known of these rows of a file.

@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from voyage_jobs.core import states
 from voyage_jobs.state import embeddings as embedding_rows
-from voyage_jobs.state import moves
+from voyage_jobs.state import moves, record_files
 from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state.schema import (
     DROPPED,
@@ -451,5 +451,6 @@ def read_soon(tx: Tx, version_ids: Sequence[int]) -> None:
         mine = versions.c.id.in_(part)
         theirs = documents.c.id.in_(select(versions.c.document_id).where(mine))
         tx.connection.execute(update(documents).where(theirs).values(mtime_ns=UNSETTLED_MTIME))
+        record_files.read_again(tx, theirs)
         whose = sources.c.id.in_(select(versions.c.source_id).where(mine))
         tx.connection.execute(update(sources).where(whose).values(scan_due_at=0))

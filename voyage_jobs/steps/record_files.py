@@ -370,7 +370,7 @@ def _with(each: RecordFile, revision: tuple[int, int, int, int | None]) -> Recor
 
 
 def _seen(file: RecordFile, name: str, record: Record) -> Seen:
-    size = len(record.text)
+    size = len(record.text.encode())
     return Seen(file.path, name, size, 0, 0, record.digest, ctime_ns=0, group=file.id)
 
 

@@ -195,7 +195,7 @@ class Scan:
         """
         if self._rules_changed or self._rereading.due:
             return False
-        if not self._source.keeps(path):
+        if not self._source.keeps(path) or self._records.takes(path):
             return False
         folder = path.rpartition("/")[0]
         with self.context.store.read() as connection:
