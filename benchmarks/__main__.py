@@ -27,6 +27,7 @@ ORDER = (
     "verify",
     "liveness",
     "quality",
+    "queue",
     "run",
     "whole",
     "idle",
