@@ -19,9 +19,9 @@ def sync(world, *, wait=True, **sections):
         return Sync(context, signals, wait=wait).run()
 
 
-def recover(world):
+def recover(world, **arguments):
     return ask(
-        world.settings(), world.clock, world.log, "recover", {}, "me", transport=world.transport
+        world.settings(), world.clock, world.log, "recover", arguments, "me", transport=world.transport
     ).answer
 
 
@@ -154,7 +154,7 @@ def test_a_job_of_another_data_folder_is_left_alone(world, tmp_path):
     here.transport, here.sim = world.transport, world.sim
     write_some(here, "other")
     here.write("licence.md", licence)
-    (reason,) = recover(here)["jobs_left"].values()
+    (reason,) = recover(here, lost_folder=True)["jobs_left"].values()
     assert reason == "1 of its 9 texts are known here: it seems to be another data folder's"
     assert world.sim.calls["cancel_batch"] == 0
 
@@ -164,8 +164,42 @@ def test_a_job_made_under_other_settings_is_left_alone(world, tmp_path):
     here = World(tmp_path / "here", dimension=16, seed=2)
     here.transport, here.sim = world.transport, world.sim
     write_some(here, "first")
-    answer = recover(here)
+    answer = recover(here, lost_folder=True)
     assert list(answer["jobs_left"].values()) == ["it was made under other settings"]
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["marked", "of an older release"])
+def test_two_projects_of_one_account_share_all_their_texts_and_nothing_else(
+    world, tmp_path, marked, monkeypatch
+):
+    """Seen: `recover` of the second collected the first one's results and deleted its files."""
+    if not marked:
+        monkeypatch.setattr("voyage_jobs.steps.known_jobs.marks", lambda _context: {})
+    sync(world, wait=False)
+    there = World(tmp_path / "there", seed=2)
+    there.transport, there.sim, there.clock = world.transport, world.sim, world.clock
+    write_some(there, "first")
+    answer = recover(there)
+
+    assert (answer["jobs"], len(answer["maybe_lost"])) == ([], 1)
+    assert sync(there).work.embeddings_sent == ROWS
+    assert world.sim.state()["files"] >= 1, "the first one's files are there"
+    assert len(there.table_rows()) == ROWS
+    outcome = sync(world)
+    assert (outcome.ending, outcome.work.embeddings_sent) == (Ending.DONE, 0)
+    assert len(world.table_rows()) == ROWS
+    assert not world.sim.state()["files"]
+
+
+def test_the_jobs_of_a_folder_that_is_lost_are_claimed_on_demand(world, tmp_path):
+    sync(world, wait=False)
+    there = World(tmp_path / "there", seed=2)
+    there.transport, there.sim, there.clock = world.transport, world.sim, world.clock
+    write_some(there, "first")
+
+    assert len(recover(there, lost_folder=True)["jobs"]) == 1
+    assert sync(there).work.embeddings_sent == 0
+    settled(there, ROWS)
 
 
 # --- a state that was lost ---

@@ -158,18 +158,24 @@ def _document(ctx: click.Context, word: str) -> dict[str, object]:
 
 
 @click.command()
+@click.option(
+    "--lost-folder", is_flag=True, help="The whole data_dir is lost: claim the jobs that it sent, too."
+)
 @json_option
 @click.pass_context
-def recover(ctx: click.Context, as_json: bool) -> int:
+def recover(ctx: click.Context, lost_folder: bool, as_json: bool) -> int:
     """Find again what a lost or older state.db does not know: paid vectors on disk, and jobs at Voyage.
 
     Run it after state.db was deleted, or an older copy was put back. It sends nothing and costs nothing: it scans the
     sources, records every paid vector on disk, and claims the jobs of this folder that Voyage still has (results are
     kept there for 30 days), so that `voyage-jobs sync` collects them instead of paying again.
 
-    If another data folder under the same account has the same documents, stop that one first: its jobs look like ours.
+    Jobs of another data folder under the same account are left alone, whatever texts the two share. Where the folder
+    itself is lost, nothing here tells that its jobs were ours: say so by --lost-folder. Jobs of which at least half of
+    the texts are here are claimed then; no other folder with the same documents may be at work meanwhile.
     """
-    return carry_out(ctx, "recover", {}, _recovered, as_json)
+    arguments: dict[str, object] = {"lost_folder": True} if lost_folder else {}
+    return carry_out(ctx, "recover", arguments, _recovered, as_json)
 
 
 def carry_out(
@@ -267,6 +273,8 @@ def _recovered(answer: dict[str, Any]) -> str:
         if answer["jobs_left"]
         else ""
     )
+    if answer.get("maybe_lost"):
+        left += " If the data folder that sent them is lost: `voyage-jobs recover --lost-folder`."
     return said + f"Claimed: {counted(len(answer['jobs']), 'job')} at the provider.{left}"
 
 

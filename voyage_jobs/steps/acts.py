@@ -46,9 +46,9 @@ def perform(context: Context, command: str, arguments: Mapping[str, object], who
     return _ACTS[command](context, arguments, who)
 
 
-def _recover(context: Context, _arguments: Mapping[str, object], _who: str) -> Answer:
+def _recover(context: Context, arguments: Mapping[str, object], _who: str) -> Answer:
     """Learn again from disk and provider what the state does not know."""
-    return recover_all(context)
+    return recover_all(context, lost_folder=bool(arguments.get("lost_folder")))
 
 
 _ACTS: dict[str, Callable[[Context, Mapping[str, object], str], Answer]] = {

@@ -5,15 +5,16 @@ from __future__ import annotations
 from voyage_jobs.errors import VoyageJobsError
 from voyage_jobs.state import claims, sources
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.recover_remote import adopt_jobs, note_claim
+from voyage_jobs.steps.recover_remote import OF_ANOTHER, adopt_jobs, note_claim
 from voyage_jobs.steps.recover_segments import adopt_segments
 from voyage_jobs.steps.scan import Scan
 
 
-def recover_all(context: Context) -> dict[str, object]:
-    """Take in segments, scan every source, take on jobs. What the provider does not let us see is told, not raised."""
-    with context.store.read() as connection:
-        strangers = not claims.has_batches(connection)
+def recover_all(context: Context, *, lost_folder: bool = False) -> dict[str, object]:
+    """Take in segments, scan every source, take on jobs. What the provider does not let us see is told, not raised.
+
+    `lost_folder`: an operator says that the folder which sent them is lost, so that its jobs are for this one.
+    """
     found_segments = adopt_segments(context)
     scan_all(context)
     with context.store.read() as connection:
@@ -24,14 +25,16 @@ def recover_all(context: Context) -> dict[str, object]:
         "damaged_packs": found_segments.damaged,
         "jobs": [],
         "jobs_left": {},
+        "maybe_lost": [],
         "vendor": None,
     }
     try:
-        found = adopt_jobs(context, strangers=strangers)
+        found = adopt_jobs(context, strangers=lost_folder)
     except VoyageJobsError as exc:
         answer["vendor"] = exc.message
     else:
         answer["jobs"], answer["jobs_left"] = found.adopted, found.left
+        answer["maybe_lost"] = sorted(ref for ref, why in found.left.items() if why == OF_ANOTHER)
         note_claim(context, found)
     return answer
 

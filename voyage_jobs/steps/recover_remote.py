@@ -4,8 +4,9 @@ Every job carries the ref of its batch in its metadata, and every line the key o
 that was lost, or an older copy that was put back, can learn from the provider what was sent: the input file says which
 keys a job was asked for; where it is gone, the result files do. An account may serve other data folders, too. A job
 that carries the id of this state is ours; one that carries that of another state is not, unless that one worked here
-before or this one is new. Without an id, or with one of these, a job is taken on only if at least half of its keys are
-wanted or held here, which is known once every source has been scanned.
+before, or an operator says that its folder is lost. One without an id is none of a folder that never sent anything.
+Without an id, or with that of one of these, a job is taken on only if at least half of its keys are wanted or held
+here, which is known once every source has been scanned.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from voyage_jobs.vendors.remote import METADATA_REF, Phase, RemoteBatch
 
 # Folders of one account may share some texts (a licence, a footer), hardly this many.
 OURS_SHARE = 0.5
+OF_ANOTHER = "it was sent by another data folder"
 # Batches that have, or may come to have, an answer for their texts. The same texts are not claimed a second time.
 _HOLD_TEXTS = (Batch.CREATING, Batch.RUNNING, Batch.ENDED)
 
@@ -77,8 +79,8 @@ def marked_jobs(context: Context) -> dict[str, list[RemoteBatch]]:
 def adopt_jobs(context: Context, *, strangers: bool = False) -> FoundJobs:
     """Take on every job of ours that this state should know and does not. Sends nothing. Raises VendorError.
 
-    Every source must have been scanned, and every segment been taken in. `strangers`: this state is new, and may claim
-    what another one sent that was lost with its whole folder.
+    Every source must have been scanned, and every segment been taken in. `strangers`: another state that sent some was
+    lost with its whole folder, so that this one may claim them.
     """
     claimed = FoundJobs()
     found = marked_jobs(context)
@@ -229,8 +231,8 @@ def _take_on_unknown(
     ours = maker == context.state_id
     if remote.phase is Phase.FAILED:
         return "it failed validation: nothing ran"
-    if maker is not None and not ours and not strangers and not _was_here(context, maker):
-        return "it was sent by another data folder"
+    if not ours and not strangers and not _was_here(context, maker):
+        return OF_ANOTHER
     lines = _lines_of(context, ref, remote)
     if lines is None:
         return "it was made under other settings"
@@ -262,9 +264,13 @@ def _maker(remote: RemoteBatch) -> str | None:
     return remote.metadata.get(METADATA_STATE)
 
 
-def _was_here(context: Context, maker: str) -> bool:
+def _was_here(context: Context, maker: str | None) -> bool:
+    """Whether the state that sent a job worked in this folder; one of an older release may have if any did."""
     with context.store.read() as connection:
-        return maker in setback.former_states(connection)
+        former = setback.former_states(connection)
+        if maker is not None:
+            return maker in former
+        return bool(former) or claims.has_batches(connection) or claims.count_held(connection)[0] > 0
 
 
 def _asked_already(context: Context, keys: list[bytes]) -> list[BatchRow]:
