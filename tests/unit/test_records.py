@@ -683,3 +683,26 @@ def test_files_that_could_be_records_are_told_how() -> None:
     assert "`records`" in how_to_take({".csv": 2})
     assert "*.ipynb" in how_to_take({".csv": 2, ".ipynb": 1})
     assert "records" not in how_to_take({".ipynb": 1})
+
+
+def test_a_state_of_the_release_before_keeps_its_folders_and_pays_nothing(tmp_path: Path) -> None:
+    from older_state import as_of
+
+    world = World(tmp_path).by_rules(1)
+    older = {"sources": [world.sections()["sources"][0] | {"skip_data": False}]}
+    world.write("a.md", "# A\n\nText.\n")
+    world.write("deep/er/b.md", "# B\n\nText.\n")
+    world.run(**older)
+    paid, before = world.ledger.units(), world.table_rows("path", "text")
+    with world.worker(**older) as context:
+        folders = query(context, "SELECT id, source_id, path FROM folders ORDER BY id")
+        known = query(context, "SELECT id, folder_id, name, doc_key FROM documents ORDER BY id")
+    as_of(world, "0015")
+    with world.worker(**older) as context:
+        assert (
+            query(context, "SELECT id, source_id, path FROM folders WHERE file = '' ORDER BY id") == folders
+        )
+        assert query(context, "SELECT id, folder_id, name, doc_key FROM documents ORDER BY id") == known
+        assert query(context, "PRAGMA foreign_key_check") == []
+    world.run(**older)
+    assert (world.ledger.units(), world.table_rows("path", "text")) == (paid, before)
