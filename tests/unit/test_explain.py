@@ -164,7 +164,7 @@ def test_skipped_missing_gone_and_moved_documents_say_what_they_are(world, told)
     world.write("gone.md", "goes")
     grace = {"sources": [{**world.sections()["sources"][0], "delete_grace_s": 3600}]}
     world.run(**grace)
-    assert "not taken: empty" in told("blank.md").summary
+    assert "skipped: empty" in told("blank.md").summary
     (world.docs / "old.md").rename(world.docs / "new.md")
     world.remove("gone.md")
     world.clock.advance(400)

@@ -715,7 +715,7 @@ def run(tmp_path, monkeypatch):
 
 def test_notify_shows_what_was_told(run):
     shown = run("notify").stdout
-    assert "nobody" in shown
+    assert "none" in shown
     assert "No notification yet." in shown
     assert not run.world.data_dir.exists()
     run.world.post = Post(lambda sink: "no" if sink == "webhook" else None)
