@@ -168,7 +168,7 @@ def test_facets_count_all_candidates(run):
         run.world.write(f"guides/{number}.md", f"leek soup {number}")
     run.world.run()
     found = run.json("search", "soup", "--mode", "words", "-k", "1")
-    assert found["facets"] == {"source": {"docs": 5}, "folder": {"guides": 4}}
+    assert found["facets"] == {"source": {"docs": 5}, "folder": {"guides": 4}, "fields": {}}
 
 
 def test_words_are_marked_with_their_other_endings():

@@ -256,6 +256,41 @@ def test_batches_failures_history_and_search(full):
             assert ask.json(f"/api/search?q=certificate&{wrong}", 400)["error"]["message"]
 
 
+def test_fields_of_the_front_matter_are_counted_and_narrow_down(tmp_path):
+    world = World(tmp_path, dimension=256)
+    fronts = {
+        "a": 'lang: de\ntags: [tls, "it\'s"]\nid: 1',
+        "b": "lang: de\ntags: tls\nid: 2\ndraft: true",
+        "c": "lang: 3\nid: 3\ndraft: true",
+        "d": 'lang: ["de", 3]\nid: 4\n"o\'dd key": x',
+        "e": "lang: {a: b}",
+    }
+    for name, front in fronts.items():
+        world.write(f"{name}.md", f"---\n{front}\n---\nneedle")
+    world.run()
+    with Served(world) as ask:
+        facets = ask.json("/api/search?q=needle")["facets"]["fields"]
+        assert facets == {
+            "lang": {'"de"': 3, "3": 2},
+            "tags": {'"tls"': 2, '"it\'s"': 1},
+            "draft": {"true": 2},
+        }
+        for name, values in facets.items():
+            for value, count in values.items():
+                hits = ask.json(f"/api/search?q=needle&field={quote(f'{name}:{value}')}")["hits"]
+                assert len(hits) == count, (name, value)
+        both = f"field={quote('lang:3')}&field={quote('draft:true')}"
+        assert [hit["path"] for hit in ask.json(f"/api/search?q=needle&{both}")["hits"]] == ["c.md"]
+        for wrong in ("lang", "lang:de", "lang:[1]", "lang:null", 'la"ng:1', "') OR ('1'='1:1"):
+            assert ask.json(f"/api/search?q=needle&field={quote(wrong)}", 400)["error"]["message"]
+        assert (
+            ask.json(
+                f"/api/search?q=needle&field={quote('lang:' + chr(34) + chr(39) + ' OR 1=1' + chr(34))}"
+            )["hits"]
+            == []
+        )
+
+
 def test_by_meaning_the_provider_is_asked_and_without_a_key_a_warning_says_so(full):
     with Served(full) as ask:
         found = ask.json("/api/search?q=certificate&mode=hybrid")

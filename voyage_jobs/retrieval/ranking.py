@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from voyage_jobs.retrieval.result import Hit
+from voyage_jobs.table.filters import is_field
 
 _K = 60  # of the paper (Cormack and others, 2009): the first places do not decide everything
 
@@ -67,17 +68,40 @@ def limited(hits: Sequence[Hit], per_document: int | None) -> list[Hit]:
     return kept
 
 
-_MOST_FACETS = 12
+_MOST_FACETS, _MOST_FIELDS = 12, 4
+_LONGEST_VALUE = 40
+_TOGETHER = 1.5  # hits that a value of a field has on average, or it tells hits apart and groups none
 
 
-def facets(hits: Sequence[Hit]) -> dict[str, dict[str, int]]:
-    """How many of the hits are of each source, and below each top folder; the most frequent of them."""
+def facets(hits: Sequence[Hit]) -> dict[str, Any]:
+    """How many of the hits are of each source, below each top folder, and have each value of a field of the front
+    matter, as JSON; the most frequent of them."""
     sources = Counter(hit.source for hit in hits)
     folders = Counter(hit.path.partition("/")[0] for hit in hits if "/" in hit.path)
     return {
         "source": dict(sources.most_common(_MOST_FACETS)),
         "folder": dict(folders.most_common(_MOST_FACETS)),
+        "fields": _fields(hits),
     }
+
+
+def _fields(hits: Sequence[Hit]) -> dict[str, dict[str, int]]:
+    found: dict[str, Counter[str]] = {}
+    for hit in hits:
+        for name, value in hit.front_matter.items():
+            if is_field(name):
+                values = set(map(_shown, value if isinstance(value, list) else [value])) - {None}
+                found.setdefault(name, Counter()).update(each for each in values if each is not None)
+    grouping = [(name, all_) for name, all_ in found.items() if all_.total() >= _TOGETHER * len(all_) > 0]
+    grouping.sort(key=lambda each: -each[1].total())
+    return {name: dict(all_.most_common(_MOST_FACETS)) for name, all_ in grouping[:_MOST_FIELDS]}
+
+
+def _shown(value: Any) -> str | None:
+    """A short text, a whole number or a truth value as JSON; None for what is none of these."""
+    if isinstance(value, str) and not 0 < len(value) <= _LONGEST_VALUE:
+        return None
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str | int) else None
 
 
 _PLAIN = ("source", "path", "title", "ordinal", "start", "end", "chunk_id", "text", "place", "page", "url")

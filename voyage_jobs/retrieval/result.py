@@ -17,10 +17,11 @@ class Query:
     """One question.
 
     `sources`: names, any of which will do; `paths`: globs, any of which must match; `where`: SQL over the table's
-    columns; `since`: modified then or later. `candidates` are taken of each ranking before they are fused.
-    `per_document`: at most so many hits of one document. `expand`: so many neighbouring chunks on either side, or the
-    whole section, become the `context` of a hit; hits whose contexts overlap become one. `rerank`: whether a model puts
-    the first `candidates` into a better order, or which one; None: as configured, unless by words.
+    columns; `since`: modified then or later; `fields`: names and values of the front matter, each of which must be
+    that value, or a list that holds it. `candidates` are taken of each ranking before they are fused. `per_document`:
+    at most so many hits of one document. `expand`: so many neighbouring chunks on either side, or the whole section,
+    become the `context` of a hit; hits whose contexts overlap become one. `rerank`: whether a model puts the first
+    `candidates` into a better order, or which one; None: as configured, unless by words.
     """
 
     text: str
@@ -34,6 +35,7 @@ class Query:
     per_document: int | None = None
     candidates: int = 50
     rerank: bool | str | None = None
+    fields: tuple[tuple[str, str | int | bool], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Result:
     `looked_at` rows were searched; `complete` is False if time ran out before all were. `tokens` are those that the
     provider billed for the query's vector (None: it did not say), `usd` their price, where it is known; `reranking`
     says what the reranker did, None if none did; `took_ms` by step. `facets` count all candidates,
-    those that are no hits included, by source and by top folder.
+    those that are no hits included, by source, by top folder and by fields of the front matter (values as JSON).
     """
 
     query: Query
@@ -102,7 +104,7 @@ class Result:
     looked_at: int = 0
     complete: bool = True
     more: bool = False
-    facets: dict[str, dict[str, int]] = field(default_factory=dict)
+    facets: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""

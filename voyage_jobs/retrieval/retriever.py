@@ -20,7 +20,7 @@ from voyage_jobs.retrieval.calls import Calls, NotAskedError
 from voyage_jobs.retrieval.passage import widened
 from voyage_jobs.retrieval.ranking import facets, limited, ranked, reranked
 from voyage_jobs.retrieval.result import LONGEST_QUERY, MODES, Hit, Mode, Query, Reranking, Result
-from voyage_jobs.table.filters import combined
+from voyage_jobs.table.filters import combined, is_field
 from voyage_jobs.table.view import View, Views
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Retriever:
         table, `CorruptionError` for a table that cannot be read.
         """
         _demand_sense(query, sources or [each.name for each in self._settings.sources])
-        where = combined(query.sources, query.paths, query.since, query.where)
+        where = combined(query.sources, query.paths, query.since, query.where, query.fields)
         view, work = self.view(), _Work()
         if query.where is not None:
             view.check(query.where)
@@ -209,6 +209,8 @@ def _demand_sense(query: Query, names: Sequence[str]) -> None:
         raise ConfigError(
             f"The query has {len(query.text):,} characters; at most {LONGEST_QUERY:,} are allowed."
         )
+    if wrong := [name for name, _ in query.fields if not is_field(name)]:
+        raise ConfigError(f"{wrong[0]!r} is no name of a field that can be filtered by.")
     if query.mode not in MODES:
         raise ConfigError(f"mode is {query.mode!r}; it must be one of {', '.join(MODES)}.")
     for source in query.sources:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from voyage_jobs.core.clock import Clock, day_or_span
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.retrieval.result import Query
@@ -15,7 +17,7 @@ _SHOWN = 20
 
 
 def asked_in(params: Any, clock: Clock) -> Query:
-    """The question in `?q=&k=&mode=&source=&path=&since=&expand=&per_document=&rerank=`. Raises `ConfigError`.
+    """The question in `?q=&k=&mode=&source=&path=&since=&field=&expand=&per_document=&rerank=`. Raises `ConfigError`.
 
     Filters in SQL are for the command line: whoever may look at the page need not be let near a query engine.
     """
@@ -28,6 +30,7 @@ def asked_in(params: Any, clock: Clock) -> Query:
         mode=params.get("mode", "words"),
         sources=tuple(params.getlist("source")),
         paths=tuple(params.getlist("path")),
+        fields=tuple(map(_field, params.getlist("field"))),
         since=_since(params.get("since"), clock),
         expand="section" if expand == "section" else _whole(params, "expand", 0, _MOST_AROUND, least=0),
         per_document=_whole(params, "per_document", 0, _MOST_HITS) or None,
@@ -42,6 +45,18 @@ def _whole(params: Any, name: str, default: int, most: int, least: int = 1) -> i
     if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
         raise ConfigError(f"{name} must be a whole number from {least} to {most}.")
     return int(text)
+
+
+def _field(text: str) -> tuple[str, str | int | bool]:
+    """`name:value`, the value as JSON: as the facets have it."""
+    name, _, said = text.partition(":")
+    try:
+        value = orjson.loads(said)
+    except orjson.JSONDecodeError:
+        value = None
+    if not isinstance(value, str | int):
+        raise ConfigError('field must be a name and a value as JSON, such as lang:"de".')
+    return name, value
 
 
 def _since(text: str | None, clock: Clock) -> datetime | None:

@@ -12,11 +12,14 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from voyage_jobs.errors import ConfigError, CorruptionError
 from voyage_jobs.table.engine import brief, open_reading
 
 _SQL = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|--|/\*|[()';\"`]")
 _GLOB = re.compile(r"\*\*/|\*\*|\*|\?|\[[!^]?\]?[^\]/]*\]|.", re.DOTALL)
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _HINT = "It is SQL over the table's columns, for example: source = 'docs' AND ordinal = 0."
 
 
@@ -51,8 +54,10 @@ def combined(
     paths: Iterable[str] = (),
     since: datetime | None = None,
     where: str | None = None,
+    fields: Iterable[tuple[str, str | int | bool]] = (),
 ) -> str | None:
-    """One filter: of these sources, at one of these paths' globs, modified since, and whatever `where` says.
+    """One filter: of these sources, at one of these paths' globs, modified since, with these fields in the
+    front matter, and whatever `where` says.
 
     Raises `ConfigError` for a `where` that does not hold together.
     """
@@ -63,10 +68,26 @@ def combined(
         parts.append(f"({' OR '.join(globs)})")
     if since is not None:
         parts.append(f"modified_at >= timestamp '{since.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}'")
+    parts += [_has(name, value) for name, value in fields]
     if where is not None:
         _demand_whole(where)
         parts.append(f"({where})")
     return " AND ".join(parts) or None
+
+
+def is_field(name: str) -> bool:
+    """Whether a name of the front matter can be filtered by."""
+    return _FIELD.fullmatch(name) is not None
+
+
+def _has(name: str, value: str | int | bool) -> str:
+    """That a field is a value, or a list that holds it. (`json_get_string` would fail on a row with a list.)"""
+    path = f"'$.\"{name}\"'"
+    same = f"json_extract(front_matter, {path}) = {quoted(orjson.dumps(value).decode())}"
+    if isinstance(value, bool):
+        return same
+    held = quoted(value) if isinstance(value, str) else value
+    return f"({same} OR json_array_contains(front_matter, {path}, {held}))"
 
 
 def _demand_whole(where: str) -> None:

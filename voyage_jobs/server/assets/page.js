@@ -332,16 +332,17 @@ function cell(value) {
 
 // --- the table ---
 
-const FACETS = { source: "Source", folder: "Folder" };
-
-/** Search; `narrowed` holds what was chosen of the facets. */
+/** Search; `narrowed` holds what was chosen of the facets: by `source`, `folder`, or `field:NAME`. */
 async function search(query, mode, narrowed = {}) {
   const box = $("hits");
   box.setAttribute("aria-busy", "true");
   if (!box.childElementCount) box.replaceChildren(el("p", { class: "muted" }, "Searching ..."));
   const asked = new URLSearchParams({ q: query, mode });
-  if (narrowed.source !== undefined) asked.set("source", narrowed.source);
-  if (narrowed.folder !== undefined) asked.set("path", `${literal(narrowed.folder)}/**`);
+  for (const [name, value] of Object.entries(narrowed)) {
+    if (name === "source") asked.set("source", value);
+    else if (name === "folder") asked.set("path", `${literal(value)}/**`);
+    else asked.append("field", `${name.slice(FIELD.length)}:${value}`);
+  }
   try {
     const { body } = await ask(`/api/search?${asked}`);
     const again = (name, value) => {
@@ -357,19 +358,32 @@ async function search(query, mode, narrowed = {}) {
   box.removeAttribute("aria-busy");
 }
 
+const FIELD = "field:";
+
 /** A name as a glob that matches it alone. */
 const literal = (name) => name.replace(/[*?[]/g, "[$&]");
 
+/** What hits can be narrowed by: [name, title, counts by value, what is shown of a value]. */
+const groups = (counts) => [
+  ["source", "Source", counts.source, plain],
+  ["folder", "Folder", counts.folder, plain],
+  ...Object.entries(counts.fields).map(([name, values]) => [FIELD + name, plain(name), values, (json) => plain(String(JSON.parse(json)))]),
+];
+
 function facets(counts, narrowed, again) {
-  return Object.entries(FACETS).map(([name, title]) => {
-    const values = Object.entries(counts[name] ?? {});
-    if (values.length < 2 && narrowed[name] === undefined) return null;
+  const there = groups(counts);
+  const chosen = Object.keys(narrowed).filter((name) => !there.some(([known]) => known === name));
+  for (const name of chosen) there.push([name, plain(name.slice(FIELD.length)), {}, (json) => plain(String(JSON.parse(json)))]);
+  return there.map(([name, title, values, told]) => {
+    const held = narrowed[name];
+    const shown = Object.entries(held === undefined || held in values ? values : { ...values, [held]: 0 });
+    if (shown.length < 2 && held === undefined) return null;
     return el(
       "p",
       { class: "facets", role: "group", "aria-label": title },
       el("span", { class: "muted" }, title),
-      values.map(([value, count]) =>
-        el("button", { type: "button", "data-key": `${name} ${value}`, "aria-pressed": String(narrowed[name] === value), on: () => again(name, value) }, `${plain(value)} (${number(count)})`),
+      shown.map(([value, count]) =>
+        el("button", { type: "button", "data-key": `${name} ${value}`, "aria-pressed": String(held === value), on: () => again(name, value) }, `${told(value)} (${number(count)})`),
       ),
     );
   });
