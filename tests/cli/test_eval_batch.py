@@ -161,3 +161,15 @@ def test_a_provider_without_jobs_says_so_and_is_asked_at_once(tmp_path, monkeypa
     result = run("eval", written(run, QUESTIONS[1:2]), "--run", "vector", "--batch")
     assert "has no batch jobs of all-MiniLM-L6-v2-int8: it is asked at once" in result.stderr
     assert "vector" in result.stdout
+
+
+def test_a_state_that_was_just_begun_is_taken_up(run) -> None:
+    """A process died as soon as there was a file: there is nothing in it yet."""
+    run("eval", written(run), "--run", "vector", "--batch")
+    [folder] = (run.world.data_dir / "queries" / "jobs").iterdir()
+    for path in (*folder.glob("state.db*"), *(folder / "vectors").glob("*/*")):
+        path.unlink()
+    (folder / "state.db").touch()
+    told = run.json("eval", written(run), "--run", "vector", "--batch")
+    assert told["cost"][0]["texts"] == 3
+    assert len(jobs(run)) <= 2

@@ -26,8 +26,9 @@ from voyage_jobs.core.profile import RERANK, Profile
 from voyage_jobs.diagnosis.blocker import SENDING, Mover, keeping
 from voyage_jobs.diagnosis.causes import blockers
 from voyage_jobs.diagnosis.circuits import account_refused
+from voyage_jobs.diagnosis.rooms import rooms
 from voyage_jobs.diagnosis.snapshot import gate
-from voyage_jobs.errors import AuthError, VoyageJobsError
+from voyage_jobs.errors import AuthError, ConfigError, VoyageJobsError
 from voyage_jobs.evaluation.kept import Progress
 from voyage_jobs.report.failures import failures
 from voyage_jobs.state import documents, embeddings, ledger, meta, sources, versions
@@ -92,19 +93,18 @@ class Jobs:
         """USD for a million tokens."""
         return batch_price(self._settings)
 
-    def new_tokens(self, requests: Sequence[Request]) -> int:
-        """The tokens of those requests that are not on their way already, which an earlier process has booked."""
-        state = open_state(self._settings)
-        if not state.exists():
-            return sum(sum(each.tokens) for each in requests)
-        with state.read() as connection:
-            known = embeddings.ids_of(connection, [each.key for each in requests])
-        return sum(sum(each.tokens) for each in requests if each.key not in known)
-
     def fetch(self, requests: Sequence[Request], progress: Progress) -> None:
-        """Send the requests, and wait for what they bring. Raises VoyageJobsError for what only you can move on."""
+        """Send the requests, and wait for what they bring.
+
+        Raises ConfigError where a budget has no room for all of it (then nothing is sent), and VoyageJobsError for what
+        only you can move on.
+        """
         private.make_folder(self._folder)
         with self._working(self._settings, progress) as context:
+            with context.store.read() as connection:  # what is on its way already is booked
+                known = embeddings.ids_of(connection, [each.key for each in requests])
+            new = sum(sum(each.tokens) for each in requests if each.key not in known)
+            demand_room(self._books, self.price, new, self._clock)
             retry(context, {"failed": True}, "eval")
             _order(context, requests, self._folder)
             self._book(context, waiting=True)
@@ -135,6 +135,23 @@ class Jobs:
             if tokens != booked:
                 ledger.query_asked(tx, tokens - booked, self.price)
                 meta.put(tx, note, str(tokens))
+
+
+def demand_room(settings: Settings, price: float | None, tokens: int, clock: Clock) -> None:
+    """Raise ConfigError where the limit of a day or month has no room for so many tokens, at this price a million."""
+    state = open_state(settings)
+    if not settings.budget.model_dump(exclude_none=True) or not state.exists():
+        return
+    with state.read() as connection:
+        found = list(rooms(connection, settings, price, now_us(clock)))
+    # The limit of a run is of that run, that of a source of its documents.
+    tight = [room for room in found if room.anew_at and room.source_id is None and room.tokens < tokens]
+    if tight:
+        raise ConfigError(
+            f"{tight[0].setting} allows {max(0, tight[0].tokens):,} tokens, the queries have {tokens:,}."
+            " Nothing was sent.",
+            hint="Raise it, wait for the next day or month, or evaluate with --run words, which costs nothing.",
+        )
 
 
 def _apart(settings: Settings, profile: Profile, folder: Path) -> Settings:

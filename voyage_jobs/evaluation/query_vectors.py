@@ -12,14 +12,11 @@ from voyage_jobs.config.prices import price_of, sync_price
 from voyage_jobs.config.profile import with_profile
 from voyage_jobs.config.provider import connect, vendor_of
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.core.clock import Clock, now_us
+from voyage_jobs.core.clock import Clock
 from voyage_jobs.core.profile import KeyMaker, Profile
-from voyage_jobs.diagnosis.rooms import rooms
-from voyage_jobs.errors import ConfigError
-from voyage_jobs.evaluation.jobs import Jobs, Request, Working
+from voyage_jobs.evaluation.jobs import Jobs, Request, Working, demand_room
 from voyage_jobs.evaluation.kept import Bill, Kept, Progress
 from voyage_jobs.retrieval.calls import query_profile
-from voyage_jobs.state.door import open_state
 from voyage_jobs.steps.filling import Filling, Limits
 from voyage_jobs.steps.synchronous import MOST_BYTES, MOST_INPUTS, MOST_TOKENS
 from voyage_jobs.vendors.intent import sent_while_young
@@ -81,7 +78,6 @@ class QueryVectors:
             requests = [
                 Request(self._key(text), [text], [count]) for text, count in zip(lacking, counts, strict=True)
             ]
-            demand_room(self._settings, self._price, self._jobs.new_tokens(requests), self._clock)
             self._jobs.fetch(requests, progress)
             self._kept.look()
             return 0
@@ -109,23 +105,6 @@ class QueryVectors:
 
     def _counted(self, texts: Sequence[str]) -> list[int]:
         return self._count([self._profile.prefix + text for text in texts]) if texts else []
-
-
-def demand_room(settings: Settings, price: float | None, tokens: int, clock: Clock) -> None:
-    """Raise ConfigError where the limit of a day or month has no room for so many tokens, at this price a million."""
-    state = open_state(settings)
-    if not settings.budget.model_dump(exclude_none=True) or not state.exists():
-        return
-    with state.read() as connection:
-        found = list(rooms(connection, settings, price, now_us(clock)))
-    # The limit of a run is of that run, that of a source of its documents.
-    tight = [room for room in found if room.anew_at and room.source_id is None and room.tokens < tokens]
-    if tight:
-        raise ConfigError(
-            f"{tight[0].setting} allows {max(0, tight[0].tokens):,} tokens, the queries have {tokens:,}."
-            " Nothing was sent.",
-            hint="Raise it, wait for the next day or month, or evaluate with --run words, which costs nothing.",
-        )
 
 
 def _calls(texts: Sequence[str], counts: Sequence[int]) -> Iterator[list[str]]:

@@ -20,9 +20,8 @@ from voyage_jobs.core.clock import Clock
 from voyage_jobs.core.profile import RERANK, KeyMaker, Profile
 from voyage_jobs.core.tokens import estimate_tokens
 from voyage_jobs.errors import ConfigError, RateLimitedError
-from voyage_jobs.evaluation.jobs import Jobs, Request, Working
+from voyage_jobs.evaluation.jobs import Jobs, Request, Working, demand_room
 from voyage_jobs.evaluation.kept import Bill, Kept, Progress, Rows
-from voyage_jobs.evaluation.query_vectors import demand_room
 from voyage_jobs.retrieval.calls import Calls, NotAskedError, Order
 
 if TYPE_CHECKING:
@@ -120,7 +119,6 @@ class Rerankings:
             )
             for query, texts in lacking
         ]
-        demand_room(self._settings, self._price, jobs.new_tokens(requests), self._clock)
         jobs.fetch(requests, progress)
         self._kept.look()
 
