@@ -21,6 +21,7 @@ ORDER = (
     "collect",
     "publish",
     "search",
+    "recall",
     "eval",
     "state",
     "page",
