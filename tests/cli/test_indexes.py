@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from looking import Looking
 from table_rows import PROFILE, batch, opened, vector
+from test_reprofile_step import sync
 from world import World
 
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.retrieval.result import Query
 from voyage_jobs.retrieval.retriever import Retriever
+from voyage_jobs.service.sync import Ending
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.table import PublishedTable, Upkeep
 from voyage_jobs.table.view import Views
@@ -202,3 +204,16 @@ def test_whatever_the_mode_a_vector_of_nothing_is_refused_for_whole_numbers_too(
     found = Retriever(world.settings(), world.clock, world.transport).search(Query("leek", mode="vector"))
     assert (found.mode, found.hits[0].path) == ("words", "soup.md")
     assert "points nowhere" in found.warnings[0]
+
+
+def test_what_a_sync_has_published_is_indexed_before_it_ends(tmp_path, monkeypatch) -> None:
+    """Its upkeep ran while it waited for the job, when the table had not grown yet."""
+    monkeypatch.setattr("voyage_jobs.steps.tidy.Upkeep", lambda **kept: Upkeep(**kept, words_from_rows=2))
+    run = Looking(tmp_path, monkeypatch)
+    run.world.write("a.md", "one")
+    assert sync(run.world).ending is Ending.DONE
+    assert indexed(run) == {}
+    for name in ("b", "c"):
+        run.world.write(f"{name}.md", f"two {name}")
+    assert sync(run.world).ending is Ending.DONE
+    assert indexed(run) == {"text_idx": 3}

@@ -73,6 +73,8 @@ class Pipeline:
     """Sources that have changed, and from when on (monotonic) a scan for it is worth it."""
     _beat_at: float = -HEARTBEAT_S
     _tend_at: float = 0.0
+    _published: bool = False
+    """Whether the table has changed since its last upkeep."""
     _worked_at: float | None = None
     """When a step did something last, until its memory was let go (monotonic)."""
     _claimed_for: int | None = None
@@ -228,6 +230,7 @@ class Pipeline:
         """At most one commit of the table a turn; texts are taken back from it when it shows all there is."""
         did = switch_if_complete(self.context) or publish(self.context)
         if did:
+            self._published = True
             note_rows(self.context)
         return did or keep_texts(self.context)
 
@@ -268,8 +271,9 @@ class Pipeline:
         now = self.context.clock.mono()
         try:
             look_again(self.context)
-            if now >= self._tend_at or is_new(self.context):
-                self._tend_at = now + TEND_INTERVAL_S
+            # `sync` ends soon: what it has published is indexed now, or not before the next one.
+            if now >= self._tend_at or (self.eager and self._published) or is_new(self.context):
+                self._tend_at, self._published = now + TEND_INTERVAL_S, False
                 self._begin("tend")
                 tend(self.context)
                 self._worked_at = None
