@@ -217,3 +217,4 @@ def test_what_a_sync_has_published_is_indexed_before_it_ends(tmp_path, monkeypat
         run.world.write(f"{name}.md", f"two {name}")
     assert sync(run.world).ending is Ending.DONE
     assert indexed(run) == {"text_idx": 3}
+    assert ", 1 index," in run.text("verify")

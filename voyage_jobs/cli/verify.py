@@ -112,5 +112,5 @@ def _show(result: dict[str, Any]) -> None:
 
 def _counted(what: str, count: int) -> str:
     """`packs`, the name of segments in the JSON of the first release, is not a word for people."""
-    noun = {"packs": "segments"}.get(what, what).replace("_", " ").removesuffix("s")
-    return counted(count, noun)
+    noun = {"packs": "segment", "indexes": "index"}.get(what, what.removesuffix("s"))
+    return counted(count, noun.replace("_", " "))
