@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -706,3 +707,77 @@ def test_a_state_of_the_release_before_keeps_its_folders_and_pays_nothing(tmp_pa
         assert query(context, "PRAGMA foreign_key_check") == []
     world.run(**older)
     assert (world.ledger.units(), world.table_rows("path", "text")) == (paid, before)
+
+
+def spoilt(data: bytes, rng: random.Random) -> bytes:
+    """The same with a few bytes changed, cut out, put in, or its end lost."""
+    found = bytearray(data)
+    for _ in range(rng.randint(1, 6)):
+        at = rng.randrange(len(found))
+        how = rng.randrange(4)
+        if how == 0:
+            found[at] = rng.randrange(256)
+        elif how == 1:
+            del found[at : at + rng.randint(1, 40)]
+        elif how == 2:
+            found[at:at] = bytes(rng.choice(b'",\n\r\x00{}[]\xff;|') for _ in range(3))
+        else:
+            del found[max(1, at) :]
+        found = found or bytearray(b" ")
+    return bytes(found)
+
+
+def whole_files(folder: Path) -> dict[str, bytes]:
+    """A file of each format, with the same rows."""
+    import sqlite3
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [{"id": i, "a": 'x "y"', "b": 1.5, "d": ["p"]} for i in range(40)]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "a.parquet")
+    with contextlib.closing(sqlite3.connect(folder / "a.sqlite")) as database:
+        database.execute("create table t (id, a, b, d)")
+        database.executemany("insert into t values (?, ?, ?, 'p')", [(i, "x", 1.5) for i in range(40)])
+        database.commit()
+    lines = [json.dumps(each) for each in rows]
+    return {
+        ".csv": b"id,a,b,d\n" + b"".join(b'%d,"x ""y""",1.5,p|q\n' % i for i in range(40)),
+        ".jsonl": "\n".join(lines).encode(),
+        ".json": json.dumps(rows).encode(),
+        **{suffix: (folder / f"a{suffix}").read_bytes() for suffix in (".parquet", ".sqlite")},
+    }
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".json", ".parquet", ".sqlite"])
+def test_spoilt_files_end_in_rows_or_a_reason(tmp_path: Path, suffix: str) -> None:
+    from voyage_jobs.readers.reader import Refused
+    from voyage_jobs.records.formats import rows_of
+    from voyage_jobs.records.recipe import Recipe, records
+
+    recipe = Recipe("{a}", id=("id",), columns={"b": "float", "d": "list<string>"}, query="select * from t")
+    whole, rng = whole_files(tmp_path)[suffix], random.Random(suffix)
+    path = tmp_path / f"spoilt{suffix}"
+    for data in (whole, *(spoilt(whole, rng) for _ in range(150))):
+        path.write_bytes(data)
+        with path.open("rb") as file:
+            try:
+                found = list(records(recipe, rows_of(path.name, file, recipe)))
+            except Refused as refused:
+                assert refused.reason  # noqa: PT017 - both ends are right
+                found = []
+        assert data != whole or len(found) == 40
+
+
+def test_a_fault_in_a_format_is_told_by_its_kind_alone(monkeypatch) -> None:
+    from voyage_jobs.readers.reader import Refused
+    from voyage_jobs.records.formats import registry
+    from voyage_jobs.records.recipe import Recipe
+
+    def fails(*_: object) -> Any:
+        raise UnicodeDecodeError("utf-8", b"secret words", 0, 1, "odd")
+
+    monkeypatch.setitem(registry.FORMATS, ".csv", fails)
+    with pytest.raises(Refused, match="UnicodeDecodeError where its rows are read") as caught:
+        list(registry.rows_of("a.csv", io.BytesIO(), Recipe("{a}")))
+    assert "secret" not in str(caught.value)

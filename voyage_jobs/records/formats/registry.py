@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
+from voyage_jobs.readers.reader import Refusal, Refused
 from voyage_jobs.records.formats import array, database, delimited, lines, parquet
 from voyage_jobs.records.recipe import Recipe
 from voyage_jobs.records.rows import Fault, Row
@@ -39,5 +40,13 @@ def takes(name: str, recipe: Recipe | None) -> bool:
 
 
 def rows_of(name: str, file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
-    """The rows of a file, in order. Raises Refused for one that has none at all."""
-    return FORMATS.get(_suffix(name), database.rows)(file, recipe)
+    """The rows of a file, in order. Raises Refused for one that has none at all, or from where it is broken; OSError.
+
+    Whatever the bytes are, the answer is rows or a reason, which does not quote them.
+    """
+    try:
+        yield from FORMATS.get(_suffix(name), database.rows)(file, recipe)
+    except (Refused, OSError):
+        raise
+    except Exception as exc:
+        raise Refused(Refusal.FAILED, f"{type(exc).__name__} where its rows are read") from exc
