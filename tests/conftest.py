@@ -6,6 +6,7 @@ import sys
 
 import fuzzing  # noqa: F401 - chooses how much property tests try, before any of them is read
 import log_events
+import object_store
 import pytest
 from world import KEY, World
 
@@ -59,3 +60,9 @@ def logs_are_as_documented(request, monkeypatch):
     told = [*log_events.faults([*kept, *log_events.parsed("".join(written))])]
     told += log_events.leaks(logged, [KEY], texts)
     assert not told, told
+
+
+@pytest.fixture(params=["local", "s3"])
+def home(request, tmp_path, monkeypatch):
+    """Where a table is to be: a folder, and once more an address in object storage."""
+    return object_store.home(request.param, tmp_path, monkeypatch)

@@ -255,8 +255,9 @@ class WayIn:
         """The way to the same table for vectors of another profile."""
         return WayIn(self._disk, profile, self._state)
 
-    def of(self, state: str) -> WayIn:
+    def of(self, state: str, epoch: int) -> WayIn:
         """The way to the same table for another state."""
+        del epoch
         return WayIn(self._disk, self._profile, state)
 
     def owner(self) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ def profile_of(dtype: str) -> Profile:
     return Profile(PROFILE.endpoint, PROFILE.model, 64, dtype, "document")
 
 
-def filled(folder: Path, profile: Profile, rows: int) -> PublishedTable:
+def filled(folder: Any, profile: Profile, rows: int) -> PublishedTable:
     table = opened(folder, profile)
     names = [(A, n, f"text {n}") for n in range(rows)]
     table.flip([A], (batch(names[start : start + 100], profile) for start in range(0, rows, 100)))
@@ -38,9 +37,9 @@ def as_numbers(vectors: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any
 
 
 @pytest.mark.parametrize("dtype", ["float", "int8", "uint8", "binary", "ubinary"])
-def test_best_rows_and_their_cosines(tmp_path: Path, dtype: str) -> None:
+def test_best_rows_and_their_cosines(home: Any, dtype: str) -> None:
     profile = profile_of(dtype)
-    table = filled(tmp_path, profile, 300)
+    table = filled(home, profile, 300)
     put_aside = [(B, 0, "gone")]
     table.flip([B], iter([batch(put_aside, profile)]))
     table.delete([B])
@@ -66,9 +65,9 @@ def table_columns() -> set[str]:
 
 
 @pytest.mark.parametrize("dtype", ["float", "int8"])
-def test_filter_comes_before_the_search(tmp_path: Path, dtype: str) -> None:
+def test_filter_comes_before_the_search(home: Any, dtype: str) -> None:
     profile = profile_of(dtype)
-    table = filled(tmp_path, profile, 200)
+    table = filled(home, profile, 200)
 
     found = table.search(vector(profile, 17).tolist(), k=3, where="ordinal >= 198")
 
@@ -78,9 +77,9 @@ def test_filter_comes_before_the_search(tmp_path: Path, dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["float", "int8"])
 @pytest.mark.parametrize("where", ["nonsense = 1", "ordinal = ", "source = 'open", ""])
-def test_filter_without_sense_is_a_config_error(tmp_path: Path, dtype: str, where: str) -> None:
+def test_filter_without_sense_is_a_config_error(home: Any, dtype: str, where: str) -> None:
     profile = profile_of(dtype)
-    table = filled(tmp_path, profile, 10)
+    table = filled(home, profile, 10)
 
     with pytest.raises(ConfigError, match="The filter") as caught:
         table.search(vector(profile, 1).tolist(), where=where)
@@ -89,37 +88,37 @@ def test_filter_without_sense_is_a_config_error(tmp_path: Path, dtype: str, wher
 
 
 @pytest.mark.parametrize("dtype", ["float", "int8"])
-def test_query_of_another_width_is_refused(tmp_path: Path, dtype: str) -> None:
-    table = filled(tmp_path, profile_of(dtype), 10)
+def test_query_of_another_width_is_refused(home: Any, dtype: str) -> None:
+    table = filled(home, profile_of(dtype), 10)
 
     with pytest.raises(ValueError, match="3 numbers"):
         table.search([1.0, 2.0, 3.0])
 
 
 @pytest.mark.parametrize("dtype", ["float", "int8"])
-def test_empty_table_has_no_answers(tmp_path: Path, dtype: str) -> None:
-    assert opened(tmp_path, profile_of(dtype)).search([1.0] * 64) == []
+def test_empty_table_has_no_answers(home: Any, dtype: str) -> None:
+    assert opened(home, profile_of(dtype)).search([1.0] * 64) == []
 
 
 @pytest.mark.parametrize("number", [0.0, -0.0, float("nan"), float("inf"), 1e-60])
-def test_floats_that_point_nowhere_are_refused(tmp_path: Path, number: float) -> None:
-    table = filled(tmp_path, profile_of("float"), 10)
+def test_floats_that_point_nowhere_are_refused(home: Any, number: float) -> None:
+    table = filled(home, profile_of("float"), 10)
 
     with pytest.raises(ValueError, match="points nowhere"):
         table.search([number] * 64)
 
 
 @pytest.mark.parametrize(("dtype", "nothing"), [("int8", 0), ("uint8", 128)])
-def test_whole_numbers_that_point_nowhere_are_refused_too(tmp_path: Path, dtype: str, nothing: int) -> None:
-    table = filled(tmp_path, profile_of(dtype), 10)
+def test_whole_numbers_that_point_nowhere_are_refused_too(home: Any, dtype: str, nothing: int) -> None:
+    table = filled(home, profile_of(dtype), 10)
 
     with pytest.raises(ValueError, match="points nowhere"):
         table.search([nothing] * 64)
 
 
-def test_index_gives_the_same_answers_and_no_stale_rows(tmp_path: Path) -> None:
+def test_index_gives_the_same_answers_and_no_stale_rows(home: Any) -> None:
     profile = profile_of("float")
-    table = filled(tmp_path, profile, 2_000)
+    table = filled(home, profile, 2_000)
     flat = table.search(vector(profile, 17).tolist(), k=5)
 
     assert table.tend(Upkeep(index_from_rows=1_000)).index_built

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
+from object_store import files
 from table_rows import content, opened, put, reader
 
 from voyage_jobs.core.profile import Profile
@@ -15,7 +16,7 @@ EXPECTED = {("docs", f"{n}.md"): (f"e{n}", 5) for n in range(10)}
 NEVER = 10**9
 
 
-def crowded(folder: Path) -> PublishedTable:
+def crowded(folder: Any) -> PublishedTable:
     """Ten flips, hence ten fragments, one with rows deleted."""
     table = opened(folder)
     put(table, {("docs", "gone.md"): ("x", 5), ("docs", "0.md"): ("e0", 5)})
@@ -25,25 +26,24 @@ def crowded(folder: Path) -> PublishedTable:
     return table
 
 
-def test_stats_count_what_is_there(tmp_path: Path) -> None:
-    stats = crowded(tmp_path).stats()
+def test_stats_count_what_is_there(home: Any) -> None:
+    stats = crowded(home).stats()
 
     assert (stats.rows, stats.fragments, stats.small_fragments) == (50, 10, 10)
     assert (stats.deleted_rows, stats.worst_deleted_share) == (5, 0.5)
     assert (stats.version, stats.versions) == (12, 12)
     assert (stats.indexed, stats.unindexed_rows) == (False, 50)
-    data = (tmp_path / "chunks.lance" / "data").iterdir()
-    assert stats.bytes == sum(path.stat().st_size for path in data)
+    assert stats.bytes == sum(files(home / "chunks.lance" / "data").values())
 
 
-def test_stats_of_an_empty_table(tmp_path: Path) -> None:
-    stats = opened(tmp_path).stats()
+def test_stats_of_an_empty_table(home: Any) -> None:
+    stats = opened(home).stats()
 
     assert (stats.rows, stats.fragments, stats.worst_deleted_share, stats.bytes) == (0, 0, 0.0, 0)
 
 
-def test_nothing_asked_nothing_done(tmp_path: Path) -> None:
-    table = crowded(tmp_path)
+def test_nothing_asked_nothing_done(home: Any) -> None:
+    table = crowded(home)
     before = table.version()
 
     done = table.tend(Upkeep(small_fragments=11, deleted_share=0.6))
@@ -59,40 +59,38 @@ def test_nothing_asked_nothing_done(tmp_path: Path) -> None:
         (Upkeep(small_fragments=NEVER, deleted_share=0.4), (1, 0)),
     ],
 )
-def test_fragments_and_deletions_are_compacted(
-    tmp_path: Path, policy: Upkeep, after: tuple[int, int]
-) -> None:
-    table = crowded(tmp_path)
+def test_fragments_and_deletions_are_compacted(home: Any, policy: Upkeep, after: tuple[int, int]) -> None:
+    table = crowded(home)
 
     done = table.tend(policy)
 
     assert (done.fragments_removed, done.fragments_added) == (10, 1)
     stats = table.stats()
     assert (stats.fragments, stats.deleted_rows) == after
-    assert content(tmp_path) == EXPECTED
+    assert content(home) == EXPECTED
     assert table.tend(policy) == Tended()
 
 
-def test_old_versions_go_after_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_versions_go_after_a_sync(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep_module, "LEAST_KEEP_S", 0)
-    table = crowded(tmp_path)
-    manifests = tmp_path / "chunks.lance" / "_versions"
+    table = crowded(home)
+    manifests = home / "chunks.lance" / "_versions"
     counts: list[int] = []
     sync = table.sync
-    monkeypatch.setattr(table, "sync", lambda: counts.append(len(list(manifests.glob("*"))) or sync()))
+    monkeypatch.setattr(table, "sync", lambda: counts.append(len(files(manifests)) or sync()))
 
     done = table.tend(Upkeep(keep_s=0, versions=5, small_fragments=2))
 
     assert done.versions_removed >= 11
     assert done.bytes_removed > 0
     assert counts[0] > 12 > counts[1], "synced before anything was removed, and again at the end"
-    assert len(list((tmp_path / "chunks.lance" / "data").iterdir())) == 1
-    assert content(tmp_path) == EXPECTED
+    assert len(files(home / "chunks.lance" / "data")) == 1
+    assert content(home) == EXPECTED
 
 
-def test_recent_versions_are_kept_for_their_readers(tmp_path: Path) -> None:
-    table = crowded(tmp_path)
-    theirs = reader(tmp_path)
+def test_recent_versions_are_kept_for_their_readers(home: Any) -> None:
+    table = crowded(home)
+    theirs = reader(home)
     theirs.checkout(3)
 
     assert table.tend(Upkeep(versions=2)).versions_removed == 0
@@ -107,8 +105,8 @@ def test_settings_that_would_do_harm_are_refused(settings: dict[str, int]) -> No
         Upkeep(**settings)
 
 
-def test_index_is_built_once_and_then_fed(tmp_path: Path) -> None:
-    table = opened(tmp_path)
+def test_index_is_built_once_and_then_fed(home: Any) -> None:
+    table = opened(home)
     policy = Upkeep(index_from_rows=300, unindexed_rows=40, small_fragments=NEVER)
     put(table, {("docs", f"{n}.md"): ("one", 10) for n in range(29)}, per_batch=500)
     assert table.tend(policy) == Tended()
@@ -126,8 +124,8 @@ def test_index_is_built_once_and_then_fed(tmp_path: Path) -> None:
     assert table.stats().unindexed_rows == 0
 
 
-def test_other_vectors_get_no_index(tmp_path: Path) -> None:
+def test_other_vectors_get_no_index(home: Any) -> None:
     profile = Profile("/v1/embeddings", "voyage-4", 16, "int8", None)
-    table = opened(tmp_path, profile)
+    table = opened(home, profile)
 
     assert table.tend(Upkeep(index_from_rows=0)) == Tended()

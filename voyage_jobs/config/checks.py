@@ -17,6 +17,7 @@ from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.provider import shares_space, vendor_of
 from voyage_jobs.config.sections import LOCAL_MODEL, PROVIDERS_LIMITS, SourceSettings
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.object_uri import CLIENT_OPTIONS, OPTION_PREFIXES, is_secret_option
 from voyage_jobs.errors import ConfigError
 
 _TOKENS_PER_CHAR = 4  # a tokenizer that falls back to bytes makes at most one token of each UTF-8 byte
@@ -32,6 +33,7 @@ def problems(settings: Settings, *, may_lack_sources: bool = False) -> Iterator[
     yield from _limits(settings)
     yield from _splitting(settings)
     yield from _schedule(settings)
+    yield from _storage(settings)
     yield from _server(settings)
     yield from _notify(settings)
     if not (settings.sources or may_lack_sources):
@@ -194,6 +196,23 @@ def _schedule(settings: Settings) -> Iterator[Problem]:
         yield Problem(
             ("polling", "max_interval_s"), text, polling.max_interval_s, (("polling", "interval_s"),)
         )
+
+
+def _storage(settings: Settings) -> Iterator[Problem]:
+    """Options of object storage: none may be a secret, and a misspelt one would be without effect."""
+    for name, value in settings.lancedb.storage_options.items():
+        loc = ("lancedb", "storage_options", name)
+        if is_secret_option(name):
+            variable = name.upper()
+            text = f"secrets do not belong in this file; set {variable}, or {variable}_FILE to a file that holds it."
+            yield Problem(loc, text)
+        elif not name.startswith(OPTION_PREFIXES) and name not in CLIENT_OPTIONS:
+            known = (
+                f"options begin with {', '.join(OPTION_PREFIXES)}, or are one of {', '.join(CLIENT_OPTIONS)}."
+            )
+            yield Problem(loc, f"unknown option; {known}")
+        elif "@" in urlsplit(value).netloc:
+            yield Problem(loc, "must not hold a user name or password.")
 
 
 def _server(settings: Settings) -> Iterator[Problem]:

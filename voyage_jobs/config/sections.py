@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from voyage_jobs.core.bounds import LONGEST_S, MOST, MOST_USD
+from voyage_jobs.core.object_uri import ObjectUri
 from voyage_jobs.core.profile import EMBEDDINGS
 from voyage_jobs.readers.data import BLANKED
 from voyage_jobs.readers.encodings import AUTO, encoding_called
@@ -396,12 +397,29 @@ class WatchSettings(Section):
     poll_interval_s: Interval = 30
 
 
+def _as_text(value: Any) -> Any:
+    """Truth values and numbers as the words that storage options are."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
+
+
 class LanceSettings(Section):
-    """`[lancedb]`: where the table is. An empty uri becomes `<data_dir>/lancedb`."""
+    """`[lancedb]`: where the table is. An empty uri becomes `<data_dir>/lancedb`.
+
+    An address of object storage takes its `storage_options` along, to wherever the table is opened.
+    """
 
     uri: Place = ""
     table: Annotated[str, AfterValidator(_table_name)] = "chunks"
     keep_previous_s: Duration = 604_800
+    storage_options: dict[str, Annotated[str, BeforeValidator(_as_text)]] = {}
+
+    @model_validator(mode="after")
+    def _with_options(self) -> LanceSettings:
+        if "://" in self.uri and not isinstance(self.uri, ObjectUri):
+            self.__dict__["uri"] = ObjectUri(self.uri, self.storage_options)
+        return self
 
 
 class BudgetSettings(Section):

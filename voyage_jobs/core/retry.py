@@ -44,6 +44,7 @@ POLICIES: Mapping[str, Retry] = {
     "create": Retry(_MINUTE, 2, 30 * _MINUTE, None, "retried without limit, one new job at a time"),
     "create_refused": Retry(_HOUR, 1, _HOUR, None, "retried without limit, one batch at a time"),
     "disk": Retry(2, 2, 5 * _MINUTE, None, "retried without limit"),
+    "table": Retry(2, 2, 5 * _MINUTE, None, "retried without limit: the object storage of the table"),
     # One batch on its way out.
     "upload": Retry(5, 2, _HOUR, 60, "parked"),
     "create_call": Retry(

@@ -21,6 +21,7 @@ _TEXTS = {
     circuits.VENDOR: "Calls to {provider} are deferred",
     circuits.CREATE: "New jobs are deferred",
     circuits.DISK: "Nothing large is written",
+    circuits.TABLE: "Nothing is published",
 }
 """By code, or by circuit: what it keeps back. The words of the error say why."""
 MOVERS = {
@@ -30,7 +31,12 @@ MOVERS = {
     "paused_disk": Mover.OPERATOR,
 }
 """Who ends it, where that is not the provider; such a thing is a problem at once, the rest only if it lasts."""
-_STOPS = {circuits.VENDOR: CALLS, circuits.DISK: WRITES, circuits.CREATE: frozenset({CREATE})}
+_STOPS = {
+    circuits.VENDOR: CALLS,
+    circuits.DISK: WRITES,
+    circuits.CREATE: frozenset({CREATE}),
+    circuits.TABLE: frozenset({"publish"}),
+}
 
 
 ACCOUNT_CODES = frozenset(code for code, mover in MOVERS.items() if mover is Mover.ACCOUNT)

@@ -186,9 +186,10 @@ def _last_sign(moment: Moment) -> str:
     return "" if moment.here is None else f"; the last sign of life was at {iso(moment.here.heartbeat_at)}"
 
 
-@cause("unreachable", "unavailable", "intercepted", "rate_limited", "bad_answer", "paused_disk")
+@cause("unreachable", "unavailable", "intercepted", "rate_limited", "bad_answer", "paused_disk", "table_away")
 def _circuits(gate: Gate, _say: Say) -> Blockers:
-    found = (gate.circuits.get(name) for name in (circuit_store.VENDOR, circuit_store.DISK))
+    names = (circuit_store.VENDOR, circuit_store.DISK, circuit_store.TABLE)
+    found = (gate.circuits.get(name) for name in names)
     for each in found:
         if each is not None and each.code not in circuits.ACCOUNT_CODES:
             yield circuits.blocker_of(gate, each)

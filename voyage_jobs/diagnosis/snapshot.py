@@ -25,7 +25,7 @@ from voyage_jobs.diagnosis.rebuild import Vectors
 from voyage_jobs.diagnosis.rooms import Room
 from voyage_jobs.diagnosis.rooms import rooms as every_room
 from voyage_jobs.diagnosis.table_rows import Account, TableRows
-from voyage_jobs.errors import ConfigError
+from voyage_jobs.errors import ConfigError, TableAwayError
 from voyage_jobs.state import (
     batches,
     counts,
@@ -380,5 +380,5 @@ def gather(settings: Settings, clock: Clock) -> Facts:
 def _table_exists(settings: Settings) -> bool | None:
     try:
         return published.exists(settings.lancedb.uri, settings.lancedb.table)
-    except (OSError, ConfigError):
+    except (OSError, ConfigError, TableAwayError):
         return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from voyage_jobs import table
-from voyage_jobs.errors import ConfigError, StateError
+from voyage_jobs.errors import ConfigError, StateError, TableAwayError
 from voyage_jobs.state import meta, publications, setback
 from voyage_jobs.state.door import open_state
 
@@ -69,7 +69,7 @@ class Account:
             seen = table.see(uri, name)
             if seen is None or not self._still_holds(settings):
                 return None
-        except (OSError, ConfigError, StateError):
+        except (OSError, ConfigError, StateError, TableAwayError):
             return None
         return TableRows(seen.rows, self.expected, bool(seen.owner) and seen.owner not in self.ours)
 

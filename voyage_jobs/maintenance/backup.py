@@ -30,6 +30,7 @@ from voyage_jobs.state import audit, meta, segment_rows
 from voyage_jobs.state.door import FILE, At, open_state
 from voyage_jobs.steps.context import Progress, no_progress
 from voyage_jobs.table.engine import table_path
+from voyage_jobs.table.objects import Remote
 from voyage_jobs.version import __version__
 
 FORMAT = 1
@@ -152,17 +153,36 @@ def _fill(
 
 def _copy_table(settings: Settings, part: Path, report: BackupReport, progress: Progress) -> Iterator[Entry]:
     """The table's files, manifests last: what the newest manifest names is kept for an hour at least."""
-    source = Path(table_path(settings.lancedb.uri, settings.lancedb.table))
+    path = table_path(settings.lancedb.uri, settings.lancedb.table)
+    if isinstance(path, Remote):
+        yield from _download_table(path, part, report, progress)
+        return
+    source = Path(path)
     files = sorted(
-        (path for path in source.rglob("*") if path.is_file()),
-        key=lambda path: path.parent.name == "_versions",
+        (each for each in source.rglob("*") if each.is_file()),
+        key=lambda each: each.parent.name == "_versions",
     )
-    for done, path in enumerate(files):
+    for done, each in enumerate(files):
         progress("copying the table", done, len(files))
-        target = part / TABLE / source.name / path.relative_to(source)
+        target = part / TABLE / source.name / each.relative_to(source)
         private.make_folder(target.parent)
         try:
-            report.linked += link_or_copy(path, target)
+            report.linked += link_or_copy(each, target)
+        except FileNotFoundError:  # an old version was cleaned away meanwhile
+            continue
+        yield _entry(part, target, digest_of(target), report)
+
+
+def _download_table(path: Remote, part: Path, report: BackupReport, progress: Progress) -> Iterator[Entry]:
+    """The same for a table in object storage."""
+    names = sorted(path.sizes(), key=lambda name: name.startswith("_versions/"))
+    for done, name in enumerate(names):
+        progress("copying the table", done, len(names))
+        target = part / TABLE / path.rpartition("/")[2] / name
+        private.make_folder(target.parent)
+        try:
+            with durable.writing(target, private=True) as out:
+                out.write(path.download(name))
         except FileNotFoundError:  # an old version was cleaned away meanwhile
             continue
         yield _entry(part, target, digest_of(target), report)

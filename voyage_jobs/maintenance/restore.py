@@ -25,6 +25,7 @@ from voyage_jobs.state import setback
 from voyage_jobs.state.door import FILE, open_state
 from voyage_jobs.steps.context import Progress, no_progress
 from voyage_jobs.table.engine import table_path
+from voyage_jobs.table.objects import Remote
 
 _BLOCK_BYTES = 1 << 20
 
@@ -91,7 +92,7 @@ def _put_back(
     for done, entry in enumerate(entries):
         progress("restoring", done, len(entries))
         source, target = folder / entry["name"], _place(settings, entry["name"])
-        if target.exists():
+        if target is None or target.exists():
             continue  # a table that is elsewhere and still there: what it shows is checked at the first start
         inside = target.is_relative_to(settings.data_dir)  # a table elsewhere is for whom the operator wants
         if inside:
@@ -108,12 +109,14 @@ def _put_back(
     sync_folders(settings.data_dir)
 
 
-def _place(settings: Settings, name: str) -> Path:
+def _place(settings: Settings, name: str) -> Path | None:
+    """Where a file of the backup goes. None: into object storage, where the first start publishes all of it again."""
     first, _, rest = name.partition("/")
     if first != TABLE:
         return settings.data_dir / name
     inside = rest.partition("/")[2]
-    return Path(table_path(settings.lancedb.uri, settings.lancedb.table)) / inside
+    path = table_path(settings.lancedb.uri, settings.lancedb.table)
+    return None if isinstance(path, Remote) else Path(path) / inside
 
 
 def _take_out(settings: Settings) -> None:

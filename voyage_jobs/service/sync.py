@@ -177,6 +177,8 @@ class Sync:
             return self._sending_soon(rest)
         if circuits.DISK in rest.circuits and (rest.wanted or rest.ready or rest.retiring):
             return True
+        if circuits.TABLE in rest.circuits and (rest.ready or rest.retiring):
+            return True
         if self._moving(rest):
             return True
         gives_up = any(

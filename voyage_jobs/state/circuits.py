@@ -1,7 +1,7 @@
 """Lanes: kinds of vendor calls that are closed for a while, and why. Kept in the database so that `status` can tell.
 
 `vendor` closes everything (wrong key, no network, overload); `create` closes only new jobs (the in-flight limit,
-creates that fail alike, refusals); `disk` what is written. steps/circuits.py decides when.
+creates that fail alike, refusals); `disk` what is written; `table` what is published. steps/circuits.py decides when.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from voyage_jobs.state.store import Tx
 VENDOR = "vendor"
 CREATE = "create"
 DISK = "disk"
+TABLE = "table"
 
 
 @dataclass(frozen=True)

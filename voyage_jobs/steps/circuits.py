@@ -288,3 +288,4 @@ def try_again(context: Context) -> None:
     with context.store.write() as tx:
         circuits.reset(tx, circuits.VENDOR)
         circuits.reset(tx, circuits.DISK)
+        circuits.reset(tx, circuits.TABLE)

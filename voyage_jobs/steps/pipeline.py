@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.core.clock import US, now_us
 from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
-from voyage_jobs.errors import DiskFullError
+from voyage_jobs.errors import DiskFullError, TableAwayError
 from voyage_jobs.state import batches, circuits, embeddings, meta, notices, setback, sources
 from voyage_jobs.state.pauses import Pauses
 from voyage_jobs.state.sources import SourceRow
-from voyage_jobs.steps import acts, step_errors
+from voyage_jobs.steps import acts, step_errors, table_away
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.collect import collect
@@ -111,6 +111,8 @@ class Pipeline:
                 did |= look.did
             except DiskFullError as exc:
                 note_full(self.context, exc)
+            except TableAwayError as exc:
+                table_away.pause(self.context, exc)
         if did:
             self._worked_at = self.context.clock.mono()
         else:
@@ -132,7 +134,7 @@ class Pipeline:
             # What is paid comes first: nothing that is on its way out may keep it waiting.
             ("poll", lambda: poll(context)),
             ("collect", lambda: collect(context)),
-            ("publish", lambda: self._may_pass(circuits.DISK) and self._publish()),
+            ("publish", self._publish),
             ("scan", self._scan),
             ("recount", lambda: recount(context)),
             ("assemble", self._assemble),
@@ -228,10 +230,13 @@ class Pipeline:
 
     def _publish(self) -> bool:
         """At most one commit of the table a turn; texts are taken back from it when it shows all there is."""
+        if not (self._may_pass(circuits.DISK) and self._may_pass(circuits.TABLE)):
+            return False
         did = switch_if_complete(self.context) or publish(self.context)
         if did:
             self._published = True
             note_rows(self.context)
+            table_away.reached(self.context)
         return did or keep_texts(self.context)
 
     # --- assembling ---
@@ -282,6 +287,8 @@ class Pipeline:
                 rest(self.context)
         except DiskFullError as exc:
             note_full(self.context, exc)
+        except TableAwayError as exc:
+            table_away.pause(self.context, exc)
 
     def tend_soon(self) -> None:
         """Look after the table and the state at the next idle moment."""

@@ -43,7 +43,7 @@ def name_state(context: Context, tx: Tx) -> None:
     known = setback.state_id(tx.connection)
     context.memory(Jobs).of_new_state = known is None
     context.state_id = known or context.clock.token()
-    context.table_door = context.table_door.of(context.state_id)
+    context.table_door = context.table_door.of(context.state_id, context.store.epoch)
     if known is None:
         setback.name_state(tx, context.state_id)
 

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from voyage_jobs.errors import DiskFullError, EpochLostError, VoyageJobsError
+from voyage_jobs.errors import DiskFullError, EpochLostError, TableAwayError, VoyageJobsError
 from voyage_jobs.state import last_errors
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps.context import Context
@@ -51,8 +51,8 @@ def fatal_ones_noted(context: Context, step: str) -> Iterator[None]:
     context.memory(Errors).step = step
     try:
         yield
-    except DiskFullError:
-        raise  # the others go on; see disk.py
+    except (DiskFullError, TableAwayError):
+        raise  # the others go on; see disk.py and table_away.py
     except Exception as exc:
         told, hint = f"{type(exc).__name__}: {exc}", None
         if isinstance(exc, VoyageJobsError):

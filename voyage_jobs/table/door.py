@@ -22,8 +22,9 @@ class TableDoor(Protocol):
     def under(self, profile: Profile) -> TableDoor:
         """The way to the same table, as one that holds vectors of `profile`."""
 
-    def of(self, state: str) -> TableDoor:
-        """The way to the same table, for the state with this id: what is made or replaced by this way carries it."""
+    def of(self, state: str, epoch: int) -> TableDoor:
+        """The way to the same table, for this start (`epoch`) of the state with this id: what is made, replaced or
+        committed by this way carries them."""
 
     def owner(self) -> str | None:
         """The id of the state that the table belongs to, empty where it carries none.
@@ -59,11 +60,13 @@ class TableDoor(Protocol):
 class LanceDoor:
     """The way to the LanceDB table `name` under `uri`. The table is opened once, since loading takes seconds."""
 
-    def __init__(self, uri: str, name: str, profile: Profile, state: str | None = None) -> None:
+    def __init__(
+        self, uri: str, name: str, profile: Profile, state: str | None = None, epoch: int | None = None
+    ) -> None:
         self._uri = uri
         self._name = name
         self._profile = profile
-        self._state = state
+        self._state, self._epoch = state, epoch
         self._table: PublishedTable | None = None
 
     @property
@@ -73,11 +76,15 @@ class LanceDoor:
 
     def under(self, profile: Profile) -> LanceDoor:
         """This door, or another to the same table for vectors of another profile."""
-        return self if profile == self._profile else LanceDoor(self._uri, self._name, profile, self._state)
+        if profile == self._profile:
+            return self
+        return LanceDoor(self._uri, self._name, profile, self._state, self._epoch)
 
-    def of(self, state: str) -> LanceDoor:
-        """This door, or another to the same table for another state."""
-        return self if state == self._state else LanceDoor(self._uri, self._name, self._profile, state)
+    def of(self, state: str, epoch: int) -> LanceDoor:
+        """This door, or another to the same table for another state, or another start of it."""
+        if (state, epoch) == (self._state, self._epoch):
+            return self
+        return LanceDoor(self._uri, self._name, self._profile, state, epoch)
 
     def owner(self) -> str | None:
         """What the newest version's metadata say; loads LanceDB's format library if there is a table."""
@@ -116,6 +123,6 @@ class LanceDoor:
             from voyage_jobs.table.table import PublishedTable
 
             self._table = PublishedTable.open(
-                self._uri, self._name, self._profile, create=True, owner=self._state
+                self._uri, self._name, self._profile, create=True, owner=self._state, epoch=self._epoch
             )
         return self._table

@@ -8,30 +8,36 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from voyage_jobs.table.engine import open_dataset, open_writing
+from voyage_jobs.table.engine import newest_of, open_dataset, open_writing
 
 if TYPE_CHECKING:
     import numpy as np
 
     from voyage_jobs.table.documents import DocumentSet, Incoming
+    from voyage_jobs.table.fence import Fence
 
 ROWS_PER_FRAGMENT = 100_000  # 550 MB of 1024 floats with text: few files, each rewritten in seconds
 _ATTEMPTS = 8
 
 
-def replace(path: str, documents: DocumentSet, incoming: Incoming | None) -> Any:
+def replace(dataset: Any, path: str, fence: Fence, documents: DocumentSet, incoming: Incoming | None) -> Any:
     """Let the documents have the incoming rows (None: none) and no others, in one commit. The dataset as it is then.
 
-    Another program may commit meanwhile, say by compacting; then the deletions are worked out again against
-    its version and the rows, already written, are offered again.
+    `dataset` is the newest version as the caller has just opened it: each look at object storage is a call. Another
+    program may commit meanwhile, say by compacting; then the deletions are worked out again against its version and the
+    rows, already written, are offered again.
     """
     from lance.commit import CommitConflictError
 
-    added = [] if incoming is None else _written(open_dataset(path), path, incoming)
+    fence.demand(dataset)
+    added = [] if incoming is None else _written(dataset, path, incoming)
+    if incoming is not None:
+        dataset = newest_of(dataset, path)  # rows may have taken long to come
     for _ in range(_ATTEMPTS - 1):
         with contextlib.suppress(CommitConflictError):
-            return _committed(open_dataset(path), path, documents, added)
-    return _committed(open_dataset(path), path, documents, added)
+            return _committed(dataset, path, fence, documents, added)
+        dataset = open_dataset(path)
+    return _committed(dataset, path, fence, documents, added)
 
 
 def _written(dataset: Any, path: str, incoming: Incoming) -> list[Any]:
@@ -54,7 +60,7 @@ def _written(dataset: Any, path: str, incoming: Incoming) -> list[Any]:
     return fragments
 
 
-def _committed(dataset: Any, path: str, documents: DocumentSet, added: list[Any]) -> Any:
+def _committed(dataset: Any, path: str, fence: Fence, documents: DocumentSet, added: list[Any]) -> Any:
     """Mark the documents' present rows deleted, and commit that together with the added files."""
     import lance
 
@@ -72,14 +78,15 @@ def _committed(dataset: Any, path: str, documents: DocumentSet, added: list[Any]
         operation = lance.LanceOperation.Update(
             removed_fragment_ids=emptied, updated_fragments=thinned, new_fragments=added
         )
-        return lance.LanceDataset.commit(dataset, operation, read_version=dataset.version)
+    return fence.commit(dataset, operation)
 
 
-def remake(path: str, incoming: Incoming) -> Any:
+def remake(path: str, fence: Fence, incoming: Incoming) -> Any:
     """Let the whole table have the incoming rows and their schema, in one commit. The dataset as it is afterwards."""
     import lance
 
     before = open_dataset(path)
+    fence.demand(before)
     try:
         with open_writing(path):
             return lance.write_dataset(
@@ -88,6 +95,7 @@ def remake(path: str, incoming: Incoming) -> Any:
                 mode="overwrite",
                 max_rows_per_file=ROWS_PER_FRAGMENT,
                 data_storage_version=before.data_storage_version,
+                transaction_properties=fence.properties,
             )
     except Exception:
         if incoming.failure is not None:

@@ -12,6 +12,7 @@ from voyage_jobs.errors import ConfigError, CorruptionError
 from voyage_jobs.table.documents import SCAN_ROWS
 from voyage_jobs.table.engine import newest_manifest, open_dataset, open_reading, table_path
 from voyage_jobs.table.indexes import Covered, coverage
+from voyage_jobs.table.objects import Remote
 from voyage_jobs.table.schema import KEY_COLUMNS, demand_ours, profile_in
 
 if TYPE_CHECKING:
@@ -85,12 +86,13 @@ def profile_of_table(uri: str, name: str) -> Profile | None:
 
 
 def _compare_sizes(dataset: Any, path: str) -> None:
+    there = path.sizes("data") if isinstance(path, Remote) else None
     for fragment in dataset.get_fragments():
         for file in fragment.data_files():
             where = os.path.join(path, "data", file.path)
             try:
-                size = os.stat(where).st_size
-            except FileNotFoundError:
+                size = os.stat(where).st_size if there is None else there[file.path]
+            except (FileNotFoundError, KeyError):
                 raise CorruptionError(f"The table at {path} has lost the file {file.path}.") from None
             expected = file.file_size_bytes
             if expected is not None and size != expected:
@@ -120,6 +122,8 @@ def set_aside(uri: str, name: str, stamp: str) -> str:
     is safe to delete it by hand: the table is a view.
     """
     path = table_path(uri, name)
+    if isinstance(path, Remote):
+        return path.move(f"{name}.lance.damaged-{stamp}")
     aside = f"{path}.damaged-{stamp}"
     if os.path.lexists(aside):
         raise FileExistsError(f"{aside} exists already")

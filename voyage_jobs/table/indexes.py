@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from voyage_jobs.errors import CorruptionError
-from voyage_jobs.table.engine import open_reading
+from voyage_jobs.table.engine import home_of, open_reading
+from voyage_jobs.table.objects import Remote
 
 INDEX = "vector_idx"
 WORD_INDEX = "text_idx"
@@ -65,7 +66,7 @@ def kinds(*, floats: bool, vectors_from: int, words_from: int, language: str) ->
 def coverage(dataset: Any) -> dict[str, Covered]:
     """What each index covers, and whether its files are there: from the manifest and the sizes of files alone."""
     live = {fragment.fragment_id: fragment.metadata.num_rows for fragment in dataset.get_fragments()}
-    found = {}
+    found, home = {}, home_of(dataset)
     for index in dataset.describe_indices():
         covered: set[int] = set().union(*(segment.fragment_ids for segment in index.segments))
         inside = sum(rows for fragment, rows in live.items() if fragment in covered)
@@ -76,22 +77,24 @@ def coverage(dataset: Any) -> dict[str, Covered]:
             sum(live.values()) - inside,
             inside,
             index.details or {},
-            _damage(dataset.uri, index.segments),
+            _damage(home, index.segments),
         )
     return found
 
 
 def _damage(path: str, segments: Iterable[Any]) -> str:
     for segment in segments:
-        there = _size(os.path.join(path, "_indices", str(segment.uuid)))
+        there = _size(path, f"_indices/{segment.uuid}")
         if segment.size_bytes is not None and there != segment.size_bytes:
             return f"{there:,} of {segment.size_bytes:,} bytes are there"
     return ""
 
 
-def _size(folder: str) -> int:
+def _size(path: str, folder: str) -> int:
+    if isinstance(path, Remote):
+        return sum(path.sizes(folder).values())
     try:
-        return sum(entry.stat().st_size for entry in os.scandir(folder))
+        return sum(entry.stat().st_size for entry in os.scandir(os.path.join(path, folder)))
     except FileNotFoundError:
         return 0
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from voyage_jobs.errors import CorruptionError
-from voyage_jobs.table.engine import open_dataset, open_reading, open_writing, quiet_logs
+from voyage_jobs.table.engine import open_dataset, open_reading, open_writing, options_of, quiet_logs
 from voyage_jobs.table.upkeep import LEAST_KEEP_S
 
 
@@ -45,7 +45,7 @@ def bring_back(path: str, version: int) -> int:
     if not is_kept(open_dataset(path), version):
         raise CorruptionError(f"The table at {path} does not keep its version {version}.")
     with open_reading(path):
-        old = lance.dataset(path, version=version)
+        old = lance.dataset(str(path), version=version, storage_options=options_of(path))
     with open_writing(path):
         old.restore()
     return int(open_dataset(path).version)

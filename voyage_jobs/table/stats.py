@@ -6,8 +6,9 @@ import os
 import threading
 from dataclasses import dataclass
 
-from voyage_jobs.errors import ConfigError, CorruptionError
+from voyage_jobs.errors import ConfigError, CorruptionError, TableAwayError
 from voyage_jobs.table.engine import newest_manifest, open_dataset, table_path
+from voyage_jobs.table.objects import Remote
 from voyage_jobs.table.schema import owner_in
 
 
@@ -25,6 +26,8 @@ def revision(uri: str, name: str) -> str | None:
     manifest = newest_manifest(table_path(uri, name))
     if manifest is None:
         return None
+    if "://" in manifest:
+        return os.path.basename(manifest)
     try:
         found = os.stat(manifest)
     except FileNotFoundError:  # a newer one came, and an upkeep took this one
@@ -45,7 +48,7 @@ def see(uri: str, name: str) -> Seen | None:
     try:
         dataset = open_dataset(table_path(uri, name))
         return Seen(int(dataset.count_rows()), owner_in(dataset.schema))
-    except (OSError, ConfigError, CorruptionError):
+    except (OSError, ConfigError, CorruptionError, TableAwayError):
         return None
 
 
@@ -66,7 +69,7 @@ class TableStatsReader:
             return self._known[1] if self._known else None
         try:
             return self._read()
-        except (OSError, ConfigError, CorruptionError):
+        except (OSError, ConfigError, CorruptionError, TableAwayError):
             return None
         finally:
             self._lock.release()
@@ -78,7 +81,9 @@ class TableStatsReader:
             return None
         if self._known is None or self._known[0] != manifest:
             found = TableStats(
-                versions=len(os.listdir(os.path.dirname(manifest))),
+                versions=path.versions()
+                if isinstance(path, Remote)
+                else len(os.listdir(os.path.dirname(manifest))),
                 fragments=len(open_dataset(path).get_fragments()),
                 bytes=_bytes_below(path),
             )
@@ -87,6 +92,8 @@ class TableStatsReader:
 
 
 def _bytes_below(path: str) -> int:
+    if isinstance(path, Remote):
+        return sum(path.sizes().values())
     total = 0
     for folder, _, files in os.walk(path):
         for name in files:

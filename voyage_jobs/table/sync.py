@@ -6,6 +6,7 @@ import contextlib
 import os
 
 from voyage_jobs.core.durable import no_room_is_one_error, sync_dir, sync_file
+from voyage_jobs.table.objects import Remote
 
 _MANIFESTS = "_versions"
 
@@ -23,7 +24,12 @@ class Syncer:
         self._known: dict[str, set[str]] = {}
 
     def sync(self) -> int:
-        """Sync files and directories that are new since the last call; how many files there were."""
+        """Sync files and directories that are new since the last call; how many files there were.
+
+        An object that was written is durable: in object storage there is nothing to do.
+        """
+        if isinstance(self._path, Remote):
+            return 0
         with no_room_is_one_error(self._path):
             folders = list(os.walk(self._path))
             # Deepest first, so that a folder is durable before what refers to it; manifests last of all.

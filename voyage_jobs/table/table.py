@@ -15,13 +15,16 @@ from voyage_jobs.table.engine import (
     open_dataset,
     open_reading,
     open_writing,
+    options_of,
     quiet_logs,
     table_path,
 )
+from voyage_jobs.table.fence import Fence
 from voyage_jobs.table.flip import remake, replace
 from voyage_jobs.table.formats import FORMAT_VERSION, Reading, carried_name
 from voyage_jobs.table.indexes import Covered, coverage, drop, faults
 from voyage_jobs.table.kept import bring_back, is_kept, keep, let_go
+from voyage_jobs.table.objects import Remote
 from voyage_jobs.table.schema import KEY_COLUMNS, demand_ours, demand_owner, format_of, schema, users_own
 from voyage_jobs.table.search import nearest
 from voyage_jobs.table.sync import Syncer
@@ -42,19 +45,30 @@ class PublishedTable:
     Every method sees the newest version. Not for use by several threads at once; one writer at a time in all.
     """
 
-    def __init__(self, path: str, profile: Profile, owner: str | None = None) -> None:
+    def __init__(
+        self, path: str, profile: Profile, owner: str | None = None, epoch: int | None = None
+    ) -> None:
         self.path = path
         self._profile = profile
         self._owner = owner
+        self._fence = Fence(owner, epoch)
         self._syncer = Syncer(path)
 
     @classmethod
     def open(
-        cls, uri: str, name: str, profile: Profile, *, create: bool = False, owner: str | None = None
+        cls,
+        uri: str,
+        name: str,
+        profile: Profile,
+        *,
+        create: bool = False,
+        owner: str | None = None,
+        epoch: int | None = None,
     ) -> PublishedTable:
         """Open the table `name` under the folder `uri`; `create` makes an empty one where there is none.
 
         `owner` is the id of the state that is going to write: it is refused once the table carries another one.
+        `epoch` numbers the starts of that state: an earlier one is refused once a later one has committed.
 
         Raises `ConfigError` if there is none, or if it holds vectors of another profile; `CorruptionError` if
         its newest version cannot be read.
@@ -68,7 +82,7 @@ class PublishedTable:
                 )
             _create(path, profile, owner)
         demand_ours(open_dataset(path).schema, profile, path)
-        return cls(path, profile, owner)
+        return cls(path, profile, owner, epoch)
 
     def flip(self, documents: Iterable[tuple[str, str]], batches: Iterable[pa.RecordBatch]) -> int:
         """Let each (source, path) in `documents` have exactly the rows in `batches`; the new table version.
@@ -84,22 +98,22 @@ class PublishedTable:
         """
         named = DocumentSet(documents)
         incoming = Incoming(schema(self._profile), named, batches)
-        found = self._demand_owner()
+        dataset = self._own()
+        found = dataset.schema
         demand_ours(found, self._profile, self.path)
         if format_of(found) != FORMAT_VERSION:
             raise ValueError(f"the table has format {format_of(found)}: raise it before rows are added")
-        return int(replace(self.path, named, incoming).version)
+        return int(replace(dataset, self.path, self._fence, named, incoming).version)
 
     def delete(self, documents: Iterable[tuple[str, str]]) -> int:
         """Remove these documents' rows in one commit; the new table version."""
-        self._demand_owner()
-        return int(replace(self.path, DocumentSet(documents), None).version)
+        return int(replace(self._own(), self.path, self._fence, DocumentSet(documents), None).version)
 
-    def _demand_owner(self) -> pa.Schema:
-        """The schema of the newest version. Raises `ConfigError` if another state has taken the table over."""
-        found = open_dataset(self.path).schema
-        demand_owner(found, self._owner, self.path)
-        return found
+    def _own(self) -> Any:
+        """The newest version, to be written to. Raises `ConfigError` if another state has taken the table over."""
+        dataset = open_dataset(self.path)
+        demand_owner(dataset.schema, self._owner, self.path)
+        return dataset
 
     def remake(self, profile: Profile, batches: Iterable[pa.RecordBatch]) -> int:
         """Let the table have exactly the rows in `batches`, with vectors of `profile`; the new table version.
@@ -108,9 +122,10 @@ class PublishedTable:
         the two profiles. Rows are streamed. What was there stays in the version before: `keep` it to `bring_back`.
         This object is of no more use afterwards: open the table again. Raises as `flip` does.
         """
-        extra = users_own(self._demand_owner(), self._profile)
+        extra = users_own(self._own().schema, self._profile)
         named = [field.with_name(carried_name(field.name)) for field in extra]
-        return int(remake(self.path, Incoming(schema(profile, self._owner), None, batches, named)).version)
+        incoming = Incoming(schema(profile, self._owner), None, batches, named)
+        return int(remake(self.path, self._fence, incoming).version)
 
     def format_version(self) -> int:
         """The format of the newest version. An older one can be read, and rows be deleted; it takes no new rows."""
@@ -181,9 +196,10 @@ class PublishedTable:
     def tend(self, policy: Upkeep | None = None) -> Tended:
         """Compact, index and clean up as far as the statistics ask for it; durable on return. May take
         seconds."""
-        self._demand_owner()
+        dataset = self._own()
+        self._fence.demand(dataset)
         floats = self._profile.storage_dtype == "float32"
-        return tend(open_dataset(self.path), policy or Upkeep(), self.sync, floats=floats)
+        return tend(dataset, policy or Upkeep(), self.sync, floats=floats)
 
     def indexes(self) -> list[Covered]:
         """The indexes that there are, and what they cover."""
@@ -257,7 +273,8 @@ def _create(path: str, profile: Profile, owner: str | None) -> None:
     import lance
 
     ours = schema(profile, owner)
-    with no_room_is_one_error(path):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+    if not isinstance(path, Remote):
+        with no_room_is_one_error(path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
     with open_writing(path):  # what `lancedb.connect(folder).create_table` makes; LanceDB takes 2 s to load
-        lance.write_dataset(ours.empty_table(), path, schema=ours)
+        lance.write_dataset(ours.empty_table(), str(path), schema=ours, storage_options=options_of(path))

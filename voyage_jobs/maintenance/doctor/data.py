@@ -17,6 +17,7 @@ from voyage_jobs.diagnosis import rebuild_words, set_back_words
 from voyage_jobs.diagnosis.conditions import HEARTBEAT_OLD_S
 from voyage_jobs.errors import ConfigError, StateError, VoyageJobsError
 from voyage_jobs.maintenance.doctor.check import Check, bad, good, note, told
+from voyage_jobs.maintenance.doctor.object_storage import check_object_storage
 from voyage_jobs.segments import SegmentStore
 from voyage_jobs.state import audit, health, meta, publications, rebuild, segment_rows, setback
 from voyage_jobs.state.door import Reader, open_state
@@ -41,6 +42,7 @@ def check_data(settings: Settings, clock: Clock, door: TableDoor) -> Iterator[Ch
     folder = _folder(settings)
     yield folder
     yield _holder(settings, clock)
+    yield from check_object_storage(settings, clock)
     state = open_state(settings)
     if not state.exists():
         yield note("state", f"there is none yet at {state.place}; the first sync or run makes it")
