@@ -28,7 +28,7 @@ from voyage_jobs.steps.tidy import tend
 from voyage_jobs.table import PublishedTable, Upkeep
 from voyage_jobs.table.view import view_of
 
-A, B = ("docs", "a.md"), ("docs", "b.md")
+A, B, C, D = (("docs", f"{name}.md") for name in "abcd")
 HASTE = {"client_max_retries": "1", "client_retry_timeout": "1"}
 SECRET = object_store.CREDENTIALS["AWS_SECRET_ACCESS_KEY"]
 
@@ -262,7 +262,8 @@ def test_publications_survive_a_store_that_fails(store, seed):
 
 def test_a_publication_takes_few_calls(store):
     table = opened_at(store, store.place(), owner="me", epoch=1)
-    put(table, {A: ("one", 3)})
+    for document in (A, B, C, D):  # a fragment each
+        put(table, {document: ("one", 3)})
     for edition in ("two", "three", "four", "five"):
         store.calls.clear()
         put(table, {B: (edition, 3)})

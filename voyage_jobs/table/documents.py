@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.table.columns import demand_json
 from voyage_jobs.table.engine import open_reading
+from voyage_jobs.table.whereabouts import SCAN_ROWS, Whereabouts
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-SCAN_ROWS = 65_536  # two text columns of so many rows are a few MiB
 STREAM_ROWS = 2_048  # of all columns
 _TAKE_ROWS = 2_048  # with vectors and texts, about 12 MiB
 
@@ -43,17 +43,14 @@ class DocumentSet:
                 mask |= found.to_numpy(zero_copy_only=False)
         return mask
 
-    def addresses(self, dataset: Any) -> np.ndarray[Any, Any]:
+    def addresses(self, dataset: Any, whereabouts: Whereabouts) -> np.ndarray[Any, Any]:
         """Where these documents' rows are: Lance row addresses, ascending."""
         import numpy as np
 
         found = [np.empty(0, dtype=np.uint64)]
         if self._paths:
-            columns = ["source", "path"]
-            scanner = dataset.scanner(columns=columns, with_row_address=True, batch_size=SCAN_ROWS)
-            with open_reading(dataset.uri):
-                for batch in scanner.to_batches():
-                    found.append(batch.column("_rowaddr").to_numpy()[self.mask(batch)])
+            for batch in whereabouts.batches(dataset):
+                found.append(batch.column("_rowaddr").to_numpy()[self.mask(batch)])
         return np.sort(np.concatenate(found))
 
 

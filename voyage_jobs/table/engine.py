@@ -89,7 +89,9 @@ def newest_of(dataset: Any, path: str) -> Any:
     """The newest version of an open dataset: itself, if nothing was committed since."""
     with open_reading(path):
         is_newest = int(dataset.latest_version) == int(dataset.version)
-    return dataset if is_newest else open_dataset(path)
+    if is_newest:
+        return dataset
+    return open_dataset(path, session=dataset.session() if isinstance(path, Remote) else None)
 
 
 def home_of(dataset: Any) -> str:

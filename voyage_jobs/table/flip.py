@@ -6,21 +6,32 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from voyage_jobs.table.engine import newest_of, open_dataset, open_writing
+from voyage_jobs.table.engine import newest_of, open_writing
 
 if TYPE_CHECKING:
     import numpy as np
 
     from voyage_jobs.table.documents import DocumentSet, Incoming
     from voyage_jobs.table.fence import Fence
+    from voyage_jobs.table.whereabouts import Whereabouts
 
 ROWS_PER_FRAGMENT = 100_000  # 550 MB of 1024 floats with text: few files, each rewritten in seconds
 _ATTEMPTS = 8
 
 
-def replace(dataset: Any, path: str, fence: Fence, documents: DocumentSet, incoming: Incoming | None) -> Any:
+@dataclass(frozen=True)
+class Way:
+    """How one process gets at a table: where it is, whose commits count, what is known of its rows."""
+
+    path: str
+    fence: Fence
+    whereabouts: Whereabouts
+
+
+def replace(dataset: Any, way: Way, documents: DocumentSet, incoming: Incoming | None) -> Any:
     """Let the documents have the incoming rows (None: none) and no others, in one commit. The dataset as it is then.
 
     `dataset` is the newest version as the caller has just opened it: each look at object storage is a call. Another
@@ -29,15 +40,15 @@ def replace(dataset: Any, path: str, fence: Fence, documents: DocumentSet, incom
     """
     from lance.commit import CommitConflictError
 
-    fence.demand(dataset)
-    added = [] if incoming is None else _written(dataset, path, incoming)
+    way.fence.demand(dataset)
+    added = [] if incoming is None else _written(dataset, way.path, incoming)
     if incoming is not None:
-        dataset = newest_of(dataset, path)  # rows may have taken long to come
+        dataset = newest_of(dataset, way.path)  # rows may have taken long to come
     for _ in range(_ATTEMPTS - 1):
         with contextlib.suppress(CommitConflictError):
-            return _committed(dataset, path, fence, documents, added)
-        dataset = open_dataset(path)
-    return _committed(dataset, path, fence, documents, added)
+            return _committed(dataset, way, documents, added)
+        dataset = newest_of(dataset, way.path)
+    return _committed(dataset, way, documents, added)
 
 
 def _written(dataset: Any, path: str, incoming: Incoming) -> list[Any]:
@@ -60,14 +71,14 @@ def _written(dataset: Any, path: str, incoming: Incoming) -> list[Any]:
     return fragments
 
 
-def _committed(dataset: Any, path: str, fence: Fence, documents: DocumentSet, added: list[Any]) -> Any:
+def _committed(dataset: Any, way: Way, documents: DocumentSet, added: list[Any]) -> Any:
     """Mark the documents' present rows deleted, and commit that together with the added files."""
     import lance
 
     emptied: list[int] = []
     thinned: list[Any] = []
-    with open_writing(path):
-        for fragment_id, offsets in _by_fragment(documents.addresses(dataset)):
+    with open_writing(way.path):
+        for fragment_id, offsets in _by_fragment(documents.addresses(dataset, way.whereabouts)):
             left = dataset.get_fragment(fragment_id).delete_rows(offsets)
             if left is None:
                 emptied.append(fragment_id)
@@ -78,24 +89,23 @@ def _committed(dataset: Any, path: str, fence: Fence, documents: DocumentSet, ad
         operation = lance.LanceOperation.Update(
             removed_fragment_ids=emptied, updated_fragments=thinned, new_fragments=added
         )
-    return fence.commit(dataset, operation)
+    return way.fence.commit(dataset, operation)
 
 
-def remake(path: str, fence: Fence, incoming: Incoming) -> Any:
+def remake(dataset: Any, way: Way, incoming: Incoming) -> Any:
     """Let the whole table have the incoming rows and their schema, in one commit. The dataset as it is afterwards."""
     import lance
 
-    before = open_dataset(path)
-    fence.demand(before)
+    way.fence.demand(dataset)
     try:
-        with open_writing(path):
+        with open_writing(way.path):
             return lance.write_dataset(
                 incoming.reader(),
-                before,
+                dataset,
                 mode="overwrite",
                 max_rows_per_file=ROWS_PER_FRAGMENT,
-                data_storage_version=before.data_storage_version,
-                transaction_properties=fence.properties,
+                data_storage_version=dataset.data_storage_version,
+                transaction_properties=way.fence.properties,
             )
     except Exception:
         if incoming.failure is not None:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from voyage_jobs.core.durable import sync_dir
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.errors import ConfigError, CorruptionError
-from voyage_jobs.table.documents import SCAN_ROWS
 from voyage_jobs.table.engine import newest_manifest, open_dataset, open_reading, table_path
 from voyage_jobs.table.indexes import Covered, coverage
 from voyage_jobs.table.objects import Remote
 from voyage_jobs.table.schema import KEY_COLUMNS, demand_ours, profile_in
+from voyage_jobs.table.whereabouts import SCAN_ROWS
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from voyage_jobs.core.durable import no_room_is_one_error
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.table.columns import VECTOR
-from voyage_jobs.table.documents import SCAN_ROWS, STREAM_ROWS, DocumentSet, Incoming, rows_at
+from voyage_jobs.table.documents import STREAM_ROWS, DocumentSet, Incoming, rows_at
 from voyage_jobs.table.engine import (
     newest_manifest,
+    newest_of,
     open_dataset,
     open_reading,
     open_writing,
@@ -20,7 +21,7 @@ from voyage_jobs.table.engine import (
     table_path,
 )
 from voyage_jobs.table.fence import Fence
-from voyage_jobs.table.flip import remake, replace
+from voyage_jobs.table.flip import Way, remake, replace
 from voyage_jobs.table.formats import FORMAT_VERSION, Reading, carried_name
 from voyage_jobs.table.indexes import Covered, coverage, drop, faults
 from voyage_jobs.table.kept import bring_back, is_kept, keep, let_go
@@ -29,6 +30,7 @@ from voyage_jobs.table.schema import KEY_COLUMNS, demand_ours, demand_owner, for
 from voyage_jobs.table.search import nearest
 from voyage_jobs.table.sync import Syncer
 from voyage_jobs.table.upkeep import Stats, Tended, Upkeep, measure, tend
+from voyage_jobs.table.whereabouts import SCAN_ROWS, Whereabouts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,7 +53,8 @@ class PublishedTable:
         self.path = path
         self._profile = profile
         self._owner = owner
-        self._fence = Fence(owner, epoch)
+        self._way = Way(path, Fence(owner, epoch), Whereabouts(remembers=isinstance(path, Remote)))
+        self._known: Any = None
         self._syncer = Syncer(path)
 
     @classmethod
@@ -103,15 +106,27 @@ class PublishedTable:
         demand_ours(found, self._profile, self.path)
         if format_of(found) != FORMAT_VERSION:
             raise ValueError(f"the table has format {format_of(found)}: raise it before rows are added")
-        return int(replace(dataset, self.path, self._fence, named, incoming).version)
+        return self._committed(replace(dataset, self._way, named, incoming))
 
     def delete(self, documents: Iterable[tuple[str, str]]) -> int:
         """Remove these documents' rows in one commit; the new table version."""
-        return int(replace(self._own(), self.path, self._fence, DocumentSet(documents), None).version)
+        return self._committed(replace(self._own(), self._way, DocumentSet(documents), None))
+
+    def _newest(self) -> Any:
+        """The newest version. In object storage a handle is kept, and asked whether it is the newest still."""
+        if not isinstance(self.path, Remote):
+            return open_dataset(self.path)
+        known, self._known = self._known, None  # a handle that failed is not asked again
+        self._known = open_dataset(self.path) if known is None else newest_of(known, self.path)
+        return self._known
+
+    def _committed(self, dataset: Any) -> int:
+        self._known = dataset
+        return int(dataset.version)
 
     def _own(self) -> Any:
         """The newest version, to be written to. Raises `ConfigError` if another state has taken the table over."""
-        dataset = open_dataset(self.path)
+        dataset = self._newest()
         demand_owner(dataset.schema, self._owner, self.path)
         return dataset
 
@@ -122,14 +137,15 @@ class PublishedTable:
         the two profiles. Rows are streamed. What was there stays in the version before: `keep` it to `bring_back`.
         This object is of no more use afterwards: open the table again. Raises as `flip` does.
         """
-        extra = users_own(self._own().schema, self._profile)
+        dataset = self._own()
+        extra = users_own(dataset.schema, self._profile)
         named = [field.with_name(carried_name(field.name)) for field in extra]
         incoming = Incoming(schema(profile, self._owner), None, batches, named)
-        return int(remake(self.path, self._fence, incoming).version)
+        return self._committed(remake(dataset, self._way, incoming))
 
     def format_version(self) -> int:
         """The format of the newest version. An older one can be read, and rows be deleted; it takes no new rows."""
-        return format_of(open_dataset(self.path).schema)
+        return format_of(self._newest().schema)
 
     def raise_format(self, progress: Callable[[int], None] = lambda _rows: None) -> int:
         """Bring all rows into the present format, in one commit, out of the rows themselves; the new table version.
@@ -143,7 +159,7 @@ class PublishedTable:
         """All rows in the present format, with the user's own columns behind ours."""
         import pyarrow as pa
 
-        dataset = open_dataset(self.path)
+        dataset = self._newest()
         reading = self._reading(dataset, schema(self._profile).names)
         extra = [field.name for field in users_own(dataset.schema, self._profile)]
         names = [*reading.names, *map(carried_name, extra)]
@@ -159,16 +175,16 @@ class PublishedTable:
 
     def keep(self, version: int) -> None:
         """Have a version outlive all upkeep, until `let_go`. Doing it twice does no harm."""
-        keep(open_dataset(self.path), version)
+        keep(self._newest(), version)
 
     def let_go(self, version: int) -> None:
         """A version that was kept is an old one like any other: it is removed if it is older than an hour."""
         self.sync()
-        let_go(open_dataset(self.path), version)
+        let_go(self._newest(), version)
 
     def is_kept(self, version: int) -> bool:
         """Whether a version was kept, and can be brought back."""
-        return is_kept(open_dataset(self.path), version)
+        return is_kept(self._newest(), version)
 
     def bring_back(self, version: int) -> int:
         """Make the table what it was in a version that was kept, in one commit; the new table version.
@@ -183,35 +199,35 @@ class PublishedTable:
 
     def rows(self) -> int:
         """How many rows a reader sees. Counted from the manifest: no evidence that they can be read."""
-        return int(open_dataset(self.path).count_rows())
+        return int(self._newest().count_rows())
 
     def version(self) -> int:
         """The newest version's number; grows with every commit."""
-        return int(open_dataset(self.path).version)
+        return int(self._newest().version)
 
     def stats(self) -> Stats:
         """The table in numbers, from its manifests."""
-        return measure(open_dataset(self.path))
+        return measure(self._newest())
 
     def tend(self, policy: Upkeep | None = None) -> Tended:
         """Compact, index and clean up as far as the statistics ask for it; durable on return. May take
         seconds."""
         dataset = self._own()
-        self._fence.demand(dataset)
+        self._way.fence.demand(dataset)
         floats = self._profile.storage_dtype == "float32"
         return tend(dataset, policy or Upkeep(), self.sync, floats=floats)
 
     def indexes(self) -> list[Covered]:
         """The indexes that there are, and what they cover."""
-        return list(coverage(open_dataset(self.path)).values())
+        return list(coverage(self._newest()).values())
 
     def index_faults(self) -> dict[str, str]:
         """Each index that cannot be read, and why not. Reads all of them."""
-        return faults(open_dataset(self.path))
+        return faults(self._newest())
 
     def drop_indexes(self, names: Iterable[str]) -> None:
         """Take indexes out; the next `tend` makes those that it wants. Searches do without them meanwhile."""
-        drop(open_dataset(self.path), names)
+        drop(self._newest(), names)
 
     def keys(
         self,
@@ -224,23 +240,22 @@ class PublishedTable:
         All batches are of one version, the newest at the first `next`. Raises `CorruptionError` on unreadable
         files.
         """
-        dataset = open_dataset(self.path)
+        dataset = self._newest()
         reading = self._reading(dataset, names)
         if documents is None:
             with open_reading(self.path):
                 scanner = dataset.scanner(columns=list(reading.stored), batch_size=SCAN_ROWS)
                 yield from map(reading.lift, scanner.to_batches())
             return
-        yield from map(
-            reading.lift, rows_at(dataset, DocumentSet(documents).addresses(dataset), reading.stored)
-        )
+        addresses = DocumentSet(documents).addresses(dataset, self._way.whereabouts)
+        yield from map(reading.lift, rows_at(dataset, addresses, reading.stored))
 
     def all_rows(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The columns `names` (None: all) of all rows, vectors included, in small batches; flat in memory.
 
         All batches are of one version. Raises `CorruptionError` on unreadable files.
         """
-        dataset = open_dataset(self.path)
+        dataset = self._newest()
         reading = self._reading(dataset, schema(self._profile).names if names is None else names)
         yield from map(reading.lift, self._scanned(dataset, reading.stored))
 
@@ -262,7 +277,7 @@ class PublishedTable:
 
         `where` is a LanceDB SQL filter on the columns, applied before the search.
         """
-        dataset = open_dataset(self.path)
+        dataset = self._newest()
         reading = self._reading(dataset, [name for name in schema(self._profile).names if name != VECTOR])
         found = nearest(dataset, self._profile, vector, k=k, where=where, columns=list(reading.stored))
         return reading.lift_rows(found, dataset.schema)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.errors import ConfigError, CorruptionError
 from voyage_jobs.table.columns import VECTOR
-from voyage_jobs.table.documents import SCAN_ROWS
 from voyage_jobs.table.engine import brief, newest_manifest, open_dataset, open_reading, table_path
 from voyage_jobs.table.filters import demand_sense, quoted
 from voyage_jobs.table.formats import Reading
 from voyage_jobs.table.schema import demand_ours, format_of, profile_in, schema
 from voyage_jobs.table.search import nearest
+from voyage_jobs.table.whereabouts import SCAN_ROWS
 from voyage_jobs.table.words import Found, holding
 
 if TYPE_CHECKING:
