@@ -9,13 +9,14 @@ SEEDS ?= 10000
 TIMES ?= 20
 KILLS ?= 200
 FILTERS ?= 500
+OBJECT_KILLS ?= 50
 PUBLICATIONS ?= 200
 SEED ?= 1
 VENDOR ?= voyage
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-integrations fuzz coverage check lint format types contracts bench sim search-soak soak wheel lock clean
+.PHONY: help demo test test-integrations fuzz coverage check lint format types contracts bench sim search-soak soak objects wheel lock clean
 
 help:
 	@echo "make demo     scan, submit, a kill -9, a restart, publish, search: on the bundled simulator, no key needed"
@@ -28,6 +29,7 @@ help:
 	@echo "make search-soak  FILTERS=500 random filters against brute force, PUBLICATIONS=200 beside four reading processes"
 	@echo "make sim      SEEDS=10000 seeded lifetimes with every fault, checked after every step (VENDOR=openai, openai-sync, all)"
 	@echo "make soak     KILLS=200 real kill -9 against the real stack"
+	@echo "make objects  200 publications into object storage that fails, 50 kills (PUBLICATIONS, OBJECT_KILLS)"
 	@echo "make wheel    build wheel and sdist into dist/"
 	@echo "make lock     renew the lock files (needs uv)"
 
@@ -95,6 +97,9 @@ soak: $(VENV)/dev.ready
 search-soak: $(VENV)/dev.ready
 	FILTERS=$(FILTERS) PUBLICATIONS=$(PUBLICATIONS) SEED=$(SEED) $(BIN)/python -m pytest -q -s --timeout 7200 \
 		tests/unit/test_random_filters.py tests/unit/test_readers_beside.py $(ARGS)
+
+objects: $(VENV)/dev.ready
+	$(BIN)/python -m tests.crash.object_kills --publications $(PUBLICATIONS) --kills $(OBJECT_KILLS)
 
 wheel: $(VENV)/dev.ready
 	rm -rf dist

@@ -1,4 +1,4 @@
-"""Object storage that cannot be used: publishing waits, visibly, and all else goes on."""
+"""Object storage that cannot be used: publishing waits, visibly, and all else continues."""
 
 from __future__ import annotations
 
