@@ -278,6 +278,8 @@ def test_no_width_needs_scrolling_to_the_side(page, browser, width):
     ask(browser, "lookup-form", "ref", "guide.md")
     browser.wait("document.querySelector('#story .facts')")
     browser.run("document.querySelectorAll('details').forEach((each) => { each.open = true })")
+    ask(browser, "find-form", "q", "certificate " + "x" * 300)
+    browser.wait("document.querySelector('#hits .hits')")
     try:
         assert browser.run("document.documentElement.scrollWidth") <= width
     finally:
