@@ -422,8 +422,9 @@ class Scan:
             ]
             gone += self._records.judge(connection, self._begun, self._is_protected)
             spoilt = documents.spoilt(connection, self.row.id)
-        with self.context.store.write() as tx:
-            self._records.record(tx)
+        if self._records.done:
+            with self.context.store.write() as tx:
+                self._records.record(tx)
         self._lost = sum(each.is_a_loss for each in gone)
         self._moved = sum(each.moved_to is not None for each in gone)
         if self._later:
