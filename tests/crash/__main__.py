@@ -1,6 +1,6 @@
 """The long form: deaths at every crash point, lives of `kill -9` at random moments, lives of power losses.
 
-    python -m tests.crash --kills 200 [--lives A:B] [--points none] [--power 200] [--jobs 2]
+    python -m tests.crash --kills 200 [--lives A:B] [--points none] [--power 200] [--jobs 2] [--vendor openai]
 
 Prints the command that repeats whatever fails. 0 if every promise held and every point was reached.
 """
@@ -43,6 +43,9 @@ def main() -> int:
     parser.add_argument("--points", default="all", help="a crash point, all (the default) or none")
     parser.add_argument("--power", type=int, default=60, help="lives in which the power goes three times")
     parser.add_argument("--jobs", type=int, default=2, help="lives at a time")
+    parser.add_argument(
+        "--vendor", choices=["voyage", "openai"], default="voyage", help="the provider of the random kills"
+    )
     given = parser.parse_args()
     began = SystemClock().mono()
     failed = 0
@@ -51,7 +54,7 @@ def main() -> int:
             chosen = sorted(crash_points.POINTS) if given.points == "all" else [given.points]
             failed += _points(pool, chosen)
         if given.kills:
-            failed += _kills(pool, _lives(given.lives, given.kills), given.kills)
+            failed += _kills(pool, _lives(given.lives, given.kills), given.kills, given.vendor)
     if given.power:
         failed += _power(range(given.power), given.jobs)
     print(f"{SystemClock().mono() - began:.0f} s, {failed} failed")
@@ -97,18 +100,23 @@ def _lives(given: str | None, wanted: int) -> range:
     return range(int(first), int(last))
 
 
-def _kills(pool: ThreadPoolExecutor, seeds: range, wanted: int) -> int:
+def _kills(pool: ThreadPoolExecutor, seeds: range, wanted: int, vendor: str) -> int:
     """Lives that share the kills."""
     each = -(-wanted // len(seeds))
     total, failed = kills.Tally(), 0
-    for seed, result in zip(
-        seeds, pool.map(lambda seed: _lived(lambda root: kills.live(root, seed, each)), seeds), strict=True
-    ):
+
+    def life(seed: int) -> object:
+        return _lived(lambda root: kills.live(root, seed, each, vendor=vendor))
+
+    for seed, result in zip(seeds, pool.map(life, seeds), strict=True):
         if isinstance(result, kills.Tally):
             total.add(result)
             continue
         failed += 1
-        print(f"FAILED, repeat: python -m tests.crash --points none --lives {seed}:{seed + 1} --kills {each}")
+        print(
+            f"FAILED, repeat: python -m tests.crash --points none --lives {seed}:{seed + 1} --kills {each}"
+            f" --vendor {vendor}"
+        )
         print(result, flush=True)
     print(f"{total.killed.total()} kills in {len(seeds)} lives, {total.looks} looks at the table beside them")
     for what, counted in (("killed", total.killed), ("found unfinished", total.found)):

@@ -42,7 +42,7 @@ class Tally:
         self.looks += other.looks
 
 
-def live(root: Path, seed: int, kills: int, *, reader: bool = True) -> Tally:
+def live(root: Path, seed: int, kills: int, *, reader: bool = True, vendor: str = "voyage") -> Tally:
     """One life of so many kills; raises AssertionError if a promise was broken."""
     rng = random.Random(seed)
     tally = Tally()
@@ -52,6 +52,7 @@ def live(root: Path, seed: int, kills: int, *, reader: bool = True) -> Tally:
         faults=_faults(rng),
         batch_seconds=rng.choice((0.2, 0.6, 1.5)),
         max_inputs=rng.choice((6, 100)),
+        vendor=vendor,
     ) as stage:
         author = Author(stage, seed)
         author.begin()

@@ -20,6 +20,7 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import SystemClock
 from voyage_jobs.simulator import FaultScript, Simulator
 from voyage_jobs.simulator.server import HttpServer
+from voyage_jobs.vendors.registry import by_type
 
 KEY = "pa-test-key-of-the-simulated-vendor"
 DIED_AT_A_POINT = 137
@@ -28,7 +29,9 @@ PACKAGE = Path(__file__).resolve().parent.parent.parent
 QUARANTINE_S = 1.0  # no create call is in flight for longer here; the provider's clock adds two seconds
 _CONFIG = """\
 data_dir = {data_dir}
-[voyage]
+[provider]
+type = "{vendor}"
+[{vendor}]
 base_url = "http://127.0.0.1:{port}/v1"
 output_dimension = 256
 encoding_format = "base64"
@@ -73,7 +76,8 @@ class Ended:
 class Stage:
     """Everything lies below `root`. A context manager: at its end no process is left and the port is closed.
 
-    `faults` is the `faults` object of a fault script. `batching` is added to that section.
+    `faults` is the `faults` object of a fault script. `batching` is added to that section. `vendor` is voyage or
+    openai.
     """
 
     def __init__(
@@ -87,14 +91,16 @@ class Stage:
         max_inputs: int = 100,
         data_dir: Path | None = None,
         batching: str = "",
+        vendor: str = "voyage",
     ) -> None:
         self.root = root
+        self._key = {by_type(vendor).traits.key_variable: KEY}
         self.docs = root / "docs"
         self.data_dir = data_dir or root / "data"
         self.log = root / "log"
         self.docs.mkdir(parents=True)
         (root / "vendor").mkdir()
-        script = FaultScript.from_dict({"faults": faults or {}, "options": options or {}})
+        script = FaultScript.from_dict({"faults": faults or {}, "options": options or {}}, {"vendor": vendor})
         self.sim = Simulator(
             SystemClock(),
             api_key=KEY,
@@ -113,6 +119,7 @@ class Stage:
                 max_inputs=max_inputs,
                 quarantine_s=QUARANTINE_S,
                 batching=batching,
+                vendor=vendor,
             )
         )
         self._processes: list[subprocess.Popen[str]] = []
@@ -131,7 +138,7 @@ class Stage:
     @property
     def settings(self) -> Settings:
         """What the commands read."""
-        return load_settings(self.config, {"VOYAGE_API_KEY": KEY})
+        return load_settings(self.config, self._key)
 
     def ask_for(self, dimension: int, *, keep_previous_s: float = 604_800) -> None:
         """Change the configuration: vectors of another dimension."""
@@ -160,7 +167,7 @@ class Stage:
         env = {name: value for name, value in os.environ.items() if not name.startswith("VOYAGE_")}
         env["PYTHONPATH"] = f"{PACKAGE}{os.pathsep}{PACKAGE / 'tests'}"
         if key:
-            env["VOYAGE_API_KEY"] = KEY
+            env |= self._key
         if crash_at is not None:
             env["VOYAGE_JOBS_CRASH_AT"] = crash_at
         with open(self.log, "a") as log:
