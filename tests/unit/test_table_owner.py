@@ -28,23 +28,23 @@ from voyage_jobs.table import LanceDoor
 MARK = b"voyage_jobs.state"
 
 
-def shared(tmp_path, name, **more):
+def shared(tmp_path, home, name, **more):
     """A data folder of its own whose source is called `docs`, like the other's, at the one table."""
-    world = World(tmp_path / name, lancedb={"uri": str(tmp_path / "shared")}, **more)
+    world = World(tmp_path / name, lancedb={"uri": str(home / "shared")}, **more)
     world.write("readme.md", prose(name, 3))
     return world
 
 
 @pytest.fixture
-def one(tmp_path):
-    world = shared(tmp_path, "one")
+def one(tmp_path, home):
+    world = shared(tmp_path, home, "one")
     world.run()
     return world
 
 
 @pytest.fixture
-def two(tmp_path, one):
-    return shared(tmp_path, "two", seed=2)
+def two(tmp_path, home, one):
+    return shared(tmp_path, home, "two", seed=2)
 
 
 def path_of(world):
@@ -134,10 +134,9 @@ def test_a_death_on_the_way_to_take_over_is_harmless(one, two, monkeypatch, befo
             mark(door)
         raise Death
 
-    monkeypatch.setattr(LanceDoor, "mark", dies)
-    with pytest.raises(Death):
+    with monkeypatch.context() as broken, pytest.raises(Death):
+        broken.setattr(LanceDoor, "mark", dies)
         have(two)
-    monkeypatch.undo()
     if before:
         one.run()
         have(two)
@@ -179,10 +178,9 @@ def test_a_death_right_after_marking_is_harmless(one, monkeypatch):
         mark(door)
         raise Death
 
-    monkeypatch.setattr(LanceDoor, "mark", dies)
-    with pytest.raises(Death):
+    with monkeypatch.context() as broken, pytest.raises(Death):
+        broken.setattr(LanceDoor, "mark", dies)
         one.run()
-    monkeypatch.undo()
     before = texts(one)
     one.run()
     assert texts(one) == before
@@ -231,9 +229,9 @@ def test_other_vectors_and_the_way_back_keep_the_mark(one):
 
 def test_status_counts_the_rows_of_the_table_and_opens_it_only_when_it_has_changed(one, monkeypatch):
     rows = len(texts(one))
-    monkeypatch.setattr(published, "see", lambda *_: pytest.fail("the table was opened"))
-    assert status(one.settings(), one.clock)["table"]["rows_found"] == rows
-    monkeypatch.undo()
+    with monkeypatch.context() as watched:
+        watched.setattr(published, "see", lambda *_: pytest.fail("the table was opened"))
+        assert status(one.settings(), one.clock)["table"]["rows_found"] == rows
     assert "table_rows" not in problems(one)
     lancedb.connect(one.settings().lancedb.uri).open_table("chunks").delete("ordinal = 1")
     report = status(one.settings(), one.clock)
