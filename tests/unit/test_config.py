@@ -168,7 +168,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     bad.write_bytes(b"# caf\xe9\n")
     with pytest.raises(ConfigError, match=r"c\.toml: is not UTF-8 text \(byte 5\)"):
         load_settings(bad, HOME)
-    with pytest.raises(ConfigError, match=r"there is no such file \(named by --config\)"):
+    with pytest.raises(ConfigError, match=r"no such file \(named by --config\)"):
         load_settings(tmp_path / "none.toml", HOME)
     with pytest.raises(ConfigError, match="named by VOYAGE_JOBS_CONFIG"):
         load_settings(None, {**HOME, "VOYAGE_JOBS_CONFIG": str(tmp_path / "none.toml")})

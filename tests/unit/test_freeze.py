@@ -63,6 +63,21 @@ def test_an_empty_root_freezes_and_what_was_there_thaws_it(world):
     assert len(shown(world)) == 3
 
 
+def test_what_was_no_text_and_then_vanishes_is_counted_once(world):
+    filled(world, 3)
+    for number in range(3):
+        (world.docs / f"{number:02}.md").write_bytes(b"\xff\xfe\x00\xd8" * 50)
+    with world.worker() as context:
+        assert "no longer text (3)" in scan(context).frozen
+        for number in range(3):
+            (world.docs / f"{number:02}.md").unlink()
+        world.clock.advance(400)
+        assert "3 of 3 documents are gone" in scan(context).frozen
+        world.take_turns(context)
+        assert retired(context) == 0
+    assert len(shown(world)) == 3
+
+
 def test_another_device_freezes_even_a_small_loss(world):
     filled(world, 5)
     world.remove("00.md")

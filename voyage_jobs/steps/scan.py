@@ -421,7 +421,8 @@ class Scan:
                 for folder, name in dict.fromkeys((*self._vanished, *self._records.plain))
             ]
             gone += self._records.judge(connection, self._begun, self._is_protected)
-            spoilt = documents.spoilt(connection, self.row.id)
+            known = {each.id for each in gone}
+            spoilt = [each for each in documents.spoilt(connection, self.row.id) if each not in known]
         if self._records.done:
             with self.context.store.write() as tx:
                 self._records.record(tx)
@@ -598,9 +599,9 @@ def why_freeze(
         return f"{found}: {ANOTHER_FOLDER}"
     if elsewhere and vanished:
         return f"{found}, and its folder is on another device than before (is something not mounted?)"
-    if lost == live and not spoilt:
+    if lost >= live and not spoilt:
         return f"{found}: its folder looks empty (is something not mounted?)"
-    if lost == live:
+    if lost >= live:
         return f"{found}: nothing is left of it"
     if lost > settings.max_delete_count:
         return f"{found}, more than max_delete_count = {settings.max_delete_count}"
