@@ -27,7 +27,7 @@ def collect_seldom() -> None:
     """Look for cycles of garbage a hundredth as often as Python does by default.
 
     Loading our libraries makes half a million objects that stay, and a scan or a batch holds tens of thousands of rows
-    at a time: going through them again and again took a tenth of a first run, and as much of every start.
+    at a time: there is nothing to find in them, however often they are gone through.
     """
     gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
 
