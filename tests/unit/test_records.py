@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -335,8 +336,6 @@ def test_a_file_that_was_a_document_becomes_records(tmp_path: Path) -> None:
 
 
 def test_a_lost_table_is_published_again_from_the_state(shop: Shop) -> None:
-    import shutil
-
     shop.write("catalog.csv", csv(row(1), row(2)))
     shop.run()
     before, paid = shop.texts(), shop.ledger.units()
@@ -360,6 +359,64 @@ def test_other_vectors_are_made_of_records_as_well(shop: Shop) -> None:
         shop.take_turns(context)
         assert versions_of(context, "catalog.csv#SKU1")[-1] == "published"
         assert context.profile.dimension == 16
+
+
+def test_records_that_a_rollback_shows_again_have_their_texts_again(shop: Shop) -> None:
+    from voyage_jobs.config.profile import profile_of
+    from voyage_jobs.steps.acts import perform
+
+    shop.write("catalog.csv", csv(row(1), row(2, note="A long one. " * 300)))
+    shop.run()
+    before = shop.texts()
+    other = {"output_dimension": 16}
+    target = profile_of(shop.settings(voyage=other)).to_json()
+    with shop.worker(voyage=other) as context:
+        perform(context, "reprofile", {"do": "begin", "target": target}, "me")
+        shop.take_turns(context)
+        perform(context, "reprofile", {"do": "switch_back"}, "me")
+        shop.take_turns(context)
+    (shop.docs / "catalog.csv").unlink()
+    shutil.rmtree(shop.data_dir / "lancedb")
+    shop.run()
+    assert shop.texts() == before
+
+
+def test_a_row_that_other_vectors_wait_for_is_made_once_its_file_is_whole(shop: Shop) -> None:
+    from voyage_jobs.config.profile import profile_of
+    from voyage_jobs.steps.acts import perform
+
+    whole = csv(*map(row, range(4)))
+    shop.write("catalog.csv", whole)
+    shop.run()
+    other = {"output_dimension": 16}
+    target = profile_of(shop.settings(voyage=other)).to_json()
+    shop.write("catalog.csv", whole[: len(whole) - 30])
+    with shop.worker(voyage=other) as context:
+        perform(context, "reprofile", {"do": "begin", "target": target}, "me")
+        shop.take_turns(context, 40, quiet=False)
+        assert context.build is not None  # it waits for the row that the file lacks
+        shop.write("catalog.csv", whole)
+        shop.clock.advance(400)
+        shop.take_turns(context)
+        assert query(
+            context, "SELECT profile_id, COUNT(*) FROM versions WHERE state = 'published' GROUP BY 1"
+        ) == [(2, 4)]
+
+
+def test_a_folder_whose_records_and_files_are_spoilt_is_frozen(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, include=["*.csv", "*.md"])
+    shop.write("catalog.csv", csv(row(1), row(2)))
+    shop.write("page.md", "# A page\n\nabout lamps\n")
+    shop.run()
+    before = shop.texts()
+    for name in ("catalog.csv", "page.md"):
+        shop.write(name, b"\x00\xff\xfe" * 40)
+    for _ in range(3):
+        shop.clock.advance(400)
+        shop.run()
+        with shop.worker() as context:
+            assert "nothing is left of it" in source_row(context).frozen_reason
+    assert shop.texts() == before
 
 
 def test_a_deleted_file_asks_as_a_deleted_folder_does(shop: Shop) -> None:

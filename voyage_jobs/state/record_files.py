@@ -7,10 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from voyage_jobs.core import states
-from voyage_jobs.state.schema import documents, folders, is_in, record_files
+from voyage_jobs.state.schema import documents, folders, is_in, record_files, versions
 from voyage_jobs.state.statements import new_id, plain, slices
 from voyage_jobs.state.store import Tx
 
@@ -116,21 +128,35 @@ def read_again(tx: Tx, which: ColumnElement[bool]) -> None:
     tx.connection.execute(update(record_files).where(theirs).values(mtime_ns=-1, made_by=None))
 
 
-# Purpose: what is known of these rows of a file.
-_ROWS = select(documents.c.name, documents.c.id, documents.c.state, documents.c.content_hash).where(
-    documents.c.folder_id == bindparam("file"), documents.c.name.in_(bindparam("names", expanding=True))
+_OF_THEM = (
+    documents.c.folder_id == bindparam("file"),
+    documents.c.name.in_(bindparam("names", expanding=True)),
 )
+# Purpose: what is known of these rows of a file.
+_ROWS = select(documents.c.name, documents.c.id, documents.c.state, documents.c.content_hash).where(*_OF_THEM)
+_MADE = exists().where(
+    versions.c.document_id == documents.c.id,
+    versions.c.profile_id == bindparam("profile"),
+    is_in(versions, states.Version.WAITING, states.Version.READY, states.Version.PUBLISHED),
+)
+# Purpose: the same, without the hash of rows of which nothing is made under a profile.
+_ROWS_MADE = select(
+    documents.c.name, documents.c.id, documents.c.state, case((_MADE, documents.c.content_hash))
+).where(*_OF_THEM)
 
 
 def rows(
-    connection: Connection, file_id: int, names: Sequence[str]
+    connection: Connection, file_id: int, names: Sequence[str], profile_id: int | None = None
 ) -> dict[str, tuple[int, str, bytes | None]]:
-    """Name -> (document, state, hash) of those that are known."""
+    """Name -> (document, state, hash) of those that are known. With a profile, there is no hash where nothing is wanted
+    or published under it."""
+    query = _ROWS if profile_id is None else _ROWS_MADE
+    asked = {"file": file_id} if profile_id is None else {"file": file_id, "profile": profile_id}
     found: dict[str, tuple[int, str, bytes | None]] = {}
     for part in slices(names):
-        values = {"file": file_id, "names": part}
         found.update(
-            (name, (row, state, digest)) for name, row, state, digest in plain(connection, _ROWS, values)
+            (name, (row, state, digest))
+            for name, row, state, digest in plain(connection, query, {**asked, "names": part})
         )
     return found
 

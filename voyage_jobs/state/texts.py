@@ -78,7 +78,7 @@ def _headers(stored: str | None) -> list[str]:
 
 @dataclass(frozen=True)
 class Orphan:
-    """A version that the table serves, whose file cannot be read any more and whose text the state let go."""
+    """A version that the table serves, whose text the state let go and no file of its own has."""
 
     id: int
     source: str
@@ -88,28 +88,38 @@ class Orphan:
     chunks: int
 
 
-# Purpose: what is served of files that are missing or no text any more, without a text to publish it again from. One
-# that lacks a chunk in the table (it failed) is left out: its text is not there to be had.
-_ORPHANS = text(
+# Purpose: what is served without a text to publish it again from. One that lacks a chunk in the table (it failed) is
+# left out: its text is not there to be had.
+_ORPHANS = (
     f"SELECT v.id, s.name AS source, {PATH} AS path,"
     " v.content_hash, v.profile_id, v.chunks FROM documents d JOIN versions v ON v.document_id = d.id"
     " JOIN folders f ON f.id = d.folder_id JOIN sources s ON s.id = d.source_id"
-    " WHERE d.state != 'present' AND d.state IN ('missing', 'skipped') AND v.state = 'published' AND v.retire = 0"
+    " WHERE {which} AND v.state = 'published' AND v.retire = 0"
     " AND v.doubtful = 0 AND v.failed_chunks = 0 AND v.chunks > 0 AND v.id > :after"
     " AND NOT EXISTS (SELECT 1 FROM texts t WHERE t.version_id = v.id) ORDER BY v.id LIMIT :most"
 )
-# Purpose: put a text back, if it is still the last word on its document.
+_WITHOUT_FILE = text(_ORPHANS.format(which="d.state != 'present' AND d.state IN ('missing', 'skipped')"))
+"""Of files that are missing, or no text any more."""
+_RECORDS = text(_ORPHANS.format(which="d.folder_id IN (SELECT id FROM folders WHERE file != '')"))
+"""Of records that a rollback shows again: what was retired had let go of its text."""
+# Purpose: put a text back, if it is still the last word on its document and no file has it.
 _KEEP_TEXT = text(
     "INSERT INTO texts (version_id, body) SELECT v.id, :body FROM versions v JOIN documents d ON d.id = v.document_id"
-    " WHERE v.id = :id AND v.state = 'published' AND v.retire = 0 AND d.state IN ('missing', 'skipped')"
+    " WHERE v.id = :id AND v.state = 'published' AND v.retire = 0"
+    " AND (d.state IN ('missing', 'skipped') OR d.folder_id IN (SELECT id FROM folders WHERE file != ''))"
     " ON CONFLICT (version_id) DO NOTHING"
 )
 
 
 def orphans(connection: Connection, after: int, most: int) -> list[Orphan]:
     """Up to `most` versions after an id whose text can only be had from the table."""
-    rows = connection.execute(_ORPHANS, {"after": after, "most": most}).mappings()
-    return [Orphan(**row) for row in rows]
+    asked = {"after": after, "most": most}
+    found = {
+        row["id"]: Orphan(**row)
+        for query in (_WITHOUT_FILE, _RECORDS)
+        for row in connection.execute(query, asked).mappings()
+    }
+    return [found[version_id] for version_id in sorted(found)[:most]]
 
 
 def keep_text(tx: Tx, version_id: int, text_: str) -> bool:

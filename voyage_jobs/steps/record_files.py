@@ -71,6 +71,8 @@ class _Look:
     file: RecordFile
     trusts: bool
     """Whether rows that say the same as before are made into the same documents."""
+    made_under: int | None
+    """The profile under which something must be made of a row that is to count as known; None: of course it is."""
     oldest: int
     newest: int
     """The documents of the file when the reading began, gone ones included: a later one is a row that was read
@@ -100,7 +102,7 @@ class _Look:
         """Note what is wrong with a row."""
         count, first = self.lacks.setdefault(what, (0, []))
         if count < _SHOWN:
-            first.append(f"{at}: {detail}" if detail else str(at))
+            first.append(_told(f"{at}: {detail}" if detail else str(at)))
         self.lacks[what] = count + 1, first
 
     def gone(self) -> array[int]:
@@ -231,7 +233,9 @@ class RecordFiles:
             before = record_files.present(connection, now.id)
             oldest, newest = record_files.bounds(connection, now.id)
         trusts = was.made_by == self._made_by
-        return _Look(now, trusts=trusts, oldest=oldest, newest=newest, before=before)
+        # Of a file that was frozen, rows that it lacked may have been asked for meanwhile, under another profile.
+        made_under = None if was.reason is None else self._context.profile_id
+        return _Look(now, trusts=trusts, made_under=made_under, oldest=oldest, newest=newest, before=before)
 
     def _rows(self, look: _Look, file: BinaryIO, stat: FileStat) -> Iterator[News]:
         assert self._recipe is not None  # noqa: S101 - for the type checker: else no file is one of records
@@ -253,7 +257,7 @@ class RecordFiles:
             else:
                 named[name] = each
         with self._context.store.read() as connection:
-            known = record_files.rows(connection, look.file.id, list(named))
+            known = record_files.rows(connection, look.file.id, list(named), look.made_under)
         for name, record in named.items():
             document_id, state, digest = known.get(name, (None, "", None))
             if document_id is not None and not look.find(document_id):
@@ -290,7 +294,7 @@ class RecordFiles:
         was = self._file(folder, skip.name)
         revision = (0, UNSETTLED_MTIME, 0, None) if skip.stat is None else skip.stat.key
         refused = replace(
-            _with(was, revision), reason=str(skip.reason), detail=skip.detail, made_by=self._refused_by
+            _with(was, revision), reason=str(skip.reason), detail=_told(skip.detail), made_by=self._refused_by
         )
         self.done.append(refused)
 
@@ -311,7 +315,8 @@ class RecordFiles:
         gone: list[Vanished] = []
         confirmed = self._row.confirmed_at is not None or self._settings.keep
         for look, ids in self._short:
-            reason = None if confirmed else self._why_frozen(connection, look, ids, since)
+            lost = 0 if confirmed else self._lost(connection, look, ids, since)
+            reason = self._why_frozen(look, lost)
             if reason is None:
                 gone.extend(missing.vanished_ones(connection, ids, since))
                 self._shortened.append(look.file)
@@ -326,17 +331,34 @@ class RecordFiles:
                 )
         return gone
 
-    def _why_frozen(self, connection: Connection, look: _Look, ids: array[int], since: Mark) -> str | None:
-        had, settings = len(look.before), self._settings
-        most = min(settings.max_delete_count, max(_SMALL_LOSS, int(settings.max_delete_share * had)))
-        lost = 0
+    def withheld(self, connection: Connection) -> int:
+        """How many records are served that their files do not have, because these are frozen or cannot be read."""
+        latest = {each.id: each for key, each in self._known.items() if key in self._there}
+        latest.update((each.id, each) for each in (*self._shortened, *self.done))
+        return sum(
+            len(record_files.present(connection, each.id)) - (each.records if each.reason == FROZEN else 0)
+            for each in latest.values()
+            if each.reason is not None
+        )
+
+    def _most(self, look: _Look) -> int:
+        """How many records of a file may go at once."""
+        share = int(self._settings.max_delete_share * len(look.before))
+        return min(self._settings.max_delete_count, max(_SMALL_LOSS, share))
+
+    def _lost(self, connection: Connection, look: _Look, ids: array[int], since: Mark) -> int:
+        """How many records a reader of the table would miss."""
+        most, lost = self._most(look), 0
         for each in missing.vanished_ones(connection, ids, since):
             lost += each.is_a_loss
             if lost > most:  # enough is known, and they may be a million
-                lost = len(ids)
-                break
+                return len(ids)
+        return lost
+
+    def _why_frozen(self, look: _Look, lost: int) -> str | None:
         if not lost:
             return None
+        had, settings, most = len(look.before), self._settings, self._most(look)
         found = f"{lost:,} of {counted(had, 'record')} are not in it any more"
         unread = look.count(*UNREAD)
         if look.count(Lack.CUT_SHORT):
@@ -362,6 +384,11 @@ class RecordFiles:
         for key, each in self._known.items():
             if key not in self._there and not is_protected(each.path):
                 record_files.forget(tx, each.id)
+
+
+def _told(detail: str) -> str:
+    """As it can be stored: names in a file may hold bytes that are no text."""
+    return detail.encode("utf-8", "backslashreplace").decode()
 
 
 def _with(each: RecordFile, revision: tuple[int, int, int, int | None]) -> RecordFile:

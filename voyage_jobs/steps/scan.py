@@ -423,6 +423,7 @@ class Scan:
             gone += self._records.judge(connection, self._begun, self._is_protected)
             known = {each.id for each in gone}
             spoilt = [each for each in documents.spoilt(connection, self.row.id) if each not in known]
+            withheld = self._records.withheld(connection) if gone or spoilt else 0
         if self._records.done:
             with self.context.store.write() as tx:
                 self._records.record(tx)
@@ -446,6 +447,7 @@ class Scan:
                 elsewhere=elsewhere,
                 another=self.row.scanned_at is not None and self.row.device is None,
                 spoilt=len(spoilt),
+                withheld=withheld,
             )
         if reason is not None:
             self._freeze(reason)
@@ -582,12 +584,14 @@ def why_freeze(
     elsewhere: bool,
     another: bool = False,
     spoilt: int = 0,
+    withheld: int = 0,
 ) -> str | None:
     """Why a scan that did not find `vanished` of `live` documents must not delete them; None if it may.
 
     `elsewhere`: the root is on another device than before, as when something is not mounted. `another`: the
     configuration names another folder since the last scan, so a small source is no exception. `spoilt`: as many more
-    are there and no text any more; they are lost like those that vanished.
+    are there and no text any more; they are lost like those that vanished. `withheld` are records that files lack which
+    are frozen or cannot be read: nothing of these is deleted, but where nothing else is left, the folder is not right.
     """
     lost = vanished + spoilt
     if lost == 0:
@@ -601,7 +605,7 @@ def why_freeze(
         return f"{found}, and its folder is on another device than before (is something not mounted?)"
     if lost >= live and not spoilt:
         return f"{found}: its folder looks empty (is something not mounted?)"
-    if lost >= live:
+    if lost + withheld >= live:
         return f"{found}: nothing is left of it"
     if lost > settings.max_delete_count:
         return f"{found}, more than max_delete_count = {settings.max_delete_count}"

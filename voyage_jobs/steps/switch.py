@@ -28,6 +28,7 @@ from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.publish import lose_segment, wait_for_text
 from voyage_jobs.steps.reformat import Format
+from voyage_jobs.steps.retained_texts import Retained
 from voyage_jobs.steps.rows import RowMaker, ready_versions
 from voyage_jobs.steps.shown import demand_rows
 
@@ -176,6 +177,7 @@ def go_back(context: Context, previous: Previous, cause: str) -> None:
         previous_table.switch_back(tx, previous, publication, shown, cause)
         publications.finish(tx, publication, version, rows)
         table_indexes.forget(tx)
+    context.memory(Retained).due = True  # records that are shown again have no text in the state
     crash_point("switch_back.committed")
     table.let_go(previous.table_version)
     context.log.info("reprofile.switched_back", cause=cause, table_version=version, rows=rows)
