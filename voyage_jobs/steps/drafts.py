@@ -1,7 +1,7 @@
 """The input file of a batch, written while its lines are chosen, so that no text is read and no line made twice.
 
 It stands under another name until the batch is on record. Which batch it is of is known to this process alone: one that
-begins later writes the file again from the texts, and a draft that nobody asks for is removed with other orphans.
+begins later removes what it finds and writes the file again from the texts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from voyage_jobs.core.private import opener
 from voyage_jobs.steps.context import Context
 from voyage_jobs.vendors.input_file import WrittenFile
 
-_SUFFIX = ".draft"
+SUFFIX = ".draft"
 
 
 @dataclass
@@ -55,13 +55,13 @@ class Draft:
 @contextlib.contextmanager
 def drafting(context: Context) -> Iterator[Draft]:
     """A draft for the next batch. It is gone afterwards, unless it was given the `ref` of one."""
-    path = context.spool / f"next{_SUFFIX}"
+    path = context.spool / f"next{SUFFIX}"
     try:
         with durable.no_room_is_one_error(str(path)), open(path, "wb", opener=opener) as out:
             draft = Draft(out)
             yield draft
         if draft.ref is not None:
-            target = path.with_name(f"{draft.ref}{_SUFFIX}")
+            target = path.with_name(f"{draft.ref}{SUFFIX}")
             os.replace(path, target)
             context.memory(Drafts).written[draft.ref] = draft.kept_as(target)
     finally:

@@ -27,7 +27,7 @@ from voyage_jobs.state import (
 )
 from voyage_jobs.state.meta import Here
 from voyage_jobs.state.store import Tx
-from voyage_jobs.steps import step_errors
+from voyage_jobs.steps import drafts, step_errors
 from voyage_jobs.steps.context import Context, encoded
 from voyage_jobs.steps.owner import demand_own_if_switching, own_table
 from voyage_jobs.steps.recover_segments import adopt_segments
@@ -132,14 +132,15 @@ def _is_whole(context: Context, segment: segment_rows.SegmentRow) -> bool:
 
 
 def _orphaned_file_spool(context: Context) -> None:
-    """Files in the spool that no open batch owns, and that have been there for a day."""
+    """Files in the spool that no open batch owns, and that have been there for a day, and all drafts."""
     over = (Batch.CLOSED,)
     with context.store.read() as connection:
         for entry in list(os.scandir(context.spool)):
             ref = entry.name.split(".", 1)[0]
             batch = batches.by_ref(connection, ref)
             old = context.clock.wall() - entry.stat().st_mtime > ORPHANED_FILE_S
-            if (batch is None and old) or (batch is not None and batch.state in over):
+            left = entry.name.endswith(drafts.SUFFIX)
+            if left or (batch is None and old) or (batch is not None and batch.state in over):
                 remove(context.spool / entry.name)
 
 
