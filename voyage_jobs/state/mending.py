@@ -57,7 +57,7 @@ def make_anew(tx: Tx, version_ids: Sequence[int], cause: str) -> None:
             tx.connection.execute(update(version_table).where(where).values(doubtful=1))
             versions.discard(tx, [version_id])
         else:
-            versions.supersede(tx, row.document_id, cause)
+            versions.supersede(tx, [row.document_id], cause)
         forget_stats(tx, [row.document_id])
 
 
