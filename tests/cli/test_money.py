@@ -208,12 +208,14 @@ def test_what_no_answer_reports_is_said_to_be_assumed(run):
     assert second["assumed_usd"] == pytest.approx(second["paid_usd"])
     assert found["total"]["paid_tokens"] == before + second["paid_tokens"]
     told = " ".join(run("cost").stdout.split())
-    assert f"for {second['assumed_tokens']} tokens is assumed: Voyage reported no usage for that." in told
+    assert (
+        f"for {second['assumed_tokens']} tokens is assumed: The provider reported no usage for that." in told
+    )
     rows = list(csv.DictReader(io.StringIO(run("cost", "--csv").stdout)))
     assert [int(row["assumed_tokens"]) for row in rows] == [0, second["assumed_tokens"]]
     assert run.json("cost", "--recompute")["equal"]
     assert run.json("status")["tokens"]["assumed"] == second["assumed_tokens"]
-    assert "tokens assumed: Voyage reported no usage" in run("status").stdout
+    assert "tokens assumed: the provider reported no usage" in run("status").stdout
 
 
 def test_the_books_agree_with_the_lines_or_say_so(run):

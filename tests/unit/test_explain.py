@@ -105,7 +105,7 @@ def test_a_document_at_the_vendor_says_so_and_names_the_next_command(world, told
     world.write("a.md", "text")
     world.run(10, quiet=False)
     story = told("./a.md")
-    assert "Not published yet: of 1 chunk, 1 is at Voyage." in story.summary
+    assert "Not published yet: of 1 chunk, 1 is at the provider." in story.summary
     assert "voyage-jobs sync" in story.next
 
 
@@ -128,7 +128,7 @@ def test_a_refused_chunk_is_told_in_the_vendors_words(tmp_path):
     world.write("part.md", "# a\n\npoison too\n\n# b\n\nfine")
     world.run()
     only = history(world.settings(), world.clock, "only.md")
-    assert "1 has failed. Voyage says:" in only.summary
+    assert "1 has failed. The provider says:" in only.summary
     assert "No poison." in only.summary
     assert "voyage-jobs retry" in only.next
     part = history(world.settings(), world.clock, "part.md")
@@ -199,7 +199,7 @@ def test_a_batch_is_found_by_ref_beginning_and_vendor_id(world, told):
     for word in (batch.ref, batch.ref[:6], batch.remote_id):
         assert told(word).ref == batch.ref
     story = told(batch.ref)
-    assert "Its job is running at Voyage." in story.summary
+    assert "Its job is running at the provider." in story.summary
     assert story.parts["attempts"][0]["state"] == "created"
     assert story.parts["outcomes"] == [{"outcome": "open", "lines": 1}]
     assert "creating (attempt 1)" in happened(story)

@@ -133,7 +133,7 @@ def _show(found: dict[str, Any]) -> None:
     if total["assumed_tokens"]:
         tokens, price = output.number(total["assumed_tokens"]), output.usd(total["assumed_usd"])
         click.echo(f"Of what was paid, {price} for {tokens} tokens is assumed:")
-        click.echo("Voyage reported no usage for that.")
+        click.echo("The provider reported no usage for that.")
     _show_calls(found)
 
 

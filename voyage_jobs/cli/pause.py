@@ -105,7 +105,7 @@ def _paused(answer: dict[str, Any]) -> str:
         if unpacked
         else ""
     )
-    return f"{what} is paused {rest}. What is at Voyage is still collected and published.{back}"
+    return f"{what} is paused {rest}. What is at the provider is still collected and published.{back}"
 
 
 def _resumed(answer: dict[str, Any]) -> str:

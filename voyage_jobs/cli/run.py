@@ -262,7 +262,7 @@ def _tell(report: dict[str, Any], as_json: bool, quiet: bool) -> None:
 _HEADS = {
     "done": "Done after {}.",
     "unfinished": "Work remains, after {}.",
-    "refused": "Voyage refuses the key or the account ({}).",
+    "refused": "The provider refuses the key or the account ({}).",
     "person": "Needs your decision. Everything else is done ({}).",
     "stopped": "Stopped after {}; nothing is lost.",
 }

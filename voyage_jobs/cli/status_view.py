@@ -21,7 +21,7 @@ _LABEL = 8  # columns of `Money   ` and the like
 _SEGMENTS = (
     ("published", "█#", "green", "published"),
     ("held", "▓=", "cyan", "paid, not yet in the table"),
-    ("submitted", "▒-", "blue", "at Voyage"),
+    ("submitted", "▒-", "blue", "at the provider"),
     ("packed", "░:", "blue", "assembled, not sent yet"),
     ("waiting", "·.", "yellow", "waiting to be sent"),
     ("failed", "xx", "red", "failed"),
@@ -186,8 +186,8 @@ def batch_table(rows: list[Report], as_of: str) -> Table:
                 usd(batch["cost_usd"]),
             )
         )
-    columns = ("batch", "job at Voyage", "state", "inputs", "done", "left", "cost")
-    spare = ("cost", "job at Voyage", "done", "left")
+    columns = ("batch", "job", "state", "inputs", "done", "left", "cost")
+    spare = ("cost", "job", "done", "left")
     return table(columns, shown, right=("inputs", "done", "left", "cost"), spare=spare)
 
 
@@ -297,7 +297,9 @@ def _money(report: Report) -> Text:
     ]
     said = [hanging("Money   ", ", ".join(parts) + ".")]
     if tokens["assumed"]:
-        assumed = f"Of what was paid, {number(tokens['assumed'])} tokens assumed: Voyage reported no usage."
+        assumed = (
+            f"Of what was paid, {number(tokens['assumed'])} tokens assumed: the provider reported no usage."
+        )
         said.append(hanging(" " * _LABEL, assumed))
     if tokens["maybe_paid"]:
         maybe = f"{usd(cost['maybe_paid'])} for {number(tokens['maybe_paid'])} tokens"

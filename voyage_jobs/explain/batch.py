@@ -24,14 +24,14 @@ _BATCH_STANDS = {
     Batch.PACKED: "Its texts are chosen; its input file is written next.",
     Batch.SPOOLED: "Its input file is written; it is uploaded next.",
     Batch.UPLOADING: "Its input file is being uploaded.",
-    Batch.UPLOADED: "Its input file is at Voyage; its job is created next.",
-    Batch.CREATING: "Its job may or may not exist: the create call got no answer. Nothing is sent again before Voyage's"
-    " list of jobs has shown which it is.",
-    Batch.RUNNING: "Its job is running at Voyage.",
+    Batch.UPLOADED: "Its input file is at the provider; its job is created next.",
+    Batch.CREATING: "Its job may or may not exist: the create call got no answer. Nothing is sent again before the"
+    " provider's list of jobs has shown which it is.",
+    Batch.RUNNING: "Its job is running at the provider.",
     Batch.ENDED: "Its job has ended; its results are fetched next.",
-    Batch.COLLECTED: "Its results are in; its files at Voyage are deleted next.",
+    Batch.COLLECTED: "Its results are in; its files at the provider are deleted next.",
     Batch.CLOSED: "It is finished.",
-    Batch.REFUSED: "Voyage refused it; its lines go out again in smaller batches.",
+    Batch.REFUSED: "The provider refused it; its lines go out again in smaller batches.",
     Batch.PARKED: "It is parked: you must decide.",
     Batch.CANCELLED: "It was stopped before a job existed.",
 }

@@ -210,7 +210,7 @@ def _on_its_way(version: VersionHistory, chunks: list[ChunkHistory]) -> tuple[st
     said = f"Not published yet: of {counted(len(chunks), 'chunk')}, {', '.join(parts)}."
     reasons = {chunk.last.detail for chunk in chunks if chunk.state is Embedding.FAILED and chunk.last}
     if reasons:
-        said += " Voyage says: " + "; ".join(sorted(filter(None, reasons))[:3]) + "."
+        said += " The provider says: " + "; ".join(sorted(filter(None, reasons))[:3]) + "."
     if open_chunks[Embedding.FAILED] or open_chunks[Embedding.DROPPED]:
         return said, "`voyage-jobs retry` tries failed and cancelled chunks again."
     parked = next((c.last.ref for c in chunks if c.last and c.last.batch_state == "parked"), None)

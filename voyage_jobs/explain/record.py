@@ -16,7 +16,7 @@ from voyage_jobs.state.history import Move, View
 STANDS = {
     Embedding.WANTED: "waits to be sent",
     Embedding.PACKED: "is in a batch that is not sent yet",
-    Embedding.SUBMITTED: "is at Voyage",
+    Embedding.SUBMITTED: "is at the provider",
     Embedding.HELD: "has its vector",
     Embedding.FAILED: "has failed",
     Embedding.DROPPED: "was cancelled",
