@@ -6,6 +6,7 @@ from click.testing import CliRunner
 from world import KEY, World
 
 from voyage_jobs.cli.main import cli
+from voyage_jobs.config.provider import connect
 from voyage_jobs.evaluation import query_vectors
 from voyage_jobs.retrieval import calls
 from voyage_jobs.service import worker
@@ -23,7 +24,7 @@ class Looking:
         monkeypatch.setattr("voyage_jobs.cli.output._PLAIN_WIDTH", WIDTH)
         for module in MODULES:
             monkeypatch.setattr(f"voyage_jobs.cli.{module}.SystemClock", lambda: self.world.clock)
-        connect, transport = calls.connect, self.world.transport
+        transport = self.world.transport
         monkeypatch.setattr(
             worker,
             "connect",
@@ -31,7 +32,7 @@ class Looking:
         )
         for module in (calls, query_vectors):
             monkeypatch.setattr(
-                module, "connect", lambda settings, clock, _: connect(settings, clock, transport)
+                module, "connect", lambda settings, clock, *_: connect(settings, clock, transport)
             )
 
     def __call__(self, *args, code=0, **sections):

@@ -112,6 +112,7 @@ def test_a_tab_for_a_command_imports_no_command():
         "voyage_jobs.cli.exits",
         "voyage_jobs.core",
         "voyage_jobs.core.crash",
+        "voyage_jobs.core.memory",
         "voyage_jobs.errors",
         "voyage_jobs.core.exit_codes",
         "voyage_jobs.core.redact",

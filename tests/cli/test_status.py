@@ -192,7 +192,7 @@ def test_watching_ends_with_q_and_leaves_the_terminal_as_it_was(run):
     ]
     watching = subprocess.Popen(command, stdin=inner, stdout=inner, stderr=inner)
     shown = b""
-    while b"at Voyage" not in shown:
+    while b"Chunks" not in shown:
         shown += os.read(outer, 4096)
     os.write(outer, b"q")
     assert watching.wait(timeout=20) == 0

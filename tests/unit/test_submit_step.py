@@ -203,7 +203,7 @@ def test_a_refused_key_at_create_is_known_not_to_have_made_a_job(tmp_path):
 def test_a_missing_key_pauses_and_goes_on_when_there_is_one(world, monkeypatch):
     secret = world.root / "key"
     key = world.settings().api_key()
-    monkeypatch.setattr("world.KeySource", lambda _: KeySource({"VOYAGE_API_KEY_FILE": str(secret)}))
+    monkeypatch.setattr("world.KeySource", lambda *_, **__: KeySource({"VOYAGE_API_KEY_FILE": str(secret)}))
     world.write("a.md", prose("a"))
     with world.worker() as context:
         turns(world, context, 20)

@@ -61,9 +61,7 @@ POLICIES: Mapping[str, Retry] = {
     "job_gone": Retry(_MINUTE, 2, _HOUR, 5, "parked"),
     "results_late": Retry(_MINUTE, 2, _HOUR, 5, "collected with the files it names"),
     "parked_job": Retry(10 * _MINUTE, 1, 10 * _MINUTE, None, "asked about as long as it is parked"),
-    "jobs_at_start": Retry(
-        _MINUTE, 2, 15 * _MINUTE, 6, "texts are sent without having seen it, and that is told"
-    ),
+    "jobs_at_start": Retry(_MINUTE, 2, 15 * _MINUTE, 6, "texts are sent without it, and that is reported"),
     # One result file.
     "download": Retry(
         5,
