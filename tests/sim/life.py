@@ -17,7 +17,7 @@ from tests.world import Post
 from voyage_jobs.config.key import key_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core import crash, durable
-from voyage_jobs.core.clock import VirtualClock, now_us
+from voyage_jobs.core.clock import US, VirtualClock, now_us
 from voyage_jobs.core.states import BEFORE_THE_JOB, UNFINISHED, Batch
 from voyage_jobs.diagnosis.blocker import ASSEMBLE, SUBMIT
 from voyage_jobs.diagnosis.causes import is_kept_back
@@ -66,6 +66,7 @@ KEY = "pa-simulated"
 GRACE_S = 60.0
 MOST_TURNS = 200
 DAY_S = 86_400.0
+HOUR_S = 3600
 YEAR_S = 365 * DAY_S
 IDLE_S = 1800.0
 PEACE_S = 3600.0
@@ -769,7 +770,7 @@ class Life:
 
 def healthy_and_waiting(context: Context, connection: Connection, running: Container[str]) -> str | None:
     """Something that nothing is wrong with, and that waits; None if there is nothing. `running` are the jobs that the
-    provider has not finished: by our clock, which may be a year ahead of its own, they are all late."""
+    provider has not finished: by our clock, which may be a year ahead of its own, they may all be late."""
     now = now_us(context.clock)
     if circuits.CREATE in circuits.tripped(connection) or pauses.now(connection, now).by_what:
         return None
@@ -778,7 +779,8 @@ def healthy_and_waiting(context: Context, connection: Connection, running: Conta
     for batch in batches.in_state(connection, *UNFINISHED):
         if rests and batch.state in BEFORE_THE_JOB:
             continue
-        at_work = batch.state is Batch.RUNNING and batch.remote_id in running
+        in_time = now < (batch.deadline_at or 0) + HOUR_S * US
+        at_work = batch.state is Batch.RUNNING and (in_time or batch.remote_id in running)
         if not batch.failures and not at_work and batch.profile_id == context.profile_id:
             return f"batch {batch.ref} ({batch.state})"
     blocked = context.build is not None or is_kept_back(known, ASSEMBLE)
