@@ -111,12 +111,13 @@ _KEEP_TEXT = text(
 )
 
 
-def orphans(connection: Connection, after: int, most: int) -> list[Orphan]:
-    """Up to `most` versions after an id whose text can only be had from the table."""
+def orphans(connection: Connection, after: int, most: int, *, of_records: bool) -> list[Orphan]:
+    """Up to `most` versions after an id whose text can only be had from the table. `of_records`: also of every record
+    that is served, which is a look at each."""
     asked = {"after": after, "most": most}
     found = {
         row["id"]: Orphan(**row)
-        for query in (_WITHOUT_FILE, _RECORDS)
+        for query in (_WITHOUT_FILE, _RECORDS)[: 1 + of_records]
         for row in connection.execute(query, asked).mappings()
     }
     return [found[version_id] for version_id in sorted(found)[:most]]

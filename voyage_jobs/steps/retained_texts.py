@@ -34,16 +34,20 @@ class Retained:
     """Whether files may have gone since the texts of what is served without them were last looked for."""
 
     due: bool = True
+    rolled_back: bool = True
+    """Whether records may be shown again whose texts were let go. Looked for once, not after each scan: there may be a
+    million of them."""
 
 
 def keep_texts(context: Context) -> bool:
     """Keep the texts of everything that lost its file since the last look. True if any was kept."""
-    if not context.memory(Retained).due:
+    retained = context.memory(Retained)
+    if not retained.due:
         return False
     after, kept = 0, 0
     while True:
         with context.store.read() as connection:
-            page = version_texts.orphans(connection, after, _PAGE)
+            page = version_texts.orphans(connection, after, _PAGE, of_records=retained.rolled_back)
         if not page:
             break
         after = page[-1].id
@@ -51,7 +55,7 @@ def keep_texts(context: Context) -> bool:
         with context.store.write() as tx:
             kept += sum(version_texts.keep_text(tx, version_id, text) for version_id, text in texts)
         context.progress("keeping texts", kept, None)
-    context.memory(Retained).due = False
+    retained.due = retained.rolled_back = False
     if kept:
         context.log.info("texts.kept", documents=kept)
     return kept > 0

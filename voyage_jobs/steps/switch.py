@@ -177,7 +177,8 @@ def go_back(context: Context, previous: Previous, cause: str) -> None:
         previous_table.switch_back(tx, previous, publication, shown, cause)
         publications.finish(tx, publication, version, rows)
         table_indexes.forget(tx)
-    context.memory(Retained).due = True  # records that are shown again have no text in the state
+    retained = context.memory(Retained)
+    retained.due = retained.rolled_back = True  # records that are shown again have no text in the state
     crash_point("switch_back.committed")
     table.let_go(previous.table_version)
     context.log.info("reprofile.switched_back", cause=cause, table_version=version, rows=rows)
