@@ -24,6 +24,7 @@ from voyage_jobs.errors import (
     QuotaError,
     RateLimitedError,
     RefusedError,
+    TableAwayError,
     VendorError,
 )
 from voyage_jobs.state import batches, circuits
@@ -244,6 +245,26 @@ def _stop_creating(
     circuits.trip(tx, circuits.CREATE, tx.now + int(wait_s * US), failures, code, message, hint)
     context.observer.put_off(code)
     context.log.warning("create.deferred", code=code, wait_s=round(wait_s), error=message)
+
+
+def stop(context: Context, name: str, code: str, message: str, hint: str | None) -> float:
+    """What a kind of work needs is not to be had: it waits, by the policy of that name, and `status` says so. Returns
+    the wait in seconds."""
+    with context.store.read() as connection:
+        before = circuits.tripped(connection).get(name)
+    failures = before.failures + 1 if before else 1
+    wait_s = retry.wait_s(name, failures, context.clock)
+    with context.store.write() as tx:
+        circuits.trip(tx, name, tx.now + int(wait_s * US), failures, code, message, hint)
+        step_errors.note(context, tx, name, code, message, hint)
+    context.observer.put_off(code)
+    return wait_s
+
+
+def table_is_away(context: Context, error: TableAwayError) -> None:
+    """Object storage that cannot be used: publishing waits, and all else continues."""
+    wait_s = stop(context, circuits.TABLE, "table_away", error.message, error.hint)
+    context.log.error("table.away", error=error.message, wait_s=round(wait_s))
 
 
 def fine(context: Context, name: str = circuits.VENDOR) -> None:

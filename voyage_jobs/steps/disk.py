@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from voyage_jobs.core import retry
-from voyage_jobs.core.clock import US, now_us
+from voyage_jobs.core.clock import now_us
 from voyage_jobs.errors import VoyageJobsError
 from voyage_jobs.state import circuits
-from voyage_jobs.steps import step_errors
-from voyage_jobs.steps.circuits import fine
+from voyage_jobs.steps.circuits import fine, stop
 from voyage_jobs.steps.context import Context
 
 
@@ -36,15 +34,8 @@ def look_again(context: Context) -> None:
 
 def pause(context: Context, message: str) -> None:
     """Note that the disk is short. Polling goes on; what is written goes on when there is room."""
-    with context.store.read() as connection:
-        before = circuits.tripped(connection).get(circuits.DISK)
-    failures = before.failures + 1 if before else 1
-    with context.store.write() as tx:
-        until = tx.now + int(retry.wait_s("disk", failures, context.clock) * US)
-        hint = "Free some space, or lower disk.min_free_bytes; it goes on by itself."
-        circuits.trip(tx, circuits.DISK, until, failures, "paused_disk", message, hint)
-        step_errors.note(context, tx, circuits.DISK, "paused_disk", message, hint)
-    context.observer.put_off("paused_disk")
+    hint = "Free some space, or lower disk.min_free_bytes; it goes on by itself."
+    stop(context, circuits.DISK, "paused_disk", message, hint)
     context.log.error("disk.paused", message=message)
 
 

@@ -7,6 +7,7 @@ path there is.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from voyage_jobs.errors import DiskFullError, TableAwayError
 from voyage_jobs.state import batches, circuits, embeddings, meta, notices, setback, sources
 from voyage_jobs.state.pauses import Pauses
 from voyage_jobs.state.sources import SourceRow
-from voyage_jobs.steps import acts, step_errors, table_away
+from voyage_jobs.steps import acts, step_errors
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.collect import collect
@@ -100,7 +101,7 @@ class Pipeline:
                 continue
             if self.context.stopping.is_set():
                 return False
-            try:
+            with self._what_passes_noted():
                 self._begin(name)
                 self.beat(name)
                 with (
@@ -109,15 +110,21 @@ class Pipeline:
                 ):
                     look.did = step()
                 did |= look.did
-            except DiskFullError as exc:
-                note_full(self.context, exc)
-            except TableAwayError as exc:
-                table_away.pause(self.context, exc)
         if did:
             self._worked_at = self.context.clock.mono()
         else:
             self._when_idle()
         return did
+
+    @contextlib.contextmanager
+    def _what_passes_noted(self) -> Iterator[None]:
+        """A full disk and object storage that is away are noted where `status` looks, and end nothing."""
+        try:
+            yield
+        except DiskFullError as exc:
+            note_full(self.context, exc)
+        except TableAwayError as exc:
+            circuit.table_is_away(self.context, exc)
 
     def _tell(self) -> None:
         if self.notifier is None:
@@ -236,7 +243,7 @@ class Pipeline:
         if did:
             self._published = True
             note_rows(self.context)
-            table_away.reached(self.context)
+            circuit.fine(self.context, circuits.TABLE)
         return did or keep_texts(self.context)
 
     # --- assembling ---
@@ -274,7 +281,7 @@ class Pipeline:
 
     def _when_idle(self) -> None:
         now = self.context.clock.mono()
-        try:
+        with self._what_passes_noted():
             look_again(self.context)
             # `sync` ends soon: what it has published is indexed now, or not before the next one.
             if now >= self._tend_at or (self.eager and self._published) or is_new(self.context):
@@ -285,10 +292,6 @@ class Pipeline:
             elif self._worked_at is not None and now - self._worked_at >= REST_AFTER_S:
                 self._worked_at = None
                 rest(self.context)
-        except DiskFullError as exc:
-            note_full(self.context, exc)
-        except TableAwayError as exc:
-            table_away.pause(self.context, exc)
 
     def tend_soon(self) -> None:
         """Look after the table and the state at the next idle moment."""

@@ -52,7 +52,7 @@ def fatal_ones_noted(context: Context, step: str) -> Iterator[None]:
     try:
         yield
     except (DiskFullError, TableAwayError):
-        raise  # the others go on; see disk.py and table_away.py
+        raise  # the others go on; see disk.py and circuits.py
     except Exception as exc:
         told, hint = f"{type(exc).__name__}: {exc}", None
         if isinstance(exc, VoyageJobsError):
