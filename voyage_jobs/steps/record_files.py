@@ -38,6 +38,7 @@ from voyage_jobs.state.store import Tx
 from voyage_jobs.state.texts import RECORDS
 from voyage_jobs.state.versions import UNSETTLED_MTIME
 from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.delete_guard import beyond
 from voyage_jobs.steps.reading import ReadDocument
 from voyage_jobs.steps.rereading import unsettled
 
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
 News = list[tuple[Seen, ReadDocument]]
 _SHOWN = 5
-_SMALL_LOSS = 10
 
 
 class _Records(Reader):
@@ -341,24 +341,19 @@ class RecordFiles:
             if each.reason is not None
         )
 
-    def _most(self, look: _Look) -> int:
-        """How many records of a file may go at once."""
-        share = int(self._settings.max_delete_share * len(look.before))
-        return min(self._settings.max_delete_count, max(_SMALL_LOSS, share))
-
     def _lost(self, connection: Connection, look: _Look, ids: array[int], since: Mark) -> int:
         """How many records a reader of the table would miss."""
-        most, lost = self._most(look), 0
+        lost = 0
         for each in missing.vanished_ones(connection, ids, since):
             lost += each.is_a_loss
-            if lost > most:  # enough is known, and they may be a million
+            if beyond(lost, len(look.before), self._settings):  # enough is known, and they may be a million
                 return len(ids)
         return lost
 
     def _why_frozen(self, look: _Look, lost: int) -> str | None:
         if not lost:
             return None
-        had, settings, most = len(look.before), self._settings, self._most(look)
+        had = len(look.before)
         found = f"{lost:,} of {counted(had, 'record')} are not in it any more"
         unread = look.count(*UNREAD)
         if look.count(Lack.CUT_SHORT):
@@ -367,9 +362,8 @@ class RecordFiles:
             return f"{counted(unread, 'row')} of it cannot be read, and {found}"
         if lost == had:
             return f"all of its {counted(had, 'record')} are gone"
-        if lost > settings.max_delete_count:
-            return f"{found}, more than max_delete_count = {settings.max_delete_count}"
-        return f"{found}, more than max_delete_share = {settings.max_delete_share:g}" if lost > most else None
+        most = beyond(lost, had, self._settings)
+        return None if most is None else f"{found}, {most}"
 
     def record(self, tx: Tx) -> None:
         """Put on record how the files look of which nothing is to be deleted."""

@@ -27,10 +27,11 @@ from voyage_jobs.sources.source import FolderScan, Known, RootIdentity, RootMiss
 from voyage_jobs.state import documents, ledger, missing, scan_notes, sources, versions
 from voyage_jobs.state.documents import Seen
 from voyage_jobs.state.missing import Vanished
-from voyage_jobs.state.sources import ANOTHER_FOLDER, SourceRow
+from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.store import Tx
 from voyage_jobs.state.versions import Added
 from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.delete_guard import why_freeze
 from voyage_jobs.steps.reading import ReadDocument, reading_document, source_of, with_defaults
 from voyage_jobs.steps.record_files import RecordFiles
 from voyage_jobs.steps.rereading import Rereading
@@ -570,45 +571,3 @@ class Scan:
 def limits_of(fingerprint: str | None) -> str | None:
     """The part of a fingerprint of the rules that is not about patterns, and decides which wanted files are taken."""
     return None if fingerprint is None else fingerprint.partition(":")[2]
-
-
-# A source this small may lose a large share of its files in a day's work.
-SMALL_LOSS = 10
-
-
-def why_freeze(
-    vanished: int,
-    live: int,
-    settings: SourceSettings,
-    *,
-    elsewhere: bool,
-    another: bool = False,
-    spoilt: int = 0,
-    withheld: int = 0,
-) -> str | None:
-    """Why a scan that did not find `vanished` of `live` documents must not delete them; None if it may.
-
-    `elsewhere`: the root is on another device than before, as when something is not mounted. `another`: the
-    configuration names another folder since the last scan, so a small source is no exception. `spoilt`: as many more
-    are there and no text any more; they are lost like those that vanished. `withheld` are records that files lack which
-    are frozen or cannot be read: nothing of these is deleted, but where nothing else is left, the folder is not right.
-    """
-    lost = vanished + spoilt
-    if lost == 0:
-        return None
-    found = f"{lost} of {live} documents are gone"
-    if spoilt:
-        found = f"{lost} of {live} documents are gone, or no longer text ({spoilt})"
-    if another and lost > settings.max_delete_share * live:
-        return f"{found}: {ANOTHER_FOLDER}"
-    if elsewhere and vanished:
-        return f"{found}, and its folder is on another device than before (is something not mounted?)"
-    if lost >= live and not spoilt:
-        return f"{found}: its folder looks empty (is something not mounted?)"
-    if lost + withheld >= live:
-        return f"{found}: nothing is left of it"
-    if lost > settings.max_delete_count:
-        return f"{found}, more than max_delete_count = {settings.max_delete_count}"
-    if lost > SMALL_LOSS and lost > settings.max_delete_share * live:
-        return f"{found}, more than max_delete_share = {settings.max_delete_share:g}"
-    return None
