@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from voyage_jobs.readers.reader import Json
+from voyage_jobs.readers.reader import Json, Refusal, Refused
 from voyage_jobs.records.columns import TYPES
 from voyage_jobs.records.rows import MAX_RECORD_BYTES, Fault, Lack, Row
 from voyage_jobs.records.template import Template, told, value_of
@@ -29,6 +29,7 @@ _MOST_ID_CHARS = 500
 _US = 1_000_000
 _MILLISECONDS = 10**11  # an epoch beyond this (the year 5138) counts milliseconds
 _LATEST_US = 2**62
+_SHOWN = 12  # names of fields in a message
 
 
 class Record(NamedTuple):
@@ -75,6 +76,14 @@ class Recipe:
         """Every field that it asks for, each once."""
         asked = (each for template in self._templates for each in sorted(template.fields))
         return tuple(dict.fromkeys((*self.id, *asked, *filter(None, (self.updated_at,)), *self.columns)))
+
+    def demand(self, names: Sequence[str]) -> None:
+        """Raise Refused where a field that is asked for is not among the names that a file gives at its top."""
+        known = set(names)
+        missing = [each for each in self.fields if each not in known and each.partition(".")[0] not in known]
+        if missing:
+            has = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+            raise Refused(Refusal.BROKEN, f"it has no field {missing[0]!r}; it has {has}")
 
     def record(self, row: Row) -> Record | Fault:
         """The record of a row, or what it lacks."""

@@ -13,7 +13,6 @@ from typing import BinaryIO
 from urllib.parse import quote
 
 from voyage_jobs.readers.reader import Refusal, Refused
-from voyage_jobs.records.formats.header import demand
 from voyage_jobs.records.recipe import Recipe
 from voyage_jobs.records.rows import Fault, Row
 
@@ -29,7 +28,7 @@ def rows(file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
             found.execute("PRAGMA query_only = ON")
             answer = found.execute(recipe.query)
             names = [each[0] for each in answer.description or ()]
-            demand(recipe, names)
+            recipe.demand(names)
             number = 0
             while part := answer.fetchmany(_AT_ONCE):
                 for values in part:

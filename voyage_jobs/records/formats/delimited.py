@@ -13,7 +13,6 @@ from typing import BinaryIO
 
 from voyage_jobs.readers.encodings import AUTO
 from voyage_jobs.readers.reader import Refusal, Refused
-from voyage_jobs.records.formats.header import demand
 from voyage_jobs.records.recipe import Recipe
 from voyage_jobs.records.rows import MAX_RECORD_BYTES, Fault, Lack, Row
 
@@ -43,7 +42,7 @@ def _rows(text: io.TextIOWrapper, file: BinaryIO, recipe: Recipe) -> Iterator[Ro
         names = [name.strip() for name in next(reader)]
     except csv.Error as exc:
         raise Refused(Refusal.BROKEN, f"its first line: {exc}") from None
-    demand(recipe, names)
+    recipe.demand(names)
     width, last = len(names), None
     while True:
         try:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from voyage_jobs.readers.reader import Refusal, Refused
-from voyage_jobs.records.formats.header import demand
 from voyage_jobs.records.recipe import Recipe
 from voyage_jobs.records.rows import Fault, Row
 
@@ -23,7 +22,7 @@ def rows(file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
     try:
         found = pq.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False)
         names = found.schema_arrow.names
-        demand(recipe, names)
+        recipe.demand(names)
         wanted = {name.partition(".")[0] for name in recipe.fields} | set(recipe.fields)
         columns = [name for name in names if name in wanted]
         for batch in found.iter_batches(_AT_ONCE, columns=columns, use_threads=False):
