@@ -8,8 +8,8 @@ from typing import Any
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.vendors.openai.models import COMPLETION_WINDOW, own_dimension
 from voyage_jobs.vendors.remote import JobSpec
+from voyage_jobs.vendors.rest import wire
 from voyage_jobs.vendors.rest.lines import written
-from voyage_jobs.vendors.rest.wire import check_metadata
 
 
 def request_params(profile: Profile, encoding: str) -> dict[str, Any]:
@@ -37,13 +37,7 @@ def line(custom_id: str, texts: Sequence[str], profile: Profile, params: Mapping
 
 def create_body(job: JobSpec) -> dict[str, Any]:
     """The body of a create call. Raises ValueError on metadata beyond the provider's limits: a bug of ours."""
-    check_metadata(job.metadata)
-    return {
-        "endpoint": job.endpoint,
-        "input_file_id": job.input_file_id,
-        "completion_window": COMPLETION_WINDOW,
-        "metadata": dict(job.metadata),
-    }
+    return wire.create_body(job, COMPLETION_WINDOW)
 
 
 def query_bodies(texts: Sequence[str], profile: Profile) -> list[tuple[dict[str, Any], int]]:

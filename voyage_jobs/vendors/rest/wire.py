@@ -21,7 +21,7 @@ import orjson
 from voyage_jobs.core.bounds import MOST
 from voyage_jobs.core.clock import US
 from voyage_jobs.errors import BadAnswerError
-from voyage_jobs.vendors.remote import METADATA_REF, JobError, Phase, RemoteBatch, RemoteFile
+from voyage_jobs.vendors.remote import METADATA_REF, JobError, JobSpec, Phase, RemoteBatch, RemoteFile
 
 # API references of both, create a batch
 MAX_METADATA_PAIRS = 16
@@ -88,8 +88,19 @@ class Page(Generic[T]):
 # --- requests ---
 
 
-def check_metadata(metadata: Mapping[str, str]) -> None:
-    """Raise ValueError for metadata beyond the limits of Voyage and OpenAI: a bug of ours."""
+def create_body(job: JobSpec, window: str) -> dict[str, Any]:
+    """What Voyage and OpenAI are both told of a job that is to be created. Raises ValueError on metadata beyond their
+    limits: a bug of ours."""
+    _check_metadata(job.metadata)
+    return {
+        "endpoint": job.endpoint,
+        "input_file_id": job.input_file_id,
+        "completion_window": window,
+        "metadata": dict(job.metadata),
+    }
+
+
+def _check_metadata(metadata: Mapping[str, str]) -> None:
     if len(metadata) > MAX_METADATA_PAIRS:
         raise ValueError(f"metadata has {len(metadata)} pairs, at most {MAX_METADATA_PAIRS} are allowed")
     for key, value in metadata.items():

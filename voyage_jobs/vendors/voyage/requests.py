@@ -7,7 +7,7 @@ from typing import Any
 
 from voyage_jobs.core.profile import EMBEDDINGS, RERANK, Profile
 from voyage_jobs.vendors.remote import JobSpec
-from voyage_jobs.vendors.rest.wire import check_metadata
+from voyage_jobs.vendors.rest import wire
 from voyage_jobs.vendors.voyage.models import COMPLETION_WINDOW
 
 
@@ -32,14 +32,7 @@ def request_params(profile: Profile, encoding: str) -> dict[str, Any]:
 
 def create_body(job: JobSpec) -> dict[str, Any]:
     """The body of a create call. Raises ValueError on metadata beyond the provider's limits: a bug of ours."""
-    check_metadata(job.metadata)
-    return {
-        "endpoint": job.endpoint,
-        "input_file_id": job.input_file_id,
-        "completion_window": COMPLETION_WINDOW,
-        "request_params": dict(job.params),
-        "metadata": dict(job.metadata),
-    }
+    return {**wire.create_body(job, COMPLETION_WINDOW), "request_params": dict(job.params)}
 
 
 def query_bodies(texts: Sequence[str], profile: Profile) -> list[tuple[dict[str, Any], int]]:
