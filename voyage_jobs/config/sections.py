@@ -131,12 +131,33 @@ class ProviderSettings(Section):
     type: Annotated[str, AfterValidator(_provider)] = "voyage"
 
 
-class VoyageSettings(Section):
-    """`[voyage]`: where the provider is and what is asked of it."""
+class _WithJobs(Section):
+    """What is settled for a provider that has jobs. Its settings stand in each section, in the order that users see."""
 
+    provider: ClassVar[str]
+    """Its name in the registry."""
     document_prefix: ClassVar[str] = ""
     query_prefix: ClassVar[str] = ""
     texts_per_request: ClassVar[int | None] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _model_decides_dimension(cls, values: Any) -> Any:
+        """An absent or null dimension is the model's own default, as a number everybody can rely on."""
+        if not isinstance(values, dict) or _none_word(values.get("output_dimension")) is not None:
+            return values
+        usual, otherwise = (cls.model_fields[name].default for name in ("model", "output_dimension"))
+        model = by_type(cls.provider).find(str(values.get("model", usual)))
+        return {
+            **values,
+            "output_dimension": model.dimensions[0] if model and model.dimensions else otherwise,
+        }
+
+
+class VoyageSettings(_WithJobs):
+    """`[voyage]`: where the provider is and what is asked of it."""
+
+    provider: ClassVar[str] = "voyage"
 
     base_url: str = "https://api.voyageai.com/v1"
     model: Annotated[str, Field(min_length=1)] = DEFAULT_MODEL
@@ -154,18 +175,11 @@ class VoyageSettings(Section):
     delete_remote_files: bool = True
     tokenizer: Place = ""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _model_decides_dimension(cls, values: Any) -> Any:
-        return _with_dimension(values, "voyage", DEFAULT_MODEL, DEFAULT_DIMENSION)
 
-
-class OpenAISettings(Section):
+class OpenAISettings(_WithJobs):
     """`[openai]`: OpenAI's batches, or a service that speaks as it does, for `[provider] type = "openai"`."""
 
-    document_prefix: ClassVar[str] = ""
-    query_prefix: ClassVar[str] = ""
-    texts_per_request: ClassVar[int | None] = None
+    provider: ClassVar[str] = "openai"
     output_dtype: ClassVar[str] = "float"
     input_type: ClassVar[str] = ""
     endpoint: ClassVar[str] = EMBEDDINGS
@@ -180,19 +194,6 @@ class OpenAISettings(Section):
     max_retry_after_s: Annotated[Duration, Field(le=86_400)] = 3600
     delete_remote_files: bool = True
     tokenizer: Place = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _model_decides_dimension(cls, values: Any) -> Any:
-        return _with_dimension(values, "openai", OPENAI_MODEL, OPENAI_DIMENSION)
-
-
-def _with_dimension(values: Any, provider: str, usual: str, otherwise: int) -> Any:
-    """An absent or null dimension is the model's own default, as a number everybody can rely on."""
-    if not isinstance(values, dict) or _none_word(values.get("output_dimension")) is not None:
-        return values
-    model = by_type(provider).find(str(values.get("model", usual)))
-    return {**values, "output_dimension": model.dimensions[0] if model and model.dimensions else otherwise}
 
 
 class _WithoutJobs(Section):
