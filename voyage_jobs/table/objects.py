@@ -8,15 +8,17 @@ the same library that Lance uses, with the same options.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 from voyage_jobs.core.object_uri import SCHEMES, ObjectUri
 from voyage_jobs.errors import ConfigError, TableAwayError
 
+_Told = tuple[tuple[str, str], ...]
 _OF_A_STORE = ("aws_", "google_", "azure_")
 _OF_RETRIES = ("client_max_retries", "client_retry_timeout", "download_retry_count")
 _BUCKET_AND_PREFIX = re.compile(r"(\w+)://([^/]+)/*(.*)")
@@ -71,7 +73,7 @@ class Remote(str):
         store = self._store(whole=False)
         with away(self):
             here = sorted(self.sizes(), key=lambda path: path.startswith("_versions/"))
-            table = self._prefix()
+            table = self._parts()[2]
             beside = f"{table.rpartition('/')[0]}/{name}".lstrip("/")
             for path in here:
                 obstore.copy(store, f"{table}/{path}", f"{beside}/{path}")
@@ -110,23 +112,31 @@ class Remote(str):
                     name = str(each["path"]).removeprefix(f"{folder}/") if folder else str(each["path"])
                     yield name, int(each["size"]), str(each.get("e_tag") or "")
 
-    def _prefix(self) -> str:
-        matched = _BUCKET_AND_PREFIX.fullmatch(self)
-        assert matched is not None  # noqa: S101 - made with a scheme and a name
-        return matched[3]
-
-    def _store(self, *, whole: bool = True) -> Any:
-        """What makes calls below the table's own prefix, or (not `whole`) to all of the bucket."""
+    def _parts(self) -> tuple[str, str, str]:
+        """Scheme, bucket, and the prefix of the table's objects."""
         matched = _BUCKET_AND_PREFIX.fullmatch(self)
         if matched is None:
             raise ConfigError(f"[lancedb] uri is {str(self.place)!r}, which names no bucket.")
-        options = self.options()
-        return _connected(matched[1], matched[2], matched[3] if whole else None, options)
+        return matched[1], matched[2], matched[3]
+
+    def _store(self, *, whole: bool = True) -> Any:
+        """What makes calls below the table's own prefix, or (not `whole`) to all of the bucket."""
+        scheme, bucket, prefix = self._parts()
+        told = tuple(sorted(self.options().items()))
+        ambient = tuple(
+            (name, os.environ[name]) for name in os.environ if name.lower().startswith(_OF_A_STORE)
+        )
+        return _connected(scheme, bucket, prefix if whole else None, told, ambient)
 
 
-def _connected(scheme: str, bucket: str, prefix: str | None, options: Mapping[str, str]) -> Any:
+@functools.lru_cache(maxsize=4)
+def _connected(scheme: str, bucket: str, prefix: str | None, told: _Told, ambient: _Told) -> Any:
+    """Kept, with its connections, while the options and the environment, which obstore reads itself, say the
+    same: a publication looks several times."""
+    del ambient
     from obstore.store import AzureStore, GCSStore, S3Store
 
+    options = dict(told)
     kind: Any = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[scheme]
     config = {key: value for key, value in options.items() if key.startswith(_OF_A_STORE)}
     client = {key: value for key, value in options.items() if key not in config and key not in _OF_RETRIES}
