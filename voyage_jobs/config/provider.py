@@ -58,7 +58,7 @@ def connect(
 
 
 def request_params(settings: Settings, encoding: str | None = None) -> dict[str, Any]:
-    """Everything about a request but its texts, as it goes on record with a batch.
+    """Everything about a request but its texts, as it is recorded with a batch.
 
     `encoding` is of the vectors in its answer; None: as it is set, and numbers where that is left to the program.
     """

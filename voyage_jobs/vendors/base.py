@@ -220,7 +220,7 @@ class Vendor(Protocol):
         """What is odd about a key that was found at `where`, for this host."""
 
     def params(self, profile: Profile, encoding: str) -> dict[str, Any]:
-        """All of a request but its texts, as it goes on record. `encoding` is of the vectors in results."""
+        """All of a request but its texts, as it is recorded. `encoding` is of the vectors in results."""
 
     def line(
         self, custom_id: str, texts: Sequence[str], profile: Profile, params: Mapping[str, Any]
