@@ -6,6 +6,7 @@ import ipaddress
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,9 @@ from voyage_jobs.cli.numbers import Finite, Whole
 from voyage_jobs.core.bounds import LONGEST_S
 from voyage_jobs.core.redact import is_key
 from voyage_jobs.errors import ConfigError
+
+if TYPE_CHECKING:
+    from voyage_jobs.simulator import FaultScript, Options
 
 _ANY_KEY = "simulated"
 
@@ -94,9 +98,8 @@ def simulate(
     makes sense, but they are worth nothing elsewhere: keep them in a data folder of their own, as the printed lines do.
     """
     from voyage_jobs.core.clock import SystemClock
-    from voyage_jobs.simulator import FaultScript, Options, Simulator
+    from voyage_jobs.simulator import Simulator
     from voyage_jobs.simulator.server import serve
-    from voyage_jobs.simulator.tokens import tokens_of
 
     if api_key and is_key(api_key):
         raise ConfigError(
@@ -104,14 +107,7 @@ def simulate(
         )
     if storage is not None:
         storage.mkdir(parents=True, exist_ok=True)
-    if tier is not None and provider != "openai":
-        raise ConfigError("--tier is for --provider openai.")
-    named = {"vendor": provider} | ({} if tier is None else {"tier": tier})
-    script = FaultScript.from_file(faults, named) if faults else FaultScript.none()
-    options = script.options or Options.from_mapping(named)
-    if tokenizer is not None:
-        tokens_of(str(tokenizer))  # raises now, not with the first batch
-        options = replace(options, tokenizer=str(tokenizer))
+    script, options = _script(provider, tier, faults, tokenizer)
     clock = SystemClock()
     # A simulator knows nothing of an earlier one's batches, so each run gets a data folder of its own.
     data_dir = Path(tempfile.gettempdir()) / f"voyage-jobs-simulated-{clock.token()[:8]}"
@@ -138,6 +134,24 @@ def simulate(
     except OSError as exc:
         hint = "Use --port 0 for a free port."
         raise ConfigError(f"Cannot listen on {host}, port {port}: {exc.strerror}.", hint=hint) from exc
+
+
+def _script(
+    provider: str, tier: int | None, faults: Path | None, tokenizer: Path | None
+) -> tuple[FaultScript, Options]:
+    """What goes wrong, and how the API is. Raises ConfigError for what does not go together or cannot be read."""
+    from voyage_jobs.simulator import FaultScript, Options
+    from voyage_jobs.simulator.tokens import tokens_of
+
+    if tier is not None and provider != "openai":
+        raise ConfigError("--tier is for --provider openai.")
+    named = {"vendor": provider} | ({} if tier is None else {"tier": tier})
+    script = FaultScript.from_file(faults, named) if faults else FaultScript.none()
+    options = script.options or Options.from_mapping(named)
+    if tokenizer is not None:
+        tokens_of(str(tokenizer))  # raises now, not with the first batch
+        options = replace(options, tokenizer=str(tokenizer))
+    return script, options
 
 
 def _announce(provider: str, base_url: str, data_dir: Path, api_key: str | None, as_json: bool) -> None:
