@@ -9,27 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import bench_quality
+from benchmarks.bench_quality import command, scored, write
 
-_CONFIG = """
-data_dir = "data"
-[provider]
-type = "local"
-[[sources]]
-name = "cranfield"
-path = "docs"
-[splitting]
-max_chars = {size}
-{rules}
-[disk]
-min_free_bytes = 0
-"""
 WAYS = {
     "rules 2": "rules = 2",
     "rules 2 without the header": 'rules = 2\ncontext = "none"',
@@ -56,29 +41,20 @@ def main(argv: list[str]) -> None:
 
 
 def _measured(cranfield: Path, here: Path, size: int, rules: str) -> str:
-    bench_quality.write(cranfield, here)
-    (here / "voyage-jobs.toml").write_text(_CONFIG.format(size=size, rules=rules))
+    write(cranfield, here, f"max_chars = {size}\n{rules}")
     for file in (here / "docs").glob("*.txt"):
         title, _, body = file.read_text().partition("\n\n")
         file.write_text(f"# {title}\n\n{body}")
         file.rename(file.with_suffix(".md"))
     qrels = here / "qrels" / "test.tsv"
     qrels.write_text(qrels.read_text().replace(".txt\t", ".md\t"))
-    _command(here, "sync", "--json")
-    rows = json.loads(_command(here, "status", "--json"))["table"]["rows"]
-    runs = [option for mode in ("words", "vector", "hybrid") for option in ("--run", mode)]
-    found = json.loads(_command(here, "eval", str(here), *runs, "--by", "document", "--json"))["runs"]
+    command(here, "sync", "--json")
+    rows = json.loads(command(here, "status", "--json"))["table"]["rows"]
     told = [
         f"{run['metrics']['ndcg@10']['value']:.3f} / {run['metrics']['recall@10']['value']:.3f}"
-        for run in found
+        for run in scored(here)
     ]
     return " | ".join([f"{rows:,}", *told])
-
-
-def _command(here: Path, *args: str) -> str:
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
-    command = [sys.executable, "-m", "voyage_jobs", *args]
-    return subprocess.run(command, cwd=here, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 if __name__ == "__main__":

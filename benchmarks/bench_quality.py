@@ -30,10 +30,14 @@ type = "local"
 name = "cranfield"
 path = "docs"
 [splitting]
-max_chars = 8000  # an abstract is what was judged, so each is one chunk
+{splitting}
 [disk]
 min_free_bytes = 0
 """
+
+
+WHOLE = "max_chars = 8000"
+"""An abstract is what was judged, so each is one chunk."""
 
 
 def main(argv: list[str]) -> None:
@@ -48,11 +52,11 @@ def main(argv: list[str]) -> None:
         report(Path(here))
 
 
-def write(folder: Path, here: Path) -> None:
-    """The documents as files, the questions and judgements in the format of BEIR."""
+def write(folder: Path, here: Path, splitting: str = WHOLE) -> None:
+    """The documents as files, the questions and judgements in the format of BEIR; `splitting` is that section."""
     (here / "docs").mkdir()
     (here / "qrels").mkdir()
-    (here / "voyage-jobs.toml").write_text(_CONFIG)
+    (here / "voyage-jobs.toml").write_text(_CONFIG.format(splitting=splitting))
     for document in _read(folder / "cran_docs.json"):
         (here / "docs" / f"{document['id']}.txt").write_text(f"{document['title']}\n\n{document['body']}\n")
     questions = [
@@ -71,16 +75,14 @@ def write(folder: Path, here: Path) -> None:
 
 def report(here: Path) -> None:
     began = time.monotonic()
-    _command(here, "sync", "--json")
+    command(here, "sync", "--json")
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(
         f"embedded and published in {time.monotonic() - began:.0f} s, {used.ru_utime + used.ru_stime:.0f} CPU s,"
         f" peak {used.ru_maxrss // 1024} MiB"
     )
-    runs = [option for mode in ("words", "vector", "hybrid") for option in ("--run", mode)]
-    found = json.loads(_command(here, "eval", str(here), *runs, "--by", "document", "--json"))
     below = []
-    for run in found["runs"]:
+    for run in scored(here):
         value = {name: metric["value"] for name, metric in run["metrics"].items()}
         print(f"{run['run']:<8}" + "".join(f"  {name} {number:.3f}" for name, number in value.items()))
         bar = BARS.get(run["run"])
@@ -94,7 +96,15 @@ def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _command(here: Path, *args: str) -> str:
+def scored(here: Path) -> list[dict[str, Any]]:
+    """The runs of `eval` over the table that is here, one for each mode."""
+    runs = [option for mode in ("words", "vector", "hybrid") for option in ("--run", mode)]
+    told = command(here, "eval", str(here), *runs, "--by", "document", "--json")
+    return list(json.loads(told)["runs"])
+
+
+def command(here: Path, *args: str) -> str:
+    """Run voyage-jobs in a folder; what it prints."""
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
     command = [sys.executable, "-m", "voyage_jobs", *args]
     return subprocess.run(command, cwd=here, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
