@@ -12,6 +12,7 @@ from voyage_jobs.config.key import KeySource, key_of
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.core import crash
 from voyage_jobs.core.states import Batch
+from voyage_jobs.diagnosis.snapshot import gather
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.maintenance.audit.verify import Scope, verify
 from voyage_jobs.retrieval.result import Query
@@ -195,3 +196,13 @@ def test_a_search_asks_the_provider_of_the_table(world, server):
     world.run(**OWN)
     asked = Retriever(world.settings(), world.clock, world.transport).search(Query("a part", mode="vector"))
     assert (asked.mode, len(asked.hits), server.seen[-1]) == ("vector", 3, ["a part"])
+
+
+def test_how_long_jobs_took_at_one_provider_says_nothing_of_the_other(world):
+    """Its jobs took minutes; those of the other may take hours, or there are none."""
+    assert len(gather(world.settings(), world.clock).took) == 1
+    act(world, "begin")
+
+    found = gather(world.settings(**OWN), world.clock)
+
+    assert (found.took, found.vectors.likely_at) == ([], None)

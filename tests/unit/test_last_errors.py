@@ -394,11 +394,11 @@ def test_refused_and_cancelled_jobs_foretell_nothing(tmp_path):
         acts.perform(context, "cancel", {"ref": again.ref}, "me")
         settle(world, context)
         with context.store.read() as connection:
-            assert batches.durations_s(connection, 10) == []
+            assert batches.durations_s(connection, "voyage", 10) == []
         acts.perform(context, "retry", {}, "me")
         settle(world, context)
         with context.store.read() as connection:
-            [took] = batches.durations_s(connection, 10)
+            [took] = batches.durations_s(connection, "voyage", 10)
     assert 1000 <= took < 1700
 
 

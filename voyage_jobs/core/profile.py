@@ -19,6 +19,8 @@ CONTEXTUALIZED = "/v1/contextualizedembeddings"
 RERANK = "/v1/rerank"
 """Makes scores, no vectors: of a profile of it, what is kept under a key is a score of each text."""
 
+DEFAULT_VENDOR = "voyage"
+"""The provider of a profile that names none. This word never changes."""
 ALWAYS = ("endpoint", "model", "dimension", "dtype", "input_type")
 """The fields that every fingerprint ever made has in it. This tuple never changes."""
 _STORAGE = {"float": "float32", "int8": "int8", "binary": "int8", "uint8": "uint8", "ubinary": "uint8"}
@@ -40,7 +42,7 @@ class Profile:
     dimension: int
     dtype: str
     input_type: str | None
-    vendor: str = "voyage"
+    vendor: str = DEFAULT_VENDOR
     prefix: str = ""
 
     @property

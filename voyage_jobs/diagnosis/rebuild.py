@@ -83,7 +83,7 @@ def _likely_at(
     connection: View, settings: Settings, progress: Progress, profile_id: int, now: int
 ) -> int | None:
     """When the last batch is likely to end, by how long batches took here; None where that is not known."""
-    took = batches.durations_s(connection, _HISTORY)
+    took = batches.durations_s(connection, settings.provider.type, _HISTORY)
     if not progress.scanned or not progress.open_chunks or not took:
         return None
     median_us = int(took[len(took) // 2] * US)

@@ -324,7 +324,7 @@ def moment(connection: Any, settings: Settings, now: int) -> Moment:
         waiting=stats.waiting(connection),
         waiting_by_source=embeddings.waiting_by_source(connection, profile_id or 0) if by_source else {},
         rooms=rooms,
-        took=batches.durations_s(connection, HISTORY),
+        took=batches.durations_s(connection, working.provider.type, HISTORY),
         scan_notes=scan_notes.by_source(connection),
         record_files=record_files.noted(connection),
     )

@@ -275,7 +275,7 @@ def _windows(tried: Rehearsal, connection: View) -> dict[str, Any] | None:
 
 def _finish(connection: View, settings: Settings, clock: Clock, count: int) -> dict[str, Any]:
     """When the last of so many batches would be over, by how long batches took here before; None where none did."""
-    took = batches.durations_s(connection, _HISTORY)
+    took = batches.durations_s(connection, settings.provider.type, _HISTORY)
     waves = -(-count // settings.batching.max_in_flight_batches)
 
     def at(share: float) -> str | None:

@@ -11,7 +11,9 @@ from typing import Any
 from sqlalchemy import Connection, Select, bindparam, exists, func, insert, select, text, update
 
 from voyage_jobs.core import states
+from voyage_jobs.core.profile import DEFAULT_VENDOR
 from voyage_jobs.state import last_errors, meta, moves
+from voyage_jobs.state.dialect import json_field
 from voyage_jobs.state.schema import (
     batches,
     is_in,
@@ -204,17 +206,20 @@ def get(connection: Connection, batch_id: int) -> BatchRow:
     return found
 
 
-# Purpose: how long the latest batches took at the provider, but for those that were refused or cancelled there.
+# Purpose: how long the latest batches took at one provider, but for those that were refused or cancelled there.
 _TOOK = text(
-    "SELECT (ended_at - submitted_at) / 1000000.0 FROM batches WHERE ended_at > submitted_at"
-    " AND collected_at IS NOT NULL AND COALESCE(remote_status, '') NOT LIKE 'cancel%'"
-    " ORDER BY id DESC LIMIT :most"
+    "SELECT (b.ended_at - b.submitted_at) / 1000000.0 FROM batches b JOIN profiles f ON f.id = b.profile_id"
+    " WHERE b.ended_at > b.submitted_at AND b.collected_at IS NOT NULL"
+    "  AND COALESCE(b.remote_status, '') NOT LIKE 'cancel%'"
+    f"  AND COALESCE({json_field('f.body', 'vendor')}, '{DEFAULT_VENDOR}') = :provider"
+    " ORDER BY b.id DESC LIMIT :most"
 )
 
 
-def durations_s(connection: Connection, most: int) -> list[float]:
-    """From submission to its end, in seconds, of the latest batches that are over; shortest first."""
-    return sorted(connection.execute(_TOOK, {"most": most}).scalars())
+def durations_s(connection: Connection, provider: str, most: int) -> list[float]:
+    """From submission to its end, in seconds, of the latest batches that are over at a provider (its type); shortest
+    first. How long another provider's jobs took says nothing of these."""
+    return sorted(connection.execute(_TOOK, {"provider": provider, "most": most}).scalars())
 
 
 def find(connection: Connection, word: str) -> list[BatchRow]:
