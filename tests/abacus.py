@@ -217,7 +217,7 @@ class AbacusClient:
 
     def _called(self, call: str) -> None:
         if self.give_up_at is not None and self.access.clock.mono() >= self.give_up_at:
-            raise NotSentError(f"Abacus was not asked to {call}: the time given is over.")
+            raise NotSentError(f"Abacus was not asked to {call}: the deadline has passed.")
         if self.send_by is not None and self.access.clock.uptime() > self.send_by:
             raise NotSentError(f"The call to {call} was never sent to Abacus: it is too late for it.")
         self.server.calls.append(call)

@@ -344,7 +344,7 @@ def test_sections_are_drawn_and_questions_written(run):
     told = run.json("eval", written(run, made), "--run", "words")
     assert told["runs"][0]["metrics"]["mrr@10"]["value"] == 1.0
     assert told["collection"]["not_in_table"] == []
-    assert "is there already" in run("eval", "make", path, code=2).stderr
+    assert "already exists" in run("eval", "make", path, code=2).stderr
     again = run.json("eval", "make", path, "-n", 100, "--force")
     assert again["sections"] == 6
     kept = {json.loads(line)["relevant"] for line in path.read_text().splitlines()}

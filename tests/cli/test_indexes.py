@@ -203,7 +203,7 @@ def test_whatever_the_mode_a_vector_of_nothing_is_refused_for_whole_numbers_too(
     monkeypatch.setattr(Retriever, "_embedded", lambda *_: [0] * 256)
     found = Retriever(world.settings(), world.clock, world.transport).search(Query("leek", mode="vector"))
     assert (found.mode, found.hits[0].path) == ("words", "soup.md")
-    assert "points nowhere" in found.warnings[0]
+    assert "query vector cannot be used" in found.warnings[0]
 
 
 def test_what_a_sync_has_published_is_indexed_before_it_ends(tmp_path, monkeypatch) -> None:

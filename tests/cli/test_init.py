@@ -48,7 +48,7 @@ def test_it_never_overwrites_unless_told_to(here):
     file.write_text("mine")
     result = init()
     assert result.exit_code == 2
-    assert "is there already" in result.stderr
+    assert "already exists" in result.stderr
     assert "--force" in result.stderr
     assert file.read_text() == "mine"
     assert init("--force").exit_code == 0

@@ -286,4 +286,4 @@ def test_simulate_bills_by_a_tokenizer_or_says_why_not(tmp_path):
     (tmp_path / "bad.json").write_text("{}")
     result = CliRunner().invoke(cli, ["simulate", "--port", "0", "--tokenizer", str(tmp_path / "bad.json")])
     assert result.exit_code == 2
-    assert "no tokenizer that can be used" in result.stderr
+    assert "cannot be used as a tokenizer" in result.stderr

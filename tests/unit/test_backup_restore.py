@@ -53,7 +53,7 @@ def test_what_is_there_already_is_left_alone(world, kind):
         (target / "mine").write_text("mine")
     else:
         target.write_text("mine")
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="already exists"):
         backup(world.settings(), world.clock, target)
 
 

@@ -185,7 +185,7 @@ def test_a_silent_host_is_not_waited_for_past_that_end_and_none_is_asked_after_i
         client.give_up_at = client.clock.mono() + 0.3
         with pytest.raises(OutcomeUnknownError):
             client.create_batch(CREATE)
-        with pytest.raises(NotSentError, match="was not asked to create a batch: the time given is over"):
+        with pytest.raises(NotSentError, match="was not asked to create a batch: the deadline has passed"):
             client.create_batch(CREATE)
         with pytest.raises(NotSentError):
             download(client, "file-1", tmp_path / "output.jsonl", expected_bytes=1)

@@ -123,7 +123,7 @@ def test_what_is_open_is_fetched_at_its_own_provider_and_nothing_is_sent(world, 
 
 def test_the_provider_does_not_change_while_a_batch_is_open(world, server):
     send(world)
-    with pytest.raises(ConfigError, match="1 batch at Voyage must be over before the provider changes"):
+    with pytest.raises(ConfigError, match="1 batch at Voyage must end before the provider changes"):
         act(world, "begin")
     for _ in range(20):
         world.run(50, quiet=False, **OWN)

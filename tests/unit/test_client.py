@@ -182,7 +182,7 @@ def test_a_real_connection_that_breaks_is_an_unknown_outcome(answer):
     ids=["html", "empty", "list", "no id", "no status", "not utf-8"],
 )
 def test_a_create_answer_that_cannot_be_read_may_have_made_a_job(answer):
-    with pytest.raises(OutcomeUnknownError, match="answered the call to create a batch oddly"):
+    with pytest.raises(OutcomeUnknownError, match="answered the call to create a batch unexpectedly"):
         client_of(answer).create_batch(CREATE)
 
 
@@ -191,7 +191,7 @@ def test_a_create_answer_that_cannot_be_read_may_have_made_a_job(answer):
 )
 @pytest.mark.parametrize("answer", [HTML, "", "[]", '"text"', '{"detail": "x"}'])
 def test_any_other_answer_that_cannot_be_read_is_a_bad_answer(name, answer, tmp_path):
-    with pytest.raises(BadAnswerError, match="oddly") as caught:
+    with pytest.raises(BadAnswerError, match="unexpectedly") as caught:
         CALLS[name](client_of(httpx.Response(200, text=answer)), tmp_path)
 
     assert "doctype" not in caught.value.message
@@ -451,7 +451,7 @@ def test_an_empty_page_is_the_end(more):
 def test_a_list_that_repeats_itself_is_a_bad_answer():
     client = client_of(*[listing("ab", has_more=True) for _ in range(5)])
 
-    with pytest.raises(BadAnswerError, match="repeats itself"):
+    with pytest.raises(BadAnswerError, match="returned the same page again"):
         list(client.list_batches())
 
     assert len(client.script.requests) == 2

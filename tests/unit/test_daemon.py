@@ -364,7 +364,7 @@ def test_a_page_that_cannot_be_served_is_a_problem_until_it_can(world):
     def breaks(run):
         assert fake.is_ready
         seen.append(codes(world))
-        fake.last_error = "127.0.0.1:8765 cannot be listened on: Address already in use."
+        fake.last_error = "Cannot listen on 127.0.0.1:8765: Address already in use."
 
     def heals(run):
         seen.append(codes(world))

@@ -79,7 +79,7 @@ def test_no_room_has_one_name_wherever_it_shows(tmp_path, monkeypatch, error, ca
         out.write(b"new")
     monkeypatch.undo()
     assert "out.jsonl" in caught.value.message
-    assert "goes on by itself" in caught.value.hint
+    assert "work resumes by itself" in caught.value.hint
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["out.jsonl"]
 

@@ -265,6 +265,6 @@ def test_a_chunk_id_of_the_table_tells_its_story_until_its_text_is_another(world
     assert story.summary.startswith("Chunk 1 of docs:a.md. In the published version it has its vector")
     assert story.parts["chunks"][0]["chunk_id"] == wanted
     world.write("a.md", "# One\n\nfirst\n\n# Two\n\nanother")
-    assert "its text cannot be had now" in told(wanted).summary
+    assert "its text is not available now" in told(wanted).summary
     rescan(world)
     assert "No live version has this chunk any more" in told(wanted).summary

@@ -28,7 +28,7 @@ def test_before_the_first_publication_there_is_nothing_to_export(tmp_path):
 def test_a_file_is_overwritten_only_by_force(world):
     path = world.root / "out.parquet"
     path.write_text("mine")
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="already exists"):
         export(world.settings(), path)
     assert path.read_text() == "mine"
     assert export(world.settings(), path, force=True).rows == 12

@@ -142,7 +142,7 @@ def test_a_prefix_is_part_of_what_is_read() -> None:
 @installed
 def test_a_folder_that_lacks_something_is_told(folder: Path) -> None:
     (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(NotSentError, match="is no tokenizer"):
+    with pytest.raises(NotSentError, match="is not a tokenizer"):
         client(str(folder)).probe()
     (folder / "onnx" / "model.onnx").unlink()
     with pytest.raises(NotSentError, match="There is no model"):

@@ -305,8 +305,8 @@ def edit(world):
 @pytest.mark.parametrize(("change", "told"), [
     (edit, "docs:part0/d0.md was changed again"),
     (lambda world: world.write("new.md", prose("a new one")), "docs:new.md is new"),
-    (lambda world: world.remove("part1/d1.md"), "docs:part1/d1.md is not what was planned any more"),
-    (lambda world: world.write("part0/d0.md", b"\x00" * 99), "docs:part0/d0.md is not taken any more: binary"),
+    (lambda world: world.remove("part1/d1.md"), "docs:part1/d1.md is no longer what was planned"),
+    (lambda world: world.write("part0/d0.md", b"\x00" * 99), "docs:part0/d0.md is no longer taken: binary"),
 ])  # fmt: skip
 def test_what_changed_since_is_named_and_nothing_is_sent(exact, tmp_path, change, told):
     plan(exact, tmp_path / "plan.json")

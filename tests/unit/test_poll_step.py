@@ -150,7 +150,7 @@ def test_a_word_for_the_end_that_nobody_knows_is_collected_an_hour_past_the_wind
     assert not world.ledger.billed_more_than_once()
 
 
-@pytest.mark.parametrize(("word", "told"), [("archived", "does not know"), ("in_progress", "still says")])
+@pytest.mark.parametrize(("word", "told"), [("archived", "does not know"), ("in_progress", "still reports")])
 def test_a_job_that_never_ends_is_parked_half_a_day_past_the_window(tmp_path, monkeypatch, word, told):
     world = renamed(tmp_path, monkeypatch, word, output_file_id=None, error_file_id=None)
     with world.worker() as context:

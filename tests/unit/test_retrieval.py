@@ -211,7 +211,7 @@ def test_a_vector_that_points_nowhere_is_refused_with_words(world, monkeypatch, 
     monkeypatch.setattr(Retriever, "_embedded", lambda *_: [number] * 256)
     found = Retriever(world.settings(), world.clock, world.transport).search(Query("leek", mode="vector"))
     assert (found.mode, len(found.warnings)) == ("words", 1)
-    assert "points nowhere" in found.warnings[0]
+    assert "query vector cannot be used" in found.warnings[0]
     assert found.hits[0].path == "soup.md"
 
 

@@ -85,7 +85,7 @@ def test_a_host_that_is_not_here_is_a_problem(world):
     served = Door(settings, Address("192.0.2.1", 0), SystemClock(), world.log, ready=OwnReadiness())
     with served:
         assert served.wait_settled(PATIENCE_S)
-        assert served.problem.startswith("192.0.2.1:0 cannot be listened on")
+        assert served.problem.startswith("Cannot listen on 192.0.2.1:0")
 
 
 def test_an_error_inside_is_an_answer_and_a_line_in_the_log(world, monkeypatch):

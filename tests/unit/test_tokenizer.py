@@ -273,7 +273,7 @@ def test_redirects_to_where_large_files_are_kept_are_followed(tmp_path):
 
 @pytest.mark.parametrize(("how", "told"), [
     ({"status": 404}, "answers 404"),
-    ({"content": b"<html>sign in</html>"}, "is no tokenizer"),
+    ({"content": b"<html>sign in</html>"}, "is not a tokenizer"),
     ({"error": httpx.ConnectError("no route")}, "cannot be fetched: no route"),
     ({"error": httpx.ReadTimeout("")}, "cannot be fetched: ReadTimeout"),
 ])  # fmt: skip

@@ -278,7 +278,7 @@ def test_of_a_file_that_lacks_its_last_brace_the_rest_is_taken_and_the_torn_line
     with world.worker() as context:
         batch = parked(world, context)
         assert len(put_off(world, "download")) == POLICIES["download"].tries - 1
-        assert "1 of its 3 results are lacking" in batch.reason
+        assert "1 of its 3 results are missing" in batch.reason
         assert embeddings_by_state(context) == {"held": 2, "packed": 1}
         turns(world, context, 10)
         assert len(world.names()) == 2

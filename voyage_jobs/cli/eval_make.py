@@ -49,7 +49,7 @@ def make(
                 f"There is no source {source!r} in the configuration; there is {', '.join(known)}."
             )
     if file.exists() and not force:
-        raise ConfigError(f"{file} is there already; with --force it is replaced.")
+        raise ConfigError(f"{file} already exists; with --force it is replaced.")
     drawn = sample(view_of(settings.lancedb.uri, settings.lancedb.table), count, sources)
     if not drawn:
         raise ConfigError("The table has no section to draw from.")

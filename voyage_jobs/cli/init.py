@@ -64,7 +64,7 @@ def init(path: Path, folders: tuple[Path, ...], full: bool, force: bool, as_json
     path = Path(os.path.abspath(os.path.expanduser(path)))
     if path.exists() and not force:
         raise ConfigError(
-            f"{path} is there already.", hint="Use --force to overwrite it, or --path for another."
+            f"{path} already exists.", hint="Use --force to overwrite it, or --path for another."
         )
     sources = _named(list(folders) or [_proposal(Path.cwd())], path.parent)
     data_dir = _data_dir(path, os.environ)

@@ -91,7 +91,7 @@ def _listener(address: Address) -> socket.socket:
     except OSError as exc:
         listener.close()
         raise ConfigError(
-            f"{host}:{port} cannot be listened on: {exc.strerror}.",
+            f"Cannot listen on {host}:{port}: {exc.strerror}.",
             hint="Name another with --http HOST:PORT.",
         ) from exc
     return listener

@@ -243,7 +243,7 @@ def _building_rows(found: Vectors, building: dict[str, Any]) -> list[tuple[str, 
     elif building["blocked"]:
         rows.append(("switch", "waits for you: `retry`, or `reprofile --accept-failures`"))
     else:
-        rows.append(("switch", "by itself, once everything is there"))
+        rows.append(("switch", "automatic, once everything is there"))
     return rows
 
 

@@ -168,7 +168,7 @@ def _write(path: Path, text: str, force: bool) -> None:
 
     if path.exists() and path.read_text(errors="replace") != text and not force:
         raise ConfigError(
-            f"{path} is there already, and differs.",
+            f"{path} already exists, and differs.",
             hint="--force overwrites it. Changes of your own belong into a drop-in: `systemctl edit`.",
         )
     try:

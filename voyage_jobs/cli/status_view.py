@@ -83,7 +83,7 @@ def _process(report: Report) -> str:
     if daemon["running"]:
         step = f" at step {daemon['step']}" if daemon["step"] else ""
         beat = duration(daemon["heartbeat_age_s"])
-        who = f"Process {daemon['pid']} ({daemon['mode'] or '?'}){step}, last sign of life {beat} ago."
+        who = f"Process {daemon['pid']} ({daemon['mode'] or '?'}){step}, last heartbeat {beat} ago."
     else:
         who = "No process is running."
     version = "" if lance["version"] is None else f", version {lance['version']}"

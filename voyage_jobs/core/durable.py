@@ -28,7 +28,7 @@ def no_room_is_one_error(what: str) -> Iterator[None]:
         if exc.errno in _NO_ROOM:
             raise DiskFullError(
                 f"No room left on the disk while writing {what}.",
-                hint="Free some space; voyage-jobs goes on by itself.",
+                hint="Free some space; work resumes by itself.",
             ) from exc
         raise
 

@@ -375,7 +375,7 @@ def _heartbeat(facts: Facts, say: Say) -> Blockers:
     age_s = (facts.now - facts.here.heartbeat_at) / US if facts.here else 0
     if facts.holder is not None and age_s > HEARTBEAT_OLD_S:
         yield say(
-            f"Process {facts.holder} holds the lock of {facts.settings.data_dir} and has shown no sign of life for"
+            f"Process {facts.holder} holds the lock of {facts.settings.data_dir} and has given no heartbeat for"
             f" {int(age_s // 60)} minutes",
             "Look at its log; if it hangs, end it and start it again: any moment is safe for that.",
         )
@@ -388,7 +388,7 @@ def _page(facts: Facts, say: Say) -> Blockers:
         yield say(
             f"The page and the metrics are not served: {facts.page_problem}",
             "Free the port, or set server.listen to another and restart; the work continues without it, and it is tried"
-            " again by itself.",
+            " again automatically.",
         )
 
 

@@ -48,12 +48,17 @@ def blocked(found: Progress) -> str:
         lacking.append(f"{counted(found.unread, 'document')} in the table cannot be read now")
     if found.frozen_sources:
         lacking.append(f"frozen: {', '.join(found.frozen_sources)}")
-    return f"The new table is as complete as it gets, but {', and '.join(lacking)}. It is not switched to by itself."
+    return (
+        f"The new table is as complete as it gets, but {', and '.join(lacking)}."
+        " It is not switched to automatically."
+    )
 
 
 def held(build: Build) -> str:
     """That a build is complete and waits, as was asked for."""
-    return f"The new table for {build.target.told} is complete, and is not switched to by itself (--hold)."
+    return (
+        f"The new table for {build.target.told} is complete, and is not switched to automatically (--hold)."
+    )
 
 
 def building(build: Build, found: Progress | None) -> str:

@@ -183,7 +183,7 @@ def _nobody(moment: Moment, say: Say) -> Blockers:
 
 
 def _last_sign(moment: Moment) -> str:
-    return "" if moment.here is None else f"; the last sign of life was at {iso(moment.here.heartbeat_at)}"
+    return "" if moment.here is None else f"; the last heartbeat was at {iso(moment.here.heartbeat_at)}"
 
 
 @cause("unreachable", "unavailable", "intercepted", "rate_limited", "bad_answer", "paused_disk", "table_away")

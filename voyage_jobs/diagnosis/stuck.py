@@ -123,7 +123,7 @@ def _batches(facts: Facts, found: Found) -> Iterator[Stuck]:
 def _late(facts: Facts, found: Found, batch: BatchRow) -> Iterator[Stuck]:
     unknown = has_unknown_status(facts, batch)
     word = f"{facts.provider} says {batch.remote_status!r}" + (
-        ", a word that voyage-jobs does not know" if unknown else ""
+        ", a status that voyage-jobs does not know" if unknown else ""
     )
     message = f"Batch {batch.ref} should have ended at {iso(batch.deadline_at)}; {word}"
     if batch.cancel_asked_at is not None:

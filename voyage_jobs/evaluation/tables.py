@@ -83,7 +83,7 @@ def _version_before_the_switch(settings: Settings) -> int:
         previous = previous_table.previous(connection)
     if previous is None:
         raise ConfigError(
-            "No table of before a switch is kept.",
+            "No previous table is kept.",
             hint="`voyage-jobs reprofile --status` shows what is kept.",
         )
     return previous.table_version

@@ -82,7 +82,7 @@ def of_chunk(connection: View, ref: ChunkRef) -> History:
         now = _chunk_id(connection, document, version.id, chunk)
         record.parts.setdefault("chunks", []).append(_chunk(version, chunk) | {"chunk_id": now})
         if now in (None, ref.word):
-            doubt = " (its text cannot be had now, so this is by its place alone)" if now is None else ""
+            doubt = " (its text is not available now, so this is by its place alone)" if now is None else ""
             said.append(f"In the {version.state} version it {_chunk_words(chunk)}{doubt}.")
             embedding = history.embedding(connection, chunk.key)
             lines = [] if embedding is None else history.lines_for(connection, embedding.id)

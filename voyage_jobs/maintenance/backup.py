@@ -112,7 +112,7 @@ def _make(part: Path) -> None:
 
 def _demand_new(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder} is there already.", hint="Name a new folder for each backup.")
+        raise ConfigError(f"{folder} already exists.", hint="Name a new folder for each backup.")
 
 
 Entry = dict[str, Any]
@@ -248,7 +248,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         known = manifest["format"] == FORMAT
         names = [entry["name"] for entry in manifest["files"]]
     except FileNotFoundError:
-        raise ConfigError(f"{folder} is no backup: it has no {MANIFEST}.") from None
+        raise ConfigError(f"{folder} is not a backup: it has no {MANIFEST}.") from None
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise ConfigError(f"The manifest of {folder} cannot be read: {exc}.") from exc
     if not known:

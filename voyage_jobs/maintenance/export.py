@@ -46,7 +46,7 @@ def export(
     no such source, or a file already and not `force`; CorruptionError if the table cannot be read.
     """
     if path.exists() and not force:
-        raise ConfigError(f"{path} is there already.", hint="--force overwrites it.")
+        raise ConfigError(f"{path} already exists.", hint="--force overwrites it.")
     if not path.parent.is_dir():
         raise ConfigError(f"There is no folder {path.parent}.")
     _demand_source(settings, source)

@@ -65,7 +65,7 @@ def _stale(connection: Any, stale_s: float | None, now: int) -> Iterator[Fact]:
                 name,
                 f"{documents:,} changed documents of source {name} wait for the table, the oldest for"
                 f" {age_s / 3600:.1f} hours.",
-                "`voyage-jobs status` tells what they wait for.",
+                "`voyage-jobs status` shows what they wait for.",
                 source=name,
                 numbers={"documents": documents, "oldest_s": round(age_s)},
             )

@@ -204,7 +204,7 @@ class Notifier:
             if job in self._under_way:
                 continue
             if each.sink not in sinks:
-                self._give_up(each, "it is not in the settings any more")
+                self._give_up(each, "it is no longer in the settings")
             elif left[each.sink] > MOST_WAITING:
                 self._give_up(each, each.error or f"more than {MOST_WAITING} messages wait")
         for each in waiting:

@@ -82,7 +82,7 @@ class _Differences(Sink):
     def skipped(self, source: str, path: str, reason: str) -> None:
         """A file is not taken: so it must have been then."""
         if (source, path) not in self._plan.skipped:
-            self.add(f"{_place(source, path)} is not taken any more: {reason}")
+            self.add(f"{_place(source, path)} is no longer taken: {reason}")
 
     def waiting(self, key: bytes, tokens: int) -> None:
         """A text waits: it must be one of those of the plan."""
@@ -96,7 +96,7 @@ class _Differences(Sink):
         for (source, path), (_, content_hash) in self._documents.items():
             known = _document(connection, source, path)
             if known is None or known.state != "present" or known.content_hash != content_hash:
-                self.add(f"{_place(source, path)} is not what was planned any more")
+                self.add(f"{_place(source, path)} is no longer what was planned")
         for source, path in self._gone:
             known = _document(connection, source, path)
             if known is not None and known.state == "present":

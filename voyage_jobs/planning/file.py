@@ -144,9 +144,9 @@ def read_plan(path: Path) -> Plan:
     except OSError as exc:
         raise ConfigError(f"{path} cannot be read: {exc.strerror}.", hint=_MAKE_ANOTHER) from exc
     except orjson.JSONDecodeError as exc:
-        raise ConfigError(f"{path} is no plan: {exc}.", hint=_MAKE_ANOTHER) from exc
+        raise ConfigError(f"{path} is not a plan: {exc}.", hint=_MAKE_ANOTHER) from exc
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-        raise ConfigError(f"{path} is no plan.", hint=_MAKE_ANOTHER)
+        raise ConfigError(f"{path} is not a plan.", hint=_MAKE_ANOTHER)
     if raw.get("version") != VERSION:
         raise ConfigError(
             f"{path} is a plan of version {raw.get('version')}, not {VERSION}.", hint=_MAKE_ANOTHER
@@ -156,7 +156,7 @@ def read_plan(path: Path) -> Plan:
         _take_in(plan, raw["entries"])
         _ = plan.limited
     except (KeyError, TypeError, ValueError) as exc:
-        raise ConfigError(f"{path} is no plan that can be used: {exc!r}.", hint=_MAKE_ANOTHER) from exc
+        raise ConfigError(f"{path} is not a usable plan: {exc!r}.", hint=_MAKE_ANOTHER) from exc
     return plan
 
 

@@ -64,7 +64,7 @@ class NoLog:
 
 @dataclass
 class Rehearsal:
-    """A context to rehearse in. `in_force`, `paused` and the `rooms` of budgets are those of before."""
+    """A context to rehearse in. `in_force`, `paused` and the `rooms` of budgets are those before the change."""
 
     context: Context
     since: Since

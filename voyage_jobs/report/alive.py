@@ -33,6 +33,6 @@ def health(settings: Settings, clock: Clock) -> Health:
     except StateError as exc:
         return Health(False, f"Process {holder} holds the lock; {exc.message}")
     if here is None:
-        return Health(False, f"Process {holder} holds the lock and has shown no sign of life yet.")
+        return Health(False, f"Process {holder} holds the lock and has given no heartbeat yet.")
     age_s = (now_us(clock) - here.heartbeat_at) / US
-    return Health(age_s < FRESH_S, f"Process {holder} gave its last sign of life {max(0, int(age_s))} s ago.")
+    return Health(age_s < FRESH_S, f"Process {holder} gave its last heartbeat {max(0, int(age_s))} s ago.")

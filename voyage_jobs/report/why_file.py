@@ -22,7 +22,7 @@ from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.steps.reading import read_document, reader_for, source_of, with_defaults
 
 _SHOWN = 5
-_SCANS = "`voyage-jobs sync` scans it; a running `voyage-jobs run` does so by itself."
+_SCANS = "`voyage-jobs sync` scans it; a running `voyage-jobs run` does so without being asked."
 
 _LEFT_OUT = {
     GITIGNORED: ("gitignore", "{by} ignores {what}"),

@@ -121,7 +121,7 @@ class Guarded:
             if scope["path"] in _PROBES:
                 await self._app(scope, receive, with_headers)
             elif self._at_once[client] >= self._most_at_once:
-                answer = _error(503, "busy", "Your address asks for too much at once.")
+                answer = _error(503, "busy", "Too many requests from your address.")
                 answer.headers["Retry-After"] = "1"
                 await answer(scope, receive, with_headers)
             else:
@@ -170,7 +170,7 @@ def _locked_out(scope: Any, proof: Proof, wait_s: int) -> Response:
     if proof.kind is Kind.COOKIE and scope["path"] == "/" and scope["method"] == "GET":
         return _to_login()
     hint = f"Try again in {wait_s} s."
-    answer = _error(429, "locked_out", "Too many wrong tokens came from your address.", hint)
+    answer = _error(429, "locked_out", "Too many wrong tokens from your address.", hint)
     answer.headers["Retry-After"] = str(wait_s)
     return answer
 
@@ -295,7 +295,7 @@ async def _short_body(request: Request) -> bytes:
     async for piece in request.stream():
         body += piece
         if len(body) > _LONGEST_FORM:
-            raise HTTPException(413, "That is too long for a token.")
+            raise HTTPException(413, "That is too long to be a token.")
     return body
 
 

@@ -101,9 +101,7 @@ class Door:
             try:
                 listener = self._bound()
             except OSError as exc:
-                self._cannot(
-                    f"{self._address.host}:{self._address.port} cannot be listened on: {exc.strerror}."
-                )
+                self._cannot(f"Cannot listen on {self._address.host}:{self._address.port}: {exc.strerror}.")
             else:
                 with contextlib.closing(listener):
                     self._serve(listener)

@@ -27,7 +27,7 @@ class OwnReadiness:
 
 
 class OthersReadiness:
-    """Of whatever process works here, as seen from outside: by its lock and its signs of life."""
+    """Of whatever process works here, as seen from outside: by its lock and its heartbeats."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings, self._clock = settings, clock

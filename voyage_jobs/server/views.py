@@ -113,5 +113,5 @@ def _demanded(text: str, name: str) -> str:
     if not text.strip():
         raise ConfigError(f"There is no {name} in the question.")
     if len(text) > LONGEST_QUESTION or "\0" in text:
-        raise ConfigError(f"{name} is not a word to look for.")
+        raise ConfigError(f"{name} is not a word to search for.")
     return text

@@ -214,11 +214,11 @@ class Daemon:
         try:
             fresh = self.reload()
         except ConfigError as exc:
-            log.error("config.refused", error=exc.message, hint="The old settings stay in force.")  # noqa: TRY400
+            log.error("config.refused", error=exc.message, hint="The old settings stay active.")  # noqa: TRY400
             return
         fixed = needs_restart(self.context.loaded, fresh)
         if fixed:
-            hint = "The old settings stay in force; restart voyage-jobs to take up the new ones."
+            hint = "The old settings stay active; restart voyage-jobs to take up the new ones."
             log.error(
                 "config.refused", error=f"cannot be changed while running: {', '.join(fixed)}", hint=hint
             )

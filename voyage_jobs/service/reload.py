@@ -41,7 +41,7 @@ def needs_restart(old: Settings, fresh: Settings) -> list[str]:
 def apply(context: Context, fresh: Settings) -> None:
     """Work by new settings from now on: sources come and go, everything is looked at once more.
 
-    Where they ask for other vectors, the work goes on for those of before, and nothing is sent: see `steps.reprofile`.
+    Where they ask for other vectors, work continues with the present ones, and nothing is sent: see `steps.reprofile`.
     """
     context.loaded = fresh
     context.asked = profile_of(fresh)

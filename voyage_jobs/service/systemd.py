@@ -33,7 +33,7 @@ class Manager:
 
     def __init__(self, address: str = "", watchdog_s: float | None = None) -> None:
         self.watchdog_s = watchdog_s
-        """Within this time each sign of life must follow the last one; None if nobody watches."""
+        """Within this time each heartbeat must follow the last one; None if nobody watches."""
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._socket: socket.socket | None = None
         if address[:1] in {"/", "@"}:  # others, such as vsock, are for virtual machines

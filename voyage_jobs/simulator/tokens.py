@@ -51,7 +51,7 @@ class RealTokens(Tokens):
         try:
             self._tokenizer: Tokenizer = Tokenizer.from_file(file)
         except Exception as exc:
-            raise ConfigError(f"{file} is no tokenizer that can be used: {exc}") from exc
+            raise ConfigError(f"{file} cannot be used as a tokenizer: {exc}") from exc
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
 

@@ -162,7 +162,7 @@ def plain_errors(path: Path) -> Iterator[None]:
         if primary in (_SQLITE_FULL, _SQLITE_IOERR):
             raise DiskFullError(
                 f"SQLite cannot write {path} (disk full or failing).",
-                hint="Free some space; nothing was lost and voyage-jobs goes on by itself.",
+                hint="Free some space; nothing was lost and work resumes by itself.",
             ) from exc
         if primary in (_SQLITE_CORRUPT, _SQLITE_NOTADB):
             raise StateError(

@@ -231,7 +231,7 @@ def sending_is_refused(context: Context, tx: Tx, error: VendorError) -> None:
     before = circuits.tripped(tx.connection).get(circuits.CREATE)
     wait_s = retry.wait_s("create_refused", before.failures + 1 if before else 1, context.clock)
     hint = (
-        "Correct the provider's settings by these words, then `voyage-jobs retry`. One batch is tried every hour;"
+        "Correct the provider's settings as this message says, then `voyage-jobs retry`. One batch is tried every hour;"
         " jobs that run are collected meanwhile."
     )
     _stop_creating(context, tx, wait_s, batches.SEND_REFUSED, error.message, hint)

@@ -50,12 +50,12 @@ from voyage_jobs.steps.windows import split_window
 from voyage_jobs.vendors.result_block import Expectation, LineOutcome, LineProblem, ResultBlock
 from voyage_jobs.version import __version__
 
-_UNUSABLE_HINT = "Nothing else is sent for this model, so that nothing is paid in vain."
+_UNUSABLE_HINT = "Sending for this model has stopped, so that no more unusable results are paid for."
 _SEND_AGAIN = "`voyage-jobs retry` sends these texts again (they are paid again) and lets sending resume."
-_READ_LATER = f"The results are kept: a release that can read them takes them in. {_SEND_AGAIN}"
+_READ_LATER = f"The results are kept: a later release that can read them stores them. {_SEND_AGAIN}"
 _TORN_HINT = (
-    "What is whole was taken in. `voyage-jobs retry` sends the others again (they are paid again); `voyage-jobs cancel`"
-    " gives them up."
+    "The usable results are stored. `voyage-jobs retry` sends the others again (they are paid again);"
+    " `voyage-jobs cancel` gives them up."
 )
 MOSTLY_FROM = 10
 """A batch of at least so many lines, most of them unusable, stops sending even where earlier results were good."""
@@ -252,7 +252,8 @@ def _is_torn(context: Context, batch: BatchRow, settled: list[Settled]) -> bool:
 
 def _fetch_again(context: Context, batch: BatchRow) -> None:
     error = BadAnswerError(
-        f"The result file is not whole: it has another size than {context.vendor.title} names, and lacks lines."
+        f"The result file is incomplete: its size is not the one that {context.vendor.title} names,"
+        " and lines are missing."
     )
     forget_results(context, batch)
     put_off(context, batch, error)
@@ -394,7 +395,7 @@ def _keep_the_rest(
 def _why_kept(code: str, bad: list[Settled], count: int, *, whole: bool) -> tuple[str, str]:
     """Reason and hint. `whole`: nothing of the batch was good, so that a later release may read all of it."""
     if code == ledger.TORN:
-        return f"its result files are short: {len(bad):,} of its {count:,} results are lacking", _TORN_HINT
+        return f"its result files are short: {len(bad):,} of its {count:,} results are missing", _TORN_HINT
     word = next((each.detail for each in bad if each.outcome == MALFORMED), None) or "the ids are not ours"
     reason = f"{len(bad):,} of its {count:,} results cannot be used: {word}"
     return reason, f"{_UNUSABLE_HINT} {_READ_LATER if whole else _SEND_AGAIN}"

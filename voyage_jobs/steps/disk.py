@@ -34,7 +34,7 @@ def look_again(context: Context) -> None:
 
 def pause(context: Context, message: str) -> None:
     """Note that the disk is short. Polling goes on; what is written goes on when there is room."""
-    hint = "Free some space, or lower disk.min_free_bytes; it goes on by itself."
+    hint = "Free some space, or lower disk.min_free_bytes; work resumes by itself."
     stop(context, circuits.DISK, "paused_disk", message, hint)
     context.log.error("disk.paused", message=message)
 

@@ -10,8 +10,8 @@ from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.steps.context import Context
 
 REFUSED_HINT = (
-    "Correct the provider's settings by these words, then `voyage-jobs retry`: a new batch is made. Others are sent"
-    " meanwhile."
+    "Correct the provider's settings as this message says, then `voyage-jobs retry`: a new batch is made. Others are"
+    " sent meanwhile."
 )
 
 

@@ -27,9 +27,9 @@ from voyage_jobs.steps.synchronous import RESULT
 MOST_VECTOR_BYTES = 128 * 1024
 """Of one vector in a result file: 2,048 floats as JSON take 45 kB."""
 _NOT_GIVEN_HINT = (
-    "The job is done and paid for, but its results cannot be had. They are asked for again every six hours, and taken"
-    " in when they come. `voyage-jobs retry` sends the lines again (they are paid again); `voyage-jobs cancel` gives"
-    " them up."
+    "The job is done and paid for, but its results cannot be fetched. They are asked for again every six hours, and"
+    " stored when they arrive. `voyage-jobs retry` sends the lines again (they are paid again); `voyage-jobs cancel`"
+    " gives them up."
 )
 
 

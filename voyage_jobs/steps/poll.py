@@ -34,7 +34,7 @@ NO_WINDOW_S = 604_800.0
 # A job that is not over so long after its window is for the operator.
 OVERDUE_S = 43_200.0
 _OVERDUE_HINT = (
-    "Look at the job on the provider's page. If it comes to an end there, its results are taken in by themselves."
+    "Look at the job on the provider's page. If it ends there, its results are stored without your help."
     " `voyage-jobs retry {ref}` sends its lines in a new batch (what this job did is then paid twice);"
     " `voyage-jobs cancel {ref}` gives them up."
 )
@@ -93,7 +93,7 @@ def _put_off(context: Context, batch: BatchRow, error: VendorError) -> None:
     late_s = _overdue_s(context, batch, None)
     if batch.state is Batch.RUNNING and late_s > OVERDUE_S and circuit.api_answers(context):
         hours = int(late_s // 3600)
-        reason = f"{hours} h past its window job {batch.remote_id} still cannot be looked at: {error.message}"
+        reason = f"{hours} h past its window, job {batch.remote_id} still cannot be read: {error.message}"
         park(context, batch, reason, VendorError(reason, hint=_OVERDUE_HINT.format(ref=batch.ref)))
 
 
@@ -231,8 +231,10 @@ def _waits_too_long(context: Context, batch: BatchRow, remote: RemoteBatch) -> b
 def _park_overdue(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
     """It should have ended long ago: only an operator can tell whether it ever will."""
     hours = int(_overdue_s(context, batch, remote) // 3600)
-    known = "" if remote.phase is not Phase.UNKNOWN else ", a word that voyage-jobs does not know"
-    reason = f"{hours} h past its window the provider still says {remote.status!r} of job {remote.id}{known}"
+    known = "" if remote.phase is not Phase.UNKNOWN else ", a status that voyage-jobs does not know"
+    reason = (
+        f"{hours} h past its window, the provider still reports {remote.status!r} of job {remote.id}{known}"
+    )
     with context.store.write() as tx:
         batches.note(tx, batch.id, **_facts(remote))
     park(context, batch, reason, VendorError(reason, hint=_OVERDUE_HINT.format(ref=batch.ref)))
@@ -247,7 +249,7 @@ def _look_at_parked(context: Context, batch: BatchRow, remote: RemoteBatch | Non
         return
     with context.store.write() as tx:
         batches.move(
-            tx, batch, Batch.RUNNING, f"the provider now says {remote.status}", reason=None, hint=None
+            tx, batch, Batch.RUNNING, f"the provider now reports {remote.status}", reason=None, hint=None
         )
     crash_point("poll.committed")
     context.log.info("batch.unparked", ref=batch.ref, batch_id=remote.id, remote_status=remote.status)
@@ -270,7 +272,7 @@ def _lacks_its_results(remote: RemoteBatch) -> bool:
 
 def _wait_for_results(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
     """The file may be named a moment later: to take it for missing at once would mean to pay for it again."""
-    error = VendorError(f"Job {remote.id} is over and does not name its results yet.")
+    error = VendorError(f"Job {remote.id} has ended but does not name its results yet.")
     with context.store.write() as tx:
         batches.note(tx, batch.id, **_facts(remote))
         circuit.put_off(context, tx, batch, "results_late", error)

@@ -29,9 +29,9 @@ LIST = "the list of jobs"
 CREATED_SLACK_S = 3_600.0
 VENDOR_CLOCK_S = 2.0  # its `Date` counts whole seconds, at both ends of the wait
 _PARKED_HINT = (
-    "Its create call got no answer, and the list that would tell is unreadable. Look at the provider's page for a job"
-    " with this ref in its metadata. If there is none, `voyage-jobs retry` sends the lines in a new batch (if there is"
-    " one, they are paid twice); one that shows up in the list is adopted by itself."
+    "Its create call got no answer, and the list of jobs, which would tell, cannot be read. Look at the provider's"
+    " page for a job with this ref in its metadata. If there is none, `voyage-jobs retry` sends the lines in a"
+    " new batch (if there is one, they are paid twice); a job that shows up in the list later is adopted automatically."
 )
 
 

@@ -93,7 +93,7 @@ def _note_a_death(tx: Tx, dead: Here | None, mode: str) -> None:
     if dead is None:
         return
     last_errors.count(tx, last_errors.DEATHS)
-    last = f"its last sign of life was at {iso(dead.heartbeat_at)}" + (
+    last = f"its last heartbeat was at {iso(dead.heartbeat_at)}" + (
         f", at step {dead.step}" if dead.step else ""
     )
     message = f"Process {dead.pid} ({dead.mode}) was killed, crashed, or lost power; {last}."

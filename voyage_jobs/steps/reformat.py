@@ -106,7 +106,7 @@ def _fill_again(context: Context, why: str) -> None:
     """The table is not what was published: a new one is filled from the stored vectors."""
     aside = context.table_door.set_aside(str(now_us(context.clock)))
     context.log.error("table.set_aside", reason=why, kept_as=aside)
-    publish_again(context, "the table could not be brought to the present format")
+    publish_again(context, "the table could not be migrated to the current format")
 
 
 def _kept(connection: Connection) -> tuple[int, int] | None:

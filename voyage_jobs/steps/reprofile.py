@@ -85,8 +85,8 @@ def _demand_none_open(context: Context, connection: View, target: Profile) -> No
     still = [batch for batch in found if _may_be_paid(connection, batch)]
     if still:
         raise ConfigError(
-            f"{counted(len(still), 'batch')} at {context.vendor.title} must be over before the provider"
-            f" changes: what is paid there can be fetched only there.",
+            f"{counted(len(still), 'batch')} at {context.vendor.title} must end before the provider changes:"
+            " paid results can be fetched only there.",
             hint="`voyage-jobs sync` fetches the results with that provider's own settings and key, and sends nothing"
             " new while [provider] names another; `voyage-jobs cancel` gives a batch up.",
         )
@@ -127,7 +127,7 @@ def _begin(context: Context, target: Profile, who: str, *, hold: bool) -> Answer
         )
     if target.vendor != context.loaded.provider.type:
         raise ConfigError(
-            "The process at work was started with another [provider], and does not know where this one is.",
+            "The running process was started with another [provider] and does not know this one.",
             hint="Restart it, then ask again.",
         )
     context.asked = target  # a process at work may have read its configuration before it was changed
@@ -160,8 +160,8 @@ def _abandon(context: Context, who: str) -> Answer:
     target = context.build.target
     if context.build.publication is not None and settle_switch(context) and context.build is None:
         raise ConfigError(
-            f"The new table for {target.told} was complete, and is shown: it is too late to abandon it.",
-            hint="`voyage-jobs reprofile --switch-back` brings the table of before back, at no cost.",
+            f"The new table for {target.told} is complete and in use: it is too late to abandon it.",
+            hint="`voyage-jobs reprofile --switch-back` brings the previous table back at no cost.",
         )
     with context.store.write() as tx:
         served = rebuild.served(tx.connection)
@@ -220,24 +220,24 @@ def _note(context: Context, build: Build) -> None:
 
 
 def _back(context: Context, who: str) -> Answer:
-    """Bring back the table of before the last switch."""
+    """Bring back the previous table."""
     if context.build is not None:
         raise ConfigError(
-            "A new table is being built; the one that is shown was not switched yet.",
+            "A new table is being built; nothing has been switched yet.",
             hint="`voyage-jobs reprofile --abandon` gives the new one up.",
         )
     with context.store.read() as connection:
         previous = previous_table.previous(connection)
     if previous is None:
         raise ConfigError(
-            "No table of before is kept: there is nothing to switch back to.",
+            "No previous table is kept: there is nothing to switch back to.",
             hint="To embed under other settings, change the configuration and run `voyage-jobs reprofile`; what was"
             " paid for under them before is not paid again.",
         )
     if not context.open_table().is_kept(previous.table_version):
         release(context, previous)
         raise ConfigError(
-            f"Version {previous.table_version} of the table, which was kept, is gone with the table.",
+            f"Version {previous.table_version} of the table, the previous one, is gone with the table.",
             hint="Set the configuration back and run `voyage-jobs reprofile`: only what has changed since is paid.",
         )
     with context.store.write() as tx:

@@ -362,7 +362,9 @@ def _refused(context: Context, tx: Tx, batch: BatchRow, attempt: AttemptRow, err
         wait_s = retry.wait_s("input_file", within, context.clock)
         batches.move(tx, batch, Batch.UPLOADED, error.message, due_at=tx.now + int(wait_s * US))
     elif rounds == 1:
-        batches.move(tx, batch, Batch.SPOOLED, "its input file is not found there: upload it once more")
+        batches.move(
+            tx, batch, Batch.SPOOLED, "its input file was not found at the provider and is uploaded again"
+        )
     else:
         batches.move(tx, batch, Batch.PARKED, error.message, reason=error.message, hint=_NOT_FOUND_HINT)
 

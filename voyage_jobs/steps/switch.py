@@ -192,7 +192,7 @@ def _noting(shown: set[tuple[str, str]], batches: Iterator[pa.RecordBatch]) -> I
 
 
 def release_if_over(context: Context) -> bool:
-    """Let go of the table of before once its time is over."""
+    """Let go of the previous table once its time is over."""
     with context.store.read() as connection:
         previous = previous_table.previous(connection)
     if previous is None or now_us(context.clock) < previous.until_at:
@@ -253,4 +253,6 @@ def _go_back_again(context: Context, back: Previous) -> None:
         return
     with context.store.write() as tx:
         previous_table.forget_previous(tx)
-    context.log.error("reprofile.not_back", message="The table of before is gone; the present one goes on.")
+    context.log.error(
+        "reprofile.not_back", message="The previous table is gone; the current one stays in use."
+    )

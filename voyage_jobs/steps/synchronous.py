@@ -182,7 +182,7 @@ def lose_answer(context: Context, batch: BatchRow) -> None:
     """
     remove(_result(context, batch))
     if not take_in_segment_of(context, batch):
-        _lose(context, batch, "it is not on disk any more as it was written")
+        _lose(context, batch, "its input file on disk has changed since it was written")
 
 
 # --- outcomes ---

@@ -105,8 +105,8 @@ def _had_no_room(context: Context, tx: Tx, batch: BatchRow, reason: str, verdict
 
 
 _ALIKE_HINT = (
-    "The provider refuses the whole job, as with the {count} before it: the cause is not a text. Mend the"
-    " provider's settings by its words, then `voyage-jobs retry`: new batches are made. Nothing was billed."
+    "The provider refuses the whole job, like the {count} before it: no single text is the cause. Correct"
+    " the provider's settings as its message says, then `voyage-jobs retry`: new batches are made. Nothing was billed."
 )
 
 

@@ -134,7 +134,7 @@ def open_writing(path: str) -> Iterator[None]:
         if _NO_ROOM.search(str(exc)):
             raise DiskFullError(
                 f"No room left on the disk while writing the table at {path}.",
-                hint="Free some space; voyage-jobs goes on by itself.",
+                hint="Free some space; work resumes by itself.",
             ) from exc
         _demand_there(path, exc)
         raise

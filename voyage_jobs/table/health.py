@@ -97,7 +97,7 @@ def _compare_sizes(dataset: Any, path: str) -> None:
             expected = file.file_size_bytes
             if expected is not None and size != expected:
                 raise CorruptionError(
-                    f"The table at {path} has a cut file: {where}, {size} of {expected} bytes."
+                    f"The table at {path} has a truncated file: {where}, {size} of {expected} bytes."
                 )
 
 

@@ -28,7 +28,7 @@ _ROWS_PER_PROBE = (
     13_107  # five of eight where there are more: with half of them 2 % of the nearest rows are missed
 )
 _REFINE = 4  # times k candidates of the index that are compared exactly
-_NOWHERE = "the query points nowhere: its numbers are all zero, or one of them is not finite"
+_NOWHERE = "the query vector cannot be used: all its numbers are zero, or one is not finite"
 
 
 def nearest(

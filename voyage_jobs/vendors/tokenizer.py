@@ -78,7 +78,7 @@ def load(path: Path) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as exc:
-        raise ValueError(f"{path} is no tokenizer that can be used: {exc}") from exc
+        raise ValueError(f"{path} cannot be used as a tokenizer: {exc}") from exc
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer

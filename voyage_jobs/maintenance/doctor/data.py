@@ -114,7 +114,7 @@ def _holder(settings: Settings, clock: Clock) -> Check:
     if here is None:
         return note("process", f"process {pid} is running")
     silent_s = (now_us(clock) - here.heartbeat_at) / US
-    who = f"process {pid} ({here.mode}, at step {here.step or '?'}), last sign of life {max(0, int(silent_s))} s ago"
+    who = f"process {pid} ({here.mode}, at step {here.step or '?'}), last heartbeat {max(0, int(silent_s))} s ago"
     if silent_s > HEARTBEAT_OLD_S:
         return bad("process", who, f"It hangs: stop process {pid} and start it again; nothing is lost.")
     return good("process", who)
@@ -139,7 +139,7 @@ def _state(store: Reader) -> Iterator[Check]:
     if facts.revision == facts.head:
         yield good("schema", f"{facts.revision}, the newest")
     else:
-        yield note("schema", f"{facts.revision}; the next sync or run brings it to {facts.head}")
+        yield note("schema", f"{facts.revision}; the next sync or run migrates it to {facts.head}")
 
 
 def _set_back(store: Reader, settings: Settings, clock: Clock) -> Iterator[Check]:
@@ -178,7 +178,7 @@ def _segments(store: Reader, segments: SegmentStore) -> Check:
     wrong = [segment.name for segment in known if _size(segments, segment.name) != segment.bytes]
     if wrong:
         why = f"{len(wrong)} of {len(known)} segments are missing or cut: {', '.join(wrong[:3])}"
-        return bad("packs", why, "`voyage-jobs verify --repair --dry-run` tells what it takes to mend that.")
+        return bad("packs", why, "`voyage-jobs verify --repair --dry-run` shows what a repair would do.")
     return good("packs", f"{len(known)}, {sum(segment.bytes for segment in known):,} bytes, all there")
 
 

@@ -71,7 +71,7 @@ function showStatus(report) {
   say($("health"), word, `pill ${report.healthy ? "good" : "bad"}`);
   document.title = `${report.healthy ? "" : "(!) "}voyage-jobs`;
   const { daemon } = report;
-  const beat = daemon.heartbeat_age_s === null ? "" : `, last sign of life ${duration(daemon.heartbeat_age_s)} ago`;
+  const beat = daemon.heartbeat_age_s === null ? "" : `, last heartbeat ${duration(daemon.heartbeat_age_s)} ago`;
   const at = daemon.step ? `, at ${daemon.step}` : "";
   say($("process"), daemon.running ? `Process ${daemon.pid}${daemon.mode ? ` (${daemon.mode})` : ""}${at}${beat}` : "No process is running");
   say($("as-of"), `as of ${moment(report.as_of)}`);

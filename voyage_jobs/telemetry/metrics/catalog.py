@@ -44,7 +44,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("healthy", "gauge", "1 if `status` reports no problem."),
     Metric("problems", "gauge", "Problems and notes of `status`, by code.", ("code", "severity")),
     Metric("worker_running", "gauge", "1 if a process holds the lock of the data folder."),
-    Metric("worker_heartbeat_age_seconds", "gauge", "Seconds since that process last gave a sign of life."),
+    Metric("worker_heartbeat_age_seconds", "gauge", "Seconds since that process last gave a heartbeat."),
     Metric("lane_closed", "gauge", "1 for each circuit of work that waits out trouble.", ("lane", "code")),
     # --- documents, chunks, embeddings ---
     Metric("documents", "gauge", "Files by what became of them in the last scan.", ("source", "state")),

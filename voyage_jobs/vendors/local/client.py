@@ -91,4 +91,4 @@ class LocalClient(NoJobs):
 
     def _check_time(self) -> None:
         if self.give_up_at is not None and self._clock.mono() >= self.give_up_at:
-            raise NotSentError("The local model was not asked: the time given is over.")
+            raise NotSentError("The local model was not run: the deadline has passed.")

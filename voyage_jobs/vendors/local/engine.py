@@ -64,7 +64,7 @@ class Engine:
         try:
             states: np.ndarray = self._session.run(None, wanted)[0][0]
         except self._errors as exc:
-            raise ConfigError(f"The model does not read what its tokenizer makes: {exc}") from exc
+            raise ConfigError(f"The model does not accept the output of its tokenizer: {exc}") from exc
         return states
 
 
@@ -104,4 +104,4 @@ def _session(library: Any, path: Path, errors: tuple[type[Exception], ...]) -> A
     try:
         return library.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except errors as exc:
-        raise ConfigError(f"{path} is no model that can be run: {exc}") from exc
+        raise ConfigError(f"{path} cannot be loaded as a model: {exc}") from exc

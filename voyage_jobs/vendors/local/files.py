@@ -86,7 +86,7 @@ def _in_folder(folder: Path) -> ModelFiles:
     except OSError as exc:
         raise ConfigError(f"{path} cannot be read: {exc.strerror}.") from exc
     except Exception as exc:  # the library raises nothing narrower
-        raise ConfigError(f"{path} is no tokenizer.") from exc
+        raise ConfigError(f"{path} is not a tokenizer.") from exc
     pooling = _json(folder / "1_Pooling" / "config.json")
     return ModelFiles(_onnx(folder), tokenizer, _window(folder), bool(pooling.get("pooling_mode_cls_token")))
 

@@ -318,7 +318,7 @@ class RestClient(ABC):
         The key goes along only to the origin (scheme, host and port) of `base_url`.
         """
         if self._bounds.is_over():
-            raise NotSentError(f"{self.named(url)} was not asked to {operation}: the time given is over.")
+            raise NotSentError(f"{self.named(url)} was not asked to {operation}: the deadline has passed.")
         head = dict(headers or {})
         ours = self.is_ours(url)
         if ours and (key := self._usable_key()):
@@ -436,7 +436,7 @@ class RestClient(ABC):
         try:
             return read(*args, **kwargs)
         except BadAnswerError as exc:
-            odd = f"{self.name} answered the call to {operation} oddly: {exc.message}."
+            odd = f"{self.name} answered the call to {operation} unexpectedly: {exc.message}."
             raise BadAnswerError(odd, status=200) from exc
 
     def _batch(self, operation: str, method: str, path: str, json: Any = None) -> RemoteBatch:
@@ -476,14 +476,16 @@ class RestClient(ABC):
             self.skipped_entries += page.skipped
             fresh = list({item.id: item for item in page.items if item.id not in seen}.values())
             if page.items and not fresh:
-                raise BadAnswerError(f"{self.name} repeats itself when asked to {operation}.", status=200)
+                raise BadAnswerError(
+                    f"{self.name} returned the same page again when asked to {operation}.", status=200
+                )
             seen.update(item.id for item in fresh)
             yield from fresh
             short = page.entries < min(limit, _SHORT_PAGE)
             if page.has_more is False or not page.entries or (page.has_more is None and short):
                 return
             if page.last_id is None:
-                odd = f"{self.name} gives a page without ids when asked to {operation}, and there is more."
+                odd = f"{self.name} returned a page without ids when asked to {operation}, and there is more."
                 raise BadAnswerError(odd, status=200)
             after = page.last_id
 
@@ -498,8 +500,8 @@ class RestClient(ABC):
             raise AuthError(exc.message, hint=exc.hint) from exc
         if not key or not key.isascii() or not key.isprintable() or " " in key:
             raise AuthError(
-                f"The API key in {self._key.describe()} is not one word of plain characters.",
-                hint=f"Copy it again from {self.api.dashboard}; sending goes on by itself then.",
+                f"The API key in {self._key.describe()} contains a space or a character that is not ASCII.",
+                hint=f"Copy it again from {self.api.dashboard}; sending then resumes by itself.",
             )
         return key
 

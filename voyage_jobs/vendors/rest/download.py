@@ -172,7 +172,7 @@ class _Fetch:
             return
         if not self._client.is_ours(response.url) and response.status_code in _LINK_REFUSED:
             raise OutcomeUnknownError(
-                f"The storage host ({response.url.host}) does not take the link that"
+                f"The storage host ({response.url.host}) rejects the link that"
                 f" {self._client.api.title} gave ({response.status_code}).",
                 hint="The next try gets a new link.",
                 status=response.status_code,
@@ -206,7 +206,7 @@ class _Fetch:
         if self._is_cut(response, received.bytes - begun, received.bytes):
             raise OutcomeUnknownError(
                 f"{self._client.name} broke off the result file after {received.bytes} bytes.",
-                hint="The next try goes on from there.",
+                hint="The next try resumes there.",
             )
         return received
 
@@ -262,15 +262,15 @@ class _Stall:
         now = self._clock.mono()
         if self._client.give_up_at is not None and now >= self._client.give_up_at:
             raise OutcomeUnknownError(
-                "The time given is over before the result file is here.",
-                hint="The next try goes on from there.",
+                "The deadline passed before the result file was complete.",
+                hint="The next try resumes there.",
             )
         if now - self._since < self._window_s:
             return
         if self._bytes < MIN_WINDOW_BYTES:
             raise OutcomeUnknownError(
                 f"The result file trickles: {self._bytes} bytes in {now - self._since:.0f} s.",
-                hint="The next try goes on from there.",
+                hint="The next try resumes there.",
             )
         self._begin(now)
 

@@ -15,7 +15,7 @@ from voyage_jobs.vendors.base import Embedded
 _ID = "0"
 _FLAWS = {
     "all_zero": "all numbers of one are zero",
-    "not_finite": "one has a number that is infinite or none at all",
+    "not_finite": "one has a number that is infinite or NaN",
     "wrong_length": "one does not have length 1, as those of this model have",
 }
 """In words, what is wrong with vectors of the right shape; other flaws are told by their code."""
@@ -32,5 +32,5 @@ def read_embedded(answer: bytes, count: int, profile: Profile) -> Embedded:
     [block] = read_results(io.BytesIO(line), Expectation(profile, {_ID: count}.get))
     if block.problems:
         code = block.problems[0].code
-        raise BadAnswerError(f"its vectors do not check out: {_FLAWS.get(code, code)}")
+        raise BadAnswerError(f"its vectors are invalid: {_FLAWS.get(code, code)}")
     return Embedded(block.vectors, block.tokens[0])

@@ -56,7 +56,7 @@ def fetch_tokenizer(
             f"{url} cannot be fetched: {str(exc) or type(exc).__name__}.", hint=by_hand
         ) from exc
     except ValueError as exc:
-        raise NoTokenizerError(f"What {url} gave is no tokenizer.", hint=by_hand) from exc
+        raise NoTokenizerError(f"What {url} gave is not a tokenizer.", hint=by_hand) from exc
     finally:
         incoming.unlink(missing_ok=True)
     return size

@@ -167,7 +167,7 @@ def _host_of(location: str) -> str:
 
 def _hint(api: Api, error: type[VendorError], status: int) -> str | None:
     if error is QuotaError:
-        return f"Add a payment method in {api.dashboard}; sending goes on by itself then."
+        return f"Add a payment method in {api.dashboard}; sending then resumes by itself."
     if error is TooLargeError:
         return "Lower batching.max_bytes, then `voyage-jobs retry`: it is sent again in smaller files."
     if error is InterceptedError:

@@ -23,7 +23,7 @@ def read_reranked(answer: bytes, count: int) -> Reranked:
     """The scores in an answer, in the order of the texts. Raises BadAnswerError unless each text has one."""
     found = parse_json(answer)
     if not isinstance(found, dict):
-        raise BadAnswerError("it is no object")
+        raise BadAnswerError("it is not an object")
     usage = found.get("usage")
     tokens = plausible(usage.get("total_tokens")) if isinstance(usage, dict) else None
     return Reranked(scores_in(found, count), tokens)
@@ -40,9 +40,9 @@ def scores_in(body: dict[str, Any], count: int) -> list[float]:
             (row.get("index"), row.get("relevance_score")) if isinstance(row, dict) else (None, None)
         )
         if type(index) is not int or not 0 <= index < count or index in scores:
-            raise BadAnswerError("one of its scores is of no text that was sent")
+            raise BadAnswerError("one of its scores is for a text that was not sent")
         if not isinstance(score, int | float) or isinstance(score, bool) or not math.isfinite(score):
-            raise BadAnswerError("one of its scores is no number")
+            raise BadAnswerError("one of its scores is not a number")
         scores[index] = float(score)
     if len(scores) != count:
         raise BadAnswerError(f"it has {len(scores)} scores for {count} texts")
