@@ -145,7 +145,7 @@ def test_the_table_comes_along_when_asked_for(world):
 
 def test_what_is_no_backup_is_refused(world):
     (world.root / "empty").mkdir()
-    with pytest.raises(ConfigError, match="is no backup"):
+    with pytest.raises(ConfigError, match="is not a backup"):
         restore(world.settings(), world.clock, world.root / "empty")
 
 

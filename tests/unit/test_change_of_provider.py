@@ -169,7 +169,7 @@ def test_a_table_for_the_other_provider_is_given_up_only_when_its_jobs_are_over(
     act(world, "begin", working_by={}, target={})
     send(world)
     world.write("c.md", prose("c"))
-    with pytest.raises(ConfigError, match="at Voyage must be over"):
+    with pytest.raises(ConfigError, match="at Voyage must end"):
         act(world, "abandon", working_by={})
     for _ in range(20):
         world.run(50, quiet=False, **OWN)  # [provider] is set back: nothing more is sent

@@ -473,7 +473,7 @@ def test_jobs_that_are_all_refused_in_the_same_words_are_not_taken_apart_for_eve
         turns(world, context, 60)
         parked = [batch for batch in all_batches(context) if batch.state is Batch.PARKED]
         assert "this line is bad" in parked[0].reason
-        assert "the cause is not a text" in parked[0].hint
+        assert "no single text is the cause" in parked[0].hint
         assert len(all_batches(context)) < 100  # else each of the 300 would end in a job of its own
         vendor.texts = []
         perform(context, "retry", {}, "me")

@@ -82,7 +82,7 @@ def test_the_hint_does_not_promise_what_a_later_release_cannot_do(tmp_path, monk
     world = SickWorld(tmp_path, 12)
     monkeypatch.setattr(Voyage, "read", HalfReader(4))
     with world.worker() as context:
-        assert "a release that can read them" not in parked(world, context).hint
+        assert "a later release that can read them" not in parked(world, context).hint
 
 
 def test_what_was_assumed_is_taken_back_with_the_rest(tmp_path, monkeypatch):

@@ -149,7 +149,7 @@ def test_a_folder_that_lacks_something_is_told(folder: Path) -> None:
         client(str(folder)).probe()
     (folder / "onnx" / "model.onnx").write_bytes(b"no model")
     (folder / "tokenizer.json").write_text(files.files_of("").tokenizer.to_str(), encoding="utf-8")
-    with pytest.raises(NotSentError, match="is no model that can be run"):
+    with pytest.raises(NotSentError, match="cannot be loaded as a model"):
         client(str(folder)).probe()
 
 

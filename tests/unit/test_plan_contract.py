@@ -232,7 +232,7 @@ def test_a_plan_that_was_tampered_with_is_refused(exact, tmp_path, broken):
     plan(exact, tmp_path / "plan.json")
     raw = json.loads((tmp_path / "plan.json").read_text())
     (tmp_path / "plan.json").write_text(json.dumps({**raw, **broken}))
-    with pytest.raises(ConfigError, match="no plan that can be used"):
+    with pytest.raises(ConfigError, match="not a usable plan"):
         read_plan(tmp_path / "plan.json")
 
 

@@ -803,7 +803,7 @@ def test_a_second_switch_takes_the_place_of_the_first(filled):
     third = {"output_dimension": 32}
     reprofiled(filled)
     act(filled, "begin", voyage=third)
-    with pytest.raises(ConfigError, match="was not switched yet"):
+    with pytest.raises(ConfigError, match="nothing has been switched yet"):
         act(filled, "switch_back", voyage=third)
     filled.run(voyage=third)
     assert Table(filled).width == 32

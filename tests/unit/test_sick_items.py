@@ -118,7 +118,7 @@ def test_a_job_that_cannot_be_looked_at_half_a_day_past_its_window_is_parked_and
         sick = world.sick("GET", f"/batches/{first.remote_id}")
         turns_until(world, context, lambda: batch_of(context, first.ref).state is Batch.PARKED, idle_s=600)
         assert world.clock.wall() > first.deadline_at / 1e6 + 43_200
-        assert "still cannot be looked at" in batch_of(context, first.ref).reason
+        assert "still cannot be read" in batch_of(context, first.ref).reason
         assert world.names() == names(1)
         sick.is_well = True
         turns_until(world, context, lambda: len(world.names()) == 2, idle_s=60)
