@@ -297,9 +297,7 @@ def test_a_new_model_is_measured_before_the_switch(run):
 
 
 def test_the_table_of_before_a_switch_is_there_as_long_as_it_is_kept(run):
-    assert (
-        "No previous table is kept" in run("eval", written(run), "--run", "words@previous", code=2).stderr
-    )
+    assert "No previous table is kept" in run("eval", written(run), "--run", "words@previous", code=2).stderr
     begin(run)
     run.world.run(**OTHER)
     told = run.json("eval", written(run), "--run", "vector@previous", "--run", "vector", **OTHER)

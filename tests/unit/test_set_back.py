@@ -297,6 +297,44 @@ def test_a_cancellation_waits_until_it_is_known_whether_the_batch_has_a_job(smal
     paid_once(small, "a.md")
 
 
+@pytest.mark.parametrize("point", ["assemble.committed", "spool.committed", "upload.committed"])
+def test_a_pause_unpacks_nothing_before_it_is_known_whether_the_batch_has_a_job(small, point):
+    small.dies_at(point)
+    keep(small)
+    with small.worker() as context:
+        until(small, context, Batch.RUNNING)
+    source = small.settings().sources[0].name
+    put_back(small, whole=True)
+    with small.worker() as context:
+        assert perform(context, "pause", {"source": source}, "me")["unpacked"] == 0
+        perform(context, "resume", {}, "me")
+    paid_once(small, "a.md")
+    assert small.sim.calls["create_batch"] == 1
+
+
+def test_what_was_not_sent_of_a_paused_source_is_unpacked_once_it_is_known_that_it_has_no_job(small):
+    small.dies_at("assemble.committed")
+    source = small.settings().sources[0].name
+    with small.worker() as context:
+        assert perform(context, "pause", {"source": source}, "me")["unpacked"] == 0
+        until(small, context, Batch.CLOSED)
+        assert small.sim.calls["create_batch"] == 0
+        perform(context, "resume", {}, "me")
+    paid_once(small, "a.md")
+
+
+def test_a_batch_whose_texts_changed_is_kept_until_it_is_known_whether_it_has_a_job(small):
+    small.dies_at("assemble.committed")
+    keep(small)
+    with small.worker() as context:
+        until(small, context, Batch.RUNNING)
+    put_back(small, whole=True)
+    small.write("a.md", prose("a.md", 2) + "\n\nOne more.\n")
+    for file in (small.data_dir / "spool").glob("*"):
+        file.unlink()
+    paid_once(small, "a.md")
+
+
 @pytest.mark.parametrize("whole", [True, False])
 def test_texts_of_an_unsent_batch_that_went_in_another_one_are_sent_once(small, whole):
     send(small, "a.md", Batch.UPLOADED)

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 
 from voyage_jobs.core.clock import US, iso, now_us
 from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
-from voyage_jobs.state import batches, embeddings, ledger, meta, pauses
+from voyage_jobs.state import batches, embeddings, ledger, meta, pauses, sources
 from voyage_jobs.state.pauses import Pause, Pauses
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.store import Tx
+from voyage_jobs.steps import known_jobs
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.naming import source_called
 
@@ -24,7 +25,9 @@ def resting(context: Context) -> Pauses:
 
 
 def pause(context: Context, arguments: Mapping[str, object], who: str) -> dict[str, object]:
-    """Let something rest. A second time sets a new end. Batches of a source that have no job yet are unpacked."""
+    """Let something rest. A second time sets a new end. Batches of a source that were not sent are unpacked: at once
+    if it is known that they have no job, else by the step that sends.
+    """
     what, source = _meant(context, arguments)
     for_s = arguments.get("for_s")
     with context.store.write() as tx:
@@ -32,10 +35,8 @@ def pause(context: Context, arguments: Mapping[str, object], who: str) -> dict[s
         until = tx.now + int(float(str(for_s)) * US) if for_s is not None else None
         pauses.put(tx, Pause(what, before.since_at if before else tx.now, until, who))
         unpacked = 0
-        if source is not None:
-            for batch in batches.with_lines_of(tx.connection, source.id, BEFORE_THE_JOB):
-                _unpack(tx, batch, f"source {source.name} is paused by {who}")
-                unpacked += 1
+        if source is not None and known_jobs.are_known(context):
+            unpacked = _unpack_all(tx, source, who)
     context.log.warning("pause.begun", what=what, who=who, until=iso(until))
     return {"what": what, "state": "paused", "until": iso(until), "unpacked": unpacked}
 
@@ -61,6 +62,29 @@ def _meant(context: Context, arguments: Mapping[str, object]) -> tuple[str, Sour
         return pauses.about(None, sending=bool(arguments.get("sending"))), None
     with context.store.read() as connection:
         return pauses.about(str(name)), source_called(connection, name)
+
+
+def unpack_paused(context: Context) -> bool:
+    """Unpack what was not sent of sources that were paused before it was known that it has no job. True if anything."""
+    with context.store.read() as connection:
+        by_name = {row.name: row for row in sources.all_sources(connection)}
+        pauses_now = pauses.now(connection, now_us(context.clock)).by_what.values()
+        paused = [(by_name[each.source], each.who) for each in pauses_now if each.source in by_name]
+        if not any(batches.with_lines_of(connection, source.id, BEFORE_THE_JOB) for source, _ in paused):
+            return False
+    if not known_jobs.all_known(context):
+        return False
+    with context.store.write() as tx:
+        return sum(_unpack_all(tx, source, who) for source, who in paused) > 0
+
+
+def _unpack_all(tx: Tx, source: SourceRow, who: str) -> int:
+    """How many batches of a source were unpacked. One that is cancelled is given up instead, by the step that sends."""
+    found = batches.with_lines_of(tx.connection, source.id, BEFORE_THE_JOB)
+    unpacked = [batch for batch in found if batch.cancel_asked_at is None]
+    for batch in unpacked:
+        _unpack(tx, batch, f"source {source.name} is paused by {who}")
+    return len(unpacked)
 
 
 def _unpack(tx: Tx, batch: batches.BatchRow, cause: str) -> None:

@@ -51,6 +51,7 @@ from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps import drafts, encoding, known_jobs, synchronous, validation
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.ending import REFUSED_HINT, abandon, park
+from voyage_jobs.steps.pausing import unpack_paused
 from voyage_jobs.steps.reconcile import Sent, adopt, look_for_late_job, reconcile, vendor_now_us
 from voyage_jobs.steps.synchronous import settle_if_interrupted
 from voyage_jobs.steps.texts import Texts
@@ -65,14 +66,15 @@ REFUSED_ALIKE = 3
 
 def submit(context: Context) -> bool:
     """Advance every batch that is due by one state, those that have failed least first. True if anything was done."""
+    did = unpack_paused(context)
     with context.store.read() as connection:
         waiting = batches.in_state(connection, *UNSENT)
         if not waiting:
-            return False
+            return did
         known = gate(context, connection, waiting)
     # A circuit is asked before each call: one of them may be a try.
     resting = is_kept_back(replace(known, circuits={}), SUBMIT)
-    did, calls = False, circuit.Calls(context)
+    calls = circuit.Calls(context)
     for batch in circuit.healthiest_first(waiting):
         if context.stopping.is_set():
             break
@@ -81,9 +83,7 @@ def submit(context: Context) -> bool:
             continue
         if batch.state in BEFORE_THE_JOB:
             if batch.profile_id != context.profile_id:
-                did |= abandon(
-                    context, batch, "other vectors are wanted now"
-                )  # no job was created: it needs none
+                did |= _let_go(context, batch, "other vectors are wanted now")
                 continue
             if resting and batch.cancel_asked_at is None:
                 continue  # what is in doubt is looked for all the same: money hangs on it
@@ -93,11 +93,15 @@ def submit(context: Context) -> bool:
     return did
 
 
-def _cancelled(context: Context, batch: BatchRow) -> bool:
-    """Give up a batch that an operator cancelled, as soon as it is certain that it has no job."""
-    if not known_jobs.all_known(context):
+def _let_go(context: Context, batch: BatchRow, cause: str, *, by_operator: bool = False) -> bool:
+    """Abandon a batch as soon as it is certain that it has no job: an older copy of the state may not know of it."""
+    if not (batch.is_sync or known_jobs.all_known(context)):
         return False
-    return abandon(context, batch, "cancelled before it was sent", by_operator=True)
+    return abandon(context, batch, cause, by_operator=by_operator)
+
+
+def _cancelled(context: Context, batch: BatchRow) -> bool:
+    return _let_go(context, batch, "cancelled before it was sent", by_operator=True)
 
 
 def spool(context: Context, batch: BatchRow, calls: circuit.Calls | None = None) -> bool:
@@ -110,7 +114,7 @@ def spool(context: Context, batch: BatchRow, calls: circuit.Calls | None = None)
             context.input_path(batch.ref), input_lines(context, batch)
         )
     except LookupError:
-        return abandon(context, batch, "its texts changed before it was written")
+        return _let_go(context, batch, "its texts changed before it was written")
     with context.store.write() as tx:
         batches.move(
             tx,
@@ -223,7 +227,7 @@ def _write_again(context: Context, batch: BatchRow) -> bool:
     try:
         written = write_input(context.input_path(batch.ref), input_lines(context, batch))
     except LookupError:
-        return abandon(context, batch, "its input file is lost and its texts changed")
+        return _let_go(context, batch, "its input file is lost and its texts changed")
     with context.store.write() as tx:
         batches.note(tx, batch.id, spool_bytes=written.bytes, spool_sha256=written.sha256_hex)
     return True
