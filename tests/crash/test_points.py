@@ -70,7 +70,7 @@ def readers_with(mark: str) -> list[int]:
     found = []
     for folder in Path("/proc").iterdir():
         try:
-            if folder.name.isdigit() and b"voyage_jobs.readers.child" in (folder / "cmdline").read_bytes():
+            if folder.name.isdigit() and b"voyage_jobs.engine.child" in (folder / "cmdline").read_bytes():
                 found += [int(folder.name)] * (mark.encode() in (folder / "environ").read_bytes())
         except OSError:  # it ended meanwhile
             continue

@@ -555,6 +555,7 @@ class Life:
             "provider": {"type": name},
             name.replace("-", "_"): self.provider.section(self.kind, dimension),
             "splitting": {"max_chars": self.max_chars},
+            "engine": {"kind": ("local", "processes")[self.seed % 2], "processes": 2 + self.seed % 3},
             "batching": {"max_inputs": 4 + self.seed % 5, "min_inputs": 3, "linger_s": 60},
             "polling": {"interval_s": 60, "max_interval_s": IDLE_S},
             "disk": {"min_free_bytes": 0},

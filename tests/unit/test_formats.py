@@ -8,7 +8,7 @@ import json
 import pytest
 from readers_in_use import copy_of
 
-from voyage_jobs.readers import isolation
+from voyage_jobs.engine import children
 from voyage_jobs.readers.html import HTML
 from voyage_jobs.readers.notebook import NOTEBOOK
 from voyage_jobs.readers.reader import Refused, Text
@@ -98,11 +98,11 @@ def test_selectors_that_are_none_are_an_error_of_the_reader():
 def test_a_page_is_read_in_a_process_of_its_own():
     try:
         assert read_text(reader_of("a.HTML"), io.BytesIO(PAGE.encode())) == html(PAGE)
-        (child,) = isolation._idle
+        (child,) = children._idle
         assert read_text(reader_of("b.htm"), io.BytesIO(PAGE.encode())) == html(PAGE)
-        assert isolation._idle == [child]
+        assert children._idle == [child]
     finally:
-        isolation.rest()
+        children.rest()
 
 
 def test_a_notebook_is_its_cells_without_their_outputs():

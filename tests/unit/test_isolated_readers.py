@@ -15,8 +15,8 @@ from hostile_readers import Hostile
 from readers_in_use import copy_of, use
 from step_doors import prose, query, scan, shown, source_row, versions_of
 
+from voyage_jobs.engine import children
 from voyage_jobs.maintenance.doctor.readers import check_readers
-from voyage_jobs.readers import isolation
 from voyage_jobs.readers.reader import Refused
 from voyage_jobs.readers.reading import read_text
 from voyage_jobs.readers.registry import BUILT_IN, Registered
@@ -29,9 +29,9 @@ HOSTILE = Registered(Hostile(), options={"title": "A title"})
 @pytest.fixture(autouse=True)
 def rested():
     """No child of another test waits here, or is left to one."""
-    isolation.rest()
+    children.rest()
     yield
-    isolation.rest()
+    children.rest()
 
 
 def read(act: str):
@@ -96,11 +96,11 @@ def test_an_error_is_told_by_its_place():
 def test_what_never_ends_is_ended_and_tried_again_where_it_was_not_alone(monkeypatch, before, tries):
     if before:
         read("nothing")
-    monkeypatch.setattr(isolation, "DEADLINE_S", 1.0)
+    monkeypatch.setattr(children, "DEADLINE_S", 1.0)
     begun = time.monotonic()
     assert refusal("hang") == ("reader_timeout", "no text within 1 seconds")
     assert time.monotonic() - begun >= tries
-    assert isolation._idle == []
+    assert children._idle == []
     monkeypatch.undo()
     assert read("nothing").text == "after nothing"
 
@@ -124,7 +124,7 @@ def test_one_child_reads_many_files_and_one_that_was_killed_is_replaced():
     assert int(read("who").text.split()[0]) == pid
     os.kill(pid, signal.SIGKILL)
     assert int(read("who").text.split()[0]) != pid
-    isolation.rest()
+    children.rest()
     assert is_gone(pid)
 
 
@@ -132,7 +132,7 @@ LARGE_PARENT = """
 import io, sys
 sys.path.insert(0, {tests!r})
 from hostile_readers import Hostile
-from voyage_jobs.readers import child
+from voyage_jobs.engine import child
 from voyage_jobs.readers.reading import read_text
 from voyage_jobs.readers.registry import Registered
 ballast = b"x" * (child.SPENT_BYTES + 1)
@@ -152,7 +152,7 @@ def test_one_child_reads_many_files_for_a_parent_that_is_large():
 def test_it_knows_no_key(monkeypatch):
     monkeypatch.setenv("VOYAGE_API_KEY", "pa-secret")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    isolation.rest()
+    children.rest()
     names = set(read("environment").text.split())
     assert not {name for name in names if "KEY" in name or name.startswith("VOYAGE")}
 
@@ -200,12 +200,12 @@ def test_a_scan_takes_what_can_be_read_and_tells_of_the_rest(world, monkeypatch)
     assert "ill.bad" not in shown(world)
     with world.worker(sources=sources(world)) as context:
         assert scan(context).changed == 0
-    assert isolation._idle == []
+    assert children._idle == []
 
 
 def test_others_go_on_while_a_file_takes_its_time(world, monkeypatch):
     """What was read before it is on record at once; given up, it is not tried again as long as it stays as it is."""
-    monkeypatch.setattr(isolation, "DEADLINE_S", 2.0)
+    monkeypatch.setattr(children, "DEADLINE_S", 2.0)
     use(monkeypatch, Hostile(), *BUILT_IN)
     world.write("a.md", prose("a"))
     world.write("b.bad", "hang")
@@ -224,16 +224,18 @@ def test_others_go_on_while_a_file_takes_its_time(world, monkeypatch):
             ("reader_timeout", "no text within 2 seconds")
         ]
         assert versions_of(context, "c.md") == ["waiting"]
-        monkeypatch.setattr(isolation, "reading_isolated", None)  # nobody asks again
+        monkeypatch.setattr(children, "Child", None)  # nobody asks again
         assert scan(context).changed == 0
 
 
 @pytest.fixture
 def begun(monkeypatch):
     """The reading processes that were started, first to last."""
-    children, real = [], isolation._Child.__init__
-    monkeypatch.setattr(isolation._Child, "__init__", lambda child: (real(child), children.append(child))[0])
-    return children
+    begun, real = [], children.Child.__init__
+    monkeypatch.setattr(
+        children.Child, "__init__", lambda child, task: (real(child, task), begun.append(child))[0]
+    )
+    return begun
 
 
 def test_a_scan_that_is_given_up_leaves_no_process(world, monkeypatch, begun):
@@ -245,7 +247,7 @@ def test_a_scan_that_is_given_up_leaves_no_process(world, monkeypatch, begun):
         turns.close()
     [child] = begun
     assert is_gone(child._process.pid)
-    assert isolation._idle == []
+    assert children._idle == []
 
 
 def test_a_process_that_is_killed_while_it_reads_costs_nothing_but_time(world, monkeypatch, begun):

@@ -86,7 +86,7 @@ def test_a_text_from_the_table_is_kept_only_if_it_is_what_was_embedded(world):
 
 
 def test_a_text_of_windows_is_kept_by_the_keys_of_its_windows(tmp_path, monkeypatch):
-    monkeypatch.setattr("voyage_jobs.steps.splitting.WINDOW_CHUNKS", 2)
+    monkeypatch.setattr("voyage_jobs.splitting.requests.WINDOW_CHUNKS", 2)
     contextual = {"model": "voyage-context-3", "endpoint": "/v1/contextualizedembeddings"}
     world = World(tmp_path, voyage=contextual)
     world.write("a.md", prose("a", 5))

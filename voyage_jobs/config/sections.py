@@ -364,6 +364,13 @@ class SplittingSettings(Section):
     ] = "auto"
 
 
+class EngineSettings(Section):
+    """Who reads and cuts files."""
+
+    kind: Literal["auto", "local", "processes"] = "auto"
+    processes: Annotated[Size, Field(le=64)] = 0
+
+
 class BatchingSettings(Section):
     """`[batching]`: how much goes into one batch, and how much may be in flight."""
 

@@ -18,6 +18,7 @@ from voyage_jobs.config.sections import (
     BatchingSettings,
     BudgetSettings,
     DiskSettings,
+    EngineSettings,
     Folder,
     LanceSettings,
     LocalSettings,
@@ -121,6 +122,7 @@ class Settings(BaseModel):
     openai_sync: OpenAISyncSettings = Field(default_factory=OpenAISyncSettings)
     local: LocalSettings = Field(default_factory=LocalSettings)
     splitting: SplittingSettings = Field(default_factory=SplittingSettings)
+    engine: EngineSettings = Field(default_factory=EngineSettings)
     batching: BatchingSettings = Field(default_factory=BatchingSettings)
     polling: PollingSettings = Field(default_factory=PollingSettings)
     watch: WatchSettings = Field(default_factory=WatchSettings)

@@ -81,6 +81,7 @@ POLICIES: Mapping[str, Retry] = {
     "ping": Retry(30, 1, 30, None, "retried without limit"),
     # This machine.
     "page": Retry(30, 1, 30, None, "retried without limit: the page's port"),
+    "engine": Retry(10, 2, 5 * _MINUTE, None, "retried without limit; files are read here meanwhile"),
     "watch": Retry(_MINUTE, 1, _MINUTE, None, "retried without limit; the periodic scans find what changes"),
 }
 

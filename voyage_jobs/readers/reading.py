@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
-from voyage_jobs.readers.isolation import reading_isolated
+from voyage_jobs.engine import children
+from voyage_jobs.engine.waiting import Steps, finished
+from voyage_jobs.readers.isolation import Ask, reading_isolated
 from voyage_jobs.readers.reader import Heading, Place, Reader, Refusal, Refused, Text
 from voyage_jobs.readers.registry import Registered
 
-_T = TypeVar("_T")
 _REASON = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _MAX_DETAIL_CHARS = 200
 
@@ -23,14 +24,14 @@ def read_text(chosen: Registered, file: BinaryIO) -> Text:
     return finished(reading_text(chosen, file))
 
 
-def reading_text(chosen: Registered, file: BinaryIO) -> Generator[None, None, Text]:
+def reading_text(chosen: Registered, file: BinaryIO, ask: Ask = children.ask) -> Steps[Text]:
     """The same; yields while another process is busy with it, so that something else can be done."""
     if not chosen.reader.isolated:
         return read_here(chosen, file)
     try:
         with _in_words(chosen):
             _demand_head(chosen.reader, file)
-            return _checked(chosen.reader, (yield from reading_isolated(chosen, file)))
+            return _checked(chosen.reader, (yield from reading_isolated(chosen, file, ask)))
     except MemoryError:
         raise Refused(Refusal.MEMORY, "its text does not fit into memory") from None
 
@@ -40,16 +41,6 @@ def read_here(chosen: Registered, file: BinaryIO) -> Text:
     with _in_words(chosen):
         _demand_head(chosen.reader, file)
         return _checked(chosen.reader, _by_reader(chosen, file))
-
-
-def finished(steps: Generator[None, None, _T]) -> _T:
-    """What a generator returns, once it has been through all its steps."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: _T = end.value
-            return found
 
 
 @contextlib.contextmanager

@@ -10,5 +10,7 @@ blocks        where a section may be cut, and what of it is kept whole
 cuts          at which of these places: those that the text chooses, so that an edit moves few
 merging       small sections into one piece
 windows       chunks that a contextualized model sees together
+requests      what is asked for: a chunk each, or a window of them, and the keys of the answers
+task          reading and cutting several files at once, as another process does it
 header        what goes with a chunk to the provider: its title and section
 """

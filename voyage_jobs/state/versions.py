@@ -81,8 +81,7 @@ class Identity:
         return made.text_hash in (None, self.text_hash) and made.splitter in (self.splitter, *self.older)
 
 
-@dataclass(frozen=True)
-class NewChunk:
+class NewChunk(NamedTuple):
     """One chunk to be: where it stands in the text, and the request (key, vectors, tokens) that answers for it."""
 
     key: bytes

@@ -36,6 +36,7 @@ from voyage_jobs.steps.context import Context
 OUTAGE = 5
 """A circuit that was found open so often in a row was an outage: when it closes, every batch is tried again at once."""
 PLAIN_QUESTION = "a plain question"
+ENGINE = "the engine"
 ALIKE = 2
 """So many different items that fail alike, with no success in between, are a shared cause."""
 

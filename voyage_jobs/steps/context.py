@@ -19,6 +19,7 @@ from voyage_jobs.core.generation import Stamp
 from voyage_jobs.core.observe import NOBODY, Observer
 from voyage_jobs.core.pace import Pace
 from voyage_jobs.core.profile import KeyMaker, Profile
+from voyage_jobs.engine.engine import Engine, engine_of
 from voyage_jobs.segments import SegmentStore
 from voyage_jobs.sources import names
 from voyage_jobs.state.door import Writer
@@ -127,6 +128,11 @@ class Context:
     def count(self) -> TokenCounter:
         """Counts tokens as the active profile's model does."""
         return self.active.count
+
+    @property
+    def engine(self) -> Engine:
+        """What takes heavy work off this process."""
+        return engine_of(self.loaded.engine.kind, self.loaded.engine.processes)
 
     def while_young(self, since: float) -> AbstractContextManager[None]:
         """Send the paid call in this block while its intent, noted since then (`Clock.uptime`), is young, or never."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from voyage_jobs.config.sections import SourceSettings
-from voyage_jobs.readers.data import BLANKED, without_data
+from voyage_jobs.engine import children
+from voyage_jobs.engine.waiting import Steps, finished
+from voyage_jobs.readers.isolation import Ask
 from voyage_jobs.readers.reader import Refusal, Refused, Text
-from voyage_jobs.readers.reading import finished, reading_text
+from voyage_jobs.readers.reading import reading_text
 from voyage_jobs.readers.registry import Registered, reader_of
 from voyage_jobs.records.formats import suffixes
 from voyage_jobs.sources.files import FileStat, Skip
 from voyage_jobs.sources.folder import CONTENT_HASH_BYTES, FolderSource
-from voyage_jobs.sources.source import Source
+from voyage_jobs.sources.source import Opened, Source
+from voyage_jobs.splitting.task import prepared
 from voyage_jobs.state import sources
 from voyage_jobs.state.sources import SourceRow
 
@@ -88,8 +90,8 @@ def reader_for(settings: SourceSettings, path: str) -> Registered:
 
 
 def reading_document(
-    source: Source, path: str, expected: FileStat, reader: Registered
-) -> Generator[None, None, ReadDocument | Skip]:
+    source: Source, path: str, expected: FileStat, reader: Registered, ask: Ask = children.ask
+) -> Steps[ReadDocument | Skip]:
     """Read the document at `path`, which looked as `expected`; never raises for what it may be or do. Yields while
     another process is busy with it."""
     if reader.missing:
@@ -97,15 +99,25 @@ def reading_document(
     opened = source.open(path, expected)
     if isinstance(opened, Skip):
         return opened
+    return (yield from reading_opened(opened, path, reader, ask))
+
+
+def reading_opened(
+    opened: Opened, path: str, reader: Registered, ask: Ask = children.ask
+) -> Steps[ReadDocument | Skip]:
+    """The same of one that is open."""
     try:
-        document = yield from reading_text(reader, opened.file)
-        if reader.options.get("data") == BLANKED:
-            document = without_data(document, mdx=path.endswith(".mdx"))
+        document = prepared(reader, path, (yield from reading_text(reader, opened.file, ask)))
     except Refused as refused:
-        # What is not installed may be so tomorrow; any other answer stays until the file or its reader changes.
-        settled = None if refused.reason == Refusal.NO_READER else opened.stat
-        return Skip(expected.name, refused.reason, refused.detail, settled)
+        return skip_of(opened.stat, refused)
     return ReadDocument(document, reader, opened.content_hash, opened.stat)
+
+
+def skip_of(stat: FileStat, refused: Refused) -> Skip:
+    """What a file is left out for that its reader refused."""
+    # What is not installed may be so tomorrow; any other answer stays until the file or its reader changes.
+    settled = None if refused.reason == Refusal.NO_READER else stat
+    return Skip(stat.name, refused.reason, refused.detail, settled)
 
 
 def read_document(source: Source, path: str, expected: FileStat, reader: Registered) -> ReadDocument | Skip:

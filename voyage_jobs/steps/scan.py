@@ -7,38 +7,38 @@ scan that came to its end says that something vanished, and only if the guard ag
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.core.clock import US
 from voyage_jobs.core.crash import crash_point
+from voyage_jobs.engine.children import rest
+from voyage_jobs.engine.in_order import Pause, in_order
+from voyage_jobs.engine.waiting import finished
 from voyage_jobs.items.folder import Removals, forget_removals, removals
-from voyage_jobs.readers.isolation import rest
 from voyage_jobs.readers.reader import Refusal
-from voyage_jobs.readers.reading import finished
 from voyage_jobs.readers.registry import reader_of
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip, SkipReason
 from voyage_jobs.sources.kinds import Kinds
 from voyage_jobs.sources.source import FolderScan, Known, RootIdentity, RootMissing
+from voyage_jobs.splitting.task import Cut
 from voyage_jobs.state import documents, ledger, missing, scan_notes, sources, versions
 from voyage_jobs.state.documents import Seen
 from voyage_jobs.state.missing import Vanished
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.store import Tx
 from voyage_jobs.state.versions import Added
+from voyage_jobs.steps.ahead import Ahead, Turn, Work, done
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.delete_guard import why_freeze
-from voyage_jobs.steps.reading import ReadDocument, reading_document, source_of, with_defaults
+from voyage_jobs.steps.reading import ReadDocument, source_of, with_defaults
 from voyage_jobs.steps.record_files import RecordFiles
 from voyage_jobs.steps.rereading import Rereading
 from voyage_jobs.steps.retained_texts import Retained
 from voyage_jobs.steps.splitting import split_options, to_version
 
-_T = TypeVar("_T")
 # Keys are random, so a commit rewrites pages all over their index: large slices write each page less often.
 SLICE_DOCUMENTS = 2_000
 SLICE_CHARS = 16_000_000
@@ -57,7 +57,7 @@ class Slice:
 
     until: float
     """By the monotonic clock; then it is full, whatever is in it."""
-    read: list[tuple[Seen, ReadDocument]] = field(default_factory=list)
+    read: list[tuple[Seen, ReadDocument, Cut | None]] = field(default_factory=list)
     skipped: list[Seen] = field(default_factory=list)
     unnoted: list[tuple[str, FileStat]] = field(default_factory=list)
     """Files by their folder that are as they were; when they were last changed is not on record."""
@@ -136,6 +136,7 @@ class Scan:
         self._rules_changed = row.rules_fingerprint != self._rules_fingerprint
         self._rereading = Rereading(row.splitter_fingerprint, self._options, settings.reader_options)
         self._records = RecordFiles(context, row, settings, self._source, self._options)
+        self._ahead = Ahead(context, self._source, self._options, self._age_s)
         self._folder_ids: dict[str, int] = {}
         self._visited: set[str] = set()
         self._vanished: list[tuple[str, str]] = []
@@ -164,24 +165,38 @@ class Scan:
             return
         self._begin()
         self._part = self._slice()
-        for folder in self._walk():
-            self._part.folders += 1
-            self._part.unnoted.extend((folder.path, stat) for stat in folder.unnoted)
-            for found in self._visit(folder):
-                yield from self._take(folder.path, found)
-                if self._part.full(self.context.clock.mono()):  # one folder may hold any number of files
+        for turns in in_order(self._works(), self._ahead.at_once, self._ahead.most):
+            if isinstance(turns, Pause):
+                # What was read before may be what other steps have to do with.
+                if turns is Pause.WAITING and not self._part.empty:
+                    self._commit()
+                yield
+                continue
+            for turn in turns:
+                yield from self._note(turn)
+                if self._part.full(self.context.clock.mono()):
                     self._commit()
                     yield
-            if self._part.full(self.context.clock.mono()):
-                self._commit()
-                yield
-            if self._part.worth_a_pause:
-                self._part.folders = 0
-                yield
         if not self._part.empty:
             self._commit()
             yield
         self._finish(identity)
+
+    def _works(self) -> Iterator[Work | None]:
+        """What is to be done in folder after folder; None when others should have a turn."""
+        for folder in self._walk():
+            self._part.folders += 1
+            self._part.unnoted.extend((folder.path, stat) for stat in folder.unnoted)
+            for found in self._visit(folder):
+                yield from self._work(folder.path, found)
+            if self._part.full(self.context.clock.mono()):
+                yield from self._ahead.flush()
+                yield done([])
+            if self._part.worth_a_pause:
+                self._part.folders = 0
+                yield from self._ahead.flush()
+                yield None
+        yield from self._ahead.flush()
 
     @property
     def left_out(self) -> Mapping[str, int]:
@@ -207,7 +222,10 @@ class Scan:
         if stat is None:
             return False
         self._part = self._slice()
-        finished(self._take(folder, stat))
+        works = (*self._work(folder, stat), *self._ahead.flush())
+        for turn in [turn for work in works for turn in finished(work)]:
+            for _ in self._note(turn):
+                pass
         if not self._part.read:
             return False
         self._commit()
@@ -271,15 +289,24 @@ class Scan:
         self._vanished.extend((folder.path, name) for name in gone)
         return (*folder.skipped, *folder.changed)
 
-    def _take(self, folder: str, found: Skip | FileStat) -> Generator[None, None, None]:
-        if self._records.takes(found.name):
-            yield from self._take_records(folder, found)
-        elif isinstance(found, Skip):
-            self._skip(folder, found)
+    def _work(self, folder: str, found: Skip | FileStat) -> Iterator[Work]:
+        if isinstance(found, Skip) or self._records.takes(found.name):
+            yield from self._ahead.told(folder, found)
         elif found.name in self._rereading.without_reader:
-            self._skip(folder, Skip(found.name, Refusal.NO_READER))
-        else:
-            yield from self._read(folder, found)
+            yield from self._ahead.told(folder, Skip(found.name, Refusal.NO_READER))
+        elif not self._is_too_fresh(found):
+            path = f"{folder}/{found.name}" if folder else found.name
+            yield from self._ahead.read(folder, found, reader_of(path, self._told))
+
+    def _note(self, turn: Turn) -> Generator[None, None, None]:
+        """Have in the slice what a name came to."""
+        found = turn.found
+        if isinstance(found, ReadDocument):
+            self._read(turn, found)
+        elif self._records.takes(found.name):
+            yield from self._take_records(turn.folder, found)
+        elif isinstance(found, Skip):
+            self._skip(turn.folder, found)
 
     def _take_records(self, folder: str, found: Skip | FileStat) -> Generator[None, None, None]:
         if isinstance(found, Skip):
@@ -295,7 +322,7 @@ class Scan:
                 self._unchanged += end.value
                 return
             self.read += len(news)
-            self._part.read.extend(news)
+            self._part.read.extend((seen, read, None) for seen, read in news)
             self._part.chars += sum(len(read.text) for _, read in news)
             if self._part.full(self.context.clock.mono()):
                 self._commit()
@@ -306,48 +333,27 @@ class Scan:
         self._later += fresh
         return fresh
 
-    def _read(self, folder: str, stat: FileStat) -> Generator[None, None, None]:
-        if self._is_too_fresh(stat):
-            return
+    def _read(self, turn: Turn, found: ReadDocument) -> None:
+        folder, stat = turn.folder, found.stat
         path = f"{folder}/{stat.name}" if folder else stat.name
-        reader = reader_of(path, self._told)
-        found = yield from self._giving_way(reading_document(self._source, path, stat, reader))
-        if isinstance(found, Skip):
-            self._skip(folder, found)
-            return
-        now = self._source.revision(path) if reader.reader.isolated else found.stat
-        if now is None or not now.is_as(found.stat.key):  # others may have recorded something newer meanwhile
+        now = self._source.revision(path)
+        if now is None or not now.is_as(stat.key):  # others may have recorded something newer meanwhile
             self._skip(folder, Skip(stat.name, SkipReason.CHANGING))
             return
-        mtime_ns = found.stat.mtime_ns
-        if self._age_s(mtime_ns) < SETTLE_S:
-            mtime_ns = versions.UNSETTLED_MTIME
         seen = Seen(
             folder,
             stat.name,
-            found.stat.size,
-            mtime_ns,
-            found.stat.inode,
+            stat.size,
+            versions.UNSETTLED_MTIME if turn.age_s < SETTLE_S else stat.mtime_ns,
+            stat.inode,
             found.content_hash,
-            ctime_ns=found.stat.ctime_ns,
+            ctime_ns=stat.ctime_ns,
         )
+        # What was cut for another profile than is active by now is cut again.
+        cut = turn.cut if turn.under is self.context.active else None
         self.read += 1
-        self._part.read.append((seen, found))
+        self._part.read.append((seen, found, cut))
         self._part.chars += len(found.text)
-
-    def _giving_way(self, reading: Generator[None, None, _T]) -> Generator[None, None, _T]:
-        """Have other steps go on while a process is busy with a file: with all on record that was read before, since
-        they may have to do with it."""
-        with contextlib.closing(reading):
-            while True:
-                try:
-                    next(reading)
-                except StopIteration as end:
-                    found: _T = end.value
-                    return found
-                if not self._part.empty:
-                    self._commit()
-                yield
 
     def _age_s(self, mtime_ns: int) -> float:
         """Seconds between its last change and now; a time in the future is as far off as one in the past."""
@@ -380,12 +386,12 @@ class Scan:
     def _commit(self) -> None:
         context, part = self.context, self._part
         self._part = self._slice()
-        split = [to_version(context, 0, seen.path, read, self._options) for seen, read in part.read]
+        split = [to_version(context, 0, seen.path, read, self._options, cut) for seen, read, cut in part.read]
         with context.store.write() as tx:
             self._save(tx, part.skipped)
             noted = ((self._folder_ids[folder], stat.name, stat.ctime_ns) for folder, stat in part.unnoted)
             documents.note_ctimes(tx, noted)
-            ids = self._save(tx, [seen for seen, _ in part.read])
+            ids = self._save(tx, [seen for seen, *_ in part.read])
             for document_id, version in zip(ids, split, strict=True):
                 version.document_id = document_id
             added = versions.add(tx, self.row.id, context.profile_id, split)

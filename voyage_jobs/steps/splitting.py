@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -13,21 +13,19 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.core import generation
 from voyage_jobs.core.generation import Stamp
 from voyage_jobs.core.profile import KeyMaker, Profile
-from voyage_jobs.core.tokens import Count, estimate_each
+from voyage_jobs.core.tokens import Count
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.splitting import fingerprints
 from voyage_jobs.splitting.dates import changed_us
 from voyage_jobs.splitting.forms import RULES
-from voyage_jobs.splitting.header import embedded
+from voyage_jobs.splitting.requests import Request, requests_for
 from voyage_jobs.splitting.split import (
     TITLE_AND_SECTION,
-    Chunk,
-    SplitDocument,
     SplitOptions,
     split,
     split_record,
 )
-from voyage_jobs.splitting.windows import stable_windows
+from voyage_jobs.splitting.task import Cut
 from voyage_jobs.state import meta
 from voyage_jobs.state.scan_notes import NOT_EMBEDDED
 from voyage_jobs.state.versions import Identity, NewChunk, NewVersion
@@ -39,10 +37,6 @@ if TYPE_CHECKING:
 
     from voyage_jobs.steps.context import Context
 
-# One inner list of /v1/contextualizedembeddings holds at most 32,000 tokens (Voyage API reference). The estimate
-# over-counts, so this leaves room.
-WINDOW_TOKENS = 30_000
-WINDOW_CHUNKS = 1_000
 # From rules 2 on. An edit pays for its window again, and a third of the room is context enough.
 STABLE_WINDOW_TOKENS = 8_000
 MIN_CHARS = 400
@@ -139,13 +133,16 @@ def _identity_of_record(read: ReadDocument, options: SplitOptions) -> Identity:
 
 
 def to_version(
-    context: Keyed, document_id: int, path: str, read: ReadDocument, options: SplitOptions
+    context: Keyed,
+    document_id: int,
+    path: str,
+    read: ReadDocument,
+    options: SplitOptions,
+    cut: Cut | None = None,
 ) -> NewVersion:
-    """Split a document and name the embeddings its chunks need."""
-    record = read.document.record
-    document = split_record(read.document, options, context.count) if record is not None else None
-    if document is None:
-        document = split(read.document, path, options, context.count)
+    """Split a document and name the embeddings its chunks need; `cut`: where that is done already."""
+    cut = cut or _cut(context, path, read, options)
+    document, record = cut.document, read.document.record
     told_us = read.changed_us if record is not None else changed_us(document.metadata)
     data = {NOT_EMBEDDED: read.document.data_tokens} if read.document.data_tokens else {}
     return NewVersion(
@@ -156,48 +153,28 @@ def to_version(
         sections=orjson.dumps([list(section) for section in document.sections]).decode(),
         metadata=orjson.dumps({**document.metadata, **data}).decode(),
         text=read.text,
-        chunks=requests_for(context, read.text, document, options),
+        chunks=list(_new_chunks(cut.requests)),
         reading=stored_reading(read.document, read.reader.options),
         headers=orjson.dumps(document.headers).decode() if any(document.headers) else None,
     )
 
 
-def requests_for(context: Keyed, text: str, document: SplitDocument, options: SplitOptions) -> list[NewChunk]:
-    """Group chunks into requests: one each, or windows of neighbours where vectors see their context."""
-    chunks, headers = document.chunks, document.headers
-    if not context.profile.contextualized:
-        return [_request(context, text, headers, [chunk])[0] for chunk in chunks]
-    sizes = estimate_each([text[chunk.start : chunk.end] for chunk in chunks])
-    if options.window_tokens:
-        cut = stable_windows(text, document, sizes, options.window_tokens, WINDOW_CHUNKS)
-    else:
-        cut = windows(chunks, sizes)
-    return [new for window in cut for new in _request(context, text, headers, window)]
+def _cut(context: Keyed, path: str, read: ReadDocument, options: SplitOptions) -> Cut:
+    record = read.document.record
+    document = split_record(read.document, options, context.count) if record is not None else None
+    if document is None:
+        document = split(read.document, path, options, context.count)
+    contextualized = context.profile.contextualized
+    return Cut(
+        document,
+        requests_for(read.text, document, options, context.keys, contextualized=contextualized),
+    )
 
 
-def windows(
-    chunks: Sequence[Chunk], sizes: Sequence[int], most_tokens: int = WINDOW_TOKENS
-) -> list[list[Chunk]]:
-    """Cut the chunks of a document into runs that fit one request each.
-
-    `sizes` are estimates, whoever counts the tokens: a tokenizer that comes later must not cut other windows, which
-    would be other embeddings, paid again.
-    """
-    cut: list[list[Chunk]] = []
-    tokens = 0
-    for chunk, size in zip(chunks, sizes, strict=True):
-        if not cut or tokens + size > most_tokens or len(cut[-1]) >= WINDOW_CHUNKS:
-            cut.append([])
-            tokens = 0
-        cut[-1].append(chunk)
-        tokens += size
-    return cut
-
-
-def _request(context: Keyed, text: str, headers: Sequence[str], window: Sequence[Chunk]) -> list[NewChunk]:
-    key = context.keys.key([embedded(text, c.start, c.end, headers, c.section) for c in window])
-    tokens = sum(chunk.tokens for chunk in window)
-    return [
-        NewChunk(key, slot, chunk.start, chunk.end, chunk.section, chunk.tokens, len(window), tokens)
-        for slot, chunk in enumerate(window)
-    ]
+def _new_chunks(found: Iterable[Request]) -> Iterator[NewChunk]:
+    for key, window in found:
+        tokens = window[0].tokens if len(window) == 1 else sum(chunk.tokens for chunk in window)
+        for slot, chunk in enumerate(window):
+            yield NewChunk(
+                key, slot, chunk.start, chunk.end, chunk.section, chunk.tokens, len(window), tokens
+            )

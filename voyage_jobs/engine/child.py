@@ -1,4 +1,4 @@
-"""The process in which isolated readers run: `python -m voyage_jobs.readers.child SOCKET LIFELINE`.
+"""The process that carries out tasks: `python -m voyage_jobs.engine.child MODULE:FUNCTION SOCKET LIFELINE`.
 
 It reads what it is sent, and answers; all else is taken from it: memory, CPU time, files to write, the way to gain
 rights. A document that breaks its parser meets a process with nothing to take.
@@ -10,46 +10,51 @@ import array
 import ctypes
 import fcntl
 import importlib
-import operator
 import os
 import resource
 import select
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeAlias
 
 import orjson
 
-from voyage_jobs.readers.reader import Reader, Refusal, Refused
-from voyage_jobs.readers.reading import read_here
-from voyage_jobs.readers.registry import Registered
-
 MEMORY_BYTES = 1 << 30
 CPU_S = 30
-MOST_CHARS = 32 << 20
 MOST_FILES = 500
 SPENT_BYTES = 512 << 20
 _HEADER_BYTES = 8
 _NO_NEW_PRIVS = 38
 
+Task: TypeAlias = Callable[[bytes, BinaryIO], dict[str, Any]]
+
 
 def main() -> None:
     """Answer until nobody asks any more."""
-    channel = socket.socket(fileno=int(sys.argv[1]))
-    _die_with_parent(int(sys.argv[2]))
+    channel = socket.socket(fileno=int(sys.argv[2]))
+    _die_with_parent(int(sys.argv[3]))
     _give_up_rights()
+    task = named(sys.argv[1])
     for served in range(1, MOST_FILES + 1):
         asked = _asked(channel)
         if asked is None:
             return
         _allow_cpu()
-        answer = _answer(*asked)
+        answer = _answer(task, *asked)
         if answer.get("spent") is None:
             answer["spent"] = served == MOST_FILES or _is_spent()
         data = orjson.dumps(answer)
         channel.sendall(len(data).to_bytes(_HEADER_BYTES, "big") + data)
+
+
+def named(task: str) -> Task:
+    """The function that a task's name is about."""
+    module, _, function = task.partition(":")
+    found: Task = getattr(importlib.import_module(module), function)
+    return found
 
 
 def _die_with_parent(lifeline: int) -> None:
@@ -103,29 +108,14 @@ def _asked(channel: socket.socket) -> tuple[bytes, int] | None:
     return channel.recv(int.from_bytes(header, "big"), socket.MSG_WAITALL), files[0]
 
 
-def _answer(request: bytes, descriptor: int) -> dict[str, Any]:
+def _answer(task: Task, request: bytes, descriptor: int) -> dict[str, Any]:
     own = os.getpid()
     with os.fdopen(descriptor, "rb") as file:
         try:
-            found = read_here(_registered(request), file)
-            if len(found.text) > MOST_CHARS:
-                return {"refused": [Refusal.LIMIT, f"its text has more than {MOST_CHARS:,} characters"]}
-            return {"text": found}
-        except Refused as refused:
-            return {"refused": [refused.reason, refused.detail]}
-        except MemoryError:
-            return {"refused": [Refusal.MEMORY, f"more than {MEMORY_BYTES:,} bytes"], "spent": True}
+            return task(request, file)
         finally:
             if os.getpid() != own:  # a reader has forked, and this is the other one
                 os._exit(0)
-
-
-def _registered(request: bytes) -> Registered:
-    """The reader that is asked for, by where its class is."""
-    module, name, options = orjson.loads(request)
-    kind = operator.attrgetter(name)(importlib.import_module(module))
-    reader: Reader = kind()
-    return Registered(reader, options=options)
 
 
 if __name__ == "__main__":
