@@ -94,7 +94,7 @@ def test_retry_gives_failed_embeddings_another_go(tmp_path, monkeypatch):
     run = Commands(tmp_path, monkeypatch, faults={"line_refused": {"times": 1}})
     assert run("sync").exit_code == 3
     said = run("retry").stdout
-    assert said.startswith("1 failed or cancelled embeddings are wanted again.")
+    assert said.startswith("1 failed or cancelled text to be sent again.")
     assert "voyage-jobs sync" in said
     assert run("sync").exit_code == 0
     assert len(run.world.table_rows()) == 1

@@ -23,7 +23,7 @@ def test_only_open_ones_are_listed_unless_all_are_asked_for(run):
     assert shown.count("closed") == shown.count("100%") == 3
     found = run.json("batches", "--all", "--limit", "2")
     assert [len(found["batches"]), found["more"]] == [2, True]
-    assert "--limit 4" in run.text("batches", "--all", "--limit", "2")
+    assert "More batches exist; --limit 4 shows more" in run.text("batches", "--all", "--limit", "2")
 
 
 def test_open_ones_show_the_vendors_word_and_what_is_left(run):

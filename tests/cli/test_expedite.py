@@ -199,7 +199,7 @@ def test_a_document_is_embedded_published_and_on_record(run):
     assert len(run.world.table_rows()) == 4
     told = " ".join(run("history", "a.md").stdout.split())
     assert "3 inputs, sent at once, asked for by" in told
-    ref = told.rpartition(": packed (3 inputs, sent at once")[0][-20:]
+    ref = told.rpartition(": assembled (3 inputs, sent at once")[0][-20:]
     batch = json.loads(run("history", ref, "--json").stdout)
     assert (batch["facts"]["mode"], batch["facts"]["tokens_settled"]) == ("sync", billed)
     assert batch["facts"]["asked_for_by"]

@@ -97,7 +97,7 @@ def test_the_timeline_of_a_document_has_the_time_in_between(run):
     told = "\n".join(event["what"] for event in events)
     for words in (
         "found on disk",
-        "packed",
+        "assembled",
         "spooled",
         "uploading",
         "creating",

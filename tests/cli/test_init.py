@@ -88,6 +88,13 @@ def test_it_proposes_the_folder_it_can_see(here, files, expected):
     assert sources(here / "voyage-jobs.toml") == [(name, here / path)]
 
 
+def test_a_folder_without_source_is_met_with_the_command_that_is_meant(here):
+    result = init("docs", "my notes")
+    assert result.exit_code == 2
+    assert "`voyage-jobs init --source docs --source 'my notes'`" in result.stderr
+    assert not (here / "voyage-jobs.toml").exists()
+
+
 def test_given_folders_get_names_of_their_own(here, tmp_path):
     odd = tmp_path / "Größe & \"Maß\" \\ 'x'"
     folders = [here / "a" / "docs", here / "b" / "docs", odd]

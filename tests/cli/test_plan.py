@@ -42,13 +42,34 @@ def test_what_is_written_is_named_and_nothing_is_sent(run, tmp_path):
     assert not run.world.transport.requests
 
 
+def test_where_nothing_is_to_be_sent_it_says_just_that(run):
+    run.world.run()
+    shown = run.text("plan")
+    assert "to send         nothing: no text lacks a vector\n" in shown
+    for word in ("estimated", "saved by batch", "0 B", "finish"):
+        assert word not in shown
+
+
+def test_a_model_without_jobs_or_price_is_not_told_of_batches(run):
+    run.world.run()
+    shown = run.text("plan", provider={"type": "local"})
+    assert "price           $0.00 ($0 per million tokens, your own machine)\n" in shown
+    assert "unknown: no batch has finished here yet\n" in run.text(
+        "plan", provider={"type": "local"}, data_dir=str(run.world.root / "other")
+    )
+    for word in ("by batch", "synchronous", "12 h", "fetch-tokenizer", "in flight"):
+        assert word not in shown
+
+
 def test_json_holds_the_numbers_and_warnings(run):
     run.world.run()
     run.world.docs.rename(run.world.root / "away")
     found = run.json("plan")
     assert found["embeddings"]["to_send"] == 0
     assert any("would be frozen" in warning for warning in found["warnings"])
-    assert "would be frozen" in run.text("plan")
+    shown = run.text("plan")
+    assert "would be frozen" in shown
+    assert "has no documents" not in shown
 
 
 def test_what_is_passed_over_is_counted_by_kind_and_an_empty_source_is_said(run, tmp_path):
@@ -79,7 +100,9 @@ def test_a_path_that_was_changed_to_nothing_is_an_error_and_one_that_went_is_fro
     wrong = [{"name": "docs", "path": str(tmp_path / "dcos")}]
     assert "dcos: No such file" in run("sync", sources=wrong, code=2).stderr
     run.world.docs.rename(tmp_path / "away")
-    assert "would be frozen" in run.text("plan")
+    shown = run.text("plan")
+    assert "would be frozen" in shown
+    assert "has no documents" not in shown
 
 
 def test_a_state_that_cannot_be_read_is_named_by_whoever_opens_it(run, tmp_path):

@@ -87,7 +87,7 @@ def test_a_published_document_tells_its_whole_way(world, told):
     assert "Published at" in story.summary
     assert "2 chunks" in story.summary
     assert story.next is None
-    for words in ("found on disk", "recorded", "packed", "running", "ended", "collected", "published"):
+    for words in ("found on disk", "recorded", "assembled", "running", "ended", "collected", "published"):
         assert words in happened(story)
     assert [event.at for event in story.events] == sorted(event.at for event in story.events)
     order = [happened(story).index(f"{word} (") for word in ("ended", "are there", "collected", "published")]

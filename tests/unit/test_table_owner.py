@@ -20,6 +20,7 @@ from voyage_jobs.maintenance.backup import backup
 from voyage_jobs.maintenance.doctor.data import check_data
 from voyage_jobs.maintenance.restore import restore
 from voyage_jobs.maintenance.take_over import take_over
+from voyage_jobs.planning.plan import plan
 from voyage_jobs.report.status import status
 from voyage_jobs.service.worker import lance_door
 from voyage_jobs.steps.reprofile import BACK, BEGIN, reprofile
@@ -86,6 +87,20 @@ def test_another_state_is_refused_before_it_writes_anything(one, two):
     two.run(lancedb={"table": "mine"})
     one.run()
     assert texts(one) == before
+
+
+def test_a_plan_is_refused_as_a_run_is_and_marks_nothing(tmp_path, home, one, two):
+    version = lance.dataset(path_of(one)).version
+    with pytest.raises(ConfigError, match="belongs to another data folder") as refused:
+        plan(two.settings(), two.clock)
+    assert "[lancedb] table" in refused.value.hint
+    assert "voyage-jobs take-over" in refused.value.hint
+    assert plan(one.settings(), one.clock)["embeddings"]["to_send"] == 0
+    unmark(one)
+    unmarked = lance.dataset(path_of(one)).version
+    assert plan(one.settings(), one.clock)["embeddings"]["to_send"] == 0
+    assert unmarked == lance.dataset(path_of(one)).version > version
+    assert mark_of(one) == ""
 
 
 def test_what_only_looks_says_so_and_repairs_nothing(one, two):

@@ -173,8 +173,8 @@ class Project:
         and should return at once; what it raises ends the call.
 
         It installs no signal handlers and may be called in any thread. KeyboardInterrupt, or any other death, at any
-        moment loses nothing: jobs go on at Voyage, and the next call resumes. Raises `LockedError` where a daemon or
-        another sync works on the data folder (let it: it does the same work), `ConfigError` without a key, and
+        moment loses nothing: jobs go on at the provider, and the next call resumes. Raises `LockedError` where a daemon
+        or another sync works on the data folder (let it: it does the same work), `ConfigError` without a key, and
         `StateError`.
         """
         from voyage_jobs.api import mapping
@@ -226,7 +226,7 @@ class Project:
     def why(self, ref: AnyPath, *, source: str | None = None) -> results.Why:
         """Whether something is in the table, and if not, exactly why not, until when, and what to do.
 
-        `ref` is a path, SOURCE:PATH, a chunk_id, a batch's ref, Voyage's id of a job, or an embedding key. Raises
+        `ref` is a path, SOURCE:PATH, a chunk_id, a batch's ref, the provider's id of a job, or an embedding key. Raises
         `ConfigError` if it means nothing, or more than one thing; `StateError` if the state cannot be read.
         """
         from voyage_jobs.api import mapping

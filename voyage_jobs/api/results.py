@@ -99,7 +99,7 @@ class Batch(_Result):
     ref: str
     """Our own id, in the file's name and the job's metadata."""
     batch_id: str | None
-    """Voyage's id of the job, once there is one."""
+    """The provider's id of the job, once there is one."""
     state: str
     """packed, spooled, uploading, uploaded, creating, running, ended, collected, closed, refused, parked, cancelled."""
     inputs: int

@@ -32,7 +32,7 @@ def retry(
     """Try again everything that failed, was cancelled or is parked, or only what is named.
 
     REF is a batch (the beginning of its ref is enough), the path of a document (SOURCE:PATH), a chunk_id or an
-    embedding key. The texts of a parked batch go into a new one. Waits after a refusal by Voyage end at once.
+    embedding key. The texts of a parked batch go into a new one. Waits after a refusal by the provider end at once.
     """
     asked = {"failed": failed, "source": source, "code": code, **_meaning(ctx, ref)}
     arguments = {name: value for name, value in asked.items() if value not in (None, False)}
@@ -164,11 +164,11 @@ def _document(ctx: click.Context, word: str) -> dict[str, object]:
 @json_option
 @click.pass_context
 def recover(ctx: click.Context, lost_folder: bool, as_json: bool) -> int:
-    """Find again what a lost or older state.db does not know: paid vectors on disk, and jobs at Voyage.
+    """Find again what a lost or older state.db does not know: paid vectors on disk, and jobs at the provider.
 
     Run it after state.db was deleted, or an older copy was put back. It sends nothing and costs nothing: it scans the
-    sources, records every paid vector on disk, and claims the jobs of this folder that Voyage still has (results are
-    kept there for 30 days), so that `voyage-jobs sync` collects them instead of paying again.
+    sources, records every paid vector on disk, and claims the jobs of this folder that the provider still has (Voyage
+    keeps results for 30 days), so that `voyage-jobs sync` collects them instead of paying again.
 
     Jobs of another data folder under the same account are left alone, whatever texts the two share. Where the folder
     itself is lost, nothing here tells that its jobs were ours: say so by --lost-folder. Jobs of which at least half of
@@ -232,8 +232,10 @@ def _retried(answer: dict[str, Any]) -> str:
     parked, embeddings = answer["batches"], answer["embeddings"]
     if not parked and not embeddings:
         return "Nothing has failed and nothing is parked."
-    freed = f"{parked} parked batches give their lines to new ones; " if parked else ""
-    return f"{freed}{embeddings} failed or cancelled embeddings are wanted again."
+    said = [f"The texts of {counted(parked, 'parked batch')} go into new ones."] if parked else []
+    if embeddings:
+        said.append(f"{counted(embeddings, 'failed or cancelled text')} to be sent again.")
+    return " ".join(said)
 
 
 def _cancelled(answer: dict[str, Any]) -> str:

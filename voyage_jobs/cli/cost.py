@@ -72,9 +72,9 @@ def cost(
 ) -> ExitCode:
     """Show what was paid, by day, source, model or batch.
 
-    Paid is what Voyage's answers say, line by line, at the price when the batch was made. Reserved is what batches in
-    flight may still cost. Saved is what texts would have cost that had a vector already. A text that several sources
-    share is on the bill of the one that had it first.
+    Paid is what the provider's answers say, line by line, at the price when the batch was made. Reserved is what
+    batches in flight may still cost. Saved is what texts would have cost that had a vector already. A text that several
+    sources share is on the bill of the one that had it first.
 
     Where an answer does not say what was billed, the tokens that were reserved count as paid; that part is shown
     separately, as assumed. So is the part that `expedite` paid at the full price, and so are calls whose answer was

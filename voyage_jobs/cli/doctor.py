@@ -17,7 +17,7 @@ _MARKS = {"good": ("ok", "green"), "bad": ("BAD", "red"), "note": ("-", None)}
 
 
 @click.command()
-@click.option("--probe", is_flag=True, help="Ask Voyage once (costs nothing): key, network, clock.")
+@click.option("--probe", is_flag=True, help="Ask the provider once (costs nothing): key, network, clock.")
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, probe: bool, as_json: bool) -> int:
@@ -29,7 +29,7 @@ def doctor(ctx: click.Context, probe: bool, as_json: bool) -> int:
     Exit codes: 0  nothing is bad
                 2  the configuration or the key is missing or wrong
                 3  something else is bad
-                5  Voyage refuses the key
+                5  the provider refuses the key
     """
     from voyage_jobs.core.clock import SystemClock, iso, now_us
     from voyage_jobs.maintenance.doctor.check import Verdict, exit_code, told

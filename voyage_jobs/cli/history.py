@@ -38,8 +38,9 @@ def history(
 ) -> None:
     """Show what happened to REF, when, and what took how long; then its details.
 
-    REF is a document's path (relative to its source, SOURCE:PATH, or absolute), a chunk_id, a batch's ref, Voyage's id
-    of a job, or an embedding key; of refs and keys the beginning is enough. `why REF` says what to do about it.
+    REF is a document's path (relative to its source, SOURCE:PATH, or absolute), a chunk_id, a batch's ref, the
+    provider's id of a job, or an embedding key; of refs and keys the beginning is enough. `why REF` says what to do
+    about it.
     """
     from voyage_jobs.explain import history as report
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -49,7 +50,10 @@ _NAME_CHARS = 64
 @click.option("--full", is_flag=True, help="List every setting, not only those that most projects decide.")
 @click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
 @json_option
-def init(path: Path, folders: tuple[Path, ...], full: bool, force: bool, as_json: bool) -> None:
+@click.argument("extra", nargs=-1, metavar="")
+def init(
+    path: Path, folders: tuple[Path, ...], full: bool, force: bool, as_json: bool, extra: tuple[str, ...]
+) -> None:
     """Write a commented configuration.
 
     It asks nothing: the folders are those given, else `docs`, else this folder if it holds documents. State and table
@@ -61,6 +65,9 @@ def init(path: Path, folders: tuple[Path, ...], full: bool, force: bool, as_json
     from voyage_jobs.config.provider import is_installed, vendor_of
     from voyage_jobs.core.durable import writing
 
+    if extra:
+        named = " ".join(f"--source {shlex.quote(folder)}" for folder in extra)
+        raise click.UsageError(f"Folders are named by --source: `voyage-jobs init {named}`.")
     path = Path(os.path.abspath(os.path.expanduser(path)))
     if path.exists() and not force:
         raise ConfigError(

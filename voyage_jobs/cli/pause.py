@@ -58,8 +58,8 @@ def pause(
 ) -> int:
     """Stop scanning and sending, of source NAME or of all, until `voyage-jobs resume`, across restarts.
 
-    Batches at Voyage are still polled, collected and published: they are paid. Nothing new is sent, and a batch that
-    has no job yet stays here.
+    Batches at the provider are still polled, collected and published: they are paid. Nothing new is sent, and a batch
+    that has no job yet stays here.
     """
     source = _one_of(sending, name, source)
     arguments = _arguments(sending, source)

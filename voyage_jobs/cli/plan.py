@@ -72,6 +72,30 @@ def _show(plan: dict[str, Any], out: Path | None) -> None:
             f" {output.number(plan['reused_chunks'])} repeat a known text."
         )
     )
+    if not sent["to_send"]:
+        _line("to send", "nothing: no text lacks a vector")
+    else:
+        _show_sending(plan, exact)
+    show_price(plan["price_usd"])
+    show_finish(plan["finish"], plan["as_of"], batches["count"])
+    if plan["written"]:
+        click.echo(f"\nWritten to {output.printable(plan['written'])}; nothing was sent.")
+    if out is not None:
+        click.echo(
+            f"\nThe plan is in {output.printable(str(out))}: `voyage-jobs sync --plan` carries it out."
+        )
+    if not exact and tokens["to_send"] and plan["price_usd"]["batch_per_million"] != 0:
+        click.echo()
+        click.echo(
+            output.wrapped("Tokens are estimated on the high side. Exact ones: `voyage-jobs fetch-tokenizer`")
+        )
+    for warning in plan["warnings"]:
+        click.echo("\n" + output.hanging("! ", warning))
+
+
+def _show_sending(plan: dict[str, Any], exact: bool) -> None:
+    """What would be sent, in how many batches, and where most of it comes from."""
+    sent, tokens, batches = plan["embeddings"], plan["tokens"], plan["batches"]
     _line("to send", f"{counted(sent['to_send'], 'embedding')}, {tokens_told(tokens['to_send'], exact)}")
     if sent["already_waiting"]:
         _line("", f"{output.number(sent['already_waiting'])} of them were found by earlier scans")
@@ -87,21 +111,6 @@ def _show(plan: dict[str, Any], out: Path | None) -> None:
 
         _line("windows", f"{output.number(plan['windows']['count'])}; {insertion_told(plan['windows'])}")
     _show_dearest(plan["dearest"], exact)
-    show_price(plan["price_usd"])
-    show_finish(plan["finish"], plan["as_of"], batches["count"])
-    if plan["written"]:
-        click.echo(f"\nWritten to {output.printable(plan['written'])}; nothing was sent.")
-    if out is not None:
-        click.echo(
-            f"\nThe plan is in {output.printable(str(out))}: `voyage-jobs sync --plan` carries it out."
-        )
-    if not exact:
-        click.echo()
-        click.echo(
-            output.wrapped("Tokens are estimated on the high side. Exact ones: `voyage-jobs fetch-tokenizer`")
-        )
-    for warning in plan["warnings"]:
-        click.echo("\n" + output.hanging("! ", warning))
 
 
 def _show_sources(plan: dict[str, Any]) -> None:
@@ -155,12 +164,12 @@ def show_price(price: dict[str, Any]) -> None:
     if price["batch"] is None:
         _line("price", f"not known for this model (table of {price['as_of']})")
         return
-    _line(
-        "price",
-        f"{output.usd(price['batch'])} by batch (${price['batch_per_million']:g} per million tokens, {price['as_of']})",
-    )
-    dear, saved = output.usd(price["synchronous"]), output.usd(price["saved_by_batch"])
-    _line("", f"{dear} by the synchronous endpoint: {saved} saved by batch")
+    of_a_million = f"${price['batch_per_million']:g} per million tokens, {price['as_of']}"
+    by_batch = " by batch" if price["batch_per_million"] != price["synchronous_per_million"] else ""
+    _line("price", f"{output.usd(price['batch'])}{by_batch} ({of_a_million})")
+    if by_batch and price["batch"]:
+        dear, saved = output.usd(price["synchronous"]), output.usd(price["saved_by_batch"])
+        _line("", f"{dear} by the synchronous endpoint: {saved} saved by batch")
     if price["saved_by_reuse"]:
         _line("", f"{output.usd(price['saved_by_reuse'])} saved by reuse of what is known")
 
@@ -170,7 +179,9 @@ def show_finish(finish: dict[str, Any], as_of: str, count: int) -> None:
     if not count:
         return
     if finish["likely_at"] is None:
-        _line("finish", "unknown: no batch has finished here yet (at most 12 h each)")
+        window_s = finish["window_s"]
+        most = f" (at most {output.duration(window_s)} each)" if window_s else ""
+        _line("finish", f"unknown: no batch has finished here yet{most}")
         return
     now = datetime.fromisoformat(as_of)
     likely, late = (

@@ -87,14 +87,14 @@ def sync(
 ) -> int:
     """Bring the table up to date once: scan, send, wait for the jobs, publish, end.
 
-    Texts that have a vector already are not sent. Jobs take minutes as a rule, and at most 12 hours by Voyage's
-    promise. Stop it whenever you like (Ctrl-C): jobs at Voyage keep running, and the next call resumes.
+    Texts that have a vector already are not sent. Jobs take minutes as a rule; Voyage promises 12 hours at
+    most, OpenAI 24. Stop it whenever you like (Ctrl-C): jobs at the provider keep running, and the next call resumes.
 
     \b
     Exit codes: 0  the table shows everything
                 2  the plan is not valid any more; nothing was sent
                 3  work remains (a limit, a budget, --no-wait), or items failed
-                5  Voyage refuses the key or the account
+                5  the provider refuses the key or the account
                 6  you must decide something; everything else is done
               130  stopped by Ctrl-C, 143 by SIGTERM
     """
@@ -148,9 +148,9 @@ def run(ctx: click.Context) -> None:
     It scans the sources every `scan_interval_s`, gathers new texts for up to `linger_s`, sends them, collects the
     results and publishes. It waits out every error that can pass; `voyage-jobs status` shows them.
 
-    SIGTERM or Ctrl-C: finish the current step and end with 0; jobs at Voyage keep running and are collected after the
-    next start. Ctrl-C twice: end at once (130). SIGHUP: read the configuration again. A kill at any moment does no
-    harm.
+    SIGTERM or Ctrl-C: finish the current step and end with 0; jobs at the provider keep running and are collected after
+    the next start. Ctrl-C twice: end at once (130). SIGHUP: read the configuration again. A kill at any moment does
+    no harm.
     """
     from voyage_jobs.cli.page import page_of
     from voyage_jobs.core.clock import SystemClock

@@ -77,7 +77,7 @@ def status(
     With --check:
       0  everything is published and well
       3  work remains, or items failed
-      5  Voyage refuses the key or the account
+      5  the provider refuses the key or the account
       6  you must decide something
     """
     with short_lived():
@@ -210,6 +210,6 @@ def batches(ctx: click.Context, as_json: bool, everything: bool, limit: int) -> 
     if report["batches"]:
         output.show(batch_table(report["batches"], report["as_of"]))
         if report["more"]:
-            click.echo(f"\nMore documents exist; --limit {limit * 2} shows more of them.")
+            click.echo(f"\nMore batches exist; --limit {limit * 2} shows more of them.")
     else:
         click.echo("There are no batches." if everything else "No batch is open; --all shows closed ones.")

@@ -12,7 +12,9 @@ from voyage_jobs.core.plural import counted
 
 
 @click.command()
-@click.option("--remote", is_flag=True, help="Look at the jobs and files at Voyage, too (needs the key).")
+@click.option(
+    "--remote", is_flag=True, help="Look at the jobs and files at the provider, too (needs the key)."
+)
 @click.option("--deep", is_flag=True, help="Read every source file, also those that look unchanged.")
 @click.option("--repair", is_flag=True, help="Repair what can be repaired. No other process may be running.")
 @click.option("--dry-run", is_flag=True, help="With --repair: only show what it would do, and its price.")
@@ -21,7 +23,7 @@ from voyage_jobs.core.plural import counted
 def verify(
     ctx: click.Context, remote: bool, deep: bool, repair: bool, dry_run: bool, as_json: bool
 ) -> ExitCode:
-    """Compare folders, state, stored vectors and table with each other; with --remote, Voyage too.
+    """Compare folders, state, stored vectors and table with each other; with --remote, the provider too.
 
     Without --repair it only reads, and works beside a running process (it may then count what changes meanwhile). A
     repair costs nothing by itself: what must be embedded again is sent by the next `sync` or `run`.
@@ -85,7 +87,8 @@ def _show(result: dict[str, Any]) -> None:
         click.echo("Everything agrees.")
         return
     for finding in result["findings"]:
-        click.echo(f"\n{finding['class']}: {number(finding['count'])} {finding['unit']}: {finding['means']}")
+        found = _counted(finding["unit"], finding["count"])
+        click.echo(f"\n{finding['class']}: {found}: {finding['means']}")
         for example in finding["examples"]:
             click.echo(f"  {printable(example)}")
         click.echo(f"  -> {finding['mend']}" + (" (only you can)" if finding["person"] else ""))
@@ -112,5 +115,5 @@ def _show(result: dict[str, Any]) -> None:
 
 def _counted(what: str, count: int) -> str:
     """`packs`, the name of segments in the JSON of the first release, is not a word for people."""
-    noun = {"packs": "segment", "indexes": "index"}.get(what, what.removesuffix("s"))
+    noun = {"packs": "segment", "indexes": "index", "batches": "batch"}.get(what, what.removesuffix("s"))
     return counted(count, noun.replace("_", " "))

@@ -17,8 +17,8 @@ from voyage_jobs.core.clock import SystemClock, now_us
 def why(ctx: click.Context, ref: str, as_json: bool, source: str | None) -> None:
     """Say whether REF is in the table, and if not, exactly why not, until when, and what to do.
 
-    REF is a path on disk, SOURCE:PATH, a chunk_id, a batch's ref, Voyage's id of a job, or an embedding key; of refs
-    and keys the beginning is enough. Files that were never seen get an answer, too.
+    REF is a path on disk, SOURCE:PATH, a chunk_id, a batch's ref, the provider's id of a job, or an embedding key; of
+    refs and keys the beginning is enough. Files that were never seen get an answer, too.
     """
     with short_lived():
         from voyage_jobs.report.why import why as report

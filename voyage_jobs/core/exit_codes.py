@@ -23,6 +23,6 @@ MEANINGS = {
     ExitCode.USAGE: "the command line or the configuration is wrong",
     ExitCode.UNFINISHED: "work remains, or some items have failed",
     ExitCode.LOCKED: "another instance works on this data folder",
-    ExitCode.REFUSED: "Voyage refuses (key, quota)",
+    ExitCode.REFUSED: "the provider refuses (key, quota)",
     ExitCode.OPERATOR: "you must act (parked batch, frozen source)",
 }

@@ -20,8 +20,8 @@ def history(settings: Settings, clock: Clock, word: str, source: str | None = No
     """The history of what `word` means; `source` narrows paths down to one source.
 
     `word` is a command-line argument: a path (relative to a source, `SOURCE:PATH`, or absolute), a chunk_id, a
-    batch's ref, Voyage's id of a job, an embedding key, or the beginning of a ref or key. Raises `ConfigError` if it
-    means nothing, or more than one thing; `StateError` if there is no state.
+    batch's ref, the provider's id of a job, an embedding key, or the beginning of a ref or key. Raises `ConfigError`
+    if it means nothing, or more than one thing; `StateError` if there is no state.
     """
     with open_state(settings).read() as connection:
         found = _describe(connection, settings, find(connection, settings, word, source))

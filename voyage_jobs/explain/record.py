@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from voyage_jobs.core.clock import US, moment
-from voyage_jobs.core.states import Embedding
+from voyage_jobs.core.states import Batch, Embedding
 from voyage_jobs.diagnosis.snapshot import OPEN
 from voyage_jobs.state import batches, history
 from voyage_jobs.state.history import Move, View
@@ -109,7 +109,8 @@ def batch_move(move: Move) -> str:
     """One move of a batch."""
     if move.origin == move.target:
         return move.cause
-    return f"{move.target} ({move.cause})" if move.cause else move.target
+    state = "assembled" if move.target == Batch.PACKED else move.target  # the word of older releases
+    return f"{state} ({move.cause})" if move.cause else state
 
 
 def _precise(at: int) -> str:

@@ -274,7 +274,8 @@ def _windows(tried: Rehearsal, connection: View) -> dict[str, Any] | None:
 
 
 def _finish(connection: View, settings: Settings, clock: Clock, count: int) -> dict[str, Any]:
-    """When the last of so many batches would be over, by how long batches took here before; None where none did."""
+    """When the last of so many batches would be over, by how long batches took here before; None where none did.
+    `window_s` is the provider's promise for one, where it makes one."""
     took = batches.durations_s(connection, settings.provider.type, _HISTORY)
     waves = -(-count // settings.batching.max_in_flight_batches)
 
@@ -283,7 +284,8 @@ def _finish(connection: View, settings: Settings, clock: Clock, count: int) -> d
             return None
         return iso(now_us(clock) + int(waves * _quantile(took, share) * US))
 
-    return {"batches_known": len(took), "likely_at": at(0.5), "late_at": at(0.9)}
+    window_s = vendor_of(settings).limits.window_s
+    return {"batches_known": len(took), "likely_at": at(0.5), "late_at": at(0.9), "window_s": window_s}
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:

@@ -20,6 +20,7 @@ from voyage_jobs.core.profile import Profile
 from voyage_jobs.core.states import BEFORE_THE_JOB
 from voyage_jobs.diagnosis.rooms import Room
 from voyage_jobs.diagnosis.rooms import rooms as all_rooms
+from voyage_jobs.errors import TableAwayError
 from voyage_jobs.planning.input_files import InputFiles
 from voyage_jobs.segments import SegmentStore
 from voyage_jobs.state import batches, embeddings, pauses, plan_state, rebuild, sources
@@ -34,6 +35,7 @@ from voyage_jobs.steps.active import Active
 from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.context import Context, Progress, encoded
 from voyage_jobs.steps.ending import abandon
+from voyage_jobs.steps.owner import demand_not_of_another
 from voyage_jobs.steps.recount import recount
 from voyage_jobs.steps.recover_segments import adopt_segments
 from voyage_jobs.steps.recovery import lose_missing_segments
@@ -174,7 +176,8 @@ def rehearsal(
 ) -> Iterator[Rehearsal]:
     """Open a copy of the state of these settings, or an empty one where there is none yet, and get it ready.
 
-    Raises StateError for a state that cannot be read, DiskFullError where there is no room for the copy.
+    Raises StateError for a state that cannot be read, DiskFullError where there is no room for the copy, ConfigError
+    for a table that belongs to another data folder.
     """
 
     def copied(done: int, total: int) -> None:
@@ -193,6 +196,8 @@ def rehearsal(
             free_bytes=lambda: _EVERYTHING,
             rehearsal=True,
         )
+        with contextlib.suppress(TableAwayError):  # a plan needs no table
+            demand_not_of_another(context)
         with store.read() as connection:
             active = rebuild.active(connection)
             paused = pauses.now(connection, now_us(clock))

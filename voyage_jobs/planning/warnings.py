@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.config.prices import batch_price, price_of
+from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.core.clock import iso
 from voyage_jobs.core.plural import counted
 from voyage_jobs.core.tokens import estimate_tokens
@@ -41,8 +42,8 @@ def warnings(
     for room in tried.rooms:
         yield from _about_budget(room, asked)
     most = settings.batching.max_in_flight_batches
-    if report["batches"]["count"] > most:
-        yield f"At most {most} batches are in flight at a time; the others follow as these end."
+    if report["batches"]["count"] > most and not vendor_of(settings).traits.sync_only:
+        yield f"No more than {counted(most, 'batch')} in flight at a time; the others follow as these end."
     if report["batches"]["tokens"] and report["price_usd"]["batch"]:
         yield "This is the list price: an account's free tokens do not apply to batches."
 
@@ -57,9 +58,16 @@ def _about_settings(tried: Rehearsal) -> Iterator[str]:
 
 
 def _about_source(plan: SourcePlan) -> Iterator[str]:
-    if not (
-        plan.new or plan.changed or plan.moved or plan.unchanged or plan.vanished or plan.kept or plan.skipped
-    ):
+    known = (
+        plan.new,
+        plan.changed,
+        plan.moved,
+        plan.unchanged,
+        plan.vanished,
+        plan.kept,
+        *plan.skipped.values(),
+    )
+    if not any(known) and not (plan.frozen or plan.would_freeze):
         others = sum(plan.passed_over.values())
         what = f"none of its {counted(others, 'file')} fits its `include`" if others else "it is empty"
         yield f"Source {plan.name} ({plan.path}) has no documents: {what}."

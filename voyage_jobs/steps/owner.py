@@ -33,7 +33,7 @@ def own_table(context: Context, *, take_over: bool) -> None:
     there = context.table_door.owner()
     if there is None or there == context.state_id:  # missing or damaged: recovery sees to that
         return
-    if there in _former(context) if there else _shows_ours(context):
+    if _may_have(context, there):
         context.table_door.mark()
         context.log.info("table.marked", table=context.table_door.place)
         return
@@ -43,6 +43,18 @@ def own_table(context: Context, *, take_over: bool) -> None:
         meta.put(tx, meta.TABLE, meta.TAKEN_OVER)  # first: the table is then filled, whenever it was marked
     context.table_door.mark()
     context.log.warning("table.taken_over", table=context.table_door.place)
+
+
+def demand_not_of_another(context: Context) -> None:
+    """Raise ConfigError for a table that belongs to another state; it is only looked at."""
+    there = context.table_door.owner()
+    if there is not None and there != context.state_id and not _may_have(context, there):
+        raise of_another(context.table_door.place)
+
+
+def _may_have(context: Context, owner: str) -> bool:
+    """Whether a table that carries this id, or none (empty), goes to this state without a question."""
+    return owner in _former(context) if owner else _shows_ours(context)
 
 
 def _former(context: Context) -> frozenset[str]:
