@@ -86,7 +86,7 @@ def test_a_server_that_goes_away_is_said_and_what_was_seen_stays(world, browser)
 def test_without_a_state_the_page_says_what_to_do(tmp_path, browser):
     with Served(World(tmp_path)) as served:
         show(browser, f"http://127.0.0.1:{served.door.port}/")
-        assert "no_state" in text(browser, "#problem-list")
+        assert "no state" in text(browser, "#problem-list")
         assert text(browser, "#stages li:last-child .count") == "?"
         assert browser.complaints() == []
 
@@ -126,9 +126,9 @@ def test_the_flow_the_batches_the_money_and_the_sources(page, browser):
     rows = browser.run("[...document.querySelectorAll('#batch-box tbody tr')].map((e) => e.innerText)")
     assert len(rows) == 1
     assert "running" in rows[0]
-    assert "hour" in text(browser, "#batches")
+    assert "within which the provider promises results" in text(browser, "#batches")
     assert browser.run("document.querySelectorAll('#batch-box .window').length") == 1
-    assert "daily_usd" in text(browser, "#budgets")
+    assert "Per day" in text(browser, "#budgets")
     assert "tokens" in text(browser, "#budgets")
     meters = browser.run("[...document.querySelectorAll('[role=meter]')].map((e) => e.ariaValueText)")
     assert len(meters) == 2

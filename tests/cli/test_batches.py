@@ -3,6 +3,8 @@
 import pytest
 from looking import Looking
 
+from voyage_jobs.cli.status_view import lengths
+
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
@@ -43,3 +45,11 @@ def test_there_may_be_none_at_all(run):
         run.world.remove(f"{i}.md")
     run.world.run(2, quiet=False)
     assert run.text("batches", "--all") == "There are no batches.\n"
+
+
+def test_the_bar_of_status_keeps_to_its_room():
+    chunks = {"published": 49_997, "held": 1_834, "submitted": 166, "packed": 0, "waiting": 0, "failed": 7}
+    drawn = lengths(chunks, 32)
+    assert sum(drawn.values()) == 32
+    assert min(drawn.values()) == drawn["failed"] == 1
+    assert lengths({"waiting": 3, "failed": 0}, 40) == {"waiting": 40}

@@ -48,7 +48,7 @@ def documents(ctx: click.Context, source: str | None, state: str | None, limit: 
     else:
         click.echo(f"No document is {state}." if state else "There are no documents yet.")
     if report["more"]:
-        click.echo(f"\nMore documents exist; --limit {limit * 2} shows more of them.")
+        click.echo("\n" + output.wrapped(f"More documents exist; --limit {limit * 2} shows more of them."))
     for name, kinds in report["passed_over"].items():
         if others := passed_over(name, kinds):
             click.echo(output.wrapped(others))

@@ -210,6 +210,6 @@ def batches(ctx: click.Context, as_json: bool, everything: bool, limit: int) -> 
     if report["batches"]:
         output.show(batch_table(report["batches"], report["as_of"]))
         if report["more"]:
-            click.echo(f"\nMore batches exist; --limit {limit * 2} shows more of them.")
+            click.echo("\n" + output.wrapped(f"More batches exist; --limit {limit * 2} shows more of them."))
     else:
         click.echo("There are no batches." if everything else "No batch is open; --all shows closed ones.")

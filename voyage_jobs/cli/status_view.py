@@ -154,15 +154,23 @@ def _rests(source: Report, report: Report) -> str:
 def _bar(chunks: dict[str, int]) -> Text:
     from rich.text import Text
 
-    total = sum(chunks.values())
-    line, legend, room = Text(), [], min(_BAR_WIDTH, width() - _LABEL)
+    line, legend, drawn = Text(), [], lengths(chunks, min(_BAR_WIDTH, width() - _LABEL))
     for place, marks, style, words in _SEGMENTS:
         count, mark = chunks[place], marks[0 if blocks() else 1]
         if not count:
             continue
-        line.append(mark * max(1, round(room * count / total)), style=style)
-        legend.append(f"{mark} {number(count)} {words}")
-    return Text("Chunks  ").append_text(line).append("\n        " + "\n        ".join(legend))
+        line.append(mark * drawn[place], style=style)
+        legend.append("\n" + hanging(" " * _LABEL + f"{mark} ", f"{number(count)} {words}"))
+    return Text("Chunks  ").append_text(line).append("".join(legend))
+
+
+def lengths(chunks: dict[str, int], room: int) -> dict[str, int]:
+    """How many marks each place gets of `room`: its share, but one at least; the longest gives what that takes."""
+    total = sum(chunks.values())
+    found = {place: max(1, round(room * count / total)) for place, count in chunks.items() if count}
+    longest = max(found, key=found.__getitem__)
+    found[longest] -= max(0, sum(found.values()) - room)
+    return found
 
 
 def batch_table(rows: list[Report], as_of: str) -> Table:

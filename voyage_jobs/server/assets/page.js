@@ -90,7 +90,7 @@ function showProblems(problems) {
       el(
         "li",
         { class: problem.severity },
-        el("strong", { class: "mono" }, problem.code),
+        el("strong", { title: problem.code }, spoken(problem.code)),
         problem.severity === "info" ? el("span", { class: "hush" }, "(a note) ") : null,
         plain(problem.message),
         problem.hint ? el("p", { class: "muted" }, commands(problem.hint)) : null,
@@ -111,7 +111,7 @@ function showFlow(report) {
     ["", "Documents", documents, documents === null ? "not scanned yet" : `in ${counted(sources.length, "folder")}`],
     ["waiting", "Waiting", chunks.waiting, report.tokens.estimated ? `${number(report.tokens.estimated)} tokens` : "to be sent"],
     ["packed", "Assembled", chunks.packed, "not sent yet"],
-    ["submitted", "At Voyage", chunks.submitted, batches === null ? "" : `in ${counted(open, "open batch", "open batches")}`],
+    ["submitted", "At the provider", chunks.submitted, batches === null ? "" : `in ${counted(open, "open batch", "open batches")}`],
     ["held", "Arrived", chunks.held, "to be published"],
     ["published", "In the table", chunks.published, chunks.failed ? `${number(chunks.failed)} failed` : "chunks"],
   ];
@@ -149,15 +149,18 @@ function showMoney(report) {
   );
 }
 
+const SPANS = { daily: "Per day", monthly: "Per month" };
+
 function meter({ key, source, unit, limit, used, anew_at }, asOf) {
   const part = limit > 0 ? used / limit : 1;
-  const name = source ? `${key} of ${source}` : key;
+  const span = SPANS[key.split("_")[0]] ?? "Per run";
+  const name = source ? `${span}, ${source}` : span;
   const told = unit === "usd" ? `${usd(used)} of ${usd(limit)}` : `${number(used)} of ${number(limit)} tokens`;
   const share = `${Math.round(part * 100)} %`;
   return el(
     "div",
     { class: `meter ${part >= 0.995 ? "bad" : part >= 0.8 ? "warn" : ""}` },
-    el("div", { class: "line" }, el("span", { class: "mono" }, name), el("span", {}, `${told} (${share})`)),
+    el("div", { class: "line" }, el("span", { title: key }, name), el("span", {}, `${told} (${share})`)),
     el(
       "div",
       { class: "bar", role: "meter", "aria-label": name, "aria-valuemin": "0", "aria-valuemax": limit, "aria-valuenow": Math.min(used, limit), "aria-valuetext": `${told}, ${share}` },
@@ -327,7 +330,7 @@ function cell(value) {
   if (empty(value)) return "-";
   if (Array.isArray(value)) return value.map(cell).join(", ");
   if (typeof value === "object") return Object.entries(value).filter(([, inner]) => !empty(inner)).map(([key, inner]) => `${spoken(key)} ${cell(inner)}`).join(", ");
-  return typeof value === "number" ? (Number.isInteger(value) ? number(value) : String(value)) : plain(value);
+  return typeof value === "number" ? (Number.isInteger(value) ? number(value) : String(Number(value.toPrecision(6)))) : plain(value);
 }
 
 // --- the table ---
