@@ -8,8 +8,10 @@ import pytest
 from looking import Looking
 
 from voyage_jobs.core.clock import now_us
+from voyage_jobs.core.states import Batch
 from voyage_jobs.evaluation import jobs as jobs_module
 from voyage_jobs.simulator import FaultScript
+from voyage_jobs.state import batches, meta
 
 QUESTIONS = [
     {"query": "Renew a certificate before it ends.", "relevant": "cert.md#Renewal"},
@@ -137,6 +139,69 @@ def test_a_refused_query_is_told_and_what_came_is_kept(run) -> None:
     told = run.json("eval", written(run), "--run", "vector", "--batch")
     assert told["cost"][0]["texts"] == 1
     assert len(jobs(run)) == 2
+
+
+def parked(run):
+    """A batch of queries that is parked; its ref, as the error tells it."""
+    faults(run, input_file_not_found={"until_s": 86_400 * 365})
+    told = run("eval", written(run), "--run", "vector", "--batch", code=6).stderr
+    assert " of the queries is parked: " in told
+    ref = told.split("Batch ")[1].split()[0]
+    assert f"`voyage-jobs retry {ref}`" in told
+    assert f"`voyage-jobs cancel {ref}`" in told
+    faults(run)
+    return ref
+
+
+@pytest.fixture
+def acting(run, monkeypatch):
+    monkeypatch.setattr("voyage_jobs.core.clock.SystemClock", lambda: run.world.clock)
+    return run
+
+
+def test_a_parked_batch_of_queries_is_tried_again(acting) -> None:
+    ref = parked(acting)
+    said = acting("retry", ref[:8]).stdout
+    assert said.startswith(
+        "1 batch of queries given up, to be sent in another. The same `voyage-jobs eval` with"
+    )
+    acting.json("eval", written(acting), "--run", "vector", "--batch")
+    assert acting.json("status")["healthy"]
+
+
+def test_a_parked_batch_of_queries_is_given_up(acting) -> None:
+    ref = parked(acting)
+    assert acting("cancel", ref).stdout.startswith(
+        f"Batch {ref} of 3 queries is cancelled. The same `voyage-jobs"
+    )
+    before = len(jobs(acting))
+    acting.json("eval", written(acting), "--run", "vector", "--batch")
+    assert len(jobs(acting)) == before + 1
+
+
+def test_a_batch_that_is_waited_for_is_cancelled_by_another_command(acting, monkeypatch) -> None:
+    """The process that waits carries it out: it comes to an end, and says why."""
+    path, turn, asked = written(acting), jobs_module.Pipeline.turn, []
+
+    def asking(pipeline):
+        with pipeline.context.store.read() as connection:
+            running = [each.ref for each in batches.in_state(connection, Batch.RUNNING)]
+        if running and not asked:
+            asked.extend(running)
+            with pipeline.context.store.write() as tx:
+                meta.ask(tx, "somebody", "cancel", {"ref": running[0]})
+        return turn(pipeline)
+
+    monkeypatch.setattr(jobs_module.Pipeline, "turn", asking)
+    told = acting("eval", path, "--run", "vector", "--batch", code=1).stderr
+    assert "3 queries cancelled by an operator." in told
+    assert "The same command asks for them again." in told
+    acting.json("eval", path, "--run", "vector", "--batch")
+
+
+def test_a_ref_of_nobody_is_still_an_error(acting) -> None:
+    parked(acting)
+    assert "There is no batch ffffff." in acting("cancel", "ffffff", code=2).stderr
 
 
 def test_a_refused_key_is_told_and_nothing_waits_for_it(run, monkeypatch) -> None:

@@ -31,12 +31,13 @@ def retry(
 ) -> int:
     """Try again everything that failed, was cancelled or is parked, or only what is named.
 
-    REF is a batch (the beginning of its ref is enough), the path of a document (SOURCE:PATH), a chunk_id or an
-    embedding key. The texts of a parked batch go into a new one. Waits after a refusal by the provider end at once.
+    REF is a batch (the beginning of its ref is enough), of documents or of `eval --batch`, the path of a document
+    (SOURCE:PATH), a chunk_id or an embedding key. The texts of a parked batch go into a new one. Waits after a refusal
+    by the provider end at once.
     """
     asked = {"failed": failed, "source": source, "code": code, **_meaning(ctx, ref)}
     arguments = {name: value for name, value in asked.items() if value not in (None, False)}
-    return carry_out(ctx, "retry", arguments, _retried, as_json)
+    return carry_out(ctx, "retry", arguments, _retried, as_json, queries=True)
 
 
 def _meaning(ctx: click.Context, word: str | None) -> dict[str, object]:
@@ -70,7 +71,8 @@ def _meaning(ctx: click.Context, word: str | None) -> dict[str, object]:
 @json_option
 @click.pass_context
 def cancel(ctx: click.Context, ref: str | None, source: str | None, yes: bool, as_json: bool) -> int:
-    """Cancel batch REF (the beginning of its ref is enough), or everything in flight for a source.
+    """Cancel batch REF (the beginning of its ref is enough), of documents or of `eval --batch`, or everything in
+    flight for a source.
 
     What is answered already is kept and paid. The rest is not sent again until `voyage-jobs retry`. Texts of other
     sources in the same batches are sent again by themselves. To keep a source from sending more, pause it first.
@@ -82,7 +84,7 @@ def cancel(ctx: click.Context, ref: str | None, source: str | None, yes: bool, a
     arguments: dict[str, object] = {"ref": ref} if source is None else {"source": source}
     if not yes and not as_json and on_terminal():
         _ask_first(ctx, arguments)
-    return carry_out(ctx, "cancel", arguments, _cancelled, as_json)
+    return carry_out(ctx, "cancel", arguments, _cancelled, as_json, queries=True)
 
 
 def on_terminal() -> bool:
@@ -92,10 +94,13 @@ def on_terminal() -> bool:
 
 def _ask_first(ctx: click.Context, arguments: dict[str, object]) -> None:
     """Say what is about to be cancelled, and end here if that is not wanted."""
+    from voyage_jobs.evaluation.jobs import with_batch
     from voyage_jobs.state.door import open_state
     from voyage_jobs.steps.cancelling import affected
 
-    with open_state(settings_of(ctx)).read() as connection:
+    settings = settings_of(ctx)
+    settings = with_batch(settings, arguments.get("ref")) or settings
+    with open_state(settings).read() as connection:
         found = affected(connection, arguments)
     said = f"Cancel {counted(found.unanswered, 'text')}"
     if found.waiting:
@@ -184,14 +189,22 @@ def carry_out(
     arguments: dict[str, object],
     describe: Callable[[dict[str, Any]], str],
     as_json: bool,
+    *,
+    queries: bool = False,
 ) -> int:
-    """Have an act carried out, here or by the process at work, and tell what came of it (`told` puts it in words)."""
+    """Have an act carried out, here or by the process at work, and tell what came of it (`describe` puts it in words).
+
+    `queries`: its `ref` may mean a batch of `eval --batch`, whose state is another.
+    """
     from voyage_jobs.cli.output import emit_json, printable
     from voyage_jobs.core.clock import SystemClock
+    from voyage_jobs.evaluation.jobs import with_batch
     from voyage_jobs.service.ask import ask
     from voyage_jobs.telemetry.logs import get_logger
 
     settings = settings_of(ctx)
+    if queries and (of_queries := with_batch(settings, arguments.get("ref"))) is not None:
+        settings, describe = of_queries, _of_queries
     start_logging(ctx, "error")
     reply = ask(settings, SystemClock(), get_logger(), command, arguments, who())
     done = reply.answer is not None
@@ -202,7 +215,8 @@ def carry_out(
         click.echo("The running process has taken note and will do it when its present step is over.")
     else:
         click.echo(
-            printable(describe(reply.answer)) + (_SYNC if reply.here and _left_to_do(reply.answer) else "")
+            printable(describe(reply.answer))
+            + (_SYNC if reply.here and describe is not _of_queries and _left_to_do(reply.answer) else "")
         )
     return ExitCode.DONE if done else ExitCode.UNFINISHED
 
@@ -225,7 +239,7 @@ def _left_to_do(answer: dict[str, Any]) -> bool:
     states = ("confirmed", "removed", "cancelling")
     if answer.get("how") in ("on_disk", "copy"):
         return True
-    return answer.get("state") in states or bool(answer.get("embeddings") or answer.get("jobs"))
+    return answer.get("state") in states or any(answer.get(key) for key in ("batches", "embeddings", "jobs"))
 
 
 def _retried(answer: dict[str, Any]) -> str:
@@ -248,6 +262,16 @@ def _cancelled(answer: dict[str, Any]) -> str:
     if answer.get("told_vendor"):
         return f"The provider cancels batch {ref}, up to {texts}, in up to ten minutes.{kept}"
     return f"Batch {ref} will be cancelled (up to {texts}); the provider is asked at the next poll.{kept}"
+
+
+def _of_queries(answer: dict[str, Any]) -> str:
+    """What came of an act on a batch of `eval --batch`."""
+    again = "The same `voyage-jobs eval` with --batch asks for them again."
+    if "ref" not in answer:
+        return f"{counted(answer['batches'], 'batch')} of queries given up, to be sent in another. {again}"
+    if answer["state"] == "cancelled" or answer.get("told_vendor"):
+        return f"Batch {answer['ref']} of {counted(answer['texts'], 'query')} is cancelled. {again}"
+    return f"Batch {answer['ref']} of {counted(answer['texts'], 'query')} will be cancelled at the next poll. {again}"
 
 
 def _source_cancelled(answer: dict[str, Any]) -> str:

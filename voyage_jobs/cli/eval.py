@@ -150,6 +150,7 @@ def evaluate(ctx: click.Context, /, **options: Any) -> int:
                 1  a run is worse than --fail-under or --max-drop allows
                 2  wrong use, unusable files, or over budget; nothing was sent
                 5  the provider refuses the key or the account
+                6  --batch: a batch of queries is parked; you must act
     """
     from voyage_jobs.evaluation.tables import Tables
 

@@ -28,12 +28,14 @@ from voyage_jobs.diagnosis.causes import blockers
 from voyage_jobs.diagnosis.circuits import account_refused
 from voyage_jobs.diagnosis.rooms import rooms
 from voyage_jobs.diagnosis.snapshot import gate
-from voyage_jobs.errors import AuthError, ConfigError, VoyageJobsError
+from voyage_jobs.errors import AuthError, ConfigError, NeedsOperatorError, StateError, VoyageJobsError
 from voyage_jobs.evaluation.kept import Progress
 from voyage_jobs.report.failures import failures
-from voyage_jobs.state import documents, embeddings, ledger, meta, sources, versions
+from voyage_jobs.state import batches, documents, embeddings, ledger, meta, rebuild, sources, versions
 from voyage_jobs.state.documents import Seen
-from voyage_jobs.state.door import open_state
+from voyage_jobs.state.door import At, open_state
+from voyage_jobs.state.embeddings import Stuck
+from voyage_jobs.state.history import View
 from voyage_jobs.state.open_work import OpenWork, open_work
 from voyage_jobs.state.statements import slices
 from voyage_jobs.state.versions import Identity, NewChunk, NewVersion
@@ -43,8 +45,10 @@ from voyage_jobs.steps.context import Context, encoded
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.steps.retrying import retry
 
-_STEPS = frozenset({"poll", "collect", "assemble", "submit", "tidy"})
+_STEPS = frozenset({"requests", "poll", "collect", "assemble", "submit", "tidy"})
+_FOLDER = "jobs"
 _SOURCE = "queries"
+_AGAIN = "The same command asks for them again. What came is kept."
 _FORM = "query"
 """The splitter of a request: its texts are cut by whoever asks."""
 
@@ -80,7 +84,7 @@ class Jobs:
         self, settings: Settings, profile: Profile, folder: Path, clock: Clock, working: Working
     ) -> None:
         self._books, self._clock, self._working = settings, clock, working
-        self._folder = folder / "jobs" / profile.fingerprint[:12]
+        self._folder = folder / _FOLDER / profile.fingerprint[:12]
         self._settings = _apart(settings, profile, self._folder)
 
     @property
@@ -107,17 +111,19 @@ class Jobs:
             demand_room(self._books, self.price, new, self._clock)
             retry(context, {"failed": True}, "eval")
             _order(context, requests, self._folder)
+            _ask_again(context, requests)
             self._book(context, waiting=True)
             budget.begin_run(context)
             circuit.try_again(context)
             _go_on(context)
             self._book(context)
+            _demand_not_cancelled(context, requests)
         found = failures(self._settings, self._clock)
         if found["failed_embeddings"]:
             reason = found["reasons"][0]["reason"] if found["reasons"] else "no reason is known"
             raise VoyageJobsError(
                 f"{counted(found['failed_embeddings'], 'query')} failed: {reason}",
-                hint="The same command asks for them again. What came is kept.",
+                hint=_AGAIN,
             )
 
     def _book(self, context: Context, *, waiting: bool = False) -> None:
@@ -135,6 +141,28 @@ class Jobs:
             if tokens != booked:
                 ledger.query_asked(tx, tokens - booked, self.price)
                 meta.put(tx, note, str(tokens))
+
+
+def with_batch(settings: Settings, word: object) -> Settings | None:
+    """Under which settings the jobs of queries work that have the batch `word` means (the beginning of its ref, or its
+    job's id); None where it is none of theirs, or one of the documents'."""
+    jobs = sorted((settings.paths.queries / _FOLDER).glob("*/"))
+    if not word or not jobs or _has_batch(settings.data_dir, word):
+        return None
+    for folder in jobs:
+        if _has_batch(folder, word):
+            with open_state(At(folder)).read() as connection:
+                profile = rebuild.active(connection)
+            return None if profile is None else _apart(settings, profile, folder)
+    return None
+
+
+def _has_batch(folder: Path, word: object) -> bool:
+    try:
+        with open_state(At(folder)).read() as connection:
+            return bool(batches.find(connection, str(word)))
+    except StateError:
+        return False
 
 
 def demand_room(settings: Settings, price: float | None, tokens: int, clock: Clock) -> None:
@@ -186,6 +214,26 @@ def _order(context: Context, requests: Sequence[Request], folder: Path) -> None:
             versions.add(tx, source.id, context.profile_id, wanted)
 
 
+def _ask_again(context: Context, requests: Sequence[Request]) -> None:
+    """Want what an operator cancelled and the same or another command asks for now."""
+    with context.store.write() as tx:
+        embeddings.want_again(tx, _cancelled(tx.connection, requests), "eval")
+
+
+def _demand_not_cancelled(context: Context, requests: Sequence[Request]) -> None:
+    with context.store.read() as connection:
+        cancelled = len(_cancelled(connection, requests))
+    if cancelled:
+        raise VoyageJobsError(f"{counted(cancelled, 'query')} cancelled by an operator.", hint=_AGAIN)
+
+
+def _cancelled(connection: View, requests: Sequence[Request]) -> list[tuple[int, int]]:
+    """(id, stored state) of the requests that were cancelled."""
+    asked = set(embeddings.ids_of(connection, [each.key for each in requests]).values())
+    failed = set(embeddings.stuck(connection, Stuck(failed=True)))
+    return [each for each in embeddings.stuck(connection, Stuck()) if each[0] in asked and each not in failed]
+
+
 def _version(request: Request, document_id: int) -> NewVersion:
     return NewVersion(
         document_id=document_id,
@@ -230,9 +278,10 @@ def _demand_movable(context: Context, rest: OpenWork) -> None:
         raise AuthError(refused.message, hint=refused.hint)
     if rest.parked:
         batch = rest.parked[0]
-        raise VoyageJobsError(
+        raise NeedsOperatorError(
             f"Batch {batch.ref} of the queries is parked: {batch.reason}",
-            hint=f"{batch.hint or ''} Its state is in {context.settings.data_dir}; deleting that folder begins again.",
+            hint=f"`voyage-jobs retry {batch.ref}` lets the same command send its queries in another batch,"
+            f" `voyage-jobs cancel {batch.ref}` gives it up.",
         )
     with context.store.read() as connection:
         found = blockers(gate(context, connection))
