@@ -129,7 +129,7 @@ def test_other_failures_do_not_use_up_the_patience_with_a_file_not_found(tmp_pat
     assert published_once(world)
 
 
-def test_too_many_jobs_in_flight_wait_while_polling_goes_on(tmp_path):
+def test_too_many_jobs_in_flight_wait_until_one_of_ours_ends_while_polling_goes_on(tmp_path):
     world = world_of(tmp_path, {}, 2, options={"max_in_flight_jobs": 1}, batch_seconds=600)
     with world.worker(batching={"max_inputs": 1}, voyage={"create_retry_s": 1800}) as context:
         first = until(world, context, Batch.RUNNING)
@@ -144,13 +144,31 @@ def test_too_many_jobs_in_flight_wait_while_polling_goes_on(tmp_path):
         assert attempts(context, newest(context)) == ["not_happened"]
         calls, polls = world.sim.calls["create_batch"], world.sim.calls["retrieve_batch"]
 
-        turns(world, context, 20, idle_s=60)  # the first job is polled and collected meanwhile
-        assert world.sim.calls["create_batch"] == calls
+        while next(b.state for b in all_batches(context) if b.ref == first.ref) is Batch.RUNNING:
+            assert world.sim.calls["create_batch"] == calls
+            turns(world, context, 1, idle_s=60)
         assert world.sim.calls["retrieve_batch"] > polls
-        assert next(b.state for b in all_batches(context) if b.ref == first.ref) is Batch.CLOSED
+        assert world.sim.calls["create_batch"] == calls + 1  # in the same turn
+        assert world.clock.wall() * 1e6 < circuit.until_at - 600e6
+        assert not tripped(context)
         settle(world, context)
         assert not tripped(context)
     assert published_once(world, 2)
+
+
+def test_a_provider_that_names_a_time_is_not_asked_for_a_job_before_that(tmp_path):
+    faults = {"rate_limited": {"on": "create_batch", "nth": 2, "retry_after_s": 1500}}
+    world = world_of(tmp_path, faults, 2, batch_seconds=600)
+    with world.worker(batching={"max_inputs": 1}) as context:
+        first = until(world, context, Batch.RUNNING)
+        until(world, context, Batch.UPLOADED)
+        began = world.clock.wall()
+        while next(b.state for b in all_batches(context) if b.ref == first.ref) is Batch.RUNNING:
+            turns(world, context, 1, idle_s=30)
+        assert "create" in tripped(context)
+        assert newest(context).state is Batch.UPLOADED
+        until(world, context, Batch.RUNNING, idle_s=30)
+        assert world.clock.wall() - began >= 1500
 
 
 @pytest.mark.parametrize(("most_s", "least_s"), [(3600, 3600), (86_400, 7200)])

@@ -67,6 +67,12 @@ def due_no_later(tx: Tx, latest: int) -> None:
     tx.connection.execute(update(circuits).where(circuits.c.until_at > latest).values(until_at=latest))
 
 
+def due_now(tx: Tx, name: str) -> None:
+    """Let another try be made through a circuit at once: what opened it may be over."""
+    where = (circuits.c.name == name) & (circuits.c.until_at > tx.now)
+    tx.connection.execute(update(circuits).where(where).values(until_at=tx.now))
+
+
 # Purpose: every shared circuit that is open. Asked many times a turn.
 _CLOSED = select(*(circuits.c[field.name] for field in fields(Circuit)))
 

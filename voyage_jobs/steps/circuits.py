@@ -35,6 +35,8 @@ from voyage_jobs.steps.context import Context
 
 OUTAGE = 5
 """A circuit that was found open so often in a row was an outage: when it closes, every batch is tried again at once."""
+NO_ROOM = "in_flight_limit"
+"""The code of a circuit that waits for room for another job."""
 PLAIN_QUESTION = "a plain question"
 ENGINE = "the engine"
 ALIKE = 2
@@ -96,6 +98,8 @@ class Failures:
     """Item without a row of its own -> its failures in a row, and until when (monotonic) it waits."""
     probing: set[str] = field(default_factory=set)
     """The circuits that are probed in this turn."""
+    no_job_before: float = float("-inf")
+    """Until when (monotonic) the provider has asked not to be asked for another job."""
 
 
 def rests(context: Context, item: str) -> bool:
@@ -220,11 +224,21 @@ def _open(context: Context, tx: Tx, name: str, policy: str, error: VendorError) 
 
 def create_must_wait(context: Context, tx: Tx, error: VendorError) -> None:
     """The provider takes no other job now: the rest goes on, new jobs wait."""
-    wait_s = max(context.settings.section.create_retry_s, error.retry_after_s or 0.0)
+    asked_s = error.retry_after_s or 0.0
+    wait_s = max(context.settings.section.create_retry_s, asked_s)
+    context.memory(Failures).no_job_before = context.clock.mono() + asked_s
     hint = (
         "Nothing to do: jobs that end make room. Lower batching.max_in_flight_* if others share the account."
     )
-    _stop_creating(context, tx, wait_s, "in_flight_limit", error.message, hint)
+    _stop_creating(context, tx, wait_s, NO_ROOM, error.message, hint)
+
+
+def job_has_ended(context: Context, tx: Tx) -> None:
+    """A job of ours has left: where there was no room for another, one is tried now, not when the wait is over."""
+    found = circuits.tripped(tx.connection).get(circuits.CREATE)
+    asked = context.memory(Failures).no_job_before > context.clock.mono()
+    if found is not None and found.code == NO_ROOM and not asked:
+        circuits.due_now(tx, circuits.CREATE)
 
 
 def sending_is_refused(context: Context, tx: Tx, error: VendorError) -> None:

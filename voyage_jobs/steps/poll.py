@@ -295,6 +295,7 @@ def _ended(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
         for purpose, file_id in (("output", remote.output_file_id), ("error", remote.error_file_id)):
             if file_id is not None:
                 provider_files.remember_file(tx, file_id, batch.id, purpose, None)
+        circuit.job_has_ended(context, tx)
     crash_point("poll.committed")
     context.log.info(
         "batch.ended",
