@@ -31,6 +31,29 @@ def test_it_needs_no_key_and_no_state(run, monkeypatch):
     assert not run.world.data_dir.exists()
 
 
+def test_it_says_what_was_billed_of_such_an_estimate(run):
+    assert "about" not in run.text("plan").rpartition("high side")[2]
+    assert run.json("plan")["calibration"] is None
+    for i in range(60):
+        run.world.write(f"first{i}.md", f"# First {i}\n\n" + f"The text of number {i}. " * 9)
+    run.world.run()
+    run.world.write("next.md", "# Next\n\n" + "What comes after that. " * 90)
+    found = run.json("plan")
+    known = found["calibration"]
+    assert (known["batches"], known["tokens_likely"] < found["batches"]["tokens"]) == (1, True)
+    assert known["billed_share"] == pytest.approx(
+        run.world.ledger.batch_tokens / estimated(run.world), abs=0.001
+    )
+    shown = " ".join(run.text("plan").split())
+    assert f"{known['billed_share']:.0%} of the estimate was billed" in shown
+    assert f"about {known['tokens_likely']:,} tokens, <$0.0001" in shown
+
+
+def estimated(world):
+    with world.state.read() as connection:
+        return connection.exec_driver_sql("SELECT SUM(tokens_estimated) FROM batches").scalar_one()
+
+
 def test_what_is_written_is_named_and_nothing_is_sent(run, tmp_path):
     shown = run("plan", "--write", tmp_path / "out", "--max-inputs", 2).stdout
     assert "nothing was sent" in shown

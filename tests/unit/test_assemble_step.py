@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from unittest import mock
 
 import pytest
 from step_doors import (
@@ -24,11 +25,17 @@ from step_doors import (
 from world import World
 
 from voyage_jobs.core.states import Batch
+from voyage_jobs.diagnosis.causes import blockers
+from voyage_jobs.diagnosis.snapshot import gather
 from voyage_jobs.errors import DiskFullError
-from voyage_jobs.state import batches
+from voyage_jobs.service.signals import Signals
+from voyage_jobs.service.sync import Ending, Sync
+from voyage_jobs.state import batches, calibration
+from voyage_jobs.steps import scan as scanning
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.disk import note_full
+from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.steps.submit import submit
 
 
@@ -144,6 +151,97 @@ def test_a_clock_set_back_does_not_make_it_linger_for_hours(world):
         scan(context)
         world.clock.step(-7200)
         assert assemble(context)
+
+
+def test_while_more_is_coming_a_batch_that_is_not_full_waits_the_longer_the_more_jobs_are_in_flight(world):
+    fill(world, 3)
+    with world.worker(batching={"max_inputs": 6, "min_inputs": 2, "linger_s": 300}) as context:
+        scan(context)
+        assert assemble(context, more_coming=True)  # nothing is in flight: the first results come early
+        sent(world, context)
+        world.write("more.md", prose("more", 3))
+        scan(context)
+        world.clock.advance(599)
+        assert not assemble(context, more_coming=True)
+        world.clock.advance(1)
+        assert assemble(context, more_coming=True)
+        sent(world, context)
+        world.write("most.md", prose("most", 6))
+        scan(context)
+        assert assemble(context, more_coming=True)
+        assert [batch.inputs for batch in all_batches(context)] == [3, 3, 6]
+
+
+def test_what_is_not_full_goes_when_nothing_more_is_coming(world):
+    fill(world, 3)
+    with world.worker(batching={"max_inputs": 6, "min_inputs": 2}) as context:
+        scan(context)
+        assert assemble(context)
+        sent(world, context)
+        world.write("more.md", prose("more", 3))
+        scan(context)
+        assert not assemble(context, more_coming=True)
+        assert assemble(context)
+
+
+def test_many_sources_are_one_batch_of_sync(world):
+    listed = []
+    for number in range(12):
+        world.write("a.md", prose(f"of source {number}"), folder=world.root / f"s{number}")
+        listed.append({"name": f"s{number}", "path": str(world.root / f"s{number}")})
+    with Signals() as signals, world.worker(sources=listed) as context:
+        assert Sync(context, signals).run().ending is Ending.DONE
+        assert [batch.inputs for batch in all_batches(context)] == [12]
+
+
+def test_sync_does_not_wait_for_the_end_of_a_scan_to_send_what_is_full(world):
+    fill(world, 9)
+    with (
+        world.worker(batching={"max_inputs": 4}) as context,
+        mock.patch.object(scanning, "SLICE_DOCUMENTS", 4),
+    ):
+        pipeline = Pipeline(context, eager=True, scan_once=True)
+        for _ in range(2):
+            pipeline.turn()
+        assert pipeline.scanning == "docs"
+        assert [batch.inputs for batch in all_batches(context)] == [4]
+
+
+def test_what_a_job_leaves_of_the_room_is_not_filled_with_crumbs(world):
+    fill(world, 60)
+    with world.worker() as context:
+        scan(context)
+        (each,) = query(context, "SELECT MAX(tokens) FROM embeddings")[0]
+    tight = {"max_in_flight_tokens": 20 * each + each // 2, "max_in_flight_batches": 10, "max_inputs": 20}
+    with world.worker(batching=tight) as context:
+        assemble_all(world, context)
+        made = all_batches(context)
+        assert len(made) <= 2  # what is left of the room is less than a tenth of it
+        told = gather(world.settings(batching=tight), world.clock)
+        assert "in_flight_full" in {each.code for each in blockers(told)}
+        settle(world, context)
+    assert len(shown(world)) == 60
+
+
+def test_what_was_billed_tells_how_much_of_the_window_is_left(world):
+    """Without a tokenizer tokens are estimated on the high side: the window was filled to two thirds."""
+    fill(world, 40)
+    world.run()
+    for number in range(200):
+        world.write(f"more{number}.md", prose(f"more of number {number}"))
+    with world.worker() as context:
+        scan(context)
+        with context.store.read() as connection:
+            known = calibration.of_profile(connection, context.profile_id)
+        assert known.mean <= known.highest < 0.9
+    with world.worker(batching={"max_in_flight_tokens": 2_000}) as context:
+        assemble_all(world, context)
+        (flying,) = query(
+            context, "SELECT SUM(tokens_estimated) FROM batches WHERE state NOT IN ('collected', 'closed')"
+        )[0]
+        assert 2_000 < flying <= 2_000 / known.highest
+        settle(world, context)
+    assert len(shown(world)) == 240
 
 
 def test_one_batch_at_a_time(world):

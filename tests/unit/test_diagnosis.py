@@ -99,6 +99,7 @@ def situations(facts):
     yield {"holder": None, "daemon_died": True}
     yield {"holder": None, "last_errors": [fatal]}
     yield {"claiming": True, "recounting": True, "in_flight": (10**6, 0), "waiting": waiting}
+    yield {"waiting": waiting, "in_flight": (2, 100), "sources": [replace(docs, scan_due_at=0)]}
     run = Run(quiet=True, timed_out=True, most_inputs_reached=True, planned=True)
     yield {"run": run, "waiting": waiting}
     yield {"sources": [replace(docs, frozen_reason="its root is gone"), other]}

@@ -156,7 +156,7 @@ def test_a_batch_that_goes_at_once_without_an_order_is_planned(tmp_path):
 def test_where_room_in_flight_cuts_batches_the_tokens_are_those_of_the_bill(tmp_path):
     """Into how many batches it cuts them depends on which job ends first: the plan lets the oldest end first."""
     world = make_world(
-        tmp_path, batching={"max_inputs": 7, "max_in_flight_batches": 2, "max_in_flight_tokens": 800}
+        tmp_path, batching={"max_inputs": 7, "max_in_flight_batches": 2, "max_in_flight_tokens": 500}
     )
     planned = plan(world.settings(), world.clock)
     assert planned["batches"]["count"] > 4

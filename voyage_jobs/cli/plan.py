@@ -86,9 +86,7 @@ def _show(plan: dict[str, Any], out: Path | None) -> None:
         )
     if not exact and tokens["to_send"] and plan["price_usd"]["batch_per_million"] != 0:
         click.echo()
-        click.echo(
-            output.wrapped("Tokens are estimated on the high side. Exact ones: `voyage-jobs fetch-tokenizer`")
-        )
+        click.echo(output.wrapped(estimate_told(plan["calibration"])))
     for warning in plan["warnings"]:
         click.echo("\n" + output.hanging("! ", warning))
 
@@ -194,6 +192,19 @@ def show_finish(finish: dict[str, Any], as_of: str, count: int) -> None:
 
 def _line(label: str, text: str) -> None:
     click.echo(output.hanging(f"{label:<16}", text))
+
+
+def estimate_told(found: dict[str, Any] | None) -> str:
+    """Which estimate the tokens are, and what they are likely to come to where batches of before tell that."""
+    exact = "Exact ones: `voyage-jobs fetch-tokenizer`"
+    if found is None:
+        return f"Tokens are estimated on the high side. {exact}"
+    usd = found["batch_usd_likely"]
+    likely = f"{output.number(found['tokens_likely'])} tokens" + (
+        "" if usd is None else f", {output.usd(usd)}"
+    )
+    known = f"of the last {counted(found['batches'], 'batch')} {found['billed_share']:.0%} of the estimate was billed"
+    return f"Tokens are estimated on the high side: {known}, which makes these about {likely}. {exact}"
 
 
 def tokens_told(count: int, exact: bool) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from voyage_jobs.core.clock import US, iso
 from voyage_jobs.core.plural import counted
 from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
-from voyage_jobs.diagnosis import circuits
+from voyage_jobs.diagnosis import circuits, gathering
 from voyage_jobs.diagnosis import rebuild_words as words
 from voyage_jobs.diagnosis.blocker import (
     ASSEMBLE,
@@ -214,16 +214,22 @@ def _recounting(gate: Gate, say: Say) -> Blockers:
 
 @cause("in_flight_full", moved_by=Mover.PROVIDER, severity="wait", stops=(ASSEMBLE,))
 def _in_flight_full(gate: Gate, say: Say) -> Blockers:
-    (jobs, tokens), batching = gate.in_flight, gate.settings.batching
+    (jobs, tokens), batching, most = gate.in_flight, gate.settings.batching, gate.most_estimated
     first = gate.next_tokens if isinstance(gate, Moment) else 1
+    crowded = (
+        isinstance(gate, Moment)
+        and gate.waiting.tokens >= most - tokens
+        and gathering.is_crowded(batching, jobs, most, tokens)
+    )
     if jobs >= batching.max_in_flight_batches:
         yield say(
             f"{jobs:,} jobs in flight are as many as batching.max_in_flight_batches allows", NOTHING_TO_DO
         )
-    elif tokens + first > gate.most_tokens:
+    elif crowded or tokens + first > most:
         learnt = gate.most_tokens < batching.max_in_flight_tokens
         by = f"{gate.provider} takes from this account" if learnt else "batching.max_in_flight_tokens allows"
-        yield say(f"{tokens:,} tokens in flight are as many as {by}", NOTHING_TO_DO)
+        theirs = round(tokens * gate.billed_share)
+        yield say(f"{theirs:,} tokens in flight are as many as {by}", NOTHING_TO_DO)
 
 
 @cause("in_flight_limit")
@@ -262,14 +268,20 @@ def _held_up(gate: Gate, say: Say) -> Blockers:
         )
 
 
+@cause("more_coming", needs=Moment, moved_by=Mover.PROCESS, severity="wait", stops=(ASSEMBLE,))
+def _more_coming(moment: Moment, say: Say) -> Blockers:
+    until = moment.batch_waits_until
+    if until is not None and moment.more_coming:
+        few = f"{counted(moment.waiting.embeddings, 'text')} so far"
+        text = "Sources are scanned: the next batch is sent when it is full, or when they are through"
+        yield say(f"{text}, at {iso(until)} at the latest ({few})", NOTHING_TO_DO, until=until)
+
+
 @cause("gathering", needs=Moment, moved_by=Mover.TIME, severity="wait", stops=(ASSEMBLE,))
 def _gathering(moment: Moment, say: Say) -> Blockers:
-    batching, waiting = moment.settings.batching, moment.waiting
-    if waiting.oldest_at is None or waiting.embeddings >= batching.min_inputs:
-        return
-    until = waiting.oldest_at + int(batching.linger_s * US)
-    if until > moment.now and (moment.here is None or moment.here.mode != "sync"):
-        few = f"{counted(waiting.embeddings, 'text')} of at least {batching.min_inputs:,}"
+    until = moment.batch_waits_until
+    if until is not None and not any(_more_coming(moment, say)):
+        few = f"{counted(moment.waiting.embeddings, 'text')} of at least {moment.settings.batching.min_inputs:,}"
         text = f"The next batch is gathering ({few}); it is sent at {iso(until)} at the latest"
         yield say(text, "Nothing to do; `voyage-jobs sync` sends it at once.", until=until)
 

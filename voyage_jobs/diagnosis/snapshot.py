@@ -20,7 +20,7 @@ from voyage_jobs.core import lock
 from voyage_jobs.core.clock import US, Clock, now_us
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.core.states import BEFORE_THE_JOB, UNFINISHED, Batch
-from voyage_jobs.diagnosis import rebuild
+from voyage_jobs.diagnosis import gathering, rebuild
 from voyage_jobs.diagnosis.rebuild import Vectors
 from voyage_jobs.diagnosis.rooms import Room
 from voyage_jobs.diagnosis.rooms import rooms as every_room
@@ -28,6 +28,7 @@ from voyage_jobs.diagnosis.table_rows import Account, TableRows
 from voyage_jobs.errors import ConfigError, TableAwayError
 from voyage_jobs.state import (
     batches,
+    calibration,
     counts,
     embeddings,
     last_errors,
@@ -97,6 +98,8 @@ class Gate:
     in_flight: tuple[int, int]
     most_tokens: int
     """The tokens that may be in flight: as configured, or fewer if the provider takes no more."""
+    billed_share: float = 1.0
+    """How much of estimated tokens the provider counts, by what it billed."""
     pauses: Pauses
     claiming: bool
     """Whether jobs at the provider are to be claimed, or compared, before anything is sent."""
@@ -106,6 +109,11 @@ class Gate:
     def vendor(self) -> Vendor:
         """The provider that is worked with, without asking it anything."""
         return vendor_of(self.settings)
+
+    @property
+    def most_estimated(self) -> int:
+        """The tokens that may be in flight, as they are counted here."""
+        return int(self.most_tokens / self.billed_share)
 
     @property
     def provider(self) -> str:
@@ -181,6 +189,36 @@ class Moment(Gate):
     def next_tokens(self) -> int:
         """The tokens of the text that is asked about, or of the first that waits; at least one."""
         return max(1, (self.asking.tokens if self.asking else self.waiting.first_tokens) or 0)
+
+    @property
+    def eager(self) -> bool:
+        """Whether a `sync` is at work, or was the last to be."""
+        return self.here is not None and self.here.mode == "sync"
+
+    @property
+    def more_coming(self) -> bool:
+        """Whether a scan that runs, or is due, may bring more to send. A `sync` scans each source once."""
+        due_at = 0 if self.eager else self.now
+        return self.holder is not None and any(
+            row.configured and row.scan_due_at <= due_at and not self.pauses.rests(row.name)
+            for row in self.sources
+        )
+
+    @property
+    def batch_waits_until(self) -> int | None:
+        """Until when (microseconds) the next batch is put off, if it does not fill up before; None: it may be made."""
+        waiting, batching = self.waiting, self.settings.batching
+        if waiting.oldest_at is None or waiting.embeddings >= batching.max_inputs:
+            return None
+        return gathering.waits_until(
+            batching,
+            waiting,
+            self.now,
+            self.in_flight[0],
+            eager=self.eager,
+            more_coming=self.more_coming,
+            since=self.here.started_at if self.here else 0,
+        )
 
     def is_tight(self, room: Room) -> bool:
         """Whether a limit keeps back what waits to be sent, or the text that is asked about."""
@@ -280,16 +318,19 @@ def gate(context: Context, connection: Any, unsent: list[BatchRow] | None = None
         active=context.profile,
         build=context.build,
         profile_id=context.profile_id,
-        **_of_gate(connection, context.settings, now, found),
+        **_of_gate(connection, context.settings, now, found, context.profile_id),
     )
 
 
-def _of_gate(connection: Any, settings: Settings, now: int, found: list[BatchRow]) -> dict[str, Any]:
+def _of_gate(
+    connection: Any, settings: Settings, now: int, found: list[BatchRow], profile_id: int
+) -> dict[str, Any]:
     configured = settings.batching.max_in_flight_tokens
     return {
         "circuits": circuit_store.tripped(connection),
         "open": found,
         "in_flight": batches.in_flight(connection),
+        "billed_share": calibration.billed_share(connection, profile_id),
         "most_tokens": token_limit.most(connection, settings.provider.type, configured, now),
         "pauses": pause_store.now(connection, now),
         "claiming": setback.is_claim_due(connection) or setback.unread(connection) is not None,
@@ -317,7 +358,7 @@ def moment(connection: Any, settings: Settings, now: int) -> Moment:
         active=active,
         build=builds.build(connection),
         profile_id=profile_id or 0,
-        **_of_gate(connection, working, now, batches.in_state(connection, *OPEN)),
+        **_of_gate(connection, working, now, batches.in_state(connection, *OPEN), profile_id or 0),
         holder=lock.holder(settings.paths.lock),
         here=meta.who(connection),
         sources=sources.all_sources(connection),

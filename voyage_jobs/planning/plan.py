@@ -23,10 +23,10 @@ from voyage_jobs.planning.rehearsal import Rehearsal, Scanned, rehearsal
 from voyage_jobs.planning.warnings import warnings
 from voyage_jobs.sources import names
 from voyage_jobs.splitting.windows import amplification
-from voyage_jobs.state import batches, plan_state, scan_notes
+from voyage_jobs.state import batches, calibration, plan_state, scan_notes
 from voyage_jobs.state.history import View
 from voyage_jobs.steps import encoding
-from voyage_jobs.steps.context import Progress, no_progress
+from voyage_jobs.steps.context import Context, Progress, no_progress
 from voyage_jobs.steps.texts import Texts
 
 _HISTORY = 200  # batches by which the finish is foretold
@@ -123,6 +123,7 @@ def _plan(
             report["dearest"] = dearest(connection, tried.since)
             report["windows"] = _windows(tried, connection)
             report["tokens_counted_by"] = context.count.name
+            report["calibration"] = _calibration(connection, context, files)
             report["finish"] = _finish(connection, context.settings, clock, len(files.taken))
             asked = plan_state.asked_by_source(connection, tried.since)
         limited = max_inputs is not None and files.inputs >= max_inputs
@@ -271,6 +272,20 @@ def _windows(tried: Rehearsal, connection: View) -> dict[str, Any] | None:
     if not tried.context.asked.contextualized:
         return None
     return amplification(*plan_state.windows(connection, tried.since))
+
+
+def _calibration(connection: View, context: Context, files: InputFiles) -> dict[str, Any] | None:
+    """What the estimated tokens are likely to come to, by what was billed of such; None where nothing tells."""
+    found = calibration.of_profile(connection, context.profile_id)
+    if found is None or context.count.exact:
+        return None
+    likely = round(files.tokens * found.mean)
+    return {
+        "batches": found.batches,
+        "billed_share": round(found.mean, 4),
+        "tokens_likely": likely,
+        "batch_usd_likely": price_of(likely, batch_price(context.settings)),
+    }
 
 
 def _finish(connection: View, settings: Settings, clock: Clock, count: int) -> dict[str, Any]:

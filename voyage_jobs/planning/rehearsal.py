@@ -88,7 +88,8 @@ class Rehearsal:
             yield self._scan(row, on_skip)
             if at == 0:
                 self._send_older(files)
-            self._assemble(files)  # once: then `sync` begins the scan of the next
+            while self._assemble(files, more_coming=at + 1 < len(self.rows)):
+                pass
         while self._assemble(files) or self._wait():
             pass
         files.drop()
@@ -124,13 +125,13 @@ class Rehearsal:
                 files.take(batch)
             self._send(batch)
 
-    def _assemble(self, files: InputFiles) -> bool:
+    def _assemble(self, files: InputFiles, *, more_coming: bool = False) -> bool:
         """Assemble one batch if there is something to send and room for it, and send it."""
         while recount(self.context):
             pass
         if self.most_inputs is not None and self.most_inputs <= 0:
             return False
-        did = assemble(self.context, eager=True, most_inputs=self.most_inputs)
+        did = assemble(self.context, eager=True, most_inputs=self.most_inputs, more_coming=more_coming)
         for batch in self._packed():
             files.take(batch)
             self._send(batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from voyage_jobs.core.clock import US, iso
+from voyage_jobs.core.clock import iso
 from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.diagnosis.blocker import ASSEMBLE, SUBMIT, Blocker, keeping
 from voyage_jobs.diagnosis.snapshot import Facts
@@ -66,9 +66,5 @@ def _waiting(facts: Facts) -> Expected:
     count = -(-facts.waiting.embeddings // batching.max_inputs)
     waves = -(-count // batching.max_in_flight_batches)
     start = facts.now
-    lingers = facts.waiting.embeddings < batching.min_inputs and (
-        facts.here is None or facts.here.mode != "sync"
-    )
-    if lingers and facts.waiting.oldest_at is not None:
-        start = max(start, facts.waiting.oldest_at + int(batching.linger_s * US))
+    start = max(start, facts.batch_waits_until or 0)
     return eta.of_next(facts.took, start, waves)

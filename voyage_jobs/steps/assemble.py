@@ -14,12 +14,13 @@ from typing import Any
 import orjson
 
 from voyage_jobs.config.provider import request_params
-from voyage_jobs.core.clock import US, now_us
+from voyage_jobs.core.clock import now_us
 from voyage_jobs.core.crash import crash_point
+from voyage_jobs.diagnosis import gathering
 from voyage_jobs.diagnosis.blocker import ASSEMBLE
 from voyage_jobs.diagnosis.causes import is_kept_back
 from voyage_jobs.diagnosis.snapshot import gate
-from voyage_jobs.state import batches, embeddings, ledger, meta, pauses, sources, token_limit
+from voyage_jobs.state import batches, calibration, embeddings, ledger, meta, pauses, sources, token_limit
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.embeddings import Backlog, WantedEmbedding
 from voyage_jobs.state.store import Tx
@@ -37,14 +38,23 @@ _EVERYTHING = 1 << 60
 _TOLD = 100  # texts after which it is told how far it is
 
 
-def assemble(context: Context, *, eager: bool = False, most_inputs: int | None = None) -> bool:
-    """Make one batch if it is time to. `eager` does not linger; `most_inputs` caps this batch for a first small try."""
+def assemble(
+    context: Context, *, eager: bool = False, most_inputs: int | None = None, more_coming: bool = False
+) -> bool:
+    """Make one batch if it is time to. `eager` does not linger; `most_inputs` caps this batch for a first small try.
+
+    While `more_coming`, from a scan, one that is not full waits (`diagnosis/gathering.py`).
+    """
     with context.store.read() as connection:
         # Before anything is counted: while the provider is full, this is asked at every turn.
         if is_kept_back(gate(context, connection), ASSEMBLE):
             return False
         waiting = embeddings.backlog(connection, context.profile_id)
-    if not waiting.embeddings or not (eager or _worth_it(context, waiting)):
+    if not waiting.embeddings:
+        return False
+    until = waits_until(context, waiting, eager=eager, more_coming=more_coming)
+    limits = {each: limits_now(context, each, most_inputs) for each in waiting.refusals}
+    if not any(_is_time(waiting, each, until) for each in limits.values()):
         return False
     if not room_for(context, 3 * context.settings.batching.max_bytes):
         return False
@@ -52,35 +62,52 @@ def assemble(context: Context, *, eager: bool = False, most_inputs: int | None =
         if embeddings.drop_unneeded(tx):
             waiting = embeddings.backlog(tx.connection, context.profile_id)
     for refusals in waiting.refusals:
-        limits = limits_now(context, refusals, most_inputs)
-        if limits is not None and _assemble_group(context, refusals, limits):
+        found = limits.get(refusals)
+        if (
+            found is not None
+            and _is_time(waiting, found, until)
+            and _assemble_group(context, refusals, found)
+        ):
             return True
     return False
 
 
-def _worth_it(context: Context, waiting: Backlog) -> bool:
-    """The linger rule: enough is waiting, or the oldest has waited long enough."""
-    batching = context.settings.batching
-    waited_us = now_us(context.clock) - (waiting.oldest_at or 0)
-    return waiting.embeddings >= batching.min_inputs or waited_us >= batching.linger_s * US or waited_us < 0
+def waits_until(context: Context, waiting: Backlog, *, eager: bool, more_coming: bool) -> int | None:
+    """Until when (microseconds) a batch that is not full is put off; None: it may be made now."""
+    with context.store.read() as connection:
+        jobs, _ = batches.in_flight(connection)
+        here = meta.who(connection) if eager and more_coming else None
+    return gathering.waits_until(
+        context.settings.batching,
+        waiting,
+        now_us(context.clock),
+        jobs,
+        eager=eager,
+        more_coming=more_coming,
+        since=here.started_at if here else 0,
+    )
 
 
-def _room_in_flight(context: Context, connection: Any) -> int:
-    """Tokens that may go to the provider on top of what is there; none while the jobs there are as many as may be."""
-    batching = context.settings.batching
-    jobs, tokens = batches.in_flight(connection)
-    if jobs >= batching.max_in_flight_batches:
-        return 0
-    configured, now = batching.max_in_flight_tokens, now_us(context.clock)
-    return token_limit.most(connection, context.vendor.name, configured, now) - tokens
+def _is_time(waiting: Backlog, limits: Limits | None, until: int | None) -> bool:
+    """Whether a batch may be made within these limits: it would be full and worth a job, or nothing is waited for."""
+    if limits is None:
+        return False
+    if limits.are_met_by(waiting.embeddings, waiting.tokens):
+        return not limits.crowded
+    return until is None
 
 
 def limits_now(context: Context, refusals: int, most_inputs: int | None) -> Limits | None:
     """What the next batch may hold, given what is in flight and the budget; None if nothing may go now."""
     batching = context.settings.batching
     with context.store.read() as connection:
-        room = _room_in_flight(context, connection)
+        jobs, tokens = batches.in_flight(connection)
+        now, name = now_us(context.clock), context.vendor.name
+        limit = token_limit.most(connection, name, batching.max_in_flight_tokens, now)
+        most = int(limit / calibration.billed_share(connection, context.profile_id))
         left = budget.tokens_left(context, connection)
+    room = most - tokens if jobs < batching.max_in_flight_batches else 0
+    crowded = gathering.is_crowded(batching, jobs, most, tokens) and (left is None or room < left)
     if left is not None:
         room = min(room, left)
     at_once = synchronous.limits(context) if context.vendor.traits.sync_only else None
@@ -91,7 +118,7 @@ def limits_now(context: Context, refusals: int, most_inputs: int | None) -> Limi
         return None
     if at_once is not None:
         return Limits(inputs, at_once.bytes, min(room, at_once.tokens))
-    return Limits(inputs=inputs, bytes=_most_bytes(context), tokens=room)
+    return Limits(inputs=inputs, bytes=_most_bytes(context), tokens=room, crowded=crowded)
 
 
 def _most_bytes(context: Context) -> int:

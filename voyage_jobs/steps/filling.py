@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_LINE_BYTES, _BYTES_A_TOKEN = 100, 3
+"""Of a line without its text, and of the text for each token: of English as it is estimated."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -12,6 +15,13 @@ class Limits:
     inputs: int
     bytes: int
     tokens: int
+    crowded: bool = False
+    """Whether what is in flight leaves so little room that a batch is better made later."""
+
+    def are_met_by(self, inputs: int, tokens: int) -> bool:
+        """Whether so much is likely to fill a batch."""
+        size = inputs * _LINE_BYTES + tokens * _BYTES_A_TOKEN
+        return inputs >= self.inputs or tokens >= self.tokens or size >= self.bytes
 
 
 @dataclass

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from voyage_jobs.state.pauses import Pauses
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.steps import acts, step_errors
 from voyage_jobs.steps import circuits as circuit
-from voyage_jobs.steps.assemble import assemble
+from voyage_jobs.steps.assemble import assemble, waits_until
 from voyage_jobs.steps.collect import collect
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import look_again, note_full
@@ -209,21 +209,37 @@ class Pipeline:
         self._running = None
 
     def _next_scan(self, rest: Pauses) -> tuple[Scan, Iterator[None]] | None:
-        now = now_us(self.context.clock)
+        rows = self._may_scan(rest)
+        for row, settings in self._due(rows):
+            return self._begin_scan(row, settings, hinted=False)
+        mono = self.context.clock.mono()
+        for row, settings in rows:
+            if self._hints.get(row.name, mono + 1) <= mono:
+                return self._begin_scan(row, settings, hinted=True)
+        return None
+
+    def _may_scan(self, rest: Pauses) -> list[tuple[SourceRow, SourceSettings]]:
         with self.context.store.read() as connection:
             known = sources.all_sources(connection)
         rows = [row for row in known if row.configured and not rest.rests(row.name)]
-        for row in rows:
-            settings = self.context.source_settings(row.name)
+        found = ((row, self.context.source_settings(row.name)) for row in rows)
+        return [(row, settings) for row, settings in found if settings is not None]
+
+    def _due(
+        self, rows: Sequence[tuple[SourceRow, SourceSettings]]
+    ) -> Iterator[tuple[SourceRow, SourceSettings]]:
+        """Those of the sources whose periodic scan is due."""
+        now = now_us(self.context.clock)
+        for row, settings in rows:
             again = self.scan_once and row.name in self.scans
-            if settings is not None and row.scan_due_at <= (0 if again else now):
-                return self._begin_scan(row, settings, hinted=False)
-        mono = self.context.clock.mono()
-        for row in rows:
-            settings = self.context.source_settings(row.name)
-            if settings is not None and self._hints.get(row.name, mono + 1) <= mono:
-                return self._begin_scan(row, settings, hinted=True)
-        return None
+            if row.scan_due_at <= (0 if again else now):
+                yield row, settings
+
+    def _more_coming(self) -> bool:
+        """Whether a scan that runs, or is due, may bring more to send."""
+        if self._running is not None:
+            return True
+        return any(True for _ in self._due(self._may_scan(resting(self.context))))
 
     def _begin_scan(
         self, row: SourceRow, settings: SourceSettings, *, hinted: bool
@@ -249,8 +265,7 @@ class Pipeline:
     # --- assembling ---
 
     def _assemble(self) -> bool:
-        """Not while a scan runs under `sync`: bigger batches are fewer batches."""
-        if self.most_inputs == 0 or not self._may_pass(circuits.DISK) or (self.eager and self._running):
+        if self.most_inputs == 0 or not self._may_pass(circuits.DISK):
             return False
         with self.context.store.read() as connection:
             due = setback.is_claim_due(connection)
@@ -260,7 +275,12 @@ class Pipeline:
             self._claimed_for = self.context.profile_id
         if not self.context.may_send:
             return False
-        did = assemble(self.context, eager=self.eager, most_inputs=self.most_inputs)
+        did = assemble(
+            self.context,
+            eager=self.eager,
+            most_inputs=self.most_inputs,
+            more_coming=self._more_coming(),
+        )
         if did and self.most_inputs is not None:
             with self.context.store.read() as connection:
                 self.most_inputs -= batches.newest(connection, 1)[0].inputs
@@ -308,9 +328,10 @@ class Pipeline:
                 (each.until_at for each in closed.values() if each.name == circuits.VENDOR), default=0
             )
             due += [max(batch.due_at, floor) for batch in batches.in_state(connection, *waiting)]
-            oldest = embeddings.backlog(connection, self.context.profile_id).oldest_at
-        if oldest is not None:
-            due.append(oldest + int(self.context.settings.batching.linger_s * US))
+            backlog = embeddings.backlog(connection, self.context.profile_id)
+        until = waits_until(self.context, backlog, eager=self.eager, more_coming=self._more_coming())
+        if until is not None:
+            due.append(until)
         mono = self.context.clock.mono()
         due += [now + int((at - mono) * US) for at in self._hints.values()]
         soonest = min((at for at in due if at > now), default=now + int(LONGEST_IDLE_S * US))

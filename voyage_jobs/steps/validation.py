@@ -21,6 +21,7 @@ from voyage_jobs.errors import VendorError
 from voyage_jobs.state import (
     batch_lines,
     batches,
+    calibration,
     embeddings,
     ledger,
     provider_files,
@@ -98,7 +99,8 @@ def _had_no_room(context: Context, tx: Tx, batch: BatchRow, reason: str, verdict
     if verdict.most_tokens is not None:
         _, others = batches.in_flight(tx.connection)
         configured = context.settings.batching.max_in_flight_tokens
-        ours = others + batch.tokens_estimated
+        share = calibration.billed_share(tx.connection, batch.profile_id)
+        ours = round((others + batch.tokens_estimated) * share)
         if token_limit.learn(tx, context.vendor.name, configured, verdict.most_tokens, ours):
             return
     circuit.create_must_wait(context, tx, VendorError(reason, retry_after_s=verdict.wait_s))
