@@ -296,8 +296,9 @@ def test_a_table_that_cannot_be_reached_is_not_taken_for_a_damaged_one(store, tm
     world = world_at(store, tmp_path, more=HASTE)
     world.write("a.md", prose("owls"))
     world.run()
-    with store.failing(denied=True), pytest.raises(TableAwayError), world.worker():
+    with store.failing(denied=True), pytest.raises(TableAwayError) as away, world.worker():
         pass
+    assert (away.value.exit_code, "Nothing is lost" in away.value.hint) == (3, True)
     world.run()
     assert not world.log.named("table.set_aside")
 

@@ -165,5 +165,5 @@ def table_away(place: str, exc: BaseException) -> TableAwayError:
     first = (str(exc).splitlines() or [type(exc).__name__])[0]
     return TableAwayError(
         f"The object storage of the table at {place} cannot be used: {first[:300]}",
-        hint="Check the address, the credentials and the network; what waits is published when it answers.",
+        hint="Nothing is lost. Check the address, the credentials and the network, and try again when it answers.",
     )
