@@ -104,7 +104,7 @@ class Project:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._transport = transport
-        self._retriever: Retriever | None = None
+        self._retrievers: dict[tuple[str, ...], Retriever] = {}
 
     @property
     def _now(self) -> Settings:
@@ -248,13 +248,15 @@ class Project:
         expand: int | Literal["section"] = 0,
         per_document: int | None = None,
         rerank: bool | str | None = None,
+        table: str | Sequence[str] | None = None,
     ) -> results.Hits:
         """The `k` best chunks for `query`, best first: by meaning and by words, or by one of them.
 
         They are of these sources, at a path that one of these globs matches, of files modified since a moment (an aware
         datetime), and such that the SQL `where` holds for the row. `expand` gives each hit its neighbours or section
         as `context`; `per_document` is the most of one document. `rerank` has a model put the best 50 into a better
-        order, the configured one or that which it names; None: as configured. The table is only read.
+        order, the configured one or that which it names; None: as configured. `table` names others than the configured
+        one, with their folder before them if that is another, too; several answer as one. Tables are only read.
 
         Unless by words, the query is embedded by one synchronous call, which costs a few tokens. Where that cannot be
         done the words alone answer, and `warnings` say so. Reranking is booked and kept to the budgets; where it cannot
@@ -272,8 +274,9 @@ class Project:
         if since is not None and since.tzinfo is None:
             raise ConfigError("since has no time zone; give an aware datetime.")
         settings = self._now
-        if self._retriever is None:
-            self._retriever = Retriever(self._settings, self._clock, self._transport)
+        tables = _several(table)
+        if tables not in self._retrievers:
+            self._retrievers[tables] = Retriever(self._settings, self._clock, self._transport, tables=tables)
         asked = Query(
             query,
             k,
@@ -286,7 +289,7 @@ class Project:
             per_document,
             rerank=rerank,
         )
-        found = self._retriever.search(asked, self.sources)
+        found = self._retrievers[tables].search(asked, self.sources)
         item_sources = {each.name for each in settings.sources if is_item_source(settings, each)}
         return mapping.hits(found, item_sources)
 

@@ -259,6 +259,8 @@ class Hit(_Result):
     page: int
     url: str
     modified_at: datetime
+    table: str
+    """Where it was found, by the name that was asked for."""
     scores: Mapping[str, float] = field(hash=False)
     """By ranking, `vector` (the cosine), `words` (BM25), `fused` and `rerank`."""
     ranks: Mapping[str, int] = field(hash=False)

@@ -47,6 +47,13 @@ class _Around(click.ParamType[Any]):
     help="By vectors (meaning), by words, or both. Words cost nothing.",
 )
 @click.option(
+    "--table",
+    "tables",
+    multiple=True,
+    metavar="NAME",
+    help="Search in this table, beside the configured one or with its folder before it; repeatable.",
+)
+@click.option(
     "--source", "sources", multiple=True, metavar="NAME", help="Search in this source only; repeatable."
 )
 @click.option(
@@ -73,6 +80,7 @@ def search(
     *,
     as_json: bool,
     explain: bool,
+    tables: tuple[str, ...],
     sources: tuple[str, ...],
     paths: tuple[str, ...],
     since: datetime | None,
@@ -92,7 +100,7 @@ def search(
         raise click.UsageError("--no-rerank and --rerank-model contradict each other.")
     asked = rerank_model or rerank
     question = Query(query, sources=sources, paths=paths, since=since, rerank=asked, **options)
-    found = Retriever(settings_of(ctx), SystemClock()).search(question)
+    found = Retriever(settings_of(ctx), SystemClock(), tables=tables).search(question)
     if as_json:
         output.emit_json(found.as_dict())
         return
@@ -100,7 +108,7 @@ def search(
         click.echo(f"Warning: {output.printable(warning)}", err=True)
     if not found.hits:
         click.echo(_nothing(found))
-    _show(found, explain)
+    _show(found, explain, len(set(tables)) > 1)
 
 
 def _nothing(found: Result) -> str:
@@ -113,13 +121,13 @@ def _nothing(found: Result) -> str:
     return "Nothing that the filters leave was found."
 
 
-def _show(found: Result, explain: bool) -> None:
+def _show(found: Result, explain: bool, several: bool) -> None:
     from voyage_jobs.retrieval.passage import snippet, words_of
 
     words = words_of(found.query.text)
     for rank, hit in enumerate(found.hits, 1):
         body = hit.context if found.query.expand else snippet(hit.text, words)
-        output.show(_shown(rank, hit, body, words, explain))
+        output.show(_shown(rank, hit, body, words, explain, several))
     if explain:
         free = not found.tokens and found.usd == 0
         cost = "no cost" if free else f"{found.tokens} tokens"
@@ -131,7 +139,7 @@ def _show(found: Result, explain: bool) -> None:
             click.echo(f"Reranked {done.candidates} by {done.model}: {done.tokens:,} tokens, {price}.")
 
 
-def _shown(rank: int, hit: Hit, body: str, words: list[str], explain: bool) -> Text:
+def _shown(rank: int, hit: Hit, body: str, words: list[str], explain: bool, several: bool) -> Text:
     from rich.text import Text
 
     from voyage_jobs.retrieval.passage import pattern_of
@@ -140,7 +148,8 @@ def _shown(rank: int, hit: Hit, body: str, words: list[str], explain: bool) -> T
     place = ", ".join(filter(None, (display(hit.path), hit.place)))
     place += f"  {' > '.join(hit.section)}" if hit.section else ""
     shown = Text(f"{rank}. {hit.score:.3f}  ", style="bold")
-    shown.append(output.printable(f"{hit.source}:{place}"), style="cyan")
+    source = f"{hit.table} {hit.source}" if several else hit.source
+    shown.append(output.printable(f"{source}:{place}"), style="cyan")
     if hit.url:
         shown.append("\n" + output.printable(hit.url), style="dim")
     if explain:

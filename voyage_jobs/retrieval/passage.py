@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Protocol
 
@@ -51,6 +51,19 @@ def widened(hits: Sequence[Hit], by: int | Literal["section"], view: Rows) -> li
             replace(hit, context=joined([chunks[key] for key in around if key in chunks]) or hit.text)
         )
     return kept
+
+
+def widened_in(hits: Sequence[Hit], by: int | Literal["section"], views: Mapping[str, Rows]) -> list[Hit]:
+    """The same for hits of several tables, in their order."""
+    if not by:
+        return list(hits)
+    order = {(hit.table, hit.chunk_id): place for place, hit in enumerate(hits)}
+    found = [
+        hit
+        for name, view in views.items()
+        for hit in widened([each for each in hits if each.table == name], by, view)
+    ]
+    return sorted(found, key=lambda hit: order[hit.table, hit.chunk_id])
 
 
 def _belongs(

@@ -6,20 +6,36 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from voyage_jobs.retrieval.result import Hit
 from voyage_jobs.table.filters import is_field
 
+_Name = TypeVar("_Name")
 _K = 60  # of the paper (Cormack and others, 2009): the first places do not decide everything
 
 
-def fuse(rankings: Mapping[str, Sequence[str]]) -> list[tuple[str, float]]:
+def merged(rankings: Sequence[tuple[str, list[dict[str, Any]]]]) -> list[dict[str, Any]]:
+    """The rankings of several tables, by their names, as one: by score, and told which is whose.
+
+    Cosines can be compared; of words it is what search engines do with the parts of an index, each of which knows how
+    frequent a word is in itself alone.
+    """
+    rows = [{**row, "table": table} for table, ranking in rankings for row in ranking]
+    return rows if len(rankings) == 1 else sorted(rows, key=lambda row: -row["score"])
+
+
+def _named(row: Mapping[str, Any]) -> tuple[str, str]:
+    """A row, among those of several tables: two may have one file."""
+    return row["table"], row["chunk_id"]
+
+
+def fuse(rankings: Mapping[str, Sequence[_Name]]) -> list[tuple[_Name, float]]:
     """Every name in any of the rankings, best first, with its score: 1 for the first of all of them.
 
     Equal scores keep the order of the first ranking that has them.
     """
-    scores: dict[str, float] = {}
+    scores: dict[_Name, float] = {}
     for ranking in rankings.values():
         for rank, name in enumerate(dict.fromkeys(ranking), 1):
             scores[name] = scores.get(name, 0.0) + (_K + 1) / (_K + rank) / len(rankings)
@@ -28,16 +44,16 @@ def fuse(rankings: Mapping[str, Sequence[str]]) -> list[tuple[str, float]]:
 
 def ranked(rankings: Mapping[str, list[dict[str, Any]]]) -> list[Hit]:
     """All hits, best first."""
-    rows: dict[str, dict[str, Any]] = {}
-    scores: dict[str, dict[str, float]] = {}
-    ranks: dict[str, dict[str, int]] = {}
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    scores: dict[tuple[str, str], dict[str, float]] = {}
+    ranks: dict[tuple[str, str], dict[str, int]] = {}
     for name, ranking in rankings.items():
         for rank, row in enumerate(ranking, 1):
-            chunk = row["chunk_id"]
+            chunk = _named(row)
             rows[chunk] = row
             scores.setdefault(chunk, {})[name] = float(row["score"])
             ranks.setdefault(chunk, {})[name] = rank
-    order = fuse({name: [row["chunk_id"] for row in ranking] for name, ranking in rankings.items()})
+    order = fuse({name: list(map(_named, ranking)) for name, ranking in rankings.items()})
     only = next(iter(rankings)) if len(rankings) == 1 else None
     found = []
     for chunk, fused in order:
@@ -59,11 +75,12 @@ def limited(hits: Sequence[Hit], per_document: int | None) -> list[Hit]:
     """At most so many hits of each document, the best; None: all."""
     if per_document is None:
         return list(hits)
-    seen: Counter[tuple[str, str]] = Counter()
+    seen: Counter[tuple[str, str, str]] = Counter()
     kept = []
     for hit in hits:
-        seen[hit.source, hit.path] += 1
-        if seen[hit.source, hit.path] <= per_document:
+        document = hit.table, hit.source, hit.path
+        seen[document] += 1
+        if seen[document] <= per_document:
             kept.append(hit)
     return kept
 
@@ -104,7 +121,20 @@ def _shown(value: Any) -> str | None:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str | int) else None
 
 
-_PLAIN = ("source", "path", "title", "ordinal", "start", "end", "chunk_id", "text", "place", "page", "url")
+_PLAIN = (
+    "source",
+    "path",
+    "title",
+    "ordinal",
+    "start",
+    "end",
+    "chunk_id",
+    "text",
+    "place",
+    "page",
+    "url",
+    "table",
+)
 
 
 def _hit(row: dict[str, Any], score: float, scores: dict[str, float], ranks: dict[str, int]) -> Hit:

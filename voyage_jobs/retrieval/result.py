@@ -44,7 +44,8 @@ class Hit:
 
     `score` is what it was ranked by: the cosine in a search by vectors (1: same direction), BM25 in one by words, and
     in a hybrid one 1 for what is first in both. `scores` and `ranks` have those of each ranking it stands in. `text` is
-    the whole chunk, `context` the text around it that was asked for (else the same), `front_matter` its document's.
+    the whole chunk, `context` the text around it that was asked for (else the same), `table` where it was found,
+    `front_matter` its document's.
     """
 
     score: float
@@ -62,6 +63,7 @@ class Hit:
     page: int
     url: str
     modified_at: datetime
+    table: str
     scores: dict[str, float]
     ranks: dict[str, int]
     front_matter: dict[str, Any]

@@ -1,4 +1,4 @@
-"""`Retriever`: asks one table, as often as wanted, from as many threads as wanted.
+"""`Retriever`: asks one table or several, as often as wanted, from as many threads as wanted.
 
 What costs nothing always answers. Whatever keeps a query from being embedded (no key, no provider, a budget, a vector
 that is none) leaves the search by words, whatever is wrong with words leaves the one by vectors, and where nothing
@@ -17,11 +17,12 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import Clock
 from voyage_jobs.errors import ConfigError, CorruptionError, VendorError
 from voyage_jobs.retrieval.calls import Calls, NotAskedError
-from voyage_jobs.retrieval.passage import widened
-from voyage_jobs.retrieval.ranking import facets, limited, ranked, reranked
+from voyage_jobs.retrieval.passage import widened_in
+from voyage_jobs.retrieval.ranking import facets, limited, merged, ranked, reranked
 from voyage_jobs.retrieval.result import LONGEST_QUERY, MODES, Hit, Mode, Query, Reranking, Result
+from voyage_jobs.retrieval.tables import Seen, demand_one_space, tables_of
 from voyage_jobs.table.filters import combined, is_field
-from voyage_jobs.table.view import View, Views
+from voyage_jobs.table.view import View
 
 if TYPE_CHECKING:
     import httpx
@@ -48,9 +49,10 @@ class _Work:
 
 
 class Retriever:
-    """Searches the table of a project. Holds one table handle, which follows new versions; threads may share it.
+    """Searches the table of a project, or these `tables` (see `tables_of`) as if they were one.
 
-    With a `view` it searches that one version, whatever is published meanwhile.
+    Holds a handle of each table, which follows new versions; threads may share it. With a `view` it searches that one
+    version, whatever is published meanwhile.
     """
 
     def __init__(
@@ -59,9 +61,10 @@ class Retriever:
         clock: Clock,
         transport: httpx.BaseTransport | None = None,
         view: View | None = None,
+        tables: Sequence[str] = (),
     ) -> None:
         self._settings, self._clock = settings, clock
-        self._view, self._views = view, Views(settings.lancedb.uri, settings.lancedb.table)
+        self._view, self._tables, self._elsewhere = view, tables_of(settings, tables), bool(tables)
         self._calls = Calls(settings, clock, transport)
 
     def search(
@@ -74,22 +77,27 @@ class Retriever:
         candidates are long. Raises `ConfigError` for a question or filter that makes no sense and where there is no
         table, `CorruptionError` for a table that cannot be read.
         """
-        _demand_sense(query, sources or [each.name for each in self._settings.sources])
+        names = (
+            query.sources if self._elsewhere else sources or [each.name for each in self._settings.sources]
+        )
+        _demand_sense(query, names)
         where = combined(query.sources, query.paths, query.since, query.where, query.fields)
-        view, work = self.view(), _Work()
+        seen, work = self._seen(), _Work()
         if query.where is not None:
-            view.check(query.where)
+            for each in seen:
+                each.view.check(query.where)
         deep = max(query.candidates, query.k * (4 if query.per_document else 1))
         if query.mode != "words":
-            self._ask_vectors(view, query, deep, where, work, vector)
+            demand_one_space(seen)
+            self._ask_vectors(seen, query, deep, where, work, vector)
         if query.mode != "vector" or "vector" not in work.rankings:
-            self._ask_words(view, query, deep, where, work)
+            self._ask_words(seen, query, deep, where, work)
         with self._timed(work, "fuse"):
             found = ranked(work.rankings)
         found = self._reranked(query, found, work)
         found = limited(found, query.per_document)
-        hits = widened(found[: query.k], query.expand, view)
-        used = (work.model or view.profile.model) if "vector" in work.rankings else None
+        hits = widened_in(found[: query.k], query.expand, {each.name: each.view for each in seen})
+        used = (work.model or seen[0].view.profile.model) if "vector" in work.rankings else None
         return Result(
             query,
             _mode_of(work),
@@ -100,7 +108,7 @@ class Retriever:
             work.usd,
             work.reranking,
             work.took_ms,
-            work.looked_at or view.dataset.count_rows(),
+            work.looked_at or sum(each.view.dataset.count_rows() for each in seen),
             work.complete,
             more=len(found) > query.k,
             facets=facets(found),
@@ -108,11 +116,16 @@ class Retriever:
 
     def view(self) -> View:
         """The version that is searched: the newest. Raises `ConfigError` where there is none, `CorruptionError`."""
-        return self._view or self._views.newest()
+        return self._seen()[0].view
+
+    def _seen(self) -> list[Seen]:
+        if self._view is not None:
+            return [Seen(self._settings.lancedb.table, self._view)]
+        return [Seen(each.name, each.views.newest()) for each in self._tables]
 
     def _ask_vectors(
         self,
-        view: View,
+        seen: Sequence[Seen],
         query: Query,
         deep: int,
         where: str | None,
@@ -122,11 +135,11 @@ class Retriever:
         try:
             with self._timed(work, "embed"):
                 if vector is None:
-                    vector = self._embedded(view, query.text, work)
+                    vector = self._embedded(seen[0].view, query.text, work)
             with self._timed(work, "vector"):
-                found = view.by_vector(vector, deep, where)
-            work.rankings["vector"] = found.rows
-            if found.damaged:
+                found = [(each.name, each.view.by_vector(vector, deep, where)) for each in seen]
+            work.rankings["vector"] = merged([(name, each.rows) for name, each in found])[:deep]
+            if any(each.damaged for _, each in found):
                 work.warnings.append(_damaged("vector", "every vector was compared"))
         except VendorError as exc:
             work.warnings.append(f"Searched by words alone, for the query was not embedded: {exc.message}")
@@ -140,24 +153,33 @@ class Retriever:
         work.model, work.tokens, work.usd = found.model, found.tokens, found.usd
         return found.numbers
 
-    def _ask_words(self, view: View, query: Query, deep: int, where: str | None, work: _Work) -> None:
+    def _ask_words(
+        self, seen: Sequence[Seen], query: Query, deep: int, where: str | None, work: _Work
+    ) -> None:
         over_at = self._clock.mono() + LONGEST_READING_S
         try:
             with self._timed(work, "words"):
-                found = view.by_words(query.text, deep, where, lambda: self._clock.mono() < over_at)
+                parts = [
+                    (
+                        each.name,
+                        each.view.by_words(query.text, deep, where, lambda: self._clock.mono() < over_at),
+                    )
+                    for each in seen
+                ]
         except CorruptionError as exc:
             if "vector" not in work.rankings:
                 raise
             work.warnings.append(f"Searched by vectors alone: {exc.message}")
             return
-        if found.looked_at or "vector" not in work.rankings:
-            work.rankings["words"] = found.rows
-        work.looked_at, work.complete = found.looked_at, found.complete
-        if found.damaged:
+        work.looked_at = sum(found.looked_at for _, found in parts)
+        work.complete = all(found.complete for _, found in parts)
+        if work.looked_at or "vector" not in work.rankings:
+            work.rankings["words"] = merged([(name, found.rows) for name, found in parts])[:deep]
+        if any(found.damaged for _, found in parts):
             work.warnings.append(_damaged("word", "the texts were read"))
-        if not found.complete:
+        if not work.complete:
             work.warnings.append(
-                f"Without a word index, the words were looked for in the first {found.looked_at:,} rows only."
+                f"Without a word index, the words were looked for in the first {work.looked_at:,} rows only."
             )
 
     def _reranked(self, query: Query, found: list[Hit], work: _Work) -> list[Hit]:
