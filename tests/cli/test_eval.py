@@ -164,6 +164,15 @@ def test_people_see_the_runs_and_the_worst_questions(run):
     assert "too few" in shown
 
 
+def test_in_a_narrow_window_names_stay_whole(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    shown = run("eval", written(run), "--run", "words", "--run", "hybrid").stdout
+    assert max(map(len, shown.splitlines()[1:])) <= 40, "the first line is a path, which stays whole"
+    for name in ("words", "hybrid", "ndcg@10", "recall@100", "difference"):
+        assert name in shown
+    assert "…" not in shown
+
+
 def test_whole_documents_may_count(run):
     questions = [{"query": "Fry onions in butter.", "relevant": "soup.md#Leek"}]
     section = run.json("eval", written(run, questions), "--run", "words")

@@ -209,7 +209,7 @@ def test_what_no_answer_reports_is_said_to_be_assumed(run):
     assert found["total"]["paid_tokens"] == before + second["paid_tokens"]
     told = " ".join(run("cost").stdout.split())
     assert (
-        f"for {second['assumed_tokens']} tokens is assumed: The provider reported no usage for that." in told
+        f"for {second['assumed_tokens']} tokens is assumed: the provider reported no usage for that." in told
     )
     rows = list(csv.DictReader(io.StringIO(run("cost", "--csv").stdout)))
     assert [int(row["assumed_tokens"]) for row in rows] == [0, second["assumed_tokens"]]

@@ -94,7 +94,7 @@ class Plan(_Result):
 
 @dataclass(frozen=True)
 class Batch(_Result):
-    """One batch: one input file and one job at Voyage."""
+    """One batch: one input file and one job at the provider."""
 
     ref: str
     """Our own id, in the file's name and the job's metadata."""
@@ -142,7 +142,7 @@ class SyncResult(_Result):
     """Tokens that reuse spared in this call."""
     usd_saved: float | None
     in_flight: tuple[Batch, ...]
-    """Batches that go on at Voyage; the next sync collects them."""
+    """Batches that go on at the provider; the next sync collects them."""
     problems: tuple[Problem, ...]
     """What is not done, and why."""
     elapsed_s: float

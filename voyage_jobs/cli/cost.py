@@ -132,8 +132,8 @@ def _show(found: dict[str, Any]) -> None:
     output.show(output.table(columns, rows, right=right, spare=spare))
     if total["assumed_tokens"]:
         tokens, price = output.number(total["assumed_tokens"]), output.usd(total["assumed_usd"])
-        click.echo(f"Of what was paid, {price} for {tokens} tokens is assumed:")
-        click.echo("The provider reported no usage for that.")
+        said = f"Of what was paid, {price} for {tokens} tokens is assumed: the provider reported no usage for that."
+        click.echo(output.wrapped(said))
     _show_calls(found)
 
 
@@ -142,15 +142,20 @@ def _show_calls(found: dict[str, Any]) -> None:
     total, maybe, twice = found["total"], found["maybe_paid"], found["paid_twice"]
     if total["expedited_tokens"]:
         tokens, price = output.number(total["expedited_tokens"]), output.usd(total["expedited_usd"])
-        click.echo(f"Of what was paid, {price} for {tokens} tokens was expedited, at the full price.")
+        said = f"Of what was paid, {price} for {tokens} tokens was expedited, at the full price."
+        click.echo(output.wrapped(said))
     if twice["tokens"]:
         tokens, price = output.number(twice["tokens"]), output.usd(twice["usd"])
-        click.echo(f"{price} for {tokens} tokens was paid twice: batches had what was expedited, too.")
+        said = f"{price} for {tokens} tokens was paid twice: batches had what was expedited, too."
+        click.echo(output.wrapped(said))
     if maybe["calls"]:
         tokens, price = output.number(maybe["tokens"]), output.usd(maybe["usd"])
         calls = "1 call" if maybe["calls"] == 1 else f"{output.number(maybe['calls'])} calls"
-        click.echo(f"Maybe paid on top: at most {price} for {tokens} tokens. The answer was lost")
-        click.echo(f"to {calls}, and nobody can tell whether that was billed.")
+        said = (
+            f"Maybe paid on top: at most {price} for {tokens} tokens. The answer to {calls} was lost, and nobody can"
+            " tell whether that was billed."
+        )
+        click.echo(output.wrapped(said))
 
 
 def _bar(value: float | None, most: float) -> str:

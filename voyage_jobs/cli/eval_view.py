@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from voyage_jobs.evaluation.places import Target
 
 _WORST = 10
-_COLUMNS = 79
 _NAMED = 3
+_SPARE = ("same", "better", "worse", "p", "95 % interval")
 
 
 def show_collection(collection: Collection, absent: Sequence[Target]) -> None:
@@ -41,8 +41,9 @@ def show(told: dict[str, Any]) -> None:
     click.echo()
     metrics = list(told["runs"][0]["metrics"])
     rows = [[run["run"], *(_cell(run["metrics"][name]) for name in metrics)] for run in told["runs"]]
-    output.show(output.table(["run", *metrics], rows, right=metrics))
-    click.echo(f"Mean of {counted(told['collection']['questions'], 'question')}, with its 95 % interval.")
+    output.show(output.table(["run", *metrics], rows, right=metrics, spare=metrics[:0:-1]))
+    questions = counted(told["collection"]["questions"], "question")
+    click.echo(output.wrapped(f"Mean of {questions}, with its 95 % interval."))
     for run in told["runs"]:
         for warning in run["warnings"]:
             click.echo(output.wrapped(f"Warning: {run['run']}: {warning}"), err=True)
@@ -70,9 +71,9 @@ def _show_comparison(found: dict[str, Any]) -> None:
     )
     columns = ["metric", "difference", "95 % interval", "p", "better", "same", "worse", ""]
     rows = [[name, *_difference(each)] for name, each in found["metrics"].items()]
-    output.show(output.table(columns, rows, right=columns[1:-1]))
+    output.show(output.table(columns, rows, right=columns[1:-1], spare=_SPARE))
     if found["changed"]:
-        click.echo("Changed most, with the place of the first answer before and after:")
+        click.echo(output.wrapped("Changed most, with the place of the first answer before and after:"))
     for each in found["changed"]:
         before, after = ("none" if place is None else f"{place}." for place in each["first_relevant"])
         click.echo(_line(f"  {each['difference']:+.3f}  {before:>5} -> {after:<5}  ", each["query"]))
@@ -96,7 +97,9 @@ def _show_worst(told: dict[str, Any], run: str, metric: str) -> None:
     worst = [question for question in sorted(told["questions"], key=value) if value(question) < 1][:_WORST]
     if not worst:
         return
-    click.echo(f"\nAnswered worst by {run}, with {metric} and the place of the first answer:")
+    click.echo(
+        "\n" + output.wrapped(f"Answered worst by {run}, with {metric} and the place of the first answer:")
+    )
     rows = ([f"{value(each):.3f}", _place(each["runs"][run]), each["query"]] for each in worst)
     _show_questions(rows)
 
@@ -112,5 +115,5 @@ def _show_questions(rows: Iterable[Sequence[str]]) -> None:
 
 def _line(head: str, query: str) -> str:
     """As much of a query as one line has room for; `--json` has all of it."""
-    shown, room = output.printable(query), _COLUMNS - len(head)
+    shown, room = output.printable(query), output.width() - len(head)
     return head + (shown if len(shown) <= room else shown[: room - 4] + " ...")

@@ -69,7 +69,7 @@ def _show(plan: dict[str, Any], out: Path | None) -> None:
     click.echo(
         output.wrapped(
             f"{counted(plan['chunks'], 'chunk')} in new and changed documents;"
-            f" {output.number(plan['reused_chunks'])} repeat a known text."
+            f" {output.number(plan['reused_chunks'])} of them repeat a known text."
         )
     )
     if not sent["to_send"]:

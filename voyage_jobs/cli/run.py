@@ -241,7 +241,7 @@ def _tell(report: dict[str, Any], as_json: bool, quiet: bool) -> None:
         ),
         ("sent", f"{counted(report['embeddings_sent'], 'embedding')} in {counted(batches['sent'], 'batch')}"),
         ("collected", f"{counted(batches['collected'], 'batch')}"),
-        ("paid", f"{number(tokens['settled'])} tokens, {usd(cost['settled'])}"),
+        ("paid", f"{counted(tokens['settled'], 'token')}, {usd(cost['settled'])}"),
         ("table", f"{report['table']['name']} in {printable(report['table']['uri'])}"),
     ]
     if tokens["saved"]:

@@ -12,6 +12,7 @@ from voyage_jobs.cli.context import json_option, settings_of
 from voyage_jobs.cli.cost import Since
 from voyage_jobs.cli.numbers import Whole
 from voyage_jobs.core.clock import SystemClock
+from voyage_jobs.core.plural import counted
 from voyage_jobs.retrieval.result import MODES
 
 if TYPE_CHECKING:
@@ -130,13 +131,13 @@ def _show(found: Result, explain: bool, several: bool) -> None:
         output.show(_shown(rank, hit, body, words, explain, several))
     if explain:
         free = not found.tokens and found.usd == 0
-        cost = "no cost" if free else f"{found.tokens} tokens"
+        cost = "no cost" if free else counted(found.tokens, "token")
         took = ", ".join(f"{step} {ms:,.0f} ms" for step, ms in found.took_ms.items())
-        click.echo(f"Mode {found.mode}; {cost}; {took}.")
+        click.echo(output.wrapped(f"Mode {found.mode}; {cost}; {took}."))
         if found.reranking is not None:
             done = found.reranking
-            price = output.usd(done.usd)
-            click.echo(f"Reranked {done.candidates} by {done.model}: {done.tokens:,} tokens, {price}.")
+            tokens, price = counted(done.tokens, "token"), output.usd(done.usd)
+            click.echo(output.wrapped(f"Reranked {done.candidates} by {done.model}: {tokens}, {price}."))
 
 
 def _shown(rank: int, hit: Hit, body: str, words: list[str], explain: bool, several: bool) -> Text:

@@ -24,7 +24,7 @@ def find_config(given: Path | None, environ: Mapping[str, str]) -> Path | None:
             by = "--config" if given else VARIABLE
             raise ConfigError(
                 f"{path}: no such file (named by {by}).",
-                hint="voyage-jobs init writes a configuration.",
+                hint="`voyage-jobs init` writes a configuration.",
             )
         return path
     return next((path for path in usual_places(environ) if path.is_file()), None)

@@ -122,7 +122,7 @@ def _attached(
 
 def _no_file_hint(environ: Mapping[str, str]) -> str:
     places = " and ".join(map(str, usual_places(environ)))
-    return f"Looked for {places}. voyage-jobs init writes a configuration; or set VOYAGE_JOBS_SOURCES."
+    return f"Looked for {places}. `voyage-jobs init` writes a configuration; or set VOYAGE_JOBS_SOURCES."
 
 
 @dataclass(frozen=True)
