@@ -71,9 +71,9 @@ class Plan(_Result):
     documents: int
     """Documents that are new or have changed, in all sources."""
     chunks: int
-    """Chunks of these documents, those included that need no new vector."""
+    """Chunks of these documents, those included whose text has a vector already."""
     reused_chunks: int
-    """Chunks that need no new vector."""
+    """Chunks whose text has a vector already."""
     texts: int
     """Texts that a sync would send now, those included that were found by earlier scans; at most `max_inputs`, and what
     budgets let through."""

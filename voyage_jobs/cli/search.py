@@ -131,7 +131,8 @@ def _show(found: Result, explain: bool, several: bool) -> None:
         output.show(_shown(rank, hit, body, words, explain, several))
     if explain:
         free = not found.tokens and found.usd == 0
-        cost = "no cost" if free else counted(found.tokens, "token")
+        told = "tokens not reported" if found.tokens is None else counted(found.tokens, "token")
+        cost = "no cost" if free else told
         took = ", ".join(f"{step} {ms:,.0f} ms" for step, ms in found.took_ms.items())
         click.echo(output.wrapped(f"Mode {found.mode}; {cost}; {took}."))
         if found.reranking is not None:

@@ -232,7 +232,7 @@ def _back(context: Context, who: str) -> Answer:
         raise ConfigError(
             "No previous table is kept: there is nothing to switch back to.",
             hint="To embed under other settings, change the configuration and run `voyage-jobs reprofile`; what was"
-            " paid for under them before is not paid again.",
+            " paid for under them before is reused at no cost.",
         )
     if not context.open_table().is_kept(previous.table_version):
         release(context, previous)
