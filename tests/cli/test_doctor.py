@@ -59,9 +59,18 @@ def test_all_well(world, monkeypatch):
     assert set(report["checks"][0]) == {"name", "verdict", "why", "fix"}
 
 
+def test_another_provider_that_is_unreachable_is_named_with_its_setting(world, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    world.config_file(provider={"type": "openai"}, openai={"base_url": "http://127.0.0.1:9/v1"})
+    told = " ".join(doctor(world, "--probe").stdout.split())
+    assert "BAD probe: OpenAI" in told
+    assert "proxy settings and openai.base_url" in told
+
+
 def test_an_unreachable_vendor(world, monkeypatch):
     monkeypatch.setenv("VOYAGE_API_KEY", KEY)
     world.config_file(voyage={"base_url": "http://127.0.0.1:9/v1"})
     result = doctor(world, "--probe")
+    assert "proxy settings and voyage.base_url" in " ".join(result.stdout.split())
     assert result.exit_code == 3
     assert "BAD probe:" in result.stdout

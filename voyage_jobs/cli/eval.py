@@ -133,7 +133,7 @@ class OrMake(click.Command):
 @click.option(
     "--batch",
     is_flag=True,
-    help="Embed and rerank by batch jobs, at a third less; wait for them, or call again later.",
+    help="Embed and rerank by batch jobs, at the price of batches; wait for them, or call again later.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be embedded, and its price; send nothing.")
 @json_option

@@ -142,7 +142,7 @@ def _over(facts: Facts, found: Found) -> Iterator[Stuck]:
     """Batches that are over and cannot be closed: their files cannot be deleted."""
     for ref, state, since in facts.unclosed:
         message = f"Batch {ref} has been over since {iso(since)}, and its files at {facts.provider} cannot be deleted."
-        hint = "Nothing is lost; let the key delete files, or set voyage.delete_remote_files to false."
+        hint = "Nothing is lost; let the key delete files, or set `delete_remote_files = false`."
         about = ("not_tidied", "batch", ref, state, "tidy")
         yield from _past(facts, about, since, TIDY_S, _because(found, "tidy"), message, hint)
 

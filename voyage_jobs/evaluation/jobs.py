@@ -48,6 +48,7 @@ from voyage_jobs.steps.retrying import retry
 _STEPS = frozenset({"requests", "poll", "collect", "assemble", "submit", "tidy"})
 _FOLDER = "jobs"
 _SOURCE = "queries"
+_REF_SHOWN, _NAMED = 10, 3  # of the refs of batches that are waited for
 _AGAIN = "The same command asks for them again. What came is kept."
 _FORM = "query"
 """The splitter of a request: its texts are cut by whoever asks."""
@@ -267,7 +268,8 @@ def _go_on(context: Context) -> None:
             continue
         if not rest.wanted and not rest.open_batches:
             return
-        context.progress(f"waiting for {counted(len(rest.open_batches), 'batch')}", 0, None)
+        refs = ", ".join(each.ref[:_REF_SHOWN] for each in rest.open_batches[:_NAMED])
+        context.progress(f"waiting for {counted(len(rest.open_batches), 'batch')} ({refs})", 0, None)
         context.clock.wait(pipeline.idle_s())
 
 

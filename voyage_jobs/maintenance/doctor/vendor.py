@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     import httpx
 
 MOST_SKEW_S = 120.0
-_UNREACHABLE = (
-    "Check the network, proxy settings and voyage.base_url; work resumes by itself when it answers."
-)
 
 
 def check_vendor(
@@ -28,7 +25,9 @@ def check_vendor(
         with connect(settings, clock, transport) as client:
             theirs = client.probe()
     except NotSentError as exc:
-        yield bad("probe", exc.message, exc.hint or _UNREACHABLE)
+        where = f"{settings.section_name}.base_url"
+        hint = f"Check the network, proxy settings and {where}; work resumes by itself when it answers."
+        yield bad("probe", exc.message, exc.hint or hint)
     except AuthError as exc:
         yield bad("probe", exc.message, exc.hint, exit_code=5)
     except VendorError as exc:
