@@ -45,7 +45,7 @@ def test_it_says_what_was_billed_of_such_an_estimate(run):
         run.world.ledger.batch_tokens / estimated(run.world), abs=0.001
     )
     shown = " ".join(run.text("plan").split())
-    assert f"{known['billed_share']:.0%} of the estimate was billed" in shown
+    assert f"of the last batch {known['billed_share']:.0%} of the estimate was billed" in shown
     assert f"about {known['tokens_likely']:,} tokens, <$0.0001" in shown
 
 

@@ -203,7 +203,8 @@ def estimate_told(found: dict[str, Any] | None) -> str:
     likely = f"{output.number(found['tokens_likely'])} tokens" + (
         "" if usd is None else f", {output.usd(usd)}"
     )
-    known = f"of the last {counted(found['batches'], 'batch')} {found['billed_share']:.0%} of the estimate was billed"
+    last = "the last batch" if found["batches"] == 1 else f"the last {counted(found['batches'], 'batch')}"
+    known = f"of {last} {found['billed_share']:.0%} of the estimate was billed"
     return f"Tokens are estimated on the high side: {known}, which makes these about {likely}. {exact}"
 
 
