@@ -29,6 +29,7 @@ ORDER = (
     "liveness",
     "quality",
     "queue",
+    "pipe",
     "run",
     "whole",
     "idle",
