@@ -60,6 +60,12 @@ FILES = {
     "pdf": pdf([["One", "text, and more text"], ["Two", "text, and still more"]], outline=[("Two", 1)]),
     "office": (DATA / "small.docx").read_bytes(),
     "sheets": (DATA / "small.xlsx").read_bytes(),
+    "python": b"# One\ndef two():\n    return 3\n\n\nclass Four:\n    def five(self):\n        pass\n",
+    "javascript": b"// One\nfunction two() {\n  return 3;\n}\nfour();\n",
+    "typescript": b"interface One { two: number }\nexport const three = () => <b>{4}</b>;\n",
+    "go": b"package one\n\n// Two\nfunc Three() int { return 4 }\n",
+    "rust": b"/// One\nstruct Two;\nimpl Two { fn three() {} }\n",
+    "java": b"package one;\nclass Two { int three() { return 4; } }\n",
     "captions": b"CAP The film\n1 INTRO\n5 hello there\n9 END\n12 bye\n",
 }
 READERS = [Registered(each) for each in (*BUILT_IN, Captions())]

@@ -112,6 +112,7 @@ def _show_sending(plan: dict[str, Any], exact: bool) -> None:
 
 
 def _show_sources(plan: dict[str, Any]) -> None:
+    from voyage_jobs.report.parts import parts_left_out
     from voyage_jobs.report.passed_over import passed_over
 
     counts = ("new", "changed", "moved", "vanished", "unchanged")
@@ -138,6 +139,8 @@ def _show_sources(plan: dict[str, Any]) -> None:
             files, tokens = counted(source["data"]["files"], "file"), output.number(source["data"]["tokens"])
             data = f"Not embedded of {source['name']}: data in {files}, about {tokens} tokens"
             click.echo(output.wrapped(data))
+        if parts := parts_left_out(source["name"], source["parts_left_out"]):
+            click.echo(output.wrapped(parts))
         if source["kept"]:
             click.echo(
                 f"Kept of {source['name']} although their files are gone: {output.number(source['kept'])}"

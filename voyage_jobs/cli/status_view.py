@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.cli.output import blocks, duration, hanging, number, printable, table, usd, width, wrapped
 from voyage_jobs.core.plural import counted
+from voyage_jobs.report.parts import parts_left_out
 from voyage_jobs.report.passed_over import passed_over
 
 if TYPE_CHECKING:
@@ -139,6 +140,8 @@ def _left_out(report: Report) -> str:
             lines.append(f"Skipped in {source['name']}: {reasons}; {command} lists them.")
         if others := passed_over(source["name"], source["passed_over"] or {}):
             lines.append(others)
+        if parts := parts_left_out(source["name"], source["parts_left_out"] or {}):
+            lines.append(parts)
     more = len(lines) - _MOST_LEFT_OUT
     return "\n".join([*map(wrapped, lines[:_MOST_LEFT_OUT]), *([f"({more} more lines)"] if more > 0 else [])])
 

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from voyage_jobs.core.bounds import LONGEST_S, MOST, MOST_USD
 from voyage_jobs.core.object_uri import ObjectUri
 from voyage_jobs.core.profile import EMBEDDINGS
+from voyage_jobs.readers.code import CODE
 from voyage_jobs.readers.data import BLANKED
 from voyage_jobs.readers.encodings import AUTO, encoding_called
 from voyage_jobs.readers.reader import Json, ReaderOptions
@@ -297,6 +298,7 @@ class RecordsSettings(Section):
         return self
 
 
+_DECODED = ("markdown", "rst", "asciidoc", "org", "text", *(each.name for each in CODE))
 _READERS_OF_TEXT = ("notebook", "pdf", "office", "sheets")
 
 
@@ -335,7 +337,7 @@ class SourceSettings(Section):
         every: dict[str, Json] = {} if self.skip_data is False else {"data": BLANKED}
         text: dict[str, Json] = {"encoding": self.encoding} if self.encoding else {}
         html: dict[str, Json] = {name: list(given) for name, given in self.html if given}
-        own = {"html": html, **dict.fromkeys(("markdown", "rst", "asciidoc", "org", "text"), text)}
+        own = {"html": html, **dict.fromkeys(_DECODED, text)}
         told = {name: {**every, **own.get(name, {})} for name in (*own, *_READERS_OF_TEXT)}
         return {name: options for name, options in told.items() if options}
 

@@ -51,6 +51,7 @@ class SourcePlan:
     broken_front_matter: int
     cut_again: int
     data: dict[str, int]
+    parts_left_out: dict[str, int]
     chunks: int
     reused_chunks: int
     failed_chunks: int
@@ -165,6 +166,7 @@ def _numbers(tried: Rehearsal, connection: View, each: Scanned) -> SourcePlan:
         broken_front_matter=scan_notes.broken_front_matter(connection, row.id),
         cut_again=plan_state.cut_again(connection, row.id, since),
         data=dict(zip(("files", "tokens"), scan_notes.data_left_out(connection, row.id), strict=True)),
+        parts_left_out=scan_notes.parts_left_out(connection, row.id),
         chunks=sum(part.chunks for part in added),
         reused_chunks=sum(part.reused_chunks for part in added) - failed_chunks,
         failed_chunks=failed_chunks,

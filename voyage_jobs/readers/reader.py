@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import BinaryIO, Protocol, TypeAlias, Union
 
@@ -13,7 +13,7 @@ Json: TypeAlias = Union[bool, int, float, str, list["Json"], dict[str, "Json"], 
 ReaderOptions: TypeAlias = Mapping[str, Mapping[str, Json]]
 """What readers are told besides what they were registered with, by name."""
 
-FORMS = ("markdown", "rst", "plain")
+FORMS = ("markdown", "rst", "plain", "code")
 """What a text can be written in: the form decides how it is split (`splitting/forms.py`)."""
 
 
@@ -89,6 +89,8 @@ class Text:
     """Its id, where a file holds many."""
     data_tokens: int = 0
     """About how many tokens of it were data, and are blanked (`readers/data.py`)."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """What else of the file is not in the text, or not as it could be: how much, by reason (`attachments`, say)."""
 
 
 class Reader(Protocol):
@@ -96,6 +98,7 @@ class Reader(Protocol):
 
     It may have `needs`, a tuple of the modules without which it cannot read (where one is missing, its files are
     skipped as `no_reader`, and taken by the first scan after it was installed), and `extra`, what of ours brings them.
+    With `plain_without = True` its files are plain text meanwhile, as they were before there was this reader.
     """
 
     name: str

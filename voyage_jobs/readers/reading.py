@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, pairwise
 from typing import BinaryIO
 
@@ -122,6 +122,10 @@ def _fault(found: object, forms: Sequence[str]) -> str | None:
     size = len(found.text)
     if found.headings is not None and not _in_order(found.headings, size):
         return "headings that are not in order within the text"
+    if not isinstance(found.left_out, Mapping) or not all(
+        isinstance(name, str) and isinstance(count, int) for name, count in found.left_out.items()
+    ):
+        return "numbers of what is left out that are none"
     starts = [place.at if isinstance(place, Place) else -1 for place in found.places]
     if any(not 0 <= at <= size for at in starts) or any(one > two for one, two in pairwise(starts)):
         return "places that are not in order within the text"

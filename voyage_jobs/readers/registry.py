@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.readers.asciidoc import ASCIIDOC
+from voyage_jobs.readers.code import CODE
 from voyage_jobs.readers.html import HTML
 from voyage_jobs.readers.notebook import NOTEBOOK
 from voyage_jobs.readers.office import OFFICE
@@ -39,6 +40,7 @@ BUILT_IN: tuple[Reader, ...] = (
     PDF,
     OFFICE,
     SHEETS,
+    *CODE,
     TEXT,  # the last takes what no suffix claims
 )
 NO_OPTIONS: ReaderOptions = {}
@@ -66,6 +68,11 @@ class Registered:
         """The first library that it needs and that is not installed; empty if it can read."""
         needs: tuple[str, ...] = getattr(self.reader, "needs", ())
         return next((each for each in needs if not _is_installed(each)), "")
+
+    @property
+    def is_plain_meanwhile(self) -> bool:
+        """Whether its files are read as plain text, since a library of it is not installed."""
+        return bool(self.missing) and getattr(self.reader, "plain_without", False)
 
     def lacking(self, library: str) -> str:
         """What to say where this library is missing."""
@@ -116,6 +123,11 @@ class Registry:
 
     def of(self, path: str) -> Registered:
         """The reader of a file, by its suffix."""
+        found = self.claimant(path)
+        return self.fallback if found.is_plain_meanwhile else found
+
+    def claimant(self, path: str) -> Registered:
+        """The reader that the suffix of a file belongs to, whether it can read or not."""
         self._load()
         return self._by_suffix.get(path[path.rfind(".") :].lower(), self.fallback)
 
@@ -188,6 +200,11 @@ def reader_of(path: str, options: ReaderOptions = NO_OPTIONS) -> Registered:
     """The reader of a file, by its suffix, and what it is told."""
     found = _registry.of(path)
     return told(found, options.get(found.name, {}))
+
+
+def claimant(path: str) -> Registered:
+    """The reader that the suffix of a file belongs to, whether it can read or not."""
+    return _registry.claimant(path)
 
 
 def told(reader: Registered, options: Mapping[str, Json]) -> Registered:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from voyage_jobs.readers.registry import fallback, reader_of
+from voyage_jobs.readers.registry import claimant, fallback
 from voyage_jobs.sources.kinds import told
 
 _OF_ROWS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
@@ -23,11 +23,12 @@ def how_to_take(kinds: Mapping[str, int]) -> str:
         others = {kind: count for kind, count in kinds.items() if kind not in _OF_ROWS}
         more = f" {how_to_take(others)}" if others else ""
         return f"With `records` in its source, each row of {rows} is a document: see docs/records.md.{more}"
-    readable = {kind: reader_of(f"x{kind}") for kind in kinds if kind.startswith(".")}
+    readable = {kind: claimant(f"x{kind}") for kind in kinds if kind.startswith(".")}
     known = {kind: reader for kind, reader in readable.items() if reader is not fallback()}
     if not known:
         return "`include` says what is taken."
     patterns = ", ".join(f"*{kind}" for kind in known)
-    lacking = dict.fromkeys(each.lacking(each.missing) for each in known.values() if each.missing)
-    needs = "".join(f"; {each}" for each in lacking)
+    missing = [each for each in known.values() if each.missing]
+    lacking = {getattr(each.reader, "extra", "") or each.name: each for each in reversed(missing)}
+    needs = "".join(f"; {each.lacking(each.missing)}" for each in lacking.values())
     return f"Add {patterns} to `include` to have {sum(kinds[kind] for kind in known):,} of them read{needs}."

@@ -193,6 +193,7 @@ def _sources(settings: Settings, facts: Facts) -> list[Report]:
         _source(row.name, names.display(row.path), row, _stats(facts, row), facts.now)
         | {"watch": facts.watching.get(row.name), "oldest_unpublished": facts.oldest.get(row.id)}
         | {"passed_over": _passed_over(facts, row), "data": _data(facts, row)}
+        | {"parts_left_out": _parts(facts, row)}
         for row in facts.sources
     ]
     new = [source for source in settings.sources if source.name not in known]
@@ -232,6 +233,7 @@ def _source(name: str, path: str, row: SourceRow | None, stats: SourceStats | No
         "watch": None,
         "oldest_unpublished": None,
         "data": None,
+        "parts_left_out": None,
     }
 
 
@@ -239,6 +241,11 @@ def _data(facts: Facts, row: SourceRow) -> Report | None:
     """How many documents hold data that is not embedded, and about how many tokens it has."""
     notes = facts.scan_notes.get(row.id)
     return None if notes is None else {"files": notes.data_files, "tokens": notes.data_tokens}
+
+
+def _parts(facts: Facts, row: SourceRow) -> dict[str, int] | None:
+    notes = facts.scan_notes.get(row.id)
+    return None if notes is None else dict(notes.parts)
 
 
 def _rows(facts: Facts) -> int | None:

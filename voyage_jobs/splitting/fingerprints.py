@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 
+from voyage_jobs.readers.code import CODE
 from voyage_jobs.readers.reader import Json
 from voyage_jobs.readers.registry import Registered, fallback, is_here, reader_of, readers, told
 from voyage_jobs.splitting.forms import FORMS, SIZES
@@ -20,7 +21,7 @@ from voyage_jobs.splitting.split import SplitOptions
 
 _FIRST_READERS = ("markdown", "rst", "text")
 """Those that shared one fingerprint until 0.1.0, at reader and splitter 1. This tuple never changes."""
-_LATECOMERS = ("html", "notebook", "asciidoc", "org")
+_LATECOMERS = ("html", "notebook", "asciidoc", "org", *(each.name for each in CODE))
 """Those whose files were plain text before they came."""
 _OF_PLAIN_TEXT = ("data", "encoding")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from voyage_jobs.readers.reader import FORMS as NAMES
 from voyage_jobs.readers.reader import Heading
-from voyage_jobs.splitting import blocks, markdown, rst
+from voyage_jobs.splitting import blocks, code, markdown, rst
 from voyage_jobs.splitting.stable import Ranks
 
 SIZES = ("max_chars", "overlap_chars")
@@ -37,6 +37,8 @@ class Form:
     """Raise it when the same text comes to give other chunks, titles, sections or metadata: every document of this
     form is then read and split again, and what differs is embedded again. A new version of the splitting library does
     not raise it by itself, else every update would be paid for; documents keep their chunks until they change."""
+    titled: bool = True
+    """Whether its first heading is its title."""
     options: tuple[str, ...] = (*SIZES, "context")
     """The fields of `SplitOptions` that this form uses."""
 
@@ -45,12 +47,18 @@ def _named(*forms: Form) -> dict[str, Form]:
     return {name: form for name in NAMES for form in forms if form.name == name}
 
 
-_FIRST = _named(Form("markdown", markdown.headings, markdown=True), Form("rst", rst.headings), Form("plain"))
+_FIRST = _named(
+    Form("markdown", markdown.headings, markdown=True),
+    Form("rst", rst.headings),
+    Form("plain"),
+    Form("code", ranks=code.ranks, titled=False),
+)
 _OPTIONS = (*SIZES, "context", "min_chars", "window_tokens")
 _SECOND = _named(
     Form("markdown", markdown.headings, markdown=True, ranks=blocks.markdown, splitter=2, options=_OPTIONS),
     Form("rst", rst.headings_with_marks, ranks=blocks.rst, splitter=2, options=_OPTIONS),
     Form("plain", ranks=blocks.plain, splitter=2, options=_OPTIONS),
+    Form("code", ranks=code.ranks, titled=False, options=_OPTIONS),
 )
 FORMS: dict[int, dict[str, Form]] = {1: _FIRST, 2: _SECOND}
 """By rules, then by name. Rules that were released never change but by a raise of `splitter`: what is to be cut

@@ -179,7 +179,7 @@ def _title(document: Text, front: FrontMatter, found: Sequence[Heading], form: F
     drawn = html_title(document.text, front.end) if form.markdown and document.headings is None else ""
     if drawn:
         return drawn
-    return next((heading.text for heading in found if heading.text), "")
+    return next((heading.text for heading in found if heading.text), "") if form.titled else ""
 
 
 def _name(path: str) -> str:

@@ -23,6 +23,11 @@ def json_field(column: str, name: str) -> str:
     return f"json_extract({column}, '$.{name}')"
 
 
+def json_members(column: str, name: str) -> str:
+    """A row (key, value, type) for each member of an object in one field of a JSON object that is kept as text."""
+    return f"json_each({column}, '$.{name}')"
+
+
 def least(one: str, other: str) -> str:
     """The smaller of two numbers."""
     return f"MIN({one}, {other})"

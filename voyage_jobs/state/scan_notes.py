@@ -9,7 +9,7 @@ import orjson
 from sqlalchemy import Connection, bindparam, func, select, text
 
 from voyage_jobs.state import meta
-from voyage_jobs.state.dialect import json_field
+from voyage_jobs.state.dialect import json_field, json_members
 from voyage_jobs.state.schema import meta as facts
 from voyage_jobs.state.schema import versions
 from voyage_jobs.state.store import Tx
@@ -18,6 +18,8 @@ _KEY = "scan_notes:"
 _SHOWN = 20
 NOT_EMBEDDED = "_not_embedded_tokens"
 """In the metadata of a document: about how many tokens of it are data, and were left out."""
+LEFT_OUT = "_left_out"
+"""In the metadata of a document: what else of it is not in its text, or not as it could be; how much, by reason."""
 _BROKEN_HEAD = '{"_front_matter_error":'
 
 
@@ -35,6 +37,8 @@ class ScanNotes:
     """Live versions that hold data which is not embedded."""
     data_tokens: int = 0
     """About how many tokens that data has."""
+    parts: Mapping[str, int] = field(default_factory=dict)
+    """What else of live versions is not embedded, or not as it could be: how much, by reason."""
 
 
 # Purpose: how many live versions of a source have front matter that could not be read whole.
@@ -48,6 +52,12 @@ _DATA = text(
     f"SELECT COUNT(*), COALESCE(SUM({json_field('metadata', NOT_EMBEDDED)}), 0) FROM versions"
     " WHERE source_id = :source AND state IN ('waiting', 'ready', 'published')"
     f" AND instr(metadata, '\"{NOT_EMBEDDED}\":') > 0"
+)
+# Purpose: what else is left out of the live versions of a source, by reason.
+_PARTS = text(
+    f"SELECT part.key, SUM(part.value) FROM versions, {json_members('metadata', LEFT_OUT)} AS part"
+    " WHERE source_id = :source AND state IN ('waiting', 'ready', 'published')"
+    f" AND instr(metadata, '\"{LEFT_OUT}\":') > 0 AND part.type = 'integer' GROUP BY part.key ORDER BY part.key"
 )
 # Purpose: the notes of all sources.
 _ALL = select(facts.c.key, facts.c.value).where(facts.c.key.startswith(_KEY, autoescape=True))
@@ -76,13 +86,19 @@ def put(
 def _counted(connection: Connection, source_id: int) -> ScanNotes:
     files, tokens = data_left_out(connection, source_id)
     broken = broken_front_matter(connection, source_id)
-    return ScanNotes(broken_front_matter=broken, data_files=files, data_tokens=tokens)
+    parts = parts_left_out(connection, source_id)
+    return ScanNotes(broken_front_matter=broken, data_files=files, data_tokens=tokens, parts=parts)
 
 
 def data_left_out(connection: Connection, source_id: int) -> tuple[int, int]:
     """(live versions, tokens) of data that is not embedded. Looks at every version."""
     files, tokens = connection.execute(_DATA, {"source": source_id}).one()
     return int(files), int(tokens)
+
+
+def parts_left_out(connection: Connection, source_id: int) -> dict[str, int]:
+    """What else is left out of live versions: how much, by reason. Looks at every version."""
+    return {str(reason): int(count) for reason, count in connection.execute(_PARTS, {"source": source_id})}
 
 
 def broken_front_matter(connection: Connection, source_id: int) -> int:

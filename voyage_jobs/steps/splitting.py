@@ -27,7 +27,7 @@ from voyage_jobs.splitting.split import (
 )
 from voyage_jobs.splitting.task import Cut
 from voyage_jobs.state import meta
-from voyage_jobs.state.scan_notes import NOT_EMBEDDED
+from voyage_jobs.state.scan_notes import LEFT_OUT, NOT_EMBEDDED
 from voyage_jobs.state.versions import Identity, NewChunk, NewVersion
 from voyage_jobs.steps.places import stored_reading
 from voyage_jobs.steps.reading import ReadDocument
@@ -144,14 +144,15 @@ def to_version(
     cut = cut or _cut(context, path, read, options)
     document, record = cut.document, read.document.record
     told_us = read.changed_us if record is not None else changed_us(document.metadata)
-    data = {NOT_EMBEDDED: read.document.data_tokens} if read.document.data_tokens else {}
+    counted = {NOT_EMBEDDED: read.document.data_tokens, LEFT_OUT: dict(read.document.left_out)}
+    left_out = {name: value for name, value in counted.items() if value}
     return NewVersion(
         document_id=document_id,
         identity=identity_of(read, options) if record is None else _identity_of_record(read, options),
         modified_at=read.stat.mtime_ns // 1000 if told_us is None else told_us,
         title=document.title if record is None else read.document.title or record,
         sections=orjson.dumps([list(section) for section in document.sections]).decode(),
-        metadata=orjson.dumps({**document.metadata, **data}).decode(),
+        metadata=orjson.dumps({**document.metadata, **left_out}).decode(),
         text=read.text,
         chunks=list(_new_chunks(cut.requests)),
         reading=stored_reading(read.document, read.reader.options),

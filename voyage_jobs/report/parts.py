@@ -1,0 +1,23 @@
+"""Parts of documents that are not in their texts, or not as they could be, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from voyage_jobs.core.plural import counted
+
+_WORDS = {
+    "unparsed": ("the functions of {} of code that cannot be parsed, which is cut by its lines", "file"),
+}
+
+
+def parts_left_out(source: str, parts: Mapping[str, int]) -> str:
+    """One sentence about the documents of a source; empty without any."""
+    told = ", ".join(_told(reason, count) for reason, count in parts.items())
+    return f"Left out of documents of {source}: {told}" if told else ""
+
+
+def _told(reason: str, count: int) -> str:
+    """The word of a reader of somebody else's stands for itself."""
+    words, noun = _WORDS.get(reason, ("{} " + reason, "part"))
+    return words.format(counted(count, noun))
