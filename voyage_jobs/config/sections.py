@@ -299,7 +299,10 @@ class RecordsSettings(Section):
 
 
 _DECODED = ("markdown", "rst", "asciidoc", "org", "text", *(each.name for each in CODE))
-_READERS_OF_TEXT = ("notebook", "pdf", "office", "sheets")
+_READERS_OF_TEXT = (
+    *("notebook", "pdf", "office", "sheets"),
+    *("opendocument", "rtf", "epub", "mail", "outlook"),
+)
 
 
 class SourceSettings(Section):

@@ -61,6 +61,20 @@ class HtmlReader(Reader):
         yield Text(_markdown(main.html or ""), "markdown", title=title, metadata={}, url=url)
 
 
+def whole_page(html: str) -> tuple[str, str]:
+    """The title of a page and all that it says, as Markdown: for pages that have nothing around what they say. Raises
+    Refused for one that is too large or too deep."""
+    from selectolax.lexbor import LexborHTMLParser
+
+    data = html.encode(errors="replace")
+    if len(data) > MOST_BYTES or _is_deep(data):
+        raise Refused(Refusal.LIMIT, f"more than {MOST_BYTES:,} bytes of HTML, or {MOST_DEPTH} levels of it")
+    page = LexborHTMLParser(data.decode())
+    for node in page.css("head, script, style, template"):
+        node.decompose()
+    return _title(LexborHTMLParser(data.decode())), _markdown(page.html or "")
+
+
 def _selectors(options: Mapping[str, Json], name: str) -> tuple[str, ...]:
     given = options.get(name)
     return tuple(map(str, given)) if isinstance(given, list) else ()

@@ -19,12 +19,16 @@ from typing import TypeVar
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.readers.asciidoc import ASCIIDOC
 from voyage_jobs.readers.code import CODE
+from voyage_jobs.readers.epub import EPUB
 from voyage_jobs.readers.html import HTML
+from voyage_jobs.readers.mail import MAIL, OUTLOOK
 from voyage_jobs.readers.notebook import NOTEBOOK
 from voyage_jobs.readers.office import OFFICE
+from voyage_jobs.readers.opendocument import OPENDOCUMENT
 from voyage_jobs.readers.org import ORG
 from voyage_jobs.readers.pdf import PDF
 from voyage_jobs.readers.reader import FORMS, Json, Reader, ReaderOptions
+from voyage_jobs.readers.rtf import RTF
 from voyage_jobs.readers.sheets import SHEETS
 from voyage_jobs.readers.text import MARKDOWN, RST, TEXT
 
@@ -40,6 +44,11 @@ BUILT_IN: tuple[Reader, ...] = (
     PDF,
     OFFICE,
     SHEETS,
+    OPENDOCUMENT,
+    RTF,
+    EPUB,
+    MAIL,
+    OUTLOOK,
     *CODE,
     TEXT,  # the last takes what no suffix claims
 )

@@ -7,6 +7,11 @@ from collections.abc import Mapping
 from voyage_jobs.core.plural import counted
 
 _WORDS = {
+    "alternatives": ("{} of mails in a form besides the one that is read", "text"),
+    "attachments": ("{} of mails", "attachment"),
+    "chapters": ("{} of books that are not in them", "chapter"),
+    "headers": ("{} of mails' transport", "header"),
+    "notes": ("{} of RTF (footnotes, headers, footers)", "note"),
     "unparsed": ("the functions of {} of code that cannot be parsed, which is cut by its lines", "file"),
 }
 

@@ -21,7 +21,7 @@ from voyage_jobs.splitting.split import SplitOptions
 
 _FIRST_READERS = ("markdown", "rst", "text")
 """Those that shared one fingerprint until 0.1.0, at reader and splitter 1. This tuple never changes."""
-_LATECOMERS = ("html", "notebook", "asciidoc", "org", *(each.name for each in CODE))
+_LATECOMERS = ("html", "notebook", "asciidoc", "org", "mail", *(each.name for each in CODE))
 """Those whose files were plain text before they came."""
 _OF_PLAIN_TEXT = ("data", "encoding")
 

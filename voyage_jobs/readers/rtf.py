@@ -1,0 +1,45 @@
+"""Rich Text Format: the text, without what says how it looks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import BinaryIO
+
+from voyage_jobs.readers.reader import Json, Reader, Refusal, Refused, Text
+
+_NOTES = re.compile(r"\\(?:footnote|annotation|header[lrf]?|footer[lrf]?)(?![a-z])")
+_SAID = re.compile(r"\{\\(title|author|subject|keywords) ([^{}\\]{1,500})\}")
+_FAULTS = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+
+
+class RtfReader(Reader):
+    """Pictures and what is embedded are left out; notes, headers and footers, which its library drops, are counted."""
+
+    name = "rtf"
+    version = 1
+    suffixes = (".rtf",)
+    heads = (b"{\\rtf",)
+    isolated = True
+    needs = ("striprtf",)
+    extra = "formats"
+
+    def read(self, file: BinaryIO, options: Mapping[str, Json]) -> Iterator[Text]:  # noqa: ARG002 - it has none
+        """The whole document. Raises Refused for what is broken."""
+        from striprtf.striprtf import rtf_to_text
+
+        source = file.read().decode("cp1252", "backslashreplace")
+        try:
+            found = rtf_to_text(source, errors="backslashreplace")
+        except _FAULTS:
+            raise Refused(Refusal.BROKEN, "no document that can be read to its end") from None
+        text = found.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", " ")
+        metadata: dict[str, Json] = {}
+        for name, value in _SAID.findall(source):
+            metadata.setdefault(name, value.strip())
+        notes = len(_NOTES.findall(source))
+        title = str(metadata.get("title", ""))
+        yield Text(text, title=title, metadata=metadata, left_out={"notes": notes} if notes else {})
+
+
+RTF = RtfReader()
