@@ -71,7 +71,7 @@ class MemorySource:
         data = self.objects[path][0]
         return Opened(io.BytesIO(data), hashlib.blake2b(data, digest_size=20).digest(), now)
 
-    def stream(self, path: str, expected: FileStat) -> Opened | Skip:
+    def stream(self, path: str, expected: FileStat, *, hashed: bool = True) -> Opened | Skip:
         """It is in memory anyway."""
         return self.open(path, expected)
 

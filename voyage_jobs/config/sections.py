@@ -19,7 +19,7 @@ from voyage_jobs.readers.code import CODE
 from voyage_jobs.readers.data import BLANKED
 from voyage_jobs.readers.encodings import AUTO, encoding_called
 from voyage_jobs.readers.reader import Json, ReaderOptions
-from voyage_jobs.records.recipe import Recipe
+from voyage_jobs.records.recipe import Recipe, recipe_of_logs
 from voyage_jobs.records.template import Template
 from voyage_jobs.vendors.registry import VENDORS, by_type
 
@@ -277,6 +277,12 @@ def _encoding(name: str) -> str:
     return found
 
 
+def _name_pattern(given: str) -> str:
+    if "/" in given or not given.strip():
+        raise ValueError('is for names, without folders: "*.log*", say')
+    return given
+
+
 class RecordsSettings(Section):
     """`[sources.records]`: a row of a file is a document; without `text` every file is one itself."""
 
@@ -328,6 +334,7 @@ class SourceSettings(Section):
     max_file_bytes: Count = 20_000_000
     html: HtmlSettings = HtmlSettings()
     records: RecordsSettings = RecordsSettings()
+    logs: tuple[Annotated[str, AfterValidator(_name_pattern)], ...] = ()
     watch: Annotated[Literal[True, False, "poll"], BeforeValidator(_switch)] = True
     daily_usd: Limit = None
     daily_tokens: TokenLimit = None
@@ -347,7 +354,15 @@ class SourceSettings(Section):
     @property
     def recipe(self) -> Recipe | None:
         """How rows become records; None: a file is one document."""
+        if self.logs:
+            return recipe_of_logs(self.logs, self.encoding)
         return Recipe(**dict(self.records), encoding=self.encoding) if self.records.text else None
+
+    @model_validator(mode="after")
+    def _logs_are_no_records(self) -> Self:
+        if self.logs and self.records.text:
+            raise ValueError("has logs and records: make it two sources of the same path")
+        return self
 
     @property
     def limited(self) -> bool:

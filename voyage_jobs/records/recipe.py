@@ -22,6 +22,8 @@ from voyage_jobs.splitting.frontmatter import bounded
 
 VERSION = 1
 """Raise it when the same rows come to make other records: every file is then read again."""
+LOGS_VERSION = 1
+"""Raise it when the same log comes to be cut into other segments."""
 HASH_BYTES = 20
 _OWN_ID_BYTES = 8
 _SURELY_BOUNDED = 8_000  # bytes: whatever is in them is within the bounds of metadata
@@ -60,11 +62,21 @@ class Recipe:
     delimiter: str = ""
     query: str = ""
     encoding: str = ""
+    logs: tuple[str, ...] = ()
+    """The names of files that are logs, as the shell matches them: their segments are the records, and nothing else."""
 
     @cached_property
     def fingerprint(self) -> str:
         """Tells apart what makes other records of the same rows."""
-        described = json.dumps([VERSION, asdict(self)], sort_keys=True)
+        said = asdict(self)
+        if self.logs:
+            said = {
+                "logs": LOGS_VERSION,
+                "encoding": self.encoding,
+            }  # other names are no reason to read a log again
+        else:
+            del said["logs"]
+        described = json.dumps([VERSION, said], sort_keys=True)
         return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
 
     @cached_property
@@ -155,6 +167,11 @@ class Recipe:
             return None
         us = number * (1_000 if abs(number) >= _MILLISECONDS else _US)
         return round(us) if 0 <= us < _LATEST_US else None
+
+
+def recipe_of_logs(names: Sequence[str], encoding: str) -> Recipe:
+    """That of the segments of logs."""
+    return Recipe("{text}", ("id",), updated_at="updated", encoding=encoding, logs=tuple(names))
 
 
 def records(recipe: Recipe, rows: Iterator[Row | Fault]) -> Iterator[Record | Fault]:

@@ -92,12 +92,14 @@ class FolderSource:
         with self._opened(path, expected) as found:
             return found if isinstance(found, Skip) else self._read(found, expected)
 
-    def stream(self, path: str, expected: FileStat) -> Opened | Skip:
-        """The file, if it is as `expected`, and the hash of all its bytes. Any size will do."""
+    def stream(self, path: str, expected: FileStat, *, hashed: bool = True) -> Opened | Skip:
+        """The file, if it is as `expected`, and the hash of all its bytes, if it is asked for. Any size will do."""
         with self._opened(path, expected) as found:
             if isinstance(found, Skip):
                 return found
             file = io.BufferedReader(io.FileIO(os.dup(found)), _READ_BYTES)
+        if not hashed:
+            return Opened(file, b"", expected)
         try:
             digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=CONTENT_HASH_BYTES))
             file.seek(0)

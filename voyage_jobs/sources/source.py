@@ -89,7 +89,7 @@ class Source(Protocol):
     def open(self, path: str, expected: FileStat) -> Opened | Skip:
         """The bytes of a document that looked as `expected`. Never raises for what it may be or do."""
 
-    def stream(self, path: str, expected: FileStat) -> Opened | Skip:
+    def stream(self, path: str, expected: FileStat, *, hashed: bool = True) -> Opened | Skip:
         """The same for a document of any size: it is not taken into memory, so what is written to it meanwhile shows,
         and `revision` afterwards tells whether it was. Close the file."""
 

@@ -56,6 +56,8 @@ class RecordFile:
     left_out: Mapping[str, LeftOut] = field(default_factory=dict)
     reason: str | None = None
     detail: str | None = None
+    reached: str | None = None
+    """Of a log: what its next reading has to know of this one."""
 
     @property
     def revision(self) -> tuple[int, int, int, int | None]:
@@ -111,6 +113,7 @@ def put(tx: Tx, each: RecordFile) -> None:
         "records",
         "reason",
         "detail",
+        "reached",
     )
     facts = {name: getattr(each, name) for name in names}
     left_out = orjson.dumps(each.left_out).decode()

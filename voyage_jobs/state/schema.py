@@ -153,6 +153,9 @@ record_files = _table(
     ),  # JSON: rows that are no record, by reason, and the first of them
     Column("reason", Text),  # why nothing of it is deleted, or why it was not read
     Column("detail", Text),
+    Column(
+        "reached", Text
+    ),  # of a log: how far its complete segments go, and a hash of what stands before that
 )
 
 documents = _table(

@@ -13,7 +13,7 @@ from voyage_jobs.readers.isolation import Ask
 from voyage_jobs.readers.reader import Refusal, Refused, Text
 from voyage_jobs.readers.reading import reading_text
 from voyage_jobs.readers.registry import Registered, reader_of
-from voyage_jobs.records.formats import suffixes
+from voyage_jobs.records.formats import patterns
 from voyage_jobs.sources.files import FileStat, Skip
 from voyage_jobs.sources.folder import CONTENT_HASH_BYTES, FolderSource
 from voyage_jobs.sources.source import Opened, Source
@@ -73,8 +73,7 @@ def source_of(settings: SourceSettings) -> FolderSource:
     """The source that these settings describe, with all defaults filled in."""
     return FolderSource(
         bytes(settings.path),
-        settings.include
-        or ([f"*{suffix}" for suffix in suffixes(settings.recipe)] if settings.recipe else ()),
+        settings.include or (patterns(settings.recipe) if settings.recipe else ()),
         settings.exclude,
         hidden=settings.hidden,
         gitignore=settings.gitignore is not False,

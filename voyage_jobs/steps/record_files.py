@@ -20,9 +20,10 @@ from voyage_jobs.core.plural import counted
 from voyage_jobs.core.states import Document
 from voyage_jobs.readers.reader import Json, Reader, Refusal, Refused, Text
 from voyage_jobs.readers.registry import Registered
-from voyage_jobs.records.formats import rows_of, takes
+from voyage_jobs.records.formats import LogFile, rows_of, segments_of, takes
+from voyage_jobs.records.formats.log import TAIL, Reached
 from voyage_jobs.records.recipe import Record, name_in, records
-from voyage_jobs.records.rows import UNREAD, Fault, Lack
+from voyage_jobs.records.rows import UNREAD, Fault, Lack, Row
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip, SkipReason
 from voyage_jobs.sources.source import FolderScan, Known, Source
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 
 News = list[tuple[Seen, ReadDocument]]
 _SHOWN = 5
+_TRIES = 5  # to open a log between two lines that are written to it
+_SEGMENTS = 100  # of a log, at a time: 6 MB
 
 
 class _Records(Reader):
@@ -200,6 +203,8 @@ class RecordFiles:
         Call `recorded` when what it gave is on record. `settled`: whether the file has not been written to just now.
         """
         path = f"{folder}/{stat.name}" if folder else stat.name
+        if self._recipe is not None and self._recipe.logs:
+            return (yield from self._read_log(folder, path, stat))
         opened = self._source.stream(path, stat)
         if isinstance(opened, Skip):
             self.refuse(folder, opened)
@@ -215,11 +220,8 @@ class RecordFiles:
             look = self._look(now, was)
             try:
                 yield from self._rows(look, opened.file, stat)
-            except Refused as refused:
-                self.refuse(folder, Skip(stat.name, refused.reason, refused.detail, stat))
-                return 0
-            except OSError as exc:
-                self.refuse(folder, Skip(stat.name, SkipReason.UNREADABLE, exc.strerror or str(exc)))
+            except (Refused, OSError) as exc:
+                self.refuse(folder, _refused(stat, exc))
                 return 0
         after = self._source.revision(path)
         if after is None or not after.is_as(stat.key):
@@ -227,6 +229,50 @@ class RecordFiles:
             return 0
         self._end(look)
         return look.unchanged
+
+    def _read_log(self, folder: str, path: str, listed: FileStat) -> Generator[News, None, int]:
+        """The same of a log, which may grow meanwhile: from where the last reading came to, if that is still so."""
+        for _ in range(_TRIES):
+            stat = self._source.revision(path) or listed
+            opened = self._source.stream(path, stat, hashed=False)
+            if not isinstance(opened, Skip) or opened.reason != SkipReason.CHANGING:
+                break
+        if isinstance(opened, Skip):
+            self.refuse(folder, opened)
+            return 0
+        with opened.file:
+            was = self._file(folder, stat.name)
+            look = self._look(replace(_with(was, stat.key), made_by=self._made_by), was)
+            log = LogFile(opened.file, stat.size, self._settings.encoding)
+            try:
+                if (
+                    look.trusts
+                    and was.reason is None
+                    and was.reached
+                    and log.read_on(Reached(*json.loads(was.reached)))
+                ):
+                    self._find_all_but_the_tail(look)
+                yield from self._in_parts(look, segments_of(log), stat, _SEGMENTS)
+            except (Refused, OSError) as exc:
+                self.refuse(folder, _refused(stat, exc))
+                return 0
+        after = self._source.revision(path)
+        if after is None or after.inode != stat.inode or after.size < stat.size:
+            self.refuse(folder, Skip(stat.name, SkipReason.CHANGING))
+            return 0
+        look.file = replace(look.file, reached=log.reached and json.dumps(log.reached))
+        self._end(look)
+        return look.unchanged
+
+    def _find_all_but_the_tail(self, look: _Look) -> None:
+        """What is in front of where a log is read on is there."""
+        with self._context.store.read() as connection:
+            tail = record_files.rows(connection, look.file.id, [name_in(look.file.file, TAIL)])
+        tails = {document_id for document_id, _, _ in tail.values()}
+        for each in look.before:
+            if each not in tails:
+                look.records += look.find(each)
+        look.unchanged = look.records
 
     def _look(self, now: RecordFile, was: RecordFile) -> _Look:
         with self._context.store.read() as connection:
@@ -239,8 +285,14 @@ class RecordFiles:
 
     def _rows(self, look: _Look, file: BinaryIO, stat: FileStat) -> Iterator[News]:
         assert self._recipe is not None  # noqa: S101 - for the type checker: else no file is one of records
-        found = records(self._recipe, rows_of(stat.name, file, self._recipe))
-        while part := list(islice(found, LOOK_UP)):
+        yield from self._in_parts(look, rows_of(stat.name, file, self._recipe), stat, LOOK_UP)
+
+    def _in_parts(
+        self, look: _Look, rows: Iterator[Row | Fault], stat: FileStat, count: int
+    ) -> Iterator[News]:
+        assert self._recipe is not None  # noqa: S101 - as above
+        found = records(self._recipe, rows)
+        while part := list(islice(found, count)):
             yield list(self._news(look, part, stat))
 
     def _news(
@@ -378,6 +430,12 @@ class RecordFiles:
         for key, each in self._known.items():
             if key not in self._there and not is_protected(each.path):
                 record_files.forget(tx, each.id)
+
+
+def _refused(stat: FileStat, exc: Refused | OSError) -> Skip:
+    if isinstance(exc, Refused):
+        return Skip(stat.name, exc.reason, exc.detail, stat)
+    return Skip(stat.name, SkipReason.UNREADABLE, exc.strerror or str(exc))
 
 
 def _told(detail: str) -> str:

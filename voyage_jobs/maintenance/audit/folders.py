@@ -126,6 +126,8 @@ class FolderAudit:
         if known is None:
             self._found.add("file_unknown", self._named(folder, stat.name))
             return
+        if self._source.logs:
+            return  # logs grow, and the next scan reads on
         opened = self._documents.stream(path, stat)
         if not isinstance(opened, Skip):
             opened.file.close()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from typing import BinaryIO
 
 from voyage_jobs.readers.reader import Refusal, Refused
 from voyage_jobs.records.formats import array, database, delimited, lines, parquet
+from voyage_jobs.records.formats.log import LogFile
 from voyage_jobs.records.recipe import Recipe
 from voyage_jobs.records.rows import Fault, Row
 
@@ -25,9 +27,14 @@ DATABASES = (".db", ".sqlite", ".sqlite3")
 """Files of records where the settings have a query."""
 
 
-def suffixes(recipe: Recipe) -> tuple[str, ...]:
+def _suffixes(recipe: Recipe) -> tuple[str, ...]:
     """The endings of the files that are records under these settings."""
     return (*FORMATS, *(DATABASES if recipe.query else ()))
+
+
+def patterns(recipe: Recipe) -> tuple[str, ...]:
+    """The files that are records under these settings, as `include` has them."""
+    return recipe.logs or tuple(f"*{suffix}" for suffix in _suffixes(recipe))
 
 
 def _suffix(name: str) -> str:
@@ -36,7 +43,11 @@ def _suffix(name: str) -> str:
 
 def takes(name: str, recipe: Recipe | None) -> bool:
     """Whether a file of this name is one of records under these settings; None: they have none."""
-    return recipe is not None and _suffix(name) in suffixes(recipe)
+    if recipe is None:
+        return False
+    if recipe.logs:
+        return any(fnmatchcase(name, pattern) for pattern in recipe.logs)
+    return _suffix(name) in _suffixes(recipe)
 
 
 def rows_of(name: str, file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
@@ -44,8 +55,17 @@ def rows_of(name: str, file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
 
     Whatever the bytes are, the answer is rows or a reason, which does not quote them.
     """
+    yield from _worded(lambda: FORMATS.get(_suffix(name), database.rows)(file, recipe))
+
+
+def segments_of(log: LogFile) -> Iterator[Row | Fault]:
+    """The same of a log: its segments."""
+    yield from _worded(log.rows)
+
+
+def _worded(rows: Callable[[], Iterator[Row | Fault]]) -> Iterator[Row | Fault]:
     try:
-        yield from FORMATS.get(_suffix(name), database.rows)(file, recipe)
+        yield from rows()
     except (Refused, OSError):
         raise
     except Exception as exc:
