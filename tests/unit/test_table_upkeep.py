@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from object_store import files
-from table_rows import content, opened, put, reader
+from table_rows import NAME, PROFILE, content, opened, put, reader
 
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.table import PublishedTable, Tended, Upkeep
@@ -69,6 +69,21 @@ def test_fragments_and_deletions_are_compacted(home: Any, policy: Upkeep, after:
     assert (stats.fragments, stats.deleted_rows) == after
     assert content(home) == EXPECTED
     assert table.tend(policy) == Tended()
+
+
+def test_a_start_after_a_compaction_of_indexed_rows_publishes(home: Any) -> None:
+    def started(epoch: int) -> PublishedTable:
+        return PublishedTable.open(str(home), NAME, PROFILE, create=True, owner="state", epoch=epoch)
+
+    table = started(1)
+    put(table, {("docs", f"{n}.md"): ("one", 10) for n in range(4)}, per_batch=10)
+    table.tend(Upkeep(words_from_rows=1, small_fragments=NEVER))
+    put(table, {("docs", "4.md"): ("one", 10)})
+    table.delete([("docs", "0.md")])
+    assert table.tend(Upkeep(words_from_rows=1, small_fragments=2, deleted_share=0.01)).fragments_removed
+
+    put(started(2), {("docs", "5.md"): ("one", 10)})
+    assert len(content(home)) == 5
 
 
 def test_old_versions_go_after_a_sync(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:

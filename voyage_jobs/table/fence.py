@@ -67,6 +67,10 @@ class Fence:
             found = dataset.read_transaction(version)
         except (OSError, ValueError):  # cleaned up: then what came after it is what counts
             return
+        except (
+            TypeError
+        ):  # Lance 14 cannot hand over a compaction that moved indexed rows; none names who made it
+            return
         carried = (found and found.transaction_properties) or {}
         if carried.get(_STATE) != self._state or not carried.get(_EPOCH, "").isdigit():
             return
