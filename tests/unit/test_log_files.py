@@ -18,6 +18,7 @@ from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.readers.reader import Refused
 from voyage_jobs.records.formats import LogFile
 from voyage_jobs.records.formats.log import MOST_BYTES, TAIL, Reached
+from voyage_jobs.report.passed_over import how_to_take
 from voyage_jobs.state import record_files, sources
 
 WORDS = ["pump", "valve", "tank", "started", "stopped", "at", "rate", "with", "pressure"]
@@ -225,3 +226,10 @@ def test_a_pattern_is_for_names_and_logs_are_no_records(tmp_path):
     for wrong in ({"logs": ["old/*.log"]}, {"logs": ["*.log"], "records": {"text": "{a}"}}):
         with pytest.raises(ValueError, match=r"without folders|has logs and records"):
             SourceSettings(name="a", path=str(tmp_path), **wrong)
+
+
+def test_packed_files_that_are_passed_over_tell_of_logs():
+    assert how_to_take({".gz": 2, ".md": 1}) == (
+        "`logs` of its source names logs, packed ones (.gz) among them: see docs/readers.md. "
+        "Add *.md to `include` to have 1 of them read."
+    )

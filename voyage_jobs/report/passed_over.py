@@ -23,6 +23,10 @@ def how_to_take(kinds: Mapping[str, int]) -> str:
         others = {kind: count for kind, count in kinds.items() if kind not in _OF_ROWS}
         more = f" {how_to_take(others)}" if others else ""
         return f"With `records` in its source, each row of {rows} is a document: see docs/records.md.{more}"
+    if ".gz" in kinds:
+        others = {kind: count for kind, count in kinds.items() if kind != ".gz"}
+        more = f" {how_to_take(others)}" if others else ""
+        return f"`logs` of its source names logs, packed ones (.gz) among them: see docs/readers.md.{more}"
     readable = {kind: claimant(f"x{kind}") for kind in kinds if kind.startswith(".")}
     known = {kind: reader for kind, reader in readable.items() if reader is not fallback()}
     if not known:
