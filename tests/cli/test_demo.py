@@ -76,12 +76,13 @@ def test_it_plays_to_the_end_and_all_claims_hold(tmp_path):
         "Send it, and die at the worst moment",
         "Start again",
         "Ask",
+        "Add a catalogue and a PDF",
         *(["Ask by meaning, on this machine"] if is_installed("local") else []),
         "Edit one document",
         "Move a document",
         "The bill",
     ], out
-    assert out.count("\n[ok] ") == 11 + is_installed("local"), out
+    assert out.count("\n[ok] ") == 13 + is_installed("local"), out
     assert "found at the provider" in out
     assert "[ok] The provider has seen one job, not two." in out
     assert "[ok] Every text was paid once." in out

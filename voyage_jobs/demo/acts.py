@@ -11,9 +11,11 @@ from voyage_jobs.config.provider import is_installed
 from voyage_jobs.core.clock import Clock
 from voyage_jobs.demo import documents
 from voyage_jobs.demo.narrator import DemoError, Narrator
+from voyage_jobs.demo.shop import ANSWER, FILTER, PDF_PAGE, PDF_QUESTION, QUESTION
 from voyage_jobs.demo.stage import CONFIG_NAME, KEY, LOCAL_CONFIG_NAME, Stage, set_up
 from voyage_jobs.demo.vendor import Bill
 from voyage_jobs.demo.watch import Report, Watch
+from voyage_jobs.readers.registry import is_here
 
 BATCH_S = 6.0
 FAST_BATCH_S = 2.0
@@ -46,6 +48,7 @@ def perform(docs: Path | None, keep: Path | None, out: TextIO, clock: Clock, *, 
         play.send_and_die()
         play.start_again()
         play.search()
+        play.search_other_kinds()
         if is_installed("local"):
             play.search_by_meaning()
         play.edit()
@@ -147,6 +150,30 @@ class Play:
                 else "The table answers."
             )
             tell.claim(answer, holds=bool(paths))
+
+    def search_other_kinds(self) -> None:
+        """Rows and pages, found as documents are."""
+        tell, stage, with_pdf = self._narrator, self._stage, is_here("pdf")
+        tell.act("Add a catalogue and a PDF")
+        stage.open_shop(with_pdf=with_pdf)
+        manual = "a manual tells its pages" if with_pdf else "PDF needs pip install 'voyage-jobs[pdf]'"
+        tell.say(
+            f"""A second source, shop/, now stands in {CONFIG_NAME}: each row of its catalogue is a document, with a
+            price to filter by; {manual}."""
+        )
+        self._command("sync")
+        asked = ("search", QUESTION, "--source", "shop", "--where", FILTER, "-k", "1")
+        self._command(*asked)
+        hit = stage.ask(*asked)["hits"][0]
+        tell.claim(
+            f"The row under 20 answers, with its address: {hit['url']}.",
+            holds=hit["path"] == ANSWER and bool(hit["url"]),
+        )
+        if with_pdf:
+            asked = ("search", PDF_QUESTION, "--source", "shop", "--path", "*.pdf", "-k", "1")
+            self._command(*asked)
+            page = stage.ask(*asked)["hits"][0]["page"]
+            tell.claim(f"The manual answers, on page {page}.", holds=page == PDF_PAGE)
 
     def search_by_meaning(self) -> None:
         """A real search, by the model of the extra: one whose quality may fail."""

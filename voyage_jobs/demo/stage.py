@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from voyage_jobs.config import load_settings
 from voyage_jobs.demo.narrator import COLUMNS, DemoError
+from voyage_jobs.demo.shop import SOURCE, stage_shop
 from voyage_jobs.demo.vendor import Vendor
 from voyage_jobs.errors import ConfigError
 
@@ -104,6 +105,13 @@ class Stage:
         """Write the configuration of a search by the local model; the folder that its documents go to."""
         (self.folder / LOCAL_CONFIG_NAME).write_text(_LOCAL_CONFIG, encoding="utf-8")
         return self.folder / "library"
+
+    def open_shop(self, *, with_pdf: bool) -> None:
+        """Add a source with other documents than texts."""
+        stage_shop(self.folder / "shop", with_pdf=with_pdf)
+        with open(self.folder / CONFIG_NAME, "a", encoding="utf-8") as file:
+            file.write(SOURCE)
+        self.settings = load_settings(self.folder / CONFIG_NAME, self.env)
 
     def start_daemon(self) -> subprocess.Popen[Any]:
         """Start `voyage-jobs run`, its log appended to `log`."""
