@@ -14,6 +14,8 @@ ORDER = (
     "walk",
     "rescan",
     "records",
+    "logs",
+    "code",
     "split",
     "splitting",
     "tokens",

@@ -23,11 +23,11 @@ from voyage_jobs.readers.reader import Refusal, Refused
 from voyage_jobs.readers.text import decoded
 from voyage_jobs.records.rows import Row
 
-LEAST_BYTES, MOST_BYTES = 48 << 10, 128 << 10
+LEAST_BYTES, MOST_BYTES = 56 << 10, 128 << 10
 """Of a segment, but for the last one."""
 TAIL = "tail"
 """The id of the last segment, which is not complete."""
-_ONE_IN = 256  # lines begin a segment, from the least size on: 73 KiB each where a line has 100 bytes
+_ONE_IN = 256  # lines begin a segment, from the least size on: 81 KiB each where a line has 100 bytes
 _SEEN_BYTES = 64  # of a line decide
 _READ_BYTES = 1 << 20
 _CHECK_BYTES = 4 << 10
