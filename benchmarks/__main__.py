@@ -13,6 +13,7 @@ ORDER = (
     "start",
     "walk",
     "rescan",
+    "engine",
     "records",
     "logs",
     "code",

@@ -387,8 +387,9 @@ class SplittingSettings(Section):
 class EngineSettings(Section):
     """Who reads and cuts files."""
 
-    kind: Literal["auto", "local", "processes"] = "auto"
+    kind: Literal["auto", "local", "processes", "ray"] = "auto"
     processes: Annotated[Size, Field(le=64)] = 0
+    address: Annotated[str, Field(min_length=1)] = "auto"
 
 
 class BatchingSettings(Section):

@@ -7,6 +7,7 @@ lost, repeated or killed does no harm.
 engine    which one is in use
 children  starts and asks child processes, which can be killed
 child     is that process
+on_ray    has tasks carried out by a Ray cluster
 in_order  takes what was begun ahead of its turn
 waiting   how all of them give way
 """

@@ -24,6 +24,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from voyage_jobs.core.crash import crash_point
+from voyage_jobs.engine.child import GATEWAY
 from voyage_jobs.engine.waiting import MOMENT_S, Steps
 
 DEADLINE_S = 30.0
@@ -41,6 +42,10 @@ class Lost(Exception):  # noqa: N818 - what became of a child, not a fault of ou
         self.code = code
         self.late = late or code == -signal.SIGXCPU
         super().__init__(code, self.late)
+
+
+class Away(Exception):  # noqa: N818 - what became of an engine, not a fault of ours
+    """An engine elsewhere cannot be asked. What was to be done is not, and its file is at its start again."""
 
 
 class TooLong(Exception):  # noqa: N818 - an answer, not a fault
@@ -66,7 +71,7 @@ class Child:
                 stderr=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), lifeline),
                 cwd="/",
-                env=_environment(),
+                env=_environment(task),
                 start_new_session=True,
             )
         except BaseException:
@@ -218,8 +223,12 @@ def in_memory(file: BinaryIO) -> BinaryIO:
     return copy
 
 
-def _environment() -> dict[str, str]:
-    """Nothing of ours but what a language and a search path need: no key, no setting."""
+def _environment(task: str) -> dict[str, str]:
+    """Nothing of ours but what a language, a search path and, for its driver, Ray need: no key, no setting."""
     kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    if task == GATEWAY:
+        kept |= {
+            name: value for name, value in os.environ.items() if name == "HOME" or name.startswith("RAY_")
+        }
     paths = os.pathsep.join(os.path.abspath(each) for each in sys.path)
     return {**kept, "PYTHONPATH": paths, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}

@@ -27,8 +27,15 @@ class Engine:
 
 
 @lru_cache(8)
-def engine_of(kind: str, processes: int) -> Engine:
-    """The engine of these settings: `auto` is `processes` where there are two cores; no number: one a core."""
+def engine_of(kind: str, processes: int, address: str = "") -> Engine:
+    """The engine of these settings: `auto` is `processes` where there are two cores; no number: one a core.
+
+    Raises ConfigError for one that is not installed.
+    """
+    if kind == "ray":
+        from voyage_jobs.engine.on_ray import asking
+
+        return Engine(kind, processes or _MOST_AUTO, asking(address))
     number = processes or min(cores(), _MOST_AUTO)
     if kind == "local" or (kind == "auto" and number < 2):
         return Engine("local", 1, children.ask)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
-from voyage_jobs.engine.children import Lost, TooLong
+from voyage_jobs.engine import children
+from voyage_jobs.engine.children import Away, Lost, TooLong
 from voyage_jobs.engine.waiting import Steps, finished
 from voyage_jobs.readers.reader import Refused
 from voyage_jobs.readers.registry import Registered
@@ -30,8 +31,8 @@ LEAST_BYTES = 2_000
 """Of a file on average: smaller ones are cut in less time than it takes to have it done elsewhere."""
 AHEAD = 4
 """So many tasks for each that can be carried out at once are begun, or done and not yet recorded."""
-WORTH_BYTES = 4 << 20
-"""What a scan reads here before it has an engine at work, which takes a moment to start."""
+WORTH_BYTES = 32 << 20
+"""What a scan reads here, about two seconds, before it has an engine at work: a child takes a third of one to start."""
 
 
 class Turn(NamedTuple):
@@ -118,9 +119,7 @@ class Ahead:
 
     def _alone(self, file: _File) -> Work:
         age_s = self.age_s(file.stat.mtime_ns)
-        found = yield from reading_document(
-            self.source, file.path, file.stat, file.reader, self.context.engine.ask
-        )
+        found = yield from reading_document(self.source, file.path, file.stat, file.reader, self._ask)
         return [Turn(file.folder, found, age_s)]
 
     def _together(self, files: list[_File]) -> Work:
@@ -145,16 +144,26 @@ class Ahead:
         ]
 
     def _asked(self, request: bytes, data: BinaryIO) -> Steps[dict[str, Any] | None]:
-        """What the engine says; None where it is away, so that the same is to be done here."""
+        """What the engine says of a task of ours; None where it is lost, so that the same is to be done here."""
         if circuits.rests(self.context, circuits.ENGINE):
             return None
         try:
-            answer = yield from self.context.engine.ask(CUT, request, data)
+            return (yield from self._ask(CUT, request, data))
         except (Lost, TooLong, OSError) as lost:
             self._lost(lost)
             return None
-        circuits.end_rest(self.context, circuits.ENGINE)
-        return answer
+
+    def _ask(self, task: str, request: bytes, data: BinaryIO) -> Steps[dict[str, Any]]:
+        """Have a task carried out by the engine; by a child of this process while an engine elsewhere is away."""
+        if not circuits.rests(self.context, circuits.ENGINE):
+            try:
+                answer = yield from self.context.engine.ask(task, request, data)
+            except Away as away:
+                self._lost(away)
+            else:
+                circuits.end_rest(self.context, circuits.ENGINE)
+                return answer
+        return (yield from children.ask(task, request, data))
 
     def _here(self, file: _File, opened: Opened | Skip) -> Steps[Skip | ReadDocument]:
         if isinstance(opened, Skip):

@@ -83,6 +83,7 @@ class Context:
 
     def __post_init__(self) -> None:
         self.asked = profile_of(self.loaded)
+        _ = self.engine  # one that is not installed is told at the start
 
     def work_under(self, profile: Profile, profile_id: int) -> None:
         """Embed under this profile from now on, whatever the configuration asks for."""
@@ -132,7 +133,8 @@ class Context:
     @property
     def engine(self) -> Engine:
         """What takes heavy work off this process."""
-        return engine_of(self.loaded.engine.kind, self.loaded.engine.processes)
+        asked = self.loaded.engine
+        return engine_of(asked.kind, asked.processes, asked.address)
 
     def while_young(self, since: float) -> AbstractContextManager[None]:
         """Send the paid call in this block while its intent, noted since then (`Clock.uptime`), is young, or never."""
