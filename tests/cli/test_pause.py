@@ -150,6 +150,20 @@ def test_only_the_paused_source_rests(run):
     assert len(run.world.table_rows()) == 2
 
 
+@pytest.mark.parametrize("paused", ["docs", "more"])
+def test_a_text_that_another_source_needs_too_is_sent(run, paused):
+    both = two_sources(run)
+    text = (run.world.docs / "a.md").read_text()
+    run.world.write("z.md", text, folder=run.world.root / "more")
+    run("pause", "--sending", **both)
+    run("sync", **both)  # the one text of both waits
+    run("resume", **both)
+    run("pause", paused, **both)
+    run("sync", **both)
+    assert len(run.world.table_rows()) == 2
+    assert uploads(run) == 1
+
+
 def test_cancelling_a_source_keeps_what_was_answered_and_sends_the_others_again(run):
     both = two_sources(run)
     run("pause", "--sending", **both)

@@ -314,6 +314,7 @@ def test_a_pause_unpacks_nothing_before_it_is_known_whether_the_batch_has_a_job(
 
 def test_what_was_not_sent_of_a_paused_source_is_unpacked_once_it_is_known_that_it_has_no_job(small):
     small.dies_at("assemble.committed")
+    small.clock.advance(1)
     source = small.settings().sources[0].name
     with small.worker() as context:
         assert perform(context, "pause", {"source": source}, "me")["unpacked"] == 0

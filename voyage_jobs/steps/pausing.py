@@ -6,6 +6,7 @@ A batch that is in doubt is still looked for, since money hangs on it; but no jo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from voyage_jobs.core.clock import US, iso, now_us
 from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
@@ -16,6 +17,9 @@ from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import known_jobs
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.naming import source_called
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 def resting(context: Context) -> Pauses:
@@ -36,7 +40,7 @@ def pause(context: Context, arguments: Mapping[str, object], who: str) -> dict[s
         pauses.put(tx, Pause(what, before.since_at if before else tx.now, until, who))
         unpacked = 0
         if source is not None and known_jobs.are_known(context):
-            unpacked = _unpack_all(tx, source, who)
+            unpacked = _unpack_all(tx, source, tx.now + 1, who)
     context.log.warning("pause.begun", what=what, who=who, until=iso(until))
     return {"what": what, "state": "paused", "until": iso(until), "unpacked": unpacked}
 
@@ -65,26 +69,34 @@ def _meant(context: Context, arguments: Mapping[str, object]) -> tuple[str, Sour
 
 
 def unpack_paused(context: Context) -> bool:
-    """Unpack what was not sent of sources that were paused before it was known that it has no job. True if anything."""
+    """Unpack what was not sent of sources that were paused before it was known that it has no job. True if anything.
+
+    What was assembled since the pause holds only texts that another source needs, too.
+    """
     with context.store.read() as connection:
         by_name = {row.name: row for row in sources.all_sources(connection)}
         pauses_now = pauses.now(connection, now_us(context.clock)).by_what.values()
-        paused = [(by_name[each.source], each.who) for each in pauses_now if each.source in by_name]
-        if not any(batches.with_lines_of(connection, source.id, BEFORE_THE_JOB) for source, _ in paused):
+        paused = [(by_name[each.source], each) for each in pauses_now if each.source in by_name]
+        if not any(_made_before(connection, source, pause.since_at) for source, pause in paused):
             return False
     if not known_jobs.all_known(context):
         return False
     with context.store.write() as tx:
-        return sum(_unpack_all(tx, source, who) for source, who in paused) > 0
+        return sum(_unpack_all(tx, source, pause.since_at, pause.who) for source, pause in paused) > 0
 
 
-def _unpack_all(tx: Tx, source: SourceRow, who: str) -> int:
-    """How many batches of a source were unpacked. One that is cancelled is given up instead, by the step that sends."""
-    found = batches.with_lines_of(tx.connection, source.id, BEFORE_THE_JOB)
-    unpacked = [batch for batch in found if batch.cancel_asked_at is None]
+def _unpack_all(tx: Tx, source: SourceRow, before: int, who: str) -> int:
+    """How many batches of a source, made before a time, were unpacked."""
+    unpacked = _made_before(tx.connection, source, before)
     for batch in unpacked:
         _unpack(tx, batch, f"source {source.name} is paused by {who}")
     return len(unpacked)
+
+
+def _made_before(connection: Connection, source: SourceRow, before: int) -> list[batches.BatchRow]:
+    """What was not sent. A batch that is cancelled is given up instead, by the step that sends."""
+    unsent = batches.with_lines_of(connection, source.id, BEFORE_THE_JOB)
+    return [batch for batch in unsent if batch.created_at < before and batch.cancel_asked_at is None]
 
 
 def _unpack(tx: Tx, batch: batches.BatchRow, cause: str) -> None:
