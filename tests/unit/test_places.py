@@ -53,8 +53,8 @@ def test_a_row_says_where_it_stands_and_at_which_address(filled):
 
 def test_what_a_source_tells_of_its_pages_reads_its_pages_only(filled, monkeypatch):
     read = []
-    real = "voyage_jobs.steps.scan.reading_document"
-    from voyage_jobs.steps import scan as scanning
+    real = "voyage_jobs.steps.ahead.reading_document"
+    from voyage_jobs.steps import ahead as scanning
 
     def reads(source, path, *args):
         read.append(path)

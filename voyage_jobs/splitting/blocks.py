@@ -67,6 +67,9 @@ class Ranked:
 
     def add_around_blanks(self, text: str, start: int, end: int, least: int) -> None:
         """Places before and behind each run of at least so many blanks: data that was left out, as a rule."""
+        step = least // 2  # such a run has one of these parts to itself
+        if not any(text[at : at + step].isspace() for at in range(start, end, step)):
+            return
         edges = {at for run in _blanks(least).finditer(text, start, end) for at in run.span()}
         if edges:
             known = {at for at, _ in self.places}
@@ -91,13 +94,14 @@ def plain(text: str, start: int, end: int, _size: int) -> Ranked:
 def markdown(text: str, start: int, end: int, size: int) -> Ranked:
     """Of Markdown: fences and tables that fit are whole."""
     found, lines = Ranked(), Lines.of(text, start, end)
-    starts, at, after_blank, intro = lines.starts, 0, False, False
+    places, starts, at, after_blank, intro = found.places, lines.starts, 0, False, False
     while at < len(lines):
         bare = lines.bare[at]
         if not bare:
             after_blank, at = True, at + 1
             continue
-        found.places.append((starts[at], _rank(lines, at, after_blank) + intro))
+        rank = _rank(lines, at, after_blank) if after_blank or not bare[0].isalpha() else LINE
+        places.append((starts[at], rank + intro))
         last = _fence_end(lines, at) if "```" in bare or "~~~" in bare else None
         if last is None and "|" in bare:
             last = _table_end(lines, at)
@@ -105,7 +109,7 @@ def markdown(text: str, start: int, end: int, size: int) -> Ranked:
             after_blank, intro, at = False, bare[-1] == ":", at + 1
             continue
         if starts[last + 1] - starts[at] > size:
-            found.places += _within(lines, at, last, is_fence=_FENCE.match(bare) is not None)
+            places += _within(lines, at, last, is_fence=_FENCE.match(bare) is not None)
             found.leads.append((starts[at], starts[last + 1], _lead(lines, at)))
         after_blank, intro, at = True, False, last + 1
     return found

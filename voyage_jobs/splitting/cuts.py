@@ -40,12 +40,11 @@ class Places:
 
 def weighted(text: str, ranked: Iterable[tuple[int, int]]) -> Places:
     """Places out of (position, rank) pairs."""
-    at, weights = [], []
-    for position, rank in ranked:
-        around = text[max(0, position - _BEFORE) : position + _AFTER]
-        at.append(position)
-        weights.append(rank << _RANK_BITS | crc32(around.encode()))
-    return Places(at, weights)
+    pairs = list(ranked)
+    weights = [
+        rank << _RANK_BITS | crc32(text[max(0, at - _BEFORE) : at + _AFTER].encode()) for at, rank in pairs
+    ]
+    return Places([at for at, _ in pairs], weights)
 
 
 def cut(
@@ -99,6 +98,8 @@ def cut_text(text: str, places: Places, start: int, end: int, most: Most, least:
     """The same; where no place will do, also at the ends of sentences, then between words, at last anywhere."""
     found, uncut = cut(places, start, end, most, least)
     for ranked in (_no_further, _sentences, _words, _characters):
+        if not uncut:
+            break
         parts, uncut = uncut, []
         for low, high in parts:
             inner = _both(places, weighted(text, ranked(text, low, high, most(low))), low, high)

@@ -175,6 +175,8 @@ def _read_yaml(block: str) -> object:
 
 def _bound(block: str) -> None:
     """Refuse what would grow too large or too deep, by going through the events, which build nothing."""
+    if _is_small(block):
+        return
     sizes: dict[str, int] = {}  # by anchor, as written out
     open_nodes: list[tuple[str | None, int]] = []  # anchor, size before it
     size = 0
@@ -198,6 +200,13 @@ def _bound(block: str) -> None:
             raise _Refused(f"YAML: nested more than {_MAX_DEPTH} deep")
         if size > _MAX_EXPANDED_CHARS:
             raise _Refused(f"YAML: more than {_MAX_EXPANDED_CHARS} characters with all aliases written out")
+
+
+def _is_small(block: str) -> bool:
+    """Whether a block is sure to be within the bounds: it has no alias, and too few signs for so many levels."""
+    if "*" in block or "\n---" in block or "\n..." in block or "%" in block:
+        return False
+    return len(block) < _MAX_EXPANDED_CHARS // 4 and sum(map(block.count, "[{-?:")) <= _MAX_DEPTH
 
 
 class _Converter:

@@ -27,7 +27,10 @@ def trail(title: str, path: Sequence[str], above: Sequence[str], most: int) -> s
 
     `path` are all headings that a chunk stands under, `above` those of them that are not in its text.
     """
-    parts = [*above] if not title or title in path else [title, *above]
+    is_named = not title or title in path
+    if is_named and not above:
+        return ""
+    parts = [*above] if is_named else [title, *above]
     shown, inner = parts, parts[1:]
     while len(_ARROW.join(shown)) > most and len(inner) > 1:
         inner = inner[1:]

@@ -18,8 +18,8 @@ from voyage_jobs.readers.reader import Heading
 from voyage_jobs.splitting.headings import plain_line, raw_title, scannable
 
 _CANDIDATE = re.compile(
-    r"""\n(?P<indent>[ ]{0,3})(?:
-      (?P<atx>\#{1,6})(?=[ \t\n]|\Z)
+    r"""\n(?P<indent>[ ]{0,3}+)(?=[-#=+*\d`~<])(?:
+      (?P<atx>\#{1,6}+)(?P<title>[ \t][^\n]*+)?(?=\n|\Z)
     | (?P<setext>=|-)(?P=setext)+[ \t]*(?=\n|\Z)
     | (?P<bullets>(?:(?:[-+*]|\d{1,9}[.)])[ \t]++){0,8}+)(?P<fence>`{3,}+(?=[^`\n]*(?:\n|\Z))|~{3,}+)
     | <(?P<html>!--|\?|!\[CDATA\[|(?:script|pre|style|textarea)(?=[\s>]))
@@ -36,7 +36,8 @@ _MAX_SETEXT_LINES = 3
 
 _CLOSING_HASHES = re.compile(r"(?:^|[ \t]+)#+[ \t]*$")
 _LITERAL = re.compile(r"\\([!-/:-@\[-`{-~])|(?<!`)(`{1,3})(?!`)[ ]?(.+?)[ ]?(?<!`)\2(?!`)")
-_MARKUP = frozenset("\\`*_~[<&{")
+_CODE = re.compile(r"`[^`\\\0\s]+`")
+_MARKUP = re.compile(r"[\\`*_~\[<&{]")
 _KEPT = re.compile("\0(\\d+)\0")
 _LINK = re.compile(r"!?\[([^\[\]]*)\](?:\([^()]*(?:\([^()]*\)[^()]*)?\)|\[[^\[\]]*\])")
 # An anchor, classes and quoted values, a comment of JSX or a tag of a template; any other brace is text.
@@ -76,6 +77,7 @@ class _Scan:
 
     def __init__(self, scan: str, start: int) -> None:
         self._scan = scan
+        self._end = len(scan) - 1  # of the text
         self._at = start
         self._floor = start  # nothing before this belongs to a paragraph that goes on
         self._unclosed: set[re.Pattern[str]] = set()
@@ -83,11 +85,12 @@ class _Scan:
 
     def run(self) -> list[Heading]:
         while candidate := _CANDIDATE.search(self._scan, self._at):
-            if candidate["atx"]:
+            kind = candidate.lastgroup
+            if kind in {"title", "atx"}:
                 self._atx(candidate)
-            elif candidate["setext"]:
+            elif kind == "setext":
                 self._setext(candidate)
-            elif candidate["fence"]:
+            elif kind == "fence":
                 self._fence(candidate)
             else:
                 self._html(candidate)
@@ -102,15 +105,16 @@ class _Scan:
 
     def _add(self, start: int, end: int, level: int, source: str) -> None:
         # The heading ends after its line end; in the text that is one character back from here.
-        self._found.append(Heading(start, min(end, len(self._scan) - 1), level, inline_text(source)))
+        self._found.append(Heading(start, end if end < self._end else self._end, level, inline_text(source)))
 
     def _atx(self, candidate: re.Match[str]) -> None:
-        end = self._line_end(candidate.end())
-        source = raw_title(self._scan[candidate.end() : end]).strip()
+        signs, source = candidate.group("atx", "title")
+        source = raw_title(source or "").strip()
         if source.endswith("#"):
             source = _CLOSING_HASHES.sub("", source)
-        self._add(candidate.start(), end, len(candidate["atx"]), source)
-        self._go_on_from(end)
+        start, end = candidate.span()
+        self._add(start, end, len(signs), source)
+        self._at = self._floor = end
 
     def _setext(self, candidate: re.Match[str]) -> None:
         start = self._paragraph_start(candidate.start())
@@ -165,9 +169,10 @@ def _fence_end(char: str, length: int, column: int, in_list: bool) -> re.Pattern
 def inline_text(source: str) -> str:
     """A heading's text without emphasis, links, code marks, tags, escapes and attributes; in one line."""
     source = raw_title(source)
-    signs = _MARKUP.intersection(source)
-    if not signs:
+    if not _MARKUP.search(source):
         return plain_line(source)
+    if _CODE.fullmatch(source):
+        return plain_line(source[1:-1])
     kept: list[str] = []  # escaped characters and code: what stands there is no markup
 
     def keep(match: re.Match[str]) -> str:
@@ -175,11 +180,12 @@ def inline_text(source: str) -> str:
         return f"\0{len(kept) - 1}\0"
 
     line = " ".join(source.replace("\0", "").split())
-    if not signs.isdisjoint("\\`"):
+    if "`" in line or "\\" in line:
         line = _LITERAL.sub(keep, line)
     signs = _CLOSED.intersection(line)
     for needed, pattern, by in _INLINE:
         if not signs.isdisjoint(needed):
             line = pattern.sub(by, line)
-    line = html.unescape(line)
+    if "&" in line:
+        line = html.unescape(line)
     return plain_line(_KEPT.sub(lambda match: kept[int(match[1])], line) if kept else line)

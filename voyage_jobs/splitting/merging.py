@@ -24,7 +24,9 @@ def merged(text: str, regions: Iterable[Region], least: int, most: int) -> Itera
                 yield from _cut(text, run, least, most)
                 run = []
             yield region
-        elif run and _go_together(path, region.path):
+        elif not run:
+            run, path = [region], region.path
+        elif _go_together(path, region.path):
             run.append(region)
             path = _shared(path, region.path)
         else:
@@ -38,6 +40,9 @@ def _cut(text: str, run: Sequence[Region], least: int, most: int) -> Iterator[Re
         yield from run
         return
     size = min(_MOST * least, most)
+    if run[-1].end - run[0].start <= size:  # as it is for most
+        yield _one(run)
+        return
     places = weighted(text, ((region.start, len(region.path)) for region in run[1:]))
     ends, _ = cut(places, run[0].start, run[-1].end, lambda _: size, least // 2)
     group: list[Region] = []
@@ -66,8 +71,12 @@ def _common(group: Sequence[Region]) -> tuple[str, ...]:
 
 
 def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    if one == other[: len(one)]:
+        return one
     same = 0
-    while same < min(len(one), len(other)) and one[same] == other[same]:
+    for mine, theirs in zip(one, other, strict=False):
+        if mine != theirs:
+            break
         same += 1
     return one[:same]
 

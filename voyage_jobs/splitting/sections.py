@@ -48,7 +48,10 @@ def regions(text: str, start: int, headings: Sequence[Heading], max_head_chars: 
         is_last = number + 1 == len(headings)
         if is_last or has_text(text, heading.end, end) or end - begin > max_head_chars:
             path = tuple([each.text for each in above if each.text])
-            outside = tuple([each.text for each in above if each.text and each.start < begin])
+            if begin < heading.start:
+                outside = tuple([each.text for each in above if each.text and each.start < begin])
+            else:
+                outside = path[:-1] if heading.text else path
             yield Region(begin, heading.end, end, path, outside)
         else:
             bare_from = begin

@@ -19,7 +19,7 @@ from voyage_jobs.splitting.header import header_of, trail
 from voyage_jobs.splitting.headings import plain_line
 from voyage_jobs.splitting.markdown import html_title
 from voyage_jobs.splitting.merging import merged
-from voyage_jobs.splitting.pieces import pieces, with_overlap
+from voyage_jobs.splitting.pieces import pieces, trimmed, with_overlap
 from voyage_jobs.splitting.sections import Region, regions
 from voyage_jobs.splitting.stable import Part, parts
 
@@ -95,19 +95,21 @@ def split(document: Text, path: str, options: SplitOptions, count: Count = estim
     text, form = document.text, form_of(document.form, path, options.rules)
     front = _front(document, form)
     found = form.headings(text, front.end) if document.headings is None else _plain(document.headings)
-    title, name = _title(document, front, found, form), _name(path)
+    title = _title(document, front, found, form)
     places: dict[tuple[tuple[str, ...], str], int] = {}
     spans: list[tuple[int, int, int]] = []
+    sent: list[str] = []
+    short = _short(options)
     for region in _regions(text, front.end, found, options):
-        first, later = _headers(title, region, options)
-        room = len(header_of(max(first, later, key=len), ""))
-        for at, (start, end, lead) in enumerate(_cut(text, region, options, form, room)):
-            header = header_of(later if at else first, lead)
+        for start, end, header in _pieces(text, region, short, title, options, form):
             spans.append((start, end, places.setdefault((region.path, header), len(places))))
+            sent.append(header + text[start:end])
     sections, headers = [section for section, _ in places], [header for _, header in places]
-    tokens = count([headers[at] + text[start:end] for start, end, at in spans])
-    chunks = [Chunk(at, *span, tokens[at]) for at, span in enumerate(spans)]
-    return SplitDocument(title or name, front.metadata, sections, headers, chunks)
+    chunks = [
+        Chunk(at, start, end, place, tokens)
+        for at, ((start, end, place), tokens) in enumerate(zip(spans, count(sent), strict=True))
+    ]
+    return SplitDocument(title or _name(path), front.metadata, sections, headers, chunks)
 
 
 def split_record(record: Text, options: SplitOptions, count: Count = estimate_each) -> SplitDocument | None:
@@ -136,6 +138,22 @@ def _regions(text: str, start: int, headings: Sequence[Heading], options: SplitO
     return merged(text, found, min(options.min_chars, size // 2), size - size // _MOST_OF_A_CHUNK)
 
 
+def _pieces(
+    text: str, region: Region, short: int, title: str, options: SplitOptions, form: Form
+) -> list[tuple[int, int, str]]:
+    """(start, end, header) of each piece of a region; what has at most `short` characters is one."""
+    first = _header(title, region.path, region.above, options)
+    start, end = trimmed(text, region.start, region.end)
+    if end - start <= short:
+        return [(start, end, header_of(first, ""))] if start < end else []
+    later = _header(title, region.path, region.path, options)
+    room = len(header_of(max(first, later, key=len), ""))
+    found = _cut(text, region, options, form, room)
+    return [
+        (start, end, header_of(later if at else first, lead)) for at, (start, end, lead) in enumerate(found)
+    ]
+
+
 def _cut(text: str, region: Region, options: SplitOptions, form: Form, header: int) -> list[Part]:
     """The parts of a region, of which each has room for so many characters of a header."""
     size = options.max_chars - options.overlap_chars - header
@@ -149,13 +167,17 @@ def _cut(text: str, region: Region, options: SplitOptions, form: Form, header: i
     return [part._replace(start=start) for part, (start, _) in zip(found, reaching, strict=True)]
 
 
-def _headers(title: str, region: Region, options: SplitOptions) -> tuple[str, str]:
-    """The header of the first piece of a region, in which its own headings stand, and that of all others."""
+def _header(title: str, path: Sequence[str], above: Sequence[str], options: SplitOptions) -> str:
+    """The line of title and headings that goes with a piece; `above` are those that do not stand in it."""
     if options.context != TITLE_AND_SECTION:
-        return "", ""
-    most = options.max_chars // _MOST_OF_A_CHUNK
-    path = region.path
-    return trail(title, path, region.above, most), trail(title, path, path, most)
+        return ""
+    return trail(title, path, above, options.max_chars // _MOST_OF_A_CHUNK)
+
+
+def _short(options: SplitOptions) -> int:
+    """How many characters fit a chunk, whatever its header."""
+    longest = header_of(" " * (options.max_chars // _MOST_OF_A_CHUNK), "")
+    return options.max_chars - options.overlap_chars - len(longest)
 
 
 def _front(document: Text, form: Form) -> FrontMatter:

@@ -37,8 +37,10 @@ def parts(text: str, region: Region, size: int, ranks: Ranks, *, leads: bool) ->
     found.keep(body + 1, region.tail or end)
     found.add_around_blanks(text, body, end, size // 2)
 
+    with_lead = leads and bool(found.leads)
+
     def lead(at: int) -> str:
-        return found.lead(at)[: size // _MOST_LEAD].rstrip() if leads else ""
+        return found.lead(at)[: size // _MOST_LEAD].rstrip() if with_lead else ""
 
     def most(at: int) -> int:
         return size - len(header_of("", lead(at)))
