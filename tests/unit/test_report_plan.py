@@ -212,4 +212,4 @@ def test_a_budget_and_other_vectors_are_warned_of(world):
         plan(world.settings(voyage={"output_dimension": 16}), world.clock), "until `voyage-jobs reprofile`"
     )
     waves = world.settings(batching={"max_inputs": 1, "max_in_flight_batches": 2})
-    assert warned(plan(waves, world.clock), "At most 2 batches")
+    assert warned(plan(waves, world.clock), "No more than 2 batches")
