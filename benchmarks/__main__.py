@@ -30,6 +30,7 @@ ORDER = (
     "page",
     "verify",
     "liveness",
+    "fresh",
     "quality",
     "queue",
     "pipe",

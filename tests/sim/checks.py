@@ -119,6 +119,24 @@ _PINNED = (
 )
 
 
+# What the fresh lane was billed on a day (UTC), or may have been; it has at stake what the limit left.
+_FRESH_A_DAY = (
+    "SELECT COALESCE(MAX(tokens), 0), COALESCE(MAX(usd), 0.0) FROM (SELECT SUM(s.tokens) AS tokens, SUM(s.usd) AS usd"
+    "  FROM spend s JOIN batches b ON b.id = s.batch_id WHERE b.fresh_documents IS NOT NULL"
+    "  AND s.kind IN ('expedited', 'maybe_paid') GROUP BY s.at / 86400000000)"
+)
+_FRESH_DOCUMENTS_A_DAY = (
+    "SELECT COALESCE(MAX(documents), 0) FROM (SELECT SUM(fresh_documents) AS documents FROM batches"
+    " WHERE fresh_documents IS NOT NULL GROUP BY created_at / 86400000000)"
+)
+_FRESH_CALLS = "SELECT COUNT(*) FROM batches WHERE fresh_documents IS NOT NULL"
+# What was sent once is never again one of the fresh lane.
+_FRESH_AGAIN = (
+    "SELECT COUNT(*) FROM lines l JOIN batches b ON b.id = l.batch_id WHERE b.fresh_documents IS NOT NULL"
+    " AND EXISTS (SELECT 1 FROM lines o WHERE o.embedding_id = l.embedding_id AND o.batch_id < l.batch_id)"
+)
+
+
 class Checker:
     """Watches one life."""
 
@@ -177,6 +195,19 @@ class Checker:
             if found:
                 self._broken(f"{rule}: {found}")
         self._failed.update(row[0] for row in run(_EVER_FAILED))
+        self._check_fresh(connection)
+
+    def _check_fresh(self, connection: Connection) -> None:
+        """The allowance of the fresh lane holds, and nothing goes by it for a second time."""
+        run, limits = connection.exec_driver_sql, self._life.settings(self._life.dimension).fresh
+        tokens, usd = run(_FRESH_A_DAY).one()
+        documents = run(_FRESH_DOCUMENTS_A_DAY).scalar_one()
+        used = (tokens, usd, documents)
+        allowed = (limits.daily_tokens, limits.daily_usd, limits.daily_documents)
+        if any(most is not None and part > most + 1e-9 for part, most in zip(used, allowed, strict=True)):
+            self._broken(f"the fresh lane had {used} on one day of {allowed} (tokens, USD, documents)")
+        if again := run(_FRESH_AGAIN).scalar_one():
+            self._broken(f"the fresh lane sends {again} texts again")
 
     def _check_pinned(self, connection: Connection) -> None:
         """What somebody wanted to keep is served until its file is back, or its deletion is confirmed."""
@@ -301,6 +332,7 @@ class Checker:
             self._check_history(connection)
             self._check_at_rest(connection)
             self._check_segments(connection)
+            life.tally.acts["fresh call"] += connection.exec_driver_sql(_FRESH_CALLS).scalar_one()
         if life.door.table is not None:
             rows = [row for rows in life.door.table.documents.values() for row in rows]
             keys = [row["embedding_key"].partition("/") for row in rows]

@@ -79,6 +79,7 @@ MOST_IDLE_TURNS = 24
 
 
 _RECORDS = {"id": "id", "text": "{text}"}
+FRESH_LIMITS = {"daily_tokens": 250, "daily_usd": 0.01, "daily_documents": 6, "max_documents": 3}
 _OLDER = 0.15  # of the starts find the table as a release with an older format left it
 
 
@@ -88,6 +89,8 @@ _SELDOM = (
     "abandon.committed",
     "cancel.committed",
     "cancel.sent",
+    "promise.begun",
+    "promise.deferred",
     "previous.released",
     "reconcile.committed",
     "reprofile.committed",
@@ -159,6 +162,11 @@ class Life:
     @property
     def _has_records(self) -> bool:
         return self.seed % 7 == 6
+
+    @property
+    def _is_fresh(self) -> bool:
+        """Whether a source promises to be fresh."""
+        return self.seed % 3 == 1
 
     def _draw_target(self) -> str:
         """The crash point at which this life dies for sure, if it comes by."""
@@ -561,6 +569,7 @@ class Life:
             "disk": {"min_free_bytes": 0},
             "notify": {"command": ["tell"]},
             "lancedb": {"keep_previous_s": self.keep_previous_s},
+            "fresh": FRESH_LIMITS,
         }
         for name, values in self.plan.settings.items():
             sections[name] = {**sections.get(name, {}), **values}
@@ -571,6 +580,7 @@ class Life:
                 "delete_grace_s": GRACE_S,
                 "keep": source in self.keeping,
                 "scan_interval_s": 300,
+                **({"fresh_within_s": 60} if self._is_fresh and source == sorted(SOURCES)[0] else {}),
             }
             for source in sorted(self.configured)
         ]

@@ -23,6 +23,7 @@ NO_DEFAULT = {
     "sources.gitignore",  # on where the source is new
     "sources.default_exclude",
     "sources.skip_data",
+    "sources.fresh_within_s",
     "sources.daily_usd",
     "sources.daily_tokens",
     "sources.monthly_usd",

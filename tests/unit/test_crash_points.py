@@ -91,7 +91,10 @@ def test_without_a_word_from_the_environment_nothing_is_armed(monkeypatch):
 
 def test_an_ordinary_life_passes_every_point(tmp_path):
     """One life with a lost answer, a removal and two cancellations touches every boundary there is."""
-    faults = {"request_lost": {"on": "create_batch", "nth": 1, "as": "read_timeout"}}
+    faults = {
+        "request_lost": {"on": "create_batch", "nth": 1, "as": "read_timeout"},
+        "server_error": {"on": "embeddings", "nth": 2},
+    }
     world = World(tmp_path, faults=faults, voyage={"quarantine_s": 60}, notify={"command": ["tell"]})
     world.post = Post()
     passed = set()
@@ -122,6 +125,11 @@ def test_an_ordinary_life_passes_every_point(tmp_path):
 
         world.write("e.md", prose("e"))
         perform(context, "expedite", {"order": "an order", "source": "docs", "path": "e.md"}, "a test")
+    fresh = [{"name": "docs", "path": str(world.docs), "fresh_within_s": 60, "delete_grace_s": 0}]
+    world.run(sources=fresh)
+    for name in ("f", "g"):
+        world.write(f"{name}.md", prose(name))
+        world.run(sources=fresh)
     other = {"output_dimension": 16}
     target = profile_of(world.settings(voyage=other)).to_json()
     for what in ("begin", "abandon", "begin", None, "switch_back", "begin", None):

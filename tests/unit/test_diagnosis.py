@@ -95,6 +95,9 @@ def situations(facts):
         yield closed(facts, ("create", code), ("disk", "paused_disk"), ("table", "table_away"))
     yield {"pauses": Pauses({"sending": Pause("sending", now, None, "me")})}
     yield {"rooms": [Room("daily_tokens", 0, now + HOUR)], "waiting": waiting}
+    yield {"fresh_rooms": (Room("fresh.daily_tokens", 0, now + HOUR, None, 10, 10),)}
+    yield {"fresh_rooms": (Room("fresh.daily_usd", 0, now + HOUR, None, 1.0, 0.0),)}
+    yield closed(facts, ("fresh", "fresh_deferred"))
     yield {"holder": None}
     yield {"holder": None, "daemon_died": True}
     yield {"holder": None, "last_errors": [fatal]}

@@ -33,6 +33,8 @@ _FIELDS = (
     "maybe_paid_usd",
     "assumed_tokens",
     "assumed_usd",
+    "fresh_tokens",
+    "fresh_usd",
 )
 
 
@@ -143,6 +145,10 @@ def _show_calls(found: dict[str, Any]) -> None:
     if total["expedited_tokens"]:
         tokens, price = output.number(total["expedited_tokens"]), output.usd(total["expedited_usd"])
         said = f"Of what was paid, {price} for {tokens} tokens was expedited, at the full price."
+        click.echo(output.wrapped(said))
+    if total["fresh_tokens"]:
+        tokens, price = output.number(total["fresh_tokens"]), output.usd(total["fresh_usd"])
+        said = f"Of that, {price} for {tokens} tokens was for changes that were to be fresh."
         click.echo(output.wrapped(said))
     if twice["tokens"]:
         tokens, price = output.number(twice["tokens"]), output.usd(twice["usd"])

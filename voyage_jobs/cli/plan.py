@@ -104,6 +104,10 @@ def _show_sending(plan: dict[str, Any], exact: bool) -> None:
         f"{counted(batches['count'], 'batch')}, {counted(batches['inputs'], 'input')},"
         f" {output.size(batches['bytes'])}, {tokens_told(batches['tokens'], exact)}",
     )
+    if fresh := plan["fresh"]["calls"]:
+        what = f"{counted(plan['fresh']['documents'], 'document')}, {tokens_told(plan['fresh']['tokens'], exact)}"
+        calls, price = counted(fresh, "call"), output.usd(plan["fresh"]["usd"])
+        _line("at once", f"{what} in {calls}: {price}, to be fresh")
     if plan["windows"]:
         from voyage_jobs.splitting.windows import insertion_told
 

@@ -51,6 +51,8 @@ def view(report: Report) -> Group:
         parts += [Text(), batch_table(report["open_batches"], report["as_of"])]
     if expected := _expected(report):
         parts += [Text(), Text(expected)]
+    if fresh := _fresh(report):
+        parts += [Text(), Text(fresh)]
     parts += [Text(), _money(report)]
     if report["counters"] is not None:
         parts.append(Text(_ever(report["counters"])))
@@ -248,6 +250,33 @@ _UNKNOWN = {
 def _in(then: str, now: str) -> str:
     left_s = (_time(then) - _time(now)).total_seconds()
     return f"in {duration(left_s)}" if left_s > 0 else "now"
+
+
+def _fresh(report: Report) -> str:
+    """What sources promise, how fresh they were over a day, and what is left of the day's allowance."""
+    if report["fresh"] is None:
+        return ""
+    lines: list[str] = []
+    for source in report["sources"]:
+        found = source["fresh"]
+        if found is None:
+            continue
+        promised = f"{source['name']}: {duration(found['promised_s'])} promised"
+        real = "no change yet" if found["begun"] else "holds after the first scan"
+        if found["changes"]:
+            real = f"{duration(found['p95_s'])} p95 of {counted(found['changes'], 'change')} in 24 h"
+        by_batch = f", {number(found['by_batch'])} went by batch" if found["by_batch"] else ""
+        lines.append(hanging("Fresh   " if not lines else " " * _LABEL, f"{promised}, {real}{by_batch}."))
+    today = report["fresh"]["today"]
+    if today and lines:
+        used = [
+            f"{usd(each['used'])} of {usd(each['limit'])}"
+            if unit == "usd"
+            else f"{number(each['used'])} of {number(each['limit'])} {unit}"
+            for unit, each in today.items()
+        ]
+        lines.append(hanging(" " * _LABEL, f"Sent at once today: {', '.join(used)}."))
+    return "\n".join(lines)
 
 
 def _ever(ever: Report) -> str:

@@ -56,11 +56,27 @@ def warnings(settings: Settings) -> Iterator[str]:
         )
     if section.input_type == "query":
         yield f'{name}.input_type is "query": documents are normally embedded as "document".'
+    yield from _promises(settings)
     for outer, inner in _nested(settings.sources):
         yield (
             f"Source {inner.name} ({inner.path}) lies inside source {outer.name} ({outer.path}): its files "
             "are published once for each (the embeddings are paid only once)."
         )
+
+
+def _promises(settings: Settings) -> Iterator[str]:
+    """Promises that cannot be kept, or are not needed."""
+    for source in settings.sources:
+        promised_s = source.fresh_within_s
+        if promised_s is None:
+            continue
+        seen_s = settings.watch.settle_s if source.watch is True else settings.watch.poll_interval_s
+        seen_s = min(seen_s, source.scan_interval_s) if source.watch else source.scan_interval_s
+        if seen_s >= promised_s:
+            yield (
+                f"Source {source.name} promises changes within {promised_s:g} s (fresh_within_s), but they are noticed"
+                f" after {seen_s:g} s at best: raise it, or set watch or scan_interval_s."
+            )
 
 
 def is_local(url: str) -> bool:

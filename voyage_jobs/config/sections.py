@@ -336,6 +336,7 @@ class SourceSettings(Section):
     records: RecordsSettings = RecordsSettings()
     logs: tuple[Annotated[str, AfterValidator(_name_pattern)], ...] = ()
     watch: Annotated[Literal[True, False, "poll"], BeforeValidator(_switch)] = True
+    fresh_within_s: Annotated[Interval | None, BeforeValidator(_none_word)] = None
     daily_usd: Limit = None
     daily_tokens: TokenLimit = None
     monthly_usd: Limit = None
@@ -460,6 +461,15 @@ class BudgetSettings(Section):
     daily_tokens: TokenLimit = None
     monthly_usd: Limit = None
     monthly_tokens: TokenLimit = None
+
+
+class FreshSettings(Section):
+    """`[fresh]`: what may be sent at once, at the full price, for sources with `fresh_within_s`; None is no limit."""
+
+    daily_tokens: TokenLimit = 1_000_000
+    daily_usd: Limit = 1.0
+    daily_documents: TokenLimit = 500
+    max_documents: Annotated[Count, Field(le=1000)] = 50
 
 
 class PriceSettings(Section):

@@ -20,6 +20,7 @@ from voyage_jobs.config.sections import (
     DiskSettings,
     EngineSettings,
     Folder,
+    FreshSettings,
     LanceSettings,
     LocalSettings,
     LoggingSettings,
@@ -128,6 +129,7 @@ class Settings(BaseModel):
     watch: WatchSettings = Field(default_factory=WatchSettings)
     lancedb: LanceSettings = Field(default_factory=LanceSettings)
     budget: BudgetSettings = Field(default_factory=BudgetSettings)
+    fresh: FreshSettings = Field(default_factory=FreshSettings)
     prices: dict[str, PriceSettings] = Field(default_factory=dict)
     disk: DiskSettings = Field(default_factory=DiskSettings)
     notify: NotifySettings = Field(default_factory=NotifySettings)

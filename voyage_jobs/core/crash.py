@@ -55,6 +55,8 @@ POINTS: frozenset[str] = frozenset(
         "sync.answered",
         "sync.spooled",
         "sync.committed",
+        "promise.begun",
+        "promise.deferred",
         "notice.committed",
         "notice.delivered",
         "notice.settled",

@@ -3,7 +3,8 @@
 The rule: a failure belongs to the thing it happened to. A batch, a remote file, a list, a delivery each has a count of
 its own, waits of its own and an end of its own, and everybody else goes on. The shared circuits (`voyage`: every
 call; `create`: new jobs; `disk`: what is written) open only when different things fail alike, or when the answer is
-about the account. See steps/circuits.py for when that is.
+about the account. See steps/circuits.py for when that is. `fresh` (changes that are sent at once) opens at the first
+failure, since there is another way to go.
 
 `docs/reliability.md` shows this table; a test compares the two.
 """
@@ -45,7 +46,11 @@ POLICIES: Mapping[str, Retry] = {
     "create_refused": Retry(_HOUR, 1, _HOUR, None, "retried without limit, one batch at a time"),
     "disk": Retry(2, 2, 5 * _MINUTE, None, "retried without limit"),
     "table": Retry(2, 2, 5 * _MINUTE, None, "retried without limit: the object storage of the table"),
+    "fresh": Retry(
+        _MINUTE, 2, 15 * _MINUTE, None, "retried without limit: changes go by batch meanwhile, not at once"
+    ),
     # One batch on its way out.
+    "fresh_call": Retry(2, 2, 30, 3, "its texts go by batch: a call of the fresh lane that did not happen"),
     "upload": Retry(5, 2, _HOUR, 60, "parked"),
     "create_call": Retry(
         5, 2, 15 * _MINUTE, None, "retried without limit: nothing has happened at the provider"

@@ -12,6 +12,8 @@ from voyage_jobs.core.clock import iso
 Severity = Literal["problem", "info", "wait"]
 
 ASSEMBLE, SUBMIT, CREATE = "assemble", "submit", "create"
+FRESH = "fresh"
+"""Send small changes at once; what it is kept from goes by batch."""
 SENDING = frozenset({ASSEMBLE, SUBMIT, CREATE})
 """What lies between a text and its job: choose a batch; write and upload it; create its job."""
 RECONCILE = "reconcile"
@@ -20,7 +22,7 @@ CALLS = frozenset({SUBMIT, CREATE, RECONCILE, "poll", "collect", "tidy"})
 WRITES = frozenset({ASSEMBLE, "collect", "publish"})
 """What writes much."""
 OF_A_BATCH = CALLS - {"tidy"}
-EVERY_STEP = SENDING | CALLS | WRITES | {"scan", "requests"}
+EVERY_STEP = SENDING | CALLS | WRITES | {"scan", "requests", FRESH}
 
 NOTHING_TO_DO = "Nothing to do; `voyage-jobs status --watch` shows it come."
 _SHOWN_WORDS_CHARS = 200

@@ -13,9 +13,12 @@ from typing import Any, NamedTuple
 from voyage_jobs.config.sections import BudgetSettings, SourceSettings
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import US
-from voyage_jobs.state import ledger, meta, sources
+from voyage_jobs.state import fresh, ledger, meta, sources
 
 _SPANS = ("daily", "monthly")
+FRESH = "fresh."
+"""With this begin the keys of the fresh lane's allowance."""
+_ANY = 1 << 60
 
 
 class Room(NamedTuple):
@@ -35,6 +38,8 @@ class Room(NamedTuple):
     @property
     def setting(self) -> str:
         """What you would raise, as the configuration names it."""
+        if self.key.startswith(FRESH):
+            return self.key
         if self.source_id is None:
             return f"budget.{self.key}"
         source, _, key = self.key.rpartition(".")
@@ -79,6 +84,21 @@ def rooms(connection: Any, settings: Settings, price: float | None, now: int) ->
             source_id = known[source.name]
             for room in _span_rooms(connection, source, price, now, source_id):
                 yield room._replace(key=f"{source.name}.{room.key}")
+
+
+def fresh_rooms(connection: Any, settings: Settings, price: float | None, now: int) -> Iterator[Room]:
+    """The day's allowance of the fresh lane, and what is left of it. `price`: USD per million tokens of a call.
+
+    That of documents is a number of these, and allows any tokens until it is used up.
+    """
+    limits, anew_at = settings.fresh, next_start_us(now, month=False)
+    used = fresh.used_since(connection, _day_start_us(now))
+    spent = (used.tokens, used.usd)
+    for unit, room, limit, so_far in _rooms(spent, limits.daily_usd, limits.daily_tokens, price):
+        yield Room(f"{FRESH}daily_{unit}", room, anew_at, None, limit, so_far)
+    if limits.daily_documents is not None:
+        room = _ANY if used.documents < limits.daily_documents else 0
+        yield Room(f"{FRESH}daily_documents", room, anew_at, None, limits.daily_documents, used.documents)
 
 
 def _span_rooms(

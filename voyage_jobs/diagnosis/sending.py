@@ -11,6 +11,7 @@ from voyage_jobs.diagnosis.blocker import (
     ASSEMBLE,
     CREATE,
     EVERY_STEP,
+    FRESH,
     NOTHING_TO_DO,
     OF_A_BATCH,
     SUBMIT,
@@ -145,6 +146,40 @@ def _budgets(moment: Moment, say: Say) -> Blockers:
         )
 
 
+@cause("fresh_spent", needs=Moment, moved_by=Mover.TIME, severity="info", stops=(FRESH,))
+def _fresh_spent(moment: Moment, say: Say) -> Blockers:
+    """Changes go by batch then, which is no problem, and is told."""
+    for room in moment.fresh_rooms:
+        if room.tokens > 0:
+            continue
+        known = room.used >= room.limit
+        model = moment.settings.section.model
+        yield say(
+            f"{room.setting} is used up until {iso(room.anew_at)}: changes go by batch, not at once"
+            if known
+            else f"No price is known for {model}, so {room.setting} allows nothing: changes go by batch, not at once",
+            f"Nothing to do; raise {room.setting} to send more at once."
+            if known
+            else f'Set sync_usd_per_million in [prices."{model}"], or {room.setting} to "none".',
+            name=room.setting,
+            until=room.anew_at if known else None,
+        )
+
+
+@cause("fresh_deferred", moved_by=Mover.TIME, severity="info", stops=(FRESH,))
+def _fresh_deferred(gate: Gate, say: Say) -> Blockers:
+    found = gate.circuits.get(circuit_store.FRESH)
+    if found is not None:
+        yield say(
+            "A call that sends changes at once failed: they go by batch for now",
+            f"Nothing to do; the next change after {iso(found.until_at)} goes at once again.",
+            words=found.message,
+            circuit=circuit_store.FRESH,
+            since=found.since_at,
+            until=found.until_at,
+        )
+
+
 # --- nobody at work ---
 
 
@@ -205,7 +240,7 @@ def _claiming(gate: Gate, say: Say) -> Blockers:
         yield say(f"The jobs at {gate.provider} are checked first: {why}", NOTHING_TO_DO)
 
 
-@cause("recounting", moved_by=Mover.PROCESS, severity="wait", stops=(ASSEMBLE,))
+@cause("recounting", moved_by=Mover.PROCESS, severity="wait", stops=(ASSEMBLE, FRESH))
 def _recounting(gate: Gate, say: Say) -> Blockers:
     if gate.recounting:
         text = "A new tokenizer is in use: what waits is counted again before anything is sent"

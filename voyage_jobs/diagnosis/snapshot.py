@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs import table as published
-from voyage_jobs.config.prices import batch_price
+from voyage_jobs.config.prices import batch_price, sync_price
 from voyage_jobs.config.profile import profile_of, with_profile
 from voyage_jobs.config.provider import vendor_of
+from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core import lock
 from voyage_jobs.core.clock import US, Clock, now_us
@@ -22,7 +23,7 @@ from voyage_jobs.core.profile import Profile
 from voyage_jobs.core.states import BEFORE_THE_JOB, UNFINISHED, Batch
 from voyage_jobs.diagnosis import gathering, rebuild
 from voyage_jobs.diagnosis.rebuild import Vectors
-from voyage_jobs.diagnosis.rooms import Room
+from voyage_jobs.diagnosis.rooms import Room, fresh_rooms
 from voyage_jobs.diagnosis.rooms import rooms as every_room
 from voyage_jobs.diagnosis.table_rows import Account, TableRows
 from voyage_jobs.errors import ConfigError, TableAwayError
@@ -31,6 +32,7 @@ from voyage_jobs.state import (
     calibration,
     counts,
     embeddings,
+    fresh,
     last_errors,
     ledger,
     meta,
@@ -52,6 +54,7 @@ from voyage_jobs.state.batches import UNUSABLE, BatchRow
 from voyage_jobs.state.circuits import Circuit
 from voyage_jobs.state.counts import Counted
 from voyage_jobs.state.door import open_state
+from voyage_jobs.state.fresh import Freshness
 from voyage_jobs.state.last_errors import Counters, LastError
 from voyage_jobs.state.ledger import Totals
 from voyage_jobs.state.meta import Here
@@ -164,6 +167,8 @@ class Moment(Gate):
     noun: str = "embedding"
     progress: Progress | None = None
     """How far a build is, where that was looked at."""
+    fresh_rooms: Sequence[Room] = ()
+    """The day's allowance of the fresh lane, where a source promises to be fresh."""
     scan_notes: Mapping[int, ScanNotes] = field(default_factory=dict)
     """By source, what its last scan could not see or read whole."""
     record_files: Mapping[int, Sequence[RecordFile]] = field(default_factory=dict)
@@ -288,6 +293,10 @@ class Facts(Moment):
     """Sinks of notifications that do not take them."""
     set_back: SetBack | None = None
     """What was found, in the last week, by a state that is older than what it led to."""
+    freshness: Mapping[int, Freshness] = field(default_factory=dict)
+    """How fresh the sources were in the last day that promise to be."""
+    billed_by_lane: Mapping[str, int] = field(default_factory=dict)
+    """Tokens that were billed, by how they were sent."""
     unchecked_since: int | None = None
     """Since when texts are sent although the list of jobs cannot be read."""
 
@@ -365,6 +374,7 @@ def moment(connection: Any, settings: Settings, now: int) -> Moment:
         waiting=stats.waiting(connection),
         waiting_by_source=embeddings.waiting_by_source(connection, profile_id or 0) if by_source else {},
         rooms=rooms,
+        fresh_rooms=_fresh_rooms(connection, working, now),
         took=batches.durations_s(connection, working.provider.type, HISTORY),
         scan_notes=scan_notes.by_source(connection),
         record_files=record_files.noted(connection),
@@ -403,6 +413,8 @@ def gather(settings: Settings, clock: Clock) -> Facts:
             table_rows=account.compare(settings),
             indexes=table_indexes.noted(connection),
             set_back=setback.recent(connection, now),
+            billed_by_lane=ledger.billed_by_lane(connection),
+            freshness=_freshness(connection, base.settings, base.sources, now),
             unchecked_since=setback.unchecked_since(connection),
             older_format=meta.get(connection, meta.FORMAT),
             untold=notices.untold(connection, UNTOLD_FAILURES, now - int(UNTOLD_S * US)),
@@ -416,6 +428,32 @@ def gather(settings: Settings, clock: Clock) -> Facts:
             asked_since=stats.asked_since(connection),
             oldest=stats.paths(connection, {k: t.oldest_document for k, t in source_stats.items()}),
         )
+
+
+def promises(settings: Settings) -> Mapping[str, SourceSettings]:
+    """The sources that promise to be fresh, by name, where anything can be sent at once beside batches."""
+    if vendor_of(settings).traits.sync_only:
+        return {}
+    return {each.name: each for each in settings.sources if each.fresh_within_s is not None}
+
+
+def _fresh_rooms(connection: Any, settings: Settings, now: int) -> Sequence[Room]:
+    if not promises(settings):
+        return ()
+    return tuple(fresh_rooms(connection, settings, sync_price(settings), now))
+
+
+def _freshness(
+    connection: Any, settings: Settings, rows: Sequence[SourceRow], now: int
+) -> dict[int, Freshness]:
+    """Of the last day; nothing of a source whose promise has not begun."""
+    promised, found = promises(settings), {}
+    for row in rows:
+        after = fresh.begun_after(connection, row.id) if row.name in promised else None
+        if after is not None:
+            scan_s = promised[row.name].scan_interval_s
+            found[row.id] = fresh.freshness(connection, row.id, after, now - fresh.DAY_US, scan_s)
+    return found
 
 
 def _table_exists(settings: Settings) -> bool | None:

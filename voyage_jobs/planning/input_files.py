@@ -23,6 +23,11 @@ class InputFiles:
         self._file: IO[bytes] | None = None
         self._size = 0
         self.taken: list[int] = []
+        self.calls = 0
+        """How many of them go at once, in the fresh lane: no file is written for these."""
+        self.fresh_documents = 0
+        self.fresh_inputs = 0
+        self.fresh_tokens = 0
         self.inputs = 0
         self.bytes = 0
         self.tokens = 0
@@ -34,13 +39,18 @@ class InputFiles:
         self._size += len(line)
         if self.folder is not None:
             if self._file is None:
-                path = self.folder / f"batch-{len(self.taken) + 1:04}.jsonl"
+                path = self.folder / f"batch-{len(self.taken) - self.calls + 1:04}.jsonl"
                 self._file = open(path, "wb")  # noqa: SIM115 - closed by take or drop
             self._file.write(line)
 
     def take(self, batch: BatchRow) -> None:
         """The batch at hand is whole: it is this one."""
         self.taken.append(batch.id)
+        if batch.fresh_documents is not None:
+            self.calls += 1
+            self.fresh_documents += batch.fresh_documents
+            self.fresh_inputs += batch.inputs
+            self.fresh_tokens += batch.tokens_estimated
         self.inputs += batch.inputs
         self.bytes += self._size
         self.tokens += batch.tokens_estimated

@@ -125,7 +125,7 @@ def _plan(
             report["windows"] = _windows(tried, connection)
             report["tokens_counted_by"] = context.count.name
             report["calibration"] = _calibration(connection, context, files)
-            report["finish"] = _finish(connection, context.settings, clock, len(files.taken))
+            report["finish"] = _finish(connection, context.settings, clock, len(files.taken) - files.calls)
             asked = plan_state.asked_by_source(connection, tried.since)
         limited = max_inputs is not None and files.inputs >= max_inputs
         warned = list(warnings(tried, plans, report, {} if limited else asked))
@@ -232,7 +232,10 @@ def _report(
     new_tokens = sum(each.tokens for each in plans)
     reused_tokens = sum(each.reused_tokens for each in plans)
     price, dear = batch_price(settings), sync_price(settings)
-    batch_usd, sync_usd = price_of(files.tokens, price), price_of(files.tokens, dear)
+    by_batch, fresh_usd = files.tokens - files.fresh_tokens, price_of(files.fresh_tokens, dear)
+    batch_usd, sync_usd = price_of(by_batch, price), price_of(files.tokens, dear)
+    if files.fresh_tokens:
+        batch_usd = None if batch_usd is None or fresh_usd is None else batch_usd + fresh_usd
     return {
         "model": settings.section.model,
         "endpoint": settings.section.endpoint,
@@ -252,10 +255,17 @@ def _report(
             "reused": reused_tokens,
         },
         "batches": {
-            "count": len(files.taken),
-            "inputs": files.inputs,
+            "count": len(files.taken) - files.calls,
+            "inputs": files.inputs - files.fresh_inputs,
             "bytes": files.bytes,
-            "tokens": files.tokens,
+            "tokens": by_batch,
+        },
+        "fresh": {
+            "calls": files.calls,
+            "documents": files.fresh_documents,
+            "inputs": files.fresh_inputs,
+            "tokens": files.fresh_tokens,
+            "usd": fresh_usd if files.calls else 0.0,
         },
         "price_usd": {
             "batch": batch_usd,

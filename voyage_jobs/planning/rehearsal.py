@@ -35,6 +35,7 @@ from voyage_jobs.steps.active import Active
 from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.context import Context, Progress, encoded
 from voyage_jobs.steps.ending import abandon
+from voyage_jobs.steps.fresh import assemble_fresh
 from voyage_jobs.steps.owner import demand_not_of_another
 from voyage_jobs.steps.recount import recount
 from voyage_jobs.steps.recover_segments import adopt_segments
@@ -131,7 +132,10 @@ class Rehearsal:
             pass
         if self.most_inputs is not None and self.most_inputs <= 0:
             return False
-        did = assemble(self.context, eager=True, most_inputs=self.most_inputs, more_coming=more_coming)
+        most = self.most_inputs
+        did = assemble_fresh(self.context, most_inputs=most) or assemble(
+            self.context, eager=True, most_inputs=most, more_coming=more_coming
+        )
         for batch in self._packed():
             files.take(batch)
             self._send(batch)

@@ -19,6 +19,7 @@ def batch_as_dict(batch: BatchRow) -> dict[str, Any]:
         "ref": batch.ref,
         "batch_id": batch.remote_id,
         "mode": str(batch.mode),
+        "lane": "fresh" if batch.is_fresh else str(batch.mode),
         "asked_for_by": batch.asked_by,
         "state": str(batch.state),
         "remote_status": batch.remote_status,

@@ -12,7 +12,7 @@ from voyage_jobs.state import costs, orders
 from voyage_jobs.state.costs import Cost
 from voyage_jobs.state.door import open_state
 
-_SUMS = ("paid", "reserved", "saved", "expedited", "maybe_paid", "assumed")
+_SUMS = ("paid", "reserved", "saved", "expedited", "maybe_paid", "assumed", "fresh")
 _MOST_NAMED = 20
 
 

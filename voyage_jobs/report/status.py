@@ -13,7 +13,7 @@ from voyage_jobs.diagnosis.causes import blockers
 from voyage_jobs.diagnosis.rooms import Room
 from voyage_jobs.diagnosis.snapshot import Facts, gather
 from voyage_jobs.errors import StateError
-from voyage_jobs.report import headline, outlook
+from voyage_jobs.report import fresh, headline, outlook
 from voyage_jobs.report.batches import batch_as_dict
 from voyage_jobs.sources import names
 from voyage_jobs.state import ledger
@@ -67,6 +67,7 @@ def _without_state(settings: Settings, clock: Clock, found: list[Blocker]) -> Re
         "tokens": {**nothing, "assumed": None, "exact": None},
         "cost_usd": nothing,
         "budgets": None,
+        "fresh": None,
         "paused": None,
         "table": _table(settings, None, None),
         "eta": None,
@@ -108,6 +109,7 @@ def _report(settings: Settings, facts: Facts, found: list[Blocker], listed: list
             "saved": totals.saved_usd,
         },
         "budgets": [_budget(facts, room) for room in facts.rooms],
+        "fresh": fresh.allowance(facts),
         "paused": [_pause(each) for each in facts.pauses.by_what.values()],
         "table": _table(settings, _rows(facts), facts.table_version, _rows_found(facts), facts.indexes),
         "eta": outlook.outlook(facts, found),
@@ -193,7 +195,7 @@ def _sources(settings: Settings, facts: Facts) -> list[Report]:
         _source(row.name, names.display(row.path), row, _stats(facts, row), facts.now)
         | {"watch": facts.watching.get(row.name), "oldest_unpublished": facts.oldest.get(row.id)}
         | {"passed_over": _passed_over(facts, row), "data": _data(facts, row)}
-        | {"parts_left_out": _parts(facts, row)}
+        | {"parts_left_out": _parts(facts, row), "fresh": fresh.of_source(facts, row)}
         for row in facts.sources
     ]
     new = [source for source in settings.sources if source.name not in known]
@@ -234,6 +236,7 @@ def _source(name: str, path: str, row: SourceRow | None, stats: SourceStats | No
         "oldest_unpublished": None,
         "data": None,
         "parts_left_out": None,
+        "fresh": None,
     }
 
 

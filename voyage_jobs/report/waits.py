@@ -93,7 +93,8 @@ def of_batch(m: Moment, batch: BatchRow, sent_at: int | None = None) -> Wait | N
 
 
 def _sent_at_once(m: Moment, batch: BatchRow, sent_at: int | None) -> Wait:
-    asked = "It is sent at once" if batch.asked_by is None else f"{batch.asked_by} asked for it at once"
+    at_once = "It is sent at once, to be fresh" if batch.is_fresh else "It is sent at once"
+    asked = at_once if batch.asked_by is None else f"{batch.asked_by} asked for it at once"
     sent = "" if sent_at is None else f": its request was sent at {when(sent_at, m.now)}"
     return Wait("expedited", f"Batch {batch.ref}: {asked}{sent}.", None, NOTHING_TO_DO)
 

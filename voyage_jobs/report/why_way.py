@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from voyage_jobs.core.plural import counted
 from voyage_jobs.core.states import Embedding, Version
+from voyage_jobs.diagnosis.blocker import NOTHING_TO_DO
 from voyage_jobs.diagnosis.snapshot import Moment, Text
-from voyage_jobs.report import waits
+from voyage_jobs.report import fresh, waits
 from voyage_jobs.report.answer import Answer, waiting
 from voyage_jobs.report.standing import (
     Group,
@@ -96,7 +97,13 @@ def of_group(view: Standing, group: Group, *, alone: bool) -> Wait:
     if group.batch_id is not None:
         return of_batch_id(view.connection, view.moment, group.batch_id)
     wait = _to_be_sent(view, group)
-    return Wait(wait.code, f"{which} to be sent. {wait.text}{_tried(group.chunks)}", wait.until, wait.next)
+    lane = fresh.told(view)
+    text = f"{which} to be sent. {wait.text}{_tried(group.chunks)}"
+    if lane is None:
+        return Wait(wait.code, text, wait.until, wait.next)
+    if lane.at_once:
+        return Wait("fresh", f"{which} to be sent. {lane.text}", None, NOTHING_TO_DO)
+    return Wait(wait.code, f"{text} {lane.text}", wait.until, wait.next)
 
 
 def of_batch_id(connection: View, moment: Moment, batch_id: int) -> Wait:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from voyage_jobs.core.clock import US, iso, now_us
 from voyage_jobs.core.plural import counted
 from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
-from voyage_jobs.diagnosis.blocker import SENDING, SUBMIT, Blocker, Mover, keeping, worst_first
+from voyage_jobs.diagnosis.blocker import FRESH, SENDING, SUBMIT, Blocker, Mover, keeping, worst_first
 from voyage_jobs.diagnosis.causes import blockers
 from voyage_jobs.diagnosis.circuits import account_refused
 from voyage_jobs.diagnosis.conditions import text_missing
@@ -282,7 +282,7 @@ class Sync:
 
 def _is_left(each: Blocker, *, busy: bool) -> bool:
     """Whether a `sync` has to tell it: something is kept back by it now, and not only for a moment."""
-    if each.severity == "wait" or not each.stops:
+    if each.severity == "wait" or not each.stops - {FRESH}:
         return False
     if each.circuit and each.moved_by is not Mover.ACCOUNT:
         return busy

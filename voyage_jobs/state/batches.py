@@ -66,6 +66,12 @@ class BatchRow:
     order_ref: str | None = None
     asked_by: str | None = None
     document_id: int | None = None
+    fresh_documents: int | None = None
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it is of the fresh lane: small changes that are sent at once."""
+        return self.fresh_documents is not None
 
     @property
     def is_sync(self) -> bool:
@@ -112,13 +118,18 @@ def create(
     params: str,
     mode: states.Mode = states.Mode.BATCH,
     order: Order | None = None,
+    fresh_documents: int | None = None,
 ) -> int:
-    """A new batch in state `packed`. `price` is USD per million tokens, `params` its request_params as JSON."""
+    """A new batch in state `packed`. `price` is USD per million tokens, `params` its request_params as JSON; with
+    `fresh_documents` it is of the fresh lane, and counts for so many.
+    """
     ordered: dict[str, object] = {}
     cause = f"{inputs} inputs" + (", sent at once" if mode is states.Mode.SYNC else "")
     if order is not None:
         ordered = {"order_ref": order.ref, "asked_by": order.who, "document_id": order.document_id}
         cause += f", asked for by {order.who}"
+    if fresh_documents is not None:
+        cause += ", to be fresh"
     row = insert(batches).values(
         ref=ref,
         state=str(states.Batch.PACKED),
@@ -129,6 +140,7 @@ def create(
         request_params=params,
         created_at=tx.now,
         mode=str(mode),
+        fresh_documents=fresh_documents,
         **ordered,
     )
     batch_id = new_id(tx.connection, row)

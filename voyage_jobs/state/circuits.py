@@ -1,7 +1,8 @@
 """Lanes: kinds of vendor calls that are closed for a while, and why. Kept in the database so that `status` can tell.
 
 `vendor` closes everything (wrong key, no network, overload); `create` closes only new jobs (the in-flight limit,
-creates that fail alike, refusals); `disk` what is written; `table` what is published. steps/circuits.py decides when.
+creates that fail alike, refusals); `disk` what is written; `table` what is published; `fresh` what is sent at once.
+steps/circuits.py decides when.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ VENDOR = "vendor"
 CREATE = "create"
 DISK = "disk"
 TABLE = "table"
+FRESH = "fresh"
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,10 @@ _ASSUMED = "SUM(p.assumed), SUM(p.usd * p.assumed / p.tokens), COUNT(*) FILTER (
 # its release, a saving nor in doubt was paid.
 _COSTS = (
     "SELECT {group} AS grouped, COUNT(DISTINCT p.batch_id) AS batches, "
-    + ", ".join([*map(_SUM.format, ("paid", "open", "saved", "expedited", "maybe")), _ASSUMED])
+    + ", ".join([*map(_SUM.format, ("paid", "open", "saved", "expedited", "maybe", "fresh")), _ASSUMED])
     + " FROM (SELECT *, kind NOT IN ('reserved', 'released', 'saved', 'maybe_paid') AS paid, kind = 'saved' AS saved,"
-    "   kind = 'expedited' AS expedited, kind = 'maybe_paid' AS maybe,"
+    "   kind = 'expedited' AS expedited, kind = 'maybe_paid' AS maybe, kind = 'expedited' AND EXISTS (SELECT 1"
+    "    FROM batches l WHERE l.id = spend.batch_id AND l.fresh_documents IS NOT NULL) AS fresh,"
     "   kind = 'reserved' AND NOT EXISTS (SELECT 1 FROM spend r WHERE r.batch_id = spend.batch_id"
     "    AND r.kind = 'released') AS open FROM spend WHERE at >= :since) p"
     " LEFT JOIN batches b ON b.id = p.batch_id LEFT JOIN profiles f ON f.id = b.profile_id"
@@ -45,7 +46,8 @@ _COSTS = (
 class Cost:
     """One group. `name` is None where it is not known (for batches: what reuse saved).
 
-    `expedited` is the part of `paid` that was paid at the full price, `assumed` the part that no answer reported;
+    `expedited` is the part of `paid` that was paid at the full price, `fresh` the part of that which changes of sources
+    with `fresh_within_s` cost, `assumed` the part that no answer reported;
     `maybe_paid` is in none of them. A USD figure is None if any part of it has no price.
     """
 
@@ -63,6 +65,8 @@ class Cost:
     maybe_paid_usd: float | None
     assumed_tokens: int
     assumed_usd: float | None
+    fresh_tokens: int
+    fresh_usd: float | None
 
 
 def costs(connection: Connection, by: str, since: int) -> list[Cost]:
@@ -71,10 +75,10 @@ def costs(connection: Connection, by: str, since: int) -> list[Cost]:
     sql = _COSTS.format(group=_GROUPS[by], order=order)
     found = []
     for name, batches, *sums in connection.execute(text(sql), {"since": since}):
-        paid, reserved, saved, expedited, maybe, assumed = (
+        paid, reserved, saved, expedited, maybe, fresh, assumed = (
             _money(*sums[at : at + 3]) for at in range(0, len(sums), 3)
         )
-        found.append(Cost(name, batches, *paid, *reserved, *saved, *expedited, *maybe, *assumed))
+        found.append(Cost(name, batches, *paid, *reserved, *saved, *expedited, *maybe, *assumed, *fresh))
     return found
 
 

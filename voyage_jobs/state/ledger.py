@@ -279,6 +279,22 @@ def used_by_batches(connection: Connection, after_batch_id: int) -> tuple[int, f
     return int(row.tokens), float(row.usd)
 
 
+# Purpose: what was billed, by the way in which it was sent.
+_BY_LANE = text(
+    "SELECT CASE p.kind WHEN 'query' THEN 'search' WHEN 'settled' THEN 'batch' ELSE"
+    "  CASE WHEN b.fresh_documents IS NULL THEN 'sync' ELSE 'fresh' END END AS lane, SUM(p.tokens)"
+    f" FROM spend p LEFT JOIN batches b ON b.id = p.batch_id WHERE p.kind IN {BILLED} OR p.kind = 'query'"
+    " GROUP BY lane"
+)
+LANES = ("batch", "fresh", "sync", "search")
+"""How something is sent that is billed: by a job, at once to be fresh, at once for another reason, for a search."""
+
+
+def billed_by_lane(connection: Connection) -> dict[str, int]:
+    """Tokens that were billed, by each of `LANES`."""
+    return dict.fromkeys(LANES, 0) | {lane: int(tokens) for lane, tokens in connection.execute(_BY_LANE)}
+
+
 def of_batch(connection: Connection, batch_id: int) -> dict[str, int]:
     """kind -> tokens of one batch."""
     rows = connection.execute(

@@ -328,6 +328,7 @@ batches = _table(
     Column("order_ref", Text),  # the request of an operator that it carries out
     Column("asked_by", Text),
     Column("document_id", Integer, ForeignKey("documents.id")),  # what that request is about
+    Column("fresh_documents", Integer),  # of the fresh lane: for how many documents it counts; else null
     _state(states.Batch),
     CheckConstraint("mode IN ('batch', 'sync')", name="mode"),
     CheckConstraint(
@@ -346,6 +347,7 @@ batches = _table(
 _index("ix_batches_open", batches.c.state, where="state != 'closed'")
 Index("ix_batches_remote_id", batches.c.remote_id)
 _index("ix_batches_order_ref", batches.c.order_ref, where="order_ref IS NOT NULL")
+_index("ix_batches_fresh", batches.c.created_at, where="fresh_documents IS NOT NULL")
 _index("ix_batches_document_id", batches.c.document_id, where="document_id IS NOT NULL")
 
 attempts = _table(

@@ -30,6 +30,7 @@ from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import room_for
 from voyage_jobs.steps.drafts import Draft, drafting
 from voyage_jobs.steps.filling import Filling, Limits
+from voyage_jobs.steps.fresh import kept_from_batches
 from voyage_jobs.steps.texts import Texts, read_otherwise
 
 # A line that was in a job that failed validation travels in ever smaller company, until the bad one is alone.
@@ -206,11 +207,12 @@ def _fitting(
     shut = frozenset(allowance.shut)
     only = context.only
     seen, most = 0, limits.inputs if only is None else _EVERYTHING
+    at_once = kept_from_batches(context)
     while True:
         asked = 0
         line_up = embeddings.wanted(connection, context.profile_id, refusals, most, shut)
         for asked, wanted in enumerate(line_up, start=1):
-            if asked <= seen or (only is not None and wanted.key not in only):
+            if asked <= seen or (only is not None and wanted.key not in only) or wanted.version_id in at_once:
                 continue
             found = texts.of_embedding(wanted)
             if found is None or not allowance.take(wanted.source_id, wanted.tokens):

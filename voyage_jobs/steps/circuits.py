@@ -73,6 +73,11 @@ def put_off(context: Context, tx: Tx, batch: BatchRow, policy: str, error: Vendo
     """
     if is_about_the_account(error):
         return batches.failures_of(batch, policy)
+    return wait_alone(context, tx, batch, policy, error)
+
+
+def wait_alone(context: Context, tx: Tx, batch: BatchRow, policy: str, error: VendorError) -> int:
+    """The same, whatever the cause: for a batch whose trouble is that of no other call."""
     failures = batches.failures_of(batch, policy) + 1
     wait_s = max(retry.wait_s(policy, failures, context.clock), error.retry_after_s or 0.0)
     batches.put_off(tx, batch, policy, failures, tx.now + int(wait_s * US), error.message)
@@ -126,8 +131,8 @@ def let_rest(context: Context, item: str, policy: str) -> None:
 
 
 def healthiest_first(found: list[BatchRow]) -> list[BatchRow]:
-    """What has failed least comes first: one call may be all that can be made."""
-    return sorted(found, key=lambda batch: (batch.failures, batch.due_at, batch.id))
+    """What has failed least comes first: one call may be all that can be made. Of what is well the fresh lane does."""
+    return sorted(found, key=lambda batch: (batch.failures, not batch.is_fresh, batch.due_at, batch.id))
 
 
 # --- shared circuits ---
@@ -262,13 +267,15 @@ def _stop_creating(
     context.log.warning("create.deferred", code=code, wait_s=round(wait_s), error=message)
 
 
-def stop(context: Context, name: str, code: str, message: str, hint: str | None) -> float:
-    """What a kind of work needs is not to be had: it waits, by the policy of that name, and `status` says so. Returns
-    the wait in seconds."""
+def stop(
+    context: Context, name: str, code: str, message: str, hint: str | None, *, least_s: float = 0.0
+) -> float:
+    """What a kind of work needs is not to be had: it waits, by the policy of that name and at least `least_s`, and
+    `status` says so. Returns the wait in seconds."""
     with context.store.read() as connection:
         before = circuits.tripped(connection).get(name)
     failures = before.failures + 1 if before else 1
-    wait_s = retry.wait_s(name, failures, context.clock)
+    wait_s = max(least_s, retry.wait_s(name, failures, context.clock))
     with context.store.write() as tx:
         circuits.trip(tx, name, tx.now + int(wait_s * US), failures, code, message, hint)
         step_errors.note(context, tx, name, code, message, hint)
@@ -324,4 +331,5 @@ def try_again(context: Context) -> None:
     with context.store.write() as tx:
         circuits.reset(tx, circuits.VENDOR)
         circuits.reset(tx, circuits.DISK)
+        circuits.reset(tx, circuits.FRESH)
         circuits.reset(tx, circuits.TABLE)

@@ -26,6 +26,7 @@ from voyage_jobs.steps.assemble import assemble, waits_until
 from voyage_jobs.steps.collect import collect
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import look_again, note_full
+from voyage_jobs.steps.fresh import assemble_fresh
 from voyage_jobs.steps.pausing import resting
 from voyage_jobs.steps.poll import poll
 from voyage_jobs.steps.publish import publish
@@ -275,11 +276,9 @@ class Pipeline:
             self._claimed_for = self.context.profile_id
         if not self.context.may_send:
             return False
-        did = assemble(
-            self.context,
-            eager=self.eager,
-            most_inputs=self.most_inputs,
-            more_coming=self._more_coming(),
+        most, scanning = self.most_inputs, self.scanning
+        did = assemble_fresh(self.context, scanning=scanning, most_inputs=most) or assemble(
+            self.context, eager=self.eager, most_inputs=most, more_coming=self._more_coming()
         )
         if did and self.most_inputs is not None:
             with self.context.store.read() as connection:

@@ -27,7 +27,7 @@ def retry(context: Context, arguments: Mapping[str, object], who: str) -> dict[s
         stuck = embeddings.stuck(tx.connection, which)
         embeddings.want_again(tx, stuck, cause)
         versions.publish_again(tx, [embedding_id for embedding_id, _ in stuck], cause)
-        for name in (circuits.VENDOR, circuits.CREATE, circuits.DISK, circuits.TABLE):
+        for name in (circuits.VENDOR, circuits.CREATE, circuits.DISK, circuits.TABLE, circuits.FRESH):
             circuits.reset(tx, name)
     return {"batches": len(chosen), "embeddings": len(stuck)}
 

@@ -48,7 +48,7 @@ from voyage_jobs.state.create_calls import AttemptRow
 from voyage_jobs.state.outcomes import REFUSED
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import circuits as circuit
-from voyage_jobs.steps import drafts, encoding, known_jobs, synchronous, validation
+from voyage_jobs.steps import drafts, encoding, fresh, known_jobs, synchronous, validation
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.ending import REFUSED_HINT, abandon, park
 from voyage_jobs.steps.pausing import unpack_paused
@@ -237,15 +237,24 @@ def _send_at_once(context: Context, batch: BatchRow, calls: circuit.Calls) -> bo
     """Send a batch of mode `sync`: one attempt row, one request, one judgement."""
     if batch.cancel_asked_at is not None:
         return _cancelled(context, batch)
+    if fresh.is_too_old(context, batch):
+        return abandon(context, batch, "it waited too long to be fresh: its texts go by batch")
     if not _file_is_whole(context, batch):
         return _write_again(context, batch)
-    if not calls.more() or not known_jobs.all_known(context):
+    if _sending_is_refused(context) or not calls.more() or not known_jobs.all_known(context):
         return False
     error = synchronous.send(context, batch)
     if error is None or isinstance(error, RefusedError):
         circuit.fine(context)  # the API itself has answered
-    if error is None:
-        return True
+    if batch.is_fresh:
+        fresh.judge(context, batch, error)
+    elif error is not None:
+        _call_failed(context, batch, error)
+    return True
+
+
+def _call_failed(context: Context, batch: BatchRow, error: VendorError) -> None:
+    """What the failed request of a batch of mode `sync` means, but for those of the fresh lane."""
     with context.store.write() as tx:
         batch = batches.get(tx.connection, batch.id)
         if batch.state is not Batch.SPOOLED:  # its answer is lost
@@ -258,7 +267,6 @@ def _send_at_once(context: Context, batch: BatchRow, calls: circuit.Calls) -> bo
     if batch.state is Batch.SPOOLED and _is_about_texts(context, error):
         refusal = RemoteBatch("", "refused", Phase.FAILED, errors=[JobError(None, None, error.message)])
         validation.refuse(context, batch, refusal)
-    return True
 
 
 def _is_about_texts(context: Context, error: VendorError) -> bool:

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import orjson
 
+from voyage_jobs.config.provider import vendor_of
+from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.crash import crash_point
 from voyage_jobs.core.durable import remove
 from voyage_jobs.core.states import Attempt, Batch, Mode
@@ -27,6 +29,7 @@ from voyage_jobs.state.create_calls import AttemptRow
 from voyage_jobs.state.embeddings import WantedEmbedding
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import encoding
+from voyage_jobs.steps.circuits import is_about_the_account
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.ending import abandon
 from voyage_jobs.steps.filling import Limits
@@ -45,9 +48,14 @@ _ENDED = "the process that sent it ended"
 
 def limits(context: Context) -> Limits:
     """What one request may hold."""
-    known = context.vendor.find(context.profile.model)
+    return limits_of(context.settings)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The same by the settings alone."""
+    known = vendor_of(settings).find(settings.section.model)
     cap = min(MOST_TOKENS, (known and known.line_tokens) or MOST_TOKENS)
-    return Limits(context.settings.section.texts_per_request or MOST_INPUTS, MOST_BYTES, cap)
+    return Limits(settings.section.texts_per_request or MOST_INPUTS, MOST_BYTES, cap)
 
 
 def make(
@@ -57,13 +65,16 @@ def make(
     order: Order | None = None,
     *,
     in_flight: int = 0,
+    fresh_documents: int | None = None,
 ) -> BatchRow:
-    """Fix the members of one batch and set its cost aside. `in_flight` of them are in another batch, too."""
+    """Fix the members of one batch and set its cost aside. `in_flight` of them are in another batch, too; with
+    `fresh_documents` it is of the fresh lane, and counts for so many."""
     tokens, inputs = sum(each.tokens for each in members), sum(each.vectors for each in members)
     params = orjson.dumps(encoding.call_params(context)).decode()
     price = context.sync_price
+    ref = context.clock.token()
     batch_id = batches.create(
-        tx, context.clock.token(), context.profile_id, inputs, tokens, price, params, Mode.SYNC, order
+        tx, ref, context.profile_id, inputs, tokens, price, params, Mode.SYNC, order, fresh_documents
     )
     source_id = None if order is None else order.source_id
     embeddings.take(tx, batch_id, [each.id for each in members], source_id=source_id, in_flight=in_flight)
@@ -213,9 +224,14 @@ def _lose(context: Context, batch: BatchRow, why: str) -> None:
 
 
 def _not_happened(context: Context, batch: BatchRow, attempt: AttemptRow, error: VendorError) -> None:
+    values: dict[str, object] = {}
     with context.store.write() as tx:
         create_calls.close_attempt(tx, attempt, Attempt.NOT_HAPPENED, error.message)
-        batches.move(tx, batch, Batch.SPOOLED, error.message)
+        if batch.is_fresh or not is_about_the_account(error):
+            alike = create_calls.attempts_in_a_row(tx.connection, batch.id, Attempt.NOT_HAPPENED)
+            code = "fresh_call" if batch.is_fresh else "create_call"
+            values = {"code": code, "failures": len(alike) - 1, "failing_since": alike[-1].sent_at}
+        batches.move(tx, batch, Batch.SPOOLED, error.message, **values)
     crash_point("sync.committed")
     context.log.warning("call.refused", ref=batch.ref, error=error.message)
 

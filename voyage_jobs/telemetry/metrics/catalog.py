@@ -32,6 +32,7 @@ class Metric:
 
 
 _SOURCE = ("source",)
+_LANE = ("lane",)
 
 METRICS: tuple[Metric, ...] = (
     # --- health ---
@@ -98,6 +99,20 @@ METRICS: tuple[Metric, ...] = (
     Metric("budget_used_usd", "gauge", "What of it is spent or reserved.", ("limit",)),
     Metric("budget_limit_tokens", "gauge", "A limit of the configuration in tokens.", ("limit",)),
     Metric("budget_used_tokens", "gauge", "What of it is spent or reserved.", ("limit",)),
+    Metric(
+        "tokens_billed_total", "counter", "Tokens that the provider has billed, by how they were sent.", _LANE
+    ),
+    # --- the fresh lane ---
+    Metric("fresh_promised_seconds", "gauge", "Within what time the source promises to be fresh.", _SOURCE),
+    Metric(
+        "fresh_seconds",
+        "gauge",
+        "Save to searchable over a day, of changes that no job carried.",
+        ("source", "quantile"),
+    ),
+    Metric("fresh_changes", "gauge", "Changes of the last day that are in the table.", ("source", "lane")),
+    Metric("fresh_limit", "gauge", "The day's allowance of the fresh lane.", ("unit",)),
+    Metric("fresh_used", "gauge", "What of it is spent or reserved.", ("unit",)),
     # --- table and disk ---
     Metric("table_rows", "gauge", "Rows that the table serves, by the account of the state."),
     Metric("table_version", "gauge", "Newest version of the table that was acknowledged."),

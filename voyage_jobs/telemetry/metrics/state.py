@@ -68,6 +68,7 @@ class StateCollector:
             yield from _corpus(report, facts, counted)
             yield from _batches(facts, counted)
             yield from _money(report, facts)
+            yield from _fresh(report)
             yield from self._places(report, counted)
         yield "scrape_seconds", {}, self._clock.mono() - began
 
@@ -160,10 +161,26 @@ def _money(report: Report, facts: Facts) -> Iterator[Sample]:
     for kind in ("settled", "saved"):
         yield f"tokens_{kind}_total", {}, tokens[kind]
         yield f"cost_{kind}_usd_total", {}, cost[kind]
+    for lane, billed in facts.billed_by_lane.items():
+        yield "tokens_billed_total", {"lane": lane}, billed
     for room in facts.rooms:
         unit = "usd" if room.key.endswith("_usd") else "tokens"
         yield f"budget_limit_{unit}", {"limit": room.key}, room.limit
         yield f"budget_used_{unit}", {"limit": room.key}, room.used
+
+
+def _fresh(report: Report) -> Iterator[Sample]:
+    for source in report["sources"]:
+        fresh, about = source["fresh"], {"source": source["name"]}
+        if fresh is not None:
+            yield "fresh_promised_seconds", about, fresh["promised_s"]
+            yield "fresh_seconds", {**about, "quantile": "0.5"}, fresh["median_s"]
+            yield "fresh_seconds", {**about, "quantile": "0.95"}, fresh["p95_s"]
+            yield "fresh_changes", {**about, "lane": "fresh"}, fresh["changes"]
+            yield "fresh_changes", {**about, "lane": "batch"}, fresh["by_batch"]
+    for unit, allowance in (report["fresh"] or {}).get("today", {}).items():
+        yield "fresh_limit", {"unit": unit}, allowance["limit"]
+        yield "fresh_used", {"unit": unit}, allowance["used"]
 
 
 def _seconds(us: int | None) -> float | None:
