@@ -132,6 +132,10 @@ class TooLargeError(RefusedError):
     """The provider refuses the file as too large."""
 
 
+class ModelRefusedError(RefusedError):
+    """The provider says that it has no such model, or not for this account."""
+
+
 class InputFileMissingError(RefusedError):
     """The provider does not find the input file that was uploaded for a job."""
 

@@ -91,7 +91,7 @@ def situations(facts):
     yield {"open": [replace(batch, state=Batch.ENDED)], "since": {batch.id: 0}}
     for code in ("auth", "quota", "unreachable", "unavailable", "intercepted", "rate_limited", "bad_answer"):
         yield closed(facts, ("vendor", code))
-    for code in ("send_refused", "in_flight_limit"):
+    for code in ("send_refused", "model_refused", "in_flight_limit"):
         yield closed(facts, ("create", code), ("disk", "paused_disk"), ("table", "table_away"))
     yield {"pauses": Pauses({"sending": Pause("sending", now, None, "me")})}
     yield {"rooms": [Room("daily_tokens", 0, now + HOUR)], "waiting": waiting}

@@ -36,6 +36,10 @@ from voyage_jobs.vendors.result_block import Expectation
 
 OPENAI = by_type("openai")
 PROFILE = Profile(EMBEDDINGS, "text-embedding-3-small", 8, "float", None, "openai")
+AZURE_FULL = (
+    "The number of enqueued tokens has surpassed the configured limit of 30K for the deployment 'my-batch'. Please"
+    " either increase the limit or try again once the current jobs have finished."
+)
 FULL = "Enqueued token limit reached for m in organization org-1. Limit: 3,000,000 enqueued tokens. Please try again."
 
 
@@ -277,16 +281,6 @@ def test_a_lost_create_call_is_looked_for_and_the_job_adopted(root):
     assert small.ledger.billed_more_than_once() == {}
 
 
-def test_a_model_that_there_is_none_of_is_for_the_operator(root):
-    small = world(root, openai={"model": "text-embedding-9", "output_dimension": 8})
-    corpus(small, 2)
-    with small.worker() as context:
-        batch = until(small, context, Batch.PARKED)
-
-    assert "text-embedding-9" in batch.reason
-    assert len(small.sim.state()["batches"]) == 1
-
-
 def test_a_refused_line_tells_the_words_of_openai(root):
     small = world(root, faults={"line_refused": {"contains": "unbearable", "message": "Too unbearable."}})
     small.write("a.md", "# a\n\nThis is unbearable. " + "word " * 60)
@@ -303,7 +297,13 @@ def test_a_refused_line_tells_the_words_of_openai(root):
     [
         ([JobError("token_limit_exceeded", None, FULL)], (Blame.NOBODY, 3_000_000)),
         ([JobError("token_limit_exceeded", None, "No room.")], (Blame.NOBODY, MOST)),
-        ([JobError("model_not_found", 1, "?"), JobError("model_not_found", 2, "?")], (Blame.JOB, None)),
+        ([JobError("model_not_found", 1, "?"), JobError("model_not_found", 2, "?")], (Blame.MODEL, None)),
+        ([JobError("mismatched_model", 2, "?")], (Blame.JOB, None)),
+        ([JobError("token_limit_exceeded", None, AZURE_FULL)], (Blame.NOBODY, 30_000)),
+        (
+            [JobError("token_limit_exceeded", None, AZURE_FULL.replace("30K", "1.5M"))],
+            (Blame.NOBODY, 1_500_000),
+        ),
         ([JobError("invalid_json_line", 3, "?")], (Blame.LINES, None)),
         ([JobError("invalid_json_line", 3, "?"), JobError("model_not_found", 2, "?")], (Blame.LINES, None)),
         ([], (Blame.LINES, None)),

@@ -8,7 +8,7 @@ from voyage_jobs.core.clock import iso
 from voyage_jobs.diagnosis.blocker import CALLS, CREATE, WRITES, Blocker, Mover
 from voyage_jobs.diagnosis.snapshot import Gate, Moment
 from voyage_jobs.state import circuits
-from voyage_jobs.state.batches import SEND_REFUSED
+from voyage_jobs.state.batches import MODEL_REFUSED, SEND_REFUSED
 from voyage_jobs.state.circuits import Circuit
 
 PASSING_FAILURES = 3  # in a row, before a network or server trouble is more than an info
@@ -18,6 +18,7 @@ _TEXTS = {
     "quota": "{provider} keeps this account to the limits of one without a payment method",
     "in_flight_limit": "{provider} takes no further job now",
     SEND_REFUSED: "{provider} refuses one batch after another; none is sent",
+    MODEL_REFUSED: "{provider} has no model {model} that this account may use; nothing is sent",
     circuits.VENDOR: "Calls to {provider} are deferred",
     circuits.CREATE: "New jobs are deferred",
     circuits.DISK: "Nothing large is written",
@@ -28,6 +29,7 @@ MOVERS = {
     "auth": Mover.ACCOUNT,
     "quota": Mover.ACCOUNT,
     SEND_REFUSED: Mover.DECISION,
+    MODEL_REFUSED: Mover.DECISION,
     "paused_disk": Mover.OPERATOR,
 }
 """Who ends it, where that is not the provider; such a thing is a problem at once, the rest only if it lasts."""
@@ -39,6 +41,7 @@ _STOPS = {
 }
 
 
+REFUSED_CODES = frozenset({SEND_REFUSED, MODEL_REFUSED})
 ACCOUNT_CODES = frozenset(code for code, mover in MOVERS.items() if mover is Mover.ACCOUNT)
 
 
@@ -51,7 +54,9 @@ def blocker_of(gate: Gate, circuit: Circuit, stops: frozenset[str] | None = None
         hint = "It is tried again as soon as a process runs; nothing is lost."
     return Blocker(
         code=circuit.code,
-        text=_TEXTS.get(circuit.code, _TEXTS[circuit.name]).format(provider=gate.provider),
+        text=_TEXTS.get(circuit.code, _TEXTS[circuit.name]).format(
+            provider=gate.provider, model=gate.settings.section.model
+        ),
         words=circuit.message,
         next=hint
         or f"It is tried again at {iso(circuit.until_at)}; nothing is lost and nothing needs to be done.",
@@ -70,6 +75,6 @@ def account_refused(open_circuits: Iterable[Circuit]) -> Circuit | None:
 
 
 def sending_refused(open_circuits: Mapping[str, Circuit]) -> Circuit | None:
-    """The circuit that is open because the provider refuses one batch after another."""
+    """The circuit that is open because the provider refuses one batch after another, or has no such model."""
     found = open_circuits.get(circuits.CREATE)
-    return found if found is not None and found.code == SEND_REFUSED else None
+    return found if found is not None and found.code in REFUSED_CODES else None

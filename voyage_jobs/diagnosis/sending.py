@@ -21,7 +21,7 @@ from voyage_jobs.diagnosis.entry import Blockers, Cause, Say, entered_in
 from voyage_jobs.diagnosis.rebuild import Vectors
 from voyage_jobs.diagnosis.snapshot import Facts, Gate, Moment
 from voyage_jobs.state import circuits as circuit_store
-from voyage_jobs.state.batches import SEND_REFUSED, UNUSABLE
+from voyage_jobs.state.batches import UNUSABLE
 from voyage_jobs.state.last_errors import FATAL
 from voyage_jobs.state.pauses import EVERYTHING, SENDING
 
@@ -96,7 +96,7 @@ def _account(gate: Gate, _say: Say) -> Blockers:
         yield circuits.blocker_of(gate, found)
 
 
-@cause(SEND_REFUSED)
+@cause(*sorted(circuits.REFUSED_CODES))
 def _refused_alike(gate: Gate, _say: Say) -> Blockers:
     found = circuits.sending_refused(gate.circuits)
     if found is None:
@@ -271,7 +271,7 @@ def _in_flight_full(gate: Gate, say: Say) -> Blockers:
 def _create(gate: Gate, _say: Say) -> Blockers:
     """New jobs wait, all else goes on."""
     found = gate.circuits.get(circuit_store.CREATE)
-    if found is not None and found.code != SEND_REFUSED:
+    if found is not None and found.code not in circuits.REFUSED_CODES:
         yield circuits.blocker_of(gate, found)
 
 

@@ -8,7 +8,7 @@ from voyage_jobs.state import sources
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.budget import renew_run
 from voyage_jobs.steps.context import Context, encoded
-from voyage_jobs.steps.reprofile import take_up_profile
+from voyage_jobs.steps.reprofile import follow_corrected_model, take_up_profile
 
 # Open connections, the lock and the table were made from these.
 _FIXED = {
@@ -46,6 +46,7 @@ def apply(context: Context, fresh: Settings) -> None:
     context.loaded = fresh
     context.asked = profile_of(fresh)
     take_up_profile(context)
+    follow_corrected_model(context)
     renew_run(context)
     with context.store.write() as tx:
         sources.configure(tx, [(source.name, encoded(source.path)) for source in fresh.sources])

@@ -84,6 +84,7 @@ NOT_FETCHED = "not_fetched"  # its results are paid, and cannot be had
 UNUSABLE = "unusable"  # its results are paid, and cannot be read: nothing more is sent for its profile
 NO_ROOM = "no_room"  # refused because too much was in flight: its texts go again as they are
 SEND_REFUSED = "send_refused"  # the provider refused its upload or its job
+MODEL_REFUSED = "model_refused"  # the provider has no such model: nothing is sent for it
 
 _BATCH = select(*(batches.c[field.name] for field in fields(BatchRow)))
 _IS_OPEN = ~is_in(batches, states.Batch.CLOSED)

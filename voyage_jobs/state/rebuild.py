@@ -15,6 +15,7 @@ from voyage_jobs.core import states
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.state import embeddings as embedding_rows
 from voyage_jobs.state import meta, moves
+from voyage_jobs.state.ledger import BILLED
 from voyage_jobs.state.schema import PATH, chunks, embeddings, is_in, profiles
 from voyage_jobs.state.schema import versions as version_table
 from voyage_jobs.state.store import Tx
@@ -42,6 +43,18 @@ def served(connection: Connection) -> Profile | None:
     """The profile of the vectors in the table; None for a folder in which nothing was done yet."""
     known = meta.get(connection, meta.PROFILE)
     return None if known is None else Profile.from_json(known)
+
+
+# Purpose: was any vector ever paid for, or is any here?
+_HAS_VECTORS = text(
+    f"SELECT EXISTS (SELECT 1 FROM spend WHERE kind IN {BILLED} OR kind = 'maybe_paid')"
+    f" OR EXISTS (SELECT 1 FROM packs) OR EXISTS (SELECT 1 FROM versions WHERE state = '{states.Version.PUBLISHED}')"
+)
+
+
+def has_vectors(connection: Connection) -> bool:
+    """Whether anything was ever embedded, or may have been."""
+    return bool(connection.execute(_HAS_VECTORS).scalar_one())
 
 
 def build(connection: Connection) -> Build | None:

@@ -248,13 +248,53 @@ def job_has_ended(context: Context, tx: Tx) -> None:
 
 def sending_is_refused(context: Context, tx: Tx, error: VendorError) -> None:
     """The provider refuses one batch after another: no other is sent until one of them goes through."""
-    before = circuits.tripped(tx.connection).get(circuits.CREATE)
-    wait_s = retry.wait_s("create_refused", before.failures + 1 if before else 1, context.clock)
-    hint = (
-        "Correct the provider's settings as this message says, then `voyage-jobs retry`. One batch is tried every hour;"
-        " jobs that run are collected meanwhile."
-    )
-    _stop_creating(context, tx, wait_s, batches.SEND_REFUSED, error.message, hint)
+    wait_s = retry.wait_s("create_refused", 1, context.clock)
+    _stop_creating(context, tx, wait_s, batches.SEND_REFUSED, error.message, _REFUSED_HINT)
+
+
+def model_is_refused(context: Context, tx: Tx, message: str) -> None:
+    """The provider has no such model: nothing is sent for it until a try goes through, or the settings are others."""
+    wait_s = retry.wait_s("create_refused", 1, context.clock)
+    hint = _MODEL_HINT.format(section=context.settings.section_name)
+    _stop_creating(context, tx, wait_s, batches.MODEL_REFUSED, message, hint)
+
+
+def job_was_made(context: Context) -> None:
+    """A job was created: what kept new ones back is over.
+
+    But for a model that is refused, where the provider may say so after a job was made: this one is the try, and
+    nothing else is sent until it is known to be sound (`model_is_known`).
+    """
+    if not model_is_unknown(context):
+        fine(context, circuits.CREATE)
+        return
+    with context.store.write() as tx:
+        found = circuits.tripped(tx.connection)[circuits.CREATE]
+        until = tx.now + int(retry.wait_s("create_refused", 1, context.clock) * US)
+        circuits.trip(tx, circuits.CREATE, until, found.failures, found.code, found.message, found.hint)
+
+
+def model_is_known(context: Context) -> None:
+    """The provider has embedded something by the model: it is not refused any more."""
+    if model_is_unknown(context):
+        fine(context, circuits.CREATE)
+
+
+def model_is_unknown(context: Context) -> bool:
+    """Whether nothing is sent because the provider has no such model."""
+    with context.store.read() as connection:
+        found = circuits.tripped(connection).get(circuits.CREATE)
+    return found is not None and found.code == batches.MODEL_REFUSED
+
+
+_REFUSED_HINT = (
+    "Correct the provider's settings as this message says, then `voyage-jobs retry`. One batch is tried every hour;"
+    " jobs that run are collected meanwhile."
+)
+_MODEL_HINT = (
+    "Correct {section}.model, then restart or reload, or `voyage-jobs retry` if it was the account. One batch is tried"
+    " every hour, which costs nothing; jobs that run are collected meanwhile."
+)
 
 
 def _stop_creating(
@@ -332,4 +372,7 @@ def try_again(context: Context) -> None:
         circuits.reset(tx, circuits.VENDOR)
         circuits.reset(tx, circuits.DISK)
         circuits.reset(tx, circuits.FRESH)
+        found = circuits.tripped(tx.connection).get(circuits.CREATE)
+        if found is not None and found.code == batches.MODEL_REFUSED:
+            circuits.reset(tx, circuits.CREATE)
         circuits.reset(tx, circuits.TABLE)

@@ -188,6 +188,8 @@ def is_looked_at(batch: BatchRow) -> bool:
 
 
 def _take_note(context: Context, batch: BatchRow, remote: RemoteBatch | None) -> None:
+    if remote is not None and remote.completed and batch.profile_id == context.profile_id:
+        circuit.model_is_known(context)
     if batch.state is Batch.PARKED:
         _look_at_parked(context, batch, remote)
     elif remote is None:

@@ -31,7 +31,7 @@ from voyage_jobs.steps import drafts, step_errors
 from voyage_jobs.steps.context import Context, encoded
 from voyage_jobs.steps.owner import demand_own_if_switching, own_table
 from voyage_jobs.steps.recover_segments import adopt_segments
-from voyage_jobs.steps.reprofile import take_up_profile
+from voyage_jobs.steps.reprofile import follow_corrected_model, take_up_profile
 from voyage_jobs.steps.set_back import name_state, note_generation, recognise
 from voyage_jobs.steps.shown import note_rows, publish_again
 from voyage_jobs.steps.splitting import take_up_rules
@@ -80,6 +80,7 @@ def _recover(context: Context, mode: str, *, take_over: bool) -> None:
     adopt_segments(context)
     note_generation(context)
     lose_missing_segments(context)
+    follow_corrected_model(context)
     _orphaned_file_spool(context)
     own_table(context, take_over=take_over)
     _table(context)

@@ -57,6 +57,19 @@ def take_up_profile(context: Context) -> None:
         context.log.warning("profile.changed", message=message, hint=hint)
 
 
+def follow_corrected_model(context: Context) -> None:
+    """Where the provider has no such model as was asked for, and the configuration names another: go over to that.
+
+    Nothing was ever embedded, so there is nothing to keep, and no price to agree to beyond that of any first run.
+    """
+    if context.may_send or context.build is not None or context.asked.vendor != context.profile.vendor:
+        return
+    with context.store.read() as connection:
+        is_first = not rebuild.has_vectors(connection)
+    if is_first and circuit.model_is_unknown(context):
+        reprofile(context, {"do": BEGIN, "target": context.asked.to_json()}, "the configuration")
+
+
 def _of_a_lost_state(context: Context) -> Profile | None:
     """What a new state goes by where the one before it was lost: what the table has, if segments of that are here."""
     if not context.segments.names():

@@ -25,6 +25,7 @@ from voyage_jobs.diagnosis.snapshot import UNSENT, gate
 from voyage_jobs.errors import (
     BadAnswerError,
     InputFileMissingError,
+    ModelRefusedError,
     OutcomeUnknownError,
     RateLimitedError,
     RefusedError,
@@ -202,8 +203,10 @@ def _upload_failed(context: Context, batch: BatchRow, error: VendorError) -> Non
 
 
 def _refused_to_send(context: Context, tx: Tx, batch: BatchRow, error: RefusedError, policy: str) -> None:
-    """This batch is refused. It is parked alone; if it is one of several in a row, it is the probe for all."""
-    if batches.refused_since_the_last_job(tx.connection) + 1 < REFUSED_ALIKE:
+    """This batch is refused. It is parked alone; if it is one of several in a row, or the words are about the model, it
+    is the probe for all."""
+    of_model = isinstance(error, ModelRefusedError)
+    if not of_model and batches.refused_since_the_last_job(tx.connection) + 1 < REFUSED_ALIKE:
         values = {"code": batches.SEND_REFUSED, "reason": error.message, "hint": REFUSED_HINT}
         batches.move(tx, batch, Batch.PARKED, error.message, **values)
         context.log.error("batch.parked", ref=batch.ref, reason=error.message)
@@ -212,7 +215,10 @@ def _refused_to_send(context: Context, tx: Tx, batch: BatchRow, error: RefusedEr
         batches.move(tx, batch, Batch.UPLOADED, error.message)
         batch = batches.get(tx.connection, batch.id)
     circuit.put_off(context, tx, batch, policy, error)
-    circuit.sending_is_refused(context, tx, error)
+    if of_model:
+        circuit.model_is_refused(context, tx, error.message)
+    else:
+        circuit.sending_is_refused(context, tx, error)
 
 
 def _file_is_whole(context: Context, batch: BatchRow) -> bool:
@@ -246,6 +252,10 @@ def _send_at_once(context: Context, batch: BatchRow, calls: circuit.Calls) -> bo
     error = synchronous.send(context, batch)
     if error is None or isinstance(error, RefusedError):
         circuit.fine(context)  # the API itself has answered
+    if error is None:
+        circuit.model_is_known(context)
+        if context.vendor.traits.sync_only:
+            circuit.fine(context, circuits.CREATE)
     if batch.is_fresh:
         fresh.judge(context, batch, error)
     elif error is not None:
@@ -274,7 +284,8 @@ def _is_about_texts(context: Context, error: VendorError) -> bool:
 
     Only where there are no jobs: an order of an operator is a few texts, and says what it was told.
     """
-    return context.vendor.traits.sync_only and error.status in _ABOUT_TEXTS
+    of_model = isinstance(error, ModelRefusedError)
+    return context.vendor.traits.sync_only and error.status in _ABOUT_TEXTS and not of_model
 
 
 def _create(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
@@ -306,7 +317,7 @@ def _create(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:
         return True
     crash_point("create.answered")
     circuit.fine(context)
-    circuit.fine(context, circuits.CREATE)
+    circuit.job_was_made(context)
     adopt(context, batch, attempt, remote, "created")
     return True
 
@@ -363,7 +374,8 @@ def _refused(context: Context, tx: Tx, batch: BatchRow, attempt: AttemptRow, err
     context.observer.put_off("create_refused")
     context.log.warning("create.refused", ref=batch.ref, attempt=attempt.number, error=error.message)
     if not isinstance(error, InputFileMissingError):
-        if encoding.is_why(context, tx, batch, error.message):
+        of_model = isinstance(error, ModelRefusedError)
+        if not of_model and encoding.is_why(context, tx, batch, error.message):
             batches.move(tx, batch, Batch.UPLOADED, error.message)
             return
         _refused_to_send(context, tx, batch, error, "create_call")

@@ -7,8 +7,8 @@ suspected its next batch is a tenth of the size, until a bad one is alone, and h
 If job after job is refused as a whole and in the same words, it is not a text that is to blame but what all of them
 share (a setting, the account): to take them apart would make thousands of jobs for nothing, so they wait for you.
 
-Some providers end a job in the same way for want of room. They say whose fault it was (`Vendor.judge`): then the same
-lines go again later, all of them.
+Some providers end a job in the same way for want of room, or because they have no such model. They say whose fault it
+was (`Vendor.judge`): then the same lines go again later, all of them.
 """
 
 from __future__ import annotations
@@ -72,6 +72,9 @@ def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
         ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
         if batch.cancel_asked_at is not None:
             embeddings.give_up(tx, batch.id)
+        elif verdict.blame is Blame.MODEL:
+            embeddings.give_back(tx, batch.id)
+            circuit.model_is_refused(context, tx, reason)
         elif verdict.blame is Blame.NOBODY:
             embeddings.give_back(tx, batch.id)
             _had_no_room(context, tx, batch, reason, verdict)

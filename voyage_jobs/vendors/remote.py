@@ -98,6 +98,7 @@ class Blame(enum.Enum):
 
     LINES = "lines"  # some of its lines are refused: the others go again, and the bad ones are looked for
     NOBODY = "nobody"  # there was no room for it: the same lines go again, later
+    MODEL = "model"  # there is no such model: no job for it would fare better, and the same lines go once there is
     JOB = "job"  # its parameters or the account: no other job would fare better, so an operator has to look
 
 

@@ -10,7 +10,7 @@ from voyage_jobs.core.profile import Profile
 from voyage_jobs.vendors.openai import requests
 from voyage_jobs.vendors.remote import JobSpec
 from voyage_jobs.vendors.rest.client import RestClient
-from voyage_jobs.vendors.rest.verdict import Api
+from voyage_jobs.vendors.rest.verdict import NO_MODEL, Api
 
 
 class OpenAIClient(RestClient):
@@ -24,6 +24,7 @@ class OpenAIClient(RestClient):
         unpaid=re.compile("exceeded your current quota|billing hard limit", re.IGNORECASE),
         kept_to="takes nothing from this account, whose credit or budget is used up",
         no_input_file=re.compile(r"no such file|file\b.*\bnot found|invalid input_file_id", re.IGNORECASE),
+        no_model=NO_MODEL,
     )
 
     def create_body(self, job: JobSpec) -> dict[str, Any]:

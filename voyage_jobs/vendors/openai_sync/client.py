@@ -13,7 +13,7 @@ from voyage_jobs.vendors.base import Wanted
 from voyage_jobs.vendors.no_jobs import NoJobs
 from voyage_jobs.vendors.remote import JobSpec, RemoteBatch, RemoteFile
 from voyage_jobs.vendors.rest.client import RestClient
-from voyage_jobs.vendors.rest.verdict import Api
+from voyage_jobs.vendors.rest.verdict import NO_MODEL, Api
 
 if TYPE_CHECKING:
     import httpx
@@ -32,6 +32,7 @@ class OpenAISyncClient(NoJobs, RestClient):
         unpaid=_NEVER,
         kept_to="",
         no_input_file=_NEVER,
+        no_model=NO_MODEL,
     )
 
     def list_files(self, limit: int = 0) -> Iterator[RemoteFile]:

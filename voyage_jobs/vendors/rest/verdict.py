@@ -25,6 +25,7 @@ from voyage_jobs.errors import (
     AuthError,
     InputFileMissingError,
     InterceptedError,
+    ModelRefusedError,
     OutcomeUnknownError,
     QuotaError,
     RateLimitedError,
@@ -44,6 +45,12 @@ _NOT_THE_API = {
 _TOO_LARGE = 413  # of nginx, in HTML, before the API has seen the request: the one refusal that needs no JSON
 _KEY = (401, 403)
 _MISSING = (400, 404)
+NO_MODEL = re.compile(
+    r"\bmodel\b.{0,200}?\b(?:does not exist|not found)\b|\binvalid model\b|\bdeployment\b.{0,80}?\bdoes not exist\b",
+    re.IGNORECASE,
+)
+"""What servers with OpenAI's API say of a model, or Azure of a deployment, that there is not: OpenAI, vLLM, Ollama,
+LiteLLM."""
 _REASONS = ("detail", "error", "message")  # where the API, or the framework it is made with, says why
 
 _INTERCEPTED_HINT = (
@@ -63,7 +70,8 @@ class Api:
 
     Messages call it `title`, its settings are in `section`, its keys come from `dashboard` and its address is as a rule
     `usual_url`. `unpaid` finds what an account without means is told with 429, which no waiting helps; it is `kept_to`.
-    `no_input_file` finds what a create call is told whose file is not visible yet.
+    `no_input_file` finds what a create call is told whose file is not visible yet, `no_model` what a call is told for a
+    model that there is not.
     """
 
     title: str
@@ -73,6 +81,7 @@ class Api:
     unpaid: re.Pattern[str]
     kept_to: str
     no_input_file: re.Pattern[str]
+    no_model: re.Pattern[str]
 
 
 def judge(
@@ -134,6 +143,8 @@ def _kind(api: Api, status: int, detail: str, *, is_empty: bool) -> tuple[type[V
         return AuthError, "{api} refuses the API key when asked to {operation} ({status})"
     if status in _MISSING and api.no_input_file.search(detail):  # the one just uploaded is not visible yet
         return InputFileMissingError, "{api} refuses to {operation} ({status})"
+    if status in _MISSING and api.no_model.search(detail):
+        return ModelRefusedError, "{api} refuses to {operation} ({status})"
     if 400 <= status < 500 and status not in _GAVE_UP:
         return RefusedError, "{api} refuses to {operation} ({status})"
     return OutcomeUnknownError, "{api} failed when asked to {operation} ({status})"

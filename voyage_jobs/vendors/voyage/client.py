@@ -22,6 +22,7 @@ VOYAGE_API = Api(
     unpaid=re.compile(r"\b3\s*RPM\b|\b10\s*K\s*TPM\b|payment method", re.IGNORECASE),
     kept_to="keeps this account to the rates of one without a payment method",
     no_input_file=re.compile("input file not found", re.IGNORECASE),
+    no_model=re.compile(r"\bmodel \S+ is not supported\b", re.IGNORECASE),
 )
 
 
