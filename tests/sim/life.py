@@ -165,8 +165,8 @@ class Life:
 
     @property
     def _is_fresh(self) -> bool:
-        """Whether a source promises to be fresh."""
-        return self.seed % 3 == 1
+        """Whether its sources promise to be fresh."""
+        return self.seed % 4 == 1
 
     def _draw_target(self) -> str:
         """The crash point at which this life dies for sure, if it comes by."""
@@ -580,7 +580,7 @@ class Life:
                 "delete_grace_s": GRACE_S,
                 "keep": source in self.keeping,
                 "scan_interval_s": 300,
-                **({"fresh_within_s": 60} if self._is_fresh and source == sorted(SOURCES)[0] else {}),
+                **({"fresh_within_s": 60} if self._is_fresh else {}),
             }
             for source in sorted(self.configured)
         ]
