@@ -66,7 +66,7 @@ def _points(pool: ThreadPoolExecutor, chosen: list[str]) -> int:
     numbers = {False: _passages(cancelling=False), True: _passages(cancelling=True)}
     tasks = []
     for seed, point in enumerate(chosen, 1):
-        once = point in (*points.OF_OTHER_VECTORS, *points.OF_A_READING)
+        once = point in (*points.OF_OTHER_VECTORS, *points.OF_A_READING, *points.OF_A_PROMISE)
         last = 1 if once else numbers[point in points.OF_A_CANCELLATION][point]
         tasks += [(point, number, seed) for number in sorted({1, min(2, last), last} - {0})]
     reached: Counter[str] = Counter()

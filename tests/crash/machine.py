@@ -29,11 +29,11 @@ class DeathError(BaseException):
 class Machine:
     """A world whose disk is watched. `root` must be empty."""
 
-    def __init__(self, root: Path, seed: int) -> None:
+    def __init__(self, root: Path, seed: int, faults: dict[str, Any] | None = None) -> None:
         self.world = World(
             root,
             seed=seed,
-            faults=_FAULTS,
+            faults={**_FAULTS, **(faults or {})},
             splitting={"max_chars": 400},
             batching={"max_inputs": 6, "min_inputs": 1},
             voyage={"quarantine_s": 60},

@@ -51,6 +51,7 @@ OF_A_REMOVAL = ("retire.table.done", "retire.committed")
 OF_A_NOTICE = ("notice.committed", "notice.delivered", "notice.settled")
 OF_A_CANCELLATION = ("cancel.sent", "cancel.committed")
 OF_AN_EXPEDITE = ("sync.attempt.committed", "sync.answered", "sync.spooled", "sync.committed")
+OF_A_PROMISE = ("promise.begun", "promise.deferred")
 OF_OTHER_VECTORS = (
     "abandon.committed",
     "reprofile.committed",
@@ -96,6 +97,10 @@ def die_once(root: Path, point: str, number: int, seed: int) -> bool:
             author = Author(stage, seed)
             author.begin()
             return change_vectors(stage, author, (point,)) == 1
+    if point in OF_A_PROMISE:
+        with promising(root, seed) as stage:
+            Author(stage, seed).begin()
+            return break_promises(stage, (point,)) == 1
     cancelling = point in OF_A_CANCELLATION
     with _stage(root, seed) as stage:
         _prepare(stage, seed, cancelling)
@@ -109,6 +114,31 @@ def die_once(root: Path, point: str, number: int, seed: int) -> bool:
             _let_cancellations_end(stage)
         checks.converge(stage)
     return ended.code == DIED_AT_A_POINT
+
+
+def promising(root: Path, seed: int) -> Stage:
+    """A source that promises to be fresh, and a provider that fails the first call."""
+    return Stage(
+        root,
+        seed=seed,
+        batch_seconds=_JOB_S,
+        faults={"server_error": {"on": "embeddings", "nth": 1}},
+        source="fresh_within_s = 60",
+    )
+
+
+def break_promises(stage: Stage, deadly: tuple[str, ...]) -> int:
+    """Begin the promise, then save a file whose call fails, and one whose call does not; the number of deaths."""
+    deaths = 0
+    for point, name in zip(OF_A_PROMISE, ("before.md", "after.md"), strict=True):
+        stage.write(name, f"# {name}\n\nSaved {name}.\n")
+        if point in deadly:
+            _demand(stage.sync(crash_at=f"{point}:1"))
+            deaths += 1
+        checks.converge(stage)
+    stage.write("last.md", "# Last\n\nSaved last.\n")
+    checks.converge(stage)
+    return deaths
 
 
 def _stage(root: Path, seed: int) -> Stage:

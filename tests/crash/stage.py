@@ -43,6 +43,7 @@ path = {docs}
 scan_interval_s = 0.3
 delete_grace_s = 0
 max_delete_share = 1
+{source}
 [batching]
 max_inputs = {max_inputs}
 min_inputs = 1
@@ -76,8 +77,8 @@ class Ended:
 class Stage:
     """Everything lies below `root`. A context manager: at its end no process is left and the port is closed.
 
-    `faults` is the `faults` object of a fault script. `batching` is added to that section. `vendor` is voyage or
-    openai.
+    `faults` is the `faults` object of a fault script. `batching` and `source` are added to these sections. `vendor` is
+    voyage or openai.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Stage:
         data_dir: Path | None = None,
         batching: str = "",
         vendor: str = "voyage",
+        source: str = "",
     ) -> None:
         self.root = root
         self._key = {by_type(vendor).traits.key_variable: KEY}
@@ -119,6 +121,7 @@ class Stage:
                 max_inputs=max_inputs,
                 quarantine_s=QUARANTINE_S,
                 batching=batching,
+                source=source,
                 vendor=vendor,
             )
         )

@@ -13,12 +13,15 @@ from .documents import Author
 from .points import (
     OF_A_CANCELLATION,
     OF_A_NOTICE,
+    OF_A_PROMISE,
     OF_A_READING,
     OF_A_REMOVAL,
     OF_AN_EXPEDITE,
     OF_OTHER_VECTORS,
     THE_WAY_OF_A_BATCH,
+    break_promises,
     change_vectors,
+    promising,
 )
 from .stage import DIED_AT_A_POINT, Stage
 
@@ -32,7 +35,7 @@ def die(stage: Stage, point: str) -> None:
 
 def test_every_point_is_on_the_way():
     listed = {*OF_A_READING, *THE_WAY_OF_A_BATCH, *OF_A_REMOVAL, *OF_A_NOTICE, *OF_A_CANCELLATION}
-    assert {*listed, *OF_AN_EXPEDITE, *OF_OTHER_VECTORS} == crash.POINTS
+    assert {*listed, *OF_AN_EXPEDITE, *OF_A_PROMISE, *OF_OTHER_VECTORS} == crash.POINTS
 
 
 def test_processes_that_die_at_every_point_get_it_done_together(tmp_path):
@@ -131,6 +134,15 @@ def test_processes_that_die_while_they_expedite_pay_once_or_say_that_they_cannot
         assert [ledger.times_billed_sync(text) for text in texts] == [0, 1, 1, 1]
         assert [ledger.times_billed(text) for text in texts] == [1, 1, 0, 0]
         assert tokens["maybe_paid"] > 0
+
+
+def test_processes_that_die_in_the_fresh_lane_buy_nothing_twice(tmp_path):
+    with promising(tmp_path, seed=4) as stage:
+        Author(stage, seed=4).begin()
+        assert break_promises(stage, OF_A_PROMISE) == len(OF_A_PROMISE)
+        assert stage.sim.calls["embeddings"] == 2  # one that failed, one for what was saved last
+        assert stage.sim.ledger.sync_tokens > 0
+        assert stage.sim.ledger.billed_more_than_once() == {}
 
 
 def test_processes_that_die_on_the_way_to_other_vectors_and_back_lose_nothing(tmp_path):

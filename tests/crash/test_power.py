@@ -15,6 +15,7 @@ from .machine import Machine, live
 from .points import (
     OF_A_CANCELLATION,
     OF_A_NOTICE,
+    OF_A_PROMISE,
     OF_A_READING,
     OF_A_REMOVAL,
     OF_AN_EXPEDITE,
@@ -25,12 +26,14 @@ from .points import (
 ON_THE_WAY = sorted({*THE_WAY_OF_A_BATCH, *OF_A_REMOVAL})
 # By these seeds the life of each point has documents enough to come by it.
 SEEDS = {point: seed for seed, point in enumerate(sorted({*ON_THE_WAY, *OF_A_CANCELLATION}))}
-SEEDS |= {point: seed for seed, point in enumerate(sorted(crash.POINTS)) if point not in SEEDS}
+OTHERS = crash.POINTS - {*OF_A_PROMISE}
+SEEDS |= {point: seed for seed, point in enumerate(sorted(OTHERS)) if point not in SEEDS}
+SEEDS |= {point: seed for seed, point in enumerate(OF_A_PROMISE)}
 OTHER = {"voyage": {"output_dimension": 16}}
 
 
 def test_every_point_is_tried():
-    tried = {*ON_THE_WAY, *OF_A_CANCELLATION, *OF_A_NOTICE, *OF_AN_EXPEDITE, *OF_OTHER_VECTORS}
+    tried = {*ON_THE_WAY, *OF_A_CANCELLATION, *OF_A_NOTICE, *OF_AN_EXPEDITE, *OF_OTHER_VECTORS, *OF_A_PROMISE}
     # Reading a file writes nothing: what was written before is what the next point of the scan loses.
     assert tried | {*OF_A_READING} == crash.POINTS
 
@@ -119,6 +122,25 @@ def test_after_a_power_loss_while_a_document_is_expedited(tmp_path, point):
     )
     machine.run()
     machine.everything_is_right()  # a lost answer is in the books as maybe paid
+
+
+@pytest.mark.parametrize("point", OF_A_PROMISE)
+def test_after_a_power_loss_in_the_fresh_lane(tmp_path, point):
+    faults = {"server_error": {"on": "embeddings", "nth": 1}}
+    machine = Machine(tmp_path, seed=SEEDS[point], faults=faults)
+    machine.author.begin(4)
+    machine.run()
+    docs = {"name": "docs", "path": str(machine.world.docs), "delete_grace_s": 0, "fresh_within_s": 60}
+    machine.ask_for(sources=[docs])
+    machine.author.every_act(new=2)
+    if point == "promise.begun":
+        lose_power(machine, point)
+    machine.run()
+    machine.write("now.md", "# Now\n\nSaved now.\n")
+    if point == "promise.deferred":
+        lose_power(machine, point)
+    machine.run()
+    machine.everything_is_right()  # the answer that was lost is in the books as maybe paid
 
 
 @pytest.mark.parametrize("point", OF_A_NOTICE)
