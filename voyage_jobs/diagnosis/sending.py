@@ -306,7 +306,7 @@ def _held_up(gate: Gate, say: Say) -> Blockers:
 @cause("more_coming", needs=Moment, moved_by=Mover.PROCESS, severity="wait", stops=(ASSEMBLE,))
 def _more_coming(moment: Moment, say: Say) -> Blockers:
     until = moment.batch_waits_until
-    if until is not None and moment.more_coming:
+    if until is not None and moment.more_coming and (moment.eager or moment.in_flight[0]):
         few = f"{counted(moment.waiting.embeddings, 'text')} so far"
         text = "Sources are scanned: the next batch is sent when it is full, or when they are through"
         yield say(f"{text}, at {iso(until)} at the latest ({few})", NOTHING_TO_DO, until=until)
