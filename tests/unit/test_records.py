@@ -7,7 +7,9 @@ import io
 import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -16,7 +18,12 @@ from step_doors import document, query, versions_of
 from verify_doors import found
 from world import World
 
+from voyage_jobs.core.profile import KeyMaker, Profile
+from voyage_jobs.core.tokens import estimate_each
+from voyage_jobs.records.recipe import Record
+from voyage_jobs.sources.files import FileStat
 from voyage_jobs.state import record_files, sources
+from voyage_jobs.state.documents import Seen
 from voyage_jobs.steps.scan import Scan
 
 HEAD = "sku,name,brand,price,note"
@@ -599,24 +606,30 @@ def test_sqlite_by_a_query_that_cannot_write(tmp_path: Path) -> None:
 @pytest.mark.parametrize("context", ["", "title > section"])
 @pytest.mark.parametrize("title", ["", "Lamp", "Lamp \u2028 and *more*", "x" * 900])
 def test_a_record_of_one_chunk_is_cut_as_any_plain_text(rules: int, context: str, title: str) -> None:
-    from voyage_jobs.readers.reader import Text
-    from voyage_jobs.splitting.split import SplitOptions, split, split_record
+    from voyage_jobs.splitting.split import SplitOptions
+    from voyage_jobs.steps.reading import ReadRecord
+    from voyage_jobs.steps.splitting import to_version, to_versions
 
     options = SplitOptions(rules=rules, context=context, min_chars=400 if rules > 1 else 0)
-    for text in (
+    profile = Profile("/v1/embeddings", "voyage-4", 256, "float", "document")
+    keyed = SimpleNamespace(profile=profile, keys=KeyMaker(profile), count=estimate_each)
+    texts = (
         "a",
         "Lamp\nAcme\n\nIt lights.",
         "# none\n\n\n\n1. x\n2. y",
         "Ä\u3000b",
         "word " * 300 + "end",
-    ):
-        record = Text(text, title=title, metadata={"price": 1.5}, record="1")
-        quick = split_record(record, options)
-        slow = split(record, "1", options)
-        assert quick is not None
-        assert (quick.chunks, quick.headers, quick.sections) == (slow.chunks, slow.headers, slow.sections)
-        assert (quick.metadata, quick.title or "1") == (slow.metadata, slow.title)
-    assert split_record(Text("word " * 500, record="1", metadata={}), options) is None
+        "word " * 500 + "end",
+    )
+    stat = FileStat("a.csv", 1, 1, 1)
+    found = [
+        ReadRecord(Record(at, str(at), text, title, "u", {"price": 1.5}, None, b"d" * 20, ()), stat)
+        for at, text in enumerate(texts)
+    ]
+    quick = to_versions(keyed, [(Seen("", "a.csv#1", 1, 0, 0), read, None) for read in found], options)
+    slow = [to_version(keyed, 0, "a.csv#1", read.as_document(), options) for read in found]
+    assert [replace(each, chunks=list(each.chunks)) for each in quick] == slow
+    assert [len(each.chunks) for each in quick] == [1, 1, 1, 1, 1, 2]
 
 
 def test_a_long_record_is_several_chunks_with_all_its_columns(tmp_path: Path) -> None:

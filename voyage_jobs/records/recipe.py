@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -84,6 +84,10 @@ class Recipe:
         return Template(self.text), Template(self.title), Template(self.url)
 
     @cached_property
+    def _types(self) -> tuple[tuple[str, Callable[[Any], Json]], ...]:
+        return tuple((name, TYPES[kind]) for name, kind in self.columns.items())
+
+    @cached_property
     def fields(self) -> tuple[str, ...]:
         """Every field that it asks for, each once."""
         asked = (each for template in self._templates for each in sorted(template.fields))
@@ -101,7 +105,8 @@ class Recipe:
         """The record of a row, or what it lacks."""
         at, values = row
         try:
-            text, title, url = (template.render(values) for template in self._templates)
+            of_text, of_title, of_url = self._templates
+            text, title, url = of_text.render(values), of_title.render(values), of_url.render(values)
             if not text:
                 return Fault(at, Lack.NO_TEXT, self._named(values))
             name = self._id(values, text)
@@ -134,9 +139,9 @@ class Recipe:
         parts = [told(value_of(values, each)) for each in self.id]
         if not all(parts):
             return None
-        if len(parts) > 1:
-            parts = [part.replace("%", "%25").replace(":", "%3A") for part in parts]
-        name = ":".join(parts)
+        name = parts[0]
+        if len(parts) > 1:  # else it stands as it is
+            name = ":".join(part.replace("%", "%25").replace(":", "%3A") for part in parts)
         name.encode()
         return name if len(name) <= _MOST_ID_CHARS else None
 
@@ -144,13 +149,14 @@ class Recipe:
         """What is empty is not there; what is not of its type is told."""
         found: dict[str, Json] = {}
         wrong: tuple[str, ...] = ()
-        for name, kind in self.columns.items():
+        for name, typed in self._types:
             value = value_of(values, name)
-            value = value.strip() if isinstance(value, str) else value
+            if isinstance(value, str):
+                value = value.strip()
             if value is None or value == "":
                 continue
             try:
-                found[name] = TYPES[kind](value)
+                found[name] = typed(value)
             except (ValueError, TypeError, OverflowError):
                 wrong = (*wrong, name)
         return found, wrong
@@ -187,6 +193,10 @@ _UNFIT = re.compile("[%/\x00-\x1f\x7f\U0010ff00-\U0010ffff]")
 
 def name_in(file: str, record_id: str) -> str:
     """What a record is called in its folder: `catalog.csv#SKU1`. What cannot stand in a path is written `%2F`."""
-    return (
-        f"{file}#{_UNFIT.sub(lambda found: ''.join(f'%{byte:02X}' for byte in found[0].encode()), record_id)}"
-    )
+    if _UNFIT.search(record_id):
+        record_id = _UNFIT.sub(_escaped, record_id)
+    return f"{file}#{record_id}"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in found[0].encode())

@@ -7,7 +7,7 @@ fields are empty is left out. Values stand as they are, without white space at t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -24,30 +24,37 @@ class Template:
 
     def __init__(self, text: str) -> None:
         self._lines = [_parsed(line) for line in text.split("\n")]
-        self.fields = frozenset(part[0] for line in self._lines for part in line if isinstance(part, tuple))
+        parts = [[part for part in line if isinstance(part, tuple)] for line in self._lines]
+        self._names = tuple(part[0] for line in parts for part in line)
+        self.fields = frozenset(self._names)
         """The names of its fields."""
-        parts = [part for line in self._lines for part in line]
-        self._one = parts[0][0] if len(parts) == 1 and isinstance(parts[0], tuple) else ""
+        self._whole = "\n".join("".join(map(_shape, line)) for line in self._lines)
+        if not self._names:
+            self._whole %= ()
+        """What it says of a row that has all of them."""
 
     def render(self, values: Mapping[str, Any]) -> str:
         """What it says of one row; empty where all its fields are."""
-        if self._one:
-            return told(value_of(values, self._one))
-        shown = []
+        if not self._names:
+            return self._whole.strip()
+        said = []
+        for name in self._names:
+            value = values.get(name)
+            said.append(value.strip() if isinstance(value, str) else told(value_of(values, name)))
+        if all(said):
+            return (self._whole % tuple(said)).strip()
+        return "\n".join(self._filled(iter(said))).strip()
+
+    def _filled(self, said: Iterator[str]) -> Iterator[str]:
+        """Its lines, without those all of whose fields are empty."""
         for line in self._lines:
-            empty, said = True, ""
-            for part in line:
-                if isinstance(part, str):
-                    said += part
-                    continue
-                value = values.get(part[0])
-                value = value.strip() if isinstance(value, str) else told(value_of(values, part[0]))
-                if value:
-                    empty = False
-                    said += value
-            if not empty or not any(isinstance(part, tuple) for part in line):
-                shown.append(said)
-        return "\n".join(shown).strip()
+            found = [next(said) for part in line if isinstance(part, tuple)]
+            if any(found) or not found:
+                yield "".join(map(_shape, line)) % tuple(found)
+
+
+def _shape(part: Part) -> str:
+    return "%s" if isinstance(part, tuple) else part.replace("%", "%%")
 
 
 def _parsed(line: str) -> tuple[Part, ...]:

@@ -112,21 +112,12 @@ def split(document: Text, path: str, options: SplitOptions, count: Count = estim
     return SplitDocument(title or _name(path), front.metadata, sections, headers, chunks)
 
 
-def split_record(record: Text, options: SplitOptions, count: Count = estimate_each) -> SplitDocument | None:
-    """The same for a plain text that is one chunk, as most records are, in a tenth of the time; None for any other.
-
-    Its metadata is bounded already.
-    """
-    text, title = record.text, plain_line(record.title)
-    header = ""
-    if options.context == TITLE_AND_SECTION:
-        header = header_of(trail(title, (), (), options.max_chars // _MOST_OF_A_CHUNK), "")
-    if len(header) + len(text) > options.max_chars - options.overlap_chars or text != text.strip():
-        return None
-    tokens = count([header + text])[0]
-    return SplitDocument(
-        title, dict(record.metadata or {}), [()], [header], [Chunk(0, 0, len(text), 0, tokens)]
-    )
+def header_of_record(title: str, options: SplitOptions) -> str:
+    """What goes before a record that is one chunk where it is embedded."""
+    if not title or options.context != TITLE_AND_SECTION:
+        return ""
+    line, most = plain_line(title), options.max_chars // _MOST_OF_A_CHUNK
+    return header_of(line if len(line) <= most else trail(line, (), (), most), "")
 
 
 def _regions(text: str, start: int, headings: Sequence[Heading], options: SplitOptions) -> Iterable[Region]:

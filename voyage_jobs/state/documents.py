@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
@@ -12,9 +12,9 @@ from voyage_jobs.core import states
 from voyage_jobs.core.profile import document_key
 from voyage_jobs.state import moves
 from voyage_jobs.state.schema import PATH, documents, folders, is_in, sources, versions
-from voyage_jobs.state.statements import RAW, many, new_id, plain, slices
+from voyage_jobs.state.statements import RAW, among, listed, many, new_id, plain, same, slices
 from voyage_jobs.state.store import Tx
-from voyage_jobs.state.texts import FilePlace, let_text_go
+from voyage_jobs.state.texts import FilePlace, let_texts_go
 from voyage_jobs.state.versions import UNSETTLED_MTIME, supersede
 
 # Purpose: by what the newest version of each file of a folder was made that is wanted or served, if there is one.
@@ -86,8 +86,7 @@ def ensure_folders(tx: Tx, source_id: int, known: dict[str, int], paths: Iterabl
             known[path] = new_id(tx.connection, insert(folders).values(row))
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(NamedTuple):
     """What a scan found out about one file. `content_hash` is None for a skipped one, which has a `reason`."""
 
     folder: str
@@ -115,23 +114,19 @@ class Seen:
 
 # Purpose: what is known of these files of a folder.
 _FILES = select(documents.c.name, documents.c.id, documents.c.state).where(
-    documents.c.folder_id == bindparam("folder"), documents.c.name.in_(bindparam("names", expanding=True))
+    documents.c.folder_id == bindparam("folder"), among(documents.c.name, "names")
 )
 
 
-def _folder_of(folder_ids: dict[str, int], each: Seen) -> int:
-    return folder_ids[each.folder] if each.group is None else each.group
-
-
-def _known_files(tx: Tx, folder_ids: dict[str, int], seen: Iterable[Seen]) -> dict[tuple[int, str], Any]:
+def _known_files(tx: Tx, groups: Sequence[int], seen: Sequence[Seen]) -> dict[tuple[int, str], Any]:
     """(folder id, name) -> (id, state) of the files that were seen before."""
     names: dict[int, list[str]] = {}
-    for each in seen:
-        names.setdefault(_folder_of(folder_ids, each), []).append(each.name)
+    for group, each in zip(groups, seen, strict=True):
+        names.setdefault(group, []).append(each.name)
     found: dict[tuple[int, str], Any] = {}
     for folder, those in names.items():
         for part in slices(those):
-            values = {"folder": folder, "names": part}
+            values = {"folder": folder, "names": listed(part)}
             found.update(((folder, name), at) for name, *at in plain(tx.connection, _FILES, values))
     return found
 
@@ -145,7 +140,7 @@ _SEEN_AGAIN = (
 _FACTS = ("reason", "detail", "size", "mtime_ns", "inode", "ctime_ns")
 # In the order of the table: then rows are handed on as they are.
 _NEW = (
-    *("id", "source_id", "folder_id", "name", "doc_key", "state"),
+    *("id", "folder_id", "name", "doc_key", "state"),
     *("reason", "detail", "size", "mtime_ns", "inode", "content_hash", "ctime_ns"),
 )
 
@@ -156,40 +151,51 @@ def save(tx: Tx, source_id: int, source: str, folder_ids: dict[str, int], seen: 
     `folder_ids` are the known folders of the source; new ones are added to it.
     """
     ensure_folders(tx, source_id, folder_ids, (each.folder for each in seen if each.group is None))
+    groups = [folder_ids[each.folder] if each.group is None else each.group for each in seen]
+    before = _known_files(tx, groups, seen)
     ids: list[int] = []
-    new: list[tuple[int, Seen]] = []
+    new: list[tuple[int, int, Seen]] = []
     known: list[tuple[int, Seen]] = []
-    fresh = newest_id(tx.connection)
-    before = _known_files(tx, folder_ids, seen)
-    for each in seen:
-        row = before.get((_folder_of(folder_ids, each), each.name))
+    moved: dict[tuple[str, states.Document, str | None], list[int]] = {}
+    fresh = first = newest_id(tx.connection) + 1
+    for group, each in zip(groups, seen, strict=True):
+        row = before.get((group, each.name))
         if row is None:
-            fresh += 1
-            new.append((fresh, each))
+            new.append((fresh, group, each))
             ids.append(fresh)
+            fresh += 1
             continue
         ids.append(row[0])
         known.append((row[0], each))
         if row[1] != each.state:
-            origin = states.Document(row[1])
-            cause = each.reason or "found"
-            moves.move(tx, documents, row[0], origin, each.state, cause, reason=each.reason, missing_at=None)
-            if each.state is states.Document.PRESENT:
-                let_text_go(tx, row[0])
-    _insert(tx, source_id, source, folder_ids, new)
+            moved.setdefault((row[1], each.state, each.reason), []).append(row[0])
+    for (origin, target, reason), those in moved.items():
+        _move_found(tx, those, states.Document(origin), target, reason)
+    _insert(tx, source_id, source, new)
+    moves.record_births(tx, documents, first, fresh - 1, func.coalesce(documents.c.reason, "found"))
     again = ((*(getattr(each, fact) for fact in _FACTS), each.content_hash, i) for i, each in known)
     many(tx.connection, _SEEN_AGAIN, (*_FACTS, "new_hash", "of_id"), again)
     return ids
 
 
-def _insert(
-    tx: Tx, source_id: int, source: str, folder_ids: dict[str, int], new: Sequence[tuple[int, Seen]]
+def _move_found(
+    tx: Tx, ids: Sequence[int], origin: states.Document, target: states.Document, reason: str | None
 ) -> None:
+    """What became of known files that are in another state now."""
+    for part in slices(ids):
+        where = documents.c.id.in_(part)
+        moves.move_where(
+            tx, documents, where, origin, target, reason or "found", reason=reason, missing_at=None
+        )
+        if target is states.Document.PRESENT:
+            let_texts_go(tx, part)
+
+
+def _insert(tx: Tx, source_id: int, source: str, new: Sequence[tuple[int, int, Seen]]) -> None:
     rows = (
         (
             document_id,
-            source_id,
-            _folder_of(folder_ids, each),
+            group,
             each.name,
             document_key(source, each.path),
             str(each.state),
@@ -201,11 +207,9 @@ def _insert(
             each.content_hash,
             each.ctime_ns,
         )
-        for document_id, each in new
+        for document_id, group, each in new
     )
-    many(tx.connection, insert(documents), _NEW, rows)
-    causes = ((document_id, each.state, each.reason or "found") for document_id, each in new)
-    moves.record_births(tx, "document", causes)
+    many(tx.connection, insert(documents).values(source_id=same(source_id)), _NEW, rows)
 
 
 # Purpose: when the system last changed a file that an older release read, and that is as it was.

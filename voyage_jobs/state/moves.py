@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Table, Update, insert, literal, literal_co
 from voyage_jobs.core import states
 from voyage_jobs.errors import StateError
 from voyage_jobs.state.schema import is_in, stored, transitions
-from voyage_jobs.state.statements import many
+from voyage_jobs.state.statements import many, same
 from voyage_jobs.state.store import Tx
 
 Origins = states.State | tuple[states.State, ...]
@@ -124,10 +124,18 @@ def pretend(tx: Tx, table: Table, where: ColumnElement[bool], target: states.Sta
     return int(tx.connection.execute(_set(table, where, target, values)).rowcount)
 
 
-def record_births(tx: Tx, kind: str, born: Iterable[tuple[int, states.State, str]]) -> None:
-    """Write one row of history for each (id, first state, cause)."""
-    rows = ((kind, row_id, str(target), tx.now, tx.epoch, cause) for row_id, target, cause in born)
-    many(tx.connection, insert(transitions), ("kind", "subject", "target", "at", "epoch", "cause"), rows)
+def record_births(tx: Tx, table: Table, first: int, last: int, cause: ColumnElement[str] | str) -> None:
+    """Write one row of history for each row of a range of ids that has just come into being."""
+    facts = {
+        "kind": same(table.name.removesuffix("s")),
+        "subject": table.c.id,
+        "target": table.c.state,
+        "at": same(tx.now),
+        "epoch": same(tx.epoch),
+        "cause": same(cause) if isinstance(cause, str) else cause,
+    }
+    born = select(*facts.values()).where(table.c.id.between(first, last)).order_by(table.c.id)
+    tx.connection.execute(insert(transitions).from_select(list(facts), born))
 
 
 def record_each(

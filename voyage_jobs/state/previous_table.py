@@ -140,7 +140,7 @@ def switch_back(
     tx.connection.execute(_REVIVE_CHUNKS, {"last": last})
     _own_what_is_shown(tx, value, publication, shown)
     newest = int(tx.connection.execute(_LAST).scalar_one())
-    moves.record_births(tx, "version", ((row_id, published, cause) for row_id in range(last + 1, newest + 1)))
+    moves.record_births(tx, version_table, last + 1, newest, cause)
     _want_what_is_lacking(tx, tx.connection.execute(_LACKING).all(), cause)
     meta.put(tx, meta.PROFILE, value.profile.to_json())
     forget_previous(tx)

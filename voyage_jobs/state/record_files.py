@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from voyage_jobs.core import states
 from voyage_jobs.state.schema import documents, folders, is_in, record_files, versions
-from voyage_jobs.state.statements import new_id, plain, slices
+from voyage_jobs.state.statements import among, listed, new_id, plain, slices
 from voyage_jobs.state.store import Tx
 
 FROZEN = "frozen"
@@ -133,7 +133,7 @@ def read_again(tx: Tx, which: ColumnElement[bool]) -> None:
 
 _OF_THEM = (
     documents.c.folder_id == bindparam("file"),
-    documents.c.name.in_(bindparam("names", expanding=True)),
+    among(documents.c.name, "names"),
 )
 # Purpose: what is known of these rows of a file.
 _ROWS = select(documents.c.name, documents.c.id, documents.c.state, documents.c.content_hash).where(*_OF_THEM)
@@ -159,7 +159,7 @@ def rows(
     for part in slices(names):
         found.update(
             (name, (row, state, digest))
-            for name, row, state, digest in plain(connection, query, {**asked, "names": part})
+            for name, row, state, digest in plain(connection, query, {**asked, "names": listed(part)})
         )
     return found
 

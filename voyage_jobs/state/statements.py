@@ -15,7 +15,17 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection, Executable, Insert
+import orjson
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    Insert,
+    bindparam,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.sql.dml import UpdateBase
 
 LOOK_UP = 500
@@ -55,6 +65,24 @@ def many(
             given = [pick(row + fixed) for row in given]
         changed += connection.exec_driver_sql(str(built), cast(Any, given)).rowcount
     return changed
+
+
+def same(value: str | int) -> ColumnElement[Any]:
+    """A value that is part of the statement, for one that is the same in each of its many rows: a value that is bound
+    costs 0.2 us a row."""
+    return literal_column("'{}'".format(value.replace("'", "''")) if isinstance(value, str) else str(value))
+
+
+def among(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """Whether a column has one of the values of the parameter `name`, which `listed` makes: an IN with a parameter for
+    each costs SQLAlchemy 3 us a value."""
+    each = func.json_each(bindparam(name)).table_valued("value")
+    return column.in_(select(each.c.value))
+
+
+def listed(values: Sequence[str] | Sequence[int]) -> str:
+    """Values as the parameter of `among`."""
+    return orjson.dumps(list(values)).decode()
 
 
 def new_id(connection: Connection, statement: Insert) -> int:

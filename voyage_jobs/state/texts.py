@@ -134,10 +134,10 @@ HAS_A_FILE = ~versions.c.splitter.startswith(f"{RECORDS}:", autoescape=True)
 somebody wants it: to look it up, the whole of its file would have to be read."""
 
 
-def let_text_go(tx: Tx, document_id: int) -> None:
-    """The text of what the table serves of a document is in its file again."""
+def let_texts_go(tx: Tx, document_ids: Sequence[int]) -> None:
+    """The texts of what the table serves of these documents are in their files again."""
     published = is_in(versions, states.Version.PUBLISHED)
-    served = select(versions.c.id).where(versions.c.document_id == document_id, published, HAS_A_FILE)
+    served = select(versions.c.id).where(versions.c.document_id.in_(document_ids), published, HAS_A_FILE)
     tx.connection.execute(delete(texts).where(texts.c.version_id.in_(served)))
 
 

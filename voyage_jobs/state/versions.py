@@ -31,6 +31,8 @@ from voyage_jobs.state import moves, record_files
 from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state.schema import (
     DROPPED,
+    FAILED,
+    HELD,
     WANTED,
     chunks,
     documents,
@@ -42,7 +44,7 @@ from voyage_jobs.state.schema import (
     texts,
     versions,
 )
-from voyage_jobs.state.statements import RAW, many, plain, slices
+from voyage_jobs.state.statements import RAW, among, listed, many, plain, same, slices
 from voyage_jobs.state.store import Tx
 
 UNSETTLED_MTIME = -1
@@ -57,8 +59,7 @@ class Made(NamedTuple):
     splitter: str
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """The identity that a version of a file would have now."""
 
     content_hash: bytes
@@ -130,11 +131,12 @@ def add(tx: Tx, source_id: int, profile_id: int, wanted: Sequence[NewVersion]) -
     fresh = [v for v in wanted if not _already_there(tx, profile_id, v, live.get(v.document_id, ()))]
     if not fresh:
         return Added(0, 0, 0, 0, 0, 0)
-    ids, added = _want_embeddings(tx, profile_id, fresh)
+    ids, over, added = _want_embeddings(tx, profile_id, fresh)
     first = _next_id(tx, versions)
     _insert_versions(tx, source_id, profile_id, first, fresh)
     _insert_chunks(tx, first, fresh, ids)
-    recount(tx, first, first + len(fresh) - 1)
+    if over or not all(version.chunks for version in fresh):
+        recount(tx, first, first + len(fresh) - 1)
     return added
 
 
@@ -150,17 +152,17 @@ _ON_ITS_WAY = is_in(versions, states.Version.WAITING, states.Version.READY)
 _LIVE_ONES = select(
     *(
         versions.c[name]
-        for name in ("document_id", "id", "state", "publication_id", "doubtful", "profile_id")
+        for name in ("document_id", "id", "state", "publication_id", "doubtful", "profile_id", "retire")
     ),
     *(versions.c[name] for name in ("content_hash", "text_hash", "splitter")),
-).where(_LIVE, versions.c.document_id.in_(bindparam("documents", expanding=True)))
+).where(_LIVE, among(versions.c.document_id, "documents"))
 
 
 def _live(tx: Tx, document_ids: Sequence[int]) -> dict[int, list[Any]]:
-    """Document -> what of it is live: (id, state, publication, doubtful, profile, content, text, form)."""
+    """Document -> what of it is live: (id, state, publication, doubtful, profile, retire, content, text, form)."""
     found: dict[int, list[Any]] = {}
     for part in slices(document_ids):
-        for document_id, *version in plain(tx.connection, _LIVE_ONES, {"documents": part}):
+        for document_id, *version in plain(tx.connection, _LIVE_ONES, {"documents": listed(part)}):
             found.setdefault(document_id, []).append(version)
     return found
 
@@ -168,11 +170,11 @@ def _live(tx: Tx, document_ids: Sequence[int]) -> dict[int, list[Any]]:
 def _already_there(tx: Tx, profile_id: int, version: NewVersion, live: Iterable[Any]) -> bool:
     """Whether this very content is wanted or published already; if not, what was waiting is superseded."""
     waiting = published = in_doubt = False
-    for version_id, state, publication_id, doubtful, profile, *made in live:
+    for version_id, state, publication_id, doubtful, profile, retire, *made in live:
         same = profile == profile_id and version.identity.is_that_of(Made(*made))
         if state == states.Version.PUBLISHED:
-            # The document came back before its rows were taken out.
-            tx.connection.execute(update(versions).where(versions.c.id == version_id).values(retire=0))
+            if retire:  # the document came back before its rows were taken out
+                tx.connection.execute(update(versions).where(versions.c.id == version_id).values(retire=0))
             published = same and not doubtful
         elif same:
             waiting = True
@@ -231,8 +233,11 @@ def discard(tx: Tx, version_ids: Sequence[int]) -> None:
         many(tx.connection, gone, ("of_version",), [(version_id,) for version_id in version_ids])
 
 
-def _want_embeddings(tx: Tx, profile_id: int, fresh: Sequence[NewVersion]) -> tuple[dict[bytes, int], Added]:
-    """Find or make the embeddings of these chunks. Returns key -> id, and the tally of reuse."""
+def _want_embeddings(
+    tx: Tx, profile_id: int, fresh: Sequence[NewVersion]
+) -> tuple[dict[bytes, int], bool, Added]:
+    """Find or make the embeddings of these chunks. Returns key -> id, whether any has its answer, and what reuse came
+    to."""
     asked = {chunk.key: chunk for version in fresh for chunk in version.chunks}
     keys = list(asked)
     found = [row for part in slices(keys) for row in RAW["embeddings by key"].rows(tx.connection, *part)]
@@ -240,20 +245,15 @@ def _want_embeddings(tx: Tx, profile_id: int, fresh: Sequence[NewVersion]) -> tu
     revived = {row_id for row_id, _, state in found if state == DROPPED}
     missing = [asked[key] for key in keys if key not in ids]
     first = _next_id(tx, embeddings)
-    names = ("id", "key", "profile_id", "state", "vectors", "tokens", "wanted_at")
-    many(
-        tx.connection,
-        insert(embeddings),
-        names,
-        [
-            (first + i, c.key, profile_id, WANTED, c.request_vectors, c.request_tokens, tx.now)
-            for i, c in enumerate(missing)
-        ],
-    )
+    facts = {"profile_id": profile_id, "state": WANTED, "wanted_at": tx.now}
+    statement = insert(embeddings).values({name: same(value) for name, value in facts.items()})
+    rows = ((first + i, c.key, c.request_vectors, c.request_tokens) for i, c in enumerate(missing))
+    many(tx.connection, statement, ("id", "key", "vectors", "tokens"), rows)
     ids.update((chunk.key, first + i) for i, chunk in enumerate(missing))
     embedding_rows.want(tx, revived)
     paid = {key for key in keys if ids[key] >= first or ids[key] in revived}
-    return ids, _added(fresh, asked, paid)
+    over = any(state in (HELD, FAILED) for _, _, state in found)
+    return ids, over, _added(fresh, asked, paid)
 
 
 def _added(fresh: Sequence[NewVersion], asked: dict[bytes, NewChunk], paid: set[bytes]) -> Added:
@@ -269,34 +269,41 @@ def _added(fresh: Sequence[NewVersion], asked: dict[bytes, NewChunk], paid: set[
     )
 
 
+# In the order of the table: then rows are handed on as they are.
+_NEW = (
+    *("id", "document_id", "content_hash", "splitter", "chunks", "open_chunks"),
+    *("modified_at", "title", "sections", "metadata", "text_hash", "reading", "headers"),
+)
+
+
 def _insert_versions(
     tx: Tx, source_id: int, profile_id: int, first: int, fresh: Sequence[NewVersion]
 ) -> None:
-    facts = {"source_id": source_id, "profile_id": profile_id, "state": stored(states.Version.WAITING)}
-    rows = [
-        {
-            "id": first + i,
-            "document_id": v.document_id,
-            "content_hash": v.identity.content_hash,
-            "text_hash": v.identity.text_hash,
-            "splitter": v.identity.splitter,
-            "chunks": len(v.chunks),
-            "open_chunks": 0,
-            "failed_chunks": 0,
-            "seen_at": tx.now,
-            "modified_at": v.modified_at,
-            "title": v.title,
-            "sections": v.sections,
-            "metadata": v.metadata,
-            "reading": v.reading,
-            "headers": v.headers,
-            **facts,
-        }
+    waiting = states.Version.WAITING
+    facts = {"source_id": source_id, "profile_id": profile_id, "state": stored(waiting), "seen_at": tx.now}
+    statement = insert(versions).values(
+        failed_chunks=same(0), **{name: same(value) for name, value in facts.items()}
+    )
+    rows = (
+        (
+            first + i,
+            v.document_id,
+            v.identity.content_hash,
+            v.identity.splitter,
+            len(v.chunks),
+            len(v.chunks),
+            v.modified_at,
+            v.title,
+            v.sections,
+            v.metadata,
+            v.identity.text_hash,
+            v.reading,
+            v.headers,
+        )
         for i, v in enumerate(fresh)
-    ]
-    many(tx.connection, insert(versions), list(rows[0]), [tuple(row.values()) for row in rows])
-    born = ((first + i, states.Version.WAITING, "found") for i in range(len(fresh)))
-    moves.record_births(tx, "version", born)
+    )
+    many(tx.connection, statement, _NEW, rows)
+    moves.record_births(tx, versions, first, first + len(fresh) - 1, "found")
     version_texts.add(tx, ((first + i, v.text) for i, v in enumerate(fresh)))
 
 

@@ -40,13 +40,23 @@ _NOTHING = Reading()
 
 def stored_reading(document: Text, options: Mapping[str, Json]) -> str | None:
     """What the state keeps of it; None where there is nothing to keep."""
-    found = {
-        "options": options,
-        "url": document.url,
-        "record": document.record,
-        "places": [(place.at, place.kind, place.label) for place in document.places],
-    }
-    told = {name: value for name, value in found.items() if value}
+    places = [(place.at, place.kind, place.label) for place in document.places]
+    return told_reading(options, document.url, document.record or "", places)
+
+
+def told_reading(
+    options: Mapping[str, Json], url: str, record: str, places: Sequence[tuple[int, str, str]] = ()
+) -> str | None:
+    """The same of its parts."""
+    told: dict[str, object] = {}
+    if options:
+        told["options"] = options
+    if url:
+        told["url"] = url
+    if record:
+        told["record"] = record
+    if places:
+        told["places"] = places
     return orjson.dumps(told).decode() if told else None
 
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.engine import children
 from voyage_jobs.engine.waiting import Steps, finished
 from voyage_jobs.readers.isolation import Ask
-from voyage_jobs.readers.reader import Refusal, Refused, Text
+from voyage_jobs.readers.reader import Json, Reader, Refusal, Refused, Text
 from voyage_jobs.readers.reading import reading_text
 from voyage_jobs.readers.registry import Registered, reader_of
 from voyage_jobs.records.formats import patterns
+from voyage_jobs.records.recipe import Record
 from voyage_jobs.sources.files import FileStat, Skip
 from voyage_jobs.sources.folder import CONTENT_HASH_BYTES, FolderSource
 from voyage_jobs.sources.source import Opened, Source
 from voyage_jobs.splitting.task import prepared
 from voyage_jobs.state import sources
 from voyage_jobs.state.sources import SourceRow
+from voyage_jobs.state.texts import RECORDS
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -49,6 +52,42 @@ class ReadDocument:
     def text_hash(self) -> bytes:
         """BLAKE2b, 20 bytes, of `text` in UTF-8: another one cannot be cut by the same offsets."""
         return hashlib.blake2b(self.text.encode(), digest_size=CONTENT_HASH_BYTES).digest()
+
+
+class _Records(Reader):
+    """Stands for what reads records: a version of one is named after it."""
+
+    name = RECORDS
+    version = 1
+    suffixes = ()
+
+    def read(self, file: BinaryIO, options: Mapping[str, Json]) -> Iterator[Text]:
+        """A file of records is no text of one document."""
+        raise Refused(Refusal.FAILED, f"read row by row: {file} {options}")
+
+
+RECORD_READER = Registered(_Records())
+
+
+class ReadRecord(NamedTuple):
+    """One record of a file: what it says is in parts already."""
+
+    record: Record
+    stat: FileStat
+    """Of its file."""
+
+    @property
+    def text(self) -> str:
+        """What is cut."""
+        return self.record.text
+
+    def as_document(self) -> ReadDocument:
+        """The same as a document that is to be split."""
+        record = self.record
+        text = Text(
+            record.text, title=record.title, metadata=record.metadata, url=record.url, record=record.id
+        )
+        return ReadDocument(text, RECORD_READER, record.digest, self.stat, changed_us=record.updated_us)
 
 
 LEFT_OPEN = ("gitignore", "default_exclude", "skip_data")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO
@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.core.plural import counted
 from voyage_jobs.core.states import Document
-from voyage_jobs.readers.reader import Json, Reader, Refusal, Refused, Text
-from voyage_jobs.readers.registry import Registered
+from voyage_jobs.readers.reader import Refused
 from voyage_jobs.records.formats import LogFile, rows_of, segments_of, takes
 from voyage_jobs.records.formats.log import TAIL, Reached
 from voyage_jobs.records.recipe import Record, name_in, records
@@ -36,35 +35,19 @@ from voyage_jobs.state.record_files import FROZEN, LeftOut, RecordFile
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.statements import LOOK_UP
 from voyage_jobs.state.store import Tx
-from voyage_jobs.state.texts import RECORDS
 from voyage_jobs.state.versions import UNSETTLED_MTIME
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.delete_guard import beyond
-from voyage_jobs.steps.reading import ReadDocument
+from voyage_jobs.steps.reading import RECORD_READER, ReadRecord
 from voyage_jobs.steps.rereading import unsettled
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-News = list[tuple[Seen, ReadDocument]]
+News = list[tuple[Seen, ReadRecord]]
 _SHOWN = 5
 _TRIES = 5  # to open a log between two lines that are written to it
 _SEGMENTS = 100  # of a log, at a time: 6 MB
-
-
-class _Records(Reader):
-    """Stands for what reads records: a version of one is named after it."""
-
-    name = RECORDS
-    version = 1
-    suffixes = ()
-
-    def read(self, file: BinaryIO, options: Mapping[str, Json]) -> Iterator[Text]:
-        """A file of records is no text of one document."""
-        raise Refused(Refusal.FAILED, f"read row by row: {file} {options}")
-
-
-RECORD_READER = Registered(_Records())
 
 
 @dataclass
@@ -297,7 +280,7 @@ class RecordFiles:
 
     def _news(
         self, look: _Look, part: Sequence[Record | Fault], stat: FileStat
-    ) -> Iterator[tuple[Seen, ReadDocument]]:
+    ) -> Iterator[tuple[Seen, ReadRecord]]:
         named: dict[str, Record] = {}
         for each in part:
             if isinstance(each, Fault):
@@ -322,7 +305,7 @@ class RecordFiles:
                 look.unchanged += 1
                 continue
             self._pending.add(name)
-            yield _seen(look.file, name, record), _document(record, stat)
+            yield _seen(look.file, name, record), ReadRecord(record, stat)
 
     def recorded(self) -> None:
         """What was given so far is on record."""
@@ -451,9 +434,3 @@ def _with(each: RecordFile, revision: tuple[int, int, int, int | None]) -> Recor
 def _seen(file: RecordFile, name: str, record: Record) -> Seen:
     size = len(record.text.encode())
     return Seen(file.path, name, size, 0, 0, record.digest, ctime_ns=0, group=file.id)
-
-
-def _document(record: Record, stat: FileStat) -> ReadDocument:
-    metadata: dict[str, Json] = record.metadata
-    text = Text(record.text, title=record.title, metadata=metadata, url=record.url, record=record.id)
-    return ReadDocument(text, RECORD_READER, record.digest, stat, changed_us=record.updated_us)

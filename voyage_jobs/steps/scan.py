@@ -33,14 +33,14 @@ from voyage_jobs.state.versions import Added
 from voyage_jobs.steps.ahead import Ahead, Turn, Work, done
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.delete_guard import why_freeze
-from voyage_jobs.steps.reading import ReadDocument, source_of, with_defaults
+from voyage_jobs.steps.reading import ReadDocument, ReadRecord, source_of, with_defaults
 from voyage_jobs.steps.record_files import RecordFiles
 from voyage_jobs.steps.rereading import Rereading
 from voyage_jobs.steps.retained_texts import Retained
-from voyage_jobs.steps.splitting import split_options, to_version
+from voyage_jobs.steps.splitting import split_options, to_versions
 
 # Keys are random, so a commit rewrites pages all over their index: large slices write each page less often.
-SLICE_DOCUMENTS = 2_000
+SLICE_DOCUMENTS = 8_000
 SLICE_CHARS = 16_000_000
 SLICE_FOLDERS = 2_000
 # Readers may take their time: other steps have a turn once a slice has taken this long.
@@ -57,7 +57,7 @@ class Slice:
 
     until: float
     """By the monotonic clock; then it is full, whatever is in it."""
-    read: list[tuple[Seen, ReadDocument, Cut | None]] = field(default_factory=list)
+    read: list[tuple[Seen, ReadDocument | ReadRecord, Cut | None]] = field(default_factory=list)
     skipped: list[Seen] = field(default_factory=list)
     unnoted: list[tuple[str, FileStat]] = field(default_factory=list)
     """Files by their folder that are as they were; when they were last changed is not on record."""
@@ -386,7 +386,7 @@ class Scan:
     def _commit(self) -> None:
         context, part = self.context, self._part
         self._part = self._slice()
-        split = [to_version(context, 0, seen.path, read, self._options, cut) for seen, read, cut in part.read]
+        split = to_versions(context, part.read, self._options)
         with context.store.write() as tx:
             self._save(tx, part.skipped)
             noted = ((self._folder_ids[folder], stat.name, stat.ctime_ns) for folder, stat in part.unnoted)
