@@ -20,6 +20,7 @@ from world import World
 
 from voyage_jobs.core.profile import KeyMaker, Profile
 from voyage_jobs.core.tokens import estimate_each
+from voyage_jobs.planning.plan import plan
 from voyage_jobs.records.recipe import Record
 from voyage_jobs.sources.files import FileStat
 from voyage_jobs.state import record_files, sources
@@ -851,3 +852,24 @@ def test_a_fault_in_a_format_is_told_by_its_kind_alone(monkeypatch) -> None:
     with pytest.raises(Refused, match="UnicodeDecodeError where its rows are read") as caught:
         list(registry.rows_of("a.csv", io.BytesIO(), Recipe("{a}")))
     assert "secret" not in str(caught.value)
+
+
+def test_a_plan_tells_of_rows_that_are_no_record_with_their_lines(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"id": "id", "text": "{name}", "columns": {"price": "float"}})
+    shop.write("items.csv", "id,name,price\n1,a,3\n1,again,4\n,none,5\n2,b,dear\n3,c")
+    told = plan(shop.settings(), shop.clock)
+    [file] = told["sources"][0]["record_files"]
+    assert (file["file"], file["records"], file["reason"]) == ("items.csv", 2, None)
+    assert {what: (each["count"], list(each["first"])) for what, each in file["left_out"].items()} == {
+        "cut_short": (1, ["6: 2 fields; the first line has 3"]),
+        "duplicate_id": (1, ["3: 1"]),
+        "missing_id": (1, ["4"]),
+        "wrong_type": (1, ["5: price"]),
+    }
+    [warning] = [each for each in told["warnings"] if "items.csv" in each]
+    assert warning.startswith("docs:items.csv has 2 records; 1 row cut short (line 6: 2 fields;")
+    assert "1 row with the id of an earlier one (line 3: 1); 1 row without an id (line 4);" in warning
+    shop.write("items.csv", "id,price\n1,3\n")
+    told = plan(shop.settings(), shop.clock)
+    assert "cannot be read as records: broken" in " ".join(told["warnings"])
+    assert "has no documents" not in " ".join(told["warnings"])

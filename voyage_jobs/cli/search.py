@@ -60,7 +60,7 @@ class _Around(click.ParamType[Any]):
 @click.option(
     "--path", "paths", multiple=True, metavar="GLOB", help="Only paths such as 'guides/**'; repeatable."
 )
-@click.option("--where", metavar="SQL", help='Only rows for which this holds, as in "ordinal = 0".')
+@click.option("--where", metavar="SQL", help='Only rows for which this holds, as in "price < 20".')
 @click.option("--since", type=Since(), metavar="DAY", help="Only files modified since a day, or 30d back.")
 @click.option(
     "--expand", type=_Around(), metavar="N|section", default=0, help="Show N chunks around, or the section."

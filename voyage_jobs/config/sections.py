@@ -9,6 +9,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -83,6 +84,15 @@ def _source_name(name: str) -> str:
     if not _SOURCE_NAME.fullmatch(name):
         raise ValueError("must be 1 to 64 letters, digits, dots, dashes or underscores")
     return name
+
+
+def _address(given: str) -> str:
+    if not given:
+        return given
+    parts = urlsplit(given)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError('must be an address such as "https://docs.example.com/", without ? and #')
+    return given if given.endswith("/") else f"{given}/"
 
 
 def _table_name(name: str) -> str:
@@ -325,6 +335,7 @@ class SourceSettings(Section):
     default_exclude: bool | None = None
     skip_data: bool | None = None
     encoding: Annotated[str, AfterValidator(_encoding)] = ""
+    base_url: Annotated[str, AfterValidator(_address)] = ""
     scan_interval_s: Interval = 300
     delete_grace_s: Duration = 3600
     max_delete_share: Annotated[float, BeforeValidator(_number), Field(gt=0, le=1)] = 0.3
@@ -346,6 +357,8 @@ class SourceSettings(Section):
     def reader_options(self) -> ReaderOptions:
         """What readers are told for this source, by the reader's name."""
         every: dict[str, Json] = {} if self.skip_data is False else {"data": BLANKED}
+        if self.base_url:
+            every["base_url"] = self.base_url
         text: dict[str, Json] = {"encoding": self.encoding} if self.encoding else {}
         html: dict[str, Json] = {name: list(given) for name, given in self.html if given}
         own = {"html": html, **dict.fromkeys(_DECODED, text)}

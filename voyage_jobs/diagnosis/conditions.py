@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from voyage_jobs.core.clock import US, iso
 from voyage_jobs.core.plural import counted
 from voyage_jobs.core.states import BEFORE_THE_JOB, UNFINISHED, Batch
-from voyage_jobs.diagnosis import set_back_words
+from voyage_jobs.diagnosis import record_words, set_back_words
 from voyage_jobs.diagnosis.blocker import (
     ASSEMBLE,
     CREATE,
@@ -22,11 +22,10 @@ from voyage_jobs.diagnosis.blocker import (
 from voyage_jobs.diagnosis.circuits import PASSING_FAILURES
 from voyage_jobs.diagnosis.entry import Blockers, Cause, Say, entered_in
 from voyage_jobs.diagnosis.snapshot import Facts, Gate, Moment
-from voyage_jobs.records.rows import LACKS
 from voyage_jobs.sources import names
 from voyage_jobs.state.batches import NO_ROOM, UNUSABLE, BatchRow
 from voyage_jobs.state.engine import SAFE_LIBRARY, library_is_safe, library_version
-from voyage_jobs.state.record_files import FROZEN, RecordFile
+from voyage_jobs.state.record_files import RecordFile
 from voyage_jobs.state.sources import ANOTHER_FOLDER, NOT_CONFIGURED, SourceRow
 from voyage_jobs.table import of_another
 from voyage_jobs.vendors.remote import Phase
@@ -136,10 +135,7 @@ def _folder_unreadable(moment: Moment, say: Say) -> Blockers:
 @cause("records_frozen", needs=Moment, moved_by=Mover.DECISION, stops=("delete",))
 def _records_frozen(moment: Moment, say: Say) -> Blockers:
     for row, each in _record_files(moment):
-        if each.reason == FROZEN:
-            text = (
-                f"{row.name}:{names.display(each.name)} is frozen, no record of it is deleted: {each.detail}"
-            )
+        if text := record_words.frozen(row.name, each):
             hint = f"Make it whole, or, if that is meant, `voyage-jobs confirm-deletes {row.name}`."
             yield say(text, hint, source=row.name)
 
@@ -147,9 +143,7 @@ def _records_frozen(moment: Moment, say: Say) -> Blockers:
 @cause("records_unread", needs=Moment, moved_by=Mover.OPERATOR, stops=("delete",))
 def _records_unread(moment: Moment, say: Say) -> Blockers:
     for row, each in _record_files(moment):
-        if each.reason not in (None, FROZEN):
-            why = f"{each.reason} ({names.display(each.detail)})" if each.detail else str(each.reason)
-            text = f"{row.name}:{names.display(each.name)} cannot be read as records: {why}"
+        if text := record_words.unread(row.name, each):
             hint = "Mend it, or `records` of its source; what is known of it is served as it was."
             yield say(text, hint, source=row.name)
 
@@ -157,15 +151,8 @@ def _records_unread(moment: Moment, say: Say) -> Blockers:
 @cause("records_left_out", needs=Moment, moved_by=Mover.OPERATOR, severity="info")
 def _records_left_out(moment: Moment, say: Say) -> Blockers:
     for row, each in _record_files(moment):
-        if each.left_out:
-            name = f"{row.name}:{names.display(each.name)}"
-            told = "; ".join(
-                f"{counted(lack.count, 'row')} {LACKS.get(what, what)} (line {names.display(', '.join(lack.first))})"
-                for what, lack in each.left_out.items()
-            )
-            yield say(
-                f"{name} has {counted(each.records, 'record')}; {told}", "Mend these rows.", source=row.name
-            )
+        if text := record_words.left_out(row.name, each):
+            yield say(text, "Mend these rows.", source=row.name)
 
 
 def _record_files(moment: Moment) -> Iterator[tuple[SourceRow, RecordFile]]:

@@ -59,7 +59,8 @@ def make_server(tools: Tools) -> MCPServer[Any]:
             str | None, Field(description="Only files modified since 2026-03-01, or 30d back.")
         ] = None,
         where: Annotated[
-            str | None, Field(description="Only rows for which this SQL holds, as in: ordinal = 0")
+            str | None,
+            Field(description="Only rows for which this SQL holds, as in: price < 20 and lang = 'de'"),
         ] = None,
         expand: Annotated[
             int, Field(description="So many neighbouring passages on either side.", ge=0, le=MOST_HITS)

@@ -23,8 +23,9 @@ from voyage_jobs.planning.rehearsal import Rehearsal, Scanned, rehearsal
 from voyage_jobs.planning.warnings import warnings
 from voyage_jobs.sources import names
 from voyage_jobs.splitting.windows import amplification
-from voyage_jobs.state import batches, calibration, plan_state, scan_notes
+from voyage_jobs.state import batches, calibration, plan_state, record_files, scan_notes
 from voyage_jobs.state.history import View
+from voyage_jobs.state.record_files import RecordFile
 from voyage_jobs.steps import encoding
 from voyage_jobs.steps.context import Context, Progress, no_progress
 from voyage_jobs.steps.texts import Texts
@@ -52,6 +53,7 @@ class SourcePlan:
     cut_again: int
     data: dict[str, int]
     parts_left_out: dict[str, int]
+    record_files: list[RecordFile]
     chunks: int
     reused_chunks: int
     failed_chunks: int
@@ -167,6 +169,7 @@ def _numbers(tried: Rehearsal, connection: View, each: Scanned) -> SourcePlan:
         cut_again=plan_state.cut_again(connection, row.id, since),
         data=dict(zip(("files", "tokens"), scan_notes.data_left_out(connection, row.id), strict=True)),
         parts_left_out=scan_notes.parts_left_out(connection, row.id),
+        record_files=record_files.noted(connection).get(row.id, []),
         chunks=sum(part.chunks for part in added),
         reused_chunks=sum(part.reused_chunks for part in added) - failed_chunks,
         failed_chunks=failed_chunks,
@@ -225,6 +228,19 @@ def _tell(
 # --- the report ---
 
 
+def _source(plan: SourcePlan) -> dict[str, Any]:
+    facts = ("records", "reason", "detail")
+    told = [
+        {
+            "file": names.display(each.name),
+            **{name: getattr(each, name) for name in facts},
+            "left_out": {what: asdict(lack) for what, lack in each.left_out.items()},
+        }
+        for each in plan.record_files
+    ]
+    return {**asdict(plan), "record_files": told}
+
+
 def _report(
     settings: Settings, plans: Sequence[SourcePlan], waiting: _Waiting, files: InputFiles
 ) -> dict[str, Any]:
@@ -239,7 +255,7 @@ def _report(
     return {
         "model": settings.section.model,
         "endpoint": settings.section.endpoint,
-        "sources": [asdict(each) for each in plans],
+        "sources": [_source(each) for each in plans],
         "chunks": sum(each.chunks for each in plans),
         "reused_chunks": sum(each.reused_chunks for each in plans),
         "embeddings": {

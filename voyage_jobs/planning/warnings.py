@@ -10,6 +10,7 @@ from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.core.clock import iso
 from voyage_jobs.core.plural import counted
 from voyage_jobs.core.tokens import estimate_tokens
+from voyage_jobs.diagnosis import record_words
 from voyage_jobs.diagnosis.rebuild_words import plan_warning
 from voyage_jobs.diagnosis.rooms import Room
 from voyage_jobs.readers.data import data_in
@@ -22,6 +23,8 @@ from voyage_jobs.steps.texts import Texts
 if TYPE_CHECKING:
     from voyage_jobs.planning.plan import SourcePlan
     from voyage_jobs.planning.rehearsal import Rehearsal
+
+_FILES = 5  # of records, that are told of
 
 
 def warnings(
@@ -67,7 +70,7 @@ def _about_source(plan: SourcePlan) -> Iterator[str]:
         plan.kept,
         *plan.skipped.values(),
     )
-    if not any(known) and not (plan.frozen or plan.would_freeze):
+    if not any(known) and not (plan.frozen or plan.would_freeze or plan.record_files):
         others = sum(plan.passed_over.values())
         what = f"none of its {counted(others, 'file')} fits its `include`" if others else "it is empty"
         yield f"Source {plan.name} ({plan.path}) has no documents: {what}."
@@ -79,6 +82,11 @@ def _about_source(plan: SourcePlan) -> Iterator[str]:
         yield f"{counted(plan.unreadable_folders, 'folder')} of source {plan.name} cannot be read."
     if plan.broken_front_matter:
         yield f"{counted(plan.broken_front_matter, 'file')} of source {plan.name}: front matter cannot be read whole."
+    for each in plan.record_files[:_FILES]:
+        yield from (f"{told}." for told in record_words.all_of(plan.name, each))
+    if len(plan.record_files) > _FILES:
+        rest = counted(len(plan.record_files) - _FILES, "other file")
+        yield f"{rest} of records of source {plan.name} cannot be taken whole."
     if plan.cut_again:
         documents = f"{counted(plan.cut_again, 'unchanged document')} of source {plan.name}"
         yield f"[splitting] or a reader has changed: {documents} would be cut again, and embedded where that differs."

@@ -22,6 +22,7 @@ from voyage_jobs.retrieval.ranking import facets, limited, merged, ranked, reran
 from voyage_jobs.retrieval.result import LONGEST_QUERY, MODES, Hit, Mode, Query, Reranking, Result
 from voyage_jobs.retrieval.tables import Seen, demand_one_space, tables_of
 from voyage_jobs.table.filters import combined, is_field
+from voyage_jobs.table.plain_names import spelled_out
 from voyage_jobs.table.view import View
 
 if TYPE_CHECKING:
@@ -81,11 +82,13 @@ class Retriever:
             query.sources if self._elsewhere else sources or [each.name for each in self._settings.sources]
         )
         _demand_sense(query, names)
-        where = combined(query.sources, query.paths, query.since, query.where, query.fields)
         seen, work = self._seen(), _Work()
-        if query.where is not None:
+        said = query.where
+        if said is not None:
+            said = spelled_out(said, [each.view.dataset for each in seen])
             for each in seen:
-                each.view.check(query.where)
+                each.view.check(said)
+        where = combined(query.sources, query.paths, query.since, said, query.fields)
         deep = max(query.candidates, query.k * (4 if query.per_document else 1))
         if query.mode != "words":
             demand_one_space(seen)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, BinaryIO, NamedTuple
 
@@ -21,6 +21,7 @@ from voyage_jobs.readers.isolation import text_of
 from voyage_jobs.readers.reader import Json, Refused, Text
 from voyage_jobs.readers.reading import read_here
 from voyage_jobs.readers.registry import BUILT_IN, Registered
+from voyage_jobs.splitting.addresses import address_of
 from voyage_jobs.splitting.header import embedded
 from voyage_jobs.splitting.requests import Request, requests_for
 from voyage_jobs.splitting.split import Chunk, SplitDocument, SplitOptions, split
@@ -57,9 +58,12 @@ def read_safely(chosen: Registered, path: str, file: BinaryIO) -> Text:
 
 
 def prepared(chosen: Registered, path: str, document: Text) -> Text:
-    """What is to be cut of a text."""
+    """What is to be cut of a text, and where it is on the web."""
     if chosen.options.get("data") == BLANKED:
-        return without_data(document, mdx=path.endswith(".mdx"))
+        document = without_data(document, mdx=path.endswith(".mdx"))
+    base_url = chosen.options.get("base_url")
+    if base_url and not document.url:
+        document = replace(document, url=address_of(str(base_url), path))
     return document
 
 

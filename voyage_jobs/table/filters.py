@@ -70,7 +70,7 @@ def combined(
         parts.append(f"modified_at >= timestamp '{since.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}'")
     parts += [_has(name, value) for name, value in fields]
     if where is not None:
-        _demand_whole(where)
+        demand_whole(where)
         parts.append(f"({where})")
     return " AND ".join(parts) or None
 
@@ -90,7 +90,8 @@ def _has(name: str, value: str | int | bool) -> str:
     return f"({same} OR json_array_contains(front_matter, {path}, {held}))"
 
 
-def _demand_whole(where: str) -> None:
+def demand_whole(where: str) -> None:
+    """Raise `ConfigError` for a filter whose brackets or quotes do not fit, or that has what ends or hides the rest."""
     depth = 0
     for found in _SQL.finditer(where):
         sign = found.group()
