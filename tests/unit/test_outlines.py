@@ -52,7 +52,7 @@ def test_sections_of_org():
     assert titles(ORG, ORG_TEXT) == [(1, "Week one"), (2, "Tuesday")]
     assert "PROPERTIES" not in found.text
     assert "5f1c" not in found.text
-    assert found.data_tokens > 5
+    assert found.left_out["drawers"] > 5
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, BinaryIO
 
+from voyage_jobs.core.tokens import estimate_tokens
 from voyage_jobs.readers.reader import Json, Reader, Refusal, Refused, Text
 from voyage_jobs.readers.text import decoded
 
@@ -29,6 +30,9 @@ DROP = (
     *("nav", "header", "footer", "aside", "script", "style", "template", "noscript", "form", "dialog", "svg"),
     *(".headerlink", ".sphinxsidebar", "[role=navigation]", "[role=search]", "[hidden]"),
 )
+
+
+_NO_TEXT = ("script", "style", "template")
 
 
 class HtmlReader(Reader):
@@ -56,9 +60,15 @@ class HtmlReader(Reader):
         main = _main(page, _selectors(options, "select") or SELECT)
         if main is None:
             raise Refused(Refusal.EMPTY, "nothing of it is selected")
+        for node in page.css(", ".join(_NO_TEXT)):
+            node.decompose()
+        around = _tokens(page.body or main)
         for node in main.css(", ".join((*DROP, *_selectors(options, "drop")))):
             node.decompose()
-        yield Text(_markdown(main.html or ""), "markdown", title=title, metadata={}, url=url)
+        found = {"surroundings": max(0, around - _tokens(main)), "pictures": _tokens_of_pictures(main)}
+        left_out = {what: tokens for what, tokens in found.items() if tokens}
+        text = _markdown(main.html or "")
+        yield Text(text, "markdown", title=title, metadata={}, url=url, left_out=left_out)
 
 
 def whole_page(html: str) -> tuple[str, str]:
@@ -123,6 +133,18 @@ def _url(page: LexborHTMLParser) -> str:
     link = page.css_first('link[rel="canonical"]')
     url = (link.attributes.get("href") if link is not None else None) or ""
     return url if url.startswith(("https://", "http://")) else ""
+
+
+def _tokens(node: LexborNode) -> int:
+    """About how many tokens the words in an element have."""
+    words = " ".join(node.text(separator=" ").split())
+    return estimate_tokens(words) if words else 0
+
+
+def _tokens_of_pictures(node: LexborNode) -> int:
+    """The same of what stands in the place of pictures."""
+    told = " ".join(" ".join(each.attributes.get("alt") or "" for each in node.css("img[alt]")).split())
+    return estimate_tokens(told) if told else 0
 
 
 def _markdown(html: str) -> str:

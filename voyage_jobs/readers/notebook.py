@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 import orjson
 
+from voyage_jobs.core.tokens import estimate_tokens
 from voyage_jobs.readers.reader import Json, Place, Reader, Refusal, Refused, Text
 from voyage_jobs.readers.text import decoded
 
@@ -34,8 +35,9 @@ class NotebookReader(Reader):
             raise Refused(Refusal.BROKEN, "JSON, but no notebook")
         language = _language(notebook)
         parts: list[str] = []
-        places, at = [], 0
+        places, at, outputs = [], 0, 0
         for number, cell in enumerate(_cells(notebook), 1):
+            outputs += sum(map(estimate_tokens, _strings([cell.get("outputs"), cell.get("attachments")])))
             source = _source(cell).strip("\r\n").replace("\0", "")
             if not source.strip():
                 continue
@@ -44,7 +46,8 @@ class NotebookReader(Reader):
             places.append(Place(at, "cell", str(number)))
             parts.append(source + "\n\n")
             at += len(parts[-1])
-        yield Text("".join(parts), "markdown", metadata={}, places=places)
+        left_out = {"outputs": outputs} if outputs else {}
+        yield Text("".join(parts), "markdown", metadata={}, places=places, left_out=left_out)
 
 
 def _cells(notebook: dict[str, Json]) -> list[dict[str, Json]]:
@@ -63,6 +66,16 @@ def _source(cell: dict[str, Json]) -> str:
     if isinstance(source, list):
         return "".join(map(str, source))
     return source if isinstance(source, str) else ""
+
+
+def _strings(value: Json) -> Iterator[str]:
+    """What stands in it that is not blank, without the names of fields."""
+    if isinstance(value, str):
+        if value.strip():
+            yield value
+    elif isinstance(value, list | dict):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _strings(each)
 
 
 def _language(notebook: dict[str, Json]) -> str:

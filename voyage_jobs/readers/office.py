@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import html
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
+from voyage_jobs.core.tokens import estimate_tokens
 from voyage_jobs.readers.reader import Json, Reader, Refusal, Refused, Text
 
 MOST_BYTES = 256 << 20
 """Of all that is in an archive, unpacked."""
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_PARTS = re.compile(r"(?:word|ppt/slides|ppt/notesSlides)/[^/]+\.xml\Z")
+_WORD = re.compile(r"\w+")
+_RUNS = re.compile(rb"<(?:w:t|w:delText|a:t)(?:\s[^>]*)?>([^<]*)</")
+_NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 _MANIFEST, _SEALED = "META-INF/manifest.xml", b"encryption-data"
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 
@@ -37,7 +44,25 @@ class OfficeReader(Reader):
             found = Document.from_bytes(data, kind).to_markdown()
         except OfficeOxideError:
             raise Refused(Refusal.BROKEN, f"no {kind} that can be opened") from None
-        yield Text(found.replace("\0", ""), "markdown", metadata={})
+        text = found.replace("\0", "")
+        hidden = _hidden_tokens(file, text)
+        yield Text(text, "markdown", metadata={}, left_out={"hidden_text": hidden} if hidden else {})
+
+
+def _hidden_tokens(file: BinaryIO, text: str) -> int:
+    """About how many tokens of the words in an archive's parts are not in the text: hidden or deleted ones."""
+    words: list[str] = []
+    file.seek(0)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for name in filter(_PARTS.match, archive.namelist()):
+                runs = b" ".join(_RUNS.findall(archive.read(name))).decode(errors="ignore")
+                words += _WORD.findall(html.unescape(runs))
+    except _NO_ARCHIVE:
+        return 0  # where only a part is broken that the library does without
+    shown = set(_WORD.findall(text.replace("\\", "")))
+    hidden = " ".join(word for word in words if word not in shown)
+    return estimate_tokens(hidden) if hidden else 0
 
 
 def opened_archive(file: BinaryIO, *, older: bool = False) -> bytes:
@@ -56,7 +81,7 @@ def opened_archive(file: BinaryIO, *, older: bool = False) -> bytes:
             size = sum(each.file_size for each in archive.infolist())
             if _MANIFEST in archive.namelist() and size <= MOST_BYTES:
                 sealed = _SEALED in archive.read(_MANIFEST)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError):
+    except _NO_ARCHIVE:
         raise Refused(Refusal.BROKEN, "no archive, or only a part of one") from None
     if sealed:
         raise Refused(Refusal.ENCRYPTED)

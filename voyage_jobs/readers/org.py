@@ -46,7 +46,8 @@ class OrgReader(Reader):
         if whole.isspace():
             raise Refused(Refusal.EMPTY, "nothing but keywords and drawers")
         tokens = sum(estimate_tokens(text[start:end]) for start, end in found.drawers)
-        yield Text(whole, metadata=found.metadata, headings=found.headings, data_tokens=tokens)
+        left_out = {"drawers": tokens} if tokens else {}
+        yield Text(whole, metadata=found.metadata, headings=found.headings, left_out=left_out)
 
 
 class _Outline:

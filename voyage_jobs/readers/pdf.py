@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
+from voyage_jobs.core.tokens import estimate_tokens
 from voyage_jobs.readers.reader import Heading, Json, Place, Reader, Refusal, Refused, Text
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class PdfReader(Reader):
             raise Refused(Refusal.BROKEN, "no PDF that can be opened") from None
         pages, unreadable = _pages(document)
         _demand_text(pages)
-        bodies = _without_running_lines(pages)
+        bodies, running = _without_running_lines(pages)
         starts, at = [], 0
         for body in bodies:
             starts.append(at)
@@ -68,7 +69,11 @@ class PdfReader(Reader):
         title = str(metadata.pop("title", ""))
         text = _BREAK.join(bodies)
         places = [Place(start, "page", str(number)) for number, start in enumerate(starts, 1)]
-        yield Text(text, "plain", title, metadata, _headings(document, bodies, starts), places)
+        headings, left_out = (
+            _headings(document, bodies, starts),
+            {"running_lines": running} if running else {},
+        )
+        yield Text(text, "plain", title, metadata, headings, places, left_out=left_out)
 
 
 def _pages(document: PdfDocument) -> tuple[list[str], list[int]]:
@@ -106,18 +111,19 @@ def _demand_text(pages: Sequence[str]) -> None:
         raise Refused(Refusal.GARBLED, "most of its signs are no letters or digits")
 
 
-def _without_running_lines(pages: Sequence[str]) -> list[str]:
-    """The pages without headers and footers, whose numbers may differ."""
+def _without_running_lines(pages: Sequence[str]) -> tuple[list[str], int]:
+    """The pages without headers and footers, whose numbers may differ, and about how many tokens those are."""
     lines = [page.splitlines() for page in pages]
     if len(pages) < _FEWEST_PAGES:
-        return ["\n".join(each).strip("\n") for each in lines]
+        return ["\n".join(each).strip("\n") for each in lines], 0
     seen = Counter(like for page in lines for like in {_like(page[at]) for at in _edges(page)})
     running = {like for like, count in seen.items() if count > _REPEATED_SHARE * len(pages)}
-    kept = []
+    kept, tokens = [], 0
     for page in lines:
         gone = {at for at in _edges(page) if _like(page[at]) in running}
+        tokens += sum(estimate_tokens(page[at]) for at in gone)
         kept.append("\n".join(line for at, line in enumerate(page) if at not in gone).strip("\n"))
-    return kept
+    return kept, tokens
 
 
 def _edges(lines: Sequence[str]) -> set[int]:

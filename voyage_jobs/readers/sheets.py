@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
+from voyage_jobs.core.tokens import estimate_tokens
 from voyage_jobs.readers.office import opened_archive
 from voyage_jobs.readers.reader import Heading, Json, Place, Reader, Refusal, Refused, Text
 
@@ -41,13 +42,16 @@ class SheetsReader(Reader):
 
         opened_archive(file, older=True)
         file.seek(0)
-        text, headings, places = "", [], []
+        text, headings, places, hidden = "", [], [], 0
         try:
             workbook = CalamineWorkbook.from_filelike(file)
             for sheet in workbook.sheets_metadata:
-                if sheet.visible != SheetVisibleEnum.Visible or sheet.typ != SheetTypeEnum.WorkSheet:
+                if sheet.typ != SheetTypeEnum.WorkSheet:
                     continue
                 rows = _filled(workbook.get_sheet_by_name(sheet.name).iter_rows())
+                if sheet.visible != SheetVisibleEnum.Visible:
+                    hidden += sum(estimate_tokens(" ".join(row)) for row in rows)
+                    continue
                 name = " ".join(sheet.name.split())
                 body = "\n\n".join(_tables(rows))
                 if body:
@@ -59,7 +63,8 @@ class SheetsReader(Reader):
             raise Refused(Refusal.ENCRYPTED) from None
         except CalamineError:
             raise Refused(Refusal.BROKEN, "no sheets that can be opened") from None
-        yield Text(text, "markdown", metadata={}, headings=headings, places=places)
+        left_out = {"hidden_sheets": hidden} if hidden else {}
+        yield Text(text, "markdown", metadata={}, headings=headings, places=places, left_out=left_out)
 
 
 def _filled(rows: Iterable[Sequence[object]]) -> list[list[str]]:

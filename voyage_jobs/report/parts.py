@@ -10,8 +10,15 @@ _WORDS = {
     "alternatives": ("{} of mails in a form besides the one that is read", "text"),
     "attachments": ("{} of mails", "attachment"),
     "chapters": ("{} of books that are not in them", "chapter"),
+    "drawers": ("{} of Org's drawers", "token"),
     "headers": ("{} of mails' transport", "header"),
+    "hidden_sheets": ("{} of hidden sheets", "token"),
+    "hidden_text": ("{} of hidden or deleted text", "token"),
     "notes": ("{} of RTF (footnotes, headers, footers)", "note"),
+    "outputs": ("{} of notebooks' outputs", "token"),
+    "pictures": ("{} in the place of pages' pictures", "token"),
+    "running_lines": ("{} of running headers and footers", "token"),
+    "surroundings": ("{} of menus, headers and footers of pages", "token"),
     "unparsed": ("the functions of {} of code that cannot be parsed, which is cut by its lines", "file"),
 }
 
