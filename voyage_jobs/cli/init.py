@@ -17,6 +17,7 @@ from voyage_jobs.cli.context import json_option
 from voyage_jobs.errors import ConfigError
 
 if TYPE_CHECKING:
+    from voyage_jobs.config import Settings
     from voyage_jobs.config.sections import SourceSettings
 
 _REPOSITORY = (
@@ -62,8 +63,7 @@ def init(
     """
     from voyage_jobs.config import parse_settings
     from voyage_jobs.config.example import example_with
-    from voyage_jobs.config.provider import is_installed, vendor_of
-    from voyage_jobs.core.durable import writing
+    from voyage_jobs.config.provider import is_installed
 
     if extra:
         named = " ".join(f"--source {shlex.quote(folder)}" for folder in extra)
@@ -80,6 +80,13 @@ def init(
     if not settings.api_key.available() and is_installed("local"):
         text = example_with(sources, data_dir=data_dir, provider="local", full=full)
         settings = parse_settings(text, path, os.environ)
+    _write(path, text)
+    _tell(_report(path, settings), as_json)
+
+
+def _write(path: Path, text: str) -> None:
+    from voyage_jobs.core.durable import writing
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with writing(path) as out:
@@ -88,9 +95,15 @@ def init(
         raise ConfigError(
             f"{path} cannot be written: {exc.strerror}.", hint="Use --path for another place."
         ) from exc
+
+
+def _report(path: Path, settings: Settings) -> dict[str, Any]:
+    """What was written, as `init --json` says it."""
+    from voyage_jobs.config.provider import vendor_of
+
     key = settings.api_key
     option = "" if path == Path.cwd() / _DEFAULT_PATH else f" --config {path}"
-    report = {
+    return {
         "path": str(path),
         "sources": [
             {
@@ -112,7 +125,6 @@ def init(
         },
         "next": [f"voyage-jobs{option} plan", f"voyage-jobs{option} sync"],
     }
-    _tell(report, as_json)
 
 
 def _tell(report: dict[str, Any], as_json: bool) -> None:

@@ -22,6 +22,7 @@ from voyage_jobs.core.plural import counted
 
 if TYPE_CHECKING:
     from voyage_jobs.config import Settings
+    from voyage_jobs.service.sync import Outcome
 
 
 @click.command()
@@ -98,13 +99,8 @@ def sync(
                 6  you must decide something; everything else is done
               130  stopped by Ctrl-C, 143 by SIGTERM
     """
-    from voyage_jobs.cli.display import Display
-    from voyage_jobs.core.clock import SystemClock, now_us
     from voyage_jobs.planning.file import read_plan
-    from voyage_jobs.service.once import sync_once
     from voyage_jobs.service.outcome import exit_code, summary
-    from voyage_jobs.service.signals import Signals
-    from voyage_jobs.telemetry.logs import get_logger
 
     if folder is not None and not dry_run:
         raise click.UsageError("--write goes with --dry-run.")
@@ -118,7 +114,29 @@ def sync(
         raise click.UsageError("--max-inputs belongs to `plan --out`: a plan is carried out as it is.")
     settings = settings_of(ctx)
     settings.demand_secrets()
-    plan = None if plan_file is None else read_plan(plan_file)
+    outcome, stopped_by = _synced(
+        ctx,
+        settings,
+        quiet=quiet,
+        plan=None if plan_file is None else read_plan(plan_file),
+        wait=not no_wait,
+        most_inputs=max_inputs,
+        max_usd=max_usd,
+        max_tokens=max_tokens,
+        timeout_s=timeout_s,
+    )
+    _tell(summary(outcome, settings, stopped_by), as_json, quiet)
+    return exit_code(outcome.ending, stopped_by)
+
+
+def _synced(ctx: click.Context, settings: Settings, *, quiet: bool, **how: Any) -> tuple[Outcome, int | None]:
+    """Do it, with the progress on the screen; what came of it, and by which signal it was stopped."""
+    from voyage_jobs.cli.display import Display
+    from voyage_jobs.core.clock import SystemClock, now_us
+    from voyage_jobs.service.once import sync_once
+    from voyage_jobs.service.signals import Signals
+    from voyage_jobs.telemetry.logs import get_logger
+
     clock = SystemClock()
     with Display(quiet=quiet) as display, Signals() as signals:
         start_logging(ctx, "error" if quiet else "warning" if display.shown else None)
@@ -127,17 +145,11 @@ def sync(
             clock,
             get_logger(),
             signals,
-            plan=plan,
-            wait=not no_wait,
-            most_inputs=max_inputs,
-            max_usd=max_usd,
-            max_tokens=max_tokens,
-            timeout_s=timeout_s,
             progress=display.report,
             watch=lambda rest: display.waiting(rest, now_us(clock)),
+            **how,
         )
-    _tell(summary(outcome, settings, signals.stopped_by), as_json, quiet)
-    return exit_code(outcome.ending, signals.stopped_by)
+    return outcome, signals.stopped_by
 
 
 @click.command()

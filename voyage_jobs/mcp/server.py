@@ -35,6 +35,7 @@ _INSTRUCTIONS = (
 )
 
 Source = Annotated[str | None, Field(description="Only this source (status lists them).")]
+Since = Annotated[str | None, Field(description="Only files modified since 2026-03-01, or 30d back.")]
 
 
 def make_server(tools: Tools) -> MCPServer[Any]:
@@ -55,9 +56,7 @@ def make_server(tools: Tools) -> MCPServer[Any]:
         ] = "hybrid",
         source: Source = None,
         path: Annotated[str | None, Field(description="Only paths such as 'guides/**'.")] = None,
-        since: Annotated[
-            str | None, Field(description="Only files modified since 2026-03-01, or 30d back.")
-        ] = None,
+        since: Since = None,
         where: Annotated[
             str | None,
             Field(description="Only rows for which this SQL holds, as in: price < 20 and lang = 'de'"),
