@@ -20,6 +20,8 @@ from pathlib import Path
 import lancedb
 
 CALL_S = 5.0
+HEAD_BYTES = 150
+"""About so long is the head of an answer, which the simulator sends byte by byte."""
 SAVES = 40
 EVERY_S = (4.0, 14.0)
 BACKLOG = 300
@@ -27,7 +29,14 @@ BAR_S = 15.0
 PATIENCE_S = 120.0
 KEY = "pa-a-key-of-the-simulator"
 FAULTS = {
-    "faults": {"head_trickle": {"on": "embeddings", "how": "bytes", "seconds": CALL_S, "probability": 1.0}}
+    "faults": {
+        "head_trickle": {
+            "on": "embeddings",
+            "how": "bytes",
+            "seconds": CALL_S / HEAD_BYTES,
+            "probability": 1.0,
+        }
+    }
 }
 
 
