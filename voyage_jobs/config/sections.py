@@ -336,6 +336,7 @@ class SourceSettings(Section):
     skip_data: bool | None = None
     encoding: Annotated[str, AfterValidator(_encoding)] = ""
     base_url: Annotated[str, AfterValidator(_address)] = ""
+    dates: Literal["file", "git"] = "file"
     scan_interval_s: Interval = 300
     delete_grace_s: Duration = 3600
     max_delete_share: Annotated[float, BeforeValidator(_number), Field(gt=0, le=1)] = 0.3
@@ -359,6 +360,8 @@ class SourceSettings(Section):
         every: dict[str, Json] = {} if self.skip_data is False else {"data": BLANKED}
         if self.base_url:
             every["base_url"] = self.base_url
+        if self.dates != "file":
+            every["dates"] = self.dates
         text: dict[str, Json] = {"encoding": self.encoding} if self.encoding else {}
         html: dict[str, Json] = {name: list(given) for name, given in self.html if given}
         own = {"html": html, **dict.fromkeys(_DECODED, text)}

@@ -41,7 +41,9 @@ class ReadDocument:
     stat: FileStat
     """Of its file."""
     changed_us: int | None = None
-    """When a record says that it was changed last."""
+    """When a record says that it was changed last, or the commit of a file was made."""
+    author: str = ""
+    """Of that commit."""
 
     @property
     def text(self) -> str:

@@ -8,7 +8,7 @@ scan that came to its end says that something vanished, and only if the guard ag
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.core.clock import US
@@ -20,6 +20,7 @@ from voyage_jobs.items.folder import Removals, forget_removals, removals
 from voyage_jobs.readers.reader import Refusal
 from voyage_jobs.readers.registry import reader_of
 from voyage_jobs.sources import names
+from voyage_jobs.sources.commits import Commit, CommitsUnknownError, commits
 from voyage_jobs.sources.files import FileStat, Skip, SkipReason
 from voyage_jobs.sources.kinds import Kinds
 from voyage_jobs.sources.source import FolderScan, Known, RootIdentity, RootMissing
@@ -149,6 +150,8 @@ class Scan:
         self._later = 0
         self._unread = False
         self._part = self._slice()
+        self._commits: Mapping[bytes, Commit] | None = None
+        """Of all files, once one was read whose date git is to tell."""
 
     def run(self) -> Iterator[None]:
         """Walk, compare, record; yields between slices."""
@@ -352,8 +355,21 @@ class Scan:
         # What was cut for another profile than is active by now is cut again.
         cut = turn.cut if turn.under is self.context.active else None
         self.read += 1
-        self._part.read.append((seen, found, cut))
+        self._part.read.append((seen, self._dated(path, found), cut))
         self._part.chars += len(found.text)
+
+    def _dated(self, path: str, found: ReadDocument) -> ReadDocument:
+        """With the date and the author of its last commit, if the source has its dates from git."""
+        if self.settings.dates == "file":
+            return found
+        if self._commits is None:
+            try:
+                self._commits = commits(bytes(self.settings.path))
+            except CommitsUnknownError as exc:
+                self._commits = {}
+                self.context.log.warning("commits.unknown", source=self.row.name, error=str(exc))
+        commit = self._commits.get(names.decode(path))
+        return found if commit is None else replace(found, changed_us=commit.at_us, author=commit.author)
 
     def _age_s(self, mtime_ns: int) -> float:
         """Seconds between its last change and now; a time in the future is as far off as one in the past."""

@@ -141,7 +141,10 @@ def to_version(
     """Split a document and name the embeddings its chunks need; `cut`: where that is done already."""
     cut = cut or _cut(context, path, read, options)
     document, record = cut.document, read.document.record
-    told_us = read.changed_us if record is not None else changed_us(document.metadata)
+    told_us = changed_us(document.metadata) if record is None else None
+    if told_us is None:
+        told_us = read.changed_us
+    author = {"author": read.author} if read.author else {}
     counted = {NOT_EMBEDDED: read.document.data_tokens, LEFT_OUT: dict(read.document.left_out)}
     left_out = {name: value for name, value in counted.items() if value}
     return NewVersion(
@@ -150,7 +153,7 @@ def to_version(
         modified_at=read.stat.mtime_ns // 1000 if told_us is None else told_us,
         title=document.title if record is None else read.document.title or record,
         sections=orjson.dumps([list(section) for section in document.sections]).decode(),
-        metadata=orjson.dumps({**document.metadata, **left_out}).decode(),
+        metadata=orjson.dumps({**author, **document.metadata, **left_out}).decode(),
         text=read.text,
         chunks=list(_new_chunks(cut.requests)),
         reading=stored_reading(read.document, read.reader.options),

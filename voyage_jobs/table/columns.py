@@ -246,7 +246,7 @@ COLUMNS = (
     Column(
         "modified_at",
         TIME,
-        "when the document says that it was changed last, else the file's modification time",
+        "when the document says that it was changed last, else the time of its last commit (`dates`), or its file's",
         _of("modified_at"),
         audited=True,
     ),

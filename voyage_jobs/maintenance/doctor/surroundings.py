@@ -11,6 +11,7 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.errors import StateError
 from voyage_jobs.maintenance.doctor.check import Check, bad, good, note
 from voyage_jobs.sources import names
+from voyage_jobs.sources.commits import CommitsUnknownError, commits
 from voyage_jobs.sources.source import RootMissing
 from voyage_jobs.state import sources
 from voyage_jobs.state.door import open_state
@@ -69,7 +70,19 @@ def _source(source: SourceSettings, row: SourceRow | None) -> Check:
         return note(name, why, "Is something not mounted? Nothing is deleted in doubt.")
     if empty:
         return note(name, f"{source.path} is empty", "Is something not mounted?")
+    if source.dates == "git" and (why := _no_commits(source)):
+        return note(
+            name, f"its dates are not to be had from git: {why}", "Until then they are those of the files."
+        )
     return good(name, names.display(names.encode(os.fsencode(source.path))))
+
+
+def _no_commits(source: SourceSettings) -> str:
+    try:
+        commits(bytes(source.path))
+    except CommitsUnknownError as exc:
+        return str(exc)
+    return ""
 
 
 def _watches() -> Iterator[Check]:
