@@ -107,7 +107,7 @@ def test_what_a_person_must_mend_has_its_own_exit_code(world):
     world.docs.rename(world.root / "unmounted")
     result = verify(world, "--repair")
     assert result.exit_code == 6
-    assert "source_missing: 1 sources" in result.stdout
+    assert "source_missing: 1, 1 left" in result.stdout
     assert "(only you can)" in result.stdout
 
 

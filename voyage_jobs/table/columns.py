@@ -211,7 +211,7 @@ COLUMNS = (
     Column(
         "url",
         STRING,
-        "the address of the document; empty: none is known",
+        "the address of the document: its own, else by `base_url` of its source; empty: none is known",
         _of("url"),
         audited=True,
         since=2,
