@@ -669,7 +669,7 @@ class Life:
             assert context is not None
             self.sim.settle()
             with context.store.read() as connection:
-                waiting = healthy_and_waiting(context, connection, self.sim.jobs._open)
+                waiting = healthy_and_waiting(context, connection, self.sim.jobs._open, self.sim.now_us())
                 moves = connection.exec_driver_sql(
                     "SELECT COALESCE(MAX(id), 0) FROM transitions"
                 ).scalar_one()
@@ -779,9 +779,11 @@ class Life:
             self.checker.check_told(connection)
 
 
-def healthy_and_waiting(context: Context, connection: Connection, running: Container[str]) -> str | None:
+def healthy_and_waiting(
+    context: Context, connection: Connection, running: Container[str], there_us: int
+) -> str | None:
     """Something that nothing is wrong with, and that waits; None if there is nothing. `running` are the jobs that the
-    provider has not finished: by our clock, which may be a year ahead of its own, they may all be late."""
+    provider has not finished, and `there_us` is its time: by our clock, which may be a year ahead, all may be late."""
     now = now_us(context.clock)
     if circuits.CREATE in circuits.tripped(connection) or pauses.now(connection, now).by_what:
         return None
@@ -790,7 +792,7 @@ def healthy_and_waiting(context: Context, connection: Connection, running: Conta
     for batch in batches.in_state(connection, *UNFINISHED):
         if rests and batch.state in BEFORE_THE_JOB:
             continue
-        in_time = now < (batch.deadline_at or 0) + HOUR_S * US
+        in_time = min(now, there_us) < (batch.deadline_at or 0) + HOUR_S * US
         at_work = batch.state is Batch.RUNNING and (in_time or batch.remote_id in running)
         if not batch.failures and not at_work and batch.profile_id == context.profile_id:
             return f"batch {batch.ref} ({batch.state})"
