@@ -55,6 +55,12 @@ class StateError(VoyageJobsError):
     """The state database cannot be used."""
 
 
+class NoStateError(StateError):
+    """Nothing has worked with this data folder yet."""
+
+    exit_code = 2
+
+
 class BusyError(StateError):
     """Another process has been writing to the state database for long."""
 

@@ -15,7 +15,7 @@ def run(tmp_path, monkeypatch):
 
 
 def test_without_a_state_it_says_so(run):
-    assert "no state yet" in run("batches", code=1).stderr
+    assert "no state yet" in run("batches", code=2).stderr
 
 
 def test_only_open_ones_are_listed_unless_all_are_asked_for(run):

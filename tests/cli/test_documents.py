@@ -21,7 +21,7 @@ def states(found):
 
 
 def test_each_document_with_its_state_and_what_is_passed_over(run):
-    assert "no state yet" in run("documents", code=1).stderr
+    assert "no state yet" in run("documents", code=2).stderr
     run.world.run(12, quiet=False)  # its batch is at the provider
     waiting = {"a.md": "waiting", "kept.md": "waiting", "sub/b.md": "waiting"}
     assert states(run.json("documents")) == {**waiting, "bin.md": "skipped"}

@@ -86,7 +86,7 @@ def test_before_the_first_run_there_is_nothing_to_hurry(tmp_path, monkeypatch):
     run = Commands(tmp_path, monkeypatch)
     for file in run.world.data_dir.glob("state.db*"):
         file.unlink()
-    assert "no state yet" in run("expedite", "a.md", "--yes", code=1).stderr
+    assert "no state yet" in run("expedite", "a.md", "--yes", code=2).stderr
 
 
 # --- consent ---

@@ -136,7 +136,7 @@ def test_a_wrong_price_is_told(run, monkeypatch, value, told):
 
 
 def test_without_a_state_there_is_no_bill(run):
-    assert "There is no state yet" in run("cost", code=1).stderr
+    assert "There is no state yet" in run("cost", code=2).stderr
 
 
 def test_nothing_spent_is_said(run):

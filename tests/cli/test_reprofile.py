@@ -69,7 +69,7 @@ def filled(run):
 
 
 def test_before_anything_was_embedded_there_is_nothing_to_embed_anew(run):
-    result = run("reprofile", code=1)
+    result = run("reprofile", code=2)
     assert "There is no state yet" in result.stderr
     assert "sync" in result.stderr
 

@@ -28,7 +28,7 @@ def verify(world, *args):
 def test_before_the_first_run_there_is_nothing_to_verify(world):
     (world.data_dir / "state.db").rename(world.root / "aside.db")
     result = verify(world)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "There is no state yet" in result.stderr
 
 

@@ -49,7 +49,7 @@ def at_the_vendor(run, **sections):
 
 
 def test_what_means_nothing_ends_with_usage(run):
-    assert "no state yet" in run("why", "nope", code=1).stderr
+    assert "no state yet" in run("why", "nope", code=2).stderr
     run.world.run(3, quiet=False)
     for command in ("why", "history"):
         assert "No document, chunk, batch or key named nope" in run(command, "nope", code=2).stderr

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from voyage_jobs.core import durable
 from voyage_jobs.core.clock import Clock, now_us
-from voyage_jobs.errors import BusyError, LockedError, StateError
+from voyage_jobs.errors import BusyError, LockedError, NoStateError, StateError
 from voyage_jobs.state.engine import (
     copy_pages,
     library_is_safe,
@@ -46,11 +46,11 @@ class SqliteState:
         return self.place.exists()
 
     def demand(self) -> None:
-        """Raise `StateError` unless there is."""
+        """Raise `NoStateError` unless there is, `StateError` where nobody can tell."""
         try:
             self.place.stat()
         except FileNotFoundError:
-            raise StateError(
+            raise NoStateError(
                 f"There is no state yet at {self.place}.",
                 hint="Run `voyage-jobs sync` or `voyage-jobs run` first.",
             ) from None
