@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from voyage_jobs.config.sections import FreshSettings
 from voyage_jobs.diagnosis.rooms import Room
 from voyage_jobs.state.fresh import Change
 
@@ -32,6 +33,20 @@ class Call:
     max_documents: int
     tokens_left: int | None = None
     documents_left: int | None = None
+
+
+def call_of(
+    settings: FreshSettings, rooms: Sequence[Room], inputs: int, tokens: int, *more: int | None
+) -> Call:
+    """What one call of `inputs` and `tokens` may send within the day's allowance, and `more` limits of tokens."""
+    documents = [int(room.limit - room.used) for room in rooms if room.key == "fresh.daily_documents"]
+    left = tokens_left(rooms, *more)
+    return Call(inputs, tokens, settings.max_documents, left, min(documents, default=None))
+
+
+def most_looked_at(settings: FreshSettings) -> int:
+    """How many changes of a source tell whether edits, or new documents, are too many."""
+    return 2 * settings.max_documents + 1
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 from voyage_jobs.core.clock import iso
 from voyage_jobs.diagnosis.blocker import FRESH, SUBMIT, keeping, sentence
 from voyage_jobs.diagnosis.causes import blockers
-from voyage_jobs.diagnosis.fresh import BECAUSE, Call, choose, tokens_left
+from voyage_jobs.diagnosis.fresh import BECAUSE, call_of, choose, most_looked_at
 from voyage_jobs.diagnosis.snapshot import Facts, promises
 from voyage_jobs.report.eta import quantile
 from voyage_jobs.report.standing import Standing
@@ -70,16 +70,8 @@ def told(view: Standing) -> Told | None:
     if held is not None:
         return None if held.stops & {SUBMIT} else Told(False, sentence(held.text))
     limits, settings = limits_of(moment.settings), moment.settings.fresh
-    left = [int(room.limit - room.used) for room in moment.fresh_rooms if room.key.endswith("_documents")]
-    call = Call(
-        limits.inputs,
-        limits.tokens,
-        settings.max_documents,
-        tokens_left(moment.fresh_rooms),
-        min(left, default=None),
-    )
-    most = 2 * settings.max_documents + 1
-    found = fresh.changes(view.connection, row.id, moment.profile_id, after, most)
+    call = call_of(settings, moment.fresh_rooms, limits.inputs, limits.tokens)
+    found = fresh.changes(view.connection, row.id, moment.profile_id, after, most_looked_at(settings))
     word = choose(found, call).because.get(wanted.id)
     if word is None and wanted.id in {each.version_id for each in found}:
         within = f"{promised.fresh_within_s:g} s"

@@ -20,7 +20,7 @@ from voyage_jobs.core.crash import crash_point
 from voyage_jobs.core.states import Batch
 from voyage_jobs.diagnosis.blocker import FRESH, SUBMIT
 from voyage_jobs.diagnosis.causes import is_kept_back
-from voyage_jobs.diagnosis.fresh import Call, Choice, choose, tokens_left
+from voyage_jobs.diagnosis.fresh import Choice, call_of, choose, most_looked_at
 from voyage_jobs.diagnosis.rooms import fresh_rooms
 from voyage_jobs.diagnosis.snapshot import gate
 from voyage_jobs.errors import AuthError, NotSentError, QuotaError, RefusedError, VendorError
@@ -124,7 +124,7 @@ def _choice(
             change
             for source_id, after in promises.items()
             for change in fresh.changes(
-                connection, source_id, context.profile_id, after, 2 * settings.max_documents + 1
+                connection, source_id, context.profile_id, after, most_looked_at(settings)
             )
             if change.version_id not in lane.unsendable
         ]
@@ -135,17 +135,11 @@ def _choice(
             return None, False
         rooms = list(fresh_rooms(connection, context.settings, context.sync_price, known.now))
         allowance = budget.at_price(context, connection, context.sync_price)
-    documents = [int(room.limit - room.used) for room in rooms if room.key == "fresh.daily_documents"]
-    call = Call(
-        inputs=limits.inputs if most_inputs is None else min(limits.inputs, most_inputs),
-        tokens=limits.tokens,
-        max_documents=settings.max_documents,
-        tokens_left=tokens_left(rooms, allowance.tokens),
-        documents_left=min(documents, default=None),
-    )
+    inputs = limits.inputs if most_inputs is None else min(limits.inputs, most_inputs)
+    call = call_of(settings, rooms, inputs, limits.tokens, allowance.tokens)
     choice = choose((each for each in found if allowance.take(each.source_id, each.tokens)), call)
-    under_way = (Batch.PACKED, Batch.SPOOLED, Batch.CREATING)
-    return choice, any(batch.is_fresh and batch.state in under_way for batch in known.open)
+    in_flight = (Batch.PACKED, Batch.SPOOLED, Batch.CREATING)
+    return choice, any(batch.is_fresh and batch.state in in_flight for batch in known.open)
 
 
 def _make(context: Context, lane: Lane, chosen: Sequence[Change]) -> bool:
