@@ -68,15 +68,14 @@ def _meant(context: Context, arguments: Mapping[str, object]) -> tuple[str, Sour
         return pauses.about(str(name)), source_called(connection, name)
 
 
-def unpack_paused(context: Context) -> bool:
+def unpack_paused(context: Context, now: Pauses) -> bool:
     """Unpack what was not sent of sources that were paused before it was known that it has no job. True if anything.
 
     What was assembled since the pause holds only texts that another source needs, too.
     """
     with context.store.read() as connection:
         by_name = {row.name: row for row in sources.all_sources(connection)}
-        pauses_now = pauses.now(connection, now_us(context.clock)).by_what.values()
-        paused = [(by_name[each.source], each) for each in pauses_now if each.source in by_name]
+        paused = [(by_name[each.source], each) for each in now.by_what.values() if each.source in by_name]
         if not any(_made_before(connection, source, pause.since_at) for source, pause in paused):
             return False
     if not known_jobs.all_known(context):

@@ -67,15 +67,16 @@ REFUSED_ALIKE = 3
 
 def submit(context: Context) -> bool:
     """Advance every batch that is due by one state, those that have failed least first. True if anything was done."""
-    did = unpack_paused(context)
     with context.store.read() as connection:
         waiting = batches.in_state(connection, *UNSENT)
         if not waiting:
-            return did
+            return False
         known = gate(context, connection, waiting)
+    if known.pauses.sources and unpack_paused(context, known.pauses):
+        return True
     # A circuit is asked before each call: one of them may be a try.
     resting = is_kept_back(replace(known, circuits={}), SUBMIT)
-    calls = circuit.Calls(context)
+    did, calls = False, circuit.Calls(context)
     for batch in circuit.healthiest_first(waiting):
         if context.stopping.is_set():
             break
