@@ -7,7 +7,7 @@
     +-- DiskFullError               1   no room: nothing was lost, work goes on when there is
     +-- NeedsOperatorError          6   an operator must decide (frozen source, parked batch)
     +-- CorruptionError             1   a file or table is not what was written
-    +-- TableAwayError              3   the object storage of the table cannot be used: work goes on when it can
+    +-- TableAwayError              3   the object storage of the table cannot be used: work resumes when it can
     +-- VendorError                     the provider's side; split by what is known to have happened
         +-- AuthError               5   401/403: the key or the host is refused
         +-- QuotaError              5   the account's limits are those of an unpaid account

@@ -148,7 +148,7 @@ def _budgets(moment: Moment, say: Say) -> Blockers:
 
 @cause("fresh_spent", needs=Moment, moved_by=Mover.TIME, severity="info", stops=(FRESH,))
 def _fresh_spent(moment: Moment, say: Say) -> Blockers:
-    """Changes go by batch then, which is no problem, and is told."""
+    """Changes go by batch then. That is a note of `status`, not a problem."""
     for room in moment.fresh_rooms:
         if room.tokens > 0:
             continue

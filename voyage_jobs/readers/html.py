@@ -142,7 +142,7 @@ def _tokens(node: LexborNode) -> int:
 
 
 def _tokens_of_pictures(node: LexborNode) -> int:
-    """The same of what stands in the place of pictures."""
+    """The same of the texts in place of pictures."""
     told = " ".join(" ".join(each.attributes.get("alt") or "" for each in node.css("img[alt]")).split())
     return estimate_tokens(told) if told else 0
 

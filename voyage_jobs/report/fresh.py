@@ -1,4 +1,4 @@
-"""The fresh lane as it is told: how fresh sources are, what is left of the allowance, how a change goes and why."""
+"""The fresh lane in reports: how fresh sources are, what is left of the allowance, how a change goes and why."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Context:
 
     def __post_init__(self) -> None:
         self.asked = profile_of(self.loaded)
-        _ = self.engine  # one that is not installed is told at the start
+        _ = self.engine  # one that is not installed ends the start with a sentence
 
     def work_under(self, profile: Profile, profile_id: int) -> None:
         """Embed under this profile from now on, whatever the configuration asks for."""
