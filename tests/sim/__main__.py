@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import gc
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -50,7 +51,7 @@ def many(seeds: range, jobs: int, vendor: str) -> int:
     began = clock.mono()
     total, failed = Tally(), list[str]()
     parts = [seeds[at : at + SLICE] for at in range(0, len(seeds), SLICE)]
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, initializer=_spare_the_collector) as pool:
         for tally, broken in pool.map(functools.partial(_some, vendor), parts):
             total.add(tally)
             failed += broken
@@ -64,6 +65,13 @@ def many(seeds: range, jobs: int, vendor: str) -> int:
     idle = _report(total)
     print(f"{len(failed)} failed" + (f": {', '.join(failed)}" if failed else ""))
     return 1 if failed or (idle and len(seeds) >= LONG_RUN and vendor == "voyage") else 0
+
+
+def _spare_the_collector() -> None:
+    """Look no further for garbage among what was imported: a tenth of the time of a life."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def _some(vendor: str, seeds: Iterable[int]) -> tuple[Tally, list[str]]:
