@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from step_doors import scan
 from world import World
 
 from voyage_jobs.diagnosis.causes import blockers
@@ -33,8 +34,8 @@ def lock(monkeypatch):
     real = folders.walk
 
     def walk(*args, **kwargs):
-        for scan in real(*args, **kwargs):
-            yield FolderScan(scan.path, unreadable="Permission denied") if scan.path == "locked" else scan
+        for found in real(*args, **kwargs):
+            yield FolderScan(found.path, unreadable="Permission denied") if found.path == "locked" else found
 
     monkeypatch.setattr(folders, "walk", walk)
     return monkeypatch
@@ -103,3 +104,36 @@ def test_front_matter_that_cannot_be_read_whole_is_counted(world):
     assert told in found["message"]
     [row] = [row for row in world.table_rows() if row["path"] == "bad.md"]
     assert row["title"] == "Upgrading: part two"
+
+
+def test_an_edit_that_waits_counts_its_document_once(world):
+    well, part = "---\ntitle: {}\n---\nText of {}.\n\n![](data:image/png;base64,{})\n", "A" * 3_000
+    broken = "---\ntitle: Upgrading: part {}\n---\nBody about pumps.\n\n![](data:image/png;base64,{})\n"
+    world.write("bad.md", broken.format("two", part))
+    world.write("well.md", well.format("well", "wells", part))
+    world.write("mended.md", broken.format("one", part))
+    world.run()
+
+    def told():
+        answer = status(world.settings(), world.clock)
+        [source] = answer["sources"]
+        [problem] = [each for each in answer["problems"] if each["code"] == "front_matter"]
+        return source["data"], problem["message"].split(":")[0]
+
+    before, problem = told()
+    assert before["files"] == 3
+    assert problem == "2 files of source docs"
+
+    world.write("bad.md", broken.format("three", part))
+    world.write("well.md", well.format("weller", "wells", part))
+    world.write(
+        "mended.md",
+        "---\ntitle: Upgrading\n---\nBody about pumps.\n\n![](data:image/png;base64," + part + ")\n",
+    )
+    world.clock.advance(10_000)
+    with world.worker() as context:
+        scan(context)
+    data, problem = told()
+    assert data["files"] == 3
+    assert data["tokens"] == before["tokens"]
+    assert problem == "1 file of source docs"

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import orjson
-from sqlalchemy import Connection, bindparam, func, select, text
+from sqlalchemy import Connection, select, text
 
 from voyage_jobs.state import meta
 from voyage_jobs.state.dialect import json_field, json_members
 from voyage_jobs.state.schema import meta as facts
-from voyage_jobs.state.schema import versions
 from voyage_jobs.state.store import Tx
 
 _KEY = "scan_notes:"
@@ -30,34 +29,36 @@ class ScanNotes:
     unreadable: int = 0
     unreadable_folders: Sequence[str] = ()
     broken_front_matter: int = 0
-    """Live versions whose front matter could not be read whole."""
+    """Documents whose front matter, as they were last read, could not be read whole."""
     passed_over: Mapping[str, int] = field(default_factory=dict)
     """Files that `include` does not name, by kind."""
     data_files: int = 0
-    """Live versions that hold data which is not embedded."""
+    """Documents that hold data which is not embedded."""
     data_tokens: int = 0
     """About how many tokens that data has."""
     parts: Mapping[str, int] = field(default_factory=dict)
-    """What else of live versions is not embedded, or not as it could be: how much, by reason."""
+    """What else of documents is not embedded, or not as it could be: how much, by reason."""
 
 
-# Purpose: how many live versions of a source have front matter that could not be read whole.
-_BROKEN = select(func.count()).where(
-    versions.c.source_id == bindparam("source"),
-    versions.c.state.in_(("waiting", "ready", "published")),
-    func.substr(versions.c.metadata, 1, len(_BROKEN_HEAD)) == _BROKEN_HEAD,
+# Of each document the newest live version: one that is still served while its edit waits was counted, and is no more.
+_NEWEST = (
+    "source_id = :source AND (state IN ('waiting', 'ready') OR state = 'published' AND NOT EXISTS"
+    " (SELECT 1 FROM versions w WHERE w.document_id = versions.document_id AND w.state IN ('waiting', 'ready')))"
 )
-# Purpose: the live versions of a source with data that is not embedded, and its tokens.
+# Purpose: how many documents of a source have front matter that could not be read whole.
+_BROKEN = text(
+    f"SELECT COUNT(*) FROM versions WHERE substr(metadata, 1, {len(_BROKEN_HEAD)}) = :head AND {_NEWEST}"
+)
+# Purpose: the documents of a source with data that is not embedded, and its tokens.
 _DATA = text(
     f"SELECT COUNT(*), COALESCE(SUM({json_field('metadata', NOT_EMBEDDED)}), 0) FROM versions"
-    " WHERE source_id = :source AND state IN ('waiting', 'ready', 'published')"
-    f" AND instr(metadata, '\"{NOT_EMBEDDED}\":') > 0"
+    f" WHERE instr(metadata, '\"{NOT_EMBEDDED}\":') > 0 AND {_NEWEST}"
 )
-# Purpose: what else is left out of the live versions of a source, by reason.
+# Purpose: what else is left out of the documents of a source, by reason.
 _PARTS = text(
     f"SELECT part.key, SUM(part.value) FROM versions, {json_members('metadata', LEFT_OUT)} AS part"
-    " WHERE source_id = :source AND state IN ('waiting', 'ready', 'published')"
-    f" AND instr(metadata, '\"{LEFT_OUT}\":') > 0 AND part.type = 'integer' GROUP BY part.key ORDER BY part.key"
+    f" WHERE instr(metadata, '\"{LEFT_OUT}\":') > 0 AND part.type = 'integer' AND {_NEWEST}"
+    " GROUP BY part.key ORDER BY part.key"
 )
 # Purpose: the notes of all sources.
 _ALL = select(facts.c.key, facts.c.value).where(facts.c.key.startswith(_KEY, autoescape=True))
@@ -91,19 +92,19 @@ def _counted(connection: Connection, source_id: int) -> ScanNotes:
 
 
 def data_left_out(connection: Connection, source_id: int) -> tuple[int, int]:
-    """(live versions, tokens) of data that is not embedded. Looks at every version."""
+    """(documents, tokens) of data that is not embedded. Looks at every version."""
     files, tokens = connection.execute(_DATA, {"source": source_id}).one()
     return int(files), int(tokens)
 
 
 def parts_left_out(connection: Connection, source_id: int) -> dict[str, int]:
-    """What else is left out of live versions: how much, by reason. Looks at every version."""
+    """What else is left out of documents: how much, by reason. Looks at every version."""
     return {str(reason): int(count) for reason, count in connection.execute(_PARTS, {"source": source_id})}
 
 
 def broken_front_matter(connection: Connection, source_id: int) -> int:
-    """How many live versions of a source have front matter that could not be read whole. Looks at every one."""
-    return int(connection.execute(_BROKEN, {"source": source_id}).scalar_one())
+    """How many documents of a source have front matter that could not be read whole. Looks at every version."""
+    return int(connection.execute(_BROKEN, {"source": source_id, "head": _BROKEN_HEAD}).scalar_one())
 
 
 def by_source(connection: Connection) -> dict[int, ScanNotes]:
