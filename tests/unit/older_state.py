@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from alembic import command
-from alembic.config import Config
 from world import World
 
-from voyage_jobs.state import migrate
-from voyage_jobs.state.engine import sqlite_module, writing_engine
+from tests.new_state import migrated
+from voyage_jobs.state.engine import sqlite_module
 
 OLDER = "553440d1d83c715dc342ee5a354c1d3a"
 """What 0.1.0 called everything that it split under default options."""
-
-
-def made_at(path: Path, revision: str) -> None:
-    """An empty database of this revision."""
-    engine = writing_engine(path)
-    with engine.connect() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(migrate.scripts_folder()))
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
-    engine.dispose()
 
 
 def as_of(world: World, revision: str) -> None:
@@ -32,7 +17,7 @@ def as_of(world: World, revision: str) -> None:
     Before 0016 there were no headers: what has some (it was split by rules above 1) would be a state that never was.
     """
     now, older = world.data_dir / "state.db", world.root / "older.db"
-    made_at(older, revision)
+    migrated(older, revision)
     raw = sqlite_module().connect(str(older))
     raw.execute("ATTACH ? AS now", (str(now),))
     listed = "SELECT name FROM {}.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"

@@ -9,12 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, event, inspect
 from state_rows import new_batch, opened
 
+from tests.new_state import HEAD, content, main, migrated
 from voyage_jobs.core.clock import VirtualClock
 from voyage_jobs.errors import StateError
 from voyage_jobs.state import batches, migrate
@@ -70,6 +69,42 @@ def tables_of(path: Path) -> list[str]:
 def test_from_nothing_to_head_is_the_schema_of_the_program(tmp_path):
     opened(tmp_path).close()
     assert layout(tmp_path / "state.db") == from_metadata(tmp_path / "wanted.db")
+
+
+def test_a_new_state_is_to_the_byte_what_the_migrations_come_to(tmp_path):
+    migrated(tmp_path / "wanted.db")
+    made = writing_engine(tmp_path / "made.db")
+    migrate.upgrade(made)
+    made.dispose()
+    assert content(tmp_path / "made.db") == content(tmp_path / "wanted.db"), (
+        "Run `python -m tests.new_state --write`."
+    )
+
+
+def test_the_statements_of_a_new_state_are_those_that_the_migrations_give(capsys):
+    assert main([]) == 0
+    assert capsys.readouterr().out == HEAD.read_text(encoding="utf-8")
+
+
+def test_a_new_state_and_one_that_is_up_to_date_load_no_alembic(tmp_path):
+    script = f"""
+import sys
+from pathlib import Path
+from voyage_jobs.core.clock import VirtualClock
+from voyage_jobs.state.store import Store
+for _ in range(2):
+    Store.open(Path({str(tmp_path / "state.db")!r}), VirtualClock()).close()
+sys.exit("alembic" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False
+    )
+    assert done.returncode == 0
+
+
+def test_the_names_of_the_migrations_tell_their_revisions():
+    scripts = ScriptDirectory(str(migrate.scripts_folder())).walk_revisions()
+    assert [script.revision for script in scripts] == migrate.known()[::-1]
 
 
 def test_every_table_is_strict(tmp_path):
@@ -170,33 +205,34 @@ class Died(Exception):
     """The process is gone."""
 
 
-def statements_of_an_upgrade(tmp_path: Path) -> int:
-    engine = writing_engine(tmp_path / "counted.db")
-    count = 0
+def dying_after(path: Path, survived: int) -> bool:
+    """Bring a database up to date and die after so many statements; whether it came to that."""
+    engine = writing_engine(path)
+    left = survived
 
-    def counted(*_call: object) -> None:
-        nonlocal count
-        count += 1
+    def dies(*_call: object) -> None:
+        nonlocal left
+        if not left:
+            raise Died
+        left -= 1
 
-    event.listen(engine, "before_cursor_execute", counted)
-    migrate.upgrade(engine)
-    engine.dispose()
-    return count
+    event.listen(engine, "before_cursor_execute", dies)
+    try:
+        migrate.upgrade(engine)
+    except Died:
+        return True
+    finally:
+        engine.dispose()
+    return False
 
 
 def layouts_by_revision(folder: Path) -> dict[str, dict[str, object]]:
     """What a database looks like at each revision."""
     found = {}
-    for script in ScriptDirectory(str(migrate.scripts_folder())).walk_revisions():
-        path = folder / f"at-{script.revision}.db"
-        engine = writing_engine(path)
-        with engine.connect() as connection:
-            config = Config()
-            config.set_main_option("script_location", str(migrate.scripts_folder()))
-            config.attributes["connection"] = connection
-            command.upgrade(config, script.revision)
-        engine.dispose()
-        found[script.revision] = layout(path)
+    for revision in migrate.known():
+        path = folder / f"at-{revision}.db"
+        migrated(path, revision)
+        found[revision] = layout(path)
     return found
 
 
@@ -207,35 +243,38 @@ def revision_of(path: Path) -> str:
     return revision
 
 
-def test_a_migration_that_dies_anywhere_leaves_what_was_before_it(tmp_path):
+def removed(path: Path) -> None:
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+
+
+def test_a_new_state_that_dies_anywhere_leaves_nothing(tmp_path):
     path = tmp_path / "state.db"
-    total = statements_of_an_upgrade(tmp_path)
-    whole = layouts_by_revision(tmp_path)
-    assert total > 40
-    for survived in range(total):
-        for file in tmp_path.glob("state.db*"):
-            file.unlink()
-        engine = writing_engine(path)
-        left = survived
-
-        def dies(*_call: object) -> None:
-            nonlocal left
-            if not left:
-                raise Died
-            left -= 1
-
-        event.listen(engine, "before_cursor_execute", dies)
-        with pytest.raises(Died):
-            migrate.upgrade(engine)
-        engine.dispose()
-        if tables_of(path):
-            assert layout(path) == whole[revision_of(path)], f"after {survived} statements"
-
-    opened(tmp_path).close()
+    survived = 0
+    while dying_after(path, survived):
+        assert tables_of(path) == [], f"after {survived} statements"
+        removed(path)
+        survived += 1
+    assert survived > 40
     assert layout(path) == from_metadata(tmp_path / "wanted.db")
 
 
-def test_a_migration_that_is_killed_leaves_nothing(tmp_path):
+def test_a_migration_that_dies_anywhere_leaves_what_was_before_it(tmp_path):
+    path = tmp_path / "state.db"
+    whole = layouts_by_revision(tmp_path)
+    oldest = tmp_path / f"at-{migrate.known()[0]}.db"
+    shutil.copy(oldest, path)
+    survived = 0
+    while dying_after(path, survived):
+        assert layout(path) == whole[revision_of(path)], f"after {survived} statements"
+        removed(path)
+        shutil.copy(oldest, path)
+        survived += 1
+    assert survived > 40
+    assert layout(path) == from_metadata(tmp_path / "wanted.db")
+
+
+def test_a_new_state_that_is_killed_leaves_nothing(tmp_path):
     """The same with a process that is really gone: what it wrote is in the log, but was never committed."""
     path = tmp_path / "state.db"
     script = f"""

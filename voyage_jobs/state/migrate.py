@@ -1,6 +1,7 @@
 """Bringing `state.db` to the schema this program knows; works from a checkout and from an installed wheel.
 
-Alembic and the migrations take 0.25 s to load, a sixth of a `sync` that finds nothing to do: only where needed.
+A new state is made in one go, of what all migrations come to. Alembic and the migrations take 0.25 s to load and run, a
+sixth of a `sync` that finds nothing to do: only for a state of an older release.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from voyage_jobs.errors import StateError
 
+NEW_STATE = "head.sql"
+"""Beside the migrations: the statements that make what they come to (`python -m tests.new_state`)."""
 # Purpose: the revision of a database that Alembic made.
 _REVISION = text("SELECT version_num FROM alembic_version")
 
@@ -28,14 +31,16 @@ def scripts_folder() -> Path:
     )
 
 
+def known() -> list[str]:
+    """The revisions that this program knows, the newest last: the names of the migrations begin with them."""
+    return sorted(path.name.partition("_")[0] for path in (scripts_folder() / "versions").glob("[0-9]*.py"))
+
+
 def head() -> str:
     """The newest revision this program knows."""
-    from alembic.script import ScriptDirectory
-
-    revision = ScriptDirectory(str(scripts_folder())).get_current_head()
-    if revision is None:
+    if not (revisions := known()):
         raise StateError("The migrations folder holds no migration.")
-    return revision
+    return revisions[-1]
 
 
 def current(connection: Connection) -> str | None:
@@ -46,19 +51,9 @@ def current(connection: Connection) -> str | None:
     return None if found is None else str(found)
 
 
-def is_newest(connection: Connection) -> bool:
-    """Whether the database has the newest revision, by the names of the migrations: those begin with their numbers."""
-    newest = max(path.name for path in (scripts_folder() / "versions").glob("[0-9]*.py"))
-    return current(connection) == newest.partition("_")[0]
-
-
-def refuse_newer(connection: Connection) -> None:
+def refuse_newer(revision: str) -> None:
     """Raise `StateError` if the database was written by a newer program."""
-    from alembic.script import ScriptDirectory
-
-    revision = current(connection)
-    known = {script.revision for script in ScriptDirectory(str(scripts_folder())).walk_revisions()}
-    if revision is not None and revision not in known:
+    if revision not in known():
         raise StateError(
             f"state.db has schema {revision}, which this voyage-jobs does not know: a newer one wrote it.",
             hint="Install the newer voyage-jobs again, or restore a backup made by this version.",
@@ -66,26 +61,41 @@ def refuse_newer(connection: Connection) -> None:
 
 
 def refuse_foreign(connection: Connection) -> None:
-    """Raise `StateError` if the database holds tables that no migration of ours made."""
-    if current(connection) is None and inspect(connection).get_table_names():
+    """Raise `StateError` if a database that is none of ours holds tables."""
+    if inspect(connection).get_table_names():
         raise StateError(
             "state.db is not a voyage-jobs database: another program made it.",
             hint="Name another data_dir, or move the file aside.",
         )
 
 
-def upgrade(engine: Engine) -> None:
-    """Apply what is missing, each migration in one transaction with the record that it ran."""
-    with engine.connect() as connection:
-        if is_newest(connection):
-            return
-        refuse_newer(connection)
-        refuse_foreign(connection)
-        connection.rollback()
-        from alembic import command
-        from alembic.config import Config
+def make(connection: Connection) -> None:
+    """Make the newest schema in an empty database, in the transaction that is open."""
+    script = (scripts_folder() / NEW_STATE).read_text(encoding="utf-8")
+    for statement in script.removesuffix(";\n").split(";\n"):
+        connection.exec_driver_sql(statement)
 
-        config = Config()
-        config.set_main_option("script_location", str(scripts_folder()).replace("%", "%%"))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+
+def upgrade(engine: Engine) -> None:
+    """Make what is missing: all of a new state in one transaction, or each migration in one with the record that it
+    ran. Whatever ends it, the next start goes on from a revision that is whole."""
+    with engine.connect() as connection:
+        revision = current(connection)
+        if revision is None:
+            refuse_foreign(connection)
+            make(connection)
+            connection.commit()
+        elif revision != head():
+            refuse_newer(revision)
+            connection.rollback()
+            _migrate(connection)
+
+
+def _migrate(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(scripts_folder()).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from voyage_jobs.core import private
 from voyage_jobs.core.clock import Clock, now_us
 from voyage_jobs.errors import BusyError, DiskFullError, EpochLostError, StateError
+from voyage_jobs.state import migrate
 from voyage_jobs.state.engine import BUSY_TIMEOUT_MS, reading_engine, sqlite_module, writing_engine
 
 # Purpose: the number of the instance that may write.
@@ -70,12 +71,10 @@ class Store:
 
         Raises `StateError` for a newer or damaged file, or one that cannot be written.
         """
-        from voyage_jobs.state.migrate import upgrade  # Alembic costs 0.1 s; readers do without
-
         engine = writing_engine(path)
         with plain_errors(path):
             _make_private(path)
-            upgrade(engine)
+            migrate.upgrade(engine)
             with engine.begin() as connection:
                 epoch = int(connection.execute(_TAKE_EPOCH).scalar_one())
         return cls(path, clock, engine, epoch)

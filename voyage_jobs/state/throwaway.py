@@ -22,8 +22,8 @@ from sqlalchemy.pool import StaticPool
 
 from voyage_jobs.core.clock import Clock, now_us
 from voyage_jobs.errors import DiskFullError
+from voyage_jobs.state import migrate
 from voyage_jobs.state.engine import CACHE_KIB, copy_pages, sqlite_module
-from voyage_jobs.state.schema import metadata
 from voyage_jobs.state.store import Store, Tx, plain_errors
 
 _ON_DISK = Path("/var", "tmp")
@@ -103,22 +103,17 @@ def _open(
             engine = create_engine(
                 "sqlite+pysqlite://", module=sqlite_module(), creator=lambda: raw, poolclass=StaticPool
             )
-            _bring_up_to_date(engine, state)
+            if state is None:
+                with engine.begin() as connection:
+                    migrate.make(connection)
+            else:
+                migrate.upgrade(engine)
             return ThrowAwayStore(clock, engine, folder)
         except BaseException:
             raw.close()
             raise
         finally:
             os.close(descriptor)
-
-
-def _bring_up_to_date(engine: Engine, state: Path | None) -> None:
-    if state is None:
-        metadata.create_all(engine, checkfirst=False)
-        return
-    from voyage_jobs.state.migrate import upgrade  # Alembic costs 0.1 s
-
-    upgrade(engine)
 
 
 def _demand_room(state: Path, folder: Path) -> None:
