@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tests.splits import of_new_state, sent, split
+from voyage_jobs.config.sections import FreshSettings
 from voyage_jobs.core import states
 from voyage_jobs.core.clock import now_us
 from voyage_jobs.core.profile import KeyMaker, Profile
@@ -162,7 +163,7 @@ class Checker:
         if context is None:
             return  # it has just died; the next turn looks
         with context.store.read() as connection:
-            self._check_state(connection)
+            self._check_state(connection, context.settings.fresh)
             self._check_pinned(connection)
         self.note_rebuilds()
         table = self._life.door.table
@@ -182,7 +183,7 @@ class Checker:
             self._life.leaving_out = self._life.going_back = False
         self._check_kept()
 
-    def _check_state(self, connection: Connection) -> None:
+    def _check_state(self, connection: Connection, limits: FreshSettings) -> None:
         run = connection.exec_driver_sql
         for rule, sql in (
             ("a batch that is over has open lines", _OPEN_LINES),
@@ -195,11 +196,11 @@ class Checker:
             if found:
                 self._broken(f"{rule}: {found}")
         self._failed.update(row[0] for row in run(_EVER_FAILED))
-        self._check_fresh(connection)
+        self._check_fresh(connection, limits)
 
-    def _check_fresh(self, connection: Connection) -> None:
+    def _check_fresh(self, connection: Connection, limits: FreshSettings) -> None:
         """The allowance of the fresh lane holds, and nothing goes by it for a second time."""
-        run, limits = connection.exec_driver_sql, self._life.settings(self._life.dimension).fresh
+        run = connection.exec_driver_sql
         tokens, usd = run(_FRESH_A_DAY).one()
         documents = run(_FRESH_DOCUMENTS_A_DAY).scalar_one()
         used = (tokens, usd, documents)

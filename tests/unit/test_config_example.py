@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from voyage_jobs.config import Settings, parse_settings
 from voyage_jobs.config.example import example_text, example_with
 from voyage_jobs.config.problems import section_of
-from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.config.source_sections import SourceSettings
 
 ORIGIN = Path("/etc/voyage-jobs.toml")
 ENVIRON = {"HOME": "/home/me"}

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import World
 
-from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.readers.reader import Refused
 from voyage_jobs.records.formats import LogFile
 from voyage_jobs.records.formats.log import MOST_BYTES, TAIL, Reached

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from world import World
 
-from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core.clock import SystemClock
 from voyage_jobs.service.schedule import Note, Notes
 from voyage_jobs.service.watching.file_events import (

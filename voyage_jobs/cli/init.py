@@ -18,7 +18,7 @@ from voyage_jobs.errors import ConfigError
 
 if TYPE_CHECKING:
     from voyage_jobs.config import Settings
-    from voyage_jobs.config.sections import SourceSettings
+    from voyage_jobs.config.source_sections import SourceSettings
 
 _REPOSITORY = (
     "    That is the root of a repository: it may hold more than documents. What .gitignore names and\n"

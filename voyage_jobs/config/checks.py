@@ -15,8 +15,10 @@ from voyage_jobs.config.address import Address
 from voyage_jobs.config.problems import Loc, Problem
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.provider import shares_space, vendor_of
-from voyage_jobs.config.sections import LOCAL_MODEL, PROVIDERS_LIMITS, SourceSettings
+from voyage_jobs.config.provider_sections import LOCAL_MODEL
+from voyage_jobs.config.sections import PROVIDERS_LIMITS
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core.object_uri import CLIENT_OPTIONS, OPTION_PREFIXES, is_secret_option
 from voyage_jobs.errors import ConfigError
 

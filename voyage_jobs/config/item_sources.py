@@ -10,8 +10,8 @@ import os
 
 from pydantic import ValidationError
 
-from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.errors import ConfigError
 
 # What is removed through the API is no loss, so a loss is an accident; one file may be the operator's doing.

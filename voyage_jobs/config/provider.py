@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.config.profile import profile_of
-from voyage_jobs.config.sections import AUTO_ENCODING
+from voyage_jobs.config.provider_sections import AUTO_ENCODING
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import Clock
 from voyage_jobs.core.observe import NOBODY, Observer

@@ -12,6 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from voyage_jobs.config.key import KeySource, key_of
 from voyage_jobs.config.page_token import PageToken
+from voyage_jobs.config.provider_sections import (
+    LocalSettings,
+    OpenAISettings,
+    OpenAISyncSettings,
+    ProviderSection,
+    ProviderSettings,
+    VoyageSettings,
+)
 from voyage_jobs.config.secret import SecretSource
 from voyage_jobs.config.sections import (
     PROVIDERS_LIMITS,
@@ -19,26 +27,20 @@ from voyage_jobs.config.sections import (
     BudgetSettings,
     DiskSettings,
     EngineSettings,
-    Folder,
     FreshSettings,
     LanceSettings,
-    LocalSettings,
     LoggingSettings,
     NotifySettings,
-    OpenAISettings,
-    OpenAISyncSettings,
     PollingSettings,
     PriceSettings,
-    ProviderSection,
-    ProviderSettings,
     SearchSettings,
     ServerSettings,
-    SourceSettings,
     SplittingSettings,
     TracingSettings,
-    VoyageSettings,
     WatchSettings,
 )
+from voyage_jobs.config.source_sections import SourceSettings
+from voyage_jobs.config.values import Folder
 from voyage_jobs.state.door import FILES
 from voyage_jobs.vendors.registry import VENDORS, by_type
 

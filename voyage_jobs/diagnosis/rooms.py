@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from voyage_jobs.config.sections import BudgetSettings, SourceSettings
+from voyage_jobs.config.sections import BudgetSettings
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core.clock import US
 from voyage_jobs.state import fresh, ledger, meta, sources
 

@@ -15,8 +15,8 @@ from voyage_jobs import table as published
 from voyage_jobs.config.prices import batch_price, sync_price
 from voyage_jobs.config.profile import profile_of, with_profile
 from voyage_jobs.config.provider import vendor_of
-from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core import lock
 from voyage_jobs.core.clock import US, Clock, now_us
 from voyage_jobs.core.profile import Profile

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from voyage_jobs.config.item_sources import is_item_source
-from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core import durable, lock, private
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.items.item import SUFFIX, Item, decode, encode, file_of

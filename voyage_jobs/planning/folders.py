@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.errors import ConfigError, StateError
 from voyage_jobs.sources.source import RootMissing
 from voyage_jobs.state import sources

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from voyage_jobs.config.provider import vendor_of
-from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core.profile import KEY_BYTES
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.sources import names

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core.clock import iso
 from voyage_jobs.core.states import Embedding, Version
 from voyage_jobs.diagnosis.blocker import NOTHING_TO_DO

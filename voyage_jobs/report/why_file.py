@@ -6,8 +6,8 @@ import os
 import stat
 from dataclasses import dataclass
 
-from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core.clock import iso
 from voyage_jobs.core.plural import counted
 from voyage_jobs.records.formats import takes

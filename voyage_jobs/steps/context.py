@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from voyage_jobs.config.prices import batch_price, sync_price
 from voyage_jobs.config.profile import profile_of
-from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core.clock import Clock
 from voyage_jobs.core.generation import Stamp
 from voyage_jobs.core.observe import NOBODY, Observer

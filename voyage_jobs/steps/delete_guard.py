@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.state.sources import ANOTHER_FOLDER
 
 _SMALL_LOSS = 10

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.config.provider import request_params
-from voyage_jobs.config.sections import AUTO_ENCODING
+from voyage_jobs.config.provider_sections import AUTO_ENCODING
 from voyage_jobs.core.states import Batch
 from voyage_jobs.state import batches, meta
 from voyage_jobs.state.batch_lines import Settled

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core.clock import US, now_us
 from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.errors import DiskFullError, TableAwayError

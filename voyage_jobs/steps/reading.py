@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.engine import children
 from voyage_jobs.engine.waiting import Steps, finished
 from voyage_jobs.readers.isolation import Ask

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO
 
-from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core.plural import counted
 from voyage_jobs.core.states import Document
 from voyage_jobs.readers.reader import Refused

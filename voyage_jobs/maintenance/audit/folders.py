@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.maintenance.audit.findings import Findings
 from voyage_jobs.records.formats import takes
 from voyage_jobs.sources import names

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.errors import StateError
 from voyage_jobs.maintenance.doctor.check import Check, bad, good, note
 from voyage_jobs.sources import names

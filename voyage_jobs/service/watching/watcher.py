@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from voyage_jobs.config.sections import SourceSettings
+from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core.clock import Clock
 from voyage_jobs.core.retry import POLICIES
 from voyage_jobs.service.watching.file_events import (

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import orjson
 
-from voyage_jobs.config.sections import SourceSettings
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core import lock
 from voyage_jobs.core.clock import Clock
 from voyage_jobs.service.schedule import Note, Notes
