@@ -15,7 +15,7 @@ from voyage_jobs import state
 from voyage_jobs.core.states import Embedding, IllegalMoveError, Mode
 from voyage_jobs.state import batches, embeddings, moves, outcomes, segment_rows, sources
 from voyage_jobs.state.batch_lines import Settled
-from voyage_jobs.state.schema import FAILED, HELD, PACKED, WANTED
+from voyage_jobs.state.schema import FAILED, HELD, PACKED, WANTED, chunks, transitions
 from voyage_jobs.state.schema import embeddings as table
 from voyage_jobs.state.statements import RAW, many
 from voyage_jobs.state.store import Tx
@@ -181,3 +181,40 @@ def test_what_two_batches_have_stays_packed_until_both_are_over(tx):
     assert embeddings.give_up(tx, quick) == 0
     assert embeddings.give_back(tx, slow) == 2
     assert stored_states(tx) == [HELD, WANTED, WANTED, FAILED]
+
+
+def test_a_value_that_stands_in_every_row_is_part_of_the_statement(tx):
+    from sqlalchemy import event
+
+    said = []
+
+    def hear(_connection, _cursor, statement, parameters, _context, _many):
+        said.append((statement, parameters))
+
+    facts = ("id", "kind", "subject", "origin", "target", "at", "epoch", "batch_id", "cause")
+    rows = [(i, "batch", i, None, "it's", 5, i % 2, None, "x\0y") for i in range(1_001, 1_201)]
+    event.listen(tx.connection.engine, "before_cursor_execute", hear)
+    try:
+        many(tx.connection, insert(transitions), facts, rows)
+        many(tx.connection, insert(transitions), facts, [(i + 300, *row) for i, *row in rows[:2]])
+    finally:
+        event.remove(tx.connection.engine, "before_cursor_execute", hear)
+    (large, their_rows), (small, its_rows) = said
+    assert len(their_rows[0]) == 6
+    assert "NULL" in large
+    assert len(its_rows[0]) == len(facts)
+    assert "NULL" not in small
+    found = list(
+        tx.connection.execute(select(transitions).where(transitions.c.cause == "x\0y").order_by("id"))
+    )
+    assert found == [*rows, *((i + 300, *row) for i, *row in rows[:2])]
+
+
+def test_a_table_whose_key_is_the_same_in_every_row_asks_for_nothing_back(tx):
+    mine = wanted(tx, 150)
+    version_id = 1
+    tx.connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
+    rows = [(version_id + i, 0, row_id, 0, 0, 9, 0, 3) for i, row_id in enumerate(mine)]
+    assert many(tx.connection, insert(chunks), chunks.c.keys(), rows) == 150
+    assert list(tx.connection.execute(select(chunks).order_by(chunks.c.version_id))) == rows
+    tx.connection.execute(chunks.delete())

@@ -22,7 +22,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, NoneType
 from typing import Any
 from urllib.parse import quote
 
@@ -42,11 +42,23 @@ SAFE_LIBRARY = (3, 51, 3)
 
 def sqlite_module() -> ModuleType:
     """The DB-API module with the newest SQLite library at hand."""
+    module = _newest_module()
+    # Of bytes and None the driver asks, value by value and by way of an error (1 us), whether somebody adapts them.
+    module.register_adapter(bytes, bytes)
+    module.register_adapter(NoneType, _as_it_is)
+    return module
+
+
+def _newest_module() -> ModuleType:
     try:
         import pysqlite3.dbapi2 as bundled
     except ImportError:  # not Linux: there is no wheel
         return sqlite3
     return bundled if bundled.sqlite_version_info >= sqlite3.sqlite_version_info else sqlite3
+
+
+def _as_it_is(value: None) -> None:
+    return value
 
 
 def library_version() -> str:

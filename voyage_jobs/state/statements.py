@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from operator import itemgetter
+from types import NoneType
 from typing import Any, TypeVar, cast
 
 import orjson
@@ -32,6 +33,7 @@ LOOK_UP = 500
 """Values of one `IN`: few enough for any engine."""
 
 _AT_ONCE = 20_000  # rows that are held at a time
+_WORTH_A_LOOK = 100  # rows
 
 heard: list[Callable[[str, object], None]] = []
 """Who is told of statements that SQLAlchemy does not see: (statement, its parameters)."""
@@ -53,23 +55,51 @@ def many(
     `names` are the names of the values in a row: columns of the table to set, or `bindparam`s of the statement. In the
     order in which the statement has them, rows are handed on as they are.
     """
-    columns = [name for name in names if name in statement.table.columns]
-    built = statement.compile(dialect=connection.dialect, column_keys=columns)
-    order = list(built.positiontup or ())
-    others = [name for name in order if name not in names]
-    fixed = tuple(built.params[name] for name in others)
-    pick = itemgetter(*map([*names, *others].index, order))
     changed, left = 0, iter(rows)
     while given := list(islice(left, _AT_ONCE)):
-        if order != list(names):
-            given = [pick(row + fixed) for row in given]
-        changed += connection.exec_driver_sql(str(built), cast(Any, given)).rowcount
+        if isinstance(statement, Insert) and len(given) >= _WORTH_A_LOOK:
+            changed += _run(connection, *_said_once(statement, names, given))
+        else:
+            changed += _run(connection, statement, names, given)
     return changed
 
 
-def same(value: str | int) -> ColumnElement[Any]:
+def _run(
+    connection: Connection, statement: UpdateBase, names: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> int:
+    columns = [name for name in names if name in statement.table.columns]
+    built = statement.compile(dialect=connection.dialect, column_keys=columns)
+    order = list(built.positiontup or ())
+    if order != list(names):
+        others = [name for name in order if name not in names]
+        fixed = tuple(built.params[name] for name in others)
+        pick = itemgetter(*map([*names, *others].index, order))
+        rows = [pick(row + fixed) for row in rows]
+    return connection.exec_driver_sql(str(built), cast(Any, rows)).rowcount
+
+
+def _said_once(
+    statement: Insert, names: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> tuple[Insert, Sequence[str], Sequence[tuple[Any, ...]]]:
+    """The same, with whole numbers and nulls that stand in every row as a part of the statement. One value stays."""
+    columns = list(zip(*rows, strict=True))
+    alike = {
+        name: same(column[0])
+        for name, column in zip(names[1:], columns[1:], strict=True)
+        if type(column[0]) in (int, NoneType)
+        and column[-1] == column[0]
+        and column.count(column[0]) == len(rows)
+    }
+    kept = [at for at, name in enumerate(names) if name not in alike]
+    left = list(zip(*(columns[at] for at in kept), strict=True))
+    return statement.inline().values(alike), [names[at] for at in kept], left  # inline: nothing is returned
+
+
+def same(value: str | int | None) -> ColumnElement[Any]:
     """A value that is part of the statement, for one that is the same in each of its many rows: a value that is bound
     costs 0.2 us a row."""
+    if value is None:
+        return literal_column("NULL")
     return literal_column("'{}'".format(value.replace("'", "''")) if isinstance(value, str) else str(value))
 
 

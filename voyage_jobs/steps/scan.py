@@ -41,7 +41,7 @@ from voyage_jobs.steps.retained_texts import Retained
 from voyage_jobs.steps.splitting import split_options, to_versions
 
 # Keys are random, so a commit rewrites pages all over their index: large slices write each page less often.
-SLICE_DOCUMENTS = 8_000
+SLICE_DOCUMENTS = 24_000
 SLICE_CHARS = 16_000_000
 SLICE_FOLDERS = 2_000
 # Readers may take their time: other steps have a turn once a slice has taken this long.
