@@ -13,10 +13,11 @@ OBJECT_KILLS ?= 50
 PUBLICATIONS ?= 200
 SEED ?= 1
 VENDOR ?= voyage
+PAIRS ?= 20
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-integrations fuzz coverage check lint format types contracts bench sim search-soak soak objects wheel lock clean
+.PHONY: help demo test test-integrations fuzz coverage check lint format types contracts bench sim sim-two search-soak soak objects wheel lock clean
 
 help:
 	@echo "make demo     scan, submit, a kill -9, a restart, publish, search: on the bundled simulator, no key needed"
@@ -28,6 +29,7 @@ help:
 	@echo "make bench    measure speed and memory, with ratios against the naive way (ARGS=--quick for a short run)"
 	@echo "make search-soak  FILTERS=500 random filters against brute force, PUBLICATIONS=200 beside four reading processes"
 	@echo "make sim      SEEDS=10000 seeded lifetimes with every fault, checked after every step (VENDOR=openai, openai-sync, all)"
+	@echo "make sim-two  PAIRS=20 pairs of daemons with one account, each for 50 virtual hours of faults: 1,000 hours"
 	@echo "make soak     KILLS=200 real kill -9 against the real stack"
 	@echo "make objects  200 publications into object storage that fails, 50 kills (PUBLICATIONS, OBJECT_KILLS)"
 	@echo "make wheel    build wheel and sdist into dist/"
@@ -90,6 +92,9 @@ bench: $(VENV)/dev.ready
 
 sim: $(VENV)/dev.ready
 	$(BIN)/python -m tests.sim --seeds 0:$(SEEDS) --jobs 2 --vendor $(VENDOR)
+
+sim-two: $(VENV)/dev.ready
+	$(BIN)/python -m tests.sim --two 50 --seeds 0:$(PAIRS) --jobs 2 --vendor $(VENDOR)
 
 soak: $(VENV)/dev.ready
 	$(BIN)/python -m tests.crash --kills $(KILLS)

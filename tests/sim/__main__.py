@@ -1,6 +1,7 @@
 """`python -m tests.sim --seed N` tells the story of one life; `--seeds A:B [--jobs 2]` runs many and counts.
 
-`--vendor` names another provider than Voyage.
+`--vendor` names another provider than Voyage. `--two HOURS`: each is two daemons with one account, for so many virtual
+hours.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import argparse
 import functools
 import gc
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 
 from voyage_jobs.core import crash
@@ -19,6 +20,7 @@ from . import faults
 from .life import live
 from .providers import ALL, PROVIDERS
 from .story import SUSPENDED, Plan, Tally, Violation
+from .two import live_as_two
 
 SLICE = 20
 LONG_RUN = 10_000
@@ -33,26 +35,34 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     choices = [*PROVIDERS, ALL]
     parser.add_argument("--vendor", choices=choices, default="voyage", help="the provider; all: by the seed")
+    parser.add_argument(
+        "--two", type=float, metavar="HOURS", help="two daemons with one account, for so long"
+    )
     given = parser.parse_args()
+    plan = Plan(vendor=given.vendor)
+    lives = live if given.two is None else functools.partial(live_as_two, hours=given.two)
     if given.seed is not None:
         try:
-            live(given.seed, Plan(vendor=given.vendor), story=True)
+            lives(given.seed, plan=plan, story=True)
         except Violation as exc:
             print(str(exc).splitlines()[-2])
             return 1
         return 0
     first, _, last = given.seeds.partition(":")
-    return many(range(int(first), int(last)), given.jobs, given.vendor)
+    seeds = range(int(first), int(last))
+    many_lives = len(seeds) >= LONG_RUN and given.vendor == "voyage" and given.two is None
+    return many(seeds, given.jobs, functools.partial(lives, plan=plan), must_strike=many_lives)
 
 
-def many(seeds: range, jobs: int, vendor: str) -> int:
+def many(seeds: range, jobs: int, lives: Callable[[int], Tally], *, must_strike: bool) -> int:
     """Live all of these, then say how fast it was, what struck, and what never did."""
     clock = SystemClock()
     began = clock.mono()
     total, failed = Tally(), list[str]()
-    parts = [seeds[at : at + SLICE] for at in range(0, len(seeds), SLICE)]
+    size = max(1, min(SLICE, len(seeds) // (2 * jobs)))
+    parts = [seeds[at : at + size] for at in range(0, len(seeds), size)]
     with ProcessPoolExecutor(jobs, initializer=_spare_the_collector) as pool:
-        for tally, broken in pool.map(functools.partial(_some, vendor), parts):
+        for tally, broken in pool.map(functools.partial(_some, lives), parts):
             total.add(tally)
             failed += broken
             for line in broken:
@@ -64,7 +74,7 @@ def many(seeds: range, jobs: int, vendor: str) -> int:
     )
     idle = _report(total)
     print(f"{len(failed)} failed" + (f": {', '.join(failed)}" if failed else ""))
-    return 1 if failed or (idle and len(seeds) >= LONG_RUN and vendor == "voyage") else 0
+    return 1 if failed or (idle and must_strike) else 0
 
 
 def _spare_the_collector() -> None:
@@ -74,11 +84,11 @@ def _spare_the_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def _some(vendor: str, seeds: Iterable[int]) -> tuple[Tally, list[str]]:
+def _some(lives: Callable[[int], Tally], seeds: Iterable[int]) -> tuple[Tally, list[str]]:
     tally, failed = Tally(), []
     for seed in seeds:
         try:
-            tally.add(live(seed, Plan(vendor=vendor)))
+            tally.add(lives(seed))
         except Violation as exc:
             reason, repeat = str(exc).splitlines()[-2:]
             failed.append(f"{repeat}  # {reason[:300]}")

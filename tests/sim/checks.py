@@ -328,7 +328,7 @@ class Checker:
         """What must hold when everything is at rest."""
         life = self._life
         assert life.context is not None
-        self._check_money()
+        self.check_money()
         with life.context.store.read() as connection:
             self._check_history(connection)
             self._check_at_rest(connection)
@@ -342,9 +342,9 @@ class Checker:
             if any(len(row["vector"]) != life.dimension for row in rows):
                 self._broken(f"the table has not the {life.dimension} dimensions that are asked for")
 
-    def _check_money(self) -> None:
-        sim = self._life.sim
-        sim.settle()
+    def check_money(self) -> None:
+        """Nothing was paid twice, and what was billed is what is booked."""
+        self._life.sim.settle()
         assert self._life.context is not None
         with self._life.context.store.read() as connection:
             totals = ledger.totals(connection)
@@ -359,13 +359,13 @@ class Checker:
         for key in self._asked_by(made_again):
             chosen[key] = chosen.get(key, 0) + 1
         allowed = self._allowed(chosen)
-        twice = sim.ledger.billed_more_than_once()
+        twice = self._life.ledger.billed_more_than_once()
         beyond = {name: times for name, times in twice.items() if times > allowed[name.rpartition("/")[2]]}
         if beyond:
             self._broken(f"paid more than once: {beyond}")
         self._check_calls(totals, Counter(again) + Counter(chosen), totals.maybe_paid_tokens - written_off)
         settled = totals.settled_tokens - totals.expedited_tokens
-        billed = (sim.ledger.batch_tokens, sim.ledger.spoilt_tokens)
+        billed = (self._life.ledger.batch_tokens, self._life.ledger.spoilt_tokens)
         if not billed[0] - written_off - unclaimed <= settled <= sum(billed) + totals.assumed_tokens:
             self._broken(f"{settled} tokens are settled, the provider billed {billed} (good, spoilt)")
 
@@ -381,7 +381,7 @@ class Checker:
         kept = dict(
             connection.exec_driver_sql(f"SELECT ref, COALESCE(remote_id, {closed}) FROM batches").all()
         )
-        billed = sim.ledger.export()["batches"]
+        billed = self._life.ledger.export()["batches"]
         again: dict[str, int] = {}
         for job in sim.state()["batches"]:
             ref = (job["metadata"] or {}).get(METADATA_REF)
@@ -416,7 +416,7 @@ class Checker:
         Such a job is on record by its ref; what it cost, the state cannot know (docs: "What is not promised").
         """
         sim = self._life.sim
-        billed = sim.ledger.export()["batches"]
+        billed = self._life.ledger.export()["batches"]
         jobs = [job for job in sim.state()["batches"] if (job["metadata"] or {}).get(METADATA_REF) in refs]
         return sum(billed.get(job["id"], {}).get("tokens", 0) for job in jobs)
 
@@ -430,7 +430,7 @@ class Checker:
 
     def _check_calls(self, totals: ledger.Totals, again: Mapping[bytes, int], maybe_paid: int) -> None:
         """Synchronous calls: booked as billed, and nothing bought twice but what is on record as such."""
-        billed = self._life.sim.ledger
+        billed = self._life.ledger
         paid = billed.sync_tokens + billed.sync_spoilt_tokens
         if (
             not totals.expedited_tokens - totals.assumed_tokens

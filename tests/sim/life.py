@@ -25,8 +25,9 @@ from voyage_jobs.diagnosis.snapshot import gate
 from voyage_jobs.errors import EpochLostError, VoyageJobsError
 from voyage_jobs.notify.notifier import Notifier
 from voyage_jobs.service.worker import working
-from voyage_jobs.simulator import Simulator
+from voyage_jobs.simulator import Ledger, Simulator
 from voyage_jobs.simulator.fault_catalog import CATALOG
+from voyage_jobs.simulator.transport import SimulatorTransport
 from voyage_jobs.state import (
     batches,
     circuits,
@@ -117,6 +118,8 @@ _UNDELETABLE = "SELECT id FROM documents WHERE state IN ('missing', 'gone') ORDE
 class Life:
     """Lives one seed. `run()` raises `Violation` with the story if a promise is broken."""
 
+    simulator = Simulator
+
     def __init__(self, seed: int, base: Path, plan: Plan | None = None, keep: int = 120) -> None:
         self.seed = seed
         self.plan = plan or Plan()
@@ -124,7 +127,7 @@ class Life:
         self.rng = random.Random(seed)
         self.base = base
         self.tally = Tally()
-        self.clock = VirtualClock(seed=seed)
+        self.clock = self._new_clock()
         self.log = Log(self.clock, keep)
         self._target = self.plan.dies_at or self._draw_target()
         self._target_left = 1 if self.plan.dies_at or self._target in _SELDOM else self.rng.randint(1, 2)
@@ -172,11 +175,22 @@ class Life:
         """The crash point at which this life dies for sure, if it comes by."""
         return self.rng.choice(_SELDOM if self.rng.random() < 0.5 else sorted(crash.POINTS))
 
+    def _new_clock(self) -> VirtualClock:
+        return VirtualClock(seed=self.seed)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the provider billed for what this life bought."""
+        return self.sim.ledger
+
+    def _transport(self) -> SimulatorTransport:
+        return WatchedTransport(self.sim, self.clock, self.sleeper)
+
     def _vendor(self) -> Simulator:
         drawn = faults.draw(self.rng, self.plan.only, _LEADS_TO.get(self._target, frozenset()))
         folder = self.base / "vendor"
         folder.mkdir()
-        return Simulator(
+        return self.simulator(
             self.clock,
             api_key=KEY,
             seed=self.seed,
@@ -195,11 +209,7 @@ class Life:
                 for _ in range(self.rng.randint(2, 6)):
                     self.folders.act()
                 for _ in range(self.rng.randint(*self.plan.acts)):
-                    self._act()
-                    for _ in range(self.rng.randint(1, 6)):
-                        if not self._turn():
-                            break
-                    self._let_time_pass()
+                    self.stretch()
                 self._others_get_through()
                 self._find_peace()
         except Violation:
@@ -209,18 +219,17 @@ class Life:
         finally:
             self.tally.faults.update(self.sim.faults.fired)
 
+    def stretch(self) -> None:
+        """One act, a few turns, and some time."""
+        self._act()
+        for _ in range(self.rng.randint(1, 6)):
+            if not self._turn():
+                break
+        self._let_time_pass()
+
     @contextlib.contextmanager
     def _surroundings(self) -> Iterator[None]:
-        with (
-            fast_stores(),
-            isolated(self.seed),
-            self.power.watched(),
-            mock.patch("voyage_jobs.steps.pipeline.LONGEST_IDLE_S", IDLE_S),
-            mock.patch("voyage_jobs.core.lock.file_system_of", return_value=None),
-            # Whoever gives up on a list that fails may pay twice; here it comes back, however the clock is set.
-            mock.patch("voyage_jobs.steps.known_jobs.PATIENCE_S", math.inf),
-            mock.patch("voyage_jobs.steps.known_jobs.CLAIM_PATIENCE_S", math.inf),
-        ):
+        with surroundings(self.seed, self.power):
             crash.arm(self._passing)
             try:
                 yield
@@ -435,7 +444,7 @@ class Life:
         """Synchronous calls and changes of the table's vectors: what only the state knows."""
         table = self.door.table
         calls = (self.sim.calls["embeddings"], self.sim.calls["contextualized_embeddings"])
-        return (*calls, self.sim.ledger.sync_tokens, table and table.replaced, table and table.profile)
+        return (*calls, self.ledger.sync_tokens, table and table.replaced, table and table.profile)
 
     def _segments(self) -> set[str]:
         """The names of all segments."""
@@ -539,7 +548,7 @@ class Life:
             self.clock,
             self.log,
             mode="run",
-            transport=WatchedTransport(self.sim, self.clock, self.sleeper),
+            transport=self._transport(),
             table_door=self.door,
         )
         self._worker = worker
@@ -777,6 +786,22 @@ class Life:
         assert self.context is not None
         with self.context.store.read() as connection:
             self.checker.check_told(connection)
+
+
+@contextlib.contextmanager
+def surroundings(seed: int, power: Power) -> Iterator[None]:
+    """What is otherwise in a simulation than in earnest."""
+    with (
+        fast_stores(),
+        isolated(seed),
+        power.watched(),
+        mock.patch("voyage_jobs.steps.pipeline.LONGEST_IDLE_S", IDLE_S),
+        mock.patch("voyage_jobs.core.lock.file_system_of", return_value=None),
+        # Whoever gives up on a list that fails may pay twice; here it comes back, however the clock is set.
+        mock.patch("voyage_jobs.steps.known_jobs.PATIENCE_S", math.inf),
+        mock.patch("voyage_jobs.steps.known_jobs.CLAIM_PATIENCE_S", math.inf),
+    ):
+        yield
 
 
 def healthy_and_waiting(

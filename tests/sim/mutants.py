@@ -20,7 +20,7 @@ from voyage_jobs.state import batches, create_calls, missing, publications
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.store import Store, Tx
 from voyage_jobs.steps import circuits as circuit
-from voyage_jobs.steps import collect, reconcile, scan, submit, synchronous
+from voyage_jobs.steps import collect, reconcile, recover_remote, scan, submit, synchronous
 from voyage_jobs.steps.context import Context
 from voyage_jobs.vendors.rest import bounded
 
@@ -181,7 +181,22 @@ def _kept_let_go() -> AbstractContextManager[Any]:
     return mock.patch.object(missing, "_NOT_KEPT", true())
 
 
+def _any_folder() -> AbstractContextManager[Any]:
+    """Claim what another data folder sent, where half of its texts are known here."""
+    return mock.patch.object(recover_remote, "_was_here", return_value=True)
+
+
+def _any_job() -> AbstractContextManager[Any]:
+    """Take any job of the list for the one that is looked for."""
+    return mock.patch.object(reconcile, "is_ours", return_value=True)
+
+
 NO_FAULTS = frozenset[str]()
+OF_TWO = {
+    "jobs of another folder claimed": Mutant(_any_folder, Plan(only=NO_FAULTS, often=("set back",))),
+    "any job adopted": Mutant(_any_job, Plan(only=LOSSY)),
+}
+"""Those that only a second daemon with the same account can notice."""
 MUTANTS = {
     "no attempt row": Mutant(_no_attempt_row, Plan(only=LOSSY, dies_at="create.answered")),
     "no quarantine": Mutant(_no_quarantine, Plan(only=UNSEEN, dies_at="create.answered")),

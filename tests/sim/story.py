@@ -60,14 +60,15 @@ class Tally:
 class Log:
     """The last events, for the story of a life that failed."""
 
-    def __init__(self, clock: VirtualClock, keep: int) -> None:
+    def __init__(self, clock: VirtualClock, keep: int, who: str = "") -> None:
         self._clock = clock
+        self._who = who
         self.events: deque[str] = deque(maxlen=keep)
 
     def say(self, event: str, **fields: Any) -> None:
         """Note an event."""
         told = " ".join(f"{key}={value}" for key, value in fields.items())
-        self.events.append(f"{self._clock.mono():10.1f}  {event} {told}")
+        self.events.append(f"{self._clock.mono():10.1f}  {self._who}{event} {told}")
 
     def __getattr__(self, level: str) -> Callable[..., None]:
         return self.say
