@@ -199,6 +199,21 @@ def test_a_batch_that_is_waited_for_is_cancelled_by_another_command(acting, monk
     acting.json("eval", path, "--run", "vector", "--batch")
 
 
+def test_batches_of_queries_are_listed_marked_and_explained(run) -> None:
+    run("eval", written(run), "--run", "vector", "--batch")
+    listed = run.json("batches", "--all")["batches"]
+    assert [each["asks_for"] for each in listed] == ["queries", "documents"]
+    assert "(queries)" in run.text("batches", "--all")
+    of_queries, of_documents = (each["ref"] for each in listed)
+    for ref in (of_queries, of_queries[:8], listed[0]["batch_id"]):
+        assert run.json("why", ref)["ref"] == of_queries
+    assert "3 texts" in run.text("why", of_queries)
+    told = run.json("history", of_queries)
+    assert (told["kind"], told["ref"]) == ("batch", of_queries)
+    assert of_queries[:8] in run.text("history", of_queries)
+    assert run.json("why", of_documents)["ref"] == of_documents
+
+
 def test_a_ref_of_nobody_is_still_an_error(acting) -> None:
     parked(acting)
     assert "There is no batch ffffff." in acting("cancel", "ffffff", code=2).stderr

@@ -309,3 +309,54 @@ def test_structlog_of_the_program_is_left_alone(world, tmp_path):
         "print(structlog.is_configured())"
     )
     assert python(code, PATH="/usr/bin").split() == ["False"]
+
+
+# --- called in the wrong way ---
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (
+            lambda _: Project("voyage-jobs.toml"),
+            "voyage_jobs.open(PATH) makes one out of a configuration file",
+        ),
+        (
+            lambda _: voyage_jobs.open({"data_dir": "data"}),
+            "open takes the path of a configuration file, not a dict",
+        ),
+        (lambda project: voyage_jobs.open(project.data_dir.parent), "is a folder; open takes the path"),
+        (lambda _: voyage_jobs.open("nothing.toml"), "nothing.toml does not exist"),
+        (
+            lambda _: voyage_jobs.project(sources="docs"),
+            "sources is a str; it must be a list, as in sources=['docs']",
+        ),
+        (lambda _: voyage_jobs.project(sources=[1]), "A source is an int; it must be the path of a folder"),
+        (
+            lambda _: voyage_jobs.project(sources=["docs"], api_key=1),
+            "it must be a function that returns the key",
+        ),
+        (lambda project: project.search(5), "query is an int; it must be a text."),
+        (lambda project: project.search("a", where=5), "where is an int"),
+        (
+            lambda project: project.search("a", source=5),
+            "source is an int; it must be a text or a list of texts",
+        ),
+        (lambda project: project.search("a", table=[5]), "one of table is an int"),
+        (lambda project: project.search("a", since="30d"), "since is a str; it must be a datetime"),
+        (lambda project: project.cost(since="30d"), "since is a str; it must be a datetime"),
+        (lambda project: project.why(5), "ref is an int; it must be a text or a path"),
+        (lambda project: project.plan(progress=5), "progress is an int; it must be a function"),
+        (lambda project: project.sync(progress=5), "progress is an int; it must be a function"),
+        (lambda project: project.items(5), "name is an int; it must be a text"),
+        (
+            lambda project: project.items("notes").put(voyage_jobs.Item("a", "b")),
+            "items is one Item; it must be a list",
+        ),
+    ],
+)
+def test_a_wrong_call_is_told_in_one_sentence_what_it_takes(world, call, said):
+    with pytest.raises(errors.ConfigError) as told:
+        call(project_of(world))
+    assert said in told.value.message
+    assert "\n" not in told.value.message

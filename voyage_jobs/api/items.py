@@ -36,6 +36,8 @@ class Items:
         Returns how many are new or have changed. An item that is as before costs a look at its file. Raises
         `ConfigError` at the first that cannot be stored and given back exactly; those before it are stored.
         """
+        if isinstance(items, Item) or not isinstance(items, Iterable):
+            raise ConfigError(f"items is one {type(items).__name__}; it must be a list of items.")
         return self._folder.put(each if isinstance(each, Item) else _item(each) for each in items)
 
     def remove(self, ids: Iterable[str]) -> int:

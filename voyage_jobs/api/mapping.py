@@ -118,7 +118,7 @@ def batch(report: Report) -> results.Batch:
     )
     return results.Batch(
         report,
-        **{name: report[name] for name in (*names, "reason", "error")},
+        **{name: report[name] for name in (*names, "reason", "error", "asks_for")},
         created_at=datetime.fromisoformat(report["created_at"]),
         submitted_at=_when(report["submitted_at"]),
         deadline_at=_when(report["deadline_at"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -47,6 +47,15 @@ def open(  # noqa: A001 - it is called as voyage_jobs.open
     or `api_key_file` says otherwise. Raises `ConfigError`, with everything that is wrong.
     """
     key = _key_source(api_key, api_key_file)
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(
+            f"open takes the path of a configuration file, not {_kind(path)}.",
+            hint="Settings without a file: voyage_jobs.project(sources=[...], ...).",
+        )
+    file = Path(path).expanduser()
+    if not file.exists() or file.is_dir():
+        what = "is a folder" if file.is_dir() else "does not exist"
+        raise ConfigError(f"{path} {what}; open takes the path of a configuration file.")
     return Project(load_settings(Path(path), os.environ, key=key, may_lack_sources=True))
 
 
@@ -65,6 +74,8 @@ def project(
     returns it, asked at every use) or `api_key_file` says otherwise. Raises `ConfigError`, with everything that is
     wrong.
     """
+    if isinstance(sources, str | os.PathLike | Mapping) or not isinstance(sources, Iterable):
+        raise ConfigError(f"sources is {_kind(sources)}; it must be a list, as in sources=[{sources!r}].")
     values = {**settings, "sources": [_source(each) for each in sources]}
     return Project(settings_of_values(values, os.environ, _key_source(api_key, api_key_file)))
 
@@ -72,6 +83,8 @@ def project(
 def _source(given: AnyPath | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(given, Mapping):
         return dict(given)
+    if not isinstance(given, str | os.PathLike):
+        raise ConfigError(f"A source is {_kind(given)}; it must be the path of a folder, or a dict.")
     path = Path(given).expanduser().absolute()
     return {"name": _NOT_IN_NAMES.sub("-", path.name)[:_NAME_CHARS], "path": str(path)}
 
@@ -83,6 +96,8 @@ def _key_source(api_key: ApiKey | None, api_key_file: AnyPath | None) -> KeySour
             "api_key is a text; it must be a function that returns the key.",
             hint="So the key stands in no object: api_key=lambda: ..., api_key_file=..., or VOYAGE_API_KEY.",
         )
+    if api_key is not None and not callable(api_key):
+        raise ConfigError(f"api_key is {_kind(api_key)}; it must be a function that returns the key.")
     if api_key is not None and api_key_file is not None:
         raise ConfigError("Give api_key or api_key_file, not both.")
     if api_key_file is not None:
@@ -101,6 +116,11 @@ class Project:
     def __init__(
         self, settings: Settings, *, clock: Clock | None = None, transport: httpx.BaseTransport | None = None
     ) -> None:
+        if not isinstance(settings, Settings):
+            raise ConfigError(
+                f"A Project is not made out of {_kind(settings)}: voyage_jobs.open(PATH) makes one out of a"
+                " configuration file, voyage_jobs.project(sources=[...]) out of settings."
+            )
         self._settings = settings
         self._clock = clock or SystemClock()
         self._transport = transport
@@ -151,6 +171,7 @@ class Project:
         from voyage_jobs.planning.plan import plan
         from voyage_jobs.steps.context import no_progress
 
+        _demand_progress(progress)
         _demand_whole("max_inputs", max_inputs, 1)
         report = plan(self._now, self._clock, max_inputs=max_inputs, progress=progress or no_progress)
         return mapping.plan(report)
@@ -183,6 +204,7 @@ class Project:
         from voyage_jobs.service.signals import Signals
         from voyage_jobs.steps.context import no_progress
 
+        _demand_progress(progress)
         _demand_whole("max_inputs", max_inputs, 1)
         _demand_whole("max_tokens", max_tokens, 0)
         _demand_number("max_usd", max_usd)
@@ -213,6 +235,7 @@ class Project:
         from voyage_jobs.api.items import Items
         from voyage_jobs.items import ItemFolder
 
+        _demand_text("name", name)
         source = item_source(self._settings, name)
         return Items(name, ItemFolder(source.path, source.max_file_bytes))
 
@@ -230,9 +253,11 @@ class Project:
         `ConfigError` if it means nothing, or more than one thing; `StateError` if the state cannot be read.
         """
         from voyage_jobs.api import mapping
+        from voyage_jobs.evaluation.jobs import looked_up_in
         from voyage_jobs.report.why import why
 
-        answer = why(self._now, self._clock, os.fspath(ref), source)
+        word = _demand_path("ref", ref)
+        answer = why(looked_up_in(self._now, word, source), self._clock, word, source)
         return mapping.why(answer.as_dict(now_us(self._clock)))
 
     def search(
@@ -267,22 +292,24 @@ class Project:
         from voyage_jobs.retrieval.result import Query
         from voyage_jobs.retrieval.retriever import Retriever
 
+        _demand_text("query", query)
+        if where is not None:
+            _demand_text("where", where)
         _demand_whole("k", k, 1, _MOST_HITS)
         _demand_whole("per_document", per_document, 1, _MOST_HITS)
         if expand != "section":
             _demand_whole("expand", expand, 0, _MOST_HITS)
-        if since is not None and since.tzinfo is None:
-            raise ConfigError("since has no time zone; give an aware datetime.")
+        _demand_moment("since", since)
         settings = self._now
-        tables = _several(table)
+        tables = _several("table", table)
         if tables not in self._retrievers:
             self._retrievers[tables] = Retriever(self._settings, self._clock, self._transport, tables=tables)
         asked = Query(
             query,
             k,
             mode,
-            _several(source),
-            _several(path),
+            _several("source", source),
+            _several("path", path),
             where,
             since,
             expand,
@@ -296,13 +323,19 @@ class Project:
     def batches(self, *, everything: bool = False, limit: int = 50) -> list[results.Batch]:
         """The open batches, oldest first; with `everything` closed ones too, newest first. At most `limit`.
 
+        Those of `eval --batch` are among them: `asks_for` says what each is for.
+
         Raises `StateError` before the first sync.
         """
         from voyage_jobs.api import mapping
+        from voyage_jobs.evaluation.jobs import states
         from voyage_jobs.report.batches import listing
 
         _demand_whole("limit", limit, 1, _MOST_BATCHES)
-        report = listing(self._now, self._clock, everything=everything, limit=limit)
+        settings = self._now
+        report = listing(
+            settings, self._clock, everything=everything, limit=limit, of_queries=states(settings)
+        )
         return [mapping.batch(each) for each in report["batches"]]
 
     def cost(
@@ -318,8 +351,7 @@ class Project:
 
         if by not in BY:
             raise ConfigError(f"by is {by!r}; it must be one of {', '.join(BY)}.")
-        if since is not None and since.tzinfo is None:
-            raise ConfigError("since has no time zone; give an aware datetime.")
+        _demand_moment("since", since)
         began = 0 if since is None else int(since.timestamp() * US)
         return mapping.cost(cost(self._now, self._clock, by, began))
 
@@ -331,10 +363,48 @@ def _report_wait(rest: OpenWork, progress: results.Progress) -> None:
         progress(WAITING, done, sum(batch.remote_total or batch.inputs for batch in rest.open_batches))
 
 
-def _several(given: str | Sequence[str] | None) -> tuple[str, ...]:
+def _several(name: str, given: str | Sequence[str] | None) -> tuple[str, ...]:
     if given is None:
         return ()
-    return (given,) if isinstance(given, str) else tuple(given)
+    if isinstance(given, str):
+        return (given,)
+    if not isinstance(given, Iterable):
+        raise ConfigError(f"{name} is {_kind(given)}; it must be a text or a list of texts.")
+    several = tuple(given)
+    for each in several:
+        _demand_text(f"one of {name}", each)
+    return several
+
+
+def _kind(value: object) -> str:
+    """What a value is, for a message that must not quote it."""
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def _demand_path(name: str, value: object) -> str:
+    if not isinstance(value, str | os.PathLike):
+        raise ConfigError(f"{name} is {_kind(value)}; it must be a text or a path.")
+    return os.fspath(value)
+
+
+def _demand_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} is {_kind(value)}; it must be a text.")
+
+
+def _demand_progress(progress: object) -> None:
+    if progress is not None and not callable(progress):
+        raise ConfigError(f"progress is {_kind(progress)}; it must be a function of what, done and total.")
+
+
+def _demand_moment(name: str, value: object) -> None:
+    if value is None:
+        return
+    if not isinstance(value, datetime):
+        raise ConfigError(f"{name} is {_kind(value)}; it must be a datetime with a time zone.")
+    if value.tzinfo is None:
+        raise ConfigError(f"{name} has no time zone; give an aware datetime.")
 
 
 def _demand_whole(name: str, value: object, least: int, most: int = MOST) -> None:

@@ -120,6 +120,8 @@ class Batch(_Result):
     """Why it is parked or was refused."""
     error: str | None
     """Its last error, while it waits to be tried again."""
+    asks_for: str = "documents"
+    """documents, or queries (those of `eval --batch`)."""
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ def history(
     provider's id of a job, or an embedding key; of refs and keys the beginning is enough. `why REF` says what to do
     about it.
     """
+    from voyage_jobs.evaluation.jobs import looked_up_in
     from voyage_jobs.explain import history as report
 
     if acts == (ref is not None):
@@ -52,7 +53,8 @@ def history(
         _show_acts(report.acts(settings_of(ctx), limit), as_json)
         return
     with short_lived():
-        found = report.history(settings_of(ctx), SystemClock(), ref, source)
+        settings = looked_up_in(settings_of(ctx), ref, source)
+        found = report.history(settings, SystemClock(), ref, source)
     if as_json:
         output.emit_json(found.as_dict())
     else:

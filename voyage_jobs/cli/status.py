@@ -196,12 +196,15 @@ def _keys() -> Iterator[Any]:
 def batches(ctx: click.Context, as_json: bool, everything: bool, limit: int) -> None:
     """List the open batches, oldest first: their states, jobs, deadlines and what holds them up.
 
+    Those of `eval --batch` are marked: they ask for queries.
+
     `status` counts them; `history REF` and `why REF` say everything about one.
     """
+    from voyage_jobs.evaluation.jobs import states
     from voyage_jobs.report.batches import listing
 
     settings, clock = settings_of(ctx), SystemClock()
-    report = listing(settings, clock, everything=everything, limit=limit)
+    report = listing(settings, clock, everything=everything, limit=limit, of_queries=states(settings))
     if as_json:
         output.emit_json(report)
         return

@@ -188,6 +188,8 @@ def batch_table(rows: list[Report], as_of: str) -> Table:
             state = "assembled"
         if batch["cancel_asked_at"] and batch["state"] in ("creating", "running"):
             state = "cancelling"
+        if batch["asks_for"] == "queries":
+            state += " (queries)"
         shown.append(
             (
                 batch["ref"][:_REF_SHOWN],

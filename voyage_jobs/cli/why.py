@@ -21,10 +21,11 @@ def why(ctx: click.Context, ref: str, as_json: bool, source: str | None) -> None
     refs and keys the beginning is enough. Files that were never seen get an answer, too.
     """
     with short_lived():
+        from voyage_jobs.evaluation.jobs import looked_up_in
         from voyage_jobs.report.why import why as report
 
         settings, clock = settings_of(ctx), SystemClock()
-        answer = report(settings, clock, ref, source)
+        answer = report(looked_up_in(settings, ref, source), clock, ref, source)
     if as_json:
         output.emit_json(answer.as_dict(now_us(clock)))
         return

@@ -8,6 +8,7 @@ which goes on. What these jobs cost is booked in the state of the documents as q
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ from voyage_jobs.steps.retrying import retry
 _STEPS = frozenset({"requests", "poll", "collect", "assemble", "submit", "tidy"})
 _FOLDER = "jobs"
 _SOURCE = "queries"
+_SHORTEST_REF = 4
 _REF_SHOWN, _NAMED = 10, 3  # of the refs of batches that are waited for
 _AGAIN = "The same command asks for them again. What came is kept."
 _FORM = "query"
@@ -144,23 +146,35 @@ class Jobs:
                 meta.put(tx, note, str(tokens))
 
 
+def states(settings: Settings) -> list[At]:
+    """Where the jobs of queries are on record: a state for each model."""
+    return [At(folder) for folder in sorted((settings.paths.queries / _FOLDER).glob("*/"))]
+
+
+def looked_up_in(settings: Settings, word: str, source: str | None = None) -> Settings:
+    """Under which settings `word` is to be looked up: those of the jobs of queries if it means one of their batches."""
+    if source is not None or len(word) < _SHORTEST_REF or os.path.lexists(word):
+        return settings
+    return with_batch(settings, word) or settings
+
+
 def with_batch(settings: Settings, word: object) -> Settings | None:
     """Under which settings the jobs of queries work that have the batch `word` means (the beginning of its ref, or its
     job's id); None where it is none of theirs, or one of the documents'."""
-    jobs = sorted((settings.paths.queries / _FOLDER).glob("*/"))
-    if not word or not jobs or _has_batch(settings.data_dir, word):
+    jobs = states(settings)
+    if not word or not jobs or _has_batch(At(settings.data_dir), word):
         return None
-    for folder in jobs:
-        if _has_batch(folder, word):
-            with open_state(At(folder)).read() as connection:
+    for at in jobs:
+        if _has_batch(at, word):
+            with open_state(at).read() as connection:
                 profile = rebuild.active(connection)
-            return None if profile is None else _apart(settings, profile, folder)
+            return None if profile is None else _apart(settings, profile, at.data_dir)
     return None
 
 
-def _has_batch(folder: Path, word: object) -> bool:
+def _has_batch(at: At, word: object) -> bool:
     try:
-        with open_state(At(folder)).read() as connection:
+        with open_state(at).read() as connection:
             return bool(batches.find(connection, str(word)))
     except StateError:
         return False

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
 from typing import Any
 
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import Clock, iso, now_us
 from voyage_jobs.diagnosis.snapshot import OPEN
+from voyage_jobs.errors import StateError
 from voyage_jobs.state import batches, ledger
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.state.door import open_state
+from voyage_jobs.state.door import At, open_state
+
+DOCUMENTS, QUERIES = "documents", "queries"
 
 
-def batch_as_dict(batch: BatchRow) -> dict[str, Any]:
+def batch_as_dict(batch: BatchRow, asks_for: str = DOCUMENTS) -> dict[str, Any]:
     """One batch. Times are RFC 3339 UTC; `completed` and `failed` are the provider's words as of the last poll."""
     billed = batch.tokens_settled if batch.tokens_settled is not None else batch.tokens_estimated
     return {
@@ -21,6 +26,7 @@ def batch_as_dict(batch: BatchRow) -> dict[str, Any]:
         "mode": str(batch.mode),
         "lane": "fresh" if batch.is_fresh else str(batch.mode),
         "asked_for_by": batch.asked_by,
+        "asks_for": asks_for,
         "state": str(batch.state),
         "remote_status": batch.remote_status,
         "inputs": batch.inputs,
@@ -45,13 +51,27 @@ def batch_as_dict(batch: BatchRow) -> dict[str, Any]:
     }
 
 
-def listing(settings: Settings, clock: Clock, *, everything: bool, limit: int) -> dict[str, Any]:
-    """Open batches, oldest first; with `everything` all of them, newest first. Raises `StateError`."""
-    with open_state(settings).read() as connection:
-        newest = batches.newest(connection, limit + 1) if everything else None
-        rows = newest or batches.in_state(connection, *OPEN)
+def listing(
+    settings: Settings, clock: Clock, *, everything: bool, limit: int, of_queries: Iterable[At] = ()
+) -> dict[str, Any]:
+    """Open batches, oldest first; with `everything` all of them, newest first. Raises `StateError`.
+
+    `of_queries`: the states of jobs of queries, whose batches are listed among those of the documents.
+    """
+    found = [(row, DOCUMENTS) for row in _rows(settings, everything=everything, limit=limit)]
+    for at in of_queries:
+        with contextlib.suppress(StateError):
+            found += [(row, QUERIES) for row in _rows(at, everything=everything, limit=limit)]
+    found.sort(key=lambda each: each[0].created_at, reverse=everything)
     return {
         "as_of": iso(now_us(clock)),
-        "batches": [batch_as_dict(row) for row in rows[:limit]],
-        "more": len(rows) > limit,
+        "batches": [batch_as_dict(row, asks_for) for row, asks_for in found[:limit]],
+        "more": len(found) > limit,
     }
+
+
+def _rows(where: Settings | At, *, everything: bool, limit: int) -> list[BatchRow]:
+    with open_state(where).read() as connection:
+        if everything:
+            return batches.newest(connection, limit + 1)
+        return batches.in_state(connection, *OPEN)

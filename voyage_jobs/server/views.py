@@ -11,6 +11,7 @@ from typing import Any
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import Clock
 from voyage_jobs.errors import ConfigError, VoyageJobsError
+from voyage_jobs.evaluation.jobs import looked_up_in, states
 from voyage_jobs.explain.history import history
 from voyage_jobs.report.batches import listing
 from voyage_jobs.report.failures import failures
@@ -68,7 +69,7 @@ class Views:
         self._retriever = Retriever(settings, clock)
         self.status = Kept(lambda: status(settings, clock), clock)
         """The report of `status --json`."""
-        self.batches = Kept(lambda: listing(settings, clock, everything=True, limit=_BATCHES), clock)
+        self.batches = Kept(lambda: _batches(settings, clock), clock)
         """That of `batches --all --json`, the newest ones."""
         self.failures = Kept(lambda: failures(settings, clock), clock)
         self.metrics = Kept(Metrics(collector, recorder).render, clock)
@@ -84,7 +85,8 @@ class Views:
             ValueError
         ):  # a path as the other views write it, bytes that are no text included
             ref = os.fsdecode(names.decode(_demanded(ref, "ref")))
-        return history(self._settings, self._clock, _demanded(ref, "ref"), source).as_dict()
+        word = _demanded(ref, "ref")
+        return history(looked_up_in(self._settings, word, source), self._clock, word, source).as_dict()
 
     def find(self, params: Any) -> dict[str, Any]:
         """The report of `search --json` for what an address asks, with a snippet for each hit and the words to mark.
@@ -107,6 +109,10 @@ class Views:
             yield
         finally:
             self._searching.release()
+
+
+def _batches(settings: Settings, clock: Clock) -> dict[str, Any]:
+    return listing(settings, clock, everything=True, limit=_BATCHES, of_queries=states(settings))
 
 
 def _demanded(text: str, name: str) -> str:
