@@ -273,6 +273,10 @@ class WayIn:
         """Which version is the newest."""
         return None if self._disk.table is None else str(self._disk.table.version())
 
+    def files(self) -> str | None:
+        """There are none: every start looks into it."""
+        return None
+
     def profile(self) -> Profile | None:
         """The profile of the vectors in the table, if it can be read."""
         return self._disk.profile()

@@ -65,6 +65,47 @@ def test_a_table_that_is_missing_is_built_again_at_no_cost(filled):
     assert shown(filled) == before
 
 
+def looks(monkeypatch):
+    """How often Lance opens a table from now on."""
+    seen = []
+    real = lance.dataset
+    monkeypatch.setattr(lance, "dataset", lambda *args, **how: seen.append(args) or real(*args, **how))
+    return seen
+
+
+def test_a_table_that_nothing_has_touched_is_not_opened_by_the_next_sync(filled, monkeypatch):
+    before, seen = shown(filled), looks(monkeypatch)
+    filled.run()
+    assert seen == []
+    filled.write("d.md", prose("d", 2))
+    filled.run()  # what it publishes, the next one need not look at either
+    assert len(shown(filled)) > len(before)
+    seen.clear()
+    filled.run()
+    assert seen == []
+
+
+@pytest.mark.parametrize("what", ["data", "_versions", "_transactions"])
+def test_a_table_with_any_other_file_is_looked_into(filled, monkeypatch, what):
+    (file, *_) = (lance_of(filled) / "chunks.lance" / what).iterdir()
+    found = file.stat()
+    os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns))  # no program can set a ctime back
+    seen = looks(monkeypatch)
+    filled.run()
+    assert seen
+    seen.clear()
+    filled.run()
+    assert seen == []
+
+
+def test_a_daemon_leaves_no_word_that_the_table_is_whole(world, monkeypatch):
+    world.write("a.md", prose("a", 2))
+    world.run(eager=False)
+    seen = looks(monkeypatch)
+    world.run()
+    assert seen
+
+
 @pytest.mark.parametrize("what", ["data", "_versions"])
 @pytest.mark.parametrize("how", ["cut", "empty", "missing"])
 def test_a_torn_table_is_set_aside_and_built_again_at_no_cost(filled, what, how):

@@ -18,6 +18,7 @@ TAKEN_OVER = (
     ""  # of TABLE: no place, so that the next start fills the table as one that it has not filled yet
 )
 TABLE_ROWS = "table_rows"  # place and revision of the table, and how many rows it then showed, as JSON
+UNTOUCHED = "table_files"  # how the files of the table looked when a `sync` left it whole, as JSON
 FORMAT = "table_format"  # the format from which the table is being brought to the present one
 OLD_FORMAT = (
     "table_format_kept"  # the version in the former format, and until when it is kept (microseconds UTC)

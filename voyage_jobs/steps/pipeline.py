@@ -306,7 +306,7 @@ class Pipeline:
             if now >= self._tend_at or (self.eager and self._published) or is_new(self.context):
                 self._tend_at, self._published = now + TEND_INTERVAL_S, False
                 self._begin("tend")
-                tend(self.context)
+                tend(self.context, ends_soon=self.eager)
                 self._worked_at = None
             elif self._worked_at is not None and now - self._worked_at >= REST_AFTER_S:
                 self._worked_at = None

@@ -31,6 +31,7 @@ from voyage_jobs.steps import drafts, step_errors
 from voyage_jobs.steps.context import Context, encoded
 from voyage_jobs.steps.owner import demand_own_if_switching, own_table
 from voyage_jobs.steps.recover_segments import adopt_segments
+from voyage_jobs.steps.reformat import Format
 from voyage_jobs.steps.reprofile import follow_corrected_model, take_up_profile
 from voyage_jobs.steps.set_back import name_state, note_generation, recognise
 from voyage_jobs.steps.shown import note_rows, publish_again
@@ -38,6 +39,7 @@ from voyage_jobs.steps.splitting import take_up_rules
 from voyage_jobs.steps.step_errors import Errors
 from voyage_jobs.steps.switch import serve_at_once, settle_switch
 from voyage_jobs.steps.synchronous import settle_interrupted
+from voyage_jobs.steps.untouched import is_untouched
 from voyage_jobs.table import Health
 
 ORPHANED_FILE_S = 86_400
@@ -82,6 +84,9 @@ def _recover(context: Context, mode: str, *, take_over: bool) -> None:
     lose_missing_segments(context)
     follow_corrected_model(context)
     _orphaned_file_spool(context)
+    if is_untouched(context):
+        context.memory(Format).looked_at = True
+        return
     own_table(context, take_over=take_over)
     _table(context)
     note_rows(context)

@@ -20,6 +20,7 @@ from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.orphaned_files import find_orphaned_files
 from voyage_jobs.steps.shown import note_rows
 from voyage_jobs.steps.switch import release_if_over
+from voyage_jobs.steps.untouched import is_untouched, note_untouched
 from voyage_jobs.table import Upkeep
 
 FILES_PER_TURN = 20
@@ -122,9 +123,12 @@ def _remove_spool(context: Context, batch: BatchRow) -> None:
         crash_point("spool_delete.done")
 
 
-def tend(context: Context) -> None:
-    """Keep the table in shape by its own statistics, and fold the database's log in. For idle moments."""
-    if context.table_door.exists():
+def tend(context: Context, *, ends_soon: bool = False) -> None:
+    """Keep the table in shape by its own statistics, and fold the database's log in. For idle moments.
+
+    A process that `ends_soon` spares the next one its look at the table (`untouched.py`).
+    """
+    if context.table_door.exists() and not is_untouched(context):
         table = context.open_table()
         done = table.tend(Upkeep(language=context.settings.search.language))
         note_rows(context)
@@ -135,6 +139,8 @@ def tend(context: Context) -> None:
         ]
         with context.store.write() as tx:
             table_indexes.note(tx, found)
+        if ends_soon and not done.fragments_removed:  # else there may be more to merge
+            note_untouched(context)
     context.store.checkpoint()
     rest(context)
 

@@ -38,6 +38,10 @@ class TableDoor(Protocol):
     def revision(self) -> str | None:
         """Which version of which table is the newest; None if there is no table. Cheap."""
 
+    def files(self) -> str | None:
+        """Another word as soon as any file of the table is another; None if there is no table, or where that cannot be
+        told."""
+
     def profile(self) -> Profile | None:
         """The profile of the vectors in the table; None if there is no table of ours that can be read."""
 
@@ -99,6 +103,10 @@ class LanceDoor:
     def revision(self) -> str | None:
         """The newest manifest, by name and stat."""
         return stats.revision(self._uri, self._name)
+
+    def files(self) -> str | None:
+        """By name, size, times and inode; None in object storage."""
+        return stats.files(self._uri, self._name)
 
     def profile(self) -> Profile | None:
         """What the newest version's metadata say; loads LanceDB's format library if there is a table."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from dataclasses import dataclass
@@ -33,6 +34,23 @@ def revision(uri: str, name: str) -> str | None:
     except FileNotFoundError:  # a newer one came, and an upkeep took this one
         return ""
     return f"{os.path.basename(manifest)} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
+
+
+def files(uri: str, name: str) -> str | None:
+    """A hash of the name, size, times and inode of each file; None in object storage. Loads no library."""
+    path = table_path(uri, name)
+    if newest_manifest(path) is None or isinstance(path, Remote):
+        return None
+    found = []
+    for folder, _, names in os.walk(path):
+        for each in names:
+            try:
+                at = os.stat(os.path.join(folder, each))
+            except FileNotFoundError:  # an upkeep is removing what is old
+                return None
+            facts = (at.st_size, at.st_mtime_ns, at.st_ctime_ns, at.st_ino)
+            found.append(f"{os.path.relpath(folder, path)}/{each} {facts}")
+    return hashlib.sha256("\n".join(sorted(found)).encode(errors="surrogateescape")).hexdigest()
 
 
 @dataclass(frozen=True)
