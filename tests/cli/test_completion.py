@@ -125,3 +125,13 @@ def test_a_shell_that_shows_descriptions_names_the_group():
     assert CliRunner().invoke(cli, [], prog_name="voyage-jobs", complete_var=VARIABLE, env=asked).stdout == (
         f"plain,history\tSee: {COMMANDS['history'].help}\n"
     )
+
+
+def test_the_end_of_a_command_looks_for_no_garbage():
+    script = (
+        "import atexit, gc, sys; from voyage_jobs.cli.main import main\n"
+        "atexit.register(lambda: print(gc.get_freeze_count(), file=sys.stderr))\n"
+        "sys.argv = ['voyage-jobs', '--help']\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(done.stderr) > 1_000

@@ -19,7 +19,7 @@ from click.shell_completion import CompletionItem
 from voyage_jobs.cli.context import Frame
 from voyage_jobs.cli.exits import MEANINGS, run_command
 from voyage_jobs.core import crash
-from voyage_jobs.core.memory import collect_seldom
+from voyage_jobs.core.memory import collect_seldom, look_no_more
 from voyage_jobs.version import __version__
 
 
@@ -195,4 +195,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # file names may hold bytes that are no text
             stream.reconfigure(errors="backslashreplace")
-    cli(prog_name="voyage-jobs")
+    try:
+        cli(prog_name="voyage-jobs")
+    finally:
+        look_no_more()

@@ -32,6 +32,14 @@ def collect_seldom() -> None:
     gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
 
 
+def look_no_more() -> None:
+    """Have Python's end look for no garbage: what is left goes with the process.
+
+    It would go several times through all that libraries made, a fifth of the time of a command that finds no news.
+    """
+    gc.freeze()
+
+
 def give_back() -> None:
     """Hand the pages that nothing uses to the system; takes milliseconds."""
     import ctypes
