@@ -417,3 +417,51 @@ def test_long_runs_of_anything_take_no_more_than_their_share(runs: list[tuple[st
     finally:
         tracemalloc.stop()
     assert size_of(found.metadata) <= 5_001
+
+
+_KEYS = ("title", "a", "true", "Null", "x-y", "n", "é", "No", "a_b", "title")
+_VALUES = (
+    *(
+        "abc",
+        "True",
+        "NULL",
+        "no",
+        "a b",
+        "a: b",
+        "a #b",
+        "a#b",
+        "12",
+        "012",
+        "9" * 18,
+        "9" * 19,
+        "1.5",
+        "e5",
+        "a\tb",
+    ),
+    *(
+        "2020-01-01",
+        "it's",
+        "'x'",
+        "a/b.c (d), e",
+        "a,",
+        "x  ",
+        "",
+        "null ",
+        "- a",
+        "a -",
+        "1_000",
+        "A.B",
+        "a:",
+        "b]",
+    ),
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(_KEYS), st.sampled_from(_VALUES)), min_size=1, max_size=4))
+@examples(200)
+def test_a_plain_block_is_read_as_the_parser_of_yaml_reads_it(entries: list[tuple[str, str]]) -> None:
+    block = "".join(f"{key}: {value}\n" for key, value in entries)
+    by_the_parser = front_matter(f"---\n{block}# a comment is not plain\n---\ntext").metadata
+    found = front_matter(f"---\n{block}---\ntext").metadata
+    assert (ERROR_KEY in found) == (ERROR_KEY in by_the_parser)
+    assert ERROR_KEY in found or found == by_the_parser

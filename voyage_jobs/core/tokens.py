@@ -20,7 +20,7 @@ def estimate_tokens(text: str) -> int:
     under.
     """
     if text.isascii():
-        raw, other = text.encode("ascii"), 0
+        raw, other = text.encode(), 0
     else:
         raw = text.encode("ascii", "ignore")
         other = max_tokens(text) - len(raw)

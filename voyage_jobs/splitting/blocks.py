@@ -20,6 +20,7 @@ what is kept together rather than prose is."""
 
 _FENCE = re.compile(r"[ \t]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+)*(?P<mark>`{3,}|~{3,})(?P<info>[^\r\n]*)")
 _ITEM = re.compile(r"(?:[-+*]|\d{1,9}[.)])[ \t]")
+_ITEM_SIGNS = "-+*"
 _DELIMITER = re.compile(r"[ \t>]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*")
 _LEAD_CHARS = 100
 
@@ -38,7 +39,7 @@ class Lines:
     def of(cls, text: str, start: int, end: int) -> Lines:
         """Those between two characters."""
         raw = text[start:end].splitlines(keepends=True)
-        return cls([*accumulate(map(len, raw), initial=start)], [line.strip() for line in raw], raw)
+        return cls([*accumulate(map(len, raw), initial=start)], [*map(str.strip, raw)], raw)
 
     def __len__(self) -> int:
         return len(self.bare)
@@ -94,16 +95,25 @@ def plain(text: str, start: int, end: int, _size: int) -> Ranked:
 def markdown(text: str, start: int, end: int, size: int) -> Ranked:
     """Of Markdown: fences and tables that fit are whole."""
     found, lines = Ranked(), Lines.of(text, start, end)
-    places, starts, at, after_blank, intro = found.places, lines.starts, 0, False, False
-    while at < len(lines):
-        bare = lines.bare[at]
+    places, starts, bares, raw = found.places, lines.starts, lines.bare, lines.raw
+    fenced = max(text.find("```", start, end), text.find("~~~", start, end)) >= 0
+    ruled = text.find("|", start, end) >= 0
+    at, count, after_blank, intro = 0, len(bares), False, False
+    while at < count:
+        bare = bares[at]
         if not bare:
             after_blank, at = True, at + 1
             continue
-        rank = _rank(lines, at, after_blank) if after_blank or not bare[0].isalpha() else LINE
+        first = bare[0]
+        if first in _ITEM_SIGNS or first.isdecimal():
+            rank = _rank(lines, at, after_blank)
+        elif after_blank:
+            rank = BLOCK if raw[at][0] == first or lines.indent(at) < 2 else INNER
+        else:
+            rank = LINE
         places.append((starts[at], rank + intro))
-        last = _fence_end(lines, at) if "```" in bare or "~~~" in bare else None
-        if last is None and "|" in bare:
+        last = _fence_end(lines, at) if fenced and ("```" in bare or "~~~" in bare) else None
+        if ruled and last is None and "|" in bare:
             last = _table_end(lines, at)
         if last is None:
             after_blank, intro, at = False, bare[-1] == ":", at + 1

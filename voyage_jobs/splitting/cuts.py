@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from zlib import crc32
 
 from voyage_jobs.splitting.pieces import starts
@@ -19,7 +18,6 @@ from voyage_jobs.splitting.pieces import starts
 SENTENCE, WORD, CHARACTER = 6, 7, 8
 """The ranks of places within a line; those of lines are lower (`blocks.py`). The lower, the better."""
 
-_RANK_BITS = 32
 _BEFORE, _AFTER = 16, 48  # the characters around a place that its hash is of
 _SENTENCES = re.compile("[.!?\u2026][\"')\\]\u201d\u2019\u00bb]*\\s+(?=\\S)|[\u3002\uff01\uff1f](?=\\S)")
 _WORDS = re.compile(
@@ -30,21 +28,62 @@ Most = Callable[[int], int]
 """How long a piece may be that starts here."""
 
 
-@dataclass(frozen=True, slots=True)
+class _Layer:
+    """The places of one rank, in order. Their hashes are made once two of them are compared, which few ever are."""
+
+    __slots__ = ("_seen", "_text", "_weights", "at", "rank")
+
+    def __init__(self, text: str, rank: int, at: list[int], seen: Sequence[int]) -> None:
+        self.rank = rank
+        self.at = at
+        self._text = text
+        self._seen = seen  # where the words stand that the hash of each is of
+        self._weights: list[int] = []
+
+    def lightest(self, low: int, high: int, middle: int) -> int:
+        """The lightest of those with these indices; of several, as where a line is repeated, the one in the middle."""
+        if high - low == 1:
+            return self.at[low]
+        if not self._weights:
+            text = self._text
+            self._weights = [crc32(text[max(0, at - _BEFORE) : at + _AFTER].encode()) for at in self._seen]
+        weights = self._weights[low:high]
+        weight = min(weights)
+        if weights.count(weight) == 1:
+            return self.at[low + weights.index(weight)]
+        like = (self.at[low + index] for index, each in enumerate(weights) if each == weight)
+        return min(like, key=lambda at: abs(at - middle))
+
+
 class Places:
-    """Where a text may be cut, in order, with the weight of each."""
+    """Where a text may be cut: out of (position, rank) pairs, of which those of one rank are in order.
 
-    at: list[int]
-    weights: list[int]
+    Where a piece is not measured in characters, `seen` has the character for each position.
+    """
 
+    __slots__ = ("_layers",)
 
-def weighted(text: str, ranked: Iterable[tuple[int, int]]) -> Places:
-    """Places out of (position, rank) pairs."""
-    pairs = list(ranked)
-    weights = [
-        rank << _RANK_BITS | crc32(text[max(0, at - _BEFORE) : at + _AFTER].encode()) for at, rank in pairs
-    ]
-    return Places([at for at, _ in pairs], weights)
+    def __init__(
+        self, text: str, ranked: Iterable[tuple[int, int]], seen: Mapping[int, int] | None = None
+    ) -> None:
+        found: dict[int, list[int]] = {}
+        for at, rank in ranked:
+            if rank in found:
+                found[rank].append(at)
+            else:
+                found[rank] = [at]
+        self._layers = [
+            _Layer(text, rank, at, at if seen is None else [seen[each] for each in at])
+            for rank, at in sorted(found.items())
+        ]
+
+    def lightest(self, first: int, last: int) -> tuple[int, int] | None:
+        """Rank and position of the lightest place from `first` to `last`."""
+        for layer in self._layers:
+            low, high = bisect_left(layer.at, first), bisect_right(layer.at, last)
+            if low < high:
+                return layer.rank, layer.lightest(low, high, (first + last) // 2)
+        return None
 
 
 def cut(
@@ -72,46 +111,30 @@ def cut(
 
 def _lightest(places: Places, low: int, high: int, most: int, least: int) -> int | None:
     """The lightest place with enough on both sides: of one rank rather one that leaves two pieces than three."""
-    best = _lightest_in(places, low + least, high - least)
-    tight = _lightest_in(places, max(low + least, high - most), min(high - least, low + most))
-    if best is None or tight is None:
-        return None if best is None else places.at[best]
-    same_rank = places.weights[best] >> _RANK_BITS == places.weights[tight] >> _RANK_BITS
-    return places.at[tight if same_rank else best]
-
-
-def _lightest_in(places: Places, first: int, last: int) -> int | None:
-    """The lightest place from `first` to `last`; of several, as where a line is repeated, the one in the middle."""
-    low, high = bisect_left(places.at, first), bisect_right(places.at, last)
-    if low >= high:
+    best = places.lightest(low + least, high - least)
+    if best is None:
         return None
-    weights = places.weights[low:high]
-    weight = min(weights)
-    if weights.count(weight) == 1:
-        return low + weights.index(weight)
-    middle = (first + last) // 2
-    like = (index for index in range(low, high) if places.weights[index] == weight)
-    return min(like, key=lambda index: abs(places.at[index] - middle))
+    tight = places.lightest(max(low + least, high - most), min(high - least, low + most))
+    return tight[1] if tight is not None and tight[0] == best[0] else best[1]
 
 
 def cut_text(text: str, places: Places, start: int, end: int, most: Most, least: int) -> list[int]:
     """The same; where no place will do, also at the ends of sentences, then between words, at last anywhere."""
     found, uncut = cut(places, start, end, most, least)
-    for ranked in (_no_further, _sentences, _words, _characters):
+    for ranked in (None, _sentences, _words, _characters):
         if not uncut:
             break
         parts, uncut = uncut, []
-        for low, high in parts:
-            inner = _both(places, weighted(text, ranked(text, low, high, most(low))), low, high)
-            more, left = cut(inner, low, high, most, 1 if ranked in (_no_further, _characters) else least)
+        at_least = 1 if ranked in (None, _characters) else least
+        for (
+            low,
+            high,
+        ) in parts:  # none of the places before is left in them, but where that is too close to an end
+            finer = Places(text, ranked(text, low, high, most(low))) if ranked else places
+            more, left = cut(finer, low, high, most, at_least)
             found += more
             uncut += left
     return _without_crumbs(sorted(found), start, end, most, least)
-
-
-def _no_further(_text: str, _low: int, _high: int, _most: int) -> Iterator[tuple[int, int]]:
-    """The same places, however short what stands before or behind them."""
-    return iter(())
 
 
 def _sentences(text: str, low: int, high: int, _most: int) -> Iterator[tuple[int, int]]:
@@ -123,9 +146,14 @@ def _words(text: str, low: int, high: int, _most: int) -> Iterator[tuple[int, in
 
 
 def _characters(text: str, low: int, high: int, most: int) -> Iterator[tuple[int, int]]:
-    """Between words, and where a run without any is as long as a piece may be: the library knows what is one sign."""
-    yield from _words(text, low, high, most)
-    yield from ((at, CHARACTER) for at in starts(text, low, high, most))
+    """Between words, and where a run without any is as long as a piece may be: the library knows what is one sign.
+
+    Of the words those alone that a binary search over both lists, one behind the other, does not pass over: it is an
+    accident of the first version, and without it such texts would be cut elsewhere and paid for again.
+    """
+    found = [*_words(text, low, high, most), *((at, CHARACTER) for at in starts(text, low, high, most))]
+    places = [at for at, _ in found]
+    yield from found[bisect_right(places, low) : bisect_left(places, high)]
 
 
 def _without_crumbs(found: list[int], start: int, end: int, most: Most, least: int) -> list[int]:
@@ -137,13 +165,3 @@ def _without_crumbs(found: list[int], start: int, end: int, most: Most, least: i
         if min(at - before, after - at) >= least or after - before > most(before):
             kept.append(at)
     return kept
-
-
-def _both(inner: Places, outer: Places, low: int, high: int) -> Places:
-    """All places of both between two characters."""
-    first, last = bisect_right(outer.at, low), bisect_left(outer.at, high)
-    known = set(outer.at[first:last])
-    pairs = [*zip(outer.at[first:last], outer.weights[first:last], strict=True)]
-    pairs += [(at, weight) for at, weight in zip(inner.at, inner.weights, strict=True) if at not in known]
-    pairs.sort()
-    return Places([at for at, _ in pairs], [weight for _, weight in pairs])

@@ -74,6 +74,13 @@ class FrontMatter:
     metadata: dict[str, Json] = field(default_factory=dict)
 
 
+# A block as most are: lines of a plain key and a plain value. The words are those that YAML takes for more than text.
+_PLAIN = re.compile(
+    r"(?:[A-Za-z][\w-]{0,99}:[ ]+(?:[A-Za-z][\w ,./()'-]*|[1-9][0-9]{0,17})[ ]*(?:\n|\Z)){1,100}+\Z", re.ASCII
+)
+_WORDS = frozenset(("true", "True", "TRUE", "false", "False", "FALSE", "null", "Null", "NULL"))
+
+
 class _Refused(Exception):  # noqa: N818 - an answer, not a fault
     """The block cannot be used, for the reason given."""
 
@@ -92,10 +99,23 @@ def front_matter(text: str) -> FrontMatter:
         return FrontMatter()
     block, toml = text[opening.end() : closing.start()], opening.group(1) == "+++"
     try:
-        metadata = _whole(block, toml=toml)
+        metadata = (None if toml else _plain(block)) or _whole(block, toml=toml)
     except _Refused as refused:
         metadata = _by_entries(block, refused, toml=toml)
     return FrontMatter() if metadata is None else FrontMatter(closing.end(), metadata)
+
+
+def _plain(block: str) -> dict[str, Json] | None:
+    """What the parser of YAML makes of a block without anything of YAML in it; None of any other."""
+    if _PLAIN.match(block) is None:
+        return None
+    pairs = [
+        (key, value.strip(" ")) for key, _, value in (line.partition(":") for line in block.splitlines())
+    ]
+    found: dict[str, Json] = {key: int(value) if value[0].isdigit() else value for key, value in pairs}
+    if len(found) < len(pairs) or not _WORDS.isdisjoint([word for pair in pairs for word in pair]):
+        return None
+    return found
 
 
 def _whole(block: str, *, toml: bool) -> dict[str, Json] | None:

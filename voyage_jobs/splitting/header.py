@@ -27,13 +27,9 @@ def trail(title: str, path: Sequence[str], above: Sequence[str], most: int) -> s
 
     `path` are all headings that a chunk stands under, `above` those of them that are not in its text.
     """
-    is_named = not title or title in path
-    if is_named and not above:
-        return ""
-    parts = [*above] if is_named else [title, *above]
-    shown, inner = parts, parts[1:]
-    while len(_ARROW.join(shown)) > most and len(inner) > 1:
+    parts = above if not title or title in path else (title, *above)
+    line, inner = _ARROW.join(parts), parts[1:]
+    while len(line) > most and len(inner) > 1:
         inner = inner[1:]
-        shown = [parts[0], _LEFT_OUT, *inner]
-    line = _ARROW.join(shown)
+        line = _ARROW.join((parts[0], _LEFT_OUT, *inner))
     return line if len(line) <= most else line[: most - 1].rstrip() + _LEFT_OUT

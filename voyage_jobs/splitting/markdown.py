@@ -36,7 +36,7 @@ _MAX_SETEXT_LINES = 3
 
 _CLOSING_HASHES = re.compile(r"(?:^|[ \t]+)#+[ \t]*$")
 _LITERAL = re.compile(r"\\([!-/:-@\[-`{-~])|(?<!`)(`{1,3})(?!`)[ ]?(.+?)[ ]?(?<!`)\2(?!`)")
-_CODE = re.compile(r"`[^`\\\0\s]+`")
+_CODE = re.compile(r"`[^`\\\0]+`")
 _MARKUP = re.compile(r"[\\`*_~\[<&{]")
 _KEPT = re.compile("\0(\\d+)\0")
 _LINK = re.compile(r"!?\[([^\[\]]*)\](?:\([^()]*(?:\([^()]*\)[^()]*)?\)|\[[^\[\]]*\])")
@@ -58,7 +58,7 @@ _INLINE: list[tuple[str, re.Pattern[str], str]] = [
 ]
 
 
-_CLOSED = frozenset("".join(needed for needed, _, _ in _INLINE))
+_CLOSED = re.compile(f"[{re.escape(''.join(needed for needed, _, _ in _INLINE))}]")
 
 
 def headings(text: str, start: int = 0) -> list[Heading]:
@@ -68,7 +68,8 @@ def headings(text: str, start: int = 0) -> list[Heading]:
 
 def html_title(text: str, start: int = 0) -> str:
     """The text of an `<h1>` from `start` on with nothing but tags before it; empty if there is none."""
-    found = _HTML_TITLE.match(text[start : start + _MAX_HTML_CHARS])
+    head = text[start : start + _MAX_HTML_CHARS].lstrip()
+    found = _HTML_TITLE.match(head) if head.startswith("<") else None
     return inline_text(found[1]) if found else ""
 
 
@@ -84,10 +85,28 @@ class _Scan:
         self._found: list[Heading] = []
 
     def run(self) -> list[Heading]:
-        while candidate := _CANDIDATE.search(self._scan, self._at):
+        scan, add, search = self._scan, self._found.append, _CANDIDATE.search
+        while candidate := search(scan, self._at):
             kind = candidate.lastgroup
-            if kind in {"title", "atx"}:
-                self._atx(candidate)
+            if kind == "title":
+                start, end = candidate.span()
+                source = raw_title(candidate["title"]).strip()
+                if source.endswith("#"):
+                    source = _CLOSING_HASHES.sub("", source)
+                # The heading ends after its line end; in the text that is one character back from here.
+                self._at = self._floor = end
+                add(
+                    Heading(
+                        start,
+                        end if end < self._end else self._end,
+                        len(candidate["atx"]),
+                        inline_text(source),
+                    )
+                )
+            elif kind == "atx":
+                start, end = candidate.span()
+                self._at = self._floor = end
+                add(Heading(start, end if end < self._end else self._end, len(candidate["atx"]), ""))
             elif kind == "setext":
                 self._setext(candidate)
             elif kind == "fence":
@@ -103,24 +122,12 @@ class _Scan:
     def _go_on_from(self, position: int) -> None:
         self._at = self._floor = position
 
-    def _add(self, start: int, end: int, level: int, source: str) -> None:
-        # The heading ends after its line end; in the text that is one character back from here.
-        self._found.append(Heading(start, end if end < self._end else self._end, level, inline_text(source)))
-
-    def _atx(self, candidate: re.Match[str]) -> None:
-        signs, source = candidate.group("atx", "title")
-        source = raw_title(source or "").strip()
-        if source.endswith("#"):
-            source = _CLOSING_HASHES.sub("", source)
-        start, end = candidate.span()
-        self._add(start, end, len(signs), source)
-        self._at = self._floor = end
-
     def _setext(self, candidate: re.Match[str]) -> None:
         start = self._paragraph_start(candidate.start())
         if start is not None:
-            source = self._scan[start : candidate.start()]
-            self._add(start, candidate.end(), 1 if candidate["setext"] == "=" else 2, source)
+            title = inline_text(self._scan[start : candidate.start()])
+            level = 1 if candidate["setext"] == "=" else 2
+            self._found.append(Heading(start, min(candidate.end(), self._end), level, title))
         elif "---" not in candidate.group():
             self._at = candidate.end()  # no rule either, but text
             return
@@ -140,9 +147,14 @@ class _Scan:
         return None
 
     def _fence(self, candidate: re.Match[str]) -> None:
+        in_list, mark = bool(candidate["bullets"]), candidate["fence"]
+        if not in_list:  # as nearly all are closed: the next such mark is a line by itself
+            at = self._scan.find(mark, candidate.end())
+            after = at + len(mark)
+            if at > 0 and self._scan[at - 1] == "\n" and self._scan[after : after + 1] in ("\n", ""):
+                self._go_on_from(after)
+                return
         content_column = candidate.start("fence") - candidate.start() - 1
-        in_list = bool(candidate["bullets"])
-        mark = candidate["fence"]
         close = _fence_end(mark[0], len(mark), content_column, in_list).search(self._scan, candidate.end())
         if close is None:
             self._go_on_from(len(self._scan))  # an open fence runs to the end of the document
@@ -182,10 +194,11 @@ def inline_text(source: str) -> str:
     line = " ".join(source.replace("\0", "").split())
     if "`" in line or "\\" in line:
         line = _LITERAL.sub(keep, line)
-    signs = _CLOSED.intersection(line)
-    for needed, pattern, by in _INLINE:
-        if not signs.isdisjoint(needed):
-            line = pattern.sub(by, line)
+    if _CLOSED.search(line):
+        signs = frozenset(line)
+        for needed, pattern, by in _INLINE:
+            if not signs.isdisjoint(needed):
+                line = pattern.sub(by, line)
     if "&" in line:
         line = html.unescape(line)
     return plain_line(_KEPT.sub(lambda match: kept[int(match[1])], line) if kept else line)

@@ -2,64 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from voyage_jobs.splitting.cuts import cut, weighted
+from voyage_jobs.splitting.cuts import Places, cut
 from voyage_jobs.splitting.sections import Region, has_text
 
 _MOST = 2  # a piece of small sections has at most this many times what a piece should have at least
 
 
-def merged(text: str, regions: Iterable[Region], least: int, most: int) -> Iterator[Region]:
+def merged(text: str, regions: Sequence[Region], least: int, most: int) -> Iterator[Region]:
     """The regions, with neighbours under one heading put together where each is shorter than `least` characters.
 
     What comes of it has at most twice as many, and where it ends the text chooses (`cuts.py`): a section that comes or
     goes moves the ends around it alone. `most` is what a chunk may have.
     """
     run: list[Region] = []
-    path: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()  # the headings above all of the run
     for region in _with_bare_ends(text, regions):
         if region.end - region.start >= least:
             if run:
-                yield from _cut(text, run, least, most)
+                yield from _cut(text, run, path, least, most)
                 run = []
             yield region
-        elif not run:
-            run, path = [region], region.path
-        elif _go_together(path, region.path):
-            run.append(region)
-            path = _shared(path, region.path)
-        else:
-            yield from _cut(text, run, least, most)
-            run, path = [region], region.path
-    yield from _cut(text, run, least, most)
+            continue
+        if run:
+            shared = _shared(path, region.path)
+            if _go_together(path, region.path, len(shared)):
+                run.append(region)
+                path = shared
+                continue
+            yield from _cut(text, run, path, least, most)
+        run, path = [region], region.path
+    if run:
+        yield from _cut(text, run, path, least, most)
 
 
-def _cut(text: str, run: Sequence[Region], least: int, most: int) -> Iterator[Region]:
-    if len(run) < 2:
-        yield from run
-        return
+def _cut(text: str, run: list[Region], path: tuple[str, ...], least: int, most: int) -> Iterator[Region]:
     size = min(_MOST * least, most)
-    if run[-1].end - run[0].start <= size:  # as it is for most
-        yield _one(run)
+    if len(run) == 1 or run[-1].end - run[0].start <= size:  # as it is for most
+        yield _one(run, path)
         return
-    places = weighted(text, ((region.start, len(region.path)) for region in run[1:]))
+    places = Places(text, ((region.start, len(region.path)) for region in run[1:]))
     ends, _ = cut(places, run[0].start, run[-1].end, lambda _: size, least // 2)
     group: list[Region] = []
     for region in run:
         if region.start in ends or (group and region.end - group[0].start > most):
-            yield _one(group)
+            yield _one(group, _common(group))
             group = []
         group.append(region)
-    yield _one(group)
+    yield _one(group, _common(group))
 
 
-def _one(group: Sequence[Region]) -> Region:
+def _one(group: Sequence[Region], path: tuple[str, ...]) -> Region:
     first, last = group[0], group[-1]
     if first is last:
         return first
-    path = _common(group)
-    return first._replace(end=last.end, path=path, above=first.above[: len(path)], tail=last.tail)
+    return Region(first.start, first.head_end, last.end, path, first.above[: len(path)], last.tail)
 
 
 def _common(group: Sequence[Region]) -> tuple[str, ...]:
@@ -81,21 +79,18 @@ def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
     return one[:same]
 
 
-def _go_together(path: tuple[str, ...], other: tuple[str, ...]) -> bool:
+def _go_together(path: tuple[str, ...], other: tuple[str, ...], shared: int) -> bool:
     """Whether what stands under `path` may be put together with the section `other`: parent and child, or siblings."""
-    shared = len(_shared(path, other))
     return shared == len(path) or shared >= max(len(path), len(other)) - 1
 
 
-def _with_bare_ends(text: str, regions: Iterable[Region]) -> Iterator[Region]:
+def _with_bare_ends(text: str, regions: Sequence[Region]) -> list[Region]:
     """Headings at the end of a document, below which nothing stands, belong to what is above them."""
-    before: Region | None = None
-    for region in regions:
-        if before is not None:
-            if not has_text(text, region.head_end, region.end):
-                before = before._replace(end=region.end, tail=before.tail or region.start)
-                continue
-            yield before
-        before = region
-    if before is not None:
-        yield before
+    found = [*regions[:1]]
+    for region in regions[1:]:
+        if has_text(text, region.head_end, region.end):
+            found.append(region)
+        else:
+            before = found[-1]
+            found[-1] = before._replace(end=region.end, tail=before.tail or region.start)
+    return found

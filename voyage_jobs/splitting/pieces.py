@@ -42,10 +42,11 @@ def starts(text: str, start: int, end: int, size: int) -> list[int]:
 
 def trimmed(text: str, start: int, end: int) -> Piece:
     """The offsets without the white space at both ends."""
-    part = text[start:end]
-    bare = part.lstrip()
-    start = end - len(bare)
-    return start, start + len(bare.rstrip())
+    part = text[start:end].rstrip()
+    if not part:
+        return end, end
+    stop = start + len(part)
+    return stop - len(part.lstrip()), stop
 
 
 def with_overlap(text: str, found: list[Piece], overlap: int) -> list[Piece]:

@@ -7,7 +7,7 @@ nothing of their own below go with the section after them, since nobody searches
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from voyage_jobs.readers.reader import Heading
@@ -28,33 +28,34 @@ class Region(NamedTuple):
     """Where the headings begin with which it ends, below which nothing stands."""
 
 
-def regions(text: str, start: int, headings: Sequence[Heading], max_head_chars: int) -> Iterator[Region]:
+def regions(text: str, start: int, headings: Sequence[Heading], max_head_chars: int) -> list[Region]:
     """The regions of `text` from `start` on, in order and without gaps, those of white space left out.
 
     Bare headings are kept with what follows as long as they are together no longer than `max_head_chars`.
     """
-    first = headings[0].start if headings else len(text)
-    if has_text(text, start, first):
-        yield Region(start, start, first, ())
-    above: list[Heading] = []
+    ends = [heading.start for heading in headings]
+    ends.append(len(text))
+    found = [Region(start, start, ends[0], ())] if has_text(text, start, ends[0]) else []
+    above: list[
+        tuple[int, int, tuple[str, ...]]
+    ] = []  # level, start and path of the heading and those around it
     bare_from: int | None = None
-    for number, heading in enumerate(headings):
-        while above and above[-1].level >= heading.level:
+    for number, heading in enumerate(headings, 1):
+        begin, level, end = heading.start, heading.level, ends[number]
+        while above and above[-1][0] >= level:
             above.pop()
-        above.append(heading)
-        end = headings[number + 1].start if number + 1 < len(headings) else len(text)
-        begin = heading.start if bare_from is None else bare_from
-        bare_from = None
-        is_last = number + 1 == len(headings)
-        if is_last or has_text(text, heading.end, end) or end - begin > max_head_chars:
-            path = tuple([each.text for each in above if each.text])
-            if begin < heading.start:
-                outside = tuple([each.text for each in above if each.text and each.start < begin])
-            else:
-                outside = path[:-1] if heading.text else path
-            yield Region(begin, heading.end, end, path, outside)
+        outside = above[-1][2] if above else ()
+        path = (*outside, heading.text) if heading.text else outside
+        above.append((level, begin, path))
+        if bare_from is not None:
+            begin = bare_from
+            outside = next((each for _, at, each in reversed(above) if at < begin), ())
+        if has_text(text, heading.end, end) or end - begin > max_head_chars or number == len(headings):
+            found.append(Region(begin, heading.end, end, path, outside))
+            bare_from = None
         else:
             bare_from = begin
+    return found
 
 
 def has_text(text: str, start: int, end: int) -> bool:

@@ -104,11 +104,11 @@ def split(document: Text, path: str, options: SplitOptions, count: Count = estim
         for start, end, header in _pieces(text, region, short, title, options, form):
             spans.append((start, end, places.setdefault((region.path, header), len(places))))
             sent.append(header + text[start:end])
-    sections, headers = [section for section, _ in places], [header for _, header in places]
     chunks = [
         Chunk(at, start, end, place, tokens)
-        for at, ((start, end, place), tokens) in enumerate(zip(spans, count(sent), strict=True))
+        for at, (start, end, place), tokens in zip(range(len(spans)), spans, count(sent), strict=True)
     ]
+    sections, headers = [section for section, _ in places], [header for _, header in places]
     return SplitDocument(title or _name(path), front.metadata, sections, headers, chunks)
 
 

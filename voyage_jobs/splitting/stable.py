@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from voyage_jobs.splitting.blocks import Ranked
-from voyage_jobs.splitting.cuts import cut_text, weighted
+from voyage_jobs.splitting.cuts import Places, cut_text
 from voyage_jobs.splitting.header import header_of
 from voyage_jobs.splitting.pieces import trimmed
 from voyage_jobs.splitting.sections import Region
@@ -45,7 +45,7 @@ def parts(text: str, region: Region, size: int, ranks: Ranks, *, leads: bool) ->
     def most(at: int) -> int:
         return size - len(header_of("", lead(at)))
 
-    cuts = cut_text(text, weighted(text, found.places), start, end, most, size // _LEAST)
+    cuts = cut_text(text, Places(text, found.places), start, end, most, size // _LEAST)
     bounds = [start, *cuts, end]
     cut = ((*trimmed(text, low, high), lead(low)) for low, high in pairwise(bounds))
     return [Part(*each) for each in cut if each[0] < each[1]]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
-from voyage_jobs.splitting.cuts import Places, cut, weighted
+from voyage_jobs.splitting.cuts import Places, cut
 from voyage_jobs.splitting.split import Chunk, SplitDocument
 
 _WITHIN = 99  # the rank of a place within a section; one between sections has the depth of the section below
@@ -56,11 +56,12 @@ def stable_windows(
     if not chunks:
         return []
     ends = list(accumulate(sizes))
-    inner = [
-        (chunk.start, len(paths[chunk.section]) if chunk.section != before.section else _WITHIN)
+    ranks = (
+        len(paths[chunk.section]) if chunk.section != before.section else _WITHIN
         for before, chunk in pairwise(chunks)
-    ]
-    places = Places(ends[:-1], weighted(text, inner).weights)
+    )
+    starts = {end: chunk.start for end, chunk in zip(ends, chunks[1:], strict=False)}
+    places = Places(text, zip(ends, ranks, strict=False), starts)
     found, left = cut(places, 0, ends[-1], lambda _: most_tokens, most_tokens // _LEAST)
     for low, high in left:
         found += cut(places, low, high, lambda _: most_tokens, 1)[0]
