@@ -161,9 +161,18 @@ def test_column_of_the_users_that_must_not_be_null_is_refused(home: Any) -> None
         ConfigError, match=r"'mine' that another program has added.* must not be null"
     ) as caught:
         opened(home)
-    assert "drop_columns(['mine'])" in (caught.value.hint or "")
+    assert (caught.value.hint or "").endswith("table.alter_columns({'path': 'mine', 'nullable': True}).")
     with pytest.raises(ConfigError, match="'mine'"):
         put(table, {A: ("two", 2)})
+
+    reader(home).alter_columns({"path": "mine", "nullable": True})
+    put(opened(home), {B: ("two", 1)})
+    shown = reader(home).search().select(["path", "mine"]).to_list()
+    assert sorted((row["path"], str(row["mine"])) for row in shown) == [
+        ("a.md", "1"),
+        ("a.md", "1"),
+        ("b.md", "None"),
+    ]
 
 
 def test_column_of_the_users_that_may_be_null_is_kept(home: Any) -> None:

@@ -177,7 +177,7 @@ def _check_table(context: Context, acknowledged: int, cause: str | None) -> None
             publish_again(context, cause)
         return
     if health.reason == "foreign":
-        raise ConfigError(health.detail, hint="Name another table in [lancedb] table.")
+        raise ConfigError(health.detail, hint=health.hint)
     if health.reason == "torn":
         stamp = str(now_us(context.clock))
         aside = context.table_door.set_aside(stamp)

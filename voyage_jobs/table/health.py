@@ -26,7 +26,7 @@ class Health:
     """What `check` found. `reason` is None if all is well.
 
     missing: there is no table; the next publication makes it. torn: `set_aside` it and publish again. foreign:
-    another program's table, or one for other vectors; an operator must name another table. `version` and `rows`
+    another program's table, or one for other vectors; an operator must do what `hint` says. `version` and `rows`
     are what a reader would see; a version below the one last acknowledged means that commits were lost with
     the power. `indexes` are those that there are: a damaged one leaves the table sound.
     """
@@ -34,6 +34,7 @@ class Health:
     ok: bool
     reason: Reason | None = None
     detail: str = ""
+    hint: str = ""
     version: int | None = None
     rows: int | None = None
     indexes: tuple[Covered, ...] = ()
@@ -62,7 +63,7 @@ def check(uri: str, name: str, profile: Profile | None = None, *, deep: bool = F
     except CorruptionError as exc:
         return Health(False, "torn", exc.message)
     except ConfigError as exc:
-        return Health(False, "foreign", exc.message)
+        return Health(False, "foreign", exc.message, exc.hint or "Name another table in [lancedb] table.")
     return Health(True, version=dataset.version, rows=rows, indexes=tuple(coverage(dataset).values()))
 
 

@@ -94,8 +94,8 @@ def _demand_columns(found: pa.Schema, profile: Profile, where: str) -> None:
         raise ConfigError(
             f"The column {strict[0]!r} that another program has added to the table {where} must not be null, so that"
             " no row can be added without it.",
-            hint=f"Take it out with table.drop_columns([{strict[0]!r}]), and add one that may be null:"
-            f" table.add_columns(pa.field({strict[0]!r}, ...)).",
+            hint="Let it be null; its values stay:"
+            f" table.alter_columns({{'path': {strict[0]!r}, 'nullable': True}}).",
         )
 
 

@@ -80,7 +80,7 @@ CATALOG: dict[str, Damage] = {
     "table_foreign": Damage(
         "tables",
         "another program's, or for other vectors",
-        "name another table in [lancedb] table",
+        "do as it says, or name another table in [lancedb] table",
         person=True,
     ),
     "table_of_another": Damage(

@@ -94,7 +94,7 @@ class Audit:
             return False
         health = self.table_door.check()
         if not health.ok:
-            found.add(f"table_{health.reason}", health.detail)
+            found.add(f"table_{health.reason}", " ".join(filter(None, (health.detail, health.hint))))
             return False
         if (health.version or 0) < (acknowledged or 0):
             found.add("table_behind", f"{place}: version {health.version} of {acknowledged}")

@@ -209,7 +209,7 @@ def _table(store: Reader, door: TableDoor) -> Iterator[Check]:
         yield good("table", f"{found.rows:,} rows, version {found.version}, in {door.place}")
         yield _indexes(found.indexes)
     elif found.reason == "foreign":
-        yield told("table", ConfigError(found.detail, hint="Name another table in [lancedb] table."))
+        yield told("table", ConfigError(found.detail, hint=found.hint))
     else:
         why = found.detail or f"{door.place} went back to version {found.version} of {acknowledged}"
         fix = "The next sync or run publishes everything again from the segments, at no cost."
