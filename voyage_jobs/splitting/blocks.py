@@ -83,13 +83,15 @@ class Ranked:
 
 def plain(text: str, start: int, end: int, _size: int) -> Ranked:
     """Of text without markup: between paragraphs, then lines; what is indented goes with what stands above it."""
-    found, lines, after_blank = Ranked(), Lines.of(text, start, end), False
-    for at, bare in enumerate(lines.bare):
-        if bare:
-            rank = BLOCK if after_blank else DEEP if lines.indent(at) else LINE
-            found.places.append((lines.starts[at], rank))
-        after_blank = not bare
-    return found
+    lines = Lines.of(text, start, end)
+    above = ["no blank line", *lines.bare]
+    return Ranked(
+        [
+            (at, BLOCK if not before else LINE if raw[0] == bare[0] else DEEP)
+            for at, raw, bare, before in zip(lines.starts, lines.raw, lines.bare, above, strict=False)
+            if bare
+        ]
+    )
 
 
 def markdown(text: str, start: int, end: int, size: int) -> Ranked:

@@ -45,8 +45,7 @@ class _Layer:
         if high - low == 1:
             return self.at[low]
         if not self._weights:
-            text = self._text
-            self._weights = [crc32(text[max(0, at - _BEFORE) : at + _AFTER].encode()) for at in self._seen]
+            self._weights = _hashes(self._text, self._seen)
         weights = self._weights[low:high]
         weight = min(weights)
         if weights.count(weight) == 1:
@@ -84,6 +83,17 @@ class Places:
             if low < high:
                 return layer.rank, layer.lightest(low, high, (first + last) // 2)
         return None
+
+
+def _hashes(text: str, places: Sequence[int]) -> list[int]:
+    """That of the words around each of these characters, which are in order."""
+    first = max(0, places[0] - _BEFORE)
+    part = text[first : places[-1] + _AFTER]
+    if not part.isascii():
+        return [crc32(text[max(0, at - _BEFORE) : at + _AFTER].encode()) for at in places]
+    raw = part.encode()
+    before, after = first + _BEFORE, _AFTER - first
+    return [crc32(raw[at - before if at > before else 0 : at + after]) for at in places]
 
 
 def cut(
