@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 from email.message import EmailMessage
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 from readers_in_use import use
 from world import World
 
+from voyage_jobs.core.tokens import estimate_tokens
 from voyage_jobs.readers import registry
+from voyage_jobs.readers.compressed_rtf import unpacked
 from voyage_jobs.readers.reader import Refused, Text
 from voyage_jobs.readers.reading import read_here, read_text
 from voyage_jobs.readers.registry import reader_of
@@ -224,6 +227,67 @@ def test_a_text_of_opendocument_keeps_headings_and_tables():
     assert refusal("a.odt", odt()[:-100]).startswith("broken")
     assert refusal("a.odt", archive({"META-INF/manifest.xml": "<manifest:encryption-data/>"})) == "encrypted"
     assert refusal("a.odt", archive({"a.txt": "words"})).startswith("broken")
+
+
+def test_what_is_in_headers_and_footers_or_was_deleted_is_counted():
+    head = "<text:p>Kept con<text:span>fidential</text:span></text:p>"
+    foot = "<text:p>first words of the footer</text:p><number:text>never</number:text>"
+    with zipfile.ZipFile(io.BytesIO(odt())) as made:
+        parts = {name: made.read(name) for name in made.namelist()}
+    end = b"</office:document-styles>"
+    assert end in parts["styles.xml"]
+    page = f"<style:header>{head}</style:header><style:footer>{foot}</style:footer>".encode()
+    parts["styles.xml"] = parts["styles.xml"].replace(end, page + end)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as made:
+        for name, part in parts.items():
+            made.writestr(name, part)
+    assert not read("a.odt", odt()).left_out
+    found = read("b.odt", packed.getvalue())
+    assert found.text == read("a.odt", odt()).text
+    assert found.left_out == {"hidden_text": estimate_tokens("Kept confidential of the footer")}
+
+
+# From the specification of the format.
+PACKED = bytes.fromhex(
+    "2d0000002b0000004c5a4675f1c5c7a703000a007263706731323542320af32068656c090020627705b06c647d0a800fa0"
+)
+AGAIN = bytes.fromhex("1a0000001c0000004c5a4675e2d44b51410004205758595a0d6e7d010eb0")
+
+
+def test_rtf_that_outlook_packs_is_unpacked():
+    assert unpacked(PACKED) == b"{\\rtf1\\ansi\\ansicpg1252\\pard hello world}\r\n"
+    assert unpacked(AGAIN) == b"{\\rtf1 WXYZWXYZWXYZWXYZWXYZ}"
+    assert unpacked(AGAIN[:-5]).startswith(b"{\\rtf1 WXYZ")
+    for wrong in (b"", PACKED[:15], PACKED[:8] + b"none" + PACKED[12:]):
+        with pytest.raises(ValueError, match=r"header|unknown"):
+            unpacked(wrong)
+
+
+def outlook(rtf: bytes) -> bytes:
+    """A mail whose body is RTF, and nothing else: in the place of the plain one, which is as long."""
+    data = (Path(__file__).parents[1] / "data" / "small.msg").read_bytes()
+    plain = "Hello Bob,\r\n\r\nThis is a simple email body.".encode("utf-16-le")
+    plain = plain if plain in data else plain.replace(b"\r\0", b"")
+    packed = struct.pack("<II4sI", len(plain) - 4, len(plain) - 16, b"MELA", 0) + rtf.ljust(len(plain) - 16)
+    assert len(packed) == len(plain)
+    for was, now in (
+        (plain, packed),
+        ("substg1.0_1000001F".encode("utf-16-le"), "substg1.0_10090102".encode("utf-16-le")),
+        (b"\x1f\0\0\x10", b"\x02\x01\x09\x10"),
+    ):
+        assert data.count(was) == 1
+        data = data.replace(was, now)
+    return data
+
+
+def test_a_mail_of_outlook_whose_body_is_rtf_alone_is_read():
+    found = read("a.msg", outlook(rb"{\rtf1 Dear \b Bob\b0\par it works{\footnote a}}"))
+    assert found.text.split() == ["Dear", "Bob", "it", "works"]
+    assert found.form == "plain"
+    assert found.left_out == {"notes": 1}
+    assert found.metadata["subject"]
+    assert refusal("a.msg", outlook(b"").replace(b"MELA", b"none")).startswith("broken")
 
 
 RTF = rb"""{\rtf1\ansi{\info{\title Pumps}{\author Zoe}}\b One\b0\par caf\'e9 \u8364? here{\footnote a note}\par

@@ -9,6 +9,7 @@ import zipfile
 import office_oxide
 import pytest
 
+from voyage_jobs.core.tokens import estimate_tokens
 from voyage_jobs.readers.office import OFFICE, OLE
 from voyage_jobs.readers.reader import Reader, Refused, Text
 from voyage_jobs.readers.reading import read_here, read_text
@@ -146,3 +147,14 @@ def test_an_archive_of_something_else_is_broken():
 def test_it_is_read_in_a_process_of_its_own(docx):
     assert read_text(reader_of("a.DOCX"), io.BytesIO(docx)).text == DOCUMENT
     assert read_text(reader_of("a.xlsx"), io.BytesIO(sheets(A=[["x"], ["y"]]))).text.startswith("# A")
+
+
+def test_comments_of_sheets_are_counted():
+    plain = sheets(One=[["name"], ["lamp"]])
+    assert not read(SHEETS, plain).left_out
+    packed = io.BytesIO(plain)
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.writestr("xl/comments1.xml", "<comments><text><t>a lamp never told</t></text></comments>")
+    found = read(SHEETS, packed.getvalue())
+    assert found.text == read(SHEETS, plain).text
+    assert found.left_out == {"hidden_text": estimate_tokens("a never told")}

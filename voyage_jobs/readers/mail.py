@@ -13,6 +13,8 @@ from email.policy import compat32
 from email.utils import parsedate_to_datetime
 from typing import BinaryIO
 
+from voyage_jobs.readers import rtf
+from voyage_jobs.readers.compressed_rtf import unpacked
 from voyage_jobs.readers.html import whole_page
 from voyage_jobs.readers.office import OLE
 from voyage_jobs.readers.reader import Json, Reader, Refusal, Refused, Text
@@ -75,7 +77,7 @@ class MailReader(Reader):
 
 
 class OutlookReader(Reader):
-    """The same of mails as Outlook saves them."""
+    """The same of mails as Outlook saves them. A body in RTF is read where there is no other."""
 
     name = "outlook"
     version = 1
@@ -83,18 +85,20 @@ class OutlookReader(Reader):
     heads = (OLE,)
     forms = ("plain", "markdown")
     isolated = True
-    needs = ("oxmsg", *_HTML_LIBRARIES)
+    needs = ("oxmsg", "striprtf", *_HTML_LIBRARIES)
     extra = "formats"
 
     def read(self, file: BinaryIO, options: Mapping[str, Json]) -> Iterator[Text]:  # noqa: ARG002 - it has none
         """The whole mail. Raises Refused for what is none."""
         from oxmsg import Message as Saved
+        from oxmsg.domain.constants import PID_RTF_COMPRESSED
         from oxmsg.domain.model import UnrecognizedCodePageError, UnsupportedEncodingError
 
         left_out: Counter[str] = Counter()
         try:
             mail = Saved.load(file.read())
             plain, html = mail.body, mail.html_body
+            packed = mail.properties.binary_prop_value(PID_RTF_COMPRESSED)
             said = {
                 "from": mail.sender,
                 "to": ", ".join(f"{each.name} <{each.email_address}>" for each in mail.recipients),
@@ -104,10 +108,21 @@ class OutlookReader(Reader):
             left_out["attachments"] = mail.attachment_count
         except (*_FAULTS, UnrecognizedCodePageError, UnsupportedEncodingError):
             raise Refused(Refusal.BROKEN, "no mail of Outlook that can be opened") from None
-        left_out["alternatives"] = bool(plain and html)
         metadata: dict[str, Json] = {name: str(value) for name, value in said.items() if value}
-        parts = [(plain, False)] if plain and plain.strip() else [(html, True)] if html else []
-        yield _mail(parts, metadata, left_out)
+        forms = [(plain, False)] if plain and plain.strip() else []
+        forms += [(html, True)] if html else []
+        if packed and not forms:
+            forms = [(_of_rtf(packed, left_out), False)]
+        left_out["alternatives"] = max(0, len(forms) - 1)
+        yield _mail(forms[:1], metadata, left_out)
+
+
+def _of_rtf(packed: bytes, left_out: Counter[str]) -> str:
+    try:
+        text, left_out["notes"] = rtf.text_of(unpacked(packed))
+    except rtf.FAULTS:
+        raise Refused(Refusal.BROKEN, "its body is RTF that cannot be read to its end") from None
+    return text
 
 
 def _mail(parts: list[tuple[str, bool]], metadata: dict[str, Json], left_out: Counter[str]) -> Text:

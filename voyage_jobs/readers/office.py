@@ -6,7 +6,7 @@ import html
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO
 
 from voyage_jobs.core.tokens import estimate_tokens
@@ -18,6 +18,9 @@ OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _PARTS = re.compile(r"(?:word|ppt/slides|ppt/notesSlides)/[^/]+\.xml\Z")
 _WORD = re.compile(r"\w+")
 _RUNS = re.compile(rb"<(?:w:t|w:delText|a:t)(?:\s[^>]*)?>([^<]*)</")
+_OF_NUMBERS = re.compile(rb"<number:[^>]*>[^<]*")  # how dates and amounts are to look
+_WITHIN_WORDS = re.compile(rb"</?text:(?:span|a|bookmark\w*)\b[^>]*>")
+_TAG = re.compile(rb"<[^>]*>")
 _NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 _MANIFEST, _SEALED = "META-INF/manifest.xml", b"encryption-data"
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
@@ -45,19 +48,30 @@ class OfficeReader(Reader):
         except OfficeOxideError:
             raise Refused(Refusal.BROKEN, f"no {kind} that can be opened") from None
         text = found.replace("\0", "")
-        hidden = _hidden_tokens(file, text)
+        hidden = hidden_tokens(file, text)
         yield Text(text, "markdown", metadata={}, left_out={"hidden_text": hidden} if hidden else {})
 
 
-def _hidden_tokens(file: BinaryIO, text: str) -> int:
-    """About how many tokens of the words in an archive's parts are not in the text: hidden or deleted ones."""
+def _runs(part: bytes) -> bytes:
+    return b" ".join(_RUNS.findall(part))
+
+
+def words_between_tags(part: bytes) -> bytes:
+    """What stands between the tags of XML; those that are about a part of a word do not part it."""
+    return _TAG.sub(b" ", _WITHIN_WORDS.sub(b"", _OF_NUMBERS.sub(b" ", part)))
+
+
+def hidden_tokens(
+    file: BinaryIO, text: str, parts: re.Pattern[str] = _PARTS, said: Callable[[bytes], bytes] = _runs
+) -> int:
+    """About how many tokens of the words in an archive's parts are not in the text: hidden or deleted ones, headers and
+    footers. `said`: what the XML of a part says."""
     words: list[str] = []
     file.seek(0)
     try:
         with zipfile.ZipFile(file) as archive:
-            for name in filter(_PARTS.match, archive.namelist()):
-                runs = b" ".join(_RUNS.findall(archive.read(name))).decode(errors="ignore")
-                words += _WORD.findall(html.unescape(runs))
+            for name in filter(parts.match, archive.namelist()):
+                words += _WORD.findall(html.unescape(said(archive.read(name)).decode(errors="ignore")))
     except _NO_ARCHIVE:
         return 0  # where only a part is broken that the library does without
     shown = set(_WORD.findall(text.replace("\\", "")))

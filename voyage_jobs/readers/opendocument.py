@@ -10,11 +10,12 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
-from voyage_jobs.readers.office import opened_archive
+from voyage_jobs.readers.office import hidden_tokens, opened_archive, words_between_tags
 from voyage_jobs.readers.reader import Json, Reader, Refusal, Refused, Text
 
 _ROW = re.compile(r"^\|.*\|[ \t]*$", re.MULTILINE)
 _PADDING = re.compile(r" {2,}|-{4,}")
+_PARTS = re.compile(r"(?:content|styles)\.xml\Z")
 _TOLD = {"creator": "author", "subject": "subject", "keyword": "keywords", "description": "description"}
 _FAULTS = (
     *(
@@ -32,7 +33,8 @@ _FAULTS = (
 
 
 class OpenDocumentReader(Reader):
-    """Pictures, headers and footers are left out, and no link is followed."""
+    """Pictures are left out, and no link is followed; headers, footers and what was deleted, which its library drops,
+    are counted."""
 
     name = "opendocument"
     version = 1
@@ -60,7 +62,10 @@ class OpenDocumentReader(Reader):
         except _FAULTS:
             raise Refused(Refusal.BROKEN, "no document that can be opened") from None
         metadata: dict[str, Json] = {name: str(value) for name, value in said.items() if value}
-        yield Text(_narrow(found).replace("\0", ""), "markdown", title=title, metadata=metadata)
+        text = _narrow(found).replace("\0", "")
+        hidden = hidden_tokens(file, text, _PARTS, words_between_tags)
+        left_out = {"hidden_text": hidden} if hidden else {}
+        yield Text(text, "markdown", title=title, metadata=metadata, left_out=left_out)
 
 
 def _narrow(text: str) -> str:

@@ -10,7 +10,8 @@ from voyage_jobs.readers.reader import Json, Reader, Refusal, Refused, Text
 
 _NOTES = re.compile(r"\\(?:footnote|annotation|header[lrf]?|footer[lrf]?)(?![a-z])")
 _SAID = re.compile(r"\{\\(title|author|subject|keywords) ([^{}\\]{1,500})\}")
-_FAULTS = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+FAULTS = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What its library makes of what is broken."""
 
 
 class RtfReader(Reader):
@@ -26,20 +27,30 @@ class RtfReader(Reader):
 
     def read(self, file: BinaryIO, options: Mapping[str, Json]) -> Iterator[Text]:  # noqa: ARG002 - it has none
         """The whole document. Raises Refused for what is broken."""
-        from striprtf.striprtf import rtf_to_text
-
-        source = file.read().decode("cp1252", "backslashreplace")
+        source = file.read()
         try:
-            found = rtf_to_text(source, errors="backslashreplace")
-        except _FAULTS:
+            text, notes = text_of(source)
+        except FAULTS:
             raise Refused(Refusal.BROKEN, "no document that can be read to its end") from None
-        text = found.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", " ")
         metadata: dict[str, Json] = {}
-        for name, value in _SAID.findall(source):
+        for name, value in _SAID.findall(_decoded(source)):
             metadata.setdefault(name, value.strip())
-        notes = len(_NOTES.findall(source))
         title = str(metadata.get("title", ""))
         yield Text(text, title=title, metadata=metadata, left_out={"notes": notes} if notes else {})
+
+
+def text_of(source: bytes) -> tuple[str, int]:
+    """What RTF says, and how many notes, headers and footers are left out. Raises one of `FAULTS`."""
+    from striprtf.striprtf import rtf_to_text
+
+    said = _decoded(source)
+    found = rtf_to_text(said, errors="backslashreplace")
+    text = found.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", " ")
+    return text, len(_NOTES.findall(said))
+
+
+def _decoded(source: bytes) -> str:
+    return source.decode("cp1252", "backslashreplace")
 
 
 RTF = RtfReader()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 from voyage_jobs.core.tokens import estimate_tokens
-from voyage_jobs.readers.office import opened_archive
+from voyage_jobs.readers.office import hidden_tokens, opened_archive, words_between_tags
 from voyage_jobs.readers.reader import Heading, Json, Place, Reader, Refusal, Refused, Text
 
 _TABLE_CHARS = 1_500
@@ -17,6 +18,9 @@ _SHORTEST_CHARS = 500
 _TABLES_EACH = 8
 """From the shortest length on, one row of so many begins a new table. Its words decide which: a row that is put in or
 taken out leaves the tables further down as they are."""
+
+_BESIDE = re.compile(r"(?:styles|xl/comments[^/]*)\.xml\Z")
+"""Parts with headers, footers and comments: no cell has them."""
 
 
 class SheetsReader(Reader):
@@ -63,7 +67,9 @@ class SheetsReader(Reader):
             raise Refused(Refusal.ENCRYPTED) from None
         except CalamineError:
             raise Refused(Refusal.BROKEN, "no sheets that can be opened") from None
-        left_out = {"hidden_sheets": hidden} if hidden else {}
+        beside = hidden_tokens(file, text, _BESIDE, words_between_tags)
+        counted = {"hidden_sheets": hidden, "hidden_text": beside}
+        left_out = {what: tokens for what, tokens in counted.items() if tokens}
         yield Text(text, "markdown", metadata={}, headings=headings, places=places, left_out=left_out)
 
 

@@ -13,7 +13,7 @@ _WORDS = {
     "drawers": ("{} of Org's drawers", "token"),
     "headers": ("{} of mails' transport", "header"),
     "hidden_sheets": ("{} of hidden sheets", "token"),
-    "hidden_text": ("{} of hidden or deleted text", "token"),
+    "hidden_text": ("{} of hidden or deleted text, headers, footers and comments", "token"),
     "notes": ("{} of RTF (footnotes, headers, footers)", "note"),
     "outputs": ("{} of notebooks' outputs", "token"),
     "pictures": ("{} in the place of pages' pictures", "token"),
