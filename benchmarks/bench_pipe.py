@@ -1,7 +1,7 @@
 """The pipe: how near a first run over 10 million chunks comes to the least time in which the provider can do it.
 
     python -m benchmarks.bench_pipe [--share 100] [--chunks 10000000] [--hours 2] [--how run sync] [--sources 1 200]
-                                    [--tokenizer]
+                                    [--tokenizer] [--slow 1]
 
 On a virtual clock, through the product's own steps and the bundled simulator: scan, assemble, submit, poll, collect. A
 chunk here stands for `--share` chunks, and every limit is so much smaller: of a batch (as many lines of 1.2 KB as 50 MB
@@ -12,6 +12,9 @@ The least time: every wave of jobs as full as the provider allows, by the tokens
 longer, until the last file is read and one job more. Tokens are estimated, until the first results tell how much of the
 estimate is billed; with `--tokenizer` they are counted as the provider does. `full` is the mean share of the provider's
 window that was in flight from the end of the first hour until nothing waited any more.
+
+With `--slow` so many jobs, spread over the run, take the whole window of 12 hours. The time is then that of all others,
+and `slow` tells when the last of these was collected.
 """
 
 from __future__ import annotations
@@ -26,15 +29,18 @@ from unittest import mock
 
 from tests.tokenizer_file import make_tokenizer
 from tests.world import World
+from voyage_jobs.core.clock import US
 from voyage_jobs.state import batches, embeddings
 from voyage_jobs.steps import scan as scanning
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
 
 SECTIONS = 16
+FIRST_SLOW, SLOW_EVERY = 10, 40
 LINES, WINDOW_CHUNKS, JOBS = 41_000, 3_000_000, 90
 MIN_INPUTS, CHUNKS_A_SECOND = 1_000, 5_000
 HOUR_S, DAY_S = 3_600, 86_400
+SLOW_S = 11 * HOUR_S  # who took longer was slow
 LOOK_S = 60  # so many jobs are due at other seconds each: one look a minute spares turns
 MOST_TURNS = 1_000_000
 STEPS = frozenset({"poll", "collect", "scan", "recount", "assemble", "submit", "tidy"})
@@ -56,6 +62,8 @@ class Found(NamedTuple):
     scanned_s: float
     full: float
     cpu_s: float
+    slow_s: float
+    """When the last slow job was collected; 0 if there was none."""
 
 
 class TimedPipeline(Pipeline):
@@ -116,9 +124,16 @@ def sample(tokenizer: Path | None) -> Sample:
 
 
 def run(
-    chunks: int, share: int, hours: float, how: str, count: int, of: Sample, tokenizer: Path | None
+    chunks: int,
+    share: int,
+    hours: float,
+    how: str,
+    count: int,
+    of: Sample,
+    tokenizer: Path | None,
+    slow: int = 0,
 ) -> Found:
-    """One first run over `count` sources."""
+    """One first run over `count` sources, in which so many jobs are slow."""
     with tempfile.TemporaryDirectory(prefix="bench-pipe-") as folder:
         root = Path(folder)
         window = int(WINDOW_CHUNKS / share * of.billed)
@@ -129,6 +144,11 @@ def run(
             root,
             batch_seconds=hours * HOUR_S,
             **counted,
+            faults={
+                "job_slow": {"nth": [FIRST_SLOW + SLOW_EVERY * at for at in range(slow)], "done_share": 1.0}
+            }
+            if slow
+            else None,
             batching={
                 "max_inputs": LINES // share,
                 "min_inputs": max(1, MIN_INPUTS // share),
@@ -172,13 +192,16 @@ def _drive(world: World, context: Context, how: str, share: int, window: int) ->
             flown += tokens * (clock.mono() - now)
             waited_s += clock.mono() - now
     with context.store.read() as connection:
-        last, jobs, held = connection.exec_driver_sql(
-            "SELECT MAX(collected_at), COUNT(*), SUM(inputs) FROM batches WHERE collected_at IS NOT NULL"
+        jobs, held, last, last_slow = connection.exec_driver_sql(
+            "SELECT COUNT(*), SUM(inputs), MAX(collected_at) FILTER (WHERE NOT slow),"
+            " MAX(collected_at) FILTER (WHERE slow) FROM (SELECT *, ended_at - submitted_at > ? AS slow"
+            "  FROM batches WHERE collected_at IS NOT NULL)",
+            (SLOW_S * US,),
         ).one()
-    took_s = last / 1e6 - (clock.wall() - clock.mono()) - began
+    came_s, slow_s = (at and at / US - (clock.wall() - clock.mono()) - began for at in (last, last_slow))
     full = flown / waited_s / window if waited_s else 1.0
     scanned_s = pipeline.scanned_s - began
-    return Found(held, jobs, took_s, scanned_s, full, time.process_time() - cpu)
+    return Found(held, jobs, came_s, scanned_s, full, time.process_time() - cpu, slow_s or 0.0)
 
 
 def least_s(found: Found, share: int, hours: float) -> float:
@@ -196,6 +219,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=2.0, help="how long a job takes")
     parser.add_argument("--how", nargs="*", choices=["run", "sync"], default=["run", "sync"])
     parser.add_argument("--sources", type=int, nargs="*", default=[1, 200])
+    parser.add_argument("--slow", type=int, default=0, help="so many jobs take 12 hours")
     parser.add_argument("--quick", action="store_true", help="each stands for a thousand")
     parser.add_argument("--tokenizer", action="store_true", help="count tokens as the provider does")
     options = parser.parse_args()
@@ -207,11 +231,11 @@ def main() -> None:
 def compare(options: argparse.Namespace, share: int, tokenizer: Path | None) -> None:
     """Print a row for each way and number of sources."""
     of = sample(tokenizer)
-    print("| how | sources | jobs | least | hours (virtual) | of the least | full | CPU s |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| how | sources | jobs | least | hours (virtual) | of the least | full | CPU s | slow |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for how in options.how:
         for count in options.sources:
-            found = run(options.chunks, share, options.hours, how, count, of, tokenizer)
+            found = run(options.chunks, share, options.hours, how, count, of, tokenizer, options.slow)
             least = least_s(found, share, options.hours)
             fewest = -(-found.chunks // (LINES // share))
             cells = (
@@ -223,6 +247,7 @@ def compare(options: argparse.Namespace, share: int, tokenizer: Path | None) -> 
                 f"{found.took_s / least:.3f}",
                 f"{found.full:.0%}",
                 f"{found.cpu_s:.0f}",
+                f"{found.slow_s / HOUR_S:.1f} h" if found.slow_s else "-",
             )
             print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 

@@ -1,19 +1,26 @@
 """State: a million chunks. Bytes a chunk at rest, chunks inserted a second, `status`, `why`, restart to first step.
 
 python -m benchmarks.bench_state [--chunks N]
+python -m benchmarks.bench_state --chunks 80000 --times 125
+
+With `--times` the rows of `--chunks`, put in through the doors of the state, held and published, are copied so often by
+SQL alone, under other ids, names, hashes and keys: a state of ten million chunks in minutes.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import os
 import resource
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from voyage_jobs.core.clock import SystemClock
@@ -106,7 +113,7 @@ def fill(store: Store, chunks: int, make_text: Callable[[int], str] = document_t
                 for i, v in enumerate(prepared)
             ]
             ids = documents.save(tx, source.id, "docs", folders, seen)
-            ready = [NewVersion(**{**vars(v), "document_id": d}) for v, d in zip(prepared, ids, strict=True)]
+            ready = [replace(v, document_id=d) for v, d in zip(prepared, ids, strict=True)]
             versions.add(tx, source.id, profile_id, ready)
         spent += time.perf_counter() - began
     return spent
@@ -143,12 +150,103 @@ def settle(store: Store, open_share: float) -> None:
     store.checkpoint()
 
 
+# Of each table: what is another in a copy. `{n}` is the number of the copy, `{x}` how many ids lie between two.
+_SHIFTED = {
+    "folders": {"id": "folders", "path": "path || '-{n}'"},
+    "documents": {
+        "id": "documents",
+        "folder_id": "folders",
+        "doc_key": "mixed(doc_key, {n})",
+        "content_hash": "mixed(content_hash, {n})",
+    },
+    "batches": {"id": "batches", "ref": "lower(hex(mixed(CAST(ref AS BLOB), {n})))"},
+    "packs": {"id": "packs", "batch_id": "batches", "name": "name || '-{n}'"},
+    "embeddings": {"id": "embeddings", "key": "mixed(key, {n})", "pack_id": "packs"},
+    "publications": {"id": "publications"},
+    "versions": {
+        "id": "versions",
+        "document_id": "documents",
+        "publication_id": "publications",
+        "content_hash": "mixed(content_hash, {n})",
+    },
+    "chunks": {"version_id": "versions", "embedding_id": "embeddings"},
+    "lines": {"batch_id": "batches", "embedding_id": "embeddings"},
+    "transitions": {"id": "transitions", "batch_id": "batches"},
+}
+
+
+def mixed(value: bytes, number: int) -> bytes:
+    """Another value of the same length, in no order."""
+    return hashlib.blake2b(value, digest_size=len(value), salt=number.to_bytes(8, "little")).digest()
+
+
+def multiply(path: Path, times: int) -> None:
+    """Copy the rows of a state until there are so many times as many of each."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        run = connection.execute
+        connection.create_function("mixed", 2, mixed, deterministic=True)
+        for pragma in ("cache_size = -1000000", "synchronous = OFF", "foreign_keys = OFF"):
+            run(f"PRAGMA {pragma}")
+        whole = {name: run(f"SELECT COALESCE(MAX(rowid), 0) FROM {name}").fetchone()[0] for name in _WITH_ID}
+        for number in range(1, times):
+            run("BEGIN")
+            for name, changes in _SHIFTED.items():
+                columns = [row[1] for row in run(f"PRAGMA table_info({name})")]
+                values = ", ".join(_value(each, changes.get(each), number, whole) for each in columns)
+                named = ", ".join(f'"{each}"' for each in columns)
+                first = next(iter(changes))
+                run(
+                    f"INSERT INTO {name} ({named}) SELECT {values} FROM {name}"
+                    f" WHERE {first} <= {whole[changes[first]]} ORDER BY {first}"
+                )
+            run("COMMIT")
+
+
+_WITH_ID = tuple(name for name, changes in _SHIFTED.items() if "id" in changes)
+
+
+def _value(column: str, change: str | None, number: int, whole: dict[str, int]) -> str:
+    if change is None:
+        return f'"{column}"'
+    return f"{column} + {number * whole[change]}" if change in whole else change.format(n=number)
+
+
+def at_rest(folder: Path, chunks: int, times: int) -> None:
+    """Measure a state that was multiplied."""
+    path, began, cpu = folder / "state.db", time.perf_counter(), time.process_time()
+    store = Store.open(path, SystemClock())
+    fill(store, chunks, short_text)
+    settle(store, 0.0)
+    store.close()
+    multiply(path, times)
+    spent = f"{time.process_time() - cpu:.0f} s of CPU, {time.perf_counter() - began:.0f} s"
+    print(f"{chunks * times:,} chunks made in {spent}", flush=True)
+    print(f"state.db at rest: {path.stat().st_size / chunks / times:,.0f} bytes a chunk (bar: 500)")
+    began, cpu = time.perf_counter(), time.process_time()
+    store = Store.open(path, SystemClock())
+    took = f"{time.perf_counter() - began:.2f} s, {time.process_time() - cpu:.2f} s of CPU"
+    print(f"opened again in {took}", flush=True)
+    with store.read() as connection:
+        held = connection.exec_driver_sql("SELECT COUNT(*), MIN(state), MAX(state) FROM embeddings").one()
+    store.close()
+    assert tuple(held) == (chunks * times, 2, 2), held
+    look(folder, "status", "1 s", ", at rest", 3)
+    whys(folder, chunks, ", at rest", 3)
+    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(f"the most memory that any of these commands took: {most:.0f} MiB")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--chunks", type=int, default=1_000_000)
+    parser.add_argument("--times", type=int, default=1, help="copy what was inserted so often")
     parser.add_argument("--quick", action="store_true", help="100,000 chunks")
     arguments = parser.parse_args()
     chunks = 100_000 if arguments.quick else arguments.chunks
+    if arguments.times > 1:
+        with tempfile.TemporaryDirectory() as folder:
+            at_rest(Path(folder), chunks, arguments.times)
+        return
     with tempfile.TemporaryDirectory() as folder:
         rows_only = Store.open(Path(folder) / "rows.db", SystemClock())
         spent = fill(rows_only, chunks, short_text)
@@ -175,8 +273,8 @@ def main() -> None:
         whys(Path(folder), chunks, ", at rest")
 
 
-def look(folder: Path, words: str, bar: str, when: str = "") -> None:
-    """A command that looks, as a whole process: the median of five."""
+def look(folder: Path, words: str, bar: str, when: str = "", runs: int = 5) -> None:
+    """A command that looks, as a whole process: the median of some runs."""
     here = str(Path(__file__).resolve().parents[1])
     environment = {
         **os.environ,
@@ -185,7 +283,7 @@ def look(folder: Path, words: str, bar: str, when: str = "") -> None:
         "VOYAGE_JOBS_SOURCES": '[{"name":"docs","path":"/srv/docs"}]',
     }
     times, used = [], []
-    for _ in range(5):
+    for _ in range(runs):
         began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(
             [sys.executable, "-m", "voyage_jobs", *words.split(), "--json"],
@@ -197,19 +295,21 @@ def look(folder: Path, words: str, bar: str, when: str = "") -> None:
         times.append(time.perf_counter() - began)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    took, cpu = sorted(times)[2], sorted(used)[2]
-    print(f"{words} --json{when}: {took:.2f} s, {cpu:.2f} s of CPU, median of 5 (bar: {bar})", flush=True)
+    took, cpu = sorted(times)[runs // 2], sorted(used)[runs // 2]
+    print(
+        f"{words} --json{when}: {took:.2f} s, {cpu:.2f} s of CPU, median of {runs} (bar: {bar})", flush=True
+    )
 
 
-def whys(folder: Path, chunks: int, when: str) -> None:
+def whys(folder: Path, chunks: int, when: str, runs: int = 5) -> None:
     """`why` of the last document, which is the last to be sent, and of one of its embeddings by key and by prefix."""
     last = chunks // CHUNKS_PER_DOCUMENT - 1
     key = hashlib.blake2b(f"{last}/3".encode(), digest_size=20).hexdigest()
     first = last // DOCUMENTS_PER_SLICE * DOCUMENTS_PER_SLICE
-    look(folder, f"why docs:folder{first // 5000}/file{last}.md", "0.5 s", when)
-    look(folder, f"why {key}", "0.5 s", when)
-    look(folder, f"why {key[:12]}", "0.5 s", when)
-    look(folder, f"history --timeline docs:folder{first // 5000}/file{last}.md", "0.5 s", when)
+    look(folder, f"why docs:folder{first // 5000}/file{last}.md", "0.5 s", when, runs)
+    look(folder, f"why {key}", "0.5 s", when, runs)
+    look(folder, f"why {key[:12]}", "0.5 s", when, runs)
+    look(folder, f"history --timeline docs:folder{first // 5000}/file{last}.md", "0.5 s", when, runs)
 
 
 if __name__ == "__main__":
