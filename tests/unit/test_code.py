@@ -319,3 +319,18 @@ def test_what_was_plain_text_stays_so_until_it_changes(world, monkeypatch):
 def test_each_language_is_a_reader_of_its_own():
     assert [each.name for each in CODE] == ["python", "javascript", "typescript", "go", "rust", "java"]
     assert all(Registered(each).missing == "" for each in CODE)
+
+
+def test_a_function_that_fits_is_not_cut_for_what_stands_around_it():
+    body = "".join(f"        value_{at} = compute(value_{at - 1}, {at})\n" for at in range(1, 40))
+    inner = f"    def inner(value_0):\n{body}        return value_39\n"
+    text = f"if FAST:\n    {'call()' * 60}\nelse:\n    import slow\n\n{inner}"
+    [start] = [at for at in range(len(text)) if text.startswith("def inner", at)]
+    document = split(Text(text, "code"), "a.py", of_new_state(len(inner) + 60))
+    [chunk] = [chunk for chunk in document.chunks if chunk.start <= start < chunk.end]
+    assert chunk.end == len(text.rstrip())
+
+    after = f"{'# told above' * 30}\n{inner[4:]}\nlast_line = {'x' * 200}\n"
+    document = split(Text(after, "code"), "a.py", of_new_state(len(inner) + 20))
+    found = [after[chunk.start : chunk.end] for chunk in document.chunks]
+    assert [each for each in found if "def inner" in each and "return value_39" in each]

@@ -124,9 +124,26 @@ def test_what_is_packed_says_the_same_and_a_part_or_a_bomb_is_refused(file):
 
 def test_what_is_no_text_is_refused():
     assert refusal(b"\x89PNG" + bytes(range(256)) * 100).startswith("binary")
-    assert refusal("\ufeffa log\n".encode("utf-16")).startswith("undecodable")
     assert rows(b"\0" * 200_000 + b"after a hole\n")[0][-1]["text"].strip() == "after a hole"
     assert rows(b"")[0] == []
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [
+        ("utf-16", ""),
+        ("utf-16-le", "utf-16-le"),
+        ("utf-16-be", "utf-16-be"),
+        ("utf-16-le", "auto"),
+        ("utf-32", ""),
+    ],
+)
+def test_a_log_whose_characters_are_several_bytes_says_what_it_says_in_utf_8(file, encoding, said):
+    text = LOG.decode() + "größer 値段\n"
+    log = file(text.encode(encoding) + b"\x41")
+    log.encoding = said
+    assert [dict(row.values) for row in log.rows()] == rows(text.encode())[0]
+    assert log.reached is None
 
 
 # In a source.

@@ -25,6 +25,7 @@ _CLOSERS = (
 )
 _COMMENTS = ("#", "//", "/*", "*", "@")
 _MOST_DEPTH = 2
+_LAST = DEEP + 1  # before an `else` whose block is kept whole: rather there than within a line
 
 
 def ranks(text: str, start: int, end: int, size: int) -> Ranked:
@@ -37,10 +38,13 @@ def ranks(text: str, start: int, end: int, size: int) -> Ranked:
             after_blank, at = True, at + 1
             continue
         base = lines.indent(at) if base is None else base
-        if not opened and not bare.startswith(_CLOSERS):
+        last = _block_end(lines, at, size)
+        if bare.startswith(_CLOSERS):
+            if last is not None and last > at and not opened:
+                found.places.append((starts[at], _LAST))
+        elif not opened:
             is_told = above.startswith(_COMMENTS) and not after_blank
             found.places.append((starts[at], DEEP if is_told else _rank(lines, at, base, after_blank)))
-        last = _block_end(lines, at, size)
         opened, above, after_blank = last is None, bare, False
         at = at + 1 if last is None else last + 1
     return found
@@ -55,13 +59,17 @@ def _rank(lines: Lines, at: int, base: int, after_blank: bool) -> int:
 def _block_end(lines: Lines, at: int, size: int) -> int | None:
     """The last line of what a line opens, itself if that is nothing; None if all of it is longer than `size`."""
     last, indent = at, lines.indent(at)
+    latest = (
+        lines.starts[at] + lines.raw[at].index(lines.bare[at][0]) + size
+    )  # blanks at its ends are in no piece
     for index in range(at, len(lines)):
-        if lines.starts[index + 1] - lines.starts[at] > size and lines.bare[index]:
-            return None
-        if index == at or not lines.bare[index]:
+        bare = lines.bare[index]
+        if not bare:
             continue
         deeper = lines.indent(index) - indent
-        if deeper < 0 or (deeper == 0 and not lines.bare[index].startswith(_CLOSERS)):
+        if index > at and (deeper < 0 or (deeper == 0 and not bare.startswith(_CLOSERS))):
             break
+        if lines.starts[index] + len(lines.raw[index].rstrip()) > latest:
+            return None
         last = index
     return last

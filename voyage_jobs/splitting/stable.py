@@ -43,9 +43,9 @@ def parts(text: str, region: Region, size: int, ranks: Ranks, *, leads: bool) ->
         return found.lead(at)[: size // _MOST_LEAD].rstrip() if with_lead else ""
 
     def most(at: int) -> int:
-        return size - len(header_of("", lead(at)))
+        return size - len(header_of("", lead(at))) if with_lead else size
 
     cuts = cut_text(text, Places(text, found.places), start, end, most, size // _LEAST)
     bounds = [start, *cuts, end]
-    cut = ((*trimmed(text, low, high), lead(low)) for low, high in pairwise(bounds))
-    return [Part(*each) for each in cut if each[0] < each[1]]
+    cut = (Part(*trimmed(text, low, high), lead(low)) for low, high in pairwise(bounds))
+    return [part for part in cut if part.start < part.end]

@@ -15,10 +15,11 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, BinaryIO, NamedTuple
 from zlib import crc32
 
-from voyage_jobs.readers.encodings import AUTO
+from voyage_jobs.readers.encodings import AUTO, utf16_without_mark
 from voyage_jobs.readers.reader import Refusal, Refused
 from voyage_jobs.readers.text import decoded
 from voyage_jobs.records.rows import Row
@@ -32,6 +33,12 @@ _SEEN_BYTES = 64  # of a line decide
 _READ_BYTES = 1 << 20
 _CHECK_BYTES = 4 << 10
 _BOMB_BYTES, _BOMB_TIMES = 256 << 20, 250  # a log that packs better than that, and to more, is none
+_WIDE_MARKS = (  # those of UTF-32 first, of which one begins as one of UTF-16 does
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 _GZIP = b"\x1f\x8b"
 _TIME = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?: ?(?:Z|[+-]\d\d:?\d\d))?")
 
@@ -53,7 +60,8 @@ class LogFile:
     begun_at: int = 0
     """Where it was read on; 0: from the start."""
     reached: Reached | None = None
-    """How far its complete segments go, once it was read; None of what is packed."""
+    """How far its complete segments go, once it was read; None of what is packed or in UTF-16, which is read from its
+    start again."""
 
     def read_on(self, before: Reached | None) -> bool:
         """Begin where the last reading ended, if what stands before is what stood there then."""
@@ -68,14 +76,19 @@ class LogFile:
         packed = self.file.read(len(_GZIP)) == _GZIP
         self.file.seek(0 if packed else self.begun_at)
         given = _unpacked(self.file) if packed else _limited(self.file, self.size - self.begun_at)
+        head = next(given, b"")
+        wide = _wide(head, self.encoding) if not self.begun_at else ""
+        given, encoding = chain([head], given), self.encoding
+        if wide:
+            given, encoding = _as_utf8(given, wide), ""
         offset = self.begun_at
         for at, (segment, is_whole) in enumerate(_segments(given), 1):
             if at == 1 and not self.begun_at:
-                _demand_text(segment, self.encoding)
+                _demand_text(segment, encoding)
             offset += len(segment) if is_whole else 0
-            if (text := self._text(segment)).strip():
+            if (text := _text(segment, encoding)).strip():
                 yield Row(at, _values(segment, text, is_whole))
-        if not packed:
+        if not packed and not wide:
             self.reached = Reached(offset, self._check(offset))
 
     def _check(self, offset: int) -> str:
@@ -85,15 +98,38 @@ class LogFile:
         seen.update(self.file.read(min(_CHECK_BYTES, offset)))
         return seen.hexdigest()
 
-    def _text(self, segment: bytes) -> str:
-        encoding = "utf-8" if self.encoding in ("", AUTO) else self.encoding
-        try:
-            text = segment.decode(encoding)
-        except UnicodeDecodeError:
-            text = segment.decode(
-                encoding, "backslashreplace"
-            )  # a few bytes of another encoding lose no line
-        return text.replace("\0", " ")
+
+def _text(segment: bytes, said: str) -> str:
+    encoding = "utf-8" if said in ("", AUTO) else said
+    try:
+        text = segment.decode(encoding)
+    except UnicodeDecodeError:
+        text = segment.decode(encoding, "backslashreplace")  # a few bytes of another encoding lose no line
+    return text.replace("\0", " ")
+
+
+def _wide(head: bytes, said: str) -> str:
+    """The encoding of a log whose characters are several bytes each, so that no byte is a line end; else empty.
+
+    A mark tells, then what is `said`, then, where that is `auto`, the zero bytes.
+    """
+    for mark, encoding in _WIDE_MARKS:
+        if head.startswith(mark):
+            return encoding
+    if said == AUTO:
+        return utf16_without_mark(head[:_CHECK_BYTES]) or ""
+    return said if said.startswith(("utf-16", "utf-32")) else ""
+
+
+def _as_utf8(given: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    """The same text in UTF-8, without its mark and the half character that may be the last."""
+    decoder, is_first = codecs.getincrementaldecoder(encoding)("backslashreplace"), True
+    for part in given:
+        text = decoder.decode(part)
+        if is_first:
+            text, is_first = text.removeprefix("\ufeff"), False
+        if text:
+            yield text.encode(errors="backslashreplace")
 
 
 def _values(segment: bytes, text: str, is_whole: bool) -> dict[str, Any]:
@@ -166,9 +202,7 @@ def _cut(held: bytes, start: int) -> int:
 
 
 def _demand_text(segment: bytes, encoding: str) -> None:
-    """Raise Refused for a file whose beginning is that of no text. What it is cut by are bytes, so UTF-16 is none."""
-    if segment[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        raise Refused(Refusal.UNDECODABLE, "UTF-16, which is not read in segments")
+    """Raise Refused for a file whose beginning is that of no text."""
     try:
         decoded(segment.lstrip(b"\0"), encoding)
     except Refused as refused:
