@@ -22,6 +22,7 @@ ORDER = (
     "tokens",
     "jsonl",
     "collect",
+    "decode",
     "publish",
     "search",
     "recall",
