@@ -796,6 +796,7 @@ def surroundings(seed: int, power: Power) -> Iterator[None]:
         isolated(seed),
         power.watched(),
         mock.patch("voyage_jobs.steps.pipeline.LONGEST_IDLE_S", IDLE_S),
+        mock.patch("voyage_jobs.steps.losses.PAGE", 2),
         mock.patch("voyage_jobs.core.lock.file_system_of", return_value=None),
         # Whoever gives up on a list that fails may pay twice; here it comes back, however the clock is set.
         mock.patch("voyage_jobs.steps.known_jobs.PATIENCE_S", math.inf),

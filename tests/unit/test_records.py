@@ -703,6 +703,69 @@ def test_a_death_between_slices_reads_again_and_pays_once(shop: Shop, monkeypatc
     assert (count, sorted(first)) == (2, ["32: SKU3", "33: SKU29"])
 
 
+def die_at(passage: int) -> None:
+    """The process dies at this passage of the end of a slice, or of a page of losses; nothing is left that dies."""
+    from voyage_jobs.core import crash
+
+    left = [passage]
+
+    def dies(name: str) -> None:
+        left[0] -= name == "scan.slice.committed"
+        if left[0] == 0:
+            crash.arm(None)
+            raise KeyboardInterrupt
+
+    crash.arm(dies)
+
+
+@pytest.mark.parametrize("passage", [1, 2, 3])
+def test_losses_are_recorded_in_pages_and_a_death_between_them_loses_nothing(
+    tmp_path: Path, monkeypatch, passage: int
+) -> None:
+    shop = Shop(tmp_path, delete_grace_s=3_600)
+    monkeypatch.setattr("voyage_jobs.steps.losses.PAGE", 3)
+    shop.write("catalog.csv", csv(*map(row, range(30))))
+    shop.run()
+    shop.write("catalog.csv", csv(*map(row, range(20))))
+    die_at(passage)
+    with pytest.raises(KeyboardInterrupt):
+        shop.run()
+    with shop.worker() as context:
+        assert query(context, "SELECT COUNT(*) FROM documents WHERE state = 'missing'") == [(3 * passage,)]
+    shop.run()
+    assert len(shop.texts()) == 30
+    with shop.worker() as context:
+        assert query(context, "SELECT COUNT(*) FROM documents WHERE state = 'missing'") == [(10,)]
+        assert query(context, "SELECT COUNT(*) FROM meta WHERE key LIKE 'losses_since%'") == [(0,)]
+    shop.clock.advance(4_000)
+    shop.run()
+    assert len(shop.texts()) == 20
+    assert not found(shop, deep=True)
+
+
+@pytest.mark.parametrize("passage", [2, 5, 10])
+def test_a_file_that_was_renamed_is_a_move_though_the_process_dies_among_its_rows(
+    shop: Shop, monkeypatch, passage: int
+) -> None:
+    monkeypatch.setattr("voyage_jobs.steps.losses.PAGE", 3)
+    shop.write("a.csv", csv(*map(row, range(30))))
+    shop.write("other.csv", csv(*map(row, range(100, 110))))
+    shop.run()
+    paid = shop.ledger.units()
+    shop.remove("a.csv")
+    shop.write("b.csv", csv(*map(row, range(30))))
+    die_at(passage)
+    with pytest.raises(KeyboardInterrupt):
+        shop.run()
+    shop.run()
+    assert shop.ledger.units() == paid
+    assert sum(path.startswith("b.csv#") for path in shop.texts()) == 30
+    assert len(shop.texts()) == 40
+    with shop.worker() as context:
+        assert query(context, "SELECT state FROM sources") == [("active",)]
+        assert query(context, "SELECT COUNT(*) FROM documents WHERE moved_from LIKE 'a.csv#%'") == [(30,)]
+
+
 def test_a_file_that_goes_before_it_was_read_whole_leaves_nothing(shop: Shop, monkeypatch) -> None:
     monkeypatch.setattr("voyage_jobs.steps.scan.SLICE_DOCUMENTS", 5)
     monkeypatch.setattr("voyage_jobs.steps.record_files.LOOK_UP", 4)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, func, select, text, update
+from sqlalchemy import Connection, Select, bindparam, func, select, text, update
 
 from voyage_jobs.core import states
-from voyage_jobs.state import moves
+from voyage_jobs.state import meta, moves
 from voyage_jobs.state.documents import KEPT, retire, spoilt
 from voyage_jobs.state.schema import PATH, documents, is_in, transitions, versions
 from voyage_jobs.state.statements import plain, slices
@@ -66,6 +66,25 @@ def mark(connection: Connection) -> Mark:
     return Mark(transition, version)
 
 
+_BEGUN = "losses_since:{}"  # in meta, by source: a scan is recording what it lost, and began then
+
+
+def begun(connection: Connection, source_id: int) -> Mark:
+    """Now; or, where a scan broke off while it recorded what was lost, when that began: it has yet to be finished."""
+    known = meta.get(connection, _BEGUN.format(source_id))
+    return mark(connection) if known is None else Mark(*map(int, known.split(":")))
+
+
+def note_begun(tx: Tx, source_id: int, since: Mark) -> None:
+    """What a source lost is being recorded, by a scan that began then."""
+    meta.put(tx, _BEGUN.format(source_id), f"{since.transition}:{since.version}")
+
+
+def forget_begun(tx: Tx, source_id: int) -> None:
+    """All that it lost is on record."""
+    meta.forget(tx, _BEGUN.format(source_id))
+
+
 def vanished(connection: Connection, folder_id: int, name: str, since: Mark) -> Vanished:
     """Look a vanished name up; `since` is when the scan began that did not find it."""
     values = {"folder": folder_id, "name": name, "transition": since.transition, "version": since.version}
@@ -119,15 +138,27 @@ _NOT_IN_THE_FUTURE = text(
 _NOT_KEPT = documents.c.reason.is_(None) | (documents.c.reason != KEPT)
 
 
-def expire_missing(tx: Tx, source_id: int, missing_before: int) -> int:
-    """Give up documents that have been missing since before `missing_before` (microseconds)."""
-    tx.connection.execute(_NOT_IN_THE_FUTURE, {"now": tx.now, "source": source_id})
+def _due(source_id: int, missing_before: int, most: int) -> Select[int]:
+    """The first documents that have been missing since before then."""
     due = (documents.c.source_id == source_id) & (documents.c.missing_at <= missing_before) & _NOT_KEPT
-    ids = select(documents.c.id).where(due, is_in(documents, states.Document.MISSING))
-    retire(tx, list(tx.connection.execute(ids).scalars()))
-    return moves.move_where(
-        tx, documents, due, states.Document.MISSING, states.Document.GONE, "grace period over"
-    )
+    found = select(documents.c.id).where(due, is_in(documents, states.Document.MISSING))
+    return found.order_by(documents.c.id).limit(most)
+
+
+def are_due(connection: Connection, source_id: int, missing_before: int, more_than: int) -> bool:
+    """Whether more than so many documents have been missing since before `missing_before` (microseconds)."""
+    found = _due(source_id, missing_before, more_than + 1).subquery()
+    return int(connection.execute(select(func.count()).select_from(found)).scalar_one()) > more_than
+
+
+def expire_missing(tx: Tx, source_id: int, missing_before: int, most: int) -> None:
+    """Give up documents that have been missing since before `missing_before` (microseconds), as many as `most`."""
+    tx.connection.execute(_NOT_IN_THE_FUTURE, {"now": tx.now, "source": source_id})
+    ids = list(tx.connection.execute(_due(source_id, missing_before, most)).scalars())
+    retire(tx, ids)
+    gone, late = states.Document.GONE, states.Document.MISSING
+    for part in slices(ids):
+        moves.move_where(tx, documents, documents.c.id.in_(part), late, gone, "grace period over")
 
 
 def keep_missing(tx: Tx, source_id: int, cause: str) -> int:

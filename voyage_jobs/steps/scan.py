@@ -34,6 +34,7 @@ from voyage_jobs.state.versions import Added
 from voyage_jobs.steps.ahead import Ahead, Turn, Work, done
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.delete_guard import why_freeze
+from voyage_jobs.steps.losses import Losses
 from voyage_jobs.steps.reading import ReadDocument, ReadRecord, source_of, with_defaults
 from voyage_jobs.steps.record_files import RecordFiles
 from voyage_jobs.steps.rereading import Rereading
@@ -183,7 +184,7 @@ class Scan:
         if not self._part.empty:
             self._commit()
             yield
-        self._finish(identity)
+        yield from self._finish(identity)
 
     def _works(self) -> Iterator[Work | None]:
         """What is to be done in folder after folder; None when others should have a turn."""
@@ -242,7 +243,7 @@ class Scan:
     def _begin(self) -> None:
         with self.context.store.read() as connection:
             self._folder_ids = documents.folder_ids(connection, self.row.id)
-            self._begun = missing.mark(connection)
+            self._begun = missing.begun(connection, self.row.id)
             self._records.begin(connection)
         self._removed = removals(self.context.settings, self.settings)
         if self._rules_changed and limits_of(self.row.rules_fingerprint) != limits_of(
@@ -435,7 +436,7 @@ class Scan:
 
     # --- the end ---
 
-    def _finish(self, identity: RootIdentity) -> None:
+    def _finish(self, identity: RootIdentity) -> Iterator[None]:
         with self.context.store.read() as connection:
             self._add_vanished_folders(connection)
             live = documents.count_live(connection, self.row.id)
@@ -475,12 +476,13 @@ class Scan:
         if reason is not None:
             self._freeze(reason)
             return
+        losses = Losses(self.context, self.row, self.settings, gone, on_purpose, self._begun)
+        yield from losses.all_but_the_last()
         with self.context.store.write() as tx:
-            missing.mark_vanished(tx, gone, on_purpose)
+            losses.last(tx)
             self._records.record_losses(tx, self._is_protected)
             if confirmed or not self.settings.keep:
                 documents.retire(tx, spoilt)
-            self._let_go(tx, confirmed=confirmed)
             if self.row.frozen_reason is not None:
                 sources.thaw(tx, self.row.id, "confirmed" if self.row.confirmed_at else "its folder is back")
             self._note_done(tx, identity)
@@ -489,17 +491,6 @@ class Scan:
             seen = {each.path: removed[each.path] for each in gone if each.path in removed}
             forget_removals(self.settings, {**self._removed, **seen})
         self._done(None)
-
-    def _let_go(self, tx: Tx, *, confirmed: bool) -> None:
-        """Give up what has been missing for long enough; in a source that keeps everything, when you say so."""
-        if confirmed:
-            documents.let_go(tx, self.row.id)
-        elif self.settings.keep:
-            missing.keep_missing(tx, self.row.id, "its source keeps what has gone")
-            return
-        at_once = confirmed and self.settings.keep
-        grace_us = 0 if at_once else int(self.settings.delete_grace_s * US)
-        missing.expire_missing(tx, self.row.id, tx.now - grace_us)
 
     def _not_yet(self) -> None:
         """What vanished may be among what is being written: a move is told as one by a scan that has read all."""
