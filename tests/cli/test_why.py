@@ -100,6 +100,15 @@ def test_a_file_that_was_never_seen_gets_the_reason(run, name, content, reason, 
     assert words in flat(run.text("why", name, sources=[source]))
 
 
+def test_a_log_in_utf_16_without_a_mark_leads_to_the_setting(run):
+    source = {"name": "docs", "path": str(run.world.docs), "logs": ["*.log"]}
+    run.world.write("app.log", "2026-11-29 INFO it runs\n".encode("utf-16-le"))
+    run.world.run(3, quiet=False, sources=[source])
+    found = run.json("why", "app.log", sources=[source])
+    assert found["reason"] == "records_unread"
+    assert "encoding" in found["next"]
+
+
 def test_links_that_are_not_followed_and_lead_out_are_named(run):
     run.world.run(3, quiet=False)
     outside = run.world.write("a.md", "text", folder=run.world.root / "elsewhere")

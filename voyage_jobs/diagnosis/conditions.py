@@ -144,7 +144,9 @@ def _records_frozen(moment: Moment, say: Say) -> Blockers:
 def _records_unread(moment: Moment, say: Say) -> Blockers:
     for row, each in _record_files(moment):
         if text := record_words.unread(row.name, each):
-            hint = "Mend it, or `records` of its source; what is known of it is served as it was."
+            hint = (
+                "Mend it, or `records` or `encoding` of its source; what is known of it is served as it was."
+            )
             yield say(text, hint, source=row.name)
 
 

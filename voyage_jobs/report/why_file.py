@@ -10,6 +10,7 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core.clock import iso
 from voyage_jobs.core.plural import counted
+from voyage_jobs.readers.reader import Refusal
 from voyage_jobs.records.formats import takes
 from voyage_jobs.records.rows import LACKS
 from voyage_jobs.report.find import OnDisk
@@ -37,7 +38,10 @@ SKIPPED = {
     "unreadable": ("it cannot be read", "Let this user read it; the next scan takes it."),
     "too_large": ("it is too large", "Raise max_file_bytes of source {source}; the next scan takes it."),
     "empty": ("it is empty", "Nothing to do: it is taken once there is text in it."),
-    "binary": ("it is binary", "Save it as text, or exclude it."),
+    "binary": (
+        "it is binary",
+        "Save it as text, set encoding of source {source} if it is UTF-16, or exclude it.",
+    ),
     "undecodable": (
         "it cannot be decoded",
         'Save it as UTF-8, or set encoding of source {source}: by name, or "auto".',
@@ -131,8 +135,10 @@ def _records(connection: View, source: SourceSettings, inside: str) -> Unseen | 
         return Unseen(
             "records_frozen", said, f"Make it whole, or `voyage-jobs confirm-deletes {source.name}`."
         )
-    said += f" It cannot be read: {skipped(each.reason, each.detail, source.name).text}."
-    return Unseen("records_unread", said, "Mend it, or `records` of its source.")
+    found = skipped(each.reason, each.detail, source.name)
+    said += f" It cannot be read: {found.text}."
+    is_broken = each.reason == Refusal.BROKEN or found.next is None
+    return Unseen("records_unread", said, "Mend it, or `records` of its source." if is_broken else found.next)
 
 
 def in_force(connection: View | None, source: SourceSettings) -> SourceSettings:
