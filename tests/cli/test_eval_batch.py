@@ -209,9 +209,18 @@ def test_batches_of_queries_are_listed_marked_and_explained(run) -> None:
         assert run.json("why", ref)["ref"] == of_queries
     assert "3 texts" in run.text("why", of_queries)
     told = run.json("history", of_queries)
-    assert (told["kind"], told["ref"]) == ("batch", of_queries)
+    assert (told["kind"], told["ref"], told["facts"]["asks_for"]) == ("batch", of_queries, "queries")
     assert of_queries[:8] in run.text("history", of_queries)
     assert run.json("why", of_documents)["ref"] == of_documents
+
+
+def test_why_of_a_batch_of_queries_names_the_command_that_resumes_it(run, monkeypatch) -> None:
+    monkeypatch.setattr(run.world.clock, "wait", lambda *_: 1 / 0)
+    with pytest.raises(AssertionError):
+        run("eval", written(run), "--run", "vector", "--batch")
+    [batch] = run.json("batches")["batches"]
+    told = run.json("why", batch["ref"])
+    assert told["next"] == "The same `voyage-jobs eval --batch` command resumes it."
 
 
 def test_a_ref_of_nobody_is_still_an_error(acting) -> None:

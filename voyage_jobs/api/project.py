@@ -253,11 +253,10 @@ class Project:
         `ConfigError` if it means nothing, or more than one thing; `StateError` if the state cannot be read.
         """
         from voyage_jobs.api import mapping
-        from voyage_jobs.evaluation.jobs import looked_up_in
-        from voyage_jobs.report.why import why
+        from voyage_jobs.evaluation.jobs import why_of
 
         word = _demand_path("ref", ref)
-        answer = why(looked_up_in(self._now, word, source), self._clock, word, source)
+        answer = why_of(self._now, self._clock, word, source)
         return mapping.why(answer.as_dict(now_us(self._clock)))
 
     def search(

@@ -53,8 +53,11 @@ def history(
         _show_acts(report.acts(settings_of(ctx), limit), as_json)
         return
     with short_lived():
-        settings = looked_up_in(settings_of(ctx), ref, source)
-        found = report.history(settings, SystemClock(), ref, source)
+        settings = settings_of(ctx)
+        there = looked_up_in(settings, ref, source)
+        found = report.history(there, SystemClock(), ref, source)
+    if there is not settings:
+        found.facts["asks_for"] = "queries"
     if as_json:
         output.emit_json(found.as_dict())
     else:

@@ -21,11 +21,10 @@ def why(ctx: click.Context, ref: str, as_json: bool, source: str | None) -> None
     refs and keys the beginning is enough. Files that were never seen get an answer, too.
     """
     with short_lived():
-        from voyage_jobs.evaluation.jobs import looked_up_in
-        from voyage_jobs.report.why import why as report
+        from voyage_jobs.evaluation.jobs import why_of
 
         settings, clock = settings_of(ctx), SystemClock()
-        answer = report(looked_up_in(settings, ref, source), clock, ref, source)
+        answer = why_of(settings, clock, ref, source)
     if as_json:
         output.emit_json(answer.as_dict(now_us(clock)))
         return

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,10 @@ from voyage_jobs.diagnosis.rooms import rooms
 from voyage_jobs.diagnosis.snapshot import gate
 from voyage_jobs.errors import AuthError, ConfigError, NeedsOperatorError, StateError, VoyageJobsError
 from voyage_jobs.evaluation.kept import Progress
+from voyage_jobs.report.answer import Answer
+from voyage_jobs.report.batches import QUERIES
 from voyage_jobs.report.failures import failures
+from voyage_jobs.report.why import why
 from voyage_jobs.state import batches, documents, embeddings, ledger, meta, rebuild, sources, versions
 from voyage_jobs.state.documents import Seen
 from voyage_jobs.state.door import At, open_state
@@ -52,6 +55,7 @@ _SOURCE = "queries"
 _SHORTEST_REF = 4
 _REF_SHOWN, _NAMED = 10, 3  # of the refs of batches that are waited for
 _AGAIN = "The same command asks for them again. What came is kept."
+_RESUMES = "The same `voyage-jobs eval --batch` command resumes it."
 _FORM = "query"
 """The splitter of a request: its texts are cut by whoever asks."""
 
@@ -156,6 +160,16 @@ def looked_up_in(settings: Settings, word: str, source: str | None = None) -> Se
     if source is not None or len(word) < _SHORTEST_REF or os.path.lexists(word):
         return settings
     return with_batch(settings, word) or settings
+
+
+def why_of(settings: Settings, clock: Clock, word: str, source: str | None = None) -> Answer:
+    """`why`, of a batch of queries as of any other thing. Raises as that does."""
+    there = looked_up_in(settings, word, source)
+    answer = why(there, clock, word, source)
+    if there is settings:
+        return answer
+    answer.facts["batch"]["asks_for"] = QUERIES
+    return replace(answer, next=_RESUMES) if "`voyage-jobs sync`" in answer.next else answer
 
 
 def with_batch(settings: Settings, word: object) -> Settings | None:

@@ -86,7 +86,11 @@ class Views:
         ):  # a path as the other views write it, bytes that are no text included
             ref = os.fsdecode(names.decode(_demanded(ref, "ref")))
         word = _demanded(ref, "ref")
-        return history(looked_up_in(self._settings, word, source), self._clock, word, source).as_dict()
+        there = looked_up_in(self._settings, word, source)
+        found = history(there, self._clock, word, source)
+        if there is not self._settings:
+            found.facts["asks_for"] = "queries"
+        return found.as_dict()
 
     def find(self, params: Any) -> dict[str, Any]:
         """The report of `search --json` for what an address asks, with a snippet for each hit and the words to mark.
