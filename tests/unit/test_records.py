@@ -389,6 +389,27 @@ def test_records_that_a_rollback_shows_again_have_their_texts_again(shop: Shop) 
     assert shop.texts() == before
 
 
+def test_what_had_failed_of_a_record_is_sent_after_a_rollback(shop: Shop) -> None:
+    from voyage_jobs.config.profile import profile_of
+    from voyage_jobs.simulator.faults import FaultScript
+    from voyage_jobs.steps.acts import perform
+
+    shop.write("catalog.csv", csv(row(1, note="A long one. " * 250 + "Voyage does not like this.")))
+    rule = {"line_refused": {"contains": "does not like"}}
+    shop.sim.faults.rules = FaultScript.from_dict({"faults": rule}).rules
+    shop.run()
+    served = shop.table_rows("text")
+    shop.sim.faults.rules = ()
+    other = {"output_dimension": 16}
+    target = profile_of(shop.settings(voyage=other)).to_json()
+    with shop.worker(voyage=other) as context:
+        perform(context, "reprofile", {"do": "begin", "target": target}, "me")
+        shop.take_turns(context)
+        perform(context, "reprofile", {"do": "switch_back"}, "me")
+    shop.run()
+    assert len(shop.table_rows("text")) == len(served) + 1
+
+
 def test_a_row_that_other_vectors_wait_for_is_made_once_its_file_is_whole(shop: Shop) -> None:
     from voyage_jobs.config.profile import profile_of
     from voyage_jobs.steps.acts import perform

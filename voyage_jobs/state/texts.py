@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -43,6 +43,12 @@ def add(tx: Tx, found: Iterable[tuple[int, str]]) -> None:
     compress = _compressor().compress
     rows = ((version_id, compress(text_.encode())) for version_id, text_ in found)
     many(tx.connection, insert(texts), ("version_id", "body"), rows)
+
+
+def add_lacking(tx: Tx, waiting: Mapping[int, str]) -> None:
+    """Keep the texts of versions that wait, where the state let go of them."""
+    stored = stored_of(tx.connection, list(waiting)) if waiting else set()
+    add(tx, ((version_id, text_) for version_id, text_ in waiting.items() if version_id not in stored))
 
 
 class Unpacker:

@@ -128,7 +128,9 @@ class Added:
 def add(tx: Tx, source_id: int, profile_id: int, wanted: Sequence[NewVersion]) -> Added:
     """Record new versions, each overtaking what was waiting for its document; what the table serves adds nothing."""
     live = _live(tx, [version.document_id for version in wanted])
-    fresh = [v for v in wanted if not _already_there(tx, profile_id, v, live.get(v.document_id, ()))]
+    waiting: dict[int, str] = {}
+    fresh = [v for v in wanted if not _already_there(tx, profile_id, v, live.get(v.document_id, ()), waiting)]
+    version_texts.add_lacking(tx, waiting)
     if not fresh:
         return Added(0, 0, 0, 0, 0, 0)
     ids, over, added = _want_embeddings(tx, profile_id, fresh)
@@ -167,9 +169,12 @@ def _live(tx: Tx, document_ids: Sequence[int]) -> dict[int, list[Any]]:
     return found
 
 
-def _already_there(tx: Tx, profile_id: int, version: NewVersion, live: Iterable[Any]) -> bool:
-    """Whether this very content is wanted or published already; if not, what was waiting is superseded."""
-    waiting = published = in_doubt = False
+def _already_there(
+    tx: Tx, profile_id: int, version: NewVersion, live: Iterable[Any], waiting: dict[int, str]
+) -> bool:
+    """Whether this very content is wanted or published already; if not, what was waiting is superseded. `waiting` gets
+    the text of what still waits: a rollback brings back versions whose texts were let go."""
+    awaited = published = in_doubt = False
     for version_id, state, publication_id, doubtful, profile, retire, *made in live:
         same = profile == profile_id and version.identity.is_that_of(Made(*made))
         if state == states.Version.PUBLISHED:
@@ -177,11 +182,12 @@ def _already_there(tx: Tx, profile_id: int, version: NewVersion, live: Iterable[
                 tx.connection.execute(update(versions).where(versions.c.id == version_id).values(retire=0))
             published = same and not doubtful
         elif same:
-            waiting = True
+            awaited = True
+            waiting[version_id] = version.text
         else:
             cause = "superseded by a newer version"
             in_doubt = _overtake(tx, version.document_id, version_id, state, publication_id, cause)
-    return waiting or (published and not in_doubt)
+    return awaited or (published and not in_doubt)
 
 
 def stay(tx: Tx, document_id: int) -> None:
