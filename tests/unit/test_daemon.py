@@ -203,7 +203,7 @@ def test_a_note_has_a_source_scanned_before_its_time(world):
 
 def test_a_note_for_upkeep_looks_after_the_table(world, monkeypatch):
     tended = []
-    monkeypatch.setattr("voyage_jobs.steps.pipeline.tend", lambda context: tended.append(world.clock.mono()))
+    monkeypatch.setattr("voyage_jobs.steps.pipeline.tend", lambda *_, **__: tended.append(world.clock.mono()))
     Run(world, {10: lambda run: run.schedule.notes.leave(Note("upkeep")), 12: nothing})
     assert len(tended) == 2
 
