@@ -28,9 +28,7 @@ def is_untouched(context: Context) -> bool:
 
 def note_untouched(context: Context) -> None:
     """Note the files of a table that has just had its upkeep, if it is ours, whole, and needs no more of that."""
-    if context.build is not None or is_untouched(context):
-        return
-    now = _as_it_is(context)
+    now = None if context.build is not None else _as_it_is(context)
     if now is None or context.open_table().stats().versions >= Upkeep.versions:
         return
     if context.table_door.owner() != context.state_id or not context.table_door.check().ok:
