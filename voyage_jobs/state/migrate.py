@@ -78,7 +78,7 @@ def make(connection: Connection) -> None:
 
 def upgrade(engine: Engine) -> None:
     """Make what is missing: all of a new state in one transaction, or each migration in one with the record that it
-    ran. Whatever ends it, the next start goes on from a revision that is whole."""
+    ran. Whatever ends it, the next start resumes from a revision that is whole."""
     with engine.connect() as connection:
         revision = current(connection)
         if revision is None:
