@@ -287,7 +287,7 @@ def test_ids_that_do_not_fit_into_a_path_and_rows_without_ids(tmp_path: Path) ->
         (csv(row(1)).replace("\n", "\r\n"), None),
         (
             csv(row(1)).replace("note", "remark", 1),
-            "it has no field 'note'; it has sku, name, brand, price, remark",
+            "it has no field 'note', and `optional` does not name it; it has sku, name, brand, price, remark",
         ),
         ("", "no line with names"),
         (b"\xff\xfe\x00\x01" * 9, "it has no field"),

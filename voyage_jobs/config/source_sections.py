@@ -95,6 +95,7 @@ class RecordsSettings(Section):
     columns: dict[str, Literal["string", "int", "float", "bool", "list<string>"]] = Field(
         default_factory=dict
     )
+    optional: tuple[str, ...] = ()
     delimiter: Annotated[str, Field(max_length=1)] = ""
     query: str = ""
 

@@ -61,6 +61,8 @@ class Recipe:
     columns: Mapping[str, str] = field(default_factory=dict)
     delimiter: str = ""
     query: str = ""
+    optional: tuple[str, ...] = ()
+    """Fields that a file need not have."""
     encoding: str = ""
     logs: tuple[str, ...] = ()
     """The names of files that are logs, as the shell matches them: their segments are the records, and nothing else."""
@@ -76,6 +78,8 @@ class Recipe:
             }  # other names are no reason to read a log again
         else:
             del said["logs"]
+            if not self.optional:
+                del said["optional"]
         described = json.dumps([VERSION, said], sort_keys=True)
         return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
 
@@ -93,13 +97,21 @@ class Recipe:
         asked = (each for template in self._templates for each in sorted(template.fields))
         return tuple(dict.fromkeys((*self.id, *asked, *filter(None, (self.updated_at,)), *self.columns)))
 
-    def demand(self, names: Sequence[str]) -> None:
-        """Raise Refused where a field that is asked for is not among the names that a file gives at its top."""
-        known = set(names)
-        missing = [each for each in self.fields if each not in known and each.partition(".")[0] not in known]
+    @cached_property
+    def needed(self) -> tuple[str, ...]:
+        """Those that a file must have: one that is misspelt would be paid for without it, row after row."""
+        return tuple(each for each in self.fields if each not in self.optional)
+
+    def demand(self, names: Sequence[str], inner: Sequence[str] = ()) -> None:
+        """Raise Refused where a field that a file must have is not among the names that it gives, or those within
+        these."""
+        missing = [each for each in self.needed if each not in names and each not in inner]
         if missing:
             has = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
-            raise Refused(Refusal.BROKEN, f"it has no field {missing[0]!r}; it has {has}")
+            raise Refused(
+                Refusal.BROKEN,
+                f"it has no field {missing[0]!r}, and `optional` does not name it; it has {has}",
+            )
 
     def record(self, row: Row) -> Record | Fault:
         """The record of a row, or what it lacks."""

@@ -82,6 +82,15 @@ def value_of(values: Mapping[str, Any], name: str) -> Any:
     return value_of(inner, rest) if isinstance(inner, Mapping) else None
 
 
+def has_field(values: Mapping[str, Any], name: str) -> bool:
+    """Whether there is a field of this name, be it empty."""
+    if name in values:
+        return True
+    head, dot, rest = name.partition(".")
+    inner = values.get(head) if dot else None
+    return isinstance(inner, Mapping) and has_field(inner, rest)
+
+
 def told(value: Any) -> str:
     """A value in a text: lists separated by commas, what has parts as JSON."""
     if value is None or value == "":

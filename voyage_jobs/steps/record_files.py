@@ -19,7 +19,7 @@ from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core.plural import counted
 from voyage_jobs.core.states import Document
 from voyage_jobs.readers.reader import Refused
-from voyage_jobs.records.formats import LogFile, rows_of, segments_of, takes
+from voyage_jobs.records.formats import LogFile, look_for_fields, rows_of, segments_of, takes
 from voyage_jobs.records.formats.log import TAIL, Reached
 from voyage_jobs.records.recipe import Record, name_in, records
 from voyage_jobs.records.rows import UNREAD, Fault, Lack, Row
@@ -268,6 +268,8 @@ class RecordFiles:
 
     def _rows(self, look: _Look, file: BinaryIO, stat: FileStat) -> Iterator[News]:
         assert self._recipe is not None  # noqa: S101 - for the type checker: else no file is one of records
+        for _ in look_for_fields(stat.name, file, self._recipe):
+            yield []
         yield from self._in_parts(look, rows_of(stat.name, file, self._recipe), stat, LOOK_UP)
 
     def _in_parts(

@@ -22,7 +22,7 @@ def rows(file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
     try:
         found = pq.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False)
         names = found.schema_arrow.names
-        recipe.demand(names)
+        recipe.demand(names, list(_within(found.schema_arrow)))
         wanted = {name.partition(".")[0] for name in recipe.fields} | set(recipe.fields)
         columns = [name for name in names if name in wanted]
         for batch in found.iter_batches(_AT_ONCE, columns=columns, use_threads=False):
@@ -32,6 +32,16 @@ def rows(file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
     except (pa.ArrowException, OSError, ValueError) as exc:
         said = " ".join(str(exc).split())[:160]
         raise Refused(Refusal.BROKEN, f"after row {number}: {said}" if number else said) from None
+
+
+def _within(fields: Any, before: str = "") -> Iterator[str]:
+    """The names of fields within others, with dots."""
+    import pyarrow as pa
+
+    for each in fields:
+        if pa.types.is_struct(each.type):
+            yield from (f"{before}{each.name}.{inner.name}" for inner in each.type)
+            yield from _within(each.type, f"{before}{each.name}.")
 
 
 def _plain(batch: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Generator, Iterator
 from fnmatch import fnmatchcase
 from typing import BinaryIO
 
@@ -11,6 +12,7 @@ from voyage_jobs.records.formats import array, database, delimited, lines, parqu
 from voyage_jobs.records.formats.log import LogFile
 from voyage_jobs.records.recipe import Recipe
 from voyage_jobs.records.rows import Fault, Row
+from voyage_jobs.records.template import has_field
 
 Format = Callable[[BinaryIO, Recipe], Iterator[Row | Fault]]
 """Reads the rows of a file, which is at its start. Raises Refused for one that has none at all."""
@@ -23,6 +25,10 @@ FORMATS: dict[str, Format] = {
     ".json": array.rows,
     ".parquet": parquet.rows,
 }
+_WITHOUT_NAMES = (".jsonl", ".ndjson", ".json")
+"""Where each row has names of its own, and nothing says in advance which."""
+_TURN = 2_000  # rows
+_NAMES = 100  # of those that a file has, at least, if one is missing
 DATABASES = (".db", ".sqlite", ".sqlite3")
 """Files of records where the settings have a query."""
 
@@ -50,12 +56,35 @@ def takes(name: str, recipe: Recipe | None) -> bool:
     return _suffix(name) in _suffixes(recipe)
 
 
-def rows_of(name: str, file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
+def rows_of(name: str, file: BinaryIO, recipe: Recipe) -> Generator[Row | Fault, None, None]:
     """The rows of a file, in order. Raises Refused for one that has none at all, or from where it is broken; OSError.
 
     Whatever the bytes are, the answer is rows or a reason, which does not quote them.
     """
     yield from _worded(lambda: FORMATS.get(_suffix(name), database.rows)(file, recipe))
+
+
+def look_for_fields(name: str, file: BinaryIO, recipe: Recipe) -> Iterator[None]:
+    """Read rows until every field was seen that a file must have, and leave the file at its start; yields now and then.
+
+    Raises what `rows_of` does, and Refused for a field that no row has: it may be misspelt, and all texts would be paid
+    for without it. Of most files that is the first row; where the names stand at the top, `rows_of` does it.
+    """
+    if _suffix(name) not in _WITHOUT_NAMES:
+        return
+    wanted, names = set(recipe.needed), dict[str, None]()
+    with contextlib.closing(rows_of(name, file, recipe)) as rows:
+        for number, row in enumerate(rows, 1):
+            if isinstance(row, Row):
+                wanted -= {each for each in wanted if has_field(row.values, each)}
+                names.update(dict.fromkeys(row.values) if len(names) < _NAMES else ())
+            if not wanted:
+                break
+            if number % _TURN == 0:
+                yield
+    file.seek(0)
+    if wanted and names:
+        recipe.demand(list(names), [each for each in recipe.needed if each not in wanted])
 
 
 def segments_of(log: LogFile) -> Iterator[Row | Fault]:

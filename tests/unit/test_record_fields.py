@@ -1,0 +1,101 @@
+"""Fields that no row of a file has: nothing is sent for what may be misspelt, and the answer is one sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_records import Shop
+
+from voyage_jobs.planning.plan import plan
+from voyage_jobs.report.status import look
+
+ROWS = [
+    {"n": 1, "name": "Lamp", "more": {"body": "It lights."}, "price": 1},
+    {"n": 2, "name": "Kettle", "price": 2, "note": None},
+    {"n": 3, "name": "Chair", "more": None, "note": "Oak."},
+]
+RECIPE = {"id": "n", "text": "{name}\n{more.body}", "columns": {"price": "float"}}
+
+
+def said(suffix: str, rows: list[dict[str, Any]]) -> str:
+    if suffix == ".json":
+        return json.dumps(rows)
+    return "".join(json.dumps(each) + "\n" for each in rows)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json"])
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"text": "{name}\n{more.bodi}"}, "more.bodi"),
+        ({"title": "{nmae}"}, "nmae"),
+        ({"id": "nr"}, "nr"),
+        ({"url": "https://shop.example/{slug}"}, "slug"),
+        ({"updated_at": "at"}, "at"),
+        ({"columns": {"prise": "float"}}, "prise"),
+    ],
+)
+def test_a_file_none_of_whose_rows_has_a_field_is_not_read(
+    tmp_path: Path, suffix: str, settings: dict[str, Any], field: str
+) -> None:
+    shop = Shop(tmp_path, {**RECIPE, **settings})
+    shop.write(f"items{suffix}", said(suffix, ROWS))
+    sentence = (
+        f"it has no field {field!r}, and `optional` does not name it; it has n, name, more, price, note"
+    )
+    planned = plan(shop.settings(), shop.clock)
+    assert planned["tokens"]["to_send"] == 0
+    assert f"docs:items{suffix} cannot be read as records: broken ({sentence})." in planned["warnings"]
+    shop.run()
+    assert (shop.ledger.units(), shop.texts()) == (0, {})
+    problems = {each["code"]: each["message"] for each in look(shop.settings(), shop.clock)[0]["problems"]}
+    assert sentence in problems["records_unread"]
+    source = {"name": "docs", "path": str(shop.docs)}
+    shop.run(sources=[{**source, "records": RECIPE}])
+    assert shop.texts()[f"items{suffix}#1"] == "Lamp\nIt lights."
+    assert shop.ledger.units() == 3
+
+
+def test_a_field_that_the_last_row_has_is_a_field(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {**RECIPE, "text": "{name}\n{late}"})
+    rows = [{"n": i, "name": f"Lamp {i}", "price": 1} for i in range(5_000)]
+    shop.write("items.jsonl", said(".jsonl", [*rows, {"n": 5_000, "late": "At last."}]))
+    shop.run()
+    assert (shop.ledger.units(), shop.file("items.jsonl").reason) == (5_001, None)
+
+
+def test_optional_fields_may_be_missing_from_whatever_file(tmp_path: Path) -> None:
+    recipe = {**RECIPE, "text": "{name}\n{more.body}\n{fix}", "optional": ["fix", "more.body", "price"]}
+    shop = Shop(tmp_path, recipe)
+    shop.write("a.jsonl", said(".jsonl", ROWS))
+    shop.write("b.csv", "n,name\n1,Bench\n")
+    shop.run()
+    assert shop.texts()["a.jsonl#1"] == "Lamp\nIt lights."
+    assert shop.texts()["b.csv#1"] == "Bench"
+
+
+def test_a_file_without_rows_has_no_wrong_names(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, RECIPE)
+    shop.write("a.jsonl", "\n")
+    shop.write("b.json", "[]")
+    shop.write("c.jsonl", "{oops}\n")
+    shop.run()
+    assert [shop.file(name).reason for name in ("a.jsonl", "b.json", "c.jsonl")] == [None] * 3
+
+
+def test_names_within_others_are_those_of_the_file(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    shop = Shop(tmp_path, {"id": "n", "text": "{more.body}"})
+    shop.write("a.csv", "n,more\n1,It lights.\n")
+    shop.write("b.csv", "n,more.body\n1,It boils.\n")
+    pq.write_table(pa.table({"n": [1], "more": [{"body": "It stands."}]}), shop.docs / "c.parquet")
+    pq.write_table(pa.table({"n": [1], "more": [{"bodi": "It stands."}]}), shop.docs / "d.parquet")
+    shop.run()
+    assert shop.texts() == {"b.csv#1": "It boils.", "c.parquet#1": "It stands."}
+    for name in ("a.csv", "d.parquet"):
+        assert "it has no field 'more.body'" in (shop.file(name).detail or "")
