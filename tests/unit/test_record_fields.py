@@ -53,6 +53,7 @@ def test_a_file_none_of_whose_rows_has_a_field_is_not_read(
     assert (shop.ledger.units(), shop.texts()) == (0, {})
     problems = {each["code"]: each["message"] for each in look(shop.settings(), shop.clock)[0]["problems"]}
     assert sentence in problems["records_unread"]
+    assert "no_documents" not in problems
     source = {"name": "docs", "path": str(shop.docs)}
     shop.run(sources=[{**source, "records": RECIPE}])
     assert shop.texts()[f"items{suffix}#1"] == "Lamp\nIt lights."

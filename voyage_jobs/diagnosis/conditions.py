@@ -94,7 +94,8 @@ def _no_documents(facts: Facts, say: Say) -> Blockers:
         notes = facts.scan_notes.get(row.id)
         if not row.configured or row.scanned_at is None or row.frozen_reason is not None or notes is None:
             continue
-        if row.id not in facts.source_stats and not notes.unreadable:
+        known = row.id in facts.source_stats or row.id in facts.record_files
+        if not known and not notes.unreadable:
             others = sum(notes.passed_over.values())
             what = (
                 f"none of its {counted(others, 'file')} fits its `include`"

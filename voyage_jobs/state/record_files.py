@@ -29,6 +29,9 @@ from voyage_jobs.state.store import Tx
 FROZEN = "frozen"
 """The reason of a file of which nothing is deleted until it is whole again, or somebody says that it is meant."""
 
+LINE_END = "line end"
+"""In `reached`: nothing was missing behind the last row."""
+
 
 @dataclass(frozen=True)
 class LeftOut:
@@ -57,7 +60,7 @@ class RecordFile:
     reason: str | None = None
     detail: str | None = None
     reached: str | None = None
-    """Of a log: what its next reading has to know of this one."""
+    """What its next reading has to know of this one: of a log how far it went, of others `LINE_END` if they had one."""
 
     @property
     def revision(self) -> tuple[int, int, int, int | None]:

@@ -12,14 +12,14 @@ import json
 from array import array
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING, BinaryIO
 
 from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core.plural import counted
 from voyage_jobs.core.states import Document
 from voyage_jobs.readers.reader import Refused
-from voyage_jobs.records.formats import LogFile, look_for_fields, rows_of, segments_of, takes
+from voyage_jobs.records.formats import LogFile, ends_with_line, look_for_fields, rows_of, segments_of, takes
 from voyage_jobs.records.formats.log import TAIL, Reached
 from voyage_jobs.records.recipe import Record, name_in, records
 from voyage_jobs.records.rows import UNREAD, Fault, Lack, Row
@@ -31,7 +31,7 @@ from voyage_jobs.splitting.split import SplitOptions
 from voyage_jobs.state import missing, record_files
 from voyage_jobs.state.documents import Seen
 from voyage_jobs.state.missing import Mark, Vanished
-from voyage_jobs.state.record_files import FROZEN, LeftOut, RecordFile
+from voyage_jobs.state.record_files import FROZEN, LINE_END, LeftOut, RecordFile
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.statements import LOOK_UP
 from voyage_jobs.state.store import Tx
@@ -65,6 +65,10 @@ class _Look:
     already."""
     before: array[int]
     """The documents that it had."""
+    reached_before: str | None = None
+    """How far the reading before went."""
+    doubted: int | None = None
+    """Which row may be a part of one: the last of a file that had a line end behind it before, and has none now."""
     found: bytearray = field(default_factory=bytearray)
     """A bit for each of them that was found again."""
     records: int = 0
@@ -195,7 +199,13 @@ class RecordFiles:
         with opened.file:
             was = self._file(folder, stat.name)
             revision = stat.key if settled else unsettled(stat.key)
-            now = replace(_with(was, revision), content_hash=opened.content_hash, made_by=self._made_by)
+            reached = LINE_END if ends_with_line(stat.name, opened.file) else None
+            now = replace(
+                _with(was, revision),
+                content_hash=opened.content_hash,
+                made_by=self._made_by,
+                reached=reached,
+            )
             same = was.content_hash == now.content_hash and was.made_by == now.made_by
             if same and was.reason is None:
                 self.done.append(now)
@@ -264,13 +274,24 @@ class RecordFiles:
         trusts = was.made_by == self._made_by
         # Of a file that was frozen, rows that it lacked may have been asked for meanwhile, under another profile.
         made_under = None if was.reason is None else self._context.profile_id
-        return _Look(now, trusts=trusts, made_under=made_under, oldest=oldest, newest=newest, before=before)
+        return _Look(
+            now,
+            trusts=trusts,
+            made_under=made_under,
+            oldest=oldest,
+            newest=newest,
+            before=before,
+            reached_before=was.reached,
+        )
 
     def _rows(self, look: _Look, file: BinaryIO, stat: FileStat) -> Iterator[News]:
         assert self._recipe is not None  # noqa: S101 - for the type checker: else no file is one of records
         for _ in look_for_fields(stat.name, file, self._recipe):
             yield []
-        yield from self._in_parts(look, rows_of(stat.name, file, self._recipe), stat, LOOK_UP)
+        rows: Iterator[Row | Fault] = rows_of(stat.name, file, self._recipe)
+        if look.reached_before == LINE_END != look.file.reached and self._row.confirmed_at is None:
+            rows = _doubting_the_last(look, rows)
+        yield from self._in_parts(look, rows, stat, LOOK_UP)
 
     def _in_parts(
         self, look: _Look, rows: Iterator[Row | Fault], stat: FileStat, count: int
@@ -297,13 +318,17 @@ class RecordFiles:
             known = record_files.rows(connection, look.file.id, list(named), look.made_under)
         for name, record in named.items():
             document_id, state, digest = known.get(name, (None, "", None))
+            is_as_before = look.trusts and digest == record.digest and state == Document.PRESENT
+            if record.at == look.doubted and not is_as_before:
+                look.lack(Lack.CUT_SHORT, record.at, "no line end behind it, as there was before")
+                continue
             if document_id is not None and not look.find(document_id):
                 look.lack(Lack.DUPLICATE_ID, record.at, record.id)
                 continue
             look.records += 1
             if record.wrong:
                 look.lack(Lack.WRONG_TYPE, record.at, ", ".join(record.wrong))
-            if look.trusts and digest == record.digest and state == Document.PRESENT:
+            if is_as_before:
                 look.unchanged += 1
                 continue
             self._pending.add(name)
@@ -358,7 +383,10 @@ class RecordFiles:
                 gone.extend(missing.vanished_ones(connection, ids, since))
                 self._shortened.append(look.file)
                 continue
-            self.done.append(replace(look.file, reason=FROZEN, detail=reason))
+            reached = (
+                look.file.reached or look.reached_before
+            )  # what was doubted is doubted until it is whole
+            self.done.append(replace(look.file, reason=FROZEN, detail=reason, reached=reached))
             file = names.display(look.file.name)
             self._context.log.error("records.frozen", source=self._row.name, file=file, reason=reason)
         for key, each in self._known.items():
@@ -415,6 +443,13 @@ class RecordFiles:
         for key, each in self._known.items():
             if key not in self._there and not is_protected(each.path):
                 record_files.forget(tx, each.id)
+
+
+def _doubting_the_last(look: _Look, rows: Iterator[Row | Fault]) -> Iterator[Row | Fault]:
+    for row, after in pairwise(chain(rows, (None,))):
+        if row is not None:
+            look.doubted = row.at if after is None else None
+            yield row
 
 
 def _refused(stat: FileStat, exc: Refused | OSError) -> Skip:

@@ -18,6 +18,7 @@ from voyage_jobs.records.rows import MAX_RECORD_BYTES, Fault, Lack, Row
 
 _SEPARATORS = (",", ";", "\t", "|")
 _SAMPLE_BYTES = 1 << 18
+_WIDEST = 2  # bytes of a line end
 _ENDS_INSIDE = "unexpected end of data"
 
 
@@ -65,7 +66,7 @@ def _rows(text: io.TextIOWrapper, file: BinaryIO, recipe: Recipe) -> Iterator[Ro
             said = f"{len(found)} fields; the first line has {width}"
             last = Fault(reader.line_num, Lack.BROKEN, said)
     if last is not None:
-        yield last if _ends_with_line(file) else last._replace(lack=Lack.CUT_SHORT)
+        yield last if ends_with_line(file) else last._replace(lack=Lack.CUT_SHORT)
 
 
 def _separator(first: str, recipe: Recipe) -> str:
@@ -92,6 +93,7 @@ def _encoding(file: BinaryIO, recipe: Recipe) -> str:
     return "utf-8-sig"
 
 
-def _ends_with_line(file: BinaryIO) -> bool:
-    file.seek(-1, os.SEEK_END)
-    return file.read(1) in (b"\n", b"\r")
+def ends_with_line(file: BinaryIO) -> bool:
+    """Whether its last line has an end; leaves the file where that is."""
+    file.seek(max(0, file.seek(0, os.SEEK_END) - _WIDEST))
+    return file.read().rstrip(b"\0").endswith((b"\n", b"\r"))

@@ -87,6 +87,16 @@ def look_for_fields(name: str, file: BinaryIO, recipe: Recipe) -> Iterator[None]
         recipe.demand(list(names), [each for each in recipe.needed if each not in wanted])
 
 
+def ends_with_line(name: str, file: BinaryIO) -> bool:
+    """Whether the last row of a file has the line end without which it may be a part of one, as nothing else marks its
+    end; leaves the file at its start."""
+    if FORMATS.get(_suffix(name)) is not delimited.rows:
+        return False
+    found = delimited.ends_with_line(file)
+    file.seek(0)
+    return found
+
+
 def segments_of(log: LogFile) -> Iterator[Row | Fault]:
     """The same of a log: its segments."""
     yield from _worded(log.rows)
