@@ -8,7 +8,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, event, text
+from sqlalchemy.engine.interfaces import CacheStats
 from sqlalchemy.exc import IntegrityError, OperationalError
 from state_rows import new_batch, opened
 
@@ -118,6 +119,34 @@ def test_a_reader_that_stays_does_not_block_the_writer_or_its_checkpoint(store):
         store.checkpoint()  # would wait half a minute for the reader otherwise
     with store.read() as connection:
         assert meta.get(connection, "number") == "19"
+
+
+def test_what_one_state_has_compiled_no_other_compiles_again(tmp_path):
+    """A program may open one state after another, and each has a writer and a reader."""
+    found = []
+
+    def note(_connection, _cursor, statement, _parameters, context, _many):
+        if context.compiled is not None:
+            found.append((statement, context.cache_hit))
+
+    def use(folder):
+        folder.mkdir()
+        store = opened(folder)
+        with store.write() as tx:
+            new_batch(tx)
+            batches.newest(tx.connection, 1)
+        store.close()
+        with open_state(At(folder)).read() as connection:
+            batches.newest(connection, 1)
+
+    use(tmp_path / "one")
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        use(tmp_path / "two")
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert len(found) > 4
+    assert {hit for _, hit in found} == {CacheStats.CACHE_HIT}, found
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,10 @@ from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.pool import QueuePool, StaticPool
+from sqlalchemy.util import LRUCache
 
 from voyage_jobs.errors import StateError
 
@@ -38,6 +41,36 @@ AUTOCHECKPOINT_PAGES = (
     16_384  # 64 MiB: large commits rewrite the same index pages, so let them gather in the log
 )
 SAFE_LIBRARY = (3, 51, 3)
+
+
+_COMPILED: LRUCache[Any, Any] = LRUCache(500)
+"""What engines of this process have compiled: as many statements as SQLAlchemy would keep for each."""
+
+
+class _Reading(SQLiteDialect_pysqlite):
+    """SQL is the same for all engines of a process, so what one has compiled, the next does not compile again."""
+
+    supports_statement_cache = True
+    begin = "BEGIN"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Reading)
+
+    def __hash__(self) -> int:
+        return hash(_Reading)
+
+    def do_begin(self, dbapi_connection: Any) -> None:
+        """Ask the driver itself: this stands before whatever is read."""
+        dbapi_connection.execute(self.begin)
+
+
+class _Writing(_Reading):
+    supports_statement_cache = True
+    begin = "BEGIN IMMEDIATE"
+
+
+registry.register("sqlite.reading", __name__, _Reading.__name__)
+registry.register("sqlite.writing", __name__, _Writing.__name__)
 
 
 def sqlite_module() -> ModuleType:
@@ -75,11 +108,12 @@ def writing_engine(path: Path) -> Engine:
     """An engine with exactly one connection, for the process that holds the lock."""
     engine = create_engine(
         URL.create(
-            "sqlite+pysqlite", database=str(path)
+            "sqlite+writing", database=str(path)
         ),  # spelled out, a `?` or `%` in the path would mean something
         module=sqlite_module(),
         poolclass=StaticPool,
         connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},
+        execution_options={"compiled_cache": _COMPILED},
     )
 
     @event.listens_for(engine, "connect")
@@ -98,10 +132,6 @@ def writing_engine(path: Path) -> Engine:
         run(f"PRAGMA cache_size=-{CACHE_KIB}")
         run(f"PRAGMA wal_autocheckpoint={AUTOCHECKPOINT_PAGES}")
         run("PRAGMA temp_store=MEMORY")
-
-    @event.listens_for(engine, "begin")
-    def on_begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
 
@@ -122,13 +152,13 @@ def reading_engine(path: Path) -> Engine:
         connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
         return connection
 
-    engine = create_engine("sqlite+pysqlite://", module=module, creator=connect, poolclass=QueuePool)
-
-    @event.listens_for(engine, "begin")
-    def on_begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN")
-
-    return engine
+    return create_engine(
+        "sqlite+reading://",
+        module=module,
+        creator=connect,
+        poolclass=QueuePool,
+        execution_options={"compiled_cache": _COMPILED},
+    )
 
 
 def copy_pages(source: Path, target: Any, progress: Callable[[int, int], None]) -> None:
