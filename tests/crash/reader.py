@@ -60,7 +60,10 @@ class Reader:
         connection = lancedb.connect(self._uri)
         if self._name not in connection.list_tables().tables:
             return None
-        return connection.open_table(self._name)
+        try:
+            return connection.open_table(self._name)
+        except ValueError:  # it is being made: its folder is there before its first version
+            return None
 
 
 def main() -> None:
