@@ -269,10 +269,11 @@ def copies(connection: Connection, document_id: int, most: int) -> list[FilePlac
     return [FilePlace(**row) for row in rows]
 
 
-def let_go(tx: Tx, source_id: int) -> None:
-    """What is missing from a source is kept no longer."""
+def let_go(tx: Tx, source_id: int, most: int) -> int:
+    """What is missing from a source is kept no longer, as many as `most`. Returns how many."""
     mine = (documents.c.source_id == source_id) & (documents.c.reason == KEPT)
-    tx.connection.execute(update(documents).where(mine).values(reason=None))
+    chosen = documents.c.id.in_(select(documents.c.id).where(mine).limit(most))
+    return int(tx.connection.execute(update(documents).where(chosen).values(reason=None)).rowcount)
 
 
 # Purpose: files that are there and no longer readable as text (binary, empty, too large ...), and are still served.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Select, bindparam, func, select, text, update
+from sqlalchemy import Connection, Select, bindparam, func, select, text, true, update
 
 from voyage_jobs.core import states
 from voyage_jobs.state import meta, moves
@@ -138,15 +138,16 @@ _NOT_IN_THE_FUTURE = text(
 _NOT_KEPT = documents.c.reason.is_(None) | (documents.c.reason != KEPT)
 
 
-def _due(source_id: int, missing_before: int, most: int) -> Select[int]:
-    """The first documents that have been missing since before then."""
-    due = (documents.c.source_id == source_id) & (documents.c.missing_at <= missing_before) & _NOT_KEPT
-    found = select(documents.c.id).where(due, is_in(documents, states.Document.MISSING))
-    return found.order_by(documents.c.id).limit(most)
+def _due(source_id: int, missing_before: int | None, most: int) -> Select[int]:
+    """The first documents that are not kept and have been missing since before then; None: since whenever."""
+    since = true() if missing_before is None else documents.c.missing_at <= missing_before
+    found = select(documents.c.id).where(documents.c.source_id == source_id, since, _NOT_KEPT)
+    return found.where(is_in(documents, states.Document.MISSING)).order_by(documents.c.id).limit(most)
 
 
-def are_due(connection: Connection, source_id: int, missing_before: int, more_than: int) -> bool:
-    """Whether more than so many documents have been missing since before `missing_before` (microseconds)."""
+def are_due(connection: Connection, source_id: int, missing_before: int | None, more_than: int) -> bool:
+    """Whether more than so many documents that are not kept have been missing since before `missing_before`
+    (microseconds); None: since whenever."""
     found = _due(source_id, missing_before, more_than + 1).subquery()
     return int(connection.execute(select(func.count()).select_from(found)).scalar_one()) > more_than
 
@@ -161,13 +162,14 @@ def expire_missing(tx: Tx, source_id: int, missing_before: int, most: int) -> No
         moves.move_where(tx, documents, documents.c.id.in_(part), late, gone, "grace period over")
 
 
-def keep_missing(tx: Tx, source_id: int, cause: str) -> int:
-    """Keep every missing document of a source, whatever its grace period. Returns how many are kept from now on."""
-    where = (documents.c.source_id == source_id) & (is_in(documents, states.Document.MISSING)) & _NOT_KEPT
-    chosen = list(tx.connection.execute(select(documents.c.id).where(where)).scalars())
-    for document_id in chosen:
-        keep_one(tx, document_id, cause)
-    return len(chosen)
+def keep_missing(tx: Tx, source_id: int, cause: str, most: int) -> int:
+    """Keep missing documents of a source, as many as `most`, whatever their grace period. Returns how many."""
+    ids = list(tx.connection.execute(_due(source_id, None, most)).scalars())
+    for part in slices(ids):
+        tx.connection.execute(update(documents).where(documents.c.id.in_(part)).values(reason=KEPT))
+    missing = states.Document.MISSING
+    moves.record_each(tx, "document", missing, cause, ((each, missing) for each in ids))
+    return len(ids)
 
 
 def keep_one(tx: Tx, document_id: int, cause: str) -> int:

@@ -15,6 +15,7 @@ from voyage_jobs.state.schema import HELD
 from voyage_jobs.state.store import Tx
 from voyage_jobs.state.versions import NewVersion
 from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.losses import PAGE
 from voyage_jobs.steps.naming import source_called
 from voyage_jobs.steps.reading import with_defaults
 from voyage_jobs.steps.splitting import split_options, to_version
@@ -46,9 +47,14 @@ def undelete(context: Context, arguments: Mapping[str, object], who: str) -> dic
     cause = f"undeleted by {who}"
     if arguments.get("document_id") is not None:
         return _undelete_one(context, int(str(arguments["document_id"])), cause)
+    with context.store.read() as connection:
+        row = source_called(connection, arguments.get("source"))
+    kept, page = 0, PAGE
+    while page == PAGE:
+        with context.store.write() as tx:
+            page = missing.keep_missing(tx, row.id, cause, PAGE)
+        kept += page
     with context.store.write() as tx:
-        row = source_called(tx.connection, arguments.get("source"))
-        kept = missing.keep_missing(tx, row.id, cause)
         for document_id in documents.leaving(tx.connection, source_id=row.id):
             _stay(tx, document_id, cause)
             kept += 1

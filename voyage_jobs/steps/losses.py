@@ -24,42 +24,54 @@ PAGE = 5_000  # documents
 
 @dataclass(frozen=True)
 class Losses:
-    """Those of one scan, which began at `since`. What a program removed `on_purpose` is given up at once."""
+    """Those of one scan, which began at `since`. What a program removed `on_purpose` is given up at once, and `spoilt`
+    are files that are no text any more."""
 
     context: Context
     row: SourceRow
     settings: SourceSettings
     gone: Sequence[Vanished]
+    spoilt: Sequence[int]
     on_purpose: Container[int]
     since: Mark
 
     def all_but_the_last(self) -> Iterator[None]:
         """Record each page but the last, and give up what has been missing for long enough; yields after each."""
-        for at in range(0, self._last, PAGE):
+        for at in range(0, _last_page(self.gone), PAGE):
             with self.context.store.write() as tx:
                 missing.note_begun(tx, self.row.id, self.since)
                 missing.mark_vanished(tx, self.gone[at : at + PAGE], self.on_purpose)
             crash_point("scan.slice.committed")
             yield
-        if self._confirmed:
+        while self._confirmed:
             with self.context.store.write() as tx:
-                documents.let_go(tx, self.row.id)
+                count = documents.let_go(tx, self.row.id, PAGE)
+            crash_point("scan.slice.committed")
+            if count < PAGE:
+                break
+            yield
         while self._many_are_due():
             with self.context.store.write() as tx:
-                self._let_go(tx)
+                self._let_go(tx, PAGE)
+            crash_point("scan.slice.committed")
+            yield
+        for at in range(0, _last_page(self._spoilt), PAGE):
+            with self.context.store.write() as tx:
+                documents.retire(tx, self._spoilt[at : at + PAGE])
             crash_point("scan.slice.committed")
             yield
 
     def last(self, tx: Tx) -> None:
-        """Record the last page, with which the scan is complete."""
-        missing.mark_vanished(tx, self.gone[self._last :], self.on_purpose)
-        self._let_go(tx)
+        """Record the last page of each, with which the scan is complete."""
+        missing.mark_vanished(tx, self.gone[_last_page(self.gone) :], self.on_purpose)
+        self._let_go(tx, 2 * PAGE)  # those of this page may be due at once
+        documents.retire(tx, self._spoilt[_last_page(self._spoilt) :])
         missing.forget_begun(tx, self.row.id)
 
     @property
-    def _last(self) -> int:
-        """Where the last page begins."""
-        return max(0, len(self.gone) - 1) // PAGE * PAGE
+    def _spoilt(self) -> Sequence[int]:
+        """What is given up of those that are no text any more."""
+        return () if self._keeps else self.spoilt
 
     @property
     def _confirmed(self) -> bool:
@@ -71,18 +83,23 @@ class Losses:
         return self.settings.keep and not self._confirmed
 
     def _many_are_due(self) -> bool:
+        due_at = None if self._keeps else now_us(self.context.clock) - self._grace_us
         with self.context.store.read() as connection:
-            due_at = now_us(self.context.clock) - self._grace_us
-            return not self._keeps and missing.are_due(connection, self.row.id, due_at, PAGE)
+            return missing.are_due(connection, self.row.id, due_at, PAGE)
 
-    def _let_go(self, tx: Tx) -> None:
-        """Give up a page of what has been missing for long enough; in a source that keeps everything, if that was
-        confirmed."""
+    def _let_go(self, tx: Tx, most: int) -> None:
+        """Give up as many of those missing for long enough; in a source that keeps everything and was not
+        confirmed, keep as many."""
         if self._keeps:
-            missing.keep_missing(tx, self.row.id, "its source keeps what has gone")
+            missing.keep_missing(tx, self.row.id, "its source keeps what has gone", most)
         else:
-            missing.expire_missing(tx, self.row.id, tx.now - self._grace_us, PAGE)
+            missing.expire_missing(tx, self.row.id, tx.now - self._grace_us, most)
 
     @property
     def _grace_us(self) -> int:
         return 0 if self.settings.keep else int(self.settings.delete_grace_s * US)
+
+
+def _last_page(found: Sequence[object]) -> int:
+    """Where it begins."""
+    return max(0, len(found) - 1) // PAGE * PAGE

@@ -476,13 +476,11 @@ class Scan:
         if reason is not None:
             self._freeze(reason)
             return
-        losses = Losses(self.context, self.row, self.settings, gone, on_purpose, self._begun)
+        losses = Losses(self.context, self.row, self.settings, gone, spoilt, on_purpose, self._begun)
         yield from losses.all_but_the_last()
         with self.context.store.write() as tx:
             losses.last(tx)
             self._records.record_losses(tx, self._is_protected)
-            if confirmed or not self.settings.keep:
-                documents.retire(tx, spoilt)
             if self.row.frozen_reason is not None:
                 sources.thaw(tx, self.row.id, "confirmed" if self.row.confirmed_at else "its folder is back")
             self._note_done(tx, identity)
