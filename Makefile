@@ -15,6 +15,8 @@ SEED ?= 1
 VENDOR ?= voyage
 PAIRS ?= 20
 ARGS ?=
+# Where Python may keep nothing that it has compiled, each of hundreds of processes compiles the whole program again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-integrations fuzz coverage check lint format types contracts bench sim sim-two search-soak soak objects wheel lock clean
