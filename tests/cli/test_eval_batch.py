@@ -10,6 +10,7 @@ from looking import Looking
 from voyage_jobs.core.clock import now_us
 from voyage_jobs.core.states import Batch
 from voyage_jobs.evaluation import jobs as jobs_module
+from voyage_jobs.server.views import Views
 from voyage_jobs.simulator import FaultScript
 from voyage_jobs.state import batches, meta
 
@@ -210,6 +211,9 @@ def test_batches_of_queries_are_listed_marked_and_explained(run) -> None:
     assert "3 texts" in run.text("why", of_queries)
     told = run.json("history", of_queries)
     assert (told["kind"], told["ref"], told["facts"]["asks_for"]) == ("batch", of_queries, "queries")
+    world = run.world
+    assert Views(world.settings(), world.clock).history(of_queries, None)["facts"] == told["facts"]
+    assert run.json("history", of_documents)["facts"]["asks_for"] == "documents"
     assert of_queries[:8] in run.text("history", of_queries)
     assert run.json("why", of_documents)["ref"] == of_documents
 

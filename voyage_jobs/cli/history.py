@@ -42,22 +42,18 @@ def history(
     provider's id of a job, or an embedding key; of refs and keys the beginning is enough. `why REF` says what to do
     about it.
     """
-    from voyage_jobs.evaluation.jobs import looked_up_in
-    from voyage_jobs.explain import history as report
+    from voyage_jobs.evaluation.jobs import history_of
+    from voyage_jobs.explain.history import acts as recorded
 
     if acts == (ref is not None):
         raise click.UsageError(
             "Name a document, chunk, batch or key; or list what operators did with --acts."
         )
     if ref is None:
-        _show_acts(report.acts(settings_of(ctx), limit), as_json)
+        _show_acts(recorded(settings_of(ctx), limit), as_json)
         return
     with short_lived():
-        settings = settings_of(ctx)
-        there = looked_up_in(settings, ref, source)
-        found = report.history(there, SystemClock(), ref, source)
-    if there is not settings:
-        found.facts["asks_for"] = "queries"
+        found = history_of(settings_of(ctx), SystemClock(), ref, source)
     if as_json:
         output.emit_json(found.as_dict())
     else:

@@ -31,6 +31,8 @@ from voyage_jobs.diagnosis.rooms import rooms
 from voyage_jobs.diagnosis.snapshot import gate
 from voyage_jobs.errors import AuthError, ConfigError, NeedsOperatorError, StateError, VoyageJobsError
 from voyage_jobs.evaluation.kept import Progress
+from voyage_jobs.explain.history import history
+from voyage_jobs.explain.record import History
 from voyage_jobs.report.answer import Answer
 from voyage_jobs.report.batches import QUERIES
 from voyage_jobs.report.failures import failures
@@ -155,7 +157,7 @@ def states(settings: Settings) -> list[At]:
     return [At(folder) for folder in sorted((settings.paths.queries / _FOLDER).glob("*/"))]
 
 
-def looked_up_in(settings: Settings, word: str, source: str | None = None) -> Settings:
+def _looked_up_in(settings: Settings, word: str, source: str | None = None) -> Settings:
     """Under which settings `word` is to be looked up: those of the jobs of queries if it means one of their batches."""
     if source is not None or len(word) < _SHORTEST_REF or os.path.lexists(word):
         return settings
@@ -164,12 +166,21 @@ def looked_up_in(settings: Settings, word: str, source: str | None = None) -> Se
 
 def why_of(settings: Settings, clock: Clock, word: str, source: str | None = None) -> Answer:
     """`why`, of a batch of queries as of any other thing. Raises as that does."""
-    there = looked_up_in(settings, word, source)
+    there = _looked_up_in(settings, word, source)
     answer = why(there, clock, word, source)
     if there is settings:
         return answer
     answer.facts["batch"]["asks_for"] = QUERIES
     return replace(answer, next=_RESUMES) if "`voyage-jobs sync`" in answer.next else answer
+
+
+def history_of(settings: Settings, clock: Clock, word: str, source: str | None = None) -> History:
+    """`history`, of a batch of queries as of any other thing. Raises as that does."""
+    there = _looked_up_in(settings, word, source)
+    found = history(there, clock, word, source)
+    if there is not settings:
+        found.facts["asks_for"] = QUERIES
+    return found
 
 
 def with_batch(settings: Settings, word: object) -> Settings | None:

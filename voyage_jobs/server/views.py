@@ -11,8 +11,7 @@ from typing import Any
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import Clock
 from voyage_jobs.errors import ConfigError, VoyageJobsError
-from voyage_jobs.evaluation.jobs import looked_up_in, states
-from voyage_jobs.explain.history import history
+from voyage_jobs.evaluation.jobs import history_of, states
 from voyage_jobs.report.batches import listing
 from voyage_jobs.report.failures import failures
 from voyage_jobs.report.status import status
@@ -86,11 +85,7 @@ class Views:
         ):  # a path as the other views write it, bytes that are no text included
             ref = os.fsdecode(names.decode(_demanded(ref, "ref")))
         word = _demanded(ref, "ref")
-        there = looked_up_in(self._settings, word, source)
-        found = history(there, self._clock, word, source)
-        if there is not self._settings:
-            found.facts["asks_for"] = "queries"
-        return found.as_dict()
+        return history_of(self._settings, self._clock, word, source).as_dict()
 
     def find(self, params: Any) -> dict[str, Any]:
         """The report of `search --json` for what an address asks, with a snippet for each hit and the words to mark.
