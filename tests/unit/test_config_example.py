@@ -11,6 +11,7 @@ from voyage_jobs.config import Settings, parse_settings
 from voyage_jobs.config.example import example_text, example_with
 from voyage_jobs.config.problems import section_of
 from voyage_jobs.config.source_sections import SourceSettings
+from voyage_jobs.errors import ConfigError
 
 ORIGIN = Path("/etc/voyage-jobs.toml")
 ENVIRON = {"HOME": "/home/me"}
@@ -106,3 +107,10 @@ def test_other_sources_take_the_place_of_its_own():
     assert settings.sources[0] == SourceSettings(name="a", path=Path("/etc"))
     assert settings.sources[1].path == Path("/etc") / odd
     assert text.count("How often the folder is looked at") == 1
+
+
+@pytest.mark.parametrize("section", ["voyage", "openai"])
+def test_the_keys_of_a_provider_are_named_in_the_order_of_the_example(section):
+    keys = list(tomllib.loads(uncommented())[section])
+    with pytest.raises(ConfigError, match=f"known here: {', '.join(keys)}"):
+        parse_settings(f"[{section}]\nzzz = 1\n", ORIGIN, ENVIRON)

@@ -49,13 +49,23 @@ class ProviderSettings(Section):
 
 
 class _WithJobs(Section):
-    """What is settled for a provider that has jobs. Its settings stand in each section, in the order that users see."""
+    """How any provider that has jobs is called, and what is settled for it.
+
+    Its keys are listed last, as users see them: a section names the class with its own keys after this one.
+    """
 
     provider: ClassVar[str]
     """Its name in the registry."""
     document_prefix: ClassVar[str] = ""
     query_prefix: ClassVar[str] = ""
     texts_per_request: ClassVar[int | None] = None
+
+    timeout_s: Annotated[Interval, Field(le=3600)] = 60
+    quarantine_s: Duration = 900
+    create_retry_s: Duration = 1800
+    max_retry_after_s: Annotated[Duration, Field(le=86_400)] = 3600
+    delete_remote_files: bool = True
+    tokenizer: Place = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -71,10 +81,8 @@ class _WithJobs(Section):
         }
 
 
-class VoyageSettings(_WithJobs):
-    """`[voyage]`: where the provider is and what is asked of it."""
-
-    provider: ClassVar[str] = "voyage"
+class _AskedOfVoyage(Section):
+    """Where Voyage is and what is asked of it."""
 
     base_url: str = "https://api.voyageai.com/v1"
     model: Annotated[str, Field(min_length=1)] = DEFAULT_MODEL
@@ -85,18 +93,17 @@ class VoyageSettings(_WithJobs):
         Literal["/v1/embeddings", "/v1/contextualizedembeddings"], BeforeValidator(_endpoint)
     ] = "/v1/embeddings"
     encoding_format: Annotated[Literal["auto", "", "base64"], BeforeValidator(_empty_for_none)] = "auto"
-    timeout_s: Annotated[Interval, Field(le=3600)] = 60
-    quarantine_s: Duration = 900
-    create_retry_s: Duration = 1800
-    max_retry_after_s: Annotated[Duration, Field(le=86_400)] = 3600
-    delete_remote_files: bool = True
-    tokenizer: Place = ""
 
 
-class OpenAISettings(_WithJobs):
-    """`[openai]`: OpenAI's batches, or a service that speaks as it does, for `[provider] type = "openai"`."""
+class VoyageSettings(_WithJobs, _AskedOfVoyage):
+    """`[voyage]`: where the provider is and what is asked of it."""
 
-    provider: ClassVar[str] = "openai"
+    provider: ClassVar[str] = "voyage"
+
+
+class _AskedOfOpenAI(Section):
+    """Where OpenAI is and what is asked of it."""
+
     output_dtype: ClassVar[str] = "float"
     input_type: ClassVar[str] = ""
     endpoint: ClassVar[str] = EMBEDDINGS
@@ -105,12 +112,12 @@ class OpenAISettings(_WithJobs):
     model: Annotated[str, Field(min_length=1)] = OPENAI_MODEL
     output_dimension: Annotated[int, BeforeValidator(as_number), Field(ge=1, le=65536)] = OPENAI_DIMENSION
     encoding_format: Annotated[Literal["", "base64"], BeforeValidator(_empty_for_none)] = "base64"
-    timeout_s: Annotated[Interval, Field(le=3600)] = 60
-    quarantine_s: Duration = 900
-    create_retry_s: Duration = 1800
-    max_retry_after_s: Annotated[Duration, Field(le=86_400)] = 3600
-    delete_remote_files: bool = True
-    tokenizer: Place = ""
+
+
+class OpenAISettings(_WithJobs, _AskedOfOpenAI):
+    """`[openai]`: OpenAI's batches, or a service that speaks as it does, for `[provider] type = "openai"`."""
+
+    provider: ClassVar[str] = "openai"
 
 
 class _WithoutJobs(Section):
