@@ -26,6 +26,7 @@ from voyage_jobs.core.clock import US
 from voyage_jobs.core.retry import POLICIES
 from voyage_jobs.core.states import Batch
 from voyage_jobs.simulator.batches import Batch as RemoteJob
+from voyage_jobs.state import batches
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.poll import next_look_s, poll
 
@@ -73,6 +74,49 @@ def test_few_jobs_are_asked_about_one_by_one(tmp_path):
         before = world.sim.calls.copy()
         assert poll(context)
         assert world.sim.calls - before == {"retrieve_batch": 2}
+
+
+def put_looks_off(context, *seconds, code=None):
+    """Let the next looks at the jobs that run be due so many seconds from now, in their order."""
+    with context.store.write() as tx:
+        for batch, due_s in zip(batches.in_state(tx.connection, Batch.RUNNING), seconds, strict=True):
+            batches.note(tx, batch.id, due_at=tx.now + int(due_s * US), code=code if due_s else None)
+
+
+def test_looks_that_fall_due_within_the_interval_are_taken_together(tmp_path):
+    world = world_of(tmp_path, documents=5, batch_seconds=5_000)
+    with world.worker(batching={"max_inputs": 1}) as context:
+        all_running(world, context, 5)
+        world.clock.advance(1_000)
+        put_looks_off(context, 0, 20, 40, 59, 61)
+        before = world.sim.calls.copy()
+        assert poll(context)
+        world.clock.advance(59)
+        assert not poll(context)
+        assert world.sim.calls - before == {"list_batches": 1}
+
+
+def test_a_list_tells_of_every_job_that_is_over(tmp_path):
+    world = world_of(tmp_path, documents=5, batch_seconds=5_000)
+    with world.worker(batching={"max_inputs": 1}) as context:
+        all_running(world, context, 5)
+        world.clock.advance(5_000)
+        put_looks_off(context, 0, 0, 0, 600, 600)
+        before = world.sim.calls.copy()
+        assert poll(context)
+        assert {batch.state for batch in all_batches(context)} == {Batch.ENDED}
+        assert world.sim.calls - before == {"list_batches": 1}
+
+
+def test_a_look_that_waits_after_a_failure_is_not_taken_sooner(tmp_path):
+    world = world_of(tmp_path, documents=5, batch_seconds=5_000)
+    with world.worker(batching={"max_inputs": 1}) as context:
+        all_running(world, context, 5)
+        world.clock.advance(5_000)
+        put_looks_off(context, 0, 0, 0, 30, 600, code="results_late")
+        poll(context)
+        states = [batch.state for batch in all_batches(context)]
+        assert states == 3 * [Batch.ENDED] + 2 * [Batch.RUNNING]
 
 
 @pytest.mark.parametrize("options", [

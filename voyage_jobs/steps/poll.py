@@ -1,9 +1,11 @@
 """poll: ask about all running jobs, with one list call where that serves, and note what has ended.
 
 Times of the next look are kept in SQLite, so a restart does not poll sooner. They grow with the age of a job, never
-beyond the configured longest interval, with jitter. Unknown status words are recorded and mean "keep polling", but not
-forever: an hour past the window a job that names its results is collected whatever it is called, and half a day past
-the window one that is still not over is parked. It is asked about on, now and then, and goes on by itself if it ends.
+beyond the configured longest interval, with jitter. Looks at many jobs that fall due within the shortest interval are
+taken together, by one list, and whatever else this shows to be over is noted as well: what waits for room is sent soon,
+and fewer calls are made. Unknown status words are recorded and mean "keep polling", but not forever: an hour past the
+window a job that names its results is collected whatever it is called, and half a day past the window one that is still
+not over is parked. It is asked about on, now and then, and goes on by itself if it ends.
 """
 
 from __future__ import annotations
@@ -54,8 +56,13 @@ def poll(context: Context) -> bool:
     if not due or not circuit.may_pass(context, circuits.VENDOR):
         return False
     _cancel_where_asked(context, due, calls)
-    seen = _listed(context, running, due, calls)
+    soon = now + int(context.settings.polling.interval_s * US)
+    others = [batch for batch in running if batch.due_at > now and _may_be_seen_sooner(batch)]
+    seen = _listed(context, running, due, calls, along=sum(batch.due_at <= soon for batch in others))
     crash_point("poll.listed")
+    for batch in others:
+        if batch.id in seen and (batch.due_at <= soon or seen[batch.id].phase in ENDS):
+            _take_note(context, batch, seen[batch.id])
     for batch in due:
         if batch.id in seen:
             _take_note(context, batch, seen[batch.id])
@@ -63,6 +70,12 @@ def poll(context: Context) -> bool:
             with about(batch.ref):
                 _ask(context, batch)
     return True
+
+
+def _may_be_seen_sooner(batch: BatchRow) -> bool:
+    """Whether a look may come before it is due: not after a failure, which waits its time, nor before a wish is passed
+    on."""
+    return batch.state is Batch.RUNNING and batch.code is None and batch.cancel_asked_at is None
 
 
 def _ask(context: Context, batch: BatchRow) -> None:
@@ -98,14 +111,15 @@ def _put_off(context: Context, batch: BatchRow, error: VendorError) -> None:
 
 
 def _listed(
-    context: Context, running: list[BatchRow], due: list[BatchRow], calls: circuit.Calls
+    context: Context, running: list[BatchRow], due: list[BatchRow], calls: circuit.Calls, along: int
 ) -> dict[int, RemoteBatch]:
     """What the list of jobs says, by batch row, where one list serves better than single questions.
 
+    `along`: how many more it may serve. It is read until all that are due were seen, and says of others what it passed.
     A list that cannot be read does not keep the jobs from being asked about one by one.
     """
     doubtful = _may_have_a_second_job(context, due)
-    wanted = doubtful or len(due) > FEW
+    wanted = doubtful or len(due) + along > FEW
     if not wanted or circuit.rests(context, LIST) or not calls.more():
         return {}
     try:
@@ -134,15 +148,15 @@ def _from_list(
 
     An entry that shows nothing but its id is left to be asked for by that.
     """
-    wanted = {batch.remote_id: batch for batch in due}
+    known, wanted = {batch.remote_id: batch for batch in running}, {batch.id for batch in due}
     found: dict[int, RemoteBatch] = {}
     doubles: list[tuple[BatchRow, RemoteBatch]] = []
     for remote in list_jobs(context):
         if remote.is_bare:
             continue
-        if remote.id in wanted:
-            found[wanted[remote.id].id] = remote
-            if len(found) == len(wanted) and not to_the_end:
+        if remote.id in known:
+            found[known[remote.id].id] = remote
+            if wanted <= found.keys() and not to_the_end:
                 break
         else:
             doubles.extend(
