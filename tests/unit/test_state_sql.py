@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
 from state_rows import PROFILE, opened
 
 from voyage_jobs import state
@@ -198,7 +199,8 @@ def test_a_value_that_stands_in_every_row_is_part_of_the_statement(tx):
         said.append((statement, parameters))
 
     facts = ("id", "kind", "subject", "origin", "target", "at", "epoch", "batch_id", "cause")
-    rows = [(i, "batch", i, None, "it's", 5, i % 2, None, "x\0y") for i in range(1_001, 1_201)]
+    odd = "it's VALUES (?), 5 % of :id"
+    rows = [(i, "batch", i, None, odd, 5, i % 2, None, "x\0y") for i in range(1_001, 1_201)]
     event.listen(tx.connection.engine, "before_cursor_execute", hear)
     try:
         many(tx.connection, insert(transitions), facts, rows)
@@ -206,7 +208,7 @@ def test_a_value_that_stands_in_every_row_is_part_of_the_statement(tx):
     finally:
         event.remove(tx.connection.engine, "before_cursor_execute", hear)
     (large, their_rows), (small, its_rows) = said
-    assert len(their_rows[0]) == 6
+    assert len(their_rows[0]) == 4  # a zero character would end the statement
     assert "NULL" in large
     assert len(its_rows[0]) == len(facts)
     assert "NULL" not in small
@@ -214,6 +216,16 @@ def test_a_value_that_stands_in_every_row_is_part_of_the_statement(tx):
         tx.connection.execute(select(transitions).where(transitions.c.cause == "x\0y").order_by("id"))
     )
     assert found == [*rows, *((i + 300, *row) for i, *row in rows[:2])]
+
+
+@pytest.mark.parametrize("count", [100, 111, 112])
+def test_rows_that_go_to_the_end_of_a_table_share_statements(tx, count):
+    rows = [(i, "batch", i, None, "VALUES (?)", 5, i % 2, None, "?") for i in range(1_001, 1_001 + count)]
+    facts = ("id", "kind", "subject", "origin", "target", "at", "epoch", "batch_id", "cause")
+    assert many(tx.connection, insert(transitions), facts, rows, appends=True) == count
+    assert list(tx.connection.execute(select(transitions).where(transitions.c.cause == "?"))) == rows
+    with pytest.raises(IntegrityError):
+        many(tx.connection, insert(transitions), facts, rows, appends=True)
 
 
 def test_a_table_whose_key_is_the_same_in_every_row_asks_for_nothing_back(tx):

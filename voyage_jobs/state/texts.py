@@ -42,7 +42,7 @@ def add(tx: Tx, found: Iterable[tuple[int, str]]) -> None:
     """Keep the texts of new versions: (version, text)."""
     compress = _compressor().compress
     rows = ((version_id, compress(text_.encode())) for version_id, text_ in found)
-    many(tx.connection, insert(texts), ("version_id", "body"), rows)
+    many(tx.connection, insert(texts), ("version_id", "body"), rows, appends=True)
 
 
 def add_lacking(tx: Tx, waiting: Mapping[int, str]) -> None:

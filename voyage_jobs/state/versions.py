@@ -248,8 +248,8 @@ def _want_embeddings(
     keys = list(asked)
     found = [row for part in slices(keys) for row in RAW["embeddings by key"].rows(tx.connection, *part)]
     ids = {key: row_id for row_id, key, _ in found}
-    revived = {row_id for row_id, _, state in found if state == DROPPED}
-    missing = [asked[key] for key in keys if key not in ids]
+    revived = {row_id: key for row_id, key, state in found if state == DROPPED}
+    missing = [chunk for key, chunk in asked.items() if key not in ids]
     first = _next_id(tx, embeddings)
     facts = {"profile_id": profile_id, "state": WANTED, "wanted_at": tx.now}
     statement = insert(embeddings).values({name: same(value) for name, value in facts.items()})
@@ -257,21 +257,21 @@ def _want_embeddings(
     many(tx.connection, statement, ("id", "key", "vectors", "tokens"), rows)
     ids.update((chunk.key, first + i) for i, chunk in enumerate(missing))
     embedding_rows.want(tx, revived)
-    paid = {key for key in keys if ids[key] >= first or ids[key] in revived}
     over = any(state in (HELD, FAILED) for _, _, state in found)
-    return ids, over, _added(fresh, asked, paid)
+    return ids, over, _added(fresh, [*missing, *map(asked.__getitem__, revived.values())])
 
 
-def _added(fresh: Sequence[NewVersion], asked: dict[bytes, NewChunk], paid: set[bytes]) -> Added:
-    everything = [chunk for version in fresh for chunk in version.chunks]
-    new_tokens = sum(asked[key].request_tokens for key in paid)
+def _added(fresh: Sequence[NewVersion], paid: Sequence[NewChunk]) -> Added:
+    """`paid`: a chunk of each request that is to be sent."""
+    count = sum(len(version.chunks) for version in fresh)
+    new_tokens = sum(chunk.request_tokens for chunk in paid)
     return Added(
         versions=len(fresh),
-        chunks=len(everything),
+        chunks=count,
         new_embeddings=len(paid),
         new_tokens=new_tokens,
-        reused_chunks=len(everything) - sum(asked[key].request_vectors for key in paid),
-        reused_tokens=sum(chunk.tokens for chunk in everything) - new_tokens,
+        reused_chunks=count - sum(chunk.request_vectors for chunk in paid),
+        reused_tokens=sum(chunk.tokens for version in fresh for chunk in version.chunks) - new_tokens,
     )
 
 
@@ -308,7 +308,7 @@ def _insert_versions(
         )
         for i, v in enumerate(fresh)
     )
-    many(tx.connection, statement, _NEW, rows)
+    many(tx.connection, statement, _NEW, rows, appends=True)
     moves.record_births(tx, versions, first, first + len(fresh) - 1, "found")
     version_texts.add(tx, ((first + i, v.text) for i, v in enumerate(fresh)))
 
@@ -319,7 +319,8 @@ def _insert_chunks(tx: Tx, first: int, fresh: Sequence[NewVersion], ids: dict[by
         for i, version in enumerate(fresh)
         for ordinal, c in enumerate(version.chunks)
     )
-    many(tx.connection, insert(chunks), chunks.c.keys(), rows)
+    # Not to the end of `ix_chunks_embedding_id`, where embeddings are reused; then it costs no more than row by row.
+    many(tx.connection, insert(chunks), chunks.c.keys(), rows, appends=True)
 
 
 def _count(*which: ColumnElement[bool]) -> ScalarSelect[int]:

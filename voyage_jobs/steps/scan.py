@@ -408,7 +408,7 @@ class Scan:
             self._save(tx, part.skipped)
             noted = ((self._folder_ids[folder], stat.name, stat.ctime_ns) for folder, stat in part.unnoted)
             documents.note_ctimes(tx, noted)
-            ids = self._save(tx, [seen for seen, *_ in part.read])
+            ids = self._save(tx, [seen for seen, _, _ in part.read])
             for document_id, version in zip(ids, split, strict=True):
                 version.document_id = document_id
             added = versions.add(tx, self.row.id, context.profile_id, split)
