@@ -229,6 +229,52 @@ def test_a_text_of_opendocument_keeps_headings_and_tables():
     assert refusal("a.odt", archive({"a.txt": "words"})).startswith("broken")
 
 
+SLIDES = """<draw:page><draw:frame presentation:class="title"><draw:text-box><text:p># Pumps</text:p></draw:text-box>
+</draw:frame><draw:frame presentation:class="outline"><draw:text-box><text:list><text:list-item>
+<text:p>They <text:span>lift</text:span></text:p><text:list><text:list-item><text:p>water</text:p></text:list-item>
+</text:list></text:list-item></text:list></draw:text-box></draw:frame>
+<draw:g><draw:custom-shape><text:p># sold<text:line-break/>here</text:p></draw:custom-shape></draw:g>
+<draw:frame><table:table><table:table-row><table:table-cell><text:p>a|b</text:p></table:table-cell>
+<table:table-cell table:number-columns-repeated="9"/></table:table-row><table:table-row>
+<table:table-cell table:number-columns-repeated="2"><text:p>1</text:p></table:table-cell></table:table-row>
+</table:table><draw:image><text:p>of a picture</text:p></draw:image></draw:frame>
+<office:annotation><dc:creator>Zoë</dc:creator><dc:date>2026-05-04</dc:date><text:p>Too short.</text:p>
+</office:annotation>
+<presentation:notes><draw:frame><draw:text-box><text:p>Say it slowly.</text:p></draw:text-box></draw:frame>
+</presentation:notes></draw:page><draw:page><draw:frame><draw:text-box><text:p>The end.</text:p></draw:text-box>
+</draw:frame></draw:page>"""
+
+
+def odp(pages: str = SLIDES) -> bytes:
+    import odfdo
+
+    packed = io.BytesIO()
+    document = odfdo.Document("presentation")
+    document.meta.title = "About pumps"
+    document.save(packed)
+    with zipfile.ZipFile(packed) as made:
+        parts = {name: made.read(name).decode(errors="replace") for name in made.namelist()}
+    head, _, _ = parts["content.xml"].partition("<office:presentation>")
+    content = (
+        f"{head}<office:presentation>{pages}</office:presentation></office:body></office:document-content>"
+    )
+    return archive({**parts, "content.xml": content})
+
+
+def test_slides_of_opendocument_are_sections_with_lists_tables_comments_and_notes():
+    found = read("a.odp", odp())
+    assert found.text == (
+        "## # Pumps\n\n- They lift\n  - water\n\n\\# sold\nhere\n\n| a\\|b | |\n| --- | --- |\n| 1 | 1 |\n\n"
+        "> **Comment (Zoë):**\n> Too short.\n\n> **Notes:**\n> Say it slowly.\n\n## Slide 2\n\nThe end."
+    )
+    assert found.title == "About pumps"
+    assert found.left_out["hidden_text"] >= estimate_tokens("2026 05 04 of a picture")
+    assert [path[-1] for path in split(found, "a.odp", SplitOptions()).sections] == ["# Pumps", "Slide 2"]
+    assert refusal("a.odp", odp()[:-100]).startswith("broken")
+    assert refusal("a.odp", archive({"a.txt": "words"})).startswith("broken")
+    read_or_refuse("a.odp", odp("<draw:g>" * 100_000))
+
+
 def test_what_is_in_headers_and_footers_or_was_deleted_is_counted():
     head = "<text:p>Kept con<text:span>fidential</text:span></text:p>"
     foot = "<text:p>first words of the footer</text:p><number:text>never</number:text>"

@@ -137,9 +137,10 @@ def sheets(parts: Parts) -> bytes:
             for at, each in enumerate(of, 1)
         ]
         told = "".join(f'<row r="{at}">{row}</row>' for at, row in enumerate(rows, 1))
+        footer = f"<headerFooter><oddFooter>&amp;C{words(2)}</oddFooter></headerFooter></worksheet>"
         return re.sub(
             r"<sheetData.*?(?:</sheetData>|/>)", f"<sheetData>{told}</sheetData>", first, flags=re.DOTALL
-        )
+        ).replace("</worksheet>", footer)
 
     with zipfile.ZipFile(DATA / "small.xlsx") as archive:
         first, book, related = (
@@ -178,6 +179,25 @@ def opendocument(parts: Parts) -> bytes:
     head, _, _ = content.partition("<office:text")
     content = f"{head}<office:text>{body}</office:text></office:body></office:document-content>"
     return _with_parts(DATA / "small.odt", {"content.xml": content})
+
+
+def slides(parts: Parts) -> bytes:
+    words = _Words()
+    kinds = [
+        *['<draw:frame presentation:class="title"><text:p>{}</text:p></draw:frame>', "<text:p>{}</text:p>"],
+        *["<presentation:notes><text:p>{}</text:p></presentation:notes>", "<svg:desc>{}</svg:desc>"],
+        "<text:list><text:list-item><text:p>{}</text:p></text:list-item></text:list>",
+        "<table:table><table:table-row><table:table-cell>{}</table:table-cell></table:table-row></table:table>",
+        "<table:table><table:table-row><table:table-cell><text:p>{}</text:p></table:table-cell></table:table-row></table:table>",
+    ]
+    body = "".join(kinds[kind % len(kinds)].format(words(number)) for kind, number in parts)
+    with zipfile.ZipFile(DATA / "small.odp") as archive:
+        content = archive.read("content.xml").decode()
+    head, _, _ = content.partition("<office:presentation>")
+    end = "</draw:page></office:presentation></office:body></office:document-content>"
+    return _with_parts(
+        DATA / "small.odp", {"content.xml": f"{head}<office:presentation><draw:page>{body}{end}"}
+    )
 
 
 def epub(parts: Parts) -> bytes:
@@ -226,6 +246,7 @@ FILES: dict[str, Callable[[Parts], bytes]] = {
     "office": office,
     "sheets": sheets,
     "opendocument": opendocument,
+    "slides": slides,
     "epub": epub,
     "mail": mail,
     "rtf": rtf,

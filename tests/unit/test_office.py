@@ -62,6 +62,15 @@ def test_a_document_keeps_its_headings_lists_and_tables(docx):
     assert split(found, "a.docx", SplitOptions()).sections == [("One",), ("One", "Two")]
 
 
+def test_charts_and_diagrams_of_slides_are_counted():
+    more = {
+        "ppt/charts/chart1.xml": "<a:t>Sales</a:t><c:v>777</c:v>",
+        "ppt/diagrams/data1.xml": "<a:t>first</a:t>",
+    }
+    found = read(OFFICE, changed(slides("One"), more, "ppt/presentation.xml", "<p:", "<p:"))
+    assert found.left_out == {"hidden_text": estimate_tokens("Sales 777 first")}
+
+
 def test_slides_are_sections():
     found = read(OFFICE, slides("First", "Second"))
     assert split(found, "a.pptx", SplitOptions()).sections == [("First",), ("Second",)]
@@ -147,6 +156,48 @@ def test_an_archive_of_something_else_is_broken():
 def test_it_is_read_in_a_process_of_its_own(docx):
     assert read_text(reader_of("a.DOCX"), io.BytesIO(docx)).text == DOCUMENT
     assert read_text(reader_of("a.xlsx"), io.BytesIO(sheets(A=[["x"], ["y"]]))).text.startswith("# A")
+
+
+def changed(data: bytes, more: dict[str, str], part: str, old: str, new: str) -> bytes:
+    """An archive with more parts, and one that says something else."""
+    with zipfile.ZipFile(io.BytesIO(data)) as made:
+        parts = {name: made.read(name) for name in made.namelist()}
+    assert old.encode() in parts[part]
+    parts[part] = parts[part].replace(old.encode(), new.encode(), 1)
+    return archive({**parts, **{name: said.encode() for name, said in more.items()}})
+
+
+def test_headers_text_boxes_and_charts_beside_cells_are_counted():
+    more = {
+        "xl/drawings/drawing1.xml": "<xdr:wsDr><a:t>the box</a:t></xdr:wsDr>",
+        "xl/charts/chart1.xml": "<c:chart><a:t>the chart</a:t><c:v>777</c:v></c:chart>",
+    }
+    running = "&amp;C&amp;&quot;Arial,Bold&quot;&amp;12&amp;K00FF00Secret lamp&amp;RPage &amp;P"
+    footer = f"<headerFooter><oddHeader>{running}</oddHeader></headerFooter></worksheet>"
+    data = changed(sheets(Prices=[["a", "lamp"]]), more, "xl/worksheets/sheet1.xml", "</worksheet>", footer)
+    found = read(SHEETS, data)
+    assert found.text == "# Prices\n\n| a | lamp |\n| --- | --- |\n\n"
+    assert found.left_out == {"hidden_text": estimate_tokens("Secret Page the box the chart 777")}
+
+
+def test_comments_and_shapes_of_open_sheets_are_counted():
+    import odfdo
+
+    document, packed = odfdo.Document("spreadsheet"), io.BytesIO()
+    document.body.clear()
+    table = odfdo.Table("Prices")
+    table.set_value((0, 0), "lamp")
+    document.body.append(table)
+    document.save(packed)
+    note = "<office:annotation><text:p>too dear</text:p></office:annotation>"
+    box = "<draw:frame><draw:text-box><text:p>a box</text:p></draw:text-box></draw:frame>"
+    data = changed(
+        packed.getvalue(), {}, "content.xml", "</table:table-cell>", f"{note}{box}</table:table-cell>"
+    )
+    plain, found = read(SHEETS, packed.getvalue()), read(SHEETS, data)
+    assert found.text == plain.text
+    more = found.left_out["hidden_text"] - plain.left_out["hidden_text"]  # a new file has a header
+    assert abs(more - estimate_tokens("too dear a box")) <= 1
 
 
 def test_comments_of_sheets_are_counted():

@@ -61,6 +61,7 @@ FILES = {
     "office": (DATA / "small.docx").read_bytes(),
     "sheets": (DATA / "small.xlsx").read_bytes(),
     "opendocument": (DATA / "small.odt").read_bytes(),
+    "slides": (DATA / "small.odp").read_bytes(),
     "rtf": rb"{\rtf1\ansi One\par two\'e9 three}",
     "epub": (DATA / "small.epub").read_bytes(),
     "mail": b"Subject: One\nFrom: a@example.com\n\nTwo and three.\n",

@@ -109,7 +109,7 @@ class RecordsSettings(Section):
 _DECODED = ("markdown", "rst", "asciidoc", "org", "text", *(each.name for each in CODE))
 _READERS_OF_TEXT = (
     *("notebook", "pdf", "office", "sheets"),
-    *("opendocument", "rtf", "epub", "mail", "outlook"),
+    *("opendocument", "slides", "rtf", "epub", "mail", "outlook"),
 )
 
 

@@ -15,9 +15,11 @@ from voyage_jobs.readers.reader import Json, Reader, Refusal, Refused, Text
 MOST_BYTES = 256 << 20
 """Of all that is in an archive, unpacked."""
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_PARTS = re.compile(r"(?:word|ppt/slides|ppt/notesSlides)/[^/]+\.xml\Z")
+_PARTS = re.compile(
+    r"(?:(?:word|ppt/slides|ppt/notesSlides|(?:word|ppt)/charts)/[^/]+|(?:word|ppt)/diagrams/data\d*)\.xml\Z"
+)
 _WORD = re.compile(r"\w+")
-_RUNS = re.compile(rb"<(?:w:t|w:delText|a:t)(?:\s[^>]*)?>([^<]*)</")
+_RUNS = re.compile(rb"<(?:w:t|w:delText|a:t|c:v)(?:\s[^>]*)?>([^<]*)</")
 _OF_NUMBERS = re.compile(rb"<number:[^>]*>[^<]*")  # how dates and amounts are to look
 _WITHIN_WORDS = re.compile(rb"</?text:(?:span|a|bookmark\w*)\b[^>]*>")
 _TAG = re.compile(rb"<[^>]*>")
@@ -52,7 +54,8 @@ class OfficeReader(Reader):
         yield Text(text, "markdown", metadata={}, left_out={"hidden_text": hidden} if hidden else {})
 
 
-def _runs(part: bytes) -> bytes:
+def words_of_runs(part: bytes) -> bytes:
+    """What the runs of text in Office's XML say, and the values of its charts."""
     return b" ".join(_RUNS.findall(part))
 
 
@@ -62,7 +65,7 @@ def words_between_tags(part: bytes) -> bytes:
 
 
 def hidden_tokens(
-    file: BinaryIO, text: str, parts: re.Pattern[str] = _PARTS, said: Callable[[bytes], bytes] = _runs
+    file: BinaryIO, text: str, parts: re.Pattern[str] = _PARTS, said: Callable[[bytes], bytes] = words_of_runs
 ) -> int:
     """About how many tokens of the words in an archive's parts are not in the text: hidden or deleted ones, headers and
     footers. `said`: what the XML of a part says."""

@@ -1,4 +1,4 @@
-"""OpenDocument texts: headings, lists and tables as Markdown."""
+"""OpenDocument texts and presentations: headings, slides, lists and tables as Markdown."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from typing import BinaryIO
 
 from voyage_jobs.readers.office import hidden_tokens, opened_archive, words_between_tags
 from voyage_jobs.readers.reader import Json, Reader, Refusal, Refused, Text
+from voyage_jobs.readers.slides import slides
 
 _ROW = re.compile(r"^\|.*\|[ \t]*$", re.MULTILINE)
 _PADDING = re.compile(r" {2,}|-{4,}")
 _PARTS = re.compile(r"(?:content|styles)\.xml\Z")
+_PROMPTS = re.compile(rb'<draw:frame\b[^>]*presentation:class="[^>]*>.*?</draw:frame>', re.DOTALL)
+_MASTERS = b"<office:master-styles"
 _TOLD = {"creator": "author", "subject": "subject", "keyword": "keywords", "description": "description"}
 _FAULTS = (
     *(
@@ -38,7 +41,7 @@ class OpenDocumentReader(Reader):
 
     name = "opendocument"
     version = 1
-    suffixes = (".odt", ".ott")
+    suffixes: tuple[str, ...] = (".odt", ".ott")
     forms = ("markdown",)
     isolated = True
     needs = ("odfdo",)
@@ -52,9 +55,10 @@ class OpenDocumentReader(Reader):
         data = opened_archive(file)
         try:
             document = Document(io.BytesIO(data))
-            if document.get_type() not in ("text", "text-template"):
-                raise Refused(Refusal.BROKEN, "no text of OpenDocument")
-            found = str(document.to_markdown())
+            kind = document.get_type().removesuffix("-template")
+            if kind not in ("text", "presentation"):
+                raise Refused(Refusal.BROKEN, "no text and no presentation of OpenDocument")
+            found = slides(document.body) if kind == "presentation" else str(document.to_markdown())
             said = {ours: getattr(document.meta, theirs) for theirs, ours in _TOLD.items()}
             title = str(document.meta.title or "")
         except SecurityError:
@@ -63,9 +67,21 @@ class OpenDocumentReader(Reader):
             raise Refused(Refusal.BROKEN, "no document that can be opened") from None
         metadata: dict[str, Json] = {name: str(value) for name, value in said.items() if value}
         text = _narrow(found).replace("\0", "")
-        hidden = hidden_tokens(file, text, _PARTS, words_between_tags)
+        hidden = hidden_tokens(file, text, _PARTS, _said)
         left_out = {"hidden_text": hidden} if hidden else {}
         yield Text(text, "markdown", title=title, metadata=metadata, left_out=left_out)
+
+
+class OpenSlidesReader(OpenDocumentReader):
+    """The same of presentations. A reader of its own, so that files which were skipped before it came are read."""
+
+    name = "slides"
+    suffixes = (".odp", ".otp")
+
+
+def _said(part: bytes) -> bytes:
+    """What a part says, without what masters of slides say of where to write."""
+    return words_between_tags(_PROMPTS.sub(b" ", part) if _MASTERS in part else part)
 
 
 def _narrow(text: str) -> str:
@@ -74,3 +90,4 @@ def _narrow(text: str) -> str:
 
 
 OPENDOCUMENT = OpenDocumentReader()
+OPEN_SLIDES = OpenSlidesReader()

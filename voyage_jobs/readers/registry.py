@@ -24,7 +24,7 @@ from voyage_jobs.readers.html import HTML
 from voyage_jobs.readers.mail import MAIL, OUTLOOK
 from voyage_jobs.readers.notebook import NOTEBOOK
 from voyage_jobs.readers.office import OFFICE
-from voyage_jobs.readers.opendocument import OPENDOCUMENT
+from voyage_jobs.readers.opendocument import OPEN_SLIDES, OPENDOCUMENT
 from voyage_jobs.readers.org import ORG
 from voyage_jobs.readers.pdf import PDF
 from voyage_jobs.readers.reader import FORMS, Json, Reader, ReaderOptions
@@ -45,6 +45,7 @@ BUILT_IN: tuple[Reader, ...] = (
     OFFICE,
     SHEETS,
     OPENDOCUMENT,
+    OPEN_SLIDES,
     RTF,
     EPUB,
     MAIL,

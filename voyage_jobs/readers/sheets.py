@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 from voyage_jobs.core.tokens import estimate_tokens
-from voyage_jobs.readers.office import hidden_tokens, opened_archive, words_between_tags
+from voyage_jobs.readers.office import hidden_tokens, opened_archive, words_between_tags, words_of_runs
 from voyage_jobs.readers.reader import Heading, Json, Place, Reader, Refusal, Refused, Text
 
 _TABLE_CHARS = 1_500
@@ -19,8 +19,16 @@ _TABLES_EACH = 8
 """From the shortest length on, one row of so many begins a new table. Its words decide which: a row that is put in or
 taken out leaves the tables further down as they are."""
 
-_BESIDE = re.compile(r"(?:styles|xl/comments[^/]*)\.xml\Z")
-"""Parts with headers, footers and comments: no cell has them."""
+_PARTS = re.compile(
+    r"(?:styles|content|xl/comments[^/]*|xl/(?:worksheets|chartsheets|drawings|charts)/[^/]+|xl/diagrams/data\d*)\.xml\Z"
+)
+"""Those that say something which no cell has: headers, footers, comments, text boxes, charts."""
+_CELLS, _COMMENTS = b"<office:document-content", b"<comments"
+_RUNNING = re.compile(rb"<(?:odd|even|first)(?:Header|Footer)>([^<]*)")
+_CODES = re.compile(
+    rb"&amp;(?:(?:\"|&quot;).*?(?:\"|&quot;)|K[0-9A-Fa-f]{6}|\d+#?|[A-Za-z])"
+)  # of fonts, places and fields
+_SHAPES = re.compile(rb"<(office:annotation|draw:[a-z-]+)\b[^>]*(?<!/)>.*?</\1>", re.DOTALL)
 
 
 class SheetsReader(Reader):
@@ -67,10 +75,20 @@ class SheetsReader(Reader):
             raise Refused(Refusal.ENCRYPTED) from None
         except CalamineError:
             raise Refused(Refusal.BROKEN, "no sheets that can be opened") from None
-        beside = hidden_tokens(file, text, _BESIDE, words_between_tags)
+        beside = hidden_tokens(file, text, _PARTS, _beside)
         counted = {"hidden_sheets": hidden, "hidden_text": beside}
         left_out = {what: tokens for what, tokens in counted.items() if tokens}
         yield Text(text, "markdown", metadata={}, headings=headings, places=places, left_out=left_out)
+
+
+def _beside(part: bytes) -> bytes:
+    """What a part says besides its cells."""
+    if _CELLS in part:
+        return words_between_tags(b" ".join(found[0] for found in _SHAPES.finditer(part)))
+    if _COMMENTS in part or b"<office:" in part:
+        return words_between_tags(part)
+    running = _RUNNING.findall(part) if b"<headerFooter" in part else ()
+    return b" ".join([*(_CODES.sub(b" ", said) for said in running), words_of_runs(part)])
 
 
 def _filled(rows: Iterable[Sequence[object]]) -> list[list[str]]:

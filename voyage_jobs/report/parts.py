@@ -13,7 +13,10 @@ _WORDS = {
     "drawers": ("{} of Org's drawers", "token"),
     "headers": ("{} of mails' transport", "header"),
     "hidden_sheets": ("{} of hidden sheets", "token"),
-    "hidden_text": ("{} of hidden or deleted text, headers, footers and comments", "token"),
+    "hidden_text": (
+        "{} of hidden or deleted text, headers, footers, comments, text boxes and charts",
+        "token",
+    ),
     "notes": ("{} of RTF (footnotes, headers, footers)", "note"),
     "outputs": ("{} of notebooks' outputs", "token"),
     "pictures": ("{} in the place of pages' pictures", "token"),
