@@ -32,6 +32,7 @@ FUNCTIONS = {
         "function_item",
     ),
     *("constructor_declaration", "generator_function_declaration"),
+    *("arrow_function", "function_expression"),
 }
 MAX_CHARS = 2_000
 

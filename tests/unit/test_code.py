@@ -334,3 +334,33 @@ def test_a_function_that_fits_is_not_cut_for_what_stands_around_it():
     document = split(Text(after, "code"), "a.py", of_new_state(len(inner) + 20))
     found = [after[chunk.start : chunk.end] for chunk in document.chunks]
     assert [each for each in found if "def inner" in each and "return value_39" in each]
+
+
+@pytest.mark.parametrize(
+    ("path", "comment", "head"),
+    [
+        ("a.go", "// It says why.\n", "func Run() string {\n\treturn `\nnot indented at all\n"),
+        (
+            "a.java",
+            " * It says why.\n",
+            '@Override\npublic String run() {\n  String all = """\nnot indented\n""";\n',
+        ),
+        ("a.js", " * It says why.\n", "function run() {\n  return `\nnot indented at all\n"),
+        ("a.rs", "/// It says why.\n", 'fn run() -> String {\n    r#"\nnot indented at all\n'),
+    ],
+)
+@pytest.mark.parametrize("count", [4, 30, 90])
+def test_a_function_that_fits_without_the_comment_above_it_is_whole(
+    path: str, comment: str, head: str, count: int
+) -> None:
+    ends = {"a.go": "`\n}", "a.java": "  return all;\n}", "a.js": "`\n}", "a.rs": '"#.to_string()\n}'}
+    function = head + "".join(f"line {at} of the text\n" for at in range(50) if path != "a.java") + ends[path]
+    if path == "a.java":
+        function = function.replace("not indented\n", "not indented\n" * 90)
+    above = f"/**\n{comment * count} */\n" if comment.startswith(" *") else comment * count
+    text = f"{above}{function}\n"
+    options = of_new_state(len(function) + 40)
+    document = split(Text(text, "code"), path, options)
+    found = [text[chunk.start : chunk.end] for chunk in document.chunks]
+    assert function in found
+    assert "".join("".join(found).split()) == "".join(text.split())

@@ -61,6 +61,8 @@ class Ranked:
 
     places: list[tuple[int, int]] = field(default_factory=list)
     leads: list[tuple[int, int, str]] = field(default_factory=list)
+    firm: int | None = None
+    """Where there is a cut whatever the places: what is behind it fits, and is to be whole."""
 
     def lead(self, at: int) -> str:
         """What goes with a piece that starts here: that of the innermost block around it."""

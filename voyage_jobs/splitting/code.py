@@ -23,14 +23,16 @@ _CLOSERS = (
     "default",
     "where",
 )
-_COMMENTS = ("#", "//", "/*", "*", "@")
+_REMARKS = ("#", "//", "/*", "*")
+_COMMENTS = (*_REMARKS, "@")
 _MOST_DEPTH = 2
 _LAST = DEEP + 1  # before an `else` whose block is kept whole: rather there than within a line
 
 
 def ranks(text: str, start: int, end: int, size: int) -> Ranked:
     """The places of a section of code: the less a line is indented, the better; best of all after a blank line."""
-    found, lines = Ranked(), Lines.of(text, start, end)
+    lines = Lines.of(text, start, end)
+    found = Ranked(firm=_below_comments(lines, size))
     starts, at, after_blank, above, opened, base = lines.starts, 0, True, "", False, None
     while at < len(lines):
         bare = lines.bare[at]
@@ -48,6 +50,21 @@ def ranks(text: str, start: int, end: int, size: int) -> Ranked:
         opened, above, after_blank = last is None, bare, False
         at = at + 1 if last is None else last + 1
     return found
+
+
+def _below_comments(lines: Lines, size: int) -> int | None:
+    """Where what follows the comments at the start fits a chunk, though not with them; None if that is nowhere.
+
+    So a function stays whole, also where the indentation does not tell that it is one, as in a text of several lines.
+    """
+    end = lines.starts[-2] + len(lines.raw[-1].rstrip())
+    for at, bare in enumerate(lines.bare):
+        if bare and not bare.startswith(_REMARKS):
+            if not at or end - lines.starts[at] <= size:
+                return lines.starts[at] if at else None
+            if not bare.startswith("@"):
+                return None
+    return None
 
 
 def _rank(lines: Lines, at: int, base: int, after_blank: bool) -> int:

@@ -51,14 +51,14 @@ _FIRST = _named(
     Form("markdown", markdown.headings, markdown=True),
     Form("rst", rst.headings),
     Form("plain"),
-    Form("code", ranks=code.ranks, titled=False),
+    Form("code", ranks=code.ranks, splitter=2, titled=False),
 )
 _OPTIONS = (*SIZES, "context", "min_chars", "window_tokens")
 _SECOND = _named(
     Form("markdown", markdown.headings, markdown=True, ranks=blocks.markdown, splitter=2, options=_OPTIONS),
     Form("rst", rst.headings_with_marks, ranks=blocks.rst, splitter=2, options=_OPTIONS),
     Form("plain", ranks=blocks.plain, splitter=2, options=_OPTIONS),
-    Form("code", ranks=code.ranks, titled=False, options=_OPTIONS),
+    Form("code", ranks=code.ranks, splitter=2, titled=False, options=_OPTIONS),
 )
 FORMS: dict[int, dict[str, Form]] = {1: _FIRST, 2: _SECOND}
 """By rules, then by name. Rules that were released never change but by a raise of `splitter`: what is to be cut

@@ -45,7 +45,8 @@ def parts(text: str, region: Region, size: int, ranks: Ranks, *, leads: bool) ->
     def most(at: int) -> int:
         return size - len(header_of("", lead(at))) if with_lead else size
 
-    cuts = cut_text(text, Places(text, found.places), start, end, most, size // _LEAST)
-    bounds = [start, *cuts, end]
+    firm = () if found.firm is None else (found.firm,)
+    cuts = cut_text(text, Places(text, found.places), start, *firm or (end,), most, size // _LEAST)
+    bounds = [start, *cuts, *firm, end]
     cut = (Part(*trimmed(text, low, high), lead(low)) for low, high in pairwise(bounds))
     return [part for part in cut if part.start < part.end]
