@@ -32,23 +32,32 @@ _LAST = DEEP + 1  # before an `else` whose block is kept whole: rather there tha
 def ranks(text: str, start: int, end: int, size: int) -> Ranked:
     """The places of a section of code: the less a line is indented, the better; best of all after a blank line."""
     lines = Lines.of(text, start, end)
+    indents = _indents(lines)
+    lasts = _block_ends(lines, indents)
     found = Ranked(firm=_below_comments(lines, size))
-    starts, at, after_blank, above, opened, base = lines.starts, 0, True, "", False, None
+    starts, at, after_blank, above, opened, base = lines.starts, 0, True, "", False, -1
     while at < len(lines):
         bare = lines.bare[at]
         if not bare:
             after_blank, at = True, at + 1
             continue
-        base = lines.indent(at) if base is None else base
-        last = _block_end(lines, at, size)
+        base = indents[at] if base < 0 else base
+        last = lasts[at]
+        begins = starts[at] + len(lines.raw[at]) - len(lines.raw[at].lstrip())
+        fits = (
+            starts[last] + len(lines.raw[last].rstrip()) - begins <= size
+        )  # blanks at its ends are in no piece
         if bare.startswith(_CLOSERS):
-            if last is not None and last > at and not opened:
+            if fits and last > at and not opened:
                 found.places.append((starts[at], _LAST))
         elif not opened:
             is_told = above.startswith(_COMMENTS) and not after_blank
-            found.places.append((starts[at], DEEP if is_told else _rank(lines, at, base, after_blank)))
-        opened, above, after_blank = last is None, bare, False
-        at = at + 1 if last is None else last + 1
+            unit = 8 if lines.raw[at][0] == "\t" else 4
+            depth = min(max(indents[at] - base, 0) // unit, _MOST_DEPTH)
+            rank = DEEP if is_told else min(2 * depth + (not after_blank), DEEP)
+            found.places.append((starts[at], rank))
+        opened, above, after_blank = not fits, bare, False
+        at = last + 1 if fits else at + 1
     return found
 
 
@@ -67,26 +76,29 @@ def _below_comments(lines: Lines, size: int) -> int | None:
     return None
 
 
-def _rank(lines: Lines, at: int, base: int, after_blank: bool) -> int:
-    unit = 8 if lines.raw[at][0] == "\t" else 4
-    depth = min(max(lines.indent(at) - base, 0) // unit, _MOST_DEPTH)
-    return min(2 * depth + (not after_blank), DEEP)
+def _indents(lines: Lines) -> list[int]:
+    """How far each line is indented, tabs as eight; a blank one not at all."""
+    found = []
+    for raw, bare in zip(lines.raw, lines.bare, strict=True):
+        width = len(raw) - len(raw.lstrip()) if bare else 0
+        found.append(len(raw[:width].expandtabs(8)) if width and "\t" in raw[:width] else width)
+    return found
 
 
-def _block_end(lines: Lines, at: int, size: int) -> int | None:
-    """The last line of what a line opens, itself if that is nothing; None if all of it is longer than `size`."""
-    last, indent = at, lines.indent(at)
-    latest = (
-        lines.starts[at] + lines.raw[at].index(lines.bare[at][0]) + size
-    )  # blanks at its ends are in no piece
-    for index in range(at, len(lines)):
-        bare = lines.bare[index]
+def _block_ends(lines: Lines, indents: list[int]) -> list[int]:
+    """For each line the last one of what it opens, itself if that is nothing: up to the next that is indented as much,
+    unless that only closes it, or less."""
+    found, opened, before = list(range(len(lines))), list[int](), 0
+    for at, bare in enumerate(lines.bare):
         if not bare:
             continue
-        deeper = lines.indent(index) - indent
-        if index > at and (deeper < 0 or (deeper == 0 and not bare.startswith(_CLOSERS))):
-            break
-        if lines.starts[index] + len(lines.raw[index].rstrip()) > latest:
-            return None
-        last = index
-    return last
+        indent = indents[at]
+        while opened and (
+            indents[opened[-1]] > indent or (indents[opened[-1]] == indent and not bare.startswith(_CLOSERS))
+        ):
+            found[opened.pop()] = before
+        opened.append(at)
+        before = at
+    for at in opened:
+        found[at] = before
+    return found
