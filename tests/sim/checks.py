@@ -90,11 +90,10 @@ _WRITTEN_OFF = (
     " WHERE s.kind = 'maybe_paid' AND b.mode = 'batch'"
 )
 # How often a text may have been bought on top of the one time: requests whose answer was lost, and those that asked for
-# what was in a batch, or in a call of the fresh lane, at that moment: by the order of moves, as clocks are set.
+# what was in a batch at that moment: by the order of moves, as clocks are set.
 _BOUGHT_AGAIN = (
     "SELECT e.key, SUM(a.state = 'lost') + SUM(a.state = 'created' AND EXISTS (SELECT 1 FROM lines o"
-    "  JOIN batches t ON t.id = o.batch_id WHERE o.embedding_id = e.id AND t.id < b.id"
-    "  AND (t.mode = 'batch' OR t.fresh_documents IS NOT NULL)"
+    "  JOIN batches t ON t.id = o.batch_id WHERE o.embedding_id = e.id AND t.mode = 'batch' AND t.id < b.id"
     "  AND NOT EXISTS (SELECT 1 FROM transitions x WHERE x.batch_id = t.id AND x.kind = 'batch'"
     "   AND x.target IN ('collected', 'refused', 'cancelled')"
     "   AND x.id < (SELECT MIN(y.id) FROM transitions y WHERE y.batch_id = b.id)))) FROM lines l"

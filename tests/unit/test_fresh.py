@@ -19,6 +19,7 @@ from voyage_jobs.diagnosis.rooms import fresh_rooms
 from voyage_jobs.diagnosis.snapshot import gather
 from voyage_jobs.planning.plan import plan
 from voyage_jobs.report.cost import cost
+from voyage_jobs.report.expedite import preview
 from voyage_jobs.report.status import status
 from voyage_jobs.report.why import why
 from voyage_jobs.state.fresh import Change
@@ -152,6 +153,51 @@ def test_what_is_in_a_batch_is_not_bought_beside_it(tmp_path):
     assert "in a batch already" in told(world, "d.md") or "Batch" in told(world, "d.md")
     world.live(6_000)
     assert sorted(world.served()) == ["a.md", "b.md", "c.md", "d.md"]
+    assert world.paid_once()
+
+
+def put_off(world, context):
+    """Two changes in a call of the lane that the provider has put off; its ref."""
+    world.write("a.md", prose("second"))
+    world.write("b.md", prose("b"))
+    pipeline = Pipeline(context)
+    pipeline.hint("docs")
+    while world.calls() == 0:
+        pipeline.turn()
+    [batch] = [each for each in all_batches(context) if each.is_fresh]
+    assert (batch.state, batch.code, batch.fresh_documents) == (Batch.SPOOLED, "fresh_call", 2)
+    return batch.ref
+
+
+def order(world, context, **more):
+    asked = {"order": world.clock.token(), "source": "docs", "path": "a.md", "also_in_flight": False}
+    return perform(context, "expedite", {**asked, **more}, "anna")
+
+
+def test_who_insists_takes_a_text_out_of_a_call_that_was_not_made_yet(tmp_path):
+    world = Fresh(tmp_path, faults={"rate_limited": {"on": "embeddings", "times": 1}})
+    with world.worker(mode="run") as context:
+        ref = put_off(world, context)
+        said = preview(world.settings(), world.clock, "a.md", also_in_flight=True)
+        assert (said["send"]["texts"], said["paid_twice"]["texts"]) == (1, 0)
+        assert preview(world.settings(), world.clock, "a.md")["in_batches"] == {ref: 1}
+
+        answer = order(world, context, also_in_flight=True, most_tokens=said["send"]["tokens"])
+        assert (answer["calls"], answer["expedited"]["texts"], answer["state"]) == (1, 1, "published")
+        world.lives(context, 3_000)
+    assert sorted(world.served()) == ["a.md", "b.md"]  # the other went by batch
+    assert world.paid_once()
+
+
+def test_who_does_not_insist_leaves_it_to_the_call(tmp_path):
+    world = Fresh(tmp_path, faults={"rate_limited": {"on": "embeddings", "times": 1}})
+    with world.worker(mode="run") as context:
+        ref = put_off(world, context)
+        answer = order(world, context)
+        assert (answer["calls"], answer["left"]["in_batches"]) == (0, {ref: 1})
+        world.lives(context)
+        assert [each.state for each in all_batches(context) if each.is_fresh] == [Batch.CLOSED]
+    assert sorted(world.served()) == ["a.md", "b.md"]
     assert world.paid_once()
 
 

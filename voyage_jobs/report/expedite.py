@@ -18,7 +18,7 @@ from voyage_jobs.records.formats import takes
 from voyage_jobs.report import why_file
 from voyage_jobs.report.find import OnDisk, find
 from voyage_jobs.splitting.forms import RULES
-from voyage_jobs.state import counts, documents, ledger, orders, sources
+from voyage_jobs.state import counts, documents, fresh, ledger, orders, sources
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.history import View
@@ -61,10 +61,12 @@ def preview(
         rooms = list(all_rooms(connection, settings, sync_price(settings), now_us(clock)))
         row = sources.by_name(connection, name)
         exact = counts.counted(connection).exact if not changed else keys.count.exact
+        unsent = {batch.ref for batch in fresh.unsent(connection)}
     sent = [each for each in pieces if each.state == WANTED]
-    twice = [each for each in pieces if each.state == PACKED]
+    elsewhere = [each for each in pieces if each.state == PACKED]
+    twice = [each for each in elsewhere if each.batch_ref not in unsent]
     if also_in_flight:
-        sent += twice
+        sent += elsewhere
     tokens = sum(each.tokens for each in sent)
     tight = [r for r in rooms if r.source_id in (None, row and row.id) and r.tokens < tokens]
     return {
@@ -83,7 +85,7 @@ def preview(
         },
         "paid_twice": _twice(twice) if also_in_flight else None,
         "held": _texts([each for each in pieces if each.state == HELD]),
-        "in_batches": {} if also_in_flight else _by_batch(twice),
+        "in_batches": {} if also_in_flight else _by_batch(elsewhere),
         "failed": _texts([each for each in pieces if each.state == FAILED]),
         "cancelled": _texts([each for each in pieces if each.state == DROPPED]),
         "over_budget": [{"limit": r.setting, "tokens_left": max(0, r.tokens)} for r in tight],

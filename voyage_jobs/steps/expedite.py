@@ -24,7 +24,7 @@ from voyage_jobs.errors import (
     VoyageJobsError,
 )
 from voyage_jobs.sources import names
-from voyage_jobs.state import batches, circuits, documents, ledger, orders, pauses, setback, sources
+from voyage_jobs.state import batches, circuits, documents, fresh, ledger, orders, pauses, setback, sources
 from voyage_jobs.state.batches import BatchRow, Order
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.embeddings import WantedEmbedding
@@ -79,6 +79,7 @@ def expedite(context: Context, arguments: Mapping[str, object], who: str) -> dic
     if source is None:
         raise ConfigError(f"There is no source {document.source!r}.")
     _demand_room(context, chosen, source.id)
+    chosen = _out_of_unsent_calls(context, document, chosen)
     done = Expedition(context, Order(order_ref, who, document.id, source.id)).run(chosen)
     _show(context, document)
     return {**_told(context, document, order_ref, done, interrupted=False), "file_read": read}
@@ -173,6 +174,24 @@ def _demand_settled(context: Context) -> None:
 def _chosen(found: Sequence[NeededEmbedding], *, also_in_flight: bool) -> list[NeededEmbedding]:
     states = (WANTED, PACKED) if also_in_flight else (WANTED,)
     return [each for each in found if each.state in states]
+
+
+def _out_of_unsent_calls(
+    context: Context, document: DocumentRow, chosen: list[NeededEmbedding]
+) -> list[NeededEmbedding]:
+    """The same texts, of which no call of the fresh lane is made any more that was not sent yet: they are paid once.
+
+    What else such a call would have asked for goes by batch.
+    """
+    asked_for = {each.batch_ref for each in chosen if each.state == PACKED}
+    with context.store.read() as connection:
+        unsent = [batch for batch in fresh.unsent(connection) if batch.ref in asked_for]
+    if not unsent:
+        return chosen
+    for batch in unsent:
+        abandon(context, batch, "`expedite` sends what is asked for before the fresh lane did")
+    with context.store.read() as connection:
+        return _chosen(orders.needed(connection, document.id), also_in_flight=True)
 
 
 def _demand_agreed(chosen: Sequence[NeededEmbedding], arguments: Mapping[str, object]) -> None:
