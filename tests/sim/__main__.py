@@ -19,7 +19,7 @@ from voyage_jobs.core.clock import SystemClock
 from . import faults
 from .life import live
 from .providers import ALL, PROVIDERS
-from .story import SUSPENDED, Plan, Tally, Violation
+from .story import SUSPENDED, UNTOUCHED, Plan, Tally, Violation
 from .two import live_as_two
 
 SLICE = 20
@@ -105,7 +105,7 @@ def _report(total: Tally) -> list[str]:
     ):
         print(f"{title}: " + ", ".join(f"{name} {counts[name]}" for name in sorted(names | counts.keys())))
     lacking = (set(faults.KINDS) - total.faults.keys()) | (set(crash.POINTS) - total.died.keys())
-    idle = sorted(lacking | ({SUSPENDED} - total.acts.keys()))
+    idle = sorted(lacking | ({SUSPENDED, UNTOUCHED} - total.acts.keys()))
     if idle:
         print(f"never struck: {', '.join(idle)}")
     return idle

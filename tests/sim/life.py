@@ -58,7 +58,7 @@ from .providers import PROVIDERS, of_seed
 from .reading import isolated
 from .sleep import Sleeper, WatchedTransport
 from .speed import empty_state, fast_stores, scratch
-from .story import SUSPENDED, Death, Log, Plan, Tally, Violation
+from .story import SUSPENDED, UNTOUCHED, Death, Log, Plan, Tally, Violation
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -551,13 +551,15 @@ class Life:
             transport=self._transport(),
             table_door=self.door,
         )
-        self._worker = worker
+        self._worker, looks = worker, self.door.looks
         try:
             self.context = worker.__enter__()
         except Death:
             self._worker = None
             self.log.say("DIED at the start")
             return
+        if self.door.table is not None and self.door.looks == looks:
+            self.tally.acts[UNTOUCHED] += 1
         # A death takes with it what was delivered and not noted, as that of threads does.
         self.post = Post(lambda _sink: "odd" if not self.at_peace and self.rng.random() < 0.2 else None)
         self.posts.append(self.post)

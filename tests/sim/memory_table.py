@@ -45,6 +45,8 @@ class MemoryTable:
         """The version at which each document was last written."""
         self.replaced = 0
         """How often the whole table was replaced."""
+        self.touched = 0
+        """How often a file of it would have become another."""
         self._version = 1
         self._kept: dict[int, Content] = {}
         self._synced: tuple[int, Content, dict[int, Content]] | None = None
@@ -71,6 +73,7 @@ class MemoryTable:
         if not added and not named & self.documents.keys():
             return
         self._version += 1
+        self.touched += 1
         kept = {key: rows for key, rows in self.documents.items() if key not in named}
         self.documents = {**kept, **added}
         self.flipped_at.update(dict.fromkeys(named, self._version))
@@ -104,16 +107,18 @@ class MemoryTable:
     def be_older(self) -> None:
         """Be what a release with an older format would have left here."""
         self.format, self.owner = FORMAT_VERSION - 1, ""
+        self.touched += 1
         if self._synced is not None:
             version, content, kept = self._synced
             self._synced = (version, replace(content, format=self.format, owner=""), kept)
 
     def stats(self) -> Any:
         """As far as anybody asks."""
-        return SimpleNamespace(bytes=0)
+        return SimpleNamespace(bytes=0, versions=0)
 
     def _replace(self, content: Content) -> None:
         self._version += 1
+        self.touched += 1
         self.replaced += 1
         self.profile, self.documents, self.format = content.profile, content.documents, content.format
         self.owner = content.owner
@@ -124,10 +129,11 @@ class MemoryTable:
         if version not in self._kept:
             assert version == self._version, "only what is there can be kept"
             self._kept[version] = self._content
+            self.touched += 1
 
     def let_go(self, version: int) -> None:
         """Keep it no more."""
-        self._kept.pop(version, None)
+        self.touched += self._kept.pop(version, None) is not None
 
     def is_kept(self, version: int) -> bool:
         """Whether it can be brought back."""
@@ -148,6 +154,7 @@ class MemoryTable:
         if self._synced is None:
             return False
         self._version, content, kept = self._synced
+        self.touched += 1
         self.profile, self.documents, self._kept = content.profile, content.documents, dict(kept)
         self.format, self.owner = content.format, content.owner
         return True
@@ -160,6 +167,7 @@ class MemoryTable:
         """Let it carry this id from now on."""
         if owner != self.owner:
             self._version += 1
+            self.touched += 1
             self.owner = owner
         self.sync()
 
@@ -214,6 +222,8 @@ class MemoryDoor:
         self.rebuilt = 0
         """How often a table was set aside or lost."""
         self.torn = False
+        self.looks = 0
+        """How often somebody looked whether the table is whole."""
 
     def under(self, profile: Profile) -> WayIn:
         """The way to the table, as one that holds vectors of this profile."""
@@ -274,8 +284,9 @@ class WayIn:
         return None if self._disk.table is None else str(self._disk.table.version())
 
     def files(self) -> str | None:
-        """There are none: every start looks into it."""
-        return None
+        """What no two states of the table have alike, as the times of files."""
+        table = self._disk.table
+        return None if table is None else f"{self._disk.rebuilt}, {table.touched}, {self._disk.torn}"
 
     def profile(self) -> Profile | None:
         """The profile of the vectors in the table, if it can be read."""
@@ -287,6 +298,7 @@ class WayIn:
 
     def check(self) -> Health:
         """Whether it is what was written."""
+        self._disk.looks += 1
         table = self._disk.table
         if table is None:
             return Health(False, "missing", "There is no table.")

@@ -11,6 +11,8 @@ from voyage_jobs.core.clock import VirtualClock
 
 SUSPENDED = "suspended before a call"
 """An act of the machine: it slept between the record of an attempt and its call."""
+UNTOUCHED = "start with an untouched table"
+"""A process began, and did not look into its table."""
 
 
 class Death(BaseException):

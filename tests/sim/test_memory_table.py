@@ -1,5 +1,6 @@
 """The table in memory does what the real one does, or the simulation proves nothing about tables."""
 
+import itertools
 import random
 from dataclasses import replace
 
@@ -130,6 +131,31 @@ def test_the_same_replacement_and_the_way_back_give_the_same_content(tmp_path):
         door.open().let_go(version)
         door.open().let_go(version)
         assert not door.open().is_kept(version)
+
+
+DOORS = {
+    "memory_table": lambda folder: MemoryDoor().under(PROFILE),
+    "real_table": lambda folder: LanceDoor(str(folder), "chunks", PROFILE),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_files_are_others_as_soon_as_anything_was_done_and_no_sooner(door, tmp_path):
+    door, rng = DOORS[door](tmp_path).of("some state", 1), random.Random(1)
+    assert door.files() is None
+    seen = []
+    for act in (
+        lambda table: table.flip(DOCUMENTS[:1], [batch(rows_of(DOCUMENTS[0], 2, rng))]),
+        lambda table: table.keep(table.version()),
+        lambda table: table.let_go(table.version()),
+        lambda table: table.delete(DOCUMENTS[:1]),
+        lambda table: table.remake(PROFILE, [batch(rows_of(DOCUMENTS[1], 2, rng))]),
+    ):
+        act(door.open())
+        door.open().rows(), door.check(), door.owner(), list(door.open().keys())
+        seen.append(door.files())
+        assert door.files() == seen[-1]
+    assert all(before != after for before, after in itertools.pairwise(seen))
 
 
 def test_a_power_loss_takes_back_what_was_not_synced():

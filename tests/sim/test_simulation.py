@@ -10,7 +10,7 @@ from voyage_jobs.core import crash
 
 from .life import live
 from .providers import ALL
-from .story import SUSPENDED, Plan
+from .story import SUSPENDED, UNTOUCHED, Plan
 
 SLICE = 8
 
@@ -33,6 +33,10 @@ def test_a_life_is_repeated_by_its_seed():
 
 def test_machines_sleep_between_an_attempt_and_its_call():
     assert sum(live(seed, Plan(sleeps=0.5)).acts[SUSPENDED] for seed in range(3)) > 0
+
+
+def test_processes_begin_with_a_table_that_nothing_has_touched():
+    assert sum(live(seed).acts[UNTOUCHED] for seed in range(3)) > 0
 
 
 def test_every_crash_point_stands_somewhere_in_the_code():
