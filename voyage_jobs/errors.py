@@ -142,6 +142,15 @@ class ModelRefusedError(RefusedError):
     """The provider says that it has no such model, or not for this account."""
 
 
+class NoRoomError(RefusedError):
+    """The provider has no room for so many tokens now, and made no job; `code` is its word for that.
+
+    Elsewhere it makes the job, which then fails with the same word.
+    """
+
+    code = "token_limit_exceeded"
+
+
 class InputFileMissingError(RefusedError):
     """The provider does not find the input file that was uploaded for a job."""
 

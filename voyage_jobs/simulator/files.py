@@ -44,6 +44,10 @@ class StoredFile:
         }
         return dialect(options).file(shown)
 
+    def is_pending(self, now_us: int, options: Options) -> bool:
+        """Whether the provider has not read it yet."""
+        return self.purpose == "batch" and now_us < self.created_us + options.file_pending_s * US
+
 
 class Files:
     """All files of the account."""
@@ -107,6 +111,8 @@ class Files:
     def shown(self, file: StoredFile, now_us: int) -> dict[str, Any]:
         """The File object, which may lie about the size of results."""
         shown, size = file.as_json(self._options), file.blob.size
+        if file.is_pending(now_us, self._options):
+            shown["status"] = "pending"
         hit = file.job and self._faults.item(
             "file_size_lies", file.job, now_us, lambda params: _lied(size, params["by"]) != size
         )

@@ -64,7 +64,7 @@ class Jobs:
         """Start a job. Raises ApiError: 400, 404 (input file), 410 (model), 429 (limits)."""
         endpoint, request_params, metadata = _read_create(body, self._dialect)
         shared = None if request_params is None else self._params(request_params, endpoint)
-        file = self._input_file(body["input_file_id"])
+        file = self._input_file(body["input_file_id"], now_us)
         refused = self._faults.item("create_refused", self._files.name(file.filename, now_us), now_us)
         if refused is not None:
             raise ApiError(refused["status"], refused["message"])
@@ -77,6 +77,8 @@ class Jobs:
         lines = scan(file.blob, endpoint, shared, self._options)
         params = lines.params or self._params({"model": default_model(self._options)}, endpoint)
         full = self._full(running, params, lines.tokens)
+        if full is not None and self._options.full_queue_refuses:
+            raise ApiError(400, full, code="token_limit_exceeded")
         if full is not None and not self._dialect.full_fails_the_job:
             raise ApiError(429, full)
         number = len(self._batches) + 1
@@ -168,10 +170,12 @@ class Jobs:
         if batch.finished:
             self._open.pop(batch.id, None)
 
-    def _input_file(self, file_id: str) -> StoredFile:
+    def _input_file(self, file_id: str, now_us: int) -> StoredFile:
         file = self._files.find(file_id)
         if file is None:
             raise self._dialect.no_input_file(file_id)
+        if file.is_pending(now_us, self._options):
+            raise ApiError(400, f"File {file_id} is not in the state that is needed.")
         if file.purpose != "batch":
             raise ApiError(400, f"File {file_id} has the purpose '{file.purpose}', not 'batch'.")
         return file

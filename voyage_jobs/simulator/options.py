@@ -106,6 +106,14 @@ class Options:
     shuffle_output: bool = True
     """Whether results come in another order than their requests."""
 
+    # Azure's ways
+    full_queue_refuses: bool = False
+    """Whether a job beyond the limit of tokens is refused when it is created, with 400, where OpenAI lets it fail."""
+    file_pending_s: float = 0.0
+    """How long after its upload an input file is `pending`, and no job of it is taken."""
+    empty_error_file: bool = False
+    """Whether a job without a single failure has an (empty) error file instead of null."""
+
     # Limits
     max_in_flight_jobs: int = 100
     max_in_flight_tokens: int = 1_000_000_000

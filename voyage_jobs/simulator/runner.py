@@ -227,7 +227,7 @@ class Runner:
             job = self._work[batch.id]
             if job.output.size or (self._options.empty_output_file and batch.cancel_us is None):
                 batch.output_file_id = self._result(batch, job.output, "batch-output")
-            if job.errors.size:
+            if job.errors.size or self._options.empty_error_file:
                 batch.error_file_id = self._result(batch, job.errors, "batch-error")
         del self._work[batch.id]  # from now on the bytes live as long as their files
 

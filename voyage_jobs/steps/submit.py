@@ -26,6 +26,7 @@ from voyage_jobs.errors import (
     BadAnswerError,
     InputFileMissingError,
     ModelRefusedError,
+    NoRoomError,
     OutcomeUnknownError,
     RateLimitedError,
     RefusedError,
@@ -343,14 +344,33 @@ def _judge(context: Context, batch: BatchRow, attempt: AttemptRow, error: Vendor
             circuit.put_off(context, tx, batch, "reconcile", error)
             circuit.failed_in(context, tx, item, error, circuits.CREATE)
         return
+    if isinstance(error, NoRoomError):  # as if a job had been made, and had failed for it
+        why = [JobError(error.code, None, error.message)]
+        validation.refuse(context, batch, RemoteBatch("", "refused", Phase.FAILED, errors=why), attempt)
+        circuit.fine(context)
+        context.memory(Sent).at.pop(attempt.id, None)
+        return
+    pending = type(error) is RefusedError and _is_file_pending(context, batch)
     with context.store.write() as tx:
-        if isinstance(error, RefusedError):
+        if pending:
+            create_calls.close_attempt(tx, attempt, Attempt.NOT_HAPPENED, error.message)
+            batches.move(tx, batch, Batch.UPLOADED, "the provider still reads its input file")
+            circuit.put_off(context, tx, batches.get(tx.connection, batch.id), "create_call", error)
+        elif isinstance(error, RefusedError):
             _refused(context, tx, batch, attempt, error)
         else:
             _not_happened(context, tx, batch, attempt, error)
     if isinstance(error, RefusedError):
         circuit.fine(context)  # the API itself has answered
     context.memory(Sent).at.pop(attempt.id, None)
+
+
+def _is_file_pending(context: Context, batch: BatchRow) -> bool:
+    """Whether the input file may be why a call was refused: the provider has not read it yet, or does not answer."""
+    try:
+        return context.client.get_file(batch.input_file_id or "").pending
+    except VendorError as exc:
+        return not isinstance(exc, RefusedError)
 
 
 def _not_happened(context: Context, tx: Tx, batch: BatchRow, attempt: AttemptRow, error: VendorError) -> None:

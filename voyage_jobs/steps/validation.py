@@ -16,12 +16,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from voyage_jobs.core.crash import crash_point
-from voyage_jobs.core.states import Batch
+from voyage_jobs.core.states import Attempt, Batch
 from voyage_jobs.errors import VendorError
 from voyage_jobs.state import (
     batch_lines,
     batches,
     calibration,
+    create_calls,
     embeddings,
     ledger,
     provider_files,
@@ -30,6 +31,7 @@ from voyage_jobs.state import (
 )
 from voyage_jobs.state.batch_lines import Settled
 from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.create_calls import AttemptRow
 from voyage_jobs.state.outcomes import REFUSED
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import circuits as circuit
@@ -43,8 +45,11 @@ ALL_ALIKE = 8
 """So many jobs in a row that are refused without naming a line, in the same words, are not about their texts."""
 
 
-def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
-    """Record the refusal and put its lines back in line; a line that was alone has failed, or is cut in two."""
+def refuse(context: Context, batch: BatchRow, remote: RemoteBatch, attempt: AttemptRow | None = None) -> None:
+    """Record the refusal and put its lines back in line; a line that was alone has failed, or is cut in two.
+
+    With `attempt` no job was made: the call was refused at once for want of room.
+    """
     reason, verdict = complaints(remote.errors) or "the provider gave no reason", context.vendor.judge(remote)
     with context.store.read() as connection:
         lines = list(batch_lines.lines_of(connection, batch.id))
@@ -63,12 +68,12 @@ def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
         )
         return
     with context.store.write() as tx:
+        if attempt is not None:
+            create_calls.close_attempt(tx, attempt, Attempt.REFUSED, reason)
         batches.move(
             tx, batch, Batch.REFUSED, reason, reason=reason, remote_status=remote.status, ended_at=tx.now
         )
-        for purpose, file_id in (("output", remote.output_file_id), ("error", remote.error_file_id)):
-            if file_id is not None:
-                provider_files.remember_file(tx, file_id, batch.id, purpose, None)
+        _remember_files(tx, batch, remote)
         ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
         if batch.cancel_asked_at is not None:
             embeddings.give_up(tx, batch.id)
@@ -91,9 +96,15 @@ def refuse(context: Context, batch: BatchRow, remote: RemoteBatch) -> None:
         versions.recount_batch(tx, batch.id)
     crash_point("poll.committed")
     if verdict.blame is Blame.NOBODY:
-        context.log.warning("batch.turned_away", ref=batch.ref, batch_id=remote.id, reason=reason)
+        context.log.warning("batch.turned_away", ref=batch.ref, batch_id=remote.id or None, reason=reason)
     else:
         context.log.error("batch.refused", ref=batch.ref, batch_id=remote.id, reason=reason)
+
+
+def _remember_files(tx: Tx, batch: BatchRow, remote: RemoteBatch) -> None:
+    for purpose, file_id in (("output", remote.output_file_id), ("error", remote.error_file_id)):
+        if file_id is not None:
+            provider_files.remember_file(tx, file_id, batch.id, purpose, None)
 
 
 def _had_no_room(context: Context, tx: Tx, batch: BatchRow, reason: str, verdict: Verdict) -> None:

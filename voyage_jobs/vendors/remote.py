@@ -34,12 +34,16 @@ LIVING = frozenset({Phase.OPEN, Phase.UNKNOWN})
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file at the provider. `bytes` is None if the answer does not name a size."""
+    """A file at the provider. `bytes` is None if the answer does not name a size.
+
+    One that is `pending` is still read there: Azure takes no job of it before that is over.
+    """
 
     id: str
     bytes: int | None
     filename: str | None
     created_at_us: int | None
+    pending: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ class OpenAIClient(RestClient):
         kept_to="takes nothing from this account, whose credit or budget is used up",
         no_input_file=re.compile(r"no such file|file\b.*\bnot found|invalid input_file_id", re.IGNORECASE),
         no_model=NO_MODEL,
+        has_token_queue=True,
     )
 
     def create_body(self, job: JobSpec) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from voyage_jobs.errors import (
     InputFileMissingError,
     InterceptedError,
     ModelRefusedError,
+    NoRoomError,
     OutcomeUnknownError,
     QuotaError,
     RateLimitedError,
@@ -45,6 +46,7 @@ _NOT_THE_API = {
 _TOO_LARGE = 413  # of nginx, in HTML, before the API has seen the request: the one refusal that needs no JSON
 _KEY = (401, 403)
 _MISSING = (400, 404)
+_NO_ROOM = (400, 429)  # Azure documents 400, where it refuses the call at once
 NO_MODEL = re.compile(
     r"\bmodel\b.{0,200}?\b(?:does not exist|not found)\b|\binvalid model\b|\bdeployment\b.{0,80}?\bdoes not exist\b",
     re.IGNORECASE,
@@ -71,7 +73,7 @@ class Api:
     Messages call it `title`, its settings are in `section`, its keys come from `dashboard` and its address is as a rule
     `usual_url`. `unpaid` finds what an account without means is told with 429, which no waiting helps; it is `kept_to`.
     `no_input_file` finds what a create call is told whose file is not visible yet, `no_model` what a call is told for a
-    model that there is not.
+    model that there is not. Where it `has_token_queue`, a create call may be told that this is full.
     """
 
     title: str
@@ -82,6 +84,7 @@ class Api:
     kept_to: str
     no_input_file: re.Pattern[str]
     no_model: re.Pattern[str]
+    has_token_queue: bool = False
 
 
 def judge(
@@ -107,6 +110,8 @@ def judge(
     answer = _parsed(body)
     detail = _detail(answer, secret)
     error, message = _kind(api, status, detail, is_empty=not body.strip())
+    if _has_no_room(api, status, answer, detail):
+        error, message = NoRoomError, "{api} refuses to {operation} ({status})"
     if error is InterceptedError:
         tail = f" and {_met(status, head, answer, body)}."
     else:
@@ -235,6 +240,17 @@ def _detail(answer: Any, secret: str) -> str:
             if answer.get(key):
                 return shorten(_masked(_said(answer[key]), secret))
     return ""
+
+
+def _has_no_room(api: Api, status: int, answer: Any, detail: str) -> bool:
+    """Whether the queue of tokens is full, by the word for that or by its place among the words of the reason."""
+    told = answer.get("error") if isinstance(answer, dict) else None
+    code = told.get("code") if isinstance(told, dict) else None
+    return (
+        api.has_token_queue
+        and status in _NO_ROOM
+        and (code == NoRoomError.code or NoRoomError.code in detail)
+    )
 
 
 def _said(value: object) -> str:

@@ -56,6 +56,10 @@ _PHASES = {
 }
 
 
+_PENDING = frozenset({"pending", "queued", "uploaded", "uploading", "processing", "running", "notrunning"})
+"""Words for a file that is not `processed`. OpenAI's calls them obsolete, and takes a file in any state."""
+
+
 class HasId(Protocol):
     """Anything that a list can be paged by."""
 
@@ -160,6 +164,7 @@ def read_file(answer: object) -> RemoteFile:
         bytes=_count(raw.get("bytes")),
         filename=_text(raw.get("filename")),
         created_at_us=read_time_us(raw.get("created_at")),
+        pending=(_text(raw.get("status")) or "").lower() in _PENDING,
     )
 
 
@@ -214,7 +219,7 @@ def _read_batch(raw: dict[str, Any], status: str, server_date_us: int | None) ->
 def read_page(answer: object, read_item: Callable[[object], T | None]) -> Page[T]:
     """A list answer, without the entries that `read_item` makes nothing of (None). What it raises spoils the page."""
     raw = _object(answer, "list")
-    data = raw.get("data")
+    data = raw.get("data", raw.get("value"))  # a page of Azure's shows a list under its other name
     if not isinstance(data, list):
         raise BadAnswerError("the list has no data")
     items = [item for item in map(read_item, data) if item is not None]
