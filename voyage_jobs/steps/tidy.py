@@ -129,6 +129,7 @@ def tend(context: Context, *, ends_soon: bool = False) -> None:
     A process that `ends_soon` spares the next one its look at the table (`untouched.py`).
     """
     if context.table_door.exists() and not is_untouched(context):
+        rest(context)  # to index texts takes more memory than all else does
         table = context.open_table()
         done = table.tend(Upkeep(language=context.settings.search.language))
         note_rows(context)
