@@ -148,14 +148,14 @@ class Recipe:
     def _id(self, values: Mapping[str, Any], text: str) -> str | None:
         if not self.id:
             return hashlib.blake2b(text.encode(), digest_size=_OWN_ID_BYTES).hexdigest()
-        parts = [told(value_of(values, each)) for each in self.id]
-        if not all(parts):
-            return None
-        name = parts[0]
-        if len(parts) > 1:  # else it stands as it is
-            name = ":".join(part.replace("%", "%25").replace(":", "%3A") for part in parts)
+        if len(self.id) == 1:  # it stands as it is
+            name = told(value_of(values, self.id[0]))
+        else:
+            parts = [told(value_of(values, each)) for each in self.id]
+            whole = all(parts)
+            name = ":".join(part.replace("%", "%25").replace(":", "%3A") for part in parts) if whole else ""
         name.encode()
-        return name if len(name) <= _MOST_ID_CHARS else None
+        return name if 0 < len(name) <= _MOST_ID_CHARS else None
 
     def _columns(self, values: Mapping[str, Any]) -> tuple[dict[str, Json], tuple[str, ...]]:
         """What is empty is not there; what is not of its type is told."""

@@ -29,14 +29,14 @@ class Template:
         self.fields = frozenset(self._names)
         """The names of its fields."""
         self._whole = "\n".join("".join(map(_shape, line)) for line in self._lines)
-        if not self._names:
-            self._whole %= ()
         """What it says of a row that has all of them."""
+        if not self._names:
+            self._whole = (self._whole % ()).strip()
 
     def render(self, values: Mapping[str, Any]) -> str:
         """What it says of one row; empty where all its fields are."""
         if not self._names:
-            return self._whole.strip()
+            return self._whole
         said = []
         for name in self._names:
             value = values.get(name)
