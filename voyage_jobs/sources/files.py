@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+_HALF = 1 << 63
+
 
 class SkipReason(StrEnum):
     """Why a source does not hand out a file that its rules want. Readers have reasons of their own."""
@@ -42,8 +44,10 @@ class FileStat(NamedTuple):
     @classmethod
     def of(cls, name: str, stat: os.stat_result) -> FileStat:
         """The part of `stat` that is compared from scan to scan."""
-        times = _signed64(stat.st_mtime_ns), _signed64(stat.st_ctime_ns)
-        return cls(name, stat.st_size, times[0], _signed64(stat.st_ino), times[1])
+        mtime_ns, inode, ctime_ns = stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns
+        if not (-_HALF <= mtime_ns < _HALF and inode < _HALF and -_HALF <= ctime_ns < _HALF):
+            mtime_ns, inode, ctime_ns = map(_signed64, (mtime_ns, inode, ctime_ns))
+        return cls(name, stat.st_size, mtime_ns, inode, ctime_ns)
 
     @property
     def key(self) -> Revision:
@@ -72,4 +76,4 @@ class Skip:
 
 def _signed64(number: int) -> int:
     """Inode numbers and times past the year 2262 may need 64 unsigned bits; SQLite has 63 and a sign."""
-    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
+    return (number + _HALF) % (2 * _HALF) - _HALF

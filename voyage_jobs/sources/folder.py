@@ -6,7 +6,6 @@ between the walk's look at it and the end of reading: the next scan takes that o
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import functools
 import hashlib
@@ -51,6 +50,7 @@ class FolderSource:
         max_bytes: int = sys.maxsize,
     ) -> None:
         self.root = root
+        self._below = os.path.join(root, b"")
         ignored = Ignored(root, gitignore=gitignore, generated=default_exclude)
         self._patterns = (include, exclude, hidden, ignored)
         self._follow_symlinks = follow_symlinks
@@ -89,15 +89,20 @@ class FolderSource:
 
     def open(self, path: str, expected: FileStat) -> Opened | Skip:
         """The file's bytes, if it is and stays as `expected`; files over the limit are not read."""
-        with self._opened(path, expected) as found:
-            return found if isinstance(found, Skip) else self._read(found, expected)
+        found = self._opened(path, expected)
+        if isinstance(found, Skip):
+            return found
+        try:
+            return self._read(found, expected)
+        finally:
+            os.close(found)
 
     def stream(self, path: str, expected: FileStat, *, hashed: bool = True) -> Opened | Skip:
         """The file, if it is as `expected`, and the hash of all its bytes, if it is asked for. Any size will do."""
-        with self._opened(path, expected) as found:
-            if isinstance(found, Skip):
-                return found
-            file = io.BufferedReader(io.FileIO(os.dup(found)), _READ_BYTES)
+        found = self._opened(path, expected)
+        if isinstance(found, Skip):
+            return found
+        file = io.BufferedReader(io.FileIO(found), _READ_BYTES)
         if not hashed:
             return Opened(file, b"", expected)
         try:
@@ -108,26 +113,26 @@ class FolderSource:
             return Skip(expected.name, SkipReason.UNREADABLE, exc.strerror or str(exc))
         return Opened(file, digest.digest(), expected)
 
-    @contextlib.contextmanager
-    def _opened(self, path: str, expected: FileStat) -> Iterator[int | Skip]:
-        """A descriptor of the file, if it is as `expected`."""
+    def _opened(self, path: str, expected: FileStat) -> int | Skip:
+        """A descriptor of the file, to be closed, if it is as `expected`."""
         flags = _OPEN_FILE if self._follow_symlinks else _OPEN_FILE | os.O_NOFOLLOW
         try:
             fd = os.open(self._os_path(path), flags)
         except OSError as exc:
-            yield _cannot_open(expected.name, exc)
-            return
+            return _cannot_open(expected.name, exc)
         try:
             found = os.fstat(fd)
-            now = FileStat.of(expected.name, found)
             if not stat.S_ISREG(found.st_mode):
-                yield Skip(expected.name, SkipReason.SPECIAL, "not a regular file")
-            elif now != expected:
-                yield Skip(now.name, SkipReason.CHANGING, "changed since it was listed")
+                fault = Skip(expected.name, SkipReason.SPECIAL, "not a regular file")
+            elif FileStat.of(expected.name, found) != expected:
+                fault = Skip(expected.name, SkipReason.CHANGING, "changed since it was listed")
             else:
-                yield fd
-        finally:
+                return fd
+        except BaseException:
             os.close(fd)
+            raise
+        os.close(fd)
+        return fault
 
     def _read(self, fd: int, now: FileStat) -> Opened | Skip:
         if now.size > self._max_bytes:
@@ -156,7 +161,7 @@ class FolderSource:
         return folders(self.root, self.rules, follow_symlinks=self._follow_symlinks)
 
     def _os_path(self, path: str) -> bytes:
-        return os.path.join(self.root, names.decode(path))
+        return self._below + names.decode(path)
 
 
 def _cannot_open(name: str, exc: OSError) -> Skip:
@@ -178,4 +183,6 @@ def _bytes(fd: int, size: int) -> bytes:
             break
         parts.append(part)
         left -= len(part)
-    return b"".join(parts)
+        if left == 1 and len(part) < _READ_BYTES:  # that was its end: it gave less than it was asked for
+            break
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -96,11 +96,11 @@ class _Look:
         return False
 
     def take(self, name: str, now: os.stat_result) -> None:
-        kind = now.st_mode & _TYPE
+        kind, found = now.st_mode & _TYPE, FileStat.of(name, now)
         if kind != _REGULAR:
-            self.skip(name, SkipReason.SPECIAL, _SPECIAL.get(kind, "not a file"), FileStat.of(name, now))
-        elif not self.is_as_before(FileStat.of(name, now)):
-            self.scan.changed.append(FileStat.of(name, now))
+            self.skip(name, SkipReason.SPECIAL, _SPECIAL.get(kind, "not a file"), found)
+        elif not self.is_as_before(found):
+            self.scan.changed.append(found)
 
     def skip(self, name: str, reason: SkipReason, detail: str, now: FileStat | None = None) -> None:
         if now is None or not self.is_as_before(now):

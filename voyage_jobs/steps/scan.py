@@ -18,7 +18,7 @@ from voyage_jobs.engine.in_order import Pause, in_order
 from voyage_jobs.engine.waiting import finished
 from voyage_jobs.items.folder import Removals, forget_removals, removals
 from voyage_jobs.readers.reader import Refusal
-from voyage_jobs.readers.registry import reader_of
+from voyage_jobs.readers.registry import Registered, reader_of, told
 from voyage_jobs.sources import names
 from voyage_jobs.sources.commits import Commit, CommitsUnknownError, commits
 from voyage_jobs.sources.files import FileStat, Skip, SkipReason
@@ -132,7 +132,8 @@ class Scan:
         """What was not found any more, once the scan has come to its end."""
         self._on_skip = on_skip
         self._options = split_options(context.settings, context.rules)
-        self._told = settings.reader_options
+        self._readers: dict[Registered, Registered] = {}
+        """Each with what the source tells it: to put that together takes longer than to read a small file."""
         self._source = source_of(settings)
         self._rules_fingerprint = self._source.fingerprint
         self._rules_changed = row.rules_fingerprint != self._rules_fingerprint
@@ -300,7 +301,13 @@ class Scan:
             yield from self._ahead.told(folder, Skip(found.name, Refusal.NO_READER))
         elif not self._is_too_fresh(found):
             path = f"{folder}/{found.name}" if folder else found.name
-            yield from self._ahead.read(folder, found, reader_of(path, self._told))
+            yield from self._ahead.read(folder, found, self._reader(path))
+
+    def _reader(self, path: str) -> Registered:
+        found = reader_of(path)
+        if found not in self._readers:
+            self._readers[found] = told(found, self.settings.reader_options.get(found.name, {}))
+        return self._readers[found]
 
     def _note(self, turn: Turn) -> Generator[None, None, None]:
         """Have in the slice what a name came to."""
