@@ -5,8 +5,9 @@
 
 On a virtual clock, through the product's own steps and the bundled simulator: scan, assemble, submit, poll, collect. A
 chunk here stands for `--share` chunks, and every limit is so much smaller: of a batch (as many lines of 1.2 KB as 50 MB
-hold), of the tokens in flight (as many as 3 million chunks have), of what a scan records at once. Scanning takes time
-(5,000 chunks a second), a job takes `--hours` whatever it holds. Nothing is published.
+hold), of the tokens in flight (as many as 3 million chunks have), of what a scan records at once (what it reads in the
+5 seconds after which other steps have a turn). Scanning takes time (5,000 chunks a second), a job takes `--hours`
+whatever it holds. Nothing is published. All texts are of one length: a few lines differ more than thousands would.
 
 The least time: every wave of jobs as full as the provider allows, by the tokens that it counts, or, where that is
 longer, until the last file is read and one job more. Tokens are estimated, until the first results tell how much of the
@@ -39,6 +40,7 @@ SECTIONS = 16
 FIRST_SLOW, SLOW_EVERY = 10, 40
 LINES, WINDOW_CHUNKS, JOBS = 41_000, 3_000_000, 90
 MIN_INPUTS, CHUNKS_A_SECOND = 1_000, 5_000
+SLICE_CHUNKS = int(scanning.SLICE_S * CHUNKS_A_SECOND)  # fewer than 24,000 documents have
 HOUR_S, DAY_S = 3_600, 86_400
 SLOW_S = 11 * HOUR_S  # who took longer was slow
 LOOK_S = 60  # so many jobs are due at other seconds each: one look a minute spares turns
@@ -100,7 +102,9 @@ def write(folder: Path, documents: range) -> None:
     for number in documents:
         place = folder / f"part{number // 500}"
         place.mkdir(parents=True, exist_ok=True)
-        parts = (f"# Section {at}\n\nThe text of part {at} of number {number}." for at in range(SECTIONS))
+        parts = (
+            f"# Section {at:02}\n\nThe text of part {at:02} of number {number:06}." for at in range(SECTIONS)
+        )
         (place / f"{number}.md").write_text("\n\n".join(parts), encoding="utf-8")
 
 
@@ -165,7 +169,7 @@ def run(
             listed.append({"name": f"s{at}", "path": path, "scan_interval_s": DAY_S})
         with (
             mock.patch("voyage_jobs.steps.pipeline.LONGEST_IDLE_S", 600.0),
-            mock.patch.object(scanning, "SLICE_DOCUMENTS", max(1, scanning.SLICE_DOCUMENTS // share)),
+            mock.patch.object(scanning, "SLICE_DOCUMENTS", max(1, SLICE_CHUNKS // SECTIONS // share)),
             mock.patch.object(scanning, "SLICE_FOLDERS", max(1, scanning.SLICE_FOLDERS // share)),
             world.worker(mode="run" if how == "run" else "sync", sources=listed) as context,
         ):
