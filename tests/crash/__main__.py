@@ -1,6 +1,6 @@
 """The long form: deaths at every crash point, lives of `kill -9` at random moments, lives of power losses.
 
-    python -m tests.crash --kills 200 [--lives A:B] [--points none] [--power 200] [--jobs 2] [--vendor openai]
+    python -m tests.crash --kills 200 [--lives A:B] [--points none] [--power 200] [--vendor openai|openai-sync]
 
 Prints the command that repeats whatever fails. 0 if every promise held and every point was reached.
 """
@@ -44,7 +44,10 @@ def main() -> int:
     parser.add_argument("--power", type=int, default=60, help="lives in which the power goes three times")
     parser.add_argument("--jobs", type=int, default=2, help="lives at a time")
     parser.add_argument(
-        "--vendor", choices=["voyage", "openai"], default="voyage", help="the provider of the random kills"
+        "--vendor",
+        choices=["voyage", "openai", "openai-sync"],
+        default="voyage",
+        help="the provider of the random kills",
     )
     given = parser.parse_args()
     began = SystemClock().mono()

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from voyage_jobs.vendors.registry import by_type
+
 from . import checks
 from .documents import Author
 from .stage import Stage, end
@@ -49,7 +51,7 @@ def live(root: Path, seed: int, kills: int, *, reader: bool = True, vendor: str 
     with Stage(
         root,
         seed=seed,
-        faults=_faults(rng),
+        faults=_faults_at_once(rng) if by_type(vendor).traits.sync_only else _faults(rng),
         batch_seconds=rng.choice((0.2, 0.6, 1.5)),
         max_inputs=rng.choice((6, 100)),
         vendor=vendor,
@@ -79,6 +81,18 @@ def _faults(rng: random.Random) -> dict[str, Any]:
         "intercepted": {"probability": 0.05, "times": 12},
     }
     return {way: ways[way] for way in ways if rng.random() < 0.4}
+
+
+def _faults_at_once(rng: random.Random) -> dict[str, Any]:
+    """The same for a provider that answers at once: of some calls the answer is lost, an error or another's."""
+    some = {"on": "embeddings", "probability": 0.1, "times": 12}
+    ways: dict[str, dict[str, Any]] = {
+        "answer_lost": {**some, "as": "read_error"},
+        "server_error": {**some, "after_effect": rng.random() < 0.5},
+        "rate_limited": {**some, "retry_after_s": 1},
+        "intercepted": some,
+    }
+    return {way: ways[way] for way in ways if rng.random() < 0.6}
 
 
 def _round(stage: Stage, author: Author, rng: random.Random, tally: Tally) -> None:

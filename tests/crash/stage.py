@@ -31,12 +31,10 @@ _CONFIG = """\
 data_dir = {data_dir}
 [provider]
 type = "{vendor}"
-[{vendor}]
+[{section}]
 base_url = "http://127.0.0.1:{port}/v1"
-output_dimension = 256
-encoding_format = "base64"
 timeout_s = 10
-quarantine_s = {quarantine_s}
+{of_provider}
 [[sources]]
 name = "docs"
 path = {docs}
@@ -60,6 +58,15 @@ command = ["true"]
 format = "json"
 """
 
+_WITH_JOBS = f"""\
+output_dimension = 256
+encoding_format = "base64"
+quarantine_s = {QUARANTINE_S}"""
+_AT_ONCE = """\
+model = "text-embedding-3-small"
+output_dimension = 1536
+texts_per_request = 2"""
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -78,7 +85,7 @@ class Stage:
     """Everything lies below `root`. A context manager: at its end no process is left and the port is closed.
 
     `faults` is the `faults` object of a fault script. `batching` and `source` are added to these sections. `vendor` is
-    voyage or openai.
+    voyage, openai or openai-sync.
     """
 
     def __init__(
@@ -96,13 +103,16 @@ class Stage:
         source: str = "",
     ) -> None:
         self.root = root
-        self._key = {by_type(vendor).traits.key_variable: KEY}
+        provider = by_type(vendor)
+        self._key = {provider.traits.key_variable: KEY}
         self.docs = root / "docs"
         self.data_dir = data_dir or root / "data"
         self.log = root / "log"
         self.docs.mkdir(parents=True)
         (root / "vendor").mkdir()
-        script = FaultScript.from_dict({"faults": faults or {}, "options": options or {}}, {"vendor": vendor})
+        script = FaultScript.from_dict(
+            {"faults": faults or {}, "options": options or {}}, {"vendor": vendor.removesuffix("-sync")}
+        )
         self.sim = Simulator(
             SystemClock(),
             api_key=KEY,
@@ -119,10 +129,11 @@ class Stage:
                 docs=json.dumps(str(self.docs)),
                 port=self._server.port,
                 max_inputs=max_inputs,
-                quarantine_s=QUARANTINE_S,
+                of_provider=_AT_ONCE if provider.traits.sync_only else _WITH_JOBS,
                 batching=batching,
                 source=source,
                 vendor=vendor,
+                section=vendor.replace("-", "_"),
             )
         )
         self._processes: list[subprocess.Popen[str]] = []
