@@ -6,7 +6,7 @@ from looking import Looking
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    monkeypatch.setattr("looking.MODULES", ("status", "documents"))
+    monkeypatch.setattr("looking.MODULES", ("status", "documents", "plan"))
     looking = Looking(tmp_path, monkeypatch)
     for path in ("a.md", "sub/b.md", "kept.md"):
         looking.world.write(path, f"# Text of {path}\n\nWords.")
@@ -75,6 +75,21 @@ def test_status_says_what_is_not_taken_and_how_to_list_it(run):
     assert "Passed over in docs: 3 other files (2 .html, 1 with no ending)" in shown
     [docs] = run.json("status")["sources"]
     assert docs["passed_over"] == {".html": 2, "no ending": 1}
+
+
+def test_plan_and_status_say_how_much_is_data_and_not_embedded(run):
+    run.world.run()
+    assert "Not embedded of docs" not in run.text("status")
+    run.world.write(
+        "picture.md", f"# A picture\n\n![it](data:image/png;base64,{'iVBORw0KGgoAAAANSUhEUg' * 100})\n"
+    )
+    planned = " ".join(run.text("plan").split())
+    run.world.run()
+    [docs] = run.json("status")["sources"]
+    told = f"Not embedded of docs: data in 1 file, about {docs['data']['tokens']:,} tokens"
+    assert docs["data"]["files"] == 1
+    assert told in planned
+    assert told in " ".join(run.text("status").split())
 
 
 def test_an_empty_source_is_said(run, tmp_path):

@@ -116,7 +116,7 @@ def _show_sending(plan: dict[str, Any], exact: bool) -> None:
 
 
 def _show_sources(plan: dict[str, Any]) -> None:
-    from voyage_jobs.report.parts import parts_left_out
+    from voyage_jobs.report.parts import data_left_out, parts_left_out
     from voyage_jobs.report.passed_over import passed_over
 
     counts = ("new", "changed", "moved", "vanished", "unchanged")
@@ -139,9 +139,7 @@ def _show_sources(plan: dict[str, Any]) -> None:
             click.echo(output.wrapped(f"Left out of {source['name']}: {rules}"))
         if others := passed_over(source["name"], source["passed_over"]):
             click.echo(output.wrapped(others))
-        if source["data"]["files"]:
-            files, tokens = counted(source["data"]["files"], "file"), output.number(source["data"]["tokens"])
-            data = f"Not embedded of {source['name']}: data in {files}, about {tokens} tokens"
+        if data := data_left_out(source["name"], source["data"]):
             click.echo(output.wrapped(data))
         if parts := parts_left_out(source["name"], source["parts_left_out"]):
             click.echo(output.wrapped(parts))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.cli.output import blocks, duration, hanging, number, printable, table, usd, width, wrapped
 from voyage_jobs.core.plural import counted
-from voyage_jobs.report.parts import parts_left_out
+from voyage_jobs.report.parts import data_left_out, parts_left_out
 from voyage_jobs.report.passed_over import passed_over
 
 if TYPE_CHECKING:
@@ -142,6 +142,8 @@ def _left_out(report: Report) -> str:
             lines.append(f"Skipped in {source['name']}: {reasons}; {command} lists them.")
         if others := passed_over(source["name"], source["passed_over"] or {}):
             lines.append(others)
+        if data := data_left_out(source["name"], source["data"] or {}):
+            lines.append(data)
         if parts := parts_left_out(source["name"], source["parts_left_out"] or {}):
             lines.append(parts)
     more = len(lines) - _MOST_LEFT_OUT

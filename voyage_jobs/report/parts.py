@@ -32,6 +32,15 @@ def parts_left_out(source: str, parts: Mapping[str, int]) -> str:
     return f"Left out of documents of {source}: {told}" if told else ""
 
 
+def data_left_out(source: str, data: Mapping[str, int]) -> str:
+    """One sentence about the data in its documents, which is not embedded; empty without any."""
+    if not data.get("files"):
+        return ""
+    return (
+        f"Not embedded of {source}: data in {counted(data['files'], 'file')}, about {data['tokens']:,} tokens"
+    )
+
+
 def _told(reason: str, count: int) -> str:
     """The word of a reader of somebody else's stands for itself."""
     words, noun = _WORDS.get(reason, ("{} " + reason, "part"))
