@@ -67,12 +67,12 @@ def test_the_title_is_the_one_that_the_document_has(path, text, header):
 
 def test_a_trail_that_is_too_long_keeps_its_ends():
     path = ["Operations", "Backups of large folders", "Restoring", "After a fire"]
-    assert trail("Manual", path, path, 200) == "Manual > " + " > ".join(path)
-    assert trail("Manual", path, path, 40) == "Manual > … > Restoring > After a fire"
-    assert trail("Manual", path, path, 30) == "Manual > … > After a fire"
-    assert trail("Manual", path, path, 10) == "Manual >…"
-    assert trail("Manual", ["Manual", "Backups"], ["Manual", "Backups"], 200) == "Manual > Backups"
-    assert trail("Manual", ["Manual"], [], 200) == ""
+    assert trail("Manual", 200, path, path) == "Manual > " + " > ".join(path)
+    assert trail("Manual", 40, path, path) == "Manual > … > Restoring > After a fire"
+    assert trail("Manual", 30, path, path) == "Manual > … > After a fire"
+    assert trail("Manual", 10, path, path) == "Manual >…"
+    assert trail("Manual", 200, ["Manual", "Backups"], ["Manual", "Backups"]) == "Manual > Backups"
+    assert trail("Manual", 200, ["Manual"], []) == ""
 
 
 MARKDOWN = st.lists(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-_DIGITS = b"0123456789"
+_ONE_EACH = b"0123456789" + bytes(range(128, 256))
 
 Count: TypeAlias = Callable[[Sequence[str]], list[int]]
 """Counts the tokens of each text."""
@@ -19,14 +19,9 @@ def estimate_tokens(text: str) -> int:
     English prose is counted well over; long runs of random letters, such as keys and hashes, may be counted
     under.
     """
-    if text.isascii():
-        raw, other = text.encode(), 0
-    else:
-        raw = text.encode("ascii", "ignore")
-        other = max_tokens(text) - len(raw)
-    plain = len(raw.translate(None, _DIGITS))
-    digits = len(raw) - plain
-    return max(1, other + digits + -(-plain // 3))
+    raw = text.encode()
+    plain = len(raw.translate(None, _ONE_EACH))
+    return len(raw) - plain + (plain + 2) // 3 or 1
 
 
 def estimate_each(texts: Sequence[str]) -> list[int]:

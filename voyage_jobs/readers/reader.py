@@ -47,9 +47,12 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault
         super().__init__(f"{reason}: {detail}" if detail else reason)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Heading:
-    """A heading and where it stands: `start` is that of its first line, `end` that of what follows its last."""
+    """A heading and where it stands: `start` is that of its first line, `end` that of what follows its last.
+
+    Nobody changes one; it is not frozen, since it would take three times as long to make.
+    """
 
     start: int
     end: int

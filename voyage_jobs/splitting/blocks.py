@@ -71,7 +71,7 @@ class Ranked:
     def add_around_blanks(self, text: str, start: int, end: int, least: int) -> None:
         """Places before and behind each run of at least so many blanks: data that was left out, as a rule."""
         step = least // 2  # such a run has one of these parts to itself
-        if not any(text[at : at + step].isspace() for at in range(start, end, step)):
+        if not any(text[at].isspace() and text[at : at + step].isspace() for at in range(start, end, step)):
             return
         edges = {at for run in _blanks(least).finditer(text, start, end) for at in run.span()}
         if edges:
@@ -102,30 +102,31 @@ def markdown(text: str, start: int, end: int, size: int) -> Ranked:
     places, starts, bares, raw = found.places, lines.starts, lines.bare, lines.raw
     fenced = max(text.find("```", start, end), text.find("~~~", start, end)) >= 0
     ruled = text.find("|", start, end) >= 0
-    at, count, after_blank, intro = 0, len(bares), False, False
-    while at < count:
-        bare = bares[at]
+    after_blank, intro, next_at = False, False, 0
+    for at, (begin, bare, line) in enumerate(zip(starts, bares, raw, strict=False)):
+        if at < next_at:
+            continue
         if not bare:
-            after_blank, at = True, at + 1
+            after_blank = True
             continue
         first = bare[0]
         if first in _ITEM_SIGNS or first.isdecimal():
             rank = _rank(lines, at, after_blank)
         elif after_blank:
-            rank = BLOCK if raw[at][0] == first or lines.indent(at) < 2 else INNER
+            rank = BLOCK if line[0] == first or lines.indent(at) < 2 else INNER
         else:
             rank = LINE
-        places.append((starts[at], rank + intro))
+        places.append((begin, rank + intro))
         last = _fence_end(lines, at) if fenced and ("```" in bare or "~~~" in bare) else None
         if ruled and last is None and "|" in bare:
             last = _table_end(lines, at)
         if last is None:
-            after_blank, intro, at = False, bare[-1] == ":", at + 1
+            after_blank, intro = False, bare[-1] == ":"
             continue
-        if starts[last + 1] - starts[at] > size:
+        if starts[last + 1] - begin > size:
             places += _within(lines, at, last, is_fence=_FENCE.match(bare) is not None)
-            found.leads.append((starts[at], starts[last + 1], _lead(lines, at)))
-        after_blank, intro, at = True, False, last + 1
+            found.leads.append((begin, starts[last + 1], _lead(lines, at)))
+        after_blank, intro, next_at = True, False, last + 1
     return found
 
 
@@ -142,12 +143,11 @@ def _fence_end(lines: Lines, at: int) -> int | None:
     opened = _FENCE.match(lines.bare[at])
     if opened is None or (opened["mark"][0] == "`" and "`" in opened["info"]):
         return None
-    mark = opened["mark"]
-    for index in range(at + 1, len(lines)):
-        bare = lines.bare[index]
-        if bare.startswith(mark) and not bare.strip(mark[0]):
+    mark, bares = opened["mark"], lines.bare
+    for index in range(at + 1, len(bares)):
+        if bares[index].startswith(mark) and not bares[index].strip(mark[0]):
             return index
-    return len(lines) - 1
+    return len(bares) - 1
 
 
 def _table_end(lines: Lines, at: int) -> int | None:

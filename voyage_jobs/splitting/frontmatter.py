@@ -76,7 +76,8 @@ class FrontMatter:
 
 # A block as most are: lines of a plain key and a plain value. The words are those that YAML takes for more than text.
 _PLAIN = re.compile(
-    r"(?:[A-Za-z][\w-]{0,99}:[ ]+(?:[A-Za-z][\w ,./()'-]*|[1-9][0-9]{0,17})[ ]*(?:\n|\Z)){1,100}+\Z", re.ASCII
+    r"(?:[A-Za-z][\w-]{0,99}:[ ]+(?:[A-Za-z.][\w ,./()'\"&+!?;=@-]*|[1-9][0-9]{0,17})[ ]*(?:\n|\Z)){1,100}+\Z",
+    re.ASCII,
 )
 _WORDS = frozenset(("true", "True", "TRUE", "false", "False", "FALSE", "null", "Null", "NULL"))
 

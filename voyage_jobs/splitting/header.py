@@ -22,13 +22,16 @@ def embedded(text: str, start: int, end: int, headers: Sequence[str], section: i
     return (headers[section] if headers else "") + text[start:end]
 
 
-def trail(title: str, path: Sequence[str], above: Sequence[str], most: int) -> str:
+def trail(title: str, most: int, path: Sequence[str], above: Sequence[str]) -> str:
     """Title and headings as one line of at most `most` characters; empty if the chunk has them itself.
 
     `path` are all headings that a chunk stands under, `above` those of them that are not in its text.
     """
     parts = above if not title or title in path else (title, *above)
-    line, inner = _ARROW.join(parts), parts[1:]
+    line = _ARROW.join(parts)
+    if len(line) <= most:
+        return line
+    inner = parts[1:]
     while len(line) > most and len(inner) > 1:
         inner = inner[1:]
         line = _ARROW.join((parts[0], _LEFT_OUT, *inner))

@@ -26,12 +26,11 @@ def scannable(text: str) -> str:
 
 def plain_line(text: str) -> str:
     """One line of at most MAX_TITLE_CHARS, white space collapsed, nothing unprintable."""
-    line = text[:_MAX_SOURCE_CHARS]
-    is_printable = line.isprintable()
-    if not is_printable:
-        line = "".join(char for char in line if char.isprintable() or char.isspace() or char in _JOINERS)
-    # The one blank that is printable is the space: nothing to collapse, as a rule.
-    line = line.strip() if is_printable and "  " not in line else " ".join(line.split())
+    if len(text) <= MAX_TITLE_CHARS and text.isprintable() and "  " not in text:
+        return text.strip()  # the one blank that is printable is the space: nothing to collapse
+    line = raw_title(text)
+    line = "".join(char for char in line if char.isprintable() or char.isspace() or char in _JOINERS)
+    line = " ".join(line.split())
     return line if len(line) <= MAX_TITLE_CHARS else line[: MAX_TITLE_CHARS - 1].rstrip() + "…"
 
 

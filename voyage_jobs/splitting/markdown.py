@@ -18,8 +18,8 @@ from voyage_jobs.readers.reader import Heading
 from voyage_jobs.splitting.headings import plain_line, raw_title, scannable
 
 _CANDIDATE = re.compile(
-    r"""\n(?P<indent>[ ]{0,3}+)(?=[-#=+*\d`~<])(?:
-      (?P<atx>\#{1,6}+)(?P<title>[ \t][^\n]*+)?(?=\n|\Z)
+    r"""\n[ ]{0,3}+(?=[-#=+*\d`~<])(?:
+      (?P<atx>\#{1,6}+)(?P<title>(?:[ \t][^\n]*+)?)(?=\n|\Z)
     | (?P<setext>=|-)(?P=setext)+[ \t]*(?=\n|\Z)
     | (?P<bullets>(?:(?:[-+*]|\d{1,9}[.)])[ \t]++){0,8}+)(?P<fence>`{3,}+(?=[^`\n]*(?:\n|\Z))|~{3,}+)
     | <(?P<html>!--|\?|!\[CDATA\[|(?:script|pre|style|textarea)(?=[\s>]))
@@ -46,19 +46,17 @@ _HTML_TITLE = re.compile(
     r"(?:\s|<!--(?>.*?-->)|<(?!!--|h1\b)[^<>]*>)*+<h1\b[^<>]*>(.*?)</h1>", re.IGNORECASE | re.DOTALL
 )
 _MAX_HTML_CHARS = 4_000
-# What is replaced by what, where one of the first characters stands in a heading at all.
-_INLINE: list[tuple[str, re.Pattern[str], str]] = [
-    ("}", re.compile(rf"(?:[ \t]*\{{(?:{_ATTRIBUTES})\}})+[ \t]*$"), ""),
-    ("]", _LINK, r"\1"),
-    ("]", _LINK, r"\1"),  # an image in a link
-    ("<", re.compile(r"<((?:https?|mailto):[^<>\s]+)>"), r"\1"),
-    ("<", re.compile(r"</?[A-Za-z][^<>]*>"), ""),
-    ("*~", re.compile(r"(\*{1,3}|~~)(?=\S)(.+?)(?<=\S)\1"), r"\2"),
-    ("_", re.compile(r"(?<!\w)(_{1,3})(?=\S)(.+?)(?<=\S)\1(?!\w)"), r"\2"),
+_NO_BLANK = re.compile(r"\S")
+# What is replaced by what, where one of two signs stands in a heading at all.
+_INLINE: list[tuple[str, str, re.Pattern[str], str]] = [
+    ("}", "}", re.compile(rf"(?:[ \t]*\{{(?:{_ATTRIBUTES})\}})+[ \t]*$"), ""),
+    ("]", "]", _LINK, r"\1"),
+    ("]", "]", _LINK, r"\1"),  # an image in a link
+    ("<", "<", re.compile(r"<((?:https?|mailto):[^<>\s]+)>"), r"\1"),
+    ("<", "<", re.compile(r"</?[A-Za-z][^<>]*>"), ""),
+    ("*", "~", re.compile(r"(\*{1,3}|~~)(?=\S)(.+?)(?<=\S)\1"), r"\2"),
+    ("_", "_", re.compile(r"(?<!\w)(_{1,3})(?=\S)(.+?)(?<=\S)\1(?!\w)"), r"\2"),
 ]
-
-
-_CLOSED = re.compile(f"[{re.escape(''.join(needed for needed, _, _ in _INLINE))}]")
 
 
 def headings(text: str, start: int = 0) -> list[Heading]:
@@ -68,8 +66,9 @@ def headings(text: str, start: int = 0) -> list[Heading]:
 
 def html_title(text: str, start: int = 0) -> str:
     """The text of an `<h1>` from `start` on with nothing but tags before it; empty if there is none."""
-    head = text[start : start + _MAX_HTML_CHARS].lstrip()
-    found = _HTML_TITLE.match(head) if head.startswith("<") else None
+    end = start + _MAX_HTML_CHARS
+    first = _NO_BLANK.search(text, start, end)
+    found = _HTML_TITLE.match(text, first.start(), end) if first and first[0] == "<" else None
     return inline_text(found[1]) if found else ""
 
 
@@ -85,35 +84,23 @@ class _Scan:
         self._found: list[Heading] = []
 
     def run(self) -> list[Heading]:
-        scan, add, search = self._scan, self._found.append, _CANDIDATE.search
+        scan, search, found = self._scan, _CANDIDATE.search, self._found
         while candidate := search(scan, self._at):
             kind = candidate.lastgroup
             if kind == "title":
+                signs, title = candidate.group("atx", "title")
                 start, end = candidate.span()
-                source = raw_title(candidate["title"]).strip()
-                if source.endswith("#"):
-                    source = _CLOSING_HASHES.sub("", source)
+                self._at = self._floor = end
                 # The heading ends after its line end; in the text that is one character back from here.
-                self._at = self._floor = end
-                add(
-                    Heading(
-                        start,
-                        end if end < self._end else self._end,
-                        len(candidate["atx"]),
-                        inline_text(source),
-                    )
-                )
-            elif kind == "atx":
-                start, end = candidate.span()
-                self._at = self._floor = end
-                add(Heading(start, end if end < self._end else self._end, len(candidate["atx"]), ""))
-            elif kind == "setext":
-                self._setext(candidate)
+                end = end if end < self._end else self._end
+                found.append(Heading(start, end, len(signs), _atx_text(title)))
             elif kind == "fence":
                 self._fence(candidate)
+            elif kind == "setext":
+                self._setext(candidate)
             else:
                 self._html(candidate)
-        return self._found
+        return found
 
     def _line_end(self, position: int) -> int:
         end = self._scan.find("\n", position)
@@ -147,15 +134,17 @@ class _Scan:
         return None
 
     def _fence(self, candidate: re.Match[str]) -> None:
-        in_list, mark = bool(candidate["bullets"]), candidate["fence"]
-        if not in_list:  # as nearly all are closed: the next such mark is a line by itself
+        bullets, mark = candidate.group("bullets", "fence")
+        if not bullets:  # as nearly all are closed: the next such mark is a line by itself
             at = self._scan.find(mark, candidate.end())
             after = at + len(mark)
             if at > 0 and self._scan[at - 1] == "\n" and self._scan[after : after + 1] in ("\n", ""):
-                self._go_on_from(after)
+                self._at = self._floor = after
                 return
         content_column = candidate.start("fence") - candidate.start() - 1
-        close = _fence_end(mark[0], len(mark), content_column, in_list).search(self._scan, candidate.end())
+        close = _fence_end(mark[0], len(mark), content_column, bool(bullets)).search(
+            self._scan, candidate.end()
+        )
         if close is None:
             self._go_on_from(len(self._scan))  # an open fence runs to the end of the document
         else:
@@ -178,6 +167,12 @@ def _fence_end(char: str, length: int, column: int, in_list: bool) -> re.Pattern
     return re.compile(rf"{close}|\n {{0,{column - 1}}}(?=[^ \t\n])" if in_list else close)
 
 
+def _atx_text(source: str) -> str:
+    """What stands behind the signs of a heading."""
+    source = raw_title(source).strip()
+    return inline_text(_CLOSING_HASHES.sub("", source) if source.endswith("#") else source)
+
+
 def inline_text(source: str) -> str:
     """A heading's text without emphasis, links, code marks, tags, escapes and attributes; in one line."""
     source = raw_title(source)
@@ -194,11 +189,9 @@ def inline_text(source: str) -> str:
     line = " ".join(source.replace("\0", "").split())
     if "`" in line or "\\" in line:
         line = _LITERAL.sub(keep, line)
-    if _CLOSED.search(line):
-        signs = frozenset(line)
-        for needed, pattern, by in _INLINE:
-            if not signs.isdisjoint(needed):
-                line = pattern.sub(by, line)
+    for sign, other, pattern, by in _INLINE:
+        if sign in line or other in line:
+            line = pattern.sub(by, line)
     if "&" in line:
         line = html.unescape(line)
     return plain_line(_KEPT.sub(lambda match: kept[int(match[1])], line) if kept else line)

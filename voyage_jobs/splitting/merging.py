@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from voyage_jobs.splitting.cuts import Places, cut
 from voyage_jobs.splitting.sections import Region, has_text
@@ -10,47 +10,50 @@ from voyage_jobs.splitting.sections import Region, has_text
 _MOST = 2  # a piece of small sections has at most this many times what a piece should have at least
 
 
-def merged(text: str, regions: Sequence[Region], least: int, most: int) -> Iterator[Region]:
+def merged(text: str, regions: Sequence[Region], least: int, most: int) -> list[Region]:
     """The regions, with neighbours under one heading put together where each is shorter than `least` characters.
 
     What comes of it has at most twice as many, and where it ends the text chooses (`cuts.py`): a section that comes or
     goes moves the ends around it alone. `most` is what a chunk may have.
     """
+    found: list[Region] = []
     run: list[Region] = []
     path: tuple[str, ...] = ()  # the headings above all of the run
-    for region in _with_bare_ends(text, regions):
-        if region.end - region.start >= least:
-            if run:
-                yield from _cut(text, run, path, least, most)
-                run = []
-            yield region
-            continue
-        if run:
+    for region in _with_bare_ends(text, regions, least):
+        is_small = region.end - region.start < least
+        if run and is_small:
             shared = _shared(path, region.path)
-            if _go_together(path, region.path, len(shared)):
+            apart = len(path) - len(shared)
+            if not apart or (apart == 1 and len(region.path) <= len(path)):  # parent and child, or siblings
                 run.append(region)
                 path = shared
                 continue
-            yield from _cut(text, run, path, least, most)
-        run, path = [region], region.path
-    if run:
-        yield from _cut(text, run, path, least, most)
+        if run:
+            found += _cut(text, run, path, least, most)
+        if is_small:
+            run, path = [region], region.path
+        else:
+            run = []
+            found.append(region)
+    return found + _cut(text, run, path, least, most) if run else found
 
 
-def _cut(text: str, run: list[Region], path: tuple[str, ...], least: int, most: int) -> Iterator[Region]:
+def _cut(text: str, run: list[Region], path: tuple[str, ...], least: int, most: int) -> list[Region]:
     size = min(_MOST * least, most)
-    if len(run) == 1 or run[-1].end - run[0].start <= size:  # as it is for most
-        yield _one(run, path)
-        return
+    if len(run) == 1:  # as it is for most
+        return run
+    if run[-1].end - run[0].start <= size:
+        return [_one(run, path)]
     places = Places(text, ((region.start, len(region.path)) for region in run[1:]))
     ends, _ = cut(places, run[0].start, run[-1].end, lambda _: size, least // 2)
+    found: list[Region] = []
     group: list[Region] = []
     for region in run:
         if region.start in ends or (group and region.end - group[0].start > most):
-            yield _one(group, _common(group))
+            found.append(_one(group, _common(group)))
             group = []
         group.append(region)
-    yield _one(group, _common(group))
+    return [*found, _one(group, _common(group))]
 
 
 def _one(group: Sequence[Region], path: tuple[str, ...]) -> Region:
@@ -79,16 +82,13 @@ def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
     return one[:same]
 
 
-def _go_together(path: tuple[str, ...], other: tuple[str, ...], shared: int) -> bool:
-    """Whether what stands under `path` may be put together with the section `other`: parent and child, or siblings."""
-    return shared == len(path) or shared >= max(len(path), len(other)) - 1
-
-
-def _with_bare_ends(text: str, regions: Sequence[Region]) -> list[Region]:
+def _with_bare_ends(text: str, regions: Sequence[Region], least: int) -> list[Region]:
     """Headings at the end of a document, below which nothing stands, belong to what is above them."""
     found = [*regions[:1]]
     for region in regions[1:]:
-        if has_text(text, region.head_end, region.end):
+        # Any other that is short has text: where there is none, the next section is in the same region.
+        is_asked = region is regions[-1] or region.end - region.start >= least
+        if not is_asked or has_text(text, region.head_end, region.end):
             found.append(region)
         else:
             before = found[-1]

@@ -42,7 +42,12 @@ def starts(text: str, start: int, end: int, size: int) -> list[int]:
 
 def trimmed(text: str, start: int, end: int) -> Piece:
     """The offsets without the white space at both ends."""
-    part = text[start:end].rstrip()
+    stop = end
+    while start < stop and text[stop - 1] == "\n":
+        stop -= 1  # as nearly all end: without a copy
+    if start < stop and not text[start].isspace() and not text[stop - 1].isspace():
+        return start, stop
+    part = text[start:stop].rstrip()
     if not part:
         return end, end
     stop = start + len(part)

@@ -6,9 +6,10 @@ way of cutting is told apart by the version of the form's splitter (`forms.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
 from voyage_jobs.core.tokens import Count, estimate_each
 from voyage_jobs.readers.reader import Heading, Json, Text
@@ -27,6 +28,9 @@ MIN_MAX_CHARS = 100
 TITLE_AND_SECTION = "title > section"
 """The `context` in which title and headings go with a chunk to the provider."""
 _MOST_OF_A_CHUNK = 4  # a header takes at most this part of max_chars
+
+Line: TypeAlias = Callable[[Sequence[str], Sequence[str]], str]
+"""Of the headings that a piece stands under, and of those of them that do not stand in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +100,16 @@ def split(document: Text, path: str, options: SplitOptions, count: Count = estim
     front = _front(document, form)
     found = form.headings(text, front.end) if document.headings is None else _plain(document.headings)
     title = _title(document, front, found, form)
+    short, line = _short(options), _line_of(title, options)
     places: dict[tuple[tuple[str, ...], str], int] = {}
-    spans: list[tuple[int, int, int]] = []
-    sent: list[str] = []
-    short = _short(options)
+    starts, ends, at, sent = [], [], [], []
     for region in _regions(text, front.end, found, options):
-        for start, end, header in _pieces(text, region, short, title, options, form):
-            spans.append((start, end, places.setdefault((region.path, header), len(places))))
+        for start, end, header in _pieces(text, region, short, line, options, form):
+            starts.append(start)
+            ends.append(end)
+            at.append(places.setdefault((region.path, header), len(places)))
             sent.append(header + text[start:end])
-    chunks = [
-        Chunk(at, start, end, place, tokens)
-        for at, (start, end, place), tokens in zip(range(len(spans)), spans, count(sent), strict=True)
-    ]
+    chunks = list(map(Chunk._make, zip(range(len(starts)), starts, ends, at, count(sent), strict=True)))
     sections, headers = [section for section, _ in places], [header for _, header in places]
     return SplitDocument(title or _name(path), front.metadata, sections, headers, chunks)
 
@@ -117,7 +119,7 @@ def header_of_record(title: str, options: SplitOptions) -> str:
     if not title or options.context != TITLE_AND_SECTION:
         return ""
     line, most = plain_line(title), options.max_chars // _MOST_OF_A_CHUNK
-    return header_of(line if len(line) <= most else trail(line, (), (), most), "")
+    return header_of(line if len(line) <= most else trail(line, most, (), ()), "")
 
 
 def _regions(text: str, start: int, headings: Sequence[Heading], options: SplitOptions) -> Iterable[Region]:
@@ -130,14 +132,14 @@ def _regions(text: str, start: int, headings: Sequence[Heading], options: SplitO
 
 
 def _pieces(
-    text: str, region: Region, short: int, title: str, options: SplitOptions, form: Form
-) -> list[tuple[int, int, str]]:
+    text: str, region: Region, short: int, line: Line, options: SplitOptions, form: Form
+) -> Sequence[tuple[int, int, str]]:
     """(start, end, header) of each piece of a region; what has at most `short` characters is one."""
-    first = _header(title, region.path, region.above, options)
+    first = line(region.path, region.above)
     start, end = trimmed(text, region.start, region.end)
     if end - start <= short:
-        return [(start, end, header_of(first, ""))] if start < end else []
-    later = _header(title, region.path, region.path, options)
+        return ((start, end, header_of(first, "")),) if start < end else ()
+    later = line(region.path, region.path)
     room = len(header_of(max(first, later, key=len), ""))
     found = _cut(text, region, options, form, room)
     return [
@@ -158,11 +160,11 @@ def _cut(text: str, region: Region, options: SplitOptions, form: Form, header: i
     return [part._replace(start=start) for part, (start, _) in zip(found, reaching, strict=True)]
 
 
-def _header(title: str, path: Sequence[str], above: Sequence[str], options: SplitOptions) -> str:
-    """The line of title and headings that goes with a piece; `above` are those that do not stand in it."""
+def _line_of(title: str, options: SplitOptions) -> Line:
+    """What gives the line of title and headings that goes with a piece."""
     if options.context != TITLE_AND_SECTION:
-        return ""
-    return trail(title, path, above, options.max_chars // _MOST_OF_A_CHUNK)
+        return lambda _path, _above: ""
+    return partial(trail, title, options.max_chars // _MOST_OF_A_CHUNK)
 
 
 def _short(options: SplitOptions) -> int:
