@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.settings import Settings
@@ -25,6 +26,7 @@ from voyage_jobs.simulator.transport import SimulatorTransport
 from voyage_jobs.state import batches, embeddings, meta, publications
 from voyage_jobs.state.door import At, State, open_state
 from voyage_jobs.state.sqlite import SqliteState
+from voyage_jobs.steps import pipeline as pipelines
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.vendors.registry import by_type
@@ -37,6 +39,7 @@ KEY = "pa-test-key-of-the-simulated-vendor"
 # No job tries base64, which any refusal of the first one might be about: test_encoding.py is about that.
 NUMBERS: dict[str, dict[str, Any]] = defaultdict(dict, voyage={"encoding_format": ""})
 MODELS = {"voyage": "voyage-4", "openai": "text-embedding-3-small"}
+STRIDE_S = 60.0  # between two turns; nobody asks anything meanwhile
 UNTIDY = (Batch.COLLECTED, Batch.REFUSED, Batch.CANCELLED)
 
 
@@ -233,7 +236,8 @@ class World:
             if quiet and not did:
                 if is_quiet(context):
                     return turn + 1
-                self.clock.advance(pipeline.idle_s())
+                with mock.patch.object(pipelines, "LONGEST_IDLE_S", max(STRIDE_S, pipelines.LONGEST_IDLE_S)):
+                    self.clock.advance(pipeline.idle_s())
         assert not quiet, f"still at work after {turns} turns: {self.log.events[-10:]}"
         return turns
 

@@ -50,12 +50,12 @@ class Fresh(Small):
             self.run()
 
     def lives(self, context, seconds=60.0):
-        """A daemon works for so long."""
+        """A daemon works for so long; through a long time in longer strides, since nobody asks anything."""
         pipeline, until = Pipeline(context), self.clock.mono() + seconds
         pipeline.hint("docs")
         while self.clock.mono() < until:
             if not pipeline.turn():
-                self.clock.advance(min(pipeline.idle_s(), 5.0))
+                self.clock.advance(min(pipeline.idle_s(), max(15.0, seconds / 50)))
 
     def live(self, seconds=60.0, **sections):
         """The same, from a start of its own."""
