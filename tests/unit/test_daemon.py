@@ -166,9 +166,9 @@ def test_on_stopping_it_says_what_is_under_way_and_the_next_one_goes_on(world):
 
 
 def test_a_refused_key_is_waited_out(tmp_path):
-    world = World(tmp_path, batching={"linger_s": 0}, faults={"auth_outage": {"until_s": 1800}})
+    world = World(tmp_path, batching={"linger_s": 0}, faults={"auth_outage": {"until_s": 400}})
     world.write("a.md", "# A\n\nThe first.\n")
-    Run(world, {280: nothing})
+    Run(world, {90: nothing})
     assert world.log.named("circuit.opened")[0]["code"] == "auth"
     assert len(world.table_rows()) == 1
 
