@@ -89,7 +89,7 @@ def test_a_host_that_is_not_here_is_a_problem(world):
 
 
 def test_an_error_inside_is_an_answer_and_a_line_in_the_log(world, monkeypatch):
-    monkeypatch.setattr(views, "history", lambda *_: 1 / 0)
+    monkeypatch.setattr(views, "history_of", lambda *_: 1 / 0)
     with Served(world) as ask:
         assert ask.json("/api/history?ref=secret-path", 500)["error"]["code"] == "unexpected"
         assert ask("/healthz")[0] == 200
