@@ -12,7 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from table_rows import PROFILE, batch, opened, vector, version
 from world import World
@@ -85,7 +86,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, list[dict[
     return view, Views(str(folder / "plain"), "chunks").newest(), rows
 
 
-@settings(max_examples=250, deadline=None)
+@examples(80)
 @given(
     sources=st.lists(st.sampled_from(["docs", "other"]), max_size=2, unique=True),
     paths=st.lists(st.sampled_from(GLOBS), max_size=2, unique=True),
