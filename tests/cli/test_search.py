@@ -92,6 +92,15 @@ def test_a_spent_budget_leaves_the_words(run):
     assert len(run.world.transport.requests) == asked
 
 
+def test_all_conditions_must_hold_and_a_broken_one_is_named_as_it_was_written(run):
+    run.world.write("first.md", "---\nprio: 3\n---\n\nBread.\n")
+    run.world.run()
+    both = ("--where", "path = 'cert.md' or path = 'soup.md'", "--where", "path = 'soup.md'")
+    assert {hit["path"] for hit in run.json("search", "soup", *both)["hits"]} == {"soup.md"}
+    told = run("search", "soup", "--where", "prio >= ", code=2).stderr
+    assert "The filter 'prio >= ' cannot be used" in told
+
+
 @pytest.mark.parametrize("where", ["nonsense = 1", "1=1) OR (1=1", "ordinal = ", "source = 'x' -- y", "'"])
 def test_a_filter_without_sense_is_one_sentence(run, where):
     run.world.run()

@@ -60,7 +60,13 @@ class _Around(click.ParamType[Any]):
 @click.option(
     "--path", "paths", multiple=True, metavar="GLOB", help="Only paths such as 'guides/**'; repeatable."
 )
-@click.option("--where", metavar="SQL", help='Only rows for which this holds, as in "price < 20".')
+@click.option(
+    "--where",
+    "conditions",
+    multiple=True,
+    metavar="SQL",
+    help='Only rows for which this holds, as in "price < 20"; repeatable, all must hold.',
+)
 @click.option("--since", type=Since(), metavar="DAY", help="Only files modified since a day, or 30d back.")
 @click.option(
     "--expand", type=_Around(), metavar="N|section", default=0, help="Show N chunks around, or the section."
@@ -84,6 +90,7 @@ def search(
     tables: tuple[str, ...],
     sources: tuple[str, ...],
     paths: tuple[str, ...],
+    conditions: tuple[str, ...],
     since: datetime | None,
     rerank: bool | None,
     rerank_model: str | None,
@@ -100,7 +107,10 @@ def search(
     if rerank is False and rerank_model:
         raise click.UsageError("--no-rerank and --rerank-model contradict each other.")
     asked = rerank_model or rerank
-    question = Query(query, sources=sources, paths=paths, since=since, rerank=asked, **options)
+    where = (
+        conditions[0] if len(conditions) == 1 else " AND ".join(f"({each})" for each in conditions) or None
+    )
+    question = Query(query, sources=sources, paths=paths, where=where, since=since, rerank=asked, **options)
     found = Retriever(settings_of(ctx), SystemClock(), tables=tables).search(question)
     if as_json:
         output.emit_json(found.as_dict())

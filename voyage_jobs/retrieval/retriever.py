@@ -87,7 +87,7 @@ class Retriever:
         if said is not None:
             said = spelled_out(said, [each.view.dataset for each in seen])
             for each in seen:
-                each.view.check(said)
+                each.view.check(said, query.where)
         where = combined(query.sources, query.paths, query.since, said, query.fields)
         deep = max(query.candidates, query.k * (4 if query.per_document else 1))
         if query.mode != "words":

@@ -102,12 +102,12 @@ def demand_whole(where: str) -> None:
         raise _unusable(where, "a bracket is not closed")
 
 
-def demand_sense(dataset: Any, where: str) -> None:
-    """Raise `ConfigError` for a filter that Lance cannot make sense of for this table."""
+def demand_sense(dataset: Any, where: str, written: str | None = None) -> None:
+    """Raise `ConfigError` for a filter that Lance cannot make sense of for this table. `written`: as it was given."""
     try:
         dataset.scanner(columns=["chunk_id"], filter=where).explain_plan()
     except (OSError, ValueError) as exc:
-        raise _unusable(where, brief(exc)) from exc
+        raise _unusable(written or where, brief(exc)) from exc
 
 
 @contextlib.contextmanager

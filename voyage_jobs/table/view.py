@@ -34,9 +34,9 @@ class View:
     dataset: Any
     profile: Profile
 
-    def check(self, where: str) -> None:
-        """Raise `ConfigError` for a filter that makes no sense for this table."""
-        demand_sense(self.dataset, where)
+    def check(self, where: str, written: str | None = None) -> None:
+        """Raise `ConfigError` for a filter that makes no sense for this table; it is named as it was `written`."""
+        demand_sense(self.dataset, where, written)
 
     def by_vector(self, vector: Sequence[float], k: int, where: str | None) -> Found:
         """The `k` nearest rows, best first, with their cosine as `score`; without an index if one is damaged.
