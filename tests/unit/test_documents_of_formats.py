@@ -275,6 +275,11 @@ def test_slides_of_opendocument_are_sections_with_lists_tables_comments_and_note
     read_or_refuse("a.odp", odp("<draw:g>" * 100_000))
 
 
+def test_slides_without_a_word_are_not_embedded():
+    pictures = "<draw:page><draw:frame><draw:image/></draw:frame></draw:page>" * 3
+    assert refusal("a.odp", odp(pictures)) == "empty: no text"
+
+
 def test_what_is_in_headers_and_footers_or_was_deleted_is_counted():
     head = "<text:p>Kept con<text:span>fidential</text:span></text:p>"
     foot = "<text:p>first words of the footer</text:p><number:text>never</number:text>"

@@ -27,9 +27,15 @@ _SIGN = re.compile(r"^(?=#|>|\||`{3}|~{3}|-{3}|={3})", re.MULTILINE)
 
 
 def slides(body: Element) -> str:
-    """All of them, in their order."""
+    """All of them, in their order; empty where none has a word."""
     pages = [each for each in body.children if each.tag == "draw:page"]
-    return "\n\n".join(_slide(page, number) for number, page in enumerate(pages, 1))
+    found = [_slide(page, number) for number, page in enumerate(pages, 1)]
+    wordless = found == [f"## {_unnamed(number)}" for number in range(1, len(pages) + 1)]
+    return "" if wordless else "\n\n".join(found)
+
+
+def _unnamed(number: int) -> str:
+    return f"Slide {number}"
 
 
 def _slide(page: Element, number: int) -> str:
@@ -44,7 +50,7 @@ def _slide(page: Element, number: int) -> str:
         else:
             blocks += _blocks(child)
     title = " ".join(" ".join(titles).split()).removeprefix("\\")
-    said = [f"## {title or f'Slide {number}'}", *blocks]
+    said = [f"## {title or _unnamed(number)}", *blocks]
     return "\n\n".join([*said, _quoted("Notes", "\n\n".join(notes))] if notes else said)
 
 
