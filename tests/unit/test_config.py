@@ -115,6 +115,10 @@ def test_a_data_dir_that_is_no_path_is_one_complaint_among_the_others(value):
 
 
 SOURCE_CASES = [
+    (
+        'name = "a"\npath = "x"\nrecords = { text = "{body}", id = "sku", optional = ["author.nmae"] }',
+        "optional names 'author.nmae', which is no field that it asks for: sku, body",
+    ),
     ('name = "a b"\npath = "x"', 'sources[0].name = "a b": must be 1 to 64 letters'),
     ('path = "x"', "sources[0].name: is required."),
     ('name = "a"', "sources[0].path: is required."),

@@ -61,8 +61,8 @@ def warnings(settings: Settings) -> Iterator[str]:
     yield from _promises(settings)
     for outer, inner in _nested(settings.sources):
         yield (
-            f"Source {inner.name} ({inner.path}) lies inside source {outer.name} ({outer.path}): its files "
-            "are published once for each (the embeddings are paid only once)."
+            f"Source {inner.name} ({inner.path}) lies inside source {outer.name} ({outer.path}): files that both "
+            "include are published once for each (the embeddings are paid only once)."
         )
 
 

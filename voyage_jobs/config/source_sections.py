@@ -95,7 +95,7 @@ class RecordsSettings(Section):
     columns: dict[str, Literal["string", "int", "float", "bool", "list<string>"]] = Field(
         default_factory=dict
     )
-    optional: tuple[str, ...] = ()
+    optional: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
     delimiter: Annotated[str, Field(max_length=1)] = ""
     query: str = ""
 
@@ -103,6 +103,15 @@ class RecordsSettings(Section):
     def _without_text_there_is_nothing(self) -> Self:
         if not self.text and any(value for _, value in self):
             raise ValueError('needs text, a template such as "{name}\\n{description}"')
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_optional_is_asked_for(self) -> Self:
+        asked = Recipe(**dict(self)).fields
+        if unknown := [each for each in self.optional if each not in asked]:
+            raise ValueError(
+                f"optional names {unknown[0]!r}, which is no field that it asks for: {', '.join(asked)}"
+            )
         return self
 
 

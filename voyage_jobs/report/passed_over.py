@@ -22,7 +22,8 @@ def how_to_take(kinds: Mapping[str, int]) -> str:
     if rows:
         others = {kind: count for kind, count in kinds.items() if kind not in _OF_ROWS}
         more = f" {how_to_take(others)}" if others else ""
-        return f"With `records` in its source, each row of {rows} is a document: see docs/records.md.{more}"
+        how = f"In a source with `records` whose `include` names them, each row of {rows} is a document"
+        return f"{how}: see docs/records.md.{more}"
     if ".gz" in kinds:
         others = {kind: count for kind, count in kinds.items() if kind != ".gz"}
         more = f" {how_to_take(others)}" if others else ""

@@ -17,7 +17,7 @@ class Ledger:
     Only completed requests are billed. Results that the fault script spoilt (a wrong dimension, NaN ...)
     are billed as well, but kept apart: buying those again is right. Synchronous requests are kept apart
     too: they have another price, and a search repeated is paid again. `billed_at_both_prices` tells what was
-    bought both ways.
+    bought synchronously and once more, either way.
     """
 
     def __init__(self) -> None:
