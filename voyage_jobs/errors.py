@@ -13,6 +13,8 @@
         +-- QuotaError              5   the account's limits are those of an unpaid account
         +-- RefusedError            1   4xx in the API's own words: known NOT to have had an effect
         |   +-- TooLargeError       1   413: the file, or the request, is too large
+        |   +-- ModelRefusedError   1   there is no such model, or not for this account
+        |   +-- NoRoomError         1   no room for a job's tokens now: the same texts go again later
         |   +-- InputFileMissingError 1 the input file of a job is not visible yet: try later
         +-- RateLimitedError        1   429: known NOT to have had an effect; try later
         +-- NotSentError            1   could not connect: known NOT to have had an effect

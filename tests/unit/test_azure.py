@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 
+import httpx
 import pytest
+from client_doubles import FixedKey
 from small_world import Small, quick
-from step_doors import attempts, newest, prose, query, scan, until
+from step_doors import attempts, newest, prose, put_off, query, scan, until
 
+from voyage_jobs.core.clock import VirtualClock
+from voyage_jobs.core.profile import EMBEDDINGS, Profile
 from voyage_jobs.core.states import Attempt, Batch
 from voyage_jobs.errors import InputFileMissingError, NoRoomError, RateLimitedError, RefusedError
 from voyage_jobs.state import batches, circuits
@@ -15,11 +19,13 @@ from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.submit import submit
 from voyage_jobs.vendors.openai.client import OpenAIClient
 from voyage_jobs.vendors.openai.failed import judge
-from voyage_jobs.vendors.remote import Blame, JobError, Phase, RemoteBatch
+from voyage_jobs.vendors.remote import Blame, JobError, JobSpec, Phase, RemoteBatch
 from voyage_jobs.vendors.rest import wire
+from voyage_jobs.vendors.rest.verdict import CREATE
 from voyage_jobs.vendors.rest.verdict import judge as judge_answer
 from voyage_jobs.vendors.voyage.client import VOYAGE_API
 
+DAY_S = 86_400.0
 FULL = "The number of enqueued tokens has surpassed the configured limit of 30K for the deployment 'mine'."
 
 
@@ -72,9 +78,9 @@ def test_where_the_refused_job_should_fit_new_ones_wait(root):
     assert small.ledger.billed_more_than_once() == {}
 
 
-def answer(message, code=None, status=400, api=OpenAIClient.api):
+def answer(message, code=None, status=400, api=OpenAIClient.api, operation=CREATE):
     body = json.dumps({"error": {"message": message, "type": "invalid_request_error", "code": code}}).encode()
-    return type(judge_answer(status, {}, body, api=api, host="mine.openai.azure.com"))
+    return type(judge_answer(status, {}, body, api=api, host="mine.openai.azure.com", operation=operation))
 
 
 def test_no_room_is_told_by_its_code_or_by_its_place_in_the_words():
@@ -83,6 +89,20 @@ def test_no_room_is_told_by_its_code_or_by_its_place_in_the_words():
     assert answer(f"token_limit_exceeded: {FULL}") is NoRoomError
     assert answer("Too many requests.", "429", status=429) is RateLimitedError
     assert answer(FULL, "token_limit_exceeded", api=VOYAGE_API) is RefusedError
+
+
+def test_only_a_create_call_is_told_of_the_queue():
+    full = {"error": {"message": FULL, "code": "token_limit_exceeded"}}
+    transport = httpx.MockTransport(lambda _: httpx.Response(429, headers={"Retry-After": "7"}, json=full))
+    with OpenAIClient(
+        "https://mine.openai.azure.com/openai/v1", FixedKey("k"), clock=VirtualClock(), transport=transport
+    ) as client:
+        with pytest.raises(RateLimitedError) as told:
+            client.embed(["a question"], Profile(EMBEDDINGS, "mine", 8, "float", None))
+        with pytest.raises(NoRoomError):
+            client.create_batch(JobSpec(EMBEDDINGS, "file-1", {}, {}, "token"))
+    assert told.value.retry_after_s == 7.0, "expedite keeps this wait"
+    assert answer(FULL, "token_limit_exceeded", operation="embed texts") is RefusedError
 
 
 # --- a file that is still read ---
@@ -98,7 +118,41 @@ def test_a_job_waits_until_the_provider_has_read_its_file(root):
     with small.worker() as context:
         assert query(context, "SELECT COUNT(*) FROM transitions WHERE target = 'parked'") == [(0,)]
         states = set(attempts(context, newest(context)))
-    assert states == {Attempt.NOT_HAPPENED, Attempt.CREATED}
+    assert states == {Attempt.REFUSED, Attempt.CREATED}
+    assert [each["failures"] for each in put_off(small, "file_pending")][:3] == [1, 2, 3], "and ever longer"
+
+
+def test_a_file_that_stays_pending_parks_its_batch_after_a_day(root):
+    small = world(root, documents=1, file_pending_s=1e9)
+    with small.worker() as context:
+        parked = until(small, context, Batch.PARKED, idle_s=900.0)
+        tried = attempts(context, parked)
+    waited_s = sum(each["wait_s"] for each in put_off(small, "file_pending"))
+
+    assert tried == [Attempt.REFUSED] * 100
+    assert 0.9 * DAY_S < waited_s < 1.1 * DAY_S
+    assert parked.reason.startswith("the provider has not read its input file in 100 tries: OpenAI (")
+    assert "look there at the state of the file" in parked.hint
+
+
+def test_where_the_file_cannot_be_asked_for_the_refusal_is_what_was_told(root):
+    lost = {"create_refused": {"status": 400}, "request_lost": {"on": "retrieve_file"}}
+    small = Small(root, vendor="openai", faults=lost)
+    small.write("a.md", prose("a"))
+    with small.worker() as context:
+        parked = until(small, context, Batch.PARKED)
+        told = [cause for (cause,) in query(context, "SELECT cause FROM transitions WHERE kind = 'batch'")]
+    assert parked.code == batches.SEND_REFUSED
+    assert not [cause for cause in told if "reads its input file" in cause]
+
+
+@pytest.mark.parametrize(("vendor", "asked"), [("voyage", 0), ("openai", 1)])
+def test_only_where_files_are_read_first_a_refusal_asks_for_the_file(root, vendor, asked):
+    small = Small(root, vendor=vendor, faults={"create_refused": {"status": 400}})
+    small.write("a.md", prose("a"))
+    with small.worker() as context:
+        until(small, context, Batch.PARKED)
+    assert small.sim.calls.get("retrieve_file", 0) == asked
 
 
 def test_a_file_that_was_read_is_no_excuse_for_a_refusal(root):

@@ -60,6 +60,9 @@ POLICIES: Mapping[str, Retry] = {
     "quarantine": Retry(_MINUTE, 1, _MINUTE, None, "looked for until the quarantine is over"),
     "late_job": Retry(10 * _MINUTE, 1, 10 * _MINUTE, None, "looked for as long as the batch is parked"),
     "input_file": Retry(15, 2, 2 * _MINUTE, 4, "uploaded once more; refused again: parked"),
+    "file_pending": Retry(
+        15, 2, 15 * _MINUTE, 100, "parked: the provider has not read the input file for a day"
+    ),
     # One job at the provider.
     "poll": Retry(10, 2, 15 * _MINUTE, None, "asked about until half a day past its window, then parked"),
     "list": Retry(10, 2, 15 * _MINUTE, None, "jobs are asked about one by one meanwhile"),

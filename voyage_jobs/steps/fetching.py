@@ -37,7 +37,7 @@ class _FileGoneError(RefusedError):
     """The provider says that it has no such file. Only its word counts, not that of a storage host."""
 
 
-class _NoRoomError(VendorError):
+class _DiskTooSmallError(VendorError):
     """The disk has no room for this file."""
 
 
@@ -65,7 +65,7 @@ def fetch_all(context: Context, batch: BatchRow, calls: circuit.Calls) -> Downlo
             circuit.fine(context)  # the API itself has answered
             _refused(context, batch, kind, exc)
             return Download.TRIED
-        except _NoRoomError as exc:
+        except _DiskTooSmallError as exc:
             with context.store.write() as tx:
                 _wait(context, tx, batch, "no_room", exc)
             return Download.TRIED
@@ -144,14 +144,14 @@ def _download(context: Context, batch: BatchRow, kind: str, file_id: str) -> boo
 
 
 def _demand_room(context: Context, batch: BatchRow, size: int | None) -> None:
-    """A file that does not fit on the disk waits alone: what is smaller goes on. Raises `_NoRoomError`.
+    """A file that does not fit on the disk waits alone: what is smaller goes on. Raises `_DiskTooSmallError`.
 
     No size is believed that is beyond what so many vectors can take.
     """
     believed = min(size or 0, batch.inputs * MOST_VECTOR_BYTES + MOST_VECTOR_BYTES)
     free = context.free_disk_bytes() - context.settings.disk.min_free_bytes
     if 2 * believed > free:
-        raise _NoRoomError(
+        raise _DiskTooSmallError(
             f"Its result file of {believed:,} bytes needs twice that on the disk of {context.settings.data_dir};"
             f" {max(0, free):,} bytes are free."
         )

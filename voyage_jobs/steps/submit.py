@@ -353,9 +353,7 @@ def _judge(context: Context, batch: BatchRow, attempt: AttemptRow, error: Vendor
     pending = type(error) is RefusedError and _is_file_pending(context, batch)
     with context.store.write() as tx:
         if pending:
-            create_calls.close_attempt(tx, attempt, Attempt.NOT_HAPPENED, error.message)
-            batches.move(tx, batch, Batch.UPLOADED, "the provider still reads its input file")
-            circuit.put_off(context, tx, batches.get(tx.connection, batch.id), "create_call", error)
+            _wait_for_its_file(context, tx, batch, attempt, error)
         elif isinstance(error, RefusedError):
             _refused(context, tx, batch, attempt, error)
         else:
@@ -366,11 +364,30 @@ def _judge(context: Context, batch: BatchRow, attempt: AttemptRow, error: Vendor
 
 
 def _is_file_pending(context: Context, batch: BatchRow) -> bool:
-    """Whether the input file may be why a call was refused: the provider has not read it yet, or does not answer."""
+    """Whether the input file may be why a call was refused: the provider says that it has not read it yet."""
+    if not context.vendor.traits.reads_files_first:
+        return False
     try:
         return context.client.get_file(batch.input_file_id or "").pending
-    except VendorError as exc:
-        return not isinstance(exc, RefusedError)
+    except VendorError:
+        return False  # all that is known is the refusal
+
+
+def _wait_for_its_file(
+    context: Context, tx: Tx, batch: BatchRow, attempt: AttemptRow, error: VendorError
+) -> None:
+    """The provider has not read the input file yet: this batch waits for that, for a day or so."""
+    create_calls.close_attempt(tx, attempt, Attempt.REFUSED, error.message)
+    calls = create_calls.attempts_of(tx.connection, batch.id)
+    refused = [each for each in calls if each.state is Attempt.REFUSED]
+    if retry.is_over("file_pending", len(refused)):
+        reason = f"the provider has not read its input file in {len(refused)} tries: {error.message}"
+        batches.move(tx, batch, Batch.PARKED, reason, reason=reason, hint=_PENDING_HINT)
+        context.log.error("batch.parked", ref=batch.ref, reason=reason)
+        return
+    so_far = {"code": "file_pending", "failures": len(refused) - 1, "failing_since": refused[0].sent_at}
+    batches.move(tx, batch, Batch.UPLOADED, "the provider still reads its input file", **so_far)
+    circuit.put_off(context, tx, batches.get(tx.connection, batch.id), "file_pending", error)
 
 
 def _not_happened(context: Context, tx: Tx, batch: BatchRow, attempt: AttemptRow, error: VendorError) -> None:
@@ -445,6 +462,10 @@ def too_large(context: Context, batch: BatchRow, error: TooLargeError) -> None:
 
 _UPLOAD_HINT = (
     "Everything else is sent. Look for a proxy or filter that does not let this upload through, then"
+    " `voyage-jobs retry`: its lines go in new batches. Nothing was paid."
+)
+_PENDING_HINT = (
+    "The provider makes no job of a file that it has not read: look there at the state of the file, then"
     " `voyage-jobs retry`: its lines go in new batches. Nothing was paid."
 )
 _NOT_FOUND_HINT = (

@@ -52,7 +52,8 @@ class Traits:
     batch is of mode `sync`. `unlisted_usd_per_million` is what a model costs of which no list tells a price; None: not
     known. `key_variable` is the environment variable with the API key, from which the names of its file and of its
     secrets follow: no provider is sent the key of another. Where a call `needs_key` and there is none, it is refused
-    here; else the key is "". What is computed `in_process` has no address, no key and no clock.
+    here; else the key is "". What is computed `in_process` has no address, no key and no clock. One that
+    `reads_files_first` may refuse a job because its input file is still `RemoteFile.pending`.
     """
 
     lists_metadata: bool = True
@@ -62,6 +63,7 @@ class Traits:
     key_variable: str = "VOYAGE_API_KEY"
     needs_key: bool = True
     in_process: bool = False
+    reads_files_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ class OpenAI(JsonLines):
         tokens_in_flight=models.MAX_IN_FLIGHT_TOKENS,
         window_s=models.WINDOW_S,
     )
-    traits = Traits(key_variable="OPENAI_API_KEY")
+    traits = Traits(key_variable="OPENAI_API_KEY", reads_files_first=True)  # Azure does
     prices_as_of = models.PRICES_AS_OF
 
     find = staticmethod(models.find)

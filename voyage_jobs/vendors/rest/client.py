@@ -36,7 +36,7 @@ from voyage_jobs.vendors.remote import Downloaded, JobSpec, RemoteBatch, RemoteF
 from voyage_jobs.vendors.rest import bounded, wire
 from voyage_jobs.vendors.rest.answer import call_body
 from voyage_jobs.vendors.rest.embedding import read_embedded
-from voyage_jobs.vendors.rest.verdict import MAX_RETRY_AFTER_S, Api, judge
+from voyage_jobs.vendors.rest.verdict import CREATE, MAX_RETRY_AFTER_S, Api, judge
 from voyage_jobs.version import __version__
 
 # 1,000 vectors of 2,048 JSON floats take about 45 MB; the content of files is streamed past this.
@@ -234,9 +234,8 @@ class RestClient(ABC):
 
         An answer that cannot be read is an OutcomeUnknownError: the job may well exist.
         """
-        operation = "create a batch"
         try:
-            return self._batch(operation, "POST", "/batches", self.create_body(job))
+            return self._batch(CREATE, "POST", "/batches", self.create_body(job))
         except BadAnswerError as exc:
             raise OutcomeUnknownError(exc.message, status=exc.status, request_id=exc.request_id) from exc
 

@@ -36,6 +36,8 @@ from voyage_jobs.errors import (
 )
 from voyage_jobs.vendors.rest.wire import as_text, http_date_us, kind_of_body, shorten
 
+CREATE = "create a batch"
+"""The `operation` of the call that makes a job."""
 MAX_RETRY_AFTER_S = 3600.0  # a header must not put the daemon to sleep for longer; `max_retry_after_s`
 _GAVE_UP = {408, 425}  # a gateway's word about time, not the API's about the request
 _PROXY_LOGIN = 407
@@ -110,7 +112,7 @@ def judge(
     answer = _parsed(body)
     detail = _detail(answer, secret)
     error, message = _kind(api, status, detail, is_empty=not body.strip())
-    if _has_no_room(api, status, answer, detail):
+    if operation == CREATE and _has_no_room(api, status, answer, detail):
         error, message = NoRoomError, "{api} refuses to {operation} ({status})"
     if error is InterceptedError:
         tail = f" and {_met(status, head, answer, body)}."
@@ -243,7 +245,10 @@ def _detail(answer: Any, secret: str) -> str:
 
 
 def _has_no_room(api: Api, status: int, answer: Any, detail: str) -> bool:
-    """Whether the queue of tokens is full, by the word for that or by its place among the words of the reason."""
+    """Whether the queue of tokens is full, by the word for that or by its place among the words of the reason.
+
+    Asked of create calls alone: any other one is no part of that queue, and is told to wait as ever.
+    """
     told = answer.get("error") if isinstance(answer, dict) else None
     code = told.get("code") if isinstance(told, dict) else None
     return (
