@@ -367,3 +367,18 @@ def test_confirming_lets_a_source_that_keeps_everything_lose_what_is_no_text_any
     assert "Confirmed" in run("confirm-deletes", "docs", **keep).stdout
     run("sync", **keep)
     assert len(served(run)) == 3
+
+
+def test_confirming_says_that_a_last_row_is_taken_without_its_line_end(run):
+    recipe = source(run, **{"records.id": "id", "records.text": "{text}"})
+    run.world.write("shop.csv", "id,text\n1,One.\n2,The second row.\n")
+    assert run("sync", **recipe).exit_code == 0
+    run.world.write("shop.csv", "id,text\n1,One.\n2,The seco")
+    run("sync", **recipe)
+    told = " ".join(run("status", **recipe).stdout.split())
+    assert "its last row has no line end any more, and 1 of 2 records" in told
+    assert "add one, or, if it is meant to have none, `voyage-jobs confirm-deletes docs`" in told
+    said = "removes what is gone, and takes the last row of 1 file as it stands, without a line end."
+    assert said in run("confirm-deletes", "docs", **recipe).stdout
+    run("sync", **recipe)
+    assert "The seco" in {row["text"] for row in run.world.table_rows("text")}

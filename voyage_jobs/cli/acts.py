@@ -121,7 +121,8 @@ def _ask_first(ctx: click.Context, arguments: dict[str, object]) -> None:
 def confirm_deletes(ctx: click.Context, source: str, as_json: bool) -> int:
     """Confirm that the documents missing from SOURCE were deleted on purpose.
 
-    The next scan takes them out of the table, with those that `undelete` or `keep = true` has kept. If the folder is
+    The next scan takes them out of the table, with those that `undelete` or `keep = true` has kept. The last row of a
+    CSV that has lost its line end is taken as it stands. If the folder is
     only not mounted, mount it instead: the source is then no longer frozen. For a source that is not in the
     configuration any more this removes all its documents.
     """
@@ -310,7 +311,10 @@ def _confirmed(answer: dict[str, Any]) -> str:
         return f"Source {name} is not frozen and keeps nothing that has gone: there is nothing to confirm."
     if answer["state"] == "removed":
         return f"Leaving the table: {counted(answer['documents'], 'document')} of source {name}."
-    return f"Confirmed: the next scan of source {name} removes what is gone."
+    said = f"Confirmed: the next scan of source {name} removes what is gone"
+    if count := answer.get("last_rows"):
+        said += f", and takes the last row of {counted(count, 'file')} as it stands, without a line end"
+    return f"{said}."
 
 
 def _undeleted(answer: dict[str, Any]) -> str:

@@ -32,6 +32,9 @@ FROZEN = "frozen"
 LINE_END = "line end"
 """In `reached`: nothing was missing behind the last row."""
 
+NO_LINE_END = "no line end"
+"""In `reached`: the line end behind the last row is missing, and was there at an earlier reading."""
+
 
 @dataclass(frozen=True)
 class LeftOut:
@@ -60,7 +63,8 @@ class RecordFile:
     reason: str | None = None
     detail: str | None = None
     reached: str | None = None
-    """What its next reading has to know of this one: of a log how far it went, of others `LINE_END` if they had one."""
+    """What its next reading has to know of this one: of a log how far it went, of a CSV `LINE_END` or `NO_LINE_END`;
+    None if it never had a line end behind its last row, or somebody confirmed that it has none."""
 
     @property
     def revision(self) -> tuple[int, int, int, int | None]:
@@ -205,9 +209,17 @@ def noted(connection: Connection) -> dict[int, list[RecordFile]]:
 
 def count_frozen(connection: Connection, source_id: int) -> int:
     """How many files of a source are frozen."""
-    mine = (folders.c.source_id == source_id) & (record_files.c.reason == FROZEN)
+    return _count(connection, source_id, record_files.c.reason == FROZEN)
+
+
+def count_without_line_end(connection: Connection, source_id: int) -> int:
+    """How many files of a source have lost the line end behind their last row."""
+    return _count(connection, source_id, record_files.c.reached == NO_LINE_END)
+
+
+def _count(connection: Connection, source_id: int, which: ColumnElement[bool]) -> int:
     joined = select(func.count()).join_from(record_files, folders, folders.c.id == record_files.c.folder_id)
-    return int(connection.execute(joined.where(mine)).scalar_one())
+    return int(connection.execute(joined.where(folders.c.source_id == source_id, which)).scalar_one())
 
 
 # Purpose: which file of records a document is a row of.

@@ -25,17 +25,20 @@ _MOST_COPIES = 20
 
 
 def confirm_deletes(context: Context, arguments: Mapping[str, object], who: str) -> dict[str, object]:
-    """What has gone from a source is meant to be gone: the next scan lets it go, kept documents included."""
+    """What has gone from a source is meant to be gone: the next scan lets it go, kept documents included. So are line
+    ends behind last rows (`last_rows`): it takes these rows as they stand."""
     with context.store.write() as tx:
         row = source_called(tx.connection, arguments.get("source"))
         if row.frozen_reason is not None and not row.configured:
             retired = documents.retire_source(tx, row.id, f"confirmed by {who}")
             return {"source": row.name, "state": "removed", "documents": retired}
         waits = missing.count_kept(tx.connection, row.id) + record_files.count_frozen(tx.connection, row.id)
-        if row.frozen_reason is None and not waits:
+        last_rows = record_files.count_without_line_end(tx.connection, row.id)
+        if row.frozen_reason is None and not waits and not last_rows:
             return {"source": row.name, "state": "active"}
         sources.note(tx, row.id, confirmed_at=tx.now, scan_due_at=0)
-    return {"source": row.name, "state": "confirmed"}
+    found: dict[str, object] = {"source": row.name, "state": "confirmed"}
+    return {**found, "last_rows": last_rows} if last_rows else found
 
 
 def undelete(context: Context, arguments: Mapping[str, object], who: str) -> dict[str, object]:

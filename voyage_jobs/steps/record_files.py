@@ -31,7 +31,7 @@ from voyage_jobs.splitting.split import SplitOptions
 from voyage_jobs.state import missing, record_files
 from voyage_jobs.state.documents import Seen
 from voyage_jobs.state.missing import Mark, Vanished
-from voyage_jobs.state.record_files import FROZEN, LINE_END, LeftOut, RecordFile
+from voyage_jobs.state.record_files import FROZEN, LINE_END, NO_LINE_END, LeftOut, RecordFile
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.statements import LOOK_UP
 from voyage_jobs.state.store import Tx
@@ -65,10 +65,10 @@ class _Look:
     already."""
     before: array[int]
     """The documents that it had."""
-    reached_before: str | None = None
-    """How far the reading before went."""
+    doubts: bool = False
+    """Whether the last row may be a part of one: the file had a line end behind it before, and has none now."""
     doubted: int | None = None
-    """Which row may be a part of one: the last of a file that had a line end behind it before, and has none now."""
+    """Where that row is."""
     found: bytearray = field(default_factory=bytearray)
     """A bit for each of them that was found again."""
     records: int = 0
@@ -142,6 +142,8 @@ class RecordFiles:
         )
         self._made_by = hashlib.blake2b(json.dumps(made_by).encode(), digest_size=16).hexdigest()
         self._refused_by = f"refused:{self._made_by}"
+        meant = f"if it is meant to have none, `voyage-jobs confirm-deletes {row.name}`"
+        self._no_line_end = f"it has no line end any more: add one, or, {meant}"
 
     def begin(self, connection: Connection) -> None:
         """Look up what is known."""
@@ -167,8 +169,11 @@ class RecordFiles:
 
     def _is_due(self, each: RecordFile) -> bool:
         """Whether it is to be read though it looks as it did."""
-        confirmed = self._row.confirmed_at is not None and each.reason == FROZEN
-        return confirmed or each.made_by not in (self._made_by, self._refused_by)
+        waits = each.reason == FROZEN or each.reached == NO_LINE_END
+        return (waits and self._row.confirmed_at is not None) or each.made_by not in (
+            self._made_by,
+            self._refused_by,
+        )
 
     def visited(self, folder: FolderScan) -> int:
         """Note which files are there; how many more documents than files are as they were."""
@@ -199,18 +204,19 @@ class RecordFiles:
         with opened.file:
             was = self._file(folder, stat.name)
             revision = stat.key if settled else unsettled(stat.key)
-            reached = LINE_END if ends_with_line(stat.name, opened.file) else None
             now = replace(
                 _with(was, revision),
                 content_hash=opened.content_hash,
                 made_by=self._made_by,
-                reached=reached,
+                reached=self._line_end(was, ends_with_line(stat.name, opened.file)),
             )
             same = was.content_hash == now.content_hash and was.made_by == now.made_by
-            if same and was.reason is None:
+            if same and was.reason is None and not self._is_due(was):
                 self.done.append(now)
                 return was.records
             look = self._look(now, was)
+            is_other = was.content_hash != now.content_hash or Lack.CUT_SHORT in was.left_out
+            look.doubts = now.reached == NO_LINE_END and is_other
             try:
                 yield from self._rows(look, opened.file, stat)
             except (Refused, OSError) as exc:
@@ -222,6 +228,14 @@ class RecordFiles:
             return 0
         self._end(look)
         return look.unchanged
+
+    def _line_end(self, was: RecordFile, there: bool) -> str | None:
+        """What to note of the line end behind the last row. That it went is kept until it is back, or confirmed: a file
+        may be cut, or written, in several steps."""
+        if there:
+            return LINE_END
+        had = was.reached in (LINE_END, NO_LINE_END)
+        return NO_LINE_END if had and self._row.confirmed_at is None else None
 
     def _read_log(self, folder: str, path: str, listed: FileStat) -> Generator[News, None, int]:
         """The same of a log, which may grow meanwhile: from where the last reading came to, if that is still so."""
@@ -274,22 +288,14 @@ class RecordFiles:
         trusts = was.made_by == self._made_by
         # Of a file that was frozen, rows that it lacked may have been asked for meanwhile, under another profile.
         made_under = None if was.reason is None else self._context.profile_id
-        return _Look(
-            now,
-            trusts=trusts,
-            made_under=made_under,
-            oldest=oldest,
-            newest=newest,
-            before=before,
-            reached_before=was.reached,
-        )
+        return _Look(now, trusts=trusts, made_under=made_under, oldest=oldest, newest=newest, before=before)
 
     def _rows(self, look: _Look, file: BinaryIO, stat: FileStat) -> Iterator[News]:
         assert self._recipe is not None  # noqa: S101 - for the type checker: else no file is one of records
         for _ in look_for_fields(stat.name, file, self._recipe):
             yield []
         rows: Iterator[Row | Fault] = rows_of(stat.name, file, self._recipe)
-        if look.reached_before == LINE_END != look.file.reached and self._row.confirmed_at is None:
+        if look.doubts:
             rows = _doubting_the_last(look, rows)
         yield from self._in_parts(look, rows, stat, LOOK_UP)
 
@@ -318,9 +324,9 @@ class RecordFiles:
             known = record_files.rows(connection, look.file.id, list(named), look.made_under)
         for name, record in named.items():
             document_id, state, digest = known.get(name, (None, "", None))
-            is_as_before = look.trusts and digest == record.digest and state == Document.PRESENT
-            if record.at == look.doubted and not is_as_before:
-                look.lack(Lack.CUT_SHORT, record.at, "no line end behind it, as there was before")
+            says_the_same = digest == record.digest and state == Document.PRESENT
+            if record.at == look.doubted and not says_the_same:
+                look.lack(Lack.CUT_SHORT, record.at, self._no_line_end)
                 continue
             if document_id is not None and not look.find(document_id):
                 look.lack(Lack.DUPLICATE_ID, record.at, record.id)
@@ -328,7 +334,7 @@ class RecordFiles:
             look.records += 1
             if record.wrong:
                 look.lack(Lack.WRONG_TYPE, record.at, ", ".join(record.wrong))
-            if is_as_before:
+            if look.trusts and says_the_same:
                 look.unchanged += 1
                 continue
             self._pending.add(name)
@@ -383,10 +389,7 @@ class RecordFiles:
                 gone.extend(missing.vanished_ones(connection, ids, since))
                 self._shortened.append(look.file)
                 continue
-            reached = (
-                look.file.reached or look.reached_before
-            )  # what was doubted is doubted until it is whole
-            self.done.append(replace(look.file, reason=FROZEN, detail=reason, reached=reached))
+            self.done.append(replace(look.file, reason=FROZEN, detail=reason))
             file = names.display(look.file.name)
             self._context.log.error("records.frozen", source=self._row.name, file=file, reason=reason)
         for key, each in self._known.items():
@@ -422,7 +425,9 @@ class RecordFiles:
         found = f"{lost:,} of {counted(had, 'record')} are not in it any more"
         unread = look.count(*UNREAD)
         if look.count(Lack.CUT_SHORT):
-            return f"it ends in the middle of a row, and {found}"
+            is_known = look.doubted is None
+            what = "it ends in the middle of a row" if is_known else "its last row has no line end any more"
+            return f"{what}, and {found}"
         if unread:
             return f"{counted(unread, 'row')} of it cannot be read, and {found}"
         if lost == had:
@@ -448,7 +453,7 @@ class RecordFiles:
 def _doubting_the_last(look: _Look, rows: Iterator[Row | Fault]) -> Iterator[Row | Fault]:
     for row, after in pairwise(chain(rows, (None,))):
         if row is not None:
-            look.doubted = row.at if after is None else None
+            look.doubted = row.at if after is None and isinstance(row, Row) else None
             yield row
 
 
