@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import os
 import random
 import resource
@@ -121,7 +122,19 @@ def test_no_room_for_a_large_file_is_a_pause_that_status_shows(world, point):
     all_is_right(world)
 
 
-@pytest.mark.parametrize("point", [*SITES, "scan.finish.committed", "upload.answered", "collect.committed"])
+@pytest.fixture
+def no_search_for_garbage() -> Iterator[None]:
+    """A daemon looks for it seldom: what it holds must be let go without."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_search_for_garbage")
+@pytest.mark.parametrize(
+    "point",
+    [*SITES, "scan.slice.before_commit", "scan.finish.committed", "upload.answered", "collect.committed"],
+)
 def test_when_nothing_at_all_can_be_written_it_waits_and_goes_on_by_itself(world, point):
     with world.worker() as context:
         limit_at(context, point, room=None)

@@ -117,8 +117,9 @@ class Rehearsal:
         for batch in self._packed():
             if batch.profile_id == context.profile_id and batch.cancel_asked_at is None:
                 try:
-                    for line in input_lines(context, batch):
-                        files.line(line)
+                    with contextlib.closing(input_lines(context, batch)) as lines:
+                        for line in lines:
+                            files.line(line)
                 except LookupError:
                     files.drop()
                     abandon(context, batch, "its texts changed before it was written")

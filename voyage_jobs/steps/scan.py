@@ -7,6 +7,7 @@ scan that came to its end says that something vanished, and only if the guard ag
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -170,7 +171,17 @@ class Scan:
             return
         self._begin()
         self._part = self._slice()
-        for turns in in_order(self._works(), self._ahead.at_once, self._ahead.most):
+        with contextlib.closing(
+            self._works()
+        ) as works:  # however it ends: it holds a connection to the state
+            yield from self._taken(works)
+        if not self._part.empty:
+            self._commit()
+            yield
+        yield from self._finish(identity)
+
+    def _taken(self, works: Iterator[Work | None]) -> Iterator[None]:
+        for turns in in_order(works, self._ahead.at_once, self._ahead.most):
             if isinstance(turns, Pause):
                 # What was read before may be what other steps have to do with.
                 if turns is Pause.WAITING and not self._part.empty:
@@ -182,12 +193,8 @@ class Scan:
                 if self._part.full(self.context.clock.mono()):
                     self._commit()
                     yield
-        if not self._part.empty:
-            self._commit()
-            yield
-        yield from self._finish(identity)
 
-    def _works(self) -> Iterator[Work | None]:
+    def _works(self) -> Generator[Work | None, None, None]:
         """What is to be done in folder after folder; None when others should have a turn."""
         for folder in self._walk():
             self._part.folders += 1

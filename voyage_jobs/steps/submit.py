@@ -8,7 +8,8 @@ states.py for what each state means when the process dies in it, and reconcile.p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Generator
 from dataclasses import replace
 
 import orjson
@@ -113,9 +114,7 @@ def spool(context: Context, batch: BatchRow, calls: circuit.Calls | None = None)
     if batch.cancel_asked_at is not None:
         return _cancelled(context, batch)
     try:
-        written = _drafted(context, batch) or write_input(
-            context.input_path(batch.ref), input_lines(context, batch)
-        )
+        written = _drafted(context, batch) or _written(context, batch)
     except LookupError:
         return _let_go(context, batch, "its texts changed before it was written")
     with context.store.write() as tx:
@@ -138,8 +137,16 @@ def _drafted(context: Context, batch: BatchRow) -> WrittenFile | None:
     return drafts.take(context, batch.ref, context.input_path(batch.ref), needed)
 
 
-def input_lines(context: Context, batch: BatchRow) -> Iterator[bytes]:
-    """The lines of the input file of a batch. LookupError if texts of it cannot be had any more."""
+def _written(context: Context, batch: BatchRow) -> WrittenFile:
+    with contextlib.closing(input_lines(context, batch)) as lines:
+        return write_input(context.input_path(batch.ref), lines)
+
+
+def input_lines(context: Context, batch: BatchRow) -> Generator[bytes, None, None]:
+    """The lines of the input file of a batch. LookupError if texts of it cannot be had any more.
+
+    To be closed by who breaks off: until then it holds a connection to the state.
+    """
     params = orjson.loads(batch.request_params)
     with context.store.read() as connection:
         texts, written = Texts(connection), 0
@@ -233,7 +240,7 @@ def _file_is_whole(context: Context, batch: BatchRow) -> bool:
 def _write_again(context: Context, batch: BatchRow) -> bool:
     """The spooled file is lost or cut (a disk restored, a folder cleaned): the same lines make it again."""
     try:
-        written = write_input(context.input_path(batch.ref), input_lines(context, batch))
+        written = _written(context, batch)
     except LookupError:
         return _let_go(context, batch, "its input file is lost and its texts changed")
     with context.store.write() as tx:
