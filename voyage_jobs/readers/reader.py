@@ -47,12 +47,9 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault
         super().__init__(f"{reason}: {detail}" if detail else reason)
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading and where it stands: `start` is that of its first line, `end` that of what follows its last.
-
-    Nobody changes one; it is not frozen, since it would take three times as long to make.
-    """
+    """A heading and where it stands: `start` is that of its first line, `end` that of what follows its last."""
 
     start: int
     end: int
