@@ -97,6 +97,8 @@ def test_all_conditions_must_hold_and_a_broken_one_is_named_as_it_was_written(ru
     run.world.run()
     both = ("--where", "path = 'cert.md' or path = 'soup.md'", "--where", "path = 'soup.md'")
     assert {hit["path"] for hit in run.json("search", "soup", *both)["hits"]} == {"soup.md"}
+    told = run("search", "soup", "--where", "path = 'x') OR (1 = 1", "--where", "path = 'y'", code=2).stderr
+    assert "does not belong there" in told
     told = run("search", "soup", "--where", "prio >= ", code=2).stderr
     assert "The filter 'prio >= ' cannot be used" in told
 

@@ -103,13 +103,12 @@ def search(
     """
     from voyage_jobs.retrieval.result import Query
     from voyage_jobs.retrieval.retriever import Retriever
+    from voyage_jobs.table.filters import all_of
 
     if rerank is False and rerank_model:
         raise click.UsageError("--no-rerank and --rerank-model contradict each other.")
     asked = rerank_model or rerank
-    where = (
-        conditions[0] if len(conditions) == 1 else " AND ".join(f"({each})" for each in conditions) or None
-    )
+    where = all_of(conditions)
     question = Query(query, sources=sources, paths=paths, where=where, since=since, rerank=asked, **options)
     found = Retriever(settings_of(ctx), SystemClock(), tables=tables).search(question)
     if as_json:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -73,6 +73,16 @@ def combined(
         demand_whole(where)
         parts.append(f"({where})")
     return " AND ".join(parts) or None
+
+
+def all_of(conditions: Sequence[str]) -> str | None:
+    """One filter of several that must all hold; None without any. Raises `ConfigError` for one that does not hold
+    together."""
+    for each in conditions:
+        demand_whole(each)
+    if len(conditions) == 1:
+        return conditions[0]
+    return " AND ".join(f"({each})" for each in conditions) or None
 
 
 def is_field(name: str) -> bool:
