@@ -107,7 +107,7 @@ class RecordsSettings(Section):
 
     @model_validator(mode="after")
     def _what_is_optional_is_asked_for(self) -> Self:
-        asked = Recipe(**dict(self)).fields
+        asked = Recipe(**dict(self)).fields if self.optional else ()
         if unknown := [each for each in self.optional if each not in asked]:
             raise ValueError(
                 f"optional names {unknown[0]!r}, which is no field that it asks for: {', '.join(asked)}"

@@ -171,9 +171,7 @@ class Scan:
             return
         self._begin()
         self._part = self._slice()
-        with contextlib.closing(
-            self._works()
-        ) as works:  # however it ends: it holds a connection to the state
+        with contextlib.closing(self._works()) as works:  # it holds a connection to the state
             yield from self._taken(works)
         if not self._part.empty:
             self._commit()
