@@ -47,7 +47,7 @@ _HTML_TITLE = re.compile(
 )
 _MAX_HTML_CHARS = 4_000
 _NO_BLANK = re.compile(r"\S")
-# What is replaced by what, where one of two signs stands in a heading at all.
+# Replacements in a heading, looked for only where one of two signs stands in it.
 _INLINE: list[tuple[str, str, re.Pattern[str], str]] = [
     ("}", "}", re.compile(rf"(?:[ \t]*\{{(?:{_ATTRIBUTES})\}})+[ \t]*$"), ""),
     ("]", "]", _LINK, r"\1"),

@@ -5,7 +5,7 @@ beyond the configured longest interval, with jitter. Looks at many jobs that fal
 taken together, by one list, and whatever else this shows to be over is noted as well: what waits for room is sent soon,
 and fewer calls are made. Unknown status words are recorded and mean "keep polling", but not forever: an hour past the
 window a job that names its results is collected whatever it is called, and half a day past the window one that is still
-not over is parked. It is asked about on, now and then, and goes on by itself if it ends.
+not over is parked. It is still asked about now and then, and resumes by itself if it ends.
 """
 
 from __future__ import annotations

@@ -247,7 +247,7 @@ def _detail(answer: Any, secret: str) -> str:
 def _has_no_room(api: Api, status: int, answer: Any, detail: str) -> bool:
     """Whether the queue of tokens is full, by the word for that or by its place among the words of the reason.
 
-    Asked of create calls alone: any other one is no part of that queue, and is told to wait as ever.
+    Asked of create calls alone: no other one is part of that queue.
     """
     told = answer.get("error") if isinstance(answer, dict) else None
     code = told.get("code") if isinstance(told, dict) else None
