@@ -21,7 +21,7 @@ from voyage_jobs.state.schema import (
     remote_files,
     transitions,
 )
-from voyage_jobs.state.statements import new_id
+from voyage_jobs.state.statements import Prepared, new_id, plain
 from voyage_jobs.state.store import Tx
 
 
@@ -86,15 +86,20 @@ NO_ROOM = "no_room"  # refused because too much was in flight: its texts go agai
 SEND_REFUSED = "send_refused"  # the provider refused its upload or its job
 MODEL_REFUSED = "model_refused"  # the provider has no such model: nothing is sent for it
 
-_BATCH = select(*(batches.c[field.name] for field in fields(BatchRow)))
+_COLUMNS = [field.name for field in fields(BatchRow)]
+_BATCH = select(*(batches.c[name] for name in _COLUMNS))
 _IS_OPEN = ~is_in(batches, states.Batch.CLOSED)
 
 
-def _all(connection: Connection, query: Select[Any], **values: object) -> list[BatchRow]:
-    rows = connection.execute(query, values).mappings()
+def _all(connection: Connection, query: Select[Any] | Prepared, **values: object) -> list[BatchRow]:
+    if isinstance(query, Prepared):
+        rows: Iterable[Any] = query.rows(connection, **values)
+    else:
+        rows = plain(connection, query, values)
+    found = (dict(zip(_COLUMNS, row, strict=True)) for row in rows)
     return [
         BatchRow(**{**row, "state": states.Batch(row["state"]), "mode": states.Mode(row["mode"])})
-        for row in rows
+        for row in found
     ]
 
 
@@ -210,7 +215,7 @@ def count_duplicates(connection: Connection) -> int:
     )
 
 
-_BY_ID = _BATCH.where(batches.c.id == bindparam("id"))
+_BY_ID = Prepared(_BATCH.where(batches.c.id == bindparam("id")))
 
 
 def get(connection: Connection, batch_id: int) -> BatchRow:
@@ -241,15 +246,19 @@ def find(connection: Connection, word: str) -> list[BatchRow]:
     return _all(connection, _BATCH.where(where).order_by(batches.c.id))
 
 
-@functools.cache
 def _in_state(*wanted: states.Batch) -> Select[Any]:
-    """Asked several times a turn: one constant for each set of states, which SQLAlchemy need not fill in."""
     return _BATCH.where(is_in(batches, *wanted), _IS_OPEN).order_by(batches.c.id)
+
+
+@functools.cache
+def _prepared(*wanted: states.Batch) -> Prepared:
+    """Asked several times a turn: one constant for each set of states."""
+    return Prepared(_in_state(*wanted))
 
 
 def in_state(connection: Connection, *wanted: states.Batch) -> list[BatchRow]:
     """Batches in any of these states, oldest first."""
-    return _all(connection, _in_state(*wanted))
+    return _all(connection, _prepared(*wanted))
 
 
 def with_lines_of(connection: Connection, source_id: int, among: Iterable[states.Batch]) -> list[BatchRow]:
@@ -325,17 +334,19 @@ def due_again(tx: Tx) -> None:
 
 
 # Purpose: what is, or may be, at the provider. Asked several times a turn.
-_IN_FLIGHT = select(func.count(), func.coalesce(func.sum(batches.c.tokens_estimated), 0)).where(
-    batches.c.state.in_([str(word) for word in (*states.BEFORE_THE_JOB, *states.AT_THE_VENDOR)]),
-    _IS_OPEN,
-    batches.c.mode == str(states.Mode.BATCH),
+_IN_FLIGHT = Prepared(
+    select(func.count(), func.coalesce(func.sum(batches.c.tokens_estimated), 0)).where(
+        is_in(batches, *states.BEFORE_THE_JOB, *states.AT_THE_VENDOR),
+        _IS_OPEN,
+        batches.c.mode == str(states.Mode.BATCH),
+    )
 )
 
 
 def in_flight(connection: Connection) -> tuple[int, int]:
     """(jobs, estimated tokens) that are, or may be, at the provider or on their way there; none is sent at once."""
-    row = connection.execute(_IN_FLIGHT).one()
-    return int(row[0]), int(row[1])
+    jobs, tokens = _IN_FLIGHT.row(connection)
+    return int(jobs), int(tokens)
 
 
 # Purpose: the batches that the provider refused to take, since it last took one.

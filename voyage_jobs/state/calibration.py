@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from voyage_jobs.core import states
 from voyage_jobs.state import counts
+from voyage_jobs.state.statements import Prepared
 
 LATEST = 20
 LEAST_TOKENS = 500
@@ -34,7 +35,7 @@ class Calibration:
 
 
 # Purpose: the latest batches whose results are in, as they were estimated and as they were billed.
-_LATEST = text(
+_LATEST = Prepared(
     "SELECT COUNT(*), SUM(estimated), SUM(billed), MAX(1.0 * billed / estimated) FROM"
     " (SELECT tokens_estimated AS estimated, tokens_settled AS billed FROM batches"
     f"  WHERE profile_id = :profile AND mode = '{states.Mode.BATCH}' AND tokens_settled > 0"
@@ -46,8 +47,7 @@ def of_profile(connection: Connection, profile_id: int) -> Calibration | None:
     """What is known; None where nothing is, and where tokens are counted by the model's tokenizer."""
     if counts.counted(connection).by != counts.ESTIMATE:
         return None
-    values = {"profile": profile_id, "least": LEAST_TOKENS, "latest": LATEST}
-    found = connection.execute(_LATEST, values).one()
+    found = _LATEST.row(connection, profile=profile_id, least=LEAST_TOKENS, latest=LATEST)
     return Calibration(*found) if found[0] else None
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from sqlalchemy import Connection, delete, select, text, update
 
 from voyage_jobs.state.schema import circuits
+from voyage_jobs.state.statements import Prepared
 from voyage_jobs.state.store import Tx
 
 VENDOR = "vendor"
@@ -76,9 +77,9 @@ def due_now(tx: Tx, name: str) -> None:
 
 
 # Purpose: every shared circuit that is open. Asked many times a turn.
-_CLOSED = select(*(circuits.c[field.name] for field in fields(Circuit)))
+_CLOSED = Prepared(select(*(circuits.c[field.name] for field in fields(Circuit))))
 
 
 def tripped(connection: Connection) -> dict[str, Circuit]:
     """Every lane in trouble, by name (one whose time is over is due for another try)."""
-    return {row[0]: Circuit(*row) for row in connection.execute(_CLOSED)}
+    return {row[0]: Circuit(*row) for row in _CLOSED.rows(connection)}

@@ -12,7 +12,7 @@ from voyage_jobs.core import states
 from voyage_jobs.core.profile import document_key
 from voyage_jobs.state import moves
 from voyage_jobs.state.schema import PATH, documents, folders, is_in, sources, versions
-from voyage_jobs.state.statements import RAW, among, listed, many, new_id, plain, same, slices
+from voyage_jobs.state.statements import RAW, Prepared, among, listed, many, new_id, plain, same, slices
 from voyage_jobs.state.store import Tx
 from voyage_jobs.state.texts import FilePlace, let_texts_go
 from voyage_jobs.state.versions import UNSETTLED_MTIME, supersede
@@ -47,11 +47,16 @@ class DocumentRow:
     moved_from: str | None
 
 
+_FOLDERS = Prepared(
+    select(folders.c.path, folders.c.id).where(
+        folders.c.source_id == bindparam("source"), folders.c.file == ""
+    )
+)
+
+
 def folder_ids(connection: Connection, source_id: int) -> dict[str, int]:
     """Every folder of a source that ever held a document: relative path -> id. Files of records are none."""
-    mine = (folders.c.source_id == source_id) & (folders.c.file == "")
-    rows = connection.execute(select(folders.c.path, folders.c.id).where(mine))
-    return {row.path: row.id for row in rows}
+    return dict(_FOLDERS.rows(connection, source=source_id))
 
 
 def known(connection: Connection, folder_id: int) -> Mapping[str, tuple[int, int, int, int | None]]:
@@ -277,7 +282,7 @@ def let_go(tx: Tx, source_id: int, most: int) -> int:
 
 
 # Purpose: files that are there and no longer readable as text (binary, empty, too large ...), and are still served.
-_SPOILT = text(
+_SPOILT = Prepared(
     "SELECT d.id FROM documents d WHERE d.source_id = :source AND d.state = 'skipped' AND d.reason NOT IN ({passing})"
     " AND EXISTS (SELECT 1 FROM versions v WHERE v.document_id = d.id AND v.retire = 0"
     "  AND v.state IN ('waiting', 'ready', 'published'))".format(
@@ -288,7 +293,7 @@ _SPOILT = text(
 
 def spoilt(connection: Connection, source_id: int) -> list[int]:
     """Documents whose files have turned into something that is not taken, and whose rows are still in the table."""
-    return list(connection.execute(_SPOILT, {"source": source_id}).scalars())
+    return [row[0] for row in _SPOILT.rows(connection, source=source_id)]
 
 
 def retire(tx: Tx, document_ids: Sequence[int]) -> None:
@@ -327,7 +332,7 @@ def without_rows(connection: Connection) -> list[tuple[str, str]]:
 
 
 # Purpose: what a source has to lose: files that are there, and those that are out of reach and still served.
-_LIVE = text(
+_LIVE = Prepared(
     "SELECT (SELECT COUNT(*) FROM documents WHERE source_id = :source AND state = 'present')"
     " + (SELECT COUNT(*) FROM documents d WHERE d.source_id = :source AND d.state = 'skipped'"
     "  AND EXISTS (SELECT 1 FROM versions v WHERE v.document_id = d.id AND v.retire = 0"
@@ -337,7 +342,7 @@ _LIVE = text(
 
 def count_live(connection: Connection, source_id: int) -> int:
     """Documents of a source that are present, or were skipped for a passing reason and are still served."""
-    return int(connection.execute(_LIVE, {"source": source_id}).scalar_one())
+    return int(_LIVE.value(connection, source=source_id))
 
 
 _DOCUMENTS = (

@@ -47,7 +47,7 @@ from voyage_jobs.state.schema import (
     texts,
     versions,
 )
-from voyage_jobs.state.statements import RAW, many, plain, slices
+from voyage_jobs.state.statements import RAW, Prepared, many, plain, slices
 from voyage_jobs.state.store import Tx
 
 # Whether a batch still has an embedding, once the lines of the batch at hand are not open any more. Two may have it
@@ -159,17 +159,19 @@ class Backlog:
 
 
 # Purpose: is it worth a batch yet?
-_BACKLOG = select(
-    func.count(), func.coalesce(func.sum(embeddings.c.tokens), 0), func.min(embeddings.c.wanted_at)
-).where(_WAITS)
-_REFUSALS = select(embeddings.c.refusals).where(_WAITS).distinct().order_by(embeddings.c.refusals)
+_BACKLOG = Prepared(
+    select(
+        func.count(), func.coalesce(func.sum(embeddings.c.tokens), 0), func.min(embeddings.c.wanted_at)
+    ).where(_WAITS)
+)
+_REFUSALS = Prepared(select(embeddings.c.refusals).where(_WAITS).distinct().order_by(embeddings.c.refusals))
 
 
 def backlog(connection: Connection, profile_id: int) -> Backlog:
     """What waits to be sent under one profile."""
-    row = connection.execute(_BACKLOG, {"profile": profile_id}).one()
-    refusals = tuple(connection.execute(_REFUSALS, {"profile": profile_id}).scalars())
-    return Backlog(row[0], row[1], row[2], refusals)
+    refusals = tuple(row[0] for row in _REFUSALS.rows(connection, profile=profile_id))
+    count, tokens, oldest_at = _BACKLOG.row(connection, profile=profile_id)
+    return Backlog(count, tokens, oldest_at, refusals)
 
 
 # Purpose: the tokens that wait to be sent, by the source that would pay.
@@ -207,18 +209,20 @@ def _is_there(*where: ColumnElement[bool]) -> ColumnElement[bool]:
 
 # Purpose: is there something that nobody asks for any more and no other step will drop: what has failed, or waits under
 # a profile that is not active? (Two ranges, so that the index finds them.)
-_FORGOTTEN = select(
-    or_(
-        _is_there(is_in(embeddings, Embedding.FAILED)),
-        _is_there(is_in(embeddings, Embedding.WANTED), embeddings.c.profile_id < bindparam("profile")),
-        _is_there(is_in(embeddings, Embedding.WANTED), embeddings.c.profile_id > bindparam("profile")),
+_FORGOTTEN = Prepared(
+    select(
+        or_(
+            _is_there(is_in(embeddings, Embedding.FAILED)),
+            _is_there(is_in(embeddings, Embedding.WANTED), embeddings.c.profile_id < bindparam("profile")),
+            _is_there(is_in(embeddings, Embedding.WANTED), embeddings.c.profile_id > bindparam("profile")),
+        )
     )
 )
 
 
 def any_forgotten(connection: Connection, profile_id: int) -> bool:
     """Whether an embedding that failed, or waits under another profile, is pointed to by no chunk."""
-    return bool(connection.execute(_FORGOTTEN, {"profile": profile_id}).scalar_one())
+    return bool(_FORGOTTEN.value(connection, profile=profile_id))
 
 
 def drop_unneeded(tx: Tx) -> int:

@@ -22,6 +22,7 @@ from sqlalchemy import Connection, TextClause, func, insert, select, text
 from voyage_jobs.core.states import Mode
 from voyage_jobs.state.outcomes import OPEN
 from voyage_jobs.state.schema import batches, spend
+from voyage_jobs.state.statements import Prepared
 from voyage_jobs.state.store import Tx
 
 if TYPE_CHECKING:
@@ -210,8 +211,15 @@ class Totals:
     assumed_tokens: int = 0
 
 
+class _Sums(NamedTuple):
+    tokens: int
+    usd: float | None
+    assumed: int
+    unpriced: int
+
+
 # Purpose: sums by kind, and whether any row of that kind has no price.
-_TOTALS = text(
+_TOTALS = Prepared(
     "SELECT kind, SUM(tokens) AS tokens, SUM(usd) AS usd, SUM(assumed) AS assumed,"
     " COALESCE(SUM(tokens) FILTER (WHERE usd IS NULL), 0) > 0 AS unpriced FROM spend WHERE at >= :since GROUP BY kind"
 )
@@ -219,7 +227,7 @@ _TOTALS = text(
 
 def totals(connection: Connection, since: int = 0) -> Totals:
     """What was reserved, settled and saved since a time (microseconds UTC)."""
-    rows = {row.kind: row for row in connection.execute(_TOTALS, {"since": since})}
+    rows = {row[0]: _Sums(*row[1:]) for row in _TOTALS.rows(connection, since=since)}
 
     def tokens(kind: str) -> int:
         return int(rows[kind].tokens) if kind in rows else 0

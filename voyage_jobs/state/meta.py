@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import cast
 
 import orjson
 from sqlalchemy import Connection, bindparam, delete, exists, insert, select, text, update
 
 from voyage_jobs.state.schema import daemon, meta, requests
-from voyage_jobs.state.statements import new_id
+from voyage_jobs.state.statements import Prepared, new_id
 from voyage_jobs.state.store import Tx
 
 PROFILE = "profile"
@@ -57,12 +58,12 @@ _HERE = text(
 
 
 # Purpose: one fact. Asked many times a turn.
-_GET = select(meta.c.value).where(meta.c.key == bindparam("key"))
+_GET = Prepared(select(meta.c.value).where(meta.c.key == bindparam("key")))
 
 
 def get(connection: Connection, key: str) -> str | None:
     """One fact, or None."""
-    return connection.execute(_GET, {"key": key}).scalar()
+    return cast(str | None, _GET.value(connection, key=key))
 
 
 def put(tx: Tx, key: str, value: str) -> None:
@@ -126,10 +127,13 @@ class Here:
     stopped_at: int | None
 
 
+_HERE_NOW = Prepared(select(*(daemon.c[field.name] for field in fields(Here))))
+
+
 def who(connection: Connection) -> Here | None:
     """The process that works, or last worked, here; None if there never was one."""
-    row = connection.execute(select(daemon)).mappings().one_or_none()
-    return None if row is None else Here(**{key: value for key, value in row.items() if key != "id"})
+    row = _HERE_NOW.row(connection)
+    return None if row is None else Here(*row)
 
 
 def watching(connection: Connection, holder: int | None) -> dict[str, dict[str, object]]:
@@ -160,21 +164,27 @@ def ask(tx: Tx, who_: str, command: str, arguments: Mapping[str, object]) -> int
     return new_id(tx.connection, insert(requests).values(**values))
 
 
-_OPEN_REQUESTS = select(requests).where(requests.c.done_at.is_(None)).order_by(requests.c.id)
+_OPEN_REQUESTS = Prepared(
+    select(requests.c.id, requests.c.command, requests.c.arguments, requests.c.who)
+    .where(requests.c.done_at.is_(None))
+    .order_by(requests.c.id)
+)
 
 
 def open_requests(connection: Connection) -> list[Request]:
     """What was asked and not done yet, oldest first."""
-    rows = connection.execute(_OPEN_REQUESTS)
-    return [Request(row.id, row.command, orjson.loads(row.arguments), row.who) for row in rows]
+    rows = _OPEN_REQUESTS.rows(connection)
+    return [
+        Request(row_id, command, orjson.loads(arguments), who_) for row_id, command, arguments, who_ in rows
+    ]
 
 
-_ANY_OPEN = select(exists().where(requests.c.done_at.is_(None)))
+_ANY_OPEN = Prepared(select(exists().where(requests.c.done_at.is_(None))))
 
 
 def any_open(connection: Connection) -> bool:
     """Whether anything was asked for and is not done yet."""
-    return bool(connection.execute(_ANY_OPEN).scalar_one())
+    return bool(_ANY_OPEN.value(connection))
 
 
 def answer(tx: Tx, request_id: int, result: Mapping[str, object]) -> None:

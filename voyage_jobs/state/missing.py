@@ -11,7 +11,7 @@ from voyage_jobs.core import states
 from voyage_jobs.state import meta, moves
 from voyage_jobs.state.documents import KEPT, retire, spoilt
 from voyage_jobs.state.schema import PATH, documents, is_in, transitions, versions
-from voyage_jobs.state.statements import plain, slices
+from voyage_jobs.state.statements import Prepared, plain, slices
 from voyage_jobs.state.store import Tx
 
 
@@ -59,11 +59,12 @@ class Mark:
     version: int
 
 
+_NEWEST = [Prepared(select(func.coalesce(func.max(each.c.id), 0))) for each in (transitions, versions)]
+
+
 def mark(connection: Connection) -> Mark:
     """Now; what is recorded later can be told from what was there."""
-    newest = [select(func.coalesce(func.max(each.c.id), 0)) for each in (transitions, versions)]
-    transition, version = (int(connection.execute(query).scalar_one()) for query in newest)
-    return Mark(transition, version)
+    return Mark(*(newest.value(connection) for newest in _NEWEST))
 
 
 _BEGUN = "losses_since:{}"  # in meta, by source: a scan is recording what it lost, and began then

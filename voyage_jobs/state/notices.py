@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
 
 from voyage_jobs.state.schema import FAILED, deliveries, notices
-from voyage_jobs.state.statements import new_id
+from voyage_jobs.state.statements import Prepared, new_id
 from voyage_jobs.state.store import Tx
 
 
@@ -85,7 +85,7 @@ class Waiting:
     body: bytes
 
 
-_WAITING = (
+_WAITING = Prepared(
     select(
         notices.c.id,
         deliveries.c.sink,
@@ -105,7 +105,7 @@ _WAITING = (
 
 def waiting(connection: Connection) -> list[Waiting]:
     """Everything that is still to be delivered, oldest first."""
-    return [Waiting(*row) for row in connection.execute(_WAITING)]
+    return [Waiting(*row) for row in _WAITING.rows(connection)]
 
 
 def settle(tx: Tx, notice_id: int, sink: str, error: str | None) -> None:

@@ -13,6 +13,7 @@ from voyage_jobs.state.circuits import Circuit
 from voyage_jobs.state.pauses import Pauses
 from voyage_jobs.state.schema import DROPPED, FAILED, WANTED, publications
 from voyage_jobs.state.sources import SourceRow
+from voyage_jobs.state.statements import Prepared
 
 # Purpose: what only `retry` moves on: failed, or cancelled while something still needs it.
 _STUCK = text(
@@ -22,7 +23,7 @@ _STUCK = text(
     "  (SELECT 1 FROM chunks c WHERE c.embedding_id = e.id)) AS cancelled"
 )
 # Purpose: what waits to be sent, to be shown, to be taken out.
-_WAITING = text(
+_WAITING = Prepared(
     f"SELECT (SELECT COUNT(*) FROM embeddings WHERE state = {WANTED} AND profile_id = :profile) AS wanted,"
     " (SELECT COUNT(*) FROM versions WHERE state = 'ready' AND state IN ('waiting', 'ready')) AS ready,"
     " (SELECT COUNT(*) FROM versions INDEXED BY ix_versions_retire"
@@ -51,11 +52,11 @@ class OpenWork:
 
 def open_work(connection: Connection, profile_id: int, now: int) -> OpenWork:
     """What is left to do under a profile."""
-    waiting = connection.execute(_WAITING, {"profile": profile_id}).one()
+    wanted, ready, retiring = _WAITING.row(connection, profile=profile_id)
     return OpenWork(
-        wanted=waiting.wanted,
-        ready=waiting.ready,
-        retiring=waiting.retiring,
+        wanted=wanted,
+        ready=ready,
+        retiring=retiring,
         open_batches=batches.in_state(connection, *states.UNFINISHED),
         parked=batches.in_state(connection, states.Batch.PARKED),
         frozen=[row for row in sources.all_sources(connection) if _is_frozen(connection, row)],
@@ -105,7 +106,7 @@ class Work:
     saved_usd: float | None
 
 
-_MARK = text(
+_MARK = Prepared(
     "SELECT (SELECT COALESCE(MAX(id), 0) FROM publications) AS publication_id,"
     " (SELECT COALESCE(MAX(id), 0) FROM transitions) AS transition_id"
 )
@@ -119,11 +120,11 @@ _BATCHES_SINCE = text(
 
 def mark(connection: Connection) -> Mark:
     """The present."""
-    row = connection.execute(_MARK).one()
     sums = ledger.totals(connection)
+    publication_id, transition_id = _MARK.row(connection)
     return Mark(
-        row.publication_id,
-        row.transition_id,
+        publication_id,
+        transition_id,
         sums.settled_tokens,
         sums.saved_tokens,
         sums.settled_usd,

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 from voyage_jobs.core.clock import iso
 from voyage_jobs.state import meta
 from voyage_jobs.state.schema import meta as table
+from voyage_jobs.state.statements import Prepared
 from voyage_jobs.state.store import Tx
 
 EVERYTHING = "everything"
@@ -19,7 +20,7 @@ _SOURCE = "source:"
 _PREFIX = "pause."
 
 # Purpose: every pause. Keys are the table's order: a short look.
-_ALL = select(table.c.value).where(table.c.key.between(_PREFIX, _PREFIX + "\U0010ffff"))
+_ALL = Prepared(select(table.c.value).where(table.c.key.between(_PREFIX, _PREFIX + "\U0010ffff")))
 
 
 @dataclass(frozen=True)
@@ -87,5 +88,5 @@ def end(tx: Tx, what: str) -> None:
 
 def now(connection: Connection, now_us: int) -> Pauses:
     """What rests now; a pause whose time is over is none."""
-    found = [Pause(**orjson.loads(row[0])) for row in connection.execute(_ALL)]
+    found = [Pause(**orjson.loads(row[0])) for row in _ALL.rows(connection)]
     return Pauses({each.what: each for each in found if each.until_at is None or each.until_at > now_us})

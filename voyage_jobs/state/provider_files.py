@@ -10,6 +10,7 @@ from voyage_jobs.state.schema import (
     downloads,
     remote_files,
 )
+from voyage_jobs.state.statements import Prepared
 from voyage_jobs.state.store import Tx
 
 # Purpose: remember a file of ours at the provider, so that it is deleted when it is done with.
@@ -44,7 +45,7 @@ class RemoteFileRow:
 
 # Purpose: files whose batch is done with them: everything of a batch that is over, and input files that a later upload
 # of the same batch has replaced.
-_DELETABLE = text(
+_DELETABLE = Prepared(
     "SELECT r.file_id, r.batch_id, r.failures FROM remote_files r LEFT JOIN batches b ON b.id = r.batch_id"
     " WHERE r.deleted_at IS NULL AND r.due_at <= :now AND (b.id IS NULL"
     "  OR b.state IN ('collected', 'closed', 'cancelled', 'refused')"
@@ -55,8 +56,7 @@ _DELETABLE = text(
 
 def deletable_files(connection: Connection, now: int, most: int) -> list[RemoteFileRow]:
     """Files at the provider that nothing needs any more."""
-    rows = connection.execute(_DELETABLE, {"now": now, "most": most}).mappings()
-    return [RemoteFileRow(**row) for row in rows]
+    return [RemoteFileRow(*row) for row in _DELETABLE.rows(connection, now=now, most=most)]
 
 
 def live_files(connection: Connection, batch_id: int) -> int:

@@ -21,7 +21,7 @@ from voyage_jobs.state.schema import (
     texts,
     versions,
 )
-from voyage_jobs.state.statements import new_id, plain, slices
+from voyage_jobs.state.statements import Prepared, new_id, plain, slices
 from voyage_jobs.state.store import Tx
 from voyage_jobs.state.texts import HAS_A_FILE
 from voyage_jobs.state.versions import IS_OVERTAKEN, PUBLISHED, retire_rows
@@ -229,7 +229,7 @@ class RetiringVersion:
 
 # Purpose: what is to leave the table. The rows of a moved document stay until its new place is served: that may take
 # a job, where another suffix means other chunks.
-_RETIRING = text(
+_RETIRING = Prepared(
     f"SELECT v.id, s.name AS source, {PATH} AS path"
     " FROM versions v JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
     " JOIN sources s ON s.id = v.source_id"
@@ -245,7 +245,7 @@ _RETIRING = text(
 
 def retiring(connection: Connection, most: int) -> list[RetiringVersion]:
     """Up to `most` published versions whose rows are to be removed."""
-    return [RetiringVersion(**row) for row in connection.execute(_RETIRING, {"most": most}).mappings()]
+    return [RetiringVersion(*row) for row in _RETIRING.rows(connection, most=most)]
 
 
 def unpublish_all(tx: Tx, cause: str) -> int:

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from voyage_jobs.core import states
 from voyage_jobs.state.schema import documents, folders, is_in, record_files, versions
-from voyage_jobs.state.statements import among, listed, new_id, plain, slices
+from voyage_jobs.state.statements import Prepared, among, listed, new_id, plain, slices
 from voyage_jobs.state.store import Tx
 
 FROZEN = "frozen"
@@ -82,9 +82,13 @@ _FILES = select(folders.c.path, folders.c.file, record_files).join(
 )
 
 
+_OF_SOURCE = Prepared(_FILES.where(folders.c.source_id == bindparam("source")))
+
+
 def of_source(connection: Connection, source_id: int) -> dict[tuple[str, str], RecordFile]:
     """(folder, file) -> what is on record of every file of records of a source."""
-    rows = connection.execute(_FILES.where(folders.c.source_id == source_id)).mappings()
+    names = _FILES.selected_columns.keys()
+    rows = (dict(zip(names, row, strict=True)) for row in _OF_SOURCE.rows(connection, source=source_id))
     found = (
         RecordFile(
             id=row["folder_id"],
@@ -190,7 +194,7 @@ def bounds(connection: Connection, file_id: int) -> tuple[int, int]:
 
 
 # Purpose: files of records of which something is to be told, by source.
-_NOTED = text(
+_NOTED = Prepared(
     "SELECT f.source_id, f.path, f.file, r.records, r.left_out, r.reason, r.detail FROM record_files r"
     " JOIN folders f ON f.id = r.folder_id WHERE r.reason IS NOT NULL OR r.left_out != '{}'"
     " ORDER BY f.source_id, r.reason IS NULL, f.path, f.file"
@@ -200,7 +204,7 @@ _NOTED = text(
 def noted(connection: Connection) -> dict[int, list[RecordFile]]:
     """By source, the files that are frozen, could not be read, or have rows which are no record; these last."""
     found: dict[int, list[RecordFile]] = {}
-    for source_id, path, file, count, left_out, reason, detail in connection.execute(_NOTED):
+    for source_id, path, file, count, left_out, reason, detail in _NOTED.rows(connection):
         lacks = {name: LeftOut(**told) for name, told in orjson.loads(left_out).items()}
         each = RecordFile(0, path, file, records=count, left_out=lacks, reason=reason, detail=detail)
         found.setdefault(source_id, []).append(each)

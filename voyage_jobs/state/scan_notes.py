@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select, text
 from voyage_jobs.state import meta
 from voyage_jobs.state.dialect import json_field, json_members
 from voyage_jobs.state.schema import meta as facts
+from voyage_jobs.state.statements import Prepared
 from voyage_jobs.state.store import Tx
 
 _KEY = "scan_notes:"
@@ -61,7 +62,7 @@ _PARTS = text(
     " GROUP BY part.key ORDER BY part.key"
 )
 # Purpose: the notes of all sources.
-_ALL = select(facts.c.key, facts.c.value).where(facts.c.key.startswith(_KEY, autoescape=True))
+_ALL = Prepared(select(facts.c.key, facts.c.value).where(facts.c.key.startswith(_KEY, autoescape=True)))
 
 
 def put(
@@ -109,5 +110,5 @@ def broken_front_matter(connection: Connection, source_id: int) -> int:
 
 def by_source(connection: Connection) -> dict[int, ScanNotes]:
     """The notes of every source that was scanned, by its row."""
-    rows = connection.execute(_ALL)
+    rows = _ALL.rows(connection)
     return {int(key.removeprefix(_KEY)): ScanNotes(**orjson.loads(value)) for key, value in rows}

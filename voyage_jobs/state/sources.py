@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, text, update
@@ -12,7 +12,7 @@ from voyage_jobs.core import states
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.state import moves
 from voyage_jobs.state.schema import profiles, sources
-from voyage_jobs.state.statements import new_id
+from voyage_jobs.state.statements import Prepared, new_id
 from voyage_jobs.state.store import Tx
 
 
@@ -44,12 +44,13 @@ NOT_CONFIGURED = "it is no longer in the configuration"
 ANOTHER_FOLDER = "its path was changed, and they are not in that folder"
 
 
-_ALL = select(sources).order_by(sources.c.name)
+_COLUMNS = [field.name for field in fields(SourceRow)]
+_ALL = Prepared(select(*(sources.c[name] for name in _COLUMNS)).order_by(sources.c.name))
 
 
 def all_sources(connection: Connection) -> list[SourceRow]:
     """Every source that was ever configured, by name."""
-    rows = connection.execute(_ALL).mappings()
+    rows = (dict(zip(_COLUMNS, row, strict=True)) for row in _ALL.rows(connection))
     return [SourceRow(**{**row, "configured": bool(row["configured"])}) for row in rows]
 
 

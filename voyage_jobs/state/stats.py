@@ -17,6 +17,7 @@ from voyage_jobs.core.states import AT_THE_VENDOR, BEFORE_THE_JOB, Attempt, Batc
 from voyage_jobs.state.documents import KEPT
 from voyage_jobs.state.outcomes import OPEN
 from voyage_jobs.state.schema import DROPPED, FAILED, PACKED, PATH, WANTED
+from voyage_jobs.state.statements import Prepared
 
 PLACES = ("waiting", "packed", "submitted", "held", "published", "failed")
 """Where a chunk can be, in the order it gets there."""
@@ -161,18 +162,18 @@ class Waiting:
 
 
 # Purpose: what is to be sent, and what it may cost.
-_BACKLOG = text(
+_BACKLOG = Prepared(
     f"SELECT COUNT(*), COALESCE(SUM(tokens), 0), MIN(wanted_at) FROM embeddings WHERE state = {WANTED}"
 )
-_FIRST = text(
+_FIRST = Prepared(
     f"SELECT tokens FROM embeddings WHERE state = {WANTED} ORDER BY profile_id, refusals, id LIMIT 1"
 )
 
 
 def waiting(connection: Connection) -> Waiting:
     """What waits to be sent."""
-    count, tokens, oldest = connection.execute(_BACKLOG).one()
-    return Waiting(count, tokens, oldest, connection.execute(_FIRST).scalar())
+    count, tokens, oldest = _BACKLOG.row(connection)
+    return Waiting(count, tokens, oldest, _FIRST.value(connection))
 
 
 # Purpose: all batches ever, by state.

@@ -20,9 +20,10 @@ from voyage_jobs.core.clock import Clock, now_us
 from voyage_jobs.errors import BusyError, DiskFullError, EpochLostError, StateError
 from voyage_jobs.state import migrate
 from voyage_jobs.state.engine import BUSY_TIMEOUT_MS, reading_engine, sqlite_module, writing_engine
+from voyage_jobs.state.statements import Prepared
 
 # Purpose: the number of the instance that may write.
-_EPOCH = text("SELECT value FROM meta WHERE key = 'epoch'")
+_EPOCH = Prepared("SELECT value FROM meta WHERE key = 'epoch'")
 # Purpose: an instance takes over; whoever was before stops at its next transaction.
 _TAKE_EPOCH = text(
     "INSERT INTO meta (key, value) VALUES ('epoch', '1')"
@@ -84,7 +85,7 @@ class Store:
     def write(self) -> Iterator[Tx]:
         """One transaction, begun with a write lock; commits at the end, rolls back on any exception."""
         with plain_errors(self.path), self._writer.begin() as connection:
-            if int(connection.execute(_EPOCH).scalar_one()) != self.epoch:
+            if int(_EPOCH.value(connection)) != self.epoch:
                 raise EpochLostError
             yield Tx(connection, now_us(self.clock), self.epoch)
 
