@@ -225,7 +225,7 @@ def get(connection: Connection, batch_id: int) -> BatchRow:
 
 
 # Purpose: how long the latest batches took at one provider, but for those that were refused or cancelled there.
-_TOOK = text(
+_TOOK = Prepared(
     "SELECT (b.ended_at - b.submitted_at) / 1000000.0 FROM batches b JOIN profiles f ON f.id = b.profile_id"
     " WHERE b.ended_at > b.submitted_at AND b.collected_at IS NOT NULL"
     "  AND COALESCE(b.remote_status, '') NOT LIKE 'cancel%'"
@@ -237,7 +237,7 @@ _TOOK = text(
 def durations_s(connection: Connection, provider: str, most: int) -> list[float]:
     """From submission to its end, in seconds, of the latest batches that are over at a provider (its type); shortest
     first. How long another provider's jobs took says nothing of these."""
-    return sorted(connection.execute(_TOOK, {"provider": provider, "most": most}).scalars())
+    return sorted(row[0] for row in _TOOK.rows(connection, provider=provider, most=most))
 
 
 def find(connection: Connection, word: str) -> list[BatchRow]:

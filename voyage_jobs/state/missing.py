@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Select, bindparam, func, select, text, true, update
+from sqlalchemy import Connection, bindparam, func, select, text, update
 
 from voyage_jobs.core import states
 from voyage_jobs.state import meta, moves
@@ -139,24 +139,35 @@ _NOT_IN_THE_FUTURE = text(
 _NOT_KEPT = documents.c.reason.is_(None) | (documents.c.reason != KEPT)
 
 
-def _due(source_id: int, missing_before: int | None, most: int) -> Select[int]:
-    """The first documents that are not kept and have been missing since before then; None: since whenever."""
-    since = true() if missing_before is None else documents.c.missing_at <= missing_before
-    found = select(documents.c.id).where(documents.c.source_id == source_id, since, _NOT_KEPT)
-    return found.where(is_in(documents, states.Document.MISSING)).order_by(documents.c.id).limit(most)
+_ANY_TIME = 2**63 - 1
+# Purpose: the first documents that are not kept and have been missing since before then.
+_DUE = Prepared(
+    select(documents.c.id)
+    .where(
+        documents.c.source_id == bindparam("source"), documents.c.missing_at <= bindparam("before"), _NOT_KEPT
+    )
+    .where(is_in(documents, states.Document.MISSING))
+    .order_by(documents.c.id)
+    .limit(bindparam("most"))
+)
+
+
+def _due(connection: Connection, source_id: int, missing_before: int | None, most: int) -> list[int]:
+    """The ids of as many as `most`; None: missing since whenever."""
+    before = _ANY_TIME if missing_before is None else missing_before
+    return [row[0] for row in _DUE.rows(connection, source=source_id, before=before, most=most)]
 
 
 def are_due(connection: Connection, source_id: int, missing_before: int | None, more_than: int) -> bool:
     """Whether more than so many documents that are not kept have been missing since before `missing_before`
     (microseconds); None: since whenever."""
-    found = _due(source_id, missing_before, more_than + 1).subquery()
-    return int(connection.execute(select(func.count()).select_from(found)).scalar_one()) > more_than
+    return len(_due(connection, source_id, missing_before, more_than + 1)) > more_than
 
 
 def expire_missing(tx: Tx, source_id: int, missing_before: int, most: int) -> None:
     """Give up documents that have been missing since before `missing_before` (microseconds), as many as `most`."""
     tx.connection.execute(_NOT_IN_THE_FUTURE, {"now": tx.now, "source": source_id})
-    ids = list(tx.connection.execute(_due(source_id, missing_before, most)).scalars())
+    ids = _due(tx.connection, source_id, missing_before, most)
     retire(tx, ids)
     gone, late = states.Document.GONE, states.Document.MISSING
     for part in slices(ids):
@@ -165,7 +176,7 @@ def expire_missing(tx: Tx, source_id: int, missing_before: int, most: int) -> No
 
 def keep_missing(tx: Tx, source_id: int, cause: str, most: int) -> int:
     """Keep missing documents of a source, as many as `most`, whatever their grace period. Returns how many."""
-    ids = list(tx.connection.execute(_due(source_id, None, most)).scalars())
+    ids = _due(tx.connection, source_id, None, most)
     for part in slices(ids):
         tx.connection.execute(update(documents).where(documents.c.id.in_(part)).values(reason=KEPT))
     missing = states.Document.MISSING

@@ -26,14 +26,14 @@ class OpenNotice:
     size: int | None
 
 
-_OPEN = select(notices.c.id, notices.c.event, notices.c.key, notices.c.size).where(
-    notices.c.over_at.is_(None)
+_OPEN = Prepared(
+    select(notices.c.id, notices.c.event, notices.c.key, notices.c.size).where(notices.c.over_at.is_(None))
 )
 
 
 def open_notices(connection: Connection) -> list[OpenNotice]:
     """Every fact that was told and is not over."""
-    return [OpenNotice(*row) for row in connection.execute(_OPEN)]
+    return [OpenNotice(*row) for row in _OPEN.rows(connection)]
 
 
 def tell(
@@ -198,7 +198,7 @@ def untold(connection: Connection, failures: int, since: int) -> list[Untold]:
 
 
 # Purpose: what was refused for good and is still in a document.
-_FAILED = text(
+_FAILED = Prepared(
     f"SELECT COUNT(*) FROM embeddings e WHERE e.state = {FAILED}"
     " AND EXISTS (SELECT 1 FROM chunks c WHERE c.embedding_id = e.id)"
 )
@@ -206,11 +206,11 @@ _FAILED = text(
 
 def count_failed(connection: Connection) -> int:
     """Embeddings that have failed and that something still needs."""
-    return int(connection.execute(_FAILED).scalar_one())
+    return int(_FAILED.value(connection))
 
 
 # Purpose: since when each source has something that is not in the table (the partial index has just these).
-_UNPUBLISHED = text(
+_UNPUBLISHED = Prepared(
     "SELECT s.name, u.oldest, u.documents FROM (SELECT source_id, MIN(seen_at) AS oldest, COUNT(*) AS documents"
     " FROM versions WHERE state IN ('waiting', 'ready') GROUP BY source_id) u"
     " JOIN sources s ON s.id = u.source_id ORDER BY s.name"
@@ -219,4 +219,4 @@ _UNPUBLISHED = text(
 
 def unpublished_since(connection: Connection) -> list[tuple[str, int, int]]:
     """(source, when its oldest unpublished version was first seen, how many there are)."""
-    return [(row.name, int(row.oldest), int(row.documents)) for row in connection.execute(_UNPUBLISHED)]
+    return _UNPUBLISHED.rows(connection)

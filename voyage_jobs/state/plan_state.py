@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from sqlalchemy import Connection, delete, func, select, text, update
+from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 
 from voyage_jobs.core.states import Batch, Embedding, Mode
 from voyage_jobs.state import batches, documents, missing, moves
 from voyage_jobs.state.embeddings import WantedEmbedding, waiting_by_source
 from voyage_jobs.state.schema import FAILED, PACKED, PATH, WANTED, circuits, embeddings, is_in, profiles
 from voyage_jobs.state.schema import batches as batch_table
-from voyage_jobs.state.statements import RAW, slices
+from voyage_jobs.state.statements import RAW, Prepared, slices
 from voyage_jobs.state.store import Tx
 
 
@@ -295,6 +295,9 @@ def embedding_states(connection: Connection, keys: Sequence[bytes]) -> dict[byte
     return {key: state for _, key, state in found}
 
 
+_PROFILE = Prepared(select(profiles.c.id).where(profiles.c.fingerprint == bindparam("fingerprint")))
+
+
 def profile_row(connection: Connection, fingerprint: str) -> int | None:
     """The row of a profile, or None if it was never used."""
-    return connection.execute(select(profiles.c.id).where(profiles.c.fingerprint == fingerprint)).scalar()
+    return cast(int | None, _PROFILE.value(connection, fingerprint=fingerprint))

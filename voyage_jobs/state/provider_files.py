@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, select, text, update
+from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 
 from voyage_jobs.state.schema import (
     downloads,
@@ -59,10 +59,16 @@ def deletable_files(connection: Connection, now: int, most: int) -> list[RemoteF
     return [RemoteFileRow(*row) for row in _DELETABLE.rows(connection, now=now, most=most)]
 
 
+_LEFT = Prepared(
+    select(func.count()).where(
+        remote_files.c.batch_id == bindparam("batch"), remote_files.c.deleted_at.is_(None)
+    )
+)
+
+
 def live_files(connection: Connection, batch_id: int) -> int:
     """How many files of a batch are still at the provider."""
-    where = (remote_files.c.batch_id == batch_id) & remote_files.c.deleted_at.is_(None)
-    return int(connection.execute(select(func.count()).where(where)).scalar_one())
+    return int(_LEFT.value(connection, batch=batch_id))
 
 
 def note_file(tx: Tx, file_id: str, **values: object) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, insert, select, te
 
 from voyage_jobs.core import states
 from voyage_jobs.state.schema import PATH, is_in, texts, versions
-from voyage_jobs.state.statements import RAW, many, plain, slices
+from voyage_jobs.state.statements import RAW, Prepared, many, plain, slices
 from voyage_jobs.state.store import Tx
 
 RECORDS = "records"
@@ -104,9 +104,9 @@ _ORPHANS = (
     " AND v.doubtful = 0 AND v.failed_chunks = 0 AND v.chunks > 0 AND v.id > :after"
     " AND NOT EXISTS (SELECT 1 FROM texts t WHERE t.version_id = v.id) ORDER BY v.id LIMIT :most"
 )
-_WITHOUT_FILE = text(_ORPHANS.format(which="d.state != 'present' AND d.state IN ('missing', 'skipped')"))
+_WITHOUT_FILE = Prepared(_ORPHANS.format(which="d.state != 'present' AND d.state IN ('missing', 'skipped')"))
 """Of files that are missing, or no text any more."""
-_RECORDS = text(_ORPHANS.format(which="d.folder_id IN (SELECT id FROM folders WHERE file != '')"))
+_RECORDS = Prepared(_ORPHANS.format(which="d.folder_id IN (SELECT id FROM folders WHERE file != '')"))
 """Of records that a rollback shows again: what was retired had let go of its text."""
 # Purpose: put a text back, if it is still the last word on its document and no file has it.
 _KEEP_TEXT = text(
@@ -120,11 +120,10 @@ _KEEP_TEXT = text(
 def orphans(connection: Connection, after: int, most: int, *, of_records: bool) -> list[Orphan]:
     """Up to `most` versions after an id whose text can only be had from the table. `of_records`: also of every record
     that is served, which is a look at each."""
-    asked = {"after": after, "most": most}
     found = {
-        row["id"]: Orphan(**row)
+        row[0]: Orphan(*row)
         for query in (_WITHOUT_FILE, _RECORDS)[: 1 + of_records]
-        for row in connection.execute(query, asked).mappings()
+        for row in query.rows(connection, after=after, most=most)
     }
     return [found[version_id] for version_id in sorted(found)[:most]]
 
