@@ -53,6 +53,20 @@ def test_what_was_there_stays_until_the_new_one_is_whole(tmp_path):
     assert path.read_bytes() == b"new"
 
 
+def test_what_is_no_file_stays_what_it_is_and_takes_what_is_written(tmp_path):
+    path = tmp_path / "null"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with durable.writing(path) as out:
+            out.write(b"one\n")
+        assert os.read(reader, 9) == b"one\n"
+    finally:
+        os.close(reader)
+    assert path.is_fifo()
+    assert os.listdir(tmp_path) == ["null"]
+
+
 def test_an_error_leaves_nothing_behind(tmp_path):
     path = tmp_path / "out.jsonl"
     with pytest.raises(RuntimeError, match="no more"), durable.writing(path) as out:
