@@ -82,6 +82,15 @@ def test_a_file_that_the_rules_leave_out(run):
     assert "a.md" in run("expedite", "a.md", "--yes", code=2, sources=[source]).stderr
 
 
+def test_a_file_that_only_new_rules_take_waits_for_its_scan_and_no_price_is_told(run):
+    source = {"name": "docs", "path": str(run.world.docs), "include": ["**/*.md", "**/*.txt"]}
+    run.world.write("b.txt", SECTIONS)
+    result = run("expedite", "b.txt", "--yes", code=2, sources=[source])
+    assert "b.txt is on disk in source docs, but no scan has seen it yet" in result.stderr
+    assert result.stdout == ""
+    run.nothing_was_sent()
+
+
 def test_before_the_first_run_there_is_nothing_to_hurry(tmp_path, monkeypatch):
     run = Commands(tmp_path, monkeypatch)
     for file in run.world.data_dir.glob("state.db*"):

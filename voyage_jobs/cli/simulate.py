@@ -158,9 +158,9 @@ def _announce(provider: str, base_url: str, data_dir: Path, api_key: str | None,
     from voyage_jobs.cli.output import emit_json
     from voyage_jobs.vendors.registry import by_type
 
-    vendor, usual = by_type(provider), provider == "voyage"
+    vendor = by_type(provider)
     environment = {
-        **({} if usual else {"VOYAGE_JOBS_PROVIDER__TYPE": provider}),
+        "VOYAGE_JOBS_PROVIDER__TYPE": provider,  # the configuration at hand may name another, such as the local model
         f"VOYAGE_JOBS_{provider.upper()}__BASE_URL": base_url,
         "VOYAGE_JOBS_DATA_DIR": str(data_dir),
         vendor.traits.key_variable: api_key or _ANY_KEY,
@@ -172,8 +172,11 @@ def _announce(provider: str, base_url: str, data_dir: Path, api_key: str | None,
     for name, value in environment.items():
         click.echo(f"  export {name}={value}")
     click.echo("\nor in a configuration of its own:")
-    chosen = "" if usual else f'  [provider]\n  type = "{provider}"\n'
-    click.echo(f'  data_dir = "{data_dir}"\n{chosen}  [{provider}]\n  base_url = "{base_url}"')
+    click.echo(
+        f'  data_dir = "{data_dir}"\n'
+        f'  [provider]\n  type = "{provider}"\n'
+        f'  [{provider}]\n  base_url = "{base_url}"'
+    )
     click.echo("\nCtrl-C stops it.")
 
 

@@ -133,15 +133,15 @@ def _may_be_taken(connection: View, file: OnDisk) -> bool:
     if file.source is None:
         return False
     row = sources.by_name(connection, file.source.name)
-    if not source_of(with_defaults(file.source, row)).keeps(file.inside):
-        return False
-    if takes(file.inside, file.source.recipe):
-        return False  # its rows are for a whole scan
-    folder = file.inside.rpartition("/")[0]
-    known = row is not None and folder in documents.folder_ids(connection, row.id)
     in_force = with_defaults(file.source, row)
-    reader = reader_for(in_force, file.inside)
-    return known and read_now(source_of(in_force), file.inside, reader) is not None
+    there = source_of(in_force)
+    if row is None or row.rules_fingerprint != there.fingerprint:
+        return False  # what its source takes was changed: a whole scan comes first
+    if not there.keeps(file.inside) or takes(file.inside, file.source.recipe):
+        return False  # rows are for a whole scan, too
+    if file.inside.rpartition("/")[0] not in documents.folder_ids(connection, row.id):
+        return False
+    return read_now(there, file.inside, reader_for(in_force, file.inside)) is not None
 
 
 # --- what it needs ---
