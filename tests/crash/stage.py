@@ -8,12 +8,13 @@ import re
 import resource
 import signal
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import ready
 
 from voyage_jobs.config import load_settings
 from voyage_jobs.config.settings import Settings
@@ -136,7 +137,7 @@ class Stage:
                 section=vendor.replace("-", "_"),
             )
         )
-        self._processes: list[subprocess.Popen[str]] = []
+        self._processes: list[ready.Process] = []
 
     def __enter__(self) -> Self:
         self._server.start()
@@ -173,8 +174,8 @@ class Stage:
         module: str = "crash.hurried",
         out: Any = None,
         key: bool = True,
-    ) -> subprocess.Popen[str]:
-        """Begin a command, with the provider's key or without; its standard error goes to `log`.
+    ) -> ready.Process:
+        """Begin a command, with the provider's key or without; its standard error goes to `log`, its output to a file.
 
         `crash_at` is a crash point with the number of the passage.
         """
@@ -184,14 +185,16 @@ class Stage:
             env |= self._key
         if crash_at is not None:
             env["VOYAGE_JOBS_CRASH_AT"] = crash_at
-        with open(self.log, "a") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", module, "--config", str(self.config), *args],
+        with open(self.log, "a") as log, open(os.devnull, "r+b") as nothing:
+            process = ready.start(
+                module,
+                "--config",
+                str(self.config),
+                *args,
                 env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=out if out is not None else subprocess.DEVNULL,
-                stderr=log,
-                text=True,
+                stdin=nothing.fileno(),
+                stdout=(out or nothing).fileno(),
+                stderr=log.fileno(),
             )
         self._processes.append(process)
         return process
@@ -248,14 +251,14 @@ class Stage:
         os.rename(self.docs / path, self.docs / to)
 
 
-def end(process: subprocess.Popen[str], number: signal.Signals = signal.SIGKILL) -> int:
+def end(process: ready.Process, number: signal.Signals = signal.SIGKILL) -> int:
     """Send a process a signal and wait for its end; its exit code."""
     if process.poll() is None:
         process.send_signal(number)
     return process.wait(PATIENCE_S)
 
 
-def limit_file_size(process: subprocess.Popen[str], size: int | None) -> None:
+def limit_file_size(process: ready.Process, size: int | None) -> None:
     """No file of this process may grow beyond `size` bytes from now on; None lifts that."""
     _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(

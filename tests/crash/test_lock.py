@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import ready
 
 from voyage_jobs.core import lock
 
@@ -27,7 +28,7 @@ def stage(tmp_path) -> Iterator[Stage]:
         yield stage
 
 
-def started(stage: Stage) -> subprocess.Popen[str]:
+def started(stage: Stage) -> ready.Process:
     """A daemon that holds the lock."""
     daemon = stage.start("run")
     until = time.monotonic() + 60
@@ -61,7 +62,7 @@ def test_a_daemon_that_was_stopped_for_long_finds_out_that_it_was_overtaken(stag
     checks.converge(stage)
 
 
-def stop_between_transactions(stage: Stage, daemon: subprocess.Popen[str]) -> None:
+def stop_between_transactions(stage: Stage, daemon: ready.Process) -> None:
     with contextlib.closing(sqlite3.connect(stage.data_dir / "state.db", timeout=0.1)) as state:
         while True:
             daemon.send_signal(signal.SIGSTOP)

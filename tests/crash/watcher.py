@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-import subprocess
+import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def watched(stage: Stage, author: Author, tally: Tally) -> Iterator[None]:
     """For the time of the block a process of its own reads the table; afterwards its testimony is heard."""
-    process = stage.start(module="crash.reader", out=subprocess.PIPE)
-    yield
-    process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=PATIENCE_S)
-    lines = said.splitlines()
+    with tempfile.TemporaryFile("w+") as out:
+        process = stage.start(module="crash.reader", out=out)
+        yield
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE_S)
+        out.seek(0)
+        lines = out.read().splitlines()
     assert lines, stage.tail()
     testimony = json.loads(lines[-1])
     assert testimony["looks"], "the reader saw no table"
