@@ -27,11 +27,12 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO, Any
 
 TESTS = Path(__file__).resolve().parent
 PATHS = (str(TESTS.parent), str(TESTS))
 _LIBRARIES = ("httpx", "lance", "pyarrow.dataset", "pysqlite3.dbapi2", "rich.console")
-_NOT_LOADED = ("demo", "integrations", "mcp", "server", "simulator")  # what commands of a stage do not use
+_NOT_LOADED = ("demo", "integrations", "mcp", "simulator")  # what hardly a command uses that is started here
 _LARGEST = 1 << 17  # bytes of a request
 
 
@@ -40,6 +41,8 @@ class Process:
 
     def __init__(self, pid: int, nursery: _Nursery) -> None:
         self.pid = pid
+        self.stdout: IO[str] | None = None
+        self.stderr: IO[str] | None = None
         self.returncode: int | None = None
         self._nursery = nursery
 
@@ -69,9 +72,31 @@ class Process:
         return self.returncode
 
 
-def start(module: str, *args: str, env: Mapping[str, str], stdin: int, stdout: int, stderr: int) -> Process:
-    """Begin `python -m MODULE ARGS` with these descriptors; `PATHS` are those where it finds modules."""
-    return _nursery().start({"module": module, "args": args, "env": dict(env)}, (stdin, stdout, stderr))
+def start(
+    module: str,
+    *args: str,
+    env: Mapping[str, str],
+    stdout: int | IO[Any] = subprocess.DEVNULL,
+    stderr: int | IO[Any] = subprocess.DEVNULL,
+) -> Process:
+    """Begin `python -m MODULE ARGS`, which finds modules in `PATHS`; files as for `subprocess.Popen`."""
+    ends: list[IO[str] | None] = []
+    with contextlib.ExitStack() as ours, open(os.devnull, "r+b") as nothing:
+        theirs = [nothing.fileno()]
+        for file in (stdout, stderr):
+            ends.append(None)
+            if file == subprocess.PIPE:
+                end, write = os.pipe()
+                ours.callback(os.close, write)
+                theirs.append(write)
+                ends[-1] = os.fdopen(end)
+            elif file == subprocess.DEVNULL:
+                theirs.append(nothing.fileno())
+            else:
+                theirs.append(file if isinstance(file, int) else file.fileno())
+        process = _nursery().start({"module": module, "args": args, "env": dict(env)}, theirs)
+    process.stdout, process.stderr = ends
+    return process
 
 
 @functools.cache
@@ -197,6 +222,8 @@ def _become(request: dict[str, object]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
+    sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     sys.argv = [str(request["module"]), *request["args"]]
     runpy.run_module(str(request["module"]), run_name="__main__", alter_sys=True)
 

@@ -1,4 +1,4 @@
-"""`run` as a real process against a simulator in another: what it says, and how it ends."""
+"""`run` as a real process against a simulator behind a port: what it says, and how it ends."""
 
 import json
 import os
@@ -12,6 +12,9 @@ from click.testing import CliRunner
 
 from tests.world import KEY, World
 from voyage_jobs.cli.main import cli
+from voyage_jobs.core.clock import SystemClock
+from voyage_jobs.simulator import Simulator
+from voyage_jobs.simulator.server import HttpServer
 
 PATIENCE_S = 30
 DIMENSION = 256  # the smallest that a configuration file may name
@@ -55,17 +58,8 @@ class Process:
 @pytest.fixture
 def simulator():
     """The address of a simulator whose jobs take no time."""
-    arguments = ["simulate", "--port", "0", "--api-key", KEY, "--batch-seconds", "0", "--json"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "voyage_jobs", *arguments], stdout=subprocess.PIPE, text=True
-    )
-    said = ""
-    while not said.endswith("\n}\n"):
-        said += process.stdout.readline()
-    yield json.loads(said)["base_url"]
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    with HttpServer(Simulator(SystemClock(), api_key=KEY, batch_seconds=0)) as served:
+        yield f"http://127.0.0.1:{served.port}/v1"
 
 
 @pytest.fixture

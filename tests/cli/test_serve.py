@@ -7,10 +7,10 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 
 import pytest
+import ready
 from click.testing import CliRunner
 
 from tests.world import KEY, World
@@ -24,11 +24,9 @@ class Process:
 
     def __init__(self, world, *args, environ=None, **sections):
         config = str(world.config_file(**sections))
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "voyage_jobs", "--config", config, *args],
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "VOYAGE_API_KEY": KEY, **(environ or {})},
+        environ = {**os.environ, "VOYAGE_API_KEY": KEY, **(environ or {})}
+        self.process = ready.start(
+            "voyage_jobs", "--config", config, *args, env=environ, stderr=subprocess.PIPE
         )
         self.said = []
 
@@ -40,7 +38,8 @@ class Process:
     def __exit__(self, *error):
         self._alarm.cancel()
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        self.process.stderr.close()
 
     def until(self, pattern):
         for line in self.process.stderr:

@@ -14,11 +14,12 @@ from click.testing import CliRunner
 from tests.world import KEY, World
 from voyage_jobs.cli.display import Display
 from voyage_jobs.cli.main import cli
-from voyage_jobs.core.clock import now_us
+from voyage_jobs.core.clock import SystemClock, now_us
 from voyage_jobs.service import worker
 from voyage_jobs.service.signals import Signals
 from voyage_jobs.service.sync import Ending, Sync
-from voyage_jobs.simulator import FaultScript
+from voyage_jobs.simulator import FaultScript, Simulator
+from voyage_jobs.simulator.server import HttpServer
 
 BIG = 256  # the smallest dimension that a configuration file may name
 
@@ -445,20 +446,11 @@ main()
 
 @pytest.fixture
 def served(tmp_path):
-    """A configuration for a simulator in a process of its own, whose jobs take an hour."""
-    arguments = ["simulate", "--port", "0", "--api-key", KEY, "--batch-seconds", "3600", "--json"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "voyage_jobs", *arguments], stdout=subprocess.PIPE, text=True
-    )
-    said = ""
-    while not said.endswith("\n}\n"):
-        said += process.stdout.readline()
+    """A configuration for a simulator behind a port, whose jobs take an hour."""
     world = World(tmp_path, dimension=BIG)
     fill(world)
-    yield world.config_file(voyage={"base_url": json.loads(said)["base_url"]})
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    with HttpServer(Simulator(SystemClock(), api_key=KEY, batch_seconds=3600)) as server:
+        yield world.config_file(voyage={"base_url": f"http://127.0.0.1:{server.port}/v1"})
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

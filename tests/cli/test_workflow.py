@@ -8,13 +8,16 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+
+from voyage_jobs.core.clock import SystemClock
+from voyage_jobs.simulator import Simulator
+from voyage_jobs.simulator.server import HttpServer
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOW = ROOT / "deploy" / "github-actions" / "embed-docs.yml"
@@ -140,20 +143,8 @@ class Repository:
 @pytest.fixture
 def repository(tmp_path):
     """A repository with one document, and a simulator whose jobs take no time."""
-    arguments = ["simulate", "--port", "0", "--api-key", KEY, "--batch-seconds", "0", "--json"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "voyage_jobs", *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    said = ""
-    while not said.endswith("\n}\n"):
-        said += process.stdout.readline()
-    yield Repository(tmp_path, json.loads(said)["base_url"])
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    with HttpServer(Simulator(SystemClock(), api_key=KEY, batch_seconds=0)) as served:
+        yield Repository(tmp_path, f"http://127.0.0.1:{served.port}/v1")
 
 
 def collected(repository):

@@ -185,16 +185,15 @@ class Stage:
             env |= self._key
         if crash_at is not None:
             env["VOYAGE_JOBS_CRASH_AT"] = crash_at
-        with open(self.log, "a") as log, open(os.devnull, "r+b") as nothing:
+        with open(self.log, "a") as log:
             process = ready.start(
                 module,
                 "--config",
                 str(self.config),
                 *args,
                 env=env,
-                stdin=nothing.fileno(),
-                stdout=(out or nothing).fileno(),
-                stderr=log.fileno(),
+                stdout=subprocess.DEVNULL if out is None else out,
+                stderr=log,
             )
         self._processes.append(process)
         return process
