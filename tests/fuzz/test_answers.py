@@ -40,7 +40,7 @@ def spool(tmp_path_factory):
     return path
 
 
-@examples(400)
+@examples(200)
 @given(STATUS, HEADERS, BODIES, st.integers(0, 9))
 def test_every_call_ends_in_an_answer_or_in_an_error_of_the_vendor(spool, status, headers, body, call):
     client = client_of(httpx.Response(status, headers=headers, content=body))
@@ -87,7 +87,7 @@ FIELDS = {
 }
 
 
-@examples(300)
+@examples(150)
 @given(st.fixed_dictionaries({}, optional=FIELDS))
 def test_what_is_read_of_a_job_can_be_kept_in_the_state(fields):
     read = wire.read_batch({**fields, "id": "batch-1", "status": "completed"})

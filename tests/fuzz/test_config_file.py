@@ -147,7 +147,7 @@ def written(file: dict[str, Any], place: World) -> str:
     return "\n".join(lines) + "\n"
 
 
-@examples(120)
+@examples(50)
 @given(FILES, COMMANDS)
 def test_any_value_of_any_key(place, file, command):
     run(command, written(file, place), place)
@@ -158,7 +158,7 @@ SIGNS = st.sampled_from(["\n", "[", "]", '"', "=", "#", "\0", "\udcff", *NAMED])
 EDITS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 40), TEXT | SIGNS), min_size=1, max_size=6)
 
 
-@examples(60)
+@examples(30)
 @given(EDITS, COMMANDS)
 def test_an_example_that_somebody_spoiled(place, edits, command):
     text = EXAMPLE.replace('path = "docs"', f"path = {toml(str(place.docs))}")
@@ -183,7 +183,7 @@ SAID = (
 )
 
 
-@examples(60)
+@examples(30)
 @given(st.dictionaries(st.sampled_from(VARIABLES), SAID, max_size=3), COMMANDS)
 def test_any_value_of_any_variable(place, variables, command):
     run(command, written({}, place), place, **variables)

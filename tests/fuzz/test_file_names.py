@@ -85,7 +85,7 @@ def test_all_hostile_names_through_the_real_table(tmp_path):
     assert world.ledger.billed_more_than_once() == {}
 
 
-@examples(20)
+@examples(8)
 @given(st.lists(NAME, min_size=1, max_size=6).map(fitting), st.data())
 def test_any_names_come_in_move_and_go(chosen, data):
     with quick(), tempfile.TemporaryDirectory() as folder:
@@ -149,7 +149,7 @@ FILES = (
 )
 
 
-@examples(30)
+@examples(12)
 @given(st.dictionaries(st.sampled_from(["a.md", "b.rst", "c.txt", "d.markdown"]), FILES, min_size=1))
 def test_any_contents_are_cut_where_the_table_says_or_are_skipped_for_a_reason(contents):
     with quick(), tempfile.TemporaryDirectory() as folder:

@@ -66,7 +66,7 @@ def read(client, kind):
     return [item.id for item in listed]
 
 
-@examples(150)
+@examples(60)
 @given(
     KINDS,
     ITEMS,
@@ -83,7 +83,7 @@ def test_every_item_once_whatever_the_pages_look_like(kind, count, own_limit, ha
     assert vendor.calls <= count // 20 + 2
 
 
-@examples(150)
+@examples(60)
 @given(
     KINDS,
     st.lists(st.integers(0, 30).map(str), min_size=1, max_size=40),
@@ -119,7 +119,7 @@ ENTRIES = st.fixed_dictionaries(
 )
 
 
-@examples(300)
+@examples(120)
 @given(KINDS, st.lists(VALUES | ENTRIES, max_size=25), st.booleans() | VALUES, VALUES)
 def test_every_entry_that_can_be_named_is_told_and_every_other_counted(kind, data, has_more, more):
     """An entry that cannot be named is skipped, unless it may be a job of ours: then there is no list at all."""
@@ -150,7 +150,7 @@ def is_lost_mark(kind, data):
     )
 
 
-@examples(150)
+@examples(60)
 @given(
     KINDS,
     ITEMS,

@@ -210,7 +210,7 @@ def spoil(body: dict[str, Any], how: str) -> None:
             last["embedding"] = "AAAA"
 
 
-@examples(30)
+@examples(10)
 @given(FILES, st.booleans())
 def test_each_line_counts_for_what_it_says(file, contextualized):
     wanted = as_it_should_be(contextualized)
@@ -250,7 +250,7 @@ def test_each_line_counts_for_what_it_says(file, contextualized):
         assert sum(map(len, shown(small).values())) == len(rows)
 
 
-@examples(25)
+@examples(10)
 @given(
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255), st.integers(0, 2)), max_size=12), st.booleans()
 )

@@ -83,7 +83,7 @@ def all_is_served(change, faults=None, **sections):
 LOST = st.sampled_from([None, {"answer_lost": {"on": "create_batch", "times": 1}}])
 
 
-@examples(15)
+@examples(6)
 @given(st.lists(st.tuples(PLACES, HARMLESS), min_size=1, max_size=4), st.integers(1, 3), STRANGERS, LOST)
 def test_fields_that_say_anything(fields, times, strangers, lost):
     left = dict.fromkeys(range(len(fields)), times)
@@ -104,7 +104,7 @@ def test_fields_that_say_anything(fields, times, strangers, lost):
     all_is_served(change, lost)
 
 
-@examples(15)
+@examples(6)
 @given(st.lists(st.tuples(PLACES, BODIES), min_size=1, max_size=4), st.integers(1, 3), LOST)
 def test_answers_that_are_something_else(bodies, times, lost):
     left = dict.fromkeys(range(len(bodies)), times)
@@ -119,7 +119,7 @@ def test_answers_that_are_something_else(bodies, times, lost):
     all_is_served(change, lost)
 
 
-@examples(15)
+@examples(6)
 @given(st.lists(st.booleans(), max_size=24), st.integers(1, 9), LOST)
 def test_answers_that_belong_to_another_question(mixed_up, back, lost):
     """As of a cache that mixes up its entries: an answer about one job or file is that about another."""

@@ -20,7 +20,7 @@ from voyage_jobs.table import Upkeep
 from voyage_jobs.table.filters import combined, quoted
 from voyage_jobs.table.view import View, Views
 
-COUNT, SEED = int(os.environ.get("FILTERS", "60")), int(os.environ.get("SEED", "1"))
+COUNT, SEED = int(os.environ.get("FILTERS", "30")), int(os.environ.get("SEED", "1"))
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 DOCUMENTS, LONGEST = 60, 9
 WORDS = ["alpha", "it's", "100%_x", "ä/ü", '"q"', "b\\c", "", "x\ny", "lang", "İ"]
