@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -137,6 +138,55 @@ def test_index_is_built_once_and_then_fed(home: Any) -> None:
     put(table, {("docs", "31.md"): ("one", 1)})
     assert table.tend(policy) == Tended(rows_indexed=40)
     assert table.stats().unindexed_rows == 0
+
+
+def test_what_another_program_reshapes_is_left_to_it_but_for_old_versions(
+    home: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep_module, "LEAST_KEEP_S", 0)
+    table = crowded(home)
+    policy = {"small_fragments": 2, "words_from_rows": 1, "index_from_rows": 1, "keep_s": 0, "versions": 5}
+
+    done = table.tend(Upkeep(reshape=False, **policy))
+
+    assert done.versions_removed > 0
+    assert (done.fragments_removed, done.words_index_built, done.index_built) == (0, False, False)
+    assert (table.stats().fragments, table.indexes()) == (10, [])
+    assert table.tend(Upkeep(**policy)).fragments_removed
+
+
+def test_another_program_may_compact_between_publications_and_is_refused_across_one(home: Any) -> None:
+    """As lance-ray does it: a plan, its tasks wherever they run, and one commit."""
+    import lance
+    from lance.optimize import Compaction
+
+    def rewritten() -> tuple[Any, list[Any]]:
+        theirs = lance.dataset(f"{home}/{NAME}.lance")
+        plan = Compaction.plan(theirs, {"target_rows_per_fragment": 1_000})
+        return theirs, [task.execute(theirs) for task in plan.tasks]
+
+    table = crowded(home)
+    late = rewritten()
+    put(table, {("docs", "1.md"): ("later", 5)})
+    with pytest.raises(OSError, match="conflict"):
+        Compaction.commit(*late)
+    Compaction.commit(*rewritten())
+    assert table.stats().fragments == 1
+    put(table, {("docs", "2.md"): ("later", 5)})
+
+    assert table.tend(Upkeep(reshape=False)) == Tended()
+    assert content(home) == {**EXPECTED, ("docs", "1.md"): ("later", 5), ("docs", "2.md"): ("later", 5)}
+
+
+def test_a_folder_beside_the_files_of_an_index_is_no_damage(home: Any) -> None:
+    table = opened(home)
+    put(table, {("docs", "1.md"): ("one", 10)})
+    table.tend(Upkeep(words_from_rows=1))
+    if isinstance(home, Path):  # where there are folders
+        (index,) = (home / "chunks.lance" / "_indices").iterdir()
+        (index / "staging").mkdir()
+
+    assert [each.damage for each in table.indexes()] == [""]
 
 
 def test_other_vectors_get_no_index(home: Any) -> None:

@@ -119,6 +119,7 @@ class LanceSettings(Section):
     uri: Place = ""
     table: Annotated[str, AfterValidator(_table_name)] = "chunks"
     keep_previous_s: Duration = 604_800
+    upkeep: bool = True
     storage_options: dict[str, Annotated[str, BeforeValidator(_as_text)]] = Field(default={})
 
     @model_validator(mode="after")

@@ -131,7 +131,8 @@ def tend(context: Context, *, ends_soon: bool = False) -> None:
     if context.table_door.exists() and not is_untouched(context):
         rest(context)  # to index texts takes more memory than all else does
         table = context.open_table()
-        done = table.tend(Upkeep(language=context.settings.search.language))
+        settings = context.settings
+        done = table.tend(Upkeep(language=settings.search.language, reshape=settings.lancedb.upkeep))
         note_rows(context)
         context.log.debug("table.tended", **vars(done))
         found = [

@@ -94,7 +94,9 @@ def _size(path: str, folder: str) -> int:
     if isinstance(path, Remote):
         return sum(path.sizes(folder).values())
     try:
-        return sum(entry.stat().st_size for entry in os.scandir(os.path.join(path, folder)))
+        # lance-ray leaves an empty folder of its own beside the files.
+        found = os.scandir(os.path.join(path, folder))
+        return sum(entry.stat().st_size for entry in found if entry.is_file())
     except FileNotFoundError:
         return 0
 

@@ -8,7 +8,7 @@ long step; it happens once, and later rows are added to it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -32,7 +32,8 @@ class Upkeep:
     call. `versions`: remove old versions once there are so many that are older than `keep_s` seconds (at
     least an hour: readers may still hold them). `index_from_rows`: build the indexes of vectors and of what is filtered
     from here on, `words_from_rows`: that of words, whose stems are of `language`; `unindexed_rows`: add rows to one
-    once so many are outside, to that of words at a tenth of the table already.
+    once so many are outside, to that of words at a tenth of the table already. Without `reshape` another program
+    compacts and indexes, and only old versions are removed here.
     """
 
     small_fragments: int = 8
@@ -44,6 +45,7 @@ class Upkeep:
     unindexed_rows: int = 20_000
     words_from_rows: int = 1_000
     language: str = "English"
+    reshape: bool = True
 
     def __post_init__(self) -> None:
         if self.keep_s < LEAST_KEEP_S:
@@ -119,26 +121,27 @@ def tend(dataset: Any, policy: Upkeep, sync: Callable[[], object], *, floats: bo
     `floats`: whether a vector index makes sense; other vectors are searched exactly.
     """
     before = measure(dataset)
+    done = _reshaped(dataset, before, policy, floats=floats) if policy.reshape else Tended()
+    with open_writing(dataset.uri):
+        versions_removed, bytes_removed = _clean(dataset, before, policy, sync)
+    sync()
+    return replace(done, versions_removed=versions_removed, bytes_removed=bytes_removed)
+
+
+def _reshaped(dataset: Any, before: Stats, policy: Upkeep, *, floats: bool) -> Tended:
     drop(dataset, [name for name, each in coverage(dataset).items() if each.damage])
     try:
-        removed, added, done = _reshape(dataset, before, policy, floats=floats)
+        return _reshape(dataset, before, policy, floats=floats)
     except CorruptionError:
         damaged = faults(dataset)  # files of the right size that nevertheless cannot be read
         if not damaged:
             raise
         drop(dataset, damaged)
-        removed, added, done = _reshape(dataset, before, policy, floats=floats)
-    with open_writing(dataset.uri):
-        versions_removed, bytes_removed = _clean(dataset, before, policy, sync)
-    sync()
-    vectors, words = done.get(INDEX, (False, 0)), done[WORD_INDEX]
-    return Tended(removed, added, *vectors, *words, versions_removed, bytes_removed)
+        return _reshape(dataset, before, policy, floats=floats)
 
 
-def _reshape(
-    dataset: Any, before: Stats, policy: Upkeep, *, floats: bool
-) -> tuple[int, int, dict[str, tuple[bool, int]]]:
-    """Compact, then see to the indexes: fragments that went and came, and what was done to each index.
+def _reshape(dataset: Any, before: Stats, policy: Upkeep, *, floats: bool) -> Tended:
+    """Compact, then see to the indexes.
 
     Both read the indexes that there are. Raises `CorruptionError` if one cannot be read.
     """
@@ -155,7 +158,7 @@ def _reshape(
             kind.name: tend_index(dataset, kind, covered.get(kind.name), before.rows, policy.unindexed_rows)
             for kind in wanted
         }
-    return removed, added, done
+    return Tended(removed, added, *done.get(INDEX, (False, 0)), *done[WORD_INDEX])
 
 
 def _compact(dataset: Any, before: Stats, policy: Upkeep) -> tuple[int, int]:
