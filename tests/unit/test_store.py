@@ -149,16 +149,6 @@ def test_what_one_state_has_compiled_no_other_compiles_again(tmp_path):
     assert {hit for _, hit in found} == {CacheStats.CACHE_HIT}, found
 
 
-def test_a_view_shows_one_moment_from_the_first_question_on(store):
-    with store.read() as connection:
-        assert meta.get(connection, "color") is None
-        with store.write() as tx:
-            meta.put(tx, "color", "blue")
-        assert meta.get(connection, "color") is None
-    with store.read() as connection:
-        assert meta.get(connection, "color") == "blue"
-
-
 @pytest.mark.parametrize(
     "statement", ["DELETE FROM meta", "CREATE TABLE mine (x)", "PRAGMA user_version = 7"]
 )
