@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from verify_doors import segment_files, settled
@@ -68,3 +72,15 @@ def test_export(world):
     assert call(world, "export", path).exit_code == 2
     report = json.loads(call(world, "export", path, "--force", "--no-vectors", "--json").stdout)
     assert report["rows"] == 6
+
+
+def test_what_is_exported_into_a_pipe_is_all_that_it_gets(world):
+    path = world.root / "pipe"
+    os.mkfifo(path)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(path.read_bytes)
+        result = call(world, "export", path, "--force")
+        assert result.exit_code == 0
+    assert pq.read_table(pa.BufferReader(read.result())).num_rows == 6
+    assert result.stdout == ""
+    assert result.stderr.startswith("6 rows, ")

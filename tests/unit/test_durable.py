@@ -67,6 +67,16 @@ def test_what_is_no_file_stays_what_it_is_and_takes_what_is_written(tmp_path):
     assert os.listdir(tmp_path) == ["null"]
 
 
+def test_what_a_link_leads_to_is_written_and_the_link_stays(tmp_path):
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "file").write_bytes(b"old")
+    with durable.writing(tmp_path / "link") as out:
+        out.write(b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert sorted(os.listdir(tmp_path)) == ["file", "link"]
+
+
 def test_an_error_leaves_nothing_behind(tmp_path):
     path = tmp_path / "out.jsonl"
     with pytest.raises(RuntimeError, match="no more"), durable.writing(path) as out:

@@ -89,7 +89,8 @@ def export(
     if as_json:
         emit_json({"path": str(done.path), "rows": done.rows, "bytes": done.bytes})
     else:
-        click.echo(f"{counted(done.rows, 'row')}, {size(done.bytes)}, in {printable(str(done.path))}.")
+        told = f"{counted(done.rows, 'row')}, {size(done.bytes)}, in {printable(str(done.path))}."
+        click.echo(told, err=not path.is_file())  # a pipe may be where this would go, too
 
 
 @click.command("take-over")

@@ -57,13 +57,15 @@ def writing(path: Path, *, private: bool = False, sync_folder: bool = True) -> I
 
     The temporary file stands beside it as `<name>.tmp`. On any error it is removed and the final name is untouched.
     `private` is for what lies in the data folder; else the umask says who may read it. Without `sync_folder` the caller
-    syncs the folder, once for many files. Into a pipe or a device it is written at once: a file in the place of
-    `/dev/null` would break the whole machine.
+    syncs the folder, once for many files. Into a pipe or a device it is written at once, and what a link leads to is
+    replaced, not the link: a file in the place of `/dev/null` or `/dev/stdout` would break the whole machine.
     """
     if path.exists() and not (path.is_file() or path.is_dir()):
         with no_room_is_one_error(str(path)), open(path, "wb") as out:
             yield out
         return
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))
     temp = path.with_name(path.name + ".tmp")
     with no_room_is_one_error(str(path)):
         try:
