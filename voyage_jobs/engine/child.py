@@ -49,7 +49,7 @@ def main() -> None:
         answer = _answer(task, *asked)
         if answer.get("spent") is None:
             answer["spent"] = served == MOST_FILES or _is_spent()
-        data = orjson.dumps(answer)
+        data = orjson.dumps(answer, default=tuple)  # it takes no named tuple for a tuple
         channel.sendall(len(data).to_bytes(_HEADER_BYTES, "big") + data)
 
 

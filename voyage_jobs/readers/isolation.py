@@ -47,5 +47,5 @@ def _refusal(lost: Lost) -> Refused:
 def text_of(found: dict[str, Any]) -> Text:
     """A text, out of what JSON made of it."""
     headings = found["headings"]
-    given = None if headings is None else [Heading(**each) for each in headings]
+    given = None if headings is None else [Heading(*each) for each in headings]
     return Text(**{**found, "headings": given, "places": tuple(Place(**each) for each in found["places"])})

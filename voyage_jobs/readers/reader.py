@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import BinaryIO, Protocol, TypeAlias, Union
+from typing import BinaryIO, NamedTuple, Protocol, TypeAlias, Union
 
 # A name that stands in its own definition must be quoted, which `|` does not take.
 Json: TypeAlias = Union[bool, int, float, str, list["Json"], dict[str, "Json"], None]  # noqa: UP007
@@ -47,8 +47,7 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault
         super().__init__(f"{reason}: {detail}" if detail else reason)
 
 
-@dataclass(frozen=True, slots=True)
-class Heading:
+class Heading(NamedTuple):
     """A heading and where it stands: `start` is that of its first line, `end` that of what follows its last."""
 
     start: int

@@ -79,7 +79,7 @@ class Registered:
         needs: tuple[str, ...] = getattr(self.reader, "needs", ())
         return next((each for each in needs if not _is_installed(each)), "")
 
-    @property
+    @cached_property
     def is_plain_meanwhile(self) -> bool:
         """Whether its files are read as plain text, since a library of it is not installed."""
         return bool(self.missing) and getattr(self.reader, "plain_without", False)

@@ -28,6 +28,8 @@ def trail(title: str, most: int, path: Sequence[str], above: Sequence[str]) -> s
     `path` are all headings that a chunk stands under, `above` those of them that are not in its text.
     """
     parts = above if not title or title in path else (title, *above)
+    if not parts:
+        return ""
     line = _ARROW.join(parts)
     if len(line) <= most:
         return line

@@ -15,7 +15,7 @@ import html
 import re
 
 from voyage_jobs.readers.reader import Heading
-from voyage_jobs.splitting.headings import plain_line, raw_title, scannable
+from voyage_jobs.splitting.headings import MAX_TITLE_CHARS, plain_line, raw_title, scannable
 
 _CANDIDATE = re.compile(
     r"""\n[ ]{0,3}+(?=[-#=+*\d`~<])(?:
@@ -37,6 +37,8 @@ _MAX_SETEXT_LINES = 3
 _CLOSING_HASHES = re.compile(r"(?:^|[ \t]+)#+[ \t]*$")
 _LITERAL = re.compile(r"\\([!-/:-@\[-`{-~])|(?<!`)(`{1,3})(?!`)[ ]?(.+?)[ ]?(?<!`)\2(?!`)")
 _CODE = re.compile(r"`[^`\\\0]+`")
+# Whatever a heading's text may not be taken as it is for: markup, two blanks, what is not ASCII.
+_SPECIAL = re.compile(r"[^ !\"$%'()+,\-./0-9:;=>?@A-Z\]^a-z|}]|  ")
 _MARKUP = re.compile(r"[\\`*_~\[<&{]")
 _KEPT = re.compile("\0(\\d+)\0")
 _LINK = re.compile(r"!?\[([^\[\]]*)\](?:\([^()]*(?:\([^()]*\)[^()]*)?\)|\[[^\[\]]*\])")
@@ -50,8 +52,8 @@ _NO_BLANK = re.compile(r"\S")
 # Replacements in a heading, looked for only where one of two signs stands in it.
 _INLINE: list[tuple[str, str, re.Pattern[str], str]] = [
     ("}", "}", re.compile(rf"(?:[ \t]*\{{(?:{_ATTRIBUTES})\}})+[ \t]*$"), ""),
-    ("]", "]", _LINK, r"\1"),
-    ("]", "]", _LINK, r"\1"),  # an image in a link
+    ("](", "][", _LINK, r"\1"),
+    ("](", "][", _LINK, r"\1"),  # an image in a link
     ("<", "<", re.compile(r"<((?:https?|mailto):[^<>\s]+)>"), r"\1"),
     ("<", "<", re.compile(r"</?[A-Za-z][^<>]*>"), ""),
     ("*", "~", re.compile(r"(\*{1,3}|~~)(?=\S)(.+?)(?<=\S)\1"), r"\2"),
@@ -84,7 +86,7 @@ class _Scan:
         self._found: list[Heading] = []
 
     def run(self) -> list[Heading]:
-        scan, search, found = self._scan, _CANDIDATE.search, self._found
+        scan, search, found, make = self._scan, _CANDIDATE.search, self._found, Heading._make
         while candidate := search(scan, self._at):
             kind = candidate.lastgroup
             if kind == "title":
@@ -93,7 +95,7 @@ class _Scan:
                 self._at = self._floor = end
                 # The heading ends after its line end; in the text that is one character back from here.
                 end = end if end < self._end else self._end
-                found.append(Heading(start, end, len(signs), _atx_text(title)))
+                found.append(make((start, end, len(signs), _atx_text(title))))
             elif kind == "fence":
                 self._fence(candidate)
             elif kind == "setext":
@@ -169,6 +171,10 @@ def _fence_end(char: str, length: int, column: int, in_list: bool) -> re.Pattern
 
 def _atx_text(source: str) -> str:
     """What stands behind the signs of a heading."""
+    if len(source) <= MAX_TITLE_CHARS:
+        title = source.strip()
+        if not _SPECIAL.search(title):
+            return title
     source = raw_title(source).strip()
     return inline_text(_CLOSING_HASHES.sub("", source) if source.endswith("#") else source)
 

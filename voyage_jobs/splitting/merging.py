@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from voyage_jobs.splitting.cuts import Places, cut
-from voyage_jobs.splitting.sections import Region, has_text
+from voyage_jobs.splitting.sections import Region
 
 _MOST = 2  # a piece of small sections has at most this many times what a piece should have at least
 
@@ -19,14 +19,14 @@ def merged(text: str, regions: Sequence[Region], least: int, most: int) -> list[
     found: list[Region] = []
     run: list[Region] = []
     path: tuple[str, ...] = ()  # the headings above all of the run
-    for region in _with_bare_ends(text, regions, least):
+    for region in regions:
         is_small = region.end - region.start < least
         if run and is_small:
-            shared = _shared(path, region.path)
-            apart = len(path) - len(shared)
-            if not apart or (apart == 1 and len(region.path) <= len(path)):  # parent and child, or siblings
+            other, depth = region.path, len(path)
+            is_below = other[:depth] == path
+            if is_below or (len(other) <= depth and other[: depth - 1] == path[:-1]):  # a child, or a sibling
                 run.append(region)
-                path = shared
+                path = path if is_below else path[:-1]
                 continue
         if run:
             found += _cut(text, run, path, least, most)
@@ -80,17 +80,3 @@ def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
             break
         same += 1
     return one[:same]
-
-
-def _with_bare_ends(text: str, regions: Sequence[Region], least: int) -> list[Region]:
-    """Headings at the end of a document, below which nothing stands, belong to what is above them."""
-    found = [*regions[:1]]
-    for region in regions[1:]:
-        # Any other that is short has text: where there is none, the next section is in the same region.
-        is_asked = region is regions[-1] or region.end - region.start >= least
-        if not is_asked or has_text(text, region.head_end, region.end):
-            found.append(region)
-        else:
-            before = found[-1]
-            found[-1] = before._replace(end=region.end, tail=before.tail or region.start)
-    return found

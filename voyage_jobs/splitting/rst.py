@@ -7,7 +7,6 @@ means which level is decided by the order in which they first appear, as in docu
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from voyage_jobs.readers.reader import Heading
 from voyage_jobs.splitting.headings import plain_line, raw_title, replace_all, scannable
@@ -59,7 +58,7 @@ def headings_with_marks(text: str, start: int = 0) -> list[Heading]:
     floor = start
     for heading in headings(text, start):
         begin = _start_of_marks(text, floor, heading.start)
-        found.append(replace(heading, start=begin))
+        found.append(heading._replace(start=begin))
         floor = heading.end
     return found
 

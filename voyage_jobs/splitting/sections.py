@@ -28,10 +28,13 @@ class Region(NamedTuple):
     """Where the headings begin with which it ends, below which nothing stands."""
 
 
-def regions(text: str, start: int, headings: Sequence[Heading], max_head_chars: int) -> list[Region]:
+def regions(
+    text: str, start: int, headings: Sequence[Heading], max_head_chars: int, *, ends_joined: bool
+) -> list[Region]:
     """The regions of `text` from `start` on, in order and without gaps, those of white space left out.
 
-    Bare headings are kept with what follows as long as they are together no longer than `max_head_chars`.
+    Bare headings are kept with what follows as long as they are together no longer than `max_head_chars`; with
+    `ends_joined` those that have nothing to go with, as at the end of a document, belong to what is above them.
     """
     ends = [heading.start for heading in headings]
     ends.append(len(text))
@@ -40,21 +43,27 @@ def regions(text: str, start: int, headings: Sequence[Heading], max_head_chars: 
     above: list[tuple[int, int, tuple[str, ...]]] = []
     make = Region._make  # takes half the time of a call with the fields
     bare_from: int | None = None
-    for number, heading in enumerate(headings, 1):
-        begin, level, end = heading.start, heading.level, ends[number]
+    for number, (first, head_end, level, title) in enumerate(headings, 1):
+        begin, end = first, ends[number]
         while above and above[-1][0] >= level:
             above.pop()
         outside = above[-1][2] if above else ()
-        path = (*outside, heading.text) if heading.text else outside
+        path = (*outside, title) if title else outside
         above.append((level, begin, path))
         if bare_from is not None:
             begin = bare_from
             outside = next((each for _, at, each in reversed(above) if at < begin), ())
-        if has_text(text, heading.end, end) or end - begin > max_head_chars or number == len(headings):
-            found.append(make((begin, heading.end, end, path, outside, None)))
+        if has_text(text, head_end, end):
+            found.append(make((begin, head_end, end, path, outside, None)))
             bare_from = None
-        else:
+        elif end - begin <= max_head_chars and number < len(headings):
             bare_from = begin
+        else:
+            bare_from = None
+            if ends_joined and found:
+                found[-1] = found[-1]._replace(end=end, tail=found[-1].tail or begin)
+            else:
+                found.append(make((begin, head_end, end, path, outside, None)))
     return found
 
 

@@ -6,8 +6,8 @@ way of cutting is told apart by the version of the form's splitter (`forms.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
@@ -100,15 +100,14 @@ def split(document: Text, path: str, options: SplitOptions, count: Count = estim
     front = _front(document, form)
     found = form.headings(text, front.end) if document.headings is None else _plain(document.headings)
     title = _title(document, front, found, form)
-    short, line = _short(options), _line_of(title, options)
     places: dict[tuple[tuple[str, ...], str], int] = {}
     starts, ends, at, sent = [], [], [], []
-    for region in _regions(text, front.end, found, options):
-        for start, end, header in _pieces(text, region, short, line, options, form):
-            starts.append(start)
-            ends.append(end)
-            at.append(places.setdefault((region.path, header), len(places)))
-            sent.append(header + text[start:end])
+    cut = _regions(text, front.end, found, options)
+    for start, end, place in _pieces(text, cut, _line_of(title, options), options, form):
+        starts.append(start)
+        ends.append(end)
+        at.append(places.setdefault(place, len(places)))
+        sent.append(place[1] + text[start:end])
     chunks = list(map(Chunk._make, zip(range(len(starts)), starts, ends, at, count(sent), strict=True)))
     sections, headers = [section for section, _ in places], [header for _, header in places]
     return SplitDocument(title or _name(path), front.metadata, sections, headers, chunks)
@@ -125,26 +124,31 @@ def header_of_record(title: str, options: SplitOptions) -> str:
 def _regions(text: str, start: int, headings: Sequence[Heading], options: SplitOptions) -> Iterable[Region]:
     """What is cut on its own: sections, or several small ones."""
     size = options.max_chars - options.overlap_chars
-    found = regions(text, start, headings, size // 2)
+    found = regions(text, start, headings, size // 2, ends_joined=options.rules > 1)
     if options.rules == 1:
         return found
     return merged(text, found, min(options.min_chars, size // 2), size - size // _MOST_OF_A_CHUNK)
 
 
 def _pieces(
-    text: str, region: Region, short: int, line: Line, options: SplitOptions, form: Form
-) -> Sequence[tuple[int, int, str]]:
-    """(start, end, header) of each piece of a region; what has at most `short` characters is one."""
-    first = line(region.path, region.above)
-    start, end = trimmed(text, region.start, region.end)
-    if end - start <= short:
-        return ((start, end, header_of(first, "")),) if start < end else ()
-    later = line(region.path, region.path)
-    room = len(header_of(max(first, later, key=len), ""))
-    found = _cut(text, region, options, form, room)
-    return [
-        (start, end, header_of(later if at else first, lead)) for at, (start, end, lead) in enumerate(found)
-    ]
+    text: str, found: Iterable[Region], line: Line, options: SplitOptions, form: Form
+) -> Iterator[tuple[int, int, tuple[tuple[str, ...], str]]]:
+    """(start, end, (path, header)) of each piece of the regions; what fits a chunk whatever its header is one."""
+    longest = header_of(" " * (options.max_chars // _MOST_OF_A_CHUNK), "")
+    short = options.max_chars - options.overlap_chars - len(longest)
+    for region in found:
+        path = region.path
+        first = line(path, region.above)
+        start, end = trimmed(text, region.start, region.end)
+        if end - start <= short:
+            if start < end:
+                yield start, end, (path, first and header_of(first, ""))
+            continue
+        later = line(path, path)
+        room = len(header_of(max(first, later, key=len), ""))
+        for start, end, lead in _cut(text, region, options, form, room):
+            yield start, end, (path, header_of(first, lead))
+            first = later
 
 
 def _cut(text: str, region: Region, options: SplitOptions, form: Form, header: int) -> list[Part]:
@@ -167,12 +171,6 @@ def _line_of(title: str, options: SplitOptions) -> Line:
     return partial(trail, title, options.max_chars // _MOST_OF_A_CHUNK)
 
 
-def _short(options: SplitOptions) -> int:
-    """How many characters fit a chunk, whatever its header."""
-    longest = header_of(" " * (options.max_chars // _MOST_OF_A_CHUNK), "")
-    return options.max_chars - options.overlap_chars - len(longest)
-
-
 def _front(document: Text, form: Form) -> FrontMatter:
     """What the reader gave as metadata, bounded as front matter is; else the front matter, if the form has any."""
     if document.metadata is not None:
@@ -181,7 +179,7 @@ def _front(document: Text, form: Form) -> FrontMatter:
 
 
 def _plain(given: Sequence[Heading]) -> list[Heading]:
-    return [replace(heading, text=plain_line(heading.text)) for heading in given]
+    return [heading._replace(text=plain_line(heading.text)) for heading in given]
 
 
 def _title(document: Text, front: FrontMatter, found: Sequence[Heading], form: Form) -> str:
