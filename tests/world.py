@@ -39,7 +39,7 @@ KEY = "pa-test-key-of-the-simulated-vendor"
 # No job tries base64, which any refusal of the first one might be about: test_encoding.py is about that.
 NUMBERS: dict[str, dict[str, Any]] = defaultdict(dict, voyage={"encoding_format": ""})
 MODELS = {"voyage": "voyage-4", "openai": "text-embedding-3-small"}
-STRIDE_S = 60.0  # between two turns; nobody asks anything meanwhile
+STRIDE_S = 600.0  # at most, between two turns; nobody asks anything meanwhile
 UNTIDY = (Batch.COLLECTED, Batch.REFUSED, Batch.CANCELLED)
 
 
@@ -230,16 +230,21 @@ class World:
     ) -> int:
         """The same in a context that is open already."""
         notifier = None if self.post is None else Notifier(context, self.post)  # type: ignore[arg-type]
-        pipeline = Pipeline(context, eager=eager, notifier=notifier)
+        # While it waits nobody edits a file: a scan once in five minutes would find nothing, however long that is.
+        pipeline = Pipeline(context, eager=eager, notifier=notifier, scan_once=quiet)
         for turn in range(turns):
             did = pipeline.turn()
             if quiet and not did:
                 if is_quiet(context):
                     return turn + 1
-                with mock.patch.object(pipelines, "LONGEST_IDLE_S", max(STRIDE_S, pipelines.LONGEST_IDLE_S)):
-                    self.clock.advance(pipeline.idle_s())
+                self.wait(pipeline)
         assert not quiet, f"still at work after {turns} turns: {self.log.events[-10:]}"
         return turns
+
+    def wait(self, pipeline: Pipeline, at_least: float = 0.0) -> None:
+        """Let time pass until something is due, in strides."""
+        with mock.patch.object(pipelines, "LONGEST_IDLE_S", max(STRIDE_S, pipelines.LONGEST_IDLE_S)):
+            self.clock.advance(max(at_least, pipeline.idle_s()))
 
     # --- what came of it ---
 

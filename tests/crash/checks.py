@@ -93,8 +93,9 @@ def expected(settings: Settings) -> dict[tuple[str, int], tuple[str, str]]:
         if file.name.startswith("."):
             continue
         path, text = file.relative_to(docs).as_posix(), file.read_text()
+        whole = content_hash(text)
         for chunk in split(text, path, options).chunks:
-            found[path, chunk.ordinal] = (text[chunk.start : chunk.end], content_hash(text))
+            found[path, chunk.ordinal] = (text[chunk.start : chunk.end], whole)
     return found
 
 

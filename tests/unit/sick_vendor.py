@@ -14,6 +14,7 @@ from voyage_jobs.core.states import Batch
 from voyage_jobs.simulator.transport import SimulatorTransport
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.pipeline import Pipeline
 
 ONE_EACH = {"max_inputs": 1}
 _GATEWAY = b"<html><body><h1>The server had a problem.</h1></body></html>"
@@ -109,10 +110,12 @@ def running(world: SickWorld, context: Context, count: int) -> list[BatchRow]:
 
 def turns_until(world: SickWorld, context: Context, over, *, idle_s: float = 0.0, most: int = 300) -> None:
     """Take turns until `over()`."""
+    steps = Pipeline(context, eager=True, scan_once=True)
     for _ in range(most):
         if over():
             return
-        turns(world, context, 1, idle_s=idle_s)
+        if not steps.turn():
+            world.clock.advance(max(idle_s, steps.idle_s()))
     raise AssertionError(f"still not so: {all_batches(context)} {world.log.events[-5:]}")
 
 

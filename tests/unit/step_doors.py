@@ -39,13 +39,13 @@ def scan(context: Context, source: str = "docs") -> ScanResult:
 
 def until(world: World, context: Context, state: Batch, *, idle_s: float = 0.0) -> BatchRow:
     """Take turns until the newest batch is in this state. `idle_s`: wait at least so long where nothing is due."""
-    steps = Pipeline(context, eager=True)
+    steps = Pipeline(context, eager=True, scan_once=True)
     for _ in range(500):
         found = newest(context)
         if found is not None and found.state is state:
             return found
         if not steps.turn():
-            world.clock.advance(max(idle_s, steps.idle_s()))
+            world.wait(steps, idle_s)
     raise AssertionError(f"never {state}: {newest(context)} {world.log.events[-5:]}")
 
 
@@ -59,14 +59,14 @@ def turns(world: World, context: Context, count: int, *, idle_s: float = 0.0) ->
 
 def settle(world: World, context: Context, *, idle_s: float = 60.0) -> BatchRow:
     """Take turns until nothing is left to do, in strides; the newest batch."""
-    steps = Pipeline(context, eager=True)
+    steps = Pipeline(context, eager=True, scan_once=True)
     for _ in range(500):
         if not steps.turn():
             if is_quiet(context):
                 found = newest(context)
                 assert found is not None
                 return found
-            world.clock.advance(max(idle_s, steps.idle_s()))
+            world.wait(steps, idle_s)
     raise AssertionError(f"still at work: {world.log.events[-10:]}")
 
 

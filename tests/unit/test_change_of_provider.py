@@ -126,7 +126,7 @@ def test_the_provider_does_not_change_while_a_batch_is_open(world, server):
     with pytest.raises(ConfigError, match="1 batch at Voyage must end before the provider changes"):
         act(world, "begin")
     for _ in range(20):
-        world.run(50, quiet=False, **OWN)
+        world.run(12, quiet=False, **OWN)
         world.clock.advance(60)
 
     assert act(world, "begin")["state"] == "begun"
@@ -172,7 +172,7 @@ def test_a_table_for_the_other_provider_is_given_up_only_when_its_jobs_are_over(
     with pytest.raises(ConfigError, match="at Voyage must end"):
         act(world, "abandon", working_by={})
     for _ in range(20):
-        world.run(50, quiet=False, **OWN)  # [provider] is set back: nothing more is sent
+        world.run(12, quiet=False, **OWN)  # [provider] is set back: nothing more is sent
         world.clock.advance(60)
     act(world, "abandon")
     world.run(**OWN)

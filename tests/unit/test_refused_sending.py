@@ -93,7 +93,7 @@ def test_the_one_batch_that_is_tried_stays_the_only_one_for_days(refusing):
     world, sick = refusing
     with world.worker(batching=ONE_EACH) as context:
         turns(world, context, 30, idle_s=10)
-        turns(world, context, 400, idle_s=300)
+        turns(world, context, 200, idle_s=600)
         assert len(all_batches(context)) == 3
         gaps = [later - earlier for earlier, later in itertools.pairwise(sick.at[2:])]
         assert min(gaps) >= 0.8 * HOUR_S
