@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
-from sqlalchemy import true
-
 from voyage_jobs.core.clock import now_us
 from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import VendorError
 from voyage_jobs.segments.behind import FileBehind
 from voyage_jobs.state import batches, create_calls, missing, publications
 from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state.statements import Prepared
 from voyage_jobs.state.store import Store, Tx
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps import collect, reconcile, recover_remote, scan, submit, synchronous
@@ -178,7 +177,7 @@ def _no_guard() -> AbstractContextManager[Any]:
 
 def _kept_let_go() -> AbstractContextManager[Any]:
     """Forget, when grace periods end, what was to be kept."""
-    return mock.patch.object(missing, "_NOT_KEPT", true())
+    return mock.patch.object(missing, "_DUE", Prepared(missing._MISSING_SINCE))
 
 
 def _any_folder() -> AbstractContextManager[Any]:

@@ -128,7 +128,7 @@ def test_a_folder_that_cannot_be_listed_is_left_out(tmp_path, monkeypatch):
     real = os.scandir
 
     def scandir(path):
-        if os.fsencode(path).endswith(b"/a"):
+        if isinstance(path, str | bytes | os.PathLike) and os.fsencode(path).endswith(b"/a"):
             raise PermissionError
         return real(path)
 

@@ -141,15 +141,14 @@ _NOT_KEPT = documents.c.reason.is_(None) | (documents.c.reason != KEPT)
 
 _ANY_TIME = 2**63 - 1
 # Purpose: the first documents that are not kept and have been missing since before then.
-_DUE = Prepared(
+_MISSING_SINCE = (
     select(documents.c.id)
-    .where(
-        documents.c.source_id == bindparam("source"), documents.c.missing_at <= bindparam("before"), _NOT_KEPT
-    )
+    .where(documents.c.source_id == bindparam("source"), documents.c.missing_at <= bindparam("before"))
     .where(is_in(documents, states.Document.MISSING))
     .order_by(documents.c.id)
     .limit(bindparam("most"))
 )
+_DUE = Prepared(_MISSING_SINCE.where(_NOT_KEPT))
 
 
 def _due(connection: Connection, source_id: int, missing_before: int | None, most: int) -> list[int]:

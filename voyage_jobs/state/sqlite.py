@@ -23,7 +23,7 @@ from voyage_jobs.state.engine import (
     sqlite_module,
     writing_engine,
 )
-from voyage_jobs.state.store import NOT_OPENED_HINT, Store, Tx, is_overflow, plain_errors
+from voyage_jobs.state.store import DRIVER_ERROR, NOT_OPENED_HINT, Store, Tx, is_overflow, plain_errors
 
 _NO_EPOCH = 0  # an instance's epoch is at least 1
 _SQLITE_ERROR = 1
@@ -141,8 +141,8 @@ def _other_schema(path: Path) -> Iterator[None]:
     """A reader does not migrate, and what it knows nothing of may be missing or new: say so."""
     try:
         yield
-    except DBAPIError as exc:
-        if getattr(exc.orig, "sqlite_errorcode", 0) != _SQLITE_ERROR or is_overflow(exc):
+    except (DBAPIError, DRIVER_ERROR) as exc:
+        if getattr(getattr(exc, "orig", exc), "sqlite_errorcode", 0) != _SQLITE_ERROR or is_overflow(exc):
             raise
         raise StateError(
             f"{path} is not, or not yet, a state of this version of voyage-jobs.",

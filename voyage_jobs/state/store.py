@@ -37,7 +37,7 @@ _SQLITE_READONLY, _SQLITE_IOERR, _SQLITE_CORRUPT, _SQLITE_FULL, _SQLITE_NOTADB =
 _SQLITE_PERM, _SQLITE_BUSY, _SQLITE_CANTOPEN = 3, 5, 14
 _TOO_LARGE = "integer overflow"
 NOT_OPENED_HINT = "Check that data_dir is there, its owner and permissions."
-_DRIVER_ERROR: type[Exception] = sqlite_module().Error
+DRIVER_ERROR: type[Exception] = sqlite_module().Error
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def plain_errors(path: Path) -> Iterator[None]:
     """Turn the driver's errors into ours, by result code and never by text (but see `is_overflow`)."""
     try:
         yield
-    except (DBAPIError, _DRIVER_ERROR, OverflowError) as exc:
+    except (DBAPIError, DRIVER_ERROR, OverflowError) as exc:
         if is_overflow(exc):
             raise StateError(
                 f"{path} holds numbers of tokens that cannot be: they are too large to be added up.",
