@@ -11,6 +11,7 @@ from test_records import Shop
 
 from voyage_jobs.planning.plan import plan
 from voyage_jobs.report.status import look
+from voyage_jobs.report.why import why
 
 ROWS = [
     {"n": 1, "name": "Lamp", "more": {"body": "It lights."}, "price": 1},
@@ -28,31 +29,35 @@ def said(suffix: str, rows: list[dict[str, Any]]) -> str:
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".json"])
 @pytest.mark.parametrize(
-    ("settings", "field"),
+    ("settings", "field", "near"),
     [
-        ({"text": "{name}\n{more.bodi}"}, "more.bodi"),
-        ({"title": "{nmae}"}, "nmae"),
-        ({"id": "nr"}, "nr"),
-        ({"url": "https://shop.example/{slug}"}, "slug"),
-        ({"updated_at": "at"}, "at"),
-        ({"columns": {"prise": "float"}}, "prise"),
+        ({"text": "{name}\n{more.bodi}"}, "more.bodi", "more.body"),
+        ({"title": "{nmae}"}, "nmae", "name"),
+        ({"id": "nr"}, "nr", "n"),
+        ({"url": "https://shop.example/{slug}"}, "slug", None),
+        ({"updated_at": "at"}, "at", None),
+        ({"columns": {"prise": "float"}}, "prise", "price"),
     ],
 )
 def test_a_file_none_of_whose_rows_has_a_field_is_not_read(
-    tmp_path: Path, suffix: str, settings: dict[str, Any], field: str
+    tmp_path: Path, suffix: str, settings: dict[str, Any], field: str, near: str | None
 ) -> None:
     shop = Shop(tmp_path, {**RECIPE, **settings})
     shop.write(f"items{suffix}", said(suffix, ROWS))
-    sentence = (
-        f"it has no field {field!r}, and `optional` does not name it; it has n, name, more, price, note"
-    )
+    meant = f" (did you mean {near!r}?)" if near else ""
+    sentence = f"it has no field {field!r}{meant}, and `optional` does not name it; it has n, name, more, price, note"
+    next_step = "Correct the field in `records` of source docs, or name it in `optional` there."
     planned = plan(shop.settings(), shop.clock)
     assert planned["tokens"]["to_send"] == 0
-    assert f"docs:items{suffix} cannot be read as records: broken ({sentence})." in planned["warnings"]
+    assert f"docs:items{suffix} cannot be read as records: {sentence}. {next_step}" in planned["warnings"]
     shop.run()
     assert (shop.ledger.units(), shop.texts()) == (0, {})
-    problems = {each["code"]: each["message"] for each in look(shop.settings(), shop.clock)[0]["problems"]}
-    assert sentence in problems["records_unread"]
+    problems = {each["code"]: each for each in look(shop.settings(), shop.clock)[0]["problems"]}
+    assert sentence in problems["records_unread"]["message"]
+    assert problems["records_unread"]["hint"].startswith(next_step)
+    told = why(shop.settings(), shop.clock, f"items{suffix}")
+    assert sentence in told.paragraph
+    assert (told.reason, told.next) == ("records_unread", next_step)
     assert "no_documents" not in problems
     source = {"name": "docs", "path": str(shop.docs)}
     shop.run(sources=[{**source, "records": RECIPE}])

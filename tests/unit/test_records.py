@@ -507,6 +507,10 @@ def test_why_and_status_speak_of_records(shop: Shop) -> None:
     assert why(settings, shop.clock, "catalog.csv#SKU1").reason == "changed_since"
     shop.run()
     assert why(settings, shop.clock, "catalog.csv").reason == "records_frozen"
+    one = why(settings, shop.clock, "catalog.csv#SKU1")
+    assert "docs:catalog.csv is frozen, no record of it is deleted: 30 of 40 records" in one.paragraph
+    assert (one.reason, one.published) == ("published", True)
+    assert one.next == "Make it whole, or, if that is meant, `voyage-jobs confirm-deletes docs`."
     problems = {each["code"] for each in look(settings, shop.clock)[0]["problems"]}
     assert "records_frozen" in problems
 
@@ -586,7 +590,8 @@ def test_parquet(tmp_path: Path) -> None:
     first, second = shop.table_rows("front_matter", "modified_at")
     assert first["modified_at"] == datetime(2023, 11, 14, 22, 13, 20, 123_456, UTC)
     assert [orjson.loads(each["front_matter"]) for each in (first, second)] == [{"price": 1.5}, {}]
-    assert shop.file("broken.parquet").reason == shop.file("other.parquet").reason == "broken"
+    assert shop.file("broken.parquet").reason == "broken"
+    assert shop.file("other.parquet").reason == "no_field"
     assert "no field 'body'" in (shop.file("other.parquet").detail or "")
 
 
@@ -955,5 +960,5 @@ def test_a_plan_tells_of_rows_that_are_no_record_with_their_lines(tmp_path: Path
     assert "1 row with the id of an earlier one (line 3: 1); 1 row without an id (line 4);" in warning
     shop.write("items.csv", "id,price\n1,3\n")
     told = plan(shop.settings(), shop.clock)
-    assert "cannot be read as records: broken" in " ".join(told["warnings"])
+    assert "cannot be read as records: it has no field" in " ".join(told["warnings"])
     assert "has no documents" not in " ".join(told["warnings"])

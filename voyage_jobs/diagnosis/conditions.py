@@ -137,17 +137,14 @@ def _folder_unreadable(moment: Moment, say: Say) -> Blockers:
 def _records_frozen(moment: Moment, say: Say) -> Blockers:
     for row, each in _record_files(moment):
         if text := record_words.frozen(row.name, each):
-            hint = f"Make it whole, or, if that is meant, `voyage-jobs confirm-deletes {row.name}`."
-            yield say(text, hint, source=row.name)
+            yield say(text, record_words.when_frozen(row.name), source=row.name)
 
 
 @cause("records_unread", needs=Moment, moved_by=Mover.OPERATOR, stops=("delete",))
 def _records_unread(moment: Moment, say: Say) -> Blockers:
     for row, each in _record_files(moment):
         if text := record_words.unread(row.name, each):
-            hint = (
-                "Mend it, or `records` or `encoding` of its source; what is known of it is served as it was."
-            )
+            hint = f"{record_words.when_unread(row.name, each)} What is known of it is served as it was."
             yield say(text, hint, source=row.name)
 
 
@@ -155,7 +152,7 @@ def _records_unread(moment: Moment, say: Say) -> Blockers:
 def _records_left_out(moment: Moment, say: Say) -> Blockers:
     for row, each in _record_files(moment):
         if text := record_words.left_out(row.name, each):
-            yield say(text, "Mend these rows.", source=row.name)
+            yield say(text, record_words.WHEN_LEFT_OUT, source=row.name)
 
 
 def _record_files(moment: Moment) -> Iterator[tuple[SourceRow, RecordFile]]:

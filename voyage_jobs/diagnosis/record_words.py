@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from voyage_jobs.core.plural import counted
-from voyage_jobs.records.rows import LACKS
+from voyage_jobs.records.rows import LACKS, NO_FIELD
 from voyage_jobs.sources import names
 from voyage_jobs.state.record_files import FROZEN, RecordFile
 
@@ -17,12 +17,30 @@ def frozen(source: str, each: RecordFile) -> str:
     return f"{source}:{names.display(each.name)} is frozen, no record of it is deleted: {each.detail}"
 
 
+def when_frozen(source: str) -> str:
+    """The next step then."""
+    return f"Make it whole, or, if that is meant, `voyage-jobs confirm-deletes {source}`."
+
+
 def unread(source: str, each: RecordFile) -> str:
     """Why it was not read; empty if it was."""
     if each.reason in (None, FROZEN):
         return ""
     why = f"{each.reason} ({names.display(each.detail)})" if each.detail else str(each.reason)
+    if each.reason == NO_FIELD and each.detail:
+        why = names.display(each.detail)
     return f"{source}:{names.display(each.name)} cannot be read as records: {why}"
+
+
+def when_unread(source: str, each: RecordFile) -> str:
+    """The next step then."""
+    if each.reason == NO_FIELD:
+        return f"Correct the field in `records` of source {source}, or name it in `optional` there."
+    return f"Mend it, or `records` or `encoding` of source {source}."
+
+
+WHEN_LEFT_OUT = "Mend these rows."
+"""The next step where rows are no record."""
 
 
 def left_out(source: str, each: RecordFile) -> str:
@@ -37,5 +55,11 @@ def left_out(source: str, each: RecordFile) -> str:
 
 
 def all_of(source: str, each: RecordFile) -> Iterator[str]:
-    """Everything that is wrong with it."""
-    yield from filter(None, (told(source, each) for told in (frozen, unread, left_out)))
+    """Everything that is wrong with it, each with the next step."""
+    for text, next_ in (
+        (frozen(source, each), when_frozen(source)),
+        (unread(source, each), when_unread(source, each)),
+        (left_out(source, each), WHEN_LEFT_OUT),
+    ):
+        if text:
+            yield f"{text}. {next_}"

@@ -49,8 +49,15 @@ def main() -> None:
         answer = _answer(task, *asked)
         if answer.get("spent") is None:
             answer["spent"] = served == MOST_FILES or _is_spent()
-        data = orjson.dumps(answer, default=tuple)  # it takes no named tuple for a tuple
+        data = orjson.dumps(answer, default=_plain)
         channel.sendall(len(data).to_bytes(_HEADER_BYTES, "big") + data)
+
+
+def _plain(value: object) -> tuple[object, ...]:
+    """A named tuple, which orjson takes for no tuple, as one."""
+    if isinstance(value, tuple):
+        return tuple(value)
+    raise TypeError(type(value).__name__)
 
 
 def named(task: str) -> Task:

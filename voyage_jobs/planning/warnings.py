@@ -83,7 +83,7 @@ def _about_source(plan: SourcePlan) -> Iterator[str]:
     if plan.broken_front_matter:
         yield f"{counted(plan.broken_front_matter, 'file')} of source {plan.name}: front matter cannot be read whole."
     for each in plan.record_files[:_FILES]:
-        yield from (f"{told}." for told in record_words.all_of(plan.name, each))
+        yield from record_words.all_of(plan.name, each)
     if len(plan.record_files) > _FILES:
         rest = counted(len(plan.record_files) - _FILES, "other file")
         yield f"{rest} of records of source {plan.name} cannot be taken whole."

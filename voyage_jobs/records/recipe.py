@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import re
@@ -13,9 +14,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from voyage_jobs.readers.reader import Json, Refusal, Refused
+from voyage_jobs.readers.reader import Json, Refused
 from voyage_jobs.records.columns import TYPES
-from voyage_jobs.records.rows import MAX_RECORD_BYTES, Fault, Lack, Row
+from voyage_jobs.records.rows import MAX_RECORD_BYTES, NO_FIELD, Fault, Lack, Row
 from voyage_jobs.records.template import Template, told, value_of
 from voyage_jobs.splitting.dates import moment_us
 from voyage_jobs.splitting.frontmatter import bounded
@@ -107,11 +108,11 @@ class Recipe:
         these."""
         missing = [each for each in self.needed if each not in names and each not in inner]
         if missing:
+            near = difflib.get_close_matches(missing[0], [*names, *inner], n=1)
+            meant = f" (did you mean {near[0]!r}?)" if near else ""
             has = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
-            raise Refused(
-                Refusal.BROKEN,
-                f"it has no field {missing[0]!r}, and `optional` does not name it; it has {has}",
-            )
+            said = f"it has no field {missing[0]!r}{meant}, and `optional` does not name it; it has {has}"
+            raise Refused(NO_FIELD, said)
 
     def record(self, row: Row) -> Record | Fault:
         """The record of a row, or what it lacks."""

@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 MAX_RECORD_BYTES = 1 << 20
 """No record is larger; one that is, is left out alone."""
 
+NO_FIELD = "no_field"
+"""Why a file is not read that has not all fields that the settings ask for."""
+
 
 class Lack(StrEnum):
     """Why a row is left out, or, for the last, a column of it."""

@@ -91,6 +91,13 @@ def has_field(values: Mapping[str, Any], name: str) -> bool:
     return isinstance(inner, Mapping) and has_field(inner, rest)
 
 
+def inner_names(values: Mapping[str, Any]) -> Iterator[str]:
+    """The names of the fields within fields, with dots, one level deep."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from (f"{name}.{each}" for each in value)
+
+
 def told(value: Any) -> str:
     """A value in a text: lists separated by commas, what has parts as JSON."""
     if value is None or value == "":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from voyage_jobs.core.clock import US
 from voyage_jobs.core.plural import counted
 from voyage_jobs.core.states import Document, Embedding
+from voyage_jobs.diagnosis import record_words
 from voyage_jobs.diagnosis.blocker import NOTHING_TO_DO
 from voyage_jobs.diagnosis.snapshot import Moment
 from voyage_jobs.report import why_file
@@ -32,6 +33,10 @@ def document(connection: View, moment: Moment, row: DocumentRow) -> Answer:
     view = look(connection, moment, row)
     answer = _stands(view)
     answer.facts = {**facts_of(view), **answer.facts}
+    if view.file is not None and (told := record_words.frozen(row.source, view.file)):
+        answer.paragraph += f" {told}."
+        if answer.reason == "published":
+            answer.next = record_words.when_frozen(row.source)
     windows = answer.facts["chunks"]["windows"]
     if windows is not None and row.state == Document.PRESENT:
         answer.paragraph += (

@@ -12,7 +12,7 @@ from voyage_jobs.core.clock import iso
 from voyage_jobs.core.plural import counted
 from voyage_jobs.readers.reader import Refusal
 from voyage_jobs.records.formats import takes
-from voyage_jobs.records.rows import LACKS
+from voyage_jobs.records.rows import LACKS, NO_FIELD
 from voyage_jobs.report.find import OnDisk
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip
@@ -72,6 +72,10 @@ SKIPPED = {
         "Save it again from its source, or exclude it.",
     ),
     "broken": ("it is broken or incomplete, or not what its ending says", "Save it again, or exclude it."),
+    NO_FIELD: (
+        "it lacks a field",
+        "Correct the field in `records` of source {source}, or name it in `optional` there.",
+    ),
     "changing": ("it was being written when it was read", _SCANS),
     "vanished": ("it was gone before it could be read", _SCANS),
 }

@@ -12,7 +12,7 @@ from voyage_jobs.records.formats import array, database, delimited, lines, parqu
 from voyage_jobs.records.formats.log import LogFile
 from voyage_jobs.records.recipe import Recipe
 from voyage_jobs.records.rows import Fault, Row
-from voyage_jobs.records.template import has_field
+from voyage_jobs.records.template import has_field, inner_names
 
 Format = Callable[[BinaryIO, Recipe], Iterator[Row | Fault]]
 """Reads the rows of a file, which is at its start. Raises Refused for one that has none at all."""
@@ -72,19 +72,21 @@ def look_for_fields(name: str, file: BinaryIO, recipe: Recipe) -> Iterator[None]
     """
     if _suffix(name) not in _WITHOUT_NAMES:
         return
-    wanted, names = set(recipe.needed), dict[str, None]()
+    wanted, names, inner = set(recipe.needed), dict[str, None](), dict[str, None]()
     with contextlib.closing(rows_of(name, file, recipe)) as rows:
         for number, row in enumerate(rows, 1):
             if isinstance(row, Row):
                 wanted -= {each for each in wanted if has_field(row.values, each)}
-                names.update(dict.fromkeys(row.values) if len(names) < _NAMES else ())
+                if len(names) + len(inner) < _NAMES:
+                    names.update(dict.fromkeys(row.values))
+                    inner.update(dict.fromkeys(inner_names(row.values)))
             if not wanted:
                 break
             if number % _TURN == 0:
                 yield
     file.seek(0)
     if wanted and names:
-        recipe.demand(list(names), [each for each in recipe.needed if each not in wanted])
+        recipe.demand(list(names), [*inner, *(each for each in recipe.needed if each not in wanted)])
 
 
 def ends_with_line(name: str, file: BinaryIO) -> bool:
