@@ -49,7 +49,7 @@ _HTML_TITLE = re.compile(
 )
 _MAX_HTML_CHARS = 4_000
 _NO_BLANK = re.compile(r"\S")
-# Replacements in a heading, looked for only where one of two signs stands in it.
+# Replacements in a heading. Each is tried only if one of its two signs occurs.
 _INLINE: list[tuple[str, str, re.Pattern[str], str]] = [
     ("}", "}", re.compile(rf"(?:[ \t]*\{{(?:{_ATTRIBUTES})\}})+[ \t]*$"), ""),
     ("](", "][", _LINK, r"\1"),
