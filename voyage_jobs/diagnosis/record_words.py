@@ -32,10 +32,13 @@ def unread(source: str, each: RecordFile) -> str:
     return f"{source}:{names.display(each.name)} cannot be read as records: {why}"
 
 
+WHEN_NO_FIELD = "Correct the field in `records` of source {source}, or name it in `optional` there."
+
+
 def when_unread(source: str, each: RecordFile) -> str:
     """The next step then."""
     if each.reason == NO_FIELD:
-        return f"Correct the field in `records` of source {source}, or name it in `optional` there."
+        return WHEN_NO_FIELD.format(source=source)
     return f"Mend it, or `records` or `encoding` of source {source}."
 
 

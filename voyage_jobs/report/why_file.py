@@ -10,6 +10,7 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core.clock import iso
 from voyage_jobs.core.plural import counted
+from voyage_jobs.diagnosis import record_words
 from voyage_jobs.readers.reader import Refusal
 from voyage_jobs.records.formats import takes
 from voyage_jobs.records.rows import LACKS, NO_FIELD
@@ -74,7 +75,7 @@ SKIPPED = {
     "broken": ("it is broken or incomplete, or not what its ending says", "Save it again, or exclude it."),
     NO_FIELD: (
         "it lacks a field",
-        "Correct the field in `records` of source {source}, or name it in `optional` there.",
+        record_words.WHEN_NO_FIELD,
     ),
     "changing": ("it was being written when it was read", _SCANS),
     "vanished": ("it was gone before it could be read", _SCANS),
