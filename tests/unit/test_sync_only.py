@@ -11,6 +11,8 @@ from voyage_jobs.config.prices import batch_price, sync_price
 from voyage_jobs.core import crash
 from voyage_jobs.core.states import Batch, Mode
 from voyage_jobs.errors import OutcomeUnknownError, RateLimitedError, RefusedError
+from voyage_jobs.report.expedite import preview
+from voyage_jobs.steps.acts import perform
 from voyage_jobs.vendors import registry
 
 
@@ -105,6 +107,26 @@ def test_a_full_server_is_asked_again_when_it_says(small):
     assert len(small.served()["a.md"]) == 3
     assert 240 <= small.clock.wall() - begun < 900
     assert abacus.SERVER.calls.count("embed_now") == 2
+
+
+def test_who_insists_takes_texts_out_of_a_call_that_was_put_off(small):
+    small.write("a.md", prose("a", 2))
+    small.write("b.md", prose("b"))
+    abacus.SERVER.loses = [RateLimitedError("Not now.", status=429, retry_after_s=240.0)]
+    with small.worker() as context:
+        small.take_turns(context, 4, quiet=False)
+        [batch] = all_batches(context)
+        assert (batch.state, batch.inputs) == (Batch.SPOOLED, 3)
+        said = preview(small.settings(), small.clock, "a.md", also_in_flight=True)
+        assert (said["send"]["texts"], said["paid_twice"]["texts"]) == (2, 0)
+
+        small.clock.advance(300)
+        asked = {"order": small.clock.token(), "source": "docs", "path": "a.md", "also_in_flight": True}
+        answer = perform(context, "expedite", asked, "anna")
+        assert (answer["expedited"]["texts"], answer["state"]) == (2, "published")
+    small.later()
+    assert sorted(small.served()) == ["a.md", "b.md"]
+    assert not paid_twice()
 
 
 def test_a_lost_answer_is_booked_as_maybe_paid_and_its_texts_go_again(small):

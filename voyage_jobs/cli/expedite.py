@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--also-in-flight",
     is_flag=True,
-    help="Send what waits in a batch, too: it is then paid twice.",
+    help="Send what waits in a batch, too: what the provider has is then paid twice.",
 )
 @json_option
 @click.pass_context
@@ -108,7 +108,7 @@ def _show(offer: dict[str, Any]) -> None:
     for ref, texts in offer["in_batches"].items():
         click.echo(f"  not sent    {counted(texts, 'text')}: in batch {ref}")
     if offer["in_batches"]:
-        click.echo("              (--also-in-flight sends these, too, and pays them twice)")
+        click.echo("              (--also-in-flight sends these; a job made already is paid, too)")
     if offer["failed"] or offer["cancelled"]:
         stuck = offer["failed"] + offer["cancelled"]
         click.echo(f"  not sent    {counted(stuck, 'text')}: failed or cancelled; see `voyage-jobs retry`")

@@ -18,7 +18,7 @@ from voyage_jobs.records.formats import takes
 from voyage_jobs.report import why_file
 from voyage_jobs.report.find import OnDisk, find
 from voyage_jobs.splitting.forms import RULES
-from voyage_jobs.state import counts, documents, fresh, ledger, orders, sources
+from voyage_jobs.state import counts, documents, ledger, orders, sources
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.history import View
@@ -61,7 +61,7 @@ def preview(
         rooms = list(all_rooms(connection, settings, sync_price(settings), now_us(clock)))
         row = sources.by_name(connection, name)
         exact = counts.counted(connection).exact if not changed else keys.count.exact
-        unsent = {batch.ref for batch in fresh.unsent(connection)}
+        unsent = {batch.ref for batch in orders.unsent_calls(connection)}
     sent = [each for each in pieces if each.state == WANTED]
     elsewhere = [each for each in pieces if each.state == PACKED]
     twice = [each for each in elsewhere if each.batch_ref not in unsent]

@@ -11,9 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 
 from voyage_jobs.core.clock import US
-from voyage_jobs.core.states import Batch
-from voyage_jobs.state import batches, meta
-from voyage_jobs.state.batches import BatchRow
+from voyage_jobs.state import meta
 from voyage_jobs.state.schema import DROPPED, PACKED, WANTED
 from voyage_jobs.state.store import Tx
 
@@ -55,11 +53,6 @@ _CHANGES = text(
     "  JOIN chunks c ON c.version_id = v.id JOIN embeddings e ON e.id = c.embedding_id)"
     " GROUP BY version_id ORDER BY version_id"
 )
-
-
-def unsent(connection: Connection) -> list[BatchRow]:
-    """The calls of the lane that are on record and were surely not sent, or not carried out: these may be given up."""
-    return [batch for batch in batches.in_state(connection, Batch.PACKED, Batch.SPOOLED) if batch.is_fresh]
 
 
 def changes(connection: Connection, source_id: int, profile_id: int, after: int, most: int) -> list[Change]:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, select, text
 
 from voyage_jobs.core import states
+from voyage_jobs.core.states import Batch
 from voyage_jobs.state import batches
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.outcomes import MALFORMED, OPEN, SUCCESS
@@ -29,6 +30,11 @@ def batches_about(connection: Connection, document_id: int) -> list[int]:
     """The ids of the batches that were ordered for a document."""
     ids = select(batch_table.c.id).where(batch_table.c.document_id == document_id).order_by(batch_table.c.id)
     return list(connection.execute(ids).scalars())
+
+
+def unsent_calls(connection: Connection) -> list[BatchRow]:
+    """The calls that are on record and were surely not sent, or not carried out: these may be given up."""
+    return [batch for batch in batches.in_state(connection, Batch.PACKED, Batch.SPOOLED) if batch.is_sync]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from voyage_jobs.errors import (
     VoyageJobsError,
 )
 from voyage_jobs.sources import names
-from voyage_jobs.state import batches, circuits, documents, fresh, ledger, orders, pauses, setback, sources
+from voyage_jobs.state import batches, circuits, documents, ledger, orders, pauses, setback, sources
 from voyage_jobs.state.batches import BatchRow, Order
 from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.embeddings import WantedEmbedding
@@ -179,17 +179,17 @@ def _chosen(found: Sequence[NeededEmbedding], *, also_in_flight: bool) -> list[N
 def _out_of_unsent_calls(
     context: Context, document: DocumentRow, chosen: list[NeededEmbedding]
 ) -> list[NeededEmbedding]:
-    """The same texts, of which no call of the fresh lane is made any more that was not sent yet: they are paid once.
+    """The same texts, none of which is still in a call that was not made yet: they are paid once.
 
-    What else such a call would have asked for goes by batch.
+    What else such a call would have asked for is sent later, as any text.
     """
     asked_for = {each.batch_ref for each in chosen if each.state == PACKED}
     with context.store.read() as connection:
-        unsent = [batch for batch in fresh.unsent(connection) if batch.ref in asked_for]
+        unsent = [batch for batch in orders.unsent_calls(connection) if batch.ref in asked_for]
     if not unsent:
         return chosen
     for batch in unsent:
-        abandon(context, batch, "`expedite` sends what is asked for before the fresh lane did")
+        abandon(context, batch, "`expedite` sends first what this call would have asked for")
     with context.store.read() as connection:
         return _chosen(orders.needed(connection, document.id), also_in_flight=True)
 
