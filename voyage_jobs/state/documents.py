@@ -355,10 +355,13 @@ _DOCUMENTS = (
 def find(connection: Connection, source: str | None, path: str) -> list[DocumentRow]:
     """Documents at this relative path, in one source or in any."""
     folder, _, name = path.rpartition("/")
-    query = _DOCUMENTS.where(folders.c.path == folder, documents.c.name == name)
+    searched = select(sources.c.id)
     if source is not None:
-        query = query.where(sources.c.name == source)
-    return [_row(row) for row in connection.execute(query).mappings()]
+        searched = searched.where(sources.c.name == source)
+    # By way of the folders of that path: joined, SQLite takes every document there is and looks whether it fits.
+    there = select(folders.c.id).where(folders.c.source_id.in_(searched), folders.c.path == folder)
+    query = _DOCUMENTS.where(documents.c.folder_id.in_(there), documents.c.name == name)
+    return [_row(row) for row in connection.execute(query.order_by(documents.c.id)).mappings()]
 
 
 def by_id(connection: Connection, document_id: int) -> DocumentRow:

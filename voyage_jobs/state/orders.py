@@ -149,13 +149,14 @@ _LOST = text(
     " FROM attempts a JOIN batches b ON b.id = a.batch_id"
     " WHERE b.mode = 'sync' AND a.state = 'lost' AND a.closed_at >= :since"
 )
-# Purpose: texts that were sent at once while a batch had them, too, and what that batch billed for them.
+# Purpose: texts that were sent at once while a batch had them, too, and what that batch billed for them. (CROSS JOIN
+# holds the planner to the order written: from the few that were sent at once, not from every line there is.)
 _TWICE = text(
     "SELECT COUNT(DISTINCT l.batch_id) AS calls, COALESCE(SUM(e.vectors), 0) AS inputs,"
     " COALESCE(SUM(o.tokens), 0) AS tokens, SUM(o.tokens * t.usd_per_million / 1000000.0) AS usd,"
     " COUNT(*) FILTER (WHERE t.usd_per_million IS NULL) AS unpriced"
-    " FROM batches b JOIN lines l ON l.batch_id = b.id JOIN lines o ON o.embedding_id = l.embedding_id"
-    " JOIN batches t ON t.id = o.batch_id JOIN embeddings e ON e.id = l.embedding_id"
+    " FROM batches b CROSS JOIN lines l ON l.batch_id = b.id CROSS JOIN lines o ON o.embedding_id = l.embedding_id"
+    " CROSS JOIN batches t ON t.id = o.batch_id CROSS JOIN embeddings e ON e.id = l.embedding_id"
     f" WHERE b.mode = 'sync' AND l.outcome = {SUCCESS} AND t.mode = 'batch' AND o.tokens > 0"
     "  AND b.created_at BETWEEN t.created_at AND t.collected_at AND t.collected_at >= :since"
 )
