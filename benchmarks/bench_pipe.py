@@ -32,15 +32,16 @@ from tests.tokenizer_file import make_tokenizer
 from tests.world import World
 from voyage_jobs.core.clock import US
 from voyage_jobs.state import batches, embeddings
-from voyage_jobs.steps import scan as scanning
+from voyage_jobs.steps import scan_slices
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
+from voyage_jobs.steps.scan import Scan
 
 SECTIONS = 16
 FIRST_SLOW, SLOW_EVERY = 10, 40
 LINES, WINDOW_CHUNKS, JOBS = 41_000, 3_000_000, 90
 MIN_INPUTS, CHUNKS_A_SECOND = 1_000, 5_000
-SLICE_CHUNKS = int(scanning.SLICE_S * CHUNKS_A_SECOND)  # fewer than 24,000 documents have
+SLICE_CHUNKS = int(scan_slices.SLICE_S * CHUNKS_A_SECOND)  # fewer than 24,000 documents have
 HOUR_S, DAY_S = 3_600, 86_400
 SLOW_S = 11 * HOUR_S  # who took longer was slow
 LOOK_S = 60  # so many jobs are due at other seconds each: one look a minute spares turns
@@ -87,7 +88,7 @@ class TimedPipeline(Pipeline):
         return sum(scan.read for scan in self.begun)
 
     @property
-    def begun(self) -> list[scanning.Scan]:
+    def begun(self) -> list[Scan]:
         """Every scan so far."""
         return self.__dict__.setdefault("_begun", [])
 
@@ -169,8 +170,8 @@ def run(
             listed.append({"name": f"s{at}", "path": path, "scan_interval_s": DAY_S})
         with (
             mock.patch("voyage_jobs.steps.pipeline.LONGEST_IDLE_S", 600.0),
-            mock.patch.object(scanning, "SLICE_DOCUMENTS", max(1, SLICE_CHUNKS // SECTIONS // share)),
-            mock.patch.object(scanning, "SLICE_FOLDERS", max(1, scanning.SLICE_FOLDERS // share)),
+            mock.patch.object(scan_slices, "SLICE_DOCUMENTS", max(1, SLICE_CHUNKS // SECTIONS // share)),
+            mock.patch.object(scan_slices, "SLICE_FOLDERS", max(1, scan_slices.SLICE_FOLDERS // share)),
             world.worker(mode="run" if how == "run" else "sync", sources=listed) as context,
         ):
             return _drive(world, context, how, share, int(window / of.billed * of.estimated))

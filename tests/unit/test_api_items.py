@@ -291,7 +291,7 @@ def test_put_again_before_anybody_looked(world):
 
 
 @pytest.mark.parametrize("point", ["scan.finish.committed", "scan.slice.before_commit"])
-def test_a_death_in_the_scan_loses_no_removal(world, monkeypatch, point):
+def test_a_death_in_the_scan_loses_no_removal(world, point):
     project, notes = filled(world)
     notes.remove(f"n{n}" for n in range(30))
     notes.put([("new", "A new one.")])
@@ -303,11 +303,12 @@ def test_a_death_in_the_scan_loses_no_removal(world, monkeypatch, point):
         if name == point:
             raise Died
 
-    for module in ("voyage_jobs.steps.scan",):
-        monkeypatch.setattr(f"{module}.crash_point", die)
-    with pytest.raises(Died):
-        project.sync()
-    monkeypatch.setattr("voyage_jobs.steps.scan.crash_point", crash.crash_point)
+    crash.arm(die)
+    try:
+        with pytest.raises(Died):
+            project.sync()
+    finally:
+        crash.arm(None)
     world.clock.advance(600)
     assert project.sync().done
     assert len(served(world)) == 11

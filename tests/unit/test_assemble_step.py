@@ -31,7 +31,6 @@ from voyage_jobs.errors import DiskFullError
 from voyage_jobs.service.signals import Signals
 from voyage_jobs.service.sync import Ending, Sync
 from voyage_jobs.state import batches, calibration
-from voyage_jobs.steps import scan as scanning
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.disk import note_full
@@ -198,7 +197,7 @@ def test_sync_does_not_wait_for_the_end_of_a_scan_to_send_what_is_full(world):
     fill(world, 9)
     with (
         world.worker(batching={"max_inputs": 4}) as context,
-        mock.patch.object(scanning, "SLICE_DOCUMENTS", 4),
+        mock.patch("voyage_jobs.steps.scan_slices.SLICE_DOCUMENTS", 4),
     ):
         pipeline = Pipeline(context, eager=True, scan_once=True)
         for _ in range(2):

@@ -149,7 +149,7 @@ def test_what_was_cut_for_another_profile_is_cut_again(world):
         assert turn.under is context.active
         scanning._begin()
         list(scanning._note(turn._replace(under=None)))
-        [(_, _, cut)] = scanning._part.read
+        [(_, _, cut)] = scanning._slices._slice.read
         assert cut is None
         scanning._commit()
         assert versions_of(context, "a.md") == ["waiting"]

@@ -28,7 +28,6 @@ from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.simulator.transport import SimulatorTransport
 from voyage_jobs.steps import rows
-from voyage_jobs.steps import scan as scanning
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.assemble import assemble
 from voyage_jobs.steps.collect import collect
@@ -36,6 +35,7 @@ from voyage_jobs.steps.drafts import Drafts
 from voyage_jobs.steps.poll import poll
 from voyage_jobs.steps.publish import publish
 from voyage_jobs.steps.recover_all import scan_all
+from voyage_jobs.steps.scan import Scan
 from voyage_jobs.steps.submit import submit
 
 GONE_TRIES = POLICIES["results_refused"].tries
@@ -76,7 +76,7 @@ def test_a_stop_leaves_batches_where_they_are(small):
 
 
 def test_a_stop_ends_the_scans_of_a_recovery(small, monkeypatch):
-    monkeypatch.setattr(scanning, "SLICE_DOCUMENTS", 1)
+    monkeypatch.setattr("voyage_jobs.steps.scan_slices.SLICE_DOCUMENTS", 1)
     for name in "abc":
         small.write(f"{name}.md", prose(name))
     with small.worker() as context:
@@ -89,11 +89,11 @@ def test_a_stop_ends_the_scans_of_a_recovery(small, monkeypatch):
 
 
 def test_a_walk_over_many_empty_folders_lets_other_steps_have_a_turn(small, monkeypatch):
-    monkeypatch.setattr(scanning, "SLICE_FOLDERS", 2)
+    monkeypatch.setattr("voyage_jobs.steps.scan_slices.SLICE_FOLDERS", 2)
     for number in range(5):
         (small.docs / f"empty{number}").mkdir()
     with small.worker() as context:
-        scan = scanning.Scan(context, source_row(context), context.source_settings("docs"))
+        scan = Scan(context, source_row(context), context.source_settings("docs"))
         assert len(list(scan.run())) == 3
         assert scan.result is not None
 

@@ -704,7 +704,7 @@ def test_a_file_that_changes_while_it_is_read_deletes_nothing(shop: Shop, monkey
 def test_a_death_between_slices_reads_again_and_pays_once(shop: Shop, monkeypatch) -> None:
     from voyage_jobs.core import crash
 
-    monkeypatch.setattr("voyage_jobs.steps.scan.SLICE_DOCUMENTS", 5)
+    monkeypatch.setattr("voyage_jobs.steps.scan_slices.SLICE_DOCUMENTS", 5)
     monkeypatch.setattr("voyage_jobs.steps.record_files.LOOK_UP", 4)
     shop.write("catalog.csv", csv(*map(row, range(30)), row(3), row(29)))
 
@@ -793,7 +793,7 @@ def test_a_file_that_was_renamed_is_a_move_though_the_process_dies_among_its_row
 
 
 def test_a_file_that_goes_before_it_was_read_whole_leaves_nothing(shop: Shop, monkeypatch) -> None:
-    monkeypatch.setattr("voyage_jobs.steps.scan.SLICE_DOCUMENTS", 5)
+    monkeypatch.setattr("voyage_jobs.steps.scan_slices.SLICE_DOCUMENTS", 5)
     monkeypatch.setattr("voyage_jobs.steps.record_files.LOOK_UP", 4)
     shop.write("other.csv", csv(*map(row, range(100, 200))))
     shop.run()

@@ -284,7 +284,7 @@ def test_a_table_that_is_lost_is_filled_by_the_other_readers_meanwhile(filled, w
 def test_options_that_change_back_leave_nothing_split_in_another_way(filled, monkeypatch):
     """The first scan under other options breaks off; then they are what they were."""
     before = shown(filled)
-    monkeypatch.setattr("voyage_jobs.steps.scan.SLICE_DOCUMENTS", 1)
+    monkeypatch.setattr("voyage_jobs.steps.scan_slices.SLICE_DOCUMENTS", 1)
     with filled.worker(splitting={"max_chars": 300}) as context:
         with context.store.read() as connection:
             row = sources.by_name(connection, "docs")

@@ -201,7 +201,7 @@ def test_other_options_of_the_splitter_send_only_chunks_that_changed(world):
 
 
 def test_a_scan_that_dies_between_slices_is_taken_up_again(world, monkeypatch):
-    monkeypatch.setattr("voyage_jobs.steps.scan.SLICE_DOCUMENTS", 2)
+    monkeypatch.setattr("voyage_jobs.steps.scan_slices.SLICE_DOCUMENTS", 2)
     for number in range(5):
         world.write(f"{number}.md", prose(str(number)))
     with world.worker() as context:

@@ -1,0 +1,214 @@
+"""How a scan ends: the guard judges what is gone, losses are recorded, and that the source was scanned.
+
+Only a scan that came to its end says that something vanished, and only if the guard agrees. Otherwise the source is
+frozen: nothing of it is deleted until its files are back or somebody says that it is meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from voyage_jobs.config.source_sections import SourceSettings
+from voyage_jobs.core.clock import US
+from voyage_jobs.core.crash import crash_point
+from voyage_jobs.items.folder import Removals, forget_removals, removals
+from voyage_jobs.sources.kinds import Kinds
+from voyage_jobs.sources.source import RootIdentity
+from voyage_jobs.state import documents, missing, scan_notes, sources
+from voyage_jobs.state.missing import Mark, Vanished
+from voyage_jobs.state.sources import SourceRow
+from voyage_jobs.state.store import Tx
+from voyage_jobs.steps.context import Context
+from voyage_jobs.steps.delete_guard import why_freeze
+from voyage_jobs.steps.losses import Losses
+from voyage_jobs.steps.record_files import RecordFiles
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+@dataclass
+class Walked:
+    """What a scan came by on its way through the folders of a source."""
+
+    begun: Mark = field(default_factory=lambda: Mark(0, 0))
+    """When it began."""
+    removed: Removals = field(default_factory=dict)
+    """What a program had removed by then."""
+    visited: set[str] = field(default_factory=set)
+    """Folders."""
+    vanished: list[tuple[str, str]] = field(default_factory=list)
+    """Names that are not there any more, by their folder."""
+    unreadable_folders: list[str] = field(default_factory=list)
+    passed_over: Kinds = field(default_factory=Kinds)
+    """Files that `include` does not name."""
+    unchanged: int = 0
+    changed: int = 0
+    later: int = 0
+    """Files that were left for a later scan because they were being written to."""
+    unread: bool = False
+    """Whether something could not be read, or not yet."""
+
+    def is_out_of_sight(self, path: str) -> bool:
+        """Whether a folder is, or is below, one that cannot be listed: what is in it is not gone."""
+        return any(root in ("", path) or path.startswith(root + "/") for root in self.unreadable_folders)
+
+
+@dataclass
+class Marks:
+    """What a source notes of the rules and the readers of a scan."""
+
+    rules: str
+    readers: str | None
+    """None where not every document was compared with the reader that it has now."""
+
+
+class Ending:
+    """That of one scan. Afterwards `gone`, `lost`, `moved` and `frozen` are what came of it."""
+
+    def __init__(
+        self,
+        context: Context,
+        row: SourceRow,
+        settings: SourceSettings,
+        records: RecordFiles,
+        walked: Walked,
+        *,
+        hinted: bool,
+    ) -> None:
+        self.gone: Sequence[Vanished] = ()
+        """What was not found any more, once the scan has come to its end."""
+        self.lost = 0
+        self.moved = 0
+        self.frozen: str | None = None
+        self._context = context
+        self._row = row
+        self._settings = settings
+        self._records = records
+        self._walked = walked
+        self._hinted = hinted
+
+    def run(self, identity: RootIdentity, folder_ids: Mapping[str, int], marks: Marks) -> Iterator[None]:
+        """Judge what is gone, and record it; yields between pages of losses."""
+        with self._context.store.read() as connection:
+            live = documents.count_live(connection, self._row.id)
+            self.gone = self._gone(connection, folder_ids)
+            known = {each.id for each in self.gone}
+            spoilt = [each for each in documents.spoilt(connection, self._row.id) if each not in known]
+            withheld = self._records.withheld(connection) if self.gone or spoilt else 0
+        if self._records.done:
+            with self._context.store.write() as tx:
+                self._records.record(tx)
+        if (
+            self._walked.later
+        ):  # what vanished may be among it: a move is told as one by a scan that has read all
+            return
+        self.lost = sum(each.is_a_loss for each in self.gone)
+        self.moved = sum(each.moved_to is not None for each in self.gone)
+        removed = removals(self._context.settings, self._settings)
+        on_purpose = {each.id for each in self.gone if each.path in removed and not self._settings.keep}
+        reason = self._why_freeze(identity, live, len(spoilt), withheld, on_purpose)
+        if reason is not None:
+            self.freeze(reason)
+            return
+        losses = Losses(
+            self._context, self._row, self._settings, self.gone, spoilt, on_purpose, self._walked.begun
+        )
+        yield from losses.all_but_the_last()
+        with self._context.store.write() as tx:
+            losses.last(tx)
+            self._records.record_losses(tx, self._walked.is_out_of_sight)
+            if self._row.frozen_reason is not None:
+                cause = "confirmed" if self._row.confirmed_at else "its folder is back"
+                sources.thaw(tx, self._row.id, cause)
+            self._note_done(tx, identity, marks)
+        crash_point("scan.finish.committed")
+        if not self._context.rehearsal:
+            seen = {each.path: removed[each.path] for each in self.gone if each.path in removed}
+            forget_removals(self._settings, {**self._walked.removed, **seen})
+
+    def freeze(self, reason: str) -> None:
+        """Delete nothing of the source until its files are back, or somebody says that it is meant."""
+        with self._context.store.write() as tx:
+            sources.freeze(tx, self._row.id, reason)
+            self._note_unseen(tx)
+            sources.note(tx, self._row.id, **self._used_up(tx))
+        self._context.log.error("source.frozen", source=self._row.name, reason=reason)
+        self.frozen = reason
+
+    # --- what is gone ---
+
+    def _gone(self, connection: Connection, folder_ids: Mapping[str, int]) -> list[Vanished]:
+        walked = self._walked
+        self._add_vanished_folders(connection, folder_ids)
+        names = dict.fromkeys((*walked.vanished, *self._records.plain))
+        gone = [
+            missing.vanished(connection, folder_ids[folder], name, walked.begun) for folder, name in names
+        ]
+        return [*gone, *self._records.judge(connection, walked.begun, walked.is_out_of_sight)]
+
+    def _add_vanished_folders(self, connection: Connection, folder_ids: Mapping[str, int]) -> None:
+        """Everything known of folders that are not there any more, unless they are only out of sight."""
+        for path, folder_id in folder_ids.items():
+            if path not in self._walked.visited and not self._walked.is_out_of_sight(path):
+                known = documents.known(connection, folder_id)
+                self._walked.vanished.extend((path, name) for name in known)
+
+    def _why_freeze(
+        self, identity: RootIdentity, live: int, spoilt: int, withheld: int, on_purpose: set[int]
+    ) -> str | None:
+        row, settings = self._row, self._settings
+        if row.confirmed_at is not None or settings.keep:
+            return None
+        meant = sum(each.is_a_loss for each in self.gone if each.id in on_purpose)
+        moved = row.device is not None and row.device != identity.device
+        return why_freeze(
+            self.lost - meant,
+            live - meant,
+            settings,
+            elsewhere=moved and settings.same_device,
+            another=row.scanned_at is not None and row.device is None,
+            spoilt=spoilt,
+            withheld=withheld,
+        )
+
+    # --- what the source notes ---
+
+    def _note_done(self, tx: Tx, identity: RootIdentity, marks: Marks) -> None:
+        self._note_unseen(tx)
+        sources.note(
+            tx,
+            self._row.id,
+            device=identity.device,
+            inode=identity.inode,
+            rules_fingerprint=marks.rules,
+            **({} if marks.readers is None else {"splitter_fingerprint": marks.readers}),
+            profile_id=self._context.profile_id,
+            scanned_at=tx.now,
+            **self._used_up(tx),
+        )
+
+    def _note_unseen(self, tx: Tx) -> None:
+        walked = self._walked
+        if not self._hinted or walked.unreadable_folders:
+            scan_notes.put(
+                tx,
+                self._row.id,
+                walked.unreadable_folders,
+                count=bool(walked.changed or walked.vanished),
+                passed_over=walked.passed_over.as_dict() if walked.visited else None,
+            )
+
+    def _used_up(self, tx: Tx) -> dict[str, object]:
+        """When to scan again, and that the confirmation is used up: it was about what was seen then.
+
+        One that was given while this scan was running is for the next one, which is due at once.
+        """
+        now = sources.by_name(tx.connection, self._row.name)
+        if now is not None and now.confirmed_at != self._row.confirmed_at:
+            return {"scan_due_at": 0}
+        if self._hinted and now is not None:
+            return {"scan_due_at": now.scan_due_at, "confirmed_at": None}
+        return {"scan_due_at": tx.now + int(self._settings.scan_interval_s * US), "confirmed_at": None}
