@@ -200,6 +200,9 @@ def multiply(path: Path, times: int) -> None:
                     f" WHERE {first} <= {whole[changes[first]]} ORDER BY {first}"
                 )
             run("COMMIT")
+        run(
+            "UPDATE sources SET documents = (SELECT COUNT(*) FROM documents)"
+        )  # triggers count what is published
 
 
 _WITH_ID = tuple(name for name, changes in _SHIFTED.items() if "id" in changes)

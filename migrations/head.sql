@@ -94,7 +94,7 @@ CREATE TABLE sources (
     profile_id INTEGER,
     scanned_at INTEGER,
     scan_due_at INTEGER DEFAULT '0' NOT NULL,
-    confirmed_at INTEGER, defaults INTEGER DEFAULT '0' NOT NULL,
+    confirmed_at INTEGER, defaults INTEGER DEFAULT '0' NOT NULL, documents INTEGER DEFAULT '0' NOT NULL, published INTEGER DEFAULT '0' NOT NULL, published_chunks INTEGER DEFAULT '0' NOT NULL, published_failed INTEGER DEFAULT '0' NOT NULL, doubtful INTEGER DEFAULT '0' NOT NULL,
     PRIMARY KEY (id),
     CONSTRAINT ck_sources_state CHECK (state IN ('active', 'frozen')),
     CONSTRAINT ck_sources_frozen_says_why CHECK (state != 'frozen' OR frozen_reason IS NOT NULL),
@@ -435,4 +435,7 @@ CREATE TABLE record_files (
      STRICT
     ;
 CREATE INDEX ix_batches_fresh ON batches (created_at) WHERE fresh_documents IS NOT NULL;
-INSERT INTO "alembic_version" VALUES ('0019');
+CREATE TRIGGER tr_versions_born AFTER INSERT ON versions WHEN NEW.state = 'published' BEGIN UPDATE sources SET published = published + 1, published_failed = published_failed + NEW.failed_chunks, published_chunks = published_chunks + NEW.chunks - NEW.failed_chunks, doubtful = doubtful + NEW.doubtful WHERE id = NEW.source_id; END;
+CREATE TRIGGER tr_versions_come AFTER UPDATE OF state, source_id, chunks, failed_chunks, doubtful ON versions WHEN NEW.state = 'published' BEGIN UPDATE sources SET published = published + 1, published_failed = published_failed + NEW.failed_chunks, published_chunks = published_chunks + NEW.chunks - NEW.failed_chunks, doubtful = doubtful + NEW.doubtful WHERE id = NEW.source_id; END;
+CREATE TRIGGER tr_versions_go AFTER UPDATE OF state, source_id, chunks, failed_chunks, doubtful ON versions WHEN OLD.state = 'published' BEGIN UPDATE sources SET published = published - 1, published_failed = published_failed - OLD.failed_chunks, published_chunks = published_chunks - OLD.chunks + OLD.failed_chunks, doubtful = doubtful - OLD.doubtful WHERE id = OLD.source_id; END;
+INSERT INTO "alembic_version" VALUES ('0020');

@@ -9,6 +9,7 @@ from world import World
 
 from voyage_jobs.explain.history import history
 from voyage_jobs.report.cost import cost
+from voyage_jobs.report.status import status
 from voyage_jobs.report.why import why
 from voyage_jobs.state import history as stories
 
@@ -52,6 +53,7 @@ def key_of(world: World) -> str:
 
 
 LOOKS = {
+    "status": lambda world, at: status(at, world.clock),
     "why a path": lambda world, at: why(at, world.clock, "a/1.md"),
     "why SOURCE:PATH": lambda world, at: why(at, world.clock, "docs:a/1.md"),
     "why a key": lambda world, at: why(at, world.clock, key_of(world)[:16]),

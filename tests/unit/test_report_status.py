@@ -4,13 +4,16 @@ import json
 import re
 
 import pytest
+from older_state import as_of
+from verify_doors import found as damage
 from world import World
 
 from voyage_jobs.diagnosis.blocker import Mover
 from voyage_jobs.report.status import look, status
-from voyage_jobs.state import stats
+from voyage_jobs.state import audit, stats
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.engine import sqlite_module
+from voyage_jobs.state.schema import EMBEDDING_CODES
 from voyage_jobs.steps import acts
 
 PLACES = ("waiting", "packed", "submitted", "held", "published", "failed")
@@ -247,9 +250,16 @@ def naive(connection):
     return {**dict.fromkeys(PLACES, 0), **dict(row for row in rows)}
 
 
+WORDS = {code: str(state) for state, code in EMBEDDING_CODES.items()}
+
+
 def counted(world):
     with open_state(world.settings()).read() as connection:
         found = stats.by_source(connection)
+        assert list(audit.broken(connection, "totals_wrong")) == []
+        by_state = "SELECT state, COUNT(*) FROM embeddings GROUP BY state ORDER BY state"
+        there = {WORDS[code]: count for code, count in connection.exec_driver_sql(by_state)}
+        assert {w: n for w, n in stats.figures(connection).embeddings.items() if n} == there
         return {p: sum(t.chunks[p] for t in found.values()) for p in PLACES}, naive(connection)
 
 
@@ -274,10 +284,29 @@ def test_counting_the_smaller_part_gives_what_counting_everything_gives(tmp_path
     assert seen == set(PLACES)
 
 
+def test_a_state_of_the_release_before_is_counted_as_it_is_taken_over(tmp_path):
+    world = World(tmp_path, faults={"line_refused": {"contains": "poison"}})
+    documents(world)
+    world.write("bad.md", "# a\n\npoison\n\n# b\n\nfine")
+    world.run()
+    world.write("new.md", "# a\n\nnot yet seen")
+    before = status(world.settings(), world.clock)["sources"]
+
+    as_of(world, "0019")
+    assert damage(world) == {"file_unknown": 1}
+    assert codes(status(world.settings(), world.clock)) == ["state_unreadable"]
+    with world.worker():
+        after = status(world.settings(), world.clock)["sources"]
+    assert [each["chunks"] for each in after] == [each["chunks"] for each in before]
+    assert after[0]["chunks"] == {**dict.fromkeys(PLACES, 0), "published": 13, "failed": 1}
+    assert (after[0]["documents"], after[0]["published_documents"]) == (5, 5)
+    assert damage(world) == {"file_unknown": 1}
+
+
 def test_no_question_walks_through_what_is_published(world):
-    """Only the sums over versions may read a whole table: the rest goes by index, from few to few."""
+    """Everything goes by index, from few to few, but for what has a row for each source or batch."""
     world.run(1, quiet=False)
-    allowed = {"versions", "f", "folders", "batches", "attempts", "packs"}
+    allowed = {"sources", "batches", "attempts", "packs"}
     with open_state(world.settings()).read() as connection:
         for name, statement in vars(stats).items():
             if not name.startswith("_") or not hasattr(statement, "bindparams"):

@@ -74,6 +74,10 @@ def plant_counts(world):
     sql(world, "UPDATE versions SET open_chunks = 1 WHERE state = 'waiting'")
 
 
+def plant_totals(world):
+    sql(world, "UPDATE sources SET documents = documents + 1, published_chunks = published_chunks - 2")
+
+
 def plant_chunks(world):
     sql(world, "DELETE FROM chunks WHERE version_id = 1 AND ordinal = 1")
 
@@ -150,6 +154,7 @@ def plant_move_without_a_job(world):
 
 STATE = {
     "counts": (plant_counts, {"counts_wrong": 1}),
+    "totals": (plant_totals, {"totals_wrong": 1}),
     "chunks": (plant_chunks, {"chunks_wrong": 1, "rows_extra": 1}),
     "places": (plant_wrong_places, {"rows_wrong": 1}),
     "leftovers": (plant_leftovers, {"leftovers": 1}),

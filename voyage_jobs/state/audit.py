@@ -24,6 +24,7 @@ from voyage_jobs.state.schema import (
     HELD,
     PACKED,
     PATH,
+    TOTALS,
     chunks,
     documents,
     embeddings,
@@ -123,8 +124,23 @@ _SPEND = (
     "  AND ABS(COALESCE(p.usd, -1) - p.tokens * b.usd_per_million / 1000000) > 0.00000001)"
 )
 
+# What the totals of every source should be.
+COUNTED = (
+    "SELECT s.id, COALESCE(d.n, 0) AS documents, COALESCE(v.n, 0) AS published, COALESCE(v.shown, 0) AS"
+    " published_chunks, COALESCE(v.failed, 0) AS published_failed, COALESCE(v.doubtful, 0) AS doubtful FROM sources s"
+    " LEFT JOIN (SELECT source_id, COUNT(*) AS n FROM documents GROUP BY source_id) d ON d.source_id = s.id"
+    " LEFT JOIN (SELECT source_id, COUNT(*) AS n, SUM(chunks - failed_chunks) AS shown, SUM(failed_chunks) AS failed,"
+    "  SUM(doubtful) AS doubtful FROM versions WHERE state = 'published' GROUP BY source_id) v ON v.source_id = s.id"
+)
+# Purpose: sources of which `status` would tell other totals.
+_TOTALS = (
+    f"SELECT s.id, 'source ' || s.name FROM sources s JOIN ({COUNTED}) n ON n.id = s.id WHERE "
+    + " OR ".join(f"s.{each} != n.{each}" for each in TOTALS)
+)
+
 STATE_RULES = {
     "counts_wrong": _COUNTS,
+    "totals_wrong": _TOTALS,
     "chunks_wrong": _CHUNKS,
     "leftovers": _LEFTOVERS,
     "embeddings_astray": _ASTRAY,
@@ -136,6 +152,14 @@ STATE_RULES = {
 """Class of damage -> the statement that finds it."""
 SUMS = ("spend_wrong",)
 """Those that add up tokens: they cannot be asked for as long as there are numbers that cannot be."""
+
+
+_SOURCES = text("SELECT * FROM sources LIMIT 0")
+
+
+def keeps_totals(connection: Connection) -> bool:
+    """Whether there are totals to compare: an audit may look at a state of an older schema."""
+    return set(TOTALS) <= set(connection.execute(_SOURCES).keys())
 
 
 def broken(connection: Connection, rule: str) -> Iterator[tuple[int, str]]:

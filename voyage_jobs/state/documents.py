@@ -196,6 +196,10 @@ def _move_found(
             let_texts_go(tx, part)
 
 
+# Purpose: how many documents a source ever had, for `status`. (A trigger would cost each document 8 us.)
+_COUNT = text("UPDATE sources SET documents = documents + :count WHERE id = :source")
+
+
 def _insert(tx: Tx, source_id: int, source: str, new: Sequence[tuple[int, int, Seen]]) -> None:
     rows = (
         (
@@ -215,6 +219,8 @@ def _insert(tx: Tx, source_id: int, source: str, new: Sequence[tuple[int, int, S
         for document_id, group, each in new
     )
     many(tx.connection, insert(documents).values(source_id=same(source_id)), _NEW, rows)
+    if new:
+        tx.connection.execute(_COUNT, {"count": len(new), "source": source_id})
 
 
 # Purpose: when the system last changed a file that an older release read, and that is as it was.

@@ -11,7 +11,7 @@ from voyage_jobs.state import audit, ledger, moves, record_files, versions
 from voyage_jobs.state import embeddings as embedding_rows
 from voyage_jobs.state.orders import LOST_ANSWER
 from voyage_jobs.state.outcomes import OPEN, RETURNED
-from voyage_jobs.state.schema import batches, documents, embeddings, lines, segments, spend, texts
+from voyage_jobs.state.schema import TOTALS, batches, documents, embeddings, lines, segments, spend, texts
 from voyage_jobs.state.schema import versions as version_table
 from voyage_jobs.state.statements import slices
 from voyage_jobs.state.store import Tx
@@ -30,6 +30,19 @@ def drop_leftovers(tx: Tx, version_ids: Sequence[int]) -> None:
         elif state == states.Version.PUBLISHED:
             mine = select(version_table.c.id).where(version_table.c.id == version_id, HAS_A_FILE)
             tx.connection.execute(delete(texts).where(texts.c.version_id.in_(mine)))
+
+
+# Purpose: count what every source has and shows.
+_TOTALS = text(
+    "UPDATE sources SET "
+    + ", ".join(f"{each} = n.{each}" for each in TOTALS)
+    + f" FROM ({audit.COUNTED}) AS n WHERE n.id = sources.id"
+)
+
+
+def count_totals(tx: Tx) -> None:
+    """Count again what `status` tells of each source."""
+    tx.connection.execute(_TOTALS)
 
 
 def want_astray(tx: Tx, embedding_ids: Sequence[int]) -> None:

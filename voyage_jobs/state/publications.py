@@ -63,8 +63,7 @@ def newest(connection: Connection) -> int | None:
 
 # Purpose: the rows of what is published; none where the table may show something else at this moment.
 _SETTLED = text(
-    "SELECT COALESCE(SUM(chunks - failed_chunks), 0) FROM versions WHERE state = 'published'"
-    " HAVING COALESCE(SUM(doubtful), 0) = 0"
+    "SELECT COALESCE(SUM(published_chunks), 0) FROM sources HAVING COALESCE(SUM(doubtful), 0) = 0"
     " AND NOT EXISTS (SELECT 1 FROM versions w WHERE w.state IN ('waiting', 'ready') AND w.publication_id IS NOT NULL)"
     " AND NOT EXISTS (SELECT 1 FROM publications p WHERE p.id = (SELECT MAX(id) FROM publications)"
     "  AND p.done_at IS NULL)"

@@ -55,6 +55,12 @@ PATH = "CASE f.path WHEN '' THEN d.name ELSE f.path || '/' || d.name END"
 """How statements put the path of a document `d` in a folder `f` together."""
 
 
+TOTALS = ("documents", "published", "published_chunks", "published_failed", "doubtful")
+"""Columns of a source: how many documents it ever had; how many versions of it are published, how many chunks of them
+are shown or failed, how many are in doubt. Counted in the transaction that changes the rows: `documents` where they are
+inserted, the others by triggers (migrations/versions/0020_totals.py). `verify` counts anew."""
+
+
 def stored(state: states.State) -> str | int:
     """What the column `state` holds for a state."""
     if not isinstance(state, states.Embedding):  # words of two kinds may be equal
@@ -124,6 +130,7 @@ sources = _table(
     Column(
         "defaults", Integer, nullable=False, server_default="0"
     ),  # those that it began with (state/sources.py)
+    *(Column(name, Integer, nullable=False, server_default="0") for name in TOTALS),
     _state(states.Source),
     CheckConstraint("state != 'frozen' OR frozen_reason IS NOT NULL", name="frozen_says_why"),
 )

@@ -1,7 +1,8 @@
 """Counting for `status`: how much is where, without walking through everything that is published.
 
-What is published is summed up from `versions`. Only chunks that wait for a vector are looked at one by one, and of
-those only the smaller part: what is still to be sent, or what is at the provider; the other part is the difference.
+What is published is counted as it changes (`schema.TOTALS`). Only chunks that wait for a vector are looked at one by
+one, and of those only the smaller part: what is still to be sent, or what is at the provider; the other part is the
+difference.
 """
 
 from __future__ import annotations
@@ -42,19 +43,14 @@ class SourceStats:
     chunks: Chunks = field(default_factory=lambda: dict.fromkeys(PLACES, 0))
 
 
-# Purpose: documents ever seen, by source (through the index over folder and name).
-_SEEN = text(
-    "SELECT f.source_id, COUNT(*) FROM folders f JOIN documents d ON d.folder_id = f.id GROUP BY f.source_id"
+# Purpose: documents ever seen and what the table serves, by source.
+_TOTALS = text(
+    "SELECT id, documents, published, published_chunks, published_failed FROM sources WHERE documents > 0"
 )
 # Purpose: those that are not present, with the reason (a partial index has just these).
 _NOT_PRESENT = text(
     "SELECT source_id, state, reason, COUNT(*) FROM documents WHERE state != 'present'"
     " GROUP BY source_id, state, reason"
-)
-# Purpose: what the table serves.
-_PUBLISHED = text(
-    "SELECT source_id, COUNT(*), SUM(chunks - failed_chunks), SUM(failed_chunks) FROM versions"
-    " WHERE state = 'published' GROUP BY source_id"
 )
 # Purpose: what is on its way to the table: held chunks are those that are neither open nor failed.
 _UNPUBLISHED = text(
@@ -105,8 +101,10 @@ _SUBMITTED = _of_batches(*AT_THE_VENDOR, Batch.ENDED)
 def by_source(connection: Connection) -> Mapping[int, SourceStats]:
     """Every source in numbers, by its row."""
     source_stats: defaultdict[int, SourceStats] = defaultdict(SourceStats)
-    for source, seen in connection.execute(_SEEN):
-        source_stats[source].present = seen
+    for source, seen, published, served, failed in connection.execute(_TOTALS):
+        one = source_stats[source]
+        one.present, one.published_documents = seen, published
+        one.chunks["published"], one.chunks["failed"] = served, failed
     for source, state, reason, count in connection.execute(_NOT_PRESENT):
         one = source_stats[source]
         one.present -= count
@@ -115,10 +113,6 @@ def by_source(connection: Connection) -> Mapping[int, SourceStats]:
             one.kept += count if reason == KEPT else 0
         elif state == "skipped":
             one.skipped[reason] = count
-    for source, documents, served, failed in connection.execute(_PUBLISHED):
-        one = source_stats[source]
-        one.published_documents = documents
-        one.chunks["published"], one.chunks["failed"] = served, failed
     _add_unpublished(connection, source_stats)
     return source_stats
 
@@ -319,8 +313,8 @@ _FEW = text(
         for code in (WANTED, PACKED, FAILED, DROPPED)
     )
 )
-# Purpose: all embeddings ever (the shortest index is counted).
-_EVER = text("SELECT COUNT(*) FROM embeddings")
+# Purpose: all embeddings ever: none is deleted, and each that is new takes the number behind the last.
+_EVER = text("SELECT COALESCE(MAX(id), 0) FROM embeddings")
 # Purpose: what became of the calls that create jobs; one row a batch.
 _ATTEMPTS = text(
     "SELECT attempts.state, COUNT(*) AS times FROM attempts JOIN batches ON batches.id = attempts.batch_id"

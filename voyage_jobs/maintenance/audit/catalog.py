@@ -34,6 +34,7 @@ CATALOG: dict[str, Damage] = {
         "put the estimate in their place, and book the money again",
     ),
     "counts_wrong": Damage("versions", "open or failed chunks are counted wrong", "count them again"),
+    "totals_wrong": Damage("sources", "what they have and show is counted wrong", "count it again"),
     "chunks_wrong": Damage("versions", "chunks of the version are missing", _REMAKE),
     "leftovers": Damage("versions", "chunks or texts of what nobody wants any more", "delete them"),
     "embeddings_astray": Damage("embeddings", "count as sent, and no open batch has them", "have them sent"),

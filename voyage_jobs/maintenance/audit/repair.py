@@ -117,6 +117,8 @@ class Repair:
             mending.make_anew(tx, found.of("chunks_wrong"), _CAUSE)
             documents.retire(tx, found.of("documents_unretired"))
             versions.recount_all(tx)
+            if found.has(("totals_wrong",)):
+                mending.count_totals(tx)
 
     def _history(self, found: Findings) -> None:
         with self.context.store.write() as tx:

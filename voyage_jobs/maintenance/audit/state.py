@@ -21,7 +21,9 @@ def audit_state(connection: Connection, found: Findings) -> bool:
         return False
     for words in impossible.find(connection):
         found.add("tokens_impossible", words)
-    left_out = audit.SUMS if found.has(("tokens_impossible",)) else ()
+    left_out = [*audit.SUMS] if found.has(("tokens_impossible",)) else []
+    if not audit.keeps_totals(connection):
+        left_out.append("totals_wrong")
     for rule in (each for each in audit.STATE_RULES if each not in left_out):
         for subject, words in audit.broken(connection, rule):
             found.add(rule, names.display(words), subject)
