@@ -9,6 +9,7 @@ from world import World
 
 from voyage_jobs.explain.history import history
 from voyage_jobs.report.cost import cost
+from voyage_jobs.report.documents import documents
 from voyage_jobs.report.status import status
 from voyage_jobs.report.why import why
 from voyage_jobs.state import history as stories
@@ -58,6 +59,7 @@ LOOKS = {
     "why SOURCE:PATH": lambda world, at: why(at, world.clock, "docs:a/1.md"),
     "why a key": lambda world, at: why(at, world.clock, key_of(world)[:16]),
     "history": lambda world, at: history(at, world.clock, "docs:a/1.md"),
+    "documents": lambda world, at: documents(at, world.clock, source=None, state=None, limit=FEW - 1),
     "cost": lambda world, at: cost(at, world.clock, "day", 0),
 }
 

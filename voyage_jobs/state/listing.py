@@ -26,15 +26,19 @@ class Listed:
     missing_at: int | None
 
 
-_COLUMNS = (
+_COLUMNS_OF = (
     f"SELECT s.name AS source, {PATH} AS path, d.reason, d.detail, p.chunks - p.failed_chunks AS chunks,"
     " p.failed_chunks, p.published_at, d.missing_at, CASE WHEN d.state != 'present' THEN d.state"
     "  WHEN w.id IS NULL AND p.id IS NOT NULL THEN 'published' ELSE 'waiting' END AS state"
-    " FROM sources s JOIN folders f ON f.source_id = s.id JOIN documents d ON d.folder_id = f.id"
+    " FROM sources s {join} folders f ON f.source_id = s.id {join} documents d ON d.folder_id = f.id"
     " LEFT JOIN versions p ON p.document_id = d.id AND p.state = 'published'"
     " LEFT JOIN versions w ON w.document_id = d.id AND w.state IN ('waiting', 'ready')"
     " WHERE (:source IS NULL OR s.name = :source)"
 )
+# In the order of their paths, through the indexes, until there are enough: else SQLite takes and sorts all there are.
+_COLUMNS = _COLUMNS_OF.format(join="CROSS JOIN")
+# From those that an index has.
+_COLUMNS_OF_FEW = _COLUMNS_OF.format(join="JOIN")
 _ORDER = " ORDER BY s.name, f.path, d.name LIMIT :most"
 _PRESENT = " AND d.state = 'present' AND "
 # Purpose: the documents of one or all sources that stand in one way, in the order of their paths.
@@ -43,7 +47,7 @@ _BY_STATE = {
     "waiting": text(_COLUMNS + _PRESENT + "(w.id IS NOT NULL OR p.id IS NULL)" + _ORDER),
     # (the first condition is that of the index of these few)
     **{
-        state: text(f"{_COLUMNS} AND d.state != 'present' AND d.state = '{state}'{_ORDER}")
+        state: text(f"{_COLUMNS_OF_FEW} AND d.state != 'present' AND d.state = '{state}'{_ORDER}")
         for state in ("skipped", "missing", "gone")
     },
 }
