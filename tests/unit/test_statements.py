@@ -80,6 +80,19 @@ def test_a_turn_without_news_reads_no_table_through(tmp_path, asked):
         assert scanned(context, asked) == []
 
 
+def test_a_start_and_a_scan_without_news_read_no_table_through(tmp_path, asked):
+    world = World(tmp_path)
+    for name in "abc":
+        world.write(f"{name}.md", prose(name, 2))
+    world.run()
+    asked.clear()
+    with world.worker() as context:
+        turns(world, context, 3)
+        scan(context)
+        assert len(asked) > 50
+        assert scanned(context, asked) == []
+
+
 def test_trying_a_failed_chunk_again_looks_only_at_what_uses_it(tmp_path, asked):
     world = World(tmp_path, faults={"line_refused": {"times": 3}})
     for name in "abc":

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 from voyage_jobs.core import states
 from voyage_jobs.core.profile import document_key
 from voyage_jobs.state import moves
-from voyage_jobs.state.schema import PATH, documents, folders, is_in, sources, versions
+from voyage_jobs.state.schema import NOT_PRESENT, PATH, documents, folders, is_in, sources, versions
 from voyage_jobs.state.statements import RAW, Prepared, among, listed, many, new_id, plain, same, slices
 from voyage_jobs.state.store import Tx
 from voyage_jobs.state.texts import FilePlace, let_texts_go
@@ -238,7 +238,7 @@ def note_ctimes(tx: Tx, found: Iterable[tuple[int, str, int | None]]) -> None:
 
 def forget_skips(tx: Tx, source_id: int) -> None:
     """Have every skipped file of a source looked at again (the rules or limits changed)."""
-    where = (documents.c.source_id == source_id) & (is_in(documents, states.Document.SKIPPED))
+    where = (documents.c.source_id == source_id) & is_in(documents, states.Document.SKIPPED) & NOT_PRESENT
     tx.connection.execute(update(documents).where(where).values(mtime_ns=UNSETTLED_MTIME))
 
 
@@ -289,7 +289,8 @@ def let_go(tx: Tx, source_id: int, most: int) -> int:
 
 # Purpose: files that are there and no longer readable as text (binary, empty, too large ...), and are still served.
 _SPOILT = Prepared(
-    "SELECT d.id FROM documents d WHERE d.source_id = :source AND d.state = 'skipped' AND d.reason NOT IN ({passing})"
+    "SELECT d.id FROM documents d WHERE d.source_id = :source AND d.state = 'skipped' AND d.state != 'present'"
+    " AND d.reason NOT IN ({passing})"
     " AND EXISTS (SELECT 1 FROM versions v WHERE v.document_id = d.id AND v.retire = 0"
     "  AND v.state IN ('waiting', 'ready', 'published'))".format(
         passing=", ".join(f"'{reason}'" for reason in sorted(PASSING_REASONS))
@@ -339,9 +340,10 @@ def without_rows(connection: Connection) -> list[tuple[str, str]]:
 
 # Purpose: what a source has to lose: files that are there, and those that are out of reach and still served.
 _LIVE = Prepared(
-    "SELECT (SELECT COUNT(*) FROM documents WHERE source_id = :source AND state = 'present')"
+    "SELECT (SELECT documents FROM sources WHERE id = :source)"
+    " - (SELECT COUNT(*) FROM documents WHERE source_id = :source AND state != 'present')"
     " + (SELECT COUNT(*) FROM documents d WHERE d.source_id = :source AND d.state = 'skipped'"
-    "  AND EXISTS (SELECT 1 FROM versions v WHERE v.document_id = d.id AND v.retire = 0"
+    "  AND d.state != 'present' AND EXISTS (SELECT 1 FROM versions v WHERE v.document_id = d.id AND v.retire = 0"
     "   AND v.state IN ('waiting', 'ready', 'published')))"
 )
 

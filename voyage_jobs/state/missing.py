@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, func, select, text, update
 from voyage_jobs.core import states
 from voyage_jobs.state import meta, moves
 from voyage_jobs.state.documents import KEPT, retire, spoilt
-from voyage_jobs.state.schema import PATH, documents, is_in, transitions, versions
+from voyage_jobs.state.schema import NOT_PRESENT, PATH, documents, is_in, transitions, versions
 from voyage_jobs.state.statements import Prepared, plain, slices
 from voyage_jobs.state.store import Tx
 
@@ -132,7 +132,8 @@ def _move_all(
 
 # Purpose: a clock that was set back must not lengthen anybody's grace period by what it was set.
 _NOT_IN_THE_FUTURE = text(
-    "UPDATE documents SET missing_at = :now WHERE source_id = :source AND state = 'missing' AND missing_at > :now"
+    "UPDATE documents SET missing_at = :now WHERE source_id = :source AND state = 'missing' AND state != 'present'"
+    " AND missing_at > :now"
 )
 
 
@@ -144,7 +145,7 @@ _ANY_TIME = 2**63 - 1
 _MISSING_SINCE = (
     select(documents.c.id)
     .where(documents.c.source_id == bindparam("source"), documents.c.missing_at <= bindparam("before"))
-    .where(is_in(documents, states.Document.MISSING))
+    .where(is_in(documents, states.Document.MISSING), NOT_PRESENT)
     .order_by(documents.c.id)
     .limit(bindparam("most"))
 )
@@ -202,12 +203,12 @@ def bring_back(tx: Tx, document_id: int, cause: str) -> None:
 def count_kept(connection: Connection, source_id: int) -> int:
     """Documents that are missing from a source, or are no text any more, and stay in the table."""
     where = (documents.c.source_id == source_id) & (documents.c.reason == KEPT)
-    missing = is_in(documents, states.Document.MISSING)
+    missing = is_in(documents, states.Document.MISSING) & NOT_PRESENT
     kept = int(connection.execute(select(func.count()).where(where, missing)).scalar_one())
     return kept + len(spoilt(connection, source_id))
 
 
 def count_gone(connection: Connection, source_id: int) -> int:
     """Documents of a source that have left the table."""
-    gone = (documents.c.source_id == source_id) & (is_in(documents, states.Document.GONE))
+    gone = (documents.c.source_id == source_id) & is_in(documents, states.Document.GONE) & NOT_PRESENT
     return int(connection.execute(select(func.count()).select_from(documents).where(gone)).scalar_one())

@@ -192,6 +192,8 @@ _index(
     "ix_documents_moved_from", documents.c.source_id, documents.c.moved_from, where="moved_from IS NOT NULL"
 )
 _index("ix_documents_not_present", documents.c.source_id, documents.c.state, where="state != 'present'")
+NOT_PRESENT = documents.c.state != literal_column("'present'")
+"""The condition of that index, beside a narrower one: SQLite takes it where it stands, and draws no conclusions."""
 
 versions = _table(
     "versions",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, insert, select, te
 
 from voyage_jobs.core import states
 from voyage_jobs.state.schema import PATH, is_in, texts, versions
-from voyage_jobs.state.statements import RAW, Prepared, many, plain, slices
+from voyage_jobs.state.statements import RAW, many, plain, slices
 from voyage_jobs.state.store import Tx
 
 RECORDS = "records"
@@ -95,19 +96,29 @@ class Orphan:
 
 
 # Purpose: what is served without a text to publish it again from. One that lacks a chunk in the table (it failed) is
-# left out: its text is not there to be had.
+# left out: its text is not there to be had. (From the few documents of that kind to their versions, not from all.)
 _ORPHANS = (
-    f"SELECT v.id, s.name AS source, {PATH} AS path,"
-    " v.content_hash, v.profile_id, v.chunks FROM documents d JOIN versions v ON v.document_id = d.id"
-    " JOIN folders f ON f.id = d.folder_id JOIN sources s ON s.id = d.source_id"
-    " WHERE {which} AND v.state = 'published' AND v.retire = 0"
-    " AND v.doubtful = 0 AND v.failed_chunks = 0 AND v.chunks > 0 AND v.id > :after"
-    " AND NOT EXISTS (SELECT 1 FROM texts t WHERE t.version_id = v.id) ORDER BY v.id LIMIT :most"
+    "SELECT v.id FROM {where} CROSS JOIN versions v ON v.document_id = d.id"
+    " WHERE v.state = 'published' AND v.retire = 0 AND v.doubtful = 0 AND v.failed_chunks = 0 AND v.chunks > 0"
+    " AND NOT EXISTS (SELECT 1 FROM texts t WHERE t.version_id = v.id) ORDER BY v.id"
 )
-_WITHOUT_FILE = Prepared(_ORPHANS.format(which="d.state != 'present' AND d.state IN ('missing', 'skipped')"))
+_WITHOUT_FILE = text(
+    _ORPHANS.format(
+        where="sources s CROSS JOIN documents d ON d.source_id = s.id AND d.state IN ('missing', 'skipped')"
+        " AND d.state != 'present'"
+    )
+)
 """Of files that are missing, or no text any more."""
-_RECORDS = Prepared(_ORPHANS.format(which="d.folder_id IN (SELECT id FROM folders WHERE file != '')"))
+_RECORDS = text(
+    _ORPHANS.format(where="folders f CROSS JOIN documents d ON f.file != '' AND d.folder_id = f.id")
+)
 """Of records that a rollback shows again: what was retired had let go of its text."""
+# Purpose: what is to be known of them.
+_FACTS = text(
+    f"SELECT v.id, s.name, {PATH}, v.content_hash, v.profile_id, v.chunks FROM versions v"
+    " JOIN documents d ON d.id = v.document_id JOIN folders f ON f.id = d.folder_id"
+    " JOIN sources s ON s.id = d.source_id WHERE v.id IN :versions ORDER BY v.id"
+).bindparams(bindparam("versions", expanding=True))
 # Purpose: put a text back, if it is still the last word on its document and no file has it.
 _KEEP_TEXT = text(
     "INSERT INTO texts (version_id, body) SELECT v.id, :body FROM versions v JOIN documents d ON d.id = v.document_id"
@@ -117,15 +128,19 @@ _KEEP_TEXT = text(
 )
 
 
-def orphans(connection: Connection, after: int, most: int, *, of_records: bool) -> list[Orphan]:
-    """Up to `most` versions after an id whose text can only be had from the table. `of_records`: also of every record
-    that is served, which is a look at each."""
-    found = {
-        row[0]: Orphan(*row)
-        for query in (_WITHOUT_FILE, _RECORDS)[: 1 + of_records]
-        for row in query.rows(connection, after=after, most=most)
-    }
-    return [found[version_id] for version_id in sorted(found)[:most]]
+def orphans(connection: Connection, *, of_records: bool) -> array[int]:
+    """The versions whose text can only be had from the table, 8 bytes for each. `of_records`: also every record that is
+    served, which is a look at each."""
+    found = array("q", (row for (row,) in plain(connection, _WITHOUT_FILE)))
+    if of_records:
+        known = set(found)
+        found.extend(row for (row,) in plain(connection, _RECORDS) if row not in known)
+    return found
+
+
+def facts_of(connection: Connection, version_ids: Sequence[int]) -> list[Orphan]:
+    """What is known of a page of them."""
+    return [Orphan(*row) for row in plain(connection, _FACTS, {"versions": list(version_ids)})]
 
 
 def keep_text(tx: Tx, version_id: int, text_: str) -> bool:

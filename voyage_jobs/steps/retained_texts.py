@@ -44,13 +44,12 @@ def keep_texts(context: Context) -> bool:
     retained = context.memory(Retained)
     if not retained.due:
         return False
-    after, kept = 0, 0
-    while True:
+    with context.store.read() as connection:
+        found = version_texts.orphans(connection, of_records=retained.rolled_back)
+    kept = 0
+    for at in range(0, len(found), _PAGE):
         with context.store.read() as connection:
-            page = version_texts.orphans(connection, after, _PAGE, of_records=retained.rolled_back)
-        if not page:
-            break
-        after = page[-1].id
+            page = version_texts.facts_of(connection, found[at : at + _PAGE])
         texts = _from_table(context, page)
         with context.store.write() as tx:
             kept += sum(version_texts.keep_text(tx, version_id, text) for version_id, text in texts)
