@@ -60,6 +60,9 @@ LOOKS = {
     "why a key": lambda world, at: why(at, world.clock, key_of(world)[:16]),
     "history": lambda world, at: history(at, world.clock, "docs:a/1.md"),
     "documents": lambda world, at: documents(at, world.clock, source=None, state=None, limit=FEW - 1),
+    "what is published": lambda world, at: documents(
+        at, world.clock, source=None, state="published", limit=FEW - 1
+    ),
     "cost": lambda world, at: cost(at, world.clock, "day", 0),
 }
 

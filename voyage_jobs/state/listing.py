@@ -37,14 +37,16 @@ _COLUMNS_OF = (
 )
 # In the order of their paths, through the indexes, until there are enough: else SQLite takes and sorts all there are.
 _COLUMNS = _COLUMNS_OF.format(join="CROSS JOIN")
-# From those that an index has.
+# From those that an index has, or that are few among all.
 _COLUMNS_OF_FEW = _COLUMNS_OF.format(join="JOIN")
 _ORDER = " ORDER BY s.name, f.path, d.name LIMIT :most"
-_PRESENT = " AND d.state = 'present' AND "
 # Purpose: the documents of one or all sources that stand in one way, in the order of their paths.
 _BY_STATE = {
-    "published": text(_COLUMNS + _PRESENT + "w.id IS NULL AND p.id IS NOT NULL" + _ORDER),
-    "waiting": text(_COLUMNS + _PRESENT + "(w.id IS NOT NULL OR p.id IS NULL)" + _ORDER),
+    # (the plus sign: or SQLite makes itself an index of all that are present)
+    "published": text(f"{_COLUMNS} AND +d.state = 'present' AND w.id IS NULL AND p.id IS NOT NULL{_ORDER}"),
+    "waiting": text(
+        f"{_COLUMNS_OF_FEW} AND d.state = 'present' AND (w.id IS NOT NULL OR p.id IS NULL){_ORDER}"
+    ),
     # (the first condition is that of the index of these few)
     **{
         state: text(f"{_COLUMNS_OF_FEW} AND d.state != 'present' AND d.state = '{state}'{_ORDER}")
