@@ -13,7 +13,6 @@ import argparse
 import contextlib
 import hashlib
 import os
-import resource
 import sqlite3
 import subprocess
 import sys
@@ -221,6 +220,7 @@ def at_rest(folder: Path, chunks: int, times: int) -> None:
     fill(store, chunks, short_text)
     settle(store, 0.0)
     store.close()
+    looks(folder, chunks, f", at {chunks:,} chunks")
     multiply(path, times)
     spent = f"{time.process_time() - cpu:.0f} s of CPU, {time.perf_counter() - began:.0f} s"
     print(f"{chunks * times:,} chunks made in {spent}", flush=True)
@@ -233,10 +233,7 @@ def at_rest(folder: Path, chunks: int, times: int) -> None:
         held = connection.exec_driver_sql("SELECT COUNT(*), MIN(state), MAX(state) FROM embeddings").one()
     store.close()
     assert tuple(held) == (chunks * times, 2, 2), held
-    look(folder, "status", "1 s", ", at rest", 3)
-    whys(folder, chunks, ", at rest", 3)
-    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f"the most memory that any of these commands took: {most:.0f} MiB")
+    looks(folder, chunks, f", at {chunks * times:,} chunks")
 
 
 def main() -> None:
@@ -276,6 +273,13 @@ def main() -> None:
         whys(Path(folder), chunks, ", at rest")
 
 
+def looks(folder: Path, chunks: int, when: str) -> None:
+    """Commands that should cost the same however much is published."""
+    for words in ("status", "status --metrics", "documents", "cost"):
+        look(folder, words, "1 s", when, 3)
+    whys(folder, chunks, when, 3)
+
+
 def look(folder: Path, words: str, bar: str, when: str = "", runs: int = 5) -> None:
     """A command that looks, as a whole process: the median of some runs."""
     here = str(Path(__file__).resolve().parents[1])
@@ -285,22 +289,27 @@ def look(folder: Path, words: str, bar: str, when: str = "", runs: int = 5) -> N
         "VOYAGE_JOBS_DATA_DIR": str(folder),
         "VOYAGE_JOBS_SOURCES": '[{"name":"docs","path":"/srv/docs"}]',
     }
-    times, used = [], []
+    whole = [*words.split(), *([] if "--metrics" in words else ["--json"])]
+    times, used, most = [], [], 0
     for _ in range(runs):
-        began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(
-            [sys.executable, "-m", "voyage_jobs", *words.split(), "--json"],
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "voyage_jobs", *whole],
             env=environment,
             cwd=folder,
             stdout=subprocess.DEVNULL,
-            check=True,
         )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0, whole
         times.append(time.perf_counter() - began)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        used.append(usage.ru_utime + usage.ru_stime)
+        most = max(most, usage.ru_maxrss)
     took, cpu = sorted(times)[runs // 2], sorted(used)[runs // 2]
     print(
-        f"{words} --json{when}: {took:.2f} s, {cpu:.2f} s of CPU, median of {runs} (bar: {bar})", flush=True
+        f"{' '.join(whole)}{when}: {took:.2f} s, {cpu:.2f} s of CPU, {most / 1024:.0f} MiB,"
+        f" median of {runs} (bar: {bar})",
+        flush=True,
     )
 
 
