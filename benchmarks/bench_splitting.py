@@ -23,6 +23,7 @@ from tests.splits import of_new_state, split
 from voyage_jobs.core.tokens import estimate_each
 from voyage_jobs.splitting import markdown
 from voyage_jobs.splitting.blocks import Lines
+from voyage_jobs.splitting.forms import RULES
 from voyage_jobs.splitting.split import SplitOptions
 
 SIZE = SplitOptions().max_chars
@@ -240,13 +241,13 @@ def main() -> None:
         )
         print(f"not found {sum(d.missing for d in documents):,}\n")
         ways: dict[str, Cut | None] = {
-            "rules 2": ours(of_new_state()),
+            f"rules {RULES}": ours(of_new_state()),
             "rules 1": ours(SplitOptions()),
             "semantic-text-splitter": semantic,
             "langchain-text-splitters": langchain(),
         }
         rows = {name: measured(cut, documents) for name, cut in ways.items() if cut is not None}
-        names = list(rows["rules 2"])
+        names = list(rows[f"rules {RULES}"])
         print("| |", " | ".join(names), "|\n|---|" + "---|" * len(names))
         for name, row in rows.items():
             print(f"| {name} |", " | ".join(row[each] for each in names), "|")

@@ -234,8 +234,8 @@ def test_a_bad_line_is_listed_with_the_batch(tmp_path):
 
 
 def test_an_embedding_tells_who_shares_it(world, told):
-    world.write("a.md", "shared")
-    world.write("b.md", "shared")
+    world.write("a.md", "# The same\n\nshared")
+    world.write("b.md", "# The same\n\nshared")
     world.run()
     key = told("a.md").parts["chunks"][0]["embedding_key"]
     story = told(key)

@@ -1,4 +1,4 @@
-"""What rules 2 make of texts, for good: whatever is cut otherwise is paid for again by everybody who has it.
+"""What rules 2 and 3 make of texts, for good: whatever is cut otherwise is paid for again by everybody who has it.
 
 A digest that has to be edited here is a new set of rules, or a raise of `splitter` (`splitting/forms.py`).
 """
@@ -71,10 +71,12 @@ _HEADS = [
     "x: {}: y",
 ]
 _OPTIONS = {
-    "new": of_new_state(),
-    "small": of_new_state(400),
-    "overlap": replace(of_new_state(800), overlap_chars=150),
-    "windows": of_new_state(contextualized=True),
+    "new": replace(of_new_state(), rules=2),
+    "small": replace(of_new_state(400), rules=2),
+    "overlap": replace(of_new_state(800), rules=2, overlap_chars=150),
+    "windows": replace(of_new_state(contextualized=True), rules=2),
+    "rules 3": of_new_state(),
+    "rules 3, small": of_new_state(400),
     "bare": SplitOptions(max_chars=300, rules=2),
 }
 
@@ -120,11 +122,15 @@ def digest(form: str, options: SplitOptions) -> str:
         ("md", "overlap", "9abe43885007376c"),
         ("md", "windows", "bdcbdfc621475d42"),
         ("md", "bare", "5f0e9266933b48dd"),
+        ("md", "rules 3", "af0a77b8dcab11f9"),
+        ("md", "rules 3, small", "c669af8aa8492084"),
         ("rst", "new", "e9be75ad22a1647a"),
         ("rst", "small", "e0e026b8ed497c60"),
         ("rst", "overlap", "8c5851f0d6a174ad"),
         ("rst", "windows", "7ef4cb1fedef79ba"),
         ("rst", "bare", "40b16cf23e75f5bc"),
+        ("rst", "rules 3", "e9be75ad22a1647a"),
+        ("txt", "rules 3", "ac816251702c85e6"),
         ("txt", "new", "ac816251702c85e6"),
         ("txt", "small", "e51db62b054e92db"),
         ("txt", "overlap", "7b14b08ca2a54eff"),

@@ -19,6 +19,7 @@ from tests.splits import of_new_state, sent, split
 from voyage_jobs.core import generation
 from voyage_jobs.maintenance.audit.verify import Scope, verify
 from voyage_jobs.planning.plan import plan
+from voyage_jobs.splitting.forms import RULES
 from voyage_jobs.splitting.header import trail
 from voyage_jobs.splitting.split import SplitOptions
 
@@ -52,8 +53,11 @@ def test_a_chunk_goes_with_the_headings_that_do_not_stand_in_it():
 @pytest.mark.parametrize(
     ("path", "text", "header"),
     [
-        ("shopping list.md", "Milk, and eggs.", ""),  # a file that is renamed, or copied, costs nothing
-        ("app.log", "one line", ""),
+        ("home/Shopping list.md", "Milk, and eggs.", "Shopping list"),
+        ("README.md", "Milk, and eggs.", ""),
+        ("item.md", "---\nitem_id: 7\n---\n\nText.", ""),  # the API has made the name
+        ("shopping list.txt", "Milk, and eggs.", ""),
+        ("app.log", "one line", ""),  # a log that is rotated costs nothing
         ("a.rst", "Only text.", ""),
         ("a.md", "---\ntitle: 1.20\n---\nText.", "1.20"),
         ("a.md", "<h1>Small Tool</h1>\n\nWords.\n\n## Use\n\nRun.", "Small Tool"),
@@ -63,6 +67,36 @@ def test_a_chunk_goes_with_the_headings_that_do_not_stand_in_it():
 def test_the_title_is_the_one_that_the_document_has(path, text, header):
     last = sent(text, path, of_new_state())[-1]
     assert last.startswith(f"{header}\n\n") if header else last == text.split("\n\n")[-1]
+
+
+def test_rules_2_do_without_the_name_of_a_note():
+    assert sent("Milk, and eggs.", "Shopping list.md", replace(of_new_state(), rules=2)) == [
+        "Milk, and eggs."
+    ]
+    assert sent(GUIDE, "a.md", replace(of_new_state(), rules=2)) == sent(GUIDE, "a.md", of_new_state())
+
+
+def test_a_note_without_a_title_moves_at_no_cost_and_is_paid_for_when_it_is_renamed(tmp_path):
+    small, note = Small(tmp_path), "Set it to 60 days."
+
+    def move(path, to, text):
+        small.remove(path)
+        small.write(to, text)
+
+    small.write("a/Kettle descaling.md", note)
+    small.write("a/guide.md", GUIDE)
+    small.run()
+    billed = small.ledger.batch_tokens
+    move("a/Kettle descaling.md", "b/Kettle descaling.md", note)
+    move("a/guide.md", "manual.md", GUIDE)
+    small.later()
+    assert small.ledger.batch_tokens == billed
+
+    move("b/Kettle descaling.md", "b/Descaling.md", note)
+    assert plan(small.settings(), small.clock)["embeddings"]["to_send"] == 1
+    small.later()
+    assert small.ledger.batch_tokens > billed
+    assert sorted(small.served()) == ["b/Descaling.md", "manual.md"]
 
 
 def test_a_trail_that_is_too_long_keeps_its_ends():
@@ -201,12 +235,14 @@ def test_the_new_rules_are_asked_for_and_told_with_their_price_first(older):
     assert older.ledger.batch_tokens == paid
 
 
-@pytest.mark.parametrize(("rules", "line"), [(2, None), (1, None), (1, "{state} {generation}\n")])
+@pytest.mark.parametrize(
+    ("rules", "line"), [(RULES, None), (2, None), (1, None), (1, "{state} {generation}\n")]
+)
 def test_a_state_that_is_lost_goes_on_by_the_rules_of_its_vectors(tmp_path, rules, line):
     small = Small(tmp_path)
-    if rules == 1:
+    if rules != RULES:
         with small.worker(), small.state.beside(small.clock) as tx:
-            tx.connection.exec_driver_sql("UPDATE meta SET value = '1' WHERE key = 'splitting_rules'")
+            tx.connection.exec_driver_sql(f"UPDATE meta SET value = '{rules}' WHERE key = 'splitting_rules'")
     small.write("guide.md", GUIDE)
     small.run()
     billed, file = small.ledger.batch_tokens, small.settings().paths.generation

@@ -134,8 +134,8 @@ def test_what_waits_already_is_told_apart_and_comes_first(world, planned):
 
 
 def test_the_same_text_is_counted_once(world, planned):
-    world.write("a.md", "the very same")
-    world.write("b.md", "the very same")
+    world.write("a.md", "# The very same")
+    world.write("b.md", "# The very same")
     report = planned()
     assert (report["chunks"], report["reused_chunks"], report["embeddings"]["to_send"]) == (2, 1, 1)
     assert report["tokens"]["reused"] == report["tokens"]["new"]

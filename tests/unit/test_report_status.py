@@ -130,9 +130,9 @@ def test_while_a_process_works_it_says_which_and_where_each_chunk_is(world):
 
 
 def test_what_reuse_saved_is_counted(world):
-    world.write("a.md", "the same text")
+    world.write("a.md", "# The same text")
     world.run()
-    world.write("b.md", "the same text")
+    world.write("b.md", "# The same text")
     world.clock.advance(400)
     world.run()
     report = status(world.settings(), world.clock)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.api import results
-from voyage_jobs.items.item import ITEM_KEY
+from voyage_jobs.items import ITEM_KEY
 from voyage_jobs.report.batches import batch_as_dict
 from voyage_jobs.service.outcome import summary
 from voyage_jobs.vendors.tokenizer import ESTIMATE

@@ -53,7 +53,7 @@ class SplittingSettings(Section):
 
     max_chars: Annotated[int, BeforeValidator(as_number), Field(ge=200, le=8000)] = 2000
     overlap_chars: Size = 0
-    rules: Annotated[Literal["auto", 1, 2], BeforeValidator(_digits)] = "auto"
+    rules: Annotated[Literal["auto", 1, 2, 3], BeforeValidator(_digits)] = "auto"
     context: Literal["auto", "title > section", "none"] = "auto"
     min_chars: Annotated[Literal["auto"] | Size, BeforeValidator(_digits)] = "auto"
     window_tokens: Annotated[

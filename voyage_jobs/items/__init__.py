@@ -5,6 +5,7 @@ is why a file has gone: `remove` leaves a note of it, which the scan reads (`fol
 """
 
 from voyage_jobs.items.folder import ItemFolder, removals
-from voyage_jobs.items.item import ITEM_KEY, Item
+from voyage_jobs.items.item import Item
+from voyage_jobs.splitting.frontmatter import ITEM_KEY
 
 __all__ = ["ITEM_KEY", "Item", "ItemFolder", "removals"]

@@ -16,10 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.splitting.frontmatter import front_matter
+from voyage_jobs.splitting.frontmatter import ITEM_KEY, front_matter
 
-ITEM_KEY = "item_id"
-"""The key of the front matter that has the id; metadata has no such key."""
 SUFFIX = ".md"
 _NOT_READABLE = re.compile(r"[^A-Za-z0-9._-]+")
 _READABLE_CHARS = 40

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from voyage_jobs.readers.reader import FORMS as NAMES
 from voyage_jobs.readers.reader import Heading
@@ -13,7 +13,7 @@ from voyage_jobs.splitting.stable import Ranks
 SIZES = ("max_chars", "overlap_chars")
 """The options that every fingerprint ever made has in it. Any other is in it only where it is not the default."""
 
-RULES = 2
+RULES = 3
 """The newest rules of splitting: what a new state begins with. A state keeps those that it began with until its owner
 asks for others, since whatever is cut otherwise is paid for again."""
 
@@ -39,6 +39,8 @@ class Form:
     not raise it by itself, else every update would be paid for; documents keep their chunks until they change."""
     titled: bool = True
     """Whether its first heading is its title."""
+    named: bool = False
+    """Whether the name of its file goes with what is embedded of a document that has no title."""
     options: tuple[str, ...] = (*SIZES, "context")
     """The fields of `SplitOptions` that this form uses."""
 
@@ -60,7 +62,8 @@ _SECOND = _named(
     Form("plain", ranks=blocks.plain, splitter=2, options=_OPTIONS),
     Form("code", ranks=code.ranks, splitter=2, titled=False, options=_OPTIONS),
 )
-FORMS: dict[int, dict[str, Form]] = {1: _FIRST, 2: _SECOND}
+_THIRD = {**_SECOND, "markdown": replace(_SECOND["markdown"], splitter=3, named=True)}
+FORMS: dict[int, dict[str, Form]] = {1: _FIRST, 2: _SECOND, 3: _THIRD}
 """By rules, then by name. Rules that were released never change but by a raise of `splitter`: what is to be cut
 otherwise for new states alone gets rules of its own, and for a form that they leave as it is, the entry of before.
 

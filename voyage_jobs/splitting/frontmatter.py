@@ -31,6 +31,8 @@ from voyage_jobs.splitting.front_lines import as_written, entries, repeated_keys
 Scalar: TypeAlias = bool | int | float | str | None
 
 ERROR_KEY = "_front_matter_error"
+ITEM_KEY = "item_id"
+"""The key that has the id of an item of the API; its metadata has no such key."""
 _MAX_CHARS = 32_768  # of the block as written; metadata goes with every chunk
 _MAX_EXPANDED_CHARS = 65_536  # with every alias written out
 _MAX_DEPTH = 32

@@ -15,7 +15,7 @@ from voyage_jobs.core.tokens import Count, estimate_each
 from voyage_jobs.readers.reader import Heading, Json, Text
 from voyage_jobs.sources import names
 from voyage_jobs.splitting.forms import FORMS, Form, form_of
-from voyage_jobs.splitting.frontmatter import FrontMatter, bounded, front_matter
+from voyage_jobs.splitting.frontmatter import ITEM_KEY, FrontMatter, bounded, front_matter
 from voyage_jobs.splitting.header import header_of, trail
 from voyage_jobs.splitting.headings import plain_line
 from voyage_jobs.splitting.markdown import html_title
@@ -27,6 +27,7 @@ from voyage_jobs.splitting.stable import Part, parts
 MIN_MAX_CHARS = 100
 TITLE_AND_SECTION = "title > section"
 """The `context` in which title and headings go with a chunk to the provider."""
+_SAY_NOTHING = ("readme", "index", "_index")
 _MOST_OF_A_CHUNK = 4  # a header takes at most this part of max_chars
 
 Line: TypeAlias = Callable[[Sequence[str], Sequence[str]], str]
@@ -103,7 +104,8 @@ def split(document: Text, path: str, options: SplitOptions, count: Count = estim
     places: dict[tuple[tuple[str, ...], str], int] = {}
     starts, ends, at, sent = [], [], [], []
     cut = _regions(text, front.end, found, options)
-    for start, end, place in _pieces(text, cut, _line_of(title, options), options, form):
+    line = _line_of(title or _said_by_name(document, front, path, form), options)
+    for start, end, place in _pieces(text, cut, line, options, form):
         starts.append(start)
         ends.append(end)
         at.append(places.setdefault(place, len(places)))
@@ -193,6 +195,14 @@ def _title(document: Text, front: FrontMatter, found: Sequence[Heading], form: F
     if drawn:
         return drawn
     return next((heading.text for heading in found if heading.text), "") if form.titled else ""
+
+
+def _said_by_name(document: Text, front: FrontMatter, path: str, form: Form) -> str:
+    """What the name of a note without a title says of it; empty where names are made by programs, or say nothing."""
+    if not form.named or document.record is not None or ITEM_KEY in front.metadata:
+        return ""
+    name = _name(path)
+    return "" if name.lower() in _SAY_NOTHING else name
 
 
 def _name(path: str) -> str:
