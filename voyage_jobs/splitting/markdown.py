@@ -22,9 +22,9 @@ _CANDIDATE = re.compile(
       (?P<atx>\#{1,6}+)(?P<title>(?:[ \t][^\n]*+)?)(?=\n|\Z)
     | (?P<setext>=|-)(?P=setext)+[ \t]*(?=\n|\Z)
     | (?P<bullets>(?:(?:[-+*]|\d{1,9}[.)])[ \t]++){0,8}+)(?P<fence>`{3,}+(?=[^`\n]*(?:\n|\Z))|~{3,}+)
-    | <(?P<html>!--|\?|!\[CDATA\[|(?:script|pre|style|textarea)(?=[\s>]))
+    | <(?P<html>!--|\?|!\[(?i:CDATA)\[|(?i:script|pre|style|textarea)(?=[\s>]))
     )""",
-    re.VERBOSE | re.IGNORECASE,
+    re.VERBOSE,
 )
 _HTML_END = {"!--": re.compile("-->"), "?": re.compile(r"\?>"), "![cdata[": re.compile(r"\]\]>")}
 _RAW_END = re.compile("</(?:script|pre|style|textarea)>", re.IGNORECASE)
