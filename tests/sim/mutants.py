@@ -19,7 +19,7 @@ from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.statements import Prepared
 from voyage_jobs.state.store import Store, Tx
 from voyage_jobs.steps import circuits as circuit
-from voyage_jobs.steps import collect, reconcile, recover_remote, scan, submit, synchronous
+from voyage_jobs.steps import collect, reconcile, recover_remote, scan_ending, submit, synchronous
 from voyage_jobs.steps.context import Context
 from voyage_jobs.vendors.rest import bounded
 
@@ -172,7 +172,7 @@ def _no_epoch() -> AbstractContextManager[Any]:
 
 def _no_guard() -> AbstractContextManager[Any]:
     """Take an empty folder for a deletion of everything."""
-    return mock.patch.object(scan, "why_freeze", return_value=None)
+    return mock.patch.object(scan_ending, "why_freeze", return_value=None)
 
 
 def _kept_let_go() -> AbstractContextManager[Any]:
