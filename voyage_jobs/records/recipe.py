@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from voyage_jobs.readers.encodings import AUTO
 from voyage_jobs.readers.reader import Json, Refused
 from voyage_jobs.records.columns import TYPES
 from voyage_jobs.records.rows import MAX_RECORD_BYTES, NO_FIELD, Fault, Lack, Row
@@ -108,7 +109,9 @@ class Recipe:
         these."""
         missing = [each for each in self.needed if each not in names and each not in inner]
         if missing:
-            near = difflib.get_close_matches(missing[0], [*names, *inner], n=1)
+            known = [*names, *inner]
+            near = [each for each in known if each.casefold() == missing[0].casefold()]
+            near = near or difflib.get_close_matches(missing[0], known, n=1)
             meant = f" (did you mean {near[0]!r}?)" if near else ""
             has = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
             said = f"it has no field {missing[0]!r}{meant}, and `optional` does not name it; it has {has}"
@@ -128,12 +131,9 @@ class Recipe:
             metadata, wrong = self._columns(values)
             updated_us = self._updated_us(values) if self.updated_at else None
             described = orjson.dumps([text, title, url, updated_us, metadata])
-        except (
-            UnicodeEncodeError,
-            TypeError,
-            ValueError,
-        ) as exc:  # lone surrogates, say: bytes that are no text
-            return Fault(at, Lack.UNDECODABLE, type(exc).__name__)
+        except (TypeError, ValueError):  # lone surrogates, say: bytes that are no text
+            encoding = self.encoding if self.encoding not in ("", AUTO) else "UTF-8"
+            return Fault(at, Lack.UNDECODABLE, f"not {encoding}")
         if len(described) > MAX_RECORD_BYTES:
             return Fault(at, Lack.TOO_LARGE, f"{len(described):,} bytes")
         if b"\\u0000" in described and "\0" in text + name:

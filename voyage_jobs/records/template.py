@@ -99,11 +99,14 @@ def inner_names(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def told(value: Any) -> str:
-    """A value in a text: lists separated by commas, what has parts as JSON."""
+    """A value in a text: lists separated by commas, what has parts as JSON, bytes as UTF-8, since many programs write
+    texts to Parquet or into a database so. Raises ValueError for bytes that are no text."""
     if value is None or value == "":
         return ""
     if isinstance(value, str):
         return value.strip()
+    if isinstance(value, bytes):
+        return value.decode().strip()
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple) and not any(
@@ -111,5 +114,5 @@ def told(value: Any) -> str:
     ):
         return ", ".join(filter(None, map(told, value)))
     if isinstance(value, list | tuple | Mapping):
-        return orjson.dumps(value, default=str).decode()
+        return orjson.dumps(value, default=told).decode()
     return value.isoformat() if hasattr(value, "isoformat") else str(value)

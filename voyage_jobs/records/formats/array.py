@@ -41,6 +41,9 @@ def _rows(window: _Window) -> Iterator[Row | Fault]:
             yield from _end(number, whole=True)
             return
         yield Row(number, found) if isinstance(found, dict) else Fault(number, Lack.BROKEN, "no object")
+    window.at += 1
+    if window.sign():
+        yield Fault(number + 1, Lack.BROKEN, "there is more after the end of the array")
 
 
 def _end(number: int, whole: bool) -> Iterator[Fault]:

@@ -44,6 +44,9 @@ def _rows(text: io.TextIOWrapper, file: BinaryIO, recipe: Recipe) -> Iterator[Ro
     except csv.Error as exc:
         raise Refused(Refusal.BROKEN, f"its first line: {exc}") from None
     recipe.demand(names)
+    twice = next((name for name in recipe.fields if names.count(name) > 1), None)
+    if twice is not None:
+        raise Refused(Refusal.BROKEN, f"its first line has the name {twice!r} more than once")
     width, last = len(names), None
     while True:
         try:
