@@ -378,7 +378,7 @@ def test_confirming_says_that_a_last_row_is_taken_without_its_line_end(run):
     told = " ".join(run("status", **recipe).stdout.split())
     assert "its last row has no line end any more, and 1 of 2 records" in told
     assert "add one, or, if it is meant to have none, `voyage-jobs confirm-deletes docs`" in told
-    said = "removes what is gone, and takes the last row of 1 file as it stands, without a line end."
+    said = "after its grace period, and takes the last row of 1 file as it stands, without a line end."
     assert said in run("confirm-deletes", "docs", **recipe).stdout
     run("sync", **recipe)
     assert "The seco" in {row["text"] for row in run.world.table_rows("text")}

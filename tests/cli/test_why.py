@@ -100,6 +100,15 @@ def test_a_file_that_was_never_seen_gets_the_reason(run, name, content, reason, 
     assert words in flat(run.text("why", name, sources=[source]))
 
 
+def test_a_link_that_leads_nowhere_is_not_told_to_be_followed(run):
+    source = {"name": "docs", "path": str(run.world.docs), "follow_symlinks": True}
+    run.world.write("fine.md", "text")
+    (run.world.docs / "link.md").symlink_to("nowhere.md")
+    run.world.run(3, quiet=False, sources=[source])
+    found = run.json("why", "link.md", sources=[source])
+    assert (found["reason"], found["next"]) == ("symlink", "Mend the link, or remove it.")
+
+
 def test_a_log_in_utf_16_without_a_mark_leads_to_the_setting(run):
     source = {"name": "docs", "path": str(run.world.docs), "logs": ["*.log"]}
     run.world.write("app.log", "2026-11-29 INFO it runs\n".encode("utf-16-le"))

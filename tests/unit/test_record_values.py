@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import sqlite3
 from pathlib import Path
 
 import pytest
 from test_records import Shop
+
+from voyage_jobs.report.status import look
+from voyage_jobs.report.why import why
 
 RECIPE = {"id": "n", "text": "{body}", "columns": {"kind": "string"}}
 
@@ -80,3 +84,68 @@ def test_a_name_in_other_letters_is_the_one_that_may_be_meant(tmp_path: Path) ->
     shop.write("items.csv", "N,BODY\n1,lamp\n")
     shop.run()
     assert "(did you mean 'N'?)" in (shop.file("items.csv").detail or "")
+
+
+def test_a_place_is_a_line_only_where_there_are_lines(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"id": "n", "text": "{body}"})
+    shop.write("items.json", '[{"n": 1, "body": "lamp"}, 7]')
+    shop.write("items.jsonl", '{"n": 1, "body": "lamp"}\n7\n')
+    shop.run()
+    for name, place in (("items.json", "row 2"), ("items.jsonl", "line 2")):
+        said = f"1 row broken ({place}: no object)"
+        assert said in why(shop.settings(), shop.clock, name).paragraph
+        assert any(said in each["message"] for each in look(shop.settings(), shop.clock)[0]["problems"])
+
+
+def test_a_file_without_a_record_names_none(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"id": "n", "text": "{body}"})
+    shop.write("names.csv", "n,body\n")
+    shop.write("bad.csv", "n,body\n,lamp\n")
+    shop.write("empty.csv", "")
+    shop.write("fine.csv", "n,body\n1,lamp\n")
+    shop.run()
+    next_ = {}
+    for name in ("names.csv", "bad.csv", "empty.csv", "fine.csv"):
+        told = why(shop.settings(), shop.clock, name)
+        assert ("holds no record." in told.paragraph) == (name != "fine.csv")
+        next_[name] = told.next
+    assert next_ == {
+        "names.csv": "Nothing to do: rows are taken once there are some in it.",
+        "bad.csv": "Mend these rows.",
+        "empty.csv": "Give it a first line with names, or exclude it from source docs.",
+        "fine.csv": "`voyage-jobs why 'docs:fine.csv#ID'` for one of them.",
+    }
+    [unread] = [
+        each for each in look(shop.settings(), shop.clock)[0]["problems"] if each["code"] == "records_unread"
+    ]
+    assert unread["hint"].startswith(next_["empty.csv"])  # both say the same
+
+
+def test_status_says_how_many_files_it_does_not_name(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"id": "n", "text": "{body}"})
+    for i in range(12):
+        shop.write(f"items{i:02}.csv", "n,body\n1,lamp\n,none\n")
+    shop.run()
+    told = [
+        each
+        for each in look(shop.settings(), shop.clock)[0]["problems"]
+        if each["code"] == "records_left_out"
+    ]
+    assert len(told) == 11
+    assert told[-1]["message"] == "2 other files of records of source docs cannot be taken whole."
+
+
+def test_a_record_is_found_by_its_id_as_the_file_has_it(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"id": "n", "text": "{body}"})
+    ids = ["a/b", "%2F", "a#b/c", "it's", "a b"]
+    shop.write("items.jsonl", "".join(json.dumps({"n": each, "body": f"lamp {each}"}) + "\n" for each in ids))
+    shop.run()
+    next_ = {}
+    for each in ids:
+        told = why(shop.settings(), shop.clock, f"items.jsonl#{each}")
+        assert told.published
+        next_[each] = told.next
+    assert "`voyage-jobs history --timeline docs:items.jsonl#a%2Fb`" in next_["a/b"]
+    for each in ("it's", "a b"):  # what is to be typed can be
+        command = next_[each].split("`")[1]
+        assert shlex.split(command)[-1] == f"docs:items.jsonl#{each}"

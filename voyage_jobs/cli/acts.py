@@ -121,9 +121,9 @@ def _ask_first(ctx: click.Context, arguments: dict[str, object]) -> None:
 def confirm_deletes(ctx: click.Context, source: str, as_json: bool) -> int:
     """Confirm that the documents missing from SOURCE were deleted on purpose.
 
-    The next scan takes them out of the table, with those that `undelete` or `keep = true` has kept. The last row of a
-    CSV that has lost its line end is taken as it stands. If the folder is
-    only not mounted, mount it instead: the source is then no longer frozen. For a source that is not in the
+    The next scan lets them go, with those that `undelete` or `keep = true` has kept: each leaves the table once it has
+    been missing for `delete_grace_s`. The last row of a CSV that has lost its line end is taken as it stands. If the
+    folder is only not mounted, mount it instead: the source is then no longer frozen. For a source that is not in the
     configuration any more this removes all its documents.
     """
     return carry_out(ctx, "confirm", {"source": source}, _confirmed, as_json)
@@ -150,6 +150,7 @@ def _document(ctx: click.Context, word: str) -> dict[str, object]:
     """The document that a word means. Raises ConfigError if it is something else, or nothing."""
     from voyage_jobs.errors import ConfigError
     from voyage_jobs.report.find import find
+    from voyage_jobs.sources.names import in_shell
     from voyage_jobs.state.documents import DocumentRow
     from voyage_jobs.state.door import open_state
 
@@ -158,7 +159,7 @@ def _document(ctx: click.Context, word: str) -> dict[str, object]:
         found = find(connection, settings, word)
     if not isinstance(found, DocumentRow):
         raise ConfigError(
-            f"{word} is not a document that was ever published.", hint=f"`voyage-jobs why {word}`"
+            f"{word} is not a document that was ever published.", hint=f"`voyage-jobs why {in_shell(word)}`"
         )
     return {"document_id": found.id}
 
@@ -311,7 +312,9 @@ def _confirmed(answer: dict[str, Any]) -> str:
         return f"Source {name} is not frozen and keeps nothing that has gone: there is nothing to confirm."
     if answer["state"] == "removed":
         return f"Leaving the table: {counted(answer['documents'], 'document')} of source {name}."
-    said = f"Confirmed: the next scan of source {name} removes what is gone"
+    said = (
+        f"Confirmed: the next scan of source {name} lets what is gone leave the table after its grace period"
+    )
     if count := answer.get("last_rows"):
         said += f", and takes the last row of {counted(count, 'file')} as it stands, without a line end"
     return f"{said}."

@@ -9,6 +9,7 @@ from voyage_jobs.cli.context import json_option, settings_of, short_lived
 from voyage_jobs.cli.numbers import limit_option
 from voyage_jobs.core.clock import SystemClock
 from voyage_jobs.core.states import DOCUMENT_STANDINGS
+from voyage_jobs.sources.names import in_shell
 
 
 @click.command()
@@ -58,7 +59,8 @@ def _row(document: dict[str, object]) -> tuple[str, str, str, str]:
     chunks, failed = document["chunks"], document["failed_chunks"]
     why = str(document["why"] or "")
     if failed:
-        why = f"{failed} chunks failed; `voyage-jobs why {document['source']}:{document['path']}`"
+        path = in_shell(f"{document['source']}:{document['path']}")
+        why = f"{failed} chunks failed; `voyage-jobs why {path}`"
     return (
         f"{document['source']}:{document['path']}",
         str(document["state"]),

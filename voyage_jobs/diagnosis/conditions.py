@@ -153,6 +153,10 @@ def _records_left_out(moment: Moment, say: Say) -> Blockers:
     for row, each in _record_files(moment):
         if text := record_words.left_out(row.name, each):
             yield say(text, record_words.WHEN_LEFT_OUT, source=row.name)
+    for row in moment.sources:
+        files = moment.record_files.get(row.id, ()) if row.configured else ()
+        if text := record_words.others(row.name, files, _FILES):
+            yield say(text, "`voyage-jobs plan --json` lists them all (`record_files`).", source=row.name)
 
 
 def _record_files(moment: Moment) -> Iterator[tuple[SourceRow, RecordFile]]:

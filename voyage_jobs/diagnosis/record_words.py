@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from voyage_jobs.core.plural import counted
+from voyage_jobs.readers.reader import Refusal
+from voyage_jobs.records.formats import has_lines
 from voyage_jobs.records.rows import LACKS, NO_FIELD
 from voyage_jobs.sources import names
 from voyage_jobs.state.record_files import FROZEN, RecordFile
@@ -39,6 +41,8 @@ def when_unread(source: str, each: RecordFile) -> str:
     """The next step then."""
     if each.reason == NO_FIELD:
         return WHEN_NO_FIELD.format(source=source)
+    if each.reason == Refusal.EMPTY:
+        return f"Give it a first line with names, or exclude it from source {source}."
     return f"Mend it, or `records` or `encoding` of source {source}."
 
 
@@ -48,13 +52,28 @@ WHEN_LEFT_OUT = "Mend these rows."
 
 def left_out(source: str, each: RecordFile) -> str:
     """Which of its rows are no record, by their lines; empty if all are."""
-    if not each.left_out:
-        return ""
-    told = "; ".join(
-        f"{counted(lack.count, 'row')} {LACKS.get(what, what)} (line {names.display(', '.join(lack.first))})"
-        for what, lack in each.left_out.items()
+    told = "; ".join(rows_left_out(each))
+    return (
+        f"{source}:{names.display(each.name)} has {counted(each.records, 'record')}; {told}" if told else ""
     )
-    return f"{source}:{names.display(each.name)} has {counted(each.records, 'record')}; {told}"
+
+
+def rows_left_out(each: RecordFile) -> Iterator[str]:
+    """The same by what is wrong with them."""
+    place = "line" if has_lines(each.file) else "row"
+    for what, lack in each.left_out.items():
+        first = names.display(", ".join(lack.first))
+        yield f"{counted(lack.count, 'row')} {LACKS.get(what, what)} ({place} {first})"
+
+
+def others(source: str, files: Sequence[RecordFile], shown: int) -> str:
+    """How many files are like those of which the first are shown; empty if these are all."""
+    rest = len(files) - shown
+    return (
+        f"{counted(rest, 'other file')} of records of source {source} cannot be taken whole"
+        if rest > 0
+        else ""
+    )
 
 
 def all_of(source: str, each: RecordFile) -> Iterator[str]:

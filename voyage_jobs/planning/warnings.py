@@ -84,9 +84,8 @@ def _about_source(plan: SourcePlan) -> Iterator[str]:
         yield f"{counted(plan.broken_front_matter, 'file')} of source {plan.name}: front matter cannot be read whole."
     for each in plan.record_files[:_FILES]:
         yield from record_words.all_of(plan.name, each)
-    if len(plan.record_files) > _FILES:
-        rest = counted(len(plan.record_files) - _FILES, "other file")
-        yield f"{rest} of records of source {plan.name} cannot be taken whole."
+    if text := record_words.others(plan.name, plan.record_files, _FILES):
+        yield f"{text}."
     if plan.cut_again:
         documents = f"{counted(plan.cut_again, 'unchanged document')} of source {plan.name}"
         yield f"[splitting] or a reader has changed: {documents} would be cut again, and embedded where that differs."

@@ -12,6 +12,7 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core.profile import KEY_BYTES
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.records.recipe import name_in
 from voyage_jobs.sources import names
 from voyage_jobs.state import batches, documents, history
 from voyage_jobs.state.batches import BatchRow
@@ -62,9 +63,9 @@ def find(connection: View, settings: Settings, word: str, source: str | None = N
         document = documents.by_key(connection, bytes.fromhex(match[1]))
         if document is not None:
             return ChunkRef(document, int(match[2]), word)
-    found: list[Meaning] = list(_documents(connection, settings, word, source))
-    if not found and word and not word.startswith("/"):  # a path from the folder that one stands in
-        found = list(_documents(connection, settings, _from_here(word), source))
+    found: list[Meaning] = list(_named(connection, settings, word, source))
+    if not found:
+        found = [doc for each in _escaped(word) for doc in _named(connection, settings, each, source)]
     if source is None:
         found += _batches(connection, word)
     if source is None and not found:  # among a million keys, every short word is the beginning of some
@@ -76,6 +77,20 @@ def find(connection: View, settings: Settings, word: str, source: str | None = N
     if not found:
         raise _unknown(connection, settings, word, source)
     return found[0]
+
+
+def _named(connection: View, settings: Settings, word: str, source: str | None) -> list[DocumentRow]:
+    found = list(_documents(connection, settings, word, source))
+    if not found and word and not word.startswith("/"):  # a path from the folder that one stands in
+        found = list(_documents(connection, settings, _from_here(word), source))
+    return found
+
+
+def _escaped(word: str) -> list[str]:
+    """What the word is called as a path, if what follows one of its `#` is the id of a record as its file has it."""
+    marks = re.finditer("#", word)
+    found = dict.fromkeys(name_in(word[: mark.start()], word[mark.end() :]) for mark in marks)
+    return [name for name in found if name != word]
 
 
 def _documents(connection: View, settings: Settings, word: str, source: str | None) -> Iterator[DocumentRow]:

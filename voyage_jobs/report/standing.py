@@ -139,7 +139,7 @@ def ref_of(row: DocumentRow) -> str:
 
 def word_of(view: Standing) -> str:
     """The document as an argument of a command."""
-    return f"'{view.name}'" if any(char.isspace() for char in view.name) else view.name
+    return names.in_shell(view.name)
 
 
 # --- since it was read ---

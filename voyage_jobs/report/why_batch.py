@@ -86,7 +86,8 @@ def embedding(connection: View, moment: Moment, ref: EmbeddingRef) -> Answer:
         said += f" Its {are} here: from {came}, in segment {found.segment}."
         shown = sum(use.version_state == "published" for use in uses)
         published = None if not uses else shown > 0
-        first = f"`voyage-jobs why {uses[0].source}:{names.display(uses[0].path)}`" if uses else NOTHING_TO_DO
+        path = names.in_shell(f"{uses[0].source}:{names.display(uses[0].path)}") if uses else ""
+        first = f"`voyage-jobs why {path}`" if uses else NOTHING_TO_DO
         if uses and not shown:
             said += " No document that needs it is in the table yet."
         return Answer("embedding", key, "held", published, said, first, facts=facts)

@@ -133,7 +133,9 @@ def _gone(view: Standing) -> Answer:
     if to is not None:
         place = f"{row.source}:{names.display(to)}"
         said = f"{view.name} was moved{when_}: it is {place} now, with the same vectors."
-        return Answer("document", ref_of(row), "moved", False, said, f"`voyage-jobs why {place}`")
+        return Answer(
+            "document", ref_of(row), "moved", False, said, f"`voyage-jobs why {names.in_shell(place)}`"
+        )
     said = f"{view.name} is gone{when_} ({cause or 'no cause on record'})."
     if view.served is not None:
         said += " Its rows are about to leave the table."

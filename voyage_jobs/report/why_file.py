@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from dataclasses import dataclass
 
@@ -13,17 +14,19 @@ from voyage_jobs.core.plural import counted
 from voyage_jobs.diagnosis import record_words
 from voyage_jobs.readers.reader import Refusal
 from voyage_jobs.records.formats import takes
-from voyage_jobs.records.rows import LACKS, NO_FIELD
+from voyage_jobs.records.rows import NO_FIELD
 from voyage_jobs.report.find import OnDisk
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import FileStat, Skip
 from voyage_jobs.sources.ignored import GENERATED, GITIGNORED
+from voyage_jobs.sources.links import NOWHERE
 from voyage_jobs.state import documents, record_files, sources
 from voyage_jobs.state.history import View
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.steps.reading import read_document, reader_for, source_of, with_defaults
 
 _SHOWN = 5
+_NO_ROWS = "Nothing to do: rows are taken once there are some in it."
 _SCANS = "`voyage-jobs sync` scans it; a running `voyage-jobs run` does so without being asked."
 
 _LEFT_OUT = {
@@ -130,11 +133,12 @@ def _records(connection: View, source: SourceSettings, inside: str) -> Unseen | 
         return None
     shown = f"{source.name}:{names.display(inside)}"
     said = f"{shown} holds {counted(each.records, 'record')}, each a document of its own."
-    for what, lack in each.left_out.items():
-        first = names.display(", ".join(lack.first))
-        said += f" {counted(lack.count, 'row')} {LACKS.get(what, what)} (line {first})."
+    if not each.records:
+        said = f"{shown} holds no record."
+    said += "".join(f" {text}." for text in record_words.rows_left_out(each))
     if each.reason is None:
-        return Unseen("records", said, f"`voyage-jobs why '{shown}#ID'` for one of them.")
+        next_ = f"`voyage-jobs why {shlex.quote(f'{shown}#ID')}` for one of them." if each.records else None
+        return Unseen("records", said, next_ or (record_words.WHEN_LEFT_OUT if each.left_out else _NO_ROWS))
     if each.reason == record_files.FROZEN:
         said += f" It is frozen, and no record of it is deleted: {each.detail}."
         return Unseen(
@@ -142,8 +146,9 @@ def _records(connection: View, source: SourceSettings, inside: str) -> Unseen | 
         )
     found = skipped(each.reason, each.detail, source.name)
     said += f" It cannot be read: {found.text}."
-    is_broken = each.reason == Refusal.BROKEN or found.next is None
-    return Unseen("records_unread", said, "Mend it, or `records` of its source." if is_broken else found.next)
+    is_of_records = found.next is None or each.reason in (Refusal.BROKEN, Refusal.EMPTY, NO_FIELD)
+    next_ = record_words.when_unread(source.name, each) if is_of_records else found.next
+    return Unseen("records_unread", said, next_)
 
 
 def in_force(connection: View | None, source: SourceSettings) -> SourceSettings:
@@ -176,6 +181,8 @@ def skipped(reason: str, detail: str | None, source: str) -> Unseen:
     """A reason for which a file is skipped, in words."""
     said, hint = SKIPPED.get(reason, (reason, None))
     text = f"{said} ({detail})" if detail else said
+    if reason == "symlink" and detail == NOWHERE:
+        hint = "Mend the link, or remove it."
     return Unseen(reason, text, hint.format(source=source) if hint else None)
 
 

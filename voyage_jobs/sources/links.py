@@ -9,6 +9,8 @@ import stat
 from voyage_jobs.sources import names
 from voyage_jobs.sources.files import SkipReason
 
+NOWHERE = "leads nowhere"
+"""The detail of a link whose target is not there."""
 _NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 
@@ -41,7 +43,7 @@ class Links:
             real = os.path.realpath(path, strict=True)
         except OSError as exc:
             if exc.errno in _NOWHERE:
-                raise LinkRefused(SkipReason.SYMLINK, "leads nowhere") from None
+                raise LinkRefused(SkipReason.SYMLINK, NOWHERE) from None
             raise
         if os.path.commonpath([self._root, real]) != self._root:
             raise LinkRefused(SkipReason.OUTSIDE, f"leads to {names.display(names.encode(real))}")

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 
 _ESCAPE = 0x10FF00
 _ESCAPE_RUN = re.compile(f"[{chr(_ESCAPE)}-{chr(_ESCAPE + 0xFF)}]+")
 _NEEDS_ESCAPE = re.compile(f"[\udc80-\udcff{chr(_ESCAPE)}-{chr(_ESCAPE + 0xFF)}]")
 _ESCAPE_LEAD = b"\xf4\x8f"  # the first two bytes of every character from U+10F000 on
+_NEEDS_QUOTES = re.compile(r"[\s'\"\\$`;&|<>()*?\[\]{}!~]")  # what is a sign to a shell within a word
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 
 
@@ -69,6 +71,11 @@ def display(path: str) -> str:
     if path.isprintable() and "\\" not in path and _NEEDS_ESCAPE.search(path) is None:
         return path
     return "".join(map(_shown, path))
+
+
+def in_shell(shown: str) -> str:
+    """A path as `display` has it, as an argument of a command that somebody is to type."""
+    return shlex.quote(shown) if _NEEDS_QUOTES.search(shown) else shown
 
 
 def _escape(match: re.Match[str]) -> str:

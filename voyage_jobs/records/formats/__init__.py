@@ -3,6 +3,7 @@
 from voyage_jobs.records.formats.log import LogFile
 from voyage_jobs.records.formats.registry import (
     ends_with_line,
+    has_lines,
     look_for_fields,
     patterns,
     rows_of,
@@ -10,4 +11,13 @@ from voyage_jobs.records.formats.registry import (
     takes,
 )
 
-__all__ = ["LogFile", "ends_with_line", "look_for_fields", "patterns", "rows_of", "segments_of", "takes"]
+__all__ = [
+    "LogFile",
+    "ends_with_line",
+    "has_lines",
+    "look_for_fields",
+    "patterns",
+    "rows_of",
+    "segments_of",
+    "takes",
+]

@@ -33,6 +33,9 @@ DATABASES = (".db", ".sqlite", ".sqlite3")
 """Files of records where the settings have a query."""
 
 
+_WITHOUT_LINES = (".json", ".parquet", *DATABASES)
+
+
 def _suffixes(recipe: Recipe) -> tuple[str, ...]:
     """The endings of the files that are records under these settings."""
     return (*FORMATS, *(DATABASES if recipe.query else ()))
@@ -87,6 +90,11 @@ def look_for_fields(name: str, file: BinaryIO, recipe: Recipe) -> Iterator[None]
     file.seek(0)
     if wanted and names:
         recipe.demand(list(names), [*inner, *(each for each in recipe.needed if each not in wanted)])
+
+
+def has_lines(name: str) -> bool:
+    """Whether what is told of a row of this file is told by its line; else rows are counted."""
+    return _suffix(name) not in _WITHOUT_LINES
 
 
 def ends_with_line(name: str, file: BinaryIO) -> bool:
