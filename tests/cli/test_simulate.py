@@ -127,3 +127,12 @@ def test_another_provider_has_its_own_variables_and_a_tier(monkeypatch):
     assert settings.api_key() == "simulated"
     refused = run(cli, ["simulate", "--tier", "2"])
     assert (refused.exit_code, "--provider openai" in refused.stderr) == (2, True)
+
+
+def test_a_script_that_names_the_provider_is_announced_as_such(tmp_path, monkeypatch):
+    script = tmp_path / "faults.json"
+    script.write_text('{"options": {"vendor": "openai"}}')
+    monkeypatch.setattr("voyage_jobs.simulator.server.serve", lambda _, _host, port, ready: ready(port))
+    result = CliRunner().invoke(cli, ["simulate", "--port", "18", "--faults", str(script)])
+    assert "Simulated OpenAI API" in result.stdout
+    assert "export VOYAGE_JOBS_PROVIDER__TYPE=openai" in result.stdout

@@ -126,7 +126,7 @@ def simulate(
             host,
             port,
             lambda bound: _announce(
-                provider, f"http://{_reachable(host)}:{bound}/v1", data_dir, api_key, as_json
+                options.vendor, f"http://{_reachable(host)}:{bound}/v1", data_dir, api_key, as_json
             ),
         )
     except BrokenPipeError:  # nobody reads what is announced; that says nothing about the port
