@@ -123,6 +123,12 @@ def test_the_reader_gives_back_exactly_what_was_put(item_id, metadata, text):
     assert "".join("".join(cut).split()) == "".join(text.split())
 
 
+@pytest.mark.parametrize("ids", [None, 1, [1], [None], "a"])
+def test_ids_that_are_none_are_refused_in_words(world, ids):
+    with pytest.raises(errors.ConfigError, match=r"must be a (list|text)"):
+        project_of(world).items("notes").remove(ids)
+
+
 def test_tuples_and_titles(world):
     project = project_of(world)
     project.items("notes").put([("a", "One thing."), ("b", "Another thing.", {"title": "Called so"})])
@@ -147,6 +153,9 @@ def test_tuples_and_titles(world):
         (("a", "x", {"n": "y" * 40_000}), "cannot be stored as it is"),
         (("a", "x", {"k" * 1_100: 1}), "cannot be stored as it is"),
         (("a", "x" * 20_000_001), "the limit is 20,000,000"),
+        (("a", b"x"), "text of item 'a' is a bytes; it must be a text"),
+        (("a", "x", "team"), "metadata of item 'a' is a str; it must be a dict"),
+        (("a", "x", None), "metadata of item 'a' is a NoneType; it must be a dict"),
         ("ab", "is no item"),
         (("a", "x", {}, 1), "is no item"),
     ],

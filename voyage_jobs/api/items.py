@@ -47,11 +47,19 @@ class Items:
         """
         if isinstance(ids, str):
             raise ConfigError("ids is one text; it must be a list of ids.")
-        return self._folder.remove(ids)
+        if not isinstance(ids, Iterable):
+            raise ConfigError(f"ids is {ids!r}; it must be a list of ids.")
+        return self._folder.remove(map(_id, ids))
 
     def ids(self) -> Iterator[str]:
         """The ids of all items that are stored. Reads every file."""
         return self._folder.ids()
+
+
+def _id(given: object) -> str:
+    if not isinstance(given, str):
+        raise ConfigError(f"The id of an item is {given!r}; it must be a text.")
+    return given
 
 
 def _item(given: object) -> Item:

@@ -52,7 +52,13 @@ def encode(item: Item) -> bytes:
     if not isinstance(item.id, str) or not item.id:
         raise ConfigError(f"The id of an item is {item.id!r}; it must be a text, and not an empty one.")
     _utf8("id of an item", item.id)
-    if not isinstance(item.text, str) or not item.text.strip():
+    if not isinstance(item.text, str):
+        raise ConfigError(f"The text of item {item.id!r} is a {type(item.text).__name__}; it must be a text.")
+    if not isinstance(item.metadata, Mapping):
+        raise ConfigError(
+            f"The metadata of item {item.id!r} is a {type(item.metadata).__name__}; it must be a dict."
+        )
+    if not item.text.strip():
         raise ConfigError(f"Item {item.id!r} has no text.", hint="Remove the item, if that is meant.")
     if "\0" in item.text:
         raise ConfigError(f"The text of item {item.id!r} holds a zero character: it is no text.")
