@@ -116,6 +116,16 @@ def test_batches_that_are_made_already_are_not_sent_after_results_that_cannot_be
         assert len(world.ledger.export()["batches"]) > 1
 
 
+@pytest.mark.parametrize(
+    ("how", "told"), [("wrong_dimension", True), ("without_data", False)], ids=["width", "another"]
+)
+def test_vectors_of_another_width_lead_to_the_setting(tmp_path, how, told):
+    world = SickWorld(tmp_path, 3, faults={f"line_{how}": {}})
+    with world.worker() as context:
+        hint = parked(world, context).hint
+        assert ("correct `output_dimension`, give this batch up (`voyage-jobs cancel`)" in hint) == told
+
+
 def test_of_files_that_are_short_what_is_whole_is_held_and_nothing_is_bought_twice(tmp_path):
     world = SickWorld(tmp_path, 12, faults={"line_missing": {"jobs": 1, "nth": [1]}})
     larger = altered_json(
