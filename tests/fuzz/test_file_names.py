@@ -100,8 +100,9 @@ def test_any_names_come_in_move_and_go(chosen, data):
         small.write("stays.md", "a folder that is empty all of a sudden would be frozen")
         texts = {"stays.md": ["a folder that is empty all of a sudden would be frozen"]}
         for number, name in enumerate(chosen):
-            small.write(name, f"text number {number}")
-            texts[names.encode(name)] = [f"text number {number}"]
+            text = f"# Number {number}\n\nIts text."  # with a title: without one, a new name is paid for
+            small.write(name, text)
+            texts[names.encode(name)] = [text]
         small.run()
         assert small.served() == texts
 
