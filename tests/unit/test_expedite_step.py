@@ -20,7 +20,7 @@ from verify_doors import found, repaired, sql
 from world import World
 
 from voyage_jobs.core import crash
-from voyage_jobs.core.states import Mode
+from voyage_jobs.core.states import Batch, Mode
 from voyage_jobs.errors import ConfigError, DiskFullError, NeedsOperatorError
 from voyage_jobs.state import meta, orders
 from voyage_jobs.steps import expedite as step
@@ -314,6 +314,18 @@ def test_a_bad_vector_is_wanted_again_and_its_neighbours_are_kept(tmp_path, how,
         assert spent(context, "expedited") == world.ledger.sync_spoilt_tokens
         settle(world, context)
     assert len(shown(world)["a.md"]) == 3
+
+
+def test_no_further_call_is_made_where_the_results_of_one_cannot_be_used(tmp_path, monkeypatch):
+    world = world_of(tmp_path, faults={"answer_spoilt": {"how": "all_zero"}})
+    monkeypatch.setattr(synchronous, "MOST_INPUTS", 1)
+    with world.worker() as context:
+        scan(context)
+        answer = ask(world, context)
+        assert (answer["calls"], answer["expedited"]["texts"]) == (1, 0)
+        assert "cannot be used" in answer["stopped"]["message"]
+        assert [(batch.state, batch.code) for batch in all_batches(context)] == [(Batch.PARKED, "unusable")]
+    assert world.sim.calls["embeddings"] == 1
 
 
 # --- done ---

@@ -12,6 +12,7 @@ from step_doors import all_batches, embeddings_by_state, money, newest, put_off,
 
 from voyage_jobs.core.retry import POLICIES, SIZE_TRIES
 from voyage_jobs.core.states import Batch
+from voyage_jobs.errors import NeedsOperatorError
 from voyage_jobs.service.signals import Signals
 from voyage_jobs.service.sync import Ending, Sync
 from voyage_jobs.simulator.batches import Batch as RemoteJob
@@ -94,6 +95,23 @@ def test_sync_ends_and_says_why_nothing_more_is_sent(tmp_path):
     assert set(told) == {"unusable_results"}
     assert told["unusable_results"].message.startswith("3 embeddings still to be sent: ")
     assert ref in told["unusable_results"].message
+
+
+def test_nothing_is_expedited_while_sending_has_stopped(tmp_path):
+    world = SickWorld(tmp_path, 3, faults=ALL_UNUSABLE)
+    with world.worker() as context:
+        batch = parked(world, context)
+        world.fill(4, first=3)
+        turns(world, context, 6, idle_s=600)
+        for path in ("0.md", "3.md"):
+            asked = {"order": world.clock.token(), "source": "docs", "path": path, "also_in_flight": True}
+            with pytest.raises(
+                NeedsOperatorError, match=f"{batch.ref} cannot be used .*Nothing was sent"
+            ) as error:
+                perform(context, "expedite", asked, "me")
+            assert error.value.hint == batch.hint
+        assert len(all_batches(context)) == 1
+    assert world.ledger.sync_tokens == 0
 
 
 @pytest.mark.parametrize(("act", "left"), [("retry", {"held": 6}), ("cancel", {"held": 3, "dropped": 3})])

@@ -16,6 +16,7 @@ from voyage_jobs.core.clock import US, now_us
 from voyage_jobs.core.crash import crash_point
 from voyage_jobs.core.states import Batch, Version
 from voyage_jobs.diagnosis import rebuild_words
+from voyage_jobs.diagnosis.snapshot import gate
 from voyage_jobs.errors import (
     ConfigError,
     NeedsOperatorError,
@@ -74,6 +75,7 @@ def expedite(context: Context, arguments: Mapping[str, object], who: str) -> dic
         source = sources.by_name(connection, document.source)
     chosen = _chosen(found, also_in_flight=bool(arguments.get("also_in_flight")))
     if chosen:
+        _demand_usable(context)
         _demand_claimed(context)
     _demand_agreed(chosen, arguments)
     if source is None:
@@ -127,6 +129,19 @@ def _demand_fresh(context: Context, arguments: Mapping[str, object]) -> None:
     if isinstance(asked_at, int) and not 0 <= (now_us(context.clock) - asked_at) / US + _SLACK_S <= LASTS_S:
         raise ConfigError(
             "This was asked for too long ago: nothing was sent.", hint="`voyage-jobs expedite` asks again."
+        )
+
+
+def _demand_usable(context: Context) -> None:
+    """Where sending has stopped for results that cannot be used, the next would be no better, and dearer."""
+    with context.store.read() as connection:
+        known = gate(context, connection)
+    batch = next((each for each in known.open if known.keeps_all_back(each)), None)
+    if batch is not None:
+        raise NeedsOperatorError(
+            f"The results of batch {batch.ref} cannot be used ({batch.reason}), and the next would be no better."
+            " Nothing was sent.",
+            hint=batch.hint or f"`voyage-jobs history {batch.ref}`",
         )
 
 
@@ -308,6 +323,9 @@ class Expedition:
             abandon(context, batch, "nothing was sent, and the order has ended")
         elif batch.state is Batch.ENDED:
             collect_one(context, batch, circuit.Calls(context))
+            batch = self._now(batch)
+            if batch.state is Batch.PARKED:  # the next results would be no better
+                self.done.stopped = f"Its results are kept: {batch.reason}."
         return self.done.stopped is None
 
     def _now(self, batch: BatchRow) -> BatchRow:
