@@ -264,3 +264,11 @@ def test_a_create_call_that_is_refused_is_on_record_as_refused(tmp_path, status)
         turns(world, context, 20, idle_s=600)
         assert sick.calls == 1
         assert batch_of(context, batch.ref).state is Batch.PARKED
+
+
+def test_a_404_leads_to_the_address(tmp_path):
+    world = SickWorld(tmp_path, 1)
+    world.sick("POST", "/files", lambda: refusal(404, "Not Found"))
+    with world.worker() as context:
+        turns_until(world, context, lambda: states(context) == [Batch.PARKED], idle_s=60)
+        assert newest(context).hint.startswith("Is voyage.base_url right?")

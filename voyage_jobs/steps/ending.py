@@ -14,6 +14,20 @@ REFUSED_HINT = (
     " sent meanwhile."
 )
 
+_NO_ADDRESS_HINT = (
+    "Is {section}.base_url right? There is nothing at that address, or not this model. Then `voyage-jobs retry`: a new"
+    " batch is made. Others are sent meanwhile."
+)
+
+
+def refused_hint(context: Context, error: VendorError) -> str:
+    """What to do about a batch that is refused: a 404 says no more than that, whatever is wrong."""
+    return (
+        _NO_ADDRESS_HINT.format(section=context.settings.section_name)
+        if error.status == 404
+        else REFUSED_HINT
+    )
+
 
 def abandon(context: Context, batch: BatchRow, cause: str, *, by_operator: bool = False) -> bool:
     """End a batch that has no job: its lines are wanted again, or given up if an operator said so."""

@@ -53,7 +53,7 @@ from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps import drafts, encoding, fresh, known_jobs, synchronous, validation
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.ending import REFUSED_HINT, abandon, park
+from voyage_jobs.steps.ending import abandon, park, refused_hint
 from voyage_jobs.steps.pausing import unpack_paused
 from voyage_jobs.steps.reconcile import Sent, adopt, look_for_late_job, reconcile, vendor_now_us
 from voyage_jobs.steps.synchronous import settle_if_interrupted
@@ -216,7 +216,7 @@ def _refused_to_send(context: Context, tx: Tx, batch: BatchRow, error: RefusedEr
     is the probe for all."""
     of_model = isinstance(error, ModelRefusedError)
     if not of_model and batches.refused_since_the_last_job(tx.connection) + 1 < REFUSED_ALIKE:
-        values = {"code": batches.SEND_REFUSED, "reason": error.message, "hint": REFUSED_HINT}
+        values = {"code": batches.SEND_REFUSED, "reason": error.message, "hint": refused_hint(context, error)}
         batches.move(tx, batch, Batch.PARKED, error.message, **values)
         context.log.error("batch.parked", ref=batch.ref, reason=error.message)
         return
