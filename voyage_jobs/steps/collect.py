@@ -47,13 +47,18 @@ from voyage_jobs.steps.fetching import (
 )
 from voyage_jobs.steps.synchronous import has_answer, lose_answer
 from voyage_jobs.steps.windows import split_window
-from voyage_jobs.vendors.result_block import Expectation, LineOutcome, LineProblem, ResultBlock
+from voyage_jobs.vendors.result_block import (
+    WRONG_DIMENSION,
+    Expectation,
+    LineOutcome,
+    LineProblem,
+    ResultBlock,
+)
 from voyage_jobs.version import __version__
 
 _UNUSABLE_HINT = "Sending for this model has stopped, so that no more unusable results are paid for."
 _SEND_AGAIN = "`voyage-jobs retry` sends these texts again (they are paid again) and lets sending resume."
 _READ_LATER = f"The results are kept: a later release that can read them stores them. {_SEND_AGAIN}"
-_WRONG_WIDTH = "wrong_dimension"
 _WIDTH_HINT = (
     "If the model makes vectors of another width than the configuration says, correct `output_dimension`, give this"
     " batch up (`voyage-jobs cancel`), and `voyage-jobs reprofile`."
@@ -404,4 +409,4 @@ def _why_kept(code: str, bad: list[Settled], count: int, *, whole: bool) -> tupl
     word = next((each.detail for each in bad if each.outcome == MALFORMED), None) or "the ids are not ours"
     reason = f"{len(bad):,} of its {count:,} results cannot be used: {word}"
     hint = f"{_UNUSABLE_HINT} {_READ_LATER if whole else _SEND_AGAIN}"
-    return reason, f"{hint} {_WIDTH_HINT}" if whole and word == _WRONG_WIDTH else hint
+    return reason, f"{hint} {_WIDTH_HINT}" if whole and word == WRONG_DIMENSION else hint

@@ -65,101 +65,91 @@ class Marks:
     """None where not every document was compared with the reader that it has now."""
 
 
+@dataclass
 class Ending:
     """That of one scan. Afterwards `gone`, `lost`, `moved` and `frozen` are what came of it."""
 
-    def __init__(
-        self,
-        context: Context,
-        row: SourceRow,
-        settings: SourceSettings,
-        records: RecordFiles,
-        walked: Walked,
-        *,
-        hinted: bool,
-    ) -> None:
-        self.gone: Sequence[Vanished] = ()
-        """What was not found any more, once the scan has come to its end."""
-        self.lost = 0
-        self.moved = 0
-        self.frozen: str | None = None
-        self._context = context
-        self._row = row
-        self._settings = settings
-        self._records = records
-        self._walked = walked
-        self._hinted = hinted
+    context: Context
+    row: SourceRow
+    settings: SourceSettings
+    records: RecordFiles
+    walked: Walked
+    hinted: bool
+    gone: Sequence[Vanished] = ()
+    """What was not found any more, once the scan has come to its end."""
+    lost: int = 0
+    moved: int = 0
+    frozen: str | None = None
 
     def run(self, identity: RootIdentity, folder_ids: Mapping[str, int], marks: Marks) -> Iterator[None]:
         """Judge what is gone, and record it; yields between pages of losses."""
-        with self._context.store.read() as connection:
-            live = documents.count_live(connection, self._row.id)
+        with self.context.store.read() as connection:
+            live = documents.count_live(connection, self.row.id)
             self.gone = self._gone(connection, folder_ids)
             known = {each.id for each in self.gone}
-            spoilt = [each for each in documents.spoilt(connection, self._row.id) if each not in known]
-            withheld = self._records.withheld(connection) if self.gone or spoilt else 0
-        if self._records.done:
-            with self._context.store.write() as tx:
-                self._records.record(tx)
-        if (
-            self._walked.later
-        ):  # what vanished may be among it: a move is told as one by a scan that has read all
+            spoilt = [each for each in documents.spoilt(connection, self.row.id) if each not in known]
+            withheld = self.records.withheld(connection) if self.gone or spoilt else 0
+        if self.records.done:
+            with self.context.store.write() as tx:
+                self.records.record(tx)
+        # What vanished may be among what was left for later: a move is told as one by a scan that has read all.
+        if self.walked.later:
             return
         self.lost = sum(each.is_a_loss for each in self.gone)
         self.moved = sum(each.moved_to is not None for each in self.gone)
-        removed = removals(self._context.settings, self._settings)
-        on_purpose = {each.id for each in self.gone if each.path in removed and not self._settings.keep}
+        removed = removals(self.context.settings, self.settings)
+        on_purpose = {each.id for each in self.gone if each.path in removed and not self.settings.keep}
         reason = self._why_freeze(identity, live, len(spoilt), withheld, on_purpose)
         if reason is not None:
             self.freeze(reason)
             return
         losses = Losses(
-            self._context, self._row, self._settings, self.gone, spoilt, on_purpose, self._walked.begun
+            self.context, self.row, self.settings, self.gone, spoilt, on_purpose, self.walked.begun
         )
         yield from losses.all_but_the_last()
-        with self._context.store.write() as tx:
+        with self.context.store.write() as tx:
             losses.last(tx)
-            self._records.record_losses(tx, self._walked.is_out_of_sight)
-            if self._row.frozen_reason is not None:
-                cause = "confirmed" if self._row.confirmed_at else "its folder is back"
-                sources.thaw(tx, self._row.id, cause)
+            self.records.record_losses(tx, self.walked.is_out_of_sight)
+            if self.row.frozen_reason is not None:
+                cause = "confirmed" if self.row.confirmed_at else "its folder is back"
+                sources.thaw(tx, self.row.id, cause)
             self._note_done(tx, identity, marks)
         crash_point("scan.finish.committed")
-        if not self._context.rehearsal:
+        if not self.context.rehearsal:
             seen = {each.path: removed[each.path] for each in self.gone if each.path in removed}
-            forget_removals(self._settings, {**self._walked.removed, **seen})
+            forget_removals(self.settings, {**self.walked.removed, **seen})
 
     def freeze(self, reason: str) -> None:
         """Delete nothing of the source until its files are back, or somebody says that it is meant."""
-        with self._context.store.write() as tx:
-            sources.freeze(tx, self._row.id, reason)
+        with self.context.store.write() as tx:
+            sources.freeze(tx, self.row.id, reason)
             self._note_unseen(tx)
-            sources.note(tx, self._row.id, **self._used_up(tx))
-        self._context.log.error("source.frozen", source=self._row.name, reason=reason)
+            sources.note(tx, self.row.id, **self._used_up(tx))
+        self.context.log.error("source.frozen", source=self.row.name, reason=reason)
         self.frozen = reason
 
     # --- what is gone ---
 
     def _gone(self, connection: Connection, folder_ids: Mapping[str, int]) -> list[Vanished]:
-        walked = self._walked
+        walked = self.walked
         self._add_vanished_folders(connection, folder_ids)
-        names = dict.fromkeys((*walked.vanished, *self._records.plain))
+        names = dict.fromkeys((*walked.vanished, *self.records.plain))
         gone = [
             missing.vanished(connection, folder_ids[folder], name, walked.begun) for folder, name in names
         ]
-        return [*gone, *self._records.judge(connection, walked.begun, walked.is_out_of_sight)]
+        return [*gone, *self.records.judge(connection, walked.begun, walked.is_out_of_sight)]
 
     def _add_vanished_folders(self, connection: Connection, folder_ids: Mapping[str, int]) -> None:
         """Everything known of folders that are not there any more, unless they are only out of sight."""
         for path, folder_id in folder_ids.items():
-            if path not in self._walked.visited and not self._walked.is_out_of_sight(path):
+            if path not in self.walked.visited and not self.walked.is_out_of_sight(path):
                 known = documents.known(connection, folder_id)
-                self._walked.vanished.extend((path, name) for name in known)
+                self.walked.vanished.extend((path, name) for name in known)
 
     def _why_freeze(
         self, identity: RootIdentity, live: int, spoilt: int, withheld: int, on_purpose: set[int]
     ) -> str | None:
-        row, settings = self._row, self._settings
+        row, settings = self.row, self.settings
         if row.confirmed_at is not None or settings.keep:
             return None
         meant = sum(each.is_a_loss for each in self.gone if each.id in on_purpose)
@@ -180,22 +170,22 @@ class Ending:
         self._note_unseen(tx)
         sources.note(
             tx,
-            self._row.id,
+            self.row.id,
             device=identity.device,
             inode=identity.inode,
             rules_fingerprint=marks.rules,
             **({} if marks.readers is None else {"splitter_fingerprint": marks.readers}),
-            profile_id=self._context.profile_id,
+            profile_id=self.context.profile_id,
             scanned_at=tx.now,
             **self._used_up(tx),
         )
 
     def _note_unseen(self, tx: Tx) -> None:
-        walked = self._walked
-        if not self._hinted or walked.unreadable_folders:
+        walked = self.walked
+        if not self.hinted or walked.unreadable_folders:
             scan_notes.put(
                 tx,
-                self._row.id,
+                self.row.id,
                 walked.unreadable_folders,
                 count=bool(walked.changed or walked.vanished),
                 passed_over=walked.passed_over.as_dict() if walked.visited else None,
@@ -206,9 +196,9 @@ class Ending:
 
         One that was given while this scan was running is for the next one, which is due at once.
         """
-        now = sources.by_name(tx.connection, self._row.name)
-        if now is not None and now.confirmed_at != self._row.confirmed_at:
+        now = sources.by_name(tx.connection, self.row.name)
+        if now is not None and now.confirmed_at != self.row.confirmed_at:
             return {"scan_due_at": 0}
-        if self._hinted and now is not None:
+        if self.hinted and now is not None:
             return {"scan_due_at": now.scan_due_at, "confirmed_at": None}
-        return {"scan_due_at": tx.now + int(self._settings.scan_interval_s * US), "confirmed_at": None}
+        return {"scan_due_at": tx.now + int(self.settings.scan_interval_s * US), "confirmed_at": None}

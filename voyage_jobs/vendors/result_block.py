@@ -13,6 +13,8 @@ from voyage_jobs.core.profile import Profile
 if TYPE_CHECKING:
     import numpy as np
 
+WRONG_DIMENSION = "wrong_dimension"
+"""The code of a line whose vectors are not as wide as they were asked for."""
 NumberedLine = tuple[int, bytes | None]
 """A line with its number, counted from 1; None instead of a line that is too long to be read."""
 

@@ -13,7 +13,7 @@ from voyage_jobs.core.redact import redact
 from voyage_jobs.core.usage import plausible
 from voyage_jobs.vendors.rest.known import lengths, most_billed
 from voyage_jobs.vendors.rest.wire import shorten
-from voyage_jobs.vendors.result_block import Expectation, GoodLine, LineOutcome, LineProblem
+from voyage_jobs.vendors.result_block import WRONG_DIMENSION, Expectation, GoodLine, LineOutcome, LineProblem
 
 _MAX_TEXT_CHARS = 4000  # looked at for secrets; what is kept is shorter
 _MAX_CODE_CHARS = 64
@@ -102,12 +102,12 @@ class CarefulReader:
             except (binascii.Error, ValueError):
                 flawed("bad_base64")
             if len(raw) != self._width * self._dtype.itemsize:
-                flawed("wrong_dimension")
+                flawed(WRONG_DIMENSION)
             return np.frombuffer(raw, self._dtype)
         if not isinstance(embedding, list):
             flawed("no_vectors")
         if len(embedding) != self._width:
-            flawed("wrong_dimension")
+            flawed(WRONG_DIMENSION)
         if not all(type(number) in (int, float) for number in embedding):
             flawed("not_numbers")
         return self._converted(embedding)
