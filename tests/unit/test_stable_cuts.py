@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.splits import of_new_state, sent, split
 from voyage_jobs.core.tokens import estimate_each
+from voyage_jobs.splitting import cuts
 from voyage_jobs.splitting.split import SplitOptions
 from voyage_jobs.splitting.windows import stable_windows
 
@@ -48,6 +49,16 @@ def test_a_long_run_of_blanks_is_passed_over_at_once(around):
     """A log whose disk was full has zero bytes, which are read as blanks: tried from each of them, this never ends."""
     text = (" " * 400_000).join(around)
     assert " ".join(sent(text, "app.log", NEW)).split() == text.split()
+
+
+@pytest.mark.parametrize("word", ["one ", "zwölf ", "A sentence. ", None])
+def test_long_texts_are_cut_where_short_ones_are(word, monkeypatch):
+    """Long ones keep their places in other containers. Words that are repeated are places of one weight."""
+    chance = random.Random(3)
+    text = word * 20_000 if word else " ".join(chance.choices([*WORDS, "größer", "done."], k=20_000))
+    as_short = split(text, "one-line.md", NEW).chunks
+    monkeypatch.setattr(cuts, "_LARGE_CHARS", 0)
+    assert split(text, "one-line.md", NEW).chunks == as_short
 
 
 @pytest.mark.parametrize("at", [0, 31_000, 61_990])

@@ -9,8 +9,10 @@ place depends on the lighter places next to it alone, not on what stands further
 from __future__ import annotations
 
 import re
+from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence
+from typing import cast
 from zlib import crc32
 
 from voyage_jobs.splitting.pieces import starts
@@ -24,6 +26,9 @@ _WORDS = re.compile(
     r"(?<=\s)(?=\S)"
 )  # without a repetition: a long run of blanks would be tried from each of them
 
+_LARGE_CHARS = 1_000_000
+"""Of longer texts places and hashes are kept in arrays, with a tenth of the memory; of short ones lists are faster."""
+
 Most = Callable[[int], int]
 """How long a piece may be that starts here."""
 
@@ -33,12 +38,12 @@ class _Layer:
 
     __slots__ = ("_seen", "_text", "_weights", "at", "rank")
 
-    def __init__(self, text: str, rank: int, at: list[int], seen: Sequence[int]) -> None:
+    def __init__(self, text: str, rank: int, at: Sequence[int], seen: Sequence[int]) -> None:
         self.rank = rank
         self.at = at
         self._text = text
         self._seen = seen  # where the words stand that the hash of each is of
-        self._weights: list[int] = []
+        self._weights: Sequence[int] = ()
 
     def lightest(self, low: int, high: int, middle: int) -> int:
         """The lightest of those with these indices; of several, as where a line is repeated, the one in the middle."""
@@ -46,12 +51,12 @@ class _Layer:
             return self.at[low]
         if not self._weights:
             self._weights = _hashes(self._text, self._seen)
-        weights = self._weights[low:high]
-        weight = min(weights)
-        if weights.count(weight) == 1:
-            return self.at[low + weights.index(weight)]
-        like = (self.at[low + index] for index, each in enumerate(weights) if each == weight)
-        return min(like, key=lambda at: abs(at - middle))
+        like = _least(self._weights[low:high])
+        if len(like) == 1:
+            return self.at[low + like[0]]
+        beyond = bisect_left(like, middle, key=lambda index: self.at[low + index])
+        nearest = (self.at[low + index] for index in like[max(0, beyond - 1) : beyond + 1])
+        return min(nearest, key=lambda at: abs(at - middle))
 
 
 class Places:
@@ -65,12 +70,13 @@ class Places:
     def __init__(
         self, text: str, ranked: Iterable[tuple[int, int]], seen: Mapping[int, int] | None = None
     ) -> None:
-        found: dict[int, list[int]] = {}
+        large = len(text) > _LARGE_CHARS
+        found: dict[int, MutableSequence[int]] = {}
         for at, rank in ranked:
             if rank in found:
                 found[rank].append(at)
             else:
-                found[rank] = [at]
+                found[rank] = array("Q", (at,)) if large else [at]
         self._layers = [
             _Layer(text, rank, at, at if seen is None else [seen[each] for each in at])
             for rank, at in sorted(found.items())
@@ -85,15 +91,29 @@ class Places:
         return None
 
 
-def _hashes(text: str, places: Sequence[int]) -> list[int]:
+def _least(weights: Sequence[int]) -> Sequence[int]:
+    """The indices of the least of them, in order."""
+    if isinstance(weights, array):
+        import numpy as np
+
+        many = np.frombuffer(weights, np.uint32)
+        return cast(Sequence[int], np.flatnonzero(many == many.min()))
+    weight = min(weights)
+    if weights.count(weight) == 1:
+        return (weights.index(weight),)
+    return [index for index, each in enumerate(weights) if each == weight]
+
+
+def _hashes(text: str, places: Sequence[int]) -> Sequence[int]:
     """That of the words around each of these characters, which are in order."""
     first = max(0, places[0] - _BEFORE)
     part = text[first : places[-1] + _AFTER]
-    if not part.isascii():
-        return [crc32(text[max(0, at - _BEFORE) : at + _AFTER].encode()) for at in places]
-    raw = part.encode()
-    before, after = first + _BEFORE, _AFTER - first
-    return [crc32(raw[at - before if at > before else 0 : at + after]) for at in places]
+    if part.isascii():
+        raw, before, after = part.encode(), first + _BEFORE, _AFTER - first
+        found = (crc32(raw[at - before if at > before else 0 : at + after]) for at in places)
+    else:
+        found = (crc32(text[max(0, at - _BEFORE) : at + _AFTER].encode()) for at in places)
+    return array("I", found) if len(text) > _LARGE_CHARS else list(found)
 
 
 def cut(
