@@ -13,9 +13,10 @@ from pathlib import Path
 
 from benchmarks.harness import header, measure_together, peak_rss_mib, row
 from voyage_jobs.sources.rules import PathRules
+from voyage_jobs.sources.source import Known
 from voyage_jobs.sources.walk import walk
 
-Tree = dict[str, dict[str, tuple[int, int, int]]]
+Tree = dict[str, Known]
 
 
 def make_tree(root: Path, files: int, folders: int) -> None:
@@ -44,7 +45,7 @@ def bare(root: bytes) -> int:
 
 def naive(root: bytes, known: Tree) -> int:
     """What one writes first: `Path.rglob`, `stat`, and a dictionary of relative paths."""
-    flat = {f"{folder}/{name}": stat for folder, names in known.items() for name, stat in names.items()}
+    flat = {f"{folder}/{name}": stat[:3] for folder, names in known.items() for name, stat in names.items()}
     base = Path(os.fsdecode(root))
     count = 0
     for path in base.rglob("*.md"):
@@ -56,8 +57,7 @@ def naive(root: bytes, known: Tree) -> int:
 
 def ours(root: bytes, known: Tree, rules: PathRules) -> int:
     """The walk as the scan step uses it."""
-    empty: dict[str, tuple[int, int, int]] = {}
-    scans = walk(root, rules, follow_symlinks=False, known=lambda folder: known.get(folder, empty))
+    scans = walk(root, rules, follow_symlinks=False, known=lambda folder: known.get(folder, {}))
     return sum(scan.unchanged for scan in scans)
 
 
@@ -67,7 +67,7 @@ def first_scan(root: bytes) -> int:
     return sum(len(scan.changed) for scan in scans)
 
 
-def remembered(root: bytes) -> Iterator[tuple[str, dict[str, tuple[int, int, int]]]]:
+def remembered(root: bytes) -> Iterator[tuple[str, Known]]:
     """What a state would remember of the tree."""
     for scan in walk(root, PathRules([], []), follow_symlinks=False, known=lambda _: {}):
         yield scan.path, {each.name: each.key for each in scan.changed}
