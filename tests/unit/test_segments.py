@@ -226,11 +226,32 @@ def segment_of_5000(tmp_path_factory):
     return store.open(write_segment(store, 5000).name)
 
 
-def test_consecutive_rows_are_a_view_that_cannot_be_written(segment_of_5000):
-    view = segment_of_5000.take(np.arange(2048, 2060))
+def test_a_segment_that_is_cut_while_it_is_read_is_corruption(store):
+    """Under a memory map this would be SIGBUS, and the end of the daemon."""
+    reader = store.open(write_segment(store, 5000).name)
+    os.truncate(reader.path, 4096)
 
-    assert not view.flags.owndata
-    assert not view.flags.writeable
+    with pytest.raises(CorruptionError, match="cut while it was read"):
+        reader.take(np.array([4000]))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much of a mapped file is in memory")
+def test_a_segment_that_is_read_whole_does_not_stay_in_memory(store):
+    wide = Profile(EMBEDDINGS, "voyage-4", 1024, "float", "document")
+    reader = store.open(write_segment(store, 12_000, profile=wide).name)
+    anyhow = np.random.default_rng(1).permutation(12_000)  # results come in any order
+    for part in np.array_split(anyhow, 12):
+        assert reader.take(part).any()
+
+    assert resident_mib(reader.path) < 5  # of 48
+
+
+def resident_mib(path):
+    lines = Path("/proc/self/smaps").read_text().splitlines()
+    starts = [at for at, line in enumerate(lines) if line.endswith(str(path))]
+    sizes = [line for at in starts for line in lines[at + 1 : at + 5] if line.startswith("Rss:")]
+    assert sizes
+    return sum(int(line.split()[1]) for line in sizes) / 1024
 
 
 @pytest.mark.parametrize("rows", [[-1], [5000], [0, 10**12]])

@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from voyage_jobs.vendors.base import Client
 
 
-_SEGMENTS_OPEN = 4  # rows come in the order of their segments, mostly, and an open segment is mapped whole
-
-
 @dataclass(frozen=True)
 class Scope:
     """How far to look: `deep` reads every source file and table column, `remote` asks the provider."""
@@ -146,7 +143,7 @@ def verify(
             settings,
             clock,
             state,
-            SegmentStore(settings.paths.vectors, max_open=_SEGMENTS_OPEN),
+            SegmentStore(settings.paths.vectors),
             door,
             client,
             scope,
