@@ -1,12 +1,12 @@
 """The whole job as users run it: from a folder to a table, against a script of a guide and against the floor.
 
-    python -m benchmarks.bench_whole [--kind ordinary small] [--files N] [--docs DIR] [--quick] [--profile FILE]
+    python -m benchmarks.bench_whole [--kind ordinary small] [--files N] [--docs DIR] [--no-index] [--quick]
 
 Each of the three is a process of its own that walks, splits, uploads, waits, downloads, adds and indexes the words; the
 provider is the simulator in another process, over HTTP. What counts is the processor time of the process, starting
 included (our bytecode is there, as after an installation), since waiting is the provider's. The naive way is what
 guides show: the same splitting library, `json`, LanceDB's `add` of dicts. The floor does the same work with orjson,
-simdjson and Lance on Arrow data; neither keeps a record of anything.
+simdjson and Lance on Arrow data; neither keeps a record of anything. With `--no-index` nobody indexes the words.
 
 `ordinary`: Markdown of 16 chunks a document. `small`: 300 characters, one chunk, as catalogues and tickets are.
 """
@@ -123,7 +123,7 @@ def _address(said: Iterable[str]) -> str:
 # --- the three ---
 
 
-def ours(docs: Path, work: Path, url: str, profile: str | None) -> list[str]:
+def ours(docs: Path, work: Path, url: str, options: argparse.Namespace) -> list[str]:
     """The command that a user types."""
     work.mkdir(exist_ok=True)
     config = work / "config.toml"
@@ -131,18 +131,30 @@ def ours(docs: Path, work: Path, url: str, profile: str | None) -> list[str]:
         f'data_dir = "{work / "data"}"\n'
         f'[voyage]\nbase_url = "{url}"\nmodel = "voyage-4"\noutput_dimension = {DIMENSION}\n'
         f"[splitting]\nmax_chars = {MAX_CHARS}\n[polling]\ninterval_s = 1\n"
+        f"[lancedb]\nupkeep = {json.dumps(not options.no_index)}\n"
         f'[[sources]]\nname = "docs"\npath = "{docs}"\n',
         encoding="utf-8",
     )
-    profiled = ["-m", "cProfile", "-o", profile] if profile else []
+    profiled = ["-m", "cProfile", "-o", options.profile] if options.profile else []
     return [sys.executable, *profiled, "-m", "voyage_jobs", "--config", str(config), "sync"]
 
 
-def script(name: str, docs: Path, work: Path, url: str) -> list[str]:
-    return [sys.executable, "-m", "benchmarks.bench_whole", "--script", name, str(docs), str(work), url]
+def script(name: str, docs: Path, work: Path, url: str, options: argparse.Namespace) -> list[str]:
+    indexed = ["--no-index"] if options.no_index else []
+    return [
+        sys.executable,
+        "-m",
+        "benchmarks.bench_whole",
+        "--script",
+        name,
+        str(docs),
+        str(work),
+        url,
+        *indexed,
+    ]
 
 
-def guide(docs: Path, work: Path, url: str) -> None:
+def guide(docs: Path, work: Path, url: str, *, indexed: bool) -> None:
     """What guides show."""
     import httpx
     import lancedb
@@ -164,10 +176,12 @@ def guide(docs: Path, work: Path, url: str) -> None:
             answer = json.loads(line)
             body = answer["response"]["body"]
             records[int(answer["custom_id"])]["vector"] = body["data"][0]["embedding"]
-    lancedb.connect(work / "lancedb").create_table("chunks", data=records).create_fts_index("text")
+    table = lancedb.connect(work / "lancedb").create_table("chunks", data=records)
+    if indexed:
+        table.create_fts_index("text")
 
 
-def floor(docs: Path, work: Path, url: str) -> None:
+def floor(docs: Path, work: Path, url: str, *, indexed: bool) -> None:
     """The least work that does it: nothing is kept, compared, checked or synced."""
     import httpx
     import lance
@@ -202,7 +216,9 @@ def floor(docs: Path, work: Path, url: str) -> None:
             del answer, found
     flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), DIMENSION)
     rows = pa.table({"id": ids, "text": texts, "vector": flat})
-    lance.write_dataset(rows, str(work / "chunks.lance")).create_scalar_index("text", "INVERTED")
+    table = lance.write_dataset(rows, str(work / "chunks.lance"))
+    if indexed:
+        table.create_scalar_index("text", "INVERTED")
 
 
 def asked(client: Any, path: Path, into: Path | None = None) -> bytes:
@@ -253,7 +269,8 @@ def rows_of(table: Path) -> int:
     return int(subprocess.check_output([sys.executable, "-c", count, str(table)]))
 
 
-def compare(kind: str, files: int, given: Path | None, profile: str | None) -> None:
+def compare(kind: str, files: int, options: argparse.Namespace) -> None:
+    given: Path | None = options.docs
     with tempfile.TemporaryDirectory(prefix="bench-whole-") as folder:
         root = Path(folder)
         docs = given or root / "docs"
@@ -262,9 +279,9 @@ def compare(kind: str, files: int, given: Path | None, profile: str | None) -> N
         compileall.compile_dir(Path(voyage_jobs.__file__).parent, quiet=2)
         took: dict[str, Used] = {}
         commands = {
-            "guide": lambda url: script("guide", docs, root / "guide", url),
-            "ours": lambda url: ours(docs, root / "ours", url, profile),
-            "floor": lambda url: script("floor", docs, root / "floor", url),
+            "guide": lambda url: script("guide", docs, root / "guide", url, options),
+            "ours": lambda url: ours(docs, root / "ours", url, options),
+            "floor": lambda url: script("floor", docs, root / "floor", url, options),
         }
         for name, command in commands.items():
             (root / "vendor").mkdir()
@@ -273,7 +290,7 @@ def compare(kind: str, files: int, given: Path | None, profile: str | None) -> N
             shutil.rmtree(root / "vendor")
         rows = rows_of(root / "ours" / "data" / "lancedb" / "chunks.lance")
         theirs = rows_of(root / "guide" / "lancedb" / "chunks.lance")
-        again = used(ours(docs, root / "ours", "http://127.0.0.1:9/v1", None))
+        again = used(ours(docs, root / "ours", "http://127.0.0.1:9/v1", options))
     told(f"{rows:,} chunks of {kind} documents", took)
     if rows != theirs:  # ours end where the text says so, and may be more
         told_by_chunk({"ours": rows, "guide": theirs, "floor": theirs}, took)
@@ -304,18 +321,19 @@ def main() -> None:
     parser.add_argument("--kind", nargs="*", choices=FILES, default=list(FILES))
     parser.add_argument("--files", type=int, help="documents of each kind")
     parser.add_argument("--docs", type=Path, help="a folder of your own, in place of what is made up")
+    parser.add_argument("--no-index", action="store_true", help="leave the words without an index")
     parser.add_argument("--quick", action="store_true", help="small sizes: most of it is starting")
     parser.add_argument("--profile", help="write a profile of ours into this file")
     parser.add_argument("--script", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.script:
         name, docs, work, url = options.script
-        {"guide": guide, "floor": floor}[name](Path(docs), Path(work), url)
+        {"guide": guide, "floor": floor}[name](Path(docs), Path(work), url, indexed=not options.no_index)
         return
     header()
     for kind in ["given"] if options.docs else options.kind:
         files = options.files or (0 if options.docs else FILES[kind][options.quick])
-        compare(kind, files, options.docs, options.profile)
+        compare(kind, files, options)
 
 
 if __name__ == "__main__":
