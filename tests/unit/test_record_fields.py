@@ -105,3 +105,29 @@ def test_names_within_others_are_those_of_the_file(tmp_path: Path) -> None:
     assert shop.texts() == {"b.csv#1": "It boils.", "c.parquet#1": "It stands."}
     for name in ("a.csv", "d.parquet"):
         assert "it has no field 'more.body'" in (shop.file(name).detail or "")
+
+
+@pytest.mark.parametrize("sign", [";", "\t", "^"])
+def test_a_first_line_that_tells_the_separator_is_heard(tmp_path: Path, sign: str) -> None:
+    """Excel writes and reads it where a country's lists are separated by something else than a comma."""
+    shop = Shop(tmp_path, {"id": "sku", "text": "{name}"})
+    lines = ["sku,name", "1,Lamp", "2", "3,Chair"]
+    shop.write("catalog.csv", f"sep={sign}\r\n" + "".join(f"{each}\r\n" for each in lines).replace(",", sign))
+    shop.run()
+    assert shop.texts() == {"catalog.csv#1": "Lamp", "catalog.csv#3": "Chair"}
+    assert shop.lacks() == {"broken": (1, ("4: 1 fields; the first line has 2",))}
+
+
+def test_another_sign_between_names_leads_to_the_setting(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"id": "sku", "text": "{name}"})
+    shop.write("catalog.csv", "sku^name\n1^Lamp\n")
+    shop.run()
+    told = why(shop.settings(), shop.clock, "catalog.csv")
+    assert (
+        "its first line is one name, 'sku^name': if another sign is between names, set `delimiter`"
+        in told.paragraph
+    )
+    assert shop.texts() == {}
+    shop = Shop(tmp_path, {"id": "sku", "text": "{name}", "delimiter": "^"})
+    shop.run()
+    assert shop.texts() == {"catalog.csv#1": "Lamp"}

@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import os
+import re
 from collections.abc import Iterator
 from functools import partial
 from itertools import chain
@@ -20,6 +21,8 @@ _SEPARATORS = (",", ";", "\t", "|")
 _SAMPLE_BYTES = 1 << 18
 _WIDEST = 2  # bytes of a line end
 _ENDS_INSIDE = "unexpected end of data"
+_TOLD_SEPARATOR = re.compile(r'"?sep=(.)"?[\r\n]*')  # what Excel puts above the names, and reads
+_SIGNS = re.compile(r"[^\w ]+")
 
 
 def rows(file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
@@ -34,19 +37,10 @@ def rows(file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
 
 def _rows(text: io.TextIOWrapper, file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
     given = iter(partial(text.readline, MAX_RECORD_BYTES), "")
-    first = next((line for line in given if line.strip()), None)
-    if first is None:
-        raise Refused(Refusal.EMPTY, "no line with names")
-    separator = recipe.delimiter or _separator(first, recipe)
+    above, told, first = _to_the_names(given)
+    separator = recipe.delimiter or told or _separator(first, recipe)
     reader = csv.reader(chain((first,), given), delimiter=separator, strict=True)
-    try:
-        names = [name.strip() for name in next(reader)]
-    except csv.Error as exc:
-        raise Refused(Refusal.BROKEN, f"its first line: {exc}") from None
-    recipe.demand(names)
-    twice = next((name for name in recipe.fields if names.count(name) > 1), None)
-    if twice is not None:
-        raise Refused(Refusal.BROKEN, f"its first line has the name {twice!r} more than once")
+    names = _names(reader, recipe)
     width, last = len(names), None
     while True:
         try:
@@ -58,18 +52,51 @@ def _rows(text: io.TextIOWrapper, file: BinaryIO, recipe: Recipe) -> Iterator[Ro
             if last is not None:
                 yield last
                 last = None
-            yield Fault(reader.line_num, Lack.CUT_SHORT if cut else Lack.BROKEN, str(exc))
+            yield Fault(above + reader.line_num, Lack.CUT_SHORT if cut else Lack.BROKEN, str(exc))
             continue
         if last is not None:
             yield last
             last = None
         if len(found) == width:
-            yield Row(reader.line_num, dict(zip(names, found, strict=True)))
+            yield Row(above + reader.line_num, dict(zip(names, found, strict=True)))
         elif found:
             said = f"{len(found)} fields; the first line has {width}"
-            last = Fault(reader.line_num, Lack.BROKEN, said)
+            last = Fault(above + reader.line_num, Lack.BROKEN, said)
     if last is not None:
         yield last if ends_with_line(file) else last._replace(lack=Lack.CUT_SHORT)
+
+
+def _to_the_names(given: Iterator[str]) -> tuple[int, str, str]:
+    """How many lines are above the one with the names, the separator that one of them tells, and the line."""
+    told = ""
+    for above, line in enumerate(given):
+        if sign := _TOLD_SEPARATOR.fullmatch(line):
+            told = sign[1]
+        elif line.strip():
+            return above, told, line
+    raise Refused(Refusal.EMPTY, "no line with names")
+
+
+def _names(reader: Iterator[list[str]], recipe: Recipe) -> list[str]:
+    """Those of the first line, which has what is asked for, once."""
+    try:
+        names = [name.strip() for name in next(reader)]
+    except csv.Error as exc:
+        raise Refused(Refusal.BROKEN, f"its first line: {exc}") from None
+    asked = {*recipe.needed}
+    if (
+        len(names) == 1
+        and not asked & {*names}
+        and asked & {*_SIGNS.split(names[0])}
+        and not recipe.delimiter
+    ):
+        said = f"its first line is one name, {names[0]!r}: if another sign is between names, set `delimiter`"
+        raise Refused(Refusal.BROKEN, said)
+    recipe.demand(names)
+    twice = next((name for name in recipe.fields if names.count(name) > 1), None)
+    if twice is not None:
+        raise Refused(Refusal.BROKEN, f"its first line has the name {twice!r} more than once")
+    return names
 
 
 def _separator(first: str, recipe: Recipe) -> str:
