@@ -146,6 +146,21 @@ def test_what_fails_for_one_batch_alone_is_told_of_that_batch(tmp_path):
     assert not [each for each in look(world)["problems"] if each["code"] == "failing"]
 
 
+def test_a_proxy_that_answers_for_the_provider_is_told_with_what_to_check(tmp_path):
+    world = World(tmp_path, faults={"intercepted": {"on": "upload_file", "times": 1}})
+    world.write("a.md", "text")
+    with world.worker() as context:
+        while (batch := newest(context)) is None or not batch.failures:
+            world.take_turns(context, 1, quiet=False)
+        (found,) = [each for each in look(world)["problems"] if each["code"] == "failing"]
+        assert "HTTPS_PROXY" in found["hint"]
+        assert batch.hint in found["hint"]
+        world.clock.advance(60)
+        while (batch := newest(context)).failures:
+            world.take_turns(context, 1, quiet=False)
+        assert batch.hint is None  # what was to be checked is well again
+
+
 def test_an_error_that_ends_the_process_is_told_when_nobody_is_left(tmp_path, monkeypatch):
     world = World(tmp_path)
     world.write("a.md", "text")

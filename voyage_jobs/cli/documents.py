@@ -25,7 +25,7 @@ def documents(ctx: click.Context, source: str | None, state: str | None, limit: 
     published  the table shows it
     waiting    a version is on its way
     skipped    `include` names it, and it cannot be taken
-    missing    its file is gone, and the table still has it
+    missing    gone from its source, and the table still has it
     gone       it has left the table; listed only with --state gone
     """
     with short_lived():

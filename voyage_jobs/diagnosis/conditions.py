@@ -231,9 +231,12 @@ def _failing(gate: Gate, say: Say) -> Blockers:
     """Batches that fail alone. Others do not wait for them."""
     for batch in gate.open:
         if batch.state is not Batch.PARKED and batch.error is not None and batch.failures:
+            again = (
+                f"It is tried again at {iso(batch.due_at)}; nothing is lost and no other batch waits for it."
+            )
             yield say(
                 f"Batch {batch.ref} ({batch.state}) failed {counted(batch.failures, 'time')} in a row",
-                f"It is tried again at {iso(batch.due_at)}; nothing is lost and no other batch waits for it.",
+                f"{again} {batch.hint}" if batch.hint else again,
                 words=batch.error,
                 severity="info" if batch.failures < PASSING_FAILURES else "problem",
                 stops=frozenset(MOVED_ON_BY[batch.state]),

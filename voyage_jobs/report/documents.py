@@ -49,7 +49,7 @@ def _as_dict(row: Listed) -> dict[str, Any]:
         why = skipped(row.reason or "", row.detail, row.source)
         words, next_ = why.text, why.next
     elif row.state == "missing":
-        words = "its file is gone; it stays in the table" + (
+        words = "it is gone from its source; it stays in the table" + (
             "" if row.reason == KEPT else " until its grace period is over"
         )
     return {

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, exists, func, insert, select, text, update
+from sqlalchemy import Case, Connection, Select, bindparam, case, exists, func, insert, select, text, update
 
 from voyage_jobs.core import states
 from voyage_jobs.core.profile import DEFAULT_VENDOR
@@ -160,7 +160,7 @@ _WELL: dict[str, object] = {"failures": 0, "code": None, "error": None, "failing
 def move(tx: Tx, batch: BatchRow, target: states.Batch, cause: str, **values: object) -> None:
     """Move a batch on from the state it was read in. Back-off is forgotten: the new state starts afresh."""
     states.check_batch(batch.mode, batch.state, target)
-    fresh: dict[str, object] = {"due_at": 0, **_WELL, **values}
+    fresh: dict[str, object] = {"due_at": 0, "hint": None, **_WELL, **values}
     moves.move(tx, batches, batch.id, batch.state, target, cause, batch_id=batch.id, **fresh)
     if target is states.Batch.PARKED:
         last_errors.count(tx, last_errors.PARKED)
@@ -173,7 +173,12 @@ def note(tx: Tx, batch_id: int, **values: object) -> None:
 
 def well(tx: Tx, batch_id: int, **values: object) -> None:
     """Set columns that are not the state, and forget the failures: the last call about this batch succeeded."""
-    note(tx, batch_id, **_WELL, **values)
+    note(tx, batch_id, hint=_unless_parked(None), **_WELL, **values)
+
+
+def _unless_parked(hint: str | None) -> Case[str | None]:
+    """The next step after a call; one that is parked keeps what it was parked with."""
+    return case((is_in(batches, states.Batch.PARKED), batches.c.hint), else_=hint)
 
 
 def failures_of(batch: BatchRow, policy: str) -> int:
@@ -181,11 +186,14 @@ def failures_of(batch: BatchRow, policy: str) -> int:
     return batch.failures if batch.code == policy else 0
 
 
-def put_off(tx: Tx, batch: BatchRow, policy: str, failures: int, due_at: int, error: str) -> None:
-    """A call about this batch failed: it waits until `due_at`, with the error on record."""
+def put_off(
+    tx: Tx, batch: BatchRow, policy: str, failures: int, due_at: int, error: str, hint: str | None
+) -> None:
+    """A call about this batch failed: it waits until `due_at`, with the error and the next step on record."""
     since = batch.failing_since if batch.code == policy else None
     values: dict[str, object] = {"due_at": due_at, "failures": failures, "code": policy, "error": error}
-    note(tx, batch.id, failing_since=tx.now if since is None else since, **values)
+    since = tx.now if since is None else since
+    note(tx, batch.id, failing_since=since, hint=_unless_parked(hint), **values)
 
 
 def remark(tx: Tx, batch: BatchRow, cause: str) -> None:

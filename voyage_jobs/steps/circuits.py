@@ -80,7 +80,7 @@ def wait_alone(context: Context, tx: Tx, batch: BatchRow, policy: str, error: Ve
     """The same, whatever the cause: for a batch whose trouble is that of no other call."""
     failures = batches.failures_of(batch, policy) + 1
     wait_s = max(retry.wait_s(policy, failures, context.clock), error.retry_after_s or 0.0)
-    batches.put_off(tx, batch, policy, failures, tx.now + int(wait_s * US), error.message)
+    batches.put_off(tx, batch, policy, failures, tx.now + int(wait_s * US), error.message, error.hint)
     context.observer.put_off(policy)
     context.log.warning(
         "batch.deferred",
