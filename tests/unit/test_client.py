@@ -25,8 +25,7 @@ from voyage_jobs.errors import (
     TooLargeError,
     VoyageJobsError,
 )
-from voyage_jobs.vendors.rest import client as client_module
-from voyage_jobs.vendors.rest import wire
+from voyage_jobs.vendors.rest import calls, wire
 from voyage_jobs.vendors.voyage.client import VoyageClient
 from voyage_jobs.vendors.voyage.requests import create_body
 
@@ -204,7 +203,7 @@ def test_a_delete_answered_with_html_is_a_bad_answer():
 
 @pytest.mark.parametrize(("name", "error"), [("get batch", BadAnswerError), ("create", OutcomeUnknownError)])
 def test_an_answer_without_end_is_given_up(name, error, tmp_path, monkeypatch):
-    monkeypatch.setattr(client_module, "MAX_ANSWER_BYTES", 1000)
+    monkeypatch.setattr(calls, "MAX_ANSWER_BYTES", 1000)
     endless = httpx.Response(200, stream=Body(*[b" " * 300] * 5))
 
     with pytest.raises(error, match="without end"):
