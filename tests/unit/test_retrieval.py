@@ -143,6 +143,16 @@ def test_a_filter_that_fails_on_a_row_is_told_as_one(many) -> None:
         asked(many[0], "needle", "CAST(path AS INT) = 1")
 
 
+@pytest.mark.parametrize("where", ["ordinal < ", "ordinal < 3 4", "ordinal = 3x", "source = 3", "nosuch = 1"])
+def test_a_filter_that_is_no_sql_is_told_as_it_was_written(many, where: str) -> None:
+    """Not as the statement that is made of it, whose columns nobody has seen."""
+    with pytest.raises(ConfigError) as refused:
+        many[0].check(where)
+    assert refused.value.message.startswith(f"The filter {where!r} cannot be used: ")
+    said = refused.value.message.removeprefix(f"The filter {where!r} ")
+    assert not re.search(r"SELECT|Invalid user input|\.rs:|Column:", said)
+
+
 # --- words, fusion ---
 
 

@@ -149,4 +149,6 @@ def _demand_there(path: str, exc: Exception) -> None:
 
 def brief(exc: BaseException) -> str:
     """The first line of Lance's message, without the path of its source file."""
-    return re.sub(r", \S*\.rs:\d+(:\d+)?$", "", str(exc).splitlines()[0] if str(exc) else type(exc).__name__)
+    return re.sub(
+        r"(, \S*\.rs:\d+(:\d+)?)+$", "", str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+    )
