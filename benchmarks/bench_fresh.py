@@ -107,6 +107,8 @@ class Reader:
         """A word -> when it was saved."""
         self.latest: dict[str, str] = {}
         self.took: dict[str, float] = {}
+        self.written_over = 0
+        """Saves that nobody will ever see: the next one came before."""
 
     def look(self) -> None:
         """Note what has come in."""
@@ -131,13 +133,13 @@ def save(stage: Stage, reader: Reader, name: str, number: int) -> None:
     """Somebody saves a file."""
     word = f"unmistakable{number:04}"
     (stage.docs / name).write_text(f"# {name}\n\nSaved again with {word}. " + "Some more words. " * 40)
-    reader.saved.pop(reader.latest.get(name, ""), None)  # nobody will ever see what was written over
+    reader.written_over += reader.saved.pop(reader.latest.get(name, ""), None) is not None
     reader.latest[name] = word
     reader.saved[word] = time.monotonic()
 
 
-def scene(saves: int, daily_tokens: int) -> tuple[list[float], dict[str, object]]:
-    """Seconds from save to searchable, and the last status."""
+def scene(saves: int, daily_tokens: int) -> tuple[list[float], int, dict[str, object]]:
+    """Seconds from save to searchable, how many saves were written over, and the last status."""
     rng = random.Random(1)
     with tempfile.TemporaryDirectory(prefix="bench-fresh-") as folder:
         stage = Stage(Path(folder), daily_tokens)
@@ -157,7 +159,7 @@ def scene(saves: int, daily_tokens: int) -> tuple[list[float], dict[str, object]
                 until = time.monotonic() + PATIENCE_S
                 while reader.saved and time.monotonic() < until:
                     reader.wait(1.0)
-            return sorted(reader.took.values()), stage.status()
+            return sorted(reader.took.values()), reader.written_over, stage.status()
         finally:
             stage.close(daemon)
 
@@ -165,18 +167,19 @@ def scene(saves: int, daily_tokens: int) -> tuple[list[float], dict[str, object]
 def main() -> None:
     """Print the figures."""
     saves = int(sys.argv[1]) if len(sys.argv) > 1 else SAVES
-    took, found = scene(saves, 1_000_000)
+    took, over, found = scene(saves, 1_000_000)
     p95 = took[min(len(took) - 1, int(0.95 * len(took)))]
     told = next(each["fresh"] for each in found["sources"])  # type: ignore[attr-defined]
     print(
-        f"{len(took)} of {saves} saves became searchable, calls take {CALL_S:g} s, {BACKLOG} documents by batch"
+        f"{len(took)} of {saves} saves became searchable ({over} were written over before),"
+        f" calls take {CALL_S:g} s, {BACKLOG} documents by batch"
     )
     print(f"median {took[len(took) // 2]:.1f} s, p95 {p95:.1f} s, longest {took[-1]:.1f} s; bar {BAR_S:g} s")
     print(
         f"`status` says: p95 {told['p95_s']:.1f} s of {told['changes']} changes, {told['by_batch']} by batch"
     )
     limit = 2_000
-    _, found = scene(saves // 2, limit)
+    *_, found = scene(saves // 2, limit)
     today = found["fresh"]["today"]["tokens"]  # type: ignore[index]
     print(f"allowance of {limit:,} tokens a day: {today['used']:,} used")
 
