@@ -224,11 +224,15 @@ def in_memory(file: BinaryIO) -> BinaryIO:
 
 
 def _environment(task: str) -> dict[str, str]:
-    """Nothing of ours but what a language, a search path and, for its driver, Ray need: no key, no setting."""
+    """Nothing of ours but what a language, a search path and, for its driver, Ray need: no key, no setting.
+
+    numpy would start a thread for each processor, with 40 MB of addresses each, of which a child has not many.
+    """
     kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     if task == GATEWAY:
         kept |= {
             name: value for name, value in os.environ.items() if name == "HOME" or name.startswith("RAY_")
         }
     paths = os.pathsep.join(os.path.abspath(each) for each in sys.path)
-    return {**kept, "PYTHONPATH": paths, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    fixed = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return {**kept, **fixed, "PYTHONPATH": paths}
