@@ -18,6 +18,7 @@ from voyage_jobs.diagnosis.causes import blockers
 from voyage_jobs.diagnosis.snapshot import gather
 from voyage_jobs.errors import ConfigError, VoyageJobsError
 from voyage_jobs.report import headline, outlook, status
+from voyage_jobs.report.why import why
 from voyage_jobs.state import batches, last_errors
 from voyage_jobs.state.circuits import Circuit
 from voyage_jobs.state.last_errors import LastError
@@ -155,6 +156,8 @@ def test_a_proxy_that_answers_for_the_provider_is_told_with_what_to_check(tmp_pa
         (found,) = [each for each in look(world)["problems"] if each["code"] == "failing"]
         assert "HTTPS_PROXY" in found["hint"]
         assert batch.hint in found["hint"]
+        told = why(world.settings(), world.clock, "a.md")
+        assert (told.reason, told.next) == ("sending", batch.hint)
         world.clock.advance(60)
         while (batch := newest(context)).failures:
             world.take_turns(context, 1, quiet=False)

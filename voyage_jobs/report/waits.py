@@ -83,7 +83,7 @@ def of_batch(m: Moment, batch: BatchRow, sent_at: int | None = None) -> Wait | N
         return (
             _then(said, found)
             if found
-            else Wait("sending", said + _tried_again(m, batch), None, NOTHING_TO_DO)
+            else Wait("sending", said + _tried_again(m, batch), None, _to_check(batch))
         )
     if batch.state is Batch.CREATING:
         return _in_doubt(m, batch, sent_at, found)
@@ -105,6 +105,11 @@ def _tried_again(m: Moment, batch: BatchRow) -> str:
         return ""
     failed = f" {counted(batch.failures, 'try')} failed, the last with: {sentence(batch.error)}"
     return f"{failed} It is tried again at {when(batch.due_at, m.now)}; other batches do not wait for it."
+
+
+def _to_check(batch: BatchRow) -> str:
+    """What its last error asks for, if it does: a proxy's settings, say."""
+    return batch.hint if batch.hint and batch.failures else NOTHING_TO_DO
 
 
 def _in_doubt(m: Moment, batch: BatchRow, sent_at: int | None, found: Wait | None) -> Wait:
@@ -156,7 +161,7 @@ def _to_be_fetched(m: Moment, batch: BatchRow, found: Wait | None) -> Wait:
     if found is not None:
         return _then(said, found)
     until = batch.due_at if batch.failures else None
-    return Wait("fetching", said + _tried_again(m, batch), until, NOTHING_TO_DO)
+    return Wait("fetching", said + _tried_again(m, batch), until, _to_check(batch))
 
 
 # --- a version whose vectors are all there ---
