@@ -131,3 +131,19 @@ def test_another_sign_between_names_leads_to_the_setting(tmp_path: Path) -> None
     shop = Shop(tmp_path, {"id": "sku", "text": "{name}", "delimiter": "^"})
     shop.run()
     assert shop.texts() == {"catalog.csv#1": "Lamp"}
+
+
+@pytest.mark.parametrize("above", ["sep=\r\n", "sep=\r", 'sep="\r\n'])
+def test_a_line_that_tells_no_separator_is_no_line_of_names_for_it(tmp_path: Path, above: str) -> None:
+    shop = Shop(tmp_path, {"id": "sku", "text": "{name}"})
+    shop.write("catalog.csv", above + "\r\nsku;name\r\n1;Lamp\r\n")
+    shop.run()
+    assert shop.texts() == {}
+    assert "it has no field 'sku'" in why(shop.settings(), shop.clock, "catalog.csv").paragraph
+
+
+def test_one_name_with_a_sign_in_it_is_a_name(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"text": "{sku}"})
+    shop.write("catalog.csv", "product (sku)\nLamp\n")
+    shop.run()
+    assert "it has no field 'sku'" in why(shop.settings(), shop.clock, "catalog.csv").paragraph

@@ -21,7 +21,7 @@ _SEPARATORS = (",", ";", "\t", "|")
 _SAMPLE_BYTES = 1 << 18
 _WIDEST = 2  # bytes of a line end
 _ENDS_INSIDE = "unexpected end of data"
-_TOLD_SEPARATOR = re.compile(r'"?sep=(.)"?[\r\n]*')  # what Excel puts above the names, and reads
+_TOLD_SEPARATOR = re.compile(r'"?sep=([^\r\n"])"?[\r\n]*')  # what Excel puts above the names, and reads
 _SIGNS = re.compile(r"[^\w ]+")
 
 
@@ -84,12 +84,7 @@ def _names(reader: Iterator[list[str]], recipe: Recipe) -> list[str]:
     except csv.Error as exc:
         raise Refused(Refusal.BROKEN, f"its first line: {exc}") from None
     asked = {*recipe.needed}
-    if (
-        len(names) == 1
-        and not asked & {*names}
-        and asked & {*_SIGNS.split(names[0])}
-        and not recipe.delimiter
-    ):
+    if len(names) == 1 < len(asked) and asked <= {*_SIGNS.split(names[0])} and not recipe.delimiter:
         said = f"its first line is one name, {names[0]!r}: if another sign is between names, set `delimiter`"
         raise Refused(Refusal.BROKEN, said)
     recipe.demand(names)
