@@ -143,7 +143,10 @@ def test_a_filter_that_fails_on_a_row_is_told_as_one(many) -> None:
         asked(many[0], "needle", "CAST(path AS INT) = 1")
 
 
-@pytest.mark.parametrize("where", ["ordinal < ", "ordinal < 3 4", "ordinal = 3x", "source = 3", "nosuch = 1"])
+@pytest.mark.parametrize(
+    "where",
+    ["ordinal < ", "ordinal = 1\nand < ", "ordinal < 3 4", "ordinal = 3x", "source = 3", "nosuch = 1"],
+)
 def test_a_filter_that_is_no_sql_is_told_as_it_was_written(many, where: str) -> None:
     """Not as the statement that is made of it, whose columns nobody has seen."""
     with pytest.raises(ConfigError) as refused:

@@ -20,7 +20,7 @@ from voyage_jobs.table.engine import brief, open_reading
 _SQL = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|--|/\*|[()';\"`]")
 _GLOB = re.compile(r"\*\*/|\*\*|\*|\?|\[[!^]?\]?[^\]/]*\]|.", re.DOTALL)
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
-_NOT_PARSED = re.compile(r"\(sql parser error: (.+?)(?: at Line: .*)?\)$")
+_NOT_PARSED = re.compile(r"\(sql parser error: (.+?)(?: at Line: \d+, Column: \d+)?\)(?:, \S+\.rs:|$)")
 _HINT = "It is SQL over the table's columns, for example: source = 'docs' AND ordinal = 0."
 
 
@@ -116,10 +116,17 @@ def demand_whole(where: str) -> None:
 def demand_sense(dataset: Any, where: str, written: str | None = None) -> None:
     """Raise `ConfigError` for a filter that Lance cannot make sense of for this table. `written`: as it was given."""
     try:
-        # In brackets, as it is used: without them Lance passes over what follows a whole expression.
-        dataset.scanner(columns=["chunk_id"], filter=f"({where})").explain_plan()
+        _understood(dataset, where)
     except (OSError, ValueError) as exc:
         raise _unusable(written or where, _reason(exc)) from exc
+    try:
+        _understood(dataset, f"({where})")  # as it is used: Lance passes over what follows a whole expression
+    except (OSError, ValueError) as exc:
+        raise _unusable(written or where, "something behind its end does not belong there") from exc
+
+
+def _understood(dataset: Any, where: str) -> None:
+    dataset.scanner(columns=["chunk_id"], filter=where).explain_plan()
 
 
 @contextlib.contextmanager
@@ -136,9 +143,8 @@ def reading_with(path: str, where: str | None) -> Iterator[None]:
 
 def _reason(exc: BaseException) -> str:
     """What Lance says, without the statement that it made of the filter, and of which it counts the columns."""
-    said = brief(exc)
-    found = _NOT_PARSED.search(said)
-    return found[1] if found else said.replace("Invalid user input: ", "")
+    found = _NOT_PARSED.search(" ".join(str(exc).split()))
+    return found[1] if found else brief(exc).replace("Invalid user input: ", "")
 
 
 def _unusable(where: str, why: str) -> ConfigError:
