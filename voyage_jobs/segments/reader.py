@@ -106,8 +106,14 @@ class SegmentReader:
         return found
 
     def _read(self, into: memoryview, at: int) -> None:
-        if os.preadv(self._file, [into], at) != len(into):
-            raise CorruptionError(f"The segment {self.path} was cut while it was read.", hint=_HINT)
+        while into:
+            try:
+                count = os.preadv(self._file, [into], at)
+            except OSError as exc:
+                raise OSError(exc.errno, exc.strerror, str(self.path)) from exc
+            if not count:
+                raise CorruptionError(f"The segment {self.path} was cut while it was read.", hint=_HINT)
+            into, at = into[count:], at + count
 
 
 class _Batch:
