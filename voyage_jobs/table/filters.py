@@ -116,13 +116,18 @@ def demand_whole(where: str) -> None:
 def demand_sense(dataset: Any, where: str, written: str | None = None) -> None:
     """Raise `ConfigError` for a filter that Lance cannot make sense of for this table. `written`: as it was given."""
     try:
-        _understood(dataset, where)
-    except (OSError, ValueError) as exc:
-        raise _unusable(written or where, _reason(exc)) from exc
-    try:
         _understood(dataset, f"({where})")  # as it is used: Lance passes over what follows a whole expression
     except (OSError, ValueError) as exc:
-        raise _unusable(written or where, "something behind its end does not belong there") from exc
+        raise _unusable(written or where, _why_not(dataset, where)) from exc
+
+
+def _why_not(dataset: Any, where: str) -> str:
+    """Of a filter that cannot be understood in brackets, which nobody wrote: what is wrong with it without them."""
+    try:
+        _understood(dataset, where)
+    except (OSError, ValueError) as exc:
+        return _reason(exc)
+    return "something behind its end does not belong there"
 
 
 def _understood(dataset: Any, where: str) -> None:
