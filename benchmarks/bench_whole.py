@@ -123,7 +123,7 @@ def _address(said: Iterable[str]) -> str:
 # --- the three ---
 
 
-def ours(docs: Path, work: Path, url: str, options: argparse.Namespace) -> list[str]:
+def ours(docs: Path, work: Path, url: str, *, indexed: bool, profile: str | None = None) -> list[str]:
     """The command that a user types."""
     work.mkdir(exist_ok=True)
     config = work / "config.toml"
@@ -131,27 +131,17 @@ def ours(docs: Path, work: Path, url: str, options: argparse.Namespace) -> list[
         f'data_dir = "{work / "data"}"\n'
         f'[voyage]\nbase_url = "{url}"\nmodel = "voyage-4"\noutput_dimension = {DIMENSION}\n'
         f"[splitting]\nmax_chars = {MAX_CHARS}\n[polling]\ninterval_s = 1\n"
-        f"[lancedb]\nupkeep = {json.dumps(not options.no_index)}\n"
+        f"[lancedb]\nupkeep = {json.dumps(indexed)}\n"
         f'[[sources]]\nname = "docs"\npath = "{docs}"\n',
         encoding="utf-8",
     )
-    profiled = ["-m", "cProfile", "-o", options.profile] if options.profile else []
+    profiled = ["-m", "cProfile", "-o", profile] if profile else []
     return [sys.executable, *profiled, "-m", "voyage_jobs", "--config", str(config), "sync"]
 
 
-def script(name: str, docs: Path, work: Path, url: str, options: argparse.Namespace) -> list[str]:
-    indexed = ["--no-index"] if options.no_index else []
-    return [
-        sys.executable,
-        "-m",
-        "benchmarks.bench_whole",
-        "--script",
-        name,
-        str(docs),
-        str(work),
-        url,
-        *indexed,
-    ]
+def script(name: str, docs: Path, work: Path, url: str, *, indexed: bool) -> list[str]:
+    command = [sys.executable, "-m", "benchmarks.bench_whole", "--script", name, str(docs), str(work), url]
+    return command if indexed else [*command, "--no-index"]
 
 
 def guide(docs: Path, work: Path, url: str, *, indexed: bool) -> None:
@@ -271,6 +261,7 @@ def rows_of(table: Path) -> int:
 
 def compare(kind: str, files: int, options: argparse.Namespace) -> None:
     given: Path | None = options.docs
+    indexed = not options.no_index
     with tempfile.TemporaryDirectory(prefix="bench-whole-") as folder:
         root = Path(folder)
         docs = given or root / "docs"
@@ -279,9 +270,9 @@ def compare(kind: str, files: int, options: argparse.Namespace) -> None:
         compileall.compile_dir(Path(voyage_jobs.__file__).parent, quiet=2)
         took: dict[str, Used] = {}
         commands = {
-            "guide": lambda url: script("guide", docs, root / "guide", url, options),
-            "ours": lambda url: ours(docs, root / "ours", url, options),
-            "floor": lambda url: script("floor", docs, root / "floor", url, options),
+            "guide": lambda url: script("guide", docs, root / "guide", url, indexed=indexed),
+            "ours": lambda url: ours(docs, root / "ours", url, indexed=indexed, profile=options.profile),
+            "floor": lambda url: script("floor", docs, root / "floor", url, indexed=indexed),
         }
         for name, command in commands.items():
             (root / "vendor").mkdir()
@@ -290,7 +281,7 @@ def compare(kind: str, files: int, options: argparse.Namespace) -> None:
             shutil.rmtree(root / "vendor")
         rows = rows_of(root / "ours" / "data" / "lancedb" / "chunks.lance")
         theirs = rows_of(root / "guide" / "lancedb" / "chunks.lance")
-        again = used(ours(docs, root / "ours", "http://127.0.0.1:9/v1", options))
+        again = used(ours(docs, root / "ours", "http://127.0.0.1:9/v1", indexed=indexed))
     told(f"{rows:,} chunks of {kind} documents", took)
     if rows != theirs:  # ours end where the text says so, and may be more
         told_by_chunk({"ours": rows, "guide": theirs, "floor": theirs}, took)
