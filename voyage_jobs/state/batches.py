@@ -192,8 +192,8 @@ def put_off(
     """A call about this batch failed: it waits until `due_at`, with the error and the next step on record."""
     since = batch.failing_since if batch.code == policy else None
     values: dict[str, object] = {"due_at": due_at, "failures": failures, "code": policy, "error": error}
-    since = tx.now if since is None else since
-    note(tx, batch.id, failing_since=since, hint=_unless_parked(hint), **values)
+    values |= {"failing_since": tx.now if since is None else since, "hint": _unless_parked(hint)}
+    note(tx, batch.id, **values)
 
 
 def remark(tx: Tx, batch: BatchRow, cause: str) -> None:

@@ -92,7 +92,7 @@ class Ending:
         if self.records.done:
             with self.context.store.write() as tx:
                 self.records.record(tx)
-        # What vanished may be among what was left for later: a move is told as one by a scan that has read all.
+        # A file that vanished may have moved to where this scan did not read: only a complete scan can tell.
         if self.walked.later:
             return
         self.lost = sum(each.is_a_loss for each in self.gone)

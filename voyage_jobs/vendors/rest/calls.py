@@ -300,7 +300,7 @@ class Calls(ABC):
         return self._understand(operation, wire.parse_json, body)
 
     def _understand(self, operation: str, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a pure reader; what it cannot read is told with host and operation."""
+        """Call a pure parser; its errors get the host and the operation."""
         try:
             return read(*args, **kwargs)
         except BadAnswerError as exc:
