@@ -122,6 +122,7 @@ def situations(facts):
     yield {"refused": [replace(batch, state=Batch.REFUSED)], "duplicates": 2}
     yield {"now": now + HOUR, "page_problem": "The port is taken"}
     yield {"set_back": SetBack("jobs", now, by_jobs=2), "unchecked_since": now}
+    yield {"behind": "generation"}
     yield {"table_exists": None}
     yield {
         "table_exists": False,

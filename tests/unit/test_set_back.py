@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 from silent import Silent
@@ -129,6 +130,35 @@ def test_packs_that_an_older_state_does_not_know_are_taken_in_before_anything_is
     )
     checks = check_data(small.settings(), small.clock, small.door.under(newest_profile(small)))
     assert told.removesuffix(".") in [check.why for check in checks if check.name == "state"]
+
+
+def test_an_older_state_is_told_before_anything_is_started(small):
+    """The table, which is newer, is no sign of another program, and a mistake can still be taken back."""
+    small.run()
+    keep(small)
+    send(small, state=Batch.CLOSED)
+    small.run()
+    assert "state_behind" not in problems(small)
+    put_back(small, whole=False)
+    told = problems(small)
+    assert told["state_behind"] == (
+        "state.db is older than what was done with it: the next start takes in what it does not know, before"
+        " anything is sent."
+    )
+    assert "table_rows" not in told
+    checks = check_data(small.settings(), small.clock, small.door.under(None))
+    assert told["state_behind"].removesuffix(".") in [check.why for check in checks if check.name == "state"]
+    small.run()
+    assert not {"state_behind", "table_rows"} & problems(small).keys()
+
+
+def test_the_state_of_another_folder_is_told_before_anything_is_started(small):
+    small.run()
+    stamp = small.settings().paths.generation
+    generation.write(stamp, replace(generation.read(stamp), state="0" * 20))
+    assert "is not the one that worked here before: the next start" in problems(small)["state_behind"]
+    stamp.write_bytes(b"nonsense")
+    assert "state_behind" not in problems(small)
 
 
 def newest_profile(small):

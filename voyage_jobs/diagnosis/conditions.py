@@ -394,6 +394,13 @@ def _machine(_facts: Facts, say: Say) -> Blockers:
         yield say(text, "Install `pysqlite3`, or a Python built with a newer SQLite.")
 
 
+@cause("state_behind", needs=Facts, moved_by=Mover.PROCESS)
+def _behind(facts: Facts, say: Say) -> Blockers:
+    """An older copy was put back, and nothing was started since."""
+    if facts.behind is not None:
+        yield say(set_back_words.behind(facts.behind), set_back_words.BEHIND_HINT)
+
+
 @cause("state_copied", needs=Facts, moved_by=Mover.OPERATOR)
 def _copied(facts: Facts, say: Say) -> Blockers:
     if facts.set_back is not None and set_back_words.is_copied(facts.set_back):
@@ -438,6 +445,8 @@ def _table_of_another(facts: Facts, say: Say) -> Blockers:
 @cause("table_rows", needs=Facts, moved_by=Mover.OPERATOR)
 def _table_rows(facts: Facts, say: Say) -> Blockers:
     rows = facts.table_rows
+    if facts.behind is not None:
+        return  # the table is newer than what the state knows of it
     if rows is not None and rows.differ and not rows.of_another and facts.build is None:
         yield say(
             f"The table {facts.table_name} has {counted(rows.found, 'row')}, and {rows.expected:,} are published:"

@@ -13,6 +13,10 @@ _WHAT = {
     setback.JOBS: "state.db is older than its jobs at {provider}",
     setback.RESTORED: "The data folder was restored from a backup",
 }
+BEHIND_HINT = (
+    "If an older copy was put back by mistake, put the newer one back before anything is started. Else start"
+    " `voyage-jobs sync` or `voyage-jobs run`."
+)
 FOUND_HINT = (
     "Nothing to do. `voyage-jobs verify --repair` takes rows out of the table that this state does not know."
 )
@@ -39,6 +43,12 @@ def found(what: SetBack, provider: str, *, claiming: bool) -> str:
     )
     goes_on = f" Jobs at {provider} are checked before anything is sent." if claiming else ""
     return f"{cause}: {segments}; {counted(what.jobs, 'job')} claimed.{goes_on}"
+
+
+def behind(cause: str) -> str:
+    """That the next start will find an older state."""
+    what = _WHAT.get(cause, "state.db is older than what was done with it")
+    return f"{what}: the next start takes in what it does not know, before anything is sent"
 
 
 def is_copied(what: SetBack) -> bool:

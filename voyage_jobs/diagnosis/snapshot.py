@@ -17,7 +17,7 @@ from voyage_jobs.config.profile import profile_of, with_profile
 from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.config.source_sections import SourceSettings
-from voyage_jobs.core import lock
+from voyage_jobs.core import generation, lock
 from voyage_jobs.core.clock import US, Clock, now_us
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.core.states import BEFORE_THE_JOB, UNFINISHED, Batch
@@ -293,6 +293,8 @@ class Facts(Moment):
     """Sinks of notifications that do not take them."""
     set_back: SetBack | None = None
     """What was found, in the last week, by a state that is older than what it led to."""
+    behind: str | None = None
+    """Why the next start will find the state older than what was done with it."""
     freshness: Mapping[int, Freshness] = field(default_factory=dict)
     """How fresh the sources were in the last day that promise to be."""
     billed_by_lane: Mapping[str, int] = field(default_factory=dict)
@@ -413,6 +415,7 @@ def gather(settings: Settings, clock: Clock) -> Facts:
             table_rows=account.compare(settings),
             indexes=table_indexes.noted(connection),
             set_back=setback.recent(connection, now),
+            behind=_behind(connection, settings) if base.holder is None else None,
             billed_by_lane=ledger.billed_by_lane(connection),
             freshness=_freshness(connection, base.settings, base.sources, now),
             unchecked_since=setback.unchecked_since(connection),
@@ -454,6 +457,10 @@ def _freshness(
             scan_s = promised[row.name].scan_interval_s
             found[row.id] = fresh.freshness(connection, row.id, after, now - fresh.DAY_US, scan_s)
     return found
+
+
+def _behind(connection: Any, settings: Settings) -> str | None:
+    return setback.unrecognised(connection, generation.read(settings.paths.generation))
 
 
 def _table_exists(settings: Settings) -> bool | None:

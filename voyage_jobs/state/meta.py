@@ -43,6 +43,7 @@ INDEXES = (
 SPLITTING_RULES = (
     "splitting_rules"  # by which the state began to split; a state before them has 1, by a migration
 )
+EPOCH = "epoch"  # the number of the latest start; `Store` makes it grow
 CLAIM_DUE, CLAIM_DONE = "due", "done"
 
 # Purpose: set one fact.

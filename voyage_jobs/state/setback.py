@@ -14,6 +14,7 @@ import orjson
 from sqlalchemy import Connection, func, select
 
 from voyage_jobs.core.clock import US
+from voyage_jobs.core.generation import Stamp
 from voyage_jobs.state import meta
 from voyage_jobs.state.last_errors import SHOWN_S
 from voyage_jobs.state.schema import batches
@@ -81,6 +82,22 @@ def note_former(tx: Tx, former: str) -> None:
 
 
 # --- that it was set back, and what was found ---
+
+
+def older_than(there: Stamp | None, state: str | None, epoch: int) -> str | None:
+    """Why a state whose latest start was `epoch` is older than the file beside it; None if it is not."""
+    if there is None or state is None:
+        return None
+    if there.state != state:
+        return REPLACED
+    return GENERATION if there.generation > epoch else None
+
+
+def unrecognised(connection: Connection, there: Stamp | None) -> str | None:
+    """Why the next start will find this state older than the file beside it. For a state that nobody works on."""
+    if is_claim_due(connection):
+        return None  # it is known already
+    return older_than(there, state_id(connection), int(meta.get(connection, meta.EPOCH) or 0))
 
 
 def note(tx: Tx, cause: str) -> None:

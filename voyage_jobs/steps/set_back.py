@@ -51,15 +51,14 @@ def name_state(context: Context, tx: Tx) -> None:
 def recognise(context: Context) -> None:
     """Compare the state with the file beside it. For the process that holds the lock, before segments are looked at."""
     there = generation.read(context.settings.paths.generation)
+    cause = setback.older_than(there, context.state_id, context.store.epoch - 1)
     if _is_lost(context, there):
         context.log.warning(
             "state.lost", message="state.db is new, and this folder is not: claiming what was paid for."
         )
         _note(context, setback.LOST, there)
-    elif there is not None and there.state != context.state_id:
-        tell(context, setback.REPLACED, there)
-    elif there is not None and there.generation >= context.store.epoch:
-        tell(context, setback.GENERATION, there)
+    elif cause is not None:
+        tell(context, cause, there)
     context.segments.stamp = context.stamp
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.core import lock, private
+from voyage_jobs.core import generation, lock, private
 from voyage_jobs.core.clock import US, Clock, now_us
 from voyage_jobs.diagnosis import rebuild_words, set_back_words
 from voyage_jobs.diagnosis.conditions import HEARTBEAT_OLD_S
@@ -143,9 +143,13 @@ def _state(store: Reader) -> Iterator[Check]:
 
 
 def _set_back(store: Reader, settings: Settings, clock: Clock) -> Iterator[Check]:
+    there = generation.read(settings.paths.generation)
     with store.read() as connection:
         found = setback.recent(connection, now_us(clock))
         claiming = setback.is_claim_due(connection)
+        behind = setback.unrecognised(connection, there) if lock.holder(settings.paths.lock) is None else None
+    if behind is not None:
+        yield bad("state", set_back_words.behind(behind), set_back_words.BEHIND_HINT)
     if found is not None:
         yield note(
             "state",
