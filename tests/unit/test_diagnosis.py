@@ -9,7 +9,7 @@ from world import World
 
 from voyage_jobs.core.clock import US
 from voyage_jobs.core.states import BEFORE_THE_JOB, Batch, Mode
-from voyage_jobs.diagnosis import causes, conditions, stuck
+from voyage_jobs.diagnosis import causes, process_conditions, stuck
 from voyage_jobs.diagnosis.blocker import ASSEMBLE, EVERY_STEP, Blocker, Mover, keeping
 from voyage_jobs.diagnosis.causes import CODES, blockers
 from voyage_jobs.diagnosis.entry import entered_in
@@ -138,7 +138,7 @@ def situations(facts):
 
 
 def test_every_code_has_a_text_and_a_next_step_whose_commands_exist(facts, monkeypatch):
-    monkeypatch.setattr(conditions, "library_is_safe", lambda: False)
+    monkeypatch.setattr(process_conditions, "library_is_safe", lambda: False)
     found = {}
     for changes in situations(facts):
         for each in blockers(replace(facts, **changes)):

@@ -7,7 +7,7 @@ from world import World
 
 from voyage_jobs.core.clock import US
 from voyage_jobs.core.states import Batch
-from voyage_jobs.diagnosis import conditions
+from voyage_jobs.diagnosis import process_conditions
 from voyage_jobs.diagnosis.blocker import Mover, shown
 from voyage_jobs.diagnosis.causes import blockers
 from voyage_jobs.diagnosis.snapshot import gather
@@ -150,7 +150,7 @@ def test_a_table_that_cannot_be_looked_at_is_a_problem(world, facts):
 
 
 def test_an_old_sqlite_is_a_note(world, facts, monkeypatch):
-    monkeypatch.setattr(conditions, "library_is_safe", lambda: False)
+    monkeypatch.setattr(process_conditions, "library_is_safe", lambda: False)
     problem = one(world, facts)
     assert (problem.code, problem.severity) == ("sqlite_old", "info")
 

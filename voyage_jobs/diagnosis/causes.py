@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from voyage_jobs.diagnosis import conditions, sending, stuck
+from voyage_jobs.diagnosis import batch_conditions, process_conditions, sending, source_conditions, stuck
 from voyage_jobs.diagnosis.blocker import Blocker, keeping
 from voyage_jobs.diagnosis.snapshot import Facts, Gate
 
-CAUSES = (*sending.CAUSES, *conditions.CAUSES)
+CAUSES = (
+    *sending.CAUSES,
+    *source_conditions.CAUSES,
+    *batch_conditions.CAUSES,
+    *process_conditions.CAUSES,
+)
 CODES = frozenset({code for entry in CAUSES for code in entry.codes}) | stuck.CODES
 """Every code there is."""
 

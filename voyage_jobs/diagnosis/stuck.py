@@ -13,8 +13,8 @@ from typing import Any
 from voyage_jobs.core.clock import US, iso
 from voyage_jobs.core.plural import counted
 from voyage_jobs.core.states import Batch
+from voyage_jobs.diagnosis.batch_conditions import DEADLINE_GRACE_S, MOVED_ON_BY, has_unknown_status
 from voyage_jobs.diagnosis.blocker import EVERY_STEP, RECONCILE, SENDING, SUBMIT, Blocker, Mover, keeping
-from voyage_jobs.diagnosis.conditions import DEADLINE_GRACE_S, MOVED_ON_BY, has_unknown_status
 from voyage_jobs.diagnosis.snapshot import Facts
 from voyage_jobs.state.batches import BatchRow
 

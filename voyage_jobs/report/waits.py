@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from voyage_jobs.core.clock import US
 from voyage_jobs.core.plural import counted
 from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
+from voyage_jobs.diagnosis.batch_conditions import MOVED_ON_BY, has_unknown_status
 from voyage_jobs.diagnosis.blocker import NOTHING_TO_DO, SENDING, Blocker, keeping, sentence
 from voyage_jobs.diagnosis.causes import blockers
-from voyage_jobs.diagnosis.conditions import MOVED_ON_BY, has_unknown_status
 from voyage_jobs.diagnosis.snapshot import Moment, Text
 from voyage_jobs.report.eta import of_job
 from voyage_jobs.report.words import clock_time, span, when

@@ -18,7 +18,7 @@ from voyage_jobs.core.clock import Clock
 from voyage_jobs.core.observe import NOBODY, Observer
 from voyage_jobs.core.pace import Pace
 from voyage_jobs.core.states import UNFINISHED
-from voyage_jobs.diagnosis.conditions import refs
+from voyage_jobs.diagnosis.batch_conditions import refs
 from voyage_jobs.errors import ConfigError, DiskFullError
 from voyage_jobs.notify.delivery import Delivery
 from voyage_jobs.notify.notifier import Notifier

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from voyage_jobs.core.clock import US, iso, now_us
 from voyage_jobs.core.plural import counted
 from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
+from voyage_jobs.diagnosis.batch_conditions import text_missing
 from voyage_jobs.diagnosis.blocker import FRESH, SENDING, SUBMIT, Blocker, Mover, keeping, worst_first
 from voyage_jobs.diagnosis.causes import blockers
 from voyage_jobs.diagnosis.circuits import account_refused
-from voyage_jobs.diagnosis.conditions import text_missing
 from voyage_jobs.diagnosis.snapshot import Moment, Run, gate, moment_of
 from voyage_jobs.notify.delivery import Delivery
 from voyage_jobs.notify.notifier import Notifier

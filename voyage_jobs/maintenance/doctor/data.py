@@ -14,7 +14,7 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.core import generation, lock, private
 from voyage_jobs.core.clock import US, Clock, now_us
 from voyage_jobs.diagnosis import rebuild_words, set_back_words
-from voyage_jobs.diagnosis.conditions import HEARTBEAT_OLD_S
+from voyage_jobs.diagnosis.process_conditions import HEARTBEAT_OLD_S
 from voyage_jobs.errors import ConfigError, StateError, VoyageJobsError
 from voyage_jobs.maintenance.doctor.check import Check, bad, good, note, told
 from voyage_jobs.maintenance.doctor.object_storage import check_object_storage
