@@ -271,6 +271,41 @@ def test_neighbours_are_shown_once_and_documents_are_bounded(world) -> None:
     assert sorted(hit.path for hit in one.hits) == ["cert.md", "soup.md"]
 
 
+@pytest.fixture
+def crowded(tmp_path: Path) -> World:
+    """One document with many more chunks of a word than a search chooses from, and three that mention it."""
+    world = World(tmp_path, dimension=256)
+    sections = (f"## Kettle {n}\n\nThe kettle of number {n}: kettle, kettle." for n in range(90))
+    world.write("long.md", "# Kettles\n\n" + "\n\n".join(sections))
+    for n in range(3):
+        world.write(f"short{n}.md", f"# Note {n}\n\nA long note on number {n}, and once on a kettle as well.")
+    world.run()
+    return world
+
+
+@pytest.mark.parametrize("mode", ["words", "vector", "hybrid"])
+def test_a_long_document_leaves_room_for_others(crowded, mode) -> None:
+    retriever = Retriever(crowded.settings(), crowded.clock, crowded.transport)
+    found = retriever.search(Query("kettle", mode=mode, k=4, per_document=1, candidates=10))
+    assert sorted(hit.path for hit in found.hits) == ["long.md", "short0.md", "short1.md", "short2.md"]
+    beside = retriever.search(
+        Query("kettle", mode=mode, k=4, per_document=2, candidates=10, where="path <> 'short0.md'")
+    )
+    assert [hit.path for hit in beside.hits].count("long.md") == 2
+    assert "short0.md" not in {hit.path for hit in beside.hits}
+
+
+def test_every_hit_gets_its_neighbours(crowded, monkeypatch) -> None:
+    monkeypatch.setattr("voyage_jobs.table.view._NEIGHBOURS", 7)
+    retriever = Retriever(crowded.settings(), crowded.clock)
+    found = retriever.search(Query("kettle", mode="words", k=20, expand=1))
+    assert len(found.hits) > 3
+    ends = {0, 89}
+    for hit in found.hits:
+        if hit.path == "long.md" and hit.ordinal not in ends:
+            assert hit.context.count("The kettle of number") >= 2, hit
+
+
 # --- beside a writer ---
 
 

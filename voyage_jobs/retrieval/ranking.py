@@ -12,6 +12,8 @@ from voyage_jobs.retrieval.result import Hit
 from voyage_jobs.table.filters import is_field
 
 _Name = TypeVar("_Name")
+Document = tuple[str, str, str]
+"""The table, the source and the path of a document."""
 _K = 60  # of the paper (Cormack and others, 2009): the first places do not decide everything
 
 
@@ -23,6 +25,11 @@ def merged(rankings: Sequence[tuple[str, list[dict[str, Any]]]]) -> list[dict[st
     """
     rows = [{**row, "table": table} for table, ranking in rankings for row in ranking]
     return rows if len(rankings) == 1 else sorted(rows, key=lambda row: -row["score"])
+
+
+def document_of_row(row: Mapping[str, Any]) -> Document:
+    """Whose row it is."""
+    return row["table"], row["source"], row["path"]
 
 
 def _named(row: Mapping[str, Any]) -> tuple[str, str]:
@@ -75,7 +82,7 @@ def limited(hits: Sequence[Hit], per_document: int | None) -> list[Hit]:
     """At most so many hits of each document, the best; None: all."""
     if per_document is None:
         return list(hits)
-    seen: Counter[tuple[str, str, str]] = Counter()
+    seen: Counter[Document] = Counter()
     kept = []
     for hit in hits:
         document = hit.table, hit.source, hit.path

@@ -17,13 +17,15 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import Clock
 from voyage_jobs.errors import ConfigError, CorruptionError, VendorError
 from voyage_jobs.retrieval.calls import Calls, NotAskedError
+from voyage_jobs.retrieval.candidates import Wanted, candidates
 from voyage_jobs.retrieval.passage import widened_in
-from voyage_jobs.retrieval.ranking import facets, limited, merged, ranked, reranked
+from voyage_jobs.retrieval.ranking import facets, limited, ranked, reranked
 from voyage_jobs.retrieval.result import LONGEST_QUERY, MODES, Hit, Mode, Query, Reranking, Result
 from voyage_jobs.retrieval.tables import Seen, demand_one_space, tables_of
 from voyage_jobs.table.filters import combined, is_field
 from voyage_jobs.table.plain_names import spelled_out
 from voyage_jobs.table.view import View
+from voyage_jobs.table.words import Found
 
 if TYPE_CHECKING:
     import httpx
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 LONGEST_READING_S = 5.0
 """How long texts are read where there is no word index."""
 DEFAULT_RERANK_MODEL = "rerank-2.5"
+_SHARES = 4  # of a document's share are left for the reranker to choose from
 _MS = 1_000.0
 
 
@@ -89,14 +92,16 @@ class Retriever:
             for each in seen:
                 each.view.check(said, query.where)
         where = combined(query.sources, query.paths, query.since, said, query.fields)
-        deep = max(query.candidates, query.k * (4 if query.per_document else 1))
+        wanted = Wanted(max(query.candidates, query.k), query.k, query.per_document)
         if query.mode != "words":
             demand_one_space(seen)
-            self._ask_vectors(seen, query, deep, where, work, vector)
+            self._ask_vectors(seen, query, wanted, where, work, vector)
         if query.mode != "vector" or "vector" not in work.rankings:
-            self._ask_words(seen, query, deep, where, work)
+            self._ask_words(seen, query, wanted, where, work)
         with self._timed(work, "fuse"):
             found = ranked(work.rankings)
+        if query.per_document:
+            found = limited(found, query.per_document * _SHARES)
         found = self._reranked(query, found, work)
         found = limited(found, query.per_document)
         hits = widened_in(found[: query.k], query.expand, {each.name: each.view for each in seen})
@@ -130,7 +135,7 @@ class Retriever:
         self,
         seen: Sequence[Seen],
         query: Query,
-        deep: int,
+        wanted: Wanted,
         where: str | None,
         work: _Work,
         vector: Sequence[float] | None,
@@ -140,9 +145,9 @@ class Retriever:
                 if vector is None:
                     vector = self._embedded(seen[0].view, query.text, work)
             with self._timed(work, "vector"):
-                found = [(each.name, each.view.by_vector(vector, deep, where)) for each in seen]
-            work.rankings["vector"] = merged([(name, each.rows) for name, each in found])[:deep]
-            if any(each.damaged for _, each in found):
+                found = candidates(seen, wanted, where, lambda view, k, only: view.by_vector(vector, k, only))
+            work.rankings["vector"] = found.rows
+            if any(part.damaged for part in found.parts):
                 work.warnings.append(_damaged("vector", "every vector was compared"))
         except VendorError as exc:
             work.warnings.append(f"Searched by words alone, for the query was not embedded: {exc.message}")
@@ -157,28 +162,26 @@ class Retriever:
         return found.numbers
 
     def _ask_words(
-        self, seen: Sequence[Seen], query: Query, deep: int, where: str | None, work: _Work
+        self, seen: Sequence[Seen], query: Query, wanted: Wanted, where: str | None, work: _Work
     ) -> None:
         over_at = self._clock.mono() + LONGEST_READING_S
+
+        def ask(view: View, k: int, only: str | None) -> Found:
+            return view.by_words(query.text, k, only, lambda: self._clock.mono() < over_at)
+
         try:
             with self._timed(work, "words"):
-                parts = [
-                    (
-                        each.name,
-                        each.view.by_words(query.text, deep, where, lambda: self._clock.mono() < over_at),
-                    )
-                    for each in seen
-                ]
+                found = candidates(seen, wanted, where, ask)
         except CorruptionError as exc:
             if "vector" not in work.rankings:
                 raise
             work.warnings.append(f"Searched by vectors alone: {exc.message}")
             return
-        work.looked_at = sum(found.looked_at for _, found in parts)
-        work.complete = all(found.complete for _, found in parts)
+        work.looked_at = sum(part.looked_at for part in found.parts)
+        work.complete = found.complete
         if work.looked_at or "vector" not in work.rankings:
-            work.rankings["words"] = merged([(name, found.rows) for name, found in parts])[:deep]
-        if any(found.damaged for _, found in parts):
+            work.rankings["words"] = found.rows
+        if any(part.damaged for part in found.parts):
             work.warnings.append(_damaged("word", "the texts were read"))
         if not work.complete:
             work.warnings.append(

@@ -86,6 +86,12 @@ def all_of(conditions: Sequence[str]) -> str | None:
     return " AND ".join(f"({each})" for each in conditions) or None
 
 
+def without(where: str | None, documents: Iterable[tuple[str, str]]) -> str:
+    """A filter of ours, of what is in none of these documents besides, each by its source and path."""
+    left_out = (f"NOT (source = {quoted(source)} AND path = {quoted(path)})" for source, path in documents)
+    return " AND ".join([*([f"({where})"] if where else []), *left_out])
+
+
 def is_field(name: str) -> bool:
     """Whether a name of the front matter can be filtered by."""
     return _FIELD.fullmatch(name) is not None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from voyage_jobs.core.profile import Profile
 
 _SEARCH_CACHE_BYTES = 256 << 20  # the vector index of 250,000 rows of 1024 numbers stays in it
-_MOST_NEIGHBOURS = 2_000
+_NEIGHBOURS = 5_000  # rows that one filter asks for, or those of one hit
 _FILTERED = 50  # documents that one filter names
 
 
@@ -59,17 +59,15 @@ class View:
 
     def around(self, wanted: Sequence[tuple[str, int, int]]) -> list[dict[str, Any]]:
         """Rows of documents, by the document's part of their `chunk_id` and the first and last ordinal."""
-        spans = [
-            f"(chunk_id LIKE '{document}%' AND ordinal BETWEEN {first} AND {last})"
-            for document, first, last in wanted
-        ]
-        if not spans:
-            return []
-        scanner = self.dataset.scanner(
-            columns=self._columns, filter=" OR ".join(spans), limit=_MOST_NEIGHBOURS
-        )
-        with open_reading(self.dataset.uri):
-            found: list[dict[str, Any]] = scanner.to_table().to_pylist()
+        found: list[dict[str, Any]] = []
+        for part in _in_parts(wanted):
+            spans = [
+                f"(chunk_id LIKE '{document}%' AND ordinal BETWEEN {first} AND {last})"
+                for document, first, last in part
+            ]
+            scanner = self.dataset.scanner(columns=self._columns, filter=" OR ".join(spans))
+            with open_reading(self.dataset.uri):
+                found += scanner.to_table().to_pylist()
         return self._lifted(found)
 
     def rows(self, columns: Sequence[str], where: str) -> list[dict[str, Any]]:
@@ -130,6 +128,21 @@ class View:
 
     def _lifted(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return self._reading.lift_rows(rows, self.dataset.schema)
+
+
+def _in_parts(wanted: Sequence[tuple[str, int, int]]) -> Iterator[list[tuple[str, int, int]]]:
+    """The spans, as many at a time as one filter is to find rows for."""
+    part: list[tuple[str, int, int]] = []
+    rows = 0
+    for span in wanted:
+        size = span[2] - span[1] + 1
+        if part and rows + size > _NEIGHBOURS:
+            yield part
+            part, rows = [], 0
+        part.append(span)
+        rows += size
+    if part:
+        yield part
 
 
 def view_of(uri: str, name: str, version: int | None = None) -> View:
