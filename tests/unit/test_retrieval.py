@@ -127,6 +127,26 @@ def _folders(pattern: list[str], path: list[str]) -> bool:
     return bool(path) and bool(re.match(translate(pattern[0]), path[0])) and _folders(pattern[1:], path[1:])
 
 
+@pytest.mark.parametrize(
+    ("pattern", "path", "matches"),
+    [("[]", "[]", True), ("[]", "a", False), ("[]]", "]", True), ("[!]", "!", True), ("[!]]", "a", True)],
+)
+def test_brackets_without_a_member_are_no_set(pattern: str, path: str, matches: bool) -> None:
+    assert bool(re.match(glob_regex(pattern).replace(r"\z", r"\Z"), path)) is matches
+
+
+def test_a_range_that_is_none_is_told() -> None:
+    with pytest.raises(
+        ConfigError, match=r"The pattern \[z-a\] of a path cannot be used: bad character range"
+    ):
+        combined(paths=["sub/[z-a]*"])
+
+
+def test_a_moment_in_an_early_year_is_a_timestamp(many) -> None:
+    dataset = many[0].dataset
+    assert dataset.count_rows(combined(since=datetime(1, 1, 2, tzinfo=UTC))) == dataset.count_rows()
+
+
 def test_a_set_in_a_glob_stays_in_its_name() -> None:
     assert glob_regex("a[!b]c") == r"(?s)\Aa[^/b]c\z"
     assert glob_regex("[") == r"(?s)\A\[\z"

@@ -18,7 +18,7 @@ from voyage_jobs.errors import ConfigError, CorruptionError
 from voyage_jobs.table.engine import brief, open_reading
 
 _SQL = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|--|/\*|[()';\"`]")
-_GLOB = re.compile(r"\*\*/|\*\*|\*|\?|\[[!^]?\]?[^\]/]*\]|.", re.DOTALL)
+_GLOB = re.compile(r"\*\*/|\*\*|\*|\?|\[[!^]?(?:\][^\]/]*|[^\]/]+)\]|.", re.DOTALL)
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _NOT_PARSED = re.compile(r"\(sql parser error: (.+?)(?: at Line: \d+, Column: \d+)?\)(?:, \S+\.rs:|$)")
 _HINT = "It is SQL over the table's columns, for example: source = 'docs' AND ordinal = 0."
@@ -31,7 +31,7 @@ def quoted(text: str) -> str:
 
 def glob_regex(pattern: str) -> str:
     """A path's pattern as a regular expression for whole paths: `**` stands for any folders, `*` and `?` for what is
-    within one name, `[ab]` for a set."""
+    within one name, `[ab]` for a set. Raises `ConfigError` for a set that is none."""
     parts = []
     for found in _GLOB.finditer(pattern):
         piece = found.group()
@@ -45,8 +45,15 @@ def glob_regex(pattern: str) -> str:
 
 
 def _set_of(inside: str) -> str:
-    negated = inside[0] in "!^"
+    negated = len(inside) > 1 and inside[0] in "!^"
     members = re.sub(r"[\\\[\]^&~|]", r"\\\g<0>", inside[negated:])
+    try:
+        re.compile(f"[{members}]")
+    except re.error as exc:
+        raise ConfigError(
+            f"The pattern [{inside}] of a path cannot be used: {exc.msg}.",
+            hint="A range is written as [a-z].",
+        ) from exc
     return f"[^/{members}]" if negated else f"[{members}]"
 
 
@@ -60,7 +67,7 @@ def combined(
     """One filter: of these sources, at one of these paths' globs, modified since, with these fields in the
     front matter, and whatever `where` says.
 
-    Raises `ConfigError` for a `where` that does not hold together.
+    Raises `ConfigError` for a `where` that does not hold together, and for a glob that makes no sense.
     """
     parts = []
     if named := [quoted(source) for source in sources]:
@@ -68,7 +75,8 @@ def combined(
     if globs := [f"regexp_like(path, {quoted(glob_regex(each))})" for each in paths]:
         parts.append(f"({' OR '.join(globs)})")
     if since is not None:
-        parts.append(f"modified_at >= timestamp '{since.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}'")
+        moment = since.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+        parts.append(f"modified_at >= timestamp '{moment}Z'")
     parts += [_has(name, value) for name, value in fields]
     if where is not None:
         demand_whole(where)
