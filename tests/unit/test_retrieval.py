@@ -226,6 +226,21 @@ def test_the_word_index_follows_upkeep_and_language(tmp_path: Path) -> None:
     assert asked(views.newest(), "renewing") == []
 
 
+def test_words_of_titles_and_paths_are_found_with_the_index_as_without(tmp_path: Path) -> None:
+    table = opened(tmp_path)
+    texts = ["Boil the leek.", "A lamp for the desk.", "Zanzibar is far, and warm."]
+    titles = ["Soup", "Lamp Zanzibar", "Travel"]
+    for number, (text, title) in enumerate(zip(texts, titles, strict=True)):
+        doc = ("shop", f"catalog.csv#SKU{number}")
+        table.flip([doc], iter([batch([(doc, 0, text)], title=[title])]))
+    views = Views(str(tmp_path), "chunks")
+    questions = ("zanzibar", "SKU0", "desk")
+    without = [sorted(row["path"] for row in asked(views.newest(), each)) for each in questions]
+    table.tend(Upkeep(words_from_rows=1))
+    assert [sorted(row["path"] for row in asked(views.newest(), each)) for each in questions] == without
+    assert [row["title"] for row in asked(views.newest(), "zanzibar")] == ["Travel", "Lamp Zanzibar"]
+
+
 # --- degrading ---
 
 

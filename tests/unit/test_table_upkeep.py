@@ -183,10 +183,10 @@ def test_a_folder_beside_the_files_of_an_index_is_no_damage(home: Any) -> None:
     put(table, {("docs", "1.md"): ("one", 10)})
     table.tend(Upkeep(words_from_rows=1))
     if isinstance(home, Path):  # where there are folders
-        (index,) = (home / "chunks.lance" / "_indices").iterdir()
-        (index / "staging").mkdir()
+        for index in (home / "chunks.lance" / "_indices").iterdir():
+            (index / "staging").mkdir()
 
-    assert [each.damage for each in table.indexes()] == [""]
+    assert {each.damage for each in table.indexes()} == {""}
 
 
 def test_other_vectors_get_no_index(home: Any) -> None:

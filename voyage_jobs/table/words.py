@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.table.documents import STREAM_ROWS
 from voyage_jobs.table.filters import demand_sense, reading_with
-from voyage_jobs.table.indexes import WORD_INDEX
+from voyage_jobs.table.indexes import WORD_INDEX, WORDS
 from voyage_jobs.table.search import scored_rows
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-_SEARCHED = ("text", "title", "path")
+_SEARCHED = tuple(column for column, _ in WORDS.values())
 _WORD = re.compile(r"\w+")
 _MOST_WORDS = 64  # of a query: a page that was pasted in asks for no more
 _MOST_READ = 16  # without an index, each word costs a pass over the text: the longest say most
@@ -63,9 +63,11 @@ def holding(
     if not words:
         return Found([], 0, complete=True)
     damaged = False
-    if any(index.name == WORD_INDEX for index in dataset.describe_indices()):
+    there = {index.name for index in dataset.describe_indices()} & WORDS.keys()
+    if WORD_INDEX in there:
         try:
-            return Found(_by_index(dataset, words, k=k, where=where, columns=columns), total, complete=True)
+            rows = _by_index(dataset, words, there, k=k, where=where, columns=columns)
+            return Found(rows, total, complete=True)
         except CorruptionError:  # of an index, maybe: then the text is whole and answers
             damaged = True
     telling = sorted(words, key=len, reverse=True)[:_MOST_READ]
@@ -74,11 +76,23 @@ def holding(
 
 
 def _by_index(
-    dataset: Any, words: Sequence[str], *, k: int, where: str | None, columns: list[str]
+    dataset: Any,
+    words: Sequence[str],
+    there: Collection[str],
+    *,
+    k: int,
+    where: str | None,
+    columns: list[str],
 ) -> list[dict[str, Any]]:
+    from lance.query import MultiMatchQuery
+
+    searched = [WORDS[name] for name in WORDS if name in there]
+    query = MultiMatchQuery(
+        " ".join(words), [column for column, _ in searched], boosts=[worth for _, worth in searched]
+    )
     scanner = dataset.scanner(
         columns=[*columns, "_score"],
-        full_text_query={"query": " ".join(words), "columns": ["text"]},
+        full_text_query=query,
         limit=k,
         filter=where,
         prefilter=where is not None,
