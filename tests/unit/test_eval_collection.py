@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.evaluation.collection import Collection, load
 from voyage_jobs.evaluation.places import Place, Target, grades, missing, read_word, target, whole_documents
+from voyage_jobs.evaluation.sampling import Sample
 
 
 def loaded(path: Path, text: str, qrels: Path | None = None) -> Collection:
@@ -57,6 +58,26 @@ def test_the_file_for_people_is_jsonl_or_yaml(tmp_path: Path) -> None:
         Target("docs", "a.md", ("Soup", "Leek")),
         Target("docs", "c#.md", ("X",)),
     ]
+
+
+def test_one_place_may_be_an_object_and_a_heading_a_number(tmp_path: Path) -> None:
+    text = "- query: one\n  relevant: {path: a.md, heading: 2026}\n- query: two\n  relevant: {path: b.md}\n"
+    assert judged(loaded(tmp_path / "q.yaml", text)) == {"one": {"a.md#2026": 1}, "two": {"b.md": 1}}
+
+
+@pytest.mark.parametrize("path", ["a.md", "shop.csv#K-9", "a#b.md", "docs:x.md"])
+@pytest.mark.parametrize("section", [(), ("Soup",), ("A > B", "C"), (" x", "#")])
+def test_a_section_to_write_a_question_for_is_read_back(
+    tmp_path: Path, path: str, section: tuple[str, ...]
+) -> None:
+    place = Target("docs", path, section)
+    line = {**Sample(place, "about").as_dict(), "query": "what"}
+    assert loaded(tmp_path / "q.jsonl", json.dumps(line)).targets == [place]
+
+
+def test_names_of_columns_may_follow_blank_lines(tmp_path: Path) -> None:
+    (tmp_path / "qrels").write_text("\nquery-id\tcorpus-id\tscore\n1\ta.md\t2\n")
+    assert judged(loaded(tmp_path / "t.tsv", "1\twhat\n", tmp_path / "qrels")) == {"what": {"a.md": 2}}
 
 
 def test_the_folder_of_beir(tmp_path: Path) -> None:
@@ -109,6 +130,12 @@ def test_ids_stay_when_questions_are_added(tmp_path: Path) -> None:
         ("q.jsonl", '{"query": "x"}', "nothing says what is `relevant`"),
         ("q.jsonl", "", "nothing says what is `relevant`"),
         ("q.jsonl", '{"query": "x", "relevant": "a"}\n{"query": "x", "relevant": "b"}', "two questions"),
+        (
+            "q.jsonl",
+            '{"query": "x", "relevant": {"path": "a", "heading": {"b": 1}}}',
+            "line 1: {'b': 1} is no",
+        ),
+        ("q.yaml", "- query: x\n\n\n  relevant: [", "line 4"),
         ("q.yaml", "query: x", "must be a list"),
         ("q.yaml", "- [", "is no YAML"),
         ("q.yaml", "- just words", "question 1: there is no `query`"),

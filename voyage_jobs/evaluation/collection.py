@@ -121,13 +121,16 @@ def _entries(path: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
+    return [(number, line) for number, line in enumerate(_text(path).split("\n"), 1) if line.strip()]
+
+
+def _text(path: Path) -> str:
     try:
-        text = path.read_text("utf-8-sig")
+        return path.read_text("utf-8-sig")
     except (OSError, UnicodeError) as exc:
         raise ConfigError(
             f"{path} cannot be read: {getattr(exc, 'strerror', None) or exc}.", hint=_HINT
         ) from exc
-    return [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
 
 
 def _jsonl(path: Path, lines: Iterable[tuple[int, str]]) -> Iterable[tuple[str, Mapping[str, Any]]]:
@@ -151,7 +154,7 @@ def _tab_separated(path: Path, lines: Iterable[tuple[int, str]]) -> Iterable[tup
 def _yaml(path: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
     import yaml
 
-    text = "\n".join(line for _, line in _lines(path))
+    text = _text(path)
     try:
         entries = yaml.safe_load(text)
     except yaml.YAMLError as exc:
@@ -195,7 +198,7 @@ def _id_of(text: str) -> str:
 
 def _judgements(place: str, relevant: Any, sources: Names[str]) -> Iterable[tuple[Target, int]]:
     """A place, a list of places, or places with their grades."""
-    if isinstance(relevant, dict):
+    if isinstance(relevant, dict) and not isinstance(relevant.get("path"), str):
         for word, grade in relevant.items():
             yield _target(place, word, sources), _grade(place, grade)
         return
@@ -208,9 +211,11 @@ def _target(place: str, said: Any, sources: Names[str]) -> Target:
     if isinstance(said, str) and said.strip():
         return target(said.strip(), sources)
     if isinstance(said, dict) and isinstance(said.get("path"), str):
-        heading = said.get("heading") or ()
-        headings = (heading,) if isinstance(heading, str) else tuple(map(str, heading))
-        return Target(str(said.get("source") or ""), said["path"], headings)
+        given = said.get("heading")
+        headings = given if isinstance(given, list) else [] if given is None else [given]
+        if all(isinstance(each, str | int) for each in headings):  # a year is a number
+            return Target(str(said.get("source") or ""), said["path"], tuple(map(str, headings)))
+        raise ConfigError(f"{place}: {given!r} is no heading, and no list of headings.", hint=_HINT)
     raise ConfigError(
         f"{place}: {said!r} is no place. A place is `path`, `path#Heading`, or an object with `path`.",
         hint=_HINT,
@@ -229,7 +234,8 @@ def _grade(place: str, said: Any) -> int:
 def _qrels(path: Path) -> dict[str, dict[str, int]]:
     """Grades by query and word: `query-id corpus-id score` (BEIR, with a header) or `query 0 document grade` (TREC)."""
     judged: dict[str, dict[str, int]] = {}
-    for number, line in _lines(path):
+    lines = _lines(path)
+    for number, line in lines:
         parts = line.split("\t") if line.count("\t") >= 2 else line.split()
         fields = [part.strip() for part in parts]
         if len(fields) == 4:
@@ -240,7 +246,7 @@ def _qrels(path: Path) -> dict[str, dict[str, int]]:
             raise ConfigError(
                 f"{path}, line {number}: {counted(len(fields), 'field')}; TREC has 4, BEIR 3.", hint=_HINT
             )
-        if number == 1 and not _is_whole(grade):
+        if number == lines[0][0] and not _is_whole(grade):
             continue  # the names of the columns
         if not _is_whole(grade):
             raise ConfigError(f"{path}, line {number}: the grade {grade!r} is no whole number.", hint=_HINT)

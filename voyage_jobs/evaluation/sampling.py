@@ -6,8 +6,9 @@ import hashlib
 import heapq
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from voyage_jobs.evaluation.places import Place, Target
+from voyage_jobs.evaluation.places import Place, Target, target
 from voyage_jobs.retrieval.passage import snippet
 from voyage_jobs.table.view import View
 
@@ -21,9 +22,17 @@ class Sample:
     target: Target
     excerpt: str
 
-    def as_dict(self) -> dict[str, str]:
+    def as_dict(self) -> dict[str, Any]:
         """A line of a file of questions, with the question left to be written."""
-        return {"query": "", "relevant": self.target.told, "about": self.excerpt}
+        return {"query": "", "relevant": self._relevant, "about": self.excerpt}
+
+    @property
+    def _relevant(self) -> str | dict[str, Any]:
+        """The place in words; in full where a `#` or `>` of its own would be read as the beginning of a heading."""
+        place = self.target
+        if target(place.told, {place.source}) == place:
+            return place.told
+        return {"source": place.source, "path": place.path, "heading": list(place.headings)}
 
 
 def sample(view: View, count: int, sources: Collection[str]) -> list[Sample]:
