@@ -6,6 +6,7 @@ A headline is one wherever it stands, as in Org itself: a star in the first colu
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
@@ -47,7 +48,8 @@ class OrgReader(Reader):
             raise Refused(Refusal.EMPTY, "nothing but keywords and drawers")
         tokens = sum(estimate_tokens(text[start:end]) for start, end in found.drawers)
         left_out = {"drawers": tokens} if tokens else {}
-        yield Text(whole, metadata=found.metadata, headings=found.headings, left_out=left_out)
+        metadata: dict[str, Json] = {key: "\n".join(values) for key, values in found.values.items()}
+        yield Text(whole, metadata=metadata, headings=found.headings, left_out=left_out)
 
 
 class _Outline:
@@ -55,7 +57,7 @@ class _Outline:
 
     def __init__(self) -> None:
         self.headings: list[Heading] = []
-        self.metadata: dict[str, Json] = {}
+        self.values: defaultdict[str, list[str]] = defaultdict(list)
         self.keywords: list[tuple[int, int]] = []
         self.drawers: list[tuple[int, int]] = []
         self._states = {"TODO", "DONE"}
@@ -96,8 +98,7 @@ class _Outline:
             return
         if key in _STATES:
             self._states.update(word.partition("(")[0] for word in value.split())
-        before = self.metadata.get(key)
-        self.metadata[key] = value if before is None else f"{before}\n{value}"
+        self.values[key].append(value)
         self.keywords.append(mark.span())
 
 
