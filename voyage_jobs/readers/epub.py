@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from lxml.etree import _Element
 
 _CONTAINER, _SEALED = "META-INF/container.xml", "META-INF/encryption.xml"
+_WORD = re.compile(r"(?<!&)\b\w")  # entities are no words
 _PAGES = (".xhtml", ".html", ".htm", ".xml")
 _TOLD = ("creator", "language", "publisher", "date", "subject", "description", "identifier")
 _FAULTS = (zipfile.BadZipFile, zlib.error, KeyError, EOFError, NotImplementedError, RuntimeError, ValueError)
@@ -27,7 +29,7 @@ class EpubReader(Reader):
     """Pictures are left out. The place of a text is its chapter."""
 
     name = "epub"
-    version = 1
+    version = 2
     suffixes = (".epub",)
     forms = ("markdown",)
     isolated = True
@@ -62,8 +64,10 @@ def _book(archive: zipfile.ZipFile) -> Text:
         except KeyError:
             lacking += 1
             continue
-        body = whole_page(page.decode(errors="replace"))[1].strip()
-        if body:
+        body = whole_page(page.decode(errors="replace"), is_xml=True).strip()
+        if not body:
+            lacking += _has_words(page)
+        else:
             places.append(Place(len(text), "chapter", str(number)))
             text += f"{body}\n\n"
     metadata: dict[str, Json] = {}
@@ -75,6 +79,24 @@ def _book(archive: zipfile.ZipFile) -> Text:
     return Text(
         text.replace("\0", ""), "markdown", title=title, metadata=metadata, places=places, left_out=left_out
     )
+
+
+def _has_words(page: bytes) -> bool:
+    """Whether a page says something in its body, as XML has it."""
+    from lxml.etree import XMLParser, XMLSyntaxError, fromstring
+
+    lenient = XMLParser(
+        recover=True, resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True
+    )
+    try:
+        root = fromstring(page, lenient)
+    except XMLSyntaxError:
+        return False
+    if root is None:
+        return False
+    for each in root.iter("{*}head", "{*}script", "{*}style"):
+        each.clear(keep_tail=True)
+    return any(map(_WORD.search, root.itertext()))
 
 
 def _protected(archive: zipfile.ZipFile) -> list[str]:

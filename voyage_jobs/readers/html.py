@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from html import escape
 from typing import TYPE_CHECKING, BinaryIO
 
 from voyage_jobs.core.tokens import estimate_tokens
@@ -17,12 +18,24 @@ MOST_BYTES = 20_000_000
 """A parsed page takes up to 70 times the room of its file."""
 MOST_DEPTH = 2_000
 """Of nested elements: parsers recurse, and no page is so deep."""
+_HEAD_CHARS = 2_048
 _CHARSET = re.compile(rb"charset\s*=\s*[\"']?([A-Za-z0-9._-]{1,32})", re.IGNORECASE)
 # What has to be closed; a page may leave open any number of paragraphs, items and cells.
 _NESTING = re.compile(
-    rb"<(/?)(?:div|span|section|article|ul|ol|dl|table|blockquote|pre|code|font|center|main|details|[abisu]|em|strong"
-    rb"|small|big|sub|sup|tt|kbd)(?=[\s>/])",
+    r"<(/?)(?:div|span|section|article|ul|ol|dl|table|blockquote|pre|code|font|center|main|details|[abisu]|em|strong"
+    r"|small|big|sub|sup|tt|kbd)(?=[\s>/])",
+    re.IGNORECASE | re.ASCII,
+)
+_XHTML = re.compile(
+    r"\A\s*<\?xml\s|<!doctype[^>]{1,200}xhtml|<html\s[^>]{0,500}?xmlns\s*=\s*[\"']http://www\.w3\.org/1999/xhtml",
     re.IGNORECASE,
+)
+# One alternative for each way to go on and nothing to go back to: linear, whatever a page has in it.
+_OF_XML = re.compile(
+    r"<!--(?:.*?-->|.*)|<(?P<raw>script|style)(?:\s(?:[^<>\"'/]|\"[^\"]*+\"|'[^']*+'|/(?!>))*+)?>(?:.*?</(?P=raw)|.*)"
+    r"|<!\[CDATA\[(?P<said>.*?)(?:\]\]>|\Z)"
+    r"|<(?P<name>[a-z][\w:.-]{0,63})(?P<more>(?:\s(?:[^<>\"'=/]|=\s*+(?:\"[^\"]*+\"|'[^']*+')|/(?!>))*+)?)/>",
+    re.IGNORECASE | re.DOTALL,
 )
 SELECT = ("main", "article", "[role=main]", ".body", "#content", "body")
 """The first of these that a page has is what it says; of several that fit, the longest."""
@@ -33,13 +46,18 @@ DROP = (
 
 
 _NO_TEXT = ("script", "style", "template")
+_VOID = (
+    *("area", "base", "br", "col", "embed", "hr", "img", "input"),
+    *("link", "meta", "param", "source", "track", "wbr"),
+)
+"""Elements that HTML closes by itself, as XML closes any that ends with `/>`."""
 
 
 class HtmlReader(Reader):
     """Options: `select` and `drop`, lists of CSS selectors, in place of `SELECT`, and besides `DROP`."""
 
     name = "html"
-    version = 1
+    version = 2
     suffixes = (".html", ".htm", ".xhtml")
     forms = ("markdown",)
     isolated = True
@@ -48,14 +66,10 @@ class HtmlReader(Reader):
 
     def read(self, file: BinaryIO, options: Mapping[str, Json]) -> Iterator[Text]:
         """The main content. Raises Refused for what is no text, and for pages that are too large or too deep."""
-        from selectolax.lexbor import LexborHTMLParser
-
         data = file.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
             raise Refused(Refusal.LIMIT, f"more than {MOST_BYTES:,} bytes of HTML")
-        if _is_deep(data):
-            raise Refused(Refusal.LIMIT, f"elements nested more than {MOST_DEPTH} deep")
-        page = LexborHTMLParser(_decoded(data))
+        page = _parsed(_decoded(data))
         title, url = _title(page), _url(page)
         main = _main(page, _selectors(options, "select") or SELECT)
         if main is None:
@@ -71,18 +85,38 @@ class HtmlReader(Reader):
         yield Text(text, "markdown", title=title, metadata={}, url=url, left_out=left_out)
 
 
-def whole_page(html: str) -> tuple[str, str]:
-    """The title of a page and all that it says, as Markdown: for pages that have nothing around what they say. Raises
-    Refused for one that is too large or too deep."""
-    from selectolax.lexbor import LexborHTMLParser
-
+def whole_page(html: str, *, is_xml: bool = False) -> str:
+    """All that a page says, as Markdown: for pages that have nothing around what they say. `is_xml`: it is XHTML,
+    even if it does not say so. Raises Refused for one that is too large or too deep."""
     data = html.encode(errors="replace")
-    if len(data) > MOST_BYTES or _is_deep(data):
-        raise Refused(Refusal.LIMIT, f"more than {MOST_BYTES:,} bytes of HTML, or {MOST_DEPTH} levels of it")
-    page = LexborHTMLParser(data.decode())
+    if len(data) > MOST_BYTES:
+        raise Refused(Refusal.LIMIT, f"more than {MOST_BYTES:,} bytes of HTML")
+    page = _parsed(data.decode(), is_xml=is_xml)
     for node in page.css("head, script, style, template"):
         node.decompose()
-    return _title(LexborHTMLParser(data.decode())), _markdown(page.html or "")
+    return _markdown(page.html or "")
+
+
+def _parsed(html: str, *, is_xml: bool = False) -> LexborHTMLParser:
+    """Raises Refused for a page that is too deep."""
+    from selectolax.lexbor import LexborHTMLParser
+
+    if is_xml or _XHTML.search(html, 0, _HEAD_CHARS):
+        html = _OF_XML.sub(_as_html, html)
+    if _is_deep(html):
+        raise Refused(Refusal.LIMIT, f"elements nested more than {MOST_DEPTH} deep")
+    return LexborHTMLParser(html)
+
+
+def _as_html(found: re.Match[str]) -> str:
+    """What XML says in a way of its own: to a parser of HTML `<title/>` is a title that has no end, and swallows all
+    that follows, and a section of CDATA is a comment."""
+    if found["said"] is not None:
+        return escape(found["said"])
+    name = found["name"]
+    if name is None or name.lower() in _VOID:
+        return found[0]
+    return f"<{name}{found['more']}></{name}>"
 
 
 def _selectors(options: Mapping[str, Json], name: str) -> tuple[str, ...]:
@@ -95,7 +129,7 @@ def _decoded(data: bytes) -> str:
     try:
         return decoded(data)
     except Refused as refused:
-        said = _CHARSET.search(data, 0, 2048)
+        said = _CHARSET.search(data, 0, _HEAD_CHARS)
         if refused.reason != Refusal.UNDECODABLE or said is None:
             raise
         try:
@@ -104,10 +138,10 @@ def _decoded(data: bytes) -> str:
             raise refused from None
 
 
-def _is_deep(data: bytes) -> bool:
+def _is_deep(html: str) -> bool:
     """Whether elements are nested too deep, told before parsing: a parser needs the square of the depth for that."""
     depth = 0
-    for tag in _NESTING.finditer(data):
+    for tag in _NESTING.finditer(html):
         depth = max(depth - 1, 0) if tag[1] else depth + 1
         if depth > MOST_DEPTH:
             return True

@@ -45,7 +45,7 @@ class MailReader(Reader):
     """Of a text that is there in several forms, the plain one is read."""
 
     name = "mail"
-    version = 1
+    version = 2
     suffixes = (".eml",)
     forms = ("plain", "markdown")
     isolated = True
@@ -80,7 +80,7 @@ class OutlookReader(Reader):
     """The same of mails as Outlook saves them. A body in RTF is read where there is no other."""
 
     name = "outlook"
-    version = 1
+    version = 2
     suffixes = (".msg",)
     heads = (OLE,)
     forms = ("plain", "markdown")
@@ -129,7 +129,7 @@ def _mail(parts: list[tuple[str, bool]], metadata: dict[str, Json], left_out: Co
     """One text of all parts. A mail without any says its subject."""
     subject = str(metadata.get("subject", ""))
     is_markdown = any(is_html for _, is_html in parts)
-    said = [whole_page(text)[1] if is_html else text for text, is_html in parts]
+    said = [whole_page(text) if is_html else text for text, is_html in parts]
     text = "\n\n".join(part.strip() for part in said if part.strip()) or subject
     if not text.strip():
         what = f"{left_out['attachments']} attachments and no text" if left_out["attachments"] else "no text"
