@@ -114,7 +114,7 @@ def test_bytes_of_another_encoding_and_parts_within_parts_end_in_a_text_or_a_rea
 # Books, OpenDocument, RTF.
 
 
-def archive(parts: dict[str, str]) -> bytes:
+def archive(parts: dict[str, str | bytes]) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as made:
         for name, data in parts.items():

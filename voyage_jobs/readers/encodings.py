@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import functools
 
 AUTO = "auto"
 _SAMPLE_BYTES = 1 << 18
@@ -10,6 +11,29 @@ _LOOKED_AT = 4096
 _MANY, _FEW = 0.3, 0.02
 _ALIKE = 0.01
 _COMMON = ("cp1252", "cp1250", "cp1251", "iso8859_2", "cp932", "euc_jp", "gb18030", "big5", "cp949")
+
+_IN_FACT = {
+    "ascii": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "euc_kr": "cp949",
+    "shift_jis": "cp932",
+}
+"""What pages and mails that name the left one are in, as browsers read them (WHATWG Encoding Standard)."""
+_UNKNOWN = {
+    "windows-31j": "cp932",
+    "x-sjis": "cp932",
+    "windows-949": "cp949",
+    "windows-874": "cp874",
+    "x-gbk": "gb18030",
+    "gb_2312-80": "gb18030",
+    "x-cp1252": "cp1252",
+}
+"""Labels in that standard that Python does not know."""
 
 
 def encoding_called(name: str) -> str | None:
@@ -19,6 +43,29 @@ def encoding_called(name: str) -> str | None:
     except (LookupError, ValueError):
         return None
     return found.name if getattr(found, "_is_text_encoding", True) else None
+
+
+def labelled(data: bytes, label: str) -> str:
+    """The text of bytes that a page or a mail says to be in the encoding of this label. Raises LookupError for a label
+    of none, UnicodeDecodeError."""
+    name = encoding_called(_UNKNOWN.get(label.lower(), label))
+    if name is None:
+        raise LookupError(label)
+    name = _IN_FACT.get(name, name)
+    if name.startswith(("cp125", "cp874")):
+        return codecs.charmap_decode(data, "strict", _of_windows(name))[0]
+    return data.decode(name)
+
+
+@functools.cache
+def _of_windows(name: str) -> str:
+    """Its characters. The standard has control characters for bytes below A0 that Windows has none for: what names
+    Latin-1 and has one of these is read to its end."""
+    told = (bytes((each,)).decode(name, "replace") for each in range(256))
+    return "".join(
+        ("\ufffe" if byte >= 0xA0 else chr(byte)) if char == "\ufffd" else char
+        for byte, char in enumerate(told)
+    )
 
 
 def utf16_without_mark(data: bytes) -> str | None:

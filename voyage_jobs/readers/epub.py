@@ -11,7 +11,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote
 
-from voyage_jobs.readers.html import whole_page
+from voyage_jobs.readers.html import decoded_page, whole_page
 from voyage_jobs.readers.office import opened_archive
 from voyage_jobs.readers.reader import Json, Place, Reader, Refusal, Refused, Text
 
@@ -64,10 +64,10 @@ def _book(archive: zipfile.ZipFile) -> Text:
         except KeyError:
             lacking += 1
             continue
-        body = whole_page(page.decode(errors="replace"), is_xml=True).strip()
-        if not body:
-            lacking += _has_words(page)
-        else:
+        said, is_whole = _decoded(page)
+        body = whole_page(said, is_xml=True).strip()
+        lacking += not is_whole or (not body and _has_words(page))
+        if body:
             places.append(Place(len(text), "chapter", str(number)))
             text += f"{body}\n\n"
     metadata: dict[str, Json] = {}
@@ -79,6 +79,14 @@ def _book(archive: zipfile.ZipFile) -> Text:
     return Text(
         text.replace("\0", ""), "markdown", title=title, metadata=metadata, places=places, left_out=left_out
     )
+
+
+def _decoded(page: bytes) -> tuple[str, bool]:
+    """What a page says, and whether all of it could be decoded."""
+    try:
+        return decoded_page(page), True
+    except Refused as refused:
+        return page.decode(errors="replace"), refused.reason == Refusal.EMPTY
 
 
 def _has_words(page: bytes) -> bool:

@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING, BinaryIO
 
 from voyage_jobs.core.tokens import estimate_tokens
+from voyage_jobs.readers.encodings import labelled
 from voyage_jobs.readers.reader import Json, Reader, Refusal, Refused, Text
 from voyage_jobs.readers.text import decoded
 
@@ -19,7 +20,9 @@ MOST_BYTES = 20_000_000
 MOST_DEPTH = 2_000
 """Of nested elements: parsers recurse, and no page is so deep."""
 _HEAD_CHARS = 2_048
-_CHARSET = re.compile(rb"charset\s*=\s*[\"']?([A-Za-z0-9._-]{1,32})", re.IGNORECASE)
+_CHARSET = re.compile(
+    rb"(?:charset|\A\s{0,9}<\?xml\s[^>]{0,200}?encoding)\s*=\s*[\"']?([A-Za-z0-9._:-]{1,32})", re.IGNORECASE
+)
 # What has to be closed; a page may leave open any number of paragraphs, items and cells.
 _NESTING = re.compile(
     r"<(/?)(?:div|span|section|article|ul|ol|dl|table|blockquote|pre|code|font|center|main|details|[abisu]|em|strong"
@@ -69,7 +72,7 @@ class HtmlReader(Reader):
         data = file.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
             raise Refused(Refusal.LIMIT, f"more than {MOST_BYTES:,} bytes of HTML")
-        page = _parsed(_decoded(data))
+        page = _parsed(decoded_page(data))
         title, url = _title(page), _url(page)
         main = _main(page, _selectors(options, "select") or SELECT)
         if main is None:
@@ -97,6 +100,20 @@ def whole_page(html: str, *, is_xml: bool = False) -> str:
     return _markdown(page.html or "")
 
 
+def decoded_page(data: bytes) -> str:
+    """As any text, else as the page itself says. Raises Refused."""
+    try:
+        return decoded(data)
+    except Refused as refused:
+        said = _CHARSET.search(data, 0, _HEAD_CHARS)
+        if refused.reason != Refusal.UNDECODABLE or said is None:
+            raise
+        try:
+            return labelled(data, said[1].decode())
+        except (LookupError, UnicodeDecodeError):
+            raise refused from None
+
+
 def _parsed(html: str, *, is_xml: bool = False) -> LexborHTMLParser:
     """Raises Refused for a page that is too deep."""
     from selectolax.lexbor import LexborHTMLParser
@@ -122,20 +139,6 @@ def _as_html(found: re.Match[str]) -> str:
 def _selectors(options: Mapping[str, Json], name: str) -> tuple[str, ...]:
     given = options.get(name)
     return tuple(map(str, given)) if isinstance(given, list) else ()
-
-
-def _decoded(data: bytes) -> str:
-    """As any text, else as the page itself says."""
-    try:
-        return decoded(data)
-    except Refused as refused:
-        said = _CHARSET.search(data, 0, _HEAD_CHARS)
-        if refused.reason != Refusal.UNDECODABLE or said is None:
-            raise
-        try:
-            return data.decode(said[1].decode())
-        except (LookupError, UnicodeDecodeError):
-            raise refused from None
 
 
 def _is_deep(html: str) -> bool:

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from voyage_jobs.readers import rtf
 from voyage_jobs.readers.compressed_rtf import unpacked
+from voyage_jobs.readers.encodings import encoding_called, labelled
 from voyage_jobs.readers.html import whole_page
 from voyage_jobs.readers.office import OLE
 from voyage_jobs.readers.reader import Json, Reader, Refusal, Refused, Text
@@ -169,9 +170,10 @@ def _of_several(part: Message, left_out: Counter[str]) -> Iterator[tuple[str, bo
 def _decoded(part: Message) -> str:
     payload = part.get_payload(decode=True)
     data = payload if isinstance(payload, bytes) else b""
-    for encoding in (part.get_content_charset() or "utf-8", "utf-8"):
+    said = part.get_content_charset() or "utf-8"
+    for label in ("utf-8" if encoding_called(said) == "ascii" else said, "utf-8"):
         try:
-            return data.decode(encoding)
+            return labelled(data, label)
         except (LookupError, ValueError):
             continue
     return data.decode("cp1252", "backslashreplace")
@@ -179,7 +181,11 @@ def _decoded(part: Message) -> str:
 
 def _header(value: object) -> str:
     try:
-        return " ".join(str(make_header(decode_header(str(value)))).split())
+        words = [
+            (labelled(word, said), "utf-8") if said and isinstance(word, bytes) else (word, said)
+            for word, said in decode_header(str(value))
+        ]
+        return " ".join(str(make_header(words)).split())
     except (HeaderParseError, LookupError, ValueError):
         return " ".join(str(value).split())
 

@@ -9,7 +9,7 @@ from voyage_jobs.core.plural import counted
 _WORDS = {
     "alternatives": ("{} of mails in a form besides the one that is read", "text"),
     "attachments": ("{} of mails", "attachment"),
-    "chapters": ("{} of books that are not in them", "chapter"),
+    "chapters": ("{} of books that are not in them, or not whole", "chapter"),
     "drawers": ("{} of Org's drawers", "token"),
     "headers": ("{} of mails' transport", "header"),
     "hidden_sheets": ("{} of hidden sheets", "token"),
