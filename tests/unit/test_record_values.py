@@ -59,6 +59,14 @@ def test_a_row_that_cannot_be_decoded_says_in_words_why(tmp_path: Path, encoding
     )
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "auto"])
+def test_a_byte_order_mark_tells_more_than_the_settings(tmp_path: Path, encoding: str) -> None:
+    shop = Shop(tmp_path, {"id": "n", "text": "{body}"}, encoding=encoding)
+    shop.write("items.csv", "n,body\n1,café\n".encode("utf-8-sig"))
+    shop.run()
+    assert (shop.texts(), shop.lacks("items.csv")) == ({"items.csv#1": "café"}, {})
+
+
 def test_what_follows_an_array_is_told(tmp_path: Path) -> None:
     shop = Shop(tmp_path, {"id": "n", "text": "{body}"})
     one, other = ([{"n": i, "body": f"lamp {i}"}] for i in (1, 2))

@@ -109,6 +109,8 @@ def _encoding(file: BinaryIO, recipe: Recipe) -> str:
     file.seek(0)
     if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
+    if sample.startswith(codecs.BOM_UTF8):
+        return "utf-8-sig"
     if recipe.encoding not in ("", AUTO):
         return recipe.encoding
     try:
