@@ -38,6 +38,51 @@ def test_bytes_that_are_texts_are_texts(tmp_path: Path) -> None:
         assert shop.lacks(name) == {"undecodable": (1, ("2: not UTF-8",)), "wrong_type": (1, ("3: kind",))}
 
 
+def test_values_of_parquet_are_what_they_look_like(tmp_path: Path) -> None:
+    import datetime as dt
+
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = {"price": "float", "half": "float", "stocked": "bool", "count": "int", "tags": "list<string>"}
+    shop = Shop(tmp_path, {"id": "n", "text": "{price} {half} {more}", "updated_at": "at", "columns": kinds})
+    price = pa.array([39.9, None, float("inf"), 1e-8], pa.float32())
+    table = {
+        "n": [1, 2, 3, 4],
+        "price": price,
+        "half": pa.array([np.float16(39.9), np.float16(65504), None, np.float16("nan")]),
+        "more": pa.array([{"a": [0.1]}, None, None, None], pa.struct([("a", pa.list_(pa.float32()))])),
+        "at": pa.array([dt.date(2026, 5, 1), None, None, dt.date(2026, 5, 2)]),
+        "stocked": [b"true", b" no ", b"", b"maybe"],
+        "count": [b"9007199254740993", None, b"\xff", b" "],
+        "tags": [b"office|light", None, None, None],
+    }
+    pq.write_table(pa.table(table), shop.docs / "dates.parquet")
+    at = [b"2026-05-01", b"1777593600", b"\xff", b"soon"]
+    pq.write_table(pa.table({**table, "at": at}), shop.docs / "bytes.parquet")
+    shop.run()
+    for name, days in (("dates", (1, None, None, 2)), ("bytes", (1, 1, None, None))):
+        rows = {
+            each["path"]: each
+            for each in shop.table_rows("path", "text", "front_matter", "modified_at")
+            if each["path"].startswith(name)
+        }
+        found = [rows[f"{name}.parquet#{n}"] for n in range(1, 5)]
+        assert [each["text"] for each in found] == ['39.9 39.9 {"a":[0.1]}', "65504.0", "inf", "1e-08 nan"]
+        for each, day in zip(found, days, strict=True):
+            assert day is None or each["modified_at"] == dt.datetime(2026, 5, day, tzinfo=dt.UTC)
+        assert json.loads(found[0]["front_matter"]) == {
+            "price": 39.9,
+            "half": 39.9,
+            "stocked": True,
+            "count": 2**53 + 1,
+            "tags": ["office", "light"],
+        }
+        assert json.loads(found[1]["front_matter"]) == {"half": 65504.0, "stocked": False}
+        assert json.loads(found[3]["front_matter"]) == {"price": 1e-8}
+
+
 def test_bytes_within_other_fields_are_texts(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import date
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -164,11 +164,11 @@ class Recipe:
         wrong: tuple[str, ...] = ()
         for name, typed in self._types:
             value = value_of(values, name)
-            if isinstance(value, str):
-                value = value.strip()
-            if value is None or value == "":
-                continue
             try:
+                if isinstance(value, str | bytes):
+                    value = told(value)
+                if value is None or value == "":
+                    continue
                 found[name] = typed(value)
             except (ValueError, TypeError, OverflowError):
                 wrong = (*wrong, name)
@@ -176,11 +176,11 @@ class Recipe:
 
     def _updated_us(self, values: Mapping[str, Any]) -> int | None:
         value = value_of(values, self.updated_at)
-        if isinstance(value, datetime):
-            value = value.isoformat()
-        if isinstance(value, str) and (found := moment_us(value.strip())) is not None:
-            return found
         try:
+            if isinstance(value, str | bytes | date):
+                value = told(value)
+            if isinstance(value, str) and (found := moment_us(value)) is not None:
+                return found
             number = float(value)
         except (TypeError, ValueError):
             return None

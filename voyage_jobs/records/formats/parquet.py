@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import struct
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -45,11 +47,44 @@ def _within(fields: Any, before: str = "") -> Iterator[str]:
 
 
 def _plain(batch: Any) -> Any:
-    """With times as Python has them: to the microsecond."""
+    """With times as Python has them, to the microsecond, and numbers of half the width or less as they are written:
+    39.9, not the number of full width that is nearest to it, 39.900001525878906."""
     import pyarrow as pa
 
-    fields = [
-        each.with_type(pa.timestamp("us", each.type.tz)) if pa.types.is_timestamp(each.type) else each
-        for each in batch.schema
-    ]
-    return pa.Table.from_batches([batch]).cast(pa.schema(fields), safe=False)
+    table, schema = pa.Table.from_batches([batch]), batch.schema
+    for at, each in enumerate(schema):
+        if pa.types.is_float16(each.type):
+            shortest = pa.array(map(_shortest_half, batch.column(at).to_pylist()), pa.float64())
+            table = table.set_column(at, each.name, shortest)
+        elif pa.types.is_timestamp(each.type):
+            table = table.set_column(
+                at, each.name, table[at].cast(pa.timestamp("us", each.type.tz), safe=False)
+            )
+        elif (as_text := _replaced(each.type, pa.float32(), pa.string())) != each.type:
+            as_double = _replaced(each.type, pa.float32(), pa.float64())
+            table = table.set_column(at, each.name, table[at].cast(as_text).cast(as_double))
+    return table
+
+
+def _replaced(kind: Any, old: Any, new: Any) -> Any:
+    """A type with `new` for `old` wherever it is in it."""
+    import pyarrow as pa
+
+    if kind == old:
+        return new
+    if pa.types.is_struct(kind):
+        return pa.struct([each.with_type(_replaced(each.type, old, new)) for each in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_replaced(kind.value_type, old, new)))
+    return kind
+
+
+def _shortest_half(value: float | None) -> float | None:
+    if value is None or value.is_integer():
+        return value
+    for digits in range(1, 6):
+        said = float(f"{value:.{digits}g}")
+        with contextlib.suppress(OverflowError):
+            if struct.unpack("e", struct.pack("e", said))[0] == value:
+                return said
+    return value
