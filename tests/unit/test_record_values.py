@@ -6,6 +6,7 @@ import contextlib
 import json
 import shlex
 import sqlite3
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,38 @@ def test_values_of_parquet_are_what_they_look_like(tmp_path: Path) -> None:
         }
         assert json.loads(found[1]["front_matter"]) == {"half": 65504.0, "stocked": False}
         assert json.loads(found[3]["front_matter"]) == {"price": 1e-8}
+
+
+@pytest.mark.parametrize("group", [1, 40, 200])
+@pytest.mark.parametrize("suffix", [".parquet", ".db"])
+def test_large_rows_are_held_few_at_a_time(tmp_path: Path, suffix: str, group: int) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from voyage_jobs.records.formats import rows_of
+    from voyage_jobs.records.recipe import Recipe
+
+    path, count = tmp_path / f"items{suffix}", 200
+    rows = [(n, f"{n} " * (400_000 // len(f"{n} "))) for n in range(count)]
+    if suffix == ".parquet":
+        table = pa.table({"n": [n for n, _ in rows], "body": [body for _, body in rows]})
+        pq.write_table(table, path, group, use_dictionary=False, write_batch_size=10)  # a page is read whole
+    else:
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            database.execute("create table items (n, body)")
+            database.executemany("insert into items values (?, ?)", rows)
+            database.commit()
+    del rows
+    before = pa.total_allocated_bytes()
+    tracemalloc.start()
+    try:
+        with path.open("rb") as file:
+            found = rows_of(path.name, file, Recipe("{body}", ("n",), query="select n, body from items"))
+            held = [pa.total_allocated_bytes() - before + tracemalloc.get_traced_memory()[1] for _ in found]
+    finally:
+        tracemalloc.stop()
+    assert len(held) == count
+    assert max(held) < count * 400_000 / 2
 
 
 def test_bytes_within_other_fields_are_texts(tmp_path: Path) -> None:

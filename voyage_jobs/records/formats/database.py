@@ -16,8 +16,6 @@ from voyage_jobs.readers.reader import Refusal, Refused
 from voyage_jobs.records.recipe import Recipe
 from voyage_jobs.records.rows import Fault, Row
 
-_AT_ONCE = 2_000
-
 
 def rows(file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
     """A row for each row of the query. Raises Refused for what is no database, or a query that it does not take."""
@@ -29,10 +27,7 @@ def rows(file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
             answer = found.execute(recipe.query)
             names = [each[0] for each in answer.description or ()]
             recipe.demand(names)
-            number = 0
-            while part := answer.fetchmany(_AT_ONCE):
-                for values in part:
-                    number += 1
-                    yield Row(number, dict(zip(names, values, strict=True)))
+            for number, values in enumerate(answer, 1):
+                yield Row(number, dict(zip(names, values, strict=True)))
     except (sqlite3.Error, sqlite3.Warning) as exc:
         raise Refused(Refusal.BROKEN, str(exc)) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any, BinaryIO
 
 from voyage_jobs.readers.reader import Refusal, Refused
@@ -12,6 +12,8 @@ from voyage_jobs.records.recipe import Recipe
 from voyage_jobs.records.rows import Fault, Row
 
 _AT_ONCE = 2_000
+"""Rows; fewer where these would take more bytes than the next says."""
+_AT_ONCE_BYTES = 8 << 20
 _BUFFER_BYTES = 1 << 20
 
 
@@ -27,13 +29,34 @@ def rows(file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
         recipe.demand(names, list(_within(found.schema_arrow)))
         wanted = {name.partition(".")[0] for name in recipe.fields} | set(recipe.fields)
         columns = [name for name in names if name in wanted]
-        for batch in found.iter_batches(_AT_ONCE, columns=columns, use_threads=False):
-            for values in _plain(batch).to_pylist():
-                number += 1
-                yield Row(number, values)
+        at_once = _rows_at_once(found.metadata, wanted)
+        for batch in found.iter_batches(at_once, columns=columns, use_threads=False):
+            for part in _parts(batch):
+                for values in _plain(part).to_pylist():
+                    number += 1
+                    yield Row(number, values)
     except (pa.ArrowException, OSError, ValueError) as exc:
         said = " ".join(str(exc).split())[:160]
         raise Refused(Refusal.BROKEN, f"after row {number}: {said}" if number else said) from None
+
+
+def _rows_at_once(metadata: Any, wanted: Set[str]) -> int:
+    """As many as fit, as far as the sizes of its groups of rows tell, where a value that stands often may be once. A
+    page of the file is held besides, as large as its writer made it."""
+    at_once = _AT_ONCE
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        columns = map(group.column, range(group.num_columns))
+        asked = (each for each in columns if each.path_in_schema.partition(".")[0] in wanted)
+        size = sum(each.total_uncompressed_size for each in asked)
+        at_once = min(at_once, max(1, group.num_rows * _AT_ONCE_BYTES // max(1, size)))
+    return at_once
+
+
+def _parts(batch: Any) -> Iterator[Any]:
+    """The same rows, as many at a time as fit: as values of Python they take their room once more."""
+    step = max(1, len(batch) * _AT_ONCE_BYTES // max(batch.nbytes, _AT_ONCE_BYTES))
+    for start in range(0, len(batch), step):
+        yield batch.slice(start, step)
 
 
 def _within(fields: Any, before: str = "") -> Iterator[str]:
