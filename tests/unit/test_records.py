@@ -549,6 +549,11 @@ FLAT = {"id": "n", "text": "{body}", "updated_at": "at", "columns": {"price": "f
         (json.dumps(PRODUCTS).replace("}, {", "} {"), 0, None, "broken"),
         (json.dumps({"items": PRODUCTS}), 0, None, "broken"),
         ("[" * 200_000, 0, {"cut_short": 1}, None),
+        (json.dumps(PRODUCTS).replace('"price": 0.25}', '"price": 0.25,}'), 4, {"broken": 1}, None),
+        (json.dumps(PRODUCTS).replace('"price": 0.25}', '"price": "0\n25"}'), 4, {"broken": 1}, None),
+        (json.dumps(PRODUCTS)[:-1] + ", ]", 5, {"broken": 1}, None),
+        (json.dumps(PRODUCTS).replace('"price": 0.25}', '"price": 0.25'), 0, None, "broken"),
+        (json.dumps(PRODUCTS).replace('"text 1"', '"text 1'), 0, None, "broken"),
         ("", 0, None, "broken"),
     ],
 )
@@ -560,6 +565,84 @@ def test_json_arrays(tmp_path: Path, text: str, records: int, lacks: Any, reason
     assert (file.reason, len(shop.texts()) if reason is None else 0) == (reason, records)
     if reason is None:
         assert {what: each.count for what, each in file.left_out.items()} == lacks
+
+
+def test_an_array_tells_the_row_that_is_broken_and_takes_the_others() -> None:
+    from voyage_jobs.readers.reader import Refused
+    from voyage_jobs.records.formats import rows_of
+    from voyage_jobs.records.recipe import Recipe
+
+    def found(text: str) -> list[Any]:
+        return list(rows_of("a.json", io.BytesIO(text.encode()), Recipe("{n}")))
+
+    long = '{"n": "' + "x" * 1_000_000 + '"}'
+    [first, second, third, fourth] = found('[{"n": 1}, {"n": [2, ]}, ' + long + ', {"n": 4}]')
+    assert (first.values, third.at, fourth.values) == ({"n": 1}, 3, {"n": 4})
+    assert (second.at, second.lack, second.detail) == (2, "broken", "Expecting value")
+    for text, said in (
+        ('[{"n": 1}, {"n": "2}, {"n": "3"}]', "row 2: Expecting ',' delimiter"),
+        ('[{"n": 1}, nothing, {"n": "3"}]', "row 2: Expecting value"),
+        ('[{"n": 1}, {"n": 2}} ]', "row 3: no comma before it"),
+    ):
+        with pytest.raises(Refused, match=said):
+            found(text)
+
+
+def test_an_array_that_is_cut_anywhere_is_cut_short() -> None:
+    from voyage_jobs.records.formats import rows_of
+    from voyage_jobs.records.recipe import Recipe
+
+    text = r'[{"n": -1.5e-10, "t": "a\"bé\u00e9\ud83d\ude00\n"}, {"x": [true, false, null, {"q": {}}]}, {"n": 12.5}]'
+    for at in range(1, len(text)):
+        *_, last = rows_of("a.json", io.BytesIO(text[:at].encode()), Recipe("{n}"))
+        assert getattr(last, "lack", None) == "cut_short", text[:at]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("separator", [",", ";", "x"])
+@pytest.mark.parametrize(
+    ("row", "lines"),
+    [
+        ("1,{long},short", 1),
+        ('1,"{long}"",{long}""",short', 1),
+        ('1,"{long}\n""{long}"",\n",{long},short', 3),
+        ('"{long}"amiss,2,3,4', 1),
+        ('{long}"amiss"",,,2', 1),
+        (",,,,,,,,{long},,,,", 1),
+        ('1,"{quotes}",3,4', 1),
+        ('1,"{quotes}"",{long}",3,4', 1),
+    ],
+)
+def test_a_row_with_a_line_that_is_too_long_is_left_out_alone(
+    row: str, lines: int, separator: str, end: str
+) -> None:
+    from voyage_jobs.records.formats import rows_of
+    from voyage_jobs.records.recipe import Recipe
+
+    long = row.format(long="a b " * 300_000, quotes='""' * 600_000)
+    text = "\n".join(["i,a,b,d", "1,p,q,r", long, '2,"p,",q,r', ""])
+    data = text.replace("\n", end).replace(",", separator).encode()
+    rows = rows_of("a.csv", io.BytesIO(data), Recipe("{a}", ("i",), delimiter=separator))
+    first, left_out, last = rows
+    assert (first.at, left_out.lack, last.at) == (2, "too_large", 3 + lines)
+    assert list(last.values.values()) == ["2", f"p{separator}", "q", "r"]
+
+
+def test_lines_that_are_too_long_at_either_end() -> None:
+    from voyage_jobs.readers.reader import Refused
+    from voyage_jobs.records.formats import rows_of
+    from voyage_jobs.records.recipe import Recipe
+    from voyage_jobs.records.rows import MAX_RECORD_BYTES
+
+    def found(text: str) -> list[Any]:
+        return list(rows_of("a.csv", io.BytesIO(text.encode()), Recipe("{a}")))
+
+    fits = "1," + "x" * (MAX_RECORD_BYTES - 2)
+    assert [each.values["i"] for each in found(f"i,a\n{fits}")] == ["1"]
+    assert [each.lack for each in found(f"i,a\n{fits}x")] == ["too_large"]
+    for text in (f"i,a{fits}\n1,2\n", "i,a\n" + '"x",' * 6_000_000):
+        with pytest.raises(Refused, match="more than 1,048,576 characters in a line"):
+            found(text)
 
 
 def test_an_array_larger_than_what_is_read_at_a_time_is_read_whole() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -12,10 +13,13 @@ from voyage_jobs.records.recipe import Recipe
 from voyage_jobs.records.rows import MAX_RECORD_BYTES, Fault, Lack, Row
 
 _BLANK = " \t\r\n"
+_BEGUN = re.compile(r"[\w\\.+-]{0,9}\s*")  # a number, a word or an escape of which the rest may follow
+_SIGNS = re.compile(r'"(?:[^"\\]|\\.)*+"|["\[\]{}]', re.DOTALL)
+_DEEPER = {"{": 1, "[": 1, "}": -1, "]": -1}
 
 
 def rows(file: BinaryIO, _recipe: Recipe) -> Iterator[Row | Fault]:
-    """A row for each element. Raises Refused where the array is broken: what comes after that is not known."""
+    """A row for each element. Raises Refused where nothing tells the end of a broken one: what follows is not known."""
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     try:
         yield from _rows(_Window(text))
@@ -31,26 +35,36 @@ def _rows(window: _Window) -> Iterator[Row | Fault]:
     while (sign := window.sign()) != "]":
         number += 1
         if number > 1:
+            if not sign:
+                break
             if sign != ",":
-                yield from _end(number, window.whole)
-                return
+                raise Refused(Refusal.BROKEN, f"row {number}: no comma before it")
             window.at += 1
+            if window.sign() == "]":
+                yield Fault(number, Lack.BROKEN, "no value after the last comma")
+                continue
         try:
-            found = window.value()
+            yield _row(number, window)
         except EOFError:
-            yield from _end(number, whole=True)
-            return
-        yield Row(number, found) if isinstance(found, dict) else Fault(number, Lack.BROKEN, "no object")
+            break
+    if window.sign() != "]":
+        yield Fault(number, Lack.CUT_SHORT, "the array has no end")
+        return
     window.at += 1
     if window.sign():
         yield Fault(number + 1, Lack.BROKEN, "there is more after the end of the array")
 
 
-def _end(number: int, whole: bool) -> Iterator[Fault]:
-    """The array ends before its bracket, or goes on as no array does."""
-    if not whole:
-        raise Refused(Refusal.BROKEN, f"row {number}: no comma before it")
-    yield Fault(number, Lack.CUT_SHORT, "the array has no end")
+def _row(number: int, window: _Window) -> Row | Fault:
+    """Raises EOFError where the text ends in it, Refused where it is broken and nothing tells its end."""
+    try:
+        found = window.value()
+    except ValueError as exc:
+        said = exc.msg if isinstance(exc, json.JSONDecodeError) else str(exc)
+        if not window.skip():
+            raise Refused(Refusal.BROKEN, f"row {number}: {said}") from None
+        return Fault(number, Lack.BROKEN, said)
+    return Row(number, found) if isinstance(found, dict) else Fault(number, Lack.BROKEN, "no object")
 
 
 class _Window:
@@ -82,19 +96,43 @@ class _Window:
             self._more()
 
     def value(self) -> Any:
-        """The value that begins here, or after blanks. Raises EOFError where the text ends in it, Refused if it is none
-        or too large."""
-        self.sign()
+        """The value that begins here. Raises EOFError where the text ends in it, ValueError if it is
+        none or too large."""
         while True:
             try:
                 found, end = self._decode(self._part, self.at)
             except (ValueError, RecursionError) as exc:
+                if isinstance(exc, json.JSONDecodeError) and not self._may_go_on(exc):
+                    raise
                 if self.whole:
                     raise EOFError from exc
                 if len(self._part) - self.at > MAX_RECORD_BYTES:
-                    raise Refused(Refusal.BROKEN, f"{exc}"[:200]) from None
+                    raise ValueError(f"more than {MAX_RECORD_BYTES:,} bytes") from None
             else:
                 if end < len(self._part) or self.whole:  # else a number may go on
                     self.at = end
                     return found
             self._more()
+
+    def _may_go_on(self, exc: json.JSONDecodeError) -> bool:
+        """Whether what is wrong is that there is no more of it."""
+        return exc.msg.startswith("Unterminated") or _BEGUN.fullmatch(self._part, exc.pos) is not None
+
+    def skip(self) -> bool:
+        """Go past the broken value that begins here, to where its brackets close and a comma or the end of the array
+        follows; False where its quotes and brackets do not fit, or it is none with brackets, or too large."""
+        while self._part[self.at] in "{[":
+            depth, end = 0, 0
+            for sign in _SIGNS.finditer(self._part, self.at):
+                depth += _DEEPER.get(sign[0], 0)
+                if not depth:
+                    end = sign.end()
+                if not depth or sign[0] == '"':
+                    break
+            if end:
+                self.at = end
+                return self.sign() in (",", "]")
+            if self.whole or len(self._part) - self.at > MAX_RECORD_BYTES:
+                break
+            self._more()
+        return False

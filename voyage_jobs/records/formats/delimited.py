@@ -23,6 +23,9 @@ _WIDEST = 2  # bytes of a line end
 _ENDS_INSIDE = "unexpected end of data"
 _TOLD_SEPARATOR = re.compile(r'"?sep=([^\r\n"])"?[\r\n]*')  # what Excel puts above the names, and reads
 _SIGNS = re.compile(r"[^\w ]+")
+_LINE_ENDS = ("\r", "\n")
+_MOST_SHORTENED = 16 * MAX_RECORD_BYTES
+_TOO_LONG = f"more than {MAX_RECORD_BYTES:,} characters in a line"
 
 
 def rows(file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
@@ -36,34 +39,61 @@ def rows(file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
 
 
 def _rows(text: io.TextIOWrapper, file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
-    given = iter(partial(text.readline, MAX_RECORD_BYTES), "")
-    above, told, first = _to_the_names(given)
-    separator = recipe.delimiter or told or _separator(first, recipe)
-    reader = csv.reader(chain((first,), given), delimiter=separator, strict=True)
+    above, told, first = _to_the_names(iter(partial(text.readline, MAX_RECORD_BYTES), ""))
+    if len(first) == MAX_RECORD_BYTES and not first.endswith(_LINE_ENDS):
+        raise Refused(Refusal.BROKEN, f"its first line: {_TOO_LONG}")
+    separator, long = recipe.delimiter or told or _separator(first, recipe), list[int]()
+    lines = _lines(text, separator, long)
+    reader = csv.reader(chain((first,), lines), delimiter=separator, strict=True)
     names = _names(reader, recipe)
     width, last = len(names), None
     while True:
         try:
-            found = next(reader)
+            found, wrong = next(reader), ""
         except StopIteration:
             break
         except csv.Error as exc:
-            cut = _ENDS_INSIDE in str(exc)
-            if last is not None:
-                yield last
-                last = None
-            yield Fault(above + reader.line_num, Lack.CUT_SHORT if cut else Lack.BROKEN, str(exc))
-            continue
+            found, wrong = [], str(exc)
+        at = above + reader.line_num
         if last is not None:
             yield last
             last = None
-        if len(found) == width:
-            yield Row(above + reader.line_num, dict(zip(names, found, strict=True)))
+        if long:
+            long.clear()
+            yield Fault(at, Lack.TOO_LARGE, _TOO_LONG)
+        elif wrong:
+            yield Fault(at, Lack.CUT_SHORT if _ENDS_INSIDE in wrong else Lack.BROKEN, wrong)
+        elif len(found) == width:
+            yield Row(at, dict(zip(names, found, strict=True)))
         elif found:
-            said = f"{len(found)} fields; the first line has {width}"
-            last = Fault(above + reader.line_num, Lack.BROKEN, said)
+            last = Fault(at, Lack.BROKEN, f"{len(found)} fields; the first line has {width}")
     if last is not None:
         yield last if ends_with_line(file) else last._replace(lack=Lack.CUT_SHORT)
+
+
+def _lines(text: io.TextIOWrapper, separator: str, long: list[int]) -> Iterator[str]:
+    """Lines, with the length added to `long` of one that is too long. Of that there is only what tells where its row
+    ends, quotes and separators: what is in fields does not fit. Raises Refused where these alone do not."""
+    between = re.escape(separator)
+    needless = re.compile(f'[^"\\r\\n{between}]{{2,}}|(?:{between}){{2,}}|"{{3,}}')
+    read = partial(text.readline, MAX_RECORD_BYTES)
+    for line in iter(read, ""):
+        if len(line) < MAX_RECORD_BYTES or line.endswith(_LINE_ENDS) or not (part := read()):
+            yield line
+            continue
+        short, size = needless.sub(_shortened, line), len(line)
+        while part:
+            short, size = short + needless.sub(_shortened, part), size + len(part)
+            if len(short) > _MOST_SHORTENED:
+                raise Refused(Refusal.BROKEN, f"{_TOO_LONG}, of many fields")
+            part = "" if part.endswith(_LINE_ENDS) else read()
+        long.append(size)
+        yield short
+
+
+def _shortened(found: re.Match[str]) -> str:
+    """What comes to the same of a run: its first sign, but two quotes for an even number of them."""
+    return '""' if found[0][0] == '"' and len(found[0]) % 2 == 0 else found[0][0]
 
 
 def _to_the_names(given: Iterator[str]) -> tuple[int, str, str]:
