@@ -145,6 +145,47 @@ def test_a_byte_order_mark_tells_more_than_the_settings(tmp_path: Path, encoding
     assert (shop.texts(), shop.lacks("items.csv")) == ({"items.csv#1": "café"}, {})
 
 
+def test_whole_numbers_of_any_size_stay_what_they_are(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"id": "n.id", "text": "{big} {more}", "columns": {"big": "int"}})
+    rows = [
+        {"n": {"id": 10**20 + at}, "big": 2**64 + at, "more": {"list": [10**30 + at, "é"]}} for at in (1, 2)
+    ]
+    rows += [{"n": {"id": at}, "big": at, "more": 1.5} for at in (2**64 - 1, -(2**63), 7)]
+    shop.write("items.jsonl", "".join(json.dumps(each) + "\n" for each in rows))
+    shop.write("items.json", json.dumps(rows))
+    shop.run()
+    found = shop.texts()
+    for name in ("items.json", "items.jsonl"):
+        assert {k.partition("#")[2]: v for k, v in found.items() if k.startswith(f"{name}#")} == {
+            "100000000000000000001": '18446744073709551617 {"list":[1000000000000000000000000000001,"é"]}',
+            "100000000000000000002": '18446744073709551618 {"list":[1000000000000000000000000000002,"é"]}',
+            "18446744073709551615": "18446744073709551615 1.5",
+            "-9223372036854775808": "-9223372036854775808 1.5",
+            "7": "7 1.5",
+        }
+        assert shop.lacks(name)["wrong_type"][0] == 3
+
+
+def test_a_number_of_thousands_of_digits_is_a_row_that_is_broken(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"id": "n", "text": "{body}"})
+    rows = [f'{{"n": {n}, "body": "lamp"}}' for n in ("1", "9" * 300, "9" * 5_000, "2")]
+    shop.write("items.json", f"[{', '.join(rows)}]")
+    shop.write("items.jsonl", "\n".join(rows) + "\n")
+    shop.run()
+    for name in ("items.json", "items.jsonl"):
+        assert {each for each in shop.texts() if each.startswith(f"{name}#")} == {
+            f"{name}#{n}" for n in ("1", "9" * 300, "2")
+        }
+        assert list(shop.lacks(name)) == ["broken"]
+
+
+def test_endings_in_capitals_are_records_too(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"id": "n", "text": "{body}"})
+    shop.write("CATALOG.CSV", "n,body\n1,lamp\n")
+    shop.run()
+    assert shop.texts() == {"CATALOG.CSV#1": "lamp"}
+
+
 def test_what_follows_an_array_is_told(tmp_path: Path) -> None:
     shop = Shop(tmp_path, {"id": "n", "text": "{body}"})
     one, other = ([{"n": i, "body": f"lamp {i}"}] for i in (1, 2))

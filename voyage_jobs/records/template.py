@@ -6,6 +6,7 @@ fields are empty is left out. Values stand as they are, without white space at t
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -114,5 +115,8 @@ def told(value: Any) -> str:
     ):
         return ", ".join(filter(None, map(told, value)))
     if isinstance(value, list | tuple | Mapping):
-        return orjson.dumps(value, default=told).decode()
+        try:
+            return orjson.dumps(value, default=told).decode()
+        except TypeError:  # a number of more than 64 bits, say
+            return json.dumps(value, default=told, ensure_ascii=False, separators=(",", ":"))
     return value.isoformat() if hasattr(value, "isoformat") else str(value)

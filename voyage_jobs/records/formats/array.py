@@ -60,7 +60,7 @@ def _row(number: int, window: _Window) -> Row | Fault:
     try:
         found = window.value()
     except ValueError as exc:
-        said = exc.msg if isinstance(exc, json.JSONDecodeError) else str(exc)
+        said = exc.msg if isinstance(exc, json.JSONDecodeError) else f"{exc}".partition(";")[0]
         if not window.skip():
             raise Refused(Refusal.BROKEN, f"row {number}: {said}") from None
         return Fault(number, Lack.BROKEN, said)
@@ -96,13 +96,13 @@ class _Window:
             self._more()
 
     def value(self) -> Any:
-        """The value that begins here. Raises EOFError where the text ends in it, ValueError if it is
-        none or too large."""
+        """The value that begins here. Raises EOFError where the text ends in it, ValueError if it is none or
+        too large."""
         while True:
             try:
                 found, end = self._decode(self._part, self.at)
             except (ValueError, RecursionError) as exc:
-                if isinstance(exc, json.JSONDecodeError) and not self._may_go_on(exc):
+                if isinstance(exc, ValueError) and not self._may_go_on(exc):
                     raise
                 if self.whole:
                     raise EOFError from exc
@@ -114,9 +114,11 @@ class _Window:
                     return found
             self._more()
 
-    def _may_go_on(self, exc: json.JSONDecodeError) -> bool:
+    def _may_go_on(self, exc: ValueError) -> bool:
         """Whether what is wrong is that there is no more of it."""
-        return exc.msg.startswith("Unterminated") or _BEGUN.fullmatch(self._part, exc.pos) is not None
+        if not isinstance(exc, json.JSONDecodeError):
+            return False  # a number of thousands of digits
+        return exc.msg.startswith("Unterminated") or bool(_BEGUN.fullmatch(self._part, exc.pos))
 
     def skip(self) -> bool:
         """Go past the broken value that begins here, to where its brackets close and a comma or the end of the array

@@ -43,7 +43,8 @@ def _suffixes(recipe: Recipe) -> tuple[str, ...]:
 
 def patterns(recipe: Recipe) -> tuple[str, ...]:
     """The files that are records under these settings, as `include` has them."""
-    return recipe.logs or tuple(f"*{suffix}" for suffix in _suffixes(recipe))
+    suffixes = _suffixes(recipe)
+    return recipe.logs or tuple(f"*{each}" for each in (*suffixes, *map(str.upper, suffixes)))
 
 
 def _suffix(name: str) -> str:
