@@ -37,7 +37,7 @@ from voyage_jobs.notify.sinks import (
 )
 from voyage_jobs.report.status import look
 from voyage_jobs.service.signals import Signals
-from voyage_jobs.service.sync import Sync
+from voyage_jobs.service.sync import Ending, Sync
 from voyage_jobs.state import batches, notices
 
 SECRET = "a-secret-of-thirty-two-characters"
@@ -401,6 +401,41 @@ def test_sync_ends_with_success_or_failure(tmp_path, monkeypatch):
         assert pings[0].startswith("start\n")
         assert pings[-1].startswith(f"{last}\n")
         assert world.post.told() == (["finished"] if last == "success" else ["refused"])
+
+
+class SlowPost(Post):
+    """Each delivery is on its way for a while."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = 0
+
+    def take(self):
+        self.asked += 1
+        return super().take() if self.asked % 5 == 0 else []
+
+
+def pings_of_a_sync(world, monkeypatch, **how):
+    monkeypatch.setattr("voyage_jobs.service.sync.Delivery", lambda woken: world.post)
+    with world.worker() as context:
+        outcome = Sync(context, Signals(), **how).run()
+    return outcome.ending, [body for sink, body in world.post.sent if sink == "ping"]
+
+
+def test_a_sync_that_ran_out_of_time_ends_with_failure(tmp_path, monkeypatch):
+    world = told_world(tmp_path, notify={"command": [], "ping": "https://example.com/ping"})
+    ending, pings = pings_of_a_sync(world, monkeypatch, timeout_s=2)
+    assert ending is not Ending.DONE
+    assert pings[-1].startswith("fail\n"), "nothing is wrong, but it did not come to its end"
+
+
+def test_the_last_beat_of_a_quick_sync_waits_for_the_first(tmp_path, monkeypatch):
+    world = told_world(tmp_path, notify={"command": [], "ping": "https://example.com/ping"})
+    world.run()
+    world.post = SlowPost()
+    ending, pings = pings_of_a_sync(world, monkeypatch)
+    assert ending is Ending.DONE
+    assert pings == ["start\nvoyage-jobs has started", "success\nsync: done"]
 
 
 # --- deliveries ---

@@ -28,10 +28,13 @@ class Heartbeat:
         self._next_at = -math.inf
         self._seen: bytes | None = None
         self._sent: bytes | None = None
+        self._ended = False
         self.under_way = 0
 
     def see(self, last_errors: Sequence[Fact]) -> None:
-        """What is wrong at the moment."""
+        """What is wrong at the moment. Once the process is at its end, how it ended is all there is to say."""
+        if self._ended:
+            return
         if last_errors:
             words = "; ".join(f"{fact.event}: {fact.message}" for fact in last_errors[:_WORDS])
             self._seen = b"fail\n" + words.encode("utf-8", "backslashreplace")
@@ -41,7 +44,7 @@ class Heartbeat:
     def end(self, *, good: bool, words: str) -> None:
         """The last beat of a process that comes to its end by itself."""
         self._seen = (b"success\n" if good else b"fail\n") + words.encode("utf-8", "backslashreplace")
-        self._sent = None
+        self._sent, self._ended = None, True
 
     def due_s(self) -> float:
         """How long until the next beat."""

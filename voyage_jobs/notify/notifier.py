@@ -102,6 +102,7 @@ class Notifier:
         while (self._under_way or self.heartbeat.under_way) and context.clock.mono() < until:
             context.clock.wait(_POLL_S)
             self._settle(self._delivery.take())
+            self.heartbeat.turn()  # the last beat waits for the one before it
 
     # --- look ---
 
