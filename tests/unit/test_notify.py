@@ -20,6 +20,7 @@ from voyage_jobs.cli.main import cli
 from voyage_jobs.config import parse_settings
 from voyage_jobs.config.secret import SecretSource
 from voyage_jobs.core.clock import SystemClock
+from voyage_jobs.core.object_uri import SECRETS as STORE_SECRETS
 from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.notify import notifier as notifier_module
@@ -39,6 +40,7 @@ from voyage_jobs.report.status import look
 from voyage_jobs.service.signals import Signals
 from voyage_jobs.service.sync import Ending, Sync
 from voyage_jobs.state import batches, notices
+from voyage_jobs.vendors.registry import VENDORS, by_type
 
 SECRET = "a-secret-of-thirty-two-characters"
 TEXT = "The quick brown fox is nobody's business."
@@ -492,11 +494,22 @@ def script(tmp_path, body):
 
 
 def test_a_command_gets_the_message_on_its_input_and_none_of_our_secrets(tmp_path, monkeypatch):
-    secrets = ("VOYAGE_API_KEY", "VOYAGE_JOBS_NOTIFY_SECRET", "VOYAGE_JOBS_SERVER_TOKEN")
+    secrets = (
+        *(by_type(name).traits.key_variable for name in VENDORS),
+        *(name.upper() for name in STORE_SECRETS),
+        "AZURE_CLIENT_SECRET",
+        "VOYAGE_JOBS_NOTIFY",
+        "VOYAGE_JOBS_NOTIFY_SECRET",
+        "VOYAGE_JOBS_NOTIFY__PING",
+        "VOYAGE_JOBS_NOTIFY__WEBHOOK",
+        "VOYAGE_JOBS_SERVER_TOKEN",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+    )
     for name in secrets:
         monkeypatch.setenv(name, SECRET)
     monkeypatch.setenv("VOYAGE_API_KEY_FILE", "/somewhere")
     monkeypatch.setenv("SLACK_TOKEN", "theirs")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
     argv = script(
         tmp_path,
         "import json, os, sys\n"
@@ -508,6 +521,7 @@ def test_a_command_gets_the_message_on_its_input_and_none_of_our_secrets(tmp_pat
     assert argument == "an argument; with $(blanks)"
     assert SECRET not in environment.values()
     assert environment["SLACK_TOKEN"] == "theirs"
+    assert environment["AWS_REGION"] == "eu-central-1"
     assert environment["VOYAGE_API_KEY_FILE"] == "/somewhere"
 
 

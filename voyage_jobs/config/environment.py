@@ -19,7 +19,9 @@ from pydantic_settings import EnvSettingsSource, SettingsError
 from voyage_jobs.config import find, page_token
 from voyage_jobs.config.problems import Loc, is_secret_name, section_by_name, section_of
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.object_uri import OPTION_PREFIXES, is_secret_option
 from voyage_jobs.core.redact import redact
+from voyage_jobs.vendors.registry import VENDORS, by_type
 
 ENV_PREFIX = "VOYAGE_JOBS_"
 ENV_DELIMITER = "__"
@@ -32,6 +34,16 @@ _NO_SETTINGS = {
     page_token.FILE_VARIABLE,
     "VOYAGE_JOBS_NOTIFY_SECRET",
     "VOYAGE_JOBS_NOTIFY_SECRET_FILE",
+}
+# The address of a webhook or of a health check is a secret; what sends spans reads the headers for its service.
+_SECRETS = {
+    page_token.VARIABLE,
+    "VOYAGE_JOBS_NOTIFY_SECRET",
+    "VOYAGE_JOBS_NOTIFY",
+    "VOYAGE_JOBS_NOTIFY__WEBHOOK",
+    "VOYAGE_JOBS_NOTIFY__PING",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
 }
 # Kubernetes adds these to every container when there is a service named voyage-jobs.
 _SERVICE_LINK = re.compile(r"VOYAGE_JOBS_(SERVICE_(HOST|PORT).*|PORT(_\d+_(TCP|UDP).*)?)")
@@ -80,6 +92,23 @@ def setting_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """The variables that set something, as they stand: for whoever starts another process with these settings."""
     known = set(_known_variables())
     return {name: value for name, value in sorted(environ.items()) if name in known and value}
+
+
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """For a program that is started beside us: all but our secrets, and those of our providers and object stores.
+
+    A variable that ends with `_FILE` names a place, and stays.
+    """
+    secrets = _SECRETS | {by_type(name).traits.key_variable for name in VENDORS}
+    return {
+        name: value
+        for name, value in environ.items()
+        if not (name in secrets or _opens_a_store(name.lower()))
+    }
+
+
+def _opens_a_store(name: str) -> bool:
+    return name.startswith(OPTION_PREFIXES) and is_secret_option(name)
 
 
 def _known_variables() -> Iterator[str]:

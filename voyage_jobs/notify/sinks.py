@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from voyage_jobs.config.problems import is_secret_name
+from voyage_jobs.config.environment import without_secrets
 from voyage_jobs.core.clock import Clock
 from voyage_jobs.core.redact import redact
 from voyage_jobs.errors import VoyageJobsError
@@ -27,7 +27,6 @@ from voyage_jobs.version import __version__
 TIMESTAMP_HEADER = "X-Voyage-Jobs-Timestamp"
 SIGNATURE_HEADER = "X-Voyage-Jobs-Signature"
 _SAID_BYTES = 300
-_OURS = ("VOYAGE_",)
 
 
 class NotDeliveredError(VoyageJobsError):
@@ -62,7 +61,7 @@ class CommandSink:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
                     stderr=said,
-                    env=_environment(),
+                    env=without_secrets(os.environ),
                     start_new_session=True,
                 )
             except (OSError, ValueError) as exc:
@@ -76,20 +75,6 @@ class CommandSink:
             if process.returncode != 0:
                 ended = f"{self.argv[0]} ended with {process.returncode}"
                 raise NotDeliveredError(redact(f"{ended}: {_tail(said) or 'it said nothing'}"))
-
-
-def _environment() -> dict[str, str]:
-    """Ours without our secrets: the program needs none of them."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not (name.startswith(_OURS) and is_secret_name(_last_words(name)))
-    }
-
-
-def _last_words(name: str) -> str:
-    """`VOYAGE_JOBS_NOTIFY_SECRET` holds a secret; `..._FILE` names a place."""
-    return "api_key" if name.endswith("_API_KEY") else name.rpartition("_")[2]
 
 
 def _tail(said: object) -> str:
