@@ -150,6 +150,20 @@ def test_other_names_and_other_sites_are_refused(full):
         assert ask("/", Host="jobs.example:1")[0] == 200
 
 
+def test_another_site_may_lead_to_a_page_and_ask_nothing(full):
+    away = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate"}
+    with Served(full) as ask:
+        assert [ask(path, **away)[0] for path in ("/", "/login")] == [200] * 2
+        for path in (
+            "/api/search?q=certificate&mode=hybrid",
+            "/api/history?ref=guide.md",
+            "/metrics",
+            "/page.js",
+        ):
+            assert ask.json(path, 403, **away)["error"]["code"] == "cross_site"
+        assert ask("/logout", method="POST", **away)[0] == 403
+
+
 def test_with_a_token_everything_but_probes_and_the_login_is_closed(full):
     with Served(full, token=TOKEN) as ask:
         for path in (

@@ -180,6 +180,21 @@ def test_guessing_by_another_name_of_the_host_counts_too(world):
         assert bearer(ask, TOKEN)[0] == 429
 
 
+@pytest.mark.parametrize(
+    ("head", "code"),
+    [
+        ({"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate"}, 403),
+        ({"Host": "evil.example"}, 421),
+    ],
+)
+def test_another_site_cannot_lock_anybody_out(world, head, code):
+    with Served(world, token=TOKEN) as ask:
+        for number in range(MOST + 1):
+            assert ask("/login", method="POST", body=f"token={number}", **FORM, **head)[0] == code
+        assert login(ask, TOKEN)[0] == 303
+    assert world.log.named("page.token_rejected") == []
+
+
 @pytest.mark.usefixtures("at_once")
 def test_guessing_cookies_is_counted_and_an_old_one_leads_to_the_login(world):
     with Served(world, token=TOKEN) as ask:

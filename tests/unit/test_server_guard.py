@@ -61,7 +61,9 @@ def test_no_host_at_all_is_refused():
 def test_what_another_site_asks_is_refused_and_a_link_from_there_is_not():
     head = {"host": "localhost", "sec-fetch-site": "cross-site"}
     assert open_guard().judge({**head, "sec-fetch-mode": "no-cors"}) is Verdict.CROSS_SITE
-    assert open_guard().judge({**head, "sec-fetch-mode": "navigate"}) is Verdict.WELCOME
+    assert open_guard().judge({**head, "sec-fetch-mode": "navigate"}) is Verdict.CROSS_SITE
+    assert open_guard().judge({**head, "sec-fetch-mode": "no-cors"}, linkable=True) is Verdict.CROSS_SITE
+    assert open_guard().judge({**head, "sec-fetch-mode": "navigate"}, linkable=True) is Verdict.WELCOME
 
 
 # --- the token ---

@@ -49,7 +49,8 @@ _ASSETS = {
 }
 # What everybody may have: probes, and what a login looks like.
 _PROBES = {"/healthz", "/readyz"}
-_OPEN = {*_PROBES, "/login", "/page.css", "/icon.svg"}
+_OPEN = {*_PROBES, "/page.css", "/icon.svg"}
+_PAGES = {"/", "/login"}
 _PROBES_AT_ONCE = 2
 _LONGEST_FORM = 4_096
 _WRONG = '<p class="wrong" role="alert">{}</p>'
@@ -141,11 +142,17 @@ class Guarded:
         if scope["path"] in _OPEN:
             return None
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        linkable = scope["path"] in _PAGES and scope["method"] in ("GET", "HEAD")
+        if (
+            scope["path"] == "/login"
+        ):  # before what it sends is read, so that nobody else can lock its client out
+            stranger = self._guard.stranger(headers, linkable=linkable)
+            return _refusal(scope, stranger) if stranger else None
         try:
             offered = self._guard.offered(headers)
             if wait_s := self._attempts.wait_s(_client(scope), offered[0]) if offered else 0:
                 return _locked_out(scope, offered[0], wait_s)
-            verdict = self._guard.judge(headers)
+            verdict = self._guard.judge(headers, linkable=linkable)
             wrong = [proof for proof in offered if not self._guard.is_right(proof)]
         except ConfigError as exc:
             return _error(503, "config", exc.message, exc.hint)

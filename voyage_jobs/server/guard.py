@@ -2,7 +2,8 @@
 
 - **Rebinding**: a hostile page may let its own name point at 127.0.0.1 and then read our answers as its own. So the
   `Host` must be `localhost`, a plain address (no name can be turned into one) or a configured name.
-- **Other sites** may send requests but never read answers; what a browser calls cross-site is refused all the same.
+- **Other sites** may send requests but never read answers; what a browser calls cross-site is refused all the same,
+  since a question may cost money and a wrong token is counted. A link to a page may be followed from anywhere.
 - **The token**, where one is set, comes as `Authorization: Bearer` or as the cookie of a login. The cookie is not
   the token but derived from it, so it ends with it. All comparisons take the same time whatever is wrong.
 """
@@ -53,18 +54,25 @@ class Guard:
         self._token = token
         self._hosts = frozenset(hosts)
 
-    def judge(self, headers: Mapping[str, str]) -> Verdict:
-        """Header names are lower case."""
+    def judge(self, headers: Mapping[str, str], *, linkable: bool = False) -> Verdict:
+        """Header names are lower case. `linkable`: what is asked for is a page that anybody may link to."""
         token = self._token()
         if token is not None and same(_bearer(headers), token):
             return Verdict.WELCOME  # whoever knows it is no rebound page
-        if not self.is_known_host(headers.get("host", "")):
-            return Verdict.WRONG_HOST
-        if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
-            return Verdict.CROSS_SITE
+        if stranger := self.stranger(headers, linkable=linkable):
+            return stranger
         if token is None or same(_cookie(headers), cookie_for(token)):
             return Verdict.WELCOME
         return Verdict.LOGIN
+
+    def stranger(self, headers: Mapping[str, str], *, linkable: bool) -> Verdict | None:
+        """Why a request is refused whatever token it shows, but in `Authorization`; None if it is not."""
+        if not self.is_known_host(headers.get("host", "")):
+            return Verdict.WRONG_HOST
+        followed = linkable and headers.get("sec-fetch-mode") == "navigate"
+        if headers.get("sec-fetch-site") == "cross-site" and not followed:
+            return Verdict.CROSS_SITE
+        return None
 
     def offered(self, headers: Mapping[str, str]) -> list[Proof]:
         """What a request shows to be let in, the token first; nothing where none is asked for."""
