@@ -19,6 +19,7 @@ from test_serve import Process
 from world import KEY, World
 
 from voyage_jobs.cli.main import cli
+from voyage_jobs.mcp.tools import Tools
 
 TOKEN = "a-token-that-is-long-enough"
 SOUP = "# Soup\n\nBoil water.\n\n## Leeks\n\nAdd leeks and potatoes.\n\n## Salt\n\nA pinch.\n"
@@ -170,6 +171,18 @@ def test_a_long_document_is_read_in_parts(world) -> None:
     assert " ".join(part["text"] for part in found).split() == text.split()
     assert max(len(part["text"]) for part in found) < 25_000
     assert found[0]["end"] <= found[1]["start"]
+
+
+def test_a_set_of_items_that_comes_is_known(world) -> None:
+    settings = world.settings()
+    tools = Tools(settings, world.clock)
+    folder = settings.paths.items / "notes"
+    folder.mkdir(parents=True)
+    try:
+        assert tools.search("leeks", mode="words", source="notes")["hits"] == []
+        assert [each["name"] for each in tools.status()["sources"]] == ["docs", "notes"]
+    finally:
+        folder.rmdir()
 
 
 @pytest.mark.parametrize(

@@ -26,13 +26,8 @@ class Served:
         self, world, *, token=None, host="127.0.0.1", ready=None, recorder=None, limits=None, **sections
     ):
         environ = {} if token is None else {"VOYAGE_JOBS_SERVER_TOKEN": token}
-        self.settings = world.settings(**sections).attach(
-            origin=None,
-            warnings=(),
-            api_key=KeySource({"VOYAGE_API_KEY": KEY}),
-            page_token=PageToken(environ),
-        )
-        self.world, self.clock = world, SystemClock()
+        self.world, self.clock, self.environ = world, SystemClock(), environ
+        self.settings = self.again(**sections)
         self.source = "127.0.0.1"
         self.ready = ready or OthersReadiness(self.settings, self.clock)
         self.door = Door(
@@ -43,6 +38,15 @@ class Served:
             ready=self.ready,
             recorder=recorder,
             limits=limits,
+        )
+
+    def again(self, **sections):
+        """The settings of the world, these sections apart, as it would load them."""
+        return self.world.settings(**sections).attach(
+            origin=None,
+            warnings=(),
+            api_key=KeySource({"VOYAGE_API_KEY": KEY}),
+            page_token=PageToken(self.environ),
         )
 
     def __enter__(self):

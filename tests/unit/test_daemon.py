@@ -344,14 +344,14 @@ class FakePage:
     """A page whose trouble the test decides."""
 
     def __init__(self):
-        self.last_error, self.is_ready = None, False
+        self.last_error, self.is_ready, self.taken_up = None, False, []
 
     def ready(self):
         self.is_ready = True
 
     @property
     def page(self):
-        return daemon.Page(ready=self.ready, problem=lambda: self.last_error)
+        return daemon.Page(ready=self.ready, problem=lambda: self.last_error, take_up=self.taken_up.append)
 
 
 def codes(world):
@@ -373,6 +373,16 @@ def test_a_page_that_cannot_be_served_is_a_problem_until_it_can(world):
     Run(world, {2: breaks, 4: heals, 6: lambda run: seen.append(codes(world))}, page=fake.page)
     assert ["page_not_served" in each for each in seen] == [False, True, False]
     assert world.log.named("daemon.failed") == []
+
+
+def test_the_page_hears_of_new_settings_that_are_in_force(world):
+    fake, fresh = FakePage(), world.settings(budget={"daily_usd": 1.0})
+    Run(world, {2: Run.hangup, 4: nothing}, reload=lambda: fresh, page=fake.page)
+    assert fake.taken_up == [fresh]
+    fake.taken_up.clear()
+    other = world.settings(lancedb={"table": "others"})
+    Run(world, {2: Run.hangup, 4: nothing}, reload=lambda: other, page=fake.page)
+    assert fake.taken_up == []
 
 
 def test_trouble_of_a_page_that_is_no_longer_wanted_is_forgotten(world):

@@ -339,6 +339,32 @@ def test_metrics_of_the_state_and_of_this_process(full):
     assert b'voyage_jobs_chunks{source="docs",state="failed"} 1.0' in body
 
 
+def test_new_settings_are_told_and_searched_by_at_once(full):
+    limit = b'voyage_jobs_budget_limit_usd{limit="daily_usd"} '
+    more = [{"name": name, "path": str(full.root / name)} for name in ("docs", "others")]
+    with Served(full) as ask:
+        assert limit + b"1.0" in ask("/metrics")[2]
+        assert "others" in ask.json("/api/search?q=a&source=others", 400)["error"]["message"]
+        ask.door.take_up(ask.again(budget={"daily_usd": 2.0}, sources=more))
+        assert limit + b"2.0" in ask("/metrics")[2]
+        assert ask.json("/api/search?q=a&source=others")["hits"] == []
+        assert [each["name"] for each in ask.json("/api/status")["sources"]] == ["docs", "others"]
+
+
+def test_a_search_keeps_to_the_new_budget(full):
+    with Served(full) as ask:
+        ask.door.take_up(ask.again(budget={"daily_tokens": 0}))
+        (warning,) = ask.json("/api/search?q=certificate&mode=hybrid")["warnings"]
+    assert "a budget is spent" in warning
+
+
+def test_a_set_of_items_that_comes_is_searched_and_told(full):
+    with Served(full) as ask:
+        (ask.settings.paths.items / "notes").mkdir(parents=True)
+        assert ask.json("/api/search?q=a&source=notes")["hits"] == []
+        assert "notes" in [each["name"] for each in ask.json("/api/status")["sources"]]
+
+
 def test_ready_is_the_process_that_has_recovered(world):
     ready = OwnReadiness()
     with Served(world, ready=ready) as ask:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from voyage_jobs.api import results
-from voyage_jobs.config.item_sources import is_item_source, item_source, with_item_sources
+from voyage_jobs.config.item_sources import is_item_source, item_source, names_of, with_item_sources
 from voyage_jobs.config.key import FILE_VARIABLE, KeySource
 from voyage_jobs.config.load import load_settings, settings_of_values
 from voyage_jobs.config.settings import Settings
@@ -142,7 +142,7 @@ class Project:
     @property
     def sources(self) -> tuple[str, ...]:
         """The names of the sources, sets of items included."""
-        return tuple(source.name for source in self._now.sources)
+        return tuple(names_of(self._settings))
 
     @property
     def table_uri(self) -> str:

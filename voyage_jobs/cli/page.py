@@ -28,4 +28,4 @@ def page_of(settings: Settings, clock: Clock, log: Any) -> Iterator[tuple[Page |
     ready, recorder = OwnReadiness(), Recorder(clock)
     address = Address.parse(settings.server.listen)
     with Door(settings, address, clock, log, ready=ready, recorder=recorder) as door:
-        yield Page(ready=ready.set, problem=lambda: door.problem), [recorder]
+        yield Page(ready=ready.set, problem=lambda: door.problem, take_up=door.take_up), [recorder]

@@ -30,6 +30,11 @@ def with_item_sources(settings: Settings) -> Settings:
     return settings.model_copy(update={"sources": (*settings.sources, *fresh)}) if fresh else settings
 
 
+def names_of(settings: Settings) -> list[str]:
+    """The names of its sources, of the sets of items that there are now, too."""
+    return [source.name for source in with_item_sources(settings).sources]
+
+
 def item_source(settings: Settings, name: str) -> SourceSettings:
     """The source of a set of items, whether it is there yet or not. Raises ConfigError for a name that cannot be."""
     source = _source(settings, name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from voyage_jobs.config.item_sources import names_of, with_item_sources
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import Clock, day_or_span
 from voyage_jobs.errors import ConfigError
@@ -50,7 +51,7 @@ class Tools:
             where=where or None,
             expand=expand,
         )
-        found = self._retriever.search(asked)
+        found = self._retriever.search(asked, names_of(self._settings))
         return {
             "hits": [_hit(each) for each in found.hits],
             "mode": found.mode,
@@ -80,7 +81,7 @@ class Tools:
 
     def status(self) -> dict[str, Any]:
         """How current the table is, and what is wrong. Never raises for what the state may be."""
-        report = status(self._settings, self._clock)
+        report = status(with_item_sources(self._settings), self._clock)
         return {
             "as_of": report["as_of"],
             "healthy": report["healthy"],

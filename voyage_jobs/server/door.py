@@ -71,6 +71,7 @@ class Door:
         self._settings, self._address, self._clock, self._log = settings, address, clock, log
         self._ready, self._recorder, self._limits = ready, recorder, limits
         self._lock = threading.Lock()
+        self._views: Views | None = None
         self._closing = threading.Event()
         self._settled = threading.Event()
         self._server: Any = None
@@ -93,6 +94,13 @@ class Door:
     def wait_settled(self, seconds: float) -> bool:
         """Wait until it is known whether it can listen; for commands that tell, and for tests."""
         return self._settled.wait(seconds)
+
+    def take_up(self, settings: Settings) -> None:
+        """Tell by other settings from now on, but for those of `[server]`."""
+        with self._lock:
+            self._settings = settings
+            if self._views is not None:
+                self._views.take_up(settings)
 
     # --- the thread ---
 
@@ -146,7 +154,8 @@ class Door:
         from voyage_jobs.server.connections import limits_of_process, protocol_within
 
         limits = self._limits or limits_of_process()
-        views = Views(self._settings, self._clock, self._recorder)
+        with self._lock:
+            self._views = views = Views(self._settings, self._clock, self._recorder)
         guard = Guard(self._settings.page_token, self._settings.server.hosts)
         token_set = self._settings.page_token.configured
         app = make_app(

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from voyage_jobs.config.item_sources import names_of, with_item_sources
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import Clock
 from voyage_jobs.errors import ConfigError, VoyageJobsError
@@ -42,19 +43,24 @@ class Kept:
         self._lock = threading.Lock()
         self._value: Any = None
         self._fresh_until = -1.0
+        self._age = self._made_at_age = 0
         self.kept_s = _LEAST_KEPT_S
         """For how long the answer is kept: asking sooner brings the same one."""
 
     def __call__(self) -> Any:
         """The answer. What making it raises is raised to each who asks."""
         with self._lock:
-            began = self._clock.mono()
-            if began >= self._fresh_until:
-                self._value = self._make()
+            began, age = self._clock.mono(), self._age
+            if began >= self._fresh_until or age != self._made_at_age:
+                self._value, self._made_at_age = self._make(), age
                 took_s = self._clock.mono() - began
                 self.kept_s = max(_LEAST_KEPT_S, _KEPT_TIMES * took_s)
                 self._fresh_until = began + took_s + self.kept_s
             return self._value
+
+    def forget(self) -> None:
+        """Have it made anew for the next who asks; waits for nobody who is making it."""
+        self._age += 1
 
 
 class Views:
@@ -62,21 +68,36 @@ class Views:
 
     def __init__(self, settings: Settings, clock: Clock, recorder: Recorder | None = None) -> None:
         self._settings, self._clock = settings, clock
-        collector = StateCollector(settings, clock, wait_for_table=False)
-        self._table = collector.table
+        self._collector = StateCollector(settings, clock, wait_for_table=False)
+        self._metrics = Metrics(self._collector, recorder)
         self._searching = threading.Lock()
         self._retriever = Retriever(settings, clock)
-        self.status = Kept(lambda: status(settings, clock), clock)
+        self.status = Kept(lambda: status(self._now, clock), clock)
         """The report of `status --json`."""
-        self.batches = Kept(lambda: _batches(settings, clock), clock)
+        self.batches = Kept(lambda: _batches(self._now, clock), clock)
         """That of `batches --all --json`, the newest ones."""
-        self.failures = Kept(lambda: failures(settings, clock), clock)
-        self.metrics = Kept(Metrics(collector, recorder).render, clock)
+        self.failures = Kept(lambda: failures(self._now, clock), clock)
+        self.metrics = Kept(self._measured, clock)
+
+    def take_up(self, settings: Settings) -> None:
+        """Tell by other settings from now on; the data folder and the table are the same."""
+        self._settings, self._retriever = settings, Retriever(settings, self._clock)
+        for kept in (self.status, self.batches, self.failures, self.metrics):
+            kept.forget()
+
+    @property
+    def _now(self) -> Settings:
+        """The settings, with the sets of items that there are now."""
+        return with_item_sources(self._settings)
+
+    def _measured(self) -> bytes:
+        self._collector.settings = self._now
+        return self._metrics.render()
 
     def warm_up(self) -> None:
         """Load what takes a second, before somebody waits for it."""
         with contextlib.suppress(VoyageJobsError):
-            self._table.read()
+            self._collector.table.read()
 
     def history(self, ref: str, source: str | None) -> dict[str, Any]:
         """The history of what a word means, as `history REF --json`. Raises ConfigError, StateError."""
@@ -85,7 +106,7 @@ class Views:
         ):  # a path as the other views write it, bytes that are no text included
             ref = os.fsdecode(names.decode(_demanded(ref, "ref")))
         word = _demanded(ref, "ref")
-        return history_of(self._settings, self._clock, word, source).as_dict()
+        return history_of(self._now, self._clock, word, source).as_dict()
 
     def find(self, params: Any) -> dict[str, Any]:
         """The report of `search --json` for what an address asks, with a snippet for each hit and the words to mark.
@@ -95,7 +116,7 @@ class Views:
         query = asked_in(params, self._clock)
         words = words_of(_demanded(query.text, "q"))
         with self._one_at_a_time():
-            found = self._retriever.search(query).as_dict()
+            found = self._retriever.search(query, names_of(self._settings)).as_dict()
         for hit in found["hits"]:
             hit["snippet"] = snippet(hit["text"], words, _SNIPPET_CHARS)
         return {**found, "words": words}

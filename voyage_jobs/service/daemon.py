@@ -107,10 +107,11 @@ def run(
 
 @dataclass(frozen=True)
 class Page:
-    """What the daemon tells the page (that it has recovered), and asks it (why it is not served, or None)."""
+    """What the daemon tells the page (that it has recovered; new settings), and asks it (why it is not served)."""
 
     ready: Callable[[], None]
     problem: Callable[[], str | None]
+    take_up: Callable[[Settings], None]
 
 
 @dataclass
@@ -228,6 +229,8 @@ class Daemon:
         self.schedule.arm(fresh)
         self.watching.arm(_in_force(self.context, fresh))
         self.accept(fresh)
+        if self.page is not None:
+            self.page.take_up(fresh)
         log.info("config.reloaded", sources=[source.name for source in fresh.sources])
 
 

@@ -32,7 +32,7 @@ class StateCollector:
     """Registered with prometheus-client, which calls `collect` at every scrape. Never raises for a bad state."""
 
     def __init__(self, settings: Settings, clock: Clock, *, wait_for_table: bool = True) -> None:
-        self._settings, self._clock = settings, clock
+        self.settings, self._clock = settings, clock
         self._wait_for_table = wait_for_table
         self.table = TableStatsReader(settings.lancedb.uri, settings.lancedb.table)
         self.readable = False
@@ -58,7 +58,7 @@ class StateCollector:
 
     def _samples(self) -> Iterator[Sample]:
         began = self._clock.mono()
-        report, problems, facts = examine(self._settings, self._clock)
+        report, problems, facts = examine(self.settings, self._clock)
         counted = self._figures() if facts is not None else None
         self.readable = facts is not None and counted is not None
         yield "build_info", {"version": __version__}, 1
@@ -74,14 +74,14 @@ class StateCollector:
 
     def _figures(self) -> TableStats | None:
         try:
-            with open_state(self._settings).read() as connection:
+            with open_state(self.settings).read() as connection:
                 return figures(connection)
         except StateError:
             return None
 
     def _places(self, report: Report, counted: TableStats) -> Iterator[Sample]:
         """The table, and room on the disk."""
-        settings, paths = self._settings, self._settings.paths
+        settings, paths = self.settings, self.settings.paths
         table = self.table.read(wait=self._wait_for_table)
         yield "table_rows", {}, report["table"]["rows"]
         yield "table_version", {}, report["table"]["version"]
