@@ -14,10 +14,12 @@ from tests.world import World
 from voyage_jobs import errors
 from voyage_jobs.api.project import Project
 from voyage_jobs.config import load_settings
+from voyage_jobs.config.item_sources import with_item_sources
 from voyage_jobs.core import crash
-from voyage_jobs.items import Item
+from voyage_jobs.items import Item, folder, removals
 from voyage_jobs.items.item import decode, encode, file_of
 from voyage_jobs.splitting.split import SplitOptions
+from voyage_jobs.steps import scan_ending
 
 AWKWARD = {
     "plain": "yes",
@@ -297,6 +299,42 @@ def test_put_again_before_anybody_looked(world):
         (world.data_dir / "items" / "notes" / file_of(item_id)).unlink()
     world.clock.advance(600)
     assert project.sync().ending == "person", "the note of the removal before is no leave for a loss"
+
+
+def test_put_again_while_the_scan_runs_is_no_loss(world, monkeypatch):
+    project = project_of(world)
+    items, again = project.items("notes"), [(str(n), f"Text {n}.") for n in range(9)]
+    items.put(again)
+    project.sync()
+    items.remove(str(n) for n in range(9))
+
+    def late(*given):
+        items.put(again[:5])
+        found = removals(*given)
+        items.put(again[5:7])
+        return found
+
+    monkeypatch.setattr(scan_ending, "removals", late)
+    assert project.sync(wait=False).done
+    monkeypatch.undo()
+    assert project.sync().done
+    assert len(served(world)) == 7
+
+
+def test_a_note_that_goes_while_notes_are_read_hides_no_other(world, monkeypatch):
+    project = project_of(world)
+    items = project.items("notes")
+    items.remove(str(n) for n in range(9))
+    settings = with_item_sources(world.settings())
+    mark = folder._mark
+
+    def vanishing(note):
+        if note.name.startswith("4-"):
+            items.put([("4", "Four.")])
+        return mark(note)
+
+    monkeypatch.setattr(folder, "_mark", vanishing)
+    assert len(removals(settings, settings.sources[0])) == 8
 
 
 @pytest.mark.parametrize("point", ["scan.finish.committed", "scan.slice.before_commit"])

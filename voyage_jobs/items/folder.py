@@ -134,8 +134,26 @@ def removals(settings: Settings, source: SourceSettings) -> Removals:
     with contextlib.suppress(FileNotFoundError), os.scandir(source.path / REMOVED) as notes:
         for note in notes:
             digest = note.name.removesuffix(SUFFIX)[-_DIGEST_CHARS:]
-            found[f"{digest[:2]}/{note.name}"] = _mark(Path(note.path))
+            with contextlib.suppress(FileNotFoundError):  # put again meanwhile
+                found[f"{digest[:2]}/{note.name}"] = _mark(Path(note.path))
     return found
+
+
+def back_again(settings: Settings, source: SourceSettings, paths: Iterable[str]) -> set[str]:
+    """Which of these, that a scan did not find and that no note tells of, were removed and put again while it ran.
+
+    At every moment an item that is not lost has its file or its note, so one of three looks finds it.
+    """
+    if not is_item_source(settings, source):
+        return set()
+    removed = source.path / REMOVED
+    return {
+        path
+        for path in paths
+        if any(
+            map(os.path.lexists, (source.path / path, removed / os.path.basename(path), source.path / path))
+        )
+    }
 
 
 def forget_removals(source: SourceSettings, seen: Removals) -> None:

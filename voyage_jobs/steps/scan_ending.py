@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core.clock import US
 from voyage_jobs.core.crash import crash_point
-from voyage_jobs.items.folder import Removals, forget_removals, removals
+from voyage_jobs.items.folder import Removals, back_again, forget_removals, removals
 from voyage_jobs.sources.kinds import Kinds
 from voyage_jobs.sources.source import RootIdentity
 from voyage_jobs.state import documents, missing, scan_notes, sources
@@ -95,9 +95,12 @@ class Ending:
         # A file that vanished may have moved to where this scan did not read: only a complete scan can tell.
         if self.walked.later:
             return
+        removed = removals(self.context.settings, self.settings)
+        unnoted = [each.path for each in self.gone if each.path not in removed]
+        back = back_again(self.context.settings, self.settings, unnoted)
+        self.gone = [each for each in self.gone if each.path not in back]
         self.lost = sum(each.is_a_loss for each in self.gone)
         self.moved = sum(each.moved_to is not None for each in self.gone)
-        removed = removals(self.context.settings, self.settings)
         on_purpose = {each.id for each in self.gone if each.path in removed and not self.settings.keep}
         reason = self._why_freeze(identity, live, len(spoilt), withheld, on_purpose)
         if reason is not None:
