@@ -153,6 +153,7 @@ def test_over_http_with_the_pages_token_and_not_without(world) -> None:
         cross = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}
         assert httpx.post(url, json=hello, headers=cross).status_code == 403
         assert httpx.post(url, json=hello, headers={"Host": "evil.example"}).status_code == 421
+        process.until('"event": "page.token_rejected"')
         assert process.end(signal.SIGTERM) in (0, -signal.SIGTERM)
 
 

@@ -100,6 +100,18 @@ def test_serve_answers_without_a_daemon_and_ends_with_0(world, number):
     assert not world.data_dir.exists()
 
 
+def test_serve_logs_wrong_tokens_as_the_settings_say(world):
+    environ = {"VOYAGE_JOBS_SERVER_TOKEN": "0123456789abcdef0123456789"}
+    for level, said in (("info", True), ("error", False)):
+        sections = {"logging": {"level": level}}
+        with Process(world, "serve", "--listen", "127.0.0.1:0", environ=environ, **sections) as serve:
+            port = int(serve.until(r"http://127\.0\.0\.1:(\d+)/")[1])
+            assert get(port, "/api/status", Authorization="Bearer wrong")[0] == 401
+            serve.process.send_signal(signal.SIGTERM)
+            rest = serve.process.stderr.read()
+        assert ('"event": "page.token_rejected"' in rest) is said
+
+
 def test_run_serves_while_it_works_and_ends_in_good_order(world):
     token = "0123456789abcdef0123456789"
     with Process(

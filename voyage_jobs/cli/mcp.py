@@ -32,7 +32,7 @@ def mcp(ctx: click.Context, listen: str | None) -> None:
     from voyage_jobs.errors import ConfigError
 
     settings, clock = settings_of(ctx), SystemClock()
-    start_logging(ctx, "error")
+    start_logging(ctx, daemon=True)
     try:
         from voyage_jobs.mcp import server
     except ModuleNotFoundError as exc:

@@ -9,6 +9,7 @@ from voyage_jobs.core.clock import SystemClock
 
 _DEFAULT = "127.0.0.1:8765"
 _PATIENCE_S = 30.0
+_REPEATS_S = 60.0  # between two looks for log lines that were held back
 
 
 @click.command()
@@ -30,14 +31,14 @@ def serve(ctx: click.Context, listen: str | None) -> None:
     from voyage_jobs.server.door import Door
     from voyage_jobs.server.ready import OthersReadiness
     from voyage_jobs.service.signals import Signals
-    from voyage_jobs.telemetry.logs import get_logger
+    from voyage_jobs.telemetry.logs import get_logger, log_repeats
 
     settings, clock = settings_of(ctx), SystemClock()
     try:
         address = Address.parse(listen or settings.server.listen or _DEFAULT)
     except ValueError as exc:
         raise click.UsageError(f"--listen {exc}.") from exc
-    start_logging(ctx, "error", daemon=True)
+    start_logging(ctx, daemon=True)
     ready = OthersReadiness(settings, clock)
     with Signals() as signals, Door(settings, address, clock, get_logger(), ready=ready) as door:
         door.wait_settled(_PATIENCE_S)
@@ -48,4 +49,5 @@ def serve(ctx: click.Context, listen: str | None) -> None:
         url = Address(address.host, door.port).url
         click.echo(f"The page is at {url} (Ctrl-C stops it).", err=True)
         while not signals.stopping.is_set():
-            clock.wait(3600.0, signals.wake)
+            clock.wait(_REPEATS_S, signals.wake)
+            log_repeats()
