@@ -100,6 +100,13 @@ def test_the_cookie_of_a_login_opens_only_under_known_hosts():
     assert closed_guard().judge({"host": "evil.example", **head}) is Verdict.WRONG_HOST
 
 
+@pytest.mark.parametrize("other", ["x=[1]", '{"a": 1}', 'a="b; c=d', "ключ=1", "=", "a b c"])
+def test_the_cookies_of_other_programs_do_not_hide_ours(other):
+    cookie = f"{COOKIE}={cookie_for(TOKEN)}"
+    for pair in (f"{other}; {cookie}", f"{cookie}; {other}"):
+        assert closed_guard().judge({"host": "localhost", "cookie": pair}) is Verdict.WELCOME
+
+
 def test_a_wrong_token_makes_no_cookie():
     assert closed_guard().opens("") is None
     assert closed_guard().opens(TOKEN[:-1]) is None

@@ -16,7 +16,6 @@ import ipaddress
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
-from http.cookies import CookieError, SimpleCookie
 
 COOKIE = "voyage_jobs_page"
 COOKIE_S = 30 * 86_400
@@ -136,11 +135,9 @@ def _bearer(headers: Mapping[str, str]) -> str:
 
 
 def _cookie(headers: Mapping[str, str]) -> str:
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found else ""
+    """Ours among those that other programs at this host have left, which may be no cookies by any rule."""
+    pairs = (each.strip().partition("=") for each in headers.get("cookie", "").split(";"))
+    return next((value.strip('"') for name, _, value in pairs if name == COOKIE), "")
 
 
 def _without_port(host: str) -> str:
