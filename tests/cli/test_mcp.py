@@ -196,6 +196,12 @@ def test_it_listens_on_this_machine_only(world, listen, said) -> None:
     assert said in result.stderr
 
 
+def test_an_address_that_is_not_here_is_told(world) -> None:
+    result = CliRunner().invoke(cli, ["--config", str(world.config_file()), "mcp", "--http", "[::1%nope]:0"])
+    assert result.exit_code == 2
+    assert "Cannot listen on ::1%nope:0" in result.stderr
+
+
 def test_without_the_extra_it_says_what_to_install(world) -> None:
     config = str(world.config_file())
     code = (

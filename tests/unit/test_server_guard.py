@@ -161,7 +161,20 @@ def test_a_token_from_a_file_is_read_anew(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["8765", ":8765", "localhost", "localhost:", "h:99999", "a@h:1", "http://h:1", "h:1/x", "[::1:1", "h:x"],
+    [
+        "8765",
+        ":8765",
+        "localhost",
+        "localhost:",
+        "h:99999",
+        "a@h:1",
+        "http://h:1",
+        "h:1/x",
+        "[::1:1",
+        "h:x",
+        "a..b:1",
+        f"{'x' * 64}:1",
+    ],
 )
 def test_what_is_no_address_is_a_finding(text):
     with pytest.raises(ValueError, match="HOST:PORT"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import TYPE_CHECKING
 
@@ -83,15 +84,16 @@ def _listener(address: Address) -> socket.socket:
     from voyage_jobs.errors import ConfigError
 
     host, port = address
-    family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(where)
-    except OSError as exc:
-        listener.close()
-        raise ConfigError(
-            f"Cannot listen on {host}:{port}: {exc.strerror}.",
-            hint="Name another with --http HOST:PORT.",
-        ) from exc
+    with contextlib.ExitStack() as undo:
+        try:
+            family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            listener = undo.enter_context(socket.socket(family, kind, protocol))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(where)
+        except OSError as exc:
+            raise ConfigError(
+                f"Cannot listen on {host}:{port}: {exc.strerror}.",
+                hint="Name another with --http HOST:PORT.",
+            ) from exc
+        undo.pop_all()
     return listener

@@ -21,6 +21,7 @@ class Address(NamedTuple):
         try:
             parts = urlsplit(f"//{text}")
             host, port = parts.hostname, parts.port
+            (host or "").encode("idna")  # as whoever looks it up will; a UnicodeError is a ValueError
         except ValueError as exc:
             raise ValueError("is not HOST:PORT, such as 127.0.0.1:8765") from exc
         if not host or port is None or parts.netloc != text or "@" in text or port > _MOST:
