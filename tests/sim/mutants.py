@@ -21,7 +21,7 @@ from voyage_jobs.state.store import Store, Tx
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps import collect, reconcile, recover_remote, scan_ending, submit, synchronous
 from voyage_jobs.steps.context import Context
-from voyage_jobs.vendors.rest import bounded
+from voyage_jobs.vendors import bounded
 
 from .memory_table import MemoryTable
 from .story import Plan

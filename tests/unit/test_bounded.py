@@ -14,8 +14,8 @@ from client_doubles import FixedKey, job_spec
 from voyage_jobs.core.clock import SystemClock, VirtualClock
 from voyage_jobs.core.profile import EMBEDDINGS, Profile
 from voyage_jobs.errors import NotSentError, OutcomeUnknownError
+from voyage_jobs.vendors import bounded
 from voyage_jobs.vendors.base import Wanted
-from voyage_jobs.vendors.rest import bounded
 from voyage_jobs.vendors.rest.download import download
 from voyage_jobs.vendors.voyage.client import VoyageClient
 

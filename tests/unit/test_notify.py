@@ -61,11 +61,11 @@ def told_world(tmp_path, **sections):
     return world
 
 
-def quiet_turns(world, context, count=3):
+def quiet_turns(world, context, count=3, notifier=None):
     """Turns far enough apart that each looks."""
     from voyage_jobs.steps.pipeline import Pipeline
 
-    pipeline = Pipeline(context, notifier=Notifier(context, world.post))
+    pipeline = Pipeline(context, notifier=notifier or Notifier(context, world.post))
     for _ in range(count):
         while pipeline.turn():
             pass
@@ -286,6 +286,25 @@ def test_what_waits_is_bounded(tmp_path, monkeypatch):
     with world.worker() as context, context.store.read() as connection:
         assert len(notices.waiting(connection)) <= 2
     assert len(world.log.named("notice.given_up")) >= 2
+
+
+def test_what_waits_behind_a_sink_that_hangs_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(notifier_module, "MOST_WAITING", 2)
+    world = told_world(tmp_path, notify={"events": ["frozen"]})
+    monkeypatch.setattr(world.post, "take", list)
+    world.run()
+    with world.worker() as context:
+        notifier = Notifier(context, world.post)
+        for _ in range(4):
+            world.docs.rename(tmp_path / "away")
+            world.clock.advance(400)
+            quiet_turns(world, context, notifier=notifier)
+            (tmp_path / "away").rename(world.docs)
+            world.clock.advance(400)
+            quiet_turns(world, context, notifier=notifier)
+        with context.store.read() as connection:
+            assert len(notices.waiting(connection)) <= 2
+    assert world.log.named("notice.given_up")
 
 
 def test_a_sink_that_has_left_the_settings_is_waited_for_no_more(tmp_path):
@@ -578,6 +597,7 @@ class Receiver:
 
     def __init__(self):
         self.answers, self.got, self.location = [], [], None
+        self.trickles, self.enough = False, threading.Event()
         receiver = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -585,6 +605,12 @@ class Receiver:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 receiver.got.append((self.path, dict(self.headers.items()), body))
                 self.send_response(receiver.answers.pop(0) if receiver.answers else 200)
+                if receiver.trickles:
+                    self.flush_headers()
+                    for _ in range(100):
+                        self.wfile.write(b"x: y\r\n")
+                        if receiver.enough.wait(0.05):
+                            return
                 if receiver.location:
                     self.send_header("location", receiver.location)
                 self.send_header("content-length", "0")
@@ -643,6 +669,13 @@ def test_redirects_are_not_followed(receiver, status):
         webhook(f"{receiver.url}/hook").send(b"{}")
     other.close()
     assert other.got == []
+
+
+def test_an_answer_that_trickles_in_is_waited_for_no_longer_than_any_other(receiver):
+    receiver.trickles = True
+    error = attempt(WebhookSink(receiver.url, lambda: SECRET, 0.5, SystemClock()), b"{}")
+    receiver.enough.set()
+    assert error == "127.0.0.1: ReadTimeout"
 
 
 def test_nobody_there_is_an_error_that_does_not_show_the_address(receiver):

@@ -11,6 +11,7 @@ Dying between a delivery and its note repeats that one message, with the same id
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 
@@ -79,6 +80,11 @@ class Notifier:
     def _sinks(self) -> dict[str, Sink]:
         return sinks_of(self._context.settings, self._context.clock)
 
+    @property
+    def _busy(self) -> set[str]:
+        """The sinks that are being handed something. Each gets one at a time: what waits for it can be given up."""
+        return {sink for _, sink in self._under_way}
+
     def due_s(self) -> float:
         """How long until the next look or delivery that is due."""
         if not self.active:
@@ -89,7 +95,7 @@ class Notifier:
         due = [
             (each.due_at - now_us(self._context.clock)) / US
             for each in waiting
-            if (each.notice_id, each.sink) not in self._under_way
+            if each.sink not in self._busy
         ]
         return max(0.0, min([self._look_at - now, self.heartbeat.due_s(), *due]))
 
@@ -102,7 +108,7 @@ class Notifier:
         while (self._under_way or self.heartbeat.under_way) and context.clock.mono() < until:
             context.clock.wait(_POLL_S)
             self._settle(self._delivery.take())
-            self.heartbeat.turn()  # the last beat waits for the one before it
+            self._hand()  # of each sink, and of the health check, the next waits for the one before it
 
     # --- look ---
 
@@ -198,20 +204,20 @@ class Notifier:
         with context.store.read() as connection:
             waiting = notices.waiting(connection)
         now = now_us(context.clock)
-        left = dict.fromkeys(sinks, 0)
+        left, kept = Counter(self._busy), []
         for each in reversed(waiting):
-            job = (each.notice_id, each.sink)
-            left[each.sink] = left.get(each.sink, 0) + 1
-            if job in self._under_way:
+            if (each.notice_id, each.sink) in self._under_way:
                 continue
+            left[each.sink] += 1
             if each.sink not in sinks:
                 self._give_up(each, "it is no longer in the settings")
             elif left[each.sink] > MOST_WAITING:
                 self._give_up(each, each.error or f"more than {MOST_WAITING} messages wait")
-        for each in waiting:
-            job = (each.notice_id, each.sink)
-            if each.sink in sinks and job not in self._under_way and each.due_at <= now:
-                self._under_way.add(job)
+            else:
+                kept.append(each)
+        for each in reversed(kept):
+            if each.sink not in self._busy and each.due_at <= now:
+                self._under_way.add((each.notice_id, each.sink))
                 self._delivery.hand(sinks[each.sink], each, each.body)
 
     def _settle(self, delivered: list[Delivered]) -> None:

@@ -19,7 +19,7 @@ from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from voyage_jobs.config.environment import without_secrets
-from voyage_jobs.core.clock import Clock
+from voyage_jobs.core.clock import Clock, SystemClock
 from voyage_jobs.core.redact import redact
 from voyage_jobs.errors import VoyageJobsError
 from voyage_jobs.version import __version__
@@ -137,20 +137,20 @@ def with_path(url: str, name: str) -> str:
 
 
 def _post(url: str, body: bytes, headers: dict[str, str], timeout_s: float) -> None:
-    """The address itself may be a secret, so errors name only its host."""
+    """The address itself may be a secret, so errors name only its host. The whole call takes no longer than that."""
     import httpx
 
-    host = urlsplit(url).hostname
+    from voyage_jobs.vendors.bounded import Bounds, bound
+
+    host, clock = urlsplit(url).hostname, SystemClock()
+    bounds = Bounds(clock, timeout_s)
+    bounds.give_up_at = clock.mono() + timeout_s
+    headers = {**headers, "user-agent": f"voyage-jobs/{__version__}"}
     try:
-        with httpx.stream(
-            "POST",
-            url,
-            content=body,
-            headers={**headers, "user-agent": f"voyage-jobs/{__version__}"},
-            timeout=timeout_s,
-            follow_redirects=False,
-        ) as answer:
-            status = answer.status_code
+        with httpx.Client(timeout=timeout_s, follow_redirects=False) as http:
+            bound(http, bounds)
+            with http.stream("POST", url, content=body, headers=headers) as answer:
+                status = answer.status_code
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
         raise NotDeliveredError(f"{host}: {type(exc).__name__}") from exc
     if status in (301, 302, 303, 307, 308):

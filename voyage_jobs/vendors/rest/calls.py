@@ -27,8 +27,9 @@ from voyage_jobs.errors import (
     NotSentError,
     OutcomeUnknownError,
 )
+from voyage_jobs.vendors import bounded
 from voyage_jobs.vendors.base import Access, KeySource
-from voyage_jobs.vendors.rest import bounded, wire
+from voyage_jobs.vendors.rest import wire
 from voyage_jobs.vendors.rest.verdict import MAX_RETRY_AFTER_S, Api, judge
 from voyage_jobs.version import __version__
 

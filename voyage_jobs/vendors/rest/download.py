@@ -23,8 +23,8 @@ from voyage_jobs.core import private
 from voyage_jobs.core.crash import crash_point
 from voyage_jobs.core.durable import no_room_is_one_error, remove, sync_dir, sync_file
 from voyage_jobs.errors import BadAnswerError, DiskFullError, InterceptedError, OutcomeUnknownError
+from voyage_jobs.vendors.bounded import read_until
 from voyage_jobs.vendors.remote import Downloaded
-from voyage_jobs.vendors.rest.bounded import read_until
 from voyage_jobs.vendors.rest.verdict import intercepted_hint
 
 if TYPE_CHECKING:
