@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -314,6 +315,16 @@ def test_structlog_of_the_program_is_left_alone(world, tmp_path):
 # --- called in the wrong way ---
 
 
+class BytesPath(os.PathLike):
+    def __fspath__(self):
+        return b"x"
+
+
+def test_a_path_may_be_one_of_bytes(world):
+    with pytest.raises(errors.StateError):
+        project_of(world).why(BytesPath())
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
@@ -336,6 +347,18 @@ def test_structlog_of_the_program_is_left_alone(world, tmp_path):
             lambda _: voyage_jobs.project(sources=["docs"], api_key=1),
             "it must be a function that returns the key",
         ),
+        (
+            lambda _: voyage_jobs.project(sources=["docs"], api_key_file=5),
+            "api_key_file is an int; it must be a text or a path",
+        ),
+        (
+            lambda _: voyage_jobs.project(sources=["docs"], api_key=lambda: None)._settings.api_key(),
+            "the program's own function returned no text, but a NoneType",
+        ),
+        (lambda project: project.search("a", None), "k is None; it must be a whole number from 1"),
+        (lambda project: project.search("a", 10**5000), "k is (too long to be shown)"),
+        (lambda project: project.search("a", expand=None), "expand is None; it must be a whole number"),
+        (lambda project: project.batches(limit=None), "limit is None; it must be a whole number"),
         (lambda project: project.search(5), "query is an int; it must be a text."),
         (lambda project: project.search("a", where=5), "where is an int"),
         (

@@ -1,5 +1,6 @@
 """Texts that a program hands over: they come back exactly, cost once, and are removed only on purpose."""
 
+import functools
 import json
 import os
 import threading
@@ -48,6 +49,8 @@ AWKWARD = {
     "deep": [[[{"a": [[]]}]], {}],
     " key: [x] ": "&a *a !t %d @ `",
 }
+ITSELF = []
+ITSELF.append(ITSELF)
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -153,6 +156,10 @@ def test_tuples_and_titles(world):
         (("a", "x", {"n": {1, 2}}), "JSON has not"),
         (("a", "x", {"n": 2**63}), "cannot be stored as it is"),
         (("a", "x", {"n": "y" * 40_000}), "cannot be stored as it is"),
+        (("a", "x", {"n": 10**5000}), "cannot be stored as it is"),
+        (("a", "x", {"n": functools.reduce(lambda inner, _: [inner], range(5000), 1)}), "cannot be stored"),
+        (("a", "x", {"n": ITSELF}), "cannot be stored as it is"),
+        ((10**5000, "x"), "id of an item"),
         (("a", "x", {"k" * 1_100: 1}), "cannot be stored as it is"),
         (("a", "x" * 20_000_001), "the limit is 20,000,000"),
         (("a", b"x"), "text of item 'a' is a bytes; it must be a text"),
@@ -167,6 +174,24 @@ def test_what_would_not_come_back_is_refused(world, item, message):
     with pytest.raises(errors.ConfigError, match=message):
         notes.put([("before", "is stored"), item])
     assert list(notes.ids()) == ["before"]
+
+
+def test_files_of_others_among_them_are_no_items(world):
+    notes = project_of(world).items("notes")
+    notes.put([("a", "Text.")])
+    (folder_of,) = (world.data_dir / "items" / "notes").glob("[0-9a-f][0-9a-f]")
+    (folder_of / "other.md").write_bytes(b"\xff")
+    assert list(notes.ids()) == ["a"]
+
+
+@pytest.mark.parametrize("where", ["items", "items/notes"])
+def test_a_file_where_the_folder_is_to_be_is_told(world, where):
+    (world.data_dir / where).parent.mkdir(parents=True)
+    (world.data_dir / where).touch()
+    notes = project_of(world).items("notes")
+    for change in (lambda: notes.put([("a", "Text.")]), lambda: notes.remove(["a"])):
+        with pytest.raises(errors.ConfigError, match="items/notes cannot be used"):
+            change()
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "x" * 65])

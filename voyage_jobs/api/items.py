@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from voyage_jobs.config.problems import written
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.items import Item, ItemFolder
 
@@ -48,7 +49,7 @@ class Items:
         if isinstance(ids, str):
             raise ConfigError("ids is one text; it must be a list of ids.")
         if not isinstance(ids, Iterable):
-            raise ConfigError(f"ids is {ids!r}; it must be a list of ids.")
+            raise ConfigError(f"ids is {written(ids)}; it must be a list of ids.")
         return self._folder.remove(map(_id, ids))
 
     def ids(self) -> Iterator[str]:
@@ -58,7 +59,7 @@ class Items:
 
 def _id(given: object) -> str:
     if not isinstance(given, str):
-        raise ConfigError(f"The id of an item is {given!r}; it must be a text.")
+        raise ConfigError(f"The id of an item is {written(given)}; it must be a text.")
     return given
 
 

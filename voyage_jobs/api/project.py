@@ -14,6 +14,7 @@ from voyage_jobs.api import results
 from voyage_jobs.config.item_sources import is_item_source, item_source, names_of, with_item_sources
 from voyage_jobs.config.key import FILE_VARIABLE, KeySource
 from voyage_jobs.config.load import load_settings, settings_of_values
+from voyage_jobs.config.problems import written
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.bounds import MOST
 from voyage_jobs.core.clock import US, Clock, SystemClock, now_us
@@ -101,7 +102,8 @@ def _key_source(api_key: ApiKey | None, api_key_file: AnyPath | None) -> KeySour
     if api_key is not None and api_key_file is not None:
         raise ConfigError("Give api_key or api_key_file, not both.")
     if api_key_file is not None:
-        return KeySource({FILE_VARIABLE: os.path.abspath(os.path.expanduser(api_key_file))})
+        file = _demand_path("api_key_file", api_key_file)
+        return KeySource({FILE_VARIABLE: os.path.abspath(os.path.expanduser(file))})
     return None if api_key is None else KeySource({}, ask=api_key)
 
 
@@ -172,7 +174,7 @@ class Project:
         from voyage_jobs.steps.context import no_progress
 
         _demand_progress(progress)
-        _demand_whole("max_inputs", max_inputs, 1)
+        _demand_whole("max_inputs", max_inputs, 1, optional=True)
         report = plan(self._now, self._clock, max_inputs=max_inputs, progress=progress or no_progress)
         return mapping.plan(report)
 
@@ -205,8 +207,8 @@ class Project:
         from voyage_jobs.steps.context import no_progress
 
         _demand_progress(progress)
-        _demand_whole("max_inputs", max_inputs, 1)
-        _demand_whole("max_tokens", max_tokens, 0)
+        _demand_whole("max_inputs", max_inputs, 1, optional=True)
+        _demand_whole("max_tokens", max_tokens, 0, optional=True)
         _demand_number("max_usd", max_usd)
         _demand_number("timeout_s", timeout_s)
         settings = self._now
@@ -295,7 +297,7 @@ class Project:
         if where is not None:
             _demand_text("where", where)
         _demand_whole("k", k, 1, _MOST_HITS)
-        _demand_whole("per_document", per_document, 1, _MOST_HITS)
+        _demand_whole("per_document", per_document, 1, _MOST_HITS, optional=True)
         if expand != "section":
             _demand_whole("expand", expand, 0, _MOST_HITS)
         _demand_moment("since", since)
@@ -384,7 +386,7 @@ def _kind(value: object) -> str:
 def _demand_path(name: str, value: object) -> str:
     if not isinstance(value, str | os.PathLike):
         raise ConfigError(f"{name} is {_kind(value)}; it must be a text or a path.")
-    return os.fspath(value)
+    return os.fsdecode(value)
 
 
 def _demand_text(name: str, value: object) -> None:
@@ -406,15 +408,15 @@ def _demand_moment(name: str, value: object) -> None:
         raise ConfigError(f"{name} has no time zone; give an aware datetime.")
 
 
-def _demand_whole(name: str, value: object, least: int, most: int = MOST) -> None:
-    if value is None:
+def _demand_whole(name: str, value: object, least: int, most: int = MOST, *, optional: bool = False) -> None:
+    if value is None and optional:
         return
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise ConfigError(f"{name} is {value!r}; it must be a whole number from {least} to {most:,}.")
+        raise ConfigError(f"{name} is {written(value)}; it must be a whole number from {least} to {most:,}.")
 
 
 def _demand_number(name: str, value: object) -> None:
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise ConfigError(f"{name} is {value!r}; it must be a number from 0.")
+        raise ConfigError(f"{name} is {written(value)}; it must be a number from 0.")

@@ -61,7 +61,10 @@ class KeySource:
 
     def _now(self) -> str:
         if self._ask is not None:
-            return str(self._ask()).strip()
+            given = self._ask()
+            if not isinstance(given, str):
+                raise ConfigError(f"{self.describe()} returned no text, but a {type(given).__name__}.")
+            return given.strip()
         return self._value.get_secret_value() if self._value else self._read(self._file())
 
     def mask(self) -> None:

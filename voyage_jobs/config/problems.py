@@ -82,11 +82,12 @@ def _shown(loc: Loc, value: Any) -> str:
     elif isinstance(value, Mapping):
         text = "{...}"
     else:
-        text = _written(value)
+        text = written(value)
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """As Python writes it, for a message."""
     try:
         return repr(value)
     except (ValueError, RecursionError):  # a number of thousands of digits, lists in lists in lists

@@ -92,7 +92,7 @@ class ItemFolder:
     def ids(self) -> Iterator[str]:
         """The ids of all items, in no order that means anything."""
         for path in sorted(self.root.glob(f"[0-9a-f][0-9a-f]/*{SUFFIX}")):
-            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+            with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):  # removed meanwhile; not ours
                 found = decode(path.read_bytes().decode())
                 if found is not None:
                     yield found[0]
@@ -101,9 +101,16 @@ class ItemFolder:
     def _door(self) -> Iterator[int]:
         """The file whose lock lets one change at a time in; made with the folder."""
         lock.make_data_dir(self.root.parent.parent)
-        private.make_folder(self.root.parent)
-        private.make_folder(self.root)
-        with open(self.root / ".lock", "ab", opener=private.opener) as file:
+        with contextlib.ExitStack() as opened:
+            try:
+                private.make_folder(self.root.parent)
+                private.make_folder(self.root)
+                file = opened.enter_context(open(self.root / ".lock", "ab", opener=private.opener))
+            except OSError as exc:
+                raise ConfigError(
+                    f"The folder of items {self.root} cannot be used: {exc.strerror}.",
+                    hint="It, and the folder that it is in, must be folders that this user may write.",
+                ) from exc
             yield file.fileno()
 
     @contextlib.contextmanager

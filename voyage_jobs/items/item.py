@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from voyage_jobs.config.problems import written
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.splitting.frontmatter import ITEM_KEY, front_matter
 
@@ -50,7 +51,9 @@ def file_of(item_id: str) -> str:
 def encode(item: Item) -> bytes:
     """The bytes of an item's file. Raises ConfigError for what cannot be stored and given back as it is."""
     if not isinstance(item.id, str) or not item.id:
-        raise ConfigError(f"The id of an item is {item.id!r}; it must be a text, and not an empty one.")
+        raise ConfigError(
+            f"The id of an item is {written(item.id)}; it must be a text, and not an empty one."
+        )
     _utf8("id of an item", item.id)
     if not isinstance(item.text, str):
         raise ConfigError(f"The text of item {item.id!r} is a {type(item.text).__name__}; it must be a text.")
@@ -65,10 +68,18 @@ def encode(item: Item) -> bytes:
     if ITEM_KEY in item.metadata:
         raise ConfigError(f"The metadata of item {item.id!r} has the key {ITEM_KEY!r}, which is for the id.")
     head = {ITEM_KEY: item.id, **item.metadata}
-    written = f"---\n{_yaml(head, item.id)}\n---\n"
+    try:
+        block = f"---\n{_yaml(head, item.id)}\n---\n"
+        comes_back = _comes_back(block, head)
+    except (RecursionError, ValueError):  # lists in lists in lists; a number of thousands of digits
+        comes_back = False
+    if not comes_back:
+        raise ConfigError(
+            f"The metadata of item {item.id!r} cannot be stored as it is.",
+            hint="It may have 32,768 characters, 5,000 values, 32 levels, keys of 1,000 characters, 64-bit numbers.",
+        )
     body = _utf8(f"text of item {item.id!r}", item.text)
-    _demand_read_back(written, head, item.id)
-    return _utf8(f"metadata of item {item.id!r}", written) + body
+    return _utf8(f"metadata of item {item.id!r}", block) + body
 
 
 def decode(text: str) -> tuple[str, dict[str, Any]] | None:
@@ -78,13 +89,9 @@ def decode(text: str) -> tuple[str, dict[str, Any]] | None:
     return (item_id, metadata) if isinstance(item_id, str) else None
 
 
-def _demand_read_back(written: str, head: Mapping[str, Any], item_id: str) -> None:
-    found = front_matter(written)
-    if found.end != len(written) or _canonical(found.metadata) != _canonical(head):
-        raise ConfigError(
-            f"The metadata of item {item_id!r} cannot be stored as it is.",
-            hint="It may have 32,768 characters, 5,000 values, 32 levels, keys of 1,000 characters, 64-bit numbers.",
-        )
+def _comes_back(block: str, head: Mapping[str, Any]) -> bool:
+    found = front_matter(block)
+    return found.end == len(block) and _canonical(found.metadata) == _canonical(head)
 
 
 def _canonical(value: Mapping[str, Any]) -> str:
