@@ -92,6 +92,16 @@ def test_a_form_that_trickles_in_ends_too(world):
         trickle(found, head, b"x")
 
 
+def test_a_client_that_hangs_up_in_its_form_is_no_error(world):
+    head = b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000\r\n\r\ntoken="
+    with Served(world) as ask:
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", ask.door.port), PATIENCE_S) as found:
+                found.sendall(head)
+            assert ask("/healthz")[0] == 200
+    assert world.log.named("page.failed") == []
+
+
 def trickle(connection, beginning, drop):
     """Send a little now and then until the other side has closed; it has to before the test loses patience."""
     connection.sendall(beginning)

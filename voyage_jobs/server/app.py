@@ -16,7 +16,7 @@ from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
@@ -91,6 +91,7 @@ def make_app(
         ],
         exception_handlers={
             HTTPException: _refused,
+            ClientDisconnect: _hung_up,
             VoyageJobsError: _told,
             Exception: _unexpected(log),
         },
@@ -332,6 +333,11 @@ async def _told(_request: Request, exc: Exception) -> Response:
 async def _refused(_request: Request, exc: Exception) -> Response:
     status = exc.status_code if isinstance(exc, HTTPException) else 500
     return _error(status, f"http_{status}", str(getattr(exc, "detail", "")) or "No.")
+
+
+async def _hung_up(_request: Request, _exc: Exception) -> Response:
+    """For nobody: who asked has gone before all was said, which is no error of ours."""
+    return Response(status_code=400)
 
 
 def _unexpected(log: Any) -> Callable[[Request, Exception], Awaitable[Response]]:
