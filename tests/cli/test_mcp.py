@@ -19,6 +19,7 @@ from test_serve import Process
 from world import KEY, World
 
 from voyage_jobs.cli.main import cli
+from voyage_jobs.errors import ConfigError
 from voyage_jobs.mcp.tools import Tools
 
 TOKEN = "a-token-that-is-long-enough"
@@ -172,6 +173,20 @@ def test_a_long_document_is_read_in_parts(world) -> None:
     assert " ".join(part["text"] for part in found).split() == text.split()
     assert max(len(part["text"]) for part in found) < 25_000
     assert found[0]["end"] <= found[1]["start"]
+
+
+def test_a_small_section_in_a_chunk_with_others_is_read_by_its_heading(tmp_path) -> None:
+    made = World(tmp_path, dimension=256, splitting={"min_chars": 300})
+    made.write("soup.md", SOUP)
+    made.write("pie.org", "* Pie\n\nBake.\n\n** Crust\n\nFlour.\n")
+    made.run()
+    tools = Tools(made.settings(), made.clock)
+    assert "A pinch." in tools.read("docs", "soup.md", "salt")["text"]
+    assert "A pinch." in tools.read("docs", "soup.md", "Soup > Salt")["text"]
+    assert "Flour." in tools.read("docs", "pie.org", "Crust")["text"]
+    for wrong in ("Pepper", "Leeks > Pepper", "Pie > Salt", ""):
+        with pytest.raises(ConfigError, match="has no section"):
+            tools.read("docs", "soup.md", wrong)
 
 
 def test_a_set_of_items_that_comes_is_known(world) -> None:

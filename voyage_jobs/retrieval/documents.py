@@ -16,6 +16,7 @@ from voyage_jobs.table.view import View
 LONGEST_TEXT = 20_000
 """Characters that are read at once, to the end of the last chunk."""
 _SECTIONS_NAMED = 20
+_MARKS = " \t#*=~^-"  # of headings, in the forms that there are
 _HEAD = ("chunk_id", "ordinal", "start", "end", "section", "title", "url")
 
 
@@ -75,14 +76,21 @@ def read(
 ) -> Text:
     """The chunks of one document that lie in a section, or between two places; whole chunks, up to `LONGEST_TEXT`.
 
-    `section` is a heading, or several from the outermost with ` > ` between them. Raises ConfigError if the table has
+    `section` is a heading, or several from the outermost with ` > ` between them; of a small one that shares its chunk
+    with others the whole chunk is read. Raises ConfigError if the table has
     no such document or section, or nothing there.
     """
-    heads = view.rows([*_HEAD], f"source = {quoted(source)} AND path = {quoted(path)}")
+    this = f"source = {quoted(source)} AND path = {quoted(path)}"
+    heads = view.rows([*_HEAD], this)
     heads.sort(key=lambda row: row["ordinal"])
     if not heads:
         raise ConfigError(f"There is no document {path!r} of source {source!r} in the table.")
     wanted = [row for row in heads if section is None or _is_in(row["section"], section)]
+    if not wanted and section is not None:
+        within = {
+            row["ordinal"] for row in view.rows(["ordinal", "section", "text"], this) if _holds(row, section)
+        }
+        wanted = [row for row in heads if row["ordinal"] in within]
     if not wanted:
         raise ConfigError(f"{path} has no section {section!r}.", hint=f"It has {_named(heads)}.")
     wanted = [
@@ -111,9 +119,21 @@ def read(
     )
 
 
+def _holds(row: dict[str, Any], asked: str) -> bool:
+    """Whether a heading stands in a chunk: its own are those above all of it, and small sections share one."""
+    *above, last = _parts(asked)
+    lines = {line.strip(_MARKS).casefold() for line in row["text"].splitlines()} - {""}
+    known = lines | {heading.casefold() for heading in row["section"]}
+    return last in lines and known.issuperset(above)
+
+
+def _parts(asked: str) -> list[str]:
+    return [part.strip().casefold() for part in asked.split(" > ")]
+
+
 def _is_in(headings: Sequence[str], asked: str) -> bool:
     """Whether a chunk stands below a heading, or below several that follow one another."""
-    wanted = [part.strip().casefold() for part in asked.split(" > ")]
+    wanted = _parts(asked)
     found = [heading.casefold() for heading in headings]
     return any(found[at : at + len(wanted)] == wanted for at in range(len(found) - len(wanted) + 1))
 
