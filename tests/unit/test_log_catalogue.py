@@ -214,6 +214,22 @@ def test_of_one_kind_no_more_than_so_many_are_told(stream):
     assert told[-1]["held_back"] == 50
 
 
+def test_none_that_was_held_back_is_forgotten(stream):
+    """The line that would tell of others is itself one too many of its kind."""
+
+    def log(log, clock):
+        for _ in range(10):
+            log.warning("folder.unreadable", source="docs", path="often", error="no")
+        clock.advance(301)
+        for number in range(MOST_OF_A_KIND):
+            log.warning("folder.unreadable", source="docs", path=f"f{number}", error="no")
+        log.warning("folder.unreadable", source="docs", path="often", error="no")
+        logs.log_repeats(all_of_them=True)
+
+    told = logged(stream, log, repeat_s=300)
+    assert len(told) + sum(line.get("held_back", 0) for line in told) - 1 == 10 + MOST_OF_A_KIND + 1
+
+
 def test_what_is_remembered_is_bounded(stream):
     def log(log, clock):
         for number in range(5_000):

@@ -83,14 +83,16 @@ class Repeats:
         entry = self._entries.get(known)
         if entry is None or now - entry.since >= self._interval_s:
             if entry is not None and entry.held:
-                event["held_back"] = entry.held
+                event["held_back"] = entry.held + event.get("held_back", 0)
             self._entries[known] = entry = _Entry(now, known=known)
             self._entries.move_to_end(known)
             self._forget()
         if entry.lines < most:
             entry.lines += 1
             return True
-        entry.held += 1
+        entry.held += 1 + event.pop(
+            "held_back", 0
+        )  # what this line would have told of others is told for it, too
         entry.last = (level, dict(event))
         return False
 
