@@ -103,6 +103,7 @@ async def everything(client: Any) -> dict[str, Any]:
             await client.call_tool("read", {"source": "docs", "path": "it's.md"}),
             await client.call_tool("read", {"source": "docs", "path": "soup.md", "section": "Pepper"}),
             await client.call_tool("read", {"source": "docs", "path": "soup.md", "start": 10_000}),
+            await client.call_tool("list_documents", {"source": "nope"}),
             await client.call_tool("write", {}),
         ],
     }
@@ -127,6 +128,8 @@ def check(found: dict[str, Any]) -> None:
     assert all(result.is_error for result in found["wrong"])
     said = [result.content[0].text for result in found["wrong"]]
     assert "Traceback" not in str(said)
+    for each in (said[3], said[8]):
+        assert "There is no source 'nope' in the configuration; there is docs." in each
     assert "It has Soup, Soup > Leeks, Soup > Salt." in said[6]
 
 

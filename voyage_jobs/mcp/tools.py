@@ -15,7 +15,7 @@ from voyage_jobs.errors import ConfigError
 from voyage_jobs.report.status import status
 from voyage_jobs.retrieval import documents
 from voyage_jobs.retrieval.result import Hit, Mode, Query
-from voyage_jobs.retrieval.retriever import Retriever
+from voyage_jobs.retrieval.retriever import Retriever, demand_sources
 
 MOST_HITS = 50
 MOST_DOCUMENTS = 500
@@ -75,6 +75,7 @@ class Tools:
         self, source: str | None = None, glob: str | None = None, limit: int = 100
     ) -> dict[str, Any]:
         """The documents of a source, or at paths that a glob matches. Raises as `search`."""
+        demand_sources([source] if source else [], names_of(self._settings))
         view = self._retriever.view()
         found, total = documents.listed(view, [source] if source else [], [glob] if glob else [], limit)
         return {"documents": [each.as_dict() for each in found], "total": total}

@@ -241,7 +241,12 @@ def _demand_sense(query: Query, names: Sequence[str]) -> None:
         raise ConfigError(f"{wrong[0]!r} is no name of a field that can be filtered by.")
     if query.mode not in MODES:
         raise ConfigError(f"mode is {query.mode!r}; it must be one of {', '.join(MODES)}.")
-    for source in query.sources:
+    demand_sources(query.sources, names)
+
+
+def demand_sources(asked: Sequence[str], names: Sequence[str]) -> None:
+    """Raise ConfigError for a source that is not among those that there are."""
+    for source in asked:
         if source not in names:
             there = ", ".join(names)
             raise ConfigError(f"There is no source {source!r} in the configuration; there is {there}.")
