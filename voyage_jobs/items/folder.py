@@ -157,9 +157,8 @@ def back_again(settings: Settings, source: SourceSettings, paths: Iterable[str])
     return {
         path
         for path in paths
-        if any(
-            map(os.path.lexists, (source.path / path, removed / os.path.basename(path), source.path / path))
-        )
+        for file in [source.path / path]
+        if any(map(os.path.lexists, (file, removed / os.path.basename(path), file)))
     }
 
 

@@ -77,8 +77,8 @@ def read(
     """The chunks of one document that lie in a section, or between two places; whole chunks, up to `LONGEST_TEXT`.
 
     `section` is a heading, or several from the outermost with ` > ` between them; of a small one that shares its chunk
-    with others the whole chunk is read. Raises ConfigError if the table has
-    no such document or section, or nothing there.
+    with others the whole chunk is read. Raises ConfigError if the table has no such document or section, or nothing
+    there.
     """
     this = f"source = {quoted(source)} AND path = {quoted(path)}"
     heads = view.rows([*_HEAD], this)

@@ -144,9 +144,8 @@ class Guarded:
             return None
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         linkable = scope["path"] in _PAGES and scope["method"] in ("GET", "HEAD")
-        if (
-            scope["path"] == "/login"
-        ):  # before what it sends is read, so that nobody else can lock its client out
+        if scope["path"] == "/login":
+            # Before what it sends is read, so that nobody else can lock its client out.
             stranger = self._guard.stranger(headers, linkable=linkable)
             return _refusal(scope, stranger) if stranger else None
         try:

@@ -90,9 +90,7 @@ class Repeats:
         if entry.lines < most:
             entry.lines += 1
             return True
-        entry.held += 1 + event.pop(
-            "held_back", 0
-        )  # what this line would have told of others is told for it, too
+        entry.held += 1 + event.pop("held_back", 0)  # what this line would have told of others, too
         entry.last = (level, dict(event))
         return False
 
