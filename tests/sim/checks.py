@@ -22,6 +22,7 @@ from voyage_jobs.simulator.catalog import MODELS
 from voyage_jobs.simulator.endpoints import list_digest, text_digest
 from voyage_jobs.simulator.vectors import Embedder, in_context
 from voyage_jobs.state import circuits, ledger, setback
+from voyage_jobs.state.fresh import NEVER_CALLED
 from voyage_jobs.steps.context import profile_of
 from voyage_jobs.steps.known_jobs import are_known
 from voyage_jobs.vendors.remote import METADATA_REF
@@ -129,8 +130,8 @@ _FRESH_A_DAY = (
     "  AND s.kind IN ('expedited', 'maybe_paid') GROUP BY s.at / 86400000000)"
 )
 _FRESH_DOCUMENTS_A_DAY = (
-    "SELECT COALESCE(MAX(documents), 0) FROM (SELECT SUM(fresh_documents) AS documents FROM batches"
-    " WHERE fresh_documents IS NOT NULL GROUP BY created_at / 86400000000)"
+    "SELECT COALESCE(MAX(documents), 0) FROM (SELECT SUM(fresh_documents) AS documents FROM batches b"
+    f" WHERE fresh_documents IS NOT NULL AND NOT {NEVER_CALLED} GROUP BY created_at / 86400000000)"
 )
 _FRESH_CALLS = "SELECT COUNT(*) FROM batches WHERE fresh_documents IS NOT NULL"
 # What was sent once is never again one of the fresh lane.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -10,6 +11,7 @@ from tokenizer_file import make_tokenizer
 from world import World
 
 from voyage_jobs.core.states import Batch
+from voyage_jobs.diagnosis.blocker import Mover
 from voyage_jobs.diagnosis.causes import blockers
 from voyage_jobs.diagnosis.snapshot import gather
 from voyage_jobs.service.reload import apply
@@ -148,6 +150,33 @@ def test_other_limits_are_taken_up_and_what_was_sent_still_counts(exact):
 def settle(world, context, *, left):
     until(world, context, Batch.CLOSED)
     assert query(context, "SELECT COUNT(*) FROM embeddings WHERE state = 0") == [(left,)]
+
+
+@pytest.mark.parametrize("limits", [{"budget": {"daily_usd": 1.0}}, {"budget": {"run_usd": 0.01}}])
+def test_what_costs_nothing_is_not_kept_back_by_a_limit_in_dollars(exact, limits):
+    fill(exact, exact.docs, 2)
+    free = {"prices": {"voyage-4": {"batch_usd_per_million": 0.0}}, **limits}
+    assert sync(exact, free).ending is Ending.DONE
+    assert exact.ledger.batch_tokens
+
+
+def test_a_limit_in_dollars_without_a_price_says_what_is_missing(exact):
+    fill(exact, exact.docs, 2)
+    with exact.worker() as context:
+        scan(context)
+    settings = exact.settings(budget={"daily_usd": 5.0})
+    facts = gather(settings, exact.clock)
+    unlisted = facts.settings.voyage.model_copy(update={"model": "my-deployment"})
+    [room] = facts.rooms
+    facts = replace(
+        facts,
+        rooms=[room._replace(tokens=0)],
+        settings=facts.settings.model_copy(update={"voyage": unlisted}),
+    )
+    [told] = [each for each in blockers(facts) if each.code == "budget_reached"]
+    assert told.message == "No price is known for my-deployment, so budget.daily_usd allows nothing."
+    assert 'batch_usd_per_million in [prices."my-deployment"]' in told.next
+    assert told.moved_by is Mover.OPERATOR
 
 
 # --- a source ---

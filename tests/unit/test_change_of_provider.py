@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 from openai_server import OpenAIServer, vector
-from step_doors import all_batches, prose, until
+from step_doors import all_batches, prose, query, until
 from world import KEY, World
 
 from voyage_jobs.config.key import KeySource, key_of
@@ -17,6 +17,7 @@ from voyage_jobs.errors import ConfigError
 from voyage_jobs.maintenance.audit.verify import Scope, verify
 from voyage_jobs.retrieval.result import Query
 from voyage_jobs.retrieval.retriever import Retriever
+from voyage_jobs.state import rebuild
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.table import PublishedTable
 
@@ -103,6 +104,18 @@ def paid_once(world, server):
     assert world.ledger.billed_more_than_once() == {}
     texts = [text for asked in server.seen for text in asked]
     assert len(texts) == len(set(texts))
+
+
+def test_what_a_build_at_a_provider_that_answers_at_once_has_cost_is_told(world, server):
+    priced = {**OWN, "prices": {"tiny": {"sync_usd_per_million": 20.0}}}
+    act(world, "begin", working_by=priced, target=priced)
+    world.run(**priced)
+    with world.worker(**priced) as context, context.store.read() as connection:
+        (paid,) = query(context, "SELECT SUM(tokens) FROM spend WHERE kind = 'expedited'")
+        profile = context.profile_id
+        found = rebuild.spent(connection, profile, 0)
+    assert found.settled_tokens == paid[0] > 0
+    assert found.settled_usd == pytest.approx(paid[0] * 20 / 1e6)
 
 
 def test_what_is_open_is_fetched_at_its_own_provider_and_nothing_is_sent(world, server):

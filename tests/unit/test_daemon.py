@@ -1,5 +1,7 @@
 """The daemon: loop, notes, clock steps, new settings, and how it stops."""
 
+import sys
+
 import pytest
 
 from tests.world import KEY, World
@@ -289,7 +291,8 @@ def test_new_settings_are_a_reason_to_try_again(tmp_path):
     [
         ({"data_dir": "/elsewhere"}, "data_dir"),
         ({"voyage": {"base_url": "http://localhost:1/v1"}}, "voyage.base_url"),
-        ({"lancedb": {"table": "others"}}, "lancedb"),
+        ({"lancedb": {"table": "others"}}, "lancedb.table"),
+        ({"lancedb": {"storage_options": {"aws_region": "b"}}}, "lancedb.storage_options"),
     ],
 )
 def test_what_cannot_be_changed_while_running_is_refused_by_name(world, sections, named):
@@ -299,6 +302,15 @@ def test_what_cannot_be_changed_while_running_is_refused_by_name(world, sections
     assert "restart" in refused["hint"]
     assert run.accepted == []
     assert len(world.table_rows()) == 1, "the old settings go on"
+
+
+def test_an_engine_that_is_not_installed_is_refused_and_the_old_settings_go_on(world, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    run, _ = reloaded(world, engine={"kind": "ray"})
+    (refused,) = world.log.named("config.refused")
+    assert "Ray is not installed" in refused["error"]
+    assert run.accepted == []
+    assert len(world.table_rows()) == 1
 
 
 def test_a_file_with_mistakes_is_refused_and_the_old_settings_go_on(world):

@@ -250,6 +250,20 @@ def test_the_allowance_of_a_day_is_never_exceeded_and_the_rest_goes_by_batch(tmp
     assert world.paid_once()
 
 
+def test_calls_that_were_refused_use_up_no_documents_of_the_day(tmp_path):
+    world = Fresh(tmp_path, fresh={"daily_documents": 2}, faults={"rate_limited": {"on": "embeddings"}})
+    for number in range(3):
+        world.write(f"{number}.md", prose(f"refused {number}"))
+        world.live(1_200)
+    assert world.sim.calls["embeddings"] >= 3
+    assert world.sim.ledger.sync_tokens == 0
+    world.sim.faults.rules.clear()
+    world.write("4.md", prose("now it goes"))
+    world.live(60)
+    assert world.sim.ledger.sync_tokens > 0
+    assert "fresh_spent" not in world.codes()
+
+
 def test_without_a_price_an_allowance_in_dollars_allows_nothing_and_says_so(world):
     settings = world.settings()
     with world.worker() as context, context.store.read() as connection:

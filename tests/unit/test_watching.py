@@ -478,6 +478,8 @@ def test_each_source_is_watched_as_it_is_configured(tmp_path, monkeypatch):
     assert how_to_watch(source, settings)[:2] == (2, None)
     assert how_to_watch(source.model_copy(update={"watch": "poll"}), settings)[1] == 30
     assert how_to_watch(source.model_copy(update={"watch": False}), settings) is None
+    other = source.model_copy(update={"gitignore": not source.gitignore})
+    assert how_to_watch(other, settings) != how_to_watch(source, settings), "other files are to be heard of"
     monkeypatch.setattr("voyage_jobs.core.lock.file_system_of", lambda path: "nfs4")
     assert how_to_watch(source, settings)[1] == 30, "events of other machines do not come"
 

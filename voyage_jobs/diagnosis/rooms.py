@@ -124,10 +124,17 @@ def _span_rooms(
 def _rooms(
     used: tuple[int, float], usd_limit: float | None, token_limit: int | None, price: float | None
 ) -> Iterator[tuple[str, int, float, float]]:
-    """(unit, tokens left, limit, used). A limit in USD allows nothing where no price is known, rather than anything."""
+    """(unit, tokens left, limit, used). Where no price is known, a limit in USD allows nothing, rather than anything;
+    what costs nothing it does not limit."""
     tokens, usd = used
     if token_limit is not None:
         yield "tokens", token_limit - tokens, token_limit, tokens
     if usd_limit is not None:
-        left = int((usd_limit - usd) / price * 1_000_000 + 1e-6) if price else 0
-        yield "usd", left, usd_limit, usd
+        yield "usd", _bought(usd_limit - usd, price), usd_limit, usd
+
+
+def _bought(usd: float, price: float | None) -> int:
+    """How many tokens so much buys."""
+    if price is None:
+        return 0
+    return int(usd / price * 1_000_000 + 1e-6) if price else _ANY

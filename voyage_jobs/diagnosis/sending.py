@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from voyage_jobs.config.prices import batch_price
 from voyage_jobs.core.clock import US, iso
 from voyage_jobs.core.plural import counted
 from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
@@ -133,6 +134,18 @@ def _most_inputs(moment: Moment, say: Say) -> Blockers:
 def _budgets(moment: Moment, say: Say) -> Blockers:
     for room in filter(moment.is_tight, moment.rooms):
         tokens = moment.tokens_kept_by(room)
+        if room.key.endswith("_usd") and batch_price(moment.settings) is None:
+            model = moment.settings.section.model
+            price = "sync" if moment.vendor.traits.sync_only else "batch"
+            yield say(
+                f"No price is known for {model}, so {room.setting} allows nothing",
+                f'Set {price}_usd_per_million in [prices."{model}"], or limit tokens in place of {room.setting}.',
+                source=moment.source_name(room.source_id),
+                name=room.setting,
+                numbers={"tokens_waiting": tokens},
+                moved_by=Mover.OPERATOR,
+            )
+            continue
         what = ", the limit of one run" if room.anew_at is None else f" until {iso(room.anew_at)}"
         waiting = "" if moment.asking is not None else f"; about {tokens:,} tokens wait"
         resumes = "with the next run" if room.anew_at is None else f"at {iso(room.anew_at)}"

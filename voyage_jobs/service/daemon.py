@@ -19,6 +19,7 @@ from voyage_jobs.core.observe import NOBODY, Observer
 from voyage_jobs.core.pace import Pace
 from voyage_jobs.core.states import UNFINISHED
 from voyage_jobs.diagnosis.batch_conditions import refs
+from voyage_jobs.engine.engine import engine_of
 from voyage_jobs.errors import ConfigError, DiskFullError
 from voyage_jobs.notify.delivery import Delivery
 from voyage_jobs.notify.notifier import Notifier
@@ -214,6 +215,7 @@ class Daemon:
         log = self.context.log
         try:
             fresh = self.reload()
+            engine_of(fresh.engine.kind, fresh.engine.processes, fresh.engine.address)  # may not be installed
         except ConfigError as exc:
             log.error("config.refused", error=exc.message, hint="The old settings stay active.")  # noqa: TRY400
             return

@@ -30,8 +30,11 @@ def needs_restart(old: Settings, fresh: Settings) -> list[str]:
         for key in keys
         if getattr(getattr(old, name), key) != getattr(getattr(fresh, name), key)
     ]
-    if (fresh.lancedb.uri, fresh.lancedb.table) != (old.lancedb.uri, old.lancedb.table):
-        fixed.append("lancedb")
+    fixed += [
+        f"lancedb.{key}"
+        for key in ("uri", "table", "storage_options")
+        if getattr(fresh.lancedb, key) != getattr(old.lancedb, key)
+    ]
     fixed += [
         name for name in ("provider", "server", "tracing") if getattr(fresh, name) != getattr(old, name)
     ]

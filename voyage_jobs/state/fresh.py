@@ -92,12 +92,18 @@ class Used(NamedTuple):
     documents: int
 
 
+NEVER_CALLED = (
+    "(EXISTS (SELECT 1 FROM spend s WHERE s.batch_id = b.id AND s.kind = 'released') AND NOT EXISTS"
+    " (SELECT 1 FROM spend s WHERE s.batch_id = b.id AND s.kind IN ('expedited', 'maybe_paid')))"
+)
+"""Of a batch `b`: its money was given back, and nothing may have been paid."""
+
 # Purpose: what the batches of the lane were billed since a time, may have been, and have at stake. None of them is sent
 # that is older than an hour, so what was billed since was made in the day before at the earliest.
 _USED = text(
     "SELECT COALESCE(SUM(sign * tokens), 0), COALESCE(SUM(sign * usd), 0.0),"
-    " (SELECT COALESCE(SUM(fresh_documents), 0) FROM batches"
-    "   WHERE fresh_documents IS NOT NULL AND created_at >= :since) FROM"
+    " (SELECT COALESCE(SUM(fresh_documents), 0) FROM batches b WHERE fresh_documents IS NOT NULL"
+    f"   AND created_at >= :since AND NOT {NEVER_CALLED}) FROM"
     " (SELECT s.tokens, s.usd, CASE WHEN s.kind = 'reserved' THEN 1 WHEN s.kind = 'released' THEN -1"
     "   WHEN s.at >= :since THEN 1 ELSE 0 END AS sign FROM batches b JOIN spend s ON s.batch_id = b.id"
     "  WHERE b.fresh_documents IS NOT NULL AND b.created_at >= :day_before)"

@@ -201,8 +201,8 @@ class Spent:
 
 # Purpose: what batches under a profile have cost since a time.
 _SPENT = text(
-    "SELECT COALESCE(SUM(CASE p.kind WHEN 'settled' THEN p.tokens ELSE 0 END), 0),"
-    " SUM(CASE p.kind WHEN 'settled' THEN p.usd END),"
+    f"SELECT COALESCE(SUM(CASE WHEN p.kind IN {BILLED} THEN p.tokens ELSE 0 END), 0),"
+    f" SUM(CASE WHEN p.kind IN {BILLED} THEN p.usd END),"
     " COALESCE(SUM(CASE p.kind WHEN 'reserved' THEN p.tokens WHEN 'released' THEN -p.tokens ELSE 0 END), 0),"
     " SUM(CASE p.kind WHEN 'reserved' THEN p.usd WHEN 'released' THEN -p.usd END),"
     " COUNT(*) FILTER (WHERE p.usd IS NULL)"

@@ -179,8 +179,7 @@ def how_to_watch(source: SourceSettings, settings: Settings) -> tuple[object, ..
     watch = settings.watch
     polled = source.watch == "poll" or lock.is_network(lock.file_system_of(source.path))
     poll_s = watch.poll_interval_s if polled else None
-    rules = (source.path, source.include, source.exclude, source.hidden, source.follow_symlinks)
-    return (watch.settle_s, poll_s, rules)
+    return (watch.settle_s, poll_s, source)
 
 
 MakeWatching = Callable[[Notes, Clock, Any], Watching]
