@@ -537,3 +537,31 @@ def test_the_number_that_waits_is_counted_source_by_source():
     found = [change(n, source=n % 2) for n in range(1, 6)]
     choice = choose(found, Call(128, 1000, 2))
     assert set(choice.because) == {1, 3, 5}
+
+
+def test_what_a_source_may_not_spend_waits_at_once_all_the_same():
+    """An import is backlog, however little of it the budget of its source would let through."""
+    asked = []
+    found = [change(n, served=False) for n in range(1, 8)]
+    choice = choose(found, Call(128, 1000, 5), lambda each: not asked.append(each) and len(asked) <= 3)
+    assert (list(choice.now), set(choice.because.values()), asked) == ([], {choosing.MANY}, [])
+
+
+def test_what_goes_by_batch_uses_up_nothing_of_what_its_source_may_spend():
+    """Nor does one that is dearer keep back what fits."""
+    asked = []
+    found = [change(1, tokens=5_000), change(2, tokens=50), change(3, tokens=90)]
+    choice = choose(found, Call(128, 1000, 5), lambda each: not asked.append(each) and each.tokens <= 60)
+    assert [each.version_id for each in choice.now] == [2]
+    assert choice.because == {1: choosing.LARGE, 3: choosing.SPENT}
+    assert [each.version_id for each in asked] == [2, 3]
+
+
+def test_an_import_goes_by_batch_whatever_its_source_may_spend(tmp_path):
+    world = Fresh(tmp_path, fresh={"max_documents": 5})
+    for number in range(12):
+        world.write(f"new{number}.md", prose(f"import {number}", 3))
+    docs = {**world.settings().sources[0].model_dump(exclude_unset=True), "daily_tokens": 1_200}
+    world.live(600, sources=[docs])
+    assert world.calls() == 0
+    assert world.sim.ledger.sync_tokens == 0

@@ -6,7 +6,7 @@ The step that sends and the answer to `why` both ask `choose`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from voyage_jobs.config.sections import FreshSettings
@@ -59,8 +59,12 @@ class Choice:
     because: Mapping[int, str]
 
 
-def choose(found: Iterable[Change], call: Call) -> Choice:
-    """Edits of what is served first, then what is new; the smallest first. A document goes whole or not at all."""
+def choose(found: Iterable[Change], call: Call, take: Callable[[Change], bool] = lambda _: True) -> Choice:
+    """Edits of what is served first, then what is new; the smallest first. A document goes whole or not at all.
+
+    `take` takes one out of what its source may spend, if that is enough. It is asked last: what goes by batch for
+    another reason is counted as waiting all the same, and uses up nothing.
+    """
     waiting = sorted((each for each in found if each.texts), key=_rank)
     because = {each.version_id: word for each in waiting if (word := _unfit(each, call))}
     fit = [each for each in waiting if each.version_id not in because]
@@ -70,7 +74,7 @@ def choose(found: Iterable[Change], call: Call) -> Choice:
     for each in fit:
         if alike[each.source_id, each.served] > call.max_documents:
             because[each.version_id] = MANY
-        elif not _is_allowed(call, len(now) + len(later), spent + each.tokens):
+        elif not _is_allowed(call, len(now) + len(later), spent + each.tokens) or not take(each):
             because[each.version_id] = SPENT
         else:
             spent += each.tokens

@@ -137,7 +137,7 @@ def _choice(
         allowance = budget.at_price(context, connection, context.sync_price)
     inputs = limits.inputs if most_inputs is None else min(limits.inputs, most_inputs)
     call = call_of(settings, rooms, inputs, limits.tokens, allowance.tokens)
-    choice = choose((each for each in found if allowance.take(each.source_id, each.tokens)), call)
+    choice = choose(found, call, lambda each: allowance.take(each.source_id, each.tokens))
     in_flight = (Batch.PACKED, Batch.SPOOLED, Batch.CREATING)
     return choice, any(batch.is_fresh and batch.state in in_flight for batch in known.open)
 
