@@ -14,7 +14,11 @@ HTTP_OK, BAD, NO_KEY, NOT_FOUND = 200, 400, 401, 404
 
 @dataclass
 class OpenAIServer:
-    """`next_answers` come before any other; a text with `unbearable` in it is refused. `key` None wants none."""
+    """`next_answers` come before any other; a text with `unbearable` in it is refused. `key` None wants none.
+
+    A request with a text that has a word of `breaks_at` in it gets that answer; any request, also one for the models,
+    gets `is_out`.
+    """
 
     model: str = "tiny"
     width: int = 8
@@ -22,6 +26,8 @@ class OpenAIServer:
     seen: list[list[str]] = field(default_factory=list)
     headers: list[httpx.Headers] = field(default_factory=list)
     next_answers: list[httpx.Response | Exception] = field(default_factory=list)
+    breaks_at: dict[str, httpx.Response | Exception] = field(default_factory=dict)
+    is_out: httpx.Response | None = None
 
     @property
     def transport(self) -> httpx.MockTransport:
@@ -29,6 +35,8 @@ class OpenAIServer:
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         self.headers.append(request.headers)
+        if self.is_out is not None:
+            return self.is_out
         if self.key is not None and request.headers.get("authorization") != f"Bearer {self.key}":
             return _error(NO_KEY, "Incorrect API key provided.")
         if request.method == "GET" and request.url.path == "/v1/models":
@@ -44,6 +52,11 @@ class OpenAIServer:
             if isinstance(found, Exception):
                 raise found
             return found
+        for word, answer in self.breaks_at.items():
+            if any(word in text for text in body["input"]):
+                if isinstance(answer, Exception):
+                    raise answer
+                return answer
         if any("unbearable" in text for text in body["input"]):
             return _error(BAD, "A text is too long.")
         rows = [

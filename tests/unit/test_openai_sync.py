@@ -8,7 +8,7 @@ from types import MappingProxyType
 import httpx
 import pytest
 from openai_server import OpenAIServer, vector
-from step_doors import all_batches, prose, query
+from step_doors import all_batches, embeddings_by_state, prose, query
 from world import World
 
 from voyage_jobs.config import parse_settings
@@ -23,6 +23,7 @@ from voyage_jobs.maintenance.doctor.settings import check_settings
 from voyage_jobs.maintenance.doctor.vendor import check_vendor
 from voyage_jobs.retrieval.result import Query
 from voyage_jobs.retrieval.retriever import Retriever
+from voyage_jobs.steps.pipeline import Pipeline
 
 OWN = {
     "base_url": "http://127.0.0.1:8000/v1",
@@ -115,6 +116,73 @@ def test_a_server_that_is_busy_or_breaks_off_is_asked_again(world, server):
 
     assert len(world.table_rows("path")) == 3
     assert world.clock.wall() - begun >= 30
+
+
+UNNUMBERED = httpx.Response(200, json={"object": "list", "data": [{"embedding": [0.5] * 8}] * 4})
+BROKEN = httpx.Response(500, json={"error": {"message": "too large to process"}})
+PLAIN = httpx.Response(400, content=b"too long")
+
+
+@pytest.mark.parametrize(
+    "answer", [BROKEN, UNNUMBERED, PLAIN, httpx.ReadTimeout("too slow")], ids=["500", "200", "400", "none"]
+)
+def test_a_text_at_which_the_server_breaks_fails_alone(world, server, answer):
+    server.breaks_at = {"breaking": answer}
+    world.write("a.md", "# a\n\nA breaking text. " + "word " * 60)
+    for name in "bcdefghi":
+        world.write(f"{name}.md", prose(name))
+    world.run()
+
+    assert [row["path"] for row in world.table_rows("path")] == [f"{name}.md" for name in "bcdefghi"]
+    asked = [texts for texts in server.seen if any("breaking" in text for text in texts)]
+    assert [len(texts) for texts in asked] == [4, 1, 1, 1, 1, 1]
+    with world.worker() as context:
+        assert embeddings_by_state(context) == {"held": 8, "failed": 1}
+        [(detail, reason)] = query(
+            context,
+            "SELECT DISTINCT l.detail, b.reason FROM lines l JOIN batches b ON b.id = l.batch_id"
+            " WHERE l.detail IS NOT NULL",
+        )
+        assert reason == f"its answer was lost; maybe paid: {detail}"
+
+    server.breaks_at = {}
+    world.leave("retry", source="docs")
+    world.run()
+    assert len(world.table_rows("path")) == 9
+
+
+@pytest.mark.parametrize("out", [BROKEN, httpx.Response(302, headers={"location": "https://login.example"})])
+def test_an_outage_uses_up_no_attempts(world, server, out):
+    for name in "abcdefghi":
+        world.write(f"{name}.md", prose(name))
+    with world.worker(mode="run") as context:
+        server.next_answers = [BROKEN]
+        world.take_turns(context, 6, quiet=False)  # one call is lost, and others are answered
+        assert {"held", "wanted"} <= embeddings_by_state(context).keys()
+        server.is_out = out
+        until = world.clock.wall() + 8 * 3600
+        pipeline = Pipeline(context, eager=True)
+        while world.clock.wall() < until:
+            if not pipeline.turn():
+                world.wait(pipeline)
+        assert "failed" not in embeddings_by_state(context)
+        assert query(context, "SELECT MAX(attempts) FROM embeddings") == [(0,)]
+
+        server.is_out = None
+        world.take_turns(context)
+    assert len(world.table_rows("path")) == 9
+
+
+def test_a_server_that_only_answers_plain_questions_is_not_asked_for_ever(world, server):
+    server.breaks_at = {"": UNNUMBERED}
+    world.write("a.md", prose("a", 3))
+    begun = world.clock.wall()
+    world.run(10_000)
+
+    assert world.clock.wall() - begun > 6 * 3600
+    with world.worker() as context:
+        assert embeddings_by_state(context) == {"failed": 3}
+    assert len(server.seen) < 120
 
 
 def test_messages_name_the_server_and_never_voyage(world, server):

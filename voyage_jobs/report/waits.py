@@ -57,7 +57,9 @@ def to_be_sent(m: Moment, text: Text) -> Wait:
     if found is not None:
         return found
     smaller = (
-        f" It was in a batch that {m.provider} refused, so it goes in a smaller one." if text.refusals else ""
+        f" It was in a batch that {m.provider} refused or did not answer, so it goes in a smaller one."
+        if text.refusals
+        else ""
     )
     before = text.ahead // max(1, m.settings.batching.max_inputs)
     turn = "the next batch" if before < 1 else f"a batch after about {counted(before, 'other')}"

@@ -5,15 +5,17 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, fields
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, bindparam, exists, func, insert, select
 
 from voyage_jobs.core import states
 from voyage_jobs.state import moves
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.schema import (
     attempts,
+    batches,
+    lines,
 )
-from voyage_jobs.state.statements import new_id
+from voyage_jobs.state.statements import Prepared, new_id
 from voyage_jobs.state.store import Tx
 
 
@@ -70,3 +72,47 @@ def attempts_in_a_row(connection: Connection, batch_id: int, state: states.Attem
     """The latest create calls of a batch that all ended in this way, newest first."""
     latest = reversed(attempts_of(connection, batch_id))
     return list(itertools.takewhile(lambda attempt: attempt.state is state, latest))
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A call whose answer was lost."""
+
+    id: int
+    sent_at: int
+
+
+# Purpose: the first call about a text whose answer was lost.
+_FIRST_LOST = Prepared(
+    select(attempts.c.id, attempts.c.sent_at)
+    .select_from(lines.join(attempts, attempts.c.batch_id == lines.c.batch_id))
+    .where(lines.c.embedding_id == bindparam("embedding"), attempts.c.state == str(states.Attempt.LOST))
+    .order_by(attempts.c.id)
+    .limit(1)
+)
+
+
+def first_lost(connection: Connection, embedding_id: int) -> Lost | None:
+    """The first call that asked for an embedding and whose answer was lost."""
+    return next((Lost(*row) for row in _FIRST_LOST.rows(connection, embedding=embedding_id)), None)
+
+
+# Purpose: was any call of a profile answered since?
+_ANSWERED = Prepared(
+    select(
+        exists(
+            select(attempts.c.id)
+            .select_from(attempts.join(batches, batches.c.id == attempts.c.batch_id))
+            .where(
+                attempts.c.id > bindparam("after"),
+                attempts.c.state == str(states.Attempt.CREATED),
+                batches.c.profile_id == bindparam("profile"),
+            )
+        )
+    )
+)
+
+
+def any_answered(connection: Connection, profile_id: int, after: int) -> bool:
+    """Whether a call of a profile was answered after the one with this id."""
+    return bool(_ANSWERED.value(connection, profile=profile_id, after=after))

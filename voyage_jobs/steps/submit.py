@@ -62,7 +62,6 @@ from voyage_jobs.steps.windows import split_window
 from voyage_jobs.vendors.input_file import WrittenFile, write_input
 from voyage_jobs.vendors.remote import METADATA_REF, UPLOAD_NAME, JobError, JobSpec, Phase, RemoteBatch
 
-_ABOUT_TEXTS = (400, 413, 422)
 REFUSED_ALIKE = 3
 """So many batches that are refused one after another, with none accepted in between, are not about the batches."""
 
@@ -294,7 +293,7 @@ def _is_about_texts(context: Context, error: VendorError) -> bool:
     Only where there are no jobs: an order of an operator is a few texts, and says what it was told.
     """
     of_model = isinstance(error, ModelRefusedError)
-    return context.vendor.traits.sync_only and error.status in _ABOUT_TEXTS and not of_model
+    return context.vendor.traits.sync_only and error.status in synchronous.ABOUT_TEXTS and not of_model
 
 
 def _create(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:

@@ -4,8 +4,11 @@ There is no second look, so there is no second try. The attempt row is the last 
 is sent once. Its answer becomes a result file in the spool, synced; from there it is collected like any other. An
 answer that is lost (timeout, cut connection, 5xx, nothing that could be read, our own death before the result file is
 whole) is booked as maybe paid, and its texts are wanted again. What is known not to have happened (no connection, 4xx,
-429, an attempt that
-was too old to be sent) leaves the batch as it was.
+429, an attempt that was too old to be sent) leaves the batch as it was.
+
+Where there are only such calls, one text may be why answers are lost (a server that breaks at it). So those of a lost
+answer go behind others and in smaller company, as after a refusal, and one that was alone fails after some attempts:
+if others were answered since it was first lost, or if that is long ago and a plain question is answered.
 """
 
 from __future__ import annotations
@@ -14,22 +17,40 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
 from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.clock import US, now_us
 from voyage_jobs.core.crash import crash_point
 from voyage_jobs.core.durable import remove
 from voyage_jobs.core.states import Attempt, Batch, Mode
-from voyage_jobs.errors import BadAnswerError, DiskFullError, OutcomeUnknownError, VendorError
-from voyage_jobs.state import batch_lines, batches, create_calls, embeddings, ledger, provider_files
+from voyage_jobs.errors import (
+    BadAnswerError,
+    DiskFullError,
+    InterceptedError,
+    OutcomeUnknownError,
+    VendorError,
+)
+from voyage_jobs.state import (
+    batch_lines,
+    batches,
+    create_calls,
+    embeddings,
+    ledger,
+    provider_files,
+    versions,
+)
+from voyage_jobs.state.batch_lines import Settled
 from voyage_jobs.state.batches import BatchRow, Order
 from voyage_jobs.state.create_calls import AttemptRow
 from voyage_jobs.state.embeddings import WantedEmbedding
+from voyage_jobs.state.outcomes import TRANSIENT
 from voyage_jobs.state.store import Tx
+from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps import encoding
-from voyage_jobs.steps.circuits import is_about_the_account
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.ending import abandon
 from voyage_jobs.steps.filling import Limits
@@ -37,13 +58,20 @@ from voyage_jobs.steps.recover_segments import take_in_segment_of
 from voyage_jobs.vendors.base import Wanted
 from voyage_jobs.vendors.input_file import WrittenFile, write_input
 
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
 # A lost answer costs what was in its request: far below what providers take.
 MOST_INPUTS = 128
 MOST_TOKENS = 120_000
 MOST_BYTES = 8 * 1024 * 1024
+ABOUT_TEXTS = (400, 413, 422)
+"""Statuses of calls that are refused for one of their texts."""
 RESULT = "output"
 """The kind of the result file that an answer becomes."""
 _ENDED = "the process that sent it ended"
+_LONG_US = 6 * 3600 * US
+"""An outage of calls alone, while plain questions are answered, is over after so long, as a rule."""
 
 
 def limits(context: Context) -> Limits:
@@ -102,7 +130,7 @@ def send(context: Context, batch: BatchRow) -> VendorError | None:
         crash_point("sync.answered")
         written = write_input(_result(context, batch), _lines(context, answer, wanted))
     except (OutcomeUnknownError, BadAnswerError) as exc:
-        _lose(context, batch, exc.message)
+        _lose(context, batch, exc.message, exc)
         return exc
     except VendorError as exc:
         _not_happened(context, batch, attempt, exc)
@@ -207,27 +235,84 @@ def _answered(context: Context, batch: BatchRow, written: WrittenFile) -> None:
     crash_point("sync.committed")
 
 
-def _lose(context: Context, batch: BatchRow, why: str) -> None:
-    """Nobody can tell whether it was billed, unless it was read and booked before (and could not be used)."""
+def _lose(context: Context, batch: BatchRow, why: str, error: VendorError | None = None) -> None:
+    """Nobody can tell whether it was billed, unless it was read and booked before (and could not be used).
+
+    With the `error` of a call its texts are suspected.
+    """
+    is_suspect = error is not None and context.vendor.traits.sync_only and batch.order_ref is None
+    is_at_fault = error is not None and is_suspect and _is_at_fault(context, batch, error)
     is_booked = batch.tokens_settled is not None
+    is_found = False
     cause = f"its answer was lost{'' if is_booked else '; maybe paid'}: {why}"
     with context.store.write() as tx:
         if not is_booked:
             _close_attempt(tx, batch, Attempt.LOST, why)
         batches.move(tx, batch, Batch.CANCELLED, cause, reason=cause, ended_at=tx.now)
-        is_cancelled = batch.cancel_asked_at is not None
-        (embeddings.give_up if is_cancelled else embeddings.give_back)(tx, batch.id)
+        if batch.cancel_asked_at is not None:
+            embeddings.give_up(tx, batch.id)
+        else:
+            if is_suspect:
+                embeddings.suspect(tx, batch.id, None)
+            if is_at_fault:
+                is_found = _count_attempt(context, tx, batch, why)
+            embeddings.give_back(tx, batch.id)
         if not is_booked:
             ledger.lose(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
     crash_point("sync.committed")
+    if is_found:
+        circuit.fine(context)  # nothing is left of what kept the others waiting
     context.log.error("call.unknown", ref=batch.ref, inputs=batch.inputs, error=why)
+
+
+def _is_at_fault(context: Context, batch: BatchRow, error: VendorError) -> bool:
+    """Whether the one text of a batch is why its answer was lost, as far as can be told.
+
+    A first loss says nothing, and an outage uses up no attempts: a plain question must be answered, and others must
+    have been, too, since the text was first lost; or that is long ago.
+    """
+    if isinstance(error, InterceptedError) and error.status not in ABOUT_TEXTS:
+        return False  # a proxy or a login page, which says so to every call
+    with context.store.read() as connection:
+        first = _first_lost(connection, batch)
+        if first is None:
+            return False
+        is_answer = error.status is not None or isinstance(error, BadAnswerError)
+        is_long = is_answer and now_us(context.clock) - first.sent_at > _LONG_US
+        if not is_long and not create_calls.any_answered(connection, batch.profile_id, first.id):
+            return False
+    try:
+        context.client.probe()
+    except VendorError:
+        return False
+    return True
+
+
+def _first_lost(connection: Connection, batch: BatchRow) -> create_calls.Lost | None:
+    """The first call that was lost with the text of this batch, if that is alone in it."""
+    lines = list(batch_lines.lines_of(connection, batch.id))
+    return create_calls.first_lost(connection, lines[0].embedding_id) if len(lines) == 1 else None
+
+
+def _count_attempt(context: Context, tx: Tx, batch: BatchRow, why: str) -> bool:
+    """Count a loss against the text that was alone. Whether it has failed, and others are answered."""
+    [only], most = batch_lines.lines_of(tx.connection, batch.id), context.settings.batching.max_attempts
+    settled = Settled(0, only.embedding_id, TRANSIENT, None, why, None)
+    embeddings.settle(tx, batch.id, None, [settled], most)
+    versions.recount_batch(tx, batch.id)
+    first = _first_lost(tx.connection, batch)
+    return (
+        only.attempts + 1 >= most
+        and first is not None
+        and create_calls.any_answered(tx.connection, batch.profile_id, first.id)
+    )
 
 
 def _not_happened(context: Context, batch: BatchRow, attempt: AttemptRow, error: VendorError) -> None:
     values: dict[str, object] = {}
     with context.store.write() as tx:
         create_calls.close_attempt(tx, attempt, Attempt.NOT_HAPPENED, error.message)
-        if batch.is_fresh or not is_about_the_account(error):
+        if batch.is_fresh or not circuit.is_about_the_account(error):
             alike = create_calls.attempts_in_a_row(tx.connection, batch.id, Attempt.NOT_HAPPENED)
             code = "fresh_call" if batch.is_fresh else "create_call"
             values = {"code": code, "failures": len(alike) - 1, "failing_since": alike[-1].sent_at}
