@@ -45,12 +45,12 @@ def no_local_model(monkeypatch):
 
 def test_it_never_overwrites_unless_told_to(here):
     file = here / "voyage-jobs.toml"
-    file.write_text("mine")
+    file.write_text("# mine")
     result = init()
     assert result.exit_code == 2
     assert "already exists" in result.stderr
     assert "--force" in result.stderr
-    assert file.read_text() == "mine"
+    assert file.read_text() == "# mine"
     assert init("--force").exit_code == 0
     assert sources(file) == [("docs", here / "docs")]
 
@@ -189,7 +189,7 @@ def test_under_systemd_the_data_folder_is_the_services(here, monkeypatch):
     [
         ('data_dir = "/elsewhere"', "/elsewhere"),
         ("", "/home/me/.local/share/voyage-jobs"),
-        ("not toml", "/home/me/.local/share/voyage-jobs"),
+        ("[voyage]", "/home/me/.local/share/voyage-jobs"),
     ],
 )
 def test_a_file_that_is_overwritten_keeps_the_folder_with_what_was_paid(here, old, kept):
@@ -197,6 +197,20 @@ def test_a_file_that_is_overwritten_keeps_the_folder_with_what_was_paid(here, ol
     file.write_text(old)
     assert init("--force").exit_code == 0
     assert data_dir(file) == Path(kept)
+
+
+@pytest.mark.parametrize(
+    "old",
+    [b'data_dir = "/srv/paid"\n[voyage\n', b'data_dir = "/srv/paid"\n# \xff\n', b"data_dir = 5\n"],
+)
+def test_a_file_that_does_not_tell_its_data_folder_is_not_overwritten(here, old):
+    file = here / "voyage-jobs.toml"
+    file.write_bytes(old)
+    result = init("--force")
+    assert result.exit_code == 2
+    assert f"{file} cannot be read, so" in result.stderr
+    assert "move it aside" in result.stderr
+    assert file.read_bytes() == old
 
 
 def test_the_short_file_lists_what_most_projects_decide_and_the_full_one_everything(here):

@@ -191,15 +191,23 @@ def _found_told(source: dict[str, Any]) -> str:
 def _data_dir(path: Path, environ: Mapping[str, str]) -> str | None:
     """The data folder to write: one beside the file, or that of the file which is overwritten; None: the default.
 
-    A file that names none has its paid vectors in the user's data folder: another folder would pay for them again.
+    A file that names none has its paid vectors in the user's data folder: another folder would pay for them again. So
+    a file that does not tell is refused.
     """
     try:
         said = tomllib.loads(path.read_text(encoding="utf-8")).get("data_dir")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None if environ.get("STATE_DIRECTORY") else _DATA_DIR
-    except (OSError, ValueError):
-        return None
-    return said if isinstance(said, str) else None
+    except (OSError, ValueError) as exc:
+        why = (exc.strerror if isinstance(exc, OSError) else str(exc)) or "it is no TOML"
+    else:
+        if said is None or isinstance(said, str):
+            return said
+        why = "data_dir is not a text"
+    raise ConfigError(
+        f"{path} cannot be read, so the data folder that it keeps is not known: {why}.",
+        hint="Mend the file, or move it aside: a new one gets a data folder of its own.",
+    )
 
 
 def _proposal(here: Path) -> Path:
