@@ -359,7 +359,9 @@ def test_a_short_disk_pauses_packing_and_is_told_and_goes_on_by_itself(world):
         assert not all_batches(context)
         circuit = tripped(context)["disk"]
         assert (circuit.code, circuit.failures > 1) == ("paused_disk", True)
-        assert "GiB are needed" in circuit.message
+        assert "0 MiB are free" in circuit.message
+        assert "143 MiB are needed" in circuit.message
+        assert "batching.max_bytes" in circuit.hint
         context.free_bytes = None
         settle(world, context)
         assert not tripped(context)

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections import namedtuple
 from importlib.metadata import EntryPoint
+from types import SimpleNamespace
 
 import lancedb
 import pytest
@@ -168,6 +169,26 @@ def test_a_full_disk(sound):
     check = one(checks(sound, disk={"min_free_bytes": 1 << 53}), "disk")
     assert check.verdict is Verdict.BAD
     assert "min_free_bytes" in check.fix
+
+
+def test_a_disk_has_room_where_a_batch_may_be_made(sound, monkeypatch):
+    """What is to stay free is not enough: `sync` wants three times the largest input file beside it."""
+    real = os.statvfs
+
+    def with_room(size):
+        def found(path):
+            return SimpleNamespace(f_bavail=size, f_frsize=1, f_type=0, f_blocks=real(path).f_blocks)
+
+        monkeypatch.setattr(os, "statvfs", found)
+        sections = {"disk": {"min_free_bytes": 1 << 20}, "batching": {"max_bytes": 50 << 20}}
+        return one(checks(sound, **sections), "disk")
+
+    assert with_room(151 << 20).verdict is Verdict.GOOD
+    check = with_room((151 << 20) - 1)
+    assert check.verdict is Verdict.BAD
+    assert check.why == f"151 MiB are free under {sound.data_dir}; 151 MiB are needed before more is sent"
+    assert "batching.max_bytes" in check.fix
+    assert "100 MiB are free" in with_room(100 << 20).why
 
 
 def test_data_that_others_may_read_and_folders_that_cannot_be(sound, monkeypatch):

@@ -14,3 +14,8 @@ def counted(number: int, noun: str) -> str:
     if noun.endswith("y"):
         return f"{number:,} {noun[:-1]}ies"
     return f"{number:,} {noun}s"
+
+
+def room(size: int) -> str:
+    """Bytes of a disk as `2.1 GiB`, and below one GiB as `148 MiB`: powers of 1024."""
+    return f"{size / 2**30:,.1f} GiB" if size >= 1 << 30 else f"{size / 2**20:.0f} MiB"

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.pool import StaticPool
 
 from voyage_jobs.core.clock import Clock, now_us
+from voyage_jobs.core.plural import room
 from voyage_jobs.errors import DiskFullError
 from voyage_jobs.state import migrate
 from voyage_jobs.state.engine import CACHE_KIB, copy_pages, sqlite_module
@@ -125,7 +126,7 @@ def _demand_room(state: Path, folder: Path) -> None:
     free = found.f_bavail * found.f_frsize
     if free < size:
         raise DiskFullError(
-            f"{folder} has {free / 2**30:.1f} GiB free; a copy of the state takes {size / 2**30:.1f} GiB there.",
+            f"{folder} has {room(free)} free; a copy of the state takes {room(size)} there.",
             hint="Name a folder on a larger disk in the environment variable TMPDIR.",
         )
 

@@ -27,7 +27,7 @@ from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import budget, synchronous
 from voyage_jobs.steps.budget import Allowance
 from voyage_jobs.steps.context import Context
-from voyage_jobs.steps.disk import room_for
+from voyage_jobs.steps.disk import of_batch, room_for
 from voyage_jobs.steps.drafts import Draft, drafting
 from voyage_jobs.steps.filling import Filling, Limits
 from voyage_jobs.steps.fresh import kept_from_batches
@@ -57,7 +57,7 @@ def assemble(
     limits = {each: limits_now(context, each, most_inputs) for each in waiting.refusals}
     if not any(_is_time(waiting, each, until) for each in limits.values()):
         return False
-    if not room_for(context, 3 * context.settings.batching.max_bytes):
+    if not room_for(context, of_batch(context.settings)):
         return False
     with context.store.write() as tx:
         if embeddings.drop_unneeded(tx):

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import now_us
+from voyage_jobs.core.plural import room
 from voyage_jobs.errors import VoyageJobsError
 from voyage_jobs.state import circuits
 from voyage_jobs.steps.circuits import fine, stop
 from voyage_jobs.steps.context import Context
+
+_FILES = 3  # of `batching.max_bytes`: what a batch is sent as and what comes back
+MORE_ROOM = "Free some space, or lower disk.min_free_bytes or batching.max_bytes"
+
+
+def of_batch(settings: Settings) -> int:
+    """The bytes that a batch may take on the disk, beyond what is to stay free."""
+    return _FILES * settings.batching.max_bytes
 
 
 def room_for(context: Context, size: int) -> bool:
@@ -18,8 +28,7 @@ def room_for(context: Context, size: int) -> bool:
         return True
     pause(
         context,
-        f"{free / 2**30:.1f} GiB are free under {context.settings.data_dir}; {needed / 2**30:.1f} GiB are needed"
-        " before more is sent.",
+        f"{room(free)} are free under {context.settings.data_dir}; {room(needed)} are needed before more is sent.",
     )
     return False
 
@@ -34,8 +43,7 @@ def look_again(context: Context) -> None:
 
 def pause(context: Context, message: str) -> None:
     """Note that the disk is short. Polling goes on; what is written goes on when there is room."""
-    hint = "Free some space, or lower disk.min_free_bytes; work resumes by itself."
-    stop(context, circuits.DISK, "paused_disk", message, hint)
+    stop(context, circuits.DISK, "paused_disk", message, f"{MORE_ROOM}; work resumes by itself.")
     context.log.error("disk.paused", message=message)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.config.source_sections import SourceSettings
+from voyage_jobs.core.plural import room
 from voyage_jobs.errors import StateError
 from voyage_jobs.maintenance.doctor.check import Check, bad, good, note
 from voyage_jobs.sources import names
@@ -16,6 +17,7 @@ from voyage_jobs.sources.source import RootMissing
 from voyage_jobs.state import sources
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.sources import SourceRow
+from voyage_jobs.steps import disk
 from voyage_jobs.steps.reading import source_of
 
 _WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
@@ -33,12 +35,11 @@ def check_surroundings(settings: Settings) -> Iterator[Check]:
 def _disk(settings: Settings) -> Check:
     folder = next(path for path in (settings.data_dir, *settings.data_dir.parents) if path.exists())
     found = os.statvfs(folder)
-    free, least = found.f_bavail * found.f_frsize, settings.disk.min_free_bytes
-    why = f"{free / 2**30:.1f} GiB are free under {folder}"
-    if free >= least:
+    free, needed = found.f_bavail * found.f_frsize, settings.disk.min_free_bytes + disk.of_batch(settings)
+    why = f"{room(free)} are free under {folder}"
+    if free >= needed:
         return good("disk", why)
-    fix = "Free some space, or lower disk.min_free_bytes."
-    return bad("disk", f"{why}; {least / 2**30:.1f} GiB are to stay free, so nothing is sent", fix)
+    return bad("disk", f"{why}; {room(needed)} are needed before more is sent", f"{disk.MORE_ROOM}.")
 
 
 def _known(settings: Settings) -> dict[str, SourceRow]:
