@@ -18,10 +18,12 @@ from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.page_token import PageToken
 from voyage_jobs.config.secret import SecretSource
 from voyage_jobs.core import lock
+from voyage_jobs.errors import DiskFullError
 from voyage_jobs.maintenance.doctor.check import Verdict, bad, exit_code, good, note
 from voyage_jobs.maintenance.doctor.examine import examine
 from voyage_jobs.readers.registry import GROUP
 from voyage_jobs.state import engine
+from voyage_jobs.state.sqlite import SqliteState
 
 ATLAS = "al-not-a-real-key-of-atlas-0123456789"
 VOYAGE = "pa-not-a-real-key-of-voyage-0123456789"
@@ -318,6 +320,32 @@ def test_a_file_that_is_no_state(tmp_path):
     found = checks(world)
     assert wrong(found) == {"state"}
     assert one(found, "state").fix
+
+
+def test_a_folder_in_the_place_of_the_state(tmp_path):
+    world = World(tmp_path)
+    (world.data_dir / "state.db").mkdir(parents=True)
+    world.data_dir.chmod(0o700)
+    found = checks(world)
+    assert wrong(found) == {"state"}
+    assert "is a folder, not a file" in one(found, "state").why
+
+
+def test_a_disk_that_fails_to_read_the_state_is_a_bad_check(sound, monkeypatch):
+    def fails(self):
+        raise DiskFullError("SQLite cannot read it.")
+
+    monkeypatch.setattr(SqliteState, "read", fails)
+    assert one(checks(sound), "state").why == "SQLite cannot read it."
+
+
+def test_a_file_in_the_place_of_the_data_folder(tmp_path):
+    world = World(tmp_path)
+    world.data_dir.write_text("not a folder")
+    found = checks(world)
+    assert wrong(found) == {"data_dir"}
+    assert one(found, "data_dir").why == f"{world.data_dir} is a file, not a folder"
+    assert exit_code(found) == 2
 
 
 def test_a_state_of_an_older_version_is_told_and_not_migrated(sound):

@@ -9,11 +9,13 @@ from verify_doors import found as damage
 from world import World
 
 from voyage_jobs.diagnosis.blocker import Mover
+from voyage_jobs.errors import DiskFullError
 from voyage_jobs.report.status import look, status
 from voyage_jobs.state import audit, stats
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.engine import sqlite_module
 from voyage_jobs.state.schema import EMBEDDING_CODES
+from voyage_jobs.state.sqlite import SqliteState
 from voyage_jobs.steps import acts
 
 PLACES = ("waiting", "packed", "submitted", "held", "published", "failed")
@@ -51,6 +53,22 @@ def test_a_state_that_cannot_be_read_is_a_problem_and_is_left_as_it_is(world, co
     assert report["chunks"]["published"] is None
     assert not report["healthy"]
     assert (world.data_dir / "state.db").read_bytes() == content
+
+
+def test_whatever_lies_in_the_place_of_the_state_or_its_folder_is_a_problem(world, monkeypatch):
+    world.data_dir.write_text("not a folder")
+    assert codes(status(world.settings(), world.clock)) == ["no_state"]
+    world.data_dir.unlink()
+    (world.data_dir / "state.db").mkdir(parents=True)
+    report = status(world.settings(), world.clock)
+    assert codes(report) == ["state_unreadable"]
+    assert "is a folder, not a file" in report["problems"][0]["message"]
+
+    def fails(self):
+        raise DiskFullError
+
+    monkeypatch.setattr(SqliteState, "read", fails)
+    assert codes(status(world.settings(), world.clock)) == ["state_unreadable"]
 
 
 def test_a_state_of_another_schema_is_a_problem(world):

@@ -92,7 +92,7 @@ def holder(path: Path) -> int | None:
             except BlockingIOError:
                 return int(file.read(20) or 0) or None
             return None
-    except (FileNotFoundError, PermissionError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError, ValueError):
         return None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from voyage_jobs.config.profile import with_profile
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.profile import Profile
-from voyage_jobs.errors import StateError
+from voyage_jobs.errors import DiskFullError, StateError
 from voyage_jobs.state import rebuild
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.history import View
@@ -29,6 +29,6 @@ def _with(settings: Settings, which: Callable[[View], Profile | None]) -> Settin
     try:
         with open_state(settings).read() as connection:
             found = which(connection)
-    except StateError:
+    except (StateError, DiskFullError):
         return settings
     return settings if found is None else with_profile(settings, found)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core import lock
 from voyage_jobs.core.clock import US, Clock, now_us
-from voyage_jobs.errors import StateError
+from voyage_jobs.errors import DiskFullError, StateError
 from voyage_jobs.state import meta
 from voyage_jobs.state.door import open_state
 
@@ -30,7 +30,7 @@ def health(settings: Settings, clock: Clock) -> Health:
     try:
         with open_state(settings).read() as connection:
             here = meta.who(connection)
-    except StateError as exc:
+    except (StateError, DiskFullError) as exc:
         return Health(False, f"Process {holder} holds the lock; {exc.message}")
     if here is None:
         return Health(False, f"Process {holder} holds the lock and has given no heartbeat yet.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -46,9 +47,9 @@ class SqliteState:
         return self.place.exists()
 
     def demand(self) -> None:
-        """Raise `NoStateError` unless there is, `StateError` where nobody can tell."""
+        """Raise `NoStateError` unless there is, `StateError` where nobody can tell or it is no file."""
         try:
-            self.place.stat()
+            found = self.place.stat()
         except FileNotFoundError:
             raise NoStateError(
                 f"There is no state yet at {self.place}.",
@@ -56,6 +57,8 @@ class SqliteState:
             ) from None
         except OSError as exc:
             raise StateError(f"{self.place} cannot be opened: {exc.strerror}.", hint=NOT_OPENED_HINT) from exc
+        if stat.S_ISDIR(found.st_mode):  # SQLite would tell of a disk that fails
+            raise StateError(f"{self.place} is a folder, not a file.", hint="Move it aside.")
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:

@@ -15,7 +15,7 @@ from voyage_jobs.core import generation, lock, private
 from voyage_jobs.core.clock import US, Clock, now_us
 from voyage_jobs.diagnosis import rebuild_words, set_back_words
 from voyage_jobs.diagnosis.process_conditions import HEARTBEAT_OLD_S
-from voyage_jobs.errors import ConfigError, StateError, VoyageJobsError
+from voyage_jobs.errors import ConfigError, DiskFullError, StateError, VoyageJobsError
 from voyage_jobs.maintenance.doctor.check import Check, bad, good, note, told
 from voyage_jobs.maintenance.doctor.object_storage import check_object_storage
 from voyage_jobs.segments import SegmentStore
@@ -53,7 +53,7 @@ def check_data(settings: Settings, clock: Clock, door: TableDoor) -> Iterator[Ch
         yield _profile(state, settings)
         yield _segments(state, SegmentStore(settings.paths.vectors))
         yield from _table(state, door)
-    except StateError as exc:
+    except (StateError, DiskFullError) as exc:
         yield told("state", exc)
 
 
@@ -61,6 +61,8 @@ def _folder(settings: Settings) -> Check:
     folder = settings.data_dir
     if not folder.exists():
         return _to_be_made(settings)
+    if not folder.is_dir():
+        return bad("data_dir", f"{folder} is a file, not a folder", "Set data_dir to a folder.", exit_code=2)
     kind = lock.file_system_of(folder)
     if lock.is_network(kind):
         return bad(
@@ -109,7 +111,7 @@ def _holder(settings: Settings, clock: Clock) -> Check:
     try:
         with open_state(settings).read() as connection:
             here = meta.who(connection)
-    except StateError:
+    except (StateError, DiskFullError):
         here = None
     if here is None:
         return note("process", f"process {pid} is running")

@@ -9,7 +9,7 @@ from pathlib import Path
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core.plural import room
-from voyage_jobs.errors import StateError
+from voyage_jobs.errors import DiskFullError, StateError
 from voyage_jobs.maintenance.doctor.check import Check, bad, good, note
 from voyage_jobs.sources import names
 from voyage_jobs.sources.commits import CommitsUnknownError, commits
@@ -48,7 +48,7 @@ def _known(settings: Settings) -> dict[str, SourceRow]:
     try:
         with open_state(settings).read() as connection:
             return {row.name: row for row in sources.all_sources(connection)}
-    except StateError:
+    except (StateError, DiskFullError):
         return {}
 
 

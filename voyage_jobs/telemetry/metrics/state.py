@@ -16,7 +16,7 @@ from voyage_jobs.core.clock import US, Clock
 from voyage_jobs.core.states import Attempt, Batch
 from voyage_jobs.diagnosis.blocker import Blocker
 from voyage_jobs.diagnosis.snapshot import Facts
-from voyage_jobs.errors import StateError
+from voyage_jobs.errors import DiskFullError, StateError
 from voyage_jobs.report.status import Report, examine
 from voyage_jobs.state.door import open_state
 from voyage_jobs.state.stats import TableStats, figures
@@ -76,7 +76,7 @@ class StateCollector:
         try:
             with open_state(self.settings).read() as connection:
                 return figures(connection)
-        except StateError:
+        except (StateError, DiskFullError):
             return None
 
     def _places(self, report: Report, counted: TableStats) -> Iterator[Sample]:
