@@ -23,6 +23,7 @@ from voyage_jobs.maintenance.doctor.check import Verdict, bad, exit_code, good, 
 from voyage_jobs.maintenance.doctor.examine import examine
 from voyage_jobs.readers.registry import GROUP
 from voyage_jobs.state import engine
+from voyage_jobs.state.sources import ANOTHER_FOLDER
 from voyage_jobs.state.sqlite import SqliteState
 
 ATLAS = "al-not-a-real-key-of-atlas-0123456789"
@@ -162,7 +163,12 @@ def test_sources_that_are_missing_unmounted_or_frozen(sound):
     assert one(checks(sound), "source docs").verdict is Verdict.NOTE
     assert "mounted" in one(checks(sound), "source docs").fix
     sound.run()
-    assert "frozen" in one(checks(sound), "source docs").why
+    found = checks(sound)
+    assert "frozen" in one(found, "source docs").why
+    assert one(found, "source docs").fix.startswith(f"Bring {sound.docs} back, or, if that is meant, `")
+    assert exit_code(found) == 6
+    sql(sound, f"UPDATE sources SET frozen_reason = 'it {ANOTHER_FOLDER} now'")
+    assert one(checks(sound), "source docs").fix.startswith("Set its `path` back, or")
     sql(sound, "UPDATE sources SET state = 'active', frozen_reason = NULL, device = 12345")
     assert "another device" in one(checks(sound), "source docs").why
 

@@ -26,15 +26,17 @@ cause = entered_in(CAUSES)
 def _frozen(moment: Moment, say: Say) -> Blockers:
     for row in moment.sources:
         if row.frozen_reason not in (None, NOT_CONFIGURED):
-            reason, path = names.display(row.frozen_reason or ""), names.display(row.path)
-            undo = f"Bring {path} back"
-            if ANOTHER_FOLDER in reason:
-                undo = "Set its `path` back"
-            yield say(
-                f"Source {row.name} is frozen, nothing of it is deleted: {reason}",
-                f"{undo}, or, if that is meant, `voyage-jobs confirm-deletes {row.name}`.",
-                source=row.name,
-            )
+            reason = names.display(row.frozen_reason or "")
+            text = f"Source {row.name} is frozen, nothing of it is deleted: {reason}"
+            yield say(text, when_frozen(row), source=row.name)
+
+
+def when_frozen(row: SourceRow) -> str:
+    """What to do about a source that is frozen."""
+    undo = f"Bring {names.display(row.path)} back"
+    if ANOTHER_FOLDER in (row.frozen_reason or ""):
+        undo = "Set its `path` back"
+    return f"{undo}, or, if that is meant, `voyage-jobs confirm-deletes {row.name}`."
 
 
 @cause("not_configured", needs=Moment, moved_by=Mover.DECISION, stops=("delete",))

@@ -21,7 +21,8 @@ class Verdict(StrEnum):
 class Check:
     """One line: what was looked at, how it is, why that is said, and what to do if it is bad.
 
-    `exit_code` is what the whole examination ends with if this is the worst: 2 configuration, 5 key refused, else 3.
+    `exit_code` is what the whole examination ends with if this is the worst: 2 configuration, 5 key refused,
+    6 only an operator can decide it, else 3.
     """
 
     name: str

@@ -9,6 +9,7 @@ from pathlib import Path
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core.plural import room
+from voyage_jobs.diagnosis.source_conditions import when_frozen
 from voyage_jobs.errors import DiskFullError, StateError
 from voyage_jobs.maintenance.doctor.check import Check, bad, good, note
 from voyage_jobs.sources import names
@@ -64,8 +65,7 @@ def _source(source: SourceSettings, row: SourceRow | None) -> Check:
     except OSError as exc:
         return bad(name, f"{source.path} cannot be listed: {exc.strerror}", "Give this user access to it.")
     if row is not None and row.frozen_reason is not None:
-        fix = f"`voyage-jobs confirm-deletes {source.name}` if that is meant; else bring the files back."
-        return bad(name, f"frozen: {row.frozen_reason}", fix)
+        return bad(name, f"frozen: {names.display(row.frozen_reason)}", when_frozen(row), exit_code=6)
     if row is not None and row.device is not None and row.device != identity.device:
         why = f"{source.path} is on another device than at the last scan"
         return note(name, why, "Is something not mounted? Nothing is deleted in doubt.")
