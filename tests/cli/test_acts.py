@@ -52,7 +52,6 @@ def run(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("retry", "nosuch"), "There is no batch nosuch."),
         (("cancel", "nosuch"), "There is no batch nosuch."),
         (("confirm", "doc"), "There is no source 'doc'. Did you mean docs?"),
     ],
@@ -61,6 +60,24 @@ def test_an_unknown_name_is_a_usage_error(run, args, said):
     result = run(*args)
     assert result.exit_code == 2
     assert said in result.stderr
+
+
+def test_what_retry_is_to_try_means_one_thing_or_is_told_as_everywhere(run):
+    """It said of all of these that there is no such batch."""
+    more = run.world.root / "more"
+    run.world.write("a.md", "# A\n\nAnother.\n", folder=more)
+    folders = {"docs": run.world.docs, "more": more}
+    sources = [{"name": name, "path": str(path)} for name, path in folders.items()]
+    run("sync", "--no-wait", sources=sources)
+    result = run("retry", "a.md", sources=sources)
+    assert result.exit_code == 2
+    assert "a.md may mean 2 things: docs:a.md, more:a.md." in result.stderr
+    assert run("retry", "docs:a.md", sources=sources).exit_code == 0
+    for word in ("nosuch", "b.md"):
+        result = run("retry", word, sources=sources)
+        assert result.exit_code == 2
+        assert result.stderr == run("why", word, sources=sources).stderr
+        assert f"No document, chunk, batch or key named {word}." in result.stderr
 
 
 def test_a_mistyped_ref_is_met_with_the_nearest(run):

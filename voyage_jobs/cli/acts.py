@@ -41,10 +41,11 @@ def retry(
 
 
 def _meaning(ctx: click.Context, word: str | None) -> dict[str, object]:
-    """What a word means, as an argument of `retry`; one that means nothing is left to be refused as a batch."""
+    """What a word means, as an argument of `retry`. Raises ConfigError for nothing, or more than one thing."""
     if word is None:
         return {}
-    from voyage_jobs.errors import VoyageJobsError
+    from voyage_jobs.errors import ConfigError, VoyageJobsError
+    from voyage_jobs.evaluation.jobs import with_batch
     from voyage_jobs.report.find import ChunkRef, EmbeddingRef, find
     from voyage_jobs.state.documents import DocumentRow
     from voyage_jobs.state.door import open_state
@@ -53,7 +54,11 @@ def _meaning(ctx: click.Context, word: str | None) -> dict[str, object]:
     try:
         with open_state(settings).read() as connection:
             found = find(connection, settings, word)
-    except VoyageJobsError:
+    except ConfigError:
+        if with_batch(settings, word) is None:
+            raise
+        return {"ref": word}
+    except VoyageJobsError:  # a state that cannot be read is told by whoever carries it out
         return {"ref": word}
     if isinstance(found, DocumentRow):
         return {"document_id": found.id}
