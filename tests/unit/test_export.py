@@ -41,6 +41,14 @@ def test_a_folder_that_is_not_there_and_a_source_nobody_knows(world):
         export(world.settings(), world.root / "out.parquet", source="doc")
 
 
+def test_a_source_that_has_left_the_configuration_still_has_its_rows(world):
+    elsewhere = world.root / "elsewhere"
+    elsewhere.mkdir()
+    settings = world.settings(sources=[{"name": "other", "path": str(elsewhere)}])
+    assert export(settings, world.root / "out.parquet", source="docs").rows == 12
+    assert export(settings, world.root / "none.parquet", source="other").rows == 0
+
+
 def test_a_failure_half_way_leaves_no_file(world, monkeypatch):
     def fails(*_args):
         raise RuntimeError("half way")

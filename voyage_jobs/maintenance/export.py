@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,10 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.core import durable
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.maintenance.served import settings_of_table
+from voyage_jobs.state import sources
+from voyage_jobs.state.door import open_state
 from voyage_jobs.steps.context import Progress, no_progress
+from voyage_jobs.steps.naming import nearest
 from voyage_jobs.table import PublishedTable, schema
 
 if TYPE_CHECKING:
@@ -60,12 +62,17 @@ def export(
 
 
 def _demand_source(settings: Settings, source: str | None) -> None:
+    """Raise ConfigError unless it is configured, or was: the rows of one that was stay in the table."""
     known = [each.name for each in settings.sources]
     if source is None or source in known:
         return
-    near = difflib.get_close_matches(source, known, n=1)
-    meant = f" Did you mean {near[0]}?" if near else ""
-    raise ConfigError(f"There is no source {source!r}.{meant}", hint="`voyage-jobs status` lists them.")
+    if open_state(settings).exists():
+        with open_state(settings).read() as connection:
+            known += [row.name for row in sources.all_sources(connection)]
+    if source not in known:
+        raise ConfigError(
+            f"There is no source {source!r}.{nearest(source, known)}", hint="`voyage-jobs status` lists them."
+        )
 
 
 def _schema(profile: Any, names: list[str]) -> pa.Schema:
