@@ -84,3 +84,11 @@ def test_what_is_exported_into_a_pipe_is_all_that_it_gets(world):
     assert pq.read_table(pa.BufferReader(read.result())).num_rows == 6
     assert result.stdout == ""
     assert result.stderr.startswith("6 rows, ")
+    size = call(world, "export", world.root / "a_file.parquet").stdout
+    assert result.stderr.partition(", in ")[0] == size.partition(", in ")[0]
+
+
+def test_a_report_is_not_mixed_with_what_is_exported_to_the_same_place(world):
+    result = call(world, "export", "/dev/stdout", "--force", "--json")
+    assert result.exit_code == 2
+    assert "--json goes where the file would go" in result.stderr

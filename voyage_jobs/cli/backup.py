@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -84,13 +85,22 @@ def export(
     from voyage_jobs.cli.output import emit_json, printable, progress, size
     from voyage_jobs.maintenance.export import export as write
 
+    if (is_output := _is_standard_output(path)) and as_json:
+        raise click.UsageError("--json goes where the file would go, too: name a file, or leave --json out.")
     with progress() as bar:
         done = write(settings_of(ctx), path, source=source, vectors=not no_vectors, force=force, progress=bar)
     if as_json:
         emit_json({"path": str(done.path), "rows": done.rows, "bytes": done.bytes})
     else:
         told = f"{counted(done.rows, 'row')}, {size(done.bytes)}, in {printable(str(done.path))}."
-        click.echo(told, err=not path.is_file())  # a pipe may be where this would go, too
+        click.echo(told, err=is_output or not path.is_file())  # a pipe may be where this would go, too
+
+
+def _is_standard_output(path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(1), path.stat())
+    except OSError:
+        return False
 
 
 @click.command("take-over")

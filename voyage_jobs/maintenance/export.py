@@ -57,8 +57,9 @@ def export(
     names = [name for name in schema(profile).names if vectors or name != "vector"]
     total = table.rows()
     with durable.writing(path) as out:
-        rows = _write(out, _chosen(table.all_rows(names), source), _schema(profile, names), total, progress)
-    return Exported(path, rows, path.stat().st_size)
+        chosen = _chosen(table.all_rows(names), source)
+        rows, size = _write(out, chosen, _schema(profile, names), total, progress)
+    return Exported(path, rows, size)
 
 
 def _demand_source(settings: Settings, source: str | None) -> None:
@@ -99,14 +100,15 @@ def _chosen(batches: Iterator[pa.RecordBatch], source: str | None) -> Iterator[p
 
 def _write(
     out: Any, batches: Iterator[pa.RecordBatch], kind: pa.Schema, total: int, progress: Progress
-) -> int:
-    """Stream batches into row groups of about `_GROUP_BYTES`; how many rows."""
+) -> tuple[int, int]:
+    """Stream batches into row groups of about `_GROUP_BYTES`; how many rows, and bytes: a pipe would not tell."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     rows = size = 0
     group: list[pa.RecordBatch] = []
-    with pq.ParquetWriter(out, kind, compression="zstd") as writer:
+    counting = pa.PythonFile(out, mode="w")
+    with pq.ParquetWriter(counting, kind, compression="zstd") as writer:
         for batch in batches:
             rows += batch.num_rows
             size += batch.nbytes
@@ -118,4 +120,4 @@ def _write(
             progress("exporting", rows, total)
         if group:
             writer.write_table(pa.Table.from_batches(group, kind))
-    return rows
+    return rows, counting.tell()
