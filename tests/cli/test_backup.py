@@ -59,6 +59,17 @@ def test_a_place_where_no_folder_can_be_made_is_an_answer(world, place):
     assert "No folder can be made in" in result.stderr
 
 
+def test_a_table_that_is_asked_for_and_is_not_there_is_told(world):
+    assert call(world, "backup", world.root / "one", "--with-table").stderr == ""
+    shutil.rmtree(world.data_dir / "lancedb")
+    result = call(world, "backup", world.root / "two", "--with-table")
+    assert result.exit_code == 0
+    assert "Not in it: the table" in result.stderr
+    report = json.loads(call(world, "backup", world.root / "three", "--with-table", "--json").stdout)
+    assert report["table_missing"] is True
+    assert "the table" not in call(world, "backup", world.root / "four").stderr
+
+
 def test_backup_beside_a_process_at_work(world):
     with world.worker():
         assert call(world, "backup", world.root / "copy").exit_code == 0

@@ -69,6 +69,8 @@ def _tell(report: Any, what: str, as_json: bool) -> None:
     click.echo(f"{counted(report.files, 'file')}, {size(report.bytes)}, {what} {place}{links}.")
     for name in report.missing:
         click.echo(f"Not in it: {name} (missing or damaged; `voyage-jobs verify` says more).", err=True)
+    if report.table_missing:
+        click.echo("Not in it: the table, which is not there; `voyage-jobs sync` makes it.", err=True)
 
 
 @click.command()

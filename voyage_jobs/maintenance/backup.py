@@ -51,13 +51,17 @@ _NO_PLACE = {
 
 @dataclass
 class BackupReport:
-    """What a backup or restore came to. `missing` names needed segments that are not there, or damaged."""
+    """What a backup or restore came to. `missing` names needed segments that are not there, or damaged.
+
+    `table_missing`: the table was asked for, and there is none.
+    """
 
     folder: Path
     files: int = 0
     bytes: int = 0
     linked: int = 0
     missing: list[str] = field(default_factory=list)
+    table_missing: bool = False
 
 
 def backup(
@@ -148,7 +152,9 @@ def _fill(
         report.linked += linked
         yield _entry(part, target, digest, report)
     if with_table:
-        yield from _copy_table(settings, part, report, progress)
+        copied = list(_copy_table(settings, part, report, progress))
+        report.table_missing = not copied
+        yield from copied
 
 
 def _copy_table(settings: Settings, part: Path, report: BackupReport, progress: Progress) -> Iterator[Entry]:
