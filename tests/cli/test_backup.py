@@ -103,3 +103,17 @@ def test_a_report_is_not_mixed_with_what_is_exported_to_the_same_place(world):
     result = call(world, "export", "/dev/stdout", "--force", "--json")
     assert result.exit_code == 2
     assert "--json goes where the file would go" in result.stderr
+
+
+@pytest.mark.parametrize("length", [250, 255, 300])
+@pytest.mark.parametrize("command", ["backup", "export"])
+def test_a_name_that_is_too_long_is_told(world, command, length):
+    """The file that is renamed at the end has a longer one."""
+    place = world.root / ("x" * length)
+    result = call(world, command, place)
+    if command == "export" and length == 250:
+        assert result.exit_code == 0
+        return
+    assert result.exit_code == 2
+    assert "File name too long" in result.stderr
+    assert not list(world.root.glob("x*"))

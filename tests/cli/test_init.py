@@ -70,6 +70,13 @@ def test_a_folder_that_is_not_there_and_a_place_that_cannot_be_written(here):
     assert "cannot be written" in result.stderr
 
 
+def test_a_name_that_is_too_long_is_told(here):
+    name = "x" * 300
+    for result in (init("--path", name), CliRunner().invoke(cli, ["--config", name, "plan"])):
+        assert result.exit_code == 2
+        assert f"{here / name}: File name too long." in result.stderr
+
+
 @pytest.mark.parametrize(
     ("files", "expected"),
     [

@@ -18,6 +18,7 @@ from voyage_jobs.config.problems import written
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.bounds import MOST
 from voyage_jobs.core.clock import US, Clock, SystemClock, now_us
+from voyage_jobs.core.durable import is_there
 from voyage_jobs.core.redact import remember
 from voyage_jobs.errors import ConfigError
 
@@ -54,7 +55,7 @@ def open(  # noqa: A001 - it is called as voyage_jobs.open
             hint="Settings without a file: voyage_jobs.project(sources=[...], ...).",
         )
     file = Path(path).expanduser()
-    if not file.exists() or file.is_dir():
+    if not is_there(file) or file.is_dir():
         what = "is a folder" if file.is_dir() else "does not exist"
         raise ConfigError(f"{path} {what}; open takes the path of a configuration file.")
     return Project(load_settings(Path(path), os.environ, key=key, may_lack_sources=True))

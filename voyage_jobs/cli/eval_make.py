@@ -36,7 +36,7 @@ def make(
     Each line has the section as `relevant`, how its text begins as `about`, and an empty `query`. Write what a reader
     would ask who does not know the text, in other words than its own; lines without a query are left out.
     """
-    from voyage_jobs.core.durable import writing
+    from voyage_jobs.core.durable import is_there, writing
     from voyage_jobs.errors import ConfigError
     from voyage_jobs.evaluation.sampling import sample
     from voyage_jobs.table.view import view_of
@@ -48,7 +48,7 @@ def make(
             raise ConfigError(
                 f"There is no source {source!r} in the configuration; there is {', '.join(known)}."
             )
-    if file.exists() and not force:
+    if is_there(file) and not force:
         raise ConfigError(f"{file} already exists; with --force it is replaced.")
     drawn = sample(view_of(settings.lancedb.uri, settings.lancedb.table), count, sources)
     if not drawn:

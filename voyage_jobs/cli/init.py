@@ -64,12 +64,13 @@ def init(
     from voyage_jobs.config import parse_settings
     from voyage_jobs.config.example import example_with
     from voyage_jobs.config.provider import is_installed
+    from voyage_jobs.core.durable import is_there
 
     if extra:
         named = " ".join(f"--source {shlex.quote(folder)}" for folder in extra)
         raise click.UsageError(f"Folders are named by --source: `voyage-jobs init {named}`.")
     path = Path(os.path.abspath(os.path.expanduser(path)))
-    if path.exists() and not force:
+    if is_there(path) and not force:
         raise ConfigError(
             f"{path} already exists.", hint="Use --force to overwrite it, or --path for another."
         )

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from voyage_jobs.core.durable import is_there
 from voyage_jobs.errors import ConfigError
 
 VARIABLE = "VOYAGE_JOBS_CONFIG"
@@ -20,7 +21,7 @@ def find_config(given: Path | None, environ: Mapping[str, str]) -> Path | None:
     named = given or (Path(environ[VARIABLE]) if environ.get(VARIABLE) else None)
     if named is not None:
         path = Path(os.path.abspath(os.path.expanduser(named)))
-        if not path.exists() or path.is_dir():  # `/dev/null` is an empty one
+        if not is_there(path) or path.is_dir():  # `/dev/null` is an empty one
             by = "--config" if given else VARIABLE
             raise ConfigError(
                 f"{path}: no such file (named by {by}).",

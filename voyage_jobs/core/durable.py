@@ -14,9 +14,27 @@ from pathlib import Path
 from typing import BinaryIO
 
 from voyage_jobs.core.private import opener
-from voyage_jobs.errors import DiskFullError
+from voyage_jobs.errors import ConfigError, DiskFullError
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_PLACE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EROFS,
+    errno.ENAMETOOLONG,
+}
+"""Why nothing can be written under a name that somebody has given."""
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is anything under a name that somebody has given. Raises ConfigError where nobody can tell."""
+    try:
+        return path.exists()
+    except OSError as exc:  # a name that is too long, a folder that is closed to this user
+        raise ConfigError(f"{path}: {exc.strerror}.", hint="Give another name.") from exc
 
 
 @contextlib.contextmanager

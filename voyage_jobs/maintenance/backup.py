@@ -38,15 +38,6 @@ MANIFEST = "manifest.json"
 TABLE = "lancedb"
 VECTORS = "vectors"
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
-_NO_PLACE = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.ENOENT,
-    errno.ENOTDIR,
-    errno.EEXIST,
-    errno.EROFS,
-    errno.ENAMETOOLONG,
-}
 
 
 @dataclass
@@ -106,7 +97,7 @@ def _make(part: Path) -> None:
         part.parent.mkdir(parents=True, exist_ok=True)
         part.mkdir(mode=private.FOLDER)
     except OSError as exc:
-        if exc.errno not in _NO_PLACE:
+        if exc.errno not in durable.NO_PLACE:
             raise
         raise ConfigError(
             f"No folder can be made in {part.parent}: {exc.strerror}.",
@@ -115,7 +106,7 @@ def _make(part: Path) -> None:
 
 
 def _demand_new(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if durable.is_there(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} already exists.", hint="Name a new folder for each backup.")
 
 

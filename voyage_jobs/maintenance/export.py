@@ -47,7 +47,7 @@ def export(
     All rows are of one version of the table, whatever is published meanwhile. Raises ConfigError if there is no table,
     no such source, or a file already and not `force`; CorruptionError if the table cannot be read.
     """
-    if path.exists() and not force:
+    if durable.is_there(path) and not force:
         raise ConfigError(f"{path} already exists.", hint="--force overwrites it.")
     if not path.parent.is_dir():
         raise ConfigError(f"There is no folder {path.parent}.")
@@ -56,9 +56,14 @@ def export(
     table = PublishedTable.open(settings.lancedb.uri, settings.lancedb.table, profile)
     names = [name for name in schema(profile).names if vectors or name != "vector"]
     total = table.rows()
-    with durable.writing(path) as out:
-        chosen = _chosen(table.all_rows(names), source)
-        rows, size = _write(out, chosen, _schema(profile, names), total, progress)
+    chosen = _chosen(table.all_rows(names), source)
+    try:
+        with durable.writing(path) as out:
+            rows, size = _write(out, chosen, _schema(profile, names), total, progress)
+    except OSError as exc:
+        if exc.errno not in durable.NO_PLACE:
+            raise
+        raise ConfigError(f"{path} cannot be written: {exc.strerror}.", hint="Name another file.") from exc
     return Exported(path, rows, size)
 
 
