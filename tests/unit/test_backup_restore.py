@@ -153,7 +153,12 @@ def test_what_is_no_backup_is_refused(world):
     ("change", "said"),
     [
         (lambda manifest: manifest.update(format=99), "format 99"),
-        (lambda manifest: manifest.pop("files"), "cannot be read"),
+        (lambda manifest: (manifest.update(format=99), manifest.pop("files")), "format 99"),
+        (lambda manifest: manifest.pop("files"), "lacks 'files'"),
+        (lambda manifest: manifest.pop("missing"), "lacks 'missing'"),
+        (lambda manifest: manifest["files"][0].pop("bytes"), "lacks 'bytes'"),
+        (lambda manifest: manifest["files"][1].pop("sha256"), "lacks 'sha256'"),
+        (lambda manifest: manifest.update(missing=5), "cannot be read"),
         (lambda manifest: manifest["files"][0].update(name="../state.db"), "outside of it"),
         (lambda manifest: manifest["files"][0].update(name="/etc/passwd"), "outside of it"),
         (lambda manifest: manifest["files"][0].update(name="lock"), "outside of it"),

@@ -111,6 +111,7 @@ def _demand_new(folder: Path) -> None:
 
 
 Entry = dict[str, Any]
+_KEYS = ("name", "bytes", "sha256")
 
 
 def _fill(
@@ -240,22 +241,27 @@ def digest_of(path: Path) -> str:
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a backup. Raises ConfigError if there is none that this program understands."""
+    outside: list[str] = []
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         known = manifest["format"] == FORMAT
-        names = [entry["name"] for entry in manifest["files"]]
+        if known:
+            entries = [[entry[key] for key in _KEYS] for entry in manifest["files"]]
+            outside = [name for name, *_ in entries if not _is_inside(name)]
+            list(manifest["missing"])
     except FileNotFoundError:
         raise ConfigError(f"{folder} is not a backup: it has no {MANIFEST}.") from None
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    except KeyError as exc:
+        raise ConfigError(f"The manifest of {folder} lacks {exc}.", hint="Use another backup.") from exc
+    except (OSError, ValueError, TypeError) as exc:
         raise ConfigError(f"The manifest of {folder} cannot be read: {exc}.") from exc
     if not known:
         raise ConfigError(
             f"{folder} has format {manifest['format']}; this voyage-jobs reads {FORMAT}.",
             hint="Restore it with the voyage-jobs that made it.",
         )
-    for name in names:
-        if not _is_inside(name):
-            raise ConfigError(f"The manifest of {folder} names a file outside of it: {name!r}.")
+    if outside:
+        raise ConfigError(f"The manifest of {folder} names a file outside of it: {outside[0]!r}.")
     checked: dict[str, Any] = manifest
     return checked
 
