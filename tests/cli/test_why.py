@@ -56,6 +56,7 @@ def test_what_means_nothing_ends_with_usage(run):
         assert '"code": "config"' in run(command, "nope", "--json", code=2).stderr
         assert run(command, "nope", "--source", "other", code=2).stdout == ""
     assert "Missing argument" in run("why", code=2).stderr
+    assert "or key named ''." in run("why", "", code=2).stderr
 
 
 def test_a_key_is_known_by_its_beginning_unless_that_is_the_beginning_of_others(run):
@@ -291,6 +292,7 @@ def test_a_failed_chunk_has_the_vendors_words(tmp_path, monkeypatch):
     assert "1 chunk more could not be embedded" in found["paragraph"]
     assert "No poison." in found["paragraph"]
     assert found["next"].startswith("`voyage-jobs retry`")
+    assert "1 chunk failed; `voyage-jobs why docs:a.md`" in " ".join(run("documents").stdout.split())
     failed = next(c for c in run.json("history", "a.md")["chunks"] if c["state"] == "failed")
     told = run.json("why", failed["embedding_key"])
     assert told["reason"] == "failed"

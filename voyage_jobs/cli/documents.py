@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from voyage_jobs.cli import output
 from voyage_jobs.cli.context import json_option, settings_of, short_lived
 from voyage_jobs.cli.numbers import limit_option
 from voyage_jobs.core.clock import SystemClock
+from voyage_jobs.core.plural import counted
 from voyage_jobs.core.states import DOCUMENT_STANDINGS
 from voyage_jobs.sources.names import in_shell
 
@@ -55,12 +58,12 @@ def documents(ctx: click.Context, source: str | None, state: str | None, limit: 
             click.echo(output.wrapped(others))
 
 
-def _row(document: dict[str, object]) -> tuple[str, str, str, str]:
+def _row(document: dict[str, Any]) -> tuple[str, str, str, str]:
     chunks, failed = document["chunks"], document["failed_chunks"]
     why = str(document["why"] or "")
     if failed:
         path = in_shell(f"{document['source']}:{document['path']}")
-        why = f"{failed} chunks failed; `voyage-jobs why {path}`"
+        why = f"{counted(failed, 'chunk')} failed; `voyage-jobs why {path}`"
     return (
         f"{document['source']}:{document['path']}",
         str(document["state"]),

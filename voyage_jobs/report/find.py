@@ -182,7 +182,7 @@ def _ambiguous(word: str, found: list[Meaning]) -> ConfigError:
 
 
 def _unknown(connection: View, settings: Settings, word: str, source: str | None) -> ConfigError:
-    shown = names.display(names.from_argument(word))
+    shown = names.display(names.from_argument(word)) or "''"
     if source is not None and source not in {each.name for each in settings.sources}:
         return ConfigError(f"There is no source {source!r} in the configuration.")
     named = history.named(connection, names.from_argument(word).rpartition("/")[2], _SHOWN)
