@@ -352,6 +352,7 @@ def test_a_file_in_the_place_of_the_data_folder(tmp_path):
     assert wrong(found) == {"data_dir"}
     assert one(found, "data_dir").why == f"{world.data_dir} is a file, not a folder"
     assert exit_code(found) == 2
+    assert "state" not in {check.name for check in found}, "no sync makes one there"
 
 
 def test_a_state_of_an_older_version_is_told_and_not_migrated(sound):

@@ -9,7 +9,8 @@ from verify_doors import found as damage
 from world import World
 
 from voyage_jobs.diagnosis.blocker import Mover
-from voyage_jobs.errors import DiskFullError
+from voyage_jobs.errors import DiskFullError, StateError
+from voyage_jobs.planning.plan import plan
 from voyage_jobs.report.status import look, status
 from voyage_jobs.state import audit, stats
 from voyage_jobs.state.door import open_state
@@ -63,6 +64,10 @@ def test_whatever_lies_in_the_place_of_the_state_or_its_folder_is_a_problem(worl
     report = status(world.settings(), world.clock)
     assert codes(report) == ["state_unreadable"]
     assert "is a folder, not a file" in report["problems"][0]["message"]
+    with pytest.raises(StateError, match="is a folder, not a file"):
+        plan(world.settings(), world.clock)
+    with pytest.raises(StateError, match="is a folder, not a file"):
+        world.run()
 
     def fails(self):
         raise DiskFullError

@@ -60,6 +60,12 @@ class SqliteState:
         if stat.S_ISDIR(found.st_mode):  # SQLite would tell of a disk that fails
             raise StateError(f"{self.place} is a folder, not a file.", hint="Move it aside.")
 
+    def _file(self) -> Path:
+        """The place, where a file is or may be made. Raises `StateError` as `demand`."""
+        if self.exists():
+            self.demand()
+        return self.place
+
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """A view of the last committed state. Raises `StateError` if there is none to be had."""
@@ -89,7 +95,7 @@ class SqliteState:
 
     def writer(self, clock: Clock) -> Store:
         """Create or upgrade the file and become its one writer. The caller holds the lock."""
-        return Store.open(self.place, clock)
+        return Store.open(self._file(), clock)
 
     @contextlib.contextmanager
     def beside(self, clock: Clock) -> Iterator[Tx]:
@@ -121,7 +127,7 @@ class SqliteState:
         """A copy in a file without a name, brought to the present schema."""
         from voyage_jobs.state.throwaway import throw_away
 
-        return throw_away(self.place if self.exists() else None, clock, progress)
+        return throw_away(self._file() if self.exists() else None, clock, progress)
 
     def copy_to(self, folder: Path, progress: Callable[[int, int], None]) -> Path:
         """Copy the last committed state into a new file of the same name, durable on return.
@@ -129,6 +135,7 @@ class SqliteState:
         The open read transaction pins one moment, so that later commits neither get in nor make the copy begin again;
         nobody waits for it.
         """
+        self.demand()
         target = folder / self.place.name
         with plain_errors(self.place), durable.no_room_is_one_error(str(target)):
             with contextlib.closing(sqlite_module().connect(str(target), isolation_level=None)) as writer:

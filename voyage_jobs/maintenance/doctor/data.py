@@ -39,8 +39,9 @@ def check_library() -> Check:
 
 def check_data(settings: Settings, clock: Clock, door: TableDoor) -> Iterator[Check]:
     """Everything under `data_dir`, and the table wherever it is."""
-    folder = _folder(settings)
-    yield folder
+    yield _folder(settings)
+    if settings.data_dir.exists() and not settings.data_dir.is_dir():
+        return
     yield _holder(settings, clock)
     yield from check_object_storage(settings, clock)
     state = open_state(settings)
