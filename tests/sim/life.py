@@ -767,7 +767,7 @@ class Life:
             if any(circuit.until_at > now for circuit in circuits.tripped(connection).values()):
                 return False  # faults have ended, the last wait for one has not
             if (
-                provider_files.deletable_files(connection, sys.maxsize, 1)
+                provider_files.deletable_files(connection, self.context.profile.vendor, sys.maxsize, 1)
                 or pauses.now(connection, now).by_what
             ):
                 return False

@@ -219,3 +219,35 @@ def test_how_long_jobs_took_at_one_provider_says_nothing_of_the_other(world):
     found = gather(world.settings(**OWN), world.clock)
 
     assert (found.took, found.vectors.likely_at) == ([], None)
+
+
+def test_a_file_at_one_provider_is_not_deleted_at_the_other_and_is_once_that_is_back(tmp_path, server):
+    full = {"rate_limited": {"on": "create_batch", "times": 1_000}}
+    world = TwoWorlds(tmp_path, faults=full)
+    world.transport = Both(world.transport, server)
+    world.write("a.md", prose("a", 3))
+    with world.worker() as context:
+        until(world, context, Batch.UPLOADED)
+        [batch] = all_batches(context)
+    assert world.sim.state()["files"] == 1
+
+    act(world, "begin")
+    world.run(**OWN)
+    with world.worker(**OWN) as context:
+        [moved] = [each for each in all_batches(context) if each.ref == batch.ref]
+        assert moved.state is Batch.CLOSED
+        assert query(context, "SELECT file_id, deleted_at FROM remote_files") == [(batch.input_file_id, None)]
+        said = "SELECT cause FROM transitions WHERE kind = 'batch' AND target = 'closed' AND cause LIKE '%voyage%'"
+        [(cause,)] = query(context, said)
+    assert cause.endswith("1 file at voyage will be deleted when that is the provider again")
+    assert [fields["provider"] for fields in world.log.named("remote_file.left")] == ["voyage"]
+    assert world.sim.state()["files"] == 1
+    assert world.sim.calls["delete_file"] == 0
+
+    act(world, "begin", working_by={}, target={})
+    with world.worker() as context:
+        world.take_turns(context, 30, quiet=False)
+        left = query(context, "SELECT file_id FROM remote_files WHERE deleted_at IS NULL")
+    assert (batch.input_file_id,) not in left
+    assert world.sim.calls["delete_file"] == 1
+    assert world.sim.state()["files"] == len(left)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, delete, func, select, text, update
+from sqlalchemy import Connection, delete, select, text, update
 
+from voyage_jobs.core.profile import DEFAULT_VENDOR
+from voyage_jobs.state.dialect import json_field
 from voyage_jobs.state.schema import (
     downloads,
     remote_files,
@@ -43,32 +45,36 @@ class RemoteFileRow:
     failures: int
 
 
-# Purpose: files whose batch is done with them: everything of a batch that is over, and input files that a later upload
-# of the same batch has replaced.
+_VENDOR = f"COALESCE({json_field('f.body', 'vendor')}, '{DEFAULT_VENDOR}')"
+# Purpose: files at one provider whose batch is done with them: everything of a batch that is over, and input files that
+# a later upload of the same batch has replaced. Another provider does not know them, and would say that they are gone.
 _DELETABLE = Prepared(
     "SELECT r.file_id, r.batch_id, r.failures FROM remote_files r LEFT JOIN batches b ON b.id = r.batch_id"
-    " WHERE r.deleted_at IS NULL AND r.due_at <= :now AND (b.id IS NULL"
-    "  OR b.state IN ('collected', 'closed', 'cancelled', 'refused')"
-    "  OR (r.purpose = 'batch' AND b.state IN ('running', 'ended') AND r.file_id != b.input_file_id))"
+    " LEFT JOIN profiles f ON f.id = b.profile_id"
+    f" WHERE r.deleted_at IS NULL AND r.due_at <= :now AND (b.id IS NULL OR ({_VENDOR} = :provider AND ("
+    "  b.state IN ('collected', 'closed', 'cancelled', 'refused')"
+    "  OR (r.purpose = 'batch' AND b.state IN ('running', 'ended') AND r.file_id != b.input_file_id))))"
     " ORDER BY r.seen_at LIMIT :most"
 )
 
 
-def deletable_files(connection: Connection, now: int, most: int) -> list[RemoteFileRow]:
-    """Files at the provider that nothing needs any more."""
-    return [RemoteFileRow(*row) for row in _DELETABLE.rows(connection, now=now, most=most)]
+def deletable_files(connection: Connection, provider: str, now: int, most: int) -> list[RemoteFileRow]:
+    """Files at a provider (its type) that nothing needs any more."""
+    return [RemoteFileRow(*row) for row in _DELETABLE.rows(connection, provider=provider, now=now, most=most)]
 
 
+# Purpose: the files of a batch that are still at its provider, and who that is.
 _LEFT = Prepared(
-    select(func.count()).where(
-        remote_files.c.batch_id == bindparam("batch"), remote_files.c.deleted_at.is_(None)
-    )
+    f"SELECT COUNT(r.file_id), {_VENDOR} FROM batches b JOIN profiles f ON f.id = b.profile_id"
+    " LEFT JOIN remote_files r ON r.batch_id = b.id AND r.deleted_at IS NULL WHERE b.id = :batch"
+    " GROUP BY f.body"
 )
 
 
-def live_files(connection: Connection, batch_id: int) -> int:
-    """How many files of a batch are still at the provider."""
-    return int(_LEFT.value(connection, batch=batch_id))
+def live_files(connection: Connection, batch_id: int) -> tuple[int, str]:
+    """How many files of a batch are still at its provider, and the type of that."""
+    count, provider = _LEFT.row(connection, batch=batch_id)
+    return int(count), str(provider)
 
 
 def note_file(tx: Tx, file_id: str, **values: object) -> None:

@@ -10,6 +10,7 @@ from voyage_jobs.core.clock import US, now_us
 from voyage_jobs.core.crash import crash_point
 from voyage_jobs.core.durable import remove
 from voyage_jobs.core.memory import give_back
+from voyage_jobs.core.plural import counted
 from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import RefusedError, VendorError
 from voyage_jobs.state import batches, embeddings, provider_files, table_indexes
@@ -50,7 +51,8 @@ def _forget_failures(context: Context) -> bool:
 
 def _delete_remote(context: Context) -> bool:
     with context.store.read() as connection:
-        files = provider_files.deletable_files(connection, now_us(context.clock), FILES_PER_TURN)
+        now, here = now_us(context.clock), context.profile.vendor
+        files = provider_files.deletable_files(connection, here, now, FILES_PER_TURN)
     calls, did = circuit.Calls(context), False
     for file in files:
         if context.stopping.is_set() or not calls.more():
@@ -93,7 +95,10 @@ def _note_deletion(context: Context, file: provider_files.RemoteFileRow, *, dele
 
 
 def _close(context: Context) -> bool:
-    """Batches that are over lose their spool files, and are closed once nothing of them is left at the provider."""
+    """Batches that are over lose their spool files, and are closed once nothing of them is left at the provider.
+
+    What is left at another one stays on record, and is deleted when that is worked with again.
+    """
     over = (Batch.COLLECTED, Batch.REFUSED, Batch.CANCELLED)
     with context.store.read() as connection:
         waiting = [
@@ -101,12 +106,19 @@ def _close(context: Context) -> bool:
             for batch in batches.in_state(connection, *over)
         ]
     did = False
-    for batch, live in waiting:
+    for batch, (live, where) in waiting:
         _remove_spool(context, batch)  # at once: the provider may refuse to delete its files forever
-        if live and context.settings.section.delete_remote_files:
+        is_here = where == context.profile.vendor
+        if live and is_here and context.settings.section.delete_remote_files:
             continue
+        cause = "nothing is left to do"
+        if live and not is_here:
+            cause += (
+                f" here; {counted(live, 'file')} at {where} will be deleted when that is the provider again"
+            )
+            context.log.warning("remote_file.left", ref=batch.ref, files=live, provider=where)
         with context.store.write() as tx:
-            batches.move(tx, batch, Batch.CLOSED, "nothing is left to do")
+            batches.move(tx, batch, Batch.CLOSED, cause)
         crash_point("close.committed")
         did = True
     return did
