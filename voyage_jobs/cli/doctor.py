@@ -30,7 +30,7 @@ def doctor(ctx: click.Context, probe: bool, as_json: bool) -> int:
                 2  the configuration or the key is missing or wrong
                 3  something else is bad
                 5  the provider refuses the key
-                6  only you can decide it: a frozen source, another model than that of the table
+                6  only you can decide: a frozen source, another model
     """
     from voyage_jobs.core.clock import SystemClock, iso, now_us
     from voyage_jobs.maintenance.doctor.check import Verdict, exit_code, told
