@@ -20,6 +20,7 @@ from voyage_jobs.diagnosis.blocker import (
 )
 from voyage_jobs.diagnosis.entry import Blockers, Cause, Say, entered_in
 from voyage_jobs.diagnosis.rebuild import Vectors
+from voyage_jobs.diagnosis.rooms import Room
 from voyage_jobs.diagnosis.snapshot import Facts, Gate, Moment
 from voyage_jobs.state import circuits as circuit_store
 from voyage_jobs.state.batches import UNUSABLE
@@ -135,11 +136,10 @@ def _budgets(moment: Moment, say: Say) -> Blockers:
     for room in filter(moment.is_tight, moment.rooms):
         tokens = moment.tokens_kept_by(room)
         if room.key.endswith("_usd") and batch_price(moment.settings) is None:
-            model = moment.settings.section.model
             price = "sync" if moment.vendor.traits.sync_only else "batch"
             yield say(
-                f"No price is known for {model}, so {room.setting} allows nothing",
-                f'Set {price}_usd_per_million in [prices."{model}"], or limit tokens in place of {room.setting}.',
+                _without_price(moment, room),
+                f"{_set_price(moment, price)}, or limit tokens in place of {room.setting}.",
                 source=moment.source_name(room.source_id),
                 name=room.setting,
                 numbers={"tokens_waiting": tokens},
@@ -159,6 +159,14 @@ def _budgets(moment: Moment, say: Say) -> Blockers:
         )
 
 
+def _without_price(moment: Moment, room: Room) -> str:
+    return f"No price is known for {moment.settings.section.model}, so {room.setting} allows nothing"
+
+
+def _set_price(moment: Moment, mode: str) -> str:
+    return f'Set {mode}_usd_per_million in [prices."{moment.settings.section.model}"]'
+
+
 @cause("fresh_spent", needs=Moment, moved_by=Mover.TIME, severity="info", stops=(FRESH,))
 def _fresh_spent(moment: Moment, say: Say) -> Blockers:
     """Changes go by batch then. That is a note of `status`, not a problem."""
@@ -166,14 +174,13 @@ def _fresh_spent(moment: Moment, say: Say) -> Blockers:
         if room.tokens > 0:
             continue
         known = room.used >= room.limit
-        model = moment.settings.section.model
         yield say(
             f"{room.setting} is used up until {iso(room.anew_at)}: changes go by batch, not at once"
             if known
-            else f"No price is known for {model}, so {room.setting} allows nothing: changes go by batch, not at once",
+            else f"{_without_price(moment, room)}: changes go by batch, not at once",
             f"Nothing to do; raise {room.setting} to send more at once."
             if known
-            else f'Set sync_usd_per_million in [prices."{model}"], or {room.setting} to "none".',
+            else f'{_set_price(moment, "sync")}, or {room.setting} to "none".',
             name=room.setting,
             until=room.anew_at if known else None,
         )

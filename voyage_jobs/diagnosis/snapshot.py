@@ -415,7 +415,7 @@ def gather(settings: Settings, clock: Clock) -> Facts:
             table_rows=account.compare(settings),
             indexes=table_indexes.noted(connection),
             set_back=setback.recent(connection, now),
-            behind=_behind(connection, settings) if base.holder is None else None,
+            behind=behind(connection, settings, base.holder),
             billed_by_lane=ledger.billed_by_lane(connection),
             freshness=_freshness(connection, base.settings, base.sources, now),
             unchecked_since=setback.unchecked_since(connection),
@@ -459,7 +459,10 @@ def _freshness(
     return found
 
 
-def _behind(connection: Any, settings: Settings) -> str | None:
+def behind(connection: Any, settings: Settings, holder: int | None) -> str | None:
+    """Why the next start will find the state older than what was done with it; None where a process works on it."""
+    if holder is not None:
+        return None
     return setback.unrecognised(connection, generation.read(settings.paths.generation))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from voyage_jobs.core.profile import KEY_DIGITS
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.retrieval.passage import joined
-from voyage_jobs.table.filters import combined, quoted
+from voyage_jobs.table.filters import combined, of_document
 from voyage_jobs.table.view import View
 
 LONGEST_TEXT = 20_000
@@ -80,7 +80,7 @@ def read(
     with others the whole chunk is read. Raises ConfigError if the table has no such document or section, or nothing
     there.
     """
-    this = f"source = {quoted(source)} AND path = {quoted(path)}"
+    this = of_document(source, path)
     heads = view.rows([*_HEAD], this)
     heads.sort(key=lambda row: row["ordinal"])
     if not heads:
@@ -120,7 +120,7 @@ def read(
 
 
 def _holds(row: dict[str, Any], asked: str) -> bool:
-    """Whether a heading stands in a chunk: its own are those above all of it, and small sections share one."""
+    """Whether a chunk has a heading in its text: small sections share a chunk, which records the headings above all."""
     *above, last = _parts(asked)
     lines = {line.strip(_MARKS).casefold() for line in row["text"].splitlines()} - {""}
     known = lines | {heading.casefold() for heading in row["section"]}

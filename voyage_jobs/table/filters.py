@@ -94,9 +94,14 @@ def all_of(conditions: Sequence[str]) -> str | None:
     return " AND ".join(f"({each})" for each in conditions) or None
 
 
+def of_document(source: str, path: str) -> str:
+    """A filter for the rows of one document."""
+    return f"(source = {quoted(source)} AND path = {quoted(path)})"
+
+
 def without(where: str | None, documents: Iterable[tuple[str, str]]) -> str:
     """A filter of ours, of what is in none of these documents besides, each by its source and path."""
-    left_out = (f"NOT (source = {quoted(source)} AND path = {quoted(path)})" for source, path in documents)
+    left_out = (f"NOT {of_document(source, path)}" for source, path in documents)
     return " AND ".join([*([f"({where})"] if where else []), *left_out])
 
 

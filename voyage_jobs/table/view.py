@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from voyage_jobs.errors import ConfigError, CorruptionError
 from voyage_jobs.table.columns import VECTOR
 from voyage_jobs.table.engine import brief, newest_manifest, open_dataset, open_reading, table_path
-from voyage_jobs.table.filters import demand_sense, quoted
+from voyage_jobs.table.filters import demand_sense, of_document
 from voyage_jobs.table.formats import Reading
 from voyage_jobs.table.schema import demand_ours, format_of, profile_in, schema
 from voyage_jobs.table.search import nearest
@@ -103,10 +103,7 @@ class View:
         documents = list(dict.fromkeys((source, path) for source, path, _ in places))
         first: dict[tuple[str, str, tuple[str, ...]], tuple[int, str]] = {}
         for at in range(0, len(documents), _FILTERED):
-            named = (
-                f"(source = {quoted(source)} AND path = {quoted(path)})"
-                for source, path in documents[at : at + _FILTERED]
-            )
+            named = (of_document(*each) for each in documents[at : at + _FILTERED])
             columns = ["source", "path", "section", "ordinal", "text"]
             scanner = self.dataset.scanner(columns=columns, filter=" OR ".join(named))
             with open_reading(self.dataset.uri):

@@ -11,10 +11,11 @@ from pathlib import Path
 from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
-from voyage_jobs.core import generation, lock, private
+from voyage_jobs.core import lock, private
 from voyage_jobs.core.clock import US, Clock, now_us
 from voyage_jobs.diagnosis import rebuild_words, set_back_words
 from voyage_jobs.diagnosis.process_conditions import HEARTBEAT_OLD_S
+from voyage_jobs.diagnosis.snapshot import behind
 from voyage_jobs.errors import ConfigError, DiskFullError, StateError, VoyageJobsError
 from voyage_jobs.maintenance.doctor.check import Check, bad, good, note, told
 from voyage_jobs.maintenance.doctor.object_storage import check_object_storage
@@ -146,13 +147,12 @@ def _state(store: Reader) -> Iterator[Check]:
 
 
 def _set_back(store: Reader, settings: Settings, clock: Clock) -> Iterator[Check]:
-    there = generation.read(settings.paths.generation)
     with store.read() as connection:
         found = setback.recent(connection, now_us(clock))
         claiming = setback.is_claim_due(connection)
-        behind = setback.unrecognised(connection, there) if lock.holder(settings.paths.lock) is None else None
-    if behind is not None:
-        yield bad("state", set_back_words.behind(behind), set_back_words.BEHIND_HINT)
+        older = behind(connection, settings, lock.holder(settings.paths.lock))
+    if older is not None:
+        yield bad("state", set_back_words.behind(older), set_back_words.BEHIND_HINT)
     if found is not None:
         yield note(
             "state",
