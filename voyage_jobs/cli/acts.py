@@ -58,7 +58,7 @@ def _meaning(ctx: click.Context, word: str | None) -> dict[str, object]:
         if with_batch(settings, word) is None:
             raise
         return {"ref": word}
-    except VoyageJobsError:  # a state that cannot be read is told by whoever carries it out
+    except VoyageJobsError:  # the command itself reports a state that cannot be read
         return {"ref": word}
     if isinstance(found, DocumentRow):
         return {"document_id": found.id}

@@ -147,7 +147,7 @@ def removals(settings: Settings, source: SourceSettings) -> Removals:
 
 
 def back_again(settings: Settings, source: SourceSettings, paths: Iterable[str]) -> set[str]:
-    """Which of these, that a scan did not find and that no note tells of, were removed and put again while it ran.
+    """Which of these paths, not found by a scan and without a note, were removed and put again while it ran.
 
     At every moment an item that is not lost has its file or its note, so one of three looks finds it.
     """

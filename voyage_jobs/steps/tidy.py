@@ -97,7 +97,7 @@ def _note_deletion(context: Context, file: provider_files.RemoteFileRow, *, dele
 def _close(context: Context) -> bool:
     """Batches that are over lose their spool files, and are closed once nothing of them is left at the provider.
 
-    What is left at another one stays on record, and is deleted when that is worked with again.
+    Files at another provider stay on record, and are deleted once that is in use again.
     """
     over = (Batch.COLLECTED, Batch.REFUSED, Batch.CANCELLED)
     with context.store.read() as connection:
