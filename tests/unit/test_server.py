@@ -319,6 +319,17 @@ def test_a_name_that_is_no_text_leads_to_its_history(full):
         assert "%F4%8F" in quote(path)
 
 
+def test_the_longest_path_there_can_be_leads_to_its_history(tmp_path):
+    world = World(tmp_path, dimension=256)
+    path = "/".join(["n" * 200] * 6) + "/deep.md"
+    world.write(path, "needle")
+    world.run()
+    with Served(world) as ask:
+        assert ask.json(f"/api/history?ref={quote(path)}&source=docs")["facts"]["path"] == path
+        for wrong in ("n" * 10_001, "a%00b", "", "%20"):
+            assert ask.json(f"/api/history?ref={wrong}", 400)["error"]["message"]
+
+
 def test_nothing_is_asked_of_the_vendor(full):
     before = full.sim.ledger.export()
     with Served(full) as ask:

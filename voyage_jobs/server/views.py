@@ -24,7 +24,8 @@ from voyage_jobs.telemetry.metrics.recorder import Recorder
 from voyage_jobs.telemetry.metrics.state import StateCollector
 from voyage_jobs.telemetry.metrics.text import Metrics
 
-LONGEST_QUESTION = 1_000
+_LONGEST_QUESTION = 1_000
+_LONGEST_REF = 10_000  # a source, a path of PATH_MAX (4,096) and the id of a record
 _BATCHES = 60
 _SNIPPET_CHARS = 300
 _LEAST_KEPT_S = 1.0
@@ -101,11 +102,11 @@ class Views:
 
     def history(self, ref: str, source: str | None) -> dict[str, Any]:
         """The history of what a word means, as `history REF --json`. Raises ConfigError, StateError."""
+        word = _demanded(ref, "ref", _LONGEST_REF)
         with contextlib.suppress(
             ValueError
         ):  # a path as the other views write it, bytes that are no text included
-            ref = os.fsdecode(names.decode(_demanded(ref, "ref")))
-        word = _demanded(ref, "ref")
+            word = _demanded(os.fsdecode(names.decode(word)), "ref", _LONGEST_REF)
         return history_of(self._now, self._clock, word, source).as_dict()
 
     def find(self, params: Any) -> dict[str, Any]:
@@ -114,7 +115,7 @@ class Views:
         Raises BusyError while another search runs, ConfigError, CorruptionError.
         """
         query = asked_in(params, self._clock)
-        words = words_of(_demanded(query.text, "q"))
+        words = words_of(_demanded(query.text, "q", _LONGEST_QUESTION))
         with self._one_at_a_time():
             found = self._retriever.search(query, names_of(self._settings)).as_dict()
         for hit in found["hits"]:
@@ -135,9 +136,9 @@ def _batches(settings: Settings, clock: Clock) -> dict[str, Any]:
     return listing(settings, clock, everything=True, limit=_BATCHES, of_queries=states(settings))
 
 
-def _demanded(text: str, name: str) -> str:
+def _demanded(text: str, name: str, longest: int) -> str:
     if not text.strip():
         raise ConfigError(f"There is no {name} in the question.")
-    if len(text) > LONGEST_QUESTION or "\0" in text:
-        raise ConfigError(f"{name} is not a word to search for.")
+    if len(text) > longest or "\0" in text:
+        raise ConfigError(f"{name} must be at most {longest:,} characters, without NUL.")
     return text
