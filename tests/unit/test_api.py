@@ -1,12 +1,15 @@
 """The Python API: it does what the commands do, answers in types, and touches nothing of the program that uses it."""
 
+import copy
 import dataclasses
 import logging
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import threading
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from click.testing import CliRunner
@@ -87,7 +90,11 @@ def test_a_project_from_keywords(tmp_path, monkeypatch):
     (tmp_path / "My docs").mkdir()
     made = voyage_jobs.project(
         data_dir="data",
-        sources=["My docs", tmp_path / "notes", {"name": "wiki", "path": "wiki", "exclude": ["drafts/"]}],
+        sources=[
+            "My docs",
+            tmp_path / "notes" / "old" / "..",
+            {"name": "wiki", "path": "wiki", "exclude": ["drafts/"]},
+        ],
         voyage={"model": "voyage-4-large"},
     )
     assert made.data_dir == tmp_path / "data"
@@ -246,6 +253,13 @@ def test_looking_works_before_the_first_sync(world):
     assert not world.data_dir.exists()
 
 
+def test_a_project_with_its_key_is_in_no_pickle_and_no_copy(world):
+    project = project_of(world)
+    for leak in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="open one in each process"):
+            leak(project)
+
+
 # --- what it leaves alone ---
 
 
@@ -369,6 +383,22 @@ def test_a_path_may_be_one_of_bytes(world):
         (lambda project: project.search("a", since="30d"), "since is a str; it must be a datetime"),
         (lambda project: project.cost(since="30d"), "since is a str; it must be a datetime"),
         (lambda project: project.why(5), "ref is an int; it must be a text or a path"),
+        (
+            lambda _: voyage_jobs.open("~nobody-of-that-name/x.toml"),
+            "~nobody-of-that-name/x.toml does not exist",
+        ),
+        (lambda project: project.why("a", source=["docs"]), "source is a list; it must be a text"),
+        (lambda project: project.why("a" * 60_000), "A name of 60,000 characters is longer than any can be"),
+        (lambda project: project.why("a\ud800b"), "is no text, so it is the name of nothing"),
+        (
+            lambda project: project.search(
+                "a", since=datetime.min.replace(tzinfo=timezone(timedelta(hours=5)))
+            ),
+            "since is 0001-01-01 00:00:00+05:00, which is no time of UTC",
+        ),
+        (lambda project: project.batches(everything="x"), "everything is a str; it must be True or False"),
+        (lambda project: project.sync(wait="x"), "wait is a str; it must be True or False"),
+        (lambda project: project.sync(timeout_s=10**400), "it must be a number from 0 to 9,0"),
         (lambda project: project.plan(progress=5), "progress is an int; it must be a function"),
         (lambda project: project.sync(progress=5), "progress is an int; it must be a function"),
         (lambda project: project.items(5), "name is an int; it must be a text"),

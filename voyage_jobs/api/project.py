@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from voyage_jobs.api import results
 from voyage_jobs.config.item_sources import is_item_source, item_source, names_of, with_item_sources
@@ -54,11 +53,11 @@ def open(  # noqa: A001 - it is called as voyage_jobs.open
             f"open takes the path of a configuration file, not {_kind(path)}.",
             hint="Settings without a file: voyage_jobs.project(sources=[...], ...).",
         )
-    file = Path(path).expanduser()
+    file = _path(path)
     if not is_there(file) or file.is_dir():
         what = "is a folder" if file.is_dir() else "does not exist"
-        raise ConfigError(f"{path} {what}; open takes the path of a configuration file.")
-    return Project(load_settings(Path(path), os.environ, key=key, may_lack_sources=True))
+        raise ConfigError(f"{file} {what}; open takes the path of a configuration file.")
+    return Project(load_settings(file, os.environ, key=key, may_lack_sources=True))
 
 
 def project(
@@ -87,8 +86,14 @@ def _source(given: AnyPath | Mapping[str, Any]) -> dict[str, Any]:
         return dict(given)
     if not isinstance(given, str | os.PathLike):
         raise ConfigError(f"A source is {_kind(given)}; it must be the path of a folder, or a dict.")
-    path = Path(given).expanduser().absolute()
-    return {"name": _NOT_IN_NAMES.sub("-", path.name)[:_NAME_CHARS], "path": str(path)}
+    path = _path(given).absolute()
+    name = os.path.basename(os.path.normpath(path))
+    return {"name": _NOT_IN_NAMES.sub("-", name)[:_NAME_CHARS], "path": str(path)}
+
+
+def _path(given: AnyPath) -> Path:
+    """A `~` of nobody's stays: what then does not exist is told by its name."""
+    return Path(os.path.expanduser(os.fsdecode(given)))
 
 
 def _key_source(api_key: ApiKey | None, api_key_file: AnyPath | None) -> KeySource | None:
@@ -103,8 +108,8 @@ def _key_source(api_key: ApiKey | None, api_key_file: AnyPath | None) -> KeySour
     if api_key is not None and api_key_file is not None:
         raise ConfigError("Give api_key or api_key_file, not both.")
     if api_key_file is not None:
-        file = _demand_path("api_key_file", api_key_file)
-        return KeySource({FILE_VARIABLE: os.path.abspath(os.path.expanduser(file))})
+        file = _path(_demand_path("api_key_file", api_key_file))
+        return KeySource({FILE_VARIABLE: os.path.abspath(file)})
     return None if api_key is None else KeySource({}, ask=api_key)
 
 
@@ -112,8 +117,9 @@ class Project:
     """One data folder, its sources, its table. Made by `voyage_jobs.open` and `voyage_jobs.project`.
 
     It holds no file and no lock, and connections of a search close by themselves: there is nothing to close, and it may
-    be used by several threads at once. The methods that look never wait for a process that works on the same data
-    folder; `sync` alone takes its lock.
+    be used by several threads at once. Open one in each process: Lance does not work in a child that was forked after a
+    search, and what gives the key is not to be pickled. The methods that look never wait for a process that works on
+    the same data folder; `sync` alone takes its lock.
     """
 
     def __init__(
@@ -133,6 +139,11 @@ class Project:
     def _now(self) -> Settings:
         """The settings, with the sets of items that there are now."""
         return with_item_sources(self._settings)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "A Project is not copied or pickled, since it may hold the key: open one in each process."
+        )
 
     def __repr__(self) -> str:
         return f"<voyage_jobs.Project {str(self.data_dir)!r}, sources: {', '.join(self.sources) or 'none'}>"
@@ -208,6 +219,7 @@ class Project:
         from voyage_jobs.steps.context import no_progress
 
         _demand_progress(progress)
+        _demand_flag("wait", wait)
         _demand_whole("max_inputs", max_inputs, 1, optional=True)
         _demand_whole("max_tokens", max_tokens, 0, optional=True)
         _demand_number("max_usd", max_usd)
@@ -259,6 +271,8 @@ class Project:
         from voyage_jobs.evaluation.jobs import why_of
 
         word = _demand_path("ref", ref)
+        if source is not None:
+            _demand_text("source", source)
         answer = why_of(self._now, self._clock, word, source)
         return mapping.why(answer.as_dict(now_us(self._clock)))
 
@@ -333,6 +347,7 @@ class Project:
         from voyage_jobs.evaluation.jobs import states
         from voyage_jobs.report.batches import listing
 
+        _demand_flag("everything", everything)
         _demand_whole("limit", limit, 1, _MOST_BATCHES)
         settings = self._now
         report = listing(
@@ -407,6 +422,15 @@ def _demand_moment(name: str, value: object) -> None:
         raise ConfigError(f"{name} is {_kind(value)}; it must be a datetime with a time zone.")
     if value.tzinfo is None:
         raise ConfigError(f"{name} has no time zone; give an aware datetime.")
+    try:
+        value.astimezone(UTC)
+    except OverflowError:
+        raise ConfigError(f"{name} is {value}, which is no time of UTC.") from None
+
+
+def _demand_flag(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} is {_kind(value)}; it must be True or False.")
 
 
 def _demand_whole(name: str, value: object, least: int, most: int = MOST, *, optional: bool = False) -> None:
@@ -419,5 +443,5 @@ def _demand_whole(name: str, value: object, least: int, most: int = MOST, *, opt
 def _demand_number(name: str, value: object) -> None:
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise ConfigError(f"{name} is {written(value)}; it must be a number from 0.")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST:
+        raise ConfigError(f"{name} is {written(value)}; it must be a number from 0 to {MOST:,}.")

@@ -36,6 +36,7 @@ from voyage_jobs.explain.record import History
 from voyage_jobs.report.answer import Answer
 from voyage_jobs.report.batches import QUERIES
 from voyage_jobs.report.failures import failures
+from voyage_jobs.report.find import demand_word
 from voyage_jobs.report.why import why
 from voyage_jobs.state import batches, documents, embeddings, ledger, meta, rebuild, sources, versions
 from voyage_jobs.state.documents import Seen
@@ -158,7 +159,11 @@ def states(settings: Settings) -> list[At]:
 
 
 def _looked_up_in(settings: Settings, word: str, source: str | None = None) -> Settings:
-    """Under which settings `word` is to be looked up: those of the jobs of queries if it means one of their batches."""
+    """Under which settings `word` is to be looked up: those of the jobs of queries if it means one of their batches.
+
+    Raises ConfigError for what can be the name of nothing.
+    """
+    demand_word(word)
     if source is not None or len(word) < _SHORTEST_REF or os.path.lexists(word):
         return settings
     return with_batch(settings, word) or settings
@@ -174,10 +179,12 @@ def why_of(settings: Settings, clock: Clock, word: str, source: str | None = Non
     return replace(answer, next=_RESUMES) if "`voyage-jobs sync`" in answer.next else answer
 
 
-def history_of(settings: Settings, clock: Clock, word: str, source: str | None = None) -> History:
+def history_of(
+    settings: Settings, clock: Clock, word: str, source: str | None = None, *, disk: bool = True
+) -> History:
     """`history`, of a batch of queries as of any other thing. Raises as that does."""
     there = _looked_up_in(settings, word, source)
-    found = history(there, clock, word, source)
+    found = history(there, clock, word, source, disk=disk)
     if there is not settings:
         found.facts["asks_for"] = QUERIES
     return found

@@ -16,15 +16,18 @@ from voyage_jobs.state.door import open_state
 from voyage_jobs.state.history import View
 
 
-def history(settings: Settings, clock: Clock, word: str, source: str | None = None) -> History:
-    """The history of what `word` means; `source` narrows paths down to one source.
+def history(
+    settings: Settings, clock: Clock, word: str, source: str | None = None, *, disk: bool = True
+) -> History:
+    """The history of what `word` means; `source` narrows paths down to one source. Unless `disk`, a file that the state
+    does not know is unknown, whether it is there or not.
 
     `word` is a command-line argument: a path (relative to a source, `SOURCE:PATH`, or absolute), a chunk_id, a
     batch's ref, the provider's id of a job, an embedding key, or the beginning of a ref or key. Raises `ConfigError`
     if it means nothing, or more than one thing; `StateError` if there is no state.
     """
     with open_state(settings).read() as connection:
-        found = _describe(connection, settings, find(connection, settings, word, source))
+        found = _describe(connection, settings, find(connection, settings, word, source, disk=disk))
     found.as_of = now_us(clock)
     return found
 

@@ -23,6 +23,7 @@ _KEY = re.compile(rf"([0-9a-f]{{4,{2 * KEY_BYTES}}})(?:/(\d+))?")
 _CHUNK = re.compile(r"([0-9a-f]{16})-(\d+)-[0-9a-f]{16}")
 _SHORTEST_REF = 4
 _SHOWN = 5
+_LONGEST = 10_000  # a path has 4,096 bytes at most, and a record its id on top
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,21 @@ class OnDisk:
 Meaning = DocumentRow | BatchRow | EmbeddingRef | ChunkRef | OnDisk
 
 
-def find(connection: View, settings: Settings, word: str, source: str | None = None) -> Meaning:
-    """The one thing that `word` means; `source` narrows paths down to one source.
+def demand_word(word: str) -> None:
+    """Raise `ConfigError` for what can be the name of nothing: too long, or no text."""
+    if len(word) > _LONGEST:
+        raise ConfigError(f"A name of {len(word):,} characters is longer than any can be ({_LONGEST:,}).")
+    try:
+        os.fsencode(word)
+    except UnicodeEncodeError:
+        raise ConfigError(f"{word!a} is no text, so it is the name of nothing.") from None
+
+
+def find(
+    connection: View, settings: Settings, word: str, source: str | None = None, *, disk: bool = True
+) -> Meaning:
+    """The one thing that `word` means; `source` narrows paths down to one source, `disk`: files that the state does not
+    know are looked for, too.
 
     Raises `ConfigError` if it means nothing, or more than one thing.
     """
@@ -70,7 +84,7 @@ def find(connection: View, settings: Settings, word: str, source: str | None = N
         found += _batches(connection, word)
     if source is None and not found:  # among a million keys, every short word is the beginning of some
         found += _embeddings(connection, word)
-    if not found:
+    if not found and disk:
         found += on_disk(settings, word, source)[:1]
     if len(found) > 1:
         raise _ambiguous(word, found)
