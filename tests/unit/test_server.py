@@ -89,7 +89,7 @@ def test_a_host_that_is_not_here_is_a_problem(world):
 
 
 def test_an_error_inside_is_an_answer_and_a_line_in_the_log(world, monkeypatch):
-    monkeypatch.setattr(views, "history_of", lambda *_: 1 / 0)
+    monkeypatch.setattr(views, "history_of", lambda *_, **__: 1 / 0)
     with Served(world) as ask:
         assert ask.json("/api/history?ref=secret-path", 500)["error"]["code"] == "unexpected"
         assert ask("/healthz")[0] == 200
@@ -116,7 +116,8 @@ def test_questions_that_make_no_sense_are_told(full):
         assert ask("/../app.py")[0] == 404
         assert ask("/page.html")[0] == 404
         for method in ("POST", "PUT", "DELETE", "OPTIONS"):
-            assert ask("/api/status", method=method)[0] == 405
+            code, headers, _ = ask("/api/status", method=method)
+            assert (code, set(headers["allow"].split(", "))) == (405, {"GET", "HEAD"})
 
 
 def test_only_one_search_runs_at_a_time(full, monkeypatch):
@@ -190,6 +191,8 @@ def test_a_login_leaves_a_cookie_that_scripts_and_other_sites_do_not_get(full, m
         assert (code, headers.get("set-cookie")) == (403, None)
         assert b'role="alert"' in body
         assert ask("/login", method="POST", body="x" * 5000, **form)[0] == 413
+        for nothing in ("", "token=", "token=%20", "other=1"):
+            assert ask("/login", method="POST", body=nothing, **form)[0] == 400
         code, headers, _ = ask("/login", method="POST", body=urlencode({"token": TOKEN}), **form)
         assert (code, headers["location"]) == (303, "/")
         cookie = headers["set-cookie"]
@@ -266,7 +269,16 @@ def test_batches_failures_history_and_search(full):
         assert ask.json(f"/api/search?q={quote(chr(39) + ' --')}")["hits"] == []
         assert ask.json("/api/search?q=certificate&path=guide*&k=1")["hits"][0]["path"] == "guide.md"
         assert ask.json("/api/search?q=certificate&since=2999-01-01")["hits"] == []
-        for wrong in ("where=1%3D1", "mode=psychic", "k=0", "since=yesterday", "source=none", "expand=x"):
+        for wrong in (
+            "where=1%3D1",
+            "mode=psychic",
+            "k=0",
+            "since=yesterday",
+            "source=none",
+            "expand=x",
+            "rerank=yes",
+            "rerank=2",
+        ):
             assert ask.json(f"/api/search?q=certificate&{wrong}", 400)["error"]["message"]
 
 
@@ -328,6 +340,17 @@ def test_the_longest_path_there_can_be_leads_to_its_history(tmp_path):
         assert ask.json(f"/api/history?ref={quote(path)}&source=docs")["facts"]["path"] == path
         for wrong in ("n" * 10_001, "a%00b", "", "%20"):
             assert ask.json(f"/api/history?ref={wrong}", 400)["error"]["message"]
+
+
+def test_which_other_files_the_machine_has_is_not_told(full):
+    with Served(full) as ask:
+        told = [
+            ask.json(f"/api/history?ref={path}", 400)["error"] for path in ("/etc/passwd", "/etc/nothing")
+        ]
+    assert [each["message"] for each in told] == [
+        f"No document, chunk, batch or key named /etc/{name}." for name in ("passwd", "nothing")
+    ]
+    assert told[0]["hint"] == told[1]["hint"]
 
 
 def test_nothing_is_asked_of_the_vendor(full):

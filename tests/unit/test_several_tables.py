@@ -85,8 +85,9 @@ def test_vectors_that_cannot_be_compared_are_refused_unless_by_words(two, tmp_pa
 
 def test_what_is_no_table_is_told(two):
     handbook, _ = two
-    with pytest.raises(ConfigError, match="There is no table 'nothing'"):
+    with pytest.raises(ConfigError, match="There is no table 'nothing'") as told:
         ask(handbook, "handbook", "nothing")
+    assert "sync" not in told.value.hint  # which fills the configured one alone
     with pytest.raises(ConfigError, match="is no name of a table"):
         ask(handbook, "/")
 

@@ -24,7 +24,8 @@ def serve(ctx: click.Context, listen: str | None) -> None:
 
     `run` serves the same if [server] listen is set: use this one beside `sync`, or where the daemon must not listen.
     Only this machine can connect, unless a token is set in VOYAGE_JOBS_SERVER_TOKEN or in the file that
-    VOYAGE_JOBS_SERVER_TOKEN_FILE names. Nothing is ever written.
+    VOYAGE_JOBS_SERVER_TOKEN_FILE names. Nothing is changed, but what a
+    search that reranks costs is booked.
     """
     from voyage_jobs.config.address import Address
     from voyage_jobs.errors import ConfigError

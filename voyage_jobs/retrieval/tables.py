@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from voyage_jobs.core.profile import Profile
 
 _FOLDER = ".lance"
+_MISNAMED = "A table is named by itself if it is beside the configured one, else with its folder or address before it."
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def _table(settings: Settings, told: str) -> Table:
         uri = ObjectUri(folder, settings.lancedb.storage_options)
     else:
         uri = os.path.abspath(os.path.expanduser(folder or "/"))
-    return Table(told, Views(uri, name))
+    return Table(told, Views(uri, name, next_=_MISNAMED))
 
 
 def demand_one_space(seen: Sequence[Seen]) -> None:

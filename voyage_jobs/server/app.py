@@ -274,6 +274,8 @@ class _Paths:
             return self._file(request, "login.html")
         form = parse_qs((await _short_body(request)).decode("utf-8", "replace"))
         client, proof = _client(request.scope), Proof(Kind.TOKEN, form.get("token", [""])[0].strip())
+        if not proof.value:
+            return self._login_again(400, "Type the token.")
         # From here to the count nothing is awaited: of requests that come together one is looked at.
         if wait_s := self._attempts.wait_s(client, proof):
             return self._login_again(429, f"Too many wrong tokens. Try again in {wait_s} s.", wait_s)
@@ -331,7 +333,9 @@ async def _told(_request: Request, exc: Exception) -> Response:
 
 async def _refused(_request: Request, exc: Exception) -> Response:
     status = exc.status_code if isinstance(exc, HTTPException) else 500
-    return _error(status, f"http_{status}", str(getattr(exc, "detail", "")) or "No.")
+    answer = _error(status, f"http_{status}", str(getattr(exc, "detail", "")) or "No.")
+    answer.headers.update(getattr(exc, "headers", None) or {})  # Allow, with 405
+    return answer
 
 
 async def _hung_up(_request: Request, _exc: Exception) -> Response:

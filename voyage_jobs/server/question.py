@@ -34,7 +34,7 @@ def asked_in(params: Any, clock: Clock) -> Query:
         since=_since(params.get("since"), clock),
         expand="section" if expand == "section" else _whole(params, "expand", 0, _MOST_AROUND, least=0),
         per_document=_whole(params, "per_document", 0, _MOST_HITS) or None,
-        rerank=params.get("rerank", "0") in ("1", "true"),
+        rerank=_flag(params, "rerank"),
     )
 
 
@@ -47,6 +47,13 @@ def _whole(params: Any, name: str, default: int, most: int, least: int = 1) -> i
     return int(text)
 
 
+def _flag(params: Any, name: str) -> bool:
+    text = params.get(name, "0")
+    if text not in ("0", "1", "false", "true"):
+        raise ConfigError(f"{name} must be 1 or 0.")
+    return text in ("1", "true")
+
+
 def _field(text: str) -> tuple[str, str | int | bool]:
     """`name:value`, the value as JSON: as the facets have it."""
     name, _, said = text.partition(":")
@@ -55,7 +62,9 @@ def _field(text: str) -> tuple[str, str | int | bool]:
     except orjson.JSONDecodeError:
         value = None
     if not isinstance(value, str | int):
-        raise ConfigError('field must be a name and a value as JSON, such as lang:"de".')
+        raise ConfigError(
+            'field must be a name and a text, a whole number or a truth value as JSON, such as lang:"de".'
+        )
     return name, value
 
 

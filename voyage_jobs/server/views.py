@@ -25,7 +25,6 @@ from voyage_jobs.telemetry.metrics.state import StateCollector
 from voyage_jobs.telemetry.metrics.text import Metrics
 
 _LONGEST_QUESTION = 1_000
-_LONGEST_REF = 10_000  # a source, a path of PATH_MAX (4,096) and the id of a record
 _BATCHES = 60
 _SNIPPET_CHARS = 300
 _LEAST_KEPT_S = 1.0
@@ -101,13 +100,15 @@ class Views:
             self._collector.table.read()
 
     def history(self, ref: str, source: str | None) -> dict[str, Any]:
-        """The history of what a word means, as `history REF --json`. Raises ConfigError, StateError."""
-        word = _demanded(ref, "ref", _LONGEST_REF)
+        """The history of what a word means, as `history REF --json`; of files that the state does not know, nothing.
+
+        Raises ConfigError, StateError.
+        """
         with contextlib.suppress(
             ValueError
         ):  # a path as the other views write it, bytes that are no text included
-            word = _demanded(os.fsdecode(names.decode(word)), "ref", _LONGEST_REF)
-        return history_of(self._now, self._clock, word, source).as_dict()
+            ref = os.fsdecode(names.decode(ref))
+        return history_of(self._now, self._clock, ref, source, disk=False).as_dict()
 
     def find(self, params: Any) -> dict[str, Any]:
         """The report of `search --json` for what an address asks, with a snippet for each hit and the words to mark.
@@ -115,7 +116,7 @@ class Views:
         Raises BusyError while another search runs, ConfigError, CorruptionError.
         """
         query = asked_in(params, self._clock)
-        words = words_of(_demanded(query.text, "q", _LONGEST_QUESTION))
+        words = words_of(_demanded(query.text))
         with self._one_at_a_time():
             found = self._retriever.search(query, names_of(self._settings)).as_dict()
         for hit in found["hits"]:
@@ -136,9 +137,9 @@ def _batches(settings: Settings, clock: Clock) -> dict[str, Any]:
     return listing(settings, clock, everything=True, limit=_BATCHES, of_queries=states(settings))
 
 
-def _demanded(text: str, name: str, longest: int) -> str:
-    if not text.strip():
-        raise ConfigError(f"There is no {name} in the question.")
-    if len(text) > longest or "\0" in text:
-        raise ConfigError(f"{name} must be at most {longest:,} characters, without NUL.")
-    return text
+def _demanded(question: str) -> str:
+    if not question.strip():
+        raise ConfigError("There is no q in the question.")
+    if len(question) > _LONGEST_QUESTION or "\0" in question:
+        raise ConfigError(f"q must be at most {_LONGEST_QUESTION:,} characters, without NUL.")
+    return question

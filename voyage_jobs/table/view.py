@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from voyage_jobs.core.profile import Profile
 
 _SEARCH_CACHE_BYTES = 256 << 20  # the vector index of 250,000 rows of 1024 numbers stays in it
+_NOT_FILLED = "`voyage-jobs sync` fills it; `voyage-jobs status` shows how far it is."
 _NEIGHBOURS = 5_000  # rows that one filter asks for, or those of one hit
 _FILTERED = 50  # documents that one filter names
 
@@ -164,10 +165,13 @@ def view_of(uri: str, name: str, version: int | None = None) -> View:
 
 
 class Views:
-    """The way to the newest version of one table. Keeps one handle, with what it has cached; threads may share it."""
+    """The way to the newest version of one table. Keeps one handle, with what it has cached; threads may share it.
 
-    def __init__(self, uri: str, name: str) -> None:
-        self._uri, self._name = uri, name
+    `next_`: what helps where there is none.
+    """
+
+    def __init__(self, uri: str, name: str, *, next_: str = _NOT_FILLED) -> None:
+        self._uri, self._name, self._next = uri, name, next_
         self._lock = threading.Lock()
         self._known: tuple[str, View] | None = None
 
@@ -178,8 +182,8 @@ class Views:
             manifest = newest_manifest(path)
             if manifest is None:
                 raise ConfigError(
-                    f"There is no table {self._name!r} in {self._uri} yet.",
-                    hint="`voyage-jobs sync` fills it; `voyage-jobs status` shows how far it is.",
+                    f"There is no table {self._name!r} in {self._uri}.",
+                    hint=self._next,
                 )
             if self._known is None or self._known[0] != manifest:
                 self._known = (manifest, self._opened(path, manifest))
