@@ -25,8 +25,15 @@ def test_no_key_is_an_error_only_when_it_is_wanted_and_says_where_to_put_one(now
 
 
 def test_an_unreadable_file_is_named(nowhere):
-    with pytest.raises(ConfigError, match="absent: No such file"):
+    with pytest.raises(ConfigError, match="absent: No such file") as told:
         KeySource({"VOYAGE_API_KEY_FILE": str(nowhere)}, nowhere)()
+    assert told.value.hint == "Write the key into that file."
+
+
+def test_a_function_that_gives_no_key_is_told_to(nowhere):
+    with pytest.raises(ConfigError, match="own function is empty") as told:
+        KeySource({"VOYAGE_API_KEY": SECRET}, nowhere, ask=str)()
+    assert told.value.hint == "Have it return the key."
 
 
 @pytest.mark.parametrize("content", [b"", b"  \n", b"two words", b"a\nb", b"k\xc3\xa9y", b"a\x00b", b"a\rb"])

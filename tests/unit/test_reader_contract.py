@@ -380,6 +380,15 @@ def test_options_of_a_reader_are_json(monkeypatch):
     use(monkeypatch)
     with pytest.raises(ConfigError, match="its options are not JSON"):
         register_reader(Captions(), {"kind": object()})
+    with pytest.raises(ConfigError, match="its options are no dict"):
+        register_reader(Captions(), 5)
+
+
+def test_a_class_in_the_place_of_a_reader_is_told(monkeypatch):
+    use(monkeypatch)
+    with pytest.raises(ConfigError, match=r"Captions is a class, and not an object of it: Captions\(\)"):
+        register_reader(Captions)
+    assert reader_of("a.cap").name == "text"
 
 
 def test_a_program_registers_a_reader_and_may_do_so_again(monkeypatch):

@@ -94,6 +94,10 @@ class KeySource:
     @property
     def hint(self) -> str:
         """How to give the key."""
+        if self._ask is not None:
+            return "Have it return the key."
+        if self._named and not self._value:
+            return "Write the key into that file."
         name = self._variable.lower()
         return (
             f"Set {self._variable}, or {self._variable}_FILE to a file that holds the key "

@@ -267,6 +267,8 @@ def _loaded(point: EntryPoint) -> Reader:
 
 def _fault(reader: Reader, others: Sequence[Registered]) -> str | None:
     """Why a reader cannot be used; None if it can."""
+    if isinstance(reader, type):
+        return f"{reader.__name__} is a class, and not an object of it: {reader.__name__}()"
     name, version = getattr(reader, "name", None), getattr(reader, "version", None)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         return f"its name is {name!r}, not a word in lower case"
@@ -307,6 +309,8 @@ def _all(kind: type[_T], reader: Reader, attribute: str) -> tuple[_T, ...] | Non
 
 
 def _fault_of_options(options: Mapping[str, Json]) -> str | None:
+    if not isinstance(options, Mapping):
+        return "its options are no dict"
     try:
         json.dumps(options, allow_nan=False)
     except (TypeError, ValueError) as exc:
