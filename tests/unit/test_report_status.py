@@ -1,6 +1,7 @@
 """`status` as data: every number against the stores, nothing made up where nothing can be read."""
 
 import json
+import os
 import re
 
 import pytest
@@ -18,6 +19,7 @@ from voyage_jobs.state.engine import sqlite_module
 from voyage_jobs.state.schema import EMBEDDING_CODES
 from voyage_jobs.state.sqlite import SqliteState
 from voyage_jobs.steps import acts
+from voyage_jobs.steps.acts import perform
 
 PLACES = ("waiting", "packed", "submitted", "held", "published", "failed")
 
@@ -32,6 +34,16 @@ def documents(world, count=4, sections=3):
 
 
 # --- what cannot be read ---
+
+
+def test_a_state_that_vanished_under_its_process_is_no_fresh_start(world):
+    documents(world, 1)
+    with world.worker():
+        for file in world.data_dir.glob("state.db*"):
+            file.unlink()
+        report = status(world.settings(), world.clock)
+    assert report["daemon"]["running"]
+    assert report["headline"]["text"] == f"Process {os.getpid()} works here, and there is no state."
 
 
 def test_without_a_state_everything_is_null_and_nothing_is_made(world):
@@ -203,6 +215,14 @@ def test_a_source_that_left_the_configuration_needs_a_person(world):
     assert found[0].code == "not_configured"
     assert found[0].moved_by is Mover.DECISION
     assert [source["name"] for source in report["sources"]] == ["docs", "other"]
+    assert report["sources"][0]["frozen"]
+    with world.worker(sources=[other]) as context:
+        perform(context, "confirm", {"source": "docs"}, "me")
+        world.take_turns(context, quiet=False)
+    report, found = look(world.settings(sources=[other]), world.clock)
+    assert "not_configured" not in codes(report)
+    assert report["sources"][0]["frozen"] is None
+    assert report["sources"][0]["chunks"]["published"] == 0
 
 
 def test_a_refused_key_comes_first(tmp_path):

@@ -372,7 +372,7 @@ def moment(connection: Any, settings: Settings, now: int) -> Moment:
         **_of_gate(connection, working, now, batches.in_state(connection, *OPEN), profile_id or 0),
         holder=lock.holder(settings.paths.lock),
         here=meta.who(connection),
-        sources=sources.all_sources(connection),
+        sources=sources.with_what_they_may_lose(connection),
         waiting=stats.waiting(connection),
         waiting_by_source=embeddings.waiting_by_source(connection, profile_id or 0) if by_source else {},
         rooms=rooms,

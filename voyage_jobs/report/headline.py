@@ -16,9 +16,11 @@ Level = Literal["good", "working", "waiting", "problem", "unknown"]
 Headline = tuple[Level, str]
 
 
-def without_state(found: Sequence[Blocker]) -> Headline:
-    """Where no state can be read."""
+def without_state(found: Sequence[Blocker], holder: int | None) -> Headline:
+    """Where no state can be read. `holder`: the process that works there all the same."""
     if any(problem.code == "no_state" for problem in found):
+        if holder is not None:
+            return "unknown", f"Process {holder} works here, and there is no state."
         return "unknown", "Nothing yet: voyage-jobs has not worked with this configuration."
     return "problem", _wrong(found)
 

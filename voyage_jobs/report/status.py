@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core import lock
 from voyage_jobs.core.clock import US, Clock, iso, now_us
 from voyage_jobs.diagnosis import rebuild, stuck
 from voyage_jobs.diagnosis.blocker import Blocker, Mover, shown
@@ -54,12 +55,19 @@ def examine(settings: Settings, clock: Clock) -> tuple[Report, list[Blocker], Fa
 
 def _without_state(settings: Settings, clock: Clock, found: list[Blocker]) -> Report:
     """Nothing is known but what is configured."""
+    holder = lock.holder(settings.paths.lock)
     nothing = dict.fromkeys(("estimated", "reserved", "settled", "expedited", "maybe_paid", "saved"))
     return {
         "as_of": iso(now_us(clock)),
         "healthy": not any(problem.severity == "problem" for problem in found),
-        "headline": _headline(headline.without_state(found)),
-        "daemon": {"running": False, "pid": None, "heartbeat_age_s": None, "mode": None, "step": None},
+        "headline": _headline(headline.without_state(found, holder)),
+        "daemon": {
+            "running": holder is not None,
+            "pid": holder,
+            "heartbeat_age_s": None,
+            "mode": None,
+            "step": None,
+        },
         "sources": [_source(s.name, str(s.path), None, None, 0) for s in settings.sources],
         "chunks": dict.fromkeys(PLACES),
         "batches": None,

@@ -244,7 +244,7 @@ class Sync:
 
     def _problems(self, rest: OpenWork, over: str) -> list[Blocker]:
         """The reasons that keep something back of what is left; of those that are the ordinary course the first."""
-        quiet, found = over == "quiet", blockers(self._moment(rest, over))
+        quiet, found = over == "quiet", blockers(self._moment(over))
         busy = bool(rest.open_batches or rest.wanted or rest.ready or rest.retiring)
         left = [each for each in found if _is_left(each, busy=busy)]
         known = [each for each in (*left, *found) if each.stops & SENDING]
@@ -256,17 +256,15 @@ class Sync:
             left.append(text_missing(f"{what} cannot be shown: vectors are here, files changed or gone"))
         return worst_first(replace(each, severity="problem") for each in left)
 
-    def _moment(self, rest: OpenWork, over: str) -> Moment:
+    def _moment(self, over: str) -> Moment:
         context = self._context
         with context.store.read() as connection:
             found = moment_of(context, connection)
             failed, cancelled = count_stuck(connection)
             done = None if context.build is None else progress(connection, context.profile_id)
             waiting = embeddings.waiting_by_source(connection, context.profile_id)
-        frozen = {row.name for row in rest.frozen}  # and have something to lose
         return replace(
             found,
-            sources=[row for row in found.sources if row.frozen_reason is None or row.name in frozen],
             waiting_by_source=waiting,
             failed=failed,
             cancelled=cancelled,

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select, text
 
 from voyage_jobs.core import states
-from voyage_jobs.state import batches, circuits, ledger, pauses, setback, sources
+from voyage_jobs.state import batches, circuits, ledger, pauses, setback
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.circuits import Circuit
 from voyage_jobs.state.pauses import Pauses
 from voyage_jobs.state.schema import DROPPED, FAILED, WANTED, publications
-from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.statements import Prepared
 
 # Purpose: what only `retry` moves on: failed, or cancelled while something still needs it.
@@ -30,7 +29,6 @@ _WAITING = Prepared(
     "  WHERE retire = 1 AND state = 'published') AS retiring"
 )
 # Purpose: does a source that left the configuration still have rows in the table?
-_SERVED = text("SELECT EXISTS (SELECT 1 FROM versions WHERE source_id = :id AND state = 'published')")
 
 
 @dataclass(frozen=True)
@@ -42,8 +40,6 @@ class OpenWork:
     retiring: int
     open_batches: list[BatchRow]
     parked: list[BatchRow]
-    frozen: list[SourceRow]
-    """Frozen sources that still have something to lose."""
     circuits: dict[str, Circuit]
     claiming: bool
     """The state was lost, and the jobs that it knew are not claimed yet."""
@@ -59,17 +55,10 @@ def open_work(connection: Connection, profile_id: int, now: int) -> OpenWork:
         retiring=retiring,
         open_batches=batches.in_state(connection, *states.UNFINISHED),
         parked=batches.in_state(connection, states.Batch.PARKED),
-        frozen=[row for row in sources.all_sources(connection) if _is_frozen(connection, row)],
         circuits=circuits.tripped(connection),
         claiming=setback.is_claim_due(connection),
         pauses=pauses.now(connection, now),
     )
-
-
-def _is_frozen(connection: Connection, row: SourceRow) -> bool:
-    if row.frozen_reason is None:
-        return False
-    return row.configured or bool(connection.execute(_SERVED, {"id": row.id}).scalar_one())
 
 
 def count_stuck(connection: Connection) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, text, update
@@ -52,6 +52,19 @@ def all_sources(connection: Connection) -> list[SourceRow]:
     """Every source that was ever configured, by name."""
     rows = (dict(zip(_COLUMNS, row, strict=True)) for row in _ALL.rows(connection))
     return [SourceRow(**{**row, "configured": bool(row["configured"])}) for row in rows]
+
+
+# Purpose: which sources the table shows something of.
+_SHOWN = Prepared(select(sources.c.id).where(sources.c.published > 0))
+
+
+def with_what_they_may_lose(connection: Connection) -> list[SourceRow]:
+    """The same; one that has left the configuration, and of which the table shows nothing, is not frozen any more."""
+    shown = {id_ for (id_,) in _SHOWN.rows(connection)}
+    return [
+        row if row.configured or row.id in shown else replace(row, frozen_reason=None)
+        for row in all_sources(connection)
+    ]
 
 
 def by_name(connection: Connection, name: str) -> SourceRow | None:
