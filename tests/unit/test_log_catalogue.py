@@ -214,6 +214,19 @@ def test_of_one_kind_no_more_than_so_many_are_told(stream):
     assert told[-1]["held_back"] == 50
 
 
+def test_each_answer_to_an_operator_is_told(stream):
+    def log(bound, _clock):
+        for error in ("a", "b", "b"):
+            bound.error("config.refused", error=error)
+        for _ in range(2):
+            bound.info("config.reloaded", sources=["docs"])
+
+    assert [line["event"] for line in logged(stream, log, repeat_s=300)] == [
+        *["config.refused"] * 3,
+        *["config.reloaded"] * 2,
+    ]
+
+
 def test_none_that_was_held_back_is_forgotten(stream):
     """The line that would tell of others is itself one too many of its kind."""
 

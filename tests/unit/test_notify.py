@@ -36,7 +36,7 @@ from voyage_jobs.notify.sinks import (
     WebhookSink,
     signature,
 )
-from voyage_jobs.report.status import look
+from voyage_jobs.report.status import look, status
 from voyage_jobs.service.signals import Signals
 from voyage_jobs.service.sync import Ending, Sync
 from voyage_jobs.state import batches, notices
@@ -397,6 +397,19 @@ def test_the_pulse_starts_beats_and_turns(tmp_path):
     world.clock.advance(400)
     later(world)
     assert world.post.sent[-1][1].startswith("fail\nfrozen: Source docs is frozen")
+
+
+def test_the_pulse_tells_every_problem_of_status_and_the_sinks_what_they_were_promised(tmp_path):
+    world = told_world(tmp_path, notify={"ping": "https://example.com/ping"})
+    world.run()
+    later(world)
+    world.post.sent.clear()
+    later(world, 3, voyage={"model": "voyage-4-large", "output_dimension": 256})
+    report = status(world.settings(voyage={"model": "voyage-4-large"}), world.clock)
+    assert "profile_changed" in [each["code"] for each in report["problems"]]
+    pings = [body for sink, body in world.post.sent if sink == "ping"]
+    assert pings[-1].startswith("fail\nproblem: ")
+    assert world.post.told() == []
 
 
 def test_a_beat_that_is_lost_is_made_up_for(tmp_path):

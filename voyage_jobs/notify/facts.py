@@ -29,22 +29,25 @@ EVENT_OF = {
     "failed": "failed",
     "budget_reached": "budget",
 }
-"""The event by which each code is told; the other codes are for who looks at `status`."""
+"""The event by which each code is told."""
+OTHER = "problem"
+"""Any other problem: the health check is told of it, as `status` is; nobody can choose it among the events."""
 
 
 def last_errors(context: Context, connection: Any) -> Iterator[Fact]:
     """Everything that is wrong."""
     moment = replace(moment_of(context, connection), failed=notices.count_failed(connection))
-    yield from (_fact(each) for each in blockers(moment) if each.code in EVENT_OF)
+    found = (each for each in blockers(moment) if each.code in EVENT_OF or each.severity == "problem")
+    yield from map(_fact, found)
     yield from _stale(connection, context.settings.notify.stale_s, moment.now)
 
 
 def _fact(blocker: Blocker) -> Fact:
     """Without the words of the error, which may quote a text."""
-    event = EVENT_OF[blocker.code]
+    event = EVENT_OF.get(blocker.code, OTHER)
     return Fact(
         event,
-        blocker.code if event == "refused" else blocker.subject or blocker.code,
+        blocker.code if event in ("refused", OTHER) else blocker.subject or blocker.code,
         sentence(blocker.text),
         blocker.next,
         size=blocker.numbers.get("embeddings"),

@@ -8,6 +8,7 @@ end of the interval, says in `held_back` how many were. What makes two lines the
 - `warning` and above: the event and what it is about (`ref`, `source`, `path`, `code` ...) are the same; how often it
   was tried, how long it waits and the exact words may differ. And of one event no more than `MOST_OF_A_KIND` lines in
   an interval, whatever they are about.
+- What answers an operator (`config.reloaded`, `config.refused`) is no repetition: each time was asked for.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from voyage_jobs.core.clock import Clock
 MOST_OF_A_KIND = 100
 _MOST_KNOWN = 1_000
 _QUIET_LEVELS = ("debug", "info")
+_ANSWERS = ("config.reloaded", "config.refused")
 _ABOUT = (
     "ref",
     "source",
@@ -65,7 +67,7 @@ class Repeats:
 
     def passes(self, level: str, event: MutableMapping[str, Any]) -> bool:
         """Whether the line is to be written; `held_back` is added to it if others like it were held back before."""
-        if not self._interval_s:
+        if not self._interval_s or event.get("event") in _ANSWERS:
             return True
         now = self._clock.mono()
         with self._lock:
