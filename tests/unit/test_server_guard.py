@@ -156,6 +156,17 @@ def test_a_token_from_a_file_is_read_anew(tmp_path):
     assert TOKEN not in repr(source)
 
 
+def test_a_token_is_taken_from_systemds_credential(tmp_path):
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert not PageToken(environ).configured, "there is none of that name"
+    (tmp_path / "voyage_jobs_server_token").write_text(TOKEN + "\n")
+    assert PageToken(environ)() == TOKEN
+    assert PageToken(environ).named_file is None, "its mode is systemd's business"
+    named = tmp_path / "named"
+    named.write_text("f" * 32)
+    assert PageToken({**environ, "VOYAGE_JOBS_SERVER_TOKEN_FILE": str(named)})() == "f" * 32
+
+
 # --- addresses ---
 
 

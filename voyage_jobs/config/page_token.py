@@ -18,12 +18,14 @@ _HINT = f"Make one: `openssl rand -hex 24`. Set {VARIABLE}, or {FILE_VARIABLE} t
 
 
 class PageToken:
-    """Call it to get the token, or None where none is configured."""
+    """Call it to get the token, or None where none is configured. Order: the variable, the named file, systemd's
+    credential."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         value = environ.get(VARIABLE, "").strip()
         self._value = SecretStr(value) if value else None
-        self._file = Path(named) if (named := environ.get(FILE_VARIABLE, "")) else None
+        self._named = Path(named) if (named := environ.get(FILE_VARIABLE, "")) else None
+        self._file = self._named or _credential(environ)
 
     @property
     def configured(self) -> bool:
@@ -33,7 +35,7 @@ class PageToken:
     @property
     def named_file(self) -> Path | None:
         """The file that the operator named, if the token comes from there."""
-        return None if self._value else self._file
+        return None if self._value else self._named
 
     def __call__(self) -> str | None:
         """Raises ConfigError for one that cannot be read or is too short; never shows it."""
@@ -59,3 +61,9 @@ class PageToken:
 
     def __repr__(self) -> str:
         return f"PageToken({'configured' if self.configured else 'none'})"
+
+
+def _credential(environ: Mapping[str, str]) -> Path | None:
+    folder = environ.get("CREDENTIALS_DIRECTORY", "")
+    path = Path(folder) / VARIABLE.lower()
+    return path if folder and path.is_file() else None
