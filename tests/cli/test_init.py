@@ -1,6 +1,7 @@
 """`init` writes a configuration that loads, guesses what it can see, and destroys nothing."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,12 @@ def test_given_folders_get_names_of_their_own(here, tmp_path):
     names, paths = zip(*sources(here / "voyage-jobs.toml"), strict=True)
     assert names[:2] == ("docs", "docs-2")
     assert list(paths) == folders
+
+
+def test_a_command_with_a_path_that_has_blanks_can_be_typed(here):
+    result = init("--path", "sp ace/my conf.toml", "--json")
+    _, option, path, command = shlex.split(json.loads(result.stdout)["next"][0])
+    assert (option, path, command) == ("--config", str(here / "sp ace" / "my conf.toml"), "plan")
 
 
 def test_it_says_what_comes_next_and_where_the_key_goes(here, monkeypatch):

@@ -103,7 +103,7 @@ def _report(path: Path, settings: Settings) -> dict[str, Any]:
     from voyage_jobs.config.provider import vendor_of
 
     key = settings.api_key
-    option = "" if path == Path.cwd() / _DEFAULT_PATH else f" --config {path}"
+    option = "" if path == Path.cwd() / _DEFAULT_PATH else f" --config {shlex.quote(str(path))}"
     return {
         "path": str(path),
         "sources": [
