@@ -121,11 +121,14 @@ def test_an_old_systemd_gets_a_delay_it_knows():
     assert values(REFERENCE.text(), "RestartMaxDelaySec") == ["300"]
 
 
-def test_the_key_is_a_credential_or_a_file_and_never_a_value():
+def test_a_secret_is_a_credential_or_a_file_and_never_a_value():
     assert values(REFERENCE.text(), "LoadCredential") == ["voyage_api_key:/etc/voyage-jobs/voyage_api_key"]
-    own = dataclasses.replace(REFERENCE, user=None, key_file="/home/me/key").text()
-    assert "VOYAGE_API_KEY_FILE=/home/me/key" in own
-    assert "VOYAGE_API_KEY=" not in own + REFERENCE.text()
+    own = dataclasses.replace(REFERENCE, user=None, secrets={"OPENAI_API_KEY": "/home/me/key"}).text()
+    assert "Environment=OPENAI_API_KEY_FILE=/home/me/key" in own
+    assert "LoadCredential" not in own
+    without = dataclasses.replace(REFERENCE, secrets={}).text()
+    assert values(without, "LoadCredential") == []
+    assert "API_KEY=" not in own + REFERENCE.text() + without
 
 
 def test_words_are_quoted_and_nothing_in_them_is_expanded():
@@ -136,4 +139,6 @@ def test_words_are_quoted_and_nothing_in_them_is_expanded():
 @pytest.mark.parametrize("path", ["/a\nExecStart=/bin/evil", "/a\x00", "/a\udcff"])
 def test_what_no_unit_can_hold_is_refused(path):
     with pytest.raises(ConfigError, match="unit file"):
-        Unit(command=["/bin/true"], config=path, key_file="/k").text()
+        Unit(command=["/bin/true"], config=path).text()
+    with pytest.raises(ConfigError, match="unit file"):
+        Unit(command=["/bin/true"], config="/c", user=path).text()

@@ -21,6 +21,7 @@ from voyage_jobs.config.problems import Loc, is_secret_name, section_by_name, se
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.object_uri import OPTION_PREFIXES, is_secret_option
 from voyage_jobs.core.redact import redact
+from voyage_jobs.errors import ConfigError
 from voyage_jobs.vendors.registry import VENDORS, by_type
 
 ENV_PREFIX = "VOYAGE_JOBS_"
@@ -89,9 +90,18 @@ def _is_readable(name: str, value: str) -> bool:
 
 
 def setting_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that set something, as they stand: for whoever starts another process with these settings."""
+    """The variables that set something, as they stand: for whoever starts another process with these settings.
+
+    Raises ConfigError for one that is secret: what starts processes shows their variables to everybody.
+    """
     known = set(_known_variables())
-    return {name: value for name, value in sorted(environ.items()) if name in known and value}
+    given = {name: value for name, value in sorted(environ.items()) if name in known and value}
+    if secret := next((name for name in given if name in _SECRETS), None):
+        raise ConfigError(
+            f"{secret} may hold a secret address, and everybody can read the variables of a service.",
+            hint="Write [notify] into the configuration, and unset the variable.",
+        )
+    return given
 
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:

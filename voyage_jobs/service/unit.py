@@ -5,7 +5,7 @@ Every line that is no matter of course has its reason beside it, for whoever rea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from voyage_jobs.errors import ConfigError
 
 GROWING_DELAY_SINCE = 254  # the version of systemd that knows RestartSteps=
 NAME = "voyage-jobs"
-CREDENTIAL = "voyage_api_key"  # where config/key.py looks for it
 
 
 @dataclass(frozen=True)
@@ -22,17 +21,18 @@ class Unit:
 
     `command` runs voyage-jobs; `config` is its configuration. `user` runs a system unit; None makes a user's own unit.
     `state_directory` is relative to /var/lib; None where `data_dir` is elsewhere, which is then among `writable`.
-    `key_file` is handed in as a credential (system) or named by a variable (user's own). `homes` and `tmp`: whether
-    anything it needs is below /home, /root or /tmp. `systemd` is the version the unit is for.
+    `secrets` are files by the variable of the secret, such as VOYAGE_API_KEY: each is handed in as a credential
+    (system) or named by the variable with _FILE (user's own). `homes` and `tmp`: whether anything it needs is below
+    /home, /root or /tmp. `systemd` is the version the unit is for.
     """
 
     command: Sequence[str]
     config: str
-    key_file: str
+    secrets: Mapping[str, str] = field(default_factory=dict)
     user: str | None = NAME
     state_directory: str | None = NAME
     writable: Sequence[str] = ()
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
     homes: bool = False
     tmp: bool = False
     systemd: int = GROWING_DELAY_SINCE
@@ -64,18 +64,23 @@ class Unit:
         lines.append(f"ExecStart={words([*self.command, '--config', self.config, 'run'], command=True)}")
         lines.append(_RELOAD)
         if self.user is not None:
-            lines += [f"User={self.user}", f"Group={self.user}"]
+            lines.append(f"User={plain(self.user)}")
         if self.state_directory is not None:
             lines += [_STATE, f"StateDirectory={self.state_directory}", "StateDirectoryMode=0700"]
-        lines += [_KEY_OF_A_USER if self.user is None else _KEY]
         environment = {"PYTHONFAULTHANDLER": "1", **self.environment}
+        if self.secrets:
+            lines.append(_SECRETS_OF_A_USER if self.user is None else _SECRETS)
         if self.user is None:
-            environment["VOYAGE_API_KEY_FILE"] = self.key_file
+            environment |= self.secret_variables()
         else:
-            lines.append(f"LoadCredential={CREDENTIAL}:{plain(self.key_file)}")
+            lines += [_credential(variable, file) for variable, file in self.secrets.items()]
         lines.append("# Where the watchdog strikes, the log shows which line each thread was at.")
         lines += [f"Environment={words([f'{name}={value}'])}" for name, value in environment.items()]
         return "\n".join([*lines, ""])
+
+    def secret_variables(self) -> dict[str, str]:
+        """The variables that name the files of the secrets, with those files."""
+        return {f"{variable}_FILE": file for variable, file in self.secrets.items()}
 
     def _restart(self) -> str:
         if self.systemd >= GROWING_DELAY_SINCE:
@@ -127,10 +132,16 @@ def plain(value: str) -> str:
     return value.replace("%", "%%")
 
 
+def _credential(variable: str, file: str) -> str:
+    """By the name under which the program looks for the secret of this variable."""
+    return f"LoadCredential={variable.lower()}:{plain(file)}"
+
+
+_KEY = "VOYAGE_API_KEY"
 REFERENCE = Unit(
     command=[f"/opt/{NAME}/bin/{NAME}"],
     config=f"/etc/{NAME}/config.toml",
-    key_file=f"/etc/{NAME}/voyage_api_key",
+    secrets={_KEY: f"/etc/{NAME}/voyage_api_key"},
 )
 """The unit in `deploy/systemd`."""
 
@@ -140,7 +151,7 @@ def template_text() -> str:
     unit = Unit(
         command=REFERENCE.command,
         config=f"/etc/{NAME}/INSTANCE.toml",
-        key_file=f"/etc/{NAME}/INSTANCE.voyage_api_key",
+        secrets={_KEY: f"/etc/{NAME}/INSTANCE.voyage_api_key"},
         state_directory=f"{NAME}/INSTANCE",
         description="voyage-jobs for INSTANCE, which keeps a LanceDB table in step with folders",
     )
@@ -164,10 +175,9 @@ ExecStart={words([*REFERENCE.command, "--config", REFERENCE.config, "sync", "--n
 SuccessExitStatus=3 4
 TimeoutStartSec=3600
 User={NAME}
-Group={NAME}
 StateDirectory={NAME}
 StateDirectoryMode=0700
-LoadCredential={CREDENTIAL}:{REFERENCE.key_file}
+{_credential(_KEY, REFERENCE.secrets[_KEY])}
 """
     return f"{head}\n{REFERENCE.sandbox()}"
 
@@ -201,12 +211,12 @@ TimeoutStopSec=120"""
 _STATE = """\
 # data_dir, unless the configuration names another: then give that to ReadWritePaths= below."""
 
-_KEY = """\
-# The API key: a file for root alone; the process sees a private copy, made when the service starts. So restart the
-# service after you have put another key into the file."""
+_SECRETS = """\
+# Secrets, such as the API key: files for root alone; the process sees private copies, made when the service starts. So
+# restart the service after you have put another secret into a file."""
 
-_KEY_OF_A_USER = """\
-# The API key is read from the file at every call: another key in it counts at once."""
+_SECRETS_OF_A_USER = """\
+# Secrets, such as the API key, are read from their files at every use: another one in a file counts at once."""
 
 _RESTART = """\
 # Ends with 0 only if it was asked to stop. 2: the command line or the configuration is wrong, and starting again
