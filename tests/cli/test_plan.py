@@ -19,6 +19,16 @@ def test_a_folder_that_is_not_empty_ends_with_usage(run, tmp_path):
     run("plan", "--max-inputs", "0", code=2)
 
 
+def test_an_empty_path_is_refused_and_is_not_this_folder(run, tmp_path, monkeypatch):
+    """That of a variable that is not set."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for words in ("plan --out", "plan --write", "status --metrics --out", "eval", "backup"):
+        told = run(*words.split(), "", code=2).stderr.splitlines()[0]
+        assert told.endswith(": it is empty (is a variable not set?).")
+    assert not list((tmp_path / "here").iterdir())
+
+
 def test_it_needs_no_key_and_no_state(run, monkeypatch):
     monkeypatch.delenv("VOYAGE_API_KEY")
     run.world.write("odd.md", b"\0")

@@ -8,13 +8,14 @@ from typing import Any
 
 import click
 
+from voyage_jobs.cli import paths
 from voyage_jobs.cli.context import json_option, settings_of, start_logging
 from voyage_jobs.cli.exits import ExitCode
 from voyage_jobs.core.plural import counted
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("folder", type=paths.ANY, metavar="DIR")
 @click.option("--with-table", is_flag=True, help="The table, too; it can be made again from the rest.")
 @json_option
 @click.pass_context
@@ -35,7 +36,7 @@ def backup(ctx: click.Context, folder: Path, with_table: bool, as_json: bool) ->
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("folder", type=paths.ANY, metavar="DIR")
 @json_option
 @click.pass_context
 def restore(ctx: click.Context, folder: Path, as_json: bool) -> ExitCode:
@@ -74,7 +75,7 @@ def _tell(report: Any, what: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.parquet")
+@click.argument("path", type=paths.FILE, metavar="FILE.parquet")
 @click.option("--source", metavar="NAME", help="The rows of this source only.")
 @click.option("--no-vectors", is_flag=True, help="Leave the vectors out.")
 @click.option("--force", is_flag=True, help="Overwrite the file if it is there.")

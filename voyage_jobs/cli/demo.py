@@ -7,17 +7,19 @@ from pathlib import Path
 
 import click
 
+from voyage_jobs.cli import paths
+
 
 @click.command()
 @click.option(
     "--docs",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=paths.FOLDER_THERE,
     metavar="DIR",
     help="Use copies of these documents.  [default: the project's own]",
 )
 @click.option(
     "--keep",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=paths.FOLDER,
     metavar="DIR",
     help="Do it in this new folder, and leave it there.  [default: a temporary folder]",
 )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from voyage_jobs.cli import output
+from voyage_jobs.cli import output, paths
 from voyage_jobs.cli.context import json_option, settings_of, start_logging
 from voyage_jobs.cli.eval_make import make
 from voyage_jobs.cli.numbers import Whole
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
 _METRICS = "ndcg@10,recall@10,recall@100,mrr@10"
 _FAILED = 1  # as test runners end: what CI looks for
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_OUT = click.Path(dir_okay=False, path_type=Path)
 
 
 class Bound(NamedTuple):
@@ -66,10 +63,10 @@ class OrMake(click.Command):
 
 
 @click.command("eval", cls=OrMake)
-@click.argument("queries", type=click.Path(exists=True, path_type=Path))
+@click.argument("queries", type=paths.ANY_THERE)
 @click.option(
     "--qrels",
-    type=_FILE,
+    type=paths.FILE_THERE,
     metavar="FILE",
     help="Judgements in the format of BEIR or TREC, where they are not beside the queries.",
 )
@@ -106,13 +103,13 @@ class OrMake(click.Command):
 )
 @click.option(
     "--save",
-    type=_OUT,
+    type=paths.FILE,
     metavar="FILE",
     help="Keep what was found, in the format of TREC, unless a bound fails.",
 )
 @click.option(
     "--against",
-    type=_FILE,
+    type=paths.FILE_THERE,
     metavar="FILE",
     help="Compare with runs that were saved; else with the first --run.",
 )

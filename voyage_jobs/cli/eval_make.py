@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from voyage_jobs.cli import output
+from voyage_jobs.cli import output, paths
 from voyage_jobs.cli.context import json_option, settings_of
 from voyage_jobs.cli.numbers import Whole
 from voyage_jobs.core.plural import counted
 
 
 @click.command("make")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=paths.FILE)
 @click.option(
     "-n",
     "count",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from voyage_jobs.cli import paths
 from voyage_jobs.cli.context import json_option
 from voyage_jobs.errors import ConfigError
 
@@ -35,7 +36,7 @@ _NAME_CHARS = 64
 @click.command()
 @click.option(
     "--path",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=paths.FILE,
     default=Path(_DEFAULT_PATH),
     show_default=True,
     help="The file to write.",
@@ -43,7 +44,7 @@ _NAME_CHARS = 64
 @click.option(
     "--source",
     "folders",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=paths.FOLDER_THERE,
     multiple=True,
     metavar="DIR",
     help="A folder of documents; may be repeated.  [default: docs, or this folder]",

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import click
 from click.shell_completion import CompletionItem
 
+from voyage_jobs.cli import paths
 from voyage_jobs.cli.context import Frame
 from voyage_jobs.cli.exits import MEANINGS, run_command
 from voyage_jobs.core import crash
@@ -164,7 +165,7 @@ class LazyGroup(click.Group):
 )
 @click.option(
     "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=paths.FILE,
     metavar="FILE",
     help="The configuration; else $VOYAGE_JOBS_CONFIG, ./voyage-jobs.toml, "
     "~/.config/voyage-jobs/config.toml.",

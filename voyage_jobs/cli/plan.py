@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from voyage_jobs.cli import output
+from voyage_jobs.cli import output, paths
 from voyage_jobs.cli.context import json_option, settings_of
 from voyage_jobs.cli.numbers import Whole
 from voyage_jobs.core.bounds import MOST
@@ -22,13 +22,13 @@ from voyage_jobs.vendors.tokenizer import ESTIMATE
 @click.option(
     "--write",
     "folder",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=paths.FOLDER,
     metavar="DIR",
     help="Leave the exact JSONL files that would be uploaded in this (new or empty) folder.",
 )
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=paths.FILE,
     metavar="FILE",
     help="Write the plan to this file, for `sync --plan FILE`.",
 )

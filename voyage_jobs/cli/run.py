@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from voyage_jobs.cli import paths
 from voyage_jobs.cli.context import (
     frame_of,
     json_option,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--write",
     "folder",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=paths.FOLDER,
     metavar="DIR",
     help="With --dry-run: leave the exact JSONL files that would be uploaded in this (new or empty) folder.",
 )
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 @click.option(
     "--plan",
     "plan_file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=paths.FILE,
     metavar="FILE",
     help="Send exactly what `plan --out FILE` wrote, or nothing if anything has changed since.",
 )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from voyage_jobs.cli import paths
 from voyage_jobs.cli.context import json_option, settings_of
 from voyage_jobs.errors import ConfigError
 
@@ -43,7 +44,7 @@ _SYSTEM = Path("/etc/systemd/system")
 )
 @click.option(
     "--key-file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=paths.FILE,
     metavar="FILE",
     help="The file with the API key.  [default: that of $VOYAGE_API_KEY_FILE ($OPENAI_API_KEY_FILE, ...), else beside"
     " the configuration]",

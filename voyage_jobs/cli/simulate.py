@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from voyage_jobs.cli import paths
 from voyage_jobs.cli.context import json_option
 from voyage_jobs.cli.numbers import Finite, Whole
 from voyage_jobs.core.bounds import LONGEST_S
@@ -53,19 +54,19 @@ _ANY_KEY = "simulated"
 )
 @click.option(
     "--faults",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=paths.FILE_THERE,
     metavar="FILE",
     help="A fault script (JSON): what goes wrong, and when.",
 )
 @click.option(
     "--storage",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=paths.FOLDER,
     metavar="DIR",
     help="Where large files go.  [default: a temporary folder]",
 )
 @click.option(
     "--tokenizer",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=paths.FILE_THERE,
     metavar="FILE",
     help="Count and bill by this tokenizer.json.  [default: four bytes are a token]",
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from voyage_jobs.cli import output
+from voyage_jobs.cli import output, paths
 from voyage_jobs.cli.context import json_option, settings_of, short_lived
 from voyage_jobs.cli.exits import ExitCode
 from voyage_jobs.cli.numbers import Finite, limit_option
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from voyage_jobs.core.clock import Clock
     from voyage_jobs.diagnosis.blocker import Blocker
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _ON_THE_WAY = ("waiting", "packed", "submitted", "held")
 
 
@@ -32,15 +31,23 @@ _ON_THE_WAY = ("waiting", "packed", "submitted", "held")
     "--markdown", is_flag=True, help="Report as a page of Markdown: for a CI job, a ticket, a mail."
 )
 @click.option(
-    "--plan", "plan_file", type=_FILE, metavar="FILE", help="With --markdown: what `plan --json` said."
+    "--plan",
+    "plan_file",
+    type=paths.FILE_THERE,
+    metavar="FILE",
+    help="With --markdown: what `plan --json` said.",
 )
 @click.option(
-    "--sync", "sync_file", type=_FILE, metavar="FILE", help="With --markdown: what `sync --json` said."
+    "--sync",
+    "sync_file",
+    type=paths.FILE_THERE,
+    metavar="FILE",
+    help="With --markdown: what `sync --json` said.",
 )
 @click.option("--metrics", is_flag=True, help="Report as Prometheus metrics: for work from cron or CI.")
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=paths.FILE,
     metavar="FILE",
     help="With --metrics: write them to FILE, replaced as a whole.",
 )
