@@ -110,6 +110,7 @@ def test_a_tab_for_a_command_imports_no_command():
         "voyage_jobs.cli.main",
         "voyage_jobs.cli.context",
         "voyage_jobs.cli.exits",
+        "voyage_jobs.cli.paths",
         "voyage_jobs.core",
         "voyage_jobs.core.crash",
         "voyage_jobs.core.memory",

@@ -101,6 +101,15 @@ def test_a_wrong_command_line_is_told_as_any_other_error(run):
     assert (told["code"], told["hint"]) == ("usage", "`voyage-jobs status --help` has the usage.")
 
 
+@pytest.mark.parametrize("wrong", [("--verbos",), ("--config", "/"), ("--config", "")])
+def test_a_wrong_option_before_the_command_is_told_so_too(run, wrong):
+    plain, as_json = run(*wrong, "status"), run(*wrong, "status", "--json")
+    assert (plain.exit_code, as_json.exit_code) == (2, 2)
+    told = json.loads(as_json.stderr)["error"]
+    assert (told["code"], told["hint"]) == ("usage", "`voyage-jobs --help` has the usage.")
+    assert plain.stderr == f"error: {told['message']}\nhint: {told['hint']}\n"
+
+
 def test_the_unexpected_is_one_line_and_with_v_a_traceback(run, monkeypatch):
     monkeypatch.delenv("VOYAGE_JOBS_DEBUG", raising=False)
     error = RuntimeError(f"odd {SECRET}")

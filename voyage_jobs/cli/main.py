@@ -11,7 +11,7 @@ import importlib
 import io
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 from click.shell_completion import CompletionItem
@@ -147,6 +147,19 @@ class LazyGroup(click.Group):
         del ctx
         with formatter.section("Exit codes"):
             formatter.write_dl([(str(int(code)), meaning) for code, meaning in MEANINGS.items()])
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """As click does, but what is wrong with the options before the command is told as any other error is."""
+        made: list[click.Context] = []
+        make = super().make_context
+        code = run_command(
+            lambda: made.append(make(info_name, args, parent, **extra)), Frame(json="--json" in args)
+        )
+        if not made:
+            raise click.exceptions.Exit(code)
+        return made[0]
 
     def invoke(self, ctx: click.Context) -> None:
         """Run the command and leave with its exit code."""
