@@ -104,7 +104,13 @@ def test_a_plan_is_written_told_and_carried_out(run, tmp_path):
 
 
 def test_limits_of_one_call(run):
-    assert "budget.run_usd" in run("sync", "--max-usd", "0", code=3).stderr
+    told = " ".join(run("sync", "--max-usd", "0", code=3).stderr.split())
+    assert "--max-usd is used up, the limit of one run" in told
+    assert "or when --max-usd is raised" in told
+    assert "budget." not in told
+    set_ = run("sync", "--max-usd", "1", "--max-tokens", "10", code=3, budget={"run_usd": 0.0}).stderr
+    assert "budget.run_usd is used up" in set_
+    assert "--max-tokens is used up" in set_
     report = run.json("sync", "--max-tokens", "20", code=3)
     assert report["problems"][0]["code"] == "budget_reached"
     assert run.world.ledger.units() == 1

@@ -89,7 +89,8 @@ def test_a_run_sends_up_to_its_limit_and_says_so(exact, unit, by):
     assert outcome.ending is Ending.UNFINISHED
     (problem,) = outcome.problems
     assert problem.code == "budget_reached"
-    assert f"budget.run_{unit} is used up, the limit of one run" in problem.message
+    named = {"option": f"--max-{unit}", "setting": f"budget.run_{unit}"}[by]
+    assert f"{named} is used up, the limit of one run" in problem.message
     assert exact.ledger.batch_tokens == 4 * tokens
     assert sync(exact, sections, **options).ending is Ending.DONE  # the next run has its own
     assert exact.ledger.batch_tokens == 6 * tokens

@@ -26,7 +26,8 @@ class Room(NamedTuple):
     """One limit: its key, the tokens it still allows (below 0: overdrawn), when it starts again (microseconds UTC).
 
     `anew_at` is None for the limit of a run: the next run has its own. `source_id` is None for limits on everything.
-    `limit` and `used` are in the unit that the key names; what is reserved counts as used.
+    `limit` and `used` are in the unit that the key names; what is reserved counts as used. `by_option`: the limit is
+    that of an option of `sync`, not of the configuration.
     """
 
     key: str
@@ -35,10 +36,13 @@ class Room(NamedTuple):
     source_id: int | None = None
     limit: float = 0
     used: float = 0
+    by_option: bool = False
 
     @property
     def setting(self) -> str:
-        """What you would raise, as the configuration names it."""
+        """What you would raise, as the configuration or the command line names it."""
+        if self.by_option:
+            return f"--max-{self.key.removeprefix('run_')}"
         if self.key.startswith(FRESH):
             return self.key
         if self.source_id is None:
@@ -72,7 +76,7 @@ def _run_rooms(connection: Any, price: float | None) -> Iterator[Room]:
         return
     used = ledger.used_by_batches(connection, run["after_batch"])
     for unit, room, limit, spent in _rooms(used, run["usd"], run["tokens"], price):
-        yield Room(f"run_{unit}", room, None, None, limit, spent)
+        yield Room(f"run_{unit}", room, None, None, limit, spent, unit in run.get("by_option", ()))
 
 
 def rooms(connection: Any, settings: Settings, price: float | None, now: int) -> Iterator[Room]:

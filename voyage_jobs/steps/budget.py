@@ -17,25 +17,27 @@ if TYPE_CHECKING:
 
 def begin_run(context: Context, usd: float | None = None, tokens: int | None = None) -> None:
     """From here on, until the next run begins, these limits and those of the configuration hold for what is sent."""
-    limits = context.settings.budget
+    set_ = _limits_set(context)
+    limits = {"usd": tighter(usd, set_["usd"]), "tokens": tighter(tokens, set_["tokens"])}
+    by_option = [unit for unit in limits if limits[unit] != set_[unit]]
     with context.store.write() as tx:
         newest = batches.newest(tx.connection, 1)
-        run = {
-            "after_batch": newest[0].id if newest else 0,
-            "usd": tighter(usd, limits.run_usd),
-            "tokens": tighter(tokens, limits.run_tokens),
-        }
+        run = {"after_batch": newest[0].id if newest else 0, **limits, "by_option": by_option}
         meta.put(tx, meta.RUN_BUDGET, json.dumps(run))
 
 
 def renew_run(context: Context) -> None:
     """Take up other limits of a run in the middle of it; what it has sent still counts."""
-    limits = context.settings.budget
     with context.store.write() as tx:
         note = meta.get(tx.connection, meta.RUN_BUDGET)
         if note is not None:
-            run = {**json.loads(note), "usd": limits.run_usd, "tokens": limits.run_tokens}
+            run = {**json.loads(note), **_limits_set(context), "by_option": []}
             meta.put(tx, meta.RUN_BUDGET, json.dumps(run))
+
+
+def _limits_set(context: Context) -> dict[str, float | None]:
+    limits = context.settings.budget
+    return {"usd": limits.run_usd, "tokens": limits.run_tokens}
 
 
 def tighter(one: float | None, other: float | None) -> float | None:
