@@ -313,6 +313,17 @@ def test_search_order_is_option_variable_local_user(tmp_path, monkeypatch):
     assert settings.sources[0].path == user.parent / "docs", "relative to the file, not to the current folder"
 
 
+def test_a_named_place_without_a_file_says_what_is_there_and_how_to_fill_it(tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"is a folder, not a file \(named by VOYAGE_JOBS_CONFIG\)"
+    ) as folder:
+        load_settings(None, {"VOYAGE_JOBS_CONFIG": str(tmp_path)})
+    assert folder.value.hint == "Name the file in it."
+    with pytest.raises(ConfigError, match=r"no such file \(named by --config\)") as nothing:
+        load_settings(Path("no such.toml"), {})
+    assert nothing.value.hint == "`voyage-jobs init --path 'no such.toml'` writes a configuration there."
+
+
 def test_a_byte_order_mark_does_no_harm(tmp_path):
     file = tmp_path / "c.toml"
     file.write_bytes(b"\xef\xbb\xbf" + SOURCE.encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,11 +22,15 @@ def find_config(given: Path | None, environ: Mapping[str, str]) -> Path | None:
     named = given or (Path(environ[VARIABLE]) if environ.get(VARIABLE) else None)
     if named is not None:
         path = Path(os.path.abspath(os.path.expanduser(named)))
-        if not is_there(path) or path.is_dir():  # `/dev/null` is an empty one
-            by = "--config" if given else VARIABLE
+        by = "--config" if given else VARIABLE
+        if path.is_dir():
+            raise ConfigError(
+                f"{path}: is a folder, not a file (named by {by}).", hint="Name the file in it."
+            )
+        if not is_there(path):  # `/dev/null` is an empty one
             raise ConfigError(
                 f"{path}: no such file (named by {by}).",
-                hint="`voyage-jobs init` writes a configuration.",
+                hint=f"`voyage-jobs init --path {shlex.quote(str(named))}` writes a configuration there.",
             )
         return path
     return next((path for path in usual_places(environ) if path.is_file()), None)
