@@ -92,12 +92,12 @@ def test_a_missing_plan_is_a_usage_error(run, tmp_path):
 
 
 def test_a_plan_is_written_told_and_carried_out(run, tmp_path):
-    text = run("plan", "--out", tmp_path / "plan.json").stdout
-    assert "plan.json: `voyage-jobs sync --plan` carries it out." in text.replace("\n", " ")
+    text = run("plan", "--out", tmp_path / "the plan.json").stdout
+    assert f"`voyage-jobs sync --plan '{tmp_path}/the plan.json'` carries it out." in text
     assert "(estimated)" in text
     assert "fetch-tokenizer" in text
     assert "finish          unknown" in text
-    run("sync", "--plan", tmp_path / "plan.json")
+    run("sync", "--plan", tmp_path / "the plan.json")
     assert run.world.ledger.units() == 3
     run.world.write("new.md", "# New\n\nA new one.\n")
     assert "finish          likely in 2 m" in run("plan").stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -81,9 +82,8 @@ def _show(plan: dict[str, Any], out: Path | None) -> None:
     if plan["written"]:
         click.echo(f"\nWritten to {output.printable(plan['written'])}; nothing was sent.")
     if out is not None:
-        click.echo(
-            f"\nThe plan is in {output.printable(str(out))}: `voyage-jobs sync --plan` carries it out."
-        )
+        file = output.printable(shlex.quote(str(out)))
+        click.echo(f"\nThe plan is written: `voyage-jobs sync --plan {file}` carries it out.")
     if not exact and tokens["to_send"] and plan["price_usd"]["batch_per_million"] != 0:
         click.echo()
         click.echo(output.wrapped(estimate_told(plan["calibration"])))
