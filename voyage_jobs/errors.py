@@ -63,6 +63,10 @@ class NoStateError(StateError):
     exit_code = 2
 
 
+class StateDamagedError(StateError):
+    """The state database is damaged, or is none."""
+
+
 class BusyError(StateError):
     """Another process has been writing to the state database for long."""
 

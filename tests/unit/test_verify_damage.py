@@ -429,6 +429,18 @@ def test_a_damaged_state_is_told_and_nothing_more_is_believed(world):
     assert list(found_) == ["state_damaged"]
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["a table's root", "no database"])
+def test_a_state_that_cannot_even_be_looked_at_is_damaged_too(world, whole):
+    path = world.data_dir / "state.db"
+    sql(world, "PRAGMA wal_checkpoint(TRUNCATE)")
+    (page,) = sql(world, "SELECT rootpage FROM sqlite_master WHERE name = 'meta'")[0]
+    with path.open("r+b") as file:
+        file.seek(0 if whole else (page - 1) * 4096)
+        file.write(b"\xff" * 4096)
+    assert found(world) == {"state_damaged": 1}
+    assert repaired(world) == ({"state_damaged": 1}, {"state_damaged": 1})
+
+
 def test_another_programs_table_is_for_a_person(world):
     plant_no_table(world)
     import lancedb

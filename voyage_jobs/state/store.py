@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from voyage_jobs.core import private
 from voyage_jobs.core.clock import Clock, now_us
-from voyage_jobs.errors import BusyError, DiskFullError, EpochLostError, StateError
+from voyage_jobs.errors import BusyError, DiskFullError, EpochLostError, StateDamagedError, StateError
 from voyage_jobs.state import migrate
 from voyage_jobs.state.engine import BUSY_TIMEOUT_MS, reading_engine, sqlite_module, writing_engine
 from voyage_jobs.state.statements import Prepared
@@ -36,6 +36,7 @@ _SET_EPOCH = text("UPDATE meta SET value = :epoch WHERE key = 'epoch'")
 _SQLITE_READONLY, _SQLITE_IOERR, _SQLITE_CORRUPT, _SQLITE_FULL, _SQLITE_NOTADB = 8, 10, 11, 13, 26
 _SQLITE_PERM, _SQLITE_BUSY, _SQLITE_CANTOPEN = 3, 5, 14
 _TOO_LARGE = "integer overflow"
+DAMAGED_HINT = "Move it aside; then restore a backup, or run `voyage-jobs recover`."
 NOT_OPENED_HINT = "Check that data_dir is there, its owner and permissions."
 DRIVER_ERROR: type[Exception] = sqlite_module().Error
 
@@ -181,9 +182,8 @@ def plain_errors(path: Path) -> Iterator[None]:
                 hint="Free some space; nothing was lost and work resumes by itself.",
             ) from exc
         if primary in (_SQLITE_CORRUPT, _SQLITE_NOTADB):
-            raise StateError(
-                f"{path} is damaged or is not a voyage-jobs database.",
-                hint="Move it aside and restore a backup, or run `voyage-jobs recover` to claim paid results again.",
+            raise StateDamagedError(
+                f"{path} is damaged or is not a voyage-jobs database.", hint=DAMAGED_HINT
             ) from exc
         if primary == _SQLITE_READONLY:
             raise StateError(f"{path} cannot be written.", hint="Check its owner and permissions.") from exc

@@ -25,7 +25,7 @@ CATALOG: dict[str, Damage] = {
     "state_damaged": Damage(
         "lines",
         "SQLite finds the file damaged",
-        "restore a backup, or run `voyage-jobs recover`",
+        "move it aside; then restore a backup, or run `voyage-jobs recover`",
         person=True,
     ),
     "tokens_impossible": Damage(

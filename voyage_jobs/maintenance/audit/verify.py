@@ -12,7 +12,7 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.core import lock
 from voyage_jobs.core.clock import Clock, iso, now_us
 from voyage_jobs.core.profile import Profile
-from voyage_jobs.errors import CorruptionError
+from voyage_jobs.errors import CorruptionError, StateDamagedError
 from voyage_jobs.maintenance.audit.findings import Findings
 from voyage_jobs.maintenance.audit.folders import audit_folders
 from voyage_jobs.maintenance.audit.segments import audit_segments
@@ -139,16 +139,13 @@ def verify(
     state.demand()
     door = table_door or worker.lance_door(settings_of_table(settings))
     with _client(settings_in_force(settings), clock, scope, transport) as client:
-        return Audit(
-            settings,
-            clock,
-            state,
-            SegmentStore(settings.paths.vectors),
-            door,
-            client,
-            scope,
-            progress,
-        ).run()
+        segments = SegmentStore(settings.paths.vectors)
+        try:
+            return Audit(settings, clock, state, segments, door, client, scope, progress).run()
+        except StateDamagedError as exc:  # so badly that SQLite cannot even look for what is wrong
+            damaged = Findings()
+            damaged.add("state_damaged", exc.message)
+            return damaged
 
 
 def _client(
