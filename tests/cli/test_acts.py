@@ -53,6 +53,7 @@ def run(tmp_path, monkeypatch):
     ("args", "said"),
     [
         (("cancel", "nosuch"), "There is no batch nosuch."),
+        (("cancel", ""), "error: The ref of the batch is empty."),
         (("confirm", "doc"), "There is no source 'doc'. Did you mean docs?"),
     ],
 )

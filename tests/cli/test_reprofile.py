@@ -123,7 +123,7 @@ def test_until_then_every_command_says_so_or_goes_by_the_table(filled, tmp_path)
     report = filled.json("status")
     (problem,) = [each for each in report["problems"] if each["severity"] == "problem"]
     assert problem["code"] == "profile_changed"
-    assert "tokens, $" in problem["message"]
+    assert "tokens, <$0.0001 by batch" in problem["message"]
     assert report["profile"]["sending"] is False
     assert report["profile"]["change"]["tokens"] > 0
     filled("status", "--check", code=6)

@@ -47,17 +47,17 @@ def test_an_empty_question_and_an_unknown_source_cost_nothing(run):
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "what"),
     [
-        ("caf\udce9",),
-        ("hours", "--path", "caf\udce9/*"),
-        ("hours", "--mode", "words", "--where", "title = '\udce9'"),
+        (("caf\udce9",), "query"),
+        (("hours", "--path", "caf\udce9/*"), "path"),
+        (("hours", "--mode", "words", "--where", "title = '\udce9'"), "filter"),
     ],
 )
-def test_a_question_in_another_encoding_is_one_sentence(run, arguments):
+def test_a_question_in_another_encoding_is_one_sentence(run, arguments, what):
     run.world.run()
     asked = len(run.world.transport.requests)
-    assert run("search", *arguments, code=2).stderr.startswith("error: The query is not valid UTF-8.")
+    assert run("search", *arguments, code=2).stderr.startswith(f"error: The {what} is not valid UTF-8.")
     assert len(run.world.transport.requests) == asked
 
 

@@ -76,6 +76,13 @@ def test_a_port_that_is_taken_is_a_usage_error(served):
     assert "--port 0" in result.stderr
 
 
+@pytest.mark.parametrize("host", ["300.1.1.1", "192.0.2.1"])
+def test_a_host_that_is_none_of_this_machine_is_told_as_that(host):
+    told = CliRunner().invoke(cli, ["simulate", "--port", "0", "--host", host]).stderr.splitlines()
+    assert told[0].startswith(f"error: Cannot listen on {host}, port 0: ")
+    assert told[1] == "hint: Use an address of this machine as --host."
+
+
 def test_a_real_key_is_refused_and_not_repeated():
     secret = "pa-NotARealKey0123456789abcdefghijklmnop"
     result = CliRunner().invoke(cli, ["simulate", "--port", "0", "--api-key", secret])

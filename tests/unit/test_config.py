@@ -96,6 +96,7 @@ CASES = [
     ),
     ("lancedb", 'table = "a/b"', "lancedb.table"),
     ("budget", "daily_usd = -0.5", "budget.daily_usd = -0.5: must be at least 0."),
+    ("notify", 'command = "x y"', 'must be a list, such as ["notify-me", "--urgent"].'),
     ("logging", 'level = "loud"', "must be 'debug', 'info', 'warning' or 'error'."),
 ]
 
@@ -124,6 +125,7 @@ SOURCE_CASES = [
     ('name = "a"', "sources[0].path: is required."),
     ('name = "a"\npath = 1', "sources[0].path = 1: must be a path in quotes."),
     ('name = "a"\npath = "x"\ninclude = "*.md"', 'must be a list, such as ["*.md"].'),
+    ('name = "a"\npath = "x"\nlogs = "*.log"', 'must be a list, such as ["*.log"].'),
     ('name = "a"\npath = "x"\ninclude = ["!"]', "sources[0].include"),
     ('name = "a"\npath = "x"\nmax_delete_share = 0', "must be more than 0."),
     ('name = "a"\npath = "x"\nmax_delete_share = 1.1', "must be at most 1."),

@@ -43,6 +43,8 @@ def test_what_cannot_be_a_header_is_refused_without_showing_it(tmp_path, nowhere
     with pytest.raises(ConfigError) as caught:
         KeySource({"VOYAGE_API_KEY_FILE": str(file)}, nowhere)()
     assert str(file) in caught.value.message
+    if content.strip():
+        assert "(blanks, control characters, or letters beyond ASCII)" in caught.value.message
     assert "two words" not in caught.value.message
 
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from voyage_jobs.core.plural import money
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
@@ -108,12 +110,8 @@ def size(value: int | None) -> str:
 
 
 def usd(value: float | None) -> str:
-    """`$12.30`; four decimals below a dollar: `$0.0123`; what these would round away is `<$0.0001`."""
-    if value is None:
-        return UNKNOWN
-    if 0 < value < 0.0001:
-        return "<$0.0001"
-    return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
+    """US dollars, as `money` has them."""
+    return UNKNOWN if value is None else money(value)
 
 
 def duration(seconds: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import tempfile
 from dataclasses import replace
@@ -133,7 +134,8 @@ def simulate(
     except BrokenPipeError:  # nobody reads what is announced; that says nothing about the port
         raise
     except OSError as exc:
-        hint = "Use --port 0 for a free port."
+        is_port = exc.errno in (errno.EADDRINUSE, errno.EACCES)
+        hint = "Use --port 0 for a free port." if is_port else "Use an address of this machine as --host."
         raise ConfigError(f"Cannot listen on {host}, port {port}: {exc.strerror}.", hint=hint) from exc
 
 

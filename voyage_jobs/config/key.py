@@ -54,7 +54,9 @@ class KeySource:
             raise ConfigError(f"{self.describe()} is empty.", hint=self.hint)
         if not (key.isascii() and key.isprintable()) or " " in key:
             raise ConfigError(
-                f"{self.describe()} does not hold a key: it has blanks or control characters.", hint=self.hint
+                f"{self.describe()} does not hold a key: it has characters that are in no key (blanks, control"
+                " characters, or letters beyond ASCII).",
+                hint=self.hint,
             )
         remember(key)
         return key

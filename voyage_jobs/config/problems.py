@@ -34,9 +34,20 @@ _WRONG_VALUE: dict[str, str] = {
     "string_too_short": "must not be empty",
     "path_type": "must be a path in quotes",
     "literal_error": "must be {expected}",
-    "tuple_type": 'must be a list, such as ["*.md"]',
+    "tuple_type": "must be a list, such as {example}",
     "value_error": "{error}",
 }
+_LISTS = {
+    "command": '["notify-me", "--urgent"]',
+    "events": '["failed"]',
+    "hosts": '["docs.example.com"]',
+    "select": '["main"]',
+    "drop": '["nav"]',
+    "id": '["sku"]',
+    "logs": '["*.log"]',
+    "optional": '["price"]',
+}
+_PATTERNS = '["*.md"]'  # of the other keys that take a list
 
 
 @dataclass(frozen=True)
@@ -104,7 +115,10 @@ def from_pydantic(error: ErrorDetails, root: type[BaseModel]) -> Problem:
     if loc == ("sources",) and kind != "missing":
         return Problem(loc, "must be a list of tables: write [[sources]] with two brackets.", value)
     sentence = _WRONG_VALUE.get(kind, error["msg"].replace("{", "{{").replace("}", "}}"))
-    text = sentence.format(**{name: _plain(part) for name, part in error.get("ctx", {}).items()})
+    example = _LISTS.get(str(loc[-1]), _PATTERNS)
+    text = sentence.format(
+        example=example, **{name: _plain(part) for name, part in error.get("ctx", {}).items()}
+    )
     return Problem(loc, text + ".", UNSET if kind == "missing" else value)
 
 

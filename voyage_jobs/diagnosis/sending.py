@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from voyage_jobs.config.prices import batch_price
 from voyage_jobs.core.clock import US, iso
-from voyage_jobs.core.plural import counted
+from voyage_jobs.core.plural import counted, money
 from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.diagnosis import circuits, gathering
 from voyage_jobs.diagnosis import rebuild_words as words
@@ -48,7 +48,7 @@ def _other_profile(gate: Gate, say: Say) -> Blockers:
 def _cost(found: Vectors) -> str:
     if found.change_tokens is None:
         return ""
-    price = "" if found.change_usd is None else f", ${found.change_usd:.4f} by batch"
+    price = "" if found.change_usd is None else f", {money(found.change_usd)} by batch"
     return f"about {found.change_tokens:,} tokens{price}"
 
 

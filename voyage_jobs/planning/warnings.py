@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from voyage_jobs.config.prices import batch_price, price_of
 from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.core.clock import iso
-from voyage_jobs.core.plural import counted
+from voyage_jobs.core.plural import counted, money
 from voyage_jobs.core.tokens import estimate_tokens
 from voyage_jobs.diagnosis import record_words
 from voyage_jobs.diagnosis.rebuild_words import plan_warning
@@ -122,7 +122,7 @@ def _about_data(tried: Rehearsal) -> Iterator[str]:
         tokens = _data_tokens(tried, row) if source.skip_data is None else 0
         if tokens:
             usd = price_of(tokens, batch_price(context.settings))
-            price = "" if usd is None else f" (${usd:,.2f})"
+            price = "" if usd is None else f" ({money(usd)})"
             yield (
                 f"Source {row.name} began with an older release, so data in its texts (inline images, minified JSON) is"
                 f" embedded: about {tokens:,} tokens{price} of what is to be sent. skip_data = true would save them."

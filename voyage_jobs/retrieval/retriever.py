@@ -228,9 +228,10 @@ def _rerank_model(query: Query, settings: Settings) -> str | None:
 def _demand_sense(query: Query, names: Sequence[str]) -> None:
     if not query.text.strip():
         raise ConfigError("There is nothing to look for.")
-    if not all(map(_is_text, (query.text, query.where or "", *query.paths))):
+    given = {"query": (query.text,), "filter": (query.where or "",), "path": query.paths}
+    if wrong := [what for what, words in given.items() if not all(map(_is_text, words))]:
         raise ConfigError(
-            "The query is not valid UTF-8.",
+            f"The {wrong[0]} is not valid UTF-8.",
             hint="Its terminal or file has another encoding: convert it, with `iconv -t UTF-8` for example.",
         )
     if len(query.text) > LONGEST_QUERY:

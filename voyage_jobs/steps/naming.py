@@ -22,7 +22,9 @@ def nearest(word: str, names: Sequence[str]) -> str:
 
 def batch_called(connection: View, word: object) -> BatchRow:
     """The batch whose ref begins with `word`, or whose job has that id."""
-    found = batches.find(connection, str(word)) if word else []
+    if not word:
+        raise ConfigError("The ref of the batch is empty.", hint="`voyage-jobs batches` lists them.")
+    found = batches.find(connection, str(word))
     if not found:
         near = nearest(str(word), [batch.ref for batch in batches.newest(connection, _LOOKED_AT)])
         raise ConfigError(f"There is no batch {word}.{near}", hint="`voyage-jobs batches` lists them.")
