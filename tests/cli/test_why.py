@@ -124,8 +124,16 @@ def test_links_that_are_not_followed_and_lead_out_are_named(run):
     outside = run.world.write("a.md", "text", folder=run.world.root / "elsewhere")
     os.symlink(outside, run.world.docs / "link.md")
     os.symlink(outside.parent, run.world.docs / "folder")
-    assert run.json("why", "link.md")["reason"] == "symlink"
-    assert "folder, not followed" in run.json("why", "folder/a.md")["paragraph"]
+    os.symlink(run.world.docs, run.world.docs / "inner")
+    for word in ("link.md", "folder/a.md"):
+        found = run.json("why", word)
+        assert (found["reason"], found["next"]) == ("symlink", "Make the folder it leads to a source.")
+        assert "leads out of the source" in found["paragraph"]
+    inner = run.json("why", "inner/link.md")
+    assert "inner, not followed" in inner["paragraph"]
+    run.world.run(3, quiet=False)
+    found = run.json("why", "link.md")  # that is on record now
+    assert (found["kind"], found["next"]) == ("document", "Make the folder it leads to a source.")
     following = [{"name": "docs", "path": str(run.world.docs), "follow_symlinks": True}]
     assert run.json("why", "link.md", sources=following)["reason"] == "outside"
 

@@ -80,7 +80,10 @@ def _still_served(view: Standing) -> str:
 
 def _skipped(view: Standing) -> Answer:
     row = view.row
-    why = why_file.skipped(row.reason or "", row.detail, row.source)
+    why = None
+    if row.reason == "symlink" and view.configured is not None:
+        why = why_file.by_links(view.configured, view.path)  # where it leads, a scan has not looked
+    why = why or why_file.skipped(row.reason or "", row.detail, row.source)
     moves = history.moves_of(view.connection, "document", [row.id])
     at = f" {when(moves[-1].at, view.moment.now)}" if moves else ""
     said = f"{view.name} was read{at} and is skipped: {why.text}.{_still_served(view)}"

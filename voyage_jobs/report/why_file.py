@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.config.source_sections import SourceSettings
@@ -158,7 +158,7 @@ def in_force(connection: View | None, source: SourceSettings) -> SourceSettings:
 
 def judge(source: SourceSettings, inside: str) -> Unseen | None:
     """Why a scan of the source would not take the path as it is now; None if it would. Reads the file."""
-    found = _by_rules(source, inside) or _by_links(source, inside)
+    found = _by_rules(source, inside) or by_links(source, inside)
     if found is not None:
         return found
     path = os.path.join(os.fsencode(source.path), names.decode(inside))
@@ -232,20 +232,21 @@ def _by_rules(source: SourceSettings, inside: str, folder: bool | None = None) -
     )
 
 
-def _by_links(source: SourceSettings, inside: str) -> Unseen | None:
-    """Whether a symbolic link on the way, or the file itself, keeps a scan out."""
+def by_links(source: SourceSettings, inside: str) -> Unseen | None:
+    """Whether a symbolic link on the way, or the file itself, keeps a scan out: one that leads out, whatever is set."""
     root = os.fsencode(source.path)
     at = root
     for part in names.decode(inside).split(b"/"):
         at = os.path.join(at, part)
         if not os.path.islink(at):
             continue
+        real, inner = os.path.realpath(at), os.path.realpath(root)
+        if os.path.commonpath([real, inner]) != inner:
+            found = skipped("outside", names.display(names.encode(real)), source.name)
+            return found if source.follow_symlinks else replace(found, code="symlink")
         if not source.follow_symlinks:
             link = names.display(names.encode(os.path.relpath(at, root)))
             return skipped("symlink", f"{link}, not followed", source.name)
-        real, inner = os.path.realpath(at), os.path.realpath(root)
-        if os.path.commonpath([real, inner]) != inner:
-            return skipped("outside", names.display(names.encode(real)), source.name)
     return None
 
 
