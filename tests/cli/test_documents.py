@@ -1,7 +1,12 @@
 """`documents`: which there are, the state of each, and why some are skipped."""
 
+import re
+
 import pytest
 from looking import Looking
+from step_doors import all_batches
+
+from voyage_jobs.steps.acts import perform
 
 
 @pytest.fixture
@@ -43,6 +48,41 @@ def test_each_document_with_its_state_and_what_is_passed_over(run):
     assert "docs:sub/b.md" in shown
     assert "3 other files (2 .html, 1 with no ending)" in shown
     assert "it stays in the table" in " ".join(shown.split())
+
+
+def test_what_failed_alone_says_why_and_what_to_do(tmp_path, monkeypatch):
+    failing = {"line_refused": {"contains": "Text of a.md", "message": "No poison."}}
+    run = Looking(tmp_path, monkeypatch, faults=failing)
+    monkeypatch.setattr("voyage_jobs.cli.documents.SystemClock", lambda: run.world.clock)
+    run.world.write("a.md", "# Text of a.md\n\nWords.")
+    run.world.run(6, quiet=False)
+    [waiting] = run.json("documents")["documents"]
+    assert (waiting["state"], waiting["why"], waiting["next"]) == ("waiting", None, None)
+    run.world.write("b.md", "# Fine\n\nWords.")
+    run.world.run()
+    failed, fine = run.json("documents")["documents"]
+    assert (failed["path"], failed["state"], failed["reason"]) == ("a.md", "waiting", None)
+    assert re.fullmatch(
+        r"1 chunk failed \(batch \w+, line 0; Voyage says: http_400: No poison\.\)", failed["why"]
+    )
+    assert failed["next"] == "`voyage-jobs retry` tries again; mend the cause first."
+    assert (fine["state"], fine["why"]) == ("published", None)
+    shown = " ".join(run.text("status").split())
+    assert "documents with other chunks are published without them" in shown
+
+
+def test_what_was_cancelled_says_so_until_something_of_it_is_on_its_way(run):
+    run.world.write("two.md", "# One\n\n" + "word " * 60 + "\n\n# Two\n\n" + "more " * 60)
+    with run.world.worker() as context:
+        run.world.take_turns(context, 4, quiet=False)
+        perform(context, "cancel", {"ref": all_batches(context)[0].ref}, "me")
+        run.world.take_turns(context)
+        found = {each["path"]: each for each in run.json("documents", "--state", "waiting")["documents"]}
+        assert found["two.md"]["why"] == "2 chunks were in a batch that an operator cancelled"
+        assert found["a.md"]["next"] == "`voyage-jobs retry` sends them again."
+        perform(context, "retry", {"source": "docs"}, "me")
+        run.world.take_turns(context, 1, quiet=False)
+    assert [each["why"] for each in run.json("documents", "--state", "waiting")["documents"]] == [None] * 4
 
 
 def test_one_state_or_one_source_and_no_more_than_was_asked_for(run):

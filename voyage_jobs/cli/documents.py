@@ -26,7 +26,7 @@ def documents(ctx: click.Context, source: str | None, state: str | None, limit: 
 
     \b
     published  the table shows it
-    waiting    a version is on its way
+    waiting    a version is on its way, or failed or was cancelled: then why
     skipped    `include` names it, and it cannot be taken
     missing    gone from its source, and the table still has it
     gone       it has left the table; listed only with --state gone

@@ -158,7 +158,7 @@ def _failed(moment: Moment, say: Say) -> Blockers:
     if isinstance(moment, Facts):
         reasons = [(shortened(each) or "").rstrip(".") for each in moment.failure_reasons]
         words = "; ".join(reasons) or "no reason given"
-        hint = "`voyage-jobs retry` tries them again; their documents are published without them."
+        hint = "`voyage-jobs retry` tries them again; documents with other chunks are published without them."
     else:
         words, hint = None, "`voyage-jobs status` says why, `voyage-jobs retry` tries them again."
     what = counted(moment.failed, moment.noun)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from voyage_jobs.state.schema import PATH
+from voyage_jobs.state.schema import DROPPED, FAILED, PACKED, PATH, WANTED
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,13 @@ class Listed:
     failed_chunks: int | None
     published_at: int | None
     missing_at: int | None
+    version_id: int | None
+    """The version that is to be published."""
 
 
 _COLUMNS_OF = (
     f"SELECT s.name AS source, {PATH} AS path, d.reason, d.detail, p.chunks - p.failed_chunks AS chunks,"
-    " p.failed_chunks, p.published_at, d.missing_at, CASE WHEN d.state != 'present' THEN d.state"
+    " p.failed_chunks, p.published_at, d.missing_at, w.id AS version_id, CASE WHEN d.state != 'present' THEN d.state"
     "  WHEN w.id IS NULL AND p.id IS NOT NULL THEN 'published' ELSE 'waiting' END AS state"
     " FROM sources s {join} folders f ON f.source_id = s.id {join} documents d ON d.folder_id = f.id"
     " LEFT JOIN versions p ON p.document_id = d.id AND p.state = 'published'"
@@ -55,6 +57,20 @@ _BY_STATE = {
 }
 # Purpose: all that are there or served, in the same order.
 _ALL = text(f"{_COLUMNS} AND d.state != 'gone'{_ORDER}")
+
+# Purpose: versions of which something failed or was cancelled, and nothing else is to be asked for, or asked.
+_AT_REST = text(
+    "SELECT v.id FROM versions v WHERE v.id IN (SELECT c.version_id"
+    f" FROM (SELECT id FROM embeddings WHERE state = {FAILED}"
+    f" UNION ALL SELECT id FROM embeddings WHERE state = {DROPPED}) e CROSS JOIN chunks c ON c.embedding_id = e.id)"
+    " AND +v.state = 'waiting' AND NOT EXISTS (SELECT 1 FROM chunks o CROSS JOIN embeddings x ON x.id = o.embedding_id"
+    f" WHERE o.version_id = v.id AND x.state IN ({WANTED}, {PACKED}))"
+)
+
+
+def at_rest(connection: Connection) -> frozenset[int]:
+    """The versions that only `retry` moves on: nothing of them is on its way."""
+    return frozenset(connection.execute(_AT_REST).scalars())
 
 
 def documents(connection: Connection, source: str | None, state: str | None, most: int) -> Sequence[Listed]:
