@@ -23,14 +23,14 @@ def find_config(given: Path | None, environ: Mapping[str, str]) -> Path | None:
     if named is not None:
         path = Path(os.path.abspath(os.path.expanduser(named)))
         by = "--config" if given else VARIABLE
-        if path.is_dir():
-            raise ConfigError(
-                f"{path}: is a folder, not a file (named by {by}).", hint="Name the file in it."
-            )
         if not is_there(path):  # `/dev/null` is an empty one
             raise ConfigError(
                 f"{path}: no such file (named by {by}).",
                 hint=f"`voyage-jobs init --path {shlex.quote(str(named))}` writes a configuration there.",
+            )
+        if path.is_dir():
+            raise ConfigError(
+                f"{path}: is a folder, not a file (named by {by}).", hint="Name the file in it."
             )
         return path
     return next((path for path in usual_places(environ) if path.is_file()), None)
