@@ -79,12 +79,18 @@ def test_a_batch_that_does_not_exist_is_told(packed, command):
         perform(context, command, {"ref": "zzz"}, "me")
 
 
-@pytest.mark.parametrize("word", ["%", "_", "", "'"])
+@pytest.mark.parametrize("word", ["%", "_", "'"])
 def test_a_word_that_means_something_in_sql_means_nothing_here(packed, word):
     _, context = packed
     with pytest.raises(ConfigError, match="no batch"):
         perform(context, "cancel", {"ref": word}, "me")
     assert newest(context).state is Batch.PACKED
+
+
+def test_no_word_is_told(packed):
+    _, context = packed
+    with pytest.raises(ConfigError, match="The ref of the batch is empty"):
+        perform(context, "cancel", {"ref": ""}, "me")
 
 
 def test_a_word_that_fits_two_batches_is_told(world):

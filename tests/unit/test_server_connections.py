@@ -152,7 +152,9 @@ def test_answers_under_way_are_not_given_up_for_others(world, monkeypatch):
         assert go_on.wait(PATIENCE_S)
         return {}
 
-    monkeypatch.setattr(views, "history_of", lambda *_: type("Told", (), {"as_dict": staticmethod(slow)}))
+    monkeypatch.setattr(
+        views, "history_of", lambda *_, **__: type("Told", (), {"as_dict": staticmethod(slow)})
+    )
     limits = Limits(in_all=20, per_client=8)
     with Served(world, limits=limits) as ask:
         found = []
@@ -184,7 +186,9 @@ def test_readiness_does_not_wait_for_the_threads_that_read(world, monkeypatch):
         assert go_on.wait(PATIENCE_S)
         return {}
 
-    monkeypatch.setattr(views, "history_of", lambda *_: type("Told", (), {"as_dict": staticmethod(slow)}))
+    monkeypatch.setattr(
+        views, "history_of", lambda *_, **__: type("Told", (), {"as_dict": staticmethod(slow)})
+    )
     asked = b"GET /api/history?ref=a HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with Served(world) as ask, contextlib.ExitStack() as stack:
         for number in range(45):
