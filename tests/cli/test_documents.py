@@ -1,7 +1,5 @@
 """`documents`: which there are, the state of each, and why some are skipped."""
 
-import re
-
 import pytest
 from looking import Looking
 from step_doors import all_batches
@@ -62,10 +60,8 @@ def test_what_failed_alone_says_why_and_what_to_do(tmp_path, monkeypatch):
     run.world.run()
     failed, fine = run.json("documents")["documents"]
     assert (failed["path"], failed["state"], failed["reason"]) == ("a.md", "waiting", None)
-    assert re.fullmatch(
-        r"1 chunk failed \(batch \w+, line 0; Voyage says: http_400: No poison\.\)", failed["why"]
-    )
-    assert failed["next"] == "`voyage-jobs retry` tries again; mend the cause first."
+    assert failed["why"] == "1 chunk failed"
+    assert failed["next"] == "`voyage-jobs why` says more of it, `voyage-jobs retry` sends it again."
     assert (fine["state"], fine["why"]) == ("published", None)
     shown = " ".join(run.text("status").split())
     assert "documents with other chunks are published without them" in shown
@@ -79,7 +75,7 @@ def test_what_was_cancelled_says_so_until_something_of_it_is_on_its_way(run):
         run.world.take_turns(context)
         found = {each["path"]: each for each in run.json("documents", "--state", "waiting")["documents"]}
         assert found["two.md"]["why"] == "2 chunks were in a batch that an operator cancelled"
-        assert found["a.md"]["next"] == "`voyage-jobs retry` sends them again."
+        assert "`voyage-jobs retry`" in found["a.md"]["next"]
         perform(context, "retry", {"source": "docs"}, "me")
         run.world.take_turns(context, 1, quiet=False)
     assert [each["why"] for each in run.json("documents", "--state", "waiting")["documents"]] == [None] * 4

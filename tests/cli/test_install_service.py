@@ -283,6 +283,15 @@ def test_a_folder_of_someone_else_is_given_to_the_user(config, home):
         assert "User=voyage-jobs" in lines(call(config)), "root only if that is said"
 
 
+def test_a_folder_of_tables_which_others_may_share_is_given_to_nobody(config, home):
+    tables = home / "tables"
+    tables.mkdir()
+    config.write_text(config.read_text() + f'[lancedb]\nuri = "{tables}"\n')
+    told = call(config, "--run-as", "someone").stderr
+    assert "chown" not in told
+    assert f"# someone must be able to write in {tables}: it belongs to {tables.owner()}." in told
+
+
 def test_a_place_that_the_user_cannot_reach_is_told(config, home):
     home.chmod(0o700)
     result = call(config, "--run-as", "someone")
@@ -305,6 +314,12 @@ def test_a_data_folder_that_a_variable_names_is_named_in_full(config, home, monk
     monkeypatch.chdir(home)
     monkeypatch.setenv("VOYAGE_JOBS_DATA_DIR", "data")
     assert f"Environment=VOYAGE_JOBS_DATA_DIR={home / 'data'}" in lines(call(config)), "a service starts in /"
+    monkeypatch.setenv("VOYAGE_JOBS_DATA_DIR", str(home / ".local/share/voyage-jobs"))
+    monkeypatch.setenv("VOYAGE_JOBS_LANCEDB__URI", "tables")
+    shown = lines(call(config))
+    assert f"Environment=VOYAGE_JOBS_LANCEDB__URI={home / 'tables'}" in shown
+    assert f"ReadWritePaths={home}/.local/share/voyage-jobs {home}/tables" in shown
+    assert not [line for line in shown if line.startswith("StateDirectory=")], "the usual one, but chosen"
 
 
 def test_the_template_is_printed_alone(home):

@@ -132,6 +132,8 @@ def test_links_that_are_not_followed_and_lead_out_are_named(run):
     inner = run.json("why", "inner/link.md")
     assert "inner, not followed" in inner["paragraph"]
     run.world.run(3, quiet=False)
+    os.symlink("/nowhere/a.md", run.world.docs / "broken.md")
+    assert "leads nowhere" in run.json("why", "broken.md")["paragraph"]
     found = run.json("why", "link.md")  # that is on record now
     assert (found["kind"], found["next"]) == ("document", "Make the folder it leads to a source.")
     following = [{"name": "docs", "path": str(run.world.docs), "follow_symlinks": True}]

@@ -30,6 +30,12 @@ def test_an_unreadable_file_is_named(nowhere):
     assert told.value.hint == "Write the key into that file."
 
 
+def test_a_key_that_this_user_may_not_read_is_not_to_be_overwritten(tmp_path, nowhere):
+    with pytest.raises(ConfigError, match="cannot be read") as told:
+        KeySource({"VOYAGE_API_KEY_FILE": str(tmp_path)}, nowhere)()
+    assert told.value.hint == "Let this user read it, or name another file."
+
+
 def test_a_function_that_gives_no_key_is_told_to(nowhere):
     with pytest.raises(ConfigError, match="own function is empty") as told:
         KeySource({"VOYAGE_API_KEY": SECRET}, nowhere, ask=str)()

@@ -399,7 +399,7 @@ def test_the_pulse_starts_beats_and_turns(tmp_path):
     assert world.post.sent[-1][1].startswith("fail\nfrozen: Source docs is frozen")
 
 
-def test_the_pulse_tells_every_problem_of_status_and_the_sinks_what_they_were_promised(tmp_path):
+def test_the_pulse_tells_what_keeps_work_back_and_the_sinks_what_they_were_promised(tmp_path):
     world = told_world(tmp_path, notify={"ping": "https://example.com/ping"})
     world.run()
     later(world)

@@ -201,7 +201,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
     path.write_bytes(b"Dear diary, " * 1000)
     with pytest.raises(StateError, match="damaged or is not a voyage-jobs database") as caught:
         opened(tmp_path)
-    assert caught.value.hint.startswith("Move it aside; then")  # `recover` alone mends nothing
+    assert caught.value.hint.startswith("Move it aside and run")  # `recover` alone mends nothing
     assert path.read_bytes() == b"Dear diary, " * 1000
     with pytest.raises(StateError, match="damaged"), open_state(At(tmp_path)).read() as connection:
         meta.get(connection, "epoch")

@@ -111,12 +111,15 @@ def unit_for(settings: Settings, *, of_user: bool, run_as: str | None, key_file:
     if settings.paths.lancedb is not None and not is_below(settings.paths.lancedb, writable[0]):
         writable.append(str(settings.paths.lancedb))
     state_directory = None
-    if not of_user and _is_free(settings):
+    chosen = "VOYAGE_JOBS_DATA_DIR" in environment
+    if not (of_user or chosen) and _is_free(settings):
         state_directory = NAME
         writable = writable[1:] if settings.paths.lancedb and len(writable) > 1 else []
-    elif _is_default(settings) or "VOYAGE_JOBS_DATA_DIR" in environment:
+    elif _is_default(settings) or chosen:
         # The service has another home folder, and starts in /.
         environment["VOYAGE_JOBS_DATA_DIR"] = str(settings.data_dir)
+    if "VOYAGE_JOBS_LANCEDB__URI" in environment:
+        environment["VOYAGE_JOBS_LANCEDB__URI"] = settings.lancedb.uri
     command = _command()
     needed = [Path(command[0]), _interpreter(), config, settings.data_dir, *map(Path, writable)]
     needed += [source.path for source in settings.sources]
@@ -150,7 +153,9 @@ def next_steps(unit: Unit, path: Path, *, written: bool, force: bool = False) ->
             steps.append(
                 f"{sudo}useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {user}"
             )
-        steps += [f"{sudo}{given}" for folder in unit.writable if (given := _given_to(folder, unit.user))]
+        for folder in unit.writable:
+            is_data = unit.state_directory is None and folder == unit.writable[0]
+            steps += _given_to(folder, unit.user, sudo, is_data=is_data)
     for variable, file in unit.secrets.items():
         if not os.path.exists(file):
             to_file = f"install -m 0600{'' if own else ' -o root'} /dev/stdin {shlex.quote(file)}"
@@ -211,14 +216,17 @@ def _lets_in(folder: Path, user: str) -> bool:
     return bool(found.st_mode & (stat.S_IXGRP if in_group else stat.S_IXOTH))
 
 
-def _given_to(folder: str, user: str) -> str | None:
-    """The command that makes a folder the user's; None if it is."""
+def _given_to(folder: str, user: str, sudo: str, *, is_data: bool) -> list[str]:
+    """The command that makes a folder the user's, if it is not. One of tables may have those of other programs, too."""
     if not os.path.exists(folder):
-        return shlex.join(["install", "-d", "-m", "0700", "-o", user, folder])
+        return [sudo + shlex.join(["install", "-d", "-m", "0700", "-o", user, folder])]
     owner = _owner(Path(folder))
     if owner == user:
-        return None
-    return f"{shlex.join(['chown', '-R', f'{user}:', folder])}   # it belongs to {owner or 'nobody known'}"
+        return []
+    whose = f"it belongs to {owner or 'nobody known'}"
+    if not is_data:
+        return [f"# {user} must be able to write in {folder}: {whose}."]
+    return [f"{sudo}{shlex.join(['chown', '-R', f'{user}:', folder])}   # {whose}"]
 
 
 def _write(path: Path, text: str, force: bool) -> None:

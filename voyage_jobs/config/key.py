@@ -126,7 +126,12 @@ class KeySource:
                 return file.read(_MAX_BYTES).decode("ascii", "replace").strip()
         except OSError as exc:
             problem = f"The API key cannot be read from {path}: {exc.strerror}."
-            raise ConfigError(problem, hint=self.hint) from exc
+            mend = (
+                self.hint
+                if isinstance(exc, FileNotFoundError)
+                else "Let this user read it, or name another file."
+            )
+            raise ConfigError(problem, hint=mend) from exc
 
     def __repr__(self) -> str:
         return f"KeySource(from {self.describe()})"

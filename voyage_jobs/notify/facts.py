@@ -31,7 +31,7 @@ EVENT_OF = {
 }
 """The event by which each code is told."""
 OTHER = "problem"
-"""Any other problem: the health check is told of it, as `status` is; nobody can choose it among the events."""
+"""Any other problem that keeps work back: for the health check alone; nobody can choose it among the events."""
 
 
 def last_errors(context: Context, connection: Any) -> Iterator[Fact]:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import Clock, iso, now_us
+from voyage_jobs.core.plural import counted
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.report.standing import groups
 from voyage_jobs.report.why_file import skipped
-from voyage_jobs.report.why_way import at_rest
 from voyage_jobs.sources import names
-from voyage_jobs.state import history, listing, scan_notes, sources
+from voyage_jobs.state import listing, scan_notes, sources
 from voyage_jobs.state.documents import KEPT
 from voyage_jobs.state.door import open_state
-from voyage_jobs.state.history import View
 from voyage_jobs.state.listing import Listed
 
 
@@ -33,12 +30,13 @@ def documents(
             if source not in known:
                 raise ConfigError(f"There is no source {source}.", hint=f"There are: {', '.join(known)}.")
         found = listing.documents(connection, source, state, limit + 1)
-        on_the_way = {each.version_id for each in found if each.state == "waiting"}
-        resting = on_the_way & listing.at_rest(connection) if on_the_way else frozenset()
-        listed = [
-            {**_as_dict(each), **(_rests(connection, settings, each) if each.version_id in resting else {})}
+        waiting = [
+            each.version_id
             for each in found[:limit]
+            if each.state == "waiting" and each.version_id is not None
         ]
+        resting = listing.at_rest(connection, waiting)
+        listed = [_as_dict(each, resting.get(each.version_id or 0)) for each in found[:limit]]
         notes = scan_notes.by_source(connection)
         passed_over = {
             name: dict(notes[row.id].passed_over)
@@ -53,16 +51,17 @@ def documents(
     }
 
 
-def _rests(connection: View, settings: Settings, row: Listed) -> dict[str, str]:
-    """What keeps a version of which nothing is on its way."""
-    assert row.version_id is not None  # noqa: S101 - for the type checker: the caller has looked
-    grouped = groups(history.chunks_of(connection, row.version_id))
-    waits = [wait for each in grouped if (wait := at_rest(each, vendor_of(settings).title)) is not None]
-    return {"why": "; ".join(wait.text.removesuffix(".") for wait in waits), "next": waits[0].next}
+def _rests(failed: int, cancelled: int) -> tuple[str, str]:
+    """Why nothing of a version is on its way, and what to do."""
+    parts = [f"{counted(failed, 'chunk')} failed"] if failed else []
+    if cancelled:
+        was = "was" if cancelled == 1 else "were"
+        parts.append(f"{counted(cancelled, 'chunk')} {was} in a batch that an operator cancelled")
+    return "; ".join(parts), "`voyage-jobs why` says more of it, `voyage-jobs retry` sends it again."
 
 
-def _as_dict(row: Listed) -> dict[str, Any]:
-    words, next_ = None, None
+def _as_dict(row: Listed, resting: tuple[int, int] | None) -> dict[str, Any]:
+    words, next_ = (None, None) if resting is None else _rests(*resting)
     if row.state == "skipped":
         why = skipped(row.reason or "", row.detail, row.source)
         words, next_ = why.text, why.next

@@ -35,7 +35,10 @@ _LEFT_OUT = {
 }
 # Why a file that the rules want is not taken: what it is, and what one could do.
 SKIPPED = {
-    "symlink": ("it is, or lies below, a symbolic link", "Set follow_symlinks of source {source} to true."),
+    "symlink": (
+        "it is, or lies below, a symbolic link",
+        "Set follow_symlinks of source {source} to true; a folder outside of it has to be a source itself.",
+    ),
     "outside": ("its symbolic link leads out of the source", "Make the folder it leads to a source."),
     "cycle": ("its symbolic link leads back to a folder above it", None),
     "special": ("it is no regular file", None),
@@ -241,6 +244,8 @@ def by_links(source: SourceSettings, inside: str) -> Unseen | None:
         if not os.path.islink(at):
             continue
         real, inner = os.path.realpath(at), os.path.realpath(root)
+        if not os.path.exists(real):
+            return skipped("symlink", NOWHERE, source.name)
         if os.path.commonpath([real, inner]) != inner:
             found = skipped("outside", names.display(names.encode(real)), source.name)
             return found if source.follow_symlinks else replace(found, code="symlink")

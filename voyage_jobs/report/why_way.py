@@ -88,8 +88,12 @@ def of_group(view: Standing, group: Group, *, alone: bool) -> Wait:
     which = ("It waits" if count == 1 else "They wait") if alone else f"{counted(count, 'chunk')} wait"
     if not alone and count == 1:
         which = "1 chunk waits"
-    if (rests := at_rest(group, view.moment.provider)) is not None:
-        return rests
+    if group.state is Embedding.FAILED:
+        text = f"{counted(count, 'chunk')} failed{words_of([group], view.moment.provider)}."
+        return Wait("failed", text, None, "`voyage-jobs retry` tries again; mend the cause first.")
+    if group.state is Embedding.DROPPED:
+        text = f"{counted(count, 'chunk')} {'was' if count == 1 else 'were'} in a batch that an operator cancelled."
+        return Wait("cancelled", text, None, "`voyage-jobs retry` sends them again.")
     if group.batch_id is not None:
         return of_batch_id(view.connection, view.moment, group.batch_id)
     wait = _to_be_sent(view, group)
@@ -100,18 +104,6 @@ def of_group(view: Standing, group: Group, *, alone: bool) -> Wait:
     if lane.at_once:
         return Wait("fresh", f"{which} to be sent. {lane.text}", None, NOTHING_TO_DO)
     return Wait(wait.code, f"{text} {lane.text}", wait.until, wait.next)
-
-
-def at_rest(group: Group, provider: str) -> Wait | None:
-    """Why nobody asks for these chunks, if that is so: they failed, or were cancelled."""
-    count = len(group.chunks)
-    if group.state is Embedding.FAILED:
-        text = f"{counted(count, 'chunk')} failed{words_of([group], provider)}."
-        return Wait("failed", text, None, "`voyage-jobs retry` tries again; mend the cause first.")
-    if group.state is Embedding.DROPPED:
-        text = f"{counted(count, 'chunk')} {'was' if count == 1 else 'were'} in a batch that an operator cancelled."
-        return Wait("cancelled", text, None, "`voyage-jobs retry` sends them again.")
-    return None
 
 
 def of_batch_id(connection: View, moment: Moment, batch_id: int) -> Wait:

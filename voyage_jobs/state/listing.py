@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, text
 
 from voyage_jobs.state.schema import DROPPED, FAILED, PACKED, PATH, WANTED
+from voyage_jobs.state.statements import slices
 
 
 @dataclass(frozen=True)
@@ -58,19 +59,21 @@ _BY_STATE = {
 # Purpose: all that are there or served, in the same order.
 _ALL = text(f"{_COLUMNS} AND d.state != 'gone'{_ORDER}")
 
-# Purpose: versions of which something failed or was cancelled, and nothing else is to be asked for, or asked.
+# Purpose: of these versions, those of which something failed or was cancelled, and nothing waits or is in flight.
 _AT_REST = text(
-    "SELECT v.id FROM versions v WHERE v.id IN (SELECT c.version_id"
-    f" FROM (SELECT id FROM embeddings WHERE state = {FAILED}"
-    f" UNION ALL SELECT id FROM embeddings WHERE state = {DROPPED}) e CROSS JOIN chunks c ON c.embedding_id = e.id)"
-    " AND +v.state = 'waiting' AND NOT EXISTS (SELECT 1 FROM chunks o CROSS JOIN embeddings x ON x.id = o.embedding_id"
-    f" WHERE o.version_id = v.id AND x.state IN ({WANTED}, {PACKED}))"
-)
+    f"SELECT c.version_id, SUM(e.state = {FAILED}) AS failed, SUM(e.state = {DROPPED}) AS cancelled"
+    " FROM chunks c CROSS JOIN embeddings e ON e.id = c.embedding_id WHERE c.version_id IN :versions"
+    f" GROUP BY c.version_id HAVING failed + cancelled > 0 AND SUM(e.state IN ({WANTED}, {PACKED})) = 0"
+).bindparams(bindparam("versions", expanding=True))
 
 
-def at_rest(connection: Connection) -> frozenset[int]:
-    """The versions that only `retry` moves on: nothing of them is on its way."""
-    return frozenset(connection.execute(_AT_REST).scalars())
+def at_rest(connection: Connection, versions: Sequence[int]) -> dict[int, tuple[int, int]]:
+    """Of these versions those that only `retry` moves on: how many chunks failed, and were cancelled, of each."""
+    found: dict[int, tuple[int, int]] = {}
+    for part in slices(versions):
+        rows = connection.execute(_AT_REST, {"versions": part})
+        found.update((version, (failed, cancelled)) for version, failed, cancelled in rows)
+    return found
 
 
 def documents(connection: Connection, source: str | None, state: str | None, most: int) -> Sequence[Listed]:

@@ -28,7 +28,6 @@ _WAITING = Prepared(
     " (SELECT COUNT(*) FROM versions INDEXED BY ix_versions_retire"
     "  WHERE retire = 1 AND state = 'published') AS retiring"
 )
-# Purpose: does a source that left the configuration still have rows in the table?
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,9 @@ _SET_EPOCH = text("UPDATE meta SET value = :epoch WHERE key = 'epoch'")
 _SQLITE_READONLY, _SQLITE_IOERR, _SQLITE_CORRUPT, _SQLITE_FULL, _SQLITE_NOTADB = 8, 10, 11, 13, 26
 _SQLITE_PERM, _SQLITE_BUSY, _SQLITE_CANTOPEN = 3, 5, 14
 _TOO_LARGE = "integer overflow"
-DAMAGED_HINT = "Move it aside; then restore a backup, or run `voyage-jobs recover`."
+DAMAGED_HINT = (
+    "Move it aside and run `voyage-jobs recover`; or move the data folder aside and restore a backup."
+)
 NOT_OPENED_HINT = "Check that data_dir is there, its owner and permissions."
 DRIVER_ERROR: type[Exception] = sqlite_module().Error
 

@@ -25,7 +25,7 @@ CATALOG: dict[str, Damage] = {
     "state_damaged": Damage(
         "lines",
         "SQLite finds the file damaged",
-        "move it aside; then restore a backup, or run `voyage-jobs recover`",
+        "move it aside and run `voyage-jobs recover`; or move the whole data folder aside and restore a backup",
         person=True,
     ),
     "tokens_impossible": Damage(
