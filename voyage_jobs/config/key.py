@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from voyage_jobs.core.private import credentials
 from voyage_jobs.core.redact import remember
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.vendors.registry import by_type
@@ -41,9 +42,8 @@ class KeySource:
         value = environ.get(variable, "").strip()
         self._value = SecretStr(value) if value else None
         self._named = Path(named) if (named := environ.get(f"{variable}_FILE", "")) else None
-        credentials = environ.get("CREDENTIALS_DIRECTORY", "")
-        self._usual = [Path(credentials) / variable.lower()] if credentials else []
-        self._usual.append(docker_secret or _DOCKER_SECRETS / variable.lower())
+        name = variable.lower()
+        self._usual = [*credentials(environ, name), docker_secret or _DOCKER_SECRETS / name]
 
     def __call__(self) -> str:
         """The key. `ConfigError` if there is none, or if what is there cannot be one; never shows it."""

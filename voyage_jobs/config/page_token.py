@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from voyage_jobs.core.private import credentials
 from voyage_jobs.core.redact import remember
 from voyage_jobs.errors import ConfigError
 
@@ -25,7 +26,8 @@ class PageToken:
         value = environ.get(VARIABLE, "").strip()
         self._value = SecretStr(value) if value else None
         self._named = Path(named) if (named := environ.get(FILE_VARIABLE, "")) else None
-        self._file = self._named or _credential(environ)
+        handed_in = credentials(environ, VARIABLE.lower())
+        self._file = self._named or next((path for path in handed_in if path.is_file()), None)
 
     @property
     def configured(self) -> bool:
@@ -61,9 +63,3 @@ class PageToken:
 
     def __repr__(self) -> str:
         return f"PageToken({'configured' if self.configured else 'none'})"
-
-
-def _credential(environ: Mapping[str, str]) -> Path | None:
-    folder = environ.get("CREDENTIALS_DIRECTORY", "")
-    path = Path(folder) / VARIABLE.lower()
-    return path if folder and path.is_file() else None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from voyage_jobs.core.private import credentials
 from voyage_jobs.core.redact import remember
 from voyage_jobs.errors import ConfigError
 
@@ -28,10 +29,8 @@ class SecretSource:
         self._value = SecretStr(value) if value else None
         named = environ.get(f"{self.variable}_FILE", "")
         self._named = Path(named) if named else None
-        credentials = environ.get("CREDENTIALS_DIRECTORY", "")
         file_name = self.variable.lower()
-        self._usual = [Path(credentials) / file_name] if credentials else []
-        self._usual.append(docker_secrets / file_name)
+        self._usual = [*credentials(environ, file_name), docker_secrets / file_name]
 
     def __call__(self) -> str:
         """The secret. `ConfigError` if there is none, or if it is too short to be one; never shows it."""

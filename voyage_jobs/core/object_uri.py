@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from voyage_jobs.core.private import credentials
 from voyage_jobs.core.redact import remember
 from voyage_jobs.errors import ConfigError
 
@@ -71,7 +72,7 @@ class ObjectUri(str):
 def _from_files(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name in SECRETS:
         named = environ.get(f"{name.upper()}_FILE", "")
-        usual = [Path(environ[key]) / name for key in ("CREDENTIALS_DIRECTORY",) if environ.get(key)]
+        usual = credentials(environ, name)
         path = (
             Path(named)
             if named
