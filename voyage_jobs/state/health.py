@@ -8,6 +8,10 @@ from sqlalchemy import Connection
 
 from voyage_jobs.state import migrate
 
+DAMAGED_HINT = (
+    "Move it aside and run `voyage-jobs recover`; or move the data folder aside and restore a backup."
+)
+
 
 @dataclass(frozen=True)
 class FileFacts:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from voyage_jobs.core import private
 from voyage_jobs.core.clock import Clock, now_us
 from voyage_jobs.errors import BusyError, DiskFullError, EpochLostError, StateDamagedError, StateError
-from voyage_jobs.state import migrate
+from voyage_jobs.state import health, migrate
 from voyage_jobs.state.engine import BUSY_TIMEOUT_MS, reading_engine, sqlite_module, writing_engine
 from voyage_jobs.state.statements import Prepared
 
@@ -36,9 +36,6 @@ _SET_EPOCH = text("UPDATE meta SET value = :epoch WHERE key = 'epoch'")
 _SQLITE_READONLY, _SQLITE_IOERR, _SQLITE_CORRUPT, _SQLITE_FULL, _SQLITE_NOTADB = 8, 10, 11, 13, 26
 _SQLITE_PERM, _SQLITE_BUSY, _SQLITE_CANTOPEN = 3, 5, 14
 _TOO_LARGE = "integer overflow"
-DAMAGED_HINT = (
-    "Move it aside and run `voyage-jobs recover`; or move the data folder aside and restore a backup."
-)
 NOT_OPENED_HINT = "Check that data_dir is there, its owner and permissions."
 DRIVER_ERROR: type[Exception] = sqlite_module().Error
 
@@ -185,7 +182,7 @@ def plain_errors(path: Path) -> Iterator[None]:
             ) from exc
         if primary in (_SQLITE_CORRUPT, _SQLITE_NOTADB):
             raise StateDamagedError(
-                f"{path} is damaged or is not a voyage-jobs database.", hint=DAMAGED_HINT
+                f"{path} is damaged or is not a voyage-jobs database.", hint=health.DAMAGED_HINT
             ) from exc
         if primary == _SQLITE_READONLY:
             raise StateError(f"{path} cannot be written.", hint="Check its owner and permissions.") from exc

@@ -23,7 +23,6 @@ from voyage_jobs.segments import SegmentStore
 from voyage_jobs.state import audit, health, meta, publications, rebuild, segment_rows, setback
 from voyage_jobs.state.door import Reader, open_state
 from voyage_jobs.state.engine import SAFE_LIBRARY, library_is_safe, library_version
-from voyage_jobs.state.store import DAMAGED_HINT
 from voyage_jobs.table import Covered, TableDoor, of_another
 
 
@@ -130,7 +129,7 @@ def _state(store: Reader) -> Iterator[Check]:
         facts = health.file_facts(connection)
         damage = health.file_damage(connection)
     if damage:
-        yield bad("state", f"SQLite finds the file damaged: {damage[0]}", DAMAGED_HINT)
+        yield bad("state", f"SQLite finds the file damaged: {damage[0]}", health.DAMAGED_HINT)
     else:
         free = f", {facts.free_bytes:,} of them free" if facts.free_bytes else ""
         yield good("state", f"whole, {facts.bytes:,} bytes{free}")
