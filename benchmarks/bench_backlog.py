@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.bench_state import fill, short_text
 from benchmarks.harness import header, row
 from voyage_jobs.core.clock import SystemClock
-from voyage_jobs.state import embeddings
+from voyage_jobs.state import backlog
 from voyage_jobs.state.store import Store
 
 
@@ -36,8 +36,8 @@ def measure(waiting: int, inputs: int) -> tuple[float, float]:
         store = Store.open(Path(folder) / "state.db", SystemClock())
         fill(store, waiting, short_text)
         with store.read() as connection:
-            chosen = best_s(lambda: list(embeddings.wanted(connection, 1, 0, inputs)))
-            counted = best_s(lambda: embeddings.backlog(connection, 1))
+            chosen = best_s(lambda: list(backlog.wanted(connection, 1, 0, inputs)))
+            counted = best_s(lambda: backlog.measure(connection, 1))
         store.close()
     return chosen, counted
 

@@ -31,7 +31,7 @@ from unittest import mock
 from tests.tokenizer_file import make_tokenizer
 from tests.world import World
 from voyage_jobs.core.clock import US
-from voyage_jobs.state import batches, embeddings
+from voyage_jobs.state import backlog, batches
 from voyage_jobs.steps import scan_slices
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.pipeline import Pipeline
@@ -187,7 +187,7 @@ def _drive(world: World, context: Context, how: str, share: int, window: int) ->
         did = pipeline.turn()
         with context.store.read() as connection:
             _, tokens = batches.in_flight(connection)
-            waiting = embeddings.backlog(connection, context.profile_id).embeddings
+            waiting = backlog.measure(connection, context.profile_id).embeddings
         now = clock.mono()
         if not did:
             if not (tokens or waiting or pipeline._more_coming()):

@@ -25,6 +25,7 @@ from pathlib import Path
 from voyage_jobs.core.clock import SystemClock
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.state import (
+    backlog,
     batch_lines,
     batches,
     documents,
@@ -122,12 +123,12 @@ def settle(store: Store, open_share: float) -> None:
     """Let all but a share of the chunks be held and published, as after a long life."""
     with store.read() as connection:
         profile_id = sources.all_sources(connection)[0].profile_id or 1
-        waiting = embeddings.backlog(connection, profile_id).embeddings
+        waiting = backlog.measure(connection, profile_id).embeddings
     done = 0
     while done < waiting * (1 - open_share):
         with store.write() as tx:
             ref = SystemClock().token()
-            members = list(embeddings.wanted(tx.connection, profile_id, 0, 100_000))
+            members = list(backlog.wanted(tx.connection, profile_id, 0, 100_000))
             batch_id = batches.create(tx, ref, profile_id, len(members), 1, 0.04, "{}")
             embeddings.take(tx, batch_id, [member.id for member in members])
             segment = segment_rows.add_segment(

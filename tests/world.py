@@ -23,7 +23,7 @@ from voyage_jobs.notify.notifier import Notifier
 from voyage_jobs.service.worker import working
 from voyage_jobs.simulator import FaultScript, Ledger, Options, Simulator
 from voyage_jobs.simulator.transport import SimulatorTransport
-from voyage_jobs.state import batches, embeddings, meta, publications
+from voyage_jobs.state import backlog, batches, meta, publications
 from voyage_jobs.state.door import At, State, open_state
 from voyage_jobs.state.sqlite import SqliteState
 from voyage_jobs.steps import pipeline as pipelines
@@ -278,7 +278,7 @@ def is_quiet(context: Context) -> bool:
             return False
         if publications.ready(connection, 0, 1) or publications.retiring(connection, 1):
             return False
-        return embeddings.backlog(connection, context.profile_id).embeddings == 0
+        return backlog.measure(connection, context.profile_id).embeddings == 0
 
 
 def _toml(values: dict[str, Any]) -> Iterator[str]:

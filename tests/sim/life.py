@@ -29,6 +29,7 @@ from voyage_jobs.simulator import Ledger, Simulator
 from voyage_jobs.simulator.fault_catalog import CATALOG
 from voyage_jobs.simulator.transport import SimulatorTransport
 from voyage_jobs.state import (
+    backlog,
     batches,
     circuits,
     embeddings,
@@ -771,7 +772,7 @@ class Life:
                 or pauses.now(connection, now).by_what
             ):
                 return False
-            return embeddings.backlog(connection, self.context.profile_id).embeddings == 0
+            return backlog.measure(connection, self.context.profile_id).embeddings == 0
 
     def _nothing_more_happens(self) -> None:
         """Another start and another scan of everything find nothing to do and send nothing."""
@@ -833,10 +834,8 @@ def healthy_and_waiting(
 def _can_be_sent(context: Context, connection: Connection) -> Iterator[bool]:
     """Of what waits: whether its text can be had. While a folder is away, that of a text tried again cannot."""
     texts = Texts(connection)
-    for refusals in embeddings.backlog(connection, context.profile_id).refusals:
-        for wanted in embeddings.wanted(
-            connection, context.profile_id, refusals, MOST_LOOKED_AT, frozenset()
-        ):
+    for refusals in backlog.measure(connection, context.profile_id).refusals:
+        for wanted in backlog.wanted(connection, context.profile_id, refusals, MOST_LOOKED_AT, frozenset()):
             yield texts.of_embedding(wanted) is not None
 
 

@@ -12,7 +12,7 @@ from voyage_jobs.config.prices import batch_price
 from voyage_jobs.core.clock import US
 from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import ConfigError, OutcomeUnknownError
-from voyage_jobs.state import circuits, embeddings
+from voyage_jobs.state import backlog, circuits
 from voyage_jobs.steps import poll
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.vendors import registry
@@ -94,7 +94,7 @@ def test_a_job_for_which_there_was_no_room_goes_again_whole(small):
         assert newest(context).state is Batch.REFUSED
         with context.store.read() as connection:
             closed = circuits.tripped(connection)[circuits.CREATE]
-            waiting = embeddings.backlog(connection, context.profile_id)
+            waiting = backlog.measure(connection, context.profile_id)
         assert closed.until_at - small.clock.wall() * US >= (abacus.FULL_S - 1) * US
         assert (waiting.embeddings, set(waiting.refusals)) == (3, {0}), "no line of it is suspected"
     small.run()

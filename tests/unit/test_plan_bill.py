@@ -22,7 +22,7 @@ from voyage_jobs.planning.plan import plan
 from voyage_jobs.planning.rehearsal import rehearsal
 from voyage_jobs.service.signals import Signals
 from voyage_jobs.service.sync import Sync
-from voyage_jobs.state import embeddings
+from voyage_jobs.state import backlog
 from voyage_jobs.state.door import open_state
 from voyage_jobs.steps import synchronous
 from voyage_jobs.steps.acts import perform
@@ -147,7 +147,7 @@ def test_a_batch_that_goes_at_once_without_an_order_is_planned(tmp_path):
     with world.worker() as context:
         scan(context)
         with context.store.read() as connection:
-            wanted = list(embeddings.wanted(connection, context.profile_id, 0, 2))
+            wanted = list(backlog.wanted(connection, context.profile_id, 0, 2))
         with context.store.write() as tx:
             synchronous.make(context, tx, wanted)
     assert plan(world.settings(), world.clock)["batches"]["count"] == 2

@@ -10,7 +10,7 @@ from voyage_jobs.core.states import Batch
 from voyage_jobs.service.ask import ask
 from voyage_jobs.service.signals import Signals
 from voyage_jobs.service.sync import Ending, Sync
-from voyage_jobs.state import batches, embeddings, meta
+from voyage_jobs.state import backlog, batches, meta
 from voyage_jobs.vendors.remote import JobSpec
 
 
@@ -350,5 +350,5 @@ def test_what_is_held_stays_held(world):
     sync(world)
     recover(world)
     with world.worker() as context, context.store.read() as connection:
-        assert embeddings.backlog(connection, context.profile_id).embeddings == 0
+        assert backlog.measure(connection, context.profile_id).embeddings == 0
     settled(world, ROWS)

@@ -21,7 +21,7 @@ from world import World
 from voyage_jobs.core import crash
 from voyage_jobs.core.states import Batch, Mode
 from voyage_jobs.simulator import FaultScript
-from voyage_jobs.state import circuits, embeddings
+from voyage_jobs.state import backlog, circuits
 from voyage_jobs.steps import synchronous
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.collect import collect
@@ -50,7 +50,7 @@ def make(context):
     """A batch of everything that waits, to be sent at once."""
     scan(context)
     with context.store.read() as connection:
-        wanted = list(embeddings.wanted(connection, context.profile_id, 0, 100))
+        wanted = list(backlog.wanted(connection, context.profile_id, 0, 100))
     with context.store.write() as tx:
         return synchronous.make(context, tx, wanted)
 

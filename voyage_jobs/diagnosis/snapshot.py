@@ -28,10 +28,10 @@ from voyage_jobs.diagnosis.rooms import rooms as every_room
 from voyage_jobs.diagnosis.table_rows import Account, TableRows
 from voyage_jobs.errors import ConfigError, TableAwayError
 from voyage_jobs.state import (
+    backlog,
     batches,
     calibration,
     counts,
-    embeddings,
     fresh,
     last_errors,
     ledger,
@@ -374,7 +374,7 @@ def moment(connection: Any, settings: Settings, now: int) -> Moment:
         here=meta.who(connection),
         sources=sources.with_what_they_may_lose(connection),
         waiting=stats.waiting(connection),
-        waiting_by_source=embeddings.waiting_by_source(connection, profile_id or 0) if by_source else {},
+        waiting_by_source=backlog.by_source(connection, profile_id or 0) if by_source else {},
         rooms=rooms,
         fresh_rooms=_fresh_rooms(connection, working, now),
         took=batches.durations_s(connection, working.provider.type, HISTORY),

@@ -38,7 +38,17 @@ from voyage_jobs.report.batches import QUERIES
 from voyage_jobs.report.failures import failures
 from voyage_jobs.report.find import demand_word
 from voyage_jobs.report.why import why
-from voyage_jobs.state import batches, documents, embeddings, ledger, meta, rebuild, sources, versions
+from voyage_jobs.state import (
+    backlog,
+    batches,
+    documents,
+    embeddings,
+    ledger,
+    meta,
+    rebuild,
+    sources,
+    versions,
+)
 from voyage_jobs.state.documents import Seen
 from voyage_jobs.state.door import At, open_state
 from voyage_jobs.state.embeddings import Stuck
@@ -144,7 +154,7 @@ class Jobs:
         with context.store.read() as connection:
             tokens, _ = ledger.used_since(connection, 0)
             if waiting:
-                tokens += embeddings.backlog(connection, context.profile_id).tokens
+                tokens += backlog.measure(connection, context.profile_id).tokens
         note = f"query_jobs_{context.state_id}"
         with state.beside(self._clock) as tx:
             booked = int(meta.get(tx.connection, note) or 0)

@@ -16,7 +16,7 @@ from voyage_jobs.report.find import EmbeddingRef
 from voyage_jobs.report.why_way import of_batch_id
 from voyage_jobs.report.words import span, when
 from voyage_jobs.sources import names
-from voyage_jobs.state import create_calls, embeddings, history
+from voyage_jobs.state import backlog, create_calls, history
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.history import LineHistory, Use, View, line_as_dict
 from voyage_jobs.state.outcomes import OUTCOME_WORDS, SUCCESS
@@ -96,7 +96,7 @@ def embedding(connection: View, moment: Moment, ref: EmbeddingRef) -> Answer:
     if last is not None and state in (Embedding.PACKED, Embedding.SUBMITTED):
         wait = of_batch_id(connection, moment, last.batch_id)
         return waiting("embedding", key, f"{said} It is line {last.line} of batch {last.ref}.", wait, **facts)
-    ahead = embeddings.ahead_of(connection, found.id, found.refusals)
+    ahead = backlog.ahead_of(connection, found.id, found.refusals)
     text = Text(found.tokens, None, found.refusals, ahead)
     wait = waits.to_be_sent(moment, text)
     said += f" It waits to be sent since {when(found.wanted_at, moment.now)}."

@@ -20,7 +20,7 @@ from voyage_jobs.report.standing import (
 )
 from voyage_jobs.report.waits import Wait
 from voyage_jobs.report.words import clock_time, ranges
-from voyage_jobs.state import batches, create_calls, embeddings, history
+from voyage_jobs.state import backlog, batches, create_calls, history
 from voyage_jobs.state import texts as version_texts
 from voyage_jobs.state.history import ChunkHistory, VersionHistory, View
 from voyage_jobs.state.outcomes import OUTCOME_WORDS
@@ -120,7 +120,7 @@ def _to_be_sent(view: Standing, group: Group) -> Wait:
     first = history.embedding(view.connection, group.chunks[0].key)
     if first is None:
         return Wait("unknown", "Its embedding is not on record.", None, "`voyage-jobs verify` says more.")
-    ahead = embeddings.ahead_of(view.connection, first.id, first.refusals)
+    ahead = backlog.ahead_of(view.connection, first.id, first.refusals)
     text = Text(first.tokens, view.place.source_id, first.refusals, ahead)
     return waits.to_be_sent(view.moment, text)
 

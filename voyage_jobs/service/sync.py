@@ -22,7 +22,7 @@ from voyage_jobs.notify.delivery import Delivery
 from voyage_jobs.notify.notifier import Notifier
 from voyage_jobs.service.clockwatch import ClockWatch
 from voyage_jobs.service.signals import Signals
-from voyage_jobs.state import circuits, embeddings
+from voyage_jobs.state import backlog, circuits
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.open_work import OpenWork, Work, count_stuck, mark, open_work, work_since
 from voyage_jobs.state.rebuild import progress
@@ -262,7 +262,7 @@ class Sync:
             found = moment_of(context, connection)
             failed, cancelled = count_stuck(connection)
             done = None if context.build is None else progress(connection, context.profile_id)
-            waiting = embeddings.waiting_by_source(connection, context.profile_id)
+            waiting = backlog.by_source(connection, context.profile_id)
         return replace(
             found,
             waiting_by_source=waiting,

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Select,
     bindparam,
     exists,
     func,
     or_,
     select,
     text,
-    tuple_,
     update,
 )
 
 from voyage_jobs.core.states import Embedding
 from voyage_jobs.core.usage import MOST_LINE_TOKENS
 from voyage_jobs.state import batches, moves
+from voyage_jobs.state.backlog import OTHER, REQUEST, WantedEmbedding, is_first
 from voyage_jobs.state.batch_lines import Settled, add_lines, note_outcomes
 from voyage_jobs.state.dialect import least
 from voyage_jobs.state.outcomes import (
@@ -55,84 +54,6 @@ from voyage_jobs.state.store import Tx
 _ELSEWHERE = exists().where(lines.c.embedding_id == embeddings.c.id, lines.c.outcome == OPEN)
 
 
-@dataclass(frozen=True)
-class WantedEmbedding:
-    """One embedding that waits to be sent, and where (the first of) its text stands."""
-
-    id: int
-    key: bytes
-    vectors: int
-    tokens: int
-    version_id: int
-    start: int
-    end: int
-    section: int
-    source_id: int | None = None
-    """The source of that version: whose money is spent."""
-
-
-_OTHER, _THEIRS = chunks.alias("other"), versions.alias("theirs")
-_OTHERS = select(_OTHER.c.version_id, _OTHER.c.ordinal).where(_OTHER.c.embedding_id == embeddings.c.id)
-
-
-def _is_first(others: Select[tuple[int, int]] = _OTHERS) -> ColumnElement[bool]:
-    """Whether a chunk is the first of its embedding (of `others`): in the oldest version that has it."""
-    first = others.order_by(_OTHER.c.version_id, _OTHER.c.ordinal).limit(1).scalar_subquery()
-    return tuple_(chunks.c.version_id, chunks.c.ordinal) == first
-
-
-# A request to be, with the place of (the first of) its text.
-_REQUEST = select(
-    *(embeddings.c[name] for name in ("id", "key", "vectors", "tokens")),
-    *(chunks.c[name] for name in ("version_id", "start", "end", "section")),
-).join(chunks, chunks.c.embedding_id == embeddings.c.id)
-_WAITS = is_in(embeddings, Embedding.WANTED) & (embeddings.c.profile_id == bindparam("profile"))
-
-# Purpose: what to send next: what was wanted first, which is the oldest versions in reading order; each embedding once,
-# never one that no live version needs. Those that were in a job that failed validation go by themselves (`refusals`).
-# `ix_embeddings_wanted` has this order, so that a batch costs the same however much waits.
-_WANTED = (
-    _REQUEST.add_columns(versions.c.source_id)
-    .join(versions, versions.c.id == chunks.c.version_id)
-    .where(_WAITS, embeddings.c.refusals == bindparam("refusals"))
-    .where(
-        _is_first(
-            _OTHERS.join(_THEIRS, _THEIRS.c.id == _OTHER.c.version_id).where(
-                _THEIRS.c.source_id.not_in(bindparam("without", expanding=True))
-            )
-        )
-    )
-    .order_by(embeddings.c.id)
-    .limit(bindparam("most"))
-)
-
-
-def wanted(
-    connection: Connection, profile_id: int, refusals: int, most: int, without: Collection[int] = ()
-) -> Iterator[WantedEmbedding]:
-    """Up to `most` wanted embeddings that have been refused `refusals` times, in the order to send them.
-
-    Texts that only sources in `without` need are left out.
-    """
-    values = {"profile": profile_id, "refusals": refusals, "most": most, "without": list(without)}
-    for row in plain(connection, _WANTED, values):
-        yield WantedEmbedding(*row)
-
-
-# Purpose: the wanted embeddings after one, each with the place of its text.
-_NEXT = (
-    _REQUEST.where(_WAITS, embeddings.c.id > bindparam("after"), _is_first())
-    .order_by(embeddings.c.id)
-    .limit(bindparam("most"))
-)
-
-
-def wanted_after(connection: Connection, profile_id: int, after: int, most: int) -> list[WantedEmbedding]:
-    """Up to `most` wanted embeddings after an id, by id."""
-    values = {"profile": profile_id, "after": after, "most": most}
-    return [WantedEmbedding(*row) for row in plain(connection, _NEXT, values)]
-
-
 def ids_of(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, int]:
     """Key -> id of those of these embeddings that were ever wanted."""
     found = (row for part in slices(keys) for row in RAW["embeddings by key"].rows(connection, *part))
@@ -146,58 +67,6 @@ def holds_any(connection: Connection, keys: Iterable[bytes]) -> bool:
         connection.execute(select(exists().where(embeddings.c.key.in_(part), held))).scalar_one()
         for part in slices(sorted(keys))
     )
-
-
-@dataclass(frozen=True)
-class Backlog:
-    """How much waits to be sent. `oldest_at` is None when nothing does."""
-
-    embeddings: int
-    tokens: int
-    oldest_at: int | None
-    refusals: tuple[int, ...]
-
-
-# Purpose: is it worth a batch yet?
-_BACKLOG = Prepared(
-    select(
-        func.count(), func.coalesce(func.sum(embeddings.c.tokens), 0), func.min(embeddings.c.wanted_at)
-    ).where(_WAITS)
-)
-_REFUSALS = Prepared(select(embeddings.c.refusals).where(_WAITS).distinct().order_by(embeddings.c.refusals))
-
-
-def backlog(connection: Connection, profile_id: int) -> Backlog:
-    """What waits to be sent under one profile."""
-    refusals = tuple(row[0] for row in _REFUSALS.rows(connection, profile=profile_id))
-    count, tokens, oldest_at = _BACKLOG.row(connection, profile=profile_id)
-    return Backlog(count, tokens, oldest_at, refusals)
-
-
-# Purpose: the tokens that wait to be sent, by the source that would pay.
-_BY_SOURCE = (
-    select(versions.c.source_id, func.sum(embeddings.c.tokens))
-    .select_from(embeddings)
-    .join(chunks, chunks.c.embedding_id == embeddings.c.id)
-    .join(versions, versions.c.id == chunks.c.version_id)
-    .where(_WAITS, _is_first())
-    .group_by(versions.c.source_id)
-)
-
-
-def waiting_by_source(connection: Connection, profile_id: int) -> dict[int, int]:
-    """Source -> tokens that wait to be sent."""
-    rows = connection.execute(_BY_SOURCE, {"profile": profile_id})
-    return {source_id: int(tokens) for source_id, tokens in rows}
-
-
-def ahead_of(connection: Connection, embedding_id: int, refusals: int) -> int:
-    """How many embeddings are sent before this one."""
-    mine = embeddings.alias()
-    profile = select(mine.c.profile_id).where(mine.c.id == embedding_id).scalar_subquery()
-    before = tuple_(embeddings.c.refusals, embeddings.c.id) < tuple_(refusals, embedding_id)
-    where = is_in(embeddings, Embedding.WANTED) & (embeddings.c.profile_id == profile) & before
-    return int(connection.execute(select(func.count()).where(where)).scalar_one())
 
 
 _UNNEEDED = ~exists().where(chunks.c.embedding_id == embeddings.c.id)
@@ -254,10 +123,10 @@ _PLACES = (
     .where(
         chunks.c.embedding_id == bindparam("id"),
         chunks.c.version_id
-        == select(_OTHER.c.version_id)
-        .outerjoin(texts, texts.c.version_id == _OTHER.c.version_id)
-        .where(_OTHER.c.embedding_id == bindparam("id"))
-        .order_by(texts.c.version_id.is_(None), _OTHER.c.version_id)
+        == select(OTHER.c.version_id)
+        .outerjoin(texts, texts.c.version_id == OTHER.c.version_id)
+        .where(OTHER.c.embedding_id == bindparam("id"))
+        .order_by(texts.c.version_id.is_(None), OTHER.c.version_id)
         .limit(1)
         .scalar_subquery(),
     )
@@ -275,8 +144,8 @@ def places(connection: Connection, embedding_id: int, vectors: int) -> list[Text
 
 # Purpose: the lines of an input file to be written, each with the place of (the first of) its text.
 _TO_WRITE = (
-    _REQUEST.join(lines, lines.c.embedding_id == embeddings.c.id)
-    .where(lines.c.batch_id == bindparam("batch"), _is_first())
+    REQUEST.join(lines, lines.c.embedding_id == embeddings.c.id)
+    .where(lines.c.batch_id == bindparam("batch"), is_first())
     .order_by(lines.c.line)
 )
 

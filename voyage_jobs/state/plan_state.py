@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 
 from voyage_jobs.core.states import Batch, Embedding, Mode
 from voyage_jobs.state import batches, documents, missing, moves
-from voyage_jobs.state.embeddings import WantedEmbedding, waiting_by_source
+from voyage_jobs.state.backlog import WantedEmbedding, by_source
 from voyage_jobs.state.schema import FAILED, PACKED, PATH, WANTED, circuits, embeddings, is_in, profiles
 from voyage_jobs.state.schema import batches as batch_table
 from voyage_jobs.state.statements import RAW, Prepared, slices
@@ -215,7 +215,7 @@ _PACKED = text(
 
 def asked_by_source(connection: Connection, since: Since) -> dict[int, int]:
     """Tokens that budgets are asked for: what the plan has sent and what it had to leave, by the source that pays."""
-    asked = Counter(waiting_by_source(connection, since.profile))
+    asked = Counter(by_source(connection, since.profile))
     asked.update({row[0]: int(row[1]) for row in connection.execute(_PACKED, {"batch": since.batch})})
     return dict(asked)
 

@@ -20,9 +20,19 @@ from voyage_jobs.diagnosis import gathering
 from voyage_jobs.diagnosis.blocker import ASSEMBLE
 from voyage_jobs.diagnosis.causes import is_kept_back
 from voyage_jobs.diagnosis.snapshot import gate
-from voyage_jobs.state import batches, calibration, embeddings, ledger, meta, pauses, sources, token_limit
+from voyage_jobs.state import (
+    backlog,
+    batches,
+    calibration,
+    embeddings,
+    ledger,
+    meta,
+    pauses,
+    sources,
+    token_limit,
+)
+from voyage_jobs.state.backlog import Backlog, WantedEmbedding
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.state.embeddings import Backlog, WantedEmbedding
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import budget, synchronous
 from voyage_jobs.steps.budget import Allowance
@@ -50,7 +60,7 @@ def assemble(
         # Before anything is counted: while the provider is full, this is asked at every turn.
         if is_kept_back(gate(context, connection), ASSEMBLE):
             return False
-        waiting = embeddings.backlog(connection, context.profile_id)
+        waiting = backlog.measure(connection, context.profile_id)
     if not waiting.embeddings:
         return False
     until = waits_until(context, waiting, eager=eager, more_coming=more_coming)
@@ -61,7 +71,7 @@ def assemble(
         return False
     with context.store.write() as tx:
         if embeddings.drop_unneeded(tx):
-            waiting = embeddings.backlog(tx.connection, context.profile_id)
+            waiting = backlog.measure(tx.connection, context.profile_id)
     for refusals in waiting.refusals:
         found = limits.get(refusals)
         if (
@@ -210,7 +220,7 @@ def _fitting(
     at_once = kept_from_batches(context)
     while True:
         asked = 0
-        line_up = embeddings.wanted(connection, context.profile_id, refusals, most, shut)
+        line_up = backlog.wanted(connection, context.profile_id, refusals, most, shut)
         for asked, wanted in enumerate(line_up, start=1):
             if asked <= seen or (only is not None and wanted.key not in only) or wanted.version_id in at_once:
                 continue

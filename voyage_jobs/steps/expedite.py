@@ -26,9 +26,9 @@ from voyage_jobs.errors import (
 )
 from voyage_jobs.sources import names
 from voyage_jobs.state import batches, circuits, documents, ledger, orders, pauses, setback, sources
+from voyage_jobs.state.backlog import WantedEmbedding
 from voyage_jobs.state.batches import BatchRow, Order
 from voyage_jobs.state.documents import DocumentRow
-from voyage_jobs.state.embeddings import WantedEmbedding
 from voyage_jobs.state.orders import NeededEmbedding
 from voyage_jobs.state.schema import DROPPED, FAILED, HELD, PACKED, WANTED
 from voyage_jobs.steps import budget, known_jobs, synchronous

@@ -25,8 +25,8 @@ from voyage_jobs.diagnosis.rooms import fresh_rooms
 from voyage_jobs.diagnosis.snapshot import gate
 from voyage_jobs.errors import AuthError, NotSentError, QuotaError, RefusedError, VendorError
 from voyage_jobs.state import batches, circuits, fresh, sources
+from voyage_jobs.state.backlog import WantedEmbedding
 from voyage_jobs.state.batches import BatchRow
-from voyage_jobs.state.embeddings import WantedEmbedding
 from voyage_jobs.state.fresh import Change
 from voyage_jobs.steps import budget, synchronous
 from voyage_jobs.steps import circuits as circuit

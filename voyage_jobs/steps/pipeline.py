@@ -17,7 +17,7 @@ from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core.clock import US, now_us
 from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.errors import DiskFullError, TableAwayError
-from voyage_jobs.state import batches, circuits, embeddings, meta, notices, setback, sources
+from voyage_jobs.state import backlog, batches, circuits, meta, notices, setback, sources
 from voyage_jobs.state.pauses import Pauses
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.steps import acts, step_errors
@@ -327,8 +327,8 @@ class Pipeline:
                 (each.until_at for each in closed.values() if each.name == circuits.VENDOR), default=0
             )
             due += [max(batch.due_at, floor) for batch in batches.in_state(connection, *waiting)]
-            backlog = embeddings.backlog(connection, self.context.profile_id)
-        until = waits_until(self.context, backlog, eager=self.eager, more_coming=self._more_coming())
+            unsent = backlog.measure(connection, self.context.profile_id)
+        until = waits_until(self.context, unsent, eager=self.eager, more_coming=self._more_coming())
         if until is not None:
             due.append(until)
         mono = self.context.clock.mono()

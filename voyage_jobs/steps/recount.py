@@ -6,7 +6,7 @@ is assembled in between, so that no reservation rests on two ways of counting.
 
 from __future__ import annotations
 
-from voyage_jobs.state import counts, embeddings
+from voyage_jobs.state import backlog, counts
 from voyage_jobs.state.counts import Counted
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.texts import Texts
@@ -19,7 +19,7 @@ def notice_tokenizer(context: Context) -> None:
     count = context.count
     with context.store.read() as connection:
         before = counts.counted(connection)
-        waiting = embeddings.wanted_after(connection, context.profile_id, 0, 1)
+        waiting = backlog.wanted_after(connection, context.profile_id, 0, 1)
     if before.signature == count.signature:
         return
     if count.flaw is None and count.exact:
@@ -37,7 +37,7 @@ def recount(context: Context) -> bool:
         after = counts.counted(connection).recount_after
         if after is None:
             return False
-        part = embeddings.wanted_after(connection, context.profile_id, after, SLICE)
+        part = backlog.wanted_after(connection, context.profile_id, after, SLICE)
         texts = Texts(connection)
         found = [(each.id, text) for each in part if (text := texts.of_embedding(each)) is not None]
     tokens = iter(context.count([text for _, several in found for text in several]))

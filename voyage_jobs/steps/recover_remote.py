@@ -25,7 +25,7 @@ from voyage_jobs.core.profile import KEY_BYTES
 from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.errors import RefusedError, VendorError
 from voyage_jobs.segments.format import is_ref
-from voyage_jobs.state import batches, circuits, claims, embeddings, meta, provider_files, setback
+from voyage_jobs.state import backlog, batches, circuits, claims, meta, provider_files, setback
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.claims import JobLine
 from voyage_jobs.steps import circuits as circuit
@@ -156,7 +156,7 @@ def claim_if_lost(context: Context, *, scanned: bool) -> bool:
 
 
 def _is_to_be_sent(context: Context, connection: Any) -> bool:
-    if context.may_send and embeddings.backlog(connection, context.profile_id).embeddings:
+    if context.may_send and backlog.measure(connection, context.profile_id).embeddings:
         return True
     return bool(batches.in_state(connection, *BEFORE_THE_JOB))
 

@@ -43,10 +43,10 @@ from voyage_jobs.state import (
     provider_files,
     versions,
 )
+from voyage_jobs.state.backlog import WantedEmbedding
 from voyage_jobs.state.batch_lines import Settled
 from voyage_jobs.state.batches import BatchRow, Order
 from voyage_jobs.state.create_calls import AttemptRow
-from voyage_jobs.state.embeddings import WantedEmbedding
 from voyage_jobs.state.outcomes import TRANSIENT
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import circuits as circuit

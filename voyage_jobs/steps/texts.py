@@ -12,7 +12,8 @@ from voyage_jobs.splitting.fingerprints import maker_of
 from voyage_jobs.splitting.header import embedded
 from voyage_jobs.state import embeddings, versions
 from voyage_jobs.state import texts as version_texts
-from voyage_jobs.state.embeddings import TextPlace, WantedEmbedding
+from voyage_jobs.state.backlog import WantedEmbedding
+from voyage_jobs.state.embeddings import TextPlace
 from voyage_jobs.state.texts import FilePlace
 from voyage_jobs.steps.places import reading_of
 from voyage_jobs.steps.reading import ReadDocument, read_now
