@@ -57,9 +57,10 @@ def test_what_cannot_be_a_header_is_refused_without_showing_it(tmp_path, nowhere
 def test_order_is_variable_then_named_file_then_systemd_then_docker(tmp_path):
     credentials, docker, named = tmp_path / "cred", tmp_path / "docker", tmp_path / "named"
     credentials.mkdir()
+    docker.mkdir()
     for file, key in (
         (credentials / "voyage_api_key", "systemd-key"),
-        (docker, "docker-key"),
+        (docker / "voyage_api_key", "docker-key"),
         (named, "named-key"),
     ):
         file.write_text(key + "\n")
@@ -73,6 +74,16 @@ def test_order_is_variable_then_named_file_then_systemd_then_docker(tmp_path):
         seen.append(KeySource(environ, docker)())
         environ[name] = ""
     assert seen == ["variable-key", "named-key", "systemd-key", "docker-key"]
+
+
+def test_a_folder_of_secrets_that_nobody_may_enter_holds_none(tmp_path, monkeypatch):
+    def closed(path, **_):
+        raise PermissionError(13, "Permission denied", path)
+
+    source = KeySource({}, tmp_path)
+    monkeypatch.setattr("os.stat", closed)
+    with pytest.raises(ConfigError, match="no Voyage API key"):
+        source()
 
 
 def test_a_rotated_file_counts_at_once(tmp_path, nowhere):

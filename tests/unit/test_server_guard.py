@@ -167,6 +167,12 @@ def test_a_token_is_taken_from_systemds_credential(tmp_path):
     assert PageToken({**environ, "VOYAGE_JOBS_SERVER_TOKEN_FILE": str(named)})() == "f" * 32
 
 
+def test_a_token_is_taken_from_dockers_secret(tmp_path):
+    assert not PageToken({}, tmp_path).configured
+    (tmp_path / "voyage_jobs_server_token").write_text(TOKEN + "\n")
+    assert PageToken({}, tmp_path)() == TOKEN
+
+
 # --- addresses ---
 
 

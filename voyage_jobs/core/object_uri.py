@@ -10,10 +10,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
-from voyage_jobs.core.private import credentials
 from voyage_jobs.core.redact import remember
+from voyage_jobs.core.secret_place import SecretPlace
 from voyage_jobs.errors import ConfigError
 
 SCHEMES = ("s3", "gs", "az")
@@ -44,8 +43,6 @@ _OF_SECRETS = re.compile(r"secret|password|token$|sas_key|account_key|access_key
 _NO_SECRETS = ("aws_sse_kms_key_id", "azure_federated_token_file")
 _DEFAULTS = {"client_max_retries": "10", "client_retry_timeout": "60"}
 """Lance itself would try for three minutes while nothing else is done."""
-_DOCKER_SECRETS = Path("/run/secrets")
-_MAX_BYTES = 65_536
 
 
 def is_secret_option(name: str) -> bool:
@@ -71,28 +68,13 @@ class ObjectUri(str):
 
 def _from_files(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name in SECRETS:
-        named = environ.get(f"{name.upper()}_FILE", "")
-        usual = credentials(environ, name)
-        path = (
-            Path(named)
-            if named
-            else next((each for each in (*usual, _DOCKER_SECRETS / name) if each.is_file()), None)
-        )
-        if environ.get(name.upper()):
-            remember(environ[name.upper()])
-        elif path is not None:
-            value = _read(path, name)
-            remember(value)
-            yield name, value
-
-
-def _read(path: Path, name: str) -> str:
-    hint = f"Set {name.upper()}, or {name.upper()}_FILE to a file that holds it."
-    try:
-        with open(path, "rb") as file:
-            value = file.read(_MAX_BYTES).decode("utf-8", "replace").strip()
-    except OSError as exc:
-        raise ConfigError(f"{name} cannot be read from {path}: {exc.strerror}.", hint=hint) from exc
-    if not value:
-        raise ConfigError(f"The file {path} with {name} is empty.", hint=hint)
-    return value
+        place = SecretPlace(environ, name.upper())
+        if place.value:
+            remember(place.value)
+        elif place.is_set():
+            hint = f"Set {place.variable}, or {place.variable}_FILE to a file that holds it."
+            secret = place.read(name, hint)
+            if not secret:
+                raise ConfigError(f"The file {place.file()} with {name} is empty.", hint=hint)
+            remember(secret)
+            yield name, secret

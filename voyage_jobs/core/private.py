@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,9 +82,3 @@ def _close(path: Path) -> int:
             os.chmod(path, FOLDER if is_folder else FILE)
             return 1
     return 0
-
-
-def credentials(environ: Mapping[str, str], name: str) -> list[Path]:
-    """Where systemd puts the secret of this name; none where it hands in no credentials at all."""
-    folder = environ.get("CREDENTIALS_DIRECTORY", "")
-    return [Path(folder) / name] if folder else []

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from voyage_jobs.config.settings import Settings
+from voyage_jobs.core.secret_place import DOCKER_SECRETS
 from voyage_jobs.maintenance.doctor.check import Check, note
 
-# Mounted by Docker or Kubernetes with modes of theirs; in a container there is nobody else.
-_MOUNTED = Path("/run/secrets")
 _USE = stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
 _USE_OF_ALL = stat.S_IROTH | stat.S_IWOTH
 
@@ -25,7 +24,8 @@ def check_secret_files(settings: Settings) -> Iterator[Check]:
         "notify secret file": settings.notify_secret.named_file,
     }
     for name, path in files.items():
-        if path is not None and not path.is_relative_to(_MOUNTED):
+        # What is mounted by Docker or Kubernetes has modes of theirs; in a container there is nobody else.
+        if path is not None and not path.is_relative_to(DOCKER_SECRETS):
             yield from _file(name, path)
 
 
