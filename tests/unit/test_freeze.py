@@ -328,3 +328,34 @@ def test_another_path_without_the_documents_asks_and_says_that_it_is_another_fol
     with world.worker() as context:
         assert scan(context).frozen is None
         assert source_row(context).state == "active"
+
+
+def test_documents_of_which_only_front_matter_is_left_are_a_loss(world):
+    for name in "abcd":
+        world.write(f"{name}.md", f"---\ntitle: {name}\n---\n{prose(name)}")
+    world.run()
+    before = shown(world)
+    for name in "abcd":
+        world.write(f"{name}.md", f"---\ntitle: {name}\n---\n")
+    world.run()
+    assert shown(world) == before
+    with world.worker() as context:
+        assert source_row(context).state == "frozen"
+        assert {document(context, f"{name}.md").reason for name in "abcd"} == {"empty"}
+
+
+@pytest.mark.parametrize(
+    "head", ["---\ntitle: a\n---\n", "---\ntitle: a\n...", "+++\ntitle = 'a'\n+++\n\n \n"]
+)
+def test_a_file_with_nothing_but_front_matter_is_told_to_be_left_out(world, head):
+    world.write("a.md", head)
+    world.write("b.md", f"{head}\n\nA body.\n")
+    world.write("packed.md", f"{head}\n\n{'A' * 600}\n")
+    world.run()
+    assert list(shown(world)) == ["b.md"]
+    with world.worker() as context:
+        assert (document(context, "a.md").reason, document(context, "packed.md").reason) == (
+            "empty",
+            "only_data",
+        )
+        assert document(context, "a.md").detail == "nothing but front matter"

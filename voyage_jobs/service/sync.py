@@ -104,7 +104,7 @@ class Sync:
         if self._deadline is not None:
             context.client.give_up_at = self._deadline + _SLACK_S
         circuit.try_again(context)
-        budget.begin_run(context, self._max_usd, self._max_tokens)
+        budget.begin_run(context, self._max_usd, self._max_tokens, self._pipeline.most_inputs)
         clock_watch = ClockWatch(context.clock)
         with context.store.read() as connection:
             then = mark(connection)

@@ -18,10 +18,11 @@ from voyage_jobs.core.profile import KEY_BYTES, KeyMaker, Profile
 from voyage_jobs.core.tokens import Count
 from voyage_jobs.readers.data import BLANKED, without_data
 from voyage_jobs.readers.isolation import text_of
-from voyage_jobs.readers.reader import Json, Refused, Text
+from voyage_jobs.readers.reader import Json, Refusal, Refused, Text
 from voyage_jobs.readers.reading import read_here
 from voyage_jobs.readers.registry import BUILT_IN, Registered
 from voyage_jobs.splitting.addresses import address_of
+from voyage_jobs.splitting.frontmatter import front_matter
 from voyage_jobs.splitting.header import embedded
 from voyage_jobs.splitting.requests import Request, requests_for
 from voyage_jobs.splitting.split import Chunk, SplitDocument, SplitOptions, split
@@ -58,13 +59,24 @@ def read_safely(chosen: Registered, path: str, file: BinaryIO) -> Text:
 
 
 def prepared(chosen: Registered, path: str, document: Text) -> Text:
-    """What is to be cut of a text, and where it is on the web."""
+    """What is to be cut of a text, and where it is on the web. Raises Refused if nothing is."""
+    whole = document
     if chosen.options.get("data") == BLANKED:
         document = without_data(document, mdx=path.endswith(".mdx"))
+    if _has_no_body(document):
+        raise Refused(Refusal.EMPTY if document is whole else Refusal.ONLY_DATA, "nothing but front matter")
     base_url = chosen.options.get("base_url")
     if base_url and not document.url:
         document = replace(document, url=address_of(str(base_url), path))
     return document
+
+
+def _has_no_body(document: Text) -> bool:
+    """Whether front matter is all that there is: no chunk would come of it, and the table would lose it in silence."""
+    if document.form != "markdown" or document.metadata is not None:
+        return False
+    text = document.text.rstrip()
+    return text.endswith(("---", "...", "+++")) and front_matter(text).end == len(text)
 
 
 # --- the other side ---

@@ -33,6 +33,7 @@ UPLOAD_LIMIT = (
 MOST_IN_FLIGHT = (
     "most_in_flight"  # how many tokens may be in flight, after a job was refused for want of room, as JSON
 )
+LET_GO = "let_go"  # which sources had texts to send that are not wanted any more, and since when, as JSON
 DAEMON = "daemon"  # the pid of a `run` that has begun, and has not ended in good order
 CLAIM = "claim"  # the state was lost: whether jobs are to be claimed before anything is assembled, or were
 WATCHING = "watching"  # how the watching of the sources goes, as JSON; by the daemon that is named below

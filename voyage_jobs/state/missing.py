@@ -13,6 +13,7 @@ from voyage_jobs.state.documents import KEPT, retire, spoilt
 from voyage_jobs.state.schema import NOT_PRESENT, PATH, documents, is_in, transitions, versions
 from voyage_jobs.state.statements import Prepared, plain, slices
 from voyage_jobs.state.store import Tx
+from voyage_jobs.state.versions import let_go_unshown
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,13 @@ def vanished_ones(connection: Connection, document_ids: Sequence[int], since: Ma
             yield Vanished(row_id, state, path, bool(served), moved_to)
 
 
-def mark_vanished(tx: Tx, gone: Sequence[Vanished], on_purpose: Container[int] = ()) -> None:
+def mark_vanished(
+    tx: Tx, gone: Sequence[Vanished], on_purpose: Container[int] = (), *, keeps: bool = False
+) -> None:
     """Moved: its rows leave the table as soon as those of the new place are in it. Else: missing, and still served.
 
-    What a program removed `on_purpose` is given up at once.
+    What a program removed `on_purpose` is given up at once. What was never shown is not sent any more: a file that
+    comes back is read again. Not so if its source `keeps` what has gone.
     """
     meant = [each for each in gone if each.id in on_purpose]
     left = [each for each in gone if each.id not in on_purpose]
@@ -112,6 +116,8 @@ def mark_vanished(tx: Tx, gone: Sequence[Vanished], on_purpose: Container[int] =
     _move_all(tx, moved, states.Document.GONE, "moved")
     lost = [each for each in left if each.moved_to is None]
     _move_all(tx, lost, states.Document.MISSING, "vanished", since=tx.now)
+    for part in () if keeps else slices([each.id for each in lost]):
+        let_go_unshown(tx, versions.c.document_id.in_(part), "the document is missing")
     retire(tx, [each.id for each in (*meant, *moved)])
     for each in moved:
         to = documents.c.id == each.moved_to

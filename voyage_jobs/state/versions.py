@@ -42,6 +42,7 @@ from voyage_jobs.state.schema import (
     sources,
     stored,
     texts,
+    transitions,
     versions,
 )
 from voyage_jobs.state.statements import RAW, among, listed, many, plain, same, slices
@@ -202,6 +203,38 @@ def supersede(tx: Tx, document_ids: Sequence[int], cause: str) -> None:
         for version_id, state, publication_id, *_ in live:
             if state != states.Version.PUBLISHED:
                 _overtake(tx, document_id, version_id, state, publication_id, cause)
+
+
+_THEIRS = versions.alias("theirs")
+# Of a version that no table has shown, and that is not to bring other vectors for what one shows.
+_NEVER_SHOWN = (
+    versions.c.publication_id.is_(None)
+    & ~exists().where(
+        transitions.c.kind == "version",
+        transitions.c.subject == versions.c.id,
+        transitions.c.origin == stored(states.Version.PUBLISHED),
+    )
+    & ~exists().where(
+        _THEIRS.c.document_id == versions.c.document_id,
+        is_in(_THEIRS, states.Version.PUBLISHED),
+        _THEIRS.c.profile_id != versions.c.profile_id,
+    )
+)
+
+
+def let_go_unshown(tx: Tx, where: ColumnElement[bool], cause: str) -> list[int]:
+    """Let go of versions that wait and were never shown; what nothing else needs of them is not sent.
+
+    Returns their ids. A scan that is to make them anew has to read their files again: see `read_soon`.
+    """
+    chosen = _ON_ITS_WAY & where & _NEVER_SHOWN
+    ids = list(tx.connection.execute(select(versions.c.id).where(chosen)).scalars())
+    for part in slices(ids):
+        for origin in (states.Version.WAITING, states.Version.READY):
+            mine = versions.c.id.in_(part)
+            moves.move_where(tx, versions, mine, origin, states.Version.SUPERSEDED, cause)
+    discard(tx, ids)
+    return ids
 
 
 def _overtake(

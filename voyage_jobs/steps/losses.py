@@ -40,7 +40,7 @@ class Losses:
         for at in range(0, _last_page(self.gone), PAGE):
             with self.context.store.write() as tx:
                 missing.note_begun(tx, self.row.id, self.since)
-                missing.mark_vanished(tx, self.gone[at : at + PAGE], self.on_purpose)
+                missing.mark_vanished(tx, self.gone[at : at + PAGE], self.on_purpose, keeps=self._keeps)
             crash_point("scan.slice.committed")
             yield
         while self._confirmed:
@@ -63,7 +63,7 @@ class Losses:
 
     def last(self, tx: Tx) -> None:
         """Record the last page of each, with which the scan is complete."""
-        missing.mark_vanished(tx, self.gone[_last_page(self.gone) :], self.on_purpose)
+        missing.mark_vanished(tx, self.gone[_last_page(self.gone) :], self.on_purpose, keeps=self._keeps)
         self._let_go(tx, 2 * PAGE)  # those of this page may be due at once
         documents.retire(tx, self._spoilt[_last_page(self._spoilt) :])
         missing.forget_begun(tx, self.row.id)

@@ -5,7 +5,7 @@ A batch that is in doubt is still looked for, since money hangs on it; but no jo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from voyage_jobs.core.clock import US, iso, now_us
@@ -14,7 +14,7 @@ from voyage_jobs.state import batches, embeddings, ledger, meta, pauses, sources
 from voyage_jobs.state.pauses import Pause, Pauses
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.store import Tx
-from voyage_jobs.steps import known_jobs
+from voyage_jobs.steps import budget, known_jobs
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.naming import source_called
 
@@ -40,7 +40,7 @@ def pause(context: Context, arguments: Mapping[str, object], who: str) -> dict[s
         pauses.put(tx, Pause(what, before.since_at if before else tx.now, until, who))
         unpacked = 0
         if source is not None and known_jobs.are_known(context):
-            unpacked = _unpack_all(tx, source, tx.now + 1, who)
+            unpacked = _unpack_all(tx, source, tx.now + 1, _paused_by(source.name, who))
     context.log.warning("pause.begun", what=what, who=who, until=iso(until))
     return {"what": what, "state": "paused", "until": iso(until), "unpacked": unpacked}
 
@@ -68,27 +68,63 @@ def _meant(context: Context, arguments: Mapping[str, object]) -> tuple[str, Sour
         return pauses.about(str(name)), source_called(connection, name)
 
 
-def unpack_paused(context: Context, now: Pauses) -> bool:
-    """Unpack what was not sent of sources that were paused before it was known that it has no job. True if anything.
+def unpack_held(context: Context, now: Pauses) -> bool:
+    """Unpack what was not sent of sources that are paused, or whose texts were let go of, since it was made, and what a
+    run without the limits of this one has left. True if anything.
 
-    What was assembled since the pause holds only texts that another source needs, too.
+    What was assembled since then holds only texts that another source needs, too.
     """
     with context.store.read() as connection:
-        by_name = {row.name: row for row in sources.all_sources(connection)}
-        paused = [(by_name[each.source], each) for each in now.by_what.values() if each.source in by_name]
-        if not any(_made_before(connection, source, pause.since_at) for source, pause in paused):
+        held, earlier = list(_held(connection, now)), _assembled_earlier(connection)
+        if not earlier and not any(_made_before(connection, source, before) for source, before, _ in held):
             return False
     if not known_jobs.all_known(context):
         return False
     with context.store.write() as tx:
-        return sum(_unpack_all(tx, source, pause.since_at, pause.who) for source, pause in paused) > 0
+        sources.forget_let_go(tx)
+        unpacked = sum(_unpack_all(tx, *each) for each in held)
+        for batch in _assembled_earlier(tx.connection):
+            _unpack(tx, batch, "this run has limits of its own")
+            unpacked += 1
+        embeddings.drop_unneeded(tx)
+    return unpacked > 0
 
 
-def _unpack_all(tx: Tx, source: SourceRow, before: int, who: str) -> int:
+def _held(connection: Connection, now: Pauses) -> Iterator[tuple[SourceRow, int, str]]:
+    """Sources of which nothing is to be sent, since when (microseconds), and why."""
+    let_go = sources.let_go(connection)
+    if not (let_go or now.sources):
+        return
+    rows = sources.all_sources(connection)
+    by_name = {row.name: row for row in rows}
+    for each in now.by_what.values():
+        if each.source in by_name:
+            yield by_name[each.source], each.since_at, _paused_by(each.source, each.who)
+    for row in rows:
+        if row.id in let_go:
+            moved = "was pointed to another path" if row.configured else "left the configuration"
+            yield row, let_go[row.id] + 1, f"source {row.name} {moved}"
+
+
+def _assembled_earlier(connection: Connection) -> list[batches.BatchRow]:
+    newest = budget.assembled_earlier(connection)
+    if newest is None:
+        return []
+    unsent = batches.in_state(connection, *BEFORE_THE_JOB)
+    return [
+        each for each in unsent if each.id <= newest and each.cancel_asked_at is None and not each.is_sync
+    ]
+
+
+def _paused_by(source: str | None, who: str) -> str:
+    return f"source {source} is paused by {who}"
+
+
+def _unpack_all(tx: Tx, source: SourceRow, before: int, cause: str) -> int:
     """How many batches of a source, made before a time, were unpacked."""
     unpacked = _made_before(tx.connection, source, before)
     for batch in unpacked:
-        _unpack(tx, batch, f"source {source.name} is paused by {who}")
+        _unpack(tx, batch, cause)
     return len(unpacked)
 
 

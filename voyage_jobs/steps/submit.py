@@ -54,7 +54,7 @@ from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps import drafts, encoding, fresh, known_jobs, synchronous, validation
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.ending import abandon, park, refused_hint
-from voyage_jobs.steps.pausing import unpack_paused
+from voyage_jobs.steps.pausing import unpack_held
 from voyage_jobs.steps.reconcile import Sent, adopt, look_for_late_job, reconcile, vendor_now_us
 from voyage_jobs.steps.synchronous import settle_if_interrupted
 from voyage_jobs.steps.texts import Texts
@@ -73,7 +73,7 @@ def submit(context: Context) -> bool:
         if not waiting:
             return False
         known = gate(context, connection, waiting)
-    if known.pauses.sources and unpack_paused(context, known.pauses):
+    if unpack_held(context, known.pauses):
         return True
     # A circuit is asked before each call: one of them may be a try.
     resting = is_kept_back(replace(known, circuits={}), SUBMIT)
