@@ -8,7 +8,7 @@ from types import MappingProxyType
 import httpx
 import pytest
 from openai_server import OpenAIServer, vector
-from step_doors import all_batches, embeddings_by_state, prose, query
+from step_doors import all_batches, embeddings_by_state, prose, query, tripped
 from world import World
 
 from voyage_jobs.config import parse_settings
@@ -16,7 +16,7 @@ from voyage_jobs.config.key import key_of
 from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.profile import profile_of, with_profile
 from voyage_jobs.core.profile import EMBEDDINGS, Profile
-from voyage_jobs.core.states import Mode
+from voyage_jobs.core.states import Batch, Mode
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.maintenance.doctor.check import Verdict
 from voyage_jobs.maintenance.doctor.settings import check_settings
@@ -118,13 +118,28 @@ def test_a_server_that_is_busy_or_breaks_off_is_asked_again(world, server):
     assert world.clock.wall() - begun >= 30
 
 
+def test_texts_that_are_refused_among_answered_ones_keep_no_other_back(world, server):
+    """It is one after another without an answer in between that tells of a wrong setting."""
+    server.breaks_at = {"sick": httpx.Response(404, json={"error": {"message": "Nothing of that kind."}})}
+    for name in "abcdefghi":
+        world.write(f"{name}.md", prose(f"sick {name}" if name in "beh" else name))
+    with world.worker(openai_sync={**OWN, "texts_per_request": 1}) as context:
+        world.take_turns(context, 60, quiet=False)
+        assert embeddings_by_state(context) == {"held": 6, "packed": 3}
+        assert sorted(batch.state for batch in all_batches(context)).count(Batch.PARKED) == 3
+        assert not tripped(context)
+
+
 UNNUMBERED = httpx.Response(200, json={"object": "list", "data": [{"embedding": [0.5] * 8}] * 4})
 BROKEN = httpx.Response(500, json={"error": {"message": "too large to process"}})
+FAILED_INFERENCE = httpx.Response(424, json={"error": "inference failed", "error_type": "Backend"})
 PLAIN = httpx.Response(400, content=b"too long")
 
 
 @pytest.mark.parametrize(
-    "answer", [BROKEN, UNNUMBERED, PLAIN, httpx.ReadTimeout("too slow")], ids=["500", "200", "400", "none"]
+    "answer",
+    [BROKEN, FAILED_INFERENCE, UNNUMBERED, PLAIN, httpx.ReadTimeout("too slow")],
+    ids=["500", "424", "200", "400", "none"],
 )
 def test_a_text_at_which_the_server_breaks_fails_alone(world, server, answer):
     server.breaks_at = {"breaking": answer}

@@ -357,13 +357,14 @@ def in_flight(connection: Connection) -> tuple[int, int]:
     return int(jobs), int(tokens)
 
 
-# Purpose: the batches that the provider refused to take, since it last took one.
+# Purpose: the batches of a mode that the provider refused to take, since it last took one.
 _REFUSED_SINCE = text(
-    "SELECT COUNT(*) FROM batches WHERE state = 'parked' AND code = :code AND id >"
-    " (SELECT COALESCE(MAX(id), 0) FROM batches WHERE submitted_at IS NOT NULL)"
+    "SELECT COUNT(*) FROM batches WHERE state = 'parked' AND code = :code AND mode = :mode AND id >"
+    " (SELECT COALESCE(MAX(id), 0) FROM batches"
+    "  WHERE mode = :mode AND COALESCE(submitted_at, collected_at) IS NOT NULL)"
 )
 
 
-def refused_since_the_last_job(connection: Connection) -> int:
-    """How many batches the provider refused to take, with none accepted in between."""
-    return int(connection.execute(_REFUSED_SINCE, {"code": SEND_REFUSED}).scalar_one())
+def refused_since_the_last(connection: Connection, mode: states.Mode) -> int:
+    """How many batches of this mode the provider refused to take, with no job made, or call answered, in between."""
+    return int(connection.execute(_REFUSED_SINCE, {"code": SEND_REFUSED, "mode": str(mode)}).scalar_one())

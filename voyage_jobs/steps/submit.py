@@ -214,7 +214,8 @@ def _refused_to_send(context: Context, tx: Tx, batch: BatchRow, error: RefusedEr
     """This batch is refused. It is parked alone; if it is one of several in a row, or the words are about the model, it
     is the probe for all."""
     of_model = isinstance(error, ModelRefusedError)
-    if not of_model and batches.refused_since_the_last_job(tx.connection) + 1 < REFUSED_ALIKE:
+    before = batches.refused_since_the_last(tx.connection, batch.mode)
+    if not of_model and before + 1 < REFUSED_ALIKE:
         values = {"code": batches.SEND_REFUSED, "reason": error.message, "hint": refused_hint(context, error)}
         batches.move(tx, batch, Batch.PARKED, error.message, **values)
         context.log.error("batch.parked", ref=batch.ref, reason=error.message)

@@ -39,7 +39,8 @@ from voyage_jobs.vendors.rest.wire import as_text, http_date_us, kind_of_body, s
 CREATE = "create a batch"
 """The `operation` of the call that makes a job."""
 MAX_RETRY_AFTER_S = 3600.0  # a header must not put the daemon to sleep for longer; `max_retry_after_s`
-_GAVE_UP = {408, 425}  # a gateway's word about time, not the API's about the request
+# A gateway's word about time, and that of Text Embeddings Inference for a model that broke: not about the request.
+_GAVE_UP = {408, 424, 425}
 _PROXY_LOGIN = 407
 _NOT_THE_API = {
     _PROXY_LOGIN,
