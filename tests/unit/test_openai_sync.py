@@ -130,6 +130,34 @@ def test_texts_that_are_refused_among_answered_ones_keep_no_other_back(world, se
         assert not tripped(context)
 
 
+@pytest.mark.parametrize("each", [1, 4])
+def test_a_server_that_embeds_nothing_fails_no_text(world, server, each):
+    server.breaks_at = {"": httpx.Response(400, json={"error": {"message": "The model embeds nothing."}})}
+    world.write("a.md", prose("a", 40))
+    with world.worker(openai_sync={**OWN, "texts_per_request": each}) as context:
+        world.take_turns(context, 200, quiet=False)
+        assert "failed" not in embeddings_by_state(context)
+        assert tripped(context)["create"].code == "send_refused"
+        assert len(server.seen) < 10
+        assert query(context, "SELECT SUM(tokens) FROM spend WHERE kind = 'query'") == [(0,)]
+
+        server.breaks_at = {}
+        world.leave("retry", source="docs")
+        world.clock.advance(3600)
+        world.take_turns(context)
+    assert len(world.table_rows("path")) == 40
+
+
+@pytest.mark.parametrize("each", [1, 4])
+def test_texts_that_are_refused_one_after_another_fail_all_the_same(world, server, each):
+    world.write("a.md", "\n\n".join(f"# {n}\n\nAn unbearable text. " + "word " * 60 for n in range(12)))
+    world.write("b.md", prose("b", 2))
+    with world.worker(openai_sync={**OWN, "texts_per_request": each}) as context:
+        world.take_turns(context)
+        assert embeddings_by_state(context) == {"failed": 12, "held": 2}
+        assert query(context, "SELECT SUM(tokens) > 0 FROM spend WHERE kind = 'query'") == [(1,)]
+
+
 UNNUMBERED = httpx.Response(200, json={"object": "list", "data": [{"embedding": [0.5] * 8}] * 4})
 BROKEN = httpx.Response(500, json={"error": {"message": "too large to process"}})
 FAILED_INFERENCE = httpx.Response(424, json={"error": "inference failed", "error_type": "Backend"})
