@@ -84,6 +84,7 @@ NOT_FETCHED = "not_fetched"  # its results are paid, and cannot be had
 UNUSABLE = "unusable"  # its results are paid, and cannot be read: nothing more is sent for its profile
 NO_ROOM = "no_room"  # refused because too much was in flight: its texts go again as they are
 SEND_REFUSED = "send_refused"  # the provider refused its upload or its job
+REFUSED_ALIKE = "refused_alike"  # all its lines were refused in the same words
 MODEL_REFUSED = "model_refused"  # the provider has no such model: nothing is sent for it
 
 _COLUMNS = [field.name for field in fields(BatchRow)]
@@ -313,6 +314,19 @@ _LATEST_ENDS = text(
 def refused_in_a_row(connection: Connection, but: int, reason: str, most: int) -> int:
     """How many of the latest jobs that are over, `but` this batch's, failed validation in just these words."""
     ends = connection.execute(_LATEST_ENDS, {"but": but, "most": most}).scalars()
+    return sum(1 for _ in itertools.takewhile(lambda said: said == reason, ends))
+
+
+# Purpose: how the latest jobs of a profile whose results are in came out.
+_LATEST_COLLECTED = text(
+    "SELECT reason FROM batches WHERE collected_at IS NOT NULL AND submitted_at IS NOT NULL AND profile_id = :profile"
+    " ORDER BY collected_at DESC, id DESC LIMIT :most"
+)
+
+
+def came_out_in_a_row(connection: Connection, profile_id: int, reason: str, most: int) -> int:
+    """How many of the latest jobs whose results are in came out in just these words."""
+    ends = connection.execute(_LATEST_COLLECTED, {"profile": profile_id, "most": most}).scalars()
     return sum(1 for _ in itertools.takewhile(lambda said: said == reason, ends))
 
 
