@@ -22,6 +22,7 @@ from voyage_jobs.segments import Billed, SegmentWriter, WrittenSegment
 from voyage_jobs.state import (
     batch_lines,
     batches,
+    calibration,
     circuits,
     embeddings,
     ledger,
@@ -171,6 +172,11 @@ class Intake:
     def assumed(self) -> list[int]:
         """The tokens of each line that does not report what it was billed."""
         return [line.tokens or 0 for line in self.settled.values() if line.assumed]
+
+    @property
+    def estimated(self) -> int:
+        """The tokens of the lines that are billed, as they were estimated."""
+        return sum(line.tokens for line in self.lines.values() if self.settled[line.line].tokens)
 
     def count_of(self, custom_id: str) -> int | None:
         """How many vectors a line must bring; None for an id that this batch did not ask for."""
@@ -377,6 +383,7 @@ def _record_segment(tx: Tx, batch: BatchRow, written: WrittenSegment | None) -> 
 
 def _record_money(tx: Tx, batch: BatchRow, intake: Intake) -> None:
     """What the job cost, once: results that are read a second time are on the bill, if perhaps with less."""
+    calibration.note(tx, batch.id, intake.estimated)
     if batch.tokens_settled is None:
         ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
         ledger.settle(tx, batch.id, intake.tokens, batch.usd_per_million)
