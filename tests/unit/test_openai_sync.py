@@ -216,8 +216,9 @@ def test_an_outage_uses_up_no_attempts(world, server, out):
     assert len(world.table_rows("path")) == 9
 
 
-def test_a_server_that_only_answers_plain_questions_is_not_asked_for_ever(world, server):
-    server.breaks_at = {"": UNNUMBERED}
+@pytest.mark.parametrize("answer", [UNNUMBERED, httpx.ReadError("cut")], ids=["200", "none"])
+def test_a_server_that_only_answers_plain_questions_is_not_asked_for_ever(world, server, answer):
+    server.breaks_at = {"": answer}
     world.write("a.md", prose("a", 3))
     begun = world.clock.wall()
     world.run(10_000)

@@ -282,8 +282,7 @@ def _is_at_fault(context: Context, batch: BatchRow, error: VendorError) -> bool:
         first = _first_lost(connection, batch)
         if first is None:
             return False
-        is_answer = error.status is not None or isinstance(error, BadAnswerError)
-        is_long = is_answer and now_us(context.clock) - first.sent_at > _LONG_US
+        is_long = now_us(context.clock) - first.sent_at > _LONG_US
         if not is_long and not create_calls.any_answered(connection, batch.profile_id, first.id):
             return False
     try:
