@@ -250,6 +250,22 @@ def test_the_allowance_of_a_day_is_never_exceeded_and_the_rest_goes_by_batch(tmp
     assert world.paid_once()
 
 
+def test_what_went_while_the_clock_was_ahead_uses_up_no_other_day(tmp_path):
+    world = Fresh(tmp_path, fresh={"daily_tokens": 10_000, "daily_documents": 5})
+    world.clock.step(400 * DAY_S)
+    world.write("a.md", prose("edit"))
+    world.live(60)
+    with world.worker(mode="run") as context, context.store.read() as connection:
+
+        def used():
+            rooms = fresh_rooms(connection, context.settings, context.sync_price, now_us(world.clock))
+            return [room.used > 0 for room in rooms]
+
+        assert all(used())
+        world.clock.step(-400 * DAY_S)
+        assert not any(used())
+
+
 def test_calls_that_were_refused_use_up_no_documents_of_the_day(tmp_path):
     world = Fresh(tmp_path, fresh={"daily_documents": 2}, faults={"rate_limited": {"on": "embeddings"}})
     for number in range(3):

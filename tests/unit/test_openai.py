@@ -250,6 +250,8 @@ def test_what_was_learnt_holds_for_its_provider_its_setting_and_a_time(root):
             assert most(configured=200) == 200, "it was learnt under another setting"
             assert most("voyage") == 900
             assert most(at=now + token_limit.NAMED_S * US) == 900
+            assert most(at=now - 60 * US) == 300
+            assert most(at=now - 40 * 86_400 * US) == 900, "it was learnt while the clock was ahead"
         with context.store.write() as tx:
             assert not token_limit.learn(tx, "openai", 900_000, named=3_000_000, ours=400_000)
         with context.store.read() as connection:
