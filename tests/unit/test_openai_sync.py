@@ -21,6 +21,7 @@ from voyage_jobs.errors import ConfigError
 from voyage_jobs.maintenance.doctor.check import Verdict
 from voyage_jobs.maintenance.doctor.settings import check_settings
 from voyage_jobs.maintenance.doctor.vendor import check_vendor
+from voyage_jobs.report.status import status
 from voyage_jobs.retrieval.result import Query
 from voyage_jobs.retrieval.retriever import Retriever
 from voyage_jobs.steps.pipeline import Pipeline
@@ -76,6 +77,8 @@ def test_documents_go_their_whole_way_and_are_found(world, server):
     assert {tuple(round(float(n), 4) for n in row["vector"]) for row in rows} == sent
     assert [len(texts) for texts in server.seen] == [4, 3]
     assert not world.sim.calls
+    ever = status(world.settings(), world.clock)["counters"]
+    assert (ever["batches_sent"], ever["inputs_sent"]) == (2, 7)
     assert "authorization" not in server.headers[0]
 
     asks = Retriever(world.settings(), world.clock, server.transport)
