@@ -243,6 +243,22 @@ def test_what_was_billed_tells_how_much_of_the_window_is_left(world):
     assert len(shown(world)) == 240
 
 
+@pytest.mark.parametrize("fault", ["line_expired", "line_server_error", "line_refused"])
+def test_lines_that_were_not_answered_tell_nothing_of_the_estimate(tmp_path, fault):
+    """Else a job that brought little makes the next so large that it is refused for want of room, for ever."""
+    some = "lasting " * 20
+    world = World(tmp_path, faults={fault: {"contains": "lasting", "jobs": 1}})
+    for number in range(60):
+        world.write(f"{number}.md", prose(f"number {number} {some if number < 50 else ''}"))
+    world.run()
+    with world.worker() as context:
+        with context.store.read() as connection:
+            known = calibration.of_profile(connection, context.profile_id)
+        assert 0.6 < known.mean <= known.highest < 0.9
+        (held,) = query(context, "SELECT SUM(tokens) FROM embeddings WHERE pack_id IS NOT NULL")[0]
+        assert known.estimated_tokens == held
+
+
 def test_one_batch_at_a_time(world):
     fill(world, 4)
     with world.worker(batching={"max_inputs": 2}) as context:

@@ -96,6 +96,19 @@ def test_a_reservation_of_yesterday_still_counts_today(world):
         assert rooms(context)["daily_tokens"] == 10 * tokens - reserved
 
 
+@pytest.mark.parametrize("span", ["daily", "monthly"])
+def test_what_was_paid_while_the_clock_was_ahead_counts_for_the_day_that_it_named(world, span):
+    at_noon(world)
+    fill(world, 2)
+    limit = {f"{span}_tokens": 10_000}
+    world.clock.step(400 * DAY_S)
+    world.run()
+    with world.worker(budget=limit) as context:
+        assert rooms(context)[f"{span}_tokens"] < 10_000
+        world.clock.step(-400 * DAY_S)
+        assert rooms(context)[f"{span}_tokens"] == 10_000
+
+
 def test_the_nearer_limit_counts(world):
     with world.worker(budget={"daily_tokens": 500, "monthly_tokens": 100, "daily_usd": 1000}) as context:
         with context.store.read() as connection:

@@ -22,7 +22,9 @@ from voyage_jobs.report.cost import cost
 from voyage_jobs.report.expedite import preview
 from voyage_jobs.report.status import status
 from voyage_jobs.report.why import why
+from voyage_jobs.service.reload import apply
 from voyage_jobs.state.fresh import Change
+from voyage_jobs.steps import fresh as lane
 from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.telemetry.metrics.state import StateCollector
@@ -248,6 +250,38 @@ def test_the_allowance_of_a_day_is_never_exceeded_and_the_rest_goes_by_batch(tmp
     assert "tomorrow" in world.served()["a.md"][0]
     assert world.calls() == calls + 1
     assert world.paid_once()
+
+
+def test_what_went_while_the_clock_was_ahead_uses_up_no_other_day(tmp_path):
+    world = Fresh(tmp_path, fresh={"daily_tokens": 10_000, "daily_documents": 5})
+    world.clock.step(400 * DAY_S)
+    world.write("a.md", prose("edit"))
+    world.live(60)
+    with world.worker(mode="run") as context, context.store.read() as connection:
+
+        def used():
+            rooms = fresh_rooms(connection, context.settings, context.sync_price, now_us(world.clock))
+            return [room.used > 0 for room in rooms]
+
+        assert all(used())
+        world.clock.step(-400 * DAY_S)
+        assert not any(used())
+
+
+@pytest.mark.parametrize("limit", [{"fresh": {"daily_tokens": 0}}, {"budget": {"daily_tokens": 0}}])
+def test_what_was_spent_since_a_call_was_chosen_is_seen_before_it_is_reserved(world, monkeypatch, limit):
+    """A search beside may have taken it."""
+    members = lane._members
+
+    def and_spend(context, *chosen):
+        found = members(context, *chosen)
+        apply(context, world.settings(**limit))
+        return found
+
+    monkeypatch.setattr(lane, "_members", and_spend)
+    world.write("a.md", prose("edit"))
+    world.live(60)
+    assert world.calls() == 0
 
 
 def test_calls_that_were_refused_use_up_no_documents_of_the_day(tmp_path):

@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from voyage_jobs.core.profile import EMBEDDINGS, Profile
 from voyage_jobs.errors import ConfigError, NotSentError, RefusedError
 from voyage_jobs.maintenance.doctor.settings import check_settings
 from voyage_jobs.vendors.base import Access, Client, Wanted
-from voyage_jobs.vendors.local import files
+from voyage_jobs.vendors.local import engine, files
 from voyage_jobs.vendors.registry import by_type
 from voyage_jobs.vendors.result_block import Expectation
 
@@ -129,6 +130,57 @@ def test_a_model_in_a_folder_is_read_as_it_says(folder: Path) -> None:
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}', encoding="utf-8")
     assert not np.allclose(client(str(folder)).embed(texts, OWN).vectors, there, atol=0.01)
+
+
+@installed
+@pytest.mark.parametrize(
+    "modes", [{"lasttoken": True}, {"max_tokens": True}, {"cls_token": True, "mean_tokens": True}]
+)
+def test_what_is_made_of_the_tokens_in_another_way_is_refused_by_name(folder: Path, modes: dict) -> None:
+    (folder / "1_Pooling").mkdir()
+    config = {f"pooling_mode_{name}": is_on for name, is_on in modes.items()}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(NotSentError, match=f"asks for {', '.join(modes)}: only the mean"):
+        client(str(folder)).probe()
+
+
+class Session:
+    """A model with these inputs and outputs (name -> shape), whose every number is 1."""
+
+    def __init__(self, inputs: tuple[str, ...], outputs: dict[str, list[int]]) -> None:
+        self._inputs, self._outputs = inputs, outputs
+
+    def get_inputs(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name=name) for name in self._inputs]
+
+    def get_outputs(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name=name, shape=shape) for name, shape in self._outputs.items()]
+
+    def run(self, names: list[str], given: dict) -> list[np.ndarray]:
+        assert set(given) == set(self._inputs)
+        return [np.ones(self._outputs[name], np.float32) for name in names]
+
+
+@installed
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "says"),
+    [
+        (("input_ids", "position_ids"), {"states": [1, 2, 4]}, "asks for position_ids"),
+        (("input_ids",), {"sentence_embedding": [1, 4]}, "sentence_embedding has none"),
+    ],
+)
+def test_a_model_that_cannot_be_used_is_told_at_once(monkeypatch, inputs, outputs, says) -> None:
+    monkeypatch.setattr(engine, "_session", lambda *_: Session(inputs, outputs))
+    with pytest.raises(NotSentError, match=says):
+        client().probe()
+
+
+@installed
+def test_states_that_are_not_the_first_output_are_found_by_their_name(monkeypatch) -> None:
+    outputs = {"pooled": [1, 4], "last_hidden_state": [1, 2, 4]}
+    monkeypatch.setattr(engine, "_session", lambda *_: Session(("input_ids",), outputs))
+    found = client().embed(["a word"], replace(PROFILE, dimension=4)).vectors
+    assert found.tolist() == [[0.5, 0.5, 0.5, 0.5]]
 
 
 @installed

@@ -21,7 +21,7 @@ from voyage_jobs.core.redact import redact
 from voyage_jobs.core.states import Batch
 from voyage_jobs.diagnosis.causes import blockers
 from voyage_jobs.diagnosis.snapshot import gather
-from voyage_jobs.errors import ConfigError, InputFileMissingError, QuotaError, VendorError
+from voyage_jobs.errors import ConfigError, InputFileMissingError, ModelRefusedError, QuotaError, VendorError
 from voyage_jobs.retrieval.result import Query
 from voyage_jobs.retrieval.retriever import Retriever
 from voyage_jobs.state import batches, circuits, token_limit
@@ -250,6 +250,8 @@ def test_what_was_learnt_holds_for_its_provider_its_setting_and_a_time(root):
             assert most(configured=200) == 200, "it was learnt under another setting"
             assert most("voyage") == 900
             assert most(at=now + token_limit.NAMED_S * US) == 900
+            assert most(at=now - 60 * US) == 300
+            assert most(at=now - 40 * 86_400 * US) == 900, "it was learnt while the clock was ahead"
         with context.store.write() as tx:
             assert not token_limit.learn(tx, "openai", 900_000, named=3_000_000, ours=400_000)
         with context.store.read() as connection:
@@ -325,6 +327,25 @@ def test_whose_fault_a_failed_job_was(errors, verdict):
             "used up",
         ),
         (404, {"error": {"message": "No such File object: file-1"}}, InputFileMissingError, "No such File"),
+        (
+            400,
+            {"error": {"message": "Cannot find file file-1, or project proj_1 does not have access to it."}},
+            InputFileMissingError,
+            "Cannot find file",
+        ),
+        (400, {"error": {"message": "Billing hard limit has been reached"}}, QuotaError, "used up"),
+        (
+            429,
+            {"error": {"message": "Your account is not active, please check your billing details."}},
+            QuotaError,
+            "used up",
+        ),
+        (
+            403,
+            {"error": {"message": "Project `proj_1` does not have access to model `m-1`"}},
+            ModelRefusedError,
+            "does not have access to model",
+        ),
         (400, {"error": {"message": "Invalid input_file_id."}}, InputFileMissingError, "input_file_id"),
         (
             500,

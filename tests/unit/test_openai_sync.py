@@ -8,7 +8,7 @@ from types import MappingProxyType
 import httpx
 import pytest
 from openai_server import OpenAIServer, vector
-from step_doors import all_batches, embeddings_by_state, prose, query
+from step_doors import all_batches, embeddings_by_state, prose, query, tripped
 from world import World
 
 from voyage_jobs.config import parse_settings
@@ -16,11 +16,12 @@ from voyage_jobs.config.key import key_of
 from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.profile import profile_of, with_profile
 from voyage_jobs.core.profile import EMBEDDINGS, Profile
-from voyage_jobs.core.states import Mode
+from voyage_jobs.core.states import Batch, Mode
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.maintenance.doctor.check import Verdict
 from voyage_jobs.maintenance.doctor.settings import check_settings
 from voyage_jobs.maintenance.doctor.vendor import check_vendor
+from voyage_jobs.report.status import status
 from voyage_jobs.retrieval.result import Query
 from voyage_jobs.retrieval.retriever import Retriever
 from voyage_jobs.steps.pipeline import Pipeline
@@ -76,6 +77,8 @@ def test_documents_go_their_whole_way_and_are_found(world, server):
     assert {tuple(round(float(n), 4) for n in row["vector"]) for row in rows} == sent
     assert [len(texts) for texts in server.seen] == [4, 3]
     assert not world.sim.calls
+    ever = status(world.settings(), world.clock)["counters"]
+    assert (ever["batches_sent"], ever["inputs_sent"]) == (2, 7)
     assert "authorization" not in server.headers[0]
 
     asks = Retriever(world.settings(), world.clock, server.transport)
@@ -118,13 +121,56 @@ def test_a_server_that_is_busy_or_breaks_off_is_asked_again(world, server):
     assert world.clock.wall() - begun >= 30
 
 
+def test_texts_that_are_refused_among_answered_ones_keep_no_other_back(world, server):
+    """It is one after another without an answer in between that tells of a wrong setting."""
+    server.breaks_at = {"sick": httpx.Response(404, json={"error": {"message": "Nothing of that kind."}})}
+    for name in "abcdefghi":
+        world.write(f"{name}.md", prose(f"sick {name}" if name in "beh" else name))
+    with world.worker(openai_sync={**OWN, "texts_per_request": 1}) as context:
+        world.take_turns(context, 60, quiet=False)
+        assert embeddings_by_state(context) == {"held": 6, "packed": 3}
+        assert sorted(batch.state for batch in all_batches(context)).count(Batch.PARKED) == 3
+        assert not tripped(context)
+
+
+@pytest.mark.parametrize("each", [1, 4])
+def test_a_server_that_embeds_nothing_fails_no_text(world, server, each):
+    server.breaks_at = {"": httpx.Response(400, json={"error": {"message": "The model embeds nothing."}})}
+    world.write("a.md", prose("a", 40))
+    with world.worker(openai_sync={**OWN, "texts_per_request": each}) as context:
+        world.take_turns(context, 200, quiet=False)
+        assert "failed" not in embeddings_by_state(context)
+        assert tripped(context)["create"].code == "send_refused"
+        assert len(server.seen) < 10
+        assert query(context, "SELECT SUM(tokens) FROM spend WHERE kind = 'query'") == [(0,)]
+
+        server.breaks_at = {}
+        world.leave("retry", source="docs")
+        world.clock.advance(3600)
+        world.take_turns(context)
+    assert len(world.table_rows("path")) == 40
+
+
+@pytest.mark.parametrize("each", [1, 4])
+def test_texts_that_are_refused_one_after_another_fail_all_the_same(world, server, each):
+    world.write("a.md", "\n\n".join(f"# {n}\n\nAn unbearable text. " + "word " * 60 for n in range(12)))
+    world.write("b.md", prose("b", 2))
+    with world.worker(openai_sync={**OWN, "texts_per_request": each}) as context:
+        world.take_turns(context)
+        assert embeddings_by_state(context) == {"failed": 12, "held": 2}
+        assert query(context, "SELECT SUM(tokens) > 0 FROM spend WHERE kind = 'query'") == [(1,)]
+
+
 UNNUMBERED = httpx.Response(200, json={"object": "list", "data": [{"embedding": [0.5] * 8}] * 4})
 BROKEN = httpx.Response(500, json={"error": {"message": "too large to process"}})
+FAILED_INFERENCE = httpx.Response(424, json={"error": "inference failed", "error_type": "Backend"})
 PLAIN = httpx.Response(400, content=b"too long")
 
 
 @pytest.mark.parametrize(
-    "answer", [BROKEN, UNNUMBERED, PLAIN, httpx.ReadTimeout("too slow")], ids=["500", "200", "400", "none"]
+    "answer",
+    [BROKEN, FAILED_INFERENCE, UNNUMBERED, PLAIN, httpx.ReadTimeout("too slow")],
+    ids=["500", "424", "200", "400", "none"],
 )
 def test_a_text_at_which_the_server_breaks_fails_alone(world, server, answer):
     server.breaks_at = {"breaking": answer}
@@ -173,8 +219,9 @@ def test_an_outage_uses_up_no_attempts(world, server, out):
     assert len(world.table_rows("path")) == 9
 
 
-def test_a_server_that_only_answers_plain_questions_is_not_asked_for_ever(world, server):
-    server.breaks_at = {"": UNNUMBERED}
+@pytest.mark.parametrize("answer", [UNNUMBERED, httpx.ReadError("cut")], ids=["200", "none"])
+def test_a_server_that_only_answers_plain_questions_is_not_asked_for_ever(world, server, answer):
+    server.breaks_at = {"": answer}
     world.write("a.md", prose("a", 3))
     begun = world.clock.wall()
     world.run(10_000)

@@ -316,9 +316,11 @@ def test_a_job_that_is_there_again_goes_on_by_itself(tmp_path):
     assert not world.ledger.billed_more_than_once()
 
 
+@pytest.mark.parametrize("counts", [{}, {"request_counts": None}])
 @pytest.mark.parametrize("looks", [1, LATE_TRIES - 1])
-def test_a_file_of_results_that_is_named_late_is_waited_for(tmp_path, monkeypatch, looks):
-    """`completed`, five of five, and no output file yet: they are paid for, so nothing is sent again at once."""
+def test_a_file_of_results_that_is_named_late_is_waited_for(tmp_path, monkeypatch, looks, counts):
+    """`completed`, five of five or uncounted, and no output file yet: they are paid for, so nothing is sent again at
+    once."""
     world = world_of(tmp_path, documents=5)
     told = RemoteJob.as_json
     hidden = []
@@ -327,7 +329,7 @@ def test_a_file_of_results_that_is_named_late_is_waited_for(tmp_path, monkeypatc
         shown = told(job, now_us, options)
         if shown["status"] == "completed" and len(hidden) < looks:
             hidden.append(shown)
-            shown["output_file_id"] = None
+            shown |= {"output_file_id": None, **counts}
         return shown
 
     monkeypatch.setattr(RemoteJob, "as_json", as_json)
@@ -339,7 +341,8 @@ def test_a_file_of_results_that_is_named_late_is_waited_for(tmp_path, monkeypatc
     assert not world.ledger.billed_more_than_once()
 
 
-def test_results_that_are_counted_and_never_named_are_sent_for_again(tmp_path, monkeypatch):
+@pytest.mark.parametrize("counts", [{}, {"request_counts": None}])
+def test_results_that_are_never_named_are_sent_for_again(tmp_path, monkeypatch, counts):
     world = world_of(tmp_path, documents=2)
     told = RemoteJob.as_json
     first = []
@@ -347,7 +350,7 @@ def test_results_that_are_counted_and_never_named_are_sent_for_again(tmp_path, m
     def as_json(job, now_us, options):
         shown = told(job, now_us, options)
         first.append(job.id)
-        return shown | ({"output_file_id": None} if job.id == first[0] else {})
+        return shown | ({"output_file_id": None, **counts} if job.id == first[0] else {})
 
     monkeypatch.setattr(RemoteJob, "as_json", as_json)
     with world.worker() as context:

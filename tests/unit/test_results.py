@@ -128,6 +128,7 @@ def test_rubbish_is_malformed_and_named(raw, code):
         ),
         (line(response={"status_code": 429}), LineOutcome.TRANSIENT, "http_429", 429, ""),
         (line(response={"status_code": 408}), LineOutcome.TRANSIENT, "http_408", 408, ""),
+        (line(response={"status_code": 403}), LineOutcome.TRANSIENT, "http_403", 403, ""),
         (
             line(response={"status_code": 400, "message": "too long"}),
             LineOutcome.REFUSED,

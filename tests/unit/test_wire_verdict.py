@@ -49,6 +49,7 @@ def test_success_is_no_error():
         (410, InterceptedError),
         (413, TooLargeError),
         (422, InterceptedError),
+        (424, OutcomeUnknownError),
         (425, OutcomeUnknownError),
         (429, RateLimitedError),
         (500, OutcomeUnknownError),

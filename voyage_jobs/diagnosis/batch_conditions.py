@@ -119,7 +119,8 @@ def _duplicates(facts: Facts, say: Say) -> Blockers:
     if facts.duplicates:
         yield say(
             f"{facts.duplicates} second jobs for one batch were found at {facts.provider}, and cancelled",
-            "The log has their ids (`batch.duplicate`); what they had finished is on the bill.",
+            "The log has their ids (`batch.duplicate`); what they had finished is on the provider's bill, and in no sum"
+            " here.",
         )
 
 

@@ -119,8 +119,8 @@ def _span_rooms(
             continue
         monthly = span == "monthly"
         since = _month_start_us(now) if monthly else _day_start_us(now)
-        used = ledger.used_since(connection, since, source_id)
         anew_at = next_start_us(now, month=monthly)
+        used = ledger.used_since(connection, since, source_id, until=anew_at)
         for unit, room, limit, spent in _rooms(used, usd_limit, token_limit, price):
             yield Room(f"{span}_{unit}", room, anew_at, source_id, limit, spent)
 

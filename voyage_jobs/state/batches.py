@@ -84,6 +84,7 @@ NOT_FETCHED = "not_fetched"  # its results are paid, and cannot be had
 UNUSABLE = "unusable"  # its results are paid, and cannot be read: nothing more is sent for its profile
 NO_ROOM = "no_room"  # refused because too much was in flight: its texts go again as they are
 SEND_REFUSED = "send_refused"  # the provider refused its upload or its job
+REFUSED_ALIKE = "refused_alike"  # all its lines were refused in the same words
 MODEL_REFUSED = "model_refused"  # the provider has no such model: nothing is sent for it
 
 _COLUMNS = [field.name for field in fields(BatchRow)]
@@ -316,6 +317,19 @@ def refused_in_a_row(connection: Connection, but: int, reason: str, most: int) -
     return sum(1 for _ in itertools.takewhile(lambda said: said == reason, ends))
 
 
+# Purpose: how the latest jobs of a profile whose results are in came out.
+_LATEST_COLLECTED = text(
+    "SELECT reason FROM batches WHERE collected_at IS NOT NULL AND submitted_at IS NOT NULL AND profile_id = :profile"
+    " ORDER BY collected_at DESC, id DESC LIMIT :most"
+)
+
+
+def came_out_in_a_row(connection: Connection, profile_id: int, reason: str, most: int) -> int:
+    """How many of the latest jobs whose results are in came out in just these words."""
+    ends = connection.execute(_LATEST_COLLECTED, {"profile": profile_id, "most": most}).scalars()
+    return sum(1 for _ in itertools.takewhile(lambda said: said == reason, ends))
+
+
 def by_remote_id(connection: Connection, remote_id: str) -> BatchRow | None:
     """The batch that owns this job, if any."""
     return next(iter(_all(connection, _BATCH.where(batches.c.remote_id == remote_id))), None)
@@ -357,13 +371,14 @@ def in_flight(connection: Connection) -> tuple[int, int]:
     return int(jobs), int(tokens)
 
 
-# Purpose: the batches that the provider refused to take, since it last took one.
+# Purpose: the batches of a mode that the provider refused to take, since it last took one.
 _REFUSED_SINCE = text(
-    "SELECT COUNT(*) FROM batches WHERE state = 'parked' AND code = :code AND id >"
-    " (SELECT COALESCE(MAX(id), 0) FROM batches WHERE submitted_at IS NOT NULL)"
+    "SELECT COUNT(*) FROM batches WHERE state = 'parked' AND code = :code AND mode = :mode AND id >"
+    " (SELECT COALESCE(MAX(id), 0) FROM batches"
+    "  WHERE mode = :mode AND COALESCE(submitted_at, collected_at) IS NOT NULL)"
 )
 
 
-def refused_since_the_last_job(connection: Connection) -> int:
-    """How many batches the provider refused to take, with none accepted in between."""
-    return int(connection.execute(_REFUSED_SINCE, {"code": SEND_REFUSED}).scalar_one())
+def refused_since_the_last(connection: Connection, mode: states.Mode) -> int:
+    """How many batches of this mode the provider refused to take, with no job made, or call answered, in between."""
+    return int(connection.execute(_REFUSED_SINCE, {"code": SEND_REFUSED, "mode": str(mode)}).scalar_one())

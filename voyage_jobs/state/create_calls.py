@@ -116,3 +116,19 @@ _ANSWERED = Prepared(
 def any_answered(connection: Connection, profile_id: int, after: int) -> bool:
     """Whether a call of a profile was answered after the one with this id."""
     return bool(_ANSWERED.value(connection, profile=profile_id, after=after))
+
+
+# Purpose: how the latest call of a profile, but for those of one batch, ended.
+_BEFORE = Prepared(
+    select(attempts.c.state)
+    .select_from(attempts.join(batches, batches.c.id == attempts.c.batch_id))
+    .where(batches.c.profile_id == bindparam("profile"), attempts.c.batch_id != bindparam("but"))
+    .order_by(attempts.c.id.desc())
+    .limit(1)
+)
+
+
+def was_answered_before(connection: Connection, batch: BatchRow) -> bool:
+    """Whether the latest call of the same profile, but for those of this batch, was answered."""
+    found = _BEFORE.rows(connection, profile=batch.profile_id, but=batch.id)
+    return any(state == states.Attempt.CREATED for (state,) in found)

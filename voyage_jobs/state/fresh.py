@@ -98,21 +98,23 @@ NEVER_CALLED = (
 )
 """Of a batch `b`: its money was given back, and nothing may have been paid."""
 
-# Purpose: what the batches of the lane were billed since a time, may have been, and have at stake. None of them is sent
+# Purpose: what the batches of the lane were billed on a day, may have been, and have at stake. None of them is sent
 # that is older than an hour, so what was billed since was made in the day before at the earliest.
 _USED = text(
     "SELECT COALESCE(SUM(sign * tokens), 0), COALESCE(SUM(sign * usd), 0.0),"
     " (SELECT COALESCE(SUM(fresh_documents), 0) FROM batches b WHERE fresh_documents IS NOT NULL"
-    f"   AND created_at >= :since AND NOT {NEVER_CALLED}) FROM"
+    f"   AND created_at >= :since AND created_at < :until AND NOT {NEVER_CALLED}) FROM"
     " (SELECT s.tokens, s.usd, CASE WHEN s.kind = 'reserved' THEN 1 WHEN s.kind = 'released' THEN -1"
-    "   WHEN s.at >= :since THEN 1 ELSE 0 END AS sign FROM batches b JOIN spend s ON s.batch_id = b.id"
+    "   WHEN s.at >= :since AND s.at < :until THEN 1 ELSE 0 END AS sign"
+    "  FROM batches b JOIN spend s ON s.batch_id = b.id"
     "  WHERE b.fresh_documents IS NOT NULL AND b.created_at >= :day_before)"
 )
 
 
 def used_since(connection: Connection, since: int) -> Used:
-    """What counts against an allowance that began at this time (microseconds UTC)."""
-    row = connection.execute(_USED, {"since": since, "day_before": since - DAY_US}).one()
+    """What counts against the allowance of the day that began at this time (microseconds UTC)."""
+    times = {"since": since, "until": since + DAY_US, "day_before": since - DAY_US}
+    row = connection.execute(_USED, times).one()
     return Used(int(row[0]), float(row[1]), int(row[2]))
 
 

@@ -119,7 +119,8 @@ class Counters:
 
 # Purpose: sums over rows that are never taken back.
 _SENT = text(
-    "SELECT COUNT(*) AS batches, COALESCE(SUM(inputs), 0) AS inputs FROM batches WHERE submitted_at IS NOT NULL"
+    "SELECT COUNT(*) AS batches, COALESCE(SUM(inputs), 0) AS inputs FROM batches"
+    " WHERE COALESCE(submitted_at, collected_at) IS NOT NULL"
 )
 _BILLED = text(f"SELECT COALESCE(SUM(tokens), 0) FROM spend WHERE kind IN {BILLED}")
 _SHOWN = text(

@@ -36,6 +36,8 @@ TORN = "torn"
 MAY_HAVE_RUN = "may_have_run"
 """The code of a batch that is parked because nobody can tell whether its create call made a job."""
 
+_NEVER = 1 << 62  # in microseconds: no time is later
+
 
 def usd(tokens: int, usd_per_million: float | None) -> float | None:
     """The price of tokens, or None where the model's price is not known."""
@@ -261,11 +263,12 @@ def _sum(*parts: float | None) -> float | None:
     return sum(known) if len(known) == len(parts) else None
 
 
-# Purpose: what was paid since a time, and what is at stake now, of everything or of one source.
+# Purpose: what was paid in a span of time, and what is at stake now, of everything or of one source.
 _USED = text(
     "SELECT COALESCE(SUM(sign * tokens), 0) AS tokens, COALESCE(SUM(sign * usd), 0.0) AS usd FROM"
     " (SELECT tokens, usd, CASE WHEN kind = 'reserved' THEN 1 WHEN kind = 'released' THEN -1 WHEN kind = 'saved' THEN 0"
-    "   WHEN at >= :since THEN 1 ELSE 0 END AS sign FROM spend WHERE :source IS NULL OR source_id = :source)"
+    "   WHEN at >= :since AND at < :until THEN 1 ELSE 0 END AS sign"
+    "  FROM spend WHERE :source IS NULL OR source_id = :source)"
 )
 # Purpose: the same for batches that came after others.
 _USED_BY_BATCHES = text(
@@ -275,9 +278,14 @@ _USED_BY_BATCHES = text(
 )
 
 
-def used_since(connection: Connection, since: int, source_id: int | None = None) -> tuple[int, float]:
-    """(tokens, USD) paid since a time plus everything that is at stake now, for comparing with a budget."""
-    row = connection.execute(_USED, {"since": since, "source": source_id}).one()
+def used_since(
+    connection: Connection, since: int, source_id: int | None = None, *, until: int = _NEVER
+) -> tuple[int, float]:
+    """(tokens, USD) paid from a time until another plus everything that is at stake now, for comparing with a budget.
+
+    What was booked while the clock was ahead counts for the day and the month that it named, and for none before.
+    """
+    row = connection.execute(_USED, {"since": since, "until": until, "source": source_id}).one()
     return int(row.tokens), float(row.usd)
 
 

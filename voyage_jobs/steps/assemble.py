@@ -147,7 +147,7 @@ def _assemble_group(context: Context, refusals: int, limits: Limits) -> bool:
         if not members:
             return False
         with context.store.write() as tx:
-            if not _allowed(context, tx, members):
+            if not budget.allows(budget.allowance(context, tx.connection), members):
                 return False
             batch = (synchronous.make if context.vendor.traits.sync_only else _make)(context, tx, members)
             crash_point("assemble.before_commit")
@@ -170,15 +170,6 @@ def _make(context: Context, tx: Tx, members: Sequence[WantedEmbedding]) -> Batch
     embeddings.take(tx, batch_id, [each.id for each in members])
     ledger.reserve(tx, batch_id, tokens, context.price)
     return batches.get(tx.connection, batch_id)
-
-
-def _allowed(context: Context, tx: Tx, members: Sequence[WantedEmbedding]) -> bool:
-    """Whether the budgets allow this batch at the moment at which it is reserved."""
-    allowance = budget.allowance(context, tx.connection)
-    total = sum(member.tokens for member in members)
-    if allowance.tokens is not None and total > allowance.tokens:
-        return False
-    return all(allowance.take(member.source_id, member.tokens) for member in members)
 
 
 def _members(context: Context, refusals: int, limits: Limits, draft: Draft | None) -> list[WantedEmbedding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.core.clock import now_us
@@ -10,6 +11,7 @@ from voyage_jobs.diagnosis.rooms import Room, rooms
 from voyage_jobs.state import batches, meta
 
 if TYPE_CHECKING:
+    from voyage_jobs.state.backlog import WantedEmbedding
     from voyage_jobs.steps.context import Context
 
 # --- a run ---
@@ -91,6 +93,14 @@ def allowance(context: Context, connection: Any) -> Allowance:
 def at_price(context: Context, connection: Any, price: float | None) -> Allowance:
     """The same at another price, in USD per million tokens: that of synchronous calls."""
     return Allowance(list(rooms(connection, context.settings, price, now_us(context.clock))))
+
+
+def allows(allowance: Allowance, members: Sequence[WantedEmbedding]) -> bool:
+    """Whether so much may be sent, all of it: asked once more in the transaction that reserves."""
+    total = sum(member.tokens for member in members)
+    if allowance.tokens is not None and total > allowance.tokens:
+        return False
+    return all(allowance.take(member.source_id, member.tokens) for member in members)
 
 
 def tokens_left(context: Context, connection: Any) -> int | None:

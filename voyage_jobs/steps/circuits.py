@@ -246,6 +246,12 @@ def job_has_ended(context: Context, tx: Tx) -> None:
         circuits.due_now(tx, circuits.CREATE)
 
 
+def no_text_came_through(context: Context, tx: Tx, failures: int, message: str) -> None:
+    """So many jobs in a row brought no vector, for a passing reason: new ones wait, longer each time."""
+    wait_s = retry.wait_s("create", failures, context.clock)
+    _stop_creating(context, tx, wait_s, "unavailable", message, None, failures)
+
+
 def sending_is_refused(context: Context, tx: Tx, error: VendorError) -> None:
     """The provider refuses one batch after another: no other is sent until one of them goes through."""
     wait_s = retry.wait_s("create_refused", 1, context.clock)
@@ -298,10 +304,17 @@ _MODEL_HINT = (
 
 
 def _stop_creating(
-    context: Context, tx: Tx, wait_s: float, code: str, message: str, hint: str | None
+    context: Context,
+    tx: Tx,
+    wait_s: float,
+    code: str,
+    message: str,
+    hint: str | None,
+    failures: int | None = None,
 ) -> None:
-    before = circuits.tripped(tx.connection).get(circuits.CREATE)
-    failures = before.failures + 1 if before else 1
+    if failures is None:
+        before = circuits.tripped(tx.connection).get(circuits.CREATE)
+        failures = before.failures + 1 if before else 1
     circuits.trip(tx, circuits.CREATE, tx.now + int(wait_s * US), failures, code, message, hint)
     context.observer.put_off(code)
     context.log.warning("create.deferred", code=code, wait_s=round(wait_s), error=message)

@@ -22,6 +22,7 @@ from voyage_jobs.segments import Billed, SegmentWriter, WrittenSegment
 from voyage_jobs.state import (
     batch_lines,
     batches,
+    calibration,
     circuits,
     embeddings,
     ledger,
@@ -31,11 +32,11 @@ from voyage_jobs.state import (
     versions,
 )
 from voyage_jobs.state.batch_lines import Line, Settled
-from voyage_jobs.state.batches import NOT_FETCHED, UNUSABLE, BatchRow
+from voyage_jobs.state.batches import NOT_FETCHED, REFUSED_ALIKE, UNUSABLE, BatchRow
 from voyage_jobs.state.outcomes import MALFORMED, MISSING, OPEN, REFUSED, SUCCESS, TRANSIENT
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import circuits as circuit
-from voyage_jobs.steps import encoding
+from voyage_jobs.steps import encoding, failed_alike
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.fetching import (
     Download,
@@ -48,6 +49,7 @@ from voyage_jobs.steps.fetching import (
 from voyage_jobs.steps.synchronous import has_answer, lose_answer
 from voyage_jobs.steps.windows import split_window
 from voyage_jobs.vendors.result_block import (
+    ABOUT_THE_ACCOUNT,
     WRONG_DIMENSION,
     Expectation,
     LineOutcome,
@@ -66,6 +68,10 @@ _WIDTH_HINT = (
 _TORN_HINT = (
     "The usable results are stored. `voyage-jobs retry` sends the others again (they are paid again);"
     " `voyage-jobs cancel` gives them up."
+)
+_REFUSED_HINT = (
+    "No single text is the cause. Correct the provider's settings as its message says, then `voyage-jobs retry`: a new"
+    " batch is made. `voyage-jobs cancel` gives these texts up. Nothing was billed."
 )
 MOSTLY_FROM = 10
 """A batch of at least so many lines, most of them unusable, stops sending even where earlier results were good."""
@@ -155,6 +161,7 @@ class Intake:
     rows: int = 0
     duplicates: int = 0
     foreign: int = 0
+    of_account: int = 0
 
     @property
     def tokens(self) -> int:
@@ -165,6 +172,11 @@ class Intake:
     def assumed(self) -> list[int]:
         """The tokens of each line that does not report what it was billed."""
         return [line.tokens or 0 for line in self.settled.values() if line.assumed]
+
+    @property
+    def estimated(self) -> int:
+        """The tokens of the lines that are billed, as they were estimated."""
+        return sum(line.tokens for line in self.lines.values() if self.settled[line.line].tokens)
 
     def count_of(self, custom_id: str) -> int | None:
         """How many vectors a line must bring; None for an id that this batch did not ask for."""
@@ -198,6 +210,7 @@ class Intake:
         if line.line in self.settled:
             self.duplicates += 1
             return
+        self.of_account += problem.status in ABOUT_THE_ACCOUNT
         detail = f"{problem.code}: {problem.message}" if problem.message else problem.code
         outcome = _OUTCOMES.get(problem.outcome, MALFORMED)
         tokens, assumed = problem.tokens, False
@@ -242,6 +255,8 @@ def _take_in(context: Context, batch: BatchRow) -> None:
         _keep_the_rest(context, batch, intake, settled, written, ledger.TORN)
     elif _is_unusable(context, batch, intake, settled):
         _keep_the_rest(context, batch, intake, settled, written, UNUSABLE)
+    elif failed_alike.for_good(batch, settled, batch.inputs):
+        _keep_the_rest(context, batch, intake, settled, written, REFUSED_ALIKE)
     else:
         _record(context, batch, intake, settled, written)
 
@@ -312,9 +327,15 @@ def _record(
     other = len(settled) - sum(counts.values())
     vectors = {line.line: line.vectors for line in intake.lines.values()}
     windows = [s for s in settled if s.outcome == REFUSED and vectors[s.line] > 1]
+    failed = failed_alike.for_now(batch, settled)
+    of_account = intake.of_account == len(settled)
     with context.store.write() as tx:
         pack_id = _record_segment(tx, batch, written)
-        embeddings.settle(tx, batch.id, pack_id, settled, context.settings.batching.max_attempts)
+        if failed and failed_alike.wait(context, tx, batch, settled, of_account=of_account):
+            batch_lines.note_outcomes(tx, batch.id, settled)
+            embeddings.give_back(tx, batch.id)
+        else:
+            embeddings.settle(tx, batch.id, pack_id, settled, context.settings.batching.max_attempts)
         if batch.cancel_asked_at is not None:
             embeddings.give_up(tx, batch.id)
         for each in windows:
@@ -326,7 +347,10 @@ def _record(
         cause = f"{counts[SUCCESS]} held, {counts[REFUSED]} refused, {other} to be sent again"
         if intake.duplicates or intake.foreign:
             cause += f"; {intake.duplicates} repeated and {intake.foreign} unknown lines ignored"
-        batches.move(tx, batch, Batch.COLLECTED, cause, collected_at=tx.now, tokens_settled=intake.tokens)
+        done: dict[str, object] = {"collected_at": tx.now, "tokens_settled": intake.tokens}
+        if failed:
+            done["reason"] = failed_alike.REASON
+        batches.move(tx, batch, Batch.COLLECTED, cause, **done)
         crash_point("collect.before_commit")
     crash_point("collect.committed")
     for word, count in Counter(_WORDS[each.outcome] for each in settled).items():
@@ -359,6 +383,7 @@ def _record_segment(tx: Tx, batch: BatchRow, written: WrittenSegment | None) -> 
 
 def _record_money(tx: Tx, batch: BatchRow, intake: Intake) -> None:
     """What the job cost, once: results that are read a second time are on the bill, if perhaps with less."""
+    calibration.note(tx, batch.id, intake.estimated)
     if batch.tokens_settled is None:
         ledger.release(tx, batch.id, batch.tokens_estimated, batch.usd_per_million)
         ledger.settle(tx, batch.id, intake.tokens, batch.usd_per_million)
@@ -404,6 +429,8 @@ def _keep_the_rest(
 
 def _why_kept(code: str, bad: list[Settled], count: int, *, whole: bool) -> tuple[str, str]:
     """Reason and hint. `whole`: nothing of the batch was good, so that a later release may read all of it."""
+    if code == REFUSED_ALIKE:
+        return f"all its {count:,} texts are refused in the same words: {bad[0].detail}", _REFUSED_HINT
     if code == ledger.TORN:
         return f"its result files are short: {len(bad):,} of its {count:,} results are missing", _TORN_HINT
     word = next((each.detail for each in bad if each.outcome == MALFORMED), None) or "the ids are not ours"

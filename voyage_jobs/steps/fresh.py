@@ -28,6 +28,7 @@ from voyage_jobs.state import batches, circuits, fresh, sources
 from voyage_jobs.state.backlog import WantedEmbedding
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.fresh import Change
+from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import budget, synchronous
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
@@ -148,6 +149,8 @@ def _make(context: Context, lane: Lane, chosen: Sequence[Change]) -> bool:
     if not members:
         return False
     with context.store.write() as tx:
+        if not _allowed(context, tx, members):
+            return False
         batch = synchronous.make(context, tx, members, fresh_documents=documents)
         crash_point("assemble.before_commit")
     crash_point("assemble.committed")
@@ -155,6 +158,16 @@ def _make(context: Context, lane: Lane, chosen: Sequence[Change]) -> bool:
         "batch.assembled", ref=batch.ref, inputs=batch.inputs, tokens_estimated=batch.tokens_estimated
     )
     return True
+
+
+def _allowed(context: Context, tx: Tx, members: Sequence[WantedEmbedding]) -> bool:
+    """Whether the budgets and the day's allowance allow this call at the moment at which it is reserved: a search
+    beside may have spent what was there when it was chosen."""
+    rooms = fresh_rooms(tx.connection, context.settings, context.sync_price, tx.now)
+    most = min((room.tokens for room in rooms), default=None)
+    if most is not None and sum(each.tokens for each in members) > most:
+        return False
+    return budget.allows(budget.at_price(context, tx.connection, context.sync_price), members)
 
 
 def _members(context: Context, lane: Lane, chosen: Sequence[Change]) -> tuple[list[WantedEmbedding], int]:

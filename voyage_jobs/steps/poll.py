@@ -282,7 +282,10 @@ def _gone(context: Context, batch: BatchRow) -> None:
 
 
 def _lacks_its_results(remote: RemoteBatch) -> bool:
-    """Whether a job that is over counts successes, which are paid for, and names no file that holds them."""
+    """Whether a job that is over names no file for successes that it counts, which are paid for; one that has run to
+    its end and neither counts nor names anything may have some."""
+    if remote.completed is None and remote.phase is Phase.ENDED_OK:
+        return remote.output_file_id is None and remote.error_file_id is None
     return remote.output_file_id is None and (remote.completed or 0) > 0
 
 

@@ -214,7 +214,8 @@ def _refused_to_send(context: Context, tx: Tx, batch: BatchRow, error: RefusedEr
     """This batch is refused. It is parked alone; if it is one of several in a row, or the words are about the model, it
     is the probe for all."""
     of_model = isinstance(error, ModelRefusedError)
-    if not of_model and batches.refused_since_the_last_job(tx.connection) + 1 < REFUSED_ALIKE:
+    before = batches.refused_since_the_last(tx.connection, batch.mode)
+    if not of_model and before + 1 < REFUSED_ALIKE:
         values = {"code": batches.SEND_REFUSED, "reason": error.message, "hint": refused_hint(context, error)}
         batches.move(tx, batch, Batch.PARKED, error.message, **values)
         context.log.error("batch.parked", ref=batch.ref, reason=error.message)
@@ -273,27 +274,24 @@ def _send_at_once(context: Context, batch: BatchRow, calls: circuit.Calls) -> bo
 
 def _call_failed(context: Context, batch: BatchRow, error: VendorError) -> None:
     """What the failed request of a batch of mode `sync` means, but for those of the fresh lane."""
-    with context.store.write() as tx:
-        batch = batches.get(tx.connection, batch.id)
-        if batch.state is not Batch.SPOOLED:  # its answer is lost
-            circuit.failed_in(context, tx, f"request {batch.ref}", error)
-        elif isinstance(error, RefusedError) and not _is_about_texts(context, error):
-            _refused_to_send(context, tx, batch, error, "create_call")
-        elif not isinstance(error, RefusedError):
-            circuit.put_off(context, tx, batch, "create_call", error)
-            circuit.failed_in(context, tx, f"request {batch.ref}", error)
-    if batch.state is Batch.SPOOLED and _is_about_texts(context, error):
+    with context.store.read() as connection:
+        batch = batches.get(connection, batch.id)
+    is_lost = batch.state is not Batch.SPOOLED
+    try:
+        about_texts = not is_lost and synchronous.is_about_texts(context, batch, error)
+    except VendorError as exc:  # nobody can tell now
+        about_texts, error = False, exc
+    if about_texts:
         refusal = RemoteBatch("", "refused", Phase.FAILED, errors=[JobError(None, None, error.message)])
         validation.refuse(context, batch, refusal)
-
-
-def _is_about_texts(context: Context, error: VendorError) -> bool:
-    """Whether a refused call is looked through for a text to blame, as a job that failed validation is.
-
-    Only where there are no jobs: an order of an operator is a few texts, and says what it was told.
-    """
-    of_model = isinstance(error, ModelRefusedError)
-    return context.vendor.traits.sync_only and error.status in synchronous.ABOUT_TEXTS and not of_model
+        return
+    with context.store.write() as tx:
+        if not is_lost and isinstance(error, RefusedError):
+            _refused_to_send(context, tx, batch, error, "create_call")
+            return
+        if not is_lost:
+            circuit.put_off(context, tx, batch, "create_call", error)
+        circuit.failed_in(context, tx, f"request {batch.ref}", error)
 
 
 def _create(context: Context, batch: BatchRow, calls: circuit.Calls) -> bool:

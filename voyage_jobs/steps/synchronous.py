@@ -27,11 +27,14 @@ from voyage_jobs.core.clock import US, now_us
 from voyage_jobs.core.crash import crash_point
 from voyage_jobs.core.durable import remove
 from voyage_jobs.core.states import Attempt, Batch, Mode
+from voyage_jobs.core.tokens import estimate_tokens
 from voyage_jobs.errors import (
     BadAnswerError,
     DiskFullError,
     InterceptedError,
+    ModelRefusedError,
     OutcomeUnknownError,
+    RefusedError,
     VendorError,
 )
 from voyage_jobs.state import (
@@ -65,8 +68,10 @@ if TYPE_CHECKING:
 MOST_INPUTS = 128
 MOST_TOKENS = 120_000
 MOST_BYTES = 8 * 1024 * 1024
-ABOUT_TEXTS = (400, 413, 422)
-"""Statuses of calls that are refused for one of their texts."""
+_MISREAD = (400, 413, 422)
+"""Statuses with which servers refuse a text in words that are none of their API."""
+_WORD = "word"
+"""What any model can embed."""
 RESULT = "output"
 """The kind of the result file that an answer becomes."""
 _ENDED = "the process that sent it ended"
@@ -271,14 +276,13 @@ def _is_at_fault(context: Context, batch: BatchRow, error: VendorError) -> bool:
     A first loss says nothing, and an outage uses up no attempts: a plain question must be answered, and others must
     have been, too, since the text was first lost; or that is long ago.
     """
-    if isinstance(error, InterceptedError) and error.status not in ABOUT_TEXTS:
+    if isinstance(error, InterceptedError) and error.status not in _MISREAD:
         return False  # a proxy or a login page, which says so to every call
     with context.store.read() as connection:
         first = _first_lost(connection, batch)
         if first is None:
             return False
-        is_answer = error.status is not None or isinstance(error, BadAnswerError)
-        is_long = is_answer and now_us(context.clock) - first.sent_at > _LONG_US
+        is_long = now_us(context.clock) - first.sent_at > _LONG_US
         if not is_long and not create_calls.any_answered(connection, batch.profile_id, first.id):
             return False
     try:
@@ -306,6 +310,46 @@ def _count_attempt(context: Context, tx: Tx, batch: BatchRow, why: str) -> bool:
         and first is not None
         and create_calls.any_answered(tx.connection, batch.profile_id, first.id)
     )
+
+
+def is_about_texts(context: Context, batch: BatchRow, error: VendorError) -> bool:
+    """Whether a refused call is looked through for a text to blame, as a job that failed validation is.
+
+    Only where there are no jobs: an order of an operator is a few texts, and says what it was told. Where the call
+    before was not answered either, all calls may be refused alike (a model that embeds nothing): then a plain word is
+    asked for. Raises VendorError if nobody can tell.
+    """
+    if not context.vendor.traits.sync_only or not isinstance(error, RefusedError):
+        return False
+    if isinstance(error, ModelRefusedError) or error.is_gone or error.status is None:
+        return False
+    with context.store.read() as connection:
+        if create_calls.was_answered_before(connection, batch):
+            return True
+    return _embeds_a_word(context)
+
+
+def _embeds_a_word(context: Context) -> bool:
+    """Whether the provider embeds a plain word. It is on the bill, as a search is."""
+    price, asked, since = context.sync_price, estimate_tokens(_WORD), context.clock.uptime()
+    with context.store.write() as tx:
+        ledger.query_asked(tx, asked, price)
+    try:
+        with context.while_young(since):
+            embedded = context.client.embed([_WORD], context.profile)
+    except (OutcomeUnknownError, BadAnswerError):
+        with context.store.write() as tx:
+            ledger.query_lost(tx, asked, price)
+        raise
+    except VendorError as exc:
+        with context.store.write() as tx:
+            ledger.query_not_asked(tx, asked, price)
+        if isinstance(exc, RefusedError):
+            return False
+        raise
+    with context.store.write() as tx:
+        ledger.query_answered(tx, asked, embedded.tokens, price)
+    return True
 
 
 def _not_happened(context: Context, batch: BatchRow, attempt: AttemptRow, error: VendorError) -> None:

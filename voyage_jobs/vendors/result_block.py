@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 WRONG_DIMENSION = "wrong_dimension"
 """The code of a line whose vectors are not as wide as they were asked for."""
+ABOUT_THE_ACCOUNT = (401, 402, 403, 404)
+"""Statuses of a line that speak of its key, its means, its project or its model, and of no text."""
 NumberedLine = tuple[int, bytes | None]
 """A line with its number, counted from 1; None instead of a line that is too long to be read."""
 
@@ -22,7 +24,9 @@ NumberedLine = tuple[int, bytes | None]
 class LineOutcome(enum.Enum):
     """What a line that brings no usable vectors says about the embedding it names."""
 
-    TRANSIENT = "transient"  # asking again may help: expired, 408, 429, 5xx, an error without a status
+    TRANSIENT = (
+        "transient"  # asking again may help: expired, 408, 429, 5xx, of the account, an error without status
+    )
     REFUSED = "refused"  # any other 4xx: asking the same again will not help
     MALFORMED = "malformed"  # not JSON, not the documented shape, or vectors that do not check out
     FOREIGN = "foreign"  # an id that was not asked for

@@ -80,9 +80,12 @@ class LocalClient(NoJobs):
         return Embedded(vectors, tokens)
 
     def probe(self) -> int | None:
-        """Load the model. It has no clock."""
+        """Load the model, and have it read a word. It has no clock."""
         self._check_time()
-        _ = self._engine
+        try:
+            self._engine.embed(["word"])
+        except ConfigError as exc:
+            raise RefusedError(exc.message, status=_NOT_READ) from exc
         return None
 
     def vendor_now_us(self) -> int | None:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from tokenizers import Encoding
 
 
+_RANK = 3  # texts, tokens, numbers
+_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids"})
+
+
 class Engine:
     """A model that is loaded, with BERT's inputs. Raises ConfigError for what is no such model."""
 
@@ -32,6 +36,10 @@ class Engine:
         self._session = _session(library, files.onnx, self._errors)
         give_back()  # to make int8 weights ready takes twice what they take then
         self._inputs = {each.name for each in self._session.get_inputs()}
+        self._output = _states_of(self._session)
+        if unknown := sorted(self._inputs - _INPUTS):
+            given = ", ".join(sorted(_INPUTS))
+            raise ConfigError(f"The model asks for {', '.join(unknown)}; what it can be given is {given}.")
         self._tokenizer, self._by_first = files.tokenizer, files.by_first
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(files.window_tokens)
@@ -62,10 +70,22 @@ class Engine:
         }
         wanted = {name: value for name, value in given.items() if name in self._inputs}
         try:
-            states: np.ndarray = self._session.run(None, wanted)[0][0]
+            states: np.ndarray = self._session.run([self._output], wanted)[0][0]
         except self._errors as exc:
             raise ConfigError(f"The model does not accept the output of its tokenizer: {exc}") from exc
         return states
+
+
+def _states_of(session: Any) -> str:
+    """The output that has a state for each token: the first, or one that is called so. A rank that the model does not
+    tell is believed."""
+    first, *rest = session.get_outputs()
+    if len(first.shape or ()) in (0, _RANK):
+        return str(first.name)
+    for other in rest:
+        if other.name == "last_hidden_state" and len(other.shape) == _RANK:
+            return str(other.name)
+    raise ConfigError(f"The model gives no state for each token: its output {first.name} has none.")
 
 
 def _windows(text: Encoding) -> list[Encoding]:

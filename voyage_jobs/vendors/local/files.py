@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 VOCABULARY = Path(__file__).with_name("vocab.txt")
 _HINT = "pip install 'voyage-jobs[local]'"
 _MODELS = ("model.onnx", "onnx/model.onnx", "model_quantized.onnx", "onnx/model_quantized.onnx")
+_MODE = "pooling_mode_"
+_FIRST = "pooling_mode_cls_token"
+_MEANS = {"pooling_mode_mean_tokens", "pooling_mode_mean_sqrt_len_tokens"}  # of the same direction
 _MOST_WINDOW = 8_192  # a `model_max_length` above it is a word for "nobody said"
 _USUAL_WINDOW = 512
 
@@ -87,8 +90,21 @@ def _in_folder(folder: Path) -> ModelFiles:
         raise ConfigError(f"{path} cannot be read: {exc.strerror}.") from exc
     except Exception as exc:  # the library raises nothing narrower
         raise ConfigError(f"{path} is not a tokenizer.") from exc
-    pooling = _json(folder / "1_Pooling" / "config.json")
-    return ModelFiles(_onnx(folder), tokenizer, _window(folder), bool(pooling.get("pooling_mode_cls_token")))
+    return ModelFiles(_onnx(folder), tokenizer, _window(folder), _is_by_first(folder))
+
+
+def _is_by_first(folder: Path) -> bool:
+    """Whether the state of the first token is the vector, and not the mean of all."""
+    path = folder / "1_Pooling" / "config.json"
+    modes = {name for name, is_on in _json(path).items() if name.startswith(_MODE) and is_on is True}
+    if modes <= _MEANS:
+        return False
+    if modes == {_FIRST}:
+        return True
+    others = ", ".join(sorted(each.removeprefix(_MODE) for each in modes))
+    raise ConfigError(
+        f"{path} asks for {others}: only the mean of all tokens, or the first token, can be taken."
+    )
 
 
 def _onnx(folder: Path) -> Path:

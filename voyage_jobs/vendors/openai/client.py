@@ -21,9 +21,13 @@ class OpenAIClient(RestClient):
         section="openai",
         dashboard="the OpenAI dashboard",
         usual_url="https://api.openai.com/v1",
-        unpaid=re.compile("exceeded your current quota|billing hard limit", re.IGNORECASE),
+        unpaid=re.compile(
+            "exceeded your current quota|billing hard limit|account is not active", re.IGNORECASE
+        ),
         kept_to="takes nothing from this account, whose credit or budget is used up",
-        no_input_file=re.compile(r"no such file|file\b.*\bnot found|invalid input_file_id", re.IGNORECASE),
+        no_input_file=re.compile(
+            r"(?:no such|cannot find) file|file\b.*\bnot found|invalid input_file_id", re.IGNORECASE
+        ),
         no_model=NO_MODEL,
         has_token_queue=True,
     )

@@ -39,7 +39,8 @@ from voyage_jobs.vendors.rest.wire import as_text, http_date_us, kind_of_body, s
 CREATE = "create a batch"
 """The `operation` of the call that makes a job."""
 MAX_RETRY_AFTER_S = 3600.0  # a header must not put the daemon to sleep for longer; `max_retry_after_s`
-_GAVE_UP = {408, 425}  # a gateway's word about time, not the API's about the request
+# A gateway's word about time, and that of Text Embeddings Inference for a model that broke: not about the request.
+_GAVE_UP = {408, 424, 425}
 _PROXY_LOGIN = 407
 _NOT_THE_API = {
     _PROXY_LOGIN,
@@ -48,9 +49,12 @@ _NOT_THE_API = {
 _TOO_LARGE = 413  # of nginx, in HTML, before the API has seen the request: the one refusal that needs no JSON
 _KEY = (401, 403)
 _MISSING = (400, 404)
+_NO_MODEL = (*_MISSING, 403)
+_UNPAID = (400, 429)
 _NO_ROOM = (400, 429)  # Azure documents 400, where it refuses the call at once
 NO_MODEL = re.compile(
-    r"\bmodel\b.{0,200}?\b(?:does not exist|not found)\b|\binvalid model\b|\bdeployment\b.{0,80}?\bdoes not exist\b",
+    r"\bmodel\b.{0,200}?\b(?:does not exist|not found)\b|\binvalid model\b|\bdeployment\b.{0,80}?\bdoes not exist\b"
+    r"|\bdoes not have access to model\b",
     re.IGNORECASE,
 )
 """What servers with OpenAI's API say of a model, or Azure of a deployment, that there is not: OpenAI, vLLM, Ollama,
@@ -73,9 +77,10 @@ class Api:
     """Whose API it is.
 
     Messages call it `title`, its settings are in `section`, its keys come from `dashboard` and its address is as a rule
-    `usual_url`. `unpaid` finds what an account without means is told with 429, which no waiting helps; it is `kept_to`.
-    `no_input_file` finds what a create call is told whose file is not visible yet, `no_model` what a call is told for a
-    model that there is not. Where it `has_token_queue`, a create call may be told that this is full.
+    `usual_url`. `unpaid` finds what an account without means is told with 400 or 429, which no waiting helps; it is
+    `kept_to`. `no_input_file` finds what a create call is told whose file is not visible yet, `no_model` what a call is
+    told for a model that there is not, or not for this account. Where it `has_token_queue`, a create call may be told
+    that this is full.
     """
 
     title: str
@@ -132,7 +137,7 @@ def judge(
 
 def _kind(api: Api, status: int, detail: str, *, is_empty: bool) -> tuple[type[VendorError], str]:
     """The error and its message; `detail` is what the API itself says, `is_empty` whether the body says nothing."""
-    if status == 402 or (status == 429 and api.unpaid.search(detail)):
+    if status == 402 or (status in _UNPAID and api.unpaid.search(detail)):
         return (
             QuotaError,
             "{api} {kept_to} ({status})",
@@ -146,12 +151,12 @@ def _kind(api: Api, status: int, detail: str, *, is_empty: bool) -> tuple[type[V
             InterceptedError,
             "Something between here and {api} answered the call to {operation}, with {status}",
         )
-    if status in _KEY:
-        return AuthError, "{api} refuses the API key when asked to {operation} ({status})"
     if status in _MISSING and api.no_input_file.search(detail):  # the one just uploaded is not visible yet
         return InputFileMissingError, "{api} refuses to {operation} ({status})"
-    if status in _MISSING and api.no_model.search(detail):
+    if status in _NO_MODEL and api.no_model.search(detail):
         return ModelRefusedError, "{api} refuses to {operation} ({status})"
+    if status in _KEY:
+        return AuthError, "{api} refuses the API key when asked to {operation} ({status})"
     if 400 <= status < 500 and status not in _GAVE_UP:
         return RefusedError, "{api} refuses to {operation} ({status})"
     return OutcomeUnknownError, "{api} failed when asked to {operation} ({status})"
