@@ -42,6 +42,7 @@ DEFAULTS = 1
 """Those of a source that is new: 0 took what .gitignore and the default excludes leave out."""
 NOT_CONFIGURED = "it is no longer in the configuration"
 ANOTHER_FOLDER = "its path was changed, and they are not in that folder"
+NOT_WANTED = "not wanted by its patterns any more"
 
 
 _COLUMNS = [field.name for field in fields(SourceRow)]

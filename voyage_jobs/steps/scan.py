@@ -95,7 +95,7 @@ class Scan:
         self._records = RecordFiles(context, row, settings, self._source, self._options)
         self._ahead = Ahead(context, self._source, self._options, self._age_s)
         self._slices = Slices(context, row, self._options)
-        self._ending = Ending(context, row, settings, self._records, self.walked, hinted=hinted)
+        self._ending = Ending(context, row, settings, self._records, self.walked, self._source, hinted)
         self._commits: Mapping[bytes, Commit] | None = None
         """Of all files, once one was read whose date git is to tell."""
 
