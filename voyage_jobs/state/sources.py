@@ -59,6 +59,12 @@ def all_sources(connection: Connection) -> list[SourceRow]:
 _SHOWN = Prepared(select(sources.c.id).where(sources.c.published > 0))
 
 
+def shown_names(connection: Connection) -> list[str]:
+    """Those of which the table shows something, also where they have left the configuration."""
+    shown = {id_ for (id_,) in _SHOWN.rows(connection)}
+    return [row.name for row in all_sources(connection) if row.id in shown]
+
+
 def with_what_they_may_lose(connection: Connection) -> list[SourceRow]:
     """The same; one that has left the configuration, and of which the table shows nothing, is not frozen any more."""
     shown = {id_ for (id_,) in _SHOWN.rows(connection)}
